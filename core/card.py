@@ -1,0 +1,178 @@
+"""What a checkpoint says of itself, read from the file's header without loading torch."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from core.labels import LabelSet
+
+Triple = tuple[float, float, float]
+
+# The safetensors format: eight bytes of header length, then that many bytes of JSON.
+_HEADER_LIMIT_BYTES = 25_000_000
+_CARD_KEY = "card"
+
+
+class UnusableCheckpointError(Exception):
+    """A checkpoint that must not be put to work; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputPolicy:
+    """How an image becomes squares for the network; lengths in pixels.
+
+    `resize` squeezes the whole image into one square. `patches` cuts squares of `patch_side` image
+    pixels every `stride`, the last ones flush with the edge. Either is scaled to `input_side`.
+    """
+
+    kind: Literal["resize", "patches"]
+    input_side: int = 224
+    patch_side: int = 224
+    stride: int = 224
+
+    def __post_init__(self) -> None:
+        if min(self.input_side, self.patch_side, self.stride) < 1:
+            raise ValueError("sides and stride must be at least one pixel")
+        if self.stride > self.patch_side:
+            raise ValueError(f"a stride of {self.stride} leaves gaps between patches of {self.patch_side} px")
+
+
+@dataclass(frozen=True, slots=True)
+class QualityLimits:
+    """Below these an image is flagged, not refused; the published filter of the hybrid's authors."""
+
+    sharpness: float = 75.0
+    tissue_fraction: float = 0.40
+
+
+@dataclass(frozen=True, slots=True)
+class StainTarget:
+    """The colours that images are brought to before the network sees them."""
+
+    method: Literal["reinhard", "macenko"]
+    means: Triple = (180.8, 148.6, 116.5)  # OpenCV 8-bit LAB
+    deviations: Triple = (35.4, 17.5, 11.1)
+    stain_matrix: tuple[Triple, Triple] | None = None  # optical density of haematoxylin and eosin, RGB
+    concentrations: tuple[float, float] | None = None  # 99th percentiles
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What the network was trained on, in numbers a reader can weigh."""
+
+    dataset: str
+    images: int
+    patients: int
+    patient_ids: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One measured figure with its interval and the protocol it was measured under."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Everything needed to use a network as it was trained, and what is known of how good it is."""
+
+    name: str
+    label_set: LabelSet
+    branches: tuple[str, ...]  # timm names, in the order of concatenation
+    head: Literal["published", "additive"]
+    input_policy: InputPolicy
+    mean: Triple
+    std: Triple
+    stain: StainTarget | None = None
+    threshold: float = 0.5
+    temperature: float = 1.0
+    views: Literal["one", "seven", "eight"] = "eight"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    quality_limits: QualityLimits = QualityLimits()
+    training_data: TrainingData = TrainingData("unknown", 0, 0)
+    metrics: tuple[Metric, ...] = ()
+    config: dict[str, str | int | float | bool] = field(default_factory=dict)
+    code_version: str = "unknown"
+    demonstration: bool = False
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.branches:
+            raise ValueError("a card names at least one branch")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"temperature must be above 0, got {self.temperature}")
+        if min(self.std) <= 0:
+            raise ValueError(f"standard deviations must be above 0, got {self.std}")
+
+    def to_json(self) -> str:
+        """Write the card as the JSON text that goes into a checkpoint's header."""
+        return _ADAPTER.dump_json(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Card":
+        """Read a card.
+
+        Raises:
+            UnusableCheckpointError: If the text is not a valid card.
+        """
+        try:
+            return _ADAPTER.validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the card"
+            raise UnusableCheckpointError(f"the checkpoint's card is not valid: {where}: {first['msg']}") from error
+
+
+_ADAPTER = TypeAdapter(Card)
+
+
+def read_card(path: Path) -> Card:
+    """Read the card from the header of a `.safetensors` checkpoint, without reading its weights.
+
+    Raises:
+        UnusableCheckpointError: If the file is missing, is not safetensors, or has no card.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 0 < length <= _HEADER_LIMIT_BYTES:
+                raise UnusableCheckpointError(f"{path.name} is not a safetensors file")
+            metadata = json.loads(file.read(length)).get("__metadata__", {})
+    except OSError as error:
+        raise UnusableCheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error
+    except (ValueError, AttributeError) as error:
+        raise UnusableCheckpointError(f"{path.name} is not a safetensors file") from error
+    if not isinstance(metadata, dict) or _CARD_KEY not in metadata:
+        raise UnusableCheckpointError(f"{path.name} has no card: it was not saved by this project's training")
+    return Card.from_json(metadata[_CARD_KEY])
+
+
+def checkpoint_sha256(path: Path) -> str:
+    """Hash the whole file; a flipped bit in the weights is silent otherwise.
+
+    Raises:
+        UnusableCheckpointError: If the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnusableCheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error
+
+
+def model_version(sha256: str) -> str:
+    """Shorten a checkpoint's sha256 to the twelve hex digits that rows and pages show."""
+    return sha256[:12]

@@ -1,0 +1,88 @@
+"""From the bytes of an image to its analysis. Read this first."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.card import Card
+from core.images import decode_image
+from core.patches import cut, fit_boxes, stitch
+from core.quality import assess_quality
+from core.results import Analysis, Finding, Heatmap, Prediction, Quality, RgbImage
+
+Patches = NDArray[np.uint8]  # patches x side x side x 3
+Probabilities = NDArray[np.float32]  # patches x classes
+Evidence = NDArray[np.float32]  # patches x side x side; logit units
+
+
+class Classifies(Protocol):
+    """What the pipeline needs of a classifier; the tests pass a ten-line fake."""
+
+    @property
+    def card(self) -> Card:
+        """How images become patches and probabilities become an opinion."""
+
+    def normalise(self, image: RgbImage) -> RgbImage:
+        """Bring the colours of an image to the training set's."""
+
+    def classify(self, patches: Patches) -> Probabilities:
+        """Give the probabilities of every patch."""
+
+    def explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
+        """Give the probabilities of every patch and, from the same forward pass, its evidence."""
+
+
+class NoResultError(Exception):
+    """The network's output is not a number; there is no result, and no label may be made of it."""
+
+
+def analyse(data: bytes, classifier: Classifies, *, heatmap: bool = True) -> Analysis:
+    """Decode, check, classify and explain one image.
+
+    Raises:
+        UnreadableImageError: If the bytes are not an image we can read.
+    """
+    return analyse_image(decode_image(data).pixels, classifier, heatmap=heatmap)
+
+
+def analyse_image(image: RgbImage, classifier: Classifies, *, heatmap: bool = True) -> Analysis:
+    """Check, classify and explain one decoded image."""
+    card = classifier.card
+    height, width = image.shape[:2]
+    quality = assess_quality(image, card.quality_limits)
+    if not quality.readable:
+        return Analysis(height, width, quality, reason=_why_unreadable(quality))
+    boxes = fit_boxes(height, width, card.input_policy)
+    if not boxes:
+        side = card.input_policy.patch_side
+        message = f"a {width} x {height} image is smaller than one {side} px patch of this model"
+        quality = Quality(
+            quality.sharpness, quality.tissue_fraction, (*quality.findings, Finding("unreadable", message))
+        )
+        return Analysis(height, width, quality, reason=_why_unreadable(quality))
+    patches = cut(classifier.normalise(image), boxes, card.input_policy.input_side)
+    try:
+        probabilities, evidence = classifier.explain(patches) if heatmap else (classifier.classify(patches), None)
+    except NoResultError as error:
+        return Analysis(height, width, quality, reason=f"no result: {error}")
+    stitched: Heatmap | None = stitch(evidence, boxes, height, width) if evidence is not None else None
+    return Analysis(height, width, quality, pool(probabilities, card), stitched)
+
+
+def pool(probabilities: Probabilities, card: Card) -> Prediction:
+    """Average the patches of an image and count those on either side of the threshold."""
+    mean = probabilities.mean(axis=0, dtype=np.float64)
+    malignant = probabilities[:, list(card.label_set.malignant_indices)].sum(axis=1)
+    hot = int((malignant >= card.threshold).sum())
+    return Prediction(
+        label_set=card.label_set,
+        probabilities=tuple(float(p) for p in np.clip(mean / mean.sum(), 0, 1)),
+        threshold=card.threshold,
+        benign_patches=len(probabilities) - hot,
+        malignant_patches=hot,
+    )
+
+
+def _why_unreadable(quality: Quality) -> str:
+    return "; ".join(finding.message for finding in quality.findings if finding.kind == "unreadable")

@@ -1,0 +1,107 @@
+"""The values that flow from an image to a reader: quality, prediction, analysis."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.labels import LabelSet, Malignancy
+
+RgbImage = NDArray[np.uint8]  # height x width x 3, sRGB
+Heatmap = NDArray[np.float32]  # height x width of the image it explains; logit units, not stretched
+Box = tuple[int, int, int, int]  # left, top, right, bottom in image pixels; right and bottom outside
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong with an image, in words for the reader."""
+
+    kind: Literal["unreadable", "warning"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What can be said of an image before any network sees it.
+
+    `sharpness` is the variance of the Laplacian on grey at full size; `tissue_fraction` is in 0..1.
+    """
+
+    sharpness: float
+    tissue_fraction: float
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.sharpness) and self.sharpness >= 0):
+            raise ValueError(f"sharpness must be a number of 0 or more, got {self.sharpness}")
+        if not 0 <= self.tissue_fraction <= 1:
+            raise ValueError(f"tissue_fraction must lie in 0..1, got {self.tissue_fraction}")
+
+    @property
+    def readable(self) -> bool:
+        """Whether a network may be asked about this image."""
+        return not any(finding.kind == "unreadable" for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the network says of one image: probabilities in the order of the label set."""
+
+    label_set: LabelSet
+    probabilities: tuple[float, ...]
+    threshold: float  # on the malignant probability, from the card
+    benign_patches: int
+    malignant_patches: int
+
+    def __post_init__(self) -> None:
+        if len(self.probabilities) != len(self.label_set.classes):
+            raise ValueError(f"{len(self.probabilities)} probabilities for {len(self.label_set.classes)} classes")
+        if not all(0 <= p <= 1 for p in self.probabilities):
+            raise ValueError(f"probabilities must lie in 0..1, got {self.probabilities}")
+        if abs(sum(self.probabilities) - 1) > 1e-3:
+            raise ValueError(f"probabilities must add up to 1, got {sum(self.probabilities)}")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
+        if self.patches < 1:
+            raise ValueError("a prediction needs at least one patch")
+
+    @property
+    def patches(self) -> int:
+        """Number of patches the probabilities were averaged over."""
+        return self.benign_patches + self.malignant_patches
+
+    @property
+    def malignant_probability(self) -> float:
+        """Sum of the probabilities of the malignant classes."""
+        return min(1.0, math.fsum(self.probabilities[i] for i in self.label_set.malignant_indices))
+
+    @property
+    def malignancy(self) -> Malignancy:
+        """Benign or malignant, by the threshold of the card."""
+        return "malignant" if self.malignant_probability >= self.threshold else "benign"
+
+    @property
+    def label(self) -> str:
+        """Most probable class among those of the predicted malignancy."""
+        side = [i for i, c in enumerate(self.label_set.classes) if self.label_set.malignancy(c) == self.malignancy]
+        return self.label_set.classes[max(side, key=lambda i: self.probabilities[i])]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """All the machine says of one image; without a prediction `reason` says why there is none."""
+
+    height: int
+    width: int
+    quality: Quality
+    prediction: Prediction | None = None
+    heatmap: Heatmap | None = field(default=None, compare=False)
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.prediction is None) != (self.reason is not None):
+            raise ValueError("an analysis has either a prediction or the reason why there is none")
+        if self.heatmap is not None and self.heatmap.shape != (self.height, self.width):
+            raise ValueError(f"heat map of {self.heatmap.shape} on an image of {(self.height, self.width)}")

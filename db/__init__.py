@@ -1,0 +1,1 @@
+"""Keeps what was found and what readers said; knows neither Streamlit nor torch."""

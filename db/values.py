@@ -1,0 +1,210 @@
+"""The plain values that the store takes and gives; rows never leave `db`."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from core.labels import Malignancy
+from core.results import Prediction, Quality
+
+
+class Role(StrEnum):
+    """What an account may do."""
+
+    READER = "reader"
+    ADJUDICATOR = "adjudicator"
+    RESEARCHER = "researcher"
+    ADMINISTRATOR = "administrator"
+
+
+class CaseState(StrEnum):
+    """How far a case has come for one reader."""
+
+    WAITING = "waiting"  # some image is still queued or being analysed
+    UNREADABLE = "unreadable"  # no image of it can be analysed
+    READY = "ready"  # waits for this reader's first read
+    REVEALED = "revealed"  # first read saved, final read missing
+    FINAL = "final"  # final read saved, the reader and the model agree or there is nothing to compare
+    DISCORDANT = "discordant"  # final read saved, and it differs from the model
+
+
+class JobState(StrEnum):
+    """How far the analysis of one image has come."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Stage(StrEnum):
+    """Whether a read was given before or after the reveal."""
+
+    FIRST = "first"
+    FINAL = "final"
+
+
+class Vote(StrEnum):
+    """Whether the reader found the heat map useful."""
+
+    YES = "yes"
+    NO = "no"
+    UNSURE = "unsure"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One person who may sign in."""
+
+    id: int
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRow:
+    """One line of the worklist; holds nothing of the model before this reader's first read."""
+
+    id: int
+    accession: str
+    magnification: str | None
+    images: int
+    analysed: int
+    state: CaseState
+    created_at: datetime
+    demonstration: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """One image of a case, as far as it may be known before the reveal."""
+
+    id: int
+    position: int  # 1 is the first image of the case
+    height: int
+    width: int
+    quality: Quality
+    job: JobState
+    job_message: str | None  # why there is no result; never the model's opinion
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddedImage:
+    """What became of one uploaded image; `already_in` names the case that has the same bytes."""
+
+    image_id: int
+    already_in: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One image to analyse, claimed by one worker."""
+
+    id: int
+    image_id: int
+    file_sha256: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a reader says of a case; `label` None means that it cannot be assessed."""
+
+    label: Malignancy | None
+    confidence: int | None  # 1 (guess) to 5 (certain); None when it cannot be assessed
+    subtype: str | None = None
+    note: str = ""
+    reason: str | None = None  # coded; asked when a final read differs from the model
+    vote: Vote | None = None  # on the heat map; final reads only
+
+    def __post_init__(self) -> None:
+        if self.label not in ("benign", "malignant", None):
+            raise ValueError(f"an opinion is benign, malignant or None, got {self.label!r}")
+        if (self.label is None) != (self.confidence is None):
+            raise ValueError("a label needs a confidence; 'cannot assess' has none")
+        if self.confidence is not None and not 1 <= self.confidence <= 5:
+            raise ValueError(f"confidence is 1 to 5, got {self.confidence}")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One saved opinion; never changed afterwards."""
+
+    id: int
+    case_id: int
+    reader: str
+    stage: Stage
+    opinion: Opinion
+    model_visible: bool
+    opened_at: datetime
+    saved_at: datetime
+    supersedes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RevealedImage:
+    """The model's opinion of one image, given out only after the first read."""
+
+    image_id: int
+    prediction_id: int
+    prediction: Prediction
+    heatmap_low: float | None  # smallest and largest evidence of the map, logit units
+    heatmap_high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reveal:
+    """The model's opinion of a case: the mean over its analysed images."""
+
+    model_version: str
+    model_name: str
+    demonstration: bool
+    malignant_probability: float
+    threshold: float
+    malignancy: Malignancy
+    images: tuple[RevealedImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseView:
+    """What the reading page shows of a case; `reveal` is None until this reader's first read is saved."""
+
+    id: int
+    accession: str
+    magnification: str | None
+    demonstration: bool
+    state: CaseState
+    images: tuple[ImageRow, ...]
+    first_read: Read | None
+    final_read: Read | None
+    reveal: Reveal | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image that is already on disk: what was sent, and the pixels we kept of it."""
+
+    source_sha256: str  # of the bytes as they were sent; recognises the same file again
+    file_sha256: str  # of the PNG we keep, without metadata
+    height: int
+    width: int
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHeatmap:
+    """A heat map that is already on disk, with the range of its evidence in logit units."""
+
+    file_sha256: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which checkpoint made a prediction."""
+
+    version: str  # first twelve hex digits of the file's sha256
+    name: str
+    demonstration: bool

@@ -1,0 +1,1 @@
+"""The screens: each asks, calls one function, and shows."""

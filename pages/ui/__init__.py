@@ -1,0 +1,1 @@
+"""What several pages share: cached resources, panels, figures and the viewer."""

@@ -1,0 +1,1 @@
+"""Tests that feed the decoder what it should refuse."""

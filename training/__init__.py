@@ -1,0 +1,1 @@
+"""The commands that make, judge and time a checkpoint."""
