@@ -15,7 +15,7 @@ Triple = tuple[float, float, float]
 
 # The safetensors format: eight bytes of header length, then that many bytes of JSON.
 _HEADER_LIMIT_BYTES = 25_000_000
-_CARD_KEY = "card"
+CARD_KEY = "card"  # its place in the header
 
 
 class UnusableCheckpointError(Exception):
@@ -155,9 +155,9 @@ def read_card(path: Path) -> Card:
         raise UnusableCheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error
     except (ValueError, AttributeError) as error:
         raise UnusableCheckpointError(f"{path.name} is not a safetensors file") from error
-    if not isinstance(metadata, dict) or _CARD_KEY not in metadata:
+    if not isinstance(metadata, dict) or CARD_KEY not in metadata:
         raise UnusableCheckpointError(f"{path.name} has no card: it was not saved by this project's training")
-    return Card.from_json(metadata[_CARD_KEY])
+    return Card.from_json(metadata[CARD_KEY])
 
 
 def checkpoint_sha256(path: Path) -> str:

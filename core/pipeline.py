@@ -3,17 +3,23 @@
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.card import Card
 from core.images import decode_image
 from core.patches import cut, fit_boxes, stitch
 from core.quality import assess_quality
-from core.results import Analysis, Finding, Heatmap, Prediction, Quality, RgbImage
-
-Patches = NDArray[np.uint8]  # patches x side x side x 3
-Probabilities = NDArray[np.float32]  # patches x classes
-Evidence = NDArray[np.float32]  # patches x side x side; logit units
+from core.results import (
+    Analysis,
+    Evidence,
+    Finding,
+    Heatmap,
+    NoResultError,
+    Patches,
+    Prediction,
+    Probabilities,
+    Quality,
+    RgbImage,
+)
 
 
 class Classifies(Protocol):
@@ -31,10 +37,6 @@ class Classifies(Protocol):
 
     def explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
         """Give the probabilities of every patch and, from the same forward pass, its evidence."""
-
-
-class NoResultError(Exception):
-    """The network's output is not a number; there is no result, and no label may be made of it."""
 
 
 def analyse(data: bytes, classifier: Classifies, *, heatmap: bool = True) -> Analysis:

@@ -11,7 +11,14 @@ from core.labels import LabelSet, Malignancy
 
 RgbImage = NDArray[np.uint8]  # height x width x 3, sRGB
 Heatmap = NDArray[np.float32]  # height x width of the image it explains; logit units, not stretched
+Patches = NDArray[np.uint8]  # patches x side x side x 3
+Probabilities = NDArray[np.float32]  # patches x classes
+Evidence = NDArray[np.float32]  # patches x side x side; logit units
 Box = tuple[int, int, int, int]  # left, top, right, bottom in image pixels; right and bottom outside
+
+
+class NoResultError(Exception):
+    """The network's output is not a number; there is no result, and no label may be made of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,3 +208,37 @@ class ModelIdentity:
     version: str  # first twelve hex digits of the file's sha256
     name: str
     demonstration: bool
+
+
+class Action(StrEnum):
+    """What the audit trail records; accounts and backups add their own words."""
+
+    CASE_ADDED = "case added"
+    IMAGE_ADDED = "image added"
+    CASE_OPENED = "case opened"
+    FIRST_READ = "first read saved"
+    REVEALED = "revealed"
+    FINAL_READ = "final read saved"
+    AMENDED = "read amended"
+    EXPORTED = "exported"
+
+
+# Why a final read may differ from the model: what is stored, and the words on the screen.
+REASONS: tuple[tuple[str, str], ...] = (
+    ("wrong_area", "model attends to the wrong area"),
+    ("quality", "artefact or poor quality"),
+    ("missed_feature", "feature the model misses"),
+    ("context", "context beyond this image"),
+    ("borderline", "borderline lesion"),
+    ("other", "other (say in the note)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One line of the audit trail; `account` None means the program itself."""
+
+    at: datetime
+    account: str | None
+    action: str
+    subject: str

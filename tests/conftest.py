@@ -1,9 +1,14 @@
 """What several tests share: the real data beside the project, and images made on the spot."""
 
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from db.session import Sessions, open_database
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -15,3 +20,37 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images at {folder}: set SECOND_READ_TEST_DATA to a folder with breakhis/ in it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    """URL of a PostgreSQL server on which the tests may make databases; tests/postgres.sh starts one."""
+    url = os.environ.get("SECOND_READ_TEST_POSTGRES", "")
+    if not url:
+        pytest.skip("no PostgreSQL: set SECOND_READ_TEST_POSTGRES, or run tests/run.sh, which starts one if it can")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of an empty database of its own, once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'second_read.sqlite'}"
+        return
+    server = make_url(request.getfixturevalue("postgres_server")).set(drivername="postgresql+psycopg")
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    name = f"test_{uuid.uuid4().hex}"
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture
+def sessions(database_url: str) -> Iterator[Sessions]:
+    """Sessions of an empty database with all its tables, once on SQLite and once on PostgreSQL."""
+    opened = open_database(database_url)
+    yield opened
+    opened.dispose()

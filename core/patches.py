@@ -1,0 +1,61 @@
+"""Squares cut from an image, and their maps laid back onto it."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from core.card import InputPolicy
+from core.results import Box, Heatmap, RgbImage
+
+
+def fit_boxes(height: int, width: int, policy: InputPolicy) -> list[Box]:
+    """Lay the boxes of an input policy over an image, row by row.
+
+    Under `patches` the last row and column lie flush with the edge, so that every pixel is covered and
+    no edge is dropped; an image smaller than one patch has no boxes.
+    """
+    if min(height, width) < 1:
+        raise ValueError(f"an image of {width} x {height} has no pixels")
+    if policy.kind == "resize":
+        return [(0, 0, width, height)]
+    side = policy.patch_side
+    tops = _starts(height, side, policy.stride)
+    lefts = _starts(width, side, policy.stride)
+    return [(left, top, left + side, top + side) for top in tops for left in lefts]
+
+
+def cut(image: RgbImage, boxes: list[Box], side: int) -> NDArray[np.uint8]:
+    """Cut the boxes out of an image and scale each to a square: boxes x side x side x 3.
+
+    A box that already has this side is copied as it is.
+    """
+    patches = np.empty((len(boxes), side, side, 3), dtype=np.uint8)
+    for patch, (left, top, right, bottom) in zip(patches, boxes, strict=True):
+        part = image[top:bottom, left:right]
+        # Averaging over areas keeps small nuclei when shrinking; it would give blocks when enlarging.
+        method = cv2.INTER_AREA if part.shape[0] * part.shape[1] > side * side else cv2.INTER_CUBIC
+        patch[:] = part if part.shape[:2] == (side, side) else cv2.resize(part, (side, side), interpolation=method)
+    return patches
+
+
+def stitch(maps: NDArray[np.float32], boxes: list[Box], height: int, width: int) -> Heatmap:
+    """Average patch maps (boxes x side x side, logit units) back onto the image.
+
+    Maps keep their own scale: stretching each patch to 0..1 first would paint an
+    empty patch as hot as a tumour. Pixels under no box are 0, no evidence.
+    """
+    if len(maps) != len(boxes):
+        raise ValueError(f"{len(maps)} maps for {len(boxes)} boxes")
+    total = np.zeros((height, width), dtype=np.float32)
+    covered = np.zeros((height, width), dtype=np.float32)
+    for patch_map, (left, top, right, bottom) in zip(maps, boxes, strict=True):
+        size = (right - left, bottom - top)
+        total[top:bottom, left:right] += cv2.resize(patch_map, size, interpolation=cv2.INTER_LINEAR)
+        covered[top:bottom, left:right] += 1
+    return np.divide(total, np.maximum(covered, 1, out=covered), out=total)
+
+
+def _starts(length: int, side: int, stride: int) -> list[int]:
+    """Place intervals of one side along a length, the last flush with its end."""
+    last = length - side
+    return [*range(0, last, stride), last] if last >= 0 else []

@@ -1,0 +1,73 @@
+"""One case as one reader may see it now."""
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db import models
+from db.audit import record_opening, record_reveal
+from db.cases import case_row, quality_of
+from db.jobs import seconds_per_job
+from db.reads import current_read
+from db.reveal import reveal_of
+from db.values import CaseView, ImageRow, JobState, Stage
+from db.worklist import case_state
+
+
+def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
+    """Give a case to a reader, with the model's opinion only after their first read, and record it.
+
+    Needs a writing session, for the audit trail.
+
+    Raises:
+        UnknownCaseError: If there is no such case.
+    """
+    case = case_row(session, case_id)
+    first = current_read(session, case_id, account_id, Stage.FIRST)
+    reveal = reveal_of(session, case_id) if first else None
+    record_opening(session, account_id, case.accession)
+    if reveal:
+        record_reveal(session, account_id, case.accession)
+    return CaseView(
+        id=case.id,
+        accession=case.accession,
+        magnification=case.magnification,
+        demonstration=case.demonstration,
+        state=case_state(session, case_id, account_id),
+        images=case_images(session, case_id),
+        first_read=first,
+        final_read=current_read(session, case_id, account_id, Stage.FINAL),
+        reveal=reveal,
+    )
+
+
+def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
+    """Give the images of a case; those still to be analysed with their place in the queue as seconds."""
+    job = models.Job
+    queue = (
+        select(job.id, func.row_number().over(order_by=(job.attempts, job.id)).label("place"))
+        .where(job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+        .subquery()
+    )
+    query = (
+        select(models.Image, job, queue.c.place)
+        .join(job, job.image_id == models.Image.id)
+        .outerjoin(queue, queue.c.id == job.id)
+        .where(models.Image.case_id == case_id)
+        .order_by(models.Image.position)
+    )
+    found = session.execute(query).all()
+    pace = seconds_per_job(session) if any(place for _, _, place in found) else None
+    return tuple(_image_row(image, row, place * pace if place and pace else None) for image, row, place in found)
+
+
+def _image_row(image: models.Image, job: models.Job, seconds_left: float | None) -> ImageRow:
+    return ImageRow(
+        id=image.id,
+        position=image.position,
+        height=image.height,
+        width=image.width,
+        quality=quality_of(image),
+        job=job.state,
+        job_message=job.message,
+        seconds_left=seconds_left,
+    )

@@ -1,0 +1,101 @@
+"""Images and heat maps on disk, named by their sha256 and verified whenever they are read."""
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class DamagedFileError(Exception):
+    """A stored file is missing, cannot be read, or is not what was stored; the message is for the reader."""
+
+
+class Files:
+    """A folder of files that are written once: whole and on the disk, or not at all."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, data: bytes) -> str:
+        """Store bytes and give their sha256; what is already there whole is not written again.
+
+        Raises:
+            OSError: If they cannot be stored, for example on a full disk; nothing is left behind then.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = self._path(sha256)
+        if not _holds(path, sha256):
+            _make_folder(path.parent, self._root)
+            _write_whole(path, data)
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """Read stored bytes and check that they are what was stored.
+
+        Raises:
+            DamagedFileError: If they are missing, unreadable or changed.
+        """
+        path = self._path(sha256)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise DamagedFileError(f"the stored file {sha256[:12]} is missing; restore it from a backup") from error
+        except OSError as error:
+            raise DamagedFileError(f"the stored file {sha256[:12]} cannot be read: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise DamagedFileError(
+                f"the stored file {sha256[:12]} has changed since it was stored; restore it from a backup"
+            )
+        return data
+
+    def _path(self, sha256: str) -> Path:
+        if not _SHA256.fullmatch(sha256):
+            raise ValueError(f"not a sha256: {sha256!r}")
+        # Two levels of folders, because a folder of a million files is slow to list and to back up.
+        return self._root / sha256[:2] / sha256[2:4] / sha256
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    """Say whether the file is there and whole; a damaged one is written again."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write beside the final name, then rename, so that no reader and no crash ever sees a part of it."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _make_folder(folder: Path, root: Path) -> None:
+    """Make the folder of a file so that it, too, survives a power cut."""
+    if folder.is_dir():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for parent in (folder.parent, root, root.parent):
+        _sync_folder(parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is on the disk only once the folder that holds the name is.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""One module per revision; a revision is never changed once released."""

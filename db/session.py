@@ -1,0 +1,148 @@
+"""Opens the database: SQLite by default, PostgreSQL when asked, the same to everybody else."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from db.errors import UnusableDatabaseError
+from db.upgrade import upgrade
+
+# A writer waits this long for the others before it gives up.
+_BUSY_SECONDS = 30
+_USE = "second_read_use"  # execution option: what a connection is for; "write" if it does not say
+
+Version = tuple[int, int, int]
+
+
+class Sessions:
+    """Gives sessions of one database; one per click, closed before anything is drawn."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reading = engine.execution_options(**{_USE: "read", "postgresql_readonly": True})
+        self._writing = engine.execution_options(**{_USE: "write"})
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """Give a session that may write; saved at the end of the block, undone if it raises.
+
+        On SQLite it is the only writer from the start: one that reads first and writes later would
+        lose updates or fail half way.
+        """
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+            session.connection()
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Give a session that sees one state of the database and cannot change it."""
+        with Session(self._reading, expire_on_commit=False) as session:
+            yield session
+
+    @property
+    def dialect(self) -> str:
+        """Which database this is: `sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def open_database(url: str, *, sqlite_version: Version | None = None) -> Sessions:
+    """Open a database, made or brought up to date first; safe when several processes start at once.
+
+    Args:
+        url: `sqlite:////absolute/path`, or `postgresql://user@host/name`.
+        sqlite_version: Choose the journal as for this version; the linked one's if left out.
+
+    Raises:
+        UnusableDatabaseError: If it is newer than this program, or no database of ours.
+        ValueError: If the URL names neither SQLite in a file nor PostgreSQL.
+    """
+    parsed = _checked(url)
+    if parsed.get_backend_name() == "sqlite":
+        Path(parsed.database or "").resolve().parent.mkdir(parents=True, exist_ok=True)
+    engine = _engine(parsed, sqlite_version or _linked_sqlite())
+    try:
+        with engine.execution_options(**{_USE: "upgrade"}).begin() as connection:
+            upgrade(connection)
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        where = parsed.render_as_string(hide_password=True)
+        raise UnusableDatabaseError(f"the database {where} cannot be opened: {_first_line(error)}") from error
+    return Sessions(engine)
+
+
+def journal_mode(version: Version) -> Literal["wal", "delete"]:
+    """Choose SQLite's journal: WAL can corrupt the file in versions 3.7.0 to 3.51.2.
+
+    Two connections that write and checkpoint at the same moment are enough. Fixed in 3.51.3, and in
+    3.50.7 and 3.44.6 (https://sqlite.org/wal.html, "The WAL-reset bug").
+    """
+    fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
+    return "wal" if fixed else "delete"
+
+
+def _checked(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ValueError(f"not the address of a database: {url!r}") from error
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if backend != "sqlite":
+        raise ValueError(f"{backend} is not supported: use SQLite or PostgreSQL")
+    if parsed.database in (None, "", ":memory:"):
+        raise ValueError("SQLite needs a file: in memory, every thread would have a database of its own")
+    return parsed
+
+
+def _engine(url: URL, version: Version) -> Engine:
+    if url.get_backend_name() == "postgresql":
+        return create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+    engine = create_engine(url, pool_size=10, max_overflow=20, connect_args={"timeout": _BUSY_SECONDS})
+    mode = journal_mode(version)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        _prepare_sqlite(connection, mode)
+
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, mode: str) -> None:
+    # The driver would begin transactions late and end them early; SQLAlchemy's recipe is to begin them ourselves.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA journal_mode = {mode}")
+    cursor.execute("PRAGMA synchronous = FULL")
+    # Else INSERT OR REPLACE would delete without asking the triggers that refuse it.
+    cursor.execute("PRAGMA recursive_triggers = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    use = connection.get_execution_options().get(_USE, "write")
+    # SQLite ignores foreign keys unless asked, on every connection; a migration that rebuilds a table needs them off.
+    connection.exec_driver_sql(f"PRAGMA foreign_keys = {'OFF' if use == 'upgrade' else 'ON'}")
+    connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
+    connection.exec_driver_sql("BEGIN" if use == "read" else "BEGIN IMMEDIATE")
+
+
+def _linked_sqlite() -> Version:
+    major, minor, patch = sqlite3.sqlite_version_info
+    return major, minor, patch
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]

@@ -1,0 +1,63 @@
+"""Everything that pages, routes and the worker save and ask for: values in, values out.
+
+Every function takes the session first and never commits: one `with sessions.begin()` per click, closed
+before anything is drawn.
+"""
+
+from db.accounts import account_named, add_account, single_reader
+from db.audit import audit_trail, record_event
+from db.case_view import case_images, open_case
+from db.cases import add_case, add_image, known_image, remembered_magnification
+from db.errors import CaseChangedError, NotRevealedError, UnknownCaseError, UnusableDatabaseError
+from db.files import DamagedFileError
+from db.jobs import (
+    beat,
+    claim_job,
+    fail_job,
+    finish_job,
+    jobs_waiting,
+    release_jobs,
+    release_stale_jobs,
+    running_workers,
+    seconds_per_job,
+)
+from db.reads import amend_read, own_reads, record_final_read, record_first_read
+from db.reveal import heatmap_file, image_file
+from db.worklist import next_case, state_counts, worklist
+
+__all__ = [
+    "CaseChangedError",
+    "DamagedFileError",
+    "NotRevealedError",
+    "UnknownCaseError",
+    "UnusableDatabaseError",
+    "account_named",
+    "add_account",
+    "add_case",
+    "add_image",
+    "amend_read",
+    "audit_trail",
+    "beat",
+    "case_images",
+    "claim_job",
+    "fail_job",
+    "finish_job",
+    "heatmap_file",
+    "image_file",
+    "jobs_waiting",
+    "known_image",
+    "next_case",
+    "open_case",
+    "own_reads",
+    "record_event",
+    "record_final_read",
+    "record_first_read",
+    "release_jobs",
+    "release_stale_jobs",
+    "remembered_magnification",
+    "running_workers",
+    "seconds_per_job",
+    "single_reader",
+    "state_counts",
+    "worklist",
+]

@@ -1,0 +1,58 @@
+"""Brings the tables of a database up to date, whoever starts first."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+from db import models
+from db.errors import UnusableDatabaseError
+
+_MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+# Any number, but the same in every process: two that start at once upgrade one after the other.
+_LOCK = 0x5EC0_4D4E
+
+
+def upgrade(connection: Connection) -> None:
+    """Make or change the tables inside the open transaction of this connection.
+
+    On SQLite that transaction must be a writing one, and without foreign keys.
+
+    Raises:
+        UnusableDatabaseError: If the database is newer than this program, or no database of ours.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    config = alembic_config(connection)
+    script = ScriptDirectory.from_config(config)
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision == script.get_current_head():
+        return
+    if revision is None:
+        _refuse_foreign_tables(connection)
+    elif revision not in {known.revision for known in script.walk_revisions()}:
+        raise UnusableDatabaseError(
+            f"the database was made by a newer Second Read (its tables are at revision {revision}): "
+            "install that version, or restore the backup made before it"
+        )
+    command.upgrade(config, "head")
+    if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+        raise UnusableDatabaseError("the upgrade would leave rows that point at nothing; nothing was changed")
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Configure Alembic for a connection, wherever the program was started."""
+    config = Config()
+    # Alembic's configuration treats a percent sign in a path as a placeholder.
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _refuse_foreign_tables(connection: Connection) -> None:
+    taken = set(inspect(connection).get_table_names()) & set(models.Base.metadata.tables)
+    if taken:
+        raise UnusableDatabaseError(f"this is no database of Second Read, yet it has tables {', '.join(sorted(taken))}")

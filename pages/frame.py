@@ -1,0 +1,25 @@
+"""The frame around every page: page config, navigation, and what must stand on every page."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from pages.ui import panels
+
+_UI = Path(__file__).parent / "ui"
+
+# A local picture: Streamlit's own icon fonts would be fetched from a font host.
+st.set_page_config(page_title="Second Read", page_icon=str(_UI / "icon.svg"), layout="wide")
+st.logo(str(_UI / "logo.svg"), size="medium")
+page = st.navigation(
+    [
+        st.Page("worklist.py", title="Worklist", default=True),
+        st.Page("upload_cases.py", title="Upload cases"),
+        st.Page("read_case.py", title="Read a case"),
+        st.Page("models.py", title="Models"),
+    ],
+    position="top",
+)
+st.html(_UI / "style.css")
+panels.standing_notices()
+page.run()

@@ -1,0 +1,99 @@
+"""What several pages draw, and the words they use for it."""
+
+import re
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from core.labels import Malignancy
+from core.results import Quality
+from db.values import CaseRow, CaseState, ImageRow, JobState, Opinion
+from pages.ui import resources
+
+STATE_WORDS = {
+    CaseState.READY: "to read",
+    CaseState.REVEALED: "in reading",
+    CaseState.FINAL: "final",
+    CaseState.DISCORDANT: "discordant",
+    CaseState.WAITING: "being analysed",
+    CaseState.UNREADABLE: "unreadable",
+}
+
+
+def standing_notices() -> None:
+    """Say in one quiet line what must be known on every page."""
+    checkpoint = resources.checkpoint()
+    notices = ["**Research use only** – not a diagnosis", f"single-reader mode: everyone here reads as {reader()}"]
+    if checkpoint.card is not None and checkpoint.card.demonstration:
+        notices.append("**demonstration model** – trained to show the program, not to be relied on")
+    with st.container(key="notices", gap="xsmall"):
+        st.markdown(" &nbsp;·&nbsp; ".join(notices))
+        problem = checkpoint.problem or resources.worker_problem()
+        if problem:
+            st.warning(f"New images wait and are not analysed: {problem}")
+
+
+def reader() -> str:
+    """Name the reader of this session."""
+    return resources.account().name
+
+
+def label_words(label: Malignancy | None) -> str:
+    """Write a label as sign and word, so that it never rests on colour."""
+    return {"benign": "○ benign", "malignant": "▲ malignant", None: "✕ cannot assess"}[label]
+
+
+def opinion_words(opinion: Opinion) -> str:
+    """Write an opinion in one line."""
+    confidence = f" ({opinion.confidence}/5)" if opinion.confidence else ""
+    subtype = f", {subtype_words(opinion.subtype)}" if opinion.subtype else ""
+    return f"{label_words(opinion.label)}{confidence}{subtype}"
+
+
+def subtype_words(subtype: str) -> str:
+    """Write a class name as a reader would."""
+    return subtype.replace("_", " ")
+
+
+def plain(text: str) -> str:
+    """Keep text that people typed from acting as Markdown."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", text)
+
+
+def quality_words(quality: Quality) -> str:
+    """Write what was found wrong with an image, or that nothing was."""
+    return "; ".join(f"! {finding.message}" for finding in quality.findings) or "ok"
+
+
+def job_words(image: ImageRow) -> str:
+    """Write how far the analysis of an image has come."""
+    words = {JobState.QUEUED: "queued", JobState.RUNNING: "being analysed", JobState.DONE: "analysed"}
+    if image.job is JobState.FAILED:
+        return f"no result: {image.job_message or 'the analysis failed'}"
+    return image.job_message or words[image.job]
+
+
+def pending(images: tuple[ImageRow, ...]) -> bool:
+    """Say whether some image still waits for its analysis."""
+    return any(image.job in (JobState.QUEUED, JobState.RUNNING) for image in images)
+
+
+def clock(moment: datetime) -> str:
+    """Write a time of day as the server's clock shows it."""
+    return moment.astimezone().strftime("%H:%M:%S")
+
+
+def day_and_clock(moment: datetime) -> str:
+    """Write a day and its time as the server's clock shows it."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def opened_at(key: str) -> datetime:
+    """Stamp once, on the server, when a form was first shown in this session."""
+    moment: datetime = st.session_state.setdefault(f"opened-{key}", datetime.now(UTC))
+    return moment
+
+
+def images_words(row: CaseRow) -> str:
+    """Write how many images of a case there are, and how many are analysed while some are not."""
+    return f"{row.images}" if row.analysed >= row.images else f"{row.analysed} of {row.images} analysed"

@@ -1,0 +1,87 @@
+"""What is shown beside the tissue once the first read is saved: both opinions, or why there is only one."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.results import Prediction
+from db.values import REASONS, CaseView, ImageRow, Read, Reveal
+from pages.ui import panels
+
+
+def opinions(case: CaseView, first: Read) -> None:
+    """Set the reader's first opinion beside the model's, or say why the model has none."""
+    st.markdown(f"You said &ensp; **{panels.opinion_words(first.opinion)}**")
+    if case.reveal is None:
+        st.warning(
+            "The model has no result for this case. " + " ".join(panels.plain(_why(image)) for image in case.images)
+        )
+        return
+    _model(case, case.reveal)
+
+
+def history(case: CaseView, reads: Sequence[Read]) -> None:
+    """List every read this reader ever saved of the case, in order."""
+    with st.expander(f"Your {len(reads)} reads of {panels.plain(case.accession)}"):
+        for read in reads:
+            words = "amended" if read.supersedes else read.stage.value
+            st.caption(
+                f"{panels.day_and_clock(read.saved_at)} {words}: {panels.opinion_words(read.opinion)}{_rest(read)}"
+            )
+
+
+def has_map(case: CaseView) -> bool:
+    """Say whether some image has a heat map to vote on."""
+    return case.reveal is not None and any(image.heatmap_low is not None for image in case.reveal.images)
+
+
+def shown(case: CaseView) -> tuple[int, ...]:
+    """Give the ids of the predictions that are on the screen."""
+    return tuple(image.prediction_id for image in case.reveal.images) if case.reveal else ()
+
+
+def _model(case: CaseView, reveal: Reveal) -> None:
+    words = panels.label_words(reveal.malignancy)
+    st.markdown(f"Model says &ensp; **{words}** &ensp; {reveal.malignant_probability:.2f}")
+    st.html(_bar(reveal.malignant_probability, reveal.threshold))
+    st.caption(f"Malignant from {reveal.threshold:.2f}. {_patches(reveal)}{_per_image(case, reveal)}")
+    for image in case.images:
+        for finding in image.quality.findings:
+            st.caption(f"! image {image.position}: {panels.plain(finding.message)}")
+    demonstration = " – demonstration model" if reveal.demonstration else ""
+    st.caption(f"{panels.plain(reveal.model_name)} {reveal.model_version}{demonstration}")
+
+
+def _rest(read: Read) -> str:
+    said = read.opinion
+    reason = f" – {dict(REASONS)[said.reason]}" if said.reason else ""
+    vote = f" – map useful: {said.vote}" if said.vote else ""
+    return f"{reason}{vote}" + (f" – {panels.plain(said.note)}" if said.note else "")
+
+
+def _why(image: ImageRow) -> str:
+    return f"Image {image.position}: {image.job_message or panels.quality_words(image.quality)}."
+
+
+def _patches(reveal: Reveal) -> str:
+    malignant = sum(image.prediction.malignant_patches for image in reveal.images)
+    return f"{malignant} of {sum(image.prediction.patches for image in reveal.images)} patches malignant."
+
+
+def _per_image(case: CaseView, reveal: Reveal) -> str:
+    positions = {image.id: image.position for image in case.images}
+    each = [f"image {positions[i.image_id]} {_opinion(i.prediction)}" for i in reveal.images]
+    return f" Mean of {', '.join(each)}." if len(case.images) > 1 else ""
+
+
+def _opinion(prediction: Prediction) -> str:
+    subtype = f" ({panels.subtype_words(prediction.label)})" if len(prediction.probabilities) > 2 else ""
+    return f"{prediction.malignant_probability:.2f}{subtype}"
+
+
+def _bar(probability: float, threshold: float) -> str:
+    words = f"probability of malignancy {probability:.2f}, called malignant from {threshold:.2f}"
+    return (
+        f'<div class="probability-bar" role="img" aria-label="{words}" title="{words}">'
+        f'<span style="width:{probability:.1%}"></span><i style="left:{threshold:.1%}"></i></div>'
+    )

@@ -1,0 +1,31 @@
+"""The images of a case as the viewer takes them: with heat maps only after the reveal."""
+
+from db.values import CaseView, ImageRow, RevealedImage
+from pages.ui import panels
+from pages.ui.viewer import HeatmapLayer, ViewedImage
+
+
+def viewed_images(case: CaseView) -> list[ViewedImage]:
+    """List the images in the order of the case."""
+    revealed = {image.image_id: image for image in case.reveal.images} if case.reveal else {}
+    return [_viewed(image, len(case.images), revealed.get(image.id)) for image in case.images]
+
+
+def _viewed(image: ImageRow, images: int, revealed: RevealedImage | None) -> ViewedImage:
+    return ViewedImage(
+        image_url=f"/images/{image.id}",
+        thumbnail_url=f"/images/{image.id}/thumbnail",
+        width=image.width,
+        height=image.height,
+        label=f"image {image.position} of {images}",
+        caption=panels.quality_words(image.quality),
+        heatmap=_layer(revealed) if revealed else None,
+    )
+
+
+def _layer(revealed: RevealedImage) -> HeatmapLayer | None:
+    if revealed.heatmap_low is None or revealed.heatmap_high is None:
+        return None
+    return HeatmapLayer(
+        url=f"/images/{revealed.image_id}/heatmap", low=revealed.heatmap_low, high=revealed.heatmap_high
+    )

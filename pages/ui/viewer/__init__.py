@@ -1,0 +1,96 @@
+"""The zooming viewer: the images of a case, and after the reveal the evidence on them.
+
+OpenSeadragon does the zooming. Images, heat maps and OpenSeadragon itself come from our own routes: they pass the gate,
+and they are there in a hospital network without a CDN. Keys, anywhere on the page except where one is typing: 0 fits the
+image, Z shows it at 100 % (not 1: the digits 1 to 5 are the reader's confidence), + and - zoom, left and right switch
+the image, H the heat map, [ and ] its opacity, K its contour.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import streamlit as st
+
+_HERE = Path(__file__).parent
+
+VENDOR = _HERE / "vendor"
+"""Folder that the app has to serve under `/assets`."""
+
+LIBRARY = "/assets/openseadragon-5.0.1.min.js"
+"""Where the browser fetches OpenSeadragon, once per page load and not with every rerun."""
+
+_mount = st.components.v2.component(
+    "second_read_viewer",
+    html=(_HERE / "viewer.html").read_text(encoding="utf-8"),
+    css=(_HERE / "viewer.css").read_text(encoding="utf-8"),
+    js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("heatmap.js", "viewer.js", "keys.js")),
+    # OpenSeadragon listens on the document, where a shadow root would hide from it what was touched.
+    isolate_styles=False,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HeatmapLayer:
+    """Evidence to paint over one image: an 8-bit grey PNG whose 0..255 span `low`..`high` logits.
+
+    The map may be smaller than its image and is stretched onto it.
+    """
+
+    url: str
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _check_own_route(self.url)
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            message = f"a heat map cannot span {self.low} to {self.high} logits"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewedImage:
+    """One image of the case: where it is served, its size in pixels, its words, and its evidence if it may be seen.
+
+    `label` names it among its neighbours ("image 2 of 4"); `caption` holds words on its quality.
+    """
+
+    image_url: str
+    thumbnail_url: str
+    width: int
+    height: int
+    label: str
+    caption: str = ""
+    heatmap: HeatmapLayer | None = None
+
+    def __post_init__(self) -> None:
+        _check_own_route(self.image_url)
+        _check_own_route(self.thumbnail_url)
+
+
+def view_image(images: Sequence[ViewedImage], *, key: str, height: int = 560) -> None:
+    """Show the images of a case with zoom, thumbnails and, where given, the evidence.
+
+    The reader's place (image, zoom, map on or off) survives reruns as long as `key` stays the same, so let it name the
+    case. An image with `heatmap=None` sends nothing of the model to the browser.
+
+    Args:
+        images: The images of the case, in order; at least one.
+        key: Names this viewer among the elements of the page.
+        height: Least height of the whole viewer with its tools, in CSS pixels.
+
+    Raises:
+        ValueError: If there is no image.
+    """
+    if not images:
+        message = "a viewer needs at least one image"
+        raise ValueError(message)
+    data = {"key": key, "height": height, "library": LIBRARY, "images": [asdict(image) for image in images]}
+    _mount(key=key, data=data)
+
+
+def _check_own_route(url: str) -> None:
+    if not url.startswith("/") or url.startswith("//"):
+        message = f"{url} is not a route of this app: images come from our own address only"
+        raise ValueError(message)

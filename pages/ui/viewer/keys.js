@@ -1,0 +1,35 @@
+// Keys of the viewer, heard anywhere on the page except where one is typing.
+
+// 0 and Z, not 0 and 1: on the reading page the digits 1 to 5 are the reader's confidence.
+const KEYS = {
+  0: (viewer) => viewer.fit(),
+  z: (viewer) => viewer.zoomTo(1),
+  "+": (viewer) => viewer.zoomBy(1.5),
+  "=": (viewer) => viewer.zoomBy(1.5),
+  "-": (viewer) => viewer.zoomBy(1 / 1.5),
+  h: (viewer) => viewer.toggleMap(),
+  k: (viewer) => viewer.toggleContour(),
+  "[": (viewer) => viewer.setOpacity(taste.opacity - 10),
+  "]": (viewer) => viewer.setOpacity(taste.opacity + 10),
+  ArrowLeft: (viewer) => viewer.step(-1),
+  ArrowRight: (viewer) => viewer.step(1),
+};
+
+/** Letters belong to a field that is being typed in, arrows also to sliders, choices and menus. */
+function belongsElsewhere(event) {
+  const target = event.composedPath()[0];
+  if (!(target instanceof Element)) return false;
+  const written = "textarea, select, input:not([type=radio], [type=checkbox], [type=range], [type=button])";
+  const moved = "input[type=radio], input[type=range], [role=slider], [role=radiogroup], [role=tablist], [role=listbox], [role=menu], [role=grid]";
+  if (target.isContentEditable || target.closest(written)) return true;
+  return event.key.startsWith("Arrow") && target.closest(moved) !== null;
+}
+
+document.addEventListener("keydown", (event) => {
+  // On many keyboards [ and ] are typed with AltGr, which some systems report as Ctrl + Alt.
+  const combined = (event.ctrlKey || event.altKey || event.metaKey) && !event.getModifierState("AltGraph");
+  const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!act || combined || event.defaultPrevented || belongsElsewhere(event) || !active?.root.isConnected) return;
+  event.preventDefault();
+  act(active);
+});

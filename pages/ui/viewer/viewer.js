@@ -1,0 +1,248 @@
+// The zooming viewer: OpenSeadragon for the tissue, one canvas over it for the evidence. `heatmap.js` and `keys.js` belong to it.
+
+const ACTIONS = { fit: "0", full: "Z", in: "+", out: "-", map: "H", contour: "K" };
+// Above this zoom the eye should meet the pixels that were recorded, not a blur between them.
+const SMOOTH_UP_TO = 2;
+
+const mounted = new WeakMap(); // element of Streamlit -> its viewer, which outlives the reruns of the page
+const remembered = new Map(); // key of a viewer -> image, place and map switch, for when Streamlit does mount it anew
+const taste = { opacity: 50, contour: false }; // kept from case to case
+let active = null; // the viewer that hears the keys: the last one that was pointed at
+
+/** Called by Streamlit once per rerun in which the data changed. */
+export default function mount({ data, parentElement }) {
+  let viewer = mounted.get(parentElement);
+  if (!viewer) {
+    viewer = new CaseViewer(parentElement.querySelector(".sr-viewer"), data);
+    mounted.set(parentElement, viewer);
+  }
+  viewer.show(data);
+  return () => {
+    // Streamlit also calls this for a run that was overtaken by the next one; then the viewer is still on the page.
+    if (parentElement.isConnected) return;
+    mounted.delete(parentElement);
+    viewer.close();
+  };
+}
+
+/** Address of one of our routes: the app may live under a path of its own, where Streamlit's own script came from. */
+function address(path) {
+  const own = document.querySelector('script[src*="static/js/"]');
+  return (own ? own.src.split("/static/js/")[0] : location.origin) + path;
+}
+
+/** OpenSeadragon, fetched once per page load. */
+function library(path) {
+  library.loading ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = address(path);
+    script.onload = () => resolve(window.OpenSeadragon);
+    script.onerror = () => reject(new Error(`${path} could not be loaded`));
+    document.head.append(script);
+  });
+  return library.loading;
+}
+
+class CaseViewer {
+  constructor(root, { key, library: path }) {
+    this.root = root;
+    this.images = [];
+    if (!remembered.has(key)) remembered.set(key, { index: 0, bounds: null, map: true });
+    this.state = remembered.get(key);
+    paintBar(this.find(".sr-bar canvas"));
+    this.overlay = Object.assign(document.createElement("canvas"), { className: "sr-overlay" });
+    for (const [action, key] of Object.entries(ACTIONS)) {
+      this.find(`[data-do=${action}]`).onclick = () => KEYS[key.toLowerCase()](this);
+    }
+    this.find("input").oninput = (event) => this.setOpacity(Number(event.target.value));
+    root.onpointerenter = () => { active = this; };
+    if (!active?.root.isConnected) active = this;
+    this.say("Loading the image ...");
+    this.ready = library(path).then(() => this.open(), () => this.say("The viewer could not be loaded; reload the page."));
+  }
+
+  find(selector) {
+    return this.root.querySelector(selector);
+  }
+
+  open() {
+    const osd = new window.OpenSeadragon({
+      element: this.find(".sr-tissue"), drawer: "canvas", showNavigationControl: false,
+      showNavigator: true, navigatorPosition: "TOP_RIGHT", navigatorSizeRatio: 0.17, navigatorBackground: "transparent",
+      gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
+      animationTime: 0.3, zoomPerScroll: 1.25, maxZoomPixelRatio: 16, minZoomImageRatio: 0.8, visibilityRatio: 0.5,
+    });
+    this.osd = osd;
+    osd.canvas.append(this.overlay);
+    // OpenSeadragon has keys of its own (A, D, W, S move, R turns, F mirrors) that would fight with those of the page.
+    for (const tracker of [osd.innerTracker, osd.navigator.innerTracker]) {
+      Object.assign(tracker, { keyHandler: null, keyDownHandler: null });
+    }
+    osd.addHandler("open", () => { this.say(""); this.restorePlace(); this.paint(); });
+    osd.addHandler("open-failed", () => this.say("The image could not be loaded; reload the page."));
+    osd.addHandler("update-viewport", () => this.paint());
+    osd.addHandler("animation-finish", () => this.rememberPlace());
+    osd.addHandler("resize", () => this.state.bounds || osd.viewport.goHome(true));
+  }
+
+  close() {
+    this.osd?.destroy();
+    if (active === this) active = null;
+  }
+
+  show({ images, height }) {
+    this.root.style.minHeight = `${height}px`;
+    this.images = images;
+    this.drawStrip();
+    this.go(Math.min(this.state.index, images.length - 1));
+  }
+
+  drawStrip() {
+    const strip = this.find(".sr-strip");
+    const wanted = JSON.stringify(this.images.map((image) => [image.thumbnail_url, image.label]));
+    if (strip.dataset.shown === wanted) return;
+    strip.dataset.shown = wanted;
+    strip.hidden = this.images.length < 2;
+    strip.replaceChildren(...this.images.map((image, index) => {
+      const button = Object.assign(document.createElement("button"), { type: "button", title: image.label });
+      button.setAttribute("aria-label", image.label);
+      const number = Object.assign(document.createElement("span"), { textContent: index + 1 });
+      button.append(Object.assign(new Image(), { src: address(image.thumbnail_url), alt: "" }), number);
+      button.onclick = () => this.go(index);
+      return button;
+    }));
+  }
+
+  go(index) {
+    const image = this.images[index];
+    if (this.state.index !== index) Object.assign(this.state, { index, bounds: null });
+    const [label, caption] = this.root.querySelectorAll(".sr-words > *");
+    label.textContent = image.label;
+    caption.textContent = [`${image.width} × ${image.height} px`, image.caption].filter(Boolean).join(" · ");
+    this.find(".sr-strip").childNodes.forEach((button, at) => button.setAttribute("aria-current", at === index));
+    if (this.shown !== image.image_url) this.load(image);
+    this.useMap(image.heatmap);
+  }
+
+  async load(image) {
+    this.shown = image.image_url;
+    this.say("Loading the image ...");
+    await this.ready;
+    if (!this.osd || this.shown !== image.image_url) return;
+    this.osd.canvas.setAttribute("aria-label", `Tissue, ${image.label}`);
+    this.osd.open({ type: "image", url: address(image.image_url), crossOriginPolicy: false, ajaxWithCredentials: false });
+  }
+
+  async useMap(layer) {
+    const wanted = JSON.stringify(layer);
+    if (this.layer === wanted) return;
+    Object.assign(this, { layer: wanted, evidence: null, problem: "" });
+    this.find(".sr-map-tools").hidden = this.find(".sr-scale").hidden = !layer;
+    this.drawTools();
+    if (!layer) return;
+    this.drawScale(layer);
+    try {
+      const evidence = await loadEvidence(address(layer.url), layer.low, layer.high);
+      if (this.layer !== wanted) return;
+      this.evidence = evidence;
+    } catch {
+      if (this.layer === wanted) this.problem = "The heat map could not be loaded; reload the page.";
+    }
+    this.drawTools();
+  }
+
+  drawScale({ low, high }) {
+    this.find(".sr-low").textContent = inLogits(low);
+    this.find(".sr-high").textContent = inLogits(high);
+    this.find(".sr-zero").hidden = !(low < 0 && high > 0);
+    this.find(".sr-zero").style.left = `${(-low / (high - low)) * 100}%`;
+  }
+
+  /** Buttons, slider and legend say what is painted; then paint it. */
+  drawTools() {
+    this.find("[data-do=map]").setAttribute("aria-pressed", this.state.map);
+    this.find("[data-do=contour]").setAttribute("aria-pressed", taste.contour);
+    this.find("input").value = taste.opacity;
+    this.find("input").title = `Opacity ${taste.opacity} % (keys [ and ])`;
+    this.find(".sr-note").textContent = this.problem || (taste.contour && this.evidence?.words) || "";
+    this.paint();
+  }
+
+  say(words) {
+    this.find(".sr-message").textContent = words;
+  }
+
+  get item() {
+    return this.osd?.world.getItemAt(0);
+  }
+
+  paint() {
+    const { item, osd, overlay, evidence } = this;
+    if (!item) return;
+    const zoom = item.viewportToImageZoom(osd.viewport.getZoom(true));
+    this.find(".sr-zoom").value = `${Math.round(zoom * 100)} %`;
+    const smooth = zoom <= SMOOTH_UP_TO;
+    // Where the whole image is seen, the navigator would only hide a corner of it.
+    osd.navigator.element.classList.toggle("sr-needless", zoom <= item.viewportToImageZoom(osd.viewport.getHomeZoom()) * 1.01);
+    if (this.smooth !== smooth) osd.drawer.setImageSmoothingEnabled(smooth);
+    this.smooth = smooth;
+    const bounds = item.getBounds(true);
+    const from = osd.viewport.pixelFromPoint(bounds.getTopLeft(), true);
+    const to = osd.viewport.pixelFromPoint(bounds.getBottomRight(), true);
+    const { x, y } = osd.viewport.getContainerSize();
+    const density = window.devicePixelRatio || 1;
+    Object.assign(overlay, { width: x * density, height: y * density });
+    if (!evidence) return;
+    const pen = overlay.getContext("2d");
+    pen.scale(density, density);
+    if (this.state.map) paintColours(pen, evidence, from, to, taste.opacity / 100);
+    if (taste.contour) paintContour(pen, evidence, from, to);
+  }
+
+  rememberPlace() {
+    const { viewport } = this.osd;
+    const fitted = Math.abs(viewport.getZoom() / viewport.getHomeZoom() - 1) < 0.001;
+    this.state.bounds = fitted ? null : viewport.getBounds();
+  }
+
+  restorePlace() {
+    if (this.state.bounds) this.osd.viewport.fitBounds(this.state.bounds, true);
+    else this.osd.viewport.goHome(true);
+  }
+
+  fit() {
+    this.osd?.viewport.goHome();
+  }
+
+  zoomTo(zoom) {
+    if (this.item) this.osd.viewport.zoomTo(this.item.imageToViewportZoom(zoom)).applyConstraints();
+  }
+
+  zoomBy(factor) {
+    if (this.item) this.osd.viewport.zoomBy(factor).applyConstraints();
+  }
+
+  step(by) {
+    const index = this.state.index + by;
+    if (index >= 0 && index < this.images.length) this.go(index);
+  }
+
+  toggleMap() {
+    if (!this.evidence) return;
+    this.state.map = !this.state.map;
+    this.drawTools();
+  }
+
+  toggleContour() {
+    if (!this.evidence) return;
+    taste.contour = !taste.contour;
+    this.drawTools();
+  }
+
+  setOpacity(percent) {
+    if (!this.evidence) return;
+    taste.opacity = Math.min(100, Math.max(0, percent));
+    this.state.map = true;
+    this.drawTools();
+  }
+}

@@ -1,0 +1,81 @@
+"""Bring images in: stored at once, analysed in the background, each with what is wrong with it."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from db import store
+from pages.ui import intake_panel, resources
+from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, folder_files, take_in_all, take_in_folder
+
+_MAGNIFICATIONS = ("40X", "100X", "200X", "400X")
+_TYPES = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
+_ONE, _EACH = "one case", "one case each"
+
+
+def _plan(batch_number: int) -> CasePlan:
+    """Ask how the images become cases; the magnification of the last case is offered again."""
+    reader = resources.account().id
+    with resources.sessions().read() as session:
+        remembered = store.remembered_magnification(session, reader)
+    options = list(dict.fromkeys([*_MAGNIFICATIONS, *filter(None, [remembered])]))
+    left, middle, right = st.columns([1.2, 1.2, 1.4], vertical_alignment="bottom")
+    how = right.segmented_control("The images are", [_ONE, _EACH], default=_ONE, required=True, key="upload-how")
+    accession = left.text_input(
+        "Case number",
+        placeholder="automatic (C-0001, …)",
+        disabled=how == _EACH,
+        max_chars=64,
+        key=f"accession-{batch_number}",
+    )
+    magnification = middle.selectbox(
+        "Magnification",
+        options,
+        index=options.index(remembered) if remembered else None,
+        placeholder="choose, or type another",
+        accept_new_options=True,
+        key="upload-magnification",
+        persist_state="session",
+    )
+    return CasePlan(reader, magnification, accession if how == _ONE else None, one_case=how == _ONE)
+
+
+def _store(batch: intake_panel.Batch | None) -> None:
+    if batch is None or batch.total == 0:
+        st.error("Choose images first: there is nothing to store.")
+    else:
+        st.session_state.setdefault("batch", batch)
+
+
+def _from_folder(plan: CasePlan, folder: Path) -> intake_panel.Batch | None:
+    root = resources.settings().import_root
+    try:
+        total = len(folder_files(folder, root))
+    except FolderNotAllowedError as error:
+        st.error(str(error))
+        return None
+    return intake_panel.Batch(take_in_folder(resources.sessions(), resources.files(), plan, folder, root), total)
+
+
+def _demo() -> None:
+    with st.spinner("Drawing tissue …"):
+        case_id = add_demo_case(resources.sessions(), resources.files(), resources.account().id)
+    st.switch_page("read_case.py", query_params={"case": str(case_id)})
+
+
+number = st.session_state.get("upload-round", 0)
+plan = _plan(number)
+uploads = st.file_uploader("PNG, JPEG or TIFF images", type=_TYPES, accept_multiple_files=True, key=f"uploads-{number}")
+import_root = resources.settings().import_root
+folder = st.text_input(f"or a folder inside {import_root}", key=f"folder-{number}").strip() if import_root else ""
+save, demo, _ = st.columns([1.4, 1.4, 3])
+if save.button("Store the images", type="primary", width="stretch"):
+    if folder:
+        _store(_from_folder(plan, Path(folder)))
+    else:
+        named = [(upload.name, upload.getvalue()) for upload in uploads]
+        _store(intake_panel.Batch(take_in_all(resources.sessions(), resources.files(), plan, named), len(named)))
+if demo.button("Make a demo case", width="stretch") or bool(st.query_params.pop("demo", "")):
+    _demo()
+intake_panel.take_in_batch()
+intake_panel.taken_images()

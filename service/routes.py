@@ -1,0 +1,147 @@
+"""What the server answers beside the pages: its health, and the pixels and heat maps that the viewer asks for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+
+from core.heatmaps import decode_heatmap, encode_png, grey_levels, thumbnail
+from core.images import decode_image
+from db import store
+from db.errors import NotRevealedError, UnknownCaseError
+from db.files import DamagedFileError, Files
+from db.session import Sessions
+from service.watcher import Watcher
+
+VIEWER = Path(__file__).resolve().parent.parent / "pages" / "ui" / "viewer" / "vendor"
+
+# Pixels never change under their id; private, because a shared cache has no gate in front of it.
+_IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+# A heat map is the model's opinion: nothing of it stays in a browser cache.
+_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_ONE_DAY = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
+
+_THUMBNAILS_KEPT = 512  # about 100 kB each
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the routes work with, laid out once when the server starts."""
+
+    sessions: Sessions
+    files: Files
+    watcher: Watcher
+
+    @cached_property
+    def account_id(self) -> int:
+        """The account of every request that passes the gate: the single reader's."""
+        with self.sessions.begin() as session:
+            return store.single_reader(session).id
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What anyone may know of this server: nothing of its cases, accounts or places."""
+
+    status: Literal["ok", "degraded"]
+    model_version: str | None
+    worker: Literal["ready", "starting", "stopped"]
+    queue: int | None
+    problem: str | None
+
+
+def _desk(request: Request) -> Desk:
+    desk = request.app.state.desk
+    if not isinstance(desk, Desk):
+        raise TypeError(f"app.state.desk is laid out when the server starts, got {desk!r}")
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(_desk)]
+
+
+@router.api_route("/health", methods=["GET", "HEAD"])
+def health(desk: AtDesk) -> Health:
+    """Say whether the server and its worker are well."""
+    watcher = desk.watcher
+    version, problem = watcher.model_version, watcher.problem
+    try:
+        with desk.sessions.read() as session:
+            queue = store.jobs_waiting(session)
+    except Exception:
+        queue, problem = None, "the database does not answer"
+    return Health(
+        status="degraded" if problem else "ok",
+        model_version=version,
+        worker="ready" if version else "stopped" if watcher.pid is None else "starting",
+        queue=queue,
+        problem=problem,
+    )
+
+
+@router.get("/images/{image_id}")
+def image(image_id: int, desk: AtDesk) -> Response:
+    """Give the pixels of an image as PNG, without metadata."""
+    return Response(desk.files.get(_image_file(desk, image_id)), media_type="image/png", headers=_IMMUTABLE)
+
+
+@router.get("/images/{image_id}/thumbnail")
+def image_thumbnail(image_id: int, desk: AtDesk) -> Response:
+    """Give an image with its longest side at most 256 px."""
+    file_sha256 = _image_file(desk, image_id)
+    return Response(_thumbnail(desk.files, file_sha256), media_type="image/png", headers=_IMMUTABLE)
+
+
+@router.get("/images/{image_id}/heatmap")
+def image_heatmap(image_id: int, desk: AtDesk) -> Response:
+    """Give the heat map as grey levels over its own range, once the first read is saved."""
+    # Asked first: making the account writes, and SQLite would wait for the reading session to end.
+    account_id = desk.account_id
+    with desk.sessions.read() as session:
+        file_sha256 = store.heatmap_file(session, image_id, account_id)
+    grey, _, _ = grey_levels(decode_heatmap(desk.files.get(file_sha256)))
+    return Response(encode_png(grey), media_type="image/png", headers=_NO_STORE)
+
+
+@router.get("/assets/{name}")
+def asset(name: str) -> FileResponse:
+    """Give one file of the viewer that comes with the project."""
+    path = VIEWER / name
+    if path.parent != VIEWER or not path.is_file():
+        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such file")
+    return FileResponse(path, headers=_ONE_DAY)
+
+
+def answer_our_errors(app: FastAPI) -> None:
+    """Turn the errors a caller can act on into answers, in the words they came with."""
+    for error, status in (
+        (UnknownCaseError, HTTPStatus.NOT_FOUND),
+        (NotRevealedError, HTTPStatus.FORBIDDEN),
+        (DamagedFileError, HTTPStatus.INTERNAL_SERVER_ERROR),
+    ):
+        app.add_exception_handler(error, _answer(status))
+
+
+def _answer(status: HTTPStatus) -> Callable[[Request, Exception], JSONResponse]:
+    def answer(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status, _NO_STORE)
+
+    return answer
+
+
+def _image_file(desk: Desk, image_id: int) -> str:
+    account_id = desk.account_id
+    with desk.sessions.read() as session:
+        return store.image_file(session, image_id, account_id)
+
+
+@lru_cache(maxsize=_THUMBNAILS_KEPT)
+def _thumbnail(files: Files, file_sha256: str) -> bytes:
+    return encode_png(thumbnail(decode_image(files.get(file_sha256)).pixels))

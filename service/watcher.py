@@ -1,0 +1,136 @@
+"""Keeps one worker process running beside the server, and knows why when it cannot."""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import ClassVar
+
+from core.settings import Settings
+from db.session import Sessions
+from service.claims import release_dead_workers
+from service.worker import READY, UNUSABLE, UNUSABLE_CHECKPOINT, WATCHED
+
+_PROJECT = Path(__file__).resolve().parent.parent
+
+_FIRST_DELAY_SECONDS = 0.5
+_LONGEST_DELAY_SECONDS = 30.0
+_PATIENCE_SECONDS = 5.0  # for the job in hand when the server stops; killed then, it is done again at the next start
+
+_log = logging.getLogger("second_read.watcher")
+
+
+class Watcher:
+    """Starts the worker, starts it again when it dies, and stops it with the server."""
+
+    running: ClassVar["Watcher | None"] = None  # the one of this server process, for the pages to ask
+
+    def __init__(self, settings: Settings, sessions: Sessions) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[str] | None = None
+        self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
+        self._model_version: str | None = None
+        self._problem: str | None = None
+
+    @property
+    def model_version(self) -> str | None:
+        """First twelve hex digits of the checkpoint in service; None while no worker has loaded one."""
+        return self._model_version
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is being analysed, in words for the reader; None when all is well."""
+        return self._problem
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker; None between two workers."""
+        process = self._process
+        return process.pid if process else None
+
+    def start(self) -> None:
+        """Start watching."""
+        Watcher.running = self
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the worker finish its job, for a moment; then end it and queue the job again."""
+        with self._lock:
+            Watcher.running = None
+            self._stopping.set()
+            process = self._process
+            if process and process.stdin:
+                process.stdin.close()
+        self._thread.join(_PATIENCE_SECONDS)
+        if self._thread.is_alive() and process:
+            process.kill()
+            self._thread.join()
+
+    def _watch(self) -> None:
+        delay = _FIRST_DELAY_SECONDS
+        while not self._stopping.is_set():
+            was_ready = self._run_worker()
+            self._release()
+            delay = _FIRST_DELAY_SECONDS if was_ready else min(2 * delay, _LONGEST_DELAY_SECONDS)
+            self._stopping.wait(delay)
+
+    def _run_worker(self) -> bool:
+        """Start one worker and wait until it ends; True if it had got as far as being ready."""
+        with self._lock:
+            if self._stopping.is_set():
+                return False
+            process = self._process = _start_worker(self._settings)
+        was_ready = False
+        for line in process.stdout or ():
+            was_ready = self._hear(line.strip()) or was_ready
+        status = process.wait()
+        self._process = self._model_version = None
+        if not self._stopping.is_set() and status != UNUSABLE_CHECKPOINT:
+            self._problem = f"the worker stopped unexpectedly (status {status}) and is being started again"
+            _log.error("%s", self._problem)
+        return was_ready
+
+    def _hear(self, line: str) -> bool:
+        word, _, rest = line.partition(" ")
+        if word == READY:
+            self._model_version, self._problem = rest, None
+        elif word == UNUSABLE:
+            self._problem = rest
+            _log.error("no image can be analysed: %s", rest)
+        return word == READY
+
+    def _release(self) -> None:
+        try:
+            release_dead_workers(self._sessions)
+        except Exception:
+            # Without the database there is nothing to release; the next worker does it when it starts.
+            _log.exception("the dead worker's jobs were not released yet")
+
+
+def _start_worker(settings: Settings) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        # -P: a folder named core/ where the server was started must not stand in for ours.
+        [sys.executable, "-P", "-m", "service.worker", WATCHED],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=_environment(settings),
+        start_new_session=True,  # Ctrl-C in the terminal is for the server, which then ends the worker in order
+    )
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    paths = [str(_PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "SECOND_READ_DATA": str(settings.data),
+        "SECOND_READ_DATABASE": settings.database,
+        "SECOND_READ_CHECKPOINT": str(settings.checkpoint),
+        "SECOND_READ_DEVICE": settings.device,
+        "SECOND_READ_THREADS": str(settings.threads),
+    }

@@ -1,0 +1,174 @@
+"""Claims queued images one at a time, analyses them and stores what was found; a process of its own.
+
+Started and watched by the app (`service/watcher.py`), or by hand: `python -m service.worker`. It is the only
+long-lived process that loads torch.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from core.card import UnusableCheckpointError
+from core.heatmaps import encode_heatmap
+from core.image_limits import UnreadableImageError
+from core.pipeline import Classifies, analyse
+from core.results import Heatmap
+from core.settings import Settings
+from db import store
+from db.files import DamagedFileError, Files
+from db.session import Sessions, open_database
+from db.values import Job, ModelIdentity, StoredHeatmap
+from service.claims import release_dead_workers, worker_name
+
+UNUSABLE_CHECKPOINT = 3  # exit status
+READY, UNUSABLE = "ready", "unusable"  # first word of a line to the watcher on standard output
+WATCHED = "--watched"  # stop when standard input closes: then the watching server is gone
+
+_POLL_SECONDS = 0.5
+_BEAT_SECONDS = 5.0
+_STALE = timedelta(seconds=60)  # twelve missed beats: the worker of another computer is gone
+
+_log = logging.getLogger("second_read.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One process that turns queued images into analyses."""
+
+    name: str
+    sessions: Sessions
+    files: Files
+    classifier: Classifies
+    model: ModelIdentity
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop; a job that was begun is finished first."""
+        looked_for_stale = time.monotonic()
+        while not stop.is_set():
+            if self.work_once():
+                continue
+            if time.monotonic() - looked_for_stale > _STALE.total_seconds():
+                _release_stale(self.sessions)
+                looked_for_stale = time.monotonic()
+            stop.wait(_POLL_SECONDS)
+
+    def work_once(self) -> bool:
+        """Claim one job and see it through; False when there is none."""
+        with self.sessions.begin() as session:
+            job = store.claim_job(session, self.name)
+        if job is None:
+            return False
+        with _heartbeat(self.sessions, job, self.name):
+            self._see_through(job)
+        return True
+
+    def _see_through(self, job: Job) -> None:
+        try:
+            self._analyse(job)
+        except UnreadableImageError as error:
+            self._fail(job, str(error))
+        except DamagedFileError:
+            _log.exception("job %d", job.id)
+            self._fail(job, "the stored image is damaged; restore it from a backup")
+        except Exception as error:
+            # Whatever one image does, the next ones still get their turn; the reader sees that it failed.
+            _log.exception("job %d", job.id)
+            kind = type(error).__name__
+            self._fail(job, f"the analysis stopped with an internal error ({kind}); the log of the server has more")
+
+    def _analyse(self, job: Job) -> None:
+        analysis = analyse(self.files.get(job.file_sha256), self.classifier)
+        heatmap = None if analysis.heatmap is None else self._store_heatmap(analysis.heatmap)
+        with self.sessions.begin() as session:
+            kept = store.finish_job(session, job, self.name, analysis, model=self.model, heatmap=heatmap)
+        if not kept:
+            _log.warning("job %d was given to another worker meanwhile; this result was dropped", job.id)
+
+    def _store_heatmap(self, heatmap: Heatmap) -> StoredHeatmap:
+        file_sha256 = self.files.put(encode_heatmap(heatmap))
+        return StoredHeatmap(file_sha256, float(heatmap.min()), float(heatmap.max()))
+
+    def _fail(self, job: Job, message: str) -> None:
+        with self.sessions.begin() as session:
+            store.fail_job(session, job, self.name, message)
+
+
+def main() -> int:
+    """Load the checkpoint once, then work until the server closes our standard input or a signal comes."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if WATCHED in sys.argv[1:]:
+        threading.Thread(target=_stop_with_the_server, args=(stop,), daemon=True).start()
+    settings = Settings.from_environment()
+    sessions = open_database(settings.database)
+    release_dead_workers(sessions)
+    _release_stale(sessions)
+    try:
+        worker = _load(settings, sessions)
+    except UnusableCheckpointError as error:
+        # By name only: this sentence reaches the browser.
+        message = str(error).replace(str(settings.checkpoint), settings.checkpoint.name)
+        print(UNUSABLE, message, flush=True)
+        return UNUSABLE_CHECKPOINT
+    print(READY, worker.model.version, flush=True)
+    worker.run(stop)
+    return 0
+
+
+def _load(settings: Settings, sessions: Sessions) -> Worker:
+    if settings.threads:
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings.threads)
+    # torch reads the number of threads when it is first imported.
+    from core.checkpoint import load_classifier  # noqa: PLC0415
+
+    classifier = load_classifier(settings.checkpoint, settings.device)
+    model = ModelIdentity(classifier.version, classifier.card.name, classifier.card.demonstration)
+    return Worker(worker_name(), sessions, Files(settings.files), classifier, model)
+
+
+def _release_stale(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        store.release_stale_jobs(session, _STALE)
+
+
+@contextmanager
+def _heartbeat(sessions: Sessions, job: Job, name: str) -> Iterator[None]:
+    """Say every few seconds that the job is still being worked on."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(_BEAT_SECONDS):
+            try:
+                with sessions.begin() as session:
+                    store.beat(session, job.id, name)
+            except Exception:
+                # A missed beat is not worth a job: sixty seconds of them are needed to lose it.
+                _log.exception("heartbeat of job %d", job.id)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _stop_with_the_server(stop: threading.Event) -> None:
+    # Not sys.stdin: a thread blocked inside it makes the interpreter abort when it ends.
+    while os.read(0, 1024):
+        continue
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""A page with one viewer, as small as a page can be: what `test_viewer.py` looks at."""
+
+import streamlit as st
+
+from pages.ui.viewer import HeatmapLayer, ViewedImage, view_image
+
+st.set_page_config(layout="wide", page_title="Viewer")
+tissue, form = st.columns([2.2, 1])
+with form:
+    revealed = st.toggle("reveal", value="map" in st.query_params)
+    damaged = st.toggle("damaged")
+    note = st.text_area("note")
+    st.radio("opinion", ["benign", "malignant"])
+    st.write(f"note is {note!r}")
+
+COUNT = 4
+
+
+def _image(number: int) -> ViewedImage:
+    evidence = HeatmapLayer(f"/images/{number}/heatmap", -2.4, 3.6) if revealed else None
+    return ViewedImage(
+        "/images/missing" if damaged and number == 1 else f"/images/{number}",
+        f"/images/{number}/thumbnail",
+        700,
+        460,
+        f"image {number} of {COUNT}",
+        "sharp, 82 % tissue",
+        evidence,
+    )
+
+
+with tissue:
+    view_image([_image(number) for number in range(1, COUNT + 1)], key="case-7", height=600)

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Installs what the tests need, then runs ruff, strict mypy and pytest. Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else return 1; fi; }
+install_packages() {
+    as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq --no-install-recommends "$@"
+}
+
+if [ -z "${VIRTUAL_ENV:-}" ]; then
+    [ -x .venv/bin/python ] || python3 -m venv .venv
+    export VIRTUAL_ENV="$PWD/.venv" PATH="$PWD/.venv/bin:$PATH"
+fi
+python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
+
+command -v chromium >/dev/null || install_packages chromium fonts-dejavu-core >/dev/null ||
+    echo "chromium could not be installed: the browser tests will be skipped"
+
+if [ -z "${SECOND_READ_TEST_POSTGRES:-}" ]; then
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || install_packages postgresql >/dev/null || true
+    if SECOND_READ_TEST_POSTGRES=$(bash tests/postgres.sh start); then
+        export SECOND_READ_TEST_POSTGRES
+        trap 'bash tests/postgres.sh stop' EXIT
+    else
+        unset SECOND_READ_TEST_POSTGRES
+        echo "PostgreSQL could not be started: the store tests run on SQLite only"
+    fi
+fi
+
+# Two test processes would fight over two cores; one torch thread each keeps the timing of the browser tests sane.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
+ruff format --check .
+ruff check .
+mypy
+python -m pytest "$@"

@@ -1,0 +1,171 @@
+"""The routes beside the pages, with a real database and real files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from core.demo import demo_image
+from core.heatmaps import encode_heatmap, encode_png
+from core.labels import BINARY
+from core.results import Analysis, Prediction, Quality
+from core.settings import Settings
+from db import store
+from db.files import Files
+from db.session import open_database
+from db.values import ModelIdentity, Opinion, StoredHeatmap
+from service.intake import CasePlan, Intake, take_in_all
+from service.routes import VIEWER, Desk, answer_our_errors, router
+from service.watcher import Watcher
+
+_IMAGE = demo_image(1, "malignant", 300, 400)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """What the routes work with; its worker is never started."""
+    settings = Settings(tmp_path, f"sqlite:///{tmp_path / 'test.sqlite'}", tmp_path / "none", None, "cpu", 1)
+    sessions = open_database(settings.database)
+    yield Desk(sessions, Files(settings.files), Watcher(settings, sessions))
+    sessions.dispose()
+
+
+@pytest.fixture
+def client(desk: Desk) -> TestClient:
+    """A browser in front of the routes, without the gate."""
+    app = FastAPI()
+    app.state.desk = desk
+    answer_our_errors(app)
+    app.include_router(router)
+    return TestClient(app, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def taken(desk: Desk) -> Intake:
+    """One image of one case, taken in and queued."""
+    plan = CasePlan(desk.account_id, "100X")
+    return next(take_in_all(desk.sessions, desk.files, plan, [("SOB_M_DC-14-2523.png", encode_png(_IMAGE))]))
+
+
+def _analyse(desk: Desk, heatmap: bool = True) -> None:
+    rows, columns = np.mgrid[0:300, 0:400].astype(np.float32)
+    evidence = rows + columns
+    analysis = Analysis(300, 400, Quality(100, 0.9), Prediction(BINARY, (0.2, 0.8), 0.5, 0, 1), evidence)
+    stored = StoredHeatmap(desk.files.put(encode_heatmap(evidence)), 0.0, 698.0) if heatmap else None
+    with desk.sessions.begin() as session:
+        job = store.claim_job(session, "test:1:1")
+        assert job is not None
+        model = ModelIdentity("0123456789ab", "a model", demonstration=True)
+        assert store.finish_job(session, job, "test:1:1", analysis, model=model, heatmap=stored)
+
+
+def _read_first(desk: Desk, case_id: int) -> None:
+    with desk.sessions.begin() as session:
+        opened_at = store.audit_trail(session)[0].at
+        store.record_first_read(session, case_id, desk.account_id, Opinion("malignant", 4), opened_at)
+
+
+def _number(intake: Intake) -> tuple[int, int]:
+    assert intake.image_id is not None
+    assert intake.case_id is not None
+    return intake.image_id, intake.case_id
+
+
+def test_health_says_how_many_images_wait_and_that_no_worker_runs(client: TestClient, taken: Intake) -> None:
+    answer = client.get("/health")
+    assert answer.json() == {
+        "status": "ok",
+        "model_version": None,
+        "worker": "stopped",
+        "queue": 1,
+        "problem": None,
+    }
+
+
+def test_health_answers_without_a_database(client: TestClient, desk: Desk, tmp_path: Path) -> None:
+    desk.sessions.dispose()
+    (tmp_path / "test.sqlite").write_bytes(b"not a database" * 100)
+    answer = client.get("/health")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "degraded"
+    assert answer.json()["problem"] == "the database does not answer"
+
+
+def test_an_image_arrives_with_its_very_pixels_and_may_be_kept(client: TestClient, taken: Intake) -> None:
+    answer = client.get(f"/images/{taken.image_id}")
+    pixels = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), _IMAGE)
+    assert answer.headers["content-type"] == "image/png"
+    assert "immutable" in answer.headers["cache-control"]
+    assert "private" in answer.headers["cache-control"]
+
+
+def test_no_answer_names_the_file(client: TestClient, taken: Intake) -> None:
+    for path in ("", "/thumbnail"):
+        answer = client.get(f"/images/{taken.image_id}{path}")
+        assert "SOB" not in str(answer.headers)
+        assert b"SOB" not in answer.content
+
+
+def test_a_thumbnail_is_small_and_in_proportion(client: TestClient, taken: Intake) -> None:
+    answer = client.get(f"/images/{taken.image_id}/thumbnail")
+    pixels = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels.shape == (192, 256, 3)
+
+
+def test_the_heat_map_is_refused_before_the_first_opinion(client: TestClient, desk: Desk, taken: Intake) -> None:
+    image_id, case_id = _number(taken)
+    assert client.get(f"/images/{image_id}/heatmap").status_code == 403
+    _analyse(desk)
+    refused = client.get(f"/images/{image_id}/heatmap")
+    assert refused.status_code == 403
+    assert "first opinion" in refused.json()["detail"]
+    assert refused.headers["cache-control"] == "no-store"
+    _read_first(desk, case_id)
+    assert client.get(f"/images/{image_id}/heatmap").status_code == 200
+
+
+def test_the_heat_map_is_grey_over_its_own_range_and_not_kept(client: TestClient, desk: Desk, taken: Intake) -> None:
+    image_id, case_id = _number(taken)
+    _analyse(desk)
+    _read_first(desk, case_id)
+    answer = client.get(f"/images/{image_id}/heatmap")
+    grey = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert grey.shape == (300, 400)
+    assert (grey[0, 0], grey[-1, -1]) == (0, 255)
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_case_without_a_heat_map_says_so(client: TestClient, desk: Desk, taken: Intake) -> None:
+    image_id, case_id = _number(taken)
+    _analyse(desk, heatmap=False)
+    _read_first(desk, case_id)
+    answer = client.get(f"/images/{image_id}/heatmap")
+    assert answer.status_code == 404
+    assert "no heat map" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/images/77", "/images/77/thumbnail", "/images/77/heatmap", "/images/0"])
+def test_an_unknown_image_is_not_found(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_a_damaged_file_is_said_in_words_and_never_shown(client: TestClient, taken: Intake, tmp_path: Path) -> None:
+    stored = next(path for path in (tmp_path / "files").rglob("*") if path.is_file())
+    stored.write_bytes(stored.read_bytes()[:-1])
+    for path in ("", "/thumbnail"):
+        answer = client.get(f"/images/{taken.image_id}{path}")
+        assert answer.status_code == 500
+        assert "restore it from a backup" in answer.json()["detail"]
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_the_viewer_comes_from_this_server_and_nothing_beside_it_does(client: TestClient) -> None:
+    script = next(VIEWER.glob("*.min.js"))
+    assert client.get(f"/assets/{script.name}").content == script.read_bytes()
+    for path in ("..", "%2e%2e", "..%2fviewer.js", "%2e%2e%2fviewer.js", "%2fetc%2fpasswd", ".", "missing.js", "a%00b"):
+        assert client.get(f"/assets/{path}").status_code == 404

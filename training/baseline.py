@@ -1,0 +1,122 @@
+"""Judges colour and texture features with logistic regression on the starter's folds: the figure to beat.
+
+python -m training.baseline BREAKHIS
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.progress import track
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from core.datasets import LabelledImage, breakhis
+from core.fit_config import FitConfig
+from core.images import decode_image
+from core.metrics import Judged, auc_estimate
+from core.results import RgbImage
+from core.splits import patient_folds
+
+_STARTER = Path(__file__).resolve().parent / "configs" / "starter.toml"
+_GREYS = 16  # levels of the co-occurrence matrices
+_SHRINKS = (1, 2, 4)  # texture is measured at these scales
+_AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))  # rows, columns, clockwise
+
+Features = NDArray[np.float64]
+
+
+def run(
+    data: Annotated[Path, typer.Argument(help="folder with BreaKHis_v1 in it")],
+    config: Annotated[Path, typer.Option(help="the run whose folds are used")] = _STARTER,
+) -> None:
+    """Print the baseline's pooled out-of-fold figures."""
+    settings = FitConfig.from_toml(config)
+    images = breakhis(data)
+    judged, magnifications = judge_out_of_fold(images, settings.folds, settings.fold_seed)
+    main = judged.only(magnifications == "100X")
+    for name, part in (("image at 100X", main), ("image", judged), ("accession number", judged.by_patient())):
+        found = auc_estimate(part)
+        typer.echo(f"AUC by {name}: {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")
+
+
+def judge_out_of_fold(images: Sequence[LabelledImage], folds: int, seed: int) -> tuple[Judged, NDArray[np.str_]]:
+    """Fit on every fold; give the pooled probabilities and the magnifications in the same order."""
+    features = {
+        image.path: describe(decode_image(image.path.read_bytes()).pixels) for image in track(images, "features")
+    }
+    parts = []
+    for train, validation in patient_folds(images, folds, seed):
+        regression = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
+        malignant = [image.malignancy == "malignant" for image in train]
+        # Every patient weighs the same, as in the training of the networks.
+        weights = _even_weights(train)
+        rows = np.stack([features[image.path] for image in train])
+        regression.fit(rows, malignant, logisticregression__sample_weight=weights)
+        held_out = np.stack([features[image.path] for image in validation])
+        parts.append((validation, regression.predict_proba(held_out)[:, 1]))
+    pooled = [image for validation, _ in parts for image in validation]
+    judged = Judged.of(
+        [image.malignancy == "malignant" for image in pooled],
+        [float(p) for _, probabilities in parts for p in probabilities],
+        [image.patient_id for image in pooled],
+    )
+    return judged, np.array([image.magnification for image in pooled])
+
+
+def describe(image: RgbImage) -> Features:
+    """Measure the colours and the texture of an image."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    scales = [
+        cv2.resize(grey, None, fx=1 / s, fy=1 / s, interpolation=cv2.INTER_AREA).astype(np.int64) for s in _SHRINKS
+    ]
+    return np.concatenate([_colours(image), *(f(scale) for scale in scales for f in (_patterns, _co_occurrences))])
+
+
+def _colours(image: RgbImage) -> Features:
+    spaces = [image, cv2.cvtColor(image, cv2.COLOR_RGB2LAB), cv2.cvtColor(image, cv2.COLOR_RGB2HSV)]
+    moments = [np.concatenate([s.mean(axis=(0, 1)), s.std(axis=(0, 1))]) for s in spaces]
+    percentiles = np.percentile(spaces[1].reshape(-1, 3), [5, 25, 50, 75, 95], axis=0)
+    return np.concatenate([*moments, percentiles.ravel()])
+
+
+def _patterns(grey: NDArray[np.int64]) -> Features:
+    """Give the shares of the ten rotation-invariant uniform local binary patterns (Ojala et al., TPAMI 2002)."""
+    rows, columns = grey.shape
+    centre = grey[1:-1, 1:-1]
+    brighter = np.stack([grey[1 + r : rows - 1 + r, 1 + c : columns - 1 + c] >= centre for r, c in _AROUND])
+    changes = (brighter != np.roll(brighter, 1, axis=0)).sum(axis=0)
+    codes = np.where(changes <= 2, brighter.sum(axis=0), 9)
+    return np.bincount(codes.ravel(), minlength=10) / codes.size
+
+
+def _co_occurrences(grey: NDArray[np.int64]) -> Features:
+    """Give contrast, homogeneity, energy and entropy of neighbours to the right and below (Haralick et al., 1973)."""
+    levels = grey * _GREYS // 256
+    pairs = ((levels[:, :-1], levels[:, 1:]), (levels[:-1], levels[1:]))
+    return np.concatenate([_haralick(np.bincount((a * _GREYS + b).ravel(), minlength=_GREYS**2)) for a, b in pairs])
+
+
+def _haralick(counts: NDArray[np.int64]) -> Features:
+    share = (counts / counts.sum()).reshape(_GREYS, _GREYS)
+    first, second = np.indices(share.shape)
+    apart = np.abs(first - second)
+    seen = share[share > 0]
+    return np.array(
+        [(share * apart**2).sum(), (share / (1 + apart)).sum(), (share**2).sum(), -(seen * np.log(seen)).sum()]
+    )
+
+
+def _even_weights(images: Sequence[LabelledImage]) -> Features:
+    patients = [image.patient_id for image in images]
+    weights = np.array([1 / patients.count(patient) for patient in patients])
+    return np.asarray(weights * len(weights) / weights.sum())
+
+
+if __name__ == "__main__":
+    typer.run(run)

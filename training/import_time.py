@@ -1,0 +1,31 @@
+"""Times the imports of one module in this fresh process: `python -m training.import_time core.pipeline`."""
+
+import ast
+import importlib.util
+import sys
+import time
+from pathlib import Path
+
+
+def import_seconds(module: str) -> float:
+    """Run a module's import statements and nothing else of it: a page would draw itself.
+
+    Raises:
+        RuntimeError: If torch came along.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"there is no module {module}")
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    imports: list[ast.stmt] = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    code = compile(ast.Module(imports, []), spec.origin, "exec")
+    start = time.perf_counter()
+    exec(code, {"__name__": module})  # noqa: S102 - our own source, read from disk a line above
+    seconds = time.perf_counter() - start
+    if "torch" in sys.modules:
+        raise RuntimeError(f"{module} imports torch")
+    return seconds
+
+
+if __name__ == "__main__":
+    print(import_seconds(sys.argv[1]))

@@ -1,0 +1,31 @@
+"""Loads the full-size hybrid in this fresh process, our way or as usual; prints seconds and megabytes."""
+
+import resource
+import sys
+import time
+from pathlib import Path
+
+import timm  # noqa: F401 - its import is the same for both, so it is done before the clock starts
+import torch
+
+from core.checkpoint import load_classifier
+from core.network import PUBLISHED_BRANCHES, HybridNetwork
+
+
+def _load(which: str, folder: Path) -> object:
+    if which == "ours":
+        return load_classifier(folder / "ours.safetensors")
+    network = HybridNetwork(PUBLISHED_BRANCHES, "published", 2)
+    network.load_state_dict(torch.load(folder / "peer.pt", weights_only=True))
+    return network.eval()
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    before = _peak_megabytes()
+    start = time.perf_counter()
+    kept = _load(sys.argv[1], Path(sys.argv[2]))
+    print(time.perf_counter() - start, _peak_megabytes() - before)

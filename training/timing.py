@@ -1,0 +1,42 @@
+"""Paired timing: peer and ours in turn, so that a ratio holds while the machine's speed drifts."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times better ours is than the peer (or what share it takes), over paired rounds."""
+
+    name: str
+    goal: str
+    median: float
+    low: float
+    high: float
+    rounds: int
+    note: str = ""
+
+
+def paired(peer: Callable[[], object], ours: Callable[[], object], rounds: int) -> list[float]:
+    """Time peer and ours in turn, in changing order, after one warm-up each; give peer's time / ours."""
+    peer()
+    ours()
+    ratios = []
+    for number in range(rounds):
+        order = (peer, ours) if number % 2 else (ours, peer)
+        seconds = {step: _seconds(step) for step in order}
+        ratios.append(seconds[peer] / seconds[ours])
+    return ratios
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def ratio(name: str, goal: str, values: list[float], note: str = "") -> Ratio:
+    """Sum up the values of one figure."""
+    return Ratio(name, goal, statistics.median(values), min(values), max(values), len(values), note)
