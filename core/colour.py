@@ -24,8 +24,7 @@ def to_eight_bits(samples: Samples, bits: int) -> Samples8:
         return samples.astype(np.uint8, copy=False)
     white = (1 << bits) - 1
     table = (np.arange(1 << bits, dtype=np.uint32) * 255 + white // 2) // white
-    scaled: Samples8 = table.astype(np.uint8)[samples]
-    return scaled
+    return np.take(table.astype(np.uint8), samples)
 
 
 def check_full_range(largest: int) -> None:
@@ -43,10 +42,13 @@ def check_full_range(largest: int) -> None:
 
 def on_white(rgb: RgbImage, alpha: Samples8, *, premultiplied: bool = False) -> RgbImage:
     """Lay an image over white, the colour of an empty slide; `alpha` is height x width."""
-    weight = alpha[..., None].astype(np.uint16)
-    front = rgb * np.uint16(255) if premultiplied else rgb * weight
-    mixed = (front.astype(np.uint32) + 255 * (255 - weight.astype(np.uint32)) + 127) // 255
-    return np.minimum(mixed, 255).astype(np.uint8)
+    if premultiplied:
+        shown: RgbImage = np.minimum(rgb, alpha[..., None]) + (255 - alpha[..., None])
+        return shown
+    front = Image.fromarray(np.ascontiguousarray(rgb))
+    mask = Image.fromarray(np.ascontiguousarray(alpha))
+    laid: RgbImage = np.asarray(Image.composite(front, Image.new("RGB", front.size, "white"), mask))
+    return laid
 
 
 def plain_to_srgb(samples: Samples8) -> RgbImage:
@@ -55,9 +57,9 @@ def plain_to_srgb(samples: Samples8) -> RgbImage:
     if channels == 1:
         return np.repeat(samples, 3, axis=2)
     if channels == 4:
-        height, width = samples.shape[:2]
+        size = (samples.shape[1], samples.shape[0])
         # Pillow's plain formula, 255 - ink for each ink and black, as every viewer without a profile does.
-        converted: RgbImage = np.asarray(Image.frombytes("CMYK", (width, height), samples.tobytes()).convert("RGB"))
+        converted: RgbImage = np.asarray(Image.frombytes("CMYK", size, samples.tobytes()).convert("RGB"))
         return converted
     return samples
 
@@ -75,13 +77,8 @@ def gamma_to_srgb(gamma: float) -> ToSrgb:
 
 def lab_to_srgb() -> ToSrgb:
     """Convert 8-bit CIE L*a*b* as TIFF stores it: D50, a* and b* as signed bytes (TIFF 6.0, section 23)."""
-    transform = _transform(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB")
-
-    def convert(samples: Samples8) -> RgbImage:
-        # lcms wants a* and b* raised by 128; Pillow flips the sign bit itself only when it reads a file.
-        return transform(samples ^ np.array([0, 128, 128], np.uint8))
-
-    return convert
+    # Pillow reads raw "LAB" bytes as TIFF stores them and raises a* and b* by the 128 that lcms wants.
+    return _transform(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB")
 
 
 def profile_to_srgb(profile: bytes, channels: int) -> tuple[ToSrgb, str | None]:

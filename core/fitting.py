@@ -79,7 +79,7 @@ class _Run:
     """A network with its optimiser, its images in memory, and the running average of its weights."""
 
     def __init__(self, network: HybridNetwork, train: Sequence[LabelledImage], config: FitConfig) -> None:
-        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = network.to(memory_format=torch.channels_last)
         self._config = config
         self._images = [load_image(image, config) for image in train]
         self._malignant = torch.tensor([image.malignancy == "malignant" for image in train]).long()
@@ -111,7 +111,7 @@ class _Run:
         logits = self._network.logits(features)
         loss = functional.cross_entropy(logits, self._malignant[chosen], label_smoothing=config.smoothing)
         self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self._network.parameters(), _LARGEST_GRADIENT)
         self._optimiser.step()
         self._schedule.step()
@@ -156,7 +156,8 @@ def even_draws(train: Sequence[LabelledImage], size: int, rng: np.random.Generat
 
 
 def _cut_all(image: RgbImage, config: FitConfig) -> Patches:
-    boxes = fit_boxes(*image.shape[:2], config.input_policy)
+    height, width = image.shape[:2]
+    boxes = fit_boxes(height, width, config.input_policy)
     return cut(image, boxes, config.input_policy.input_side)
 
 

@@ -1,5 +1,6 @@
 """Heat maps as files that keep their logits, as grey levels for the viewer, and painted over the image."""
 
+import struct
 from io import BytesIO
 from typing import TypeVar
 
@@ -18,7 +19,16 @@ _VIEWER_SIDE = 1024  # px; finer than any map a patch network makes, and small o
 _PNG_LEVEL = 2  # of 9: a tenth larger than level 9 on tissue, in a small part of its time
 
 # All that tifffile and its codecs were seen to raise on damaged files.
-_DAMAGED = (tifffile.TiffFileError, ValueError, TypeError, KeyError, IndexError, RuntimeError, MemoryError)
+_DAMAGED = (
+    tifffile.TiffFileError,
+    struct.error,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    RuntimeError,
+    MemoryError,
+)
 
 
 def encode_heatmap(heatmap: Heatmap) -> bytes:

@@ -4,6 +4,7 @@ import io
 import struct
 from dataclasses import dataclass
 
+import imagecodecs
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -106,15 +107,16 @@ def _what_it_is(data: bytes) -> str:
 def _decode_png(data: bytes) -> DecodedImage:
     png = check_png(data)
     notes = ("the still image of an animation is shown",) if png.animated else ()
+    samples = imagecodecs.png_decode(png.data) if png.direct else None
     with Image.open(io.BytesIO(png.data), formats=["PNG"]) as image:
-        if png.transparent_colour and png.bits == 16 and png.colour_type == 2:
-            raise UnreadableImageError(f"the PNG marks a 16-bit colour as transparent. {EXPORT_AGAIN}")
-        if png.transparent_colour and png.bits in (2, 4) and png.colour_type == 0:
-            # Pillow scales the pixels to 8 bits and leaves this number as it is in the file.
-            image.info["transparency"] *= 255 // ((1 << png.bits) - 1)
+        if not png.direct and png.transparent_colour and (png.bits, png.colour_type) in ((2, 0), (4, 0), (16, 2)):
+            # Pillow scales the pixels to 8 bits and compares them with the unscaled colour.
+            raise UnreadableImageError(f"the PNG marks a colour as transparent in an unusual way. {EXPORT_AGAIN}")
         gamma = image.info.get("gamma", 0.0)
         unusual = gamma > 0 and "srgb" not in image.info and abs(gamma / _USUAL_GAMMA - 1) > 0.05
-        pixels, found = decode_opened(image, gamma=gamma if unusual else None, sixteen_bits=png.bits == 16)
+        pixels, found = decode_opened(
+            image, samples=samples, gamma=gamma if unusual else None, sixteen_bits=png.bits == 16
+        )
         return DecodedImage(pixels, "PNG", (*notes, *found))
 
 

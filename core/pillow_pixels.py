@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from core.assembly import BAND_PIXELS, Band, assemble, turn_upright
-from core.colour import ToSrgb, check_full_range, gamma_to_srgb, plain_to_srgb, profile_to_srgb, to_eight_bits
+from core.colour import Samples, ToSrgb, check_full_range, gamma_to_srgb, plain_to_srgb, profile_to_srgb, to_eight_bits
 from core.image_limits import EXPORT_AGAIN, UnreadableImageError, check_size
 from core.results import RgbImage
 
@@ -15,15 +15,36 @@ _CHANNELS = {"1": 1, "L": 1, "LA": 1, "I;16": 1, "CMYK": 4}  # of colour, by Pil
 
 
 def decode_opened(
-    image: Image.Image, *, gamma: float | None = None, sixteen_bits: bool = False
+    image: Image.Image, *, samples: Samples | None = None, gamma: float | None = None, sixteen_bits: bool = False
 ) -> tuple[RgbImage, tuple[str, ...]]:
-    """Decode once; when that fails the image object must be dropped: touched again, it gives black pixels.
+    """Decode once, or take the `samples` another decoder found: height x width, or x channels with alpha last.
+
+    When it fails, the image object must be dropped: touched again, it gives black pixels.
 
     Raises:
         UnreadableImageError: If its pixels cannot be converted so that they mean the same.
     """
     check_size(*image.size)
     orientation = image.getexif().get(_ORIENTATION, 1)
+    if samples is None:
+        bands = _loaded_bands(image, sixteen_bits=sixteen_bits)
+        channels = 3 if "transparency" in image.info else _CHANNELS.get(image.mode, 3)
+    else:
+        if samples.dtype == np.uint16:
+            transparent = samples.ndim == 3 and samples.shape[2] in (2, 4)
+            check_full_range(int((samples[..., :-1] if transparent else samples).max()))
+        bands = _sample_bands(samples)
+        channels = 1 if samples.ndim == 2 or samples.shape[2] == 2 else 3
+    convert, colour_note = _conversion(image, channels, gamma)
+    if samples is not None and convert is plain_to_srgb and samples.ndim == 3 and samples.shape[2] == 3:
+        pixels, white_note = to_eight_bits(samples, 8 * samples.dtype.itemsize), ()  # already what is wanted
+    else:
+        pixels, white_note = assemble(*image.size, bands, convert)
+    pixels, turn_note = turn_upright(pixels, orientation)
+    return pixels, (*colour_note, *white_note, *turn_note)
+
+
+def _loaded_bands(image: Image.Image, *, sixteen_bits: bool) -> Iterator[Band]:
     entries = _palette_entries(image)
     image.load()
     if image.mode == "P" and int(np.asarray(image).max()) >= entries:
@@ -32,10 +53,18 @@ def decode_opened(
         _check_grey_end(image)
     if sixteen_bits:
         _check_sixteen_bits(image)
-    convert, colour_note = _conversion(image, gamma)
-    pixels, white_note = assemble(*image.size, _bands(image), convert)
-    pixels, turn_note = turn_upright(pixels, orientation)
-    return pixels, (*colour_note, *white_note, *turn_note)
+    return _bands(image)
+
+
+def _sample_bands(samples: Samples) -> Iterator[Band]:
+    whole = samples[..., None] if samples.ndim == 2 else samples
+    transparent = whole.shape[2] in (2, 4)
+    colours = whole.shape[2] - transparent
+    rows = max(1, BAND_PIXELS // whole.shape[1])
+    for top in range(0, len(whole), rows):
+        part = whole[top : top + rows]
+        eight = to_eight_bits(part, 8 * part.dtype.itemsize)
+        yield Band(top, eight[..., :colours], eight[..., -1] if transparent else None)
 
 
 def _palette_entries(image: Image.Image) -> int:
@@ -63,10 +92,9 @@ def _check_sixteen_bits(image: Image.Image) -> None:
         check_full_range(257 * max(int(np.asarray(image.getchannel(band)).max()) for band in colours))
 
 
-def _conversion(image: Image.Image, gamma: float | None) -> tuple[ToSrgb, tuple[str, ...]]:
+def _conversion(image: Image.Image, channels: int, gamma: float | None) -> tuple[ToSrgb, tuple[str, ...]]:
     profile = image.info.get("icc_profile")
     if profile:
-        channels = 3 if "transparency" in image.info else _CHANNELS.get(image.mode, 3)
         convert, note = profile_to_srgb(profile, channels)
         return convert, (note,) if note else ()
     if gamma is not None:

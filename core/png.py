@@ -10,6 +10,10 @@ from core.image_limits import EXPORT_AGAIN, UnreadableImageError, check_size, cu
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_CHUNKS = 100_000  # a 200 MB file in the usual 8 kB pieces has 25,000
 _MAX_PROFILE = 1 << 22  # bytes of a packed colour profile; real ones stay under 2 MB
+_PALETTE = 3
+_END = b"\0\0\0\0IEND\xaeB`\x82"
+_MAX_DIRECT = 201_000_000  # bytes unpacked
+_MAX_UNPACKED = 401_000_000  # bytes; 100 megapixels of 8-bit RGB with transparency
 _INFLATE_STEP = 1 << 20  # bytes; what is checked is never held as a whole
 _SRGB_CODES = b"\x01\x0d"  # ITU-T H.273: BT.709 primaries, sRGB transfer
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
@@ -26,6 +30,7 @@ class CheckedPng:
     data: bytes
     bits: int
     colour_type: int
+    direct: bool  # whether the fast decoder may read it, which notices missing rows itself
     transparent_colour: bool
     animated: bool
 
@@ -38,10 +43,12 @@ def check_png(data: bytes) -> CheckedPng:
     """
     kept: dict[bytes, memoryview] = {}
     pixels: list[memoryview] = []
+    packed: list[memoryview] = []
     animated = False
     for kind, payload, whole in _chunks(data):
         if kind == b"IDAT":
             pixels.append(payload)
+            packed.append(whole)
         elif kind in _BEFORE_PIXELS:
             _check_first(kind, payload, kept)
             kept[kind] = whole
@@ -53,13 +60,15 @@ def check_png(data: bytes) -> CheckedPng:
     if b"IHDR" not in kept or not pixels:
         raise UnreadableImageError("the PNG holds no pixels. Export it again.")
     width, height, bits, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", kept[b"IHDR"][8:21])
-    _check_pixels(
-        pixels, _packed_size(width, height, bits * _CHANNELS.get(colour_type, 0), interlaced=bool(interlaced))
-    )
-    essential = b"".join(
-        [SIGNATURE, *kept.values(), *(_chunk(b"IDAT", piece) for piece in pixels), _chunk(b"IEND", b"")]
-    )
-    return CheckedPng(essential, bits, colour_type, b"tRNS" in kept, animated)
+    needed = _packed_size(width, height, bits * _CHANNELS.get(colour_type, 0), interlaced=bool(interlaced))
+    if needed > _MAX_UNPACKED:
+        raise UnreadableImageError(f"the PNG unpacks to {needed / 1e6:,.0f} MB. {EXPORT_AGAIN}")
+    # The fast decoder reads row after row without a colour table, and costs as much memory again as the pixels.
+    direct = not interlaced and colour_type != _PALETTE and needed <= _MAX_DIRECT
+    if not direct:
+        _check_pixels(pixels, needed)
+    essential = b"".join([SIGNATURE, *kept.values(), *packed, _END])
+    return CheckedPng(essential, bits, colour_type, direct, b"tRNS" in kept, animated)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
@@ -105,7 +114,7 @@ def _packed_size(width: int, height: int, pixel_bits: int, *, interlaced: bool) 
 
 
 def _check_pixels(pieces: list[memoryview], needed: int) -> None:
-    """Unpack once and only count: decoders leave the rows black that a too short stream does not reach."""
+    """Unpack once and only count: Pillow leaves the rows black that a too short stream does not reach."""
     unpacker, size = zlib.decompressobj(), 0
     for piece in pieces:
         rest: bytes | memoryview = piece
@@ -119,9 +128,3 @@ def _check_pixels(pieces: list[memoryview], needed: int) -> None:
         size += more
     if size < needed:
         raise UnreadableImageError(f"the PNG holds {size:,} of {needed:,} bytes of pixels. Export it again.")
-
-
-def _chunk(kind: bytes, payload: bytes | memoryview) -> bytes:
-    return b"".join(
-        [struct.pack(">I", len(payload)), kind, payload, struct.pack(">I", zlib.crc32(payload, zlib.crc32(kind)))]
-    )

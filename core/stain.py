@@ -28,10 +28,10 @@ _LEAST_DEVIATION = 1.0  # grey level; dividing by less would blow rounding noise
 
 # Constants of Macenko 2009 in the form in which its open implementations share them.
 _LIGHT = 240.0  # transmitted light, grey levels
-_LEAST_DENSITY = 0.15  # paler pixels are glass
 _ANGLE_PERCENT = 1.0
 _CONCENTRATION_PERCENT = 99.0
 _DENSITIES = -np.log((np.arange(256) + 1) / _LIGHT).astype(np.float32)  # optical density of each grey level
+_PALEST_LEVEL = int((_DENSITIES >= 0.15).sum()) - 1  # paler pixels, under a density of 0.15, are glass
 # Thinner samples move the vectors enough to swap two stains that take nearly the same red.
 _MOST_SAMPLES = 400_000
 _LEAST_ANGLE = 0.05  # radians between the stain vectors; a smaller one means a single stain, or none
@@ -156,8 +156,10 @@ def _find_stains(image: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float
     """Estimate the stain matrix (3 x 2) and the two concentrations, or None where no two stains are."""
     # Strides in both directions, so that a large image is thinned evenly; up to the limit every pixel counts.
     step = math.ceil(math.sqrt(image.shape[0] * image.shape[1] / _MOST_SAMPLES))
-    densities = _to_densities(image[::step, ::step]).reshape(-1, 3)
-    tissue = densities[(densities >= _LEAST_DENSITY).all(axis=1)]
+    sample = np.ascontiguousarray(image[::step, ::step])
+    densities = _to_densities(sample)
+    dense = cv2.inRange(sample, (0,) * 3, (_PALEST_LEVEL,) * 3)
+    tissue = densities.reshape(-1, 3).take(np.flatnonzero(dense), axis=0)
     plane = _main_plane(tissue)
     if plane is None:
         return None
@@ -168,8 +170,8 @@ def _find_stains(image: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float
     ends = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
     # Haematoxylin takes more of the red than eosin does.
     stains = ends if ends[0, 0] > ends[0, 1] else ends[:, ::-1]
-    amounts = np.linalg.pinv(stains).astype(np.float32) @ densities.T
-    concentrations = np.percentile(amounts, _CONCENTRATION_PERCENT, axis=1)
+    amounts = cv2.transform(densities, np.linalg.pinv(stains))
+    concentrations = np.percentile(amounts, _CONCENTRATION_PERCENT, axis=(0, 1))
     return (stains, concentrations) if concentrations.min() >= _LEAST_CONCENTRATION else None
 
 
@@ -177,8 +179,8 @@ def _main_plane(densities: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """Find the plane (3 x 2, second then first axis) that optical densities mostly lie in."""
     if len(densities) < 3:
         return None
-    centred = densities - densities.mean(axis=0)
-    _, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    covariance, _ = cv2.calcCovarMatrix(densities, np.empty(0), cv2.COVAR_NORMAL | cv2.COVAR_ROWS, ctype=cv2.CV_64F)
+    _, vectors = np.linalg.eigh(covariance)
     first = vectors[:, 2] * np.sign(vectors[:, 2].sum() or 1.0)  # densities lie around +90 degrees, not -90
     return np.column_stack([vectors[:, 1], first]).astype(np.float32)
 

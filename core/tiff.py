@@ -27,6 +27,7 @@ _COMPRESSIONS = {1: "none", 5: "LZW", 7: "JPEG", 8: "deflate", 32773: "PackBits"
 _BITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 _MAX_SEGMENTS = 100_000  # 100 megapixels in the usual 256-pixel tiles have 1,600
 _MAX_BAND = 320_000_000  # bytes decoded at once; 100 megapixels of 8-bit RGB in a single strip still fit
+_MAX_UNPACKED = 401_000_000  # bytes; 100 megapixels of 8-bit RGB with transparency
 _SIGNED_OR_FLOAT = "the TIFF holds {} instead of 8-bit colours, and it cannot be told what is white."
 
 
@@ -161,8 +162,9 @@ def _check_cost(layout: Layout) -> None:
         raise UnreadableImageError(f"the TIFF is damaged, or holds more than colours and transparency. {EXPORT_AGAIN}")
     pieces = layout.across * layout.down * (layout.samples if layout.planar else 1)
     band = layout.segment_width * layout.across * layout.segment_height * layout.samples * (2 if layout.bits > 8 else 1)
-    if pieces > _MAX_SEGMENTS or band > _MAX_BAND:
-        raise UnreadableImageError(f"the TIFF is cut into too many or too large pieces. {EXPORT_AGAIN}")
+    unpacked = layout.width * layout.height * layout.samples * (2 if layout.bits > 8 else 1)
+    if pieces > _MAX_SEGMENTS or band > _MAX_BAND or unpacked > _MAX_UNPACKED:
+        raise UnreadableImageError(f"the TIFF unpacks to too much, or is cut into too many pieces. {EXPORT_AGAIN}")
 
 
 def _segments(data: bytes, tags: Tags, layout: Layout) -> tuple[memoryview, ...]:
@@ -213,9 +215,8 @@ def _decode(segment: memoryview, rows: int, layout: Layout, jpeg_tables: bytes) 
 
 def _undo_differences(samples: Samples) -> Samples:
     """Add up along each row, wrapping round (TIFF 6.0, section 14)."""
-    if samples.dtype == np.uint8:
-        return np.cumsum(samples, axis=1, dtype=np.uint8)
-    return np.cumsum(samples, axis=1, dtype=np.uint16)
+    native = samples.astype(samples.dtype.newbyteorder("="))
+    return cast("Samples", imagecodecs.delta_decode(native, axis=1, out=native))
 
 
 def _unpack(segment: memoryview, size: int, compression: int) -> Packed:

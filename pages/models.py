@@ -40,7 +40,7 @@ if card.note:
 left, right = st.columns(2, gap="large")
 with left:
     st.markdown("##### How it was made")
-    st.table({"": list(_facts(card)), "of the card": list(_facts(card).values())}, hide_index=True)
+    st.table(_facts(card), hide_header=True)
 with right:
     st.markdown("##### How good it was")
     if card.metrics:

@@ -7,23 +7,10 @@ import streamlit as st
 from db import store
 from db.errors import UnknownCaseError
 from db.values import CaseState, CaseView, Read
-from pages.ui import panels, resources, stages, tissue
+from pages.ui import case_header, panels, resources, stages, tissue
 from pages.ui.viewer import view_image
 
-_VIEWER_HEIGHT = 590  # px; with the header it fills a screen of 800
-_POLL = "2s"
-_KEYS = """
-| key | does |
-|---|---|
-| **B** **M** **X** | benign, malignant, cannot assess |
-| **1** … **5** | confidence, from a guess to certain |
-| **Enter** | save; from inside the note **Ctrl+Enter** |
-| **A** **D** | keep or change your opinion after the reveal |
-| **N** | next case |
-| **H** **K** **[** **]** | heat map on or off, contour, less or more opacity |
-| **0** **Z** | fit the image, 100 % |
-| arrows | previous and next image of the case |
-"""
+_VIEWER_HEIGHT = 640  # px; with the header it fills a screen of 800
 
 
 def _chosen_case() -> int | None:
@@ -37,43 +24,15 @@ def _chosen_case() -> int | None:
         return store.next_case(session, resources.account().id)
 
 
-def _header(case: CaseView, to_read: int) -> None:
-    images = "1 image" if len(case.images) == 1 else f"{len(case.images)} images"
-    demonstration = "generated demo case" if case.demonstration else ""
-    parts = [
-        f"**{panels.plain(case.accession)}**",
-        images,
-        panels.plain(case.magnification or "").strip() or "magnification not said",
-        demonstration,
-    ]
-    parts += ["routine reading", f"{to_read} to read", st.session_state.get("saved", "")]
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(" &nbsp;·&nbsp; ".join(part for part in parts if part), width="stretch")
-        if case.final_read is None and st.button("Skip to next", shortcut="N", type="tertiary"):
-            stages.open_next(case.id)
-        with st.popover("? keys", type="tertiary"):
-            st.markdown(_KEYS)
-
-
-@st.fragment(run_every=_POLL)
-def _wait_for_model(case: CaseView) -> None:
-    with resources.sessions().read() as session:
-        ready = not panels.pending(store.case_images(session, case.id))
-    if ready:
-        st.rerun()
-    st.info("Your first opinion is saved. The analysis is not finished; the model's opinion appears here by itself.")
-    if st.button("Finish without waiting"):
-        st.session_state[f"no-wait-{case.id}"] = True
-        st.rerun()
-
-
 def _opinion(case: CaseView, reads: Sequence[Read]) -> None:
     if case.first_read is None:
         stages.first_opinion(case)
-    elif case.final_read is not None:
+        return
+    stages.unsaved_first_opinion(case)
+    if case.final_read is not None:
         stages.saved_opinion(case, reads)
     elif panels.pending(case.images) and not st.session_state.get(f"no-wait-{case.id}"):
-        _wait_for_model(case)
+        stages.wait_for_model(case)
     else:
         stages.final_opinion(case, case.first_read)
 
@@ -98,11 +57,11 @@ def _read(case_id: int) -> None:
         return
     st.session_state["reading"] = case_id
     st.query_params["case"] = str(case_id)
-    _header(case, counts.get(CaseState.READY, 0))
-    left, right = st.columns([3, 1.15], gap="small")
+    case_header.header(case, counts.get(CaseState.READY, 0))
+    left, right = st.columns([3, 1.15], gap="small", wrap=False)
     with left:
         view_image(tissue.viewed_images(case), key=f"viewer-{case_id}", height=_VIEWER_HEIGHT)
-    with right:
+    with right, st.container(key="opinion"):
         _opinion(case, reads)
 
 

@@ -1,14 +1,12 @@
 """The cases by state, and which one to read next."""
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from db import store
-from db.values import CaseRow, CaseState
-from pages.ui import panels, resources
+from db.values import Action, CaseState
+from pages.ui import case_table, resources
+from pages.ui.export import reads_csv
 
-_MAGNIFICATIONS = ("40X", "100X", "200X", "400X")
 _REFRESH = "3s"  # while something is being analysed
 
 
@@ -26,59 +24,6 @@ def _empty() -> None:
         st.switch_page("upload_cases.py", query_params={"demo": "1"})
 
 
-def _filters(counts: dict[CaseState, int]) -> tuple[list[CaseState], str | None, str]:
-    left, middle, right = st.columns([5, 1.3, 1.7], vertical_alignment="bottom")
-    states = left.pills(
-        "State",
-        list(panels.STATE_WORDS),
-        selection_mode="multi",
-        format_func=lambda state: f"{counts.get(state, 0)} {panels.STATE_WORDS[state]}",
-        label_visibility="collapsed",
-        key="worklist-states",
-        persist_state="session",
-    )
-    magnification = middle.selectbox(
-        "Magnification",
-        _MAGNIFICATIONS,
-        index=None,
-        placeholder="magnification",
-        label_visibility="collapsed",
-        key="worklist-magnification",
-        accept_new_options=True,
-        persist_state="session",
-    )
-    text = right.text_input(
-        "Case number",
-        placeholder="case number",
-        label_visibility="collapsed",
-        key="worklist-text",
-        persist_state="session",
-    )
-    return list(states), magnification, text.strip()
-
-
-def _table(rows: Sequence[CaseRow]) -> None:
-    chosen = st.dataframe(
-        {
-            "case": [row.accession for row in rows],
-            "state": [panels.STATE_WORDS[row.state] for row in rows],
-            "images": [panels.images_words(row) for row in rows],
-            "magnification": [row.magnification or "not said" for row in rows],
-            "added": [row.created_at for row in rows],
-            "": ["generated demo case" if row.demonstration else "" for row in rows],
-        },
-        column_config={"added": st.column_config.DatetimeColumn(format="distance")},
-        hide_index=True,
-        height=min(38 + 35 * len(rows), 480),
-        on_select="rerun",
-        selection_mode=["single-row", "single-cell"],
-        key="worklist-table",
-    )
-    picked = [*chosen.selection.rows, *(row for row, _ in chosen.selection.cells)]
-    if picked:
-        _open(rows[picked[0]].id)
-
-
 @st.fragment(run_every=_REFRESH if st.session_state.get("worklist-busy") else None)
 def _worklist() -> None:
     reader = resources.account().id
@@ -88,24 +33,42 @@ def _worklist() -> None:
     if not sum(counts.values()):
         _empty()
         return
-    states, magnification, text = _filters(counts)
+    wanted = case_table.filters(counts)
     with resources.sessions().read() as session:
         rows = store.worklist(
-            session, reader, text=text or None, states=states or None, magnification=magnification or None
+            session, reader, text=wanted.text, states=wanted.states, magnification=wanted.magnification
         )
     read, note = st.columns([1.2, 4], vertical_alignment="center")
     disabled = following is None
     if read.button("Read next", type="primary", shortcut="N", width="stretch", disabled=disabled) and following:
         _open(following)
     note.caption("Nothing is waiting for you." if disabled else "A click on a row opens its case.")
-    if rows:
-        _table(rows)
-    else:
+    if not rows:
         st.markdown("No case matches these filters.")
+    elif picked := case_table.pick_case(rows):
+        _open(picked)
     busy = bool(counts.get(CaseState.WAITING))
     if busy != st.session_state.get("worklist-busy", False):
         st.session_state["worklist-busy"] = busy
         st.rerun()
 
 
+def _export() -> None:
+    reader = resources.account().id
+    with resources.sessions().read() as session:
+        reads = store.own_reads(session, reader)
+        accessions = {row.id: row.accession for row in store.worklist(session, reader)}
+    if reads:
+        file = reads_csv(reads, accessions)
+        st.download_button(
+            "My reads as CSV", file.data, file.name, "text/csv", on_click=_record_export, type="tertiary"
+        )
+
+
+def _record_export() -> None:
+    with resources.sessions().begin() as session:
+        store.record_event(session, resources.account().id, Action.EXPORTED, "own reads")
+
+
 _worklist()
+_export()

@@ -32,7 +32,6 @@ READY, UNUSABLE = "ready", "unusable"  # first word of a line to the watcher on 
 WATCHED = "--watched"  # stop when standard input closes: then the watching server is gone
 
 _POLL_SECONDS = 0.5
-_BEAT_SECONDS = 5.0
 _STALE = timedelta(seconds=60)  # twelve missed beats: the worker of another computer is gone
 
 _log = logging.getLogger("second_read.worker")
@@ -47,6 +46,7 @@ class Worker:
     files: Files
     classifier: Classifies
     model: ModelIdentity
+    beat_seconds: float = 5.0
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop; a job that was begun is finished first."""
@@ -65,7 +65,7 @@ class Worker:
             job = store.claim_job(session, self.name)
         if job is None:
             return False
-        with _heartbeat(self.sessions, job, self.name):
+        with self._heartbeat(job):
             self._see_through(job)
         return True
 
@@ -94,6 +94,27 @@ class Worker:
     def _store_heatmap(self, heatmap: Heatmap) -> StoredHeatmap:
         file_sha256 = self.files.put(encode_heatmap(heatmap))
         return StoredHeatmap(file_sha256, float(heatmap.min()), float(heatmap.max()))
+
+    @contextmanager
+    def _heartbeat(self, job: Job) -> Iterator[None]:
+        """Say every few seconds that the job is still being worked on."""
+        done = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(job, done), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _beat(self, job: Job, done: threading.Event) -> None:
+        while not done.wait(self.beat_seconds):
+            try:
+                with self.sessions.begin() as session:
+                    store.beat(session, job.id, self.name)
+            except Exception:
+                # A missed beat is not worth a job: sixty seconds of them are needed to lose it.
+                _log.exception("heartbeat of job %d", job.id)
 
     def _fail(self, job: Job, message: str) -> None:
         with self.sessions.begin() as session:
@@ -138,29 +159,6 @@ def _load(settings: Settings, sessions: Sessions) -> Worker:
 def _release_stale(sessions: Sessions) -> None:
     with sessions.begin() as session:
         store.release_stale_jobs(session, _STALE)
-
-
-@contextmanager
-def _heartbeat(sessions: Sessions, job: Job, name: str) -> Iterator[None]:
-    """Say every few seconds that the job is still being worked on."""
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(_BEAT_SECONDS):
-            try:
-                with sessions.begin() as session:
-                    store.beat(session, job.id, name)
-            except Exception:
-                # A missed beat is not worth a job: sixty seconds of them are needed to lose it.
-                _log.exception("heartbeat of job %d", job.id)
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def _stop_with_the_server(stop: threading.Event) -> None:

@@ -24,7 +24,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
-    """URL of a PostgreSQL server on which the tests may make databases; tests/postgres.sh starts one."""
+    """URL of a PostgreSQL database in which the tests may make schemas; tests/postgres.sh starts one."""
     url = os.environ.get("SECOND_READ_TEST_POSTGRES", "")
     if not url:
         pytest.skip("no PostgreSQL: set SECOND_READ_TEST_POSTGRES, or run tests/run.sh, which starts one if it can")
@@ -38,13 +38,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{tmp_path / 'second_read.sqlite'}"
         return
     server = make_url(request.getfixturevalue("postgres_server")).set(drivername="postgresql+psycopg")
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    engine = create_engine(server)
+    # A schema of its own is as empty as a database of its own, and made a hundred times faster.
     name = f"test_{uuid.uuid4().hex}"
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield server.set(database=name).render_as_string(hide_password=False)
-    with engine.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {name}"))
+    yield server.update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(hide_password=False)
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
     engine.dispose()
 
 

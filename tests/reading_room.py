@@ -52,7 +52,7 @@ class FakeClassifier:
 
     def classify(self, patches: Patches) -> Probabilities:
         """Give the same probabilities to every patch."""
-        return np.tile(np.float32([1 - self.malignant, self.malignant]), (len(patches), 1))
+        return np.tile(np.array([1 - self.malignant, self.malignant], np.float32), (len(patches), 1))
 
     def explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
         """Mark the middle of every patch."""
@@ -146,7 +146,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReadingRoo
 def tissue(seed: int, height: int = 260, width: int = 320) -> bytes:
     """Make the bytes of a pink and purple image that no quality limit minds."""
     noise = np.random.default_rng(seed)
-    pixels = np.float32([200, 120, 170]) + noise.normal(0, 25, (height, width, 1)).astype(np.float32)
+    pixels = np.array([200, 120, 170], np.float32) + noise.normal(0, 25, (height, width, 1)).astype(np.float32)
     return encode_png(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
@@ -169,4 +169,3 @@ def press(tab: AppTest, *words: str) -> AppTest:
 def _forget() -> None:
     st.cache_resource.clear()
     st.cache_data.clear()
-

@@ -27,7 +27,6 @@ from service.intake import (
 )
 
 
-
 @pytest.fixture
 def sessions(tmp_path: Path) -> Iterator[Sessions]:
     """A real database."""

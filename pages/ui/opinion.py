@@ -154,6 +154,14 @@ def opinion_of(choice: Choice | None, confidence: int | None, subtype: str | Non
     return Opinion(choice.label, confidence, subtype, note)
 
 
+def typed_words(key: str) -> str:
+    """Write in words what stands in a form that is no longer on the screen."""
+    chosen = [choice.words for choice in ANY if choice.key == st.session_state.get(f"{key}-choice")]
+    confidence = st.session_state.get(f"{key}-confidence")
+    note = panels.plain(st.session_state.get(f"{key}-note") or "")
+    return " ".join([*chosen, f"({confidence}/5)" if confidence else "", note]).strip()
+
+
 def _toggle(name: str, value: str | int, words: str, *, shortcut: str, tip: str | None = None) -> bool:
     chosen = st.session_state.get(name) == value
     return st.button(

@@ -57,7 +57,7 @@ def subtype_words(subtype: str) -> str:
 
 def plain(text: str) -> str:
     """Keep text that people typed from acting as Markdown."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", text)
+    return re.sub(r"([\\`*_{}\[\]<>#|~$:])", r"\\\1", text)
 
 
 def quality_words(quality: Quality) -> str:

@@ -12,6 +12,8 @@ from db.values import CaseView, Opinion, Read
 from pages.ui import opinion as ask
 from pages.ui import panels, resources, reveal
 
+_POLL_SECONDS = 2
+
 Typed = Opinion | str  # an opinion, or what is still missing
 
 
@@ -28,6 +30,19 @@ def first_opinion(case: CaseView) -> None:
     asked = ask.save_pressed(key, "Save and reveal")
     st.caption("The model's opinion appears after yours is saved.")
     if _save(case, key, typed, store.record_first_read, asked=asked):
+        st.rerun()
+
+
+@st.fragment(run_every=_POLL_SECONDS)
+def wait_for_model(case: CaseView) -> None:
+    """Say that the analysis is not finished, and look again until it is."""
+    with resources.sessions().read() as session:
+        ready = not panels.pending(store.case_images(session, case.id))
+    if ready:
+        st.rerun()
+    st.info("Your first opinion is saved. The analysis is not finished; the model's opinion appears here by itself.")
+    if st.button("Finish without waiting"):
+        st.session_state[f"no-wait-{case.id}"] = True
         st.rerun()
 
 
@@ -57,6 +72,14 @@ def saved_opinion(case: CaseView, reads: Sequence[Read]) -> None:
         open_next(case.id)
     if st.toggle("Amend the final opinion", key=f"{key}-amend"):
         _amendment(case, key, final)
+
+
+def unsaved_first_opinion(case: CaseView) -> None:
+    """Show what was typed here while another window saved the first opinion, so that it is not lost."""
+    key = f"first-{case.id}"
+    if st.session_state.get(f"{key}-saved") or f"{key}-choice" not in st.session_state:
+        return
+    st.warning(f"Another window saved your first opinion. This was typed here and is not saved: {ask.typed_words(key)}")
 
 
 def open_next(case_id: int | None) -> None:
@@ -113,6 +136,7 @@ def _save(case: CaseView, key: str, typed: Typed, record: Callable[..., Read], *
     except (CaseChangedError, ValueError) as error:
         st.session_state[f"{key}-conflict"] = str(error)
         return _conflict(key)
+    st.session_state[f"{key}-saved"] = True
     st.session_state["saved"] = f"{case.accession} saved {panels.clock(read.saved_at)}"
     return True
 

@@ -1,9 +1,9 @@
 """The zooming viewer: the images of a case, and after the reveal the evidence on them.
 
 OpenSeadragon does the zooming. Images, heat maps and OpenSeadragon itself come from our own routes: they pass the gate,
-and they are there in a hospital network without a CDN. Keys, anywhere on the page except where one is typing: 0 fits the
-image, Z shows it at 100 % (not 1: the digits 1 to 5 are the reader's confidence), + and - zoom, left and right switch
-the image, H the heat map, [ and ] its opacity, K its contour.
+and they are there in a hospital network without a CDN. Keys, anywhere on the page except where one is typing: 0 fits
+the image, Z shows it at 100 % (not 1: the digits 1 to 5 are the reader's confidence), + and - zoom, left and right
+switch the image, H the heat map, [ and ] its opacity, K its contour.
 """
 
 import math

@@ -25,6 +25,17 @@ function belongsElsewhere(event) {
   return event.key.startsWith("Arrow") && target.closest(moved) !== null;
 }
 
+/** On the reading page Enter saves the read: it must not also press a tool, nor a tool pressed with it save the read. */
+function keepEnterApart(root) {
+  root.addEventListener("click", (event) => {
+    // After a click by mouse (detail 1, not 0) the keys belong to the page again.
+    if (event.detail > 0 && root.contains(document.activeElement)) document.activeElement.blur();
+  });
+  root.addEventListener("keydown", (event) => {
+    if (["Enter", " "].includes(event.key) && event.target.closest("button")) event.stopPropagation();
+  });
+}
+
 document.addEventListener("keydown", (event) => {
   // On many keyboards [ and ] are typed with AltGr, which some systems report as Ctrl + Alt.
   const combined = (event.ctrlKey || event.altKey || event.metaKey) && !event.getModifierState("AltGraph");

@@ -55,6 +55,7 @@ class CaseViewer {
       this.find(`[data-do=${action}]`).onclick = () => KEYS[key.toLowerCase()](this);
     }
     this.find("input").oninput = (event) => this.setOpacity(Number(event.target.value));
+    keepEnterApart(root);
     root.onpointerenter = () => { active = this; };
     if (!active?.root.isConnected) active = this;
     this.say("Loading the image ...");

@@ -11,6 +11,9 @@ with form:
     damaged = st.toggle("damaged")
     note = st.text_area("note")
     st.radio("opinion", ["benign", "malignant"])
+    if st.button("save", shortcut="Enter"):
+        st.session_state["saved"] = st.session_state.get("saved", 0) + 1
+    st.write(f"saved {st.session_state.get('saved', 0)} times")
     st.write(f"note is {note!r}")
 
 COUNT = 4

@@ -1,0 +1,105 @@
+"""A real server for the browser tests: started as a reader would, stopped, and started again on the same data."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.settings import Settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+_PATIENCE_SECONDS = 90.0  # loading torch on a busy machine takes its time
+
+
+class Server:
+    """`streamlit run streamlit_app.py` on a free port of this computer."""
+
+    def __init__(self, data: Path, checkpoint: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = data / "server.log"
+        self._environment = os.environ | {
+            "SECOND_READ_DATA": str(data),
+            "SECOND_READ_CHECKPOINT": str(checkpoint),
+            "SECOND_READ_THREADS": "1",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", f"--server.port={self.port}"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, cwd=PROJECT, env=self._environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the server does not answer:\n{self._log.read_text()}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End the server in order."""
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(30)
+
+    def kill(self) -> None:
+        """End the server as a power cut would."""
+        if self._process:
+            self._process.kill()
+            self._process.wait(30)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the checkpoint that comes with the project, or a small random one where there is none."""
+    settled = Settings.from_environment().checkpoint
+    if settled.is_file():
+        return settled
+    # torch is loaded only where it is needed.
+    from tests.networks import small_checkpoint  # noqa: PLC0415
+
+    made = tmp_path_factory.mktemp("checkpoint") / "random.safetensors"
+    small_checkpoint(made)
+    return made
+
+
+@pytest.fixture
+def server(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
+    """Run a server on an empty data folder."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    running = Server(tmp_path, checkpoint)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dict[str, object]:
+    """Use the system's chromium where there is one, else the one that Playwright brings."""
+    system = shutil.which("chromium") or shutil.which("chromium-browser")
+    found = {"executable_path": system} if system else {}
+    return {**browser_type_launch_args, **found, "args": ["--no-sandbox"]}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, object]) -> dict[str, object]:
+    """Look at the pages as on a small laptop."""
+    return {**browser_context_args, "viewport": {"width": 1280, "height": 800}}

@@ -1,0 +1,163 @@
+"""The main job in a real browser: bring an image in, read it blind, see the model, have the last word, find it again."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import SCREENSHOTS, Server
+from tests.reading_room import tissue
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+_PATIENCE_MS = 60_000  # the worker loads torch before its first image
+
+
+def open_app(page: Page, server: Server, path: str = "") -> None:
+    page.set_default_timeout(_PATIENCE_MS)
+    expect.set_options(timeout=_PATIENCE_MS)
+    page.goto(f"{server.url}/{path}")
+    expect(page.get_by_text("Research use only")).to_be_visible()
+
+
+def picture(page: Page, name: str) -> None:
+    page.wait_for_timeout(1_000)  # fonts, images and the height of the viewer settle
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def choose(page: Page, file: Path) -> None:
+    page.locator("input[type=file]").set_input_files(file)
+    expect(page.get_by_role("button", name=f"Remove {file.name}")).to_be_visible()
+
+
+def upload(page: Page, image: Path) -> None:
+    choose(page, image)
+    page.get_by_role("button", name="Store the images").click()
+    expect(page.get_by_text("1 of 1 images ready")).to_be_visible()
+
+
+def chosen(page: Page, words: str) -> None:
+    """Wait until a button is drawn as the chosen one."""
+    expect(page.get_by_test_id("stBaseButton-primary").filter(has_text=words)).to_be_visible()
+
+
+def read_first(page: Page, label: str, confidence: str) -> None:
+    expect(page.get_by_text("Your first opinion")).to_be_visible()
+    page.keyboard.press(label)
+    chosen(page, "malignant" if label == "m" else "benign")
+    page.keyboard.press(confidence)
+    chosen(page, confidence)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Model says")).to_be_visible()
+
+
+@pytest.fixture
+def image(shared_data: Path) -> Path:
+    """One real image of BreaKHis at 100X."""
+    return sorted((shared_data / "breakhis").rglob("*-100-*.png"))[0]
+
+
+@pytest.mark.data
+def test_the_whole_reading_loop_by_keyboard_and_after_a_power_cut(page: Page, server: Server, image: Path) -> None:
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    open_app(page, server)
+    expect(page.get_by_text("No cases yet")).to_be_visible()
+    picture(page, "1 worklist, empty")
+    page.keyboard.press("u")
+    expect(page.get_by_text("Case number")).to_be_visible()
+    upload(page, image)
+    picture(page, "2 upload")
+
+    page.keyboard.press("n")
+    expect(page.get_by_text("Your first opinion")).to_be_visible()
+    picture(page, "3 first opinion")
+    assert page.request.get(f"{server.url}/images/1").status == 200
+    assert page.request.get(f"{server.url}/images/1/heatmap").status == 403
+    assert "Model says" not in page.content()
+    assert not [url for url in requests if url.endswith("/heatmap")]
+
+    page.keyboard.press("m")
+    chosen(page, "malignant")
+    page.keyboard.press("4")
+    chosen(page, "4")
+    page.get_by_placeholder("note (optional)").fill("back of the field")  # these letters are keys elsewhere
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_text("Model says")).to_be_visible()
+    expect(page.get_by_text(re.compile("saved [0-9:]{8}"))).to_be_visible()
+    assert page.request.get(f"{server.url}/images/1/heatmap").status == 200
+    picture(page, "4 reveal")
+
+    agrees = "malignant" in page.get_by_text("Model says").inner_text()
+    page.keyboard.press("a" if agrees else "d")
+    chosen(page, "keep mine" if agrees else "change to")
+    page.get_by_role("button", name="yes", exact=True).or_(page.get_by_role("radio", name="yes")).first.click()
+    picture(page, "5 final opinion")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 final")).to_be_visible()
+    picture(page, "6 worklist")
+
+    server.kill()
+    server.start()
+    open_app(page, server, "read_case?case=1")
+    page.get_by_text("Your 2 reads of C-0001").click()
+    expect(page.get_by_text(re.compile("first: ▲ malignant .4/5. – back of the field"))).to_be_visible()
+    expect(page.get_by_text(re.compile("final: .*map useful: yes"))).to_be_visible()
+    picture(page, "7 after a power cut")
+    outside = [url for url in requests if not re.match(rf"({server.url}|ws://127\.0\.0\.1|data:|blob:)", url)]
+    assert not outside, "nothing is fetched from another computer"
+
+
+def test_a_demo_case_needs_no_images_of_one_s_own(page: Page, server: Server) -> None:
+    open_app(page, server)
+    page.get_by_role("button", name="Make a demo case").click()
+    expect(page.get_by_text("generated demo case")).to_be_visible()
+    read_first(page, "b", "3")
+    picture(page, "8 demo case")
+
+
+def test_two_tabs_make_one_first_read_and_lose_no_words(page: Page, server: Server) -> None:
+    open_app(page, server)
+    page.get_by_role("button", name="Make a demo case").click()
+    expect(page.get_by_text("Your first opinion")).to_be_visible()
+    stale = page.context.new_page()
+    open_app(stale, server, "read_case?case=1")
+    expect(stale.get_by_text("Your first opinion")).to_be_visible()
+    read_first(page, "m", "5")
+    stale.keyboard.press("b")
+    chosen(stale, "benign")
+    stale.keyboard.press("2")
+    chosen(stale, "2")
+    stale.get_by_placeholder("note (optional)").fill("I see it otherwise")
+    stale.keyboard.press("Control+Enter")
+    expect(stale.get_by_text("Not saved: your first opinion on this case was already saved")).to_be_visible()
+    expect(stale.get_by_placeholder("note (optional)")).to_have_value("I see it otherwise")
+    stale.get_by_role("button", name="Show what is saved").click()
+    expect(stale.get_by_text("▲ malignant (5/5)")).to_be_visible()
+    expect(stale.get_by_text("I see it otherwise")).to_be_visible()
+
+
+def test_a_double_click_stores_one_case(page: Page, server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "field.png"
+    file.write_bytes(tissue(1))
+    open_app(page, server, "upload_cases")
+    choose(page, file)
+    page.get_by_role("button", name="Store the images").dblclick()
+    expect(page.get_by_text("1 of 1 images ready")).to_be_visible()
+    open_app(page, server)
+    expect(page.get_by_text("1 to read")).to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (900, "light")])
+def test_the_buttons_that_save_need_no_scrolling(browser: Browser, server: Server, width: int, scheme: str) -> None:
+    dark = "dark" if scheme == "dark" else "light"
+    page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=dark).new_page()
+    open_app(page, server)
+    page.get_by_role("button", name="Make a demo case").click()
+    expect(page.get_by_role("button", name="Save and reveal")).to_be_in_viewport(ratio=1)
+    picture(page, f"9 first opinion, {width} {scheme}")
+    read_first(page, "b", "3")
+    expect(page.get_by_role("button", name="Save, next case")).to_be_in_viewport(ratio=1)
+    picture(page, f"9 final opinion, {width} {scheme}")
+    page.context.close()

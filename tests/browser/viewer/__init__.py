@@ -1,0 +1,1 @@
+"""Tests of the viewer alone, on a page of its own."""

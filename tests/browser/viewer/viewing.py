@@ -1,0 +1,42 @@
+"""How the browser tests look at the viewer: what is painted, at which zoom, of which image."""
+
+import re
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Page, expect
+
+# The painted part of the overlay: how many pixels, how opaque the most opaque is, and the colour of that one.
+PAINT = """() => {
+  const canvas = document.querySelector(".sr-overlay");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let painted = 0, top = 3;
+  for (let at = 3; at < data.length; at += 4) { painted += data[at] > 0; if (data[at] > data[top]) top = at; }
+  return [painted, data[top], data[top - 3], data[top - 2], data[top - 1]];
+}"""
+
+
+def open_case(screen: Page, address: str, *, revealed: bool) -> list[str]:
+    """Show the case and return the list in which the paths of all later requests appear."""
+    screen.goto(f"{address}/?map=1" if revealed else address)
+    expect(screen.locator(".sr-zoom")).to_have_text(re.compile(r"\d+ %"), timeout=30_000)
+    if revealed:
+        screen.wait_for_function(f"({PAINT})()[0] > 0")
+    screen.wait_for_load_state("networkidle")
+    asked: list[str] = []
+    screen.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    return asked
+
+
+def paint(screen: Page) -> list[int]:
+    screen.wait_for_timeout(150)
+    painted: list[int] = screen.evaluate(PAINT)
+    return painted
+
+
+def zoom(screen: Page) -> str:
+    screen.wait_for_timeout(700)
+    return screen.locator(".sr-zoom").inner_text()
+
+
+def label(screen: Page) -> str:
+    return screen.locator(".sr-words strong").inner_text()

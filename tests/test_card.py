@@ -1,0 +1,125 @@
+"""A card survives its journey through a checkpoint, and a wrong one is refused with the reason."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from core.card import (
+    Card,
+    InputPolicy,
+    Metric,
+    QualityLimits,
+    StainTarget,
+    TrainingData,
+    UnusableCheckpointError,
+    checkpoint_sha256,
+    model_version,
+    read_card,
+)
+from core.labels import BINARY, BREAKHIS
+
+CARD = Card("small", BINARY, ("test_vit",), "additive", InputPolicy("resize"), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+FULL = dataclasses.replace(
+    CARD,
+    label_set=BREAKHIS,
+    branches=("tf_efficientnetv2_s", "vit_base_patch16_224"),
+    head="published",
+    input_policy=InputPolicy("patches", 224, 112, 56),
+    stain=StainTarget("macenko", stain_matrix=((0.6, 0.7, 0.3), (0.1, 0.9, 0.4)), concentrations=(1.9, 1.0)),
+    threshold=0.2067,
+    temperature=1.7,
+    views="seven",
+    precision="bf16",
+    quality_limits=QualityLimits(10, 0.1),
+    training_data=TrainingData("BreaKHis", 240, 24, ("22549", "16184"), "100X"),
+    metrics=(Metric("AUC", 0.8, 0.7, 0.9, "out of fold, by accession number"),),
+    config={"epochs": 3, "rate": 0.1, "optimiser": "adamw", "augment": True},
+    demonstration=True,
+    note="Präparat",
+)
+
+
+def save(path: Path, metadata: dict[str, str] | None) -> Path:
+    save_file({"weight": np.zeros(3, dtype=np.float32)}, path, metadata)
+    return path
+
+
+@pytest.mark.parametrize("card", [CARD, FULL])
+def test_a_card_comes_back_equal_from_json_and_from_a_checkpoint(tmp_path: Path, card: Card) -> None:
+    assert Card.from_json(card.to_json()) == card
+    assert read_card(save(tmp_path / "a.safetensors", {"card": card.to_json()})) == card
+
+
+def test_the_published_limits_and_targets_are_the_defaults() -> None:
+    assert CARD.quality_limits == QualityLimits(75.0, 0.40)
+    target = StainTarget("reinhard")
+    assert (target.means, target.deviations) == ((180.8, 148.6, 116.5), (35.4, 17.5, 11.1))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("branches", (), "at least one branch"),
+        ("threshold", 0.0, "threshold"),
+        ("threshold", 1.0, "threshold"),
+        ("temperature", 0.0, "temperature"),
+        ("temperature", float("nan"), "temperature"),
+        ("std", (0.2, 0.0, 0.2), "standard deviations"),
+    ],
+)
+def test_an_impossible_card_is_refused(field: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CARD, **{field: value})  # type: ignore[arg-type]
+
+
+def test_a_stride_longer_than_a_patch_would_leave_gaps() -> None:
+    InputPolicy("patches", patch_side=112, stride=112)
+    with pytest.raises(ValueError, match="gaps"):
+        InputPolicy("patches", patch_side=112, stride=113)
+    with pytest.raises(ValueError, match="at least one pixel"):
+        InputPolicy("patches", stride=0)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"name": 3}'])
+def test_json_that_is_no_card_is_refused(text: str) -> None:
+    with pytest.raises(UnusableCheckpointError, match="card is not valid"):
+        Card.from_json(text)
+
+
+def test_the_reason_names_the_field_that_is_wrong() -> None:
+    fields = json.loads(CARD.to_json())
+    fields["input_policy"]["stride"] = 9000
+    with pytest.raises(UnusableCheckpointError, match=r"input_policy: .*gaps"):
+        Card.from_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_a_checkpoint_without_a_card_is_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    with pytest.raises(UnusableCheckpointError, match="has no card"):
+        read_card(save(tmp_path / "a.safetensors", metadata))
+
+
+@pytest.mark.parametrize("data", [b"", b"short", b"\xff" * 100, b"PK\x03\x04" + b"\0" * 60, b"\2" + b"\0" * 7 + b"[]"])
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(UnusableCheckpointError, match="not a safetensors file"):
+        read_card(path)
+
+
+def test_a_missing_checkpoint_is_said_to_be_missing(tmp_path: Path) -> None:
+    for read in (read_card, checkpoint_sha256):
+        with pytest.raises(UnusableCheckpointError, match="cannot read the checkpoint"):
+            read(tmp_path / "nowhere.safetensors")
+
+
+def test_the_version_is_twelve_digits_of_the_hash_of_the_whole_file(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.safetensors", {"card": CARD.to_json()})
+    sha256 = checkpoint_sha256(path)
+    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert model_version(sha256) == sha256[:12]

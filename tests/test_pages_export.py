@@ -1,0 +1,35 @@
+"""The CSV file of a reader's own reads."""
+
+import csv
+import io
+from datetime import UTC, datetime
+
+from db.values import Opinion, Read, Stage
+from pages.ui.export import reads_csv
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def read(note: str) -> Read:
+    opinion = Opinion("malignant", 4, note=note)
+    return Read(7, 3, "reader", Stage.FIRST, opinion, False, NOON, NOON, None)
+
+
+def rows(data: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
+
+
+def test_every_read_is_one_line() -> None:
+    line = rows(reads_csv([read('two\nlines, "quoted"')], {3: "C-0003"}).data)[0]
+    assert (line["case"], line["label"], line["confidence"]) == ("C-0003", "malignant", "4")
+    assert line["note"] == 'two\nlines, "quoted"'
+    assert line["saved_at"] == "2026-03-01T12:00:00+00:00"
+
+
+def test_a_note_cannot_act_as_a_formula() -> None:
+    notes = [rows(reads_csv([read(note)], {}).data)[0]["note"] for note in ("=1+1", "@SUM(A1)", "-1", "+1")]
+    assert all(note.startswith("'") for note in notes)
+
+
+def test_other_content_is_another_file_name() -> None:
+    assert reads_csv([read("a")], {}).name != reads_csv([read("b")], {}).name
