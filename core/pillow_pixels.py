@@ -25,7 +25,9 @@ def decode_opened(
         UnreadableImageError: If its pixels cannot be converted so that they mean the same.
     """
     check_size(*image.size)
-    orientation = image.getexif().get(_ORIENTATION, 1)
+    # Asked for the EXIF of a PNG without any, Pillow decodes the whole image to look behind it.
+    silent = image.format == "PNG" and "exif" not in image.info
+    orientation = 1 if silent else image.getexif().get(_ORIENTATION, 1)
     if samples is None:
         bands = _loaded_bands(image, sixteen_bits=sixteen_bits)
         channels = 3 if "transparency" in image.info else _CHANNELS.get(image.mode, 3)
@@ -36,8 +38,9 @@ def decode_opened(
         bands = _sample_bands(samples)
         channels = 1 if samples.ndim == 2 or samples.shape[2] == 2 else 3
     convert, colour_note = _conversion(image, channels, gamma)
+    white_note: tuple[str, ...] = ()
     if samples is not None and convert is plain_to_srgb and samples.ndim == 3 and samples.shape[2] == 3:
-        pixels, white_note = to_eight_bits(samples, 8 * samples.dtype.itemsize), ()  # already what is wanted
+        pixels = to_eight_bits(samples, 8 * samples.dtype.itemsize)  # already what is wanted
     else:
         pixels, white_note = assemble(*image.size, bands, convert)
     pixels, turn_note = turn_upright(pixels, orientation)

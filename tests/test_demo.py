@@ -15,7 +15,8 @@ def nuclear_share(image: RgbImage) -> float:
 @pytest.mark.parametrize("malignancy", ["benign", "malignant"])
 def test_the_same_seed_gives_the_same_tissue_and_another_seed_does_not(malignancy: Malignancy) -> None:
     first = demo_image(7, malignancy)
-    assert (first.shape, first.dtype) == ((460, 700, 3), np.uint8)
+    assert first.shape == (460, 700, 3)
+    assert first.dtype == np.uint8
     assert np.array_equal(first, demo_image(7, malignancy))
     assert not np.array_equal(first, demo_image(8, malignancy))
 

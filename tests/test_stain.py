@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from skimage import color
 from torchstain.base.normalizers import MacenkoNormalizer
 
@@ -34,13 +35,13 @@ def reinhard_by_scikit_image(image: RgbImage, target: Reinhard) -> RgbImage:
 
 
 def difference(first: RgbImage, second: RgbImage) -> NDArray[np.int16]:
-    return np.abs(first.astype(np.int16) - second)
+    return np.asarray(np.abs(first.astype(np.int16) - second), dtype=np.int16)
 
 
 def real_images(folder: Path, every: int) -> list[RgbImage]:
     paths = sorted((folder / "breakhis").rglob("*.png"))[::every]
     assert paths
-    return [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in paths]
+    return [np.array(Image.open(path).convert("RGB")) for path in paths]
 
 
 def assert_like_scikit_image(image: RgbImage) -> None:
@@ -66,8 +67,9 @@ def test_macenko_is_within_three_grey_levels_of_torchstain(malignancy: Malignanc
 
 @pytest.mark.data
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
 def test_both_agree_with_their_peers_on_real_images(shared_data: Path) -> None:
-    for image in real_images(shared_data, every=16):
+    for image in real_images(shared_data, every=30):
         assert_like_scikit_image(image)
         assert_like_torchstain(image)
 
@@ -99,7 +101,7 @@ def test_an_image_brought_to_its_own_colours_stays_itself(method: type[Reinhard]
 @pytest.mark.parametrize("method", [Reinhard, Macenko])
 def test_two_stainings_of_one_tissue_come_closer(method: type[Reinhard] | type[Macenko]) -> None:
     image = demo_image(2, "malignant")
-    other = np.clip(255 * (image / 255) ** np.array([1.5, 1.2, 1.4]), 0, 255).astype(np.uint8)
+    other = np.clip(240 * (image / 240) ** 1.3, 0, 255).astype(np.uint8)  # the same stains, a third more of them
     target = method.fit(image)
     after = difference(target.transform(image), target.transform(other)).mean()
     assert after < 0.35 * difference(image, other).mean()
@@ -129,7 +131,8 @@ def test_a_flat_image_and_a_single_pixel_come_out_as_pixels(target: Reinhard | M
     for shape in ((50, 60, 3), (1, 1, 3)):
         image = np.full(shape, level, dtype=np.uint8)
         out = target.transform(image)
-        assert (out.shape, out.dtype) == (image.shape, np.uint8)
+        assert out.shape == image.shape
+        assert out.dtype == np.uint8
 
 
 def test_the_image_given_is_not_changed() -> None:

@@ -61,8 +61,8 @@ def confidence_input(key: str, choice: Choice | None, before: int | None = None)
     words = CONFIDENCES[chosen] if chosen else "1 a guess … 5 certain"
     st.caption(f"Confidence: {words}")
     with st.container(key=f"confidence-{key}", horizontal=True, gap="xsmall"):
-        for number, meaning in CONFIDENCES.items():
-            _toggle(name, number, str(number), shortcut=str(number), tip=meaning)
+        for number in CONFIDENCES:
+            _toggle(name, number, str(number), shortcut=str(number))
     return chosen
 
 
@@ -162,7 +162,7 @@ def typed_words(key: str) -> str:
     return " ".join([*chosen, f"({confidence}/5)" if confidence else "", note]).strip()
 
 
-def _toggle(name: str, value: str | int, words: str, *, shortcut: str, tip: str | None = None) -> bool:
+def _toggle(name: str, value: str | int, words: str, *, shortcut: str) -> bool:
     chosen = st.session_state.get(name) == value
     return st.button(
         words,
@@ -170,7 +170,6 @@ def _toggle(name: str, value: str | int, words: str, *, shortcut: str, tip: str 
         shortcut=shortcut,
         type="primary" if chosen else "secondary",
         width="stretch",
-        help=tip,
         on_click=_choose,
         args=(name, value),
     )
