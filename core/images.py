@@ -8,12 +8,12 @@ import imagecodecs
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from core import tiff, tiff_pixels
-from core.image_limits import EXPORT_AGAIN, MAX_BYTES, MAX_PIXELS, UnreadableImageError, check_size, cut_short
-from core.jpeg import check_jpeg
-from core.pillow_pixels import decode_opened
-from core.png import SIGNATURE as PNG_SIGNATURE
-from core.png import check_png
+from core.decoding import tiff, tiff_pixels
+from core.decoding.jpeg import check_jpeg
+from core.decoding.limits import EXPORT_AGAIN, MAX_BYTES, MAX_PIXELS, UnreadableImageError, check_size, cut_short
+from core.decoding.pillow_pixels import decode_opened
+from core.decoding.png import SIGNATURE as PNG_SIGNATURE
+from core.decoding.png import check_png
 from core.results import RgbImage
 
 __all__ = ["DecodedImage", "UnreadableImageError", "decode_image"]

@@ -34,6 +34,7 @@ _DENSITIES = -np.log((np.arange(256) + 1) / _LIGHT).astype(np.float32)  # optica
 _PALEST_LEVEL = int((_DENSITIES >= 0.15).sum()) - 1  # paler pixels, under a density of 0.15, are glass
 # Thinner samples move the vectors enough to swap two stains that take nearly the same red.
 _MOST_SAMPLES = 400_000
+_BAND = 32  # rows at a time: floats of a whole large image would take gigabytes, and miss the cache
 _LEAST_ANGLE = 0.05  # radians between the stain vectors; a smaller one means a single stain, or none
 _LEAST_CONCENTRATION = 0.05
 _REFERENCE_STAINS: StainMatrix = ((0.5626, 0.7201, 0.4062), (0.2159, 0.8012, 0.5581))
@@ -118,8 +119,11 @@ class Macenko:
         target = np.array(self.stain_matrix).T * (self.concentrations / concentrations)
         # Unmixing, scaling and mixing again are one linear step from optical density to optical density.
         mixing = -target @ np.linalg.pinv(stains)
-        exponents = cv2.transform(_to_densities(image), mixing)
-        return _to_levels(cv2.exp(exponents, exponents), _LIGHT)
+        normalised = np.empty_like(image)
+        for top in range(0, len(image), _BAND):
+            exponents = cv2.transform(_to_densities(image[top : top + _BAND]), mixing)
+            normalised[top : top + _BAND] = _to_levels(cv2.exp(exponents), _LIGHT)
+        return normalised
 
 
 def stain_normaliser(target: StainTarget | None) -> Callable[[RgbImage], RgbImage]:
@@ -170,8 +174,8 @@ def _find_stains(image: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float
     ends = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
     # Haematoxylin takes more of the red than eosin does.
     stains = ends if ends[0, 0] > ends[0, 1] else ends[:, ::-1]
-    amounts = cv2.transform(densities, np.linalg.pinv(stains))
-    concentrations = np.percentile(amounts, _CONCENTRATION_PERCENT, axis=(0, 1))
+    amounts = cv2.split(cv2.transform(densities, np.linalg.pinv(stains)))
+    concentrations = np.array([np.percentile(amount, _CONCENTRATION_PERCENT) for amount in amounts])
     return (stains, concentrations) if concentrations.min() >= _LEAST_CONCENTRATION else None
 
 

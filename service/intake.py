@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from core.decoding.limits import MAX_BYTES, UnreadableImageError
 from core.demo import demo_image
 from core.heatmaps import encode_png
-from core.image_limits import MAX_BYTES, UnreadableImageError
 from core.images import decode_image
 from core.labels import Malignancy
 from core.quality import assess_quality

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from core.card import UnusableCheckpointError
+from core.decoding.limits import UnreadableImageError
 from core.heatmaps import encode_heatmap
-from core.image_limits import UnreadableImageError
 from core.pipeline import Classifies, analyse
 from core.results import Heatmap
 from core.settings import Settings

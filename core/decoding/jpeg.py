@@ -2,7 +2,7 @@
 
 import struct
 
-from core.image_limits import EXPORT_AGAIN, UnreadableImageError, check_size
+from core.decoding.limits import EXPORT_AGAIN, UnreadableImageError, check_size
 
 _MAX_SEGMENTS = 10_000  # of the header; a profile in pieces and a long metadata block take under 300
 _MAX_PROGRESSIVE_PIXELS = 50_000_000  # their coefficients are all held at once, 6 bytes a pixel

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from core.image_limits import EXPORT_AGAIN, UnreadableImageError
+from core.decoding.limits import EXPORT_AGAIN, UnreadableImageError
 from core.results import RgbImage
 
 Samples8 = NDArray[np.uint8]  # height x width x channels

@@ -5,9 +5,17 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from core.assembly import BAND_PIXELS, Band, assemble, turn_upright
-from core.colour import Samples, ToSrgb, check_full_range, gamma_to_srgb, plain_to_srgb, profile_to_srgb, to_eight_bits
-from core.image_limits import EXPORT_AGAIN, UnreadableImageError, check_size
+from core.decoding.assembly import BAND_PIXELS, Band, assemble, turn_upright
+from core.decoding.colour import (
+    Samples,
+    ToSrgb,
+    check_full_range,
+    gamma_to_srgb,
+    plain_to_srgb,
+    profile_to_srgb,
+    to_eight_bits,
+)
+from core.decoding.limits import EXPORT_AGAIN, UnreadableImageError, check_size
 from core.results import RgbImage
 
 _ORIENTATION = 274  # EXIF and TIFF use the same tag

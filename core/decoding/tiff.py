@@ -15,9 +15,9 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from core.colour import Samples
-from core.image_limits import EXPORT_AGAIN, UnreadableImageError, check_size, cut_short
-from core.tiff_tags import Tag, Tags
+from core.decoding.colour import Samples
+from core.decoding.limits import EXPORT_AGAIN, UnreadableImageError, check_size, cut_short
+from core.decoding.tiff_tags import Tag, Tags
 
 Packed = bytes | bytearray | memoryview
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from core.image_limits import UnreadableImageError, cut_short
+from core.decoding.limits import UnreadableImageError, cut_short
 
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # TIFF type: numpy's
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from core.assembly import BAND_PIXELS, Band, assemble, turn_upright
-from core.colour import (
+from core.decoding.assembly import BAND_PIXELS, Band, assemble, turn_upright
+from core.decoding.colour import (
     Samples,
     Samples8,
     ToSrgb,
@@ -15,9 +15,9 @@ from core.colour import (
     profile_to_srgb,
     to_eight_bits,
 )
-from core.image_limits import EXPORT_AGAIN, UnreadableImageError
+from core.decoding.limits import EXPORT_AGAIN, UnreadableImageError
+from core.decoding.tiff import Layout, Tiff, open_tiff
 from core.results import RgbImage
-from core.tiff import Layout, Tiff, open_tiff
 
 _CHANNELS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # by photometric interpretation
 _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _LAB = 0, 2, 3, 5, 8

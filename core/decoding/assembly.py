@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.colour import Samples8, ToSrgb, on_white
-from core.image_limits import EXPORT_AGAIN, UnreadableImageError
+from core.decoding.colour import Samples8, ToSrgb, on_white
+from core.decoding.limits import EXPORT_AGAIN, UnreadableImageError
 from core.results import RgbImage
 
 ON_WHITE = "transparent parts lie on white"

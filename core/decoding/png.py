@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core.image_limits import EXPORT_AGAIN, UnreadableImageError, check_size, cut_short
+from core.decoding.limits import EXPORT_AGAIN, UnreadableImageError, check_size, cut_short
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_CHUNKS = 100_000  # a 200 MB file in the usual 8 kB pieces has 25,000
