@@ -82,7 +82,7 @@ class TransformerBranch(nn.Module):
         prefix = self.net.num_prefix_tokens if self.class_token else 0
         tokens, gradients = features[:, prefix:], gradients[:, prefix:]
         rows, columns = self.net.patch_embed.grid_size
-        return torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).unflatten(1, (rows, columns))
+        return torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).reshape(-1, rows, columns)
 
 
 Branch = ConvolutionalBranch | TransformerBranch
@@ -103,9 +103,9 @@ def _class_token_through(block: nn.Module, tokens: Tensor) -> Tensor:
     key, value = keys_values.unflatten(2, (2, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
     attended = functional.scaled_dot_product_attention(attention.q_norm(query), attention.k_norm(key), value)
     attended = attention.proj(attention.norm(attended.transpose(1, 2).flatten(2)))
-    token = tokens[:, :1] + block.drop_path1(block.ls1(attended))
-    mixed: Tensor = block.drop_path2(block.ls2(block.mlp(block.norm2(token))))
-    return token + mixed
+    token: Tensor = tokens[:, :1] + block.drop_path1(block.ls1(attended))
+    added: Tensor = block.drop_path2(block.ls2(block.mlp(block.norm2(token))))
+    return token + added
 
 
 class HybridNetwork(nn.Module):

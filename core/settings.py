@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -47,7 +48,7 @@ class Settings:
         data = found.data.resolve()
         return cls(
             data=data,
-            database=found.database or f"sqlite:///{data / 'second_read.sqlite'}",
+            database=found.database or f"sqlite:///{quote(str(data / 'second_read.sqlite'))}",
             checkpoint=found.checkpoint.resolve(),
             import_root=found.import_root.resolve() if found.import_root else None,
             device=found.device,

@@ -174,7 +174,8 @@ def _find_stains(image: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float
     ends = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
     # Haematoxylin takes more of the red than eosin does.
     stains = ends if ends[0, 0] > ends[0, 1] else ends[:, ::-1]
-    amounts = cv2.split(cv2.transform(densities, np.linalg.pinv(stains)))
+    # A quarter of the pixels fixes these percentiles to a grey level; the vectors above need them all.
+    amounts = cv2.split(cv2.transform(np.ascontiguousarray(densities[::2, ::2]), np.linalg.pinv(stains)))
     concentrations = np.array([np.percentile(amount, _CONCENTRATION_PERCENT) for amount in amounts])
     return (stains, concentrations) if concentrations.min() >= _LEAST_CONCENTRATION else None
 

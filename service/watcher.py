@@ -74,8 +74,13 @@ class Watcher:
     def _watch(self) -> None:
         delay = _FIRST_DELAY_SECONDS
         while not self._stopping.is_set():
-            was_ready = self._run_worker()
-            self._release()
+            try:
+                was_ready = self._run_worker()
+                release_dead_workers(self._sessions)
+            except Exception:
+                # No memory for a process, or a database that is away: the watcher itself must outlive it.
+                was_ready = False
+                _log.exception("the worker was not started, or its jobs not released; trying again")
             delay = _FIRST_DELAY_SECONDS if was_ready else min(2 * delay, _LONGEST_DELAY_SECONDS)
             self._stopping.wait(delay)
 
@@ -86,12 +91,12 @@ class Watcher:
                 return False
             process = self._process = _start_worker(self._settings)
         was_ready = False
-        for line in process.stdout or ():
-            was_ready = self._hear(line.strip()) or was_ready
-        status = process.wait()
+        with process:
+            for line in process.stdout or ():
+                was_ready = self._hear(line.strip()) or was_ready
         self._process = self._model_version = None
-        if not self._stopping.is_set() and status != UNUSABLE_CHECKPOINT:
-            self._problem = f"the worker stopped unexpectedly (status {status}) and is being started again"
+        if not self._stopping.is_set() and process.returncode != UNUSABLE_CHECKPOINT:
+            self._problem = f"the worker stopped unexpectedly (status {process.returncode}) and is being started again"
             _log.error("%s", self._problem)
         return was_ready
 
@@ -103,13 +108,6 @@ class Watcher:
             self._problem = rest
             _log.error("no image can be analysed: %s", rest)
         return word == READY
-
-    def _release(self) -> None:
-        try:
-            release_dead_workers(self._sessions)
-        except Exception:
-            # Without the database there is nothing to release; the next worker does it when it starts.
-            _log.exception("the dead worker's jobs were not released yet")
 
 
 def _start_worker(settings: Settings) -> "subprocess.Popen[str]":

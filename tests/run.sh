@@ -18,12 +18,10 @@ command -v chromium >/dev/null || install_packages chromium fonts-dejavu-core >/
     echo "chromium could not be installed: the browser tests will be skipped"
 
 if [ -z "${SECOND_READ_TEST_POSTGRES:-}" ]; then
-    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || install_packages postgresql >/dev/null || true
-    if SECOND_READ_TEST_POSTGRES=$(bash tests/postgres.sh start); then
-        export SECOND_READ_TEST_POSTGRES
-        trap 'bash tests/postgres.sh stop' EXIT
+    if url=$(bash tests/postgres.sh start); then
+        export SECOND_READ_TEST_POSTGRES="$url"
+        trap 'bash tests/postgres.sh stop "$url"' EXIT
     else
-        unset SECOND_READ_TEST_POSTGRES
         echo "PostgreSQL could not be started: the store tests run on SQLite only"
     fi
 fi

@@ -55,7 +55,7 @@ def test_a_turned_patch_has_the_same_probability_and_a_turned_map_under_eight_vi
 
 def test_the_mean_of_the_map_plus_the_bias_is_the_log_odds() -> None:
     network = small_network()
-    bias = network.head.bias.detach().numpy().copy()  # type: ignore[operator,union-attr]
+    bias = network.head.bias.detach().numpy().copy()  # type: ignore[operator]
     classifier = Classifier(network, replace(SMALL_CARD, views="one"), "v")
     probabilities, evidence = classifier.explain(_patches())
     odds = np.log(probabilities[:, 1] / probabilities[:, 0])
@@ -106,7 +106,7 @@ def _stretch(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def test_an_output_that_is_not_a_number_gives_no_result(bad: float) -> None:
     network = small_network()
     with torch.no_grad():
-        network.head.bias[0] = bad  # type: ignore[index,operator,union-attr]
+        network.head.bias[0] = bad  # type: ignore[operator]
     classifier = Classifier(network, SMALL_CARD, "v")
     with pytest.raises(NoResultError):
         classifier.classify(_patches())

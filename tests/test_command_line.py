@@ -45,7 +45,9 @@ def test_a_folder_gives_one_object_per_image_and_a_summary_beside(case: Path, tm
         assert record["patches"]["benign"] + record["patches"]["malignant"] == 4
     assert "read as one case" in done.stderr
     assert decode_heatmap((tmp_path / "left" / "b.heatmap.tiff").read_bytes()).shape == (230, 300)
-    assert cv2.imread(str(tmp_path / "a.overlay.png")).shape == (230, 300, 3)
+    shown = cv2.imread(str(tmp_path / "a.overlay.png"))
+    assert shown is not None
+    assert shown.shape == (230, 300, 3)
 
 
 @pytest.mark.slow

@@ -123,7 +123,7 @@ def test_an_unknown_branch_is_refused_with_near_names() -> None:
 def test_missing_pretrained_weights_say_how_to_pass_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     # What HF_HUB_OFFLINE=1 sets; without it the hub's client tries again for most of a minute.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(MissingWeightsError, match="--weights test_resnet=FILE"):
+    with pytest.raises(MissingWeightsError, match=r"--weights test_resnet=FILE"):
         HybridNetwork(("test_resnet",), "additive", 2, pretrained=True)
 
 
@@ -139,5 +139,5 @@ def test_pretrained_weights_come_from_a_local_file(tmp_path: Path) -> None:
     network = HybridNetwork(
         ("test_resnet",), "additive", 2, weight_files={"test_resnet": tmp_path / "donor.safetensors"}
     )
-    taken = network.branches[0].net.state_dict()  # type: ignore[operator,union-attr]
+    taken = network.branches[0].net.state_dict()  # type: ignore[union-attr]
     torch.testing.assert_close(taken["layer1.0.conv1.weight"], donor.state_dict()["layer1.0.conv1.weight"])

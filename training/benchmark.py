@@ -14,13 +14,13 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from core.demo import demo_image
 from rich.console import Console
 from rich.table import Table
 
 from core.card import Card, InputPolicy
 from core.checkpoint import save_checkpoint
 from core.classifier import Classifier, computes_bf16
+from core.demo import demo_image
 from core.labels import BINARY
 from core.network import PUBLISHED_BRANCHES, HybridNetwork
 from core.patches import cut, fit_boxes

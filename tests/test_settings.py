@@ -1,0 +1,29 @@
+"""Where things are, as the environment says."""
+
+from pathlib import Path
+
+import pytest
+
+from core.settings import Settings
+from db.session import open_database
+
+
+def test_everything_has_a_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.from_environment()
+    assert settings.data == tmp_path / "data"
+    assert settings.checkpoint.name == "starter.safetensors"
+    assert settings.import_root is None
+
+
+def test_a_data_folder_with_odd_characters_holds_the_database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "50 % of a, b? ü"
+    monkeypatch.setenv("SECOND_READ_DATA", str(folder))
+    sessions = open_database(Settings.from_environment().database)
+    sessions.dispose()
+    assert (folder / "second_read.sqlite").is_file()
+
+
+def test_the_database_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECOND_READ_DATABASE", "postgresql+psycopg://server/second_read")
+    assert Settings.from_environment().database == "postgresql+psycopg://server/second_read"
