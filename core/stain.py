@@ -24,6 +24,7 @@ _LAB_OFFSET = np.array([0.0, 128, 128])
 _SRGB = np.arange(256) / 255
 _LINEAR_LIGHT = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
+_LAB_BAND_PIXELS = 1_000_000
 _LEAST_DEVIATION = 1.0  # grey level; dividing by less would blow rounding noise up to colour
 
 # Constants of Macenko 2009 in the form in which its open implementations share them.
@@ -34,6 +35,7 @@ _DENSITIES = -np.log((np.arange(256) + 1) / _LIGHT).astype(np.float32)  # optica
 _PALEST_LEVEL = int((_DENSITIES >= 0.15).sum()) - 1  # paler pixels, under a density of 0.15, are glass
 # Thinner samples move the vectors enough to swap two stains that take nearly the same red.
 _MOST_SAMPLES = 400_000
+_BINS = 8192
 _BAND = 32  # rows at a time: floats of a whole large image would take gigabytes, and miss the cache
 _LEAST_ANGLE = 0.05  # radians between the stain vectors; a smaller one means a single stain, or none
 _LEAST_CONCENTRATION = 0.05
@@ -64,21 +66,24 @@ class Reinhard:
             ValueError: If the image has no tissue.
         """
         _require_tissue(image)
-        means, deviations = _lab_statistics(_to_lab(image))
+        means, deviations = _lab_statistics(image)
         return cls(_triple(means), _triple(np.maximum(deviations, _LEAST_DEVIATION)))
 
     def transform(self, image: RgbImage) -> RgbImage:
         """Bring an image to the target; one without tissue is returned as it is."""
         if tissue_fraction(image) < _LEAST_TISSUE:
             return image
-        lab = _to_lab(image)
-        means, deviations = _lab_statistics(lab)
+        means, deviations = _lab_statistics(image)
         scale = self.deviations / np.maximum(deviations, _LEAST_DEVIATION)
         shift = self.means - means * scale
         # y8 = x8 * scale + shift, written for OpenCV's float LAB so that no copy of the image is made.
         shift = (shift + _LAB_OFFSET * (scale - 1)) / _LAB_SCALE
-        rgb = cv2.cvtColor(cv2.transform(lab, np.column_stack([np.diag(scale), shift])), cv2.COLOR_LAB2RGB)
-        return _to_levels(rgb, 255)
+        change = np.column_stack([np.diag(scale), shift])
+        out = np.empty_like(image)
+        for rows in _lab_bands(image):
+            rgb = cv2.cvtColor(cv2.transform(_to_lab(image[rows]), change), cv2.COLOR_LAB2RGB)
+            out[rows] = _to_levels(np.asarray(rgb, dtype=np.float32), 255)
+        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +156,21 @@ def _to_lab(image: RgbImage) -> NDArray[np.float32]:
     return np.asarray(cv2.cvtColor(cv2.LUT(image, _LINEAR_LIGHT), cv2.COLOR_LRGB2LAB), dtype=np.float32)
 
 
-def _lab_statistics(lab: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    means, deviations = cv2.meanStdDev(lab)
-    return means[:, 0] * _LAB_SCALE + _LAB_OFFSET, deviations[:, 0] * _LAB_SCALE
+def _lab_bands(image: RgbImage) -> list[slice]:
+    """Cut an image into bands of rows; floats of a whole large image would take gigabytes."""
+    rows = max(1, _LAB_BAND_PIXELS // image.shape[1])
+    return [slice(top, min(top + rows, len(image))) for top in range(0, len(image), rows)]
+
+
+def _lab_statistics(image: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Measure means and standard deviations in OpenCV's 8-bit LAB units."""
+    bands = _lab_bands(image)
+    found = [cv2.meanStdDev(_to_lab(image[rows])) for rows in bands]
+    shares = [(rows.stop - rows.start) / len(image) for rows in bands]
+    means = sum((share * mean[:, 0] for share, (mean, _) in zip(shares, found, strict=True)), np.zeros(3))
+    squares = sum((share * (m**2 + d**2)[:, 0] for share, (m, d) in zip(shares, found, strict=True)), np.zeros(3))
+    deviations = np.sqrt(np.maximum(squares - means**2, 0))
+    return means * _LAB_SCALE + _LAB_OFFSET, deviations * _LAB_SCALE
 
 
 def _find_stains(image: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
@@ -174,10 +191,25 @@ def _find_stains(image: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float
     ends = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
     # Haematoxylin takes more of the red than eosin does.
     stains = ends if ends[0, 0] > ends[0, 1] else ends[:, ::-1]
-    # A quarter of the pixels fixes these percentiles to a grey level; the vectors above need them all.
-    amounts = cv2.split(cv2.transform(np.ascontiguousarray(densities[::2, ::2]), np.linalg.pinv(stains)))
-    concentrations = np.array([np.percentile(amount, _CONCENTRATION_PERCENT) for amount in amounts])
+    concentrations = _strongest(cv2.transform(densities, np.linalg.pinv(stains)))
     return (stains, concentrations) if concentrations.min() >= _LEAST_CONCENTRATION else None
+
+
+def _strongest(amounts: cv2.typing.MatLike) -> NDArray[np.float64]:
+    """Read the 99th percentile of either stain (height x width x 2) off a fine histogram.
+
+    Half a bin is far under a grey level, and counting takes a quarter of the time of sorting.
+    """
+    low, high, _, _ = cv2.minMaxLoc(amounts.reshape(-1))
+    span = max(high - low, 1e-6)
+    found = []
+    for stain in (0, 1):
+        counts = np.cumsum(
+            cv2.calcHist([amounts], [stain], None, [_BINS], [low, low + span * 1.0001]), dtype=np.float64
+        )
+        bin_reached = np.searchsorted(counts, counts[-1] * _CONCENTRATION_PERCENT / 100)
+        found.append(low + (bin_reached + 0.5) * span * 1.0001 / _BINS)
+    return np.array(found)
 
 
 def _main_plane(densities: NDArray[np.float32]) -> NDArray[np.float32] | None:

@@ -10,14 +10,15 @@ from db.values import CaseState, CaseView, Read
 from pages.ui import case_header, panels, resources, stages, tissue
 from pages.ui.viewer import view_image
 
+_LONGEST_NUMBER = 10  # digits; more is no number that a database gives
 _VIEWER_HEIGHT = 640  # px; with the header it fills a screen of 800
 
 
 def _chosen_case() -> int | None:
     """Give the case of the address, else the one read last in this session, else the next that waits."""
     address = st.query_params.get("case", "")
-    if address.isdecimal():
-        return int(address)
+    if address:
+        return int(address) if address.isdecimal() and len(address) < _LONGEST_NUMBER else 0
     if "reading" in st.session_state:
         return int(st.session_state["reading"])
     with resources.sessions().read() as session:
@@ -53,7 +54,7 @@ def _read(case_id: int) -> None:
             counts = store.state_counts(session, reader)
     except UnknownCaseError:
         st.session_state.pop("reading", None)
-        _nothing_to_read(f"There is no case number {case_id}")
+        _nothing_to_read("There is no such case")
         return
     st.session_state["reading"] = case_id
     st.query_params["case"] = str(case_id)

@@ -128,7 +128,7 @@ def test_missing_pretrained_weights_say_how_to_pass_a_file(monkeypatch: pytest.M
 
 
 def test_a_missing_file_of_weights_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingWeightsError, match="gone.safetensors"):
+    with pytest.raises(MissingWeightsError, match=r"gone\.safetensors"):
         HybridNetwork(("test_resnet",), "additive", 2, weight_files={"test_resnet": tmp_path / "gone.safetensors"})
 
 

@@ -72,9 +72,8 @@ def test_the_telltales_are_what_the_reveal_shows(room: ReadingRoom, case_id: int
 def test_the_whole_loop(room: ReadingRoom, case_id: int) -> None:
     tab = read_first(room, case_id)
     assert "malignant (4/5)" in words_on(tab)
-    tab.segmented_control[0].set_value(Vote.YES)
     tab.text_area[0].set_value("the nests on the left")
-    press(tab, "keep mine", "Save, next case")
+    press(tab, "yes", "keep mine", "Save, next case")
     first, final = room.reads(case_id)
     assert first.opinion == Opinion("malignant", 4)
     assert not first.model_visible
@@ -115,7 +114,7 @@ def test_a_second_tab_shows_what_the_first_saved_and_what_it_had_typed(room: Rea
 
 
 def test_cannot_assess_is_asked_twice(room: ReadingRoom, case_id: int) -> None:
-    tab = press(open_case(room, case_id), "✕", "Save and reveal")
+    tab = press(open_case(room, case_id), "◇", "Save and reveal")
     assert not room.reads(case_id)
     press(tab, "Yes, it cannot")
     assert room.reads(case_id)[0].opinion == Opinion(None, None)

@@ -60,6 +60,9 @@ def _progress(taken: Sequence[Intake], pending_before: bool) -> None:
         st.rerun()
     if rows:
         st.progress((len(rows) - len(waiting)) / len(rows), _ready_words(rows, waiting))
+    first = next((intake.case_id for intake in taken if intake.case_id is not None), None)
+    if first is not None and st.button("Read this case", type="primary", shortcut="N"):
+        st.switch_page("read_case.py", query_params={"case": str(first)})
     with st.container(height=360 if len(taken) > _TABLE_ROWS else "content", border=False):
         st.table(
             {
@@ -70,9 +73,6 @@ def _progress(taken: Sequence[Intake], pending_before: bool) -> None:
             },
             hide_index=True,
         )
-    first = next((intake.case_id for intake in taken if intake.case_id is not None), None)
-    if first is not None and st.button("Read this case", type="primary", shortcut="N"):
-        st.switch_page("read_case.py", query_params={"case": str(first)})
 
 
 def _rows(taken: Sequence[Intake]) -> dict[int, ImageRow]:

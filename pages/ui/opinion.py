@@ -10,6 +10,7 @@ from db.values import REASONS, Opinion, Vote
 from pages.ui import panels
 
 CONFIDENCES = {1: "a guess", 2: "unsure", 3: "fairly sure", 4: "sure", 5: "certain"}
+VOTE_KEYS = {Vote.YES: "Y", Vote.NO: "O", Vote.UNSURE: "U"}
 _REASON_WORDS = dict(REASONS)
 _NOTE_LIMIT = 2_000  # characters
 
@@ -68,15 +69,14 @@ def confidence_input(key: str, choice: Choice | None, before: int | None = None)
 
 def subtype_input(key: str, label: Malignancy | None) -> str | None:
     """Offer the subtypes of the chosen label."""
-    if label is None:
-        return None
-    subtypes = [name for name in BREAKHIS.classes if BREAKHIS.malignancy(name) == label]
+    subtypes = [name for name in BREAKHIS.classes if label is not None and BREAKHIS.malignancy(name) == label]
     return st.selectbox(
         "Subtype",
         subtypes,
         index=None,
         format_func=panels.subtype_words,
         placeholder="subtype (optional)",
+        disabled=not subtypes,  # drawn all the same, so that nothing moves when a label is chosen
         label_visibility="collapsed",
         key=f"{key}-subtype-{label}",
         persist_state="session",
@@ -112,18 +112,14 @@ def reason_input(key: str) -> str | None:
 
 
 def vote_input(key: str) -> Vote | None:
-    """Ask whether the heat map was useful."""
-    words = {Vote.YES: "yes", Vote.NO: "no", Vote.UNSURE: "unsure"}
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    """Ask whether the heat map was useful; buttons, because Enter does not save while a radio has the focus."""
+    name = f"{key}-vote"
+    with st.container(key=f"vote-{key}", horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.markdown("Map useful?", width="content")
-        return st.segmented_control(
-            "Map useful?",
-            list(words),
-            format_func=words.__getitem__,
-            label_visibility="collapsed",
-            key=f"{key}-vote",
-            persist_state="session",
-        )
+        for vote, shortcut in VOTE_KEYS.items():
+            _toggle(name, vote.value, vote.value, shortcut=shortcut)
+    chosen: str | None = st.session_state.get(name)
+    return Vote(chosen) if chosen else None
 
 
 def save_pressed(key: str, words: str) -> bool:
@@ -140,7 +136,7 @@ def confirmed(key: str, *, asked: bool) -> bool:
     if not st.session_state.get(f"{key}-confirm"):
         return False
     st.warning("This saves no label for the case.")
-    return st.button("Yes, it cannot be assessed", key=f"{key}-yes", shortcut="Y", width="stretch")
+    return st.button("Yes, it cannot be assessed", key=f"{key}-yes", shortcut="S", width="stretch")
 
 
 def opinion_of(choice: Choice | None, confidence: int | None, subtype: str | None, note: str) -> Opinion | str:
@@ -165,7 +161,7 @@ def typed_words(key: str) -> str:
 def _toggle(name: str, value: str | int, words: str, *, shortcut: str) -> bool:
     chosen = st.session_state.get(name) == value
     return st.button(
-        words,
+        f"✓ {words}" if chosen else words,
         key=f"{name}-{value}",
         shortcut=shortcut,
         type="primary" if chosen else "secondary",

@@ -40,7 +40,7 @@ def reader() -> str:
 
 def label_words(label: Malignancy | None) -> str:
     """Write a label as sign and word, so that it never rests on colour."""
-    return {"benign": "○ benign", "malignant": "▲ malignant", None: "✕ cannot assess"}[label]
+    return {"benign": "○ benign", "malignant": "▲ malignant", None: "◇ cannot assess"}[label]
 
 
 def opinion_words(opinion: Opinion) -> str:
@@ -70,7 +70,7 @@ def job_words(image: ImageRow) -> str:
     words = {JobState.QUEUED: "queued", JobState.RUNNING: "being analysed", JobState.DONE: "analysed"}
     if image.job is JobState.FAILED:
         return f"no result: {image.job_message or 'the analysis failed'}"
-    return image.job_message or words[image.job]
+    return "no result" if image.job_message else words[image.job]
 
 
 def pending(images: tuple[ImageRow, ...]) -> bool:

@@ -8,13 +8,16 @@ from core.results import Prediction
 from db.values import REASONS, CaseView, ImageRow, Read, Reveal
 from pages.ui import panels
 
+_NAMED = 4  # images that are named one by one beside the tissue; there is no room for hundreds
+
 
 def opinions(case: CaseView, first: Read) -> None:
     """Set the reader's first opinion beside the model's, or say why the model has none."""
     st.markdown(f"You said &ensp; **{panels.opinion_words(first.opinion)}**")
     if case.reveal is None:
         st.warning(
-            "The model has no result for this case. " + " ".join(panels.plain(_why(image)) for image in case.images)
+            "The model has no result for this case. "
+            + panels.plain(" ".join(_shortened([_why(image) for image in case.images])))
         )
         return
     _model(case, case.reveal)
@@ -45,9 +48,8 @@ def _model(case: CaseView, reveal: Reveal) -> None:
     st.markdown(f"Model says &ensp; **{words}** &ensp; {reveal.malignant_probability:.2f}")
     st.html(_bar(reveal.malignant_probability, reveal.threshold))
     st.caption(f"Malignant from {reveal.threshold:.2f}. {_patches(reveal)}{_per_image(case, reveal)}")
-    for image in case.images:
-        for finding in image.quality.findings:
-            st.caption(f"! image {image.position}: {panels.plain(finding.message)}")
+    for words in _shortened(_warnings(case)):
+        st.caption(panels.plain(words))
     demonstration = " – demonstration model" if reveal.demonstration else ""
     st.caption(f"{panels.plain(reveal.model_name)} {reveal.model_version}{demonstration}")
 
@@ -69,9 +71,24 @@ def _patches(reveal: Reveal) -> str:
 
 
 def _per_image(case: CaseView, reveal: Reveal) -> str:
+    if len(case.images) == 1:
+        return ""
     positions = {image.id: image.position for image in case.images}
     each = [f"image {positions[i.image_id]} {_opinion(i.prediction)}" for i in reveal.images]
-    return f" Mean of {', '.join(each)}." if len(case.images) > 1 else ""
+    probabilities = [i.prediction.malignant_probability for i in reveal.images]
+    between = f"{len(each)} images from {min(probabilities):.2f} to {max(probabilities):.2f}"
+    return f" Mean of {', '.join(each) if len(each) <= _NAMED else between}."
+
+
+def _warnings(case: CaseView) -> list[str]:
+    said = [(i, words) for i in case.images for words in [*(f.message for f in i.quality.findings), i.job_message]]
+    # An unreadable image gives its reason twice: when it came in, and again when it was to be analysed.
+    return list(dict.fromkeys(f"! image {image.position}: {words}" for image, words in said if words))
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    rest = len(lines) - _NAMED
+    return [*lines[:_NAMED], f"… and {rest} more, told below each image"] if rest > 0 else lines
 
 
 def _opinion(prediction: Prediction) -> str:

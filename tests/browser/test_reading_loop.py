@@ -1,7 +1,8 @@
-"""The main job in a real browser: bring an image in, read it blind, see the model, have the last word, find it again."""
+"""The main job in a real browser: an image in, a blind read, the reveal, the last word, and found again."""
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -10,6 +11,8 @@ from tests.browser.conftest import SCREENSHOTS, Server
 from tests.reading_room import tissue
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+Scheme = Literal["dark", "light"]
 
 _PATIENCE_MS = 60_000  # the worker loads torch before its first image
 
@@ -92,7 +95,8 @@ def test_the_whole_reading_loop_by_keyboard_and_after_a_power_cut(page: Page, se
     agrees = "malignant" in page.get_by_text("Model says").inner_text()
     page.keyboard.press("a" if agrees else "d")
     chosen(page, "keep mine" if agrees else "change to")
-    page.get_by_role("button", name="yes", exact=True).or_(page.get_by_role("radio", name="yes")).first.click()
+    page.keyboard.press("y")
+    chosen(page, "yes")
     picture(page, "5 final opinion")
     page.keyboard.press("Enter")
     expect(page.get_by_text("1 final")).to_be_visible()
@@ -150,9 +154,8 @@ def test_a_double_click_stores_one_case(page: Page, server: Server, tmp_path: Pa
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (900, "light")])
-def test_the_buttons_that_save_need_no_scrolling(browser: Browser, server: Server, width: int, scheme: str) -> None:
-    dark = "dark" if scheme == "dark" else "light"
-    page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=dark).new_page()
+def test_the_buttons_that_save_need_no_scrolling(browser: Browser, server: Server, width: int, scheme: Scheme) -> None:
+    page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
     open_app(page, server)
     page.get_by_role("button", name="Make a demo case").click()
     expect(page.get_by_role("button", name="Save and reveal")).to_be_in_viewport(ratio=1)
