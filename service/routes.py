@@ -20,8 +20,9 @@ from service.watcher import Watcher
 
 VIEWER = Path(__file__).resolve().parent.parent / "pages" / "ui" / "viewer" / "vendor"
 
-# Pixels never change under their id; private, because a shared cache has no gate in front of it.
-_IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+# Kept by the browser but asked about each time: in a new data folder the same id is another patient's image.
+# Private, because a shared cache has no gate in front of it.
+_REVALIDATE = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
 # A heat map is the model's opinion: nothing of it stays in a browser cache.
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _ONE_DAY = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
@@ -87,16 +88,17 @@ def health(desk: AtDesk) -> Health:
 
 
 @router.get("/images/{image_id}")
-def image(image_id: int, desk: AtDesk) -> Response:
+def image(image_id: int, request: Request, desk: AtDesk) -> Response:
     """Give the pixels of an image as PNG, without metadata."""
-    return Response(desk.files.get(_image_file(desk, image_id)), media_type="image/png", headers=_IMMUTABLE)
+    file_sha256 = _image_file(desk, image_id)
+    return _png(request, file_sha256, lambda: desk.files.get(file_sha256))
 
 
 @router.get("/images/{image_id}/thumbnail")
-def image_thumbnail(image_id: int, desk: AtDesk) -> Response:
+def image_thumbnail(image_id: int, request: Request, desk: AtDesk) -> Response:
     """Give an image with its longest side at most 256 px."""
     file_sha256 = _image_file(desk, image_id)
-    return Response(_thumbnail(desk.files, file_sha256), media_type="image/png", headers=_IMMUTABLE)
+    return _png(request, file_sha256, lambda: _thumbnail(desk.files, file_sha256))
 
 
 @router.get("/images/{image_id}/heatmap")
@@ -134,6 +136,14 @@ def _answer(status: HTTPStatus) -> Callable[[Request, Exception], JSONResponse]:
         return JSONResponse({"detail": str(error)}, status, _NO_STORE)
 
     return answer
+
+
+def _png(request: Request, file_sha256: str, read: Callable[[], bytes]) -> Response:
+    """Answer with pixels, or with 304 when the browser already has the ones of this hash."""
+    headers = {**_REVALIDATE, "ETag": f'"{file_sha256}"'}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(read(), media_type="image/png", headers=headers)
 
 
 def _image_file(desk: Desk, image_id: int) -> str:

@@ -101,12 +101,14 @@ def test_health_answers_without_a_database(client: TestClient, desk: Desk, tmp_p
     assert answer.json()["problem"] == "the database does not answer"
 
 
-def test_an_image_arrives_with_its_very_pixels_and_may_be_kept(client: TestClient, taken: Intake) -> None:
+def test_an_image_arrives_with_its_very_pixels_and_is_asked_about_each_time(client: TestClient, taken: Intake) -> None:
     answer = client.get(f"/images/{taken.image_id}")
     assert np.array_equal(_pixels(answer.content), _IMAGE)
     assert answer.headers["content-type"] == "image/png"
-    assert "immutable" in answer.headers["cache-control"]
-    assert "private" in answer.headers["cache-control"]
+    assert answer.headers["cache-control"] == "private, no-cache"
+    again = client.get(f"/images/{taken.image_id}", headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get(f"/images/{taken.image_id}", headers={"If-None-Match": '"another"'}).content == answer.content
 
 
 def test_no_answer_names_the_file(client: TestClient, taken: Intake) -> None:
