@@ -57,7 +57,8 @@ def _read(case_id: int) -> None:
         _nothing_to_read("There is no such case")
         return
     st.session_state["reading"] = case_id
-    st.query_params["case"] = str(case_id)
+    if st.query_params.get("case") != str(case_id):
+        st.query_params["case"] = str(case_id)
     case_header.header(case, counts.get(CaseState.READY, 0))
     left, right = st.columns([3, 1.15], gap="small", wrap=False)
     with left:

@@ -161,6 +161,14 @@ def test_without_a_result_the_reader_learns_why_and_has_the_last_word(room: Read
     assert room.case(failed).state is CaseState.FINAL
 
 
+def test_a_case_of_many_images_is_summed_up(room: ReadingRoom) -> None:
+    many = room.add_case(*range(6))
+    room.analyse_all(0.8125)
+    words = words_on(read_first(room, many))
+    assert "Mean of 6 images from 0.81 to 0.81" in words
+    assert "image 2 0.81" not in words
+
+
 def test_an_amendment_is_a_new_row_and_says_why(room: ReadingRoom, case_id: int) -> None:
     press(read_first(room, case_id), "keep mine", "Save, next case")
     tab = open_case(room, case_id)

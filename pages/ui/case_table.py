@@ -54,6 +54,8 @@ def filters(counts: Mapping[CaseState, int]) -> Filters:
 
 def pick_case(rows: Sequence[CaseRow]) -> int | None:
     """Draw the cases; a click anywhere in a row gives its case."""
+    # A new key after each pick: the old selection would open its case again when the reader comes back.
+    times_picked = st.session_state.get("worklist-picked", 0)
     chosen = st.dataframe(
         {
             "case": [row.accession for row in rows],
@@ -68,7 +70,10 @@ def pick_case(rows: Sequence[CaseRow]) -> int | None:
         height=min(38 + 35 * len(rows), 480),
         on_select="rerun",
         selection_mode=["single-row", "single-cell"],
-        key="worklist-table",
+        key=f"worklist-table-{times_picked}",
     )
     picked = [*chosen.selection.rows, *(row for row, _ in chosen.selection.cells)]
-    return rows[picked[0]].id if picked else None
+    if not picked:
+        return None
+    st.session_state["worklist-picked"] = times_picked + 1
+    return rows[picked[0]].id

@@ -8,7 +8,9 @@ from core.results import Prediction
 from db.values import REASONS, CaseView, ImageRow, Read, Reveal
 from pages.ui import panels
 
-_NAMED = 4  # images that are named one by one beside the tissue; there is no room for hundreds
+# How much is said one by one beside the tissue: there is no room for hundreds of images.
+_PROBABILITIES = 4
+_WARNINGS = 2
 
 
 def opinions(case: CaseView, first: Read) -> None:
@@ -77,7 +79,7 @@ def _per_image(case: CaseView, reveal: Reveal) -> str:
     each = [f"image {positions[i.image_id]} {_opinion(i.prediction)}" for i in reveal.images]
     probabilities = [i.prediction.malignant_probability for i in reveal.images]
     between = f"{len(each)} images from {min(probabilities):.2f} to {max(probabilities):.2f}"
-    return f" Mean of {', '.join(each) if len(each) <= _NAMED else between}."
+    return f" Mean of {', '.join(each) if len(each) <= _PROBABILITIES else between}."
 
 
 def _warnings(case: CaseView) -> list[str]:
@@ -87,8 +89,8 @@ def _warnings(case: CaseView) -> list[str]:
 
 
 def _shortened(lines: list[str]) -> list[str]:
-    rest = len(lines) - _NAMED
-    return [*lines[:_NAMED], f"… and {rest} more, told below each image"] if rest > 0 else lines
+    rest = len(lines) - _WARNINGS
+    return [*lines[:_WARNINGS], f"… and {rest} more, told below each image"] if rest > 0 else lines
 
 
 def _opinion(prediction: Prediction) -> str:

@@ -18,9 +18,16 @@ def _viewed(image: ImageRow, images: int, revealed: RevealedImage | None) -> Vie
         width=image.width,
         height=image.height,
         label=f"image {image.position} of {images}",
-        caption=panels.quality_words(image.quality),
+        caption=_caption(image),
         heatmap=_layer(revealed) if revealed else None,
     )
+
+
+def _caption(image: ImageRow) -> str:
+    # Why there is no result never holds the model's opinion, so it may be told before the first read.
+    known = {finding.message for finding in image.quality.findings}
+    why = f"; no result: {image.job_message}" if image.job_message and image.job_message not in known else ""
+    return panels.quality_words(image.quality) + why
 
 
 def _layer(revealed: RevealedImage) -> HeatmapLayer | None:

@@ -70,11 +70,14 @@ def test_the_whole_reading_loop_by_keyboard_and_after_a_power_cut(page: Page, se
     picture(page, "1 worklist, empty")
     page.keyboard.press("u")
     expect(page.get_by_text("Case number")).to_be_visible()
+    page.get_by_role("combobox", name="Magnification").fill("100X")
+    page.keyboard.press("Enter")
     upload(page, image)
     picture(page, "2 upload")
 
     page.keyboard.press("n")
     expect(page.get_by_text("Your first opinion")).to_be_visible()
+    expect(page.get_by_text("100X")).to_be_visible()
     picture(page, "3 first opinion")
     assert page.request.get(f"{server.url}/images/1").status == 200
     assert page.request.get(f"{server.url}/images/1/heatmap").status == 403
@@ -119,6 +122,20 @@ def test_a_demo_case_needs_no_images_of_one_s_own(page: Page, server: Server) ->
     expect(page.get_by_text("generated demo case")).to_be_visible()
     read_first(page, "b", "3")
     picture(page, "8 demo case")
+
+
+def test_a_row_of_the_worklist_opens_its_case_and_lets_the_reader_back(page: Page, server: Server) -> None:
+    open_app(page, server)
+    page.get_by_role("button", name="Make a demo case").click()
+    expect(page.get_by_text("Your first opinion")).to_be_visible()
+    open_app(page, server)
+    page.get_by_test_id("stDataFrame").click(position={"x": 200, "y": 55})  # the first row
+    expect(page.get_by_text("Your first opinion")).to_be_visible()
+    assert page.url.endswith("/read_case?case=1")
+    page.get_by_role("link", name="Worklist").click()
+    expect(page.get_by_placeholder("case number")).to_be_visible()
+    page.wait_for_timeout(1_500)  # a row that stays selected would open its case again
+    expect(page.get_by_placeholder("case number")).to_be_visible()
 
 
 def test_two_tabs_make_one_first_read_and_lose_no_words(page: Page, server: Server) -> None:
