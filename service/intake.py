@@ -4,11 +4,12 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from core.card import QualityLimits
 from core.decoding.limits import MAX_BYTES, UnreadableImageError
 from core.demo import demo_image
 from core.heatmaps import encode_png
@@ -38,6 +39,7 @@ class CasePlan:
     accession: str | None = None  # None or empty: numbered automatically
     one_case: bool = True
     demonstration: bool = False
+    limits: QualityLimits = field(default_factory=QualityLimits)  # those of the card in service
 
     def __post_init__(self) -> None:
         if self.accession and not self.one_case:
@@ -67,11 +69,6 @@ class _Checked:
     note: str | None
 
 
-def take_in(sessions: Sessions, files: Files, case_id: int, name: str, data: bytes) -> Intake:
-    """Check one image and add it to a case that exists."""
-    return _take_in(sessions, files, case_id, name, data)
-
-
 def take_in_all(
     sessions: Sessions, files: Files, plan: CasePlan, images: Iterable[tuple[str, bytes | Intake]]
 ) -> Iterator[Intake]:
@@ -82,11 +79,11 @@ def take_in_all(
     Raises:
         ValueError: If the case number is taken or unusable; nothing was saved then.
     """
-    case: int | CasePlan = plan
+    case_id: int | None = None
     for name, data in images:
-        intake = data if isinstance(data, Intake) else _take_in(sessions, files, case, name, data)
+        intake = data if isinstance(data, Intake) else _take_in(sessions, files, plan, case_id, (name, data))
         if plan.one_case and intake.case_id is not None:
-            case = intake.case_id
+            case_id = intake.case_id
         yield intake
 
 
@@ -137,8 +134,10 @@ def add_demo_case(sessions: Sessions, files: Files, account_id: int) -> int:
     return taken[0]
 
 
-def _take_in(sessions: Sessions, files: Files, case: int | CasePlan, name: str, data: bytes) -> Intake:
-    checked = _check(sessions, files, name, data)
+def _take_in(sessions: Sessions, files: Files, plan: CasePlan, case_id: int | None, named: tuple[str, bytes]) -> Intake:
+    """Check one named image and add it to the case, or to a new one after the plan."""
+    name, _ = named
+    checked = _check(sessions, files, plan.limits, named)
     if isinstance(checked, Intake):
         return checked
     stored = checked.stored
@@ -147,7 +146,8 @@ def _take_in(sessions: Sessions, files: Files, case: int | CasePlan, name: str, 
         known = store.known_image(session, stored.source_sha256)
         if known:
             return Intake(name, already_in=known)
-        case_id = case if isinstance(case, int) else _add_case(session, case)
+        if case_id is None:
+            case_id = _add_case(session, plan)
         added = store.add_image(session, case_id, stored)
     if added.already_in:
         return Intake(name, already_in=added.already_in)
@@ -164,8 +164,9 @@ def _add_case(session: Session, plan: CasePlan) -> int:
     )
 
 
-def _check(sessions: Sessions, files: Files, name: str, data: bytes) -> _Checked | Intake:
+def _check(sessions: Sessions, files: Files, limits: QualityLimits, named: tuple[str, bytes]) -> _Checked | Intake:
     """Recognise, decode, judge and store one image; an Intake when it ends here."""
+    name, data = named
     source_sha256 = hashlib.sha256(data).hexdigest()
     with sessions.read() as session:
         known = store.known_image(session, source_sha256)
@@ -179,7 +180,7 @@ def _check(sessions: Sessions, files: Files, name: str, data: bytes) -> _Checked
     except OSError as error:
         return Intake(name, message=f"it could not be stored: {_words(error)}")
     height, width = decoded.pixels.shape[:2]
-    stored = StoredImage(source_sha256, file_sha256, height, width, assess_quality(decoded.pixels))
+    stored = StoredImage(source_sha256, file_sha256, height, width, assess_quality(decoded.pixels, limits))
     return _Checked(stored, "; ".join(decoded.notes) or None)
 
 

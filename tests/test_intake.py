@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.card import QualityLimits
 from core.demo import demo_image
 from core.heatmaps import encode_png
 from core.images import decode_image
+from core.results import Finding
 from db import store
 from db.files import Files
 from db.session import Sessions, open_database
@@ -21,7 +23,6 @@ from service.intake import (
     Intake,
     add_demo_case,
     folder_files,
-    take_in,
     take_in_all,
     take_in_folder,
 )
@@ -118,12 +119,17 @@ def test_a_taken_case_number_is_refused_before_anything_is_saved(sessions: Sessi
     assert [case.images for case in _cases(sessions, reader)] == [1]
 
 
-def test_an_image_can_join_a_case_that_exists(sessions: Sessions, files: Files, reader: int) -> None:
-    [first] = take_in_all(sessions, files, CasePlan(reader, None), [("a", _png(1))])
-    assert first.case_id is not None
-    second = take_in(sessions, files, first.case_id, "b", _png(2))
-    assert second.image_id is not None
-    assert [case.images for case in _cases(sessions, reader)] == [2]
+def test_the_limits_of_the_card_in_service_decide_what_is_flagged(
+    sessions: Sessions, files: Files, reader: int
+) -> None:
+    def warnings(limit: float, seed: int) -> tuple[Finding, ...]:
+        plan = CasePlan(reader, None, limits=QualityLimits(sharpness=limit))
+        [intake] = take_in_all(sessions, files, plan, [("a", _png(seed))])
+        assert intake.quality is not None
+        return tuple(f for f in intake.quality.findings if "blurred" in f.message)
+
+    assert warnings(0.0, 1) == ()
+    assert len(warnings(1e9, 2)) == 1
 
 
 def test_a_folder_comes_in_by_natural_order_and_says_what_it_left_out(
