@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.errors import UnusableDatabaseError
-from db.upgrade import upgrade
 
 # A writer waits this long for the others before it gives up.
 _BUSY_SECONDS = 30
@@ -71,6 +70,9 @@ def open_database(url: str, *, sqlite_version: Version | None = None) -> Session
     parsed = _checked(url)
     if parsed.get_backend_name() == "sqlite":
         Path(parsed.database or "").resolve().parent.mkdir(parents=True, exist_ok=True)
+    # Alembic takes a quarter of the time that a page may take to import; only opening a database needs it.
+    from db.upgrade import upgrade  # noqa: PLC0415
+
     engine = _engine(parsed, sqlite_version or _linked_sqlite())
     try:
         with engine.execution_options(**{_USE: "upgrade"}).begin() as connection:

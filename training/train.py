@@ -76,8 +76,13 @@ def run(
     sha256 = save_checkpoint(out, network, card)
     (folder / "card.json").write_text(card.to_json(), encoding="utf-8")
     for metric in card.metrics:
-        console.print(f"{metric.name}: {metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}], {metric.protocol}")
-    console.print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB, version {sha256[:12]}); history in {folder}")
+        console.print(
+            f"{metric.name}: {metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}], {metric.protocol}",
+            soft_wrap=True,
+        )
+    console.print(
+        f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB, version {sha256[:12]}); history in {folder}", soft_wrap=True
+    )
 
 
 def new_network(config: FitConfig) -> HybridNetwork:
@@ -108,9 +113,9 @@ def judge_out_of_fold(images: Sequence[LabelledImage], config: FitConfig, report
         card,
         threshold=youden_threshold(main),
         metrics=(
-            _auc(f"AUC by image at {_MAIN_MAGNIFICATION}", main, protocol),
-            _auc("AUC by image", calibrated, protocol),
-            _auc("AUC by accession number", calibrated.by_patient(), protocol),
+            _auc(f"AUC by image at {_MAIN_MAGNIFICATION}", main, f"{protocol}; {_extent(main)}"),
+            _auc("AUC by image", calibrated, f"{protocol}; {_extent(calibrated)}"),
+            _auc("AUC by accession number", calibrated.by_patient(), f"{protocol}; mean of {_extent(calibrated)}"),
         ),
     )
 
@@ -138,8 +143,11 @@ def _pixels(image: LabelledImage) -> RgbImage:
 
 def _auc(name: str, judged: Judged, protocol: str) -> Metric:
     found = auc_estimate(judged)
-    patients = len(set(judged.patient_ids))
-    return Metric(name, found.value, found.low, found.high, f"{protocol}; {len(judged.malignant)} of {patients}")
+    return Metric(name, found.value, found.low, found.high, protocol)
+
+
+def _extent(judged: Judged) -> str:
+    return f"{len(judged.malignant)} images of {len(set(judged.patient_ids))} patients"
 
 
 def _first_card(images: Sequence[LabelledImage], config: FitConfig) -> Card:
