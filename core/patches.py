@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.card import InputPolicy
-from core.results import Box, Heatmap, RgbImage
+from core.results import Box, Finding, Heatmap, RgbImage
 
 
 def fit_boxes(height: int, width: int, policy: InputPolicy) -> list[Box]:
@@ -22,6 +22,26 @@ def fit_boxes(height: int, width: int, policy: InputPolicy) -> list[Box]:
     tops = _starts(height, side, policy.stride)
     lefts = _starts(width, side, policy.stride)
     return [(left, top, left + side, top + side) for top in tops for left in lefts]
+
+
+def size_finding(height: int, width: int, policy: InputPolicy) -> Finding | None:
+    """Say whether an image is too small for the patches of a policy; None when it is large enough."""
+    side = policy.patch_side
+    if policy.kind == "resize" or min(height, width) >= side:
+        return None
+    what = f"a {width} x {height} image is smaller than one {side} px patch of this model"
+    # Mirrored once, half a patch fills a whole one; less would show the network the same cells three times.
+    if 2 * min(height, width) >= side:
+        return Finding("warning", f"{what}: it was mirrored at its edges to fill one")
+    return Finding("unreadable", what)
+
+
+def fill_patch(image: RgbImage, policy: InputPolicy) -> RgbImage:
+    """Mirror an image at its right and lower edge until a patch fits; a larger one is returned as it is."""
+    if policy.kind == "resize":
+        return image
+    below, right = (max(0, policy.patch_side - length) for length in image.shape[:2])
+    return np.pad(image, ((0, below), (0, right), (0, 0)), mode="symmetric") if below or right else image
 
 
 def cut(image: RgbImage, boxes: list[Box], side: int) -> NDArray[np.uint8]:

@@ -1,17 +1,17 @@
 """From the bytes of an image to its analysis. Read this first."""
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from core.card import Card
 from core.images import decode_image
-from core.patches import cut, fit_boxes, stitch
+from core.patches import cut, fill_patch, fit_boxes, size_finding, stitch
 from core.quality import assess_quality
 from core.results import (
     Analysis,
     Evidence,
-    Finding,
     Heatmap,
     NoResultError,
     Patches,
@@ -52,24 +52,27 @@ def analyse_image(image: RgbImage, classifier: Classifies, *, heatmap: bool = Tr
     """Check, classify and explain one decoded image."""
     card = classifier.card
     height, width = image.shape[:2]
-    quality = assess_quality(image, card.quality_limits)
+    quality = judge_image(image, card)
     if not quality.readable:
         return Analysis(height, width, quality, reason=_why_unreadable(quality))
-    boxes = fit_boxes(height, width, card.input_policy)
-    if not boxes:
-        side = card.input_policy.patch_side
-        message = f"a {width} x {height} image is smaller than one {side} px patch of this model"
-        quality = Quality(
-            quality.sharpness, quality.tissue_fraction, (*quality.findings, Finding("unreadable", message))
-        )
-        return Analysis(height, width, quality, reason=_why_unreadable(quality))
-    patches = cut(classifier.normalise(image), boxes, card.input_policy.input_side)
+    filled = fill_patch(classifier.normalise(image), card.input_policy)
+    boxes = fit_boxes(filled.shape[0], filled.shape[1], card.input_policy)
+    patches = cut(filled, boxes, card.input_policy.input_side)
     try:
         probabilities, evidence = classifier.explain(patches) if heatmap else (classifier.classify(patches), None)
     except NoResultError as error:
         return Analysis(height, width, quality, reason=f"no result: {error}")
-    stitched: Heatmap | None = stitch(evidence, boxes, height, width) if evidence is not None else None
+    stitched: Heatmap | None = None
+    if evidence is not None:
+        stitched = stitch(evidence, boxes, filled.shape[0], filled.shape[1])[:height, :width]
     return Analysis(height, width, quality, pool(probabilities, card), stitched)
+
+
+def judge_image(image: RgbImage, card: Card) -> Quality:
+    """Assess an image for the network of this card: its quality, and whether a patch fits."""
+    quality = assess_quality(image, card.quality_limits)
+    finding = size_finding(image.shape[0], image.shape[1], card.input_policy)
+    return replace(quality, findings=(*quality.findings, finding)) if finding else quality
 
 
 def pool(probabilities: Probabilities, card: Card) -> Prediction:

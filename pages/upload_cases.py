@@ -4,7 +4,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.card import QualityLimits
 from db import store
 from pages.ui import intake_panel, resources
 from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, folder_files, take_in_all, take_in_folder
@@ -38,10 +37,8 @@ def _plan(batch_number: int) -> CasePlan:
         key="upload-magnification",
         persist_state="session",
     )
-    card = resources.checkpoint().card
-    limits = card.quality_limits if card else QualityLimits()
     own = accession if how == _ONE else None
-    return CasePlan(reader, magnification, own, one_case=how == _ONE, limits=limits)
+    return CasePlan(reader, magnification, own, one_case=how == _ONE, card=resources.checkpoint().card)
 
 
 def _store(batch: intake_panel.Batch | None) -> None:

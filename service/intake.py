@@ -4,17 +4,18 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from core.card import QualityLimits
+from core.card import Card
 from core.decoding.limits import MAX_BYTES, UnreadableImageError
 from core.demo import demo_image
 from core.heatmaps import encode_png
 from core.images import decode_image
 from core.labels import Malignancy
+from core.pipeline import judge_image
 from core.quality import assess_quality
 from core.results import Quality
 from db import store
@@ -39,7 +40,7 @@ class CasePlan:
     accession: str | None = None  # None or empty: numbered automatically
     one_case: bool = True
     demonstration: bool = False
-    limits: QualityLimits = field(default_factory=QualityLimits)  # those of the card in service
+    card: Card | None = None  # of the checkpoint in service: its limits, and whether its patches fit
 
     def __post_init__(self) -> None:
         if self.accession and not self.one_case:
@@ -137,7 +138,7 @@ def add_demo_case(sessions: Sessions, files: Files, account_id: int) -> int:
 def _take_in(sessions: Sessions, files: Files, plan: CasePlan, case_id: int | None, named: tuple[str, bytes]) -> Intake:
     """Check one named image and add it to the case, or to a new one after the plan."""
     name, _ = named
-    checked = _check(sessions, files, plan.limits, named)
+    checked = _check(sessions, files, plan.card, named)
     if isinstance(checked, Intake):
         return checked
     stored = checked.stored
@@ -164,7 +165,7 @@ def _add_case(session: Session, plan: CasePlan) -> int:
     )
 
 
-def _check(sessions: Sessions, files: Files, limits: QualityLimits, named: tuple[str, bytes]) -> _Checked | Intake:
+def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str, bytes]) -> _Checked | Intake:
     """Recognise, decode, judge and store one image; an Intake when it ends here."""
     name, data = named
     source_sha256 = hashlib.sha256(data).hexdigest()
@@ -180,7 +181,8 @@ def _check(sessions: Sessions, files: Files, limits: QualityLimits, named: tuple
     except OSError as error:
         return Intake(name, message=f"it could not be stored: {_words(error)}")
     height, width = decoded.pixels.shape[:2]
-    stored = StoredImage(source_sha256, file_sha256, height, width, assess_quality(decoded.pixels, limits))
+    quality = judge_image(decoded.pixels, card) if card else assess_quality(decoded.pixels)
+    stored = StoredImage(source_sha256, file_sha256, height, width, quality)
     return _Checked(stored, "; ".join(decoded.notes) or None)
 
 

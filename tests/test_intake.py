@@ -1,6 +1,7 @@
 """Taking images in: by upload and from a folder on the server."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from service.intake import (
     take_in_all,
     take_in_folder,
 )
+from tests.fakes import FAKE_CARD
 
 
 @pytest.fixture
@@ -123,7 +125,8 @@ def test_the_limits_of_the_card_in_service_decide_what_is_flagged(
     sessions: Sessions, files: Files, reader: int
 ) -> None:
     def warnings(limit: float, seed: int) -> tuple[Finding, ...]:
-        plan = CasePlan(reader, None, limits=QualityLimits(sharpness=limit))
+        card = replace(FAKE_CARD, quality_limits=QualityLimits(sharpness=limit))
+        plan = CasePlan(reader, None, card=card)
         [intake] = take_in_all(sessions, files, plan, [("a", _png(seed))])
         assert intake.quality is not None
         return tuple(f for f in intake.quality.findings if "blurred" in f.message)

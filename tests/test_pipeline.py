@@ -58,8 +58,19 @@ def test_an_output_that_is_not_a_number_gives_no_result_and_no_label(image: RgbI
 
 def test_an_image_smaller_than_a_patch_says_so(image: RgbImage) -> None:
     card = replace(FAKE_CARD, input_policy=InputPolicy("patches"))
-    analysis = analyse_image(np.ascontiguousarray(image[:120, :180]), FakeClassifier(card))
-    assert analysis.reason == "a 180 x 120 image is smaller than one 224 px patch of this model"
+    analysis = analyse_image(np.ascontiguousarray(image[:100, :180]), FakeClassifier(card))
+    assert analysis.reason == "a 180 x 100 image is smaller than one 224 px patch of this model"
+
+
+def test_an_image_a_little_smaller_than_a_patch_is_mirrored_and_says_so(image: RgbImage) -> None:
+    card = replace(FAKE_CARD, input_policy=InputPolicy("patches", input_side=32, patch_side=224))
+    analysis = analyse_image(np.ascontiguousarray(image[:112, :180]), FakeClassifier(card))
+    assert analysis.prediction is not None
+    assert analysis.prediction.patches == 1
+    assert analysis.heatmap is not None
+    assert analysis.heatmap.shape == (112, 180)
+    assert [f.message for f in analysis.quality.findings if "mirrored" in f.message]
+    assert analyse_image(np.ascontiguousarray(image[:111, :180]), FakeClassifier(card)).prediction is None
 
 
 def test_the_resize_policy_looks_at_the_whole_image_once(image: RgbImage) -> None:
