@@ -1,6 +1,7 @@
 """Saves and loads a network as one `.safetensors` file with its card in the header."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import safetensors
@@ -43,15 +44,17 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
     """
     card = read_card(path)
     _check_class_order(card)
-    sha256 = checkpoint_sha256(path)
-    network = _empty_network(card)
-    try:
-        state = load_file(path, device=device)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UnusableCheckpointError(f"{path.name} is damaged: {error}") from error
-    _check_shapes(path.name, network, state)
-    network.load_state_dict(state, assign=True)
-    return Classifier(network, card, model_version(sha256), device)
+    with ThreadPoolExecutor(1) as beside:
+        # Hashing takes as long as all the rest, and holds no lock meanwhile.
+        sha256 = beside.submit(checkpoint_sha256, path)
+        network = _empty_network(card)
+        try:
+            state = load_file(path, device=device)
+        except (safetensors.SafetensorError, OSError) as error:
+            raise UnusableCheckpointError(f"{path.name} is damaged: {error}") from error
+        _check_shapes(path.name, network, state)
+        network.load_state_dict(state, assign=True)
+        return Classifier(network, card, model_version(sha256.result()), device)
 
 
 def _empty_network(card: Card) -> HybridNetwork:

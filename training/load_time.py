@@ -1,6 +1,5 @@
 """Loads the full-size hybrid in this fresh process, our way or as usual; prints seconds and megabytes."""
 
-import resource
 import sys
 import time
 from pathlib import Path
@@ -21,7 +20,9 @@ def _load(which: str, folder: Path) -> object:
 
 
 def _peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Linux. getrusage() would give the parent's peak, which a new process inherits.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]) / 1024
 
 
 if __name__ == "__main__":
