@@ -3,16 +3,12 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
-from core.card import Card
 from core.demo import demo_image
 from core.heatmaps import encode_png
-from core.results import Evidence, Patches, Probabilities, RgbImage
 from core.settings import Settings
 from db import store
 from db.files import Files
@@ -20,35 +16,10 @@ from db.session import Sessions, open_database
 from db.values import ImageRow, ModelIdentity, Opinion, Reveal
 from service.intake import CasePlan, take_in_all
 from service.worker import Worker
-from tests.networks import SMALL_CARD
+from tests.fakes import FakeClassifier
 
 _MODEL = ModelIdentity("0123456789ab", "a fake", demonstration=True)
 PROJECT = Path(__file__).resolve().parent.parent
-
-
-def _nothing() -> None:
-    return
-
-
-@dataclass
-class FakeClassifier:
-    """Calls every patch 80 % malignant; `meanwhile` is what happens while it thinks."""
-
-    meanwhile: Callable[[], None] = _nothing
-    card: Card = field(default_factory=lambda: replace(SMALL_CARD, branches=("none",)))
-
-    def normalise(self, image: RgbImage) -> RgbImage:
-        """Leave the colours as they are."""
-        return image
-
-    def classify(self, patches: Patches) -> Probabilities:
-        """Say 0.2 benign, 0.8 malignant."""
-        return np.tile(np.array([0.2, 0.8], np.float32), (len(patches), 1))
-
-    def explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
-        """Give even evidence."""
-        self.meanwhile()
-        return self.classify(patches), np.ones(patches.shape[:3], np.float32)
 
 
 @dataclass(frozen=True)

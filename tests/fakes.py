@@ -1,5 +1,6 @@
 """The one fake of the test suite: a classifier that answers from colours, without a network."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,21 +20,36 @@ FAKE_CARD = Card(
 )
 
 
+def nothing() -> None:
+    """Let nothing happen."""
+
+
+def give_no_number() -> None:
+    """Fail as a network does whose output is not a number."""
+    raise NoResultError("the network gave an output that is not a finite number")
+
+
 @dataclass(frozen=True, slots=True)
 class FakeClassifier:
-    """Says malignant as far as a patch is dark; `broken` gives an output that is not a number."""
+    """Says malignant as far as a patch is dark, or the same for all; `meanwhile` happens while it thinks."""
 
     card: Card = FAKE_CARD
-    broken: bool = False
+    malignant: float | None = None
+    meanwhile: Callable[[], None] = nothing
 
     def normalise(self, image: RgbImage) -> RgbImage:
+        """Leave the colours alone."""
         return image
 
     def classify(self, patches: Patches) -> Probabilities:
-        if self.broken:
-            raise NoResultError("the network gave an output that is not a finite number")
-        malignant = 1 - patches.mean(axis=(1, 2, 3), dtype=np.float32) / 255
+        """Give two probabilities to every patch."""
+        self.meanwhile()
+        darkness = 1 - patches.mean(axis=(1, 2, 3), dtype=np.float32) / 255
+        malignant = darkness if self.malignant is None else np.full_like(darkness, self.malignant)
         return np.stack([1 - malignant, malignant], axis=1)
 
     def explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
-        return self.classify(patches), (127.5 - patches.mean(axis=3, dtype=np.float32)) / 32
+        """Mark the middle of every patch."""
+        evidence = np.full(patches.shape[:3], -1, np.float32)
+        evidence[:, 8:24, 8:24] = 2
+        return self.classify(patches), evidence

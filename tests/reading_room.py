@@ -14,13 +14,13 @@ from core.card import Card, InputPolicy, Metric, TrainingData
 from core.heatmaps import encode_heatmap, encode_png
 from core.labels import BINARY
 from core.pipeline import analyse
-from core.results import Evidence, Patches, Probabilities, RgbImage
 from core.settings import Settings
 from db import store
 from db.files import Files
 from db.session import Sessions, open_database
 from db.values import CaseView, ModelIdentity, Read, StoredHeatmap
 from service.intake import CasePlan, take_in_all
+from tests.fakes import FakeClassifier
 
 FRAME = Path(__file__).resolve().parent.parent / "pages" / "frame.py"
 MODEL = ModelIdentity("0123456789ab", "telltale network", demonstration=True)
@@ -37,28 +37,6 @@ CARD = Card(
     metrics=(Metric("AUC by image", 0.81, 0.7, 0.9, "out of fold, 24 patients"),),
     demonstration=True,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FakeClassifier:
-    """Answers every patch alike, and marks its middle."""
-
-    malignant: float
-    card: Card = CARD
-
-    def normalise(self, image: RgbImage) -> RgbImage:
-        """Leave the colours alone."""
-        return image
-
-    def classify(self, patches: Patches) -> Probabilities:
-        """Give the same probabilities to every patch."""
-        return np.tile(np.array([1 - self.malignant, self.malignant], np.float32), (len(patches), 1))
-
-    def explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
-        """Mark the middle of every patch."""
-        evidence = np.full(patches.shape[:3], -1, np.float32)
-        evidence[:, 8:24, 8:24] = 2
-        return self.classify(patches), evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +63,7 @@ class ReadingRoom:
                 job = store.claim_job(session, "test")
             if job is None:
                 return
-            analysis = analyse(self.files.get(job.file_sha256), FakeClassifier(malignant))
+            analysis = analyse(self.files.get(job.file_sha256), FakeClassifier(CARD, malignant))
             stored = None
             if analysis.heatmap is not None:
                 low, high = float(analysis.heatmap.min()), float(analysis.heatmap.max())

@@ -14,7 +14,7 @@ from core.demo import demo_image
 from core.images import UnreadableImageError
 from core.pipeline import analyse, analyse_image, pool
 from core.results import RgbImage
-from tests.fakes import FAKE_CARD, FakeClassifier
+from tests.fakes import FAKE_CARD, FakeClassifier, give_no_number
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +43,14 @@ def test_without_a_map_the_prediction_is_the_same(image: RgbImage) -> None:
 
 def test_a_blank_image_is_never_shown_to_the_network() -> None:
     blank = np.full((200, 300, 3), 250, dtype=np.uint8)
-    analysis = analyse_image(blank, FakeClassifier(broken=True))
+    analysis = analyse_image(blank, FakeClassifier(meanwhile=give_no_number))
     assert analysis.prediction is None
     assert analysis.reason
     assert not analysis.quality.readable
 
 
 def test_an_output_that_is_not_a_number_gives_no_result_and_no_label(image: RgbImage) -> None:
-    analysis = analyse_image(image, FakeClassifier(broken=True))
+    analysis = analyse_image(image, FakeClassifier(meanwhile=give_no_number))
     assert analysis.prediction is None
     assert analysis.reason is not None
     assert analysis.reason.startswith("no result")

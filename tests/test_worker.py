@@ -15,7 +15,8 @@ import pytest
 from db import store
 from db.values import JobState
 from service.claims import is_dead, release_dead_workers, worker_name
-from tests.desk import Desk, FakeClassifier, open_desk, wait_until
+from tests.desk import Desk, open_desk, wait_until
+from tests.fakes import FakeClassifier
 
 
 @pytest.fixture
@@ -27,12 +28,12 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def test_a_queued_image_becomes_a_prediction_with_its_heat_map(desk: Desk) -> None:
     case_id = desk.queue(1)
-    worker = desk.worker(FakeClassifier())
+    worker = desk.worker(FakeClassifier(malignant=0.8))
     assert worker.work_once()
     assert not worker.work_once()
     [image] = desk.reveal(case_id).images
     assert image.prediction.malignant_probability == pytest.approx(0.8)
-    assert (image.heatmap_low, image.heatmap_high) == (1.0, 1.0)
+    assert (image.heatmap_low, image.heatmap_high) == (-1.0, 2.0)
 
 
 def test_a_damaged_file_fails_in_words_and_the_next_image_gets_its_turn(desk: Desk) -> None:
@@ -43,7 +44,7 @@ def test_a_damaged_file_fails_in_words_and_the_next_image_gets_its_turn(desk: De
         store.release_jobs(session, "looking")
     path = next(path for path in desk.settings.files.rglob(job.file_sha256))
     path.write_bytes(b"\0" * 100)
-    worker = desk.worker(FakeClassifier())
+    worker = desk.worker(FakeClassifier(malignant=0.8))
     while worker.work_once():
         continue
     damaged, whole = sorted(desk.images(case_id), key=lambda image: image.id != job.image_id)
@@ -56,7 +57,7 @@ def test_an_error_of_ours_is_told_to_the_reader_without_a_traceback(desk: Desk) 
         raise ZeroDivisionError("line 7 of secret.py")
 
     case_id = desk.queue(1)
-    desk.worker(FakeClassifier(fail)).work_once()
+    desk.worker(FakeClassifier(meanwhile=fail)).work_once()
     [image] = desk.images(case_id)
     assert image.job == JobState.FAILED
     assert image.job_message is not None
@@ -73,7 +74,7 @@ def test_a_worker_that_lost_its_claim_writes_nothing(desk: Desk) -> None:
         with desk.sessions.begin() as session:
             assert store.claim_job(session, "test:2:2") is not None
 
-    desk.worker(FakeClassifier(taken_over)).work_once()
+    desk.worker(FakeClassifier(meanwhile=taken_over)).work_once()
     assert desk.images(case_id)[0].job == JobState.RUNNING
     assert desk.holders() == ["test:2:2"]
 
@@ -87,7 +88,7 @@ def test_a_long_job_keeps_its_claim(desk: Desk) -> None:
         with desk.sessions.begin() as session:
             released.append(store.release_stale_jobs(session, timedelta(seconds=0.4)))
 
-    desk.worker(FakeClassifier(take_long)).work_once()
+    desk.worker(FakeClassifier(meanwhile=take_long)).work_once()
     assert released == [0]
     assert desk.images(case_id)[0].job == JobState.DONE
 
