@@ -124,6 +124,7 @@ class Worker:
 def main() -> int:
     """Load the checkpoint once, then work until the server closes our standard input or a signal comes."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # which database it is, said at every start
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
