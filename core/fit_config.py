@@ -11,6 +11,26 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from core.augmentation import Augmentation
 from core.card import InputPolicy, StainTarget, Triple
 
+_STRONG = Augmentation(stain=0.5, mixing=0.1, density=0.2, grey=0.3, blur=0.4, zoom=1.8)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """Generated tissue on which a network is warmed up before it sees a patient, strongly recoloured.
+
+    It teaches form without colour and needs nobody's images. `share` is its part of every later batch.
+    """
+
+    images: int = 120
+    batches: int = 150
+    learning_rate: float = 2e-3
+    share: float = 0.0
+    augmentation: Augmentation = _STRONG
+
+    def __post_init__(self) -> None:
+        if min(self.images, self.batches) < 2 or not self.learning_rate > 0 or not 0 <= self.share < 1:
+            raise ValueError(f"generated tissue needs two images, two batches, a rate, and a share below 1: {self}")
+
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
@@ -18,7 +38,8 @@ class FitConfig:
 
     `warm_up` is the share of the run in which the learning rate rises, `dropout` the chance of a whole
     feature channel before the head, `smoothing` that of the labels, and `averaging` the memory of the
-    running average of the weights, which is what is kept in the end. `precision` is a wish: bf16 is
+    running average of the weights, which is what is kept in the end. `members` are trained from one start
+    under neighbouring seeds, and the mean of their weights is kept. `precision` is a wish: bf16 is
     granted only if nothing a reader sees would change.
     """
 
@@ -32,6 +53,8 @@ class FitConfig:
     std: Triple
     stain: StainTarget | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
+    generated: Generated | None = None
+    members: int = 1
     folds: int = 5
     fold_seed: int = 0
     seed: int = 0
@@ -47,8 +70,8 @@ class FitConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batches) < 1 or min(self.folds, self.batch_size) < 2:
-            raise ValueError("a run needs an epoch, a batch, two images in it, and two folds")
+        if min(self.epochs, self.batches, self.members) < 1 or min(self.folds, self.batch_size) < 2:
+            raise ValueError("a run needs an epoch, a batch, a member, two images in it, and two folds")
         if not (self.learning_rate > 0 and self.weight_decay >= 0):
             raise ValueError("the learning rate must be above 0 and the weight decay not below")
         if not all(0 <= share < 1 for share in (self.warm_up, self.dropout, self.smoothing, self.averaging)):

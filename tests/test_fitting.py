@@ -9,11 +9,12 @@ import torch
 from core.augmentation import Augmentation, random_patch, recolour
 from core.card import InputPolicy, StainTarget
 from core.datasets import LabelledImage
-from core.fit_config import FitConfig
-from core.fitting import Epoch, even_draws, fit
+from core.fit_config import FitConfig, Generated
+from core.fitting import Epoch, fit, mean_network, warm_up
 from core.network import HybridNetwork
 from core.patches import cut
 from core.results import RgbImage
+from core.sampling import GeneratedPatches, even_draws
 from core.views import EIGHT, apply
 from tests.tissue import tissue_folder
 
@@ -86,6 +87,43 @@ def test_a_network_is_left_ready_for_prediction(images: list[LabelledImage]) -> 
     network = network_of(CONFIG)
     fit(network, images, [], CONFIG)
     assert not any(module.training for module in network.modules())
+
+
+TISSUE = Generated(images=4, batches=4, share=0.5)
+
+
+def weights_of(network: HybridNetwork) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def test_a_warm_up_on_generated_tissue_learns_without_a_patient_and_repeats_itself() -> None:
+    first, second, cold = network_of(CONFIG), network_of(CONFIG), network_of(CONFIG)
+    assert warm_up(first, TISSUE, CONFIG) == warm_up(second, TISSUE, CONFIG)
+    assert torch.equal(weights_of(first), weights_of(second))
+    assert not torch.equal(weights_of(first), weights_of(cold))
+
+
+def test_generated_batches_are_half_malignant_and_strongly_recoloured() -> None:
+    source = GeneratedPatches(TISSUE, 6, CONFIG, np.random.default_rng(0))
+    patches, malignant = source.draw()
+    assert patches.shape == (6, 32, 32, 3)
+    assert malignant == [0, 1] * 3
+    means = np.concatenate([source.draw()[0].mean(axis=(1, 2)) for _ in range(10)])
+    assert means.std(axis=0).min() > 15
+
+
+def test_a_share_of_generated_tissue_changes_what_is_learnt(images: list[LabelledImage]) -> None:
+    alone, mixed = network_of(CONFIG), network_of(CONFIG)
+    fit(alone, images, [], CONFIG)
+    fit(mixed, images, [], replace(CONFIG, generated=TISSUE))
+    assert not torch.equal(weights_of(alone), weights_of(mixed))
+
+
+def test_the_mean_of_networks_has_the_mean_of_their_weights(images: list[LabelledImage]) -> None:
+    members = [network_of(replace(CONFIG, seed=seed)) for seed in range(3)]
+    expected = torch.stack([weights_of(member) for member in members]).mean(dim=0)
+    assert torch.allclose(weights_of(mean_network(members)), expected, atol=1e-6)
+    assert torch.equal(weights_of(mean_network(members[:1])), weights_of(members[0]))
 
 
 def test_patients_are_drawn_evenly_however_many_images_they_have() -> None:
@@ -165,6 +203,9 @@ def test_a_run_is_read_from_its_file_and_flattened_for_the_card(tmp_path: Path) 
         (("zoom = 1.2", "zom = 1.2"), "augmentation.zom"),
         (('kind = "resize"', 'knd = "resize"'), "input_policy"),
         (("epochs = 3", "epochs = 0"), "needs an epoch"),
+        (("epochs = 3", "members = 0"), "a member"),
+        (("[augmentation]", "[generated]\nshare = 1.0\n[augmentation]"), "a share below 1"),
+        (("[augmentation]", "[generated]\nshares = 0.1\n[augmentation]"), "generated.shares"),
         (('name = "tiny"', ""), "name"),
         (("zoom = 1.2", "zoom = 0.5"), "zoom must be at least 1"),
     ],

@@ -20,6 +20,7 @@ head = "additive"
 mean = [0.8, 0.65, 0.76]
 std = [0.13, 0.17, 0.12]
 folds = 2
+members = 2
 epochs = 2
 batches = 2
 batch_size = 4
@@ -28,6 +29,10 @@ kind = "patches"
 input_side = 32
 patch_side = 48
 stride = 48
+[generated]
+images = 4
+batches = 2
+share = 0.25
 """
 
 
@@ -51,7 +56,9 @@ def test_a_run_leaves_a_checkpoint_whose_card_tells_how_it_was_made(trained: Pat
     assert "Research use only" in card.note
     assert card.training_data.patient_ids == ("1", "2", "3", "4")
     assert (card.training_data.images, card.training_data.patients) == (8, 4)
+    assert "4 generated images" in card.training_data.note
     assert card.config["epochs"] == 2
+    assert card.config["generated.share"] == 0.25
     assert card.config["augmentation.zoom"] == 1.4
     assert card.code_version
     assert [m.name for m in card.metrics] == ["AUC by image at 100X", "AUC by image", "AUC by accession number"]
@@ -70,9 +77,15 @@ def test_the_history_of_a_run_has_a_line_for_every_epoch_of_every_fold(trained: 
     (path,) = (trained / "first.safetensors.runs").glob("*/history.jsonl")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["part"], line["number"]) for line in lines] == [
-        (part, number) for part in ("fold 1 of 2", "fold 2 of 2", "all patients") for number in (1, 2)
+        ("generated tissue", 1),
+        *(
+            (f"{part}, member {member}", number)
+            for part in ("fold 1 of 2", "fold 2 of 2", "all patients")
+            for member in (1, 2)
+            for number in (1, 2)
+        ),
     ]
-    assert lines[0]["validation_auc"] is not None
+    assert lines[1]["validation_auc"] is not None
     assert lines[-1]["validation_auc"] is None
 
 

@@ -51,7 +51,7 @@ def views_then_grad_cam(
     target = [ClassifierOutputTarget(1)]
 
     def analyse(patches: Patches) -> NDArray[np.float32]:
-        images = _standardise(patches, card)
+        images = standardise(patches, card)
         with torch.inference_mode():
             probabilities = wrapper(images)
         with GradCAM(network, [network.convolutional.bn2]) as cam:
@@ -63,7 +63,8 @@ def views_then_grad_cam(
     return analyse
 
 
-def _standardise(patches: Patches, card: Card) -> Tensor:
+def standardise(patches: Patches, card: Card) -> Tensor:
+    """Give patches x 3 x side x side as the network wants them."""
     images = torch.from_numpy(patches).permute(0, 3, 1, 2).float() / 255
     return (images - torch.tensor(card.mean).view(3, 1, 1)) / torch.tensor(card.std).view(3, 1, 1)
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +26,7 @@ from core.checkpoint import save_checkpoint
 from core.classifier import Classifier
 from core.datasets import LabelledImage, breakhis
 from core.fit_config import FitConfig
-from core.fitting import Epoch, fit
+from core.fitting import Epoch, fit, mean_network, warm_up
 from core.images import decode_image
 from core.labels import BINARY
 from core.metrics import Judged, auc_estimate
@@ -61,16 +62,17 @@ def run(
     folder.mkdir(parents=True)
     console = Console(stderr=True)
     with _progress(console) as bar, (folder / "history.jsonl").open("w", encoding="utf-8") as history:
-        task = bar.add_task("", total=(settings.folds + 1) * settings.epochs)
+        parts = (settings.folds + 1) * settings.members * settings.epochs
+        task = bar.add_task("", total=parts + (settings.generated is not None))
 
         def report(part: str, epoch: Epoch) -> None:
             history.write(json.dumps({"part": part, **asdict(epoch)}) + "\n")
             history.flush()
             bar.update(task, advance=1, description=f"{part}: loss {epoch.loss:.3f}")
 
-        card = judge_out_of_fold(images, settings, report)
-        network = new_network(settings)
-        fit(network, images, [], settings, progress=lambda epoch: report("all patients", epoch))
+        start = first_network(settings, report)
+        card = judge_out_of_fold(start, images, settings, report)
+        network = train_members(start, images, [], settings, "all patients", report)
     if settings.precision == "bf16":
         card = _with_gated_precision(network, card, images)
     sha256 = save_checkpoint(out, network, card)
@@ -85,14 +87,35 @@ def run(
     )
 
 
-def new_network(config: FitConfig) -> HybridNetwork:
-    """Build the network of a run with random weights that follow from its seed."""
+def first_network(config: FitConfig, report: Report) -> HybridNetwork:
+    """Build the network that every fold starts from: random weights of the run's seed, perhaps warmed up."""
     torch.manual_seed(config.seed)
     policy = config.input_policy
-    return HybridNetwork(config.branches, config.head, len(BINARY.classes), input_side=policy.input_side)
+    network = HybridNetwork(config.branches, config.head, len(BINARY.classes), input_side=policy.input_side)
+    if config.generated:
+        report("generated tissue", warm_up(network, config.generated, config))
+    return network
 
 
-def judge_out_of_fold(images: Sequence[LabelledImage], config: FitConfig, report: Report) -> Card:
+def train_members(
+    start: HybridNetwork,
+    train: Sequence[LabelledImage],
+    validation: Sequence[LabelledImage],
+    config: FitConfig,
+    part: str,
+    report: Report,
+) -> HybridNetwork:
+    """Train copies of one start, each under its own seed, and give the mean of their weights."""
+    members = []
+    for number in range(config.members):
+        own = replace(config, seed=config.seed + number)
+        name = part if config.members == 1 else f"{part}, member {number + 1}"
+        members.append(copy.deepcopy(start))
+        fit(members[-1], train, validation, own, progress=partial(report, name))
+    return mean_network(members)
+
+
+def judge_out_of_fold(start: HybridNetwork, images: Sequence[LabelledImage], config: FitConfig, report: Report) -> Card:
     """Train on every fold and give the card: temperature, threshold and figures of unseen patients only.
 
     The images go through the same analysis as in serving.
@@ -100,9 +123,8 @@ def judge_out_of_fold(images: Sequence[LabelledImage], config: FitConfig, report
     card = _first_card(images, config)
     judges: list[tuple[Classifier, list[LabelledImage]]] = []
     for number, (train, validation) in enumerate(patient_folds(images, config.folds, config.fold_seed), start=1):
-        network = new_network(config)
         part = f"fold {number} of {config.folds}"
-        fit(network, train, validation, config, progress=lambda epoch, part=part: report(part, epoch))  # type: ignore[misc]
+        network = train_members(start, train, validation, config, part, report)
         judges.append((Classifier(network, card, "unsaved"), validation))
     raw, _ = _pooled(judges)
     card = replace(card, temperature=fit_temperature(raw))
@@ -161,12 +183,17 @@ def _first_card(images: Sequence[LabelledImage], config: FitConfig) -> Card:
         mean=config.mean,
         std=config.std,
         stain=config.stain,
-        training_data=TrainingData("BreaKHis", len(images), len(patients), patients, "patient: number without letters"),
+        training_data=TrainingData("BreaKHis", len(images), len(patients), patients, _training_note(config)),
         config=config.flat(),
         code_version=_code_version(),
         demonstration=True,
         note=_NOTE,
     )
+
+
+def _training_note(config: FitConfig) -> str:
+    beside = f"; beside them {config.generated.images} generated images" if config.generated else ""
+    return f"patient: number without letters{beside}"
 
 
 def _with_gated_precision(network: HybridNetwork, card: Card, images: Sequence[LabelledImage]) -> Card:
