@@ -185,39 +185,37 @@ def _find_stains(image: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float
     if plane is None:
         return None
     across, along = (tissue @ plane).T
-    low, high = np.percentile(np.arctan2(along, across), [_ANGLE_PERCENT, 100 - _ANGLE_PERCENT])
+    low, high = _percentiles(np.arctan2(along, across), 0, (_ANGLE_PERCENT, 100 - _ANGLE_PERCENT))
     if high - low < _LEAST_ANGLE:
         return None
     ends = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
     # Haematoxylin takes more of the red than eosin does.
     stains = ends if ends[0, 0] > ends[0, 1] else ends[:, ::-1]
-    concentrations = _strongest(cv2.transform(densities, np.linalg.pinv(stains)))
+    amounts = cv2.transform(densities, np.linalg.pinv(stains))
+    concentrations = np.concatenate([_percentiles(amounts, stain, (_CONCENTRATION_PERCENT,)) for stain in (0, 1)])
     return (stains, concentrations) if concentrations.min() >= _LEAST_CONCENTRATION else None
 
 
-def _strongest(amounts: cv2.typing.MatLike) -> NDArray[np.float64]:
-    """Read the 99th percentile of either stain (height x width x 2) off a fine histogram.
+def _percentiles(values: cv2.typing.MatLike, channel: int, percents: tuple[float, ...]) -> NDArray[np.float64]:
+    """Read percentiles of one channel off a fine histogram.
 
     Half a bin is far under a grey level, and counting takes a quarter of the time of sorting.
     """
-    low, high, _, _ = cv2.minMaxLoc(amounts.reshape(-1))
-    span = max(high - low, 1e-6)
-    found = []
-    for stain in (0, 1):
-        counts = np.cumsum(
-            cv2.calcHist([amounts], [stain], None, [_BINS], [low, low + span * 1.0001]), dtype=np.float64
-        )
-        bin_reached = np.searchsorted(counts, counts[-1] * _CONCENTRATION_PERCENT / 100)
-        found.append(low + (bin_reached + 0.5) * span * 1.0001 / _BINS)
-    return np.array(found)
+    low, high, _, _ = cv2.minMaxLoc(values.reshape(-1))
+    span = max(high - low, 1e-6) * 1.0001  # the upper end of a histogram is left out
+    counts = np.cumsum(cv2.calcHist([values], [channel], None, [_BINS], [low, low + span]), dtype=np.float64)
+    reached = np.searchsorted(counts, counts[-1] * np.array(percents) / 100)
+    return low + (reached + 0.5) * span / _BINS
 
 
 def _main_plane(densities: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """Find the plane (3 x 2, second then first axis) that optical densities mostly lie in."""
     if len(densities) < 3:
         return None
-    covariance, _ = cv2.calcCovarMatrix(densities, np.empty(0), cv2.COVAR_NORMAL | cv2.COVAR_ROWS, ctype=cv2.CV_64F)
-    _, vectors = np.linalg.eigh(covariance)
+    means = np.array(cv2.mean(densities.reshape(-1, 1, 3))[:3])
+    # In 64 bits the plain second moment loses nothing, and takes two thirds of the time of centring first.
+    moment = np.asarray(cv2.mulTransposed(densities, aTa=True, dtype=cv2.CV_64F)) / len(densities)
+    _, vectors = np.linalg.eigh(moment - np.outer(means, means))
     first = vectors[:, 2] * np.sign(vectors[:, 2].sum() or 1.0)  # densities lie around +90 degrees, not -90
     return np.column_stack([vectors[:, 1], first]).astype(np.float32)
 
