@@ -205,7 +205,7 @@ def _percentiles(values: cv2.typing.MatLike, channel: int, percents: tuple[float
     span = max(high - low, 1e-6) * 1.0001  # the upper end of a histogram is left out
     counts = np.cumsum(cv2.calcHist([values], [channel], None, [_BINS], [low, low + span]), dtype=np.float64)
     reached = np.searchsorted(counts, counts[-1] * np.array(percents) / 100)
-    return low + (reached + 0.5) * span / _BINS
+    return np.asarray(low + (reached + 0.5) * span / _BINS, dtype=np.float64)
 
 
 def _main_plane(densities: NDArray[np.float32]) -> NDArray[np.float32] | None:
