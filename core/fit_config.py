@@ -54,6 +54,7 @@ class FitConfig:
     stain: StainTarget | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     generated: Generated | None = None
+    pretrained: bool = False  # start from timm's weights; from scratch otherwise
     members: int = 1
     folds: int = 5
     fold_seed: int = 0

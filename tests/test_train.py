@@ -3,11 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
+import typer
+from safetensors.torch import save_file
 
 from core.calibration import fit_temperature, youden_threshold
 from core.card import read_card
 from core.checkpoint import load_classifier
 from core.datasets import breakhis
+from core.fit_config import FitConfig
 from core.metrics import Judged, auc, auc_estimate
 from core.pipeline import analyse
 from tests.tissue import tissue_folder
@@ -150,3 +155,21 @@ def test_the_baseline_tells_crowded_from_pale(trained: Path) -> None:
     judged, magnifications = baseline.judge_out_of_fold(breakhis(trained / "tissue"), folds=2, seed=0)
     assert auc(judged.malignant, judged.probabilities) == 1
     assert set(magnifications) == {"100X"}
+
+
+def test_a_run_can_start_from_a_file_of_pretrained_weights(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    donor = timm.create_model("test_efficientnet")
+    save_file(donor.state_dict(), tmp_path / "donor.safetensors")
+    (tmp_path / "tiny.toml").write_text(TOML[: TOML.index("[generated]")])
+    config = FitConfig.from_toml(tmp_path / "tiny.toml")
+    files = {"test_efficientnet": tmp_path / "donor.safetensors"}
+    network = train.first_network(config, lambda part, epoch: None, files)
+    taken = network.branches[0].net.state_dict()  # type: ignore[union-attr]
+    torch.testing.assert_close(taken["conv_stem.weight"], donor.state_dict()["conv_stem.weight"])
+
+
+def test_weights_without_a_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TOML)
+    with pytest.raises(typer.BadParameter, match="NAME=FILE"):
+        train.run(tmp_path / "tiny.toml", tmp_path, tmp_path / "x", tmp_path / "runs", weights=["donor.safetensors"])

@@ -6,8 +6,9 @@ python -m training.train training/configs/starter.toml --data BREAKHIS --out mod
 import copy
 import json
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from importlib import metadata
@@ -30,7 +31,7 @@ from core.fitting import Epoch, fit, mean_network, warm_up
 from core.images import decode_image
 from core.labels import BINARY
 from core.metrics import Judged, auc_estimate
-from core.network import HybridNetwork
+from core.network import HybridNetwork, MissingWeightsError
 from core.pipeline import analyse_image
 from core.precision import bf16_gate
 from core.results import RgbImage
@@ -52,11 +53,13 @@ def run(
     out: Annotated[Path, typer.Option(help="the checkpoint to write")],
     runs: Annotated[Path, typer.Option(help="folder for the histories")] = Path("runs"),
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to torch")] = 0,
+    weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: pretrained weights of a branch")] = None,
 ) -> None:
     """Train on every fold for the figures, then on all patients for the checkpoint."""
     if threads:
         torch.set_num_threads(threads)
     settings = FitConfig.from_toml(config)
+    weight_files = _weight_files(weights or [])
     images = breakhis(data)
     folder = runs / f"{settings.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder.mkdir(parents=True)
@@ -70,7 +73,7 @@ def run(
             history.flush()
             bar.update(task, advance=1, description=f"{part}: loss {epoch.loss:.3f}")
 
-        start = first_network(settings, report)
+        start = first_network(settings, report, weight_files)
         card = judge_out_of_fold(start, images, settings, report)
         network = train_members(start, images, [], settings, "all patients", report)
     if settings.precision == "bf16":
@@ -87,14 +90,34 @@ def run(
     )
 
 
-def first_network(config: FitConfig, report: Report) -> HybridNetwork:
-    """Build the network that every fold starts from: random weights of the run's seed, perhaps warmed up."""
+def first_network(config: FitConfig, report: Report, weight_files: Mapping[str, Path] | None = None) -> HybridNetwork:
+    """Build the network that every fold starts from: of the run's seed or pretrained, perhaps warmed up.
+
+    Raises:
+        MissingWeightsError: If pretrained weights are asked for and cannot be had; it says how to pass a file.
+    """
     torch.manual_seed(config.seed)
-    policy = config.input_policy
-    network = HybridNetwork(config.branches, config.head, len(BINARY.classes), input_side=policy.input_side)
+    network = HybridNetwork(
+        config.branches,
+        config.head,
+        len(BINARY.classes),
+        pretrained=config.pretrained,
+        weight_files=weight_files,
+        input_side=config.input_policy.input_side,
+    )
     if config.generated:
         report("generated tissue", warm_up(network, config.generated, config))
     return network
+
+
+def _weight_files(pairs: Sequence[str]) -> dict[str, Path]:
+    files = {}
+    for pair in pairs:
+        name, equals, file = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--weights wants NAME=FILE, got {pair!r}")
+        files[name] = Path(file)
+    return files
 
 
 def train_members(
@@ -219,4 +242,7 @@ def _progress(console: Console) -> Progress:
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    try:
+        typer.run(run)
+    except MissingWeightsError as missing:
+        sys.exit(str(missing))
