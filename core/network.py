@@ -131,7 +131,7 @@ class HybridNetwork(nn.Module):
             _build_branch(name, head, input_side, pretrained=pretrained, file=files.get(name)) for name in branches
         )
         width = sum(branch.width for branch in self._branches())
-        self.head = _published_head(width, classes) if head == "published" else nn.Linear(width, classes)
+        self.head = published_head(width, classes) if head == "published" else nn.Linear(width, classes)
 
     def _branches(self) -> list[Branch]:
         return list(self.branches)  # type: ignore[arg-type]
@@ -156,7 +156,7 @@ class HybridNetwork(nn.Module):
         return [branch.evidence(f.float(), g.float()) for branch, f, g in parts]
 
 
-def _published_head(width: int, classes: int) -> nn.Sequential:
+def published_head(width: int, classes: int) -> nn.Sequential:
     """Build the fusion and classification layers of the published hybrid."""
     return nn.Sequential(
         nn.LayerNorm(width),

@@ -1,4 +1,4 @@
-"""The house rules: who may import whom, short files, no second Streamlit cache, no file in two rooms."""
+"""The house rules: who may import whom, short files, no second place for Streamlit caches."""
 
 import ast
 from pathlib import Path
@@ -30,6 +30,7 @@ LONGEST_FILE = 260
 
 def _sources(package: str) -> list[Path]:
     found = sorted((ROOT / package).rglob("*.py"))
+    # The front door's rules are those of pages.
     return [*found, ROOT / "streamlit_app.py"] if package == "pages" else found
 
 
@@ -58,7 +59,6 @@ def test_a_package_imports_only_from_the_rooms_below_it(package: str) -> None:
 def test_a_package_never_imports_what_it_must_not_know(package: str) -> None:
     for path in _sources(package):
         outside = {name.split(".")[0] for name in _imports(path)}
-        # The front door is Streamlit's own application object and FastAPI's; its rules are those of pages.
         assert not outside & NEVER[package], f"{path.relative_to(ROOT)} imports {outside & NEVER[package]}"
 
 

@@ -14,7 +14,7 @@ from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor, nn
 
 from core.card import Card, Triple
-from core.network import HybridNetwork
+from core.network import HybridNetwork, published_head
 from core.results import Patches, RgbImage
 
 
@@ -26,7 +26,8 @@ class PlainHybrid(nn.Module):
         convolutional, transformer = card.branches
         self.convolutional = timm.create_model(convolutional, num_classes=0)
         self.transformer = timm.create_model(transformer, num_classes=0)
-        self.head = HybridNetwork(card.branches, "published", len(card.label_set.classes)).head
+        width = int(self.convolutional.num_features) + int(self.transformer.num_features)  # type: ignore[arg-type]
+        self.head = published_head(width, len(card.label_set.classes))
 
     def forward(self, images: Tensor) -> Tensor:
         """Give images x classes, in logits."""

@@ -15,11 +15,8 @@ import streamlit as st
 
 _HERE = Path(__file__).parent
 
-VENDOR = _HERE / "vendor"
-"""Folder that the app has to serve under `/assets`."""
-
 LIBRARY = "/assets/openseadragon-5.0.1.min.js"
-"""Where the browser fetches OpenSeadragon, once per page load and not with every rerun."""
+"""Where our own routes serve OpenSeadragon from `vendor/`, once per page load and not with every rerun."""
 
 _mount = st.components.v2.component(
     "second_read_viewer",
