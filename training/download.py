@@ -1,0 +1,76 @@
+"""Brings a dataset to this machine: fetched or from a file, checked, unpacked safely and counted.
+
+python -m training.download breakhis --url https://.../BreaKHis_v1.tar.gz --sha256 ... --out data/breakhis
+"""
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from core.datasets import load_dataset, shortfall
+from training.fetch import FetchError, check_sha256, fetch
+from training.safe_archive import unpack
+
+_console = Console(soft_wrap=True, highlight=False)
+
+
+def run(
+    dataset: Annotated[Literal["breakhis", "bach", "idc"], typer.Argument(help="which dataset the archive holds")],
+    url: Annotated[str, typer.Option(help="where the archive is; you agree to its licence by fetching it")] = "",
+    archive: Annotated[Path | None, typer.Option(help="an archive that is already here", dir_okay=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for archive and images; data/DATASET if not given")] = None,
+    sha256: Annotated[str, typer.Option(help="what the archive's sha256 must be")] = "",
+) -> None:
+    """Fetch (or take) an archive, check it, unpack it into OUT/images and count the images.
+
+    Run it again after a broken connection: it goes on where it stopped. Exit status 1 if images are missing.
+    """
+    folder = out or Path("data") / dataset
+    images = folder / "images"
+    if bool(url) == (archive is not None):
+        raise typer.BadParameter("pass either --url or --archive")
+    try:
+        if images.exists():
+            _console.print(f"{images} is there already and was only counted; remove it to unpack again", markup=False)
+        else:
+            _unpack(archive or _fetch(url, folder, sha256), images, sha256)
+        found = load_dataset(dataset, images)
+    except (FetchError, OSError, ValueError) as error:
+        _console.print(str(error), style="red", markup=False)
+        raise typer.Exit(2) from error
+    missing = shortfall(found, dataset)
+    patients = len({image.patient_id for image in found})
+    _console.print(f"{len(found):,} images of {patients} patients in {images}", markup=False)
+    for line in missing:
+        _console.print(f"  {line}", style="yellow")
+    raise typer.Exit(1 if missing else 0)
+
+
+def _fetch(url: str, folder: Path, sha256: str) -> Path:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"{url!r} is no http or https address")
+    target = folder / (PurePosixPath(parts.path).name or "archive")
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=_console) as bar:
+        task = bar.add_task(target.name, total=None)
+        return fetch(url, target, sha256, lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def _unpack(archive: Path, images: Path, sha256: str) -> None:
+    check_sha256(archive, sha256)
+    images.parent.mkdir(parents=True, exist_ok=True)
+    with Progress(TextColumn("{task.description}"), console=_console) as bar:
+        task = bar.add_task("unpacking")
+        count = unpack(
+            archive, images, progress=lambda files: bar.update(task, description=f"unpacking: {files:,} files")
+        )
+    _console.print(f"unpacked {count:,} files", markup=False)
+
+
+if __name__ == "__main__":
+    typer.run(run)
