@@ -1,4 +1,4 @@
-"""How well probabilities rank malignant above benign, with intervals that resample patients."""
+"""Truth beside probabilities, image by image: what every figure of a model is computed from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_RESAMPLES = 2000
+from core.bootstrap import bca
+from core.labels import LabelSet
+from core.ranking import Ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Judged:
     def __post_init__(self) -> None:
         if not len(self.malignant) == len(self.probabilities) == len(self.patient_ids):
             raise ValueError("truth, probabilities and patients must be of one length")
+        if not np.isfinite(self.probabilities).all():
+            raise ValueError("a probability is not a number")
 
     @classmethod
     def of(cls, malignant: Sequence[bool], probabilities: Sequence[float], patient_ids: Sequence[str]) -> "Judged":
@@ -44,6 +48,85 @@ class Judged:
         patients, place = np.unique(self.patient_ids, return_inverse=True)
         mean = np.bincount(place, weights=self.probabilities) / np.bincount(place)
         return Judged(np.bincount(place, weights=self.malignant) > 0, mean, patients)
+
+    def strata(self) -> NDArray[np.int64]:
+        """Give each patient, in sorted order, a stratum: only benign, only malignant, or both.
+
+        Patients drawn from each stratum apart always give a sample with benign and with malignant images.
+        """
+        patients, place = np.unique(self.patient_ids, return_inverse=True)
+        malignant = np.bincount(place, self.malignant, len(patients)) > 0
+        benign = np.bincount(place, ~self.malignant, len(patients)) > 0
+        return (benign + 2 * malignant).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgements:
+    """Probabilities of all classes beside the truth of each image, in one order.
+
+    Magnifications are the dataset's own words, subtypes its own labels, "" where there are none.
+    """
+
+    label_set: LabelSet
+    labels: NDArray[np.int64]  # images; positions in the label set's classes
+    probabilities: NDArray[np.float64]  # images x classes
+    patient_ids: NDArray[np.str_]
+    magnifications: NDArray[np.str_]
+    subtypes: NDArray[np.str_]
+
+    def __post_init__(self) -> None:
+        n, classes = len(self.labels), len(self.label_set.classes)
+        if any(len(column) != n for column in (self.patient_ids, self.magnifications, self.subtypes)):
+            raise ValueError("labels, patients, magnifications and subtypes must be of one length")
+        if self.probabilities.shape != (n, classes):
+            raise ValueError(f"{n} images and {classes} classes, but probabilities of {self.probabilities.shape}")
+        if n == 0:
+            raise ValueError("nothing to judge: there is no image with a prediction")
+        if self.labels.min() < 0 or self.labels.max() >= classes:
+            raise ValueError(f"labels must be positions among the {classes} classes of {self.label_set.name}")
+        off = np.abs(self.probabilities.sum(axis=1) - 1).max()
+        if not (off <= 1e-3 and self.probabilities.min() >= 0):  # not: true also for nan
+            raise ValueError("probabilities must lie in 0..1 and add up to 1 for every image")
+
+    def binary(self) -> Judged:
+        """Sum up the malignant classes."""
+        malignant = list(self.label_set.malignant_indices)
+        probabilities = np.minimum(self.probabilities[:, malignant].sum(axis=1), 1.0)
+        return Judged(np.isin(self.labels, malignant), probabilities, self.patient_ids)
+
+    def only(self, chosen: NDArray[np.bool_]) -> "Judgements":
+        """Keep the chosen ones."""
+        return Judgements(
+            self.label_set,
+            self.labels[chosen],
+            self.probabilities[chosen],
+            self.patient_ids[chosen],
+            self.magnifications[chosen],
+            self.subtypes[chosen],
+        )
+
+    def called(self, threshold: float) -> NDArray[np.int64]:
+        """Give each image the class that a reader is shown: the most probable one of the called malignancy."""
+        same_side = (self.binary().probabilities >= threshold)[:, None] == self._malignant()[None, :]
+        return np.asarray(np.where(same_side, self.probabilities, -1.0).argmax(axis=1), np.int64)
+
+    def by_patient(self) -> "Judgements":
+        """Average each patient's probabilities.
+
+        A patient with any malignant image is malignant; among the classes of that side the most frequent one counts.
+        """
+        patients, place = np.unique(self.patient_ids, return_inverse=True)
+        size = (len(patients), len(self.label_set.classes))
+        count = np.bincount(place * size[1] + self.labels, minlength=size[0] * size[1]).reshape(size)
+        side = np.asarray(count[:, self._malignant()].any(axis=1))[:, None] == self._malignant()[None, :]
+        sums = np.stack([np.bincount(place, p) for p in self.probabilities.T], axis=1)
+        nothing = np.full(size[0], "")
+        mean = sums / np.bincount(place)[:, None]
+        label = np.asarray(np.where(side, count, -1).argmax(axis=1), np.int64)
+        return Judgements(self.label_set, label, mean, patients, nothing, nothing)
+
+    def _malignant(self) -> NDArray[np.bool_]:
+        return np.isin(np.arange(len(self.label_set.classes)), self.label_set.malignant_indices)
 
 
 def auc(malignant: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:
@@ -64,18 +147,14 @@ def auc(malignant: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> flo
 
 
 def auc_estimate(judged: Judged, *, seed: int = 0) -> Estimate:
-    """Give the AUC with the interval of resampled patients.
+    """Give the AUC with the interval of resampled patients; where they cannot make one, it shrinks to the value.
 
     Images of one patient are much alike, so resampling images would promise too narrow an interval.
-    Benign and malignant patients are resampled apart: a draw without benign patients has no AUC.
+
+    Raises:
+        ValueError: If there is nothing malignant or nothing benign.
     """
-    rng = np.random.default_rng(seed)
-    patients = judged.by_patient()
-    rows = {patient: np.flatnonzero(judged.patient_ids == patient) for patient in patients.patient_ids}
-    strata = [patients.patient_ids[patients.malignant], patients.patient_ids[~patients.malignant]]
-    drawn = []
-    for _ in range(_RESAMPLES):
-        chosen = np.concatenate([rows[p] for stratum in strata for p in rng.choice(stratum, len(stratum))])
-        drawn.append(auc(judged.malignant[chosen], judged.probabilities[chosen]))
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Estimate(auc(judged.malignant, judged.probabilities), float(low), float(high))
+    value = auc(judged.malignant, judged.probabilities)
+    ranking = Ranking(judged.malignant, judged.probabilities, judged.patient_ids)
+    (found,) = bca(lambda weights: ranking.auc(weights)[:, None], judged.strata(), seed=seed)
+    return Estimate(value, value if found.low is None else found.low, value if found.high is None else found.high)

@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from core import confusions, figures
+from core.published import HUMAN_REFERENCE, PUBLISHED, Published, PublishedFigure
+
+
+def test_every_published_row_says_whether_it_leaks_and_why() -> None:
+    assert {row.leaks for row in PUBLISHED} == {True, False, None}
+    assert len({(row.system, row.dataset, row.protocol) for row in PUBLISHED}) == len(PUBLISHED)
+    for row in (*PUBLISHED, HUMAN_REFERENCE):
+        assert row.reason
+        assert row.protocol
+
+
+def test_a_published_matrix_agrees_with_the_published_figures_beside_it() -> None:
+    (row,) = [row for row in PUBLISHED if row.confusion]
+    benign, malignant = confusions.recalls(np.array([row.confusion], float))[0]
+    printed = {figure.name: figure.value for figure in row.figures}
+    assert (round(malignant, 3), round(benign, 3)) == (printed[figures.RECALL], printed[figures.SPECIFICITY])
+
+
+def test_published_f1_follows_from_precision_and_recall() -> None:
+    hybrid = {figure.name: figure.value for figure in PUBLISHED[0].figures}
+    precision, recall = hybrid[figures.PRECISION], hybrid[figures.RECALL]
+    assert 2 * precision * recall / (precision + recall) == pytest.approx(hybrid[figures.F1], abs=1e-4)
+
+
+def test_a_row_without_a_reason_or_with_a_percentage_cannot_be_made() -> None:
+    figure = PublishedFigure(figures.AUC, 0.9)
+    with pytest.raises(ValueError, match="reason"):
+        Published("s", "d", "p", leaks=None, reason="", figures=(figure,))
+    with pytest.raises(ValueError, match=r"0\.\.1"):
+        PublishedFigure(figures.AUC, 90.0)
