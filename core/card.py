@@ -12,6 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from core.labels import LabelSet
 
 Triple = tuple[float, float, float]
+Head = Literal["published", "additive", "linear", "dense"]
+Fusion = Literal["concatenation", "cross_attention", "compact_bilinear"]
+Magnification = Literal["ignored", "input", "auxiliary"]
 
 # The safetensors format: eight bytes of header length, then that many bytes of JSON.
 _HEADER_LIMIT_BYTES = 25_000_000
@@ -85,19 +88,38 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class Abstention:
+    """When the network had better say nothing: split conformal prediction (Vovk et al., 2005).
+
+    A class is in the set of an image if 1 - its probability is at most `quantile`; without exactly one malignancy in
+    the set there is no opinion. `coverage` and `error` were measured where `protocol` says.
+    """
+
+    risk: float  # the share of images whose set may miss the truth, as asked for
+    quantile: float
+    coverage: float  # share of images with an opinion
+    error: float  # share of wrong ones among these
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """Everything needed to use a network as it was trained, and what is known of how good it is."""
 
     name: str
     label_set: LabelSet
     branches: tuple[str, ...]  # timm names, in the order of concatenation
-    head: Literal["published", "additive"]
+    head: Head
     input_policy: InputPolicy
     mean: Triple
     std: Triple
+    fusion: Fusion = "concatenation"
+    magnification: Magnification = "ignored"
     stain: StainTarget | None = None
     threshold: float = 0.5
     temperature: float = 1.0
+    locked_on: str = ""  # the predictions that threshold and temperature were fitted to; never those of a test
+    abstention: Abstention | None = None
     views: Literal["one", "seven", "eight"] = "eight"
     precision: Literal["fp32", "bf16"] = "fp32"
     quality_limits: QualityLimits = QualityLimits()

@@ -12,7 +12,7 @@ from torch import Tensor
 from core.card import CARD_KEY, Card, UnusableCheckpointError, checkpoint_sha256, model_version, read_card
 from core.classifier import Classifier
 from core.labels import BACH, BINARY, BREAKHIS, IDC
-from core.network import HybridNetwork
+from core.network import HybridNetwork, network_of
 
 _KNOWN_SETS = {known.name: known for known in (BINARY, BREAKHIS, BACH, IDC)}
 
@@ -60,9 +60,7 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
 def _empty_network(card: Card) -> HybridNetwork:
     try:
         with torch.device("meta"):
-            return HybridNetwork(
-                card.branches, card.head, len(card.label_set.classes), input_side=card.input_policy.input_side
-            )
+            return network_of(card)
     except (ValueError, RuntimeError, AssertionError) as error:
         raise UnusableCheckpointError(f"the card names a network we cannot build: {error}") from error
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from core.card import Card
 from core.folding import fold_batch_norms
+from core.labels import magnification_index
 from core.network import HybridNetwork
 from core.results import Evidence, NoResultError, Patches, Probabilities, RgbImage
 from core.stain import stain_normaliser
@@ -23,10 +24,19 @@ _GPU_BATCH = 256
 class Classifier:
     """Network, card and device; safe to share between threads, since nothing in it changes."""
 
-    def __init__(self, network: HybridNetwork, card: Card, version: str, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        network: HybridNetwork,
+        card: Card,
+        version: str,
+        device: str = "cpu",
+        *,
+        magnification: str | None = None,
+    ) -> None:
         self.card = card
         self.version = version
         self._device = torch.device(device)
+        self._magnification = magnification
         network = fold_batch_norms(network.eval().requires_grad_(False))
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._views = views_of(card.views)
@@ -36,7 +46,14 @@ class Classifier:
 
     def with_card(self, card: Card) -> "Classifier":
         """Put the same network to work under a changed card."""
-        return Classifier(self._network, card, self.version, str(self._device))
+        return Classifier(self._network, card, self.version, str(self._device), magnification=self._magnification)
+
+    def at(self, magnification: str | None) -> "Classifier":
+        """Put the same network to work on images of one magnification, or of an unknown one.
+
+        It matters only to a network that takes the magnification as input; a word it was not trained on is unknown.
+        """
+        return Classifier(self._network, self.card, self.version, str(self._device), magnification=magnification)
 
     def normalise(self, image: RgbImage) -> RgbImage:
         """Bring the colours of an image to the target that the card names, if it names one."""
@@ -62,6 +79,10 @@ class Classifier:
         parts = [self._explain(chunk) for chunk in self._chunks(patches)]
         return np.concatenate([p for p, _ in parts]), np.concatenate([e for _, e in parts])
 
+    def embed(self, patches: Patches) -> NDArray[np.float32]:
+        """Give what the head sees of every upright patch, patches x channels: where it lies among other patches."""
+        return np.concatenate([self._embed(chunk) for chunk in self._chunks(patches)])
+
     def _chunks(self, patches: Patches) -> Iterator[Patches]:
         batch = _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH
         size = max(1, batch // len(self._views))
@@ -72,23 +93,36 @@ class Classifier:
         short = self.card.precision == "bf16" and computes_bf16(self._device)
         return torch.autocast(self._device.type, torch.bfloat16, enabled=short)
 
+    def _standardised(self, patches: Patches) -> Tensor:
+        images = torch.from_numpy(patches).to(self._device).permute(0, 3, 1, 2).float() / 255
+        return (images - self._mean) / self._std
+
     def _all_views(self, patches: Patches) -> Tensor:
         """Stack the views of the standardised patches, view-major: views * patches x 3 x side x side."""
-        images = torch.from_numpy(patches).to(self._device).permute(0, 3, 1, 2).float() / 255
-        standardised = (images - self._mean) / self._std
+        standardised = self._standardised(patches)
         batch = torch.cat([apply(view, standardised) for view in self._views])
         return batch.contiguous(memory_format=torch.channels_last)
 
+    def _magnifications(self, images: int) -> Tensor:
+        return torch.full((images,), magnification_index(self._magnification), device=self._device)
+
+    def _embed(self, patches: Patches) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            batch = self._standardised(patches).contiguous(memory_format=torch.channels_last)
+            pooled = self._network.pooled(self._network.features(batch))
+            return _array(torch.cat([p.mean(dim=1) if p.ndim == 3 else p for p in pooled], dim=1))
+
     def _classify(self, patches: Patches) -> Probabilities:
         with torch.inference_mode(), self._autocast():
-            logits = self._network(self._all_views(patches))
+            images = self._all_views(patches)
+            logits = self._network(images, self._magnifications(len(images)))
             return self._probabilities(logits.float(), len(patches))
 
     def _explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
         with torch.no_grad(), self._autocast():
             features = [f.detach().requires_grad_() for f in self._network.features(self._all_views(patches))]
         with torch.enable_grad(), self._autocast():
-            logits = self._network.logits(features).float()
+            logits = self._network.logits(features, self._magnifications(len(features[0]))).float()
             # Own gradients for own leaves: nothing is accumulated on the shared network, so threads cannot mix.
             gradients = torch.autograd.grad(_malignant_log_odds(logits, self.card).sum(), features)
         with torch.no_grad():

@@ -4,13 +4,16 @@ from timm.layers.norm_act import BatchNormAct2d
 from timm.models.efficientnet import EfficientNet
 from timm.models.mobilenetv3 import MobileNetV3
 from timm.models.resnet import ResNet
+from timm.models.vgg import VGG
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from core.cnn import PlainCnn
 from core.network import HybridNetwork
 
-# In these families every normalisation follows, in the order of definition, the convolution it acts on.
-_FOLDABLE = (EfficientNet, MobileNetV3, ResNet)
+# In these families every normalisation follows, in the order of definition, the convolution it acts on. Not so in a
+# DenseNet, which normalises what it has concatenated before it convolves.
+_FOLDABLE = (EfficientNet, MobileNetV3, ResNet, VGG, PlainCnn)
 
 
 def fold_batch_norms(network: HybridNetwork) -> HybridNetwork:

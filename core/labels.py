@@ -58,3 +58,11 @@ BACH = LabelSet("bach", ("normal", "benign", "in_situ", "invasive"), ("in_situ",
 
 # Cruz-Roa et al., SPIE Medical Imaging 2014: patches without and with invasive ductal carcinoma.
 IDC = LabelSet("idc", ("no_idc", "idc"), ("idc",))
+
+# The dataset's own words for BreaKHis (eyepiece times objective); a network that knows of magnification counts them so.
+MAGNIFICATIONS = ("40X", "100X", "200X", "400X")
+
+
+def magnification_index(word: str | None) -> int:
+    """Give the place of a magnification; len(MAGNIFICATIONS) stands for unknown, and for any other word."""
+    return MAGNIFICATIONS.index(word) if word in MAGNIFICATIONS else len(MAGNIFICATIONS)

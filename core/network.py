@@ -2,136 +2,87 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Protocol
 
-import timm
 import torch
-from timm.layers.attention import Attention
-from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
-from torch.nn import functional
 
-Head = Literal["published", "additive"]
+from core.branches import Branch, MissingWeightsError, blocks_of, build_branch
+from core.card import Fusion, Head, InputPolicy, Magnification
+from core.fusion import FusionModule, build_fusion, fuses_tokens
+from core.labels import MAGNIFICATIONS, LabelSet
+
+if TYPE_CHECKING:  # serving builds networks too, and needs nothing of training
+    from core.fit_config import FitConfig
+
+__all__ = [
+    "MAGNIFICATION_WIDTH",
+    "PUBLISHED_BRANCHES",
+    "HybridNetwork",
+    "MissingWeightsError",
+    "build_network",
+    "network_of",
+    "published_head",
+]
 
 PUBLISHED_BRANCHES = ("tf_efficientnetv2_s", "vit_base_patch16_224")
+MAGNIFICATION_WIDTH = 16  # numbers that stand for a magnification beside the fused vector
 
 
-class MissingWeightsError(Exception):
-    """Pretrained weights that cannot be fetched; the message says how to pass a local file."""
+class Plan(Protocol):
+    """What a card and a run's file both say of the network they speak of."""
 
-
-class ConvolutionalBranch(nn.Module):
-    """A timm network that ends in a feature map, averaged over its area."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.width = int(net.num_features)  # type: ignore[arg-type]
-
-    def features(self, images: Tensor) -> Tensor:
-        """Give the last feature map, images x channels x rows x columns."""
-        features: Tensor = self.net.forward_features(images)  # type: ignore[operator]
-        return features
-
-    def pool(self, features: Tensor) -> Tensor:
-        """Average the feature map over its area, images x channels."""
-        return features.mean(dim=(2, 3))
-
-    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
-        """Weigh the channels by their gradients, images x rows x columns, in logit units.
-
-        This is Grad-CAM (Selvaraju et al., ICCV 2017) before its rectification, times the number of
-        positions, so that the mean over positions is what the map adds to the logit.
-        """
-        return torch.einsum("nc,nchw->nhw", gradients.sum(dim=(2, 3)), features)
-
-
-class TransformerBranch(nn.Module):
-    """A timm vision transformer, pooled by its class token or by the average of its patch tokens."""
-
-    def __init__(self, net: VisionTransformer, *, class_token: bool) -> None:
-        super().__init__()
-        self.net = net
-        self.class_token = class_token
-        self.width = int(net.num_features)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Give the tokens that the evidence is measured on, images x tokens x channels.
-
-        The last block passes nothing from its patch tokens to the class token's output, so a network
-        read at its class token is explained at the input of that block (gradients behind it are zero).
-        """
-        net = self.net
-        tokens = net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(images))))
-        if self.class_token:
-            features: Tensor = net.blocks[:-1](tokens)
-            return features
-        normed: Tensor = net.norm(net.blocks(tokens))
-        return normed[:, net.num_prefix_tokens :]
-
-    def pool(self, features: Tensor) -> Tensor:
-        """Give one vector an image, images x channels."""
-        if not self.class_token:
-            return features.mean(dim=1)
-        last = self.net.blocks[-1]
-        token: Tensor = self.net.norm(_class_token_through(last, features))[:, 0]
-        return token
-
-    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
-        """Weigh the channels of the patch tokens, images x rows x columns, in logit units."""
-        prefix = self.net.num_prefix_tokens if self.class_token else 0
-        tokens, gradients = features[:, prefix:], gradients[:, prefix:]
-        rows, columns = self.net.patch_embed.grid_size
-        return torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).reshape(-1, rows, columns)
-
-
-Branch = ConvolutionalBranch | TransformerBranch
-
-
-def _class_token_through(block: nn.Module, tokens: Tensor) -> Tensor:
-    """Run the last block for its class token only: every other output would be thrown away."""
-    if type(block) is not Block or type(block.attn) is not Attention or block.attn.gate is not None:
-        out: Tensor = block(tokens)
-        return out
-    attention = block.attn
-    normed = block.norm1(tokens)
-    width = attention.attn_dim
-    weight, bias = attention.qkv.weight, attention.qkv.bias
-    query = functional.linear(normed[:, :1], weight[:width], None if bias is None else bias[:width])
-    keys_values = functional.linear(normed, weight[width:], None if bias is None else bias[width:])
-    query = query.unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
-    key, value = keys_values.unflatten(2, (2, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    attended = functional.scaled_dot_product_attention(attention.q_norm(query), attention.k_norm(key), value)
-    attended = attention.proj(attention.norm(attended.transpose(1, 2).flatten(2)))
-    token: Tensor = tokens[:, :1] + block.drop_path1(block.ls1(attended))
-    added: Tensor = block.drop_path2(block.ls2(block.mlp(block.norm2(token))))
-    return token + added
+    @property
+    def branches(self) -> tuple[str, ...]: ...
+    @property
+    def head(self) -> Head: ...
+    @property
+    def fusion(self) -> Fusion: ...
+    @property
+    def magnification(self) -> Magnification: ...
+    @property
+    def input_policy(self) -> InputPolicy: ...
+    @property
+    def label_set(self) -> LabelSet: ...
 
 
 class HybridNetwork(nn.Module):
-    """Branches side by side, their averages concatenated, and a head over them.
+    """Branches side by side, fused into one vector, and a head over it.
 
-    The `published` head is that of the hybrid's authors. Under the `additive` head, one linear layer
-    over averages, the mean of the evidence plus the bias is the logit, exactly.
+    The `published` head is that of the hybrid's authors. `linear` is one layer over what each branch's own classifier
+    would see: the class token of a transformer, the average of a feature map. `dense` is the head of the Keras rows.
+    Under the `additive` head, one linear layer over averages of every branch, and fusion by concatenation, the mean of
+    the evidence plus what no position gave (the bias and the magnification's share) is the logit, exactly.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a network, each with a default
         self,
         branches: Sequence[str],
         head: Head,
         classes: int,
         *,
+        fusion: Fusion = "concatenation",
+        magnification: Magnification = "ignored",
         pretrained: bool = False,
         weight_files: Mapping[str, Path] | None = None,
         input_side: int = 224,
     ) -> None:
         super().__init__()
         files = weight_files or {}
+        # A fusion of tokens takes those of the patches, of which the class token is no part.
+        class_token = head != "additive" and not fuses_tokens(fusion, len(branches))
         self.branches = nn.ModuleList(
-            _build_branch(name, head, input_side, pretrained=pretrained, file=files.get(name)) for name in branches
+            build_branch(name, input_side, class_token=class_token, pretrained=pretrained, file=files.get(name))
+            for name in branches
         )
-        width = sum(branch.width for branch in self._branches())
-        self.head = published_head(width, classes) if head == "published" else nn.Linear(width, classes)
+        self.fusion: FusionModule = build_fusion(fusion, [branch.width for branch in self._branches()])
+        width = self.fusion.width + (MAGNIFICATION_WIDTH if magnification == "input" else 0)
+        self.head = build_head(head, width, classes)
+        if magnification == "input":
+            self.magnification_embedding = nn.Embedding(len(MAGNIFICATIONS) + 1, MAGNIFICATION_WIDTH)
+        if magnification == "auxiliary":
+            self.magnification_head = nn.Linear(width, len(MAGNIFICATIONS))
+        self.magnification = magnification
 
     def _branches(self) -> list[Branch]:
         return list(self.branches)  # type: ignore[arg-type]
@@ -140,24 +91,91 @@ class HybridNetwork(nn.Module):
         """Give each branch's features, from images x 3 x side x side."""
         return [branch.features(images) for branch in self._branches()]
 
-    def logits(self, features: Sequence[Tensor]) -> Tensor:
-        """Give images x classes from the features."""
-        pooled = [branch.pool(f) for branch, f in zip(self._branches(), features, strict=True)]
-        logits: Tensor = self.head(torch.cat(pooled, dim=1))
+    def pooled(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Give what the fusion takes of each branch: images x channels, or images x tokens x channels."""
+        parts = zip(self._branches(), features, strict=True)
+        return [branch.tokens(f) if self.fusion.wants_tokens else branch.pool(f) for branch, f in parts]
+
+    def logits_of(self, pooled: Sequence[Tensor], magnifications: Tensor | None = None) -> Tensor:
+        """Give images x classes; magnifications are indices (see core.labels), None means unknown."""
+        fused = self.fusion(pooled)
+        if self.magnification == "input":
+            fused = torch.cat([fused, self._embedded(fused, magnifications)], dim=1)
+        logits: Tensor = self.head(fused)
         return logits
 
-    def forward(self, images: Tensor) -> Tensor:
+    def auxiliary(self, pooled: Sequence[Tensor]) -> Tensor | None:
+        """Give images x magnifications, in logits, where the magnification is an auxiliary target."""
+        if self.magnification != "auxiliary":
+            return None
+        logits: Tensor = self.magnification_head(self.fusion(pooled))
+        return logits
+
+    def logits(self, features: Sequence[Tensor], magnifications: Tensor | None = None) -> Tensor:
+        """Give images x classes from the features."""
+        return self.logits_of(self.pooled(features), magnifications)
+
+    def forward(self, images: Tensor, magnifications: Tensor | None = None) -> Tensor:
         """Give images x classes, in logits."""
-        return self.logits(self.features(images))
+        return self.logits(self.features(images), magnifications)
 
     def evidence(self, features: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
         """Give each branch's evidence, images x rows x columns of that branch, in logit units."""
         parts = zip(self._branches(), features, gradients, strict=True)
         return [branch.evidence(f.float(), g.float()) for branch, f, g in parts]
 
+    def blocks(self) -> list[list[nn.Module]]:
+        """Give the parts of every branch from input to output, as "last:N" counts them."""
+        return [blocks_of(branch) for branch in self._branches()]
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Give the weights of all that is not a branch: fusion, head, and what knows of the magnification."""
+        return [weight for name, weight in self.named_parameters() if not name.startswith("branches.")]
+
+    def _embedded(self, fused: Tensor, magnifications: Tensor | None) -> Tensor:
+        if magnifications is None:
+            magnifications = torch.full((len(fused),), len(MAGNIFICATIONS), device=fused.device)
+        embedded: Tensor = self.magnification_embedding(magnifications)
+        return embedded
+
+
+def network_of(
+    plan: Plan, *, pretrained: bool = False, weight_files: Mapping[str, Path] | None = None
+) -> HybridNetwork:
+    """Build the network that a card or a run's file names.
+
+    Raises:
+        ValueError: If a branch or the fusion of these branches cannot be built.
+        MissingWeightsError: If weights are asked for and cannot be had; it says how to pass a file.
+    """
+    return HybridNetwork(
+        plan.branches,
+        plan.head,
+        len(plan.label_set.classes),
+        fusion=plan.fusion,
+        magnification=plan.magnification,
+        pretrained=pretrained,
+        weight_files=weight_files,
+        input_side=plan.input_policy.input_side,
+    )
+
+
+def build_network(config: "FitConfig", weight_files: Mapping[str, Path] | None = None) -> HybridNetwork:
+    """Build the network that a run starts from, of torch's current seed or pretrained."""
+    return network_of(config, pretrained=config.pretrained, weight_files=weight_files)
+
+
+def build_head(kind: Head, width: int, classes: int) -> nn.Module:
+    """Build the layers between the fused vector and the logits."""
+    if kind == "published":
+        return published_head(width, classes)
+    if kind == "dense":
+        return nn.Sequential(nn.Linear(width, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, classes))
+    return nn.Linear(width, classes)
+
 
 def published_head(width: int, classes: int) -> nn.Sequential:
-    """Build the fusion and classification layers of the published hybrid."""
+    """Build the classification layers of the published hybrid."""
     return nn.Sequential(
         nn.LayerNorm(width),
         nn.Linear(width, 1024),
@@ -171,34 +189,3 @@ def published_head(width: int, classes: int) -> nn.Sequential:
         nn.Dropout(0.7),
         nn.Linear(512, classes),
     )
-
-
-def _build_branch(name: str, head: Head, input_side: int, *, pretrained: bool, file: Path | None) -> Branch:
-    if not timm.is_model(name):
-        close = ", ".join(timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]) or "none"
-        raise ValueError(f"{name!r} is not a timm network; near names: {close}")
-    transformer = timm.model_entrypoint(name).__module__ == VisionTransformer.__module__
-    # Without fc_norm the average is taken behind the norm, so each token's share of the logit is known.
-    options = {"img_size": input_side, "global_pool": "avg", "fc_norm": False} if transformer else {}
-    net = _create(name, options, pretrained=pretrained, file=file)
-    if isinstance(net, VisionTransformer):
-        return TransformerBranch(net, class_token=head == "published")
-    return ConvolutionalBranch(net)
-
-
-def _create(name: str, options: Mapping[str, Any], *, pretrained: bool, file: Path | None) -> nn.Module:
-    if file is not None and not file.is_file():
-        raise MissingWeightsError(f"there is no file of weights for {name} at {file}")
-    if file is not None:
-        options = {**options, "pretrained_cfg_overlay": {"file": str(file)}}
-    try:
-        net: nn.Module = timm.create_model(name, pretrained or file is not None, num_classes=0, **options)
-    # The hub's client raises errors of several libraries when it is offline; all mean the same to the caller.
-    except Exception as error:
-        if not pretrained and file is None:
-            raise
-        raise MissingWeightsError(
-            f"cannot get pretrained weights for {name}: {error}. Without a network, download the file elsewhere "
-            f"and pass it as --weights {name}=FILE"
-        ) from error
-    return net

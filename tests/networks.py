@@ -9,7 +9,7 @@ from core.card import Card, InputPolicy
 from core.checkpoint import save_checkpoint
 from core.classifier import Classifier
 from core.labels import BINARY
-from core.network import HybridNetwork
+from core.network import HybridNetwork, network_of
 
 SMALL_CARD = Card(
     name="small test network",
@@ -26,8 +26,7 @@ SMALL_CARD = Card(
 def small_network(card: Card = SMALL_CARD, seed: int = 0) -> HybridNetwork:
     """Build the network of a card with seeded random weights."""
     torch.manual_seed(seed)
-    side = card.input_policy.input_side
-    return HybridNetwork(card.branches, card.head, len(card.label_set.classes), input_side=side)
+    return network_of(card)
 
 
 def small_classifier(seed: int = 0, **changes: object) -> Classifier:

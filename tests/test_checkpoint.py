@@ -1,5 +1,6 @@
 """Checkpoints: what is saved comes back, and what is wrong is refused with the reason."""
 
+import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from core.card import CARD_KEY, UnusableCheckpointError, checkpoint_sha256, read_card
+from core.card import (
+    CARD_KEY,
+    Abstention,
+    Fusion,
+    Head,
+    InputPolicy,
+    Magnification,
+    UnusableCheckpointError,
+    checkpoint_sha256,
+    read_card,
+)
 from core.checkpoint import load_classifier, save_checkpoint
 from core.classifier import Classifier
 from core.labels import LabelSet
@@ -42,6 +53,57 @@ def test_the_card_comes_back_as_it_was(checkpoint: Path) -> None:
 
 def test_the_version_is_the_start_of_the_sha256(checkpoint: Path) -> None:
     assert load_classifier(checkpoint).version == checkpoint_sha256(checkpoint)[:12]
+
+
+@pytest.mark.parametrize("magnification", ["ignored", "input", "auxiliary"])
+@pytest.mark.parametrize(
+    ("branches", "head", "fusion"),
+    [
+        (("cnn3",), "dense", "concatenation"),
+        (("cnn4",), "linear", "compact_bilinear"),
+        (("cnn3", "test_vit"), "published", "cross_attention"),
+        (("test_efficientnet", "test_vit"), "linear", "compact_bilinear"),
+    ],
+)
+def test_every_kind_of_network_comes_back_from_its_card(
+    tmp_path: Path, branches: tuple[str, ...], head: Head, fusion: Fusion, magnification: Magnification
+) -> None:
+    policy = InputPolicy("resize", input_side=64)
+    card = replace(SMALL_CARD, branches=branches, head=head, input_policy=policy, views="one")
+    card = replace(card, fusion=fusion, magnification=magnification, locked_on="out of fold")
+    card = replace(card, abstention=Abstention(0.1, 0.8, 0.9, 0.05, "validation"))
+    path = tmp_path / "x.safetensors"
+    save_checkpoint(path, small_network(card), card)
+    loaded = load_classifier(path)
+    patches = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    assert loaded.card == card
+    for where in (None, "40X", "400X"):
+        expected = Classifier(small_network(card), card, "v").at(where).classify(patches)
+        np.testing.assert_array_equal(loaded.at(where).classify(patches), expected)
+
+
+def test_a_card_from_before_fusion_and_magnification_is_still_understood(checkpoint: Path) -> None:
+    patches = np.random.default_rng(0).integers(0, 256, (2, 160, 160, 3), dtype=np.uint8)
+    before = load_classifier(checkpoint).classify(patches)
+    fields = json.loads(SMALL_CARD.to_json())
+    for newer in ("fusion", "magnification", "locked_on", "abstention"):
+        del fields[newer]
+    _rewrite(checkpoint, json.dumps(fields))
+    loaded = load_classifier(checkpoint)
+    assert loaded.card == SMALL_CARD
+    np.testing.assert_array_equal(loaded.classify(patches), before)
+
+
+def test_a_fusion_that_its_branches_cannot_make_is_refused(checkpoint: Path) -> None:
+    _rewrite(checkpoint, replace(SMALL_CARD, branches=("test_vit",), fusion="cross_attention").to_json())
+    with pytest.raises(UnusableCheckpointError, match="two branches or more"):
+        load_classifier(checkpoint)
+
+
+def test_a_network_of_another_fusion_is_not_saved(tmp_path: Path) -> None:
+    card = replace(SMALL_CARD, fusion="compact_bilinear")
+    with pytest.raises(UnusableCheckpointError, match=r"fusion\.places_0"):
+        save_checkpoint(tmp_path / "x.safetensors", small_network(card), SMALL_CARD)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

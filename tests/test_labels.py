@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
+from core.labels import BACH, BINARY, BREAKHIS, IDC, MAGNIFICATIONS, LabelSet, magnification_index
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,8 @@ def test_a_set_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         LabelSet("odd", classes, malignant)
+
+
+def test_magnifications_are_counted_upwards_and_other_words_are_unknown() -> None:
+    assert [magnification_index(word) for word in MAGNIFICATIONS] == [0, 1, 2, 3]
+    assert {magnification_index(word) for word in (None, "", "40x", "20X")} == {4}

@@ -1,5 +1,6 @@
 """The networks: published layers, exact decomposition of the additive head, and errors that help."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,26 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from core.folding import fold_batch_norms
-from core.network import PUBLISHED_BRANCHES, Head, HybridNetwork, MissingWeightsError
+from core.card import Fusion, Head, InputPolicy, Magnification
+from core.fit_config import FitConfig, Phase
+from core.fusion import CompactBilinear
+from core.network import MAGNIFICATION_WIDTH, PUBLISHED_BRANCHES, HybridNetwork, MissingWeightsError, build_network
 
 TINY = ("test_efficientnet", "test_vit")
 TINY_SIDE = 160
 
 
-def _network(head: Head, branches: tuple[str, ...] = TINY, classes: int = 2) -> HybridNetwork:
+def _network(
+    head: Head,
+    branches: tuple[str, ...] = TINY,
+    classes: int = 2,
+    *,
+    fusion: Fusion = "concatenation",
+    magnification: Magnification = "ignored",
+) -> HybridNetwork:
     torch.manual_seed(1)
-    return HybridNetwork(branches, head, classes, input_side=TINY_SIDE).eval()
+    network = HybridNetwork(branches, head, classes, fusion=fusion, magnification=magnification, input_side=TINY_SIDE)
+    return network.eval()
 
 
 def _images(count: int = 2, side: int = TINY_SIDE) -> Tensor:
@@ -36,7 +47,7 @@ def _mean_evidence(network: HybridNetwork, images: Tensor, target: int) -> tuple
 
 
 @pytest.mark.parametrize("target", [0, 1])
-@pytest.mark.parametrize("branches", [TINY, TINY[:1], TINY[1:], (*TINY, "test_resnet")])
+@pytest.mark.parametrize("branches", [TINY, TINY[:1], TINY[1:], (*TINY, "test_resnet"), ("cnn3", "test_resnet")])
 def test_the_mean_of_the_map_plus_the_bias_is_the_logit_under_the_additive_head(
     branches: tuple[str, ...], target: int
 ) -> None:
@@ -44,6 +55,100 @@ def test_the_mean_of_the_map_plus_the_bias_is_the_logit_under_the_additive_head(
     mean, logit = _mean_evidence(network, _images(), target)
     assert isinstance(network.head, nn.Linear)
     torch.testing.assert_close(mean + network.head.bias[target], logit, rtol=1e-4, atol=1e-5)
+
+
+def test_a_magnification_adds_its_own_share_to_the_logit_under_the_additive_head() -> None:
+    network = _network("additive", magnification="input")
+    mean, unknown = _mean_evidence(network, _images(), 1)
+    assert isinstance(network.head, nn.Linear)
+    with torch.no_grad():
+        shares = network.magnification_embedding.weight @ network.head.weight[1, -MAGNIFICATION_WIDTH:]
+        known = network(_images(), torch.tensor([0, 3]))[:, 1]
+    bias = network.head.bias[1]
+    torch.testing.assert_close(mean + bias + shares[4], unknown, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(mean + bias + shares[[0, 3]], known, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_that_ignores_the_magnification_answers_alike_at_every_one() -> None:
+    network = _network("linear", magnification="ignored")
+    with torch.no_grad():
+        torch.testing.assert_close(network(_images(), torch.tensor([0, 3])), network(_images()), rtol=0, atol=0)
+        assert network.auxiliary(network.pooled(network.features(_images()))) is None
+
+
+def test_an_auxiliary_magnification_is_answered_from_the_same_vector_as_the_classes() -> None:
+    network = _network("published", magnification="auxiliary")
+    pooled = network.pooled(network.features(_images()))
+    answer = network.auxiliary(pooled)
+    assert answer is not None
+    assert answer.shape == (2, 4)
+    before = network.logits_of(pooled).detach()
+    with torch.no_grad():
+        network.magnification_head.weight.zero_()
+    torch.testing.assert_close(network.logits_of(pooled), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("head", ["published", "additive", "linear", "dense"])
+@pytest.mark.parametrize("magnification", ["ignored", "input", "auxiliary"])
+@pytest.mark.parametrize("fusion", ["concatenation", "cross_attention", "compact_bilinear"])
+def test_logits_are_those_of_the_pooled_features(head: Head, magnification: Magnification, fusion: Fusion) -> None:
+    network = _network(head, classes=8, fusion=fusion, magnification=magnification)
+    magnifications = torch.tensor([1, 4])
+    with torch.no_grad():
+        whole = network(_images(), magnifications)
+        in_steps = network.logits_of(network.pooled(network.features(_images())), magnifications)
+    assert whole.shape == (2, 8)
+    assert whole.isfinite().all()
+    torch.testing.assert_close(whole, in_steps, rtol=0, atol=0)
+
+
+def test_the_linear_head_sees_what_each_classifier_of_the_branches_would_see() -> None:
+    network = _network("linear")
+    with torch.no_grad():
+        pooled = network.pooled(network.features(_images()))
+        for name, branch, seen in zip(TINY, network.branches, pooled, strict=True):
+            peer = timm.create_model(name, num_classes=0).eval()  # both were made for images of 160 px
+            peer.load_state_dict(branch.net.state_dict())  # type: ignore[union-attr]
+            torch.testing.assert_close(peer(_images()), seen, rtol=1e-4, atol=1e-5)
+    assert isinstance(network.head, nn.Linear)
+
+
+def test_the_dense_head_is_that_of_the_keras_rows() -> None:
+    network = _network("dense", ("cnn3",))
+    layers = [
+        (type(part).__name__, getattr(part, "out_features", getattr(part, "p", None)))
+        for part in network.head.children()
+    ]
+    assert layers == [("Linear", 256), ("ReLU", None), ("Dropout", 0.5), ("Linear", 2)]
+
+
+def test_all_that_is_not_a_branch_belongs_to_the_head() -> None:
+    network = _network("linear", fusion="cross_attention", magnification="input")
+    parts = (network.fusion, network.head, network.magnification_embedding)
+    expected = {id(weight) for part in parts for weight in part.parameters()}
+    assert {id(weight) for weight in network.head_parameters()} == expected
+    assert len(expected) + sum(1 for _ in network.branches.parameters()) == sum(1 for _ in network.parameters())
+
+
+def test_the_weights_keep_the_names_that_stored_checkpoints_have() -> None:
+    names = list(_network("additive").state_dict())
+    assert {name.split(".")[0] for name in names} == {"branches", "head"}
+    assert {name for name in names if name.startswith("head")} == {"head.weight", "head.bias"}
+    assert {".".join(name.split(".")[:3]) for name in names if name.startswith("branches")} == {
+        "branches.0.net",
+        "branches.1.net",
+    }
+
+
+def test_a_run_starts_from_the_network_that_its_file_names() -> None:
+    phase = Phase("all", 1, "all", 1e-3)
+    policy = InputPolicy("resize", input_side=64)
+    grey = (0.5, 0.5, 0.5)
+    config = FitConfig("tiny", ("cnn3", "test_vit"), "dense", policy, grey, grey, (phase,), task="bach")
+    network = build_network(replace(config, fusion="compact_bilinear", magnification="auxiliary"))
+    assert network(_images(side=64)).shape == (2, 4)
+    assert isinstance(network.fusion, CompactBilinear)
+    assert network.magnification_head.out_features == 4
 
 
 @pytest.mark.slow
@@ -97,22 +202,6 @@ def test_both_branches_of_the_published_head_leave_evidence() -> None:
     gradients = torch.autograd.grad(network.logits(leaves)[:, 1].sum(), leaves)
     for part in network.evidence(leaves, gradients):
         assert part.abs().max() > 0
-
-
-@pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet", "resnet18", "mobilenetv3_small_050"])
-def test_folding_changes_no_output(name: str) -> None:
-    network = _network("additive", (name,))
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):  # fresh statistics are 0 and 1, which would hide a mistake
-            nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
-            nn.init.uniform_(module.running_var, 0.5, 2)  # type: ignore[arg-type]
-            nn.init.uniform_(module.weight, 0.5, 2)
-    with torch.no_grad():
-        before = network(_images())
-        after = fold_batch_norms(network)(_images())
-    torch.testing.assert_close(before, after, rtol=1e-3, atol=1e-4)
-    # A stem of several convolutions keeps its last normalisation, which stands outside their container.
-    assert sum(isinstance(m, nn.BatchNorm2d) for m in network.modules()) <= 1
 
 
 def test_an_unknown_branch_is_refused_with_near_names() -> None:
