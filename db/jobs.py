@@ -29,8 +29,13 @@ def claim_job(session: Session, worker: str) -> Job | None:
     row.state, row.worker, row.attempts = JobState.RUNNING, worker, row.attempts + 1
     row.claimed_at = row.heartbeat_at = now
     session.flush()
-    file = session.execute(select(models.Image.file_sha256).where(models.Image.id == row.image_id)).scalar_one()
-    return Job(row.id, row.image_id, file, row.attempts)
+    image = (
+        select(models.Image.file_sha256, models.Case.magnification)
+        .join(models.Case, models.Case.id == models.Image.case_id)
+        .where(models.Image.id == row.image_id)
+    )
+    file, magnification = session.execute(image).one()
+    return Job(row.id, row.image_id, file, row.attempts, magnification)
 
 
 def beat(session: Session, job_id: int, worker: str) -> bool:

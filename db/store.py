@@ -8,7 +8,17 @@ from db.accounts import account_named, add_account, single_reader
 from db.audit import audit_trail, record_event
 from db.case_view import case_images, open_case
 from db.cases import add_case, add_image, known_image, remembered_magnification
+from db.deployments import deployments, in_service, put_in_service
 from db.errors import CaseChangedError, NotRevealedError, UnknownCaseError, UnusableDatabaseError
+from db.evaluations import (
+    add_evaluation,
+    add_shift,
+    count_evaluated_images,
+    evaluated_images,
+    evaluation,
+    evaluations,
+    shifts,
+)
 from db.files import DamagedFileError
 from db.jobs import (
     beat,
@@ -23,6 +33,7 @@ from db.jobs import (
 )
 from db.reads import amend_read, own_reads, record_final_read, record_first_read
 from db.reveal import heatmap_file, image_file
+from db.runs import finish_run, run, runs, start_run
 from db.worklist import next_case, state_counts, worklist
 
 __all__ = [
@@ -34,30 +45,44 @@ __all__ = [
     "account_named",
     "add_account",
     "add_case",
+    "add_evaluation",
     "add_image",
+    "add_shift",
     "amend_read",
     "audit_trail",
     "beat",
     "case_images",
     "claim_job",
+    "count_evaluated_images",
+    "deployments",
+    "evaluated_images",
+    "evaluation",
+    "evaluations",
     "fail_job",
     "finish_job",
+    "finish_run",
     "heatmap_file",
     "image_file",
+    "in_service",
     "jobs_waiting",
     "known_image",
     "next_case",
     "open_case",
     "own_reads",
+    "put_in_service",
     "record_event",
     "record_final_read",
     "record_first_read",
     "release_jobs",
     "release_stale_jobs",
     "remembered_magnification",
+    "run",
     "running_workers",
+    "runs",
     "seconds_per_job",
+    "shifts",
     "single_reader",
+    "start_run",
     "state_counts",
     "worklist",
 ]

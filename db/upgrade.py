@@ -8,8 +8,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from db import models
 from db.errors import UnusableDatabaseError
+from db.evaluation_models import Base
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 # Any number, but the same in every process: two that start at once upgrade one after the other.
@@ -53,6 +53,6 @@ def alembic_config(connection: Connection) -> Config:
 
 
 def _refuse_foreign_tables(connection: Connection) -> None:
-    taken = set(inspect(connection).get_table_names()) & set(models.Base.metadata.tables)
+    taken = set(inspect(connection).get_table_names()) & set(Base.metadata.tables)
     if taken:
         raise UnusableDatabaseError(f"this is no database of Second Read, yet it has tables {', '.join(sorted(taken))}")

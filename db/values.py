@@ -105,6 +105,7 @@ class Job:
     image_id: int
     file_sha256: str
     attempt: int
+    magnification: str | None  # of the case
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,7 @@ class Action(StrEnum):
     FINAL_READ = "final read saved"
     AMENDED = "read amended"
     EXPORTED = "exported"
+    MODEL_IN_SERVICE = "model put into service"
 
 
 # Why a final read may differ from the model: what is stored, and the words on the screen.

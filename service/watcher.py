@@ -11,7 +11,7 @@ from typing import ClassVar
 from core.settings import Settings
 from db.session import Sessions
 from service.claims import release_dead_workers
-from service.worker import READY, UNUSABLE, UNUSABLE_CHECKPOINT, WATCHED
+from service.worker import READY, REPLACED, UNUSABLE, UNUSABLE_CHECKPOINT, WATCHED
 
 _PROJECT = Path(__file__).resolve().parent.parent
 
@@ -95,7 +95,7 @@ class Watcher:
             for line in process.stdout or ():
                 was_ready = self._hear(line.strip()) or was_ready
         self._process = self._model_version = None
-        if not self._stopping.is_set() and process.returncode != UNUSABLE_CHECKPOINT:
+        if not self._stopping.is_set() and process.returncode not in (UNUSABLE_CHECKPOINT, REPLACED):
             self._problem = f"the worker stopped unexpectedly (status {process.returncode}) and is being started again"
             _log.error("%s", self._problem)
         return was_ready
@@ -117,12 +117,13 @@ def _start_worker(settings: Settings) -> "subprocess.Popen[str]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=_environment(settings),
+        env=worker_environment(settings),
         start_new_session=True,  # Ctrl-C in the terminal is for the server, which then ends the worker in order
     )
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """Give the environment of a process that finds our code and these settings, wherever it is started."""
     paths = [str(_PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(paths),

@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from core.card import UnusableCheckpointError
+from core.card import UnusableCheckpointError, checkpoint_sha256
 from core.decoding.limits import UnreadableImageError
 from core.heatmaps import encode_heatmap
 from core.pipeline import Classifies, analyse
@@ -26,15 +28,27 @@ from db.files import DamagedFileError, Files
 from db.session import Sessions, open_database
 from db.values import Job, ModelIdentity, StoredHeatmap
 from service.claims import release_dead_workers, worker_name
+from service.deployed import chosen_checkpoint
 
-UNUSABLE_CHECKPOINT = 3  # exit status
+if TYPE_CHECKING:
+    from core.classifier import Classifier
+
+UNUSABLE_CHECKPOINT, REPLACED = 3, 4  # exit status; replaced: another checkpoint was put into service
 READY, UNUSABLE = "ready", "unusable"  # first word of a line to the watcher on standard output
 WATCHED = "--watched"  # stop when standard input closes: then the watching server is gone
+TRY = "--try"  # with a path: only say whether this checkpoint can be loaded
 
 _POLL_SECONDS = 0.5
 _STALE = timedelta(seconds=60)  # twelve missed beats: the worker of another computer is gone
 
 _log = logging.getLogger("second_read.worker")
+
+
+class ClassifiesAt(Classifies, Protocol):
+    """What the worker needs of a classifier: that of the pipeline, for each magnification."""
+
+    def at(self, magnification: str | None) -> Classifies:
+        """Give the same classifier for images of one magnification, or of an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +58,27 @@ class Worker:
     name: str
     sessions: Sessions
     files: Files
-    classifier: Classifies
+    classifier: ClassifiesAt
     model: ModelIdentity
+    deployment: int | None = None  # number of the deployment that put this model into service
     beat_seconds: float = 5.0
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until told to stop; a job that was begun is finished first."""
+    def run(self, stop: threading.Event) -> bool:
+        """Work until told to stop, or another checkpoint is put into service, which gives True.
+
+        A job that was begun is finished first.
+        """
         looked_for_stale = time.monotonic()
         while not stop.is_set():
+            if self._is_replaced():
+                return True
             if self.work_once():
                 continue
             if time.monotonic() - looked_for_stale > _STALE.total_seconds():
                 _release_stale(self.sessions)
                 looked_for_stale = time.monotonic()
             stop.wait(_POLL_SECONDS)
+        return False
 
     def work_once(self) -> bool:
         """Claim one job and see it through; False when there is none."""
@@ -68,6 +89,11 @@ class Worker:
         with self._heartbeat(job):
             self._see_through(job)
         return True
+
+    def _is_replaced(self) -> bool:
+        with self.sessions.read() as session:
+            deployment = store.in_service(session)
+        return deployment is not None and deployment.id != self.deployment
 
     def _see_through(self, job: Job) -> None:
         try:
@@ -84,7 +110,7 @@ class Worker:
             self._fail(job, f"the analysis stopped with an internal error ({kind}); the log of the server has more")
 
     def _analyse(self, job: Job) -> None:
-        analysis = analyse(self.files.get(job.file_sha256), self.classifier)
+        analysis = analyse(self.files.get(job.file_sha256), self.classifier.at(job.magnification))
         heatmap = None if analysis.heatmap is None else self._store_heatmap(analysis.heatmap)
         with self.sessions.begin() as session:
             kept = store.finish_job(session, job, self.name, analysis, model=self.model, heatmap=heatmap)
@@ -128,33 +154,54 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    settings = Settings.from_environment()
+    if TRY in sys.argv[1:]:
+        return _try(settings, Path(sys.argv[-1]))
     if WATCHED in sys.argv[1:]:
         threading.Thread(target=_stop_with_the_server, args=(stop,), daemon=True).start()
-    settings = Settings.from_environment()
+    return _work(settings, stop)
+
+
+def _work(settings: Settings, stop: threading.Event) -> int:
     sessions = open_database(settings.database)
     release_dead_workers(sessions)
     _release_stale(sessions)
+    with sessions.read() as session:
+        chosen = chosen_checkpoint(session, settings)
     try:
-        worker = _load(settings, sessions)
+        if chosen.deployment is not None:
+            chosen.check_unchanged(checkpoint_sha256(chosen.path))
+        classifier = _load(settings, chosen.path)
     except UnusableCheckpointError as error:
-        # By name only: this sentence reaches the browser.
-        message = str(error).replace(str(settings.checkpoint), settings.checkpoint.name)
-        print(UNUSABLE, message, flush=True)
-        return UNUSABLE_CHECKPOINT
-    print(READY, worker.model.version, flush=True)
-    worker.run(stop)
+        return _unusable(error, chosen.path)
+    model = ModelIdentity(classifier.version, classifier.card.name, classifier.card.demonstration)
+    deployment = chosen.deployment.id if chosen.deployment else None
+    worker = Worker(worker_name(), sessions, Files(settings.files), classifier, model, deployment)
+    print(READY, model.version, flush=True)
+    return REPLACED if worker.run(stop) else 0
+
+
+def _try(settings: Settings, path: Path) -> int:
+    try:
+        print(READY, _load(settings, path).version, flush=True)
+    except UnusableCheckpointError as error:
+        return _unusable(error, path)
     return 0
 
 
-def _load(settings: Settings, sessions: Sessions) -> Worker:
+def _unusable(error: UnusableCheckpointError, path: Path) -> int:
+    # By name only: this sentence reaches the browser.
+    print(UNUSABLE, str(error).replace(str(path), path.name), flush=True)
+    return UNUSABLE_CHECKPOINT
+
+
+def _load(settings: Settings, path: Path) -> "Classifier":
     if settings.threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings.threads)
     # torch reads the number of threads when it is first imported.
     from core.checkpoint import load_classifier  # noqa: PLC0415
 
-    classifier = load_classifier(settings.checkpoint, settings.device)
-    model = ModelIdentity(classifier.version, classifier.card.name, classifier.card.demonstration)
-    return Worker(worker_name(), sessions, Files(settings.files), classifier, model)
+    return load_classifier(path, settings.device)
 
 
 def _release_stale(sessions: Sessions) -> None:

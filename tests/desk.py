@@ -31,9 +31,9 @@ class Desk:
     files: Files
     account_id: int
 
-    def queue(self, images: int) -> int:
-        """Take generated images in and give their case."""
-        named = [(f"{n}.png", encode_png(demo_image(n, "benign"))) for n in range(images)]
+    def queue(self, images: int, *, first: int = 0) -> int:
+        """Take generated images in, counted from `first`, and give their case."""
+        named = [(f"{n}.png", encode_png(demo_image(n, "benign"))) for n in range(first, first + images)]
         taken = list(take_in_all(self.sessions, self.files, CasePlan(self.account_id, "100X"), named))
         assert taken[0].case_id is not None
         return taken[0].case_id

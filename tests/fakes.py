@@ -36,6 +36,12 @@ class FakeClassifier:
     card: Card = FAKE_CARD
     malignant: float | None = None
     meanwhile: Callable[[], None] = nothing
+    magnified: Callable[[str | None], None] = lambda _: None
+
+    def at(self, magnification: str | None) -> "FakeClassifier":
+        """Note the magnification; the answers are the same at each."""
+        self.magnified(magnification)
+        return self
 
     def normalise(self, image: RgbImage) -> RgbImage:
         """Leave the colours alone."""

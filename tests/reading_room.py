@@ -105,8 +105,7 @@ class ReadingRoom:
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReadingRoom]:
     """Open an empty reading room; pages find it through the environment, as in real life."""
     checkpoint = tmp_path / "telltale.safetensors"
-    header = json.dumps({"__metadata__": {"card": CARD.to_json()}}).encode()
-    checkpoint.write_bytes(len(header).to_bytes(8, "little") + header)
+    write_card(checkpoint, CARD)
     monkeypatch.setenv("SECOND_READ_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("SECOND_READ_CHECKPOINT", str(checkpoint))
     monkeypatch.delenv("SECOND_READ_DATABASE", raising=False)
@@ -119,6 +118,12 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReadingRoo
     yield ReadingRoom(sessions, Files(settings.files), reader)
     sessions.dispose()
     _forget()
+
+
+def write_card(path: Path, card: Card) -> None:
+    """Write a checkpoint that has a card and no weights."""
+    header = json.dumps({"__metadata__": {"card": card.to_json()}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
 
 
 def tissue(seed: int, height: int = 260, width: int = 320) -> bytes:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core.labels import BREAKHIS
 from core.results import Analysis, Finding, Prediction, Quality
 from db import store
+from db.evaluation_values import EvaluatedImage, NewEvaluation
 from db.session import Sessions
 from db.values import Job, ModelIdentity, Opinion, Role, StoredHeatmap, StoredImage
 
@@ -42,6 +43,28 @@ def analysis(malignant: float = 0.8) -> Analysis:
 
 def heatmap(name: str = "map") -> StoredHeatmap:
     return StoredHeatmap(sha256_of(name), -1.25, 3.5)
+
+
+def new_evaluation(document: str = "{}", *, split: str = "test") -> NewEvaluation:
+    return NewEvaluation("hybrid", "3f9a1c22b0e4", "breakhis", split, "evaluations/1", document)
+
+
+def evaluated_image(position: int, malignant: bool, probability: float, *, predicted: str = "") -> EvaluatedImage:
+    """Give an image of fibroadenoma or ductal carcinoma of two patients in turns, called malignant from one half."""
+    label = "ductal_carcinoma" if malignant else "fibroadenoma"
+    called = probability >= 0.5
+    return EvaluatedImage(
+        position=position,
+        name=f"image {position}.png",
+        patient_id=f"patient {position % 2}",
+        magnification="100X" if position % 2 else "40X",
+        label=label,
+        predicted=predicted or ("ductal_carcinoma" if called else "fibroadenoma"),
+        malignant=malignant,
+        called_malignant=called,
+        malignant_probability=probability,
+        probabilities=(1 - probability, probability),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,17 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from db import models, store
+from db import store
 from db.errors import UnusableDatabaseError
+from db.evaluation_models import Base
 from db.session import Sessions, open_database
-from tests.stored import MALIGNANT, OPENED, revealed_case
+from tests.stored import MALIGNANT, OPENED, evaluated_image, new_evaluation, revealed_case, sha256_of
 
-NEVER_CHANGED = ("reads", "read_predictions", "predictions", "audit_events")
+NEVER_CHANGED = (
+    *("reads", "read_predictions", "predictions", "audit_events"),
+    *("evaluations", "evaluated_images", "shifts", "deployments"),
+)
+COLUMNS = {"read_predictions": "read_id", "evaluated_images": "position"}  # one of each table; id where not named
 
 
 def test_an_empty_database_gets_the_tables_of_the_models_and_nothing_else(
@@ -23,8 +28,8 @@ def test_an_empty_database_gets_the_tables_of_the_models_and_nothing_else(
     engine = create_engine(database_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, models.Base.metadata) == []
-        assert set(inspect(connection).get_table_names()) == {*models.Base.metadata.tables, "alembic_version"}
+        assert compare_metadata(context, Base.metadata) == []
+        assert set(inspect(connection).get_table_names()) == {*Base.metadata.tables, "alembic_version"}
     engine.dispose()
 
 
@@ -32,7 +37,7 @@ def test_the_constraints_of_the_revisions_are_those_of_the_models(sessions: Sess
     """Alembic compares neither checks nor the conditions of partial indexes."""
     engine = create_engine(database_url)
     inspector = inspect(engine)
-    for name, table in models.Base.metadata.tables.items():
+    for name, table in Base.metadata.tables.items():
         wanted = {check.name for check in table.constraints if isinstance(check, CheckConstraint)}
         assert {check["name"] for check in inspector.get_check_constraints(name)} == wanted
     partial = {
@@ -78,7 +83,10 @@ def test_what_was_written_can_be_neither_changed_nor_deleted(sessions: Sessions,
     reader = revealed_case(sessions)
     with sessions.begin() as session:
         store.record_final_read(session, reader.case_id, reader.account_id, MALIGNANT, OPENED)
-    column = "read_id" if table == "read_predictions" else "id"
+        store.add_evaluation(session, new_evaluation(), [evaluated_image(1, True, 0.7)])
+        store.add_shift(session, "breakhis", "bach", "3f9a1c22b0e4", "{}")
+        store.put_in_service(session, reader.account_id, "models/a.safetensors", sha256_of("a"), "a")
+    column = COLUMNS.get(table, "id")
     with pytest.raises(DBAPIError, match=f"rows of {table} are added, never changed"), sessions.begin() as session:
         session.execute(text(change.format(table=table, column=column)))
 

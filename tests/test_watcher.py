@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,7 @@ from db import store
 from db.values import JobState, Opinion, StoredImage
 from service.watcher import Watcher
 from tests.desk import PROJECT, Desk, open_desk, wait_until
-from tests.networks import small_checkpoint
+from tests.networks import SMALL_CARD, small_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +51,37 @@ def test_without_a_usable_checkpoint_images_wait_and_the_reason_is_known(desk: D
     assert watcher.problem is None
     assert watcher.model_version == sha256[:12]
     assert desk.reveal(case_id).model_version == sha256[:12]
+
+
+def test_a_checkpoint_put_into_service_is_taken_up_and_what_was_analysed_stays(desk: Desk, watcher: Watcher) -> None:
+    old = small_checkpoint(desk.settings.checkpoint)
+    before = desk.queue(2)
+    watcher.start()
+    wait_until(lambda: desk.waiting() == 0, "the first images to be analysed")
+    revealed = desk.reveal(before)
+    path = desk.settings.data / "new.safetensors"
+    new = small_checkpoint(path, replace(SMALL_CARD, name="new"))
+    with desk.sessions.begin() as session:
+        store.put_in_service(session, desk.account_id, str(path), new, "new")
+    wait_until(lambda: watcher.model_version == new[:12], "the worker to take it up")
+    assert watcher.problem is None
+    after = desk.queue(3, first=2)
+    wait_until(lambda: desk.waiting() == 0, "the next images to be analysed")
+    assert (revealed.model_version, desk.reveal(after).model_version) == (old[:12], new[:12])
+    with desk.sessions.begin() as session:
+        assert store.open_case(session, before, desk.account_id).reveal == revealed
+
+
+def test_a_checkpoint_that_changed_since_it_was_put_into_service_is_not_used(desk: Desk, watcher: Watcher) -> None:
+    case_id = desk.queue(1)
+    small_checkpoint(desk.settings.checkpoint)
+    with desk.sessions.begin() as session:
+        store.put_in_service(session, desk.account_id, str(desk.settings.checkpoint), "a" * 64, "another")
+    watcher.start()
+    wait_until(lambda: watcher.problem is not None, "the problem to be known")
+    assert "small.safetensors has changed since it was put into service" in (watcher.problem or "")
+    assert str(desk.settings.data) not in (watcher.problem or "")
+    assert desk.images(case_id)[0].job == JobState.QUEUED
 
 
 def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(desk: Desk, watcher: Watcher) -> None:

@@ -4,8 +4,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -91,6 +93,39 @@ def test_a_long_job_keeps_its_claim(desk: Desk) -> None:
     desk.worker(FakeClassifier(meanwhile=take_long)).work_once()
     assert released == [0]
     assert desk.images(case_id)[0].job == JobState.DONE
+
+
+def test_images_are_classified_at_the_magnification_of_their_case(desk: Desk) -> None:
+    desk.queue(1)
+    told: list[str | None] = []
+    desk.worker(FakeClassifier(magnified=told.append)).work_once()
+    assert told == ["100X"]
+
+
+def test_a_worker_finishes_the_image_in_hand_and_stops_when_another_checkpoint_is_put_into_service(desk: Desk) -> None:
+    case_id = desk.queue(2)
+
+    def put_in_service() -> None:
+        with desk.sessions.begin() as session:
+            store.put_in_service(session, desk.account_id, "models/new.safetensors", "a" * 64, "new")
+
+    assert desk.worker(FakeClassifier(meanwhile=put_in_service)).run(threading.Event())
+    assert sorted(image.job for image in desk.images(case_id)) == [JobState.DONE, JobState.QUEUED]
+
+
+def test_a_worker_whose_checkpoint_stays_in_service_works_until_it_is_told_to_stop(desk: Desk) -> None:
+    case_id = desk.queue(2)
+    with desk.sessions.begin() as session:
+        put = store.put_in_service(session, desk.account_id, "models/new.safetensors", "a" * 64, "new")
+    stop = threading.Event()
+
+    def stop_when_all_is_done() -> None:
+        if any(image.job is JobState.DONE for image in desk.images(case_id)):
+            stop.set()
+
+    worker = replace(desk.worker(FakeClassifier(meanwhile=stop_when_all_is_done)), deployment=put.id)
+    assert not worker.run(stop)
+    assert {image.job for image in desk.images(case_id)} == {JobState.DONE}
 
 
 def test_this_process_is_not_taken_for_dead() -> None:

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from db.migrations.protection import keep_as_written, one_of
+
 revision = "0001"
 down_revision = None
 
@@ -19,9 +21,8 @@ def upgrade() -> None:
     _reads()
     _read_predictions()
     _audit_events()
-    refuse = _refuse_on_postgresql if op.get_bind().dialect.name == "postgresql" else _refuse_on_sqlite
     for table in _NEVER_CHANGED:
-        refuse(table)
+        keep_as_written(table)
 
 
 def downgrade() -> None:
@@ -29,37 +30,12 @@ def downgrade() -> None:
     raise NotImplementedError("reads are never deleted: restore the backup made before the upgrade instead")
 
 
-def _refuse_on_sqlite(table: str) -> None:
-    """Refuse changes; a later batch migration of the table has to make these triggers again."""
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are added, never changed'); END"
-        )
-
-
-def _refuse_on_postgresql(table: str) -> None:
-    op.execute(
-        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'rows of % are added, never changed', TG_TABLE_NAME; END $$"
-    )
-    for verb, each in (("UPDATE", "ROW"), ("DELETE", "ROW"), ("TRUNCATE", "STATEMENT")):
-        op.execute(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-            f"FOR EACH {each} EXECUTE FUNCTION refuse_change()"
-        )
-
-
-def _one_of(name: str, *values: str) -> sa.Enum:
-    return sa.Enum(*values, name=name, native_enum=False, create_constraint=True, length=16)
-
-
 def _accounts() -> None:
     op.create_table(
         "accounts",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
-        sa.Column("role", _one_of("role", "reader", "adjudicator", "researcher", "administrator"), nullable=False),
+        sa.Column("role", one_of("role", "reader", "adjudicator", "researcher", "administrator"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_accounts")),
         sa.UniqueConstraint("name", name=op.f("uq_accounts_name")),
@@ -142,7 +118,7 @@ def _jobs() -> None:
         "jobs",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("image_id", sa.Integer(), nullable=False),
-        sa.Column("state", _one_of("state", "queued", "running", "done", "failed"), nullable=False),
+        sa.Column("state", one_of("state", "queued", "running", "done", "failed"), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("worker", sa.String(length=200), nullable=True),
         sa.Column("message", sa.Text(), nullable=True),
@@ -163,13 +139,13 @@ def _reads() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("case_id", sa.Integer(), nullable=False),
         sa.Column("account_id", sa.Integer(), nullable=False),
-        sa.Column("stage", _one_of("stage", "first", "final"), nullable=False),
-        sa.Column("label", _one_of("label", "benign", "malignant"), nullable=True),
+        sa.Column("stage", one_of("stage", "first", "final"), nullable=False),
+        sa.Column("label", one_of("label", "benign", "malignant"), nullable=True),
         sa.Column("confidence", sa.Integer(), nullable=True),
         sa.Column("subtype", sa.String(length=64), nullable=True),
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("reason", sa.String(length=64), nullable=True),
-        sa.Column("vote", _one_of("vote", "yes", "no", "unsure"), nullable=True),
+        sa.Column("vote", one_of("vote", "yes", "no", "unsure"), nullable=True),
         sa.Column("model_visible", sa.Boolean(), nullable=False),
         sa.Column("shown_probability", sa.Double(), nullable=True),
         sa.Column("shown_threshold", sa.Double(), nullable=True),

@@ -1,0 +1,36 @@
+"""What several revisions do alike; applied revisions use it, so what it does must never change."""
+
+import sqlalchemy as sa
+from alembic import op
+
+
+def keep_as_written(table: str) -> None:
+    """Let rows of a table be added, and refuse to change or delete them."""
+    refuse = _refuse_on_postgresql if op.get_bind().dialect.name == "postgresql" else _refuse_on_sqlite
+    refuse(table)
+
+
+def one_of(name: str, *values: str) -> sa.Enum:
+    """Give the type of a column that holds one of some words."""
+    return sa.Enum(*values, name=name, native_enum=False, create_constraint=True, length=16)
+
+
+def _refuse_on_sqlite(table: str) -> None:
+    """Refuse changes; a later batch migration of the table has to make these triggers again."""
+    for verb in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are added, never changed'); END"
+        )
+
+
+def _refuse_on_postgresql(table: str) -> None:
+    op.execute(
+        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'rows of % are added, never changed', TG_TABLE_NAME; END $$"
+    )
+    for verb, each in (("UPDATE", "ROW"), ("DELETE", "ROW"), ("TRUNCATE", "STATEMENT")):
+        op.execute(
+            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+            f"FOR EACH {each} EXECUTE FUNCTION refuse_change()"
+        )
