@@ -1,0 +1,123 @@
+"""Judges a checkpoint on labelled images by the code that serves readers, and writes down what a reviewer asks for.
+
+python -m training.evaluate models/starter.safetensors --dataset breakhis --data BREAKHIS
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from core.card import UnusableCheckpointError
+from core.datasets import DatasetName
+from core.evaluation import Evaluation
+from core.labels import BINARY, LabelSet
+from core.settings import Settings
+from db import store
+from db.evaluation_values import EvaluatedImage, NewEvaluation
+from db.files import Files
+from db.session import open_database
+from training.chosen import Part
+from training.judged_images import JudgedImage, answer_of
+from training.judging import Request, evaluate
+from training.report import harmless, interval, number
+
+_console = Console(stderr=True)  # stdout carries results and nothing else
+
+
+def run(  # noqa: PLR0913 - a command line has as many options as there are things to choose
+    checkpoint: Annotated[Path, typer.Argument(help="the .safetensors checkpoint to judge")],
+    dataset: Annotated[DatasetName, typer.Option(help="whose names and folders tell the labels")],
+    data: Annotated[Path, typer.Option(help="folder with the dataset in it; `folder`: one with a labels.csv")],
+    split: Annotated[
+        Part, typer.Option(help="which part of the run's split; out-of-fold: by the folds' networks")
+    ] = "all",
+    run_folder: Annotated[
+        Path | None, typer.Option("--run", help="the run; where the checkpoint lies if left out")
+    ] = None,
+    lists: Annotated[Path | None, typer.Option(help="lists of the official folds, for out-of-fold")] = None,
+    threshold: Annotated[str, typer.Option(help="card, or 0.5; never fitted to the judged images")] = "card",
+    *,
+    ablation: Annotated[bool, typer.Option("--ablation", help="views, stain and quality control in a table")] = False,
+    maps: Annotated[bool, typer.Option(help="keep a heat map of every image")] = True,
+    out: Annotated[Path, typer.Option(help="folder for the evaluations")] = Path("evaluations"),
+    database: Annotated[str | None, typer.Option(help="address of the database; the app's if left out")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the evaluation as JSON on stdout")] = False,
+) -> None:
+    """Judge a checkpoint on labelled images; nothing is fitted. Research use only; no output is a diagnosis."""
+    settings = Settings.from_environment()
+    request = Request(
+        checkpoint, dataset, data, split, run_folder, lists, threshold, ablation, maps, out, settings.device
+    )
+    try:
+        sessions = open_database(database or settings.database)
+        done = evaluate(request, Files(settings.files))
+    except (UnusableCheckpointError, store.UnusableDatabaseError, OSError, ValueError) as error:
+        _console.print(escape(harmless(str(error))), style="red", soft_wrap=True)
+        raise typer.Exit(2) from error
+    found = done.evaluation
+    row = NewEvaluation(
+        found.model_name, found.model_version, found.dataset, found.split, str(done.folder.resolve()), found.to_json()
+    )
+    with sessions.begin() as session:
+        store.add_evaluation(session, row, stored_images(done.images, found.label_set))
+    if as_json:
+        print(found.to_json())
+    else:
+        Console().print(figure_table(found))
+        if found.ablation:
+            Console().print(ablation_table(found))
+    for warning in found.warnings:
+        _console.print(f"caution: {escape(harmless(warning))}", style="yellow", soft_wrap=True)
+    _console.print(
+        f"{len(found.excluded)} images without a result; nothing was fitted; report in {done.folder}", soft_wrap=True
+    )
+
+
+def figure_table(evaluation: Evaluation) -> Table:
+    """Lay the figures out with their intervals."""
+    title = f"{evaluation.model_name} {evaluation.model_version} on {evaluation.dataset}, {evaluation.split}"
+    table = Table("figure", "of", "n", "value", "95 % interval", title=escape(harmless(title)))
+    for figure in evaluation.figures:
+        table.add_row(escape(figure.name), f"{figure.unit}s", str(figure.n), number(figure.value), interval(figure))
+    return table
+
+
+def ablation_table(evaluation: Evaluation) -> Table:
+    """Lay out what views, stain normalisation and quality control change."""
+    table = Table("views", "stain", "quality control", "n", "AUC", "change", "95 % interval", title="ablation")
+    for row in evaluation.ablation:
+        change = ("the card's own way", "") if row.change is None else (number(row.change.value), interval(row.change))
+        control = "on" if row.quality_control else "off"
+        table.add_row(row.views, row.stain, control, str(row.images), number(row.auc.value), *change)
+    return table
+
+
+def stored_images(images: Sequence[JudgedImage], label_set: LabelSet) -> list[EvaluatedImage]:
+    """Make the rows of the database: what was predicted, in the classes that model and images share."""
+    answered = [image for image in images if image.reason is None]
+    return [
+        EvaluatedImage(
+            position=position,
+            name=image.file,
+            patient_id=image.patient_id,
+            magnification=image.magnification,
+            label=image.label,
+            predicted=image.predicted if label_set != BINARY else BINARY.classes[image.called_malignant],
+            malignant=image.malignant,
+            called_malignant=image.called_malignant,
+            malignant_probability=image.malignant_probability,
+            probabilities=answer_of(image, label_set),
+            preview_sha256=image.preview_sha256,
+            heatmap_sha256=image.heatmap_sha256,
+        )
+        for position, image in enumerate(answered, start=1)
+    ]
+
+
+if __name__ == "__main__":
+    typer.run(run)
