@@ -38,7 +38,7 @@ def run(
     """Print the baseline's pooled out-of-fold figures."""
     settings = FitConfig.from_toml(config)
     images = breakhis(data)
-    judged, magnifications = judge_out_of_fold(images, settings.folds, settings.fold_seed)
+    judged, magnifications = judge_out_of_fold(images, settings.protocol.folds, settings.protocol.seed)
     main = judged.only(magnifications == "100X")
     for name, part in (("image at 100X", main), ("image", judged), ("accession number", judged.by_patient())):
         found = auc_estimate(part)

@@ -1,0 +1,130 @@
+"""Writes down what a run does as it does it: history, log, progress bar, and TensorBoard files if wanted."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from core.history import Epoch
+from core.run_history import PartHistory, read_lines
+from training.run_folder import RunFolder, write_whole
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class Record:
+    """The record of one run; on resuming it goes on from what the folder holds.
+
+    A part that was cut off is told again by its training, so a line is known by its part and epoch, and
+    the file is replaced whole: after a kill it never holds half a line or an epoch twice.
+    """
+
+    def __init__(self, folder: RunFolder, total: int, *, tensorboard: bool = False, leads: bool = True) -> None:
+        self._folder = folder
+        self._leads = leads
+        self._parts: dict[str, dict[int, Epoch]] = {}
+        if folder.history.exists():
+            for known in read_lines(folder.history.read_text(encoding="utf-8")):
+                self._parts[known.part] = {epoch.number: epoch for epoch in known.epochs}
+        columns = (
+            TextColumn("{task.description:<34}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(*columns, console=Console(stderr=True, quiet=not leads))
+        self._task = self._bar.add_task("training", total=total)
+        self._counted: dict[str, int] = {}  # epochs of unfinished parts on the bar
+        self._board = _board(folder) if tensorboard and leads else None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if self._board is not None:
+            self._board.close()
+
+    @property
+    def parts(self) -> tuple[PartHistory, ...]:
+        """The epochs so far, part by part."""
+        return tuple(PartHistory(part, tuple(epochs.values())) for part, epochs in self._parts.items())
+
+    @property
+    def history(self) -> str:
+        """Every epoch so far as a JSON list."""
+        return json.dumps(self._lines())
+
+    def epoch(self, part: str, epoch: Epoch) -> None:
+        """Write down an epoch that has just ended."""
+        self._keep(part, [epoch])
+        self.say(f"{part}, epoch {epoch.number}: loss {epoch.loss:.4f}, {_validation(epoch)}")
+        self._counted[part] = self._counted.get(part, 0) + 1
+        self._bar.update(self._task, advance=1, description=f"{part}: loss {epoch.loss:.3f}")
+        for name, value in _scalars(epoch):
+            if self._board is not None and value is not None:
+                self._board.add_scalar(f"{part}/{name}", value, epoch.number)
+
+    def part(self, part: str, epochs: Sequence[Epoch], planned: int) -> None:
+        """Take the whole history of a finished part, some of whose epochs may never have been told here."""
+        self._keep(part, epochs)
+        # An epoch told before a resume was not counted by this bar.
+        self._bar.update(self._task, advance=planned - self._counted.pop(part, 0), description=f"{part}: done")
+
+    def judging(self, images: int) -> None:
+        """Start counting judged images instead of epochs."""
+        self._bar.remove_task(self._task)
+        self._task = self._bar.add_task("judging", total=images)
+
+    def judged(self) -> None:
+        """Count one judged image."""
+        self._bar.advance(self._task)
+
+    def say(self, text: str) -> None:
+        """Add a line to the log."""
+        if not self._leads:
+            return
+        with (self._folder.path / "log").open("a", encoding="utf-8") as log:
+            log.write(text + "\n")
+
+    def _keep(self, part: str, epochs: Sequence[Epoch]) -> None:
+        known = self._parts.setdefault(part, {})
+        known.update({epoch.number: epoch for epoch in epochs})
+        if self._leads:
+            write_whole(self._folder.history, "".join(json.dumps(line) + "\n" for line in self._lines()).encode())
+
+    def _lines(self) -> list[dict[str, str | int | float | None]]:
+        return [{"part": part.part, **asdict(epoch)} for part in self.parts for epoch in part.epochs]
+
+
+def _scalars(epoch: Epoch) -> tuple[tuple[str, float | None], ...]:
+    return (
+        ("loss", epoch.loss),
+        ("learning rate", epoch.learning_rate),
+        ("validation loss", epoch.validation_loss),
+        ("validation AUC", epoch.validation_auc),
+    )
+
+
+def _validation(epoch: Epoch) -> str:
+    if epoch.validation_loss is None:
+        return "nothing held out"
+    auc = "" if epoch.validation_auc is None else f", AUC {epoch.validation_auc:.4f}"
+    return f"validation loss {epoch.validation_loss:.4f}{auc}"
+
+
+def _board(folder: RunFolder) -> "SummaryWriter":
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (slow, and seldom installed)
+    except ImportError as error:
+        raise ValueError("--tensorboard needs the package tensorboard: pip install tensorboard") from error
+    return SummaryWriter(str(folder.path / "tensorboard"))

@@ -1,0 +1,113 @@
+"""Writes the card of a run: threshold and temperature of held-out patients, and figures with intervals."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from core.calibration import Source, fit_temperature, youden_threshold
+from core.card import Card, Metric, TrainingData
+from core.fit_config import FitConfig
+from core.metrics import Judged, Judgements, auc_estimate
+from training.protocols import Part, Plan
+
+_MAIN_MAGNIFICATION = "100X"
+_RESEARCH = "Research use only: no decision about a patient may rest on it."
+_NAMES = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC", "binary": "a folder of images"}
+
+
+def first_card(plan: Plan, config: FitConfig, code_version: str, *, demonstration: bool) -> Card:
+    """Give the card of a network that nobody has judged yet."""
+    train = plan.trained_on
+    patients = tuple(sorted({image.patient_id for image in train}))
+    datasets = ", ".join(_NAMES[name] for name in sorted({image.dataset for image in train}))
+    return Card(
+        name=config.name,
+        label_set=config.label_set,
+        branches=config.branches,
+        head=config.head,
+        input_policy=config.input_policy,
+        mean=config.mean,
+        std=config.std,
+        fusion=config.fusion,
+        magnification=config.magnification,
+        stain=config.stain,
+        views=config.views,
+        training_data=TrainingData(datasets, len(train), len(patients), patients, _about_data(plan, config)),
+        config=config.flat(),
+        code_version=code_version,
+        demonstration=demonstration,
+        note=_note(config, len(patients), demonstration=demonstration),
+    )
+
+
+def card_of_part(card: Card, part: Part) -> Card:
+    """Give the card of a fold's network, which learnt from fewer patients than the checkpoint."""
+    patients = tuple(sorted({image.patient_id for image in part.train}))
+    data = replace(card.training_data, images=len(part.train), patients=len(patients), patient_ids=patients)
+    return replace(card, training_data=data)
+
+
+def with_temperature(card: Card, held_out: Judgements, source: Source) -> Card:
+    """Fit the temperature to predictions that were made without one."""
+    judged = held_out.binary()
+    return replace(card, temperature=fit_temperature(judged, source=source)) if _has_both(judged) else card
+
+
+def with_figures(card: Card, held_out: Judgements, plan: Plan) -> Card:
+    """Fit the threshold to predictions at the card's temperature, and measure them.
+
+    Without both benign and malignant patients held out, as in a quick try, there is nothing to fit or
+    to measure, and the card says so.
+    """
+    judged = held_out.binary()
+    if not _has_both(judged):
+        return replace(card, locked_on="nothing: the patients held out are all benign or all malignant")
+    main = judged.only(held_out.magnifications == _MAIN_MAGNIFICATION)
+    measured = [
+        (f"AUC by image at {_MAIN_MAGNIFICATION}", main, ""),
+        ("AUC by image", judged, ""),
+        ("AUC by accession number", judged.by_patient(), "mean of "),
+    ]
+    protocol = f"{plan.words}, interval by resampling patients"
+    metrics = [
+        _auc(name, part, f"{protocol}; {how}{_extent(main if part is main else judged)}")
+        for name, part, how in measured
+        # In IDC every patient has both kinds of patches, and so none is benign.
+        if _has_both(part)
+    ]
+    main = main if _has_both(main) else judged
+    return replace(
+        card,
+        threshold=_inside(youden_threshold(main, source=plan.source)),
+        locked_on=f"{plan.words}; {_extent(main)}",
+        metrics=tuple(metrics),
+    )
+
+
+def _has_both(judged: Judged) -> bool:
+    return bool(judged.malignant.any() and not judged.malignant.all())
+
+
+def _inside(threshold: float) -> float:
+    """Keep a threshold off 0 and 1, where it would call everything one thing."""
+    return float(np.clip(threshold, 1e-6, 1 - 1e-6))
+
+
+def _auc(name: str, judged: Judged, protocol: str) -> Metric:
+    found = auc_estimate(judged)
+    return Metric(name, found.value, found.low, found.high, protocol)
+
+
+def _extent(judged: Judged) -> str:
+    return f"{len(judged.malignant)} images of {len(set(judged.patient_ids))} patients"
+
+
+def _about_data(plan: Plan, config: FitConfig) -> str:
+    beside = f"; beside them {config.generated.images} generated images" if config.generated else ""
+    return f"patient: number without letters{beside}; {plan.words}"
+
+
+def _note(config: FitConfig, patients: int, *, demonstration: bool) -> str:
+    start = "from pretrained weights" if config.pretrained else "from scratch"
+    what = f"Demonstration model, trained {start} on {patients} patients. " if demonstration else ""
+    return f"{what}{_RESEARCH}{' ' if config.note else ''}{config.note}"

@@ -1,0 +1,173 @@
+"""Searches a config's values with Optuna; the judges are validation patients, never those of a test.
+
+python -m training.tune CONFIG training/configs/search_starter.toml --data BREAKHIS --storage runs/starter.sqlite
+"""
+
+import multiprocessing
+import shlex
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import optuna
+import torch
+import typer
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.study import MaxTrialsCallback
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+
+from core.datasets import DatasetName, load_dataset
+from core.fitting import Work
+from core.network import MissingWeightsError
+from training.inner_folds import inner_parts, judge_recipe
+from training.job import weight_files
+from training.overrides import read_config
+from training.protocols import OWN_DATASET, Part, chosen_images, plan_run
+from training.search import Search, read_search
+
+_COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+# A trial whose process is gone is known by its silence; its values are tried again.
+_HEARTBEAT_SECONDS, _SILENCE_SECONDS = 30, 120
+_SEEDS_APART = 100_000
+_UNPRUNED_TRIALS = 5  # a median of fewer says little
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What is searched and how; every process gets it whole."""
+
+    config: Path
+    assignments: tuple[str, ...]
+    search: Search
+    parts: tuple[Part, ...]
+    weights: tuple[str, ...]
+    work: Work
+    storage: str
+    trials: int
+    threads: int
+
+
+def run(  # noqa: PLR0913 - one for each option of the command
+    config: Annotated[Path, typer.Argument(help="the TOML file that the search starts from")],
+    search: Annotated[Path, typer.Argument(help="a TOML file with a [search] table")],
+    *,
+    data: Annotated[Path, typer.Option(help="folder of the dataset")],
+    storage: Annotated[Path, typer.Option(help="SQLite file of the trials; one that exists is gone on with")],
+    trials: Annotated[int, typer.Option(min=1, help="stop when so many trials in all are done or pruned")] = 50,
+    jobs: Annotated[int, typer.Option(min=1, help="processes that try at the same time")] = 1,
+    outer: Annotated[int, typer.Option(min=1, help="under folds: the fold whose patients stay unseen")] = 1,
+    inner: Annotated[int, typer.Option(min=2, help="under folds: folds that the other patients are dealt to")] = 3,
+    assignments: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the config")] = None,
+    dataset: Annotated[DatasetName | None, typer.Option(help="what the folder holds, if not the task's own")] = None,
+    weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: pretrained weights of a branch")] = None,
+    lists: Annotated[Path | None, typer.Option(help="folder of dsfoldN.txt, or their table: official folds")] = None,
+    cache: Annotated[Path | None, typer.Option(help="folder for decoded images; else they stay in memory")] = None,
+    limit: Annotated[int, typer.Option(help="images per class and patient, for a quick try; 0 is all")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads of a process; 0 leaves it to torch")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+) -> None:
+    """Search, and print the best values as arguments of training.train."""
+    try:
+        settings, _ = read_config(config, assignments or ())
+        images = load_dataset(dataset or OWN_DATASET[settings.task], data)
+        plan = plan_run(chosen_images(images, settings, limit), settings, lists)
+        tuning = Tuning(
+            config=config,
+            assignments=tuple(assignments or ()),
+            search=read_search(search),
+            parts=inner_parts(plan, outer, inner, settings.protocol.seed),
+            weights=tuple(weights or ()),
+            work=Work(cache=cache, device=device),
+            storage=f"sqlite:///{storage.resolve()}",
+            trials=trials,
+            threads=threads,
+        )
+        weight_files(tuning.weights)
+    except (ValueError, FileNotFoundError) as error:
+        raise typer.BadParameter(str(error)) from error
+    storage.parent.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = open_study(tuning)
+    _search_in_processes(tuning, jobs)
+    _tell(study, tuning)
+
+
+def open_study(tuning: Tuning, worker: int = 0) -> optuna.Study:
+    """Open the study of a storage file, or begin it; every worker draws values of its own."""
+    with warnings.catch_warnings():
+        # The heartbeat is called experimental since 2021; without it a killed trial would count as running for ever.
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        storage = RDBStorage(
+            tuning.storage,
+            heartbeat_interval=_HEARTBEAT_SECONDS,
+            grace_period=_SILENCE_SECONDS,
+            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
+        )
+    study = optuna.create_study(storage=storage, study_name="recipe", direction="maximize", load_if_exists=True)
+    settings, _ = read_config(tuning.config, tuning.assignments)
+    # A sampler that went on with the same seed would draw its first values again.
+    seed = settings.seed + len(study.get_trials(deepcopy=False)) + _SEEDS_APART * worker
+    study.sampler = optuna.samplers.TPESampler(seed=seed)
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED_TRIALS, n_warmup_steps=1)
+    return study
+
+
+def search_recipes(tuning: Tuning, worker: int = 0) -> None:
+    """Try recipes until the storage holds as many as are wanted."""
+    if tuning.threads:
+        torch.set_num_threads(tuning.threads)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = open_study(tuning, worker)
+    if len(study.get_trials(deepcopy=False, states=_COUNTED)) >= tuning.trials:
+        return
+
+    def judge(trial: optuna.Trial) -> float:
+        config, _ = read_config(tuning.config, (*tuning.assignments, *tuning.search.draw(trial)))
+
+        def report(auc: float, epochs: int) -> None:
+            trial.report(auc, epochs)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        return judge_recipe(config, tuning.parts, weight_files(tuning.weights), tuning.work, report)
+
+    study.optimize(judge, callbacks=[MaxTrialsCallback(tuning.trials, _COUNTED), _say])
+
+
+def _search_in_processes(tuning: Tuning, jobs: int) -> None:
+    """Search here, and in so many processes more; each has a generator of its own, as threads would not."""
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=search_recipes, args=(tuning, worker)) for worker in range(1, jobs)]
+    for other in others:
+        other.start()
+    try:
+        search_recipes(tuning)
+    finally:
+        for other in others:
+            other.join()
+
+
+def _say(study: optuna.Study, trial: FrozenTrial) -> None:
+    value = "pruned" if trial.state is TrialState.PRUNED else f"AUC {trial.value}"
+    Console(stderr=True).print(f"trial {trial.number}: {value}; {trial.params}", soft_wrap=True)
+
+
+def _tell(study: optuna.Study, tuning: Tuning) -> None:
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    done, pruned = states.count(TrialState.COMPLETE), states.count(TrialState.PRUNED)
+    best = study.best_trial
+    assignments = tuning.search.draw(optuna.trial.FixedTrial(best.params))
+    judges = len({image.patient_id for part in tuning.parts for image in part.validation})
+    typer.echo(f"{done} recipes judged on {judges} validation patients, {pruned} pruned; best AUC {best.value:.3f}:")
+    typer.echo(" ".join(f"--set {shlex.quote(assignment)}" for assignment in assignments))
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(run)
+    except MissingWeightsError as error:
+        sys.exit(str(error))
