@@ -101,9 +101,31 @@ def overlay(image: RgbImage, heatmap: Heatmap, opacity: float = 0.5) -> RgbImage
     return np.asarray(cv2.addWeighted(image, 1 - opacity, colours, opacity, 0), dtype=np.uint8)
 
 
+def paint_preview(preview: bytes, grey: bytes, opacity: float = 0.45) -> bytes:
+    """Paint the grey levels of a heat map over a preview of its image; give both as one PNG.
+
+    Raises:
+        ValueError: If one of them is not an image.
+    """
+    image = _decoded(preview, cv2.IMREAD_COLOR)
+    height, width = image.shape[:2]
+    # Shrunk by another way, a map may be a pixel larger or smaller than the preview.
+    levels = cv2.resize(_decoded(grey, cv2.IMREAD_GRAYSCALE), (width, height))
+    pixels = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return encode_png(overlay(pixels, levels.astype(np.float32), opacity))
+
+
 def thumbnail(image: RgbImage, side: int = 256) -> RgbImage:
     """Shrink an image so that its longest side is at most `side` px; never enlarge it."""
     return _shrink(image, side)
+
+
+def _decoded(data: bytes, flags: int) -> NDArray[np.uint8]:
+    # These are previews that we wrote ourselves, a few hundred pixels wide: the limits of uploads are not needed.
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    if pixels is None:
+        raise ValueError(f"these {len(data)} bytes are not a preview of ours")
+    return np.asarray(pixels, np.uint8)
 
 
 def _range(heatmap: Heatmap) -> tuple[float, float]:

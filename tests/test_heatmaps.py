@@ -10,7 +10,16 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from core.demo import demo_image
-from core.heatmaps import decode_heatmap, encode_heatmap, encode_png, grey_levels, overlay, thumbnail
+from core.heatmaps import (
+    decode_heatmap,
+    encode_heatmap,
+    encode_png,
+    grey_levels,
+    overlay,
+    paint_preview,
+    thumbnail,
+)
+from core.images import decode_image
 from core.results import Heatmap
 
 
@@ -105,3 +114,25 @@ def test_a_thumbnail_shrinks_to_its_side_and_never_enlarges() -> None:
     assert thumbnail(np.zeros((460, 700, 3), dtype=np.uint8)).shape == (168, 256, 3)
     assert thumbnail(np.zeros((5, 5000, 3), dtype=np.uint8)).shape == (1, 256, 3)
     assert thumbnail(np.zeros((50, 60, 3), dtype=np.uint8)).shape == (50, 60, 3)
+
+
+def test_a_preview_is_painted_as_its_image_would_be() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    grey = np.linspace(0, 255, 2400).reshape(40, 60).astype(np.uint8)
+    painted = decode_image(paint_preview(encode_png(image), encode_png(grey), 0.5)).pixels
+    np.testing.assert_array_equal(painted, overlay(image, grey.astype(np.float32), 0.5))
+
+
+def test_a_map_of_another_size_is_laid_over_the_whole_preview() -> None:
+    image, grey = np.full((40, 60, 3), 200, np.uint8), np.tile(np.arange(61, dtype=np.uint8) * 4, (41, 1))
+    painted = decode_image(paint_preview(encode_png(image), encode_png(grey))).pixels
+    assert painted.shape == image.shape
+    assert painted[:, 0, 2].mean() != painted[:, -1, 2].mean()
+
+
+@pytest.mark.parametrize("damaged", [b"", b"no image"])
+def test_what_is_no_preview_is_refused(damaged: bytes) -> None:
+    good = encode_png(np.zeros((4, 4, 3), np.uint8))
+    for pair in ((damaged, good), (good, damaged)):
+        with pytest.raises(ValueError, match="not a preview of ours"):
+            paint_preview(*pair)

@@ -1,11 +1,13 @@
-"""The CSV file of a reader's own reads."""
+"""The CSV files: a reader's own reads, the epochs of a training run."""
 
 import csv
 import io
 from datetime import UTC, datetime
 
+from core.run_history import read_lines
 from db.values import Opinion, Read, Stage
-from pages.ui.export import reads_csv
+from pages.ui.export import history_csv, reads_csv
+from tests.histories import epoch_line, run_lines
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -33,3 +35,10 @@ def test_a_note_cannot_act_as_a_formula() -> None:
 
 def test_other_content_is_another_file_name() -> None:
     assert reads_csv([read("a")], {}).name != reads_csv([read("b")], {}).name
+
+
+def test_every_epoch_is_one_line() -> None:
+    lines = rows(history_csv(read_lines(run_lines() + epoch_line("whole", 1, validation=False))).data)
+    assert [line["part"] for line in lines] == ["fold 1"] * 6 + ["fold 2"] * 6 + ["whole"]
+    assert (lines[3]["epoch"], lines[3]["phase"], lines[3]["loss"]) == ("4", "all", "0.25")
+    assert (lines[3]["validation_auc"], lines[-1]["validation_auc"]) == ("0.9", "")

@@ -1,16 +1,28 @@
-"""A reader's own reads as a CSV file that a spreadsheet opens without running anything in it."""
+"""Tables as CSV files that a spreadsheet opens without running anything in them."""
 
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
+from core.evaluation import Evaluation
+from core.run_history import PartHistory
+from core.shift import Shift
+from db.evaluation_values import EvaluatedImage
 from db.values import Read
 
-_COLUMNS = (
+_EPOCH = ("part", "epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "seconds")
+_READ = (
     *("case", "stage", "label", "confidence", "subtype", "reason", "map_useful", "note"),
     *("model_visible", "opened_at", "saved_at", "read", "replaces"),
+)
+_FIGURE = ("of", "name", "figure", "unit", "n", "value", "low", "high")
+_STATISTIC = ("source", "target", "statistic", "unit", "source_median", "target_median", "difference_in_sd", "p")
+_PREDICTION = (
+    *("file", "patient_id", "magnification", "label", "predicted"),
+    *("malignant", "called_malignant", "malignant_probability"),
 )
 # A spreadsheet would run a note that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -25,13 +37,58 @@ class Export:
 
 
 def reads_csv(reads: Iterable[Read], accessions: Mapping[int, str]) -> Export:
-    """Write reads as CSV in UTF-8, oldest first, times in UTC."""
+    """Write reads as CSV, oldest first, times in UTC."""
+    return _csv("reads", _READ, (_row(read, accessions) for read in reads))
+
+
+def history_csv(parts: Iterable[PartHistory]) -> Export:
+    """Write the epochs of a training run as CSV, part by part."""
+    rows = (
+        (part.part, e.number, e.phase, e.learning_rate, e.loss, e.validation_loss, e.validation_auc, e.seconds)
+        for part in parts
+        for e in part.epochs
+    )
+    return _csv("training", _EPOCH, rows)
+
+
+def figures_csv(evaluation: Evaluation) -> Export:
+    """Write every figure of an evaluation as CSV: of all images, then of each magnification, subtype and patient."""
+    of_groups = ((group.kind, group.name, figure) for group in evaluation.groups for figure in group.figures)
+    rows = (
+        (kind, name, f.name, f.unit, f.n, f.value, f.low, f.high)
+        for kind, name, f in chain((("all", "", figure) for figure in evaluation.figures), of_groups)
+    )
+    return _csv("figures", _FIGURE, rows)
+
+
+def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) -> Export:
+    """Write what was said of every image of an evaluation as CSV; `classes` name its probabilities."""
+    rows = (
+        (
+            *(image.name, image.patient_id, image.magnification, image.label, image.predicted),
+            *(image.malignant, image.called_malignant, image.malignant_probability, *image.probabilities),
+        )
+        for image in images
+    )
+    return _csv("predictions", (*_PREDICTION, *(_harmless(f"p_{name}") for name in classes)), rows)
+
+
+def statistics_csv(shift: Shift) -> Export:
+    """Write what was measured of the images of two sets as CSV, by statistic."""
+    rows = (
+        (shift.source, shift.target, f.name, f.unit, f.source_median, f.target_median, f.difference, f.p)
+        for f in shift.distributions
+    )
+    return _csv("statistics", _STATISTIC, rows)
+
+
+def _csv(what: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Export:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(_COLUMNS)
-    writer.writerows([_harmless(cell) for cell in _row(read, accessions)] for read in reads)
+    writer.writerow(columns)
+    writer.writerows([_harmless(cell) for cell in row] for row in rows)
     data = text.getvalue().encode("utf-8-sig")
-    return Export(f"reads-{hashlib.sha256(data).hexdigest()[:12]}.csv", data)
+    return Export(f"{what}-{hashlib.sha256(data).hexdigest()[:12]}.csv", data)
 
 
 def _row(read: Read, accessions: Mapping[int, str]) -> tuple[object, ...]:
@@ -55,4 +112,6 @@ def _row(read: Read, accessions: Mapping[int, str]) -> tuple[object, ...]:
 
 def _harmless(cell: object) -> str:
     text = "" if cell is None else str(cell)
+    if isinstance(cell, int | float):
+        return text  # a negative number is no formula
     return f"'{text}" if text.startswith(_FORMULA) else text

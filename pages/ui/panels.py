@@ -18,6 +18,8 @@ STATE_WORDS = {
     CaseState.WAITING: "being analysed",
     CaseState.UNREADABLE: "unreadable",
 }
+# Where an address of the web or of mail begins; Streamlit makes links of them, however they are escaped.
+_ADDRESS = re.compile(r"https?(?=://)|www(?=\.)|[\w.+-](?=@)", re.IGNORECASE)
 
 
 def standing_notices() -> None:
@@ -56,7 +58,8 @@ def subtype_words(subtype: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Keep text that people typed from acting as Markdown."""
+    """Keep text that people typed from acting as Markdown, or from becoming a link by looking like one."""
+    text = _ADDRESS.sub("\\g<0>\N{WORD JOINER}", text)
     return re.sub(r"([\\`*_{}\[\]<>#|~$:])", r"\\\1", text)
 
 

@@ -1,22 +1,29 @@
 """What every page shares: settings, database, files, reader and checkpoint; the only cached things in the project."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import streamlit as st
 
 from core.card import Card, UnusableCheckpointError, checkpoint_sha256, model_version, read_card
+from core.heatmaps import paint_preview
 from core.settings import Settings
 from db import store
+from db.evaluation_values import EvaluationRow
 from db.files import Files
 from db.session import Sessions, open_database
 from db.values import Account
+from service.deployed import Chosen, chosen_checkpoint
+from service.evaluation_pair import Paired, compare_stored
 from service.watcher import Watcher
+
+_PREVIEWS_KEPT = 512  # about 150 kB each
+_PAIRS_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
-class CheckpointInService:
-    """The checkpoint that the worker uses: its card, or the problem that keeps it from being used."""
+class CheckpointFile:
+    """A checkpoint on disk: its card, or the problem that keeps it from being used."""
 
     path: Path
     sha256: str = ""
@@ -55,22 +62,54 @@ def account() -> Account:
         return store.single_reader(session)
 
 
+@st.cache_data(show_spinner=False, max_entries=_PREVIEWS_KEPT)
+def preview(preview_sha256: str, heatmap_sha256: str | None) -> bytes:
+    """Give the preview of an evaluated image, with its heat map painted over it if one is named."""
+    picture = files().get(preview_sha256)
+    return paint_preview(picture, files().get(heatmap_sha256)) if heatmap_sha256 else picture
+
+
+@st.cache_data(show_spinner="Comparing on the same images …", max_entries=_PAIRS_KEPT)
+def paired(first: EvaluationRow, second: EvaluationRow) -> Paired:
+    """Compare two stored evaluations; they never change."""
+    return compare_stored(sessions(), first, second)
+
+
 def worker_problem() -> str | None:
     """Say why the worker of this server cannot analyse images; None when all is well, or outside the server."""
     return Watcher.running.problem if Watcher.running else None
 
 
-def checkpoint() -> CheckpointInService:
-    """Read the card of the checkpoint in service, again only when the file has changed."""
-    path = settings().checkpoint
-    return _read_checkpoint(path, path.stat().st_mtime_ns if path.is_file() else None)
+def chosen() -> Chosen:
+    """Say which checkpoint was put into service, or that of the settings if none ever was."""
+    with sessions().read() as session:
+        return chosen_checkpoint(session, settings())
 
 
-@st.cache_data(show_spinner=False)
-def _read_checkpoint(path: Path, modified_ns: int | None) -> CheckpointInService:
-    if modified_ns is None:
-        return CheckpointInService(path, problem=f"there is no checkpoint at {path}")
+def checkpoint() -> CheckpointFile:
+    """Give the checkpoint in service; its problem, without a card, if it is not what was put there."""
+    in_service = chosen()
+    found = checkpoint_file(in_service.path)
     try:
-        return CheckpointInService(path, checkpoint_sha256(path), read_card(path))
+        if found.card is not None:
+            in_service.check_unchanged(found.sha256)
     except UnusableCheckpointError as error:
-        return CheckpointInService(path, problem=str(error))
+        return replace(found, card=None, problem=str(error))
+    return found
+
+
+def checkpoint_file(path: Path) -> CheckpointFile:
+    """Read the card of a checkpoint, again only when the file has changed."""
+    status = path.stat() if path.is_file() else None
+    return _read_checkpoint(path, (status.st_mtime_ns, status.st_size) if status else None)
+
+
+@st.cache_data(show_spinner="Reading a checkpoint …")
+def _read_checkpoint(path: Path, state: tuple[int, int] | None) -> CheckpointFile:
+    if state is None:
+        return CheckpointFile(path, problem=f"there is no checkpoint at {path}")
+    try:
+        card = read_card(path)
+        return CheckpointFile(path, checkpoint_sha256(path), card)
+    except UnusableCheckpointError as error:
+        return CheckpointFile(path, problem=str(error))

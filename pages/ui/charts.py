@@ -1,0 +1,123 @@
+"""Plotly figures from core values; knows nothing of Streamlit, whose theme gives text and grid their colours."""
+
+from collections.abc import Iterable, Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from core.history import Epoch, best_of
+from core.run_history import PartHistory
+
+# Quiet, 3 : 1 on white and on the dark background, told apart by the colour-blind; each has a sign of its own as well.
+COLOURS = ("#1b7f86", "#b06a2c", "#6b6fb5", "#a34f7a", "#6f7f2f", "#7a7f85")
+SIGNS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
+GREY = "#7f878c"
+_TEXT = {"size": 14}  # px
+_CURVES_HEIGHT = 460  # px
+_EPOCHS_NAMED = 12  # up to so many, each has its number; of more, Plotly chooses
+_MEASURES = (("loss", "training"), ("validation loss", "validation"), ("validation AUC", "validation"))
+
+
+def training_curves(parts: Sequence[PartHistory]) -> go.Figure:
+    """Draw training against validation loss, and validation AUC below, with the phases marked.
+
+    Training is a dotted line and validation a full one; the parts differ by colour and sign, and a ring
+    marks the best epoch of each.
+    """
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.55, 0.45])
+    for place, part in enumerate(parts):
+        for measure, kind in _MEASURES:
+            _add_line(figure, part, place, measure, kind)
+        _add_best(figure, part)
+    _mark_phases(figure, parts)
+    figure.update_yaxes(title_text="loss", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title_text="AUC", row=2, col=1)
+    last = max((epoch.number for part in parts for epoch in part.epochs), default=1)
+    figure.update_xaxes(range=(0.3, last + 0.7), dtick=1 if last <= _EPOCHS_NAMED else None, tickformat="d")
+    figure.update_xaxes(title_text="epoch", row=2, col=1)
+    return _readable(figure).update_layout(
+        height=_CURVES_HEIGHT,
+        margin={"l": 60, "r": 10, "t": 30, "b": 40},
+        legend={"orientation": "v"},
+        hovermode="closest",
+    )
+
+
+def _readable(figure: go.Figure) -> go.Figure:
+    figure.update_xaxes(tickfont=_TEXT, title_font=_TEXT)
+    figure.update_yaxes(tickfont=_TEXT, title_font=_TEXT)
+    figure.update_annotations(font=_TEXT)
+    return figure.update_layout(legend_font=_TEXT, hoverlabel_font=_TEXT)
+
+
+def _add_line(figure: go.Figure, part: PartHistory, place: int, measure: str, kind: str) -> None:
+    points = [(epoch, _value(epoch, measure)) for epoch in part.epochs]
+    shown = [(epoch, value) for epoch, value in points if value is not None]
+    if not shown:
+        return
+    colour, below = COLOURS[place % len(COLOURS)], measure == "validation AUC"
+    figure.add_trace(
+        go.Scatter(
+            x=[epoch.number for epoch, _ in shown],
+            y=[value for _, value in shown],
+            name=f"{part.part} {kind}",
+            legendgroup=f"{part.part} {kind}",
+            showlegend=not below,
+            mode="lines+markers",
+            line={"color": colour, "dash": "dot" if kind == "training" else "solid", "width": 2},
+            marker={"symbol": SIGNS[place % len(SIGNS)], "size": 6},
+            hovertemplate=f"{part.part}, epoch %{{x}} (%{{customdata}})<br>{measure} %{{y:.3f}}<extra></extra>",
+            customdata=[epoch.phase for epoch, _ in shown],
+        ),
+        row=2 if below else 1,
+        col=1,
+    )
+
+
+def _value(epoch: Epoch, measure: str) -> float | None:
+    values = {
+        "loss": epoch.loss,
+        "validation loss": epoch.validation_loss,
+        "validation AUC": epoch.validation_auc,
+    }
+    return values[measure]
+
+
+def _add_best(figure: go.Figure, part: PartHistory) -> None:
+    best = best_of(part.epochs)
+    if best is None:
+        return
+    for row, value in ((1, best.validation_loss), (2, best.validation_auc)):
+        if value is not None:
+            figure.add_trace(
+                go.Scatter(
+                    x=[best.number],
+                    y=[value],
+                    name="best epoch",
+                    mode="markers",
+                    marker={"symbol": "circle-open", "size": 14, "color": GREY, "line": {"width": 2}},
+                    showlegend=False,
+                    hovertemplate=f"{part.part}: best epoch {best.number}<extra></extra>",
+                ),
+                row=row,
+                col=1,
+            )
+
+
+def _mark_phases(figure: go.Figure, parts: Sequence[PartHistory]) -> None:
+    """Draw a line where a phase begins; parts that stopped early begin it sooner, and each gets its line."""
+    named: set[str] = set()
+    for start, phase in sorted({begun for part in parts for begun in _phase_starts(part.epochs)}):
+        figure.add_vline(x=start - 0.5, line={"color": GREY, "width": 1, "dash": "dash"}, row="all", col=1)
+        if phase not in named:
+            figure.add_annotation(
+                x=start - 0.5, y=1, yref="y domain", text=phase, showarrow=False, xanchor="left", yanchor="bottom"
+            )
+        named.add(phase)
+
+
+def _phase_starts(epochs: Iterable[Epoch]) -> list[tuple[int, str]]:
+    starts: dict[str, int] = {}
+    for epoch in epochs:
+        starts.setdefault(epoch.phase, epoch.number)
+    return [(number, phase) for phase, number in starts.items()]
