@@ -1,6 +1,7 @@
 """Changes training patches as other scanners, stains and cuts would, without changing their label."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
@@ -8,7 +9,13 @@ from numpy.typing import NDArray
 
 from core.card import InputPolicy
 from core.patches import cut
+from core.published_augmentation import PublishedName, published_patch
 from core.results import RgbImage
+
+if TYPE_CHECKING:
+    from core.fit_config import FitConfig
+
+Augmentations = Literal["ours"] | PublishedName  # "ours": the numbers of `Augmentation`; the others are published lists
 
 # Haematoxylin, eosin and DAB in RGB optical density: Ruifrok and Johnston, Anal Quant Cytol Histol 2001.
 _STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], dtype=np.float32)
@@ -39,6 +46,17 @@ class Augmentation:
             raise ValueError(f"augmentation must not be negative, and chances not above 1: {self}")
         if self.zoom < 1:
             raise ValueError(f"zoom must be at least 1, got {self.zoom}")
+
+
+def training_patch(image: RgbImage, policy: InputPolicy, config: "FitConfig", rng: np.random.Generator) -> RgbImage:
+    """Cut one square out of an image and change it as a run's file asks: input_side x input_side x 3.
+
+    It depends on the state of `rng` and on nothing else that could differ between two runs.
+    """
+    if config.augmentations == "ours":
+        return random_patch(image, policy, config.augmentation, rng)
+    left, top, right, bottom = _random_box(image, policy, 1.0, rng)
+    return published_patch(image[top:bottom, left:right], config.augmentations, policy.input_side, rng)
 
 
 def random_patch(image: RgbImage, policy: InputPolicy, how: Augmentation, rng: np.random.Generator) -> RgbImage:

@@ -1,16 +1,20 @@
 """All numbers of one training run, read from its TOML file and copied into the card."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from core.augmentation import Augmentation
-from core.card import InputPolicy, StainTarget, Triple
+from core.augmentation import Augmentation, Augmentations
+from core.card import Fusion, Head, InputPolicy, Magnification, StainTarget, Triple
+from core.flattening import flattened
+from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
 
+Task = Literal["binary", "subtypes", "bach", "idc"]
+_LABEL_SETS = {"binary": BINARY, "subtypes": BREAKHIS, "bach": BACH, "idc": IDC}
 _STRONG = Augmentation(stain=0.5, mixing=0.1, density=0.2, grey=0.3, blur=0.4, zoom=1.8)
 
 
@@ -33,80 +37,220 @@ class Generated:
 
 
 @dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of training in which one part of the network learns.
+
+    `unfrozen` is "head", "all", or "last:N": the head and the last N blocks of every branch (for VGG16 the last N
+    convolutions). Frozen parts keep their batch statistics. `backbone_rate` is the rate of the unfrozen blocks,
+    `learning_rate` of the head; None makes them one. `warm_up` is the share of the phase in which the rates rise.
+    `cached` is the number of changed copies of each image whose features are kept while only the head learns;
+    0 draws new ones every time and runs the backbone. `patience` stops the phase after so many epochs
+    without a better validation figure; 0 never does. Under `plateau` the rates are multiplied by `plateau_factor`
+    whenever the validation loss has not fallen for more than `plateau_patience` epochs.
+    """
+
+    name: str
+    epochs: int
+    unfrozen: str
+    learning_rate: float
+    backbone_rate: float | None = None
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    warm_up: float = 0.0
+    cached: int = 0
+    patience: int = 0
+    plateau_factor: float = 0.5
+    plateau_patience: int = 2
+
+    def __post_init__(self) -> None:
+        part, _, count = self.unfrozen.partition(":")
+        if not (self.unfrozen in ("head", "all") or (part == "last" and count.isdigit() and int(count) > 0)):
+            raise ValueError(f'unfrozen is "head", "all" or "last:N", got {self.unfrozen!r}')
+        if self.epochs < 1 or not self.learning_rate > 0 or not (self.backbone_rate is None or self.backbone_rate > 0):
+            raise ValueError(f"phase {self.name!r} needs an epoch and learning rates above 0")
+        if self.cached < 0 or self.patience < 0 or not 0 <= self.warm_up < 1:
+            raise ValueError(f"phase {self.name!r}: cached and patience must not be negative, warm_up 0 to below 1")
+        if not 0 < self.plateau_factor < 1 or self.plateau_patience < 0:
+            raise ValueError(f"phase {self.name!r}: plateau_factor lies between 0 and 1, plateau_patience from 0")
+        if self.cached and self.unfrozen != "head":
+            raise ValueError(f"phase {self.name!r} trains blocks of its branches, so their features cannot be cached")
+
+    @property
+    def last_blocks(self) -> int:
+        """How many blocks of each branch learn beside the head; 0 for none, -1 for all."""
+        return {"head": 0, "all": -1}.get(self.unfrozen) or int(self.unfrozen.partition(":")[2] or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which images make an epoch.
+
+    `patients` draws a class, then a patient, then an image, all evenly. `shuffled` shows every image once.
+    `weighted` draws with replacement, every class alike. `undersampled` shows as many images of every class
+    as the smallest has, `second` at most as many as the second largest has, `oversampled` repeats
+    images until every class is as large as the largest. `batches` is the length of an epoch; 0 means as
+    many as the images fill.
+    """
+
+    kind: Literal["patients", "shuffled", "weighted", "undersampled", "second", "oversampled"] = "shuffled"
+    batches: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batches < 0 or (self.kind == "patients" and not self.batches):
+            raise ValueError("sampling by patients has no natural end: say how many batches an epoch has")
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What is made small: cross-entropy or focal loss (Lin et al., ICCV 2017), with weights and smoothing."""
+
+    kind: Literal["cross_entropy", "focal"] = "cross_entropy"
+    gamma: float = 2.0  # of the focal loss
+    class_weights: Literal["none", "balanced"] = "none"
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.gamma < 0 or not 0 <= self.smoothing < 1:
+            raise ValueError("gamma must not be negative, and smoothing at least 0 and below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Optimiser:
+    """How the weights move; `clip` is the largest gradient norm, 0 for none; `accumulation` batches make one step."""
+
+    kind: Literal["adamw", "adam", "rmsprop"] = "adamw"
+    weight_decay: float = 0.0
+    clip: float = 0.0
+    accumulation: int = 1
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.weight_decay < 0 or self.clip < 0 or self.accumulation < 1:
+            raise ValueError("weight_decay and clip must not be negative, and accumulation is at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Adversarial:
+    """Features are to hide which laboratory an image comes from (Ganin et al., JMLR 2016, gradient reversal)."""
+
+    weight: float = 0.1  # of the domain loss, reached in a sigmoid rise over the run
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How patients are kept apart.
+
+    `folds`: figures are pooled out of fold, then all patients train the checkpoint. `split`: two-stage stratified
+    train / validation / test by patient. `shuffle_split`: the same by GroupShuffleSplit, as the hybrid's authors do.
+    `official`: Spanhol's five folds, pooled.
+    """
+
+    kind: Literal["folds", "split", "shuffle_split", "official"] = "split"
+    folds: int = 5
+    seed: int = 0
+    validation: float = 0.15
+    test: float = 0.15
+
+    def __post_init__(self) -> None:
+        if self.folds < 2 or not (self.validation > 0 and self.test > 0 and self.validation + self.test < 1):
+            raise ValueError(
+                "a protocol needs two folds, and shares of validation and test that leave some for training"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class FitConfig:
     """How a network is built and trained; a key of the file that is not named here is an error.
 
-    `warm_up` is the share of the run in which the learning rate rises, `dropout` the chance of a whole
-    feature channel before the head, `smoothing` that of the labels, and `averaging` the memory of the
-    running average of the weights, which is what is kept in the end. `members` are trained from one start
-    under neighbouring seeds, and the mean of their weights is kept. `precision` is a wish: bf16 is
-    granted only if nothing a reader sees would change.
+    `dropout` is the chance of a whole feature channel before the head, and `averaging` the memory of the
+    running average of the weights (0: none). `keep` says which weights are kept: those of the best validation figure or
+    the last. `members` are trained from one start under neighbouring seeds, and the mean of their weights is kept.
+    `cache_side` is the side, in pixels, that a patch (under `resize` the whole image) has among the decoded images
+    kept on disk; 0 keeps the full size.
+    `augmentations` names how training patches are changed: "ours" (the numbers of `augmentation`) or one of the
+    published lists. `precision` is a wish: bf16 is granted only if nothing a reader sees would change.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
     branches: tuple[str, ...]
-    head: Literal["published", "additive"]
+    head: Head
     input_policy: InputPolicy
     mean: Triple
     std: Triple
+    phases: tuple[Phase, ...]
+    task: Task = "binary"
+    fusion: Fusion = "concatenation"
+    magnification: Magnification = "ignored"
+    magnifications: tuple[str, ...] = ()  # train and judge on these only; () means all
     stain: StainTarget | None = None
+    augmentations: Augmentations = "ours"
     augmentation: Augmentation = field(default_factory=Augmentation)
     generated: Generated | None = None
     pretrained: bool = False  # start from timm's weights; from scratch otherwise
+    protocol: Protocol = field(default_factory=Protocol)
+    sampling: Sampling = field(default_factory=Sampling)
+    loss: Loss = field(default_factory=Loss)
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    adversarial: Adversarial | None = None
     members: int = 1
-    folds: int = 5
-    fold_seed: int = 0
     seed: int = 0
-    epochs: int = 20
-    batches: int = 10  # of an epoch
     batch_size: int = 32
-    learning_rate: float = 1e-3
-    warm_up: float = 0.1
-    weight_decay: float = 0.05
-    dropout: float = 0.3
-    smoothing: float = 0.1
-    averaging: float = 0.99
+    dropout: float = 0.0
+    averaging: float = 0.0
+    keep: Literal["best", "last"] = "last"
+    cache_side: int = 0
+    views: Literal["one", "seven", "eight"] = "eight"
     precision: Literal["fp32", "bf16"] = "fp32"
+    note: str = ""  # which published row this is, and where its numbers come from
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batches, self.members) < 1 or min(self.folds, self.batch_size) < 2:
-            raise ValueError("a run needs an epoch, a batch, a member, two images in it, and two folds")
-        if not (self.learning_rate > 0 and self.weight_decay >= 0):
-            raise ValueError("the learning rate must be above 0 and the weight decay not below")
-        if not all(0 <= share < 1 for share in (self.warm_up, self.dropout, self.smoothing, self.averaging)):
-            raise ValueError("warm_up, dropout, smoothing and averaging must be at least 0 and below 1")
+        if not self.phases or self.members < 1 or self.batch_size < 2:
+            raise ValueError("a run needs a phase, a member, and two images in a batch")
+        if len({phase.name for phase in self.phases}) < len(self.phases):
+            raise ValueError("two phases have one name; the history tells them apart by it")
+        if not all(0 <= share < 1 for share in (self.dropout, self.averaging)):
+            raise ValueError("dropout and averaging must be at least 0 and below 1")
+        if self.generated and self.task != "binary":
+            raise ValueError("generated tissue is benign or malignant: it fits the binary task only")
+
+    @property
+    def label_set(self) -> LabelSet:
+        """The classes that the network answers in."""
+        return _LABEL_SETS[self.task]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+    @property
+    def caches_features(self) -> bool:
+        """Whether some phase works on cached features."""
+        return any(phase.cached for phase in self.phases)
 
     @classmethod
     def from_toml(cls, path: Path) -> "FitConfig":
-        """Read a run's file.
+        """Read a run's file; raises what `from_table` raises."""
+        return cls.from_table(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, object], name: str) -> "FitConfig":
+        """Check the values of a file that was already read; `name` is the file's, for the message.
 
         Raises:
             ValueError: If a key is unknown or missing, or holds a wrong value; the message names it.
         """
         try:
-            return _ADAPTER.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+            return _ADAPTER.validate_python(table)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise ValueError(f"{path.name}: {where}: {first['msg']}") from error
+            raise ValueError(f"{name}: {where}: {first['msg']}") from error
 
     def flat(self) -> dict[str, str | int | float | bool]:
         """Give every value under its dotted name, for the card."""
-        return dict(_flattened("", asdict(self)))
+        return dict(flattened("", asdict(self)))
 
 
 _ADAPTER = TypeAdapter(FitConfig)
-
-
-def _flattened(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, str | int | float | bool]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flattened(f"{prefix}{key}.", value)
-        elif isinstance(value, str | int | float):
-            yield prefix + key, value
-        elif value is None:
-            yield prefix + key, "none"
-        elif isinstance(value, tuple):
-            yield prefix + key, ", ".join(str(part) for part in value)

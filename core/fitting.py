@@ -1,45 +1,47 @@
-"""The training loop as one function: patients drawn evenly, patches changed by chance, weights averaged."""
+"""The training loop: phases after one another, every epoch judged and written down, so that a killed run goes on.
+
+No random draw comes from a generator that lives longer than its epoch: each is made from the seed and the place
+in the run. A run that was stopped, or one in several processes, therefore sees the same patches.
+"""
 
 import copy
-import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
+from core import distributed
+from core.adversarial import DomainHead, TargetImages
+from core.averaging import mean_network
 from core.datasets import LabelledImage
-from core.fit_config import FitConfig, Generated
-from core.metrics import auc
+from core.fit_config import FitConfig, Generated, Phase, Sampling
+from core.fit_state import Fingerprint, Kept, State, StateFolder
+from core.held_out import HeldOut
+from core.history import Epoch, History, best_of, has_stalled
 from core.network import HybridNetwork
-from core.patches import cut, fit_boxes
-from core.results import Patches, RgbImage
-from core.sampling import GeneratedPatches, PatientPatches, load_image
+from core.phase_run import Data, Networks, PhaseRun
+from core.training_images import TrainingImages
 
-_LARGEST_GRADIENT = 2.0
-_VALIDATION_BATCH = 32
-# The average starts with a short memory, or it would hold the random weights of the start for long.
-_FIRST_MEMORY = 10
+__all__ = ["Epoch", "History", "Work", "fit", "mean_network", "warm_up"]
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
-    """What was measured in one epoch; the validation figures are those of the averaged weights."""
+class Work:
+    """Where a run keeps things, and what it runs on.
 
-    number: int
-    learning_rate: float
-    loss: float
-    validation_loss: float | None = None
-    validation_auc: float | None = None
+    `state` is the folder it writes to after every epoch and goes on from; `cache` that of decoded pixels and
+    features; `targets` are the unlabelled images of the domain-adversarial option. `pool` holds the images of all
+    folds: cached features are computed once for it, and every fold takes its own.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """A training run, epoch by epoch."""
-
-    epochs: tuple[Epoch, ...]
+    state: Path | None = None
+    cache: Path | None = None
+    targets: tuple[Path, ...] = ()
+    pool: tuple[LabelledImage, ...] = ()
+    device: str = "cpu"
 
 
 def fit(
@@ -48,155 +50,161 @@ def fit(
     validation: Sequence[LabelledImage],
     config: FitConfig,
     *,
+    work: Work = Work(),
     progress: Callable[[Epoch], None] = lambda epoch: None,
 ) -> History:
-    """Train a network in place to tell benign from malignant; it ends with its averaged weights.
+    """Train a network in place; it ends with the weights that the run keeps, in eval mode.
 
-    No epoch is chosen by its validation figures, so these stay honest. `validation` may be empty.
+    `validation` may be empty; then nothing is known of the epochs, and the last is kept. `progress` hears of the
+    epochs of this call: of a run that goes on, only the new ones.
+
+    Raises:
+        ValueError: If the images do not fit the task, or the state is that of another run.
     """
-    torch.manual_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
-    share = round(config.generated.share * config.batch_size) if config.generated else 0
-    sources: list[PatientPatches | GeneratedPatches] = [PatientPatches(train, config.batch_size - share, config, rng)]
-    if config.generated and share:
-        sources.append(GeneratedPatches(config.generated, share, config, rng))
-    run = _Run(network, sources, config)
-    held_out = _HeldOut(validation, config) if validation else None
-    epochs = []
-    for number in range(1, config.epochs + 1):
-        loss = run.train_epoch()
-        judged = held_out.judge(run.averaged, config) if held_out else (None, None)
-        epochs.append(Epoch(number, run.learning_rate, loss, *judged))
-        progress(epochs[-1])
-    run.finish()
-    return History(tuple(epochs))
+    if bool(work.targets) != (config.adversarial is not None):
+        raise ValueError("the domain-adversarial option and unlabelled target images need each other")
+    device = torch.device(work.device)
+
+    def open_data() -> Data:
+        return Data(
+            TrainingImages(train, config, work.cache, _pool(train, config, work)),
+            HeldOut(validation, config, work.cache, device) if validation else None,
+            TargetImages(work.targets, config, work.cache) if work.targets else None,
+            work.cache,
+        )
+
+    folder = StateFolder(work.state, Fingerprint.of(config, train, validation, work.targets))
+    return _Run(network, open_data, config, folder, device).train(progress)
 
 
-def warm_up(network: HybridNetwork, generated: Generated, config: FitConfig) -> Epoch:
+def warm_up(network: HybridNetwork, generated: Generated, config: FitConfig, work: Work = Work()) -> Epoch:
     """Train a network in place on generated tissue; no patient is seen, so folds may share the outcome."""
-    torch.manual_seed(config.seed)
-    brief = replace(config, epochs=1, batches=generated.batches, learning_rate=generated.learning_rate)
-    source = GeneratedPatches(generated, config.batch_size, config, np.random.default_rng(config.seed))
-    run = _Run(network, [source], brief)
-    loss = run.train_epoch()
-    run.finish()
-    return Epoch(1, run.learning_rate, loss)
+    phase = Phase(
+        "generated tissue", 1, "all", generated.learning_rate, schedule="cosine", warm_up=config.phases[0].warm_up
+    )
+    sampling = Sampling("patients", generated.batches)
+    brief = replace(config, phases=(phase,), generated=generated, sampling=sampling, adversarial=None)
+    return fit(network, [], [], brief, work=replace(work, targets=())).epochs[0]
 
 
-def mean_network(members: Sequence[HybridNetwork]) -> HybridNetwork:
-    """Average the weights of networks that were trained from one start.
-
-    The mean errs less than its members and costs no more than one (Wortsman et al., ICML 2022).
-    """
-    mean = copy.deepcopy(members[0])
-    for number, member in enumerate(members):
-        _average(mean, member, memory=number / (number + 1))
-    return mean
+def _pool(train: Sequence[LabelledImage], config: FitConfig, work: Work) -> Sequence[LabelledImage]:
+    """Give the pool, where it saves work: features must be cached, and in a folder that other folds find."""
+    return work.pool if train and work.cache and config.caches_features else ()
 
 
 class _Run:
-    """A network with its optimiser, the sources of its batches, and the running average of its weights."""
+    """A network on its way through the phases, and the folder it can be picked up from."""
 
     def __init__(
-        self, network: HybridNetwork, sources: Sequence[PatientPatches | GeneratedPatches], config: FitConfig
+        self,
+        network: HybridNetwork,
+        open_data: Callable[[], Data],
+        config: FitConfig,
+        folder: StateFolder,
+        device: torch.device,
     ) -> None:
-        self._network = network.to(memory_format=torch.channels_last)
-        self._sources = sources
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        distributed.synchronised(network)
+        averaged = copy.deepcopy(network).requires_grad_(False).eval() if config.averaging else network
+        domain = _domain_head(network, config, device) if config.adversarial else None
+        self._networks = Networks(network, averaged, domain)
+        self._data = cache(open_data)  # a run that had come to its end needs none
         self._config = config
-        self._optimiser = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda step: _rate(step, config))
+        self._folder = folder
+        self._device = device
+        self._epochs: list[Epoch] = []
         self._steps = 0
-        self.averaged = copy.deepcopy(network).eval()
 
-    @property
-    def learning_rate(self) -> float:
-        """The rate of the next step."""
-        return float(self._schedule.get_last_lr()[0])
+    def train(self, progress: Callable[[Epoch], None]) -> History:
+        distributed.wait()  # one process writes, and all of them read
+        state = self._folder.load()
+        if state is not None:
+            self._restore(state)
+        distributed.wait()
+        for number, phase in enumerate(self._config.phases, start=1):
+            if not self._is_over(phase):
+                self._train_phase(number, phase, state if state and state.phase == number else None, progress)
+        return self._finish()
 
-    def train_epoch(self) -> float:
-        """Take the steps of one epoch; give their mean loss."""
-        self._network.train()
-        return float(np.mean([self._step() for _ in range(self._config.batches)]))
+    def _train_phase(self, number: int, phase: Phase, state: State | None, progress: Callable[[Epoch], None]) -> None:
+        """Go through the epochs of a phase; every phase but the first begins with the averaged weights of the last."""
+        trained, averaged = self._networks.trained, self._networks.averaged
+        if state is None:
+            _take_over(trained, averaged)
+            self._folder.save_phase(number, trained.state_dict())
+        run = PhaseRun(self._networks, self._data(), self._config, number, self._device)
+        if state is not None:
+            run.optimiser.load_state_dict(dict(state.optimiser))
+            run.scaler.load_state_dict(dict(state.scaler))
+        while not self._is_over(phase):
+            started = time.perf_counter()
+            done = self._of(phase)
+            outcome = run.train_epoch(len(done) + 1, done, self._steps)
+            judged = run.judge()
+            self._steps = outcome.steps
+            seconds = time.perf_counter() - started
+            count = len(self._epochs) + 1
+            self._epochs.append(Epoch(count, phase.name, outcome.learning_rate, outcome.loss, *judged, seconds))
+            self._write_down(number, run)
+            progress(self._epochs[-1])
 
-    def finish(self) -> None:
-        """Leave the network with its averaged weights, ready for prediction."""
-        self._network.load_state_dict(self.averaged.state_dict())
-        self._network.eval()
+    def _write_down(self, number: int, run: PhaseRun) -> None:
+        networks, kept = self._networks, self._kept()
+        if kept.epoch == len(self._epochs):
+            self._folder.save_best(kept.epoch, run.moving.averaged)
+        state = State(
+            number,
+            self._steps,
+            tuple(self._epochs),
+            run.moving.trained,
+            run.moving.averaged if networks.averaged is not networks.trained else {},
+            networks.domain.state_dict() if networks.domain else {},
+            run.optimiser.state_dict(),
+            run.scaler.state_dict(),
+        )
+        self._folder.save(state, kept)
 
-    def _step(self) -> float:
-        config = self._config
-        drawn = [source.draw() for source in self._sources]
-        patches = np.concatenate([patches for patches, _ in drawn])
-        malignant = torch.tensor([label for _, labels in drawn for label in labels])
-        features = self._network.features(_standardised(patches, config))
-        if config.head == "additive":  # the published head has its own dropout
-            features = [_drop_channels(f, config.dropout) for f in features]
-        logits = self._network.logits(features)
-        loss = functional.cross_entropy(logits, malignant, label_smoothing=config.smoothing)
-        self._optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._network.parameters(), _LARGEST_GRADIENT)
-        self._optimiser.step()
-        self._schedule.step()
-        self._steps += 1
-        _average(self.averaged, self._network, min(config.averaging, self._steps / (_FIRST_MEMORY + self._steps)))
-        return float(loss.item())
+    def _restore(self, state: State) -> None:
+        networks = self._networks
+        start = self._folder.load_phase(state.phase)
+        for network, changed in ((networks.trained, state.network), (networks.averaged, state.averaged)):
+            if changed:
+                network.load_state_dict({**start, **changed})
+        if networks.domain:
+            networks.domain.load_state_dict(dict(state.domain))
+        self._epochs = list(state.epochs)
+        self._steps = state.steps
 
-
-class _HeldOut:
-    """Validation images, cut as in serving, judged in one view after every epoch."""
-
-    def __init__(self, images: Sequence[LabelledImage], config: FitConfig) -> None:
-        self._patches = [_cut_all(load_image(image, config), config) for image in images]
-        self._malignant = np.array([image.malignancy == "malignant" for image in images])
-
-    def judge(self, network: HybridNetwork, config: FitConfig) -> tuple[float, float | None]:
-        """Give the mean loss by image and, where both kinds are held out, the AUC."""
-        with torch.inference_mode():
-            malignant = np.array([_probability(network, patches, config) for patches in self._patches])
-        right = np.clip(np.where(self._malignant, malignant, 1 - malignant), 1e-6, 1)
-        both = 0 < self._malignant.sum() < len(self._malignant)
-        return float(-np.log(right).mean()), auc(self._malignant, malignant) if both else None
-
-
-def _cut_all(image: RgbImage, config: FitConfig) -> Patches:
-    height, width = image.shape[:2]
-    boxes = fit_boxes(height, width, config.input_policy)
-    return cut(image, boxes, config.input_policy.input_side)
-
-
-def _standardised(patches: Patches, config: FitConfig) -> Tensor:
-    mean, std = (torch.tensor(triple).view(3, 1, 1) for triple in (config.mean, config.std))
-    batch = (torch.from_numpy(patches).permute(0, 3, 1, 2).float() / 255 - mean) / std
-    return batch.contiguous(memory_format=torch.channels_last)
-
-
-def _drop_channels(features: Tensor, chance: float) -> Tensor:
-    """Silence whole channels (of images x channels x rows x columns, or images x tokens x channels)."""
-    shape = (len(features), features.shape[1], 1, 1) if features.ndim == 4 else (len(features), 1, features.shape[2])
-    return features * functional.dropout(features.new_ones(shape), chance)
-
-
-def _probability(network: HybridNetwork, patches: Patches, config: FitConfig) -> float:
-    chunks = [patches[i : i + _VALIDATION_BATCH] for i in range(0, len(patches), _VALIDATION_BATCH)]
-    logits = torch.cat([network(_standardised(chunk, config)) for chunk in chunks])
-    return float(logits.softmax(dim=1)[:, 1].mean())
-
-
-def _rate(step: int, config: FitConfig) -> float:
-    """Give the share of the learning rate: a linear rise, under a cosine that ends at zero."""
-    steps = config.epochs * config.batches
-    rise = min(1.0, (step + 1) / max(1.0, config.warm_up * steps))
-    return rise * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, network: nn.Module, memory: float) -> None:
-    """Move the averaged weights and statistics towards the network's."""
-    for mean, value in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-        if mean.dtype.is_floating_point:
-            mean.lerp_(value, 1 - memory)
+    def _finish(self) -> History:
+        """Leave the network with the weights that are kept, ready for prediction."""
+        trained, kept = self._networks.trained, self._kept()
+        if kept.epoch and kept.epoch < len(self._epochs):
+            trained.load_state_dict(dict(self._folder.load_best(kept)))
         else:
-            mean.copy_(value)
+            _take_over(trained, self._networks.averaged)
+        trained.requires_grad_().eval()
+        distributed.wait()
+        return History(tuple(self._epochs), kept.epoch or len(self._epochs))
+
+    def _kept(self) -> Kept:
+        """Find the best epoch, where it is the one to keep."""
+        best = best_of(self._epochs) if self._config.keep == "best" else None
+        names = [phase.name for phase in self._config.phases]
+        return Kept(best.number, names.index(best.phase) + 1) if best else Kept()
+
+    def _of(self, phase: Phase) -> list[Epoch]:
+        return [epoch for epoch in self._epochs if epoch.phase == phase.name]
+
+    def _is_over(self, phase: Phase) -> bool:
+        done = self._of(phase)
+        return len(done) == phase.epochs or has_stalled(done, phase.patience)
+
+
+def _domain_head(network: HybridNetwork, config: FitConfig, device: torch.device) -> DomainHead:
+    torch.manual_seed(config.seed)
+    return DomainHead(network.fusion.width).to(device)
+
+
+def _take_over(network: HybridNetwork, averaged: HybridNetwork) -> None:
+    if averaged is not network:
+        network.load_state_dict(averaged.state_dict())

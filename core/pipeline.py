@@ -11,6 +11,7 @@ from core.patches import cut, fill_patch, fit_boxes, size_finding, stitch
 from core.quality import assess_quality
 from core.results import (
     Analysis,
+    Box,
     Evidence,
     Heatmap,
     NoResultError,
@@ -55,17 +56,27 @@ def analyse_image(image: RgbImage, classifier: Classifies, *, heatmap: bool = Tr
     quality = judge_image(image, card)
     if not quality.readable:
         return Analysis(height, width, quality, reason=_why_unreadable(quality))
-    filled = fill_patch(classifier.normalise(image), card.input_policy)
-    boxes = fit_boxes(filled.shape[0], filled.shape[1], card.input_policy)
-    patches = cut(filled, boxes, card.input_policy.input_side)
+    patches, boxes, filled = patches_of(image, classifier)
     try:
         probabilities, evidence = classifier.explain(patches) if heatmap else (classifier.classify(patches), None)
     except NoResultError as error:
         return Analysis(height, width, quality, reason=f"no result: {error}")
     stitched: Heatmap | None = None
     if evidence is not None:
-        stitched = stitch(evidence, boxes, filled.shape[0], filled.shape[1])[:height, :width]
+        stitched = stitch(evidence, boxes, *filled)[:height, :width]
     return Analysis(height, width, quality, pool(probabilities, card), stitched)
+
+
+def patches_of(image: RgbImage, classifier: Classifies) -> tuple[Patches, list[Box], tuple[int, int]]:
+    """Normalise an image and cut it as the network wants it: patches, their boxes, and the height and width they fill.
+
+    An image smaller than a patch is mirrored to fill one, so that it may be smaller than that height and width.
+    """
+    policy = classifier.card.input_policy
+    filled = fill_patch(classifier.normalise(image), policy)
+    height, width = filled.shape[:2]
+    boxes = fit_boxes(height, width, policy)
+    return cut(filled, boxes, policy.input_side), boxes, (height, width)
 
 
 def judge_image(image: RgbImage, card: Card) -> Quality:

@@ -1,91 +1,98 @@
-"""Draws training patches: patients evenly, benign and malignant in turn, or generated tissue."""
+"""Draws which images make an epoch, in any of six ways, from a generator that belongs to that epoch alone."""
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+import math
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from core.augmentation import random_patch
-from core.card import StainTarget
-from core.datasets import LabelledImage
-from core.demo import demo_image
-from core.fit_config import FitConfig, Generated
-from core.images import decode_image
-from core.labels import Malignancy
-from core.results import Patches, RgbImage
-from core.stain import stain_normaliser
+from core.fit_config import Sampling
 
-_KINDS: tuple[Malignancy, Malignancy] = ("benign", "malignant")
-# Far from the seeds of the demonstration case, so that its images are not ones seen in training.
-_FIRST_GENERATED_SEED = 1000
+Places = NDArray[np.int64]  # positions in the list of training images
 
-Examples = tuple[Patches, list[int]]  # patches, and 1 for each malignant one
+# Every random draw of a run comes from a generator of its own, named by what it is for and where in the run it is,
+# so that nothing has to be remembered to go on after a stop. Zeros at the end of a name would not count: the names
+# of one stream are equally long, and each begins with the seed and the stream.
+DRAWS: Final = 1
+PATCHES: Final = 2
+COPIES: Final = 3
+TORCH: Final = 4
+TARGETS: Final = 5
 
 
-class PatientPatches:
-    """The images of patients, in memory, and an endless draw of changed patches from them."""
-
-    def __init__(self, train: Sequence[LabelledImage], size: int, config: FitConfig, rng: np.random.Generator) -> None:
-        self._config = config
-        self._images = [load_image(image, config) for image in train]
-        self._malignant = [int(image.malignancy == "malignant") for image in train]
-        self._rng = rng
-        self._draws = even_draws(train, size, rng)
-
-    def draw(self) -> Examples:
-        """Draw one batch."""
-        chosen = next(self._draws)
-        policy, how = self._config.input_policy, self._config.augmentation
-        patches = [random_patch(self._images[i], policy, how, self._rng) for i in chosen]
-        return np.stack(patches), [self._malignant[i] for i in chosen]
+def generator(seed: int, stream: int, *place: int) -> np.random.Generator:
+    """Make the generator of one place in a run."""
+    return np.random.default_rng([seed, stream, *place])
 
 
-class GeneratedPatches:
-    """A pool of generated tissue, half of it malignant, and an endless draw of changed patches from it."""
+class EpochDraws:
+    """The images of a run by class and patient, and the batches of any of its epochs."""
 
-    def __init__(self, generated: Generated, size: int, config: FitConfig, rng: np.random.Generator) -> None:
-        self._generated = generated
+    def __init__(self, labels: Places, patient_ids: Sequence[str], sampling: Sampling, size: int) -> None:
+        """Sort the images.
+
+        Raises:
+            ValueError: If they are all of one class.
+        """
+        present = np.unique(labels)
+        if len(present) < 2:
+            raise ValueError("training needs images of at least two classes")
+        self._sampling = sampling
         self._size = size
-        self._config = config
-        self._rng = rng
-        self._images = _generated_tissue(generated.images, config.stain)
+        self._classes = [np.flatnonzero(labels == label) for label in present]
+        self._patients = [_by_patient(rows, patient_ids) for rows in self._classes]
 
-    def draw(self) -> Examples:
-        """Draw one batch."""
-        kinds = [place % 2 for place in range(self._size)]
-        return np.stack([self._patch(self._images[kind]) for kind in kinds]), kinds
+    def batches(self, rng: np.random.Generator) -> list[Places]:
+        """Draw one epoch; its batches differ in size by one image at most, so none is a remnant."""
+        if self._sampling.kind == "patients":
+            drawn = self._by_patients(self._sampling.batches * self._size, rng)
+            return np.split(drawn, self._sampling.batches)
+        if not self._sampling.batches:
+            order = self._order(rng)
+            return np.array_split(order, math.ceil(len(order) / self._size))
+        needed = self._sampling.batches * self._size
+        order = self._order(rng)
+        while len(order) < needed:
+            order = np.concatenate([order, self._order(rng)])
+        return np.split(order[:needed], self._sampling.batches)
 
-    def _patch(self, images: Sequence[RgbImage]) -> RgbImage:
-        image = images[int(self._rng.integers(len(images)))]
-        return random_patch(image, self._config.input_policy, self._generated.augmentation, self._rng)
+    def _by_patients(self, count: int, rng: np.random.Generator) -> Places:
+        """Take the classes in turn, of each a patient, and one of the patient's images.
+
+        A patient with sixteen images weighs no more than one with a single image.
+        """
+        turns = [self._patients[place % len(self._patients)] for place in range(count)]
+        chosen = [patients[rng.integers(len(patients))] for patients in turns]
+        return np.array([rows[rng.integers(len(rows))] for rows in chosen], dtype=np.int64)
+
+    def _order(self, rng: np.random.Generator) -> Places:
+        """Draw images in the order they are shown, as many as make one pass."""
+        sizes = sorted(len(rows) for rows in self._classes)
+        match self._sampling.kind:
+            case "weighted":
+                classes = rng.integers(len(self._classes), size=sum(sizes))
+                drawn = [self._classes[c][rng.integers(len(self._classes[c]))] for c in classes]
+                return np.array(drawn, dtype=np.int64)
+            case "undersampled":
+                chosen = [rng.choice(rows, sizes[0], replace=False) for rows in self._classes]
+            case "second":
+                chosen = [rng.choice(rows, min(len(rows), sizes[-2]), replace=False) for rows in self._classes]
+            case "oversampled":
+                chosen = [_repeated(rows, sizes[-1], rng) for rows in self._classes]
+            case _:
+                chosen = self._classes
+        return rng.permutation(np.concatenate(chosen))
 
 
-@lru_cache(maxsize=1)  # every fold and every member draws from the same pool, and one takes a minute to make
-def _generated_tissue(images: int, stain: StainTarget | None) -> tuple[tuple[RgbImage, ...], ...]:
-    normalise = stain_normaliser(stain)
-    seeds = range(_FIRST_GENERATED_SEED, _FIRST_GENERATED_SEED + images // 2)
-    return tuple(tuple(normalise(demo_image(seed, kind)) for seed in seeds) for kind in _KINDS)
+def _by_patient(rows: Places, patient_ids: Sequence[str]) -> list[Places]:
+    of: dict[str, list[int]] = {}
+    for row in rows:
+        of.setdefault(patient_ids[row], []).append(int(row))
+    return [np.array(of[patient], dtype=np.int64) for patient in sorted(of)]
 
 
-def load_image(image: LabelledImage, config: FitConfig) -> RgbImage:
-    """Decode an image and bring its stain to the target, as in serving."""
-    return stain_normaliser(config.stain)(decode_image(image.path.read_bytes()).pixels)
-
-
-def even_draws(train: Sequence[LabelledImage], size: int, rng: np.random.Generator) -> Iterator[list[int]]:
-    """Draw batches: benign and malignant in turn, then a patient, then one of the patient's images.
-
-    A patient with sixteen images weighs no more than one with a single image.
-
-    Raises:
-        ValueError: If there is nothing benign or nothing malignant to draw.
-    """
-    sides = []
-    for side in ("benign", "malignant"):
-        patients = sorted({image.patient_id for image in train if image.malignancy == side})
-        if not patients:
-            raise ValueError(f"there are no {side} images to train on")
-        sides.append([[i for i, m in enumerate(train) if m.patient_id == p and m.malignancy == side] for p in patients])
-    while True:
-        patients_drawn = [sides[place % 2][rng.integers(len(sides[place % 2]))] for place in range(size)]
-        yield [rows[rng.integers(len(rows))] for rows in patients_drawn]
+def _repeated(rows: Places, count: int, rng: np.random.Generator) -> Places:
+    """Show every image equally often, but for a remainder that chance picks."""
+    whole, rest = divmod(count, len(rows))
+    return np.concatenate([np.tile(rows, whole), rng.choice(rows, rest, replace=False)])

@@ -22,7 +22,32 @@ NEVER = {
     "pages": {"sqlalchemy", "torch", "timm", "cv2"},
 }
 # Modules of core that may import torch; whoever imports one of them imports torch.
-TORCH_MODULES = {"network", "folding", "views", "classifier", "checkpoint", "precision", "fitting", "datasets"}
+TORCH_MODULES = {
+    "network",
+    "branches",
+    "fusion",
+    "cnn",
+    "lite_weights",
+    "folding",
+    "views",
+    "classifier",
+    "checkpoint",
+    "precision",
+    "fitting",
+    "phase_run",
+    "phases",
+    "objective",
+    "losses",
+    "averaging",
+    "adversarial",
+    "batches",
+    "loading",
+    "feature_cache",
+    "held_out",
+    "fit_state",
+    "distributed",
+    "datasets",
+}
 # From core, db takes values only.
 VALUE_MODULES = {"core.labels", "core.results", "core.card"}
 LONGEST_FILE = 260

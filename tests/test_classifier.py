@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
+from core.card import Fusion, Magnification
 from core.classifier import Classifier
-from core.labels import BREAKHIS
+from core.labels import BREAKHIS, MAGNIFICATIONS
 from core.network import HybridNetwork
 from core.results import NoResultError
 from tests.networks import SMALL_CARD, small_classifier, small_network
@@ -100,6 +101,58 @@ def _stretch(values: NDArray[np.float32]) -> NDArray[np.float32]:
     shifted = values - values.min()
     stretched: NDArray[np.float32] = shifted / (1e-7 + shifted.max())
     return stretched
+
+
+@pytest.mark.parametrize("fusion", ["cross_attention", "compact_bilinear"])
+def test_a_fused_network_explains_what_it_classifies(fusion: Fusion) -> None:
+    classifier = small_classifier(fusion=fusion, head="dense", magnification="input").at("100X")
+    probabilities, evidence = classifier.explain(_patches())
+    np.testing.assert_allclose(probabilities, classifier.classify(_patches()), atol=1e-6)
+    assert evidence.shape == (3, 160, 160)
+    assert np.isfinite(evidence).all()
+    assert np.abs(evidence).max() > 0
+
+
+def test_a_classifier_answers_at_the_magnification_it_is_put_to() -> None:
+    classifier = small_classifier(magnification="input")
+    answers = [classifier.at(word).classify(_patches()) for word in (None, *MAGNIFICATIONS)]
+    for number, answer in enumerate(answers):
+        assert all(np.abs(answer - other).max() > 1e-4 for other in answers[:number])
+    np.testing.assert_array_equal(classifier.classify(_patches()), answers[0])
+    np.testing.assert_array_equal(classifier.at("7X").classify(_patches()), answers[0])
+    np.testing.assert_array_equal(classifier.at("400X").at(None).classify(_patches()), answers[0])
+
+
+def test_a_changed_card_keeps_the_magnification() -> None:
+    classifier = small_classifier(magnification="input").at("400X")
+    same = classifier.with_card(replace(classifier.card, note="changed"))
+    np.testing.assert_array_equal(same.classify(_patches()), classifier.classify(_patches()))
+
+
+@pytest.mark.parametrize("magnification", ["ignored", "auxiliary"])
+def test_a_network_without_magnification_as_input_answers_alike_at_every_one(magnification: Magnification) -> None:
+    classifier = small_classifier(magnification=magnification)
+    np.testing.assert_array_equal(classifier.at("400X").classify(_patches()), classifier.classify(_patches()))
+
+
+def test_a_patch_lies_where_the_head_sees_it_whatever_its_neighbours_are() -> None:
+    network = small_network()
+    features = Classifier(network, SMALL_CARD, "v").embed(_patches(5))
+    standardised = (torch.from_numpy(_patches(5)).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
+    with torch.inference_mode():
+        pooled = network.pooled(network.features(standardised))
+    np.testing.assert_allclose(features, np.concatenate([p.numpy() for p in pooled], axis=1), atol=1e-4)
+    alone = small_classifier().embed(_patches(5)[4:])
+    np.testing.assert_allclose(features[4:], alone, atol=1e-4)
+
+
+def test_a_patch_lies_elsewhere_upside_down_and_tokens_are_averaged() -> None:
+    classifier = small_classifier(fusion="cross_attention", head="dense")
+    features = classifier.embed(_patches(2))
+    assert features.shape[0] == 2
+    assert features.ndim == 2
+    turned = classifier.embed(np.ascontiguousarray(_patches(2)[:, ::-1]))
+    assert np.abs(features - turned).max() > 1e-3
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
