@@ -16,6 +16,8 @@ page = st.navigation(
         st.Page("worklist.py", title="Worklist", default=True),
         st.Page("upload_cases.py", title="Upload cases"),
         st.Page("read_case.py", title="Read a case"),
+        st.Page("evaluation.py", title="Evaluation"),
+        st.Page("domain_shift.py", title="Domain shift"),
         st.Page("models.py", title="Models"),
     ],
     position="top",

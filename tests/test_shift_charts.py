@@ -108,6 +108,14 @@ def test_chance_has_three_words(p: float, words: str) -> None:
     assert shift_words.chance(p) == words
 
 
+@pytest.mark.parametrize(
+    ("apart", "words"),
+    [(1.26, "1.3 SD higher, hardly chance"), (-0.06, "0.1 SD lower, hardly chance"), (0.049, "no difference")],
+)
+def test_a_difference_is_told_in_standard_deviations(far: Shift, apart: float, words: str) -> None:
+    assert shift_words.difference(replace(far.distributions[0], difference=apart, p=0.001)) == words
+
+
 def test_every_measure_is_explained(far: Shift) -> None:
     assert set(shift_words.STATISTIC_HELP) == {statistic.name for statistic in STATISTICS}
     assert set(shift_words.DISTANCE_HELP) == {distance.name for distance in far.distances}
