@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.card import Card
-from core.folding import fold_batch_norms
 from core.labels import magnification_index
+from core.nets.folding import fold_batch_norms
 from core.network import HybridNetwork
 from core.results import Evidence, NoResultError, Patches, Probabilities, RgbImage
 from core.stain import stain_normaliser

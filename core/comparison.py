@@ -7,9 +7,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from core.bootstrap import RESAMPLES, Interval, Measure, bca, draw_patients
+from core.measures.bootstrap import RESAMPLES, Interval, Measure, bca, draw_patients
+from core.measures.ranking import Ranking, quotient
 from core.metrics import Judged
-from core.ranking import Ranking, quotient
 
 
 @dataclass(frozen=True, slots=True)

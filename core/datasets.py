@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from core.labelled_image import LabelledImage, breakhis_image, label_set_with
 from core.labels import BACH, IDC
-from core.official_counts import OFFICIAL_COUNTS
+from core.sources.labelled_image import LabelledImage, breakhis_image, label_set_with
+from core.sources.official_counts import OFFICIAL_COUNTS
 
 __all__ = [
     "DatasetName",

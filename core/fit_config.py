@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from core.augmentation import Augmentation, Augmentations
 from core.card import Fusion, Head, InputPolicy, Magnification, StainTarget, Triple
-from core.flattening import flattened
+from core.fit.augmentation import Augmentation, Augmentations
+from core.fit.flattening import flattened
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
 
 Task = Literal["binary", "subtypes", "bach", "idc"]

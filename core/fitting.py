@@ -13,17 +13,17 @@ from pathlib import Path
 
 import torch
 
-from core import distributed
-from core.adversarial import DomainHead, TargetImages
-from core.averaging import mean_network
 from core.datasets import LabelledImage
+from core.fit import distributed
+from core.fit.adversarial import DomainHead, TargetImages
+from core.fit.averaging import mean_network
+from core.fit.held_out import HeldOut
+from core.fit.history import Epoch, History, best_of, has_stalled
+from core.fit.phase_run import Data, Networks, PhaseRun
+from core.fit.state import Fingerprint, Kept, State, StateFolder
+from core.fit.training_images import TrainingImages
 from core.fit_config import FitConfig, Generated, Phase, Sampling
-from core.fit_state import Fingerprint, Kept, State, StateFolder
-from core.held_out import HeldOut
-from core.history import Epoch, History, best_of, has_stalled
 from core.network import HybridNetwork
-from core.phase_run import Data, Networks, PhaseRun
-from core.training_images import TrainingImages
 
 __all__ = ["Epoch", "History", "Work", "fit", "mean_network", "warm_up"]
 

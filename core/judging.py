@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from core.calibration import judge_abstention
 from core.card import Abstention
-from core.curves import curves
 from core.evaluation import AblationRow, Confusion, Evaluation, Figure, Group, GroupKind
 from core.labels import BINARY
-from core.measuring import measure, measure_shares
+from core.measures.curves import curves
+from core.measures.measuring import measure, measure_shares
 from core.metrics import Judgements
 
 

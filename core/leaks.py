@@ -7,9 +7,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from core.labelled_image import LabelledImage
 from core.labels import BREAKHIS
-from core.picture_hashes import NEAR_BITS, PictureHash, near_pairs
+from core.sources.labelled_image import LabelledImage
+from core.sources.picture_hashes import NEAR_BITS, PictureHash, near_pairs
 
 LeakKind = Literal["slide", "patient", "identical picture", "near-identical picture"]
 ConflictKind = Literal["slide", "patient", "identical picture", "near-identical picture"]

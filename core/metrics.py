@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.bootstrap import bca
 from core.labels import LabelSet
-from core.ranking import Ranking
+from core.measures.bootstrap import bca
+from core.measures.ranking import Ranking
 
 
 @dataclass(frozen=True, slots=True)

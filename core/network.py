@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
-from core.branches import Branch, MissingWeightsError, blocks_of, build_branch
 from core.card import Fusion, Head, InputPolicy, Magnification
-from core.fusion import FusionModule, build_fusion, fuses_tokens
 from core.labels import MAGNIFICATIONS, LabelSet
+from core.nets.branches import Branch, MissingWeightsError, blocks_of, build_branch
+from core.nets.fusion import FusionModule, build_fusion, fuses_tokens
 
 if TYPE_CHECKING:  # serving builds networks too, and needs nothing of training
     from core.fit_config import FitConfig

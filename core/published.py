@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from core import figures
+from core.measures import figures
 
 _NO_LETTERS = "split by patient, but whether the letters of one accession number were kept together is not said"
 
@@ -11,7 +11,7 @@ _NO_LETTERS = "split by patient, but whether the letters of one accession number
 class PublishedFigure:
     """One figure as it was printed; `spread` is its standard deviation over folds, `of` what it was measured on."""
 
-    name: str  # as in core.figures, where it has a name there
+    name: str  # as in core.measures.figures, where it has a name there
     value: float
     spread: float | None = None
     of: str = ""

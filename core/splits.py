@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 
 from core.datasets import LabelledImage
 from core.fit_config import Protocol
-from core.fold_lists import read_fold_lists
+from core.sources.fold_lists import read_fold_lists
 
 Fold = tuple[list[LabelledImage], list[LabelledImage]]  # train, validation
 _Sides = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of the images that stay, and of those held out

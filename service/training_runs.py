@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.run_history import PartHistory, read_document, read_lines
+from core.fit.run_history import PartHistory, read_document, read_lines
 from db.evaluation_values import RunRow
 
 _HISTORY = "history.jsonl"  # its name in the folder of a run

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from core import distributed
 from core.datasets import breakhis
+from core.fit import distributed
 from core.fit_config import FitConfig, Loss, Optimiser, Phase, Sampling
 from core.fitting import Epoch, Work, fit
 from tests.fits import CONFIG, tiny_network

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from core.evaluation import Figure
-from core.set_comparison import Measured, shift_between
+from core.sets.set_comparison import Measured, shift_between
+from core.sets.tissue_statistics import STATISTICS
 from core.shift import Shift, Step
-from core.tissue_statistics import STATISTICS
 
 MODEL = ("a network", "0123456789ab")
 

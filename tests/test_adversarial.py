@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from core.adversarial import DomainHead, TargetImages, domain_weight, reverse_gradients
-from core.batches import Batch
 from core.datasets import LabelledImage
+from core.fit.adversarial import DomainHead, TargetImages, domain_weight, reverse_gradients
+from core.fit.batches import Batch
+from core.fit.objective import Objective, Totals
+from core.fit.training_images import TrainingImages
 from core.fit_config import Adversarial, Phase, Sampling
 from core.fitting import Epoch, Work, fit
-from core.objective import Objective, Totals
-from core.training_images import TrainingImages
 from tests.fits import CONFIG, tiny_network, weights_of
 from tests.tissue import tissue_folder
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from core.augmentation import Augmentation, random_patch, recolour, training_patch
 from core.card import InputPolicy
+from core.fit.augmentation import Augmentation, random_patch, recolour, training_patch
+from core.fit.published_augmentation import PublishedList, PublishedName, published_list, published_patch
 from core.fit_config import FitConfig, Phase
 from core.patches import cut
-from core.published_augmentation import PublishedList, PublishedName, published_list, published_patch
 from core.results import RgbImage
 from core.views import EIGHT, apply
 

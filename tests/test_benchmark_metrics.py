@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from core.bootstrap import draw_patients
-from core.figures import BINARY_FIGURES, ECE, PATIENT_RECOGNITION_RATE
 from core.labels import IDC
-from core.tallies import BinaryTally
+from core.measures.bootstrap import draw_patients
+from core.measures.figures import BINARY_FIGURES, ECE, PATIENT_RECOGNITION_RATE
+from core.measures.tallies import BinaryTally
 from tests.judged import made_judgements
 from training.benchmark_metrics import bootstrap, loop_of_scikit_learn
 

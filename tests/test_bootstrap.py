@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from core.bootstrap import Interval, Measure, Weights, bca, draw_patients
 from core.labels import IDC
+from core.measures.bootstrap import Interval, Measure, Weights, bca, draw_patients
+from core.measures.ranking import Ranking, quotient
 from core.metrics import Judged, auc_estimate
-from core.ranking import Ranking, quotient
 from tests.judged import made_judgements
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import plotly.graph_objects as go
 import pytest
 
-from core.run_history import read_lines
+from core.fit.run_history import read_lines
 from pages.ui.charts import training_curves
 from tests.histories import epoch_line, run_lines
 

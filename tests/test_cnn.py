@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from core.cnn import PlainCnn
+from core.nets.cnn import PlainCnn
 
 
 def _net(name: str) -> PlainCnn:

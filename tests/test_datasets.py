@@ -14,7 +14,7 @@ from core.datasets import (
     shortfall,
 )
 from core.labels import BACH, BINARY, BREAKHIS, IDC
-from core.official_counts import OFFICIAL_COUNTS
+from core.sources.official_counts import OFFICIAL_COUNTS
 from tests.dataset_trees import PATIENTS, SLIDES, bach_tree, breakhis_tree, idc_tree
 
 NAMES = (

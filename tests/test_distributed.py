@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core import distributed
+from core.fit import distributed
 from tests.tissue import tissue_folder
 
 pytestmark = pytest.mark.slow

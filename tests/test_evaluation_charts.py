@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 
 from core.evaluation import Confusion, Figure, Group
-from core.figures import ACCURACY, RECALL, SPECIFICITY
 from core.labels import BACH, BINARY
+from core.measures.figures import ACCURACY, RECALL, SPECIFICITY
 from pages.ui.evaluation_charts import Shows, curve, figure_words, inert, intervals, matrix
 from tests.stored_evaluations import made_evaluation
 

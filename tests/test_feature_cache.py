@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from core.batches import FeatureSource, PatchSource
 from core.datasets import LabelledImage
-from core.feature_cache import Features, PatchList, compute_features
+from core.fit.batches import FeatureSource, PatchSource
+from core.fit.feature_cache import Features, PatchList, compute_features
+from core.fit.held_out import HeldOut
+from core.fit.loading import standardised
+from core.fit.objective import Objective, Totals
+from core.fit.phases import begin_phase, build_optimiser, set_modes
+from core.fit.training_images import TrainingImages
 from core.fit_config import FitConfig, Generated, Optimiser, Phase
 from core.fitting import Work, fit
-from core.held_out import HeldOut
-from core.loading import standardised
 from core.network import HybridNetwork
-from core.objective import Objective, Totals
-from core.phases import begin_phase, build_optimiser, set_modes
-from core.training_images import TrainingImages
 from tests.fits import CONFIG, tiny_network, weights_of
 from tests.tissue import tissue_folder
 

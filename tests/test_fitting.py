@@ -6,12 +6,12 @@ import torch
 
 from core.card import StainTarget
 from core.datasets import LabelledImage
+from core.fit.objective import drop_channels
+from core.fit.sampling import Places
+from core.fit.training_images import UNKNOWN, TrainingImages
 from core.fit_config import FitConfig, Generated, Optimiser, Phase, Sampling
 from core.fitting import Epoch, fit, mean_network, warm_up
 from core.labels import magnification_index
-from core.objective import drop_channels
-from core.sampling import Places
-from core.training_images import UNKNOWN, TrainingImages
 from tests.fits import CONFIG, HEAD_THEN_LAST_THEN_ALL, tiny_network, weights_of
 from tests.tissue import tissue_folder
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from core.card import Fusion
-from core.fusion import CompactBilinear, CrossAttention, build_fusion
+from core.nets.fusion import CompactBilinear, CrossAttention, build_fusion
 from core.network import HybridNetwork
 
 

@@ -8,8 +8,8 @@ import torch
 from core.card import Card, InputPolicy
 from core.classifier import Classifier
 from core.datasets import LabelledImage
+from core.fit.held_out import HeldOut
 from core.fit_config import FitConfig
-from core.held_out import HeldOut
 from core.images import decode_image
 from core.metrics import auc
 from core.pipeline import analyse_image

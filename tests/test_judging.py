@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from core import figures
 from core.card import Abstention
-from core.curves import MOST_POINTS, curves
 from core.evaluation import Evaluation
 from core.judging import About, build_evaluation
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
+from core.measures import figures
+from core.measures.curves import MOST_POINTS, curves
 from core.metrics import Judged, Judgements
 from tests.judged import made_judgements
 

@@ -8,9 +8,9 @@ import typer
 from typer.testing import CliRunner, Result
 
 from core.datasets import LabelledImage, breakhis, load_dataset
-from core.labelled_image import breakhis_image
 from core.leaks import Audit, Placed, audit
-from core.picture_hashes import NEAR_BITS, PictureHash, hash_picture, hash_pictures, near_pairs
+from core.sources.labelled_image import breakhis_image
+from core.sources.picture_hashes import NEAR_BITS, PictureHash, hash_picture, hash_pictures, near_pairs
 from tests.dataset_trees import SLIDES, breakhis_tree, fold_lists, idc_tree, made_picture, write_picture
 from training.audit import run as audit_command
 from training.run_folder import split_rows

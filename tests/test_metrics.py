@@ -6,12 +6,12 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as reference
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from core import confusions, figures
-from core.bootstrap import draw_patients
 from core.labels import BACH, BREAKHIS, IDC
+from core.measures import confusions, figures
+from core.measures.bootstrap import draw_patients
+from core.measures.ranking import Ranking
+from core.measures.tallies import BinaryTally, ClassTally, calibration_bins
 from core.metrics import Judged, Judgements, auc
-from core.ranking import Ranking
-from core.tallies import BinaryTally, ClassTally, calibration_bins
 from tests.judged import made_judgements
 
 THRESHOLD = 0.4

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from core.card import Fusion, Head, InputPolicy, Magnification
 from core.fit_config import FitConfig, Phase
-from core.fusion import CompactBilinear
+from core.nets.fusion import CompactBilinear
 from core.network import MAGNIFICATION_WIDTH, PUBLISHED_BRANCHES, HybridNetwork, MissingWeightsError, build_network
 
 TINY = ("test_efficientnet", "test_vit")

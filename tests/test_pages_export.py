@@ -4,7 +4,7 @@ import csv
 import io
 from datetime import UTC, datetime
 
-from core.run_history import read_lines
+from core.fit.run_history import read_lines
 from db.values import Opinion, Read, Stage
 from pages.ui.export import history_csv, reads_csv
 from tests.histories import epoch_line, run_lines

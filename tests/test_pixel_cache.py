@@ -11,10 +11,10 @@ import pytest
 
 from core.card import InputPolicy, StainTarget
 from core.datasets import LabelledImage
+from core.fit.pixel_cache import open_pixels
 from core.fit_config import FitConfig, Phase
 from core.images import UnreadableImageError, decode_image
 from core.patches import cut, fit_boxes
-from core.pixel_cache import open_pixels
 from core.results import RgbImage
 from core.stain import stain_normaliser
 from tests.tissue import tissue_folder

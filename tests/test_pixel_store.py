@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.pixel_store import PixelStore
+from core.fit.pixel_store import PixelStore
 from core.results import RgbImage
 
 _CHILD = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from core.pixel_store import PixelStore
+from core.fit.pixel_store import PixelStore
 def pixels(path, data):
     time.sleep(0.002)
     return np.full((40, 50, 3), int(path.stem), np.uint8)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from core import confusions, figures
+from core.measures import confusions, figures
 from core.published import HUMAN_REFERENCE, PUBLISHED, Published, PublishedFigure
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.history import best_of
-from core.run_history import read_document, read_lines
+from core.fit.history import best_of
+from core.fit.run_history import read_document, read_lines
 from tests.histories import as_document, epoch_line, run_lines
 
 

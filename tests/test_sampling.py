@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from core.datasets import LabelledImage
+from core.fit.sampling import DRAWS, PATCHES, EpochDraws, Places, generator
 from core.fit_config import Sampling
 from core.labels import BREAKHIS
-from core.sampling import DRAWS, PATCHES, EpochDraws, Places, generator
 from tests.fits import images_of
 
 # Forty of one class, ten and five of others, by patients of very different industry.

@@ -9,8 +9,8 @@ from core.datasets import breakhis
 from core.demo import demo_image
 from core.evaluation import Figure
 from core.images import decode_image
-from core.set_comparison import Measured, shift_between
-from core.set_distances import (
+from core.sets.set_comparison import Measured, shift_between
+from core.sets.set_distances import (
     ImageSet,
     TooFewPatientsError,
     discrepancy,
@@ -18,9 +18,9 @@ from core.set_distances import (
     frechet,
     principal_components,
 )
+from core.sets.tissue_statistics import SIZE, STATISTICS, measure
+from core.sets.units import units_of
 from core.shift import DISCREPANCY, FRECHET, TOLD_APART, Shift, Step
-from core.tissue_statistics import SIZE, STATISTICS, measure
-from core.units import units_of
 
 
 def images_of(patients: int, offset: float, seed: int, each: int = 6, side: str = "a") -> ImageSet:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from core.sets.tissue_statistics import STATISTICS
 from core.shift import Shift
-from core.tissue_statistics import STATISTICS
 from pages.ui import shift_charts, shift_words
 from pages.ui.export import statistics_csv
 from tests.shifted import STEPS, figure, shifted

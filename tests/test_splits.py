@@ -6,8 +6,8 @@ import pytest
 
 from core.datasets import LabelledImage, breakhis
 from core.fit_config import Protocol
-from core.fold_lists import FoldLine, is_fold_list, read_fold_lists
-from core.labelled_image import breakhis_image
+from core.sources.fold_lists import FoldLine, is_fold_list, read_fold_lists
+from core.sources.labelled_image import breakhis_image
 from core.splits import Split, check_apart, official_folds, patient_folds, shuffle_split, stratified_split
 from tests.dataset_trees import breakhis_tree, fold_lists
 

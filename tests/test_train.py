@@ -8,13 +8,13 @@ import torch
 import typer
 from safetensors.torch import save_file
 
-from core.branches import MissingWeightsError
 from core.calibration import youden_threshold
 from core.card import checkpoint_sha256, read_card
 from core.checkpoint import load_classifier
 from core.datasets import load_dataset
 from core.fit_config import FitConfig
 from core.metrics import Judged, auc
+from core.nets.branches import MissingWeightsError
 from core.pipeline import analyse
 from db import store
 from db.evaluation_values import RunState

@@ -13,9 +13,9 @@ from core.checkpoint import load_classifier
 from core.images import decode_image
 from core.metrics import Judged
 from core.pipeline import analyse, patches_of
-from core.set_comparison import Measured
+from core.sets.set_comparison import Measured
+from core.sets.tissue_statistics import STATISTICS, measure
 from core.shift import Shift
-from core.tissue_statistics import STATISTICS, measure
 from db import store
 from db.session import open_database
 from tests.evaluated import TINY_CARD, bach_folder

@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.bootstrap import Interval, Weights, bca
 from core.card import Card, StainTarget
 from core.classifier import Classifier
 from core.evaluation import AblationRow, Figure
-from core.figures import AUC
 from core.images import UnreadableImageError, decode_image
+from core.measures.bootstrap import Interval, Weights, bca
+from core.measures.figures import AUC
+from core.measures.ranking import Ranking
 from core.metrics import Judged
 from core.pipeline import judge_image, patches_of, pool
-from core.ranking import Ranking
 from core.results import NoResultError, Patches, RgbImage
 from core.views import EIGHT, ViewSet, apply, views_of
 from training.chosen import Chosen

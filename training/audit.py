@@ -14,7 +14,7 @@ from rich.table import Table
 
 from core.datasets import DatasetName, shortfall
 from core.leaks import Audit, Conflict, Count, Leak, Member, Placed, audit
-from core.picture_hashes import PictureHash, hash_pictures
+from core.sources.picture_hashes import PictureHash, hash_pictures
 from training.audit_sources import read_placed
 
 _SHOWN = 40  # findings of one kind; --json has all

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.datasets import DatasetName, load_dataset
-from core.fold_lists import is_fold_list, read_fold_lists
-from core.labelled_image import LabelledImage, breakhis_image, label_set_with
 from core.leaks import Placed
+from core.sources.fold_lists import is_fold_list, read_fold_lists
+from core.sources.labelled_image import LabelledImage, breakhis_image, label_set_with
 
 _RUN_SPLIT = "split.csv"
 _SIDES = {

@@ -16,11 +16,11 @@ from torchvision import transforms
 from core.card import InputPolicy
 from core.datasets import LabelledImage, breakhis
 from core.demo import demo_image
+from core.fit.pixel_store import PixelStore
+from core.fit.published_augmentation import PublishedList, published_list
+from core.fit.training_images import TrainingImages
 from core.fit_config import FitConfig, Phase, Sampling
-from core.pixel_store import PixelStore
-from core.published_augmentation import PublishedList, published_list
 from core.results import RgbImage
-from core.training_images import TrainingImages
 from training.input_memory import CACHE_SIDE, FILES, STORE_NAME
 from training.timing import Ratio, paired, ratio
 

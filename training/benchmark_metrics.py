@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
-from core.bootstrap import RESAMPLES, Weights, draw_patients
 from core.labels import BREAKHIS, IDC, LabelSet
-from core.measuring import measure
+from core.measures.bootstrap import RESAMPLES, Weights, draw_patients
+from core.measures.measuring import measure
 from core.metrics import Judged, Judgements
 from training.timing import Ratio, ratio
 

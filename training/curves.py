@@ -7,7 +7,7 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from core.history import Epoch
+from core.fit.history import Epoch
 
 _TRAIN, _VALIDATION = "tab:blue", "tab:orange"
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from core.card import Card
 from core.evaluation import Evaluation
-from core.figures import ACCURACY, AUC, BALANCED_ACCURACY, PR_AUC, RECALL, SPECIFICITY
 from core.judging import About, build_evaluation
 from core.labels import BACH, BREAKHIS
+from core.measures.figures import ACCURACY, AUC, BALANCED_ACCURACY, PR_AUC, RECALL, SPECIFICITY
 from core.metrics import Judgements
 from training.cautions import same_dataset
 

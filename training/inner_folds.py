@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from core.fit.history import Epoch, History
 from core.fit_config import FitConfig
 from core.fitting import Work, fit
-from core.history import Epoch, History
 from core.splits import patient_folds
 from training.parts import warmed_network
 from training.protocols import Part, Plan

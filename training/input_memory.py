@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from core.pixel_store import PixelStore
-from core.published_augmentation import published_patch
+from core.fit.pixel_store import PixelStore
+from core.fit.published_augmentation import published_patch
 from core.results import RgbImage
 
 CACHE_SIDE = 256

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import distributed
 
 from core.datasets import load_dataset, shortfall
-from core.distributed import rank
+from core.fit.distributed import rank
 from core.fit_config import FitConfig
 from training.overrides import read_config
 from training.protocols import Plan, chosen_images, plan_run

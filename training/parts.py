@@ -12,10 +12,10 @@ import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save
 
-from core.distributed import rank, wait
+from core.fit.distributed import rank, wait
+from core.fit.history import Epoch
 from core.fit_config import FitConfig
 from core.fitting import Work, fit, mean_network, warm_up
-from core.history import Epoch
 from core.network import HybridNetwork, build_network
 from training.protocols import Part, Plan
 from training.record import Record

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from core.history import Epoch
-from core.run_history import PartHistory, read_lines
+from core.fit.history import Epoch
+from core.fit.run_history import PartHistory, read_lines
 from training.run_folder import RunFolder, write_whole
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from core.card import Card
 from core.evaluation import Evaluation, Figure, Group, GroupKind
-from core.figures import (
+from core.measures.figures import (
     ACCURACY,
     AUC,
     MALIGNANT_PROBABILITY,

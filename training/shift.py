@@ -15,7 +15,7 @@ from rich.markup import escape
 from core.card import Card, UnusableCheckpointError
 from core.checkpoint import load_classifier
 from core.classifier import Classifier
-from core.set_comparison import shift_between
+from core.sets.set_comparison import shift_between
 from core.settings import Settings
 from core.shift import Shift, Step
 from db import store

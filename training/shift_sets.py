@@ -16,9 +16,9 @@ from core.images import UnreadableImageError, decode_image
 from core.metrics import Judged
 from core.pipeline import analyse_image, patches_of
 from core.results import RgbImage
-from core.set_comparison import Measured
-from core.set_distances import LEAST_PATIENTS, TooFewPatientsError
-from core.tissue_statistics import measure
+from core.sets.set_comparison import Measured
+from core.sets.set_distances import LEAST_PATIENTS, TooFewPatientsError
+from core.sets.tissue_statistics import measure
 from training.cautions import may_share_patients
 
 _REASONS_SHOWN = 8

@@ -6,17 +6,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.bootstrap import Weights, bca
 from core.card import Card
 from core.classifier import Classifier
 from core.comparison import compare
 from core.evaluation import AblationRow, Figure
-from core.figures import AUC
+from core.measures.bootstrap import Weights, bca
+from core.measures.figures import AUC
+from core.measures.ranking import Ranking
 from core.metrics import Judged, auc_estimate
-from core.ranking import Ranking
 from core.results import RgbImage
+from core.sets.tissue_statistics import SIZE, STATISTICS
 from core.shift import Step
-from core.tissue_statistics import SIZE, STATISTICS
 from training.ablation import CHANGE, ablate
 from training.chosen import Chosen
 from training.shift_sets import SeenSet, in_words, probability_of, read_pixels

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from core.card import Card
 from core.datasets import DatasetName
-from core.distributed import rank, start, stop
+from core.fit.distributed import rank, start, stop
 from core.network import MissingWeightsError
 from core.settings import Settings
 from db.errors import UnusableDatabaseError

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from core.card import Card, checkpoint_sha256, read_card
 from core.checkpoint import save_checkpoint
 from core.classifier import Classifier
-from core.distributed import rank, stop
+from core.fit.distributed import rank, stop
 from core.fitting import Work
 from core.images import decode_image
 from core.network import HybridNetwork

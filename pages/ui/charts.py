@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.history import Epoch, best_of
-from core.run_history import PartHistory
+from core.fit.history import Epoch, best_of
+from core.fit.run_history import PartHistory
 
 # Quiet, 3 : 1 on white and on the dark background, told apart by the colour-blind; each has a sign of its own as well.
 COLOURS = ("#1b7f86", "#b06a2c", "#6b6fb5", "#a34f7a", "#6f7f2f", "#7a7f85")

@@ -7,7 +7,7 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from core.evaluation import Confusion, CurveKind, Evaluation, Figure, Group
-from core.figures import AUC, PR_AUC, PRECISION, RECALL, SPECIFICITY
+from core.measures.figures import AUC, PR_AUC, PRECISION, RECALL, SPECIFICITY
 from pages.ui.charts import COLOURS, GREY, SIGNS
 
 Shows = Literal["counts", "row %", "patients"]

@@ -6,8 +6,8 @@ from textwrap import shorten
 
 import streamlit as st
 
-from core import figures
 from core.evaluation import CurveKind, Evaluation, Figure, Group, Unit
+from core.measures import figures
 from pages.ui import evaluation_charts, evaluation_choice, panels, resources
 from pages.ui.evaluation_charts import figure_words, model_words
 from pages.ui.evaluation_choice import EVERY, Stored

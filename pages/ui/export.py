@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from core.evaluation import Evaluation
-from core.run_history import PartHistory
+from core.fit.run_history import PartHistory
 from core.shift import Shift
 from db.evaluation_values import EvaluatedImage
 from db.values import Read

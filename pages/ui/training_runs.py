@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.run_history import PartHistory
+from core.fit.run_history import PartHistory
 from db import store
 from db.evaluation_values import RunRow, RunState
 from pages.ui import charts, panels, resources

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from core.set_distances import Features, ImageSet, distances, principal_components
+from core.sets.set_distances import Features, ImageSet, distances, principal_components
+from core.sets.tissue_statistics import STATISTICS, Statistic
+from core.sets.units import Units, units_of
 from core.shift import Distribution, Point, Shift, Side
-from core.tissue_statistics import STATISTICS, Statistic
-from core.units import Units, units_of
 
 _BINS = 24
 _MOST_POINTS = 400  # of each set on the screen

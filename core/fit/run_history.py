@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from core.history import Epoch
+from core.fit.history import Epoch
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from timm.models.vgg import VGG
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from core.cnn import PlainCnn
+from core.nets.cnn import PlainCnn
 from core.network import HybridNetwork
 
 # In these families every normalisation follows, in the order of definition, the convolution it acts on. Not so in a

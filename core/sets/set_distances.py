@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from core.metrics import Judged, auc, auc_estimate
+from core.sets.units import Units, units_of
 from core.shift import DISCREPANCY, FRECHET, TOLD_APART, Distance
-from core.units import Units, units_of
 
 Features = NDArray[np.float64]
 

@@ -8,20 +8,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core import distributed
 from core.card import InputPolicy
 from core.datasets import LabelledImage
-from core.feature_cache import Features, PatchList, compute_features
+from core.fit import distributed
+from core.fit.feature_cache import Features, PatchList, compute_features
+from core.fit.loading import made_ahead, standardised
+from core.fit.pixel_cache import open_pixels
+from core.fit.sampling import Places
+from core.fit.training_images import list_name
 from core.fit_config import FitConfig
 from core.labels import magnification_index
-from core.loading import made_ahead, standardised
 from core.metrics import auc
 from core.network import HybridNetwork
 from core.patches import cut, fill_patch, fit_boxes
-from core.pixel_cache import open_pixels
 from core.results import Box, Patches, RgbImage
-from core.sampling import Places
-from core.training_images import list_name
 
 _PATCHES_AT_ONCE = 32
 _ROWS_AT_ONCE = 2048

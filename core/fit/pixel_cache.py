@@ -15,9 +15,9 @@ import PIL
 
 from core.card import InputPolicy, StainTarget
 from core.datasets import LabelledImage
+from core.fit.pixel_store import PixelStore, Progress
 from core.fit_config import FitConfig
 from core.images import UnreadableImageError, decode_image
-from core.pixel_store import PixelStore, Progress
 from core.results import RgbImage
 from core.stain import stain_normaliser
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from core.datasets import LabelledImage
-from core.distributed import rank
+from core.fit.distributed import rank
+from core.fit.history import Epoch
 from core.fit_config import FitConfig
-from core.history import Epoch
 
 Weights = Mapping[str, Tensor]  # by name, as in a state_dict
 Values = Mapping[str, object]  # a state_dict that is not only weights

@@ -14,7 +14,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from core.sampling import Places
+from core.fit.sampling import Places
 
 
 def start(device: str = "cpu") -> str:

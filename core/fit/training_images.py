@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from core.augmentation import random_patch, training_patch
 from core.card import StainTarget
 from core.datasets import LabelledImage
 from core.demo import demo_image
+from core.fit.augmentation import random_patch, training_patch
+from core.fit.pixel_cache import open_pixels
+from core.fit.sampling import COPIES, DRAWS, PATCHES, EpochDraws, Places, generator
 from core.fit_config import FitConfig
 from core.labels import MAGNIFICATIONS, Malignancy, magnification_index
-from core.pixel_cache import open_pixels
 from core.results import Patches, RgbImage
-from core.sampling import COPIES, DRAWS, PATCHES, EpochDraws, Places, generator
 from core.stain import stain_normaliser
 
 UNKNOWN = len(MAGNIFICATIONS)

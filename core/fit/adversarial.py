@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.augmentation import training_patch
 from core.datasets import LabelledImage
+from core.fit.augmentation import training_patch
+from core.fit.pixel_cache import open_pixels
+from core.fit.sampling import TARGETS, Places, generator
+from core.fit.training_images import Draw
 from core.fit_config import FitConfig
 from core.labels import BINARY
-from core.pixel_cache import open_pixels
 from core.results import Patches
-from core.sampling import TARGETS, Places, generator
-from core.training_images import Draw
 
 _WIDTH = 256
 _STEEPNESS = 10.0  # of the rise, as in the paper

@@ -10,21 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core import distributed
-from core.adversarial import DomainHead, TargetImages, domain_weight
-from core.averaging import Moving
-from core.batches import Batch, FeatureSource, PatchSource, Source
-from core.feature_cache import Features, PatchList, compute_features
+from core.fit import distributed
+from core.fit.adversarial import DomainHead, TargetImages, domain_weight
+from core.fit.averaging import Moving
+from core.fit.batches import Batch, FeatureSource, PatchSource, Source
+from core.fit.feature_cache import Features, PatchList, compute_features
+from core.fit.held_out import HeldOut
+from core.fit.history import Epoch, reductions
+from core.fit.losses import class_weights
+from core.fit.objective import Objective, Totals
+from core.fit.phases import begin_phase, build_optimiser, rate_share, set_modes
+from core.fit.sampling import TORCH, generator
+from core.fit.training_images import UNKNOWN, Draw, TrainingImages
 from core.fit_config import FitConfig
-from core.held_out import HeldOut
-from core.history import Epoch, reductions
-from core.losses import class_weights
 from core.network import HybridNetwork
-from core.objective import Objective, Totals
-from core.phases import begin_phase, build_optimiser, rate_share, set_modes
 from core.results import RgbImage
-from core.sampling import TORCH, generator
-from core.training_images import UNKNOWN, Draw, TrainingImages
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.adversarial import TargetImages
-from core.distributed import own_share
-from core.feature_cache import Features
+from core.fit.adversarial import TargetImages
+from core.fit.distributed import own_share
+from core.fit.feature_cache import Features
+from core.fit.loading import made_ahead, standardised
+from core.fit.sampling import Places
+from core.fit.training_images import Draw, TrainingImages
 from core.fit_config import FitConfig
-from core.loading import made_ahead, standardised
 from core.results import Patches
-from core.sampling import Places
-from core.training_images import Draw, TrainingImages
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.card import InputPolicy
+from core.fit.published_augmentation import PublishedName, published_patch
 from core.patches import cut
-from core.published_augmentation import PublishedName, published_patch
 from core.results import RgbImage
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.adversarial import DomainHead
-from core.batches import Batch
+from core.fit.adversarial import DomainHead
+from core.fit.batches import Batch
+from core.fit.loading import autocast
+from core.fit.losses import image_losses
+from core.fit.training_images import UNKNOWN
 from core.fit_config import FitConfig
-from core.loading import autocast
-from core.losses import image_losses
 from core.network import HybridNetwork
-from core.training_images import UNKNOWN
 
 # The magnification is easily told, and only meant to steer the features.
 _AUXILIARY_WEIGHT = 0.5

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.evaluation import Curve, CurveKind
+from core.measures.tallies import calibration_bins
 from core.metrics import Judged
-from core.tallies import calibration_bins
 
 MOST_POINTS = 400
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from core import figures
-from core.bootstrap import Weights, bca
 from core.evaluation import Figure, Unit
+from core.measures import figures
+from core.measures.bootstrap import Weights, bca
+from core.measures.ranking import quotient
+from core.measures.tallies import BinaryTally, ClassTally, Column
 from core.metrics import Judgements
-from core.ranking import quotient
-from core.tallies import BinaryTally, ClassTally, Column
 
 _OF_PATIENTS = (figures.PATIENT_RECOGNITION_RATE, figures.CLASS_RECOGNITION_RATE)
 

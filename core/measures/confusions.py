@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from core.ranking import quotient
+from core.measures.ranking import quotient
 
 Counts = NDArray[np.float64]
 

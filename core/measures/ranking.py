@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from core.bootstrap import Weights
+from core.measures.bootstrap import Weights
 
 _CELLS_AT_ONCE = 2_000_000  # of images x samples; 16 MB each for a handful of arrays
 

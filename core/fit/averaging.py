@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from core import distributed
+from core.fit import distributed
+from core.fit.phases import moving_names
 from core.network import HybridNetwork
-from core.phases import moving_names
 
 # The average starts with a short memory, or it would hold the random weights of the start for long.
 _FIRST_MEMORY = 10

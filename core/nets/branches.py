@@ -16,8 +16,8 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from core.cnn import PlainCnn
-from core.lite_weights import LITE_NAME, load_lite_weights
+from core.nets.cnn import PlainCnn
+from core.nets.lite_weights import LITE_NAME, load_lite_weights
 
 # Families whose forward_features is known to end in images x num_features x rows x columns; others are tried out first.
 _KNOWN_FAMILIES = (EfficientNet, MobileNetV3, ResNet, DenseNet, VGG, PlainCnn)

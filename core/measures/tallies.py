@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core import confusions, figures
-from core.bootstrap import Weights
+from core.measures import confusions, figures
+from core.measures.bootstrap import Weights
+from core.measures.ranking import Ranking, quotient
 from core.metrics import Judged, Judgements
-from core.ranking import Ranking, quotient
 
 # Bins of equal mass: with bins of equal width most are nearly empty, and their gaps are noise.
 MOST_BINS = 15

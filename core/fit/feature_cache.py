@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core import distributed
+from core.fit import distributed
+from core.fit.loading import autocast, made_ahead, standardised
+from core.fit.sampling import Places
 from core.fit_config import FitConfig
-from core.loading import autocast, made_ahead, standardised
 from core.network import HybridNetwork
 from core.results import Patches, RgbImage
-from core.sampling import Places
 
 _AT_ONCE = 32  # patches in one forward pass
 

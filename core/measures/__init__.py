@@ -1,0 +1,1 @@
+"""The parts of an evaluation: each figure, its interval, matrices and curves."""

@@ -1,0 +1,1 @@
+"""How two sets of images are measured and compared."""
