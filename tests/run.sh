@@ -26,9 +26,13 @@ if [ -z "${SECOND_READ_TEST_POSTGRES:-}" ]; then
     fi
 fi
 
-# Two test processes would fight over two cores; one torch thread each keeps the timing of the browser tests sane.
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
 ruff format --check .
 ruff check .
 mypy
-python -m pytest "$@"
+if [ $# -gt 0 ]; then
+    python -m pytest "$@"
+else
+    # Quick tests share the cores; servers, browsers and processes that are killed have them to themselves.
+    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 2 -m "not slow and not browser"
+    OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" python -m pytest -m "slow or browser"
+fi

@@ -18,6 +18,7 @@ from training.protocols import OWN_DATASET
 
 CONFIGS = sorted((Path(train.__file__).parent / "configs").glob("*.toml"))
 RUNS = [path for path in CONFIGS if not path.stem.startswith("search")]
+RECIPES = sorted((Path(train.__file__).parent / "configs" / "recipes").glob("*.toml"))
 # What makes any of them small; their other numbers are what is tested.
 TINY = (
     "pretrained=false",
@@ -37,7 +38,7 @@ TINY_BRANCHES = {1: 'branches=["test_efficientnet"]', 2: 'branches=["test_effici
 # The tiny network has seven blocks; that the real ones have enough is a test of its own.
 FEWER_BLOCKS = {"vgg16_partial": ("phases.1.unfrozen=last:5",)}
 # Two networks, wide heads and three phases, or a warm-up and folds.
-LONG = ("hybrid_additive", "hybrid_cross_attention", "hybrid_compact_bilinear", "starter")
+QUICK = ("efficientnet_b0_binary", "vgg16_frozen", "cnn_binary_weights")
 PUBLISHED = (
     "hybrid_breakhis",
     "efficientnet_b0_binary",
@@ -70,7 +71,7 @@ def test_every_published_row_has_its_config() -> None:
     assert set(PUBLISHED) <= {path.stem for path in RUNS}
 
 
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*RUNS, *RECIPES], ids=lambda path: path.stem)
 def test_a_config_is_named_as_its_file_and_says_what_is_known(path: Path) -> None:
     config = FitConfig.from_toml(path)
     assert config.name == path.stem
@@ -81,7 +82,7 @@ def test_a_config_is_named_as_its_file_and_says_what_is_known(path: Path) -> Non
         assert "our reading" in path.read_text()
 
 
-@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*RUNS, *RECIPES], ids=lambda path: path.stem)
 def test_the_networks_of_a_config_exist_and_have_the_blocks_that_it_frees(path: Path) -> None:
     config = FitConfig.from_toml(path)
     with torch.device("meta"):
@@ -92,7 +93,7 @@ def test_the_networks_of_a_config_exist_and_have_the_blocks_that_it_frees(path: 
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, marks=[pytest.mark.slow] if path.stem in LONG else [], id=path.stem) for path in RUNS],
+    [pytest.param(path, marks=[] if path.stem in QUICK else [pytest.mark.slow], id=path.stem) for path in RUNS],
 )
 def test_a_config_runs_end_to_end(path: Path, trees: dict[str, Path], tmp_path: Path) -> None:
     config = FitConfig.from_toml(path)

@@ -24,6 +24,8 @@ from tests.tissue import tissue_folder
 from training import baseline, train
 from training.parts import first_network
 
+pytestmark = pytest.mark.slow  # whole runs
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Place:
