@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from core.documents import first_problem
 from core.labels import LabelSet
 
 Triple = tuple[float, float, float]
@@ -154,9 +155,9 @@ class Card:
         try:
             return _ADAPTER.validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the card"
-            raise UnusableCheckpointError(f"the checkpoint's card is not valid: {where}: {first['msg']}") from error
+            raise UnusableCheckpointError(
+                f"the checkpoint's card is not valid: {first_problem(error, 'the card')}"
+            ) from error
 
 
 _ADAPTER = TypeAdapter(Card)

@@ -1,6 +1,5 @@
 """Saves and loads a network as one `.safetensors` file with its card in the header."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from core.card import CARD_KEY, Card, UnusableCheckpointError, checkpoint_sha256, model_version, read_card
 from core.classifier import Classifier
+from core.documents import write_whole
 from core.labels import BACH, BINARY, BREAKHIS, IDC
 from core.network import HybridNetwork, network_of
 
@@ -23,13 +23,7 @@ def save_checkpoint(path: Path, network: HybridNetwork, card: Card) -> str:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     _check_shapes(path.name, _empty_network(card), state)
     data = save(state, metadata={CARD_KEY: card.to_json()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, data)
     return checkpoint_sha256(path)
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from core.card import Abstention
+from core.documents import first_problem
 from core.labels import LabelSet
 
 Unit = Literal["image", "patient"]
@@ -116,8 +117,7 @@ class Evaluation:
         try:
             return _ADAPTER.validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"not an evaluation: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            raise ValueError(f"not an evaluation: {first_problem(error, 'the text')}") from error
 
 
 _ADAPTER = TypeAdapter(Evaluation)

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from core.card import Fusion, Head, InputPolicy, Magnification, StainTarget, Triple
+from core.documents import first_problem
 from core.fit.augmentation import Augmentation, Augmentations
 from core.fit.flattening import flattened
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
@@ -244,9 +245,7 @@ class FitConfig:
         try:
             return _ADAPTER.validate_python(table)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise ValueError(f"{name}: {where}: {first['msg']}") from error
+            raise ValueError(f"{name}: {first_problem(error, 'the file')}") from error
 
     def flat(self) -> dict[str, str | int | float | bool]:
         """Give every value under its dotted name, for the card."""

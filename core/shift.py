@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from core.documents import first_problem
 from core.evaluation import Figure
 
 Side = Literal["source", "target"]
@@ -111,8 +112,7 @@ class Shift:
         try:
             return _ADAPTER.validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise ValueError(f"not a comparison of sets: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+            raise ValueError(f"not a comparison of sets: {first_problem(error, 'the text')}") from error
 
 
 _ADAPTER = TypeAdapter(Shift)

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from core.classifier import Classifier
 from core.datasets import LabelledImage, breakhis
+from core.documents import write_whole
 from core.fit_config import FitConfig
 from core.fitting import Work
 from core.metrics import Estimate, Judged, auc, auc_estimate
@@ -34,7 +35,7 @@ from training.parts import Trainer
 from training.protocols import Part, Plan
 from training.record import Record
 from training.run_card import first_card
-from training.run_folder import RunFolder, code_version, write_whole
+from training.run_folder import RunFolder, code_version
 
 _MAIN_MAGNIFICATION = "100X"
 _console = Console(stderr=True)

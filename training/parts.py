@@ -12,6 +12,7 @@ import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load_file, save
 
+from core.documents import write_whole
 from core.fit.distributed import rank, wait
 from core.fit.history import Epoch
 from core.fit_config import FitConfig
@@ -19,7 +20,6 @@ from core.fitting import Work, fit, mean_network, warm_up
 from core.network import HybridNetwork, build_network
 from training.protocols import Part, Plan
 from training.record import Record
-from training.run_folder import write_whole
 
 WARM_UP = "generated tissue"
 _WEIGHTS = "weights.safetensors"

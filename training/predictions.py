@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from core.card import Card
+from core.documents import write_whole
 from training.judged_images import JudgedImage
-from training.run_folder import write_whole
 
 
 def save_predictions(path: Path, judged: Sequence[JudgedImage], card: Card) -> None:

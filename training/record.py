@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from core.documents import write_whole
 from core.fit.history import Epoch
 from core.fit.run_history import PartHistory, read_lines
-from training.run_folder import RunFolder, write_whole
+from training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

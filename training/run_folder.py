@@ -138,17 +138,6 @@ def split_rows(assignments: Sequence[tuple[LabelledImage, str]], root: Path) -> 
     return text.getvalue().encode()
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and on the disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def copy_whole(source: Path, target: Path) -> None:
     """Copy a file so that the target is never half of one."""
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from core.card import Card, checkpoint_sha256, read_card
 from core.checkpoint import save_checkpoint
 from core.classifier import Classifier
+from core.documents import write_whole
 from core.fit.distributed import rank, stop
 from core.fitting import Work
 from core.images import decode_image
@@ -22,7 +23,7 @@ from training.predictions import save_predictions
 from training.protocols import Plan
 from training.record import Record
 from training.run_card import card_of_part, first_card, with_figures, with_temperature
-from training.run_folder import RunFolder, copy_whole, write_whole
+from training.run_folder import RunFolder, copy_whole
 from training.run_row import RunEntry
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
+from core.documents import first_problem
 from core.fit.history import Epoch
 
 
@@ -50,8 +51,7 @@ def read_document(text: str) -> tuple[PartHistory, ...]:
     try:
         return _by_part(_LINES.validate_json(text))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"not the history of a run: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise ValueError(f"not the history of a run: {first_problem(error, 'the text')}") from error
 
 
 def _line(number: int, text: str) -> _Line:

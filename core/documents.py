@@ -1,0 +1,24 @@
+"""Files that are written whole or not at all, and words for what is wrong with one that was read."""
+
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, and on the disk when this returns; its folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def first_problem(error: ValidationError, whole: str) -> str:
+    """Say where a document is wrong first, and what is wrong there; `whole` names a document wrong as a whole."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or whole
+    return f"{where}: {first['msg']}"
