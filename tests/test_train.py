@@ -58,6 +58,8 @@ def test_a_run_leaves_a_checkpoint_whose_card_tells_how_it_was_made(trained: Pla
     assert [m.name for m in card.metrics] == ["AUC by image at 100X", "AUC by image", "AUC by accession number"]
     assert all(m.low <= m.value <= m.high and "patient-wise 2-fold" in m.protocol for m in card.metrics)
     assert card.locked_on == "patient-wise 2-fold, pooled out of fold; 8 images of 4 patients"
+    assert card.abstention is not None
+    assert "out of fold, one patient left out at a time: 8 images of 4 patients" in card.abstention.protocol
 
 
 def test_the_checkpoint_of_a_run_analyses_an_image(trained: Place) -> None:

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.calibration import Source, fit_temperature, youden_threshold
+from core.calibration import Source, fit_abstention, fit_temperature, youden_threshold
 from core.card import Card, Metric, TrainingData
 from core.fit_config import FitConfig
 from core.metrics import Judged, Judgements, auc_estimate
 from training.protocols import Part, Plan
 
 _MAIN_MAGNIFICATION = "100X"
+_RISK = 0.1  # share of images whose truth may lie outside the set of opinions
 _RESEARCH = "Research use only: no decision about a patient may rest on it."
 _NAMES = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC", "binary": "a folder of images"}
 
@@ -80,6 +81,7 @@ def with_figures(card: Card, held_out: Judgements, plan: Plan) -> Card:
         card,
         threshold=_inside(youden_threshold(main, source=plan.source)),
         locked_on=f"{plan.words}; {_extent(main)}",
+        abstention=fit_abstention(main, _RISK, source=plan.source),
         metrics=tuple(metrics),
     )
 
