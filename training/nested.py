@@ -194,7 +194,12 @@ def _row(name: str, malignant: Malignant, patients: Patients, chosen: int | None
 
 
 def _table(rows: Sequence[Row], folds: int) -> Table:
-    table = Table(Column("recipe", overflow="fold"), "AUC by image, 100X", "AUC by accession number", f"chosen for folds of {folds}")
+    table = Table(
+        Column("recipe", overflow="fold"),
+        "AUC by image, 100X",
+        "AUC by accession number",
+        f"chosen for folds of {folds}",
+    )
     for row in rows:
         table.add_row(row.name, _words(row.image), _words(row.patient), "" if row.chosen is None else str(row.chosen))
     return table

@@ -57,7 +57,10 @@ def others(files: list[CheckpointFile], folder: Path) -> None:
     """List the checkpoints that could be put into service; one of them may wait for its confirmation."""
     if not files:
         st.markdown("There is no other checkpoint. Train one, or copy one into the folder of the models:")
-        st.code(f"python -m training.train training/configs/starter.toml --data FOLDER\ncp CHECKPOINT {folder.name}/", "bash")
+        st.code(
+            f"python -m training.train training/configs/starter.toml --data FOLDER\ncp CHECKPOINT {folder.name}/",
+            "bash",
+        )
     for file in sorted(files, key=lambda file: file.card is None):
         with st.expander(_title(file), expanded=st.session_state.get(_ASKED) == str(file.path)):
             _other(file)
