@@ -45,8 +45,14 @@ def chosen(page: Page, words: str) -> None:
     expect(page.get_by_test_id("stBaseButton-primary").filter(has_text=words)).to_be_visible()
 
 
+def settled(page: Page) -> None:
+    """Wait until the page is drawn whole: a key that comes before its button is there goes nowhere."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+
+
 def read_first(page: Page, label: str, confidence: str) -> None:
     expect(page.get_by_text("Your first opinion")).to_be_visible()
+    settled(page)
     page.keyboard.press(label)
     chosen(page, "malignant" if label == "m" else "benign")
     page.keyboard.press(confidence)
