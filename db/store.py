@@ -5,6 +5,7 @@ before anything is drawn.
 """
 
 from db.accounts import account_named, add_account, single_reader
+from db.agreement import finished_readings
 from db.audit import audit_trail, record_event
 from db.case_view import case_images, open_case
 from db.cases import add_case, add_image, known_image, remembered_magnification
@@ -61,6 +62,7 @@ __all__ = [
     "fail_job",
     "finish_job",
     "finish_run",
+    "finished_readings",
     "heatmap_file",
     "image_file",
     "in_service",

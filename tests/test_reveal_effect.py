@@ -54,8 +54,9 @@ def test_without_reference_labels_readers_move_towards_the_model_or_away_from_it
 
 def test_the_balance_of_the_reveal_adds_up() -> None:
     readings = made_readings(50)
-    for references in ({}, dict.fromkeys(range(1, 40), "malignant")):
-        found = effect(readings, dict(references))
+    some: dict[int, Malignancy] = dict.fromkeys(range(1, 40), "malignant")
+    for references in ({}, some):
+        found = effect(readings, references)
         assert found.after.hits == found.before.hits + found.gained.hits - found.lost.hits
         assert found.before.n + found.left_out == len(readings)
 
