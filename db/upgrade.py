@@ -43,6 +43,21 @@ def upgrade(connection: Connection) -> None:
         raise UnusableDatabaseError("the upgrade would leave rows that point at nothing; nothing was changed")
 
 
+def require_current(connection: Connection) -> None:
+    """Refuse a database that the program would have to make or bring up to date first.
+
+    Raises:
+        UnusableDatabaseError: With what is to be done.
+    """
+    script = ScriptDirectory.from_config(alembic_config(connection))
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision != script.get_current_head():
+        raise UnusableDatabaseError(
+            f"the tables of the database are at revision {revision}, not {script.get_current_head()}: "
+            "start this version of Second Read on it once, or look at it with the version that made it"
+        )
+
+
 def alembic_config(connection: Connection) -> Config:
     """Configure Alembic for a connection, wherever the program was started."""
     config = Config()
