@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session, aliased
 from core.labels import Malignancy
 from core.results import Reading, SavedRead
 from db import models
+from db.access_values import Permission
+from db.permissions import need
 from db.values import Stage, Vote
 
 _VOTES: dict[Vote, Literal["yes", "no", "unsure"]] = {Vote.YES: "yes", Vote.NO: "no", Vote.UNSURE: "unsure"}
@@ -21,7 +23,11 @@ def finished_readings(session: Session, account_id: int) -> list[Reading]:
 
     Of a case that this reader has not finished nothing is given: neither what the model says of it nor what others
     do. An amendment replaces what stands of a reading and makes no new one.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
     """
+    need(session, account_id, Permission.READ_CASES)
     readings: list[Reading] = []
     reader: tuple[int, int] | None = None
     for found in session.execute(_finished(account_id)):

@@ -8,8 +8,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from db.access_models import Base
 from db.errors import UnusableDatabaseError
-from db.evaluation_models import Base
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 # Any number, but the same in every process: two that start at once upgrade one after the other.
