@@ -15,6 +15,7 @@ page = st.navigation(
     [
         st.Page("worklist.py", title="Worklist", default=True),
         st.Page("upload_cases.py", title="Upload cases"),
+        st.Page("agreement.py", title="Agreement"),
         st.Page("read_case.py", title="Read a case"),
         st.Page("evaluation.py", title="Evaluation"),
         st.Page("domain_shift.py", title="Domain shift"),
