@@ -8,7 +8,7 @@ from core.results import Reading
 from db import store
 from pages.ui import agreement_choice, agreement_panels, agreement_views, resources
 from pages.ui.agreement_choice import REVEAL
-from pages.ui.agreement_figures import Behind
+from pages.ui.agreement_values import Behind
 
 
 def _figures(view: str, readings: Sequence[Reading]) -> int | None:
@@ -17,7 +17,7 @@ def _figures(view: str, readings: Sequence[Reading]) -> int | None:
     table = agreement_views.table_of(view, readings, references)
     if table.lines:
         agreement_panels.figures(table)
-    agreement_views.note(view, readings, references)
+    agreement_views.note(view, table, readings, references)
     left, right = agreement_views.halves(view)
     with left:
         matrices = agreement_views.matrices_of(view, readings)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from core.measures.rates import Rate
 from pages.ui.agreement_charts import matrix
-from pages.ui.agreement_figures import Matrix, Table, couple_matrices, model_matrices, reader_reader, reveal
+from pages.ui.agreement_figures import couple_matrices, model_matrices, reader_model, reader_reader, reveal
+from pages.ui.agreement_values import Matrix, Table
 from pages.ui.export import agreement_csv, readings_csv
 from tests.readings import made_readings, reading
 
@@ -17,7 +18,7 @@ def test_cases_behind_every_figure_are_as_many_as_the_figure_says() -> None:
     for table in tables:
         for line in table.lines:
             for cell in line.cells:
-                if isinstance(cell.value, Rate) and "all readers" not in line.name:
+                if isinstance(cell.value, Rate) and "readers" not in line.name:
                     assert len({one.case_id for one in cell.readings}) in (cell.value.n, cell.value.hits)
     matrices: list[Matrix] = [*model_matrices(readings, "all readers"), *couple_matrices(readings, ("dr. a", "dr. b"))]
     for each in matrices:
@@ -71,3 +72,14 @@ def test_names_of_readers_are_no_markup_in_a_matrix() -> None:
     drawn = matrix(couple_matrices(readings, (odd, "dr. z"))[0], 0, "#000").to_json()
     assert "<b>" not in drawn
     assert "\\u003cb\\u003e" not in drawn
+
+
+def test_what_is_left_out_is_counted() -> None:
+    readings = [reading(1, None, "benign", "benign", reader=name) for name in "ab"]
+    readings += [reading(2, "benign", "benign", "benign", reader=name) for name in "ab"]
+    assert [table.left_out for table in (reader_model(readings), reader_reader(readings), reveal(readings, {}))] == [
+        2,
+        1,
+        2,
+    ]
+    assert reveal(readings, {2: "benign"}).left_out == 2

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from pages.ui.agreement_figures import Matrix
+from pages.ui.agreement_values import Matrix
 from pages.ui.charts import COLOURS
 from pages.ui.evaluation_charts import inert
 

@@ -8,7 +8,7 @@ from core.labels import Malignancy
 from core.reference_labels import UnreadableReferencesError, read_references
 from core.results import Reading
 from pages.ui import panels
-from pages.ui.agreement_figures import Behind
+from pages.ui.agreement_values import Behind
 
 READER_MODEL, READER_READER, REVEAL, HABITS = VIEWS = (
     "Reader and model",

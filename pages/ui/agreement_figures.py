@@ -1,8 +1,6 @@
-"""The tables of agreement, each figure with the readings behind it; draws nothing."""
+"""The tables and matrices of agreement, made of readings; draws nothing."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from core.agreement import (
     LABELS,
@@ -20,70 +18,14 @@ from core.agreement import (
     shared_cases,
 )
 from core.labels import Malignancy
-from core.measures.bootstrap import Interval
-from core.measures.rates import Median, Rate
+from core.measures.rates import Rate
 from core.results import Reading
 from core.reveal_effect import changes, effect, habits
+from pages.ui.agreement_values import Behind, Cell, Line, Matrix, Table
 from pages.ui.panels import label_words
 
 EVERYONE = "all readers"
 _MOMENT_WORDS: dict[Moment, str] = {"before": "before the reveal", "after": "after the reveal"}
-
-
-@dataclass(frozen=True, slots=True)
-class Behind:
-    """The readings behind a figure, and its words."""
-
-    words: str
-    readings: tuple[Reading, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One figure: a share, a kappa or a median; None where it does not apply."""
-
-    value: Rate | Interval | Median | None
-    n: int
-    readings: tuple[Reading, ...]
-
-    @property
-    def text(self) -> str:
-        """The figure with its interval, the number of readings beside it where it is a share or a median."""
-        return "–" if self.value is None else figure_words(self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """The figures of one reader, of two, or of all."""
-
-    name: str
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Figures of the same kinds, line by line."""
-
-    of: str  # what the lines are
-    columns: tuple[str, ...]
-    lines: tuple[Line, ...]
-
-    def behind(self, line: int, column: int) -> Behind:
-        """Give what lies behind one figure."""
-        cell = self.lines[line].cells[column]
-        return Behind(f"{self.lines[line].name}: {self.columns[column]} – {cell.text}", cell.readings)
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """What two raters say of the same cases; rows are the first rater's labels, columns the second's."""
-
-    name: str
-    raters: tuple[str, str]
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
-    cells: tuple[Behind, ...]  # row by row
 
 
 def reader_model(readings: Sequence[Reading]) -> Table:
@@ -93,7 +35,8 @@ def reader_model(readings: Sequence[Reading]) -> Table:
         Line(name, tuple(c for moment in MOMENTS for c in _agreement(reader_model_pairs(found, moment))[:2]))
         for name, found in by_reader(readings)
     ]
-    return Table("reader", columns, tuple(lines))
+    left_out = agreement(reader_model_pairs(readings, "before")).left_out
+    return Table("reader", columns, tuple(lines), left_out)
 
 
 def reader_reader(readings: Sequence[Reading]) -> Table:
@@ -109,11 +52,13 @@ def reader_reader(readings: Sequence[Reading]) -> Table:
         for couple in couples
     ]
     if len(couples) > 1:
-        lines.append(Line("all readers: unanimous, Fleiss' kappa", _everyone(readings)))
+        several = consensus(readings, "before").readers
+        lines.append(Line(f"{several} readers: unanimous, Fleiss' kappa", _everyone(readings)))
     for name, found in by_reader(readings, together=False):
         if again := intra_reader_pairs(found):
             lines.append(Line(f"{name} reading again", (*_agreement(again), *[Cell(None, 0, ())] * len(kinds))))
-    return Table("readers", columns, tuple(lines))
+    left_out = sum(agreement(reader_reader_pairs(readings, *couple, "before")).left_out for couple in couples)
+    return Table("readers", columns, tuple(lines), left_out)
 
 
 def reveal(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> Table:
@@ -123,9 +68,8 @@ def reveal(readings: Sequence[Reading], references: Mapping[int, Malignancy]) ->
         if references
         else ("with the model before", "with the model after", "away from the model", "towards the model")
     )
-    return Table(
-        "reader", columns, tuple(Line(name, _reveal(found, references)) for name, found in by_reader(readings))
-    )
+    lines = tuple(Line(name, _reveal(found, references)) for name, found in by_reader(readings))
+    return Table("reader", columns, lines, effect(readings, references).left_out)
 
 
 def reading_habits(readings: Sequence[Reading]) -> Table:
@@ -160,21 +104,6 @@ def by_reader(readings: Sequence[Reading], *, together: bool = True) -> list[tup
 def couple_words(couple: tuple[str, str]) -> str:
     """Name two readers."""
     return f"{couple[0]} and {couple[1]}"
-
-
-def figure_words(value: Rate | Interval | Median) -> str:
-    """Write a figure with its interval, and with n where it holds it; a dash where there is nothing to tell."""
-    if isinstance(value, Rate):
-        if value.n == 0:
-            return "–"
-        return f"{value.value:.0%} [{value.low:.0%}, {value.high:.0%}], {value.hits} of {value.n}".replace("%", " %")
-    if math.isnan(value.value):
-        return "–"
-    digits, unit = (0, " s") if isinstance(value, Median) else (2, "")
-    n = f", n {value.n}" if isinstance(value, Median) else ""
-    known = value.low is not None and value.high is not None
-    bounds = f" [{value.low:.{digits}f}, {value.high:.{digits}f}]" if known else ", no interval"
-    return f"{value.value:.{digits}f}{unit}{bounds}{n}"
 
 
 def _agreement(pairs: Sequence[LabelPair]) -> tuple[Cell, ...]:

@@ -8,7 +8,7 @@ import streamlit as st
 from core.labels import Malignancy
 from core.results import Reading, SavedRead
 from pages.ui import agreement_charts, agreement_choice, panels
-from pages.ui.agreement_figures import Behind, Matrix, Table
+from pages.ui.agreement_values import Behind, Matrix, Table
 from pages.ui.evaluation_charts import as_png
 
 _ROW, _HEAD = 35, 38  # px, of a table

@@ -13,12 +13,12 @@ from db import store
 from db.values import Action
 from pages.ui import agreement_choice, agreement_figures, export, resources
 from pages.ui.agreement_choice import HABITS, READER_MODEL, READER_READER, REVEAL
-from pages.ui.agreement_figures import Matrix, Table
+from pages.ui.agreement_values import Matrix, Table
 
 _RATE = "Rate with Wilson's 95 % interval and n; "
 _NOTES = {
     READER_MODEL: _RATE + "then Cohen's kappa, its interval from resampled cases. The model is what stood on the "
-    "reader's screen; after the reveal counts what stands now. Reads that could not assess a case are left out.",
+    "reader's screen; after the reveal counts what stands now.",
     READER_READER: _RATE + "then Cohen's kappa, and the quadratic-weighted kappa of ten grades from certainly benign "
     "to certainly malignant; intervals of kappa from resampled cases.",
     REVEAL: "Shares of all reads that gave a label before and after, with Wilson's 95 % interval. The final read "
@@ -64,7 +64,7 @@ def matrices_of(view: str, readings: Sequence[Reading]) -> list[Matrix]:
     return agreement_figures.couple_matrices(readings, couples[_whose(list(couples))])
 
 
-def note(view: str, readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
+def note(view: str, table: Table, readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
     """Say in words how the figures of a view were made."""
     several = len({one.reader for one in readings}) > 1
     words = _NOTES[view] + (_TOGETHER if several and view != READER_READER else "")
@@ -72,6 +72,8 @@ def note(view: str, readings: Sequence[Reading], references: Mapping[int, Malign
         words += "" if any(one.iteration > 1 for one in readings) else _ONCE
     if view == REVEAL and not references:
         words += _NO_REFERENCE
+    if table.left_out:
+        words += f" Left out: {table.left_out:,} without a label to compare."
     if view == READER_READER and not several:
         st.markdown(_ALONE)
     st.caption(f"{words} {_DASH}")

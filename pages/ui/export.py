@@ -16,7 +16,7 @@ from core.results import Reading, SavedRead
 from core.shift import Shift
 from db.evaluation_values import EvaluatedImage
 from db.values import Read
-from pages.ui.agreement_figures import Cell, Table
+from pages.ui.agreement_values import Cell, Table
 
 _EPOCH = ("part", "epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "seconds")
 _READ = (
