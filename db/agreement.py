@@ -11,7 +11,7 @@ from core.results import Reading, SavedRead
 from db import models
 from db.access_values import Permission
 from db.permissions import need
-from db.values import Stage, Vote
+from db.values import Role, Stage, Vote
 
 _VOTES: dict[Vote, Literal["yes", "no", "unsure"]] = {Vote.YES: "yes", Vote.NO: "no", Vote.UNSURE: "unsure"}
 
@@ -22,26 +22,29 @@ def finished_readings(session: Session, account_id: int) -> list[Reading]:
     """Give every reader's readings of the cases for which this reader has saved a final read, by case and reader.
 
     Of a case that this reader has not finished nothing is given: neither what the model says of it nor what others
-    do. An amendment replaces what stands of a reading and makes no new one.
+    do. An amendment replaces what stands of a reading and makes no new one. A researcher, who reads nothing, gets
+    the cases that anybody has finished, with numbers for the names of readers and cases.
 
     Raises:
-        NotAllowedError: If this account may not read cases.
+        NotAllowedError: If this account may not see how readers agree.
     """
-    need(session, account_id, Permission.READ_CASES)
+    need(session, account_id, Permission.SEE_AGREEMENT)
+    researcher = session.get_one(models.Account, account_id).role is Role.RESEARCHER
     readings: list[Reading] = []
     reader: tuple[int, int] | None = None
-    for found in session.execute(_finished(account_id)):
+    for found in session.execute(_finished(None if researcher else account_id)):
         read = found[0]
         if read.stage is Stage.FIRST:
             same = reader == (read.case_id, read.account_id)
-            readings.append(_begun(found, readings[-1].iteration + 1 if same else 1))
+            begun = _begun(found, readings[-1].iteration + 1 if same else 1)
+            readings.append(_without_names(begun, read.account_id) if researcher else begun)
         else:
             readings[-1] = _continued(readings[-1], found)
         reader = (read.case_id, read.account_id)
     return readings
 
 
-def _finished(account_id: int) -> Select[models.Read, models.Case, str, str | None]:
+def _finished(account_id: int | None) -> Select[models.Read, models.Case, str, str | None]:
     read, own = models.Read, aliased(models.Read)
     seen, prediction = models.ReadPrediction, models.Prediction
     version = (
@@ -51,7 +54,9 @@ def _finished(account_id: int) -> Select[models.Read, models.Case, str, str | No
         .limit(1)  # all that a reveal shows is of one version
         .scalar_subquery()
     )
-    finished = select(own.case_id).where(own.account_id == account_id, own.stage == Stage.FINAL)
+    finished = select(own.case_id).where(own.stage == Stage.FINAL)
+    if account_id is not None:
+        finished = finished.where(own.account_id == account_id)
     return (
         select(read, models.Case, models.Account.name, version)
         .join(models.Account, models.Account.id == read.account_id)
@@ -73,6 +78,10 @@ def _begun(found: _Found, iteration: int) -> Reading:
         first=_saved(read),
         iteration=iteration,
     )
+
+
+def _without_names(reading: Reading, account_id: int) -> Reading:
+    return replace(reading, accession=f"case {reading.case_id}", reader=f"reader {account_id}")
 
 
 def _continued(reading: Reading, found: _Found) -> Reading:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.results import Reading
 from db import store
+from db.access_values import Permission
 from pages.ui import agreement_choice, agreement_panels, agreement_views, resources
 from pages.ui.agreement_choice import REVEAL
 from pages.ui.agreement_values import Behind
@@ -26,22 +27,23 @@ def _figures(view: str, readings: Sequence[Reading]) -> int | None:
         every = Behind(f"every reading ({len(readings):,})", tuple(readings))
         chosen = agreement_panels.behind([table], matrices, every)
         picked = agreement_panels.cases(chosen, references)
-        st.caption("A click on a row opens its case.")
+        if resources.may(Permission.READ_CASES):
+            st.caption("A click on a row opens its case.")
         agreement_views.downloads(readings, references)
     return picked
 
 
-reader = resources.account().id
+reader, reads = resources.account().id, resources.may(Permission.READ_CASES)
 with resources.sessions().read() as session:
     finished = store.finished_readings(session, reader)
 if not finished:
-    agreement_panels.nothing_yet()
+    agreement_panels.nothing_yet(reads=reads)
 else:
     wanted = agreement_choice.narrowed(finished)
     if not wanted:
         st.markdown("No finished case matches these filters.")
     else:
-        agreement_panels.headline(wanted)
+        agreement_panels.headline(wanted, reads=reads)
         case = _figures(agreement_choice.view(), wanted)
-        if case is not None:
+        if case is not None and reads:
             st.switch_page("read_case.py", query_params={"case": str(case)})

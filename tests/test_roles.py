@@ -66,12 +66,12 @@ _DOORS = {
     "viewer": _Door("/assets/openseadragon.min.js", _EVERYBODY),
 }
 # The pages in the navigation of a role.
-_CASES = ["Worklist", "Upload cases", "Agreement", "Read a case"]
+_CASES = ["Worklist", "Upload cases", "Read a case", "Agreement"]
 _RESULTS = ["Evaluation", "Domain shift", "Models"]
 _PAGES = {
     Role.READER: [*_CASES, *_RESULTS],
     Role.ADJUDICATOR: [*_CASES, *_RESULTS],
-    Role.RESEARCHER: _RESULTS,
+    Role.RESEARCHER: ["Agreement", *_RESULTS],
     Role.ADMINISTRATOR: [*_RESULTS, "Accounts"],
 }
 _ADDRESSES = sorted(path.stem for path in (Path(__file__).resolve().parent.parent / "pages").glob("*.py"))

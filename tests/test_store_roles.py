@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy.orm import Session
@@ -21,7 +22,6 @@ _Act = Callable[[Session, int], object]
 _READ: dict[str, _Act] = {
     "add_case": lambda s, by: store.add_case(s, by, accession=None, magnification=None),
     "amend_read": lambda s, by: store.amend_read(s, 1, by, BENIGN, OPENED),
-    "finished_readings": store.finished_readings,
     "heatmap_file": lambda s, by: store.heatmap_file(s, 1, by),
     "image_file": lambda s, by: store.image_file(s, 1, by),
     "next_case": store.next_case,
@@ -44,7 +44,12 @@ _ADMINISTER: dict[str, _Act] = {
     "set_role": lambda s, by: store.set_role(s, by, "other", Role.READER),
     "token_rows": store.token_rows,
 }
-_NEEDED = dict.fromkeys(_READ, Permission.READ_CASES) | dict.fromkeys(_ADMINISTER, Permission.ADMINISTER)
+_ACTS = _READ | _ADMINISTER | {"finished_readings": store.finished_readings}
+_NEEDED = (
+    dict.fromkeys(_READ, Permission.READ_CASES)
+    | dict.fromkeys(_ADMINISTER, Permission.ADMINISTER)
+    | {"finished_readings": Permission.SEE_AGREEMENT}
+)
 # The check itself, and the audit trail, in which anything may be said of anybody.
 _FOR_EVERYBODY = {"need", "record_event"}
 
@@ -63,7 +68,7 @@ def test_each_role_may_do_what_it_may_and_nothing_else(sessions: Sessions, role:
     case = revealed_case(sessions)
     by = _prepare(sessions, role)
     assert case.case_id == 1
-    for name, act in (_READ | _ADMINISTER).items():
+    for name, act in _ACTS.items():
         refused = _is_refused(sessions, act, by.id)
         assert refused is (_NEEDED[name] not in ALLOWED[role]), (role, name)
 
@@ -74,7 +79,7 @@ def test_a_disabled_account_may_do_nothing(sessions: Sessions, role: Role) -> No
     by = _prepare(sessions, role)
     with sessions.begin() as session:
         store.set_disabled(session, None, by.name, disabled=True)
-    for name, act in (_READ | _ADMINISTER).items():
+    for name, act in _ACTS.items():
         assert _is_refused(sessions, act, by.id), (role, name)
 
 
@@ -83,8 +88,20 @@ def test_the_single_reader_may_do_nothing_any_more_once_there_are_accounts(sessi
     assert not _is_refused(sessions, _READ["open_case"], reader)
     assert not _is_refused(sessions, _ADMINISTER["put_in_service"], reader)
     _prepare(sessions, Role.READER)
-    for name, act in (_READ | _ADMINISTER).items():
+    for name, act in _ACTS.items():
         assert _is_refused(sessions, act, reader), name
+
+
+def test_a_researcher_sees_readings_without_the_names_of_readers_and_cases(sessions: Sessions) -> None:
+    case = revealed_case(sessions)
+    with sessions.begin() as session:
+        store.record_final_read(session, case.case_id, case.account_id, MALIGNANT, OPENED)
+        named = store.finished_readings(session, case.account_id)[0]
+    by = _prepare(sessions, Role.RESEARCHER)
+    with sessions.read() as session:
+        found = store.finished_readings(session, by.id)
+    assert [(reading.reader, reading.accession) for reading in found] == [(f"reader {case.account_id}", "case 1")]
+    assert replace(found[0], reader=named.reader, accession=named.accession) == named
 
 
 def _prepare(sessions: Sessions, role: Role) -> Account:

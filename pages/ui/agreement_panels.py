@@ -15,9 +15,12 @@ _ROW, _HEAD = 35, 38  # px, of a table
 _TALLEST = 400  # px
 
 
-def nothing_yet() -> None:
-    """Say how the first figure comes about."""
+def nothing_yet(*, reads: bool) -> None:
+    """Say how the first figure comes about; `reads` says whether whoever asks may read cases."""
     st.subheader("No finished case yet")
+    if not reads:
+        st.markdown("Agreement is told of cases that a reader has finished: first opinion, reveal, final opinion.")
+        return
     st.markdown(
         "Agreement is told of cases that you have finished: first opinion, reveal, final opinion. What the model and "
         "other readers say of any other case stays hidden until then."
@@ -25,15 +28,16 @@ def nothing_yet() -> None:
     st.page_link("worklist.py", label="Worklist")
 
 
-def headline(readings: Sequence[Reading]) -> None:
-    """Say of how many cases, readers and models all this is."""
+def headline(readings: Sequence[Reading], *, reads: bool) -> None:
+    """Say of how many cases, readers and models all this is; `reads` says whether the cases are one's own."""
+    whose, rest = ("you have", "; cases you have not finished stay out") if reads else ("a reader has", "")
     cases, readers = len({one.case_id for one in readings}), len({one.reader for one in readings})
     versions = sorted({one.model_version for one in readings if one.model_version})
     st.markdown(
-        f"**{cases:,} {'case' if cases == 1 else 'cases'} that you have finished**, "
+        f"**{cases:,} {'case' if cases == 1 else 'cases'} that {whose} finished**, "
         f"{len(readings):,} {'reading' if len(readings) == 1 else 'readings'} by {readers:,} "
         f"{'reader' if readers == 1 else 'readers'}, "
-        f"{'model ' + ', '.join(versions) if versions else 'no model'}; cases you have not finished stay out."
+        f"{'model ' + ', '.join(versions) if versions else 'no model'}{rest}."
     )
     if len(versions) > 1:
         st.warning("These readings saw different models: choose one above before you compare with the model.")
