@@ -6,7 +6,7 @@ from db.account_commands import accounts
 from db.audit_commands import audit
 from db.backup_commands import backup, check, restore
 
-app = typer.Typer(no_args_is_help=True, help="Second Read's records. Research use only.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Second Read's records. Research use only.")
 app.add_typer(accounts, name="accounts")
 app.add_typer(audit, name="audit")
 for command in (backup, check, restore):

@@ -72,7 +72,7 @@ def list_events(  # noqa: PLR0913 (each is an option of the command)
     for event in events:
         words = (event.account or "", event.action, event.subject)
         at = event.at.isoformat(sep=" ", timespec="seconds")
-        table.writerow((event.number, at, *(_harmless(word) if as_csv else word for word in words)))
+        table.writerow((event.number, at, *(_harmless(word) if as_csv else _visible(word) for word in words)))
 
 
 def _open(database: str | None) -> Sessions:
@@ -101,5 +101,11 @@ def _utc(time: datetime | None) -> datetime | None:
     return time.replace(tzinfo=UTC) if time else None
 
 
+def _visible(words: str) -> str:
+    # A name that somebody tried to sign in with could steer the terminal.
+    return words if words.isprintable() else ascii(words)
+
+
 def _harmless(words: str) -> str:
+    words = _visible(words)
     return f"'{words}" if words.lstrip().startswith(_FORMULA) else words

@@ -247,13 +247,14 @@ def test_the_command_says_by_its_exit_status_what_it_found(tmp_path: Path) -> No
 def test_events_are_listed_by_what_is_asked_and_no_cell_is_a_formula(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'a.sqlite'}"
     sessions = open_database(url)
-    add(sessions, "=1+1", "C-0001", "C-0002")
+    add(sessions, "=1+1", "C-0001", "\x1b[2J\n")
     with sessions.begin() as session:
         store.record_event(session, make_reader(session), "case opened", "C-0001")
     listed = command("list", "--database", url, "--csv").stdout.splitlines()
     assert listed[0] == "event,at,account,action,subject"
     assert [line.split(",")[0] for line in listed[1:]] == ["4", "3", "2", "1"]
     assert listed[4].endswith(",added,'=1+1")
+    assert listed[2].endswith(r",added,'\x1b[2J\n'")
     assert len(command("list", "--database", url, "--subject", "C-0001").stdout.splitlines()) == 2
     assert len(command("list", "--database", url, "--account", "dr. a").stdout.splitlines()) == 1
     assert len(command("list", "--database", url, "--until", "2026-01-01").stdout.splitlines()) == 0
