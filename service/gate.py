@@ -51,7 +51,7 @@ _NO_TLS = (
     "Start it with server.sslCertFile and server.sslKeyFile, or behind a proxy that encrypts, "
     "with SECOND_READ_BEHIND_PROXY=1."
 )
-_SIGNED_OUT = "Nobody is signed in: sign in, or send a valid token."
+_SIGNED_OUT = "Signed out. Load the page again to sign in; programs send a valid token."
 _NO_DATABASE = "The database does not answer, so nobody can be let in. The log of the server has more."
 
 _PAGE = """<!doctype html>

@@ -1,6 +1,7 @@
 """The tables and forms of the page Accounts."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import streamlit as st
 
@@ -11,6 +12,7 @@ from db.values import Role
 from pages.ui import panels, resources
 
 _DONE = "accounts-done"
+_ROUND = "accounts-round"  # counts what was done: fields of the next round begin empty
 _DISABLE, _ENABLE = "disable", "enable"
 
 
@@ -27,7 +29,7 @@ def account_table(rows: Sequence[AccountRow]) -> None:
             "name": [row.name for row in rows],
             "role": [str(row.role) for row in rows],
             "state": [_state(row) for row in rows],
-            "since": [row.created_at for row in rows],
+            "since": [_day(row.created_at) for row in rows],
         },
         hide_index=True,
     )
@@ -43,8 +45,8 @@ def token_table(rows: Sequence[TokenRow]) -> None:
             "number": [row.id for row in rows],
             "account": [row.account for row in rows],
             "label": [row.label for row in rows],
-            "made": [row.created_at for row in rows],
-            "revoked": [row.revoked_at for row in rows],
+            "made": [_day(row.created_at) for row in rows],
+            "revoked": [_day(row.revoked_at) if row.revoked_at else "" for row in rows],
         },
         hide_index=True,
     )
@@ -52,11 +54,13 @@ def token_table(rows: Sequence[TokenRow]) -> None:
 
 def add_form() -> None:
     """Ask for a new account."""
-    with st.form("add-account"):
+    with st.form(f"add-account-{_round()}"):
         st.markdown("**New account**")
-        name = st.text_input("Name", max_chars=200, autocomplete="off")
-        role = st.selectbox("Role", list(Role), format_func=str, key="role-of-the-new") or Role.READER
-        password = st.text_input(f"Password ({SHORTEST} characters or more)", type="password", key="first-password")
+        name = st.text_input("Name", max_chars=200, autocomplete="off", key=f"name-{_round()}")
+        role = st.selectbox("Role", list(Role), format_func=str, key=f"first-role-{_round()}") or Role.READER
+        password = st.text_input(
+            f"Password ({SHORTEST} characters or more)", type="password", key=f"first-password-{_round()}"
+        )
         if st.form_submit_button("Add the account", type="primary"):
             by = resources.account().id
             try:
@@ -70,12 +74,14 @@ def add_form() -> None:
 
 def change_form(rows: Sequence[AccountRow]) -> None:
     """Change another account; it is signed out everywhere at once."""
-    with st.form("change-account"):
+    with st.form(f"change-account-{_round()}"):
         st.markdown("**Change an account** – it is signed out everywhere at once")
-        row = st.selectbox("Account", rows, format_func=lambda row: row.name, index=None)
-        role = st.selectbox("New role", list(Role), format_func=str, index=None, placeholder="keep")
-        password = st.text_input("New password", type="password", placeholder="keep", key="next-password")
-        switch = st.segmented_control("Access", [_DISABLE, _ENABLE])
+        row = st.selectbox("Account", rows, format_func=lambda row: row.name, index=None, key=f"changed-{_round()}")
+        role = st.selectbox(
+            "New role", list(Role), format_func=str, index=None, placeholder="keep", key=f"next-role-{_round()}"
+        )
+        password = st.text_input("New password", type="password", placeholder="keep", key=f"next-password-{_round()}")
+        switch = st.segmented_control("Access", [_DISABLE, _ENABLE], key=f"access-{_round()}")
         if st.form_submit_button("Change it", type="primary"):
             if row is None or not (role or password or switch):
                 st.error("Choose an account and what to change.")
@@ -132,7 +138,16 @@ def _change(name: str, role: Role | None, password: str, switch: str | None) -> 
 
 def _finish(words: str) -> None:
     st.session_state[_DONE] = words
+    st.session_state[_ROUND] = _round() + 1
     st.rerun()
+
+
+def _round() -> int:
+    return int(st.session_state.get(_ROUND, 0))
+
+
+def _day(when: datetime) -> str:
+    return f"{when:%Y-%m-%d}"
 
 
 def _state(row: AccountRow) -> str:

@@ -30,10 +30,11 @@ def standing_notices() -> None:
     if checkpoint.card is not None and checkpoint.card.demonstration:
         notices.append("**demonstration model** – trained to show the program, not to be relied on")
     with st.container(key="notices", gap="xsmall"):
-        st.markdown(" &nbsp;·&nbsp; ".join(notices))
-        if not alone:
-            # Not as Markdown, which would open another tab.
-            st.html('<a href="/sign-out" target="_self">Sign out</a>')
+        with st.container(horizontal=True, gap="small"):
+            st.markdown(" &nbsp;·&nbsp; ".join(notices), width="content")
+            if not alone:
+                # Not as Markdown, which would open another tab.
+                st.html('<a class="sign-out" href="/sign-out" target="_self">Sign out</a>', width="content")
         problem = checkpoint.problem or resources.worker_problem()
         if problem:
             st.warning(f"New images wait and are not analysed: {problem}")
