@@ -19,7 +19,6 @@ _CLOSED = ("/_stcore/agent",)
 _QUIET = ("/_stcore/health", "/_stcore/host-config", "/_stcore/metrics")
 
 _UPLOAD = "/_stcore/upload_file/"
-_PROTOCOL = b"sec-websocket-protocol"
 
 
 def reason_by_role(scope: Scope, visitor: Visitor) -> str | None:
@@ -36,28 +35,24 @@ def reason_by_role(scope: Scope, visitor: Visitor) -> str | None:
         tab = path.removeprefix(_UPLOAD).partition("/")[0]
         if not Tabs.known.belongs_to(tab, visitor.account.id):
             return "This upload belongs to a tab that is not yours: load the page again."
+    if scope["type"] == "websocket" and Tabs.known.is_of_another(_tab(scope), visitor.account.id):
+        # What one reader typed must be neither shown to nor saved for the next one at the same computer.
+        return "This tab was opened by somebody else: load the page again."
     return None
-
-
-def own_tab_only(scope: Scope, account_id: int) -> Scope:
-    """Take the number of somebody else's tab out of a websocket's request, so that it begins a new one.
-
-    Streamlit sends it as the third protocol, and would go on with whatever stood in that tab.
-    """
-    if scope["type"] != "websocket":
-        return scope
-    protocols = [part.strip() for part in Headers(scope=scope).get("sec-websocket-protocol", "").split(",")]
-    tab = protocols[2] if len(protocols) > 2 else ""
-    if not tab or Tabs.known.belongs_to(tab, account_id):
-        return scope
-    kept = [(name, value) for name, value in scope["headers"] if name != _PROTOCOL]
-    headers = [*kept, (_PROTOCOL, ", ".join(protocols[:2]).encode("latin-1"))]
-    return {**scope, "headers": headers, "subprotocols": protocols[:1]}
 
 
 def is_quiet(scope: Scope) -> bool:
     """Say whether a request tells nothing of a reader who is there."""
     return scope["path"] in _QUIET
+
+
+def _tab(scope: Scope) -> str:
+    """Give the number of the tab that a websocket wants to go on in; Streamlit sends it as the third protocol.
+
+    An unknown one, as after a restart of the server, makes Streamlit begin a new one.
+    """
+    protocols = Headers(scope=scope).get("sec-websocket-protocol", "").split(",")
+    return protocols[2].strip() if len(protocols) > 2 else ""
 
 
 def _leads_to(path: str, door: str) -> bool:

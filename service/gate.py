@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access import Access, Visitor
-from service.doors import is_quiet, own_tab_only, reason_by_role
+from service.doors import is_quiet, reason_by_role
 from service.proxy import as_sent_to_the_proxy, came_through_a_proxy
 from service.sign_in import SIGN_IN, SIGN_OUT, FrontDesk, wants_a_page, way_to_sign_in
 from service.sockets import ListeningSockets, names_this_computer
@@ -160,7 +160,7 @@ class Gate:
         if reason is not None:
             await _refuse(scope, receive, send, reason)
             return
-        scope = {**own_tab_only(scope, visitor.account.id), ACCOUNT: visitor.account}
+        scope = {**scope, ACCOUNT: visitor.account}
         if scope["type"] == "websocket":
             await Watched(receive, send, _asking(access, visitor)).run(self._app, scope)
         else:

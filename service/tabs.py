@@ -24,6 +24,11 @@ class Tabs:
             while len(self._accounts) > _KEPT:
                 self._accounts.popitem(last=False)
 
+    def is_of_another(self, tab: str, account_id: int) -> bool:
+        """Say whether another account opened the tab; of an unknown tab, no."""
+        with self._lock:
+            return self._accounts.get(tab, account_id) != account_id
+
     def belongs_to(self, tab: str, account_id: int) -> bool:
         """Say whether this account opened the tab; of an unknown tab, no."""
         with self._lock:
