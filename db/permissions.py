@@ -23,11 +23,19 @@ def need(session: Session, account_id: int | None, permission: Permission) -> No
     Raises:
         NotAllowedError: If the account's role does not allow it, or it is disabled.
     """
-    if account_id is None or not has_accounts(session):
+    if account_id is None:
         return
-    account = session.get(models.Account, account_id, populate_existing=True)
-    credential = session.get(Credential, account_id, populate_existing=True)
-    if account is None or credential is None or credential.disabled:
+    # One query, because every action of the store begins with it.
+    with_accounts, role, disabled = session.execute(
+        select(
+            select(Credential.account_id).exists(),
+            select(models.Account.role).where(models.Account.id == account_id).scalar_subquery(),
+            select(Credential.disabled).where(Credential.account_id == account_id).scalar_subquery(),
+        )
+    ).one()
+    if not with_accounts:
+        return
+    if role is None or disabled is not False:
         raise NotAllowedError("this account can no longer be used: sign in with another")
-    if permission not in ALLOWED[account.role]:
-        raise NotAllowedError(f"as {account.role} you may not {permission}: ask an administrator")
+    if permission not in ALLOWED[role]:
+        raise NotAllowedError(f"as {role} you may not {permission}: ask an administrator")
