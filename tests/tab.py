@@ -8,6 +8,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 _PATIENCE_SECONDS = 60
+_DRAWN = ForwardMsg.ScriptFinishedStatus.FINISHED_SUCCESSFULLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ def open_page(port: int, cookie: str, page: str = "", query: str = "") -> Shown:
             words.append(str(message))
             if message.WhichOneof("type") == "navigation":
                 pages = [found.page_name for found in message.navigation.app_pages]
-            if message.WhichOneof("type") == "script_finished":
+            # A page that asks to be drawn anew ends early first.
+            if message.WhichOneof("type") == "script_finished" and message.script_finished == _DRAWN:
                 break
     text = "\n".join(words)
     return Shown(pages, text, "exception {" in text)
