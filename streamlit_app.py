@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from core.settings import Settings
 from db.files import Files
 from db.session import open_database
+from service.access import Access, lifetime_of
 from service.gate import Gate
 from service.routes import Desk, answer_our_errors, router
 from service.watcher import Watcher
@@ -23,7 +24,8 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
     """Open the database, keep a worker running and serve the pages, as long as the server runs."""
     settings = Settings.from_environment()
     settings.data.mkdir(parents=True, exist_ok=True)
-    sessions = open_database(settings.database)
+    sessions = open_database(settings.database, data=settings.data)
+    app.state.access = Access(sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy)
     watcher = Watcher(settings, sessions)
     app.state.desk = Desk(sessions, Files(settings.files), watcher)
     watcher.start()
@@ -40,4 +42,4 @@ answer_our_errors(app)
 app.include_router(router)
 app.mount("/", _pages)
 # Added last, so it stands in front of everything above.
-app.add_middleware(Gate)
+app.add_middleware(Gate, access=lambda: getattr(app.state, "access", None))

@@ -1,4 +1,4 @@
-"""The values that flow from an image to a reader: quality, prediction, analysis."""
+"""The values that flow from an image to a reader and back: quality, prediction, analysis, reading."""
 
 import math
 from dataclasses import dataclass, field
@@ -112,3 +112,47 @@ class Analysis:
             raise ValueError("an analysis has either a prediction or the reason why there is none")
         if self.heatmap is not None and self.heatmap.shape != (self.height, self.width):
             raise ValueError(f"heat map of {self.heatmap.shape} on an image of {(self.height, self.width)}")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRead:
+    """What one saved read says of a case, and what the model said on the screen beside it."""
+
+    label: Malignancy | None  # None: cannot be assessed
+    confidence: int | None  # 1 (guess) to 5 (certain)
+    seconds: float  # from opening to saving, both stamped by the server
+    model: Malignancy | None = None  # None: nothing of the model was shown
+
+    def __post_init__(self) -> None:
+        if (self.label is None) != (self.confidence is None):
+            raise ValueError("a label needs a confidence; 'cannot assess' has none")
+        if self.confidence is not None and not 1 <= self.confidence <= 5:
+            raise ValueError(f"confidence is 1 to 5, got {self.confidence}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One case as one reader read it once: before the reveal, after it, and as it stands now.
+
+    `standing` differs from `final` only where the reader has amended it; both are None until the final read.
+    """
+
+    case_id: int
+    accession: str
+    magnification: str | None
+    demonstration: bool  # a generated demo case
+    reader: str
+    first: SavedRead
+    final: SavedRead | None = None
+    standing: SavedRead | None = None
+    iteration: int = 1  # 2 where the same reader reads the same case again
+    vote: Literal["yes", "no", "unsure"] | None = None  # on the heat map, as it stands
+    model_version: str | None = None  # that spoke beside the standing read
+
+    def __post_init__(self) -> None:
+        if (self.final is None) != (self.standing is None):
+            raise ValueError("a final read stands until another replaces it")
+        if self.iteration < 1:
+            raise ValueError(f"iterations count from 1, got {self.iteration}")
+        if self.first.model is not None:
+            raise ValueError("a first read is blind: it has nothing of the model beside it")

@@ -19,6 +19,9 @@ class _Environment(BaseSettings):
     import_root: Path | None = None
     device: str = "cpu"
     threads: int = Field(default=0, ge=0)
+    behind_proxy: bool = False
+    idle_minutes: float = Field(default=30, gt=0)
+    signed_in_hours: float = Field(default=12, gt=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Settings:
 
     `import_root` is the only folder whose subfolders the upload page may read; None switches that off.
     `threads` is the number of threads the worker may use; 0 leaves it to torch.
+    `behind_proxy` says that a proxy of ours, which encrypts, stands between the readers and the server.
+    A sign-in ends after so many `idle_minutes` without a request, and after `signed_in_hours` at the latest.
     """
 
     data: Path
@@ -35,6 +40,9 @@ class Settings:
     import_root: Path | None
     device: str
     threads: int
+    behind_proxy: bool = False
+    idle_minutes: float = 30
+    signed_in_hours: float = 12
 
     @property
     def files(self) -> Path:
@@ -43,7 +51,10 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read SECOND_READ_DATA, _DATABASE, _CHECKPOINT, _IMPORT_ROOT, _DEVICE and _THREADS."""
+        """Read SECOND_READ_DATA, _DATABASE, _CHECKPOINT, _IMPORT_ROOT, _DEVICE, _THREADS and what access needs.
+
+        That is SECOND_READ_BEHIND_PROXY, _IDLE_MINUTES and _SIGNED_IN_HOURS.
+        """
         found = _Environment()
         data = found.data.resolve()
         return cls(
@@ -53,4 +64,7 @@ class Settings:
             import_root=found.import_root.resolve() if found.import_root else None,
             device=found.device,
             threads=found.threads,
+            behind_proxy=found.behind_proxy,
+            idle_minutes=found.idle_minutes,
+            signed_in_hours=found.signed_in_hours,
         )

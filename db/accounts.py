@@ -21,11 +21,11 @@ def add_account(session: Session, name: str, role: Role) -> Account:
     """Make an account.
 
     Raises:
-        ValueError: If the name is empty or taken.
+        ValueError: If the name is empty, taken or has characters that cannot be seen.
     """
     name = name.strip()
-    if not 0 < len(name) <= 200:
-        raise ValueError("a name has 1 to 200 characters")
+    if not 0 < len(name) <= 200 or not name.isprintable():
+        raise ValueError("a name has 1 to 200 characters, all of them visible")
     row = models.Account(name=name, role=role, created_at=datetime.now(UTC))
     try:
         with session.begin_nested():

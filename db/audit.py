@@ -1,40 +1,78 @@
-"""The audit trail: who did what to what, and when; lines are added and never changed."""
+"""The audit trail: who did what to what, and when; events are added and never changed."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import models
+from db.audit_chain import Pending, append, pending, write_pending
 from db.values import Action, AuditEvent
 
 # A page is drawn anew at every click; that is still the same opening of the case.
 _SAME_OPENING = timedelta(minutes=10)
+_ACTION_LIMIT = 64  # characters; the widths of the columns
+_SUBJECT_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events are wanted; None means any. `since` is inside, `until` is not."""
+
+    account: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 def record_event(session: Session, account_id: int | None, action: str, subject: str) -> None:
-    """Add one line to the audit trail; `account_id` None means the program itself."""
-    session.add(models.AuditEvent(at=datetime.now(UTC), account_id=account_id, action=str(action), subject=subject))
+    """Add one event to the audit trail when the session is saved; `account_id` None means the program itself."""
+    # What the event tells of is written now; only the event itself waits for its place in the chain.
     session.flush()
+    # SQLite would keep more than fits, PostgreSQL would refuse the click.
+    append(session, Pending(account_id, str(action)[:_ACTION_LIMIT], subject[:_SUBJECT_LIMIT]))
 
 
-def audit_trail(session: Session, *, subject: str | None = None, limit: int = 500) -> list[AuditEvent]:
-    """Give the newest events, newest first; of one subject when asked."""
+def audit_trail(
+    session: Session, *, subject: str | None = None, limit: int | None = 500, wanted: EventFilter | None = None
+) -> list[AuditEvent]:
+    """Give the newest events, newest first, all of them with `limit` None; of one subject when asked."""
+    # Those of this very session are part of it.
+    write_pending(session)
+    wanted = wanted or EventFilter()
     event = models.AuditEvent
     query = select(event, models.Account.name).outerjoin(models.Account, models.Account.id == event.account_id)
-    if subject is not None:
-        query = query.where(event.subject == subject)
+    for column, value in (
+        (event.subject, subject),
+        (event.subject, wanted.subject),
+        (event.action, wanted.action),
+        (models.Account.name, wanted.account),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.since is not None:
+        query = query.where(event.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(event.at < wanted.until)
     rows = session.execute(query.order_by(event.id.desc()).limit(limit))
-    return [AuditEvent(row.at, name, row.action, row.subject) for row, name in rows]
+    return [AuditEvent(row.at, name, row.action, row.subject, row.id) for row, name in rows]
 
 
 def record_opening(session: Session, account_id: int, accession: str) -> None:
     """Record that a case was opened, once as long as this reader does nothing else."""
     event = models.AuditEvent
-    last = session.scalar(select(event).where(event.account_id == account_id).order_by(event.id.desc()).limit(1))
-    same = last is not None and last.subject == accession and last.action in (Action.CASE_OPENED, Action.REVEALED)
-    if last is None or not same or datetime.now(UTC) - last.at > _SAME_OPENING:
-        record_event(session, account_id, Action.CASE_OPENED, accession)
+    now = datetime.now(UTC)
+    gathered = [(now, one.action, one.subject) for one in pending(session) if one.account_id == account_id]
+    if not gathered:
+        last = session.scalar(select(event).where(event.account_id == account_id).order_by(event.id.desc()).limit(1))
+        gathered = [(last.at, last.action, last.subject)] if last else []
+    for at, action, subject in gathered[-1:]:
+        same = subject == accession and action in (Action.CASE_OPENED, Action.REVEALED)
+        if same and now - at <= _SAME_OPENING:
+            return
+    record_event(session, account_id, Action.CASE_OPENED, accession)
 
 
 def record_reveal(session: Session, account_id: int, accession: str) -> None:
@@ -43,5 +81,6 @@ def record_reveal(session: Session, account_id: int, accession: str) -> None:
     known = select(event.id).where(
         event.subject == accession, event.account_id == account_id, event.action == Action.REVEALED
     )
-    if session.scalar(known.limit(1)) is None:
+    gathered = Pending(account_id, str(Action.REVEALED), accession) in pending(session)
+    if not gathered and session.scalar(known.limit(1)) is None:
         record_event(session, account_id, Action.REVEALED, accession)

@@ -4,9 +4,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db import models
+from db.access_values import Permission
 from db.audit import record_opening, record_reveal
 from db.cases import case_row, quality_of
 from db.jobs import seconds_per_job
+from db.permissions import need
 from db.reads import current_read
 from db.reveal import reveal_of
 from db.values import CaseView, ImageRow, JobState, Stage
@@ -19,8 +21,10 @@ def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
     Needs a writing session, for the audit trail.
 
     Raises:
+        NotAllowedError: If this account may not see cases.
         UnknownCaseError: If there is no such case.
     """
+    need(session, account_id, Permission.READ_CASES)
     case = case_row(session, case_id)
     first = current_read(session, case_id, account_id, Stage.FIRST)
     reveal = reveal_of(session, case_id) if first else None

@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 
 from core.results import Finding, Quality
 from db import models
+from db.access_values import Permission
 from db.audit import record_event
 from db.errors import UnknownCaseError
+from db.permissions import need
 from db.values import Action, AddedImage, JobState, StoredImage
 
 _ACCESSION_LIMIT = 64  # characters; the widths of the columns
@@ -28,8 +30,10 @@ def add_case(
     """Make a case and give its id; without an accession it is numbered C-0001, C-0002, ...
 
     Raises:
+        NotAllowedError: If this account may not see cases.
         ValueError: If the accession is taken, or either is too long or has characters that cannot be seen.
     """
+    need(session, account_id, Permission.READ_CASES)
     magnification = _visible("a magnification", magnification, _MAGNIFICATION_LIMIT)
     wanted = _visible("an accession", accession, _ACCESSION_LIMIT)
     case = models.Case(
@@ -81,6 +85,7 @@ def add_image(session: Session, case_id: int, stored: StoredImage) -> AddedImage
 
 def remembered_magnification(session: Session, account_id: int) -> str | None:
     """Give the magnification of the last case this account added; demonstration cases do not count."""
+    need(session, account_id, Permission.READ_CASES)
     case = models.Case
     query = select(case.magnification).where(case.created_by_id == account_id, ~case.demonstration)
     return session.scalar(query.order_by(case.id.desc()).limit(1))

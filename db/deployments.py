@@ -7,16 +7,23 @@ from sqlalchemy.orm import Session
 
 from core.card import model_version
 from db import models
+from db.access_values import Permission
 from db.audit import record_event
 from db.evaluation_models import Deployment as DeploymentRow
 from db.evaluation_values import Deployment
+from db.permissions import need
 from db.values import Action
 
 _SUBJECT_LIMIT = 200  # characters; the width of the audit trail's column
 
 
 def put_in_service(session: Session, account_id: int | None, path: str, sha256: str, name: str) -> Deployment:
-    """Put a checkpoint into service and record who did it; `account_id` None means the program itself."""
+    """Put a checkpoint into service and record who did it; `account_id` None means the program itself.
+
+    Raises:
+        NotAllowedError: If this account may not.
+    """
+    need(session, account_id, Permission.ADMINISTER)
     row = DeploymentRow(at=datetime.now(UTC), account_id=account_id, path=path, sha256=sha256, name=name)
     session.add(row)
     subject = f"{model_version(sha256)} {name}"[:_SUBJECT_LIMIT]

@@ -15,3 +15,11 @@ class CaseChangedError(Exception):
 
 class UnusableDatabaseError(Exception):
     """The database cannot be opened by this version of the program; the message says what to do."""
+
+
+class NotAllowedError(Exception):
+    """The role of this account does not allow what was asked for."""
+
+
+class BackupError(Exception):
+    """A backup cannot be made, read or restored; the message says why, and what is left as it was."""

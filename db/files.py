@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -50,6 +51,12 @@ class Files:
                 f"the stored file {sha256[:12]} has changed since it was stored; restore it from a backup"
             )
         return data
+
+    def stored(self) -> Iterator[str]:
+        """Give the sha256 of every file there is, in order, whole or not."""
+        for path in sorted(self._root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*")):
+            if _SHA256.fullmatch(path.name):
+                yield path.name
 
     def _path(self, sha256: str) -> Path:
         if not _SHA256.fullmatch(sha256):

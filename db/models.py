@@ -202,7 +202,7 @@ class ReadPrediction(Base):
 
 
 class AuditEvent(Base):
-    """Who did what to what, and when."""
+    """Who did what to what, and when, chained by its hashes: `db.audit_chain`."""
 
     __tablename__ = "audit_events"
     __table_args__ = (Index(None, "account_id", "id"), Index(None, "subject", "id"))
@@ -212,3 +212,5 @@ class AuditEvent(Base):
     account_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))  # None: the program itself
     action: Mapped[str] = mapped_column(String(64))
     subject: Mapped[str] = mapped_column(String(200))
+    previous_hash: Mapped[str] = mapped_column(String(64), unique=True)  # two events cannot follow the same one
+    hash: Mapped[str] = mapped_column(String(64))

@@ -7,9 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from db import models
+from db.access_values import Permission
 from db.audit import record_event
 from db.cases import lock_case
 from db.errors import CaseChangedError, NotRevealedError
+from db.permissions import need
 from db.reveal import reveal_of
 from db.values import REASONS, Action, Opinion, Read, Reveal, Stage
 
@@ -20,10 +22,12 @@ def record_first_read(session: Session, case_id: int, account_id: int, opinion: 
     """Save what a reader says before seeing the model; a double click gives the same read again.
 
     Raises:
+        NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
         CaseChangedError: If this reader already said something else.
         ValueError: If the case has no image, or the opinion already answers the model.
     """
+    need(session, account_id, Permission.READ_CASES)
     case = lock_case(session, case_id)
     existing = current_read(session, case_id, account_id, Stage.FIRST)
     if existing:
@@ -52,11 +56,13 @@ def record_final_read(
     left out, they are those of the reveal as it is now.
 
     Raises:
+        NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
         NotRevealedError: If this reader has no first read of it.
         CaseChangedError: If this reader already has another final read.
         ValueError: If the label differs from the model's and no reason is given.
     """
+    need(session, account_id, Permission.READ_CASES)
     case = lock_case(session, case_id)
     _need_first_read(session, case_id, account_id)
     existing = current_read(session, case_id, account_id, Stage.FINAL)
@@ -83,11 +89,13 @@ def amend_read(
     `replaces` is the id of the final read that was on the screen, when the page knows it.
 
     Raises:
+        NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
         NotRevealedError: If this reader has no first read of it.
         CaseChangedError: If `replaces` is no longer the last final read.
         ValueError: If there is no final read yet, or a reason is missing.
     """
+    need(session, account_id, Permission.READ_CASES)
     case = lock_case(session, case_id)
     _need_first_read(session, case_id, account_id)
     current = current_read(session, case_id, account_id, Stage.FINAL)
@@ -121,6 +129,7 @@ def current_read(session: Session, case_id: int, account_id: int, stage: Stage) 
 
 def own_reads(session: Session, account_id: int, *, case_id: int | None = None) -> list[Read]:
     """Give all that this reader ever saved, amended reads included, oldest first; of one case when asked."""
+    need(session, account_id, Permission.READ_CASES)
     read = models.Read
     query = select(read, models.Account.name).join(models.Account, models.Account.id == read.account_id)
     query = query.where(read.account_id == account_id)

@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 from core.labels import LabelSet
 from core.results import Prediction
 from db import models
+from db.access_values import Permission
 from db.cases import image_row
 from db.errors import NotRevealedError, UnknownCaseError
+from db.permissions import need
 from db.values import Reveal, RevealedImage, Stage
 
 
@@ -45,9 +47,11 @@ def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
     """Give the sha256 of an image's heat map, of the model version that the reveal shows.
 
     Raises:
+        NotAllowedError: If this account may not see cases.
         NotRevealedError: If this reader has not saved a first read of the case.
         UnknownCaseError: If there is no such image, or it has no heat map.
     """
+    need(session, account_id, Permission.READ_CASES)
     image = image_row(session, image_id)
     if not has_first_read(session, image.case_id, account_id):
         raise NotRevealedError("the heat map is shown after your first opinion is saved")
@@ -60,13 +64,15 @@ def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
 
 
 def image_file(session: Session, image_id: int, account_id: int) -> str:
-    """Give the sha256 of an image's pixels; every account may see every image.
+    """Give the sha256 of an image's pixels; who may read cases may see every image.
 
     Raises:
+        NotAllowedError: If this account may not see cases.
         UnknownCaseError: If there is no such image or no such account.
     """
     if session.get(models.Account, account_id) is None:
         raise UnknownCaseError(f"there is no account number {account_id}")
+    need(session, account_id, Permission.READ_CASES)
     return image_row(session, image_id).file_sha256
 
 

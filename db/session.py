@@ -12,6 +12,8 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from db.audit_chain import gather, head, write_pending
+from db.audit_heads import Heads, heads_of
 from db.errors import UnusableDatabaseError
 
 # A writer waits this long for the others before it gives up.
@@ -24,8 +26,9 @@ Version = tuple[int, int, int]
 class Sessions:
     """Gives sessions of one database; one per click, closed before anything is drawn."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, heads: Heads | None) -> None:
         self._engine = engine
+        self.heads = heads
         self._reading = engine.execution_options(**{_USE: "read", "postgresql_readonly": True})
         self._writing = engine.execution_options(**{_USE: "write"})
 
@@ -34,11 +37,18 @@ class Sessions:
         """Give a session that may write; saved at the end of the block, undone if it raises.
 
         On SQLite it is the only writer from the start: one that reads first and writes later would
-        lose updates or fail half way.
+        lose updates or fail half way. The events of the audit trail are written last, and anchored outside.
         """
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
-            session.connection()
-            yield session
+        with Session(self._writing, expire_on_commit=False) as session:
+            with session.begin():
+                session.connection()
+                gather(session)
+                yield session
+                added = write_pending(session)
+                if added and self.heads:
+                    self.heads.announce(added)
+            if added and self.heads:
+                self.heads.confirm(added)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -56,11 +66,13 @@ class Sessions:
         self._engine.dispose()
 
 
-def open_database(url: str, *, sqlite_version: Version | None = None) -> Sessions:
+def open_database(url: str, *, data: Path | None = None, sqlite_version: Version | None = None) -> Sessions:
     """Open a database, made or brought up to date first; safe when several processes start at once.
 
     Args:
         url: `sqlite:////absolute/path`, or `postgresql://user@host/name`.
+        data: Where the audit trail of a PostgreSQL database is anchored; not anchored if left out. That of
+            SQLite is anchored beside its file.
         sqlite_version: Choose the journal as for this version; the linked one's if left out.
 
     Raises:
@@ -77,10 +89,36 @@ def open_database(url: str, *, sqlite_version: Version | None = None) -> Session
     try:
         with engine.execution_options(**{_USE: "upgrade"}).begin() as connection:
             upgrade(connection)
+            heads = heads_of(parsed, data)
+            found = head(Session(connection)) if heads else None
     except (DatabaseError, sqlite3.DatabaseError) as error:
         where = parsed.render_as_string(hide_password=True)
         raise UnusableDatabaseError(f"the database {where} cannot be opened: {_first_line(error)}") from error
-    return Sessions(engine)
+    if heads and found:
+        heads.begin(found)
+    return Sessions(engine, heads)
+
+
+def open_as_it_is(url: str, *, data: Path | None = None) -> Sessions:
+    """Open a database to look at it: it is neither made nor brought up to date.
+
+    Raises:
+        UnusableDatabaseError: If it is not there, or not of this version of the program.
+        ValueError: If the URL names neither SQLite in a file nor PostgreSQL.
+    """
+    parsed = _checked(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+        raise UnusableDatabaseError(f"there is no database at {parsed.database}")
+    from db.upgrade import require_current  # noqa: PLC0415
+
+    sessions = Sessions(_engine(parsed, _linked_sqlite()), heads_of(parsed, data))
+    try:
+        with sessions.read() as session:
+            require_current(session.connection())
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        where = parsed.render_as_string(hide_password=True)
+        raise UnusableDatabaseError(f"the database {where} cannot be opened: {_first_line(error)}") from error
+    return sessions
 
 
 def journal_mode(version: Version) -> Literal["wal", "delete"]:

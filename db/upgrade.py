@@ -8,8 +8,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from db.access_models import Base
 from db.errors import UnusableDatabaseError
-from db.evaluation_models import Base
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 # Any number, but the same in every process: two that start at once upgrade one after the other.
@@ -41,6 +41,21 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
     if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
         raise UnusableDatabaseError("the upgrade would leave rows that point at nothing; nothing was changed")
+
+
+def require_current(connection: Connection) -> None:
+    """Refuse a database that the program would have to make or bring up to date first.
+
+    Raises:
+        UnusableDatabaseError: With what is to be done.
+    """
+    script = ScriptDirectory.from_config(alembic_config(connection))
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision != script.get_current_head():
+        raise UnusableDatabaseError(
+            f"the tables of the database are at revision {revision}, not {script.get_current_head()}: "
+            "start this version of Second Read on it once, or look at it with the version that made it"
+        )
 
 
 def alembic_config(connection: Connection) -> Config:

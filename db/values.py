@@ -223,6 +223,9 @@ class Action(StrEnum):
     AMENDED = "read amended"
     EXPORTED = "exported"
     MODEL_IN_SERVICE = "model put into service"
+    CHAINED = "audit trail chained"
+    BACKED_UP = "backed up"
+    RESTORED = "restored"
 
 
 # Why a final read may differ from the model: what is stored, and the words on the screen.
@@ -244,3 +247,4 @@ class AuditEvent:
     account: str | None
     action: str
     subject: str
+    number: int

@@ -12,6 +12,8 @@ from sqlalchemy import ColumnElement, Row, Select, Subquery, case, func, literal
 from sqlalchemy.orm import Session, aliased
 
 from db import models
+from db.access_values import Permission
+from db.permissions import need
 from db.values import CaseRow, CaseState, JobState, Stage
 
 _ORDER = (
@@ -36,6 +38,7 @@ def worklist(
     magnification: str | None = None,
 ) -> list[CaseRow]:
     """Give the cases for one reader, in the order of work; `text` is looked for in the accession."""
+    need(session, account_id, Permission.READ_CASES)
     cases, state, progress = _cases(account_id)
     row = models.Case
     images: ColumnElement[int] = progress.c.images
@@ -54,6 +57,7 @@ def worklist(
 
 def state_counts(session: Session, account_id: int) -> dict[CaseState, int]:
     """Count this reader's cases by state; every state is there, if only with 0."""
+    need(session, account_id, Permission.READ_CASES)
     cases = _cases(account_id)[0].subquery()
     counts = session.execute(select(cases.c.state, func.count()).group_by(cases.c.state))
     return dict.fromkeys(CaseState, 0) | {CaseState(state): count for state, count in counts}
@@ -64,6 +68,7 @@ def next_case(session: Session, account_id: int, after: int | None = None) -> in
 
     With `after`, those that came later than this case are offered first, and the case itself never.
     """
+    need(session, account_id, Permission.READ_CASES)
     query, state, _ = _cases(account_id)
     query = query.where(state.in_([CaseState.READY.value, CaseState.REVEALED.value]))
     order: list[ColumnElement[int]] = [_rank(state)]

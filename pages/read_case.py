@@ -21,8 +21,9 @@ def _chosen_case() -> int | None:
         return int(address) if address.isdecimal() and len(address) < _LONGEST_NUMBER else 0
     if "reading" in st.session_state:
         return int(st.session_state["reading"])
+    reader = resources.account().id
     with resources.sessions().read() as session:
-        return store.next_case(session, resources.account().id)
+        return store.next_case(session, reader)
 
 
 def _opinion(case: CaseView, reads: Sequence[Read]) -> None:

@@ -66,8 +66,9 @@ def _export() -> None:
 
 
 def _record_export() -> None:
+    reader = resources.account().id
     with resources.sessions().begin() as session:
-        store.record_event(session, resources.account().id, Action.EXPORTED, "own reads")
+        store.record_event(session, reader, Action.EXPORTED, "own reads")
 
 
 _worklist()

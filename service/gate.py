@@ -1,32 +1,38 @@
-"""The gate: decides, before anything else runs, whether a request may pass.
+"""The gate: decides, before anything else runs, whether a request may pass, and for whom.
 
 It stands in front of pages, deep links, the websocket, media, uploads, metrics, static files and our own
 routes. Without accounts only this computer's own reader may pass; whether the server can be reached from
 elsewhere is read from the sockets it really listens on, because settings and headers can say anything.
+With accounts everything but `/health` and the sign-in page needs somebody who is signed in.
 """
 
 import html
-import ipaddress
-import threading
-import time
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import psutil
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.access import Access, Visitor
+from service.doors import is_quiet, reason_by_role
+from service.proxy import as_sent_to_the_proxy, came_through_a_proxy
+from service.sign_in import SIGN_IN, SIGN_OUT, FrontDesk, wants_a_page, way_to_sign_in
+from service.sockets import ListeningSockets, names_this_computer
+from service.watched import StillSignedIn, Watched
+
+ACCOUNT = "second_read.account"  # key of the scope: the Account of a request that passed, if there are accounts
+
 _HEALTH = "/health"
-
-# Reading the sockets takes several milliseconds, a page makes dozens of requests.
-_SOCKETS_KNOWN_SECONDS = 2.0
-
-# Only a proxy adds these: it publishes a loopback server to others.
-_PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 
 _NOT_LOOPBACK = (
     "Second Read can be reached from other computers here, and it has no accounts. "
-    "Without accounts it serves only the computer it runs on: start it with server.address = 127.0.0.1."
+    "Without accounts it serves only the computer it runs on: start it with server.address = 127.0.0.1, "
+    "or make accounts with python -m db accounts add."
 )
 _PROXIED = (
     "This request came through a proxy, and Second Read has no accounts. "
@@ -36,6 +42,17 @@ _WRONG_HOST = (
     "Without accounts Second Read answers only to the names of this computer: open it as localhost or 127.0.0.1."
 )
 _WRONG_ORIGIN = "Another web site tried to use Second Read through this browser. It was refused."
+_UNEXPECTED_PROXY = (
+    "This request came through a proxy, which Second Read was not told of. "
+    "If that proxy is yours, start Second Read with SECOND_READ_BEHIND_PROXY=1."
+)
+_NO_TLS = (
+    "Second Read can be reached from other computers here, and passwords would travel unencrypted. "
+    "Start it with server.sslCertFile and server.sslKeyFile, or behind a proxy that encrypts, "
+    "with SECOND_READ_BEHIND_PROXY=1."
+)
+_SIGNED_OUT = "Signed out. Load the page again to sign in; programs send a valid token."
+_NO_DATABASE = "The database does not answer, so nobody can be let in. The log of the server has more."
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Second Read</title>
@@ -45,92 +62,149 @@ body {{ font: 18px/1.5 sans-serif; max-width: 40em; margin: 4em auto; padding: 0
 </style>
 </head><body><h1>Second Read</h1><p>{reason}</p><p>Research use only.</p></body></html>"""
 
+_log = logging.getLogger("second_read.gate")
+
 
 class Gate:
-    """ASGI middleware that lets a request through, or answers with the reason why not."""
+    """ASGI middleware that lets a request through, or answers with the reason why not.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `access` gives the accounts, and None as long as the server has not opened its database; left out,
+    there never are any.
+    """
+
+    def __init__(self, app: ASGIApp, access: Callable[[], Access | None] | None = None) -> None:
         self._app = app
+        self._access = access
         self._sockets = ListeningSockets()
+        self._desk = FrontDesk()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the server's own start and stop, `/health`, and what may pass; refuse the rest."""
-        passes = scope["type"] == "lifespan" or _asks_for_health(scope)
-        reason = None if passes else self._reason_to_refuse(scope)
+        if scope["type"] == "lifespan" or _asks_for_health(scope):
+            await self._app(scope, receive, send)
+            return
+        try:
+            access = self._access() if self._access else None
+            with_accounts = access is not None and await run_in_threadpool(access.has_accounts)
+        except Exception:
+            _log.exception("the gate cannot ask the database")
+            await _refuse(scope, receive, send, _NO_DATABASE, HTTPStatus.SERVICE_UNAVAILABLE)
+            return
+        if self._access is not None and access is None:
+            await _refuse(scope, receive, send, _NO_DATABASE, HTTPStatus.SERVICE_UNAVAILABLE)
+        elif access is not None and with_accounts:
+            await self._with_accounts(access, scope, receive, send)
+        else:
+            await self._single_reader(scope, receive, send)
+
+    async def _single_reader(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reason = self._reason_to_refuse(scope)
         if reason is None:
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            # Closed before it is accepted: the browser sees the upgrade refused with 403.
-            await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
         else:
-            await _refusal(Headers(scope=scope), reason)(scope, receive, send)
+            await _refuse(scope, receive, send, reason)
 
     def _reason_to_refuse(self, scope: Scope) -> str | None:
-        server = scope.get("server")
-        if not server or not self._sockets.only_loopback(server[1]):
+        if not self._only_loopback(scope):
             return _NOT_LOOPBACK
         headers = Headers(scope=scope)
-        if any(name in headers for name in _PROXY_HEADERS):
+        if came_through_a_proxy(headers):
             return _PROXIED
         hosts = headers.getlist("host")
         # A foreign name that resolves to 127.0.0.1 would let its web site read everything (DNS rebinding).
-        if len(hosts) != 1 or not _names_this_computer(f"//{hosts[0]}"):
+        if len(hosts) != 1 or not names_this_computer(f"//{hosts[0]}"):
             return _WRONG_HOST
-        if not all(_names_this_computer(origin) for origin in headers.getlist("origin")):
+        if not all(names_this_computer(origin) for origin in headers.getlist("origin")):
             return _WRONG_ORIGIN
         return None
 
+    async def _with_accounts(self, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+        if access.behind_proxy:
+            scope = as_sent_to_the_proxy(scope)
+        reason = self._reason_not_to_trust_the_way(access, scope)
+        if reason is not None:
+            await _refuse(scope, receive, send, reason)
+        elif scope["type"] == "http" and scope["path"] in (SIGN_IN, SIGN_OUT):
+            response = await self._desk.answer(access, Request(scope, receive))
+            await response(scope, receive, send)
+        else:
+            await self._for_a_visitor(access, scope, receive, send)
 
-class ListeningSockets:
-    """The addresses on which this process listens, looked up again after a moment."""
+    def _reason_not_to_trust_the_way(self, access: Access, scope: Scope) -> str | None:
+        headers = Headers(scope=scope)
+        if came_through_a_proxy(headers):
+            return _UNEXPECTED_PROXY
+        encrypted = scope.get("scheme") in ("https", "wss")
+        if not (encrypted or access.behind_proxy or self._only_loopback(scope)):
+            return _NO_TLS
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not all(_is_of(origin, hosts[0]) for origin in headers.getlist("origin")):
+            return _WRONG_ORIGIN
+        return None
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._looked_up: dict[int, tuple[float, bool]] = {}
+    async def _for_a_visitor(self, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        try:
+            visitor = await run_in_threadpool(access.visitor, headers, active=not is_quiet(scope))
+        except Exception:
+            _log.exception("the gate cannot ask the database")
+            await _refuse(scope, receive, send, _NO_DATABASE, HTTPStatus.SERVICE_UNAVAILABLE)
+            return
+        if visitor is None:
+            if scope["type"] == "http" and wants_a_page(scope):
+                await way_to_sign_in(scope)(scope, receive, send)
+            else:
+                await _refuse(scope, receive, send, _SIGNED_OUT, HTTPStatus.UNAUTHORIZED)
+            return
+        reason = reason_by_role(scope, visitor)
+        if reason is not None:
+            await _refuse(scope, receive, send, reason)
+            return
+        scope = {**scope, ACCOUNT: visitor.account}
+        if scope["type"] == "websocket":
+            await Watched(receive, send, _asking(access, visitor)).run(self._app, scope)
+        else:
+            await self._app(scope, receive, send)
 
-    def only_loopback(self, port: int | None) -> bool:
-        """Say whether a port of this process can be reached from this computer only; in doubt, no."""
-        if port is None:
-            return False
-        with self._lock:
-            when, answer = self._looked_up.get(port, (-_SOCKETS_KNOWN_SECONDS, False))
-            if time.monotonic() - when >= _SOCKETS_KNOWN_SECONDS:
-                answer = _listens_only_on_loopback(port)
-                self._looked_up[port] = (time.monotonic(), answer)
-            return answer
+    def _only_loopback(self, scope: Scope) -> bool:
+        server = scope.get("server")
+        return server is not None and self._sockets.only_loopback(server[1])
 
 
-def _listens_only_on_loopback(port: int) -> bool:
+def _asking(access: Access, visitor: Visitor) -> StillSignedIn:
+    async def is_still(active: bool) -> bool:
+        return await run_in_threadpool(access.is_still, visitor, active=active)
+
+    return is_still
+
+
+def _is_of(origin: str, host: str) -> bool:
+    """Say whether a page of this origin is one that was asked for under this host."""
     try:
-        found = psutil.Process().net_connections(kind="inet")
-    except (psutil.Error, OSError):
-        return False
-    addresses = [c.laddr.ip for c in found if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
-    return bool(addresses) and all(_is_loopback(address) for address in addresses)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
+        parts = urlsplit(origin)
     except ValueError:
         return False
-
-
-def _names_this_computer(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        name = parts.hostname or ""
-    except ValueError:
-        return False
-    return "@" not in parts.netloc and (name == "localhost" or _is_loopback(name))
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
 def _asks_for_health(scope: Scope) -> bool:
     return scope["type"] == "http" and scope["path"] == _HEALTH and scope["method"] in ("GET", "HEAD")
 
 
-def _refusal(headers: Headers, reason: str) -> Response:
-    no_store = {"Cache-Control": "no-store"}
+async def _refuse(
+    scope: Scope, receive: Receive, send: Send, reason: str, status: HTTPStatus = HTTPStatus.FORBIDDEN
+) -> None:
+    if scope["type"] == "websocket":
+        # Closed before it is accepted: the browser sees the upgrade refused with 403.
+        await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
+    else:
+        await _refusal(Headers(scope=scope), reason, status)(scope, receive, send)
+
+
+def _refusal(headers: Headers, reason: str, status: HTTPStatus) -> Response:
+    extra = {"Cache-Control": "no-store"}
+    if status == HTTPStatus.UNAUTHORIZED:
+        extra["WWW-Authenticate"] = "Bearer"
     if "text/html" in headers.get("accept", ""):
-        return HTMLResponse(_PAGE.format(reason=html.escape(reason)), 403, no_store)
-    return JSONResponse({"detail": reason}, 403, no_store)
+        return HTMLResponse(_PAGE.format(reason=html.escape(reason)), status, extra)
+    return JSONResponse({"detail": reason}, status, extra)

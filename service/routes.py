@@ -13,9 +13,11 @@ from fastapi.responses import FileResponse, JSONResponse
 from core.heatmaps import decode_heatmap, encode_png, grey_levels, thumbnail
 from core.images import decode_image
 from db import store
-from db.errors import NotRevealedError, UnknownCaseError
+from db.errors import NotAllowedError, NotRevealedError, UnknownCaseError
 from db.files import DamagedFileError, Files
 from db.session import Sessions
+from db.values import Account
+from service.gate import ACCOUNT
 from service.watcher import Watcher
 
 VIEWER = Path(__file__).resolve().parent.parent / "pages" / "ui" / "viewer" / "vendor"
@@ -41,8 +43,8 @@ class Desk:
     watcher: Watcher
 
     @cached_property
-    def account_id(self) -> int:
-        """The account of every request that passes the gate: the single reader's."""
+    def single_reader_id(self) -> int:
+        """The account of every request that passes the gate while there are no accounts."""
         with self.sessions.begin() as session:
             return store.single_reader(session).id
 
@@ -68,6 +70,19 @@ def _desk(request: Request) -> Desk:
 AtDesk = Annotated[Desk, Depends(_desk)]
 
 
+def _account_id(request: Request, desk: AtDesk) -> int:
+    """Give the account that the gate let in; in single-reader mode that of the single reader.
+
+    Should accounts have been made since the gate let it in, the store refuses the single reader.
+    """
+    account = request.scope.get(ACCOUNT)
+    return account.id if isinstance(account, Account) else desk.single_reader_id
+
+
+# Asked before a reading session is opened: making the single reader writes, and SQLite would wait for its end.
+ForAccount = Annotated[int, Depends(_account_id)]
+
+
 @router.api_route("/health", methods=["GET", "HEAD"])
 def health(desk: AtDesk) -> Health:
     """Say whether the server and its worker are well."""
@@ -88,24 +103,22 @@ def health(desk: AtDesk) -> Health:
 
 
 @router.get("/images/{image_id}")
-def image(image_id: int, request: Request, desk: AtDesk) -> Response:
+def image(image_id: int, request: Request, desk: AtDesk, account_id: ForAccount) -> Response:
     """Give the pixels of an image as PNG, without metadata."""
-    file_sha256 = _image_file(desk, image_id)
+    file_sha256 = _image_file(desk, image_id, account_id)
     return _png(request, file_sha256, lambda: desk.files.get(file_sha256))
 
 
 @router.get("/images/{image_id}/thumbnail")
-def image_thumbnail(image_id: int, request: Request, desk: AtDesk) -> Response:
+def image_thumbnail(image_id: int, request: Request, desk: AtDesk, account_id: ForAccount) -> Response:
     """Give an image with its longest side at most 256 px."""
-    file_sha256 = _image_file(desk, image_id)
+    file_sha256 = _image_file(desk, image_id, account_id)
     return _png(request, file_sha256, lambda: _thumbnail(desk.files, file_sha256))
 
 
 @router.get("/images/{image_id}/heatmap")
-def image_heatmap(image_id: int, desk: AtDesk) -> Response:
+def image_heatmap(image_id: int, desk: AtDesk, account_id: ForAccount) -> Response:
     """Give the heat map as grey levels over its own range, once the first read is saved."""
-    # Asked first: making the account writes, and SQLite would wait for the reading session to end.
-    account_id = desk.account_id
     with desk.sessions.read() as session:
         file_sha256 = store.heatmap_file(session, image_id, account_id)
     grey, _, _ = grey_levels(decode_heatmap(desk.files.get(file_sha256)))
@@ -126,6 +139,7 @@ def answer_our_errors(app: FastAPI) -> None:
     for error, status in (
         (UnknownCaseError, HTTPStatus.NOT_FOUND),
         (NotRevealedError, HTTPStatus.FORBIDDEN),
+        (NotAllowedError, HTTPStatus.FORBIDDEN),
         (DamagedFileError, HTTPStatus.INTERNAL_SERVER_ERROR),
     ):
         app.add_exception_handler(error, _answer(status))
@@ -146,8 +160,7 @@ def _png(request: Request, file_sha256: str, read: Callable[[], bytes]) -> Respo
     return Response(read(), media_type="image/png", headers=headers)
 
 
-def _image_file(desk: Desk, image_id: int) -> str:
-    account_id = desk.account_id
+def _image_file(desk: Desk, image_id: int, account_id: int) -> str:
     with desk.sessions.read() as session:
         return store.image_file(session, image_id, account_id)
 

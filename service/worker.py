@@ -163,7 +163,7 @@ def main() -> int:
 
 
 def _work(settings: Settings, stop: threading.Event) -> int:
-    sessions = open_database(settings.database)
+    sessions = open_database(settings.database, data=settings.data)
     release_dead_workers(sessions)
     _release_stale(sessions)
     with sessions.read() as session:

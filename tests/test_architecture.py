@@ -47,8 +47,8 @@ TORCH_MODULES = {
     "fit.phases",
     "fit.state",
 }
-# From core, db takes values only.
-VALUE_MODULES = {"core.labels", "core.results", "core.card"}
+# From core, db takes values only; its commands also need to know where the database is.
+VALUE_MODULES = {"core.labels", "core.results", "core.card", "core.settings"}
 LONGEST_FILE = 260
 
 

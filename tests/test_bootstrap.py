@@ -81,6 +81,17 @@ def test_the_interval_over_two_strata_is_that_of_scipy_for_two_samples() -> None
     assert bounds(found) == pytest.approx((theirs.low, theirs.high), abs=0.03)
 
 
+def test_patients_who_are_alike_may_be_drawn_together() -> None:
+    values, copies = np.array([0.2, 0.5, 0.9]), np.array([40, 25, 15])
+    one_by_one = mean_of(np.repeat(values, copies))
+    (apart,) = bca(one_by_one, one_stratum(80), rounds=20_000)
+    (together,) = bca(mean_of(values), one_stratum(3), rounds=20_000, copies=copies)
+    assert together.value == pytest.approx(apart.value)
+    assert bounds(together) == pytest.approx(bounds(apart), abs=0.003)
+    assert draw_patients(one_stratum(3), 500, 0, copies).sum(axis=1).tolist() == [80] * 500
+    assert draw_patients(one_stratum(3), 5000, 0, copies).mean(axis=0) == pytest.approx(copies, abs=0.3)
+
+
 def covered(
     truth: float, simulate: Callable[[np.random.Generator], tuple[Measure, NDArray[np.int64]]], times: int
 ) -> float:

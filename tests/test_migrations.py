@@ -96,7 +96,7 @@ def test_a_row_cannot_be_replaced_by_inserting_over_it(sessions: Sessions) -> No
         pytest.skip("INSERT OR REPLACE is SQLite's")
     with sessions.begin() as session:
         store.record_event(session, None, "a", "b")
-    replace = "INSERT OR REPLACE INTO audit_events (id, at, action, subject) VALUES (1, '2026-01-01', 'x', 'y')"
+    replace = "INSERT OR REPLACE INTO audit_events VALUES (1, '2026-01-01', NULL, 'x', 'y', 'z', 'z')"
     with pytest.raises(DBAPIError, match="never changed"), sessions.begin() as session:
         session.execute(text(replace))
 

@@ -49,7 +49,7 @@ def client(desk: Desk) -> TestClient:
 @pytest.fixture
 def taken(desk: Desk) -> Intake:
     """One image of one case, taken in and queued."""
-    plan = CasePlan(desk.account_id, "100X")
+    plan = CasePlan(desk.single_reader_id, "100X")
     return next(take_in_all(desk.sessions, desk.files, plan, [("SOB_M_DC-14-2523.png", encode_png(_IMAGE))]))
 
 
@@ -68,7 +68,7 @@ def _analyse(desk: Desk, heatmap: bool = True) -> None:
 def _read_first(desk: Desk, case_id: int) -> None:
     with desk.sessions.begin() as session:
         opened_at = store.audit_trail(session)[0].at
-        store.record_first_read(session, case_id, desk.account_id, Opinion("malignant", 4), opened_at)
+        store.record_first_read(session, case_id, desk.single_reader_id, Opinion("malignant", 4), opened_at)
 
 
 def _pixels(png: bytes) -> NDArray[np.uint8]:

@@ -192,7 +192,7 @@ def test_ten_thousand_cases_are_listed_right_and_in_one_query(sessions: Sessions
         rows = store.worklist(session, account_id)
         counts = store.state_counts(session, account_id)
         following = store.next_case(session, account_id)
-    assert len(statements) == 3
+    assert len(statements) == 6, "each is one query, after one that asks what the account may do"
     assert len(rows) == cases
     expected = {CaseState.REVEALED: 2500, CaseState.UNREADABLE: 2500, CaseState.WAITING: 5000}
     assert counts == dict.fromkeys(CaseState, 0) | expected

@@ -28,18 +28,28 @@ class Interval:
     high: float | None
 
 
-def draw_patients(strata: NDArray[np.int64], rounds: int, seed: int) -> Weights:
-    """Draw patients with replacement, each stratum as often as it is large."""
+def draw_patients(
+    strata: NDArray[np.int64], rounds: int, seed: int, copies: NDArray[np.int64] | None = None
+) -> Weights:
+    """Draw patients with replacement, each stratum as often as it is large; `copies` of a patient are as many alike."""
     rng = np.random.default_rng(seed)
     weights = np.empty((rounds, len(strata)))
+    alike = np.ones(len(strata), np.int64) if copies is None else copies
     for stratum in np.unique(strata):
         chosen = strata == stratum
-        size = int(chosen.sum())
-        weights[:, chosen] = rng.multinomial(size, np.full(size, 1 / size), rounds)
+        size = int(alike[chosen].sum())
+        weights[:, chosen] = rng.multinomial(size, alike[chosen] / size, rounds)
     return weights
 
 
-def bca(measure: Measure, strata: NDArray[np.int64], *, rounds: int = RESAMPLES, seed: int = 0) -> tuple[Interval, ...]:
+def bca(
+    measure: Measure,
+    strata: NDArray[np.int64],
+    *,
+    rounds: int = RESAMPLES,
+    seed: int = 0,
+    copies: NDArray[np.int64] | None = None,
+) -> tuple[Interval, ...]:
     """Give every figure with its bias-corrected and accelerated interval (Efron, JASA 1987).
 
     The acceleration comes from leaving out one patient at a time, weighed by stratum as for several samples
@@ -51,34 +61,36 @@ def bca(measure: Measure, strata: NDArray[np.int64], *, rounds: int = RESAMPLES,
         strata: The stratum of each patient; each is resampled apart.
         rounds: Number of resamples.
         seed: Of the resampling; the same gives the same interval.
+        copies: How many patients each column stands for, where many are alike; one if left out.
     """
-    patients = len(strata)
-    values = measure(np.ones((1, patients)))[0]
-    drawn = measure(draw_patients(strata, rounds, seed))
-    acceleration = _acceleration(measure, strata)
+    alike = np.ones(len(strata), np.int64) if copies is None else copies
+    values = measure(alike[None].astype(np.float64))[0]
+    drawn = measure(draw_patients(strata, rounds, seed, alike))
+    acceleration = _acceleration(measure, strata, alike)
     return tuple(
         _interval(float(value), column, float(a))
         for value, column, a in zip(values, drawn.T, acceleration, strict=True)
     )
 
 
-def _acceleration(measure: Measure, strata: NDArray[np.int64]) -> NDArray[np.float64]:
-    left_out = np.concatenate([measure(rows) for rows in _leave_one_out(len(strata))])
+def _acceleration(measure: Measure, strata: NDArray[np.int64], copies: NDArray[np.int64]) -> NDArray[np.float64]:
+    left_out = np.concatenate([measure(rows) for rows in _leave_one_out(copies)])
     cubes, squares = np.zeros(left_out.shape[1]), np.zeros(left_out.shape[1])
     for stratum in np.unique(strata):
-        part = left_out[strata == stratum]
-        if len(part) < 2:  # a patient alone in its stratum is in every resample
+        part, alike = left_out[strata == stratum], copies[strata == stratum, None]
+        size = int(alike.sum())
+        if size < 2:  # a patient alone in its stratum is in every resample
             continue
-        influence = np.nan_to_num((part.mean(axis=0) - part) * (len(part) - 1) / len(part))
-        cubes += (influence**3).sum(axis=0)
-        squares += (influence**2).sum(axis=0)
+        influence = np.nan_to_num(((part * alike).sum(axis=0) / size - part) * (size - 1) / size)
+        cubes += (alike * influence**3).sum(axis=0)
+        squares += (alike * influence**2).sum(axis=0)
     return np.divide(cubes, 6 * squares**1.5, out=np.zeros_like(cubes), where=squares > 0)
 
 
-def _leave_one_out(patients: int) -> Iterator[Weights]:
-    for start in range(0, patients, _ROWS_AT_ONCE):
-        rows = np.arange(start, min(start + _ROWS_AT_ONCE, patients))
-        yield (rows[:, None] != np.arange(patients)).astype(np.float64)
+def _leave_one_out(copies: NDArray[np.int64]) -> Iterator[Weights]:
+    for start in range(0, len(copies), _ROWS_AT_ONCE):
+        rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(copies)))
+        yield (copies - (rows[:, None] == np.arange(len(copies)))).astype(np.float64)
 
 
 def _interval(value: float, drawn: NDArray[np.float64], acceleration: float) -> Interval:

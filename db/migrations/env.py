@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection
 
-from db.evaluation_models import Base
+from db.access_models import Base
 
 connection = context.config.attributes.get("connection")
 if not isinstance(connection, Connection):

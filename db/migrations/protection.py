@@ -1,5 +1,8 @@
 """What several revisions do alike; applied revisions use it, so what it does must never change."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -8,6 +11,16 @@ def keep_as_written(table: str) -> None:
     """Let rows of a table be added, and refuse to change or delete them."""
     refuse = _refuse_on_postgresql if op.get_bind().dialect.name == "postgresql" else _refuse_on_sqlite
     refuse(table)
+
+
+@contextmanager
+def change_and_keep_as_written(table: str) -> Iterator[None]:
+    """Lift the refusal while a revision changes a table; it is back before the upgrade is saved."""
+    on_postgresql = op.get_bind().dialect.name == "postgresql"
+    for verb in ("update", "delete", "truncate") if on_postgresql else ("update", "delete"):
+        op.execute(f"DROP TRIGGER {table}_no_{verb}" + (f" ON {table}" if on_postgresql else ""))
+    yield
+    keep_as_written(table)
 
 
 def one_of(name: str, *values: str) -> sa.Enum:

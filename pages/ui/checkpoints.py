@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from core.card import Card, UnusableCheckpointError
+from db.access_values import Permission
 from pages.ui import panels, resources
 from pages.ui.resources import CheckpointFile
 from service.trial import deploy
@@ -74,6 +75,8 @@ def _other(file: CheckpointFile) -> None:
         return
     if st.session_state.get(_ASKED) == str(file.path):
         _confirm(file, file.card, key)
+    elif not resources.may(Permission.ADMINISTER):
+        st.caption("An administrator can put it into service.")
     elif st.button("Put into service …", key=f"ask-{key}"):
         st.session_state[_ASKED] = str(file.path)
         st.rerun()

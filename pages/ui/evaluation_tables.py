@@ -9,6 +9,7 @@ from core.evaluation import AblationRow, Evaluation
 from core.labels import MAGNIFICATIONS
 from core.published import HUMAN_REFERENCE, PUBLISHED, Published, PublishedFigure
 from db import store
+from db.values import Action
 from pages.ui import export, panels, resources
 from pages.ui.evaluation_charts import figure_words, model_words
 from pages.ui.evaluation_choice import Stored
@@ -33,7 +34,7 @@ def exports(chosen: Sequence[Stored]) -> None:
             )
             st.download_button(
                 f"Predictions{name} as CSV",
-                partial(_predictions, stored),
+                partial(_predictions, stored, resources.account().id),
                 f"predictions-{stored.row.id}-{stored.found.model_version}.csv",
                 "text/csv",
                 key=f"{stored.key}-predictions",
@@ -134,9 +135,13 @@ def details(chosen: Sequence[Stored]) -> None:
             left_out(found)
 
 
-def _predictions(stored: Stored) -> bytes:
+def _predictions(stored: Stored, account_id: int) -> bytes:
+    """Write the file when it is asked for, and record who did."""
     with resources.sessions().read() as session:
         images = store.evaluated_images(session, stored.row.id, limit=max(1, stored.row.images))
+    # Only now: a session that writes would keep all readers from saving while thousands of rows are read.
+    with resources.sessions().begin() as session:
+        store.record_event(session, account_id, Action.EXPORTED, f"predictions of evaluation {stored.row.id}")
     return export.predictions_csv(images, stored.found.label_set.classes).data
 
 

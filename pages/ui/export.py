@@ -3,15 +3,20 @@
 import csv
 import hashlib
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from core.evaluation import Evaluation
 from core.fit.run_history import PartHistory
+from core.labels import Malignancy
+from core.measures.rates import Rate
+from core.results import Reading, SavedRead
 from core.shift import Shift
 from db.evaluation_values import EvaluatedImage
 from db.values import Read
+from pages.ui.agreement_values import Cell, Table
 
 _EPOCH = ("part", "epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "seconds")
 _READ = (
@@ -23,6 +28,12 @@ _STATISTIC = ("source", "target", "statistic", "unit", "source_median", "target_
 _PREDICTION = (
     *("file", "patient_id", "magnification", "label", "predicted"),
     *("malignant", "called_malignant", "malignant_probability"),
+)
+_AGREEMENT = ("view", "of", "figure", "hits", "n", "value", "low", "high")
+_READING = (
+    *("case", "magnification", "demonstration", "reader", "iteration"),
+    *("first_label", "first_confidence", "first_seconds", "final_label", "final_confidence", "final_seconds"),
+    *("standing_label", "standing_confidence", "model_label", "model", "map_useful", "reference_label"),
 )
 # A spreadsheet would run a note that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -80,6 +91,44 @@ def statistics_csv(shift: Shift) -> Export:
         for f in shift.distributions
     )
     return _csv("statistics", _STATISTIC, rows)
+
+
+def agreement_csv(tables: Iterable[tuple[str, Table]]) -> Export:
+    """Write the figures of agreement as CSV, view by view; a figure that is undefined has no value."""
+    rows = (
+        (view, line.name, column, *_measured(cell))
+        for view, table in tables
+        for line in table.lines
+        for column, cell in zip(table.columns, line.cells, strict=True)
+    )
+    return _csv("agreement", _AGREEMENT, rows)
+
+
+def readings_csv(readings: Iterable[Reading], references: Mapping[int, Malignancy]) -> Export:
+    """Write one line for each time that a reader read a case, with the reference label of the case if there is one."""
+    rows = (
+        (
+            *(one.accession, one.magnification, one.demonstration, one.reader, one.iteration),
+            *(_label(one.first), one.first.confidence, round(one.first.seconds, 1)),
+            *((_label(one.final), one.final.confidence, round(one.final.seconds, 1)) if one.final else (None,) * 3),
+            *((_label(one.standing), one.standing.confidence, one.standing.model) if one.standing else (None,) * 3),
+            *(one.model_version, one.vote, references.get(one.case_id)),
+        )
+        for one in readings
+    )
+    return _csv("readings", _READING, rows)
+
+
+def _measured(cell: Cell) -> tuple[object, ...]:
+    found = cell.value
+    if found is None or math.isnan(found.value):
+        return (None, cell.n, None, None, None)
+    hits = found.hits if isinstance(found, Rate) else None
+    return (hits, cell.n, found.value, found.low, found.high)
+
+
+def _label(read: SavedRead) -> str:
+    return read.label or "cannot assess"
 
 
 def _csv(what: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Export:

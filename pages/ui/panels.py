@@ -25,11 +25,16 @@ _ADDRESS = re.compile(r"https?(?=://)|www(?=\.)|[\w.+-](?=@)", re.IGNORECASE)
 def standing_notices() -> None:
     """Say in one quiet line what must be known on every page."""
     checkpoint = resources.checkpoint()
-    notices = ["**Research use only** – not a diagnosis", f"single-reader mode: everyone here reads as {reader()}"]
+    alone = resources.single_reader_mode()
+    notices = ["**Research use only** – not a diagnosis", _who(alone)]
     if checkpoint.card is not None and checkpoint.card.demonstration:
         notices.append("**demonstration model** – trained to show the program, not to be relied on")
     with st.container(key="notices", gap="xsmall"):
-        st.markdown(" &nbsp;·&nbsp; ".join(notices))
+        with st.container(horizontal=True, gap="small"):
+            st.markdown(" &nbsp;·&nbsp; ".join(notices), width="content")
+            if not alone:
+                # Not as Markdown, which would open another tab.
+                st.html('<a class="sign-out" href="/sign-out" target="_self">Sign out</a>', width="content")
         problem = checkpoint.problem or resources.worker_problem()
         if problem:
             st.warning(f"New images wait and are not analysed: {problem}")
@@ -38,6 +43,13 @@ def standing_notices() -> None:
 def reader() -> str:
     """Name the reader of this session."""
     return resources.account().name
+
+
+def _who(alone: bool) -> str:
+    if alone:
+        return f"single-reader mode: everyone here reads as {reader()}"
+    account = resources.account()
+    return f"signed in as {plain(account.name)}, {account.role}"
 
 
 def label_words(label: Malignancy | None) -> str:

@@ -4,17 +4,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.card import Card, UnusableCheckpointError, checkpoint_sha256, model_version, read_card
 from core.heatmaps import paint_preview
 from core.settings import Settings
 from db import store
+from db.access_values import ALLOWED, Permission
 from db.evaluation_values import EvaluationRow
 from db.files import Files
 from db.session import Sessions, open_database
 from db.values import Account
+from service.access import cookie_secret
 from service.deployed import Chosen, chosen_checkpoint
 from service.evaluation_pair import Paired, compare_stored
+from service.tabs import Tabs
 from service.watcher import Watcher
 
 _PREVIEWS_KEPT = 512  # about 150 kB each
@@ -46,7 +50,7 @@ def settings() -> Settings:
 def sessions() -> Sessions:
     """Open the database once for all sessions."""
     settings().data.mkdir(parents=True, exist_ok=True)
-    return open_database(settings().database)
+    return open_database(settings().database, data=settings().data)
 
 
 @st.cache_resource(show_spinner=False)
@@ -55,9 +59,44 @@ def files() -> Files:
     return Files(settings().files)
 
 
-@st.cache_resource(show_spinner=False)
 def account() -> Account:
-    """Give the one reader of single-reader mode."""
+    """Give who is signed in, asked anew at every run; the one reader in single-reader mode."""
+    found = _signed_in()
+    if found is None:
+        st.error("You are signed out. Load the page again to sign in; what you saved is kept.")
+        st.stop()
+    return found
+
+
+def single_reader_mode() -> bool:
+    """Say whether nobody can sign in, so that everyone at this computer is the same reader."""
+    with sessions().read() as session:
+        return not store.has_accounts(session)
+
+
+def may(permission: Permission) -> bool:
+    """Say whether who is signed in may do something; the store refuses it anyway."""
+    return single_reader_mode() or permission in ALLOWED[account().role]
+
+
+def remember_tab() -> None:
+    """Tell the gate whose this browser tab is."""
+    context = get_script_run_ctx()
+    if context is not None:
+        Tabs.known.opened(context.session_id, account().id)
+
+
+def _signed_in() -> Account | None:
+    if single_reader_mode():
+        return _single_reader()
+    # Of the websocket, as the browser sent it when it opened: the gate closes it when the sign-in ends.
+    secret = cookie_secret(st.context.headers.get_all("cookie"))
+    with sessions().read() as session:
+        return store.signed_in(session, secret)
+
+
+@st.cache_resource(show_spinner=False)
+def _single_reader() -> Account:
     with sessions().begin() as session:
         return store.single_reader(session)
 

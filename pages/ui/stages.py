@@ -84,8 +84,9 @@ def unsaved_first_opinion(case: CaseView) -> None:
 
 def open_next(case_id: int | None) -> None:
     """Show the next case that waits for this reader, or the worklist when none does."""
+    reader = resources.account().id
     with resources.sessions().read() as session:
-        following = store.next_case(session, resources.account().id, after=case_id)
+        following = store.next_case(session, reader, after=case_id)
     if following is None:
         st.switch_page("worklist.py")
     st.query_params["case"] = str(following)
@@ -130,9 +131,10 @@ def _save(case: CaseView, key: str, typed: Typed, record: Callable[..., Read], *
         return False
     if not (asked if typed.label else ask.confirmed(key, asked=asked)):
         return _conflict(key)
+    reader = resources.account().id
     try:
         with resources.sessions().begin() as session:
-            read = record(session, case.id, resources.account().id, typed, panels.opened_at(key))
+            read = record(session, case.id, reader, typed, panels.opened_at(key))
     except (CaseChangedError, ValueError) as error:
         st.session_state[f"{key}-conflict"] = str(error)
         return _conflict(key)

@@ -1,0 +1,71 @@
+"""Shares and medians of few observations, each with an interval that needs no resampling."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, median
+
+_LEVEL = 0.95
+_Z = NormalDist().inv_cdf((1 + _LEVEL) / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many of how many, with the 95 % interval of the share."""
+
+    hits: int
+    n: int
+    low: float  # 0..1
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.hits <= self.n:
+            raise ValueError(f"{self.hits} of {self.n} is no share")
+
+    @property
+    def value(self) -> float:
+        """The share, 0..1; nan of nothing."""
+        return self.hits / self.n if self.n else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Median:
+    """A median with its 95 % interval; None where there are too few values for one."""
+
+    value: float  # nan of nothing
+    n: int
+    low: float | None
+    high: float | None
+
+
+def wilson(hits: int, n: int) -> Rate:
+    """Give a share with its score interval (Wilson, J. Am. Stat. Assoc. 1927); of nothing it is 0 to 1."""
+    if n == 0:
+        return Rate(hits, n, 0, 1)
+    share, spread = hits / n, _Z**2 / n
+    middle = share + spread / 2
+    half = _Z * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    # At the ends the formula gives them exactly, but for rounding.
+    low = 0.0 if hits == 0 else (middle - half) / (1 + spread)
+    high = 1.0 if hits == n else (middle + half) / (1 + spread)
+    return Rate(hits, n, low, high)
+
+
+def median_of(values: Sequence[float]) -> Median:
+    """Give the median between two of the values (Conover, Practical Nonparametric Statistics, 1999, section 3.2).
+
+    How many values lie below the true median is a coin tossed n times, whatever the values are; fewer than six
+    have no interval.
+    """
+    if not values:
+        return Median(math.nan, 0, None, None)
+    ordered, n = sorted(values), len(values)
+    below, place = 1, 0  # ways to have at most `place` values below the median
+    ways = 1
+    while below * 40 <= 2**n:  # 2.5 % on either side, in whole numbers however many values there are
+        place += 1
+        ways = ways * (n - place + 1) // place
+        below += ways
+    if place == 0:
+        return Median(median(ordered), n, None, None)
+    return Median(median(ordered), n, ordered[place - 1], ordered[n - place])

@@ -1,0 +1,16 @@
+"""The records' command line: `python -m db accounts|audit|backup|check|restore`."""
+
+import typer
+
+from db.account_commands import accounts
+from db.audit_commands import audit
+from db.backup_commands import backup, check, restore
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Second Read's records. Research use only.")
+app.add_typer(accounts, name="accounts")
+app.add_typer(audit, name="audit")
+for command in (backup, check, restore):
+    app.command()(command)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,128 @@
+"""Commands for accounts: `python -m db accounts add|list|disable|enable|role|password|token|tokens|revoke`.
+
+Whoever may run them on the server may open the database anyway, so they ask for no permission; each is recorded.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from getpass import getpass
+from typing import Annotated
+
+import typer
+from sqlalchemy.orm import Session
+
+from core.settings import Settings
+from db import store
+from db.session import open_database
+from db.values import Role
+
+accounts = typer.Typer(no_args_is_help=True, help="Who may sign in, and as what.")
+
+_Name = Annotated[str, typer.Argument(help="name of the account")]
+_AnyRole = Annotated[Role, typer.Option(help="reader, adjudicator, researcher or administrator")]
+
+
+@accounts.command()
+def add(name: _Name, role: _AnyRole = Role.READER) -> None:
+    """Make an account; its password is asked for, or read from standard input."""
+    password = _ask_password()
+    with _database() as session:
+        account = store.add_signing_account(session, None, name, role, password)
+    typer.echo(f"{account.name} may sign in as {role}")
+
+
+@accounts.command(name="list")
+def list_accounts() -> None:
+    """Show every account."""
+    with _database() as session:
+        rows = store.account_rows(session, None)
+    for row in rows:
+        state = "disabled" if row.disabled else "enabled" if row.has_password else "no password, cannot sign in"
+        typer.echo(f"{row.name}\t{row.role}\t{state}\tsince {row.created_at:%Y-%m-%d}")
+
+
+@accounts.command()
+def disable(name: _Name) -> None:
+    """Shut an account out at once, everywhere; what it read stays."""
+    _change(lambda session: store.set_disabled(session, None, name, disabled=True), f"{name} is disabled")
+
+
+@accounts.command()
+def enable(name: _Name) -> None:
+    """Let a disabled account in again."""
+    _change(lambda session: store.set_disabled(session, None, name, disabled=False), f"{name} may sign in again")
+
+
+@accounts.command()
+def role(name: _Name, role: Annotated[Role, typer.Argument()]) -> None:
+    """Give an account another role; it has to sign in again."""
+    _change(lambda session: store.set_role(session, None, name, role), f"{name} is {role} now")
+
+
+@accounts.command()
+def password(name: _Name) -> None:
+    """Set a new password; all sign-ins and tokens of the account end."""
+    chosen = _ask_password()
+    _change(lambda session: store.set_password(session, None, name, chosen), f"the password of {name} is set")
+
+
+@accounts.command()
+def token(name: _Name, label: Annotated[str, typer.Option(help="what it is for")]) -> None:
+    """Make a token for a program; it is shown this once."""
+    with _database() as session:
+        account = store.account_named(session, name.strip())
+        if account is None:
+            raise ValueError(f"there is no account {name.strip()!r}")
+        secret = store.add_token(session, None, account, label)
+    typer.echo(secret)
+
+
+@accounts.command()
+def tokens() -> None:
+    """Show every token by number, never the token itself."""
+    with _database() as session:
+        rows = store.token_rows(session, None)
+    for row in rows:
+        state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "valid"
+        typer.echo(f"{row.id}\t{row.account}\t{row.label}\t{state}")
+
+
+@accounts.command()
+def revoke(number: Annotated[int, typer.Argument(help="number of the token")]) -> None:
+    """End a token at once."""
+    _change(lambda session: store.revoke_token(session, None, number), f"token {number} is revoked")
+
+
+def _change(change: Callable[[Session], None], done: str) -> None:
+    with _database() as session:
+        change(session)
+    typer.echo(done)
+
+
+def _ask_password() -> str:
+    # Never an argument: those stand in the list of processes and in the history of the shell.
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    chosen = getpass("Password: ")
+    if getpass("Again: ") != chosen:
+        typer.echo("the two are not the same", err=True)
+        raise typer.Exit(2)
+    return chosen
+
+
+@contextmanager
+def _database() -> Iterator[Session]:
+    """Give a writing session; what is wrong is said in one line."""
+    settings = Settings.from_environment()
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        sessions = open_database(settings.database, data=settings.data)
+        try:
+            with sessions.begin() as session:
+                yield session
+        finally:
+            sessions.dispose()
+    except (ValueError, store.UnusableDatabaseError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error

@@ -1,0 +1,106 @@
+"""The readings of the cases that one reader has finished: their own, and by then those of the others too."""
+
+from dataclasses import replace
+from typing import Literal
+
+from sqlalchemy import Row, Select, select
+from sqlalchemy.orm import Session, aliased
+
+from core.labels import Malignancy
+from core.results import Reading, SavedRead
+from db import models
+from db.access_values import Permission
+from db.permissions import need
+from db.values import Role, Stage, Vote
+
+_VOTES: dict[Vote, Literal["yes", "no", "unsure"]] = {Vote.YES: "yes", Vote.NO: "no", Vote.UNSURE: "unsure"}
+
+_Found = Row[models.Read, models.Case, str, str | None]
+
+
+def finished_readings(session: Session, account_id: int) -> list[Reading]:
+    """Give every reader's readings of the cases for which this reader has saved a final read, by case and reader.
+
+    Of a case that this reader has not finished nothing is given: neither what the model says of it nor what others
+    do. An amendment replaces what stands of a reading and makes no new one. A researcher, who reads nothing, gets
+    the cases that anybody has finished, with numbers for the names of readers and cases.
+
+    Raises:
+        NotAllowedError: If this account may not see how readers agree.
+    """
+    need(session, account_id, Permission.SEE_AGREEMENT)
+    researcher = session.get_one(models.Account, account_id).role is Role.RESEARCHER
+    readings: list[Reading] = []
+    reader: tuple[int, int] | None = None
+    for found in session.execute(_finished(None if researcher else account_id)):
+        read = found[0]
+        if read.stage is Stage.FIRST:
+            same = reader == (read.case_id, read.account_id)
+            begun = _begun(found, readings[-1].iteration + 1 if same else 1)
+            readings.append(_without_names(begun, read.account_id) if researcher else begun)
+        else:
+            readings[-1] = _continued(readings[-1], found)
+        reader = (read.case_id, read.account_id)
+    return readings
+
+
+def _finished(account_id: int | None) -> Select[models.Read, models.Case, str, str | None]:
+    read, own = models.Read, aliased(models.Read)
+    seen, prediction = models.ReadPrediction, models.Prediction
+    version = (
+        select(prediction.model_version)
+        .join(seen, seen.prediction_id == prediction.id)
+        .where(seen.read_id == read.id)
+        .limit(1)  # all that a reveal shows is of one version
+        .scalar_subquery()
+    )
+    finished = select(own.case_id).where(own.stage == Stage.FINAL)
+    if account_id is not None:
+        finished = finished.where(own.account_id == account_id)
+    return (
+        select(read, models.Case, models.Account.name, version)
+        .join(models.Account, models.Account.id == read.account_id)
+        .join(models.Case, models.Case.id == read.case_id)
+        # Every account is named, so that the index of reader and case finds the others' reads too.
+        .where(read.account_id.in_(select(models.Account.id)), read.case_id.in_(finished))
+        .order_by(read.case_id, models.Account.name, read.id)
+    )
+
+
+def _begun(found: _Found, iteration: int) -> Reading:
+    read, case, reader, _ = found
+    return Reading(
+        case_id=case.id,
+        accession=case.accession,
+        magnification=case.magnification,
+        demonstration=case.demonstration,
+        reader=reader,
+        first=_saved(read),
+        iteration=iteration,
+    )
+
+
+def _without_names(reading: Reading, account_id: int) -> Reading:
+    return replace(reading, accession=f"case {reading.case_id}", reader=f"reader {account_id}")
+
+
+def _continued(reading: Reading, found: _Found) -> Reading:
+    read, _, _, version = found
+    said = _saved(read)
+    return replace(
+        reading,
+        final=reading.final or said,
+        standing=said,
+        vote=_VOTES[read.vote] if read.vote else None,
+        model_version=version,
+    )
+
+
+def _saved(read: models.Read) -> SavedRead:
+    return SavedRead(read.label, read.confidence, (read.saved_at - read.opened_at).total_seconds(), _shown(read))
+
+
+def _shown(read: models.Read) -> Malignancy | None:
+    if read.shown_probability is None or read.shown_threshold is None:
+        return None
+    return "malignant" if read.shown_probability >= read.shown_threshold else "benign"

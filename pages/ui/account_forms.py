@@ -1,0 +1,154 @@
+"""The tables and forms of the page Accounts."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import streamlit as st
+
+from db import store
+from db.access_values import AccountRow, TokenRow
+from db.passwords import SHORTEST
+from db.values import Role
+from pages.ui import panels, resources
+
+_DONE = "accounts-done"
+_ROUND = "accounts-round"  # counts what was done: fields of the next round begin empty
+_DISABLE, _ENABLE = "disable", "enable"
+
+
+def done() -> None:
+    """Say what was just done, once."""
+    if words := st.session_state.pop(_DONE, ""):
+        st.success(words)
+
+
+def account_table(rows: Sequence[AccountRow]) -> None:
+    """Show every account and what it may do."""
+    st.dataframe(
+        {
+            "name": [row.name for row in rows],
+            "role": [str(row.role) for row in rows],
+            "state": [_state(row) for row in rows],
+            "since": [_day(row.created_at) for row in rows],
+        },
+        hide_index=True,
+    )
+
+
+def token_table(rows: Sequence[TokenRow]) -> None:
+    """Show every token but what it is: that was shown once."""
+    if not rows:
+        st.markdown("No program has a token.")
+        return
+    st.dataframe(
+        {
+            "number": [row.id for row in rows],
+            "account": [row.account for row in rows],
+            "label": [row.label for row in rows],
+            "made": [_day(row.created_at) for row in rows],
+            "revoked": [_day(row.revoked_at) if row.revoked_at else "" for row in rows],
+        },
+        hide_index=True,
+    )
+
+
+def add_form() -> None:
+    """Ask for a new account."""
+    with st.form(f"add-account-{_round()}"):
+        st.markdown("**New account**")
+        name = st.text_input("Name", max_chars=200, autocomplete="off", key=f"name-{_round()}")
+        role = st.selectbox("Role", list(Role), format_func=str, key=f"first-role-{_round()}") or Role.READER
+        password = st.text_input(
+            f"Password ({SHORTEST} characters or more)", type="password", key=f"first-password-{_round()}"
+        )
+        if st.form_submit_button("Add the account", type="primary"):
+            by = resources.account().id
+            try:
+                with resources.sessions().begin() as session:
+                    added = store.add_signing_account(session, by, name, role, password)
+            except (ValueError, store.NotAllowedError) as error:
+                st.error(panels.plain(str(error)))
+            else:
+                _finish(f"{panels.plain(added.name)} may sign in as {added.role}.")
+
+
+def change_form(rows: Sequence[AccountRow]) -> None:
+    """Change another account; it is signed out everywhere at once."""
+    with st.form(f"change-account-{_round()}"):
+        st.markdown("**Change an account** – it is signed out everywhere at once")
+        row = st.selectbox("Account", rows, format_func=lambda row: row.name, index=None, key=f"changed-{_round()}")
+        role = st.selectbox(
+            "New role", list(Role), format_func=str, index=None, placeholder="keep", key=f"next-role-{_round()}"
+        )
+        password = st.text_input("New password", type="password", placeholder="keep", key=f"next-password-{_round()}")
+        switch = st.segmented_control("Access", [_DISABLE, _ENABLE], key=f"access-{_round()}")
+        if st.form_submit_button("Change it", type="primary"):
+            if row is None or not (role or password or switch):
+                st.error("Choose an account and what to change.")
+                return
+            try:
+                _change(row.name, role, password, switch)
+            except (ValueError, store.NotAllowedError) as error:
+                st.error(panels.plain(str(error)))
+            else:
+                _finish(f"{panels.plain(row.name)} was changed and signed out everywhere.")
+
+
+def token_form(rows: Sequence[AccountRow]) -> None:
+    """Ask for a new token; it stands on the screen until the next click."""
+    with st.form("add-token"):
+        st.markdown("**New token** – for a program that asks in the name of an account")
+        row = st.selectbox("Account", rows, format_func=lambda row: row.name, index=None, key="account-of-the-token")
+        label = st.text_input("What it is for", max_chars=100)
+        if st.form_submit_button("Make the token", type="primary") and row is not None:
+            by = resources.account().id
+            try:
+                with resources.sessions().begin() as session:
+                    account = store.account_named(session, row.name)
+                    secret = store.add_token(session, by, account, label) if account else ""
+            except (ValueError, store.NotAllowedError) as error:
+                st.error(panels.plain(str(error)))
+            else:
+                st.markdown("Copy it now: it is not kept and cannot be shown again.")
+                st.code(secret, None)
+
+
+def revoke_form(rows: Sequence[TokenRow]) -> None:
+    """End a token."""
+    with st.form("revoke-token"):
+        st.markdown("**Revoke a token** – it is refused at once")
+        row = st.selectbox("Token", rows, format_func=lambda row: f"{row.id}: {row.account}, {row.label}", index=None)
+        if st.form_submit_button("Revoke it", type="primary") and row is not None:
+            by = resources.account().id
+            with resources.sessions().begin() as session:
+                store.revoke_token(session, by, row.id)
+            _finish(f"Token {row.id} is revoked.")
+
+
+def _change(name: str, role: Role | None, password: str, switch: str | None) -> None:
+    by = resources.account().id
+    with resources.sessions().begin() as session:
+        if role:
+            store.set_role(session, by, name, role)
+        if password:
+            store.set_password(session, by, name, password)
+        if switch:
+            store.set_disabled(session, by, name, disabled=switch == _DISABLE)
+
+
+def _finish(words: str) -> None:
+    st.session_state[_DONE] = words
+    st.session_state[_ROUND] = _round() + 1
+    st.rerun()
+
+
+def _round() -> int:
+    return int(st.session_state.get(_ROUND, 0))
+
+
+def _day(when: datetime) -> str:
+    return f"{when:%Y-%m-%d}"
+
+
+def _state(row: AccountRow) -> str:
+    return "disabled" if row.disabled else "may sign in" if row.has_password else "no password"

@@ -1,0 +1,153 @@
+"""What the page of agreement draws: tables of figures, matrices, and the cases behind each of them."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import streamlit as st
+
+from core.labels import Malignancy
+from core.results import Reading, SavedRead
+from pages.ui import agreement_charts, agreement_choice, panels
+from pages.ui.agreement_values import Behind, Matrix, Table
+from pages.ui.evaluation_charts import as_png
+
+_ROW, _HEAD = 35, 38  # px, of a table
+_TALLEST = 400  # px
+
+
+def nothing_yet(*, reads: bool) -> None:
+    """Say how the first figure comes about; `reads` says whether whoever asks may read cases."""
+    st.subheader("No finished case yet")
+    if not reads:
+        st.markdown("Agreement is told of cases that a reader has finished: first opinion, reveal, final opinion.")
+        return
+    st.markdown(
+        "Agreement is told of cases that you have finished: first opinion, reveal, final opinion. What the model and "
+        "other readers say of any other case stays hidden until then."
+    )
+    st.page_link("worklist.py", label="Worklist")
+
+
+def headline(readings: Sequence[Reading], *, reads: bool) -> None:
+    """Say of how many cases, readers and models all this is; `reads` says whether the cases are one's own."""
+    whose, rest = ("you have", "; cases you have not finished stay out") if reads else ("a reader has", "")
+    cases, readers = len({one.case_id for one in readings}), len({one.reader for one in readings})
+    versions = sorted({one.model_version for one in readings if one.model_version})
+    st.markdown(
+        f"**{cases:,} {'case' if cases == 1 else 'cases'} that {whose} finished**, "
+        f"{len(readings):,} {'reading' if len(readings) == 1 else 'readings'} by {readers:,} "
+        f"{'reader' if readers == 1 else 'readers'}, "
+        f"{'model ' + ', '.join(versions) if versions else 'no model'}{rest}."
+    )
+    if len(versions) > 1:
+        st.warning("These readings saw different models: choose one above before you compare with the model.")
+
+
+def figures(table: Table) -> None:
+    """Draw a table of figures; a click on one turns to the cases behind it."""
+    key = f"agreement-table-{table.columns[0]}-{st.session_state.get(agreement_choice.CLICKS, 0)}"
+    columns = {column: [line.cells[place].text for line in table.lines] for place, column in enumerate(table.columns)}
+    st.dataframe(
+        {table.of: [line.name for line in table.lines], **columns},
+        hide_index=True,
+        height=min(_HEAD + _ROW * len(table.lines), _TALLEST),
+        on_select=partial(_picked, table, key),
+        selection_mode="single-cell",
+        key=key,
+    )
+
+
+def matrices(found: Sequence[Matrix]) -> None:
+    """Draw matrices below one another; a click on a cell turns to its cases."""
+    for each in found:
+        st.markdown(f"**{panels.plain(each.name)}**")
+        key = f"agreement-matrix-{each.name}-{st.session_state.get(agreement_choice.CLICKS, 0)}"
+        words = [cell.words for cell in each.cells]
+        shown = agreement_choice.shown()
+        st.plotly_chart(
+            agreement_charts.matrix(each, words.index(shown) if shown in words else None, _ink()),
+            key=key,
+            on_select=partial(_clicked, each, key),
+            selection_mode="points",
+            config=as_png("matrix"),
+            alt=f"Matrix of {each.raters[0]} and {each.raters[1]}; the list of figures opens the same cells.",
+        )
+
+
+def behind(tables: Sequence[Table], drawn: Sequence[Matrix], every: Behind) -> Behind:
+    """Ask which figure's cases are shown: those of all readings, of a figure, or of a cell."""
+    of_tables = (
+        table.behind(line, column)
+        for table in tables
+        for line in range(len(table.lines))
+        for column in range(len(table.columns))
+    )
+    of_cells = (cell for each in drawn for cell in each.cells)
+    # What is empty is not worth choosing, but may have been clicked.
+    clicked = agreement_choice.shown()
+    found = (one for one in (*of_tables, *of_cells) if one.readings or one.words == clicked)
+    return agreement_choice.behind([every, *found])
+
+
+def cases(chosen: Behind, references: Mapping[int, Malignancy]) -> int | None:
+    """Draw the readings behind a figure; a click anywhere in a row gives its case."""
+    if not chosen.readings:
+        st.markdown("No case here.")
+        return None
+    # A new key after each pick: the old selection would open its case again when the reader comes back.
+    times_picked = st.session_state.get("agreement-picked", 0)
+    found = chosen.readings
+    held = {"reference": [agreement_choice.reference_words(one, references) for one in found]} if references else {}
+    table = st.dataframe(
+        {
+            "case": [one.accession for one in found],
+            "reader": [one.reader for one in found],
+            "before": [_said(one.first) for one in found],
+            "after": [_said(one.final) for one in found],
+            "model": [panels.label_words(m) if (m := _model(one)) else "–" for one in found],
+            **held,
+            "amended": [_said(one.standing) if one.standing != one.final else "" for one in found],
+            "map useful": [one.vote or "" for one in found],
+            "seconds": [round(one.first.seconds) for one in found],
+            "magnification": [one.magnification or "not said" for one in found],
+        },
+        hide_index=True,
+        height=min(_HEAD + _ROW * len(found), _TALLEST),
+        on_select="rerun",
+        selection_mode=["single-row", "single-cell"],
+        key=f"agreement-cases-{times_picked}",
+    )
+    picked = [*table.selection.rows, *(row for row, _ in table.selection.cells)]
+    if not picked:
+        return None
+    st.session_state["agreement-picked"] = times_picked + 1
+    return found[picked[0]].case_id
+
+
+def _picked(table: Table, key: str) -> None:
+    cells = st.session_state[key].selection.cells
+    if cells:
+        row, column = cells[0]
+        place = table.columns.index(column) if column in table.columns else 0
+        agreement_choice.show(table.behind(row, place))
+
+
+def _clicked(drawn: Matrix, key: str) -> None:
+    points = st.session_state[key].selection.points
+    if points:
+        agreement_choice.show(drawn.cells[int(points[0]["point_index"])])
+
+
+def _ink() -> str:
+    """Give the text colour of the theme that this reader sees."""
+    return str(st.get_option(f"theme.{st.context.theme.type or 'light'}.textColor"))
+
+
+def _said(read: SavedRead | None) -> str:
+    if read is None:
+        return "–"
+    return f"{panels.label_words(read.label)}{f' ({read.confidence}/5)' if read.confidence else ''}"
+
+
+def _model(reading: Reading) -> Malignancy | None:
+    return reading.standing.model if reading.standing else None

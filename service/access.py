@@ -1,0 +1,135 @@
+"""Who a request comes from, and the way in: a cookie after signing in, or the token of a program."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from starlette.datastructures import Headers
+
+from core.settings import Settings
+from db import store
+from db.access_values import AccessAction, Lifetime
+from db.session import Sessions
+from db.values import Account
+from service.throttle import Throttle
+
+COOKIE = "second_read"
+
+_WINDOW_SECONDS = 15 * 60.0
+_PER_NAME, _PER_ADDRESS = 10, 30
+_BEHIND_PROXY = 10  # times as many: all readers have the proxy's address
+
+# The first account shuts out everybody else within this time.
+_NO_ACCOUNTS_KNOWN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks, and by what we know it."""
+
+    account: Account
+    secret: str
+    by: Literal["cookie", "token"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of an attempt to sign in: the secret for the cookie, or seconds to wait, or neither."""
+
+    secret: str | None = None
+    wait_seconds: float = 0.0
+
+
+def lifetime_of(settings: Settings) -> Lifetime:
+    """Give how long a sign-in lasts in this installation; never idle for longer than at all."""
+    absolute = timedelta(hours=settings.signed_in_hours)
+    return Lifetime(min(timedelta(minutes=settings.idle_minutes), absolute), absolute)
+
+
+class Access:
+    """Asks the database on behalf of the gate; every method blocks, so it runs in a thread."""
+
+    def __init__(self, sessions: Sessions, lifetime: Lifetime, *, behind_proxy: bool = False) -> None:
+        self.lifetime = lifetime
+        self.behind_proxy = behind_proxy
+        self._sessions = sessions
+        self._names = Throttle(_PER_NAME, _WINDOW_SECONDS)
+        self._addresses = Throttle(_PER_ADDRESS * (_BEHIND_PROXY if behind_proxy else 1), _WINDOW_SECONDS)
+        self._with_accounts = False
+        self._looked = -_NO_ACCOUNTS_KNOWN_SECONDS
+
+    def has_accounts(self) -> bool:
+        """Say whether anybody can sign in; once they can, for ever, because accounts are never deleted."""
+        if not self._with_accounts and time.monotonic() - self._looked >= _NO_ACCOUNTS_KNOWN_SECONDS:
+            with self._sessions.read() as session:
+                self._with_accounts = store.has_accounts(session)
+            self._looked = time.monotonic()
+        return self._with_accounts
+
+    def visitor(self, headers: Headers, *, active: bool) -> Visitor | None:
+        """Say who sent these headers; None if they name nobody who is signed in. `active` keeps a sign-in awake."""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            with self._sessions.read() as session:
+                account = store.token_account(session, token.strip())
+            return Visitor(account, token.strip(), "token") if account else None
+        secret = cookie_secret(headers.getlist("cookie"))
+        if not secret:
+            return None
+        with self._sessions.read() as session:
+            account = store.signed_in(session, secret)
+            tired = active and account is not None and store.needs_touch(session, secret, self.lifetime)
+        if tired:
+            self._touch(secret)
+        return Visitor(account, secret, "cookie") if account else None
+
+    def is_still(self, visitor: Visitor, *, active: bool) -> bool:
+        """Say whether a visitor is still signed in, with the account as it was."""
+        with self._sessions.read() as session:
+            account = store.signed_in(session, visitor.secret)
+            tired = active and account is not None and store.needs_touch(session, visitor.secret, self.lifetime)
+        if tired:
+            self._touch(visitor.secret)
+        return account == visitor.account
+
+    def sign_in(self, name: str, password: str, address: str) -> Answer:
+        """Try to sign in; the answer and its time do not tell whether the name exists."""
+        name = name.strip()
+        wait = self._addresses.attempt(address) or self._names.attempt(name)
+        if wait:
+            return Answer(wait_seconds=wait)
+        with self._sessions.read() as session:
+            recognised = store.account_with_password(session, name, password)
+            known = store.account_named(session, name)
+        with self._sessions.begin() as session:
+            secret = store.start_sign_in(session, recognised, self.lifetime) if recognised else None
+            if secret is None:
+                # Not what was typed: that may be a password in the wrong field.
+                subject = known.name if known else "an unknown name"
+                store.record_event(session, None, AccessAction.SIGN_IN_REFUSED, subject)
+        if secret:
+            self._names.forgive(name)
+            self._addresses.forgive(address)
+        return Answer(secret)
+
+    def sign_out(self, secret: str) -> None:
+        """End the sign-in of one browser, in all its tabs."""
+        with self._sessions.begin() as session:
+            store.end_sign_in(session, secret)
+
+    def _touch(self, secret: str) -> None:
+        with self._sessions.begin() as session:
+            store.touch_sign_in(session, secret, self.lifetime)
+
+
+def cookie_secret(lines: Sequence[str]) -> str:
+    """Give what our cookie holds, of all Cookie headers; empty without it, or with two: one of them was planted."""
+    found = []
+    for line in lines:
+        for pair in line.split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == COOKIE:
+                found.append(value)
+    return found[0] if len(found) == 1 else ""

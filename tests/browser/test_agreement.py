@@ -1,0 +1,75 @@
+"""The page of agreement in a real browser: a figure and a cell open their cases, a row opens the case."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from db import store
+from db.files import Files
+from db.session import open_database
+from db.values import Opinion, Role
+from tests.browser.conftest import SCREENSHOTS, Server
+from tests.browser.test_reading_loop import Scheme, open_app, picture
+from tests.reading_room import ReadingRoom
+from tests.stored import OPENED
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture
+def read_by_two(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
+    """A server whose database holds three cases that two readers have finished."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
+    with sessions.begin() as session:
+        readers = [store.single_reader(session).id, store.add_account(session, "dr. b", Role.READER).id]
+    room = ReadingRoom(sessions, Files(tmp_path / "files"), readers[0])
+    cases = [room.add_case(seed) for seed in range(3)]
+    room.analyse_all(0.9)
+    with sessions.begin() as session:
+        for place, case_id in enumerate(cases):
+            for reader in readers:
+                first = Opinion("benign" if place == 2 and reader == readers[0] else "malignant", 4)
+                store.record_first_read(session, case_id, reader, first, OPENED)
+                store.record_final_read(session, case_id, reader, Opinion("malignant", 4), OPENED)
+    sessions.dispose()
+    running = Server(tmp_path, checkpoint)
+    running.start()
+    yield running
+    running.stop()
+
+
+def test_a_figure_and_a_cell_open_their_cases_and_a_row_its_case(page: Page, read_by_two: Server) -> None:
+    open_app(page, read_by_two)
+    page.get_by_role("link", name="Agreement").click()
+    expect(page.get_by_text("3 cases that you have finished")).to_be_visible()
+    chosen = page.get_by_role("combobox", name="Cases behind a figure")
+    expect(chosen).to_have_value("every reading (6)")
+    figures = page.get_by_test_id("stDataFrame").first
+    # The first figure of the last line: the table draws itself, so that only its place can be clicked.
+    figures.click(position={"x": 340, "y": 125})
+    expect(chosen).to_have_value("reader: same label before the reveal – 67 % [21 %, 94 %], 2 of 3")
+    page.locator(".stPlotlyChart .nsewdrag").first.click(position={"x": 12, "y": 12})
+    expect(chosen).to_have_value("all readers before the reveal: reader ○ benign, model ○ benign (0)")
+    expect(page.get_by_text("No case here")).to_be_visible()
+    picture(page, "agreement")
+    page.get_by_role("radio", name="Effect of the reveal").click()
+    expect(page.get_by_text("Without reference labels")).to_be_visible()
+    cases = page.get_by_test_id("stDataFrame").last
+    cases.click(position={"x": 70, "y": 55})
+    expect(page.get_by_text("You said")).to_be_visible()
+    assert "case=1" in page.url
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (900, "light")])
+def test_the_figures_and_their_cases_need_no_scrolling(
+    browser: Browser, read_by_two: Server, width: int, scheme: Scheme
+) -> None:
+    page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
+    open_app(page, read_by_two, "agreement")
+    expect(page.get_by_test_id("stDataFrame").first).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("combobox", name="Cases behind a figure")).to_be_in_viewport(ratio=1)
+    expect(page.locator(".stPlotlyChart").first).to_be_in_viewport(ratio=0.9)
+    picture(page, f"agreement {width} {scheme}")

@@ -1,0 +1,36 @@
+"""Reference labels from a file: what is taken, and what is refused in words."""
+
+import pytest
+
+from core.reference_labels import UnreadableReferencesError, read_references
+
+
+def test_cases_are_benign_malignant_or_a_class_of_breakhis() -> None:
+    cases = ("C-1,benign", "C-2,Malignant", "C-3,Ductal carcinoma", "C-4,fibroadenoma", ",", "C-1,benign")
+    file = "\n".join(["\ufeffnote,case,label", *(f"a note,{case}" for case in cases)])
+    assert read_references(file.encode()) == {
+        "C-1": "benign",
+        "C-2": "malignant",
+        "C-3": "malignant",
+        "C-4": "benign",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "columns case and label"),
+        (b"case,label\n", "no case"),
+        (b"case;label\nC-1;benign\n", "columns case and label"),
+        (b"case,label\nC-1,perhaps\n", "line 2.*'perhaps'"),
+        (b"case,label\nC-1\n", "line 2"),
+        (b"case,label\n,benign\n", "line 2"),
+        (b"case,label\nC-1,benign\nC-1,malignant\n", "line 3.*another label"),
+        (b"\xff\xfe\x00", "UTF-8"),
+        (b'case,label\n"C-1,benign\n', "no CSV table"),
+        (b"case,label\n" + b"C-1,benign\n" * 200_000, "longer than 2,000,000"),
+    ],
+)
+def test_what_is_no_such_table_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(UnreadableReferencesError, match=message):
+        read_references(data)

@@ -1,0 +1,130 @@
+"""Every function of the store that works for an account refuses the roles that may not."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from sqlalchemy.orm import Session
+
+from db import store
+from db.access_values import ALLOWED, Permission
+from db.session import Sessions
+from db.values import Account, Role
+from tests.gatehouse import PASSWORD, quick_passwords
+from tests.stored import BENIGN, MALIGNANT, OPENED, revealed_case, sha256_of
+
+__all__ = ["quick_passwords"]
+
+pytestmark = pytest.mark.usefixtures("quick_passwords")
+
+_Act = Callable[[Session, int], object]
+_READ: dict[str, _Act] = {
+    "add_case": lambda s, by: store.add_case(s, by, accession=None, magnification=None),
+    "amend_read": lambda s, by: store.amend_read(s, 1, by, BENIGN, OPENED),
+    "heatmap_file": lambda s, by: store.heatmap_file(s, 1, by),
+    "image_file": lambda s, by: store.image_file(s, 1, by),
+    "next_case": store.next_case,
+    "open_case": lambda s, by: store.open_case(s, 1, by),
+    "own_reads": store.own_reads,
+    "record_final_read": lambda s, by: store.record_final_read(s, 1, by, MALIGNANT, OPENED),
+    "record_first_read": lambda s, by: store.record_first_read(s, 1, by, MALIGNANT, OPENED),
+    "remembered_magnification": store.remembered_magnification,
+    "state_counts": store.state_counts,
+    "worklist": store.worklist,
+}
+_ADMINISTER: dict[str, _Act] = {
+    "account_rows": store.account_rows,
+    "add_signing_account": lambda s, by: store.add_signing_account(s, by, "new", Role.READER, PASSWORD),
+    "add_token": lambda s, by: store.add_token(s, by, _named(s, "other"), "x"),
+    "put_in_service": lambda s, by: store.put_in_service(s, by, "a.safetensors", sha256_of("a"), "a"),
+    "revoke_token": lambda s, by: store.revoke_token(s, by, 1),
+    "set_disabled": lambda s, by: store.set_disabled(s, by, "other", disabled=True),
+    "set_password": lambda s, by: store.set_password(s, by, "other", PASSWORD),
+    "set_role": lambda s, by: store.set_role(s, by, "other", Role.READER),
+    "token_rows": store.token_rows,
+}
+_ACTS = _READ | _ADMINISTER | {"finished_readings": store.finished_readings}
+_NEEDED = (
+    dict.fromkeys(_READ, Permission.READ_CASES)
+    | dict.fromkeys(_ADMINISTER, Permission.ADMINISTER)
+    | {"finished_readings": Permission.SEE_AGREEMENT}
+)
+# The check itself, and the audit trail, in which anything may be said of anybody.
+_FOR_EVERYBODY = {"need", "record_event"}
+
+
+def test_every_store_function_for_an_account_is_in_this_matrix() -> None:
+    found = set()
+    for name in store.__all__:
+        act = getattr(store, name)
+        if inspect.isfunction(act) and {"account_id", "by"} & set(inspect.signature(act).parameters):
+            found.add(name)
+    assert found - _FOR_EVERYBODY == set(_NEEDED)
+
+
+@pytest.mark.parametrize("role", list(Role), ids=str)
+def test_each_role_may_do_what_it_may_and_nothing_else(sessions: Sessions, role: Role) -> None:
+    case = revealed_case(sessions)
+    by = _prepare(sessions, role)
+    assert case.case_id == 1
+    for name, act in _ACTS.items():
+        refused = _is_refused(sessions, act, by.id)
+        assert refused is (_NEEDED[name] not in ALLOWED[role]), (role, name)
+
+
+@pytest.mark.parametrize("role", list(Role), ids=str)
+def test_a_disabled_account_may_do_nothing(sessions: Sessions, role: Role) -> None:
+    revealed_case(sessions)
+    by = _prepare(sessions, role)
+    with sessions.begin() as session:
+        store.set_disabled(session, None, by.name, disabled=True)
+    for name, act in _ACTS.items():
+        assert _is_refused(sessions, act, by.id), (role, name)
+
+
+def test_the_single_reader_may_do_nothing_any_more_once_there_are_accounts(sessions: Sessions) -> None:
+    reader = revealed_case(sessions).account_id
+    assert not _is_refused(sessions, _READ["open_case"], reader)
+    assert not _is_refused(sessions, _ADMINISTER["put_in_service"], reader)
+    _prepare(sessions, Role.READER)
+    for name, act in _ACTS.items():
+        assert _is_refused(sessions, act, reader), name
+
+
+def test_a_researcher_sees_readings_without_the_names_of_readers_and_cases(sessions: Sessions) -> None:
+    case = revealed_case(sessions)
+    with sessions.begin() as session:
+        store.record_final_read(session, case.case_id, case.account_id, MALIGNANT, OPENED)
+        named = store.finished_readings(session, case.account_id)[0]
+    by = _prepare(sessions, Role.RESEARCHER)
+    with sessions.read() as session:
+        found = store.finished_readings(session, by.id)
+    assert [(reading.reader, reading.accession) for reading in found] == [(f"reader {case.account_id}", "case 1")]
+    assert replace(found[0], reader=named.reader, accession=named.accession) == named
+
+
+def _prepare(sessions: Sessions, role: Role) -> Account:
+    with sessions.begin() as session:
+        store.add_signing_account(session, None, "other", Role.READER, PASSWORD)
+        by = store.add_signing_account(session, None, "one", role, PASSWORD)
+        store.add_token(session, None, _named(session, "other"), "x")
+    return by
+
+
+def _named(session: Session, name: str) -> Account:
+    account = store.account_named(session, name)
+    assert account is not None
+    return account
+
+
+def _is_refused(sessions: Sessions, act: _Act, by: int) -> bool:
+    """Say whether the role was refused; what fails for another reason was let in."""
+    try:
+        with sessions.begin() as session:
+            act(session, by)
+    except store.NotAllowedError:
+        return True
+    except (ValueError, LookupError, store.NotRevealedError):
+        return False
+    return False
