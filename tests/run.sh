@@ -32,7 +32,7 @@ mypy
 if [ $# -gt 0 ]; then
     python -m pytest "$@"
 else
-    # Quick tests share the cores; servers, browsers and processes that are killed have them to themselves.
-    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 2 -m "not slow and not browser"
-    OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" python -m pytest -m "slow or browser"
+    # Two at a time share the cores; a browser, its server and the worker have them to themselves.
+    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 2 --dist worksteal -m "not browser"
+    OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" python -m pytest -m browser
 fi
