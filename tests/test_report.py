@@ -16,7 +16,8 @@ from core.judging import About, build_evaluation
 from tests.evaluated import SUBTYPE_CARD, TINY_CARD
 from training.claim import NOT_REPORTED, RESEARCH_USE, checklist
 from training.judged_images import JudgedImage, judgements_of
-from training.report import predictions, worst, write_evaluation
+from training.predictions import predictions
+from training.report import worst, write_evaluation
 
 HOSTILE = "<script>alert(1)</script>|[x](javascript:alert(2))\n# heading `code` \u202egnp.exe"
 

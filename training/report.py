@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from core.card import Card
@@ -24,6 +23,7 @@ from core.measures.figures import (
 from training.claim import RESEARCH_USE, checklist
 from training.judged_images import JudgedImage
 from training.plots import Plot, draw
+from training.predictions import predictions
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _FAILURES = 10  # shown; all of them are in predictions.parquet
@@ -50,30 +50,6 @@ def write_evaluation(folder: Path, evaluation: Evaluation, card: Card, images: S
     plots = draw(evaluation, folder)
     for name, text in render(evaluation, card, images, plots, folder).items():
         (folder / name).write_text(text, encoding="utf-8")
-
-
-def predictions(images: Sequence[JudgedImage], card: Card, split: str) -> pd.DataFrame:
-    """Give one row per image, those without a prediction too: they have a reason instead of probabilities."""
-    rows = [
-        {
-            "file": image.file,
-            "patient_id": image.patient_id,
-            "magnification": image.magnification,
-            "dataset": image.dataset,
-            "label": image.label,
-            "split": split if image.fold is None else f"fold {image.fold}",
-            **dict(zip(_columns(card), image.probabilities or [math.nan] * len(_columns(card)), strict=True)),
-            "malignant_probability": math.nan if image.reason else image.malignant_probability,
-            "predicted": image.predicted,
-            "quality": "; ".join(image.quality),
-            "reason": image.reason or "",
-            "sha256": image.sha256,
-            "evidence_low": image.evidence_low,
-            "evidence_high": image.evidence_high,
-        }
-        for image in images
-    ]
-    return pd.DataFrame(rows)
 
 
 def render(
@@ -137,10 +113,6 @@ def _natural(group: Group) -> tuple[int, str]:
 
 def _said_of_truth(image: JudgedImage) -> float:
     return image.malignant_probability if image.malignant else 1 - image.malignant_probability
-
-
-def _columns(card: Card) -> list[str]:
-    return [f"p_{name}" for name in card.label_set.classes]
 
 
 def _data_address(path: Path) -> str:
