@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.evaluation_models import Base
+from db.reading_models import Base
 
 __all__ = ["ApiToken", "Base", "Credential", "SignIn"]
 

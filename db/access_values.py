@@ -13,15 +13,19 @@ class Permission(StrEnum):
     READ_CASES = "see or read cases"
     SEE_MODELS = "see models and evaluations"
     SEE_AGREEMENT = "see how readers agree"
+    ADJUDICATE = "adjudicate cases"
+    PLAN_READING = "assign cases or plan studies"
     ADMINISTER = "manage accounts or models"
 
 
 # Researchers see what was measured and never a case; administrators keep the house and do not read in it.
 ALLOWED: dict[Role, frozenset[Permission]] = {
     Role.READER: frozenset({Permission.READ_CASES, Permission.SEE_MODELS, Permission.SEE_AGREEMENT}),
-    Role.ADJUDICATOR: frozenset({Permission.READ_CASES, Permission.SEE_MODELS, Permission.SEE_AGREEMENT}),
+    Role.ADJUDICATOR: frozenset(
+        {Permission.READ_CASES, Permission.ADJUDICATE, Permission.SEE_MODELS, Permission.SEE_AGREEMENT}
+    ),
     Role.RESEARCHER: frozenset({Permission.SEE_MODELS, Permission.SEE_AGREEMENT}),
-    Role.ADMINISTRATOR: frozenset({Permission.SEE_MODELS, Permission.ADMINISTER}),
+    Role.ADMINISTRATOR: frozenset({Permission.SEE_MODELS, Permission.PLAN_READING, Permission.ADMINISTER}),
 }
 
 

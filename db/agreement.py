@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Literal
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from core.labels import Malignancy
@@ -11,6 +11,7 @@ from core.results import Reading, SavedRead
 from db import models
 from db.access_values import Permission
 from db.permissions import need
+from db.study_order import open_study_cases
 from db.values import Role, Stage, Vote
 
 _VOTES: dict[Vote, Literal["yes", "no", "unsure"]] = {Vote.YES: "yes", Vote.NO: "no", Vote.UNSURE: "unsure"}
@@ -22,8 +23,9 @@ def finished_readings(session: Session, account_id: int) -> list[Reading]:
     """Give every reader's readings of the cases for which this reader has saved a final read, by case and reader.
 
     Of a case that this reader has not finished nothing is given: neither what the model says of it nor what others
-    do. An amendment replaces what stands of a reading and makes no new one. A researcher, who reads nothing, gets
-    the cases that anybody has finished, with numbers for the names of readers and cases.
+    do. An amendment replaces what stands of a reading and makes no new one; each place in a study makes one, but for
+    those that began with the model. A researcher, who reads nothing, gets the cases that anybody has finished, with
+    numbers for the names of readers and cases. Cases of open studies stay out for their readers.
 
     Raises:
         NotAllowedError: If this account may not see how readers agree.
@@ -38,6 +40,8 @@ def finished_readings(session: Session, account_id: int) -> list[Reading]:
             same = reader == (read.case_id, read.account_id)
             begun = _begun(found, readings[-1].iteration + 1 if same else 1)
             readings.append(_without_names(begun, read.account_id) if researcher else begun)
+        elif read.stage is Stage.WITHDRAWN:
+            readings[-1] = replace(readings[-1], final=None, standing=None, vote=None, model_version=None)
         else:
             readings[-1] = _continued(readings[-1], found)
         reader = (read.case_id, read.account_id)
@@ -54,16 +58,25 @@ def _finished(account_id: int | None) -> Select[models.Read, models.Case, str, s
         .limit(1)  # all that a reveal shows is of one version
         .scalar_subquery()
     )
-    finished = select(own.case_id).where(own.stage == Stage.FINAL)
+    newer, first = aliased(models.Read), aliased(models.Read)
+    replaced = select(newer.id).where(newer.supersedes_id == own.id).exists()
+    finished = select(own.case_id).where(own.stage == Stage.FINAL, ~replaced)
     if account_id is not None:
-        finished = finished.where(own.account_id == account_id)
+        finished = finished.where(own.account_id == account_id, own.case_id.not_in(open_study_cases(account_id)))
+    # What began with the model is no blind opinion; the export for studies has it.
+    began_blind = select(first.id).where(
+        first.case_id == read.case_id,
+        first.account_id == read.account_id,
+        first.stage == Stage.FIRST,
+        func.coalesce(first.place_id, 0) == func.coalesce(read.place_id, 0),
+    )
     return (
         select(read, models.Case, models.Account.name, version)
         .join(models.Account, models.Account.id == read.account_id)
         .join(models.Case, models.Case.id == read.case_id)
         # Every account is named, so that the index of reader and case finds the others' reads too.
-        .where(read.account_id.in_(select(models.Account.id)), read.case_id.in_(finished))
-        .order_by(read.case_id, models.Account.name, read.id)
+        .where(read.account_id.in_(select(models.Account.id)), read.case_id.in_(finished), began_blind.exists())
+        .order_by(read.case_id, models.Account.name, func.coalesce(read.place_id, 0), read.id)
     )
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from db import models
 from db.audit_chain import Pending, append, pending, write_pending
+from db.audit_values import Seal
 from db.values import Action, AuditEvent
 
 # A page is drawn anew at every click; that is still the same opening of the case.
@@ -27,12 +28,18 @@ class EventFilter:
     until: datetime | None = None
 
 
-def record_event(session: Session, account_id: int | None, action: str, subject: str) -> None:
-    """Add one event to the audit trail when the session is saved; `account_id` None means the program itself."""
+def record_event(
+    session: Session, account_id: int | None, action: str, subject: str, *, content: Seal | None = None
+) -> None:
+    """Add one event to the audit trail when the session is saved; `account_id` None means the program itself.
+
+    `content` is the seal of the row that the event tells of, from `db.seals.seal`: with it, a change of that
+    row behind the program's back is found.
+    """
     # What the event tells of is written now; only the event itself waits for its place in the chain.
     session.flush()
     # SQLite would keep more than fits, PostgreSQL would refuse the click.
-    append(session, Pending(account_id, str(action)[:_ACTION_LIMIT], subject[:_SUBJECT_LIMIT]))
+    append(session, Pending(account_id, str(action)[:_ACTION_LIMIT], subject[:_SUBJECT_LIMIT], content))
 
 
 def audit_trail(

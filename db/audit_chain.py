@@ -13,18 +13,25 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from db import models
+from db.audit_values import Seal
 
 # What the first event follows.
 GENESIS = "0" * 64
 
 _FORMAT = "second-read-audit-1"
+_FORMAT_WITH_CONTENT = "second-read-audit-2"
+# Under which a revision tells the upgrade which events it added.
+ADDED_EVENTS = "second_read_added_events"
 _LOCK = 0x5EC0_4D4F  # any number, but the same in every process, and another than that of the upgrade
 _TRAIL = "audit trail"  # where a session keeps what it gathers
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """All that is hashed of one event; `account_id` None means the program itself."""
+    """All that is hashed of one event; `account_id` None means the program itself.
+
+    `content` is the seal of the row that the event tells of.
+    """
 
     previous_hash: str
     number: int
@@ -32,6 +39,7 @@ class Link:
     account_id: int | None
     action: str
     subject: str
+    content: Seal | None = None
 
     @property
     def hash(self) -> str:
@@ -41,6 +49,8 @@ class Link:
         """
         at = self.at.astimezone(UTC).isoformat(timespec="microseconds")
         fields = [_FORMAT, self.previous_hash, self.number, at, self.account_id, self.action, self.subject]
+        if self.content:
+            fields = [_FORMAT_WITH_CONTENT, *fields[1:], self.content.of, self.content.sha256]
         return hashlib.sha256(json.dumps(fields, separators=(",", ":")).encode("ascii")).hexdigest()
 
 
@@ -60,6 +70,7 @@ class Pending:
     account_id: int | None
     action: str
     subject: str
+    content: Seal | None = None
 
 
 @dataclass(slots=True)
@@ -118,7 +129,7 @@ def _write(session: Session, trail: _Trail) -> None:
     first, number, previous = last.last + 1, last.last, last.hash
     for event in trail.pending:
         number += 1
-        link = Link(previous, number, datetime.now(UTC), event.account_id, event.action, event.subject)
+        link = Link(previous, number, datetime.now(UTC), event.account_id, event.action, event.subject, event.content)
         session.add(_row(link))
         previous = link.hash
     session.flush()
@@ -135,4 +146,6 @@ def _row(link: Link) -> models.AuditEvent:
         subject=link.subject,
         previous_hash=link.previous_hash,
         hash=link.hash,
+        content_of=link.content.of if link.content else None,
+        content_sha256=link.content.sha256 if link.content else None,
     )

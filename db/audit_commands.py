@@ -35,7 +35,7 @@ def verify(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="everything as one JSON object on stdout")] = False,
 ) -> None:
-    """Look for events that were changed, deleted, swapped, inserted or cut off, while the server may go on.
+    """Look for events and sealed rows that were changed, deleted, swapped, inserted or cut off; the server may go on.
 
     Exit status 0: nothing found; 1: something found; 2: it could not be looked at.
     """
@@ -90,11 +90,12 @@ def _stop(words: str) -> typer.Exit:
 
 def _report(found: Verified, heads: Path | None) -> None:
     anchor = f"anchored up to event {found.anchored} in {heads}" if heads else "not anchored outside the database"
-    print(f"{found.events:,} events, {anchor}")
+    print(f"{found.events:,} events, {anchor}; they tell of {found.rows:,} rows")
     for finding in found.findings:
         print(f"FOUND {finding}")
     if found.whole:
-        print("Nothing was changed, deleted, swapped, inserted or cut off, as far as the chain and its anchor tell.")
+        words = "as far as the chain, its anchor and the seals of rows tell"
+        print(f"Nothing was changed, deleted, swapped, inserted or cut off, {words}.")
 
 
 def _utc(time: datetime | None) -> datetime | None:

@@ -56,6 +56,11 @@ class Heads:
         """Begin the file with the head of the chain as it is now, unless somebody has begun it already."""
         self._append(HeadLine(datetime.now(UTC), "begun", Added(min(1, head.last), head.last, head.hash)), first=True)
 
+    @property
+    def begun(self) -> bool:
+        """Say whether there is a file with something in it."""
+        return self.path.exists() and self.path.stat().st_size > 0
+
     def announce(self, added: Added) -> None:
         """Say what a click is about to add.
 

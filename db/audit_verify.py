@@ -1,25 +1,34 @@
-"""Checks the audit trail and says where it was changed: by its chain, by its anchor, and by its triggers."""
+"""Checks the audit trail and the rows it tells of: by its chain, its anchor, the seals of rows, and triggers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from db.audit_anchor import anchor_findings
 from db.audit_chain import GENESIS, Link
 from db.audit_heads import HeadLine, until
-from db.audit_values import Finding, Verified
+from db.audit_values import Finding, Seal, Verified
+from db.seal_verify import Told, count_rows, kept_as_written, row_findings, tables_there
 from db.session import Sessions
 
 _AT_ONCE = 1000  # rows
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
-_SELECT = "SELECT previous_hash, id, at, account_id, action, subject, hash FROM audit_events ORDER BY id"
-_SQLITE_TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_events'"
-_POSTGRESQL_TRIGGERS = (
-    "SELECT tgname FROM pg_trigger WHERE tgrelid = 'audit_events'::regclass AND NOT tgisinternal AND tgenabled <> 'D'"
+_SELECT = (
+    "SELECT previous_hash, id, at, account_id, content_of, content_sha256, action, subject, hash "
+    "FROM audit_events ORDER BY id"
 )
+_SQLITE_TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE tbl_name || '_no_%'"
+_POSTGRESQL_TRIGGERS = (
+    "SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid "
+    "WHERE relnamespace = current_schema()::regnamespace AND tgname LIKE relname || '_no_%' "
+    "AND NOT tgisinternal AND tgenabled <> 'D'"
+)
+
+# How many of how many events and rows were looked at.
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +50,28 @@ class Stored:
         return self.link.number
 
 
-def verify(sessions: Sessions, *, copy: Sequence[HeadLine | str] | None = None) -> Verified:
-    """Check every event of a database, while others may go on adding.
+def verify(
+    sessions: Sessions,
+    *,
+    copy: Sequence[HeadLine | str] | None = None,
+    progress: Progress = lambda done, of: None,
+) -> Verified:
+    """Check every event of a database, and every row of its sealed tables, while others may go on adding.
 
     Args:
         sessions: The database and, where there is one, its anchor.
         copy: The lines of an older copy of the file of heads, to compare with instead.
+        progress: Told now and then how far this has come.
     """
     before = sessions.heads.lines() if sessions.heads and copy is None else []
     with sessions.read() as session:
-        events = list(_events(session))
-        findings = [*_unprotected(session), *chain_findings(events)]
+        connection = _one_moment(session)
+        tables = tables_there(connection)
+        of = count_rows(connection, tables) + (session.scalar(text("SELECT count(*) FROM audit_events")) or 0)
+        events = list(_events(session, lambda done: progress(done, of)))
+        told = [Told(one.link.content, one.number) for one in events if one.link.content]
+        rows = row_findings(connection, tables, told, lambda done: progress(len(events) + done, of))
+        findings = [*_unprotected(session, kept_as_written(tables)), *chain_findings(events)]
     lines = copy
     if sessions.heads and copy is None:
         lines = until(before, sessions.heads.lines(), events[-1].number if events else 0)
@@ -60,7 +80,8 @@ def verify(sessions: Sessions, *, copy: Sequence[HeadLine | str] | None = None) 
         actions = {event.number: event.link.action for event in events}
         findings += _new(findings, anchor_findings(hashes, actions, lines, complete=copy is None))
     confirmed = [line.added.last for line in lines or () if isinstance(line, HeadLine) and line.state != "saving"]
-    return Verified(len(events), max(confirmed, default=0), tuple(findings))
+    progress(of, of)
+    return Verified(len(events), max(confirmed, default=0), (*findings, *rows.findings), rows.rows)
 
 
 def chain_findings(events: Sequence[Stored]) -> list[Finding]:
@@ -105,20 +126,37 @@ def _inserted(events: Sequence[Stored]) -> Finding:
     return Finding("inserted", max(0, min(numbers)), max(0, *numbers), words)
 
 
-def _events(session: Session) -> Iterator[Stored]:
+def _one_moment(session: Session) -> Connection:
+    """Let all that is read be of one moment, as SQLite does by itself: else rows would lack their events."""
+    on_postgresql = session.get_bind().dialect.name == "postgresql"
+    return session.connection(execution_options={"isolation_level": "REPEATABLE READ"} if on_postgresql else {})
+
+
+def _events(session: Session, progress: Callable[[int], None]) -> Iterator[Stored]:
     # As it stands in the file: a value that the program could not read is to be found, not to stop the search.
     rows = session.execute(text(_SELECT).execution_options(yield_per=_AT_ONCE))
-    for row in rows:
+    for number, row in enumerate(rows, 1):
+        if number % _AT_ONCE == 0:
+            progress(number)
         yield _stored(*row)
 
 
 def _stored(previous: str, number: int, at: object, account: object, *told: object) -> Stored:
     match (_time(at), account, *told):
-        case (datetime() as when, int() | None as who, str() as action, str() as subject, str() as stored):
-            link = Link(str(previous), number, when, who, action, subject)
-            return Stored(link, stored, link.hash)
+        case (datetime() as when, int() | None as who, of, sha256, str() as action, str() as subject, str() as stored):
+            content = _content(of, sha256)
+            link = Link(str(previous), number, when, who, action, subject, content)
+            readable = content is not None or (of is None and sha256 is None)
+            return Stored(link, stored, link.hash if readable else "")
     # Computed as nothing: no hash agrees with what cannot be read.
     return Stored(Link(str(previous), number, _NO_TIME, None, "", ""), str(told[-1]), computed="")
+
+
+def _content(of: object, sha256: object) -> Seal | None:
+    try:
+        return Seal(of, sha256) if isinstance(of, str) and isinstance(sha256, str) else None
+    except ValueError:
+        return None
 
 
 def _time(value: object) -> datetime | None:
@@ -132,12 +170,15 @@ def _time(value: object) -> datetime | None:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _unprotected(session: Session) -> Iterator[Finding]:
+def _unprotected(session: Session, tables: Iterable[str]) -> Iterator[Finding]:
     on_postgresql = session.get_bind().dialect.name == "postgresql"
     there = set(session.scalars(text(_POSTGRESQL_TRIGGERS if on_postgresql else _SQLITE_TRIGGERS)))
     for verb in ("update", "delete", "truncate") if on_postgresql else ("update", "delete"):
         if f"audit_events_no_{verb}" not in there:
             yield Finding("unprotected", 0, 0, f"the trigger that refuses to {verb} events is missing")
+        for table in tables:
+            if f"{table}_no_{verb}" not in there:
+                yield Finding("unprotected", 0, 0, f"the trigger that refuses to {verb} {table} is missing")
 
 
 def _new(told: Sequence[Finding], more: Iterable[Finding]) -> list[Finding]:

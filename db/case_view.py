@@ -9,8 +9,9 @@ from db.audit import record_opening, record_reveal
 from db.cases import case_row, quality_of
 from db.jobs import seconds_per_job
 from db.permissions import need
-from db.reads import current_read
+from db.read_rows import current_read
 from db.reveal import reveal_of
+from db.study_order import refuse_in_study
 from db.values import CaseView, ImageRow, JobState, Stage
 from db.worklist import case_state
 
@@ -23,9 +24,11 @@ def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
     Raises:
         NotAllowedError: If this account may not see cases.
         UnknownCaseError: If there is no such case.
+        InStudyError: If this reader has to read it in a study.
     """
     need(session, account_id, Permission.READ_CASES)
     case = case_row(session, case_id)
+    refuse_in_study(session, case, account_id)
     first = current_read(session, case_id, account_id, Stage.FIRST)
     reveal = reveal_of(session, case_id) if first else None
     record_opening(session, account_id, case.accession)

@@ -13,6 +13,10 @@ class CaseChangedError(Exception):
     """The reader already gave another opinion on this case, in another window or before."""
 
 
+class InStudyError(CaseChangedError):
+    """The case belongs to an open study, and this reader may read it only there."""
+
+
 class UnusableDatabaseError(Exception):
     """The database cannot be opened by this version of the program; the message says what to do."""
 

@@ -1,5 +1,6 @@
 """The tables; rows never leave `db`."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import (
@@ -45,6 +46,10 @@ class Base(DeclarativeBase):
         list[float]: JSON,
         list[dict[str, str]]: JSON,
     }
+
+
+def _once(name: str, columns: Sequence[str], where: str) -> Index:
+    return Index(name, *columns, unique=True, sqlite_where=text(where), postgresql_where=text(where))
 
 
 class Account(Base):
@@ -150,26 +155,21 @@ class Read(Base):
     __tablename__ = "reads"
     __table_args__ = (
         # A double click must not make two; an amendment is a final read that points at the one it replaces.
-        Index(
-            "uq_reads_first",
-            "case_id",
-            "account_id",
-            unique=True,
-            sqlite_where=text("stage = 'first'"),
-            postgresql_where=text("stage = 'first'"),
-        ),
-        Index(
+        _once("uq_reads_first", ("case_id", "account_id"), "stage = 'first' AND place_id IS NULL"),
+        _once(
             "uq_reads_final",
-            "case_id",
-            "account_id",
-            unique=True,
-            sqlite_where=text("stage = 'final' AND supersedes_id IS NULL"),
-            postgresql_where=text("stage = 'final' AND supersedes_id IS NULL"),
+            ("case_id", "account_id"),
+            "stage = 'final' AND supersedes_id IS NULL AND place_id IS NULL",
         ),
+        # In a study a reader reads a case again in every round.
+        _once("uq_reads_place_first", ("place_id",), "stage = 'first'"),
+        _once("uq_reads_place_final", ("place_id",), "stage = 'final' AND supersedes_id IS NULL"),
         Index(None, "account_id", "case_id", "stage"),
         CheckConstraint("(label IS NULL) = (confidence IS NULL)", name="label_with_confidence"),
         CheckConstraint("confidence BETWEEN 1 AND 5", name="confidence"),
-        CheckConstraint("stage = 'final' OR (supersedes_id IS NULL AND NOT model_visible)", name="first_is_blind"),
+        CheckConstraint("stage = 'final' OR NOT model_visible", name="first_is_blind"),
+        CheckConstraint("stage <> 'first' OR supersedes_id IS NULL", name="first_replaces_nothing"),
+        CheckConstraint("stage <> 'withdrawn' OR (supersedes_id IS NOT NULL AND label IS NULL)", name="withdrawn"),
         CheckConstraint("model_visible = (shown_probability IS NOT NULL)", name="shown_probability"),
         CheckConstraint("model_visible = (shown_threshold IS NOT NULL)", name="shown_threshold"),
     )
@@ -190,6 +190,8 @@ class Read(Base):
     opened_at: Mapped[datetime]
     saved_at: Mapped[datetime]
     supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("reads.id"), unique=True)
+    place_id: Mapped[int | None] = mapped_column(ForeignKey("study_places.id"))  # in a study; None in routine reading
+    edit_seconds: Mapped[float | None]  # with the form on the screen, pauses left out
 
 
 class ReadPrediction(Base):
@@ -214,3 +216,5 @@ class AuditEvent(Base):
     subject: Mapped[str] = mapped_column(String(200))
     previous_hash: Mapped[str] = mapped_column(String(64), unique=True)  # two events cannot follow the same one
     hash: Mapped[str] = mapped_column(String(64))
+    content_of: Mapped[str | None] = mapped_column(String(120))  # the row that the event tells of: `db.seals`
+    content_sha256: Mapped[str | None] = mapped_column(String(64))

@@ -1,10 +1,13 @@
-"""What readers said: a first read before the reveal, a final read after it, amendments on top."""
+"""What readers said: a first read before the reveal, a final read after it, amendments on top.
+
+This is routine reading; a read at a place of a study is saved by `db.study_reading`.
+"""
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from db import models
 from db.access_values import Permission
@@ -12,33 +15,44 @@ from db.audit import record_event
 from db.cases import lock_case
 from db.errors import CaseChangedError, NotRevealedError
 from db.permissions import need
+from db.read_rows import NewRead, add_read, check_blind, check_reason, current_read, read_values
 from db.reveal import reveal_of
-from db.values import REASONS, Action, Opinion, Read, Reveal, Stage
+from db.sign_offs import refuse_signed
+from db.study_order import outside_open_studies, refuse_in_study
+from db.values import Action, Opinion, Read, Stage
 
-_REASON_CODES = tuple(code for code, _ in REASONS)
+# How long a final read can be taken back without a word; later it is amended.
+GRACE = timedelta(seconds=60)
 
 
-def record_first_read(session: Session, case_id: int, account_id: int, opinion: Opinion, opened_at: datetime) -> Read:
+def record_first_read(
+    session: Session,
+    case_id: int,
+    account_id: int,
+    opinion: Opinion,
+    opened_at: datetime,
+    *,
+    edit_seconds: float | None = None,
+) -> Read:
     """Save what a reader says before seeing the model; a double click gives the same read again.
 
     Raises:
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
-        CaseChangedError: If this reader already said something else.
+        CaseChangedError: If this reader already said something else, or the case takes no reads any more.
         ValueError: If the case has no image, or the opinion already answers the model.
     """
-    need(session, account_id, Permission.READ_CASES)
-    case = lock_case(session, case_id)
+    case = _open_to(session, case_id, account_id)
     existing = current_read(session, case_id, account_id, Stage.FIRST)
     if existing:
-        return _same(existing, opinion)
-    if opinion.reason is not None or opinion.vote is not None:
-        raise ValueError("a first opinion has no reason and no vote: the model has not been seen yet")
+        return same(existing, opinion)
+    refuse_signed(session, case)
+    check_blind(opinion)
     if session.scalar(select(models.Image.id).where(models.Image.case_id == case_id).limit(1)) is None:
         raise ValueError(f"case {case.accession} has no image to read")
-    read = _add(session, _row(case_id, account_id, Stage.FIRST, opinion, opened_at), None)
-    record_event(session, account_id, Action.FIRST_READ, case.accession)
-    return read
+    saved = add_read(session, NewRead(case_id, account_id, Stage.FIRST, opinion, opened_at, edit_seconds), None)
+    record_event(session, account_id, Action.FIRST_READ, case.accession, content=saved.seal)
+    return saved.read
 
 
 def record_final_read(
@@ -49,6 +63,7 @@ def record_final_read(
     opened_at: datetime,
     *,
     seen: Collection[int] | None = None,
+    edit_seconds: float | None = None,
 ) -> Read:
     """Save what a reader says after the reveal; a double click gives the same read again.
 
@@ -59,20 +74,23 @@ def record_final_read(
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
         NotRevealedError: If this reader has no first read of it.
-        CaseChangedError: If this reader already has another final read.
+        CaseChangedError: If this reader already has another final read, or the case takes no reads any more.
         ValueError: If the label differs from the model's and no reason is given.
     """
-    need(session, account_id, Permission.READ_CASES)
-    case = lock_case(session, case_id)
+    case = _open_to(session, case_id, account_id)
     _need_first_read(session, case_id, account_id)
     existing = current_read(session, case_id, account_id, Stage.FINAL)
     if existing:
-        return _same(existing, opinion)
+        return same(existing, opinion)
+    refuse_signed(session, case)
     reveal = reveal_of(session, case_id, among=seen)
-    _check_reason(opinion, reveal)
-    read = _add(session, _row(case_id, account_id, Stage.FINAL, opinion, opened_at), reveal)
-    record_event(session, account_id, Action.FINAL_READ, case.accession)
-    return read
+    check_reason(opinion, reveal)
+    taken_back = current_read(session, case_id, account_id, Stage.WITHDRAWN)
+    replaces = taken_back.id if taken_back else None
+    new = NewRead(case_id, account_id, Stage.FINAL, opinion, opened_at, edit_seconds, supersedes=replaces)
+    saved = add_read(session, new, reveal)
+    record_event(session, account_id, Action.FINAL_READ, case.accession, content=saved.seal)
+    return saved.read
 
 
 def amend_read(
@@ -83,6 +101,7 @@ def amend_read(
     opened_at: datetime,
     *,
     replaces: int | None = None,
+    edit_seconds: float | None = None,
 ) -> Read:
     """Save a new final read on top of the last one, which stays; the same opinion again changes nothing.
 
@@ -92,11 +111,10 @@ def amend_read(
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
         NotRevealedError: If this reader has no first read of it.
-        CaseChangedError: If `replaces` is no longer the last final read.
+        CaseChangedError: If `replaces` is no longer the last final read, or the case takes no reads any more.
         ValueError: If there is no final read yet, or a reason is missing.
     """
-    need(session, account_id, Permission.READ_CASES)
-    case = lock_case(session, case_id)
+    case = _open_to(session, case_id, account_id)
     _need_first_read(session, case_id, account_id)
     current = current_read(session, case_id, account_id, Stage.FINAL)
     if current is None:
@@ -105,37 +123,68 @@ def amend_read(
         return current
     if replaces not in (None, current.id):
         raise _changed(current)
+    refuse_signed(session, case)
     reveal = reveal_of(session, case_id)
-    _check_reason(opinion, reveal)
-    row = _row(case_id, account_id, Stage.FINAL, opinion, opened_at)
-    row.supersedes_id = current.id
-    read = _add(session, row, reveal)
-    record_event(session, account_id, Action.AMENDED, case.accession)
-    return read
+    check_reason(opinion, reveal)
+    new = NewRead(case_id, account_id, Stage.FINAL, opinion, opened_at, edit_seconds, supersedes=current.id)
+    saved = add_read(session, new, reveal)
+    record_event(session, account_id, Action.AMENDED, case.accession, content=saved.seal)
+    return saved.read
 
 
-def current_read(session: Session, case_id: int, account_id: int, stage: Stage) -> Read | None:
-    """Give this reader's first read, or the final read that no amendment has replaced."""
-    read, newer = models.Read, aliased(models.Read)
-    query = (
-        select(read, models.Account.name)
-        .join(models.Account, models.Account.id == read.account_id)
-        .where(read.case_id == case_id, read.account_id == account_id, read.stage == stage)
-        .where(~select(newer.id).where(newer.supersedes_id == read.id).exists())
-    )
-    found = session.execute(query).first()
-    return _value(found[0], found[1]) if found else None
+def withdraw_read(session: Session, read_id: int, account_id: int) -> Read:
+    """Take back one's final read within the grace time, as a row on top of it; the case is then revealed again.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+        CaseChangedError: If it is not this reader's standing final read, or the grace time is over.
+    """
+    need(session, account_id, Permission.READ_CASES)
+    row = session.get(models.Read, read_id)
+    if row is None or row.account_id != account_id or row.stage is not Stage.FINAL or row.place_id is not None:
+        raise CaseChangedError("there is no opinion of yours here that could be taken back")
+    case = _open_to(session, row.case_id, account_id)
+    current = current_read(session, row.case_id, account_id, Stage.FINAL)
+    if current is None or current.id != read_id:
+        raise CaseChangedError("this opinion was already taken back or replaced")
+    if datetime.now(UTC) - current.saved_at > GRACE:
+        raise CaseChangedError(f"an opinion can be taken back for {GRACE.seconds} seconds; amend it instead")
+    refuse_signed(session, case)
+    opened = current.saved_at
+    new = NewRead(row.case_id, account_id, Stage.WITHDRAWN, Opinion(None, None), opened, supersedes=read_id)
+    saved = add_read(session, new, None)
+    record_event(session, account_id, Action.WITHDRAWN, case.accession, content=saved.seal)
+    return saved.read
 
 
 def own_reads(session: Session, account_id: int, *, case_id: int | None = None) -> list[Read]:
-    """Give all that this reader ever saved, amended reads included, oldest first; of one case when asked."""
+    """Give all that this reader ever saved, replaced reads included, oldest first; of one case when asked.
+
+    What was read in a study that is still open is not among them: nobody goes back in it.
+    """
     need(session, account_id, Permission.READ_CASES)
     read = models.Read
-    query = select(read, models.Account.name).join(models.Account, models.Account.id == read.account_id)
-    query = query.where(read.account_id == account_id)
-    if case_id is not None:
-        query = query.where(read.case_id == case_id)
-    return [_value(row, name) for row, name in session.execute(query.order_by(read.id))]
+    wanted = [read.account_id == account_id, outside_open_studies()]
+    return read_values(session, *wanted, *([read.case_id == case_id] if case_id is not None else []))
+
+
+def same(existing: Read, opinion: Opinion) -> Read:
+    """Give the read that is already there if it says the same.
+
+    Raises:
+        CaseChangedError: If it says something else; what was saved stays.
+    """
+    if existing.opinion != opinion:
+        raise _changed(existing)
+    return existing
+
+
+def _open_to(session: Session, case_id: int, account_id: int) -> models.Case:
+    """Give the case that this reader may read in routine, held until the transaction ends."""
+    need(session, account_id, Permission.READ_CASES)
+    case = lock_case(session, case_id)
+    refuse_in_study(session, case, account_id)
+    return case
 
 
 def _need_first_read(session: Session, case_id: int, account_id: int) -> None:
@@ -143,71 +192,8 @@ def _need_first_read(session: Session, case_id: int, account_id: int) -> None:
         raise NotRevealedError("save your first opinion before the final one")
 
 
-def _same(existing: Read, opinion: Opinion) -> Read:
-    if existing.opinion != opinion:
-        raise _changed(existing)
-    return existing
-
-
 def _changed(existing: Read) -> CaseChangedError:
     said = existing.opinion.label or "cannot assess"
     when = existing.saved_at.strftime("%Y-%m-%d %H:%M:%S UTC")
     stage = existing.stage.value
     return CaseChangedError(f"your {stage} opinion on this case was already saved ({said}, {when}); it stays as it is")
-
-
-def _check_reason(opinion: Opinion, reveal: Reveal | None) -> None:
-    """Ask why, where a reader contradicts the model; 'cannot assess' contradicts nobody."""
-    if opinion.reason is not None and opinion.reason not in _REASON_CODES:
-        raise ValueError(f"unknown reason {opinion.reason!r}: use one of {', '.join(_REASON_CODES)}")
-    if opinion.reason == "other" and not opinion.note.strip():
-        raise ValueError("for another reason, say in the note which")
-    differs = reveal is not None and opinion.label is not None and opinion.label != reveal.malignancy
-    if reveal is not None and differs and opinion.reason is None:
-        raise ValueError(f"you say {opinion.label}, the model says {reveal.malignancy}: choose a reason")
-
-
-def _row(case_id: int, account_id: int, stage: Stage, opinion: Opinion, opened_at: datetime) -> models.Read:
-    if opened_at.tzinfo is None:
-        raise ValueError(f"opened_at needs a time zone, got {opened_at.isoformat()}")
-    return models.Read(
-        case_id=case_id,
-        account_id=account_id,
-        stage=stage,
-        label=opinion.label,
-        confidence=opinion.confidence,
-        subtype=opinion.subtype,
-        note=opinion.note,
-        reason=opinion.reason,
-        vote=opinion.vote,
-        opened_at=opened_at,
-        saved_at=datetime.now(UTC),
-    )
-
-
-def _add(session: Session, row: models.Read, reveal: Reveal | None) -> Read:
-    row.model_visible = reveal is not None
-    row.shown_probability = reveal.malignant_probability if reveal else None
-    row.shown_threshold = reveal.threshold if reveal else None
-    session.add(row)
-    session.flush()
-    for image in reveal.images if reveal else ():
-        session.add(models.ReadPrediction(read_id=row.id, prediction_id=image.prediction_id))
-    session.flush()
-    account = session.get_one(models.Account, row.account_id)
-    return _value(row, account.name)
-
-
-def _value(row: models.Read, reader: str) -> Read:
-    opinion = Opinion(row.label, row.confidence, row.subtype, row.note, row.reason, row.vote)
-    return Read(
-        id=row.id,
-        case_id=row.case_id,
-        reader=reader,
-        stage=row.stage,
-        opinion=opinion,
-        model_visible=row.model_visible,
-        opened_at=row.opened_at,
-        saved_at=row.saved_at,
-        supersedes=row.supersedes_id,
-    )

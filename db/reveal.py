@@ -14,14 +14,21 @@ from db.access_values import Permission
 from db.cases import image_row
 from db.errors import NotRevealedError, UnknownCaseError
 from db.permissions import need
+from db.study_order import sees_model_in_study
 from db.values import Reveal, RevealedImage, Stage
 
 
-def has_first_read(session: Session, case_id: int, account_id: int) -> bool:
-    """Say whether this reader has saved a first read, and so may see the model's opinion."""
+def may_see_model(session: Session, case_id: int, account_id: int) -> bool:
+    """Say whether this reader has saved a first read, and so may see the model's opinion.
+
+    While the case belongs to an open study, the arm of the study decides; its reads open nothing afterwards.
+    """
+    in_study = sees_model_in_study(session, case_id, account_id)
+    if in_study is not None:
+        return in_study
     read = models.Read
     query = select(read.id).where(read.case_id == case_id, read.account_id == account_id, read.stage == Stage.FIRST)
-    return session.scalar(query) is not None
+    return session.scalar(query.where(read.place_id.is_(None))) is not None
 
 
 def reveal_of(session: Session, case_id: int, *, among: Collection[int] | None = None) -> Reveal | None:
@@ -53,7 +60,7 @@ def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
     """
     need(session, account_id, Permission.READ_CASES)
     image = image_row(session, image_id)
-    if not has_first_read(session, image.case_id, account_id):
+    if not may_see_model(session, image.case_id, account_id):
         raise NotRevealedError("the heat map is shown after your first opinion is saved")
     reveal = reveal_of(session, image.case_id)
     shown = {seen.image_id: seen.prediction_id for seen in reveal.images} if reveal else {}

@@ -41,7 +41,7 @@ from db.jobs import (
     seconds_per_job,
 )
 from db.permissions import has_accounts, need
-from db.reads import amend_read, own_reads, record_final_read, record_first_read
+from db.reads import GRACE, amend_read, own_reads, record_final_read, record_first_read, withdraw_read
 from db.reveal import heatmap_file, image_file
 from db.runs import finish_run, run, runs, start_run
 from db.sign_ins import (
@@ -58,6 +58,7 @@ from db.sign_ins import (
 from db.worklist import next_case, state_counts, worklist
 
 __all__ = [
+    "GRACE",
     "CaseChangedError",
     "DamagedFileError",
     "NotAllowedError",
@@ -124,5 +125,6 @@ __all__ = [
     "token_account",
     "token_rows",
     "touch_sign_in",
+    "withdraw_read",
     "worklist",
 ]

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from core.labels import Malignancy
 from core.results import Prediction, Quality
+from db.reading_values import Region
 
 
 class Role(StrEnum):
@@ -23,9 +24,15 @@ class CaseState(StrEnum):
     WAITING = "waiting"  # some image is still queued or being analysed
     UNREADABLE = "unreadable"  # no image of it can be analysed
     READY = "ready"  # waits for this reader's first read
+    IN_READING = "in reading"  # this reader has it open, without a first read
+    FIRST_READ = "first read"  # saved, and the model has no result yet
     REVEALED = "revealed"  # first read saved, final read missing
-    FINAL = "final"  # final read saved, the reader and the model agree or there is nothing to compare
-    DISCORDANT = "discordant"  # final read saved, and it differs from the model
+    FINAL = "final"  # final read saved, and nothing calls for adjudication
+    DISCORDANT = "discordant"  # final read saved, and an adjudicator is needed
+    ADJUDICATION = "adjudication"  # an adjudicator has begun
+    RESOLVED = "resolved"  # there is a consensus
+    SIGNED_OUT = "signed out"  # for everyone, whether they have read it or not
+    AMENDED = "amended"  # signed out, and signed again since
 
 
 class JobState(StrEnum):
@@ -38,10 +45,11 @@ class JobState(StrEnum):
 
 
 class Stage(StrEnum):
-    """Whether a read was given before or after the reveal."""
+    """Whether a read was given before or after the reveal, or takes one back."""
 
     FIRST = "first"
     FINAL = "final"
+    WITHDRAWN = "withdrawn"  # a final read taken back at once; it says nothing of the case
 
 
 class Vote(StrEnum):
@@ -118,6 +126,7 @@ class Opinion:
     note: str = ""
     reason: str | None = None  # coded; asked when a final read differs from the model
     vote: Vote | None = None  # on the heat map; final reads only
+    regions: tuple[Region, ...] = ()
 
     def __post_init__(self) -> None:
         if self.label not in ("benign", "malignant", None):
@@ -141,6 +150,8 @@ class Read:
     opened_at: datetime
     saved_at: datetime
     supersedes: int | None
+    place_id: int | None = None  # of a study; None in routine reading
+    edit_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,22 +232,20 @@ class Action(StrEnum):
     REVEALED = "revealed"
     FINAL_READ = "final read saved"
     AMENDED = "read amended"
+    WITHDRAWN = "read withdrawn"
+    CONSENSUS = "consensus saved"
+    SIGNED_OFF = "signed off"
+    SIGN_OFF_AMENDED = "sign-off amended"
+    ASSIGNED = "case assigned"
+    UNASSIGNED = "assignment withdrawn"
+    PRIORITY_SET = "priority set"
+    STUDY_MADE = "study made"
+    STUDY_CLOSED = "study closed"
     EXPORTED = "exported"
     MODEL_IN_SERVICE = "model put into service"
     CHAINED = "audit trail chained"
     BACKED_UP = "backed up"
     RESTORED = "restored"
-
-
-# Why a final read may differ from the model: what is stored, and the words on the screen.
-REASONS: tuple[tuple[str, str], ...] = (
-    ("wrong_area", "model attends to the wrong area"),
-    ("quality", "artefact or poor quality"),
-    ("missed_feature", "feature the model misses"),
-    ("context", "context beyond this image"),
-    ("borderline", "borderline lesion"),
-    ("other", "other (say in the note)"),
-)
 
 
 @dataclass(frozen=True, slots=True)

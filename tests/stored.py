@@ -1,7 +1,7 @@
 """Cases, images and analyses for the tests of the store."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +12,19 @@ from sqlalchemy.orm import Session
 from core.labels import BREAKHIS
 from core.results import Analysis, Finding, Prediction, Quality
 from db import store
+from db.access_models import Base
 from db.evaluation_values import EvaluatedImage, NewEvaluation
+from db.reading_models import (
+    Assignment,
+    Consensus,
+    ConsensusRead,
+    Priority,
+    Region,
+    SignOff,
+    Study,
+    StudyPlace,
+)
+from db.reading_values import Arm, RegionKind, Severity
 from db.session import Sessions
 from db.values import Job, ModelIdentity, Opinion, Role, StoredHeatmap, StoredImage
 
@@ -132,3 +144,29 @@ def at_once(threads: int, work: Callable[[int], object]) -> list[object]:
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(run, range(threads)))
+
+
+def reading_rows(reader: Reader) -> Sequence[Base]:
+    """Make a row of each table of studies, regions and adjudication, for a reader with a read of one image."""
+    case, account = reader.case_id, reader.account_id
+    return (
+        Study(id=1, name="s", seed=1, washout_days=0, counterbalanced=False, created_by_id=account, created_at=OPENED),
+        StudyPlace(study_id=1, account_id=account, case_id=case, round=1, arm=Arm.UNAIDED, iteration=1, position=1),
+        Assignment(case_id=case, account_id=account, active=True, by_id=account, at=OPENED),
+        Priority(case_id=case, urgent=True, by_id=account, at=OPENED),
+        Region(read_id=1, image_id=1, kind=RegionKind.POINT, points=[[1.0, 2.0]], note=""),
+        Consensus(
+            id=1,
+            case_id=case,
+            account_id=account,
+            blind_read_id=1,
+            label="benign",
+            confidence=4,
+            severity=Severity.MINOR,
+            note="",
+            opened_at=OPENED,
+            saved_at=OPENED,
+        ),
+        ConsensusRead(consensus_id=1, read_id=1),
+        SignOff(case_id=case, version=1, account_id=account, label="benign", note="", why="", saved_at=OPENED),
+    )

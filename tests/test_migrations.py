@@ -13,13 +13,18 @@ from db import store
 from db.errors import UnusableDatabaseError
 from db.evaluation_models import Base
 from db.session import Sessions, open_database
-from tests.stored import MALIGNANT, OPENED, evaluated_image, new_evaluation, revealed_case, sha256_of
+from tests.stored import MALIGNANT, OPENED, evaluated_image, new_evaluation, reading_rows, revealed_case, sha256_of
 
 NEVER_CHANGED = (
     *("reads", "read_predictions", "predictions", "audit_events"),
     *("evaluations", "evaluated_images", "shifts", "deployments"),
+    *("study_places", "assignments", "priorities", "regions", "consensus", "consensus_reads", "sign_offs"),
 )
-COLUMNS = {"read_predictions": "read_id", "evaluated_images": "position"}  # one of each table; id where not named
+COLUMNS = {
+    "read_predictions": "read_id",
+    "evaluated_images": "position",
+    "consensus_reads": "read_id",
+}  # one of each table; id where not named
 
 
 def test_an_empty_database_gets_the_tables_of_the_models_and_nothing_else(
@@ -86,6 +91,7 @@ def test_what_was_written_can_be_neither_changed_nor_deleted(sessions: Sessions,
         store.add_evaluation(session, new_evaluation(), [evaluated_image(1, True, 0.7)])
         store.add_shift(session, "breakhis", "bach", "3f9a1c22b0e4", "{}")
         store.put_in_service(session, reader.account_id, "models/a.safetensors", sha256_of("a"), "a")
+        session.add_all(reading_rows(reader))
     column = COLUMNS.get(table, "id")
     with pytest.raises(DBAPIError, match=f"rows of {table} are added, never changed"), sessions.begin() as session:
         session.execute(text(change.format(table=table, column=column)))
@@ -96,7 +102,8 @@ def test_a_row_cannot_be_replaced_by_inserting_over_it(sessions: Sessions) -> No
         pytest.skip("INSERT OR REPLACE is SQLite's")
     with sessions.begin() as session:
         store.record_event(session, None, "a", "b")
-    replace = "INSERT OR REPLACE INTO audit_events VALUES (1, '2026-01-01', NULL, 'x', 'y', 'z', 'z')"
+    columns = "id, at, action, subject, previous_hash, hash"
+    replace = f"INSERT OR REPLACE INTO audit_events ({columns}) VALUES (1, '2026-01-01', 'x', 'y', 'z', 'z')"  # noqa: S608
     with pytest.raises(DBAPIError, match="never changed"), sessions.begin() as session:
         session.execute(text(replace))
 

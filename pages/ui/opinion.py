@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.labels import BREAKHIS, Malignancy
-from db.values import REASONS, Opinion, Vote
+from db.reading_values import REASONS
+from db.values import Opinion, Vote
 from pages.ui import panels
 
 CONFIDENCES = {1: "a guess", 2: "unsure", 3: "fairly sure", 4: "sure", 5: "certain"}

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.results import Prediction
-from db.values import REASONS, CaseView, ImageRow, Read, Reveal
+from db.reading_values import REASONS
+from db.values import CaseView, ImageRow, Read, Reveal
 from pages.ui import panels
 
 # How much is said one by one beside the tissue: there is no room for hundreds of images.
