@@ -10,9 +10,11 @@ from starlette.concurrency import run_in_threadpool
 from core.settings import Settings
 from db.files import Files
 from db.session import open_database
+from pages.ui.identity_providers import configured_providers
 from service.access import Access, lifetime_of
 from service.gate import Gate
 from service.routes import Desk, answer_our_errors, router
+from service.tabs import Tabs
 from service.watcher import Watcher
 
 _pages = st.App("pages/frame.py")
@@ -25,7 +27,10 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
     settings = Settings.from_environment()
     settings.data.mkdir(parents=True, exist_ok=True)
     sessions = open_database(settings.database, data=settings.data)
-    app.state.access = Access(sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy)
+    app.state.access = Access(
+        sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy, providers=configured_providers()
+    )
+    Tabs.known.keep_in(settings.data / "open_tabs")
     watcher = Watcher(settings, sessions)
     app.state.desk = Desk(sessions, Files(settings.files), watcher)
     watcher.start()

@@ -153,6 +153,13 @@ def consensus(readings: Iterable[Reading], moment: Moment) -> Consensus:
     )
 
 
+def malignancy_grade(label: Label, confidence: int | None) -> int | None:
+    """Put label and confidence on one scale, from certainly benign (0) over two guesses to certainly malignant (9)."""
+    if label is None or confidence is None:
+        return None
+    return 4 + confidence if label == "malignant" else 5 - confidence
+
+
 def _said(reading: Reading, moment: Moment) -> SavedRead | None:
     return reading.first if moment == "before" else reading.standing
 
@@ -161,16 +168,9 @@ def _pair(one: Reading, other: Reading, moment: Moment) -> LabelPair | None:
     first, second = _said(one, moment), _said(other, moment)
     if first is None or second is None:
         return None
-    grades = _grade(first), _grade(second)
+    grades = malignancy_grade(first.label, first.confidence), malignancy_grade(second.label, second.confidence)
     known = (grades[0], grades[1]) if grades[0] is not None and grades[1] is not None else None
     return LabelPair(one.case_id, (first.label, second.label), known, (one, other))
-
-
-def _grade(said: SavedRead) -> int | None:
-    """Put label and confidence on one scale, from certainly benign (0) over two guesses to certainly malignant (9)."""
-    if said.label is None or said.confidence is None:
-        return None
-    return 4 + said.confidence if said.label == "malignant" else 5 - said.confidence
 
 
 def _labels(pairs: Iterable[LabelPair]) -> list[tuple[Malignancy, Malignancy]]:

@@ -87,8 +87,10 @@ def grey_levels(heatmap: Heatmap) -> tuple[GreyImage, float, float]:
     return _stretch(_shrink(heatmap, _VIEWER_SIDE), low, high), low, high
 
 
-def overlay(image: RgbImage, heatmap: Heatmap, opacity: float = 0.5) -> RgbImage:
-    """Paint a heat map over its image in cividis, scaled once over the map's own range.
+def overlay(
+    image: RgbImage, heatmap: Heatmap, opacity: float = 0.5, *, span: tuple[float, float] | None = None
+) -> RgbImage:
+    """Paint a heat map over its image in cividis, scaled once over the map's own range, or over `span`.
 
     Cividis is even in lightness and far from H&E colours, for colour-blind eyes too.
     """
@@ -96,7 +98,7 @@ def overlay(image: RgbImage, heatmap: Heatmap, opacity: float = 0.5) -> RgbImage
         raise ValueError(f"a heat map of {heatmap.shape} does not lie on an image of {image.shape[:2]}")
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must lie in 0..1, got {opacity}")
-    grey = _stretch(heatmap, *_range(heatmap))
+    grey = _stretch(heatmap, *(span or _range(heatmap)))
     colours = cv2.cvtColor(cv2.applyColorMap(grey, cv2.COLORMAP_CIVIDIS), cv2.COLOR_BGR2RGB)
     return np.asarray(cv2.addWeighted(image, 1 - opacity, colours, opacity, 0), dtype=np.uint8)
 
@@ -118,6 +120,18 @@ def paint_preview(preview: bytes, grey: bytes, opacity: float = 0.45) -> bytes:
 def thumbnail(image: RgbImage, side: int = 256) -> RgbImage:
     """Shrink an image so that its longest side is at most `side` px; never enlarge it."""
     return _shrink(image, side)
+
+
+def colour_bar(width: int, height: int) -> RgbImage:
+    """Draw the colours of `overlay` from the smallest evidence on the left to the largest on the right."""
+    ramp = np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1))
+    return overlay(np.zeros((height, width, 3), np.uint8), ramp, opacity=1)
+
+
+def shrink_onto(heatmap: Heatmap, image: RgbImage) -> Heatmap:
+    """Bring a heat map to the size of an image that was shrunk."""
+    height, width = image.shape[:2]
+    return np.asarray(cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _decoded(data: bytes, flags: int) -> NDArray[np.uint8]:
@@ -144,4 +158,4 @@ def _shrink(image: NDArray[_Pixels], side: int) -> NDArray[_Pixels]:
 def _stretch(heatmap: Heatmap, low: float, high: float) -> GreyImage:
     if not high > low:
         return np.zeros(heatmap.shape, dtype=np.uint8)
-    return np.asarray(np.rint((heatmap - low) * (255 / (high - low))), dtype=np.uint8)
+    return np.asarray(np.rint(np.clip((heatmap - low) * (255 / (high - low)), 0, 255)), dtype=np.uint8)

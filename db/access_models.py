@@ -2,12 +2,14 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.reading_models import Base
 
-__all__ = ["ApiToken", "Base", "Credential", "SignIn"]
+__all__ = ["ApiToken", "Base", "Credential", "LinkedIdentity", "SignIn"]
+
+_LINKED = text("unlinked_at IS NULL")
 
 
 class Credential(Base):
@@ -51,3 +53,25 @@ class ApiToken(Base):
     token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+
+
+class LinkedIdentity(Base):
+    """One identity of a provider that signs in as an account; by its address until it first did so."""
+
+    __tablename__ = "identities"
+    __table_args__ = (
+        Index(
+            "uq_identities_subject", "issuer", "subject", unique=True, sqlite_where=_LINKED, postgresql_where=_LINKED
+        ),
+        Index("uq_identities_email", "issuer", "email", unique=True, sqlite_where=_LINKED, postgresql_where=_LINKED),
+        Index(None, "account_id"),
+        CheckConstraint("subject IS NOT NULL OR email IS NOT NULL", name="names_somebody"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    issuer: Mapped[str] = mapped_column(String(255))
+    subject: Mapped[str | None] = mapped_column(String(255))
+    email: Mapped[str | None] = mapped_column(String(255))
+    linked_at: Mapped[datetime]
+    unlinked_at: Mapped[datetime | None]

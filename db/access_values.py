@@ -42,6 +42,8 @@ class AccessAction(StrEnum):
     PASSWORD_SET = "password set"  # noqa: S105 (words, not a password)
     TOKEN_ADDED = "token added"  # noqa: S105
     TOKEN_REVOKED = "token revoked"  # noqa: S105
+    IDENTITY_LINKED = "identity linked"
+    IDENTITY_UNLINKED = "identity unlinked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +54,17 @@ class AccountRow:
     name: str
     role: Role
     created_at: datetime
-    has_password: bool
+    can_sign_in: bool
     disabled: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """An account whose password was right, as it stood at `changed_at`."""
+    """An account that somebody proved to be theirs, as it stood at `changed_at`, and the way they proved it."""
 
     account: Account
     changed_at: datetime
+    way: str = "password"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Commands for accounts: `python -m db accounts add|list|disable|enable|role|password|token|tokens|revoke`.
+"""Commands for accounts: `python -m db accounts add|list|disable|enable|role|password`, of tokens and identities.
 
 Whoever may run them on the server may open the database anyway, so they ask for no permission; each is recorded.
 """
@@ -24,9 +24,16 @@ _AnyRole = Annotated[Role, typer.Option(help="reader, adjudicator, researcher or
 
 
 @accounts.command()
-def add(name: _Name, role: _AnyRole = Role.READER) -> None:
+def add(
+    name: _Name,
+    role: _AnyRole = Role.READER,
+    *,
+    without_password: Annotated[
+        bool, typer.Option("--without-password", help="it signs in at an identity provider only")
+    ] = False,
+) -> None:
     """Make an account; its password is asked for, or read from standard input."""
-    password = _ask_password()
+    password = None if without_password else _ask_password()
     with _database() as session:
         account = store.add_signing_account(session, None, name, role, password)
     typer.echo(f"{account.name} may sign in as {role}")
@@ -38,7 +45,7 @@ def list_accounts() -> None:
     with _database() as session:
         rows = store.account_rows(session, None)
     for row in rows:
-        state = "disabled" if row.disabled else "enabled" if row.has_password else "no password, cannot sign in"
+        state = "disabled" if row.disabled else "enabled" if row.can_sign_in else "cannot sign in"
         typer.echo(f"{row.name}\t{row.role}\t{state}\tsince {row.created_at:%Y-%m-%d}")
 
 
@@ -92,6 +99,36 @@ def tokens() -> None:
 def revoke(number: Annotated[int, typer.Argument(help="number of the token")]) -> None:
     """End a token at once."""
     _change(lambda session: store.revoke_token(session, None, number), f"token {number} is revoked")
+
+
+@accounts.command()
+def link(
+    name: _Name,
+    issuer: Annotated[str, typer.Option(help="the provider, as it names itself: https://accounts.google.com")],
+    subject: Annotated[str, typer.Option(help="number of the person at the provider")] = "",
+    email: Annotated[str, typer.Option(help="or the address, which the provider must have verified")] = "",
+) -> None:
+    """Let an identity of an OpenID provider sign in as an account."""
+    _change(
+        lambda session: store.link_identity(session, None, name, issuer, subject=subject, email=email),
+        f"{subject or email} of {issuer} may sign in as {name}",
+    )
+
+
+@accounts.command()
+def identities() -> None:
+    """Show every linked identity by number."""
+    with _database() as session:
+        rows = store.identity_rows(session, None)
+    for row in rows:
+        state = f"unlinked {row.unlinked_at:%Y-%m-%d}" if row.unlinked_at else "linked"
+        typer.echo(f"{row.id}\t{row.account}\t{row.issuer}\t{row.subject}\t{row.email}\t{state}")
+
+
+@accounts.command()
+def unlink(number: Annotated[int, typer.Argument(help="number of the identity")]) -> None:
+    """Let an identity sign in no more; its account is signed out everywhere."""
+    _change(lambda session: store.unlink_identity(session, None, number), f"identity {number} is unlinked")
 
 
 def _change(change: Callable[[Session], None], done: str) -> None:

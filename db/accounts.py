@@ -37,6 +37,8 @@ def add_account(session: Session, name: str, role: Role) -> Account:
 
 def account_named(session: Session, name: str) -> Account | None:
     """Find an account by its name."""
+    if not name.isprintable():
+        return None  # no account has such a name, and PostgreSQL refuses to look for some
     row = session.scalar(select(models.Account).where(models.Account.name == name))
     return _value(row) if row else None
 

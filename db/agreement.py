@@ -3,14 +3,16 @@
 from dataclasses import replace
 from typing import Literal
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from core.labels import Malignancy
 from core.results import Reading, SavedRead
 from db import models
 from db.access_values import Permission
 from db.permissions import need
+from db.pseudonyms import lasting_key, pseudonym
+from db.read_rows import shown_label
+from db.reading_models import Consensus
 from db.study_order import open_study_cases
 from db.values import Role, Stage, Vote
 
@@ -32,6 +34,7 @@ def finished_readings(session: Session, account_id: int) -> list[Reading]:
     """
     need(session, account_id, Permission.SEE_AGREEMENT)
     researcher = session.get_one(models.Account, account_id).role is Role.RESEARCHER
+    key = lasting_key(session) if researcher else ""
     readings: list[Reading] = []
     reader: tuple[int, int] | None = None
     for found in session.execute(_finished(None if researcher else account_id)):
@@ -39,17 +42,28 @@ def finished_readings(session: Session, account_id: int) -> list[Reading]:
         if read.stage is Stage.FIRST:
             same = reader == (read.case_id, read.account_id)
             begun = _begun(found, readings[-1].iteration + 1 if same else 1)
-            readings.append(_without_names(begun, read.account_id) if researcher else begun)
+            readings.append(_without_names(begun, key) if researcher else begun)
         elif read.stage is Stage.WITHDRAWN:
             readings[-1] = replace(readings[-1], final=None, standing=None, vote=None, model_version=None)
         else:
             readings[-1] = _continued(readings[-1], found)
         reader = (read.case_id, read.account_id)
-    return readings
+    # In the order of their numbers: that of the rows would say when a case came.
+    return sorted(readings, key=lambda one: (one.accession, one.reader, one.iteration)) if researcher else readings
+
+
+def finished_cases(account_id: int | None) -> Select[int]:
+    """Select the ids of the cases that this reader has finished, or anybody, but for those of open studies."""
+    own, newer = aliased(models.Read), aliased(models.Read)
+    replaced = select(newer.id).where(newer.supersedes_id == own.id).exists()
+    finished = select(own.case_id).where(own.stage == Stage.FINAL, ~replaced)
+    if account_id is None:
+        return finished
+    return finished.where(own.account_id == account_id, own.case_id.not_in(open_study_cases(account_id)))
 
 
 def _finished(account_id: int | None) -> Select[models.Read, models.Case, str, str | None]:
-    read, own = models.Read, aliased(models.Read)
+    read = models.Read
     seen, prediction = models.ReadPrediction, models.Prediction
     version = (
         select(prediction.model_version)
@@ -58,11 +72,7 @@ def _finished(account_id: int | None) -> Select[models.Read, models.Case, str, s
         .limit(1)  # all that a reveal shows is of one version
         .scalar_subquery()
     )
-    newer, first = aliased(models.Read), aliased(models.Read)
-    replaced = select(newer.id).where(newer.supersedes_id == own.id).exists()
-    finished = select(own.case_id).where(own.stage == Stage.FINAL, ~replaced)
-    if account_id is not None:
-        finished = finished.where(own.account_id == account_id, own.case_id.not_in(open_study_cases(account_id)))
+    first = aliased(models.Read)
     # What began with the model is no blind opinion; the export for studies has it.
     began_blind = select(first.id).where(
         first.case_id == read.case_id,
@@ -70,12 +80,20 @@ def _finished(account_id: int | None) -> Select[models.Read, models.Case, str, s
         first.stage == Stage.FIRST,
         func.coalesce(first.place_id, 0) == func.coalesce(read.place_id, 0),
     )
+    # An adjudicator reads the hard cases only: to count them as a further reader would make all readers look worse.
+    settled = select(Consensus.id).where(Consensus.case_id == read.case_id, Consensus.account_id == read.account_id)
+    as_reader = or_(read.place_id.is_not(None), ~settled.exists())
     return (
         select(read, models.Case, models.Account.name, version)
         .join(models.Account, models.Account.id == read.account_id)
         .join(models.Case, models.Case.id == read.case_id)
         # Every account is named, so that the index of reader and case finds the others' reads too.
-        .where(read.account_id.in_(select(models.Account.id)), read.case_id.in_(finished), began_blind.exists())
+        .where(
+            read.account_id.in_(select(models.Account.id)),
+            read.case_id.in_(finished_cases(account_id)),
+            began_blind.exists(),
+            as_reader,
+        )
         .order_by(read.case_id, models.Account.name, func.coalesce(read.place_id, 0), read.id)
     )
 
@@ -93,8 +111,9 @@ def _begun(found: _Found, iteration: int) -> Reading:
     )
 
 
-def _without_names(reading: Reading, account_id: int) -> Reading:
-    return replace(reading, accession=f"case {reading.case_id}", reader=f"reader {account_id}")
+def _without_names(reading: Reading, key: str) -> Reading:
+    case, reader = (pseudonym(what, key) for what in (f"case {reading.accession}", f"reader {reading.reader}"))
+    return replace(reading, accession=f"case {case}", reader=f"reader {reader}")
 
 
 def _continued(reading: Reading, found: _Found) -> Reading:
@@ -110,10 +129,4 @@ def _continued(reading: Reading, found: _Found) -> Reading:
 
 
 def _saved(read: models.Read) -> SavedRead:
-    return SavedRead(read.label, read.confidence, (read.saved_at - read.opened_at).total_seconds(), _shown(read))
-
-
-def _shown(read: models.Read) -> Malignancy | None:
-    if read.shown_probability is None or read.shown_threshold is None:
-        return None
-    return "malignant" if read.shown_probability >= read.shown_threshold else "benign"
+    return SavedRead(read.label, read.confidence, (read.saved_at - read.opened_at).total_seconds(), shown_label(read))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from db import models
@@ -11,6 +11,8 @@ from db.audit_chain import Pending, append, pending, write_pending
 from db.audit_values import Seal
 from db.values import Action, AuditEvent
 
+# Instead of the name of an account: what nobody did but the program itself.
+PROGRAM = ""
 # A page is drawn anew at every click; that is still the same opening of the case.
 _SAME_OPENING = timedelta(minutes=10)
 _ACTION_LIMIT = 64  # characters; the widths of the columns
@@ -19,13 +21,17 @@ _SUBJECT_LIMIT = 200
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events are wanted; None means any. `since` is inside, `until` is not."""
+    """Which events are wanted; None means any. `since` is inside, `until` is not.
+
+    `account` may be `PROGRAM`, and `about` is any part of the subject, in any case of letters.
+    """
 
     account: str | None = None
     action: str | None = None
     subject: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    about: str | None = None
 
 
 def record_event(
@@ -43,28 +49,42 @@ def record_event(
 
 
 def audit_trail(
-    session: Session, *, subject: str | None = None, limit: int | None = 500, wanted: EventFilter | None = None
+    session: Session,
+    *,
+    subject: str | None = None,
+    limit: int | None = 500,
+    offset: int = 0,
+    wanted: EventFilter | None = None,
 ) -> list[AuditEvent]:
     """Give the newest events, newest first, all of them with `limit` None; of one subject when asked."""
     # Those of this very session are part of it.
     write_pending(session)
-    wanted = wanted or EventFilter()
     event = models.AuditEvent
     query = select(event, models.Account.name).outerjoin(models.Account, models.Account.id == event.account_id)
-    for column, value in (
-        (event.subject, subject),
-        (event.subject, wanted.subject),
-        (event.action, wanted.action),
-        (models.Account.name, wanted.account),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    if wanted.since is not None:
-        query = query.where(event.at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(event.at < wanted.until)
-    rows = session.execute(query.order_by(event.id.desc()).limit(limit))
+    query = query.where(*conditions(wanted or EventFilter()))
+    if subject is not None:
+        query = query.where(event.subject == subject)
+    rows = session.execute(query.order_by(event.id.desc()).limit(limit).offset(offset))
     return [AuditEvent(row.at, name, row.action, row.subject, row.id) for row, name in rows]
+
+
+def conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
+    """Give what an event has to be, where its account is joined."""
+    event, person = models.AuditEvent, models.Account.name
+    asked: list[ColumnElement[bool]] = []
+    if wanted.account is not None:
+        asked.append(event.account_id.is_(None) if wanted.account == PROGRAM else person == wanted.account)
+    if wanted.action is not None:
+        asked.append(event.action == wanted.action)
+    if wanted.subject is not None:
+        asked.append(event.subject == wanted.subject)
+    if wanted.about is not None:
+        asked.append(event.subject.icontains(wanted.about, autoescape=True))
+    if wanted.since is not None:
+        asked.append(event.at >= wanted.since)
+    if wanted.until is not None:
+        asked.append(event.at < wanted.until)
+    return asked
 
 
 def record_opening(session: Session, account_id: int, accession: str) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from core.settings import Settings
+from core.spreadsheets import harmless
 from db import store
 from db.audit import EventFilter
 from db.audit_heads import Heads
@@ -22,8 +23,6 @@ from db.session import Sessions, open_as_it_is
 audit = typer.Typer(no_args_is_help=True, help="Who did what to what, and whether anybody changed that record.")
 
 _COLUMNS = ("event", "at", "account", "action", "subject")
-# A spreadsheet would run a cell that begins with one of these as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 _Database = Annotated[str | None, typer.Option(help="URL of the database; that of the settings if left out")]
 
@@ -72,7 +71,7 @@ def list_events(  # noqa: PLR0913 (each is an option of the command)
     for event in events:
         words = (event.account or "", event.action, event.subject)
         at = event.at.isoformat(sep=" ", timespec="seconds")
-        table.writerow((event.number, at, *(_harmless(word) if as_csv else _visible(word) for word in words)))
+        table.writerow((event.number, at, *(harmless(_visible(word)) if as_csv else _visible(word) for word in words)))
 
 
 def _open(database: str | None) -> Sessions:
@@ -105,8 +104,3 @@ def _utc(time: datetime | None) -> datetime | None:
 def _visible(words: str) -> str:
     # A name that somebody tried to sign in with could steer the terminal.
     return words if words.isprintable() else ascii(words)
-
-
-def _harmless(words: str) -> str:
-    words = _visible(words)
-    return f"'{words}" if words.lstrip().startswith(_FORMULA) else words

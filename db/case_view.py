@@ -6,6 +6,8 @@ from sqlalchemy.orm import Session
 from db import models
 from db.access_values import Permission
 from db.audit import record_opening, record_reveal
+from db.case_claims import claim_case, claim_holders
+from db.case_states import is_signed
 from db.cases import case_row, quality_of
 from db.jobs import seconds_per_job
 from db.permissions import need
@@ -30,7 +32,10 @@ def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
     case = case_row(session, case_id)
     refuse_in_study(session, case, account_id)
     first = current_read(session, case_id, account_id, Stage.FIRST)
+    final = current_read(session, case_id, account_id, Stage.FINAL)
     reveal = reveal_of(session, case_id) if first else None
+    if final is None and not is_signed(session, case_id):
+        claim_case(session, case_id, account_id)
     record_opening(session, account_id, case.accession)
     if reveal:
         record_reveal(session, account_id, case.accession)
@@ -42,8 +47,9 @@ def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
         state=case_state(session, case_id, account_id),
         images=case_images(session, case_id),
         first_read=first,
-        final_read=current_read(session, case_id, account_id, Stage.FINAL),
+        final_read=final,
         reveal=reveal,
+        open_elsewhere=claim_holders(session, case_id, account_id),
     )
 
 

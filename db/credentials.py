@@ -16,15 +16,18 @@ from db.sign_ins import end_sign_ins, revoke_tokens
 from db.values import Account, Role
 
 
-def add_signing_account(session: Session, by: int | None, name: str, role: Role, password: str) -> Account:
+def add_signing_account(session: Session, by: int | None, name: str, role: Role, password: str | None) -> Account:
     """Make an account that can sign in; `by` is the administrator, None at the command line.
+
+    Without a password it signs in by an identity that is linked to it.
 
     Raises:
         NotAllowedError: If `by` is no administrator.
         ValueError: If the name is taken or the password may not be used.
     """
     need(session, by, Permission.ADMINISTER)
-    check_password_rules(password, name)
+    if password is not None:
+        check_password_rules(password, name)
     account = add_account(session, name, role)
     session.add(_credential(account.id, password))
     record_event(session, by, AccessAction.ACCOUNT_ADDED, f"{account.name} ({role})")
@@ -81,7 +84,7 @@ def set_disabled(session: Session, by: int | None, name: str, *, disabled: bool)
     _not_oneself(by, account)
     credential = session.get(Credential, account.id, with_for_update=True)
     if credential is None:
-        raise ValueError(f"{account.name!r} has no password and cannot sign in: there is nothing to switch")
+        raise ValueError(f"{account.name!r} cannot sign in: there is nothing to switch")
     credential.disabled, credential.changed_at = disabled, datetime.now(UTC)
     _end_access(session, account.id)
     action = AccessAction.ACCOUNT_DISABLED if disabled else AccessAction.ACCOUNT_ENABLED
@@ -119,9 +122,9 @@ def account_with_password(session: Session, name: str, password: str) -> Recogni
     return Recognised(account, credential.changed_at)
 
 
-def _credential(account_id: int, password: str) -> Credential:
-    now = datetime.now(UTC)
-    return Credential(account_id=account_id, password_hash=hash_password(password), disabled=False, changed_at=now)
+def _credential(account_id: int, password: str | None) -> Credential:
+    kept = None if password is None else hash_password(password)
+    return Credential(account_id=account_id, password_hash=kept, disabled=False, changed_at=datetime.now(UTC))
 
 
 def _existing(session: Session, name: str) -> Account:

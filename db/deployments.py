@@ -12,6 +12,7 @@ from db.audit import record_event
 from db.evaluation_models import Deployment as DeploymentRow
 from db.evaluation_values import Deployment
 from db.permissions import need
+from db.seals import seal
 from db.values import Action
 
 _SUBJECT_LIMIT = 200  # characters; the width of the audit trail's column
@@ -27,7 +28,7 @@ def put_in_service(session: Session, account_id: int | None, path: str, sha256: 
     row = DeploymentRow(at=datetime.now(UTC), account_id=account_id, path=path, sha256=sha256, name=name)
     session.add(row)
     subject = f"{model_version(sha256)} {name}"[:_SUBJECT_LIMIT]
-    record_event(session, account_id, Action.MODEL_IN_SERVICE, subject)
+    record_event(session, account_id, Action.MODEL_IN_SERVICE, subject, content=seal(session, row))
     return _value(row, _account_name(session, account_id))
 
 

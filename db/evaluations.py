@@ -9,7 +9,10 @@ from sqlalchemy.orm import Session
 
 from core.labels import BINARY
 from db import evaluation_models as models
+from db.audit import record_event
+from db.audit_values import TrailAction
 from db.evaluation_values import Cell, EvaluatedImage, EvaluationRow, NewEvaluation, ShiftRow
+from db.seals import seal
 
 
 def add_evaluation(session: Session, row: NewEvaluation, images: Sequence[EvaluatedImage]) -> int:
@@ -29,6 +32,8 @@ def add_evaluation(session: Session, row: NewEvaluation, images: Sequence[Evalua
     if images:
         # One statement for all of them: as objects, 8,000 take ten times as long.
         session.execute(insert(models.EvaluatedImage), [_columns(added.id, image) for image in images])
+    subject = f"evaluation {added.id}: {row.model_version} on {row.dataset}"
+    record_event(session, None, TrailAction.EVALUATED, subject, content=seal(session, added))
     return added.id
 
 
@@ -70,6 +75,8 @@ def add_shift(session: Session, source: str, target: str, model_version: str, do
     )
     session.add(row)
     session.flush()
+    subject = f"shift {row.id}: from {source} to {target}"
+    record_event(session, None, TrailAction.SHIFT_STORED, subject, content=seal(session, row))
     return row.id
 
 

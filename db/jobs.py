@@ -7,6 +7,9 @@ from sqlalchemy.orm import Session
 
 from core.results import Analysis
 from db import models
+from db.audit import record_event
+from db.audit_values import TrailAction
+from db.seals import seal
 from db.values import Job, JobState, ModelIdentity, StoredHeatmap
 
 MOST_ATTEMPTS = 25
@@ -76,8 +79,11 @@ def finish_job(
     if not _close(session, job, worker, JobState.DONE, analysis.reason):
         return False
     if analysis.prediction is not None and not _has_prediction(session, job.image_id, model.version):
-        session.add(_prediction_row(job.image_id, analysis, model, heatmap))
-        session.flush()
+        row = _prediction_row(job.image_id, analysis, model, heatmap)
+        session.add(row)
+        # What the model said is part of what readers were shown; the event itself says nothing of it.
+        content = seal(session, row)
+        record_event(session, None, TrailAction.ANALYSED, f"image {job.image_id}", content=content)
     return True
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session, aliased
 
+from core.labels import Malignancy
 from db import models
 from db.audit_values import Seal
 from db.reading_models import Region as RegionRow
@@ -93,6 +94,13 @@ def read_values(session: Session, *wanted: ColumnElement[bool]) -> list[Read]:
     found = session.execute(query.where(*wanted).order_by(read.id)).all()
     regions = _regions_of(session, select(read.id).where(*wanted)) if found else {}
     return [_value(row, name, regions.get(row.id, ())) for row, name in found]
+
+
+def shown_label(row: models.Read) -> Malignancy | None:
+    """Say what the model said of the case as the reader saw it; None where it had no result."""
+    if row.shown_probability is None or row.shown_threshold is None:
+        return None
+    return "malignant" if row.shown_probability >= row.shown_threshold else "benign"
 
 
 def check_reason(opinion: Opinion, reveal: Reveal | None) -> None:

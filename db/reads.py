@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 from db import models
 from db.access_values import Permission
 from db.audit import record_event
+from db.case_claims import release_claim
 from db.cases import lock_case
+from db.consensus import refuse_adjudicator
 from db.errors import CaseChangedError, NotRevealedError
 from db.permissions import need
 from db.read_rows import NewRead, add_read, check_blind, check_reason, current_read, read_values
@@ -83,6 +85,7 @@ def record_final_read(
     if existing:
         return same(existing, opinion)
     refuse_signed(session, case)
+    refuse_adjudicator(session, case, account_id)
     reveal = reveal_of(session, case_id, among=seen)
     check_reason(opinion, reveal)
     taken_back = current_read(session, case_id, account_id, Stage.WITHDRAWN)
@@ -90,6 +93,7 @@ def record_final_read(
     new = NewRead(case_id, account_id, Stage.FINAL, opinion, opened_at, edit_seconds, supersedes=replaces)
     saved = add_read(session, new, reveal)
     record_event(session, account_id, Action.FINAL_READ, case.accession, content=saved.seal)
+    release_claim(session, account_id, case_id)
     return saved.read
 
 

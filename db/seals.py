@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Column, ColumnElement, Connection, MetaData, Table, TypeDecorator, column, inspect, select
+from sqlalchemy import JSON, Column, ColumnElement, Connection, MetaData, Table, TypeDecorator, column, inspect, select
 from sqlalchemy import table as named_table
 from sqlalchemy.orm import Session
 
@@ -125,6 +125,8 @@ def _rows(
 
 def _kind(of: Column[object]) -> type[object]:
     stored = of.type.impl_instance if isinstance(of.type, TypeDecorator) else of.type
+    if isinstance(stored, JSON):
+        return dict
     try:
         return stored.python_type
     except NotImplementedError:  # a type that no revision has given it

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from db.audit_chain import gather, head, write_pending
 from db.audit_heads import Heads, heads_of
 from db.errors import UnusableDatabaseError
+from db.turns import Turns, turns_of
 
 # A writer waits this long for the others before it gives up.
 _BUSY_SECONDS = 30
@@ -29,6 +30,7 @@ class Sessions:
     def __init__(self, engine: Engine, heads: Heads | None) -> None:
         self._engine = engine
         self.heads = heads
+        self._turns = _turns(engine)
         self._reading = engine.execution_options(**{_USE: "read", "postgresql_readonly": True})
         self._writing = engine.execution_options(**{_USE: "write"})
 
@@ -40,7 +42,7 @@ class Sessions:
         lose updates or fail half way. The events of the audit trail are written last, and anchored outside.
         """
         with Session(self._writing, expire_on_commit=False) as session:
-            with session.begin():
+            with self._turns.turn() if self._turns else nullcontext(), session.begin():
                 session.connection()
                 gather(session)
                 yield session
@@ -88,13 +90,17 @@ def open_database(url: str, *, data: Path | None = None, sqlite_version: Version
     engine = _engine(parsed, sqlite_version or _linked_sqlite())
     try:
         with engine.execution_options(**{_USE: "upgrade"}).begin() as connection:
-            upgrade(connection)
+            added = upgrade(connection)
             heads = heads_of(parsed, data)
             found = head(Session(connection)) if heads else None
+            if heads and added and heads.begun:
+                heads.announce(added)
     except (DatabaseError, sqlite3.DatabaseError) as error:
         where = parsed.render_as_string(hide_password=True)
         raise UnusableDatabaseError(f"the database {where} cannot be opened: {_first_line(error)}") from error
     if heads and found:
+        if added and heads.begun:
+            heads.confirm(added)
         heads.begin(found)
     return Sessions(engine, heads)
 
@@ -144,6 +150,13 @@ def _checked(url: str) -> URL:
     if parsed.database in (None, "", ":memory:"):
         raise ValueError("SQLite needs a file: in memory, every thread would have a database of its own")
     return parsed
+
+
+def _turns(engine: Engine) -> Turns | None:
+    """Give the queue of those who write to a SQLite file; PostgreSQL has one of its own for each row."""
+    if engine.dialect.name != "sqlite":
+        return None
+    return turns_of(str(Path(engine.url.database or "").resolve()), _BUSY_SECONDS)
 
 
 def _engine(url: URL, version: Version) -> Engine:

@@ -20,7 +20,7 @@ _TOUCH_EVERY = timedelta(minutes=1)
 
 
 def start_sign_in(session: Session, recognised: Recognised, lifetime: Lifetime) -> str | None:
-    """Sign an account in and give the secret for its cookie; None if its password was changed meanwhile."""
+    """Sign an account in and give the secret for its cookie; None if it is disabled or was changed meanwhile."""
     account = recognised.account
     # Held until the end of this transaction: a change of the password either ends this sign-in or stops it here.
     credential = session.get(Credential, account.id, with_for_update=True, populate_existing=True)
@@ -35,7 +35,7 @@ def start_sign_in(session: Session, recognised: Recognised, lifetime: Lifetime) 
         expires_at=now + lifetime.absolute,
     )
     session.add(row)
-    record_event(session, account.id, AccessAction.SIGNED_IN, account.name)
+    record_event(session, account.id, AccessAction.SIGNED_IN, f"{account.name[:100]} (by {recognised.way[:80]})")
     return secret
 
 

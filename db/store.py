@@ -5,8 +5,13 @@ before anything is drawn.
 """
 
 from db.accounts import account_named, add_account, single_reader
+from db.adjudicated_labels import adjudicated_labels
+from db.adjudication import cases_to_adjudicate, open_adjudication, record_consensus
 from db.agreement import finished_readings
 from db.audit import audit_trail, record_event
+from db.audit_view import all_events, event_choices, event_page
+from db.case_claims import claim_case, claim_holders, release_claim
+from db.case_export import exported_case, may_export_case, record_case_export
 from db.case_view import case_images, open_case
 from db.cases import add_case, add_image, known_image, remembered_magnification
 from db.credentials import (
@@ -28,7 +33,9 @@ from db.evaluations import (
     evaluations,
     shifts,
 )
+from db.export import exportable_studies, exported_reads, record_export
 from db.files import DamagedFileError
+from db.identities import account_with_identity, identity_rows, link_identity, unlink_identity
 from db.jobs import (
     beat,
     claim_job,
@@ -41,6 +48,7 @@ from db.jobs import (
     seconds_per_job,
 )
 from db.permissions import has_accounts, need
+from db.planning import assign, assignable_readers, cases_to_plan, set_priority
 from db.reads import GRACE, amend_read, own_reads, record_final_read, record_first_read, withdraw_read
 from db.reveal import heatmap_file, image_file
 from db.runs import finish_run, run, runs, start_run
@@ -55,6 +63,10 @@ from db.sign_ins import (
     token_rows,
     touch_sign_in,
 )
+from db.sign_offs import amend_sign_off, sign_off, sign_offs_of
+from db.studies import close_study, make_study, studies
+from db.study_planning import cases_for_study, cases_named, preview_study, study_readers
+from db.study_reading import open_place, own_studies, reads_in_studies, record_study_read
 from db.worklist import next_case, state_counts, worklist
 
 __all__ = [
@@ -67,6 +79,7 @@ __all__ = [
     "UnusableDatabaseError",
     "account_named",
     "account_rows",
+    "account_with_identity",
     "account_with_password",
     "add_account",
     "add_case",
@@ -75,36 +88,67 @@ __all__ = [
     "add_shift",
     "add_signing_account",
     "add_token",
+    "adjudicated_labels",
+    "all_events",
     "amend_read",
+    "amend_sign_off",
+    "assign",
+    "assignable_readers",
     "audit_trail",
     "beat",
     "case_images",
+    "cases_for_study",
+    "cases_named",
+    "cases_to_adjudicate",
+    "cases_to_plan",
+    "claim_case",
+    "claim_holders",
     "claim_job",
+    "close_study",
     "count_evaluated_images",
     "deployments",
     "end_sign_in",
     "evaluated_images",
     "evaluation",
     "evaluations",
+    "event_choices",
+    "event_page",
+    "exportable_studies",
+    "exported_case",
+    "exported_reads",
     "fail_job",
     "finish_job",
     "finish_run",
     "finished_readings",
     "has_accounts",
     "heatmap_file",
+    "identity_rows",
     "image_file",
     "in_service",
     "jobs_waiting",
     "known_image",
+    "link_identity",
+    "make_study",
+    "may_export_case",
     "need",
     "needs_touch",
     "next_case",
+    "open_adjudication",
     "open_case",
+    "open_place",
     "own_reads",
+    "own_studies",
+    "preview_study",
     "put_in_service",
+    "reads_in_studies",
+    "record_case_export",
+    "record_consensus",
     "record_event",
+    "record_export",
     "record_final_read",
     "record_first_read",
+    "record_study_read",
+    "release_claim",
     "release_jobs",
     "release_stale_jobs",
     "remembered_magnification",
@@ -115,16 +159,22 @@ __all__ = [
     "seconds_per_job",
     "set_disabled",
     "set_password",
+    "set_priority",
     "set_role",
     "shifts",
+    "sign_off",
+    "sign_offs_of",
     "signed_in",
     "single_reader",
     "start_run",
     "start_sign_in",
     "state_counts",
+    "studies",
+    "study_readers",
     "token_account",
     "token_rows",
     "touch_sign_in",
+    "unlink_identity",
     "withdraw_read",
     "worklist",
 ]

@@ -55,7 +55,7 @@ def refuse_in_study(session: Session, case: models.Case, account_id: int) -> Non
 
 def current_place(session: Session, study_id: int, account_id: int) -> Place | None:
     """Give the first place of a study that this reader has not finished; None when all are."""
-    query = _places().where(StudyPlace.study_id == study_id, StudyPlace.account_id == account_id, ~_finished())
+    query = _places().where(StudyPlace.study_id == study_id, StudyPlace.account_id == account_id, ~finished())
     row = session.execute(query.order_by(StudyPlace.round, StudyPlace.position).limit(1)).first()
     return _place(session, row[0], row[1]) if row else None
 
@@ -86,7 +86,7 @@ def sees_model_in_study(session: Session, case_id: int, account_id: int) -> bool
     if not studies:
         return None
     # A case of two open studies shows the model only where both allow it.
-    return all(_shows_model(session, current_place(session, study, account_id), case_id) for study in studies)
+    return all(shows_model(session, current_place(session, study, account_id), case_id) for study in studies)
 
 
 def has_read(session: Session, place_id: int, stage: Stage) -> bool:
@@ -95,7 +95,8 @@ def has_read(session: Session, place_id: int, stage: Stage) -> bool:
     return session.scalar(select(read.id).where(read.place_id == place_id, read.stage == stage).limit(1)) is not None
 
 
-def _shows_model(session: Session, place: Place | None, case_id: int) -> bool:
+def shows_model(session: Session, place: Place | None, case_id: int) -> bool:
+    """Say whether a reader who is at a place sees the model's opinion of a case now."""
     if place is None or place.case_id != case_id or rests_until(session, place):
         return False
     if place.arm is Arm.BLIND_FIRST:
@@ -103,7 +104,8 @@ def _shows_model(session: Session, place: Place | None, case_id: int) -> bool:
     return place.arm is Arm.MODEL_FIRST
 
 
-def _finished() -> ColumnElement[bool]:
+def finished() -> ColumnElement[bool]:
+    """Select the places at which the last read of their arm was saved."""
     last = choose((StudyPlace.arm == Arm.UNAIDED, Stage.FIRST.value), else_=Stage.FINAL.value)
     return select(models.Read.id).where(models.Read.place_id == StudyPlace.id, models.Read.stage == last).exists()
 

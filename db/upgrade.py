@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from db.access_models import Base
+from db.audit_chain import ADDED_EVENTS, Added
 from db.errors import UnusableDatabaseError
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
@@ -16,10 +17,13 @@ _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 _LOCK = 0x5EC0_4D4E
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection) -> Added | None:
     """Make or change the tables inside the open transaction of this connection.
 
     On SQLite that transaction must be a writing one, and without foreign keys.
+
+    Returns:
+        The events that this added to the audit trail, which are still to be anchored.
 
     Raises:
         UnusableDatabaseError: If the database is newer than this program, or no database of ours.
@@ -30,7 +34,7 @@ def upgrade(connection: Connection) -> None:
     script = ScriptDirectory.from_config(config)
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision == script.get_current_head():
-        return
+        return None
     if revision is None:
         _refuse_foreign_tables(connection)
     elif revision not in {known.revision for known in script.walk_revisions()}:
@@ -41,6 +45,8 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
     if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
         raise UnusableDatabaseError("the upgrade would leave rows that point at nothing; nothing was changed")
+    added = config.attributes.get(ADDED_EVENTS)
+    return added if isinstance(added, Added) else None
 
 
 def require_current(connection: Connection) -> None:

@@ -70,20 +70,6 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class CaseRow:
-    """One line of the worklist; holds nothing of the model before this reader's first read."""
-
-    id: int
-    accession: str
-    magnification: str | None
-    images: int
-    analysed: int
-    state: CaseState
-    created_at: datetime
-    demonstration: bool
-
-
-@dataclass(frozen=True, slots=True)
 class ImageRow:
     """One image of a case, as far as it may be known before the reveal."""
 
@@ -135,6 +121,9 @@ class Opinion:
             raise ValueError("a label needs a confidence; 'cannot assess' has none")
         if self.confidence is not None and not 1 <= self.confidence <= 5:
             raise ValueError(f"confidence is 1 to 5, got {self.confidence}")
+        # Not to be typed, but to be sent: PostgreSQL refuses the one, and no database takes the others.
+        if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in self.note):
+            raise ValueError("a note with NUL or half a letter in it cannot be kept: please write it anew")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +168,14 @@ class Reveal:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """Another reader who has a case open."""
+
+    reader: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CaseView:
     """What the reading page shows of a case; `reveal` is None until this reader's first read is saved."""
 
@@ -191,6 +188,7 @@ class CaseView:
     first_read: Read | None
     final_read: Read | None
     reveal: Reveal | None
+    open_elsewhere: tuple[Holder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +231,7 @@ class Action(StrEnum):
     FINAL_READ = "final read saved"
     AMENDED = "read amended"
     WITHDRAWN = "read withdrawn"
+    OPINIONS_SHOWN = "opinions of others shown"
     CONSENSUS = "consensus saved"
     SIGNED_OFF = "signed off"
     SIGN_OFF_AMENDED = "sign-off amended"

@@ -1,159 +1,167 @@
 """The cases as one reader sees them: which wait, which are read, which comes next.
 
-Cases are given in the order of work: to read, in reading, still being analysed, unreadable, then the
-finished ones; the oldest first within each. Nothing of the model enters before the reader's own first
-read. A case without any image is left out.
+Nothing of the model, and no order made from it, enters before the reader's own first read. A case without any image
+is left out, and so is one that this reader has to read in a study that is open.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, Select, Subquery, case, func, literal_column, not_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Row, Select, and_, func, select
+from sqlalchemy import case as choose
+from sqlalchemy.orm import Session
 
 from db import models
 from db.access_values import Permission
+from db.model_order import by_discordance, by_uncertainty
 from db.permissions import need
-from db.values import CaseRow, CaseState, JobState, Stage
+from db.reader_cases import ReaderCases, reader_cases, wanted_cases
+from db.values import CaseState
+from db.worklist_values import CaseFilter, CaseOrder, CaseRow
 
-_ORDER = (
-    CaseState.READY,
-    CaseState.REVEALED,
+# What waits for this reader stands first, then what waits for other readers or for the analysis, then what is done.
+_TO_DO = (CaseState.READY, CaseState.IN_READING, CaseState.REVEALED, CaseState.FIRST_READ)
+_BEGUN = (CaseState.REVEALED, CaseState.FIRST_READ)
+_THEN = (
     CaseState.WAITING,
     CaseState.UNREADABLE,
     CaseState.DISCORDANT,
+    CaseState.ADJUDICATION,
     CaseState.FINAL,
+    CaseState.RESOLVED,
+    CaseState.SIGNED_OUT,
+    CaseState.AMENDED,
 )
-_PENDING = (JobState.QUEUED, JobState.RUNNING)
 
-_Found = Select[int, str]  # case id and state
+_Found = Select[int, str]
+_Line = Row[int, str, str, str | None, int, int, datetime, bool, bool, bool, bool, bool, str | None, datetime | None]
+_EVERYTHING = CaseFilter()
 
 
 def worklist(
-    session: Session,
-    account_id: int,
-    *,
-    text: str | None = None,
-    states: Collection[CaseState] | None = None,
-    magnification: str | None = None,
+    session: Session, account_id: int, wanted: CaseFilter = _EVERYTHING, *, order: CaseOrder = CaseOrder.WORK
 ) -> list[CaseRow]:
-    """Give the cases for one reader, in the order of work; `text` is looked for in the accession."""
+    """Give the cases for one reader; sorted by what the model says, only those that this reader has read."""
     need(session, account_id, Permission.READ_CASES)
-    cases, state, progress = _cases(account_id)
+    cases = reader_cases(account_id)
     row = models.Case
-    images: ColumnElement[int] = progress.c.images
-    analysed: ColumnElement[int] = progress.c.analysed
-    query = cases.with_only_columns(
-        row.id, state, row.accession, row.magnification, images, analysed, row.created_at, row.demonstration
+    query = _ordered(cases, _filtered(cases, wanted), order).with_only_columns(
+        row.id,
+        cases.state,
+        row.accession,
+        row.magnification,
+        cases.images,
+        cases.analysed,
+        row.created_at,
+        row.demonstration,
+        cases.final.id.is_not(None),
+        cases.urgent,
+        cases.mine,
+        cases.others,
+        cases.open_with,
+        cases.open_since,
     )
-    if text and text.strip():
-        query = query.where(row.accession.icontains(text.strip(), autoescape=True))
-    if states is not None:
-        query = query.where(state.in_([s.value for s in states]))
-    if magnification is not None:
-        query = query.where(row.magnification == magnification)
-    return [_case_row(found) for found in session.execute(query.order_by(_rank(state), row.id))]
+    return [_case_row(found) for found in session.execute(query)]
 
 
 def state_counts(session: Session, account_id: int) -> dict[CaseState, int]:
     """Count this reader's cases by state; every state is there, if only with 0."""
     need(session, account_id, Permission.READ_CASES)
-    cases = _cases(account_id)[0].subquery()
+    cases = reader_cases(account_id).query.subquery()
     counts = session.execute(select(cases.c.state, func.count()).group_by(cases.c.state))
     return dict.fromkeys(CaseState, 0) | {CaseState(state): count for state, count in counts}
 
 
-def next_case(session: Session, account_id: int, after: int | None = None) -> int | None:
-    """Give the case to read next: the oldest ready one, then the oldest left between first and final read.
+def next_case(session: Session, account_id: int, after: int | None = None, *, passed: Sequence[int] = ()) -> int | None:
+    """Give the case to read next: urgent ones first, then those assigned to this reader, then the oldest.
 
-    With `after`, those that came later than this case are offered first, and the case itself never.
+    What is left between first and final read comes after what is unread; a case that another reader has open comes
+    last, and one that is assigned to others only is not given at all. With `after`, those that came later than this
+    case are offered before older ones, and the case itself never; those in `passed` come when no other is left.
     """
     need(session, account_id, Permission.READ_CASES)
-    query, state, _ = _cases(account_id)
-    query = query.where(state.in_([CaseState.READY.value, CaseState.REVEALED.value]))
-    order: list[ColumnElement[int]] = [_rank(state)]
+    cases = reader_cases(account_id)
+    query = cases.query.where(_is_one_of(cases, _TO_DO), ~_only_for_others(cases))
+    order = [_place_in(passed)] if passed else []
+    order += _work_order(cases)
     if after is not None:
         query = query.where(models.Case.id != after)
-        order.append(case((models.Case.id > after, 0), else_=1))
+        order.append(choose((models.Case.id > after, 0), else_=1))
     found = session.execute(query.order_by(*order, models.Case.id).limit(1)).first()
     return found[0] if found else None
 
 
 def case_state(session: Session, case_id: int, account_id: int) -> CaseState:
     """Say how far one case has come for one reader."""
-    found = session.execute(_cases(account_id, case_id)[0]).first()
+    found = session.execute(reader_cases(account_id, case_id).query).first()
     # A case without images is not on the worklist, and nothing of it can be analysed.
     return CaseState(found[1]) if found else CaseState.UNREADABLE
 
 
-def _cases(account_id: int, case_id: int | None = None) -> tuple[_Found, ColumnElement[str], Subquery]:
-    """Select id and state of the cases, with the state and the progress to filter and order by."""
-    progress = _progress(case_id)
-    first, final, newer = aliased(models.Read), aliased(models.Read), aliased(models.Read)
-    state = _state(first, final, progress)
-    replaced = select(newer.id).where(newer.supersedes_id == final.id).exists()
-    query = (
-        select(models.Case.id, state.label("state"))
-        .join(progress, progress.c.case_id == models.Case.id)
-        .outerjoin(
-            first,
-            (first.case_id == models.Case.id) & (first.account_id == account_id) & (first.stage == Stage.FIRST),
-        )
-        .outerjoin(
-            final,
-            (final.case_id == models.Case.id)
-            & (final.account_id == account_id)
-            & (final.stage == Stage.FINAL)
-            & not_(replaced),
-        )
-    )
-    return query, state, progress
+def _filtered(cases: ReaderCases, wanted: CaseFilter) -> _Found:
+    query = cases.query.where(*wanted_cases(wanted))
+    if wanted.states is not None:
+        query = query.where(_is_one_of(cases, wanted.states))
+    return query.where(cases.mine) if wanted.mine else query
 
 
-def _progress(case_id: int | None) -> Subquery:
-    """Count per case the images, those whose job is over, those still to come and those with a prediction."""
-    predicted = select(models.Prediction.image_id).distinct().subquery()
-    pending = models.Job.state.in_(_PENDING)
-    query = (
-        select(
-            models.Image.case_id,
-            func.count().label("images"),
-            func.sum(case((pending, 0), else_=1)).label("analysed"),
-            func.count(predicted.c.image_id).label("predicted"),
-        )
-        .join(models.Job, models.Job.image_id == models.Image.id)
-        .outerjoin(predicted, predicted.c.image_id == models.Image.id)
-        .group_by(models.Image.case_id)
-    )
-    if case_id is not None:
-        query = query.where(models.Image.case_id == case_id)
-    return query.subquery()
+def _ordered(cases: ReaderCases, query: _Found, order: CaseOrder) -> _Found:
+    row = models.Case
+    if order is CaseOrder.UNCERTAINTY:
+        return by_uncertainty(cases, query)
+    if order is CaseOrder.DISCORDANCE:
+        return by_discordance(cases, query)
+    if order is CaseOrder.NEWEST:
+        return query.order_by(row.created_at.desc(), row.id.desc())
+    if order is CaseOrder.OLDEST:
+        return query.order_by(row.created_at, row.id)
+    if order is CaseOrder.ACCESSION:
+        return query.order_by(func.lower(row.accession), row.id)
+    return query.order_by(*_work_order(cases), row.id)
 
 
-def _state(first: type[models.Read], final: type[models.Read], progress: Subquery) -> ColumnElement[str]:
-    model_says_malignant = final.shown_probability >= final.shown_threshold
-    differs = final.label.is_not(None) & final.model_visible & ((final.label == "malignant") != model_says_malignant)
-    return case(
-        (final.id.is_not(None) & differs, _text(CaseState.DISCORDANT)),
-        (final.id.is_not(None), _text(CaseState.FINAL)),
-        (first.id.is_not(None), _text(CaseState.REVEALED)),
-        (progress.c.analysed < progress.c.images, _text(CaseState.WAITING)),
-        (progress.c.predicted > 0, _text(CaseState.READY)),
-        else_=_text(CaseState.UNREADABLE),
-    )
+def _work_order(cases: ReaderCases) -> list[ColumnElement[int]]:
+    """Order cases by what is to be done first; those that are alike are left to their number."""
+    rank = choose({state.value: rank for rank, state in enumerate(_THEN, 2)}, value=cases.state, else_=0)
+    return [
+        choose((_only_for_others(cases), 1), else_=rank),
+        choose((cases.open_with.is_not(None), 1), else_=0),
+        choose((cases.urgent, 0), else_=1),
+        choose((_is_one_of(cases, _BEGUN), 1), else_=0),
+        choose((cases.mine, 0), else_=1),
+    ]
 
 
-def _text(state: CaseState) -> ColumnElement[str]:
-    # Written into the statement: PostgreSQL cannot tell the type of a CASE made of parameters only.
-    return literal_column(f"'{state.value}'")
+def _only_for_others(cases: ReaderCases) -> ColumnElement[bool]:
+    """Select the unread cases that are assigned, and not to this reader; what one has begun one may finish."""
+    return and_(cases.others, _is_one_of(cases, (CaseState.READY, CaseState.IN_READING)))
 
 
-def _rank(state: ColumnElement[str]) -> ColumnElement[int]:
-    return case({s.value: rank for rank, s in enumerate(_ORDER)}, value=state)
+def _is_one_of(cases: ReaderCases, states: Collection[CaseState]) -> ColumnElement[bool]:
+    return cases.state.in_([state.value for state in states])
 
 
-def _case_row(found: Row[int, str, str, str | None, int, int, datetime, bool]) -> CaseRow:
-    case_id, state, accession, magnification, images, analysed, created_at, demonstration = found
+def _place_in(passed: Collection[int]) -> ColumnElement[int]:
+    return choose({case_id: place for place, case_id in enumerate(passed, 1)}, value=models.Case.id, else_=0)
+
+
+def _case_row(found: _Line) -> CaseRow:
+    (
+        case_id,
+        state,
+        accession,
+        magnification,
+        images,
+        analysed,
+        created_at,
+        demonstration,
+        read_to_end,
+        urgent,
+        mine,
+        others,
+        open_with,
+        open_since,
+    ) = found
     return CaseRow(
         id=case_id,
         accession=accession,
@@ -163,4 +171,10 @@ def _case_row(found: Row[int, str, str, str | None, int, int, datetime, bool]) -
         state=CaseState(state),
         created_at=created_at,
         demonstration=demonstration,
+        read_to_end=bool(read_to_end),
+        urgent=bool(urgent),
+        assigned_to_me=bool(mine),
+        assigned_to_others=bool(others),
+        open_with=open_with or "",
+        open_since=open_since,
     )

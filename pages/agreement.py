@@ -7,14 +7,14 @@ import streamlit as st
 from core.results import Reading
 from db import store
 from db.access_values import Permission
-from pages.ui import agreement_choice, agreement_panels, agreement_views, resources
+from pages.ui import agreement_choice, agreement_panels, agreement_references, agreement_views, reads_export, resources
 from pages.ui.agreement_choice import REVEAL
 from pages.ui.agreement_values import Behind
 
 
 def _figures(view: str, readings: Sequence[Reading]) -> int | None:
     """Draw a view with the cases behind its figures, and give the case that was picked."""
-    references = agreement_choice.references(readings) if view == REVEAL else {}
+    references = agreement_references.references(readings) if view == REVEAL else {}
     table = agreement_views.table_of(view, readings, references)
     if table.lines:
         agreement_panels.figures(table)
@@ -47,3 +47,4 @@ else:
         case = _figures(agreement_choice.view(), wanted)
         if case is not None and reads:
             st.switch_page("read_case.py", query_params={"case": str(case)})
+reads_export.reads_exports()

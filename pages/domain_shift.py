@@ -5,6 +5,7 @@ import streamlit as st
 from core.shift import Shift
 from db import store
 from pages.ui import panels, resources, shift_panels
+from pages.ui.nameless import shift_without_names
 
 
 def _comparison(shift: Shift, number: int) -> None:
@@ -29,4 +30,4 @@ else:
     except ValueError as error:
         st.error(f"This comparison cannot be read: {panels.plain(str(error))}. Make it again with training.shift.")
     else:
-        _comparison(found, chosen.id)
+        _comparison(found if resources.sees_names() else shift_without_names(found, chosen.document), chosen.id)

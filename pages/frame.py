@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from db.access_values import Permission
-from pages.ui import panels, resources
+from pages.ui import edit_time, panels, resources
 
 _UI = Path(__file__).parent / "ui"
 
@@ -27,9 +27,20 @@ if resources.may(Permission.READ_CASES):
         st.Page("read_case.py", title="Read a case"),
         *pages,
     ]
+if resources.may(Permission.ADJUDICATE) and not resources.single_reader_mode():
+    pages.insert(3, st.Page("adjudicate.py", title="Adjudication"))
+if resources.may(Permission.READ_CASES) and resources.reads_in_studies():
+    pages.insert(3, st.Page("read_study.py", title="Study"))
+if resources.may(Permission.PLAN_READING) and not resources.single_reader_mode():
+    pages.append(st.Page("planning.py", title="Planning"))
+if resources.may(Permission.PLAN_READING):
+    pages.append(st.Page("studies.py", title="Studies"))
 if resources.may(Permission.ADMINISTER) and not resources.single_reader_mode():
     pages.append(st.Page("accounts.py", title="Accounts"))
+if resources.may(Permission.ADMINISTER):
+    pages.append(st.Page("audit.py", title="Audit trail"))
 page = st.navigation(pages, position="top")
 st.html(_UI / "style.css")
 panels.standing_notices()
+edit_time.page_is(page.url_path)
 page.run()

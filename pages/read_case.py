@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import streamlit as st
 
 from db import store
-from db.errors import UnknownCaseError
+from db.errors import InStudyError, UnknownCaseError
 from db.values import CaseState, CaseView, Read
-from pages.ui import case_header, panels, resources, stages, tissue
-from pages.ui.viewer import view_image
+from pages.ui import case_header, marking, panels, resources, sign_off, stages, study_place, tissue
+from pages.ui.reading_mode import routine
 
 _LONGEST_NUMBER = 10  # digits; more is no number that a database gives
-_VIEWER_HEIGHT = 640  # px; with the header it fills a screen of 800
 
 
 def _chosen_case() -> int | None:
@@ -27,16 +26,31 @@ def _chosen_case() -> int | None:
 
 
 def _opinion(case: CaseView, reads: Sequence[Read]) -> None:
-    if case.first_read is None:
-        stages.first_opinion(case)
+    mode = routine(case)
+    if sign_off.takes_no_opinion(case):
         return
-    stages.unsaved_first_opinion(case)
+    if case.first_read is None:
+        stages.first_opinion(mode)
+        return
+    stages.unsaved_opinions(case, mode, reads)
     if case.final_read is not None:
         stages.saved_opinion(case, reads)
     elif panels.pending(case.images) and not st.session_state.get(f"no-wait-{case.id}"):
         stages.wait_for_model(case)
     else:
-        stages.final_opinion(case, case.first_read)
+        stages.final_opinion(case, case.first_read, mode)
+
+
+def _tissue(case: CaseView) -> None:
+    key = routine(case).key
+    saved = {f"first-{key}": case.first_read, f"final-{key}": case.final_read}
+    marking.tissue(
+        tissue.viewed_images(case),
+        key=f"viewer-{case.id}",
+        form=marking.open_form(case, key),
+        before=marking.saved_marks(case),
+        overtaken=tuple(form for form, read in saved.items() if read),
+    )
 
 
 def _nothing_to_read(message: str) -> None:
@@ -44,6 +58,14 @@ def _nothing_to_read(message: str) -> None:
     st.markdown("Choose a case in the worklist, or bring in images.")
     st.page_link("worklist.py", label="Worklist")
     st.page_link("upload_cases.py", label="Upload cases")
+
+
+def _read_in_study(case_id: int, why: str) -> None:
+    st.subheader("This case belongs to a study")
+    st.markdown(f"{panels.plain(why[:1].upper() + why[1:])}.")
+    study_place.unsaved(f"first-{case_id}", f"final-{case_id}")
+    st.page_link("read_study.py", label="Study")
+    st.page_link("worklist.py", label="Worklist")
 
 
 def _read(case_id: int) -> None:
@@ -57,13 +79,17 @@ def _read(case_id: int) -> None:
         st.session_state.pop("reading", None)
         _nothing_to_read("There is no such case")
         return
+    except InStudyError as error:
+        st.session_state.pop("reading", None)
+        _read_in_study(case_id, str(error))
+        return
     st.session_state["reading"] = case_id
     if st.query_params.get("case") != str(case_id):
         st.query_params["case"] = str(case_id)
     case_header.header(case, counts.get(CaseState.READY, 0))
     left, right = st.columns([3, 1.15], gap="small", wrap=False)
     with left:
-        view_image(tissue.viewed_images(case), key=f"viewer-{case_id}", height=_VIEWER_HEIGHT)
+        _tissue(case)
     with right, st.container(key="opinion"):
         _opinion(case, reads)
 

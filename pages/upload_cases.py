@@ -66,12 +66,16 @@ def _demo() -> None:
 
 number = st.session_state.get("upload-round", 0)
 plan = _plan(number)
+confirmed = intake_panel.confirmed(plan.accession or "", f"confirmed-{number}-{plan.accession}")
 uploads = st.file_uploader("PNG, JPEG or TIFF images", type=_TYPES, accept_multiple_files=True, key=f"uploads-{number}")
+intake_panel.warn_of_names([upload.name for upload in uploads])
 import_root = resources.settings().import_root
 folder = st.text_input(f"or a folder inside {import_root}", key=f"folder-{number}").strip() if import_root else ""
 save, demo, _ = st.columns([1.4, 1.4, 3])
 if save.button("Store the images", type="primary", width="stretch"):
-    if folder:
+    if not confirmed:
+        st.error("Nothing was stored yet: choose another case number, or confirm this one.")
+    elif folder:
         _store(_from_folder(plan, Path(folder)))
     else:
         named = [(upload.name, upload.getvalue()) for upload in uploads]

@@ -3,18 +3,27 @@
 import streamlit as st
 
 from db import store
-from db.values import Action, CaseState
-from pages.ui import case_table, resources
+from db.values import CaseState
+from db.worklist_values import CaseRow
+from pages.ui import case_filters, case_table, downloads, reading_mode, resources, saved
 from pages.ui.export import reads_csv
 
+_SETTLING = (CaseState.DISCORDANT, CaseState.ADJUDICATION, CaseState.RESOLVED)
 _REFRESH = "3s"  # while something is being analysed
 
 
-def _open(case_id: int) -> None:
-    st.switch_page("read_case.py", query_params={"case": str(case_id)})
+def _open(case_id: int, page: str = "read_case.py") -> None:
+    st.switch_page(page, query_params={"case": str(case_id)})
+
+
+def _open_row(row: CaseRow) -> None:
+    # An adjudicator who has seen the others' opinions goes on settling the case: it takes no read of theirs.
+    _open(row.id, "adjudicate.py" if row.state in _SETTLING and not row.read_to_end else "read_case.py")
 
 
 def _empty() -> None:
+    if resources.reads_in_studies():
+        st.page_link("read_study.py", label="Cases of a study that is open are read there")
     st.subheader("No cases yet")
     st.markdown("Bring in images of your own, or try the reading loop on generated tissue first.")
     upload, demo, _ = st.columns([1, 1, 2])
@@ -33,20 +42,22 @@ def _worklist() -> None:
     if not sum(counts.values()):
         _empty()
         return
-    wanted = case_table.filters(counts)
-    with resources.sessions().read() as session:
-        rows = store.worklist(
-            session, reader, text=wanted.text, states=wanted.states, magnification=wanted.magnification
-        )
-    read, note = st.columns([1.2, 4], vertical_alignment="center")
+    pills, read = st.columns([4, 1], vertical_alignment="center")
+    with pills:
+        states = case_filters.state_pills(counts)
     disabled = following is None
     if read.button("Read next", type="primary", shortcut="N", width="stretch", disabled=disabled) and following:
+        reading_mode.begin_anew()
         _open(following)
-    note.caption("Nothing is waiting for you." if disabled else "A click on a row opens its case.")
+    wanted = case_filters.filters(states)
+    with resources.sessions().read() as session:
+        rows = store.worklist(session, reader, wanted.cases, order=wanted.order)
+    opening = "Nothing is waiting for you." if disabled else "A click on a row opens its case."
+    st.caption(wanted.limit or opening)
     if not rows:
         st.markdown("No case matches these filters.")
     elif picked := case_table.pick_case(rows):
-        _open(picked)
+        _open_row(picked)
     busy = bool(counts.get(CaseState.WAITING))
     if busy != st.session_state.get("worklist-busy", False):
         st.session_state["worklist-busy"] = busy
@@ -59,17 +70,9 @@ def _export() -> None:
         reads = store.own_reads(session, reader)
         accessions = {row.id: row.accession for row in store.worklist(session, reader)}
     if reads:
-        file = reads_csv(reads, accessions)
-        st.download_button(
-            "My reads as CSV", file.data, file.name, "text/csv", on_click=_record_export, type="tertiary"
-        )
+        downloads.offer("My reads as CSV", "own reads", reads_csv(reads, accessions))
 
 
-def _record_export() -> None:
-    reader = resources.account().id
-    with resources.sessions().begin() as session:
-        store.record_event(session, reader, Action.EXPORTED, "own reads")
-
-
+saved.line()
 _worklist()
 _export()

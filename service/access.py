@@ -11,8 +11,10 @@ from starlette.datastructures import Headers
 from core.settings import Settings
 from db import store
 from db.access_values import AccessAction, Lifetime
+from db.identity_values import Identity
 from db.session import Sessions
 from db.values import Account
+from service.providers import Providers
 from service.throttle import Throttle
 
 COOKIE = "second_read"
@@ -42,6 +44,14 @@ class Answer:
     wait_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What became of a verified identity: the secret for the cookie, or whether at least an account is linked."""
+
+    secret: str | None = None
+    known: bool = False
+
+
 def lifetime_of(settings: Settings) -> Lifetime:
     """Give how long a sign-in lasts in this installation; never idle for longer than at all."""
     absolute = timedelta(hours=settings.signed_in_hours)
@@ -51,9 +61,17 @@ def lifetime_of(settings: Settings) -> Lifetime:
 class Access:
     """Asks the database on behalf of the gate; every method blocks, so it runs in a thread."""
 
-    def __init__(self, sessions: Sessions, lifetime: Lifetime, *, behind_proxy: bool = False) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        lifetime: Lifetime,
+        *,
+        behind_proxy: bool = False,
+        providers: Providers | None = None,
+    ) -> None:
         self.lifetime = lifetime
         self.behind_proxy = behind_proxy
+        self.providers = providers
         self._sessions = sessions
         self._names = Throttle(_PER_NAME, _WINDOW_SECONDS)
         self._addresses = Throttle(_PER_ADDRESS * (_BEHIND_PROXY if behind_proxy else 1), _WINDOW_SECONDS)
@@ -113,6 +131,22 @@ class Access:
             self._names.forgive(name)
             self._addresses.forgive(address)
         return Answer(secret)
+
+    def wait_before_leaving(self, address: str) -> float:
+        """Give the seconds to wait before this address may be sent to a provider again; 0 for none."""
+        return self._addresses.attempt(address)
+
+    def sign_in_as(self, identity: Identity, way: str, address: str) -> Arrival:
+        """Sign in the account that a verified identity is linked to."""
+        with self._sessions.begin() as session:
+            recognised = store.account_with_identity(session, identity, way)
+            secret = store.start_sign_in(session, recognised, self.lifetime) if recognised else None
+            if secret is None:
+                who = recognised.account.name if recognised else "an identity that no account is linked to"
+                store.record_event(session, None, AccessAction.SIGN_IN_REFUSED, f"{who[:100]} (by {way[:80]})")
+        if secret:
+            self._addresses.forgive(address)
+        return Arrival(secret, recognised is not None)
 
     def sign_out(self, secret: str) -> None:
         """End the sign-in of one browser, in all its tabs."""

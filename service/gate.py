@@ -3,7 +3,8 @@
 It stands in front of pages, deep links, the websocket, media, uploads, metrics, static files and our own
 routes. Without accounts only this computer's own reader may pass; whether the server can be reached from
 elsewhere is read from the sockets it really listens on, because settings and headers can say anything.
-With accounts everything but `/health` and the sign-in page needs somebody who is signed in.
+With accounts everything but `/health`, the sign-in page, and the way to a configured identity provider and back
+needs somebody who is signed in.
 """
 
 import html
@@ -20,6 +21,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access import Access, Visitor
 from service.doors import is_quiet, reason_by_role
+from service.provider_desk import ProviderDesk
+from service.providers import CALLBACK, LOGIN
 from service.proxy import as_sent_to_the_proxy, came_through_a_proxy
 from service.sign_in import SIGN_IN, SIGN_OUT, FrontDesk, wants_a_page, way_to_sign_in
 from service.sockets import ListeningSockets, names_this_computer
@@ -77,6 +80,7 @@ class Gate:
         self._access = access
         self._sockets = ListeningSockets()
         self._desk = FrontDesk()
+        self._provider_desk = ProviderDesk(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the server's own start and stop, `/health`, and what may pass; refuse the rest."""
@@ -126,6 +130,9 @@ class Gate:
             await _refuse(scope, receive, send, reason)
         elif scope["type"] == "http" and scope["path"] in (SIGN_IN, SIGN_OUT):
             response = await self._desk.answer(access, Request(scope, receive))
+            await response(scope, receive, send)
+        elif access.providers and _goes_to_a_provider(scope):
+            response = await self._provider_desk.answer(access, access.providers, Request(scope, receive))
             await response(scope, receive, send)
         else:
             await self._for_a_visitor(access, scope, receive, send)
@@ -185,6 +192,10 @@ def _is_of(origin: str, host: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+
+
+def _goes_to_a_provider(scope: Scope) -> bool:
+    return scope["type"] == "http" and scope["path"] in (LOGIN, CALLBACK) and scope["method"] == "GET"
 
 
 def _asks_for_health(scope: Scope) -> bool:

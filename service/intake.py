@@ -13,6 +13,7 @@ from core.card import Card
 from core.decoding.limits import MAX_BYTES, UnreadableImageError
 from core.demo import demo_image
 from core.heatmaps import encode_png
+from core.identifiers import identifying
 from core.images import decode_image
 from core.labels import Malignancy
 from core.pipeline import judge_image
@@ -119,6 +120,17 @@ def folder_files(folder: Path, import_root: Path | None) -> list[Path]:
     except (OSError, RuntimeError, ValueError) as error:
         # RuntimeError: links in a circle. ValueError: a NUL in the name.
         raise FolderNotAllowedError(f"the folder {folder} cannot be read: {_words(error)}") from error
+
+
+def name_warning(names: Iterable[str]) -> str | None:
+    """Say that names of files look as if they identified a person, repeating none of them; None where none does."""
+    every = [identifying(name) for name in names]
+    found = [reasons for reasons in every if reasons]
+    if not found:
+        return None
+    kinds = ", ".join(dict.fromkeys(reason for reasons in found for reason in reasons))
+    what = "1 file name holds" if len(found) == 1 else f"{len(found)} of {len(every)} file names hold"
+    return f"{what} {kinds}. Names are not kept; rename at the source all the same."
 
 
 def add_demo_case(sessions: Sessions, files: Files, account_id: int) -> int:

@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,15 @@ def postgres_server() -> str:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of an empty database of its own, once on SQLite and once on PostgreSQL."""
+    with empty_database(request, tmp_path) as url:
+        yield url
+
+
+@contextmanager
+def empty_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """Give the URL of an empty database of the kind that a fixture is asked for, until the block ends."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'second_read.sqlite'}"
+        yield f"sqlite:///{folder / 'second_read.sqlite'}"
         return
     server = make_url(request.getfixturevalue("postgres_server")).set(drivername="postgresql+psycopg")
     engine = create_engine(server)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 
+import psutil
+
 _PROJECT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60
 
@@ -73,7 +75,7 @@ def running_server(
             stderr=subprocess.STDOUT,
         )
     try:
-        _wait_for_port(process, reach, port, data / "server.log")
+        _wait_for_port(process, port, data / "server.log")
         yield Server(reach, port, process)
     finally:
         process.terminate()
@@ -86,13 +88,21 @@ def _free_port(address: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_for_port(process: "subprocess.Popen[bytes]", address: str, port: int, log: Path) -> None:
+def _listens(pid: int, port: int) -> bool:
+    try:
+        found = psutil.Process(pid).net_connections(kind="inet")
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port for one in found)
+
+
+def _wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
             break
-        with socket.socket() as probe:
-            if probe.connect_ex((address, port)) == 0:
-                return
+        # Asked of the process and not of the port: another one may have taken it between our look and our start.
+        if _listens(process.pid, port):
+            return
         time.sleep(0.05)
     raise AssertionError(f"the server did not start:\n{log.read_text()}")

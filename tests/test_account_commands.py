@@ -59,6 +59,9 @@ def test_an_account_is_made_listed_changed_and_disabled() -> None:
         (["role", "nobody", "reader"], "", "no account 'nobody'"),
         (["revoke", "9"], "", "no token number 9"),
         (["token", "nobody", "--label", "x"], "", "no account 'nobody'"),
+        (["link", "nobody", "--issuer", "https://id.example", "--subject", "1"], "", "no account 'nobody'"),
+        (["link", "dr. a", "--issuer", "https://id.example"], "", "either by its subject or by its e-mail"),
+        (["unlink", "9"], "", "no identity number 9"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_and_changes_nothing(words: list[str], typed: str, says: str) -> None:
@@ -85,3 +88,25 @@ def test_a_token_is_shown_once_and_can_be_revoked() -> None:
     assert secret not in listed
     assert _run("revoke", "1").exit_code == 0
     assert "1\trobot\tnightly\trevoked" in _run("tokens").output
+
+
+def test_an_identity_is_linked_listed_and_unlinked() -> None:
+    assert _run("add", "dr. a", typed=f"{PASSWORD}\n").exit_code == 0
+    issuer = "https://id.example"
+    assert _run("link", "dr. a", "--issuer", issuer, "--subject", "4711").exit_code == 0
+    assert _run("link", "dr. a", "--issuer", issuer, "--email", "A@id.example").exit_code == 0
+    listed = _run("identities").output
+    assert f"1\tdr. a\t{issuer}\t4711\t\tlinked\n" in listed
+    assert f"2\tdr. a\t{issuer}\t\ta@id.example\tlinked\n" in listed
+    assert _run("unlink", "1").exit_code == 0
+    assert f"1\tdr. a\t{issuer}\t4711\t\tunlinked" in _run("identities").output
+
+
+def test_an_account_without_a_password_signs_in_by_its_identity_only() -> None:
+    assert _run("add", "dr. a", "--without-password").exit_code == 0
+    assert "dr. a\treader\tenabled" in _run("list").output
+    for password in ("", PASSWORD, "None"):
+        assert not _recognised("dr. a", password)
+    assert _run("link", "dr. a", "--issuer", "https://id.example", "--subject", "1").exit_code == 0
+    assert _run("password", "dr. a", typed=f"{PASSWORD}\n").exit_code == 0
+    assert _recognised("dr. a", PASSWORD)

@@ -47,8 +47,8 @@ TORCH_MODULES = {
     "fit.phases",
     "fit.state",
 }
-# From core, db takes values only; its commands also need to know where the database is.
-VALUE_MODULES = {"core.labels", "core.results", "core.card", "core.settings"}
+# From core, db takes values only; its commands also need to know where the database is, and write tables.
+VALUE_MODULES = {"core.labels", "core.results", "core.card", "core.settings", "core.spreadsheets"}
 LONGEST_FILE = 260
 
 

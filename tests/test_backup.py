@@ -26,9 +26,10 @@ from db.restore import check_backup, restore_backup
 from db.session import open_database
 from db.values import Action, StoredImage
 from tests.stored import BENIGN, OPENED, QUALITY, make_reader, sha256_of
+from tests.stress import amount
 
 PROJECT = Path(__file__).resolve().parent.parent
-BACKUPS = 40
+BACKUPS = amount(40, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +175,9 @@ def test_what_was_done_to_the_audit_trail_before_a_backup_shows_in_it(house: Hou
         database.execute("DELETE FROM audit_events WHERE id = (SELECT max(id) FROM audit_events)")
         database.execute(refusal)
         database.commit()
-    (problem,) = check_backup(make_backup(house.source, tmp_path).path).problems
-    assert problem.startswith("audit trail: missing event")
+    missing, row = check_backup(make_backup(house.source, tmp_path).path).problems
+    assert missing.startswith("audit trail: missing event")
+    assert row == "audit trail: inserted reads 3: no event tells of this row"
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -301,9 +303,7 @@ for number in count(1):
 
 
 @pytest.mark.slow
-def test_forty_live_backups_restore_with_all_that_was_acknowledged_before_each_began(
-    house: House, tmp_path: Path
-) -> None:
+def test_live_backups_restore_with_all_that_was_acknowledged_before_each_began(house: House, tmp_path: Path) -> None:
     said = tmp_path / "said"
     with (
         said.open("wb") as out,

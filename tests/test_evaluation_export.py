@@ -35,6 +35,6 @@ def test_every_image_stands_with_its_probabilities() -> None:
 def test_a_spreadsheet_runs_nothing_of_it() -> None:
     hostile = replace(made_images(BINARY)[0], name="=1+1", patient_id="@sum", label="-2", magnification="\t=a")
     _, row = rows_of(predictions_csv([hostile], BINARY.classes))
-    assert row[:4] == ["'=1+1", "'@sum", "'\t=a", "'-2"]
+    assert row[:4] == ["'=1+1", "'@sum", "'\t'=a", "'-2"]
     figures = (replace(made_evaluation(BINARY).figures[0], name="=cmd"),)
     assert rows_of(figures_csv(replace(made_evaluation(BINARY), figures=figures)))[1][2] == "'=cmd"

@@ -17,7 +17,8 @@ from core.results import Finding
 from db import store
 from db.files import Files
 from db.session import Sessions, open_database
-from db.values import CaseRow, CaseState
+from db.values import CaseState
+from db.worklist_values import CaseRow
 from service.intake import (
     CasePlan,
     FolderNotAllowedError,

@@ -5,6 +5,8 @@ from streamlit.testing.v1 import AppTest
 
 from core.labels import Malignancy
 from db import store
+from db.adjudication_values import Ruling, ToSign
+from db.reading_values import Severity
 from db.values import Opinion, Role
 from pages.ui.agreement_choice import VIEWS
 from service.intake import CasePlan, take_in_all
@@ -148,6 +150,38 @@ def test_the_reveal_is_told_against_the_model_or_against_reference_labels(read_r
     assert "○ benign" in list(tab.dataframe[1].value["reference"])
     tab.file_uploader[0].set_value([("labels.csv", b"case,label\nC-0001,perhaps\n", "text/csv")]).run()
     assert "line 2" in tab.error[0].value
+
+
+def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_room: ReadingRoom) -> None:
+    signed = read_room.add_case(6)
+    read_room.analyse_all(0.8125)
+    read_through(read_room, signed, "benign", "malignant")
+    with read_room.sessions.begin() as session:
+        store.sign_off(session, signed, read_room.reader, ToSign("malignant", None, None, 1), "")
+    settle(read_room, 3, "benign")
+    settle(read_room, 4, "benign")  # which this reader has not finished
+    tab = turn_to(read_room.visit("agreement.py"), "Effect of the reveal")
+    words = words_on(tab)
+    assert "adjudicated labels of 2 of 4 cases, 1 by consensus, 1 signed out without one" in words
+    assert "right by definition" in words
+    assert list(tab.dataframe[0].value["wrong → right"])[2] == "50 % [9 %, 91 %], 1 of 2"
+    assert "C-0004" not in words
+    tab.radio(key="agreement-reference-source").set_value("a CSV file").run()
+    tab.file_uploader[0].set_value([("labels.csv", b"case,label\nC-0001,benign\n", "text/csv")]).run()
+    assert "Reference: labels.csv, 1 of 4 cases" in words_on(tab).replace("\\\\", "").replace("\u2060", "")
+    tab.radio(key="agreement-reference-source").set_value("none").run()
+    assert "towards the model" in tab.dataframe[0].value
+
+
+def settle(room: ReadingRoom, case_id: int, label: Malignancy) -> None:
+    """Let an adjudicator read a case blind and settle it."""
+    with room.sessions.begin() as session:
+        adjudicator = store.add_account(session, f"prof. {case_id}", Role.ADJUDICATOR).id
+        store.record_first_read(session, case_id, adjudicator, Opinion(label, 4), OPENED)
+    with room.sessions.begin() as session:
+        seen = [read.read_id for read in store.open_adjudication(session, case_id, adjudicator).reads]
+        ruling = Ruling(label, 4, Severity.MINOR)
+        store.record_consensus(session, case_id, adjudicator, ruling, OPENED, seen=seen)
 
 
 def test_filters_narrow_and_say_when_nothing_is_left(read_room: ReadingRoom) -> None:

@@ -10,7 +10,7 @@ from tests.reading_room import ReadingRoom, room, words_on
 
 __all__ = ["room"]
 
-PAGES = ("worklist.py", "upload_cases.py", "agreement.py", "read_case.py", "evaluation.py", "models.py")
+PAGES = ("worklist.py", "upload_cases.py", "agreement.py", "read_case.py", "evaluation.py", "models.py", "audit.py")
 
 
 @pytest.mark.parametrize("page", PAGES)

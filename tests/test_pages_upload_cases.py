@@ -115,3 +115,45 @@ def test_a_demo_case_opens_at_once_and_is_called_one(room: ReadingRoom) -> None:
     tab = press(room.visit("upload_cases.py"), "Make a demo case")
     assert "generated demo case" in words_on(tab)
     assert "Your first opinion" in words_on(tab)
+
+
+def test_a_case_number_that_looks_like_a_person_is_stored_only_when_confirmed(room: ReadingRoom) -> None:
+    tab = room.visit("upload_cases.py")
+    tab.text_input[0].set_value("Garcia_Maria")
+    upload(tab, ("a.png", tissue(1), PNG))
+    assert "Nothing was stored yet" in tab.error[0].value
+    assert "what looks like a person's name. All readers will see it" in tab.warning[0].value
+    assert cases(room) == []
+    assert tab.text_input[0].value == "Garcia_Maria"
+    tab.checkbox[0].check()
+    press(tab, "Store the images")
+    assert [row[:2] for row in cases(room)] == [("Garcia_Maria", 1)]
+
+
+def test_a_confirmation_holds_for_one_case_number_only(room: ReadingRoom) -> None:
+    tab = room.visit("upload_cases.py")
+    tab.text_input[0].set_value("Garcia_Maria").run()
+    tab.checkbox[0].check()
+    tab.text_input[0].set_value("Smith, John").run()
+    assert not tab.checkbox[0].value
+    tab.text_input[0].set_value("S26-100").run()
+    assert not tab.checkbox
+    assert not tab.warning
+
+
+def test_file_names_that_look_like_a_person_are_warned_of_and_kept_nowhere(
+    room: ReadingRoom, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    tab = room.visit("upload_cases.py")
+    files = (("Kvist_Eerika 12.03.1956.png", tissue(1), PNG), ("IMG_1234.png", tissue(2), PNG))
+    tab.file_uploader[0].set_value(list(files)).run()
+    warning = "1 file name holds what looks like a person's name, a full date, perhaps of birth. Names are not kept"
+    assert any(warning in caption.value.replace("\\", "") for caption in tab.caption)
+    press(tab, "Store the images")
+    assert any(warning in caption.value.replace("\\", "") for caption in tab.caption)
+    assert "Kvist" not in caplog.text
+    with room.sessions.read() as session:
+        stored = "\n".join(session.connection().connection.iterdump())  # type: ignore[attr-defined]
+    assert "tissue_fraction" in stored
+    assert "Kvist" not in stored

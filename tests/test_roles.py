@@ -56,7 +56,10 @@ _DOORS = {
     "component v2": _Door("/_stcore/bidi-components/x/index.js", _EVERYBODY),
     "static": _Door("/static/js/index.js", _EVERYBODY),
     "app static": _Door("/app/static/x.png", _EVERYBODY),
+    # Streamlit's, which does nothing without a configured provider.
     "login": _Door("/auth/login", _EVERYBODY),
+    "back from a provider": _Door("/oauth2callback?code=x&state=y", _EVERYBODY),
+    "logout": _Door("/auth/logout", _EVERYBODY),
     "routes": _Door("/openapi.json", _EVERYBODY),
     "trace": _Door("/", _EVERYBODY, "TRACE"),
     "image": _Door("/images/1", _READERS),
@@ -70,9 +73,9 @@ _CASES = ["Worklist", "Upload cases", "Read a case", "Agreement"]
 _RESULTS = ["Evaluation", "Domain shift", "Models"]
 _PAGES = {
     Role.READER: [*_CASES, *_RESULTS],
-    Role.ADJUDICATOR: [*_CASES, *_RESULTS],
+    Role.ADJUDICATOR: [*_CASES[:3], "Adjudication", *_CASES[3:], *_RESULTS],
     Role.RESEARCHER: ["Agreement", *_RESULTS],
-    Role.ADMINISTRATOR: [*_RESULTS, "Accounts"],
+    Role.ADMINISTRATOR: [*_RESULTS, "Planning", "Studies", "Accounts", "Audit trail"],
 }
 _ADDRESSES = sorted(path.stem for path in (Path(__file__).resolve().parent.parent / "pages").glob("*.py"))
 
@@ -168,7 +171,9 @@ def test_each_role_gets_its_pages_and_no_case_if_it_may_not(running: _House, rol
         assert not shown.failed, (page, shown.words[-3000:])
         assert shown.pages == _PAGES[role]
         assert f"signed in as the {role}" in shown.words
-        if role not in _READERS:
+        if role is Role.ADMINISTRATOR and page in ("planning", "audit"):
+            assert _ACCESSION in shown.words
+        elif role not in _READERS:
             assert _ACCESSION not in shown.words, page
             assert "/images/1" not in shown.words, page
         elif page in ("worklist", "read_case"):

@@ -42,13 +42,13 @@ def test_two_cases_that_differ_only_in_the_models_opinion_look_the_same_before_t
 ) -> None:
     benign = ready_case(sessions, images=2, malignant=0.01, name="dr. a")
     malignant = ready_case(sessions, images=2, malignant=0.99, name="dr. b")
+    with sessions.read() as session:
+        rows = store.worklist(session, benign.account_id)
     one, two = open_it(sessions, benign), open_it(sessions, replace(malignant, account_id=benign.account_id))
     assert one.reveal is two.reveal is None
     same = {"id": 0, "accession": "", "images": tuple(replace(image, id=0) for image in one.images)}
     assert tuple(replace(image, id=0) for image in two.images) == same["images"]
     assert replace(one, id=0, accession="", images=()) == replace(two, id=0, accession="", images=())
-    with sessions.read() as session:
-        rows = store.worklist(session, benign.account_id)
     first, second = (replace(row, id=0, accession="", created_at=OPENED) for row in rows)
     assert first == second
 
@@ -59,7 +59,7 @@ def test_the_model_is_shown_to_the_reader_who_has_read_and_to_nobody_else(sessio
         other = Reader(make_reader(session, "dr. b"), reader.case_id)
     assert reveal(sessions, reader).malignancy == "malignant"
     view = open_it(sessions, other)
-    assert (view.reveal, view.first_read, view.state) == (None, None, CaseState.READY)
+    assert (view.reveal, view.first_read, view.state) == (None, None, CaseState.IN_READING)
 
 
 def test_a_heat_map_is_refused_before_the_first_read_and_given_after(sessions: Sessions) -> None:
@@ -87,7 +87,7 @@ def test_other_readers_reads_are_not_shown(sessions: Sessions) -> None:
         store.record_final_read(session, reader.case_id, reader.account_id, MALIGNANT, OPENED)
         other = Reader(make_reader(session, "dr. b"), reader.case_id)
     view = open_it(sessions, other)
-    assert (view.first_read, view.final_read, view.state) == (None, None, CaseState.READY)
+    assert (view.first_read, view.final_read, view.state) == (None, None, CaseState.IN_READING)
 
 
 def test_a_reader_finds_all_their_own_reads_again_and_nobody_elses(sessions: Sessions) -> None:
@@ -150,6 +150,6 @@ def test_a_first_read_may_come_before_the_analysis_and_the_reveal_follows(sessio
         reader = Reader(account_id, make_case(session, account_id))
         store.record_first_read(session, reader.case_id, account_id, BENIGN, OPENED)
     view = open_it(sessions, reader)
-    assert (view.reveal, view.state) == (None, CaseState.REVEALED)
+    assert (view.reveal, view.state) == (None, CaseState.FIRST_READ)
     analyse_all(sessions)
     assert reveal(sessions, reader).malignancy == "malignant"

@@ -1,7 +1,7 @@
 """The worklist says how far each case has come for one reader, and what to read next."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event, insert
@@ -10,6 +10,8 @@ from core.results import Analysis
 from db import models, store
 from db.session import Sessions
 from db.values import CaseState, JobState, Opinion, Stage
+from db.worklist import case_state
+from db.worklist_values import CaseFilter, CaseOrder
 from tests.stored import (
     BENIGN,
     MALIGNANT,
@@ -25,31 +27,36 @@ from tests.stored import (
     stored_image,
 )
 
+SURE = replace(MALIGNANT, confidence=4)
 UNREADABLE = Analysis(460, 700, QUALITY, reason="the image is blank")
 
 
 def one_case_of_each_state(sessions: Sessions) -> tuple[int, dict[CaseState, int]]:
-    """Make a reader and a case in every state, in the order unreadable, final, discordant, revealed, ready, waiting."""
+    """Make a reader and a case in every state that one reader alone can bring about."""
     with sessions.begin() as session:
         account_id = make_reader(session)
         unreadable = make_case(session, account_id)
     analyse_all(sessions, result=UNREADABLE)
     with sessions.begin() as session:
-        final, discordant, revealed, ready = (make_case(session, account_id, images=2) for _ in range(4))
+        final, discordant, revealed, ready, opened = (make_case(session, account_id, images=2) for _ in range(5))
     analyse_all(sessions, 0.8)
     with sessions.begin() as session:
         for case_id in (final, discordant, revealed):
             store.record_first_read(session, case_id, account_id, BENIGN, OPENED)
-        store.record_final_read(session, final, account_id, MALIGNANT, OPENED)
+        store.record_final_read(session, final, account_id, SURE, OPENED)
         store.record_final_read(session, discordant, account_id, replace(BENIGN, reason="quality"), OPENED)
-        waiting = make_case(session, account_id)
+        waiting, first = (make_case(session, account_id) for _ in range(2))
+        store.record_first_read(session, first, account_id, BENIGN, OPENED)
+        assert store.open_case(session, opened, account_id).state is CaseState.IN_READING
     return account_id, {
         CaseState.UNREADABLE: unreadable,
         CaseState.FINAL: final,
         CaseState.DISCORDANT: discordant,
         CaseState.REVEALED: revealed,
         CaseState.READY: ready,
+        CaseState.IN_READING: opened,
         CaseState.WAITING: waiting,
+        CaseState.FIRST_READ: first,
     }
 
 
@@ -58,22 +65,31 @@ def test_every_state_is_recognised_in_the_list_the_counts_and_the_case_itself(se
     with sessions.begin() as session:
         rows = store.worklist(session, account_id)
         assert {row.state: row.id for row in rows} == cases
-        assert store.state_counts(session, account_id) == dict.fromkeys(CaseState, 1)
-        assert {store.open_case(session, i, account_id).state: i for i in cases.values()} == cases
+        assert store.state_counts(session, account_id) == dict.fromkeys(CaseState, 0) | dict.fromkeys(cases, 1)
+        assert {case_state(session, i, account_id): i for i in cases.values()} == cases
 
 
 def test_the_list_is_in_the_order_of_work(sessions: Sessions) -> None:
     account_id, _ = one_case_of_each_state(sessions)
     with sessions.read() as session:
         states = [row.state.value for row in store.worklist(session, account_id)]
-    assert states == ["ready", "revealed", "waiting", "unreadable", "discordant", "final"]
+    assert states == [
+        "ready",
+        "in reading",
+        "revealed",
+        "first read",
+        "waiting",
+        "unreadable",
+        "discordant",
+        "final",
+    ]
 
 
 def test_another_reader_sees_only_what_may_be_known_without_reading(sessions: Sessions) -> None:
     one_case_of_each_state(sessions)
     with sessions.begin() as session:
         counts = store.state_counts(session, make_reader(session, "dr. b"))
-    expected = {CaseState.READY: 4, CaseState.WAITING: 1, CaseState.UNREADABLE: 1}
+    expected = {CaseState.READY: 5, CaseState.WAITING: 2, CaseState.UNREADABLE: 1}
     assert counts == dict.fromkeys(CaseState, 0) | expected
 
 
@@ -115,7 +131,7 @@ def test_one_readable_image_makes_a_case_ready(sessions: Sessions) -> None:
         assert store.worklist(session, reader.account_id)[0].state is CaseState.READY
 
 
-@pytest.mark.parametrize("opinion", [Opinion(None, None), MALIGNANT])
+@pytest.mark.parametrize("opinion", [Opinion(None, None), SURE])
 def test_cannot_assess_and_agreement_are_final_and_not_discordant(sessions: Sessions, opinion: Opinion) -> None:
     reader = ready_case(sessions, malignant=0.8)
     with sessions.begin() as session:
@@ -128,8 +144,8 @@ def test_an_amendment_moves_a_case_between_final_and_discordant(sessions: Sessio
     reader = ready_case(sessions, malignant=0.8)
     with sessions.begin() as session:
         store.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
-        store.record_final_read(session, reader.case_id, reader.account_id, MALIGNANT, OPENED)
-    for opinion, state in ((replace(BENIGN, reason="quality"), CaseState.DISCORDANT), (MALIGNANT, CaseState.FINAL)):
+        store.record_final_read(session, reader.case_id, reader.account_id, SURE, OPENED)
+    for opinion, state in ((replace(BENIGN, reason="quality"), CaseState.DISCORDANT), (SURE, CaseState.FINAL)):
         with sessions.begin() as session:
             store.amend_read(session, reader.case_id, reader.account_id, opinion, OPENED)
             rows = store.worklist(session, reader.account_id)
@@ -143,18 +159,49 @@ def test_the_list_is_filtered_by_text_state_and_magnification(sessions: Sessions
             case_id = store.add_case(session, account_id, accession=accession, magnification=magnification)
             store.add_image(session, case_id, stored_image(accession))
 
-        def found(**asked: str) -> list[str]:
-            return [row.accession for row in store.worklist(session, account_id, **asked)]  # type: ignore[arg-type]
+        def found(wanted: CaseFilter) -> list[str]:
+            return [row.accession for row in store.worklist(session, account_id, wanted)]
 
-        assert found(text=" h26 ") == ["H26-100%", "h26-1000"]
-        assert found(text="100%") == ["H26-100%"]
-        assert found(text="b_") == ["B_1"]
-        assert found(text="") == ["H26-100%", "h26-1000", "B_1", "BX1"]
-        assert found(magnification="40X") == ["H26-100%", "B_1"]
-        assert found(text="h26", magnification="100X") == ["h26-1000"]
-        assert store.worklist(session, account_id, states=[CaseState.READY]) == []
-        assert len(store.worklist(session, account_id, states=[CaseState.READY, CaseState.WAITING])) == 4
-        assert store.worklist(session, account_id, states=[]) == []
+        assert found(CaseFilter(text=" h26 ")) == ["H26-100%", "h26-1000"]
+        assert found(CaseFilter(text="100%")) == ["H26-100%"]
+        assert found(CaseFilter(text="b_")) == ["B_1"]
+        assert found(CaseFilter(text="")) == ["H26-100%", "h26-1000", "B_1", "BX1"]
+        assert found(CaseFilter(magnification="40X")) == ["H26-100%", "B_1"]
+        assert found(CaseFilter(text="h26", magnification="100X")) == ["h26-1000"]
+        assert found(CaseFilter(states=[CaseState.READY])) == []
+        assert len(found(CaseFilter(states=[CaseState.READY, CaseState.WAITING]))) == 4
+        assert found(CaseFilter(states=[])) == []
+
+
+def test_the_list_is_filtered_by_the_day_a_case_was_added(sessions: Sessions) -> None:
+    reader = ready_case(sessions)
+    with sessions.read() as session:
+        (row,) = store.worklist(session, reader.account_id)
+        moment, later = row.created_at, row.created_at + timedelta(microseconds=1)
+        wanted = {
+            CaseFilter(since=moment): 1,
+            CaseFilter(since=later): 0,
+            CaseFilter(until=moment): 0,
+            CaseFilter(until=later): 1,
+        }
+        assert {one: len(store.worklist(session, reader.account_id, one)) for one in wanted} == wanted
+    with pytest.raises(ValueError, match="time zone"):
+        CaseFilter(since=datetime(2026, 3, 1))  # noqa: DTZ001
+
+
+def test_the_list_is_sorted_by_age_and_by_number(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        for accession in ("b", "C", "a"):
+            case_id = store.add_case(session, account_id, accession=accession, magnification=None)
+            store.add_image(session, case_id, stored_image(accession))
+
+        def found(order: CaseOrder) -> str:
+            return "".join(row.accession for row in store.worklist(session, account_id, order=order))
+
+        assert found(CaseOrder.OLDEST) == "bCa"
+        assert found(CaseOrder.NEWEST) == "aCb"
+        assert found(CaseOrder.ACCESSION) == "abC"
 
 
 def test_the_oldest_ready_case_is_next_and_then_what_was_left_half_read(sessions: Sessions) -> None:

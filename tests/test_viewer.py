@@ -22,7 +22,9 @@ def _page(evidence: bool) -> None:
     from pages.ui.viewer import HeatmapLayer, ViewedImage, view_image  # noqa: PLC0415 - AppTest runs this body alone
 
     heatmap = HeatmapLayer("/images/3/heatmap", -1.5, 2.0) if evidence else None
-    view_image([ViewedImage("/images/3", "/images/3/thumbnail", 700, 460, "image 1 of 1", "", heatmap)], key="case-1")
+    view_image(
+        [ViewedImage(3, "/images/3", "/images/3/thumbnail", 700, 460, "image 1 of 1", "", heatmap)], key="case-1"
+    )
 
 
 def _sent(evidence: bool) -> str:
@@ -51,7 +53,7 @@ def test_a_viewer_needs_an_image() -> None:
 @pytest.mark.parametrize("url", ["https://elsewhere.example/a.png", "//elsewhere.example/a.png", "images/3", ""])
 def test_images_come_from_our_own_address_only(url: str) -> None:
     with pytest.raises(ValueError, match="not a route of this app"):
-        ViewedImage(url, "/images/3/thumbnail", 700, 460, "image 1 of 1")
+        ViewedImage(3, url, "/images/3/thumbnail", 700, 460, "image 1 of 1")
     with pytest.raises(ValueError, match="not a route of this app"):
         HeatmapLayer(url, 0.0, 1.0)
 

@@ -22,6 +22,18 @@ def done() -> None:
         st.success(words)
 
 
+def finish(words: str) -> None:
+    """Begin the page anew, with empty fields, and say what was done."""
+    st.session_state[_DONE] = words
+    st.session_state[_ROUND] = current_round() + 1
+    st.rerun()
+
+
+def current_round() -> int:
+    """Give the number that stands in the keys of fields which begin empty again."""
+    return int(st.session_state.get(_ROUND, 0))
+
+
 def account_table(rows: Sequence[AccountRow]) -> None:
     """Show every account and what it may do."""
     st.dataframe(
@@ -29,7 +41,7 @@ def account_table(rows: Sequence[AccountRow]) -> None:
             "name": [row.name for row in rows],
             "role": [str(row.role) for row in rows],
             "state": [_state(row) for row in rows],
-            "since": [_day(row.created_at) for row in rows],
+            "since": [day(row.created_at) for row in rows],
         },
         hide_index=True,
     )
@@ -45,8 +57,8 @@ def token_table(rows: Sequence[TokenRow]) -> None:
             "number": [row.id for row in rows],
             "account": [row.account for row in rows],
             "label": [row.label for row in rows],
-            "made": [_day(row.created_at) for row in rows],
-            "revoked": [_day(row.revoked_at) if row.revoked_at else "" for row in rows],
+            "made": [day(row.created_at) for row in rows],
+            "revoked": [day(row.revoked_at) if row.revoked_at else "" for row in rows],
         },
         hide_index=True,
     )
@@ -54,34 +66,42 @@ def token_table(rows: Sequence[TokenRow]) -> None:
 
 def add_form() -> None:
     """Ask for a new account."""
-    with st.form(f"add-account-{_round()}"):
+    with st.form(f"add-account-{current_round()}"):
         st.markdown("**New account**")
-        name = st.text_input("Name", max_chars=200, autocomplete="off", key=f"name-{_round()}")
-        role = st.selectbox("Role", list(Role), format_func=str, key=f"first-role-{_round()}") or Role.READER
+        name = st.text_input("Name", max_chars=200, autocomplete="off", key=f"name-{current_round()}")
+        role = st.selectbox("Role", list(Role), format_func=str, key=f"first-role-{current_round()}") or Role.READER
         password = st.text_input(
-            f"Password ({SHORTEST} characters or more)", type="password", key=f"first-password-{_round()}"
+            f"Password ({SHORTEST} characters or more)", type="password", key=f"first-password-{current_round()}"
         )
+        without = st.checkbox("No password: signs in at an identity provider", key=f"without-{current_round()}")
         if st.form_submit_button("Add the account", type="primary"):
+            if without and password:
+                st.error("Either type a password or tick that there is none.")
+                return
             by = resources.account().id
             try:
                 with resources.sessions().begin() as session:
-                    added = store.add_signing_account(session, by, name, role, password)
+                    added = store.add_signing_account(session, by, name, role, None if without else password)
             except (ValueError, store.NotAllowedError) as error:
                 st.error(panels.plain(str(error)))
             else:
-                _finish(f"{panels.plain(added.name)} may sign in as {added.role}.")
+                finish(f"{panels.plain(added.name)} may sign in as {added.role}.")
 
 
 def change_form(rows: Sequence[AccountRow]) -> None:
     """Change another account; it is signed out everywhere at once."""
-    with st.form(f"change-account-{_round()}"):
+    with st.form(f"change-account-{current_round()}"):
         st.markdown("**Change an account** – it is signed out everywhere at once")
-        row = st.selectbox("Account", rows, format_func=lambda row: row.name, index=None, key=f"changed-{_round()}")
-        role = st.selectbox(
-            "New role", list(Role), format_func=str, index=None, placeholder="keep", key=f"next-role-{_round()}"
+        row = st.selectbox(
+            "Account", rows, format_func=lambda row: row.name, index=None, key=f"changed-{current_round()}"
         )
-        password = st.text_input("New password", type="password", placeholder="keep", key=f"next-password-{_round()}")
-        switch = st.segmented_control("Access", [_DISABLE, _ENABLE], key=f"access-{_round()}")
+        role = st.selectbox(
+            "New role", list(Role), format_func=str, index=None, placeholder="keep", key=f"next-role-{current_round()}"
+        )
+        password = st.text_input(
+            "New password", type="password", placeholder="keep", key=f"next-password-{current_round()}"
+        )
+        switch = st.segmented_control("Access", [_DISABLE, _ENABLE], key=f"access-{current_round()}")
         if st.form_submit_button("Change it", type="primary"):
             if row is None or not (role or password or switch):
                 st.error("Choose an account and what to change.")
@@ -91,7 +111,7 @@ def change_form(rows: Sequence[AccountRow]) -> None:
             except (ValueError, store.NotAllowedError) as error:
                 st.error(panels.plain(str(error)))
             else:
-                _finish(f"{panels.plain(row.name)} was changed and signed out everywhere.")
+                finish(f"{panels.plain(row.name)} was changed and signed out everywhere.")
 
 
 def token_form(rows: Sequence[AccountRow]) -> None:
@@ -122,7 +142,7 @@ def revoke_form(rows: Sequence[TokenRow]) -> None:
             by = resources.account().id
             with resources.sessions().begin() as session:
                 store.revoke_token(session, by, row.id)
-            _finish(f"Token {row.id} is revoked.")
+            finish(f"Token {row.id} is revoked.")
 
 
 def _change(name: str, role: Role | None, password: str, switch: str | None) -> None:
@@ -136,19 +156,10 @@ def _change(name: str, role: Role | None, password: str, switch: str | None) -> 
             store.set_disabled(session, by, name, disabled=switch == _DISABLE)
 
 
-def _finish(words: str) -> None:
-    st.session_state[_DONE] = words
-    st.session_state[_ROUND] = _round() + 1
-    st.rerun()
-
-
-def _round() -> int:
-    return int(st.session_state.get(_ROUND, 0))
-
-
-def _day(when: datetime) -> str:
+def day(when: datetime) -> str:
+    """Give a day as it is written on this page."""
     return f"{when:%Y-%m-%d}"
 
 
 def _state(row: AccountRow) -> str:
-    return "disabled" if row.disabled else "may sign in" if row.has_password else "no password"
+    return "disabled" if row.disabled else "may sign in" if row.can_sign_in else "cannot sign in"

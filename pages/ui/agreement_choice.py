@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from core.labels import Malignancy
-from core.reference_labels import UnreadableReferencesError, read_references
 from core.results import Reading
 from pages.ui import panels
 from pages.ui.agreement_values import Behind
@@ -52,25 +51,6 @@ def narrowed(readings: Sequence[Reading]) -> list[Reading]:
         and magnification in (None, _magnification(one))
         and version in (None, one.model_version)
     ]
-
-
-def references(readings: Sequence[Reading]) -> dict[int, Malignancy]:
-    """Ask for a file of reference labels, kept for this session only, and give those of the finished cases."""
-    with st.popover("Reference labels"):
-        st.markdown("A CSV file with the columns `case` and `label` (benign, malignant, or a class of BreaKHis).")
-        file = st.file_uploader("Reference labels", "csv", key="agreement-references", label_visibility="collapsed")
-        st.caption("They are not stored, and are forgotten with this session.")
-    if file is None:
-        return {}
-    try:
-        labels = read_references(file.getvalue())
-    except UnreadableReferencesError as error:
-        st.error(f"These reference labels cannot be used: {panels.plain(str(error))}.")
-        return {}
-    found = {one.case_id: labels[one.accession] for one in readings if one.accession in labels}
-    if not found:
-        st.warning("None of the cases here is named in the file of reference labels.")
-    return found
 
 
 def behind(found: Sequence[Behind]) -> Behind:

@@ -9,11 +9,12 @@ from streamlit.delta_generator import DeltaGenerator
 from core.agreement import reader_couples
 from core.labels import Malignancy
 from core.results import Reading
-from db import store
-from db.values import Action
+from db.access_values import Permission
 from pages.ui import agreement_choice, agreement_figures, export, resources
 from pages.ui.agreement_choice import HABITS, READER_MODEL, READER_READER, REVEAL
 from pages.ui.agreement_values import Matrix, Table
+from pages.ui.downloads import offer_made
+from pages.ui.nameless import readings_without_names
 
 _RATE = "Rate with Wilson's 95 % interval and n; "
 _NOTES = {
@@ -80,25 +81,17 @@ def note(view: str, table: Table, readings: Sequence[Reading], references: Mappi
 
 
 def downloads(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
-    """Offer the figures of all views and the readings behind them as CSV files."""
-    with st.container(horizontal=True, gap="small"):
-        st.download_button(
-            "Figures as CSV",
-            partial(_figures, readings, references),
-            "agreement.csv",
-            "text/csv",
-            on_click=partial(_record, "agreement figures"),
-            type="tertiary",
-        )
-        file = export.readings_csv(readings, references)
-        st.download_button(
-            "Readings as CSV",
-            file.data,
-            file.name,
-            "text/csv",
-            on_click=partial(_record, "agreement readings"),
-            type="tertiary",
-        )
+    """Offer the figures of all views and the readings behind them as CSV files, without names unless asked for."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        named = resources.may(Permission.PLAN_READING) and st.toggle("Files with names", key="agreement-named")
+        how = "with names" if named else "de-identified"
+        figures, lines = (partial(make, readings, references, named=named) for make in (_figures, _readings))
+        offer_made("Figures as CSV", f"agreement figures, {how}", figures, "agreement.csv")
+        offer_made("Readings as CSV", f"agreement readings, {how}", lines, "readings.csv")
+
+
+def _readings(readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool) -> bytes:
+    return export.readings_csv(readings if named else readings_without_names(readings), references).data
 
 
 def _whose(names: Sequence[str]) -> str:
@@ -107,11 +100,6 @@ def _whose(names: Sequence[str]) -> str:
     return st.selectbox("Matrices of", names, key=key, label_visibility="collapsed", persist_state="session")
 
 
-def _figures(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> bytes:
-    return export.agreement_csv((view, table_of(view, readings, references)) for view in agreement_choice.VIEWS).data
-
-
-def _record(what: str) -> None:
-    reader = resources.account().id
-    with resources.sessions().begin() as session:
-        store.record_event(session, reader, Action.EXPORTED, what)
+def _figures(readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool) -> bytes:
+    known = readings if named else readings_without_names(readings)
+    return export.agreement_csv((view, table_of(view, known, references)) for view in agreement_choice.VIEWS).data

@@ -1,71 +1,44 @@
-"""The table of the worklist and what narrows it."""
+"""The table of the worklist."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import streamlit as st
 
-from db.values import CaseRow, CaseState
+from db.values import CaseState
+from db.worklist_values import CaseRow
 from pages.ui import panels
 
-_MAGNIFICATIONS = ("40X", "100X", "200X", "400X")
+_WAITS = (CaseState.WAITING, CaseState.READY, CaseState.IN_READING, CaseState.FIRST_READ, CaseState.REVEALED)
+_SOMETIMES = ("priority", "reader", "kind")  # columns that are left out where they would be empty
+_READER_WIDTH = 180  # px; a short name and since when
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What the reader wants to see; None means everything."""
-
-    states: list[CaseState] | None
-    magnification: str | None
-    text: str | None
-
-
-def filters(counts: Mapping[CaseState, int]) -> Filters:
-    """Draw the number of cases in each state, which are filters too, and the other filters."""
-    left, middle, right = st.columns([5, 1.3, 1.7], vertical_alignment="bottom")
-    states = left.pills(
-        "State",
-        list(panels.STATE_WORDS),
-        selection_mode="multi",
-        format_func=lambda state: f"{counts.get(state, 0)} {panels.STATE_WORDS[state]}",
-        label_visibility="collapsed",
-        key="worklist-states",
-        persist_state="session",
-    )
-    magnification = middle.selectbox(
-        "Magnification",
-        _MAGNIFICATIONS,
-        index=None,
-        placeholder="magnification",
-        label_visibility="collapsed",
-        key="worklist-magnification",
-        accept_new_options=True,
-        persist_state="session",
-    )
-    text = right.text_input(
-        "Case number",
-        placeholder="case number",
-        label_visibility="collapsed",
-        key="worklist-text",
-        persist_state="session",
-    )
-    return Filters(list(states) or None, magnification or None, text.strip() or None)
-
-
-def pick_case(rows: Sequence[CaseRow]) -> int | None:
+def pick_case(rows: Sequence[CaseRow]) -> CaseRow | None:
     """Draw the cases; a click anywhere in a row gives its case."""
     # A new key after each pick: the old selection would open its case again when the reader comes back.
     times_picked = st.session_state.get("worklist-picked", 0)
+    now = datetime.now(UTC)
+    columns: dict[str, list[object]] = {
+        "case": [row.accession for row in rows],
+        "state": [panels.STATE_WORDS[row.state] for row in rows],
+        "priority": ["urgent" if row.urgent else "" for row in rows],
+        "images": [panels.images_words(row) for row in rows],
+        "magnification": [row.magnification or "not said" for row in rows],
+        "waiting": [waiting_words(row.created_at, now) if row.state in _WAITS else "" for row in rows],
+        "reader": [_reader(row) for row in rows],
+        "added": [row.created_at for row in rows],
+        "kind": ["generated demo case" if row.demonstration else "" for row in rows],
+    }
+    # What one reader alone has no use for is not shown to them.
+    shown = {name: cells for name, cells in columns.items() if name not in _SOMETIMES or any(cells)}
     chosen = st.dataframe(
-        {
-            "case": [row.accession for row in rows],
-            "state": [panels.STATE_WORDS[row.state] for row in rows],
-            "images": [panels.images_words(row) for row in rows],
-            "magnification": [row.magnification or "not said" for row in rows],
-            "added": [row.created_at for row in rows],
-            "kind": ["generated demo case" if row.demonstration else "uploaded" for row in rows],
+        shown,
+        column_config={
+            "reader": st.column_config.TextColumn(width=_READER_WIDTH),
+            "added": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },
-        column_config={"added": st.column_config.DatetimeColumn(format="distance")},
         hide_index=True,
         height=min(38 + 35 * len(rows), 480),
         on_select="rerun",
@@ -76,4 +49,20 @@ def pick_case(rows: Sequence[CaseRow]) -> int | None:
     if not picked:
         return None
     st.session_state["worklist-picked"] = times_picked + 1
-    return rows[picked[0]].id
+    return rows[picked[0]]
+
+
+def waiting_words(since: datetime, now: datetime) -> str:
+    """Write how long something waits, in the largest unit that fits."""
+    seconds = max((now - since).total_seconds(), 0)
+    if seconds < _HOUR:
+        return f"{int(seconds // _MINUTE)} min"
+    return f"{int(seconds // _HOUR)} h" if seconds < 2 * _DAY else f"{int(seconds // _DAY)} d"
+
+
+def _reader(row: CaseRow) -> str:
+    if row.open_with and row.open_since:
+        return f"{row.open_with}: open since {panels.clock(row.open_since)[:5]}"
+    if row.assigned_to_me:
+        return "assigned to you"
+    return "assigned to others" if row.assigned_to_others else ""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.evaluation import Confusion, Evaluation
-from db.evaluation_values import Cell, EvaluationRow
-from pages.ui import panels
+from db.evaluation_values import Cell, EvaluatedImage, EvaluationRow
+from pages.ui import panels, resources
+from pages.ui.nameless import Numbers, evaluation_without_names, images_without_names, numbers_of
 
 VIEWS = ("Curves", "Images", "Patients", "Groups")
 VIEW = "evaluation-view"
@@ -22,11 +23,16 @@ class Stored:
 
     row: EvaluationRow
     found: Evaluation
+    numbers: Numbers | None = None  # for names, where these may not be known
 
     @property
     def key(self) -> str:
         """What tells the widgets of this evaluation from those of others."""
         return f"evaluation-{self.row.id}"
+
+    def images(self, images: Sequence[EvaluatedImage]) -> Sequence[EvaluatedImage]:
+        """Give images as they may be shown."""
+        return images if self.numbers is None else images_without_names(images, self.numbers)
 
 
 def nothing_yet() -> None:
@@ -98,6 +104,8 @@ def patient_key(stored: Stored) -> str:
 def cell_of(stored: Stored, patient_id: str | None = None, magnification: str | None = None) -> Cell:
     """Say which images the store is to give."""
     place: int = st.session_state.get(cell_key(stored), EVERY)
+    if stored.numbers is not None:
+        patient_id = stored.numbers.patient_of(patient_id)
     if place == EVERY:
         return Cell(patient_id=patient_id, magnification=magnification)
     confusion = confusion_of(stored)
@@ -129,10 +137,14 @@ def _words(row: EvaluationRow, rows: Sequence[EvaluationRow], elsewhere: Evaluat
 
 def _read(row: EvaluationRow) -> Stored | None:
     try:
-        return Stored(row, Evaluation.from_json(row.document))
+        found = Evaluation.from_json(row.document)
     except ValueError as error:
         st.error(
             f"The evaluation of {panels.plain(row.model_name)} of {panels.day_and_clock(row.at)} cannot be read: "
             f"{panels.plain(str(error))}. Judge the model again with python -m training.evaluate."
         )
         return None
+    if resources.sees_names():
+        return Stored(row, found)
+    numbers = numbers_of(row.document, found)
+    return Stored(row, evaluation_without_names(found, numbers), numbers)

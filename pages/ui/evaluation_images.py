@@ -38,9 +38,9 @@ def images(chosen: Sequence[Stored]) -> None:
         return
     with resources.sessions().read() as session:
         offset = (page - 1) * _ON_A_PAGE
-        shown = store.evaluated_images(session, stored.row.id, cell, limit=_ON_A_PAGE, offset=offset)
+        found = store.evaluated_images(session, stored.row.id, cell, limit=_ON_A_PAGE, offset=offset)
     with st.container(horizontal=True, gap="small", key="evaluation-images"):
-        for image in shown:
+        for image in stored.images(found):
             with st.container(width=_WIDTH, gap="xsmall"):
                 _image(image, binary=stored.found.label_set == BINARY, maps=maps)
     st.caption(

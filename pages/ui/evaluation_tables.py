@@ -9,8 +9,7 @@ from core.evaluation import AblationRow, Evaluation
 from core.labels import MAGNIFICATIONS
 from core.published import HUMAN_REFERENCE, PUBLISHED, Published, PublishedFigure
 from db import store
-from db.values import Action
-from pages.ui import export, panels, resources
+from pages.ui import downloads, export, panels, resources
 from pages.ui.evaluation_charts import figure_words, model_words
 from pages.ui.evaluation_choice import Stored
 
@@ -22,24 +21,18 @@ def exports(chosen: Sequence[Stored]) -> None:
     with st.container(horizontal=True, gap="small"):
         for stored in chosen:
             name = f" of {panels.plain(model_words(stored.found))}" if len(chosen) > 1 else ""
-            figures = export.figures_csv(stored.found)
-            st.download_button(
+            downloads.offer(
                 f"Figures{name} as CSV",
-                figures.data,
-                figures.name,
-                "text/csv",
+                f"figures of evaluation {stored.row.id}",
+                export.figures_csv(stored.found),
                 key=f"{stored.key}-figures",
-                type="tertiary",
-                on_click="ignore",
             )
-            st.download_button(
+            downloads.offer_made(
                 f"Predictions{name} as CSV",
-                partial(_predictions, stored, resources.account().id),
+                f"predictions of evaluation {stored.row.id}",
+                partial(_predictions, stored),
                 f"predictions-{stored.row.id}-{stored.found.model_version}.csv",
-                "text/csv",
                 key=f"{stored.key}-predictions",
-                type="tertiary",
-                on_click="ignore",
             )
         st.caption("Each chart has a camera button that saves it as a PNG.")
 
@@ -135,14 +128,10 @@ def details(chosen: Sequence[Stored]) -> None:
             left_out(found)
 
 
-def _predictions(stored: Stored, account_id: int) -> bytes:
-    """Write the file when it is asked for, and record who did."""
+def _predictions(stored: Stored) -> bytes:
     with resources.sessions().read() as session:
         images = store.evaluated_images(session, stored.row.id, limit=max(1, stored.row.images))
-    # Only now: a session that writes would keep all readers from saving while thousands of rows are read.
-    with resources.sessions().begin() as session:
-        store.record_event(session, account_id, Action.EXPORTED, f"predictions of evaluation {stored.row.id}")
-    return export.predictions_csv(images, stored.found.label_set.classes).data
+    return export.predictions_csv(stored.images(images), stored.found.label_set.classes).data
 
 
 def _ours(found: Evaluation, published: PublishedFigure) -> str:

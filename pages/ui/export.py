@@ -1,8 +1,6 @@
 """Tables as CSV files that a spreadsheet opens without running anything in them."""
 
-import csv
 import hashlib
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +12,13 @@ from core.labels import Malignancy
 from core.measures.rates import Rate
 from core.results import Reading, SavedRead
 from core.shift import Shift
+from core.spreadsheets import csv_bytes
 from db.evaluation_values import EvaluatedImage
-from db.values import Read
+from db.values import AuditEvent, Read
 from pages.ui.agreement_values import Cell, Table
 
 _EPOCH = ("part", "epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "seconds")
+_EVENT = ("event", "at", "account", "action", "subject")
 _READ = (
     *("case", "stage", "label", "confidence", "subtype", "reason", "map_useful", "note"),
     *("model_visible", "opened_at", "saved_at", "read", "replaces"),
@@ -35,8 +35,6 @@ _READING = (
     *("first_label", "first_confidence", "first_seconds", "final_label", "final_confidence", "final_seconds"),
     *("standing_label", "standing_confidence", "model_label", "model", "map_useful", "reference_label"),
 )
-# A spreadsheet would run a note that begins with one of these as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) ->
         )
         for image in images
     )
-    return _csv("predictions", (*_PREDICTION, *(_harmless(f"p_{name}") for name in classes)), rows)
+    return _csv("predictions", (*_PREDICTION, *(f"p_{name}" for name in classes)), rows)
 
 
 def statistics_csv(shift: Shift) -> Export:
@@ -119,6 +117,15 @@ def readings_csv(readings: Iterable[Reading], references: Mapping[int, Malignanc
     return _csv("readings", _READING, rows)
 
 
+def events_csv(events: Iterable[AuditEvent]) -> Export:
+    """Write events of the audit trail as CSV, in the order given, times in UTC."""
+    rows = (
+        (one.number, one.at.isoformat(sep=" ", timespec="seconds"), one.account, one.action, one.subject)
+        for one in events
+    )
+    return _csv("audit", _EVENT, rows)
+
+
 def _measured(cell: Cell) -> tuple[object, ...]:
     found = cell.value
     if found is None or math.isnan(found.value):
@@ -132,11 +139,7 @@ def _label(read: SavedRead) -> str:
 
 
 def _csv(what: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Export:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
-    data = text.getvalue().encode("utf-8-sig")
+    data = csv_bytes(columns, rows)
     return Export(f"{what}-{hashlib.sha256(data).hexdigest()[:12]}.csv", data)
 
 
@@ -157,10 +160,3 @@ def _row(read: Read, accessions: Mapping[int, str]) -> tuple[object, ...]:
         read.id,
         read.supersedes,
     )
-
-
-def _harmless(cell: object) -> str:
-    text = "" if cell is None else str(cell)
-    if isinstance(cell, int | float):
-        return text  # a negative number is no formula
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
+from core.identifiers import identifying
 from db import store
 from db.values import ImageRow
 from pages.ui import panels, resources
-from service.intake import FolderNotAllowedError, Intake
+from service.intake import FolderNotAllowedError, Intake, name_warning
 
 _POLL_SECONDS = 2
 _TABLE_ROWS = 8  # more scroll inside the table
@@ -21,6 +22,24 @@ class Batch:
     incoming: Iterator[Intake]
     total: int
     done: list[Intake] = field(default_factory=list)
+
+
+def confirmed(accession: str, key: str) -> bool:
+    """Ask before a case number is stored that looks as if it identified a person; True where there is no need."""
+    reasons = identifying(accession)
+    if not reasons:
+        return True
+    st.warning(
+        f"This case number holds {', '.join(reasons)}. All readers will see it, and it is never deleted. "
+        "Choose a neutral one, or leave it empty for an automatic one."
+    )
+    return st.checkbox("It identifies nobody: store it as it is", key=key)
+
+
+def warn_of_names(names: Sequence[str]) -> None:
+    """Say quietly that names of files look as if they identified a person."""
+    if words := name_warning(names):
+        st.caption(panels.plain(words))
 
 
 def take_in_batch() -> None:
@@ -49,6 +68,7 @@ def taken_images() -> None:
     """Show what became of the last batch, drawn anew until everything is analysed."""
     taken: list[Intake] = st.session_state.get("taken", [])
     if taken:
+        warn_of_names([intake.name for intake in taken])
         pending = any(panels.pending((row,)) for row in _rows(taken).values())
         st.fragment(_progress, run_every=_POLL_SECONDS if pending else None)(taken, pending)
 

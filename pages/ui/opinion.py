@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.identifiers import identifying
 from core.labels import BREAKHIS, Malignancy
 from db.reading_values import REASONS
 from db.values import Opinion, Vote
@@ -13,7 +14,7 @@ from pages.ui import panels
 CONFIDENCES = {1: "a guess", 2: "unsure", 3: "fairly sure", 4: "sure", 5: "certain"}
 VOTE_KEYS = {Vote.YES: "Y", Vote.NO: "O", Vote.UNSURE: "U"}
 _REASON_WORDS = dict(REASONS)
-_NOTE_LIMIT = 2_000  # characters
+NOTE_LIMIT = 2_000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ ANY = (
     Choice("M", panels.label_words("malignant"), "malignant"),
     Choice("X", panels.label_words(None), None),
 )
+_CHOICE_WORDS = {choice.key: choice.words for choice in ANY} | {"A": "keep mine", "D": "change mine"}
 
 
 def choices_after(mine: Malignancy | None) -> tuple[Choice, ...]:
@@ -44,12 +46,18 @@ def choices_after(mine: Malignancy | None) -> tuple[Choice, ...]:
 def label_input(key: str, choices: Sequence[Choice]) -> Choice | None:
     """Ask for the label with one button and one key per answer."""
     chosen: str | None = st.session_state.get(f"{key}-choice")
-    pressed = [_toggle(f"{key}-choice", choice.key, choice.words, shortcut=choice.key) for choice in choices]
+    pressed = [toggle(f"{key}-choice", choice.key, choice.words, shortcut=choice.key) for choice in choices]
     if pressed.count(True) > 1:  # two keys within one round trip: their order is lost, so neither counts
         _choose(f"{key}-choice", None)
         st.error("Two answers arrived at once: please choose again.")
         return None
     return next((choice for choice in choices if choice.key == chosen), None)
+
+
+def chosen_label(key: str) -> Malignancy | None:
+    """Give the label that is chosen in a first form; None if none is, or nothing can be assessed."""
+    chosen: str | None = st.session_state.get(f"{key}-choice")
+    return next((choice.label for choice in ANY if choice.key == chosen), None)
 
 
 def confidence_input(key: str, choice: Choice | None, before: int | None = None) -> int | None:
@@ -64,7 +72,7 @@ def confidence_input(key: str, choice: Choice | None, before: int | None = None)
     st.caption(f"Confidence: {words}")
     with st.container(key=f"confidence-{key}", horizontal=True, gap="xsmall"):
         for number in CONFIDENCES:
-            _toggle(name, number, str(number), shortcut=str(number))
+            toggle(name, number, str(number), shortcut=str(number))
     return chosen
 
 
@@ -90,11 +98,13 @@ def note_input(key: str, placeholder: str = "note (optional)") -> str:
         "Note",
         placeholder=placeholder,
         height=68,
-        max_chars=_NOTE_LIMIT,
+        max_chars=NOTE_LIMIT,
         label_visibility="collapsed",
         key=f"{key}-note",
         persist_state="session",
     )
+    for what in identifying(note):
+        st.caption(f"! looks like {what}: nothing in a note should say who the patient is")
     return note.strip()
 
 
@@ -118,7 +128,7 @@ def vote_input(key: str) -> Vote | None:
     with st.container(key=f"vote-{key}", horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.markdown("Map useful?", width="content")
         for vote, shortcut in VOTE_KEYS.items():
-            _toggle(name, vote.value, vote.value, shortcut=shortcut)
+            toggle(name, vote.value, vote.value, shortcut=shortcut)
     chosen: str | None = st.session_state.get(name)
     return Vote(chosen) if chosen else None
 
@@ -152,14 +162,24 @@ def opinion_of(choice: Choice | None, confidence: int | None, subtype: str | Non
 
 
 def typed_words(key: str) -> str:
-    """Write in words what stands in a form that is no longer on the screen."""
-    chosen = [choice.words for choice in ANY if choice.key == st.session_state.get(f"{key}-choice")]
-    confidence = st.session_state.get(f"{key}-confidence")
-    note = panels.plain(st.session_state.get(f"{key}-note") or "")
-    return " ".join([*chosen, f"({confidence}/5)" if confidence else "", note]).strip()
+    """Write in words what stands in a form that is no longer on the screen; nothing if nobody typed anything."""
+    chosen = _CHOICE_WORDS.get(st.session_state.get(f"{key}-choice") or "", "")
+    note = panels.plain(st.session_state.get(f"{key}-note") or "").strip()
+    confidence = st.session_state.get(f"{key}-confidence")  # may be that of the opinion before
+    sure = f"({confidence}/5)" if confidence and (chosen or note) else ""
+    marked = len(st.session_state.get(f"{key}-marks") or ()) if chosen or note else 0
+    return " ".join(filter(None, [chosen, sure, note, f"({marked} marked)" if marked else ""]))
 
 
-def _toggle(name: str, value: str | int, words: str, *, shortcut: str) -> bool:
+def typed_the_same(key: str, saved: Opinion) -> bool:
+    """Say whether a first form says what was saved: then nothing of it is lost."""
+    confidence, note = st.session_state.get(f"{key}-confidence"), st.session_state.get(f"{key}-note") or ""
+    chosen = f"{key}-choice" in st.session_state
+    return chosen and (chosen_label(key), confidence, note.strip()) == (saved.label, saved.confidence, saved.note)
+
+
+def toggle(name: str, value: str | int, words: str, *, shortcut: str) -> bool:
+    """Draw one answer of several as a button with a key; the one that is chosen stands in the session as `name`."""
     chosen = st.session_state.get(name) == value
     return st.button(
         f"✓ {words}" if chosen else words,

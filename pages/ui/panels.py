@@ -7,14 +7,21 @@ import streamlit as st
 
 from core.labels import Malignancy
 from core.results import Quality
-from db.values import CaseRow, CaseState, ImageRow, JobState, Opinion
+from db.values import CaseState, ImageRow, JobState, Opinion
+from db.worklist_values import CaseRow
 from pages.ui import resources
 
 STATE_WORDS = {
     CaseState.READY: "to read",
-    CaseState.REVEALED: "in reading",
+    CaseState.IN_READING: "in reading",
+    CaseState.FIRST_READ: "first read saved",
+    CaseState.REVEALED: "revealed",
     CaseState.FINAL: "final",
     CaseState.DISCORDANT: "discordant",
+    CaseState.ADJUDICATION: "in adjudication",
+    CaseState.RESOLVED: "resolved",
+    CaseState.SIGNED_OUT: "signed out",
+    CaseState.AMENDED: "amended",
     CaseState.WAITING: "being analysed",
     CaseState.UNREADABLE: "unreadable",
 }

@@ -14,7 +14,7 @@ from db.access_values import ALLOWED, Permission
 from db.evaluation_values import EvaluationRow
 from db.files import Files
 from db.session import Sessions, open_database
-from db.values import Account
+from db.values import Account, Role
 from service.access import cookie_secret
 from service.deployed import Chosen, chosen_checkpoint
 from service.evaluation_pair import Paired, compare_stored
@@ -63,7 +63,10 @@ def account() -> Account:
     """Give who is signed in, asked anew at every run; the one reader in single-reader mode."""
     found = _signed_in()
     if found is None:
-        st.error("You are signed out. Load the page again to sign in; what you saved is kept.")
+        st.error(
+            "You are signed out. Load the page again to sign in; what you saved is kept, "
+            "and an opinion that you were typing comes back in this tab."
+        )
         st.stop()
     return found
 
@@ -77,6 +80,18 @@ def single_reader_mode() -> bool:
 def may(permission: Permission) -> bool:
     """Say whether who is signed in may do something; the store refuses it anyway."""
     return single_reader_mode() or permission in ALLOWED[account().role]
+
+
+def reads_in_studies() -> bool:
+    """Say whether who is signed in is a reader of any study."""
+    reader = account().id
+    with sessions().read() as session:
+        return store.reads_in_studies(session, reader)
+
+
+def sees_names() -> bool:
+    """Say whether who is signed in may know the names of people and images; researchers get numbers for them."""
+    return account().role is not Role.RESEARCHER
 
 
 def remember_tab() -> None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.results import Prediction
 from db.reading_values import REASONS
-from db.values import CaseView, ImageRow, Read, Reveal
+from db.values import CaseView, ImageRow, Opinion, Read, Reveal, Stage
 from pages.ui import panels
 
 # How much is said one by one beside the tissue: there is no room for hundreds of images.
@@ -17,6 +17,11 @@ _WARNINGS = 2
 def opinions(case: CaseView, first: Read) -> None:
     """Set the reader's first opinion beside the model's, or say why the model has none."""
     st.markdown(f"You said &ensp; **{panels.opinion_words(first.opinion)}**")
+    model_opinion(case)
+
+
+def model_opinion(case: CaseView) -> None:
+    """Show what the model says, or say why it says nothing."""
     if case.reveal is None:
         st.warning(
             "The model has no result for this case. "
@@ -28,12 +33,18 @@ def opinions(case: CaseView, first: Read) -> None:
 
 def history(case: CaseView, reads: Sequence[Read]) -> None:
     """List every read this reader ever saved of the case, in order."""
-    with st.expander(f"Your {len(reads)} reads of {panels.plain(case.accession)}"):
+    said = sum(read.stage is not Stage.WITHDRAWN for read in reads)
+    with st.expander(f"Your {said} reads of {panels.plain(case.accession)}"):
+        taken_back = {read.supersedes for read in reads if read.stage is Stage.WITHDRAWN}
+        replaced = {read.id: read.stage for read in reads}
         for read in reads:
-            words = "amended" if read.supersedes else read.stage.value
-            st.caption(
-                f"{panels.day_and_clock(read.saved_at)} {words}: {panels.opinion_words(read.opinion)}{_rest(read)}"
-            )
+            when = panels.day_and_clock(read.saved_at)
+            if read.stage is Stage.WITHDRAWN:
+                st.caption(f"{when} final opinion taken back")
+                continue
+            words = "amended" if replaced.get(read.supersedes or 0) is Stage.FINAL else read.stage.value
+            aside = " in a study" if read.place_id else " (taken back)" if read.id in taken_back else ""
+            st.caption(f"{when} {words}{aside}: {panels.opinion_words(read.opinion)}{rest_words(read.opinion)}")
 
 
 def has_map(case: CaseView) -> bool:
@@ -53,15 +64,25 @@ def _model(case: CaseView, reveal: Reveal) -> None:
     st.caption(f"Malignant from {reveal.threshold:.2f}. {_patches(reveal)}{_per_image(case, reveal)}")
     for words in _shortened(_warnings(case)):
         st.caption(panels.plain(words))
-    demonstration = " – demonstration model" if reveal.demonstration else ""
-    st.caption(f"{panels.plain(reveal.model_name)} {reveal.model_version}{demonstration}")
+    st.caption(_name(reveal))
 
 
-def _rest(read: Read) -> str:
-    said = read.opinion
+def model_words(reveal: Reveal) -> str:
+    """Write in one line from where the model says malignant, and which model it is."""
+    return f"Model: malignant from {reveal.threshold:.2f}, {_name(reveal)}"
+
+
+def rest_words(said: Opinion) -> str:
+    """Write reason, vote and note of an opinion, each with a dash before it."""
     reason = f" – {dict(REASONS)[said.reason]}" if said.reason else ""
     vote = f" – map useful: {said.vote}" if said.vote else ""
-    return f"{reason}{vote}" + (f" – {panels.plain(said.note)}" if said.note else "")
+    marks = f" – {len(said.regions)} marked" if said.regions else ""
+    return f"{reason}{vote}{marks}" + (f" – {panels.plain(said.note)}" if said.note else "")
+
+
+def _name(reveal: Reveal) -> str:
+    demonstration = " – demonstration model" if reveal.demonstration else ""
+    return f"{panels.plain(reveal.model_name)} {reveal.model_version}{demonstration}"
 
 
 def _why(image: ImageRow) -> str:

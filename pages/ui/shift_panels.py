@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.shift import DISCREPANCY, FRECHET, TOLD_APART, Shift
 from db.evaluation_values import ShiftRow
-from pages.ui import panels, shift_charts, shift_words
+from pages.ui import downloads, panels, shift_charts, shift_words
 from pages.ui.evaluation_charts import as_png
 from pages.ui.export import statistics_csv
 
@@ -92,8 +92,8 @@ def statistics(shift: Shift, number: int) -> None:
         f"Full line {panels.plain(shift.source)}, dashed {panels.plain(shift.target)}; SD: how much patients of the "
         "source set differ among themselves. Whether it is chance was tried by dealing patients anew to the two sets."
     )
-    file = statistics_csv(shift)
-    st.download_button("Statistics as CSV", file.data, file.name, "text/csv", type="tertiary", on_click="ignore")
+    what = f"statistics of the shift from {shift.source} to {shift.target}"
+    downloads.offer("Statistics as CSV", what, statistics_csv(shift))
 
 
 def points(shift: Shift, number: int) -> None:

@@ -13,6 +13,7 @@ def viewed_images(case: CaseView) -> list[ViewedImage]:
 
 def _viewed(image: ImageRow, images: int, revealed: RevealedImage | None) -> ViewedImage:
     return ViewedImage(
+        image_id=image.id,
         image_url=f"/images/{image.id}",
         thumbnail_url=f"/images/{image.id}/thumbnail",
         width=image.width,

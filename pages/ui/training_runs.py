@@ -7,7 +7,7 @@ import streamlit as st
 from core.fit.run_history import PartHistory
 from db import store
 from db.evaluation_values import RunRow, RunState
-from pages.ui import charts, panels, resources
+from pages.ui import charts, downloads, panels, resources
 from pages.ui.export import history_csv
 from service.training_runs import Progress, progress_of
 
@@ -48,8 +48,7 @@ def _curves(number: int, live: bool) -> None:
     parts = _chosen_parts(progress.parts, number)
     st.plotly_chart(charts.training_curves(parts), key=f"curves-{number}")
     st.caption("Training dotted, validation full lines; a ring marks the best epoch of each part.")
-    file = history_csv(progress.parts)
-    st.download_button("Epochs as CSV", file.data, file.name, "text/csv", type="tertiary", on_click="ignore")
+    downloads.offer("Epochs as CSV", f"epochs of training run {run.name}", history_csv(progress.parts))
 
 
 def _chosen_parts(parts: Sequence[PartHistory], number: int) -> list[PartHistory]:

@@ -11,6 +11,10 @@ const KEYS = {
   k: (viewer) => viewer.toggleContour(),
   "[": (viewer) => viewer.setOpacity(taste.opacity - 10),
   "]": (viewer) => viewer.setOpacity(taste.opacity + 10),
+  p: (viewer) => viewer.marks.pick("point"),
+  t: (viewer) => viewer.marks.pick("box"),
+  f: (viewer) => viewer.marks.pick("shape"),
+  e: (viewer) => viewer.marks.list.editLast(),
   ArrowLeft: (viewer) => viewer.step(-1),
   ArrowRight: (viewer) => viewer.step(1),
 };
@@ -35,6 +39,17 @@ function keepEnterApart(root) {
     if (["Enter", " "].includes(event.key) && event.target.closest("button")) event.stopPropagation();
   });
 }
+
+// Before the page hears them: while a tool is in the hand, Enter marks and does not save, arrows move the tissue.
+window.addEventListener("keydown", (event) => {
+  const marks = active?.root.isConnected ? active.marks : null;
+  if (!marks || belongsElsewhere(event)) return;
+  const undo = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "z";
+  if (undo && marks.sheet?.editable) marks.undo();
+  else if (!marks.tool || event.ctrlKey || event.altKey || event.metaKey || !marks.hear(event)) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}, true);
 
 document.addEventListener("keydown", (event) => {
   // On many keyboards [ and ] are typed with AltGr, which some systems report as Ctrl + Alt.

@@ -1,4 +1,5 @@
-// The zooming viewer: OpenSeadragon for the tissue, one canvas over it for the evidence. `heatmap.js` and `keys.js` belong to it.
+// The zooming viewer: OpenSeadragon for the tissue, one canvas over it for the evidence and what is marked.
+// `load.js`, `heatmap.js`, `kept.js`, `shapes.js`, `marks.js`, `marklist.js` and `keys.js` belong to it.
 
 const ACTIONS = { fit: "0", full: "Z", in: "+", out: "-", map: "H", contour: "K" };
 // Above this zoom the eye should meet the pixels that were recorded, not a blur between them.
@@ -10,37 +11,19 @@ const taste = { opacity: 50, contour: false }; // kept from case to case
 let active = null; // the viewer that hears the keys: the last one that was pointed at
 
 /** Called by Streamlit once per rerun in which the data changed. */
-export default function mount({ data, parentElement }) {
+export default function mount({ data, parentElement, setStateValue }) {
   let viewer = mounted.get(parentElement);
   if (!viewer) {
     viewer = new CaseViewer(parentElement.querySelector(".sr-viewer"), data);
     mounted.set(parentElement, viewer);
   }
-  viewer.show(data);
+  viewer.show(data, setStateValue);
   return () => {
     // Streamlit also calls this for a run that was overtaken by the next one; then the viewer is still on the page.
     if (parentElement.isConnected) return;
     mounted.delete(parentElement);
     viewer.close();
   };
-}
-
-/** Address of one of our routes: the app may live under a path of its own, where Streamlit's own script came from. */
-function address(path) {
-  const own = document.querySelector('script[src*="static/js/"]');
-  return (own ? own.src.split("/static/js/")[0] : location.origin) + path;
-}
-
-/** OpenSeadragon, fetched once per page load. */
-function library(path) {
-  library.loading ??= new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    script.src = address(path);
-    script.onload = () => resolve(window.OpenSeadragon);
-    script.onerror = () => reject(new Error(`${path} could not be loaded`));
-    document.head.append(script);
-  });
-  return library.loading;
 }
 
 class CaseViewer {
@@ -51,10 +34,11 @@ class CaseViewer {
     this.state = remembered.get(key);
     paintBar(this.find(".sr-bar canvas"));
     this.overlay = Object.assign(document.createElement("canvas"), { className: "sr-overlay" });
+    this.marks = new Marks(this, this.overlay);
     for (const [action, key] of Object.entries(ACTIONS)) {
       this.find(`[data-do=${action}]`).onclick = () => KEYS[key.toLowerCase()](this);
     }
-    this.find("input").oninput = (event) => this.setOpacity(Number(event.target.value));
+    this.find("input[type=range]").oninput = (event) => this.setOpacity(Number(event.target.value));
     keepEnterApart(root);
     root.onpointerenter = () => { active = this; };
     if (!active?.root.isConnected) active = this;
@@ -91,11 +75,13 @@ class CaseViewer {
     if (active === this) active = null;
   }
 
-  show({ images, height }) {
-    this.root.style.minHeight = `${height}px`;
-    this.images = images;
+  show(data, send) {
+    this.root.style.minHeight = `${data.height}px`;
+    this.images = data.images;
     this.drawStrip();
-    this.go(Math.min(this.state.index, images.length - 1));
+    this.go(Math.min(this.state.index, data.images.length - 1));
+    this.marks.show(data, send);
+    this.paint();
   }
 
   drawStrip() {
@@ -116,7 +102,10 @@ class CaseViewer {
 
   go(index) {
     const image = this.images[index];
-    if (this.state.index !== index) Object.assign(this.state, { index, bounds: null });
+    if (this.state.index !== index) {
+      Object.assign(this.state, { index, bounds: null });
+      this.marks.drop();
+    }
     const [label, caption] = this.root.querySelectorAll(".sr-words > *");
     label.textContent = image.label;
     caption.textContent = [`${image.width} × ${image.height} px`, image.caption].filter(Boolean).join(" · ");
@@ -163,9 +152,9 @@ class CaseViewer {
   drawTools() {
     this.find("[data-do=map]").setAttribute("aria-pressed", this.state.map);
     this.find("[data-do=contour]").setAttribute("aria-pressed", taste.contour);
-    this.find("input").value = taste.opacity;
-    this.find("input").title = `Opacity ${taste.opacity} % (keys [ and ])`;
-    this.find(".sr-note").textContent = this.problem || (taste.contour && this.evidence?.words) || "";
+    this.find("input[type=range]").value = taste.opacity;
+    this.find("input[type=range]").title = `Opacity ${taste.opacity} % (keys [ and ])`;
+    this.find(".sr-note").textContent = this.problem || this.marks.hint || (taste.contour && this.evidence?.words) || "";
     this.paint();
   }
 
@@ -193,16 +182,18 @@ class CaseViewer {
     const { x, y } = osd.viewport.getContainerSize();
     const density = window.devicePixelRatio || 1;
     Object.assign(overlay, { width: x * density, height: y * density });
-    if (!evidence) return;
+    this.frame = { from, to };
     const pen = overlay.getContext("2d");
     pen.scale(density, density);
-    if (this.state.map) paintColours(pen, evidence, from, to, taste.opacity / 100);
-    if (taste.contour) paintContour(pen, evidence, from, to);
+    if (evidence && this.state.map) paintColours(pen, evidence, from, to, taste.opacity / 100);
+    if (evidence && taste.contour) paintContour(pen, evidence, from, to);
+    this.marks.paint(pen);
   }
 
   rememberPlace() {
     const { viewport } = this.osd;
-    const fitted = Math.abs(viewport.getZoom() / viewport.getHomeZoom() - 1) < 0.001;
+    // Smaller than fitted counts as fitted: it is also what a stage that has just changed its height leaves behind.
+    const fitted = viewport.getZoom() <= viewport.getHomeZoom() * 1.001;
     this.state.bounds = fitted ? null : viewport.getBounds();
   }
 

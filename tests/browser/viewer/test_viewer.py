@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.viewer.viewing import PAINT, label, open_case, paint, zoom
+from tests.browser.viewer.viewing import PAINT, label, open_case, open_sheet, paint, zoom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 _SMOOTH = "() => document.querySelector('.sr-tissue canvas').getContext('2d').imageSmoothingEnabled"
@@ -147,7 +147,7 @@ def test_pixels_are_seen_as_pixels_above_200_percent(screen: Page, viewer_addres
 @pytest.mark.parametrize("width", [900, 420])
 def test_a_narrow_window_shows_every_tool(screen: Page, viewer_address: str, width: int) -> None:
     screen.set_viewport_size({"width": width, "height": 800})
-    open_case(screen, viewer_address, revealed=True)
+    open_sheet(screen, viewer_address, "1&map=1")
     assert screen.evaluate(
         "() => { const v = document.querySelector('.sr-viewer'); return v.scrollWidth <= v.clientWidth; }"
     )

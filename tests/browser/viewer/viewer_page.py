@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.ui.viewer import HeatmapLayer, ViewedImage, view_image
+from db.reading_values import Region, RegionKind
+from pages.ui.viewer import HeatmapLayer, Marked, OthersMarks, Scene, Sheet, ViewedImage, view_image
 
 st.set_page_config(layout="wide", page_title="Viewer")
 tissue, form = st.columns([2.2, 1])
@@ -22,6 +23,7 @@ COUNT = 4
 def _image(number: int) -> ViewedImage:
     evidence = HeatmapLayer(f"/images/{number}/heatmap", -2.4, 3.6) if revealed else None
     return ViewedImage(
+        number,
         "/images/missing" if damaged and number == 1 else f"/images/{number}",
         f"/images/{number}/thumbnail",
         700,
@@ -32,5 +34,23 @@ def _image(number: int) -> ViewedImage:
     )
 
 
+def _keep(now: Marked) -> None:
+    st.session_state["marks"] = now.regions
+
+
+def _scene() -> Scene | None:
+    if "marks" not in st.query_params:
+        return None
+    regions = st.session_state.setdefault("marks", ())
+    wanted = st.query_params["marks"]
+    form, overtaken = ("final-7", ("first-7",)) if wanted == "final" else ("first-7", ())
+    sheet = Sheet(form, regions, editable=wanted != "saved", owner=1, session="one", overtaken=overtaken)
+    others = (OthersMarks("reader 2", (Region(1, RegionKind.BOX, ((20.0, 20.0), (60.0, 60.0))),)),)
+    return Scene(sheet, others if "others" in st.query_params else (), _keep)
+
+
 with tissue:
-    view_image([_image(number) for number in range(1, COUNT + 1)], key="case-7", height=600)
+    view_image([_image(number) for number in range(1, COUNT + 1)], key="case-7", height=600, scene=_scene())
+with form:
+    marks = st.session_state.get("marks", ())
+    st.text(repr([(region.image_id, region.kind.value, region.points, region.note) for region in marks]))

@@ -27,6 +27,13 @@ def open_case(screen: Page, address: str, *, revealed: bool) -> list[str]:
     return asked
 
 
+def open_sheet(screen: Page, address: str, marks: str = "1") -> None:
+    """Show the case with its sheet of marks."""
+    screen.goto(f"{address}/?marks={marks}")
+    expect(screen.locator(".sr-zoom")).to_have_text(re.compile(r"\d+ %"), timeout=30_000)
+    screen.wait_for_load_state("networkidle")
+
+
 def paint(screen: Page) -> list[int]:
     screen.wait_for_timeout(150)
     painted: list[int] = screen.evaluate(PAINT)

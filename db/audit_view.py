@@ -1,0 +1,83 @@
+"""What administrators see of the audit trail: its events by what is asked, and whether anybody changed it."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db import models
+from db.access_values import Permission
+from db.audit import EventFilter, audit_trail, conditions, record_event
+from db.audit_values import TrailAction, Verified
+from db.audit_verify import Progress, verify
+from db.permissions import need
+from db.session import Sessions
+from db.values import AuditEvent
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Some of the events that were asked for, newest first, and how many there are in all."""
+
+    events: tuple[AuditEvent, ...]
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventChoices:
+    """Who did anything at all, and what was ever done, in the order of the alphabet."""
+
+    accounts: tuple[str, ...]
+    actions: tuple[str, ...]
+
+
+def event_page(session: Session, by: int | None, wanted: EventFilter, *, number: int, size: int) -> EventPage:
+    """Give one page of the events that are wanted; the newest are on page 1.
+
+    Raises:
+        NotAllowedError: If this account may not.
+    """
+    need(session, by, Permission.ADMINISTER)
+    event = models.AuditEvent
+    query = select(func.count()).select_from(event).outerjoin(models.Account, models.Account.id == event.account_id)
+    found = session.scalar(query.where(*conditions(wanted))) or 0
+    return EventPage(tuple(audit_trail(session, limit=size, offset=(number - 1) * size, wanted=wanted)), found)
+
+
+def event_choices(session: Session, by: int | None) -> EventChoices:
+    """Give the accounts and the actions that stand in the audit trail.
+
+    Raises:
+        NotAllowedError: If this account may not.
+    """
+    need(session, by, Permission.ADMINISTER)
+    event = models.AuditEvent
+    people = select(models.Account.name).where(models.Account.id.in_(select(event.account_id)))
+    actions = select(event.action).distinct()
+    return EventChoices(tuple(sorted(session.scalars(people))), tuple(sorted(session.scalars(actions))))
+
+
+def all_events(session: Session, by: int | None, wanted: EventFilter) -> list[AuditEvent]:
+    """Give every event that is wanted, newest first.
+
+    Raises:
+        NotAllowedError: If this account may not.
+    """
+    need(session, by, Permission.ADMINISTER)
+    return audit_trail(session, limit=None, wanted=wanted)
+
+
+def verify_for(sessions: Sessions, by: int | None, progress: Progress) -> Verified:
+    """Check the audit trail and the rows it tells of, and record who asked and how many things were found.
+
+    Raises:
+        NotAllowedError: If this account may not.
+    """
+    with sessions.read() as session:
+        need(session, by, Permission.ADMINISTER)
+    verified = verify(sessions, progress=progress)
+    with sessions.begin() as session:
+        found = len(verified.findings)
+        words = "nothing found" if verified.whole else f"{found} finding{'s' if found > 1 else ''}"
+        record_event(session, by, TrailAction.VERIFIED, f"{verified.events} events, {verified.rows} rows: {words}")
+    return verified

@@ -1,0 +1,75 @@
+"""Consensus as rows: the standing one of a case, and who has seen what others said of it."""
+
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.orm import Session, aliased
+
+from db import models
+from db.audit import record_event
+from db.audit_chain import Pending, pending
+from db.errors import CaseChangedError
+from db.reading_models import Consensus as ConsensusRow
+from db.reading_values import Consensus
+from db.values import Action
+
+
+def standing_consensus(session: Session, case_id: int) -> Consensus | None:
+    """Give the consensus on a case that no later one has replaced."""
+    consensus = ConsensusRow
+    query = select(consensus, models.Account.name).join(models.Account, models.Account.id == consensus.account_id)
+    found = session.execute(query.where(consensus.case_id == case_id, is_standing(consensus))).first()
+    return consensus_value(found[0], found[1]) if found else None
+
+
+def is_standing(consensus: type[ConsensusRow]) -> ColumnElement[bool]:
+    """Select the consensus that no other has replaced."""
+    newer = aliased(ConsensusRow)
+    return ~select(newer.id).where(newer.supersedes_id == consensus.id).exists()
+
+
+def settled_by(account_id: int) -> Select[int]:
+    """Select the ids of the cases on which this account ever gave a consensus."""
+    return select(ConsensusRow.case_id).where(ConsensusRow.account_id == account_id)
+
+
+def consensus_value(row: ConsensusRow, adjudicator: str) -> Consensus:
+    """Give a row as a value."""
+    return Consensus(
+        id=row.id,
+        case_id=row.case_id,
+        adjudicator=adjudicator,
+        label=row.label,
+        confidence=row.confidence,
+        subtype=row.subtype,
+        severity=row.severity,
+        note=row.note,
+        opened_at=row.opened_at,
+        saved_at=row.saved_at,
+        supersedes=row.supersedes_id,
+    )
+
+
+def record_shown(session: Session, account_id: int, accession: str) -> None:
+    """Record the first time that an adjudicator was shown what the readers of a case said."""
+    if not _was_shown(session, account_id, accession):
+        record_event(session, account_id, Action.OPINIONS_SHOWN, accession)
+
+
+def refuse_adjudicator(session: Session, case: models.Case, account_id: int) -> None:
+    """Refuse a final read by who has seen the others' as an adjudicator: it would not be an opinion of its own.
+
+    Raises:
+        CaseChangedError: With where to go instead.
+    """
+    if _was_shown(session, account_id, case.accession):
+        raise CaseChangedError(
+            f"you have seen as an adjudicator what the readers of {case.accession} said: settle it under Adjudication"
+        )
+
+
+def _was_shown(session: Session, account_id: int, accession: str) -> bool:
+    shown = Pending(account_id, str(Action.OPINIONS_SHOWN), accession)
+    event = models.AuditEvent
+    known = select(event.id).where(
+        event.subject == accession, event.account_id == account_id, event.action == Action.OPINIONS_SHOWN
+    )
+    return shown in pending(session) or session.scalar(known.limit(1)) is not None

@@ -1,0 +1,81 @@
+"""What exports read from the tables, always a few questions for all reads at once."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from db import models
+from db.consensus import is_standing
+from db.export_values import ExportedImage, ReadPlace, Reference, Shown
+from db.reading_models import Consensus as ConsensusRow
+from db.reading_models import SignOff as SignOffRow
+from db.reading_models import StudyPlace
+from db.study_reading import place_subject
+from db.values import Action
+
+
+def places_of(session: Session, study_id: int) -> Mapping[int, ReadPlace]:
+    """Give the places of a study by their ids."""
+    rows = session.scalars(select(StudyPlace).where(StudyPlace.study_id == study_id))
+    return {row.id: ReadPlace(row.round, row.arm, row.iteration, row.position) for row in rows}
+
+
+def shown_of(session: Session, reads: Select[int]) -> Mapping[int, Shown]:
+    """Give what the model said beside reads, by their ids."""
+    read, prediction, seen = models.Read, models.Prediction, models.ReadPrediction
+    query = (
+        select(read.id, read.shown_probability, read.shown_threshold, prediction)
+        .join(seen, seen.read_id == read.id)
+        .join(prediction, prediction.id == seen.prediction_id)
+        .where(read.id.in_(reads))
+    )
+    # All that a reveal shows is of one version: each image of a case tells the same here.
+    return {
+        number: Shown(probability, threshold, row.model_version, row.model_name, row.demonstration)
+        for number, probability, threshold, row in session.execute(query)
+        if probability is not None and threshold is not None
+    }
+
+
+def reveals_of(session: Session, reads: Select[int]) -> Mapping[int, datetime]:
+    """Say when the model was first shown beside reads, as the audit trail has it, by their ids."""
+    read, event = models.Read, models.AuditEvent
+    readers = select(read.account_id).where(read.id.in_(reads))
+    told = select(event.account_id, event.subject, event.at).where(
+        event.action == Action.REVEALED, event.account_id.in_(readers)
+    )
+    times: dict[tuple[int | None, str], list[datetime]] = defaultdict(list)
+    for account_id, subject, at in session.execute(told.order_by(event.id)):
+        times[account_id, subject].append(at)
+    query = (
+        select(read, models.Case.accession, StudyPlace)
+        .join(models.Case, models.Case.id == read.case_id)
+        .outerjoin(StudyPlace, StudyPlace.id == read.place_id)
+        .where(read.id.in_(reads), read.model_visible)
+    )
+    found: dict[int, datetime] = {}
+    for row, accession, place in session.execute(query):
+        subject = place_subject(accession, place) if place else accession
+        # The first time counts, and it cannot be later than what was said of it.
+        found[row.id] = min((at for at in times[row.account_id, subject] if at <= row.saved_at), default=row.opened_at)
+    return found
+
+
+def images_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[ExportedImage, ...]]:
+    """Give the images of cases, in their order."""
+    image = models.Image
+    found: dict[int, list[ExportedImage]] = defaultdict(list)
+    for row in session.scalars(select(image).where(image.case_id.in_(cases)).order_by(image.position)):
+        found[row.case_id].append(ExportedImage(row.id, row.position, row.height, row.width, row.file_sha256))
+    return {case_id: tuple(images) for case_id, images in found.items()}
+
+
+def references_of(session: Session, cases: Select[int]) -> Mapping[int, Reference]:
+    """Give what is taken as right of cases: the standing consensus, else what the last sign-off says."""
+    signed = select(SignOffRow).where(SignOffRow.case_id.in_(cases)).order_by(SignOffRow.version)
+    settled = select(ConsensusRow).where(ConsensusRow.case_id.in_(cases), is_standing(ConsensusRow))
+    found = {row.case_id: Reference(row.label, "sign-off") for row in session.scalars(signed)}
+    return found | {row.case_id: Reference(row.label, "consensus") for row in session.scalars(settled)}

@@ -1,0 +1,72 @@
+"""Settle the cases on which readers differ: read blind, see what the readers said, give a consensus, sign it out."""
+
+import streamlit as st
+
+from db import store
+from db.adjudication_values import Adjudication
+from db.errors import CaseChangedError, UnknownCaseError
+from pages.ui import adjudication, adjudication_form, case_export, marking, panels, resources, sign_off, stages, tissue
+
+_LONGEST_NUMBER = 10  # digits; more is no number that a database gives
+
+
+def _list() -> None:
+    cases = adjudication.waiting()
+    if not cases:
+        st.subheader("Nothing waits for an adjudicator")
+        st.markdown("Cases come here when readers differ, from each other or from the model, or are not sure.")
+        st.page_link("worklist.py", label="Worklist")
+        return
+    start, note = st.columns([1.2, 4], vertical_alignment="center")
+    if start.button("Adjudicate next", type="primary", shortcut="N", width="stretch"):
+        adjudication.open_it(cases[0].id)
+    note.caption("You read each case blind first. Why it waits, and what was said of it, appears after that.")
+    picked = adjudication.pick_case(cases)
+    if picked is not None:
+        adjudication.open_it(picked)
+
+
+def _beside(seen: Adjudication) -> None:
+    if seen.blind is None:
+        stages.first_opinion(adjudication.blind_read(seen.case))
+        return
+    adjudication_form.what_was_said(seen)
+    if seen.waits:
+        adjudication_form.consensus_form(seen)
+    elif seen.consensus is not None:
+        adjudication_form.settled(seen, seen.consensus)
+        sign_off.panel(seen.case)
+        case_export.case_export(seen.case)
+        adjudication_form.next_button(seen.case.id)
+
+
+def _adjudicate(case_id: int) -> None:
+    adjudicator = resources.account().id
+    try:
+        with resources.sessions().begin() as session:
+            seen = store.open_adjudication(session, case_id, adjudicator)
+    except (UnknownCaseError, CaseChangedError) as error:
+        st.subheader("Nothing to settle here")
+        words = panels.plain(str(error))
+        st.markdown(f"{words[:1].upper()}{words[1:]}.")
+        adjudication_form.unsaved(case_id)
+        if st.button("Show what waits", shortcut="N", type="primary"):
+            st.query_params.clear()
+            st.rerun()
+        return
+    adjudication.header(seen)
+    left, right = st.columns([2.5, 1.25] if seen.blind else [3, 1.15], gap="small", wrap=False)
+    with left:
+        form = None if seen.blind else marking.open_form(seen.case, str(case_id))
+        marks, others = marking.saved_marks(seen.case), adjudication_form.marks_of(seen)
+        images = tissue.viewed_images(seen.case)
+        marking.tissue(images, key=f"viewer-{case_id}", form=form, before=marks, others=others)
+    with right, st.container(key="opinion"), st.container():
+        _beside(seen)
+
+
+chosen = st.query_params.get("case", "")
+if not chosen:
+    _list()
+else:
+    _adjudicate(int(chosen) if chosen.isdecimal() and len(chosen) < _LONGEST_NUMBER else 0)

@@ -1,0 +1,22 @@
+"""Who reads which case, and what is urgent; for administrators, who see nothing of the opinions."""
+
+import streamlit as st
+
+from db import store
+from pages.ui import case_plan, resources
+
+by = resources.account().id
+with resources.sessions().read() as session:
+    readers = store.assignable_readers(session, by)
+st.subheader("Planning")
+case_plan.done()
+wanted = case_plan.filters(readers)
+with resources.sessions().read() as session:
+    cases = wanted.among(store.cases_to_plan(session, by, wanted.cases))
+if not cases:
+    st.markdown("No case matches these filters." if wanted.narrowed else "There is no case yet.")
+else:
+    bar = st.container()
+    picked = case_plan.pick_cases(cases)
+    with bar:
+        case_plan.actions(picked, readers)

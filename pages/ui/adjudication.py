@@ -1,0 +1,82 @@
+"""Around the adjudication of a case: the list of those that wait, which comes next, and the blind read."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import streamlit as st
+
+from db import store
+from db.adjudication_values import Adjudication, WaitingCase
+from db.values import CaseView
+from pages.ui import case_header, panels, resources
+from pages.ui.reading_mode import ReadingMode
+
+
+def waiting() -> list[WaitingCase]:
+    """Ask which cases wait for this adjudicator."""
+    adjudicator = resources.account().id
+    with resources.sessions().read() as session:
+        return store.cases_to_adjudicate(session, adjudicator)
+
+
+def open_it(case_id: int) -> None:
+    """Show one case."""
+    st.query_params["case"] = str(case_id)
+    st.rerun()
+
+
+def open_next(after: int) -> None:
+    """Show the next case that waits for this adjudicator, or the list when none does."""
+    cases = [case.id for case in waiting()]
+    place = cases.index(after) + 1 if after in cases else 0
+    following = [case_id for case_id in (*cases[place:], *cases[:place]) if case_id != after]
+    if not following:
+        st.query_params.clear()
+        st.rerun()
+    open_it(following[0])
+
+
+def header(seen: Adjudication) -> None:
+    """Draw the line above the tissue."""
+    skip = partial(open_next, seen.case.id) if seen.waits else None
+    case_header.line(seen.case, ("**ADJUDICATION**", f"{len(waiting())} to adjudicate"), skip)
+
+
+def blind_read(case: CaseView) -> ReadingMode:
+    """Read a case blind before anything that was said of it is shown."""
+    return ReadingMode(
+        key=str(case.id),
+        called=panels.plain(case.accession),
+        first=partial(store.record_first_read, case_id=case.id),
+        final=partial(store.record_final_read, case_id=case.id),
+        go_on=partial(open_next, case.id),
+        first_button="Save and see the readers",
+        first_caption="What the readers and the model say appears after your opinion is saved.",
+    )
+
+
+def pick_case(cases: Sequence[WaitingCase]) -> int | None:
+    """Draw the cases that wait; a click anywhere in a row gives its case."""
+    # A new key after each pick: the old selection would open its case again when the adjudicator comes back.
+    times_picked = st.session_state.get("adjudication-picked", 0)
+    chosen = st.dataframe(
+        {
+            "case": [case.accession for case in cases],
+            "images": [case.images for case in cases],
+            "magnification": [case.magnification or "not said" for case in cases],
+            "waits since": [case.since for case in cases],
+            "kind": ["generated demo case" if case.demonstration else "uploaded" for case in cases],
+            "your blind opinion": ["saved" if case.begun else "" for case in cases],
+        },
+        column_config={"waits since": st.column_config.DatetimeColumn(format="distance")},
+        hide_index=True,
+        height=min(38 + 35 * len(cases), 480),
+        on_select="rerun",
+        selection_mode=["single-row", "single-cell"],
+        key=f"adjudication-table-{times_picked}",
+    )
+    picked = [*chosen.selection.rows, *(row for row, _ in chosen.selection.cells)]
+    if not picked:
+        return None
+    st.session_state["adjudication-picked"] = times_picked + 1
+    return cases[picked[0]].id

@@ -1,0 +1,157 @@
+"""What the readers of a case said, without their names, and the form that settles it."""
+
+import streamlit as st
+
+from db import store
+from db.adjudication_values import Adjudication, Ruling, ShownRead
+from db.errors import CaseChangedError
+from db.reading_values import Consensus, Severity
+from db.values import Opinion
+from pages.ui import adjudication, drafts, panels, resources, reveal, saved, sign_off
+from pages.ui import opinion as ask
+from pages.ui.viewer import OthersMarks
+
+_SEVERITIES = {
+    Severity.NONE: ("7", "would have changed nothing for the patient"),
+    Severity.MINOR: ("8", "would have changed wording or follow-up, not treatment"),
+    Severity.MAJOR: ("9", "would have changed treatment or outlook"),
+}
+_HEIGHT = 210  # px; more of what was said is scrolled, so that the form stays on the screen
+_FEW, _LONG = 2, 160  # readers and characters of theirs that need no scrolling
+
+
+def marks_of(seen: Adjudication) -> tuple[OthersMarks, ...]:
+    """Give what the readers marked, under the names they have here."""
+    return tuple(OthersMarks(read.name, read.final.regions) for read in seen.reads if read.final.regions)
+
+
+def what_was_said(seen: Adjudication) -> None:
+    """Draw the opinions of all readers side by side with the model's and one's own blind one."""
+    if seen.triggers:
+        st.markdown(f"**{panels.plain('; '.join(seen.triggers).capitalize())}**")
+    said = [(read.name, words) for read in seen.reads if (words := _written(read))]
+    much = len(seen.reads) > _FEW or sum(len(words) for _, words in said) > _LONG
+    with st.container(height=_HEIGHT if much else "content", border=False, gap="xxsmall", key="adjudication-reads"):
+        st.markdown(_table(seen))
+        for name, words in said:
+            st.caption(f"**{name}**{words}")
+        if seen.case.reveal is None:
+            reveal.model_opinion(seen.case)
+        else:
+            st.caption(reveal.model_words(seen.case.reveal))
+
+
+@st.fragment
+def consensus_form(seen: Adjudication) -> None:
+    """Ask what is right and how much the difference matters."""
+    key = _key(seen)
+    panels.opened_at(key)
+    st.markdown("##### Consensus")
+    with st.container(key="adjudication-label", horizontal=True, gap="xsmall"):
+        choice = ask.label_input(key, ask.ANY)
+    confidence = ask.confidence_input(key, choice)
+    subtype = ask.subtype_input(key, choice.label if choice else None)
+    severity = _severity_input(key)
+    typed = _ruling(ask.opinion_of(choice, confidence, subtype, ask.note_input(key)), severity)
+    asked = ask.save_pressed(key, "Save the consensus")
+    drafts.keep(key)
+    if _save(seen, key, typed, asked=asked):
+        st.rerun()
+
+
+def settled(seen: Adjudication, consensus: Consensus) -> None:
+    """Show the consensus that stands, and what was typed here while somebody else gave it."""
+    st.markdown(f"Consensus &ensp; **{sign_off.consensus_words(consensus)}**")
+    note = f" – {panels.plain(consensus.note)}" if consensus.note else ""
+    st.caption(f"{panels.plain(consensus.adjudicator)}, {panels.day_and_clock(consensus.saved_at)}{note}")
+    unsaved(seen.case.id)
+
+
+def unsaved(case_id: int) -> None:
+    """Show what was typed into a form of this case that cannot be saved any more."""
+    for key in [name.removesuffix("-typed") for name in st.session_state if str(name).endswith("-typed")]:
+        if key.startswith(f"consensus-{case_id}-") and not st.session_state.get(f"{key}-saved"):
+            words = ask.typed_words(key)
+            if words:
+                st.warning(f"This was typed here and is not saved: {words}")
+
+
+def _table(seen: Adjudication) -> str:
+    blind, reveal_now = seen.blind, seen.case.reveal
+    rows = [("**You**", _short(blind.opinion) if blind else "", "")]
+    rows += [(read.name, _short(read.first), _short(read.final)) for read in seen.reads]
+    if reveal_now is not None:
+        words = panels.label_words(reveal_now.malignancy)
+        rows.append(("Model", f"{words} {reveal_now.malignant_probability:.2f}", ""))
+    head = ["| | before the reveal | after it |", "|---|---|---|"]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _written(read: ShownRead) -> str:
+    subtype = f" – {panels.subtype_words(read.final.subtype)}" if read.final.subtype else ""
+    before = f" – first note: {panels.plain(read.first.note)}" if read.first.note else ""
+    return f"{subtype}{reveal.rest_words(read.final)}{before}"
+
+
+def _short(said: Opinion) -> str:
+    return panels.opinion_words(Opinion(said.label, said.confidence))
+
+
+def _severity_input(key: str) -> Severity | None:
+    name = f"{key}-severity"
+    chosen: str | None = st.session_state.get(name)
+    with st.container(key=f"severity-{key}", horizontal=True, vertical_alignment="center", gap="xsmall"):
+        explained = "\n".join(f"* {severity}: {words}" for severity, (_, words) in _SEVERITIES.items())
+        st.markdown("Severity", width="content", help=f"The difference\n{explained}")
+        for severity, (shortcut, _) in _SEVERITIES.items():
+            ask.toggle(name, severity.value, severity.value, shortcut=shortcut)
+    return Severity(chosen) if chosen else None
+
+
+def _ruling(typed: Opinion | str, severity: Severity | None) -> Ruling | str:
+    if isinstance(typed, str):
+        return typed
+    if severity is None:
+        return "Say how much the difference matters: none, minor or major."
+    return Ruling(typed.label, typed.confidence, severity, typed.subtype, typed.note)
+
+
+def _key(seen: Adjudication) -> str:
+    return f"consensus-{seen.case.id}-{seen.consensus.id if seen.consensus else 0}"
+
+
+def _save(seen: Adjudication, key: str, typed: Ruling | str, *, asked: bool) -> bool:
+    """Save when asked to; what stands in the way is said here, beside the button, and nothing typed is lost."""
+    st.session_state[f"{key}-typed"] = True
+    if isinstance(typed, str):
+        if asked:
+            st.error(typed)
+        return _conflict(key)
+    if not (asked if typed.label else ask.confirmed(key, asked=asked)):
+        return _conflict(key)
+    adjudicator, opened = resources.account().id, panels.opened_at(key)
+    shown = [read.read_id for read in seen.reads]
+    try:
+        with resources.sessions().begin() as session:
+            found = store.record_consensus(session, seen.case.id, adjudicator, typed, opened, seen=shown)
+    except CaseChangedError as error:
+        st.session_state[f"{key}-conflict"] = str(error)
+        return _conflict(key)
+    saved.note(panels.plain(seen.case.accession), key, found.saved_at)
+    return True
+
+
+def _conflict(key: str) -> bool:
+    message = st.session_state.get(f"{key}-conflict")
+    if message:
+        st.error(f"Not saved: {panels.plain(message)}. What you typed is still here.")
+        if st.button("Show what is saved", key=f"{key}-show"):
+            del st.session_state[f"{key}-conflict"]
+            st.rerun()
+    return False
+
+
+def next_button(case_id: int) -> None:
+    """Go on to the next case that waits."""
+    if st.button("Next case", shortcut="N", type="primary", width="stretch"):
+        adjudication.open_next(case_id)

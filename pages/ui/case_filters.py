@@ -1,0 +1,123 @@
+"""What narrows and sorts the worklist; all of it stays as it is while a case is visited."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from db.values import CaseState
+from db.worklist_values import CaseFilter, CaseOrder
+from pages.ui import resources
+
+_MAGNIFICATIONS = ("40X", "100X", "200X", "400X")
+# States that a reader counts together, by what is to be done.
+_GROUPS = {
+    "to read": (CaseState.READY,),
+    "in reading": (CaseState.IN_READING, CaseState.FIRST_READ, CaseState.REVEALED),
+    "final": (CaseState.FINAL,),
+    "discordant": (CaseState.DISCORDANT,),
+    "in adjudication": (CaseState.ADJUDICATION,),
+    "resolved": (CaseState.RESOLVED,),
+    "signed out": (CaseState.SIGNED_OUT, CaseState.AMENDED),
+    "being analysed": (CaseState.WAITING,),
+    "unreadable": (CaseState.UNREADABLE,),
+}
+# Days back from now at which the case was added: from, until.
+_ADDED: dict[str, tuple[int | None, int | None]] = {
+    "last 24 hours": (1, None),
+    "last 7 days": (7, None),
+    "last 30 days": (30, None),
+    "over 30 days ago": (None, 30),
+}
+_LIMITS = {
+    CaseOrder.UNCERTAINTY: "Only cases of which you have saved a first opinion: this order tells what the model says.",
+    CaseOrder.DISCORDANCE: "Only cases that you have read to the end: this order tells what the model says.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the reader wants to see, and what has to be said about it."""
+
+    cases: CaseFilter
+    order: CaseOrder
+    limit: str
+
+
+def state_pills(counts: Mapping[CaseState, int]) -> list[CaseState] | None:
+    """Draw the number of cases in each group of states, which are filters too; None means all of them."""
+    amounts = {words: sum(counts.get(state, 0) for state in states) for words, states in _GROUPS.items()}
+    chosen = st.session_state.get("worklist-states") or []
+    groups = st.pills(
+        "State",
+        # A group that is chosen stays when its last case leaves it, or the choice would be lost unseen.
+        [words for words, amount in amounts.items() if amount or words in chosen],
+        selection_mode="multi",
+        format_func=lambda words: f"{amounts[words]} {words}",
+        label_visibility="collapsed",
+        wrap=True,
+        key="worklist-states",
+        persist_state="session",
+    )
+    return [state for words in groups for state in _GROUPS[words]] or None
+
+
+def filters(states: list[CaseState] | None) -> Wanted:
+    """Draw the other filters and the order."""
+    text, magnification, added, order, mine = st.columns([1.5, 1.2, 1.3, 2, 1.2], vertical_alignment="center")
+    wanted = text.text_input(
+        "Case number",
+        placeholder="case number",
+        label_visibility="collapsed",
+        key="worklist-text",
+        persist_state="session",
+    )
+    power = magnification_input(magnification, "worklist")
+    when = added.selectbox(
+        "Added",
+        list(_ADDED),
+        index=None,
+        placeholder="added",
+        label_visibility="collapsed",
+        key="worklist-added",
+        persist_state="session",
+    )
+    sorting = (
+        order.selectbox(
+            "Sort by",
+            list(CaseOrder),
+            format_func=str,
+            label_visibility="collapsed",
+            key="worklist-order",
+            persist_state="session",
+        )
+        or CaseOrder.WORK
+    )
+    # Nobody assigns anything where only one reader reads.
+    own = not resources.single_reader_mode() and mine.toggle(
+        "assigned to me", key="worklist-mine", persist_state="session"
+    )
+    since, until = _ADDED[when] if when else (None, None)
+    cases = CaseFilter(wanted.strip() or None, states, power, own, _days_ago(since), _days_ago(until))
+    return Wanted(cases, sorting, _LIMITS.get(sorting, ""))
+
+
+def magnification_input(place: DeltaGenerator, page: str) -> str | None:
+    """Ask for a magnification, also one that is not among the usual ones; None means any."""
+    power = place.selectbox(
+        "Magnification",
+        _MAGNIFICATIONS,
+        index=None,
+        placeholder="magnification",
+        label_visibility="collapsed",
+        key=f"{page}-magnification",
+        accept_new_options=True,
+        persist_state="session",
+    )
+    return power or None
+
+
+def _days_ago(days: int | None) -> datetime | None:
+    return datetime.now().astimezone() - timedelta(days=days) if days is not None else None

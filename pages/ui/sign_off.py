@@ -1,0 +1,174 @@
+"""Signing a case out beside the tissue: what would be signed, by whom, then the versions and how they are amended."""
+
+import streamlit as st
+
+from core.labels import Malignancy
+from db import store
+from db.adjudication_values import Amendment, SignOffView, ToSign
+from db.errors import CaseChangedError
+from db.reading_values import Consensus, SignOff
+from db.values import CaseState, CaseView, Opinion
+from pages.ui import drafts, panels, resources, saved
+from pages.ui import opinion as ask
+
+_SIGNED = (CaseState.SIGNED_OUT, CaseState.AMENDED)
+_OPEN_TO_READERS = (
+    CaseState.READY,
+    CaseState.IN_READING,
+    CaseState.FIRST_READ,
+    CaseState.REVEALED,
+    CaseState.WAITING,
+    CaseState.UNREADABLE,
+)
+
+
+def is_signed(case: CaseView) -> bool:
+    """Say whether a case was signed out, and so takes no further reads."""
+    return case.state in _SIGNED
+
+
+def takes_no_opinion(case: CaseView) -> bool:
+    """Say why a case takes no opinion of this reader any more, where they have not given their last one."""
+    if case.final_read is not None or case.state in _OPEN_TO_READERS:
+        return False
+    if not is_signed(case):
+        st.info("You have seen what the readers of this case said: settle it as its adjudicator.")
+        st.page_link("adjudicate.py", label="Adjudication", query_params={"case": str(case.id)})
+    else:
+        st.info("This case was signed out without an opinion of yours. It takes no further reads.")
+        panel(case)
+    return True
+
+
+@st.fragment
+def panel(case: CaseView) -> None:
+    """Show how far the sign-off is, with what this reader can do about it."""
+    reader = resources.account().id
+    with resources.sessions().read() as session:
+        view = store.sign_offs_of(session, case.id, reader)
+    if view.consensus is not None and case.final_read is not None:  # who settled it sees it above
+        note = f" – {panels.plain(view.consensus.note)}" if view.consensus.note else ""
+        st.caption(f"An adjudicator settled it: {consensus_words(view.consensus)}{note}")
+    if view.versions:
+        _versions(case, view)
+    elif view.signed_at is not None:
+        st.caption(f"Signed out {panels.day_and_clock(view.signed_at)}.")
+    elif view.proposed is not None:
+        _to_sign(case, view.proposed)
+    elif view.triggers and not resources.single_reader_mode():
+        st.caption(f"Waits for an adjudicator before it can be signed out: {'; '.join(view.triggers)}.")
+
+
+def consensus_words(consensus: Consensus) -> str:
+    """Write a consensus in one line."""
+    said = Opinion(consensus.label, consensus.confidence, consensus.subtype)
+    return f"{panels.opinion_words(said)}, severity {consensus.severity}"
+
+
+def _to_sign(case: CaseView, proposed: ToSign) -> None:
+    key = f"sign-{case.id}"
+    by = "consensus" if proposed.consensus_id else "your opinion" if proposed.readers == 1 else "all readers"
+    st.markdown(f"To sign out &ensp; **{_said(proposed.label, proposed.subtype)}** &ensp; {by}")
+    if not st.session_state.get(f"{key}-confirm"):
+        st.button(
+            "Sign out …", key=f"{key}-ask", shortcut="L", width="stretch", on_click=_turn, args=(f"{key}-confirm",)
+        )
+    else:
+        note = ask.note_input(key, "note on the sign-off (optional)")
+        st.markdown(f"**You sign as {panels.plain(panels.reader())}.** The case then takes no further reads.")
+        st.button("Not yet", key=f"{key}-not", width="stretch", on_click=_turn, args=(f"{key}-confirm",))
+        if st.button("Yes, sign it out", key=f"{key}-yes", shortcut="S", type="primary", width="stretch"):
+            _sign(case, key, proposed, note)
+    _conflict(key)
+
+
+def _turn(name: str) -> None:
+    st.session_state[name] = not st.session_state.get(name)
+
+
+def _sign(case: CaseView, key: str, proposed: ToSign, note: str) -> None:
+    reader = resources.account().id
+    try:
+        with resources.sessions().begin() as session:
+            signed = store.sign_off(session, case.id, reader, proposed, note)
+    except CaseChangedError as error:
+        st.session_state[f"{key}-conflict"] = str(error)
+        return
+    saved.note(f"{panels.plain(case.accession)} signed out,", key, signed.saved_at)
+    st.rerun()
+
+
+def _versions(case: CaseView, view: SignOffView) -> None:
+    last = view.versions[-1]
+    words = "Signed out" if last.version == 1 else f"Amended, version {last.version}"
+    st.markdown(f"{words} &ensp; **{_said(last.label, last.subtype)}**")
+    st.caption(_line(last))
+    key = f"amend-signed-{case.id}-{st.session_state.get(f'amended-{case.id}', 0)}"
+    opened = bool(st.session_state.get(f"{key}-open"))
+    if len(view.versions) > 1 and not opened:  # the form needs the room
+        with st.expander(f"{len(view.versions)} versions"):
+            for version in view.versions[:-1]:
+                st.caption(f"Version {version.version}: **{_said(version.label, version.subtype)}**, {_line(version)}")
+    words = "Do not amend" if opened else "Amend what is signed …"
+    st.button(words, key=f"{key}-turn", shortcut="L", width="stretch", on_click=_turn, args=(f"{key}-open",))
+    if opened:
+        _amendment(case, key, last)
+
+
+def _amendment(case: CaseView, key: str, last: SignOff) -> None:
+    # The version that stood when the form was opened: what was signed since then is looked at before it is replaced.
+    replaces: int = st.session_state.setdefault(f"{key}-replaces", last.version)
+    with st.container(key="amend-label", horizontal=True, gap="xsmall"):
+        choice = ask.label_input(key, ask.ANY)
+    subtype = ask.subtype_input(key, choice.label if choice else None)
+    note = ask.note_input(key, "note of this version (optional)")
+    why = st.text_area(
+        "Why", placeholder="why it is amended", height=68, max_chars=ask.NOTE_LIMIT, key=f"{key}-why",
+        label_visibility="collapsed", persist_state="session",
+    )  # fmt: skip
+    asked = ask.save_pressed(key, "Save the amendment")
+    drafts.keep(key)
+    missing = "Choose an answer first." if choice is None else "" if why.strip() else "Say why it is amended."
+    if asked and missing:
+        st.error(missing)
+    elif asked and choice is not None:
+        _amend(case, key, Amendment(choice.label, subtype, note, why.strip()), replaces)
+    if _conflict(key):
+        st.session_state[f"{key}-replaces"] = last.version
+        st.rerun()
+
+
+def _amend(case: CaseView, key: str, amended: Amendment, replaces: int) -> None:
+    reader = resources.account().id
+    try:
+        with resources.sessions().begin() as session:
+            signed = store.amend_sign_off(session, case.id, reader, amended, replaces_version=replaces)
+    except (CaseChangedError, ValueError) as error:
+        st.session_state[f"{key}-conflict"] = str(error)
+        return
+    # The next amendment begins with empty fields.
+    st.session_state[f"amended-{case.id}"] = st.session_state.get(f"amended-{case.id}", 0) + 1
+    saved.note(f"{panels.plain(case.accession)} amended,", key, signed.saved_at)
+    st.rerun()
+
+
+def _conflict(key: str) -> bool:
+    """Say what stands in the way of saving; True when the reader asks to see what is saved."""
+    message = st.session_state.get(f"{key}-conflict")
+    if not message:
+        return False
+    st.error(f"Not saved: {panels.plain(message)}. What you typed is still here.")
+    if not st.button("Show what is saved", key=f"{key}-show"):
+        return False
+    del st.session_state[f"{key}-conflict"]
+    return True
+
+
+def _said(label: Malignancy | None, subtype: str | None) -> str:
+    return f"{panels.label_words(label)}{f', {panels.subtype_words(subtype)}' if subtype else ''}"
+
+
+def _line(version: SignOff) -> str:
+    why = f", because: {panels.plain(version.why)}" if version.why else ""
+    note = f" – {panels.plain(version.note)}" if version.note else ""
+    return f"{panels.plain(version.signer)}, {panels.day_and_clock(version.saved_at)}{why}{note}"

@@ -1,0 +1,78 @@
+"""One case of a study on the screen: the forms that its arm has, and what was typed at the place before."""
+
+from functools import partial
+
+import streamlit as st
+
+from db import store
+from db.reading_values import Arm, Place
+from db.values import CaseView
+from pages.ui import case_header, marking, stages, tissue
+from pages.ui import opinion as ask
+from pages.ui.reading_mode import ReadingMode
+
+_NOW, _BEFORE = "study-place", "study-place-before"
+
+
+def read(case: CaseView, place: Place, rounds: int) -> None:
+    """Draw the tissue and the form of a place."""
+    mode = _mode(place)
+    case_header.study_line(case, place, rounds, pause)
+    typed_before(place)
+    left, right = st.columns([3, 1.15], gap="small", wrap=False)
+    with left:
+        form = f"first-{mode.key}" if _asks_blind(case, place) else f"final-{mode.key}"
+        marks = marking.saved_marks(case)
+        marking.tissue(tissue.viewed_images(case), key=f"viewer-{mode.key}", form=form, before=marks)
+    with right, st.container(key="opinion"):
+        _form(case, place, mode)
+
+
+def pause() -> None:
+    """Leave the case unread and show the studies; it is the first to come when the reader goes on."""
+    st.query_params.clear()
+    st.rerun()
+
+
+def _form(case: CaseView, place: Place, mode: ReadingMode) -> None:
+    if _asks_blind(case, place):
+        stages.first_opinion(mode)
+    elif case.first_read is None:
+        stages.opinion_beside_model(case, mode)
+    else:
+        stages.unsaved_opinions(case, mode, ())
+        stages.final_opinion(case, case.first_read, mode)
+
+
+def _asks_blind(case: CaseView, place: Place) -> bool:
+    return case.first_read is None and place.arm is not Arm.MODEL_FIRST
+
+
+def _mode(place: Place) -> ReadingMode:
+    save = partial(store.record_study_read, place_id=place.id)
+    mode = partial(ReadingMode, _key(place), f"case {place.position}", save, save, st.rerun)
+    if place.arm is not Arm.UNAIDED:
+        return mode()
+    return mode("Your opinion", "Save, next case", "In this arm the model's opinion is not shown.")
+
+
+def unsaved(*forms: str) -> None:
+    """Show what was typed into forms that are no longer on the screen and cannot be saved any more."""
+    for form in forms:
+        words = "" if st.session_state.get(f"{form}-saved") else ask.typed_words(form)
+        if words:
+            st.warning(f"This was typed here and is not saved: {words}")
+
+
+def typed_before(place: Place | None) -> None:
+    """Show what was typed at the place before this one, if another window went on or the study was closed."""
+    now = _key(place) if place else ""
+    if st.session_state.get(_NOW) != now:
+        st.session_state[_BEFORE], st.session_state[_NOW] = st.session_state.get(_NOW, ""), now
+    before = st.session_state[_BEFORE]
+    if before:
+        unsaved(f"first-{before}", f"final-{before}")
+
+
+def _key(place: Place) -> str:
+    return f"place-{place.id}"

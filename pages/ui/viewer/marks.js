@@ -1,0 +1,219 @@
+// Regions that a reader marks on the tissue: tools, gestures of mouse and keyboard, and what is marked so far.
+
+const TOOLS = { point: "P", box: "T", shape: "F" };
+const HINTS = {
+  point: "Point: click, or move the tissue with the arrows and press Space at the cross. Esc leaves.",
+  box: "Box: drag, or click two corners (Space at the cross). Esc leaves.",
+  shape: "Shape: drag its outline, or click corners (Space at the cross) and close it with Enter. Esc leaves.",
+};
+const PAN = 40; // screen pixels per arrow key, a tenth of it with Shift
+const MOST_MARKS = 200; // of one read
+const DRAGGED = 4; // screen pixels: less is a click
+
+const sheets = new Map(); // owner and form -> what is marked, with what was marked before each change
+
+class Marks {
+  constructor(viewer, overlay) {
+    Object.assign(this, { viewer, overlay, sheet: null, others: [], tool: null, drawn: [], pointer: null });
+    this.page = { regions: [], before: [] };
+    this.list = new MarkList(this, viewer.find(".sr-marks"));
+    for (const kind of Object.keys(TOOLS)) viewer.find(`[data-mark=${kind}]`).onclick = () => this.pick(kind);
+    overlay.addEventListener("pointerdown", (event) => this.press(event));
+    overlay.addEventListener("pointermove", (event) => this.move(event));
+    overlay.addEventListener("pointerup", (event) => this.release(event));
+    overlay.addEventListener("pointercancel", () => this.drop());
+    // OpenSeadragon must not take what is drawn for a pan, a click or a double click; its wheel still zooms.
+    for (const name of ["click", "dblclick"]) overlay.addEventListener(name, (event) => event.stopPropagation());
+    overlay.addEventListener("dblclick", () => this.close());
+  }
+
+  /** Take over what the server says; of a form that is open, what is on the screen counts. */
+  show({ sheet, others }, send) {
+    Object.assign(this, { others, send });
+    this.viewer.find(".sr-mark-tools").hidden = !sheet?.editable;
+    if (sheet?.form !== this.sheet?.form || !sheet?.editable) this.leave();
+    this.sheet = sheet;
+    const name = sheet && keptName(sheet.owner, sheet.form, "marks");
+    if (sheet?.editable) {
+      const left = sheets.get(name) ?? { regions: kept(sheet, "marks")?.value ?? this.begun(sheet), before: [] };
+      sheets.set(name, left);
+      this.page = left;
+      if (JSON.stringify(left.regions) !== JSON.stringify(sheet.regions)) this.tell();
+    } else {
+      this.page = { regions: sheet?.regions ?? [], before: [] };
+    }
+    this.list.draw();
+  }
+
+  /** What a form begins with: what the server says, and what this tab still has of forms that another window overtook. */
+  begun({ regions, overtaken, owner }) {
+    const lost = overtaken.flatMap((form) => kept({ owner, form }, "marks")?.value ?? []);
+    return [...new Set([...regions, ...lost].map((each) => JSON.stringify(each)))].map((each) => JSON.parse(each));
+  }
+
+  get image() {
+    return this.viewer.images[this.viewer.state.index];
+  }
+
+  change(regions) {
+    this.page.before.push(this.page.regions);
+    this.page.regions = regions;
+    this.tell();
+    this.list.draw();
+    this.viewer.paint();
+  }
+
+  /** Keep what is marked in this tab, and tell the server. */
+  tell() {
+    keep(this.sheet, "marks", this.page.regions);
+    this.send("marks", { form: this.sheet.form, regions: this.page.regions });
+  }
+
+  undo() {
+    if (this.drawn.length) this.drawn.pop();
+    else if (this.page.before.length) {
+      this.page.regions = this.page.before.pop();
+      this.tell();
+      this.list.draw();
+    }
+    this.viewer.paint();
+  }
+
+  pick(kind) {
+    if (!this.sheet?.editable || !this.viewer.item) return;
+    const again = this.tool === kind;
+    this.leave();
+    this.full = this.page.regions.length >= MOST_MARKS;
+    if (!again && !this.full) this.tool = kind;
+    this.drawTool();
+  }
+
+  leave() {
+    Object.assign(this, { tool: null, drawn: [], pointer: null, full: false });
+    this.drawTool();
+  }
+
+  drawTool() {
+    for (const kind of Object.keys(TOOLS)) {
+      this.viewer.find(`[data-mark=${kind}]`).setAttribute("aria-pressed", this.tool === kind);
+    }
+    this.overlay.classList.toggle("sr-marking", this.tool !== null);
+    this.viewer.drawTools();
+  }
+
+  get hint() {
+    if (this.full) return `More than ${MOST_MARKS} marks cannot be kept: delete some first.`;
+    return this.tool ? HINTS[this.tool] : "";
+  }
+
+  /** Image pixels of a place on the canvas. */
+  onImage([x, y]) {
+    const { from, to } = this.viewer.frame;
+    const { width, height } = this.image;
+    return [((x - from.x) / (to.x - from.x)) * width, ((y - from.y) / (to.y - from.y)) * height];
+  }
+
+  onScreen([x, y]) {
+    const { from, to } = this.viewer.frame;
+    const { width, height } = this.image;
+    return [from.x + (x / width) * (to.x - from.x), from.y + (y / height) * (to.y - from.y)];
+  }
+
+  get cross() {
+    const { x, y } = this.viewer.osd.viewport.getContainerSize();
+    return [x / 2, y / 2];
+  }
+
+  press(event) {
+    event.stopPropagation();
+    if (event.button !== 0) return;
+    this.overlay.setPointerCapture(event.pointerId);
+    this.pointer = { from: [event.offsetX, event.offsetY], dragged: false, corners: this.drawn.length };
+  }
+
+  move(event) {
+    event.stopPropagation();
+    const at = [event.offsetX, event.offsetY];
+    if (!this.pointer) return;
+    const far = Math.hypot(at[0] - this.pointer.from[0], at[1] - this.pointer.from[1]) >= DRAGGED;
+    if (!this.pointer.dragged && !far) return;
+    if (!this.pointer.dragged && !this.pointer.corners) this.drawn = [this.onImage(this.pointer.from)];
+    this.pointer.dragged = true;
+    if (this.tool === "box") this.drawn = [this.drawn[0], this.onImage(at)];
+    else if (this.tool === "shape") this.drawn.push(this.onImage(at));
+    this.viewer.paint();
+  }
+
+  release(event) {
+    event.stopPropagation();
+    const { pointer } = this;
+    this.pointer = null;
+    if (!pointer) return;
+    if (!pointer.dragged || this.tool === "point") this.put([event.offsetX, event.offsetY]);
+    else this.close();
+  }
+
+  drop() {
+    Object.assign(this, { pointer: null, drawn: [] });
+    this.viewer.paint();
+  }
+
+  /** One corner, where the mouse clicked or at the cross. */
+  put(at) {
+    const [first] = this.drawn;
+    const closes = this.tool === "shape" && this.drawn.length > 2;
+    if (closes && Math.hypot(...this.onScreen(first).map((c, axis) => c - at[axis])) < NEAR) {
+      this.close();
+      return;
+    }
+    this.drawn.push(this.onImage(at));
+    if (this.drawn.length === { point: 1, box: 2 }[this.tool]) this.close();
+    else this.viewer.paint();
+  }
+
+  /** The mark is drawn: keep it, and give the mouse back to the tissue. */
+  close() {
+    const points = this.tool && finished(this.tool, this.drawn, this.image);
+    if (!points) {
+      this.drop();
+      return;
+    }
+    const region = { image_id: this.image.image_id, kind: this.tool, points, note: "" };
+    this.leave();
+    this.change([...this.page.regions, region]);
+  }
+
+  paint(pen) {
+    const onScreen = (point) => this.onScreen(point);
+    const here = ({ image_id: image }) => image === this.image.image_id;
+    this.others.forEach(({ name, regions }, at) => regions.filter(here).forEach((region) => {
+      paintMark(pen, region, onScreen, { colour: OTHERS[at % OTHERS.length], name, dashed: true });
+    }));
+    this.page.regions.forEach((region, at) => here(region)
+      && paintMark(pen, region, onScreen, { colour: OWN, name: `${at + 1}`, dashed: !this.sheet.editable }));
+    if (!this.tool) return;
+    if (this.drawn.length) {
+      const kind = this.tool === "box" && this.drawn.length < 2 ? "point" : this.tool;
+      paintMark(pen, { kind, points: this.drawn }, onScreen, { colour: OWN, open: kind === "shape" });
+    }
+    paintCross(pen, this.cross);
+  }
+
+  /** Move the tissue by screen pixels. */
+  pan(x, y) {
+    const { viewport } = this.viewer.osd;
+    viewport.panBy(viewport.deltaPointsFromPixels(new window.OpenSeadragon.Point(x, y))).applyConstraints();
+  }
+
+  /** A key while a tool is in the hand; says whether it was meant for the tool. */
+  hear(event) {
+    const step = event.shiftKey ? PAN / 10 : PAN;
+    const pans = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
+    if (event.key === "Escape") this.leave();
+    else if (pans[event.key]) this.pan(...pans[event.key]);
+    else if (event.key === "Enter" && this.tool === "shape" && this.drawn.length > 2) this.close();
+    else if (event.key === "Enter" || event.key === " ") this.put(this.cross);
+    else return false;
+    return true;
+  }
+}

@@ -1,0 +1,187 @@
+"""Two readers and an adjudicator go through a case on which they differ, to consensus, sign-off and amendment."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from db import store
+from db.files import Files
+from db.session import Sessions, open_database
+from db.values import Role
+from tests.browser.conftest import SCREENSHOTS, Server
+from tests.browser.test_reading_loop import settled
+from tests.gatehouse import PASSWORD
+from tests.reading_room import ReadingRoom
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+_PATIENCE_MS = 30_000
+_TRIES = 10
+_NAMES = {"dr. ann": Role.READER, "dr. bob": Role.READER, "prof. c": Role.ADJUDICATOR}
+
+
+@dataclass(frozen=True)
+class House:
+    """A server with one case that the model calls malignant, and a tab for each who signs in."""
+
+    server: Server
+    sessions: Sessions
+    sign_in: Callable[[str, str], Page]
+
+
+@pytest.fixture
+def house(tmp_path: Path, checkpoint: Path, browser: Browser) -> Iterator[House]:
+    """Analyse the case before the server starts, so that nobody waits for the worker."""
+    sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}", data=tmp_path)
+    with sessions.begin() as session:
+        ids = {name: store.add_signing_account(session, None, name, role, PASSWORD).id for name, role in _NAMES.items()}
+    room = ReadingRoom(sessions, Files(tmp_path / "files"), ids["dr. ann"])
+    room.add_case(1)
+    room.analyse_all(0.8125)
+    SCREENSHOTS.mkdir(exist_ok=True)
+    server = Server(tmp_path, checkpoint)
+    server.start()
+    expect.set_options(timeout=_PATIENCE_MS)
+    contexts = []
+
+    def sign_in(name: str, path: str) -> Page:
+        contexts.append(browser.new_context(viewport={"width": 1280, "height": 800}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(_PATIENCE_MS)
+        page.goto(f"{server.url}/{path}")
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text(f"signed in as {name}")).to_be_visible()
+        return page
+
+    yield House(server, sessions, sign_in)
+    for context in contexts:
+        context.close()
+    server.stop()
+    sessions.dispose()
+
+
+def pictures(page: Page, name: str) -> None:
+    """Take the page in light and in dark."""
+    settled(page)
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(400)  # colours and the viewer settle
+        page.screenshot(path=SCREENSHOTS / f"adjudication {name}, {scheme}.png")
+
+
+def press(page: Page, key: str, shown: str) -> None:
+    """Press a key until its button is drawn as the chosen one: one that comes before its button goes nowhere."""
+    button = page.get_by_test_id("stBaseButton-primary").filter(has_text=shown)
+    for _ in range(_TRIES):
+        settled(page)
+        page.keyboard.press(key)
+        page.wait_for_timeout(500)
+        if button.count():
+            break
+    expect(button).to_be_visible()
+
+
+def read_blind(page: Page, key: str, shown: str, then: str) -> None:
+    """Give a first opinion by keyboard, and wait for what comes after it."""
+    expect(page.get_by_text("Your first opinion")).to_be_visible()
+    press(page, key, shown)
+    press(page, "4", "4")
+    settled(page)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(then).first).to_be_visible()
+
+
+def test_a_discordant_case_comes_to_consensus_sign_off_and_amendment(house: House) -> None:
+    ann = _one_reader_agrees_with_the_model(house)
+    _another_does_not(house)
+    _an_adjudicator_settles_it_and_signs(house)
+    _the_first_reader_amends(house, ann)
+    with house.sessions.begin() as session:
+        actions = [event.action for event in store.audit_trail(session, subject="C-0001")][::-1]
+    told = ("opinions of others shown", "consensus saved", "signed off", "sign-off amended")
+    assert [action for action in actions if action in told] == list(told)
+
+
+def _one_reader_agrees_with_the_model(house: House) -> Page:
+    ann = house.sign_in("dr. ann", "read_case?case=1")
+    read_blind(ann, "m", "malignant", "Model says")
+    press(ann, "a", "keep mine")
+    settled(ann)
+    ann.keyboard.press("Enter")
+    expect(ann.get_by_role("button", name="Undo")).to_be_visible()
+    return ann
+
+
+def _another_does_not(house: House) -> None:
+    bob = house.sign_in("dr. bob", "read_case?case=1")
+    read_blind(bob, "b", "benign", "Model says")
+    press(bob, "a", "keep mine")
+    bob.get_by_role("combobox", name="Why do you differ").fill("misses")
+    bob.keyboard.press("Enter")
+    settled(bob)
+    bob.get_by_placeholder("note (optional)").fill("no atypia at all")
+    bob.keyboard.press("Control+Enter")
+    expect(bob.get_by_role("button", name="Undo")).to_be_visible()
+    bob.goto(f"{house.server.url}/read_case?case=1")
+    expect(bob.get_by_text("Waits for an adjudicator")).to_be_visible()
+    expect(bob.get_by_role("link", name="Adjudication")).to_have_count(0)
+    pictures(bob, "1 a reader waits")
+
+
+def _an_adjudicator_settles_it_and_signs(house: House) -> None:
+    prof = house.sign_in("prof. c", "adjudicate")
+    expect(prof.get_by_role("button", name="Adjudicate next")).to_be_visible()
+    pictures(prof, "2 list")
+    prof.keyboard.press("n")
+    expect(prof.get_by_role("button", name="Save and see the readers")).to_be_in_viewport(ratio=1)
+    assert not [word for word in ("atypia", "dr. bob", "Model says", "Reader A") if word in prof.content()]
+    assert prof.request.get(f"{house.server.url}/images/1/heatmap").status == 403
+    pictures(prof, "3 blind read")
+    read_blind(prof, "m", "malignant", "Reader B")
+    expect(prof.get_by_text("no atypia at all")).to_be_visible()
+    assert "dr. bob" not in prof.content()
+    pictures(prof, "4 the readers")
+    expect(prof.get_by_role("button", name="Save the consensus")).to_be_in_viewport(ratio=1)
+    prof.set_viewport_size({"width": 900, "height": 800})
+    pictures(prof, "4 the readers, 900")
+    prof.set_viewport_size({"width": 1280, "height": 800})
+    press(prof, "m", "malignant")
+    press(prof, "5", "5")
+    press(prof, "9", "major")
+    settled(prof)
+    prof.get_by_placeholder("note (optional)").fill("invasive at the left edge")
+    pictures(prof, "5 consensus")
+    prof.keyboard.press("Control+Enter")
+    expect(prof.get_by_role("button", name="Sign out …")).to_be_in_viewport(ratio=1)
+    pictures(prof, "6 settled")
+    prof.keyboard.press("l")
+    expect(prof.get_by_role("button", name="Yes, sign it out")).to_be_in_viewport(ratio=1)
+    pictures(prof, "7 asked once more")
+    prof.keyboard.press("s")
+    expect(prof.get_by_text("Signed out", exact=False).first).to_be_visible()
+    expect(prof.get_by_text(re.compile(r"prof\. c, 20\d\d"))).to_have_count(2)  # settled it, and signed it
+    pictures(prof, "8 signed out")
+
+
+def _the_first_reader_amends(house: House, ann: Page) -> None:
+    ann.goto(f"{house.server.url}/read_case?case=1")
+    expect(ann.get_by_text("Amend what is signed")).to_be_visible()
+    expect(ann.get_by_text("Amend the final opinion")).to_have_count(0)
+    settled(ann)
+    ann.keyboard.press("l")
+    expect(ann.get_by_role("button", name="Save the amendment")).to_be_in_viewport(ratio=1)
+    press(ann, "b", "benign")
+    ann.get_by_placeholder("why it is amended").fill("immunohistochemistry came back")
+    pictures(ann, "9 amending")
+    expect(ann.get_by_role("button", name="Save the amendment")).to_be_in_viewport(ratio=1)
+    ann.keyboard.press("Control+Enter")
+    expect(ann.get_by_text("Amended, version 2")).to_be_visible()
+    ann.get_by_text("2 versions").click()
+    expect(ann.get_by_text("Version 1")).to_be_visible()
+    pictures(ann, "10 amended")

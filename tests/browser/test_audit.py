@@ -1,0 +1,73 @@
+"""The page Audit trail in a real browser: it says what somebody did behind the program's back, and gives out files."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from db import store
+from db.session import open_database
+from tests.browser.conftest import SCREENSHOTS, Server
+from tests.browser.test_reading_loop import Scheme, open_app, picture
+from tests.sealed import behind_the_back, filled
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def tampered(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Server]:
+    """A server on whose database a read was edited and another deleted, behind 150 further events."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    data = tmp_path_factory.mktemp("tampered")
+    url = f"sqlite:///{data / 'second_read.sqlite'}"
+    filled(url, data).dispose()
+    with behind_the_back(url) as connection:
+        connection.exec_driver_sql("UPDATE reads SET label = 'benign' WHERE id = 4")
+        connection.exec_driver_sql("DELETE FROM reads WHERE id = 9")
+    sessions = open_database(url, data=data)
+    with sessions.begin() as session:
+        reader = store.single_reader(session).id
+        for number in range(150):
+            store.record_event(session, reader, "tried", f"=T-{number:03}")
+    sessions.dispose()
+    running = Server(data, checkpoint)
+    running.start()
+    yield running
+    running.stop()
+
+
+def test_tampered_rows_are_named_and_the_events_are_taken_away(page: Page, tampered: Server) -> None:
+    open_app(page, tampered, "audit")
+    page.get_by_text("1 to 100 of").wait_for()
+    page.keyboard.press("v")
+    expect(page.get_by_text("2 findings: what stands here, this program did not write.")).to_be_visible()
+    picture(page, "audit findings")
+    page.get_by_role("button", name="Older").click()
+    expect(page.get_by_text("101 to")).to_be_visible()
+    page.get_by_label("Case or subject").fill("T-14")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 to 10 of 10 events")).to_be_visible()
+    for expected in (10, 10):  # the second time too, without loading the page anew
+        with page.expect_download() as given:
+            page.get_by_role("button", name="These events as CSV").click()
+        with Path(given.value.path()).open(encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.reader(file))
+        assert len(lines) == 1 + expected
+        assert lines[1][4] == "'=T-149"
+    page.get_by_label("Case or subject").fill("audit trail, 10 events")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 to 2 of 2 events")).to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (900, "dark")])
+def test_what_the_page_is_for_needs_no_scrolling(
+    browser: Browser, tampered: Server, width: int, scheme: Scheme
+) -> None:
+    page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
+    open_app(page, tampered, "audit")
+    for words in ("Verify", "These events as CSV", "Older"):
+        expect(page.get_by_role("button", name=words)).to_be_in_viewport(ratio=1)
+    expect(page.get_by_label("Case or subject")).to_be_in_viewport(ratio=1)
+    picture(page, f"audit {scheme} {width}")

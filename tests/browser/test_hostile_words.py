@@ -1,0 +1,68 @@
+"""Words that would act in a page are shown as they were typed: nothing runs, nothing is loaded from elsewhere."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Request, expect
+
+from db import store
+from db.session import open_database
+from db.values import Opinion
+from tests.browser.conftest import Server
+from tests.browser.test_reading_loop import open_app, picture
+from tests.hostile.words import SCRIPTS
+from tests.stored import OPENED, analyse_all, make_case, stored_image
+from tests.stress import amount
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+_AT_ONCE = 20  # strings in one note
+_CASES = amount(len(SCRIPTS) // _AT_ONCE, 2)
+_ACTED = '() => window.hacked || document.querySelectorAll(\'img[src="x"], [href*="evil"], iframe, object\').length'
+
+
+@pytest.fixture
+def written_in(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
+    """A server whose cases have hostile numbers and magnifications, and hostile notes in what was read of them."""
+    sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
+    with sessions.begin() as session:
+        reader = store.single_reader(session).id
+        read = [make_case(session, reader, magnification=SCRIPTS[place][:32]) for place in range(_CASES)]
+        for words in SCRIPTS:
+            if words.isprintable() and len(words) <= 64:
+                number = store.add_case(session, reader, accession=words, magnification=words[:32])
+                store.add_image(session, number, stored_image(words))
+    analyse_all(sessions)
+    for place, case_id in enumerate(read):
+        note = "\n\n".join(SCRIPTS[place * _AT_ONCE : (place + 1) * _AT_ONCE])
+        with sessions.begin() as session:
+            store.record_first_read(session, case_id, reader, Opinion("malignant", 4, note=note), OPENED)
+            store.record_final_read(session, case_id, reader, Opinion("malignant", 4, note=note), OPENED)
+    sessions.dispose()
+    running = Server(tmp_path, checkpoint)
+    running.start()
+    yield running
+    running.stop()
+
+
+def test_hostile_words_are_shown_and_do_nothing(page: Page, written_in: Server) -> None:
+    asked: list[str] = []
+
+    def note(request: Request) -> None:
+        asked.append(request.url)
+
+    page.on("request", note)
+    page.on("dialog", lambda dialog: pytest.fail(f"a dialog opened: {dialog.message}"))
+    open_app(page, written_in)
+    for case_id in (_CASES + 1, _CASES + 2):
+        page.goto(f"{written_in.url}/read_case?case={case_id}")
+        expect(page.get_by_text(SCRIPTS[case_id - _CASES - 1]).first).to_be_visible()
+        assert not page.evaluate(_ACTED)
+    for case_id in range(1, _CASES + 1):
+        page.goto(f"{written_in.url}/read_case?case={case_id}")
+        page.get_by_text("2 reads of").click()
+        expect(page.get_by_text(SCRIPTS[(case_id - 1) * _AT_ONCE].strip()[:30]).first).to_be_visible()
+        assert not page.evaluate(_ACTED)
+    picture(page, "hostile words")
+    assert [url for url in asked if not url.startswith((written_in.url, "data:", "blob:"))] == []

@@ -1,0 +1,118 @@
+"""Cells that a spreadsheet would run: all of them come out as text, and nothing else is changed."""
+
+import csv
+import io
+import re
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from core.evaluation import Evaluation
+from core.fit.run_history import read_lines
+from core.labels import BINARY
+from core.shift import Shift
+from core.spreadsheets import csv_bytes, harmless
+from db.export_values import ExportedCase, ExportedRead, ReadsExport
+from db.values import AuditEvent, Opinion, Read, Stage
+from pages.ui import agreement_figures, export
+from pages.ui.agreement_values import Table
+from service.reports.mrmc import reads_table
+from tests.histories import run_lines
+from tests.hostile.words import FORMULAS
+from tests.readings import made_readings, reading
+from tests.shifted import shifted
+from tests.stored import OPENED, evaluated_image
+from tests.stored_evaluations import made_evaluation
+
+_SIGNS = "=+-@＝＋－＠﹦−"
+_UNSEEN = ('"', " ", "\t", "\n", "\r\n", "\xa0", "\u3000", "\u200b", "\ufeff", "\x00", "\x0b", "\x0c", " \t \n")
+CELLS = (
+    *FORMULAS,
+    *(f"{unseen}@SUM(A1)" for unseen in _UNSEEN),
+    "﹦1",
+    "−2+3",
+    "-2+3+cmd|' /C calc'!A0",
+    "harmless; =1+1",
+    "two\u2028=1+1",
+)
+
+
+def is_inert(cell: str) -> bool:
+    """Say whether no part at which some spreadsheet might begin a cell begins with a sign."""
+    parts = re.split("[;\\t]", cell.replace("\u2028", "\n"))
+    lines = [line for part in parts for line in part.splitlines()]
+    return not any(line.lstrip("".join(_UNSEEN)).startswith(tuple(_SIGNS)) for line in lines)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=ascii)
+def test_a_formula_is_text(cell: str) -> None:
+    assert not is_inert(cell), "it would act if nothing was done"
+    found = harmless(cell)
+    assert is_inert(found)
+    assert found.replace("'", "") == cell.replace("'", ""), "nothing but apostrophes was added"
+
+
+def test_a_formula_is_inert_in_every_export() -> None:
+    assert len(FORMULAS) == 40
+    for cell in FORMULAS:
+        for name, data in exports_of(cell).items():
+            table = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+            cells = [each for row in table for each in row]
+            assert all(is_inert(each) or _is_number(each) for each in cells), (name, cell)
+            assert any(each.replace("'", "") == cell.replace("'", "") for each in cells), (name, "it is there")
+
+
+def exports_of(cell: str) -> dict[str, bytes]:
+    """Make every export with this text wherever a text can be."""
+    opinion = Opinion("benign", 3, subtype=cell, note=cell, reason=cell)
+    read = Read(7, 1, cell, Stage.FIRST, opinion, False, OPENED, OPENED, None)
+    case = ExportedCase(1, cell, cell, False, (), None)
+    reads = ReadsExport(cell, False, True, False, (case,), (ExportedRead(read, 1, 1, None, None, None, False, False),))
+    evaluation, shift, agreed = _bases()
+    named = replace(evaluation, figures=(replace(evaluation.figures[0], name=cell),))
+    image = replace(evaluated_image(1, True, 0.7), name=cell, patient_id=cell, magnification=cell)
+    reading_of = replace(reading(1, "benign", "malignant"), accession=cell, reader=cell, magnification=cell)
+    drawn = replace(shift, source=cell, target=cell)
+    part = replace(read_lines(run_lines())[0], part=cell)
+    table = replace(agreed, lines=(replace(agreed.lines[0], name=cell),))
+    return {
+        "reads for MRMC software": reads_table(reads),
+        "own reads": export.reads_csv([read], {1: cell}).data,
+        "readings": export.readings_csv([reading_of], {}).data,
+        "agreement": export.agreement_csv([(cell, table)]).data,
+        "figures": export.figures_csv(named).data,
+        "predictions": export.predictions_csv([image], (cell, "malignant")).data,
+        "statistics": export.statistics_csv(drawn).data,
+        "training": export.history_csv([part]).data,
+        "audit trail": export.events_csv([AuditEvent(OPENED, cell, cell, cell, 1)]).data,
+    }
+
+
+@cache
+def _bases() -> tuple[Evaluation, Shift, Table]:
+    """Measure once what every export begins with."""
+    return made_evaluation(BINARY), shifted(), agreement_figures.reader_model(made_readings(3))
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"-?[0-9.]+(e-?[0-9]+)?", cell) is not None
+
+
+@pytest.mark.parametrize("cell", ["plain", "a - b", "C-0001", "2 = 2", "", "x@y", "3; then 4", "µm ± 2", "'quoted'"])
+def test_other_words_stay_as_they_are(cell: str) -> None:
+    assert harmless(cell) == cell
+
+
+def test_numbers_stay_numbers() -> None:
+    assert [harmless(value) for value in (-1, -0.5, True, None)] == ["-1", "-0.5", "True", ""]
+
+
+def test_a_table_is_read_back_as_it_was_and_its_head_is_harmless_too() -> None:
+    data = csv_bytes(("=name", "b"), [('two\nlines, "quoted"', 1.5), (None, "é")])
+    assert data.startswith(b"\xef\xbb\xbf")
+    assert list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))) == [
+        ["'=name", "b"],
+        ['two\nlines, "quoted"', "1.5"],
+        ["", "é"],
+    ]

@@ -1,0 +1,325 @@
+"""Studies as their planner makes, sees and closes them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.results import Analysis
+from db import store
+from db.errors import CaseChangedError, NotAllowedError, UnknownCaseError
+from db.reading_models import SignOff, Study, StudyPlace
+from db.reading_values import Arm
+from db.session import Sessions
+from db.studies import drawn_order
+from db.study_values import CaseChoice, StudyPlan, StudyRow
+from db.values import Role
+from tests.stored import BENIGN, OPENED, QUALITY, analyse_all, at_once, make_case, stored_image
+from tests.studied import CROSSOVER, Ward, own_sessions, sessions, ward
+
+__all__ = ["own_sessions", "sessions"]
+
+_PASSWORD = "a long sentence about trees"
+
+
+def orders(sessions: Sessions, study: int, reader: int) -> list[list[int]]:
+    """Give the cases of each round in the order in which they were stored for a reader."""
+    row = StudyPlace
+    query = select(row.round, row.case_id).where(row.study_id == study, row.account_id == reader)
+    with sessions.read() as session:
+        found = session.execute(query.order_by(row.round, row.position)).all()
+    return [[case for number, case in found if number == wanted] for wanted in sorted({n for n, _ in found})]
+
+
+def arms(sessions: Sessions, study: int, reader: int) -> list[tuple[Arm, int]]:
+    """Give arm and iteration of each round of a reader."""
+    row = StudyPlace
+    query = select(row.round, row.arm, row.iteration).where(row.study_id == study, row.account_id == reader).distinct()
+    with sessions.read() as session:
+        return [(arm, iteration) for _, arm, iteration in session.execute(query.order_by(row.round))]
+
+
+def found(room: Ward) -> list[StudyRow]:
+    """Give the studies of this planner, oldest first."""
+    with room.sessions.read() as session:
+        mine = f"planner {room.number}"
+        return [one for one in reversed(store.studies(session, room.planner)) if one.created_by == mine]
+
+
+def test_every_reader_reads_every_case_once_in_every_round_in_an_order_of_their_own(sessions: Sessions) -> None:
+    room = ward(sessions, cases=12, readers=3)
+    study = room.make(room.plan(CROSSOVER))
+    drawn = [order for reader in room.readers for order in orders(sessions, study, reader)]
+    assert all(sorted(order) == list(room.cases) for order in drawn)
+    assert len({tuple(order) for order in drawn}) == 6
+
+
+def test_the_order_is_that_of_the_seed_on_every_machine(sessions: Sessions) -> None:
+    plan = StudyPlan("pilot", (3, 4), tuple(range(1, 9)), (Arm.UNAIDED,), seed=7)
+    assert drawn_order(plan, 3, 1) == [5, 4, 3, 8, 6, 1, 2, 7]
+    assert drawn_order(replace(plan, case_ids=plan.case_ids[::-1]), 3, 1) == drawn_order(plan, 3, 1)
+    assert len({tuple(drawn_order(replace(plan, seed=seed), 3, 1)) for seed in range(100)}) == 100
+    room = ward(sessions, cases=8)
+    made = room.plan()
+    assert orders(sessions, room.make(made), room.readers[0]) == [drawn_order(made, room.readers[0], 1)]
+
+
+def test_every_place_of_a_case_is_drawn_about_as_often(sessions: Sessions) -> None:
+    plan = StudyPlan("pilot", (1,), (1, 2, 3, 4), (Arm.UNAIDED,))
+    firsts = [drawn_order(replace(plan, seed=seed), 1, 1)[0] for seed in range(2_000)]
+    assert all(abs(firsts.count(case) - 500) < 5 * (2_000 * 0.25 * 0.75) ** 0.5 for case in plan.case_ids)
+
+
+def test_counterbalanced_readers_begin_with_different_arms(sessions: Sessions) -> None:
+    room = ward(sessions, cases=1, readers=3)
+    study = room.make(replace(room.plan(CROSSOVER), counterbalanced=True))
+    first, second, third = (arms(sessions, study, reader) for reader in room.readers)
+    assert first == third == [(Arm.UNAIDED, 1), (Arm.MODEL_FIRST, 1)]
+    assert second == [(Arm.MODEL_FIRST, 1), (Arm.UNAIDED, 1)]
+
+
+def test_an_arm_that_comes_again_is_a_new_iteration_here_and_in_later_studies(sessions: Sessions) -> None:
+    room = ward(sessions, cases=2)
+    plan = room.plan((Arm.UNAIDED, Arm.BLIND_FIRST, Arm.UNAIDED))
+    study = room.make(plan)
+    assert arms(sessions, study, room.readers[0]) == [(Arm.UNAIDED, 1), (Arm.BLIND_FIRST, 1), (Arm.UNAIDED, 2)]
+    read = room.finish(study).case
+    room.close(study)
+    again = replace(plan, name=f"again {room.number}")
+    with sessions.read() as session:
+        # One case was read unaided before; both are read unaided twice.
+        assert store.preview_study(session, room.planner, again).repeats == 3
+    later = room.make(again)
+    row = StudyPlace
+    with sessions.read() as session:
+        query = select(row.case_id, row.iteration).where(row.study_id == later, row.arm == Arm.UNAIDED)
+        found = {tuple(each) for each in session.execute(query)}
+    assert read is not None
+    (other,) = set(room.cases) - {read.id}
+    assert found == {(read.id, 2), (read.id, 3), (other, 1), (other, 2)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"reader_ids": ()}, "1 to 200 readers, got 0"),
+        ({"case_ids": ()}, "1 to 5000 cases, got 0"),
+        ({"arms": ()}, "1 to 10 rounds, got 0"),
+        ({"reader_ids": tuple(range(101)), "case_ids": tuple(range(1_000))}, "at most 100000 readings, got 101000"),
+        ({"reader_ids": (1, 1)}, "named twice"),
+        ({"case_ids": (1, 1)}, "named twice"),
+        ({"name": " "}, "1 to 200 characters"),
+        ({"name": "a\nb"}, "1 to 200 characters"),
+        ({"name": "n" * 201}, "1 to 200 characters"),
+        ({"washout_days": -1.0}, "0 to 3650 days"),
+        ({"washout_days": float("nan")}, "0 to 3650 days"),
+        ({"seed": -1}, "a seed is"),
+        ({"seed": 2**31}, "a seed is"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_cannot_be_written_down(changed: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        replace(StudyPlan("pilot", (1,), (1,), (Arm.UNAIDED,)), **changed)  # type: ignore[arg-type]
+
+
+def test_a_case_without_a_result_cannot_be_in_a_study_and_one_signed_out_can(sessions: Sessions) -> None:
+    room = ward(sessions, cases=3)
+    with sessions.begin() as session:
+        unreadable = make_case(session, room.planner)
+    analyse_all(sessions, result=Analysis(460, 700, QUALITY, None, reason="no tissue"))
+    with sessions.begin() as session:
+        waiting = make_case(session, room.planner)
+        session.add(
+            SignOff(
+                case_id=room.cases[0],
+                version=1,
+                account_id=room.planner,
+                label="benign",
+                note="",
+                why="",
+                saved_at=OPENED,
+            )
+        )
+    plan = replace(room.plan(), case_ids=(*room.cases, unreadable, waiting))
+    with pytest.raises(ValueError, match=r"C-\d+ is unreadable.*; C-\d+ is still being analysed: leave them out"):
+        room.make(plan)
+    assert found(room) == []
+    with sessions.read() as session:
+        obstacles = store.preview_study(session, room.planner, plan).obstacles
+    assert [one.case_id for one in obstacles] == [unreadable, waiting]
+    room.make(plan.without(obstacles))
+    assert [one.total for one in found(room)] == [3]
+
+
+def test_a_case_that_a_reader_has_read_in_routine_is_named_and_can_be_left_out(sessions: Sessions) -> None:
+    room = ward(sessions, cases=9, readers=2)
+    with sessions.begin() as session:
+        for case in room.cases[:7]:
+            store.record_first_read(session, case, room.readers[1], BENIGN, OPENED)
+    plan = room.plan()
+    with pytest.raises(ValueError, match=r"C-\d+ was read by dr\. b \d+ in routine.*; and 2 more cases"):
+        room.make(plan)
+    room.make(replace(plan, reader_ids=room.readers[:1], name=f"alone {room.number}"))
+    with sessions.read() as session:
+        obstacles = store.preview_study(session, room.planner, plan).obstacles
+    # Those of dr. a are in the study of before by now.
+    assert [one.case_id for one in obstacles] == list(room.cases)
+    assert obstacles[8].why == f"is already in the open study alone {room.number} for dr. a {room.number}"
+
+
+def test_a_case_in_an_open_study_of_a_reader_is_free_again_when_it_is_closed(sessions: Sessions) -> None:
+    room = ward(sessions, readers=2)
+    first = room.make(replace(room.plan(), reader_ids=room.readers[:1]))
+    room.make(replace(room.plan(), reader_ids=room.readers[1:], name=f"other reader {room.number}"))
+    with pytest.raises(ValueError, match=r"already in the open study pilot \d+ for dr\. a"):
+        room.make(room.plan(name=f"another {room.number}"))
+    room.close(first)
+    room.make(replace(room.plan(), reader_ids=room.readers[:1], name=f"another {room.number}"))
+
+
+def test_a_name_is_given_once_and_nothing_is_left_of_a_study_that_was_refused(sessions: Sessions) -> None:
+    room = ward(sessions, cases=2)
+    study = room.make(replace(room.plan(), case_ids=room.cases[:1]))
+    with pytest.raises(ValueError, match=f"already a study {room.name}"):
+        room.make(replace(room.plan(), case_ids=room.cases[1:]))
+    with pytest.raises(ValueError, match="no case number 1000000"):
+        room.make(replace(room.plan(name=f"other {room.number}"), case_ids=(10**6,)))
+    with sessions.read() as session:
+        places = select(StudyPlace.study_id).where(StudyPlace.account_id == room.readers[0])
+        assert session.scalars(places).all() == [study]
+
+
+def test_only_those_who_may_read_and_sign_in_are_readers(own_sessions: Sessions) -> None:
+    room = ward(own_sessions)
+    with own_sessions.begin() as session:
+        made = {role: store.add_signing_account(session, None, f"the {role}", role, _PASSWORD).id for role in Role}
+        gone = store.add_signing_account(session, None, "gone", Role.READER, _PASSWORD).id
+        store.set_disabled(session, None, "gone", disabled=True)
+    able = (made[Role.READER], made[Role.ADJUDICATOR])
+    planner = made[Role.ADMINISTRATOR]
+    with own_sessions.begin() as session:
+        assert [one.id for one in store.study_readers(session, planner)] == [able[1], able[0]]
+        for unable in (made[Role.RESEARCHER], planner, gone, room.readers[0], 999):
+            with pytest.raises(ValueError, match="only readers and adjudicators"):
+                store.make_study(session, planner, replace(room.plan(), reader_ids=(able[0], unable)))
+        study = store.make_study(session, planner, replace(room.plan(), reader_ids=able))
+    for role in set(Role) - {Role.ADMINISTRATOR}:
+        by = made[role]
+        asked: list[Callable[[Session], object]] = [
+            partial(store.make_study, account_id=by, plan=room.plan()),
+            partial(store.close_study, account_id=by, study_id=study),
+            partial(store.studies, account_id=by),
+            partial(store.study_readers, account_id=by),
+            partial(store.cases_for_study, account_id=by, wanted=CaseChoice()),
+            partial(store.cases_named, account_id=by, accessions=["C-0001"]),
+            partial(store.preview_study, account_id=by, plan=room.plan()),
+        ]
+        with own_sessions.begin() as session:
+            for refused in asked:
+                with pytest.raises(NotAllowedError):
+                    refused(session)
+
+
+def test_the_planner_sees_how_far_readers_are_and_nothing_of_what_they_say(sessions: Sessions) -> None:
+    room = ward(sessions, cases=2, readers=2)
+    study = room.make(room.plan(CROSSOVER, washout_days=30))
+    room.finish(study)
+    room.finish(study)
+    room.finish(study, room.readers[1])
+    (row,) = found(room)
+    assert (row.done, row.total, row.closed_at, row.created_by) == (3, 8, None, f"planner {room.number}")
+    assert [(part.reader, part.round, part.done, part.of) for part in row.progress] == [
+        (f"dr. a {room.number}", 1, 2, 2),
+        (f"dr. a {room.number}", 2, 0, 2),
+        (f"dr. b {room.number}", 1, 1, 2),
+        (f"dr. b {room.number}", 2, 0, 2),
+    ]
+    assert "malignant" not in str(row)
+
+
+def test_a_study_is_closed_once_and_by_its_number(sessions: Sessions) -> None:
+    room = ward(sessions)
+    study = room.make(room.plan())
+    room.close(study)
+    with pytest.raises(CaseChangedError, match=f"{room.name} was already closed on 20"):
+        room.close(study)
+    with pytest.raises(UnknownCaseError, match="no study number 1000000"):
+        room.close(10**6)
+    with sessions.read() as session:
+        assert session.get_one(Study, study).closed_at is not None
+
+
+def test_making_and_closing_is_on_the_audit_trail_with_the_rows_that_were_made(sessions: Sessions) -> None:
+    room = ward(sessions)
+    study = room.make(room.plan())
+    room.close(study)
+    with sessions.read() as session:
+        closed, made = store.audit_trail(session, subject=room.name)
+    assert (made.action, made.account, closed.action) == ("study made", f"planner {room.number}", "study closed")
+
+
+def test_of_planners_who_want_the_same_case_for_a_reader_one_gets_it(sessions: Sessions) -> None:
+    room = ward(sessions, cases=4)
+    backwards = replace(room.plan(), case_ids=room.cases[::-1])
+    made = at_once(
+        6, lambda n: room.make(replace(backwards if n % 2 else room.plan(), name=f"study {n} of {room.number}"))
+    )
+    assert sum(isinstance(one, int) for one in made) == 1, made
+    refused = [one for one in made if not isinstance(one, int)]
+    assert all("already in the open study" in str(one) for one in refused)
+
+
+def test_a_study_and_a_routine_read_at_once_never_both_get_the_case(sessions: Sessions) -> None:
+    room = ward(sessions, cases=6)
+
+    def race(number: int) -> object:
+        case = room.cases[number // 2]
+        if number % 2:
+            return room.make(replace(room.plan(name=f"study {number} of {room.number}"), case_ids=(case,)))
+        with sessions.begin() as session:
+            return store.record_first_read(session, case, room.readers[0], BENIGN, OPENED)
+
+    ends = at_once(12, race)
+    for number in range(0, 12, 2):
+        assert sum(isinstance(one, Exception) for one in ends[number : number + 2]) == 1
+
+
+def test_cases_are_chosen_by_what_is_known_of_them_without_the_model(own_sessions: Sessions) -> None:
+    room = ward(own_sessions, cases=2)
+    with own_sessions.begin() as session:
+        other = make_case(session, room.planner, magnification="400X")
+        store.add_case(session, room.planner, accession="no image", magnification="100X")
+        demo = store.add_case(session, room.planner, accession="made", magnification="100X", demonstration=True)
+        store.add_image(session, demo, stored_image("demo"))
+    now = datetime.now(UTC)
+    with own_sessions.read() as session:
+
+        def chosen(**wanted: object) -> tuple[int, ...]:
+            return store.cases_for_study(session, room.planner, CaseChoice(**wanted))  # type: ignore[arg-type]
+
+        assert chosen() == (*room.cases, other, demo)
+        assert chosen(magnification="400X") == (other,)
+        assert chosen(demonstration=True) == (demo,)
+        assert chosen(demonstration=False) == (*room.cases, other)
+        assert chosen(since=now - timedelta(days=1), until=now) == chosen()
+        assert chosen(since=now) == chosen(until=now - timedelta(days=1)) == ()
+        assert store.cases_named(session, room.planner, ["C-0002", "nowhere", "C-0001"]) == [
+            room.cases[1],
+            None,
+            room.cases[0],
+        ]
+        with pytest.raises(ValueError, match="at most 5000"):
+            store.cases_named(session, room.planner, ["C-0001"] * 5_001)
+
+
+def test_the_single_reader_plans_and_reads_alone(sessions: Sessions) -> None:
+    room = ward(sessions)
+    with sessions.begin() as session:
+        alone = store.single_reader(session)
+        assert alone in store.study_readers(session, alone.id)
+        study = store.make_study(session, alone.id, replace(room.plan(), reader_ids=(alone.id,)))
+        assert store.open_place(session, study, alone.id).case is not None
