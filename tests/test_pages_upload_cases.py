@@ -154,6 +154,6 @@ def test_file_names_that_look_like_a_person_are_warned_of_and_kept_nowhere(
     assert any(warning in caption.value.replace("\\", "") for caption in tab.caption)
     assert "Kvist" not in caplog.text
     with room.sessions.read() as session:
-        stored = "\n".join(session.connection().connection.iterdump())  # type: ignore[attr-defined]
+        stored = "\n".join(session.connection().connection.iterdump())
     assert "tissue_fraction" in stored
     assert "Kvist" not in stored

@@ -13,8 +13,9 @@ from db.access_values import ALLOWED, Permission
 from db.adjudication_values import Amendment, Ruling, ToSign
 from db.audit import EventFilter
 from db.export_values import CaseExport, ExportedCase
-from db.reading_values import Severity
+from db.reading_values import Arm, Severity
 from db.session import Sessions
+from db.study_values import CaseChoice, StudyPlan
 from db.values import Account, Role
 from tests.gatehouse import PASSWORD, quick_passwords
 from tests.stored import BENIGN, MALIGNANT, OPENED, revealed_case, sha256_of
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("quick_passwords")
 
 _Act = Callable[[Session, int], object]
 _REPORT = CaseExport(ExportedCase(1, "C-0001", None, False, (), None), False, (), None, (), (), (), "reader 1", OPENED)
+_STUDY = StudyPlan("a study", (1,), (1,), (Arm.UNAIDED,))
 _READ: dict[str, _Act] = {
     "add_case": lambda s, by: store.add_case(s, by, accession=None, magnification=None),
     "amend_sign_off": lambda s, by: store.amend_sign_off(
@@ -39,15 +41,20 @@ _READ: dict[str, _Act] = {
     "may_export_case": lambda s, by: store.may_export_case(s, 1, by),
     "next_case": store.next_case,
     "open_case": lambda s, by: store.open_case(s, 1, by),
+    "open_place": lambda s, by: store.open_place(s, 1, by),
     "own_reads": store.own_reads,
+    "own_studies": store.own_studies,
+    "reads_in_studies": store.reads_in_studies,
     "record_case_export": lambda s, by: store.record_case_export(s, by, 1, _REPORT, "PDF report"),
     "record_final_read": lambda s, by: store.record_final_read(s, 1, by, MALIGNANT, OPENED),
     "record_first_read": lambda s, by: store.record_first_read(s, 1, by, MALIGNANT, OPENED),
+    "record_study_read": lambda s, by: store.record_study_read(s, 1, by, BENIGN, OPENED),
     "release_claim": store.release_claim,
     "remembered_magnification": store.remembered_magnification,
     "sign_off": lambda s, by: store.sign_off(s, 1, by, ToSign("benign", None, None, 1), ""),
     "sign_offs_of": lambda s, by: store.sign_offs_of(s, 1, by),
     "state_counts": store.state_counts,
+    "withdraw_read": lambda s, by: store.withdraw_read(s, 1, by),
     "worklist": store.worklist,
 }
 _ADJUDICATE: dict[str, _Act] = {
@@ -60,8 +67,15 @@ _ADJUDICATE: dict[str, _Act] = {
 _PLAN: dict[str, _Act] = {
     "assign": lambda s, by: store.assign(s, by, [1], _named(s, "other").id, active=True),
     "assignable_readers": store.assignable_readers,
+    "cases_for_study": lambda s, by: store.cases_for_study(s, by, CaseChoice()),
+    "cases_named": lambda s, by: store.cases_named(s, by, ["C-0001"]),
     "cases_to_plan": store.cases_to_plan,
+    "close_study": lambda s, by: store.close_study(s, by, 1),
+    "make_study": lambda s, by: store.make_study(s, by, _STUDY),
+    "preview_study": lambda s, by: store.preview_study(s, by, _STUDY),
     "set_priority": lambda s, by: store.set_priority(s, by, [1], urgent=True),
+    "studies": store.studies,
+    "study_readers": store.study_readers,
 }
 _ADMINISTER: dict[str, _Act] = {
     "account_rows": store.account_rows,
