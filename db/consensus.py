@@ -1,6 +1,6 @@
 """Consensus as rows: the standing one of a case, and who has seen what others said of it."""
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import BindParameter, ColumnElement, Select, select
 from sqlalchemy.orm import Session, aliased
 
 from db import models
@@ -26,7 +26,7 @@ def is_standing(consensus: type[ConsensusRow]) -> ColumnElement[bool]:
     return ~select(newer.id).where(newer.supersedes_id == consensus.id).exists()
 
 
-def settled_by(account_id: int) -> Select[int]:
+def settled_by(account_id: int | BindParameter[int]) -> Select[int]:
     """Select the ids of the cases on which this account ever gave a consensus."""
     return select(ConsensusRow.case_id).where(ConsensusRow.account_id == account_id)
 

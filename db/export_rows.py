@@ -74,8 +74,12 @@ def images_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[Export
 
 
 def references_of(session: Session, cases: Select[int]) -> Mapping[int, Reference]:
-    """Give what is taken as right of cases: the standing consensus, else what the last sign-off says."""
+    """Give what is taken as right of cases: an amended sign-off, else the standing consensus, else the sign-off."""
     signed = select(SignOffRow).where(SignOffRow.case_id.in_(cases)).order_by(SignOffRow.version)
     settled = select(ConsensusRow).where(ConsensusRow.case_id.in_(cases), is_standing(ConsensusRow))
-    found = {row.case_id: Reference(row.label, "sign-off") for row in session.scalars(signed)}
-    return found | {row.case_id: Reference(row.label, "consensus") for row in session.scalars(settled)}
+    found = {row.case_id: Reference(row.label, "consensus") for row in session.scalars(settled)}
+    for row in session.scalars(signed):
+        # The first version repeats the consensus; an amendment was made by somebody who knew it.
+        if row.version > 1 or row.case_id not in found:
+            found[row.case_id] = Reference(row.label, "sign-off")
+    return found

@@ -4,7 +4,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, func, literal_column, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    Subquery,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy import case as choose
 from sqlalchemy.orm import aliased
 
@@ -18,15 +30,22 @@ from db.case_states import (
     is_standing_final,
     resolved_cases,
 )
+from db.columns import UtcDateTime
 from db.consensus import settled_by
 from db.reading_models import Assignment, Claim, Priority, SignOff
 from db.study_order import open_study_cases
 from db.values import Action, CaseState, JobState, Stage
 from db.worklist_values import CaseFilter
 
+Asked = dict[str, int | datetime]
+
 _PENDING = (JobState.QUEUED, JobState.RUNNING)
 
-# Made once: making them takes longer than asking the database.
+# Statements are made once, because making them takes longer than asking the database; these are filled in each time.
+READER = bindparam("reader", type_=Integer())
+_CASE = bindparam("case", type_=Integer())
+_NOW = bindparam("now", type_=UtcDateTime())
+
 _FIRST, _FINAL, _MINE = aliased(models.Read), aliased(models.Read), aliased(Claim)
 _IS_FIRST, _IS_FINAL = is_routine(_FIRST, Stage.FIRST), is_standing_final(_FINAL)
 
@@ -48,28 +67,33 @@ class ReaderCases:
     open_since: ColumnElement[datetime | None]
 
 
-def reader_cases(account_id: int, case_id: int | None = None) -> ReaderCases:
-    """Select the cases with an image that this reader may read in routine, or one of them."""
+def asked_by(account_id: int, case_id: int | None = None) -> Asked:
+    """Give what is filled into a statement of `reader_cases`: who asks, now, and after which case."""
+    asked: Asked = {"reader": account_id, "now": datetime.now(UTC)}
+    return asked if case_id is None else {**asked, "case": case_id}
+
+
+@cache
+def reader_cases(*, only_one: bool = False) -> ReaderCases:
+    """Select the cases with an image that a reader may read in routine, or one of them; to be run with `asked_by`."""
     first, final, mine, case = _FIRST, _FINAL, _MINE, models.Case
-    progress, triggers, signed = images_of_cases(case_id), case_triggers(), _signed()
-    assigned, others = _shares(account_id), _open_elsewhere(account_id)
-    state = _state(
-        account_id, _Joined(first, final, progress, triggers, signed.c.version, mine.account_id.is_not(None))
-    )
+    progress, triggers, signed = images_of_cases(only_one=only_one), case_triggers(), _signed()
+    assigned, others = _shares(), _open_elsewhere()
+    state = _state(_Joined(first, final, progress, triggers, signed.c.version, mine.account_id.is_not(None)))
     query = (
         select(case.id, state.label("state"))
         .join(progress, progress.c.case_id == case.id)
-        .outerjoin(first, and_(first.case_id == case.id, first.account_id == account_id, _IS_FIRST))
-        .outerjoin(final, and_(final.case_id == case.id, final.account_id == account_id, _IS_FINAL))
+        .outerjoin(first, and_(first.case_id == case.id, first.account_id == READER, _IS_FIRST))
+        .outerjoin(final, and_(final.case_id == case.id, final.account_id == READER, _IS_FINAL))
         .outerjoin(triggers, triggers.c.case_id == case.id)
         .outerjoin(signed, signed.c.case_id == case.id)
         .outerjoin(assigned, assigned.c.case_id == case.id)
         .outerjoin(others, others.c.case_id == case.id)
-        .outerjoin(mine, and_(mine.case_id == case.id, mine.account_id == account_id, is_live(mine)))
-        .where(case.id.not_in(open_study_cases(account_id)))
+        .outerjoin(mine, and_(mine.case_id == case.id, mine.account_id == READER, _is_live(mine)))
+        .where(case.id.not_in(open_study_cases(READER)))
     )
     return ReaderCases(
-        query=query if case_id is None else query.where(case.id == case_id),
+        query=query.where(case.id == _CASE) if only_one else query,
         state=state,
         first=first,
         final=final,
@@ -117,12 +141,7 @@ def urgent_cases() -> Select[int]:
     return select(Priority.case_id).where(Priority.urgent, ~newer.exists())
 
 
-def is_live(claim: type[Claim]) -> ColumnElement[bool]:
-    """Select the claims that have not ended."""
-    return claim.expires_at > datetime.now(UTC)
-
-
-def images_of_cases(case_id: int | None = None) -> Subquery:
+def images_of_cases(*, only_one: bool = False) -> Subquery:
     """Count per case the images, those whose job is over and those with a prediction."""
     predicted = select(models.Prediction.image_id).distinct().subquery()
     pending = models.Job.state.in_(_PENDING)
@@ -137,7 +156,7 @@ def images_of_cases(case_id: int | None = None) -> Subquery:
         .outerjoin(predicted, predicted.c.image_id == models.Image.id)
         .group_by(models.Image.case_id)
     )
-    return (query if case_id is None else query.where(models.Image.case_id == case_id)).subquery()
+    return (query.where(models.Image.case_id == _CASE) if only_one else query).subquery()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,16 +171,16 @@ class _Joined:
     open_here: ColumnElement[bool]
 
 
-def _state(account_id: int, told: _Joined) -> ColumnElement[str]:
+def _state(told: _Joined) -> ColumnElement[str]:
     """Tell the state; what comes of others or of the model is hidden until this reader's last word.
 
     The last word is a final read; an adjudicator who has seen what the readers said has none of their own to give.
     """
     case, progress, event = models.Case.id, told.progress, models.AuditEvent
-    seen = select(event.subject).where(event.account_id == account_id, event.action == Action.OPINIONS_SHOWN)
+    seen = select(event.subject).where(event.account_id == READER, event.action == Action.OPINIONS_SHOWN)
     begun = told.first.id.is_not(None)
     finished = or_(
-        told.final.id.is_not(None), case.in_(settled_by(account_id)), and_(begun, models.Case.accession.in_(seen))
+        told.final.id.is_not(None), case.in_(settled_by(READER)), and_(begun, models.Case.accession.in_(seen))
     )
     waits = progress.c.analysed < progress.c.images
     predicted = progress.c.predicted > 0
@@ -187,14 +206,14 @@ def _signed() -> Subquery:
     return select(SignOff.case_id, func.max(SignOff.version).label("version")).group_by(SignOff.case_id).subquery()
 
 
-def _shares(account_id: int) -> Subquery:
+def _shares() -> Subquery:
     """Say per assigned case whether it is assigned to this reader."""
     found = current_assignments().subquery()
-    mine = func.max(choose((found.c.account_id == account_id, 1), else_=0))
+    mine = func.max(choose((found.c.account_id == READER, 1), else_=0))
     return select(found.c.case_id, mine.label("mine")).group_by(found.c.case_id).subquery()
 
 
-def _open_elsewhere(account_id: int) -> Subquery:
+def _open_elsewhere() -> Subquery:
     return (
         select(
             Claim.case_id,
@@ -202,7 +221,7 @@ def _open_elsewhere(account_id: int) -> Subquery:
             func.min(Claim.claimed_at).label("since"),
         )
         .join(models.Account, models.Account.id == Claim.account_id)
-        .where(Claim.account_id != account_id, is_live(Claim))
+        .where(Claim.account_id != READER, _is_live(Claim))
         .group_by(Claim.case_id)
         .subquery()
     )
@@ -211,3 +230,7 @@ def _open_elsewhere(account_id: int) -> Subquery:
 def _text(state: CaseState) -> ColumnElement[str]:
     # Written into the statement: PostgreSQL cannot tell the type of a CASE made of parameters only.
     return literal_column(f"'{state.value}'")
+
+
+def _is_live(claim: type[Claim]) -> ColumnElement[bool]:
+    return claim.expires_at > _NOW

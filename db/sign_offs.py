@@ -13,7 +13,7 @@ from db.audit import record_event
 from db.cases import case_row, lock_case
 from db.consensus import settled_by, standing_consensus
 from db.errors import CaseChangedError, NotRevealedError
-from db.permissions import need
+from db.permissions import has_accounts, need
 from db.read_rows import current_read
 from db.reading_models import Consensus as ConsensusRow
 from db.reading_models import SignOff as SignOffRow
@@ -166,6 +166,9 @@ def has_had_the_last_word(session: Session, case_id: int, account_id: int) -> bo
 
 
 def _unsettled(session: Session, case_id: int) -> tuple[Trigger, ...]:
+    """Say what has to be settled first; where there is one reader only, nobody could settle it."""
+    if not has_accounts(session):
+        return ()
     waiting = case_states.cases_to_adjudicate()
     return case_states.triggers_of(session, waiting).get(case_id, ())
 

@@ -12,7 +12,7 @@ from db.audit import audit_trail, record_event
 from db.audit_view import all_events, event_choices, event_page
 from db.case_claims import claim_case, claim_holders, release_claim
 from db.case_export import exported_case, may_export_case, record_case_export
-from db.case_view import case_images, open_case
+from db.case_view import case_images, case_view, open_case, record_opened
 from db.cases import add_case, add_image, known_image, remembered_magnification
 from db.credentials import (
     account_rows,
@@ -97,6 +97,7 @@ __all__ = [
     "audit_trail",
     "beat",
     "case_images",
+    "case_view",
     "cases_for_study",
     "cases_named",
     "cases_to_adjudicate",
@@ -147,6 +148,7 @@ __all__ = [
     "record_export",
     "record_final_read",
     "record_first_read",
+    "record_opened",
     "record_study_read",
     "release_claim",
     "release_jobs",

@@ -6,7 +6,7 @@ and never go back.
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import BindParameter, ColumnElement, Select, func, select
 from sqlalchemy import case as choose
 from sqlalchemy.orm import Session, aliased
 
@@ -17,7 +17,7 @@ from db.reading_values import Arm, Place
 from db.values import Stage
 
 
-def open_study_cases(account_id: int) -> Select[int]:
+def open_study_cases(account_id: int | BindParameter[int]) -> Select[int]:
     """Select the ids of the cases that this reader may see only in a study that is still open."""
     return (
         select(StudyPlace.case_id)

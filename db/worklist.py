@@ -6,6 +6,7 @@ is left out, and so is one that this reader has to read in a study that is open.
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import cache
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, select
 from sqlalchemy import case as choose
@@ -15,7 +16,7 @@ from db import models
 from db.access_values import Permission
 from db.model_order import by_discordance, by_uncertainty
 from db.permissions import need
-from db.reader_cases import ReaderCases, reader_cases, wanted_cases
+from db.reader_cases import ReaderCases, asked_by, reader_cases, wanted_cases
 from db.values import CaseState
 from db.worklist_values import CaseFilter, CaseOrder, CaseRow
 
@@ -43,7 +44,7 @@ def worklist(
 ) -> list[CaseRow]:
     """Give the cases for one reader; sorted by what the model says, only those that this reader has read."""
     need(session, account_id, Permission.READ_CASES)
-    cases = reader_cases(account_id)
+    cases = reader_cases()
     row = models.Case
     query = _ordered(cases, _filtered(cases, wanted), order).with_only_columns(
         row.id,
@@ -61,14 +62,13 @@ def worklist(
         cases.open_with,
         cases.open_since,
     )
-    return [_case_row(found) for found in session.execute(query)]
+    return [_case_row(found) for found in session.execute(query, asked_by(account_id))]
 
 
 def state_counts(session: Session, account_id: int) -> dict[CaseState, int]:
     """Count this reader's cases by state; every state is there, if only with 0."""
     need(session, account_id, Permission.READ_CASES)
-    cases = reader_cases(account_id).query.subquery()
-    counts = session.execute(select(cases.c.state, func.count()).group_by(cases.c.state))
+    counts = session.execute(_counts(), asked_by(account_id))
     return dict.fromkeys(CaseState, 0) | {CaseState(state): count for state, count in counts}
 
 
@@ -80,22 +80,28 @@ def next_case(session: Session, account_id: int, after: int | None = None, *, pa
     case are offered before older ones, and the case itself never; those in `passed` come when no other is left.
     """
     need(session, account_id, Permission.READ_CASES)
-    cases = reader_cases(account_id)
+    cases = reader_cases()
     query = cases.query.where(_is_one_of(cases, _TO_DO), ~_only_for_others(cases))
     order = [_place_in(passed)] if passed else []
     order += _work_order(cases)
     if after is not None:
         query = query.where(models.Case.id != after)
         order.append(choose((models.Case.id > after, 0), else_=1))
-    found = session.execute(query.order_by(*order, models.Case.id).limit(1)).first()
+    found = session.execute(query.order_by(*order, models.Case.id).limit(1), asked_by(account_id)).first()
     return found[0] if found else None
 
 
 def case_state(session: Session, case_id: int, account_id: int) -> CaseState:
     """Say how far one case has come for one reader."""
-    found = session.execute(reader_cases(account_id, case_id).query).first()
+    found = session.execute(reader_cases(only_one=True).query, asked_by(account_id, case_id)).first()
     # A case without images is not on the worklist, and nothing of it can be analysed.
     return CaseState(found[1]) if found else CaseState.UNREADABLE
+
+
+@cache
+def _counts() -> Select[str, int]:
+    cases = reader_cases().query.subquery()
+    return select(cases.c.state, func.count()).group_by(cases.c.state)
 
 
 def _filtered(cases: ReaderCases, wanted: CaseFilter) -> _Found:

@@ -71,10 +71,13 @@ def _read_in_study(case_id: int, why: str) -> None:
 def _read(case_id: int) -> None:
     reader = resources.account().id
     try:
-        with resources.sessions().begin() as session:
-            case = store.open_case(session, case_id, reader)
+        with resources.sessions().read() as session:
+            case = store.case_view(session, case_id, reader)
             reads = store.own_reads(session, reader, case_id=case_id)
             counts = store.state_counts(session, reader)
+        # A session of its own: while one writes, all others wait.
+        with resources.sessions().begin() as session:
+            case = store.record_opened(session, case, reader)
     except UnknownCaseError:
         st.session_state.pop("reading", None)
         _nothing_to_read("There is no such case")

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from sqlalchemy.orm import Session
+
 from db import store
+from db.access_models import Credential
 from db.adjudication_values import Adjudication, Amendment, Ruling, SignOffView, ToSign
 from db.reading_values import Consensus, Severity, SignOff
 from db.session import Sessions
@@ -85,11 +88,18 @@ class Bench:
             return [event.action for event in store.audit_trail(session, subject="C-0001")][::-1]
 
 
+def add_person(session: Session, name: str, role: Role) -> int:
+    """Make an account that counts as one that can sign in, so that this is no single-reader mode."""
+    account_id = store.add_account(session, name, role).id
+    session.add(Credential(account_id=account_id, password_hash=None, disabled=False, changed_at=OPENED))
+    return account_id
+
+
 def make_bench(sessions: Sessions, *, malignant: float = 0.8) -> Bench:
     """Make the case, its readers and its adjudicators; nobody has read anything yet."""
     with sessions.begin() as session:
-        readers = [store.add_account(session, f"dr. reader {name}", Role.READER).id for name in "ab"]
-        settling = [store.add_account(session, f"prof. {name}", Role.ADJUDICATOR).id for name in "cd"]
+        readers = [add_person(session, f"dr. reader {name}", Role.READER) for name in "ab"]
+        settling = [add_person(session, f"prof. {name}", Role.ADJUDICATOR) for name in "cd"]
         case_id = make_case(session, readers[0])
     analyse_all(sessions, malignant)
     return Bench(sessions, case_id, (readers[0], readers[1]), (settling[0], settling[1]))

@@ -69,8 +69,11 @@ class Room:
             store.next_case(session, reader)
 
     def _open(self, case_id: int, reader: int) -> None:
+        # As the page does it.
+        with self.sessions.read() as session:
+            case = store.case_view(session, case_id, reader)
         with self.sessions.begin() as session:
-            store.open_case(session, case_id, reader)
+            store.record_opened(session, case, reader)
 
     def _first(self, case_id: int, reader: int, opinion: Opinion) -> Read:
         with self.sessions.begin() as session:

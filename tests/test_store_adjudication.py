@@ -14,7 +14,7 @@ from db.reading_models import ConsensusRead, Study, StudyPlace
 from db.reading_values import Arm, Consensus, Region, RegionKind, Severity, Trigger
 from db.session import Sessions
 from db.values import Opinion, Role
-from tests.discordant import CANNOT_ASSESS, RULING, SAYS_BENIGN, SAYS_MALIGNANT, Bench, make_bench
+from tests.discordant import CANNOT_ASSESS, RULING, SAYS_BENIGN, SAYS_MALIGNANT, Bench, add_person, make_bench
 from tests.stored import OPENED, analyse_all, at_once, stored_image
 
 
@@ -254,7 +254,7 @@ def test_a_later_read_that_contradicts_the_consensus_opens_the_case_again(bench:
     bench.blind(bench.adjudicators[0])
     first = bench.settle(bench.adjudicators[0])
     with bench.sessions.begin() as session:
-        third = store.add_account(session, "dr. third", Role.READER).id
+        third = add_person(session, "dr. third", Role.READER)
     bench.read(third, SAYS_BENIGN)
     assert bench.waiting(bench.adjudicators[1]) == ["C-0001"]
     bench.blind(bench.adjudicators[1])
@@ -270,7 +270,7 @@ def test_a_later_read_that_says_the_same_leaves_it_settled(bench: Bench) -> None
     bench.blind(bench.adjudicators[0])
     bench.settle(bench.adjudicators[0])
     with bench.sessions.begin() as session:
-        third = store.add_account(session, "dr. third", Role.READER).id
+        third = add_person(session, "dr. third", Role.READER)
     bench.read(third, replace(SAYS_MALIGNANT, confidence=1))
     assert bench.waiting(bench.adjudicators[1]) == []
 

@@ -11,8 +11,8 @@ from db.errors import CaseChangedError, InStudyError, NotRevealedError
 from db.reading_values import SignOff, Trigger
 from db.session import Sessions
 from db.values import Opinion, Read, Role
-from tests.discordant import CANNOT_ASSESS, SAYS_BENIGN, SAYS_MALIGNANT, Bench, make_bench
-from tests.stored import at_once
+from tests.discordant import CANNOT_ASSESS, SAYS_BENIGN, SAYS_MALIGNANT, Bench, add_person, make_bench
+from tests.stored import OPENED, at_once, revealed_case
 from tests.test_store_adjudication import join_study
 
 AMENDED = Amendment("benign", "adenosis", "second block", why="immunohistochemistry came back")
@@ -129,7 +129,7 @@ def test_a_signed_case_takes_no_read_and_no_consensus_any_more(settled: Bench) -
     with pytest.raises(CaseChangedError, match="takes no further reads"):
         settled.amend(settled.readers[1], replace(SAYS_BENIGN, confidence=5))
     with settled.sessions.begin() as session:
-        late = store.add_account(session, "late", Role.READER).id
+        late = add_person(session, "late", Role.READER)
     with pytest.raises(CaseChangedError, match="takes no further reads"):
         settled.read(late, SAYS_MALIGNANT)
     with pytest.raises(CaseChangedError, match="settled C-0001 already"):
@@ -231,6 +231,23 @@ def test_without_a_consensus_the_last_signed_version_is_the_reference(agreed: Be
     assert labels(agreed, agreed.readers[0]) == ({1: "malignant"}, frozenset())
     agreed.amend_signed(agreed.readers[0], AMENDED)
     assert labels(agreed, agreed.readers[0]) == ({1: "benign"}, frozenset())
+
+
+def test_an_amended_sign_off_is_the_reference_even_after_a_consensus(settled: Bench) -> None:
+    settled.sign(settled.readers[0])
+    assert labels(settled, settled.readers[0]) == ({1: "malignant"}, frozenset({1}))
+    settled.amend_signed(settled.readers[0], AMENDED)
+    assert labels(settled, settled.readers[0]) == ({1: "benign"}, frozenset())
+
+
+def test_a_single_reader_signs_what_nobody_else_could_settle(sessions: Sessions) -> None:
+    case = revealed_case(sessions)
+    with sessions.begin() as session:
+        differs = replace(SAYS_BENIGN, reason="quality")
+        store.record_final_read(session, case.case_id, case.account_id, differs, OPENED)
+        view = store.sign_offs_of(session, case.case_id, case.account_id)
+        assert view.proposed is not None
+        assert store.sign_off(session, case.case_id, case.account_id, view.proposed, "").label == "benign"
 
 
 def _column(table: str) -> str:

@@ -41,7 +41,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("withdrawn", "True if the reader took it back"),
     ("regions", "how many regions the reader marked; they lie beside this table as GeoJSON"),
     ("reference_label", "what is taken as right; empty where nobody settled it, or it cannot be assessed"),
-    ("reference_from", "consensus, else sign-off, else empty"),
+    ("reference_from", "consensus, or sign-off: an amended one, or where there is no consensus"),
 )  # fmt: skip
 NAMED_COLUMNS: tuple[tuple[str, str], ...] = (
     ("reader_name", "of the reader's account"),
