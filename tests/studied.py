@@ -14,7 +14,7 @@ from db.reading_values import Arm
 from db.session import Sessions, open_database
 from db.study_values import OpenedPlace, StudyPlan
 from db.values import Opinion, Read, Stage
-from tests.conftest import empty_database
+from tests.conftest import empty_database, with_tables
 from tests.stored import MALIGNANT, OPENED, analyse_all, make_case, make_reader
 
 BLIND = (Arm.BLIND_FIRST,)
@@ -123,14 +123,16 @@ def ward(sessions: Sessions, *, cases: int = 3, readers: int = 1) -> Ward:
 def sessions(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sessions]:
     """Sessions of one database for all tests of a module, which costs less than one for each."""
     with empty_database(request, tmp_path_factory.mktemp("studies")) as url:
+        with_tables(request, url)
         opened = open_database(url)
         yield opened
         opened.dispose()
 
 
 @pytest.fixture
-def own_sessions(database_url: str) -> Iterator[Sessions]:
+def own_sessions(request: pytest.FixtureRequest, database_url: str) -> Iterator[Sessions]:
     """Sessions of a database of one's own, where accounts with passwords or all cases matter."""
+    with_tables(request, database_url)
     opened = open_database(database_url)
     yield opened
     opened.dispose()

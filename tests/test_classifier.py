@@ -16,6 +16,7 @@ from core.labels import BREAKHIS, MAGNIFICATIONS
 from core.network import HybridNetwork
 from core.results import NoResultError
 from tests.networks import SMALL_CARD, small_classifier, small_network
+from tests.stress import amount
 
 
 def _patches(count: int = 3, seed: int = 0, side: int = 160) -> NDArray[np.uint8]:
@@ -176,7 +177,7 @@ def test_no_gradient_is_left_on_the_shared_network() -> None:
 @pytest.mark.slow
 def test_eight_threads_give_what_one_gives() -> None:
     classifier = small_classifier()
-    images = [_patches(2, seed) for seed in range(240)]
+    images = [_patches(2, seed) for seed in range(amount(240, 40))]
     alone = [classifier.explain(image) for image in images]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(classifier.explain, images))

@@ -17,6 +17,7 @@ from db import store
 from db.evaluation_values import RunState
 from db.session import open_database
 from tests.small_runs import Place
+from tests.stress import amount
 from tests.tissue import tissue_folder
 from training import train
 from training.run_folder import RunFolder
@@ -79,7 +80,7 @@ def test_a_run_killed_again_and_again_gives_the_same_checkpoint(place: Place) ->
     uninterrupted = place.only_run()
     uninterrupted.path.rename(place.path / "uninterrupted")
     points = [
-        *(lines_told(place, wanted) for wanted in sorted(RANDOM.sample(range(1, 19), 3))),
+        *(lines_told(place, wanted) for wanted in sorted(RANDOM.sample(range(1, 19), amount(3, 1)))),
         lambda: any(place.runs.glob("*/parts/judged-raw.jsonl")),
         lambda: any(place.runs.glob("*/folds/2.safetensors")),
     ]

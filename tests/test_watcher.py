@@ -20,6 +20,7 @@ from db.values import JobState, Opinion, StoredImage
 from service.watcher import Watcher
 from tests.desk import PROJECT, Desk, open_desk, wait_until
 from tests.networks import SMALL_CARD, small_checkpoint
+from tests.stress import amount
 
 pytestmark = pytest.mark.slow
 
@@ -97,13 +98,14 @@ def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(desk: Desk, wa
     assert desk.waiting() > 0
 
 
-def test_a_worker_that_is_killed_twenty_times_analyses_every_image_once(desk: Desk, watcher: Watcher) -> None:
+def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(desk: Desk, watcher: Watcher) -> None:
     small_checkpoint(desk.settings.checkpoint)
-    case_id = desk.queue(30)
+    images, wanted = amount(30, 8), amount(20, 3)
+    case_id = desk.queue(images)
     moment = random.Random(7)  # noqa: S311 -- when to strike, not a secret
     watcher.start()
     kills = 0
-    while kills < 20:
+    while kills < wanted:
         wait_until(lambda: bool(desk.holders()), "a job to be claimed")
         time.sleep(moment.uniform(0, 0.1))
         pid = watcher.pid
@@ -115,10 +117,10 @@ def test_a_worker_that_is_killed_twenty_times_analyses_every_image_once(desk: De
     wait_until(lambda: desk.waiting() == 0, "all images to be analysed")
     assert {image.job for image in desk.images(case_id)} == {JobState.DONE}
     reveal = desk.reveal(case_id)
-    assert len({image.image_id for image in reveal.images}) == len(reveal.images) == 30
+    assert len({image.image_id for image in reveal.images}) == len(reveal.images) == images
     assert all(image.heatmap_high is not None for image in reveal.images)
     with desk.sessions.read() as session:
-        assert session.execute(text("select count(*) from predictions")).scalar_one() == 30
+        assert session.execute(text("select count(*) from predictions")).scalar_one() == images
 
 
 _SERVER = """
@@ -138,7 +140,7 @@ time.sleep(600)
 
 def test_a_killed_server_takes_its_worker_along_and_the_next_one_finishes(desk: Desk, watcher: Watcher) -> None:
     small_checkpoint(desk.settings.checkpoint)
-    desk.queue(20)
+    desk.queue(8)
     chosen = {"SECOND_READ_DATA": str(desk.settings.data), "SECOND_READ_DATABASE": desk.settings.database}
     chosen |= {"SECOND_READ_CHECKPOINT": str(desk.settings.checkpoint), "SECOND_READ_THREADS": "1"}
     command = [sys.executable, "-c", _SERVER]
