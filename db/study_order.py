@@ -5,8 +5,9 @@ and never go back.
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
-from sqlalchemy import BindParameter, ColumnElement, Select, func, select
+from sqlalchemy import BindParameter, ColumnElement, Integer, Select, bindparam, func, select
 from sqlalchemy import case as choose
 from sqlalchemy.orm import Session, aliased
 
@@ -43,14 +44,23 @@ def refuse_in_study(session: Session, case: models.Case, account_id: int) -> Non
     Raises:
         InStudyError: With the name of the study.
     """
-    query = (
-        select(Study.name)
-        .join(StudyPlace, StudyPlace.study_id == Study.id)
-        .where(StudyPlace.account_id == account_id, StudyPlace.case_id == case.id, Study.closed_at.is_(None))
-    )
-    study = session.scalar(query.limit(1))
+    study = session.scalar(_study_of(), {"account": account_id, "case": case.id})
     if study is not None:
         raise InStudyError(f"case {case.accession} belongs to the study {study}: read it there")
+
+
+@cache
+def _study_of() -> Select[str]:
+    return (
+        select(Study.name)
+        .join(StudyPlace, StudyPlace.study_id == Study.id)
+        .where(
+            StudyPlace.account_id == bindparam("account", type_=Integer()),
+            StudyPlace.case_id == bindparam("case", type_=Integer()),
+            Study.closed_at.is_(None),
+        )
+        .limit(1)
+    )
 
 
 def current_place(session: Session, study_id: int, account_id: int) -> Place | None:

@@ -35,6 +35,9 @@ _THEN = (
 )
 
 _Found = Select[int, str]
+_Lines = Select[
+    int, str, str, str | None, int, int, datetime, bool, bool, bool, bool, bool, str | None, datetime | None
+]
 _Line = Row[int, str, str, str | None, int, int, datetime, bool, bool, bool, bool, bool, str | None, datetime | None]
 _EVERYTHING = CaseFilter()
 
@@ -44,24 +47,7 @@ def worklist(
 ) -> list[CaseRow]:
     """Give the cases for one reader; sorted by what the model says, only those that this reader has read."""
     need(session, account_id, Permission.READ_CASES)
-    cases = reader_cases()
-    row = models.Case
-    query = _ordered(cases, _filtered(cases, wanted), order).with_only_columns(
-        row.id,
-        cases.state,
-        row.accession,
-        row.magnification,
-        cases.images,
-        cases.analysed,
-        row.created_at,
-        row.demonstration,
-        cases.final.id.is_not(None),
-        cases.urgent,
-        cases.mine,
-        cases.others,
-        cases.open_with,
-        cases.open_since,
-    )
+    query = _filtered(_listed(order), wanted)
     return [_case_row(found) for found in session.execute(query, asked_by(account_id))]
 
 
@@ -80,10 +66,8 @@ def next_case(session: Session, account_id: int, after: int | None = None, *, pa
     case are offered before older ones, and the case itself never; those in `passed` come when no other is left.
     """
     need(session, account_id, Permission.READ_CASES)
-    cases = reader_cases()
-    query = cases.query.where(_is_one_of(cases, _TO_DO), ~_only_for_others(cases))
-    order = [_place_in(passed)] if passed else []
-    order += _work_order(cases)
+    query = _to_do()
+    order = [*((_place_in(passed),) if passed else ()), *_work_order()]
     if after is not None:
         query = query.where(models.Case.id != after)
         order.append(choose((models.Case.id > after, 0), else_=1))
@@ -104,8 +88,37 @@ def _counts() -> Select[str, int]:
     return select(cases.c.state, func.count()).group_by(cases.c.state)
 
 
-def _filtered(cases: ReaderCases, wanted: CaseFilter) -> _Found:
-    query = cases.query.where(*wanted_cases(wanted))
+@cache
+def _to_do() -> _Found:
+    cases = reader_cases()
+    return cases.query.where(_is_one_of(cases, _TO_DO), ~_only_for_others(cases))
+
+
+@cache
+def _listed(order: CaseOrder) -> _Lines:
+    cases, row = reader_cases(), models.Case
+    return _ordered(cases, cases.query, order).with_only_columns(
+        row.id,
+        cases.state,
+        row.accession,
+        row.magnification,
+        cases.images,
+        cases.analysed,
+        row.created_at,
+        row.demonstration,
+        cases.final.id.is_not(None),
+        cases.urgent,
+        cases.mine,
+        cases.others,
+        cases.open_with,
+        cases.open_since,
+    )
+
+
+def _filtered(query: _Lines, wanted: CaseFilter) -> _Lines:
+    cases = reader_cases()
+    if conditions := wanted_cases(wanted):
+        query = query.where(*conditions)
     if wanted.states is not None:
         query = query.where(_is_one_of(cases, wanted.states))
     return query.where(cases.mine) if wanted.mine else query
@@ -123,19 +136,21 @@ def _ordered(cases: ReaderCases, query: _Found, order: CaseOrder) -> _Found:
         return query.order_by(row.created_at, row.id)
     if order is CaseOrder.ACCESSION:
         return query.order_by(func.lower(row.accession), row.id)
-    return query.order_by(*_work_order(cases), row.id)
+    return query.order_by(*_work_order(), row.id)
 
 
-def _work_order(cases: ReaderCases) -> list[ColumnElement[int]]:
+@cache
+def _work_order() -> tuple[ColumnElement[int], ...]:
     """Order cases by what is to be done first; those that are alike are left to their number."""
+    cases = reader_cases()
     rank = choose({state.value: rank for rank, state in enumerate(_THEN, 2)}, value=cases.state, else_=0)
-    return [
+    return (
         choose((_only_for_others(cases), 1), else_=rank),
         choose((cases.open_with.is_not(None), 1), else_=0),
         choose((cases.urgent, 0), else_=1),
         choose((_is_one_of(cases, _BEGUN), 1), else_=0),
         choose((cases.mine, 0), else_=1),
-    ]
+    )
 
 
 def _only_for_others(cases: ReaderCases) -> ColumnElement[bool]:

@@ -27,7 +27,7 @@ READERS = 20
 SECONDS = amount(60, 4)
 CASES = amount(600, 60)
 # A reader looks at a case between two clicks; the longest of these, which is still quicker than anybody reads.
-_LOOKING_SECONDS = amount(2, 0)
+_LOOKING_SECONDS = amount(6, 0)
 
 _T = TypeVar("_T")
 

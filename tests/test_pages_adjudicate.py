@@ -134,9 +134,9 @@ def test_the_whole_way_to_a_signed_case(court: Court) -> None:
         Severity.MAJOR,
     )
     assert seen.consensus.note == "invasive at the left edge"
-    press(tab, "Sign out")
+    press(tab, "Sign off the case")
     assert "takes no further reads" in words_on(tab)
-    press(tab, "Yes, sign it out")
+    press(tab, "Yes, sign it off")
     assert "Signed out" in words_on(tab)
     press(tab, "Next case")
     assert "Nothing waits" in tab.subheader[0].value
@@ -180,7 +180,7 @@ def test_an_adjudicator_who_saw_the_others_is_sent_back_to_the_adjudication(cour
 def test_a_reader_sees_why_a_case_cannot_be_signed_yet_and_what_was_settled(court: Court) -> None:
     words = words_on(court.visit("dr. ann", "read_case.py", case=str(court.case_id)))
     assert "Waits for an adjudicator" in words
-    assert "To sign out" not in words
+    assert "To sign off" not in words
 
 
 def test_a_reader_signs_and_amends_beside_the_tissue(court: Court) -> None:
@@ -188,7 +188,7 @@ def test_a_reader_signs_and_amends_beside_the_tissue(court: Court) -> None:
     for name in ("dr. ann", "dr. bob"):
         court.read(name, SAYS_MALIGNANT, agreed)
     tab = court.visit("dr. ann", "read_case.py", case=str(agreed))
-    press(tab, "Sign out", "Yes, sign it out")
+    press(tab, "Sign off the case", "Yes, sign it off")
     assert not [one for one in tab.toggle if one.label == "Amend the final opinion"]
     press(tab, "Amend what is signed", "○", "Save the amendment")
     assert "Say why" in tab.error[0].value
@@ -214,7 +214,7 @@ def test_a_reader_of_a_signed_case_is_asked_for_nothing_and_told_nothing(court: 
     agreed = court.add_case(2)
     court.read("dr. ann", SAYS_MALIGNANT, agreed)
     tab = court.visit("dr. ann", "read_case.py", case=str(agreed))
-    press(tab, "Sign out", "Yes, sign it out")
+    press(tab, "Sign off the case", "Yes, sign it off")
     words = words_on(court.visit("dr. bob", "read_case.py", case=str(agreed)))
     assert "signed out without an opinion of yours" in words
     assert "▲ malignant" not in words

@@ -68,16 +68,21 @@ def consensus_words(consensus: Consensus) -> str:
 def _to_sign(case: CaseView, proposed: ToSign) -> None:
     key = f"sign-{case.id}"
     by = "consensus" if proposed.consensus_id else "your opinion" if proposed.readers == 1 else "all readers"
-    st.markdown(f"To sign out &ensp; **{_said(proposed.label, proposed.subtype)}** &ensp; {by}")
+    st.markdown(f"To sign off &ensp; **{_said(proposed.label, proposed.subtype)}** &ensp; {by}")
     if not st.session_state.get(f"{key}-confirm"):
         st.button(
-            "Sign out …", key=f"{key}-ask", shortcut="L", width="stretch", on_click=_turn, args=(f"{key}-confirm",)
+            "Sign off the case …",
+            key=f"{key}-ask",
+            shortcut="L",
+            width="stretch",
+            on_click=_turn,
+            args=(f"{key}-confirm",),
         )
     else:
         note = ask.note_input(key, "note on the sign-off (optional)")
         st.markdown(f"**You sign as {panels.plain(panels.reader())}.** The case then takes no further reads.")
         st.button("Not yet", key=f"{key}-not", width="stretch", on_click=_turn, args=(f"{key}-confirm",))
-        if st.button("Yes, sign it out", key=f"{key}-yes", shortcut="S", type="primary", width="stretch"):
+        if st.button("Yes, sign it off", key=f"{key}-yes", shortcut="S", type="primary", width="stretch"):
             _sign(case, key, proposed, note)
     _conflict(key)
 
