@@ -1,6 +1,7 @@
 """Around the adjudication of a case: the list of those that wait, which comes next, and the blind read."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -8,8 +9,8 @@ import streamlit as st
 from db import store
 from db.adjudication_values import Adjudication, WaitingCase
 from db.values import CaseView
-from pages.ui import case_header, panels, resources
-from pages.ui.reading_mode import ReadingMode
+from pages.ui import case_header, resources
+from pages.ui.reading_mode import ReadingMode, routine
 
 
 def waiting() -> list[WaitingCase]:
@@ -44,11 +45,8 @@ def header(seen: Adjudication) -> None:
 
 def blind_read(case: CaseView) -> ReadingMode:
     """Read a case blind before anything that was said of it is shown."""
-    return ReadingMode(
-        key=str(case.id),
-        called=panels.plain(case.accession),
-        first=partial(store.record_first_read, case_id=case.id),
-        final=partial(store.record_final_read, case_id=case.id),
+    return replace(
+        routine(case),
         go_on=partial(open_next, case.id),
         first_button="Save and see the readers",
         first_caption="What the readers and the model say appears after your opinion is saved.",

@@ -7,7 +7,7 @@ from db.adjudication_values import Adjudication, Ruling, ShownRead
 from db.errors import CaseChangedError
 from db.reading_values import Consensus, Severity
 from db.values import Opinion
-from pages.ui import adjudication, drafts, panels, resources, reveal, saved, sign_off
+from pages.ui import adjudication, conflict, drafts, panels, resources, reveal, saved, sign_off
 from pages.ui import opinion as ask
 from pages.ui.viewer import OthersMarks
 
@@ -126,29 +126,19 @@ def _save(seen: Adjudication, key: str, typed: Ruling | str, *, asked: bool) -> 
     if isinstance(typed, str):
         if asked:
             st.error(typed)
-        return _conflict(key)
+        return conflict.not_saved(key)
     if not (asked if typed.label else ask.confirmed(key, asked=asked)):
-        return _conflict(key)
+        return conflict.not_saved(key)
     adjudicator, opened = resources.account().id, panels.opened_at(key)
     shown = [read.read_id for read in seen.reads]
     try:
         with resources.sessions().begin() as session:
             found = store.record_consensus(session, seen.case.id, adjudicator, typed, opened, seen=shown)
     except CaseChangedError as error:
-        st.session_state[f"{key}-conflict"] = str(error)
-        return _conflict(key)
+        conflict.remember(key, error)
+        return conflict.not_saved(key)
     saved.note(panels.plain(seen.case.accession), key, found.saved_at)
     return True
-
-
-def _conflict(key: str) -> bool:
-    message = st.session_state.get(f"{key}-conflict")
-    if message:
-        st.error(f"Not saved: {panels.plain(message)}. What you typed is still here.")
-        if st.button("Show what is saved", key=f"{key}-show"):
-            del st.session_state[f"{key}-conflict"]
-            st.rerun()
-    return False
 
 
 def next_button(case_id: int) -> None:

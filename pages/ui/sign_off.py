@@ -8,7 +8,7 @@ from db.adjudication_values import Amendment, SignOffView, ToSign
 from db.errors import CaseChangedError
 from db.reading_values import Consensus, SignOff
 from db.values import CaseState, CaseView, Opinion
-from pages.ui import drafts, panels, resources, saved
+from pages.ui import conflict, drafts, panels, resources, saved
 from pages.ui import opinion as ask
 
 _SIGNED = (CaseState.SIGNED_OUT, CaseState.AMENDED)
@@ -84,7 +84,7 @@ def _to_sign(case: CaseView, proposed: ToSign) -> None:
         st.button("Not yet", key=f"{key}-not", width="stretch", on_click=_turn, args=(f"{key}-confirm",))
         if st.button("Yes, sign it off", key=f"{key}-yes", shortcut="S", type="primary", width="stretch"):
             _sign(case, key, proposed, note)
-    _conflict(key)
+    conflict.told(key)
 
 
 def _turn(name: str) -> None:
@@ -97,7 +97,7 @@ def _sign(case: CaseView, key: str, proposed: ToSign, note: str) -> None:
         with resources.sessions().begin() as session:
             signed = store.sign_off(session, case.id, reader, proposed, note)
     except CaseChangedError as error:
-        st.session_state[f"{key}-conflict"] = str(error)
+        conflict.remember(key, error)
         return
     saved.note(f"{panels.plain(case.accession)} signed out,", key, signed.saved_at)
     st.rerun()
@@ -138,7 +138,7 @@ def _amendment(case: CaseView, key: str, last: SignOff) -> None:
         st.error(missing)
     elif asked and choice is not None:
         _amend(case, key, Amendment(choice.label, subtype, note, why.strip()), replaces)
-    if _conflict(key):
+    if conflict.told(key):
         st.session_state[f"{key}-replaces"] = last.version
         st.rerun()
 
@@ -149,24 +149,12 @@ def _amend(case: CaseView, key: str, amended: Amendment, replaces: int) -> None:
         with resources.sessions().begin() as session:
             signed = store.amend_sign_off(session, case.id, reader, amended, replaces_version=replaces)
     except (CaseChangedError, ValueError) as error:
-        st.session_state[f"{key}-conflict"] = str(error)
+        conflict.remember(key, error)
         return
     # The next amendment begins with empty fields.
     st.session_state[f"amended-{case.id}"] = st.session_state.get(f"amended-{case.id}", 0) + 1
     saved.note(f"{panels.plain(case.accession)} amended,", key, signed.saved_at)
     st.rerun()
-
-
-def _conflict(key: str) -> bool:
-    """Say what stands in the way of saving; True when the reader asks to see what is saved."""
-    message = st.session_state.get(f"{key}-conflict")
-    if not message:
-        return False
-    st.error(f"Not saved: {panels.plain(message)}. What you typed is still here.")
-    if not st.button("Show what is saved", key=f"{key}-show"):
-        return False
-    del st.session_state[f"{key}-conflict"]
-    return True
 
 
 def _said(label: Malignancy | None, subtype: str | None) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 from db import store
 from db.errors import CaseChangedError
 from db.values import CaseView, Opinion, Read
-from pages.ui import case_export, drafts, edit_time, marking, panels, resources, reveal, saved, sign_off
+from pages.ui import case_export, conflict, drafts, edit_time, marking, panels, resources, reveal, saved, sign_off
 from pages.ui import opinion as ask
 from pages.ui.reading_mode import ReadingMode, routine
 
@@ -159,24 +159,14 @@ def _save(mode: ReadingMode, key: str, typed: Typed, record: Callable[..., Read]
             st.error(typed)
         return False
     if not (asked if typed.label else ask.confirmed(key, asked=asked)):
-        return _conflict(key)
+        return conflict.not_saved(key)
     reader, opened = resources.account().id, panels.opened_at(key)
     said = replace(typed, regions=marking.marked(key))
     try:
         with resources.sessions().begin() as session:
             read = record(session, account_id=reader, opinion=said, opened_at=opened, edit_seconds=spent)
     except (CaseChangedError, ValueError) as error:
-        st.session_state[f"{key}-conflict"] = str(error)
-        return _conflict(key)
+        conflict.remember(key, error)
+        return conflict.not_saved(key)
     saved.remember(mode.called, key, read)
     return True
-
-
-def _conflict(key: str) -> bool:
-    message = st.session_state.get(f"{key}-conflict")
-    if message:
-        st.error(f"Not saved: {message}. What you typed is still here.")
-        if st.button("Show what is saved", key=f"{key}-show"):
-            del st.session_state[f"{key}-conflict"]
-            st.rerun()
-    return False
