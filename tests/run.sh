@@ -32,7 +32,7 @@ mypy
 if [ $# -gt 0 ]; then
     python -m pytest "$@"
 else
-    # Two at a time share the cores; a browser, its server and the worker have them to themselves.
-    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 2 --dist worksteal -m "not browser"
+    # Three at a time, because many wait for a server of theirs; a browser, its server and the worker have the cores to themselves.
+    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 3 --dist worksteal -m "not browser"
     OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" python -m pytest -m browser
 fi
