@@ -6,7 +6,6 @@ everybody are built once: building them takes longer than asking the database.
 """
 
 from collections.abc import Mapping
-from functools import cache
 
 from sqlalchemy import ColumnElement, Select, Subquery, and_, func, literal_column, or_, select
 from sqlalchemy import case as choose
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from db import models
 from db.consensus import is_standing
+from db.once import made_once
 from db.read_rows import standing
 from db.reading_models import Consensus, SignOff
 from db.reading_values import Trigger
@@ -22,7 +22,7 @@ from db.values import Role, Stage
 _NOT_SURE = 2  # of 5; a confidence up to here calls for another opinion
 
 
-@cache
+@made_once
 def case_triggers() -> Subquery:
     """Give a row per case with a standing routine final read: `case_id`, and 1 or 0 for each trigger.
 
@@ -51,7 +51,7 @@ def has_trigger(triggers: Subquery) -> ColumnElement[bool]:
     return or_(*(triggers.c[_column(trigger)] == 1 for trigger in Trigger))
 
 
-@cache
+@made_once
 def resolved_cases() -> Select[int]:
     """Select the ids of the cases with a standing consensus that no later opinion contradicts.
 
@@ -72,7 +72,7 @@ def resolved_cases() -> Select[int]:
     return select(consensus.case_id).where(is_standing(consensus), ~contradicted)
 
 
-@cache
+@made_once
 def signed_cases() -> Select[int]:
     """Select the ids of the cases that were signed out, amended or not."""
     return select(SignOff.case_id)
@@ -83,7 +83,7 @@ def is_signed(session: Session, case_id: int) -> bool:
     return session.scalar(select(SignOff.id).where(SignOff.case_id == case_id).limit(1)) is not None
 
 
-@cache
+@made_once
 def adjudicated_cases() -> Select[int]:
     """Select the ids of the cases that an adjudicator has begun to read blind: a first read, and no final one."""
     first, final, adjudicator = aliased(models.Read), aliased(models.Read), aliased(models.Account)
@@ -99,7 +99,7 @@ def adjudicated_cases() -> Select[int]:
     )
 
 
-@cache
+@made_once
 def cases_to_adjudicate() -> Select[int]:
     """Select the ids of the cases with a trigger that are neither settled nor signed out."""
     triggers = case_triggers()

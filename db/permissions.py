@@ -1,7 +1,5 @@
 """Who may do what: asked by every function of the store that works for an account."""
 
-from functools import cache
-
 from sqlalchemy import Integer, Select, bindparam, select
 from sqlalchemy.orm import Session
 
@@ -9,6 +7,7 @@ from db import models
 from db.access_models import Credential
 from db.access_values import ALLOWED, Permission
 from db.errors import NotAllowedError
+from db.once import made_once
 from db.values import Role
 
 
@@ -37,7 +36,7 @@ def need(session: Session, account_id: int | None, permission: Permission) -> No
         raise NotAllowedError(f"as {role} you may not {permission}: ask an administrator")
 
 
-@cache
+@made_once
 def _asked_of() -> Select[bool, Role | None, bool | None]:
     """Ask all that matters of an account at once: every action of the store begins with it."""
     account = bindparam("account", type_=Integer())

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, select
 from sqlalchemy.orm import Session, aliased
@@ -12,6 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from core.labels import Malignancy
 from db import models
 from db.audit_values import Seal
+from db.once import made_once
 from db.reading_models import Region as RegionRow
 from db.reading_values import REASONS, Region
 from db.seals import seal_read
@@ -80,7 +80,7 @@ def current_read(
     return _value(found, name, _regions_of(session, [found.id]).get(found.id, ()))
 
 
-@cache
+@made_once
 def _current(*, in_study: bool) -> Select[models.Read, str]:
     # Made once: nearly every click asks for it several times, and making it takes longer than the answer.
     read = models.Read

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 
 from sqlalchemy import (
     ColumnElement,
@@ -32,6 +31,7 @@ from db.case_states import (
 )
 from db.columns import UtcDateTime
 from db.consensus import settled_by
+from db.once import made_once
 from db.reading_models import Assignment, Claim, Priority, SignOff
 from db.study_order import open_study_cases
 from db.values import Action, CaseState, JobState, Stage
@@ -73,7 +73,7 @@ def asked_by(account_id: int, case_id: int | None = None) -> Asked:
     return asked if case_id is None else {**asked, "case": case_id}
 
 
-@cache
+@made_once
 def reader_cases(*, only_one: bool = False) -> ReaderCases:
     """Select the cases with an image that a reader may read in routine, or one of them; to be run with `asked_by`."""
     first, final, mine, case = _FIRST, _FINAL, _MINE, models.Case
@@ -120,7 +120,7 @@ def wanted_cases(wanted: CaseFilter) -> list[ColumnElement[bool]]:
     return [condition for condition in conditions if condition is not None]
 
 
-@cache
+@made_once
 def current_assignments() -> Select[int, int]:
     """Select case and reader of what is assigned now: the last row of each counts, and of disabled readers none."""
     later = aliased(Assignment)
@@ -133,7 +133,7 @@ def current_assignments() -> Select[int, int]:
     )
 
 
-@cache
+@made_once
 def urgent_cases() -> Select[int]:
     """Select the ids of the cases that are urgent now: the last row of a case counts."""
     later = aliased(Priority)
@@ -201,7 +201,7 @@ def _state(told: _Joined) -> ColumnElement[str]:
     )
 
 
-@cache
+@made_once
 def _signed() -> Subquery:
     return select(SignOff.case_id, func.max(SignOff.version).label("version")).group_by(SignOff.case_id).subquery()
 

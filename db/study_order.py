@@ -5,7 +5,6 @@ and never go back.
 """
 
 from datetime import UTC, datetime, timedelta
-from functools import cache
 
 from sqlalchemy import BindParameter, ColumnElement, Integer, Select, bindparam, func, select
 from sqlalchemy import case as choose
@@ -13,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 
 from db import models
 from db.errors import InStudyError
+from db.once import made_once
 from db.reading_models import Study, StudyPlace
 from db.reading_values import Arm, Place
 from db.values import Stage
@@ -49,7 +49,7 @@ def refuse_in_study(session: Session, case: models.Case, account_id: int) -> Non
         raise InStudyError(f"case {case.accession} belongs to the study {study}: read it there")
 
 
-@cache
+@made_once
 def _study_of() -> Select[str]:
     return (
         select(Study.name)

@@ -6,7 +6,6 @@ is left out, and so is one that this reader has to read in a study that is open.
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from functools import cache
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, select
 from sqlalchemy import case as choose
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 from db import models
 from db.access_values import Permission
 from db.model_order import by_discordance, by_uncertainty
+from db.once import made_once
 from db.permissions import need
 from db.reader_cases import ReaderCases, asked_by, reader_cases, wanted_cases
 from db.values import CaseState
@@ -82,19 +82,19 @@ def case_state(session: Session, case_id: int, account_id: int) -> CaseState:
     return CaseState(found[1]) if found else CaseState.UNREADABLE
 
 
-@cache
+@made_once
 def _counts() -> Select[str, int]:
     cases = reader_cases().query.subquery()
     return select(cases.c.state, func.count()).group_by(cases.c.state)
 
 
-@cache
+@made_once
 def _to_do() -> _Found:
     cases = reader_cases()
     return cases.query.where(_is_one_of(cases, _TO_DO), ~_only_for_others(cases))
 
 
-@cache
+@made_once
 def _listed(order: CaseOrder) -> _Lines:
     cases, row = reader_cases(), models.Case
     return _ordered(cases, cases.query, order).with_only_columns(
@@ -139,7 +139,7 @@ def _ordered(cases: ReaderCases, query: _Found, order: CaseOrder) -> _Found:
     return query.order_by(*_work_order(), row.id)
 
 
-@cache
+@made_once
 def _work_order() -> tuple[ColumnElement[int], ...]:
     """Order cases by what is to be done first; those that are alike are left to their number."""
     cases = reader_cases()
