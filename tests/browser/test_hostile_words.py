@@ -13,9 +13,13 @@ from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import open_app, picture
 from tests.hostile.words import SCRIPTS
 from tests.stored import OPENED, analyse_all, make_case, stored_image
-from tests.stress import amount
+from tests.stress import FULL, amount
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not FULL, reason="a minute and more: every day the words are tried without a browser"),
+]
 
 _AT_ONCE = 20  # strings in one note
 _CASES = amount(len(SCRIPTS) // _AT_ONCE, 2)
