@@ -104,10 +104,18 @@ def record_opening(session: Session, account_id: int, accession: str) -> None:
 
 def record_reveal(session: Session, account_id: int, accession: str) -> None:
     """Record the first time that this reader was shown the model's opinion of a case."""
+    record_first_time(session, account_id, Action.REVEALED, accession)
+
+
+def record_first_time(session: Session, account_id: int, action: Action, subject: str) -> None:
+    """Record what somebody did if it is the first time that they did it to this."""
+    if not was_recorded(session, account_id, action, subject):
+        record_event(session, account_id, action, subject)
+
+
+def was_recorded(session: Session, account_id: int, action: Action, subject: str) -> bool:
+    """Say whether somebody ever did this to that, in this very session or before."""
     event = models.AuditEvent
-    known = select(event.id).where(
-        event.subject == accession, event.account_id == account_id, event.action == Action.REVEALED
-    )
-    gathered = Pending(account_id, str(Action.REVEALED), accession) in pending(session)
-    if not gathered and session.scalar(known.limit(1)) is None:
-        record_event(session, account_id, Action.REVEALED, accession)
+    known = select(event.id).where(event.subject == subject, event.account_id == account_id, event.action == action)
+    gathered = Pending(account_id, str(action), subject) in pending(session)
+    return gathered or session.scalar(known.limit(1)) is not None

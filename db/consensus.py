@@ -4,8 +4,7 @@ from sqlalchemy import BindParameter, ColumnElement, Select, select
 from sqlalchemy.orm import Session, aliased
 
 from db import models
-from db.audit import record_event
-from db.audit_chain import Pending, pending
+from db.audit import record_first_time, was_recorded
 from db.errors import CaseChangedError
 from db.reading_models import Consensus as ConsensusRow
 from db.reading_values import Consensus
@@ -50,8 +49,7 @@ def consensus_value(row: ConsensusRow, adjudicator: str) -> Consensus:
 
 def record_shown(session: Session, account_id: int, accession: str) -> None:
     """Record the first time that an adjudicator was shown what the readers of a case said."""
-    if not _was_shown(session, account_id, accession):
-        record_event(session, account_id, Action.OPINIONS_SHOWN, accession)
+    record_first_time(session, account_id, Action.OPINIONS_SHOWN, accession)
 
 
 def refuse_adjudicator(session: Session, case: models.Case, account_id: int) -> None:
@@ -60,16 +58,7 @@ def refuse_adjudicator(session: Session, case: models.Case, account_id: int) -> 
     Raises:
         CaseChangedError: With where to go instead.
     """
-    if _was_shown(session, account_id, case.accession):
+    if was_recorded(session, account_id, Action.OPINIONS_SHOWN, case.accession):
         raise CaseChangedError(
             f"you have seen as an adjudicator what the readers of {case.accession} said: settle it under Adjudication"
         )
-
-
-def _was_shown(session: Session, account_id: int, accession: str) -> bool:
-    shown = Pending(account_id, str(Action.OPINIONS_SHOWN), accession)
-    event = models.AuditEvent
-    known = select(event.id).where(
-        event.subject == accession, event.account_id == account_id, event.action == Action.OPINIONS_SHOWN
-    )
-    return shown in pending(session) or session.scalar(known.limit(1)) is not None
