@@ -13,32 +13,29 @@ _UI = Path(__file__).parent / "ui"
 st.set_page_config(page_title="Second Read", page_icon=str(_UI / "icon.svg"), layout="wide")
 st.logo(str(_UI / "logo.svg"), size="medium")
 resources.remember_tab()
-pages = [
-    st.Page("evaluation.py", title="Evaluation"),
-    st.Page("domain_shift.py", title="Domain shift"),
-    st.Page("models.py", title="Models"),
+reads, alone = resources.may(Permission.READ_CASES), resources.single_reader_mode()
+offered = [
+    (reads, "worklist.py", "Worklist"),
+    (reads, "upload_cases.py", "Upload cases"),
+    (reads, "read_case.py", "Read a case"),
+    (reads and resources.reads_in_studies(), "read_study.py", "Study"),
+    (resources.may(Permission.ADJUDICATE) and not alone, "adjudicate.py", "Adjudication"),
+    (resources.may(Permission.SEE_AGREEMENT), "agreement.py", "Agreement"),
+    (True, "evaluation.py", "Evaluation"),
+    (True, "domain_shift.py", "Domain shift"),
+    (True, "models.py", "Models"),
+    (resources.may(Permission.PLAN_READING) and not alone, "planning.py", "Planning"),
+    (resources.may(Permission.PLAN_READING), "studies.py", "Studies"),
+    (resources.may(Permission.ADMINISTER) and not alone, "accounts.py", "Accounts"),
+    (resources.may(Permission.ADMINISTER), "audit.py", "Audit trail"),
 ]
-if resources.may(Permission.SEE_AGREEMENT):
-    pages.insert(0, st.Page("agreement.py", title="Agreement"))
-if resources.may(Permission.READ_CASES):
-    pages = [
-        st.Page("worklist.py", title="Worklist", default=True),
-        st.Page("upload_cases.py", title="Upload cases"),
-        st.Page("read_case.py", title="Read a case"),
-        *pages,
-    ]
-if resources.may(Permission.ADJUDICATE) and not resources.single_reader_mode():
-    pages.insert(3, st.Page("adjudicate.py", title="Adjudication"))
-if resources.may(Permission.READ_CASES) and resources.reads_in_studies():
-    pages.insert(3, st.Page("read_study.py", title="Study"))
-if resources.may(Permission.PLAN_READING) and not resources.single_reader_mode():
-    pages.append(st.Page("planning.py", title="Planning"))
-if resources.may(Permission.PLAN_READING):
-    pages.append(st.Page("studies.py", title="Studies"))
-if resources.may(Permission.ADMINISTER) and not resources.single_reader_mode():
-    pages.append(st.Page("accounts.py", title="Accounts"))
-if resources.may(Permission.ADMINISTER):
-    pages.append(st.Page("audit.py", title="Audit trail"))
+(first, first_title), *others = [(file, title) for wanted, file, title in offered if wanted]
+pages = [
+    st.Page(first, title=first_title, url_path="", default=True),
+    *(st.Page(file, title=title) for file, title in others),
+    # The first page at its name as well, which a colleague whose first page is another may have sent.
+    st.Page(first, title=first_title, visibility="hidden"),
+]
 page = st.navigation(pages, position="top")
 st.html(_UI / "style.css")
 panels.standing_notices()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
+from fastapi.responses import FileResponse, JSONResponse
 
 from core.heatmaps import decode_heatmap, encode_png, grey_levels, thumbnail
 from core.images import decode_image
@@ -132,12 +132,6 @@ def asset(name: str) -> FileResponse:
     if path.parent != VIEWER or not path.is_file():
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such file")
     return FileResponse(path, headers=_ONE_DAY)
-
-
-@router.get("/worklist", include_in_schema=False)
-def worklist() -> RedirectResponse:
-    """Lead to the first page, which is the worklist of who has one: Streamlit knows that page by no other address."""
-    return RedirectResponse("/", HTTPStatus.SEE_OTHER)
 
 
 def answer_our_errors(app: FastAPI) -> None:

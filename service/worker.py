@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from core.card import UnusableCheckpointError, checkpoint_sha256
+from core.card import UnusableCheckpointError, checkpoint_sha256, read_card
 from core.decoding.limits import UnreadableImageError
 from core.heatmaps import encode_heatmap
 from core.pipeline import Classifies, analyse
@@ -196,6 +196,8 @@ def _unusable(error: UnusableCheckpointError, path: Path) -> int:
 
 
 def _load(settings: Settings, path: Path) -> "Classifier":
+    # Without torch, whose import takes seconds: a file that is missing or no checkpoint is tried again and again.
+    read_card(path)
     if settings.threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings.threads)
     # torch reads the number of threads when it is first imported.

@@ -1,7 +1,7 @@
 """What several tests share: the real data beside the project, and images made on the spot."""
 
+import gc
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
 from db.session import Sessions, open_database
+from tests.tables import copy_tables
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -18,6 +19,11 @@ _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slow ones: left to the end, one of them would keep the other cores waiting."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what all the imports made out of every later garbage collection: it stays anyway."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -68,21 +74,13 @@ def empty_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str
 
 
 def with_tables(request: pytest.FixtureRequest, url: str) -> None:
-    """Give an empty database its tables: copying those of another takes a tenth of the time of the revisions."""
+    """Give an empty database its tables, copied from another."""
     made = make_url(url)
     if made.get_backend_name() == "sqlite":
-        shutil.copy(request.getfixturevalue("tables_on_sqlite"), str(made.database))
+        copy_tables(Path(str(made.database)))
         return
     template = request.getfixturevalue("tables_on_postgresql")
     _tell(template, f"DROP DATABASE {made.database}", f"CREATE DATABASE {made.database} TEMPLATE {template.database}")
-
-
-@pytest.fixture(scope="session")
-def tables_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a database that has all its tables and nothing in them."""
-    path = tmp_path_factory.mktemp("tables") / "second_read.sqlite"
-    open_database(f"sqlite:///{path}").dispose()
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,12 @@ from core.heatmaps import encode_png
 from core.settings import Settings
 from db import store
 from db.files import Files
-from db.session import Sessions, open_database
+from db.session import Sessions
 from db.values import ImageRow, ModelIdentity, Opinion, Reveal
 from service.intake import CasePlan, take_in_all
 from service.worker import Worker
 from tests.fakes import FakeClassifier
+from tests.tables import open_new
 
 _MODEL = ModelIdentity("0123456789ab", "a fake", demonstration=True)
 PROJECT = Path(__file__).resolve().parent.parent
@@ -72,7 +73,7 @@ def open_desk(tmp_path: Path) -> Iterator[Desk]:
     """Lay out a real database and real files until the block ends."""
     checkpoint = tmp_path / "small.safetensors"
     settings = Settings(tmp_path, f"sqlite:///{tmp_path / 'test.sqlite'}", checkpoint, None, "cpu", 1)
-    sessions = open_database(settings.database)
+    sessions = open_new(tmp_path / "test.sqlite")
     with sessions.begin() as session:
         account_id = store.single_reader(session).id
     yield Desk(settings, sessions, Files(settings.files), account_id)

@@ -21,10 +21,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from db import passwords, store
 from db.access_values import Lifetime
-from db.session import Sessions, open_database
+from db.session import Sessions
 from db.values import Account, Role
 from service.access import COOKIE, Access
 from service.gate import ACCOUNT, Gate
+from tests.tables import open_new
 
 PASSWORD = "a long sentence about trees"
 SECRET = "a page with patients on it"
@@ -107,7 +108,7 @@ def gatehouse(
     tmp_path: Path, address: str = "127.0.0.1", *, behind_proxy: bool = False, lifetime: Lifetime | None = None
 ) -> Iterator[Gatehouse]:
     """Run a gate with an empty database until the block ends."""
-    sessions = open_database(f"sqlite:///{tmp_path / 'gate.sqlite'}")
+    sessions = open_new(tmp_path / "gate.sqlite")
     access = Access(sessions, lifetime or Lifetime(), behind_proxy=behind_proxy)
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import streamlit as st
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from core.card import Card, InputPolicy, Metric, TrainingData
@@ -17,10 +19,11 @@ from core.pipeline import analyse
 from core.settings import Settings
 from db import store
 from db.files import Files
-from db.session import Sessions, open_database
+from db.session import Sessions
 from db.values import CaseView, ModelIdentity, Read, StoredHeatmap
 from service.intake import CasePlan, take_in_all
 from tests.fakes import FakeClassifier
+from tests.tables import open_new
 
 FRAME = Path(__file__).resolve().parent.parent / "pages" / "frame.py"
 MODEL = ModelIdentity("0123456789ab", "telltale network", demonstration=True)
@@ -37,6 +40,8 @@ CARD = Card(
     metrics=(Metric("AUC by image", 0.81, 0.7, 0.9, "out of fold, 24 patients"),),
     demonstration=True,
 )
+# A server looks once through all installed packages for components; a test tab would do it anew each time.
+_installed_components = cache(manifest_scanner.scan_component_manifests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +115,10 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReadingRoo
     monkeypatch.setenv("SECOND_READ_CHECKPOINT", str(checkpoint))
     monkeypatch.delenv("SECOND_READ_DATABASE", raising=False)
     monkeypatch.delenv("SECOND_READ_IMPORT_ROOT", raising=False)
+    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", _installed_components)
     _forget()
     settings = Settings.from_environment()
-    sessions = open_database(settings.database)
+    sessions = open_new(settings.data / "second_read.sqlite")
     with sessions.begin() as session:
         reader = store.single_reader(session).id
     yield ReadingRoom(sessions, Files(settings.files), reader)

@@ -18,6 +18,7 @@ class Shown:
     pages: list[str]  # titles in the navigation
     words: str  # every message as text
     failed: bool
+    missing: bool  # "Page not found", over the first page
 
 
 def open_page(port: int, cookie: str, page: str = "", query: str = "") -> Shown:
@@ -29,6 +30,7 @@ def open_page(port: int, cookie: str, page: str = "", query: str = "") -> Shown:
     headers = {"Origin": origin} | ({"Cookie": cookie} if cookie else {})
     pages: list[str] = []
     words: list[str] = []
+    missing = False
     with connect(
         where, additional_headers=headers, subprotocols=[Subprotocol("streamlit")], max_size=None
     ) as websocket:
@@ -38,9 +40,10 @@ def open_page(port: int, cookie: str, page: str = "", query: str = "") -> Shown:
             message = ForwardMsg.FromString(data if isinstance(data, bytes) else data.encode())
             words.append(str(message))
             if message.WhichOneof("type") == "navigation":
-                pages = [found.page_name for found in message.navigation.app_pages]
+                pages = [found.page_name for found in message.navigation.app_pages if not found.is_hidden]
+            missing = missing or message.WhichOneof("type") == "page_not_found"
             # A page that asks to be drawn anew ends early first.
             if message.WhichOneof("type") == "script_finished" and message.script_finished == _DRAWN:
                 break
     text = "\n".join(words)
-    return Shown(pages, text, "exception {" in text)
+    return Shown(pages, text, "exception {" in text, missing)

@@ -10,9 +10,9 @@ from core.labels import BINARY
 from core.metrics import Judged
 from db import store
 from db.evaluation_values import EvaluatedImage
-from db.session import open_database
 from service.evaluation_pair import compare_images, compare_stored
 from tests.stored_evaluations import add_evaluation, made_evaluation, made_images
+from tests.tables import open_new
 
 ONE = made_images(BINARY)
 
@@ -70,7 +70,7 @@ def test_one_side_alone_is_no_comparison_and_no_crash() -> None:
 
 
 def test_evaluations_of_two_datasets_are_not_compared(tmp_path: Path) -> None:
-    sessions = open_database(f"sqlite:///{tmp_path / 'test.sqlite'}")
+    sessions = open_new(tmp_path / "test.sqlite")
     found = made_evaluation(BINARY)
     add_evaluation(sessions, found, ONE)
     add_evaluation(sessions, found, worse(ONE))

@@ -16,7 +16,7 @@ from core.images import decode_image
 from core.results import Finding
 from db import store
 from db.files import Files
-from db.session import Sessions, open_database
+from db.session import Sessions
 from db.values import CaseState
 from db.worklist_values import CaseRow
 from service.intake import (
@@ -29,12 +29,13 @@ from service.intake import (
     take_in_folder,
 )
 from tests.fakes import FAKE_CARD
+from tests.tables import open_new
 
 
 @pytest.fixture
 def sessions(tmp_path: Path) -> Iterator[Sessions]:
     """A real database."""
-    opened = open_database(f"sqlite:///{tmp_path / 'test.sqlite'}")
+    opened = open_new(tmp_path / "test.sqlite")
     yield opened
     opened.dispose()
 

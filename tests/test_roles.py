@@ -38,7 +38,6 @@ class _Door:
 # Every kind of thing; what is not our own belongs to Streamlit 1.67.
 _DOORS = {
     "front page": _Door("/", _EVERYBODY, page=True),
-    "front page by its name": _Door("/worklist", _EVERYBODY, page=True),
     # Streamlit answers every page with the same empty frame; what stands in it comes over the websocket.
     "deep link": _Door("/read_case?case=1", _EVERYBODY, page=True),
     "page file": _Door("/pages/frame.py", _EVERYBODY, page=True),
@@ -179,6 +178,21 @@ def test_each_role_gets_its_pages_and_no_case_if_it_may_not(running: _House, rol
             assert "/images/1" not in shown.words, page
         elif page in ("worklist", "read_case"):
             assert _ACCESSION in shown.words, page
+
+
+@pytest.mark.parametrize(
+    ("role", "first", "foreign"),
+    [
+        (Role.READER, "worklist", "accounts"),
+        (Role.RESEARCHER, "agreement", "worklist"),
+        (Role.ADMINISTRATOR, "evaluation", "agreement"),
+    ],
+)
+def test_the_first_page_has_its_own_address_too_and_a_foreign_one_has_none(
+    running: _House, role: Role, first: str, foreign: str
+) -> None:
+    for page, missing in (("", False), (first, False), (foreign, True)):
+        assert open_page(running.house.port, running.cookies[role], page).missing is missing, page
 
 
 def test_two_readers_of_one_case_are_two(running: _House) -> None:

@@ -19,6 +19,7 @@ from db.reading_values import Arm, Severity
 from db.seal_verify import kept_as_written, tables_there
 from db.seals import SEALED, seal
 from db.session import Sessions, open_as_it_is, open_database
+from tests.conftest import with_tables
 from tests.sealed import behind_the_back, engine_of, filled
 from tests.stored import BENIGN, OPENED, at_once, make_case, make_reader, revealed_case
 from tests.stress import amount
@@ -32,8 +33,9 @@ Chance = random.Random
 
 
 @pytest.fixture
-def url(database_url: str, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> str:
     """URL of a filled database, once on SQLite and once on PostgreSQL."""
+    with_tables(request, database_url)
     filled(database_url, tmp_path).dispose()
     return database_url
 
