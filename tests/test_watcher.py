@@ -100,7 +100,7 @@ def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(desk: Desk, wa
 
 def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(desk: Desk, watcher: Watcher) -> None:
     small_checkpoint(desk.settings.checkpoint)
-    images, wanted = amount(30, 8), amount(20, 3)
+    images, wanted = amount(30, 6), amount(20, 2)
     case_id = desk.queue(images)
     moment = random.Random(7)  # noqa: S311 -- when to strike, not a secret
     watcher.start()
