@@ -121,6 +121,14 @@ def gatehouse(
     sessions.dispose()
 
 
+@pytest.fixture
+def house(tmp_path: Path, quick_passwords: None) -> Iterator[Gatehouse]:
+    """A gate on loopback with one reader."""
+    with gatehouse(tmp_path) as found:
+        found.add("dr. a")
+        yield found
+
+
 @contextmanager
 def _running(server: uvicorn.Server, listening: socket.socket) -> Iterator[None]:
     thread = threading.Thread(target=server.run, args=([listening],))

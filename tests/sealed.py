@@ -1,19 +1,24 @@
 """A database with rows in many sealed tables, and hands that change them behind the program's back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 
 from db import store
-from db.session import Sessions, open_database
+from db.audit_values import Finding
+from db.audit_verify import verify
+from db.session import Sessions, open_as_it_is, open_database
 from db.values import Role
+from tests.conftest import with_tables
 from tests.stored import BENIGN, MALIGNANT, OPENED, analyse_all, evaluated_image, make_case, new_evaluation, sha256_of
 
 READERS = 3
 CASES = 2
+READS = 13  # two of each reader for each case, and the amended one
 
 
 def filled(url: str, data: Path) -> Sessions:
@@ -35,6 +40,27 @@ def filled(url: str, data: Path) -> Sessions:
         store.add_shift(session, "breakhis", "bach", "3f9a1c22b0e4", "{}")
         store.put_in_service(session, None, "models/a.safetensors", sha256_of("a"), "a")
     return sessions
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> str:
+    """URL of a filled database, once on SQLite and once on PostgreSQL."""
+    with_tables(request, database_url)
+    filled(database_url, tmp_path).dispose()
+    return database_url
+
+
+def looked_at(url: str, data: Path) -> Sequence[Finding]:
+    """Give what is found in a database, opened without an upgrade."""
+    sessions = open_as_it_is(url, data=data)
+    found = verify(sessions).findings
+    sessions.dispose()
+    return found
+
+
+def rows_named(findings: Sequence[Finding]) -> set[tuple[str, str]]:
+    """Give what was found of which row."""
+    return {(found.kind, found.row) for found in findings}
 
 
 @contextmanager

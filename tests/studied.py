@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from db import models, store
+from db.errors import NotRevealedError
 from db.reading_models import StudyPlace
 from db.reading_values import Arm
 from db.session import Sessions, open_database
@@ -106,6 +107,36 @@ def shown(opened: OpenedPlace) -> tuple[int, ...]:
     """Give the predictions that are on the screen."""
     reveal = opened.case.reveal if opened.case else None
     return tuple(image.prediction_id for image in reveal.images) if reveal else ()
+
+
+def place_of(opened: OpenedPlace) -> int:
+    """Give the number of the place that was opened."""
+    assert opened.study.place is not None
+    return opened.study.place.id
+
+
+def sees_heatmaps(room: Ward, case: int, reader: int) -> bool:
+    """Ask for the heat map of the only image of a case as the route does."""
+    with room.sessions.read() as session:
+        image = session.scalars(select(models.Image.id).where(models.Image.case_id == case)).one()
+        try:
+            return bool(store.heatmap_file(session, image, reader))
+        except NotRevealedError:
+            return False
+
+
+def count_reads(room: Ward) -> int:
+    """Count what all readers of a ward have saved."""
+    with room.sessions.read() as session:
+        query = select(func.count()).select_from(models.Read).where(models.Read.account_id.in_(room.readers))
+        return session.scalar(query) or 0
+
+
+def actions(room: Ward) -> list[tuple[str, str]]:
+    """Give what the first reader did, oldest first."""
+    with room.sessions.read() as session:
+        events = store.audit_trail(session, limit=None)
+    return [(event.action, event.subject) for event in reversed(events) if event.account == f"dr. a {room.number}"]
 
 
 def ward(sessions: Sessions, *, cases: int = 3, readers: int = 1) -> Ward:

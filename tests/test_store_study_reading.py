@@ -1,168 +1,25 @@
-"""Reading in a study: one case after the other, never back, and of the model only what the arm shows."""
+"""Reading in a study: one case after the other, never back, a rest between rounds, and many at once."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from db import models, store
 from db.audit_verify import verify
-from db.errors import CaseChangedError, InStudyError, NotAllowedError, NotRevealedError, UnknownCaseError
+from db.errors import CaseChangedError, InStudyError, NotAllowedError, UnknownCaseError
 from db.reading_models import StudyPlace
-from db.reading_values import Arm, Region, RegionKind
+from db.reading_values import Arm
 from db.session import Sessions
-from db.study_values import OpenedPlace
-from db.values import Opinion, Read, Role, Stage, Vote
-from tests.stored import BENIGN, MALIGNANT, OPENED, at_once
+from db.values import Opinion, Read, Role, Stage
+from tests.stored import BENIGN, OPENED, at_once
 from tests.stress import amount
-from tests.studied import CROSSOVER, Ward, own_sessions, sessions, shown, ward
+from tests.studied import CROSSOVER, count_reads, own_sessions, place_of, sees_heatmaps, sessions, shown, ward
 
 __all__ = ["own_sessions", "sessions"]
 
 _PASSWORD = "a long sentence about trees"
-
-
-def place_of(opened: OpenedPlace) -> int:
-    assert opened.study.place is not None
-    return opened.study.place.id
-
-
-def sees_heatmaps(room: Ward, case: int, reader: int) -> bool:
-    """Ask for the heat map of the only image of a case as the route does."""
-    with room.sessions.read() as session:
-        image = session.scalars(select(models.Image.id).where(models.Image.case_id == case)).one()
-        try:
-            return bool(store.heatmap_file(session, image, reader))
-        except NotRevealedError:
-            return False
-
-
-def count_reads(room: Ward) -> int:
-    with room.sessions.read() as session:
-        query = select(func.count()).select_from(models.Read).where(models.Read.account_id.in_(room.readers))
-        return session.scalar(query) or 0
-
-
-def actions(room: Ward) -> list[tuple[str, str]]:
-    """Give what the first reader did, oldest first."""
-    with room.sessions.read() as session:
-        events = store.audit_trail(session, limit=None)
-    return [(event.action, event.subject) for event in reversed(events) if event.account == f"dr. a {room.number}"]
-
-
-def test_unaided_gives_one_blind_read_and_never_shows_the_model(sessions: Sessions) -> None:
-    room = ward(sessions, cases=2)
-    study = room.make(room.plan((Arm.UNAIDED,)))
-    opened = room.open(study)
-    assert opened.case is not None
-    assert (opened.case.reveal, opened.case.first_read) == (None, None)
-    read = room.save(place_of(opened))
-    assert (read.stage, read.model_visible, read.place_id) == (Stage.FIRST, False, place_of(opened))
-    following = room.open(study)
-    assert following.case is not None
-    assert following.case.id != opened.case.id
-    assert following.case.reveal is None
-    room.finish(study)
-    done = room.open(study)
-    assert (done.case, done.study.place, done.study.done, done.study.total) == (None, None, 2, 2)
-    assert not any(sees_heatmaps(room, case, room.readers[0]) for case in room.cases)
-    room.close(study)
-    assert not any(sees_heatmaps(room, case, room.readers[0]) for case in room.cases)
-    assert "revealed" not in [action for action, _ in actions(room)]
-
-
-def test_blind_first_shows_the_model_after_the_first_read_at_this_place_only(sessions: Sessions) -> None:
-    room = ward(sessions, cases=2)
-    study = room.make(room.plan((Arm.BLIND_FIRST, Arm.BLIND_FIRST)))
-    opened = room.open(study)
-    assert opened.case is not None
-    assert opened.case.reveal is None
-    assert not sees_heatmaps(room, opened.case.id, room.readers[0])
-    first = room.save(place_of(opened), BENIGN)
-    again = room.open(study)
-    assert again.case is not None
-    assert place_of(again) == place_of(opened)
-    assert (again.case.first_read, again.case.reveal is not None) == (first, True)
-    assert [case for case in room.cases if sees_heatmaps(room, case, room.readers[0])] == [opened.case.id]
-    final = room.save(place_of(again), MALIGNANT, seen=shown(again))
-    assert (final.stage, final.model_visible) == (Stage.FINAL, True)
-    room.finish(study)
-    for _ in room.cases:
-        second = room.open(study).case
-        assert second is not None
-        assert (second.first_read, second.reveal) == (None, None), "what was seen in round 1 opens nothing in round 2"
-        assert not any(sees_heatmaps(room, case, room.readers[0]) for case in room.cases)
-        room.finish(study)
-
-
-def test_model_first_shows_the_model_at_once_and_gives_one_read(sessions: Sessions) -> None:
-    room = ward(sessions, cases=2)
-    study = room.make(room.plan((Arm.MODEL_FIRST,)))
-    opened = room.open(study)
-    assert opened.case is not None
-    assert opened.case.reveal is not None
-    assert [case for case in room.cases if sees_heatmaps(room, case, room.readers[0])] == [opened.case.id]
-    read = room.save(place_of(opened), seen=shown(opened))
-    assert (read.stage, read.model_visible) == (Stage.FINAL, True)
-    assert place_of(room.open(study)) != place_of(opened)
-    assert count_reads(room) == 1
-
-
-def test_in_a_crossover_each_round_shows_what_its_arm_shows(sessions: Sessions) -> None:
-    room = ward(sessions, cases=2, readers=2)
-    study = room.make(replace(room.plan(CROSSOVER), counterbalanced=True))
-    for reader, order in zip(room.readers, (CROSSOVER, CROSSOVER[::-1]), strict=True):
-        for arm in order:
-            for _ in room.cases:
-                opened = room.finish(study, reader)
-                assert opened.study.place is not None
-                assert opened.case is not None
-                assert (opened.study.place.arm, opened.case.reveal is not None) == (arm, arm is Arm.MODEL_FIRST)
-
-
-def test_what_contradicts_a_model_that_was_seen_needs_a_reason(sessions: Sessions) -> None:
-    room = ward(sessions)
-    study = room.make(room.plan((Arm.MODEL_FIRST, Arm.UNAIDED)))
-    opened = room.open(study)
-    with pytest.raises(ValueError, match="choose a reason"):
-        room.save(place_of(opened), BENIGN, seen=shown(opened))
-    said = replace(BENIGN, reason="wrong_area", vote=Vote.NO)
-    assert room.save(place_of(opened), said, seen=shown(opened)).opinion == said
-    for _ in room.cases[1:]:
-        room.finish(study)
-    unaided = room.open(study)
-    with pytest.raises(ValueError, match="has not been seen"):
-        room.save(place_of(unaided), said)
-    assert room.save(place_of(unaided), BENIGN).opinion == BENIGN
-
-
-@pytest.mark.parametrize(("arm", "seen"), [(Arm.UNAIDED, ()), (Arm.MODEL_FIRST, None)])
-def test_an_arm_takes_only_the_form_that_it_has(sessions: Sessions, arm: Arm, seen: tuple[int, ...] | None) -> None:
-    room = ward(sessions)
-    place = place_of(room.open(room.make(room.plan((arm,)))))
-    with pytest.raises(ValueError, match=f"the arm {arm} has no opinion"):
-        room.save(place, seen=seen)
-    assert count_reads(room) == 0
-
-
-def test_a_final_read_before_the_first_one_is_refused(sessions: Sessions) -> None:
-    room = ward(sessions)
-    place = place_of(room.open(room.make(room.plan())))
-    with pytest.raises(CaseChangedError, match="first opinion before"):
-        room.save(place, seen=())
-
-
-def test_regions_and_the_time_of_editing_are_kept(sessions: Sessions) -> None:
-    room = ward(sessions)
-    opened = room.open(room.make(room.plan((Arm.UNAIDED,))))
-    assert opened.case is not None
-    marked = replace(BENIGN, regions=(Region(opened.case.images[0].id, RegionKind.POINT, ((3.0, 4.0),)),))
-    with sessions.begin() as session:
-        read = store.record_study_read(
-            session, place_of(opened), room.readers[0], marked, OPENED, seen=None, edit_seconds=12.5
-        )
-    assert (read.opinion, read.edit_seconds) == (marked, 12.5)
 
 
 def test_nobody_goes_back_skips_or_reads_in_the_place_of_another(sessions: Sessions) -> None:
@@ -303,28 +160,6 @@ def test_an_account_that_may_no_longer_read_reads_nowhere(own_sessions: Sessions
         room.save(place, reader=reader)
     with own_sessions.read() as session, pytest.raises(NotAllowedError):
         store.own_studies(session, reader)
-
-
-def test_opening_reveal_and_reads_are_on_the_audit_trail_with_their_place(sessions: Sessions) -> None:
-    room = ward(sessions, cases=1)
-    study = room.make(room.plan((Arm.MODEL_FIRST, Arm.BLIND_FIRST)))
-    for _ in range(3):
-        room.open(study)
-    for _ in range(2):
-        room.finish(study)
-    with sessions.read() as session:
-        accession = session.get_one(models.Case, room.cases[0]).accession
-    one, two = (f"{accession}, study {study}, round {number}, case 1" for number in (1, 2))
-    assert actions(room) == [
-        ("case opened", one),
-        ("revealed", one),
-        ("final read saved", one),
-        ("case opened", two),
-        ("first read saved", two),
-        ("case opened", two),
-        ("revealed", two),
-        ("final read saved", two),
-    ]
 
 
 def test_reads_of_a_study_count_for_nothing_in_routine(sessions: Sessions) -> None:
