@@ -1,6 +1,8 @@
 // What is typed in a form, kept in this tab of the browser until it is saved, and put back after a lost connection.
 
 const REST_BEFORE_ALARM_MS = 2000; // a short gap is none of the reader's business
+const ASK_AGAIN_MS = 1000;
+const MOST_ASKED = 60; // a minute
 const NAMES_OF_CONNECTED = ["CONNECTED", "STATIC_CONNECTED"];
 
 const open = new Map(); // form -> what the server said of it last
@@ -30,13 +32,23 @@ function follow(data, give) {
   const left = kept(data, "typed");
   const name = `${data.session} ${data.form}`;
   if (left && left.session !== data.session && !data.restored) {
-    if (!asked.has(name)) give("left", left.value);
+    if (!asked.has(name)) ask(data, give, MOST_ASKED);
     asked.add(name);
     return;
   }
   const field = noteField(data.form);
   const typed = field && field === document.activeElement ? { ...data.typed, note: field.value } : data.typed;
   if (left || Object.keys(typed).length) keep(data, "typed", typed);
+}
+
+/** Ask the server to put back what is left, again until it has: of two parts of a page that send something in the
+ * same moment, Streamlit may draw only the other one. */
+function ask(data, give, times) {
+  const now = open.get(data.form);
+  const left = kept(data, "typed");
+  if (!now || now.session !== data.session || now.restored || !left || left.session === data.session || !times) return;
+  give("left", left.value);
+  setTimeout(ask, ASK_AGAIN_MS, data, give, times - 1);
 }
 
 function noteField(form) {
