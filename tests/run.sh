@@ -32,7 +32,6 @@ mypy
 if [ $# -gt 0 ]; then
     python -m pytest "$@"
 else
-    # Three at a time, because many wait for a server of theirs; a browser, its server and the worker have the cores to themselves.
-    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 3 --dist worksteal -m "not browser"
-    OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}" python -m pytest -m browser
+    # Three at a time, because many wait for a server, a browser or a worker of theirs.
+    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 3 --dist worksteal
 fi
