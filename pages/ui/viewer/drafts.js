@@ -5,7 +5,7 @@ const ASK_AGAIN_MS = 1000;
 const MOST_ASKED = 60; // a minute
 const NAMES_OF_CONNECTED = ["CONNECTED", "STATIC_CONNECTED"];
 
-const open = new Map(); // form -> what the server said of it last
+const open = new Map(); // form -> what the server said of it last, and how to answer
 const asked = new Set(); // forms that were given back to this run of the server
 const lines = new Set(); // where it can be said that the connection is lost; once is enough
 let alarm = null;
@@ -17,22 +17,22 @@ export default function mount({ data, parentElement, setTriggerValue }) {
   watchConnection();
   forget(data.owner, data.over);
   if (data.form) {
-    open.set(data.form, data);
-    follow(data, setTriggerValue);
+    open.set(data.form, { data, give: setTriggerValue });
+    follow(data);
   }
   return () => {
     if (parentElement.isConnected ?? parentElement.host?.isConnected) return;
     lines.delete(line);
-    open.delete(data.form);
+    if (open.get(data.form)?.data === data) open.delete(data.form); // not where it was drawn anew meanwhile
   };
 }
 
 /** Keep what the server knows, unless it has forgotten what this tab still knows. */
-function follow(data, give) {
+function follow(data) {
   const left = kept(data, "typed");
   const name = `${data.session} ${data.form}`;
   if (left && left.session !== data.session && !data.restored) {
-    if (!asked.has(name)) ask(data, give, MOST_ASKED);
+    if (!asked.has(name)) ask(data, MOST_ASKED);
     asked.add(name);
     return;
   }
@@ -43,12 +43,13 @@ function follow(data, give) {
 
 /** Ask the server to put back what is left, again until it has: of two parts of a page that send something in the
  * same moment, Streamlit may draw only the other one. */
-function ask(data, give, times) {
+function ask(data, times) {
   const now = open.get(data.form);
   const left = kept(data, "typed");
-  if (!now || now.session !== data.session || now.restored || !left || left.session === data.session || !times) return;
-  give("left", left.value);
-  setTimeout(ask, ASK_AGAIN_MS, data, give, times - 1);
+  const isAnswered = now && (now.data.restored || now.data.session !== data.session);
+  if (isAnswered || !left || left.session === data.session || !times) return;
+  now?.give("left", left.value);
+  setTimeout(ask, ASK_AGAIN_MS, data, times - 1);
 }
 
 function noteField(form) {
@@ -57,7 +58,7 @@ function noteField(form) {
 
 // Streamlit tells the server of a note when one leaves its field; until then only this tab knows it.
 document.addEventListener("input", (event) => {
-  for (const [form, data] of open) {
+  for (const [form, { data }] of open) {
     if (event.target !== noteField(form)) continue;
     keep(data, "typed", { ...kept(data, "typed")?.value, note: event.target.value });
   }
