@@ -197,13 +197,12 @@ def test_the_first_page_has_its_own_address_too_and_a_foreign_one_has_none(
 
 def test_two_readers_of_one_case_are_two(running: _House) -> None:
     with running.house.sessions.begin() as session:
-        reader = store.account_named(session, "the reader")
-        assert reader is not None
+        reader = store.add_signing_account(session, None, "one more reader", Role.READER, PASSWORD)
         store.record_first_read(
             session, 1, reader.id, Opinion("malignant", 4, note="my telltale note"), datetime.now(UTC)
         )
-    own = open_page(running.house.port, running.cookies[Role.READER], "read_case", "case=1")
-    other = open_page(running.house.port, running.cookies[Role.ADJUDICATOR], "read_case", "case=1")
+    own = open_page(running.house.port, running.house.cookie("one more reader"), "read_case", "case=1")
+    other = open_page(running.house.port, running.cookies[Role.READER], "read_case", "case=1")
     assert "my telltale note" not in other.words
     assert "Save and reveal" in other.words
     assert "Save and reveal" not in own.words

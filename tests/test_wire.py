@@ -83,7 +83,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Served]:
     with sessions.begin() as session:
         for role in Role:
             store.add_signing_account(session, None, f"the {role}", role, PASSWORD)
-        other = store.add_signing_account(session, None, "the other reader", Role.READER, PASSWORD)
+        other, _ = (
+            store.add_signing_account(session, None, name, Role.READER, PASSWORD)
+            for name in ("the other reader", "the reader who saves")
+        )
     cases = [_add(sessions, files, other.id, place) for place in range(CASES)]
     for case in cases:
         with sessions.begin() as session:
@@ -208,7 +211,7 @@ def test_the_order_of_the_cases_says_nothing_of_the_model(served: _Served) -> No
 
 def test_after_the_first_read_it_is_there_and_of_this_case_only(served: _Served) -> None:
     case, *others = served.cases
-    cookie = served.house.cookie("the reader")
+    cookie = served.house.cookie("the reader who saves")
     served.tap.heard.clear()
     with clicking_tab(served.house.port, cookie) as tab:
         tab.open("read_case", f"case={case.case_id}")
