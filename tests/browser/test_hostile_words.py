@@ -1,5 +1,6 @@
 """Words that would act in a page are shown as they were typed: nothing runs, nothing is loaded from elsewhere."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,7 +67,12 @@ def test_hostile_words_are_shown_and_do_nothing(page: Page, written_in: Server) 
     for case_id in range(1, _CASES + 1):
         page.goto(f"{written_in.url}/read_case?case={case_id}")
         page.get_by_text("2 reads of").click()
-        expect(page.get_by_text(SCRIPTS[(case_id - 1) * _AT_ONCE].strip()[:30]).first).to_be_visible()
+        expect(page.get_by_text(_as_shown(SCRIPTS[(case_id - 1) * _AT_ONCE])).first).to_be_visible()
         assert not page.evaluate(_ACTED)
     picture(page, "hostile words")
     assert [url for url in asked if not url.startswith((written_in.url, "data:", "blob:"))] == []
+
+
+def _as_shown(words: str) -> re.Pattern[str]:
+    """Match the beginning of words in which an invisible word joiner may keep an address from becoming a link."""
+    return re.compile("\u2060?".join(re.escape(letter) for letter in words.strip()[:30]))
