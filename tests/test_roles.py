@@ -38,6 +38,7 @@ class _Door:
 # Every kind of thing; what is not our own belongs to Streamlit 1.67.
 _DOORS = {
     "front page": _Door("/", _EVERYBODY, page=True),
+    "front page by its name": _Door("/worklist", _EVERYBODY, page=True),
     # Streamlit answers every page with the same empty frame; what stands in it comes over the websocket.
     "deep link": _Door("/read_case?case=1", _EVERYBODY, page=True),
     "page file": _Door("/pages/frame.py", _EVERYBODY, page=True),
