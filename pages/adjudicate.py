@@ -28,16 +28,16 @@ def _list() -> None:
 
 def _beside(seen: Adjudication) -> None:
     if seen.blind is None:
-        stages.first_opinion(adjudication.blind_read(seen.case))
+        stages.ask_first_opinion(adjudication.blind_read(seen.case))
         return
-    adjudication_form.what_was_said(seen)
+    adjudication_form.show_what_was_said(seen)
     if seen.waits:
-        adjudication_form.consensus_form(seen)
+        adjudication_form.ask_consensus(seen)
     elif seen.consensus is not None:
-        adjudication_form.settled(seen, seen.consensus)
-        sign_off.panel(seen.case)
+        adjudication_form.show_consensus(seen, seen.consensus)
+        sign_off.draw_sign_off(seen.case)
         case_export.case_export(seen.case)
-        adjudication_form.next_button(seen.case.id)
+        adjudication_form.draw_next_button(seen.case.id)
 
 
 def _adjudicate(case_id: int) -> None:
@@ -49,7 +49,7 @@ def _adjudicate(case_id: int) -> None:
         st.subheader("Nothing to settle here")
         words = panels.plain(str(error))
         st.markdown(f"{words[:1].upper()}{words[1:]}.")
-        adjudication_form.unsaved(case_id)
+        adjudication_form.show_unsaved(case_id)
         if st.button("Show what waits", shortcut="N", type="primary"):
             st.query_params.clear()
             st.rerun()
@@ -57,10 +57,10 @@ def _adjudicate(case_id: int) -> None:
     adjudication.header(seen)
     left, right = st.columns([2.5, 1.25] if seen.blind else [3, 1.15], gap="small", wrap=False)
     with left:
-        form = None if seen.blind else marking.open_form(seen.case, str(case_id))
-        marks, others = marking.saved_marks(seen.case), adjudication_form.marks_of(seen)
+        form = None if seen.blind else marking.find_open_form(seen.case, adjudication.blind_read(seen.case))
+        marks, others = marking.list_saved_marks(seen.case), adjudication_form.list_marks(seen)
         images = tissue.viewed_images(seen.case)
-        marking.tissue(images, key=f"viewer-{case_id}", form=form, before=marks, others=others)
+        marking.draw_tissue(images, key=f"viewer-{case_id}", form=form, before=marks, others=others)
     with right, st.container(key="opinion"), st.container():
         _beside(seen)
 

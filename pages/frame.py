@@ -39,5 +39,5 @@ pages = [
 page = st.navigation(pages, position="top")
 st.html(_UI / "style.css")
 panels.standing_notices()
-edit_time.page_is(page.url_path)
+edit_time.enter_page(page.url_path)
 page.run()

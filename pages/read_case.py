@@ -7,10 +7,13 @@ import streamlit as st
 from db import store
 from db.errors import InStudyError, UnknownCaseError
 from db.values import CaseState, CaseView, Read
-from pages.ui import case_header, marking, panels, resources, sign_off, stages, study_place, tissue
+from pages.ui import case_header, marking, panels, resources, sign_off, stages, tissue
+from pages.ui import opinion as inputs
+from pages.ui.read_form import ReadForm
 from pages.ui.reading_mode import routine
 
 _LONGEST_NUMBER = 10  # digits; more is no number that a database gives
+_READING = "reading"  # the case that was read last in this session
 
 
 def _chosen_case() -> int | None:
@@ -18,8 +21,8 @@ def _chosen_case() -> int | None:
     address = st.query_params.get("case", "")
     if address:
         return int(address) if address.isdecimal() and len(address) < _LONGEST_NUMBER else 0
-    if "reading" in st.session_state:
-        return int(st.session_state["reading"])
+    if _READING in st.session_state:
+        return int(st.session_state[_READING])
     reader = resources.account().id
     with resources.sessions().read() as session:
         return store.next_case(session, reader)
@@ -27,28 +30,28 @@ def _chosen_case() -> int | None:
 
 def _opinion(case: CaseView, reads: Sequence[Read]) -> None:
     mode = routine(case)
-    if sign_off.takes_no_opinion(case):
+    if sign_off.show_why_no_opinion(case):
         return
     if case.first_read is None:
-        stages.first_opinion(mode)
+        stages.ask_first_opinion(mode)
         return
-    stages.unsaved_opinions(case, mode, reads)
+    stages.show_unsaved_opinions(case, mode, reads)
     if case.final_read is not None:
-        stages.saved_opinion(case, reads)
-    elif panels.pending(case.images) and not st.session_state.get(f"no-wait-{case.id}"):
-        stages.wait_for_model(case)
+        stages.show_saved_opinion(case, reads)
+    elif stages.must_wait_for_model(case):
+        stages.show_wait_for_model(case)
     else:
-        stages.final_opinion(case, case.first_read, mode)
+        stages.ask_final_opinion(case, case.first_read, mode)
 
 
 def _tissue(case: CaseView) -> None:
-    key = routine(case).key
-    saved = {f"first-{key}": case.first_read, f"final-{key}": case.final_read}
-    marking.tissue(
+    mode = routine(case)
+    saved = {mode.first_form: case.first_read, mode.final_form: case.final_read}
+    marking.draw_tissue(
         tissue.viewed_images(case),
         key=f"viewer-{case.id}",
-        form=marking.open_form(case, key),
-        before=marking.saved_marks(case),
+        form=marking.find_open_form(case, mode),
+        before=marking.list_saved_marks(case),
         overtaken=tuple(form for form, read in saved.items() if read),
     )
 
@@ -63,7 +66,8 @@ def _nothing_to_read(message: str) -> None:
 def _read_in_study(case_id: int, why: str) -> None:
     st.subheader("This case belongs to a study")
     st.markdown(f"{panels.plain(why[:1].upper() + why[1:])}.")
-    study_place.unsaved(f"first-{case_id}", f"final-{case_id}")
+    reading = str(case_id)  # the key of reading it in routine
+    inputs.show_unsaved(ReadForm.first(reading), ReadForm.final(reading))
     st.page_link("read_study.py", label="Study")
     st.page_link("worklist.py", label="Worklist")
 
@@ -79,14 +83,14 @@ def _read(case_id: int) -> None:
         with resources.sessions().begin() as session:
             case = store.record_opened(session, case, reader)
     except UnknownCaseError:
-        st.session_state.pop("reading", None)
+        st.session_state.pop(_READING, None)
         _nothing_to_read("There is no such case")
         return
     except InStudyError as error:
-        st.session_state.pop("reading", None)
+        st.session_state.pop(_READING, None)
         _read_in_study(case_id, str(error))
         return
-    st.session_state["reading"] = case_id
+    st.session_state[_READING] = case_id
     if st.query_params.get("case") != str(case_id):
         st.query_params["case"] = str(case_id)
     case_header.header(case, counts.get(CaseState.READY, 0))

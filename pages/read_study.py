@@ -65,10 +65,10 @@ def _read(number: int) -> None:
         _list(_own())
         return
     if opened.case is not None and opened.study.place is not None:
-        study_place.read(opened.case, opened.study.place, opened.study.rounds)
+        study_place.draw_place(opened.case, opened.study.place, opened.study.rounds)
         return
-    saved.line()
-    study_place.typed_before(opened.study.place)
+    saved.show_last_saved()
+    study_place.show_typed_before(opened.study.place)
     _list(_own())
 
 

@@ -47,7 +47,7 @@ def _worklist() -> None:
         states = case_filters.state_pills(counts)
     disabled = following is None
     if read.button("Read next", type="primary", shortcut="N", width="stretch", disabled=disabled) and following:
-        reading_mode.begin_anew()
+        reading_mode.forget_passed_over()
         _open(following)
     wanted = case_filters.filters(states)
     with resources.sessions().read() as session:
@@ -73,6 +73,6 @@ def _export() -> None:
         downloads.offer("My reads as CSV", "own reads", reads_csv(reads, accessions))
 
 
-saved.line()
+saved.show_last_saved()
 _worklist()
 _export()

@@ -8,7 +8,8 @@ from db.errors import CaseChangedError
 from db.reading_values import Consensus, Severity
 from db.values import Opinion
 from pages.ui import adjudication, conflict, drafts, panels, resources, reveal, saved, sign_off
-from pages.ui import opinion as ask
+from pages.ui import opinion as inputs
+from pages.ui.read_form import ReadForm
 from pages.ui.viewer import OthersMarks
 
 _SEVERITIES = {
@@ -20,12 +21,12 @@ _HEIGHT = 210  # px; more of what was said is scrolled, so that the form stays o
 _FEW, _LONG = 2, 160  # readers and characters of theirs that need no scrolling
 
 
-def marks_of(seen: Adjudication) -> tuple[OthersMarks, ...]:
-    """Give what the readers marked, under the names they have here."""
+def list_marks(seen: Adjudication) -> tuple[OthersMarks, ...]:
+    """Return what the readers marked, under the names they have here."""
     return tuple(OthersMarks(read.name, read.final.regions) for read in seen.reads if read.final.regions)
 
 
-def what_was_said(seen: Adjudication) -> None:
+def show_what_was_said(seen: Adjudication) -> None:
     """Draw the opinions of all readers side by side with the model's and one's own blind one."""
     if seen.triggers:
         st.markdown(f"**{panels.plain('; '.join(seen.triggers).capitalize())}**")
@@ -42,38 +43,34 @@ def what_was_said(seen: Adjudication) -> None:
 
 
 @st.fragment
-def consensus_form(seen: Adjudication) -> None:
+def ask_consensus(seen: Adjudication) -> None:
     """Ask what is right and how much the difference matters."""
-    key = _key(seen)
-    panels.opened_at(key)
+    form = ReadForm.consensus(seen.case.id, seen.consensus.id if seen.consensus else 0)
+    form.mark_opened()
     st.markdown("##### Consensus")
     with st.container(key="adjudication-label", horizontal=True, gap="xsmall"):
-        choice = ask.label_input(key, ask.ANY)
-    confidence = ask.confidence_input(key, choice)
-    subtype = ask.subtype_input(key, choice.label if choice else None)
-    severity = _severity_input(key)
-    typed = _ruling(ask.opinion_of(choice, confidence, subtype, ask.note_input(key)), severity)
-    asked = ask.save_pressed(key, "Save the consensus")
-    drafts.keep(key)
-    if _save(seen, key, typed, asked=asked):
+        choice = inputs.ask_label(form, inputs.ANY)
+    confidence = inputs.ask_confidence(form, choice)
+    subtype = inputs.ask_subtype(form, choice.label if choice else None)
+    severity = _ask_severity(form)
+    typed = _ruling(inputs.combine_opinion(choice, confidence, subtype, inputs.ask_note(form)), severity)
+    asked = inputs.draw_save_button(form, "Save the consensus")
+    drafts.keep(form)
+    if _save(seen, form, typed, asked=asked):
         st.rerun()
 
 
-def settled(seen: Adjudication, consensus: Consensus) -> None:
+def show_consensus(seen: Adjudication, consensus: Consensus) -> None:
     """Show the consensus that stands, and what was typed here while somebody else gave it."""
-    st.markdown(f"Consensus &ensp; **{sign_off.consensus_words(consensus)}**")
+    st.markdown(f"Consensus &ensp; **{sign_off.write_consensus(consensus)}**")
     note = f" – {panels.plain(consensus.note)}" if consensus.note else ""
     st.caption(f"{panels.plain(consensus.adjudicator)}, {panels.day_and_clock(consensus.saved_at)}{note}")
-    unsaved(seen.case.id)
+    show_unsaved(seen.case.id)
 
 
-def unsaved(case_id: int) -> None:
+def show_unsaved(case_id: int) -> None:
     """Show what was typed into a form of this case that cannot be saved any more."""
-    for key in [name.removesuffix("-typed") for name in st.session_state if str(name).endswith("-typed")]:
-        if key.startswith(f"consensus-{case_id}-") and not st.session_state.get(f"{key}-saved"):
-            words = ask.typed_words(key)
-            if words:
-                st.warning(f"This was typed here and is not saved: {words}")
+    inputs.show_unsaved(*ReadForm.shown_consensuses(case_id))
 
 
 def _table(seen: Adjudication) -> str:
@@ -97,15 +94,13 @@ def _short(said: Opinion) -> str:
     return panels.opinion_words(Opinion(said.label, said.confidence))
 
 
-def _severity_input(key: str) -> Severity | None:
-    name = f"{key}-severity"
-    chosen: str | None = st.session_state.get(name)
-    with st.container(key=f"severity-{key}", horizontal=True, vertical_alignment="center", gap="xsmall"):
+def _ask_severity(form: ReadForm) -> Severity | None:
+    with st.container(key=form.container_key("severity"), horizontal=True, vertical_alignment="center", gap="xsmall"):
         explained = "\n".join(f"* {severity}: {words}" for severity, (_, words) in _SEVERITIES.items())
         st.markdown("Severity", width="content", help=f"The difference\n{explained}")
         for severity, (shortcut, _) in _SEVERITIES.items():
-            ask.toggle(name, severity.value, severity.value, shortcut=shortcut)
-    return Severity(chosen) if chosen else None
+            inputs.draw_answer(form, "severity", severity.value, severity.value, shortcut=shortcut)
+    return form.severity
 
 
 def _ruling(typed: Opinion | str, severity: Severity | None) -> Ruling | str:
@@ -116,32 +111,28 @@ def _ruling(typed: Opinion | str, severity: Severity | None) -> Ruling | str:
     return Ruling(typed.label, typed.confidence, severity, typed.subtype, typed.note)
 
 
-def _key(seen: Adjudication) -> str:
-    return f"consensus-{seen.case.id}-{seen.consensus.id if seen.consensus else 0}"
-
-
-def _save(seen: Adjudication, key: str, typed: Ruling | str, *, asked: bool) -> bool:
+def _save(seen: Adjudication, form: ReadForm, typed: Ruling | str, *, asked: bool) -> bool:
     """Save when asked to; what stands in the way is said here, beside the button, and nothing typed is lost."""
-    st.session_state[f"{key}-typed"] = True
+    form.note_shown()
     if isinstance(typed, str):
         if asked:
             st.error(typed)
-        return conflict.not_saved(key)
-    if not (asked if typed.label else ask.confirmed(key, asked=asked)):
-        return conflict.not_saved(key)
-    adjudicator, opened = resources.account().id, panels.opened_at(key)
+        return conflict.show_not_saved(form)
+    if not (asked if typed.label else inputs.ask_confirmation(form, asked=asked)):
+        return conflict.show_not_saved(form)
+    adjudicator, opened = resources.account().id, form.opened_at
     shown = [read.read_id for read in seen.reads]
     try:
         with resources.sessions().begin() as session:
             found = store.record_consensus(session, seen.case.id, adjudicator, typed, opened, seen=shown)
     except CaseChangedError as error:
-        conflict.remember(key, error)
-        return conflict.not_saved(key)
-    saved.note(panels.plain(seen.case.accession), key, found.saved_at)
+        form.keep_conflict(error)
+        return conflict.show_not_saved(form)
+    saved.remember_saved(panels.plain(seen.case.accession), form, found.saved_at)
     return True
 
 
-def next_button(case_id: int) -> None:
+def draw_next_button(case_id: int) -> None:
     """Go on to the next case that waits."""
     if st.button("Next case", shortcut="N", type="primary", width="stretch"):
         adjudication.open_next(case_id)

@@ -64,7 +64,7 @@ def _kind(case: CaseView) -> tuple[str, str]:
 def _draw(parts: Sequence[str], leave: tuple[str, str, Callable[[], None]] | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):
         st.markdown(" &nbsp;·&nbsp; ".join(parts), width="stretch")
-        saved.line()
+        saved.show_last_saved()
         if leave is not None and st.button(leave[0], shortcut=leave[1], type="tertiary"):
             leave[2]()
         with st.popover("? keys", type="tertiary"):

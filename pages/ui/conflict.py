@@ -3,27 +3,23 @@
 import streamlit as st
 
 from pages.ui import panels
+from pages.ui.read_form import ReadForm
 
 
-def remember(key: str, error: Exception) -> None:
-    """Keep why a form could not be saved."""
-    st.session_state[f"{key}-conflict"] = str(error)
-
-
-def told(key: str) -> bool:
-    """Tell what stands in the way of saving; True when the reader asks to see what is saved."""
-    message = st.session_state.get(f"{key}-conflict")
+def show_conflict(form: ReadForm) -> bool:
+    """Show what stands in the way of saving; True when the reader asks to see what is saved."""
+    message = form.conflict
     if not message:
         return False
     st.error(f"Not saved: {panels.plain(message)}. What you typed is still here.")
-    if not st.button("Show what is saved", key=f"{key}-show"):
+    if not st.button("Show what is saved", key=form.widget_key("show")):
         return False
-    del st.session_state[f"{key}-conflict"]
+    form.drop_conflict()
     return True
 
 
-def not_saved(key: str) -> bool:
-    """Tell what stands in the way of saving, and draw the page anew when asked to; never True."""
-    if told(key):
+def show_not_saved(form: ReadForm) -> bool:
+    """Show what stands in the way of saving, and draw the page again when asked to; never True."""
+    if show_conflict(form):
         st.rerun()
     return False

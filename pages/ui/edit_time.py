@@ -8,29 +8,29 @@ import time
 
 import streamlit as st
 
+from pages.ui.read_form import ReadForm
+
 _LONGEST_GAP_SECONDS = 120.0
+_CLOCK = "edit-clock"  # the form of the last interaction, and when it was
+_PAGE = "page"  # the one on the screen
 
 
-def counted(form: str) -> float:
-    """Count the time since the last interaction with this form, and give the sum so far in seconds."""
+def count(form: ReadForm) -> float:
+    """Count the time since the last interaction with this form, and return the sum so far in seconds."""
     now = time.monotonic()
-    last: tuple[str, float] | None = st.session_state.get("edit-clock")
-    spent: float = st.session_state.get(f"{form}-seconds", 0.0)
-    if last is not None and last[0] == form:
-        spent += min(now - last[1], _LONGEST_GAP_SECONDS)
-    st.session_state["edit-clock"] = (form, now)
-    st.session_state[f"{form}-seconds"] = spent
-    return spent
+    last: tuple[str, float] | None = st.session_state.get(_CLOCK)
+    passed = now - last[1] if last is not None and last[0] == form.key else 0.0
+    st.session_state[_CLOCK] = (form.key, now)
+    return form.add_edit_seconds(min(passed, _LONGEST_GAP_SECONDS))
 
 
-def page_is(name: str) -> None:
+def enter_page(name: str) -> None:
     """Stop the clock where another page came on the screen."""
-    if st.session_state.get("page") != name:
-        st.session_state["page"] = name
-        st.session_state.pop("edit-clock", None)
+    if st.session_state.get(_PAGE) != name:
+        st.session_state[_PAGE] = name
+        stop_clock()
 
 
-def begin_again(form: str) -> None:
-    """Forget the time of a form that was saved and is opened once more."""
-    st.session_state.pop(f"{form}-seconds", None)
-    st.session_state.pop("edit-clock", None)
+def stop_clock() -> None:
+    """Leave the time until the next interaction out, as where a saved form is opened once more."""
+    st.session_state.pop(_CLOCK, None)

@@ -1,4 +1,4 @@
-"""The forms of a first, a final and an amended opinion; what is typed outlives every rerun."""
+"""The fields of a first, a final and an amended opinion; what is typed outlives every rerun."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,10 @@ from core.labels import BREAKHIS, Malignancy
 from db.reading_values import REASONS
 from db.values import Opinion, Vote
 from pages.ui import panels
+from pages.ui.read_form import CONFIDENCES, LABELS, NOTE_LIMIT, Answer, ReadForm
 
-CONFIDENCES = {1: "a guess", 2: "unsure", 3: "fairly sure", 4: "sure", 5: "certain"}
 VOTE_KEYS = {Vote.YES: "Y", Vote.NO: "O", Vote.UNSURE: "U"}
 _REASON_WORDS = dict(REASONS)
-NOTE_LIMIT = 2_000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +25,11 @@ class Choice:
     label: Malignancy | None
 
 
-ANY = (
-    Choice("B", panels.label_words("benign"), "benign"),
-    Choice("M", panels.label_words("malignant"), "malignant"),
-    Choice("X", panels.label_words(None), None),
-)
+ANY = tuple(Choice(key, panels.label_words(label), label) for key, label in LABELS.items())
 _CHOICE_WORDS = {choice.key: choice.words for choice in ANY} | {"A": "keep mine", "D": "change mine"}
 
 
-def choices_after(mine: Malignancy | None) -> tuple[Choice, ...]:
+def offer_choices(mine: Malignancy | None) -> tuple[Choice, ...]:
     """Offer to keep an opinion, to change it, or to withdraw it."""
     keep = Choice("A", f"keep mine: {panels.label_words(mine)}", mine)
     if mine is None:
@@ -43,40 +38,33 @@ def choices_after(mine: Malignancy | None) -> tuple[Choice, ...]:
     return (keep, Choice("D", f"change to {panels.label_words(other)}", other), ANY[2])
 
 
-def label_input(key: str, choices: Sequence[Choice]) -> Choice | None:
+def ask_label(form: ReadForm, choices: Sequence[Choice]) -> Choice | None:
     """Ask for the label with one button and one key per answer."""
-    chosen: str | None = st.session_state.get(f"{key}-choice")
-    pressed = [toggle(f"{key}-choice", choice.key, choice.words, shortcut=choice.key) for choice in choices]
+    chosen = form.choice
+    pressed = [draw_answer(form, "choice", choice.key, choice.words, shortcut=choice.key) for choice in choices]
     if pressed.count(True) > 1:  # two keys within one round trip: their order is lost, so neither counts
-        _choose(f"{key}-choice", None)
+        form.choose("choice", None)
         st.error("Two answers arrived at once: please choose again.")
         return None
     return next((choice for choice in choices if choice.key == chosen), None)
 
 
-def chosen_label(key: str) -> Malignancy | None:
-    """Give the label that is chosen in a first form; None if none is, or nothing can be assessed."""
-    chosen: str | None = st.session_state.get(f"{key}-choice")
-    return next((choice.label for choice in ANY if choice.key == chosen), None)
-
-
-def confidence_input(key: str, choice: Choice | None, before: int | None = None) -> int | None:
+def ask_confidence(form: ReadForm, choice: Choice | None, before: int | None = None) -> int | None:
     """Ask how sure the reader is; nothing is asked where nothing could be assessed."""
     if choice is not None and choice.label is None:
         return None
-    name = f"{key}-confidence"
     if before is not None:
-        st.session_state.setdefault(name, before)
-    chosen: int | None = st.session_state.get(name)
+        form.suggest_confidence(before)
+    chosen = form.confidence
     words = CONFIDENCES[chosen] if chosen else "1 a guess … 5 certain"
     st.caption(f"Confidence: {words}")
-    with st.container(key=f"confidence-{key}", horizontal=True, gap="xsmall"):
+    with st.container(key=form.container_key("confidence"), horizontal=True, gap="xsmall"):
         for number in CONFIDENCES:
-            toggle(name, number, str(number), shortcut=str(number))
+            draw_answer(form, "confidence", number, str(number), shortcut=str(number))
     return chosen
 
 
-def subtype_input(key: str, label: Malignancy | None) -> str | None:
+def ask_subtype(form: ReadForm, label: Malignancy | None) -> str | None:
     """Offer the subtypes of the chosen label."""
     subtypes = [name for name in BREAKHIS.classes if label is not None and BREAKHIS.malignancy(name) == label]
     return st.selectbox(
@@ -87,12 +75,12 @@ def subtype_input(key: str, label: Malignancy | None) -> str | None:
         placeholder="subtype (optional)",
         disabled=not subtypes,  # drawn all the same, so that nothing moves when a label is chosen
         label_visibility="collapsed",
-        key=f"{key}-subtype-{label}",
+        key=form.subtype_key(label),
         persist_state="session",
     )
 
 
-def note_input(key: str, placeholder: str = "note (optional)") -> str:
+def ask_note(form: ReadForm, placeholder: str = "note (optional)") -> str:
     """Ask for a note in the reader's own words."""
     note = st.text_area(
         "Note",
@@ -100,7 +88,7 @@ def note_input(key: str, placeholder: str = "note (optional)") -> str:
         height=68,
         max_chars=NOTE_LIMIT,
         label_visibility="collapsed",
-        key=f"{key}-note",
+        key=form.widget_key("note"),
         persist_state="session",
     )
     for what in identifying(note):
@@ -108,7 +96,7 @@ def note_input(key: str, placeholder: str = "note (optional)") -> str:
     return note.strip()
 
 
-def reason_input(key: str) -> str | None:
+def ask_reason(form: ReadForm) -> str | None:
     """Ask why the reader and the model differ."""
     return st.selectbox(
         "Why do you differ from the model?",
@@ -117,40 +105,38 @@ def reason_input(key: str) -> str | None:
         format_func=_REASON_WORDS.__getitem__,
         placeholder="you differ from the model: why?",
         label_visibility="collapsed",
-        key=f"{key}-reason",
+        key=form.widget_key("reason"),
         persist_state="session",
     )
 
 
-def vote_input(key: str) -> Vote | None:
+def ask_vote(form: ReadForm) -> Vote | None:
     """Ask whether the heat map was useful; buttons, because Enter does not save while a radio has the focus."""
-    name = f"{key}-vote"
-    with st.container(key=f"vote-{key}", horizontal=True, vertical_alignment="center", gap="xsmall"):
+    with st.container(key=form.container_key("vote"), horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.markdown("Map useful?", width="content")
         for vote, shortcut in VOTE_KEYS.items():
-            toggle(name, vote.value, vote.value, shortcut=shortcut)
-    chosen: str | None = st.session_state.get(name)
-    return Vote(chosen) if chosen else None
+            draw_answer(form, "vote", vote.value, vote.value, shortcut=shortcut)
+    return form.vote
 
 
-def save_pressed(key: str, words: str) -> bool:
+def draw_save_button(form: ReadForm, words: str) -> bool:
     """Draw the one button that saves; Enter presses it, and Ctrl+Enter from inside the note."""
-    pressed = st.button(words, key=f"{key}-save", shortcut="Enter", type="primary", width="stretch")
+    pressed = st.button(words, key=form.widget_key("save"), shortcut="Enter", type="primary", width="stretch")
     with st.container(key="save-from-note"):
-        return st.button("Save", key=f"{key}-save-note", shortcut="Ctrl+Enter") or pressed
+        return st.button("Save", key=form.widget_key("save-note"), shortcut="Ctrl+Enter") or pressed
 
 
-def confirmed(key: str, *, asked: bool) -> bool:
+def ask_confirmation(form: ReadForm, *, asked: bool) -> bool:
     """Ask once more before 'cannot assess' is saved; on a key of its own, so that holding Enter cannot answer."""
     if asked:
-        st.session_state[f"{key}-confirm"] = True
-    if not st.session_state.get(f"{key}-confirm"):
+        form.request_confirmation()
+    if not form.awaits_confirmation:
         return False
     st.warning("This saves no label for the case.")
-    return st.button("Yes, it cannot be assessed", key=f"{key}-yes", shortcut="S", width="stretch")
+    return st.button("Yes, it cannot be assessed", key=form.widget_key("yes"), shortcut="S", width="stretch")
 
 
-def opinion_of(choice: Choice | None, confidence: int | None, subtype: str | None, note: str) -> Opinion | str:
+def combine_opinion(choice: Choice | None, confidence: int | None, subtype: str | None, note: str) -> Opinion | str:
     """Put an opinion together, or say what is missing."""
     if choice is None:
         return "Choose an answer first."
@@ -161,36 +147,33 @@ def opinion_of(choice: Choice | None, confidence: int | None, subtype: str | Non
     return Opinion(choice.label, confidence, subtype, note)
 
 
-def typed_words(key: str) -> str:
+def describe_typed(form: ReadForm) -> str:
     """Write in words what stands in a form that is no longer on the screen; nothing if nobody typed anything."""
-    chosen = _CHOICE_WORDS.get(st.session_state.get(f"{key}-choice") or "", "")
-    note = panels.plain(st.session_state.get(f"{key}-note") or "").strip()
-    confidence = st.session_state.get(f"{key}-confidence")  # may be that of the opinion before
+    chosen = _CHOICE_WORDS.get(form.choice or "", "")
+    note = panels.plain(form.note).strip()
+    confidence = form.confidence  # may be that of the opinion before
     sure = f"({confidence}/5)" if confidence and (chosen or note) else ""
-    marked = len(st.session_state.get(f"{key}-marks") or ()) if chosen or note else 0
+    marked = len(form.marks) if chosen or note else 0
     return " ".join(filter(None, [chosen, sure, note, f"({marked} marked)" if marked else ""]))
 
 
-def typed_the_same(key: str, saved: Opinion) -> bool:
-    """Say whether a first form says what was saved: then nothing of it is lost."""
-    confidence, note = st.session_state.get(f"{key}-confidence"), st.session_state.get(f"{key}-note") or ""
-    chosen = f"{key}-choice" in st.session_state
-    return chosen and (chosen_label(key), confidence, note.strip()) == (saved.label, saved.confidence, saved.note)
+def show_unsaved(*forms: ReadForm) -> None:
+    """Show what was typed into forms that are no longer on the screen and cannot be saved any more."""
+    for form in forms:
+        words = "" if form.is_saved else describe_typed(form)
+        if words:
+            st.warning(f"This was typed here and is not saved: {words}")
 
 
-def toggle(name: str, value: str | int, words: str, *, shortcut: str) -> bool:
-    """Draw one answer of several as a button with a key; the one that is chosen stands in the session as `name`."""
-    chosen = st.session_state.get(name) == value
+def draw_answer(form: ReadForm, field: Answer, value: str | int, words: str, *, shortcut: str) -> bool:
+    """Draw one answer of several as a button with a key."""
+    chosen = form.is_chosen(field, value)
     return st.button(
         f"✓ {words}" if chosen else words,
-        key=f"{name}-{value}",
+        key=form.widget_key(f"{field}-{value}"),
         shortcut=shortcut,
         type="primary" if chosen else "secondary",
         width="stretch",
-        on_click=_choose,
-        args=(name, value),
+        on_click=form.choose,
+        args=(field, value),
     )
-
-
-def _choose(name: str, value: str | int | None) -> None:
-    st.session_state[name] = value

@@ -1,7 +1,7 @@
 """What several pages draw, and the words they use for it."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 
 import streamlit as st
 
@@ -108,12 +108,6 @@ def clock(moment: datetime) -> str:
 def day_and_clock(moment: datetime) -> str:
     """Write a day and its time as the server's clock shows it."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def opened_at(key: str) -> datetime:
-    """Stamp once, on the server, when a form was first shown in this session."""
-    moment: datetime = st.session_state.setdefault(f"opened-{key}", datetime.now(UTC))
-    return moment
 
 
 def images_words(row: CaseRow) -> str:

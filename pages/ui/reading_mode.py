@@ -9,6 +9,7 @@ import streamlit as st
 from db import store
 from db.values import CaseView, Read
 from pages.ui import panels, resources
+from pages.ui.read_form import ReadForm
 
 _PASSED = "passed-over"  # the cases that were left unread in this sitting, the last one last
 _PASSED_KEPT = 200
@@ -30,6 +31,16 @@ class ReadingMode:
     first_title: str = "Your first opinion"
     first_button: str = "Save and reveal"
     first_caption: str = "The model's opinion appears after yours is saved."
+
+    @property
+    def first_form(self) -> ReadForm:
+        """The form of the first opinion."""
+        return ReadForm.first(self.key)
+
+    @property
+    def final_form(self) -> ReadForm:
+        """The form of the final opinion, or of the only one beside the model's."""
+        return ReadForm.final(self.key)
 
 
 def routine(case: CaseView) -> ReadingMode:
@@ -57,6 +68,6 @@ def open_next(case_id: int | None) -> None:
     st.rerun()
 
 
-def begin_anew() -> None:
+def forget_passed_over() -> None:
     """Forget which cases were passed over: they have their place in the order of work again."""
     st.session_state.pop(_PASSED, None)

@@ -9,9 +9,10 @@ from db import store
 from db.errors import CaseChangedError
 from db.values import Read, Stage
 from pages.ui import drafts, edit_time, panels, resources
+from pages.ui.read_form import ReadForm
 
 _SHORTEST_WAIT = timedelta(seconds=10)  # it is drawn again and again
-_FORM_FLAGS = ("saved", "confirm", "conflict")
+_WORDS, _FORM, _UNDO = "saved", "saved-form", "undo"  # what is said, of which form, and what can be taken back
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class _Offer:
     read_id: int
     case_id: int
     called: str
-    form: str
+    form: ReadForm
     until: datetime
 
     @property
@@ -29,45 +30,44 @@ class _Offer:
         return self.until - datetime.now(UTC)
 
 
-def remember(called: str, form: str, read: Read) -> None:
+def remember_read(called: str, form: ReadForm, read: Read) -> None:
     """Note that a form was saved, for the line on the next screen; `called` is the case in words."""
-    note(called, form, read.saved_at)
-    if read.stage is Stage.FINAL and read.place_id is None and form.startswith("final-"):
+    remember_saved(called, form, read.saved_at)
+    if read.stage is Stage.FINAL and read.place_id is None and form.is_final:
         until = read.saved_at + store.GRACE
-        st.session_state["undo"] = _Offer(read.id, read.case_id, called, form, until)
+        st.session_state[_UNDO] = _Offer(read.id, read.case_id, called, form, until)
 
 
-def note(called: str, form: str, saved_at: datetime) -> None:
+def remember_saved(called: str, form: ReadForm, saved_at: datetime) -> None:
     """Note that a form was saved which is not taken back, for the line on the next screen."""
-    st.session_state[f"{form}-saved"] = True
-    st.session_state.pop(f"{form}-confirm", None)
-    st.session_state["saved"] = f"{called} saved {panels.clock(saved_at)}"
-    st.session_state["saved-form"] = form
-    st.session_state.pop("undo", None)
+    form.mark_saved()
+    st.session_state[_WORDS] = f"{called} saved {panels.clock(saved_at)}"
+    st.session_state[_FORM] = form
+    st.session_state.pop(_UNDO, None)
 
 
-def line() -> None:
-    """Say what was saved last, with Undo as long as it is offered."""
-    if "saved-form" in st.session_state:
-        drafts.forget(st.session_state["saved-form"])
-    offer: _Offer | None = st.session_state.get("undo")
+def show_last_saved() -> None:
+    """Show what was saved last, with Undo as long as it is offered."""
+    if _FORM in st.session_state:
+        drafts.forget(st.session_state[_FORM])
+    offer: _Offer | None = st.session_state.get(_UNDO)
     if offer is None or offer.left <= timedelta():
-        st.session_state.pop("undo", None)
-        _words()
+        st.session_state.pop(_UNDO, None)
+        _show_words()
         return
     # Drawn once more when the time is over, so that nobody presses what is refused.
-    st.fragment(_words_and_undo, run_every=max(offer.left, _SHORTEST_WAIT))()
+    st.fragment(_show_words_and_undo, run_every=max(offer.left, _SHORTEST_WAIT))()
 
 
-def _words() -> None:
-    if "saved" in st.session_state:
-        st.markdown(st.session_state["saved"], width="content")
+def _show_words() -> None:
+    if _WORDS in st.session_state:
+        st.markdown(st.session_state[_WORDS], width="content")
 
 
-def _words_and_undo() -> None:
-    offer: _Offer | None = st.session_state.get("undo")
+def _show_words_and_undo() -> None:
+    offer: _Offer | None = st.session_state.get(_UNDO)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
-        _words()
+        _show_words()
         if offer is None or offer.left <= timedelta():
             return
         words = f"Undo ({store.GRACE.seconds} s)"
@@ -76,17 +76,15 @@ def _words_and_undo() -> None:
 
 
 def _take_back(offer: _Offer) -> None:
-    st.session_state.pop("undo", None)
+    st.session_state.pop(_UNDO, None)
     try:
         with resources.sessions().begin() as session:
             store.withdraw_read(session, offer.read_id, resources.account().id)
     except CaseChangedError as error:
-        st.session_state["saved"] = panels.plain(f"Not taken back: {error}")
+        st.session_state[_WORDS] = panels.plain(f"Not taken back: {error}")
         st.rerun()
-    st.session_state["saved"] = f"{offer.called} taken back"
-    st.session_state.pop("saved-form", None)
-    for flag in _FORM_FLAGS:
-        st.session_state.pop(f"{offer.form}-{flag}", None)
-    st.session_state.pop(f"opened-{offer.form}", None)
-    edit_time.begin_again(offer.form)
+    st.session_state[_WORDS] = f"{offer.called} taken back"
+    st.session_state.pop(_FORM, None)
+    offer.form.reopen()
+    edit_time.stop_clock()
     st.switch_page("read_case.py", query_params={"case": str(offer.case_id)})

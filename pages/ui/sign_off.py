@@ -9,7 +9,8 @@ from db.errors import CaseChangedError
 from db.reading_values import Consensus, SignOff
 from db.values import CaseState, CaseView, Opinion
 from pages.ui import conflict, drafts, panels, resources, saved
-from pages.ui import opinion as ask
+from pages.ui import opinion as inputs
+from pages.ui.read_form import NOTE_LIMIT, ReadForm
 
 _SIGNED = (CaseState.SIGNED_OUT, CaseState.AMENDED)
 _OPEN_TO_READERS = (
@@ -27,8 +28,8 @@ def is_signed(case: CaseView) -> bool:
     return case.state in _SIGNED
 
 
-def takes_no_opinion(case: CaseView) -> bool:
-    """Say why a case takes no opinion of this reader any more, where they have not given their last one."""
+def show_why_no_opinion(case: CaseView) -> bool:
+    """Show why a case takes no opinion of this reader any more, where they have not given their last one."""
     if case.final_read is not None or case.state in _OPEN_TO_READERS:
         return False
     if not is_signed(case):
@@ -36,124 +37,120 @@ def takes_no_opinion(case: CaseView) -> bool:
         st.page_link("adjudicate.py", label="Adjudication", query_params={"case": str(case.id)})
     else:
         st.info("This case was signed out without an opinion of yours. It takes no further reads.")
-        panel(case)
+        draw_sign_off(case)
     return True
 
 
 @st.fragment
-def panel(case: CaseView) -> None:
+def draw_sign_off(case: CaseView) -> None:
     """Show how far the sign-off is, with what this reader can do about it."""
     reader = resources.account().id
     with resources.sessions().read() as session:
         view = store.sign_offs_of(session, case.id, reader)
     if view.consensus is not None and case.final_read is not None:  # who settled it sees it above
         note = f" – {panels.plain(view.consensus.note)}" if view.consensus.note else ""
-        st.caption(f"An adjudicator settled it: {consensus_words(view.consensus)}{note}")
+        st.caption(f"An adjudicator settled it: {write_consensus(view.consensus)}{note}")
     if view.versions:
-        _versions(case, view)
+        _draw_versions(case, view)
     elif view.signed_at is not None:
         st.caption(f"Signed out {panels.day_and_clock(view.signed_at)}.")
     elif view.proposed is not None:
-        _to_sign(case, view.proposed)
+        _ask_to_sign(case, view.proposed)
     elif view.triggers and not resources.single_reader_mode():
         st.caption(f"Waits for an adjudicator before it can be signed out: {'; '.join(view.triggers)}.")
 
 
-def consensus_words(consensus: Consensus) -> str:
+def write_consensus(consensus: Consensus) -> str:
     """Write a consensus in one line."""
     said = Opinion(consensus.label, consensus.confidence, consensus.subtype)
     return f"{panels.opinion_words(said)}, severity {consensus.severity}"
 
 
-def _to_sign(case: CaseView, proposed: ToSign) -> None:
-    key = f"sign-{case.id}"
+def _ask_to_sign(case: CaseView, proposed: ToSign) -> None:
+    form = ReadForm.sign_off(case.id)
     by = "consensus" if proposed.consensus_id else "your opinion" if proposed.readers == 1 else "all readers"
     st.markdown(f"To sign off &ensp; **{_said(proposed.label, proposed.subtype)}** &ensp; {by}")
-    if not st.session_state.get(f"{key}-confirm"):
+    if not form.awaits_confirmation:
         st.button(
             "Sign off the case …",
-            key=f"{key}-ask",
+            key=form.widget_key("ask"),
             shortcut="L",
             width="stretch",
-            on_click=_turn,
-            args=(f"{key}-confirm",),
+            on_click=form.toggle,
+            args=("confirm",),
         )
     else:
-        note = ask.note_input(key, "note on the sign-off (optional)")
+        note = inputs.ask_note(form, "note on the sign-off (optional)")
         st.markdown(f"**You sign as {panels.plain(panels.reader())}.** The case then takes no further reads.")
-        st.button("Not yet", key=f"{key}-not", width="stretch", on_click=_turn, args=(f"{key}-confirm",))
-        if st.button("Yes, sign it off", key=f"{key}-yes", shortcut="S", type="primary", width="stretch"):
-            _sign(case, key, proposed, note)
-    conflict.told(key)
+        st.button("Not yet", key=form.widget_key("not"), width="stretch", on_click=form.toggle, args=("confirm",))
+        if st.button("Yes, sign it off", key=form.widget_key("yes"), shortcut="S", type="primary", width="stretch"):
+            _sign(case, form, proposed, note)
+    conflict.show_conflict(form)
 
 
-def _turn(name: str) -> None:
-    st.session_state[name] = not st.session_state.get(name)
-
-
-def _sign(case: CaseView, key: str, proposed: ToSign, note: str) -> None:
+def _sign(case: CaseView, form: ReadForm, proposed: ToSign, note: str) -> None:
     reader = resources.account().id
     try:
         with resources.sessions().begin() as session:
             signed = store.sign_off(session, case.id, reader, proposed, note)
     except CaseChangedError as error:
-        conflict.remember(key, error)
+        form.keep_conflict(error)
         return
-    saved.note(f"{panels.plain(case.accession)} signed out,", key, signed.saved_at)
+    saved.remember_saved(f"{panels.plain(case.accession)} signed out,", form, signed.saved_at)
     st.rerun()
 
 
-def _versions(case: CaseView, view: SignOffView) -> None:
+def _draw_versions(case: CaseView, view: SignOffView) -> None:
     last = view.versions[-1]
     words = "Signed out" if last.version == 1 else f"Amended, version {last.version}"
     st.markdown(f"{words} &ensp; **{_said(last.label, last.subtype)}**")
     st.caption(_line(last))
-    key = f"amend-signed-{case.id}-{st.session_state.get(f'amended-{case.id}', 0)}"
-    opened = bool(st.session_state.get(f"{key}-open"))
+    form = ReadForm.signed_amendment(case.id)
+    opened = form.is_open
     if len(view.versions) > 1 and not opened:  # the form needs the room
         with st.expander(f"{len(view.versions)} versions"):
             for version in view.versions[:-1]:
                 st.caption(f"Version {version.version}: **{_said(version.label, version.subtype)}**, {_line(version)}")
     words = "Do not amend" if opened else "Amend what is signed …"
-    st.button(words, key=f"{key}-turn", shortcut="L", width="stretch", on_click=_turn, args=(f"{key}-open",))
+    st.button(words, key=form.widget_key("turn"), shortcut="L", width="stretch", on_click=form.toggle, args=("open",))
     if opened:
-        _amendment(case, key, last)
+        _ask_amendment(case, form, last)
 
 
-def _amendment(case: CaseView, key: str, last: SignOff) -> None:
+def _ask_amendment(case: CaseView, form: ReadForm, last: SignOff) -> None:
     # The version that stood when the form was opened: what was signed since then is looked at before it is replaced.
-    replaces: int = st.session_state.setdefault(f"{key}-replaces", last.version)
+    replaces = form.begin_replacing(last.version)
     with st.container(key="amend-label", horizontal=True, gap="xsmall"):
-        choice = ask.label_input(key, ask.ANY)
-    subtype = ask.subtype_input(key, choice.label if choice else None)
-    note = ask.note_input(key, "note of this version (optional)")
+        choice = inputs.ask_label(form, inputs.ANY)
+    subtype = inputs.ask_subtype(form, choice.label if choice else None)
+    note = inputs.ask_note(form, "note of this version (optional)")
     why = st.text_area(
-        "Why", placeholder="why it is amended", height=68, max_chars=ask.NOTE_LIMIT, key=f"{key}-why",
+        "Why", placeholder="why it is amended", height=68, max_chars=NOTE_LIMIT, key=form.widget_key("why"),
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
-    asked = ask.save_pressed(key, "Save the amendment")
-    drafts.keep(key)
+    asked = inputs.draw_save_button(form, "Save the amendment")
+    drafts.keep(form)
     missing = "Choose an answer first." if choice is None else "" if why.strip() else "Say why it is amended."
     if asked and missing:
         st.error(missing)
     elif asked and choice is not None:
-        _amend(case, key, Amendment(choice.label, subtype, note, why.strip()), replaces)
-    if conflict.told(key):
-        st.session_state[f"{key}-replaces"] = last.version
+        _amend(case, form, Amendment(choice.label, subtype, note, why.strip()), replaces)
+    if conflict.show_conflict(form):
+        form.replace_version(last.version)
         st.rerun()
 
 
-def _amend(case: CaseView, key: str, amended: Amendment, replaces: int) -> None:
+def _amend(case: CaseView, form: ReadForm, amended: Amendment, replaces: int) -> None:
     reader = resources.account().id
     try:
         with resources.sessions().begin() as session:
             signed = store.amend_sign_off(session, case.id, reader, amended, replaces_version=replaces)
     except (CaseChangedError, ValueError) as error:
-        conflict.remember(key, error)
+        form.keep_conflict(error)
         return
     # The next amendment begins with empty fields.
-    st.session_state[f"amended-{case.id}"] = st.session_state.get(f"amended-{case.id}", 0) + 1
-    saved.note(f"{panels.plain(case.accession)} amended,", key, signed.saved_at)
+    ReadForm.count_signed_amendment(case.id)
+    saved.remember_saved(f"{panels.plain(case.accession)} amended,", form, signed.saved_at)
     st.rerun()
 
 

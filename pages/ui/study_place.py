@@ -8,24 +8,25 @@ from db import store
 from db.reading_values import Arm, Place
 from db.values import CaseView
 from pages.ui import case_header, marking, stages, tissue
-from pages.ui import opinion as ask
+from pages.ui import opinion as inputs
+from pages.ui.read_form import ReadForm
 from pages.ui.reading_mode import ReadingMode
 
 _NOW, _BEFORE = "study-place", "study-place-before"
 
 
-def read(case: CaseView, place: Place, rounds: int) -> None:
+def draw_place(case: CaseView, place: Place, rounds: int) -> None:
     """Draw the tissue and the form of a place."""
     mode = _mode(place)
     case_header.study_line(case, place, rounds, pause)
-    typed_before(place)
+    show_typed_before(place)
     left, right = st.columns([3, 1.15], gap="small", wrap=False)
     with left:
-        form = f"first-{mode.key}" if _asks_blind(case, place) else f"final-{mode.key}"
-        marks = marking.saved_marks(case)
-        marking.tissue(tissue.viewed_images(case), key=f"viewer-{mode.key}", form=form, before=marks)
+        form = mode.first_form if _asks_blind(case, place) else mode.final_form
+        marks = marking.list_saved_marks(case)
+        marking.draw_tissue(tissue.viewed_images(case), key=f"viewer-{mode.key}", form=form, before=marks)
     with right, st.container(key="opinion"):
-        _form(case, place, mode)
+        _draw_form(case, place, mode)
 
 
 def pause() -> None:
@@ -34,14 +35,14 @@ def pause() -> None:
     st.rerun()
 
 
-def _form(case: CaseView, place: Place, mode: ReadingMode) -> None:
+def _draw_form(case: CaseView, place: Place, mode: ReadingMode) -> None:
     if _asks_blind(case, place):
-        stages.first_opinion(mode)
+        stages.ask_first_opinion(mode)
     elif case.first_read is None:
-        stages.opinion_beside_model(case, mode)
+        stages.ask_opinion_beside_model(case, mode)
     else:
-        stages.unsaved_opinions(case, mode, ())
-        stages.final_opinion(case, case.first_read, mode)
+        stages.show_unsaved_opinions(case, mode, ())
+        stages.ask_final_opinion(case, case.first_read, mode)
 
 
 def _asks_blind(case: CaseView, place: Place) -> bool:
@@ -56,22 +57,14 @@ def _mode(place: Place) -> ReadingMode:
     return mode("Your opinion", "Save, next case", "In this arm the model's opinion is not shown.")
 
 
-def unsaved(*forms: str) -> None:
-    """Show what was typed into forms that are no longer on the screen and cannot be saved any more."""
-    for form in forms:
-        words = "" if st.session_state.get(f"{form}-saved") else ask.typed_words(form)
-        if words:
-            st.warning(f"This was typed here and is not saved: {words}")
-
-
-def typed_before(place: Place | None) -> None:
+def show_typed_before(place: Place | None) -> None:
     """Show what was typed at the place before this one, if another window went on or the study was closed."""
     now = _key(place) if place else ""
     if st.session_state.get(_NOW) != now:
         st.session_state[_BEFORE], st.session_state[_NOW] = st.session_state.get(_NOW, ""), now
     before = st.session_state[_BEFORE]
     if before:
-        unsaved(f"first-{before}", f"final-{before}")
+        inputs.show_unsaved(ReadForm.first(before), ReadForm.final(before))
 
 
 def _key(place: Place) -> str:
