@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import ClassVar
 
 from core.settings import Settings
 from db.session import Sessions
@@ -24,8 +23,6 @@ _log = logging.getLogger("second_read.watcher")
 
 class Watcher:
     """Starts the worker, starts it again when it dies, and stops it with the server."""
-
-    running: ClassVar["Watcher | None"] = None  # the one of this server process, for the pages to ask
 
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self._settings = settings
@@ -55,18 +52,20 @@ class Watcher:
 
     def start(self) -> None:
         """Start watching."""
-        Watcher.running = self
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the worker finish its job, for a moment; then end it and queue the job again."""
+        """Let the worker finish its job, for a moment; then end it and queue the job again.
+
+        A supervisor that was never started has nothing to stop.
+        """
         with self._lock:
-            Watcher.running = None
             self._stopping.set()
             process = self._process
             if process and process.stdin:
                 process.stdin.close()
-        self._thread.join(_PATIENCE_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE_SECONDS)
         if self._thread.is_alive() and process:
             process.kill()
             self._thread.join()

@@ -37,8 +37,7 @@ def watcher(desk: Desk) -> Iterator[Watcher]:
     """A watcher that is started by the test and always stopped."""
     made = Watcher(desk.settings, desk.sessions)
     yield made
-    if Watcher.running is made:
-        made.stop()
+    made.stop()
 
 
 def test_without_a_usable_checkpoint_images_wait_and_the_reason_is_known(desk: Desk, watcher: Watcher) -> None:
