@@ -158,7 +158,9 @@ def _checked(url: str) -> URL:
 def _engine(url: URL, version: Version) -> Engine:
     if url.get_backend_name() == "postgresql":
         return create_engine(url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, pool_pre_ping=True)
-    engine = create_engine(url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, connect_args={"timeout": _BUSY_SECONDS})
+    engine = create_engine(
+        url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, connect_args={"timeout": _BUSY_SECONDS}
+    )
     mode = journal_mode(version)
 
     @event.listens_for(engine, "connect")

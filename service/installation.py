@@ -12,7 +12,7 @@ from db.values import Account
 from service.access import Access, lifetime_of
 from service.providers import Providers
 from service.tabs import Tabs
-from service.watcher import Watcher
+from service.watcher import Supervisor
 
 _OPEN_TABS = "open_tabs"  # file in the data folder
 
@@ -30,7 +30,7 @@ class Installation:
     settings: Settings
     sessions: Sessions
     files: Files
-    supervisor: Watcher
+    supervisor: Supervisor
     tabs: Tabs
     access: Access
 
@@ -44,7 +44,7 @@ class Installation:
         settings.data.mkdir(parents=True, exist_ok=True)
         sessions = open_database(settings.database, data=settings.data)
         access = Access(sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy, providers=providers)
-        return cls(settings, sessions, Files(settings.files), Watcher(settings, sessions), Tabs(), access)
+        return cls(settings, sessions, Files(settings.files), Supervisor(settings, sessions), Tabs(), access)
 
     def serve(self) -> None:
         """Keep a worker running, remember browser tabs across restarts, and let the pages of this process find it.

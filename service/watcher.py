@@ -21,7 +21,7 @@ _PATIENCE_SECONDS = 5.0  # for the job in hand when the server stops; killed the
 _log = logging.getLogger("second_read.watcher")
 
 
-class Watcher:
+class Supervisor:
     """Starts the worker, starts it again when it dies, and stops it with the server."""
 
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
@@ -30,7 +30,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._process: subprocess.Popen[str] | None = None
-        self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._model_version: str | None = None
         self._problem: str | None = None
 
@@ -77,7 +77,7 @@ class Watcher:
                 was_ready = self._run_worker()
                 release_dead_workers(self._sessions)
             except Exception:
-                # No memory for a process, or a database that is away: the watcher itself must outlive it.
+                # No memory for a process, or a database that is away: the supervisor itself must outlive it.
                 was_ready = False
                 _log.exception("the worker was not started, or its jobs not released; trying again")
             delay = _FIRST_DELAY_SECONDS if was_ready else min(2 * delay, _LONGEST_DELAY_SECONDS)
