@@ -15,10 +15,12 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from db.audit_chain import gather, head, write_pending
 from db.audit_heads import Heads, heads_of
 from db.errors import UnusableDatabaseError
-from db.turns import Turns, turns_of
+from db.turns import Turns
 
 # A writer waits this long for the others before it gives up.
 _BUSY_SECONDS = 30
+# Connections of one process: pages, routes and gate of a server share them. Opened when first needed.
+_POOL_SIZE, _POOL_OVERFLOW = 20, 40
 _USE = "second_read_use"  # execution option: what a connection is for; "write" if it does not say
 
 Version = tuple[int, int, int]
@@ -30,7 +32,8 @@ class Sessions:
     def __init__(self, engine: Engine, heads: Heads | None) -> None:
         self._engine = engine
         self.heads = heads
-        self._turns = _turns(engine)
+        # PostgreSQL has a queue of its own for each row.
+        self._turns = Turns(_BUSY_SECONDS) if engine.dialect.name == "sqlite" else None
         self._reading = engine.execution_options(**{_USE: "read", "postgresql_readonly": True})
         self._writing = engine.execution_options(**{_USE: "write"})
 
@@ -152,17 +155,12 @@ def _checked(url: str) -> URL:
     return parsed
 
 
-def _turns(engine: Engine) -> Turns | None:
-    """Give the queue of those who write to a SQLite file; PostgreSQL has one of its own for each row."""
-    if engine.dialect.name != "sqlite":
-        return None
-    return turns_of(str(Path(engine.url.database or "").resolve()), _BUSY_SECONDS)
-
-
 def _engine(url: URL, version: Version) -> Engine:
     if url.get_backend_name() == "postgresql":
-        return create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
-    engine = create_engine(url, pool_size=10, max_overflow=20, connect_args={"timeout": _BUSY_SECONDS})
+        return create_engine(url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, pool_pre_ping=True)
+    engine = create_engine(
+        url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, connect_args={"timeout": _BUSY_SECONDS}
+    )
     mode = journal_mode(version)
 
     @event.listens_for(engine, "connect")

@@ -39,13 +39,3 @@ class Turns:
                 self._queue.remove(mine)
                 if self._queue:
                     self._queue[0].set()
-
-
-_of_files: dict[str, Turns] = {}
-_files_lock = threading.Lock()
-
-
-def turns_of(path: str, patience_seconds: float) -> Turns:
-    """Give the queue of a file; the server opens the same one for its pages and for its gate."""
-    with _files_lock:
-        return _of_files.setdefault(path, Turns(patience_seconds))

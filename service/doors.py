@@ -21,7 +21,7 @@ _QUIET = ("/_stcore/health", "/_stcore/host-config", "/_stcore/metrics")
 _UPLOAD = "/_stcore/upload_file/"
 
 
-def reason_by_role(scope: Scope, visitor: Visitor) -> str | None:
+def reason_by_role(scope: Scope, visitor: Visitor, tabs: Tabs) -> str | None:
     """Say why a visitor may not use the door they knock at; None if they may."""
     path, role = scope["path"], visitor.account.role
     if any(_leads_to(path, door) for door in _CLOSED):
@@ -33,9 +33,9 @@ def reason_by_role(scope: Scope, visitor: Visitor) -> str | None:
             return f"As {role} you may not {permission}: ask an administrator."
     if path.startswith(_UPLOAD):
         tab = path.removeprefix(_UPLOAD).partition("/")[0]
-        if not Tabs.known.belongs_to(tab, visitor.account.id):
+        if not tabs.belongs_to(tab, visitor.account.id):
             return "This upload belongs to a tab that is not yours: load the page again."
-    if scope["type"] == "websocket" and Tabs.known.is_of_another(_tab(scope), visitor.account.id):
+    if scope["type"] == "websocket" and tabs.is_of_another(_tab(scope), visitor.account.id):
         # What one reader typed must be neither shown to nor saved for the next one at the same computer.
         return "This tab was opened by somebody else: load the page again."
     return None

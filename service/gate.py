@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access import Access, Visitor
 from service.doors import is_quiet, reason_by_role
+from service.installation import Installation
 from service.provider_desk import ProviderDesk
 from service.providers import CALLBACK, LOGIN
 from service.proxy import as_sent_to_the_proxy, came_through_a_proxy
@@ -71,13 +72,13 @@ _log = logging.getLogger("second_read.gate")
 class Gate:
     """ASGI middleware that lets a request through, or answers with the reason why not.
 
-    `access` gives the accounts, and None as long as the server has not opened its database; left out,
-    there never are any.
+    `installation` returns what the server works with, and None as long as it has not opened its database; left
+    out, there never are any accounts.
     """
 
-    def __init__(self, app: ASGIApp, access: Callable[[], Access | None] | None = None) -> None:
+    def __init__(self, app: ASGIApp, installation: Callable[[], Installation | None] | None = None) -> None:
         self._app = app
-        self._access = access
+        self._installation = installation
         self._sockets = ListeningSockets()
         self._desk = FrontDesk()
         self._provider_desk = ProviderDesk(app)
@@ -88,16 +89,16 @@ class Gate:
             await self._app(scope, receive, send)
             return
         try:
-            access = self._access() if self._access else None
-            with_accounts = access is not None and await run_in_threadpool(access.has_accounts)
+            installation = self._installation() if self._installation else None
+            with_accounts = installation is not None and await run_in_threadpool(installation.access.has_accounts)
         except Exception:
             _log.exception("the gate cannot ask the database")
             await _refuse(scope, receive, send, _NO_DATABASE, HTTPStatus.SERVICE_UNAVAILABLE)
             return
-        if self._access is not None and access is None:
+        if self._installation is not None and installation is None:
             await _refuse(scope, receive, send, _NO_DATABASE, HTTPStatus.SERVICE_UNAVAILABLE)
-        elif access is not None and with_accounts:
-            await self._with_accounts(access, scope, receive, send)
+        elif installation is not None and with_accounts:
+            await self._with_accounts(installation, scope, receive, send)
         else:
             await self._single_reader(scope, receive, send)
 
@@ -122,7 +123,8 @@ class Gate:
             return _WRONG_ORIGIN
         return None
 
-    async def _with_accounts(self, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _with_accounts(self, installation: Installation, scope: Scope, receive: Receive, send: Send) -> None:
+        access = installation.access
         if access.behind_proxy:
             scope = as_sent_to_the_proxy(scope)
         reason = self._reason_not_to_trust_the_way(access, scope)
@@ -135,7 +137,7 @@ class Gate:
             response = await self._provider_desk.answer(access, access.providers, Request(scope, receive))
             await response(scope, receive, send)
         else:
-            await self._for_a_visitor(access, scope, receive, send)
+            await self._for_a_visitor(installation, scope, receive, send)
 
     def _reason_not_to_trust_the_way(self, access: Access, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
@@ -149,7 +151,8 @@ class Gate:
             return _WRONG_ORIGIN
         return None
 
-    async def _for_a_visitor(self, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _for_a_visitor(self, installation: Installation, scope: Scope, receive: Receive, send: Send) -> None:
+        access = installation.access
         headers = Headers(scope=scope)
         try:
             visitor = await run_in_threadpool(access.visitor, headers, active=not is_quiet(scope))
@@ -163,7 +166,7 @@ class Gate:
             else:
                 await _refuse(scope, receive, send, _SIGNED_OUT, HTTPStatus.UNAUTHORIZED)
             return
-        reason = reason_by_role(scope, visitor)
+        reason = reason_by_role(scope, visitor, installation.tabs)
         if reason is not None:
             await _refuse(scope, receive, send, reason)
             return

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,10 +15,9 @@ from core.images import decode_image
 from db import store
 from db.errors import NotAllowedError, NotRevealedError, UnknownCaseError
 from db.files import DamagedFileError, Files
-from db.session import Sessions
 from db.values import Account
 from service.gate import ACCOUNT
-from service.watcher import Watcher
+from service.installation import Installation
 
 VIEWER = Path(__file__).resolve().parent.parent / "pages" / "ui" / "viewer" / "vendor"
 
@@ -34,21 +33,6 @@ _THUMBNAILS_KEPT = 512  # about 100 kB each
 router = APIRouter()
 
 
-@dataclass(frozen=True)
-class Desk:
-    """What the routes work with, laid out once when the server starts."""
-
-    sessions: Sessions
-    files: Files
-    watcher: Watcher
-
-    @cached_property
-    def single_reader_id(self) -> int:
-        """The account of every request that passes the gate while there are no accounts."""
-        with self.sessions.begin() as session:
-            return store.single_reader(session).id
-
-
 @dataclass(frozen=True, slots=True)
 class Health:
     """What anyone may know of this server: nothing of its cases, accounts or places."""
@@ -60,23 +44,23 @@ class Health:
     problem: str | None
 
 
-def _desk(request: Request) -> Desk:
-    desk = request.app.state.desk
-    if not isinstance(desk, Desk):
-        raise TypeError(f"app.state.desk is laid out when the server starts, got {desk!r}")
-    return desk
+def _installation(request: Request) -> Installation:
+    installation = request.app.state.installation
+    if not isinstance(installation, Installation):
+        raise TypeError(f"app.state.installation is set when the server starts, got {installation!r}")
+    return installation
 
 
-AtDesk = Annotated[Desk, Depends(_desk)]
+OfServer = Annotated[Installation, Depends(_installation)]
 
 
-def _account_id(request: Request, desk: AtDesk) -> int:
+def _account_id(request: Request, installation: OfServer) -> int:
     """Give the account that the gate let in; in single-reader mode that of the single reader.
 
     Should accounts have been made since the gate let it in, the store refuses the single reader.
     """
     account = request.scope.get(ACCOUNT)
-    return account.id if isinstance(account, Account) else desk.single_reader_id
+    return account.id if isinstance(account, Account) else installation.single_reader.id
 
 
 # Asked before a reading session is opened: making the single reader writes, and SQLite would wait for its end.
@@ -84,44 +68,44 @@ ForAccount = Annotated[int, Depends(_account_id)]
 
 
 @router.api_route("/health", methods=["GET", "HEAD"])
-def health(desk: AtDesk) -> Health:
+def health(installation: OfServer) -> Health:
     """Say whether the server and its worker are well."""
-    watcher = desk.watcher
-    version, problem = watcher.model_version, watcher.problem
+    supervisor = installation.supervisor
+    version, problem = supervisor.model_version, supervisor.problem
     try:
-        with desk.sessions.read() as session:
+        with installation.sessions.read() as session:
             queue = store.jobs_waiting(session)
     except Exception:
         queue, problem = None, "the database does not answer"
     return Health(
         status="degraded" if problem else "ok",
         model_version=version,
-        worker="ready" if version else "stopped" if watcher.pid is None else "starting",
+        worker="ready" if version else "stopped" if supervisor.pid is None else "starting",
         queue=queue,
         problem=problem,
     )
 
 
 @router.get("/images/{image_id}")
-def image(image_id: int, request: Request, desk: AtDesk, account_id: ForAccount) -> Response:
+def image(image_id: int, request: Request, installation: OfServer, account_id: ForAccount) -> Response:
     """Give the pixels of an image as PNG, without metadata."""
-    file_sha256 = _image_file(desk, image_id, account_id)
-    return _png(request, file_sha256, lambda: desk.files.get(file_sha256))
+    file_sha256 = _image_file(installation, image_id, account_id)
+    return _png(request, file_sha256, lambda: installation.files.get(file_sha256))
 
 
 @router.get("/images/{image_id}/thumbnail")
-def image_thumbnail(image_id: int, request: Request, desk: AtDesk, account_id: ForAccount) -> Response:
+def image_thumbnail(image_id: int, request: Request, installation: OfServer, account_id: ForAccount) -> Response:
     """Give an image with its longest side at most 256 px."""
-    file_sha256 = _image_file(desk, image_id, account_id)
-    return _png(request, file_sha256, lambda: _thumbnail(desk.files, file_sha256))
+    file_sha256 = _image_file(installation, image_id, account_id)
+    return _png(request, file_sha256, lambda: _thumbnail(installation.files, file_sha256))
 
 
 @router.get("/images/{image_id}/heatmap")
-def image_heatmap(image_id: int, desk: AtDesk, account_id: ForAccount) -> Response:
+def image_heatmap(image_id: int, installation: OfServer, account_id: ForAccount) -> Response:
     """Give the heat map as grey levels over its own range, once the first read is saved."""
-    with desk.sessions.read() as session:
+    with installation.sessions.read() as session:
         file_sha256 = store.heatmap_file(session, image_id, account_id)
-    grey, _, _ = grey_levels(decode_heatmap(desk.files.get(file_sha256)))
+    grey, _, _ = grey_levels(decode_heatmap(installation.files.get(file_sha256)))
     return Response(encode_png(grey), media_type="image/png", headers=_NO_STORE)
 
 
@@ -160,8 +144,8 @@ def _png(request: Request, file_sha256: str, read: Callable[[], bytes]) -> Respo
     return Response(read(), media_type="image/png", headers=headers)
 
 
-def _image_file(desk: Desk, image_id: int, account_id: int) -> str:
-    with desk.sessions.read() as session:
+def _image_file(installation: Installation, image_id: int, account_id: int) -> str:
+    with installation.sessions.read() as session:
         return store.image_file(session, image_id, account_id)
 
 

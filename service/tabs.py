@@ -9,16 +9,13 @@ import logging
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import ClassVar
 
 _KEPT = 10_000  # tabs; the number of a forgotten one only costs what was typed in it
 _log = logging.getLogger("second_read.tabs")
 
 
 class Tabs:
-    """Remembers which account opened which tab of this server."""
-
-    known: ClassVar["Tabs"]  # of this process: pages write it, the gate reads it
+    """Remembers which account opened which tab of this server: pages write it, the gate reads it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -74,6 +71,3 @@ class Tabs:
 
 def _key(tab: str) -> str:
     return hashlib.sha256(tab.encode(errors="replace")).hexdigest()
-
-
-Tabs.known = Tabs()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import ClassVar
 
 from core.settings import Settings
 from db.session import Sessions
@@ -22,10 +21,8 @@ _PATIENCE_SECONDS = 5.0  # for the job in hand when the server stops; killed the
 _log = logging.getLogger("second_read.watcher")
 
 
-class Watcher:
+class Supervisor:
     """Starts the worker, starts it again when it dies, and stops it with the server."""
-
-    running: ClassVar["Watcher | None"] = None  # the one of this server process, for the pages to ask
 
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self._settings = settings
@@ -33,7 +30,7 @@ class Watcher:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._process: subprocess.Popen[str] | None = None
-        self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._model_version: str | None = None
         self._problem: str | None = None
 
@@ -55,18 +52,20 @@ class Watcher:
 
     def start(self) -> None:
         """Start watching."""
-        Watcher.running = self
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the worker finish its job, for a moment; then end it and queue the job again."""
+        """Let the worker finish its job, for a moment; then end it and queue the job again.
+
+        A supervisor that was never started has nothing to stop.
+        """
         with self._lock:
-            Watcher.running = None
             self._stopping.set()
             process = self._process
             if process and process.stdin:
                 process.stdin.close()
-        self._thread.join(_PATIENCE_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE_SECONDS)
         if self._thread.is_alive() and process:
             process.kill()
             self._thread.join()
@@ -78,7 +77,7 @@ class Watcher:
                 was_ready = self._run_worker()
                 release_dead_workers(self._sessions)
             except Exception:
-                # No memory for a process, or a database that is away: the watcher itself must outlive it.
+                # No memory for a process, or a database that is away: the supervisor itself must outlive it.
                 was_ready = False
                 _log.exception("the worker was not started, or its jobs not released; trying again")
             delay = _FIRST_DELAY_SECONDS if was_ready else min(2 * delay, _LONGEST_DELAY_SECONDS)

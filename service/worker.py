@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from core.classifier import Classifier
 
 UNUSABLE_CHECKPOINT, REPLACED = 3, 4  # exit status; replaced: another checkpoint was put into service
-READY, UNUSABLE = "ready", "unusable"  # first word of a line to the watcher on standard output
+READY, UNUSABLE = "ready", "unusable"  # first word of a line to the supervisor on standard output
 WATCHED = "--watched"  # stop when standard input closes: then the watching server is gone
 TRY = "--try"  # with a path: only say whether this checkpoint can be loaded
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode
@@ -19,13 +19,16 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from core.settings import Settings
 from db import passwords, store
 from db.access_values import Lifetime
 from db.session import Sessions
 from db.values import Account, Role
 from service.access import COOKIE, Access
 from service.gate import ACCOUNT, Gate
-from tests.tables import open_new
+from service.installation import Installation
+from service.tabs import Tabs
+from tests.tables import copy_tables
 
 PASSWORD = "a long sentence about trees"
 SECRET = "a page with patients on it"
@@ -53,6 +56,7 @@ class Gatehouse:
     port: int
     sessions: Sessions
     heard: list[str] = field(default_factory=list)  # what came through by websocket
+    tabs: Tabs = field(default_factory=Tabs)  # those that the gate knows
 
     def add(self, name: str, role: Role = Role.READER) -> Account:
         """Make an account with the password of the tests."""
@@ -108,17 +112,20 @@ def gatehouse(
     tmp_path: Path, address: str = "127.0.0.1", *, behind_proxy: bool = False, lifetime: Lifetime | None = None
 ) -> Iterator[Gatehouse]:
     """Run a gate with an empty database until the block ends."""
-    sessions = open_new(tmp_path / "gate.sqlite")
-    access = Access(sessions, lifetime or Lifetime(), behind_proxy=behind_proxy)
+    copy_tables(tmp_path / "gate.sqlite")
+    settings = Settings(tmp_path, f"sqlite:///{tmp_path / 'gate.sqlite'}", tmp_path / "none", None, "cpu", 1)
+    opened = Installation.open(settings)
+    access = Access(opened.sessions, lifetime or Lifetime(), behind_proxy=behind_proxy)
+    installation = replace(opened, access=access)
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((address, 0))
     listening.listen()
-    house = Gatehouse(int(listening.getsockname()[1]), sessions)
-    config = uvicorn.Config(Gate(_inside(house.heard), lambda: access), log_level="error", lifespan="off")
+    house = Gatehouse(int(listening.getsockname()[1]), installation.sessions, tabs=installation.tabs)
+    config = uvicorn.Config(Gate(_inside(house.heard), lambda: installation), log_level="error", lifespan="off")
     with _running(uvicorn.Server(config), listening):
         yield house
-    sessions.dispose()
+    installation.close()
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from db import store
 from db.access_values import Lifetime
 from db.values import Role
 from service.access import COOKIE
-from service.tabs import Tabs
 from tests.gatehouse import SECRET, Gatehouse, gatehouse, house, quick_passwords, until
 
 __all__ = ["house", "quick_passwords"]
@@ -149,9 +148,9 @@ def test_nobody_goes_on_in_the_tab_of_somebody_else(house: Gatehouse) -> None:
     with house.sessions.read() as session:
         account = store.account_named(session, "dr. a")
     assert account is not None
-    Tabs.known.opened("tab-of-a", account.id)
-    Tabs.known.opened("tab-of-b", other.id)
-    Tabs.known.opened("tab-of-b", account.id)
+    house.tabs.opened("tab-of-a", account.id)
+    house.tabs.opened("tab-of-b", other.id)
+    house.tabs.opened("tab-of-b", account.id)
     for tab in ("tab-of-a", "tab-of-nobody"):
         with _resume(house, own, tab) as websocket:
             assert websocket.recv() == SECRET

@@ -17,58 +17,58 @@ from core.labels import BINARY
 from core.results import Analysis, Prediction, Quality
 from core.settings import Settings
 from db import store
-from db.files import Files
-from db.session import open_database
 from db.values import ModelIdentity, Opinion, StoredHeatmap
+from service.installation import Installation
 from service.intake import CasePlan, Intake, take_in_all
-from service.routes import VIEWER, Desk, answer_our_errors, router
-from service.watcher import Watcher
+from service.routes import VIEWER, answer_our_errors, router
 
 _IMAGE = demo_image(1, "malignant", 300, 400)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def installation(tmp_path: Path) -> Iterator[Installation]:
     """What the routes work with; its worker is never started."""
     settings = Settings(tmp_path, f"sqlite:///{tmp_path / 'test.sqlite'}", tmp_path / "none", None, "cpu", 1)
-    sessions = open_database(settings.database)
-    yield Desk(sessions, Files(settings.files), Watcher(settings, sessions))
-    sessions.dispose()
+    opened = Installation.open(settings)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
-def client(desk: Desk) -> TestClient:
+def client(installation: Installation) -> TestClient:
     """A browser in front of the routes, without the gate."""
     app = FastAPI()
-    app.state.desk = desk
+    app.state.installation = installation
     answer_our_errors(app)
     app.include_router(router)
     return TestClient(app, raise_server_exceptions=False)
 
 
 @pytest.fixture
-def taken(desk: Desk) -> Intake:
+def taken(installation: Installation) -> Intake:
     """One image of one case, taken in and queued."""
-    plan = CasePlan(desk.single_reader_id, "100X")
-    return next(take_in_all(desk.sessions, desk.files, plan, [("SOB_M_DC-14-2523.png", encode_png(_IMAGE))]))
+    plan = CasePlan(installation.single_reader.id, "100X")
+    return next(
+        take_in_all(installation.sessions, installation.files, plan, [("SOB_M_DC-14-2523.png", encode_png(_IMAGE))])
+    )
 
 
-def _analyse(desk: Desk, heatmap: bool = True) -> None:
+def _analyse(installation: Installation, heatmap: bool = True) -> None:
     rows, columns = np.mgrid[0:300, 0:400].astype(np.float32)
     evidence = rows + columns
     analysis = Analysis(300, 400, Quality(100, 0.9), Prediction(BINARY, (0.2, 0.8), 0.5, 0, 1), evidence)
-    stored = StoredHeatmap(desk.files.put(encode_heatmap(evidence)), 0.0, 698.0) if heatmap else None
-    with desk.sessions.begin() as session:
+    stored = StoredHeatmap(installation.files.put(encode_heatmap(evidence)), 0.0, 698.0) if heatmap else None
+    with installation.sessions.begin() as session:
         job = store.claim_job(session, "test:1:1")
         assert job is not None
         model = ModelIdentity("0123456789ab", "a model", demonstration=True)
         assert store.finish_job(session, job, "test:1:1", analysis, model=model, heatmap=stored)
 
 
-def _read_first(desk: Desk, case_id: int) -> None:
-    with desk.sessions.begin() as session:
+def _read_first(installation: Installation, case_id: int) -> None:
+    with installation.sessions.begin() as session:
         opened_at = store.audit_trail(session)[0].at
-        store.record_first_read(session, case_id, desk.single_reader_id, Opinion("malignant", 4), opened_at)
+        store.record_first_read(session, case_id, installation.single_reader.id, Opinion("malignant", 4), opened_at)
 
 
 def _pixels(png: bytes) -> NDArray[np.uint8]:
@@ -92,8 +92,8 @@ def test_health_says_how_many_images_wait_and_that_no_worker_runs(client: TestCl
     }
 
 
-def test_health_answers_without_a_database(client: TestClient, desk: Desk, tmp_path: Path) -> None:
-    desk.sessions.dispose()
+def test_health_answers_without_a_database(client: TestClient, installation: Installation, tmp_path: Path) -> None:
+    installation.sessions.dispose()
     (tmp_path / "test.sqlite").write_bytes(b"not a database" * 100)
     answer = client.get("/health")
     assert answer.status_code == 200
@@ -123,22 +123,26 @@ def test_a_thumbnail_is_small_and_in_proportion(client: TestClient, taken: Intak
     assert _pixels(answer.content).shape == (192, 256, 3)
 
 
-def test_the_heat_map_is_refused_before_the_first_opinion(client: TestClient, desk: Desk, taken: Intake) -> None:
+def test_the_heat_map_is_refused_before_the_first_opinion(
+    client: TestClient, installation: Installation, taken: Intake
+) -> None:
     image_id, case_id = _number(taken)
     assert client.get(f"/images/{image_id}/heatmap").status_code == 403
-    _analyse(desk)
+    _analyse(installation)
     refused = client.get(f"/images/{image_id}/heatmap")
     assert refused.status_code == 403
     assert "first opinion" in refused.json()["detail"]
     assert refused.headers["cache-control"] == "no-store"
-    _read_first(desk, case_id)
+    _read_first(installation, case_id)
     assert client.get(f"/images/{image_id}/heatmap").status_code == 200
 
 
-def test_the_heat_map_is_grey_over_its_own_range_and_not_kept(client: TestClient, desk: Desk, taken: Intake) -> None:
+def test_the_heat_map_is_grey_over_its_own_range_and_not_kept(
+    client: TestClient, installation: Installation, taken: Intake
+) -> None:
     image_id, case_id = _number(taken)
-    _analyse(desk)
-    _read_first(desk, case_id)
+    _analyse(installation)
+    _read_first(installation, case_id)
     answer = client.get(f"/images/{image_id}/heatmap")
     grey = _pixels(answer.content)
     assert grey.shape == (300, 400)
@@ -146,10 +150,10 @@ def test_the_heat_map_is_grey_over_its_own_range_and_not_kept(client: TestClient
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_a_case_without_a_heat_map_says_so(client: TestClient, desk: Desk, taken: Intake) -> None:
+def test_a_case_without_a_heat_map_says_so(client: TestClient, installation: Installation, taken: Intake) -> None:
     image_id, case_id = _number(taken)
-    _analyse(desk, heatmap=False)
-    _read_first(desk, case_id)
+    _analyse(installation, heatmap=False)
+    _read_first(installation, case_id)
     answer = client.get(f"/images/{image_id}/heatmap")
     assert answer.status_code == 404
     assert "no heat map" in answer.json()["detail"]

@@ -9,33 +9,33 @@ from db import store
 from db.reading_values import Arm
 from db.study_values import StudyPlan
 from db.values import Opinion
-from service.routes import Desk
-from tests.test_routes import _analyse, client, desk, taken
+from service.installation import Installation
+from tests.test_routes import _analyse, client, installation, taken
 
-__all__ = ["client", "desk", "taken"]
+__all__ = ["client", "installation", "taken"]
 
 pytestmark = pytest.mark.usefixtures("taken")  # case 1 with image 1
 
 _SAID = Opinion("malignant", 4)
 
 
-def make(desk: Desk, *arms: Arm) -> int:
-    _analyse(desk)
-    reader = desk.single_reader_id
-    with desk.sessions.begin() as session:
+def make(installation: Installation, *arms: Arm) -> int:
+    _analyse(installation)
+    reader = installation.single_reader.id
+    with installation.sessions.begin() as session:
         return store.make_study(session, reader, StudyPlan("pilot", (reader,), (1,), arms))
 
 
-def read(desk: Desk, study: int, *, seen: bool) -> None:
+def read(installation: Installation, study: int, *, seen: bool) -> None:
     """Open what comes now and save one opinion, with or without the model on the screen."""
-    with desk.sessions.begin() as session:
-        opened = store.open_place(session, study, desk.single_reader_id)
+    with installation.sessions.begin() as session:
+        opened = store.open_place(session, study, installation.single_reader.id)
         assert opened.study.place is not None
         reveal = opened.case.reveal if opened.case else None
         assert (reveal is not None) is seen
         ids = [image.prediction_id for image in reveal.images] if reveal else None
         now = datetime.now(UTC)
-        store.record_study_read(session, opened.study.place.id, desk.single_reader_id, _SAID, now, seen=ids)
+        store.record_study_read(session, opened.study.place.id, installation.single_reader.id, _SAID, now, seen=ids)
 
 
 def heatmap(client: TestClient) -> int:
@@ -44,34 +44,34 @@ def heatmap(client: TestClient) -> int:
     return client.get("/images/1/heatmap").status_code
 
 
-def test_unaided_never(client: TestClient, desk: Desk) -> None:
-    study = make(desk, Arm.UNAIDED)
+def test_unaided_never(client: TestClient, installation: Installation) -> None:
+    study = make(installation, Arm.UNAIDED)
     assert heatmap(client) == 403
-    read(desk, study, seen=False)
+    read(installation, study, seen=False)
     assert heatmap(client) == 403
 
 
-def test_blind_first_after_the_first_read_and_until_the_last(client: TestClient, desk: Desk) -> None:
-    study = make(desk, Arm.BLIND_FIRST, Arm.UNAIDED)
+def test_blind_first_after_the_first_read_and_until_the_last(client: TestClient, installation: Installation) -> None:
+    study = make(installation, Arm.BLIND_FIRST, Arm.UNAIDED)
     assert heatmap(client) == 403
-    read(desk, study, seen=False)
+    read(installation, study, seen=False)
     assert heatmap(client) == 200
-    read(desk, study, seen=True)
+    read(installation, study, seen=True)
     assert heatmap(client) == 403, "the next round is unaided"
 
 
-def test_model_first_at_once_and_until_the_read(client: TestClient, desk: Desk) -> None:
-    study = make(desk, Arm.UNAIDED, Arm.MODEL_FIRST)
+def test_model_first_at_once_and_until_the_read(client: TestClient, installation: Installation) -> None:
+    study = make(installation, Arm.UNAIDED, Arm.MODEL_FIRST)
     assert heatmap(client) == 403
-    read(desk, study, seen=False)
+    read(installation, study, seen=False)
     assert heatmap(client) == 200
-    read(desk, study, seen=True)
+    read(installation, study, seen=True)
     assert heatmap(client) == 403
 
 
-def test_a_closed_study_opens_nothing(client: TestClient, desk: Desk) -> None:
-    study = make(desk, Arm.BLIND_FIRST)
-    read(desk, study, seen=False)
-    with desk.sessions.begin() as session:
-        store.close_study(session, desk.single_reader_id, study)
+def test_a_closed_study_opens_nothing(client: TestClient, installation: Installation) -> None:
+    study = make(installation, Arm.BLIND_FIRST)
+    read(installation, study, seen=False)
+    with installation.sessions.begin() as session:
+        store.close_study(session, installation.single_reader.id, study)
     assert heatmap(client) == 403

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from core.results import Quality
 from db import store
 from db.values import JobState, Opinion, StoredImage
-from service.watcher import Watcher
+from service.watcher import Supervisor
 from tests.desk import PROJECT, Desk, open_desk, wait_until
 from tests.networks import SMALL_CARD, small_checkpoint
 from tests.stress import amount
@@ -33,15 +33,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def watcher(desk: Desk) -> Iterator[Watcher]:
+def watcher(desk: Desk) -> Iterator[Supervisor]:
     """A watcher that is started by the test and always stopped."""
-    made = Watcher(desk.settings, desk.sessions)
+    made = Supervisor(desk.settings, desk.sessions)
     yield made
-    if Watcher.running is made:
-        made.stop()
+    made.stop()
 
 
-def test_without_a_usable_checkpoint_images_wait_and_the_reason_is_known(desk: Desk, watcher: Watcher) -> None:
+def test_without_a_usable_checkpoint_images_wait_and_the_reason_is_known(desk: Desk, watcher: Supervisor) -> None:
     case_id = desk.queue(1)
     watcher.start()
     wait_until(lambda: watcher.problem is not None, "the problem to be known")
@@ -54,7 +53,7 @@ def test_without_a_usable_checkpoint_images_wait_and_the_reason_is_known(desk: D
     assert desk.reveal(case_id).model_version == sha256[:12]
 
 
-def test_a_checkpoint_put_into_service_is_taken_up_and_what_was_analysed_stays(desk: Desk, watcher: Watcher) -> None:
+def test_a_checkpoint_put_into_service_is_taken_up_and_what_was_analysed_stays(desk: Desk, watcher: Supervisor) -> None:
     old = small_checkpoint(desk.settings.checkpoint)
     before = desk.queue(2)
     watcher.start()
@@ -73,7 +72,7 @@ def test_a_checkpoint_put_into_service_is_taken_up_and_what_was_analysed_stays(d
         assert store.open_case(session, before, desk.account_id).reveal == revealed
 
 
-def test_a_checkpoint_that_changed_since_it_was_put_into_service_is_not_used(desk: Desk, watcher: Watcher) -> None:
+def test_a_checkpoint_that_changed_since_it_was_put_into_service_is_not_used(desk: Desk, watcher: Supervisor) -> None:
     case_id = desk.queue(1)
     small_checkpoint(desk.settings.checkpoint)
     with desk.sessions.begin() as session:
@@ -85,7 +84,7 @@ def test_a_checkpoint_that_changed_since_it_was_put_into_service_is_not_used(des
     assert desk.images(case_id)[0].job == JobState.QUEUED
 
 
-def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(desk: Desk, watcher: Watcher) -> None:
+def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(desk: Desk, watcher: Supervisor) -> None:
     small_checkpoint(desk.settings.checkpoint)
     desk.queue(10)
     watcher.start()
@@ -98,7 +97,7 @@ def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(desk: Desk, wa
     assert desk.waiting() > 0
 
 
-def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(desk: Desk, watcher: Watcher) -> None:
+def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(desk: Desk, watcher: Supervisor) -> None:
     small_checkpoint(desk.settings.checkpoint)
     images, wanted = amount(30, 6), amount(20, 2)
     case_id = desk.queue(images)
@@ -127,9 +126,9 @@ _SERVER = """
 import sys, time
 from core.settings import Settings
 from db.session import open_database
-from service.watcher import Watcher
+from service.watcher import Supervisor
 settings = Settings.from_environment()
-watcher = Watcher(settings, open_database(settings.database))
+watcher = Supervisor(settings, open_database(settings.database))
 watcher.start()
 while watcher.model_version is None:
     time.sleep(0.02)
@@ -138,7 +137,7 @@ time.sleep(600)
 """
 
 
-def test_a_killed_server_takes_its_worker_along_and_the_next_one_finishes(desk: Desk, watcher: Watcher) -> None:
+def test_a_killed_server_takes_its_worker_along_and_the_next_one_finishes(desk: Desk, watcher: Supervisor) -> None:
     small_checkpoint(desk.settings.checkpoint)
     desk.queue(8)
     chosen = {"SECOND_READ_DATA": str(desk.settings.data), "SECOND_READ_DATABASE": desk.settings.database}

@@ -13,13 +13,12 @@ from db import store
 from db.access_values import ALLOWED, Permission
 from db.evaluation_values import EvaluationRow
 from db.files import Files
-from db.session import Sessions, open_database
+from db.session import Sessions
 from db.values import Account, Role
 from service.access import cookie_secret
 from service.deployed import Chosen, chosen_checkpoint
 from service.evaluation_pair import Paired, compare_stored
-from service.tabs import Tabs
-from service.watcher import Watcher
+from service.installation import Installation, find_served
 
 _PREVIEWS_KEPT = 512  # about 150 kB each
 _PAIRS_KEPT = 64
@@ -40,23 +39,29 @@ class CheckpointFile:
         return model_version(self.sha256)
 
 
-@st.cache_resource(show_spinner=False)
+def installation() -> Installation:
+    """Return the installation of the server; without a server, as in tests, one that is opened for the pages."""
+    return find_served() or _open_without_server()
+
+
+@st.cache_resource(show_spinner=False, on_release=Installation.close)
+def _open_without_server() -> Installation:
+    return Installation.open(Settings.from_environment())
+
+
 def settings() -> Settings:
-    """Read the environment once for all sessions."""
-    return Settings.from_environment()
+    """Return the settings, which were read once for all sessions."""
+    return installation().settings
 
 
-@st.cache_resource(show_spinner=False)
 def sessions() -> Sessions:
-    """Open the database once for all sessions."""
-    settings().data.mkdir(parents=True, exist_ok=True)
-    return open_database(settings().database, data=settings().data)
+    """Return the database, which was opened once for pages and routes."""
+    return installation().sessions
 
 
-@st.cache_resource(show_spinner=False)
 def files() -> Files:
-    """Open the folder of images and heat maps once for all sessions."""
-    return Files(settings().files)
+    """Return the folder of images and heat maps."""
+    return installation().files
 
 
 def account() -> Account:
@@ -98,22 +103,16 @@ def remember_tab() -> None:
     """Tell the gate whose this browser tab is."""
     context = get_script_run_ctx()
     if context is not None:
-        Tabs.known.opened(context.session_id, account().id)
+        installation().tabs.opened(context.session_id, account().id)
 
 
 def _signed_in() -> Account | None:
     if single_reader_mode():
-        return _single_reader()
+        return installation().single_reader
     # Of the websocket, as the browser sent it when it opened: the gate closes it when the sign-in ends.
     secret = cookie_secret(st.context.headers.get_all("cookie"))
     with sessions().read() as session:
         return store.signed_in(session, secret)
-
-
-@st.cache_resource(show_spinner=False)
-def _single_reader() -> Account:
-    with sessions().begin() as session:
-        return store.single_reader(session)
 
 
 @st.cache_data(show_spinner=False, max_entries=_PREVIEWS_KEPT)
@@ -131,7 +130,7 @@ def paired(first: EvaluationRow, second: EvaluationRow) -> Paired:
 
 def worker_problem() -> str | None:
     """Say why the worker of this server cannot analyse images; None when all is well, or outside the server."""
-    return Watcher.running.problem if Watcher.running else None
+    return installation().supervisor.problem
 
 
 def chosen() -> Chosen:

@@ -1,0 +1,81 @@
+"""Everything one server works with, made once: its pages, its routes and its gate read the same one."""
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+
+from core.settings import Settings
+from db import store
+from db.files import Files
+from db.session import Sessions, open_database
+from db.values import Account
+from service.access import Access, lifetime_of
+from service.providers import Providers
+from service.tabs import Tabs
+from service.watcher import Supervisor
+
+_OPEN_TABS = "open_tabs"  # file in the data folder
+
+# Streamlit runs a page in a thread of its own and hands it neither the request nor the state of the ASGI
+# application, so pages can only find the installation through their process. A process serves one at most: Streamlit
+# allows one application per process. Everything else is handed its installation as an argument.
+_served: "list[Installation]" = []
+_served_lock = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)  # two are never the same, whatever is in them
+class Installation:
+    """Settings, database, files, worker, browser tabs and access of one server."""
+
+    settings: Settings
+    sessions: Sessions
+    files: Files
+    supervisor: Supervisor
+    tabs: Tabs
+    access: Access
+
+    @classmethod
+    def open(cls, settings: Settings, *, providers: Providers | None = None) -> "Installation":
+        """Open the database and the files; no worker runs, and pages do not know it, until it is served.
+
+        Raises:
+            UnusableDatabaseError: If the database is newer than this program, or not one of ours.
+        """
+        settings.data.mkdir(parents=True, exist_ok=True)
+        sessions = open_database(settings.database, data=settings.data)
+        access = Access(sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy, providers=providers)
+        return cls(settings, sessions, Files(settings.files), Supervisor(settings, sessions), Tabs(), access)
+
+    def serve(self) -> None:
+        """Keep a worker running, remember browser tabs across restarts, and let the pages of this process find it.
+
+        Raises:
+            RuntimeError: If this process serves an installation already.
+        """
+        with _served_lock:
+            if _served:
+                raise RuntimeError(f"this process already serves the installation in {_served[0].settings.data}")
+            _served.append(self)
+        self.tabs.keep_in(self.settings.data / _OPEN_TABS)
+        self.supervisor.start()
+
+    def close(self) -> None:
+        """Stop the worker, which may take seconds, then close the database; served or not."""
+        # The worker first: a page that is still running keeps its database meanwhile.
+        self.supervisor.stop()
+        with _served_lock:
+            if self in _served:
+                _served.remove(self)
+        self.sessions.dispose()
+
+    @cached_property
+    def single_reader(self) -> Account:
+        """The account of everybody who may come in while there are no accounts."""
+        with self.sessions.begin() as session:
+            return store.single_reader(session)
+
+
+def find_served() -> Installation | None:
+    """Return the installation that this process serves; None in commands, in the worker and in tests of pages."""
+    with _served_lock:
+        return _served[0] if _served else None
