@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.cautions import Caution, ImageLeftOut
 from core.evaluation import AblationRow, Evaluation
 from core.labels import BACH, BINARY, BREAKHIS, LabelSet
 from db import store
@@ -171,8 +172,8 @@ def test_names_from_files_and_cards_cannot_act(room: ReadingRoom, view: str) -> 
         split=HOSTILE,
         protocol=HOSTILE,
         locked_on=HOSTILE,
-        warnings=(HOSTILE,),
-        excluded=(HOSTILE,),
+        warnings=(Caution("trained on", HOSTILE, HOSTILE), Caution("unclassified", "", HOSTILE)),
+        excluded=(ImageLeftOut(HOSTILE, HOSTILE),),
     )
     add_evaluation(room.sessions, found, images)
     add_evaluation(room.sessions, found, images)

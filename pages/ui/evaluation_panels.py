@@ -196,7 +196,8 @@ def _p(value: float) -> str:
 
 def _cautions(found: Evaluation) -> str:
     demonstration = ("a demonstration model, not to be relied on",) if found.demonstration else ()
-    short = [shorten(caution, _LONGEST_CAUTION, placeholder=_CUT) for caution in (*found.warnings, *demonstration)]
+    cautions = (*(caution.words for caution in found.warnings), *demonstration)
+    short = [shorten(caution, _LONGEST_CAUTION, placeholder=_CUT) for caution in cautions]
     return "\n".join(f"- {panels.plain(caution)}" for caution in short)
 
 
