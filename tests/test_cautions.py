@@ -102,8 +102,7 @@ OLD_WITH_SUBJECT = (
 )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@given(text=st.text(), subject=st.text(min_size=1))
+@given(kind=st.sampled_from(KINDS), text=st.text(), subject=st.text(min_size=1))
 def test_however_a_caution_is_worded_its_subject_goes(kind: CautionKind, text: str, subject: str) -> None:
     caution = Caution(kind, text, subject)
     assert subject in caution.words
@@ -243,11 +242,10 @@ def test_sealed_rows_of_before_open_stay_as_they_are_and_verify(tmp_path: Path) 
 
 
 def _image(patient: str, number: int, label: str) -> LabelledImage:
-    slide = f"slide-of-{patient}"
-    return LabelledImage(Path(f"{patient}-{number}.png"), label, patient, slide, "100X", "breakhis")
+    return LabelledImage(Path(f"{patient}-{number}.png"), label, patient, "100X", "breakhis")
 
 
-def test_what_training_says_of_a_leak_names_patient_and_slide_in_the_subject_alone() -> None:
+def test_what_training_says_of_a_leak_names_the_patient_in_the_subject_alone() -> None:
     images = [_image(PATIENT, n, "fibroadenoma") for n in range(2)] + [_image("8", 1, "ductal_carcinoma")]
     sides = tuple(zip(images, ("test", "train", "test"), strict=True))
     card: Card = replace(SMALL_CARD, training_data=TrainingData("BreaKHis", 4, 2, (PATIENT,)))

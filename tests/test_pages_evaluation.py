@@ -147,6 +147,8 @@ def test_two_models_on_the_same_images_stand_with_their_paired_difference(room: 
     words = words_on(tab)
     assert "AUC of another 3f9a1c22b0e4 minus that of telltale 3f9a1c22b0e4, on the same 60 images" in words
     assert "by resampled patients" in words
+    assert "Accuracy of benign against malignant, each at its own locked threshold" in words
+    assert "by McNemar, which takes images of one patient for independent" in words
     assert len(tab.table[0].value) == 2
     assert len(tab.get("plotly_chart")) == 3
 
