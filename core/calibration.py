@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.card import Abstention
-from core.metrics import Judged, Judgements
+from core.metrics import Judged
 
 Source = Literal["out of fold", "validation", "test"]
 
@@ -37,23 +37,6 @@ def fit_temperature(judged: Judged, source: Source = "validation") -> float:
     signed = np.log(p / (1 - p)) * np.where(judged.malignant, 1, -1)
     weights = _even_weights(judged.malignant.astype(np.int64), judged.patient_ids)
     losses = [float((weights * np.logaddexp(0, -signed / t)).sum()) for t in _TEMPERATURES]
-    return float(_TEMPERATURES[int(np.argmin(losses))])
-
-
-def fit_class_temperature(judgements: Judgements, source: Source = "validation") -> float:
-    """Give the temperature of several classes: the one under which the truth is most likely.
-
-    Every patient weighs the same, and every class as much as another, as in training.
-
-    Raises:
-        FittedOnTestError: If the predictions are those of a test.
-    """
-    _refuse_test(source, "a temperature")
-    logits = np.log(np.clip(judgements.probabilities, _SMALLEST_PROBABILITY, 1))
-    # Of the true class 0: what is left after the exponential is how much the others weigh against it.
-    against = logits - logits[np.arange(len(logits)), judgements.labels][:, None]
-    weights = _even_weights(judgements.labels, judgements.patient_ids)
-    losses = [float((weights * np.log(np.exp(against / t).sum(axis=1))).sum()) for t in _TEMPERATURES]
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
 

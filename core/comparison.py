@@ -53,17 +53,15 @@ def compare(first: Judged, second: Judged, seed: int = 0) -> Comparison:
 
 
 def compare_accuracy(
-    first: Judged, second: Judged, thresholds: tuple[float, float] = (0.5, 0.5), seed: int = 0
+    first: Judged, second: Judged, called: tuple[NDArray[np.bool_], NDArray[np.bool_]], seed: int = 0
 ) -> AccuracyComparison:
-    """Compare the share of images that two models call rightly, each at its own threshold.
+    """Compare the share of images that two models call rightly; `called` are the images each calls malignant.
 
     Raises:
         ValueError: If the images are not the same.
     """
     _check_paired(first, second)
-    right = [
-        (j.probabilities >= threshold) == j.malignant for j, threshold in zip((first, second), thresholds, strict=True)
-    ]
+    right = [calls == first.malignant for calls in called]
     place = np.unique(first.patient_ids, return_inverse=True)[1]
     gain = np.bincount(place, right[0].astype(np.float64) - right[1])
     images = np.bincount(place).astype(np.float64)

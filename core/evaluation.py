@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from core.card import Abstention
+from core.cautions import StoredCaution, StoredImageLeftOut
 from core.documents import first_problem
 from core.labels import LabelSet
 
@@ -95,8 +96,8 @@ class Evaluation:
     groups: tuple[Group, ...]
     abstention: Abstention | None = None
     ablation: tuple[AblationRow, ...] = ()
-    excluded: tuple[str, ...] = ()  # images without a prediction, each with the reason
-    warnings: tuple[str, ...] = ()  # what a reviewer has to know: leaks, images of the training set
+    excluded: tuple[StoredImageLeftOut, ...] = ()
+    warnings: tuple[StoredCaution, ...] = ()  # what a reviewer has to know: leaks, images of the training set
     demonstration: bool = False
 
     def figure(self, name: str, unit: Literal["image", "patient"] = "image") -> Figure | None:

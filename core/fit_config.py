@@ -203,6 +203,9 @@ class FitConfig:
     cache_side: int = 0
     views: Literal["one", "seven", "eight"] = "eight"
     precision: Literal["fp32", "bf16"] = "fp32"
+    # Reached by the locked threshold on held-out images; 0 means Youden's threshold. It is chosen after training, so it
+    # is no part of the repr, by which a killed run recognises its configuration.
+    sensitivity: float = field(default=0.0, repr=False)
     note: str = ""  # which published row this is, and where its numbers come from
 
     def __post_init__(self) -> None:
@@ -212,6 +215,8 @@ class FitConfig:
             raise ValueError("two phases have one name; the history tells them apart by it")
         if not all(0 <= share < 1 for share in (self.dropout, self.averaging)):
             raise ValueError("dropout and averaging must be at least 0 and below 1")
+        if not 0 <= self.sensitivity <= 1:
+            raise ValueError(f"the sensitivity of the threshold lies in 0..1, got {self.sensitivity}")
         if self.generated and self.task != "binary":
             raise ValueError("generated tissue is benign or malignant: it fits the binary task only")
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from core.calibration import judge_abstention
 from core.card import Abstention
+from core.cautions import Caution, ImageLeftOut
 from core.evaluation import AblationRow, Confusion, Evaluation, Figure, Group, GroupKind
 from core.labels import BINARY
 from core.measures.curves import curves
@@ -28,8 +29,8 @@ class About:
     temperature: float
     locked_on: str
     demonstration: bool = False
-    warnings: tuple[str, ...] = ()
-    excluded: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
+    excluded: tuple[ImageLeftOut, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1 or not self.temperature > 0:

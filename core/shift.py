@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from core.cautions import StoredCaution
 from core.documents import first_problem
 from core.evaluation import Figure
 
@@ -83,7 +84,7 @@ class Shift:
     source_auc: Figure | None = None
     drop: Figure | None = None  # AUC on the source set less that on the target set, by the card's own way
     trained_on: tuple[int, int] = (0, 0)  # patients of either set that the network was trained on
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[StoredCaution, ...] = ()
 
     def distance(self, name: str) -> Distance | None:
         """Find a distance by its name."""

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.comparison import Comparison, compare
+import numpy as np
+from numpy.typing import NDArray
+
+from core.comparison import AccuracyComparison, Comparison, compare, compare_accuracy
 from core.metrics import Judged
 from db import store
 from db.evaluation_values import EvaluatedImage, EvaluationRow
@@ -12,16 +15,17 @@ from db.session import Sessions
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """The paired difference of two evaluations, or in `problem` why there is none."""
+    """The paired differences of two evaluations in AUC and accuracy, or in `problem` why there are none."""
 
     comparison: Comparison | None
     problem: str = ""
     only_first: int = 0  # images that the other did not judge
     only_second: int = 0
+    accuracy: AccuracyComparison | None = None  # benign against malignant, each at its own locked threshold
 
 
 def compare_stored(sessions: Sessions, first: EvaluationRow, second: EvaluationRow) -> Paired:
-    """Compare the AUC of two evaluations, image by image; images are the same by name and patient."""
+    """Compare the AUC and accuracy of two evaluations, image by image; images are the same by name and patient."""
     if first.dataset != second.dataset:
         return Paired(None, f"the images are not the same: {first.dataset} and {second.dataset}")
     with sessions.read() as session:
@@ -41,11 +45,17 @@ def compare_images(first: Sequence[EvaluatedImage], second: Sequence[EvaluatedIm
         return Paired(None, "no image was judged by both", *alone)
     if any(one[key].malignant != other[key].malignant for key in both):
         return Paired(None, "the two do not agree on the truth of the images", *alone)
+    pair = [one[key] for key in both], [other[key] for key in both]
+    judged = _judged(pair[0]), _judged(pair[1])
     try:
-        found = compare(_judged([one[key] for key in both]), _judged([other[key] for key in both]))
+        found = compare(*judged)
     except ValueError as error:
         return Paired(None, str(error), *alone)
-    return Paired(found, "", *alone)
+    return Paired(found, "", *alone, compare_accuracy(*judged, (_called(pair[0]), _called(pair[1]))))
+
+
+def _called(images: Sequence[EvaluatedImage]) -> NDArray[np.bool_]:
+    return np.array([image.called_malignant for image in images], np.bool_)
 
 
 def _judged(images: Sequence[EvaluatedImage]) -> Judged:

@@ -1,6 +1,5 @@
 """A tiny network and the numbers of a tiny run, for every test that trains."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -48,8 +47,3 @@ def images_of(counts: dict[tuple[str, str], int]) -> list[LabelledImage]:
         for (patient, label), count in counts.items()
         for number in range(count)
     ]
-
-
-def with_one_phase(phase: Phase) -> FitConfig:
-    """Give the tiny run with one phase of its own."""
-    return replace(CONFIG, phases=(phase,))

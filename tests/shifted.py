@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from core.cautions import Caution
 from core.evaluation import Figure
 from core.sets.set_comparison import Measured, shift_between
 from core.sets.tissue_statistics import STATISTICS
@@ -44,5 +45,5 @@ def shifted(away: float = 4.0, source: str = "here", target: str = "there") -> S
         source_auc=figure(0.90),
         drop=drop,
         trained_on=(6, 0),
-        warnings=("the network was trained on 6 of 6 patients of here: its AUC there flatters",),
+        warnings=(Caution("trained on", "the network was trained on 6 of 6 patients of here: its AUC there flatters"),),
     )

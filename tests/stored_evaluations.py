@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 
 from core.card import Abstention
+from core.cautions import Caution, ImageLeftOut
 from core.evaluation import Evaluation
 from core.heatmaps import encode_png
 from core.judging import About, build_evaluation
@@ -26,8 +27,8 @@ ABOUT = About(
     threshold=0.4,
     temperature=1.2,
     locked_on="validation, 11 patients",
-    warnings=("2 of 12 patients were trained on: these figures flatter",),
-    excluded=("benign/blank.png: there is no tissue in this image",),
+    warnings=(Caution("trained on", "2 of 12 patients were trained on: these figures flatter"),),
+    excluded=(ImageLeftOut("benign/blank.png", "there is no tissue in this image"),),
 )
 ABSTENTION = Abstention(0.1, 0.7, 0.8, 0.05, "validation")
 

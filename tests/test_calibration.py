@@ -6,14 +6,13 @@ from hypothesis import strategies as st
 from core.calibration import (
     FittedOnTestError,
     fit_abstention,
-    fit_class_temperature,
     fit_temperature,
     opinions,
     sensitivity_threshold,
     youden_threshold,
 )
-from core.labels import BREAKHIS, IDC, LabelSet
-from core.metrics import Judged, Judgements
+from core.labels import IDC
+from core.metrics import Judged
 from tests.judged import made_judgements
 
 
@@ -21,7 +20,6 @@ def test_nothing_is_fitted_to_test_predictions() -> None:
     judged = made_judgements(IDC).binary()
     for refused in (
         lambda: fit_temperature(judged, "test"),
-        lambda: fit_class_temperature(made_judgements(BREAKHIS), "test"),
         lambda: youden_threshold(judged, "test"),
         lambda: sensitivity_threshold(judged, 0.9, "test"),
         lambda: fit_abstention(judged, 0.1, "test"),
@@ -34,29 +32,6 @@ def test_out_of_fold_and_validation_predictions_give_the_same_fit() -> None:
     judged = made_judgements(IDC).binary()
     assert fit_temperature(judged, "out of fold") == fit_temperature(judged, "validation")
     assert youden_threshold(judged, "out of fold") == youden_threshold(judged)
-
-
-def honest_judgements(label_set: LabelSet, sharpened: float) -> Judgements:
-    """Truth drawn from the very probabilities, which are then sharpened."""
-    rng = np.random.default_rng(2)
-    classes = len(label_set.classes)
-    logits = rng.normal(0, 1.5, (6000, classes))
-    odds = np.exp(logits)
-    honest = odds / odds.sum(axis=1, keepdims=True)
-    labels = (rng.random(6000)[:, None] > honest.cumsum(axis=1)).sum(axis=1).clip(0, classes - 1)
-    bold = np.exp(sharpened * logits)
-    words = np.arange(6000).astype(str)
-    return Judgements(label_set, labels, bold / bold.sum(axis=1, keepdims=True), words, words, words)
-
-
-@pytest.mark.parametrize("sharpened", [1.0, 2.5])
-def test_a_temperature_of_eight_classes_undoes_overconfidence(sharpened: float) -> None:
-    assert fit_class_temperature(honest_judgements(BREAKHIS, sharpened)) == pytest.approx(sharpened, rel=0.1)
-
-
-def test_of_two_classes_both_fits_give_one_temperature() -> None:
-    judgements = honest_judgements(IDC, 2.0)
-    assert fit_class_temperature(judgements) == pytest.approx(fit_temperature(judgements.binary()), rel=0.03)
 
 
 @given(seed=st.integers(0, 10_000), images=st.integers(12, 200))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from core.cautions import Caution
 from core.datasets import LabelledImage, breakhis
 from tests.evaluated import write_split
 from tests.tissue import tissue_folder
@@ -52,7 +53,7 @@ def test_a_name_that_two_images_bear_names_neither(images: list[LabelledImage], 
     run = write_split(tmp_path / "run", {f"elsewhere/{FIRST}": "test", SECOND: "test"})
     found = choose_images(both, tmp_path / "tissue", "test", run)
     assert [one.image.path.name for one in found.images] == [SECOND]
-    assert found.warnings == ("1 of 2 test images of the run are not in this folder",)
+    assert found.warnings == (Caution("images missing", "1 of 2 test images of the run are not in this folder"),)
     with pytest.raises(ValueError, match="none of the 1 test images"):
         choose_images(
             both, tmp_path / "tissue", "test", write_split(tmp_path / "other", {f"elsewhere/{FIRST}": "test"})

@@ -81,7 +81,7 @@ def test_a_model_does_not_differ_from_itself() -> None:
 
 def test_accuracies_are_compared_each_at_its_own_threshold() -> None:
     first, second = pair(0.5)
-    found = compare_accuracy(first, second, (0.5, 0.4))
+    found = compare_accuracy(first, second, (first.probabilities >= 0.5, second.probabilities >= 0.4))
     right = [((j.probabilities >= t) == j.malignant) for j, t in ((first, 0.5), (second, 0.4))]
     table = [[(right[0] & right[1]).sum(), (right[0] & ~right[1]).sum()], [(~right[0] & right[1]).sum(), 0]]
     assert found.difference == pytest.approx(right[0].mean() - right[1].mean())

@@ -32,7 +32,8 @@ def test_images_without_a_result_are_listed_with_their_reason(tmp_path: Path) ->
     done = _judged(tmp_path, Request(checkpoint, "breakhis", tmp_path / "tissue"))
     assert done.evaluation.images == 8
     (line,) = done.evaluation.excluded
-    assert line.startswith(f"{broken}: ")
+    assert line.file == broken
+    assert line.words.startswith(f"{broken}: ")
     table = pd.read_parquet(done.folder / "predictions.parquet").set_index("file")
     assert len(table) == 9
     assert table["p_malignant"].isna().sum() == 1
@@ -56,7 +57,7 @@ def test_a_set_of_one_malignancy_has_no_auc_and_says_so(tmp_path: Path) -> None:
     assert done.evaluation.figure("AUC") is None
     assert done.evaluation.figure("recall") is not None
     assert done.evaluation.ablation == ()
-    assert any("all images are of one malignancy" in warning for warning in done.evaluation.warnings)
+    assert any("all images are of one malignancy" in warning.words for warning in done.evaluation.warnings)
 
 
 def test_a_network_s_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
@@ -76,8 +77,9 @@ def test_a_part_of_the_run_s_split_is_found_beside_the_checkpoint(tmp_path: Path
         tmp_path, Request(run_folder / "checkpoint.safetensors", "breakhis", tmp_path / "tissue", part="test")
     )
     assert {image.patient_id for image in done.images} == {"3", "4"}
-    assert "1 of 5 test images of the run are not in this folder" in done.evaluation.warnings
-    assert not any("trained on" in warning or "leaks" in warning for warning in done.evaluation.warnings)
+    said = [caution.words for caution in done.evaluation.warnings]
+    assert "1 of 5 test images of the run are not in this folder" in said
+    assert not any("trained on" in words or "leaks" in words for words in said)
 
 
 def test_a_patient_in_train_and_in_test_is_a_leak(tmp_path: Path) -> None:
@@ -87,7 +89,7 @@ def test_a_patient_in_train_and_in_test_is_a_leak(tmp_path: Path) -> None:
     request = Request(
         checkpoint, "breakhis", tmp_path / "tissue", part="test", run=write_split(tmp_path / "run", sides)
     )
-    leaks = [warning for warning in _judged(tmp_path, request).evaluation.warnings if "leaks" in warning]
+    leaks = [c.words for c in _judged(tmp_path, request).evaluation.warnings if "leaks" in c.words]
     assert len(leaks) == 3
     assert all("in test and in train" in leak for leak in leaks)
 
@@ -105,7 +107,7 @@ def test_another_laboratory_s_patients_are_not_the_trained_ones(tmp_path: Path) 
     found = _judged(tmp_path, Request(checkpoint, "folder", tmp_path / "tissue")).evaluation
     assert found.images == 8
     assert found.dataset == "folder tissue"
-    assert not any("trained on" in warning for warning in found.warnings)
+    assert not any("trained on" in warning.words for warning in found.warnings)
 
 
 def test_of_a_folder_it_is_not_known_whose_patients_they_are(tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_of_a_folder_it_is_not_known_whose_patients_they_are(tmp_path: Path) -> 
     lines = [f"{path.name},{kinds[kind]},{900 + n}" for n, (kind, path) in enumerate(_two_kinds(tmp_path / "tissue"))]
     (tmp_path / "tissue" / "labels.csv").write_text("\n".join(["file,label,patient_id", *lines]) + "\n")
     found = _judged(tmp_path, Request(checkpoint, "folder", tmp_path / "tissue")).evaluation
-    assert found.warnings[0].startswith("1 of 8 patients bear a number that was trained on: if they are the same")
+    assert found.warnings[0].words.startswith("1 of 8 patients bear a number that was trained on: if they are the same")
 
 
 def _two_kinds(tissue: Path) -> list[tuple[str, Path]]:
@@ -130,8 +132,8 @@ def test_normal_and_in_situ_tissue_of_bach_is_reported_apart(tmp_path: Path) -> 
     assert whole is not None
     assert apart is not None
     assert (whole.n, apart.n) == (12, 6)
-    assert any("a patient of its own" in warning for warning in found.warnings)
-    assert not any("trained on" in warning for warning in found.warnings)
+    assert any("a patient of its own" in warning.words for warning in found.warnings)
+    assert not any("trained on" in warning.words for warning in found.warnings)
 
 
 def test_class_figures_need_the_classes_of_the_dataset(tmp_path: Path) -> None:
@@ -183,5 +185,5 @@ def test_out_of_fold_says_that_the_threshold_was_fitted_to_these_predictions(
     checkpoint = run_of_folds.only_run().checkpoint
     request = Request(checkpoint, "breakhis", run_of_folds.tissue, part="out-of-fold")
     warnings = _judged(tmp_path, request).evaluation.warnings
-    assert any("threshold and temperature were fitted to these predictions" in warning for warning in warnings)
-    assert not any("trained on" in warning for warning in warnings)
+    assert any("threshold and temperature were fitted to these predictions" in warning.words for warning in warnings)
+    assert not any("trained on" in warning.words for warning in warnings)

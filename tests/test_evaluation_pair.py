@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.comparison import compare
+from core.comparison import compare, mcnemar
 from core.labels import BINARY
 from core.metrics import Judged
 from db import store
@@ -32,6 +32,17 @@ def test_the_order_of_the_images_does_not_matter() -> None:
     assert paired.comparison.difference == pytest.approx(direct.difference)
     assert paired.comparison.p_delong == pytest.approx(direct.p_delong)
     assert (paired.problem, paired.only_first, paired.only_second) == ("", 0, 0)
+
+
+def test_accuracy_is_compared_by_what_each_called_malignant_at_its_own_threshold() -> None:
+    turned = [replace(image, called_malignant=not image.called_malignant) for image in ONE[:6]]
+    paired = compare_images(ONE, [*turned, *ONE[6:]])
+    right = sum(image.called_malignant == image.malignant for image in ONE[:6])
+    assert paired.accuracy is not None
+    assert paired.accuracy.difference == pytest.approx((2 * right - 6) / 60)
+    assert paired.accuracy.p_mcnemar == pytest.approx(mcnemar(right, 6 - right))
+    assert paired.comparison is not None
+    assert paired.comparison.difference == 0
 
 
 def test_a_model_that_ranks_alike_does_not_differ() -> None:

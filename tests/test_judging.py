@@ -3,6 +3,7 @@ import pytest
 from sklearn import metrics as reference
 
 from core.card import Abstention
+from core.cautions import Caution
 from core.evaluation import Evaluation
 from core.judging import About, build_evaluation
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
@@ -11,7 +12,9 @@ from core.measures.curves import MOST_POINTS, curves
 from core.metrics import Judged, Judgements
 from tests.judged import made_judgements
 
-ABOUT = About("tiny", "abc", "made", "test", "made protocol", 0.4, 1.5, "validation", warnings=("made up",))
+ABOUT = About(
+    "tiny", "abc", "made", "test", "made protocol", 0.4, 1.5, "validation", warnings=(Caution("trained on", "made up"),)
+)
 
 
 def evaluated(label_set: LabelSet = IDC, images: int = 400, patients: int = 40) -> tuple[Judgements, Evaluation]:
@@ -22,7 +25,7 @@ def evaluated(label_set: LabelSet = IDC, images: int = 400, patients: int = 40) 
 def test_an_evaluation_says_what_was_judged_and_survives_json() -> None:
     _, evaluation = evaluated()
     assert (evaluation.images, evaluation.patients, evaluation.threshold) == (400, 40, 0.4)
-    assert (evaluation.locked_on, evaluation.warnings) == ("validation", ("made up",))
+    assert (evaluation.locked_on, evaluation.warnings) == ("validation", (Caution("trained on", "made up"),))
     assert Evaluation.from_json(evaluation.to_json()) == evaluation
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.cautions import Caution, ImageLeftOut
 from core.evaluation import AblationRow, Evaluation
 from core.labels import BACH, BINARY, BREAKHIS, LabelSet
 from db import store
@@ -146,6 +147,8 @@ def test_two_models_on_the_same_images_stand_with_their_paired_difference(room: 
     words = words_on(tab)
     assert "AUC of another 3f9a1c22b0e4 minus that of telltale 3f9a1c22b0e4, on the same 60 images" in words
     assert "by resampled patients" in words
+    assert "Accuracy of benign against malignant, each at its own locked threshold" in words
+    assert "by McNemar, which takes images of one patient for independent" in words
     assert len(tab.table[0].value) == 2
     assert len(tab.get("plotly_chart")) == 3
 
@@ -171,8 +174,8 @@ def test_names_from_files_and_cards_cannot_act(room: ReadingRoom, view: str) -> 
         split=HOSTILE,
         protocol=HOSTILE,
         locked_on=HOSTILE,
-        warnings=(HOSTILE,),
-        excluded=(HOSTILE,),
+        warnings=(Caution("trained on", HOSTILE, HOSTILE), Caution("unclassified", "", HOSTILE)),
+        excluded=(ImageLeftOut(HOSTILE, HOSTILE),),
     )
     add_evaluation(room.sessions, found, images)
     add_evaluation(room.sessions, found, images)

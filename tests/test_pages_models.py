@@ -206,3 +206,14 @@ def test_another_run_can_be_looked_at(room: ReadingRoom) -> None:
     assert "fold 3" in curves(tab)[0]
     tab.selectbox(key="run").select_index(1).run()
     assert "fold 3" not in curves(tab)[0]
+
+
+def test_all_that_was_put_into_service_is_listed_the_newest_first(room: ReadingRoom) -> None:
+    assert not room.visit("models.py").dataframe
+    first, second = other("first"), other("second")
+    put_in_service(room, first)
+    put_in_service(room, second)
+    (table,) = [frame.value for frame in room.visit("models.py").dataframe]
+    assert list(table["name"]) == ["second", "first"]
+    assert list(table["version"]) == [model_version(checkpoint_sha256(path)) for path in (second, first)]
+    assert len(set(table["put into service by"])) == 1

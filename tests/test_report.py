@@ -11,6 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from core.card import Card, TrainingData
+from core.cautions import Caution, ImageLeftOut
 from core.evaluation import Evaluation
 from core.judging import About, build_evaluation
 from tests.evaluated import SUBTYPE_CARD, TINY_CARD
@@ -66,7 +67,7 @@ def _reports(
 
 def test_a_report_says_research_use_what_was_locked_and_every_figure(tmp_path: Path) -> None:
     images = made_images()
-    evaluation = evaluation_of(images, warnings=("3 of 20 patients were trained on",))
+    evaluation = evaluation_of(images, warnings=(Caution("trained on", "3 of 20 patients were trained on"),))
     for text in _reports(tmp_path, evaluation, images):
         assert RESEARCH_USE in text
         assert "Nothing was fitted to these images" in text
@@ -112,7 +113,13 @@ def _hostile_reports(folder: Path) -> tuple[str, str]:
         training_data=TrainingData(HOSTILE, 1, 1, (HOSTILE,)),
     )
     evaluation = evaluation_of(
-        images, card, model_name=HOSTILE, protocol=HOSTILE, locked_on=HOSTILE, warnings=(HOSTILE,), excluded=(HOSTILE,)
+        images,
+        card,
+        model_name=HOSTILE,
+        protocol=HOSTILE,
+        locked_on=HOSTILE,
+        warnings=(Caution("trained on", HOSTILE, HOSTILE), Caution("unclassified", "", HOSTILE)),
+        excluded=(ImageLeftOut(HOSTILE, HOSTILE),),
     )
     return _reports(folder, evaluation, images, card)
 

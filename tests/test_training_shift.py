@@ -86,23 +86,23 @@ def test_file_and_row_hold_the_comparison(ran: Path, found: Shift) -> None:
 
 def test_images_count_by_patient_and_the_unreadable_one_is_left_out_with_its_reason(found: Shift) -> None:
     assert (found.images, found.patients) == ((12, 12), (4, 4))
-    (warning,) = (warning for warning in found.warnings if "left out" in warning)
+    (warning,) = (caution.words for caution in found.warnings if "left out" in caution.words)
     assert warning.startswith("1 of 13 images of BreaKHis 100X left out: ")
     assert "SOB_B_F-14-3-100-077.png" in warning
 
 
 def test_the_same_number_in_another_laboratory_is_someone_else(found: Shift) -> None:
     assert len({point.patient_id for point in found.points}) == 8
-    assert not any("both sets" in warning for warning in found.warnings)
+    assert not any("both sets" in warning.words for warning in found.warnings)
 
 
 def test_what_the_network_was_trained_on_is_said(found: Shift) -> None:
     assert found.trained_on == (1, 0)
-    assert any("trained on 1 of 4 patients of BreaKHis 100X" in warning for warning in found.warnings)
+    assert any("trained on 1 of 4 patients of BreaKHis 100X" in warning.words for warning in found.warnings)
 
 
 def test_few_patients_are_said_to_be_few(found: Shift) -> None:
-    assert sum("only 4 patients" in warning for warning in found.warnings) == 2
+    assert sum("only 4 patients" in warning.words for warning in found.warnings) == 2
 
 
 def test_steps_change_one_thing_each_and_the_card_s_own_way_comes_first(found: Shift) -> None:
@@ -176,7 +176,7 @@ def test_a_network_that_sees_the_whole_image_in_one_square_has_no_scale_to_match
     card = replace(TINY_CARD, input_policy=InputPolicy("resize", input_side=32))
     found = compare_sets(request(tmp_path, Wish("folder", other_laboratory(tmp_path / "elsewhere")), card))
     assert not any("scale matched" in step.name for step in found.steps)
-    assert any("whatever its size" in warning for warning in found.warnings)
+    assert any("whatever its size" in warning.words for warning in found.warnings)
 
 
 def test_images_too_small_for_the_network_are_a_clear_message(tmp_path: Path) -> None:
@@ -196,12 +196,12 @@ def test_a_set_of_one_malignancy_has_distances_and_no_steps(tmp_path: Path) -> N
     assert len(found.distances) == 3
     assert (found.steps, found.drop) == ((), None)
     assert found.source_auc is not None
-    assert any("what helps cannot be measured" in warning for warning in found.warnings)
+    assert any("what helps cannot be measured" in warning.words for warning in found.warnings)
 
 
 def test_patients_that_nobody_wrote_down_are_a_caution(tmp_path: Path) -> None:
     found = compare_sets(request(tmp_path, Wish("bach", bach_folder(tmp_path / "bach"))))
-    assert any("the patients of BACH are not known" in warning for warning in found.warnings)
+    assert any("the patients of BACH are not known" in warning.words for warning in found.warnings)
     assert found.patients == (4, 12)
 
 
@@ -211,7 +211,7 @@ def test_the_same_patients_in_two_magnifications_are_the_same_people(tmp_path: P
             image.path.rename(image.path.with_name(image.path.name.replace("-100-", "-40-")))
     root = tmp_path / "tissue"
     found = compare_sets(Request(checkpoint(tmp_path), Wish("breakhis", root, "100X"), Wish("breakhis", root, "40X")))
-    assert any("4 patients are in both sets" in warning for warning in found.warnings)
+    assert any("4 patients are in both sets" in warning.words for warning in found.warnings)
     assert {point.patient_id for point in found.points} == {f"BreaKHis {number}" for number in range(1, 5)}
 
 

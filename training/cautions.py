@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from core.card import Card, TrainingData
+from core.cautions import Caution, leak_caution
 from core.datasets import DatasetName, LabelledImage
 from core.labels import BACH
 from core.leaks import Placed, audit
@@ -12,12 +13,15 @@ _FITTED_HERE = (
     "threshold and temperature were fitted to these predictions: sensitivity, specificity, accuracy and calibration "
     "flatter a little; AUC does not depend on them"
 )
+_LOCK_UNKNOWN = "the card does not say which predictions its threshold and temperature were fitted to"
 _FOLDER = "a folder of images"  # as cards of training.train name it
 ALONE = "every image counts as a patient of its own: intervals come out too narrow"
 _ONE_SIDE = "all images are of one malignancy: there is no AUC, and only one of sensitivity and specificity"
 
 
-def cautions(choice: Choice, dataset: DatasetName, part: Part, cards: Callable[[int | None], Card]) -> tuple[str, ...]:
+def cautions(
+    choice: Choice, dataset: DatasetName, part: Part, cards: Callable[[int | None], Card]
+) -> tuple[Caution, ...]:
     """Give every caution that the cards and the choice of images call for, the gravest first.
 
     `cards` gives the card of each fold's network; None is the checkpoint itself.
@@ -25,13 +29,13 @@ def cautions(choice: Choice, dataset: DatasetName, part: Part, cards: Callable[[
     images = [one.image for one in choice.images]
     found = [*_trained_on(choice.images, dataset, cards), *_leaks(choice, part), *choice.warnings]
     if part in ("validation", "out-of-fold"):
-        found.append(_FITTED_HERE)
+        found.append(Caution("fitted here", _FITTED_HERE))
     if not cards(None).locked_on:
-        found.append("the card does not say which predictions its threshold and temperature were fitted to")
+        found.append(Caution("lock unknown", _LOCK_UNKNOWN))
     if patients_unknown(images):
-        found.append(ALONE)
+        found.append(Caution("patients unknown", ALONE))
     if len({image.malignancy for image in images}) < 2:
-        found.append(_ONE_SIDE)
+        found.append(Caution("one malignancy", _ONE_SIDE))
     return tuple(found)
 
 
@@ -51,7 +55,7 @@ def may_share_patients(data: TrainingData, dataset: DatasetName, labels_of: str)
     return same_dataset(data.dataset, labels_of) or (dataset == "folder" and same_dataset(data.dataset, _FOLDER))
 
 
-def _leaks(choice: Choice, part: Part) -> list[str]:
+def _leaks(choice: Choice, part: Part) -> list[Caution]:
     """Name what is on the judged side of a split and on another one; pictures are compared by training.audit."""
     if part not in ("validation", "test"):
         return []  # folds may share patients on their held-out sides; what each network saw is in its card
@@ -59,11 +63,11 @@ def _leaks(choice: Choice, part: Part) -> list[str]:
     for leak in audit([Placed(image, "the run's split", side) for image, side in choice.sides]).leaks:
         sides = sorted({member.side for member in leak.members})
         if part in sides:
-            found.append(f"{leak.kind} {leak.key} is in {' and in '.join(sides)}: the split leaks")
+            found.append(leak_caution(leak.kind, " and in ".join(sides), leak.key))
     return found
 
 
-def _trained_on(chosen: Sequence[Chosen], dataset: DatasetName, cards: Callable[[int | None], Card]) -> list[str]:
+def _trained_on(chosen: Sequence[Chosen], dataset: DatasetName, cards: Callable[[int | None], Card]) -> list[Caution]:
     """Count the patients that the judging network was trained on.
 
     A patient_id means something within its own dataset only: patient 7 of another laboratory is someone else. Of a
@@ -82,4 +86,4 @@ def _trained_on(chosen: Sequence[Chosen], dataset: DatasetName, cards: Callable[
         words = "bear a number that was trained on: if they are the same people, these figures flatter"
     else:
         words = "were trained on: these figures flatter"
-    return [f"{len(seen)} of {len(patients)} patients {words}"]
+    return [Caution("trained on", f"{len(seen)} of {len(patients)} patients {words}")]

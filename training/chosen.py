@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from core.cautions import Caution
 from core.datasets import LabelledImage
 from core.splits import official_folds
 
@@ -31,7 +32,7 @@ class Choice:
 
     images: tuple[Chosen, ...]
     sides: tuple[tuple[LabelledImage, str], ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
 
 
 def choose_images(
@@ -57,7 +58,7 @@ def choose_images(
     if not chosen:
         raise ValueError(f"none of the {len(wanted)} {part} images of the run is in {root}")
     missing = len(wanted) - len(chosen)
-    lacking = f"{missing} of {len(wanted)} {part} images of the run are not in this folder"
+    lacking = Caution("images missing", f"{missing} of {len(wanted)} {part} images of the run are not in this folder")
     sides = tuple((image, side) for image, side in rows if image is not None)
     return Choice(chosen, sides, (lacking,) if missing else ())
 

@@ -146,7 +146,7 @@ def _answers(evaluation: Evaluation, card: Card) -> dict[int, str]:
         37: "see Figures",
         38: "see Figures; threshold and temperature were locked before",
         39: "see Most confidently wrong",
-        40: "; ".join([*evaluation.warnings, card.note]).strip("; "),
+        40: "; ".join([*(caution.words for caution in evaluation.warnings), card.note]).strip("; "),
         41: RESEARCH_USE,
         42: "the configuration of the run is in the checkpoint's card" if config else "",
     }

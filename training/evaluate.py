@@ -72,7 +72,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         if found.ablation:
             Console().print(ablation_table(found))
     for warning in found.warnings:
-        _console.print(f"caution: {escape(harmless(warning))}", style="yellow", soft_wrap=True)
+        _console.print(f"caution: {escape(harmless(warning.words))}", style="yellow", soft_wrap=True)
     _console.print(
         f"{len(found.excluded)} images without a result; nothing was fitted; report in {done.folder}", soft_wrap=True
     )

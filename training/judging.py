@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from core.calibration import FittedOnTestError
 from core.card import Card, read_card
+from core.cautions import Caution, ImageLeftOut
 from core.checkpoint import load_classifier
 from core.classifier import Classifier
 from core.datasets import DatasetName, load_dataset, shortfall
@@ -116,8 +117,7 @@ def evaluate(request: Request, files: Files | None = None) -> Finished:
     choice = choose_images(listed, request.data, request.part, request.run_folder, request.lists)
     judges = Judges(classifier, request.run_folder, request.device)
     lacking = shortfall(listed, request.dataset)
-    incomplete = (f"the dataset is not complete: {'; '.join(lacking)}",) if lacking else ()
-    warnings = (*cautions(choice, request.dataset, request.part, judges.card), *incomplete)
+    warnings = (*cautions(choice, request.dataset, request.part, judges.card), *_incomplete(lacking))
     maps = request.maps and files is not None
     judge = Judge(judges.of, request.data, files, maps=maps, journal=_journal(request, classifier, maps=maps))
     ablation: tuple[AblationRow, ...] = ()
@@ -138,7 +138,7 @@ def _measured(
     request: Request,
     classifier: Classifier,
     images: Sequence[JudgedImage],
-    warnings: tuple[str, ...],
+    warnings: tuple[Caution, ...],
     ablation: tuple[AblationRow, ...],
 ) -> Evaluation:
     card = classifier.card
@@ -153,11 +153,16 @@ def _measured(
         locked_on=card.locked_on,
         demonstration=card.demonstration,
         warnings=warnings,
-        excluded=tuple(f"{image.file}: {image.reason}" for image in images if image.reason is not None),
+        excluded=tuple(ImageLeftOut(image.file, image.reason) for image in images if image.reason is not None),
     )
     judgements = judgements_of(images, card)
     found = build_evaluation(judgements, about, ablation=ablation, abstention=card.abstention)
     return with_known_tissue_apart(found, judgements, about, card)
+
+
+def _incomplete(lacking: Sequence[str]) -> tuple[Caution, ...]:
+    text = f"the dataset is not complete: {'; '.join(lacking)}"
+    return (Caution("dataset incomplete", text),) if lacking else ()
 
 
 def _with_threshold(classifier: Classifier, wish: str) -> Classifier:

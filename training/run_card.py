@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.calibration import Source, fit_abstention, fit_temperature, youden_threshold
+from core.calibration import Source, fit_abstention, fit_temperature, sensitivity_threshold, youden_threshold
 from core.card import Card, Metric, TrainingData
 from core.fit_config import FitConfig
 from core.metrics import Judged, Judgements, auc_estimate
@@ -54,9 +54,10 @@ def with_temperature(card: Card, held_out: Judgements, source: Source) -> Card:
     return replace(card, temperature=fit_temperature(judged, source=source)) if _has_both(judged) else card
 
 
-def with_figures(card: Card, held_out: Judgements, plan: Plan) -> Card:
+def with_figures(card: Card, held_out: Judgements, plan: Plan, sensitivity: float = 0.0) -> Card:
     """Fit the threshold to predictions at the card's temperature, and measure them.
 
+    With a `sensitivity` it is the highest threshold that reaches it on these images, without one that of Youden.
     Without both benign and malignant patients held out, as in a quick try, there is nothing to fit or
     to measure, and the card says so.
     """
@@ -77,10 +78,15 @@ def with_figures(card: Card, held_out: Judgements, plan: Plan) -> Card:
         if _has_both(part)
     ]
     main = main if _has_both(main) else judged
+    if sensitivity:
+        threshold = sensitivity_threshold(main, sensitivity, source=plan.source)
+        wanted = f", for a sensitivity of at least {sensitivity:.1%} there"
+    else:
+        threshold, wanted = youden_threshold(main, source=plan.source), ""
     return replace(
         card,
-        threshold=_inside(youden_threshold(main, source=plan.source)),
-        locked_on=f"{plan.words}; {_extent(main)}",
+        threshold=_inside(threshold),
+        locked_on=f"{plan.words}; {_extent(main)}{wanted}",
         abstention=fit_abstention(main, _RISK, source=plan.source),
         metrics=tuple(metrics),
     )

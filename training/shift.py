@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from core.card import Card, UnusableCheckpointError
+from core.cautions import Caution
 from core.checkpoint import load_classifier
 from core.classifier import Classifier
 from core.sets.set_comparison import shift_between
@@ -67,7 +68,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     else:
         Console().print(*tables(found), sep="\n")
     for warning in found.warnings:
-        _console.print(f"caution: {escape(warning)}", style="yellow", soft_wrap=True)
+        _console.print(f"caution: {escape(warning.words)}", style="yellow", soft_wrap=True)
     _console.print(f"in {folder / 'shift.json'} and on the page Domain shift", soft_wrap=True)
 
 
@@ -88,7 +89,7 @@ def compare_sets(request: Request) -> Shift:
         target = see(chosen[1], classifier, lambda: bar.advance(tasks[1]))
         source = see(chosen[0], classifier, lambda: bar.advance(tasks[0]))
         steps: tuple[Step, ...] = ()
-        notes: tuple[str, ...] = (_no_auc(target),)
+        notes: tuple[Caution, ...] = (_no_auc(target),)
         if target.judgeable:
             steps = preparation_steps(target, classifier, lambda: bar.advance(tasks[2]))
             scaled, notes = scale_step(source, target, classifier, lambda: bar.advance(tasks[3]))
@@ -111,34 +112,38 @@ def _trained_on(card: Card, sets: tuple[SeenSet, SeenSet]) -> tuple[int, int]:
     return trained_on(card, sets[0]), trained_on(card, sets[1])
 
 
-def _no_auc(seen: SeenSet) -> str:
-    return f"{seen.measured.name} has fewer than two benign or two malignant images: what helps cannot be measured"
+def _no_auc(seen: SeenSet) -> Caution:
+    few = f"{seen.measured.name} has fewer than two benign or two malignant images"
+    return Caution("no AUC", f"{few}: what helps cannot be measured")
 
 
-def _cautions(classifier: Classifier, chosen: Sequence[ChosenSet], seen: tuple[SeenSet, SeenSet]) -> tuple[str, ...]:
+def _cautions(
+    classifier: Classifier, chosen: Sequence[ChosenSet], seen: tuple[SeenSet, SeenSet]
+) -> tuple[Caution, ...]:
     """Say what a reviewer has to know of the sets, the gravest first."""
     found = []
     for count, each in zip(_trained_on(classifier.card, seen), seen, strict=True):
         if count:
             patients, name = len(set(each.measured.patient_ids)), each.measured.name
-            found.append(f"the network was trained on {count} of {patients} patients of {name}: its AUC there flatters")
+            text = f"the network was trained on {count} of {patients} patients of {name}: its AUC there flatters"
+            found.append(Caution("trained on", text))
     shared = set(seen[0].measured.patient_ids) & set(seen[1].measured.patient_ids)
     if shared:
-        found.append(
-            f"{len(shared)} patients are in both sets: they stay together wherever patients are drawn or dealt"
-        )
+        text = f"{len(shared)} patients are in both sets: they stay together wherever patients are drawn or dealt"
+        found.append(Caution("shared patients", text))
     for wanted, each in zip(chosen, seen, strict=True):
         if (few := len(set(each.measured.patient_ids))) < _FEW_PATIENTS:
-            found.append(f"only {few} patients of {wanted.name}: a difference has to be large to be seen")
+            text = f"only {few} patients of {wanted.name}: a difference has to be large to be seen"
+            found.append(Caution("few patients", text))
         if patients_unknown(wanted.images):
-            found.append(f"the patients of {wanted.name} are not known: {ALONE}")
+            found.append(Caution("patients unknown", f"the patients of {wanted.name} are not known: {ALONE}"))
         if len(wanted.images) < wanted.found:
-            found.append(f"{len(wanted.images)} of {wanted.found} images of {wanted.name} were drawn, see --most")
+            text = f"{len(wanted.images)} of {wanted.found} images of {wanted.name} were drawn, see --most"
+            found.append(Caution("images drawn", text))
         found.extend(each.left_out)
     if not seen[0].judgeable:
-        found.append(
-            f"{chosen[0].name} has fewer than two benign or two malignant images: there is no AUC to drop from"
-        )
+        text = f"{chosen[0].name} has fewer than two benign or two malignant images: there is no AUC to drop from"
+        found.append(Caution("no AUC", text))
     return tuple(found)
 
 

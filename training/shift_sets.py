@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.card import Card
+from core.cautions import Caution
 from core.classifier import Classifier
 from core.datasets import DatasetName, LabelledImage, load_dataset
 from core.images import UnreadableImageError, decode_image
@@ -67,7 +68,7 @@ class SeenSet:
     judged: Judged
     dataset: DatasetName
     images: tuple[LabelledImage, ...]
-    left_out: tuple[str, ...]
+    left_out: tuple[Caution, ...]
 
     @property
     def judgeable(self) -> bool:
@@ -160,20 +161,25 @@ def see(chosen: ChosenSet, classifier: Classifier, advance: Callable[[], object]
         Judged(malignant, probabilities, persons),
         chosen.dataset,
         images,
-        in_words(reasons, len(chosen.images), chosen.name),
+        left_out_cautions(reasons, len(chosen.images), chosen.name),
     )
 
 
-def in_words(reasons: Sequence[tuple[str, str]], images: int, name: str) -> tuple[str, ...]:
+def left_out_cautions(reasons: Sequence[tuple[str, str]], images: int, name: str) -> tuple[Caution, ...]:
     """Say how many images were left out for each reason, and name one; `reasons` are file names and reasons."""
     counted = Counter(reason for _, reason in reasons)
     first = {reason: file for file, reason in reversed(reasons)}
-    words = [
-        f"{count} of {images} images of {name} left out: {reason} ({'such as ' if count > 1 else ''}{first[reason]})"
+    named = [
+        Caution(
+            "images left out",
+            f"{count} of {images} images of {name} left out: {reason}",
+            f"{'such as ' if count > 1 else ''}{first[reason]}",
+        )
         for reason, count in counted.most_common(_REASONS_SHOWN)
     ]
     more = len(reasons) - sum(count for _, count in counted.most_common(_REASONS_SHOWN))
-    return (*words, *([f"{more} more images of {name} left out for other reasons"] if more else []))
+    others = Caution("images left out", f"{more} more images of {name} left out for other reasons")
+    return (*named, others) if more else tuple(named)
 
 
 def probability_of(pixels: RgbImage, image: LabelledImage, classifier: Classifier) -> float | str:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.card import Card
+from core.cautions import Caution
 from core.classifier import Classifier
 from core.comparison import compare
 from core.evaluation import AblationRow, Figure
@@ -19,7 +20,7 @@ from core.sets.tissue_statistics import SIZE, STATISTICS
 from core.shift import Step
 from training.ablation import CHANGE, ablate
 from training.chosen import Chosen
-from training.shift_sets import SeenSet, in_words, probability_of, read_pixels
+from training.shift_sets import SeenSet, left_out_cautions, probability_of, read_pixels
 
 _SIZE = [statistic.name for statistic in STATISTICS].index(SIZE)
 _MOST_RESIZED = 5.0  # times; the whole range of BreaKHis but for 40X against 400X
@@ -69,14 +70,14 @@ def preparation_steps(target: SeenSet, classifier: Classifier, advance: Advance)
 
 def scale_step(
     source: SeenSet, target: SeenSet, classifier: Classifier, advance: Advance
-) -> tuple[Step | None, tuple[str, ...]]:
+) -> tuple[Step | None, tuple[Caution, ...]]:
     """Judge the target set with its images resized until dark structures measure what they do in the source set.
 
     Gives no step, and the reason, where that cannot be done.
     """
     factor, problem = _factor(source, target, classifier.card)
     if problem:
-        return None, (problem,)
+        return None, (Caution("scale not matched", problem),)
     name = f"scale matched (images x {factor:.2f})"
     kept, reasons, probabilities = [], [], []
     for number, image in enumerate(target.images):
@@ -88,10 +89,11 @@ def scale_step(
             kept.append(number)
             probabilities.append(found)
         advance()
-    warnings = in_words(reasons, len(target.images), f"{target.measured.name}, {name},")
+    warnings = left_out_cautions(reasons, len(target.images), f"{target.measured.name}, {name},")
     own = target.judged.only(np.isin(np.arange(len(target.images)), kept))
     if not 2 <= own.malignant.sum() <= len(own.malignant) - 2:
-        return None, (*warnings, f"{name}: too few benign or malignant images are left for an AUC")
+        few = Caution("no AUC", f"{name}: too few benign or malignant images are left for an AUC")
+        return None, (*warnings, few)
     scaled = Judged(own.malignant, np.array(probabilities, np.float64), own.patient_ids)
     paired = compare(scaled, own)
     change = Figure(CHANGE, paired.difference, paired.low, paired.high, "image", paired.n)

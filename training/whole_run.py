@@ -115,7 +115,7 @@ def judge_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: P
     for image in left_out:
         trainer.record.say(f"no prediction for {image.file}: {image.reason}")
     save_predictions(folder.path / "predictions.parquet", judged, card)
-    return with_figures(card, judgements_of(judged, card), plan)
+    return with_figures(card, judgements_of(judged, card), plan, trainer.config.sensitivity)
 
 
 def save_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: Plan, card: Card) -> None:

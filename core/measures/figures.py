@@ -52,9 +52,6 @@ CLASS_RECOGNITION_RATE: Final = "class patient recognition rate"
 # Of one patient's or one subtype's images.
 MALIGNANT_PROBABILITY: Final = "mean malignant probability"
 
-# Smaller is better.
-LOSSES: Final = (BRIER, ECE, LOG_LOSS, CLASS_BRIER, CLASS_ECE, CLASS_LOG_LOSS)
-
 
 def of_class(figure: str, label: str) -> str:
     """Name a figure (precision, recall, specificity or F1) of one class against the rest."""

@@ -1,11 +1,13 @@
 """The cards of checkpoints, and the step that puts one into service."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
 
-from core.card import Card, UnusableCheckpointError
+from core.card import Card, UnusableCheckpointError, model_version
 from db.access_values import Permission
+from db.evaluation_values import Deployment
 from pages.ui import panels, resources
 from pages.ui.resources import CheckpointFile
 from service.trial import deploy
@@ -39,6 +41,22 @@ def in_service(file: CheckpointFile) -> None:
             "of the box; it is often wrong, and nobody has tested it on images like yours."
         )
     full_card(file.card)
+
+
+def draw_history(put: Sequence[Deployment]) -> None:
+    """List every checkpoint that was put into service, the newest first."""
+    if not put:
+        return
+    with st.expander(f"All checkpoints that were put into service ({len(put):,})"):
+        st.dataframe(
+            {
+                "from": [panels.day_and_clock(each.at) for each in put],
+                "name": [each.name for each in put],
+                "version": [model_version(each.sha256) for each in put],
+                "put into service by": [each.account or "the program" for each in put],
+            },
+            hide_index=True,
+        )
 
 
 def full_card(card: Card) -> None:

@@ -175,8 +175,7 @@ def _difference(first: Stored, second: Stored) -> None:
     if paired.comparison is None:
         st.info(f"No paired difference: {panels.plain(paired.problem)}.")
         return
-    found = paired.comparison
-    interval = f" [{found.low:+.3f}, {found.high:+.3f}]" if found.low is not None and found.high is not None else ""
+    found, accuracy = paired.comparison, paired.accuracy
     alone = (
         f" The two did not judge the same images: {paired.only_first:,} were judged by {names[0]} alone and "
         f"{paired.only_second:,} by {names[1]} alone; these are left out."
@@ -185,9 +184,19 @@ def _difference(first: Stored, second: Stored) -> None:
     )
     st.markdown(
         f"AUC of {names[0]} minus that of {names[1]}, on the same {found.n:,} images: **{found.difference:+.3f}**"
-        f"{panels.plain(interval)}, {_p(found.p_patients)} by resampled patients ({_p(found.p_delong)} by DeLong, "
-        f"which takes images of one patient for independent).{alone}"
+        f"{_bounds(found.low, found.high)}, {_p(found.p_patients)} by resampled patients ({_p(found.p_delong)} by "
+        f"DeLong, which takes images of one patient for independent).{alone}"
     )
+    if accuracy is not None:
+        st.markdown(
+            f"Accuracy of benign against malignant, each at its own locked threshold: **{accuracy.difference:+.3f}**"
+            f"{_bounds(accuracy.low, accuracy.high)}, {_p(accuracy.p_patients)} by resampled patients "
+            f"({_p(accuracy.p_mcnemar)} by McNemar, which takes images of one patient for independent)."
+        )
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else panels.plain(f" [{low:+.3f}, {high:+.3f}]")
 
 
 def _p(value: float) -> str:
@@ -196,7 +205,8 @@ def _p(value: float) -> str:
 
 def _cautions(found: Evaluation) -> str:
     demonstration = ("a demonstration model, not to be relied on",) if found.demonstration else ()
-    short = [shorten(caution, _LONGEST_CAUTION, placeholder=_CUT) for caution in (*found.warnings, *demonstration)]
+    cautions = (*(caution.words for caution in found.warnings), *demonstration)
+    short = [shorten(caution, _LONGEST_CAUTION, placeholder=_CUT) for caution in cautions]
     return "\n".join(f"- {panels.plain(caution)}" for caution in short)
 
 

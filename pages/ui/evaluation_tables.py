@@ -108,11 +108,11 @@ def every_figure(found: Evaluation) -> None:
 def left_out(found: Evaluation) -> None:
     """List the images without a prediction, each with its reason, and every warning in full."""
     for warning in found.warnings:
-        st.markdown(f"- {panels.plain(' '.join(warning.split()))}")
+        st.markdown(f"- {panels.plain(' '.join(warning.words.split()))}")
     if not found.excluded:
         st.markdown("Every image has a prediction.")
         return
-    st.dataframe({"image and reason": list(found.excluded)}, hide_index=True)
+    st.dataframe({"image and reason": [image.words for image in found.excluded]}, hide_index=True)
 
 
 def details(chosen: Sequence[Stored]) -> None:

@@ -1,7 +1,6 @@
 """Numbers for the names of images and patients on the pages of results, for researchers, who get everything without."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,10 +9,6 @@ from core.results import Reading
 from core.shift import Shift
 from db.evaluation_values import EvaluatedImage
 from db.pseudonyms import new_key, shuffled_numbers
-
-# What training.cautions says of a split that leaks names what is on both sides of it.
-_LEFT_OUT = " left out: "
-_LEAK = re.compile(r"^(identical picture|near-identical picture|slide|patient) .* is in (?=\w)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +37,11 @@ def evaluation_without_names(found: Evaluation, numbers: Numbers) -> Evaluation:
         replace(group, name=str(numbers.patients[group.name])) if group.kind == "patient" else group
         for group in found.groups
     )
-    reasons = (line.rpartition(": ")[2] for line in found.excluded)
     return replace(
         found,
         groups=groups,
-        excluded=tuple(f"an image: {reason}" for reason in reasons),
-        warnings=tuple(_without_files(words) for words in found.warnings),
+        excluded=tuple(image.without_file() for image in found.excluded),
+        warnings=tuple(caution.without_subject() for caution in found.warnings),
     )
 
 
@@ -80,11 +74,5 @@ def shift_without_names(shift: Shift, document: str) -> Shift:
     key = hashlib.sha256(document.encode()).hexdigest()
     numbers = shuffled_numbers((f"{point.side} {point.patient_id}" for point in shift.points), key)
     points = (replace(point, patient_id=str(numbers[f"{point.side} {point.patient_id}"])) for point in shift.points)
-    return replace(shift, points=tuple(points), warnings=tuple(_without_files(words) for words in shift.warnings))
-
-
-def _without_files(words: str) -> str:
-    """Leave out of a caution which patient, picture or file it names."""
-    before, left_out, reason = _LEAK.sub(r"a \1 is in ", words).partition(_LEFT_OUT)
-    # Behind a reason stands a file, in brackets.
-    return before + left_out + reason.partition(" (")[0]
+    cautions = tuple(caution.without_subject() for caution in shift.warnings)
+    return replace(shift, points=tuple(points), warnings=cautions)

@@ -75,7 +75,7 @@ def cautions(shift: Shift) -> None:
     """List what a reviewer has to know before believing this."""
     if shift.warnings:
         with st.container(key="evaluation-cautions-shift"):
-            lines = "\n".join(f"- {panels.plain(caution)}" for caution in shift.warnings)
+            lines = "\n".join(f"- {panels.plain(caution.words)}" for caution in shift.warnings)
             st.warning(f"**! Before you believe this**\n{lines}")
 
 
