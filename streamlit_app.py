@@ -11,6 +11,7 @@ from core.settings import Settings
 from db.files import Files
 from db.session import open_database
 from pages.ui.identity_providers import configured_providers
+from pages.ui.viewer import VENDOR
 from service.access import Access, lifetime_of
 from service.gate import Gate
 from service.routes import Desk, answer_our_errors, router
@@ -32,6 +33,7 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
     )
     Tabs.known.keep_in(settings.data / "open_tabs")
     watcher = Watcher(settings, sessions)
+    app.state.assets = VENDOR
     app.state.desk = Desk(sessions, Files(settings.files), watcher)
     watcher.start()
     try:
