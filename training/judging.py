@@ -21,7 +21,7 @@ from core.judging import About, build_evaluation
 from db.files import Files
 from training.ablation import ablate
 from training.cautions import cautions
-from training.chosen import SPLIT_FILE, Choice, Part, choose_images
+from training.chosen import Choice, Part, choose_images
 from training.external import with_known_tissue_apart
 from training.judged_images import Judge, JudgedImage, judgements_of
 from training.report import write_evaluation
@@ -55,7 +55,7 @@ class Request:
     def run_folder(self) -> Path | None:
         """The folder of the run: as named, or where the checkpoint lies if there is a split beside it."""
         beside = self.checkpoint.parent
-        return self.run or (beside if (beside / SPLIT_FILE).exists() else None)
+        return self.run or (beside if RunFolder(beside).split.exists() else None)
 
 
 @dataclass(frozen=True, slots=True)

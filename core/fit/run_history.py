@@ -1,4 +1,4 @@
-"""The history of a run as it was written down: for each part of it, such as a fold, its epochs."""
+"""What a run leaves in its folder: the names of its files, and its history, the epochs of each part such as a fold."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from core.documents import first_problem
 from core.fit.history import Epoch
+
+CONFIG_FILE = "config.toml"  # the config as it was used
+ENVIRONMENT_FILE = "environment.json"  # what was asked for, and under which circumstances
+HISTORY_FILE = "history.jsonl"  # one line an epoch
+SPLIT_FILE = "split.csv"  # file, patient_id, label, split_or_fold
+CHECKPOINT_FILE = "checkpoint.safetensors"  # the trained network
+CARD_FILE = "card.json"  # what the checkpoint says of itself; written last
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ _LINES = TypeAdapter(list[_Line])
 
 
 def read_lines(text: str) -> tuple[PartHistory, ...]:
-    """Read `history.jsonl`, one epoch a line; a last line that is just being written is left out.
+    """Read a `HISTORY_FILE`, one epoch a line; a last line that is just being written is left out.
 
     Raises:
         ValueError: If another line is not an epoch; the message says which.
