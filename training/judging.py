@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,7 +24,7 @@ from training.chosen import Choice, Part, choose_images
 from training.external import with_known_tissue_apart
 from training.judged_images import Judge, JudgedImage, judgements_of
 from training.report import write_evaluation
-from training.run_folder import RunFolder
+from training.run_folder import RunFolder, unused_folder
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")  # in the name of a folder
 
@@ -203,9 +202,6 @@ def _journal(request: Request, classifier: Classifier, *, maps: bool) -> Path:
 def new_folder(out: Path, *words: str) -> Path:
     """Make a folder named by these words and the time; no one of this name is ever written into twice."""
     # A card may name its network anything, folders above this one included.
-    stamp = "-".join([*(_UNSAFE.sub("_", word) for word in words), time.strftime("%Y%m%d-%H%M%S")])
-    number = 1
-    while (folder := out / (stamp if number == 1 else f"{stamp}-{number}")).exists():
-        number += 1
+    folder = unused_folder(out, "-".join(_UNSAFE.sub("_", word) for word in words))
     folder.mkdir(parents=True)
     return folder

@@ -129,11 +129,17 @@ def create_run(runs: Path, name: str, config: str, order: Order, rows: bytes) ->
     (unfinished / CONFIG_FILE).write_text(config, encoding="utf-8")
     (unfinished / ENVIRONMENT_FILE).write_text(_environment(order), encoding="utf-8")
     (unfinished / SPLIT_FILE).write_bytes(rows)
-    stamp, number = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}", 1
-    while (path := runs / (stamp if number == 1 else f"{stamp}-{number}")).exists():
-        number += 1
+    path = unused_folder(runs, name)
     unfinished.rename(path)
     return RunFolder(path.resolve())
+
+
+def unused_folder(parent: Path, name: str) -> Path:
+    """Return a folder that does not exist yet, called by this name and the time."""
+    stamp, number = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}", 1
+    while (path := parent / (stamp if number == 1 else f"{stamp}-{number}")).exists():
+        number += 1
+    return path
 
 
 def split_rows(assignments: Sequence[tuple[LabelledImage, str]], root: Path) -> bytes:

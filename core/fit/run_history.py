@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from core.documents import first_problem
+from core import documents
 from core.fit.history import Epoch
 
 CONFIG_FILE = "config.toml"  # the config as it was used
@@ -55,10 +55,7 @@ def read_document(text: str) -> tuple[PartHistory, ...]:
     Raises:
         ValueError: If it is not one; the message names the first wrong place.
     """
-    try:
-        return _by_part(_LINES.validate_json(text))
-    except ValidationError as error:
-        raise ValueError(f"not the history of a run: {first_problem(error, 'the text')}") from error
+    return _by_part(documents.read_document(_LINES, text, "the history of a run"))
 
 
 def _line(number: int, text: str) -> _Line:
