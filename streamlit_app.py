@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from core.settings import Settings
 from pages.ui.identity_providers import configured_providers
+from pages.ui.viewer import VENDOR
 from service.gate import Gate
 from service.installation import Installation
 from service.routes import answer_our_errors, router
@@ -22,6 +23,7 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
     """Open the database, keep a worker running and serve the pages, as long as the server runs."""
     installation = Installation.open(Settings.from_environment(), providers=configured_providers())
     app.state.installation = installation
+    app.state.assets = VENDOR
     try:
         installation.serve()
         async with _run_pages(app):

@@ -2,8 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -15,6 +18,18 @@ def write_whole(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def read_document(kind: TypeAdapter[T], text: str | bytes, what: str) -> T:
+    """Read a JSON document.
+
+    Raises:
+        ValueError: If it is not what it should be, such as "an evaluation"; the message names the first wrong place.
+    """
+    try:
+        return kind.validate_json(text)
+    except ValidationError as error:
+        raise ValueError(f"not {what}: {first_problem(error, 'the text')}") from error
 
 
 def first_problem(error: ValidationError, whole: str) -> str:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from core.card import Abstention
 from core.cautions import StoredCaution, StoredImageLeftOut
-from core.documents import first_problem
+from core.documents import read_document
 from core.labels import LabelSet
 
 Unit = Literal["image", "patient"]
@@ -115,10 +115,7 @@ class Evaluation:
         Raises:
             ValueError: If the text is not one; the message names the first wrong place.
         """
-        try:
-            return _ADAPTER.validate_json(text)
-        except ValidationError as error:
-            raise ValueError(f"not an evaluation: {first_problem(error, 'the text')}") from error
+        return read_document(_ADAPTER, text, "an evaluation")
 
 
 _ADAPTER = TypeAdapter(Evaluation)

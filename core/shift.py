@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from core.cautions import StoredCaution
-from core.documents import first_problem
+from core.documents import read_document
 from core.evaluation import Figure
 
 Side = Literal["source", "target"]
@@ -110,10 +110,7 @@ class Shift:
         Raises:
             ValueError: If the text is not one; the message names the first wrong place.
         """
-        try:
-            return _ADAPTER.validate_json(text)
-        except ValidationError as error:
-            raise ValueError(f"not a comparison of sets: {first_problem(error, 'the text')}") from error
+        return read_document(_ADAPTER, text, "a comparison of sets")
 
 
 _ADAPTER = TypeAdapter(Shift)

@@ -110,15 +110,6 @@ def alone(lock: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _copy(name: str, stream: IO[bytes], target: Path | None) -> Member:
     digest, size = hashlib.sha256(), 0
     if target:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from sqlalchemy import make_url, text
 
-from db.archive import DATABASE, HEADS, MANIFEST, Manifest, Member, alone, sync_folder
+from db.archive import DATABASE, HEADS, MANIFEST, Manifest, Member, alone
 from db.audit import record_event
 from db.audit_heads import as_bytes, until
 from db.errors import BackupError
-from db.files import DamagedFileError, Files
+from db.files import DamagedFileError, Files, sync_folder
 from db.session import Sessions, open_as_it_is
 from db.values import Action
 

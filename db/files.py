@@ -87,7 +87,7 @@ def _write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _make_folder(folder: Path, root: Path) -> None:
@@ -96,11 +96,11 @@ def _make_folder(folder: Path, root: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     for parent in (folder.parent, root, root.parent):
-        _sync_folder(parent)
+        sync_folder(parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    # A rename is on the disk only once the folder that holds the name is.
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk: a rename is there only once the folder that holds the name is."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -13,14 +13,13 @@ from db import models
 from db.access_values import Permission
 from db.audit import record_event
 from db.case_claims import release_claim
-from db.cases import lock_case
 from db.consensus import refuse_adjudicator
 from db.errors import CaseChangedError, NotRevealedError
 from db.permissions import need
 from db.read_rows import NewRead, add_read, check_blind, check_reason, current_read, read_values
 from db.reveal import reveal_of
-from db.sign_offs import refuse_signed
-from db.study_order import outside_open_studies, refuse_in_study
+from db.sign_offs import hold_case, refuse_signed
+from db.study_order import outside_open_studies
 from db.values import Action, Opinion, Read, Stage
 
 # How long a final read can be taken back without a word; later it is amended.
@@ -44,7 +43,7 @@ def record_first_read(
         CaseChangedError: If this reader already said something else, or the case takes no reads any more.
         ValueError: If the case has no image, or the opinion already answers the model.
     """
-    case = _open_to(session, case_id, account_id)
+    case = hold_case(session, case_id, account_id)
     existing = current_read(session, case_id, account_id, Stage.FIRST)
     if existing:
         return same(existing, opinion)
@@ -79,7 +78,7 @@ def record_final_read(
         CaseChangedError: If this reader already has another final read, or the case takes no reads any more.
         ValueError: If the label differs from the model's and no reason is given.
     """
-    case = _open_to(session, case_id, account_id)
+    case = hold_case(session, case_id, account_id)
     _need_first_read(session, case_id, account_id)
     existing = current_read(session, case_id, account_id, Stage.FINAL)
     if existing:
@@ -118,7 +117,7 @@ def amend_read(
         CaseChangedError: If `replaces` is no longer the last final read, or the case takes no reads any more.
         ValueError: If there is no final read yet, or a reason is missing.
     """
-    case = _open_to(session, case_id, account_id)
+    case = hold_case(session, case_id, account_id)
     _need_first_read(session, case_id, account_id)
     current = current_read(session, case_id, account_id, Stage.FINAL)
     if current is None:
@@ -147,7 +146,7 @@ def withdraw_read(session: Session, read_id: int, account_id: int) -> Read:
     row = session.get(models.Read, read_id)
     if row is None or row.account_id != account_id or row.stage is not Stage.FINAL or row.place_id is not None:
         raise CaseChangedError("there is no opinion of yours here that could be taken back")
-    case = _open_to(session, row.case_id, account_id)
+    case = hold_case(session, row.case_id, account_id)
     current = current_read(session, row.case_id, account_id, Stage.FINAL)
     if current is None or current.id != read_id:
         raise CaseChangedError("this opinion was already taken back or replaced")
@@ -181,14 +180,6 @@ def same(existing: Read, opinion: Opinion) -> Read:
     if existing.opinion != opinion:
         raise _changed(existing)
     return existing
-
-
-def _open_to(session: Session, case_id: int, account_id: int) -> models.Case:
-    """Give the case that this reader may read in routine, held until the transaction ends."""
-    need(session, account_id, Permission.READ_CASES)
-    case = lock_case(session, case_id)
-    refuse_in_study(session, case, account_id)
-    return case
 
 
 def _need_first_read(session: Session, case_id: int, account_id: int) -> None:

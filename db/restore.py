@@ -13,10 +13,11 @@ from urllib.parse import quote
 
 import psutil
 
-from db.archive import DATABASE, HEADS, Manifest, alone, sync_folder, unpack
+from db.archive import DATABASE, HEADS, Manifest, alone, unpack
 from db.audit import record_event
 from db.audit_verify import verify
 from db.errors import BackupError, UnusableDatabaseError
+from db.files import sync_folder
 from db.session import open_as_it_is, open_database
 from db.values import Action
 

@@ -60,7 +60,7 @@ def sign_off(session: Session, case_id: int, account_id: int, proposed: ToSign, 
         NotRevealedError: If this account has neither read the case to the end nor settled it.
         CaseChangedError: If it was signed before, waits for adjudication, or says something else by now.
     """
-    case = _open_to(session, case_id, account_id)
+    case = hold_case(session, case_id, account_id)
     consensus = standing_consensus(session, case_id)
     if not _may_sign(session, case_id, account_id, consensus):
         raise NotRevealedError("a case is signed out by who has read it to the end, or has settled it")
@@ -101,7 +101,7 @@ def amend_sign_off(
         CaseChangedError: If the case is not signed, or was amended by somebody else meanwhile.
         ValueError: If nothing is different.
     """
-    case = _open_to(session, case_id, account_id)
+    case = hold_case(session, case_id, account_id)
     if not has_had_the_last_word(session, case_id, account_id):
         raise NotRevealedError("a signed case is amended by who has read it to the end, or has settled it")
     versions = _rows(session, case_id)
@@ -144,8 +144,8 @@ def refuse_signed(session: Session, case: models.Case) -> None:
         )
 
 
-def _open_to(session: Session, case_id: int, account_id: int) -> models.Case:
-    """Give a case that is not in an open study of this reader, held until the transaction ends."""
+def hold_case(session: Session, case_id: int, account_id: int) -> models.Case:
+    """Return the case that this reader may read in routine, held until the transaction ends."""
     need(session, account_id, Permission.READ_CASES)
     case = lock_case(session, case_id)
     refuse_in_study(session, case, account_id)

@@ -5,7 +5,6 @@ is left out, and so is one that this reader has to read in a study that is open.
 """
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 
 from sqlalchemy import ColumnElement, Row, Select, and_, func, select
 from sqlalchemy import case as choose
@@ -35,10 +34,8 @@ _THEN = (
 )
 
 _Found = Select[int, str]
-_Lines = Select[
-    int, str, str, str | None, int, int, datetime, bool, bool, bool, bool, bool, str | None, datetime | None
-]
-_Line = Row[int, str, str, str | None, int, int, datetime, bool, bool, bool, bool, bool, str | None, datetime | None]
+_Lines = Select[*tuple[object, ...]]  # the fields of CaseRow, by their names
+_Line = Row[*tuple[object, ...]]
 _EVERYTHING = CaseFilter()
 
 
@@ -99,19 +96,19 @@ def _listed(order: CaseOrder) -> _Lines:
     cases, row = reader_cases(), models.Case
     return _ordered(cases, cases.query, order).with_only_columns(
         row.id,
-        cases.state,
         row.accession,
         row.magnification,
-        cases.images,
-        cases.analysed,
+        cases.images.label("images"),
+        cases.analysed.label("analysed"),
+        cases.state.label("state"),
         row.created_at,
         row.demonstration,
-        cases.final.id.is_not(None),
-        cases.urgent,
-        cases.mine,
-        cases.others,
-        cases.open_with,
-        cases.open_since,
+        cases.final.id.is_not(None).label("read_to_end"),
+        cases.urgent.label("urgent"),
+        cases.mine.label("assigned_to_me"),
+        cases.others.label("assigned_to_others"),
+        cases.open_with.label("open_with"),
+        cases.open_since.label("open_since"),
     )
 
 
@@ -167,35 +164,5 @@ def _place_in(passed: Collection[int]) -> ColumnElement[int]:
 
 
 def _case_row(found: _Line) -> CaseRow:
-    (
-        case_id,
-        state,
-        accession,
-        magnification,
-        images,
-        analysed,
-        created_at,
-        demonstration,
-        read_to_end,
-        urgent,
-        mine,
-        others,
-        open_with,
-        open_since,
-    ) = found
-    return CaseRow(
-        id=case_id,
-        accession=accession,
-        magnification=magnification,
-        images=int(images),
-        analysed=int(analysed),
-        state=CaseState(state),
-        created_at=created_at,
-        demonstration=demonstration,
-        read_to_end=bool(read_to_end),
-        urgent=bool(urgent),
-        assigned_to_me=bool(mine),
-        assigned_to_others=bool(others),
-        open_with=open_with or "",
-        open_since=open_since,
-    )
+    values = found._asdict()
+    return CaseRow(**{**values, "state": CaseState(values["state"]), "open_with": values["open_with"] or ""})

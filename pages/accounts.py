@@ -3,14 +3,14 @@
 import streamlit as st
 
 from db import store
-from pages.ui import account_forms, identity_forms, resources
+from pages.ui import account_forms, components, identity_forms, resources
 
 by = resources.account().id
 with resources.sessions().read() as session:
     accounts = store.account_rows(session, by)
     tokens = store.token_rows(session, by)
     identities = store.identity_rows(session, by)
-account_forms.done()
+components.show_announcement()
 st.subheader("Accounts")
 account_forms.account_table(accounts)
 left, right = st.columns(2, gap="medium")

@@ -5,9 +5,18 @@ import streamlit as st
 from db import store
 from db.adjudication_values import Adjudication
 from db.errors import CaseChangedError, UnknownCaseError
-from pages.ui import adjudication, adjudication_form, case_export, marking, panels, resources, sign_off, stages, tissue
-
-_LONGEST_NUMBER = 10  # digits; more is no number that a database gives
+from pages.ui import (
+    adjudication,
+    adjudication_form,
+    case_export,
+    components,
+    marking,
+    panels,
+    resources,
+    sign_off,
+    stages,
+    tissue,
+)
 
 
 def _list() -> None:
@@ -65,8 +74,8 @@ def _adjudicate(case_id: int) -> None:
         _beside(seen)
 
 
-chosen = st.query_params.get("case", "")
-if not chosen:
+chosen = components.number_in_address("case")
+if chosen is None:
     _list()
 else:
-    _adjudicate(int(chosen) if chosen.isdecimal() and len(chosen) < _LONGEST_NUMBER else 0)
+    _adjudicate(chosen)

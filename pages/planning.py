@@ -3,13 +3,13 @@
 import streamlit as st
 
 from db import store
-from pages.ui import case_plan, resources
+from pages.ui import case_plan, components, resources
 
 by = resources.account().id
 with resources.sessions().read() as session:
     readers = store.assignable_readers(session, by)
 st.subheader("Planning")
-case_plan.done()
+components.show_announcement()
 wanted = case_plan.filters(readers)
 with resources.sessions().read() as session:
     cases = wanted.among(store.cases_to_plan(session, by, wanted.cases))

@@ -7,20 +7,19 @@ import streamlit as st
 from db import store
 from db.errors import InStudyError, UnknownCaseError
 from db.values import CaseState, CaseView, Read
-from pages.ui import case_header, marking, panels, resources, sign_off, stages, tissue
+from pages.ui import case_header, components, marking, panels, resources, sign_off, stages, tissue
 from pages.ui import opinion as inputs
 from pages.ui.read_form import ReadForm
 from pages.ui.reading_mode import routine
 
-_LONGEST_NUMBER = 10  # digits; more is no number that a database gives
 _READING = "reading"  # the case that was read last in this session
 
 
 def _chosen_case() -> int | None:
     """Give the case of the address, else the one read last in this session, else the next that waits."""
-    address = st.query_params.get("case", "")
-    if address:
-        return int(address) if address.isdecimal() and len(address) < _LONGEST_NUMBER else 0
+    chosen = components.number_in_address("case")
+    if chosen is not None:
+        return chosen
     if _READING in st.session_state:
         return int(st.session_state[_READING])
     reader = resources.account().id

@@ -7,9 +7,7 @@ import streamlit as st
 from db import store
 from db.errors import UnknownCaseError
 from db.study_values import OwnStudy
-from pages.ui import panels, resources, saved, study_place
-
-_LONGEST_NUMBER = 10  # digits; more is no number that a database gives
+from pages.ui import components, panels, resources, saved, study_place
 
 
 def _go_on(study: OwnStudy) -> None:
@@ -78,8 +76,8 @@ def _own() -> list[OwnStudy]:
         return store.own_studies(session, reader)
 
 
-chosen = st.query_params.get("study", "")
-if not chosen:
+chosen = components.number_in_address("study")
+if chosen is None:
     _list(_own())
 else:
-    _read(int(chosen) if chosen.isdecimal() and len(chosen) < _LONGEST_NUMBER else 0)
+    _read(chosen)

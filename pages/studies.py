@@ -3,13 +3,13 @@
 import streamlit as st
 
 from db import store
-from pages.ui import reads_export, resources, study_list, study_plan
+from pages.ui import components, reads_export, resources, study_list, study_plan
 
 by = resources.account().id
 with resources.sessions().read() as session:
     studies = store.studies(session, by)
     readers = store.study_readers(session, by)
-study_plan.made()
+components.show_announcement()
 st.subheader("Studies")
 study_list.show(studies)
 study_plan.form(readers)

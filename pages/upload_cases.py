@@ -5,10 +5,9 @@ from pathlib import Path
 import streamlit as st
 
 from db import store
-from pages.ui import intake_panel, resources
+from pages.ui import components, intake_panel, resources
 from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, folder_files, take_in_all, take_in_folder
 
-_MAGNIFICATIONS = ("40X", "100X", "200X", "400X")
 _TYPES = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
 _ONE, _EACH = "one case", "one case each"
 
@@ -18,7 +17,6 @@ def _plan(batch_number: int) -> CasePlan:
     reader = resources.account().id
     with resources.sessions().read() as session:
         remembered = store.remembered_magnification(session, reader)
-    options = list(dict.fromkeys([*_MAGNIFICATIONS, *filter(None, [remembered])]))
     left, middle, right = st.columns([1.2, 1.2, 1.4], vertical_alignment="bottom")
     how = right.segmented_control("The images are", [_ONE, _EACH], default=_ONE, required=True, key="upload-how")
     accession = left.text_input(
@@ -28,14 +26,8 @@ def _plan(batch_number: int) -> CasePlan:
         max_chars=64,
         key=f"accession-{batch_number}",
     )
-    magnification = middle.selectbox(
-        "Magnification",
-        options,
-        index=options.index(remembered) if remembered else None,
-        placeholder="choose, or type another",
-        accept_new_options=True,
-        key="upload-magnification",
-        persist_state="session",
+    magnification = components.ask_magnification(
+        middle, "upload-magnification", "choose, or type another", suggested=remembered
     )
     own = accession if how == _ONE else None
     return CasePlan(reader, magnification, own, one_case=how == _ONE, card=resources.checkpoint().card)

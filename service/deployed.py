@@ -6,11 +6,10 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from core.card import UnusableCheckpointError, model_version
+from core.fit.run_history import CHECKPOINT_FILE
 from core.settings import Settings
 from db import store
 from db.evaluation_values import Deployment, RunState
-
-_OF_A_RUN = "checkpoint.safetensors"  # its name in the folder of a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,6 @@ def chosen_checkpoint(session: Session, settings: Settings) -> Chosen:
 def known_checkpoints(session: Session, settings: Settings) -> list[Path]:
     """Give the checkpoint in service, those beside the one of the settings, and those of finished runs, each once."""
     beside = sorted(settings.checkpoint.parent.glob("*.safetensors"))
-    finished = [Path(run.folder) / _OF_A_RUN for run in store.runs(session) if run.state is RunState.FINISHED]
+    finished = [Path(run.folder) / CHECKPOINT_FILE for run in store.runs(session) if run.state is RunState.FINISHED]
     found = [chosen_checkpoint(session, settings).path, *beside, *(path for path in finished if path.is_file())]
     return list(dict.fromkeys(path.resolve() for path in found))

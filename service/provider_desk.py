@@ -12,9 +12,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message
 
 from db.identity_values import Identity
-from service.access import Access, cookie_secret
+from service.access import Access
 from service.providers import CALLBACK, STREAMLIT_USER, Provider, Providers, Verified
-from service.sign_in import HEADERS, SIGN_IN, inside, set_cookie, sign_in_form, too_many_attempts
+from service.sign_in import HEADERS, SIGN_IN, inside, send_on, sign_in_form, too_many_attempts
 
 _NEXT = "second_read_next"  # cookie with the page that was wanted, while its reader is at the provider
 _NEXT_SECONDS = 15 * 60
@@ -95,12 +95,7 @@ class ProviderDesk:
         if arrival.secret is None:
             error = _DISABLED if arrival.known else _not_linked(verified.identity, verified.provider)
             return sign_in_form(access, following, error, status=403)
-        before = cookie_secret(request.headers.getlist("cookie"))
-        if before:
-            await run_in_threadpool(access.sign_out, before)
-        response = RedirectResponse(following, HTTPStatus.SEE_OTHER, HEADERS)
-        set_cookie(response, request, arrival.secret)
-        return response
+        return await send_on(access, request, arrival.secret, following)
 
     async def _ask(self, request: Request, query: bytes) -> _Reply | None:
         """Ask Streamlit's route; None if it fails, as when the provider does not answer."""

@@ -19,8 +19,6 @@ from db.values import Account
 from service.gate import ACCOUNT
 from service.installation import Installation
 
-VIEWER = Path(__file__).resolve().parent.parent / "pages" / "ui" / "viewer" / "vendor"
-
 # Kept by the browser but asked about each time: in a new data folder the same id is another patient's image.
 # Private, because a shared cache has no gate in front of it.
 _REVALIDATE = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
@@ -109,11 +107,18 @@ def image_heatmap(image_id: int, installation: OfServer, account_id: ForAccount)
     return Response(encode_png(grey), media_type="image/png", headers=_NO_STORE)
 
 
+def _assets(request: Request) -> Path:
+    folder = request.app.state.assets
+    if not isinstance(folder, Path):
+        raise TypeError(f"app.state.assets is the folder of what pages load in the browser, got {folder!r}")
+    return folder
+
+
 @router.get("/assets/{name}")
-def asset(name: str) -> FileResponse:
-    """Give one file of the viewer that comes with the project."""
-    path = VIEWER / name
-    if path.parent != VIEWER or not path.is_file():
+def asset(name: str, folder: Annotated[Path, Depends(_assets)]) -> FileResponse:
+    """Return one file that the pages load in the browser."""
+    path = folder / name
+    if path.parent != folder or not path.is_file():
         raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such file")
     return FileResponse(path, headers=_ONE_DAY)
 

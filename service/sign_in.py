@@ -92,17 +92,12 @@ class FrontDesk:
             return too_many_attempts(access, following, answer.wait_seconds, name)
         if answer.secret is None:
             return sign_in_form(access, following, _WRONG, name, 401)
-        before = cookie_secret(request.headers.getlist("cookie"))
-        if before:
-            await run_in_threadpool(access.sign_out, before)
-        response = RedirectResponse(following, HTTPStatus.SEE_OTHER, HEADERS)
-        set_cookie(response, request, answer.secret)
-        return response
+        return await send_on(access, request, answer.secret, following)
 
     async def _sign_out(self, access: Access, request: Request) -> Response:
         await run_in_threadpool(access.sign_out, cookie_secret(request.headers.getlist("cookie")))
         response = RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER, HEADERS)
-        set_cookie(response, request, "")
+        _set_cookie(response, request, "")
         for name in request.cookies:
             if name.startswith(STREAMLIT_USER):
                 response.delete_cookie(name)
@@ -123,7 +118,17 @@ def wants_a_page(scope: Scope) -> bool:
     return scope["method"] in ("GET", "HEAD") and "text/html" in Headers(scope=scope).get("accept", "")
 
 
-def set_cookie(response: Response, request: Request, secret: str) -> None:
+async def send_on(access: Access, request: Request, secret: str, following: str) -> Response:
+    """Send a browser where it wanted to go, with the secret of its new sign-in; the one it had before ends."""
+    before = cookie_secret(request.headers.getlist("cookie"))
+    if before:
+        await run_in_threadpool(access.sign_out, before)
+    response = RedirectResponse(following, HTTPStatus.SEE_OTHER, HEADERS)
+    _set_cookie(response, request, secret)
+    return response
+
+
+def _set_cookie(response: Response, request: Request, secret: str) -> None:
     """Let a browser keep the secret of its sign-in; empty, forget it."""
     # For the session of the browser: how long it lasts is decided here, not there.
     response.set_cookie(

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.fit.run_history import PartHistory, read_document, read_lines
+from core.fit.run_history import HISTORY_FILE, PartHistory, read_document, read_lines
 from db.evaluation_values import RunRow
-
-_HISTORY = "history.jsonl"  # its name in the folder of a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,7 @@ def progress_of(run: RunRow) -> Progress:
     try:
         if run.history is not None:
             return Progress(read_document(run.history), run.finished_at)
-        file = Path(run.folder) / _HISTORY
+        file = Path(run.folder) / HISTORY_FILE
         if not file.is_file():
             return Progress(problem=f"no epoch has ended yet, or the folder {run.folder} is not on this computer")
         heard_at = datetime.fromtimestamp(file.stat().st_mtime, UTC)

@@ -18,9 +18,10 @@ from core.results import Analysis, Prediction, Quality
 from core.settings import Settings
 from db import store
 from db.values import ModelIdentity, Opinion, StoredHeatmap
+from pages.ui.viewer import VENDOR
 from service.installation import Installation
 from service.intake import CasePlan, Intake, take_in_all
-from service.routes import VIEWER, answer_our_errors, router
+from service.routes import answer_our_errors, router
 
 _IMAGE = demo_image(1, "malignant", 300, 400)
 
@@ -39,6 +40,7 @@ def client(installation: Installation) -> TestClient:
     """A browser in front of the routes, without the gate."""
     app = FastAPI()
     app.state.installation = installation
+    app.state.assets = VENDOR
     answer_our_errors(app)
     app.include_router(router)
     return TestClient(app, raise_server_exceptions=False)
@@ -175,7 +177,7 @@ def test_a_damaged_file_is_said_in_words_and_never_shown(client: TestClient, tak
 
 
 def test_the_viewer_comes_from_this_server_and_nothing_beside_it_does(client: TestClient) -> None:
-    script = next(VIEWER.glob("*.min.js"))
+    script = next(VENDOR.glob("*.min.js"))
     assert client.get(f"/assets/{script.name}").content == script.read_bytes()
     for path in ("..", "%2e%2e", "..%2fviewer.js", "%2e%2e%2fviewer.js", "%2fetc%2fpasswd", ".", "missing.js", "a%00b"):
         assert client.get(f"/assets/{path}").status_code == 404

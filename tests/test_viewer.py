@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.ui.viewer import LIBRARY, HeatmapLayer, ViewedImage, view_image
-from service.routes import VIEWER
+from pages.ui.viewer import LIBRARY, VENDOR, HeatmapLayer, ViewedImage, view_image
 
-OWN_FILES = sorted(path for path in VIEWER.parent.iterdir() if path.suffix in {".js", ".css", ".html"})
+OWN_FILES = sorted(path for path in VENDOR.parent.iterdir() if path.suffix in {".js", ".css", ".html"})
 
 
 def _page(evidence: bool) -> None:
@@ -69,13 +68,13 @@ def test_an_even_heat_map_is_a_heat_map() -> None:
 
 
 def test_the_vendored_library_is_the_published_one() -> None:
-    library = VIEWER / LIBRARY.removeprefix("/assets/")
-    assert hashlib.sha256(library.read_bytes()).hexdigest() in (VIEWER / "README.md").read_text(encoding="utf-8")
-    assert "Redistributions in binary form" in (VIEWER / "LICENSE-openseadragon.txt").read_text(encoding="utf-8")
+    library = VENDOR / LIBRARY.removeprefix("/assets/")
+    assert hashlib.sha256(library.read_bytes()).hexdigest() in (VENDOR / "README.md").read_text(encoding="utf-8")
+    assert "Redistributions in binary form" in (VENDOR / "LICENSE-openseadragon.txt").read_text(encoding="utf-8")
 
 
 def test_the_colours_are_cividis() -> None:
-    source = (VIEWER.parent / "heatmap.js").read_text(encoding="utf-8")
+    source = (VENDOR.parent / "heatmap.js").read_text(encoding="utf-8")
     table = source.partition("atob(")[2].partition("), (letter)")[0]
     colours = np.frombuffer(base64.b64decode("".join(re.findall(r'"([^"]+)"', table))), np.uint8).reshape(256, 3)
     expected = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_CIVIDIS)[:, 0, ::-1]

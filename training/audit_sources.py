@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.datasets import DatasetName, load_dataset
+from core.fit.run_history import SPLIT_FILE
 from core.leaks import Placed
 from core.sources.fold_lists import is_fold_list, read_fold_lists
 from core.sources.labelled_image import LabelledImage, breakhis_image, label_set_with
 
-_RUN_SPLIT = "split.csv"
 _SIDES = {
     word: side
     for side, words in (
@@ -27,7 +27,7 @@ def read_placed(source: Path, dataset: DatasetName, images: Path | None) -> list
 
     Args:
         source: A dataset's folder (sub-folders named train, validation or test are the sides of a split), official
-            lists, a run folder, or its split.csv.
+            lists, a run folder, or the split file in it.
         dataset: What the images are; lists are of BreaKHis.
         images: Folder of the pictures that lists name; None compares names alone.
 
@@ -37,7 +37,7 @@ def read_placed(source: Path, dataset: DatasetName, images: Path | None) -> list
     """
     if not source.exists():
         raise FileNotFoundError(f"there is no {source}")
-    run_split = source / _RUN_SPLIT if source.is_dir() else source
+    run_split = source / SPLIT_FILE if source.is_dir() else source
     if run_split.is_file() and _has_sides(run_split):
         placed = _of_run(run_split)
     elif is_fold_list(source):
@@ -45,7 +45,7 @@ def read_placed(source: Path, dataset: DatasetName, images: Path | None) -> list
     elif source.is_dir():
         return [_by_folder(image, source) for image in load_dataset(dataset, source)]
     else:
-        raise ValueError(f"{source} is neither a list of folds nor the split.csv of a run")
+        raise ValueError(f"{source} is neither a list of folds nor the {SPLIT_FILE} of a run")
     return placed if images is None else _with_pictures(placed, images)
 
 

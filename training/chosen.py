@@ -10,11 +10,11 @@ from typing import Literal
 
 from core.cautions import Caution
 from core.datasets import LabelledImage
+from core.fit.run_history import SPLIT_FILE
 from core.splits import official_folds
 
 Part = Literal["all", "train", "validation", "test", "out-of-fold"]
 
-SPLIT_FILE = "split.csv"  # of a run folder: file, patient_id, label, split_or_fold
 _FOLD = re.compile(r"(?:fold )?(\d+)")
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,11 +21,11 @@ from core.judging import About, build_evaluation
 from db.files import Files
 from training.ablation import ablate
 from training.cautions import cautions
-from training.chosen import SPLIT_FILE, Choice, Part, choose_images
+from training.chosen import Choice, Part, choose_images
 from training.external import with_known_tissue_apart
 from training.judged_images import Judge, JudgedImage, judgements_of
 from training.report import write_evaluation
-from training.run_folder import RunFolder
+from training.run_folder import RunFolder, unused_folder
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")  # in the name of a folder
 
@@ -56,7 +55,7 @@ class Request:
     def run_folder(self) -> Path | None:
         """The folder of the run: as named, or where the checkpoint lies if there is a split beside it."""
         beside = self.checkpoint.parent
-        return self.run or (beside if (beside / SPLIT_FILE).exists() else None)
+        return self.run or (beside if RunFolder(beside).split.exists() else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +207,6 @@ def _journal(request: Request, classifier: Classifier, *, maps: bool) -> Path:
 def new_folder(out: Path, *words: str) -> Path:
     """Make a folder named by these words and the time; no one of this name is ever written into twice."""
     # A card may name its network anything, folders above this one included.
-    stamp = "-".join([*(_UNSAFE.sub("_", word) for word in words), time.strftime("%Y%m%d-%H%M%S")])
-    number = 1
-    while (folder := out / (stamp if number == 1 else f"{stamp}-{number}")).exists():
-        number += 1
+    folder = unused_folder(out, "-".join(_UNSAFE.sub("_", word) for word in words))
     folder.mkdir(parents=True)
     return folder

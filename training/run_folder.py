@@ -18,7 +18,15 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from core.datasets import DatasetName, LabelledImage
-from training.chosen import SPLIT_FILE, relative_name
+from core.fit.run_history import (
+    CARD_FILE,
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    HISTORY_FILE,
+    SPLIT_FILE,
+)
+from training.chosen import relative_name
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "albumentations", "scikit-learn")
@@ -52,12 +60,12 @@ class RunFolder:
     @property
     def config(self) -> Path:
         """The TOML file as it was used."""
-        return self.path / "config.toml"
+        return self.path / CONFIG_FILE
 
     @property
     def history(self) -> Path:
         """One line an epoch."""
-        return self.path / "history.jsonl"
+        return self.path / HISTORY_FILE
 
     @property
     def split(self) -> Path:
@@ -67,12 +75,12 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         """The trained network."""
-        return self.path / "checkpoint.safetensors"
+        return self.path / CHECKPOINT_FILE
 
     @property
     def card(self) -> Path:
         """What the checkpoint says of itself; written last, so it is there when the run is done."""
-        return self.path / "card.json"
+        return self.path / CARD_FILE
 
     @property
     def parts(self) -> Path:
@@ -90,13 +98,13 @@ class RunFolder:
             ValueError: If this is not the folder of a run.
         """
         try:
-            return _ORDER.validate_json(json.dumps(json.loads((self.path / "environment.json").read_bytes())["order"]))
+            return _ORDER.validate_json(json.dumps(json.loads((self.path / ENVIRONMENT_FILE).read_bytes())["order"]))
         except (OSError, KeyError, json.JSONDecodeError, ValidationError) as error:
             raise ValueError(f"{self.path} is not the folder of a run: {error}") from error
 
     def code_version(self) -> str:
         """Name the code that began the run and, if it is another, the code that is finishing it."""
-        began, now = json.loads((self.path / "environment.json").read_bytes())["commit"], code_version()
+        began, now = json.loads((self.path / ENVIRONMENT_FILE).read_bytes())["commit"], code_version()
         return began if began == now else f"{began}, finished by {now}"
 
     def check_split(self, rows: bytes) -> None:
@@ -118,14 +126,20 @@ def create_run(runs: Path, name: str, config: str, order: Order, rows: bytes) ->
     """Make a new folder with the config, the circumstances and the split in it, whole or not at all."""
     unfinished = runs / f".{name}-{os.getpid()}"
     unfinished.mkdir(parents=True, exist_ok=True)
-    (unfinished / "config.toml").write_text(config, encoding="utf-8")
-    (unfinished / "environment.json").write_text(_environment(order), encoding="utf-8")
+    (unfinished / CONFIG_FILE).write_text(config, encoding="utf-8")
+    (unfinished / ENVIRONMENT_FILE).write_text(_environment(order), encoding="utf-8")
     (unfinished / SPLIT_FILE).write_bytes(rows)
-    stamp, number = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}", 1
-    while (path := runs / (stamp if number == 1 else f"{stamp}-{number}")).exists():
-        number += 1
+    path = unused_folder(runs, name)
     unfinished.rename(path)
     return RunFolder(path.resolve())
+
+
+def unused_folder(parent: Path, name: str) -> Path:
+    """Return a folder that does not exist yet, called by this name and the time."""
+    stamp, number = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}", 1
+    while (path := parent / (stamp if number == 1 else f"{stamp}-{number}")).exists():
+        number += 1
+    return path
 
 
 def split_rows(assignments: Sequence[tuple[LabelledImage, str]], root: Path) -> bytes:

@@ -1,11 +1,18 @@
-"""The history of a run as it was written down: for each part of it, such as a fold, its epochs."""
+"""What a run leaves in its folder: the names of its files, and its history, the epochs of each part such as a fold."""
 
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from core.documents import first_problem
+from core import documents
 from core.fit.history import Epoch
+
+CONFIG_FILE = "config.toml"  # the config as it was used
+ENVIRONMENT_FILE = "environment.json"  # what was asked for, and under which circumstances
+HISTORY_FILE = "history.jsonl"  # one line an epoch
+SPLIT_FILE = "split.csv"  # file, patient_id, label, split_or_fold
+CHECKPOINT_FILE = "checkpoint.safetensors"  # the trained network
+CARD_FILE = "card.json"  # what the checkpoint says of itself; written last
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ _LINES = TypeAdapter(list[_Line])
 
 
 def read_lines(text: str) -> tuple[PartHistory, ...]:
-    """Read `history.jsonl`, one epoch a line; a last line that is just being written is left out.
+    """Read a `HISTORY_FILE`, one epoch a line; a last line that is just being written is left out.
 
     Raises:
         ValueError: If another line is not an epoch; the message says which.
@@ -48,10 +55,7 @@ def read_document(text: str) -> tuple[PartHistory, ...]:
     Raises:
         ValueError: If it is not one; the message names the first wrong place.
     """
-    try:
-        return _by_part(_LINES.validate_json(text))
-    except ValidationError as error:
-        raise ValueError(f"not the history of a run: {first_problem(error, 'the text')}") from error
+    return _by_part(documents.read_document(_LINES, text, "the history of a run"))
 
 
 def _line(number: int, text: str) -> _Line:

@@ -9,24 +9,16 @@ from db import store
 from db.access_values import AccountRow, TokenRow
 from db.passwords import SHORTEST
 from db.values import Role
-from pages.ui import panels, resources
+from pages.ui import components, panels, resources
 
-_DONE = "accounts-done"
 _ROUND = "accounts-round"  # counts what was done: fields of the next round begin empty
 _DISABLE, _ENABLE = "disable", "enable"
 
 
-def done() -> None:
-    """Say what was just done, once."""
-    if words := st.session_state.pop(_DONE, ""):
-        st.success(words)
-
-
 def finish(words: str) -> None:
     """Begin the page anew, with empty fields, and say what was done."""
-    st.session_state[_DONE] = words
     st.session_state[_ROUND] = current_round() + 1
-    st.rerun()
+    components.announce(words)
 
 
 def current_round() -> int:

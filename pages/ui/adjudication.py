@@ -9,7 +9,7 @@ import streamlit as st
 from db import store
 from db.adjudication_values import Adjudication, WaitingCase
 from db.values import CaseView
-from pages.ui import case_header, resources
+from pages.ui import case_header, components, panels, resources
 from pages.ui.reading_mode import ReadingMode, routine
 
 
@@ -55,26 +55,16 @@ def blind_read(case: CaseView) -> ReadingMode:
 
 def pick_case(cases: Sequence[WaitingCase]) -> int | None:
     """Draw the cases that wait; a click anywhere in a row gives its case."""
-    # A new key after each pick: the old selection would open its case again when the adjudicator comes back.
-    times_picked = st.session_state.get("adjudication-picked", 0)
-    chosen = st.dataframe(
+    picked = components.draw_clickable_table(
         {
             "case": [case.accession for case in cases],
             "images": [case.images for case in cases],
-            "magnification": [case.magnification or "not said" for case in cases],
+            "magnification": [panels.magnification_words(case.magnification) for case in cases],
             "waits since": [case.since for case in cases],
             "kind": ["generated demo case" if case.demonstration else "uploaded" for case in cases],
             "your blind opinion": ["saved" if case.begun else "" for case in cases],
         },
+        key="adjudication-table",
         column_config={"waits since": st.column_config.DatetimeColumn(format="distance")},
-        hide_index=True,
-        height=min(38 + 35 * len(cases), 480),
-        on_select="rerun",
-        selection_mode=["single-row", "single-cell"],
-        key=f"adjudication-table-{times_picked}",
     )
-    picked = [*chosen.selection.rows, *(row for row, _ in chosen.selection.cells)]
-    if not picked:
-        return None
-    st.session_state["adjudication-picked"] = times_picked + 1
-    return cases[picked[0]].id
+    return None if picked is None else cases[picked].id

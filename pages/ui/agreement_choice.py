@@ -109,4 +109,4 @@ def _choose(label: str, options: Sequence[str], every: str, *, first: int | None
 
 
 def _magnification(reading: Reading) -> str:
-    return reading.magnification or "not said"
+    return panels.magnification_words(reading.magnification)

@@ -7,11 +7,10 @@ import streamlit as st
 
 from core.labels import Malignancy
 from core.results import Reading, SavedRead
-from pages.ui import agreement_charts, agreement_choice, panels
+from pages.ui import agreement_charts, agreement_choice, components, panels
 from pages.ui.agreement_values import Behind, Matrix, Table
 from pages.ui.evaluation_charts import as_png
 
-_ROW, _HEAD = 35, 38  # px, of a table
 _TALLEST = 400  # px
 
 
@@ -34,9 +33,8 @@ def headline(readings: Sequence[Reading], *, reads: bool) -> None:
     cases, readers = len({one.case_id for one in readings}), len({one.reader for one in readings})
     versions = sorted({one.model_version for one in readings if one.model_version})
     st.markdown(
-        f"**{cases:,} {'case' if cases == 1 else 'cases'} that {whose} finished**, "
-        f"{len(readings):,} {'reading' if len(readings) == 1 else 'readings'} by {readers:,} "
-        f"{'reader' if readers == 1 else 'readers'}, "
+        f"**{panels.count_words(cases, 'case')} that {whose} finished**, "
+        f"{panels.count_words(len(readings), 'reading')} by {panels.count_words(readers, 'reader')}, "
         f"{'model ' + ', '.join(versions) if versions else 'no model'}{rest}."
     )
     if len(versions) > 1:
@@ -50,7 +48,7 @@ def figures(table: Table) -> None:
     st.dataframe(
         {table.of: [line.name for line in table.lines], **columns},
         hide_index=True,
-        height=min(_HEAD + _ROW * len(table.lines), _TALLEST),
+        height=components.table_height(len(table.lines), _TALLEST),
         on_select=partial(_picked, table, key),
         selection_mode="single-cell",
         key=key,
@@ -94,11 +92,9 @@ def cases(chosen: Behind, references: Mapping[int, Malignancy]) -> int | None:
     if not chosen.readings:
         st.markdown("No case here.")
         return None
-    # A new key after each pick: the old selection would open its case again when the reader comes back.
-    times_picked = st.session_state.get("agreement-picked", 0)
     found = chosen.readings
     held = {"reference": [agreement_choice.reference_words(one, references) for one in found]} if references else {}
-    table = st.dataframe(
+    picked = components.draw_clickable_table(
         {
             "case": [one.accession for one in found],
             "reader": [one.reader for one in found],
@@ -109,19 +105,12 @@ def cases(chosen: Behind, references: Mapping[int, Malignancy]) -> int | None:
             "amended": [_said(one.standing) if one.standing != one.final else "" for one in found],
             "map useful": [one.vote or "" for one in found],
             "seconds": [round(one.first.seconds) for one in found],
-            "magnification": [one.magnification or "not said" for one in found],
+            "magnification": [panels.magnification_words(one.magnification) for one in found],
         },
-        hide_index=True,
-        height=min(_HEAD + _ROW * len(found), _TALLEST),
-        on_select="rerun",
-        selection_mode=["single-row", "single-cell"],
-        key=f"agreement-cases-{times_picked}",
+        key="agreement-cases",
+        most=_TALLEST,
     )
-    picked = [*table.selection.rows, *(row for row, _ in table.selection.cells)]
-    if not picked:
-        return None
-    st.session_state["agreement-picked"] = times_picked + 1
-    return found[picked[0]].case_id
+    return None if picked is None else found[picked].case_id
 
 
 def _picked(table: Table, key: str) -> None:

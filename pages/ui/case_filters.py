@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from db.values import CaseState
 from db.worklist_values import CaseFilter, CaseOrder
-from pages.ui import resources
+from pages.ui import components, resources
 
-_MAGNIFICATIONS = ("40X", "100X", "200X", "400X")
 # States that a reader counts together, by what is to be done.
 _GROUPS = {
     "to read": (CaseState.READY,),
@@ -67,14 +65,8 @@ def state_pills(counts: Mapping[CaseState, int]) -> list[CaseState] | None:
 def filters(states: list[CaseState] | None) -> Wanted:
     """Draw the other filters and the order."""
     text, magnification, added, order, mine = st.columns([1.5, 1.2, 1.3, 2, 1.2], vertical_alignment="center")
-    wanted = text.text_input(
-        "Case number",
-        placeholder="case number",
-        label_visibility="collapsed",
-        key="worklist-text",
-        persist_state="session",
-    )
-    power = magnification_input(magnification, "worklist")
+    number = components.ask_case_number(text, "worklist")
+    power = components.ask_magnification(magnification, "worklist-magnification")
     when = added.selectbox(
         "Added",
         list(_ADDED),
@@ -100,23 +92,8 @@ def filters(states: list[CaseState] | None) -> Wanted:
         "assigned to me", key="worklist-mine", persist_state="session"
     )
     since, until = _ADDED[when] if when else (None, None)
-    cases = CaseFilter(wanted.strip() or None, states, power, own, _days_ago(since), _days_ago(until))
+    cases = CaseFilter(number, states, power, own, _days_ago(since), _days_ago(until))
     return Wanted(cases, sorting, _LIMITS.get(sorting, ""))
-
-
-def magnification_input(place: DeltaGenerator, page: str) -> str | None:
-    """Ask for a magnification, also one that is not among the usual ones; None means any."""
-    power = place.selectbox(
-        "Magnification",
-        _MAGNIFICATIONS,
-        index=None,
-        placeholder="magnification",
-        label_visibility="collapsed",
-        key=f"{page}-magnification",
-        accept_new_options=True,
-        persist_state="session",
-    )
-    return power or None
 
 
 def _days_ago(days: int | None) -> datetime | None:

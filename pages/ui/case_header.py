@@ -55,7 +55,7 @@ def _elsewhere(case: CaseView) -> list[str]:
 
 
 def _kind(case: CaseView) -> tuple[str, str]:
-    images = "1 image" if len(case.images) == 1 else f"{len(case.images)} images"
+    images = panels.count_words(len(case.images), "image")
     return images, "generated demo case" if case.demonstration else panels.plain(
         case.magnification or "no magnification"
     )

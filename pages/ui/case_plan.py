@@ -7,9 +7,8 @@ import streamlit as st
 
 from db import store
 from db.worklist_values import AssignableReader, CaseFilter, PlannedCase
-from pages.ui import case_filters, panels, resources
+from pages.ui import components, panels, resources
 
-_DONE = "planning-done"
 _NOBODY = "nobody yet"
 
 
@@ -36,23 +35,11 @@ class Wanted:
         return not case.readers if self.reader == _NOBODY else self.reader in case.readers
 
 
-def done() -> None:
-    """Say what was just done, once."""
-    if words := st.session_state.pop(_DONE, ""):
-        st.success(words)
-
-
 def filters(readers: Sequence[AssignableReader]) -> Wanted:
     """Ask which cases are wanted."""
     text, magnification, reader, signed = st.columns([1.5, 1.3, 1.8, 1.2], vertical_alignment="center")
-    found = text.text_input(
-        "Case number",
-        placeholder="case number",
-        label_visibility="collapsed",
-        key="planning-text",
-        persist_state="session",
-    )
-    power = case_filters.magnification_input(magnification, "planning")
+    number = components.ask_case_number(text, "planning")
+    power = components.ask_magnification(magnification, "planning-magnification")
     whose = reader.selectbox(
         "Assigned to",
         [_NOBODY, *(one.name for one in readers)],
@@ -63,14 +50,14 @@ def filters(readers: Sequence[AssignableReader]) -> Wanted:
         persist_state="session",
     )
     with_signed = signed.toggle("signed out too", key="planning-signed", persist_state="session")
-    return Wanted(CaseFilter(text=found.strip() or None, magnification=power), whose, with_signed)
+    return Wanted(CaseFilter(text=number, magnification=power), whose, with_signed)
 
 
 def pick_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:
     """Draw the cases; those that are ticked are given."""
     shown: dict[str, list[object]] = {
         "case": [case.accession for case in cases],
-        "magnification": [case.magnification or "not said" for case in cases],
+        "magnification": [panels.magnification_words(case.magnification) for case in cases],
         "images": [case.images for case in cases],
         "added": [case.created_at for case in cases],
         "priority": ["urgent" if case.urgent else "" for case in cases],
@@ -82,7 +69,7 @@ def pick_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:
         {name: cells for name, cells in shown.items() if name != "state" or any(cells)},
         column_config={"added": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")},
         hide_index=True,
-        height=min(38 + 35 * len(cases), 420),
+        height=components.table_height(len(cases), 420),
         on_select="rerun",
         selection_mode="multi-row",
         # Rows are picked by their place: with other cases in the table nothing may stay picked.
@@ -115,7 +102,11 @@ def actions(picked: Sequence[PlannedCase], readers: Sequence[AssignableReader]) 
     if routine.button("Routine", width="stretch", disabled=none):
         _set_priority(picked, urgent=False)
     waiting = ", ".join(f"{panels.plain(one.name)} {one.waiting}" for one in readers)
-    told = f"{_cases(len(picked))} picked." if picked else "Tick cases to assign them or to set their priority."
+    told = (
+        f"{panels.count_words(len(picked), 'case')} picked."
+        if picked
+        else "Tick cases to assign them or to set their priority."
+    )
     st.caption(f"{told} Assigned and not yet read: {waiting}." if waiting else f"{told} There is no reader yet.")
 
 
@@ -129,7 +120,7 @@ def _assign(picked: Sequence[PlannedCase], reader: AssignableReader, *, active: 
         return
     way = "assigned to" if active else "taken back from"
     before = "assigned before" if active else "not assigned"
-    _finish(f"{_cases(changed)} {way} {panels.plain(reader.name)}", len(picked) - changed, before)
+    _finish(f"{panels.count_words(changed, 'case')} {way} {panels.plain(reader.name)}", len(picked) - changed, before)
 
 
 def _set_priority(picked: Sequence[PlannedCase], *, urgent: bool) -> None:
@@ -137,15 +128,10 @@ def _set_priority(picked: Sequence[PlannedCase], *, urgent: bool) -> None:
     with resources.sessions().begin() as session:
         changed = store.set_priority(session, by, [case.id for case in picked], urgent=urgent)
     word = "urgent" if urgent else "routine"
-    _finish(f"{_cases(changed)} made {word}", len(picked) - changed, f"{word} before")
+    _finish(f"{panels.count_words(changed, 'case')} made {word}", len(picked) - changed, f"{word} before")
 
 
 def _finish(words: str, unchanged: int, why: str) -> None:
-    st.session_state[_DONE] = (
+    components.announce(
         f"{words}; {unchanged} {'was' if unchanged == 1 else 'were'} {why}." if unchanged else f"{words}."
     )
-    st.rerun()
-
-
-def _cases(amount: int) -> str:
-    return "1 case" if amount == 1 else f"{amount} cases"

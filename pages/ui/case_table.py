@@ -7,7 +7,7 @@ import streamlit as st
 
 from db.values import CaseState
 from db.worklist_values import CaseRow
-from pages.ui import panels
+from pages.ui import components, panels
 
 _WAITS = (CaseState.WAITING, CaseState.READY, CaseState.IN_READING, CaseState.FIRST_READ, CaseState.REVEALED)
 _SOMETIMES = ("priority", "reader", "kind")  # columns that are left out where they would be empty
@@ -17,15 +17,13 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400  # seconds
 
 def pick_case(rows: Sequence[CaseRow]) -> CaseRow | None:
     """Draw the cases; a click anywhere in a row gives its case."""
-    # A new key after each pick: the old selection would open its case again when the reader comes back.
-    times_picked = st.session_state.get("worklist-picked", 0)
     now = datetime.now(UTC)
     columns: dict[str, list[object]] = {
         "case": [row.accession for row in rows],
         "state": [panels.STATE_WORDS[row.state] for row in rows],
         "priority": ["urgent" if row.urgent else "" for row in rows],
         "images": [panels.images_words(row) for row in rows],
-        "magnification": [row.magnification or "not said" for row in rows],
+        "magnification": [panels.magnification_words(row.magnification) for row in rows],
         "waiting": [waiting_words(row.created_at, now) if row.state in _WAITS else "" for row in rows],
         "reader": [_reader(row) for row in rows],
         "added": [row.created_at for row in rows],
@@ -33,23 +31,15 @@ def pick_case(rows: Sequence[CaseRow]) -> CaseRow | None:
     }
     # What one reader alone has no use for is not shown to them.
     shown = {name: cells for name, cells in columns.items() if name not in _SOMETIMES or any(cells)}
-    chosen = st.dataframe(
+    picked = components.draw_clickable_table(
         shown,
+        key="worklist-table",
         column_config={
             "reader": st.column_config.TextColumn(width=_READER_WIDTH),
             "added": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },
-        hide_index=True,
-        height=min(38 + 35 * len(rows), 480),
-        on_select="rerun",
-        selection_mode=["single-row", "single-cell"],
-        key=f"worklist-table-{times_picked}",
     )
-    picked = [*chosen.selection.rows, *(row for row, _ in chosen.selection.cells)]
-    if not picked:
-        return None
-    st.session_state["worklist-picked"] = times_picked + 1
-    return rows[picked[0]]
+    return None if picked is None else rows[picked]
 
 
 def waiting_words(since: datetime, now: datetime) -> str:

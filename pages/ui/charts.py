@@ -15,6 +15,8 @@ GREY = "#7f878c"
 _TEXT = {"size": 14}  # px
 _CURVES_HEIGHT = 460  # px
 _EPOCHS_NAMED = 12  # up to so many, each has its number; of more, Plotly chooses
+# The accent, so thin that dark text on white and light text on black stay readable on the fullest cell.
+_SHADES = ((0, "rgba(27,127,134,0.03)"), (1, "rgba(27,127,134,0.65)"))
 _MEASURES = (("loss", "training"), ("validation loss", "validation"), ("validation AUC", "validation"))
 
 
@@ -121,3 +123,46 @@ def _phase_starts(epochs: Iterable[Epoch]) -> list[tuple[int, str]]:
     for epoch in epochs:
         starts.setdefault(epoch.phase, epoch.number)
     return [(number, phase) for phase, number in starts.items()]
+
+
+def draw_matrix(
+    shares: Sequence[Sequence[float]],
+    texts: Sequence[str],
+    words: Sequence[str],
+    chosen: tuple[int, int] | None,
+    font: dict[str, object],
+) -> go.Figure:
+    """Draw a matrix whose cells can be clicked; point `row * columns + column` of its last trace is that cell.
+
+    Args:
+        shares: How full each cell is, from 0 to 1, row by row.
+        texts: What stands in the cells, in the order of the points.
+        words: What the cells say under the mouse, in that order.
+        chosen: Row and column of the cell that is framed.
+        font: Size and colour of what stands in the cells: the theme paints the text of points grey.
+    """
+    cells = [(row, column) for row, line in enumerate(shares) for column in range(len(line))]
+    figure = go.Figure(go.Heatmap(z=shares, zmin=0, zmax=1, colorscale=_SHADES, showscale=False, hoverinfo="skip"))
+    # plotly selects points but not the cells of a heat map: an unseen marker in each cell takes the click.
+    unseen = {"marker": {"opacity": 0}, "textfont": {"color": font["color"]}}
+    figure.add_trace(
+        go.Scatter(
+            x=[column for _, column in cells],
+            y=[row for row, _ in cells],
+            text=texts,
+            mode="markers+text",
+            textfont=font,
+            marker={"size": 30, "opacity": 0},
+            selected=unseen,
+            unselected=unseen,
+            customdata=words,
+            hovertemplate="%{customdata}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    if chosen is not None:
+        row, column = chosen
+        line = {"color": COLOURS[0], "width": 3}
+        figure.add_shape(x0=column - 0.5, x1=column + 0.5, y0=row - 0.5, y1=row + 0.5, type="rect", line=line)
+    # -1: however far from the middle of a cell the click falls, the nearest middle is that of its own cell.
+    return figure.update_layout(hovermode="closest", hoverdistance=-1)

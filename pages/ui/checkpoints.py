@@ -8,12 +8,11 @@ import streamlit as st
 from core.card import Card, UnusableCheckpointError, model_version
 from db.access_values import Permission
 from db.evaluation_values import Deployment
-from pages.ui import panels, resources
+from pages.ui import components, panels, resources
 from pages.ui.resources import CheckpointFile
 from service.trial import deploy
 
 _ASKED = "checkpoint-to-put-into-service"  # in the session: the path that waits for a confirmation
-_DONE = "checkpoint-put-into-service"
 _KEPT = (
     "New images are analysed by it. Images that were analysed already are **not** analysed again: their results stay "
     "as they are, and every read keeps what its reader saw."
@@ -23,8 +22,7 @@ _KEPT = (
 def in_service(file: CheckpointFile) -> None:
     """Say which checkpoint is in service, since when, and all that its card tells."""
     chosen = resources.chosen()
-    if done := st.session_state.pop(_DONE, ""):
-        st.toast(done, duration="long")
+    components.show_announcement(briefly=True)
     if file.card is None:
         st.error(
             f"No model is in service: {panels.plain(file.problem or '')}. Put a checkpoint of the list below into "
@@ -123,11 +121,10 @@ def _deploy(file: CheckpointFile) -> None:
         st.error(f"It was not put into service: {panels.plain(str(error))}.")
         return
     del st.session_state[_ASKED]
-    st.session_state[_DONE] = (
+    components.announce(
         f"{panels.plain(put.name)} was put into service at {panels.clock(put.at)}. The worker takes it up after the "
         "image that it has in hand."
     )
-    st.rerun()
 
 
 def _title(file: CheckpointFile) -> str:

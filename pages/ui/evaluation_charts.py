@@ -8,15 +8,13 @@ import plotly.graph_objects as go
 
 from core.evaluation import Confusion, CurveKind, Evaluation, Figure, Group
 from core.measures.figures import AUC, PR_AUC, PRECISION, RECALL, SPECIFICITY
-from pages.ui.charts import COLOURS, GREY, SIGNS
+from pages.ui.charts import COLOURS, GREY, SIGNS, draw_matrix
 
 Shows = Literal["counts", "row %", "patients"]
 
 _TEXT = 14  # px, the smallest text of any page
 _MARGIN = {"l": 10, "r": 10, "t": 30, "b": 10}  # px; plotly's buttons lie above what is drawn
 _HEIGHT = 400  # px
-# The accent, so thin that dark text on white and light text on black stay readable on the fullest cell.
-_SHADES = ((0, "rgba(27,127,134,0.03)"), (1, "rgba(27,127,134,0.65)"))
 _AXES: dict[CurveKind, tuple[str, str]] = {
     "roc": ("1 - specificity", "sensitivity"),
     "precision_recall": ("recall (sensitivity)", "precision"),
@@ -38,35 +36,18 @@ def matrix(
     shares = [[count / max(1, sum(row)) for count in row] for row in confusion.counts]
     cells = [(row, column) for row in range(size) for column in range(size)]
     names = [inert(label.replace("_", " ")) for label in confusion.classes]
-    figure = go.Figure(go.Heatmap(z=shares, zmin=0, zmax=1, colorscale=_SHADES, showscale=False, hoverinfo="skip"))
-    # plotly selects points but not the cells of a heat map: an unseen marker in each cell takes the click.
-    figure.add_trace(
-        go.Scatter(
-            x=[column for _, column in cells],
-            y=[row for row, _ in cells],
-            text=[_cell_text(confusion, shows, row, column) for row, column in cells],
-            mode="markers+text",
-            textfont={"size": _TEXT if size > 4 else _TEXT + 4, "color": ink},
-            marker={"size": 30, "opacity": 0},
-            selected={"marker": {"opacity": 0}, "textfont": {"color": ink}},
-            unselected={"marker": {"opacity": 0}, "textfont": {"color": ink}},
-            customdata=[_cell_words(confusion, names, row, column) for row, column in cells],
-            hovertemplate="%{customdata}<extra></extra>",
-            showlegend=False,
-        )
+    figure = draw_matrix(
+        shares,
+        [_cell_text(confusion, shows, row, column) for row, column in cells],
+        [_cell_words(confusion, names, row, column) for row, column in cells],
+        chosen,
+        {"size": _TEXT if size > 4 else _TEXT + 4, "color": ink},
     )
-    if chosen is not None:
-        row, column = chosen
-        line = {"color": COLOURS[0], "width": 3}
-        figure.add_shape(x0=column - 0.5, x1=column + 0.5, y0=row - 0.5, y1=row + 0.5, type="rect", line=line)
     ticks = {"tickvals": list(range(size)), "ticktext": names, "tickfont": {"size": _TEXT}, "showgrid": False}
     frame = {"fixedrange": True, "zeroline": False, "title_font_size": _TEXT, "automargin": True}
     figure.update_xaxes(title_text="called", range=[-0.5, size - 0.5], **ticks, **frame)
     figure.update_yaxes(title_text="truth", range=[size - 0.5, -0.5], **ticks, **frame)
-    # -1: however far from the middle of a cell the click falls, the nearest middle is that of its own cell.
-    return figure.update_layout(
-        height=260 if size == 2 else 180 + 40 * size, margin=_MARGIN, hovermode="closest", hoverdistance=-1
-    )
+    return figure.update_layout(height=260 if size == 2 else 180 + 40 * size, margin=_MARGIN)
 
 
 def curve(kind: CurveKind, evaluations: Sequence[Evaluation]) -> go.Figure | None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.evaluation import CurveKind, Evaluation, Figure, Group, Unit
 from core.measures import figures
-from pages.ui import evaluation_charts, evaluation_choice, panels, resources
+from pages.ui import components, evaluation_charts, evaluation_choice, panels, resources
 from pages.ui.evaluation_charts import figure_words, model_words
 from pages.ui.evaluation_choice import EVERY, Stored
 
@@ -126,7 +126,7 @@ def patients(chosen: Sequence[Stored]) -> None:
             },
             column_config={"share wrong": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)},
             hide_index=True,
-            height=min(38 + 35 * len(groups), 420 // len(chosen)),
+            height=components.table_height(len(groups), 420 // len(chosen)),
             on_select=partial(_patient_picked, stored, key, [group.name for group in groups]),
             selection_mode=["single-row", "single-cell"],
             key=key,

@@ -82,6 +82,16 @@ def plain(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|~$:])", r"\\\1", text)
 
 
+def magnification_words(magnification: str | None) -> str:
+    """Write a magnification, or that there is none."""
+    return magnification or "not said"
+
+
+def count_words(number: int, what: str) -> str:
+    """Write how many there are of something: "1 case", "2 cases"."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def quality_words(quality: Quality) -> str:
     """Write what was found wrong with an image, or that nothing was."""
     return "; ".join(f"! {finding.message}" for finding in quality.findings) or "ok"

@@ -7,10 +7,9 @@ import streamlit as st
 
 from db import store
 from db.study_values import CaseChoice
-from pages.ui import panels, resources
+from pages.ui import components, panels, resources
 
 _BY_FILTER, _FROM_LIST = "by filter", "from a list"
-_MAGNIFICATIONS = ("40X", "100X", "200X", "400X")
 _KINDS = {"uploaded": False, "generated demo cases": True}
 _SHOWN = 5  # lines of a list that are wrong
 
@@ -33,14 +32,7 @@ def choose(key: str) -> Chosen:
 def _filtered(key: str) -> Chosen:
     magnification, kind, since, until = st.columns(4)
     wanted = CaseChoice(
-        magnification=magnification.selectbox(
-            "Magnification",
-            _MAGNIFICATIONS,
-            index=None,
-            placeholder="any",
-            accept_new_options=True,
-            key=f"magnification-{key}",
-        ),
+        magnification=components.ask_magnification(magnification, f"magnification-{key}", "any", kept=False),
         demonstration=_KINDS.get(
             kind.selectbox("Kind", list(_KINDS), index=None, placeholder="any", key=f"kind-{key}") or ""
         ),

@@ -7,15 +7,11 @@ import streamlit as st
 from db import store
 from db.errors import CaseChangedError
 from db.study_values import StudyRow
-from pages.ui import panels, reads_export, resources
-
-_CLOSED = "study-closed"
+from pages.ui import components, panels, reads_export, resources
 
 
 def show(studies: Sequence[StudyRow]) -> None:
     """Draw all studies, the newest first."""
-    if words := st.session_state.pop(_CLOSED, ""):
-        st.success(words)
     if not studies:
         st.markdown("There is no study yet.")
     for study in studies:
@@ -66,5 +62,4 @@ def _close(study: StudyRow) -> None:
         except CaseChangedError as error:
             st.error(panels.plain(str(error)))
             return
-    st.session_state[_CLOSED] = f"The study {panels.plain(study.name)} is closed."
-    st.rerun()
+    components.announce(f"The study {panels.plain(study.name)} is closed.")

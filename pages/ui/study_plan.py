@@ -9,22 +9,15 @@ from db import store
 from db.reading_values import Arm
 from db.study_values import LARGEST_SEED, Preview, StudyPlan
 from db.values import Account
-from pages.ui import panels, resources, study_cases
+from pages.ui import components, panels, resources, study_cases
 
 _MINUTES_A_CASE = 1
-_DONE = "study-made"
 _ROUND = "study-form"  # counts the studies that were made: the next form begins empty
 _ARM_WORDS = {
     Arm.UNAIDED: "unaided: the model is never shown",
     Arm.BLIND_FIRST: "blind first: a first opinion, then the model, then a final one",
     Arm.MODEL_FIRST: "model first: the model is shown from the beginning",
 }
-
-
-def made() -> None:
-    """Say which study was just made, once."""
-    if words := st.session_state.pop(_DONE, ""):
-        st.success(words)
 
 
 def form(readers: Sequence[Account]) -> None:
@@ -117,11 +110,11 @@ def _preview_and_make(key: str, plan: StudyPlan, names: dict[int, str], *, compl
 
 def _leave_out(key: str, preview: Preview) -> bool:
     number = len(preview.obstacles)
-    st.warning(f"{_many(number, 'case')} cannot be in this study.")
+    st.warning(f"{panels.count_words(number, 'case')} cannot be in this study.")
     st.dataframe(
         {"case": [one.accession for one in preview.obstacles], "why not": [one.why for one in preview.obstacles]},
         hide_index=True,
-        height=min(38 + 35 * number, 250),
+        height=components.table_height(number, 250),
     )
     return st.checkbox("Leave them out", key=f"leave-{key}")
 
@@ -132,9 +125,10 @@ def _load(plan: StudyPlan, preview: Preview, names: dict[int, str]) -> None:
     each = rounds * cases
     hours, minutes = divmod(each * _MINUTES_A_CASE, 60)
     lasts = f"{hours} h {minutes} min" if hours else f"{minutes} min"
-    made_of = f"{_many(cases, 'case')}, {_many(len(plan.reader_ids), 'reader')}, {_many(rounds, 'round')}"
+    parts = ((cases, "case"), (len(plan.reader_ids), "reader"), (rounds, "round"))
+    made_of = ", ".join(panels.count_words(number, what) for number, what in parts)
     words = [
-        f"**{_many(each * len(plan.reader_ids), 'reading')}**: {made_of}",
+        f"**{panels.count_words(each * len(plan.reader_ids), 'reading')}**: {made_of}",
         f"{each} for each reader, about {lasts} at a minute a case",
     ]
     if rounds > 1:
@@ -147,10 +141,6 @@ def _load(plan: StudyPlan, preview: Preview, names: dict[int, str]) -> None:
     st.dataframe({"reader": [names[reader] for reader in plan.reader_ids], **columns}, hide_index=True)
 
 
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def _make(plan: StudyPlan) -> None:
     by = resources.account().id
     try:
@@ -159,6 +149,5 @@ def _make(plan: StudyPlan) -> None:
     except ValueError as error:
         st.error(panels.plain(f"Not saved: {error}."))
         return
-    st.session_state[_DONE] = f"The study {panels.plain(plan.name)} is made. Its readers find it under Study."
     st.session_state[_ROUND] = int(st.session_state.get(_ROUND, 0)) + 1
-    st.rerun()
+    components.announce(f"The study {panels.plain(plan.name)} is made. Its readers find it under Study.")

@@ -65,7 +65,7 @@ def _words(run: RunRow) -> str:
 
 def _state(run: RunRow, progress: Progress) -> str:
     count = sum(len(part.epochs) for part in progress.parts)
-    epochs = "1 epoch" if count == 1 else f"{count} epochs"
+    epochs = panels.count_words(count, "epoch")
     if run.finished_at:
         return f"{run.state.value} {panels.day_and_clock(run.finished_at)}, {epochs}, in {run.folder}"
     heard = f", the last at {panels.day_and_clock(progress.heard_at)}" if progress.heard_at and count else ""

@@ -18,12 +18,15 @@ import streamlit as st
 from db.reading_values import Region
 from pages.ui.viewer.marked import Marked, marked
 
-__all__ = ["HeatmapLayer", "Marked", "OthersMarks", "Scene", "Sheet", "ViewedImage", "view_image"]
+__all__ = ["LIBRARY", "VENDOR", "HeatmapLayer", "Marked", "OthersMarks", "Scene", "Sheet", "ViewedImage", "view_image"]
 
 _HERE = Path(__file__).parent
 
+VENDOR = _HERE / "vendor"
+"""The folder that our own routes serve under `/assets`."""
+
 LIBRARY = "/assets/openseadragon-5.0.1.min.js"
-"""Where our own routes serve OpenSeadragon from `vendor/`, once per page load and not with every rerun."""
+"""Where OpenSeadragon is served from `VENDOR`, once per page load and not with every rerun."""
 
 _SCRIPTS = ("load.js", "heatmap.js", "kept.js", "shapes.js", "marks.js", "marklist.js", "viewer.js", "keys.js")
 

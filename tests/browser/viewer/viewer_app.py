@@ -13,7 +13,7 @@ from fastapi import FastAPI, HTTPException, Response
 from fastapi.staticfiles import StaticFiles
 from numpy.typing import NDArray
 
-from service.routes import VIEWER
+from pages.ui.viewer import VENDOR
 
 HEIGHT, WIDTH = 460, 700
 
@@ -60,5 +60,5 @@ def heatmap(number: int) -> Response:
     return _png(np.asarray(cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX), np.uint8))  # type: ignore[call-overload]
 
 
-app.mount("/assets", StaticFiles(directory=VIEWER))
+app.mount("/assets", StaticFiles(directory=VENDOR))
 app.mount("/", ui)
