@@ -10,12 +10,13 @@ from pathlib import Path
 
 
 def hold_at(name: str, lines: int) -> None:
-    """Wait in this process before a file is renamed to the name, by an audit hook: Python calls it before the rename."""
+    """Wait before a file is renamed to the name, by an audit hook: Python calls it before the rename."""
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "os.rename" and Path(str(arguments[1])).name == name:
-            if len(Path(str(arguments[0])).read_bytes().splitlines()) >= lines:
-                sys.stdin.read()
+        if event != "os.rename" or Path(str(arguments[1])).name != name:
+            return
+        if len(Path(str(arguments[0])).read_bytes().splitlines()) >= lines:
+            sys.stdin.read()
 
     sys.addaudithook(hook)
 
