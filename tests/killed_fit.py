@@ -58,12 +58,14 @@ def killed_by_signal(folder: Path, seconds: float) -> bool:
     """Start the run, kill it after so many seconds, and return whether the kill came before its end."""
     reading, writing = os.pipe()
 
-    def held() -> None:
-        os.close(writing)
-        # Returns when the other end is closed, and that is only when this process's parent is gone.
-        train(folder, "killed", lambda: os.read(reading, 1) and None)
+    def wait() -> None:
+        os.read(reading, 1)  # nobody writes: it returns only if the parent has ended and left no one to kill this
 
-    child = in_child(held)
+    def train_and_wait() -> None:
+        os.close(writing)
+        train(folder, "killed", wait)
+
+    child = in_child(train_and_wait)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)

@@ -25,7 +25,6 @@ from training.run_folder import RunFolder
 PROJECT = Path(__file__).resolve().parents[1]
 SHORT = ("generated.images=2", "phases.0.epochs=3")
 RANDOM = random.Random(5)  # noqa: S311
-PATIENCE_SECONDS = 120
 LAST_FILE = ("card.json", 1)  # the last file of a run: one that is held there has done all else
 
 
@@ -58,15 +57,12 @@ def new_run(place: Place, held_at: tuple[str, int]) -> subprocess.Popen[str]:
 
 
 def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
-    """Wait until something happened; False if the process ended before."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < end:
-        if happened():
-            return True
+    """Wait until something happened, as long as pytest lets a test run; False if the process ended before."""
+    while not happened():
         if process.poll() is not None:
             return False
         time.sleep(0.002)
-    raise TimeoutError
+    return True
 
 
 def lines_told(place: Place, wanted: int) -> Callable[[], bool]:
@@ -102,7 +98,7 @@ def test_a_run_killed_again_and_again_gives_the_same_checkpoint(place: Place) ->
         finished = finished_parts(place)
         held_at = LAST_FILE if number < len(points) else None
         process = command("--resume", place.only_run().path, "--database", place.database, held_at=held_at)
-    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert (place.path / "killed.safetensors").read_bytes() == whole.read_bytes()
     folder = place.only_run()
@@ -119,7 +115,7 @@ def test_ctrl_c_says_how_to_go_on_and_a_second_command_does(place: Place) -> Non
     process = new_run(place, held_at=("history.jsonl", 3))
     assert wait_for(lines_told(place, 2), process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    _, errors = process.communicate()
     folder = place.only_run()
     assert process.returncode == 130, errors
     assert f"python -m training.train --resume {folder.path}" in errors
