@@ -21,7 +21,7 @@ from core.fit_config import Optimiser
 from core.fitting import Work, fit
 from tests.fits import CONFIG, HEAD_THEN_LAST_THEN_ALL, tiny_network, weights_of
 
-KILLS = 8
+KILLS = 5
 KILLED = replace(CONFIG, phases=HEAD_THEN_LAST_THEN_ALL, keep="best", optimiser=Optimiser(kind="adam"), dropout=0.2)
 
 
