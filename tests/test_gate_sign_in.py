@@ -89,9 +89,10 @@ def test_an_unknown_name_takes_as_long_as_a_known_one(tmp_path: Path) -> None:
         house.add("dr. a")
 
         def seconds(name: str) -> float:
-            begun = time.perf_counter()
+            # The gate runs in this process, and what takes long is the hash: other processes do not count.
+            begun = time.process_time()
             assert house.sign_in(name, "not this one, sorry").status == 401
-            return time.perf_counter() - begun
+            return time.process_time() - begun
 
         seconds("warm")
         known, unknown = [], []

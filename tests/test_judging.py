@@ -148,6 +148,20 @@ def test_curves_are_those_of_scikit_learn() -> None:
     assert risk.y[-1] == pytest.approx(((judged.probabilities >= 0.4) != judged.malignant).mean())
 
 
+@pytest.mark.parametrize(
+    ("threshold", "probabilities", "malignant"),
+    [(1.0, [1, 1, 0.5, 0], [True, False, False, False]), (0.0, [0, 0, 0.5, 1], [True, False, True, True])],
+)
+def test_an_image_on_a_threshold_at_the_end_of_the_scale_is_the_least_sure(
+    threshold: float, probabilities: list[float], malignant: list[bool]
+) -> None:
+    judged = Judged.of(malignant, probabilities, list("abcd"))
+    with np.errstate(all="raise"):
+        risk = curves(judged, threshold)[-1]
+    # The two on the threshold come last and, being equally unsure, together; one of them is called wrongly.
+    assert (risk.x, risk.y) == ((0.25, 0.5, 1.0), (0.0, 0.0, 0.25))
+
+
 def test_long_curves_are_thinned_and_keep_their_ends_and_area() -> None:
     rng = np.random.default_rng(0)
     malignant = rng.random(8000) < 0.5

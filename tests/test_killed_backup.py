@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,14 @@ for number in count(1):
 """
 
 
+def _more_than(known: set[int], said: Path, server: "subprocess.Popen[bytes]") -> set[int]:
+    """Wait until the server has saved another read, and return all that it says it has saved."""
+    while (saved := {int(line) for line in said.read_text().split("\n")[:-1]}) == known:
+        assert server.poll() is None
+        time.sleep(0.001)
+    return saved
+
+
 @pytest.mark.slow
 def test_live_backups_restore_with_all_that_was_acknowledged_before_each_began(house: House, tmp_path: Path) -> None:
     said = tmp_path / "said"
@@ -118,14 +127,13 @@ def test_live_backups_restore_with_all_that_was_acknowledged_before_each_began(h
         said.open("wb") as out,
         subprocess.Popen([sys.executable, "-c", _WRITER, house.data], cwd=PROJECT, stdout=out) as server,
     ):
-        acknowledged, made = [], []
-        while not said.stat().st_size:
-            assert server.poll() is None
+        acknowledged, made = [set[int]()], []
         for _ in range(BACKUPS):
-            acknowledged.append({int(line) for line in said.read_text().split("\n")[:-1]})
+            acknowledged.append(_more_than(acknowledged[-1], said, server))
             made.append(make_backup(house.source, tmp_path / "backups").path)
             assert server.poll() is None
         server.kill()
+    del acknowledged[0]
     assert len(acknowledged[-1]) > len(acknowledged[0]) > 0
     for path, saved in zip(made, acknowledged, strict=True):
         restored = restore_backup(path, tmp_path / "restored", replace=True)

@@ -42,13 +42,13 @@ class Room:
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def read_until(self, end: float, reader: int) -> None:
-        """Read case after case as the pages do, in an order of one's own."""
+        """Read case after case as the pages do, in an order of one's own; one case at least."""
         chance = random.Random(reader)  # noqa: S311 (no secret)
         time.sleep(chance.uniform(0, _LOOKING_SECONDS))
         for case_id in chance.sample(self.cases, len(self.cases)):
+            self._read(case_id, reader, chance)
             if time.monotonic() > end:
                 return
-            self._read(case_id, reader, chance)
 
     def _read(self, case_id: int, reader: int, chance: random.Random) -> None:
         note = f"{reader} on {case_id}"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from core.fit.pixel_store import PixelStore
 from core.results import RgbImage
 
+_KILLS = 5
 _CHILD = """
 import sys, time
 from pathlib import Path
@@ -21,6 +22,8 @@ import numpy as np
 from core.fit.pixel_store import PixelStore
 def pixels(path, data):
     time.sleep(0.002)
+    if path == Path(sys.argv[-1]):
+        sys.stdin.read()  # the end comes only when the test closes this
     return np.full((40, 50, 3), int(path.stem), np.uint8)
 def ready(done, total):
     print(done, flush=True)
@@ -28,15 +31,26 @@ PixelStore(Path(sys.argv[1]), "killed").fetch([Path(line) for line in sys.argv[2
 """
 
 
-def _killed_after(seconds: float, cache: Path, paths: Sequence[Path]) -> int:
-    """Fill a cache in another process, kill it, and give the last number of images it reported as ready."""
+def _filling(cache: Path, paths: Sequence[Path]) -> "subprocess.Popen[str]":
+    """Fill a cache in another process, which waits at the last image until its standard input ends."""
     command = [sys.executable, "-c", _CHILD, str(cache), *map(str, paths)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _killed_after(seconds: float, cache: Path, paths: Sequence[Path]) -> int:
+    """Kill a process that fills a cache, and return the last number of images it reported as ready."""
+    with _filling(cache, paths) as child:
         assert child.stdout is not None
         first = child.stdout.readline()
         time.sleep(seconds)
         child.send_signal(signal.SIGKILL)
         return int([first, *child.stdout.read().splitlines()][-1])
+
+
+def _finished(cache: Path, paths: Sequence[Path]) -> int:
+    """Let a process fill a cache to the end, and return the last number of images it reported as ready."""
+    with _filling(cache, paths) as child:
+        return int(child.communicate()[0].splitlines()[-1])
 
 
 def _never(path: Path, data: bytes) -> RgbImage:
@@ -49,7 +63,9 @@ def test_what_is_left_after_a_kill_is_whole(tmp_path: Path) -> None:
         path.write_text(path.name)
     rng, reported = np.random.default_rng(0), [0]
     while reported[-1] < len(paths):
-        reported.append(_killed_after(rng.uniform(0.0, 0.2), tmp_path / "cache", paths))
+        killed = len(reported) <= _KILLS
+        cache = tmp_path / "cache"
+        reported.append(_killed_after(rng.uniform(0.0, 0.2), cache, paths) if killed else _finished(cache, paths))
         views = PixelStore(tmp_path / "cache", "killed").fetch(paths[: reported[-1]], _never, lambda ready, total: None)
         assert [set(np.unique(view)) for view in views] == [{number} for number in range(reported[-1])]
     assert reported == sorted(reported)

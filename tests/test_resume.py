@@ -91,7 +91,7 @@ def test_the_state_of_another_run_is_refused(images: list[LabelledImage], tmp_pa
 def test_a_run_killed_at_random_moments_ends_with_the_same_weights(tmp_path: Path, seed: int) -> None:
     tissue_folder(tmp_path / "tissue")
     command = [sys.executable, "-m", "tests.killed_fit", str(tmp_path), str(seed)]
-    kills = int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
+    kills = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert kills > 0
     whole, killed = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("whole", "killed"))
     assert torch.equal(whole["weights"], killed["weights"])

@@ -25,7 +25,7 @@ from training.run_folder import RunFolder
 PROJECT = Path(__file__).resolve().parents[1]
 SHORT = ("generated.images=2", "phases.0.epochs=3")
 RANDOM = random.Random(5)  # noqa: S311
-PATIENCE_SECONDS = 120
+LAST_FILE = ("card.json", 1)  # the last file of a run: one that is held there has done all else
 
 
 @pytest.fixture
@@ -37,29 +37,32 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return place
 
 
-def command(*arguments: str | Path) -> subprocess.Popen[str]:
-    line = [sys.executable, "-m", "training.train", *map(str, arguments)]
+def command(*arguments: str | Path, held_at: tuple[str, int] | None = None) -> subprocess.Popen[str]:
+    """Start a run, which waits for good before it puts a file with so many lines in place, if one is named."""
+    module = ["training.train"] if held_at is None else ["tests.held_run", *map(str, held_at)]
     return subprocess.Popen(
-        line, cwd=PROJECT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", *module, *map(str, arguments)],
+        cwd=PROJECT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
-def new_run(place: Place) -> subprocess.Popen[str]:
+def new_run(place: Place, held_at: tuple[str, int]) -> subprocess.Popen[str]:
     sets = [word for assignment in SHORT for word in ("--set", assignment)]
     folders = ("--data", place.tissue, "--runs", place.runs, "--out", place.path / "killed.safetensors")
-    return command(place.config, *folders, *sets, "--threads", "1", "--database", place.database)
+    return command(place.config, *folders, *sets, "--threads", "1", "--database", place.database, held_at=held_at)
 
 
 def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
-    """Wait until something happened; False if the process ended before."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < end:
-        if happened():
-            return True
+    """Wait until something happened, as long as pytest lets a test run; False if the process ended before."""
+    while not happened():
         if process.poll() is not None:
             return False
         time.sleep(0.002)
-    raise TimeoutError
+    return True
 
 
 def lines_told(place: Place, wanted: int) -> Callable[[], bool]:
@@ -85,16 +88,17 @@ def test_a_run_killed_again_and_again_gives_the_same_checkpoint(place: Place) ->
         lambda: any(place.runs.glob("*/folds/2.safetensors")),
     ]
     finished: dict[Path, int] = {}
-    process = new_run(place)
-    for point in points:
+    process = new_run(place, held_at=LAST_FILE)
+    for number, point in enumerate(points, 1):
         assert wait_for(point, process)
-        time.sleep(RANDOM.uniform(0, 0.3))
+        time.sleep(RANDOM.uniform(0, 0.3))  # a kill at any moment after the point; the end is not reached in it
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert finished.items() <= finished_parts(place).items(), "a finished part was trained again"
         finished = finished_parts(place)
-        process = command("--resume", place.only_run().path, "--database", place.database)
-    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        held_at = LAST_FILE if number < len(points) else None
+        process = command("--resume", place.only_run().path, "--database", place.database, held_at=held_at)
+    _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert (place.path / "killed.safetensors").read_bytes() == whole.read_bytes()
     folder = place.only_run()
@@ -108,10 +112,10 @@ def test_a_run_killed_again_and_again_gives_the_same_checkpoint(place: Place) ->
 
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_a_second_command_does(place: Place) -> None:
-    process = new_run(place)
+    process = new_run(place, held_at=("history.jsonl", 3))
     assert wait_for(lines_told(place, 2), process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    _, errors = process.communicate()
     folder = place.only_run()
     assert process.returncode == 130, errors
     assert f"python -m training.train --resume {folder.path}" in errors

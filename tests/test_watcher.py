@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -84,14 +86,37 @@ def test_a_checkpoint_that_changed_since_it_was_put_into_service_is_not_used(des
     assert desk.images(case_id)[0].job == JobState.QUEUED
 
 
+def _paused(pid: int) -> psutil.Process:
+    process = psutil.Process(pid)
+    process.suspend()
+    wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "the process to pause")
+    return process
+
+
+def _paused_in_a_job(desk: Desk, watcher: Supervisor) -> psutil.Process:
+    """Queue images until the worker is stopped, by a signal, with one in hand and others waiting."""
+    for first in count(0, 10):
+        desk.queue(10, first=first)
+        while desk.waiting():
+            wait_until(lambda: bool(desk.holders()) or not desk.waiting(), "a job to be claimed")
+            assert watcher.pid is not None
+            worker = _paused(watcher.pid)
+            if desk.holders() and desk.waiting() > 1:
+                return worker
+            worker.resume()
+    raise AssertionError
+
+
 def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(desk: Desk, watcher: Supervisor) -> None:
     small_checkpoint(desk.settings.checkpoint)
-    desk.queue(10)
     watcher.start()
-    wait_until(lambda: bool(desk.holders()), "a job to be claimed")
-    pid = watcher.pid
-    assert pid is not None
-    watcher.stop()
+    worker = _paused_in_a_job(desk, watcher)
+    pid = worker.pid
+    with ThreadPoolExecutor(1) as beside:
+        stopped = beside.submit(watcher.stop)
+        wait_until(watcher._stopping.is_set, "the server to stop")
+        worker.resume()
+        stopped.result()
     assert not psutil.pid_exists(pid)
     assert desk.holders() == []
     assert desk.waiting() > 0
@@ -100,12 +125,14 @@ def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(desk: Desk, wa
 def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(desk: Desk, watcher: Supervisor) -> None:
     small_checkpoint(desk.settings.checkpoint)
     images, wanted = amount(30, 6), amount(20, 2)
-    case_id = desk.queue(images)
+    case_ids = [desk.queue(images)]
     moment = random.Random(7)  # noqa: S311 -- when to strike, not a secret
     watcher.start()
     kills = 0
     while kills < wanted:
-        wait_until(lambda: bool(desk.holders()), "a job to be claimed")
+        if not desk.waiting():  # it was quicker than this test
+            case_ids.append(desk.queue(images, first=images * len(case_ids)))
+        wait_until(lambda: bool(desk.holders()) or not desk.waiting(), "a job to be claimed")
         time.sleep(moment.uniform(0, 0.1))
         pid = watcher.pid
         if pid is None or not any(f":{pid}:" in name for name in desk.holders()):
@@ -114,12 +141,13 @@ def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(desk:
         kills += 1
         wait_until(lambda pid=pid: watcher.pid != pid, "the watcher to notice")  # type: ignore[misc]
     wait_until(lambda: desk.waiting() == 0, "all images to be analysed")
-    assert {image.job for image in desk.images(case_id)} == {JobState.DONE}
-    reveal = desk.reveal(case_id)
-    assert len({image.image_id for image in reveal.images}) == len(reveal.images) == images
-    assert all(image.heatmap_high is not None for image in reveal.images)
+    for case_id in case_ids:
+        assert {image.job for image in desk.images(case_id)} == {JobState.DONE}
+        reveal = desk.reveal(case_id)
+        assert len({image.image_id for image in reveal.images}) == len(reveal.images) == images
+        assert all(image.heatmap_high is not None for image in reveal.images)
     with desk.sessions.read() as session:
-        assert session.execute(text("select count(*) from predictions")).scalar_one() == images
+        assert session.execute(text("select count(*) from predictions")).scalar_one() == images * len(case_ids)
 
 
 _SERVER = """
@@ -163,6 +191,7 @@ sessions = open_database(sys.argv[1])
 with sessions.begin() as session:
     account_id = store.single_reader(session).id
 for case_id in map(int, sys.argv[2:]):
+    sys.stdin.readline()  # no more reads than the test allows, however late its kill comes
     opinion = Opinion("malignant" if case_id % 2 else "benign", 1 + case_id % 5)
     with sessions.begin() as session:
         store.record_first_read(session, case_id, account_id, opinion, datetime.now(UTC))
@@ -183,8 +212,12 @@ def test_a_killed_server_loses_no_read_that_it_acknowledged(desk: Desk) -> None:
     command = [sys.executable, "-c", _READER, desk.settings.database]
     rest = cases
     for stop_after in (3, 17, 40):
-        with subprocess.Popen([*command, *map(str, rest)], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:
+        start, pipe = [*command, *map(str, rest)], subprocess.PIPE
+        with subprocess.Popen(start, cwd=PROJECT, stdin=pipe, stdout=pipe, text=True) as server:
+            assert server.stdin is not None
             assert server.stdout is not None
+            server.stdin.write("\n" * (stop_after + 20))
+            server.stdin.flush()
             acknowledged = [int(server.stdout.readline()) for _ in range(stop_after)]
             server.kill()
             acknowledged += [int(line) for line in server.stdout if line.strip()]

@@ -5,16 +5,16 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import select, update
 
-from db import store
+from db import models, store
 from db.values import JobState
 from service.claims import is_dead, release_dead_workers, worker_name
 from tests.desk import Desk, open_desk, wait_until
@@ -85,10 +85,17 @@ def test_a_long_job_keeps_its_claim(desk: Desk) -> None:
     case_id = desk.queue(1)
     released: list[int] = []
 
+    def last_beat() -> datetime | None:
+        with desk.sessions.read() as session:
+            return session.scalar(select(models.Job.heartbeat_at))
+
     def take_long() -> None:
-        time.sleep(0.6)
+        long_ago = datetime.now(UTC) - timedelta(hours=1)
         with desk.sessions.begin() as session:
-            released.append(store.release_stale_jobs(session, timedelta(seconds=0.4)))
+            session.execute(update(models.Job).values(heartbeat_at=long_ago))
+        wait_until(lambda: last_beat() != long_ago, "the next beat")
+        with desk.sessions.begin() as session:
+            released.append(store.release_stale_jobs(session, timedelta(minutes=30)))
 
     desk.worker(FakeClassifier(meanwhile=take_long)).work_once()
     assert released == [0]

@@ -49,11 +49,13 @@ def _reliability(judged: Judged) -> Curve:
 def _risk_coverage(judged: Judged, threshold: float) -> Curve:
     """Give the share of wrong calls among the surest images, for every share of images kept.
 
-    Surest are those farthest from the threshold, on its own side of the scale from 0 to 1.
+    Surest are those farthest from the threshold, on its own side of the scale from 0 to 1. A threshold at an end of
+    the scale leaves no room on that side: an image there is as unsure as one can be.
     """
     p = judged.probabilities
     called = p >= threshold
-    sureness = np.where(called, (p - threshold) / (1 - threshold), (threshold - p) / threshold)
+    room = np.where(called, 1 - threshold, threshold)
+    sureness = np.divide(np.abs(p - threshold), room, out=np.zeros_like(p), where=room > 0)
     order = np.argsort(-sureness, kind="stable")
     last = np.append(np.diff(sureness[order]) != 0, True)
     kept = np.arange(1, len(p) + 1)

@@ -13,7 +13,7 @@ from db.files import Files
 from db.session import Sessions, open_database
 from db.values import Role
 from tests.browser.conftest import SCREENSHOTS, Server
-from tests.browser.test_reading_loop import settled
+from tests.browser.test_reading_loop import at_rest, settled
 from tests.gatehouse import PASSWORD
 from tests.reading_room import ReadingRoom
 
@@ -71,7 +71,7 @@ def pictures(page: Page, name: str) -> None:
     settled(page)
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
-        page.wait_for_timeout(400)  # colours and the viewer settle
+        at_rest(page)
         page.screenshot(path=SCREENSHOTS / f"adjudication {name}, {scheme}.png")
 
 
@@ -81,7 +81,7 @@ def press(page: Page, key: str, shown: str) -> None:
     for _ in range(_TRIES):
         settled(page)
         page.keyboard.press(key)
-        page.wait_for_timeout(500)
+        at_rest(page)
         if button.count():
             break
     expect(button).to_be_visible()

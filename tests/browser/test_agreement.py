@@ -11,7 +11,7 @@ from db.files import Files
 from db.session import open_database
 from db.values import Opinion, Role
 from tests.browser.conftest import SCREENSHOTS, Server
-from tests.browser.test_reading_loop import Scheme, open_app, picture
+from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
 from tests.reading_room import ReadingRoom
 from tests.stored import OPENED
 
@@ -48,9 +48,11 @@ def test_a_figure_and_a_cell_open_their_cases_and_a_row_its_case(page: Page, rea
     chosen = page.get_by_role("combobox", name="Cases behind a figure")
     expect(chosen).to_have_value("every reading (6)")
     figures = page.get_by_test_id("stDataFrame").first
+    at_rest(page)
     # The first figure of the last line: the table draws itself, so that only its place can be clicked.
     figures.click(position={"x": 340, "y": 125})
     expect(chosen).to_have_value("reader: same label before the reveal – 67 % [21 %, 94 %], 2 of 3")
+    at_rest(page)
     page.locator(".stPlotlyChart .nsewdrag").first.click(position={"x": 12, "y": 12})
     expect(chosen).to_have_value("all readers before the reveal: reader ○ benign, model ○ benign (0)")
     expect(page.get_by_text("No case here")).to_be_visible()
@@ -58,6 +60,7 @@ def test_a_figure_and_a_cell_open_their_cases_and_a_row_its_case(page: Page, rea
     page.get_by_role("radio", name="Effect of the reveal").click()
     expect(page.get_by_text("Without reference labels")).to_be_visible()
     cases = page.get_by_test_id("stDataFrame").last
+    at_rest(page)
     cases.click(position={"x": 70, "y": 55})
     expect(page.get_by_text("You said")).to_be_visible()
     assert "case=1" in page.url

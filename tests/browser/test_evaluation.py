@@ -11,6 +11,7 @@ from core.labels import BREAKHIS
 from db.files import Files
 from db.session import open_database
 from tests.browser.conftest import SCREENSHOTS, Server
+from tests.browser.test_reading_loop import at_rest
 from tests.stored_evaluations import add_evaluation, made_evaluation, made_images
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -43,6 +44,7 @@ def open_page(page: Page, server: Server) -> None:
 
 def click_cell(page: Page, truth: int, called: int, classes: int) -> None:
     """Click near a corner of a cell, where no number stands."""
+    at_rest(page)
     box = page.get_by_test_id("stPlotlyChart").first.locator(".nsewdrag").first.bounding_box()
     assert box is not None
     x = box["x"] + (called + 0.2) * box["width"] / classes
@@ -117,6 +119,7 @@ def test_a_row_of_who_holds_the_errors_opens_that_patient(page: Page, server: Se
     page.get_by_role("radio", name="Patients", exact=True).click()
     groups = [group for group in made_evaluation(BREAKHIS).groups if group.kind == "patient"]
     worst = min(groups, key=lambda group: (-group.wrong, group.name))
+    at_rest(page)
     page.locator(".stColumn").get_by_test_id("stDataFrame").click(position={"x": 150, "y": 55})  # the first row
     expect(
         page.get_by_test_id("stMarkdown").get_by_text(f"patient {worst.name}: {worst.images} of these")
@@ -134,7 +137,7 @@ def test_two_models_fit_beside_each_other_and_their_names_cannot_act(
     page.get_by_role("option").first.click()
     expect(page.get_by_text("on the same 60 images")).to_be_visible()
     expect(page.get_by_test_id("stPlotlyChart")).to_have_count(3)
-    page.wait_for_timeout(1_000)  # charts settle
+    at_rest(page)
     page.screenshot(path=SCREENSHOTS / f"11 evaluation, two models, {width} {scheme}.png")
     assert page.locator("a[href*='evil'], img[src='x']").count() == 0
     assert page.title() != "1"

@@ -12,7 +12,7 @@ from db.session import Sessions, open_database
 from db.values import Role
 from service.intake import CasePlan, take_in_all
 from tests.browser.conftest import Server
-from tests.browser.test_reading_loop import picture
+from tests.browser.test_reading_loop import at_rest, picture
 from tests.gatehouse import PASSWORD
 from tests.reading_room import tissue
 
@@ -48,6 +48,7 @@ def _sign_in(page: Page, server: Server, name: str, path: str) -> None:
 
 def _tick(page: Page, *rows: int) -> None:
     for row in rows:
+        at_rest(page)
         page.get_by_test_id("stDataFrame").click(position={"x": _BOX, "y": _HEAD + _ROW * row + _ROW / 2})
 
 

@@ -25,7 +25,7 @@ def open_app(page: Page, server: Server, path: str = "") -> None:
 
 
 def picture(page: Page, name: str) -> None:
-    page.wait_for_timeout(1_000)  # fonts, images and the height of the viewer settle
+    at_rest(page)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
@@ -48,6 +48,27 @@ def chosen(page: Page, words: str) -> None:
 def settled(page: Page) -> None:
     """Wait until the page is drawn whole: a key that comes before its button is there goes nowhere."""
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+
+
+# True once no script has run, nothing has moved and nothing was missing for so many frames in a row.
+_RESTS = """frames => {
+  const script = document.querySelector("[data-test-script-state]")?.dataset.testScriptState ?? "notRunning";
+  const loaded = [...document.images].every(image => image.complete || image.loading === "lazy");
+  const places = [...document.querySelectorAll("body *")].map(one => {
+    const { x, y, width, height } = one.getBoundingClientRect();
+    return [x, y, width, height];
+  });
+  const look = script === "notRunning" && loaded && document.fonts.status === "loaded" && places.join();
+  window.sameFrames = look && look === window.lastLook ? window.sameFrames + 1 : 0;
+  window.lastLook = look;
+  return window.sameFrames >= frames;
+}"""
+
+
+def at_rest(page: Page) -> None:
+    """Wait until the page is drawn whole and stays as it is: a click on what is just being redrawn is lost."""
+    page.evaluate("() => { delete window.lastLook; }")
+    page.wait_for_function(_RESTS, arg=20)
 
 
 def read_first(page: Page, label: str, confidence: str) -> None:
@@ -135,12 +156,13 @@ def test_a_row_of_the_worklist_opens_its_case_and_lets_the_reader_back(page: Pag
     page.get_by_role("button", name="Make a demo case").click()
     expect(page.get_by_text("Your first opinion")).to_be_visible()
     open_app(page, server)
+    at_rest(page)
     page.get_by_test_id("stDataFrame").click(position={"x": 200, "y": 55})  # the first row
     expect(page.get_by_text("Your first opinion")).to_be_visible()
     assert page.url.endswith("/read_case?case=1")
     page.get_by_role("link", name="Worklist").click()
     expect(page.get_by_placeholder("case number")).to_be_visible()
-    page.wait_for_timeout(1_500)  # a row that stays selected would open its case again
+    at_rest(page)  # a row that stays selected would open its case again
     expect(page.get_by_placeholder("case number")).to_be_visible()
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.viewer.viewing import label, open_sheet, paint, zoom
+from tests.browser.viewer.viewing import PAINT, label, open_sheet, paint, wait_for_rest, zoom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -123,7 +123,7 @@ def test_the_keyboard_marks_each_kind_at_the_cross(screen: Page, viewer_address:
 def press_all(screen: Page, *keys: str) -> None:
     for key in keys:
         screen.keyboard.press(key)
-        screen.wait_for_timeout(400)  # the tissue glides
+        wait_for_rest(screen)  # the tissue glides
 
 
 def test_a_mark_can_be_noted_deleted_and_brought_back(screen: Page, viewer_address: str) -> None:
@@ -164,7 +164,7 @@ def test_a_mark_belongs_to_its_image_and_comes_back_after_a_reload(screen: Page,
 
 def test_saved_marks_and_those_of_others_are_seen_and_stay(screen: Page, viewer_address: str) -> None:
     open_sheet(screen, viewer_address, "saved&others=1")
-    screen.wait_for_timeout(500)
+    screen.wait_for_function(f"({PAINT})()[0] > 0")
     assert paint(screen)[0] > 0
     expect(screen.get_by_role("button", name="Show the marks of reader 2")).to_be_visible()
     expect(screen.get_by_role("button", name="Point")).to_be_hidden()

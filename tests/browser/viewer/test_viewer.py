@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.viewer.viewing import PAINT, label, open_case, open_sheet, paint, zoom
+from tests.browser.viewer.viewing import PAINT, label, open_case, open_sheet, paint, wait_for_rest, zoom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 _SMOOTH = "() => document.querySelector('.sr-tissue canvas').getContext('2d').imageSmoothingEnabled"
@@ -127,7 +127,7 @@ def test_scrolling_zooms_dragging_pans_and_0_fits_again(screen: Page, viewer_add
     screen.mouse.down()
     screen.mouse.move(300, 300, steps=5)
     screen.mouse.up()
-    screen.wait_for_timeout(700)
+    wait_for_rest(screen)
     assert screen.locator(".sr-stage").screenshot() != before
     screen.keyboard.press("0")
     assert zoom(screen) == fitted

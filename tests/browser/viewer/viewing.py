@@ -14,6 +14,21 @@ PAINT = """() => {
   return [painted, data[top], data[top - 3], data[top - 2], data[top - 1]];
 }"""
 
+# True once tissue, overlay and words have looked the same for so many frames in a row: a glide changes each of them.
+_LOOKS_THE_SAME = """frames => {
+  const small = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  for (const name of [".sr-tissue canvas", ".sr-overlay"]) {
+    const canvas = document.querySelector(name);
+    if (canvas?.width) small.drawImage(canvas, 0, 0, 150, 75);
+    small.translate(0, 75);
+  }
+  const words = document.querySelector(".sr-viewer")?.innerText;
+  const look = words + small.getImageData(0, 0, 150, 150).data.join();
+  window.sameFrames = look === window.lastLook ? window.sameFrames + 1 : 0;
+  window.lastLook = look;
+  return window.sameFrames >= frames;
+}"""
+
 
 def open_case(screen: Page, address: str, *, revealed: bool) -> list[str]:
     """Show the case and return the list in which the paths of all later requests appear."""
@@ -34,14 +49,20 @@ def open_sheet(screen: Page, address: str, marks: str = "1") -> None:
     screen.wait_for_load_state("networkidle")
 
 
+def wait_for_rest(screen: Page) -> None:
+    """Wait until the viewer has stopped moving and painting."""
+    screen.evaluate("() => { delete window.lastLook; }")
+    screen.wait_for_function(_LOOKS_THE_SAME, arg=20)
+
+
 def paint(screen: Page) -> list[int]:
-    screen.wait_for_timeout(150)
+    wait_for_rest(screen)
     painted: list[int] = screen.evaluate(PAINT)
     return painted
 
 
 def zoom(screen: Page) -> str:
-    screen.wait_for_timeout(700)
+    wait_for_rest(screen)
     return screen.locator(".sr-zoom").inner_text()
 
 
