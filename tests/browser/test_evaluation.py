@@ -11,7 +11,7 @@ from core.labels import BREAKHIS
 from db.files import Files
 from db.session import open_database
 from tests.browser.conftest import SCREENSHOTS, Server
-from tests.stored_evaluations import add_evaluation, made_evaluation, made_images
+from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
