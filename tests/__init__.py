@@ -1,1 +1,1 @@
-"""The tests, one file a module; a test is a sentence."""
+"""The tests: a folder for each package, and helpers; a test is a sentence."""

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
 from db.session import Sessions, open_database
-from tests.tables import copy_tables
+from tests.helpers.databases import copy_tables
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 

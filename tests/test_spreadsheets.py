@@ -18,12 +18,12 @@ from db.values import AuditEvent, Opinion, Read, Stage
 from pages.ui import agreement_figures, export
 from pages.ui.agreement_values import Table
 from service.reports.mrmc import reads_table
-from tests.histories import run_lines
+from tests.helpers.evaluations import made_evaluation
+from tests.helpers.readings import made_readings, reading
+from tests.helpers.runs.histories import run_lines
+from tests.helpers.shifts import shifted
+from tests.helpers.stored import OPENED, evaluated_image
 from tests.hostile.words import FORMULAS
-from tests.readings import made_readings, reading
-from tests.shifted import shifted
-from tests.stored import OPENED, evaluated_image
-from tests.stored_evaluations import made_evaluation
 
 _SIGNS = "=+-@＝＋－＠﹦−"
 _UNSEEN = ('"', " ", "\t", "\n", "\r\n", "\xa0", "\u3000", "\u200b", "\ufeff", "\x00", "\x0b", "\x0c", " \t \n")

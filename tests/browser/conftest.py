@@ -74,7 +74,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if settled.is_file():
         return settled
     # torch is loaded only where it is needed.
-    from tests.networks import small_checkpoint  # noqa: PLC0415
+    from tests.helpers.networks import small_checkpoint  # noqa: PLC0415
 
     made = tmp_path_factory.mktemp("checkpoint") / "random.safetensors"
     small_checkpoint(made)

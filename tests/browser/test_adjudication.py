@@ -14,8 +14,8 @@ from db.session import Sessions, open_database
 from db.values import Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import at_rest, settled
-from tests.gatehouse import PASSWORD
-from tests.reading_room import ReadingRoom
+from tests.helpers.gate import PASSWORD
+from tests.helpers.reading_room import ReadingRoom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -12,8 +12,8 @@ from db.session import open_database
 from db.values import Opinion, Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
-from tests.reading_room import ReadingRoom
-from tests.stored import OPENED
+from tests.helpers.reading_room import ReadingRoom
+from tests.helpers.stored import OPENED
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

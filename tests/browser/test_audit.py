@@ -11,7 +11,7 @@ from db import store
 from db.session import open_database
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import Scheme, open_app, picture
-from tests.sealed import behind_the_back, filled
+from tests.helpers.tampering import behind_the_back, filled
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -9,7 +9,7 @@ from db import store
 from db.session import open_database
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import Scheme, open_app, picture
-from tests.shifted import shifted
+from tests.helpers.shifts import shifted
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -12,7 +12,7 @@ from db.files import Files
 from db.session import open_database
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import at_rest
-from tests.stored_evaluations import add_evaluation, made_evaluation, made_images
+from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -12,9 +12,9 @@ from db.session import open_database
 from db.values import Opinion
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import open_app, picture
+from tests.helpers.stored import OPENED, analyse_all, make_case, stored_image
+from tests.helpers.stress import FULL, amount
 from tests.hostile.words import SCRIPTS
-from tests.stored import OPENED, analyse_all, make_case, stored_image
-from tests.stress import FULL, amount
 
 pytestmark = [
     pytest.mark.browser,

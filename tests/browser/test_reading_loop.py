@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import SCREENSHOTS, Server
-from tests.reading_room import tissue
+from tests.helpers.reading_room import tissue
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

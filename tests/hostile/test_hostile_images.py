@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.images_in_odd_modes import ODD_MODES
+from tests.helpers.images.odd_modes import ODD_MODES
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SECONDS = 5.0  # of processor time for one file; the watchdog allows for a busy machine

@@ -15,10 +15,10 @@ from db.evaluation_values import Cell, NewEvaluation
 from db.session import Sessions
 from db.values import Opinion, Role
 from db.worklist_values import CaseFilter
-from tests.gatehouse import PASSWORD, quick_passwords
+from tests.helpers.gate import PASSWORD, quick_passwords
+from tests.helpers.stored import OPENED, evaluated_image, make_case, make_reader, stored_image
+from tests.helpers.stress import FULL, amount
 from tests.hostile.words import BAD_NAMES, FORMULAS, SCRIPTS
-from tests.stored import OPENED, evaluated_image, make_case, make_reader, stored_image
-from tests.stress import FULL, amount
 
 __all__ = ["quick_passwords"]
 

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.calibration import (
+    FittedOnTestError,
+    fit_abstention,
+    fit_temperature,
+    opinions,
+    sensitivity_threshold,
+    youden_threshold,
+)
+from core.labels import IDC
+from core.metrics import Judged
+from tests.helpers.judgements import made_judgements
+
+
+def test_nothing_is_fitted_to_test_predictions() -> None:
+    judged = made_judgements(IDC).binary()
+    for refused in (
+        lambda: fit_temperature(judged, "test"),
+        lambda: youden_threshold(judged, "test"),
+        lambda: sensitivity_threshold(judged, 0.9, "test"),
+        lambda: fit_abstention(judged, 0.1, "test"),
+    ):
+        with pytest.raises(FittedOnTestError, match="may not be fitted to test predictions"):
+            refused()
+
+
+def test_out_of_fold_and_validation_predictions_give_the_same_fit() -> None:
+    judged = made_judgements(IDC).binary()
+    assert fit_temperature(judged, "out of fold") == fit_temperature(judged, "validation")
+    assert youden_threshold(judged, "out of fold") == youden_threshold(judged)
+
+
+@given(seed=st.integers(0, 10_000), images=st.integers(12, 200))
+@settings(max_examples=30, deadline=None)
+def test_no_threshold_has_a_larger_youden_index(seed: int, images: int) -> None:
+    judged = made_judgements(IDC, images, 6, seed).binary()
+
+    def index(threshold: float) -> float:
+        called = judged.probabilities >= threshold
+        return float(called[judged.malignant].mean() - called[~judged.malignant].mean())
+
+    best = index(youden_threshold(judged))
+    assert all(index(threshold) <= best + 1e-12 for threshold in np.linspace(0.001, 0.999, 97))
+
+
+@given(seed=st.integers(0, 10_000), target=st.floats(0.05, 1))
+@settings(max_examples=30, deadline=None)
+def test_a_target_sensitivity_is_reached_and_the_next_threshold_misses_it(seed: int, target: float) -> None:
+    made = made_judgements(IDC, 120, 12, seed).binary()
+    # Two numbers with nothing between them have no threshold between them either.
+    judged = Judged(made.malignant, made.probabilities.round(9), made.patient_ids)
+    threshold = sensitivity_threshold(judged, target)
+    malignant = judged.probabilities[judged.malignant]
+    assert (malignant >= threshold).mean() >= target - 1e-12
+    above = np.unique(judged.probabilities[judged.probabilities >= threshold])
+    if len(above) > 1:  # the next step up leaves out the smallest probability called now
+        assert (malignant >= above[1]).mean() < target
+
+
+def test_a_sensitivity_of_one_calls_every_malignant_image() -> None:
+    judged = Judged.of([True, True, False], [0.0, 0.9, 0.5], list("abc"))
+    threshold = sensitivity_threshold(judged, 1.0)
+    assert 0 < threshold < 0.5
+    sure = Judged.of([True, True, False], [0.2, 0.9, 0.5], list("abc"))
+    assert (sure.probabilities >= sensitivity_threshold(sure, 1.0)).tolist() == [True, True, True]
+
+
+@pytest.mark.parametrize("target", [0, -0.1, 1.01])
+def test_an_impossible_target_is_refused(target: float) -> None:
+    with pytest.raises(ValueError, match="target sensitivity"):
+        sensitivity_threshold(made_judgements(IDC).binary(), target)
+
+
+def test_thresholds_need_what_they_tell_apart() -> None:
+    benign = Judged.of([False, False], [0.1, 0.2], ["a", "b"])
+    with pytest.raises(ValueError, match="both malignant and benign"):
+        youden_threshold(benign)
+    with pytest.raises(ValueError, match="needs malignant"):
+        sensitivity_threshold(benign, 0.9)
+
+
+@pytest.mark.parametrize("risk", [0.05, 0.1, 0.2])
+def test_sets_of_opinions_miss_the_truth_as_rarely_as_promised(risk: float) -> None:
+    rng = np.random.default_rng(8)
+
+    def draw(images: int) -> Judged:
+        malignant = rng.random(images) < 0.6
+        odds = 1 / (1 + np.exp(-rng.normal(0, 1.3, images) - 1.5 * (2 * malignant - 1)))
+        return Judged(malignant, odds, np.arange(images).astype(str))
+
+    found = fit_abstention(draw(1000), risk, "out of fold")
+    new = draw(20_000)
+    missed = np.where(new.malignant, 1 - new.probabilities, new.probabilities) > found.quantile
+    assert missed.mean() == pytest.approx(risk, abs=0.03)
+    kept = opinions(new.probabilities, found.quantile)
+    assert kept.mean() == pytest.approx(found.coverage, abs=0.05)
+    assert (missed & kept).sum() / kept.sum() == pytest.approx(found.error, abs=0.03)
+    assert "out of fold" in found.protocol
+    assert "1000 images of 1000 patients" in found.protocol
+
+
+def test_less_risk_means_fewer_opinions_and_fewer_errors() -> None:
+    judged = made_judgements(IDC, 2000, 60).binary()
+    careful, bold = fit_abstention(judged, 0.05), fit_abstention(judged, 0.2)
+    assert careful.quantile > bold.quantile
+    assert careful.coverage < bold.coverage
+    assert careful.error < bold.error
+
+
+def test_too_few_images_give_no_opinion_at_all() -> None:
+    few = Judged.of([True, False, True], [0.9, 0.2, 0.7], list("abc"))
+    found = fit_abstention(few, 0.1)
+    assert (found.quantile, found.coverage, found.error) == (1.0, 0.0, 0.0)
+
+
+def test_an_opinion_is_one_malignancy_within_the_quantile() -> None:
+    p = np.array([0.95, 0.5, 0.05])
+    assert opinions(p, 0.3).tolist() == [True, False, True]  # the middle: neither
+    assert opinions(p, 0.7).tolist() == [True, False, True]  # the middle: both
+    assert opinions(p, 0.96).tolist() == [False, False, False]
+
+
+@pytest.mark.parametrize("risk", [0, 1])
+def test_a_risk_lies_between_0_and_1(risk: float) -> None:
+    with pytest.raises(ValueError, match="risk"):
+        fit_abstention(made_judgements(IDC).binary(), risk)

@@ -1,0 +1,185 @@
+"""Checkpoints: what is saved comes back, and what is wrong is refused with the reason."""
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from core.card import (
+    CARD_KEY,
+    Abstention,
+    Fusion,
+    Head,
+    InputPolicy,
+    Magnification,
+    UnusableCheckpointError,
+    checkpoint_sha256,
+    read_card,
+)
+from core.checkpoint import load_classifier, save_checkpoint
+from core.classifier import Classifier
+from core.labels import LabelSet
+from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_network
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "small.safetensors"
+    small_checkpoint(path)
+    return path
+
+
+def _rewrite(path: Path, card_json: str | None, **changes: torch.Tensor | None) -> None:
+    state = {**load_file(path), **changes}
+    metadata = {CARD_KEY: card_json} if card_json is not None else {}
+    save_file({k: v for k, v in state.items() if v is not None}, path, metadata=metadata)
+
+
+def test_a_saved_network_gives_the_same_after_loading(checkpoint: Path) -> None:
+    patches = np.random.default_rng(0).integers(0, 256, (2, 160, 160, 3), dtype=np.uint8)
+    before = Classifier(small_network(), SMALL_CARD, "v").classify(patches)
+    np.testing.assert_array_equal(load_classifier(checkpoint).classify(patches), before)
+
+
+def test_the_card_comes_back_as_it_was(checkpoint: Path) -> None:
+    assert read_card(checkpoint) == SMALL_CARD
+    assert load_classifier(checkpoint).card == SMALL_CARD
+
+
+def test_the_version_is_the_start_of_the_sha256(checkpoint: Path) -> None:
+    assert load_classifier(checkpoint).version == checkpoint_sha256(checkpoint)[:12]
+
+
+@pytest.mark.parametrize("magnification", ["ignored", "input", "auxiliary"])
+@pytest.mark.parametrize(
+    ("branches", "head", "fusion"),
+    [
+        (("cnn3",), "dense", "concatenation"),
+        (("cnn4",), "linear", "compact_bilinear"),
+        (("cnn3", "test_vit"), "published", "cross_attention"),
+        (("test_efficientnet", "test_vit"), "linear", "compact_bilinear"),
+    ],
+)
+def test_every_kind_of_network_comes_back_from_its_card(
+    tmp_path: Path, branches: tuple[str, ...], head: Head, fusion: Fusion, magnification: Magnification
+) -> None:
+    policy = InputPolicy("resize", input_side=64)
+    card = replace(SMALL_CARD, branches=branches, head=head, input_policy=policy, views="one")
+    card = replace(card, fusion=fusion, magnification=magnification, locked_on="out of fold")
+    card = replace(card, abstention=Abstention(0.1, 0.8, 0.9, 0.05, "validation"))
+    path = tmp_path / "x.safetensors"
+    save_checkpoint(path, small_network(card), card)
+    loaded = load_classifier(path)
+    patches = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    assert loaded.card == card
+    for where in (None, "40X", "400X"):
+        expected = Classifier(small_network(card), card, "v").at(where).classify(patches)
+        np.testing.assert_array_equal(loaded.at(where).classify(patches), expected)
+
+
+def test_a_card_from_before_fusion_and_magnification_is_still_understood(checkpoint: Path) -> None:
+    patches = np.random.default_rng(0).integers(0, 256, (2, 160, 160, 3), dtype=np.uint8)
+    before = load_classifier(checkpoint).classify(patches)
+    fields = json.loads(SMALL_CARD.to_json())
+    for newer in ("fusion", "magnification", "locked_on", "abstention"):
+        del fields[newer]
+    _rewrite(checkpoint, json.dumps(fields))
+    loaded = load_classifier(checkpoint)
+    assert loaded.card == SMALL_CARD
+    np.testing.assert_array_equal(loaded.classify(patches), before)
+
+
+def test_a_fusion_that_its_branches_cannot_make_is_refused(checkpoint: Path) -> None:
+    _rewrite(checkpoint, replace(SMALL_CARD, branches=("test_vit",), fusion="cross_attention").to_json())
+    with pytest.raises(UnusableCheckpointError, match="two branches or more"):
+        load_classifier(checkpoint)
+
+
+def test_a_network_of_another_fusion_is_not_saved(tmp_path: Path) -> None:
+    card = replace(SMALL_CARD, fusion="compact_bilinear")
+    with pytest.raises(UnusableCheckpointError, match=r"fusion\.places_0"):
+        save_checkpoint(tmp_path / "x.safetensors", small_network(card), SMALL_CARD)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnusableCheckpointError, match=r"gone\.safetensors"):
+        load_classifier(tmp_path / "gone.safetensors")
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
+    trap, sprung = tmp_path / "trap.safetensors", tmp_path / "sprung"
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (sprung,))
+
+    trap.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(UnusableCheckpointError, match="not a safetensors file"):
+        load_classifier(trap)
+    assert not sprung.exists()
+
+
+def test_a_file_without_a_card_is_refused(checkpoint: Path) -> None:
+    _rewrite(checkpoint, None)
+    with pytest.raises(UnusableCheckpointError, match="no card"):
+        load_classifier(checkpoint)
+
+
+def test_a_card_with_a_wrong_field_says_which(checkpoint: Path) -> None:
+    _rewrite(checkpoint, SMALL_CARD.to_json().replace('"threshold":0.5', '"threshold":"high"'))
+    with pytest.raises(UnusableCheckpointError, match="threshold"):
+        load_classifier(checkpoint)
+
+
+def test_a_weight_of_the_wrong_shape_is_named(checkpoint: Path) -> None:
+    _rewrite(checkpoint, SMALL_CARD.to_json(), **{"head.bias": torch.zeros(3)})
+    with pytest.raises(UnusableCheckpointError, match=r"head\.bias is \(3,\)"):
+        load_classifier(checkpoint)
+
+
+def test_a_weight_of_the_wrong_type_is_named(checkpoint: Path) -> None:
+    _rewrite(checkpoint, SMALL_CARD.to_json(), **{"head.bias": torch.zeros(2, dtype=torch.float64)})
+    with pytest.raises(UnusableCheckpointError, match="float64"):
+        load_classifier(checkpoint)
+
+
+def test_a_missing_and_an_extra_weight_are_named(checkpoint: Path) -> None:
+    card = SMALL_CARD.to_json()
+    _rewrite(checkpoint, card, **{"head.bias": None})
+    with pytest.raises(UnusableCheckpointError, match=r"lacks 1 weights of its network, first head\.bias"):
+        load_classifier(checkpoint)
+    _rewrite(checkpoint, card, **{"head.bias": torch.zeros(2), "more": torch.zeros(1)})
+    with pytest.raises(UnusableCheckpointError, match="first more"):
+        load_classifier(checkpoint)
+
+
+def test_swapped_classes_of_a_known_label_set_are_refused(checkpoint: Path) -> None:
+    swapped = replace(SMALL_CARD, label_set=LabelSet("binary", ("malignant", "benign"), ("malignant",)))
+    _rewrite(checkpoint, swapped.to_json())
+    with pytest.raises(UnusableCheckpointError, match="in this order"):
+        load_classifier(checkpoint)
+
+
+def test_an_unknown_network_is_refused(checkpoint: Path) -> None:
+    _rewrite(checkpoint, replace(SMALL_CARD, branches=("resnet_fifty",)).to_json())
+    with pytest.raises(UnusableCheckpointError, match="resnet_fifty"):
+        load_classifier(checkpoint)
+
+
+def test_a_truncated_file_is_refused(checkpoint: Path) -> None:
+    data = checkpoint.read_bytes()
+    for length in (0, 4, 100, len(data) // 2, len(data) - 1):
+        checkpoint.write_bytes(data[:length])
+        with pytest.raises(UnusableCheckpointError):
+            load_classifier(checkpoint)
+
+
+def test_a_network_that_does_not_fit_its_card_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(UnusableCheckpointError, match="head"):
+        save_checkpoint(tmp_path / "x.safetensors", small_network(replace(SMALL_CARD, head="published")), SMALL_CARD)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,104 @@
+"""The way of an image through the pipeline, with a classifier that needs no network."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from core.card import InputPolicy
+from core.demo import demo_image
+from core.images import UnreadableImageError
+from core.pipeline import analyse, analyse_image, pool
+from core.results import RgbImage
+from tests.helpers.fakes import FAKE_CARD, FakeClassifier, give_no_number
+
+
+@pytest.fixture(scope="module")
+def image() -> RgbImage:
+    return demo_image(3, "malignant", 200, 300)
+
+
+def _png(image: RgbImage) -> bytes:
+    return cv2.imencode(".png", image[:, :, ::-1])[1].tobytes()
+
+
+def test_bytes_become_an_analysis_with_a_map_of_the_image_size(image: RgbImage) -> None:
+    analysis = analyse(_png(image), FakeClassifier())
+    assert analysis.prediction is not None
+    assert analysis.prediction.patches == 4 * 5
+    assert analysis.heatmap is not None
+    assert analysis.heatmap.shape == (200, 300)
+    assert analysis.quality.readable
+
+
+def test_without_a_map_the_prediction_is_the_same(image: RgbImage) -> None:
+    bare = analyse_image(image, FakeClassifier(), heatmap=False)
+    assert bare.heatmap is None
+    assert bare.prediction == analyse_image(image, FakeClassifier()).prediction
+
+
+def test_a_blank_image_is_never_shown_to_the_network() -> None:
+    blank = np.full((200, 300, 3), 250, dtype=np.uint8)
+    analysis = analyse_image(blank, FakeClassifier(meanwhile=give_no_number))
+    assert analysis.prediction is None
+    assert analysis.reason
+    assert not analysis.quality.readable
+
+
+def test_an_output_that_is_not_a_number_gives_no_result_and_no_label(image: RgbImage) -> None:
+    analysis = analyse_image(image, FakeClassifier(meanwhile=give_no_number))
+    assert analysis.prediction is None
+    assert analysis.reason is not None
+    assert analysis.reason.startswith("no result")
+
+
+def test_an_image_smaller_than_a_patch_says_so(image: RgbImage) -> None:
+    card = replace(FAKE_CARD, input_policy=InputPolicy("patches"))
+    analysis = analyse_image(np.ascontiguousarray(image[:100, :180]), FakeClassifier(card))
+    assert analysis.reason == "a 180 x 100 image is smaller than one 224 px patch of this model"
+
+
+def test_an_image_a_little_smaller_than_a_patch_is_mirrored_and_says_so(image: RgbImage) -> None:
+    card = replace(FAKE_CARD, input_policy=InputPolicy("patches", input_side=32, patch_side=224))
+    analysis = analyse_image(np.ascontiguousarray(image[:112, :180]), FakeClassifier(card))
+    assert analysis.prediction is not None
+    assert analysis.prediction.patches == 1
+    assert analysis.heatmap is not None
+    assert analysis.heatmap.shape == (112, 180)
+    assert [f.message for f in analysis.quality.findings if "mirrored" in f.message]
+    assert analyse_image(np.ascontiguousarray(image[:111, :180]), FakeClassifier(card)).prediction is None
+
+
+def test_the_resize_policy_looks_at_the_whole_image_once(image: RgbImage) -> None:
+    card = replace(FAKE_CARD, input_policy=InputPolicy("resize", input_side=32))
+    analysis = analyse_image(image, FakeClassifier(card))
+    assert analysis.prediction is not None
+    assert analysis.prediction.patches == 1
+    assert analysis.heatmap is not None
+    assert analysis.heatmap.shape == (200, 300)
+
+
+def test_bytes_that_are_no_image_raise_our_error() -> None:
+    with pytest.raises(UnreadableImageError):
+        analyse(b"not an image", FakeClassifier())
+
+
+def _two(p: float, q: float) -> NDArray[np.float32]:
+    return np.array([[1 - p, p], [1 - q, q]], dtype=np.float32)
+
+
+def test_pooling_averages_patches_and_counts_both_sides_of_the_threshold() -> None:
+    prediction = pool(_two(0.9, 0.3), replace(FAKE_CARD, threshold=0.55))
+    assert prediction.malignant_probability == pytest.approx(0.6)
+    assert (prediction.benign_patches, prediction.malignant_patches) == (1, 1)
+    assert prediction.label == "malignant"
+    assert pool(_two(0.9, 0.3), replace(FAKE_CARD, threshold=0.65)).label == "benign"
+
+
+def test_the_pipeline_is_imported_without_torch() -> None:
+    code = "import sys, core.pipeline; assert not {'torch', 'timm', 'streamlit'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

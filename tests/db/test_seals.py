@@ -1,0 +1,160 @@
+"""Which rows are sealed and with what, and what of the tables, the trail and the triggers is found besides."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import text
+
+from db import store
+from db.access_models import Base
+from db.audit_chain import GENESIS, Link
+from db.audit_values import Finding, Seal
+from db.audit_verify import verify
+from db.reading_models import Assignment, Consensus, ConsensusRead, Priority, SignOff, Study, StudyPlace
+from db.reading_values import Arm, Severity
+from db.seal_verify import kept_as_written, tables_there
+from db.seals import SEALED, seal
+from db.session import Sessions, open_as_it_is, open_database
+from tests.db.test_migrations import NEVER_CHANGED
+from tests.helpers.stored import BENIGN, OPENED, at_once, make_case, make_reader, revealed_case
+from tests.helpers.tampering import READS, behind_the_back, engine_of, looked_at, rows_named, url
+
+__all__ = ["url"]
+
+
+def test_the_format_of_an_event_that_tells_of_a_row_never_changes() -> None:
+    plain = Link(GENESIS, 7, OPENED, None, "case opened", 'C-0001 é\n"')
+    assert plain.hash == "eee8107aae72b5956407844f3da0ff76ffbc85faa9bbdcad603c730a3d7d4d3d"
+    told = Link(GENESIS, 7, OPENED, None, "case opened", 'C-0001 é\n"', Seal("reads 7", "a" * 64))
+    assert told.hash == "4d4bbb8baf0e731137cd889e325663cac6e1f04ab2cdf5e7f1bd11fa4e35d2af"
+
+
+def test_whole_rows_are_no_finding_and_every_sealed_row_is_looked_at(url: str, tmp_path: Path) -> None:
+    sessions = open_as_it_is(url, data=tmp_path)
+    found = verify(sessions)
+    with sessions.read() as session:
+        tables = [one.table for one in SEALED]
+        counted = sum(session.scalar(text(f"SELECT count(*) FROM {name}")) or 0 for name in tables)  # noqa: S608
+    sessions.dispose()
+    assert found.findings == ()
+    assert found.rows == counted == READS + 4 + 3
+
+
+def test_a_sealed_table_that_is_gone_is_found_row_by_row(url: str, tmp_path: Path) -> None:
+    engine = engine_of(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE shifts")
+    engine.dispose()
+    assert rows_named(looked_at(url, tmp_path)) == {("missing", "shifts 1")}
+
+
+def test_a_forged_seal_breaks_the_chain(url: str, tmp_path: Path) -> None:
+    with behind_the_back(url) as connection:
+        connection.exec_driver_sql("UPDATE reads SET note = 'other' WHERE id = 4")
+        (number,) = connection.exec_driver_sql("SELECT id FROM audit_events WHERE content_of = 'reads 4'").one()
+        connection.exec_driver_sql(f"UPDATE audit_events SET content_of = NULL WHERE id = {number}")  # noqa: S608
+    findings = looked_at(url, tmp_path)
+    assert ("changed", number) in {(found.kind, found.first) for found in findings}
+    assert ("inserted", "reads 4") in rows_named(findings)
+
+
+def test_a_column_that_a_later_version_adds_leaves_the_seals_as_they_are(url: str, tmp_path: Path) -> None:
+    with behind_the_back(url) as connection:
+        connection.exec_driver_sql("ALTER TABLE reads ADD COLUMN added_later TEXT")
+    assert looked_at(url, tmp_path) == ()
+    with behind_the_back(url) as connection:
+        connection.exec_driver_sql("UPDATE reads SET added_later = 'x' WHERE id = 2")
+    assert rows_named(looked_at(url, tmp_path)) == {("changed", "reads 2")}
+
+
+def test_a_missing_trigger_of_a_sealed_table_is_told(url: str, tmp_path: Path) -> None:
+    engine = engine_of(url)
+    on = " ON reads" if "postgresql" in url else ""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"DROP TRIGGER reads_no_delete{on}")
+    engine.dispose()
+    words = "unprotected: the trigger that refuses to delete reads is missing"
+    assert [str(found) for found in looked_at(url, tmp_path)] == [words]
+
+
+def test_nothing_is_found_while_readers_go_on_saving(database_url: str, tmp_path: Path) -> None:
+    sessions = open_database(database_url, data=tmp_path)
+    with sessions.begin() as session:
+        first = make_reader(session)
+        cases = [make_case(session, first) for _ in range(15)]
+        readers = [make_reader(session, f"dr. {number}") for number in range(3)]
+
+    def work(number: int) -> list[Sequence[Finding]]:
+        if number:
+            for case_id in cases:
+                with sessions.begin() as session:
+                    store.record_first_read(session, case_id, readers[number - 1], BENIGN, OPENED)
+            return []
+        return [verify(sessions).findings for _ in range(8)]
+
+    looked, *others = at_once(4, work)
+    assert others == [[]] * 3
+    assert looked == [()] * 8
+    assert verify(sessions).rows == 45
+    sessions.dispose()
+
+
+def test_every_table_whose_rows_are_never_changed_is_sealed(sessions: Sessions) -> None:
+    with sessions.read() as session:
+        tables = tables_there(session.connection())
+    assert {*kept_as_written(tables), "audit_events"} == set(NEVER_CHANGED)
+    named = {one.table for one in SEALED} | {linked.table for one in SEALED for linked in one.linked}
+    assert named <= set(Base.metadata.tables)
+
+
+# What is done to a table, and the row that is named for it.
+READING_ROWS = (
+    ("UPDATE assignments SET active = NOT active", "changed", "assignments 1"),
+    ("DELETE FROM priorities", "missing", "priorities 1"),
+    ("UPDATE consensus SET severity = 'none'", "changed", "consensus 1"),
+    ("DELETE FROM consensus_reads", "changed", "consensus 1"),
+    ("UPDATE sign_offs SET note = 'other'", "changed", "sign_offs 1"),
+    ("UPDATE study_places SET position = 9", "changed", "studies 1"),
+    ("UPDATE studies SET name = 'other'", "changed", "studies 1"),
+    ("UPDATE regions SET points = '[[1, 1]]'", "changed", "reads 1"),
+)
+
+
+def test_rows_of_studies_and_adjudication_are_sealed_with_what_belongs_to_them(
+    sessions: Sessions, database_url: str, tmp_path: Path
+) -> None:
+    reader = revealed_case(sessions)
+    case_id, by, at = reader.case_id, reader.account_id, OPENED
+    study = Study(name="s", seed=1, washout_days=0, counterbalanced=False, created_by_id=by, created_at=at)
+    consensus = Consensus(
+        case_id=case_id, account_id=by, blind_read_id=1, severity=Severity.MAJOR, note="", opened_at=at, saved_at=at
+    )
+    whole: list[tuple[Base, Base | None]] = [
+        (Assignment(case_id=case_id, account_id=by, active=True, by_id=by, at=at), None),
+        (Priority(case_id=case_id, urgent=True, by_id=by, at=at), None),
+        (SignOff(case_id=case_id, version=1, account_id=by, note="", why="", saved_at=at), None),
+        (consensus, ConsensusRead(consensus_id=1, read_id=1)),
+        (
+            study,
+            StudyPlace(study_id=1, account_id=by, case_id=case_id, round=1, arm=Arm.UNAIDED, iteration=1, position=1),
+        ),
+    ]
+    with sessions.begin() as session:
+        for row, linked in whole:
+            session.add(row)
+            session.flush()
+            session.add_all([linked] if linked else [])
+            store.record_event(session, by, "made", "x", content=seal(session, row))
+    with sessions.begin() as session:
+        study.closed_at = at
+        session.merge(study)
+    assert verify(sessions).findings == ()
+    named: set[tuple[str, str]] = set()
+    for words, kind, row_named in READING_ROWS:
+        with behind_the_back(database_url) as connection:
+            if "regions" in words:
+                image = connection.exec_driver_sql("SELECT id FROM images").scalar_one()
+                connection.exec_driver_sql(f"INSERT INTO regions VALUES (1, 1, {image}, 'point', '[[2, 2]]', '')")  # noqa: S608
+            connection.exec_driver_sql(words)
+        named.add((kind, row_named))
+        assert rows_named(verify(sessions).findings) == named, words

@@ -1,0 +1,199 @@
+"""The database opens safely, and a click is saved whole or not at all."""
+
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
+
+from db import models, store
+from db.errors import UnusableDatabaseError
+from db.session import Sessions, journal_mode, open_database
+from db.values import Role
+from tests.helpers.stored import at_once
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("version", "mode"),
+    [
+        ((3, 40, 1), "delete"),
+        ((3, 44, 5), "delete"),
+        ((3, 44, 6), "wal"),
+        ((3, 44, 9), "wal"),
+        ((3, 45, 0), "delete"),
+        ((3, 50, 6), "delete"),
+        ((3, 50, 7), "wal"),
+        ((3, 51, 0), "delete"),
+        ((3, 51, 2), "delete"),
+        ((3, 51, 3), "wal"),
+        ((3, 53, 1), "wal"),
+    ],
+)
+def test_wal_is_used_only_where_it_cannot_corrupt_the_file(version: tuple[int, int, int], mode: str) -> None:
+    assert journal_mode(version) == mode
+
+
+@pytest.mark.parametrize("version", [(3, 40, 1), (3, 53, 1)])
+def test_every_connection_is_durable_and_asks_foreign_keys(tmp_path: Path, version: tuple[int, int, int]) -> None:
+    sessions = open_database(f"sqlite:///{tmp_path / 'a.sqlite'}", sqlite_version=version)
+    with sessions.begin() as session:
+        found = {p: session.scalar(text(f"PRAGMA {p}")) for p in ("journal_mode", "synchronous", "foreign_keys")}
+    assert found == {"journal_mode": journal_mode(version), "synchronous": 2, "foreign_keys": 1}
+    sessions.dispose()
+
+
+def test_the_folder_of_the_database_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b c" / "100% d.sqlite"
+    # In an address a percent sign begins an escape.
+    open_database(f"sqlite:///{quote(str(path))}").dispose()
+    assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+        ("mysql://localhost/a", "mysql is not supported"),
+        ("not a url", "not the address of a database"),
+    ],
+)
+def test_an_address_we_cannot_serve_is_refused_in_words(url: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        open_database(url)
+
+
+def test_a_file_that_is_no_database_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    path.write_bytes(b"this is not a database, but long enough to look at" * 100)
+    with pytest.raises(UnusableDatabaseError, match="file is not a database"):
+        open_database(f"sqlite:///{path}")
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(UnusableDatabaseError, match="cannot be opened") as caught:
+        open_database(f"postgresql://reader:secret@/a?host={tmp_path}")
+    assert "secret" not in str(caught.value)
+
+
+def test_what_a_click_saved_is_there_after_a_restart(database_url: str) -> None:
+    first = open_database(database_url)
+    with first.begin() as session:
+        account = store.single_reader(session)
+    first.dispose()
+    second = open_database(database_url)
+    with second.read() as session:
+        assert store.single_reader(session) == account
+    second.dispose()
+
+
+def test_a_click_that_fails_saves_nothing(sessions: Sessions) -> None:
+    def click() -> None:
+        with sessions.begin() as session:
+            store.record_event(session, None, "tried", "a")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError):
+        click()
+    with sessions.read() as session:
+        assert store.audit_trail(session) == []
+
+
+def test_a_reading_session_cannot_write(sessions: Sessions) -> None:
+    with sessions.read() as session, pytest.raises(DBAPIError, match=r"readonly|read-only"):
+        store.record_event(session, None, "tried", "a")
+    # The connection goes back to the pool and must be able to write again.
+    with sessions.begin() as session:
+        store.record_event(session, None, "done", "a")
+
+
+def test_a_row_that_points_at_nothing_is_refused(sessions: Sessions) -> None:
+    with pytest.raises(IntegrityError), sessions.begin() as session:
+        store.record_event(session, 4711, "tried", "a")
+
+
+def test_a_time_without_a_time_zone_is_refused(sessions: Sessions) -> None:
+    naive = datetime(2026, 3, 1, 9, 30)  # noqa: DTZ001 (the point of the test)
+    with pytest.raises(StatementError, match="needs a time zone"), sessions.begin() as session:
+        session.add(models.Account(name="a", role=Role.READER, created_at=naive))
+
+
+def test_times_come_back_aware_and_in_utc(sessions: Sessions) -> None:
+    tokyo = datetime(2026, 3, 1, 9, 30, 15, 123456, tzinfo=timezone(timedelta(hours=9)))
+    with sessions.begin() as session:
+        session.add(models.Account(name="a", role=Role.READER, created_at=tokyo))
+    with sessions.read() as session:
+        found = session.scalars(select(models.Account.created_at)).one()
+    assert found == tokyo
+    assert found.tzinfo is UTC
+
+
+def test_read_then_write_by_twenty_threads_loses_no_update(sessions: Sessions) -> None:
+    if sessions.dialect == "postgresql":
+        pytest.skip("PostgreSQL locks rows, not the file; the store asks for those locks itself")
+
+    def count_one_more(_: int) -> None:
+        for _ in range(5):
+            with sessions.begin() as session:
+                known = session.scalar(select(func.count()).select_from(models.AuditEvent))
+                store.record_event(session, None, "counted", str(known))
+
+    assert at_once(20, count_one_more) == [None] * 20
+    with sessions.read() as session:
+        subjects = session.scalars(select(models.AuditEvent.subject)).all()
+    assert sorted(map(int, subjects)) == list(range(100))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [(3, 40, 1), (3, 53, 1)])
+def test_processes_that_start_at_once_agree_on_one_database(database_url: str, version: tuple[int, int, int]) -> None:
+    program = (
+        "import sys\nfrom db import store\nfrom db.session import open_database\n"
+        f"sessions = open_database(sys.argv[1], sqlite_version={version})\n"
+        "with sessions.begin() as session:\n    print(store.single_reader(session).id)\n"
+    )
+    start = [sys.executable, "-c", program, database_url]
+    running = [subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    said = [process.communicate() for process in running]
+    assert [process.returncode for process in running] == [0] * 3, said
+    assert {out for out, _ in said} == {b"1\n"}
+
+
+def test_a_copy_by_the_backup_interface_is_whole_while_others_write(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    sessions = open_database(f"sqlite:///{path}")
+    with sessions.begin() as session:
+        store.record_event(session, None, "before", "a")
+        source, copy = sqlite3.connect(path), sqlite3.connect(tmp_path / "copy.sqlite")
+        source.backup(copy)
+    assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    source.close()
+    copy.close()
+    sessions.dispose()
+
+
+def test_a_killed_server_loses_nothing_that_it_said_was_saved(sessions: Sessions, database_url: str) -> None:
+    program = (
+        "import sys\nfrom itertools import count\nfrom db import store\nfrom db.session import open_database\n"
+        "sessions = open_database(sys.argv[1])\n"
+        "for number in count(1):\n"
+        "    with sessions.begin() as session:\n        store.record_event(session, None, 'saved', str(number))\n"
+        "    print(number, flush=True)\n"
+    )
+    start = [sys.executable, "-c", program, database_url]
+    with subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        said = [process.stdout.readline() for _ in range(10)]
+        process.kill()
+        said += process.stdout.readlines()
+    acknowledged = {line.decode().strip() for line in said if line.endswith(b"\n")}
+    with sessions.read() as session:
+        assert acknowledged <= {event.subject for event in store.audit_trail(session, limit=100_000)}
+    assert len(acknowledged) >= 10

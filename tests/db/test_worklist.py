@@ -1,0 +1,292 @@
+"""The worklist says how far each case has come for one reader, and what to read next."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import event, insert
+
+from core.results import Analysis
+from db import models, store
+from db.session import Sessions
+from db.values import CaseState, JobState, Opinion, Stage
+from db.worklist import case_state
+from db.worklist_values import CaseFilter, CaseOrder
+from tests.helpers.stored import (
+    BENIGN,
+    MALIGNANT,
+    MODEL,
+    OPENED,
+    QUALITY,
+    analyse_all,
+    claim,
+    make_case,
+    make_reader,
+    ready_case,
+    sha256_of,
+    stored_image,
+)
+
+SURE = replace(MALIGNANT, confidence=4)
+UNREADABLE = Analysis(460, 700, QUALITY, reason="the image is blank")
+
+
+def one_case_of_each_state(sessions: Sessions) -> tuple[int, dict[CaseState, int]]:
+    """Make a reader and a case in every state that one reader alone can bring about."""
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        unreadable = make_case(session, account_id)
+    analyse_all(sessions, result=UNREADABLE)
+    with sessions.begin() as session:
+        final, discordant, revealed, ready, opened = (make_case(session, account_id, images=2) for _ in range(5))
+    analyse_all(sessions, 0.8)
+    with sessions.begin() as session:
+        for case_id in (final, discordant, revealed):
+            store.record_first_read(session, case_id, account_id, BENIGN, OPENED)
+        store.record_final_read(session, final, account_id, SURE, OPENED)
+        store.record_final_read(session, discordant, account_id, replace(BENIGN, reason="quality"), OPENED)
+        waiting, first = (make_case(session, account_id) for _ in range(2))
+        store.record_first_read(session, first, account_id, BENIGN, OPENED)
+        assert store.open_case(session, opened, account_id).state is CaseState.IN_READING
+    return account_id, {
+        CaseState.UNREADABLE: unreadable,
+        CaseState.FINAL: final,
+        CaseState.DISCORDANT: discordant,
+        CaseState.REVEALED: revealed,
+        CaseState.READY: ready,
+        CaseState.IN_READING: opened,
+        CaseState.WAITING: waiting,
+        CaseState.FIRST_READ: first,
+    }
+
+
+def test_every_state_is_recognised_in_the_list_the_counts_and_the_case_itself(sessions: Sessions) -> None:
+    account_id, cases = one_case_of_each_state(sessions)
+    with sessions.begin() as session:
+        rows = store.worklist(session, account_id)
+        assert {row.state: row.id for row in rows} == cases
+        assert store.state_counts(session, account_id) == dict.fromkeys(CaseState, 0) | dict.fromkeys(cases, 1)
+        assert {case_state(session, i, account_id): i for i in cases.values()} == cases
+
+
+def test_the_list_is_in_the_order_of_work(sessions: Sessions) -> None:
+    account_id, _ = one_case_of_each_state(sessions)
+    with sessions.read() as session:
+        states = [row.state.value for row in store.worklist(session, account_id)]
+    assert states == [
+        "ready",
+        "in reading",
+        "revealed",
+        "first read",
+        "waiting",
+        "unreadable",
+        "discordant",
+        "final",
+    ]
+
+
+def test_another_reader_sees_only_what_may_be_known_without_reading(sessions: Sessions) -> None:
+    one_case_of_each_state(sessions)
+    with sessions.begin() as session:
+        counts = store.state_counts(session, make_reader(session, "dr. b"))
+    expected = {CaseState.READY: 5, CaseState.WAITING: 2, CaseState.UNREADABLE: 1}
+    assert counts == dict.fromkeys(CaseState, 0) | expected
+
+
+def test_an_empty_list_counts_nothing_and_has_no_next_case(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        make_case(session, account_id, images=0)
+        assert store.worklist(session, account_id) == []
+        assert store.state_counts(session, account_id) == dict.fromkeys(CaseState, 0)
+        assert store.next_case(session, account_id) is None
+
+
+def test_a_row_counts_images_and_those_whose_analysis_is_over(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        case_id = make_case(session, account_id, images=3)
+    for succeeds in (True, False):
+        job = claim(sessions)
+        assert job is not None
+        with sessions.begin() as session:
+            if succeeds:
+                nothing = UNREADABLE
+                store.finish_job(session, job, "w", nothing, model=MODEL, heatmap=None)
+            else:
+                store.fail_job(session, job, "w", "damaged")
+    with sessions.read() as session:
+        (row,) = store.worklist(session, account_id)
+    assert (row.id, row.images, row.analysed, row.state) == (case_id, 3, 2, CaseState.WAITING)
+    assert (row.accession, row.magnification, row.demonstration) == ("C-0001", "100X", False)
+    assert row.created_at.tzinfo is UTC
+
+
+def test_one_readable_image_makes_a_case_ready(sessions: Sessions) -> None:
+    reader = ready_case(sessions)
+    with sessions.begin() as session:
+        store.add_image(session, reader.case_id, stored_image("blank"))
+    analyse_all(sessions, result=UNREADABLE)
+    with sessions.read() as session:
+        assert store.worklist(session, reader.account_id)[0].state is CaseState.READY
+
+
+@pytest.mark.parametrize("opinion", [Opinion(None, None), SURE])
+def test_cannot_assess_and_agreement_are_final_and_not_discordant(sessions: Sessions, opinion: Opinion) -> None:
+    reader = ready_case(sessions, malignant=0.8)
+    with sessions.begin() as session:
+        store.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
+        store.record_final_read(session, reader.case_id, reader.account_id, opinion, OPENED)
+        assert store.worklist(session, reader.account_id)[0].state is CaseState.FINAL
+
+
+def test_an_amendment_moves_a_case_between_final_and_discordant(sessions: Sessions) -> None:
+    reader = ready_case(sessions, malignant=0.8)
+    with sessions.begin() as session:
+        store.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
+        store.record_final_read(session, reader.case_id, reader.account_id, SURE, OPENED)
+    for opinion, state in ((replace(BENIGN, reason="quality"), CaseState.DISCORDANT), (SURE, CaseState.FINAL)):
+        with sessions.begin() as session:
+            store.amend_read(session, reader.case_id, reader.account_id, opinion, OPENED)
+            rows = store.worklist(session, reader.account_id)
+        assert [row.state for row in rows] == [state]
+
+
+def test_the_list_is_filtered_by_text_state_and_magnification(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        for accession, magnification in (("H26-100%", "40X"), ("h26-1000", "100X"), ("B_1", "40X"), ("BX1", None)):
+            case_id = store.add_case(session, account_id, accession=accession, magnification=magnification)
+            store.add_image(session, case_id, stored_image(accession))
+
+        def found(wanted: CaseFilter) -> list[str]:
+            return [row.accession for row in store.worklist(session, account_id, wanted)]
+
+        assert found(CaseFilter(text=" h26 ")) == ["H26-100%", "h26-1000"]
+        assert found(CaseFilter(text="100%")) == ["H26-100%"]
+        assert found(CaseFilter(text="b_")) == ["B_1"]
+        assert found(CaseFilter(text="")) == ["H26-100%", "h26-1000", "B_1", "BX1"]
+        assert found(CaseFilter(magnification="40X")) == ["H26-100%", "B_1"]
+        assert found(CaseFilter(text="h26", magnification="100X")) == ["h26-1000"]
+        assert found(CaseFilter(states=[CaseState.READY])) == []
+        assert len(found(CaseFilter(states=[CaseState.READY, CaseState.WAITING]))) == 4
+        assert found(CaseFilter(states=[])) == []
+
+
+def test_the_list_is_filtered_by_the_day_a_case_was_added(sessions: Sessions) -> None:
+    reader = ready_case(sessions)
+    with sessions.read() as session:
+        (row,) = store.worklist(session, reader.account_id)
+        moment, later = row.created_at, row.created_at + timedelta(microseconds=1)
+        wanted = {
+            CaseFilter(since=moment): 1,
+            CaseFilter(since=later): 0,
+            CaseFilter(until=moment): 0,
+            CaseFilter(until=later): 1,
+        }
+        assert {one: len(store.worklist(session, reader.account_id, one)) for one in wanted} == wanted
+    with pytest.raises(ValueError, match="time zone"):
+        CaseFilter(since=datetime(2026, 3, 1))  # noqa: DTZ001
+
+
+def test_the_list_is_sorted_by_age_and_by_number(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        for accession in ("b", "C", "a"):
+            case_id = store.add_case(session, account_id, accession=accession, magnification=None)
+            store.add_image(session, case_id, stored_image(accession))
+
+        def found(order: CaseOrder) -> str:
+            return "".join(row.accession for row in store.worklist(session, account_id, order=order))
+
+        assert found(CaseOrder.OLDEST) == "bCa"
+        assert found(CaseOrder.NEWEST) == "aCb"
+        assert found(CaseOrder.ACCESSION) == "abC"
+
+
+def test_the_oldest_ready_case_is_next_and_then_what_was_left_half_read(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        one, two, three = (make_case(session, account_id) for _ in range(3))
+    analyse_all(sessions)
+    with sessions.begin() as session:
+        assert store.next_case(session, account_id) == one
+        assert store.next_case(session, account_id, after=one) == two
+        assert store.next_case(session, account_id, after=two) == three
+        assert store.next_case(session, account_id, after=three) == one
+        store.record_first_read(session, one, account_id, BENIGN, OPENED)
+        assert store.next_case(session, account_id) == two
+        for case_id in (two, three):
+            store.record_first_read(session, case_id, account_id, BENIGN, OPENED)
+            store.record_final_read(session, case_id, account_id, MALIGNANT, OPENED)
+        assert store.next_case(session, account_id) == one
+        assert store.next_case(session, account_id, after=one) is None
+
+
+@pytest.mark.slow
+def test_ten_thousand_cases_are_listed_right_and_in_one_query(sessions: Sessions) -> None:
+    cases = 10_000
+    with sessions.begin() as session:
+        account_id, other = make_reader(session, "dr. a"), make_reader(session, "dr. b")
+        now, numbers = datetime.now(UTC), range(1, cases + 1)
+        session.execute(insert(models.Case), [_case_values(n, account_id, now) for n in numbers])
+        session.execute(insert(models.Image), [_image_values(n, now) for n in numbers])
+        session.execute(insert(models.Job), [_job_values(n, now) for n in numbers])
+        for reader in (account_id, other):
+            session.execute(insert(models.Read), [_read_values(n, reader, now) for n in numbers[3::4]])
+        statements: list[str] = []
+        event.listen(session.get_bind(), "before_cursor_execute", lambda *args: statements.append(args[2]))
+        rows = store.worklist(session, account_id)
+        counts = store.state_counts(session, account_id)
+        following = store.next_case(session, account_id)
+    assert len(statements) == 6, "each is one query, after one that asks what the account may do"
+    assert len(rows) == cases
+    expected = {CaseState.REVEALED: 2500, CaseState.UNREADABLE: 2500, CaseState.WAITING: 5000}
+    assert counts == dict.fromkeys(CaseState, 0) | expected
+    assert following == 4
+    assert [row.id for row in rows[:3]] == [4, 8, 12]
+
+
+def _case_values(number: int, account_id: int, now: datetime) -> dict[str, object]:
+    return {
+        "id": number,
+        "accession": f"X-{number}",
+        "demonstration": False,
+        "created_by_id": account_id,
+        "created_at": now,
+    }
+
+
+def _image_values(number: int, now: datetime) -> dict[str, object]:
+    return {
+        "id": number,
+        "case_id": number,
+        "position": 1,
+        "source_sha256": sha256_of(str(number)),
+        "file_sha256": sha256_of(str(number)),
+        "height": 460,
+        "width": 700,
+        "sharpness": 1.0,
+        "tissue_fraction": 0.5,
+        "findings": [],
+        "added_at": now,
+    }
+
+
+def _job_values(number: int, now: datetime) -> dict[str, object]:
+    state = JobState.QUEUED if number % 2 else JobState.FAILED
+    return {"id": number, "image_id": number, "state": state, "attempts": 0, "queued_at": now}
+
+
+def _read_values(number: int, account_id: int, now: datetime) -> dict[str, object]:
+    return {
+        "case_id": number,
+        "account_id": account_id,
+        "stage": Stage.FIRST,
+        "label": "benign",
+        "confidence": 3,
+        "note": "",
+        "model_visible": False,
+        "opened_at": now,
+        "saved_at": now,
+    }

@@ -1,0 +1,1 @@
+"""What the tests make, start and ask."""

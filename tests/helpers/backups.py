@@ -1,0 +1,68 @@
+"""An installation to back up, and what is in it before and after."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from db import store
+from db.archive import DATABASE
+from db.audit_verify import verify
+from db.backup import Source
+from db.files import Files
+from db.session import open_database
+from db.values import StoredImage
+from tests.helpers.stored import BENIGN, OPENED, QUALITY, make_reader, sha256_of
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """One installation, with a database and stored files."""
+
+    data: Path
+
+    @property
+    def source(self) -> Source:
+        return Source(f"sqlite:///{self.data / DATABASE}", self.data, self.data / "files")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """An installation with three cases of one image each, read once."""
+    house = House(tmp_path / "data")
+    sessions = open_database(house.source.database)
+    files = Files(house.source.files)
+    with sessions.begin() as session:
+        reader = make_reader(session)
+    for number in range(3):
+        pixels = files.put(f"pixels {number}".encode())
+        with sessions.begin() as session:
+            case_id = store.add_case(session, reader, accession=None, magnification="40X")
+            store.add_image(session, case_id, StoredImage(sha256_of(f"{number}"), pixels, 4, 4, QUALITY))
+            store.record_first_read(session, case_id, reader, BENIGN, OPENED)
+    sessions.dispose()
+    return house
+
+
+def contents(data: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Give every row but those of the audit trail, to which a backup and a restore add."""
+    with closing(sqlite3.connect(data / DATABASE)) as database:
+        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {n: database.execute(f"SELECT * FROM {n}").fetchall() for n in names if n != "audit_events"}  # noqa: S608
+
+
+def events(data: Path) -> list[tuple[str, str]]:
+    """Give the action and subject of every event of a trail without a finding, oldest first."""
+    sessions = open_database(f"sqlite:///{data / DATABASE}")
+    assert verify(sessions).findings == ()
+    with sessions.read() as session:
+        found = [(event.action, event.subject) for event in reversed(store.audit_trail(session))]
+    sessions.dispose()
+    return found
+
+
+def stored(data: Path) -> list[str]:
+    """Name every stored file."""
+    return sorted(str(path.relative_to(data)) for path in (data / "files").rglob("*") if path.is_file())

@@ -1,0 +1,179 @@
+"""The gate with real accounts, in front of a small application on a real socket of this process."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import uvicorn
+from argon2 import PasswordHasher
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from core.settings import Settings
+from db import passwords, store
+from db.access_values import Lifetime
+from db.session import Sessions
+from db.values import Account, Role
+from service.access import COOKIE, Access
+from service.gate import ACCOUNT, Gate
+from service.installation import Installation
+from service.tabs import Tabs
+from tests.helpers.databases import copy_tables
+
+PASSWORD = "a long sentence about trees"
+SECRET = "a page with patients on it"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer over the wire."""
+
+    status: int
+    text: str
+    headers: dict[str, str]
+
+    @property
+    def cookie(self) -> str:
+        """What our cookie was set to; empty if it was not."""
+        found = self.headers.get("set-cookie", "")
+        return found.partition("=")[2].partition(";")[0] if found.startswith(f"{COOKIE}=") else ""
+
+
+@dataclass(frozen=True)
+class Gatehouse:
+    """A running gate, and the database of its accounts."""
+
+    port: int
+    sessions: Sessions
+    heard: list[str] = field(default_factory=list)  # what came through by websocket
+    tabs: Tabs = field(default_factory=Tabs)  # those that the gate knows
+
+    def add(self, name: str, role: Role = Role.READER) -> Account:
+        """Make an account with the password of the tests."""
+        with self.sessions.begin() as session:
+            return store.add_signing_account(session, None, name, role, PASSWORD)
+
+    def token(self, account: Account) -> str:
+        """Make a token."""
+        with self.sessions.begin() as session:
+            return store.add_token(session, None, account, "test")
+
+    def ask(self, path: str, method: str = "GET", body: str = "", **headers: str) -> Reply:
+        """Ask once; `Host` is ours unless given."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        sent = {"Host": f"localhost:{self.port}"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        if body:
+            sent.setdefault("Content-Type", "application/x-www-form-urlencoded")
+            sent["Content-Length"] = str(len(body))
+        for name, value in sent.items():
+            connection.putheader(name, value)
+        connection.endheaders(body.encode() or None)
+        answer = connection.getresponse()
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        reply = Reply(answer.status, answer.read().decode(errors="replace"), found)
+        connection.close()
+        return reply
+
+    def sign_in(self, name: str, password: str = PASSWORD, *, following: str = "", **headers: str) -> Reply:
+        """Send the form as a browser does."""
+        form = urlencode({"name": name, "password": password, "next": following})
+        sent = {"Origin": f"http://localhost:{self.port}"} | headers
+        return self.ask("/sign-in", "POST", form, **sent)
+
+    def cookie(self, name: str) -> str:
+        """Sign in and give the Cookie header."""
+        reply = self.sign_in(name)
+        assert reply.status == 303, reply
+        return f"{COOKIE}={reply.cookie}"
+
+
+@pytest.fixture
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Real Argon2 with little memory: at full strength every sign-in of every test would take its time."""
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    passwords._nobodys_hash.cache_clear()
+    yield
+    passwords._nobodys_hash.cache_clear()
+
+
+@contextmanager
+def gatehouse(
+    tmp_path: Path, address: str = "127.0.0.1", *, behind_proxy: bool = False, lifetime: Lifetime | None = None
+) -> Iterator[Gatehouse]:
+    """Run a gate with an empty database until the block ends."""
+    copy_tables(tmp_path / "gate.sqlite")
+    settings = Settings(tmp_path, f"sqlite:///{tmp_path / 'gate.sqlite'}", tmp_path / "none", None, "cpu", 1)
+    opened = Installation.open(settings)
+    access = Access(opened.sessions, lifetime or Lifetime(), behind_proxy=behind_proxy)
+    installation = replace(opened, access=access)
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((address, 0))
+    listening.listen()
+    house = Gatehouse(int(listening.getsockname()[1]), installation.sessions, tabs=installation.tabs)
+    config = uvicorn.Config(Gate(_inside(house.heard), lambda: installation), log_level="error", lifespan="off")
+    with _running(uvicorn.Server(config), listening):
+        yield house
+    installation.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path, quick_passwords: None) -> Iterator[Gatehouse]:
+    """A gate on loopback with one reader."""
+    with gatehouse(tmp_path) as found:
+        found.add("dr. a")
+        yield found
+
+
+@contextmanager
+def _running(server: uvicorn.Server, listening: socket.socket) -> Iterator[None]:
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    until(lambda: server.started)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until something is true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"waited {seconds} s"
+        time.sleep(0.01)
+
+
+def _inside(heard: list[str]) -> Starlette:
+    async def page(request: Request) -> PlainTextResponse:
+        account = request.scope.get(ACCOUNT)
+        scheme = request.url.scheme
+        return PlainTextResponse(
+            f"{SECRET}, {account.name if account else 'nobody'} by {scheme} at {request.url.netloc}"
+        )
+
+    async def stream(websocket: WebSocket) -> None:
+        await websocket.accept()
+        heard.append(websocket.headers.get("sec-websocket-protocol", ""))
+        await websocket.send_text(SECRET)
+        try:
+            while True:
+                heard.append(await websocket.receive_text())
+                await websocket.send_text("heard")
+        except WebSocketDisconnect:
+            heard.append("closed")
+
+    methods = ["GET", "PUT", "POST", "DELETE"]
+    return Starlette(routes=[WebSocketRoute("/_stcore/stream", stream), Route("/{path:path}", page, methods=methods)])

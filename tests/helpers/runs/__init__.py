@@ -1,0 +1,1 @@
+"""Training runs small enough for a test."""

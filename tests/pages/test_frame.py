@@ -1,0 +1,38 @@
+"""What stands on every page, and which modules a page may pull in."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.reading_room import ReadingRoom, room, words_on
+
+__all__ = ["room"]
+
+PAGES = ("worklist.py", "upload_cases.py", "agreement.py", "read_case.py", "evaluation.py", "models.py", "audit.py")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_says_what_it_must_not_be_used_for(room: ReadingRoom, page: str) -> None:
+    words = words_on(room.visit(page))
+    assert "Research use only" in words
+    assert "single-reader mode" in words
+    assert "demonstration model" in words
+
+
+def test_a_missing_checkpoint_is_said_on_every_page(room: ReadingRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECOND_READ_CHECKPOINT", "/nowhere/gone.safetensors")
+    tab = room.visit("worklist.py")
+    assert "not analysed" in tab.warning[0].value
+    assert "gone.safetensors" in tab.warning[0].value
+
+
+def test_pages_load_no_torch() -> None:
+    project = Path(__file__).resolve().parents[2]
+    code = (
+        "import sys, pages.ui.resources, pages.ui.stages, pages.ui.tissue, pages.ui.intake_panel\n"
+        "print(sorted({'torch', 'timm', 'torchvision'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, check=True, timeout=120, stdout=subprocess.PIPE)
+    assert done.stdout.strip() == b"[]"

@@ -1,0 +1,120 @@
+"""The page Planning, and what the worklist of a reader makes of it."""
+
+from dataclasses import dataclass
+
+import pytest
+from streamlit.runtime.context import ContextProxy, StreamlitHeaders
+from streamlit.testing.v1 import AppTest
+
+from db import store
+from db.access_values import Lifetime
+from db.sign_ins import start_sign_in
+from db.values import Account, Opinion, Role
+from service.access import COOKIE
+from tests.helpers.gate import PASSWORD, quick_passwords
+from tests.helpers.reading_room import ReadingRoom, press, room, words_on
+from tests.helpers.stored import OPENED
+
+__all__ = ["quick_passwords", "room"]
+
+pytestmark = pytest.mark.usefixtures("quick_passwords")
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """A reading room with accounts and three cases."""
+
+    room: ReadingRoom
+    accounts: dict[str, Account]
+    cases: tuple[int, ...]
+    monkeypatch: pytest.MonkeyPatch
+
+    def visit(self, name: str, page: str = "planning.py", **query: str) -> AppTest:
+        """Open a page as somebody who has signed in."""
+        with self.room.sessions.begin() as session:
+            recognised = store.account_with_password(session, name, PASSWORD)
+            assert recognised is not None
+            secret = start_sign_in(session, recognised, Lifetime())
+        sent = StreamlitHeaders([("Cookie", f"{COOKIE}={secret}")])
+        # A tab of these tests has no websocket on which a cookie could come.
+        self.monkeypatch.setattr(ContextProxy, "headers", sent)
+        return self.room.visit(page, **query)
+
+
+@pytest.fixture
+def office(room: ReadingRoom, monkeypatch: pytest.MonkeyPatch) -> Office:
+    """Two readers and an administrator; dr. a has read the first case against the model."""
+    cases = tuple(room.add_case(seed) for seed in (1, 2, 3))
+    room.analyse_all(0.8125)
+    accounts = {}
+    with room.sessions.begin() as session:
+        for name, role in (("dr. a", Role.READER), ("dr. b", Role.READER), ("office", Role.ADMINISTRATOR)):
+            accounts[name] = store.add_signing_account(session, None, name, role, PASSWORD)
+        reader = accounts["dr. a"].id
+        store.record_first_read(session, cases[0], reader, Opinion("benign", 4, note="telltale"), OPENED)
+        said = Opinion("benign", 4, note="telltale", reason="quality")
+        store.record_final_read(session, cases[0], reader, said, OPENED)
+        store.assign(session, accounts["office"].id, cases[:2], reader, active=True)
+        store.set_priority(session, accounts["office"].id, cases[1:2], urgent=True)
+    return Office(room, accounts, cases, monkeypatch)
+
+
+def test_the_plan_shows_who_reads_and_nothing_of_what_was_said(office: Office) -> None:
+    tab = office.visit("office")
+    table = tab.dataframe[0].value
+    assert list(table["case"]) == ["C-0001", "C-0002", "C-0003"]
+    assert list(table["assigned to"]) == ["dr. a", "dr. a", ""]
+    assert list(table["priority"]) == ["", "urgent", ""]
+    assert list(table["readers finished"]) == [1, 0, 0]
+    words = words_on(tab)
+    assert not [one for one in ("benign", "malignant", "0.81", "telltale", "discordant") if one in words]
+    assert {button.label: button.disabled for button in tab.button} == dict.fromkeys(
+        ("Assign", "Take back", "Urgent", "Routine"), True
+    )
+
+
+def test_the_plan_is_narrowed_by_number_and_by_reader(office: Office) -> None:
+    tab = office.visit("office")
+    tab.selectbox(key="planning-reader").set_value("nobody yet").run()
+    assert list(tab.dataframe[0].value["case"]) == ["C-0003"]
+    tab.selectbox(key="planning-reader").set_value("dr. a").run()
+    assert list(tab.dataframe[0].value["case"]) == ["C-0001", "C-0002"]
+    tab.text_input(key="planning-text").set_value("0002").run()
+    assert list(tab.dataframe[0].value["case"]) == ["C-0002"]
+    tab.selectbox(key="planning-reader").set_value("dr. b").run()
+    assert not tab.dataframe
+    assert "No case matches" in words_on(tab)
+
+
+def test_the_worklist_of_a_reader_follows_the_plan(office: Office) -> None:
+    tab = office.visit("dr. a", "worklist.py")
+    table = tab.dataframe[0].value
+    assert list(table["case"]) == ["C-0002", "C-0003", "C-0001"]
+    assert list(table["priority"]) == ["urgent", "", ""]
+    assert list(table["reader"]) == ["assigned to you", "", "assigned to you"]
+    tab.toggle(key="worklist-mine").set_value(v=True).run()
+    assert list(tab.dataframe[0].value["case"]) == ["C-0002", "C-0001"]
+    other = office.visit("dr. b", "worklist.py").dataframe[0].value
+    assert list(other["reader"]) == ["", "assigned to others", "assigned to others"]
+    assert list(other["case"]) == ["C-0003", "C-0002", "C-0001"], "not even what is urgent, if it is for others"
+    assert list(other["state"]) == ["to read"] * 3
+
+
+def test_who_has_a_case_open_is_named_in_the_list_and_above_the_tissue(office: Office) -> None:
+    with office.room.sessions.begin() as session:
+        store.open_case(session, office.cases[2], office.accounts["dr. b"].id)
+    table = office.visit("dr. a", "worklist.py").dataframe[0].value
+    (place,) = [row for row, case in enumerate(table["case"]) if case == "C-0003"]
+    assert table["reader"][place].startswith("dr. b: open since ")
+    assert "dr. b has this case open since" in words_on(office.visit("dr. a", "read_case.py", case="3"))
+    mine = office.visit("dr. b", "read_case.py", case="3")
+    assert "dr. a has this case open since" in words_on(mine)
+    done = words_on(office.visit("dr. a", "read_case.py", case="1"))
+    assert "has this case open" not in done
+
+
+def test_skipping_lets_go_of_a_case(office: Office) -> None:
+    tab = office.visit("dr. b", "read_case.py", case="3")
+    press(tab, "Skip to next")
+    with office.room.sessions.read() as session:
+        assert store.claim_holders(session, 3, office.accounts["dr. a"].id) == ()

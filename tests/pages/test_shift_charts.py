@@ -1,0 +1,129 @@
+"""The figures and words of a comparison of two image sets, looked at without a browser."""
+
+from dataclasses import replace
+
+import pytest
+
+from core.sets.tissue_statistics import STATISTICS
+from core.shift import Shift
+from pages.ui import shift_charts, shift_words
+from pages.ui.export import statistics_csv
+from tests.helpers.shifts import STEPS, figure, shifted
+from tests.pages.test_charts import luminance
+
+
+@pytest.fixture(scope="module")
+def far() -> Shift:
+    return shifted()
+
+
+def test_each_statistic_has_its_own_density_of_both_sets_the_most_different_first(far: Shift) -> None:
+    drawn = shift_charts.statistics(far)
+    assert len(drawn.data) == 2 * len(STATISTICS)
+    sizes = [abs(found.difference) for found in shift_charts.by_difference(far)]
+    assert sizes == sorted(sizes, reverse=True)
+    titles = [note.text for note in drawn.layout.annotations]
+    assert titles[0].startswith(f"<b>{shift_charts.by_difference(far)[0].name}</b><br>")
+    assert all("SD higher" in title for title in titles)
+
+
+def test_sets_differ_by_line_and_by_sign_as_well_as_by_colour(far: Shift) -> None:
+    source, target = shift_charts.statistics(far).data[:2]
+    assert source.line.dash != target.line.dash
+    source, target = shift_charts.points(far).data
+    assert source.marker.symbol != target.marker.symbol
+    assert (source.name, target.name) == ("here", "there")
+
+
+def test_the_legend_names_each_set_once(far: Shift) -> None:
+    named = [trace.name for trace in shift_charts.statistics(far).data if trace.showlegend]
+    assert named == ["here", "there"]
+
+
+def test_every_image_is_a_point_that_names_its_patient(far: Shift) -> None:
+    source, target = shift_charts.points(far).data
+    assert len(source.x) == len(target.x) == 18
+    assert set(target.customdata) == {f"there {number}" for number in range(6)}
+
+
+def test_a_step_stands_at_its_change_with_its_interval_between_nothing_and_the_whole_drop(far: Shift) -> None:
+    drawn = shift_charts.what_helps(far)
+    assert drawn is not None
+    [changes] = drawn.data
+    assert list(changes.y) == ["one view only", "Reinhard"]
+    assert list(changes.x) == pytest.approx([-0.02, 0.05])
+    assert list(changes.error_x.array) == pytest.approx([0, 0.03])
+    assert [line.x0 for line in drawn.layout.shapes] == pytest.approx([0, 0.20])
+    assert changes.customdata[1] == "+0.050 [+0.020, +0.080], +25% of the drop"
+
+
+def test_without_steps_there_is_nothing_to_draw(far: Shift) -> None:
+    assert shift_charts.what_helps(replace(far, steps=STEPS[:1])) is None
+    assert shift_charts.what_helps(replace(far, steps=())) is None
+
+
+def test_names_of_folders_do_not_act_as_tags() -> None:
+    drawn = shift_charts.points(shifted(source="<b>bold</b>"))
+    assert drawn.data[0].name == "&lt;b&gt;bold&lt;/b&gt;"
+
+
+def test_every_colour_reads_on_the_light_and_on_the_dark_background(far: Shift) -> None:
+    used = {trace.line.color for trace in shift_charts.statistics(far).data}
+    used |= {trace.marker.color for trace in shift_charts.points(far).data}
+    for colour in used:
+        for background in ("#ffffff", "#16191b"):
+            dark, light = sorted((luminance(colour), luminance(background)))
+            assert (light + 0.05) / (dark + 0.05) >= 3, (colour, background)
+
+
+@pytest.mark.parametrize(
+    ("low", "p", "words"),
+    [(0.6, 0.001, "clearly differ"), (0.4, 0.001, "may differ"), (0.6, 0.2, "may differ"), (0.4, 0.2, "are not seen")],
+)
+def test_the_verdict_needs_both_tests(far: Shift, low: float, p: float, words: str) -> None:
+    frechet, discrepancy, told_apart = far.distances
+    found = (frechet, replace(discrepancy, p=p), replace(told_apart, low=low))
+    assert words in shift_words.verdict(replace(far, distances=found))
+
+
+def test_few_patients_show_little(far: Shift) -> None:
+    near = shifted(away=0)
+    assert "With so few patients" in shift_words.verdict(near)
+    assert "With so few patients" not in shift_words.verdict(replace(near, patients=(10, 10)))
+    assert "With so few patients" not in shift_words.verdict(far)
+
+
+def test_a_drop_that_may_be_none_is_said_to_be_so(far: Shift) -> None:
+    assert shift_words.drop_words(far) == "drop +0.200 [+0.100, +0.300]"
+    assert "there may be none" in shift_words.drop_words(replace(far, drop=figure(0.05, 0.10)))
+    assert shift_words.drop_words(replace(far, drop=None)) == ""
+    assert "not measured" in shift_words.auc_words(replace(far, source_auc=None))
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [(0.009, "hardly chance"), (0.01, "probably not chance"), (0.049, "probably not chance"), (0.05, "may be chance")],
+)
+def test_chance_has_three_words(p: float, words: str) -> None:
+    assert shift_words.chance(p) == words
+
+
+@pytest.mark.parametrize(
+    ("apart", "words"),
+    [(1.26, "1.3 SD higher, hardly chance"), (-0.06, "0.1 SD lower, hardly chance"), (0.049, "no difference")],
+)
+def test_a_difference_is_told_in_standard_deviations(far: Shift, apart: float, words: str) -> None:
+    assert shift_words.difference(replace(far.distributions[0], difference=apart, p=0.001)) == words
+
+
+def test_every_measure_is_explained(far: Shift) -> None:
+    assert set(shift_words.STATISTIC_HELP) == {statistic.name for statistic in STATISTICS}
+    assert set(shift_words.DISTANCE_HELP) == {distance.name for distance in far.distances}
+
+
+def test_statistics_are_exported_as_numbers(far: Shift) -> None:
+    negative = replace(far, distributions=tuple(replace(d, difference=-1.5) for d in far.distributions))
+    lines = statistics_csv(negative).data.decode("utf-8-sig").splitlines()
+    assert lines[0] == "source,target,statistic,unit,source_median,target_median,difference_in_sd,p"
+    assert len(lines) == 1 + len(far.distributions)
+    assert all(",-1.5," in line for line in lines[1:])

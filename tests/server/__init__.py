@@ -1,0 +1,1 @@
+"""Tests that start real processes: the server, its workers, a provider of identities."""

@@ -1,0 +1,145 @@
+"""A backup made while others write is whole, and one or a restore that is killed is done or not done."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from db.backup import make_backup
+from db.files import Files
+from db.restore import check_backup, restore_backup
+from db.values import Action
+from tests.helpers.backups import House, contents, events, house, stored
+from tests.helpers.stress import amount
+
+__all__ = ["house"]
+
+PROJECT = Path(__file__).resolve().parents[2]
+BACKUPS = amount(40, 10)
+
+
+# Kills itself as it opens, renames or removes something of the test for the so-manieth time.
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from db.backup import Source, make_backup
+from db.restore import restore_backup
+
+left, data = int(sys.argv[1]), Path(sys.argv[3])
+def strike(name, arguments):
+    global left
+    watched = name in ("open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "sqlite3.connect", "shutil.rmtree")
+    if watched and str(arguments[0]).startswith(str(data.parent)):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+if sys.argv[2] == "backup":
+    source, folder = Source(f"sqlite:///{data}/second_read.sqlite", data, data / "files"), Path(sys.argv[4])
+    sys.addaudithook(strike)
+    make_backup(source, folder)
+else:
+    sys.addaudithook(strike)
+    restore_backup(Path(sys.argv[4]), data, replace=True)
+"""
+
+
+def killed_after(steps: int, what: str, data: Path, other: Path) -> bool:
+    """Run and kill; say whether it was killed before it was done."""
+    start = [sys.executable, "-c", _KILLED, str(steps), what, str(data), str(other)]
+    done = subprocess.run(start, cwd=PROJECT, env=os.environ, check=False, capture_output=True)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+@pytest.mark.slow
+def test_a_backup_that_is_killed_leaves_none_and_the_next_cleans_up(house: House, tmp_path: Path) -> None:
+    folder, steps = tmp_path / "backups", 0
+    while killed_after(steps, "backup", house.data, folder):
+        for path in folder.glob("*.tar"):
+            assert check_backup(path).problems == ()
+        steps += 2
+    assert steps > 12
+    assert all(check_backup(path).problems == () for path in folder.glob("*.tar"))
+    assert list(folder.glob(".making-backup-*")) == []
+
+
+@pytest.mark.slow
+def test_a_restore_that_is_killed_leaves_the_old_folder_or_the_new_one(house: House, tmp_path: Path) -> None:
+    made = make_backup(house.source, tmp_path / "backups").path
+    (house.data / "old").write_text("of the old folder")
+    copy = tmp_path / "copy"
+    shutil.copytree(house.data, copy)
+    rows, steps, old = contents(house.data), 0, 0
+    while killed_after(steps, "restore", copy, made):
+        assert contents(copy) == rows
+        assert stored(copy) == stored(house.data)
+        old += (copy / "old").exists()
+        steps += 3
+    assert old > 5
+    assert events(copy)[-1] == (Action.RESTORED, made.name)
+    assert list(tmp_path.glob(".copy-restoring-*")) == []
+    # Whatever was replaced is still there.
+    assert any((path / "old").exists() for path in tmp_path.glob("copy-before-restore-*"))
+
+
+# A server that adds cases with their files, and says which reads it has saved.
+_WRITER = """
+import sys
+from itertools import count
+from pathlib import Path
+from db import store
+from db.files import Files
+from db.session import open_database
+from db.values import StoredImage
+from tests.helpers.stored import BENIGN, OPENED, QUALITY, sha256_of
+
+data = Path(sys.argv[1])
+sessions, files = open_database(f"sqlite:///{data}/second_read.sqlite"), Files(data / "files")
+for number in count(1):
+    pixels = files.put(f"live pixels {number}".encode())
+    with sessions.begin() as session:
+        case_id = store.add_case(session, 1, accession=None, magnification=None)
+        store.add_image(session, case_id, StoredImage(sha256_of(f"live {number}"), pixels, 4, 4, QUALITY))
+    with sessions.begin() as session:
+        read = store.record_first_read(session, case_id, 1, BENIGN, OPENED)
+    print(read.id, flush=True)
+"""
+
+
+def _more_than(known: set[int], said: Path, server: "subprocess.Popen[bytes]") -> set[int]:
+    """Wait until the server has saved another read, and return all that it says it has saved."""
+    while (saved := {int(line) for line in said.read_text().split("\n")[:-1]}) == known:
+        assert server.poll() is None
+        time.sleep(0.001)
+    return saved
+
+
+@pytest.mark.slow
+def test_live_backups_restore_with_all_that_was_acknowledged_before_each_began(house: House, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    with (
+        said.open("wb") as out,
+        subprocess.Popen([sys.executable, "-c", _WRITER, house.data], cwd=PROJECT, stdout=out) as server,
+    ):
+        acknowledged, made = [set[int]()], []
+        for _ in range(BACKUPS):
+            acknowledged.append(_more_than(acknowledged[-1], said, server))
+            made.append(make_backup(house.source, tmp_path / "backups").path)
+            assert server.poll() is None
+        server.kill()
+    del acknowledged[0]
+    assert len(acknowledged[-1]) > len(acknowledged[0]) > 0
+    for path, saved in zip(made, acknowledged, strict=True):
+        restored = restore_backup(path, tmp_path / "restored", replace=True)
+        assert restored.checked.problems == ()
+        rows = contents(restored.data)
+        assert saved <= {row[0] for row in rows["reads"]}
+        named = {row[4] for row in rows["images"]}
+        assert named <= set(Files(restored.data / "files").stored())
+        assert events(restored.data)[-1] == (Action.RESTORED, path.name)

@@ -1,0 +1,167 @@
+"""Of what a file says about a person nothing is kept: not in the database, on the disk, in logs or in exports."""
+
+import random
+import string
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db import store
+from db.backup import Source, make_backup
+from db.export import Told
+from db.files import Files
+from db.session import Sessions, open_database
+from db.values import CaseState, Stage
+from pages.ui import export
+from service.reports.archive import Wanted, reads_archive
+from service.reports.case_files import CaseWanted, fhir_report, pdf_report
+from tests.helpers.browser_tab import clicking_tab
+from tests.helpers.desk import wait_until
+from tests.helpers.exported import unzipped
+from tests.helpers.images.about_people import images_about_people, unpacked
+from tests.helpers.sent_bytes import Wiretap, spelled_text
+from tests.helpers.server import Server, running_server
+from tests.helpers.stress import TIMEOUT, amount
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
+
+WORDS = amount(200, 100)  # at least; a set of images holds about a hundred
+_PROJECT = Path(__file__).resolve().parents[2]
+_STARTER = _PROJECT / "models" / "starter.safetensors"
+
+
+class _Vocabulary:
+    """Makes words that nobody writes by chance, each for one place of one file."""
+
+    def __init__(self) -> None:
+        self._chance = random.Random(11)  # noqa: S311 (no secret)
+        self.words: dict[str, str] = {}
+
+    def word(self, place: str) -> str:
+        """Give a new word."""
+        made = "Jane Doe " + "".join(self._chance.choices(string.ascii_uppercase, k=10))
+        self.words[made.removeprefix("Jane Doe ")] = place
+        return made
+
+    def found_in(self, data: bytes) -> list[str]:
+        """Say of which places a word stands in some bytes, or in what is packed in them."""
+        parts = list(unpacked(data))
+        return [
+            place
+            for word, place in self.words.items()
+            if any(spelling in part for spelling in spelled_text(word) for part in parts)
+        ]
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Path]]:
+    """A server in single-reader mode with the model that comes with the project, and its folders."""
+    if not _STARTER.is_file():
+        pytest.skip("the project has no checkpoint of its own here")
+    (tmp_path / "temporary").mkdir()
+    (tmp_path / "import").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setenv("SECOND_READ_IMPORT_ROOT", str(tmp_path / "import"))
+    monkeypatch.setenv("SECOND_READ_THREADS", "1")
+    with running_server(tmp_path / "data", "127.0.0.1", checkpoint=_STARTER) as server:
+        yield server, tmp_path
+
+
+def _take_in(server: Server, folder: Path, vocabulary: _Vocabulary) -> None:
+    """Upload one set of images after the other, and let the last one be read from a folder of the server."""
+    seed, before = 0, -1
+    while len(vocabulary.words) < WORDS:
+        seed, before = seed + 1, len(vocabulary.words)
+        files = list(images_about_people(seed, vocabulary.word))
+        assert len(vocabulary.words) > before
+        with clicking_tab(server.port) as tab:
+            tab.open("upload_cases")
+            if len(vocabulary.words) < WORDS or seed == 1:
+                tab.upload("PNG, JPEG or TIFF images", files[: len(files) // 2])
+                tab.press("Store the images")
+                assert "Read this case" in tab.all_words
+                tab.open("upload_cases")
+            (folder / "day").mkdir(exist_ok=True)
+            for name, data in files:
+                (folder / "day" / name).write_bytes(data)
+            tab.type("or a folder inside", "day")
+            tab.press("Store the images")
+            assert "Read this case" in tab.all_words
+            assert "damaged" in tab.all_words
+
+
+def _read_all(server: Server, sessions: Sessions, reader: int) -> Wiretap:
+    """Read every case as somebody who did not bring it in; give everything that was sent."""
+    tap = Wiretap(server.port)
+    with sessions.read() as session:
+        rows = store.worklist(session, reader)
+        images = [image.id for row in rows for image in store.case_images(session, row.id)]
+    with clicking_tab(server.port) as tab:
+        for page in ("", "agreement", "models"):
+            tab.open(page)
+        for row in rows:
+            tab.open("read_case", f"case={row.id}")
+            tab.press("◇", "Save and reveal", "Yes, it cannot")
+            tab.press("keep mine", "Save, next case", "Yes, it cannot")
+        tap.note("websocket", tab.received)
+    for image in images:
+        for path in ("", "/thumbnail", "/heatmap"):
+            tap.ask(f"/images/{image}{path}")
+    return tap
+
+
+def test_no_word_about_a_person_outlives_the_intake(served: tuple[Server, Path]) -> None:
+    server, root = served
+    vocabulary = _Vocabulary()
+    _take_in(server, root / "import", vocabulary)
+    data = root / "data"
+    sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
+    with sessions.begin() as session:
+        reader = store.single_reader(session).id
+    wait_until(lambda: _waiting(sessions) == 0, "the images to be analysed", 300)
+    tap = _read_all(server, sessions, reader)
+    with sessions.read() as session:
+        assert store.state_counts(session, reader)[CaseState.FINAL] > 0
+        reads, finished = store.own_reads(session, reader), store.finished_readings(session, reader)
+    backup = make_backup(Source(f"sqlite:///{data / 'second_read.sqlite'}", data, data / "files"), root / "backups")
+    with tarfile.open(backup.path) as archive:
+        assert vocabulary.found_in("\n".join(archive.getnames()).encode()) == []
+    for made in (export.reads_csv(reads, {}), export.readings_csv(finished, {})):
+        assert vocabulary.found_in(made.data + made.name.encode()) == []
+    for name, made_of in _reports(sessions, data, reader):
+        assert vocabulary.found_in(made_of + name.encode()) == [], name
+    for where, sent in tap.heard:
+        assert vocabulary.found_in(sent) == [], where
+    kept = [path for path in root.rglob("*") if path.is_file() and not path.is_relative_to(root / "import")]
+    for path in kept:
+        assert vocabulary.found_in(path.read_bytes() + str(path).encode()) == [], path
+    pixels = [path for path in kept if path.is_relative_to(data / "files")]
+    assert len(pixels) >= 8
+    sessions.dispose()
+    print(f"\n{len(vocabulary.words)} words about persons: none in {len(kept)} files and {len(tap.heard)} messages")
+
+
+def _reports(sessions: Sessions, data: Path, reader: int) -> Iterator[tuple[str, bytes]]:
+    """Make every export of reads and cases, with all the names that they can have."""
+    yield from unzipped(reads_archive(sessions, Wanted(reader, told=Told(named=True, clock_times=True)))).items()
+    with sessions.read() as session:
+        cases = [read.case_id for read in store.own_reads(session, reader) if read.stage is Stage.FINAL]
+    for case_id in cases[:2]:
+        wanted = CaseWanted(case_id, reader, named=True)
+        yield "report.pdf", pdf_report(sessions, Files(data / "files"), wanted, None)
+        yield "report.json", fhir_report(sessions, wanted)
+
+
+def test_the_words_are_in_the_files_that_were_brought_in() -> None:
+    vocabulary = _Vocabulary()
+    files = list(images_about_people(1, vocabulary.word))
+    found = [place for name, data in files for place in vocabulary.found_in(data + name.encode())]
+    assert sorted(set(vocabulary.words.values()) - set(found)) == []
+    assert len(found) >= 0.8 * len(vocabulary.words)
+
+
+def _waiting(sessions: Sessions) -> int:
+    with sessions.read() as session:
+        return store.jobs_waiting(session)

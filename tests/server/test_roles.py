@@ -1,0 +1,209 @@
+"""The real server, asked by every role for everything it serves: routes, pages, websocket, media, upload, metrics."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from db import store
+from db.files import Files
+from db.session import open_database
+from db.values import Opinion, Role
+from service.intake import CasePlan, take_in_all
+from service.routes import router
+from tests.helpers.gate import PASSWORD, Gatehouse, Reply
+from tests.helpers.reading_room import tissue
+from tests.helpers.server import Server, running_server
+from tests.helpers.tab import open_page
+
+pytestmark = pytest.mark.slow
+
+_ACCESSION = "TELLTALE-CASE-17"
+_READERS = {Role.READER, Role.ADJUDICATOR}
+_EVERYBODY = set(Role)
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """One thing the server can be asked for, and who may have it."""
+
+    path: str
+    roles: set[Role]
+    method: str = "GET"
+    page: bool = False
+
+
+# Every kind of thing; what is not our own belongs to Streamlit 1.67.
+_DOORS = {
+    "front page": _Door("/", _EVERYBODY, page=True),
+    "front page by its name": _Door("/worklist", _EVERYBODY, page=True),
+    # Streamlit answers every page with the same empty frame; what stands in it comes over the websocket.
+    "deep link": _Door("/read_case?case=1", _EVERYBODY, page=True),
+    "page file": _Door("/pages/frame.py", _EVERYBODY, page=True),
+    "docs": _Door("/docs", _EVERYBODY, page=True),
+    "media": _Door("/media/0123456789abcdef.png", _EVERYBODY),
+    "upload": _Door("/_stcore/upload_file/session/file", set(), "PUT"),
+    "delete upload": _Door("/_stcore/upload_file/session/file", set(), "DELETE"),
+    "metrics": _Door("/_stcore/metrics", {Role.ADMINISTRATOR}),
+    "streamlit health": _Door("/_stcore/health", _EVERYBODY),
+    "script health": _Door("/_stcore/script-health-check", _EVERYBODY),
+    "host config": _Door("/_stcore/host-config", _EVERYBODY),
+    "agent": _Door("/_stcore/agent/interact", set(), "POST"),
+    "agent schema": _Door("/_stcore/agent/openapi.json", set()),
+    "agent tools": _Door("/_stcore/agent/mcp", set(), "POST"),
+    "component": _Door("/component/x/index.html", _EVERYBODY),
+    "component v2": _Door("/_stcore/bidi-components/x/index.js", _EVERYBODY),
+    "static": _Door("/static/js/index.js", _EVERYBODY),
+    "app static": _Door("/app/static/x.png", _EVERYBODY),
+    # Streamlit's, which does nothing without a configured provider.
+    "login": _Door("/auth/login", _EVERYBODY),
+    "back from a provider": _Door("/oauth2callback?code=x&state=y", _EVERYBODY),
+    "logout": _Door("/auth/logout", _EVERYBODY),
+    "routes": _Door("/openapi.json", _EVERYBODY),
+    "trace": _Door("/", _EVERYBODY, "TRACE"),
+    "image": _Door("/images/1", _READERS),
+    "thumbnail": _Door("/images/1/thumbnail", _READERS),
+    "heat map": _Door("/images/1/heatmap", set()),  # nobody has read the case
+    "other image": _Door("/images/999", _READERS),
+    "viewer": _Door("/assets/openseadragon.min.js", _EVERYBODY),
+}
+# The pages in the navigation of a role.
+_CASES = ["Worklist", "Upload cases", "Read a case", "Agreement"]
+_RESULTS = ["Evaluation", "Domain shift", "Models"]
+_PAGES = {
+    Role.READER: [*_CASES, *_RESULTS],
+    Role.ADJUDICATOR: [*_CASES[:3], "Adjudication", *_CASES[3:], *_RESULTS],
+    Role.RESEARCHER: ["Agreement", *_RESULTS],
+    Role.ADMINISTRATOR: [*_RESULTS, "Planning", "Studies", "Accounts", "Audit trail"],
+}
+_ADDRESSES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "pages").glob("*.py"))
+
+
+@dataclass(frozen=True, slots=True)
+class _House:
+    house: Gatehouse
+    server: Server
+    cookies: dict[Role, str]
+    tokens: dict[Role, str]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_House]:
+    """A server with one account of each role, and one case that nobody has read."""
+    data: Path = tmp_path_factory.mktemp("roles")
+    sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
+    tokens = {}
+    with sessions.begin() as session:
+        for role in Role:
+            account = store.add_signing_account(session, None, f"the {role}", role, PASSWORD)
+            tokens[role] = store.add_token(session, None, account, "test")
+        reader = store.account_named(session, "the reader")
+    assert reader is not None
+    plan = CasePlan(reader.id, "100X", _ACCESSION)
+    assert next(take_in_all(sessions, Files(data / "files"), plan, [("a.png", tissue(1))])).image_id == 1
+    with running_server(data, "127.0.0.1") as server:
+        house = Gatehouse(server.port, sessions)
+        cookies = {role: house.cookie(f"the {role}") for role in Role}
+        yield _House(house, server, cookies, tokens)
+    sessions.dispose()
+
+
+def _let_in(door: _Door, reply: Reply) -> bool:
+    """Say whether what answered stands behind the gate; it may well say that there is no such thing."""
+    if reply.status in (401, 403):
+        return False
+    return not (reply.status == 303 and reply.headers["location"].startswith("/sign-in"))
+
+
+def _ask(running: _House, door: _Door, **headers: str) -> Reply:
+    accept = {"Accept": "text/html"} if door.page else {}
+    return running.house.ask(door.path, door.method, **accept, **headers)
+
+
+def test_every_route_of_ours_is_in_this_matrix() -> None:
+    asked = {door.path for door in _DOORS.values()} | {"/health"}
+    filled = {"{image_id}": "1", "{name}": "openseadragon.min.js"}
+    for route in router.routes:
+        path = str(getattr(route, "path", ""))
+        for placeholder, value in filled.items():
+            path = path.replace(placeholder, value)
+        assert path in asked, path
+
+
+@pytest.mark.parametrize("kind", _DOORS)
+def test_nobody_who_is_not_signed_in_gets_anything(running: _House, kind: str) -> None:
+    door = _DOORS[kind]
+    for headers in ({}, {"Cookie": "second_read=x"}, {"Authorization": "Bearer sr_x"}):
+        reply = _ask(running, door, **headers)
+        assert not _let_in(door, reply), (kind, reply)
+        assert "streamlit" not in reply.text.lower(), kind
+
+
+@pytest.mark.parametrize("role", list(Role), ids=str)
+@pytest.mark.parametrize("kind", _DOORS)
+def test_each_role_gets_what_it_may_have_and_nothing_else(running: _House, kind: str, role: Role) -> None:
+    door = _DOORS[kind]
+    reply = _ask(running, door, Cookie=running.cookies[role])
+    assert _let_in(door, reply) is (role in door.roles), (kind, role, reply)
+
+
+@pytest.mark.parametrize("role", list(Role), ids=str)
+def test_a_token_may_do_no_more_than_its_account(running: _House, role: Role) -> None:
+    for kind, door in _DOORS.items():
+        reply = _ask(running, door, Authorization=f"Bearer {running.tokens[role]}")
+        allowed = role in door.roles and not door.path.startswith("/_stcore/")
+        assert _let_in(door, reply) is allowed, (kind, role, reply)
+    assert running.server.upgrade("/_stcore/stream", Authorization=f"Bearer {running.tokens[role]}").status == 403
+
+
+def test_the_websocket_opens_for_those_who_are_signed_in_only(running: _House) -> None:
+    for path in ("/_stcore/stream", "/health", "/images/1", "/sign-in"):
+        assert running.server.upgrade(path).status == 403
+    for cookie in running.cookies.values():
+        assert running.server.upgrade("/_stcore/stream", Cookie=cookie).status == 101
+
+
+@pytest.mark.parametrize("role", list(Role), ids=str)
+def test_each_role_gets_its_pages_and_no_case_if_it_may_not(running: _House, role: Role) -> None:
+    for page in ("", *_ADDRESSES):
+        shown = open_page(running.house.port, running.cookies[role], page, "case=1")
+        assert not shown.failed, (page, shown.words[-3000:])
+        assert shown.pages == _PAGES[role]
+        assert f"signed in as the {role}" in shown.words
+        if role is Role.ADMINISTRATOR and page in ("planning", "audit"):
+            assert _ACCESSION in shown.words
+        elif role not in _READERS:
+            assert _ACCESSION not in shown.words, page
+            assert "/images/1" not in shown.words, page
+        elif page in ("worklist", "read_case"):
+            assert _ACCESSION in shown.words, page
+
+
+@pytest.mark.parametrize(
+    ("role", "first", "foreign"),
+    [
+        (Role.READER, "worklist", "accounts"),
+        (Role.RESEARCHER, "agreement", "worklist"),
+        (Role.ADMINISTRATOR, "evaluation", "agreement"),
+    ],
+)
+def test_the_first_page_has_its_own_address_too_and_a_foreign_one_has_none(
+    running: _House, role: Role, first: str, foreign: str
+) -> None:
+    for page, missing in (("", False), (first, False), (foreign, True)):
+        assert open_page(running.house.port, running.cookies[role], page).missing is missing, page
+
+
+def test_two_readers_of_one_case_are_two(running: _House) -> None:
+    with running.house.sessions.begin() as session:
+        reader = store.add_signing_account(session, None, "one more reader", Role.READER, PASSWORD)
+        store.record_first_read(
+            session, 1, reader.id, Opinion("malignant", 4, note="my telltale note"), datetime.now(UTC)
+        )
+    own = open_page(running.house.port, running.house.cookie("one more reader"), "read_case", "case=1")
+    other = open_page(running.house.port, running.cookies[Role.READER], "read_case", "case=1")
+    assert "my telltale note" not in other.words
+    assert "Save and reveal" in other.words
+    assert "Save and reveal" not in own.words

@@ -1,0 +1,236 @@
+"""Nothing of the model is on the wire before a reader's first read, whatever they open and ask for."""
+
+import base64
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.heatmaps import encode_heatmap, encode_png, grey_levels, thumbnail
+from core.images import decode_image
+from core.labels import LabelSet
+from core.results import Analysis, Heatmap, Prediction, Quality, RgbImage
+from db import store
+from db.files import Files
+from db.session import Sessions, open_database
+from db.values import ModelIdentity, Opinion, Role, StoredHeatmap
+from service.intake import CasePlan, take_in_all
+from service.routes import router
+from tests.helpers.browser_tab import clicking_tab
+from tests.helpers.gate import PASSWORD, Gatehouse
+from tests.helpers.reading_room import tissue
+from tests.helpers.sent_bytes import Wiretap, spelled_number, spelled_text
+from tests.helpers.server import running_server
+from tests.helpers.stored import OPENED
+from tests.helpers.stress import TIMEOUT, amount
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
+
+CASES = amount(20, 3)
+_PAGES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "pages").glob("*.py"))
+_MODEL = ModelIdentity("7e117a1e77ab", "telltale network of the wire", demonstration=False)
+_LABELS = LabelSet(
+    "telltale set", ("qzbenignkappa", "qzmalignantomega", "qzmalignantsigma"), ("qzmalignantomega", "qzmalignantsigma")
+)
+_THRESHOLD = 0.43829
+_WORDS = ("Model says", "patches malignant", "probability of malignancy", "/heatmap", *_LABELS.classes, _LABELS.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What the model says of a case of one image, and what its files are."""
+
+    case_id: int
+    image_id: int
+    probability: float
+    map: StoredHeatmap
+    grey: bytes
+    pixels: RgbImage
+
+    @property
+    def spellings(self) -> list[bytes]:
+        """Everything that would tell what the model says of this case."""
+        numbers = [
+            spelled_number(value) for value in (self.probability, 1 - self.probability, self.map.low, self.map.high)
+        ]
+        shown = [f"width:{self.probability:.1%}".encode(), f"malignancy {self.probability:.2f}".encode()]
+        sha256 = [*spelled_text(self.map.file_sha256), bytes.fromhex(self.map.file_sha256)]
+        # Past the header, which is the same for every picture of this size.
+        return [*(each for number in numbers for each in number), *shown, *sha256, self.grey[100:140]]
+
+
+@dataclass(frozen=True)
+class _Served:
+    house: Gatehouse
+    sessions: Sessions
+    cases: list[_Case]
+    tap: Wiretap
+
+
+def _probability(place: int) -> float:
+    # Neither rising nor falling with the number of the case, so that an order made of it shows.
+    return 0.03127 + 0.91 * ((place * 7 + 1) % CASES) / CASES
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Served]:
+    """A server whose cases are all analysed, and read to the end by another reader."""
+    data: Path = tmp_path_factory.mktemp("wire")
+    sessions, files = open_database(f"sqlite:///{data / 'second_read.sqlite'}"), Files(data / "files")
+    with sessions.begin() as session:
+        for role in Role:
+            store.add_signing_account(session, None, f"the {role}", role, PASSWORD)
+        other, _ = (
+            store.add_signing_account(session, None, name, Role.READER, PASSWORD)
+            for name in ("the other reader", "the reader who saves")
+        )
+    cases = [_add(sessions, files, other.id, place) for place in range(CASES)]
+    for case in cases:
+        with sessions.begin() as session:
+            store.record_first_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
+            store.record_final_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
+    with running_server(data, "127.0.0.1") as server:
+        yield _Served(Gatehouse(server.port, sessions), sessions, cases, Wiretap(server.port))
+    sessions.dispose()
+
+
+def _add(sessions: Sessions, files: Files, account_id: int, place: int) -> _Case:
+    (taken,) = take_in_all(sessions, files, CasePlan(account_id, "100X"), [(f"{place}.png", tissue(place))])
+    pixels = decode_image(tissue(place)).pixels
+    heatmap: Heatmap = np.random.default_rng(place).normal(0, 1, pixels.shape[:2]).astype(np.float32)
+    low, high = float(heatmap.min()), float(heatmap.max())
+    stored = StoredHeatmap(files.put(encode_heatmap(heatmap)), low, high)
+    malignant = _probability(place)
+    said = Prediction(_LABELS, (1 - malignant, malignant / 2, malignant / 2), _THRESHOLD, 3, 9)
+    with sessions.begin() as session:
+        job = store.claim_job(session, "w")
+        assert job is not None
+        analysis = Analysis(pixels.shape[0], pixels.shape[1], Quality(100, 0.9), said)
+        assert store.finish_job(session, job, "w", analysis, model=_MODEL, heatmap=stored)
+    assert taken.case_id is not None
+    assert taken.image_id is not None
+    return _Case(taken.case_id, taken.image_id, malignant, stored, encode_png(grey_levels(heatmap)[0]), pixels)
+
+
+def _routes(case: _Case) -> list[str]:
+    """Give every route of ours for a case, with and without parameters that somebody may try."""
+    paths = [str(getattr(route, "path", "")) for route in router.routes]
+    filled = [re.sub(r"\{[^}]*image[^}]*\}", str(case.image_id), path) for path in paths]
+    filled = [re.sub(r"\{[^}]*\}", str(case.case_id), path) for path in filled]
+    return [path + query for path in filled for query in ("", "?reveal=1&model=1&order=uncertainty")]
+
+
+def _look_at_everything(served: _Served, role: Role) -> None:
+    """Open every page, play with every case without saving, and ask every route."""
+    cookie, tap = served.house.cookie(f"the {role}"), served.tap
+    tap.heard.clear()
+    with clicking_tab(served.house.port, cookie) as tab:
+        for page in ("", *_PAGES):
+            tab.open(page, f"case={served.cases[0].case_id}&reveal=1&sort=model")
+        for case in served.cases:
+            if role is Role.READER:
+                tab.open("read_case", f"case={case.case_id}")
+                tab.press("▲", "5")
+            for path in _routes(case):
+                tap.ask(path, Cookie=cookie)
+            tap.ask(f"/images/{case.image_id}/heatmap", "HEAD", Cookie=cookie)
+            tap.ask(f"/images/{case.image_id}/heatmap", Cookie=cookie, Range="bytes=0-50")
+            tap.ask(f"/media/{case.map.file_sha256}.png", Cookie=cookie)
+        for address in sorted(set(re.findall(r"/media/[\w.-]+", tab.all_words))):
+            tap.ask(address, Cookie=cookie)
+        tap.note("websocket", tab.received)
+
+
+def _assert_blind(tap: Wiretap, cases: list[_Case]) -> None:
+    for case in cases:
+        assert tap.places_of(case.spellings) == [], case
+    # The description of the routes names the one that gives heat maps to those who may have them.
+    for word in _WORDS:
+        found = [
+            place
+            for place in tap.places_of(spelled_text(word))
+            if "openapi.json" not in place and "/assets/" not in place
+        ]
+        assert [place for place in found if not (word == "/heatmap" and place.startswith(("GET", "HEAD")))] == []
+    for word in (_MODEL.name, _MODEL.version):
+        assert tap.places_of(spelled_text(word)) == []
+    assert tap.places_of(spelled_number(_THRESHOLD)) == []
+
+
+# Researchers see what the model said of finished readings, and never a case; administrators see neither.
+@pytest.mark.parametrize("role", [Role.READER, Role.ADJUDICATOR], ids=str)
+def test_nothing_of_the_model_is_sent_before_the_first_read(served: _Served, role: Role) -> None:
+    _look_at_everything(served, role)
+    _assert_blind(served.tap, served.cases)
+    print(f"\n{role}: {len(served.tap.heard)} messages, {sum(len(d) for _, d in served.tap.heard):,} bytes")
+
+
+def test_the_images_are_the_tissue_and_nothing_else(served: _Served) -> None:
+    cookie = served.house.cookie("the reader")
+    for case in served.cases:
+        for path, wanted in (("", case.pixels), ("/thumbnail", thumbnail(case.pixels))):
+            answered = served.tap.ask(f"/images/{case.image_id}{path}", Cookie=cookie)
+            assert np.array_equal(decode_image(answered.body).pixels, wanted)
+        assert served.tap.ask(f"/images/{case.image_id}/heatmap", Cookie=cookie).status == 403
+
+
+def _without_the_model(served: _Served) -> list[_Case]:
+    """Sort cases as a reader would without any model: the oldest first, and last those that others have open."""
+    with served.sessions.read() as session:
+        reader = store.account_named(session, "the reader")
+        assert reader is not None
+        taken = {row.id: bool(row.open_with) for row in store.worklist(session, reader.id)}
+    return sorted(served.cases, key=lambda case: (taken[case.case_id], case.case_id))
+
+
+def test_the_order_of_the_cases_says_nothing_of_the_model(served: _Served) -> None:
+    by_model = sorted(served.cases, key=lambda case: case.probability)
+    assert [case.case_id for case in by_model] not in (
+        sorted(c.case_id for c in by_model),
+        sorted((c.case_id for c in by_model), reverse=True),
+    )
+    with clicking_tab(served.house.port, served.house.cookie("the reader")) as tab:
+        tab.open("worklist")
+        # The table comes as Arrow, in which words stand one after the other.
+        (table,) = {
+            tuple(re.findall(rb"C-\d{4}", message))
+            for message in tab.received
+            if b"ARROW1" in message or b"C-0001" in message
+        }
+        ordered = _without_the_model(served)
+        assert table == tuple(f"C-{case.case_id:04}".encode() for case in ordered)
+        following: list[int] = []
+        for _ in range(CASES - 1):
+            tab.press("Read next") if not following else tab.press("Skip to next")
+            following.append(int(re.findall(r"/images/(\d+)", tab.words)[0]))
+        assert following == [case.image_id for case in ordered][: CASES - 1]
+
+
+def test_after_the_first_read_it_is_there_and_of_this_case_only(served: _Served) -> None:
+    case, *others = served.cases
+    cookie = served.house.cookie("the reader who saves")
+    served.tap.heard.clear()
+    with clicking_tab(served.house.port, cookie) as tab:
+        tab.open("read_case", f"case={case.case_id}")
+        tab.press("▲", "4", "Save and reveal")
+        served.tap.note("websocket", tab.received)
+    answered = served.tap.ask(f"/images/{case.image_id}/heatmap", Cookie=cookie)
+    assert answered.body == case.grey
+    for word in ("Model says", "patches malignant", "/heatmap", _MODEL.name, _MODEL.version):
+        assert served.tap.places_of(spelled_text(word)), word
+    for value in (case.map.low, case.map.high):
+        assert served.tap.places_of(spelled_number(value)), value
+    assert served.tap.places_of([f"width:{case.probability:.1%}".encode()])
+    assert served.tap.places_of([case.grey[100:140]])
+    for other in others:
+        assert served.tap.places_of(other.spellings) == []
+
+
+def test_every_spelling_is_found_where_it_stands() -> None:
+    tap = Wiretap(0)
+    for before in (b"", b"a", b"ab"):
+        tap.heard[:] = [("here", base64.b64encode(before + b"telltale" + b"after"))]
+        assert tap.places_of(spelled_text("telltale"))

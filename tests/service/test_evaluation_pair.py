@@ -1,0 +1,101 @@
+"""Two stored evaluations compared on the images that both judged."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.comparison import compare, mcnemar
+from core.labels import BINARY
+from core.metrics import Judged
+from db import store
+from db.evaluation_values import EvaluatedImage
+from service.evaluation_pair import compare_images, compare_stored
+from tests.helpers.databases import open_new
+from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
+
+ONE = made_images(BINARY)
+
+
+def halved(images: list[EvaluatedImage]) -> list[EvaluatedImage]:
+    return [replace(image, malignant_probability=image.malignant_probability / 2) for image in images]
+
+
+def worse(images: list[EvaluatedImage]) -> list[EvaluatedImage]:
+    return [replace(image, malignant_probability=(7 * image.position) % 60 / 60) for image in images]
+
+
+def test_the_order_of_the_images_does_not_matter() -> None:
+    paired = compare_images(ONE, worse(ONE)[::-1])
+    direct = compare(judged(ONE), judged(worse(ONE)))
+    assert paired.comparison is not None
+    assert paired.comparison.difference == pytest.approx(direct.difference)
+    assert paired.comparison.p_delong == pytest.approx(direct.p_delong)
+    assert (paired.problem, paired.only_first, paired.only_second) == ("", 0, 0)
+
+
+def test_accuracy_is_compared_by_what_each_called_malignant_at_its_own_threshold() -> None:
+    turned = [replace(image, called_malignant=not image.called_malignant) for image in ONE[:6]]
+    paired = compare_images(ONE, [*turned, *ONE[6:]])
+    right = sum(image.called_malignant == image.malignant for image in ONE[:6])
+    assert paired.accuracy is not None
+    assert paired.accuracy.difference == pytest.approx((2 * right - 6) / 60)
+    assert paired.accuracy.p_mcnemar == pytest.approx(mcnemar(right, 6 - right))
+    assert paired.comparison is not None
+    assert paired.comparison.difference == 0
+
+
+def test_a_model_that_ranks_alike_does_not_differ() -> None:
+    paired = compare_images(ONE, halved(ONE))
+    assert paired.comparison is not None
+    assert paired.comparison.difference == 0
+
+
+def test_images_of_one_alone_are_left_out_and_counted() -> None:
+    paired = compare_images(ONE[:50], worse(ONE)[5:])
+    assert paired.comparison is not None
+    assert (paired.comparison.n, paired.only_first, paired.only_second) == (45, 5, 10)
+
+
+def test_the_same_name_of_another_patient_is_another_image() -> None:
+    paired = compare_images(ONE, [replace(image, patient_id=f"x{image.patient_id}") for image in ONE])
+    assert paired.comparison is None
+    assert paired.problem == "no image was judged by both"
+
+
+def test_images_that_cannot_be_told_apart_are_not_compared() -> None:
+    paired = compare_images(ONE, [replace(image, name="a.png") for image in ONE])
+    assert "cannot be told apart" in paired.problem
+
+
+def test_two_truths_are_not_compared() -> None:
+    paired = compare_images(ONE, [replace(image, malignant=not image.malignant) for image in ONE])
+    assert "do not agree on the truth" in paired.problem
+
+
+def test_one_side_alone_is_no_comparison_and_no_crash() -> None:
+    benign = [image for image in ONE if not image.malignant]
+    paired = compare_images(benign, worse(benign))
+    assert paired.comparison is None
+    assert paired.problem
+
+
+def test_evaluations_of_two_datasets_are_not_compared(tmp_path: Path) -> None:
+    sessions = open_new(tmp_path / "test.sqlite")
+    found = made_evaluation(BINARY)
+    add_evaluation(sessions, found, ONE)
+    add_evaluation(sessions, found, worse(ONE))
+    add_evaluation(sessions, replace(found, dataset="idc"), ONE)
+    with sessions.read() as session:
+        elsewhere, second, first = store.evaluations(session)
+    assert compare_stored(sessions, first, second) == compare_images(ONE, worse(ONE))
+    assert compare_stored(sessions, first, elsewhere).problem == "the images are not the same: breakhis and idc"
+    sessions.dispose()
+
+
+def judged(images: list[EvaluatedImage]) -> Judged:
+    return Judged.of(
+        [image.malignant for image in images],
+        [image.malignant_probability for image in images],
+        [image.patient_id for image in images],
+    )

@@ -1,0 +1,198 @@
+"""Taking images in: by upload and from a folder on the server."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.card import QualityLimits
+from core.demo import demo_image
+from core.heatmaps import encode_png
+from core.images import decode_image
+from core.results import Finding
+from db import store
+from db.files import Files
+from db.session import Sessions
+from db.values import CaseState
+from db.worklist_values import CaseRow
+from service.intake import (
+    CasePlan,
+    FolderNotAllowedError,
+    Intake,
+    add_demo_case,
+    folder_files,
+    take_in_all,
+    take_in_folder,
+)
+from tests.helpers.databases import open_new
+from tests.helpers.fakes import FAKE_CARD
+
+
+@pytest.fixture
+def sessions(tmp_path: Path) -> Iterator[Sessions]:
+    """A real database."""
+    opened = open_new(tmp_path / "test.sqlite")
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """A real folder of files."""
+    return Files(tmp_path / "files")
+
+
+@pytest.fixture
+def reader(sessions: Sessions) -> int:
+    """The account that brings images."""
+    with sessions.begin() as session:
+        return store.single_reader(session).id
+
+
+def _png(seed: int) -> bytes:
+    return encode_png(demo_image(seed, "benign", 120, 160))
+
+
+def _cases(sessions: Sessions, reader: int) -> list[CaseRow]:
+    with sessions.read() as session:
+        return list(store.worklist(session, reader))
+
+
+def _take_in_folder(sessions: Sessions, files: Files, plan: CasePlan, folder: Path, root: Path | None) -> list[Intake]:
+    return list(take_in_folder(sessions, files, plan, folder, root))
+
+
+def test_an_image_comes_in_with_its_size_and_quality_and_waits(sessions: Sessions, files: Files, reader: int) -> None:
+    [intake] = take_in_all(sessions, files, CasePlan(reader, "100X", "T-77"), [("a.png", _png(1))])
+    assert (intake.width, intake.height) == (160, 120)
+    assert intake.quality is not None
+    assert intake.quality.readable
+    [case] = _cases(sessions, reader)
+    assert (case.accession, case.magnification, case.images, case.state) == ("T-77", "100X", 1, CaseState.WAITING)
+
+
+def test_only_pixels_are_kept_of_a_file(sessions: Sessions, files: Files, reader: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "patient Jane Doe"
+    buffer = BytesIO()
+    Image.fromarray(demo_image(5, "benign", 120, 160)).save(buffer, "JPEG", exif=exif, comment=b"patient Jane Doe")
+    list(take_in_all(sessions, files, CasePlan(reader, None), [("Jane Doe SOB_M_DC.jpg", buffer.getvalue())]))
+    kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert b"Jane" in buffer.getvalue()
+    assert not any(b"Jane" in data or b"SOB" in data for data in kept)
+    [png] = [data for data in kept if data.startswith(b"\x89PNG")]
+    assert np.array_equal(decode_image(png).pixels, decode_image(buffer.getvalue()).pixels)
+
+
+def test_a_bad_file_does_not_stop_the_others(sessions: Sessions, files: Files, reader: int) -> None:
+    images = [("1.png", _png(1)), ("2.png", _png(2)[:500]), ("3.txt", b"hello"), ("4.png", b""), ("5.png", _png(3))]
+    intakes = list(take_in_all(sessions, files, CasePlan(reader, "40X"), images))
+    assert [intake.image_id is not None for intake in intakes] == [True, False, False, False, True]
+    assert all(intake.message for intake in intakes[1:4])
+    assert [case.images for case in _cases(sessions, reader)] == [2]
+
+
+def test_the_same_bytes_twice_are_recognised_whatever_their_name(sessions: Sessions, files: Files, reader: int) -> None:
+    [first] = take_in_all(sessions, files, CasePlan(reader, "40X", "T-1"), [("a.png", _png(1))])
+    [again] = take_in_all(sessions, files, CasePlan(reader, "40X"), [("b.png", _png(1))])
+    assert first.image_id is not None
+    assert (again.image_id, again.already_in) == (None, "T-1")
+    assert len(_cases(sessions, reader)) == 1
+
+
+def test_one_case_per_image_makes_as_many_cases(sessions: Sessions, files: Files, reader: int) -> None:
+    plan = CasePlan(reader, "200X", one_case=False)
+    intakes = list(take_in_all(sessions, files, plan, [(f"{n}.png", _png(n)) for n in range(3)]))
+    assert len({intake.case_id for intake in intakes}) == 3
+    assert sorted(case.accession for case in _cases(sessions, reader)) == ["C-0001", "C-0002", "C-0003"]
+
+
+def test_files_without_one_image_leave_no_case(sessions: Sessions, files: Files, reader: int) -> None:
+    list(take_in_all(sessions, files, CasePlan(reader, None), [("a", b"x"), ("b", b"y")]))
+    assert _cases(sessions, reader) == []
+
+
+def test_a_taken_case_number_is_refused_before_anything_is_saved(sessions: Sessions, files: Files, reader: int) -> None:
+    list(take_in_all(sessions, files, CasePlan(reader, None, "T-1"), [("a", _png(1))]))
+    with pytest.raises(ValueError, match="T-1"):
+        list(take_in_all(sessions, files, CasePlan(reader, None, "T-1"), [("b", _png(2))]))
+    assert [case.images for case in _cases(sessions, reader)] == [1]
+
+
+def test_the_limits_of_the_card_in_service_decide_what_is_flagged(
+    sessions: Sessions, files: Files, reader: int
+) -> None:
+    def warnings(limit: float, seed: int) -> tuple[Finding, ...]:
+        card = replace(FAKE_CARD, quality_limits=QualityLimits(sharpness=limit))
+        plan = CasePlan(reader, None, card=card)
+        [intake] = take_in_all(sessions, files, plan, [("a", _png(seed))])
+        assert intake.quality is not None
+        return tuple(f for f in intake.quality.findings if "blurred" in f.message)
+
+    assert warnings(0.0, 1) == ()
+    assert len(warnings(1e9, 2)) == 1
+
+
+def test_a_folder_comes_in_by_natural_order_and_says_what_it_left_out(
+    sessions: Sessions, files: Files, reader: int, tmp_path: Path
+) -> None:
+    root = tmp_path / "import"
+    (root / "day" / "inner").mkdir(parents=True)
+    for name in ("image 10.png", "image 2.png", ".hidden.png"):
+        (root / "day" / name).write_bytes(_png(len(name)))
+    (root / "day" / "notes.txt").write_text("not an image")
+    (tmp_path / "outside.png").write_bytes(_png(99))
+    (root / "day" / "link.png").symlink_to(tmp_path / "outside.png")
+    intakes = _take_in_folder(sessions, files, CasePlan(reader, "40X"), Path("day"), root)
+    assert [intake.name for intake in intakes] == [
+        ".hidden.png",
+        "image 2.png",
+        "image 10.png",
+        "inner",
+        "link.png",
+        "notes.txt",
+    ]
+    assert [intake.name for intake in intakes if intake.image_id] == ["image 2.png", "image 10.png"]
+    assert all(intake.message for intake in intakes if not intake.image_id)
+    assert [case.images for case in _cases(sessions, reader)] == [2]
+
+
+@pytest.mark.parametrize("folder", ["..", "/", "/etc", "day/../../other", "way out", "missing", "a\0b", "circle"])
+def test_only_folders_inside_the_import_root_are_read(folder: str, tmp_path: Path) -> None:
+    root = tmp_path / "import"
+    (root / "day").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (root / "way out").symlink_to(tmp_path / "other")
+    (root / "circle").symlink_to(root / "circle")
+    with pytest.raises(FolderNotAllowedError):
+        folder_files(Path(folder), root)
+
+
+def test_a_sister_folder_with_the_same_beginning_is_outside(tmp_path: Path) -> None:
+    (tmp_path / "import").mkdir()
+    (tmp_path / "import-private").mkdir()
+    with pytest.raises(FolderNotAllowedError, match="not inside"):
+        folder_files(tmp_path / "import-private", tmp_path / "import")
+
+
+def test_without_an_import_root_the_message_says_how_to_set_one(
+    sessions: Sessions, files: Files, reader: int, tmp_path: Path
+) -> None:
+    with pytest.raises(FolderNotAllowedError, match="SECOND_READ_IMPORT_ROOT"):
+        _take_in_folder(sessions, files, CasePlan(reader, None), tmp_path, None)
+
+
+def test_every_demo_case_is_new_and_marked(sessions: Sessions, files: Files, reader: int) -> None:
+    ids = {add_demo_case(sessions, files, reader) for _ in range(2)}
+    cases = _cases(sessions, reader)
+    assert len(ids) == 2
+    assert [(case.demonstration, case.images) for case in cases] == [(True, 3), (True, 3)]
+
+
+def test_one_number_cannot_name_several_cases() -> None:
+    with pytest.raises(ValueError, match="several cases"):
+        CasePlan(1, None, "T-1", one_case=False)

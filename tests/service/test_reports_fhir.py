@@ -1,0 +1,162 @@
+"""A case as a FHIR DiagnosticReport: of the right structure, and without names unless they are asked for."""
+
+import json
+
+import pytest
+from fhir.resources.R4B.device import Device
+from fhir.resources.R4B.diagnosticreport import DiagnosticReport
+from fhir.resources.R4B.media import Media
+from fhir.resources.R4B.observation import Observation
+
+from db import store
+from db.errors import InStudyError, NotRevealedError
+from db.reading_values import Arm
+from db.study_values import StudyPlan
+from db.values import Opinion, Role
+from service.reports.fhir import DISCLAIMER, diagnostic_report
+from tests.helpers.case_reports import ReportedCase, reported_case
+from tests.helpers.reading_room import ReadingRoom, room
+from tests.helpers.stored import OPENED
+
+__all__ = ["room"]
+
+_CHECKS = {"Observation": Observation.model_validate, "Device": Device.model_validate, "Media": Media.model_validate}
+
+
+@pytest.fixture
+def reported(room: ReadingRoom) -> ReportedCase:
+    return reported_case(room)
+
+
+def checked(data: bytes) -> DiagnosticReport:
+    """Check everything against the structure, and that each reference leads to something."""
+    found = json.loads(data)
+    report = DiagnosticReport.model_validate(found)
+    contained = found["contained"]
+    for one in contained:
+        _CHECKS[one["resourceType"]](one)
+    ids = [one["id"] for one in contained]
+    assert len(set(ids)) == len(ids)
+    named = [one["reference"] for one in found["result"]] + [one["link"]["reference"] for one in found["media"]]
+    used = [one["device"]["reference"] for one in contained if "device" in one]
+    assert sorted({*named, *used}) == sorted(f"#{name}" for name in ids), "all that is contained is referred to"
+    return report
+
+
+def by_id(data: bytes, name: str) -> dict[str, object]:
+    found = next(one for one in json.loads(data)["contained"] if one["id"] == name)
+    said = {
+        each["code"]["text"]: next(value for key, value in each.items() if key.startswith("value"))
+        for each in found.get("component", ())
+    }
+    return {"status": found["status"], "label": found.get("valueCodeableConcept", {}).get("text", ""), **said}
+
+
+def test_it_is_preliminary_until_signed_and_amended_after_another_version(reported: ReportedCase) -> None:
+    statuses = [checked(diagnostic_report(reported.export())).status]
+    reported.settle()
+    statuses.append(checked(diagnostic_report(reported.export())).status)
+    reported.sign()
+    statuses.append(checked(diagnostic_report(reported.export())).status)
+    assert statuses == ["preliminary", "preliminary", "final"]
+
+
+def test_an_amended_sign_off_is_an_amended_report_and_the_old_version_stays(reported: ReportedCase) -> None:
+    reported.sign(versions=2)
+    data = diagnostic_report(reported.export())
+    assert checked(data).status == "amended"
+    assert by_id(data, "sign-off-1")["replaced by a later version"]
+    assert by_id(data, "sign-off-2")["status"] == "amended"
+
+
+def test_each_read_stands_with_what_was_shown(reported: ReportedCase) -> None:
+    data = diagnostic_report(reported.export())
+    checked(data)
+    first, replaced, amended = (by_id(data, f"read-{number}") for number in (1, 3, 5))
+    assert (first["status"], first["label"], first["regions marked"]) == ("preliminary", "benign", 3)
+    assert "threshold that was shown" not in first
+    assert replaced["replaced by a later read"]
+    assert replaced["reason for differing from the model"] == "wrong_area"
+    assert replaced["model version that was shown"] == "0123456789ab"
+    assert (amended["status"], amended["label"], amended["malignancy score, 0 to 9"]) == ("amended", "malignant", 9)
+    model = by_id(data, "model-output")
+    assert model["demonstration model"]
+    assert model["label by the threshold"] == {
+        "coding": [{"system": "urn:second-read:label", "code": "malignant", "display": "malignant"}],
+        "text": "malignant",
+    }
+
+
+def test_a_read_that_was_taken_back_is_cancelled(room: ReadingRoom) -> None:
+    case_id = room.add_case(1)
+    room.analyse_all()
+    with room.sessions.begin() as session:
+        store.record_first_read(session, case_id, room.reader, Opinion("malignant", 3), OPENED)
+        read = store.record_final_read(session, case_id, room.reader, Opinion("malignant", 3), OPENED)
+        store.withdraw_read(session, read.id, room.reader)
+    with pytest.raises(NotRevealedError), room.sessions.read() as session:
+        store.exported_case(session, case_id, room.reader)
+    with room.sessions.begin() as session:
+        store.record_final_read(session, case_id, room.reader, Opinion(None, None), OPENED)
+    with room.sessions.read() as session:
+        data = diagnostic_report(store.exported_case(session, case_id, room.reader))
+    checked(data)
+    assert by_id(data, "read-2")["status"] == "cancelled"
+    assert (by_id(data, "read-4")["status"], by_id(data, "read-4")["label"]) == ("final", "cannot assess")
+
+
+def test_it_says_first_that_it_is_no_diagnosis(reported: ReportedCase) -> None:
+    report = checked(diagnostic_report(reported.export()))
+    assert report.conclusion == f"{DISCLAIMER} Not signed. 2 final reads: malignant."
+    reported.settle()
+    report = checked(diagnostic_report(reported.export()))
+    assert report.conclusion == f"{DISCLAIMER} Consensus, not signed: malignant."
+
+
+def test_names_dates_and_notes_are_in_it_only_when_asked(reported: ReportedCase) -> None:
+    reported.settle()
+    reported.sign(versions=2)
+    data = diagnostic_report(reported.export())
+    text = data.decode()
+    for telltale in ("dr. telltale", "prof.", "Mrs.", "TELLTALE", "HYPERLINK", "2026", "1950", 'reader"'):
+        assert telltale not in text, telltale
+    assert "PSEUDED" in text
+    named = diagnostic_report(reported.export(named=True))
+    checked(named)
+    for telltale in ("TELLTALE-17", "dr. telltale", "prof. telltale", "Mrs. Telltale", OPENED.isoformat()):
+        assert telltale in named.decode(), telltale
+
+
+def test_the_number_of_a_case_is_the_same_in_each_report_and_not_its_place(reported: ReportedCase) -> None:
+    one, again = reported.export(), reported.export(reported.other)
+    assert one.case.accession == again.case.accession != "case 1"
+    assert {each.read.reader for each in one.reads} == {each.read.reader for each in again.reads}
+    assert one.made_by != again.made_by
+
+
+def test_images_are_named_by_their_hash(reported: ReportedCase) -> None:
+    found = json.loads(diagnostic_report(reported.export()))
+    media = [one for one in found["contained"] if one["resourceType"] == "Media"]
+    assert len(media) == 2
+    assert all(one["identifier"][0]["value"].startswith("ni:///sha-256;") for one in media)
+
+
+def test_only_who_has_had_the_last_word_gets_it(reported: ReportedCase) -> None:
+    adjudicator = reported.settle()
+    with reported.room.sessions.begin() as session:
+        stranger = store.add_account(session, "stranger", Role.READER)
+        store.record_first_read(session, reported.case_id, stranger.id, Opinion("benign", 3), OPENED)
+    with pytest.raises(NotRevealedError, match="to the end first"):
+        reported.export(stranger.id)
+    found = reported.export(adjudicator, named=True)
+    assert found.case.accession == "TELLTALE-17"
+    assert not {one.read.reader for one in found.reads} & {"dr. telltale", "reader"}, "adjudicators get no names"
+
+
+def test_a_case_of_an_open_study_has_no_report(reported: ReportedCase, room: ReadingRoom) -> None:
+    free = room.add_case(9)
+    room.analyse_all()
+    with room.sessions.begin() as session:
+        store.make_study(session, room.reader, StudyPlan("s", (room.reader,), (free,), (Arm.UNAIDED,)))
+    with pytest.raises(InStudyError), room.sessions.read() as session:
+        store.exported_case(session, free, room.reader)

@@ -1,0 +1,284 @@
+"""The export of reads for MRMC software: complete, without names, and of those only who may have them."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from db import store
+from db.access_models import Credential
+from db.errors import InStudyError, NotAllowedError
+from db.export import Told
+from db.session import Sessions, open_database
+from db.values import Opinion, Role
+from service.reports.archive import Wanted, reads_archive
+from tests.helpers.exported import ARMS, NOTE, House, csv_rows, marked, read_house, settle, sign, unzipped
+from tests.helpers.stored import BENIGN, MALIGNANT, OPENED
+from tests.helpers.studied import ward
+
+
+def settled(sessions: Sessions) -> House:
+    """Make a house whose cases are settled: by consensus, by sign-off, and as not to be assessed."""
+    made = read_house(sessions)
+    adjudicator = made.roles[Role.ADJUDICATOR]
+    with sessions.begin() as session:
+        settle(session, made.ward.cases[0], adjudicator, "benign")
+        sign(session, made.ward.cases[0], adjudicator, "malignant")
+        sign(session, made.ward.cases[1], adjudicator, "benign", "malignant")
+        settle(session, made.ward.cases[2], adjudicator, None)
+    return made
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One for all tests that only look at it."""
+    sessions = open_database(f"sqlite:///{tmp_path_factory.mktemp('house') / 'second_read.sqlite'}")
+    yield settled(sessions)
+    sessions.dispose()
+
+
+def archive(house: House, role: Role, *, study: int | None = None, named: bool = False) -> dict[str, bytes]:
+    wanted = Wanted(house.roles[role], study, Told(named))
+    return unzipped(reads_archive(house.sessions, wanted))
+
+
+def trail(house: House) -> list[str]:
+    with house.sessions.begin() as session:
+        return [event.subject for event in store.audit_trail(session) if event.action == "exported"]
+
+
+def test_every_read_of_a_study_is_one_line_with_its_place(sessions: Sessions) -> None:
+    house = settled(sessions)
+    rows = csv_rows(archive(house, Role.RESEARCHER, study=house.study)["reads.csv"])
+    # Two readers, three cases; two arms are read twice, before and after the model.
+    assert len(rows) == 2 * 3 * (1 + 2 + 1 + 2)
+    for reader in ("1", "2"):
+        of_reader = [row for row in rows if row["reader"] == reader]
+        assert [row["round"] for row in of_reader] == sorted(row["round"] for row in of_reader)
+        for number, arm in enumerate(ARMS, start=1):
+            of_round = [row for row in of_reader if row["round"] == str(number)]
+            assert {row["arm"] for row in of_round} == {arm.value}
+            assert {row["position"] for row in of_round} == {"1", "2", "3"}
+            assert {row["iteration"] for row in of_round} == {"2" if number == 4 else "1"}
+    aided = [row for row in rows if row["model_visible"] == "True"]
+    assert {row["arm"] for row in aided if row["stage"] == "final"} == {"blind first", "model first"}
+    assert {(row["model_label"], row["model_threshold"], row["model_version"]) for row in aided} == {
+        ("malignant", "0.41", "3f9a1c22b0e4")
+    }
+    assert all(float(row["revealed"]) <= float(row["saved"]) for row in aided)
+    assert not any(row["model_probability"] or row["revealed"] for row in rows if row["model_visible"] == "False")
+    assert {(row["label"], row["confidence"], row["malignancy_score"]) for row in rows} == {("malignant", "2", "6")}
+
+
+def test_the_reference_is_the_consensus_else_what_was_signed_last(house: House) -> None:
+    rows = csv_rows(archive(house, Role.ADMINISTRATOR, study=house.study, named=True)["reads.csv"])
+    found = {row["accession"]: (row["reference_label"], row["reference_from"]) for row in rows}
+    assert found == {
+        "C-0001": ("benign", "consensus"),
+        "C-0002": ("malignant", "sign-off"),
+        "C-0003": ("", "consensus"),
+    }
+
+
+def test_scores_are_in_the_format_of_imrmc(house: House) -> None:
+    text = archive(house, Role.RESEARCHER, study=house.study)["scores.imrmc"].decode("ascii")
+    head, _, data = text.partition("BEGIN DATA:\n")
+    assert [line for line in head.splitlines() if line[:2] in ("NR", "N0", "N1", "NM")] == [
+        "NR: 2",
+        "N0: 1",
+        "N1: 1",
+        "NM: 6",
+    ]
+    lines = [line.split(",") for line in data.splitlines()]
+    truth, scores = [line for line in lines if line[0] == "-1"], [line for line in lines if line[0] != "-1"]
+    assert sorted(line[3] for line in truth) == ["0", "1"]
+    assert {line[1] for line in scores} == {line[1] for line in truth}, "the case without a label is left out"
+    before, after = "blind-first-before", "blind-first-after"
+    modalities = {"unaided", before, after, "model-first", f"{before}-again-2", f"{after}-again-2"}
+    assert {line[2] for line in scores} == modalities
+    assert len({tuple(line[:3]) for line in scores}) == len(scores) == 2 * 2 * 6, "one score each, fully crossed"
+
+
+def test_without_names_nothing_tells_who_or_which_case(house: House) -> None:
+    for role, study in ((Role.RESEARCHER, house.study), (Role.RESEARCHER, None), (Role.ADMINISTRATOR, None)):
+        files = archive(house, role, study=study)
+        text = "\n".join(data.decode() for data in files.values())
+        for telltale in ("dr. a", "dr. b", "C-0001", "Telltale", "the adjudicator"):
+            assert telltale not in text, (role, study, telltale)
+        assert "De-identified" in files["README.txt"].decode()
+
+
+def test_names_notes_and_clock_times_are_for_administrators_who_ask(house: House) -> None:
+    for role in (Role.RESEARCHER, Role.READER, Role.ADJUDICATOR):
+        with pytest.raises(NotAllowedError, match="without names"):
+            archive(house, role, study=house.study, named=True)
+        with pytest.raises(NotAllowedError, match="times"):
+            reads_archive(house.sessions, Wanted(house.roles[role], house.study, Told(clock_times=True)))
+    wanted = Wanted(house.roles[Role.ADMINISTRATOR], house.study, Told(named=True, clock_times=True))
+    files = unzipped(reads_archive(house.sessions, wanted))
+    rows = csv_rows(files["reads.csv"])
+    assert {row["reader_name"][:5] for row in rows} == {"dr. a", "dr. b"}
+    assert {row["note"] for row in rows} == {MALIGNANT.note}
+    assert rows[0]["opened"] == OPENED.isoformat()
+    assert "treat it as patient data" in files["README.txt"].decode()
+
+
+def test_a_reader_gets_own_reads_and_no_answer_before_the_last_word(sessions: Sessions) -> None:
+    house = read_house(sessions)
+    own, other = house.ward.readers
+    case_id = house.ward.cases[0]
+    with sessions.begin() as session:
+        store.record_first_read(session, case_id, own, BENIGN, OPENED)
+        store.record_first_read(session, case_id, other, BENIGN, OPENED)
+        store.record_final_read(session, case_id, other, MALIGNANT, OPENED)
+        settle(session, case_id, house.roles[Role.ADJUDICATOR], "malignant")
+    for study in (None, house.study):
+        rows = csv_rows(unzipped(reads_archive(sessions, Wanted(own, study)))["reads.csv"])
+        assert {row["reader"] for row in rows} == {"1"}
+        assert not any(row["reference_label"] for row in rows), "the others' answer opens after the own last word"
+        assert len(rows) == (1 if study is None else 18)
+    with sessions.begin() as session:
+        store.record_final_read(session, case_id, own, MALIGNANT, OPENED)
+    rows = csv_rows(unzipped(reads_archive(sessions, Wanted(own)))["reads.csv"])
+    assert [(row["stage"], row["reference_label"]) for row in rows] == [("first", "malignant"), ("final", "malignant")]
+
+
+def test_an_open_study_is_exported_by_who_does_not_read_in_it(sessions: Sessions) -> None:
+    house = read_house(sessions, closed=False)
+    with pytest.raises(InStudyError, match="when it is closed"):
+        reads_archive(sessions, Wanted(house.ward.readers[0], house.study))
+    files = archive(house, Role.RESEARCHER, study=house.study)
+    assert "still open" in files["README.txt"].decode()
+    assert "reads.csv" in archive(house, Role.ADMINISTRATOR, study=house.study)
+    with pytest.raises(LookupError):
+        archive(house, Role.ADMINISTRATOR, study=99)
+
+
+def test_numbers_do_not_follow_the_order_of_entry_and_change_with_every_export(sessions: Sessions) -> None:
+    found = ward(sessions, cases=8, readers=6)
+    with sessions.begin() as session:
+        for reader in found.readers:
+            for case in found.cases:
+                store.record_first_read(session, case, reader, BENIGN, OPENED)
+
+    def numbered(key: str | None) -> tuple[list[int], list[int]]:
+        with sessions.read() as session:
+            export = store.exported_reads(session, found.planner, study_id=None, told=Told(named=True), key=key)
+        readers = {one.read.reader: one.reader_number for one in export.reads}
+        cases = {case.accession: case.number for case in export.cases}
+        return [readers[name] for name in sorted(readers)], [cases[name] for name in sorted(cases)]
+
+    orders = [numbered(None) for _ in range(3)]
+    for readers, cases in orders:
+        assert sorted(readers) == list(range(1, 7))
+        assert sorted(cases) == list(range(1, 9))
+    assert len({tuple(cases) for _, cases in orders}) == 3
+    assert len({tuple(readers) for readers, _ in orders}) > 1
+    assert numbered("a key") == numbered("a key") != numbered("another key")
+
+
+def test_lines_come_in_the_order_of_numbers_and_not_of_entry(sessions: Sessions) -> None:
+    found = ward(sessions, cases=2, readers=4)
+    with sessions.begin() as session:
+        for reader in found.readers:
+            for case in found.cases:
+                store.record_first_read(session, case, reader, BENIGN, OPENED)
+    rows = csv_rows(unzipped(reads_archive(sessions, Wanted(found.planner)))["reads.csv"])
+    assert [row["reader"] for row in rows] == ["1", "1", "2", "2", "3", "3", "4", "4"]
+
+
+def test_a_read_that_was_taken_back_or_amended_stays_and_does_not_count(sessions: Sessions) -> None:
+    found = ward(sessions, cases=2)
+    reader, (taken_back, amended) = found.readers[0], found.cases
+    surer = Opinion("malignant", 5, note="after a second look")
+    with sessions.begin() as session:
+        for case in (taken_back, amended):
+            store.record_first_read(session, case, reader, BENIGN, OPENED)
+            first = store.record_final_read(session, case, reader, MALIGNANT, OPENED)
+            if case == taken_back:
+                store.withdraw_read(session, first.id, reader)
+        store.amend_read(session, amended, reader, surer, OPENED)
+        sign(session, amended, reader, "malignant")
+        settle(session, taken_back, found.planner, "benign")
+    files = unzipped(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))
+    rows = [row for row in csv_rows(files["reads.csv"]) if row["reader_name"].startswith("dr. a")]
+    states = {
+        case: [(row["stage"], row["superseded"], row["withdrawn"]) for row in rows if row["accession"] == case]
+        for case in ("C-0001", "C-0002")
+    }
+    assert states == {
+        "C-0001": [("first", "False", "False"), ("final", "True", "True"), ("withdrawn", "False", "False")],
+        "C-0002": [("first", "False", "False"), ("final", "True", "False"), ("final", "False", "False")],
+    }
+    assert [row["label"] for row in rows if row["stage"] == "withdrawn"] == [""]
+    scores = files["scores.imrmc"].decode().splitlines()
+    after = [line.split(",")[3] for line in scores if line.endswith(("after,6", "after,9", "after,1"))]
+    assert after == ["6"], "what was taken back has no score, and the amendment does not count"
+
+
+def test_regions_are_geojson_in_image_pixels(sessions: Sessions) -> None:
+    found = ward(sessions, cases=1)
+    reader, case_id = found.readers[0], found.cases[0]
+    with sessions.begin() as session:
+        image = store.case_images(session, case_id)[0].id
+        store.record_first_read(session, case_id, reader, marked(image), OPENED)
+    files = unzipped(reads_archive(sessions, Wanted(found.planner)))
+    document = json.loads(files["regions/case-1-image-1.geojson"])
+    geometries = [feature["geometry"] for feature in document["features"]]
+    assert geometries == [
+        {"type": "Point", "coordinates": [10.5, 20]},
+        {"type": "Polygon", "coordinates": [[[5, 6], [50, 6], [50, 60], [5, 60], [5, 6]]]},
+        {"type": "Polygon", "coordinates": [[[1, 1], [90, 4], [40, 80], [1, 1]]]},
+    ]
+    assert {feature["properties"]["objectType"] for feature in document["features"]} == {"annotation"}
+    assert {feature["properties"]["classification"]["name"] for feature in document["features"]} == {"malignant"}
+    assert document["image"] == {"case": "case 1", "position": 1, "width": 700, "height": 460}
+    assert csv_rows(files["reads.csv"])[0]["regions"] == "3"
+    assert "Telltale" not in json.dumps(document)
+    named = unzipped(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))
+    assert "Telltale" in named["regions/case-1-image-1.geojson"].decode()
+
+
+def test_times_are_seconds_since_the_first_read_of_each_reader(sessions: Sessions) -> None:
+    found = ward(sessions, cases=2, readers=2)
+    with sessions.begin() as session:
+        for days, reader in enumerate(found.readers):
+            for minutes, case in enumerate(found.cases):
+                opened = datetime.now(UTC) - timedelta(days=days + 1) + timedelta(minutes=minutes)
+                store.record_first_read(session, case, reader, BENIGN, opened, edit_seconds=12.5)
+    rows = csv_rows(unzipped(reads_archive(sessions, Wanted(found.planner)))["reads.csv"])
+    assert [(row["reader"], round(float(row["opened"]))) for row in rows] == [
+        ("1", 0), ("1", 60), ("2", 0), ("2", 60),
+    ]  # fmt: skip
+    assert {row["edit_seconds"] for row in rows} == {"12.5"}
+    assert str(datetime.now(UTC).year) not in rows[0]["saved"]
+
+
+def test_every_export_is_in_the_audit_trail_before_it_is_given_out(house: House) -> None:
+    archive(house, Role.RESEARCHER, study=house.study)
+    archive(house, Role.ADMINISTRATOR, study=house.study, named=True)
+    assert trail(house)[:2] == [
+        "36 reads of 2 readers and 3 cases, with names: pilot",
+        "36 reads of 2 readers and 3 cases, de-identified: pilot",
+    ]
+    before = len(trail(house))
+    with pytest.raises(NotAllowedError):
+        archive(house, Role.RESEARCHER, named=True)
+    assert len(trail(house)) == before
+
+
+def test_who_is_disabled_gets_nothing(house: House) -> None:
+    with house.sessions.begin() as session:
+        account = store.add_account(session, "gone", Role.RESEARCHER).id
+        session.add(Credential(account_id=account, password_hash=None, disabled=True, changed_at=datetime.now(UTC)))
+    with pytest.raises(NotAllowedError):
+        reads_archive(house.sessions, Wanted(account))
+
+
+def test_a_note_is_inert_in_the_table(sessions: Sessions) -> None:
+    found = ward(sessions, cases=1)
+    with sessions.begin() as session:
+        store.record_first_read(session, found.cases[0], found.readers[0], Opinion("benign", 3, note=NOTE), OPENED)
+    row = csv_rows(unzipped(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))["reads.csv"])[0]
+    assert row["note"] == f"'{NOTE}"

@@ -1,0 +1,169 @@
+"""The PDF report of a case: all that was said and shown, the disclaimer on every page, names only when asked."""
+
+import io
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from pypdf import PdfReader
+
+from core.heatmaps import colour_bar, overlay
+from db import store
+from db.errors import NotRevealedError
+from db.export_values import CaseExport
+from db.values import Role
+from service.reports.case_files import CaseWanted, fhir_report, pdf_report
+from service.reports.pdf import case_pdf
+from service.reports.pdf_images import LARGE, SMALL
+from service.reports.pictures import map_picture, picture_of
+from tests.helpers.case_reports import ReportedCase, reported_case
+from tests.helpers.reading_room import CARD, ReadingRoom, room
+from tests.helpers.stored import OPENED
+
+__all__ = ["room"]
+
+DISCLAIMER = "Research use only – not a diagnosis"
+
+
+@pytest.fixture
+def reported(room: ReadingRoom) -> ReportedCase:
+    return reported_case(room)
+
+
+def pages(reported: ReportedCase, found: CaseExport) -> list[str]:
+    reader = PdfReader(io.BytesIO(case_pdf(found, reported.room.files, CARD)))
+    return [" ".join(page.extract_text().split()) for page in reader.pages]
+
+
+def pixels(jpeg: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(jpeg)), np.int32)
+
+
+def test_every_page_says_what_it_is_not_and_which_page_it_is(reported: ReportedCase) -> None:
+    found = pages(reported, reported.export())
+    assert len(found) > 1
+    for number, text in enumerate(found, start=1):
+        assert text.count(DISCLAIMER) >= 2
+        assert f"page {number} of {len(found)}" in text
+        assert "UTC by reader" in text
+
+
+def test_it_tells_all_reads_in_order_with_what_was_on_the_screen(reported: ReportedCase) -> None:
+    text = " ".join(pages(reported, reported.export()))
+    assert "5 saved reads" in text
+    order = [
+        text.index(f"{number}: {stage}") for number, stage in enumerate(("first", "first", "final, r", "final"), 1)
+    ]
+    assert order == sorted(order)
+    assert text.count("▲ malignant 0.81, malignant from 0.44; telltale network 0123456789ab, demonstration") == 3
+    assert "model attends to the wrong area; map useful: no" in text
+    assert "3 regions marked" in text
+    assert "Nothing: no consensus, and not signed." in text
+    reported.settle()
+    reported.sign(versions=2)
+    text = " ".join(pages(reported, reported.export()))
+    assert "Consensus: ▲ malignant (4/5); severity of the discordance minor" in text
+    assert "Signed, version 1 (replaced by a later version)" in text
+    assert "Signed, version 2: ▲ malignant" in text
+
+
+def test_the_model_is_described_as_its_card_has_it(reported: ReportedCase) -> None:
+    found = reported.export()
+    text = " ".join(pages(reported, found))
+    assert "telltale network, version 0123456789ab: a demonstration model" in text
+    assert "Trained on BreaKHis: 240 images of 24 patients." in text
+    assert "AUC by image 0.810 [0.700, 0.900], out of fold, 24 patients." in text
+    reader = PdfReader(io.BytesIO(case_pdf(found, reported.room.files, None)))
+    assert "The card of this version is not at hand" in " ".join(reader.pages[-1].extract_text().split())
+
+
+def test_names_notes_and_dates_are_in_it_only_when_asked(reported: ReportedCase) -> None:
+    reported.settle()
+    reported.sign(versions=2)
+    data = case_pdf(reported.export(), reported.room.files, CARD)
+    reader = PdfReader(io.BytesIO(data))
+    plain = " ".join(page.extract_text() for page in reader.pages) + str(reader.metadata)
+    for telltale in ("dr. telltale", "prof.", "Mrs.", "TELLTALE", "HYPERLINK", "1950", OPENED.strftime("%Y-%m-%d")):
+        assert telltale not in plain, telltale
+    named = " ".join(pages(reported, reported.export(named=True)))
+    for telltale in ("TELLTALE-17", "dr. telltale", "prof. telltale", "Mrs. Telltale", "treat it as patient data"):
+        assert telltale in named, telltale
+
+
+def test_what_the_font_lacks_is_named_in_no_log(reported: ReportedCase, caplog: pytest.LogCaptureFixture) -> None:
+    with reported.room.sessions.begin() as session:
+        store.add_account(session, "dr. 张三", Role.READER)
+    found = replace(reported.export(named=True), made_by="dr. 张三\x07")
+    with caplog.at_level(logging.DEBUG):
+        text = pages(reported, found)[0]
+    assert "by dr. ��" in text
+    assert "张" not in caplog.text
+
+
+def test_words_of_every_length_fit_on_the_page(reported: ReportedCase) -> None:
+    found = reported.export(named=True)
+    long = replace(found.reads[0].read.opinion, note="x" * 3000 + " <b>&amp; {{nb}} **bold**", subtype="y" * 64)
+    reads = (replace(found.reads[0], read=replace(found.reads[0].read, opinion=long, reader="z" * 200)),)
+    text = "".join(pages(reported, replace(found, reads=reads))).replace(" ", "")
+    assert text.count("x") >= 3000
+    assert "<b>&amp;" in text
+    assert "**bold**" in text
+
+
+def test_many_images_become_small_and_the_rest_is_counted(room: ReadingRoom) -> None:
+    reported = reported_case(room, images=2)
+    found = reported.export()
+    first = found.case.images[0]
+    many = tuple(replace(first, position=place) for place in range(1, LARGE + SMALL + 4))
+    text = " ".join(pages(reported, replace(found, case=replace(found.case, images=many))))
+    assert text.count("logits") == 2 * LARGE + 1, "a colour bar has its two ends in logits"
+    assert f"image {LARGE + SMALL}" in text
+    assert f"image {LARGE + SMALL + 1}" not in text
+    assert f"3 more images are not drawn: a report has room for {LARGE + SMALL}." in text
+
+
+def test_a_damaged_image_is_said_and_the_rest_is_there(reported: ReportedCase) -> None:
+    found = reported.export()
+    gone = replace(found.case.images[0], file_sha256="0" * 64)
+    case = replace(found.case, images=(gone, found.case.images[1]))
+    text = " ".join(pages(reported, replace(found, case=case)))
+    assert "It cannot be drawn: the stored file 000000000000 is missing" in text
+    assert "Image 2," in text
+
+
+def test_regions_and_maps_are_drawn_where_they_are(reported: ReportedCase) -> None:
+    found = reported.export()
+    image, heatmap = found.case.images[0], found.maps[0]
+    files = reported.room.files
+    bare = pixels(picture_of(files, image, 900))
+    box = next(region for one in found.reads for region in one.read.opinion.regions if region.kind == "box")
+    drawn = pixels(picture_of(files, image, 900, [("1.1", box)]))
+    changed = np.abs(drawn - bare).max(axis=2) > 60
+    assert changed[30, 5], "its left edge"
+    assert changed[60, 30], "its lower edge"
+    assert not changed[100:, 100:].any()
+    assert drawn.shape == bare.shape == pixels(map_picture(files, image, heatmap, 900)).shape
+    assert max(pixels(picture_of(files, image, 100)).shape) == 100
+
+
+def test_colours_of_maps_are_those_of_the_whole_range() -> None:
+    bar = colour_bar(256, 4)
+    black = np.zeros((2, 2, 3), np.uint8)
+    half = overlay(black, np.full((2, 2), 1.0, np.float32), 1, span=(0, 2))
+    assert (half[0, 0] == bar[0, 128]).all()
+    assert (overlay(black, np.full((2, 2), 5.0, np.float32), 1, span=(0, 2))[0, 0] == bar[0, 255]).all()
+
+
+def test_a_report_is_recorded_before_it_is_given_out(reported: ReportedCase) -> None:
+    sessions, files = reported.room.sessions, reported.room.files
+    assert pdf_report(sessions, files, CaseWanted(reported.case_id, reported.room.reader), CARD).startswith(b"%PDF")
+    fhir_report(sessions, CaseWanted(reported.case_id, reported.other, named=True))
+    with sessions.begin() as session:
+        stranger = store.add_account(session, "stranger", Role.READER).id
+    with pytest.raises(NotRevealedError):
+        pdf_report(sessions, files, CaseWanted(reported.case_id, stranger), CARD)
+    with sessions.begin() as session:
+        trail = [event.subject for event in store.audit_trail(session) if event.action == "exported"]
+    assert trail == ["TELLTALE-17, FHIR report: 5 reads, with names", "TELLTALE-17, PDF report: 5 reads, de-identified"]

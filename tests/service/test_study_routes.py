@@ -1,0 +1,77 @@
+"""The heat map route while a case is read in a study: it answers only where the arm shows the model."""
+
+from datetime import UTC, datetime
+
+import pytest
+from fastapi.testclient import TestClient
+
+from db import store
+from db.reading_values import Arm
+from db.study_values import StudyPlan
+from db.values import Opinion
+from service.installation import Installation
+from tests.service.test_routes import _analyse, client, installation, taken
+
+__all__ = ["client", "installation", "taken"]
+
+pytestmark = pytest.mark.usefixtures("taken")  # case 1 with image 1
+
+_SAID = Opinion("malignant", 4)
+
+
+def make(installation: Installation, *arms: Arm) -> int:
+    _analyse(installation)
+    reader = installation.single_reader.id
+    with installation.sessions.begin() as session:
+        return store.make_study(session, reader, StudyPlan("pilot", (reader,), (1,), arms))
+
+
+def read(installation: Installation, study: int, *, seen: bool) -> None:
+    """Open what comes now and save one opinion, with or without the model on the screen."""
+    with installation.sessions.begin() as session:
+        opened = store.open_place(session, study, installation.single_reader.id)
+        assert opened.study.place is not None
+        reveal = opened.case.reveal if opened.case else None
+        assert (reveal is not None) is seen
+        ids = [image.prediction_id for image in reveal.images] if reveal else None
+        now = datetime.now(UTC)
+        store.record_study_read(session, opened.study.place.id, installation.single_reader.id, _SAID, now, seen=ids)
+
+
+def heatmap(client: TestClient) -> int:
+    """Ask for the tissue, which is always there, and give the status of its heat map."""
+    assert client.get("/images/1").status_code == 200
+    return client.get("/images/1/heatmap").status_code
+
+
+def test_unaided_never(client: TestClient, installation: Installation) -> None:
+    study = make(installation, Arm.UNAIDED)
+    assert heatmap(client) == 403
+    read(installation, study, seen=False)
+    assert heatmap(client) == 403
+
+
+def test_blind_first_after_the_first_read_and_until_the_last(client: TestClient, installation: Installation) -> None:
+    study = make(installation, Arm.BLIND_FIRST, Arm.UNAIDED)
+    assert heatmap(client) == 403
+    read(installation, study, seen=False)
+    assert heatmap(client) == 200
+    read(installation, study, seen=True)
+    assert heatmap(client) == 403, "the next round is unaided"
+
+
+def test_model_first_at_once_and_until_the_read(client: TestClient, installation: Installation) -> None:
+    study = make(installation, Arm.UNAIDED, Arm.MODEL_FIRST)
+    assert heatmap(client) == 403
+    read(installation, study, seen=False)
+    assert heatmap(client) == 200
+    read(installation, study, seen=True)
+    assert heatmap(client) == 403
+
+
+def test_a_closed_study_opens_nothing(client: TestClient, installation: Installation) -> None:
+    study = make(installation, Arm.BLIND_FIRST)
+    read(installation, study, seen=False)
+    with installation.sessions.begin() as session:
+        store.close_study(session, installation.single_reader.id, study)
+    assert heatmap(client) == 403

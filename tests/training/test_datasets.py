@@ -1,0 +1,255 @@
+from pathlib import Path
+
+import pytest
+
+from core.datasets import (
+    DatasetName,
+    LabelledImage,
+    UnknownNameError,
+    bach,
+    breakhis,
+    idc,
+    listed,
+    load_dataset,
+    shortfall,
+)
+from core.labels import BACH, BINARY, BREAKHIS, IDC
+from core.sources.official_counts import OFFICIAL_COUNTS
+from tests.helpers.images.dataset_trees import PATIENTS, SLIDES, bach_tree, breakhis_tree, idc_tree
+
+NAMES = (
+    "SOB_B_A-14-22549AB-40-001.png",
+    "SOB_B_PT-14-21998AB-100-002.png",
+    "SOB_M_DC-14-13412-100-003.png",
+    "SOB_M_LC-14-13412-200-004.png",
+    "SOB_M_PC-15-190EF-400-005.png",
+)
+
+
+def put(folder: Path, names: tuple[str, ...] = NAMES) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def test_the_name_of_an_image_tells_label_patient_slide_and_magnification(tmp_path: Path) -> None:
+    images = breakhis(put(tmp_path))
+    assert [(i.label, i.patient_id, i.slide_id, i.magnification, i.malignancy) for i in images] == [
+        ("adenosis", "22549", "14-22549AB", "40X", "benign"),
+        ("phyllodes_tumor", "21998", "14-21998AB", "100X", "benign"),
+        ("ductal_carcinoma", "13412", "14-13412", "100X", "malignant"),
+        ("lobular_carcinoma", "13412", "14-13412", "200X", "malignant"),
+        ("papillary_carcinoma", "190", "15-190EF", "400X", "malignant"),
+    ]
+    assert all(image.dataset == "breakhis" and image.path.is_file() for image in images)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_the_official_tree_and_a_flat_folder_give_the_same(tmp_path: Path, *, flat: bool) -> None:
+    images = breakhis(breakhis_tree(tmp_path / "BreaKHis_v1", flat=flat))
+    assert len(images) == 2 * len(SLIDES)
+    assert [image.path.name for image in images] == sorted(image.path.name for image in images)
+    assert len({image.patient_id for image in images}) == PATIENTS
+    assert {i.label for i in images if i.patient_id == "13412"} == {"ductal_carcinoma", "lobular_carcinoma"}
+    assert {i.slide_id for i in images if i.patient_id == "16184"} == {"14-16184", "14-16184CD"}
+    assert {i.label for i in images if i.patient_id == "21998"} == {"phyllodes_tumor", "fibroadenoma"}
+    assert {i.label for i in images if i.patient_id == "29960"} == {"adenosis", "fibroadenoma"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SOB_B_DC-14-1-100-001.png",  # a carcinoma that calls itself benign
+        "SOB_M_XX-14-1-100-001.png",
+        "SOB_M_DC-14-AB-100-001.png",
+        "SOB_M_DC-14-1-150-001.png",
+        "SOB_M_DC-14-1-100-001 (copy).png",
+        "holiday.png",
+    ],
+)
+def test_a_name_against_the_rule_is_reported_and_not_dropped(tmp_path: Path, name: str) -> None:
+    put(tmp_path, (*NAMES, name))
+    with pytest.raises(UnknownNameError, match="1 of 6") as caught:
+        breakhis(tmp_path)
+    assert name in str(caught.value)
+
+
+def test_litter_of_another_system_is_no_image(tmp_path: Path) -> None:
+    put(tmp_path, (*NAMES, "._SOB_B_A-14-22549AB-40-001.png"))
+    assert len(breakhis(tmp_path)) == len(NAMES)
+
+
+@pytest.mark.parametrize("name", ["breakhis", "bach", "idc", "folder"])
+def test_a_folder_without_images_is_said_so(tmp_path: Path, name: DatasetName) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there (are|is) no .*(PNG|TIF|labels.csv)"):
+        load_dataset(name, tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"there is no .*absent"):
+        load_dataset(name, tmp_path / "absent")
+
+
+def test_an_image_of_no_known_class_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match="not a class"):
+        LabelledImage(Path("a.png"), "lipoma", "1", "40X", "breakhis")
+    with pytest.raises(ValueError, match="not a known dataset"):
+        LabelledImage(Path("a.png"), "adenosis", "1", "40X", "elsewhere")
+    with pytest.raises(ValueError, match="no patient_id"):
+        LabelledImage(Path("a.png"), "adenosis", "", "40X", "breakhis")
+
+
+def test_a_class_is_a_position_in_its_own_label_set_or_its_malignancy() -> None:
+    image = LabelledImage(Path("a.png"), "lobular_carcinoma", "1", "40X", "breakhis")
+    assert image.class_in(BREAKHIS) == BREAKHIS.classes.index("lobular_carcinoma")
+    assert image.class_in(BINARY) == 1
+    assert LabelledImage(Path("n.tif"), "normal", "1", "", "bach").class_in(BINARY) == 0
+    for other in (BACH, IDC):
+        with pytest.raises(ValueError, match=f"no {other.name} classes"):
+            image.class_in(other)
+
+
+def test_bach_reads_folder_and_table_and_takes_every_image_for_a_patient(tmp_path: Path) -> None:
+    images = load_dataset("bach", bach_tree(tmp_path))
+    assert [(i.path.name, i.label, i.patient_id) for i in images][:3] == [
+        ("b001.tif", "benign", "b001"),
+        ("b002.tif", "benign", "b002"),
+        ("is001.tif", "in_situ", "is001"),
+    ]
+    assert {image.label for image in images} == set(BACH.classes)
+    assert len({image.patient_id for image in images}) == len(images) == 8
+
+
+def test_bach_needs_only_one_of_folder_and_table(tmp_path: Path) -> None:
+    by_folder = bach(bach_tree(tmp_path / "folders", table=False))
+    root = bach_tree(tmp_path / "table")
+    for path in sorted(root.rglob("*.tif")):
+        path.rename(root / "Photos" / path.name)
+    assert [(i.path.name, i.label) for i in bach(root)] == [(i.path.name, i.label) for i in by_folder]
+    (root / "Photos" / "microscopy_ground_truth.csv").unlink()
+    with pytest.raises(UnknownNameError, match="8 of 8 files are not named as in BACH"):
+        bach(root)
+
+
+def test_bach_refuses_a_table_that_contradicts_the_folder(tmp_path: Path) -> None:
+    root = bach_tree(tmp_path)
+    table = root / "Photos" / "microscopy_ground_truth.csv"
+    table.write_text(table.read_text().replace("n001.tif,Normal", "n001.tif,InSitu"))
+    with pytest.raises(ValueError, match=r"n001.tif lies in Normal, but .* calls it InSitu"):
+        bach(root)
+
+
+def test_bach_takes_patients_from_a_table_that_names_every_image(tmp_path: Path) -> None:
+    root = bach_tree(tmp_path)
+    names = sorted(path.name for path in root.rglob("*.tif"))
+    rows = [f"{name},{number // 2}" for number, name in enumerate(names)]
+    (root / "patients.csv").write_text("\n".join(["file,patient_id", *rows]))
+    assert [image.patient_id for image in bach(root)] == ["0", "0", "1", "1", "2", "2", "3", "3"]
+    (root / "patients.csv").write_text("\n".join(rows[1:]))
+    with pytest.raises(ValueError, match=r"leaves out 1 of 8 images: b001.tif"):
+        bach(root)
+
+
+def test_idc_reads_patient_and_class_from_the_name(tmp_path: Path) -> None:
+    images = load_dataset("idc", idc_tree(tmp_path))
+    assert len(images) == 12
+    assert {image.patient_id for image in images} == {"8863", "10253", "16570"}
+    assert all(image.label == IDC.classes[int(image.path.parent.name)] for image in images)
+
+
+def test_a_copy_that_holds_all_idc_patients_twice_is_read_once(tmp_path: Path) -> None:
+    idc_tree(idc_tree(tmp_path) / "IDC_regular_ps50_idx5")
+    assert len(idc(tmp_path)) == 12
+
+
+def test_an_idc_patch_in_the_wrong_folder_is_reported(tmp_path: Path) -> None:
+    put(tmp_path, ("8863/0/8863_idx5_x1_y1_class0.png", "8863/0/8863_idx5_x1_y51_class1.png"))
+    with pytest.raises(UnknownNameError, match=r"1 of 2 .*x1_y51_class1"):
+        idc(tmp_path)
+
+
+def test_many_idc_patches_are_listed_without_being_opened(tmp_path: Path) -> None:
+    names = [f"{p}/{n % 2}/{p}_idx5_x{n}_y1_class{n % 2}.png" for p in range(10) for n in range(500)]
+    put(tmp_path, tuple(names))  # files without a byte
+    assert len(idc(tmp_path)) == 5000
+
+
+def write_table(folder: Path, text: str) -> Path:
+    put(folder, ("a/1.png", "2.png"))
+    (folder / "labels.csv").write_text(text)
+    return folder
+
+
+def test_a_folder_of_ones_own_is_read_from_its_table(tmp_path: Path) -> None:
+    text = "file,label,patient_id,magnification\na/1.png,malignant,p1,40X\n2.png,benign,p2,\n"
+    images = load_dataset("folder", write_table(tmp_path, text))
+    assert [(i.path.name, i.label, i.patient_id, i.magnification, i.dataset) for i in images] == [
+        ("2.png", "benign", "p2", "", "binary"),
+        ("1.png", "malignant", "p1", "40X", "binary"),
+    ]
+    assert shortfall(images, "folder") == ()
+
+
+@pytest.mark.parametrize(("labels", "dataset"), [(("in_situ", "benign"), "bach"), (("adenosis",) * 2, "breakhis")])
+def test_the_labels_of_a_table_say_which_set_they_are_from(
+    tmp_path: Path, labels: tuple[str, str], dataset: str
+) -> None:
+    text = f"file,label,patient_id\na/1.png,{labels[0]},p\n2.png,{labels[1]},p\n"
+    assert {image.dataset for image in listed(write_table(tmp_path, text))} == {dataset}
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        ("file,label\n2.png,benign\n", ValueError, "has no column patient_id"),
+        ("file,label,patient_id\n2.png,lipoma,p\n", ValueError, "no known label set has all of lipoma"),
+        ("file,label,patient_id\n3.png,benign,p\n", FileNotFoundError, "1 of 1 images .* not there: 3.png"),
+        ("file,label,patient_id\n2.png,benign,p\n2.png,malignant,p\n", ValueError, "more than once: 2.png"),
+        ("file,label,patient_id\n2.png,benign,\n", ValueError, "no patient_id"),
+        ("file,label,patient_id\n", FileNotFoundError, "names no images"),
+    ],
+)
+def test_a_table_that_cannot_be_right_is_refused(tmp_path: Path, text: str, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        listed(write_table(tmp_path, text))
+
+
+def complete(name: DatasetName) -> list[LabelledImage]:
+    """Make as many images as a release has, of as many patients, without a file."""
+    official = OFFICIAL_COUNTS[name]
+    labels = [label for label, count in official.classes for _ in range(count)]
+    words = [word for word, count in official.magnifications for _ in range(count)] or [""] * official.images
+    patients = official.patients or official.images
+    return [
+        LabelledImage(Path(f"{n}.png"), label, str(n % patients), word, name)
+        for n, (label, word) in enumerate(zip(labels, words, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "images"), [("breakhis", 7909), ("bach", 400), pytest.param("idc", 277_524, marks=pytest.mark.slow)]
+)
+def test_the_official_counts_are_complete_and_nothing_else_is(name: DatasetName, images: int) -> None:
+    full = complete(name)
+    assert len(full) == images
+    assert shortfall(full, name) == ()
+    lines = shortfall(full[1:], name)
+    assert lines[0] == f"images: {images - 1:,} of {images:,}, 1 missing"
+    assert any(line.startswith(f"{full[0].label} images: ") for line in lines)
+    assert shortfall([*full, full[0]], name)[0] == f"images: {images + 1:,} of {images:,}, 1 too many"
+
+
+@pytest.mark.data
+def test_the_real_subset_has_24_patients(shared_data: Path) -> None:
+    images = breakhis(shared_data / "breakhis")
+    assert len(images) == 240
+    assert len({image.patient_id for image in images}) == 24
+    assert len({image.patient_id for image in images if image.malignancy == "benign"}) == 8
+    both = {image.label for image in images if image.patient_id == "13412"}
+    assert both == {"ductal_carcinoma", "lobular_carcinoma"}
+    assert shortfall(images, "breakhis")[0] == "images: 240 of 7,909, 7,669 missing"
+
+
+@pytest.mark.data
+def test_the_real_idc_patches_are_read(shared_data: Path) -> None:
+    images = idc(shared_data / "idc")
+    assert len({image.patient_id for image in images}) == 11
+    assert {image.label for image in images} == set(IDC.classes)

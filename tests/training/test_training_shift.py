@@ -1,0 +1,269 @@
+"""`python -m training.shift` from two folders to distances, steps, file and row."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import typer
+
+from core.card import Card, InputPolicy
+from core.checkpoint import load_classifier
+from core.images import decode_image
+from core.metrics import Judged
+from core.pipeline import analyse, patches_of
+from core.sets.set_comparison import Measured
+from core.sets.tissue_statistics import STATISTICS, measure
+from core.shift import Shift
+from db import store
+from db.session import open_database
+from tests.helpers.images.tissue import tissue_folder
+from tests.helpers.networks import small_checkpoint
+from tests.helpers.runs.checkpoints import TINY_CARD, bach_folder
+from training.shift import Request, compare_sets, run
+from training.shift_sets import SeenSet, Wish, choose_sets, see
+from training.shift_steps import drop_between
+
+PATIENTS, EACH = 4, 3
+
+
+def other_laboratory(folder: Path, side: int = 48, enlarged: int = 1, darker: int = 40) -> Path:
+    """Write tissue of other patients, darker and perhaps enlarged, as a folder with a table."""
+    lines = ["file,label,patient_id"]
+    for image in tissue_folder(folder, PATIENTS, EACH, side):
+        pixels = cv2.imread(str(image.path))
+        assert pixels is not None
+        large = np.repeat(np.repeat(pixels, enlarged, axis=0), enlarged, axis=1)
+        cv2.imwrite(str(image.path), np.clip(large.astype(int) - darker, 0, 255).astype(np.uint8))
+        lines.append(f"{image.path.name},{image.malignancy},{image.patient_id}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def checkpoint(folder: Path, card: Card = TINY_CARD) -> Path:
+    small_checkpoint(folder / "tiny.safetensors", card)
+    return folder / "tiny.safetensors"
+
+
+def request(folder: Path, target: Wish, card: Card = TINY_CARD, side: int = 48) -> Request:
+    tissue_folder(folder / "tissue", PATIENTS, EACH, side)
+    return Request(checkpoint(folder, card), Wish("breakhis", folder / "tissue"), target)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the command has compared two sets once."""
+    folder = tmp_path_factory.mktemp("shift")
+    tissue_folder(folder / "tissue", PATIENTS, EACH)
+    other_laboratory(folder / "elsewhere")
+    (folder / "tissue" / "SOB_B_F-14-3-100-077.png").write_bytes(b"\x89PNG\r\n\x1a\nthe rest is lost")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SECOND_READ_DATA", str(folder / "data"))
+        run(
+            checkpoint(folder),
+            f"breakhis={folder / 'tissue'}",
+            f"folder={folder / 'elsewhere'}",
+            source_magnification="100X",
+            out=folder / "shifts",
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(ran: Path) -> Shift:
+    (written,) = (ran / "shifts").glob("*/shift.json")
+    return Shift.from_json(written.read_text())
+
+
+def test_file_and_row_hold_the_comparison(ran: Path, found: Shift) -> None:
+    with open_database(f"sqlite:///{ran / 'data' / 'second_read.sqlite'}").read() as session:
+        (row,) = store.shifts(session)
+    assert (row.source, row.target) == (found.source, found.target) == ("BreaKHis 100X", "folder elsewhere")
+    assert Shift.from_json(row.document) == found
+    assert row.model_version == found.model_version
+
+
+def test_images_count_by_patient_and_the_unreadable_one_is_left_out_with_its_reason(found: Shift) -> None:
+    assert (found.images, found.patients) == ((12, 12), (4, 4))
+    (warning,) = (caution.words for caution in found.warnings if "left out" in caution.words)
+    assert warning.startswith("1 of 13 images of BreaKHis 100X left out: ")
+    assert "SOB_B_F-14-3-100-077.png" in warning
+
+
+def test_the_same_number_in_another_laboratory_is_someone_else(found: Shift) -> None:
+    assert len({point.patient_id for point in found.points}) == 8
+    assert not any("both sets" in warning.words for warning in found.warnings)
+
+
+def test_what_the_network_was_trained_on_is_said(found: Shift) -> None:
+    assert found.trained_on == (1, 0)
+    assert any("trained on 1 of 4 patients of BreaKHis 100X" in warning.words for warning in found.warnings)
+
+
+def test_few_patients_are_said_to_be_few(found: Shift) -> None:
+    assert sum("only 4 patients" in warning.words for warning in found.warnings) == 2
+
+
+def test_steps_change_one_thing_each_and_the_card_s_own_way_comes_first(found: Shift) -> None:
+    names = [step.name for step in found.steps]
+    assert names[:4] == [
+        "as the card says: eight views (TTA), no stain normalisation",
+        "one view only (no TTA)",
+        "Reinhard",
+        "Macenko",
+    ]
+    assert names[4:-1] in ([], ["quality control on"])
+    assert names[-1].startswith("scale matched (images x ")
+    assert [step.change is None for step in found.steps] == [True] + [False] * (len(names) - 1)
+    own = found.steps[0].auc.value
+    for step in found.steps[1:]:
+        if step.images == 12:
+            assert step.change is not None
+            assert step.auc.value - own == pytest.approx(step.change.value)
+
+
+def test_the_drop_is_the_source_s_auc_less_the_target_s(found: Shift) -> None:
+    assert found.source_auc is not None
+    assert found.drop is not None
+    assert found.drop.value == pytest.approx(found.source_auc.value - found.steps[0].auc.value)
+
+
+def test_the_tables_say_all_of_it(
+    ran: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECOND_READ_DATA", str(ran / "data"))
+    monkeypatch.setenv("COLUMNS", "160")
+    places = (f"breakhis={ran / 'tissue'}", f"folder={ran / 'elsewhere'}")
+    run(ran / "tiny.safetensors", *places, most=2, out=ran / "again")
+    printed = capsys.readouterr()
+    for words in ("Frechet distance", "told apart with AUC", "size of dark structures", "Macenko", "drop of AUC"):
+        assert words in printed.out
+    assert "8 of 12 images of folder elsewhere were drawn" in printed.err
+    assert "source, trained on these patients" in printed.out
+
+
+def test_features_are_the_mean_of_what_the_head_sees_and_statistics_those_of_the_image_as_it_is(tmp_path: Path) -> None:
+    images = tissue_folder(tmp_path / "tissue", PATIENTS, EACH, 80)
+    other = other_laboratory(tmp_path / "elsewhere")
+    chosen, _ = choose_sets(Wish("breakhis", tmp_path / "tissue"), Wish("folder", other))
+    card = replace(TINY_CARD, input_policy=InputPolicy("patches", input_side=32, patch_side=48, stride=24))
+    classifier = load_classifier(checkpoint(tmp_path, card))
+    seen = see(chosen, classifier)
+    data = images[5].path.read_bytes()
+    pixels = decode_image(data).pixels
+    patches, boxes, _ = patches_of(pixels, classifier)
+    assert len(boxes) > 2
+    np.testing.assert_allclose(seen.measured.features[5], classifier.embed(patches).mean(axis=0), atol=1e-5)
+    np.testing.assert_array_equal(seen.measured.statistics[5], measure(pixels))
+    prediction = analyse(data, classifier).prediction
+    assert prediction is not None
+    assert seen.judged.probabilities[5] == prediction.malignant_probability
+
+
+@pytest.mark.slow
+def test_images_of_half_the_scale_are_enlarged_before_they_are_judged_again(tmp_path: Path) -> None:
+    large = other_laboratory(tmp_path / "large", 64, enlarged=2, darker=0)
+    tissue_folder(tmp_path / "small", PATIENTS, EACH, 96)
+    names = (Wish("folder", large), Wish("breakhis", tmp_path / "small"))
+    step = compare_sets(Request(checkpoint(tmp_path), *names)).steps[-1]
+    assert step.name.startswith("scale matched (images x ")
+    factor = float(step.name.rpartition("x ")[2].rstrip(")"))
+    assert factor == pytest.approx(2, rel=0.35)
+
+
+def test_a_network_that_sees_the_whole_image_in_one_square_has_no_scale_to_match(tmp_path: Path) -> None:
+    card = replace(TINY_CARD, input_policy=InputPolicy("resize", input_side=32))
+    found = compare_sets(request(tmp_path, Wish("folder", other_laboratory(tmp_path / "elsewhere")), card))
+    assert not any("scale matched" in step.name for step in found.steps)
+    assert any("whatever its size" in warning.words for warning in found.warnings)
+
+
+def test_images_too_small_for_the_network_are_a_clear_message(tmp_path: Path) -> None:
+    small = other_laboratory(tmp_path / "small", 40)
+    card = replace(TINY_CARD, input_policy=InputPolicy("patches", input_side=32, patch_side=96, stride=96))
+    with pytest.raises(
+        ValueError, match="not one of 12 images of folder small can be used: a 48 x 40 image is smaller"
+    ):
+        compare_sets(request(tmp_path, Wish("folder", small), card, side=96))
+
+
+def test_a_set_of_one_malignancy_has_distances_and_no_steps(tmp_path: Path) -> None:
+    folder = other_laboratory(tmp_path / "elsewhere")
+    table = (folder / "labels.csv").read_text().replace(",malignant,", ",benign,")
+    (folder / "labels.csv").write_text(table)
+    found = compare_sets(request(tmp_path, Wish("folder", folder)))
+    assert len(found.distances) == 3
+    assert (found.steps, found.drop) == ((), None)
+    assert found.source_auc is not None
+    assert any("what helps cannot be measured" in warning.words for warning in found.warnings)
+
+
+def test_patients_that_nobody_wrote_down_are_a_caution(tmp_path: Path) -> None:
+    found = compare_sets(request(tmp_path, Wish("bach", bach_folder(tmp_path / "bach"))))
+    assert any("the patients of BACH are not known" in warning.words for warning in found.warnings)
+    assert found.patients == (4, 12)
+
+
+def test_the_same_patients_in_two_magnifications_are_the_same_people(tmp_path: Path) -> None:
+    for image in tissue_folder(tmp_path / "tissue", PATIENTS, 2 * EACH):
+        if int(image.path.stem[-3:]) > EACH:
+            image.path.rename(image.path.with_name(image.path.name.replace("-100-", "-40-")))
+    root = tmp_path / "tissue"
+    found = compare_sets(Request(checkpoint(tmp_path), Wish("breakhis", root, "100X"), Wish("breakhis", root, "40X")))
+    assert any("4 patients are in both sets" in warning.words for warning in found.warnings)
+    assert {point.patient_id for point in found.points} == {f"BreaKHis {number}" for number in range(1, 5)}
+
+
+def refusal(capsys: pytest.CaptureFixture[str], folder: Path, source: str, target: str, at: str | None = None) -> str:
+    with pytest.raises(typer.Exit) as stopped:
+        run(checkpoint(folder), source, target, at, out=folder / "out", database=f"sqlite:///{folder / 'a.sqlite'}")
+    assert stopped.value.exit_code == 2
+    assert not (folder / "out").exists()
+    return capsys.readouterr().err
+
+
+def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tissue = f"breakhis={tissue_folder(tmp_path / 'a' / 'tissue', PATIENTS, EACH)[0].path.parent}"
+    few = f"breakhis={tissue_folder(tmp_path / 'few', 3, EACH)[0].path.parent}"
+    assert "have images in common" in refusal(capsys, tmp_path, tissue, tissue)
+    assert "BreaKHis has images of 3 patients, and at least 4 are needed" in refusal(capsys, tmp_path, few, tissue)
+    assert "has no images at 400X; there are 100X" in refusal(capsys, tmp_path, tissue, few, "400X")
+    assert "NAME one of breakhis, bach, idc, folder; got 'camelyon=x'" in refusal(
+        capsys, tmp_path, tissue, "camelyon=x"
+    )
+    assert "there is no folder" in refusal(capsys, tmp_path, tissue, f"bach={tmp_path / 'nowhere'}")
+
+
+def test_two_copies_of_a_dataset_are_named_by_their_folders(tmp_path: Path) -> None:
+    for name in ("a/one", "b/one", "b/two"):
+        tissue_folder(tmp_path / name, PATIENTS, EACH)
+    wishes = [Wish("breakhis", tmp_path / name) for name in ("a/one", "b/one", "b/two")]
+    first, second = choose_sets(wishes[0], wishes[2])
+    assert (first.name, second.name) == ("BreaKHis in one", "BreaKHis in two")
+    with pytest.raises(ValueError, match="rename a folder"):
+        choose_sets(wishes[0], wishes[1])
+
+
+def seen(name: str, probabilities: list[float]) -> SeenSet:
+    """Four patients of five images each, every other one malignant."""
+    patients = np.repeat([f"{name} {number}" for number in range(4)], 5)
+    malignant = np.repeat([False, True, False, True], 5)
+    measured = Measured(name, np.zeros((20, 2)), np.zeros((20, len(STATISTICS))), patients)
+    return SeenSet(measured, Judged(malignant, np.array(probabilities), patients), "folder", (), ())
+
+
+def test_a_drop_from_certainty_to_guessing_is_one_half() -> None:
+    certain = seen("here", [0.1] * 5 + [0.9] * 5 + [0.2] * 5 + [0.8] * 5)
+    guessing = seen("there", [0.1, 0.3, 0.5, 0.7, 0.9] * 4)
+    drop = drop_between(certain, guessing)
+    assert drop is not None
+    assert drop.value == pytest.approx(0.5)
+
+
+def test_a_set_compared_with_itself_drops_by_nothing_in_every_resample() -> None:
+    rng = np.random.default_rng(0)
+    same = seen("here", list(rng.uniform(0, 1, 20)))
+    drop = drop_between(same, same)
+    assert drop is not None
+    assert (drop.value, drop.low, drop.high) == (0, None, None)
