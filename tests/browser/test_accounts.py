@@ -11,8 +11,8 @@ from db.session import Sessions, open_database
 from db.values import Role
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import Scheme, picture
-from tests.helpers.gate import PASSWORD
 from tests.helpers.reading_room import tissue
+from tests.helpers.world import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -13,7 +13,7 @@ from db.values import Opinion, Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import Scheme, open_app, picture
 from tests.helpers.reading_room import ReadingRoom
-from tests.helpers.stored import OPENED
+from tests.helpers.rows import OPENED
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

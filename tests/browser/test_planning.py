@@ -13,8 +13,8 @@ from db.values import Role
 from service.intake import CasePlan, take_in_all
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import picture
-from tests.helpers.gate import PASSWORD
 from tests.helpers.reading_room import tissue
+from tests.helpers.world import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -19,9 +19,7 @@ from db.files import Files
 from db.restore import check_backup, restore_backup
 from db.session import open_database
 from db.values import Action
-from tests.helpers.backups import House, contents, events, house, stored
-
-__all__ = ["house"]
+from tests.helpers.backups import House, contents, events, stored
 
 
 def test_a_backup_is_restored_with_every_row_file_and_event(house: House, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from db.backup import Source
 from db.files import Files
 from db.session import open_database
 from db.values import StoredImage
-from tests.helpers.stored import BENIGN, OPENED, QUALITY, make_reader, sha256_of
+from tests.helpers.rows import BENIGN, OPENED, QUALITY, sha256_of
+from tests.helpers.world import make_reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from db.export_values import CaseExport
 from db.values import Opinion, Role, Vote
 from tests.helpers.exported import NOTE, marked, settle, sign
 from tests.helpers.reading_room import ReadingRoom
-from tests.helpers.stored import OPENED
+from tests.helpers.rows import OPENED
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from db.reading_models import Consensus, SignOff
 from db.reading_values import Arm, Region, RegionKind, Severity
 from db.session import Sessions
 from db.values import Opinion, Role
-from tests.helpers.stored import MALIGNANT, OPENED
-from tests.helpers.studied import Ward, shown, ward
+from tests.helpers.rows import MALIGNANT, OPENED
+from tests.helpers.world import World, make_study_world, predictions_shown
 
 ARMS = (Arm.UNAIDED, Arm.BLIND_FIRST, Arm.MODEL_FIRST, Arm.BLIND_FIRST)
 NOTE = '=HYPERLINK("http://evil.example";"Mrs. Telltale, born 1950")'
@@ -26,7 +26,7 @@ NOTE = '=HYPERLINK("http://evil.example";"Mrs. Telltale, born 1950")'
 class House:
     """Two readers who read three cases in all arms, and accounts of every role who did not."""
 
-    ward: Ward
+    make_study_world: World
     study: int
     roles: dict[Role, int]
 
@@ -38,7 +38,7 @@ class House:
 
 def read_house(sessions: Sessions, *, closed: bool = True) -> House:
     """Make a study of three cases and let two readers read it to its end."""
-    found = ward(sessions, readers=2)
+    found = make_study_world(sessions, readers=2)
     study = found.make(found.plan(ARMS, name="pilot"))
     # In one transaction: a click each, as in real life, takes a minute.
     with sessions.begin() as session:
@@ -61,7 +61,7 @@ def _finish(session: Session, study: int, reader: int) -> None:
     if place.arm is not Arm.MODEL_FIRST:
         store.record_study_read(session, place.id, reader, MALIGNANT, OPENED)
     if place.arm is not Arm.UNAIDED:
-        seen = shown(store.open_place(session, study, reader))
+        seen = predictions_shown(store.open_place(session, study, reader))
         store.record_study_read(session, place.id, reader, MALIGNANT, OPENED, seen=seen)
 
 

@@ -2,8 +2,7 @@
 
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -12,22 +11,22 @@ from urllib.parse import urlencode
 
 import pytest
 import uvicorn
-from argon2 import PasswordHasher
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from db import passwords, store
+from db import store
 from db.access_values import Lifetime
 from db.session import Sessions
 from db.values import Account, Role
 from service.access import COOKIE, Access
 from service.gate import ACCOUNT, Gate
+from tests.helpers.concurrency import wait_until
 from tests.helpers.databases import open_new
+from tests.helpers.world import PASSWORD
 
-PASSWORD = "a long sentence about trees"
 SECRET = "a page with patients on it"
 
 
@@ -94,15 +93,6 @@ class Gatehouse:
         return f"{COOKIE}={reply.cookie}"
 
 
-@pytest.fixture
-def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Real Argon2 with little memory: at full strength every sign-in of every test would take its time."""
-    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    passwords._nobodys_hash.cache_clear()
-    yield
-    passwords._nobodys_hash.cache_clear()
-
-
 @contextmanager
 def gatehouse(
     tmp_path: Path, address: str = "127.0.0.1", *, behind_proxy: bool = False, lifetime: Lifetime | None = None
@@ -133,20 +123,12 @@ def house(tmp_path: Path, quick_passwords: None) -> Iterator[Gatehouse]:
 def _running(server: uvicorn.Server, listening: socket.socket) -> Iterator[None]:
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
-    until(lambda: server.started)
+    wait_until(lambda: server.started, seconds=20)
     try:
         yield
     finally:
         server.should_exit = True
         thread.join()
-
-
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something is true."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"waited {seconds} s"
-        time.sleep(0.01)
 
 
 def _inside(heard: list[str]) -> Starlette:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tests.helpers.gate import until
+from tests.helpers.concurrency import wait_until
 
 CLIENT, CLIENT_SECRET = "second-read", "what the provider told the administrator"
 
@@ -106,7 +106,7 @@ def _began(form: dict[str, str], asked: dict[str, str]) -> bool:
 
 @contextmanager
 def running_provider() -> Iterator[OpenIdProvider]:
-    """Run a provider until the block ends."""
+    """Run a provider wait_until the block ends."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen()
@@ -120,7 +120,7 @@ def running_provider() -> Iterator[OpenIdProvider]:
     server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
-    until(lambda: server.started)
+    wait_until(lambda: server.started, seconds=20)
     try:
         yield provider
     finally:

@@ -14,9 +14,9 @@ from db import store
 from db.session import Sessions, open_database
 from db.values import Account, Role
 from service.access import COOKIE
-from tests.helpers.gate import PASSWORD
 from tests.helpers.openid_provider import CLIENT, CLIENT_SECRET, OpenIdProvider, running_provider
 from tests.helpers.server import Server, running_server
+from tests.helpers.world import PASSWORD
 
 COOKIE_SECRET = "only for tests, 32 characters or more"
 SETTINGS = """[auth]

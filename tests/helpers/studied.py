@@ -16,7 +16,8 @@ from db.session import Sessions, open_database
 from db.study_values import OpenedPlace, StudyPlan
 from db.values import Opinion, Read, Stage
 from tests.conftest import empty_database, with_tables
-from tests.helpers.stored import MALIGNANT, OPENED, analyse_all, make_case, make_reader
+from tests.helpers.rows import MALIGNANT, OPENED
+from tests.helpers.world import analyse_all, make_case, make_reader
 
 BLIND = (Arm.BLIND_FIRST,)
 CROSSOVER = (Arm.UNAIDED, Arm.MODEL_FIRST)

@@ -12,12 +12,11 @@ from db.reading_values import Severity
 from db.sign_ins import start_sign_in
 from db.values import Account, Opinion, Role
 from service.access import COOKIE
-from tests.helpers.discordant import RULING, SAYS_BENIGN, SAYS_MALIGNANT
-from tests.helpers.gate import PASSWORD, quick_passwords
 from tests.helpers.reading_room import ReadingRoom, press, room, words_on
-from tests.helpers.stored import OPENED
+from tests.helpers.rows import OPENED, RULING, SAYS_BENIGN, SAYS_MALIGNANT
+from tests.helpers.world import PASSWORD
 
-__all__ = ["quick_passwords", "room"]
+__all__ = ["room"]
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
 

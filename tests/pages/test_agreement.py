@@ -11,7 +11,7 @@ from db.values import Opinion, Role
 from pages.ui.agreement_choice import VIEWS
 from service.intake import CasePlan, take_in_all
 from tests.helpers.reading_room import ReadingRoom, room, tissue, words_on
-from tests.helpers.stored import OPENED
+from tests.helpers.rows import OPENED
 
 __all__ = ["room"]
 

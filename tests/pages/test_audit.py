@@ -15,11 +15,10 @@ from db.errors import NotAllowedError
 from db.session import Sessions
 from db.values import Action, AuditEvent, Role
 from pages.ui import audit_panels, downloads, export
-from tests.helpers.gate import PASSWORD, quick_passwords
 from tests.helpers.reading_room import ReadingRoom, press, room, words_on
-from tests.helpers.stored import make_reader
+from tests.helpers.world import PASSWORD, make_reader
 
-__all__ = ["quick_passwords", "room"]
+__all__ = ["room"]
 
 
 def events(room: ReadingRoom, *, action: str | None = None) -> list[AuditEvent]:

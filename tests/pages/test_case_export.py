@@ -7,7 +7,7 @@ from db import store
 from db.values import Opinion
 from pages.ui.nameless import readings_without_names
 from tests.helpers.reading_room import ReadingRoom, room
-from tests.helpers.stored import OPENED
+from tests.helpers.rows import OPENED
 
 __all__ = ["room"]
 

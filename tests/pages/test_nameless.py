@@ -19,13 +19,12 @@ from pages.ui.nameless import (
     shift_without_names,
 )
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
-from tests.helpers.gate import PASSWORD, Gatehouse, quick_passwords
+from tests.helpers.gate import Gatehouse
 from tests.helpers.readings import made_readings
 from tests.helpers.server import running_server
 from tests.helpers.shifts import shifted
 from tests.helpers.tab import open_page
-
-__all__ = ["quick_passwords"]
+from tests.helpers.world import PASSWORD
 
 _LEAK = "patient 13412-telltale is in test and in train: the split leaks"
 

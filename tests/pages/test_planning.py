@@ -11,11 +11,11 @@ from db.access_values import Lifetime
 from db.sign_ins import start_sign_in
 from db.values import Account, Opinion, Role
 from service.access import COOKIE
-from tests.helpers.gate import PASSWORD, quick_passwords
 from tests.helpers.reading_room import ReadingRoom, press, room, words_on
-from tests.helpers.stored import OPENED
+from tests.helpers.rows import OPENED
+from tests.helpers.world import PASSWORD
 
-__all__ = ["quick_passwords", "room"]
+__all__ = ["room"]
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
 

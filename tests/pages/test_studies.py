@@ -10,7 +10,7 @@ from db.reading_values import Arm
 from db.study_values import StudyRow
 from db.values import Opinion
 from tests.helpers.reading_room import ReadingRoom, press, room, words_on
-from tests.helpers.stored import OPENED
+from tests.helpers.rows import OPENED
 
 __all__ = ["room"]
 

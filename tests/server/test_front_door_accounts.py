@@ -13,8 +13,9 @@ import pytest
 from db import store
 from db.session import Sessions, open_database
 from db.values import Role
-from tests.helpers.gate import PASSWORD, Gatehouse
+from tests.helpers.gate import Gatehouse
 from tests.helpers.server import Server, running_server
+from tests.helpers.world import PASSWORD
 
 pytestmark = pytest.mark.slow
 

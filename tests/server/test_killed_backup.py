@@ -96,7 +96,7 @@ from db import store
 from db.files import Files
 from db.session import open_database
 from db.values import StoredImage
-from tests.helpers.stored import BENIGN, OPENED, QUALITY, sha256_of
+from tests.helpers.rows import BENIGN, OPENED, QUALITY, sha256_of
 
 data = Path(sys.argv[1])
 sessions, files = open_database(f"sqlite:///{data}/second_read.sqlite"), Files(data / "files")

@@ -13,10 +13,11 @@ from db.session import open_database
 from db.values import Opinion, Role
 from service.intake import CasePlan, take_in_all
 from service.routes import router
-from tests.helpers.gate import PASSWORD, Gatehouse, Reply
+from tests.helpers.gate import Gatehouse, Reply
 from tests.helpers.reading_room import tissue
 from tests.helpers.server import Server, running_server
 from tests.helpers.tab import open_page
+from tests.helpers.world import PASSWORD
 
 pytestmark = pytest.mark.slow
 

@@ -11,11 +11,12 @@ from db import store
 from db.access_values import AccessAction
 from db.values import Role
 from service.access import COOKIE
-from tests.helpers.gate import PASSWORD, Gatehouse, quick_passwords
+from tests.helpers.gate import Gatehouse
 from tests.helpers.single_sign_on import Browser, SingleSignOn, house, linked, nobody, window
 from tests.helpers.tab import open_page
+from tests.helpers.world import PASSWORD
 
-__all__ = ["house", "quick_passwords", "window"]
+__all__ = ["house", "window"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_passwords")]
 

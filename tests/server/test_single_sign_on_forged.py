@@ -10,7 +10,6 @@ from joserfc.jwk import RSAKey
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
 from db import store
-from tests.helpers.gate import quick_passwords
 from tests.helpers.server import Server
 from tests.helpers.single_sign_on import (
     COOKIE_SECRET,
@@ -23,7 +22,7 @@ from tests.helpers.single_sign_on import (
     window,
 )
 
-__all__ = ["house", "quick_passwords", "window"]
+__all__ = ["house", "window"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_passwords")]
 

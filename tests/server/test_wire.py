@@ -20,12 +20,13 @@ from db.values import ModelIdentity, Opinion, Role, StoredHeatmap
 from service.intake import CasePlan, take_in_all
 from service.routes import router
 from tests.helpers.browser_tab import clicking_tab
-from tests.helpers.gate import PASSWORD, Gatehouse
+from tests.helpers.gate import Gatehouse
 from tests.helpers.reading_room import tissue
+from tests.helpers.rows import OPENED
 from tests.helpers.sent_bytes import Wiretap, spelled_number, spelled_text
 from tests.helpers.server import running_server
-from tests.helpers.stored import OPENED
 from tests.helpers.stress import TIMEOUT, amount
+from tests.helpers.world import PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
 

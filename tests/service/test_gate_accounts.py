@@ -16,9 +16,10 @@ from db.access_values import Lifetime
 from db.values import Role
 from service.access import COOKIE
 from service.tabs import Tabs
-from tests.helpers.gate import SECRET, Gatehouse, gatehouse, house, quick_passwords, until
+from tests.helpers.concurrency import wait_until
+from tests.helpers.gate import SECRET, Gatehouse, gatehouse, house
 
-__all__ = ["house", "quick_passwords"]
+__all__ = ["house"]
 
 
 def _socket(house: Gatehouse, cookie: str = "", **headers: str) -> ClientConnection:
@@ -37,7 +38,7 @@ def test_the_first_account_ends_single_reader_mode(tmp_path: Path, quick_passwor
     with gatehouse(tmp_path) as house:
         assert house.ask("/").status == 200
         house.add("dr. a")
-        until(lambda: house.ask("/").status == 401, 3)
+        wait_until(lambda: house.ask("/").status == 401, seconds=3)
 
 
 def test_without_a_sign_in_nothing_passes_but_health_and_the_sign_in_page(house: Gatehouse) -> None:
@@ -110,7 +111,7 @@ def test_an_open_page_dies_with_its_sign_in(house: Gatehouse, change: Callable[[
         assert _closes(silent)
     assert house.ask("/", Cookie=cookie).status == 401
     assert "a click after the end" not in house.heard
-    until(lambda: house.heard.count("closed") == 2)
+    wait_until(lambda: house.heard.count("closed") == 2, seconds=20)
 
 
 @pytest.mark.slow
@@ -167,7 +168,7 @@ def test_beyond_loopback_it_needs_accounts_and_encryption(tmp_path: Path, quick_
     with gatehouse(tmp_path, "0.0.0.0") as house:
         assert "no accounts" in house.ask("/").text
         house.add("dr. a")
-        until(lambda: "unencrypted" in house.ask("/").text, 3)
+        wait_until(lambda: "unencrypted" in house.ask("/").text, seconds=3)
         reply = house.sign_in("dr. a")
         assert (reply.status, reply.cookie) == (403, "")
         assert house.ask("/sign-in").status == 403
@@ -192,7 +193,7 @@ def test_behind_a_proxy_its_scheme_and_host_are_believed(tmp_path: Path, quick_p
         }
         assert "through a proxy" in house.ask("/", **proxied).text or "no accounts" in house.ask("/", **proxied).text
         house.add("dr. a")
-        until(lambda: house.ask("/", **proxied).status == 401, 3)
+        wait_until(lambda: house.ask("/", **proxied).status == 401, seconds=3)
         reply = house.sign_in("dr. a", Origin="https://reads.example", **proxied)
         assert reply.status == 303
         assert "secure" in reply.headers["set-cookie"].lower()

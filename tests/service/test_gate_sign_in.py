@@ -10,9 +10,10 @@ import pytest
 from db import store
 from db.access_values import AccessAction
 from service.access import COOKIE
-from tests.helpers.gate import PASSWORD, Gatehouse, gatehouse, house, quick_passwords
+from tests.helpers.gate import Gatehouse, gatehouse, house
+from tests.helpers.world import PASSWORD
 
-__all__ = ["house", "quick_passwords"]
+__all__ = ["house"]
 
 
 def test_a_browser_is_led_to_the_sign_in_page_and_back(house: Gatehouse) -> None:

@@ -16,7 +16,7 @@ from db.values import Opinion, Role
 from service.reports.fhir import DISCLAIMER, diagnostic_report
 from tests.helpers.case_reports import ReportedCase, reported_case
 from tests.helpers.reading_room import ReadingRoom, room
-from tests.helpers.stored import OPENED
+from tests.helpers.rows import OPENED
 
 __all__ = ["room"]
 

@@ -14,8 +14,8 @@ from db.session import Sessions, open_database
 from db.values import Opinion, Role
 from service.reports.archive import Wanted, reads_archive
 from tests.helpers.exported import ARMS, NOTE, House, csv_rows, marked, read_house, settle, sign, unzipped
-from tests.helpers.stored import BENIGN, MALIGNANT, OPENED
-from tests.helpers.studied import ward
+from tests.helpers.rows import BENIGN, MALIGNANT, OPENED
+from tests.helpers.world import make_study_world
 
 
 def settled(sessions: Sessions) -> House:
@@ -156,7 +156,7 @@ def test_an_open_study_is_exported_by_who_does_not_read_in_it(sessions: Sessions
 
 
 def test_numbers_do_not_follow_the_order_of_entry_and_change_with_every_export(sessions: Sessions) -> None:
-    found = ward(sessions, cases=8, readers=6)
+    found = make_study_world(sessions, cases=8, readers=6)
     with sessions.begin() as session:
         for reader in found.readers:
             for case in found.cases:
@@ -179,7 +179,7 @@ def test_numbers_do_not_follow_the_order_of_entry_and_change_with_every_export(s
 
 
 def test_lines_come_in_the_order_of_numbers_and_not_of_entry(sessions: Sessions) -> None:
-    found = ward(sessions, cases=2, readers=4)
+    found = make_study_world(sessions, cases=2, readers=4)
     with sessions.begin() as session:
         for reader in found.readers:
             for case in found.cases:
@@ -189,7 +189,7 @@ def test_lines_come_in_the_order_of_numbers_and_not_of_entry(sessions: Sessions)
 
 
 def test_a_read_that_was_taken_back_or_amended_stays_and_does_not_count(sessions: Sessions) -> None:
-    found = ward(sessions, cases=2)
+    found = make_study_world(sessions, cases=2)
     reader, (taken_back, amended) = found.readers[0], found.cases
     surer = Opinion("malignant", 5, note="after a second look")
     with sessions.begin() as session:
@@ -218,7 +218,7 @@ def test_a_read_that_was_taken_back_or_amended_stays_and_does_not_count(sessions
 
 
 def test_regions_are_geojson_in_image_pixels(sessions: Sessions) -> None:
-    found = ward(sessions, cases=1)
+    found = make_study_world(sessions, cases=1)
     reader, case_id = found.readers[0], found.cases[0]
     with sessions.begin() as session:
         image = store.case_images(session, case_id)[0].id
@@ -241,7 +241,7 @@ def test_regions_are_geojson_in_image_pixels(sessions: Sessions) -> None:
 
 
 def test_times_are_seconds_since_the_first_read_of_each_reader(sessions: Sessions) -> None:
-    found = ward(sessions, cases=2, readers=2)
+    found = make_study_world(sessions, cases=2, readers=2)
     with sessions.begin() as session:
         for days, reader in enumerate(found.readers):
             for minutes, case in enumerate(found.cases):
@@ -277,7 +277,7 @@ def test_who_is_disabled_gets_nothing(house: House) -> None:
 
 
 def test_a_note_is_inert_in_the_table(sessions: Sessions) -> None:
-    found = ward(sessions, cases=1)
+    found = make_study_world(sessions, cases=1)
     with sessions.begin() as session:
         store.record_first_read(session, found.cases[0], found.readers[0], Opinion("benign", 3, note=NOTE), OPENED)
     row = csv_rows(unzipped(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))["reads.csv"])[0]

@@ -20,7 +20,7 @@ from service.reports.pdf_images import LARGE, SMALL
 from service.reports.pictures import map_picture, picture_of
 from tests.helpers.case_reports import ReportedCase, reported_case
 from tests.helpers.reading_room import CARD, ReadingRoom, room
-from tests.helpers.stored import OPENED
+from tests.helpers.rows import OPENED
 
 __all__ = ["room"]
 

@@ -10,8 +10,9 @@ from db.session import open_database
 from db.values import Role
 from service.tabs import Tabs
 from tests.helpers.browser_tab import clicking_tab
-from tests.helpers.gate import PASSWORD, Gatehouse
+from tests.helpers.gate import Gatehouse
 from tests.helpers.server import running_server
+from tests.helpers.world import PASSWORD
 
 
 def test_another_server_on_the_same_folder_knows_whose_tab_it_is(tmp_path: Path) -> None:
