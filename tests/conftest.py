@@ -13,6 +13,7 @@ from sqlalchemy import URL, make_url
 
 from db import passwords
 from db.session import Sessions, open_database
+from tests.helpers.backups import DataFolder, make_data_folder
 from tests.helpers.databases import empty_database, run_on_server, with_tables
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -88,3 +89,9 @@ def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     passwords._nobodys_hash.cache_clear()
     yield
     passwords._nobodys_hash.cache_clear()
+
+
+@pytest.fixture
+def data_folder(tmp_path: Path) -> DataFolder:
+    """An installation to back up: three cases of one image each, read once."""
+    return make_data_folder(tmp_path / "data")

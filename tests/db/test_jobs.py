@@ -1,4 +1,4 @@
-"""Every image is analysed once, by whoever holds the claim_job, and none can block the others."""
+"""Every image is analysed once, by whoever holds the claim, and none can block the others."""
 
 from datetime import UTC, datetime, timedelta
 

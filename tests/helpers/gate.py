@@ -9,7 +9,6 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode
 
-import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -46,7 +45,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Gatehouse:
+class GateClient:
     """A running gate, and the database of its accounts."""
 
     port: int
@@ -94,9 +93,9 @@ class Gatehouse:
 
 
 @contextmanager
-def gatehouse(
+def running_gate(
     tmp_path: Path, address: str = "127.0.0.1", *, behind_proxy: bool = False, lifetime: Lifetime | None = None
-) -> Iterator[Gatehouse]:
+) -> Iterator[GateClient]:
     """Run a gate with an empty database until the block ends."""
     sessions = open_new(tmp_path / "gate.sqlite")
     access = Access(sessions, lifetime or Lifetime(), behind_proxy=behind_proxy)
@@ -104,19 +103,11 @@ def gatehouse(
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((address, 0))
     listening.listen()
-    house = Gatehouse(int(listening.getsockname()[1]), sessions)
-    config = uvicorn.Config(Gate(_inside(house.heard), lambda: access), log_level="error", lifespan="off")
+    client = GateClient(int(listening.getsockname()[1]), sessions)
+    config = uvicorn.Config(Gate(_inside(client.heard), lambda: access), log_level="error", lifespan="off")
     with _running(uvicorn.Server(config), listening):
-        yield house
+        yield client
     sessions.dispose()
-
-
-@pytest.fixture
-def house(tmp_path: Path, quick_passwords: None) -> Iterator[Gatehouse]:
-    """A gate on loopback with one reader."""
-    with gatehouse(tmp_path) as found:
-        found.add("dr. a")
-        yield found
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def _began(form: dict[str, str], asked: dict[str, str]) -> bool:
 
 @contextmanager
 def running_provider() -> Iterator[OpenIdProvider]:
-    """Run a provider wait_until the block ends."""
+    """Run a provider until the block ends."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen()

@@ -72,8 +72,13 @@ def make_reader(session: Session, name: str = "dr. a") -> int:
 def add_person(session: Session, name: str, role: Role) -> int:
     """Make an account that counts as one that can sign in, so that this is no single-reader mode."""
     account_id = store.add_account(session, name, role).id
-    session.add(Credential(account_id=account_id, password_hash=None, disabled=False, changed_at=rows.OPENED))
+    add_sign_in(session, account_id)
     return account_id
+
+
+def add_sign_in(session: Session, account_id: int) -> None:
+    """Let an account count as one that can sign in; it has no password."""
+    session.add(Credential(account_id=account_id, password_hash=None, disabled=False, changed_at=rows.OPENED))
 
 
 def make_case(session: Session, account_id: int, *, images: int = 1, magnification: str | None = "100X") -> int:

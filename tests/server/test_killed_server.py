@@ -89,7 +89,7 @@ def test_a_longer_click_after_one_that_was_cut_off_raises_no_false_alarm(tmp_pat
 
 
 def _read_on(port: int, cases: Iterator[int], said: list[tuple[int, str]]) -> None:
-    """Read through the pages wait_until the server is gone, and note what the page said was saved."""
+    """Read through the pages until the server is gone, and note what the page said was saved."""
     try:
         with clicking_tab(port) as tab:
             for case_id in cases:

@@ -1,56 +1,24 @@
 """The routes beside the pages, with a real database and real files."""
 
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
 from core.demo import demo_image
-from core.heatmaps import encode_heatmap, encode_png
+from core.heatmaps import encode_heatmap
 from core.labels import BINARY
 from core.results import Analysis, Prediction, Quality
-from core.settings import Settings
 from db import store
-from db.files import Files
-from db.session import open_database
 from db.values import ModelIdentity, Opinion, StoredHeatmap
-from service.intake import CasePlan, Intake, take_in_all
-from service.routes import VIEWER, Desk, answer_our_errors, router
-from service.watcher import Watcher
+from service.intake import Intake
+from service.routes import VIEWER, Desk
 
 _IMAGE = demo_image(1, "malignant", 300, 400)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    """What the routes work with; its worker is never started."""
-    settings = Settings(tmp_path, f"sqlite:///{tmp_path / 'test.sqlite'}", tmp_path / "none", None, "cpu", 1)
-    sessions = open_database(settings.database)
-    yield Desk(sessions, Files(settings.files), Watcher(settings, sessions))
-    sessions.dispose()
-
-
-@pytest.fixture
-def client(desk: Desk) -> TestClient:
-    """A browser in front of the routes, without the gate."""
-    app = FastAPI()
-    app.state.desk = desk
-    answer_our_errors(app)
-    app.include_router(router)
-    return TestClient(app, raise_server_exceptions=False)
-
-
-@pytest.fixture
-def taken(desk: Desk) -> Intake:
-    """One image of one case, taken in and queued."""
-    plan = CasePlan(desk.single_reader_id, "100X")
-    return next(take_in_all(desk.sessions, desk.files, plan, [("SOB_M_DC-14-2523.png", encode_png(_IMAGE))]))
 
 
 def _analyse(desk: Desk, heatmap: bool = True) -> None:
@@ -94,7 +62,7 @@ def test_health_says_how_many_images_wait_and_that_no_worker_runs(client: TestCl
 
 def test_health_answers_without_a_database(client: TestClient, desk: Desk, tmp_path: Path) -> None:
     desk.sessions.dispose()
-    (tmp_path / "test.sqlite").write_bytes(b"not a database" * 100)
+    (tmp_path / "second_read.sqlite").write_bytes(b"not a database" * 100)
     answer = client.get("/health")
     assert answer.status_code == 200
     assert answer.json()["status"] == "degraded"

@@ -10,9 +10,7 @@ from db.reading_values import Arm
 from db.study_values import StudyPlan
 from db.values import Opinion
 from service.routes import Desk
-from tests.service.test_routes import _analyse, client, desk, taken
-
-__all__ = ["client", "desk", "taken"]
+from tests.service.test_routes import _analyse
 
 pytestmark = pytest.mark.usefixtures("taken")  # case 1 with image 1
 
