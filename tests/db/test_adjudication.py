@@ -174,7 +174,7 @@ def test_the_letters_follow_neither_the_accounts_nor_the_order_of_reading(sessio
         with sessions.begin() as session:
             case_id = store.add_case(session, world.readers[0], accession=None, magnification=None)
             store.add_image(session, case_id, stored_image(f"case {case_id}"))
-        world = replace(world, case_id=case_id)
+        world = replace(world, cases=(case_id,))
         analyse_all(sessions)
     assert orders == {True, False}
 

@@ -165,7 +165,7 @@ def test_a_consensus_that_was_replaced_does_not_count(sessions: Sessions) -> Non
 
 def test_a_case_of_an_open_study_is_not_in_the_routine_list_of_its_reader(sessions: Sessions) -> None:
     world = make_world(sessions, cases=2)
-    world.add(*study_rows(world, world.reader))
+    world.add(*study_rows(world.case_id, world.reader, world.reader))
 
     def listed(account_id: int) -> list[int]:
         with sessions.read() as session:
@@ -183,7 +183,7 @@ def test_a_case_of_an_open_study_is_not_in_the_routine_list_of_its_reader(sessio
 
 def test_reads_of_a_study_call_for_nothing_and_change_no_state(sessions: Sessions) -> None:
     world = make_world(sessions)
-    world.add(*study_rows(world, world.readers[1], closed=True))
+    world.add(*study_rows(world.case_id, world.readers[1], world.reader, closed=True))
     world.read(world.reader, world.cases[0], SAYS_MALIGNANT)
     with sessions.begin() as session:
         session.add(

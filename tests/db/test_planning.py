@@ -27,7 +27,7 @@ def planned(sessions: Sessions) -> tuple[World, int]:
         store.add_signing_account(session, None, "r. c", Role.RESEARCHER, PASSWORD)
         cases = tuple(make_case(session, signing[0]) for _ in range(4))
     analyse_all(sessions, 0.8)
-    return World(sessions, signing[0], signing[1], signing[2], cases), administrator
+    return World(sessions, (signing[0], signing[1]), (signing[2],), cases), administrator
 
 
 def following(world: World, account_id: int, after: int | None = None, *, passed: tuple[int, ...] = ()) -> int | None:
