@@ -31,7 +31,7 @@ def second_reader(world: World, name: str = "dr. b") -> int:
 
 
 @pytest.fixture
-def read_room(world: World) -> World:
+def read_world(world: World) -> World:
     """Three cases that two readers have finished, and two that only the other one has."""
     other = second_reader(world)
     cases = [world.add_case(seed, magnification="40X" if seed == 1 else "100X") for seed in range(1, 6)]
@@ -58,8 +58,8 @@ def test_without_a_finished_case_the_page_says_how_one_comes_about(world: World)
     assert not tab.dataframe
 
 
-def test_a_case_counts_only_for_who_has_finished_it(read_room: World) -> None:
-    tab = read_room.visit("agreement.py")
+def test_a_case_counts_only_for_who_has_finished_it(read_world: World) -> None:
+    tab = visit("agreement.py")
     assert "3 cases that you have finished" in words_on(tab)
     for view in VIEWS:
         words = words_on(turn_to(tab, view))
@@ -84,8 +84,8 @@ def test_the_model_and_the_others_are_on_no_wire_before_the_final_read(world: Wo
     assert "begun" not in words
 
 
-def test_every_reader_stands_with_rate_interval_and_n(read_room: World) -> None:
-    table = read_room.visit("agreement.py").dataframe[0].value
+def test_every_reader_stands_with_rate_interval_and_n(read_world: World) -> None:
+    table = visit("agreement.py").dataframe[0].value
     assert list(table["reader"]) == ["all readers", "dr. b", "reader"]
     assert list(table["same label before the reveal"]) == [
         "17 % [3 %, 56 %], 1 of 6",
@@ -98,8 +98,8 @@ def test_every_reader_stands_with_rate_interval_and_n(read_room: World) -> None:
     ]
 
 
-def test_a_figure_and_a_cell_open_the_cases_behind_them(read_room: World) -> None:
-    tab = read_room.visit("agreement.py")
+def test_a_figure_and_a_cell_open_the_cases_behind_them(read_world: World) -> None:
+    tab = visit("agreement.py")
     behind = next(box for box in tab.selectbox if box.label.startswith("Cases behind"))
     assert behind.options[0] == "every reading (6)"
     figure = next(words for words in behind.options if words.startswith("reader: same label after"))
@@ -113,8 +113,8 @@ def test_a_figure_and_a_cell_open_the_cases_behind_them(read_room: World) -> Non
     assert len(tab.get("plotly_chart")) == 2
 
 
-def test_two_readers_are_held_against_each_other(read_room: World) -> None:
-    tab = turn_to(read_room.visit("agreement.py"), "Reader and reader")
+def test_two_readers_are_held_against_each_other(read_world: World) -> None:
+    tab = turn_to(visit("agreement.py"), "Reader and reader")
     table = tab.dataframe[0].value
     assert list(table["readers"]) == ["dr. b and reader"]
     assert list(table["same label before the reveal"]) == ["67 % [21 %, 94 %], 2 of 3"]
@@ -130,8 +130,8 @@ def test_one_reader_alone_is_told_what_is_missing(world: World) -> None:
     assert not tab.get("plotly_chart")
 
 
-def test_the_reveal_is_told_against_the_model_or_against_reference_labels(read_room: World) -> None:
-    tab = turn_to(read_room.visit("agreement.py"), "Effect of the reveal")
+def test_the_reveal_is_told_against_the_model_or_against_reference_labels(read_world: World) -> None:
+    tab = turn_to(visit("agreement.py"), "Effect of the reveal")
     table = tab.dataframe[0].value
     assert list(table["towards the model"]) == [
         "17 % [3 %, 56 %], 1 of 6",
@@ -150,15 +150,15 @@ def test_the_reveal_is_told_against_the_model_or_against_reference_labels(read_r
     assert "line 2" in tab.error[0].value
 
 
-def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_room: World) -> None:
-    signed = read_room.add_case(6)
-    read_room.analyse_all(0.8125)
-    read_through(read_room, signed, "benign", "malignant")
-    with read_room.sessions.begin() as session:
-        store.sign_off(session, signed, read_room.reader, ToSign("malignant", None, None, 1), "")
-    settle(read_room, 3, "benign")
-    settle(read_room, 4, "benign")  # which this reader has not finished
-    tab = turn_to(read_room.visit("agreement.py"), "Effect of the reveal")
+def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_world: World) -> None:
+    signed = read_world.add_case(6)
+    read_world.analyse_all(0.8125)
+    read_through(read_world, signed, "benign", "malignant")
+    with read_world.sessions.begin() as session:
+        store.sign_off(session, signed, read_world.reader, ToSign("malignant", None, None, 1), "")
+    settle(read_world, 3, "benign")
+    settle(read_world, 4, "benign")  # which this reader has not finished
+    tab = turn_to(visit("agreement.py"), "Effect of the reveal")
     words = words_on(tab)
     assert "adjudicated labels of 2 of 4 cases, 1 by consensus, 1 signed out without one" in words
     assert "right by definition" in words
@@ -182,17 +182,17 @@ def settle(world: World, case_id: int, label: Malignancy) -> None:
         store.record_consensus(session, case_id, adjudicator, ruling, OPENED, seen=seen)
 
 
-def test_filters_narrow_and_say_when_nothing_is_left(read_room: World) -> None:
-    tab = read_room.visit("agreement.py")
+def test_filters_narrow_and_say_when_nothing_is_left(read_world: World) -> None:
+    tab = visit("agreement.py")
     tab.selectbox(key="agreement-Magnification").set_value("40X").run()
     assert "1 case that you have finished" in words_on(tab)
     assert set(tab.dataframe[1].value["case"]) == {"C-0001"}
 
 
-def test_a_choice_that_the_filters_take_away_is_forgotten(read_room: World) -> None:
-    case_id = read_room.add_case(7, magnification="400X")
-    read_through(read_room, case_id, "benign", "benign")
-    tab = read_room.visit("agreement.py")
+def test_a_choice_that_the_filters_take_away_is_forgotten(read_world: World) -> None:
+    case_id = read_world.add_case(7, magnification="400X")
+    read_through(read_world, case_id, "benign", "benign")
+    tab = visit("agreement.py")
     tab.selectbox(key="agreement-whose-Reader and model").set_value("dr. b").run()
     behind = next(box for box in tab.selectbox if box.label.startswith("Cases behind"))
     behind.set_value(next(words for words in behind.options if words.startswith("dr. b before"))).run()
@@ -217,10 +217,10 @@ def test_generated_demo_cases_stay_apart_until_asked_for(world: World) -> None:
     assert "2 cases that you have finished" in words_on(tab)
 
 
-def test_an_empty_choice_says_so(read_room: World) -> None:
-    case_id = read_room.add_case(7, magnification="400X", accession="late")
-    read_through(read_room, case_id, "benign", "benign")
-    tab = read_room.visit("agreement.py")
+def test_an_empty_choice_says_so(read_world: World) -> None:
+    case_id = read_world.add_case(7, magnification="400X", accession="late")
+    read_through(read_world, case_id, "benign", "benign")
+    tab = visit("agreement.py")
     tab.selectbox(key="agreement-Magnification").set_value("400X").run()
     # It had no result when it was read.
     assert list(tab.dataframe[0].value["same label before the reveal"]) == ["–"]
