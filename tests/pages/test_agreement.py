@@ -152,7 +152,7 @@ def test_the_reveal_is_told_against_the_model_or_against_reference_labels(read_w
 
 def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_world: World) -> None:
     signed = read_world.add_case(6)
-    read_world.analyse_all(0.8125)
+    read_world.analyse(0.8125)
     read_through(read_world, signed, "benign", "malignant")
     with read_world.sessions.begin() as session:
         store.sign_off(session, signed, read_world.reader, ToSign("malignant", None, None, 1), "")
