@@ -5,14 +5,16 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, create_engine, make_url, text
+from argon2 import PasswordHasher
+from sqlalchemy import URL, make_url
 
+from db import passwords
 from db.session import Sessions, open_database
-from tests.helpers.databases import copy_tables
+from tests.helpers.backups import DataFolder, make_data_folder
+from tests.helpers.databases import empty_database, run_on_server, with_tables
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -69,44 +71,27 @@ def sessions(request: pytest.FixtureRequest, database_url: str) -> Iterator[Sess
     opened.dispose()
 
 
-@contextmanager
-def empty_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
-    """Give the URL of an empty database of the kind that a fixture is asked for, until the block ends."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{folder / 'second_read.sqlite'}"
-        return
-    server = make_url(request.getfixturevalue("postgres_server")).set(drivername="postgresql+psycopg")
-    name = f"test_{uuid.uuid4().hex}"
-    _tell(server, f"CREATE DATABASE {name}")
-    yield server.set(database=name).render_as_string(hide_password=False)
-    _tell(server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def with_tables(request: pytest.FixtureRequest, url: str) -> None:
-    """Give an empty database its tables, copied from another."""
-    made = make_url(url)
-    if made.get_backend_name() == "sqlite":
-        copy_tables(Path(str(made.database)))
-        return
-    template = request.getfixturevalue("tables_on_postgresql")
-    _tell(template, f"DROP DATABASE {made.database}", f"CREATE DATABASE {made.database} TEMPLATE {template.database}")
-
-
 @pytest.fixture(scope="session")
 def tables_on_postgresql(postgres_server: str) -> Iterator[URL]:
     """URL of a database that has all its tables and nothing in them."""
     server = make_url(postgres_server).set(drivername="postgresql+psycopg")
     template = server.set(database=f"tables_{uuid.uuid4().hex}")
-    _tell(server, f"CREATE DATABASE {template.database}")
+    run_on_server(server, f"CREATE DATABASE {template.database}")
     open_database(template.render_as_string(hide_password=False)).dispose()
     yield template
-    _tell(server, f"DROP DATABASE {template.database}")
+    run_on_server(server, f"DROP DATABASE {template.database}")
 
 
-def _tell(server: URL, *statements: str) -> None:
-    # Not inside the database that is spoken of, and not in a transaction: PostgreSQL allows neither.
-    engine = create_engine(server.set(database="postgres"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-    engine.dispose()
+@pytest.fixture
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Real Argon2 with little memory: at full strength every sign-in of every test would take its time."""
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    passwords._nobodys_hash.cache_clear()
+    yield
+    passwords._nobodys_hash.cache_clear()
+
+
+@pytest.fixture
+def data_folder(tmp_path: Path) -> DataFolder:
+    """An installation to back up: three cases of one image each, read once."""
+    return make_data_folder(tmp_path / "data")

@@ -20,9 +20,9 @@ from pages.ui.agreement_values import Table
 from service.reports.mrmc import reads_table
 from tests.helpers.evaluations import made_evaluation
 from tests.helpers.readings import made_readings, reading
+from tests.helpers.rows import OPENED, evaluated_image
 from tests.helpers.runs.histories import run_lines
 from tests.helpers.shifts import shifted
-from tests.helpers.stored import OPENED, evaluated_image
 from tests.hostile.words import FORMULAS
 
 _SIGNS = "=+-@＝＋－＠﹦−"

@@ -11,8 +11,8 @@ from db.session import Sessions, open_database
 from db.values import Role
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import Scheme, picture
-from tests.helpers.gate import PASSWORD
-from tests.helpers.reading_room import tissue
+from tests.helpers.images.tissue import tissue_png
+from tests.helpers.world import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -52,7 +52,7 @@ def test_a_reader_signs_in_works_in_two_tabs_and_signs_out_of_both(
     _sign_in(page, server, "the reader", "upload_cases")
     assert page.url == f"{server.url}/upload_cases"
     image = tmp_path / "a.png"
-    image.write_bytes(tissue(1))
+    image.write_bytes(tissue_png(1))
     page.locator("input[type=file]").set_input_files(image)
     expect(page.get_by_role("button", name="Remove a.png")).to_be_visible()
     picture(page, "signed in, upload")

@@ -9,13 +9,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.files import Files
 from db.session import Sessions, open_database
 from db.values import Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import at_rest, settled
-from tests.helpers.gate import PASSWORD
-from tests.helpers.reading_room import ReadingRoom
+from tests.helpers.world import PASSWORD, World
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -39,9 +37,9 @@ def house(tmp_path: Path, checkpoint: Path, browser: Browser) -> Iterator[House]
     sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}", data=tmp_path)
     with sessions.begin() as session:
         ids = {name: store.add_signing_account(session, None, name, role, PASSWORD).id for name, role in _NAMES.items()}
-    room = ReadingRoom(sessions, Files(tmp_path / "files"), ids["dr. ann"])
-    room.add_case(1)
-    room.analyse_all(0.8125)
+    world = World(sessions, (ids["dr. ann"],), folder=tmp_path)
+    world.add_case(1)
+    world.analyse(0.8125)
     SCREENSHOTS.mkdir(exist_ok=True)
     server = Server(tmp_path, checkpoint)
     server.start()

@@ -7,13 +7,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.files import Files
 from db.session import open_database
 from db.values import Opinion, Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
-from tests.helpers.reading_room import ReadingRoom
-from tests.helpers.stored import OPENED
+from tests.helpers.rows import OPENED
+from tests.helpers.world import World
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -25,9 +24,9 @@ def read_by_two(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
     sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with sessions.begin() as session:
         readers = [store.single_reader(session).id, store.add_account(session, "dr. b", Role.READER).id]
-    room = ReadingRoom(sessions, Files(tmp_path / "files"), readers[0])
-    cases = [room.add_case(seed) for seed in range(3)]
-    room.analyse_all(0.9)
+    world = World(sessions, (readers[0],), folder=tmp_path)
+    cases = [world.add_case(seed) for seed in range(3)]
+    world.analyse(0.9)
     with sessions.begin() as session:
         for place, case_id in enumerate(cases):
             for reader in readers:

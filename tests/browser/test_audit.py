@@ -11,7 +11,7 @@ from db import store
 from db.session import open_database
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import Scheme, open_app, picture
-from tests.helpers.tampering import behind_the_back, filled
+from tests.helpers.tampering import fill_database, without_triggers
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -22,8 +22,8 @@ def tampered(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iter
     SCREENSHOTS.mkdir(exist_ok=True)
     data = tmp_path_factory.mktemp("tampered")
     url = f"sqlite:///{data / 'second_read.sqlite'}"
-    filled(url, data).dispose()
-    with behind_the_back(url) as connection:
+    fill_database(url, data).dispose()
+    with without_triggers(url) as connection:
         connection.exec_driver_sql("UPDATE reads SET label = 'benign' WHERE id = 4")
         connection.exec_driver_sql("DELETE FROM reads WHERE id = 9")
     sessions = open_database(url, data=data)

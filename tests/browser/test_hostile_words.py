@@ -12,8 +12,9 @@ from db.session import open_database
 from db.values import Opinion
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import open_app, picture
-from tests.helpers.stored import OPENED, analyse_all, make_case, stored_image
+from tests.helpers.rows import OPENED, stored_image
 from tests.helpers.stress import FULL, amount
+from tests.helpers.world import analyse_all, make_case
 from tests.hostile.words import SCRIPTS
 
 pytestmark = [

@@ -12,7 +12,7 @@ from db.session import Sessions, open_database
 from db.values import Opinion, Read, Role, Stage
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import chosen, picture, settled
-from tests.helpers.gate import PASSWORD
+from tests.helpers.world import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

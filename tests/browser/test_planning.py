@@ -13,8 +13,8 @@ from db.values import Role
 from service.intake import CasePlan, take_in_all
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import at_rest, picture
-from tests.helpers.gate import PASSWORD
-from tests.helpers.reading_room import tissue
+from tests.helpers.images.tissue import tissue_png
+from tests.helpers.world import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -31,7 +31,7 @@ def sessions(server: Server, tmp_path: Path) -> Iterator[Sessions]:
         store.add_signing_account(session, None, "dr. b", Role.READER, PASSWORD)
         store.add_signing_account(session, None, "office", Role.ADMINISTRATOR, PASSWORD)
     for seed in (1, 2, 3):
-        list(take_in_all(opened, Files(tmp_path / "files"), CasePlan(reader.id, "100X"), [("a.png", tissue(seed))]))
+        list(take_in_all(opened, Files(tmp_path / "files"), CasePlan(reader.id, "100X"), [("a.png", tissue_png(seed))]))
     expect.set_options(timeout=_PATIENCE_MS)
     yield opened
     opened.dispose()

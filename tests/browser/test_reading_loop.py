@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import SCREENSHOTS, Server
-from tests.helpers.reading_room import tissue
+from tests.helpers.images.tissue import tissue_png
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -189,7 +189,7 @@ def test_two_tabs_make_one_first_read_and_lose_no_words(page: Page, server: Serv
 
 def test_a_double_click_stores_one_case(page: Page, server: Server, tmp_path: Path) -> None:
     file = tmp_path / "field.png"
-    file.write_bytes(tissue(1))
+    file.write_bytes(tissue_png(1))
     open_app(page, server, "upload_cases")
     choose(page, file)
     page.get_by_role("button", name="Store the images").dblclick()

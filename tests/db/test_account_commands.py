@@ -9,9 +9,7 @@ from core.settings import Settings
 from db import store
 from db.__main__ import app
 from db.session import open_database
-from tests.helpers.gate import PASSWORD, quick_passwords
-
-__all__ = ["quick_passwords"]
+from tests.helpers.world import PASSWORD
 
 
 @pytest.fixture(autouse=True)

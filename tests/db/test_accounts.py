@@ -11,9 +11,6 @@ from db import store
 from db.access_values import AccessAction, Lifetime
 from db.session import Sessions
 from db.values import Account, Role
-from tests.helpers.gate import quick_passwords
-
-__all__ = ["quick_passwords"]
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
 

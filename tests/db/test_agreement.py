@@ -10,7 +10,8 @@ from core.results import Reading
 from db import store
 from db.session import Sessions
 from db.values import Opinion, Vote
-from tests.helpers.stored import BENIGN, MALIGNANT, MODEL, OPENED, analyse_all, make_case, make_reader
+from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, OPENED
+from tests.helpers.world import analyse_all, make_case, make_reader
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ from db.audit_values import Verified
 from db.audit_verify import verify
 from db.session import Sessions, open_database
 from tests.db.test_upgrade import old_database
-from tests.helpers.stored import BENIGN, OPENED, at_once, make_case, make_reader
+from tests.helpers.concurrency import at_once
+from tests.helpers.rows import BENIGN, OPENED
+from tests.helpers.world import make_case, make_reader
 
 PROJECT = Path(__file__).resolve().parents[2]
 

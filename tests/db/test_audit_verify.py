@@ -18,8 +18,8 @@ from db.audit_verify import verify
 from db.columns import UtcDateTime
 from db.session import Sessions, open_as_it_is, open_database
 from db.values import Action
-from tests.helpers.stored import make_reader
 from tests.helpers.stress import amount
+from tests.helpers.world import make_reader
 
 EVENTS = 24
 TAMPERINGS = amount(200, 40)

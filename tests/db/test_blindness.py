@@ -8,22 +8,8 @@ from db import store
 from db.errors import NotRevealedError, UnknownCaseError
 from db.session import Sessions
 from db.values import CaseState, CaseView, Reveal
-from tests.helpers.stored import (
-    BENIGN,
-    MALIGNANT,
-    MODEL,
-    NEWER_MODEL,
-    OPENED,
-    Reader,
-    analyse_all,
-    make_case,
-    make_reader,
-    prediction,
-    ready_case,
-    revealed_case,
-    sha256_of,
-    stored_image,
-)
+from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, NEWER_MODEL, OPENED, prediction, sha256_of, stored_image
+from tests.helpers.world import Reader, analyse_all, make_case, make_reader, ready_case, revealed_case
 
 
 def open_it(sessions: Sessions, reader: Reader) -> CaseView:

@@ -7,7 +7,9 @@ from db import store
 from db.errors import UnknownCaseError
 from db.session import Sessions
 from db.values import Account, AddedImage, JobState, Role
-from tests.helpers.stored import QUALITY, at_once, make_case, make_reader, sha256_of, stored_image
+from tests.helpers.concurrency import at_once
+from tests.helpers.rows import QUALITY, sha256_of, stored_image
+from tests.helpers.world import make_case, make_reader
 
 
 def accession_of(sessions: Sessions, case_id: int, account_id: int) -> str:

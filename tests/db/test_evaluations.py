@@ -9,7 +9,8 @@ from db import store
 from db.evaluation_values import Cell, EvaluatedImage, RunState
 from db.session import Sessions
 from db.values import Action
-from tests.helpers.stored import evaluated_image, make_reader, new_evaluation, sha256_of
+from tests.helpers.rows import evaluated_image, new_evaluation, sha256_of
+from tests.helpers.world import make_reader
 
 IMAGES = (
     evaluated_image(1, malignant=True, probability=0.9),  # right, sure

@@ -9,9 +9,7 @@ from db.access_values import AccessAction, Lifetime
 from db.identity_values import Identity, plain_email
 from db.session import Sessions
 from db.values import Account, Role
-from tests.helpers.gate import PASSWORD, quick_passwords
-
-__all__ = ["quick_passwords"]
+from tests.helpers.world import PASSWORD
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
 

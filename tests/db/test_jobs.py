@@ -9,19 +9,9 @@ from core.results import Analysis, Finding, Quality
 from db import models, store
 from db.session import Sessions
 from db.values import CaseView, ImageRow, Job, JobState
-from tests.helpers.stored import (
-    MODEL,
-    NEWER_MODEL,
-    analyse_all,
-    analysis,
-    at_once,
-    claim,
-    heatmap,
-    make_case,
-    make_reader,
-    ready_case,
-    sha256_of,
-)
+from tests.helpers.concurrency import at_once
+from tests.helpers.rows import MODEL, NEWER_MODEL, analysis, heatmap, sha256_of
+from tests.helpers.world import analyse_all, claim_job, make_case, make_reader, ready_case
 
 
 def queue(sessions: Sessions, images: int) -> tuple[int, int]:
@@ -46,7 +36,7 @@ def predictions(sessions: Sessions) -> int:
 
 
 def must_claim(sessions: Sessions, worker: str = "w") -> Job:
-    job = claim(sessions, worker)
+    job = claim_job(sessions, worker)
     assert job is not None
     return job
 
@@ -65,7 +55,7 @@ def release(sessions: Sessions, worker: str = "w") -> int:
 
 
 def test_an_empty_queue_gives_no_job(sessions: Sessions) -> None:
-    assert claim(sessions) is None
+    assert claim_job(sessions) is None
 
 
 def test_jobs_are_claimed_in_the_order_they_came_with_the_file_to_analyse(sessions: Sessions) -> None:
@@ -73,7 +63,7 @@ def test_jobs_are_claimed_in_the_order_they_came_with_the_file_to_analyse(sessio
     jobs = [must_claim(sessions) for _ in range(3)]
     assert [job.file_sha256 for job in jobs] == [sha256_of(f"pixels of case {case_id}, image {n}") for n in range(3)]
     assert [job.attempt for job in jobs] == [1, 1, 1]
-    assert claim(sessions) is None
+    assert claim_job(sessions) is None
 
 
 def test_eight_workers_share_forty_jobs_and_claim_none_twice(sessions: Sessions) -> None:
@@ -81,7 +71,7 @@ def test_eight_workers_share_forty_jobs_and_claim_none_twice(sessions: Sessions)
 
     def work(number: int) -> list[int]:
         mine = []
-        while job := claim(sessions, f"w{number}"):
+        while job := claim_job(sessions, f"w{number}"):
             mine.append(job.id)
             assert finish(sessions, job, f"w{number}")
         return mine
@@ -116,7 +106,7 @@ def test_a_failed_job_says_why_and_is_not_claimed_again(sessions: Sessions) -> N
         assert store.fail_job(session, job, "w", "the stored file is damaged")
     image = only_image(sessions, account_id, case_id)
     assert (image.job, image.job_message) == (JobState.FAILED, "the stored file is damaged")
-    assert claim(sessions) is None
+    assert claim_job(sessions) is None
 
 
 def test_a_lost_claim_writes_nothing(sessions: Sessions) -> None:
@@ -166,7 +156,7 @@ def test_a_job_is_released_only_when_it_has_not_been_heard_of_for_long(sessions:
         assert store.release_stale_jobs(session, timedelta(minutes=1)) == 0
         assert not store.beat(session, silent.id, "silent")
     assert must_claim(sessions).id == silent.id
-    assert claim(sessions) is None
+    assert claim_job(sessions) is None
 
 
 def test_an_image_that_kills_the_worker_comes_after_all_others(sessions: Sessions) -> None:
@@ -188,7 +178,7 @@ def test_an_analysis_interrupted_24_times_is_tried_again_and_after_25_it_fails(s
     assert release(sessions) == 1
     image = only_image(sessions, account_id, case_id)
     assert (image.job, image.job_message) == (JobState.FAILED, "analysis was interrupted 25 times")
-    assert claim(sessions) is None
+    assert claim_job(sessions) is None
 
 
 def test_an_image_analysed_again_by_the_same_model_keeps_its_first_prediction(sessions: Sessions) -> None:

@@ -13,15 +13,8 @@ from db import store
 from db.errors import UnusableDatabaseError
 from db.evaluation_models import Base
 from db.session import Sessions, open_database
-from tests.helpers.stored import (
-    MALIGNANT,
-    OPENED,
-    evaluated_image,
-    new_evaluation,
-    reading_rows,
-    revealed_case,
-    sha256_of,
-)
+from tests.helpers.rows import MALIGNANT, OPENED, evaluated_image, new_evaluation, reading_rows, sha256_of
+from tests.helpers.world import revealed_case
 
 NEVER_CHANGED = (
     *("reads", "read_predictions", "predictions", "audit_events"),
@@ -99,7 +92,7 @@ def test_what_was_written_can_be_neither_changed_nor_deleted(sessions: Sessions,
         store.add_evaluation(session, new_evaluation(), [evaluated_image(1, True, 0.7)])
         store.add_shift(session, "breakhis", "bach", "3f9a1c22b0e4", "{}")
         store.put_in_service(session, reader.account_id, "models/a.safetensors", sha256_of("a"), "a")
-        session.add_all(reading_rows(reader))
+        session.add_all(reading_rows(reader.case_id, reader.account_id))
     column = COLUMNS.get(table, "id")
     with pytest.raises(DBAPIError, match=f"rows of {table} are added, never changed"), sessions.begin() as session:
         session.execute(text(change.format(table=table, column=column)))

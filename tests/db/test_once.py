@@ -3,7 +3,7 @@
 import time
 
 from db.once import made_once
-from tests.helpers.stored import at_once
+from tests.helpers.concurrency import at_once
 
 THREADS = 8
 

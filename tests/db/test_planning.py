@@ -9,17 +9,14 @@ from db.reading_models import Assignment
 from db.session import Sessions
 from db.values import Role
 from db.worklist_values import AssignableReader, CaseFilter
-from tests.helpers.gate import PASSWORD, quick_passwords
-from tests.helpers.stored import OPENED, analyse_all, make_case
-from tests.helpers.wards import BENIGN, MALIGNANT, Ward, claim, open_ward, sign_off
-
-__all__ = ["quick_passwords"]
+from tests.helpers.rows import BENIGN, OPENED, SAYS_MALIGNANT, claim_row, sign_off_row
+from tests.helpers.world import PASSWORD, World, analyse_all, make_case, make_world
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
 
 
 @pytest.fixture
-def planned(sessions: Sessions) -> tuple[Ward, int]:
+def planned(sessions: Sessions) -> tuple[World, int]:
     """Give readers who can sign in, four cases, and an administrator."""
     with sessions.begin() as session:
         signing = [
@@ -30,70 +27,70 @@ def planned(sessions: Sessions) -> tuple[Ward, int]:
         store.add_signing_account(session, None, "r. c", Role.RESEARCHER, PASSWORD)
         cases = tuple(make_case(session, signing[0]) for _ in range(4))
     analyse_all(sessions, 0.8)
-    return Ward(sessions, signing[0], signing[1], signing[2], cases), administrator
+    return World(sessions, (signing[0], signing[1]), (signing[2],), cases), administrator
 
 
-def following(ward: Ward, account_id: int, after: int | None = None, *, passed: tuple[int, ...] = ()) -> int | None:
-    with ward.sessions.read() as session:
+def following(world: World, account_id: int, after: int | None = None, *, passed: tuple[int, ...] = ()) -> int | None:
+    with world.sessions.read() as session:
         return store.next_case(session, account_id, after, passed=passed)
 
 
-def listed(ward: Ward, account_id: int, wanted: CaseFilter | None = None) -> list[int]:
-    with ward.sessions.read() as session:
+def listed(world: World, account_id: int, wanted: CaseFilter | None = None) -> list[int]:
+    with world.sessions.read() as session:
         return [row.id for row in store.worklist(session, account_id, wanted or CaseFilter())]
 
 
 def test_urgent_comes_first_then_mine_then_nobodys_and_never_what_is_only_for_others(
-    planned: tuple[Ward, int],
+    planned: tuple[World, int],
 ) -> None:
-    ward, office = planned
-    nobodys, theirs, mine, urgent = ward.cases
-    with ward.sessions.begin() as session:
-        assert store.assign(session, office, [theirs], ward.b, active=True) == 1
-        assert store.assign(session, office, [mine], ward.a, active=True) == 1
+    world, office = planned
+    nobodys, theirs, mine, urgent = world.cases
+    with world.sessions.begin() as session:
+        assert store.assign(session, office, [theirs], world.readers[1], active=True) == 1
+        assert store.assign(session, office, [mine], world.reader, active=True) == 1
         assert store.set_priority(session, office, [urgent], urgent=True) == 1
-    assert listed(ward, ward.a) == [urgent, mine, nobodys, theirs]
-    assert listed(ward, ward.a, CaseFilter(mine=True)) == [mine]
+    assert listed(world, world.reader) == [urgent, mine, nobodys, theirs]
+    assert listed(world, world.reader, CaseFilter(mine=True)) == [mine]
     offered: list[int] = []
-    while (case_id := following(ward, ward.a)) is not None:
+    while (case_id := following(world, world.reader)) is not None:
         offered.append(case_id)
-        ward.read(ward.a, case_id, MALIGNANT)
+        world.read(world.reader, case_id, SAYS_MALIGNANT)
     assert offered == [urgent, mine, nobodys]
-    assert following(ward, ward.b) == urgent, "each reader has an order of their own"
-    with ward.sessions.begin() as session:
-        store.assign(session, office, [theirs], ward.a, active=True)
-    assert following(ward, ward.a) == theirs, "it is for both"
+    assert following(world, world.readers[1]) == urgent, "each reader has an order of their own"
+    with world.sessions.begin() as session:
+        store.assign(session, office, [theirs], world.reader, active=True)
+    assert following(world, world.reader) == theirs, "it is for both"
 
 
-def test_a_case_once_begun_is_offered_even_if_it_now_belongs_to_another(planned: tuple[Ward, int]) -> None:
-    ward, office = planned
-    with ward.sessions.begin() as session:
-        store.record_first_read(session, ward.cases[0], ward.a, MALIGNANT, OPENED)
-        store.assign(session, office, ward.cases, ward.b, active=True)
-    assert following(ward, ward.a) == ward.cases[0]
+def test_a_case_once_begun_is_offered_even_if_it_now_belongs_to_another(planned: tuple[World, int]) -> None:
+    world, office = planned
+    with world.sessions.begin() as session:
+        store.record_first_read(session, world.cases[0], world.reader, SAYS_MALIGNANT, OPENED)
+        store.assign(session, office, world.cases, world.readers[1], active=True)
+    assert following(world, world.reader) == world.cases[0]
 
 
-def test_what_was_passed_over_comes_back_when_all_else_is_done(planned: tuple[Ward, int]) -> None:
-    ward, office = planned
-    with ward.sessions.begin() as session:
-        store.set_priority(session, office, [ward.cases[2]], urgent=True)
+def test_what_was_passed_over_comes_back_when_all_else_is_done(planned: tuple[World, int]) -> None:
+    world, office = planned
+    with world.sessions.begin() as session:
+        store.set_priority(session, office, [world.cases[2]], urgent=True)
     passed: list[int] = []
     for _ in range(7):
-        case_id = following(ward, ward.a, passed[-1] if passed else None, passed=tuple(passed))
+        case_id = following(world, world.reader, passed[-1] if passed else None, passed=tuple(passed))
         assert case_id is not None
         passed = [*(one for one in passed if one != case_id), case_id]
-    one, two, urgent, four = ward.cases
+    one, two, urgent, four = world.cases
     assert passed == [two, urgent, four, one], "urgent, four, one, two, and round again"
 
 
-def test_the_same_order_again_changes_nothing_and_every_change_is_recorded(planned: tuple[Ward, int]) -> None:
-    ward, office = planned
-    both = ward.cases[:2]
-    with ward.sessions.begin() as session:
-        assert store.assign(session, office, [*both, *both], ward.a, active=True) == 2
-        assert store.assign(session, office, both, ward.a, active=True) == 0
-        assert store.assign(session, office, both, ward.b, active=False) == 0
-        assert store.assign(session, office, both[:1], ward.a, active=False) == 1
+def test_the_same_order_again_changes_nothing_and_every_change_is_recorded(planned: tuple[World, int]) -> None:
+    world, office = planned
+    both = world.cases[:2]
+    with world.sessions.begin() as session:
+        assert store.assign(session, office, [*both, *both], world.reader, active=True) == 2
+        assert store.assign(session, office, both, world.reader, active=True) == 0
+        assert store.assign(session, office, both, world.readers[1], active=False) == 0
+        assert store.assign(session, office, both[:1], world.reader, active=False) == 1
         assert store.set_priority(session, office, both, urgent=False) == 0
         assert store.set_priority(session, office, both[:1], urgent=True) == 1
         events = [(one.account, one.action, one.subject) for one in store.audit_trail(session)[:4]]
@@ -104,22 +101,22 @@ def test_the_same_order_again_changes_nothing_and_every_change_is_recorded(plann
         ("office", "case assigned", "C-0002 to dr. a"),
         ("office", "case assigned", "C-0001 to dr. a"),
     ]
-    assert listed(ward, ward.a, CaseFilter(mine=True)) == [both[1]]
+    assert listed(world, world.reader, CaseFilter(mine=True)) == [both[1]]
 
 
 def test_the_plan_tells_who_reads_and_how_far_they_are_and_nothing_of_what_they_say(
-    planned: tuple[Ward, int],
+    planned: tuple[World, int],
 ) -> None:
-    ward, office = planned
-    one, two, three, _ = ward.cases
-    with ward.sessions.begin() as session:
-        store.assign(session, office, [one], ward.b, active=True)
-        store.assign(session, office, [one, two], ward.a, active=True)
+    world, office = planned
+    one, two, three, _ = world.cases
+    with world.sessions.begin() as session:
+        store.assign(session, office, [one], world.readers[1], active=True)
+        store.assign(session, office, [one, two], world.reader, active=True)
         store.set_priority(session, office, [two], urgent=True)
-    ward.read(ward.a, one, BENIGN)
-    ward.read(ward.b, one, MALIGNANT)
-    ward.add(sign_off(three, ward.a))
-    with ward.sessions.read() as session:
+    world.read(world.reader, one, BENIGN)
+    world.read(world.readers[1], one, SAYS_MALIGNANT)
+    world.add(sign_off_row(three, world.reader))
+    with world.sessions.read() as session:
         rows = store.cases_to_plan(session, office)
         readers = store.assignable_readers(session, office)
         assert [row.accession for row in store.cases_to_plan(session, office, CaseFilter(text="0002"))] == ["C-0002"]
@@ -131,48 +128,48 @@ def test_the_plan_tells_who_reads_and_how_far_they_are_and_nothing_of_what_they_
     ]
     assert [(row.accession, row.magnification, row.images) for row in rows[:1]] == [("C-0001", "100X", 1)]
     assert readers == [
-        AssignableReader(ward.a, "dr. a", 1),
-        AssignableReader(ward.b, "dr. b", 0),
-        AssignableReader(ward.adjudicator, "dr. j", 0),
+        AssignableReader(world.reader, "dr. a", 1),
+        AssignableReader(world.readers[1], "dr. b", 0),
+        AssignableReader(world.adjudicator, "dr. j", 0),
     ]
 
 
-def test_a_disabled_reader_keeps_no_case_from_the_others(planned: tuple[Ward, int]) -> None:
-    ward, office = planned
-    with ward.sessions.begin() as session:
-        store.assign(session, office, ward.cases, ward.b, active=True)
-    assert following(ward, ward.a) is None
-    with ward.sessions.begin() as session:
+def test_a_disabled_reader_keeps_no_case_from_the_others(planned: tuple[World, int]) -> None:
+    world, office = planned
+    with world.sessions.begin() as session:
+        store.assign(session, office, world.cases, world.readers[1], active=True)
+    assert following(world, world.reader) is None
+    with world.sessions.begin() as session:
         store.set_disabled(session, office, "dr. b", disabled=True)
-    assert following(ward, ward.a) == ward.cases[0]
-    with ward.sessions.begin() as session:
+    assert following(world, world.reader) == world.cases[0]
+    with world.sessions.begin() as session:
         assert store.cases_to_plan(session, office)[0].readers == ()
         with pytest.raises(ValueError, match="cannot read cases"):
-            store.assign(session, office, ward.cases, ward.b, active=True)
-        assert store.assign(session, office, ward.cases, ward.b, active=False) == 4
+            store.assign(session, office, world.cases, world.readers[1], active=True)
+        assert store.assign(session, office, world.cases, world.readers[1], active=False) == 4
 
 
-def test_only_readers_get_cases_and_only_administrators_give_them(planned: tuple[Ward, int]) -> None:
-    ward, office = planned
+def test_only_readers_get_cases_and_only_administrators_give_them(planned: tuple[World, int]) -> None:
+    world, office = planned
     for who in (office, 999):
-        with ward.sessions.begin() as session, pytest.raises(ValueError, match="cannot read cases"):
-            store.assign(session, office, ward.cases, who, active=True)
-    with ward.sessions.begin() as session, pytest.raises(UnknownCaseError):
-        store.assign(session, office, [999], ward.a, active=True)
-    for who in (ward.a, ward.adjudicator):
-        with ward.sessions.begin() as session:
+        with world.sessions.begin() as session, pytest.raises(ValueError, match="cannot read cases"):
+            store.assign(session, office, world.cases, who, active=True)
+    with world.sessions.begin() as session, pytest.raises(UnknownCaseError):
+        store.assign(session, office, [999], world.reader, active=True)
+    for who in (world.reader, world.adjudicator):
+        with world.sessions.begin() as session:
             with pytest.raises(NotAllowedError, match="assign cases"):
-                store.assign(session, who, ward.cases, ward.a, active=True)
+                store.assign(session, who, world.cases, world.reader, active=True)
             with pytest.raises(NotAllowedError, match="assign cases"):
-                store.set_priority(session, who, ward.cases, urgent=True)
+                store.set_priority(session, who, world.cases, urgent=True)
             with pytest.raises(NotAllowedError, match="assign cases"):
                 store.cases_to_plan(session, who)
 
 
 def test_a_claim_outweighs_urgency_as_long_as_others_wait(sessions: Sessions) -> None:
-    ward = open_ward(sessions, cases=2)
+    world = make_world(sessions, cases=2)
     with sessions.begin() as session:
-        store.set_priority(session, ward.a, [ward.cases[0]], urgent=True)
-    assert following(ward, ward.a) == ward.cases[0]
-    ward.add(claim(ward.b, ward.cases[0]))
-    assert following(ward, ward.a) == ward.cases[1]
+        store.set_priority(session, world.reader, [world.cases[0]], urgent=True)
+    assert following(world, world.reader) == world.cases[0]
+    world.add(claim_row(world.readers[1], world.cases[0]))
+    assert following(world, world.reader) == world.cases[1]

@@ -10,18 +10,9 @@ from db import models, store
 from db.errors import CaseChangedError, NotRevealedError, UnknownCaseError
 from db.session import Sessions
 from db.values import Opinion, Read, Stage, Vote
-from tests.helpers.stored import (
-    BENIGN,
-    MALIGNANT,
-    OPENED,
-    Reader,
-    analyse_all,
-    at_once,
-    make_case,
-    make_reader,
-    ready_case,
-    revealed_case,
-)
+from tests.helpers.concurrency import at_once
+from tests.helpers.rows import BENIGN, MALIGNANT, OPENED
+from tests.helpers.world import Reader, analyse_all, make_case, make_reader, ready_case, revealed_case
 
 CANNOT_ASSESS = Opinion(None, None, note="crushed")
 

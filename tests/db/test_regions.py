@@ -11,7 +11,8 @@ from db.reading_models import Region as RegionRow
 from db.reading_values import Region, RegionKind
 from db.session import Sessions
 from db.values import Opinion, Read
-from tests.helpers.stored import BENIGN, MALIGNANT, OPENED, Reader, ready_case
+from tests.helpers.rows import BENIGN, MALIGNANT, OPENED
+from tests.helpers.world import Reader, ready_case
 
 WIDTH, HEIGHT = 700, 460  # of the stored images
 

@@ -17,10 +17,8 @@ from db.reading_values import Arm, Severity
 from db.session import Sessions
 from db.study_values import CaseChoice, StudyPlan
 from db.values import Account, Role
-from tests.helpers.gate import PASSWORD, quick_passwords
-from tests.helpers.stored import BENIGN, MALIGNANT, OPENED, revealed_case, sha256_of
-
-__all__ = ["quick_passwords"]
+from tests.helpers.rows import BENIGN, MALIGNANT, OPENED, sha256_of
+from tests.helpers.world import PASSWORD, revealed_case
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
 

@@ -16,10 +16,10 @@ from db.seal_verify import kept_as_written, tables_there
 from db.seals import SEALED, seal
 from db.session import Sessions, open_as_it_is, open_database
 from tests.db.test_migrations import NEVER_CHANGED
-from tests.helpers.stored import BENIGN, OPENED, at_once, make_case, make_reader, revealed_case
-from tests.helpers.tampering import READS, behind_the_back, engine_of, looked_at, rows_named, url
-
-__all__ = ["url"]
+from tests.helpers.concurrency import at_once
+from tests.helpers.rows import BENIGN, OPENED
+from tests.helpers.tampering import READS, engine_of, findings_of, rows_named, without_triggers
+from tests.helpers.world import make_case, make_reader, revealed_case
 
 
 def test_the_format_of_an_event_that_tells_of_a_row_never_changes() -> None:
@@ -29,8 +29,8 @@ def test_the_format_of_an_event_that_tells_of_a_row_never_changes() -> None:
     assert told.hash == "4d4bbb8baf0e731137cd889e325663cac6e1f04ab2cdf5e7f1bd11fa4e35d2af"
 
 
-def test_whole_rows_are_no_finding_and_every_sealed_row_is_looked_at(url: str, tmp_path: Path) -> None:
-    sessions = open_as_it_is(url, data=tmp_path)
+def test_whole_rows_are_no_finding_and_every_sealed_row_is_looked_at(sealed_url: str, tmp_path: Path) -> None:
+    sessions = open_as_it_is(sealed_url, data=tmp_path)
     found = verify(sessions)
     with sessions.read() as session:
         tables = [one.table for one in SEALED]
@@ -40,41 +40,41 @@ def test_whole_rows_are_no_finding_and_every_sealed_row_is_looked_at(url: str, t
     assert found.rows == counted == READS + 4 + 3
 
 
-def test_a_sealed_table_that_is_gone_is_found_row_by_row(url: str, tmp_path: Path) -> None:
-    engine = engine_of(url)
+def test_a_sealed_table_that_is_gone_is_found_row_by_row(sealed_url: str, tmp_path: Path) -> None:
+    engine = engine_of(sealed_url)
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE shifts")
     engine.dispose()
-    assert rows_named(looked_at(url, tmp_path)) == {("missing", "shifts 1")}
+    assert rows_named(findings_of(sealed_url, tmp_path)) == {("missing", "shifts 1")}
 
 
-def test_a_forged_seal_breaks_the_chain(url: str, tmp_path: Path) -> None:
-    with behind_the_back(url) as connection:
+def test_a_forged_seal_breaks_the_chain(sealed_url: str, tmp_path: Path) -> None:
+    with without_triggers(sealed_url) as connection:
         connection.exec_driver_sql("UPDATE reads SET note = 'other' WHERE id = 4")
         (number,) = connection.exec_driver_sql("SELECT id FROM audit_events WHERE content_of = 'reads 4'").one()
         connection.exec_driver_sql(f"UPDATE audit_events SET content_of = NULL WHERE id = {number}")  # noqa: S608
-    findings = looked_at(url, tmp_path)
+    findings = findings_of(sealed_url, tmp_path)
     assert ("changed", number) in {(found.kind, found.first) for found in findings}
     assert ("inserted", "reads 4") in rows_named(findings)
 
 
-def test_a_column_that_a_later_version_adds_leaves_the_seals_as_they_are(url: str, tmp_path: Path) -> None:
-    with behind_the_back(url) as connection:
+def test_a_column_that_a_later_version_adds_leaves_the_seals_as_they_are(sealed_url: str, tmp_path: Path) -> None:
+    with without_triggers(sealed_url) as connection:
         connection.exec_driver_sql("ALTER TABLE reads ADD COLUMN added_later TEXT")
-    assert looked_at(url, tmp_path) == ()
-    with behind_the_back(url) as connection:
+    assert findings_of(sealed_url, tmp_path) == ()
+    with without_triggers(sealed_url) as connection:
         connection.exec_driver_sql("UPDATE reads SET added_later = 'x' WHERE id = 2")
-    assert rows_named(looked_at(url, tmp_path)) == {("changed", "reads 2")}
+    assert rows_named(findings_of(sealed_url, tmp_path)) == {("changed", "reads 2")}
 
 
-def test_a_missing_trigger_of_a_sealed_table_is_told(url: str, tmp_path: Path) -> None:
-    engine = engine_of(url)
-    on = " ON reads" if "postgresql" in url else ""
+def test_a_missing_trigger_of_a_sealed_table_is_told(sealed_url: str, tmp_path: Path) -> None:
+    engine = engine_of(sealed_url)
+    on = " ON reads" if "postgresql" in sealed_url else ""
     with engine.begin() as connection:
         connection.exec_driver_sql(f"DROP TRIGGER reads_no_delete{on}")
     engine.dispose()
     words = "unprotected: the trigger that refuses to delete reads is missing"
-    assert [str(found) for found in looked_at(url, tmp_path)] == [words]
+    assert [str(found) for found in findings_of(sealed_url, tmp_path)] == [words]
 
 
 def test_nothing_is_found_while_readers_go_on_saving(database_url: str, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_rows_of_studies_and_adjudication_are_sealed_with_what_belongs_to_them(
     assert verify(sessions).findings == ()
     named: set[tuple[str, str]] = set()
     for words, kind, row_named in READING_ROWS:
-        with behind_the_back(database_url) as connection:
+        with without_triggers(database_url) as connection:
             if "regions" in words:
                 image = connection.exec_driver_sql("SELECT id FROM images").scalar_one()
                 connection.exec_driver_sql(f"INSERT INTO regions VALUES (1, 1, {image}, 'point', '[[2, 2]]', '')")  # noqa: S608

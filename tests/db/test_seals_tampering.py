@@ -10,9 +10,7 @@ from sqlalchemy import Boolean, Connection, DateTime, Float, Integer, inspect, t
 
 from db.access_models import Base
 from tests.helpers.stress import amount
-from tests.helpers.tampering import READS, behind_the_back, filled, looked_at, rows_named, url
-
-__all__ = ["url"]
+from tests.helpers.tampering import READS, fill_database, findings_of, rows_named, without_triggers
 
 TAMPERINGS = amount(200, 24)
 READ_COLUMNS = [column.name for column in Base.metadata.tables["reads"].columns]
@@ -47,12 +45,12 @@ def edit(connection: Connection, table: str, column: str, where: str) -> object:
     return before
 
 
-def test_an_edit_of_any_column_of_a_read_is_found(url: str, tmp_path: Path) -> None:
+def test_an_edit_of_any_column_of_a_read_is_found(sealed_url: str, tmp_path: Path) -> None:
     for number, column in enumerate(READ_COLUMNS):
         row = 1 + number % READS
-        with behind_the_back(url) as connection:
+        with without_triggers(sealed_url) as connection:
             before = edit(connection, "reads", column, f"id = {row}")
-        named = rows_named(looked_at(url, tmp_path))
+        named = rows_named(findings_of(sealed_url, tmp_path))
         # Under another number it is a row that nobody told of, and the one that was told of is gone.
         moved = {("missing", f"reads {row}"), ("inserted", f"reads {row + 100}")}
         if column != "id":
@@ -60,10 +58,10 @@ def test_an_edit_of_any_column_of_a_read_is_found(url: str, tmp_path: Path) -> N
         else:
             assert moved <= named <= {*moved, ("changed", f"reads {row}")}
             row += 100
-        with behind_the_back(url) as connection:
+        with without_triggers(sealed_url) as connection:
             words = text(f"UPDATE reads SET {column} = :before WHERE id = {row}")  # noqa: S608
             connection.execute(words, {"before": before})
-    assert looked_at(url, tmp_path) == ()
+    assert findings_of(sealed_url, tmp_path) == ()
 
 
 def insert_copy(connection: Connection, of: int, number: int) -> None:
@@ -92,34 +90,34 @@ WAYS: tuple[tuple[str, set[tuple[str, str]]], ...] = (
 )
 
 
-def test_what_is_done_to_any_sealed_table_is_found(url: str, tmp_path: Path) -> None:
+def test_what_is_done_to_any_sealed_table_is_found(sealed_url: str, tmp_path: Path) -> None:
     expected: dict[str, str] = {}
     for words, found in WAYS:
-        with behind_the_back(url) as connection:
+        with without_triggers(sealed_url) as connection:
             connection.exec_driver_sql(words)
         expected |= {row: kind for kind, row in found}
-        findings = looked_at(url, tmp_path)
+        findings = findings_of(sealed_url, tmp_path)
         assert {one.row: one.kind for one in findings} == expected, words
         assert all(one.first > 0 for one in findings)
 
 
-def test_a_row_that_somebody_adds_or_exchanges_with_another_is_found(url: str, tmp_path: Path) -> None:
-    with behind_the_back(url) as connection:
+def test_a_row_that_somebody_adds_or_exchanges_with_another_is_found(sealed_url: str, tmp_path: Path) -> None:
+    with without_triggers(sealed_url) as connection:
         insert_copy(connection, 3, 70)
         exchange_numbers(connection, 5, 9)
-    named = rows_named(looked_at(url, tmp_path))
+    named = rows_named(findings_of(sealed_url, tmp_path))
     assert named == {("inserted", "reads 70"), ("changed", "reads 5"), ("changed", "reads 9")}
 
 
 def test_a_value_that_the_program_could_not_read_is_found_and_stops_nothing(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'a.sqlite'}"
-    filled(url, tmp_path).dispose()
-    with behind_the_back(url) as connection:
+    sealed_url = f"sqlite:///{tmp_path / 'a.sqlite'}"
+    fill_database(sealed_url, tmp_path).dispose()
+    with without_triggers(sealed_url) as connection:
         connection.exec_driver_sql("UPDATE reads SET saved_at = 'yesterday' WHERE id = 1")
         connection.exec_driver_sql("UPDATE reads SET note = x'00ff' WHERE id = 3")
         connection.exec_driver_sql("UPDATE reads SET model_visible = 2 WHERE id = 5")
         connection.exec_driver_sql("UPDATE predictions SET probabilities = '[0.1' WHERE id = 1")
-    named = rows_named(looked_at(url, tmp_path))
+    named = rows_named(findings_of(sealed_url, tmp_path))
     assert named == {("changed", row) for row in ("reads 1", "reads 3", "reads 5", "predictions 1")}
 
 
@@ -163,16 +161,16 @@ RANDOM = (random_edit, random_edit, random_delete, random_copy, random_exchange,
 @pytest.mark.slow
 def test_random_tamperings_with_reads_are_all_found_and_nothing_else_is_named(tmp_path: Path) -> None:
     made = tmp_path / "made"
-    filled(f"sqlite:///{made / 'a.sqlite'}", made).dispose()
+    fill_database(f"sqlite:///{made / 'a.sqlite'}", made).dispose()
     missed = []
     for number in range(TAMPERINGS):
         folder = tmp_path / str(number)
         shutil.copytree(made, folder)
-        url = f"sqlite:///{folder / 'a.sqlite'}"
+        sealed_url = f"sqlite:///{folder / 'a.sqlite'}"
         way = RANDOM[number % len(RANDOM)]
-        with behind_the_back(url) as connection:
+        with without_triggers(sealed_url) as connection:
             expected = way(connection, random.Random(number))  # noqa: S311 (no secret)
-        if (named := rows_named(looked_at(url, folder))) != expected:
+        if (named := rows_named(findings_of(sealed_url, folder))) != expected:
             missed.append((number, way.__name__, expected, named))
         shutil.rmtree(folder)
     assert missed == []

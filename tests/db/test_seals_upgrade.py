@@ -20,7 +20,7 @@ from db.audit_verify import verify
 from db.session import Sessions, open_database
 from db.upgrade import alembic_config
 from tests.db.test_upgrade import AT, FIRST_ROWS, FIRST_TABLES
-from tests.helpers.tampering import behind_the_back, engine_of
+from tests.helpers.tampering import engine_of, without_triggers
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Whatever the database and the version: another digest of the same row would be a finding in every upgraded database.
@@ -127,7 +127,7 @@ def test_the_digest_of_a_row_is_the_same_on_both_databases_and_never_changes(old
 
 def test_what_was_done_to_a_row_after_the_upgrade_is_found(old: Old) -> None:
     old.opened().dispose()
-    with behind_the_back(old.url) as connection:
+    with without_triggers(old.url) as connection:
         connection.exec_driver_sql("UPDATE reads SET label = 'malignant' WHERE id = 1")
     sessions = old.opened()
     (found,) = verify(sessions).findings

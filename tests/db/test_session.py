@@ -15,7 +15,7 @@ from db import models, store
 from db.errors import UnusableDatabaseError
 from db.session import Sessions, journal_mode, open_database
 from db.values import Role
-from tests.helpers.stored import at_once
+from tests.helpers.concurrency import at_once
 
 ROOT = Path(__file__).resolve().parents[2]
 

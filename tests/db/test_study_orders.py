@@ -11,9 +11,8 @@ from db.reading_values import Arm
 from db.session import Sessions
 from db.studies import drawn_order
 from db.study_values import StudyPlan
-from tests.helpers.studied import CROSSOVER, sessions, ward
-
-__all__ = ["sessions"]
+from tests.helpers.rows import CROSSOVER
+from tests.helpers.world import make_study_world
 
 
 def orders(sessions: Sessions, study: int, reader: int) -> list[list[int]]:
@@ -33,56 +32,56 @@ def arms(sessions: Sessions, study: int, reader: int) -> list[tuple[Arm, int]]:
         return [(arm, iteration) for _, arm, iteration in session.execute(query.order_by(row.round))]
 
 
-def test_every_reader_reads_every_case_once_in_every_round_in_an_order_of_their_own(sessions: Sessions) -> None:
-    room = ward(sessions, cases=12, readers=3)
-    study = room.make(room.plan(CROSSOVER))
-    drawn = [order for reader in room.readers for order in orders(sessions, study, reader)]
-    assert all(sorted(order) == list(room.cases) for order in drawn)
+def test_every_reader_reads_every_case_once_in_every_round_in_an_order_of_their_own(shared_sessions: Sessions) -> None:
+    world = make_study_world(shared_sessions, cases=12, readers=3)
+    study = world.make_study(world.plan_study(CROSSOVER))
+    drawn = [order for reader in world.readers for order in orders(shared_sessions, study, reader)]
+    assert all(sorted(order) == list(world.cases) for order in drawn)
     assert len({tuple(order) for order in drawn}) == 6
 
 
-def test_the_order_is_that_of_the_seed_on_every_machine(sessions: Sessions) -> None:
+def test_the_order_is_that_of_the_seed_on_every_machine(shared_sessions: Sessions) -> None:
     plan = StudyPlan("pilot", (3, 4), tuple(range(1, 9)), (Arm.UNAIDED,), seed=7)
     assert drawn_order(plan, 3, 1) == [5, 4, 3, 8, 6, 1, 2, 7]
     assert drawn_order(replace(plan, case_ids=plan.case_ids[::-1]), 3, 1) == drawn_order(plan, 3, 1)
     assert len({tuple(drawn_order(replace(plan, seed=seed), 3, 1)) for seed in range(100)}) == 100
-    room = ward(sessions, cases=8)
-    made = room.plan()
-    assert orders(sessions, room.make(made), room.readers[0]) == [drawn_order(made, room.readers[0], 1)]
+    world = make_study_world(shared_sessions, cases=8)
+    made = world.plan_study()
+    assert orders(shared_sessions, world.make_study(made), world.readers[0]) == [drawn_order(made, world.readers[0], 1)]
 
 
-def test_every_place_of_a_case_is_drawn_about_as_often(sessions: Sessions) -> None:
+def test_every_place_of_a_case_is_drawn_about_as_often(shared_sessions: Sessions) -> None:
     plan = StudyPlan("pilot", (1,), (1, 2, 3, 4), (Arm.UNAIDED,))
     firsts = [drawn_order(replace(plan, seed=seed), 1, 1)[0] for seed in range(2_000)]
     assert all(abs(firsts.count(case) - 500) < 5 * (2_000 * 0.25 * 0.75) ** 0.5 for case in plan.case_ids)
 
 
-def test_counterbalanced_readers_begin_with_different_arms(sessions: Sessions) -> None:
-    room = ward(sessions, cases=1, readers=3)
-    study = room.make(replace(room.plan(CROSSOVER), counterbalanced=True))
-    first, second, third = (arms(sessions, study, reader) for reader in room.readers)
+def test_counterbalanced_readers_begin_with_different_arms(shared_sessions: Sessions) -> None:
+    world = make_study_world(shared_sessions, cases=1, readers=3)
+    study = world.make_study(replace(world.plan_study(CROSSOVER), counterbalanced=True))
+    first, second, third = (arms(shared_sessions, study, reader) for reader in world.readers)
     assert first == third == [(Arm.UNAIDED, 1), (Arm.MODEL_FIRST, 1)]
     assert second == [(Arm.MODEL_FIRST, 1), (Arm.UNAIDED, 1)]
 
 
-def test_an_arm_that_comes_again_is_a_new_iteration_here_and_in_later_studies(sessions: Sessions) -> None:
-    room = ward(sessions, cases=2)
-    plan = room.plan((Arm.UNAIDED, Arm.BLIND_FIRST, Arm.UNAIDED))
-    study = room.make(plan)
-    assert arms(sessions, study, room.readers[0]) == [(Arm.UNAIDED, 1), (Arm.BLIND_FIRST, 1), (Arm.UNAIDED, 2)]
-    read = room.finish(study).case
-    room.close(study)
-    again = replace(plan, name=f"again {room.number}")
-    with sessions.read() as session:
+def test_an_arm_that_comes_again_is_a_new_iteration_here_and_in_later_studies(shared_sessions: Sessions) -> None:
+    world = make_study_world(shared_sessions, cases=2)
+    plan = world.plan_study((Arm.UNAIDED, Arm.BLIND_FIRST, Arm.UNAIDED))
+    study = world.make_study(plan)
+    assert arms(shared_sessions, study, world.readers[0]) == [(Arm.UNAIDED, 1), (Arm.BLIND_FIRST, 1), (Arm.UNAIDED, 2)]
+    read = world.finish_place(study).case
+    world.close_study(study)
+    again = replace(plan, name=f"again {world.number}")
+    with shared_sessions.read() as session:
         # One case was read unaided before; both are read unaided twice.
-        assert store.preview_study(session, room.planner, again).repeats == 3
-    later = room.make(again)
+        assert store.preview_study(session, world.planner, again).repeats == 3
+    later = world.make_study(again)
     row = StudyPlace
-    with sessions.read() as session:
+    with shared_sessions.read() as session:
         query = select(row.case_id, row.iteration).where(row.study_id == later, row.arm == Arm.UNAIDED)
         found = {tuple(each) for each in session.execute(query)}
     assert read is not None
-    (other,) = set(room.cases) - {read.id}
+    (other,) = set(world.cases) - {read.id}
     assert found == {(read.id, 2), (read.id, 3), (other, 1), (other, 2)}
 
 

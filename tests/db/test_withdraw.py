@@ -9,7 +9,9 @@ from db import models, store
 from db.errors import CaseChangedError
 from db.session import Sessions
 from db.values import CaseState, Opinion, Read, Stage
-from tests.helpers.stored import BENIGN, MALIGNANT, OPENED, Reader, at_once, make_reader, revealed_case
+from tests.helpers.concurrency import at_once
+from tests.helpers.rows import BENIGN, MALIGNANT, OPENED
+from tests.helpers.world import Reader, make_reader, revealed_case
 
 
 def final(sessions: Sessions, reader: Reader, opinion: Opinion = MALIGNANT) -> Read:

@@ -12,20 +12,8 @@ from db.session import Sessions
 from db.values import CaseState, JobState, Opinion, Stage
 from db.worklist import case_state
 from db.worklist_values import CaseFilter, CaseOrder
-from tests.helpers.stored import (
-    BENIGN,
-    MALIGNANT,
-    MODEL,
-    OPENED,
-    QUALITY,
-    analyse_all,
-    claim,
-    make_case,
-    make_reader,
-    ready_case,
-    sha256_of,
-    stored_image,
-)
+from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, OPENED, QUALITY, sha256_of, stored_image
+from tests.helpers.world import analyse_all, claim_job, make_case, make_reader, ready_case
 
 SURE = replace(MALIGNANT, confidence=4)
 UNREADABLE = Analysis(460, 700, QUALITY, reason="the image is blank")
@@ -107,7 +95,7 @@ def test_a_row_counts_images_and_those_whose_analysis_is_over(sessions: Sessions
         account_id = make_reader(session)
         case_id = make_case(session, account_id, images=3)
     for succeeds in (True, False):
-        job = claim(sessions)
+        job = claim_job(sessions)
         assert job is not None
         with sessions.begin() as session:
             if succeeds:

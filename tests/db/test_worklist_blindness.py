@@ -11,30 +11,30 @@ from db import models, store
 from db.session import Sessions
 from db.values import CaseState, Opinion
 from db.worklist_values import CaseFilter, CaseOrder, CaseRow
-from tests.helpers.stored import OPENED, prediction
-from tests.helpers.wards import BENIGN, MALIGNANT, Ward, open_ward, sign_off
+from tests.helpers.rows import BENIGN, OPENED, SAYS_MALIGNANT, prediction, sign_off_row
+from tests.helpers.world import World, make_world
 
 _FILTERS = (CaseFilter(), CaseFilter(states=[CaseState.READY, CaseState.FINAL, CaseState.DISCORDANT]))
 
 
 @pytest.fixture
-def ward(sessions: Sessions) -> Ward:
+def world(sessions: Sessions) -> World:
     """Ten cases: of the first four the reader has a first read, of the first two a final one; others are signed."""
-    made = open_ward(sessions, cases=10)
-    made.read(made.a, made.cases[0], MALIGNANT)
-    made.read(made.a, made.cases[1], BENIGN)
+    made = make_world(sessions, cases=10)
+    made.read(made.reader, made.cases[0], SAYS_MALIGNANT)
+    made.read(made.reader, made.cases[1], BENIGN)
     with sessions.begin() as session:
         for case_id in made.cases[2:4]:
-            store.record_first_read(session, case_id, made.a, BENIGN, OPENED)
+            store.record_first_read(session, case_id, made.reader, BENIGN, OPENED)
     for case_id in made.cases[5:7]:
-        made.read(made.b, case_id, BENIGN)
-    made.add(sign_off(made.cases[6], made.b))
+        made.read(made.readers[1], case_id, BENIGN)
+    made.add(sign_off_row(made.cases[6], made.readers[1]))
     return made
 
 
-def say(ward: Ward, probabilities: Mapping[int, float], version: str) -> None:
+def say(world: World, probabilities: Mapping[int, float], version: str) -> None:
     """Let a further version of the model speak; the reveal shows the latest one."""
-    with ward.sessions.begin() as session:
+    with world.sessions.begin() as session:
         for case_id, probability in probabilities.items():
             image_id = store.case_images(session, case_id)[0].id
             said = prediction(probability)
@@ -57,61 +57,61 @@ def say(ward: Ward, probabilities: Mapping[int, float], version: str) -> None:
             )
 
 
-def everything(ward: Ward) -> list[object]:
+def everything(world: World) -> list[object]:
     """Give all that the worklist tells this reader, in every order."""
-    with ward.sessions.read() as session:
+    with world.sessions.read() as session:
         lists: list[object] = [
-            store.worklist(session, ward.a, wanted, order=order) for wanted in _FILTERS for order in CaseOrder
+            store.worklist(session, world.reader, wanted, order=order) for wanted in _FILTERS for order in CaseOrder
         ]
-        following = [store.next_case(session, ward.a, case_id) for case_id in (None, *ward.cases)]
-        return [*lists, following, store.state_counts(session, ward.a)]
+        following = [store.next_case(session, world.reader, case_id) for case_id in (None, *world.cases)]
+        return [*lists, following, store.state_counts(session, world.reader)]
 
 
-def ids(ward: Ward, order: CaseOrder) -> list[int]:
-    with ward.sessions.read() as session:
-        return [row.id for row in store.worklist(session, ward.a, order=order)]
+def ids(world: World, order: CaseOrder) -> list[int]:
+    with world.sessions.read() as session:
+        return [row.id for row in store.worklist(session, world.reader, order=order)]
 
 
-def test_whatever_the_model_says_of_unread_cases_the_list_stays_the_same(ward: Ward) -> None:
-    unread = ward.cases[4:]
-    before = everything(ward)
+def test_whatever_the_model_says_of_unread_cases_the_list_stays_the_same(world: World) -> None:
+    unread = world.cases[4:]
+    before = everything(world)
     rng = np.random.default_rng(0)
     for number in range(3):
         values = rng.permutation(np.linspace(0.01, 0.99, len(unread)))
-        say(ward, dict(zip(unread, values.tolist(), strict=True)), f"version {number}")
-        assert everything(ward) == before
+        say(world, dict(zip(unread, values.tolist(), strict=True)), f"version {number}")
+        assert everything(world) == before
 
 
-def test_the_least_certain_first_lists_what_has_a_first_read_and_nothing_else(ward: Ward) -> None:
-    one, two, three, four = ward.cases[:4]
+def test_the_least_certain_first_lists_what_has_a_first_read_and_nothing_else(world: World) -> None:
+    one, two, three, four = world.cases[:4]
     for version, said in (("x", (0.45, 0.9, 0.05, 0.6)), ("y", (0.99, 0.42, 0.3, 0.5))):
-        say(ward, dict(zip(ward.cases[:4], said, strict=True)), version)
+        say(world, dict(zip(world.cases[:4], said, strict=True)), version)
         expected = [one, four, three, two] if version == "x" else [two, four, three, one]
-        assert ids(ward, CaseOrder.UNCERTAINTY) == expected
+        assert ids(world, CaseOrder.UNCERTAINTY) == expected
 
 
-def test_the_most_contradicted_first_lists_what_has_a_final_read_by_what_was_shown(ward: Ward) -> None:
-    agrees, differs, three, four = ward.cases[:4]
-    assert ids(ward, CaseOrder.DISCORDANCE) == [differs, agrees]
-    say(ward, {three: 0.99, four: 0.01}, "z")
-    with ward.sessions.begin() as session:
+def test_the_most_contradicted_first_lists_what_has_a_final_read_by_what_was_shown(world: World) -> None:
+    agrees, differs, three, four = world.cases[:4]
+    assert ids(world, CaseOrder.DISCORDANCE) == [differs, agrees]
+    say(world, {three: 0.99, four: 0.01}, "z")
+    with world.sessions.begin() as session:
         for case_id, said in ((three, replace(BENIGN, reason="quality")), (four, BENIGN)):
-            store.record_final_read(session, case_id, ward.a, said, OPENED)
-    assert ids(ward, CaseOrder.DISCORDANCE) == [three, differs, agrees, four]
-    say(ward, {agrees: 0.01, differs: 0.01}, "after it was shown")
-    assert ids(ward, CaseOrder.DISCORDANCE) == [three, differs, agrees, four]
-    ward.read(ward.a, ward.cases[4], Opinion(None, None))
-    assert ids(ward, CaseOrder.DISCORDANCE)[-1] == ward.cases[4]
+            store.record_final_read(session, case_id, world.reader, said, OPENED)
+    assert ids(world, CaseOrder.DISCORDANCE) == [three, differs, agrees, four]
+    say(world, {agrees: 0.01, differs: 0.01}, "after it was shown")
+    assert ids(world, CaseOrder.DISCORDANCE) == [three, differs, agrees, four]
+    world.read(world.reader, world.cases[4], Opinion(None, None))
+    assert ids(world, CaseOrder.DISCORDANCE)[-1] == world.cases[4]
 
 
-def test_nothing_of_others_stands_in_a_row_before_the_last_word(ward: Ward) -> None:
+def test_nothing_of_others_stands_in_a_row_before_the_last_word(world: World) -> None:
     def rows(of: Sequence[int]) -> list[CaseRow]:
-        with ward.sessions.read() as session:
+        with world.sessions.read() as session:
             return [
                 replace(row, id=0, accession="", created_at=OPENED)
-                for row in store.worklist(session, ward.a)
+                for row in store.worklist(session, world.reader)
                 if row.id in of
             ]
 
     # Nobody has read the fourth, another reader the fifth, and against the model.
-    assert rows([ward.cases[4]]) == rows([ward.cases[5]])
+    assert rows([world.cases[4]]) == rows([world.cases[5]])

@@ -1,8 +1,9 @@
-"""A browser tab without a browser that stays open: types, presses buttons, and keeps every byte the server sends."""
+"""A browser tab without a browser: it opens pages, types and presses buttons, and keeps every byte the server sends."""
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPConnection
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -163,3 +164,41 @@ def _readable(message: str) -> str:
 
 def _from_octal(digits: str) -> str:
     return bytes(int(byte, 8) for byte in digits.split("\\")[1:]).decode(errors="replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a page sent until it was drawn."""
+
+    pages: list[str]  # titles in the navigation
+    words: str  # every message as text
+    failed: bool
+    missing: bool  # "Page not found", over the first page
+
+
+def open_page(port: int, cookie: str, page: str = "", query: str = "") -> Shown:
+    """Open a page of the server as a browser does, and wait until it is drawn."""
+    asked = BackMsg()
+    asked.rerun_script.query_string = query
+    asked.rerun_script.page_name = page
+    where, origin = f"ws://localhost:{port}/_stcore/stream", f"http://localhost:{port}"
+    headers = {"Origin": origin} | ({"Cookie": cookie} if cookie else {})
+    pages: list[str] = []
+    words: list[str] = []
+    missing = False
+    with connect(
+        where, additional_headers=headers, subprotocols=[Subprotocol("streamlit")], max_size=None
+    ) as websocket:
+        websocket.send(asked.SerializeToString())
+        while True:
+            data = websocket.recv(timeout=_PATIENCE_SECONDS)
+            message = ForwardMsg.FromString(data if isinstance(data, bytes) else data.encode())
+            words.append(str(message))
+            if message.WhichOneof("type") == "navigation":
+                pages = [found.page_name for found in message.navigation.app_pages if not found.is_hidden]
+            missing = missing or message.WhichOneof("type") == "page_not_found"
+            # A page that asks to be drawn anew ends early first.
+            if message.WhichOneof("type") == "script_finished" and message.script_finished == _DRAWN:
+                break
+    text = "\n".join(words)
+    return Shown(pages, text, "exception {" in text, missing)

@@ -1,9 +1,15 @@
-"""Databases that have all their tables already: copying a file takes a tenth of the time of the revisions."""
+"""Empty databases on SQLite and PostgreSQL, and such that have all their tables: copied, which is quicker than made."""
 
 import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import pytest
+from sqlalchemy import URL, create_engine, make_url, text
 
 from db.session import Sessions, open_database
 
@@ -18,6 +24,39 @@ def copy_tables(path: Path) -> None:
     """Write an SQLite file that has all the tables and nothing in them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(_made().name + "/tables.sqlite", path)
+
+
+@contextmanager
+def empty_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """Yield the URL of an empty database of the kind that a fixture is asked for, until the block ends."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{folder / 'second_read.sqlite'}"
+        return
+    server = make_url(request.getfixturevalue("postgres_server")).set(drivername="postgresql+psycopg")
+    name = f"test_{uuid.uuid4().hex}"
+    run_on_server(server, f"CREATE DATABASE {name}")
+    yield server.set(database=name).render_as_string(hide_password=False)
+    run_on_server(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def with_tables(request: pytest.FixtureRequest, url: str) -> None:
+    """Give an empty database its tables, copied from another."""
+    made = make_url(url)
+    if made.get_backend_name() == "sqlite":
+        copy_tables(Path(str(made.database)))
+        return
+    template = request.getfixturevalue("tables_on_postgresql")
+    name = made.database
+    run_on_server(template, f"DROP DATABASE {name}", f"CREATE DATABASE {name} TEMPLATE {template.database}")
+
+
+def run_on_server(server: URL, *statements: str) -> None:
+    """Run statements outside the databases of the tests and outside a transaction, as PostgreSQL demands of some."""
+    engine = create_engine(server.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
 
 
 @cache

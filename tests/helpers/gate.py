@@ -2,17 +2,14 @@
 
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlencode
 
-import pytest
 import uvicorn
-from argon2 import PasswordHasher
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -20,7 +17,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from core.settings import Settings
-from db import passwords, store
+from db import store
 from db.access_values import Lifetime
 from db.session import Sessions
 from db.values import Account, Role
@@ -28,9 +25,10 @@ from service.access import COOKIE, Access
 from service.gate import ACCOUNT, Gate
 from service.installation import Installation
 from service.tabs import Tabs
+from tests.helpers.concurrency import wait_until
 from tests.helpers.databases import copy_tables
+from tests.helpers.world import PASSWORD
 
-PASSWORD = "a long sentence about trees"
 SECRET = "a page with patients on it"
 
 
@@ -50,7 +48,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Gatehouse:
+class GateClient:
     """A running gate, and the database of its accounts."""
 
     port: int
@@ -98,19 +96,10 @@ class Gatehouse:
         return f"{COOKIE}={reply.cookie}"
 
 
-@pytest.fixture
-def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Real Argon2 with little memory: at full strength every sign-in of every test would take its time."""
-    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    passwords._nobodys_hash.cache_clear()
-    yield
-    passwords._nobodys_hash.cache_clear()
-
-
 @contextmanager
-def gatehouse(
+def running_gate(
     tmp_path: Path, address: str = "127.0.0.1", *, behind_proxy: bool = False, lifetime: Lifetime | None = None
-) -> Iterator[Gatehouse]:
+) -> Iterator[GateClient]:
     """Run a gate with an empty database until the block ends."""
     copy_tables(tmp_path / "gate.sqlite")
     settings = Settings(tmp_path, f"sqlite:///{tmp_path / 'gate.sqlite'}", tmp_path / "none", None, "cpu", 1)
@@ -121,39 +110,23 @@ def gatehouse(
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((address, 0))
     listening.listen()
-    house = Gatehouse(int(listening.getsockname()[1]), installation.sessions, tabs=installation.tabs)
-    config = uvicorn.Config(Gate(_inside(house.heard), lambda: installation), log_level="error", lifespan="off")
+    client = GateClient(int(listening.getsockname()[1]), installation.sessions, tabs=installation.tabs)
+    config = uvicorn.Config(Gate(_inside(client.heard), lambda: installation), log_level="error", lifespan="off")
     with _running(uvicorn.Server(config), listening):
-        yield house
+        yield client
     installation.close()
-
-
-@pytest.fixture
-def house(tmp_path: Path, quick_passwords: None) -> Iterator[Gatehouse]:
-    """A gate on loopback with one reader."""
-    with gatehouse(tmp_path) as found:
-        found.add("dr. a")
-        yield found
 
 
 @contextmanager
 def _running(server: uvicorn.Server, listening: socket.socket) -> Iterator[None]:
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
-    until(lambda: server.started)
+    wait_until(lambda: server.started, seconds=20)
     try:
         yield
     finally:
         server.should_exit = True
         thread.join()
-
-
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something is true."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"waited {seconds} s"
-        time.sleep(0.01)
 
 
 def _inside(heard: list[str]) -> Starlette:

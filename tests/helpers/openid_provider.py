@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tests.helpers.gate import until
+from tests.helpers.concurrency import wait_until
 
 CLIENT, CLIENT_SECRET = "second-read", "what the provider told the administrator"
 
@@ -120,7 +120,7 @@ def running_provider() -> Iterator[OpenIdProvider]:
     server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
-    until(lambda: server.started)
+    wait_until(lambda: server.started, seconds=20)
     try:
         yield provider
     finally:

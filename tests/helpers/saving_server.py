@@ -12,7 +12,8 @@ from pathlib import Path
 from db import store
 from db.session import Sessions, open_database
 from db.values import Opinion, Read, Vote
-from tests.helpers.stored import MODEL, OPENED, analysis, heatmap, make_case
+from tests.helpers.rows import MODEL, OPENED, analysis, heatmap
+from tests.helpers.world import make_case
 
 # Forks from a process that has imported everything, so that a server is there in a hundredth of the time.
 _context = multiprocessing.get_context("forkserver")

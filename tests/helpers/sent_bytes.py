@@ -20,7 +20,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Wiretap:
+class SentBytes:
     """What a server sent, and where."""
 
     port: int

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import pytest
 
 from db import store
 from db.session import Sessions, open_database
 from db.values import Account, Role
 from service.access import COOKIE
-from tests.helpers.gate import PASSWORD
 from tests.helpers.openid_provider import CLIENT, CLIENT_SECRET, OpenIdProvider, running_provider
 from tests.helpers.server import Server, running_server
+from tests.helpers.world import PASSWORD
 
 COOKIE_SECRET = "only for tests, 32 characters or more"
 SETTINGS = """[auth]
@@ -108,7 +107,7 @@ class Browser:
 
 
 @contextmanager
-def single_sign_on(data: Path) -> Iterator[SingleSignOn]:
+def running_single_sign_on(data: Path) -> Iterator[SingleSignOn]:
     """Run a server with one administrator, and the provider, until the block ends."""
     sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
     with sessions.begin() as session:
@@ -125,29 +124,15 @@ def single_sign_on(data: Path) -> Iterator[SingleSignOn]:
     sessions.dispose()
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SingleSignOn]:
-    """One server and one provider for all tests of a file; each makes accounts of its own."""
-    with single_sign_on(tmp_path_factory.mktemp("sso")) as found:
-        yield found
-
-
-@pytest.fixture
-def window(house: SingleSignOn) -> Iterator[Browser]:
-    """A browser without cookies."""
-    with house.browser() as found:
-        yield found
-
-
-def linked(house: SingleSignOn, name: str, role: Role = Role.READER) -> str:
-    """Make an account with an identity that the provider signs in, and give its subject."""
-    house.add(name, role)
-    house.link(name, subject=f"number of {name}")
-    house.provider.is_honest_about(f"number of {name}")
+def add_linked_account(sso: SingleSignOn, name: str, role: Role = Role.READER) -> str:
+    """Make an account with an identity that the provider signs in, and return its subject."""
+    sso.add(name, role)
+    sso.link(name, subject=f"number of {name}")
+    sso.provider.is_honest_about(f"number of {name}")
     return f"number of {name}"
 
 
-def nobody(window: Browser, response: httpx.Response, status: int, words: str) -> None:
+def check_nobody_signed_in(window: Browser, response: httpx.Response, status: int, words: str) -> None:
     """Check that nobody was signed in, and that the page says why."""
     assert (response.status_code, window.cookie) == (status, "")
     assert words in response.text

@@ -1,11 +1,10 @@
-"""A database with rows in many sealed tables, and hands that change them behind the program's back."""
+"""A database with rows in many sealed tables, and connections that change them without the program's knowledge."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 
 from db import store
@@ -13,24 +12,15 @@ from db.audit_values import Finding
 from db.audit_verify import verify
 from db.session import Sessions, open_as_it_is, open_database
 from db.values import Role
-from tests.conftest import with_tables
-from tests.helpers.stored import (
-    BENIGN,
-    MALIGNANT,
-    OPENED,
-    analyse_all,
-    evaluated_image,
-    make_case,
-    new_evaluation,
-    sha256_of,
-)
+from tests.helpers.rows import BENIGN, MALIGNANT, OPENED, evaluated_image, new_evaluation, sha256_of
+from tests.helpers.world import analyse_all, make_case
 
 READERS = 3
 CASES = 2
 READS = 13  # two of each reader for each case, and the amended one
 
 
-def filled(url: str, data: Path) -> Sessions:
+def fill_database(url: str, data: Path) -> Sessions:
     """Make a database with first and final reads of two cases by three readers, one of them amended."""
     sessions = open_database(url, data=data)
     with sessions.begin() as session:
@@ -51,16 +41,8 @@ def filled(url: str, data: Path) -> Sessions:
     return sessions
 
 
-@pytest.fixture
-def url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> str:
-    """URL of a filled database, once on SQLite and once on PostgreSQL."""
-    with_tables(request, database_url)
-    filled(database_url, tmp_path).dispose()
-    return database_url
-
-
-def looked_at(url: str, data: Path) -> Sequence[Finding]:
-    """Give what is found in a database, opened without an upgrade."""
+def findings_of(url: str, data: Path) -> Sequence[Finding]:
+    """Return what is found in a database, opened without an upgrade."""
     sessions = open_as_it_is(url, data=data)
     found = verify(sessions).findings
     sessions.dispose()
@@ -73,7 +55,7 @@ def rows_named(findings: Sequence[Finding]) -> set[tuple[str, str]]:
 
 
 @contextmanager
-def behind_the_back(url: str) -> Iterator[Connection]:
+def without_triggers(url: str) -> Iterator[Connection]:
     """Give a connection on which nothing refuses a change of a row, and leave the triggers as they were."""
     engine = engine_of(url)
     with engine.begin() as connection:

@@ -15,12 +15,10 @@ from db.evaluation_values import Cell, NewEvaluation
 from db.session import Sessions
 from db.values import Opinion, Role
 from db.worklist_values import CaseFilter
-from tests.helpers.gate import PASSWORD, quick_passwords
-from tests.helpers.stored import OPENED, evaluated_image, make_case, make_reader, stored_image
+from tests.helpers.rows import OPENED, evaluated_image, stored_image
 from tests.helpers.stress import FULL, amount
+from tests.helpers.world import PASSWORD, make_case, make_reader
 from tests.hostile.words import BAD_NAMES, FORMULAS, SCRIPTS
-
-__all__ = ["quick_passwords"]
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
 

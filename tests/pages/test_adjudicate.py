@@ -12,12 +12,9 @@ from db.reading_values import Severity
 from db.sign_ins import start_sign_in
 from db.values import Account, Opinion, Role
 from service.access import COOKIE
-from tests.helpers.discordant import RULING, SAYS_BENIGN, SAYS_MALIGNANT
-from tests.helpers.gate import PASSWORD, quick_passwords
-from tests.helpers.reading_room import ReadingRoom, press, room, words_on
-from tests.helpers.stored import OPENED
-
-__all__ = ["quick_passwords", "room"]
+from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.rows import OPENED, RULING, SAYS_BENIGN, SAYS_MALIGNANT
+from tests.helpers.world import PASSWORD, World
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
 
@@ -27,30 +24,30 @@ _TELLTALES = ("dr. ann", "dr. bob", "atypia", "readers differ", "Reader A", "tel
 
 @dataclass(frozen=True, slots=True)
 class Court:
-    """A reading room with accounts, in which somebody is signed in."""
+    """An installation with accounts, in which somebody is signed in."""
 
-    room: ReadingRoom
+    world: World
     case_id: int
     accounts: dict[str, Account]
     monkeypatch: pytest.MonkeyPatch
 
     def add_case(self, seed: int) -> int:
         """Take in another case, and analyse it."""
-        room = replace(self.room, reader=self.accounts["dr. ann"].id)
-        case_id = room.add_case(seed)
-        room.analyse_all(0.8125)
+        world = replace(self.world, readers=(self.accounts["dr. ann"].id,))
+        case_id = world.add_case(seed)
+        world.analyse(0.8125)
         return case_id
 
     def read(self, name: str, said: Opinion, case_id: int | None = None) -> None:
         """Read the case to the end."""
         case, reader = case_id or self.case_id, self.accounts[name].id
-        with self.room.sessions.begin() as session:
+        with self.world.sessions.begin() as session:
             store.record_first_read(session, case, reader, replace(said, reason=None), OPENED)
             store.record_final_read(session, case, reader, said, OPENED)
 
     def be(self, name: str) -> None:
         """Sign in: from now on the browser sends this cookie."""
-        with self.room.sessions.begin() as session:
+        with self.world.sessions.begin() as session:
             recognised = store.account_with_password(session, name, PASSWORD)
             assert recognised is not None
             secret = start_sign_in(session, recognised, Lifetime())
@@ -61,16 +58,16 @@ class Court:
     def visit(self, name: str, page: str = "adjudicate.py", **query: str) -> AppTest:
         """Open a page as somebody who has signed in."""
         self.be(name)
-        return self.room.visit(page, **query)
+        return visit(page, **query)
 
 
 @pytest.fixture
-def court(room: ReadingRoom, monkeypatch: pytest.MonkeyPatch) -> Court:
+def court(world: World, monkeypatch: pytest.MonkeyPatch) -> Court:
     """One case on which two readers differ, and two adjudicators."""
-    case_id = room.add_case(1)
-    room.analyse_all(0.8125)
+    case_id = world.add_case(1)
+    world.analyse(0.8125)
     accounts = {}
-    with room.sessions.begin() as session:
+    with world.sessions.begin() as session:
         for name, role in (
             ("dr. ann", Role.READER),
             ("dr. bob", Role.READER),
@@ -78,7 +75,7 @@ def court(room: ReadingRoom, monkeypatch: pytest.MonkeyPatch) -> Court:
             ("prof. d", Role.ADJUDICATOR),
         ):
             accounts[name] = store.add_signing_account(session, None, name, role, PASSWORD)
-    made = Court(room, case_id, accounts, monkeypatch)
+    made = Court(world, case_id, accounts, monkeypatch)
     made.read("dr. ann", SAYS_MALIGNANT)
     made.read("dr. bob", SAYS_BENIGN)
     return made
@@ -125,7 +122,7 @@ def test_the_whole_way_to_a_signed_case(court: Court) -> None:
     assert "how much the difference matters" in tab.error[0].value
     tab.text_area[0].set_value("invasive at the left edge")
     press(tab, "major", "Save the consensus")
-    with court.room.sessions.begin() as session:
+    with court.world.sessions.begin() as session:
         seen = store.open_adjudication(session, court.case_id, court.accounts["prof. c"].id)
     assert seen.consensus is not None
     assert (seen.consensus.label, seen.consensus.confidence, seen.consensus.severity) == (
@@ -147,9 +144,9 @@ def test_who_comes_too_late_keeps_what_was_typed(court: Court) -> None:
     press(late, "○", "3", "minor")
     late.text_area[0].set_value("I see it otherwise")
     adjudicator = court.accounts["prof. c"].id
-    with court.room.sessions.begin() as session:
+    with court.world.sessions.begin() as session:
         store.record_first_read(session, court.case_id, adjudicator, SAYS_MALIGNANT, OPENED)
-    with court.room.sessions.begin() as session:
+    with court.world.sessions.begin() as session:
         seen = [read.read_id for read in store.open_adjudication(session, court.case_id, adjudicator).reads]
         store.record_consensus(session, court.case_id, adjudicator, RULING, OPENED, seen=seen)
     court.be("prof. d")

@@ -10,40 +10,38 @@ from db.reading_values import Severity
 from db.values import Opinion, Role
 from pages.ui.agreement_choice import VIEWS
 from service.intake import CasePlan, take_in_all
-from tests.helpers.reading_room import ReadingRoom, room, tissue, words_on
-from tests.helpers.stored import OPENED
+from tests.helpers.app_pages import visit, words_on
+from tests.helpers.images.tissue import tissue_png
+from tests.helpers.rows import OPENED
+from tests.helpers.world import World
 
-__all__ = ["room"]
 
-
-def read_through(
-    room: ReadingRoom, case_id: int, first: Malignancy, final: Malignancy, reader: int | None = None
-) -> None:
-    """Read a case to the end; the model of the room says malignant."""
-    who = room.reader if reader is None else reader
+def read_through(world: World, case_id: int, first: Malignancy, final: Malignancy, reader: int | None = None) -> None:
+    """Read a case to the end; the model says malignant."""
+    who = world.reader if reader is None else reader
     reason = None if final == "malignant" else "quality"
-    with room.sessions.begin() as session:
+    with world.sessions.begin() as session:
         store.record_first_read(session, case_id, who, Opinion(first, 4), OPENED)
         store.record_final_read(session, case_id, who, Opinion(final, 4, reason=reason), OPENED)
 
 
-def second_reader(room: ReadingRoom, name: str = "dr. b") -> int:
-    with room.sessions.begin() as session:
+def second_reader(world: World, name: str = "dr. b") -> int:
+    with world.sessions.begin() as session:
         return store.add_account(session, name, Role.READER).id
 
 
 @pytest.fixture
-def read_room(room: ReadingRoom) -> ReadingRoom:
+def read_world(world: World) -> World:
     """Three cases that two readers have finished, and two that only the other one has."""
-    other = second_reader(room)
-    cases = [room.add_case(seed, magnification="40X" if seed == 1 else "100X") for seed in range(1, 6)]
-    room.analyse_all(0.8125)
-    read_through(room, cases[0], "benign", "malignant")
-    read_through(room, cases[1], "malignant", "malignant")
-    read_through(room, cases[2], "benign", "benign")
+    other = second_reader(world)
+    cases = [world.add_case(seed, magnification="40X" if seed == 1 else "100X") for seed in range(1, 6)]
+    world.analyse(0.8125)
+    read_through(world, cases[0], "benign", "malignant")
+    read_through(world, cases[1], "malignant", "malignant")
+    read_through(world, cases[2], "benign", "benign")
     for case_id in cases:
-        read_through(room, case_id, "benign", "benign", other)
-    return room
+        read_through(world, case_id, "benign", "benign", other)
+    return world
 
 
 def turn_to(tab: AppTest, view: str) -> AppTest:
@@ -52,16 +50,16 @@ def turn_to(tab: AppTest, view: str) -> AppTest:
     return tab
 
 
-def test_without_a_finished_case_the_page_says_how_one_comes_about(room: ReadingRoom) -> None:
-    room.add_case(1)
-    room.analyse_all()
-    tab = room.visit("agreement.py")
+def test_without_a_finished_case_the_page_says_how_one_comes_about(world: World) -> None:
+    world.add_case(1)
+    world.analyse()
+    tab = visit("agreement.py")
     assert "No finished case yet" in words_on(tab)
     assert not tab.dataframe
 
 
-def test_a_case_counts_only_for_who_has_finished_it(read_room: ReadingRoom) -> None:
-    tab = read_room.visit("agreement.py")
+def test_a_case_counts_only_for_who_has_finished_it(read_world: World) -> None:
+    tab = visit("agreement.py")
     assert "3 cases that you have finished" in words_on(tab)
     for view in VIEWS:
         words = words_on(turn_to(tab, view))
@@ -70,24 +68,24 @@ def test_a_case_counts_only_for_who_has_finished_it(read_room: ReadingRoom) -> N
         assert "C-0005" not in words
 
 
-def test_the_model_and_the_others_are_on_no_wire_before_the_final_read(room: ReadingRoom) -> None:
-    other = second_reader(room)
-    read, begun = room.add_case(1), room.add_case(2, accession="begun")
-    room.analyse_all(0.8125)
+def test_the_model_and_the_others_are_on_no_wire_before_the_final_read(world: World) -> None:
+    other = second_reader(world)
+    read, begun = world.add_case(1), world.add_case(2, accession="begun")
+    world.analyse(0.8125)
     for case_id in (read, begun):
-        read_through(room, case_id, "benign", "benign", other)
-    with room.sessions.begin() as session:
-        store.record_first_read(session, begun, room.reader, Opinion("benign", 3), OPENED)
-    words = words_on(room.visit("agreement.py"))
+        read_through(world, case_id, "benign", "benign", other)
+    with world.sessions.begin() as session:
+        store.record_first_read(session, begun, world.reader, Opinion("benign", 3), OPENED)
+    words = words_on(visit("agreement.py"))
     assert not [telltale for telltale in ("malignant", "0123456789ab", "dr. b", "begun") if telltale in words]
-    read_through(room, read, "benign", "malignant")
-    words = words_on(room.visit("agreement.py"))
+    read_through(world, read, "benign", "malignant")
+    words = words_on(visit("agreement.py"))
     assert "dr. b" in words
     assert "begun" not in words
 
 
-def test_every_reader_stands_with_rate_interval_and_n(read_room: ReadingRoom) -> None:
-    table = read_room.visit("agreement.py").dataframe[0].value
+def test_every_reader_stands_with_rate_interval_and_n(read_world: World) -> None:
+    table = visit("agreement.py").dataframe[0].value
     assert list(table["reader"]) == ["all readers", "dr. b", "reader"]
     assert list(table["same label before the reveal"]) == [
         "17 % [3 %, 56 %], 1 of 6",
@@ -100,8 +98,8 @@ def test_every_reader_stands_with_rate_interval_and_n(read_room: ReadingRoom) ->
     ]
 
 
-def test_a_figure_and_a_cell_open_the_cases_behind_them(read_room: ReadingRoom) -> None:
-    tab = read_room.visit("agreement.py")
+def test_a_figure_and_a_cell_open_the_cases_behind_them(read_world: World) -> None:
+    tab = visit("agreement.py")
     behind = next(box for box in tab.selectbox if box.label.startswith("Cases behind"))
     assert behind.options[0] == "every reading (6)"
     figure = next(words for words in behind.options if words.startswith("reader: same label after"))
@@ -115,25 +113,25 @@ def test_a_figure_and_a_cell_open_the_cases_behind_them(read_room: ReadingRoom) 
     assert len(tab.get("plotly_chart")) == 2
 
 
-def test_two_readers_are_held_against_each_other(read_room: ReadingRoom) -> None:
-    tab = turn_to(read_room.visit("agreement.py"), "Reader and reader")
+def test_two_readers_are_held_against_each_other(read_world: World) -> None:
+    tab = turn_to(visit("agreement.py"), "Reader and reader")
     table = tab.dataframe[0].value
     assert list(table["readers"]) == ["dr. b and reader"]
     assert list(table["same label before the reveal"]) == ["67 % [21 %, 94 %], 2 of 3"]
     assert "No reader has read a case a second time" in words_on(tab)
 
 
-def test_one_reader_alone_is_told_what_is_missing(room: ReadingRoom) -> None:
-    case_id = room.add_case(1)
-    room.analyse_all()
-    read_through(room, case_id, "benign", "malignant")
-    tab = turn_to(room.visit("agreement.py"), "Reader and reader")
+def test_one_reader_alone_is_told_what_is_missing(world: World) -> None:
+    case_id = world.add_case(1)
+    world.analyse()
+    read_through(world, case_id, "benign", "malignant")
+    tab = turn_to(visit("agreement.py"), "Reader and reader")
     assert "needs a second one" in words_on(tab)
     assert not tab.get("plotly_chart")
 
 
-def test_the_reveal_is_told_against_the_model_or_against_reference_labels(read_room: ReadingRoom) -> None:
-    tab = turn_to(read_room.visit("agreement.py"), "Effect of the reveal")
+def test_the_reveal_is_told_against_the_model_or_against_reference_labels(read_world: World) -> None:
+    tab = turn_to(visit("agreement.py"), "Effect of the reveal")
     table = tab.dataframe[0].value
     assert list(table["towards the model"]) == [
         "17 % [3 %, 56 %], 1 of 6",
@@ -152,15 +150,15 @@ def test_the_reveal_is_told_against_the_model_or_against_reference_labels(read_r
     assert "line 2" in tab.error[0].value
 
 
-def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_room: ReadingRoom) -> None:
-    signed = read_room.add_case(6)
-    read_room.analyse_all(0.8125)
-    read_through(read_room, signed, "benign", "malignant")
-    with read_room.sessions.begin() as session:
-        store.sign_off(session, signed, read_room.reader, ToSign("malignant", None, None, 1), "")
-    settle(read_room, 3, "benign")
-    settle(read_room, 4, "benign")  # which this reader has not finished
-    tab = turn_to(read_room.visit("agreement.py"), "Effect of the reveal")
+def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_world: World) -> None:
+    signed = read_world.add_case(6)
+    read_world.analyse(0.8125)
+    read_through(read_world, signed, "benign", "malignant")
+    with read_world.sessions.begin() as session:
+        store.sign_off(session, signed, read_world.reader, ToSign("malignant", None, None, 1), "")
+    settle(read_world, 3, "benign")
+    settle(read_world, 4, "benign")  # which this reader has not finished
+    tab = turn_to(visit("agreement.py"), "Effect of the reveal")
     words = words_on(tab)
     assert "adjudicated labels of 2 of 4 cases, 1 by consensus, 1 signed out without one" in words
     assert "right by definition" in words
@@ -173,28 +171,28 @@ def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_room:
     assert "towards the model" in tab.dataframe[0].value
 
 
-def settle(room: ReadingRoom, case_id: int, label: Malignancy) -> None:
+def settle(world: World, case_id: int, label: Malignancy) -> None:
     """Let an adjudicator read a case blind and settle it."""
-    with room.sessions.begin() as session:
+    with world.sessions.begin() as session:
         adjudicator = store.add_account(session, f"prof. {case_id}", Role.ADJUDICATOR).id
         store.record_first_read(session, case_id, adjudicator, Opinion(label, 4), OPENED)
-    with room.sessions.begin() as session:
+    with world.sessions.begin() as session:
         seen = [read.read_id for read in store.open_adjudication(session, case_id, adjudicator).reads]
         ruling = Ruling(label, 4, Severity.MINOR)
         store.record_consensus(session, case_id, adjudicator, ruling, OPENED, seen=seen)
 
 
-def test_filters_narrow_and_say_when_nothing_is_left(read_room: ReadingRoom) -> None:
-    tab = read_room.visit("agreement.py")
+def test_filters_narrow_and_say_when_nothing_is_left(read_world: World) -> None:
+    tab = visit("agreement.py")
     tab.selectbox(key="agreement-Magnification").set_value("40X").run()
     assert "1 case that you have finished" in words_on(tab)
     assert set(tab.dataframe[1].value["case"]) == {"C-0001"}
 
 
-def test_a_choice_that_the_filters_take_away_is_forgotten(read_room: ReadingRoom) -> None:
-    case_id = read_room.add_case(7, magnification="400X")
-    read_through(read_room, case_id, "benign", "benign")
-    tab = read_room.visit("agreement.py")
+def test_a_choice_that_the_filters_take_away_is_forgotten(read_world: World) -> None:
+    case_id = read_world.add_case(7, magnification="400X")
+    read_through(read_world, case_id, "benign", "benign")
+    tab = visit("agreement.py")
     tab.selectbox(key="agreement-whose-Reader and model").set_value("dr. b").run()
     behind = next(box for box in tab.selectbox if box.label.startswith("Cases behind"))
     behind.set_value(next(words for words in behind.options if words.startswith("dr. b before"))).run()
@@ -203,13 +201,13 @@ def test_a_choice_that_the_filters_take_away_is_forgotten(read_room: ReadingRoom
     assert next(box for box in tab.selectbox if box.label.startswith("Cases behind")).value == "every reading (1)"
 
 
-def test_generated_demo_cases_stay_apart_until_asked_for(room: ReadingRoom) -> None:
-    plan = CasePlan(room.reader, "100X", "generated", demonstration=True)
-    demo = next(iter(take_in_all(room.sessions, room.files, plan, [("a.png", tissue(9))]))).case_id
+def test_generated_demo_cases_stay_apart_until_asked_for(world: World) -> None:
+    plan = CasePlan(world.reader, "100X", "generated", demonstration=True)
+    demo = next(iter(take_in_all(world.sessions, world.files, plan, [("a.png", tissue_png(9))]))).case_id
     assert demo is not None
-    for case_id in (demo, room.add_case(1)):
-        read_through(room, case_id, "benign", "benign")
-    tab = room.visit("agreement.py")
+    for case_id in (demo, world.add_case(1)):
+        read_through(world, case_id, "benign", "benign")
+    tab = visit("agreement.py")
     assert "1 case that you have finished" in words_on(tab)
     kinds = tab.selectbox(key="agreement-Cases")
     assert list(kinds.options) == ["uploaded cases", "generated demo cases", "uploaded and demo cases"]
@@ -219,10 +217,10 @@ def test_generated_demo_cases_stay_apart_until_asked_for(room: ReadingRoom) -> N
     assert "2 cases that you have finished" in words_on(tab)
 
 
-def test_an_empty_choice_says_so(read_room: ReadingRoom) -> None:
-    case_id = read_room.add_case(7, magnification="400X", accession="late")
-    read_through(read_room, case_id, "benign", "benign")
-    tab = read_room.visit("agreement.py")
+def test_an_empty_choice_says_so(read_world: World) -> None:
+    case_id = read_world.add_case(7, magnification="400X", accession="late")
+    read_through(read_world, case_id, "benign", "benign")
+    tab = visit("agreement.py")
     tab.selectbox(key="agreement-Magnification").set_value("400X").run()
     # It had no result when it was read.
     assert list(tab.dataframe[0].value["same label before the reveal"]) == ["–"]

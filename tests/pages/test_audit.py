@@ -15,22 +15,19 @@ from db.errors import NotAllowedError
 from db.session import Sessions
 from db.values import Action, AuditEvent, Role
 from pages.ui import audit_panels, downloads, export
-from tests.helpers.gate import PASSWORD, quick_passwords
-from tests.helpers.reading_room import ReadingRoom, press, room, words_on
-from tests.helpers.stored import make_reader
-
-__all__ = ["quick_passwords", "room"]
+from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.world import PASSWORD, World, make_reader
 
 
-def events(room: ReadingRoom, *, action: str | None = None) -> list[AuditEvent]:
-    with room.sessions.read() as session:
+def events(world: World, *, action: str | None = None) -> list[AuditEvent]:
+    with world.sessions.read() as session:
         return store.audit_trail(session, wanted=EventFilter(action=action))
 
 
-def test_events_are_shown_newest_first_and_filtered_by_person_action_and_subject(room: ReadingRoom) -> None:
-    room.add_case(1, accession="S26-100")
-    room.add_case(2, accession="S26-200")
-    tab = room.visit("audit.py")
+def test_events_are_shown_newest_first_and_filtered_by_person_action_and_subject(world: World) -> None:
+    world.add_case(1, accession="S26-100")
+    world.add_case(2, accession="S26-200")
+    tab = visit("audit.py")
     shown = tab.dataframe[0].value
     assert list(shown["case or subject"])[:2] == ["S26-200", "S26-200"]
     assert list(shown["event"]) == sorted(shown["event"], reverse=True)
@@ -42,11 +39,11 @@ def test_events_are_shown_newest_first_and_filtered_by_person_action_and_subject
     assert "No event matches these filters" in words_on(tab)
 
 
-def test_one_hundred_events_stand_on_a_page_and_other_filters_begin_at_the_newest(room: ReadingRoom) -> None:
-    with room.sessions.begin() as session:
+def test_one_hundred_events_stand_on_a_page_and_other_filters_begin_at_the_newest(world: World) -> None:
+    with world.sessions.begin() as session:
         for number in range(250):
-            store.record_event(session, room.reader, "tried", f"T-{number:03}")
-    tab = room.visit("audit.py")
+            store.record_event(session, world.reader, "tried", f"T-{number:03}")
+    tab = visit("audit.py")
     tab.selectbox(key="audit-action").set_value("tried").run()
     assert "1 to 100 of 250 events" in words_on(tab)
     press(tab, "Older")
@@ -60,13 +57,13 @@ def test_one_hundred_events_stand_on_a_page_and_other_filters_begin_at_the_newes
     assert "1 to 10 of 10 events" in words_on(tab)
 
 
-def test_verifying_shows_what_was_done_behind_the_back_and_is_on_the_trail(room: ReadingRoom, tmp_path: Path) -> None:
-    room.add_case(1)
-    room.analyse_all()
-    tab = press(room.visit("audit.py"), "Verify")
+def test_verifying_shows_what_was_done_behind_the_back_and_is_on_the_trail(world: World, tmp_path: Path) -> None:
+    world.add_case(1)
+    world.analyse()
+    tab = press(visit("audit.py"), "Verify")
     assert "Nothing was edited" in tab.success[0].value
-    assert "nothing found" in events(room, action="audit trail verified")[0].subject
-    with room.sessions.read() as session:
+    assert "nothing found" in events(world, action="audit trail verified")[0].subject
+    with world.sessions.read() as session:
         engine = create_engine(session.get_bind().engine.url)
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TRIGGER predictions_no_update")
@@ -75,7 +72,7 @@ def test_verifying_shows_what_was_done_behind_the_back_and_is_on_the_trail(room:
     tab = press(tab, "Verify")
     assert tab.error[0].value.startswith("2 findings")
     assert {"", "predictions 1"} == set(tab.dataframe[0].value["row"])
-    assert "2 findings" in events(room, action="audit trail verified")[0].subject
+    assert "2 findings" in events(world, action="audit trail verified")[0].subject
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMINISTRATOR], ids=str)
@@ -89,12 +86,12 @@ def test_nobody_but_an_administrator_verifies(sessions: Sessions, role: Role) ->
     assert told == []
 
 
-def test_the_file_of_events_holds_them_all_and_no_formula(room: ReadingRoom) -> None:
-    with room.sessions.begin() as session:
+def test_the_file_of_events_holds_them_all_and_no_formula(world: World) -> None:
+    with world.sessions.begin() as session:
         store.record_event(session, None, "tried", "=1+1")
         make_reader(session, "@dr. b")
-    with room.sessions.read() as session:
-        found = store.all_events(session, room.reader, EventFilter())
+    with world.sessions.read() as session:
+        found = store.all_events(session, world.reader, EventFilter())
     lines = list(csv.reader(io.StringIO(export.events_csv(found).data.decode("utf-8-sig"))))
     assert lines[0] == ["event", "at", "account", "action", "subject"]
     assert len(lines) == 1 + len(found)
@@ -102,19 +99,19 @@ def test_the_file_of_events_holds_them_all_and_no_formula(room: ReadingRoom) -> 
 
 
 def test_a_file_is_given_out_only_with_an_event_that_says_who_and_what(
-    room: ReadingRoom, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = downloads.recorded(room.reader, "own reads", partial(bytes, b"a,b"))
+    made = downloads.recorded(world.reader, "own reads", partial(bytes, b"a,b"))
     assert made == b"a,b"
-    newest = events(room)[0]
+    newest = events(world)[0]
     assert (newest.account, newest.action, newest.subject) == ("reader", Action.EXPORTED, "own reads")
 
     def refuse() -> bytes:
         raise OSError("cannot be made")
 
     with pytest.raises(OSError, match="cannot be made"):
-        downloads.recorded(room.reader, "figures", refuse)
-    assert events(room)[0] == newest
+        downloads.recorded(world.reader, "figures", refuse)
+    assert events(world)[0] == newest
 
 
 def test_every_file_of_the_pages_goes_through_the_recorded_way() -> None:

@@ -6,10 +6,9 @@ from streamlit.testing.v1 import AppTest
 from db import store
 from db.values import Opinion
 from pages.ui.nameless import readings_without_names
-from tests.helpers.reading_room import ReadingRoom, room
-from tests.helpers.stored import OPENED
-
-__all__ = ["room"]
+from tests.helpers.app_pages import visit
+from tests.helpers.rows import OPENED
+from tests.helpers.world import World
 
 _REPORTS = {"PDF report", "FHIR DiagnosticReport"}
 _READS = "Reads, scores and regions (ZIP)"
@@ -20,21 +19,21 @@ def downloads(tab: AppTest) -> set[str]:
 
 
 @pytest.fixture
-def read_case(room: ReadingRoom) -> int:
-    case_id = room.add_case(1)
-    room.analyse_all(0.8125)
+def read_case(world: World) -> int:
+    case_id = world.add_case(1)
+    world.analyse(0.8125)
     return case_id
 
 
-def test_a_report_is_offered_after_the_final_opinion_only(room: ReadingRoom, read_case: int) -> None:
+def test_a_report_is_offered_after_the_final_opinion_only(world: World, read_case: int) -> None:
     address = {"case": str(read_case)}
-    assert not downloads(room.visit("read_case.py", **address)) & _REPORTS
-    with room.sessions.begin() as session:
-        store.record_first_read(session, read_case, room.reader, Opinion("malignant", 3), OPENED)
-    assert not downloads(room.visit("read_case.py", **address)) & _REPORTS
-    with room.sessions.begin() as session:
-        store.record_final_read(session, read_case, room.reader, Opinion("malignant", 3), OPENED)
-    tab = room.visit("read_case.py", **address)
+    assert not downloads(visit("read_case.py", **address)) & _REPORTS
+    with world.sessions.begin() as session:
+        store.record_first_read(session, read_case, world.reader, Opinion("malignant", 3), OPENED)
+    assert not downloads(visit("read_case.py", **address)) & _REPORTS
+    with world.sessions.begin() as session:
+        store.record_final_read(session, read_case, world.reader, Opinion("malignant", 3), OPENED)
+    tab = visit("read_case.py", **address)
     assert downloads(tab) >= _REPORTS
     named = tab.toggle(key=f"export-named-{read_case}")
     assert not named.value
@@ -43,20 +42,20 @@ def test_a_report_is_offered_after_the_final_opinion_only(room: ReadingRoom, rea
     assert "Treat them as patient data." in " ".join(each.value for each in tab.caption)
 
 
-def test_reads_are_offered_on_the_page_of_agreement_without_names_at_first(room: ReadingRoom) -> None:
-    tab = room.visit("agreement.py")
+def test_reads_are_offered_on_the_page_of_agreement_without_names_at_first(world: World) -> None:
+    tab = visit("agreement.py")
     assert _READS in downloads(tab)
     assert not tab.toggle(key="export-reads-0-named").value
     assert not tab.toggle(key="export-reads-0-clock").value
     assert "De-identified" in " ".join(each.value for each in tab.caption)
 
 
-def test_nothing_is_made_or_recorded_by_drawing_a_page(room: ReadingRoom, read_case: int) -> None:
-    with room.sessions.begin() as session:
-        store.record_first_read(session, read_case, room.reader, Opinion("malignant", 3), OPENED)
-        store.record_final_read(session, read_case, room.reader, Opinion("malignant", 3), OPENED)
-    room.visit("read_case.py", case=str(read_case))
-    room.visit("agreement.py")
-    with room.sessions.begin() as session:
+def test_nothing_is_made_or_recorded_by_drawing_a_page(world: World, read_case: int) -> None:
+    with world.sessions.begin() as session:
+        store.record_first_read(session, read_case, world.reader, Opinion("malignant", 3), OPENED)
+        store.record_final_read(session, read_case, world.reader, Opinion("malignant", 3), OPENED)
+    visit("read_case.py", case=str(read_case))
+    visit("agreement.py")
+    with world.sessions.begin() as session:
         assert "exported" not in [event.action for event in store.audit_trail(session)]
-        assert readings_without_names(store.finished_readings(session, room.reader))[0].reader == "reader 1"
+        assert readings_without_names(store.finished_readings(session, world.reader))[0].reader == "reader 1"

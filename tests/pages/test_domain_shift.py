@@ -4,26 +4,25 @@ from dataclasses import replace
 
 from core.shift import Shift
 from db import store
-from tests.helpers.reading_room import ReadingRoom, room, words_on
+from tests.helpers.app_pages import visit, words_on
 from tests.helpers.shifts import shifted
+from tests.helpers.world import World
 
-__all__ = ["room"]
 
-
-def add(room: ReadingRoom, shift: Shift, document: str | None = None) -> None:
-    with room.sessions.begin() as session:
+def add(world: World, shift: Shift, document: str | None = None) -> None:
+    with world.sessions.begin() as session:
         store.add_shift(session, shift.source, shift.target, shift.model_version, document or shift.to_json())
 
 
-def test_without_a_comparison_the_page_names_the_command(room: ReadingRoom) -> None:
-    tab = room.visit("domain_shift.py")
+def test_without_a_comparison_the_page_names_the_command(world: World) -> None:
+    tab = visit("domain_shift.py")
     assert "python -m training.shift" in tab.code[0].value
     assert not tab.selectbox
 
 
-def test_a_comparison_is_told_with_its_distances_and_its_drop(room: ReadingRoom) -> None:
-    add(room, shifted())
-    words = words_on(room.visit("domain_shift.py"))
+def test_a_comparison_is_told_with_its_distances_and_its_drop(world: World) -> None:
+    add(world, shifted())
+    words = words_on(visit("domain_shift.py"))
     assert "clearly differ" in words
     assert "two random halves of the source set" in words
     assert "0.900 → 0.700" in words
@@ -31,9 +30,9 @@ def test_a_comparison_is_told_with_its_distances_and_its_drop(room: ReadingRoom)
     assert "Before you believe this" in words
 
 
-def test_every_figure_is_drawn_and_explained(room: ReadingRoom) -> None:
-    add(room, shifted())
-    tab = room.visit("domain_shift.py")
+def test_every_figure_is_drawn_and_explained(world: World) -> None:
+    add(world, shifted())
+    tab = visit("domain_shift.py")
     drawn = [str(chart.proto.spec) for chart in tab.get("plotly_chart")]
     assert len(drawn) == 3
     assert "size of dark structures" in drawn[0]
@@ -43,24 +42,24 @@ def test_every_figure_is_drawn_and_explained(room: ReadingRoom) -> None:
     assert any("mostly nuclei" in text for text in helped)
 
 
-def test_another_comparison_can_be_looked_at(room: ReadingRoom) -> None:
-    add(room, shifted(away=0, target="nearby"))
-    add(room, shifted())
-    tab = room.visit("domain_shift.py")
+def test_another_comparison_can_be_looked_at(world: World) -> None:
+    add(world, shifted(away=0, target="nearby"))
+    add(world, shifted())
+    tab = visit("domain_shift.py")
     assert "images of here and of there clearly differ" in words_on(tab)
     tab.selectbox(key="shift").select_index(1).run()
     assert not tab.exception
     assert "images of here and of nearby" in words_on(tab)
 
 
-def test_a_comparison_without_labels_of_both_kinds_says_what_is_missing(room: ReadingRoom) -> None:
-    add(room, replace(shifted(), steps=()))
-    words = words_on(room.visit("domain_shift.py"))
+def test_a_comparison_without_labels_of_both_kinds_says_what_is_missing(world: World) -> None:
+    add(world, replace(shifted(), steps=()))
+    words = words_on(visit("domain_shift.py"))
     assert "at least two benign and two malignant images" in words
 
 
-def test_a_comparison_that_cannot_be_read_is_no_crash(room: ReadingRoom) -> None:
-    add(room, shifted(), "{}")
-    tab = room.visit("domain_shift.py")
+def test_a_comparison_that_cannot_be_read_is_no_crash(world: World) -> None:
+    add(world, shifted(), "{}")
+    tab = visit("domain_shift.py")
     assert "cannot be read" in tab.error[0].value
     assert "training.shift" in tab.error[0].value

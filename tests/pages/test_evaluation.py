@@ -11,18 +11,17 @@ from core.evaluation import AblationRow, Evaluation
 from core.labels import BACH, BINARY, BREAKHIS, LabelSet
 from db import store
 from db.evaluation_values import NewEvaluation
+from tests.helpers.app_pages import visit, words_on
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
-from tests.helpers.reading_room import ReadingRoom, room, words_on
-
-__all__ = ["room"]
+from tests.helpers.world import World
 
 HOSTILE = '<img src=x onerror="alert(1)"> [click](https://evil.example) $x$ :red[y] `z`'
 CELLS = "Images of a cell: click on it, or choose here"
 
 
-def store_one(room: ReadingRoom, label_set: LabelSet = BINARY, found: Evaluation | None = None) -> Evaluation:
+def store_one(world: World, label_set: LabelSet = BINARY, found: Evaluation | None = None) -> Evaluation:
     found = found or made_evaluation(label_set)
-    add_evaluation(room.sessions, found, made_images(label_set, room.files))
+    add_evaluation(world.sessions, found, made_images(label_set, world.files))
     return found
 
 
@@ -51,15 +50,15 @@ def pictures(tab: AppTest) -> list[str]:
     return [image.value[0] for image in tab.image]
 
 
-def test_without_an_evaluation_the_command_that_makes_one_is_told(room: ReadingRoom) -> None:
-    tab = room.visit("evaluation.py")
+def test_without_an_evaluation_the_command_that_makes_one_is_told(world: World) -> None:
+    tab = visit("evaluation.py")
     assert "python -m training.evaluate models/starter.safetensors" in tab.code[0].value
     assert not tab.selectbox
 
 
-def test_the_main_figures_stand_with_interval_protocol_and_warnings(room: ReadingRoom) -> None:
-    found = store_one(room)
-    tab = room.visit("evaluation.py")
+def test_the_main_figures_stand_with_interval_protocol_and_warnings(world: World) -> None:
+    found = store_one(world)
+    tab = visit("evaluation.py")
     auc = found.figure("AUC")
     assert auc is not None
     assert f"**{auc.value:.3f}** \\[{auc.low:.3f},\N{NO-BREAK SPACE}{auc.high:.3f}\\]" in str(
@@ -72,14 +71,14 @@ def test_the_main_figures_stand_with_interval_protocol_and_warnings(room: Readin
     assert "2 of 12 patients were trained on\\: these figures flatter" in tab.warning[0].value
 
 
-def test_a_threshold_that_nobody_says_was_locked_is_said(room: ReadingRoom) -> None:
-    store_one(room, found=replace(made_evaluation(BINARY), locked_on=""))
-    assert "nobody wrote down where it was locked" in words_on(room.visit("evaluation.py"))
+def test_a_threshold_that_nobody_says_was_locked_is_said(world: World) -> None:
+    store_one(world, found=replace(made_evaluation(BINARY), locked_on=""))
+    assert "nobody wrote down where it was locked" in words_on(visit("evaluation.py"))
 
 
-def test_a_cell_of_the_list_opens_its_images_worst_first(room: ReadingRoom) -> None:
-    store_one(room)
-    tab = choose(room.visit("evaluation.py"), CELLS, "truth malignant, called benign")
+def test_a_cell_of_the_list_opens_its_images_worst_first(world: World) -> None:
+    store_one(world)
+    tab = choose(visit("evaluation.py"), CELLS, "truth malignant, called benign")
     missed = [i for i in made_images(BINARY) if i.malignant and not i.called_malignant]
     missed.sort(key=lambda image: image.malignant_probability)
     assert names_shown(tab) == [image.name.removeprefix("slides/") for image in missed][:12]
@@ -89,9 +88,9 @@ def test_a_cell_of_the_list_opens_its_images_worst_first(room: ReadingRoom) -> N
     assert "✗ wrongly called benign" in words
 
 
-def test_the_heat_map_can_be_taken_away(room: ReadingRoom) -> None:
-    store_one(room)
-    tab = choose(room.visit("evaluation.py"), CELLS, "truth malignant, called benign")
+def test_the_heat_map_can_be_taken_away(world: World) -> None:
+    store_one(world)
+    tab = choose(visit("evaluation.py"), CELLS, "truth malignant, called benign")
     with_maps = pictures(tab)
     tab.toggle(key="evaluation-maps").set_value(False).run()
     without = pictures(tab)
@@ -99,17 +98,17 @@ def test_the_heat_map_can_be_taken_away(room: ReadingRoom) -> None:
     assert not set(with_maps) & set(without)
 
 
-def test_more_images_than_fit_are_paged(room: ReadingRoom) -> None:
-    store_one(room)
-    tab = turn_to(room.visit("evaluation.py"), "Images")
+def test_more_images_than_fit_are_paged(world: World) -> None:
+    store_one(world)
+    tab = turn_to(visit("evaluation.py"), "Images")
     assert len(names_shown(tab)) == 12
     [pages] = tab.get("pagination")
     assert pages.proto.num_pages == 5
 
 
-def test_images_narrow_to_one_patient_and_magnification(room: ReadingRoom) -> None:
-    store_one(room)
-    tab = choose(turn_to(room.visit("evaluation.py"), "Images"), "Patient", "patient 0003")
+def test_images_narrow_to_one_patient_and_magnification(world: World) -> None:
+    store_one(world)
+    tab = choose(turn_to(visit("evaluation.py"), "Images"), "Patient", "patient 0003")
     mine = [i for i in made_images(BINARY) if i.patient_id == "patient 0003"]
     assert sorted(names_shown(tab)) == sorted(i.name.removeprefix("slides/") for i in mine)
     tab = choose(tab, "Magnification", mine[0].magnification)
@@ -120,9 +119,9 @@ def test_images_narrow_to_one_patient_and_magnification(room: ReadingRoom) -> No
 
 
 @pytest.mark.parametrize("label_set", [BREAKHIS, BACH])
-def test_the_matrix_of_all_classes_opens_their_images(room: ReadingRoom, label_set: LabelSet) -> None:
-    store_one(room, label_set)
-    tab = press(room.visit("evaluation.py"), "Matrix of", "classes")
+def test_the_matrix_of_all_classes_opens_their_images(world: World, label_set: LabelSet) -> None:
+    store_one(world, label_set)
+    tab = press(visit("evaluation.py"), "Matrix of", "classes")
     confused = next(i for i in made_images(label_set) if i.label != i.predicted and i.malignant == i.called_malignant)
     label, predicted = (word.replace("_", " ") for word in (confused.label, confused.predicted))
     tab = choose(tab, CELLS, f"truth {label}, called {predicted} (")
@@ -131,19 +130,19 @@ def test_the_matrix_of_all_classes_opens_their_images(room: ReadingRoom, label_s
     assert f"✗ wrongly called {predicted}" in words_on(tab)
 
 
-def test_who_holds_the_errors_is_listed_from_the_top(room: ReadingRoom) -> None:
-    found = store_one(room)
-    tab = turn_to(room.visit("evaluation.py"), "Patients")
+def test_who_holds_the_errors_is_listed_from_the_top(world: World) -> None:
+    found = store_one(world)
+    tab = turn_to(visit("evaluation.py"), "Patients")
     table = next(frame.value for frame in tab.dataframe if "wrong" in frame.value)
     assert list(table["wrong"]) == sorted(table["wrong"], reverse=True)
     assert sum(table["wrong"]) == sum(group.wrong for group in found.groups if group.kind == "patient")
 
 
-def test_two_models_on_the_same_images_stand_with_their_paired_difference(room: ReadingRoom) -> None:
-    store_one(room)
-    other = [replace(i, malignant_probability=i.position % 60 / 60) for i in made_images(BINARY, room.files)]
-    add_evaluation(room.sessions, replace(made_evaluation(BINARY), model_name="another"), other)
-    tab = choose(room.visit("evaluation.py"), "Beside", "telltale")
+def test_two_models_on_the_same_images_stand_with_their_paired_difference(world: World) -> None:
+    store_one(world)
+    other = [replace(i, malignant_probability=i.position % 60 / 60) for i in made_images(BINARY, world.files)]
+    add_evaluation(world.sessions, replace(made_evaluation(BINARY), model_name="another"), other)
+    tab = choose(visit("evaluation.py"), "Beside", "telltale")
     words = words_on(tab)
     assert "AUC of another 3f9a1c22b0e4 minus that of telltale 3f9a1c22b0e4, on the same 60 images" in words
     assert "by resampled patients" in words
@@ -153,19 +152,19 @@ def test_two_models_on_the_same_images_stand_with_their_paired_difference(room: 
     assert len(tab.get("plotly_chart")) == 3
 
 
-def test_models_judged_on_other_images_are_not_compared(room: ReadingRoom) -> None:
-    store_one(room)
+def test_models_judged_on_other_images_are_not_compared(world: World) -> None:
+    store_one(world)
     strangers = [replace(i, name=f"other {i.name}") for i in made_images(BINARY)]
-    add_evaluation(room.sessions, replace(made_evaluation(BINARY), model_name="another"), strangers)
-    tab = choose(room.visit("evaluation.py"), "Beside", "telltale")
+    add_evaluation(world.sessions, replace(made_evaluation(BINARY), model_name="another"), strangers)
+    tab = choose(visit("evaluation.py"), "Beside", "telltale")
     assert tab.info[0].value == "No paired difference: no image was judged by both."
 
 
 @pytest.mark.parametrize("view", ["Curves", "Images", "Patients", "Groups"])
-def test_names_from_files_and_cards_cannot_act(room: ReadingRoom, view: str) -> None:
+def test_names_from_files_and_cards_cannot_act(world: World, view: str) -> None:
     images = [
         replace(i, name=f"a/{HOSTILE}{i.position}", label=HOSTILE, predicted=HOSTILE, patient_id=HOSTILE)
-        for i in made_images(BINARY, room.files)
+        for i in made_images(BINARY, world.files)
     ]
     found = replace(
         made_evaluation(BINARY),
@@ -177,9 +176,9 @@ def test_names_from_files_and_cards_cannot_act(room: ReadingRoom, view: str) -> 
         warnings=(Caution("trained on", HOSTILE, HOSTILE), Caution("unclassified", "", HOSTILE)),
         excluded=(ImageLeftOut(HOSTILE, HOSTILE),),
     )
-    add_evaluation(room.sessions, found, images)
-    add_evaluation(room.sessions, found, images)
-    tab = turn_to(room.visit("evaluation.py"), view)
+    add_evaluation(world.sessions, found, images)
+    add_evaluation(world.sessions, found, images)
+    tab = turn_to(visit("evaluation.py"), view)
     box = next(box for box in tab.selectbox if box.label == "Beside")
     box.select(box.options[0]).run()
     assert not tab.exception, tab.exception
@@ -192,16 +191,16 @@ def test_names_from_files_and_cards_cannot_act(room: ReadingRoom, view: str) -> 
     assert all("<img" not in chart.proto.spec for chart in tab.get("plotly_chart"))
 
 
-def test_a_damaged_preview_is_said_and_the_others_are_drawn(room: ReadingRoom) -> None:
+def test_a_damaged_preview_is_said_and_the_others_are_drawn(world: World) -> None:
     missing = "0" * 64
-    images = made_images(BINARY, room.files)
+    images = made_images(BINARY, world.files)
     images[0] = replace(images[0], preview_sha256=missing)
     images[1] = replace(images[1], heatmap_sha256=missing)
-    images[2] = replace(images[2], heatmap_sha256=room.files.put(b"no image"))
+    images[2] = replace(images[2], heatmap_sha256=world.files.put(b"no image"))
     images[3] = replace(images[3], preview_sha256=None, heatmap_sha256=None)
     images[4] = replace(images[4], heatmap_sha256=None)
-    add_evaluation(room.sessions, made_evaluation(BINARY), images[:6])
-    tab = turn_to(room.visit("evaluation.py"), "Images")
+    add_evaluation(world.sessions, made_evaluation(BINARY), images[:6])
+    tab = turn_to(visit("evaluation.py"), "Images")
     words = words_on(tab)
     assert words.count("the stored file 000000000000 is missing") == 2
     assert "are not a preview of ours" in words
@@ -210,17 +209,17 @@ def test_a_damaged_preview_is_said_and_the_others_are_drawn(room: ReadingRoom) -
     assert len(pictures(tab)) == 2
 
 
-def test_an_evaluation_that_cannot_be_read_is_said(room: ReadingRoom) -> None:
-    with room.sessions.begin() as session:
+def test_an_evaluation_that_cannot_be_read_is_said(world: World) -> None:
+    with world.sessions.begin() as session:
         store.add_evaluation(session, NewEvaluation("old", "0" * 12, "breakhis", "test", "x", '{"of": "before"}'), [])
-    tab = room.visit("evaluation.py")
+    tab = visit("evaluation.py")
     assert "cannot be read" in tab.error[0].value
     assert "training.evaluate" in tab.error[0].value
 
 
-def test_published_rows_stand_beside_ours_and_say_whether_they_leak(room: ReadingRoom) -> None:
-    found = store_one(room)
-    table = next(table.value for table in room.visit("evaluation.py").table if "published" in table.value)
+def test_published_rows_stand_beside_ours_and_say_whether_they_leak(world: World) -> None:
+    found = store_one(world)
+    table = next(table.value for table in visit("evaluation.py").table if "published" in table.value)
     ours = table["telltale 3f9a1c22b0e4"]
     auc = found.figure("AUC")
     assert auc is not None
@@ -231,16 +230,16 @@ def test_published_rows_stand_beside_ours_and_say_whether_they_leak(room: Readin
     assert "? cannot be told" in leaks
 
 
-def test_another_dataset_has_no_published_row(room: ReadingRoom) -> None:
-    store_one(room, found=replace(made_evaluation(BINARY), dataset="idc"))
-    assert "No published row is kept for this dataset" in words_on(room.visit("evaluation.py"))
+def test_another_dataset_has_no_published_row(world: World) -> None:
+    store_one(world, found=replace(made_evaluation(BINARY), dataset="idc"))
+    assert "No published row is kept for this dataset" in words_on(visit("evaluation.py"))
 
 
-def test_the_ablation_and_what_was_left_out_are_told(room: ReadingRoom) -> None:
+def test_the_ablation_and_what_was_left_out_are_told(world: World) -> None:
     auc = made_evaluation(BINARY).figures[2]
     rows = (AblationRow("8", "none", False, 60, auc, None), AblationRow("none", "Reinhard", True, 55, auc, auc))
-    add_evaluation(room.sessions, replace(made_evaluation(BINARY), ablation=rows), made_images(BINARY))
-    tab = room.visit("evaluation.py")
+    add_evaluation(world.sessions, replace(made_evaluation(BINARY), ablation=rows), made_images(BINARY))
+    tab = visit("evaluation.py")
     table = next(table.value for table in tab.table if "stain" in table.value)
     own, other = table["paired change"]
     assert own == "the card's own way"
@@ -248,17 +247,17 @@ def test_the_ablation_and_what_was_left_out_are_told(room: ReadingRoom) -> None:
     assert "benign/blank.png: there is no tissue in this image" in words_on(tab)
 
 
-def test_the_locked_abstention_is_told_beside_its_curve(room: ReadingRoom) -> None:
-    found = store_one(room)
+def test_the_locked_abstention_is_told_beside_its_curve(world: World) -> None:
+    found = store_one(world)
     assert found.abstention is not None
-    tab = press(room.visit("evaluation.py"), "Curve", "risk_coverage")
+    tab = press(visit("evaluation.py"), "Curve", "risk_coverage")
     assert f"an opinion on {found.abstention.coverage:.0%} of the images" in words_on(tab)
 
 
-def test_the_choice_of_a_split_shows_its_evaluations_alone(room: ReadingRoom) -> None:
-    store_one(room, found=replace(made_evaluation(BINARY), split="train", model_name="on train"))
-    store_one(room)
-    tab = room.visit("evaluation.py")
+def test_the_choice_of_a_split_shows_its_evaluations_alone(world: World) -> None:
+    store_one(world, found=replace(made_evaluation(BINARY), split="train", model_name="on train"))
+    store_one(world)
+    tab = visit("evaluation.py")
     model = next(box for box in tab.selectbox if box.label == "Model")
     assert model.options == ["telltale 3f9a1c22b0e4"]
     beside = next(box for box in tab.selectbox if box.label == "Beside")

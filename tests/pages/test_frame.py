@@ -6,24 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.reading_room import ReadingRoom, room, words_on
-
-__all__ = ["room"]
+from tests.helpers.app_pages import visit, words_on
+from tests.helpers.world import World
 
 PAGES = ("worklist.py", "upload_cases.py", "agreement.py", "read_case.py", "evaluation.py", "models.py", "audit.py")
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_says_what_it_must_not_be_used_for(room: ReadingRoom, page: str) -> None:
-    words = words_on(room.visit(page))
+def test_every_page_says_what_it_must_not_be_used_for(world: World, page: str) -> None:
+    words = words_on(visit(page))
     assert "Research use only" in words
     assert "single-reader mode" in words
     assert "demonstration model" in words
 
 
-def test_a_missing_checkpoint_is_said_on_every_page(room: ReadingRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_checkpoint_is_said_on_every_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECOND_READ_CHECKPOINT", "/nowhere/gone.safetensors")
-    tab = room.visit("worklist.py")
+    tab = visit("worklist.py")
     assert "not analysed" in tab.warning[0].value
     assert "gone.safetensors" in tab.warning[0].value
 

@@ -11,24 +11,23 @@ from db import store
 from db.reading_values import Region, RegionKind
 from db.values import CaseState, Stage
 from pages.ui.viewer.marked import marked
-from tests.helpers.reading_room import ReadingRoom, press, room, words_on
-
-__all__ = ["room"]
+from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.world import World
 
 SPOT = Region(1, RegionKind.POINT, ((12.5, 30.0),), "mitosis")
 FIELD = Region(2, RegionKind.BOX, ((1.0, 2.0), (30.0, 40.5)))
 
 
 @pytest.fixture
-def case_id(room: ReadingRoom) -> int:
+def case_id(world: World) -> int:
     """One analysed case of two images that the model calls malignant."""
-    made = room.add_case(1, 2)
-    room.analyse_all(0.8125)
+    made = world.add_case(1, 2)
+    world.analyse(0.8125)
     return made
 
 
-def open_case(room: ReadingRoom, case_id: int) -> AppTest:
-    return room.visit("read_case.py", case=str(case_id))
+def open_case(world: World, case_id: int) -> AppTest:
+    return visit("read_case.py", case=str(case_id))
 
 
 class Shown(NamedTuple):
@@ -50,14 +49,12 @@ def mark(tab: AppTest, form: str, *regions: Region) -> None:
     tab.session_state[f"{form}-marks"] = regions
 
 
-def test_marks_are_saved_with_the_first_opinion_and_carried_over_to_the_final_one(
-    room: ReadingRoom, case_id: int
-) -> None:
-    tab = open_case(room, case_id)
+def test_marks_are_saved_with_the_first_opinion_and_carried_over_to_the_final_one(world: World, case_id: int) -> None:
+    tab = open_case(world, case_id)
     assert sheet(tab) == (f"first-{case_id}", [], True)
     mark(tab, f"first-{case_id}", SPOT, FIELD)
     press(tab, "▲", "4", "Save and reveal")
-    assert room.reads(case_id)[0].opinion.regions == (SPOT, FIELD)
+    assert world.reads(case_id)[0].opinion.regions == (SPOT, FIELD)
     carried = sheet(tab)
     assert (carried.form, carried.editable) == (f"final-{case_id}", True)
     assert carried.regions == [
@@ -66,15 +63,15 @@ def test_marks_are_saved_with_the_first_opinion_and_carried_over_to_the_final_on
     ]
     mark(tab, f"final-{case_id}", FIELD)
     press(tab, "keep mine", "Save, next case")
-    first, final = room.reads(case_id)
+    first, final = world.reads(case_id)
     assert (first.opinion.regions, final.opinion.regions) == ((SPOT, FIELD), (FIELD,))
 
 
-def test_saved_marks_can_only_be_changed_in_an_amendment(room: ReadingRoom, case_id: int) -> None:
-    tab = open_case(room, case_id)
+def test_saved_marks_can_only_be_changed_in_an_amendment(world: World, case_id: int) -> None:
+    tab = open_case(world, case_id)
     mark(tab, f"first-{case_id}", SPOT)
     press(tab, "▲", "4", "Save and reveal", "keep mine", "Save, next case")
-    tab = open_case(room, case_id)
+    tab = open_case(world, case_id)
     assert sheet(tab).editable is False
     assert len(sheet(tab).regions) == 1
     tab.toggle[0].set_value(True).run()
@@ -83,21 +80,21 @@ def test_saved_marks_can_only_be_changed_in_an_amendment(room: ReadingRoom, case
     assert len(sheet(tab).regions) == 1
 
 
-def test_marks_of_a_window_that_was_overtaken_are_still_there_to_be_saved(room: ReadingRoom, case_id: int) -> None:
-    stale = press(open_case(room, case_id), "○", "2")
+def test_marks_of_a_window_that_was_overtaken_are_still_there_to_be_saved(world: World, case_id: int) -> None:
+    stale = press(open_case(world, case_id), "○", "2")
     mark(stale, f"first-{case_id}", SPOT)
-    press(open_case(room, case_id), "▲", "4", "Save and reveal")
+    press(open_case(world, case_id), "▲", "4", "Save and reveal")
     press(stale, "Save and reveal")
     stale.run()
     assert "(1 marked)" in stale.warning[0].value
     assert len(sheet(stale).regions) == 1
-    assert room.reads(case_id)[0].opinion.regions == ()
+    assert world.reads(case_id)[0].opinion.regions == ()
 
 
-def test_a_final_opinion_can_be_taken_back_and_its_form_is_as_it_was(room: ReadingRoom, case_id: int) -> None:
-    following = room.add_case(3)
-    room.analyse_all()
-    tab = press(open_case(room, case_id), "▲", "4", "Save and reveal", "keep mine", "5")
+def test_a_final_opinion_can_be_taken_back_and_its_form_is_as_it_was(world: World, case_id: int) -> None:
+    following = world.add_case(3)
+    world.analyse()
+    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "keep mine", "5")
     tab.text_area[0].set_value("the nests on the left")
     press(tab, "Save, next case")
     assert tab.query_params["case"] == str(following)
@@ -106,48 +103,48 @@ def test_a_final_opinion_can_be_taken_back_and_its_form_is_as_it_was(room: Readi
     assert "C-0001 taken back" in words_on(tab)
     assert tab.text_area[0].value == "the nests on the left"
     assert {"✓ 5", "✓ keep mine: ▲ malignant"} <= {button.label for button in tab.button}
-    assert room.case(case_id).state is CaseState.REVEALED
+    assert world.open_case(case_id).state is CaseState.REVEALED
     press(tab, "Save, next case")
-    stages = [read.stage for read in room.reads(case_id)]
+    stages = [read.stage for read in world.reads(case_id)]
     assert stages == [Stage.FIRST, Stage.FINAL, Stage.WITHDRAWN, Stage.FINAL]
-    words = words_on(open_case(room, case_id))
+    words = words_on(open_case(world, case_id))
     assert "final (taken back): ▲ malignant (5/5)" in words
     assert "final opinion taken back" in words
     assert "amended" not in words
 
 
-def test_what_was_taken_back_elsewhere_is_not_taken_back_twice(room: ReadingRoom, case_id: int) -> None:
-    room.add_case(3)
-    room.analyse_all()
-    tab = press(open_case(room, case_id), "▲", "4", "Save and reveal", "keep mine", "Save, next case")
-    final = room.reads(case_id)[-1]
-    with room.sessions.begin() as session:
-        store.withdraw_read(session, final.id, room.reader)
+def test_what_was_taken_back_elsewhere_is_not_taken_back_twice(world: World, case_id: int) -> None:
+    world.add_case(3)
+    world.analyse()
+    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "keep mine", "Save, next case")
+    final = world.reads(case_id)[-1]
+    with world.sessions.begin() as session:
+        store.withdraw_read(session, final.id, world.reader)
     press(tab, "Undo (60 s)")
     assert "this opinion was already taken back" in words_on(tab)
-    assert len(room.reads(case_id)) == 3
+    assert len(world.reads(case_id)) == 3
 
 
-def test_a_first_opinion_offers_no_undo(room: ReadingRoom, case_id: int) -> None:
-    tab = press(open_case(room, case_id), "▲", "4", "Save and reveal")
+def test_a_first_opinion_offers_no_undo(world: World, case_id: int) -> None:
+    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal")
     assert "C-0001 saved" in words_on(tab)
     assert not [button for button in tab.button if button.label.startswith("Undo")]
 
 
-def test_the_time_a_form_was_in_use_is_kept_with_the_read(room: ReadingRoom, case_id: int) -> None:
+def test_the_time_a_form_was_in_use_is_kept_with_the_read(world: World, case_id: int) -> None:
     began = datetime.now(UTC)
-    tab = press(open_case(room, case_id), "▲", "4")
+    tab = press(open_case(world, case_id), "▲", "4")
     tab.session_state[f"first-{case_id}-seconds"] += 7.0
     press(tab, "Save and reveal")
     took = (datetime.now(UTC) - began).total_seconds()
-    (read,) = room.reads(case_id)
+    (read,) = world.reads(case_id)
     assert read.edit_seconds is not None
     assert 7.0 < read.edit_seconds <= 7.0 + took
 
 
-def test_a_long_absence_counts_as_two_minutes_and_another_page_not_at_all(room: ReadingRoom, case_id: int) -> None:
+def test_a_long_absence_counts_as_two_minutes_and_another_page_not_at_all(world: World, case_id: int) -> None:
     form = f"first-{case_id}"
-    tab = press(open_case(room, case_id), "▲")
+    tab = press(open_case(world, case_id), "▲")
     named, last = tab.session_state["edit-clock"]
     assert named == form
     tab.session_state["edit-clock"] = (form, last - 3600)
@@ -159,18 +156,16 @@ def test_a_long_absence_counts_as_two_minutes_and_another_page_not_at_all(room: 
     assert tab.session_state[f"{form}-seconds"] < 180
 
 
-def test_a_note_that_looks_like_a_person_is_warned_about_and_saved_all_the_same(
-    room: ReadingRoom, case_id: int
-) -> None:
-    tab = open_case(room, case_id)
+def test_a_note_that_looks_like_a_person_is_warned_about_and_saved_all_the_same(world: World, case_id: int) -> None:
+    tab = open_case(world, case_id)
     tab.text_area[0].set_value("born 12.03.1961").run()
     assert [caption for caption in tab.caption if "nothing in a note should say who the patient is" in caption.value]
     press(tab, "▲", "4", "Save and reveal")
-    assert room.reads(case_id)[0].opinion.note == "born 12.03.1961"
+    assert world.reads(case_id)[0].opinion.note == "born 12.03.1961"
 
 
-def test_the_tab_keeps_what_was_typed_and_nothing_of_the_model(room: ReadingRoom, case_id: int) -> None:
-    tab = press(open_case(room, case_id), "▲", "4", "Save and reveal", "keep mine", "yes")
+def test_the_tab_keeps_what_was_typed_and_nothing_of_the_model(world: World, case_id: int) -> None:
+    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "keep mine", "yes")
     drafts = [found for found in tab.get("bidi_component") if "typed" in json.loads(found.proto.json)]
     typed = {found["form"]: found["typed"] for found in (json.loads(draft.proto.json) for draft in drafts)}
     assert typed[f"final-{case_id}"] == {"choice": "A", "confidence": 4, "vote": "yes"}

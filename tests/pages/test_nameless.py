@@ -22,14 +22,13 @@ from pages.ui.nameless import (
     readings_without_names,
     shift_without_names,
 )
+from tests.helpers.browser_tab import open_page
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
-from tests.helpers.gate import PASSWORD, Gatehouse, quick_passwords
+from tests.helpers.gate import GateClient
 from tests.helpers.readings import made_readings
 from tests.helpers.server import running_server
 from tests.helpers.shifts import shifted
-from tests.helpers.tab import open_page
-
-__all__ = ["quick_passwords"]
+from tests.helpers.world import PASSWORD
 
 _LEAK = leak_caution("patient", "test and in train", "13412-telltale")
 _OLD_LEFT_OUT = "2 of 9 images of there left out: too dark (limit 3) (such as 13412-telltale.png)"
@@ -129,7 +128,7 @@ def test_readings_have_other_numbers_each_time_and_stay_what_they_are() -> None:
 
 
 @pytest.fixture
-def house(tmp_path: Path, quick_passwords: None) -> Iterator[tuple[Gatehouse, dict[Role, str]]]:
+def gate_and_cookies(tmp_path: Path, quick_passwords: None) -> Iterator[tuple[GateClient, dict[Role, str]]]:
     """A server with an evaluation, and a signed-in browser of each role."""
     sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     found = replace(made_evaluation(BINARY), warnings=(_LEAK,))
@@ -141,14 +140,14 @@ def house(tmp_path: Path, quick_passwords: None) -> Iterator[tuple[Gatehouse, di
         for role in (Role.RESEARCHER, Role.READER):
             store.add_signing_account(session, None, f"the {role}", role, PASSWORD)
     with running_server(tmp_path, "127.0.0.1") as server:
-        house = Gatehouse(server.port, sessions)
-        yield house, {role: house.cookie(f"the {role}") for role in (Role.RESEARCHER, Role.READER)}
+        gate = GateClient(server.port, sessions)
+        yield gate, {role: gate.cookie(f"the {role}") for role in (Role.RESEARCHER, Role.READER)}
     sessions.dispose()
 
 
 @pytest.mark.slow
-def test_no_name_reaches_the_browser_of_a_researcher(house: tuple[Gatehouse, dict[Role, str]]) -> None:
-    gate, cookies = house
+def test_no_name_reaches_the_browser_of_a_researcher(gate_and_cookies: tuple[GateClient, dict[Role, str]]) -> None:
+    gate, cookies = gate_and_cookies
     words = open_page(gate.port, cookies[Role.RESEARCHER], "evaluation").words
     assert "a patient is in test" in words
     assert "benign/blank.png" not in words
@@ -160,9 +159,9 @@ def test_no_name_reaches_the_browser_of_a_researcher(house: tuple[Gatehouse, dic
 
 @pytest.mark.slow
 def test_no_name_of_a_comparison_of_before_reaches_the_browser_of_a_researcher(
-    house: tuple[Gatehouse, dict[Role, str]],
+    gate_and_cookies: tuple[GateClient, dict[Role, str]],
 ) -> None:
-    gate, cookies = house
+    gate, cookies = gate_and_cookies
     words = open_page(gate.port, cookies[Role.RESEARCHER], "domain_shift").words
     assert "2 of 9 images of there left out" in words
     assert "too dark" in words

@@ -11,43 +11,41 @@ from db.access_values import Lifetime
 from db.sign_ins import start_sign_in
 from db.values import Account, Opinion, Role
 from service.access import COOKIE
-from tests.helpers.gate import PASSWORD, quick_passwords
-from tests.helpers.reading_room import ReadingRoom, press, room, words_on
-from tests.helpers.stored import OPENED
-
-__all__ = ["quick_passwords", "room"]
+from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.rows import OPENED
+from tests.helpers.world import PASSWORD, World
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
 
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """A reading room with accounts and three cases."""
+    """An installation with accounts and three cases."""
 
-    room: ReadingRoom
+    world: World
     accounts: dict[str, Account]
     cases: tuple[int, ...]
     monkeypatch: pytest.MonkeyPatch
 
     def visit(self, name: str, page: str = "planning.py", **query: str) -> AppTest:
         """Open a page as somebody who has signed in."""
-        with self.room.sessions.begin() as session:
+        with self.world.sessions.begin() as session:
             recognised = store.account_with_password(session, name, PASSWORD)
             assert recognised is not None
             secret = start_sign_in(session, recognised, Lifetime())
         sent = StreamlitHeaders([("Cookie", f"{COOKIE}={secret}")])
         # A tab of these tests has no websocket on which a cookie could come.
         self.monkeypatch.setattr(ContextProxy, "headers", sent)
-        return self.room.visit(page, **query)
+        return visit(page, **query)
 
 
 @pytest.fixture
-def office(room: ReadingRoom, monkeypatch: pytest.MonkeyPatch) -> Office:
+def office(world: World, monkeypatch: pytest.MonkeyPatch) -> Office:
     """Two readers and an administrator; dr. a has read the first case against the model."""
-    cases = tuple(room.add_case(seed) for seed in (1, 2, 3))
-    room.analyse_all(0.8125)
+    cases = tuple(world.add_case(seed) for seed in (1, 2, 3))
+    world.analyse(0.8125)
     accounts = {}
-    with room.sessions.begin() as session:
+    with world.sessions.begin() as session:
         for name, role in (("dr. a", Role.READER), ("dr. b", Role.READER), ("office", Role.ADMINISTRATOR)):
             accounts[name] = store.add_signing_account(session, None, name, role, PASSWORD)
         reader = accounts["dr. a"].id
@@ -56,7 +54,7 @@ def office(room: ReadingRoom, monkeypatch: pytest.MonkeyPatch) -> Office:
         store.record_final_read(session, cases[0], reader, said, OPENED)
         store.assign(session, accounts["office"].id, cases[:2], reader, active=True)
         store.set_priority(session, accounts["office"].id, cases[1:2], urgent=True)
-    return Office(room, accounts, cases, monkeypatch)
+    return Office(world, accounts, cases, monkeypatch)
 
 
 def test_the_plan_shows_who_reads_and_nothing_of_what_was_said(office: Office) -> None:
@@ -101,7 +99,7 @@ def test_the_worklist_of_a_reader_follows_the_plan(office: Office) -> None:
 
 
 def test_who_has_a_case_open_is_named_in_the_list_and_above_the_tissue(office: Office) -> None:
-    with office.room.sessions.begin() as session:
+    with office.world.sessions.begin() as session:
         store.open_case(session, office.cases[2], office.accounts["dr. b"].id)
     table = office.visit("dr. a", "worklist.py").dataframe[0].value
     (place,) = [row for row, case in enumerate(table["case"]) if case == "C-0003"]
@@ -116,5 +114,5 @@ def test_who_has_a_case_open_is_named_in_the_list_and_above_the_tissue(office: O
 def test_skipping_lets_go_of_a_case(office: Office) -> None:
     tab = office.visit("dr. b", "read_case.py", case="3")
     press(tab, "Skip to next")
-    with office.room.sessions.read() as session:
+    with office.world.sessions.read() as session:
         assert store.claim_holders(session, 3, office.accounts["dr. a"].id) == ()

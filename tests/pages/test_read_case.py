@@ -4,13 +4,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from db.values import CaseState, Opinion, Vote
-from tests.helpers.reading_room import CARD, MODEL, ReadingRoom, press, room, words_on
-
-__all__ = ["room"]
+from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.world import CARD, CARD_MODEL, World
 
 # What could give the model's opinion away: its name, its probability, its threshold, its address of maps.
 TELLTALES = (
-    MODEL.version,
+    CARD_MODEL.version,
     "0.81",
     "0.44",
     f"{CARD.threshold}",
@@ -21,39 +20,39 @@ TELLTALES = (
 )
 
 
-def open_case(room: ReadingRoom, case_id: int) -> AppTest:
-    return room.visit("read_case.py", case=str(case_id))
+def open_case(world: World, case_id: int) -> AppTest:
+    return visit("read_case.py", case=str(case_id))
 
 
-def read_first(room: ReadingRoom, case_id: int, label: str = "▲", confidence: str = "4") -> AppTest:
-    return press(open_case(room, case_id), label, confidence, "Save and reveal")
+def read_first(world: World, case_id: int, label: str = "▲", confidence: str = "4") -> AppTest:
+    return press(open_case(world, case_id), label, confidence, "Save and reveal")
 
 
 @pytest.fixture
-def case_id(room: ReadingRoom) -> int:
+def case_id(world: World) -> int:
     """One analysed case that the model calls malignant with 0.81."""
-    made = room.add_case(1, 2)
-    room.analyse_all(0.8125)
+    made = world.add_case(1, 2)
+    world.analyse(0.8125)
     return made
 
 
-def test_without_a_case_the_page_says_what_to_do(room: ReadingRoom) -> None:
-    assert "Nothing is waiting" in room.visit("read_case.py").subheader[0].value
+def test_without_a_case_the_page_says_what_to_do(world: World) -> None:
+    assert "Nothing is waiting" in visit("read_case.py").subheader[0].value
 
 
-def test_without_a_case_in_the_address_the_next_one_opens(room: ReadingRoom, case_id: int) -> None:
-    tab = room.visit("read_case.py")
+def test_without_a_case_in_the_address_the_next_one_opens(world: World, case_id: int) -> None:
+    tab = visit("read_case.py")
     assert tab.query_params["case"] == str(case_id)
     assert "C-0001" in words_on(tab)
 
 
 @pytest.mark.parametrize("wrong", ["999", "0", "abc", "-1", "1e3", "²", "9" * 40])
-def test_a_wrong_address_is_no_crash(room: ReadingRoom, wrong: str) -> None:
-    assert room.visit("read_case.py", case=wrong).subheader
+def test_a_wrong_address_is_no_crash(world: World, wrong: str) -> None:
+    assert visit("read_case.py", case=wrong).subheader
 
 
-def test_nothing_of_the_model_is_sent_before_the_first_read(room: ReadingRoom, case_id: int) -> None:
-    tab = open_case(room, case_id)
+def test_nothing_of_the_model_is_sent_before_the_first_read(world: World, case_id: int) -> None:
+    tab = open_case(world, case_id)
     for step in ("▲", "5"):
         press(tab, step)
     words = words_on(tab)
@@ -61,131 +60,131 @@ def test_nothing_of_the_model_is_sent_before_the_first_read(room: ReadingRoom, c
     assert not [telltale for telltale in TELLTALES if telltale in words]
 
 
-def test_the_telltales_are_what_the_reveal_shows(room: ReadingRoom, case_id: int) -> None:
-    words = words_on(read_first(room, case_id))
+def test_the_telltales_are_what_the_reveal_shows(world: World, case_id: int) -> None:
+    words = words_on(read_first(world, case_id))
     missing = [
-        t for t in (MODEL.version, "0.81", "0.44", "/heatmap", "Model says", "patches malignant") if t not in words
+        t for t in (CARD_MODEL.version, "0.81", "0.44", "/heatmap", "Model says", "patches malignant") if t not in words
     ]
     assert not missing
 
 
-def test_the_whole_loop(room: ReadingRoom, case_id: int) -> None:
-    tab = read_first(room, case_id)
+def test_the_whole_loop(world: World, case_id: int) -> None:
+    tab = read_first(world, case_id)
     assert "malignant (4/5)" in words_on(tab)
     tab.text_area[0].set_value("the nests on the left")
     press(tab, "yes", "keep mine", "Save, next case")
-    first, final = room.reads(case_id)
+    first, final = world.reads(case_id)
     assert first.opinion == Opinion("malignant", 4)
     assert not first.model_visible
     assert final.opinion == Opinion("malignant", 4, note="the nests on the left", vote=Vote.YES)
     assert final.model_visible
     assert first.opened_at <= first.saved_at <= final.saved_at
-    assert room.case(case_id).state is CaseState.FINAL
+    assert world.open_case(case_id).state is CaseState.FINAL
 
 
-def test_saving_the_final_opinion_opens_the_next_case(room: ReadingRoom, case_id: int) -> None:
-    following = room.add_case(3)
-    room.analyse_all()
-    tab = press(read_first(room, case_id), "keep mine", "Save, next case")
+def test_saving_the_final_opinion_opens_the_next_case(world: World, case_id: int) -> None:
+    following = world.add_case(3)
+    world.analyse()
+    tab = press(read_first(world, case_id), "keep mine", "Save, next case")
     assert tab.query_params["case"] == str(following)
     words = words_on(tab)
     assert "C-0001 saved" in words
     assert "Your first opinion" in words
 
 
-def test_a_first_opinion_needs_a_label_and_a_confidence(room: ReadingRoom, case_id: int) -> None:
-    tab = press(open_case(room, case_id), "Save and reveal")
+def test_a_first_opinion_needs_a_label_and_a_confidence(world: World, case_id: int) -> None:
+    tab = press(open_case(world, case_id), "Save and reveal")
     assert "Choose an answer" in tab.error[0].value
     press(tab, "○", "Save and reveal")
     assert "how sure" in tab.error[0].value
-    assert not room.reads(case_id)
+    assert not world.reads(case_id)
 
 
-def test_a_second_tab_shows_what_the_first_saved_and_what_it_had_typed(room: ReadingRoom, case_id: int) -> None:
-    stale = press(open_case(room, case_id), "○", "2")
+def test_a_second_tab_shows_what_the_first_saved_and_what_it_had_typed(world: World, case_id: int) -> None:
+    stale = press(open_case(world, case_id), "○", "2")
     stale.text_area[0].set_value("looks benign to me")
-    read_first(room, case_id)
+    read_first(world, case_id)
     press(stale, "Save and reveal")
-    assert len(room.reads(case_id)) == 1
+    assert len(world.reads(case_id)) == 1
     assert "Model says" in words_on(stale)
     assert "not saved" in stale.warning[0].value
     assert "benign (2/5)" in stale.warning[0].value
     assert "looks benign to me" in stale.warning[0].value
 
 
-def test_cannot_assess_is_asked_twice(room: ReadingRoom, case_id: int) -> None:
-    tab = press(open_case(room, case_id), "◇", "Save and reveal")
-    assert not room.reads(case_id)
+def test_cannot_assess_is_asked_twice(world: World, case_id: int) -> None:
+    tab = press(open_case(world, case_id), "◇", "Save and reveal")
+    assert not world.reads(case_id)
     press(tab, "Yes, it cannot")
-    assert room.reads(case_id)[0].opinion == Opinion(None, None)
+    assert world.reads(case_id)[0].opinion == Opinion(None, None)
 
 
-def test_keeping_another_opinion_than_the_model_needs_a_reason(room: ReadingRoom, case_id: int) -> None:
-    tab = press(read_first(room, case_id, "○", "3"), "keep mine", "Save, next case")
+def test_keeping_another_opinion_than_the_model_needs_a_reason(world: World, case_id: int) -> None:
+    tab = press(read_first(world, case_id, "○", "3"), "keep mine", "Save, next case")
     assert "choose a reason" in tab.error[0].value
-    assert len(room.reads(case_id)) == 1
+    assert len(world.reads(case_id)) == 1
     tab.selectbox[0].set_value("wrong_area")
     press(tab, "Save, next case")
-    assert room.reads(case_id)[1].opinion.reason == "wrong_area"
-    assert room.case(case_id).state is CaseState.DISCORDANT
+    assert world.reads(case_id)[1].opinion.reason == "wrong_area"
+    assert world.open_case(case_id).state is CaseState.DISCORDANT
 
 
-def test_changing_to_the_model_s_opinion_needs_no_reason(room: ReadingRoom, case_id: int) -> None:
-    press(read_first(room, case_id, "○", "2"), "change to ▲", "Save, next case")
-    assert [read.opinion.label for read in room.reads(case_id)] == ["benign", "malignant"]
+def test_changing_to_the_model_s_opinion_needs_no_reason(world: World, case_id: int) -> None:
+    press(read_first(world, case_id, "○", "2"), "change to ▲", "Save, next case")
+    assert [read.opinion.label for read in world.reads(case_id)] == ["benign", "malignant"]
 
 
-def test_another_reason_needs_a_note(room: ReadingRoom, case_id: int) -> None:
-    tab = press(read_first(room, case_id, "○", "3"), "keep mine")
+def test_another_reason_needs_a_note(world: World, case_id: int) -> None:
+    tab = press(read_first(world, case_id, "○", "3"), "keep mine")
     tab.selectbox[0].set_value("other")
     press(tab, "Save, next case")
     assert "note" in tab.error[0].value
-    assert len(room.reads(case_id)) == 1
+    assert len(world.reads(case_id)) == 1
 
 
-def test_the_first_opinion_may_be_saved_while_the_model_still_works(room: ReadingRoom) -> None:
-    waiting = room.add_case(1)
-    tab = read_first(room, waiting)
+def test_the_first_opinion_may_be_saved_while_the_model_still_works(world: World) -> None:
+    waiting = world.add_case(1)
+    tab = read_first(world, waiting)
     assert "not finished" in tab.info[0].value
-    room.analyse_all()
+    world.analyse()
     tab.run()
     assert "Model says" in words_on(tab)
 
 
-def test_without_a_result_the_reader_learns_why_and_has_the_last_word(room: ReadingRoom) -> None:
-    failed = room.add_case(1)
-    room.fail_all("the stored image is damaged")
-    tab = read_first(room, failed)
+def test_without_a_result_the_reader_learns_why_and_has_the_last_word(world: World) -> None:
+    failed = world.add_case(1)
+    world.fail_jobs("the stored image is damaged")
+    tab = read_first(world, failed)
     assert "stored image is damaged" in tab.warning[0].value.replace("\\", "")
     press(tab, "keep mine", "Save, next case")
-    assert room.case(failed).state is CaseState.FINAL
+    assert world.open_case(failed).state is CaseState.FINAL
 
 
-def test_a_case_of_many_images_is_summed_up(room: ReadingRoom) -> None:
-    many = room.add_case(*range(6))
-    room.analyse_all(0.8125)
-    words = words_on(read_first(room, many))
+def test_a_case_of_many_images_is_summed_up(world: World) -> None:
+    many = world.add_case(*range(6))
+    world.analyse(0.8125)
+    words = words_on(read_first(world, many))
     assert "Mean of 6 images from 0.81 to 0.81" in words
     assert "image 2 0.81" not in words
 
 
-def test_an_amendment_is_a_new_row_and_says_why(room: ReadingRoom, case_id: int) -> None:
-    press(read_first(room, case_id), "keep mine", "Save, next case")
-    tab = open_case(room, case_id)
+def test_an_amendment_is_a_new_row_and_says_why(world: World, case_id: int) -> None:
+    press(read_first(world, case_id), "keep mine", "Save, next case")
+    tab = open_case(world, case_id)
     tab.toggle[0].set_value(True).run()
     press(tab, "○", "Save the amendment")
     assert tab.error
     tab.selectbox[0].set_value("borderline")
     tab.text_area[0].set_value("after the second look")
     press(tab, "Save the amendment")
-    first, final, amended = room.reads(case_id)
+    first, final, amended = world.reads(case_id)
     assert (first.opinion.label, final.opinion.label, amended.opinion.label) == ("malignant", "malignant", "benign")
     assert amended.supersedes == final.id
     assert "3 reads" in words_on(tab)
 
 
-def test_a_note_cannot_act_as_markdown(room: ReadingRoom, case_id: int) -> None:
-    tab = open_case(room, case_id)
+def test_a_note_cannot_act_as_markdown(world: World, case_id: int) -> None:
+    tab = open_case(world, case_id)
     tab.text_area[0].set_value("![x](http://example.org/pixel.png)")
     press(tab, "▲", "4", "Save and reveal", "keep mine", "Save, next case")
-    assert "![x](http" not in words_on(open_case(room, case_id))
+    assert "![x](http" not in words_on(open_case(world, case_id))

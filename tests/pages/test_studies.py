@@ -9,23 +9,22 @@ from db import store
 from db.reading_values import Arm
 from db.study_values import StudyRow
 from db.values import Opinion
-from tests.helpers.reading_room import ReadingRoom, press, room, words_on
-from tests.helpers.stored import OPENED
-
-__all__ = ["room"]
+from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.rows import OPENED
+from tests.helpers.world import World
 
 
 @pytest.fixture
-def cases(room: ReadingRoom) -> tuple[int, ...]:
+def cases(world: World) -> tuple[int, ...]:
     """Two analysed cases of 100X and one of 400X."""
-    made = tuple(room.add_case(seed, magnification=power) for seed, power in ((1, "100X"), (2, "100X"), (3, "400X")))
-    room.analyse_all()
+    made = tuple(world.add_case(seed, magnification=power) for seed, power in ((1, "100X"), (2, "100X"), (3, "400X")))
+    world.analyse()
     return made
 
 
-def studies(room: ReadingRoom) -> list[StudyRow]:
-    with room.sessions.read() as session:
-        return store.studies(session, room.reader)
+def studies(world: World) -> list[StudyRow]:
+    with world.sessions.read() as session:
+        return store.studies(session, world.reader)
 
 
 def give_name(tab: AppTest, name: str) -> AppTest:
@@ -39,26 +38,26 @@ def paste(tab: AppTest, lines: Sequence[str]) -> AppTest:
     return tab
 
 
-def read_first(room: ReadingRoom, case: int) -> None:
-    with room.sessions.begin() as session:
-        store.record_first_read(session, case, room.reader, Opinion("benign", 3), OPENED)
+def read_first(world: World, case: int) -> None:
+    with world.sessions.begin() as session:
+        store.record_first_read(session, case, world.reader, Opinion("benign", 3), OPENED)
 
 
-def test_the_single_reader_makes_a_study_and_finds_it(room: ReadingRoom, cases: tuple[int, ...]) -> None:
-    tab = give_name(room.visit("studies.py"), "pilot <b>")
+def test_the_single_reader_makes_a_study_and_finds_it(world: World, cases: tuple[int, ...]) -> None:
+    tab = give_name(visit("studies.py"), "pilot <b>")
     words = words_on(tab)
     assert "There is no study yet" in words
     assert "**3 readings**: 3 cases, 1 reader, 1 round; 3 for each reader, about 3 min" in words
     press(tab, "Make the study")
-    (made,) = studies(room)
+    (made,) = studies(world)
     assert (made.name, made.total, made.done, made.counterbalanced, made.washout_days) == ("pilot <b>", 3, 0, False, 0)
     assert "The study pilot \\<b\\> is made" in tab.success[0].value
     assert next(field for field in tab.text_input if field.label == "Name").value == ""
-    assert "0 of 3 read" in words_on(room.visit("read_study.py"))
+    assert "0 of 3 read" in words_on(visit("read_study.py"))
 
 
-def test_rounds_arms_washout_balance_and_seed_are_kept(room: ReadingRoom, cases: tuple[int, ...]) -> None:
-    tab = give_name(room.visit("studies.py"), "crossover")
+def test_rounds_arms_washout_balance_and_seed_are_kept(world: World, cases: tuple[int, ...]) -> None:
+    tab = give_name(visit("studies.py"), "crossover")
     next(field for field in tab.number_input if field.label == "Rounds").set_value(2).run()
     next(box for box in tab.selectbox if box.label == "Arm of round 2").set_value(Arm.MODEL_FIRST).run()
     next(field for field in tab.number_input if field.label.startswith("Washout")).set_value(14.0).run()
@@ -67,7 +66,7 @@ def test_rounds_arms_washout_balance_and_seed_are_kept(room: ReadingRoom, cases:
     assert "6 for each reader" in words_on(tab)
     assert "each round begins 14 days after" in words_on(tab)
     press(tab, "Make the study")
-    (made,) = studies(room)
+    (made,) = studies(world)
     assert (made.seed, made.washout_days, made.counterbalanced) == (4711, 14, True)
     assert [(part.round, part.arm, part.of) for part in made.progress] == [
         (1, Arm.UNAIDED, 3),
@@ -76,11 +75,11 @@ def test_rounds_arms_washout_balance_and_seed_are_kept(room: ReadingRoom, cases:
 
 
 def test_a_new_seed_is_drawn_for_every_form_and_stays_while_it_is_filled_in(
-    room: ReadingRoom, cases: tuple[int, ...]
+    world: World, cases: tuple[int, ...]
 ) -> None:
     seeds = []
     for _ in range(2):
-        tab = room.visit("studies.py")
+        tab = visit("studies.py")
         seed = next(field for field in tab.number_input if field.label.startswith("Seed")).value
         give_name(tab, "x")
         assert next(field for field in tab.number_input if field.label.startswith("Seed")).value == seed
@@ -88,8 +87,8 @@ def test_a_new_seed_is_drawn_for_every_form_and_stays_while_it_is_filled_in(
     assert seeds[0] != seeds[1]
 
 
-def test_cases_are_chosen_by_filter(room: ReadingRoom, cases: tuple[int, ...]) -> None:
-    tab = give_name(room.visit("studies.py"), "pilot")
+def test_cases_are_chosen_by_filter(world: World, cases: tuple[int, ...]) -> None:
+    tab = give_name(visit("studies.py"), "pilot")
     next(box for box in tab.selectbox if box.label == "Magnification").set_value("100X").run()
     assert "**2 readings**" in words_on(tab)
     next(box for box in tab.selectbox if box.label == "Kind").set_value("generated demo cases").run()
@@ -97,22 +96,20 @@ def test_cases_are_chosen_by_filter(room: ReadingRoom, cases: tuple[int, ...]) -
     assert not [button for button in tab.button if button.label == "Make the study"]
 
 
-def test_a_pasted_list_is_checked_line_by_line(room: ReadingRoom, cases: tuple[int, ...]) -> None:
-    tab = paste(give_name(room.visit("studies.py"), "pilot"), ["C-0001", "", "nowhere *", " C-0003 ", "C-0001"])
+def test_a_pasted_list_is_checked_line_by_line(world: World, cases: tuple[int, ...]) -> None:
+    tab = paste(give_name(visit("studies.py"), "pilot"), ["C-0001", "", "nowhere *", " C-0003 ", "C-0001"])
     assert tab.error[0].value == "line 3\\: there is no case nowhere \\*  \nline 5\\: C-0001 stands in line 1 already"
     make = next(button for button in tab.button if button.label == "Make the study")
     assert make.disabled
     paste(tab, ["C-0003", "C-0001"])
     press(tab, "Make the study")
-    assert studies(room)[0].total == 2
+    assert studies(world)[0].total == 2
 
 
-def test_cases_that_cannot_be_in_it_are_listed_and_left_out_when_asked(
-    room: ReadingRoom, cases: tuple[int, ...]
-) -> None:
-    read_first(room, cases[1])
-    room.add_case(9)
-    tab = give_name(room.visit("studies.py"), "pilot")
+def test_cases_that_cannot_be_in_it_are_listed_and_left_out_when_asked(world: World, cases: tuple[int, ...]) -> None:
+    read_first(world, cases[1])
+    world.add_case(9)
+    tab = give_name(visit("studies.py"), "pilot")
     assert "2 cases cannot be in this study" in tab.warning[0].value
     words = words_on(tab)
     assert "was read by reader in routine" in words
@@ -120,33 +117,31 @@ def test_cases_that_cannot_be_in_it_are_listed_and_left_out_when_asked(
     assert not [button for button in tab.button if button.label == "Make the study"]
     next(box for box in tab.checkbox if box.label == "Leave them out").check().run()
     press(tab, "Make the study")
-    assert studies(room)[0].total == 2
+    assert studies(world)[0].total == 2
 
 
-def test_what_changed_since_the_preview_is_told_and_nothing_typed_is_lost(
-    room: ReadingRoom, cases: tuple[int, ...]
-) -> None:
-    one, two = (give_name(room.visit("studies.py"), "pilot") for _ in range(2))
+def test_what_changed_since_the_preview_is_told_and_nothing_typed_is_lost(world: World, cases: tuple[int, ...]) -> None:
+    one, two = (give_name(visit("studies.py"), "pilot") for _ in range(2))
     press(one, "Make the study")
     press(two, "Make the study")
-    assert len(studies(room)) == 1
+    assert len(studies(world)) == 1
     assert "3 cases cannot be in this study" in two.warning[0].value
     assert next(field for field in two.text_input if field.label == "Name").value == "pilot"
 
 
-def test_a_study_is_closed_after_a_confirmation(room: ReadingRoom, cases: tuple[int, ...]) -> None:
-    tab = press(give_name(room.visit("studies.py"), "pilot"), "Make the study")
+def test_a_study_is_closed_after_a_confirmation(world: World, cases: tuple[int, ...]) -> None:
+    tab = press(give_name(visit("studies.py"), "pilot"), "Make the study")
     assert "3 of 3 readings are missing" in words_on(tab)
     press(tab, "Yes, close it")
     assert "The study pilot is closed" in tab.success[0].value
-    assert studies(room)[0].closed_at is not None
+    assert studies(world)[0].closed_at is not None
     assert not [button for button in tab.button if button.label == "Yes, close it"]
-    assert "closed on 20" in words_on(room.visit("read_study.py"))
+    assert "closed on 20" in words_on(visit("read_study.py"))
 
 
-def test_nothing_of_what_is_said_stands_on_the_page(room: ReadingRoom, cases: tuple[int, ...]) -> None:
-    press(give_name(room.visit("studies.py"), "pilot"), "Make the study")
-    press(room.visit("read_study.py", study="1"), "▲", "5", "Save, next case")
-    words = words_on(room.visit("studies.py"))
+def test_nothing_of_what_is_said_stands_on_the_page(world: World, cases: tuple[int, ...]) -> None:
+    press(give_name(visit("studies.py"), "pilot"), "Make the study")
+    press(visit("read_study.py", study="1"), "▲", "5", "Save, next case")
+    words = words_on(visit("studies.py"))
     assert "1 of 3 read" in words
     assert "malignant" not in words

@@ -8,38 +8,37 @@ from db import store
 from db.values import Opinion
 from db.worklist_values import CaseOrder
 from pages.ui.case_table import waiting_words
-from tests.helpers.reading_room import ReadingRoom, press, room, words_on
+from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.world import World
 
-__all__ = ["room"]
 
-
-def test_an_empty_worklist_offers_two_ways_to_begin(room: ReadingRoom) -> None:
-    tab = room.visit("worklist.py")
+def test_an_empty_worklist_offers_two_ways_to_begin(world: World) -> None:
+    tab = visit("worklist.py")
     assert [button.label for button in tab.button] == ["Upload images", "Make a demo case"]
 
 
-def test_the_cases_stand_with_their_state(room: ReadingRoom) -> None:
-    room.add_case(1, 2)
-    room.analyse_all()
-    room.add_case(3, magnification=None)
-    frame = room.visit("worklist.py").dataframe[0].value
+def test_the_cases_stand_with_their_state(world: World) -> None:
+    world.add_case(1, 2)
+    world.analyse()
+    world.add_case(3, magnification=None)
+    frame = visit("worklist.py").dataframe[0].value
     assert list(frame["case"]) == ["C-0001", "C-0002"]
     assert list(frame["state"]) == ["to read", "being analysed"]
     assert list(frame["images"]) == ["2", "0 of 1 analysed"]
     assert list(frame["magnification"]) == ["100X", "not said"]
 
 
-def test_nothing_of_the_model_stands_in_the_worklist(room: ReadingRoom) -> None:
-    room.add_case(1)
-    room.analyse_all(0.8125)
-    words = words_on(room.visit("worklist.py"))
+def test_nothing_of_the_model_stands_in_the_worklist(world: World) -> None:
+    world.add_case(1)
+    world.analyse(0.8125)
+    words = words_on(visit("worklist.py"))
     assert not [telltale for telltale in ("0.81", "malignant", "0123456789ab") if telltale in words]
 
 
-def test_filters_narrow_the_table_and_say_when_nothing_is_left(room: ReadingRoom) -> None:
-    room.add_case(1, accession="S26-100")
-    room.add_case(2, accession="S26-200", magnification="400X")
-    tab = room.visit("worklist.py")
+def test_filters_narrow_the_table_and_say_when_nothing_is_left(world: World) -> None:
+    world.add_case(1, accession="S26-100")
+    world.add_case(2, accession="S26-200", magnification="400X")
+    tab = visit("worklist.py")
     tab.text_input[0].set_value("200").run()
     assert list(tab.dataframe[0].value["case"]) == ["S26-200"]
     tab.selectbox[0].set_value("40X").run()
@@ -47,27 +46,27 @@ def test_filters_narrow_the_table_and_say_when_nothing_is_left(room: ReadingRoom
     assert "No case matches" in words_on(tab)
 
 
-def test_read_next_opens_the_oldest_case_to_read(room: ReadingRoom) -> None:
-    room.add_case(1)
-    room.add_case(2)
-    room.analyse_all()
-    tab = press(room.visit("worklist.py"), "Read next")
+def test_read_next_opens_the_oldest_case_to_read(world: World) -> None:
+    world.add_case(1)
+    world.add_case(2)
+    world.analyse()
+    tab = press(visit("worklist.py"), "Read next")
     assert tab.query_params["case"] == "1"
     assert "Your first opinion" in words_on(tab)
 
 
-def test_read_next_rests_while_nothing_is_ready(room: ReadingRoom) -> None:
-    room.add_case(1)
-    tab = room.visit("worklist.py")
+def test_read_next_rests_while_nothing_is_ready(world: World) -> None:
+    world.add_case(1)
+    tab = visit("worklist.py")
     assert [button.disabled for button in tab.button if button.label == "Read next"] == [True]
 
 
-def test_a_sorted_and_filtered_list_stays_so_while_a_case_is_visited(room: ReadingRoom) -> None:
-    room.add_case(1, accession="b")
-    room.add_case(2, accession="a")
-    room.add_case(3, accession="c", magnification="400X")
-    room.analyse_all()
-    tab = room.visit("worklist.py")
+def test_a_sorted_and_filtered_list_stays_so_while_a_case_is_visited(world: World) -> None:
+    world.add_case(1, accession="b")
+    world.add_case(2, accession="a")
+    world.add_case(3, accession="c", magnification="400X")
+    world.analyse()
+    tab = visit("worklist.py")
     tab.selectbox(key="worklist-order").set_value(CaseOrder.ACCESSION).run()
     tab.selectbox(key="worklist-magnification").set_value("100X").run()
     assert list(tab.dataframe[0].value["case"]) == ["a", "b"]
@@ -78,13 +77,13 @@ def test_a_sorted_and_filtered_list_stays_so_while_a_case_is_visited(room: Readi
     assert list(tab.dataframe[0].value["state"]) == ["to read", "in reading"]
 
 
-def test_the_orders_that_tell_of_the_model_say_so_and_list_what_was_read(room: ReadingRoom) -> None:
-    read = room.add_case(1)
-    room.add_case(2)
-    room.analyse_all()
-    with room.sessions.begin() as session:
-        store.record_first_read(session, read, room.reader, Opinion("benign", 3), datetime.now(UTC))
-    tab = room.visit("worklist.py")
+def test_the_orders_that_tell_of_the_model_say_so_and_list_what_was_read(world: World) -> None:
+    read = world.add_case(1)
+    world.add_case(2)
+    world.analyse()
+    with world.sessions.begin() as session:
+        store.record_first_read(session, read, world.reader, Opinion("benign", 3), datetime.now(UTC))
+    tab = visit("worklist.py")
     tab.selectbox(key="worklist-order").set_value(CaseOrder.UNCERTAINTY).run()
     assert list(tab.dataframe[0].value["case"]) == ["C-0001"]
     assert "Only cases of which you have saved a first opinion" in words_on(tab)
@@ -93,30 +92,30 @@ def test_the_orders_that_tell_of_the_model_say_so_and_list_what_was_read(room: R
     assert "Only cases that you have read to the end" in words_on(tab)
 
 
-def test_the_one_reader_sees_no_word_of_assignments_priorities_and_others(room: ReadingRoom) -> None:
-    room.add_case(1)
-    room.analyse_all()
-    tab = room.visit("worklist.py")
+def test_the_one_reader_sees_no_word_of_assignments_priorities_and_others(world: World) -> None:
+    world.add_case(1)
+    world.analyse()
+    tab = visit("worklist.py")
     assert list(tab.dataframe[0].value.columns) == ["case", "state", "images", "magnification", "waiting", "added"]
     assert not tab.toggle
 
 
-def test_only_groups_with_cases_are_counted(room: ReadingRoom) -> None:
-    room.add_case(1)
-    room.add_case(2)
-    room.analyse_all()
-    room.add_case(3)
-    tab = room.visit("worklist.py")
+def test_only_groups_with_cases_are_counted(world: World) -> None:
+    world.add_case(1)
+    world.add_case(2)
+    world.analyse()
+    world.add_case(3)
+    tab = visit("worklist.py")
     pills = tab.get("button_group")[0]
     assert [option.content for option in pills.proto.options] == ["2 to read", "1 being analysed"]
 
 
-def test_who_skips_all_cases_sees_each_of_them_once_before_one_comes_again(room: ReadingRoom) -> None:
-    cases = [room.add_case(seed) for seed in (1, 2, 3)]
-    room.analyse_all()
-    with room.sessions.begin() as session:
-        store.set_priority(session, room.reader, [cases[1]], urgent=True)
-    tab = room.visit("read_case.py")
+def test_who_skips_all_cases_sees_each_of_them_once_before_one_comes_again(world: World) -> None:
+    cases = [world.add_case(seed) for seed in (1, 2, 3)]
+    world.analyse()
+    with world.sessions.begin() as session:
+        store.set_priority(session, world.reader, [cases[1]], urgent=True)
+    tab = visit("read_case.py")
     seen = [tab.query_params["case"]]
     for _ in range(3):
         tab = press(tab, "Skip to next")

@@ -13,8 +13,9 @@ import pytest
 from db import store
 from db.session import Sessions, open_database
 from db.values import Role
-from tests.helpers.gate import PASSWORD, Gatehouse
+from tests.helpers.gate import GateClient
 from tests.helpers.server import Server, running_server
+from tests.helpers.world import PASSWORD
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def sessions(tmp_path: Path) -> Iterator[Sessions]:
 
 def test_with_accounts_and_without_encryption_nothing_is_served_to_others(tmp_path: Path, sessions: Sessions) -> None:
     with running_server(tmp_path, "0.0.0.0") as server:
-        house = Gatehouse(server.port, sessions)
+        house = GateClient(server.port, sessions)
         for path in ("/", "/sign-in", "/images/1", "/_stcore/metrics"):
             assert house.ask(path).status == 403, path
         assert (house.sign_in("dr. a").status, house.sign_in("dr. a").cookie) == (403, "")
@@ -46,7 +47,7 @@ def test_behind_a_proxy_that_encrypts_readers_sign_in_and_the_page_opens(
     monkeypatch.setenv("SECOND_READ_BEHIND_PROXY", "1")
     proxied = {"X_Forwarded_Proto": "https", "X_Forwarded_Host": "reads.example", "X_Forwarded_For": "192.0.2.7"}
     with running_server(tmp_path, "0.0.0.0") as server:
-        house = Gatehouse(server.port, sessions)
+        house = GateClient(server.port, sessions)
         assert server.upgrade("/_stcore/stream", Origin="https://reads.example", **proxied).status == 403
         signed = house.sign_in("dr. a", Origin="https://reads.example", **proxied)
         assert signed.status == 303

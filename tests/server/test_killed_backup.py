@@ -14,10 +14,8 @@ from db.backup import make_backup
 from db.files import Files
 from db.restore import check_backup, restore_backup
 from db.values import Action
-from tests.helpers.backups import House, contents, events, house, stored
+from tests.helpers.backups import DataFolder, contents, events, stored_files
 from tests.helpers.stress import amount
-
-__all__ = ["house"]
 
 PROJECT = Path(__file__).resolve().parents[2]
 BACKUPS = amount(40, 10)
@@ -58,9 +56,9 @@ def killed_after(steps: int, what: str, data: Path, other: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_a_backup_that_is_killed_leaves_none_and_the_next_cleans_up(house: House, tmp_path: Path) -> None:
+def test_a_backup_that_is_killed_leaves_none_and_the_next_cleans_up(data_folder: DataFolder, tmp_path: Path) -> None:
     folder, steps = tmp_path / "backups", 0
-    while killed_after(steps, "backup", house.data, folder):
+    while killed_after(steps, "backup", data_folder.data, folder):
         for path in folder.glob("*.tar"):
             assert check_backup(path).problems == ()
         steps += 2
@@ -70,15 +68,15 @@ def test_a_backup_that_is_killed_leaves_none_and_the_next_cleans_up(house: House
 
 
 @pytest.mark.slow
-def test_a_restore_that_is_killed_leaves_the_old_folder_or_the_new_one(house: House, tmp_path: Path) -> None:
-    made = make_backup(house.source, tmp_path / "backups").path
-    (house.data / "old").write_text("of the old folder")
+def test_a_restore_that_is_killed_leaves_the_old_folder_or_the_new_one(data_folder: DataFolder, tmp_path: Path) -> None:
+    made = make_backup(data_folder.source, tmp_path / "backups").path
+    (data_folder.data / "old").write_text("of the old folder")
     copy = tmp_path / "copy"
-    shutil.copytree(house.data, copy)
-    rows, steps, old = contents(house.data), 0, 0
+    shutil.copytree(data_folder.data, copy)
+    rows, steps, old = contents(data_folder.data), 0, 0
     while killed_after(steps, "restore", copy, made):
         assert contents(copy) == rows
-        assert stored(copy) == stored(house.data)
+        assert stored_files(copy) == stored_files(data_folder.data)
         old += (copy / "old").exists()
         steps += 3
     assert old > 5
@@ -97,7 +95,7 @@ from db import store
 from db.files import Files
 from db.session import open_database
 from db.values import StoredImage
-from tests.helpers.stored import BENIGN, OPENED, QUALITY, sha256_of
+from tests.helpers.rows import BENIGN, OPENED, QUALITY, sha256_of
 
 data = Path(sys.argv[1])
 sessions, files = open_database(f"sqlite:///{data}/second_read.sqlite"), Files(data / "files")
@@ -121,16 +119,18 @@ def _more_than(known: set[int], said: Path, server: "subprocess.Popen[bytes]") -
 
 
 @pytest.mark.slow
-def test_live_backups_restore_with_all_that_was_acknowledged_before_each_began(house: House, tmp_path: Path) -> None:
+def test_live_backups_restore_with_all_that_was_acknowledged_before_each_began(
+    data_folder: DataFolder, tmp_path: Path
+) -> None:
     said = tmp_path / "said"
     with (
         said.open("wb") as out,
-        subprocess.Popen([sys.executable, "-c", _WRITER, house.data], cwd=PROJECT, stdout=out) as server,
+        subprocess.Popen([sys.executable, "-c", _WRITER, data_folder.data], cwd=PROJECT, stdout=out) as server,
     ):
         acknowledged, made = [set[int]()], []
         for _ in range(BACKUPS):
             acknowledged.append(_more_than(acknowledged[-1], said, server))
-            made.append(make_backup(house.source, tmp_path / "backups").path)
+            made.append(make_backup(data_folder.source, tmp_path / "backups").path)
             assert server.poll() is None
         server.kill()
     del acknowledged[0]

@@ -20,11 +20,12 @@ from db.audit_verify import verify
 from db.session import Sessions, open_database
 from db.values import Read
 from tests.helpers.browser_tab import clicking_tab
-from tests.helpers.gate import until
+from tests.helpers.concurrency import wait_until
+from tests.helpers.rows import OPENED
 from tests.helpers.saving_server import acknowledged, saving
 from tests.helpers.server import running_server
-from tests.helpers.stored import OPENED, analyse_all, make_case, make_reader
 from tests.helpers.stress import DATABASES, TIMEOUT, amount
+from tests.helpers.world import analyse_all, make_case, make_reader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
 
@@ -120,7 +121,7 @@ def test_the_app_killed_under_its_readers_loses_nothing_that_a_page_called_saved
         with running_server(tmp_path, "127.0.0.1") as server:
             reading = threading.Thread(target=_read_on, args=(server.port, waiting, said))
             reading.start()
-            until(lambda before=before: len(said) > before, 60)  # type: ignore[misc]
+            wait_until(lambda before=before: len(said) > before, seconds=60)  # type: ignore[misc]
             time.sleep(moment.uniform(0, 1))
             server.process.kill()
             reading.join()

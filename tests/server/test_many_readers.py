@@ -17,9 +17,11 @@ from db.audit_verify import verify
 from db.session import Sessions, open_database
 from db.turns import Turns
 from db.values import Action, Opinion, Read
+from tests.helpers.concurrency import at_once
+from tests.helpers.rows import OPENED
 from tests.helpers.saving_server import saving
-from tests.helpers.stored import OPENED, analyse_all, at_once, make_case, make_reader
 from tests.helpers.stress import TIMEOUT, amount, milliseconds
+from tests.helpers.world import analyse_all, make_case, make_reader
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
 

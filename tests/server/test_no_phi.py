@@ -18,10 +18,10 @@ from pages.ui import export
 from service.reports.archive import Wanted, reads_archive
 from service.reports.case_files import CaseWanted, fhir_report, pdf_report
 from tests.helpers.browser_tab import clicking_tab
-from tests.helpers.desk import wait_until
-from tests.helpers.exported import unzipped
+from tests.helpers.concurrency import wait_until
+from tests.helpers.exports import unzip
 from tests.helpers.images.about_people import images_about_people, unpacked
-from tests.helpers.sent_bytes import Wiretap, spelled_text
+from tests.helpers.sent_bytes import SentBytes, spelled_text
 from tests.helpers.server import Server, running_server
 from tests.helpers.stress import TIMEOUT, amount
 
@@ -92,9 +92,9 @@ def _take_in(server: Server, folder: Path, vocabulary: _Vocabulary) -> None:
             assert "damaged" in tab.all_words
 
 
-def _read_all(server: Server, sessions: Sessions, reader: int) -> Wiretap:
+def _read_all(server: Server, sessions: Sessions, reader: int) -> SentBytes:
     """Read every case as somebody who did not bring it in; give everything that was sent."""
-    tap = Wiretap(server.port)
+    tap = SentBytes(server.port)
     with sessions.read() as session:
         rows = store.worklist(session, reader)
         images = [image.id for row in rows for image in store.case_images(session, row.id)]
@@ -145,7 +145,7 @@ def test_no_word_about_a_person_outlives_the_intake(served: tuple[Server, Path])
 
 def _reports(sessions: Sessions, data: Path, reader: int) -> Iterator[tuple[str, bytes]]:
     """Make every export of reads and cases, with all the names that they can have."""
-    yield from unzipped(reads_archive(sessions, Wanted(reader, told=Told(named=True, clock_times=True)))).items()
+    yield from unzip(reads_archive(sessions, Wanted(reader, told=Told(named=True, clock_times=True)))).items()
     with sessions.read() as session:
         cases = [read.case_id for read in store.own_reads(session, reader) if read.stage is Stage.FINAL]
     for case_id in cases[:2]:

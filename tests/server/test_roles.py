@@ -13,10 +13,11 @@ from db.session import open_database
 from db.values import Opinion, Role
 from service.intake import CasePlan, take_in_all
 from service.routes import router
-from tests.helpers.gate import PASSWORD, Gatehouse, Reply
-from tests.helpers.reading_room import tissue
+from tests.helpers.browser_tab import open_page
+from tests.helpers.gate import GateClient, Reply
+from tests.helpers.images.tissue import tissue_png
 from tests.helpers.server import Server, running_server
-from tests.helpers.tab import open_page
+from tests.helpers.world import PASSWORD
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +84,7 @@ _ADDRESSES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] /
 
 @dataclass(frozen=True, slots=True)
 class _House:
-    house: Gatehouse
+    house: GateClient
     server: Server
     cookies: dict[Role, str]
     tokens: dict[Role, str]
@@ -102,9 +103,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_House]:
         reader = store.account_named(session, "the reader")
     assert reader is not None
     plan = CasePlan(reader.id, "100X", _ACCESSION)
-    assert next(take_in_all(sessions, Files(data / "files"), plan, [("a.png", tissue(1))])).image_id == 1
+    assert next(take_in_all(sessions, Files(data / "files"), plan, [("a.png", tissue_png(1))])).image_id == 1
     with running_server(data, "127.0.0.1") as server:
-        house = Gatehouse(server.port, sessions)
+        house = GateClient(server.port, sessions)
         cookies = {role: house.cookie(f"the {role}") for role in Role}
         yield _House(house, server, cookies, tokens)
     sessions.dispose()

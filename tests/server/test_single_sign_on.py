@@ -11,11 +11,10 @@ from db import store
 from db.access_values import AccessAction
 from db.values import Role
 from service.access import COOKIE
-from tests.helpers.gate import PASSWORD, Gatehouse, quick_passwords
-from tests.helpers.single_sign_on import Browser, SingleSignOn, house, linked, nobody, window
-from tests.helpers.tab import open_page
-
-__all__ = ["house", "quick_passwords", "window"]
+from tests.helpers.browser_tab import open_page
+from tests.helpers.gate import GateClient
+from tests.helpers.single_sign_on import Browser, SingleSignOn, add_linked_account, check_nobody_signed_in
+from tests.helpers.world import PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_passwords")]
 
@@ -30,36 +29,36 @@ def test_the_sign_in_page_offers_the_providers_beside_the_password(window: Brows
 
 @pytest.mark.parametrize("provider", ["127.0.0.1", "clinic"])
 def test_a_linked_identity_signs_in_and_comes_to_the_page_it_wanted(
-    house: SingleSignOn, window: Browser, provider: str
+    sso: SingleSignOn, window: Browser, provider: str
 ) -> None:
     name = f"dr. {provider}"
-    linked(house, name)
+    add_linked_account(sso, name)
     response = window.sign_in(provider, "/read_case?case=7")
     assert (response.status_code, response.headers["location"]) == (303, "/read_case?case=7")
     assert {"httponly", "samesite=lax"} <= set(str(response.headers["set-cookie"]).lower().split("; "))
     assert window.get("/read_case?case=7").status_code == 200
-    assert house.events()[0] == (AccessAction.SIGNED_IN, f"{name} (by {provider})")
+    assert sso.events()[0] == (AccessAction.SIGNED_IN, f"{name} (by {provider})")
     assert "second_read_next" not in window.cookies
     assert not [name for name in window.cookies if name.startswith("_streamlit_user")]
-    assert f"signed in as {name}" in open_page(house.server.port, window.cookie).words
-    asked = house.provider.asked[-1]
-    assert asked["redirect_uri"] == f"http://localhost:{house.server.port}/oauth2callback"
+    assert f"signed in as {name}" in open_page(sso.server.port, window.cookie).words
+    asked = sso.provider.asked[-1]
+    assert asked["redirect_uri"] == f"http://localhost:{sso.server.port}/oauth2callback"
     assert len(asked["state"]) >= 20
     assert len(asked["nonce"]) >= 20
 
 
-def test_the_role_comes_from_our_database_whatever_the_provider_says(house: SingleSignOn, window: Browser) -> None:
-    subject = linked(house, "dr. role", Role.RESEARCHER)
-    house.provider.is_honest_about(subject, role="administrator", roles=["administrator"], groups=["administrator"])
+def test_the_role_comes_from_our_database_whatever_the_provider_says(sso: SingleSignOn, window: Browser) -> None:
+    subject = add_linked_account(sso, "dr. role", Role.RESEARCHER)
+    sso.provider.is_honest_about(subject, role="administrator", roles=["administrator"], groups=["administrator"])
     window.sign_in()
-    shown = open_page(house.server.port, window.cookie)
+    shown = open_page(sso.server.port, window.cookie)
     assert "signed in as dr. role" in shown.words
     assert not {"Worklist", "Accounts"} & set(shown.pages)
 
 
-def test_a_verified_address_signs_in_and_from_then_on_its_subject_does(house: SingleSignOn) -> None:
-    house.add("dr. mail")
-    house.link("dr. mail", email="Mail@Clinic.example")
+def test_a_verified_address_signs_in_and_from_then_on_its_subject_does(sso: SingleSignOn) -> None:
+    sso.add("dr. mail")
+    sso.link("dr. mail", email="Mail@Clinic.example")
     for claims, status in (
         ({"sub": "m", "email": "mail@clinic.example", "email_verified": False}, 403),
         ({"sub": "m", "email": "mail@clinic.example", "email_verified": "true"}, 403),
@@ -68,35 +67,35 @@ def test_a_verified_address_signs_in_and_from_then_on_its_subject_does(house: Si
         ({"sub": "m"}, 303),
         ({"sub": "somebody new", "email": "mail@clinic.example", "email_verified": True}, 403),
     ):
-        house.provider.is_honest_about(**claims)
-        with house.browser() as window:
+        sso.provider.is_honest_about(**claims)
+        with sso.browser() as window:
             assert window.sign_in().status_code == status, claims
 
 
-def test_an_identity_that_nobody_linked_is_refused_and_told_what_to_send(house: SingleSignOn, window: Browser) -> None:
-    with house.sessions.read() as session:
+def test_an_identity_that_nobody_linked_is_refused_and_told_what_to_send(sso: SingleSignOn, window: Browser) -> None:
+    with sso.sessions.read() as session:
         before = store.account_rows(session, None)
-    house.provider.is_honest_about("<b>4711</b>", email="new@clinic.example", name="the administrator")
+    sso.provider.is_honest_about("<b>4711</b>", email="new@clinic.example", name="the administrator")
     response = window.sign_in()
-    nobody(window, response, 403, f"issuer {house.provider.issuer} – subject &lt;b&gt;4711&lt;/b&gt;")
+    check_nobody_signed_in(window, response, 403, f"issuer {sso.provider.issuer} – subject &lt;b&gt;4711&lt;/b&gt;")
     assert "did not verify an e-mail address" in response.text
-    assert house.events()[0] == (
+    assert sso.events()[0] == (
         AccessAction.SIGN_IN_REFUSED,
         "an identity that no account is linked to (by clinic)",
     )
-    with house.sessions.read() as session:
+    with sso.sessions.read() as session:
         assert store.account_rows(session, None) == before
 
 
-def test_a_disabled_account_is_refused(house: SingleSignOn, window: Browser) -> None:
-    linked(house, "dr. gone")
-    with house.sessions.begin() as session:
+def test_a_disabled_account_is_refused(sso: SingleSignOn, window: Browser) -> None:
+    add_linked_account(sso, "dr. gone")
+    with sso.sessions.begin() as session:
         store.set_disabled(session, None, "dr. gone", disabled=True)
-    nobody(window, window.sign_in(), 403, "Your account is disabled")
-    assert house.events()[0] == (AccessAction.SIGN_IN_REFUSED, "dr. gone (by clinic)")
+    check_nobody_signed_in(window, window.sign_in(), 403, "Your account is disabled")
+    assert sso.events()[0] == (AccessAction.SIGN_IN_REFUSED, "dr. gone (by clinic)")
 
 
-def _sign_out(house: SingleSignOn, window: Browser) -> None:
+def _sign_out(sso: SingleSignOn, window: Browser) -> None:
     origin = str(window.client.base_url).rstrip("/")
     planted = f"{window.cookie}; _streamlit_user=x; _streamlit_user_1=y"
     response = window.client.post("/sign-out", headers={"Origin": origin, "Cookie": planted})
@@ -107,15 +106,15 @@ def _sign_out(house: SingleSignOn, window: Browser) -> None:
 
 
 def _change(change: Callable[..., None], name: str, **values: object) -> Callable[[SingleSignOn, Browser], None]:
-    def run(house: SingleSignOn, window: Browser) -> None:
-        with house.sessions.begin() as session:
+    def run(sso: SingleSignOn, window: Browser) -> None:
+        with sso.sessions.begin() as session:
             change(session, None, name, **values)
 
     return run
 
 
-def _unlink(house: SingleSignOn, window: Browser) -> None:
-    with house.sessions.begin() as session:
+def _unlink(sso: SingleSignOn, window: Browser) -> None:
+    with sso.sessions.begin() as session:
         store.unlink_identity(session, None, store.identity_rows(session, None)[0].id)
 
 
@@ -130,59 +129,59 @@ def _unlink(house: SingleSignOn, window: Browser) -> None:
     ],
 )
 def test_a_sign_in_ends_at_once_in_every_tab(
-    house: SingleSignOn, window: Browser, name: str, end: Callable[[SingleSignOn, Browser], None]
+    sso: SingleSignOn, window: Browser, name: str, end: Callable[[SingleSignOn, Browser], None]
 ) -> None:
-    linked(house, name)
+    add_linked_account(sso, name)
     assert window.sign_in().status_code == 303
     cookie = window.cookie
-    where = f"ws://localhost:{house.server.port}/_stcore/stream"
+    where = f"ws://localhost:{sso.server.port}/_stcore/stream"
     with (
         connect(where, additional_headers={"Cookie": cookie}) as first,
         connect(where, additional_headers={"Cookie": cookie}) as second,
     ):
-        end(house, window)
+        end(sso, window)
         for tab in (first, second):
             with pytest.raises(ConnectionClosed) as closed:
                 tab.recv(timeout=10)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1008
-    assert house.server.upgrade("/_stcore/stream", Cookie=cookie).status == 403
+    assert sso.server.upgrade("/_stcore/stream", Cookie=cookie).status == 403
     assert window.get("/", Cookie=cookie).headers["location"] == "/sign-in"
 
 
-def test_an_unlinked_identity_signs_in_no_more(house: SingleSignOn, window: Browser) -> None:
-    linked(house, "dr. former")
-    _unlink(house, window)
-    nobody(window, window.sign_in(), 403, "no account here is linked to you")
+def test_an_unlinked_identity_signs_in_no_more(sso: SingleSignOn, window: Browser) -> None:
+    add_linked_account(sso, "dr. former")
+    _unlink(sso, window)
+    check_nobody_signed_in(window, window.sign_in(), 403, "no account here is linked to you")
 
 
-def test_signing_in_again_ends_what_was_before_in_this_browser(house: SingleSignOn, window: Browser) -> None:
-    linked(house, "dr. first")
+def test_signing_in_again_ends_what_was_before_in_this_browser(sso: SingleSignOn, window: Browser) -> None:
+    add_linked_account(sso, "dr. first")
     window.sign_in()
     before = window.cookie
-    linked(house, "dr. second")
+    add_linked_account(sso, "dr. second")
     window.client.cookies.delete(COOKIE)
     way = window.follow(window.choose("clinic"), "/oauth2callback").headers["location"]
     window.client.cookies.set(COOKIE, before.partition("=")[2])
     assert window.get(way).status_code == 303
-    assert house.server.upgrade("/_stcore/stream", Cookie=before).status == 403
+    assert sso.server.upgrade("/_stcore/stream", Cookie=before).status == 403
 
 
-def test_a_provider_that_is_down_is_named_and_the_password_still_works(house: SingleSignOn, window: Browser) -> None:
-    linked(house, "dr. patient")
-    house.provider.answers_to = {"token"}
-    nobody(window, window.choose("clinic", "/read_case?case=7"), 503, "clinic cannot be reached now")
-    house.provider.answers_to = {"authorize"}
+def test_a_provider_that_is_down_is_named_and_the_password_still_works(sso: SingleSignOn, window: Browser) -> None:
+    add_linked_account(sso, "dr. patient")
+    sso.provider.answers_to = {"token"}
+    check_nobody_signed_in(window, window.choose("clinic", "/read_case?case=7"), 503, "clinic cannot be reached now")
+    sso.provider.answers_to = {"authorize"}
     response = window.sign_in(wanted="/read_case?case=7")
     assert 'name="next" value="/read_case?case=7"' in response.text
-    nobody(window, response, 401, "could not be verified")
-    assert Gatehouse(house.server.port, house.sessions).sign_in("dr. patient", PASSWORD).status == 303
-    assert house.events()[0] == (AccessAction.SIGNED_IN, "dr. patient (by password)")
+    check_nobody_signed_in(window, response, 401, "could not be verified")
+    assert GateClient(sso.server.port, sso.sessions).sign_in("dr. patient", PASSWORD).status == 303
+    assert sso.events()[0] == (AccessAction.SIGNED_IN, "dr. patient (by password)")
 
 
-def test_a_provider_that_refuses_is_not_quoted(house: SingleSignOn, window: Browser) -> None:
-    linked(house, "dr. refused")
-    house.provider.refuses = True
+def test_a_provider_that_refuses_is_not_quoted(sso: SingleSignOn, window: Browser) -> None:
+    add_linked_account(sso, "dr. refused")
+    sso.provider.refuses = True
     response = window.sign_in()
-    nobody(window, response, 401, "did not sign you in")
+    check_nobody_signed_in(window, response, 401, "did not sign you in")
     assert "<b>no" not in response.text

@@ -12,9 +12,11 @@ from db.errors import CaseChangedError
 from db.session import Sessions, open_database
 from db.values import Opinion, Read
 from tests.helpers.browser_tab import ClickingTab, clicking_tab
+from tests.helpers.concurrency import at_once
+from tests.helpers.rows import OPENED
 from tests.helpers.server import Server, running_server
-from tests.helpers.stored import OPENED, Reader, analyse_all, at_once, make_case, make_reader
 from tests.helpers.stress import DATABASES, TIMEOUT, amount
+from tests.helpers.world import Reader, analyse_all, make_case, make_reader
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
 

@@ -20,12 +20,13 @@ from db.values import ModelIdentity, Opinion, Role, StoredHeatmap
 from service.intake import CasePlan, take_in_all
 from service.routes import router
 from tests.helpers.browser_tab import clicking_tab
-from tests.helpers.gate import PASSWORD, Gatehouse
-from tests.helpers.reading_room import tissue
-from tests.helpers.sent_bytes import Wiretap, spelled_number, spelled_text
+from tests.helpers.gate import GateClient
+from tests.helpers.images.tissue import tissue_png
+from tests.helpers.rows import OPENED
+from tests.helpers.sent_bytes import SentBytes, spelled_number, spelled_text
 from tests.helpers.server import running_server
-from tests.helpers.stored import OPENED
 from tests.helpers.stress import TIMEOUT, amount
+from tests.helpers.world import PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
 
@@ -64,10 +65,10 @@ class _Case:
 
 @dataclass(frozen=True)
 class _Served:
-    house: Gatehouse
+    house: GateClient
     sessions: Sessions
     cases: list[_Case]
-    tap: Wiretap
+    tap: SentBytes
 
 
 def _probability(place: int) -> float:
@@ -93,13 +94,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Served]:
             store.record_first_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
             store.record_final_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
     with running_server(data, "127.0.0.1") as server:
-        yield _Served(Gatehouse(server.port, sessions), sessions, cases, Wiretap(server.port))
+        yield _Served(GateClient(server.port, sessions), sessions, cases, SentBytes(server.port))
     sessions.dispose()
 
 
 def _add(sessions: Sessions, files: Files, account_id: int, place: int) -> _Case:
-    (taken,) = take_in_all(sessions, files, CasePlan(account_id, "100X"), [(f"{place}.png", tissue(place))])
-    pixels = decode_image(tissue(place)).pixels
+    (taken,) = take_in_all(sessions, files, CasePlan(account_id, "100X"), [(f"{place}.png", tissue_png(place))])
+    pixels = decode_image(tissue_png(place)).pixels
     heatmap: Heatmap = np.random.default_rng(place).normal(0, 1, pixels.shape[:2]).astype(np.float32)
     low, high = float(heatmap.min()), float(heatmap.max())
     stored = StoredHeatmap(files.put(encode_heatmap(heatmap)), low, high)
@@ -144,7 +145,7 @@ def _look_at_everything(served: _Served, role: Role) -> None:
         tap.note("websocket", tab.received)
 
 
-def _assert_blind(tap: Wiretap, cases: list[_Case]) -> None:
+def _assert_blind(tap: SentBytes, cases: list[_Case]) -> None:
     for case in cases:
         assert tap.places_of(case.spellings) == [], case
     # The description of the routes names the one that gives heat maps to those who may have them.
@@ -230,7 +231,7 @@ def test_after_the_first_read_it_is_there_and_of_this_case_only(served: _Served)
 
 
 def test_every_spelling_is_found_where_it_stands() -> None:
-    tap = Wiretap(0)
+    tap = SentBytes(0)
     for before in (b"", b"a", b"ab"):
         tap.heard[:] = [("here", base64.b64encode(before + b"telltale" + b"after"))]
         assert tap.places_of(spelled_text("telltale"))

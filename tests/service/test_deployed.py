@@ -1,6 +1,5 @@
 """Which checkpoint is in service, and how another one gets there."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,57 +10,52 @@ from db.evaluation_values import RunState
 from db.values import Action
 from service.deployed import chosen_checkpoint, known_checkpoints
 from service.trial import deploy
-from tests.helpers.desk import Desk, open_desk
 from tests.helpers.networks import small_checkpoint
+from tests.helpers.world import World
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    """A real database and real files."""
-    with open_desk(tmp_path) as laid_out:
-        yield laid_out
-
-
-def finished_run(desk: Desk, folder: Path, state: RunState = RunState.FINISHED) -> None:
-    with desk.sessions.begin() as session:
+def finished_run(world: World, folder: Path, state: RunState = RunState.FINISHED) -> None:
+    with world.sessions.begin() as session:
         store.finish_run(session, store.start_run(session, folder.name, str(folder), "{}"), state, "[]")
 
 
-def test_until_one_is_put_into_service_it_is_that_of_the_settings(desk: Desk) -> None:
-    with desk.sessions.read() as session:
-        chosen = chosen_checkpoint(session, desk.settings)
-    assert (chosen.path, chosen.deployment) == (desk.settings.checkpoint, None)
+def test_until_one_is_put_into_service_it_is_that_of_the_settings(world: World) -> None:
+    with world.sessions.read() as session:
+        chosen = chosen_checkpoint(session, world.settings)
+    assert (chosen.path, chosen.deployment) == (world.settings.checkpoint, None)
     chosen.check_unchanged("whatever it is")
 
 
-def test_a_file_that_changed_since_it_was_put_into_service_is_refused(desk: Desk, tmp_path: Path) -> None:
-    with desk.sessions.begin() as session:
-        store.put_in_service(session, desk.account_id, str(tmp_path / "a.safetensors"), "a" * 64, "a")
-        chosen = chosen_checkpoint(session, desk.settings)
+def test_a_file_that_changed_since_it_was_put_into_service_is_refused(world: World, tmp_path: Path) -> None:
+    with world.sessions.begin() as session:
+        store.put_in_service(session, world.reader, str(tmp_path / "a.safetensors"), "a" * 64, "a")
+        chosen = chosen_checkpoint(session, world.settings)
     assert chosen.path == tmp_path / "a.safetensors"
     chosen.check_unchanged("a" * 64)
     with pytest.raises(UnusableCheckpointError, match="was version aaaaaaaaaaaa and is bbbbbbbbbbbb now"):
         chosen.check_unchanged("b" * 64)
 
 
-def test_known_are_those_beside_the_one_of_the_settings_and_those_of_finished_runs(desk: Desk, tmp_path: Path) -> None:
+def test_known_are_those_beside_the_one_of_the_settings_and_those_of_finished_runs(
+    world: World, tmp_path: Path
+) -> None:
     places = [tmp_path / "small.safetensors", tmp_path / "other.safetensors"]
     runs = [tmp_path / name / "checkpoint.safetensors" for name in ("finished", "failed", "removed")]
     for run in runs:
         run.parent.mkdir()
-        finished_run(desk, run.parent, RunState.FAILED if run.parent.name == "failed" else RunState.FINISHED)
+        finished_run(world, run.parent, RunState.FAILED if run.parent.name == "failed" else RunState.FINISHED)
     for path in [*places, *runs[:2]]:
         path.touch()
-    with desk.sessions.read() as session:
-        assert known_checkpoints(session, desk.settings) == [places[0], places[1], runs[0]]
+    with world.sessions.read() as session:
+        assert known_checkpoints(session, world.settings) == [places[0], places[1], runs[0]]
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_loads_is_put_into_service_and_it_is_audited(desk: Desk, tmp_path: Path) -> None:
+def test_a_checkpoint_that_loads_is_put_into_service_and_it_is_audited(world: World, tmp_path: Path) -> None:
     path = tmp_path / "new.safetensors"
     sha256 = small_checkpoint(path)
-    put = deploy(desk.sessions, desk.settings, path, desk.account_id)
-    with desk.sessions.read() as session:
+    put = deploy(world.sessions, world.settings, path, world.reader)
+    with world.sessions.read() as session:
         assert store.in_service(session) == put
         event = store.audit_trail(session)[0]
     assert (put.path, put.sha256, put.name, put.account) == (str(path), sha256, read_card(path).name, "reader")
@@ -69,21 +63,21 @@ def test_a_checkpoint_that_loads_is_put_into_service_and_it_is_audited(desk: Des
 
 
 @pytest.mark.slow
-def test_a_checkpoint_with_half_its_weights_is_refused_with_its_reason(desk: Desk, tmp_path: Path) -> None:
+def test_a_checkpoint_with_half_its_weights_is_refused_with_its_reason(world: World, tmp_path: Path) -> None:
     path = tmp_path / "half.safetensors"
     small_checkpoint(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert read_card(path).name  # its header alone looks well
     assert checkpoint_sha256(path)
     with pytest.raises(UnusableCheckpointError, match=r"half\.safetensors is damaged"):
-        deploy(desk.sessions, desk.settings, path, desk.account_id)
-    with desk.sessions.read() as session:
+        deploy(world.sessions, world.settings, path, world.reader)
+    with world.sessions.read() as session:
         assert store.in_service(session) is None
         assert store.audit_trail(session) == []
 
 
-def test_a_file_that_is_no_checkpoint_is_refused_before_torch_is_loaded(desk: Desk, tmp_path: Path) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused_before_torch_is_loaded(world: World, tmp_path: Path) -> None:
     path = tmp_path / "text.safetensors"
     path.write_text("not a checkpoint")
     with pytest.raises(UnusableCheckpointError, match=r"text\.safetensors is not a safetensors file"):
-        deploy(desk.sessions, desk.settings, path, desk.account_id)
+        deploy(world.sessions, world.settings, path, world.reader)

@@ -15,197 +15,196 @@ from db.access_models import SignIn
 from db.access_values import Lifetime
 from db.values import Role
 from service.access import COOKIE
-from tests.helpers.gate import SECRET, Gatehouse, gatehouse, house, quick_passwords, until
+from tests.helpers.concurrency import wait_until
+from tests.helpers.gate import SECRET, GateClient, running_gate
 
-__all__ = ["house", "quick_passwords"]
 
-
-def _socket(house: Gatehouse, cookie: str = "", **headers: str) -> ClientConnection:
+def _socket(gate: GateClient, cookie: str = "", **headers: str) -> ClientConnection:
     sent = ({"Cookie": cookie} if cookie else {}) | headers
-    return connect(f"ws://localhost:{house.port}/_stcore/stream", additional_headers=sent)
+    return connect(f"ws://localhost:{gate.port}/_stcore/stream", additional_headers=sent)
 
 
-def _resume(house: Gatehouse, cookie: str, tab: str) -> ClientConnection:
+def _resume(gate: GateClient, cookie: str, tab: str) -> ClientConnection:
     """Connect as a browser does that lost its connection."""
     protocols = [Subprotocol("streamlit"), Subprotocol("xsrf"), Subprotocol(tab)]
-    where = f"ws://localhost:{house.port}/_stcore/stream"
+    where = f"ws://localhost:{gate.port}/_stcore/stream"
     return connect(where, additional_headers={"Cookie": cookie}, subprotocols=protocols)
 
 
 def test_the_first_account_ends_single_reader_mode(tmp_path: Path, quick_passwords: None) -> None:
-    with gatehouse(tmp_path) as house:
-        assert house.ask("/").status == 200
-        house.add("dr. a")
-        until(lambda: house.ask("/").status == 401, 3)
+    with running_gate(tmp_path) as gate:
+        assert gate.ask("/").status == 200
+        gate.add("dr. a")
+        wait_until(lambda: gate.ask("/").status == 401, seconds=3)
 
 
-def test_without_a_sign_in_nothing_passes_but_health_and_the_sign_in_page(house: Gatehouse) -> None:
+def test_without_a_sign_in_nothing_passes_but_health_and_the_sign_in_page(gate: GateClient) -> None:
     for path in ("/", "/read_case", "/images/1", "/media/x.png", "/_stcore/metrics", "/_stcore/upload_file/a/b"):
         for method in ("GET", "PUT", "POST", "DELETE"):
-            reply = house.ask(path, method)
+            reply = gate.ask(path, method)
             assert (reply.status, SECRET in reply.text) == (401, False), (path, method)
     with pytest.raises(InvalidStatus) as refused:
-        _socket(house)
+        _socket(gate)
     assert refused.value.response.status_code == 403
-    assert house.ask("/health").status == 200
-    assert 'type="password"' in house.ask("/sign-in").text
+    assert gate.ask("/health").status == 200
+    assert 'type="password"' in gate.ask("/sign-in").text
     for near in ("/sign-in/", "/sign-in/../read_case", "//sign-in", "/Sign-in", "/health/"):
-        assert house.ask(near).status == 401, near
+        assert gate.ask(near).status == 401, near
 
 
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "http://localhost:1", "http://localhost.evil.example"]
 )
-def test_another_site_can_neither_sign_in_nor_use_a_sign_in(house: Gatehouse, origin: str) -> None:
-    assert house.sign_in("dr. a", Origin=origin).status == 403
-    cookie = house.cookie("dr. a")
+def test_another_site_can_neither_sign_in_nor_use_a_sign_in(gate: GateClient, origin: str) -> None:
+    assert gate.sign_in("dr. a", Origin=origin).status == 403
+    cookie = gate.cookie("dr. a")
     for path, method in (("/", "GET"), ("/_stcore/upload_file/a/b", "PUT"), ("/sign-out", "POST")):
-        assert house.ask(path, method, Cookie=cookie, Origin=origin).status == 403
+        assert gate.ask(path, method, Cookie=cookie, Origin=origin).status == 403
     with pytest.raises(InvalidStatus):
-        _socket(house, cookie, Origin=origin)
-    assert house.ask("/", Cookie=cookie).status == 200
+        _socket(gate, cookie, Origin=origin)
+    assert gate.ask("/", Cookie=cookie).status == 200
 
 
-def test_signing_out_ends_it_in_every_tab_and_nowhere_else(house: Gatehouse) -> None:
-    here, there = house.cookie("dr. a"), house.cookie("dr. a")
-    with _socket(house, here) as first, _socket(house, here) as second, _socket(house, there) as other:
+def test_signing_out_ends_it_in_every_tab_and_nowhere_else(gate: GateClient) -> None:
+    here, there = gate.cookie("dr. a"), gate.cookie("dr. a")
+    with _socket(gate, here) as first, _socket(gate, here) as second, _socket(gate, there) as other:
         for tab in (first, second, other):
             assert tab.recv() == SECRET
-        reply = house.ask("/sign-out", "POST", Cookie=here, Origin=f"http://localhost:{house.port}")
+        reply = gate.ask("/sign-out", "POST", Cookie=here, Origin=f"http://localhost:{gate.port}")
         assert reply.status == 303
         for tab in (first, second):
             assert _closes(tab)
         other.send("still here")
         assert other.recv() == "heard"
-    assert house.ask("/", Cookie=here).status == 401
-    assert house.ask("/", Cookie=there).status == 200
+    assert gate.ask("/", Cookie=here).status == 401
+    assert gate.ask("/", Cookie=there).status == 200
 
 
-def test_signing_in_again_ends_what_was_before_in_this_browser(house: Gatehouse) -> None:
-    house.add("dr. b")
-    before = house.cookie("dr. a")
-    assert house.sign_in("dr. b", Cookie=before).status == 303
-    assert house.ask("/", Cookie=before).status == 401
+def test_signing_in_again_ends_what_was_before_in_this_browser(gate: GateClient) -> None:
+    gate.add("dr. b")
+    before = gate.cookie("dr. a")
+    assert gate.sign_in("dr. b", Cookie=before).status == 303
+    assert gate.ask("/", Cookie=before).status == 401
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda house: _commit(house, lambda s: store.set_disabled(s, None, "dr. a", disabled=True)),
-        lambda house: _commit(house, lambda s: store.set_role(s, None, "dr. a", Role.RESEARCHER)),
-        lambda house: _commit(house, lambda s: store.set_password(s, None, "dr. a", "quite another sentence")),
-        lambda house: _commit(house, lambda s: s.execute(text("UPDATE sign_ins SET idle_until = created_at"))),
-        lambda house: _commit(house, lambda s: s.execute(text("UPDATE sign_ins SET expires_at = created_at"))),
+        lambda gate: _commit(gate, lambda s: store.set_disabled(s, None, "dr. a", disabled=True)),
+        lambda gate: _commit(gate, lambda s: store.set_role(s, None, "dr. a", Role.RESEARCHER)),
+        lambda gate: _commit(gate, lambda s: store.set_password(s, None, "dr. a", "quite another sentence")),
+        lambda gate: _commit(gate, lambda s: s.execute(text("UPDATE sign_ins SET idle_until = created_at"))),
+        lambda gate: _commit(gate, lambda s: s.execute(text("UPDATE sign_ins SET expires_at = created_at"))),
     ],
     ids=["disabled", "role", "password", "idle", "absolute"],
 )
-def test_an_open_page_dies_with_its_sign_in(house: Gatehouse, change: Callable[[Gatehouse], None]) -> None:
-    cookie = house.cookie("dr. a")
-    with _socket(house, cookie) as silent, _socket(house, cookie) as busy:
+def test_an_open_page_dies_with_its_sign_in(gate: GateClient, change: Callable[[GateClient], None]) -> None:
+    cookie = gate.cookie("dr. a")
+    with _socket(gate, cookie) as silent, _socket(gate, cookie) as busy:
         assert (silent.recv(), busy.recv()) == (SECRET, SECRET)
-        change(house)
+        change(gate)
         busy.send("a click after the end")
         assert _closes(busy)
         assert _closes(silent)
-    assert house.ask("/", Cookie=cookie).status == 401
-    assert "a click after the end" not in house.heard
-    until(lambda: house.heard.count("closed") == 2)
+    assert gate.ask("/", Cookie=cookie).status == 401
+    assert "a click after the end" not in gate.heard
+    wait_until(lambda: gate.heard.count("closed") == 2, seconds=20)
 
 
 @pytest.mark.slow
 def test_using_a_page_keeps_a_sign_in_awake_and_leaving_it_open_does_not(tmp_path: Path, quick_passwords: None) -> None:
-    with gatehouse(tmp_path, lifetime=Lifetime(timedelta(minutes=30), timedelta(hours=9))) as house:
-        house.add("dr. a")
-        used, left = house.cookie("dr. a"), house.cookie("dr. a")
-        with _socket(house, used) as busy, _socket(house, left) as silent:
+    with running_gate(tmp_path, lifetime=Lifetime(timedelta(minutes=30), timedelta(hours=9))) as gate:
+        gate.add("dr. a")
+        used, left = gate.cookie("dr. a"), gate.cookie("dr. a")
+        with _socket(gate, used) as busy, _socket(gate, left) as silent:
             assert (busy.recv(), silent.recv()) == (SECRET, SECRET)
             for _ in range(8):
-                _let_pass(house, timedelta(minutes=5))
+                _let_pass(gate, timedelta(minutes=5))
                 busy.send("a click")
                 assert busy.recv() == "heard"
-                house.ask("/_stcore/health", Cookie=left)
+                gate.ask("/_stcore/health", Cookie=left)
             assert _closes(silent)
-        assert house.ask("/", Cookie=used).status == 200
-        assert house.ask("/", Cookie=left).status == 401
+        assert gate.ask("/", Cookie=used).status == 200
+        assert gate.ask("/", Cookie=left).status == 401
 
 
-def test_a_token_opens_the_routes_and_no_page(house: Gatehouse) -> None:
-    bearer = f"Bearer {house.token(house.add('robot'))}"
-    assert "robot" in house.ask("/images/1", Authorization=bearer).text
-    assert house.ask("/_stcore/health", Authorization=bearer).status == 403
+def test_a_token_opens_the_routes_and_no_page(gate: GateClient) -> None:
+    bearer = f"Bearer {gate.token(gate.add('robot'))}"
+    assert "robot" in gate.ask("/images/1", Authorization=bearer).text
+    assert gate.ask("/_stcore/health", Authorization=bearer).status == 403
     with pytest.raises(InvalidStatus):
-        _socket(house, Authorization=bearer)
+        _socket(gate, Authorization=bearer)
     for wrong in (bearer[:-1], "Bearer ", "Bearer sr_x", bearer.replace("Bearer", "Basic")):
-        assert house.ask("/images/1", Authorization=wrong).status == 401
-    _commit(house, lambda session: store.revoke_token(session, None, 1))
-    reply = house.ask("/images/1", Authorization=bearer)
+        assert gate.ask("/images/1", Authorization=wrong).status == 401
+    _commit(gate, lambda session: store.revoke_token(session, None, 1))
+    reply = gate.ask("/images/1", Authorization=bearer)
     assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
 
 
-def test_nobody_goes_on_in_the_tab_of_somebody_else(house: Gatehouse) -> None:
-    other = house.add("dr. b")
-    own = house.cookie("dr. a")
-    with house.sessions.read() as session:
+def test_nobody_goes_on_in_the_tab_of_somebody_else(gate: GateClient) -> None:
+    other = gate.add("dr. b")
+    own = gate.cookie("dr. a")
+    with gate.sessions.read() as session:
         account = store.account_named(session, "dr. a")
     assert account is not None
-    house.tabs.opened("tab-of-a", account.id)
-    house.tabs.opened("tab-of-b", other.id)
-    house.tabs.opened("tab-of-b", account.id)
+    gate.tabs.opened("tab-of-a", account.id)
+    gate.tabs.opened("tab-of-b", other.id)
+    gate.tabs.opened("tab-of-b", account.id)
     for tab in ("tab-of-a", "tab-of-nobody"):
-        with _resume(house, own, tab) as websocket:
+        with _resume(gate, own, tab) as websocket:
             assert websocket.recv() == SECRET
     with pytest.raises(InvalidStatus) as refused:
-        _resume(house, own, "tab-of-b")
+        _resume(gate, own, "tab-of-b")
     assert refused.value.response.status_code == 403
-    assert house.ask("/_stcore/upload_file/tab-of-a/1", "PUT", Cookie=own).status == 200
+    assert gate.ask("/_stcore/upload_file/tab-of-a/1", "PUT", Cookie=own).status == 200
     for tab in ("tab-of-b", "tab-of-nobody"):
-        assert house.ask(f"/_stcore/upload_file/{tab}/1", "PUT", Cookie=own).status == 403
+        assert gate.ask(f"/_stcore/upload_file/{tab}/1", "PUT", Cookie=own).status == 403
 
 
 def test_beyond_loopback_it_needs_accounts_and_encryption(tmp_path: Path, quick_passwords: None) -> None:
-    with gatehouse(tmp_path, "0.0.0.0") as house:
-        assert "no accounts" in house.ask("/").text
-        house.add("dr. a")
-        until(lambda: "unencrypted" in house.ask("/").text, 3)
-        reply = house.sign_in("dr. a")
+    with running_gate(tmp_path, "0.0.0.0") as gate:
+        assert "no accounts" in gate.ask("/").text
+        gate.add("dr. a")
+        wait_until(lambda: "unencrypted" in gate.ask("/").text, seconds=3)
+        reply = gate.sign_in("dr. a")
         assert (reply.status, reply.cookie) == (403, "")
-        assert house.ask("/sign-in").status == 403
-        assert house.ask("/", X_Forwarded_Proto="https").status == 403
-        assert house.ask("/health").status == 200
+        assert gate.ask("/sign-in").status == 403
+        assert gate.ask("/", X_Forwarded_Proto="https").status == 403
+        assert gate.ask("/health").status == 200
 
 
-def test_a_proxy_that_nobody_spoke_of_is_refused(house: Gatehouse) -> None:
-    cookie = house.cookie("dr. a")
+def test_a_proxy_that_nobody_spoke_of_is_refused(gate: GateClient) -> None:
+    cookie = gate.cookie("dr. a")
     for header in ("X_Forwarded_For", "X_Forwarded_Proto", "X_Forwarded_Host", "Forwarded", "Via", "X_Real_IP"):
-        reply = house.ask("/", Cookie=cookie, **{header: "https"})
+        reply = gate.ask("/", Cookie=cookie, **{header: "https"})
         assert reply.status == 403
         assert "SECOND_READ_BEHIND_PROXY" in reply.text
 
 
 def test_behind_a_proxy_its_scheme_and_host_are_believed(tmp_path: Path, quick_passwords: None) -> None:
-    with gatehouse(tmp_path, "0.0.0.0", behind_proxy=True) as house:
+    with running_gate(tmp_path, "0.0.0.0", behind_proxy=True) as gate:
         proxied = {
             "X_Forwarded_Proto": "http, https",
             "X_Forwarded_Host": "reads.example",
             "X_Forwarded_For": "192.0.2.1",
         }
-        assert "through a proxy" in house.ask("/", **proxied).text or "no accounts" in house.ask("/", **proxied).text
-        house.add("dr. a")
-        until(lambda: house.ask("/", **proxied).status == 401, 3)
-        reply = house.sign_in("dr. a", Origin="https://reads.example", **proxied)
+        assert "through a proxy" in gate.ask("/", **proxied).text or "no accounts" in gate.ask("/", **proxied).text
+        gate.add("dr. a")
+        wait_until(lambda: gate.ask("/", **proxied).status == 401, seconds=3)
+        reply = gate.sign_in("dr. a", Origin="https://reads.example", **proxied)
         assert reply.status == 303
         assert "secure" in reply.headers["set-cookie"].lower()
         cookie = f"{COOKIE}={reply.cookie}"
-        assert "by https at reads.example" in house.ask("/", Cookie=cookie, **proxied).text
-        with _socket(house, cookie, **_dashed(proxied), Origin="https://reads.example") as websocket:
+        assert "by https at reads.example" in gate.ask("/", Cookie=cookie, **proxied).text
+        with _socket(gate, cookie, **_dashed(proxied), Origin="https://reads.example") as websocket:
             assert websocket.recv() == SECRET
-        assert house.ask("/", Cookie=cookie, Origin="https://evil.example", **proxied).status == 403
+        assert gate.ask("/", Cookie=cookie, Origin="https://evil.example", **proxied).status == 403
 
 
-def test_a_database_that_does_not_answer_lets_nobody_in(house: Gatehouse) -> None:
-    cookie = house.cookie("dr. a")
-    _commit(house, lambda session: session.execute(text("DROP TABLE sign_ins")))
-    reply = house.ask("/", Cookie=cookie)
+def test_a_database_that_does_not_answer_lets_nobody_in(gate: GateClient) -> None:
+    cookie = gate.cookie("dr. a")
+    _commit(gate, lambda session: session.execute(text("DROP TABLE sign_ins")))
+    reply = gate.ask("/", Cookie=cookie)
     assert reply.status == 503
     assert SECRET not in reply.text
 
@@ -221,15 +220,15 @@ def _closes(websocket: ClientConnection) -> bool:
         return False
 
 
-def _let_pass(house: Gatehouse, time: timedelta) -> None:
+def _let_pass(gate: GateClient, time: timedelta) -> None:
     """Bring the end of every idle time nearer, as if so much time had passed."""
-    with house.sessions.begin() as session:
+    with gate.sessions.begin() as session:
         for row in session.scalars(select(SignIn)):
             row.idle_until -= time
 
 
-def _commit(house: Gatehouse, change: Callable[..., object]) -> None:
-    with house.sessions.begin() as session:
+def _commit(gate: GateClient, change: Callable[..., object]) -> None:
+    with gate.sessions.begin() as session:
         change(session)
 
 

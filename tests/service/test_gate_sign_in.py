@@ -10,18 +10,17 @@ import pytest
 from db import store
 from db.access_values import AccessAction
 from service.access import COOKIE
-from tests.helpers.gate import PASSWORD, Gatehouse, gatehouse, house, quick_passwords
+from tests.helpers.gate import GateClient, running_gate
+from tests.helpers.world import PASSWORD
 
-__all__ = ["house", "quick_passwords"]
 
-
-def test_a_browser_is_led_to_the_sign_in_page_and_back(house: Gatehouse) -> None:
-    reply = house.ask("/read_case?case=7", Accept="text/html")
+def test_a_browser_is_led_to_the_sign_in_page_and_back(gate: GateClient) -> None:
+    reply = gate.ask("/read_case?case=7", Accept="text/html")
     assert reply.status == 303
     assert reply.headers["location"] == "/sign-in?next=/read_case%3Fcase%3D7"
-    page = house.ask(reply.headers["location"]).text
+    page = gate.ask(reply.headers["location"]).text
     assert 'name="next" value="/read_case?case=7"' in page
-    assert house.sign_in("dr. a", following="/read_case?case=7").headers["location"] == "/read_case?case=7"
+    assert gate.sign_in("dr. a", following="/read_case?case=7").headers["location"] == "/read_case?case=7"
 
 
 @pytest.mark.parametrize(
@@ -38,27 +37,27 @@ def test_a_browser_is_led_to_the_sign_in_page_and_back(house: Gatehouse) -> None
         "",
     ],
 )
-def test_signing_in_never_leads_to_another_site(house: Gatehouse, following: str) -> None:
-    assert house.sign_in("dr. a", following=following).headers["location"] == "/"
+def test_signing_in_never_leads_to_another_site(gate: GateClient, following: str) -> None:
+    assert gate.sign_in("dr. a", following=following).headers["location"] == "/"
 
 
-def test_signing_in_gives_a_cookie_that_scripts_cannot_read(house: Gatehouse) -> None:
-    reply = house.sign_in("dr. a")
+def test_signing_in_gives_a_cookie_that_scripts_cannot_read(gate: GateClient) -> None:
+    reply = gate.sign_in("dr. a")
     assert reply.status == 303
     attributes = {part.strip().lower() for part in reply.headers["set-cookie"].split(";")[1:]}
     assert attributes == {"httponly", "samesite=lax", "path=/"}
     assert len(reply.cookie) >= 43
     assert reply.headers["cache-control"] == "no-store"
-    passed = house.ask("/read_case", Cookie=f"{COOKIE}={reply.cookie}")
+    passed = gate.ask("/read_case", Cookie=f"{COOKIE}={reply.cookie}")
     assert passed.status == 200
     assert "dr. a" in passed.text
     for wrong in (reply.cookie[:-1], "", "x" * 43, f"{reply.cookie}; {COOKIE}=planted"):
-        assert house.ask("/read_case", Cookie=f"{COOKIE}={wrong}").status == 401
+        assert gate.ask("/read_case", Cookie=f"{COOKIE}={wrong}").status == 401
 
 
-def test_the_sign_in_page_repeats_a_name_only_as_text(house: Gatehouse) -> None:
+def test_the_sign_in_page_repeats_a_name_only_as_text(gate: GateClient) -> None:
     for name in ('"><script>alert(1)</script>', "' OR 1=1 --", "{next}", "<b>"):
-        reply = house.sign_in(name, "wrong password here")
+        reply = gate.sign_in(name, "wrong password here")
         assert reply.status == 401
         assert "<script" not in reply.text
         assert "<b>" not in reply.text
@@ -66,32 +65,32 @@ def test_the_sign_in_page_repeats_a_name_only_as_text(house: Gatehouse) -> None:
     assert "wrong password here" not in reply.text
 
 
-def test_wrong_name_wrong_password_and_disabled_account_get_the_same_answer(house: Gatehouse) -> None:
-    house.add("gone")
-    with house.sessions.begin() as session:
+def test_wrong_name_wrong_password_and_disabled_account_get_the_same_answer(gate: GateClient) -> None:
+    gate.add("gone")
+    with gate.sessions.begin() as session:
         store.set_disabled(session, None, "gone", disabled=True)
     replies = [
-        house.sign_in("dr. a", "not this one, sorry"),
-        house.sign_in("dr. b", "not this one, sorry"),
-        house.sign_in("gone"),
+        gate.sign_in("dr. a", "not this one, sorry"),
+        gate.sign_in("dr. b", "not this one, sorry"),
+        gate.sign_in("gone"),
     ]
     assert {reply.status for reply in replies} == {401}
     bodies = {reply.text.replace(name, "") for reply, name in zip(replies, ("dr. a", "dr. b", "gone"), strict=True)}
     assert len(bodies) == 1
-    with house.sessions.read() as session:
+    with gate.sessions.read() as session:
         refused = [e.subject for e in store.audit_trail(session) if e.action == AccessAction.SIGN_IN_REFUSED]
     assert refused == ["gone", "an unknown name", "dr. a"]
 
 
 @pytest.mark.slow
 def test_an_unknown_name_takes_as_long_as_a_known_one(tmp_path: Path) -> None:
-    with gatehouse(tmp_path) as house:
-        house.add("dr. a")
+    with running_gate(tmp_path) as gate:
+        gate.add("dr. a")
 
         def seconds(name: str) -> float:
             # The gate runs in this process, and what takes long is the hash: other processes do not count.
             begun = time.process_time()
-            assert house.sign_in(name, "not this one, sorry").status == 401
+            assert gate.sign_in(name, "not this one, sorry").status == 401
             return time.process_time() - begun
 
         seconds("warm")
@@ -103,41 +102,41 @@ def test_an_unknown_name_takes_as_long_as_a_known_one(tmp_path: Path) -> None:
     assert 0.5 < statistics.median(unknown) / statistics.median(known) < 2
 
 
-def test_a_name_is_throttled_even_with_the_right_password_and_others_are_not(house: Gatehouse) -> None:
-    house.add("dr. b")
+def test_a_name_is_throttled_even_with_the_right_password_and_others_are_not(gate: GateClient) -> None:
+    gate.add("dr. b")
     for _ in range(10):
-        assert house.sign_in("dr. a", "not this one, sorry").status == 401
+        assert gate.sign_in("dr. a", "not this one, sorry").status == 401
     for password in (PASSWORD, "not this one, sorry"):
-        reply = house.sign_in("dr. a", password)
+        reply = gate.sign_in("dr. a", password)
         assert reply.status == 429
         assert 0 < int(reply.headers["retry-after"]) <= 900
-    assert house.sign_in("dr. b").status == 303
+    assert gate.sign_in("dr. b").status == 303
 
 
-def test_an_unknown_name_is_throttled_like_a_known_one(house: Gatehouse) -> None:
-    statuses = [house.sign_in("nobody", "not this one, sorry").status for _ in range(11)]
+def test_an_unknown_name_is_throttled_like_a_known_one(gate: GateClient) -> None:
+    statuses = [gate.sign_in("nobody", "not this one, sorry").status for _ in range(11)]
     assert statuses == [401] * 10 + [429]
 
 
-def test_an_address_is_throttled_whatever_names_it_tries(house: Gatehouse) -> None:
-    statuses = [house.sign_in(f"nobody {number}", "not this one, sorry").status for number in range(31)]
+def test_an_address_is_throttled_whatever_names_it_tries(gate: GateClient) -> None:
+    statuses = [gate.sign_in(f"nobody {number}", "not this one, sorry").status for number in range(31)]
     assert statuses == [401] * 30 + [429]
-    assert house.sign_in("dr. a").status == 429
+    assert gate.sign_in("dr. a").status == 429
 
 
-def test_a_form_without_an_origin_is_refused(house: Gatehouse) -> None:
+def test_a_form_without_an_origin_is_refused(gate: GateClient) -> None:
     form = urlencode({"name": "dr. a", "password": PASSWORD})
-    reply = house.ask("/sign-in", "POST", form)
+    reply = gate.ask("/sign-in", "POST", form)
     assert (reply.status, reply.cookie) == (403, "")
-    cookie = house.cookie("dr. a")
-    house.ask("/sign-out", "POST", Cookie=cookie)
-    house.ask("/sign-out", Cookie=cookie)
-    assert house.ask("/", Cookie=cookie).status == 200
+    cookie = gate.cookie("dr. a")
+    gate.ask("/sign-out", "POST", Cookie=cookie)
+    gate.ask("/sign-out", Cookie=cookie)
+    assert gate.ask("/", Cookie=cookie).status == 200
 
 
 @pytest.mark.parametrize(
     "body",
     ["name=dr.+a", "password=x", "name=a&name=b&password=x", "name=%ff&password=x", "name=a%00&password=x", "x" * 9000],
 )
-def test_what_is_not_our_form_is_refused_without_an_error(house: Gatehouse, body: str) -> None:
-    assert house.ask("/sign-in", "POST", body, Origin=f"http://localhost:{house.port}").status == 400
+def test_what_is_not_our_form_is_refused_without_an_error(gate: GateClient, body: str) -> None:
+    assert gate.ask("/sign-in", "POST", body, Origin=f"http://localhost:{gate.port}").status == 400

@@ -8,21 +8,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-import streamlit as st
 
 from core.settings import Settings
 from db import store
 from db.files import DamagedFileError
 from db.values import Role
-from pages.ui import resources
 from service.installation import Installation, find_served
+from tests.helpers.concurrency import wait_until
 from tests.helpers.databases import copy_tables
-from tests.helpers.gate import PASSWORD, quick_passwords, until
-from tests.helpers.reading_room import ReadingRoom, room
+from tests.helpers.world import PASSWORD
 
-__all__ = ["quick_passwords", "room"]
-
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def _open(data: Path) -> Installation:
@@ -85,7 +81,7 @@ def test_a_process_serves_one_installation_at_a_time(two: tuple[Installation, In
 def test_closing_stops_the_worker_and_closes_the_database(tmp_path: Path) -> None:
     installation = _open(tmp_path)
     installation.serve()
-    until(lambda: installation.supervisor.pid is not None)
+    wait_until(lambda: installation.supervisor.pid is not None)
     pid = installation.supervisor.pid
     assert pid is not None
     assert _is_open(tmp_path)
@@ -93,37 +89,6 @@ def test_closing_stops_the_worker_and_closes_the_database(tmp_path: Path) -> Non
     assert not psutil.pid_exists(pid)
     assert not _is_open(tmp_path)
     installation.close()
-
-
-def test_a_page_that_is_drawn_without_a_server_opens_an_installation_once(room: ReadingRoom) -> None:
-    room.visit("worklist.py")
-    opened = resources.installation()
-    room.visit("models.py")
-    assert resources.installation() is opened
-    assert find_served() is None
-    assert opened.settings == Settings.from_environment()
-    assert opened.single_reader.id == room.reader
-    assert (opened.supervisor.pid, resources.worker_problem()) == (None, None)
-    room.sessions.dispose()
-    assert _is_open(opened.settings.data)
-    st.cache_resource.clear()
-    assert not _is_open(opened.settings.data)
-
-
-def test_pages_of_a_server_work_with_its_installation(room: ReadingRoom, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECOND_READ_CHECKPOINT", "none.safetensors")
-    served = Installation.open(Settings.from_environment())
-    served.serve()
-    try:
-        tab = room.visit("worklist.py")
-        assert resources.installation() is served
-        assert (resources.sessions(), resources.files()) == (served.sessions, served.files)
-        until(lambda: resources.worker_problem() is not None)
-        assert "none.safetensors" in tab.run().warning[0].value
-        # As Streamlit's AppTest calls every tab.
-        assert served.tabs.belongs_to("test session id", room.reader)
-    finally:
-        served.close()
 
 
 _SERVER = """

@@ -14,18 +14,16 @@ from db.reading_values import Arm
 from db.study_values import StudyPlan
 from db.values import Opinion, Role
 from service.reports.fhir import DISCLAIMER, diagnostic_report
-from tests.helpers.case_reports import ReportedCase, reported_case
-from tests.helpers.reading_room import ReadingRoom, room
-from tests.helpers.stored import OPENED
-
-__all__ = ["room"]
+from tests.helpers.exports import ReportedCase, reported_case
+from tests.helpers.rows import OPENED
+from tests.helpers.world import World
 
 _CHECKS = {"Observation": Observation.model_validate, "Device": Device.model_validate, "Media": Media.model_validate}
 
 
 @pytest.fixture
-def reported(room: ReadingRoom) -> ReportedCase:
-    return reported_case(room)
+def reported(world: World) -> ReportedCase:
+    return reported_case(world)
 
 
 def checked(data: bytes) -> DiagnosticReport:
@@ -87,19 +85,19 @@ def test_each_read_stands_with_what_was_shown(reported: ReportedCase) -> None:
     }
 
 
-def test_a_read_that_was_taken_back_is_cancelled(room: ReadingRoom) -> None:
-    case_id = room.add_case(1)
-    room.analyse_all()
-    with room.sessions.begin() as session:
-        store.record_first_read(session, case_id, room.reader, Opinion("malignant", 3), OPENED)
-        read = store.record_final_read(session, case_id, room.reader, Opinion("malignant", 3), OPENED)
-        store.withdraw_read(session, read.id, room.reader)
-    with pytest.raises(NotRevealedError), room.sessions.read() as session:
-        store.exported_case(session, case_id, room.reader)
-    with room.sessions.begin() as session:
-        store.record_final_read(session, case_id, room.reader, Opinion(None, None), OPENED)
-    with room.sessions.read() as session:
-        data = diagnostic_report(store.exported_case(session, case_id, room.reader))
+def test_a_read_that_was_taken_back_is_cancelled(world: World) -> None:
+    case_id = world.add_case(1)
+    world.analyse()
+    with world.sessions.begin() as session:
+        store.record_first_read(session, case_id, world.reader, Opinion("malignant", 3), OPENED)
+        read = store.record_final_read(session, case_id, world.reader, Opinion("malignant", 3), OPENED)
+        store.withdraw_read(session, read.id, world.reader)
+    with pytest.raises(NotRevealedError), world.sessions.read() as session:
+        store.exported_case(session, case_id, world.reader)
+    with world.sessions.begin() as session:
+        store.record_final_read(session, case_id, world.reader, Opinion(None, None), OPENED)
+    with world.sessions.read() as session:
+        data = diagnostic_report(store.exported_case(session, case_id, world.reader))
     checked(data)
     assert by_id(data, "read-2")["status"] == "cancelled"
     assert (by_id(data, "read-4")["status"], by_id(data, "read-4")["label"]) == ("final", "cannot assess")
@@ -143,7 +141,7 @@ def test_images_are_named_by_their_hash(reported: ReportedCase) -> None:
 
 def test_only_who_has_had_the_last_word_gets_it(reported: ReportedCase) -> None:
     adjudicator = reported.settle()
-    with reported.room.sessions.begin() as session:
+    with reported.world.sessions.begin() as session:
         stranger = store.add_account(session, "stranger", Role.READER)
         store.record_first_read(session, reported.case_id, stranger.id, Opinion("benign", 3), OPENED)
     with pytest.raises(NotRevealedError, match="to the end first"):
@@ -153,10 +151,10 @@ def test_only_who_has_had_the_last_word_gets_it(reported: ReportedCase) -> None:
     assert not {one.read.reader for one in found.reads} & {"dr. telltale", "reader"}, "adjudicators get no names"
 
 
-def test_a_case_of_an_open_study_has_no_report(reported: ReportedCase, room: ReadingRoom) -> None:
-    free = room.add_case(9)
-    room.analyse_all()
-    with room.sessions.begin() as session:
-        store.make_study(session, room.reader, StudyPlan("s", (room.reader,), (free,), (Arm.UNAIDED,)))
-    with pytest.raises(InStudyError), room.sessions.read() as session:
-        store.exported_case(session, free, room.reader)
+def test_a_case_of_an_open_study_has_no_report(reported: ReportedCase, world: World) -> None:
+    free = world.add_case(9)
+    world.analyse()
+    with world.sessions.begin() as session:
+        store.make_study(session, world.reader, StudyPlan("s", (world.reader,), (free,), (Arm.UNAIDED,)))
+    with pytest.raises(InStudyError), world.sessions.read() as session:
+        store.exported_case(session, free, world.reader)

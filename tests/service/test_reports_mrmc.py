@@ -13,44 +13,54 @@ from db.export import Told
 from db.session import Sessions, open_database
 from db.values import Opinion, Role
 from service.reports.archive import Wanted, reads_archive
-from tests.helpers.exported import ARMS, NOTE, House, csv_rows, marked, read_house, settle, sign, unzipped
-from tests.helpers.stored import BENIGN, MALIGNANT, OPENED
-from tests.helpers.studied import ward
+from tests.helpers.exports import (
+    ARMS,
+    NOTE,
+    PilotStudy,
+    add_consensus,
+    add_sign_offs,
+    csv_rows,
+    opinion_with_regions,
+    read_pilot_study,
+    unzip,
+)
+from tests.helpers.rows import BENIGN, MALIGNANT, OPENED
+from tests.helpers.world import make_study_world
 
 
-def settled(sessions: Sessions) -> House:
-    """Make a house whose cases are settled: by consensus, by sign-off, and as not to be assessed."""
-    made = read_house(sessions)
+def settled(sessions: Sessions) -> PilotStudy:
+    """Make a study whose cases are settled: by consensus, by sign-off, and as not to be assessed."""
+    made = read_pilot_study(sessions)
     adjudicator = made.roles[Role.ADJUDICATOR]
     with sessions.begin() as session:
-        settle(session, made.ward.cases[0], adjudicator, "benign")
-        sign(session, made.ward.cases[0], adjudicator, "malignant")
-        sign(session, made.ward.cases[1], adjudicator, "benign", "malignant")
-        settle(session, made.ward.cases[2], adjudicator, None)
+        add_consensus(session, made.world.cases[0], adjudicator, "benign")
+        add_sign_offs(session, made.world.cases[0], adjudicator, "malignant")
+        add_sign_offs(session, made.world.cases[1], adjudicator, "benign", "malignant")
+        add_consensus(session, made.world.cases[2], adjudicator, None)
     return made
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PilotStudy]:
     """One for all tests that only look at it."""
-    sessions = open_database(f"sqlite:///{tmp_path_factory.mktemp('house') / 'second_read.sqlite'}")
+    sessions = open_database(f"sqlite:///{tmp_path_factory.mktemp('pilot') / 'second_read.sqlite'}")
     yield settled(sessions)
     sessions.dispose()
 
 
-def archive(house: House, role: Role, *, study: int | None = None, named: bool = False) -> dict[str, bytes]:
-    wanted = Wanted(house.roles[role], study, Told(named))
-    return unzipped(reads_archive(house.sessions, wanted))
+def archive(pilot: PilotStudy, role: Role, *, study: int | None = None, named: bool = False) -> dict[str, bytes]:
+    wanted = Wanted(pilot.roles[role], study, Told(named))
+    return unzip(reads_archive(pilot.sessions, wanted))
 
 
-def trail(house: House) -> list[str]:
-    with house.sessions.begin() as session:
+def trail(pilot: PilotStudy) -> list[str]:
+    with pilot.sessions.begin() as session:
         return [event.subject for event in store.audit_trail(session) if event.action == "exported"]
 
 
 def test_every_read_of_a_study_is_one_line_with_its_place(sessions: Sessions) -> None:
-    house = settled(sessions)
-    rows = csv_rows(archive(house, Role.RESEARCHER, study=house.study)["reads.csv"])
+    pilot = settled(sessions)
+    rows = csv_rows(archive(pilot, Role.RESEARCHER, study=pilot.study)["reads.csv"])
     # Two readers, three cases; two arms are read twice, before and after the model.
     assert len(rows) == 2 * 3 * (1 + 2 + 1 + 2)
     for reader in ("1", "2"):
@@ -71,8 +81,8 @@ def test_every_read_of_a_study_is_one_line_with_its_place(sessions: Sessions) ->
     assert {(row["label"], row["confidence"], row["malignancy_score"]) for row in rows} == {("malignant", "2", "6")}
 
 
-def test_the_reference_is_the_consensus_else_what_was_signed_last(house: House) -> None:
-    rows = csv_rows(archive(house, Role.ADMINISTRATOR, study=house.study, named=True)["reads.csv"])
+def test_the_reference_is_the_consensus_else_what_was_signed_last(pilot: PilotStudy) -> None:
+    rows = csv_rows(archive(pilot, Role.ADMINISTRATOR, study=pilot.study, named=True)["reads.csv"])
     found = {row["accession"]: (row["reference_label"], row["reference_from"]) for row in rows}
     assert found == {
         "C-0001": ("benign", "consensus"),
@@ -81,8 +91,8 @@ def test_the_reference_is_the_consensus_else_what_was_signed_last(house: House) 
     }
 
 
-def test_scores_are_in_the_format_of_imrmc(house: House) -> None:
-    text = archive(house, Role.RESEARCHER, study=house.study)["scores.imrmc"].decode("ascii")
+def test_scores_are_in_the_format_of_imrmc(pilot: PilotStudy) -> None:
+    text = archive(pilot, Role.RESEARCHER, study=pilot.study)["scores.imrmc"].decode("ascii")
     head, _, data = text.partition("BEGIN DATA:\n")
     assert [line for line in head.splitlines() if line[:2] in ("NR", "N0", "N1", "NM")] == [
         "NR: 2",
@@ -100,23 +110,23 @@ def test_scores_are_in_the_format_of_imrmc(house: House) -> None:
     assert len({tuple(line[:3]) for line in scores}) == len(scores) == 2 * 2 * 6, "one score each, fully crossed"
 
 
-def test_without_names_nothing_tells_who_or_which_case(house: House) -> None:
-    for role, study in ((Role.RESEARCHER, house.study), (Role.RESEARCHER, None), (Role.ADMINISTRATOR, None)):
-        files = archive(house, role, study=study)
+def test_without_names_nothing_tells_who_or_which_case(pilot: PilotStudy) -> None:
+    for role, study in ((Role.RESEARCHER, pilot.study), (Role.RESEARCHER, None), (Role.ADMINISTRATOR, None)):
+        files = archive(pilot, role, study=study)
         text = "\n".join(data.decode() for data in files.values())
         for telltale in ("dr. a", "dr. b", "C-0001", "Telltale", "the adjudicator"):
             assert telltale not in text, (role, study, telltale)
         assert "De-identified" in files["README.txt"].decode()
 
 
-def test_names_notes_and_clock_times_are_for_administrators_who_ask(house: House) -> None:
+def test_names_notes_and_clock_times_are_for_administrators_who_ask(pilot: PilotStudy) -> None:
     for role in (Role.RESEARCHER, Role.READER, Role.ADJUDICATOR):
         with pytest.raises(NotAllowedError, match="without names"):
-            archive(house, role, study=house.study, named=True)
+            archive(pilot, role, study=pilot.study, named=True)
         with pytest.raises(NotAllowedError, match="times"):
-            reads_archive(house.sessions, Wanted(house.roles[role], house.study, Told(clock_times=True)))
-    wanted = Wanted(house.roles[Role.ADMINISTRATOR], house.study, Told(named=True, clock_times=True))
-    files = unzipped(reads_archive(house.sessions, wanted))
+            reads_archive(pilot.sessions, Wanted(pilot.roles[role], pilot.study, Told(clock_times=True)))
+    wanted = Wanted(pilot.roles[Role.ADMINISTRATOR], pilot.study, Told(named=True, clock_times=True))
+    files = unzip(reads_archive(pilot.sessions, wanted))
     rows = csv_rows(files["reads.csv"])
     assert {row["reader_name"][:5] for row in rows} == {"dr. a", "dr. b"}
     assert {row["note"] for row in rows} == {MALIGNANT.note}
@@ -125,38 +135,38 @@ def test_names_notes_and_clock_times_are_for_administrators_who_ask(house: House
 
 
 def test_a_reader_gets_own_reads_and_no_answer_before_the_last_word(sessions: Sessions) -> None:
-    house = read_house(sessions)
-    own, other = house.ward.readers
-    case_id = house.ward.cases[0]
+    pilot = read_pilot_study(sessions)
+    own, other = pilot.world.readers
+    case_id = pilot.world.cases[0]
     with sessions.begin() as session:
         store.record_first_read(session, case_id, own, BENIGN, OPENED)
         store.record_first_read(session, case_id, other, BENIGN, OPENED)
         store.record_final_read(session, case_id, other, MALIGNANT, OPENED)
-        settle(session, case_id, house.roles[Role.ADJUDICATOR], "malignant")
-    for study in (None, house.study):
-        rows = csv_rows(unzipped(reads_archive(sessions, Wanted(own, study)))["reads.csv"])
+        add_consensus(session, case_id, pilot.roles[Role.ADJUDICATOR], "malignant")
+    for study in (None, pilot.study):
+        rows = csv_rows(unzip(reads_archive(sessions, Wanted(own, study)))["reads.csv"])
         assert {row["reader"] for row in rows} == {"1"}
         assert not any(row["reference_label"] for row in rows), "the others' answer opens after the own last word"
         assert len(rows) == (1 if study is None else 18)
     with sessions.begin() as session:
         store.record_final_read(session, case_id, own, MALIGNANT, OPENED)
-    rows = csv_rows(unzipped(reads_archive(sessions, Wanted(own)))["reads.csv"])
+    rows = csv_rows(unzip(reads_archive(sessions, Wanted(own)))["reads.csv"])
     assert [(row["stage"], row["reference_label"]) for row in rows] == [("first", "malignant"), ("final", "malignant")]
 
 
 def test_an_open_study_is_exported_by_who_does_not_read_in_it(sessions: Sessions) -> None:
-    house = read_house(sessions, closed=False)
+    pilot = read_pilot_study(sessions, closed=False)
     with pytest.raises(InStudyError, match="when it is closed"):
-        reads_archive(sessions, Wanted(house.ward.readers[0], house.study))
-    files = archive(house, Role.RESEARCHER, study=house.study)
+        reads_archive(sessions, Wanted(pilot.world.readers[0], pilot.study))
+    files = archive(pilot, Role.RESEARCHER, study=pilot.study)
     assert "still open" in files["README.txt"].decode()
-    assert "reads.csv" in archive(house, Role.ADMINISTRATOR, study=house.study)
+    assert "reads.csv" in archive(pilot, Role.ADMINISTRATOR, study=pilot.study)
     with pytest.raises(LookupError):
-        archive(house, Role.ADMINISTRATOR, study=99)
+        archive(pilot, Role.ADMINISTRATOR, study=99)
 
 
 def test_numbers_do_not_follow_the_order_of_entry_and_change_with_every_export(sessions: Sessions) -> None:
-    found = ward(sessions, cases=8, readers=6)
+    found = make_study_world(sessions, cases=8, readers=6)
     with sessions.begin() as session:
         for reader in found.readers:
             for case in found.cases:
@@ -179,17 +189,17 @@ def test_numbers_do_not_follow_the_order_of_entry_and_change_with_every_export(s
 
 
 def test_lines_come_in_the_order_of_numbers_and_not_of_entry(sessions: Sessions) -> None:
-    found = ward(sessions, cases=2, readers=4)
+    found = make_study_world(sessions, cases=2, readers=4)
     with sessions.begin() as session:
         for reader in found.readers:
             for case in found.cases:
                 store.record_first_read(session, case, reader, BENIGN, OPENED)
-    rows = csv_rows(unzipped(reads_archive(sessions, Wanted(found.planner)))["reads.csv"])
+    rows = csv_rows(unzip(reads_archive(sessions, Wanted(found.planner)))["reads.csv"])
     assert [row["reader"] for row in rows] == ["1", "1", "2", "2", "3", "3", "4", "4"]
 
 
 def test_a_read_that_was_taken_back_or_amended_stays_and_does_not_count(sessions: Sessions) -> None:
-    found = ward(sessions, cases=2)
+    found = make_study_world(sessions, cases=2)
     reader, (taken_back, amended) = found.readers[0], found.cases
     surer = Opinion("malignant", 5, note="after a second look")
     with sessions.begin() as session:
@@ -199,9 +209,9 @@ def test_a_read_that_was_taken_back_or_amended_stays_and_does_not_count(sessions
             if case == taken_back:
                 store.withdraw_read(session, first.id, reader)
         store.amend_read(session, amended, reader, surer, OPENED)
-        sign(session, amended, reader, "malignant")
-        settle(session, taken_back, found.planner, "benign")
-    files = unzipped(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))
+        add_sign_offs(session, amended, reader, "malignant")
+        add_consensus(session, taken_back, found.planner, "benign")
+    files = unzip(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))
     rows = [row for row in csv_rows(files["reads.csv"]) if row["reader_name"].startswith("dr. a")]
     states = {
         case: [(row["stage"], row["superseded"], row["withdrawn"]) for row in rows if row["accession"] == case]
@@ -218,12 +228,12 @@ def test_a_read_that_was_taken_back_or_amended_stays_and_does_not_count(sessions
 
 
 def test_regions_are_geojson_in_image_pixels(sessions: Sessions) -> None:
-    found = ward(sessions, cases=1)
+    found = make_study_world(sessions, cases=1)
     reader, case_id = found.readers[0], found.cases[0]
     with sessions.begin() as session:
         image = store.case_images(session, case_id)[0].id
-        store.record_first_read(session, case_id, reader, marked(image), OPENED)
-    files = unzipped(reads_archive(sessions, Wanted(found.planner)))
+        store.record_first_read(session, case_id, reader, opinion_with_regions(image), OPENED)
+    files = unzip(reads_archive(sessions, Wanted(found.planner)))
     document = json.loads(files["regions/case-1-image-1.geojson"])
     geometries = [feature["geometry"] for feature in document["features"]]
     assert geometries == [
@@ -236,18 +246,18 @@ def test_regions_are_geojson_in_image_pixels(sessions: Sessions) -> None:
     assert document["image"] == {"case": "case 1", "position": 1, "width": 700, "height": 460}
     assert csv_rows(files["reads.csv"])[0]["regions"] == "3"
     assert "Telltale" not in json.dumps(document)
-    named = unzipped(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))
+    named = unzip(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))
     assert "Telltale" in named["regions/case-1-image-1.geojson"].decode()
 
 
 def test_times_are_seconds_since_the_first_read_of_each_reader(sessions: Sessions) -> None:
-    found = ward(sessions, cases=2, readers=2)
+    found = make_study_world(sessions, cases=2, readers=2)
     with sessions.begin() as session:
         for days, reader in enumerate(found.readers):
             for minutes, case in enumerate(found.cases):
                 opened = datetime.now(UTC) - timedelta(days=days + 1) + timedelta(minutes=minutes)
                 store.record_first_read(session, case, reader, BENIGN, opened, edit_seconds=12.5)
-    rows = csv_rows(unzipped(reads_archive(sessions, Wanted(found.planner)))["reads.csv"])
+    rows = csv_rows(unzip(reads_archive(sessions, Wanted(found.planner)))["reads.csv"])
     assert [(row["reader"], round(float(row["opened"]))) for row in rows] == [
         ("1", 0), ("1", 60), ("2", 0), ("2", 60),
     ]  # fmt: skip
@@ -255,30 +265,30 @@ def test_times_are_seconds_since_the_first_read_of_each_reader(sessions: Session
     assert str(datetime.now(UTC).year) not in rows[0]["saved"]
 
 
-def test_every_export_is_in_the_audit_trail_before_it_is_given_out(house: House) -> None:
-    archive(house, Role.RESEARCHER, study=house.study)
-    archive(house, Role.ADMINISTRATOR, study=house.study, named=True)
-    assert trail(house)[:2] == [
+def test_every_export_is_in_the_audit_trail_before_it_is_given_out(pilot: PilotStudy) -> None:
+    archive(pilot, Role.RESEARCHER, study=pilot.study)
+    archive(pilot, Role.ADMINISTRATOR, study=pilot.study, named=True)
+    assert trail(pilot)[:2] == [
         "36 reads of 2 readers and 3 cases, with names: pilot",
         "36 reads of 2 readers and 3 cases, de-identified: pilot",
     ]
-    before = len(trail(house))
+    before = len(trail(pilot))
     with pytest.raises(NotAllowedError):
-        archive(house, Role.RESEARCHER, named=True)
-    assert len(trail(house)) == before
+        archive(pilot, Role.RESEARCHER, named=True)
+    assert len(trail(pilot)) == before
 
 
-def test_who_is_disabled_gets_nothing(house: House) -> None:
-    with house.sessions.begin() as session:
+def test_who_is_disabled_gets_nothing(pilot: PilotStudy) -> None:
+    with pilot.sessions.begin() as session:
         account = store.add_account(session, "gone", Role.RESEARCHER).id
         session.add(Credential(account_id=account, password_hash=None, disabled=True, changed_at=datetime.now(UTC)))
     with pytest.raises(NotAllowedError):
-        reads_archive(house.sessions, Wanted(account))
+        reads_archive(pilot.sessions, Wanted(account))
 
 
 def test_a_note_is_inert_in_the_table(sessions: Sessions) -> None:
-    found = ward(sessions, cases=1)
+    found = make_study_world(sessions, cases=1)
     with sessions.begin() as session:
         store.record_first_read(session, found.cases[0], found.readers[0], Opinion("benign", 3, note=NOTE), OPENED)
-    row = csv_rows(unzipped(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))["reads.csv"])[0]
+    row = csv_rows(unzip(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))["reads.csv"])[0]
     assert row["note"] == f"'{NOTE}"

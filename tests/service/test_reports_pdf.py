@@ -18,22 +18,20 @@ from service.reports.case_files import CaseWanted, fhir_report, pdf_report
 from service.reports.pdf import case_pdf
 from service.reports.pdf_images import LARGE, SMALL
 from service.reports.pictures import map_picture, picture_of
-from tests.helpers.case_reports import ReportedCase, reported_case
-from tests.helpers.reading_room import CARD, ReadingRoom, room
-from tests.helpers.stored import OPENED
-
-__all__ = ["room"]
+from tests.helpers.exports import ReportedCase, reported_case
+from tests.helpers.rows import OPENED
+from tests.helpers.world import CARD, World
 
 DISCLAIMER = "Research use only – not a diagnosis"
 
 
 @pytest.fixture
-def reported(room: ReadingRoom) -> ReportedCase:
-    return reported_case(room)
+def reported(world: World) -> ReportedCase:
+    return reported_case(world)
 
 
 def pages(reported: ReportedCase, found: CaseExport) -> list[str]:
-    reader = PdfReader(io.BytesIO(case_pdf(found, reported.room.files, CARD)))
+    reader = PdfReader(io.BytesIO(case_pdf(found, reported.world.files, CARD)))
     return [" ".join(page.extract_text().split()) for page in reader.pages]
 
 
@@ -75,14 +73,14 @@ def test_the_model_is_described_as_its_card_has_it(reported: ReportedCase) -> No
     assert "telltale network, version 0123456789ab: a demonstration model" in text
     assert "Trained on BreaKHis: 240 images of 24 patients." in text
     assert "AUC by image 0.810 [0.700, 0.900], out of fold, 24 patients." in text
-    reader = PdfReader(io.BytesIO(case_pdf(found, reported.room.files, None)))
+    reader = PdfReader(io.BytesIO(case_pdf(found, reported.world.files, None)))
     assert "The card of this version is not at hand" in " ".join(reader.pages[-1].extract_text().split())
 
 
 def test_names_notes_and_dates_are_in_it_only_when_asked(reported: ReportedCase) -> None:
     reported.settle()
     reported.sign(versions=2)
-    data = case_pdf(reported.export(), reported.room.files, CARD)
+    data = case_pdf(reported.export(), reported.world.files, CARD)
     reader = PdfReader(io.BytesIO(data))
     plain = " ".join(page.extract_text() for page in reader.pages) + str(reader.metadata)
     for telltale in ("dr. telltale", "prof.", "Mrs.", "TELLTALE", "HYPERLINK", "1950", OPENED.strftime("%Y-%m-%d")):
@@ -93,7 +91,7 @@ def test_names_notes_and_dates_are_in_it_only_when_asked(reported: ReportedCase)
 
 
 def test_what_the_font_lacks_is_named_in_no_log(reported: ReportedCase, caplog: pytest.LogCaptureFixture) -> None:
-    with reported.room.sessions.begin() as session:
+    with reported.world.sessions.begin() as session:
         store.add_account(session, "dr. 张三", Role.READER)
     found = replace(reported.export(named=True), made_by="dr. 张三\x07")
     with caplog.at_level(logging.DEBUG):
@@ -112,8 +110,8 @@ def test_words_of_every_length_fit_on_the_page(reported: ReportedCase) -> None:
     assert "**bold**" in text
 
 
-def test_many_images_become_small_and_the_rest_is_counted(room: ReadingRoom) -> None:
-    reported = reported_case(room, images=2)
+def test_many_images_become_small_and_the_rest_is_counted(world: World) -> None:
+    reported = reported_case(world, images=2)
     found = reported.export()
     first = found.case.images[0]
     many = tuple(replace(first, position=place) for place in range(1, LARGE + SMALL + 4))
@@ -136,7 +134,7 @@ def test_a_damaged_image_is_said_and_the_rest_is_there(reported: ReportedCase) -
 def test_regions_and_maps_are_drawn_where_they_are(reported: ReportedCase) -> None:
     found = reported.export()
     image, heatmap = found.case.images[0], found.maps[0]
-    files = reported.room.files
+    files = reported.world.files
     bare = pixels(picture_of(files, image, 900))
     box = next(region for one in found.reads for region in one.read.opinion.regions if region.kind == "box")
     drawn = pixels(picture_of(files, image, 900, [("1.1", box)]))
@@ -157,8 +155,8 @@ def test_colours_of_maps_are_those_of_the_whole_range() -> None:
 
 
 def test_a_report_is_recorded_before_it_is_given_out(reported: ReportedCase) -> None:
-    sessions, files = reported.room.sessions, reported.room.files
-    assert pdf_report(sessions, files, CaseWanted(reported.case_id, reported.room.reader), CARD).startswith(b"%PDF")
+    sessions, files = reported.world.sessions, reported.world.files
+    assert pdf_report(sessions, files, CaseWanted(reported.case_id, reported.world.reader), CARD).startswith(b"%PDF")
     fhir_report(sessions, CaseWanted(reported.case_id, reported.other, named=True))
     with sessions.begin() as session:
         stranger = store.add_account(session, "stranger", Role.READER).id

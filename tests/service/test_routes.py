@@ -1,58 +1,25 @@
 """The routes beside the pages, with a real database and real files."""
 
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
 from core.demo import demo_image
-from core.heatmaps import encode_heatmap, encode_png
+from core.heatmaps import encode_heatmap
 from core.labels import BINARY
 from core.results import Analysis, Prediction, Quality
-from core.settings import Settings
 from db import store
 from db.values import ModelIdentity, Opinion, StoredHeatmap
 from pages.ui.viewer import VENDOR
 from service.installation import Installation
-from service.intake import CasePlan, Intake, take_in_all
-from service.routes import answer_our_errors, router
+from service.intake import Intake
 
 _IMAGE = demo_image(1, "malignant", 300, 400)
-
-
-@pytest.fixture
-def installation(tmp_path: Path) -> Iterator[Installation]:
-    """What the routes work with; its worker is never started."""
-    settings = Settings(tmp_path, f"sqlite:///{tmp_path / 'test.sqlite'}", tmp_path / "none", None, "cpu", 1)
-    opened = Installation.open(settings)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def client(installation: Installation) -> TestClient:
-    """A browser in front of the routes, without the gate."""
-    app = FastAPI()
-    app.state.installation = installation
-    app.state.assets = VENDOR
-    answer_our_errors(app)
-    app.include_router(router)
-    return TestClient(app, raise_server_exceptions=False)
-
-
-@pytest.fixture
-def taken(installation: Installation) -> Intake:
-    """One image of one case, taken in and queued."""
-    plan = CasePlan(installation.single_reader.id, "100X")
-    return next(
-        take_in_all(installation.sessions, installation.files, plan, [("SOB_M_DC-14-2523.png", encode_png(_IMAGE))])
-    )
 
 
 def _analyse(installation: Installation, heatmap: bool = True) -> None:
@@ -96,7 +63,7 @@ def test_health_says_how_many_images_wait_and_that_no_worker_runs(client: TestCl
 
 def test_health_answers_without_a_database(client: TestClient, installation: Installation, tmp_path: Path) -> None:
     installation.sessions.dispose()
-    (tmp_path / "test.sqlite").write_bytes(b"not a database" * 100)
+    (tmp_path / "second_read.sqlite").write_bytes(b"not a database" * 100)
     answer = client.get("/health")
     assert answer.status_code == 200
     assert answer.json()["status"] == "degraded"

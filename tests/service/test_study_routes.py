@@ -10,9 +10,7 @@ from db.reading_values import Arm
 from db.study_values import StudyPlan
 from db.values import Opinion
 from service.installation import Installation
-from tests.service.test_routes import _analyse, client, installation, taken
-
-__all__ = ["client", "installation", "taken"]
+from tests.service.test_routes import _analyse
 
 pytestmark = pytest.mark.usefixtures("taken")  # case 1 with image 1
 

@@ -10,8 +10,9 @@ from db.session import open_database
 from db.values import Role
 from service.tabs import Tabs
 from tests.helpers.browser_tab import clicking_tab
-from tests.helpers.gate import PASSWORD, Gatehouse
+from tests.helpers.gate import GateClient
 from tests.helpers.server import running_server
+from tests.helpers.world import PASSWORD
 
 
 def test_another_server_on_the_same_folder_knows_whose_tab_it_is(tmp_path: Path) -> None:
@@ -51,13 +52,13 @@ def test_after_a_restart_the_next_reader_does_not_go_on_in_the_tab_of_the_one_be
         for name in ("dr. a", "dr. b"):
             store.add_signing_account(session, None, name, Role.READER, PASSWORD)
     with running_server(tmp_path, "127.0.0.1") as server:
-        cookie = Gatehouse(server.port, sessions).cookie("dr. a")
+        cookie = GateClient(server.port, sessions).cookie("dr. a")
         with clicking_tab(server.port, cookie) as tab:
             tab.open("worklist")
             number = tab.number
     assert number
     with running_server(tmp_path, "127.0.0.1") as server:
-        other = Gatehouse(server.port, sessions).cookie("dr. b")
+        other = GateClient(server.port, sessions).cookie("dr. b")
         with pytest.raises(InvalidStatus) as refused, clicking_tab(server.port, other, resume=number):
             pass
         assert refused.value.response.status_code == 403

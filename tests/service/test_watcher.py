@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 import psutil
 import pytest
@@ -20,70 +19,74 @@ from core.results import Quality
 from db import store
 from db.values import JobState, Opinion, StoredImage
 from service.watcher import Supervisor
-from tests.helpers.desk import PROJECT, Desk, open_desk, wait_until
+from tests.helpers.concurrency import wait_until
 from tests.helpers.networks import SMALL_CARD, small_checkpoint
 from tests.helpers.stress import amount
+from tests.helpers.workers import (
+    PROJECT,
+    count_waiting_jobs,
+    images_of_case,
+    names_of_working,
+    queue_images,
+    reveal_case,
+)
+from tests.helpers.world import World
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    """A real database and real files."""
-    with open_desk(tmp_path) as laid_out:
-        yield laid_out
-
-
-@pytest.fixture
-def watcher(desk: Desk) -> Iterator[Supervisor]:
+def watcher(world: World) -> Iterator[Supervisor]:
     """A watcher that is started by the test and always stopped."""
-    made = Supervisor(desk.settings, desk.sessions)
+    made = Supervisor(world.settings, world.sessions)
     yield made
     made.stop()
 
 
-def test_without_a_usable_checkpoint_images_wait_and_the_reason_is_known(desk: Desk, watcher: Supervisor) -> None:
-    case_id = desk.queue(1)
+def test_without_a_usable_checkpoint_images_wait_and_the_reason_is_known(world: World, watcher: Supervisor) -> None:
+    case_id = queue_images(world, 1)
     watcher.start()
     wait_until(lambda: watcher.problem is not None, "the problem to be known")
     assert "small.safetensors" in (watcher.problem or "")
-    assert desk.images(case_id)[0].job == JobState.QUEUED
-    sha256 = small_checkpoint(desk.settings.checkpoint)
-    wait_until(lambda: desk.waiting() == 0, "the image to be analysed")
+    assert images_of_case(world, case_id)[0].job == JobState.QUEUED
+    sha256 = small_checkpoint(world.settings.checkpoint)
+    wait_until(lambda: count_waiting_jobs(world) == 0, "the image to be analysed")
     assert watcher.problem is None
     assert watcher.model_version == sha256[:12]
-    assert desk.reveal(case_id).model_version == sha256[:12]
+    assert reveal_case(world, case_id).model_version == sha256[:12]
 
 
-def test_a_checkpoint_put_into_service_is_taken_up_and_what_was_analysed_stays(desk: Desk, watcher: Supervisor) -> None:
-    old = small_checkpoint(desk.settings.checkpoint)
-    before = desk.queue(2)
+def test_a_checkpoint_put_into_service_is_taken_up_and_what_was_analysed_stays(
+    world: World, watcher: Supervisor
+) -> None:
+    old = small_checkpoint(world.settings.checkpoint)
+    before = queue_images(world, 2)
     watcher.start()
-    wait_until(lambda: desk.waiting() == 0, "the first images to be analysed")
-    revealed = desk.reveal(before)
-    path = desk.settings.data / "new.safetensors"
+    wait_until(lambda: count_waiting_jobs(world) == 0, "the first images to be analysed")
+    revealed = reveal_case(world, before)
+    path = world.settings.data / "new.safetensors"
     new = small_checkpoint(path, replace(SMALL_CARD, name="new"))
-    with desk.sessions.begin() as session:
-        store.put_in_service(session, desk.account_id, str(path), new, "new")
+    with world.sessions.begin() as session:
+        store.put_in_service(session, world.reader, str(path), new, "new")
     wait_until(lambda: watcher.model_version == new[:12], "the worker to take it up")
     assert watcher.problem is None
-    after = desk.queue(3, first=2)
-    wait_until(lambda: desk.waiting() == 0, "the next images to be analysed")
-    assert (revealed.model_version, desk.reveal(after).model_version) == (old[:12], new[:12])
-    with desk.sessions.begin() as session:
-        assert store.open_case(session, before, desk.account_id).reveal == revealed
+    after = queue_images(world, 3, first=2)
+    wait_until(lambda: count_waiting_jobs(world) == 0, "the next images to be analysed")
+    assert (revealed.model_version, reveal_case(world, after).model_version) == (old[:12], new[:12])
+    with world.sessions.begin() as session:
+        assert store.open_case(session, before, world.reader).reveal == revealed
 
 
-def test_a_checkpoint_that_changed_since_it_was_put_into_service_is_not_used(desk: Desk, watcher: Supervisor) -> None:
-    case_id = desk.queue(1)
-    small_checkpoint(desk.settings.checkpoint)
-    with desk.sessions.begin() as session:
-        store.put_in_service(session, desk.account_id, str(desk.settings.checkpoint), "a" * 64, "another")
+def test_a_checkpoint_that_changed_since_it_was_put_into_service_is_not_used(world: World, watcher: Supervisor) -> None:
+    case_id = queue_images(world, 1)
+    small_checkpoint(world.settings.checkpoint)
+    with world.sessions.begin() as session:
+        store.put_in_service(session, world.reader, str(world.settings.checkpoint), "a" * 64, "another")
     watcher.start()
     wait_until(lambda: watcher.problem is not None, "the problem to be known")
     assert "small.safetensors has changed since it was put into service" in (watcher.problem or "")
-    assert str(desk.settings.data) not in (watcher.problem or "")
-    assert desk.images(case_id)[0].job == JobState.QUEUED
+    assert str(world.settings.data) not in (watcher.problem or "")
+    assert images_of_case(world, case_id)[0].job == JobState.QUEUED
 
 
 def _paused(pid: int) -> psutil.Process:
@@ -93,24 +96,24 @@ def _paused(pid: int) -> psutil.Process:
     return process
 
 
-def _paused_in_a_job(desk: Desk, watcher: Supervisor) -> psutil.Process:
+def _paused_in_a_job(world: World, watcher: Supervisor) -> psutil.Process:
     """Queue images until the worker is stopped, by a signal, with one in hand and others waiting."""
     for first in count(0, 10):
-        desk.queue(10, first=first)
-        while desk.waiting():
-            wait_until(lambda: bool(desk.holders()) or not desk.waiting(), "a job to be claimed")
+        queue_images(world, 10, first=first)
+        while count_waiting_jobs(world):
+            wait_until(lambda: bool(names_of_working(world)) or not count_waiting_jobs(world), "a job to be claimed")
             assert watcher.pid is not None
             worker = _paused(watcher.pid)
-            if desk.holders() and desk.waiting() > 1:
+            if names_of_working(world) and count_waiting_jobs(world) > 1:
                 return worker
             worker.resume()
     raise AssertionError
 
 
-def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(desk: Desk, watcher: Supervisor) -> None:
-    small_checkpoint(desk.settings.checkpoint)
+def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(world: World, watcher: Supervisor) -> None:
+    small_checkpoint(world.settings.checkpoint)
     watcher.start()
-    worker = _paused_in_a_job(desk, watcher)
+    worker = _paused_in_a_job(world, watcher)
     pid = worker.pid
     with ThreadPoolExecutor(1) as beside:
         stopped = beside.submit(watcher.stop)
@@ -118,35 +121,35 @@ def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(desk: Desk, wa
         worker.resume()
         stopped.result()
     assert not psutil.pid_exists(pid)
-    assert desk.holders() == []
-    assert desk.waiting() > 0
+    assert names_of_working(world) == []
+    assert count_waiting_jobs(world) > 0
 
 
-def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(desk: Desk, watcher: Supervisor) -> None:
-    small_checkpoint(desk.settings.checkpoint)
+def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(world: World, watcher: Supervisor) -> None:
+    small_checkpoint(world.settings.checkpoint)
     images, wanted = amount(30, 6), amount(20, 2)
-    case_ids = [desk.queue(images)]
+    case_ids = [queue_images(world, images)]
     moment = random.Random(7)  # noqa: S311 -- when to strike, not a secret
     watcher.start()
     kills = 0
     while kills < wanted:
-        if not desk.waiting():  # it was quicker than this test
-            case_ids.append(desk.queue(images, first=images * len(case_ids)))
-        wait_until(lambda: bool(desk.holders()) or not desk.waiting(), "a job to be claimed")
+        if not count_waiting_jobs(world):  # it was quicker than this test
+            case_ids.append(queue_images(world, images, first=images * len(case_ids)))
+        wait_until(lambda: bool(names_of_working(world)) or not count_waiting_jobs(world), "a job to be claimed")
         time.sleep(moment.uniform(0, 0.1))
         pid = watcher.pid
-        if pid is None or not any(f":{pid}:" in name for name in desk.holders()):
+        if pid is None or not any(f":{pid}:" in name for name in names_of_working(world)):
             continue
         os.kill(pid, signal.SIGKILL)
         kills += 1
         wait_until(lambda pid=pid: watcher.pid != pid, "the watcher to notice")  # type: ignore[misc]
-    wait_until(lambda: desk.waiting() == 0, "all images to be analysed")
+    wait_until(lambda: count_waiting_jobs(world) == 0, "all images to be analysed")
     for case_id in case_ids:
-        assert {image.job for image in desk.images(case_id)} == {JobState.DONE}
-        reveal = desk.reveal(case_id)
+        assert {image.job for image in images_of_case(world, case_id)} == {JobState.DONE}
+        reveal = reveal_case(world, case_id)
         assert len({image.image_id for image in reveal.images}) == len(reveal.images) == images
         assert all(image.heatmap_high is not None for image in reveal.images)
-    with desk.sessions.read() as session:
+    with world.sessions.read() as session:
         assert session.execute(text("select count(*) from predictions")).scalar_one() == images * len(case_ids)
 
 
@@ -165,20 +168,20 @@ time.sleep(600)
 """
 
 
-def test_a_killed_server_takes_its_worker_along_and_the_next_one_finishes(desk: Desk, watcher: Supervisor) -> None:
-    small_checkpoint(desk.settings.checkpoint)
-    desk.queue(8)
-    chosen = {"SECOND_READ_DATA": str(desk.settings.data), "SECOND_READ_DATABASE": desk.settings.database}
-    chosen |= {"SECOND_READ_CHECKPOINT": str(desk.settings.checkpoint), "SECOND_READ_THREADS": "1"}
+def test_a_killed_server_takes_its_worker_along_and_the_next_one_finishes(world: World, watcher: Supervisor) -> None:
+    small_checkpoint(world.settings.checkpoint)
+    queue_images(world, 8)
+    chosen = {"SECOND_READ_DATA": str(world.settings.data), "SECOND_READ_DATABASE": world.settings.database}
+    chosen |= {"SECOND_READ_CHECKPOINT": str(world.settings.checkpoint), "SECOND_READ_THREADS": "1"}
     command = [sys.executable, "-c", _SERVER]
     with subprocess.Popen(command, cwd=PROJECT, env=os.environ | chosen, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         orphan = int(server.stdout.readline())
         server.kill()
     wait_until(lambda: not psutil.pid_exists(orphan), "the worker to follow its server")
-    assert desk.holders() == []
+    assert names_of_working(world) == []
     watcher.start()
-    wait_until(lambda: desk.waiting() == 0, "all images to be analysed")
+    wait_until(lambda: count_waiting_jobs(world) == 0, "all images to be analysed")
 
 
 _READER = """
@@ -199,17 +202,17 @@ for case_id in map(int, sys.argv[2:]):
 """
 
 
-def _bare_case(desk: Desk, number: int) -> int:
+def _bare_case(world: World, number: int) -> int:
     sha256 = f"{number:064x}"
-    with desk.sessions.begin() as session:
-        case_id = store.add_case(session, desk.account_id, accession=None, magnification=None)
+    with world.sessions.begin() as session:
+        case_id = store.add_case(session, world.reader, accession=None, magnification=None)
         store.add_image(session, case_id, StoredImage(sha256, sha256, 100, 100, Quality(100, 0.9)))
     return case_id
 
 
-def test_a_killed_server_loses_no_read_that_it_acknowledged(desk: Desk) -> None:
-    cases = [_bare_case(desk, number) for number in range(400)]
-    command = [sys.executable, "-c", _READER, desk.settings.database]
+def test_a_killed_server_loses_no_read_that_it_acknowledged(world: World) -> None:
+    cases = [_bare_case(world, number) for number in range(400)]
+    command = [sys.executable, "-c", _READER, world.settings.database]
     rest = cases
     for stop_after in (3, 17, 40):
         start, pipe = [*command, *map(str, rest)], subprocess.PIPE
@@ -222,9 +225,9 @@ def test_a_killed_server_loses_no_read_that_it_acknowledged(desk: Desk) -> None:
             server.kill()
             acknowledged += [int(line) for line in server.stdout if line.strip()]
         assert len(acknowledged) < len(rest)
-        with desk.sessions.begin() as session:
+        with world.sessions.begin() as session:
             for case_id in acknowledged:
-                read = store.open_case(session, case_id, desk.account_id).first_read
+                read = store.open_case(session, case_id, world.reader).first_read
                 assert read is not None
                 assert read.opinion == Opinion("malignant" if case_id % 2 else "benign", 1 + case_id % 5)
         rest = rest[len(acknowledged) + 1 :]

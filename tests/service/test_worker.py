@@ -5,10 +5,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import psutil
 import pytest
@@ -17,122 +15,119 @@ from sqlalchemy import select, update
 from db import models, store
 from db.values import JobState
 from service.claims import is_dead, release_dead_workers, worker_name
-from tests.helpers.desk import Desk, open_desk, wait_until
+from tests.helpers.concurrency import wait_until
 from tests.helpers.fakes import FakeClassifier
+from tests.helpers.workers import images_of_case, make_worker, names_of_working, queue_images, reveal_case
+from tests.helpers.world import World
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    """A real database and real files."""
-    with open_desk(tmp_path) as laid_out:
-        yield laid_out
-
-
-def test_a_queued_image_becomes_a_prediction_with_its_heat_map(desk: Desk) -> None:
-    case_id = desk.queue(1)
-    worker = desk.worker(FakeClassifier(malignant=0.8))
+def test_a_queued_image_becomes_a_prediction_with_its_heat_map(world: World) -> None:
+    case_id = queue_images(world, 1)
+    worker = make_worker(world, FakeClassifier(malignant=0.8))
     assert worker.work_once()
     assert not worker.work_once()
-    [image] = desk.reveal(case_id).images
+    [image] = reveal_case(world, case_id).images
     assert image.prediction.malignant_probability == pytest.approx(0.8)
     assert (image.heatmap_low, image.heatmap_high) == (-1.0, 2.0)
 
 
-def test_a_damaged_file_fails_in_words_and_the_next_image_gets_its_turn(desk: Desk) -> None:
-    case_id = desk.queue(2)
-    with desk.sessions.begin() as session:
+def test_a_damaged_file_fails_in_words_and_the_next_image_gets_its_turn(world: World) -> None:
+    case_id = queue_images(world, 2)
+    with world.sessions.begin() as session:
         job = store.claim_job(session, "looking")
         assert job is not None
         store.release_jobs(session, "looking")
-    path = next(path for path in desk.settings.files.rglob(job.file_sha256))
+    path = next(path for path in world.settings.files.rglob(job.file_sha256))
     path.write_bytes(b"\0" * 100)
-    worker = desk.worker(FakeClassifier(malignant=0.8))
+    worker = make_worker(world, FakeClassifier(malignant=0.8))
     while worker.work_once():
         continue
-    damaged, whole = sorted(desk.images(case_id), key=lambda image: image.id != job.image_id)
+    damaged, whole = sorted(images_of_case(world, case_id), key=lambda image: image.id != job.image_id)
     assert (damaged.job, whole.job) == (JobState.FAILED, JobState.DONE)
     assert damaged.job_message == "the stored image is damaged; restore it from a backup"
 
 
-def test_an_error_of_ours_is_told_to_the_reader_without_a_traceback(desk: Desk) -> None:
+def test_an_error_of_ours_is_told_to_the_reader_without_a_traceback(world: World) -> None:
     def fail() -> None:
         raise ZeroDivisionError("line 7 of secret.py")
 
-    case_id = desk.queue(1)
-    desk.worker(FakeClassifier(meanwhile=fail)).work_once()
-    [image] = desk.images(case_id)
+    case_id = queue_images(world, 1)
+    make_worker(world, FakeClassifier(meanwhile=fail)).work_once()
+    [image] = images_of_case(world, case_id)
     assert image.job == JobState.FAILED
     assert image.job_message is not None
     assert "internal error (ZeroDivisionError)" in image.job_message
     assert "secret" not in image.job_message
 
 
-def test_a_worker_that_lost_its_claim_writes_nothing(desk: Desk) -> None:
-    case_id = desk.queue(1)
+def test_a_worker_that_lost_its_claim_writes_nothing(world: World) -> None:
+    case_id = queue_images(world, 1)
 
     def taken_over() -> None:
-        with desk.sessions.begin() as session:
+        with world.sessions.begin() as session:
             store.release_jobs(session, "test:1:1")
-        with desk.sessions.begin() as session:
+        with world.sessions.begin() as session:
             assert store.claim_job(session, "test:2:2") is not None
 
-    desk.worker(FakeClassifier(meanwhile=taken_over)).work_once()
-    assert desk.images(case_id)[0].job == JobState.RUNNING
-    assert desk.holders() == ["test:2:2"]
+    make_worker(world, FakeClassifier(meanwhile=taken_over)).work_once()
+    assert images_of_case(world, case_id)[0].job == JobState.RUNNING
+    assert names_of_working(world) == ["test:2:2"]
 
 
-def test_a_long_job_keeps_its_claim(desk: Desk) -> None:
-    case_id = desk.queue(1)
+def test_a_long_job_keeps_its_claim(world: World) -> None:
+    case_id = queue_images(world, 1)
     released: list[int] = []
 
     def last_beat() -> datetime | None:
-        with desk.sessions.read() as session:
+        with world.sessions.read() as session:
             return session.scalar(select(models.Job.heartbeat_at))
 
     def take_long() -> None:
         long_ago = datetime.now(UTC) - timedelta(hours=1)
-        with desk.sessions.begin() as session:
+        with world.sessions.begin() as session:
             session.execute(update(models.Job).values(heartbeat_at=long_ago))
         wait_until(lambda: last_beat() != long_ago, "the next beat")
-        with desk.sessions.begin() as session:
+        with world.sessions.begin() as session:
             released.append(store.release_stale_jobs(session, timedelta(minutes=30)))
 
-    desk.worker(FakeClassifier(meanwhile=take_long)).work_once()
+    make_worker(world, FakeClassifier(meanwhile=take_long)).work_once()
     assert released == [0]
-    assert desk.images(case_id)[0].job == JobState.DONE
+    assert images_of_case(world, case_id)[0].job == JobState.DONE
 
 
-def test_images_are_classified_at_the_magnification_of_their_case(desk: Desk) -> None:
-    desk.queue(1)
+def test_images_are_classified_at_the_magnification_of_their_case(world: World) -> None:
+    queue_images(world, 1)
     told: list[str | None] = []
-    desk.worker(FakeClassifier(magnified=told.append)).work_once()
+    make_worker(world, FakeClassifier(magnified=told.append)).work_once()
     assert told == ["100X"]
 
 
-def test_a_worker_finishes_the_image_in_hand_and_stops_when_another_checkpoint_is_put_into_service(desk: Desk) -> None:
-    case_id = desk.queue(2)
+def test_a_worker_finishes_the_image_in_hand_and_stops_when_another_checkpoint_is_put_into_service(
+    world: World,
+) -> None:
+    case_id = queue_images(world, 2)
 
     def put_in_service() -> None:
-        with desk.sessions.begin() as session:
-            store.put_in_service(session, desk.account_id, "models/new.safetensors", "a" * 64, "new")
+        with world.sessions.begin() as session:
+            store.put_in_service(session, world.reader, "models/new.safetensors", "a" * 64, "new")
 
-    assert desk.worker(FakeClassifier(meanwhile=put_in_service)).run(threading.Event())
-    assert sorted(image.job for image in desk.images(case_id)) == [JobState.DONE, JobState.QUEUED]
+    assert make_worker(world, FakeClassifier(meanwhile=put_in_service)).run(threading.Event())
+    assert sorted(image.job for image in images_of_case(world, case_id)) == [JobState.DONE, JobState.QUEUED]
 
 
-def test_a_worker_whose_checkpoint_stays_in_service_works_until_it_is_told_to_stop(desk: Desk) -> None:
-    case_id = desk.queue(2)
-    with desk.sessions.begin() as session:
-        put = store.put_in_service(session, desk.account_id, "models/new.safetensors", "a" * 64, "new")
+def test_a_worker_whose_checkpoint_stays_in_service_works_until_it_is_told_to_stop(world: World) -> None:
+    case_id = queue_images(world, 2)
+    with world.sessions.begin() as session:
+        put = store.put_in_service(session, world.reader, "models/new.safetensors", "a" * 64, "new")
     stop = threading.Event()
 
     def stop_when_all_is_done() -> None:
-        if any(image.job is JobState.DONE for image in desk.images(case_id)):
+        if any(image.job is JobState.DONE for image in images_of_case(world, case_id)):
             stop.set()
 
-    worker = replace(desk.worker(FakeClassifier(meanwhile=stop_when_all_is_done)), deployment=put.id)
+    worker = replace(make_worker(world, FakeClassifier(meanwhile=stop_when_all_is_done)), deployment=put.id)
     assert not worker.run(stop)
-    assert {image.job for image in desk.images(case_id)} == {JobState.DONE}
+    assert {image.job for image in images_of_case(world, case_id)} == {JobState.DONE}
 
 
 def test_this_process_is_not_taken_for_dead() -> None:
@@ -158,11 +153,11 @@ def test_a_killed_process_is_dead_even_before_its_parent_looks() -> None:
         wait_until(lambda: is_dead(name), "the process to be seen as dead")
 
 
-def test_only_the_jobs_of_the_dead_are_released(desk: Desk) -> None:
-    desk.queue(2)
+def test_only_the_jobs_of_the_dead_are_released(world: World) -> None:
+    queue_images(world, 2)
     alive, dead = worker_name(), f"{socket.gethostname()}:{os.getpid()}:1.00"
-    with desk.sessions.begin() as session:
+    with world.sessions.begin() as session:
         assert store.claim_job(session, alive)
         assert store.claim_job(session, dead)
-    assert release_dead_workers(desk.sessions) == 1
-    assert desk.holders() == [alive]
+    assert release_dead_workers(world.sessions) == 1
+    assert names_of_working(world) == [alive]

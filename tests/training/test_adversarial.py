@@ -15,17 +15,11 @@ from core.fit.objective import Objective, Totals
 from core.fit.training_images import TrainingImages
 from core.fit_config import Adversarial, Phase, Sampling
 from core.fitting import Epoch, Work, fit
-from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.fits import CONFIG, tiny_network, weights_of
 
 HIDING = replace(
     CONFIG, adversarial=Adversarial(1.0), phases=(Phase("head", 1, "head", 1e-3), Phase("all", 2, "all", 1e-3))
 )
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledImage]:
-    return tissue_folder(tmp_path_factory.mktemp("tissue"))
 
 
 @pytest.fixture(scope="module")

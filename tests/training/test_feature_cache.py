@@ -18,17 +18,11 @@ from core.fit.training_images import TrainingImages
 from core.fit_config import FitConfig, Generated, Optimiser, Phase
 from core.fitting import Work, fit
 from core.network import HybridNetwork
-from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.fits import CONFIG, tiny_network, weights_of
 
 CPU = torch.device("cpu")
 PHASE = Phase("head", 2, "head", 1e-2, cached=3)
 FROZEN = replace(CONFIG, phases=(PHASE,), generated=Generated(images=4, share=0.25))
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledImage]:
-    return tissue_folder(tmp_path_factory.mktemp("tissue"))
 
 
 def cached(network: HybridNetwork, source: TrainingImages, config: FitConfig, folder: Path | None = None) -> Features:

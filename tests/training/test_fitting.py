@@ -12,15 +12,9 @@ from core.fit.training_images import UNKNOWN, TrainingImages
 from core.fit_config import FitConfig, Generated, Optimiser, Phase, Sampling
 from core.fitting import Epoch, fit, mean_network, warm_up
 from core.labels import magnification_index
-from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.fits import CONFIG, HEAD_THEN_LAST_THEN_ALL, tiny_network, weights_of
 
 TISSUE = Generated(images=4, batches=4, share=0.5)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledImage]:
-    return tissue_folder(tmp_path_factory.mktemp("tissue"))
 
 
 def test_the_same_seed_gives_the_same_weights_and_history(images: list[LabelledImage]) -> None:

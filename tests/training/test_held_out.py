@@ -13,18 +13,12 @@ from core.fit_config import FitConfig
 from core.images import decode_image
 from core.metrics import auc
 from core.pipeline import analyse_image
-from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.fits import CONFIG, tiny_network
 
 CPU = torch.device("cpu")
 SMALLER = InputPolicy("patches", input_side=32, patch_side=24, stride=20)
 # Wider than the images are high: serving mirrors them at their edges.
 LARGER = InputPolicy("patches", input_side=32, patch_side=52, stride=52)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledImage]:
-    return tissue_folder(tmp_path_factory.mktemp("tissue"))
 
 
 def card_of(config: FitConfig) -> Card:

@@ -20,11 +20,6 @@ class StoppedError(Exception):
     pass
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledImage]:
-    return tissue_folder(tmp_path_factory.mktemp("tissue"))
-
-
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_a_run_stopped_after_every_epoch_ends_with_the_same_weights_and_history(

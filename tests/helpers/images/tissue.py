@@ -1,4 +1,4 @@
-"""Small images made on the spot under BreaKHis names: pale ones benign, crowded ones malignant."""
+"""Tissue made on the spot: small images under BreaKHis names, pale ones benign and crowded ones malignant."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from core.datasets import LabelledImage, breakhis
+from core.heatmaps import encode_png
 
 
 def tissue_folder(folder: Path, patients: int = 4, each: int = 2, side: int = 48) -> list[LabelledImage]:
@@ -22,3 +23,10 @@ def tissue_folder(folder: Path, patients: int = 4, each: int = 2, side: int = 48
             name = f"SOB_{code}-14-{patient + 1}-100-{number + 1:03d}.png"
             cv2.imwrite(str(folder / name), noisy[..., ::-1])
     return breakhis(folder)
+
+
+def tissue_png(seed: int, height: int = 260, width: int = 320) -> bytes:
+    """Return the bytes of a pink and purple image that no quality limit minds."""
+    noise = np.random.default_rng(seed)
+    pixels = np.array([200, 120, 170], np.float32) + noise.normal(0, 25, (height, width, 1)).astype(np.float32)
+    return encode_png(np.clip(pixels, 0, 255).astype(np.uint8))

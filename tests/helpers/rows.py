@@ -1,11 +1,8 @@
-"""Cases, images and analyses for the tests of the store."""
+"""Values and rows that tests of the store write themselves: opinions, images, analyses, claims, studies."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from threading import Barrier
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -13,9 +10,11 @@ from core.labels import BREAKHIS
 from core.results import Analysis, Finding, Prediction, Quality
 from db import store
 from db.access_models import Base
+from db.adjudication_values import Ruling
 from db.evaluation_values import EvaluatedImage, NewEvaluation
 from db.reading_models import (
     Assignment,
+    Claim,
     Consensus,
     ConsensusRead,
     Priority,
@@ -25,8 +24,7 @@ from db.reading_models import (
     StudyPlace,
 )
 from db.reading_values import Arm, RegionKind, Severity
-from db.session import Sessions
-from db.values import Job, ModelIdentity, Opinion, Role, StoredHeatmap, StoredImage
+from db.values import ModelIdentity, Opinion, Stage, StoredHeatmap, StoredImage
 
 OPENED = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 QUALITY = Quality(41.5, 0.62, (Finding("warning", "blurred (41, limit 75)"),))
@@ -34,6 +32,12 @@ MODEL = ModelIdentity("3f9a1c22b0e4", "starter", demonstration=True)
 NEWER_MODEL = ModelIdentity("77aa00bb11cc", "hybrid", demonstration=False)
 BENIGN = Opinion("benign", 4)
 MALIGNANT = Opinion("malignant", 2, subtype="ductal_carcinoma", note="spiculated, dense")
+# What readers say who differ; the model of these tests says malignant, 0.8.
+SAYS_MALIGNANT = Opinion("malignant", 4, subtype="ductal_carcinoma")
+SAYS_BENIGN = Opinion("benign", 4, reason="missed_feature", note="no atypia at all")
+CANNOT_ASSESS = Opinion(None, None)
+RULING = Ruling("malignant", 5, Severity.MAJOR, subtype="ductal_carcinoma", note="invasive at the left edge")
+CROSSOVER = (Arm.UNAIDED, Arm.MODEL_FIRST)
 
 
 def sha256_of(words: str) -> str:
@@ -79,76 +83,58 @@ def evaluated_image(position: int, malignant: bool, probability: float, *, predi
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """One account and one case with images, to read it."""
-
-    account_id: int
-    case_id: int
+def claim_row(account_id: int, case_id: int, *, minutes_ago: float = 0) -> Claim:
+    """Return a claim that was made or renewed so long ago and lasts for half an hour."""
+    at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+    return Claim(account_id=account_id, case_id=case_id, claimed_at=at, expires_at=at + timedelta(minutes=30))
 
 
-def make_reader(session: Session, name: str = "dr. a") -> int:
-    return store.add_account(session, name, Role.READER).id
+def consensus_row(session: Session, case_id: int, account_id: int, opinion: Opinion) -> Consensus:
+    """Return a consensus of an adjudicator who has a blind read of the case."""
+    (blind,) = (read for read in store.own_reads(session, account_id, case_id=case_id) if read.stage is Stage.FIRST)
+    return Consensus(
+        case_id=case_id,
+        account_id=account_id,
+        blind_read_id=blind.id,
+        label=opinion.label,
+        confidence=opinion.confidence,
+        severity=Severity.MINOR,
+        note="",
+        opened_at=OPENED,
+        saved_at=datetime.now(UTC),
+    )
 
 
-def make_case(session: Session, account_id: int, *, images: int = 1, magnification: str | None = "100X") -> int:
-    case_id = store.add_case(session, account_id, accession=None, magnification=magnification)
-    for position in range(images):
-        store.add_image(session, case_id, stored_image(f"case {case_id}, image {position}"))
-    return case_id
+def sign_off_row(case_id: int, account_id: int, version: int = 1) -> SignOff:
+    """Return a signed version of a case."""
+    why = "" if version == 1 else "looked again"
+    return SignOff(
+        case_id=case_id, version=version, account_id=account_id, label="benign", note="", why=why, saved_at=OPENED
+    )
 
 
-def analyse_all(
-    sessions: Sessions, malignant: float = 0.8, *, model: ModelIdentity = MODEL, result: Analysis | None = None
-) -> None:
-    """Do every queued job, each with the same result."""
-    while job := claim(sessions):
-        with sessions.begin() as session:
-            done = result or analysis(malignant)
-            file = heatmap(f"map of {job.image_id}") if done.prediction else None
-            assert store.finish_job(session, job, "w", done, model=model, heatmap=file)
+def study_rows(case_id: int, account_id: int, owner_id: int, *, closed: bool = False) -> tuple[Study, StudyPlace]:
+    """Return a study in which a reader has to read a case."""
+    ended = datetime.now(UTC) if closed else None
+    return (
+        Study(
+            id=1,
+            name="s",
+            seed=1,
+            washout_days=0,
+            counterbalanced=False,
+            created_by_id=owner_id,
+            created_at=OPENED,
+            closed_at=ended,
+        ),
+        StudyPlace(
+            study_id=1, account_id=account_id, case_id=case_id, round=1, arm=Arm.BLIND_FIRST, iteration=1, position=1
+        ),
+    )
 
 
-def claim(sessions: Sessions, worker: str = "w") -> Job | None:
-    with sessions.begin() as session:
-        return store.claim_job(session, worker)
-
-
-def ready_case(sessions: Sessions, *, images: int = 1, malignant: float = 0.8, name: str = "dr. a") -> Reader:
-    """Make a reader and an analysed case."""
-    with sessions.begin() as session:
-        account_id = make_reader(session, name)
-        case_id = make_case(session, account_id, images=images)
-    analyse_all(sessions, malignant)
-    return Reader(account_id, case_id)
-
-
-def revealed_case(sessions: Sessions, *, images: int = 1, malignant: float = 0.8) -> Reader:
-    """Make a reader who has saved a first read of an analysed case."""
-    reader = ready_case(sessions, images=images, malignant=malignant)
-    with sessions.begin() as session:
-        store.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
-    return reader
-
-
-def at_once(threads: int, work: Callable[[int], object]) -> list[object]:
-    """Start the same work in many threads at the same moment and give what each returned or raised."""
-    barrier = Barrier(threads)
-
-    def run(number: int) -> object:
-        barrier.wait()
-        try:
-            return work(number)
-        except Exception as error:
-            return error
-
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(run, range(threads)))
-
-
-def reading_rows(reader: Reader) -> Sequence[Base]:
+def reading_rows(case: int, account: int) -> Sequence[Base]:
     """Make a row of each table of studies, regions and adjudication, for a reader with a read of one image."""
-    case, account = reader.case_id, reader.account_id
     return (
         Study(id=1, name="s", seed=1, washout_days=0, counterbalanced=False, created_by_id=account, created_at=OPENED),
         StudyPlace(study_id=1, account_id=account, case_id=case, round=1, arm=Arm.UNAIDED, iteration=1, position=1),

@@ -1,0 +1,28 @@
+"""Databases that the tests of the store share, and one with sealed rows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from db.session import Sessions, open_database
+from tests.helpers.databases import empty_database, with_tables
+from tests.helpers.tampering import fill_database
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_sessions(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sessions]:
+    """Sessions of one database for all tests of a module, which costs less than one for each."""
+    with empty_database(request, tmp_path_factory.mktemp("studies")) as url:
+        with_tables(request, url)
+        opened = open_database(url)
+        yield opened
+        opened.dispose()
+
+
+@pytest.fixture
+def sealed_url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> str:
+    """URL of a filled database, once on SQLite and once on PostgreSQL."""
+    with_tables(request, database_url)
+    fill_database(database_url, tmp_path).dispose()
+    return database_url
