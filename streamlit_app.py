@@ -8,9 +8,9 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from core.settings import Settings
-from pages.ui.identity_providers import configured_providers
+from pages.ui.openid_settings import configured_providers
 from pages.ui.viewer import VENDOR
-from service.gate import Gate
+from service.access.gate import Gate
 from service.installation import Installation
 from service.routes import answer_our_errors, router
 

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from core.card import UnusableCheckpointError
-from core.heatmaps import encode_heatmap, encode_png, overlay
-from core.images import UnreadableImageError, decode_image
+from core.imaging.decode import decode_image
+from core.imaging.heatmaps import encode_heatmap, encode_png, overlay
+from core.imaging.limits import UnreadableImageError
 from core.pipeline import Classifies, analyse_image
 from core.results import Analysis, RgbImage
 from core.settings import Settings
@@ -74,7 +75,7 @@ def predict(
 
 def _load(path: Path, settings: Settings) -> tuple[str, Classifies]:
     # torch takes seconds to import; `--help` and a wrong path should not wait for it.
-    from core.checkpoint import load_classifier  # noqa: PLC0415
+    from core.network.checkpoint import load_classifier  # noqa: PLC0415
 
     try:
         classifier = load_classifier(path, settings.device)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from core.documents import first_problem
+from core.files import first_problem
 from core.labels import LabelSet
 
 Triple = tuple[float, float, float]

@@ -6,9 +6,9 @@ from typing import Protocol
 import numpy as np
 
 from core.card import Card
-from core.images import decode_image
-from core.patches import cut, fill_patch, fit_boxes, size_finding, stitch
-from core.quality import assess_quality
+from core.imaging.decode import decode_image
+from core.imaging.patches import cut, fill_patch, fit_boxes, size_finding, stitch
+from core.imaging.quality import assess_quality
 from core.results import (
     Analysis,
     Box,

@@ -2,15 +2,16 @@
 
 import typer
 
-from db.account_commands import accounts
-from db.audit_commands import audit
-from db.backup_commands import backup, check, restore
+from db.commands.accounts import accounts
+from db.commands.audit import audit
+from db.commands.backup import backup, check, restore
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Second Read's records. Research use only.")
 app.add_typer(accounts, name="accounts")
 app.add_typer(audit, name="audit")
 for command in (backup, check, restore):
     app.command()(command)
+
 
 if __name__ == "__main__":
     app()

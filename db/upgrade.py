@@ -8,8 +8,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from db.access_models import Base
-from db.audit_chain import ADDED_EVENTS, Added
+from db import tables
+from db.audit.chain import ADDED_EVENTS, Added
 from db.errors import UnusableDatabaseError
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
@@ -74,6 +74,6 @@ def alembic_config(connection: Connection) -> Config:
 
 
 def _refuse_foreign_tables(connection: Connection) -> None:
-    taken = set(inspect(connection).get_table_names()) & set(Base.metadata.tables)
+    taken = set(inspect(connection).get_table_names()) & set(tables.Base.metadata.tables)
     if taken:
         raise UnusableDatabaseError(f"this is no database of Second Read, yet it has tables {', '.join(sorted(taken))}")

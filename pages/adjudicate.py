@@ -3,24 +3,14 @@
 import streamlit as st
 
 from db import store
-from db.adjudication_values import Adjudication
 from db.errors import CaseChangedError, UnknownCaseError
-from pages.ui import (
-    adjudication,
-    adjudication_form,
-    case_export,
-    components,
-    marking,
-    panels,
-    resources,
-    sign_off,
-    stages,
-    tissue,
-)
+from db.values.adjudication import Adjudication
+from pages.ui import adjudicate, components, formatting, resources
+from pages.ui.reading import case_report, forms, sign_off, tissue
 
 
 def _list() -> None:
-    cases = adjudication.waiting()
+    cases = adjudicate.waiting()
     if not cases:
         st.subheader("Nothing waits for an adjudicator")
         st.markdown("Cases come here when readers differ, from each other or from the model, or are not sure.")
@@ -28,48 +18,48 @@ def _list() -> None:
         return
     start, note = st.columns([1.2, 4], vertical_alignment="center")
     if start.button("Adjudicate next", type="primary", shortcut="N", width="stretch"):
-        adjudication.open_it(cases[0].id)
+        adjudicate.open_it(cases[0].id)
     note.caption("You read each case blind first. Why it waits, and what was said of it, appears after that.")
-    picked = adjudication.pick_case(cases)
+    picked = adjudicate.pick_case(cases)
     if picked is not None:
-        adjudication.open_it(picked)
+        adjudicate.open_it(picked)
 
 
 def _beside(seen: Adjudication) -> None:
     if seen.blind is None:
-        stages.ask_first_opinion(adjudication.blind_read(seen.case))
+        forms.ask_first_opinion(adjudicate.blind_read(seen.case))
         return
-    adjudication_form.show_what_was_said(seen)
+    adjudicate.show_what_was_said(seen)
     if seen.waits:
-        adjudication_form.ask_consensus(seen)
+        adjudicate.ask_consensus(seen)
     elif seen.consensus is not None:
-        adjudication_form.show_consensus(seen, seen.consensus)
+        adjudicate.show_consensus(seen, seen.consensus)
         sign_off.draw_sign_off(seen.case)
-        case_export.case_export(seen.case)
-        adjudication_form.draw_next_button(seen.case.id)
+        case_report.case_export(seen.case)
+        adjudicate.draw_next_button(seen.case.id)
 
 
 def _adjudicate(case_id: int) -> None:
     adjudicator = resources.account().id
     try:
         with resources.sessions().begin() as session:
-            seen = store.open_adjudication(session, case_id, adjudicator)
+            seen = store.adjudication.open_adjudication(session, case_id, adjudicator)
     except (UnknownCaseError, CaseChangedError) as error:
         st.subheader("Nothing to settle here")
-        words = panels.plain(str(error))
+        words = formatting.plain(str(error))
         st.markdown(f"{words[:1].upper()}{words[1:]}.")
-        adjudication_form.show_unsaved(case_id)
+        adjudicate.show_unsaved(case_id)
         if st.button("Show what waits", shortcut="N", type="primary"):
             st.query_params.clear()
             st.rerun()
         return
-    adjudication.header(seen)
+    adjudicate.draw_header(seen)
     left, right = st.columns([2.5, 1.25] if seen.blind else [3, 1.15], gap="small", wrap=False)
     with left:
-        form = None if seen.blind else marking.find_open_form(seen.case, adjudication.blind_read(seen.case))
-        marks, others = marking.list_saved_marks(seen.case), adjudication_form.list_marks(seen)
+        form = None if seen.blind else tissue.find_open_form(seen.case, adjudicate.blind_read(seen.case))
+        marks, others = tissue.list_saved_marks(seen.case), adjudicate.list_marks(seen)
         images = tissue.viewed_images(seen.case)
-        marking.draw_tissue(images, key=f"viewer-{case_id}", form=form, before=marks, others=others)
+        tissue.draw_tissue(images, key=f"viewer-{case_id}", form=form, before=marks, others=others)
     with right, st.container(key="opinion"), st.container():
         _beside(seen)
 

@@ -3,15 +3,15 @@
 import streamlit as st
 
 from db import store
-from pages.ui import audit_panels, resources
+from pages.ui import audit, resources
 
 by = resources.account().id
 with resources.sessions().read() as session:
-    choices = store.event_choices(session, by)
+    choices = store.audit.event_choices(session, by)
 st.subheader("Audit trail")
-audit_panels.verification()
-wanted = audit_panels.filters(choices)
-number = audit_panels.page_number(wanted)
+audit.verification()
+wanted = audit.filters(choices)
+number = audit.page_number(wanted)
 with resources.sessions().read() as session:
-    shown = store.event_page(session, by, wanted, number=number, size=audit_panels.PAGE_SIZE)
-audit_panels.events(shown, number, wanted)
+    shown = store.audit.event_page(session, by, wanted, number=number, size=audit.PAGE_SIZE)
+audit.events(shown, number, wanted)

@@ -2,32 +2,33 @@
 
 import streamlit as st
 
-from core.shift import Shift
+from core.statistics.shift import Shift
 from db import store
-from pages.ui import panels, resources, shift_panels
-from pages.ui.nameless import shift_without_names
+from pages.ui import formatting, resources
+from pages.ui.domain_shift import panels
+from pages.ui.without_names import shift_without_names
 
 
 def _comparison(shift: Shift, number: int) -> None:
-    shift_panels.headline(shift)
+    panels.headline(shift)
     left, right = st.columns([1.3, 1], gap="medium")
     with left:
-        shift_panels.statistics(shift, number)
+        panels.statistics(shift, number)
     with right:
-        shift_panels.what_helps(shift, number)
-        shift_panels.points(shift, number)
-    shift_panels.cautions(shift)
+        panels.what_helps(shift, number)
+        panels.points(shift, number)
+    panels.cautions(shift)
 
 
 with resources.sessions().read() as session:
-    rows = store.shifts(session)
+    rows = store.evaluations.shifts(session)
 if not rows:
-    shift_panels.nothing_yet()
+    panels.nothing_yet()
 else:
-    chosen = shift_panels.choose(rows)
+    chosen = panels.choose(rows)
     try:
         found = Shift.from_json(chosen.document)
     except ValueError as error:
-        st.error(f"This comparison cannot be read: {panels.plain(str(error))}. Make it again with training.shift.")
+        st.error(f"This comparison cannot be read: {formatting.plain(str(error))}. Make it again with training.shift.")
     else:
         _comparison(found if resources.sees_names() else shift_without_names(found, chosen.document), chosen.id)

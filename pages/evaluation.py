@@ -3,54 +3,48 @@
 import streamlit as st
 
 from db import store
-from pages.ui import (
-    evaluation_choice,
-    evaluation_images,
-    evaluation_matrix,
-    evaluation_panels,
-    evaluation_tables,
-    resources,
-)
-from pages.ui.evaluation_choice import Stored
+from pages.ui import resources
+from pages.ui.evaluation import choices, matrix_and_images, summary, tables
+from pages.ui.evaluation.choices import Stored
 
 _DRAWN = {
-    "Curves": evaluation_panels.curves,
-    "Images": evaluation_images.images,
-    "Patients": evaluation_panels.patients,
-    "Groups": evaluation_panels.groups,
+    "Curves": summary.curves,
+    "Images": matrix_and_images.images,
+    "Patients": summary.patients,
+    "Groups": summary.groups,
 }
 
 
 def _view(chosen: list[Stored]) -> None:
     # Not the widget's own default: that would be a second word on what a click on a cell has chosen.
-    st.session_state.setdefault(evaluation_choice.VIEW, evaluation_choice.VIEWS[0])
+    st.session_state.setdefault(choices.VIEW, choices.VIEWS[0])
     view = st.segmented_control(
         "View",
-        evaluation_choice.VIEWS,
+        choices.VIEWS,
         required=True,
-        key=evaluation_choice.VIEW,
+        key=choices.VIEW,
         label_visibility="collapsed",
         persist_state="session",
     )
-    _DRAWN[view or evaluation_choice.VIEWS[0]](chosen)
+    _DRAWN[view or choices.VIEWS[0]](chosen)
 
 
 def _evaluation(chosen: list[Stored]) -> None:
-    evaluation_panels.headline(chosen)
-    evaluation_panels.notes(chosen)
+    summary.headline(chosen)
+    summary.notes(chosen)
     left, right = st.columns([1, 1.4], gap="medium")
     with left:
-        evaluation_matrix.matrices(chosen)
+        matrix_and_images.matrices(chosen)
     with right:
         _view(chosen)
-    evaluation_tables.published(chosen)
-    evaluation_tables.details(chosen)
-    evaluation_tables.exports(chosen)
+    tables.published(chosen)
+    tables.details(chosen)
+    tables.exports(chosen)
 
 
 with resources.sessions().read() as session:
-    rows = store.evaluations(session)
+    rows = store.evaluations.evaluations(session)
 if not rows:
-    evaluation_choice.nothing_yet()
-elif chosen := evaluation_choice.choose(rows):
+    choices.nothing_yet()
+elif chosen := choices.choose(rows):
     _evaluation(chosen)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from db.access_values import Permission
-from pages.ui import edit_time, panels, resources
+from db.values.accounts import Permission
+from pages.ui import resources
+from pages.ui.notices import standing_notices
+from pages.ui.reading import edit_time
 
 _UI = Path(__file__).parent / "ui"
 
@@ -38,6 +40,6 @@ pages = [
 ]
 page = st.navigation(pages, position="top")
 st.html(_UI / "style.css")
-panels.standing_notices()
+standing_notices()
 edit_time.enter_page(page.url_path)
 page.run()

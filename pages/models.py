@@ -3,13 +3,14 @@
 import streamlit as st
 
 from db import store
-from pages.ui import checkpoints, resources, training_runs
-from service.deployed import known_checkpoints
+from pages.ui import resources
+from pages.ui.models import checkpoints, training_runs
+from service.worker.checkpoint_in_service import known_checkpoints
 
 with resources.sessions().read() as session:
     known = known_checkpoints(session, resources.settings())
-    runs = store.runs(session)
-    put = store.deployments(session)
+    runs = store.models.runs(session)
+    put = store.models.deployments(session)
 current = resources.checkpoint()
 st.subheader("Model in service")
 checkpoints.in_service(current)

@@ -3,20 +3,20 @@
 import streamlit as st
 
 from db import store
-from pages.ui import case_plan, components, resources
+from pages.ui import components, planning, resources
 
 by = resources.account().id
 with resources.sessions().read() as session:
-    readers = store.assignable_readers(session, by)
+    readers = store.planning.assignable_readers(session, by)
 st.subheader("Planning")
 components.show_announcement()
-wanted = case_plan.filters(readers)
+wanted = planning.filters(readers)
 with resources.sessions().read() as session:
-    cases = wanted.among(store.cases_to_plan(session, by, wanted.cases))
+    cases = wanted.among(store.planning.cases_to_plan(session, by, wanted.cases))
 if not cases:
     st.markdown("No case matches these filters." if wanted.narrowed else "There is no case yet.")
 else:
     bar = st.container()
-    picked = case_plan.pick_cases(cases)
+    picked = planning.pick_cases(cases)
     with bar:
-        case_plan.actions(picked, readers)
+        planning.actions(picked, readers)

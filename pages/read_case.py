@@ -6,11 +6,11 @@ import streamlit as st
 
 from db import store
 from db.errors import InStudyError, UnknownCaseError
-from db.values import CaseState, CaseView, Read
-from pages.ui import case_header, components, marking, panels, resources, sign_off, stages, tissue
-from pages.ui import opinion as inputs
-from pages.ui.read_form import ReadForm
-from pages.ui.reading_mode import routine
+from db.values.reading import CaseState, CaseView, Read
+from pages.ui import components, formatting, resources
+from pages.ui.reading import forms, header, inputs, sign_off, tissue
+from pages.ui.reading.mode import routine
+from pages.ui.reading.read_form import ReadForm
 
 _READING = "reading"  # the case that was read last in this session
 
@@ -24,7 +24,7 @@ def _chosen_case() -> int | None:
         return int(st.session_state[_READING])
     reader = resources.account().id
     with resources.sessions().read() as session:
-        return store.next_case(session, reader)
+        return store.worklist.next_case(session, reader)
 
 
 def _opinion(case: CaseView, reads: Sequence[Read]) -> None:
@@ -32,25 +32,25 @@ def _opinion(case: CaseView, reads: Sequence[Read]) -> None:
     if sign_off.show_why_no_opinion(case):
         return
     if case.first_read is None:
-        stages.ask_first_opinion(mode)
+        forms.ask_first_opinion(mode)
         return
-    stages.show_unsaved_opinions(case, mode, reads)
+    forms.show_unsaved_opinions(case, mode, reads)
     if case.final_read is not None:
-        stages.show_saved_opinion(case, reads)
-    elif stages.must_wait_for_model(case):
-        stages.show_wait_for_model(case)
+        forms.show_saved_opinion(case, reads)
+    elif forms.must_wait_for_model(case):
+        forms.show_wait_for_model(case)
     else:
-        stages.ask_final_opinion(case, case.first_read, mode)
+        forms.ask_final_opinion(case, case.first_read, mode)
 
 
 def _tissue(case: CaseView) -> None:
     mode = routine(case)
     saved = {mode.first_form: case.first_read, mode.final_form: case.final_read}
-    marking.draw_tissue(
+    tissue.draw_tissue(
         tissue.viewed_images(case),
         key=f"viewer-{case.id}",
-        form=marking.find_open_form(case, mode),
-        before=marking.list_saved_marks(case),
+        form=tissue.find_open_form(case, mode),
+        before=tissue.list_saved_marks(case),
         overtaken=tuple(form for form, read in saved.items() if read),
     )
 
@@ -64,7 +64,7 @@ def _nothing_to_read(message: str) -> None:
 
 def _read_in_study(case_id: int, why: str) -> None:
     st.subheader("This case belongs to a study")
-    st.markdown(f"{panels.plain(why[:1].upper() + why[1:])}.")
+    st.markdown(f"{formatting.plain(why[:1].upper() + why[1:])}.")
     reading = str(case_id)  # the key of reading it in routine
     inputs.show_unsaved(ReadForm.first(reading), ReadForm.final(reading))
     st.page_link("read_study.py", label="Study")
@@ -75,12 +75,12 @@ def _read(case_id: int) -> None:
     reader = resources.account().id
     try:
         with resources.sessions().read() as session:
-            case = store.case_view(session, case_id, reader)
-            reads = store.own_reads(session, reader, case_id=case_id)
-            counts = store.state_counts(session, reader)
+            case = store.open_case.case_view(session, case_id, reader)
+            reads = store.reads.own_reads(session, reader, case_id=case_id)
+            counts = store.worklist.state_counts(session, reader)
         # A session of its own: while one writes, all others wait.
         with resources.sessions().begin() as session:
-            case = store.record_opened(session, case, reader)
+            case = store.open_case.record_opened(session, case, reader)
     except UnknownCaseError:
         st.session_state.pop(_READING, None)
         _nothing_to_read("There is no such case")
@@ -92,7 +92,7 @@ def _read(case_id: int) -> None:
     st.session_state[_READING] = case_id
     if st.query_params.get("case") != str(case_id):
         st.query_params["case"] = str(case_id)
-    case_header.header(case, counts.get(CaseState.READY, 0))
+    header.header(case, counts.get(CaseState.READY, 0))
     left, right = st.columns([3, 1.15], gap="small", wrap=False)
     with left:
         _tissue(case)

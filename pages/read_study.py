@@ -6,8 +6,9 @@ import streamlit as st
 
 from db import store
 from db.errors import UnknownCaseError
-from db.study_values import OwnStudy
-from pages.ui import components, panels, resources, saved, study_place
+from db.values.studies import OwnStudy
+from pages.ui import components, formatting, read_study, resources
+from pages.ui.reading import saved
 
 
 def _go_on(study: OwnStudy) -> None:
@@ -17,18 +18,18 @@ def _go_on(study: OwnStudy) -> None:
 
 def _state(study: OwnStudy) -> str:
     if study.closed_at is not None:
-        return f"closed on {panels.day_and_clock(study.closed_at)}"
+        return f"closed on {formatting.day_and_clock(study.closed_at)}"
     if study.place is None:
         return "you have read everything: thank you"
     here = f"round {study.place.round} of {study.rounds}, {study.place.arm}"
     if study.rests_until is not None:
-        return f"{here}, begins after a pause: on {panels.day_and_clock(study.rests_until)}"
+        return f"{here}, begins after a pause: on {formatting.day_and_clock(study.rests_until)}"
     return f"{here}, case {study.place.position} of {study.place.of} comes next"
 
 
 def _one(study: OwnStudy, *, first: bool) -> None:
     with st.container(border=True, key=f"study-{study.id}"):
-        st.markdown(f"**{panels.plain(study.name)}** &nbsp;·&nbsp; {_state(study)}")
+        st.markdown(f"**{formatting.plain(study.name)}** &nbsp;·&nbsp; {_state(study)}")
         left, right = st.columns([4, 1], vertical_alignment="center")
         left.progress(study.done / study.total, text=f"{study.done} of {study.total} read")
         if study.place is not None and study.rests_until is None:
@@ -57,23 +58,23 @@ def _read(number: int) -> None:
     reader = resources.account().id
     try:
         with resources.sessions().begin() as session:
-            opened = store.open_place(session, number, reader)
+            opened = store.study_reading.open_place(session, number, reader)
     except UnknownCaseError:
         st.warning("You read in no such study.")
         _list(_own())
         return
     if opened.case is not None and opened.study.place is not None:
-        study_place.draw_place(opened.case, opened.study.place, opened.study.rounds)
+        read_study.draw_place(opened.case, opened.study.place, opened.study.rounds)
         return
     saved.show_last_saved()
-    study_place.show_typed_before(opened.study.place)
+    read_study.show_typed_before(opened.study.place)
     _list(_own())
 
 
 def _own() -> list[OwnStudy]:
     reader = resources.account().id
     with resources.sessions().read() as session:
-        return store.own_studies(session, reader)
+        return store.study_reading.own_studies(session, reader)
 
 
 chosen = components.number_in_address("study")

@@ -3,14 +3,14 @@
 import streamlit as st
 
 from db import store
-from pages.ui import components, reads_export, resources, study_list, study_plan
+from pages.ui import components, downloads, resources, studies
 
 by = resources.account().id
 with resources.sessions().read() as session:
-    studies = store.studies(session, by)
-    readers = store.study_readers(session, by)
+    rows = store.studies.studies(session, by)
+    readers = store.studies.study_readers(session, by)
 components.show_announcement()
 st.subheader("Studies")
-study_list.show(studies)
-study_plan.form(readers)
-reads_export.reads_exports()
+studies.show(rows)
+studies.form(readers)
+downloads.reads_exports()

@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from db import store
-from pages.ui import components, intake_panel, resources
+from pages.ui import components, resources, upload_cases
 from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, folder_files, take_in_all, take_in_folder
 
 _TYPES = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
@@ -16,7 +16,7 @@ def _plan(batch_number: int) -> CasePlan:
     """Ask how the images become cases; the magnification of the last case is offered again."""
     reader = resources.account().id
     with resources.sessions().read() as session:
-        remembered = store.remembered_magnification(session, reader)
+        remembered = store.cases.remembered_magnification(session, reader)
     left, middle, right = st.columns([1.2, 1.2, 1.4], vertical_alignment="bottom")
     how = right.segmented_control("The images are", [_ONE, _EACH], default=_ONE, required=True, key="upload-how")
     accession = left.text_input(
@@ -33,21 +33,21 @@ def _plan(batch_number: int) -> CasePlan:
     return CasePlan(reader, magnification, own, one_case=how == _ONE, card=resources.checkpoint().card)
 
 
-def _store(batch: intake_panel.Batch | None) -> None:
+def _store(batch: upload_cases.Batch | None) -> None:
     if batch is None or batch.total == 0:
         st.error("Choose images first: there is nothing to store.")
     else:
         st.session_state.setdefault("batch", batch)
 
 
-def _from_folder(plan: CasePlan, folder: Path) -> intake_panel.Batch | None:
+def _from_folder(plan: CasePlan, folder: Path) -> upload_cases.Batch | None:
     root = resources.settings().import_root
     try:
         total = len(folder_files(folder, root))
     except FolderNotAllowedError as error:
         st.error(str(error))
         return None
-    return intake_panel.Batch(take_in_folder(resources.sessions(), resources.files(), plan, folder, root), total)
+    return upload_cases.Batch(take_in_folder(resources.sessions(), resources.files(), plan, folder, root), total)
 
 
 def _demo() -> None:
@@ -58,9 +58,9 @@ def _demo() -> None:
 
 number = st.session_state.get("upload-round", 0)
 plan = _plan(number)
-confirmed = intake_panel.confirmed(plan.accession or "", f"confirmed-{number}-{plan.accession}")
+confirmed = upload_cases.confirmed(plan.accession or "", f"confirmed-{number}-{plan.accession}")
 uploads = st.file_uploader("PNG, JPEG or TIFF images", type=_TYPES, accept_multiple_files=True, key=f"uploads-{number}")
-intake_panel.warn_of_names([upload.name for upload in uploads])
+upload_cases.warn_of_names([upload.name for upload in uploads])
 import_root = resources.settings().import_root
 folder = st.text_input(f"or a folder inside {import_root}", key=f"folder-{number}").strip() if import_root else ""
 save, demo, _ = st.columns([1.4, 1.4, 3])
@@ -71,8 +71,8 @@ if save.button("Store the images", type="primary", width="stretch"):
         _store(_from_folder(plan, Path(folder)))
     else:
         named = [(upload.name, upload.getvalue()) for upload in uploads]
-        _store(intake_panel.Batch(take_in_all(resources.sessions(), resources.files(), plan, named), len(named)))
+        _store(upload_cases.Batch(take_in_all(resources.sessions(), resources.files(), plan, named), len(named)))
 if demo.button("Make a demo case", width="stretch") or bool(st.query_params.pop("demo", "")):
     _demo()
-intake_panel.take_in_batch()
-intake_panel.taken_images()
+upload_cases.take_in_batch()
+upload_cases.taken_images()

@@ -3,10 +3,11 @@
 import streamlit as st
 
 from db import store
-from db.values import CaseState
-from db.worklist_values import CaseRow
-from pages.ui import case_filters, case_table, downloads, reading_mode, resources, saved
-from pages.ui.export import reads_csv
+from db.values.reading import CaseState
+from db.values.worklist import CaseRow
+from pages.ui import downloads, resources, worklist
+from pages.ui.csv_tables import reads_csv
+from pages.ui.reading import mode, saved
 
 _SETTLING = (CaseState.DISCORDANT, CaseState.ADJUDICATION, CaseState.RESOLVED)
 _REFRESH = "3s"  # while something is being analysed
@@ -37,26 +38,26 @@ def _empty() -> None:
 def _worklist() -> None:
     reader = resources.account().id
     with resources.sessions().read() as session:
-        counts = store.state_counts(session, reader)
-        following = store.next_case(session, reader)
+        counts = store.worklist.state_counts(session, reader)
+        following = store.worklist.next_case(session, reader)
     if not sum(counts.values()):
         _empty()
         return
     pills, read = st.columns([4, 1], vertical_alignment="center")
     with pills:
-        states = case_filters.state_pills(counts)
+        states = worklist.state_pills(counts)
     disabled = following is None
     if read.button("Read next", type="primary", shortcut="N", width="stretch", disabled=disabled) and following:
-        reading_mode.forget_passed_over()
+        mode.forget_passed_over()
         _open(following)
-    wanted = case_filters.filters(states)
+    wanted = worklist.filters(states)
     with resources.sessions().read() as session:
-        rows = store.worklist(session, reader, wanted.cases, order=wanted.order)
+        rows = store.worklist.worklist(session, reader, wanted.cases, order=wanted.order)
     opening = "Nothing is waiting for you." if disabled else "A click on a row opens its case."
     st.caption(wanted.limit or opening)
     if not rows:
         st.markdown("No case matches these filters.")
-    elif picked := case_table.pick_case(rows):
+    elif picked := worklist.pick_case(rows):
         _open_row(picked)
     busy = bool(counts.get(CaseState.WAITING))
     if busy != st.session_state.get("worklist-busy", False):
@@ -67,8 +68,8 @@ def _worklist() -> None:
 def _export() -> None:
     reader = resources.account().id
     with resources.sessions().read() as session:
-        reads = store.own_reads(session, reader)
-        accessions = {row.id: row.accession for row in store.worklist(session, reader)}
+        reads = store.reads.own_reads(session, reader)
+        accessions = {row.id: row.accession for row in store.worklist.worklist(session, reader)}
     if reads:
         downloads.offer("My reads as CSV", "own reads", reads_csv(reads, accessions))
 

@@ -6,13 +6,13 @@ from functools import cached_property
 
 from core.settings import Settings
 from db import store
+from db.database import Sessions, open_database
 from db.files import Files
-from db.session import Sessions, open_database
-from db.values import Account
-from service.access import Access, lifetime_of
-from service.providers import Providers
-from service.tabs import Tabs
-from service.watcher import Supervisor
+from db.values.reading import Account
+from service.access.browser_tabs import Tabs
+from service.access.providers import Providers
+from service.access.sessions import Access, lifetime_of
+from service.worker.supervisor import Supervisor
 
 _OPEN_TABS = "open_tabs"  # file in the data folder
 
@@ -72,7 +72,7 @@ class Installation:
     def single_reader(self) -> Account:
         """The account of everybody who may come in while there are no accounts."""
         with self.sessions.begin() as session:
-            return store.single_reader(session)
+            return store.accounts.single_reader(session)
 
 
 def find_served() -> Installation | None:

@@ -10,19 +10,19 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from core.card import Card
-from core.decoding.limits import MAX_BYTES, UnreadableImageError
-from core.demo import demo_image
-from core.heatmaps import encode_png
-from core.identifiers import identifying
-from core.images import decode_image
+from core.imaging.decode import decode_image
+from core.imaging.demo import demo_image
+from core.imaging.heatmaps import encode_png
+from core.imaging.limits import MAX_BYTES, UnreadableImageError
+from core.imaging.quality import assess_quality
 from core.labels import Malignancy
 from core.pipeline import judge_image
-from core.quality import assess_quality
+from core.reading.identifying_words import identifying
 from core.results import Quality
 from db import store
+from db.database import Sessions
 from db.files import Files
-from db.session import Sessions
-from db.values import StoredImage
+from db.values.reading import StoredImage
 
 _DEMO_IMAGES = 3
 _EITHER: tuple[Malignancy, ...] = ("benign", "malignant")
@@ -156,19 +156,19 @@ def _take_in(sessions: Sessions, files: Files, plan: CasePlan, case_id: int | No
     stored = checked.stored
     with sessions.begin() as session:
         # Asked again where nobody can come between: a case must not be made for an image that is elsewhere.
-        known = store.known_image(session, stored.source_sha256)
+        known = store.cases.known_image(session, stored.source_sha256)
         if known:
             return Intake(name, already_in=known)
         if case_id is None:
             case_id = _add_case(session, plan)
-        added = store.add_image(session, case_id, stored)
+        added = store.cases.add_image(session, case_id, stored)
     if added.already_in:
         return Intake(name, already_in=added.already_in)
     return Intake(name, added.image_id, stored.width, stored.height, stored.quality, checked.note, case_id=case_id)
 
 
 def _add_case(session: Session, plan: CasePlan) -> int:
-    return store.add_case(
+    return store.cases.add_case(
         session,
         plan.account_id,
         accession=plan.accession or None,
@@ -182,7 +182,7 @@ def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str
     name, data = named
     source_sha256 = hashlib.sha256(data).hexdigest()
     with sessions.read() as session:
-        known = store.known_image(session, source_sha256)
+        known = store.cases.known_image(session, source_sha256)
     if known:
         return Intake(name, already_in=known)
     try:

@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
-from core.heatmaps import decode_heatmap, encode_png, grey_levels, thumbnail
-from core.images import decode_image
+from core.imaging.decode import decode_image
+from core.imaging.heatmaps import decode_heatmap, encode_png, grey_levels, thumbnail
 from db import store
 from db.errors import NotAllowedError, NotRevealedError, UnknownCaseError
 from db.files import DamagedFileError, Files
-from db.values import Account
-from service.gate import ACCOUNT
+from db.values.reading import Account
+from service.access.gate import ACCOUNT
 from service.installation import Installation
 
 # Kept by the browser but asked about each time: in a new data folder the same id is another patient's image.
@@ -72,7 +72,7 @@ def health(installation: OfServer) -> Health:
     version, problem = supervisor.model_version, supervisor.problem
     try:
         with installation.sessions.read() as session:
-            queue = store.jobs_waiting(session)
+            queue = store.jobs.jobs_waiting(session)
     except Exception:
         queue, problem = None, "the database does not answer"
     return Health(
@@ -102,7 +102,7 @@ def image_thumbnail(image_id: int, request: Request, installation: OfServer, acc
 def image_heatmap(image_id: int, installation: OfServer, account_id: ForAccount) -> Response:
     """Give the heat map as grey levels over its own range, once the first read is saved."""
     with installation.sessions.read() as session:
-        file_sha256 = store.heatmap_file(session, image_id, account_id)
+        file_sha256 = store.open_case.heatmap_file(session, image_id, account_id)
     grey, _, _ = grey_levels(decode_heatmap(installation.files.get(file_sha256)))
     return Response(encode_png(grey), media_type="image/png", headers=_NO_STORE)
 
@@ -151,7 +151,7 @@ def _png(request: Request, file_sha256: str, read: Callable[[], bytes]) -> Respo
 
 def _image_file(installation: Installation, image_id: int, account_id: int) -> str:
     with installation.sessions.read() as session:
-        return store.image_file(session, image_id, account_id)
+        return store.open_case.image_file(session, image_id, account_id)
 
 
 @lru_cache(maxsize=_THUMBNAILS_KEPT)

@@ -11,8 +11,8 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import URL, make_url
 
-from db import passwords
-from db.session import Sessions, open_database
+from db.database import Sessions, open_database
+from db.store import accounts
 from tests.helpers.backups import DataFolder, make_data_folder
 from tests.helpers.databases import empty_database, run_on_server, with_tables
 
@@ -85,10 +85,10 @@ def tables_on_postgresql(postgres_server: str) -> Iterator[URL]:
 @pytest.fixture
 def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Real Argon2 with little memory: at full strength every sign-in of every test would take its time."""
-    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    passwords._nobodys_hash.cache_clear()
+    monkeypatch.setattr(accounts, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    accounts._nobodys_hash.cache_clear()
     yield
-    passwords._nobodys_hash.cache_clear()
+    accounts._nobodys_hash.cache_clear()
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
-"""The house rules: who may import whom, short files, no second place for Streamlit caches."""
+"""The rules of the layers: which package imports which, where torch may be loaded, and no circular imports."""
 
 import ast
+import re
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,46 +24,42 @@ NEVER = {
     "training": {"streamlit"},
     "pages": {"sqlalchemy", "torch", "timm", "cv2"},
 }
-# Modules of core that may import torch; whoever imports one of them imports torch.
-TORCH_MODULES = {
-    "network",
-    "nets.branches",
-    "nets.cnn",
-    "nets.folding",
-    "nets.fusion",
-    "nets.lite_weights",
-    "views",
-    "classifier",
-    "checkpoint",
-    "precision",
-    "fitting",
-    "fit.adversarial",
-    "fit.averaging",
-    "fit.batches",
-    "fit.distributed",
-    "fit.feature_cache",
-    "fit.held_out",
-    "fit.loading",
-    "fit.losses",
-    "fit.objective",
-    "fit.phase_run",
-    "fit.phases",
-    "fit.state",
-}
+# The parts of core that may import torch, and those that the app, the worker and the database never need.
+TORCH = re.compile(r"core\.(network|fitting)\b")
+TRAINING_ONLY = re.compile(r"core\.(fitting|data)\b")
+# Read by the pages that show a training run; imports nothing of training itself.
+RUN_HISTORY = re.compile(r"core\.fitting\.history\b")
 # From core, db takes values only; its commands also need to know where the database is, and write tables.
-VALUE_MODULES = {"core.labels", "core.results", "core.card", "core.settings", "core.spreadsheets"}
-LONGEST_FILE = 260
+VALUE_MODULES = {"core.labels", "core.results", "core.card", "core.settings", "core.files"}
+# All of db that the other packages may know.
+DB_FOR_OTHERS = re.compile(r"db\.(store|values|database|files|errors)\b")
 
 
-def _sources(package: str) -> list[Path]:
-    found = sorted((ROOT / package).rglob("*.py"))
+@cache
+def _modules() -> dict[str, Path]:
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+    return {_module_name(path): path for path in [*paths, ROOT / "streamlit_app.py"]}
+
+
+def _module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _modules_of(package: str) -> list[str]:
     # The front door's rules are those of pages.
-    return [*found, ROOT / "streamlit_app.py"] if package == "pages" else found
+    also = ["streamlit_app"] if package == "pages" else []
+    return [name for name in _modules() if name.split(".")[0] == package] + also
 
 
-def _imports(path: Path) -> set[str]:
+@cache
+def _imports(module: str) -> frozenset[str]:
+    """Name what a module imports anywhere, names inside modules included."""
+    return frozenset(_imported(ast.walk(ast.parse(_modules()[module].read_text(encoding="utf-8")))))
+
+
+def _imported(nodes: Iterable[ast.AST]) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -68,64 +67,105 @@ def _imports(path: Path) -> set[str]:
     return names
 
 
-def _name_in_core(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT / "core").with_suffix("").parts)
-
-
-def _every_source() -> list[Path]:
-    return sorted({path for package in PACKAGES for path in _sources(package)})
-
-
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_package_imports_only_from_the_rooms_below_it(package: str) -> None:
-    for path in _sources(package):
-        rooms = {name.split(".")[0] for name in _imports(path)} & set(PACKAGES)
-        assert rooms <= MAY_IMPORT[package], f"{path.relative_to(ROOT)} imports {rooms - MAY_IMPORT[package]}"
+def test_a_package_imports_only_from_those_below_it(package: str) -> None:
+    for module in _modules_of(package):
+        packages = {name.split(".")[0] for name in _imports(module)} & set(PACKAGES)
+        assert packages <= MAY_IMPORT[package], f"{module} imports {packages - MAY_IMPORT[package]}"
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_never_imports_what_it_must_not_know(package: str) -> None:
-    for path in _sources(package):
-        outside = {name.split(".")[0] for name in _imports(path)}
-        assert not outside & NEVER[package], f"{path.relative_to(ROOT)} imports {outside & NEVER[package]}"
+    for module in _modules_of(package):
+        outside = {name.split(".")[0] for name in _imports(module)}
+        assert not outside & NEVER[package], f"{module} imports {outside & NEVER[package]}"
 
 
-def test_torch_stays_in_its_modules() -> None:
-    for path in _sources("core"):
-        uses_torch = {name.split(".")[0] for name in _imports(path)} & {"torch", "timm", "safetensors"}
-        if uses_torch:
-            assert _name_in_core(path) in TORCH_MODULES, f"{path.relative_to(ROOT)} imports {uses_torch}"
-
-
-def test_the_database_takes_values_only_from_core() -> None:
-    for path in _sources("db"):
-        modules = {".".join(name.split(".")[:2]) for name in _imports(path) if name.startswith("core.")}
-        assert modules <= VALUE_MODULES, f"{path.relative_to(ROOT)} imports {modules - VALUE_MODULES}"
+def test_torch_stays_in_networks_and_fitting() -> None:
+    for module in _modules_of("core"):
+        if {name.split(".")[0] for name in _imports(module)} & {"torch", "timm", "safetensors"}:
+            assert TORCH.match(module), module
 
 
 def test_only_the_worker_loads_torch_outside_core_and_training() -> None:
-    torch_modules = {f"core.{name}" for name in TORCH_MODULES}
     for package in ("db", "service", "pages"):
-        for path in _sources(package):
-            if _imports(path) & torch_modules:
-                assert path.relative_to(ROOT).as_posix() == "service/worker.py"
+        for module in _modules_of(package):
+            if any(TORCH.match(name) and not RUN_HISTORY.match(name) for name in _imports(module)):
+                assert module == "service.worker.worker"
+
+
+def test_the_app_needs_nothing_that_only_training_needs() -> None:
+    for package in ("core", "db", "service", "pages"):
+        for module in _modules_of(package):
+            if not TRAINING_ONLY.match(module):
+                needed = {name for name in _imports(module) if TRAINING_ONLY.match(name)}
+                allowed = {name for name in needed if RUN_HISTORY.match(name) and package in ("service", "pages")}
+                assert needed == allowed, f"{module} imports {needed - allowed}"
+
+
+def test_the_database_takes_values_only_from_core() -> None:
+    for module in _modules_of("db"):
+        modules = {".".join(name.split(".")[:2]) for name in _imports(module) if name.startswith("core.")}
+        assert modules <= VALUE_MODULES, f"{module} imports {modules - VALUE_MODULES}"
+
+
+def test_other_packages_know_only_the_store_the_values_and_the_files_of_the_database() -> None:
+    for package in PACKAGES:
+        for module in _modules_of(package) if package != "db" else ():
+            inside = {name for name in _imports(module) if name.startswith("db.") and not DB_FOR_OTHERS.match(name)}
+            assert not inside, f"{module} imports {inside}"
+
+
+@pytest.mark.parametrize(
+    ("layer", "may_import"),
+    [
+        ("db.values", r"db\.values\b"),
+        ("db.tables", r"db\.values\b"),
+        ("db.queries", r"db\.(values|tables|errors|audit|queries)\b"),
+        ("db.store", r"db\.(values|tables|errors|audit|queries|store|database|files)\b"),
+    ],
+)
+def test_a_layer_of_the_database_imports_only_from_those_below_it(layer: str, may_import: str) -> None:
+    modules = [name for name in _modules_of("db") if name == layer or name.startswith(f"{layer}.")]
+    assert modules
+    for module in modules:
+        above = {name for name in _imports(module) if name.startswith("db.") and not re.match(may_import, name)}
+        assert not above, f"{module} imports {above}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """A circle works until somebody imports its modules in another order."""
+    known = _modules()
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path, module))
+        if module in done:
+            return
+        tree = ast.parse(known[module].read_text(encoding="utf-8"))
+        for name in sorted(_imported(iter(tree.body)) & known.keys() - {module}):
+            # A package's own modules are imported by name; the package itself imports nothing of them but db.store.
+            if not module.startswith(f"{name}."):
+                visit(name, (*path, module))
+        done.add(module)
+
+    for module in known:
+        visit(module, ())
 
 
 def test_streamlit_caches_live_in_one_place() -> None:
-    for path in _sources("pages"):
-        if path.name != "resources.py":
-            assert "st.cache_" not in path.read_text(encoding="utf-8"), path
+    for module in _modules_of("pages"):
+        if module != "pages.ui.resources":
+            assert "st.cache_" not in _modules()[module].read_text(encoding="utf-8"), module
 
 
-@pytest.mark.parametrize("path", _every_source(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_says_what_it_is_for_and_stays_short(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert ast.get_docstring(ast.parse(text)), "the first line says what the module is for"
-    assert len(text.splitlines()) <= LONGEST_FILE
+@pytest.mark.parametrize("module", sorted(_modules()))
+def test_a_file_says_what_it_is_for(module: str) -> None:
+    assert ast.get_docstring(ast.parse(_modules()[module].read_text(encoding="utf-8"))), module
 
 
-def test_no_path_of_one_machine_is_written_down() -> None:
-    for path in _every_source():
-        text = path.read_text(encoding="utf-8")
-        for place in (f"/{name}/" for name in ("root", "home", "opt")):
-            assert place not in text, f"{path.relative_to(ROOT)} names {place}"
+@pytest.mark.parametrize("module", sorted(_modules()))
+def test_no_path_of_one_machine_is_written_down(module: str) -> None:
+    text = _modules()[module].read_text(encoding="utf-8")
+    for folder in (f"/{name}/" for name in ("root", "home", "opt")):
+        assert folder not in text, f"{module} names {folder}"

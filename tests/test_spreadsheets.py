@@ -8,16 +8,17 @@ from functools import cache
 
 import pytest
 
-from core.evaluation import Evaluation
-from core.fit.run_history import read_lines
+from core.files import csv_bytes, harmless
+from core.fitting.history import read_lines
 from core.labels import BINARY
-from core.shift import Shift
-from core.spreadsheets import csv_bytes, harmless
-from db.export_values import ExportedCase, ExportedRead, ReadsExport
-from db.values import AuditEvent, Opinion, Read, Stage
-from pages.ui import agreement_figures, export
-from pages.ui.agreement_values import Table
-from service.reports.mrmc import reads_table
+from core.statistics.evaluation import Evaluation
+from core.statistics.shift import Shift
+from db.values.exports import ExportedCase, ExportedRead, ReadsExport
+from db.values.reading import AuditEvent, Opinion, Read, Stage
+from pages.ui import csv_tables
+from pages.ui.agreement import figures
+from pages.ui.agreement.figures import Table
+from service.exports.mrmc import reads_table
 from tests.helpers.evaluations import made_evaluation
 from tests.helpers.readings import made_readings, reading
 from tests.helpers.rows import OPENED, evaluated_image
@@ -78,21 +79,21 @@ def exports_of(cell: str) -> dict[str, bytes]:
     table = replace(agreed, lines=(replace(agreed.lines[0], name=cell),))
     return {
         "reads for MRMC software": reads_table(reads),
-        "own reads": export.reads_csv([read], {1: cell}).data,
-        "readings": export.readings_csv([reading_of], {}).data,
-        "agreement": export.agreement_csv([(cell, table)]).data,
-        "figures": export.figures_csv(named).data,
-        "predictions": export.predictions_csv([image], (cell, "malignant")).data,
-        "statistics": export.statistics_csv(drawn).data,
-        "training": export.history_csv([part]).data,
-        "audit trail": export.events_csv([AuditEvent(OPENED, cell, cell, cell, 1)]).data,
+        "own reads": csv_tables.reads_csv([read], {1: cell}).data,
+        "readings": csv_tables.readings_csv([reading_of], {}).data,
+        "agreement": csv_tables.agreement_csv([(cell, table)]).data,
+        "figures": csv_tables.figures_csv(named).data,
+        "predictions": csv_tables.predictions_csv([image], (cell, "malignant")).data,
+        "statistics": csv_tables.statistics_csv(drawn).data,
+        "training": csv_tables.history_csv([part]).data,
+        "audit trail": csv_tables.events_csv([AuditEvent(OPENED, cell, cell, cell, 1)]).data,
     }
 
 
 @cache
 def _bases() -> tuple[Evaluation, Shift, Table]:
     """Measure once what every export begins with."""
-    return made_evaluation(BINARY), shifted(), agreement_figures.reader_model(made_readings(3))
+    return made_evaluation(BINARY), shifted(), figures.reader_model(made_readings(3))
 
 
 def _is_number(cell: str) -> bool:

@@ -1,9 +1,10 @@
-"""Audits a dataset or a split for leaks: `python -m training.audit ROOT|LISTS`; exit status 1 when there are any."""
+"""Audit a dataset or a split for leaks: `python -m training.audit ROOT|LISTS`; exit status 1 when there are any."""
 
+import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +13,20 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from core.datasets import DatasetName, shortfall
-from core.leaks import Audit, Conflict, Count, Leak, Member, Placed, audit
-from core.sources.picture_hashes import PictureHash, hash_pictures
-from training.audit_sources import read_placed
+from core.data.datasets import DatasetName, LabelledImage, breakhis_image, label_set_with, load_dataset, shortfall
+from core.data.leaks import Audit, Conflict, Count, Leak, Member, PictureHash, Placed, audit, hash_pictures
+from core.data.splits import is_fold_list, read_fold_lists
+from core.fitting.history import SPLIT_FILE
+
+_SIDES = {
+    word: side
+    for side, words in (
+        ("train", ("train", "training")),
+        ("validation", ("validation", "valid", "val")),
+        ("test", ("test", "testing")),
+    )
+    for word in words
+}
 
 _SHOWN = 40  # findings of one kind; --json has all
 _KINDS = {
@@ -26,6 +37,84 @@ _KINDS = {
 }
 _errors = Console(stderr=True)
 _console = Console(soft_wrap=True, highlight=False)
+
+
+def read_placed(source: Path, dataset: DatasetName, images: Path | None) -> list[Placed]:
+    """Give every image once for each split it is in.
+
+    Args:
+        source: A dataset's folder (sub-folders named train, validation or test are the sides of a split), official
+            lists, a run folder, or the split file in it.
+        dataset: What the images are; lists are of BreaKHis.
+        images: Folder of the pictures that lists name; None compares names alone.
+
+    Raises:
+        FileNotFoundError: If there is nothing to read.
+        ValueError: If a name or a line cannot be read.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f"there is no {source}")
+    run_split = source / SPLIT_FILE if source.is_dir() else source
+    if run_split.is_file() and _has_sides(run_split):
+        placed = _of_run(run_split)
+    elif is_fold_list(source):
+        placed = _of_lists(source)
+    elif source.is_dir():
+        return [_by_folder(image, source) for image in load_dataset(dataset, source)]
+    else:
+        raise ValueError(f"{source} is neither a list of folds nor the {SPLIT_FILE} of a run")
+    return placed if images is None else _with_pictures(placed, images)
+
+
+def _has_sides(table: Path) -> bool:
+    if table.suffix != ".csv":
+        return False
+    with table.open(newline="", encoding="utf-8-sig") as lines:
+        return "split_or_fold" in next(csv.reader(lines), [])
+
+
+def _of_lists(source: Path) -> list[Placed]:
+    lines = read_fold_lists(source)
+    read = {file: breakhis_image(Path(file)) for file in {line.file for line in lines}}
+    if strange := sorted(file for file, image in read.items() if image is None):
+        raise ValueError(f"{source} names {len(strange)} files that are not named as in BreaKHis, such as {strange[0]}")
+    known = {file: image for file, image in read.items() if image is not None}
+    return [Placed(known[line.file], f"fold {line.fold}", line.side) for line in lines]
+
+
+def _of_run(table: Path) -> list[Placed]:
+    with table.open(newline="", encoding="utf-8-sig") as lines:
+        rows = list(csv.DictReader(lines))
+    if len({row["file"] for row in rows}) < len(rows):
+        raise ValueError(
+            f"{table} has images in several folds, as the official ones do: audit the lists of these folds"
+        )
+    dataset = label_set_with({row["label"] for row in rows}).name
+    return [
+        Placed(
+            breakhis_image(Path(row["file"]))
+            or LabelledImage(Path(row["file"]), row["label"], row["patient_id"], "", dataset),
+            table.parent.name,
+            row["split_or_fold"],
+        )
+        for row in rows
+    ]
+
+
+def _by_folder(image: LabelledImage, root: Path) -> Placed:
+    parts = image.path.relative_to(root).parts[:-1]
+    for depth, part in enumerate(parts):
+        if side := _SIDES.get(part.lower()):
+            return Placed(image, "/".join(parts[:depth]) or "folders", side)
+    return Placed(image)
+
+
+def _with_pictures(placed: Sequence[Placed], images: Path) -> list[Placed]:
+    """Point at the files below a folder that have the names; the others stay names."""
+    below = {path.name: path for path in images.rglob("*.*")}
+    return [
+        replace(one, image=replace(one.image, path=below.get(one.image.path.name, one.image.path))) for one in placed
+    ]
 
 
 def run(

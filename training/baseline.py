@@ -16,12 +16,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from core.datasets import LabelledImage, breakhis
-from core.fit_config import FitConfig
-from core.images import decode_image
-from core.metrics import Judged, auc_estimate
+from core.data.datasets import LabelledImage, breakhis
+from core.data.splits import patient_folds
+from core.fitting.config import FitConfig
+from core.imaging.decode import decode_image
 from core.results import RgbImage
-from core.splits import patient_folds
+from core.statistics.predictions import Judged, auc_estimate
 
 _STARTER = Path(__file__).resolve().parent / "configs" / "starter.toml"
 _GREYS = 16  # levels of the co-occurrence matrices

@@ -11,9 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from core.datasets import load_dataset, shortfall
-from training.fetch import FetchError, check_sha256, fetch
-from training.safe_archive import unpack
+from core.data.datasets import load_dataset, shortfall
+from training.fetch import FetchError, check_sha256, fetch, unpack
 
 _console = Console(soft_wrap=True, highlight=False)
 

@@ -13,18 +13,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from core.card import UnusableCheckpointError
-from core.datasets import DatasetName
-from core.evaluation import Evaluation
+from core.data.datasets import DatasetName
 from core.labels import BINARY, LabelSet
 from core.settings import Settings
+from core.statistics.evaluation import Evaluation
 from db import store
-from db.evaluation_values import EvaluatedImage, NewEvaluation
+from db.database import open_database
+from db.errors import UnusableDatabaseError
 from db.files import Files
-from db.session import open_database
-from training.chosen import Part
-from training.judged_images import JudgedImage, answer_of
-from training.judging import Request, evaluate
-from training.report import harmless, interval, number
+from db.values.evaluations import EvaluatedImage, NewEvaluation
+from training.evaluation.chosen_images import Part
+from training.evaluation.evaluate_checkpoint import Request, evaluate
+from training.evaluation.predictions import JudgedImage, answer_of
+from training.evaluation.report import harmless, interval, number
 
 _console = Console(stderr=True)  # stdout carries results and nothing else
 
@@ -56,7 +57,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     try:
         sessions = open_database(database or settings.database)
         done = evaluate(request, Files(settings.files))
-    except (UnusableCheckpointError, store.UnusableDatabaseError, OSError, ValueError) as error:
+    except (UnusableCheckpointError, UnusableDatabaseError, OSError, ValueError) as error:
         _console.print(escape(harmless(str(error))), style="red", soft_wrap=True)
         raise typer.Exit(2) from error
     found = done.evaluation
@@ -64,7 +65,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         found.model_name, found.model_version, found.dataset, found.split, str(done.folder.resolve()), found.to_json()
     )
     with sessions.begin() as session:
-        store.add_evaluation(session, row, stored_images(done.images, found.label_set))
+        store.evaluations.add_evaluation(session, row, stored_images(done.images, found.label_set))
     if as_json:
         print(found.to_json())
     else:

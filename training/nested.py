@@ -22,20 +22,20 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Column, Table
 
-from core.classifier import Classifier
-from core.datasets import LabelledImage, breakhis
-from core.documents import write_whole
-from core.fit_config import FitConfig
-from core.fitting import Work
-from core.metrics import Estimate, Judged, auc, auc_estimate
-from core.splits import patient_folds
-from training.chosen import Chosen
-from training.judged_images import Judge
-from training.parts import Trainer
-from training.protocols import Part, Plan
-from training.record import Record
-from training.run_card import first_card
-from training.run_folder import RunFolder, code_version
+from core.data.datasets import LabelledImage, breakhis
+from core.data.splits import patient_folds
+from core.files import write_whole
+from core.fitting.config import FitConfig
+from core.fitting.loop import Work
+from core.network.classifier import Classifier
+from core.statistics.predictions import Estimate, Judged, auc, auc_estimate
+from training.evaluation.chosen_images import Chosen
+from training.evaluation.predictions import Judge
+from training.runs.card import first_card
+from training.runs.folder import RunFolder, code_version
+from training.runs.parts import Trainer
+from training.runs.plan import Part, Plan
+from training.runs.record import Record
 
 _MAIN_MAGNIFICATION = "100X"
 _console = Console(stderr=True)

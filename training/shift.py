@@ -13,19 +13,19 @@ from rich.console import Console
 from rich.markup import escape
 
 from core.card import Card, UnusableCheckpointError
-from core.cautions import Caution
-from core.checkpoint import load_classifier
-from core.classifier import Classifier
-from core.sets.set_comparison import shift_between
+from core.network.checkpoint import load_classifier
+from core.network.classifier import Classifier
 from core.settings import Settings
-from core.shift import Shift, Step
+from core.statistics.cautions import Caution
+from core.statistics.compare_sets import shift_between
+from core.statistics.shift import Shift, Step
 from db import store
-from db.session import open_database
-from training.cautions import ALONE, patients_unknown
-from training.judging import new_folder, progress_bar
-from training.shift_sets import ChosenSet, SeenSet, Wish, choose_sets, see, trained_on
-from training.shift_steps import auc_figure, drop_between, preparation_steps, scale_step
-from training.shift_tables import tables
+from db.database import open_database
+from db.errors import UnusableDatabaseError
+from training.evaluation.chosen_images import ALONE, patients_unknown
+from training.evaluation.evaluate_checkpoint import new_folder, progress_bar
+from training.shifts.sets import ChosenSet, SeenSet, Wish, choose_sets, see, trained_on
+from training.shifts.steps import auc_figure, drop_between, preparation_steps, scale_step, tables
 
 _console = Console(stderr=True)  # stdout carries results and nothing else
 
@@ -56,13 +56,13 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         wishes = (Wish.of(source, source_magnification, most), Wish.of(target, target_magnification, most))
         sessions = open_database(database or Settings.from_environment().database)
         found = compare_sets(Request(checkpoint, *wishes))
-    except (UnusableCheckpointError, store.UnusableDatabaseError, OSError, ValueError) as error:
+    except (UnusableCheckpointError, UnusableDatabaseError, OSError, ValueError) as error:
         _console.print(escape(str(error)), style="red", soft_wrap=True)
         raise typer.Exit(2) from error
     folder = new_folder(out, found.model_name, found.model_version, found.source, found.target)
     (folder / "shift.json").write_text(found.to_json(), encoding="utf-8")
     with sessions.begin() as session:
-        store.add_shift(session, found.source, found.target, found.model_version, found.to_json())
+        store.evaluations.add_shift(session, found.source, found.target, found.model_version, found.to_json())
     if as_json:
         print(found.to_json())
     else:

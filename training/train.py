@@ -14,16 +14,15 @@ import typer
 from rich.console import Console
 
 from core.card import Card
-from core.datasets import DatasetName
-from core.fit.distributed import rank, start, stop
-from core.network import MissingWeightsError
+from core.data.datasets import DatasetName
+from core.fitting.config import read_config
+from core.fitting.distributed import rank, start, stop
+from core.network.branches import MissingWeightsError
 from core.settings import Settings
 from db.errors import UnusableDatabaseError
-from training.job import Job, known_job, new_job
-from training.overrides import read_config
-from training.protocols import OWN_DATASET
-from training.run_folder import Order, RunFolder
-from training.whole_run import carry_out
+from training.runs.folder import Order, RunFolder
+from training.runs.plan import OWN_DATASET, Job, known_job, new_job
+from training.runs.run import carry_out
 
 _MISSING_SHOWN = 2  # images and patients; python -m training.audit tells the rest
 _INTERRUPTED = 130  # the exit code of a command stopped by Ctrl-C

@@ -20,14 +20,12 @@ from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from core.datasets import DatasetName, load_dataset
-from core.fitting import Work
-from core.network import MissingWeightsError
-from training.inner_folds import inner_parts, judge_recipe
-from training.job import weight_files
-from training.overrides import read_config
-from training.protocols import OWN_DATASET, Part, chosen_images, plan_run
-from training.search import Search, read_search
+from core.data.datasets import DatasetName, load_dataset
+from core.fitting.config import read_config
+from core.fitting.loop import Work
+from core.network.branches import MissingWeightsError
+from training.runs.inner_search import Search, inner_parts, judge_recipe, read_search
+from training.runs.plan import OWN_DATASET, Part, chosen_images, plan_run, weight_files
 
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 # A trial whose process is gone is known by its silence; its values are tried again.

@@ -1,1 +1,1 @@
-"""How each format of image file becomes sRGB pixels; `core.images` decides which one is asked."""
+"""How each format of image file becomes sRGB pixels; `core.imaging.decode` decides which one is asked."""

@@ -7,18 +7,24 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.card import Card, UnusableCheckpointError, checkpoint_sha256, model_version, read_card
-from core.heatmaps import paint_preview
+from core.imaging.heatmaps import paint_preview
 from core.settings import Settings
 from db import store
-from db.access_values import ALLOWED, Permission
-from db.evaluation_values import EvaluationRow
+from db.database import Sessions
 from db.files import Files
-from db.session import Sessions
-from db.values import Account, Role
-from service.access import cookie_secret
-from service.deployed import Chosen, chosen_checkpoint
-from service.evaluation_pair import Paired, compare_stored
+from db.values.accounts import ALLOWED, Permission
+from db.values.evaluations import EvaluationRow
+from db.values.reading import Account, Role
+from service.access.sessions import cookie_secret
 from service.installation import Installation, find_served
+from service.paired_evaluations import Paired, compare_stored
+from service.worker.checkpoint_in_service import Chosen, chosen_checkpoint
+
+
+def reader_name() -> str:
+    """Name the reader of this session."""
+    return account().name
+
 
 _PREVIEWS_KEPT = 512  # about 150 kB each
 _PAIRS_KEPT = 64
@@ -79,7 +85,7 @@ def account() -> Account:
 def single_reader_mode() -> bool:
     """Say whether nobody can sign in, so that everyone at this computer is the same reader."""
     with sessions().read() as session:
-        return not store.has_accounts(session)
+        return not store.accounts.has_accounts(session)
 
 
 def may(permission: Permission) -> bool:
@@ -91,7 +97,7 @@ def reads_in_studies() -> bool:
     """Say whether who is signed in is a reader of any study."""
     reader = account().id
     with sessions().read() as session:
-        return store.reads_in_studies(session, reader)
+        return store.study_reading.reads_in_studies(session, reader)
 
 
 def sees_names() -> bool:
@@ -112,7 +118,7 @@ def _signed_in() -> Account | None:
     # Of the websocket, as the browser sent it when it opened: the gate closes it when the sign-in ends.
     secret = cookie_secret(st.context.headers.get_all("cookie"))
     with sessions().read() as session:
-        return store.signed_in(session, secret)
+        return store.sign_ins.signed_in(session, secret)
 
 
 @st.cache_data(show_spinner=False, max_entries=_PREVIEWS_KEPT)

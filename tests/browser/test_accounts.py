@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.session import Sessions, open_database
-from db.values import Role
+from db.database import Sessions, open_database
+from db.values.reading import Role
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import Scheme, picture
 from tests.helpers.images.tissue import tissue_png
@@ -25,7 +25,7 @@ def sessions(server: Server, tmp_path: Path) -> Iterator[Sessions]:
     opened = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with opened.begin() as session:
         for role in Role:
-            store.add_signing_account(session, None, f"the {role}", role, PASSWORD)
+            store.accounts.add_signing_account(session, None, f"the {role}", role, PASSWORD)
     expect.set_options(timeout=_PATIENCE_MS)
     yield opened
     opened.dispose()
@@ -67,9 +67,9 @@ def test_a_reader_signs_in_works_in_two_tabs_and_signs_out_of_both(
     expect(page.get_by_text("Signed out. Load the page again")).to_be_visible()
     picture(page, "signed out in another tab")
     with sessions.read() as session:
-        reader = store.account_named(session, "the reader")
+        reader = store.accounts.account_named(session, "the reader")
         assert reader is not None
-        assert sum(store.state_counts(session, reader.id).values()) == 0
+        assert sum(store.worklist.state_counts(session, reader.id).values()) == 0
     page.reload()
     expect(page.get_by_label("Password")).to_be_visible()
 
@@ -128,4 +128,4 @@ def test_an_administrator_adds_an_account(page: Page, server: Server, sessions: 
     expect(page.get_by_label("Password (12 characters or more)")).to_have_value("")
     picture(page, "accounts")
     with sessions.read() as session:
-        assert store.account_with_password(session, "dr. new", PASSWORD) is not None
+        assert store.accounts.account_with_password(session, "dr. new", PASSWORD) is not None

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.session import Sessions, open_database
-from db.values import Role
+from db.database import Sessions, open_database
+from db.values.reading import Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import at_rest, settled
 from tests.helpers.world import PASSWORD, World
@@ -36,7 +36,10 @@ def house(tmp_path: Path, checkpoint: Path, browser: Browser) -> Iterator[House]
     """Analyse the case before the server starts, so that nobody waits for the worker."""
     sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}", data=tmp_path)
     with sessions.begin() as session:
-        ids = {name: store.add_signing_account(session, None, name, role, PASSWORD).id for name, role in _NAMES.items()}
+        ids = {
+            name: store.accounts.add_signing_account(session, None, name, role, PASSWORD).id
+            for name, role in _NAMES.items()
+        }
     world = World(sessions, (ids["dr. ann"],), folder=tmp_path)
     world.add_case(1)
     world.analyse(0.8125)
@@ -101,7 +104,7 @@ def test_a_discordant_case_comes_to_consensus_sign_off_and_amendment(house: Hous
     _an_adjudicator_settles_it_and_signs(house)
     _the_first_reader_amends(house, ann)
     with house.sessions.begin() as session:
-        actions = [event.action for event in store.audit_trail(session, subject="C-0001")][::-1]
+        actions = [event.action for event in store.audit.audit_trail(session, subject="C-0001")][::-1]
     told = ("opinions of others shown", "consensus saved", "signed off", "sign-off amended")
     assert [action for action in actions if action in told] == list(told)
 

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.session import open_database
-from db.values import Opinion, Role
+from db.database import open_database
+from db.values.reading import Opinion, Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
 from tests.helpers.rows import OPENED
@@ -23,7 +23,10 @@ def read_by_two(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
     SCREENSHOTS.mkdir(exist_ok=True)
     sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with sessions.begin() as session:
-        readers = [store.single_reader(session).id, store.add_account(session, "dr. b", Role.READER).id]
+        readers = [
+            store.accounts.single_reader(session).id,
+            store.accounts.add_account(session, "dr. b", Role.READER).id,
+        ]
     world = World(sessions, (readers[0],), folder=tmp_path)
     cases = [world.add_case(seed) for seed in range(3)]
     world.analyse(0.9)
@@ -31,8 +34,8 @@ def read_by_two(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
         for place, case_id in enumerate(cases):
             for reader in readers:
                 first = Opinion("benign" if place == 2 and reader == readers[0] else "malignant", 4)
-                store.record_first_read(session, case_id, reader, first, OPENED)
-                store.record_final_read(session, case_id, reader, Opinion("malignant", 4), OPENED)
+                store.reads.record_first_read(session, case_id, reader, first, OPENED)
+                store.reads.record_final_read(session, case_id, reader, Opinion("malignant", 4), OPENED)
     sessions.dispose()
     running = Server(tmp_path, checkpoint)
     running.start()

@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.session import open_database
+from db.audit.trail import record_event
+from db.database import open_database
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import Scheme, open_app, picture
 from tests.helpers.tampering import fill_database, without_triggers
@@ -28,9 +29,9 @@ def tampered(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iter
         connection.exec_driver_sql("DELETE FROM reads WHERE id = 9")
     sessions = open_database(url, data=data)
     with sessions.begin() as session:
-        reader = store.single_reader(session).id
+        reader = store.accounts.single_reader(session).id
         for number in range(150):
-            store.record_event(session, reader, "tried", f"=T-{number:03}")
+            record_event(session, reader, "tried", f"=T-{number:03}")
     sessions.dispose()
     running = Server(data, checkpoint)
     running.start()

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.session import open_database
+from db.database import open_database
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import Scheme, open_app, picture
 from tests.helpers.shifts import shifted
@@ -20,7 +20,7 @@ def compared(server: Server, tmp_path: Path) -> Server:
     sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with sessions.begin() as session:
         for found in (shifted(away=0, target="nearby"), shifted()):
-            store.add_shift(session, found.source, found.target, found.model_version, found.to_json())
+            store.evaluations.add_shift(session, found.source, found.target, found.model_version, found.to_json())
     sessions.dispose()
     return server
 

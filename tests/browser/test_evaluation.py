@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from core.labels import BREAKHIS
+from db.database import open_database
 from db.files import Files
-from db.session import open_database
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import at_rest
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images

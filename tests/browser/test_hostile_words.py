@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from db import store
-from db.session import open_database
-from db.values import Opinion
+from db.database import open_database
+from db.values.reading import Opinion
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import open_app, picture
 from tests.helpers.rows import OPENED, stored_image
@@ -33,18 +33,18 @@ def written_in(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
     """A server whose cases have hostile numbers and magnifications, and hostile notes in what was read of them."""
     sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with sessions.begin() as session:
-        reader = store.single_reader(session).id
+        reader = store.accounts.single_reader(session).id
         read = [make_case(session, reader, magnification=SCRIPTS[place][:32]) for place in range(_CASES)]
         for words in SCRIPTS:
             if words.isprintable() and len(words) <= 64:
-                number = store.add_case(session, reader, accession=words, magnification=words[:32])
-                store.add_image(session, number, stored_image(words))
+                number = store.cases.add_case(session, reader, accession=words, magnification=words[:32])
+                store.cases.add_image(session, number, stored_image(words))
     analyse_all(sessions)
     for place, case_id in enumerate(read):
         note = "\n\n".join(SCRIPTS[place * _AT_ONCE : (place + 1) * _AT_ONCE])
         with sessions.begin() as session:
-            store.record_first_read(session, case_id, reader, Opinion("malignant", 4, note=note), OPENED)
-            store.record_final_read(session, case_id, reader, Opinion("malignant", 4, note=note), OPENED)
+            store.reads.record_first_read(session, case_id, reader, Opinion("malignant", 4, note=note), OPENED)
+            store.reads.record_final_read(session, case_id, reader, Opinion("malignant", 4, note=note), OPENED)
     sessions.dispose()
     running = Server(tmp_path, checkpoint)
     running.start()

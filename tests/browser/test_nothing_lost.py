@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from db import store
-from db.session import Sessions, open_database
-from db.values import Opinion, Read, Role, Stage
+from db.database import Sessions, open_database
+from db.values.reading import Opinion, Read, Role, Stage
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import chosen, picture, settled
 from tests.helpers.world import PASSWORD
@@ -26,7 +26,7 @@ def sessions(server: Server, tmp_path: Path) -> Iterator[Sessions]:
     opened = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with opened.begin() as session:
         for name in ("dr. a", "dr. b"):
-            store.add_signing_account(session, None, name, Role.READER, PASSWORD)
+            store.accounts.add_signing_account(session, None, name, Role.READER, PASSWORD)
     expect.set_options(timeout=_PATIENCE_MS)
     yield opened
     opened.dispose()
@@ -61,9 +61,9 @@ def _expect_all(page: Page) -> None:
 
 def _reads(sessions: Sessions, name: str) -> list[Read]:
     with sessions.read() as session:
-        account = store.account_named(session, name)
+        account = store.accounts.account_named(session, name)
         assert account is not None
-        return store.own_reads(session, account.id)
+        return store.reads.own_reads(session, account.id)
 
 
 def test_nothing_typed_or_marked_is_lost_or_found_by_others(page: Page, server: Server, sessions: Sessions) -> None:

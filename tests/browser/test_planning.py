@@ -7,9 +7,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from db import store
+from db.database import Sessions, open_database
 from db.files import Files
-from db.session import Sessions, open_database
-from db.values import Role
+from db.values.reading import Role
 from service.intake import CasePlan, take_in_all
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import at_rest, picture
@@ -27,9 +27,9 @@ def sessions(server: Server, tmp_path: Path) -> Iterator[Sessions]:
     """The database of the server, with two readers, an administrator and three cases."""
     opened = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with opened.begin() as session:
-        reader = store.add_signing_account(session, None, "dr. a", Role.READER, PASSWORD)
-        store.add_signing_account(session, None, "dr. b", Role.READER, PASSWORD)
-        store.add_signing_account(session, None, "office", Role.ADMINISTRATOR, PASSWORD)
+        reader = store.accounts.add_signing_account(session, None, "dr. a", Role.READER, PASSWORD)
+        store.accounts.add_signing_account(session, None, "dr. b", Role.READER, PASSWORD)
+        store.accounts.add_signing_account(session, None, "office", Role.ADMINISTRATOR, PASSWORD)
     for seed in (1, 2, 3):
         list(take_in_all(opened, Files(tmp_path / "files"), CasePlan(reader.id, "100X"), [("a.png", tissue_png(seed))]))
     expect.set_options(timeout=_PATIENCE_MS)
@@ -73,9 +73,9 @@ def test_cases_are_assigned_taken_back_and_made_urgent(page: Page, server: Serve
     page.set_viewport_size({"width": 900, "height": 800})
     picture(page, "planning, 900 px, dark")
     with sessions.read() as session:
-        reader = store.account_named(session, "dr. b")
+        reader = store.accounts.account_named(session, "dr. b")
         assert reader is not None
-        rows = store.worklist(session, reader.id)
+        rows = store.worklist.worklist(session, reader.id)
     assert {row.accession: (row.urgent, row.assigned_to_me) for row in rows} == {
         "C-0001": (False, False),
         "C-0002": (True, False),

@@ -11,7 +11,8 @@ from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa
 from statsmodels.stats.proportion import proportion_confint
 
-from core.agreement import (
+from core.labels import Malignancy
+from core.reading.agreement import (
     LabelPair,
     agreement,
     consensus,
@@ -22,11 +23,9 @@ from core.agreement import (
     reader_reader_pairs,
     shared_cases,
 )
-from core.labels import Malignancy
-from core.measures.bootstrap import Interval, bca
-from core.measures.kappas import weighted_kappa
-from core.measures.rates import Rate, median_of, wilson
 from core.results import Reading, SavedRead
+from core.statistics.rates import Rate, median_of, weighted_kappa, wilson
+from core.statistics.resampling import Interval, bca
 from tests.helpers.readings import made_readings, reading, said
 
 LABELS: tuple[Malignancy, Malignancy] = ("benign", "malignant")

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from core.labels import IDC
-from core.measures.bootstrap import Interval, Measure, Weights, bca, draw_patients
-from core.measures.ranking import Ranking, quotient
-from core.metrics import Judged, auc_estimate
+from core.statistics.predictions import Judged, auc_estimate
+from core.statistics.resampling import Interval, Measure, Ranking, Weights, bca, draw_patients, quotient
 from tests.helpers.judgements import made_judgements
 
 

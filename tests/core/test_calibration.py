@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.calibration import (
+from core.labels import IDC
+from core.statistics.calibration import (
     FittedOnTestError,
     fit_abstention,
     fit_temperature,
@@ -11,8 +12,7 @@ from core.calibration import (
     sensitivity_threshold,
     youden_threshold,
 )
-from core.labels import IDC
-from core.metrics import Judged
+from core.statistics.predictions import Judged
 from tests.helpers.judgements import made_judgements
 
 

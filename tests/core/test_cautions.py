@@ -11,21 +11,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.card import Card, TrainingData
-from core.cautions import Caution, CautionKind, ImageLeftOut, leak_caution, read_old_caution, read_old_image_left_out
-from core.datasets import LabelledImage
-from core.evaluation import Evaluation
+from core.data.datasets import LabelledImage
 from core.labels import BINARY
-from core.shift import Shift
+from core.statistics.cautions import (
+    Caution,
+    CautionKind,
+    ImageLeftOut,
+    leak_caution,
+    read_old_caution,
+    read_old_image_left_out,
+)
+from core.statistics.evaluation import Evaluation
+from core.statistics.shift import Shift
 from db import store
-from db.audit_verify import verify
-from db.evaluation_values import NewEvaluation
-from db.session import open_database
+from db.audit.verify import verify
+from db.database import open_database
+from db.values.evaluations import NewEvaluation
 from tests.helpers.evaluations import made_evaluation
 from tests.helpers.networks import SMALL_CARD
 from tests.helpers.shifts import shifted
-from training.cautions import cautions
-from training.chosen import Choice, Chosen
-from training.shift_sets import left_out_cautions
+from training.evaluation.chosen_images import Choice, Chosen, cautions
+from training.shifts.sets import left_out_cautions
 
 KINDS: tuple[CautionKind, ...] = get_args(CautionKind)
 PATIENT = "13412-telltale"
@@ -230,10 +236,12 @@ def test_sealed_rows_of_before_open_stay_as_they_are_and_verify(tmp_path: Path) 
     shift = _old_document(shifted().to_json(), [left_out])
     sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}", data=tmp_path)
     with sessions.begin() as session:
-        store.add_evaluation(session, NewEvaluation("m", "3f9a1c22b0e4", "breakhis", "test", "x", evaluation), [])
-        store.add_shift(session, "here", "there", "3f9a1c22b0e4", shift)
+        store.evaluations.add_evaluation(
+            session, NewEvaluation("m", "3f9a1c22b0e4", "breakhis", "test", "x", evaluation), []
+        )
+        store.evaluations.add_shift(session, "here", "there", "3f9a1c22b0e4", shift)
     with sessions.read() as session:
-        (row,), (pair,) = store.evaluations(session), store.shifts(session)
+        (row,), (pair,) = store.evaluations.evaluations(session), store.evaluations.shifts(session)
     assert Evaluation.from_json(row.document).warnings == (OLD_WITH_SUBJECT[0][1],)
     assert Shift.from_json(pair.document).warnings == (OLD_WITH_SUBJECT[3][1],)
     assert (row.document, pair.document) == (evaluation, shift)

@@ -21,9 +21,9 @@ from core.card import (
     checkpoint_sha256,
     read_card,
 )
-from core.checkpoint import load_classifier, save_checkpoint
-from core.classifier import Classifier
 from core.labels import LabelSet
+from core.network.checkpoint import load_classifier, save_checkpoint
+from core.network.classifier import Classifier
 from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_network
 
 

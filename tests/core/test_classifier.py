@@ -11,9 +11,9 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from core.card import Fusion, Magnification
-from core.classifier import Classifier
 from core.labels import BREAKHIS, MAGNIFICATIONS
-from core.network import HybridNetwork
+from core.network.classifier import Classifier
+from core.network.hybrid import HybridNetwork
 from core.results import NoResultError
 from tests.helpers.networks import SMALL_CARD, small_classifier, small_network
 from tests.helpers.stress import amount

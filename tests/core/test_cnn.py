@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from core.nets.cnn import PlainCnn
+from core.network.branches import PlainCnn
 
 
 def _net(name: str) -> PlainCnn:

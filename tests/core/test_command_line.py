@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from core.demo import demo_image
-from core.heatmaps import decode_heatmap
+from core.imaging.demo import demo_image
+from core.imaging.heatmaps import decode_heatmap
 from tests.helpers.networks import small_checkpoint
 
 

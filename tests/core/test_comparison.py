@@ -7,9 +7,9 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
-from core.comparison import compare, compare_accuracy, delong, mcnemar
 from core.labels import IDC
-from core.metrics import Judged
+from core.statistics.comparison import compare, compare_accuracy, delong, mcnemar
+from core.statistics.predictions import Judged
 from tests.helpers.judgements import made_judgements
 
 

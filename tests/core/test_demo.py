@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.demo import demo_image
+from core.imaging.demo import demo_image
 from core.labels import Malignancy
 from core.results import RgbImage
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from core.documents import first_problem, write_whole
+from core.files import first_problem, write_whole
 
 
 def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(

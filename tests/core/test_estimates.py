@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from core.calibration import fit_temperature, youden_threshold
-from core.metrics import Judged, auc, auc_estimate
+from core.statistics.calibration import fit_temperature, youden_threshold
+from core.statistics.predictions import Judged, auc, auc_estimate
 
 
 def test_an_auc_counts_pairs_and_ties_half() -> None:

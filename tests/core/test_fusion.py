@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from core.card import Fusion
-from core.nets.fusion import CompactBilinear, CrossAttention, build_fusion
-from core.network import HybridNetwork
+from core.network.hybrid import CompactBilinear, CrossAttention, HybridNetwork, build_fusion
 
 
 def _vectors(*widths: int, tokens: int = 0) -> list[Tensor]:

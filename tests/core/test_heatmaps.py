@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from core.demo import demo_image
-from core.heatmaps import (
+from core.imaging.decode import decode_image
+from core.imaging.demo import demo_image
+from core.imaging.heatmaps import (
     decode_heatmap,
     encode_heatmap,
     encode_png,
@@ -19,7 +20,6 @@ from core.heatmaps import (
     paint_preview,
     thumbnail,
 )
-from core.images import decode_image
 from core.results import Heatmap
 
 

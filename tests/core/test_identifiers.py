@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.common_names import GIVEN_NAMES, OTHER_WORDS, SURNAMES
-from core.identifiers import identifying
+from core.reading.identifying_words import GIVEN_NAMES, OTHER_WORDS, SURNAMES, identifying
 from tests.helpers.names import identifying_examples, usual_names
 
 EXAMPLES = 200

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from core.images import UnreadableImageError, decode_image
+from core.imaging.decode import decode_image
+from core.imaging.limits import UnreadableImageError
 from tests.helpers.images.odd_modes import ODD_MODES, adam7, png_chunk, raw_png, saved, smooth_colours, tiff
 
 

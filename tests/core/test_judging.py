@@ -3,13 +3,12 @@ import pytest
 from sklearn import metrics as reference
 
 from core.card import Abstention
-from core.cautions import Caution
-from core.evaluation import Evaluation
-from core.judging import About, build_evaluation
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
-from core.measures import figures
-from core.measures.curves import MOST_POINTS, curves
-from core.metrics import Judged, Judgements
+from core.statistics import figure_names
+from core.statistics.cautions import Caution
+from core.statistics.evaluate import MOST_POINTS, About, build_evaluation, curves
+from core.statistics.evaluation import Evaluation
+from core.statistics.predictions import Judged, Judgements
 from tests.helpers.judgements import made_judgements
 
 ABOUT = About(
@@ -42,10 +41,10 @@ def test_a_locked_abstention_is_measured_on_the_images_of_the_evaluation() -> No
 
 def test_every_binary_figure_is_there_by_image_and_by_patient_within_its_interval() -> None:
     _, evaluation = evaluated()
-    for name in figures.BINARY_FIGURES:
+    for name in figure_names.BINARY_FIGURES:
         for unit in ("image", "patient"):
             figure = evaluation.figure(name, unit)
-            if name == figures.PATIENT_RECOGNITION_RATE and unit == "image":
+            if name == figure_names.PATIENT_RECOGNITION_RATE and unit == "image":
                 assert figure is None
                 continue
             assert figure is not None, (name, unit)
@@ -59,7 +58,7 @@ def test_every_binary_figure_is_there_by_image_and_by_patient_within_its_interva
 def test_patients_are_judged_by_their_mean_probability() -> None:
     judgements, evaluation = evaluated()
     by_patient = judgements.binary().by_patient()
-    found = evaluation.figure(figures.AUC, "patient")
+    found = evaluation.figure(figure_names.AUC, "patient")
     assert found is not None
     assert found.value == pytest.approx(reference.roc_auc_score(by_patient.malignant, by_patient.probabilities))
 
@@ -67,12 +66,12 @@ def test_patients_are_judged_by_their_mean_probability() -> None:
 def test_eight_classes_have_their_own_figures_beside_the_binary_ones() -> None:
     judgements, evaluation = evaluated(BREAKHIS)
     called = judgements.called(0.4)
-    macro = evaluation.figure(figures.MACRO_F1)
+    macro = evaluation.figure(figure_names.MACRO_F1)
     assert macro is not None
     assert macro.value == pytest.approx(reference.f1_score(judgements.labels, called, average="macro"))
-    assert evaluation.figure(figures.of_class(figures.F1, "adenosis")) is not None
-    assert evaluation.figure(figures.AUC) is not None
-    assert evaluation.figure(figures.CLASS_RECOGNITION_RATE, "patient") is not None
+    assert evaluation.figure(figure_names.of_class(figure_names.F1, "adenosis")) is not None
+    assert evaluation.figure(figure_names.AUC) is not None
+    assert evaluation.figure(figure_names.CLASS_RECOGNITION_RATE, "patient") is not None
     binary, classes = evaluation.confusions
     assert binary.classes == BINARY.classes
     assert classes.classes == BREAKHIS.classes
@@ -107,10 +106,10 @@ def test_groups_are_all_magnifications_subtypes_and_patients() -> None:
         assert sum(group.images for group in groups) == 300
         for group in groups:
             assert group.wrong == wrong[names == group.name].sum()
-            accuracy = next(f for f in group.figures if (f.name, f.unit) == (figures.ACCURACY, "image"))
+            accuracy = next(f for f in group.figures if (f.name, f.unit) == (figure_names.ACCURACY, "image"))
             assert accuracy.value == pytest.approx(1 - group.wrong / group.images)
     magnification = next(group for group in evaluation.groups if group.kind == "magnification")
-    assert figures.PATIENT_RECOGNITION_RATE in {figure.name for figure in magnification.figures}
+    assert figure_names.PATIENT_RECOGNITION_RATE in {figure.name for figure in magnification.figures}
     patient = next(group for group in evaluation.groups if group.kind == "patient")
     assert all(figure.low is None for figure in patient.figures), "one patient has no spread of patients"
 
@@ -118,8 +117,8 @@ def test_groups_are_all_magnifications_subtypes_and_patients() -> None:
 def test_images_of_one_kind_have_no_auc_and_no_roc_but_an_evaluation() -> None:
     judgements = made_judgements(IDC)
     evaluation = build_evaluation(judgements.only(judgements.labels == 1), ABOUT)
-    assert evaluation.figure(figures.AUC) is None
-    assert evaluation.figure(figures.RECALL) is not None
+    assert evaluation.figure(figure_names.AUC) is None
+    assert evaluation.figure(figure_names.RECALL) is not None
     assert {curve.kind for curve in evaluation.curves} == {"reliability", "risk_coverage"}
     assert Evaluation.from_json(evaluation.to_json()) == evaluation
 
@@ -127,7 +126,7 @@ def test_images_of_one_kind_have_no_auc_and_no_roc_but_an_evaluation() -> None:
 def test_one_image_can_be_evaluated() -> None:
     judgements = made_judgements(IDC)
     evaluation = build_evaluation(judgements.only(np.arange(400) == 7), ABOUT)
-    accuracy = evaluation.figure(figures.ACCURACY)
+    accuracy = evaluation.figure(figure_names.ACCURACY)
     assert accuracy is not None
     assert (accuracy.low, accuracy.high, accuracy.n) == (None, None, 1)
 

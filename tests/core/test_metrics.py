@@ -7,11 +7,10 @@ from sklearn import metrics as reference
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from core.labels import BACH, BREAKHIS, IDC
-from core.measures import confusions, figures
-from core.measures.bootstrap import draw_patients
-from core.measures.ranking import Ranking
-from core.measures.tallies import BinaryTally, ClassTally, calibration_bins
-from core.metrics import Judged, Judgements, auc
+from core.statistics import confusion_matrices, figure_names
+from core.statistics.predictions import Judged, Judgements, auc
+from core.statistics.resampling import Ranking, draw_patients
+from core.statistics.tallies import BinaryTally, ClassTally, calibration_bins
 from tests.helpers.judgements import made_judgements
 
 THRESHOLD = 0.4
@@ -26,18 +25,18 @@ def reference_binary(judged: Judged, sample_weight: np.ndarray) -> dict[str, flo
     truth, p = judged.malignant, judged.probabilities
     called, w = p >= THRESHOLD, {"sample_weight": sample_weight}
     return {
-        figures.ACCURACY: reference.accuracy_score(truth, called, **w),
-        figures.BALANCED_ACCURACY: reference.balanced_accuracy_score(truth, called, **w),
-        figures.AUC: reference.roc_auc_score(truth, p, **w),
-        figures.PR_AUC: reference.average_precision_score(truth, p, **w),
-        figures.PRECISION: reference.precision_score(truth, called, **w),
-        figures.RECALL: reference.recall_score(truth, called, **w),
-        figures.SPECIFICITY: reference.recall_score(truth, called, pos_label=0, **w),
-        figures.F1: reference.f1_score(truth, called, **w),
-        figures.MCC: reference.matthews_corrcoef(truth, called, **w),
-        figures.KAPPA: reference.cohen_kappa_score(truth, called, **w),
-        figures.BRIER: reference.brier_score_loss(truth, p, **w),
-        figures.LOG_LOSS: reference.log_loss(truth, p, **w),
+        figure_names.ACCURACY: reference.accuracy_score(truth, called, **w),
+        figure_names.BALANCED_ACCURACY: reference.balanced_accuracy_score(truth, called, **w),
+        figure_names.AUC: reference.roc_auc_score(truth, p, **w),
+        figure_names.PR_AUC: reference.average_precision_score(truth, p, **w),
+        figure_names.PRECISION: reference.precision_score(truth, called, **w),
+        figure_names.RECALL: reference.recall_score(truth, called, **w),
+        figure_names.SPECIFICITY: reference.recall_score(truth, called, pos_label=0, **w),
+        figure_names.F1: reference.f1_score(truth, called, **w),
+        figure_names.MCC: reference.matthews_corrcoef(truth, called, **w),
+        figure_names.KAPPA: reference.cohen_kappa_score(truth, called, **w),
+        figure_names.BRIER: reference.brier_score_loss(truth, p, **w),
+        figure_names.LOG_LOSS: reference.log_loss(truth, p, **w),
     }
 
 
@@ -68,23 +67,25 @@ def test_class_figures_of_any_resample_are_those_of_scikit_learn(seed: int) -> N
     )
     hits = np.eye(8)[truth]
     expected = {
-        figures.CLASS_ACCURACY: reference.accuracy_score(truth, called, sample_weight=w),
-        figures.MACRO_RECALL: reference.balanced_accuracy_score(truth, called, sample_weight=w),
-        figures.MACRO_PRECISION: by_class[0].mean(),
-        figures.MACRO_F1: by_class[2].mean(),
-        figures.MICRO_F1: reference.f1_score(truth, called, average="micro", sample_weight=w),
-        figures.MACRO_AUC: reference.roc_auc_score(hits, judgements.probabilities, average="macro", sample_weight=w),
-        figures.MACRO_PR_AUC: reference.average_precision_score(hits, judgements.probabilities, sample_weight=w),
-        figures.CLASS_MCC: reference.matthews_corrcoef(truth, called, sample_weight=w),
-        figures.CLASS_KAPPA: reference.cohen_kappa_score(truth, called, sample_weight=w),
-        figures.CLASS_LOG_LOSS: reference.log_loss(truth, judgements.probabilities, sample_weight=w),
-        figures.CLASS_BRIER: np.average(((judgements.probabilities - hits) ** 2).sum(axis=1), weights=w),
+        figure_names.CLASS_ACCURACY: reference.accuracy_score(truth, called, sample_weight=w),
+        figure_names.MACRO_RECALL: reference.balanced_accuracy_score(truth, called, sample_weight=w),
+        figure_names.MACRO_PRECISION: by_class[0].mean(),
+        figure_names.MACRO_F1: by_class[2].mean(),
+        figure_names.MICRO_F1: reference.f1_score(truth, called, average="micro", sample_weight=w),
+        figure_names.MACRO_AUC: reference.roc_auc_score(
+            hits, judgements.probabilities, average="macro", sample_weight=w
+        ),
+        figure_names.MACRO_PR_AUC: reference.average_precision_score(hits, judgements.probabilities, sample_weight=w),
+        figure_names.CLASS_MCC: reference.matthews_corrcoef(truth, called, sample_weight=w),
+        figure_names.CLASS_KAPPA: reference.cohen_kappa_score(truth, called, sample_weight=w),
+        figure_names.CLASS_LOG_LOSS: reference.log_loss(truth, judgements.probabilities, sample_weight=w),
+        figure_names.CLASS_BRIER: np.average(((judgements.probabilities - hits) ** 2).sum(axis=1), weights=w),
     }
     for position, label in enumerate(BREAKHIS.classes):
-        expected[figures.of_class(figures.RECALL, label)] = by_class[1][position]
-        expected[figures.of_class(figures.F1, label)] = by_class[2][position]
+        expected[figure_names.of_class(figure_names.RECALL, label)] = by_class[1][position]
+        expected[figure_names.of_class(figure_names.F1, label)] = by_class[2][position]
         others = reference.recall_score(truth != position, called != position, sample_weight=w)
-        expected[figures.of_class(figures.SPECIFICITY, label)] = others
+        expected[figure_names.of_class(figure_names.SPECIFICITY, label)] = others
     for name, value in expected.items():
         assert ours[name] == pytest.approx(value, abs=1e-9), name
 
@@ -94,16 +95,16 @@ def test_class_figures_of_any_resample_are_those_of_scikit_learn(seed: int) -> N
 )
 def test_kappa_is_that_of_statsmodels(table: np.ndarray) -> None:
     expected = cohens_kappa(table, return_results=False)
-    assert confusions.kappa(table[None].astype(float))[0] == pytest.approx(expected)
+    assert confusion_matrices.kappa(table[None].astype(float))[0] == pytest.approx(expected)
 
 
 def test_the_published_matrix_gives_the_published_recalls() -> None:
     # EfficientNet-B0 on BreaKHis, patient-wise 70/15/15, at its Youden threshold: rows benign, malignant.
     counts = np.array([[[220.0, 162.0], [59.0, 468.0]]])
-    benign, malignant = confusions.recalls(counts)[0]
+    benign, malignant = confusion_matrices.recalls(counts)[0]
     assert (round(malignant, 3), round(benign, 3)) == (0.888, 0.576)
-    assert confusions.accuracy(counts)[0] == pytest.approx(688 / 909)
-    assert confusions.specificities(counts)[0].tolist() == pytest.approx([malignant, benign])
+    assert confusion_matrices.accuracy(counts)[0] == pytest.approx(688 / 909)
+    assert confusion_matrices.specificities(counts)[0].tolist() == pytest.approx([malignant, benign])
 
 
 def test_the_published_matrix_gives_the_same_figures_image_by_image() -> None:
@@ -111,7 +112,7 @@ def test_the_published_matrix_gives_the_same_figures_image_by_image() -> None:
     called = np.repeat([False, True, False, True], [220, 162, 59, 468])
     judged = Judged(truth, called.astype(float), np.arange(909).astype(str))
     found = binary_figures(judged, np.ones((1, 909)))
-    assert (round(found[figures.RECALL], 3), round(found[figures.SPECIFICITY], 3)) == (0.888, 0.576)
+    assert (round(found[figure_names.RECALL], 3), round(found[figure_names.SPECIFICITY], 3)) == (0.888, 0.576)
 
 
 def test_ties_count_half_and_an_auc_without_a_side_is_undefined() -> None:
@@ -126,21 +127,21 @@ def test_ties_count_half_and_an_auc_without_a_side_is_undefined() -> None:
 def test_figures_that_a_sample_leaves_undefined_are_no_numbers() -> None:
     all_benign = binary_figures(Judged.of([False, False], [0.1, 0.2], ["a", "b"]), np.ones((1, 2)))
     assert {name for name, value in all_benign.items() if np.isnan(value)} == {
-        figures.BALANCED_ACCURACY,
-        figures.AUC,
-        figures.PR_AUC,
-        figures.PRECISION,
-        figures.RECALL,
-        figures.F1,
-        figures.MCC,
-        figures.KAPPA,
+        figure_names.BALANCED_ACCURACY,
+        figure_names.AUC,
+        figure_names.PR_AUC,
+        figure_names.PRECISION,
+        figure_names.RECALL,
+        figure_names.F1,
+        figure_names.MCC,
+        figure_names.KAPPA,
     }
-    assert all_benign[figures.SPECIFICITY] == 1
+    assert all_benign[figure_names.SPECIFICITY] == 1
 
 
 def test_macro_averages_leave_out_classes_that_do_not_occur() -> None:
     counts = np.array([[[3.0, 1, 0], [0, 2, 2], [0, 0, 0]]])
-    assert confusions.macro(confusions.recalls(counts), counts)[0] == pytest.approx((0.75 + 0.5) / 2)
+    assert confusion_matrices.macro(confusion_matrices.recalls(counts), counts)[0] == pytest.approx((0.75 + 0.5) / 2)
 
 
 def test_the_calibration_error_is_the_mean_gap_of_bins_of_equal_mass() -> None:
@@ -150,7 +151,7 @@ def test_the_calibration_error_is_the_mean_gap_of_bins_of_equal_mass() -> None:
     gaps = [(bins == b).mean() * abs(p[bins == b].mean() - truth[bins == b].mean()) for b in np.unique(bins)]
     assert len(gaps) == 15
     assert max(np.bincount(bins)) <= 2 * 600 / 15
-    assert binary_figures(judged, np.ones((1, 40)))[figures.ECE] == pytest.approx(sum(gaps))
+    assert binary_figures(judged, np.ones((1, 40)))[figure_names.ECE] == pytest.approx(sum(gaps))
 
 
 @pytest.mark.parametrize(("images", "bins"), [(19, 1), (20, 2), (149, 14), (150, 15), (10_000, 15)])
@@ -164,7 +165,7 @@ def test_a_recognition_rate_averages_over_patients() -> None:
     # Spanhol 2016: two of three right, one of one right, none of two.
     judged = Judged.of([True, True, True, False, True, True], [0.9, 0.8, 0.1, 0.2, 0.1, 0.3], list("aaabcc"))
     found = binary_figures(judged, np.array([[1.0, 1, 1]]))
-    assert found[figures.PATIENT_RECOGNITION_RATE] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert found[figure_names.PATIENT_RECOGNITION_RATE] == pytest.approx((2 / 3 + 1 + 0) / 3)
 
 
 def test_an_image_is_called_by_the_side_first_and_then_by_its_class() -> None:

@@ -10,9 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.card import Fusion, Head, InputPolicy, Magnification
-from core.fit_config import FitConfig, Phase
-from core.nets.fusion import CompactBilinear
-from core.network import MAGNIFICATION_WIDTH, PUBLISHED_BRANCHES, HybridNetwork, MissingWeightsError, build_network
+from core.fitting.build import build_network
+from core.fitting.config import FitConfig, Phase
+from core.network.branches import MissingWeightsError
+from core.network.hybrid import MAGNIFICATION_WIDTH, PUBLISHED_BRANCHES, CompactBilinear, HybridNetwork
 
 TINY = ("test_efficientnet", "test_vit")
 TINY_SIDE = 160

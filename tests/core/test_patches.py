@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.card import InputPolicy
-from core.patches import cut, fit_boxes, stitch
+from core.imaging.patches import cut, fit_boxes, stitch
 from core.results import RgbImage
 
 sides = st.integers(1, 90)

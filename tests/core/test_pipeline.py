@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from core.card import InputPolicy
-from core.demo import demo_image
-from core.images import UnreadableImageError
+from core.imaging.demo import demo_image
+from core.imaging.limits import UnreadableImageError
 from core.pipeline import analyse, analyse_image, pool
 from core.results import RgbImage
 from tests.helpers.fakes import FAKE_CARD, FakeClassifier, give_no_number

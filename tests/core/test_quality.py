@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from core.card import QualityLimits
-from core.demo import demo_image
+from core.imaging.demo import demo_image
+from core.imaging.quality import assess_quality, tissue_fraction
 from core.labels import Malignancy
-from core.quality import assess_quality, tissue_fraction
 from core.results import Quality, RgbImage
 
 TISSUE = demo_image(3, "malignant")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.reference_labels import UnreadableReferencesError, read_references
+from core.reading.reference_labels import UnreadableReferencesError, read_references
 
 
 def test_cases_are_benign_malignant_or_a_class_of_breakhis() -> None:

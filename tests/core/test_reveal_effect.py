@@ -6,7 +6,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from core.labels import Malignancy
-from core.reveal_effect import changes, effect, habits
+from core.reading.reveal_effect import changes, effect, habits
 from tests.helpers.readings import made_readings, reading, said
 
 

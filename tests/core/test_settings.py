@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.settings import Settings
-from db.session import open_database
+from db.database import open_database
 
 
 def test_everything_has_a_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,22 +5,23 @@ import cv2
 import numpy as np
 import pytest
 
-from core.datasets import breakhis
-from core.demo import demo_image
-from core.evaluation import Figure
-from core.images import decode_image
-from core.sets.set_comparison import Measured, shift_between
-from core.sets.set_distances import (
+from core.data.datasets import breakhis
+from core.imaging.decode import decode_image
+from core.imaging.demo import demo_image
+from core.statistics.compare_sets import (
     ImageSet,
+    Measured,
     TooFewPatientsError,
     discrepancy,
     distances,
     frechet,
     principal_components,
+    shift_between,
+    units_of,
 )
-from core.sets.tissue_statistics import SIZE, STATISTICS, measure
-from core.sets.units import units_of
-from core.shift import DISCREPANCY, FRECHET, TOLD_APART, Shift, Step
+from core.statistics.evaluation import Figure
+from core.statistics.shift import DISCREPANCY, FRECHET, TOLD_APART, Shift, Step
+from core.statistics.tissue_statistics import SIZE, STATISTICS, measure
 
 
 def images_of(patients: int, offset: float, seed: int, each: int = 6, side: str = "a") -> ImageSet:

@@ -11,10 +11,10 @@ from skimage import color
 from torchstain.base.normalizers import MacenkoNormalizer
 
 from core.card import StainTarget
-from core.demo import demo_image
+from core.imaging.demo import demo_image
+from core.imaging.stain import Macenko, Reinhard, stain_normaliser
 from core.labels import Malignancy
 from core.results import RgbImage
-from core.stain import Macenko, Reinhard, stain_normaliser
 
 PUBLISHED = Reinhard(StainTarget("reinhard").means, StainTarget("reinhard").deviations)
 SCALE, OFFSET = np.array([2.55, 1, 1]), np.array([0, 128, 128])

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.views import EIGHT, IDENTITY, ONE, SEVEN, View, apply, undo, views_of
+from core.network.views import EIGHT, IDENTITY, ONE, SEVEN, View, apply, undo, views_of
 
 SQUARE = torch.arange(9.0).reshape(1, 1, 3, 3)
 

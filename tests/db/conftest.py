@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from db.session import Sessions, open_database
+from db.database import Sessions, open_database
 from tests.helpers.databases import empty_database, with_tables
 from tests.helpers.tampering import fill_database
 

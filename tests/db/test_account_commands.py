@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 from core.settings import Settings
 from db import store
 from db.__main__ import app
-from db.session import open_database
+from db.database import open_database
 from tests.helpers.world import PASSWORD
 
 
@@ -25,7 +25,7 @@ def _run(*words: str, typed: str = "") -> Result:
 def _recognised(name: str, password: str) -> bool:
     sessions = open_database(Settings.from_environment().database)
     with sessions.read() as session:
-        found = store.account_with_password(session, name, password)
+        found = store.accounts.account_with_password(session, name, password)
     sessions.dispose()
     return found is not None
 

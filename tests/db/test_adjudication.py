@@ -6,14 +6,11 @@ from dataclasses import fields, replace
 import pytest
 from sqlalchemy import insert, select
 
-from db import models, store
-from db.adjudication_values import Ruling, WaitingCase
+from db import store, tables
+from db.database import Sessions
 from db.errors import CaseChangedError, InStudyError, NotRevealedError
-from db.reading_models import Consensus as ConsensusRow
-from db.reading_models import ConsensusRead, Study, StudyPlace
-from db.reading_values import Arm, Consensus, Region, RegionKind, Severity, Trigger
-from db.session import Sessions
-from db.values import Opinion, Role
+from db.values.adjudication import Ruling, WaitingCase
+from db.values.reading import Arm, Consensus, Opinion, Region, RegionKind, Role, Severity, Trigger
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import CANNOT_ASSESS, OPENED, RULING, SAYS_BENIGN, SAYS_MALIGNANT, stored_image
 from tests.helpers.world import World, add_person, analyse_all, make_world
@@ -28,24 +25,28 @@ def join_study(world: World, account_id: int, case_id: int) -> int:
     """Put a case into an open study of one reader, and give the place."""
     with world.sessions.begin() as session:
         owner = world.readers[0]
-        study = Study(name="s", seed=1, washout_days=0, counterbalanced=False, created_by_id=owner, created_at=OPENED)
+        study = tables.Study(
+            name="s", seed=1, washout_days=0, counterbalanced=False, created_by_id=owner, created_at=OPENED
+        )
         session.add(study)
         session.flush()
         order = {"round": 1, "iteration": 1, "position": 1}
-        place = StudyPlace(study_id=study.id, account_id=account_id, case_id=case_id, arm=Arm.BLIND_FIRST, **order)
+        place = tables.StudyPlace(
+            study_id=study.id, account_id=account_id, case_id=case_id, arm=Arm.BLIND_FIRST, **order
+        )
         session.add(place)
         session.flush()
         return place.id
 
 
-def rows_of(world: World) -> list[ConsensusRow]:
+def rows_of(world: World) -> list[tables.Consensus]:
     with world.sessions.read() as session:
-        return list(session.scalars(select(ConsensusRow).order_by(ConsensusRow.id)))
+        return list(session.scalars(select(tables.Consensus).order_by(tables.Consensus.id)))
 
 
 def reads_of(world: World) -> list[tuple[object, ...]]:
     with world.sessions.read() as session:
-        return list(session.execute(select(models.Read.__table__).order_by(models.Read.id)))
+        return list(session.execute(select(tables.Read.__table__).order_by(tables.Read.id)))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_reads_of_a_study_call_for_nobody(world: World) -> None:
             row = {"case_id": world.case_id, "account_id": world.readers[1], "stage": stage, "note": ""}
             said = {"label": "benign", "confidence": 1, "model_visible": visible, "place_id": place}
             times = {"opened_at": OPENED, "saved_at": OPENED, "shown_probability": shown, "shown_threshold": shown}
-            session.execute(insert(models.Read).values(row | said | times))
+            session.execute(insert(tables.Read).values(row | said | times))
     assert world.cases_to_adjudicate(world.adjudicators[0]) == []
 
 
@@ -117,14 +118,14 @@ def test_an_adjudicator_reads_a_case_of_an_open_study_only_there(world: World) -
 def test_the_list_says_nothing_of_what_anybody_thinks(world: World, sessions: Sessions) -> None:
     world.read_differently()
     with sessions.read() as session:
-        (case,) = store.cases_to_adjudicate(session, world.adjudicators[0])
+        (case,) = store.adjudication.cases_to_adjudicate(session, world.adjudicators[0])
     assert (case.id, case.accession, case.magnification, case.images, case.begun) == (1, "C-0001", "100X", 1, False)
     assert {field.name for field in fields(WaitingCase)} == {
         "id", "accession", "magnification", "images", "since", "demonstration", "begun",
     }  # fmt: skip
     world.read_first(world.adjudicators[0], world.case_id)
     with sessions.read() as session:
-        assert store.cases_to_adjudicate(session, world.adjudicators[0])[0].begun
+        assert store.adjudication.cases_to_adjudicate(session, world.adjudicators[0])[0].begun
 
 
 def test_before_the_blind_read_there_is_nothing_but_tissue(world: World) -> None:
@@ -172,8 +173,8 @@ def test_the_letters_follow_neither_the_accounts_nor_the_order_of_reading(sessio
         world.read_first(world.adjudicators[0], world.case_id)
         orders.add(world.open_adjudication(world.adjudicators[0]).reads[0].read_id == first.id)
         with sessions.begin() as session:
-            case_id = store.add_case(session, world.readers[0], accession=None, magnification=None)
-            store.add_image(session, case_id, stored_image(f"case {case_id}"))
+            case_id = store.cases.add_case(session, world.readers[0], accession=None, magnification=None)
+            store.cases.add_image(session, case_id, stored_image(f"case {case_id}"))
         world = replace(world, cases=(case_id,))
         analyse_all(sessions)
     assert orders == {True, False}
@@ -184,7 +185,7 @@ def test_who_has_seen_the_others_gives_no_final_opinion_of_their_own(world: Worl
     world.read_first(world.adjudicators[0], world.case_id)
     world.open_adjudication(world.adjudicators[0])
     with world.sessions.begin() as session, pytest.raises(CaseChangedError, match="settle it under Adjudication"):
-        store.record_final_read(session, world.case_id, world.adjudicators[0], SAYS_MALIGNANT, OPENED)
+        store.reads.record_final_read(session, world.case_id, world.adjudicators[0], SAYS_MALIGNANT, OPENED)
 
 
 def test_a_consensus_is_a_row_of_its_own_with_all_that_was_shown(world: World) -> None:
@@ -199,8 +200,10 @@ def test_a_consensus_is_a_row_of_its_own_with_all_that_was_shown(world: World) -
     (row,) = rows_of(world)
     assert (row.blind_read_id, row.supersedes_id) == (blind.id, None)
     with world.sessions.read() as session:
-        shown = set(session.scalars(select(ConsensusRead.read_id).where(ConsensusRead.consensus_id == row.id)))
-        event = session.scalars(select(models.AuditEvent).where(models.AuditEvent.action == "consensus saved")).one()
+        shown = set(
+            session.scalars(select(tables.ConsensusRead.read_id).where(tables.ConsensusRead.consensus_id == row.id))
+        )
+        event = session.scalars(select(tables.AuditEvent).where(tables.AuditEvent.action == "consensus saved")).one()
     assert shown == {first.id, second.id}
     assert event.content_of == f"consensus {row.id}"
     assert reads_of(world) == before, "the reads stay as they are"

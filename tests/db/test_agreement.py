@@ -8,8 +8,8 @@ from sqlalchemy import event
 
 from core.results import Reading
 from db import store
-from db.session import Sessions
-from db.values import Opinion, Vote
+from db.database import Sessions
+from db.values.reading import Opinion, Vote
 from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, OPENED
 from tests.helpers.world import analyse_all, make_case, make_reader
 
@@ -26,17 +26,17 @@ def three_cases(sessions: Sessions) -> tuple[int, int, list[int]]:
 
 def first(sessions: Sessions, case_id: int, account_id: int, opinion: Opinion = BENIGN) -> None:
     with sessions.begin() as session:
-        store.record_first_read(session, case_id, account_id, opinion, OPENED)
+        store.reads.record_first_read(session, case_id, account_id, opinion, OPENED)
 
 
 def final(sessions: Sessions, case_id: int, account_id: int, opinion: Opinion = MALIGNANT) -> None:
     with sessions.begin() as session:
-        store.record_final_read(session, case_id, account_id, opinion, OPENED)
+        store.reads.record_final_read(session, case_id, account_id, opinion, OPENED)
 
 
 def given(sessions: Sessions, account_id: int) -> list[Reading]:
     with sessions.read() as session:
-        return store.finished_readings(session, account_id)
+        return store.agreement.finished_readings(session, account_id)
 
 
 def test_of_a_case_that_is_not_finished_nothing_is_given(
@@ -64,8 +64,8 @@ def test_a_reading_holds_both_reads_and_what_the_model_said(
     one, _, (case_id, *_) = three_cases
     with sessions.begin() as session:
         opened = datetime.now(UTC) - timedelta(seconds=30)
-        store.record_first_read(session, case_id, one, BENIGN, opened)
-        store.record_final_read(session, case_id, one, replace(MALIGNANT, vote=Vote.YES), opened)
+        store.reads.record_first_read(session, case_id, one, BENIGN, opened)
+        store.reads.record_final_read(session, case_id, one, replace(MALIGNANT, vote=Vote.YES), opened)
     (found,) = given(sessions, one)
     assert (found.magnification, found.demonstration, found.iteration) == ("40X", False, 1)
     assert (found.first.label, found.first.confidence, found.first.model) == ("benign", 4, None)
@@ -84,7 +84,7 @@ def test_an_amendment_changes_what_stands_and_makes_no_new_reading(
     final(sessions, case_id, one)
     for opinion in (replace(BENIGN, reason="quality"), Opinion(None, None), replace(BENIGN, reason="context")):
         with sessions.begin() as session:
-            store.amend_read(session, case_id, one, opinion, OPENED)
+            store.reads.amend_read(session, case_id, one, opinion, OPENED)
     (found,) = given(sessions, one)
     assert (found.final and found.final.label, found.standing and found.standing.label) == ("malignant", "benign")
 
@@ -104,8 +104,8 @@ def test_a_final_read_without_a_result_has_no_model(sessions: Sessions) -> None:
     with sessions.begin() as session:
         reader = make_reader(session)
         case_id = make_case(session, reader)
-        store.record_first_read(session, case_id, reader, BENIGN, OPENED)
-        store.record_final_read(session, case_id, reader, BENIGN, OPENED)
+        store.reads.record_first_read(session, case_id, reader, BENIGN, OPENED)
+        store.reads.record_final_read(session, case_id, reader, BENIGN, OPENED)
     (found,) = given(sessions, reader)
     assert found.final is not None
     assert (found.final.model, found.model_version) == (None, None)
@@ -128,7 +128,7 @@ def test_all_readings_come_in_one_query_by_the_indexes(
                 asked.append((statement, parameters))
 
         event.listen(engine, "before_cursor_execute", note)
-        assert len(store.finished_readings(session, one)) == 6
+        assert len(store.agreement.finished_readings(session, one)) == 6
         event.remove(engine, "before_cursor_execute", note)
         assert len(asked) == 1
         if sessions.dialect == "sqlite":

@@ -13,11 +13,12 @@ from typer.testing import CliRunner, Result
 
 from db import store
 from db.__main__ import app
-from db.audit_chain import GENESIS, Added, Link
-from db.audit_heads import HeadLine, Heads
-from db.audit_values import Verified
-from db.audit_verify import verify
-from db.session import Sessions, open_database
+from db.audit.anchor import HeadLine, Heads
+from db.audit.chain import GENESIS, Added, Link
+from db.audit.trail import record_event
+from db.audit.verify import verify
+from db.database import Sessions, open_database
+from db.values.audit import Verified
 from tests.db.test_upgrade import old_database
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, OPENED
@@ -35,7 +36,7 @@ def anchored(database_url: str, tmp_path: Path) -> Sessions:
 def add(sessions: Sessions, *subjects: str) -> None:
     with sessions.begin() as session:
         for subject in subjects:
-            store.record_event(session, None, "added", subject)
+            record_event(session, None, "added", subject)
 
 
 def heads(sessions: Sessions) -> Heads:
@@ -63,16 +64,16 @@ def test_every_event_follows_the_one_before_and_is_announced_and_confirmed(ancho
 
 def test_the_trail_within_a_click_has_what_the_click_recorded(anchored: Sessions) -> None:
     with anchored.begin() as session:
-        store.record_event(session, None, "added", "a")
-        assert [event.subject for event in store.audit_trail(session)] == ["a"]
-        store.record_event(session, None, "added", "b")
+        record_event(session, None, "added", "a")
+        assert [event.subject for event in store.audit.audit_trail(session)] == ["a"]
+        record_event(session, None, "added", "b")
     assert states(anchored)[1:] == [("saving", 1, 2), ("saved", 1, 2)]
     assert verify(anchored).whole
 
 
 def test_a_click_that_fails_leaves_the_chain_whole_and_its_number_to_the_next(anchored: Sessions) -> None:
     with pytest.raises(IntegrityError), anchored.begin() as session:
-        store.record_event(session, 4711, "tried", "a")
+        record_event(session, 4711, "tried", "a")
     add(anchored, "b")
     assert verify(anchored) == Verified(events=1, anchored=1, findings=())
 
@@ -84,7 +85,7 @@ def test_a_click_that_cannot_be_anchored_is_not_saved(anchored: Sessions) -> Non
     with pytest.raises(OSError, match="directory"):
         add(anchored, "b")
     with anchored.read() as session:
-        assert [event.subject for event in store.audit_trail(session)] == ["a"]
+        assert [event.subject for event in store.audit.audit_trail(session)] == ["a"]
 
 
 def test_twenty_writers_at_once_keep_the_chain_whole(anchored: Sessions) -> None:
@@ -120,8 +121,10 @@ def test_readers_who_wait_for_each_others_cases_do_not_wait_for_the_chain(anchor
         for step in range(10):
             with anchored.begin() as session:
                 if number % 2:
-                    store.record_event(session, reader, "before", f"{number} {step}")
-                store.record_first_read(session, case_id, make_reader(session, f"{number} {step}"), BENIGN, OPENED)
+                    record_event(session, reader, "before", f"{number} {step}")
+                store.reads.record_first_read(
+                    session, case_id, make_reader(session, f"{number} {step}"), BENIGN, OPENED
+                )
 
     assert at_once(6, write) == [None] * 6
     assert verify(anchored).whole
@@ -129,12 +132,13 @@ def test_readers_who_wait_for_each_others_cases_do_not_wait_for_the_chain(anchor
 
 # Adds events one by one and kills itself at the third, before or after it is in the database.
 _KILLED = """
+from db.audit.trail import record_event
 import os, signal, sys
 from pathlib import Path
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 from db import store
-from db.session import open_database
+from db.database import open_database
 
 sessions, seen = open_database(sys.argv[1], data=Path(sys.argv[2])), []
 
@@ -146,7 +150,7 @@ def strike(session):
 
 for number in range(9):
     with sessions.begin() as session:
-        store.record_event(session, None, "added", str(number))
+        record_event(session, None, "added", str(number))
 """
 
 
@@ -219,7 +223,7 @@ def test_an_upgraded_trail_is_chained_from_its_first_event_and_says_since_when(
     upgraded = open_database(database_url, data=tmp_path)
     assert verify(upgraded) == Verified(events=4, anchored=93, findings=(), rows=2)
     with upgraded.read() as session:
-        *_, chained, first = store.audit_trail(session)
+        *_, chained, first = store.audit.audit_trail(session)
     assert (chained.number, chained.account, chained.subject) == (91, None, "1 events before this one")
     assert (first.number, first.action, first.subject) == (90, "case added", "C-0001")
     add(upgraded, "next")
@@ -251,7 +255,7 @@ def test_events_are_listed_by_what_is_asked_and_no_cell_is_a_formula(tmp_path: P
     sessions = open_database(url)
     add(sessions, "=1+1", "C-0001", "\x1b[2J\n")
     with sessions.begin() as session:
-        store.record_event(session, make_reader(session), "case opened", "C-0001")
+        record_event(session, make_reader(session), "case opened", "C-0001")
     listed = command("list", "--database", url, "--csv").stdout.splitlines()
     assert listed[0] == "event,at,account,action,subject"
     assert [line.split(",")[0] for line in listed[1:]] == ["4", "3", "2", "1"]

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Integer, create_engine, make_url, text
 
-from db import store
-from db.audit_chain import GENESIS, Link
-from db.audit_values import Finding
-from db.audit_verify import verify
-from db.columns import UtcDateTime
-from db.session import Sessions, open_as_it_is, open_database
-from db.values import Action
+from db.audit.chain import GENESIS, Link
+from db.audit.trail import record_event
+from db.audit.verify import verify
+from db.database import Sessions, open_as_it_is, open_database
+from db.tables import UtcDateTime
+from db.values.audit import Finding
+from db.values.reading import Action
 from tests.helpers.stress import amount
 from tests.helpers.world import make_reader
 
@@ -43,7 +43,7 @@ def filled(url: str, data: Path) -> Sessions:
         with sessions.begin() as session:
             for _ in range(min(1 + number % 3, EVENTS - number)):
                 number += 1
-                store.record_event(session, reader if number % 4 else None, Action.CASE_OPENED, f"C-{number:04d}")
+                record_event(session, reader if number % 4 else None, Action.CASE_OPENED, f"C-{number:04d}")
     return sessions
 
 

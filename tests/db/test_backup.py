@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from db.__main__ import app
-from db.archive import DATABASE
-from db.backup import Source, make_backup
+from db.backup.archive import DATABASE
+from db.backup.backup import Source, make_backup
+from db.backup.restore import check_backup, restore_backup
+from db.database import open_database
 from db.errors import BackupError
 from db.files import Files
-from db.restore import check_backup, restore_backup
-from db.session import open_database
-from db.values import Action
+from db.values.reading import Action
 from tests.helpers.backups import DataFolder, contents, events, stored_files
 
 

@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 
 from db import store
+from db.database import Sessions
 from db.errors import NotRevealedError, UnknownCaseError
-from db.session import Sessions
-from db.values import CaseState, CaseView, Reveal
+from db.values.reading import CaseState, CaseView, Reveal
 from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, NEWER_MODEL, OPENED, prediction, sha256_of, stored_image
 from tests.helpers.world import Reader, analyse_all, make_case, make_reader, ready_case, revealed_case
 
 
 def open_it(sessions: Sessions, reader: Reader) -> CaseView:
     with sessions.begin() as session:
-        return store.open_case(session, reader.case_id, reader.account_id)
+        return store.open_case.open_case(session, reader.case_id, reader.account_id)
 
 
 def reveal(sessions: Sessions, reader: Reader) -> Reveal:
@@ -29,7 +29,7 @@ def test_two_cases_that_differ_only_in_the_models_opinion_look_the_same_before_t
     benign = ready_case(sessions, images=2, malignant=0.01, name="dr. a")
     malignant = ready_case(sessions, images=2, malignant=0.99, name="dr. b")
     with sessions.read() as session:
-        rows = store.worklist(session, benign.account_id)
+        rows = store.worklist.worklist(session, benign.account_id)
     one, two = open_it(sessions, benign), open_it(sessions, replace(malignant, account_id=benign.account_id))
     assert one.reveal is two.reveal is None
     same = {"id": 0, "accession": "", "images": tuple(replace(image, id=0) for image in one.images)}
@@ -52,25 +52,25 @@ def test_a_heat_map_is_refused_before_the_first_read_and_given_after(sessions: S
     reader = ready_case(sessions)
     image_id = open_it(sessions, reader).images[0].id
     with sessions.read() as session, pytest.raises(NotRevealedError, match="after your first opinion"):
-        store.heatmap_file(session, image_id, reader.account_id)
+        store.open_case.heatmap_file(session, image_id, reader.account_id)
     with sessions.begin() as session:
-        store.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
+        store.reads.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
     with sessions.read() as session:
-        assert store.heatmap_file(session, image_id, reader.account_id) == sha256_of(f"map of {image_id}")
+        assert store.open_case.heatmap_file(session, image_id, reader.account_id) == sha256_of(f"map of {image_id}")
 
 
 def test_an_image_that_is_not_analysed_has_no_heat_map(sessions: Sessions) -> None:
     reader = revealed_case(sessions)
     with sessions.begin() as session:
-        added = store.add_image(session, reader.case_id, stored_image("late"))
+        added = store.cases.add_image(session, reader.case_id, stored_image("late"))
     with sessions.read() as session, pytest.raises(UnknownCaseError, match="has no heat map"):
-        store.heatmap_file(session, added.image_id, reader.account_id)
+        store.open_case.heatmap_file(session, added.image_id, reader.account_id)
 
 
 def test_other_readers_reads_are_not_shown(sessions: Sessions) -> None:
     reader = revealed_case(sessions)
     with sessions.begin() as session:
-        store.record_final_read(session, reader.case_id, reader.account_id, MALIGNANT, OPENED)
+        store.reads.record_final_read(session, reader.case_id, reader.account_id, MALIGNANT, OPENED)
         other = Reader(make_reader(session, "dr. b"), reader.case_id)
     view = open_it(sessions, other)
     assert (view.first_read, view.final_read, view.state) == (None, None, CaseState.IN_READING)
@@ -79,15 +79,15 @@ def test_other_readers_reads_are_not_shown(sessions: Sessions) -> None:
 def test_a_reader_finds_all_their_own_reads_again_and_nobody_elses(sessions: Sessions) -> None:
     reader = revealed_case(sessions)
     with sessions.begin() as session:
-        final = store.record_final_read(session, reader.case_id, reader.account_id, MALIGNANT, OPENED)
+        final = store.reads.record_final_read(session, reader.case_id, reader.account_id, MALIGNANT, OPENED)
         other = make_reader(session, "dr. b")
-        theirs = store.record_first_read(session, reader.case_id, other, MALIGNANT, OPENED)
+        theirs = store.reads.record_first_read(session, reader.case_id, other, MALIGNANT, OPENED)
     with sessions.read() as session:
-        mine = store.own_reads(session, reader.account_id)
+        mine = store.reads.own_reads(session, reader.account_id)
         assert [read.stage.value for read in mine] == ["first", "final"]
         assert mine[1] == final
-        assert store.own_reads(session, other, case_id=reader.case_id) == [theirs]
-        assert store.own_reads(session, other, case_id=reader.case_id + 1) == []
+        assert store.reads.own_reads(session, other, case_id=reader.case_id) == [theirs]
+        assert store.reads.own_reads(session, other, case_id=reader.case_id + 1) == []
 
 
 def test_a_prediction_comes_back_exactly_as_it_was_saved(sessions: Sessions) -> None:
@@ -104,8 +104,8 @@ def test_the_model_of_a_case_is_the_mean_of_its_images(sessions: Sessions) -> No
         reader = Reader(account_id, make_case(session, account_id))
     analyse_all(sessions, 0.9)
     with sessions.begin() as session:
-        store.add_image(session, reader.case_id, stored_image("second"))
-        store.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
+        store.cases.add_image(session, reader.case_id, stored_image("second"))
+        store.reads.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
     assert reveal(sessions, reader).malignant_probability == pytest.approx(0.9)
     analyse_all(sessions, 0.1)
     both = reveal(sessions, reader)
@@ -121,11 +121,11 @@ def test_the_threshold_of_the_card_decides(sessions: Sessions, malignant: float,
 def test_the_version_that_covers_most_images_speaks_and_then_the_latest(sessions: Sessions) -> None:
     reader = revealed_case(sessions, images=2, malignant=0.9)
     with sessions.begin() as session:
-        store.add_image(session, reader.case_id, stored_image("third"))
+        store.cases.add_image(session, reader.case_id, stored_image("third"))
     analyse_all(sessions, 0.1, model=NEWER_MODEL)
     assert reveal(sessions, reader).model_version == MODEL.version
     with sessions.begin() as session:
-        store.add_image(session, reader.case_id, stored_image("fourth"))
+        store.cases.add_image(session, reader.case_id, stored_image("fourth"))
     analyse_all(sessions, 0.1, model=NEWER_MODEL)
     assert reveal(sessions, reader).model_version == NEWER_MODEL.version
 
@@ -134,7 +134,7 @@ def test_a_first_read_may_come_before_the_analysis_and_the_reveal_follows(sessio
     with sessions.begin() as session:
         account_id = make_reader(session)
         reader = Reader(account_id, make_case(session, account_id))
-        store.record_first_read(session, reader.case_id, account_id, BENIGN, OPENED)
+        store.reads.record_first_read(session, reader.case_id, account_id, BENIGN, OPENED)
     view = open_it(sessions, reader)
     assert (view.reveal, view.state) == (None, CaseState.FIRST_READ)
     analyse_all(sessions)

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 from sqlalchemy import select
 
-from db import case_states, models, store
-from db.reading_models import Consensus, Study
-from db.reading_values import Trigger
-from db.session import Sessions
-from db.values import CaseState, Opinion
+from db import store, tables
+from db.database import Sessions
+from db.queries import case_state
+from db.values.reading import CaseState, Opinion, Trigger
 from tests.helpers.rows import BENIGN, OPENED, SAYS_MALIGNANT, consensus_row, sign_off_row, study_rows
 from tests.helpers.world import World, make_reader, make_world
 
@@ -20,8 +19,8 @@ def triggers(world: World, case_id: int | None = None) -> tuple[Trigger, ...]:
     """Give the triggers of a case, the first one unless said; it waits for an adjudicator exactly if it has any."""
     case = case_id or world.cases[0]
     with world.sessions.read() as session:
-        found = case_states.triggers_of(session, select(models.Case.id)).get(case, ())
-        assert (case in set(session.scalars(case_states.cases_to_adjudicate()))) is bool(found)
+        found = case_state.triggers_of(session, select(tables.Case.id)).get(case, ())
+        assert (case in set(session.scalars(case_state.cases_to_adjudicate()))) is bool(found)
     return found
 
 
@@ -29,7 +28,7 @@ def settle(world: World, opinion: Opinion, case_id: int | None = None) -> None:
     """Let the adjudicator read a case blind and settle it."""
     case = case_id or world.cases[0]
     with world.sessions.begin() as session:
-        store.record_first_read(session, case, world.adjudicator, opinion, OPENED)
+        store.reads.record_first_read(session, case, world.adjudicator, opinion, OPENED)
     with world.sessions.begin() as session:
         session.add(consensus_row(session, case, world.adjudicator, opinion))
 
@@ -64,17 +63,19 @@ def test_first_reads_and_reads_that_were_replaced_or_taken_back_call_for_nothing
     world = make_world(sessions)
     case = world.cases[0]
     with sessions.begin() as session:
-        store.record_first_read(session, case, world.readers[1], replace(BENIGN, confidence=1), OPENED)
+        store.reads.record_first_read(session, case, world.readers[1], replace(BENIGN, confidence=1), OPENED)
     world.read(world.reader, case, BENIGN)
     assert triggers(world) == (Trigger.MODEL_CONFLICT,)
     with sessions.begin() as session:
-        store.amend_read(session, case, world.reader, SAYS_MALIGNANT, OPENED)
+        store.reads.amend_read(session, case, world.reader, SAYS_MALIGNANT, OPENED)
     assert triggers(world) == ()
     with sessions.begin() as session:
-        final = store.record_final_read(session, case, world.readers[1], replace(BENIGN, reason="quality"), OPENED)
+        final = store.reads.record_final_read(
+            session, case, world.readers[1], replace(BENIGN, reason="quality"), OPENED
+        )
     assert triggers(world) == (Trigger.READERS_SPLIT, Trigger.MODEL_CONFLICT)
     with sessions.begin() as session:
-        store.withdraw_read(session, final.id, world.readers[1])
+        store.reads.withdraw_read(session, final.id, world.readers[1])
     assert triggers(world) == ()
     assert (world.state(world.reader), world.state(world.readers[1])) == (CaseState.FINAL, CaseState.REVEALED)
 
@@ -83,7 +84,7 @@ def test_a_reader_without_a_last_word_learns_nothing_of_what_others_said(session
     world = make_world(sessions)
     with sessions.begin() as session:
         fresh, half = make_reader(session, "dr. c"), make_reader(session, "dr. d")
-        store.record_first_read(session, world.cases[0], half, BENIGN, OPENED)
+        store.reads.record_first_read(session, world.cases[0], half, BENIGN, OPENED)
 
     def seen() -> tuple[CaseState, CaseState]:
         return world.state(fresh), world.state(half)
@@ -101,7 +102,7 @@ def test_a_reader_without_a_last_word_learns_nothing_of_what_others_said(session
     assert seen() == (CaseState.AMENDED, CaseState.AMENDED)
     assert world.state(world.reader) is CaseState.AMENDED
     with sessions.read() as session:
-        assert store.next_case(session, fresh) is None
+        assert store.worklist.next_case(session, fresh) is None
 
 
 def test_a_case_goes_through_adjudication_until_it_is_resolved(sessions: Sessions) -> None:
@@ -110,14 +111,14 @@ def test_a_case_goes_through_adjudication_until_it_is_resolved(sessions: Session
     world.read(world.readers[1], world.cases[0], SAYS_MALIGNANT)
     assert world.state(world.reader) is CaseState.DISCORDANT
     with sessions.begin() as session:
-        store.record_first_read(session, world.cases[0], world.adjudicator, BENIGN, OPENED)
+        store.reads.record_first_read(session, world.cases[0], world.adjudicator, BENIGN, OPENED)
     assert world.state(world.reader) is world.state(world.readers[1]) is CaseState.ADJUDICATION
     assert world.state(world.adjudicator) is CaseState.REVEALED
     with sessions.begin() as session:
-        store.open_adjudication(session, world.cases[0], world.adjudicator)
+        store.adjudication.open_adjudication(session, world.cases[0], world.adjudicator)
     assert world.state(world.adjudicator) is CaseState.ADJUDICATION
     with sessions.read() as session:
-        assert store.next_case(session, world.adjudicator) is None, "a final read of theirs would be refused"
+        assert store.worklist.next_case(session, world.adjudicator) is None, "a final read of theirs would be refused"
     with sessions.begin() as session:
         session.add(consensus_row(session, world.cases[0], world.adjudicator, BENIGN))
     assert {world.state(who) for who in (world.reader, world.readers[1], world.adjudicator)} == {CaseState.RESOLVED}
@@ -153,10 +154,10 @@ def test_a_consensus_that_was_replaced_does_not_count(sessions: Sessions) -> Non
     world.read(world.reader, world.cases[0], BENIGN)
     settle(world, SAYS_MALIGNANT)
     with sessions.begin() as session:
-        store.amend_read(session, world.cases[0], world.reader, replace(BENIGN, reason="context"), OPENED)
+        store.reads.amend_read(session, world.cases[0], world.reader, replace(BENIGN, reason="context"), OPENED)
     assert world.state(world.reader) is CaseState.ADJUDICATION
     with sessions.begin() as session:
-        before = session.scalars(select(Consensus)).one()
+        before = session.scalars(select(tables.Consensus)).one()
         after = consensus_row(session, world.cases[0], world.adjudicator, BENIGN)
         after.supersedes_id = before.id
         session.add(after)
@@ -169,15 +170,15 @@ def test_a_case_of_an_open_study_is_not_in_the_routine_list_of_its_reader(sessio
 
     def listed(account_id: int) -> list[int]:
         with sessions.read() as session:
-            rows = [row.id for row in store.worklist(session, account_id)]
-            assert sum(store.state_counts(session, account_id).values()) == len(rows)
-            assert store.next_case(session, account_id) == rows[0]
+            rows = [row.id for row in store.worklist.worklist(session, account_id)]
+            assert sum(store.worklist.state_counts(session, account_id).values()) == len(rows)
+            assert store.worklist.next_case(session, account_id) == rows[0]
         return rows
 
     assert listed(world.reader) == [world.cases[1]]
     assert listed(world.readers[1]) == list(world.cases)
     with sessions.begin() as session:
-        session.get_one(Study, 1).closed_at = OPENED
+        session.get_one(tables.Study, 1).closed_at = OPENED
     assert listed(world.reader) == list(world.cases)
 
 
@@ -187,7 +188,7 @@ def test_reads_of_a_study_call_for_nothing_and_change_no_state(sessions: Session
     world.read(world.reader, world.cases[0], SAYS_MALIGNANT)
     with sessions.begin() as session:
         session.add(
-            models.Read(
+            tables.Read(
                 case_id=world.cases[0],
                 account_id=world.readers[1],
                 stage="final",

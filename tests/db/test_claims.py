@@ -4,11 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db import store
+from db import store, tables
+from db.database import Sessions
 from db.errors import CaseChangedError, UnknownCaseError
-from db.reading_models import Claim
-from db.session import Sessions
-from db.values import CaseState, Holder
+from db.values.reading import CaseState, Holder
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, OPENED, SAYS_MALIGNANT, claim_row, sign_off_row
 from tests.helpers.stress import amount
@@ -18,7 +17,7 @@ from tests.helpers.world import World, make_world
 def held(world: World, account_id: int) -> tuple[int, timedelta] | None:
     """Give the case that a reader has open, and how long that still holds."""
     with world.sessions.read() as session:
-        found = session.get(Claim, account_id)
+        found = session.get(tables.Claim, account_id)
         left = found.expires_at - datetime.now(UTC) if found else timedelta()
         return (found.case_id, left) if found and left > timedelta() else None
 
@@ -26,12 +25,12 @@ def held(world: World, account_id: int) -> tuple[int, timedelta] | None:
 def open_it(world: World, account_id: int, case_id: int | None = None) -> tuple[Holder, ...]:
     """Open a case, the first one unless said, and give who else has it open."""
     with world.sessions.begin() as session:
-        return store.open_case(session, case_id or world.cases[0], account_id).open_elsewhere
+        return store.open_case.open_case(session, case_id or world.cases[0], account_id).open_elsewhere
 
 
 def following(world: World, account_id: int) -> int | None:
     with world.sessions.read() as session:
-        return store.next_case(session, account_id)
+        return store.worklist.next_case(session, account_id)
 
 
 def test_opening_a_case_takes_it_and_opening_another_moves_the_claim(sessions: Sessions) -> None:
@@ -55,7 +54,7 @@ def test_a_claim_ends_by_itself_and_begins_anew(sessions: Sessions) -> None:
     world.add(claim_row(world.readers[1], world.cases[0], minutes_ago=29.9))
     assert following(world, world.reader) == world.cases[1]
     with sessions.begin() as session:
-        session.get_one(Claim, world.readers[1]).expires_at = datetime.now(UTC)
+        session.get_one(tables.Claim, world.readers[1]).expires_at = datetime.now(UTC)
     assert following(world, world.reader) == world.cases[0]
     assert open_it(world, world.reader) == ()
     assert world.state(world.readers[1]) is CaseState.READY
@@ -71,11 +70,11 @@ def test_a_claim_is_renewed_by_use_but_not_at_every_click(sessions: Sessions) ->
     world = make_world(sessions)
     world.add(claim_row(world.reader, world.cases[0], minutes_ago=0.5))
     with sessions.read() as session:
-        since = session.get_one(Claim, world.reader).claimed_at
+        since = session.get_one(tables.Claim, world.reader).claimed_at
     for minutes_ago, left in ((0.5, 29.5), (2, 30), (29, 30)):
         with sessions.begin() as session:
             until = datetime.now(UTC) + timedelta(minutes=30 - minutes_ago)
-            session.get_one(Claim, world.reader).expires_at = until
+            session.get_one(tables.Claim, world.reader).expires_at = until
         open_it(world, world.reader)
         found = held(world, world.reader)
         assert found is not None
@@ -88,19 +87,19 @@ def test_a_final_read_and_letting_go_end_a_claim(sessions: Sessions) -> None:
     one, two, three = world.cases
     open_it(world, world.reader, one)
     with sessions.begin() as session:
-        store.record_first_read(session, one, world.reader, SAYS_MALIGNANT, OPENED)
+        store.reads.record_first_read(session, one, world.reader, SAYS_MALIGNANT, OPENED)
     assert held(world, world.reader) is not None
     open_it(world, world.readers[1], two)
     with sessions.begin() as session:
-        store.record_final_read(session, one, world.reader, SAYS_MALIGNANT, OPENED)
+        store.reads.record_final_read(session, one, world.reader, SAYS_MALIGNANT, OPENED)
     assert held(world, world.reader) is None
     assert held(world, world.readers[1]) is not None
     open_it(world, world.reader, three)
     with sessions.begin() as session:
-        store.release_claim(session, world.reader, one)
+        store.claims.release_claim(session, world.reader, one)
     assert held(world, world.reader) is not None, "it is not that one"
     with sessions.begin() as session:
-        store.release_claim(session, world.reader)
+        store.claims.release_claim(session, world.reader)
     assert held(world, world.reader) is None
     assert world.state(world.reader, three) is CaseState.READY
 
@@ -120,7 +119,7 @@ def test_what_another_has_open_is_offered_last_and_is_marked(sessions: Sessions)
     open_it(world, world.readers[1], one)
     assert (following(world, world.reader), following(world, world.readers[1])) == (two, one)
     with sessions.read() as session:
-        rows = store.worklist(session, world.reader)
+        rows = store.worklist.worklist(session, world.reader)
     assert [(row.id, row.open_with) for row in rows] == [(two, ""), (one, "dr. b")]
     assert rows[1].open_since is not None
     open_it(world, world.adjudicator, two)
@@ -135,13 +134,17 @@ def test_both_readers_of_one_case_are_kept(sessions: Sessions) -> None:
     world.read(world.reader, world.cases[0], SAYS_MALIGNANT)
     world.read(world.readers[1], world.cases[0], BENIGN)
     with sessions.read() as session:
-        assert len(store.own_reads(session, world.reader)) == len(store.own_reads(session, world.readers[1])) == 2
+        assert (
+            len(store.reads.own_reads(session, world.reader))
+            == len(store.reads.own_reads(session, world.readers[1]))
+            == 2
+        )
 
 
 def test_a_case_that_is_not_there_cannot_be_taken(sessions: Sessions) -> None:
     world = make_world(sessions)
     with sessions.begin() as session, pytest.raises(UnknownCaseError):
-        store.claim_case(session, 999, world.reader)
+        store.claims.claim_case(session, 999, world.reader)
 
 
 @pytest.mark.slow
@@ -167,10 +170,10 @@ def test_two_readers_who_read_one_case_at_once_are_both_kept(sessions: Sessions)
         assert at_once(2, race) == [None, None]
     with sessions.read() as session:
         for reader, said in ((world.reader, "malignant"), (world.readers[1], "benign")):
-            reads = store.own_reads(session, reader)
+            reads = store.reads.own_reads(session, reader)
             assert len(reads) == 2 * races
             assert {read.opinion.label for read in reads} == {said}
-        counts = store.state_counts(session, world.reader)
+        counts = store.worklist.state_counts(session, world.reader)
     assert counts[CaseState.DISCORDANT] == races
     assert held(world, world.reader) is held(world, world.readers[1]) is None
 

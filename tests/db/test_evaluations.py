@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from db import store
-from db.evaluation_values import Cell, EvaluatedImage, RunState
-from db.session import Sessions
-from db.values import Action
+from db.database import Sessions
+from db.values.evaluations import Cell, EvaluatedImage, RunState
+from db.values.reading import Action
 from tests.helpers.rows import evaluated_image, new_evaluation, sha256_of
 from tests.helpers.world import make_reader
 
@@ -24,21 +24,21 @@ IMAGES = (
 
 def _added(sessions: Sessions, images: Sequence[EvaluatedImage] = IMAGES) -> int:
     with sessions.begin() as session:
-        return store.add_evaluation(session, new_evaluation('{"a": 1}'), images)
+        return store.evaluations.add_evaluation(session, new_evaluation('{"a": 1}'), images)
 
 
 def _positions(sessions: Sessions, evaluation_id: int, chosen: Cell, limit: int = 100, offset: int = 0) -> list[int]:
     with sessions.read() as session:
-        found = store.evaluated_images(session, evaluation_id, chosen, limit=limit, offset=offset)
+        found = store.evaluations.evaluated_images(session, evaluation_id, chosen, limit=limit, offset=offset)
         return [image.position for image in found]
 
 
 def test_an_evaluation_comes_back_as_it_was_stored(sessions: Sessions) -> None:
     number = _added(sessions)
     with sessions.read() as session:
-        row = store.evaluation(session, number)
-        assert store.evaluations(session) == [row]
-        back = store.evaluated_images(session, number)
+        row = store.evaluations.evaluation(session, number)
+        assert store.evaluations.evaluations(session) == [row]
+        back = store.evaluations.evaluated_images(session, number)
     assert row is not None
     assert (row.model_version, row.split, row.images, row.document) == ("3f9a1c22b0e4", "test", 6, '{"a": 1}')
     assert row.at.tzinfo is not None
@@ -48,8 +48,8 @@ def test_an_evaluation_comes_back_as_it_was_stored(sessions: Sessions) -> None:
 def test_the_newest_evaluation_comes_first(sessions: Sessions) -> None:
     first, second = _added(sessions), _added(sessions, ())
     with sessions.read() as session:
-        assert [row.id for row in store.evaluations(session)] == [second, first]
-        assert store.evaluation(session, second + 1) is None
+        assert [row.id for row in store.evaluations.evaluations(session)] == [second, first]
+        assert store.evaluations.evaluation(session, second + 1) is None
 
 
 def test_the_most_confidently_wrong_images_come_first(sessions: Sessions) -> None:
@@ -72,7 +72,7 @@ def test_a_cell_opens_its_images_and_no_others(sessions: Sessions, chosen: Cell,
     _added(sessions)
     assert _positions(sessions, number, chosen) == positions
     with sessions.read() as session:
-        assert store.count_evaluated_images(session, number, chosen) == len(positions)
+        assert store.evaluations.count_evaluated_images(session, number, chosen) == len(positions)
 
 
 def test_images_are_given_page_by_page(sessions: Sessions) -> None:
@@ -87,7 +87,7 @@ def test_of_eight_thousand_images_a_cell_gives_its_page_and_its_count(sessions: 
     missed = Cell(malignant=True, called_malignant=False)
     assert len(_positions(sessions, number, missed)) == 100
     with sessions.read() as session:
-        assert store.count_evaluated_images(session, number, missed) == sum(
+        assert store.evaluations.count_evaluated_images(session, number, missed) == sum(
             image.malignant and not image.called_malignant for image in images
         )
 
@@ -103,7 +103,7 @@ def test_an_evaluation_is_stored_whole_or_not_at_all(sessions: Sessions) -> None
     with pytest.raises(IntegrityError):
         _added(sessions, [IMAGES[0], IMAGES[0]])
     with sessions.read() as session:
-        assert store.evaluations(session) == []
+        assert store.evaluations.evaluations(session) == []
 
 
 def test_an_impossible_probability_is_refused() -> None:
@@ -113,25 +113,25 @@ def test_an_impossible_probability_is_refused() -> None:
 
 def test_a_shift_comes_back_as_it_was_stored(sessions: Sessions) -> None:
     with sessions.begin() as session:
-        number = store.add_shift(session, "breakhis", "bach", "3f9a1c22b0e4", '{"frechet": 14.2}')
+        number = store.evaluations.add_shift(session, "breakhis", "bach", "3f9a1c22b0e4", '{"frechet": 14.2}')
     with sessions.read() as session:
-        [row] = store.shifts(session)
+        [row] = store.evaluations.shifts(session)
     assert (row.id, row.source, row.target, row.document) == (number, "breakhis", "bach", '{"frechet": 14.2}')
 
 
 def test_a_run_is_known_from_its_start_to_its_end(sessions: Sessions) -> None:
     with sessions.begin() as session:
-        number = store.start_run(session, "starter", "runs/1", '{"seed": 0}')
+        number = store.models.start_run(session, "starter", "runs/1", '{"seed": 0}')
     with sessions.read() as session:
-        row = store.run(session, number)
+        row = store.models.run(session, number)
     assert row is not None
     assert (row.state, row.finished_at, row.history, row.checkpoint_sha256) == (RunState.RUNNING, None, None, None)
     with sessions.begin() as session:
-        store.finish_run(session, number, RunState.FINISHED, "[]", sha256_of("weights"))
+        store.models.finish_run(session, number, RunState.FINISHED, "[]", sha256_of("weights"))
     with sessions.read() as session:
-        [row] = store.runs(session)
-        assert store.run(session, number) == row
-        assert store.run(session, number + 1) is None
+        [row] = store.models.runs(session)
+        assert store.models.run(session, number) == row
+        assert store.models.run(session, number + 1) is None
     assert (row.state, row.history, row.checkpoint_sha256) == (RunState.FINISHED, "[]", sha256_of("weights"))
     assert row.finished_at is not None
     assert row.finished_at >= row.started_at
@@ -139,44 +139,44 @@ def test_a_run_is_known_from_its_start_to_its_end(sessions: Sessions) -> None:
 
 def test_a_run_that_is_resumed_in_its_folder_keeps_its_row(sessions: Sessions) -> None:
     with sessions.begin() as session:
-        first = store.start_run(session, "starter", "runs/1", "{}")
-        store.finish_run(session, first, RunState.FAILED, "[]")
+        first = store.models.start_run(session, "starter", "runs/1", "{}")
+        store.models.finish_run(session, first, RunState.FAILED, "[]")
     with sessions.begin() as session:
-        assert store.start_run(session, "starter", "runs/1", '{"seed": 1}') == first
-        assert store.start_run(session, "starter", "runs/2", "{}") != first
+        assert store.models.start_run(session, "starter", "runs/1", '{"seed": 1}') == first
+        assert store.models.start_run(session, "starter", "runs/2", "{}") != first
     with sessions.read() as session:
-        newest, resumed = store.runs(session)
+        newest, resumed = store.models.runs(session)
     assert (resumed.state, resumed.config, resumed.finished_at) == (RunState.RUNNING, '{"seed": 1}', None)
     assert newest.folder == "runs/2"
 
 
 def test_a_run_does_not_end_running_and_an_unknown_one_not_at_all(sessions: Sessions) -> None:
     with sessions.begin() as session:
-        number = store.start_run(session, "starter", "runs/1", "{}")
+        number = store.models.start_run(session, "starter", "runs/1", "{}")
         with pytest.raises(ValueError, match="finished or failed"):
-            store.finish_run(session, number, RunState.RUNNING, "[]")
+            store.models.finish_run(session, number, RunState.RUNNING, "[]")
         with pytest.raises(LookupError, match="no run number"):
-            store.finish_run(session, number + 1, RunState.FINISHED, "[]")
+            store.models.finish_run(session, number + 1, RunState.FINISHED, "[]")
 
 
 def test_the_checkpoint_put_into_service_last_is_in_service(sessions: Sessions) -> None:
     with sessions.read() as session:
-        assert store.in_service(session) is None
+        assert store.models.in_service(session) is None
     with sessions.begin() as session:
         reader = make_reader(session)
-        first = store.put_in_service(session, None, "models/a.safetensors", sha256_of("a"), "a")
-        second = store.put_in_service(session, reader, "models/b.safetensors", sha256_of("b"), "b")
+        first = store.models.put_in_service(session, None, "models/a.safetensors", sha256_of("a"), "a")
+        second = store.models.put_in_service(session, reader, "models/b.safetensors", sha256_of("b"), "b")
     with sessions.read() as session:
-        assert store.in_service(session) == second
-        assert store.deployments(session) == [second, first]
+        assert store.models.in_service(session) == second
+        assert store.models.deployments(session) == [second, first]
     assert (first.account, second.account) == (None, "dr. a")
 
 
 def test_putting_a_checkpoint_into_service_is_audited(sessions: Sessions) -> None:
     with sessions.begin() as session:
         reader = make_reader(session)
-        store.put_in_service(session, reader, "models/a.safetensors", sha256_of("a"), "n" * 200)
+        store.models.put_in_service(session, reader, "models/a.safetensors", sha256_of("a"), "n" * 200)
     with sessions.read() as session:
-        event = store.audit_trail(session)[0]
+        event = store.audit.audit_trail(session)[0]
     assert (event.account, event.action) == ("dr. a", Action.MODEL_IN_SERVICE)
     assert event.subject.startswith(f"{sha256_of('a')[:12]} nnn")

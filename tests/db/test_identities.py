@@ -3,12 +3,11 @@
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from db import store
-from db.access_models import LinkedIdentity
-from db.access_values import AccessAction, Lifetime
-from db.identity_values import Identity, plain_email
-from db.session import Sessions
-from db.values import Account, Role
+from db import store, tables
+from db.database import Sessions
+from db.errors import NotAllowedError
+from db.values.accounts import AccessAction, Identity, Lifetime, plain_email
+from db.values.reading import Account, Role
 from tests.helpers.world import PASSWORD
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
@@ -18,17 +17,17 @@ CLINIC, OTHER = "https://id.clinic.example", "https://id.other.example"
 
 def _add(sessions: Sessions, name: str, role: Role = Role.READER) -> Account:
     with sessions.begin() as session:
-        return store.add_signing_account(session, None, name, role, PASSWORD)
+        return store.accounts.add_signing_account(session, None, name, role, PASSWORD)
 
 
 def _link(sessions: Sessions, name: str, *, subject: str = "", email: str = "", issuer: str = CLINIC) -> None:
     with sessions.begin() as session:
-        store.link_identity(session, None, name, issuer, subject=subject, email=email)
+        store.identities.link_identity(session, None, name, issuer, subject=subject, email=email)
 
 
 def _who(sessions: Sessions, identity: Identity) -> str | None:
     with sessions.begin() as session:
-        found = store.account_with_identity(session, identity, "clinic")
+        found = store.identities.account_with_identity(session, identity, "clinic")
     return found.account.name if found else None
 
 
@@ -54,8 +53,8 @@ def test_an_address_counts_once_and_only_at_its_provider(sessions: Sessions) -> 
     assert _who(sessions, Identity(CLINIC, "2", "a.doctor@clinic.example")) is None
     assert _who(sessions, Identity(CLINIC, "1", "married@clinic.example")) == "dr. a"
     with sessions.read() as session:
-        (row,) = store.identity_rows(session, None)
-        events = [(event.account, event.action, event.subject) for event in store.audit_trail(session, limit=2)]
+        (row,) = store.identities.identity_rows(session, None)
+        events = [(event.account, event.action, event.subject) for event in store.audit.audit_trail(session, limit=2)]
     assert (row.account, row.issuer, row.subject, row.email) == ("dr. a", CLINIC, "1", "a.doctor@clinic.example")
     assert events == [
         ("dr. a", AccessAction.IDENTITY_LINKED, f"dr. a: 1 at {CLINIC}"),
@@ -67,12 +66,12 @@ def test_a_disabled_account_is_named_and_neither_signed_in_nor_bound(sessions: S
     _add(sessions, "dr. a")
     _link(sessions, "dr. a", email="a@clinic.example")
     with sessions.begin() as session:
-        store.set_disabled(session, None, "dr. a", disabled=True)
+        store.accounts.set_disabled(session, None, "dr. a", disabled=True)
     with sessions.begin() as session:
-        found = store.account_with_identity(session, Identity(CLINIC, "1", "a@clinic.example"), "clinic")
+        found = store.identities.account_with_identity(session, Identity(CLINIC, "1", "a@clinic.example"), "clinic")
         assert found is not None
-        assert store.start_sign_in(session, found, Lifetime()) is None
-        assert store.identity_rows(session, None)[0].subject == ""
+        assert store.sign_ins.start_sign_in(session, found, Lifetime()) is None
+        assert store.identities.identity_rows(session, None)[0].subject == ""
 
 
 def test_an_identity_belongs_to_one_account_until_it_is_unlinked(sessions: Sessions) -> None:
@@ -85,15 +84,15 @@ def test_an_identity_belongs_to_one_account_until_it_is_unlinked(sessions: Sessi
         with pytest.raises(ValueError, match="linked already"):
             _link(sessions, "dr. b", **again)
     with sessions.begin() as session:
-        for row in store.identity_rows(session, None):
-            store.unlink_identity(session, None, row.id)
-            store.unlink_identity(session, None, row.id)
+        for row in store.identities.identity_rows(session, None):
+            store.identities.unlink_identity(session, None, row.id)
+            store.identities.unlink_identity(session, None, row.id)
     assert _who(sessions, Identity(CLINIC, "4711", "a@clinic.example")) is None
     _link(sessions, "dr. b", subject="4711")
     assert _who(sessions, Identity(CLINIC, "4711")) == "dr. b"
     with sessions.read() as session:
-        rows = store.identity_rows(session, None)
-        unlinked = [e for e in store.audit_trail(session) if e.action == AccessAction.IDENTITY_UNLINKED]
+        rows = store.identities.identity_rows(session, None)
+        unlinked = [e for e in store.audit.audit_trail(session) if e.action == AccessAction.IDENTITY_UNLINKED]
     assert [(row.account, row.unlinked_at is None) for row in rows] == [
         ("dr. b", True),
         ("dr. b", False),
@@ -107,9 +106,9 @@ def test_the_database_itself_refuses_a_second_link_and_one_that_names_nobody(ses
     _add(sessions, "dr. a")
     _link(sessions, "dr. a", subject="4711")
     with sessions.read() as session:
-        linked = store.identity_rows(session, None)[0]
+        linked = store.identities.identity_rows(session, None)[0]
     for subject in ("4711", None):
-        row = LinkedIdentity(account_id=1, issuer=CLINIC, subject=subject, linked_at=linked.linked_at)
+        row = tables.LinkedIdentity(account_id=1, issuer=CLINIC, subject=subject, linked_at=linked.linked_at)
         with pytest.raises(IntegrityError), sessions.begin() as session:
             session.add(row)
 
@@ -118,28 +117,28 @@ def test_unlinking_ends_every_sign_in(sessions: Sessions) -> None:
     _add(sessions, "dr. a")
     _link(sessions, "dr. a", subject="4711")
     with sessions.begin() as session:
-        found = store.account_with_identity(session, Identity(CLINIC, "4711"), "clinic")
+        found = store.identities.account_with_identity(session, Identity(CLINIC, "4711"), "clinic")
         assert found is not None
-        secret = store.start_sign_in(session, found, Lifetime())
+        secret = store.sign_ins.start_sign_in(session, found, Lifetime())
     assert secret is not None
     with sessions.begin() as session:
-        store.unlink_identity(session, None, 1)
-        assert store.signed_in(session, secret) is None
+        store.identities.unlink_identity(session, None, 1)
+        assert store.sign_ins.signed_in(session, secret) is None
 
 
 def test_an_account_without_a_password_signs_in_by_its_identity(sessions: Sessions) -> None:
     with sessions.begin() as session:
-        account = store.add_signing_account(session, None, "dr. a", Role.READER, None)
-        assert store.account_rows(session, None)[0].can_sign_in
+        account = store.accounts.add_signing_account(session, None, "dr. a", Role.READER, None)
+        assert store.accounts.account_rows(session, None)[0].can_sign_in
     _link(sessions, "dr. a", subject="4711")
     with sessions.begin() as session:
         for password in ("", PASSWORD):
-            assert store.account_with_password(session, "dr. a", password) is None
-        found = store.account_with_identity(session, Identity(CLINIC, "4711"), "clinic")
+            assert store.accounts.account_with_password(session, "dr. a", password) is None
+        found = store.identities.account_with_identity(session, Identity(CLINIC, "4711"), "clinic")
         assert found is not None
-        secret = store.start_sign_in(session, found, Lifetime())
+        secret = store.sign_ins.start_sign_in(session, found, Lifetime())
         assert secret is not None
-        assert store.signed_in(session, secret) == account
+        assert store.sign_ins.signed_in(session, secret) == account
 
 
 @pytest.mark.parametrize("role", [Role.READER, Role.ADJUDICATOR, Role.RESEARCHER])
@@ -147,12 +146,12 @@ def test_only_administrators_link_and_look(sessions: Sessions, role: Role) -> No
     by = _add(sessions, "dr. a", role).id
     _link(sessions, "dr. a", subject="4711")
     with sessions.begin() as session:
-        with pytest.raises(store.NotAllowedError):
-            store.link_identity(session, by, "dr. a", CLINIC, subject="1")
-        with pytest.raises(store.NotAllowedError):
-            store.unlink_identity(session, by, 1)
-        with pytest.raises(store.NotAllowedError):
-            store.identity_rows(session, by)
+        with pytest.raises(NotAllowedError):
+            store.identities.link_identity(session, by, "dr. a", CLINIC, subject="1")
+        with pytest.raises(NotAllowedError):
+            store.identities.unlink_identity(session, by, 1)
+        with pytest.raises(NotAllowedError):
+            store.identities.identity_rows(session, by)
     assert _who(sessions, Identity(CLINIC, "4711")) == "dr. a"
 
 
@@ -177,11 +176,11 @@ def test_what_no_provider_would_send_is_not_linked(
 ) -> None:
     _add(sessions, "dr. a")
     with sessions.begin() as session:
-        store.single_reader(session)
+        store.accounts.single_reader(session)
     with pytest.raises(ValueError, match=says):
         _link(sessions, name, subject=subject, email=email, issuer=issuer)
     with sessions.read() as session:
-        assert store.identity_rows(session, None) == []
+        assert store.identities.identity_rows(session, None) == []
 
 
 def test_an_address_is_compared_in_small_latin_letters() -> None:

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import func, select, update
 
 from core.results import Analysis, Finding, Quality
-from db import models, store
-from db.session import Sessions
-from db.values import CaseView, ImageRow, Job, JobState
+from db import store, tables
+from db.database import Sessions
+from db.values.reading import CaseView, ImageRow, Job, JobState
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import MODEL, NEWER_MODEL, analysis, heatmap, sha256_of
 from tests.helpers.world import analyse_all, claim_job, make_case, make_reader, ready_case
@@ -23,7 +23,7 @@ def queue(sessions: Sessions, images: int) -> tuple[int, int]:
 
 def view(sessions: Sessions, account_id: int, case_id: int) -> CaseView:
     with sessions.begin() as session:
-        return store.open_case(session, case_id, account_id)
+        return store.open_case.open_case(session, case_id, account_id)
 
 
 def only_image(sessions: Sessions, account_id: int, case_id: int) -> ImageRow:
@@ -32,7 +32,7 @@ def only_image(sessions: Sessions, account_id: int, case_id: int) -> ImageRow:
 
 def predictions(sessions: Sessions) -> int:
     with sessions.read() as session:
-        return session.scalar(select(func.count()).select_from(models.Prediction)) or 0
+        return session.scalar(select(func.count()).select_from(tables.Prediction)) or 0
 
 
 def must_claim(sessions: Sessions, worker: str = "w") -> Job:
@@ -44,14 +44,14 @@ def must_claim(sessions: Sessions, worker: str = "w") -> Job:
 def finish(sessions: Sessions, job: Job, worker: str = "w", result: Analysis | None = None) -> bool:
     result = result or analysis()
     with sessions.begin() as session:
-        return store.finish_job(
+        return store.jobs.finish_job(
             session, job, worker, result, model=MODEL, heatmap=heatmap() if result.prediction else None
         )
 
 
 def release(sessions: Sessions, worker: str = "w") -> int:
     with sessions.begin() as session:
-        return store.release_jobs(session, worker)
+        return store.jobs.release_jobs(session, worker)
 
 
 def test_an_empty_queue_gives_no_job(sessions: Sessions) -> None:
@@ -103,7 +103,7 @@ def test_a_failed_job_says_why_and_is_not_claimed_again(sessions: Sessions) -> N
     account_id, case_id = queue(sessions, 1)
     job = must_claim(sessions)
     with sessions.begin() as session:
-        assert store.fail_job(session, job, "w", "the stored file is damaged")
+        assert store.jobs.fail_job(session, job, "w", "the stored file is damaged")
     image = only_image(sessions, account_id, case_id)
     assert (image.job, image.job_message) == (JobState.FAILED, "the stored file is damaged")
     assert claim_job(sessions) is None
@@ -116,8 +116,8 @@ def test_a_lost_claim_writes_nothing(sessions: Sessions) -> None:
     won = must_claim(sessions, "quick")
     assert not finish(sessions, lost, "slow")
     with sessions.begin() as session:
-        assert not store.fail_job(session, lost, "slow", "too late")
-        assert not store.beat(session, lost.id, "slow")
+        assert not store.jobs.fail_job(session, lost, "slow", "too late")
+        assert not store.jobs.beat(session, lost.id, "slow")
     assert predictions(sessions) == 0
     image = only_image(sessions, account_id, case_id)
     assert (image.job, image.job_message) == (JobState.RUNNING, None)
@@ -140,9 +140,9 @@ def test_only_workers_that_hold_a_job_are_named(sessions: Sessions) -> None:
     for worker in ("one", "one", "two"):
         must_claim(sessions, worker)
     with sessions.begin() as session:
-        assert sorted(store.running_workers(session)) == ["one", "two"]
-        store.release_jobs(session, "one")
-        assert store.running_workers(session) == ["two"]
+        assert sorted(store.jobs.running_workers(session)) == ["one", "two"]
+        store.jobs.release_jobs(session, "one")
+        assert store.jobs.running_workers(session) == ["two"]
 
 
 def test_a_job_is_released_only_when_it_has_not_been_heard_of_for_long(sessions: Sessions) -> None:
@@ -150,11 +150,11 @@ def test_a_job_is_released_only_when_it_has_not_been_heard_of_for_long(sessions:
     silent, alive = must_claim(sessions, "silent"), must_claim(sessions, "alive")
     long_ago = datetime.now(UTC) - timedelta(minutes=5)
     with sessions.begin() as session:
-        session.execute(update(models.Job).values(heartbeat_at=long_ago))
-        assert store.beat(session, alive.id, "alive")
-        assert store.release_stale_jobs(session, timedelta(minutes=1)) == 1
-        assert store.release_stale_jobs(session, timedelta(minutes=1)) == 0
-        assert not store.beat(session, silent.id, "silent")
+        session.execute(update(tables.Job).values(heartbeat_at=long_ago))
+        assert store.jobs.beat(session, alive.id, "alive")
+        assert store.jobs.release_stale_jobs(session, timedelta(minutes=1)) == 1
+        assert store.jobs.release_stale_jobs(session, timedelta(minutes=1)) == 0
+        assert not store.jobs.beat(session, silent.id, "silent")
     assert must_claim(sessions).id == silent.id
     assert claim_job(sessions) is None
 
@@ -184,11 +184,11 @@ def test_an_analysis_interrupted_24_times_is_tried_again_and_after_25_it_fails(s
 def test_an_image_analysed_again_by_the_same_model_keeps_its_first_prediction(sessions: Sessions) -> None:
     reader = ready_case(sessions, malignant=0.8)
     with sessions.begin() as session:
-        session.execute(update(models.Job).values(state=JobState.QUEUED))
+        session.execute(update(tables.Job).values(state=JobState.QUEUED))
     analyse_all(sessions, 0.1)
     with sessions.begin() as session:
-        assert session.scalars(select(models.Prediction.malignant_probability)).one() == pytest.approx(0.8)
-        session.execute(update(models.Job).values(state=JobState.QUEUED))
+        assert session.scalars(select(tables.Prediction.malignant_probability)).one() == pytest.approx(0.8)
+        session.execute(update(tables.Job).values(state=JobState.QUEUED))
     analyse_all(sessions, 0.1, model=NEWER_MODEL)
     assert predictions(sessions) == 2
     assert only_image(sessions, reader.account_id, reader.case_id).job is JobState.DONE
@@ -200,7 +200,7 @@ def test_the_time_left_grows_with_the_place_in_the_queue(sessions: Sessions) -> 
     assert finish(sessions, must_claim(sessions))
     start = datetime.now(UTC)
     with sessions.begin() as session:
-        done = update(models.Job).where(models.Job.state == JobState.DONE)
+        done = update(tables.Job).where(tables.Job.state == JobState.DONE)
         session.execute(done.values(claimed_at=start, finished_at=start + timedelta(seconds=4)))
-        assert store.seconds_per_job(session) == 4
+        assert store.jobs.seconds_per_job(session) == 4
     assert [image.seconds_left for image in view(sessions, account_id, case_id).images] == [None, 4, 8, 12]

@@ -1,4 +1,4 @@
-"""The revisions make exactly the tables of db.models, and protect what was written."""
+"""The revisions make exactly the tables of db.tables, and protect what was written."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from db import store
+from db import store, tables
+from db.audit.trail import record_event
+from db.database import Sessions, open_database
 from db.errors import UnusableDatabaseError
-from db.evaluation_models import Base
-from db.session import Sessions, open_database
 from tests.helpers.rows import MALIGNANT, OPENED, evaluated_image, new_evaluation, reading_rows, sha256_of
 from tests.helpers.world import revealed_case
 
@@ -34,8 +34,8 @@ def test_an_empty_database_gets_the_tables_of_the_models_and_nothing_else(
     engine = create_engine(database_url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
-        assert set(inspect(connection).get_table_names()) == {*Base.metadata.tables, "alembic_version"}
+        assert compare_metadata(context, tables.Base.metadata) == []
+        assert set(inspect(connection).get_table_names()) == {*tables.Base.metadata.tables, "alembic_version"}
     engine.dispose()
 
 
@@ -43,7 +43,7 @@ def test_the_constraints_of_the_revisions_are_those_of_the_models(sessions: Sess
     """Alembic compares neither checks nor the conditions of partial indexes."""
     engine = create_engine(database_url)
     inspector = inspect(engine)
-    for name, table in Base.metadata.tables.items():
+    for name, table in tables.Base.metadata.tables.items():
         wanted = {check.name for check in table.constraints if isinstance(check, CheckConstraint)}
         assert {check["name"] for check in inspector.get_check_constraints(name)} == wanted
     partial = {
@@ -88,10 +88,10 @@ def test_a_database_of_another_program_is_refused_and_left_alone(database_url: s
 def test_what_was_written_can_be_neither_changed_nor_deleted(sessions: Sessions, table: str, change: str) -> None:
     reader = revealed_case(sessions)
     with sessions.begin() as session:
-        store.record_final_read(session, reader.case_id, reader.account_id, MALIGNANT, OPENED)
-        store.add_evaluation(session, new_evaluation(), [evaluated_image(1, True, 0.7)])
-        store.add_shift(session, "breakhis", "bach", "3f9a1c22b0e4", "{}")
-        store.put_in_service(session, reader.account_id, "models/a.safetensors", sha256_of("a"), "a")
+        store.reads.record_final_read(session, reader.case_id, reader.account_id, MALIGNANT, OPENED)
+        store.evaluations.add_evaluation(session, new_evaluation(), [evaluated_image(1, True, 0.7)])
+        store.evaluations.add_shift(session, "breakhis", "bach", "3f9a1c22b0e4", "{}")
+        store.models.put_in_service(session, reader.account_id, "models/a.safetensors", sha256_of("a"), "a")
         session.add_all(reading_rows(reader.case_id, reader.account_id))
     column = COLUMNS.get(table, "id")
     with pytest.raises(DBAPIError, match=f"rows of {table} are added, never changed"), sessions.begin() as session:
@@ -102,7 +102,7 @@ def test_a_row_cannot_be_replaced_by_inserting_over_it(sessions: Sessions) -> No
     if sessions.dialect != "sqlite":
         pytest.skip("INSERT OR REPLACE is SQLite's")
     with sessions.begin() as session:
-        store.record_event(session, None, "a", "b")
+        record_event(session, None, "a", "b")
     columns = "id, at, action, subject, previous_hash, hash"
     replace = f"INSERT OR REPLACE INTO audit_events ({columns}) VALUES (1, '2026-01-01', 'x', 'y', 'z', 'z')"  # noqa: S608
     with pytest.raises(DBAPIError, match="never changed"), sessions.begin() as session:

@@ -2,7 +2,7 @@
 
 import time
 
-from db.once import made_once
+from db.queries.cached import made_once
 from tests.helpers.concurrency import at_once
 
 THREADS = 8

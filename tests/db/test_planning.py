@@ -3,12 +3,11 @@
 import pytest
 from sqlalchemy import select
 
-from db import store
+from db import store, tables
+from db.database import Sessions
 from db.errors import NotAllowedError, UnknownCaseError
-from db.reading_models import Assignment
-from db.session import Sessions
-from db.values import Role
-from db.worklist_values import AssignableReader, CaseFilter
+from db.values.reading import Role
+from db.values.worklist import AssignableReader, CaseFilter
 from tests.helpers.rows import BENIGN, OPENED, SAYS_MALIGNANT, claim_row, sign_off_row
 from tests.helpers.world import PASSWORD, World, analyse_all, make_case, make_world
 
@@ -20,11 +19,11 @@ def planned(sessions: Sessions) -> tuple[World, int]:
     """Give readers who can sign in, four cases, and an administrator."""
     with sessions.begin() as session:
         signing = [
-            store.add_signing_account(session, None, name, role, PASSWORD).id
+            store.accounts.add_signing_account(session, None, name, role, PASSWORD).id
             for name, role in (("dr. a", Role.READER), ("dr. b", Role.READER), ("dr. j", Role.ADJUDICATOR))
         ]
-        administrator = store.add_signing_account(session, None, "office", Role.ADMINISTRATOR, PASSWORD).id
-        store.add_signing_account(session, None, "r. c", Role.RESEARCHER, PASSWORD)
+        administrator = store.accounts.add_signing_account(session, None, "office", Role.ADMINISTRATOR, PASSWORD).id
+        store.accounts.add_signing_account(session, None, "r. c", Role.RESEARCHER, PASSWORD)
         cases = tuple(make_case(session, signing[0]) for _ in range(4))
     analyse_all(sessions, 0.8)
     return World(sessions, (signing[0], signing[1]), (signing[2],), cases), administrator
@@ -32,12 +31,12 @@ def planned(sessions: Sessions) -> tuple[World, int]:
 
 def following(world: World, account_id: int, after: int | None = None, *, passed: tuple[int, ...] = ()) -> int | None:
     with world.sessions.read() as session:
-        return store.next_case(session, account_id, after, passed=passed)
+        return store.worklist.next_case(session, account_id, after, passed=passed)
 
 
 def listed(world: World, account_id: int, wanted: CaseFilter | None = None) -> list[int]:
     with world.sessions.read() as session:
-        return [row.id for row in store.worklist(session, account_id, wanted or CaseFilter())]
+        return [row.id for row in store.worklist.worklist(session, account_id, wanted or CaseFilter())]
 
 
 def test_urgent_comes_first_then_mine_then_nobodys_and_never_what_is_only_for_others(
@@ -46,9 +45,9 @@ def test_urgent_comes_first_then_mine_then_nobodys_and_never_what_is_only_for_ot
     world, office = planned
     nobodys, theirs, mine, urgent = world.cases
     with world.sessions.begin() as session:
-        assert store.assign(session, office, [theirs], world.readers[1], active=True) == 1
-        assert store.assign(session, office, [mine], world.reader, active=True) == 1
-        assert store.set_priority(session, office, [urgent], urgent=True) == 1
+        assert store.planning.assign(session, office, [theirs], world.readers[1], active=True) == 1
+        assert store.planning.assign(session, office, [mine], world.reader, active=True) == 1
+        assert store.planning.set_priority(session, office, [urgent], urgent=True) == 1
     assert listed(world, world.reader) == [urgent, mine, nobodys, theirs]
     assert listed(world, world.reader, CaseFilter(mine=True)) == [mine]
     offered: list[int] = []
@@ -58,22 +57,22 @@ def test_urgent_comes_first_then_mine_then_nobodys_and_never_what_is_only_for_ot
     assert offered == [urgent, mine, nobodys]
     assert following(world, world.readers[1]) == urgent, "each reader has an order of their own"
     with world.sessions.begin() as session:
-        store.assign(session, office, [theirs], world.reader, active=True)
+        store.planning.assign(session, office, [theirs], world.reader, active=True)
     assert following(world, world.reader) == theirs, "it is for both"
 
 
 def test_a_case_once_begun_is_offered_even_if_it_now_belongs_to_another(planned: tuple[World, int]) -> None:
     world, office = planned
     with world.sessions.begin() as session:
-        store.record_first_read(session, world.cases[0], world.reader, SAYS_MALIGNANT, OPENED)
-        store.assign(session, office, world.cases, world.readers[1], active=True)
+        store.reads.record_first_read(session, world.cases[0], world.reader, SAYS_MALIGNANT, OPENED)
+        store.planning.assign(session, office, world.cases, world.readers[1], active=True)
     assert following(world, world.reader) == world.cases[0]
 
 
 def test_what_was_passed_over_comes_back_when_all_else_is_done(planned: tuple[World, int]) -> None:
     world, office = planned
     with world.sessions.begin() as session:
-        store.set_priority(session, office, [world.cases[2]], urgent=True)
+        store.planning.set_priority(session, office, [world.cases[2]], urgent=True)
     passed: list[int] = []
     for _ in range(7):
         case_id = following(world, world.reader, passed[-1] if passed else None, passed=tuple(passed))
@@ -87,14 +86,14 @@ def test_the_same_order_again_changes_nothing_and_every_change_is_recorded(plann
     world, office = planned
     both = world.cases[:2]
     with world.sessions.begin() as session:
-        assert store.assign(session, office, [*both, *both], world.reader, active=True) == 2
-        assert store.assign(session, office, both, world.reader, active=True) == 0
-        assert store.assign(session, office, both, world.readers[1], active=False) == 0
-        assert store.assign(session, office, both[:1], world.reader, active=False) == 1
-        assert store.set_priority(session, office, both, urgent=False) == 0
-        assert store.set_priority(session, office, both[:1], urgent=True) == 1
-        events = [(one.account, one.action, one.subject) for one in store.audit_trail(session)[:4]]
-        assert len(session.scalars(select(Assignment)).all()) == 3
+        assert store.planning.assign(session, office, [*both, *both], world.reader, active=True) == 2
+        assert store.planning.assign(session, office, both, world.reader, active=True) == 0
+        assert store.planning.assign(session, office, both, world.readers[1], active=False) == 0
+        assert store.planning.assign(session, office, both[:1], world.reader, active=False) == 1
+        assert store.planning.set_priority(session, office, both, urgent=False) == 0
+        assert store.planning.set_priority(session, office, both[:1], urgent=True) == 1
+        events = [(one.account, one.action, one.subject) for one in store.audit.audit_trail(session)[:4]]
+        assert len(session.scalars(select(tables.Assignment)).all()) == 3
     assert events == [
         ("office", "priority set", "C-0001 urgent"),
         ("office", "assignment withdrawn", "C-0001 from dr. a"),
@@ -110,16 +109,18 @@ def test_the_plan_tells_who_reads_and_how_far_they_are_and_nothing_of_what_they_
     world, office = planned
     one, two, three, _ = world.cases
     with world.sessions.begin() as session:
-        store.assign(session, office, [one], world.readers[1], active=True)
-        store.assign(session, office, [one, two], world.reader, active=True)
-        store.set_priority(session, office, [two], urgent=True)
+        store.planning.assign(session, office, [one], world.readers[1], active=True)
+        store.planning.assign(session, office, [one, two], world.reader, active=True)
+        store.planning.set_priority(session, office, [two], urgent=True)
     world.read(world.reader, one, BENIGN)
     world.read(world.readers[1], one, SAYS_MALIGNANT)
     world.add(sign_off_row(three, world.reader))
     with world.sessions.read() as session:
-        rows = store.cases_to_plan(session, office)
-        readers = store.assignable_readers(session, office)
-        assert [row.accession for row in store.cases_to_plan(session, office, CaseFilter(text="0002"))] == ["C-0002"]
+        rows = store.planning.cases_to_plan(session, office)
+        readers = store.planning.assignable_readers(session, office)
+        assert [row.accession for row in store.planning.cases_to_plan(session, office, CaseFilter(text="0002"))] == [
+            "C-0002"
+        ]
     assert [(row.readers, row.finished, row.urgent, row.signed_out) for row in rows] == [
         (("dr. a", "dr. b"), 2, False, False),
         (("dr. a",), 0, True, False),
@@ -137,39 +138,39 @@ def test_the_plan_tells_who_reads_and_how_far_they_are_and_nothing_of_what_they_
 def test_a_disabled_reader_keeps_no_case_from_the_others(planned: tuple[World, int]) -> None:
     world, office = planned
     with world.sessions.begin() as session:
-        store.assign(session, office, world.cases, world.readers[1], active=True)
+        store.planning.assign(session, office, world.cases, world.readers[1], active=True)
     assert following(world, world.reader) is None
     with world.sessions.begin() as session:
-        store.set_disabled(session, office, "dr. b", disabled=True)
+        store.accounts.set_disabled(session, office, "dr. b", disabled=True)
     assert following(world, world.reader) == world.cases[0]
     with world.sessions.begin() as session:
-        assert store.cases_to_plan(session, office)[0].readers == ()
+        assert store.planning.cases_to_plan(session, office)[0].readers == ()
         with pytest.raises(ValueError, match="cannot read cases"):
-            store.assign(session, office, world.cases, world.readers[1], active=True)
-        assert store.assign(session, office, world.cases, world.readers[1], active=False) == 4
+            store.planning.assign(session, office, world.cases, world.readers[1], active=True)
+        assert store.planning.assign(session, office, world.cases, world.readers[1], active=False) == 4
 
 
 def test_only_readers_get_cases_and_only_administrators_give_them(planned: tuple[World, int]) -> None:
     world, office = planned
     for who in (office, 999):
         with world.sessions.begin() as session, pytest.raises(ValueError, match="cannot read cases"):
-            store.assign(session, office, world.cases, who, active=True)
+            store.planning.assign(session, office, world.cases, who, active=True)
     with world.sessions.begin() as session, pytest.raises(UnknownCaseError):
-        store.assign(session, office, [999], world.reader, active=True)
+        store.planning.assign(session, office, [999], world.reader, active=True)
     for who in (world.reader, world.adjudicator):
         with world.sessions.begin() as session:
             with pytest.raises(NotAllowedError, match="assign cases"):
-                store.assign(session, who, world.cases, world.reader, active=True)
+                store.planning.assign(session, who, world.cases, world.reader, active=True)
             with pytest.raises(NotAllowedError, match="assign cases"):
-                store.set_priority(session, who, world.cases, urgent=True)
+                store.planning.set_priority(session, who, world.cases, urgent=True)
             with pytest.raises(NotAllowedError, match="assign cases"):
-                store.cases_to_plan(session, who)
+                store.planning.cases_to_plan(session, who)
 
 
 def test_a_claim_outweighs_urgency_as_long_as_others_wait(sessions: Sessions) -> None:
     world = make_world(sessions, cases=2)
     with sessions.begin() as session:
-        store.set_priority(session, world.reader, [world.cases[0]], urgent=True)
+        store.planning.set_priority(session, world.reader, [world.cases[0]], urgent=True)
     assert following(world, world.reader) == world.cases[0]
     world.add(claim_row(world.readers[1], world.cases[0]))
     assert following(world, world.reader) == world.cases[1]

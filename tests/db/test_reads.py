@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import func, select
 
-from db import models, store
+from db import store, tables
+from db.database import Sessions
 from db.errors import CaseChangedError, NotRevealedError, UnknownCaseError
-from db.session import Sessions
-from db.values import Opinion, Read, Stage, Vote
+from db.values.reading import Opinion, Read, Stage, Vote
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, MALIGNANT, OPENED
 from tests.helpers.world import Reader, analyse_all, make_case, make_reader, ready_case, revealed_case
@@ -19,22 +19,22 @@ CANNOT_ASSESS = Opinion(None, None, note="crushed")
 
 def first(sessions: Sessions, reader: Reader, opinion: Opinion = BENIGN) -> Read:
     with sessions.begin() as session:
-        return store.record_first_read(session, reader.case_id, reader.account_id, opinion, OPENED)
+        return store.reads.record_first_read(session, reader.case_id, reader.account_id, opinion, OPENED)
 
 
 def final(sessions: Sessions, reader: Reader, opinion: Opinion = MALIGNANT) -> Read:
     with sessions.begin() as session:
-        return store.record_final_read(session, reader.case_id, reader.account_id, opinion, OPENED)
+        return store.reads.record_final_read(session, reader.case_id, reader.account_id, opinion, OPENED)
 
 
 def amend(sessions: Sessions, reader: Reader, opinion: Opinion, replaces: int | None = None) -> Read:
     with sessions.begin() as session:
-        return store.amend_read(session, reader.case_id, reader.account_id, opinion, OPENED, replaces=replaces)
+        return store.reads.amend_read(session, reader.case_id, reader.account_id, opinion, OPENED, replaces=replaces)
 
 
 def count_reads(sessions: Sessions) -> int:
     with sessions.read() as session:
-        return session.scalar(select(func.count()).select_from(models.Read)) or 0
+        return session.scalar(select(func.count()).select_from(tables.Read)) or 0
 
 
 @pytest.mark.parametrize("opinion", [BENIGN, MALIGNANT, CANNOT_ASSESS])
@@ -48,7 +48,7 @@ def test_a_first_read_keeps_the_opinion_and_both_times_and_never_saw_the_model(
     assert not read.model_visible
     assert before <= read.saved_at <= datetime.now(UTC)
     with sessions.begin() as session:
-        assert store.open_case(session, reader.case_id, reader.account_id).first_read == read
+        assert store.open_case.open_case(session, reader.case_id, reader.account_id).first_read == read
 
 
 def test_a_double_click_gives_one_read(sessions: Sessions) -> None:
@@ -78,7 +78,7 @@ def test_two_windows_with_different_labels_keep_the_first_one(sessions: Sessions
     with pytest.raises(CaseChangedError, match=r"your final opinion .* \(malignant, "):
         final(sessions, reader, replace(BENIGN, reason="quality"))
     with sessions.begin() as session:
-        view = store.open_case(session, reader.case_id, reader.account_id)
+        view = store.open_case.open_case(session, reader.case_id, reader.account_id)
     assert (view.first_read, view.final_read) == (saved, decided)
 
 
@@ -117,9 +117,9 @@ def test_a_final_read_points_at_every_prediction_it_saw(sessions: Sessions) -> N
     assert read.model_visible
     assert read.supersedes is None
     with sessions.read() as session:
-        query = select(models.ReadPrediction.prediction_id).where(models.ReadPrediction.read_id == read.id)
+        query = select(tables.ReadPrediction.prediction_id).where(tables.ReadPrediction.read_id == read.id)
         seen = session.scalars(query).all()
-        row = session.get_one(models.Read, read.id)
+        row = session.get_one(tables.Read, read.id)
     assert len(seen) == 3
     assert row.shown_probability == pytest.approx(0.8)
     assert row.shown_threshold == 0.41
@@ -156,7 +156,7 @@ def test_without_a_result_of_the_model_there_is_nothing_to_contradict(sessions: 
 def test_a_result_that_came_after_the_page_was_drawn_was_not_seen(sessions: Sessions) -> None:
     reader = revealed_case(sessions, malignant=0.9)
     with sessions.begin() as session:
-        read = store.record_final_read(session, reader.case_id, reader.account_id, BENIGN, OPENED, seen=())
+        read = store.reads.record_final_read(session, reader.case_id, reader.account_id, BENIGN, OPENED, seen=())
     assert not read.model_visible
 
 
@@ -183,7 +183,7 @@ def test_an_unknown_case_cannot_be_read(sessions: Sessions) -> None:
 def test_a_time_of_opening_without_a_time_zone_is_refused(sessions: Sessions) -> None:
     reader = ready_case(sessions)
     with sessions.begin() as session, pytest.raises(ValueError, match="needs a time zone"):
-        store.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED.replace(tzinfo=None))
+        store.reads.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED.replace(tzinfo=None))
 
 
 def test_an_amendment_is_a_new_read_on_top_of_the_old_ones(sessions: Sessions) -> None:
@@ -198,7 +198,7 @@ def test_an_amendment_is_a_new_read_on_top_of_the_old_ones(sessions: Sessions) -
     with pytest.raises(ValueError, match="choose a reason"):
         amend(sessions, reader, BENIGN)
     with sessions.begin() as session:
-        assert store.open_case(session, reader.case_id, reader.account_id).final_read == three
+        assert store.open_case.open_case(session, reader.case_id, reader.account_id).final_read == three
     assert count_reads(sessions) == 4
 
 
@@ -222,11 +222,11 @@ def test_every_step_of_a_read_is_on_the_audit_trail_once(sessions: Sessions) -> 
     reader = ready_case(sessions)
     for step in (first, first, final, final):
         with sessions.begin() as session:
-            store.open_case(session, reader.case_id, reader.account_id)
+            store.open_case.open_case(session, reader.case_id, reader.account_id)
         step(sessions, reader)
     amend(sessions, reader, CANNOT_ASSESS)
     with sessions.read() as session:
-        actions = [event.action for event in reversed(store.audit_trail(session, subject="C-0001"))]
+        actions = [event.action for event in reversed(store.audit.audit_trail(session, subject="C-0001"))]
     assert actions == [
         "case added",
         "image added",

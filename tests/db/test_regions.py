@@ -5,12 +5,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select
 
-from db import models, store
+from db import store, tables
+from db.database import Sessions
 from db.errors import CaseChangedError
-from db.reading_models import Region as RegionRow
-from db.reading_values import Region, RegionKind
-from db.session import Sessions
-from db.values import Opinion, Read
+from db.values.reading import Opinion, Read, Region, RegionKind
 from tests.helpers.rows import BENIGN, MALIGNANT, OPENED
 from tests.helpers.world import Reader, ready_case
 
@@ -19,7 +17,7 @@ WIDTH, HEIGHT = 700, 460  # of the stored images
 
 def image_ids(sessions: Sessions, case_id: int) -> list[int]:
     with sessions.read() as session:
-        return [image.id for image in store.case_images(session, case_id)]
+        return [image.id for image in store.open_case.case_images(session, case_id)]
 
 
 def regions_of(image_id: int) -> tuple[Region, ...]:
@@ -33,12 +31,12 @@ def regions_of(image_id: int) -> tuple[Region, ...]:
 
 def first(sessions: Sessions, reader: Reader, opinion: Opinion) -> Read:
     with sessions.begin() as session:
-        return store.record_first_read(session, reader.case_id, reader.account_id, opinion, OPENED)
+        return store.reads.record_first_read(session, reader.case_id, reader.account_id, opinion, OPENED)
 
 
 def count_regions(sessions: Sessions) -> int:
     with sessions.read() as session:
-        return session.scalar(select(func.count()).select_from(RegionRow)) or 0
+        return session.scalar(select(func.count()).select_from(tables.Region)) or 0
 
 
 def test_regions_of_every_kind_come_back_as_they_were_marked(sessions: Sessions) -> None:
@@ -47,9 +45,9 @@ def test_regions_of_every_kind_come_back_as_they_were_marked(sessions: Sessions)
     saved = first(sessions, reader, replace(BENIGN, regions=marked))
     assert saved.opinion.regions == marked
     with sessions.begin() as session:
-        assert store.open_case(session, reader.case_id, reader.account_id).first_read == saved
+        assert store.open_case.open_case(session, reader.case_id, reader.account_id).first_read == saved
     with sessions.read() as session:
-        assert store.own_reads(session, reader.account_id) == [saved]
+        assert store.reads.own_reads(session, reader.account_id) == [saved]
 
 
 def test_the_first_and_the_final_read_keep_marks_of_their_own(sessions: Sessions) -> None:
@@ -58,12 +56,12 @@ def test_the_first_and_the_final_read_keep_marks_of_their_own(sessions: Sessions
     one = first(sessions, reader, replace(BENIGN, regions=marked))
     with sessions.begin() as session:
         said = replace(MALIGNANT, regions=marked[:1])
-        two = store.record_final_read(session, reader.case_id, reader.account_id, said, OPENED)
+        two = store.reads.record_final_read(session, reader.case_id, reader.account_id, said, OPENED)
     with sessions.begin() as session:
         said = replace(MALIGNANT, regions=())
-        store.amend_read(session, reader.case_id, reader.account_id, said, OPENED, replaces=two.id)
+        store.reads.amend_read(session, reader.case_id, reader.account_id, said, OPENED, replaces=two.id)
     with sessions.read() as session:
-        reads = store.own_reads(session, reader.account_id)
+        reads = store.reads.own_reads(session, reader.account_id)
     assert [read.opinion.regions for read in reads] == [one.opinion.regions, marked[:1], ()]
 
 
@@ -101,7 +99,7 @@ def test_a_mark_on_an_image_of_another_case_is_refused(sessions: Sessions) -> No
     with pytest.raises(ValueError, match="does not belong to this case"):
         first(sessions, reader, replace(BENIGN, regions=foreign))
     with sessions.read() as session:
-        assert session.scalar(select(func.count()).select_from(models.Read)) == 0
+        assert session.scalar(select(func.count()).select_from(tables.Read)) == 0
 
 
 @pytest.mark.parametrize(

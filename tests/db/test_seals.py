@@ -5,16 +5,14 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from db import store
-from db.access_models import Base
-from db.audit_chain import GENESIS, Link
-from db.audit_values import Finding, Seal
-from db.audit_verify import verify
-from db.reading_models import Assignment, Consensus, ConsensusRead, Priority, SignOff, Study, StudyPlace
-from db.reading_values import Arm, Severity
-from db.seal_verify import kept_as_written, tables_there
-from db.seals import SEALED, seal
-from db.session import Sessions, open_as_it_is, open_database
+from db import store, tables
+from db.audit.chain import GENESIS, Link
+from db.audit.seals import SEALED, seal
+from db.audit.trail import record_event
+from db.audit.verify import kept_as_written, tables_there, verify
+from db.database import Sessions, open_as_it_is, open_database
+from db.values.audit import Finding, Seal
+from db.values.reading import Arm, Severity
 from tests.db.test_migrations import NEVER_CHANGED
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, OPENED
@@ -33,8 +31,8 @@ def test_whole_rows_are_no_finding_and_every_sealed_row_is_looked_at(sealed_url:
     sessions = open_as_it_is(sealed_url, data=tmp_path)
     found = verify(sessions)
     with sessions.read() as session:
-        tables = [one.table for one in SEALED]
-        counted = sum(session.scalar(text(f"SELECT count(*) FROM {name}")) or 0 for name in tables)  # noqa: S608
+        names = [one.table for one in SEALED]
+        counted = sum(session.scalar(text(f"SELECT count(*) FROM {name}")) or 0 for name in names)  # noqa: S608
     sessions.dispose()
     assert found.findings == ()
     assert found.rows == counted == READS + 4 + 3
@@ -88,7 +86,7 @@ def test_nothing_is_found_while_readers_go_on_saving(database_url: str, tmp_path
         if number:
             for case_id in cases:
                 with sessions.begin() as session:
-                    store.record_first_read(session, case_id, readers[number - 1], BENIGN, OPENED)
+                    store.reads.record_first_read(session, case_id, readers[number - 1], BENIGN, OPENED)
             return []
         return [verify(sessions).findings for _ in range(8)]
 
@@ -101,10 +99,10 @@ def test_nothing_is_found_while_readers_go_on_saving(database_url: str, tmp_path
 
 def test_every_table_whose_rows_are_never_changed_is_sealed(sessions: Sessions) -> None:
     with sessions.read() as session:
-        tables = tables_there(session.connection())
-    assert {*kept_as_written(tables), "audit_events"} == set(NEVER_CHANGED)
+        existing = tables_there(session.connection())
+    assert {*kept_as_written(existing), "audit_events"} == set(NEVER_CHANGED)
     named = {one.table for one in SEALED} | {linked.table for one in SEALED for linked in one.linked}
-    assert named <= set(Base.metadata.tables)
+    assert named <= set(tables.Base.metadata.tables)
 
 
 # What is done to a table, and the row that is named for it.
@@ -125,18 +123,20 @@ def test_rows_of_studies_and_adjudication_are_sealed_with_what_belongs_to_them(
 ) -> None:
     reader = revealed_case(sessions)
     case_id, by, at = reader.case_id, reader.account_id, OPENED
-    study = Study(name="s", seed=1, washout_days=0, counterbalanced=False, created_by_id=by, created_at=at)
-    consensus = Consensus(
+    study = tables.Study(name="s", seed=1, washout_days=0, counterbalanced=False, created_by_id=by, created_at=at)
+    consensus = tables.Consensus(
         case_id=case_id, account_id=by, blind_read_id=1, severity=Severity.MAJOR, note="", opened_at=at, saved_at=at
     )
-    whole: list[tuple[Base, Base | None]] = [
-        (Assignment(case_id=case_id, account_id=by, active=True, by_id=by, at=at), None),
-        (Priority(case_id=case_id, urgent=True, by_id=by, at=at), None),
-        (SignOff(case_id=case_id, version=1, account_id=by, note="", why="", saved_at=at), None),
-        (consensus, ConsensusRead(consensus_id=1, read_id=1)),
+    whole: list[tuple[tables.Base, tables.Base | None]] = [
+        (tables.Assignment(case_id=case_id, account_id=by, active=True, by_id=by, at=at), None),
+        (tables.Priority(case_id=case_id, urgent=True, by_id=by, at=at), None),
+        (tables.SignOff(case_id=case_id, version=1, account_id=by, note="", why="", saved_at=at), None),
+        (consensus, tables.ConsensusRead(consensus_id=1, read_id=1)),
         (
             study,
-            StudyPlace(study_id=1, account_id=by, case_id=case_id, round=1, arm=Arm.UNAIDED, iteration=1, position=1),
+            tables.StudyPlace(
+                study_id=1, account_id=by, case_id=case_id, round=1, arm=Arm.UNAIDED, iteration=1, position=1
+            ),
         ),
     ]
     with sessions.begin() as session:
@@ -144,7 +144,7 @@ def test_rows_of_studies_and_adjudication_are_sealed_with_what_belongs_to_them(
             session.add(row)
             session.flush()
             session.add_all([linked] if linked else [])
-            store.record_event(session, by, "made", "x", content=seal(session, row))
+            record_event(session, by, "made", "x", content=seal(session, row))
     with sessions.begin() as session:
         study.closed_at = at
         session.merge(study)

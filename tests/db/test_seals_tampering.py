@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Boolean, Connection, DateTime, Float, Integer, inspect, text
 
-from db.access_models import Base
+from db import tables
 from tests.helpers.stress import amount
 from tests.helpers.tampering import READS, fill_database, findings_of, rows_named, without_triggers
 
 TAMPERINGS = amount(200, 24)
-READ_COLUMNS = [column.name for column in Base.metadata.tables["reads"].columns]
+READ_COLUMNS = [column.name for column in tables.Base.metadata.tables["reads"].columns]
 
 Chance = random.Random
 

@@ -13,12 +13,13 @@ from alembic import command
 from sqlalchemy import make_url, text
 
 from db import store
-from db.audit_chain import Added, Link
-from db.audit_heads import heads_of
-from db.audit_values import Verified
-from db.audit_verify import verify
-from db.session import Sessions, open_database
+from db.audit.anchor import heads_of
+from db.audit.chain import Added, Link
+from db.audit.trail import record_event
+from db.audit.verify import verify
+from db.database import Sessions, open_database
 from db.upgrade import alembic_config
+from db.values.audit import Verified
 from tests.db.test_upgrade import AT, FIRST_ROWS, FIRST_TABLES
 from tests.helpers.tampering import engine_of, without_triggers
 
@@ -107,8 +108,8 @@ def test_an_upgrade_seals_every_row_and_anchors_the_events_it_adds(old: Old) -> 
     assert_kept(old, before)
     assert verify(sessions) == Verified(events=3 + len(SEALS), anchored=92 + len(SEALS), findings=(), rows=len(SEALS))
     with sessions.begin() as session:
-        store.record_event(session, None, "next", "")
-        newest = store.audit_trail(session, limit=6)
+        record_event(session, None, "next", "")
+        newest = store.audit.audit_trail(session, limit=6)
     assert {(event.account, event.action) for event in newest[1:]} == {(None, "row sealed")}
     assert "C-0001" in {event.subject for event in newest}
     assert verify(sessions).findings == ()
@@ -151,9 +152,9 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from sqlalchemy import Engine, event
-from db import session as under_test
-from db.audit_heads import Heads
-from db.session import open_database
+from db import database
+from db.audit.anchor import Heads
+from db.database import open_database
 
 @event.listens_for(Engine, "before_cursor_execute")
 def strike(connection, cursor, statement, parameters, context, executemany):

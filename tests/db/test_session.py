@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
-from db import models, store
+from db import store, tables
+from db.audit.trail import record_event
+from db.database import Sessions, journal_mode, open_database
 from db.errors import UnusableDatabaseError
-from db.session import Sessions, journal_mode, open_database
-from db.values import Role
+from db.values.reading import Role
 from tests.helpers.concurrency import at_once
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,51 +87,51 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: P
 def test_what_a_click_saved_is_there_after_a_restart(database_url: str) -> None:
     first = open_database(database_url)
     with first.begin() as session:
-        account = store.single_reader(session)
+        account = store.accounts.single_reader(session)
     first.dispose()
     second = open_database(database_url)
     with second.read() as session:
-        assert store.single_reader(session) == account
+        assert store.accounts.single_reader(session) == account
     second.dispose()
 
 
 def test_a_click_that_fails_saves_nothing(sessions: Sessions) -> None:
     def click() -> None:
         with sessions.begin() as session:
-            store.record_event(session, None, "tried", "a")
+            record_event(session, None, "tried", "a")
             raise RuntimeError("half way")
 
     with pytest.raises(RuntimeError):
         click()
     with sessions.read() as session:
-        assert store.audit_trail(session) == []
+        assert store.audit.audit_trail(session) == []
 
 
 def test_a_reading_session_cannot_write(sessions: Sessions) -> None:
     with sessions.read() as session, pytest.raises(DBAPIError, match=r"readonly|read-only"):
-        store.record_event(session, None, "tried", "a")
+        record_event(session, None, "tried", "a")
     # The connection goes back to the pool and must be able to write again.
     with sessions.begin() as session:
-        store.record_event(session, None, "done", "a")
+        record_event(session, None, "done", "a")
 
 
 def test_a_row_that_points_at_nothing_is_refused(sessions: Sessions) -> None:
     with pytest.raises(IntegrityError), sessions.begin() as session:
-        store.record_event(session, 4711, "tried", "a")
+        record_event(session, 4711, "tried", "a")
 
 
 def test_a_time_without_a_time_zone_is_refused(sessions: Sessions) -> None:
     naive = datetime(2026, 3, 1, 9, 30)  # noqa: DTZ001 (the point of the test)
     with pytest.raises(StatementError, match="needs a time zone"), sessions.begin() as session:
-        session.add(models.Account(name="a", role=Role.READER, created_at=naive))
+        session.add(tables.Account(name="a", role=Role.READER, created_at=naive))
 
 
 def test_times_come_back_aware_and_in_utc(sessions: Sessions) -> None:
     tokyo = datetime(2026, 3, 1, 9, 30, 15, 123456, tzinfo=timezone(timedelta(hours=9)))
     with sessions.begin() as session:
-        session.add(models.Account(name="a", role=Role.READER, created_at=tokyo))
+        session.add(tables.Account(name="a", role=Role.READER, created_at=tokyo))
     with sessions.read() as session:
-        found = session.scalars(select(models.Account.created_at)).one()
+        found = session.scalars(select(tables.Account.created_at)).one()
     assert found == tokyo
     assert found.tzinfo is UTC
 
@@ -142,12 +143,12 @@ def test_read_then_write_by_twenty_threads_loses_no_update(sessions: Sessions) -
     def count_one_more(_: int) -> None:
         for _ in range(5):
             with sessions.begin() as session:
-                known = session.scalar(select(func.count()).select_from(models.AuditEvent))
-                store.record_event(session, None, "counted", str(known))
+                known = session.scalar(select(func.count()).select_from(tables.AuditEvent))
+                record_event(session, None, "counted", str(known))
 
     assert at_once(20, count_one_more) == [None] * 20
     with sessions.read() as session:
-        subjects = session.scalars(select(models.AuditEvent.subject)).all()
+        subjects = session.scalars(select(tables.AuditEvent.subject)).all()
     assert sorted(map(int, subjects)) == list(range(100))
 
 
@@ -155,9 +156,9 @@ def test_read_then_write_by_twenty_threads_loses_no_update(sessions: Sessions) -
 @pytest.mark.parametrize("version", [(3, 40, 1), (3, 53, 1)])
 def test_processes_that_start_at_once_agree_on_one_database(database_url: str, version: tuple[int, int, int]) -> None:
     program = (
-        "import sys\nfrom db import store\nfrom db.session import open_database\n"
+        "import sys\nfrom db import store\nfrom db.database import open_database\n"
         f"sessions = open_database(sys.argv[1], sqlite_version={version})\n"
-        "with sessions.begin() as session:\n    print(store.single_reader(session).id)\n"
+        "with sessions.begin() as session:\n    print(store.accounts.single_reader(session).id)\n"
     )
     start = [sys.executable, "-c", program, database_url]
     running = [subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
@@ -170,7 +171,7 @@ def test_a_copy_by_the_backup_interface_is_whole_while_others_write(tmp_path: Pa
     path = tmp_path / "a.sqlite"
     sessions = open_database(f"sqlite:///{path}")
     with sessions.begin() as session:
-        store.record_event(session, None, "before", "a")
+        record_event(session, None, "before", "a")
         source, copy = sqlite3.connect(path), sqlite3.connect(tmp_path / "copy.sqlite")
         source.backup(copy)
     assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -181,10 +182,11 @@ def test_a_copy_by_the_backup_interface_is_whole_while_others_write(tmp_path: Pa
 
 def test_a_killed_server_loses_nothing_that_it_said_was_saved(sessions: Sessions, database_url: str) -> None:
     program = (
-        "import sys\nfrom itertools import count\nfrom db import store\nfrom db.session import open_database\n"
+        "import sys\nfrom itertools import count\nfrom db.audit.trail import record_event\n"
+        "from db.database import open_database\n"
         "sessions = open_database(sys.argv[1])\n"
         "for number in count(1):\n"
-        "    with sessions.begin() as session:\n        store.record_event(session, None, 'saved', str(number))\n"
+        "    with sessions.begin() as session:\n        record_event(session, None, 'saved', str(number))\n"
         "    print(number, flush=True)\n"
     )
     start = [sys.executable, "-c", program, database_url]
@@ -195,5 +197,5 @@ def test_a_killed_server_loses_nothing_that_it_said_was_saved(sessions: Sessions
         said += process.stdout.readlines()
     acknowledged = {line.decode().strip() for line in said if line.endswith(b"\n")}
     with sessions.read() as session:
-        assert acknowledged <= {event.subject for event in store.audit_trail(session, limit=100_000)}
+        assert acknowledged <= {event.subject for event in store.audit.audit_trail(session, limit=100_000)}
     assert len(acknowledged) >= 10

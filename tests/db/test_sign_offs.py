@@ -5,12 +5,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from db import models, store
-from db.adjudication_values import Amendment, SignOffView, ToSign
+from db import store, tables
+from db.database import Sessions
 from db.errors import CaseChangedError, InStudyError, NotRevealedError
-from db.reading_values import SignOff, Trigger
-from db.session import Sessions
-from db.values import Opinion, Read, Role
+from db.values.adjudication import Amendment, SignOffView, ToSign
+from db.values.reading import Opinion, Read, Role, SignOff, Trigger
 from tests.db.test_adjudication import join_study
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import CANNOT_ASSESS, OPENED, SAYS_BENIGN, SAYS_MALIGNANT
@@ -43,7 +42,7 @@ def settled(world: World) -> World:
 
 def labels(session_of: World, account_id: int) -> tuple[dict[int, str], frozenset[int]]:
     with session_of.sessions.read() as session:
-        found = store.adjudicated_labels(session, account_id)
+        found = store.adjudication.adjudicated_labels(session, account_id)
     return dict(found.labels), found.by_consensus
 
 
@@ -57,7 +56,7 @@ def test_a_reader_signs_what_all_readers_say(agreed: World) -> None:
     view = agreed.view_sign_off(agreed.readers[1])
     assert (view.signed_at, view.versions, view.proposed) == (signed.saved_at, (signed,), None)
     with agreed.sessions.read() as session:
-        event = session.scalars(select(models.AuditEvent).where(models.AuditEvent.action == "signed off")).one()
+        event = session.scalars(select(tables.AuditEvent).where(tables.AuditEvent.action == "signed off")).one()
     assert (event.subject, event.content_of) == ("C-0001", f"sign_offs {signed.id}")
 
 
@@ -245,10 +244,10 @@ def test_a_single_reader_signs_what_nobody_else_could_settle(sessions: Sessions)
     case = revealed_case(sessions)
     with sessions.begin() as session:
         differs = replace(SAYS_BENIGN, reason="quality")
-        store.record_final_read(session, case.case_id, case.account_id, differs, OPENED)
-        view = store.sign_offs_of(session, case.case_id, case.account_id)
+        store.reads.record_final_read(session, case.case_id, case.account_id, differs, OPENED)
+        view = store.sign_offs.sign_offs_of(session, case.case_id, case.account_id)
         assert view.proposed is not None
-        assert store.sign_off(session, case.case_id, case.account_id, view.proposed, "").label == "benign"
+        assert store.sign_offs.sign_off(session, case.case_id, case.account_id, view.proposed, "").label == "benign"
 
 
 def _column(table: str) -> str:

@@ -10,12 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.results import Analysis
-from db import store
+from db import store, tables
+from db.database import Sessions
 from db.errors import CaseChangedError, NotAllowedError, UnknownCaseError
-from db.reading_models import SignOff, Study, StudyPlace
-from db.session import Sessions
-from db.study_values import CaseChoice, StudyRow
-from db.values import Role
+from db.values.reading import Role
+from db.values.studies import CaseChoice, StudyRow
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, CROSSOVER, OPENED, QUALITY, stored_image
 from tests.helpers.world import World, analyse_all, make_case, make_study_world
@@ -27,7 +26,7 @@ def found(world: World) -> list[StudyRow]:
     """Give the studies of this planner, oldest first."""
     with world.sessions.read() as session:
         mine = f"planner {world.number}"
-        return [one for one in reversed(store.studies(session, world.planner)) if one.created_by == mine]
+        return [one for one in reversed(store.studies.studies(session, world.planner)) if one.created_by == mine]
 
 
 def test_a_case_without_a_result_cannot_be_in_a_study_and_one_signed_out_can(shared_sessions: Sessions) -> None:
@@ -38,7 +37,7 @@ def test_a_case_without_a_result_cannot_be_in_a_study_and_one_signed_out_can(sha
     with shared_sessions.begin() as session:
         waiting = make_case(session, world.planner)
         session.add(
-            SignOff(
+            tables.SignOff(
                 case_id=world.cases[0],
                 version=1,
                 account_id=world.planner,
@@ -53,7 +52,7 @@ def test_a_case_without_a_result_cannot_be_in_a_study_and_one_signed_out_can(sha
         world.make_study(plan)
     assert found(world) == []
     with shared_sessions.read() as session:
-        obstacles = store.preview_study(session, world.planner, plan).obstacles
+        obstacles = store.studies.preview_study(session, world.planner, plan).obstacles
     assert [one.case_id for one in obstacles] == [unreadable, waiting]
     world.make_study(plan.without(obstacles))
     assert [one.total for one in found(world)] == [3]
@@ -63,13 +62,13 @@ def test_a_case_that_a_reader_has_read_in_routine_is_named_and_can_be_left_out(s
     world = make_study_world(shared_sessions, cases=9, readers=2)
     with shared_sessions.begin() as session:
         for case in world.cases[:7]:
-            store.record_first_read(session, case, world.readers[1], BENIGN, OPENED)
+            store.reads.record_first_read(session, case, world.readers[1], BENIGN, OPENED)
     plan = world.plan_study()
     with pytest.raises(ValueError, match=r"C-\d+ was read by dr\. b \d+ in routine.*; and 2 more cases"):
         world.make_study(plan)
     world.make_study(replace(plan, reader_ids=world.readers[:1], name=f"alone {world.number}"))
     with shared_sessions.read() as session:
-        obstacles = store.preview_study(session, world.planner, plan).obstacles
+        obstacles = store.studies.preview_study(session, world.planner, plan).obstacles
     # Those of dr. a are in the study of before by now.
     assert [one.case_id for one in obstacles] == list(world.cases)
     assert obstacles[8].why == f"is already in the open study alone {world.number} for dr. a {world.number}"
@@ -93,34 +92,36 @@ def test_a_name_is_given_once_and_nothing_is_left_of_a_study_that_was_refused(sh
     with pytest.raises(ValueError, match="no case number 1000000"):
         world.make_study(replace(world.plan_study(name=f"other {world.number}"), case_ids=(10**6,)))
     with shared_sessions.read() as session:
-        places = select(StudyPlace.study_id).where(StudyPlace.account_id == world.readers[0])
+        places = select(tables.StudyPlace.study_id).where(tables.StudyPlace.account_id == world.readers[0])
         assert session.scalars(places).all() == [study]
 
 
 def test_only_those_who_may_read_and_sign_in_are_readers(sessions: Sessions) -> None:
     world = make_study_world(sessions)
     with sessions.begin() as session:
-        made = {role: store.add_signing_account(session, None, f"the {role}", role, _PASSWORD).id for role in Role}
-        gone = store.add_signing_account(session, None, "gone", Role.READER, _PASSWORD).id
-        store.set_disabled(session, None, "gone", disabled=True)
+        made = {
+            role: store.accounts.add_signing_account(session, None, f"the {role}", role, _PASSWORD).id for role in Role
+        }
+        gone = store.accounts.add_signing_account(session, None, "gone", Role.READER, _PASSWORD).id
+        store.accounts.set_disabled(session, None, "gone", disabled=True)
     able = (made[Role.READER], made[Role.ADJUDICATOR])
     planner = made[Role.ADMINISTRATOR]
     with sessions.begin() as session:
-        assert [one.id for one in store.study_readers(session, planner)] == [able[1], able[0]]
+        assert [one.id for one in store.studies.study_readers(session, planner)] == [able[1], able[0]]
         for unable in (made[Role.RESEARCHER], planner, gone, world.readers[0], 999):
             with pytest.raises(ValueError, match="only readers and adjudicators"):
-                store.make_study(session, planner, replace(world.plan_study(), reader_ids=(able[0], unable)))
-        study = store.make_study(session, planner, replace(world.plan_study(), reader_ids=able))
+                store.studies.make_study(session, planner, replace(world.plan_study(), reader_ids=(able[0], unable)))
+        study = store.studies.make_study(session, planner, replace(world.plan_study(), reader_ids=able))
     for role in set(Role) - {Role.ADMINISTRATOR}:
         by = made[role]
         asked: list[Callable[[Session], object]] = [
-            partial(store.make_study, account_id=by, plan=world.plan_study()),
-            partial(store.close_study, account_id=by, study_id=study),
-            partial(store.studies, account_id=by),
-            partial(store.study_readers, account_id=by),
-            partial(store.cases_for_study, account_id=by, wanted=CaseChoice()),
-            partial(store.cases_named, account_id=by, accessions=["C-0001"]),
-            partial(store.preview_study, account_id=by, plan=world.plan_study()),
+            partial(store.studies.make_study, account_id=by, plan=world.plan_study()),
+            partial(store.studies.close_study, account_id=by, study_id=study),
+            partial(store.studies.studies, account_id=by),
+            partial(store.studies.study_readers, account_id=by),
+            partial(store.studies.cases_for_study, account_id=by, wanted=CaseChoice()),
+            partial(store.studies.cases_named, account_id=by, accessions=["C-0001"]),
+            partial(store.studies.preview_study, account_id=by, plan=world.plan_study()),
         ]
         with sessions.begin() as session:
             for refused in asked:
@@ -154,7 +155,7 @@ def test_a_study_is_closed_once_and_by_its_number(shared_sessions: Sessions) -> 
     with pytest.raises(UnknownCaseError, match="no study number 1000000"):
         world.close_study(10**6)
     with shared_sessions.read() as session:
-        assert session.get_one(Study, study).closed_at is not None
+        assert session.get_one(tables.Study, study).closed_at is not None
 
 
 def test_making_and_closing_is_on_the_audit_trail_with_the_rows_that_were_made(shared_sessions: Sessions) -> None:
@@ -162,7 +163,7 @@ def test_making_and_closing_is_on_the_audit_trail_with_the_rows_that_were_made(s
     study = world.make_study(world.plan_study())
     world.close_study(study)
     with shared_sessions.read() as session:
-        closed, made = store.audit_trail(session, subject=world.study_name)
+        closed, made = store.audit.audit_trail(session, subject=world.study_name)
     assert (made.action, made.account, closed.action) == ("study made", f"planner {world.number}", "study closed")
 
 
@@ -190,7 +191,7 @@ def test_a_study_and_a_routine_read_at_once_never_both_get_the_case(shared_sessi
                 replace(world.plan_study(name=f"study {number} of {world.number}"), case_ids=(case,))
             )
         with shared_sessions.begin() as session:
-            return store.record_first_read(session, case, world.readers[0], BENIGN, OPENED)
+            return store.reads.record_first_read(session, case, world.readers[0], BENIGN, OPENED)
 
     ends = at_once(12, race)
     for number in range(0, 12, 2):
@@ -201,14 +202,14 @@ def test_cases_are_chosen_by_what_is_known_of_them_without_the_model(sessions: S
     world = make_study_world(sessions, cases=2)
     with sessions.begin() as session:
         other = make_case(session, world.planner, magnification="400X")
-        store.add_case(session, world.planner, accession="no image", magnification="100X")
-        demo = store.add_case(session, world.planner, accession="made", magnification="100X", demonstration=True)
-        store.add_image(session, demo, stored_image("demo"))
+        store.cases.add_case(session, world.planner, accession="no image", magnification="100X")
+        demo = store.cases.add_case(session, world.planner, accession="made", magnification="100X", demonstration=True)
+        store.cases.add_image(session, demo, stored_image("demo"))
     now = datetime.now(UTC)
     with sessions.read() as session:
 
         def chosen(**wanted: object) -> tuple[int, ...]:
-            return store.cases_for_study(session, world.planner, CaseChoice(**wanted))  # type: ignore[arg-type]
+            return store.studies.cases_for_study(session, world.planner, CaseChoice(**wanted))  # type: ignore[arg-type]
 
         assert chosen() == (*world.cases, other, demo)
         assert chosen(magnification="400X") == (other,)
@@ -216,19 +217,19 @@ def test_cases_are_chosen_by_what_is_known_of_them_without_the_model(sessions: S
         assert chosen(demonstration=False) == (*world.cases, other)
         assert chosen(since=now - timedelta(days=1), until=now) == chosen()
         assert chosen(since=now) == chosen(until=now - timedelta(days=1)) == ()
-        assert store.cases_named(session, world.planner, ["C-0002", "nowhere", "C-0001"]) == [
+        assert store.studies.cases_named(session, world.planner, ["C-0002", "nowhere", "C-0001"]) == [
             world.cases[1],
             None,
             world.cases[0],
         ]
         with pytest.raises(ValueError, match="at most 5000"):
-            store.cases_named(session, world.planner, ["C-0001"] * 5_001)
+            store.studies.cases_named(session, world.planner, ["C-0001"] * 5_001)
 
 
 def test_the_single_reader_plans_and_reads_alone(shared_sessions: Sessions) -> None:
     world = make_study_world(shared_sessions)
     with shared_sessions.begin() as session:
-        alone = store.single_reader(session)
-        assert alone in store.study_readers(session, alone.id)
-        study = store.make_study(session, alone.id, replace(world.plan_study(), reader_ids=(alone.id,)))
-        assert store.open_place(session, study, alone.id).case is not None
+        alone = store.accounts.single_reader(session)
+        assert alone in store.studies.study_readers(session, alone.id)
+        study = store.studies.make_study(session, alone.id, replace(world.plan_study(), reader_ids=(alone.id,)))
+        assert store.study_reading.open_place(session, study, alone.id).case is not None

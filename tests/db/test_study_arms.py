@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from db import models, store
+from db import store, tables
+from db.database import Sessions
 from db.errors import CaseChangedError
-from db.reading_values import Arm, Region, RegionKind
-from db.session import Sessions
-from db.values import Stage, Vote
+from db.values.reading import Arm, Region, RegionKind, Stage, Vote
 from tests.helpers.rows import BENIGN, CROSSOVER, MALIGNANT, OPENED
 from tests.helpers.world import make_study_world, place_of, predictions_shown
 
@@ -123,7 +122,7 @@ def test_regions_and_the_time_of_editing_are_kept(shared_sessions: Sessions) -> 
     assert opened.case is not None
     marked = replace(BENIGN, regions=(Region(opened.case.images[0].id, RegionKind.POINT, ((3.0, 4.0),)),))
     with shared_sessions.begin() as session:
-        read = store.record_study_read(
+        read = store.study_reading.record_study_read(
             session, place_of(opened), world.readers[0], marked, OPENED, seen=None, edit_seconds=12.5
         )
     assert (read.opinion, read.edit_seconds) == (marked, 12.5)
@@ -137,7 +136,7 @@ def test_opening_reveal_and_reads_are_on_the_audit_trail_with_their_place(shared
     for _ in range(2):
         world.finish_place(study)
     with shared_sessions.read() as session:
-        accession = session.get_one(models.Case, world.cases[0]).accession
+        accession = session.get_one(tables.Case, world.cases[0]).accession
     one, two = (f"{accession}, study {study}, round {number}, case 1" for number in (1, 2))
     assert world.actions_of_reader() == [
         ("case opened", one),

@@ -5,19 +5,18 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from db import store
-from db.reading_models import StudyPlace
-from db.reading_values import Arm
-from db.session import Sessions
-from db.studies import drawn_order
-from db.study_values import StudyPlan
+from db import store, tables
+from db.database import Sessions
+from db.store.studies import drawn_order
+from db.values.reading import Arm
+from db.values.studies import StudyPlan
 from tests.helpers.rows import CROSSOVER
 from tests.helpers.world import make_study_world
 
 
 def orders(sessions: Sessions, study: int, reader: int) -> list[list[int]]:
     """Give the cases of each round in the order in which they were stored for a reader."""
-    row = StudyPlace
+    row = tables.StudyPlace
     query = select(row.round, row.case_id).where(row.study_id == study, row.account_id == reader)
     with sessions.read() as session:
         found = session.execute(query.order_by(row.round, row.position)).all()
@@ -26,7 +25,7 @@ def orders(sessions: Sessions, study: int, reader: int) -> list[list[int]]:
 
 def arms(sessions: Sessions, study: int, reader: int) -> list[tuple[Arm, int]]:
     """Give arm and iteration of each round of a reader."""
-    row = StudyPlace
+    row = tables.StudyPlace
     query = select(row.round, row.arm, row.iteration).where(row.study_id == study, row.account_id == reader).distinct()
     with sessions.read() as session:
         return [(arm, iteration) for _, arm, iteration in session.execute(query.order_by(row.round))]
@@ -74,9 +73,9 @@ def test_an_arm_that_comes_again_is_a_new_iteration_here_and_in_later_studies(sh
     again = replace(plan, name=f"again {world.number}")
     with shared_sessions.read() as session:
         # One case was read unaided before; both are read unaided twice.
-        assert store.preview_study(session, world.planner, again).repeats == 3
+        assert store.studies.preview_study(session, world.planner, again).repeats == 3
     later = world.make_study(again)
-    row = StudyPlace
+    row = tables.StudyPlace
     with shared_sessions.read() as session:
         query = select(row.case_id, row.iteration).where(row.study_id == later, row.arm == Arm.UNAIDED)
         found = {tuple(each) for each in session.execute(query)}

@@ -6,13 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from db import models, store
-from db.audit_verify import verify
+from db import store, tables
+from db.audit.verify import verify
+from db.database import Sessions
 from db.errors import CaseChangedError, InStudyError, NotAllowedError, UnknownCaseError
-from db.reading_models import StudyPlace
-from db.reading_values import Arm
-from db.session import Sessions
-from db.values import Opinion, Read, Role, Stage
+from db.values.reading import Arm, Opinion, Read, Role, Stage
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, CROSSOVER, OPENED
 from tests.helpers.stress import amount
@@ -27,7 +25,7 @@ def test_nobody_goes_back_skips_or_reads_in_the_place_of_another(shared_sessions
     past = place_of(world.finish_place(study))
     with pytest.raises(CaseChangedError, match=r"already saved \(malignant"):
         world.read_at_place(past, BENIGN)
-    row = StudyPlace
+    row = tables.StudyPlace
     with shared_sessions.read() as session:
         mine = session.scalars(select(row.id).where(row.account_id == world.readers[0]).order_by(row.position)).all()
         theirs = session.scalars(select(row.id).where(row.account_id == world.readers[1])).first()
@@ -63,25 +61,25 @@ def test_a_read_of_a_study_is_never_amended_or_taken_back(shared_sessions: Sessi
     opened = world.finish_place(study)
     assert opened.case is not None
     with shared_sessions.read() as session:
-        finals = select(models.Read.id).where(
-            models.Read.stage == Stage.FINAL, models.Read.account_id == world.readers[0]
+        finals = select(tables.Read.id).where(
+            tables.Read.stage == Stage.FINAL, tables.Read.account_id == world.readers[0]
         )
         final = session.scalars(finals).one()
     reader = world.readers[0]
     with shared_sessions.begin() as session:
         with pytest.raises(InStudyError, match="belongs to the study pilot"):
-            store.amend_read(session, opened.case.id, reader, BENIGN, OPENED)
+            store.reads.amend_read(session, opened.case.id, reader, BENIGN, OPENED)
         with pytest.raises(CaseChangedError, match="could be taken back"):
-            store.withdraw_read(session, final, reader)
+            store.reads.withdraw_read(session, final, reader)
         with pytest.raises(InStudyError, match="read it there"):
-            store.open_case(session, opened.case.id, reader)
-        assert store.own_reads(session, reader) == []
+            store.open_case.open_case(session, opened.case.id, reader)
+        assert store.reads.own_reads(session, reader) == []
     world.close_study(study)
     with shared_sessions.begin() as session:
         with pytest.raises(CaseChangedError, match="could be taken back"):
-            store.withdraw_read(session, final, reader)
-        assert len(store.own_reads(session, reader)) == 2
-        assert store.open_case(session, opened.case.id, reader).reveal is None
+            store.reads.withdraw_read(session, final, reader)
+        assert len(store.reads.own_reads(session, reader)) == 2
+        assert store.open_case.open_case(session, opened.case.id, reader).reveal is None
 
 
 def test_a_round_begins_when_the_washout_is_over(shared_sessions: Sessions) -> None:
@@ -96,7 +94,7 @@ def test_a_round_begins_when_the_washout_is_over(shared_sessions: Sessions) -> N
         world.read_at_place(place_of(rests), seen=())
     assert not any(world.sees_heatmaps(case, world.readers[0]) for case in world.cases)
     with shared_sessions.read() as session:
-        (own,) = store.own_studies(session, world.readers[0])
+        (own,) = store.study_reading.own_studies(session, world.readers[0])
     assert (own.done, own.total, own.rounds, own.rests_until) == (2, 4, 2, rests.study.rests_until)
 
 
@@ -140,25 +138,27 @@ def test_only_readers_of_a_study_open_it(shared_sessions: Sessions) -> None:
         with pytest.raises(UnknownCaseError, match="you read in no study"):
             world.open_place(wrong, world.readers[1])
     with shared_sessions.read() as session:
-        assert store.own_studies(session, world.readers[1]) == []
-        assert [store.reads_in_studies(session, reader) for reader in world.readers] == [True, False]
+        assert store.study_reading.own_studies(session, world.readers[1]) == []
+        assert [store.study_reading.reads_in_studies(session, reader) for reader in world.readers] == [True, False]
 
 
 def test_an_account_that_may_no_longer_read_reads_nowhere(sessions: Sessions) -> None:
     world = make_study_world(sessions)
     with sessions.begin() as session:
-        planner = store.add_signing_account(session, None, "head", Role.ADMINISTRATOR, _PASSWORD).id
-        reader = store.add_signing_account(session, None, "dr. z", Role.READER, _PASSWORD).id
-        study = store.make_study(session, planner, replace(world.plan_study((Arm.UNAIDED,)), reader_ids=(reader,)))
+        planner = store.accounts.add_signing_account(session, None, "head", Role.ADMINISTRATOR, _PASSWORD).id
+        reader = store.accounts.add_signing_account(session, None, "dr. z", Role.READER, _PASSWORD).id
+        study = store.studies.make_study(
+            session, planner, replace(world.plan_study((Arm.UNAIDED,)), reader_ids=(reader,))
+        )
     place = place_of(world.open_place(study, reader))
     with sessions.begin() as session:
-        store.set_role(session, planner, "dr. z", Role.RESEARCHER)
+        store.accounts.set_role(session, planner, "dr. z", Role.RESEARCHER)
     with pytest.raises(NotAllowedError):
         world.open_place(study, reader)
     with pytest.raises(NotAllowedError):
         world.read_at_place(place, reader=reader)
     with sessions.read() as session, pytest.raises(NotAllowedError):
-        store.own_studies(session, reader)
+        store.study_reading.own_studies(session, reader)
 
 
 def test_reads_of_a_study_count_for_nothing_in_routine(shared_sessions: Sessions) -> None:
@@ -167,9 +167,9 @@ def test_reads_of_a_study_count_for_nothing_in_routine(shared_sessions: Sessions
     world.finish_place(study)
     world.close_study(study)
     with shared_sessions.begin() as session:
-        view = store.open_case(session, world.cases[0], world.readers[0])
+        view = store.open_case.open_case(session, world.cases[0], world.readers[0])
         assert (view.first_read, view.final_read, view.reveal) == (None, None, None)
-        store.record_first_read(session, world.cases[0], world.readers[0], BENIGN, OPENED)
+        store.reads.record_first_read(session, world.cases[0], world.readers[0], BENIGN, OPENED)
 
 
 @pytest.mark.parametrize("arm", list(Arm))

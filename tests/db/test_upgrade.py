@@ -13,7 +13,7 @@ from alembic import command
 from sqlalchemy import Engine, create_engine, inspect, make_url, text
 
 from db import store
-from db.session import open_database
+from db.database import open_database
 from db.upgrade import alembic_config
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -78,9 +78,9 @@ def test_an_upgrade_keeps_every_row(database_url: str) -> None:
     sessions = open_database(database_url)
     _assert_kept(database_url, before)
     with sessions.begin() as session:
-        assert store.own_reads(session, 1)[0].opinion.confidence == 4
-        assert store.evaluations(session) == []
-        assert store.put_in_service(session, 1, "models/a.safetensors", "a" * 64, "a").account == "dr. a"
+        assert store.reads.own_reads(session, 1)[0].opinion.confidence == 4
+        assert store.evaluations.evaluations(session) == []
+        assert store.models.put_in_service(session, 1, "models/a.safetensors", "a" * 64, "a").account == "dr. a"
     sessions.dispose()
 
 
@@ -88,7 +88,7 @@ def test_an_upgrade_keeps_every_row(database_url: str) -> None:
 _KILLED = """
 import os, signal, sys
 from sqlalchemy import Engine, event
-from db.session import open_database
+from db.database import open_database
 
 @event.listens_for(Engine, "before_cursor_execute")
 def strike(connection, cursor, statement, parameters, context, executemany):

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db import models, store
+from db import store, tables
+from db.database import Sessions
 from db.errors import CaseChangedError
-from db.session import Sessions
-from db.values import CaseState, Opinion, Read, Stage
+from db.values.reading import CaseState, Opinion, Read, Stage
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, MALIGNANT, OPENED
 from tests.helpers.world import Reader, make_reader, revealed_case
@@ -16,17 +16,19 @@ from tests.helpers.world import Reader, make_reader, revealed_case
 
 def final(sessions: Sessions, reader: Reader, opinion: Opinion = MALIGNANT) -> Read:
     with sessions.begin() as session:
-        return store.record_final_read(session, reader.case_id, reader.account_id, opinion, OPENED, edit_seconds=2.5)
+        return store.reads.record_final_read(
+            session, reader.case_id, reader.account_id, opinion, OPENED, edit_seconds=2.5
+        )
 
 
 def withdraw(sessions: Sessions, read_id: int, account_id: int) -> Read:
     with sessions.begin() as session:
-        return store.withdraw_read(session, read_id, account_id)
+        return store.reads.withdraw_read(session, read_id, account_id)
 
 
 def own_reads(sessions: Sessions, reader: Reader) -> list[Read]:
     with sessions.read() as session:
-        return store.own_reads(session, reader.account_id, case_id=reader.case_id)
+        return store.reads.own_reads(session, reader.account_id, case_id=reader.case_id)
 
 
 def test_a_final_read_taken_back_stays_and_the_case_can_be_finished_again(sessions: Sessions) -> None:
@@ -35,7 +37,7 @@ def test_a_final_read_taken_back_stays_and_the_case_can_be_finished_again(sessio
     taken = withdraw(sessions, one.id, reader.account_id)
     assert (taken.stage, taken.supersedes, taken.opinion) == (Stage.WITHDRAWN, one.id, Opinion(None, None))
     with sessions.begin() as session:
-        view = store.open_case(session, reader.case_id, reader.account_id)
+        view = store.open_case.open_case(session, reader.case_id, reader.account_id)
     assert (view.state, view.final_read) == (CaseState.REVEALED, None)
     assert view.first_read is not None
     assert view.reveal is not None
@@ -49,7 +51,7 @@ def test_a_final_read_taken_back_stays_and_the_case_can_be_finished_again(sessio
     ]
     assert own_reads(sessions, reader)[1] == one
     with sessions.read() as session:
-        actions = [event.action for event in store.audit_trail(session, subject="C-0001")]
+        actions = [event.action for event in store.audit.audit_trail(session, subject="C-0001")]
     saved = [action for action in reversed(actions) if action.startswith(("first", "final", "read"))]
     assert saved == ["first read saved", "final read saved", "read withdrawn", "final read saved"]
 
@@ -94,7 +96,7 @@ def test_a_first_read_cannot_be_taken_back_because_the_model_was_shown(sessions:
 def test_after_the_grace_time_a_read_is_amended_instead(sessions: Sessions, seconds: int, refused: bool) -> None:
     reader = revealed_case(sessions)
     with sessions.begin() as session:
-        row = models.Read(
+        row = tables.Read(
             case_id=reader.case_id,
             account_id=reader.account_id,
             stage=Stage.FINAL,
@@ -120,6 +122,6 @@ def test_an_amended_read_is_no_longer_the_one_to_take_back(sessions: Sessions) -
     one = final(sessions, reader)
     with sessions.begin() as session:
         said = replace(MALIGNANT, note="second thoughts")
-        store.amend_read(session, reader.case_id, reader.account_id, said, OPENED, replaces=one.id)
+        store.reads.amend_read(session, reader.case_id, reader.account_id, said, OPENED, replaces=one.id)
     with pytest.raises(CaseChangedError, match="already taken back or replaced"):
         withdraw(sessions, one.id, reader.account_id)

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import event, insert
 
 from core.results import Analysis
-from db import models, store
-from db.session import Sessions
-from db.values import CaseState, JobState, Opinion, Stage
-from db.worklist import case_state
-from db.worklist_values import CaseFilter, CaseOrder
+from db import store, tables
+from db.database import Sessions
+from db.store.worklist import case_state
+from db.values.reading import CaseState, JobState, Opinion, Stage
+from db.values.worklist import CaseFilter, CaseOrder
 from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, OPENED, QUALITY, sha256_of, stored_image
 from tests.helpers.world import analyse_all, claim_job, make_case, make_reader, ready_case
 
@@ -30,12 +30,12 @@ def one_case_of_each_state(sessions: Sessions) -> tuple[int, dict[CaseState, int
     analyse_all(sessions, 0.8)
     with sessions.begin() as session:
         for case_id in (final, discordant, revealed):
-            store.record_first_read(session, case_id, account_id, BENIGN, OPENED)
-        store.record_final_read(session, final, account_id, SURE, OPENED)
-        store.record_final_read(session, discordant, account_id, replace(BENIGN, reason="quality"), OPENED)
+            store.reads.record_first_read(session, case_id, account_id, BENIGN, OPENED)
+        store.reads.record_final_read(session, final, account_id, SURE, OPENED)
+        store.reads.record_final_read(session, discordant, account_id, replace(BENIGN, reason="quality"), OPENED)
         waiting, first = (make_case(session, account_id) for _ in range(2))
-        store.record_first_read(session, first, account_id, BENIGN, OPENED)
-        assert store.open_case(session, opened, account_id).state is CaseState.IN_READING
+        store.reads.record_first_read(session, first, account_id, BENIGN, OPENED)
+        assert store.open_case.open_case(session, opened, account_id).state is CaseState.IN_READING
     return account_id, {
         CaseState.UNREADABLE: unreadable,
         CaseState.FINAL: final,
@@ -51,16 +51,16 @@ def one_case_of_each_state(sessions: Sessions) -> tuple[int, dict[CaseState, int
 def test_every_state_is_recognised_in_the_list_the_counts_and_the_case_itself(sessions: Sessions) -> None:
     account_id, cases = one_case_of_each_state(sessions)
     with sessions.begin() as session:
-        rows = store.worklist(session, account_id)
+        rows = store.worklist.worklist(session, account_id)
         assert {row.state: row.id for row in rows} == cases
-        assert store.state_counts(session, account_id) == dict.fromkeys(CaseState, 0) | dict.fromkeys(cases, 1)
+        assert store.worklist.state_counts(session, account_id) == dict.fromkeys(CaseState, 0) | dict.fromkeys(cases, 1)
         assert {case_state(session, i, account_id): i for i in cases.values()} == cases
 
 
 def test_the_list_is_in_the_order_of_work(sessions: Sessions) -> None:
     account_id, _ = one_case_of_each_state(sessions)
     with sessions.read() as session:
-        states = [row.state.value for row in store.worklist(session, account_id)]
+        states = [row.state.value for row in store.worklist.worklist(session, account_id)]
     assert states == [
         "ready",
         "in reading",
@@ -76,7 +76,7 @@ def test_the_list_is_in_the_order_of_work(sessions: Sessions) -> None:
 def test_another_reader_sees_only_what_may_be_known_without_reading(sessions: Sessions) -> None:
     one_case_of_each_state(sessions)
     with sessions.begin() as session:
-        counts = store.state_counts(session, make_reader(session, "dr. b"))
+        counts = store.worklist.state_counts(session, make_reader(session, "dr. b"))
     expected = {CaseState.READY: 5, CaseState.WAITING: 2, CaseState.UNREADABLE: 1}
     assert counts == dict.fromkeys(CaseState, 0) | expected
 
@@ -85,9 +85,9 @@ def test_an_empty_list_counts_nothing_and_has_no_next_case(sessions: Sessions) -
     with sessions.begin() as session:
         account_id = make_reader(session)
         make_case(session, account_id, images=0)
-        assert store.worklist(session, account_id) == []
-        assert store.state_counts(session, account_id) == dict.fromkeys(CaseState, 0)
-        assert store.next_case(session, account_id) is None
+        assert store.worklist.worklist(session, account_id) == []
+        assert store.worklist.state_counts(session, account_id) == dict.fromkeys(CaseState, 0)
+        assert store.worklist.next_case(session, account_id) is None
 
 
 def test_a_row_counts_images_and_those_whose_analysis_is_over(sessions: Sessions) -> None:
@@ -100,11 +100,11 @@ def test_a_row_counts_images_and_those_whose_analysis_is_over(sessions: Sessions
         with sessions.begin() as session:
             if succeeds:
                 nothing = UNREADABLE
-                store.finish_job(session, job, "w", nothing, model=MODEL, heatmap=None)
+                store.jobs.finish_job(session, job, "w", nothing, model=MODEL, heatmap=None)
             else:
-                store.fail_job(session, job, "w", "damaged")
+                store.jobs.fail_job(session, job, "w", "damaged")
     with sessions.read() as session:
-        (row,) = store.worklist(session, account_id)
+        (row,) = store.worklist.worklist(session, account_id)
     assert (row.id, row.images, row.analysed, row.state) == (case_id, 3, 2, CaseState.WAITING)
     assert (row.accession, row.magnification, row.demonstration) == ("C-0001", "100X", False)
     assert row.created_at.tzinfo is UTC
@@ -113,30 +113,30 @@ def test_a_row_counts_images_and_those_whose_analysis_is_over(sessions: Sessions
 def test_one_readable_image_makes_a_case_ready(sessions: Sessions) -> None:
     reader = ready_case(sessions)
     with sessions.begin() as session:
-        store.add_image(session, reader.case_id, stored_image("blank"))
+        store.cases.add_image(session, reader.case_id, stored_image("blank"))
     analyse_all(sessions, result=UNREADABLE)
     with sessions.read() as session:
-        assert store.worklist(session, reader.account_id)[0].state is CaseState.READY
+        assert store.worklist.worklist(session, reader.account_id)[0].state is CaseState.READY
 
 
 @pytest.mark.parametrize("opinion", [Opinion(None, None), SURE])
 def test_cannot_assess_and_agreement_are_final_and_not_discordant(sessions: Sessions, opinion: Opinion) -> None:
     reader = ready_case(sessions, malignant=0.8)
     with sessions.begin() as session:
-        store.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
-        store.record_final_read(session, reader.case_id, reader.account_id, opinion, OPENED)
-        assert store.worklist(session, reader.account_id)[0].state is CaseState.FINAL
+        store.reads.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
+        store.reads.record_final_read(session, reader.case_id, reader.account_id, opinion, OPENED)
+        assert store.worklist.worklist(session, reader.account_id)[0].state is CaseState.FINAL
 
 
 def test_an_amendment_moves_a_case_between_final_and_discordant(sessions: Sessions) -> None:
     reader = ready_case(sessions, malignant=0.8)
     with sessions.begin() as session:
-        store.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
-        store.record_final_read(session, reader.case_id, reader.account_id, SURE, OPENED)
+        store.reads.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
+        store.reads.record_final_read(session, reader.case_id, reader.account_id, SURE, OPENED)
     for opinion, state in ((replace(BENIGN, reason="quality"), CaseState.DISCORDANT), (SURE, CaseState.FINAL)):
         with sessions.begin() as session:
-            store.amend_read(session, reader.case_id, reader.account_id, opinion, OPENED)
-            rows = store.worklist(session, reader.account_id)
+            store.reads.amend_read(session, reader.case_id, reader.account_id, opinion, OPENED)
+            rows = store.worklist.worklist(session, reader.account_id)
         assert [row.state for row in rows] == [state]
 
 
@@ -144,11 +144,11 @@ def test_the_list_is_filtered_by_text_state_and_magnification(sessions: Sessions
     with sessions.begin() as session:
         account_id = make_reader(session)
         for accession, magnification in (("H26-100%", "40X"), ("h26-1000", "100X"), ("B_1", "40X"), ("BX1", None)):
-            case_id = store.add_case(session, account_id, accession=accession, magnification=magnification)
-            store.add_image(session, case_id, stored_image(accession))
+            case_id = store.cases.add_case(session, account_id, accession=accession, magnification=magnification)
+            store.cases.add_image(session, case_id, stored_image(accession))
 
         def found(wanted: CaseFilter) -> list[str]:
-            return [row.accession for row in store.worklist(session, account_id, wanted)]
+            return [row.accession for row in store.worklist.worklist(session, account_id, wanted)]
 
         assert found(CaseFilter(text=" h26 ")) == ["H26-100%", "h26-1000"]
         assert found(CaseFilter(text="100%")) == ["H26-100%"]
@@ -164,7 +164,7 @@ def test_the_list_is_filtered_by_text_state_and_magnification(sessions: Sessions
 def test_the_list_is_filtered_by_the_day_a_case_was_added(sessions: Sessions) -> None:
     reader = ready_case(sessions)
     with sessions.read() as session:
-        (row,) = store.worklist(session, reader.account_id)
+        (row,) = store.worklist.worklist(session, reader.account_id)
         moment, later = row.created_at, row.created_at + timedelta(microseconds=1)
         wanted = {
             CaseFilter(since=moment): 1,
@@ -172,7 +172,7 @@ def test_the_list_is_filtered_by_the_day_a_case_was_added(sessions: Sessions) ->
             CaseFilter(until=moment): 0,
             CaseFilter(until=later): 1,
         }
-        assert {one: len(store.worklist(session, reader.account_id, one)) for one in wanted} == wanted
+        assert {one: len(store.worklist.worklist(session, reader.account_id, one)) for one in wanted} == wanted
     with pytest.raises(ValueError, match="time zone"):
         CaseFilter(since=datetime(2026, 3, 1))  # noqa: DTZ001
 
@@ -181,11 +181,11 @@ def test_the_list_is_sorted_by_age_and_by_number(sessions: Sessions) -> None:
     with sessions.begin() as session:
         account_id = make_reader(session)
         for accession in ("b", "C", "a"):
-            case_id = store.add_case(session, account_id, accession=accession, magnification=None)
-            store.add_image(session, case_id, stored_image(accession))
+            case_id = store.cases.add_case(session, account_id, accession=accession, magnification=None)
+            store.cases.add_image(session, case_id, stored_image(accession))
 
         def found(order: CaseOrder) -> str:
-            return "".join(row.accession for row in store.worklist(session, account_id, order=order))
+            return "".join(row.accession for row in store.worklist.worklist(session, account_id, order=order))
 
         assert found(CaseOrder.OLDEST) == "bCa"
         assert found(CaseOrder.NEWEST) == "aCb"
@@ -198,17 +198,17 @@ def test_the_oldest_ready_case_is_next_and_then_what_was_left_half_read(sessions
         one, two, three = (make_case(session, account_id) for _ in range(3))
     analyse_all(sessions)
     with sessions.begin() as session:
-        assert store.next_case(session, account_id) == one
-        assert store.next_case(session, account_id, after=one) == two
-        assert store.next_case(session, account_id, after=two) == three
-        assert store.next_case(session, account_id, after=three) == one
-        store.record_first_read(session, one, account_id, BENIGN, OPENED)
-        assert store.next_case(session, account_id) == two
+        assert store.worklist.next_case(session, account_id) == one
+        assert store.worklist.next_case(session, account_id, after=one) == two
+        assert store.worklist.next_case(session, account_id, after=two) == three
+        assert store.worklist.next_case(session, account_id, after=three) == one
+        store.reads.record_first_read(session, one, account_id, BENIGN, OPENED)
+        assert store.worklist.next_case(session, account_id) == two
         for case_id in (two, three):
-            store.record_first_read(session, case_id, account_id, BENIGN, OPENED)
-            store.record_final_read(session, case_id, account_id, MALIGNANT, OPENED)
-        assert store.next_case(session, account_id) == one
-        assert store.next_case(session, account_id, after=one) is None
+            store.reads.record_first_read(session, case_id, account_id, BENIGN, OPENED)
+            store.reads.record_final_read(session, case_id, account_id, MALIGNANT, OPENED)
+        assert store.worklist.next_case(session, account_id) == one
+        assert store.worklist.next_case(session, account_id, after=one) is None
 
 
 @pytest.mark.slow
@@ -217,16 +217,16 @@ def test_ten_thousand_cases_are_listed_right_and_in_one_query(sessions: Sessions
     with sessions.begin() as session:
         account_id, other = make_reader(session, "dr. a"), make_reader(session, "dr. b")
         now, numbers = datetime.now(UTC), range(1, cases + 1)
-        session.execute(insert(models.Case), [_case_values(n, account_id, now) for n in numbers])
-        session.execute(insert(models.Image), [_image_values(n, now) for n in numbers])
-        session.execute(insert(models.Job), [_job_values(n, now) for n in numbers])
+        session.execute(insert(tables.Case), [_case_values(n, account_id, now) for n in numbers])
+        session.execute(insert(tables.Image), [_image_values(n, now) for n in numbers])
+        session.execute(insert(tables.Job), [_job_values(n, now) for n in numbers])
         for reader in (account_id, other):
-            session.execute(insert(models.Read), [_read_values(n, reader, now) for n in numbers[3::4]])
+            session.execute(insert(tables.Read), [_read_values(n, reader, now) for n in numbers[3::4]])
         statements: list[str] = []
         event.listen(session.get_bind(), "before_cursor_execute", lambda *args: statements.append(args[2]))
-        rows = store.worklist(session, account_id)
-        counts = store.state_counts(session, account_id)
-        following = store.next_case(session, account_id)
+        rows = store.worklist.worklist(session, account_id)
+        counts = store.worklist.state_counts(session, account_id)
+        following = store.worklist.next_case(session, account_id)
     assert len(statements) == 6, "each is one query, after one that asks what the account may do"
     assert len(rows) == cases
     expected = {CaseState.REVEALED: 2500, CaseState.UNREADABLE: 2500, CaseState.WAITING: 5000}

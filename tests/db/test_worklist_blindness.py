@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from db import models, store
-from db.session import Sessions
-from db.values import CaseState, Opinion
-from db.worklist_values import CaseFilter, CaseOrder, CaseRow
+from db import store, tables
+from db.database import Sessions
+from db.values.reading import CaseState, Opinion
+from db.values.worklist import CaseFilter, CaseOrder, CaseRow
 from tests.helpers.rows import BENIGN, OPENED, SAYS_MALIGNANT, prediction, sign_off_row
 from tests.helpers.world import World, make_world
 
@@ -25,7 +25,7 @@ def world(sessions: Sessions) -> World:
     made.read(made.reader, made.cases[1], BENIGN)
     with sessions.begin() as session:
         for case_id in made.cases[2:4]:
-            store.record_first_read(session, case_id, made.reader, BENIGN, OPENED)
+            store.reads.record_first_read(session, case_id, made.reader, BENIGN, OPENED)
     for case_id in made.cases[5:7]:
         made.read(made.readers[1], case_id, BENIGN)
     made.add(sign_off_row(made.cases[6], made.readers[1]))
@@ -36,10 +36,10 @@ def say(world: World, probabilities: Mapping[int, float], version: str) -> None:
     """Let a further version of the model speak; the reveal shows the latest one."""
     with world.sessions.begin() as session:
         for case_id, probability in probabilities.items():
-            image_id = store.case_images(session, case_id)[0].id
+            image_id = store.open_case.case_images(session, case_id)[0].id
             said = prediction(probability)
             session.add(
-                models.Prediction(
+                tables.Prediction(
                     image_id=image_id,
                     model_version=version,
                     model_name="m",
@@ -61,15 +61,17 @@ def everything(world: World) -> list[object]:
     """Give all that the worklist tells this reader, in every order."""
     with world.sessions.read() as session:
         lists: list[object] = [
-            store.worklist(session, world.reader, wanted, order=order) for wanted in _FILTERS for order in CaseOrder
+            store.worklist.worklist(session, world.reader, wanted, order=order)
+            for wanted in _FILTERS
+            for order in CaseOrder
         ]
-        following = [store.next_case(session, world.reader, case_id) for case_id in (None, *world.cases)]
-        return [*lists, following, store.state_counts(session, world.reader)]
+        following = [store.worklist.next_case(session, world.reader, case_id) for case_id in (None, *world.cases)]
+        return [*lists, following, store.worklist.state_counts(session, world.reader)]
 
 
 def ids(world: World, order: CaseOrder) -> list[int]:
     with world.sessions.read() as session:
-        return [row.id for row in store.worklist(session, world.reader, order=order)]
+        return [row.id for row in store.worklist.worklist(session, world.reader, order=order)]
 
 
 def test_whatever_the_model_says_of_unread_cases_the_list_stays_the_same(world: World) -> None:
@@ -96,7 +98,7 @@ def test_the_most_contradicted_first_lists_what_has_a_final_read_by_what_was_sho
     say(world, {three: 0.99, four: 0.01}, "z")
     with world.sessions.begin() as session:
         for case_id, said in ((three, replace(BENIGN, reason="quality")), (four, BENIGN)):
-            store.record_final_read(session, case_id, world.reader, said, OPENED)
+            store.reads.record_final_read(session, case_id, world.reader, said, OPENED)
     assert ids(world, CaseOrder.DISCORDANCE) == [three, differs, agrees, four]
     say(world, {agrees: 0.01, differs: 0.01}, "after it was shown")
     assert ids(world, CaseOrder.DISCORDANCE) == [three, differs, agrees, four]
@@ -109,7 +111,7 @@ def test_nothing_of_others_stands_in_a_row_before_the_last_word(world: World) ->
         with world.sessions.read() as session:
             return [
                 replace(row, id=0, accession="", created_at=OPENED)
-                for row in store.worklist(session, world.reader)
+                for row in store.worklist.worklist(session, world.reader)
                 if row.id in of
             ]
 

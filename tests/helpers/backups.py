@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db import store
-from db.archive import DATABASE
-from db.audit_verify import verify
-from db.backup import Source
+from db.audit.verify import verify
+from db.backup.archive import DATABASE
+from db.backup.backup import Source
+from db.database import open_database
 from db.files import Files
-from db.session import open_database
-from db.values import StoredImage
+from db.values.reading import StoredImage
 from tests.helpers.rows import BENIGN, OPENED, QUALITY, sha256_of
 from tests.helpers.world import make_reader
 
@@ -37,9 +37,9 @@ def make_data_folder(data: Path) -> DataFolder:
     for number in range(3):
         pixels = files.put(f"pixels {number}".encode())
         with sessions.begin() as session:
-            case_id = store.add_case(session, reader, accession=None, magnification="40X")
-            store.add_image(session, case_id, StoredImage(sha256_of(f"{number}"), pixels, 4, 4, QUALITY))
-            store.record_first_read(session, case_id, reader, BENIGN, OPENED)
+            case_id = store.cases.add_case(session, reader, accession=None, magnification="40X")
+            store.cases.add_image(session, case_id, StoredImage(sha256_of(f"{number}"), pixels, 4, 4, QUALITY))
+            store.reads.record_first_read(session, case_id, reader, BENIGN, OPENED)
     sessions.dispose()
     return made
 
@@ -56,7 +56,7 @@ def events(data: Path) -> list[tuple[str, str]]:
     sessions = open_database(f"sqlite:///{data / DATABASE}")
     assert verify(sessions).findings == ()
     with sessions.read() as session:
-        found = [(event.action, event.subject) for event in reversed(store.audit_trail(session))]
+        found = [(event.action, event.subject) for event in reversed(store.audit.audit_trail(session))]
     sessions.dispose()
     return found
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
-from db.session import Sessions, open_database
+from db.database import Sessions, open_database
 
 
 def open_new(path: Path) -> Sessions:

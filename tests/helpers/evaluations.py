@@ -6,16 +6,16 @@ from functools import cache
 import numpy as np
 
 from core.card import Abstention
-from core.cautions import Caution, ImageLeftOut
-from core.evaluation import Evaluation
-from core.heatmaps import encode_png
-from core.judging import About, build_evaluation
+from core.imaging.heatmaps import encode_png
 from core.labels import LabelSet
-from core.metrics import Judgements
+from core.statistics.cautions import Caution, ImageLeftOut
+from core.statistics.evaluate import About, build_evaluation
+from core.statistics.evaluation import Evaluation
+from core.statistics.predictions import Judgements
 from db import store
-from db.evaluation_values import EvaluatedImage, NewEvaluation
+from db.database import Sessions
 from db.files import Files
-from db.session import Sessions
+from db.values.evaluations import EvaluatedImage, NewEvaluation
 from tests.helpers.judgements import made_judgements
 
 ABOUT = About(
@@ -79,7 +79,7 @@ def add_evaluation(sessions: Sessions, evaluation: Evaluation, images: list[Eval
         evaluation.to_json(),
     )
     with sessions.begin() as session:
-        return store.add_evaluation(session, row, images)
+        return store.evaluations.add_evaluation(session, row, images)
 
 
 def _pictured(image: EvaluatedImage, files: Files) -> EvaluatedImage:

@@ -9,12 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.labels import Malignancy
-from db import models, store
-from db.export_values import CaseExport
-from db.reading_models import Consensus, SignOff
-from db.reading_values import Arm, Region, RegionKind, Severity
-from db.session import Sessions
-from db.values import Opinion, Role, Vote
+from db import store, tables
+from db.database import Sessions
+from db.values.exports import CaseExport
+from db.values.reading import Arm, Opinion, Region, RegionKind, Role, Severity, Vote
 from tests.helpers.rows import MALIGNANT, OPENED
 from tests.helpers.world import World, add_person, add_sign_in, make_study_world, predictions_shown
 
@@ -46,7 +44,7 @@ def read_pilot_study(sessions: Sessions, *, closed: bool = True) -> PilotStudy:
             for _ in range(len(ARMS) * len(world.cases)):
                 _finish(session, study, reader)
         if closed:
-            store.close_study(session, world.planner, study)
+            store.studies.close_study(session, world.planner, study)
         roles = {role: add_person(session, f"the {role}", role) for role in Role}
         for reader in world.readers:
             add_sign_in(session, reader)
@@ -54,18 +52,18 @@ def read_pilot_study(sessions: Sessions, *, closed: bool = True) -> PilotStudy:
 
 
 def _finish(session: Session, study: int, reader: int) -> None:
-    place = store.open_place(session, study, reader).study.place
+    place = store.study_reading.open_place(session, study, reader).study.place
     assert place is not None
     if place.arm is not Arm.MODEL_FIRST:
-        store.record_study_read(session, place.id, reader, MALIGNANT, OPENED)
+        store.study_reading.record_study_read(session, place.id, reader, MALIGNANT, OPENED)
     if place.arm is not Arm.UNAIDED:
-        seen = predictions_shown(store.open_place(session, study, reader))
-        store.record_study_read(session, place.id, reader, MALIGNANT, OPENED, seen=seen)
+        seen = predictions_shown(store.study_reading.open_place(session, study, reader))
+        store.study_reading.record_study_read(session, place.id, reader, MALIGNANT, OPENED, seen=seen)
 
 
 def add_consensus(session: Session, case_id: int, account_id: int, label: Malignancy | None) -> None:
     """Add a consensus as an adjudicator's click would."""
-    read = models.Read(
+    read = tables.Read(
         case_id=case_id, account_id=account_id, stage="first", label="benign", confidence=2, note="",
         model_visible=False, opened_at=OPENED, saved_at=OPENED,
     )  # fmt: skip
@@ -73,7 +71,7 @@ def add_consensus(session: Session, case_id: int, account_id: int, label: Malign
     session.flush()
     sure = None if label is None else 4
     session.add(
-        Consensus(
+        tables.Consensus(
             case_id=case_id, account_id=account_id, blind_read_id=read.id, label=label, confidence=sure,
             severity=Severity.MINOR, note=NOTE, opened_at=OPENED, saved_at=OPENED,
         )
@@ -84,7 +82,7 @@ def add_sign_offs(session: Session, case_id: int, account_id: int, *labels: Mali
     """Add versions of a sign-off."""
     for version, label in enumerate(labels, start=1):
         session.add(
-            SignOff(
+            tables.SignOff(
                 case_id=case_id, version=version, account_id=account_id, label=label, note=NOTE,
                 why="" if version == 1 else NOTE, saved_at=OPENED,
             )
@@ -112,12 +110,12 @@ class ReportedCase:
     def export(self, account_id: int | None = None, *, named: bool = False) -> CaseExport:
         """Ask for its report."""
         with self.world.sessions.read() as session:
-            return store.exported_case(session, self.case_id, account_id or self.world.reader, named=named)
+            return store.exports.exported_case(session, self.case_id, account_id or self.world.reader, named=named)
 
     def settle(self) -> int:
         """Let an adjudicator settle it, and return their account."""
         with self.world.sessions.begin() as session:
-            account = store.add_account(session, "prof. telltale", Role.ADJUDICATOR).id
+            account = store.accounts.add_account(session, "prof. telltale", Role.ADJUDICATOR).id
             add_consensus(session, self.case_id, account, "malignant")
         return account
 
@@ -133,17 +131,17 @@ def reported_case(world: World, *, images: int = 2) -> ReportedCase:
     case_id = world.add_case(*range(1, images + 1), accession="TELLTALE-17")
     world.analyse(0.8125)
     with world.sessions.begin() as session:
-        other = store.add_account(session, "dr. telltale", Role.READER).id
-        image = session.scalars(select(models.Image.id).where(models.Image.case_id == case_id)).first()
+        other = store.accounts.add_account(session, "dr. telltale", Role.READER).id
+        image = session.scalars(select(tables.Image.id).where(tables.Image.case_id == case_id)).first()
         assert image is not None
         for reader in (world.reader, other):
-            store.record_first_read(
+            store.reads.record_first_read(
                 session, case_id, reader, opinion_with_regions(image, "benign"), OPENED, edit_seconds=20
             )
         benign = Opinion("benign", 2, note=NOTE, reason="wrong_area", vote=Vote.NO)
-        store.record_final_read(session, case_id, world.reader, benign, OPENED)
-        store.record_final_read(session, case_id, other, opinion_with_regions(image), OPENED)
-        store.amend_read(session, case_id, world.reader, Opinion("malignant", 5, note=NOTE), OPENED)
+        store.reads.record_final_read(session, case_id, world.reader, benign, OPENED)
+        store.reads.record_final_read(session, case_id, other, opinion_with_regions(image), OPENED)
+        store.reads.amend_read(session, case_id, world.reader, Opinion("malignant", 5, note=NOTE), OPENED)
     return ReportedCase(world, case_id, other)
 
 

@@ -18,13 +18,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from core.settings import Settings
 from db import store
-from db.access_values import Lifetime
-from db.session import Sessions
-from db.values import Account, Role
-from service.access import COOKIE, Access
-from service.gate import ACCOUNT, Gate
+from db.database import Sessions
+from db.values.accounts import Lifetime
+from db.values.reading import Account, Role
+from service.access.browser_tabs import Tabs
+from service.access.gate import ACCOUNT, Gate
+from service.access.sessions import COOKIE, Access
 from service.installation import Installation
-from service.tabs import Tabs
 from tests.helpers.concurrency import wait_until
 from tests.helpers.databases import copy_tables
 from tests.helpers.world import PASSWORD
@@ -59,12 +59,12 @@ class GateClient:
     def add(self, name: str, role: Role = Role.READER) -> Account:
         """Make an account with the password of the tests."""
         with self.sessions.begin() as session:
-            return store.add_signing_account(session, None, name, role, PASSWORD)
+            return store.accounts.add_signing_account(session, None, name, role, PASSWORD)
 
     def token(self, account: Account) -> str:
         """Make a token."""
         with self.sessions.begin() as session:
-            return store.add_token(session, None, account, "test")
+            return store.sign_ins.add_token(session, None, account, "test")
 
     def ask(self, path: str, method: str = "GET", body: str = "", **headers: str) -> Reply:
         """Ask once; `Host` is ours unless given."""

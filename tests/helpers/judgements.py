@@ -3,7 +3,7 @@
 import numpy as np
 
 from core.labels import LabelSet
-from core.metrics import Judgements
+from core.statistics.predictions import Judgements
 
 
 def made_judgements(label_set: LabelSet, images: int = 400, patients: int = 40, seed: int = 0) -> Judgements:

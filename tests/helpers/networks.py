@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from core.card import Card, InputPolicy
-from core.checkpoint import save_checkpoint
-from core.classifier import Classifier
 from core.labels import BINARY
-from core.network import HybridNetwork, network_of
+from core.network.checkpoint import save_checkpoint
+from core.network.classifier import Classifier
+from core.network.hybrid import HybridNetwork, network_of
 
 SMALL_CARD = Card(
     name="small test network",

@@ -8,23 +8,10 @@ from sqlalchemy.orm import Session
 
 from core.labels import BREAKHIS
 from core.results import Analysis, Finding, Prediction, Quality
-from db import store
-from db.access_models import Base
-from db.adjudication_values import Ruling
-from db.evaluation_values import EvaluatedImage, NewEvaluation
-from db.reading_models import (
-    Assignment,
-    Claim,
-    Consensus,
-    ConsensusRead,
-    Priority,
-    Region,
-    SignOff,
-    Study,
-    StudyPlace,
-)
-from db.reading_values import Arm, RegionKind, Severity
-from db.values import ModelIdentity, Opinion, Stage, StoredHeatmap, StoredImage
+from db import store, tables
+from db.values.adjudication import Ruling
+from db.values.evaluations import EvaluatedImage, NewEvaluation
+from db.values.reading import Arm, ModelIdentity, Opinion, RegionKind, Severity, Stage, StoredHeatmap, StoredImage
 
 OPENED = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 QUALITY = Quality(41.5, 0.62, (Finding("warning", "blurred (41, limit 75)"),))
@@ -83,16 +70,18 @@ def evaluated_image(position: int, malignant: bool, probability: float, *, predi
     )
 
 
-def claim_row(account_id: int, case_id: int, *, minutes_ago: float = 0) -> Claim:
+def claim_row(account_id: int, case_id: int, *, minutes_ago: float = 0) -> tables.Claim:
     """Return a claim that was made or renewed so long ago and lasts for half an hour."""
     at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
-    return Claim(account_id=account_id, case_id=case_id, claimed_at=at, expires_at=at + timedelta(minutes=30))
+    return tables.Claim(account_id=account_id, case_id=case_id, claimed_at=at, expires_at=at + timedelta(minutes=30))
 
 
-def consensus_row(session: Session, case_id: int, account_id: int, opinion: Opinion) -> Consensus:
+def consensus_row(session: Session, case_id: int, account_id: int, opinion: Opinion) -> tables.Consensus:
     """Return a consensus of an adjudicator who has a blind read of the case."""
-    (blind,) = (read for read in store.own_reads(session, account_id, case_id=case_id) if read.stage is Stage.FIRST)
-    return Consensus(
+    (blind,) = (
+        read for read in store.reads.own_reads(session, account_id, case_id=case_id) if read.stage is Stage.FIRST
+    )
+    return tables.Consensus(
         case_id=case_id,
         account_id=account_id,
         blind_read_id=blind.id,
@@ -105,19 +94,21 @@ def consensus_row(session: Session, case_id: int, account_id: int, opinion: Opin
     )
 
 
-def sign_off_row(case_id: int, account_id: int, version: int = 1) -> SignOff:
+def sign_off_row(case_id: int, account_id: int, version: int = 1) -> tables.SignOff:
     """Return a signed version of a case."""
     why = "" if version == 1 else "looked again"
-    return SignOff(
+    return tables.SignOff(
         case_id=case_id, version=version, account_id=account_id, label="benign", note="", why=why, saved_at=OPENED
     )
 
 
-def study_rows(case_id: int, account_id: int, owner_id: int, *, closed: bool = False) -> tuple[Study, StudyPlace]:
+def study_rows(
+    case_id: int, account_id: int, owner_id: int, *, closed: bool = False
+) -> tuple[tables.Study, tables.StudyPlace]:
     """Return a study in which a reader has to read a case."""
     ended = datetime.now(UTC) if closed else None
     return (
-        Study(
+        tables.Study(
             id=1,
             name="s",
             seed=1,
@@ -127,21 +118,25 @@ def study_rows(case_id: int, account_id: int, owner_id: int, *, closed: bool = F
             created_at=OPENED,
             closed_at=ended,
         ),
-        StudyPlace(
+        tables.StudyPlace(
             study_id=1, account_id=account_id, case_id=case_id, round=1, arm=Arm.BLIND_FIRST, iteration=1, position=1
         ),
     )
 
 
-def reading_rows(case: int, account: int) -> Sequence[Base]:
+def reading_rows(case: int, account: int) -> Sequence[tables.Base]:
     """Make a row of each table of studies, regions and adjudication, for a reader with a read of one image."""
     return (
-        Study(id=1, name="s", seed=1, washout_days=0, counterbalanced=False, created_by_id=account, created_at=OPENED),
-        StudyPlace(study_id=1, account_id=account, case_id=case, round=1, arm=Arm.UNAIDED, iteration=1, position=1),
-        Assignment(case_id=case, account_id=account, active=True, by_id=account, at=OPENED),
-        Priority(case_id=case, urgent=True, by_id=account, at=OPENED),
-        Region(read_id=1, image_id=1, kind=RegionKind.POINT, points=[[1.0, 2.0]], note=""),
-        Consensus(
+        tables.Study(
+            id=1, name="s", seed=1, washout_days=0, counterbalanced=False, created_by_id=account, created_at=OPENED
+        ),
+        tables.StudyPlace(
+            study_id=1, account_id=account, case_id=case, round=1, arm=Arm.UNAIDED, iteration=1, position=1
+        ),
+        tables.Assignment(case_id=case, account_id=account, active=True, by_id=account, at=OPENED),
+        tables.Priority(case_id=case, urgent=True, by_id=account, at=OPENED),
+        tables.Region(read_id=1, image_id=1, kind=RegionKind.POINT, points=[[1.0, 2.0]], note=""),
+        tables.Consensus(
             id=1,
             case_id=case,
             account_id=account,
@@ -153,6 +148,6 @@ def reading_rows(case: int, account: int) -> Sequence[Base]:
             opened_at=OPENED,
             saved_at=OPENED,
         ),
-        ConsensusRead(consensus_id=1, read_id=1),
-        SignOff(case_id=case, version=1, account_id=account, label="benign", note="", why="", saved_at=OPENED),
+        tables.ConsensusRead(consensus_id=1, read_id=1),
+        tables.SignOff(case_id=case, version=1, account_id=account, label="benign", note="", why="", saved_at=OPENED),
     )

@@ -10,8 +10,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from db import store
-from db.session import Sessions, open_database
-from db.values import Opinion, Read, Vote
+from db.database import Sessions, open_database
+from db.values.reading import Opinion, Read, Vote
 from tests.helpers.rows import MODEL, OPENED, analysis, heatmap
 from tests.helpers.world import make_case
 
@@ -76,25 +76,25 @@ def _read_on(sessions: Sessions, reader: int, say: Callable[[Read], None]) -> No
         note = f"case {number} of reader {reader}"
         first, final = Opinion("benign", 1 + number % 5, note=note), Opinion("malignant", 3, note=note, vote=Vote.NO)
         with sessions.begin() as session:
-            store.open_case(session, case_id, reader)
+            store.open_case.open_case(session, case_id, reader)
         with sessions.begin() as session:
-            read = store.record_first_read(session, case_id, reader, first, OPENED)
+            read = store.reads.record_first_read(session, case_id, reader, first, OPENED)
         say(read)
         with sessions.begin() as session:
-            reveal = store.open_case(session, case_id, reader).reveal
+            reveal = store.open_case.open_case(session, case_id, reader).reveal
             seen = [image.prediction_id for image in reveal.images] if reveal else []
         with sessions.begin() as session:
-            read = store.record_final_read(session, case_id, reader, final, OPENED, seen=seen)
+            read = store.reads.record_final_read(session, case_id, reader, final, OPENED, seen=seen)
         say(read)
         amended = Opinion(None, None, note=f"{note}, seen again")
         with sessions.begin() as session:
-            read = store.amend_read(session, case_id, reader, amended, OPENED, replaces=read.id)
+            read = store.reads.amend_read(session, case_id, reader, amended, OPENED, replaces=read.id)
         say(read)
 
 
 def _analyse_one(sessions: Sessions) -> None:
     with sessions.begin() as session:
-        job = store.claim_job(session, "w")
+        job = store.jobs.claim_job(session, "w")
     if job is not None:
         with sessions.begin() as session:
-            store.finish_job(session, job, "w", analysis(), model=MODEL, heatmap=heatmap(f"map of {job.image_id}"))
+            store.jobs.finish_job(session, job, "w", analysis(), model=MODEL, heatmap=heatmap(f"map of {job.image_id}"))

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.cautions import Caution
-from core.evaluation import Figure
-from core.sets.set_comparison import Measured, shift_between
-from core.sets.tissue_statistics import STATISTICS
-from core.shift import Shift, Step
+from core.statistics.cautions import Caution
+from core.statistics.compare_sets import Measured, shift_between
+from core.statistics.evaluation import Figure
+from core.statistics.shift import Shift, Step
+from core.statistics.tissue_statistics import STATISTICS
 
 MODEL = ("a network", "0123456789ab")
 

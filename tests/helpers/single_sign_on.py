@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 
 from db import store
-from db.session import Sessions, open_database
-from db.values import Account, Role
-from service.access import COOKIE
+from db.database import Sessions, open_database
+from db.values.reading import Account, Role
+from service.access.sessions import COOKIE
 from tests.helpers.openid_provider import CLIENT, CLIENT_SECRET, OpenIdProvider, running_provider
 from tests.helpers.server import Server, running_server
 from tests.helpers.world import PASSWORD
@@ -43,17 +43,17 @@ class SingleSignOn:
     def add(self, name: str, role: Role = Role.READER) -> Account:
         """Make an account with the password of the tests."""
         with self.sessions.begin() as session:
-            return store.add_signing_account(session, None, name, role, PASSWORD)
+            return store.accounts.add_signing_account(session, None, name, role, PASSWORD)
 
     def link(self, name: str, *, subject: str = "", email: str = "") -> None:
         """Link an account to an identity of the provider."""
         with self.sessions.begin() as session:
-            store.link_identity(session, None, name, self.provider.issuer, subject=subject, email=email)
+            store.identities.link_identity(session, None, name, self.provider.issuer, subject=subject, email=email)
 
     def events(self, limit: int = 5) -> list[tuple[str, str]]:
         """Give action and subject of the last events, the newest first."""
         with self.sessions.read() as session:
-            return [(event.action, event.subject) for event in store.audit_trail(session, limit=limit)]
+            return [(event.action, event.subject) for event in store.audit.audit_trail(session, limit=limit)]
 
     @contextmanager
     def browser(self) -> Iterator["Browser"]:
@@ -111,7 +111,7 @@ def running_single_sign_on(data: Path) -> Iterator[SingleSignOn]:
     """Run a server with one administrator, and the provider, until the block ends."""
     sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
     with sessions.begin() as session:
-        store.add_signing_account(session, None, "the administrator", Role.ADMINISTRATOR, PASSWORD)
+        store.accounts.add_signing_account(session, None, "the administrator", Role.ADMINISTRATOR, PASSWORD)
     with running_provider() as provider:
         folder = data / ".streamlit"
         folder.mkdir()

@@ -8,10 +8,10 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 
 from db import store
-from db.audit_values import Finding
-from db.audit_verify import verify
-from db.session import Sessions, open_as_it_is, open_database
-from db.values import Role
+from db.audit.verify import verify
+from db.database import Sessions, open_as_it_is, open_database
+from db.values.audit import Finding
+from db.values.reading import Role
 from tests.helpers.rows import BENIGN, MALIGNANT, OPENED, evaluated_image, new_evaluation, sha256_of
 from tests.helpers.world import analyse_all, make_case
 
@@ -24,20 +24,20 @@ def fill_database(url: str, data: Path) -> Sessions:
     """Make a database with first and final reads of two cases by three readers, one of them amended."""
     sessions = open_database(url, data=data)
     with sessions.begin() as session:
-        readers = [store.add_account(session, f"dr. {number}", Role.READER).id for number in range(READERS)]
+        readers = [store.accounts.add_account(session, f"dr. {number}", Role.READER).id for number in range(READERS)]
         cases = [make_case(session, readers[0], images=2) for _ in range(CASES)]
     analyse_all(sessions)
     for reader in readers:
         for case_id in cases:
             with sessions.begin() as session:
-                store.record_first_read(session, case_id, reader, BENIGN, OPENED)
+                store.reads.record_first_read(session, case_id, reader, BENIGN, OPENED)
             with sessions.begin() as session:
-                store.record_final_read(session, case_id, reader, MALIGNANT, OPENED)
+                store.reads.record_final_read(session, case_id, reader, MALIGNANT, OPENED)
     with sessions.begin() as session:
-        store.amend_read(session, cases[0], readers[0], replace(MALIGNANT, confidence=5), OPENED)
-        store.add_evaluation(session, new_evaluation(), [evaluated_image(n, True, 0.7) for n in range(2)])
-        store.add_shift(session, "breakhis", "bach", "3f9a1c22b0e4", "{}")
-        store.put_in_service(session, None, "models/a.safetensors", sha256_of("a"), "a")
+        store.reads.amend_read(session, cases[0], readers[0], replace(MALIGNANT, confidence=5), OPENED)
+        store.evaluations.add_evaluation(session, new_evaluation(), [evaluated_image(n, True, 0.7) for n in range(2)])
+        store.evaluations.add_shift(session, "breakhis", "bach", "3f9a1c22b0e4", "{}")
+        store.models.put_in_service(session, None, "models/a.safetensors", sha256_of("a"), "a")
     return sessions
 
 

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.demo import demo_image
-from core.heatmaps import encode_png
+from core.imaging.demo import demo_image
+from core.imaging.heatmaps import encode_png
 from db import store
-from db.values import ImageRow, Opinion, Reveal
-from service.worker import Worker
+from db.values.reading import ImageRow, Opinion, Reveal
+from service.worker.worker import Worker
 from tests.helpers.fakes import FakeClassifier
 from tests.helpers.world import CARD_MODEL, World
 
@@ -32,7 +32,7 @@ def images_of_case(world: World, case_id: int) -> tuple[ImageRow, ...]:
 def reveal_case(world: World, case_id: int) -> Reveal:
     """Save a first read now and return what the model says."""
     with world.sessions.begin() as session:
-        store.record_first_read(session, case_id, world.reader, Opinion("benign", 3), datetime.now(UTC))
+        store.reads.record_first_read(session, case_id, world.reader, Opinion("benign", 3), datetime.now(UTC))
     reveal = world.open_case(case_id).reveal
     assert reveal is not None
     return reveal
@@ -41,10 +41,10 @@ def reveal_case(world: World, case_id: int) -> Reveal:
 def count_waiting_jobs(world: World) -> int:
     """Count the jobs that are not done."""
     with world.sessions.read() as session:
-        return store.jobs_waiting(session)
+        return store.jobs.jobs_waiting(session)
 
 
 def names_of_working(world: World) -> list[str]:
     """Name the workers that hold a job."""
     with world.sessions.read() as session:
-        return store.running_workers(session)
+        return store.jobs.running_workers(session)

@@ -16,22 +16,32 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.card import Card, InputPolicy, Metric, TrainingData
-from core.heatmaps import encode_heatmap
+from core.imaging.heatmaps import encode_heatmap
 from core.labels import BINARY
 from core.pipeline import analyse
 from core.results import Analysis
 from core.settings import Settings
-from db import models, store
-from db.access_models import Base, Credential
-from db.adjudication_values import Adjudication, Amendment, Ruling, SignOffView, ToSign
+from db import store, tables
+from db.database import Sessions
 from db.errors import NotRevealedError
 from db.files import Files
-from db.reading_models import StudyPlace
-from db.reading_values import Arm, Consensus, SignOff
-from db.session import Sessions
-from db.study_values import OpenedPlace, StudyPlan
-from db.values import CaseState, CaseView, Job, ModelIdentity, Opinion, Read, Role, Stage, StoredHeatmap
-from db.worklist import case_state
+from db.store.worklist import case_state
+from db.values.adjudication import Adjudication, Amendment, Ruling, SignOffView, ToSign
+from db.values.reading import (
+    Arm,
+    CaseState,
+    CaseView,
+    Consensus,
+    Job,
+    ModelIdentity,
+    Opinion,
+    Read,
+    Role,
+    SignOff,
+    Stage,
+    StoredHeatmap,
+)
+from db.values.studies import OpenedPlace, StudyPlan
 from service.intake import CasePlan, take_in_all
 from tests.helpers import rows
 from tests.helpers.databases import open_new
@@ -66,26 +76,26 @@ class Reader:
 
 
 def make_reader(session: Session, name: str = "dr. a") -> int:
-    return store.add_account(session, name, Role.READER).id
+    return store.accounts.add_account(session, name, Role.READER).id
 
 
 def add_person(session: Session, name: str, role: Role) -> int:
     """Make an account that counts as one that can sign in, so that this is no single-reader mode."""
-    account_id = store.add_account(session, name, role).id
+    account_id = store.accounts.add_account(session, name, role).id
     add_sign_in(session, account_id)
     return account_id
 
 
 def add_sign_in(session: Session, account_id: int) -> None:
     """Let an account count as one that can sign in; it has no password."""
-    session.add(Credential(account_id=account_id, password_hash=None, disabled=False, changed_at=rows.OPENED))
+    session.add(tables.Credential(account_id=account_id, password_hash=None, disabled=False, changed_at=rows.OPENED))
 
 
 def make_case(session: Session, account_id: int, *, images: int = 1, magnification: str | None = "100X") -> int:
     """Make a case whose images are rows without files."""
-    case_id = store.add_case(session, account_id, accession=None, magnification=magnification)
+    case_id = store.cases.add_case(session, account_id, accession=None, magnification=magnification)
     for position in range(images):
-        store.add_image(session, case_id, rows.stored_image(f"case {case_id}, image {position}"))
+        store.cases.add_image(session, case_id, rows.stored_image(f"case {case_id}, image {position}"))
     return case_id
 
 
@@ -97,12 +107,12 @@ def analyse_all(
         with sessions.begin() as session:
             done = result or rows.analysis(malignant)
             file = rows.heatmap(f"map of {job.image_id}") if done.prediction else None
-            assert store.finish_job(session, job, "w", done, model=model, heatmap=file)
+            assert store.jobs.finish_job(session, job, "w", done, model=model, heatmap=file)
 
 
 def claim_job(sessions: Sessions, worker: str = "w") -> Job | None:
     with sessions.begin() as session:
-        return store.claim_job(session, worker)
+        return store.jobs.claim_job(session, worker)
 
 
 def ready_case(sessions: Sessions, *, images: int = 1, malignant: float = 0.8, name: str = "dr. a") -> Reader:
@@ -118,7 +128,7 @@ def revealed_case(sessions: Sessions, *, images: int = 1, malignant: float = 0.8
     """Make a reader who has saved a first read of an analysed case."""
     reader = ready_case(sessions, images=images, malignant=malignant)
     with sessions.begin() as session:
-        store.record_first_read(session, reader.case_id, reader.account_id, rows.BENIGN, rows.OPENED)
+        store.reads.record_first_read(session, reader.case_id, reader.account_id, rows.BENIGN, rows.OPENED)
     return reader
 
 
@@ -185,15 +195,15 @@ class World:
                 low, high = float(analysis.heatmap.min()), float(analysis.heatmap.max())
                 stored = StoredHeatmap(self.files.put(encode_heatmap(analysis.heatmap)), low, high)
             with self.sessions.begin() as session:
-                assert store.finish_job(session, job, "test", analysis, model=CARD_MODEL, heatmap=stored)
+                assert store.jobs.finish_job(session, job, "test", analysis, model=CARD_MODEL, heatmap=stored)
 
     def fail_jobs(self, message: str) -> None:
         """End every queued job without a result."""
         while (job := claim_job(self.sessions, "test")) is not None:
             with self.sessions.begin() as session:
-                store.fail_job(session, job, "test", message)
+                store.jobs.fail_job(session, job, "test", message)
 
-    def add(self, *made: Base) -> None:
+    def add(self, *made: tables.Base) -> None:
         """Write rows."""
         with self.sessions.begin() as session:
             session.add_all(made)
@@ -201,12 +211,12 @@ class World:
     def open_case(self, case_id: int) -> CaseView:
         """Open a case as the first reader."""
         with self.sessions.begin() as session:
-            return store.open_case(session, case_id, self.reader)
+            return store.open_case.open_case(session, case_id, self.reader)
 
     def reads(self, case_id: int) -> list[Read]:
         """Return all reads of a case by the first reader, oldest first."""
         with self.sessions.read() as session:
-            return store.own_reads(session, self.reader, case_id=case_id)
+            return store.reads.own_reads(session, self.reader, case_id=case_id)
 
     def state(self, account_id: int, case_id: int | None = None) -> CaseState:
         """Return the state of a case, of the first one unless another is named."""
@@ -216,7 +226,7 @@ class World:
     def read_first(self, account_id: int, case_id: int, opinion: Opinion = rows.SAYS_MALIGNANT) -> Read:
         """Save a first read."""
         with self.sessions.begin() as session:
-            return store.record_first_read(session, case_id, account_id, opinion, rows.OPENED)
+            return store.reads.record_first_read(session, case_id, account_id, opinion, rows.OPENED)
 
     def read(
         self,
@@ -235,8 +245,8 @@ class World:
         contradicts = opinion.label == "benign" and seen is None
         final = replace(opinion, reason=opinion.reason or "quality") if contradicts else opinion
         with self.sessions.begin() as session:
-            store.record_first_read(session, case_id, account_id, blind, rows.OPENED)
-            return store.record_final_read(session, case_id, account_id, final, rows.OPENED, seen=seen)
+            store.reads.record_first_read(session, case_id, account_id, blind, rows.OPENED)
+            return store.reads.record_final_read(session, case_id, account_id, final, rows.OPENED, seen=seen)
 
     def read_differently(self) -> tuple[Read, Read]:
         """Let the first reader say malignant, as the model does, and the second one benign."""
@@ -246,17 +256,17 @@ class World:
     def amend(self, account_id: int, opinion: Opinion) -> Read:
         """Amend a reader's final read of the first case."""
         with self.sessions.begin() as session:
-            return store.amend_read(session, self.case_id, account_id, opinion, rows.OPENED)
+            return store.reads.amend_read(session, self.case_id, account_id, opinion, rows.OPENED)
 
     def cases_to_adjudicate(self, account_id: int) -> list[str]:
         """Name the cases that wait for an adjudicator."""
         with self.sessions.read() as session:
-            return [case.accession for case in store.cases_to_adjudicate(session, account_id)]
+            return [case.accession for case in store.adjudication.cases_to_adjudicate(session, account_id)]
 
     def open_adjudication(self, account_id: int) -> Adjudication:
         """Open the first case as an adjudicator."""
         with self.sessions.begin() as session:
-            return store.open_adjudication(session, self.case_id, account_id)
+            return store.adjudication.open_adjudication(session, self.case_id, account_id)
 
     def adjudicate(
         self, account_id: int, ruling: Ruling = rows.RULING, seen: tuple[int, ...] | None = None
@@ -264,29 +274,31 @@ class World:
         """Save a consensus on the first case, on what the adjudicator sees now, or saw."""
         shown = tuple(read.read_id for read in self.open_adjudication(account_id).reads) if seen is None else seen
         with self.sessions.begin() as session:
-            return store.record_consensus(session, self.case_id, account_id, ruling, rows.OPENED, seen=shown)
+            return store.adjudication.record_consensus(
+                session, self.case_id, account_id, ruling, rows.OPENED, seen=shown
+            )
 
     def view_sign_off(self, account_id: int) -> SignOffView:
         """Look at the sign-off of the first case."""
         with self.sessions.read() as session:
-            return store.sign_offs_of(session, self.case_id, account_id)
+            return store.sign_offs.sign_offs_of(session, self.case_id, account_id)
 
     def sign_off(self, account_id: int, proposed: ToSign | None = None, note: str = "") -> SignOff:
         """Sign what is proposed for the first case now, or was."""
         wanted = proposed or self.view_sign_off(account_id).proposed
         assert wanted is not None, self.view_sign_off(account_id)
         with self.sessions.begin() as session:
-            return store.sign_off(session, self.case_id, account_id, wanted, note)
+            return store.sign_offs.sign_off(session, self.case_id, account_id, wanted, note)
 
     def amend_sign_off(self, account_id: int, amended: Amendment, replaces: int = 1) -> SignOff:
         """Amend the sign-off of the first case."""
         with self.sessions.begin() as session:
-            return store.amend_sign_off(session, self.case_id, account_id, amended, replaces_version=replaces)
+            return store.sign_offs.amend_sign_off(session, self.case_id, account_id, amended, replaces_version=replaces)
 
     def audited_actions(self) -> list[str]:
         """Return what the audit trail says of the first case, oldest first."""
         with self.sessions.begin() as session:
-            return [event.action for event in store.audit_trail(session, subject="C-0001")][::-1]
+            return [event.action for event in store.audit.audit_trail(session, subject="C-0001")][::-1]
 
     @property
     def study_name(self) -> str:
@@ -302,17 +314,17 @@ class World:
     def make_study(self, plan: StudyPlan) -> int:
         """Make a study."""
         with self.sessions.begin() as session:
-            return store.make_study(session, self.planner, plan)
+            return store.studies.make_study(session, self.planner, plan)
 
     def close_study(self, study: int) -> None:
         """Close a study."""
         with self.sessions.begin() as session:
-            store.close_study(session, self.planner, study)
+            store.studies.close_study(session, self.planner, study)
 
     def open_place(self, study: int, reader: int | None = None) -> OpenedPlace:
         """Open what comes now in a study, for the first reader unless another is named."""
         with self.sessions.begin() as session:
-            return store.open_place(session, study, reader or self.reader)
+            return store.study_reading.open_place(session, study, reader or self.reader)
 
     def read_at_place(
         self,
@@ -324,7 +336,9 @@ class World:
     ) -> Read:
         """Save an opinion at a place of a study."""
         with self.sessions.begin() as session:
-            return store.record_study_read(session, place, reader or self.reader, opinion, rows.OPENED, seen=seen)
+            return store.study_reading.record_study_read(
+                session, place, reader or self.reader, opinion, rows.OPENED, seen=seen
+            )
 
     def finish_place(self, study: int, reader: int | None = None) -> OpenedPlace:
         """Read the case that comes now to its end, agreeing with the model, and return what was opened."""
@@ -341,10 +355,10 @@ class World:
         """Write the unaided reads of the whole round as if they had been given so many days ago."""
         account = reader or self.reader
         with self.sessions.begin() as session:
-            opened = store.open_place(session, study, account).study.place
+            opened = store.study_reading.open_place(session, study, account).study.place
             assert opened is not None
             when = datetime.now(UTC) - timedelta(days=days)
-            row = StudyPlace
+            row = tables.StudyPlace
             query = select(row).where(row.study_id == study, row.account_id == account, row.round == opened.round)
             for place in session.scalars(query):
                 session.add(_unaided_read(place, when))
@@ -352,22 +366,22 @@ class World:
     def sees_heatmaps(self, case_id: int, reader: int) -> bool:
         """Ask for the heat map of the only image of a case as the route does."""
         with self.sessions.read() as session:
-            image = session.scalars(select(models.Image.id).where(models.Image.case_id == case_id)).one()
+            image = session.scalars(select(tables.Image.id).where(tables.Image.case_id == case_id)).one()
             try:
-                return bool(store.heatmap_file(session, image, reader))
+                return bool(store.open_case.heatmap_file(session, image, reader))
             except NotRevealedError:
                 return False
 
     def count_reads(self) -> int:
         """Count what all its readers have saved."""
         with self.sessions.read() as session:
-            query = select(func.count()).select_from(models.Read).where(models.Read.account_id.in_(self.readers))
+            query = select(func.count()).select_from(tables.Read).where(tables.Read.account_id.in_(self.readers))
             return session.scalar(query) or 0
 
     def actions_of_reader(self) -> list[tuple[str, str]]:
         """Return what the first reader of a study did, oldest first."""
         with self.sessions.read() as session:
-            events = store.audit_trail(session, limit=None)
+            events = store.audit.audit_trail(session, limit=None)
         name = f"dr. a {self.number}"
         return [(event.action, event.subject) for event in reversed(events) if event.account == name]
 
@@ -385,7 +399,9 @@ def make_world(
     with sessions.begin() as session:
 
         def add(name: str, role: Role) -> int:
-            return add_person(session, name, role) if can_sign_in else store.add_account(session, name, role).id
+            return (
+                add_person(session, name, role) if can_sign_in else store.accounts.add_account(session, name, role).id
+            )
 
         reading = tuple(add(f"dr. {letter}", Role.READER) for letter in "abcdefgh"[:readers])
         settling = tuple(add(f"dr. {letter}", Role.ADJUDICATOR) for letter in "jklm"[:adjudicators])
@@ -410,7 +426,7 @@ def open_world(folder: Path) -> Iterator[World]:
     """Open an empty installation in single-reader mode, with real files, until the block ends."""
     sessions = open_new(folder / "second_read.sqlite")
     with sessions.begin() as session:
-        reader = store.single_reader(session).id
+        reader = store.accounts.single_reader(session).id
     yield World(sessions, (reader,), folder=folder)
     sessions.dispose()
 
@@ -433,8 +449,8 @@ def place_of(opened: OpenedPlace) -> int:
     return opened.study.place.id
 
 
-def _unaided_read(place: StudyPlace, when: datetime) -> models.Read:
-    return models.Read(
+def _unaided_read(place: tables.StudyPlace, when: datetime) -> tables.Read:
+    return tables.Read(
         case_id=place.case_id,
         account_id=place.account_id,
         stage=Stage.FIRST,

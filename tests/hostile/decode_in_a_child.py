@@ -5,7 +5,8 @@ import sys
 import time
 from pathlib import Path
 
-from core.images import UnreadableImageError, decode_image
+from core.imaging.decode import decode_image
+from core.imaging.limits import UnreadableImageError
 
 
 def peak_megabytes() -> float:

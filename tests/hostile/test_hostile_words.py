@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select, text
 
-from core.reference_labels import UnreadableReferencesError, read_references
-from db import models, store
-from db.audit import EventFilter
-from db.audit_verify import verify
-from db.evaluation_values import Cell, NewEvaluation
-from db.session import Sessions
-from db.values import Opinion, Role
-from db.worklist_values import CaseFilter
+from core.reading.reference_labels import UnreadableReferencesError, read_references
+from db import store, tables
+from db.audit.verify import verify
+from db.database import Sessions
+from db.values.audit import EventFilter
+from db.values.evaluations import Cell, NewEvaluation
+from db.values.reading import Opinion, Role
+from db.values.worklist import CaseFilter
 from tests.helpers.rows import OPENED, evaluated_image, stored_image
 from tests.helpers.stress import FULL, amount
 from tests.helpers.world import PASSWORD, make_case, make_reader
@@ -26,7 +26,7 @@ _EVERY = (*BAD_NAMES, *SCRIPTS, *FORMULAS)
 # By default one in nine, and those that found something.
 WORDS = _EVERY[:: amount(1, 9)] + (() if FULL else ("a\0b", "\ud800", "x" * 5000, "\x1b[31mred\x1b[0m"))
 _NOT_FOR_READERS = re.compile(r"sqlite3|psycopg|Traceback|codec|\[SQL")
-_ROWS = (models.Account, models.Case, models.Read, models.AuditEvent)
+_ROWS = (tables.Account, tables.Case, tables.Read, tables.AuditEvent)
 
 
 def _rows(sessions: Sessions) -> list[int]:
@@ -73,15 +73,15 @@ def reader(sessions: Sessions) -> int:
 def test_case_numbers_and_magnifications(sessions: Sessions, reader: int) -> None:
     def accession(words: str) -> str | None:
         with sessions.begin() as session:
-            case_id = store.add_case(session, reader, accession=words, magnification=None)
-            found = session.get_one(models.Case, case_id).accession
+            case_id = store.cases.add_case(session, reader, accession=words, magnification=None)
+            found = session.get_one(tables.Case, case_id).accession
         return found if words.strip() else None
 
     def magnification(words: str) -> str | None:
         with sessions.begin() as session:
-            case_id = store.add_case(session, reader, accession=None, magnification=words)
+            case_id = store.cases.add_case(session, reader, accession=None, magnification=words)
         with sessions.read() as session:
-            return session.get_one(models.Case, case_id).magnification
+            return session.get_one(tables.Case, case_id).magnification
 
     assert _kept(sessions, accession) > len(WORDS) // 4
     assert _kept(sessions, magnification) > len(WORDS) // 4
@@ -91,9 +91,9 @@ def test_notes(sessions: Sessions, reader: int) -> None:
     def note(words: str) -> str:
         with sessions.begin() as session:
             case_id = make_case(session, reader)
-            store.record_first_read(session, case_id, reader, Opinion("benign", 3, note=words.strip()), OPENED)
+            store.reads.record_first_read(session, case_id, reader, Opinion("benign", 3, note=words.strip()), OPENED)
         with sessions.read() as session:
-            return store.own_reads(session, reader, case_id=case_id)[0].opinion.note
+            return store.reads.own_reads(session, reader, case_id=case_id)[0].opinion.note
 
     before = _rows(sessions)
     kept = _kept(sessions, note)
@@ -103,50 +103,50 @@ def test_notes(sessions: Sessions, reader: int) -> None:
 
 def test_names_of_accounts_and_labels_of_tokens(sessions: Sessions) -> None:
     with sessions.begin() as session:
-        admin = store.add_signing_account(session, None, "the administrator", Role.ADMINISTRATOR, PASSWORD)
+        admin = store.accounts.add_signing_account(session, None, "the administrator", Role.ADMINISTRATOR, PASSWORD)
 
     def name(words: str) -> str:
         with sessions.begin() as session:
-            return store.add_signing_account(session, admin.id, words, Role.READER, PASSWORD).name
+            return store.accounts.add_signing_account(session, admin.id, words, Role.READER, PASSWORD).name
 
     def label(words: str) -> str:
         with sessions.begin() as session:
-            store.add_token(session, admin.id, admin, words)
+            store.sign_ins.add_token(session, admin.id, admin, words)
         with sessions.read() as session:
-            return max(store.token_rows(session, admin.id), key=lambda row: row.id).label
+            return max(store.sign_ins.token_rows(session, admin.id), key=lambda row: row.id).label
 
     assert _kept(sessions, name) > len(WORDS) // 4
     assert _kept(sessions, label) > len(WORDS) // 4
     with sessions.read() as session:
-        assert {row.role for row in store.account_rows(session, admin.id)} == {Role.READER, Role.ADMINISTRATOR}
+        assert {row.role for row in store.accounts.account_rows(session, admin.id)} == {Role.READER, Role.ADMINISTRATOR}
 
 
 def test_nobody_signs_in_by_words(sessions: Sessions) -> None:
     with sessions.begin() as session:
-        store.add_signing_account(session, None, "admin", Role.ADMINISTRATOR, PASSWORD)
+        store.accounts.add_signing_account(session, None, "admin", Role.ADMINISTRATOR, PASSWORD)
     for words in WORDS:
         if not _travels(words):
             continue
         with sessions.read() as session:
-            assert store.account_with_password(session, words, words) is None
-            assert store.signed_in(session, words) is None
-            assert store.token_account(session, words) is None
+            assert store.accounts.account_with_password(session, words, words) is None
+            assert store.sign_ins.signed_in(session, words) is None
+            assert store.sign_ins.token_account(session, words) is None
 
 
 def test_filters(sessions: Sessions, reader: int) -> None:
     with sessions.begin() as session:
-        case_id = store.add_case(session, reader, accession="50%_off", magnification="100X")
-        store.add_image(session, case_id, stored_image("of the case"))
+        case_id = store.cases.add_case(session, reader, accession="50%_off", magnification="100X")
+        store.cases.add_image(session, case_id, stored_image("of the case"))
     for words in WORDS:
         if not _travels(words) or "\0" in words:
             continue  # PostgreSQL refuses to look for NUL, which nobody can type; nothing is shown then
         with sessions.read() as session:
-            found = store.worklist(session, reader, CaseFilter(text=words))
+            found = store.worklist.worklist(session, reader, CaseFilter(text=words))
             assert len(found) == (words.strip() in "50%_off"), words
             if words.strip():
-                assert store.worklist(session, reader, CaseFilter(magnification=words)) == []
+                assert store.worklist.worklist(session, reader, CaseFilter(magnification=words)) == []
             for wanted in (EventFilter(subject=words), EventFilter(account=words), EventFilter(action=words)):
-                assert store.audit_trail(session, wanted=wanted) == []
+                assert store.audit.audit_trail(session, wanted=wanted) == []
 
 
 def test_names_of_evaluations(sessions: Sessions) -> None:
@@ -157,13 +157,13 @@ def test_names_of_evaluations(sessions: Sessions) -> None:
         new = NewEvaluation(words, "3f9a1c22b0e4", words, "test", "evaluations/1", "{}")
         image = replace(evaluated_image(1, True, 0.7), name=words, patient_id=words, label=words, predicted=words)
         with sessions.begin() as session:
-            number = store.add_evaluation(session, new, [image])
+            number = store.evaluations.add_evaluation(session, new, [image])
         with sessions.read() as session:
-            row = store.evaluation(session, number)
+            row = store.evaluations.evaluation(session, number)
             assert row is not None
             assert (row.model_name, row.dataset) == (words, words)
-            assert store.evaluated_images(session, number, Cell(label=words, predicted=words)) == [image]
-            assert store.evaluated_images(session, number, Cell(label=f"{words} ", predicted=words)) == []
+            assert store.evaluations.evaluated_images(session, number, Cell(label=words, predicted=words)) == [image]
+            assert store.evaluations.evaluated_images(session, number, Cell(label=f"{words} ", predicted=words)) == []
     assert verify(sessions).findings == ()
 
 

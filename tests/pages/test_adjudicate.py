@@ -7,11 +7,10 @@ from streamlit.runtime.context import ContextProxy, StreamlitHeaders
 from streamlit.testing.v1 import AppTest
 
 from db import store
-from db.access_values import Lifetime
-from db.reading_values import Severity
-from db.sign_ins import start_sign_in
-from db.values import Account, Opinion, Role
-from service.access import COOKIE
+from db.store.sign_ins import start_sign_in
+from db.values.accounts import Lifetime
+from db.values.reading import Account, Opinion, Role, Severity
+from service.access.sessions import COOKIE
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import OPENED, RULING, SAYS_BENIGN, SAYS_MALIGNANT
 from tests.helpers.world import PASSWORD, World
@@ -42,13 +41,13 @@ class Court:
         """Read the case to the end."""
         case, reader = case_id or self.case_id, self.accounts[name].id
         with self.world.sessions.begin() as session:
-            store.record_first_read(session, case, reader, replace(said, reason=None), OPENED)
-            store.record_final_read(session, case, reader, said, OPENED)
+            store.reads.record_first_read(session, case, reader, replace(said, reason=None), OPENED)
+            store.reads.record_final_read(session, case, reader, said, OPENED)
 
     def be(self, name: str) -> None:
         """Sign in: from now on the browser sends this cookie."""
         with self.world.sessions.begin() as session:
-            recognised = store.account_with_password(session, name, PASSWORD)
+            recognised = store.accounts.account_with_password(session, name, PASSWORD)
             assert recognised is not None
             secret = start_sign_in(session, recognised, Lifetime())
         sent = StreamlitHeaders([("Cookie", f"{COOKIE}={secret}")])
@@ -74,7 +73,7 @@ def court(world: World, monkeypatch: pytest.MonkeyPatch) -> Court:
             ("prof. c", Role.ADJUDICATOR),
             ("prof. d", Role.ADJUDICATOR),
         ):
-            accounts[name] = store.add_signing_account(session, None, name, role, PASSWORD)
+            accounts[name] = store.accounts.add_signing_account(session, None, name, role, PASSWORD)
     made = Court(world, case_id, accounts, monkeypatch)
     made.read("dr. ann", SAYS_MALIGNANT)
     made.read("dr. bob", SAYS_BENIGN)
@@ -123,7 +122,7 @@ def test_the_whole_way_to_a_signed_case(court: Court) -> None:
     tab.text_area[0].set_value("invasive at the left edge")
     press(tab, "major", "Save the consensus")
     with court.world.sessions.begin() as session:
-        seen = store.open_adjudication(session, court.case_id, court.accounts["prof. c"].id)
+        seen = store.adjudication.open_adjudication(session, court.case_id, court.accounts["prof. c"].id)
     assert seen.consensus is not None
     assert (seen.consensus.label, seen.consensus.confidence, seen.consensus.severity) == (
         "malignant",
@@ -145,10 +144,12 @@ def test_who_comes_too_late_keeps_what_was_typed(court: Court) -> None:
     late.text_area[0].set_value("I see it otherwise")
     adjudicator = court.accounts["prof. c"].id
     with court.world.sessions.begin() as session:
-        store.record_first_read(session, court.case_id, adjudicator, SAYS_MALIGNANT, OPENED)
+        store.reads.record_first_read(session, court.case_id, adjudicator, SAYS_MALIGNANT, OPENED)
     with court.world.sessions.begin() as session:
-        seen = [read.read_id for read in store.open_adjudication(session, court.case_id, adjudicator).reads]
-        store.record_consensus(session, court.case_id, adjudicator, RULING, OPENED, seen=seen)
+        seen = [
+            read.read_id for read in store.adjudication.open_adjudication(session, court.case_id, adjudicator).reads
+        ]
+        store.adjudication.record_consensus(session, court.case_id, adjudicator, RULING, OPENED, seen=seen)
     court.be("prof. d")
     press(late, "Save the consensus")
     assert "severity major" in words_on(late)

@@ -5,10 +5,9 @@ from streamlit.testing.v1 import AppTest
 
 from core.labels import Malignancy
 from db import store
-from db.adjudication_values import Ruling, ToSign
-from db.reading_values import Severity
-from db.values import Opinion, Role
-from pages.ui.agreement_choice import VIEWS
+from db.values.adjudication import Ruling, ToSign
+from db.values.reading import Opinion, Role, Severity
+from pages.ui.agreement.choices import VIEWS
 from service.intake import CasePlan, take_in_all
 from tests.helpers.app_pages import visit, words_on
 from tests.helpers.images.tissue import tissue_png
@@ -21,13 +20,13 @@ def read_through(world: World, case_id: int, first: Malignancy, final: Malignanc
     who = world.reader if reader is None else reader
     reason = None if final == "malignant" else "quality"
     with world.sessions.begin() as session:
-        store.record_first_read(session, case_id, who, Opinion(first, 4), OPENED)
-        store.record_final_read(session, case_id, who, Opinion(final, 4, reason=reason), OPENED)
+        store.reads.record_first_read(session, case_id, who, Opinion(first, 4), OPENED)
+        store.reads.record_final_read(session, case_id, who, Opinion(final, 4, reason=reason), OPENED)
 
 
 def second_reader(world: World, name: str = "dr. b") -> int:
     with world.sessions.begin() as session:
-        return store.add_account(session, name, Role.READER).id
+        return store.accounts.add_account(session, name, Role.READER).id
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def test_the_model_and_the_others_are_on_no_wire_before_the_final_read(world: Wo
     for case_id in (read, begun):
         read_through(world, case_id, "benign", "benign", other)
     with world.sessions.begin() as session:
-        store.record_first_read(session, begun, world.reader, Opinion("benign", 3), OPENED)
+        store.reads.record_first_read(session, begun, world.reader, Opinion("benign", 3), OPENED)
     words = words_on(visit("agreement.py"))
     assert not [telltale for telltale in ("malignant", "0123456789ab", "dr. b", "begun") if telltale in words]
     read_through(world, read, "benign", "malignant")
@@ -155,7 +154,7 @@ def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_world
     read_world.analyse(0.8125)
     read_through(read_world, signed, "benign", "malignant")
     with read_world.sessions.begin() as session:
-        store.sign_off(session, signed, read_world.reader, ToSign("malignant", None, None, 1), "")
+        store.sign_offs.sign_off(session, signed, read_world.reader, ToSign("malignant", None, None, 1), "")
     settle(read_world, 3, "benign")
     settle(read_world, 4, "benign")  # which this reader has not finished
     tab = turn_to(visit("agreement.py"), "Effect of the reveal")
@@ -174,12 +173,12 @@ def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_world
 def settle(world: World, case_id: int, label: Malignancy) -> None:
     """Let an adjudicator read a case blind and settle it."""
     with world.sessions.begin() as session:
-        adjudicator = store.add_account(session, f"prof. {case_id}", Role.ADJUDICATOR).id
-        store.record_first_read(session, case_id, adjudicator, Opinion(label, 4), OPENED)
+        adjudicator = store.accounts.add_account(session, f"prof. {case_id}", Role.ADJUDICATOR).id
+        store.reads.record_first_read(session, case_id, adjudicator, Opinion(label, 4), OPENED)
     with world.sessions.begin() as session:
-        seen = [read.read_id for read in store.open_adjudication(session, case_id, adjudicator).reads]
+        seen = [read.read_id for read in store.adjudication.open_adjudication(session, case_id, adjudicator).reads]
         ruling = Ruling(label, 4, Severity.MINOR)
-        store.record_consensus(session, case_id, adjudicator, ruling, OPENED, seen=seen)
+        store.adjudication.record_consensus(session, case_id, adjudicator, ruling, OPENED, seen=seen)
 
 
 def test_filters_narrow_and_say_when_nothing_is_left(read_world: World) -> None:

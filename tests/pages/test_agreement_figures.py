@@ -4,11 +4,18 @@ import csv
 import io
 from dataclasses import replace
 
-from core.measures.rates import Rate
-from pages.ui.agreement_charts import matrix
-from pages.ui.agreement_figures import couple_matrices, model_matrices, reader_model, reader_reader, reveal
-from pages.ui.agreement_values import Matrix, Table
-from pages.ui.export import agreement_csv, readings_csv
+from core.statistics.rates import Rate
+from pages.ui.agreement.drawing import matrix
+from pages.ui.agreement.figures import (
+    Matrix,
+    Table,
+    couple_matrices,
+    model_matrices,
+    reader_model,
+    reader_reader,
+    reveal,
+)
+from pages.ui.csv_tables import agreement_csv, readings_csv
 from tests.helpers.readings import made_readings, reading
 
 

@@ -9,19 +9,20 @@ import pytest
 from sqlalchemy import create_engine
 
 from db import store
-from db.audit import PROGRAM, EventFilter
-from db.audit_view import verify_for
+from db.audit.trail import record_event
+from db.database import Sessions
 from db.errors import NotAllowedError
-from db.session import Sessions
-from db.values import Action, AuditEvent, Role
-from pages.ui import audit_panels, downloads, export
+from db.store.audit import verify_for
+from db.values.audit import PROGRAM, EventFilter
+from db.values.reading import Action, AuditEvent, Role
+from pages.ui import audit, csv_tables, downloads
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.world import PASSWORD, World, make_reader
 
 
 def events(world: World, *, action: str | None = None) -> list[AuditEvent]:
     with world.sessions.read() as session:
-        return store.audit_trail(session, wanted=EventFilter(action=action))
+        return store.audit.audit_trail(session, wanted=EventFilter(action=action))
 
 
 def test_events_are_shown_newest_first_and_filtered_by_person_action_and_subject(world: World) -> None:
@@ -42,7 +43,7 @@ def test_events_are_shown_newest_first_and_filtered_by_person_action_and_subject
 def test_one_hundred_events_stand_on_a_page_and_other_filters_begin_at_the_newest(world: World) -> None:
     with world.sessions.begin() as session:
         for number in range(250):
-            store.record_event(session, world.reader, "tried", f"T-{number:03}")
+            record_event(session, world.reader, "tried", f"T-{number:03}")
     tab = visit("audit.py")
     tab.selectbox(key="audit-action").set_value("tried").run()
     assert "1 to 100 of 250 events" in words_on(tab)
@@ -79,7 +80,7 @@ def test_verifying_shows_what_was_done_behind_the_back_and_is_on_the_trail(world
 @pytest.mark.usefixtures("quick_passwords")
 def test_nobody_but_an_administrator_verifies(sessions: Sessions, role: Role) -> None:
     with sessions.begin() as session:
-        by = store.add_signing_account(session, None, "one", role, PASSWORD)
+        by = store.accounts.add_signing_account(session, None, "one", role, PASSWORD)
     told: list[int] = []
     with pytest.raises(NotAllowedError):
         verify_for(sessions, by.id, lambda done, of: told.append(done))
@@ -88,11 +89,11 @@ def test_nobody_but_an_administrator_verifies(sessions: Sessions, role: Role) ->
 
 def test_the_file_of_events_holds_them_all_and_no_formula(world: World) -> None:
     with world.sessions.begin() as session:
-        store.record_event(session, None, "tried", "=1+1")
+        record_event(session, None, "tried", "=1+1")
         make_reader(session, "@dr. b")
     with world.sessions.read() as session:
-        found = store.all_events(session, world.reader, EventFilter())
-    lines = list(csv.reader(io.StringIO(export.events_csv(found).data.decode("utf-8-sig"))))
+        found = store.audit.all_events(session, world.reader, EventFilter())
+    lines = list(csv.reader(io.StringIO(csv_tables.events_csv(found).data.decode("utf-8-sig"))))
     assert lines[0] == ["event", "at", "account", "action", "subject"]
     assert len(lines) == 1 + len(found)
     assert lines[1][2:] == ["", "tried", "'=1+1"]
@@ -115,7 +116,7 @@ def test_a_file_is_given_out_only_with_an_event_that_says_who_and_what(
 
 
 def test_every_file_of_the_pages_goes_through_the_recorded_way() -> None:
-    pages = Path(audit_panels.__file__).resolve().parents[1]
+    pages = Path(audit.__file__).resolve().parents[1]
     direct = [path.name for path in pages.rglob("*.py") if "download_button(" in path.read_text(encoding="utf-8")]
     # The reports of service.reports record themselves before they give out a byte.
     assert sorted(direct) == ["case_export.py", "downloads.py", "reads_export.py"]

@@ -4,8 +4,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from db import store
-from db.values import Opinion
-from pages.ui.nameless import readings_without_names
+from db.values.reading import Opinion
+from pages.ui.without_names import readings_without_names
 from tests.helpers.app_pages import visit
 from tests.helpers.rows import OPENED
 from tests.helpers.world import World
@@ -29,10 +29,10 @@ def test_a_report_is_offered_after_the_final_opinion_only(world: World, read_cas
     address = {"case": str(read_case)}
     assert not downloads(visit("read_case.py", **address)) & _REPORTS
     with world.sessions.begin() as session:
-        store.record_first_read(session, read_case, world.reader, Opinion("malignant", 3), OPENED)
+        store.reads.record_first_read(session, read_case, world.reader, Opinion("malignant", 3), OPENED)
     assert not downloads(visit("read_case.py", **address)) & _REPORTS
     with world.sessions.begin() as session:
-        store.record_final_read(session, read_case, world.reader, Opinion("malignant", 3), OPENED)
+        store.reads.record_final_read(session, read_case, world.reader, Opinion("malignant", 3), OPENED)
     tab = visit("read_case.py", **address)
     assert downloads(tab) >= _REPORTS
     named = tab.toggle(key=f"export-named-{read_case}")
@@ -52,10 +52,10 @@ def test_reads_are_offered_on_the_page_of_agreement_without_names_at_first(world
 
 def test_nothing_is_made_or_recorded_by_drawing_a_page(world: World, read_case: int) -> None:
     with world.sessions.begin() as session:
-        store.record_first_read(session, read_case, world.reader, Opinion("malignant", 3), OPENED)
-        store.record_final_read(session, read_case, world.reader, Opinion("malignant", 3), OPENED)
+        store.reads.record_first_read(session, read_case, world.reader, Opinion("malignant", 3), OPENED)
+        store.reads.record_final_read(session, read_case, world.reader, Opinion("malignant", 3), OPENED)
     visit("read_case.py", case=str(read_case))
     visit("agreement.py")
     with world.sessions.begin() as session:
-        assert "exported" not in [event.action for event in store.audit_trail(session)]
-        assert readings_without_names(store.finished_readings(session, world.reader))[0].reader == "reader 1"
+        assert "exported" not in [event.action for event in store.audit.audit_trail(session)]
+        assert readings_without_names(store.agreement.finished_readings(session, world.reader))[0].reader == "reader 1"

@@ -5,8 +5,8 @@ from itertools import pairwise
 import plotly.graph_objects as go
 import pytest
 
-from core.fit.run_history import read_lines
-from pages.ui.charts import training_curves
+from core.fitting.history import read_lines
+from pages.ui.models.training_runs import training_curves
 from tests.helpers.runs.histories import epoch_line, run_lines
 
 

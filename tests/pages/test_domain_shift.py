@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from core.shift import Shift
+from core.statistics.shift import Shift
 from db import store
 from tests.helpers.app_pages import visit, words_on
 from tests.helpers.shifts import shifted
@@ -11,7 +11,9 @@ from tests.helpers.world import World
 
 def add(world: World, shift: Shift, document: str | None = None) -> None:
     with world.sessions.begin() as session:
-        store.add_shift(session, shift.source, shift.target, shift.model_version, document or shift.to_json())
+        store.evaluations.add_shift(
+            session, shift.source, shift.target, shift.model_version, document or shift.to_json()
+        )
 
 
 def test_without_a_comparison_the_page_names_the_command(world: World) -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.cautions import Caution, ImageLeftOut
-from core.evaluation import AblationRow, Evaluation
 from core.labels import BACH, BINARY, BREAKHIS, LabelSet
+from core.statistics.cautions import Caution, ImageLeftOut
+from core.statistics.evaluation import AblationRow, Evaluation
 from db import store
-from db.evaluation_values import NewEvaluation
+from db.values.evaluations import NewEvaluation
 from tests.helpers.app_pages import visit, words_on
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 from tests.helpers.world import World
@@ -211,7 +211,9 @@ def test_a_damaged_preview_is_said_and_the_others_are_drawn(world: World) -> Non
 
 def test_an_evaluation_that_cannot_be_read_is_said(world: World) -> None:
     with world.sessions.begin() as session:
-        store.add_evaluation(session, NewEvaluation("old", "0" * 12, "breakhis", "test", "x", '{"of": "before"}'), [])
+        store.evaluations.add_evaluation(
+            session, NewEvaluation("old", "0" * 12, "breakhis", "test", "x", '{"of": "before"}'), []
+        )
     tab = visit("evaluation.py")
     assert "cannot be read" in tab.error[0].value
     assert "training.evaluate" in tab.error[0].value

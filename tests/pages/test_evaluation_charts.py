@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from core.evaluation import Confusion, Figure, Group
 from core.labels import BACH, BINARY
-from core.measures.figures import ACCURACY, RECALL, SPECIFICITY
-from pages.ui.evaluation_charts import Shows, curve, figure_words, inert, intervals, matrix
+from core.statistics.evaluation import Confusion, Figure, Group
+from core.statistics.figure_names import ACCURACY, RECALL, SPECIFICITY
+from pages.ui.evaluation.charts import Shows, curve, figure_words, inert, intervals, matrix
 from tests.helpers.evaluations import made_evaluation
 
 PUBLISHED = Confusion(("benign", "malignant"), ((220, 162), (59, 468)), ((9, 7), (5, 12)))

@@ -5,7 +5,7 @@ import io
 from dataclasses import replace
 
 from core.labels import BINARY
-from pages.ui.export import Export, figures_csv, predictions_csv
+from pages.ui.csv_tables import Export, figures_csv, predictions_csv
 from tests.helpers.evaluations import made_evaluation, made_images
 
 

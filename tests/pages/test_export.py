@@ -4,9 +4,9 @@ import csv
 import io
 from datetime import UTC, datetime
 
-from core.fit.run_history import read_lines
-from db.values import Opinion, Read, Stage
-from pages.ui.export import history_csv, reads_csv
+from core.fitting.history import read_lines
+from db.values.reading import Opinion, Read, Stage
+from pages.ui.csv_tables import history_csv, reads_csv
 from tests.helpers.runs.histories import epoch_line, run_lines
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

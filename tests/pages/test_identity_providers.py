@@ -7,7 +7,7 @@ import pytest
 from streamlit.errors import StreamlitAuthError
 from streamlit.runtime.secrets import secrets_singleton
 
-from pages.ui.identity_providers import StreamlitProviders, configured_providers
+from pages.ui.openid_settings import StreamlitProviders, configured_providers
 
 SHARED = 'redirect_uri = "https://reads.example/oauth2callback"\ncookie_secret = "0123456789abcdef0123456789abcdef"\n'
 CLIENT = 'client_id = "a"\nclient_secret = "b"\nserver_metadata_url = "https://id.example/.well-known/x"\n'

@@ -8,9 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from db import store
-from db.reading_values import Region, RegionKind
-from db.values import CaseState, Stage
-from pages.ui.viewer.marked import marked
+from db.values.reading import CaseState, Region, RegionKind, Stage
+from pages.ui.viewer import marked
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.world import World
 
@@ -119,7 +118,7 @@ def test_what_was_taken_back_elsewhere_is_not_taken_back_twice(world: World, cas
     tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "keep mine", "Save, next case")
     final = world.reads(case_id)[-1]
     with world.sessions.begin() as session:
-        store.withdraw_read(session, final.id, world.reader)
+        store.reads.withdraw_read(session, final.id, world.reader)
     press(tab, "Undo (60 s)")
     assert "this opinion was already taken back" in words_on(tab)
     assert len(world.reads(case_id)) == 3

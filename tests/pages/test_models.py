@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 from core.card import Abstention, Card, checkpoint_sha256, model_version
 from core.settings import Settings
 from db import store
-from db.evaluation_values import Deployment, RunState
-from db.values import Action
+from db.values.evaluations import Deployment, RunState
+from db.values.reading import Action
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.networks import SMALL_CARD, small_checkpoint
 from tests.helpers.runs.histories import as_document, epoch_line, run_lines
@@ -29,12 +29,12 @@ def other(name: str = "other", card: Card = CARD) -> Path:
 
 def in_service(world: World) -> Deployment | None:
     with world.sessions.read() as session:
-        return store.in_service(session)
+        return store.models.in_service(session)
 
 
 def put_in_service(world: World, path: Path, sha256: str = "") -> None:
     with world.sessions.begin() as session:
-        store.put_in_service(session, world.reader, str(path), sha256 or checkpoint_sha256(path), path.stem)
+        store.models.put_in_service(session, world.reader, str(path), sha256 or checkpoint_sha256(path), path.stem)
 
 
 def add_run(world: World, lines: str, state: RunState = RunState.FINISHED, name: str = "a recipe") -> Path:
@@ -42,9 +42,9 @@ def add_run(world: World, lines: str, state: RunState = RunState.FINISHED, name:
     place = folder() / f"run {name}"
     place.mkdir()
     with world.sessions.begin() as session:
-        number = store.start_run(session, name, str(place), "{}")
+        number = store.models.start_run(session, name, str(place), "{}")
         if state is not RunState.RUNNING:
-            store.finish_run(session, number, state, as_document(lines))
+            store.models.finish_run(session, number, state, as_document(lines))
     if state is RunState.RUNNING:
         (place / "history.jsonl").write_text(lines, encoding="utf-8")
     return place
@@ -145,7 +145,7 @@ def test_a_confirmed_checkpoint_is_put_into_service_and_it_is_audited(world: Wor
     assert put is not None
     assert (put.sha256, put.account) == (sha256, "reader")
     with world.sessions.read() as session:
-        assert store.audit_trail(session)[0].action == Action.MODEL_IN_SERVICE
+        assert store.audit.audit_trail(session)[0].action == Action.MODEL_IN_SERVICE
 
 
 @pytest.mark.slow

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from core.cautions import Caution, ImageLeftOut, leak_caution
-from core.evaluation import Evaluation
 from core.labels import BINARY
-from core.shift import Shift
+from core.statistics.cautions import Caution, ImageLeftOut, leak_caution
+from core.statistics.evaluation import Evaluation
+from core.statistics.shift import Shift
 from db import store
-from db.session import open_database
-from db.values import Role
-from pages.ui.export import figures_csv, predictions_csv
-from pages.ui.nameless import (
+from db.database import open_database
+from db.values.reading import Role
+from pages.ui.csv_tables import figures_csv, predictions_csv
+from pages.ui.without_names import (
     evaluation_without_names,
     images_without_names,
     numbers_of,
@@ -136,9 +136,9 @@ def gate_and_cookies(tmp_path: Path, quick_passwords: None) -> Iterator[tuple[Ga
     add_evaluation(sessions, found, images)
     shift = json.dumps(json.loads(shifted().to_json()) | {"warnings": [_OLD_LEFT_OUT, "13412-telltale leaks"]})
     with sessions.begin() as session:
-        store.add_shift(session, "here", "there", "0123456789ab", shift)
+        store.evaluations.add_shift(session, "here", "there", "0123456789ab", shift)
         for role in (Role.RESEARCHER, Role.READER):
-            store.add_signing_account(session, None, f"the {role}", role, PASSWORD)
+            store.accounts.add_signing_account(session, None, f"the {role}", role, PASSWORD)
     with running_server(tmp_path, "127.0.0.1") as server:
         gate = GateClient(server.port, sessions)
         yield gate, {role: gate.cookie(f"the {role}") for role in (Role.RESEARCHER, Role.READER)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pages.ui.panels import plain
+from pages.ui.formatting import plain
 
 
 @pytest.mark.parametrize("words", ["https://evil.example", "HTTP://evil.example", "www.evil.example", "a@evil.example"])

@@ -7,10 +7,10 @@ from streamlit.runtime.context import ContextProxy, StreamlitHeaders
 from streamlit.testing.v1 import AppTest
 
 from db import store
-from db.access_values import Lifetime
-from db.sign_ins import start_sign_in
-from db.values import Account, Opinion, Role
-from service.access import COOKIE
+from db.store.sign_ins import start_sign_in
+from db.values.accounts import Lifetime
+from db.values.reading import Account, Opinion, Role
+from service.access.sessions import COOKIE
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import OPENED
 from tests.helpers.world import PASSWORD, World
@@ -30,7 +30,7 @@ class Office:
     def visit(self, name: str, page: str = "planning.py", **query: str) -> AppTest:
         """Open a page as somebody who has signed in."""
         with self.world.sessions.begin() as session:
-            recognised = store.account_with_password(session, name, PASSWORD)
+            recognised = store.accounts.account_with_password(session, name, PASSWORD)
             assert recognised is not None
             secret = start_sign_in(session, recognised, Lifetime())
         sent = StreamlitHeaders([("Cookie", f"{COOKIE}={secret}")])
@@ -47,13 +47,13 @@ def office(world: World, monkeypatch: pytest.MonkeyPatch) -> Office:
     accounts = {}
     with world.sessions.begin() as session:
         for name, role in (("dr. a", Role.READER), ("dr. b", Role.READER), ("office", Role.ADMINISTRATOR)):
-            accounts[name] = store.add_signing_account(session, None, name, role, PASSWORD)
+            accounts[name] = store.accounts.add_signing_account(session, None, name, role, PASSWORD)
         reader = accounts["dr. a"].id
-        store.record_first_read(session, cases[0], reader, Opinion("benign", 4, note="telltale"), OPENED)
+        store.reads.record_first_read(session, cases[0], reader, Opinion("benign", 4, note="telltale"), OPENED)
         said = Opinion("benign", 4, note="telltale", reason="quality")
-        store.record_final_read(session, cases[0], reader, said, OPENED)
-        store.assign(session, accounts["office"].id, cases[:2], reader, active=True)
-        store.set_priority(session, accounts["office"].id, cases[1:2], urgent=True)
+        store.reads.record_final_read(session, cases[0], reader, said, OPENED)
+        store.planning.assign(session, accounts["office"].id, cases[:2], reader, active=True)
+        store.planning.set_priority(session, accounts["office"].id, cases[1:2], urgent=True)
     return Office(world, accounts, cases, monkeypatch)
 
 
@@ -100,7 +100,7 @@ def test_the_worklist_of_a_reader_follows_the_plan(office: Office) -> None:
 
 def test_who_has_a_case_open_is_named_in_the_list_and_above_the_tissue(office: Office) -> None:
     with office.world.sessions.begin() as session:
-        store.open_case(session, office.cases[2], office.accounts["dr. b"].id)
+        store.open_case.open_case(session, office.cases[2], office.accounts["dr. b"].id)
     table = office.visit("dr. a", "worklist.py").dataframe[0].value
     (place,) = [row for row, case in enumerate(table["case"]) if case == "C-0003"]
     assert table["reader"][place].startswith("dr. b: open since ")
@@ -115,4 +115,4 @@ def test_skipping_lets_go_of_a_case(office: Office) -> None:
     tab = office.visit("dr. b", "read_case.py", case="3")
     press(tab, "Skip to next")
     with office.world.sessions.read() as session:
-        assert store.claim_holders(session, 3, office.accounts["dr. a"].id) == ()
+        assert store.claims.claim_holders(session, 3, office.accounts["dr. a"].id) == ()

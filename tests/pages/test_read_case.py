@@ -3,7 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from db.values import CaseState, Opinion, Vote
+from db.values.reading import CaseState, Opinion, Vote
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.world import CARD, CARD_MODEL, World
 

@@ -6,10 +6,9 @@ from datetime import datetime
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from db.reading_values import Region, RegionKind, Severity
-from db.values import Opinion, Vote
-from pages.ui import opinion as inputs
-from pages.ui.read_form import NOTE_LIMIT, ReadForm
+from db.values.reading import Opinion, Region, RegionKind, Severity, Vote
+from pages.ui.reading import inputs
+from pages.ui.reading.read_form import NOTE_LIMIT, ReadForm
 
 SPOT = Region(1, RegionKind.POINT, ((12.5, 30.0),), "mitosis")
 FIRST, OTHER = ReadForm.first("12"), ReadForm.first("13")

@@ -6,9 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from db import store
-from db.reading_values import Arm
-from db.study_values import StudyPlan
-from db.values import Opinion, Read, Stage
+from db.values.reading import Arm, Opinion, Read, Stage
+from db.values.studies import StudyPlan
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.world import World
 from tests.pages.test_read_case import TELLTALES
@@ -27,7 +26,7 @@ def cases(world: World) -> tuple[int, ...]:
 def make(world: World, cases: tuple[int, ...], *arms: Arm, washout_days: float = 0) -> int:
     plan = StudyPlan("pilot *one*", (world.reader,), cases, arms, washout_days, seed=7)
     with world.sessions.begin() as session:
-        return store.make_study(session, world.reader, plan)
+        return store.studies.make_study(session, world.reader, plan)
 
 
 def begin(world: World, study: int) -> AppTest:
@@ -37,8 +36,8 @@ def begin(world: World, study: int) -> AppTest:
 def saved(world: World, study: int) -> list[Read]:
     """Close the study, and give all that was read in it."""
     with world.sessions.begin() as session:
-        store.close_study(session, world.reader, study)
-        return store.own_reads(session, world.reader)
+        store.studies.close_study(session, world.reader, study)
+        return store.reads.own_reads(session, world.reader)
 
 
 def test_a_study_waits_in_the_list_and_the_first_case_opens(world: World, cases: tuple[int, ...]) -> None:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from core.sets.tissue_statistics import STATISTICS
-from core.shift import Shift
-from pages.ui import shift_charts, shift_words
-from pages.ui.export import statistics_csv
+from core.statistics.shift import Shift
+from core.statistics.tissue_statistics import STATISTICS
+from pages.ui.csv_tables import statistics_csv
+from pages.ui.domain_shift import charts, explanations
 from tests.helpers.shifts import STEPS, figure, shifted
 from tests.pages.test_charts import luminance
 
@@ -18,36 +18,36 @@ def far() -> Shift:
 
 
 def test_each_statistic_has_its_own_density_of_both_sets_the_most_different_first(far: Shift) -> None:
-    drawn = shift_charts.statistics(far)
+    drawn = charts.statistics(far)
     assert len(drawn.data) == 2 * len(STATISTICS)
-    sizes = [abs(found.difference) for found in shift_charts.by_difference(far)]
+    sizes = [abs(found.difference) for found in charts.by_difference(far)]
     assert sizes == sorted(sizes, reverse=True)
     titles = [note.text for note in drawn.layout.annotations]
-    assert titles[0].startswith(f"<b>{shift_charts.by_difference(far)[0].name}</b><br>")
+    assert titles[0].startswith(f"<b>{charts.by_difference(far)[0].name}</b><br>")
     assert all("SD higher" in title for title in titles)
 
 
 def test_sets_differ_by_line_and_by_sign_as_well_as_by_colour(far: Shift) -> None:
-    source, target = shift_charts.statistics(far).data[:2]
+    source, target = charts.statistics(far).data[:2]
     assert source.line.dash != target.line.dash
-    source, target = shift_charts.points(far).data
+    source, target = charts.points(far).data
     assert source.marker.symbol != target.marker.symbol
     assert (source.name, target.name) == ("here", "there")
 
 
 def test_the_legend_names_each_set_once(far: Shift) -> None:
-    named = [trace.name for trace in shift_charts.statistics(far).data if trace.showlegend]
+    named = [trace.name for trace in charts.statistics(far).data if trace.showlegend]
     assert named == ["here", "there"]
 
 
 def test_every_image_is_a_point_that_names_its_patient(far: Shift) -> None:
-    source, target = shift_charts.points(far).data
+    source, target = charts.points(far).data
     assert len(source.x) == len(target.x) == 18
     assert set(target.customdata) == {f"there {number}" for number in range(6)}
 
 
 def test_a_step_stands_at_its_change_with_its_interval_between_nothing_and_the_whole_drop(far: Shift) -> None:
-    drawn = shift_charts.what_helps(far)
+    drawn = charts.what_helps(far)
     assert drawn is not None
     [changes] = drawn.data
     assert list(changes.y) == ["one view only", "Reinhard"]
@@ -58,18 +58,18 @@ def test_a_step_stands_at_its_change_with_its_interval_between_nothing_and_the_w
 
 
 def test_without_steps_there_is_nothing_to_draw(far: Shift) -> None:
-    assert shift_charts.what_helps(replace(far, steps=STEPS[:1])) is None
-    assert shift_charts.what_helps(replace(far, steps=())) is None
+    assert charts.what_helps(replace(far, steps=STEPS[:1])) is None
+    assert charts.what_helps(replace(far, steps=())) is None
 
 
 def test_names_of_folders_do_not_act_as_tags() -> None:
-    drawn = shift_charts.points(shifted(source="<b>bold</b>"))
+    drawn = charts.points(shifted(source="<b>bold</b>"))
     assert drawn.data[0].name == "&lt;b&gt;bold&lt;/b&gt;"
 
 
 def test_every_colour_reads_on_the_light_and_on_the_dark_background(far: Shift) -> None:
-    used = {trace.line.color for trace in shift_charts.statistics(far).data}
-    used |= {trace.marker.color for trace in shift_charts.points(far).data}
+    used = {trace.line.color for trace in charts.statistics(far).data}
+    used |= {trace.marker.color for trace in charts.points(far).data}
     for colour in used:
         for background in ("#ffffff", "#16191b"):
             dark, light = sorted((luminance(colour), luminance(background)))
@@ -83,21 +83,21 @@ def test_every_colour_reads_on_the_light_and_on_the_dark_background(far: Shift) 
 def test_the_verdict_needs_both_tests(far: Shift, low: float, p: float, words: str) -> None:
     frechet, discrepancy, told_apart = far.distances
     found = (frechet, replace(discrepancy, p=p), replace(told_apart, low=low))
-    assert words in shift_words.verdict(replace(far, distances=found))
+    assert words in explanations.verdict(replace(far, distances=found))
 
 
 def test_few_patients_show_little(far: Shift) -> None:
     near = shifted(away=0)
-    assert "With so few patients" in shift_words.verdict(near)
-    assert "With so few patients" not in shift_words.verdict(replace(near, patients=(10, 10)))
-    assert "With so few patients" not in shift_words.verdict(far)
+    assert "With so few patients" in explanations.verdict(near)
+    assert "With so few patients" not in explanations.verdict(replace(near, patients=(10, 10)))
+    assert "With so few patients" not in explanations.verdict(far)
 
 
 def test_a_drop_that_may_be_none_is_said_to_be_so(far: Shift) -> None:
-    assert shift_words.drop_words(far) == "drop +0.200 [+0.100, +0.300]"
-    assert "there may be none" in shift_words.drop_words(replace(far, drop=figure(0.05, 0.10)))
-    assert shift_words.drop_words(replace(far, drop=None)) == ""
-    assert "not measured" in shift_words.auc_words(replace(far, source_auc=None))
+    assert explanations.drop_words(far) == "drop +0.200 [+0.100, +0.300]"
+    assert "there may be none" in explanations.drop_words(replace(far, drop=figure(0.05, 0.10)))
+    assert explanations.drop_words(replace(far, drop=None)) == ""
+    assert "not measured" in explanations.auc_words(replace(far, source_auc=None))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_drop_that_may_be_none_is_said_to_be_so(far: Shift) -> None:
     [(0.009, "hardly chance"), (0.01, "probably not chance"), (0.049, "probably not chance"), (0.05, "may be chance")],
 )
 def test_chance_has_three_words(p: float, words: str) -> None:
-    assert shift_words.chance(p) == words
+    assert explanations.chance(p) == words
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_chance_has_three_words(p: float, words: str) -> None:
     [(1.26, "1.3 SD higher, hardly chance"), (-0.06, "0.1 SD lower, hardly chance"), (0.049, "no difference")],
 )
 def test_a_difference_is_told_in_standard_deviations(far: Shift, apart: float, words: str) -> None:
-    assert shift_words.difference(replace(far.distributions[0], difference=apart, p=0.001)) == words
+    assert explanations.difference(replace(far.distributions[0], difference=apart, p=0.001)) == words
 
 
 def test_every_measure_is_explained(far: Shift) -> None:
-    assert set(shift_words.STATISTIC_HELP) == {statistic.name for statistic in STATISTICS}
-    assert set(shift_words.DISTANCE_HELP) == {distance.name for distance in far.distances}
+    assert set(explanations.STATISTIC_HELP) == {statistic.name for statistic in STATISTICS}
+    assert set(explanations.DISTANCE_HELP) == {distance.name for distance in far.distances}
 
 
 def test_statistics_are_exported_as_numbers(far: Shift) -> None:

@@ -6,9 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from db import store
-from db.reading_values import Arm
-from db.study_values import StudyRow
-from db.values import Opinion
+from db.values.reading import Arm, Opinion
+from db.values.studies import StudyRow
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import OPENED
 from tests.helpers.world import World
@@ -24,7 +23,7 @@ def cases(world: World) -> tuple[int, ...]:
 
 def studies(world: World) -> list[StudyRow]:
     with world.sessions.read() as session:
-        return store.studies(session, world.reader)
+        return store.studies.studies(session, world.reader)
 
 
 def give_name(tab: AppTest, name: str) -> AppTest:
@@ -40,7 +39,7 @@ def paste(tab: AppTest, lines: Sequence[str]) -> AppTest:
 
 def read_first(world: World, case: int) -> None:
     with world.sessions.begin() as session:
-        store.record_first_read(session, case, world.reader, Opinion("benign", 3), OPENED)
+        store.reads.record_first_read(session, case, world.reader, Opinion("benign", 3), OPENED)
 
 
 def test_the_single_reader_makes_a_study_and_finds_it(world: World, cases: tuple[int, ...]) -> None:

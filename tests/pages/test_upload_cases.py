@@ -20,7 +20,9 @@ def upload(tab: AppTest, *files: tuple[str, bytes, str]) -> AppTest:
 
 def cases(world: World) -> list[tuple[str, int, str | None]]:
     with world.sessions.read() as session:
-        return [(row.accession, row.images, row.magnification) for row in store.worklist(session, world.reader)]
+        return [
+            (row.accession, row.images, row.magnification) for row in store.worklist.worklist(session, world.reader)
+        ]
 
 
 def test_several_images_become_one_case(world: World) -> None:

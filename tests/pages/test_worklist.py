@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db import store
-from db.values import Opinion
-from db.worklist_values import CaseOrder
-from pages.ui.case_table import waiting_words
+from db.values.reading import Opinion
+from db.values.worklist import CaseOrder
+from pages.ui.worklist import waiting_words
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.world import World
 
@@ -82,7 +82,7 @@ def test_the_orders_that_tell_of_the_model_say_so_and_list_what_was_read(world: 
     world.add_case(2)
     world.analyse()
     with world.sessions.begin() as session:
-        store.record_first_read(session, read, world.reader, Opinion("benign", 3), datetime.now(UTC))
+        store.reads.record_first_read(session, read, world.reader, Opinion("benign", 3), datetime.now(UTC))
     tab = visit("worklist.py")
     tab.selectbox(key="worklist-order").set_value(CaseOrder.UNCERTAINTY).run()
     assert list(tab.dataframe[0].value["case"]) == ["C-0001"]
@@ -114,7 +114,7 @@ def test_who_skips_all_cases_sees_each_of_them_once_before_one_comes_again(world
     cases = [world.add_case(seed) for seed in (1, 2, 3)]
     world.analyse()
     with world.sessions.begin() as session:
-        store.set_priority(session, world.reader, [cases[1]], urgent=True)
+        store.planning.set_priority(session, world.reader, [cases[1]], urgent=True)
     tab = visit("read_case.py")
     seen = [tab.query_params["case"]]
     for _ in range(3):

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 import pytest
 
 from db import store
-from db.session import Sessions, open_database
-from db.values import Role
+from db.database import Sessions, open_database
+from db.values.reading import Role
 from tests.helpers.gate import GateClient
 from tests.helpers.server import Server, running_server
 from tests.helpers.world import PASSWORD
@@ -25,7 +25,7 @@ def sessions(tmp_path: Path) -> Iterator[Sessions]:
     """The database of the server, with one reader."""
     opened = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with opened.begin() as session:
-        store.add_signing_account(session, None, "dr. a", Role.READER, PASSWORD)
+        store.accounts.add_signing_account(session, None, "dr. a", Role.READER, PASSWORD)
     yield opened
     opened.dispose()
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from db.backup import make_backup
+from db.backup.backup import make_backup
+from db.backup.restore import check_backup, restore_backup
 from db.files import Files
-from db.restore import check_backup, restore_backup
-from db.values import Action
+from db.values.reading import Action
 from tests.helpers.backups import DataFolder, contents, events, stored_files
 from tests.helpers.stress import amount
 
@@ -25,8 +25,8 @@ BACKUPS = amount(40, 10)
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from db.backup import Source, make_backup
-from db.restore import restore_backup
+from db.backup.backup import Source, make_backup
+from db.backup.restore import restore_backup
 
 left, data = int(sys.argv[1]), Path(sys.argv[3])
 def strike(name, arguments):
@@ -93,8 +93,8 @@ from itertools import count
 from pathlib import Path
 from db import store
 from db.files import Files
-from db.session import open_database
-from db.values import StoredImage
+from db.database import open_database
+from db.values.reading import StoredImage
 from tests.helpers.rows import BENIGN, OPENED, QUALITY, sha256_of
 
 data = Path(sys.argv[1])
@@ -102,10 +102,10 @@ sessions, files = open_database(f"sqlite:///{data}/second_read.sqlite"), Files(d
 for number in count(1):
     pixels = files.put(f"live pixels {number}".encode())
     with sessions.begin() as session:
-        case_id = store.add_case(session, 1, accession=None, magnification=None)
-        store.add_image(session, case_id, StoredImage(sha256_of(f"live {number}"), pixels, 4, 4, QUALITY))
+        case_id = store.cases.add_case(session, 1, accession=None, magnification=None)
+        store.cases.add_image(session, case_id, StoredImage(sha256_of(f"live {number}"), pixels, 4, 4, QUALITY))
     with sessions.begin() as session:
-        read = store.record_first_read(session, case_id, 1, BENIGN, OPENED)
+        read = store.reads.record_first_read(session, case_id, 1, BENIGN, OPENED)
     print(read.id, flush=True)
 """
 

@@ -14,11 +14,12 @@ from sqlalchemy import text
 from websockets.exceptions import ConnectionClosed
 
 from db import store
-from db.audit_chain import Added
-from db.audit_heads import HeadLine
-from db.audit_verify import verify
-from db.session import Sessions, open_database
-from db.values import Read
+from db.audit.anchor import HeadLine
+from db.audit.chain import Added
+from db.audit.trail import record_event
+from db.audit.verify import verify
+from db.database import Sessions, open_database
+from db.values.reading import Read
 from tests.helpers.browser_tab import clicking_tab
 from tests.helpers.concurrency import wait_until
 from tests.helpers.rows import OPENED
@@ -43,7 +44,7 @@ def _assert_whole(sessions: Sessions) -> None:
 
 def _assert_kept(sessions: Sessions, readers: list[int], said: list[Read]) -> None:
     with sessions.read() as session:
-        stored = [read for reader in readers for read in store.own_reads(session, reader)]
+        stored = [read for reader in readers for read in store.reads.own_reads(session, reader)]
     assert not set(said) - set(stored)
     # No second first read, and no final read beside another: a click is there whole or not at all.
     once = Counter((read.case_id, read.reader, read.stage, read.supersedes) for read in stored)
@@ -73,13 +74,13 @@ def test_a_server_killed_at_random_moments_loses_no_acknowledged_read(database_u
 def test_a_longer_click_after_one_that_was_cut_off_raises_no_false_alarm(tmp_path: Path) -> None:
     sessions = open_database(f"sqlite:///{tmp_path / 'a.sqlite'}")
     with sessions.begin() as session:
-        store.record_event(session, None, "before", "")
+        record_event(session, None, "before", "")
     assert sessions.heads
     # What a server leaves that is killed between its announcement and the commit.
     sessions.heads.announce(Added(2, 2, "f" * 64))
     with sessions.begin() as session:
-        store.record_event(session, None, "one", "")
-        store.record_event(session, None, "and another", "")
+        record_event(session, None, "one", "")
+        record_event(session, None, "and another", "")
     assert verify(sessions).findings == ()
     confirmed = sessions.heads.lines()
     for changed in (Added(2, 3, "e" * 64), Added(2, 2, "e" * 64)):
@@ -111,7 +112,7 @@ def test_the_app_killed_under_its_readers_loses_nothing_that_a_page_called_saved
     monkeypatch.setenv("SECOND_READ_DATABASE", database_url)
     sessions = open_database(database_url, data=tmp_path)
     with sessions.begin() as session:
-        reader = store.single_reader(session).id
+        reader = store.accounts.single_reader(session).id
         cases = [make_case(session, reader) for _ in range(12 * APP_KILLS)]
     analyse_all(sessions)
     moment, waiting = random.Random(5), iter(cases)  # noqa: S311 (when to strike, no secret)
@@ -127,7 +128,7 @@ def test_the_app_killed_under_its_readers_loses_nothing_that_a_page_called_saved
             reading.join()
         _assert_whole(sessions)
         with sessions.read() as session:
-            stored = {(read.case_id, read.stage.value) for read in store.own_reads(session, reader)}
+            stored = {(read.case_id, read.stage.value) for read in store.reads.own_reads(session, reader)}
         assert set(said) <= stored
     print(f"\n{APP_KILLS} kills of the app on {sessions.dialect}: {len(said)} reads called saved, none lost")
     sessions.dispose()

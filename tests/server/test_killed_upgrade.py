@@ -15,10 +15,10 @@ from alembic import command
 from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 
 from db import store
-from db.audit_verify import verify
-from db.session import open_database
+from db.audit.verify import verify
+from db.database import open_database
 from db.upgrade import alembic_config
-from db.values import Opinion, Stage
+from db.values.reading import Opinion, Stage
 from tests.helpers.stress import TIMEOUT, amount
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
@@ -148,10 +148,10 @@ def _assert_finished(url: str, data: Path, columns: _Columns, before: _Rows) -> 
     assert after == {name: rows for name, rows in before.items() if name in after}
     assert verify(sessions).findings == ()
     with sessions.begin() as session:
-        reads = store.own_reads(session, 1, case_id=3)
+        reads = store.reads.own_reads(session, 1, case_id=3)
         assert [read.stage for read in reads] == [Stage.FIRST, Stage.FINAL, Stage.FINAL]
         amended = Opinion("benign", 5, note="after the upgrade", reason="borderline")
-        store.amend_read(session, 3, 1, amended, reads[-1].opened_at, replaces=reads[-1].id)
+        store.reads.amend_read(session, 3, 1, amended, reads[-1].opened_at, replaces=reads[-1].id)
     sessions.dispose()
 
 

@@ -13,10 +13,9 @@ from typing import TypeVar
 import pytest
 
 from db import store
-from db.audit_verify import verify
-from db.session import Sessions, open_database
-from db.turns import Turns
-from db.values import Action, Opinion, Read
+from db.audit.verify import verify
+from db.database import Sessions, Turns, open_database
+from db.values.reading import Action, Opinion, Read
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import OPENED
 from tests.helpers.saving_server import saving
@@ -66,24 +65,24 @@ class Room:
 
     def _look(self, reader: int) -> None:
         with self.sessions.read() as session:
-            store.state_counts(session, reader)
-            store.worklist(session, reader)
-            store.next_case(session, reader)
+            store.worklist.state_counts(session, reader)
+            store.worklist.worklist(session, reader)
+            store.worklist.next_case(session, reader)
 
     def _open(self, case_id: int, reader: int) -> None:
         # As the page does it.
         with self.sessions.read() as session:
-            case = store.case_view(session, case_id, reader)
+            case = store.open_case.case_view(session, case_id, reader)
         with self.sessions.begin() as session:
-            store.record_opened(session, case, reader)
+            store.open_case.record_opened(session, case, reader)
 
     def _first(self, case_id: int, reader: int, opinion: Opinion) -> Read:
         with self.sessions.begin() as session:
-            return store.record_first_read(session, case_id, reader, opinion, OPENED)
+            return store.reads.record_first_read(session, case_id, reader, opinion, OPENED)
 
     def _final(self, case_id: int, reader: int, opinion: Opinion) -> Read:
         with self.sessions.begin() as session:
-            return store.record_final_read(session, case_id, reader, opinion, OPENED)
+            return store.reads.record_final_read(session, case_id, reader, opinion, OPENED)
 
     def _timed(self, what: str, work: Callable[[], _T]) -> _T:
         start = time.perf_counter()
@@ -115,8 +114,8 @@ def test_twenty_readers_lose_nothing_and_meet_no_lock(database_url: str, tmp_pat
             end = time.monotonic() + SECONDS
             assert at_once(READERS, lambda number: room.read_until(end, readers[number])) == [None] * READERS
         with room.sessions.read() as session:
-            stored = [read for reader in readers for read in store.own_reads(session, reader)]
-            trail = store.audit_trail(session, limit=None)
+            stored = [read for reader in readers for read in store.reads.own_reads(session, reader)]
+            trail = store.audit.audit_trail(session, limit=None)
         assert sorted(stored, key=_number) == sorted(room.said, key=_number)
         assert len({(read.case_id, read.reader, read.stage) for read in stored}) == len(stored)
         told = Counter(event.action for event in trail if event.account != "dr. beside them")

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from db import store
-from db.backup import Source, make_backup
-from db.export import Told
+from db.backup.backup import Source, make_backup
+from db.database import Sessions, open_database
 from db.files import Files
-from db.session import Sessions, open_database
-from db.values import CaseState, Stage
-from pages.ui import export
-from service.reports.archive import Wanted, reads_archive
-from service.reports.case_files import CaseWanted, fhir_report, pdf_report
+from db.store.exports import Told
+from db.values.reading import CaseState, Stage
+from pages.ui import csv_tables
+from service.exports.case_report import CaseWanted, fhir_report, pdf_report
+from service.exports.study_archive import Wanted, reads_archive
 from tests.helpers.browser_tab import clicking_tab
 from tests.helpers.concurrency import wait_until
 from tests.helpers.exports import unzip
@@ -96,8 +96,8 @@ def _read_all(server: Server, sessions: Sessions, reader: int) -> SentBytes:
     """Read every case as somebody who did not bring it in; give everything that was sent."""
     tap = SentBytes(server.port)
     with sessions.read() as session:
-        rows = store.worklist(session, reader)
-        images = [image.id for row in rows for image in store.case_images(session, row.id)]
+        rows = store.worklist.worklist(session, reader)
+        images = [image.id for row in rows for image in store.open_case.case_images(session, row.id)]
     with clicking_tab(server.port) as tab:
         for page in ("", "agreement", "models"):
             tab.open(page)
@@ -119,16 +119,16 @@ def test_no_word_about_a_person_outlives_the_intake(served: tuple[Server, Path])
     data = root / "data"
     sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
     with sessions.begin() as session:
-        reader = store.single_reader(session).id
+        reader = store.accounts.single_reader(session).id
     wait_until(lambda: _waiting(sessions) == 0, "the images to be analysed", 300)
     tap = _read_all(server, sessions, reader)
     with sessions.read() as session:
-        assert store.state_counts(session, reader)[CaseState.FINAL] > 0
-        reads, finished = store.own_reads(session, reader), store.finished_readings(session, reader)
+        assert store.worklist.state_counts(session, reader)[CaseState.FINAL] > 0
+        reads, finished = store.reads.own_reads(session, reader), store.agreement.finished_readings(session, reader)
     backup = make_backup(Source(f"sqlite:///{data / 'second_read.sqlite'}", data, data / "files"), root / "backups")
     with tarfile.open(backup.path) as archive:
         assert vocabulary.found_in("\n".join(archive.getnames()).encode()) == []
-    for made in (export.reads_csv(reads, {}), export.readings_csv(finished, {})):
+    for made in (csv_tables.reads_csv(reads, {}), csv_tables.readings_csv(finished, {})):
         assert vocabulary.found_in(made.data + made.name.encode()) == []
     for name, made_of in _reports(sessions, data, reader):
         assert vocabulary.found_in(made_of + name.encode()) == [], name
@@ -147,7 +147,7 @@ def _reports(sessions: Sessions, data: Path, reader: int) -> Iterator[tuple[str,
     """Make every export of reads and cases, with all the names that they can have."""
     yield from unzip(reads_archive(sessions, Wanted(reader, told=Told(named=True, clock_times=True)))).items()
     with sessions.read() as session:
-        cases = [read.case_id for read in store.own_reads(session, reader) if read.stage is Stage.FINAL]
+        cases = [read.case_id for read in store.reads.own_reads(session, reader) if read.stage is Stage.FINAL]
     for case_id in cases[:2]:
         wanted = CaseWanted(case_id, reader, named=True)
         yield "report.pdf", pdf_report(sessions, Files(data / "files"), wanted, None)
@@ -164,4 +164,4 @@ def test_the_words_are_in_the_files_that_were_brought_in() -> None:
 
 def _waiting(sessions: Sessions) -> int:
     with sessions.read() as session:
-        return store.jobs_waiting(session)
+        return store.jobs.jobs_waiting(session)

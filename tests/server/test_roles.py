@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from db import store
+from db.database import open_database
 from db.files import Files
-from db.session import open_database
-from db.values import Opinion, Role
+from db.values.reading import Opinion, Role
 from service.intake import CasePlan, take_in_all
 from service.routes import router
 from tests.helpers.browser_tab import open_page
@@ -98,9 +98,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_House]:
     tokens = {}
     with sessions.begin() as session:
         for role in Role:
-            account = store.add_signing_account(session, None, f"the {role}", role, PASSWORD)
-            tokens[role] = store.add_token(session, None, account, "test")
-        reader = store.account_named(session, "the reader")
+            account = store.accounts.add_signing_account(session, None, f"the {role}", role, PASSWORD)
+            tokens[role] = store.sign_ins.add_token(session, None, account, "test")
+        reader = store.accounts.account_named(session, "the reader")
     assert reader is not None
     plan = CasePlan(reader.id, "100X", _ACCESSION)
     assert next(take_in_all(sessions, Files(data / "files"), plan, [("a.png", tissue_png(1))])).image_id == 1
@@ -199,8 +199,8 @@ def test_the_first_page_has_its_own_address_too_and_a_foreign_one_has_none(
 
 def test_two_readers_of_one_case_are_two(running: _House) -> None:
     with running.house.sessions.begin() as session:
-        reader = store.add_signing_account(session, None, "one more reader", Role.READER, PASSWORD)
-        store.record_first_read(
+        reader = store.accounts.add_signing_account(session, None, "one more reader", Role.READER, PASSWORD)
+        store.reads.record_first_read(
             session, 1, reader.id, Opinion("malignant", 4, note="my telltale note"), datetime.now(UTC)
         )
     own = open_page(running.house.port, running.house.cookie("one more reader"), "read_case", "case=1")

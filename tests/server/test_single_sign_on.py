@@ -8,9 +8,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from db import store
-from db.access_values import AccessAction
-from db.values import Role
-from service.access import COOKIE
+from db.values.accounts import AccessAction
+from db.values.reading import Role
+from service.access.sessions import COOKIE
 from tests.helpers.browser_tab import open_page
 from tests.helpers.gate import GateClient
 from tests.helpers.single_sign_on import Browser, SingleSignOn, add_linked_account, check_nobody_signed_in
@@ -74,7 +74,7 @@ def test_a_verified_address_signs_in_and_from_then_on_its_subject_does(sso: Sing
 
 def test_an_identity_that_nobody_linked_is_refused_and_told_what_to_send(sso: SingleSignOn, window: Browser) -> None:
     with sso.sessions.read() as session:
-        before = store.account_rows(session, None)
+        before = store.accounts.account_rows(session, None)
     sso.provider.is_honest_about("<b>4711</b>", email="new@clinic.example", name="the administrator")
     response = window.sign_in()
     check_nobody_signed_in(window, response, 403, f"issuer {sso.provider.issuer} – subject &lt;b&gt;4711&lt;/b&gt;")
@@ -84,13 +84,13 @@ def test_an_identity_that_nobody_linked_is_refused_and_told_what_to_send(sso: Si
         "an identity that no account is linked to (by clinic)",
     )
     with sso.sessions.read() as session:
-        assert store.account_rows(session, None) == before
+        assert store.accounts.account_rows(session, None) == before
 
 
 def test_a_disabled_account_is_refused(sso: SingleSignOn, window: Browser) -> None:
     add_linked_account(sso, "dr. gone")
     with sso.sessions.begin() as session:
-        store.set_disabled(session, None, "dr. gone", disabled=True)
+        store.accounts.set_disabled(session, None, "dr. gone", disabled=True)
     check_nobody_signed_in(window, window.sign_in(), 403, "Your account is disabled")
     assert sso.events()[0] == (AccessAction.SIGN_IN_REFUSED, "dr. gone (by clinic)")
 
@@ -115,16 +115,16 @@ def _change(change: Callable[..., None], name: str, **values: object) -> Callabl
 
 def _unlink(sso: SingleSignOn, window: Browser) -> None:
     with sso.sessions.begin() as session:
-        store.unlink_identity(session, None, store.identity_rows(session, None)[0].id)
+        store.identities.unlink_identity(session, None, store.identities.identity_rows(session, None)[0].id)
 
 
 @pytest.mark.parametrize(
     ("name", "end"),
     [
         ("dr. out", _sign_out),
-        ("dr. disabled", _change(store.set_disabled, "dr. disabled", disabled=True)),
-        ("dr. moved", _change(store.set_role, "dr. moved", role=Role.RESEARCHER)),
-        ("dr. password", _change(store.set_password, "dr. password", password="quite another sentence")),
+        ("dr. disabled", _change(store.accounts.set_disabled, "dr. disabled", disabled=True)),
+        ("dr. moved", _change(store.accounts.set_role, "dr. moved", role=Role.RESEARCHER)),
+        ("dr. password", _change(store.accounts.set_password, "dr. password", password="quite another sentence")),
         ("dr. unlinked", _unlink),
     ],
 )

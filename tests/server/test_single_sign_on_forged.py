@@ -152,6 +152,6 @@ def test_behind_a_proxy_what_is_kept_of_the_way_travels_encrypted_only(
 
 def test_what_signs_the_cookies_stands_nowhere_in_log_or_audit(sso: SingleSignOn) -> None:
     with sso.sessions.read() as session:
-        audit = str(store.audit_trail(session, limit=None))
+        audit = str(store.audit.audit_trail(session, limit=None))
     for secret in (COOKIE_SECRET, *sso.provider.codes, "what the provider told"):
         assert secret not in audit

@@ -8,9 +8,9 @@ from threading import Barrier
 import pytest
 
 from db import store
+from db.database import Sessions, open_database
 from db.errors import CaseChangedError
-from db.session import Sessions, open_database
-from db.values import Opinion, Read
+from db.values.reading import Opinion, Read
 from tests.helpers.browser_tab import ClickingTab, clicking_tab
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import OPENED
@@ -32,12 +32,12 @@ def _cases(sessions: Sessions, account_id: int, cases: int) -> list[int]:
 
 def _first(sessions: Sessions, case_id: int, account_id: int, opinion: Opinion) -> Read:
     with sessions.begin() as session:
-        return store.record_first_read(session, case_id, account_id, opinion, OPENED)
+        return store.reads.record_first_read(session, case_id, account_id, opinion, OPENED)
 
 
 def _final(sessions: Sessions, case_id: int, account_id: int, opinion: Opinion) -> Read:
     with sessions.begin() as session:
-        return store.record_final_read(session, case_id, account_id, opinion, OPENED)
+        return store.reads.record_final_read(session, case_id, account_id, opinion, OPENED)
 
 
 def test_every_form_that_is_sent_twice_at_once_is_one_read(sessions: Sessions) -> None:
@@ -55,7 +55,7 @@ def test_every_form_that_is_sent_twice_at_once_is_one_read(sessions: Sessions) -
 
     assert at_once(2, send) == [None] * 2
     with sessions.read() as session:
-        stored = store.own_reads(session, reader)
+        stored = store.reads.own_reads(session, reader)
     assert said[0] == said[1]
     assert sorted(read.id for read in said[0]) == [read.id for read in stored]
     assert len(stored) == 2 * (DOUBLED // 2)
@@ -78,7 +78,7 @@ def test_two_readers_who_save_the_same_case_at_once_both_keep_their_read(session
     assert at_once(2, race) == [None] * 2
     for number, reader in enumerate(readers):
         with sessions.read() as session:
-            stored = store.own_reads(session, reader)
+            stored = store.reads.own_reads(session, reader)
         assert stored == said[number]
         assert [read.opinion for read in stored] == opinions[number]
     print(f"\n{RACES} races of two readers on {sessions.dialect}: {2 * RACES} reads kept")
@@ -100,14 +100,14 @@ def test_a_form_that_another_window_has_overtaken_is_refused(sessions: Sessions)
             _amend(sessions, Reader(reader, case_id), "second amendment of the same read", saved[1].id)
         refused += 3
         with sessions.read() as session:
-            assert store.own_reads(session, reader, case_id=case_id) == saved
+            assert store.reads.own_reads(session, reader, case_id=case_id) == saved
     assert refused == 3 * STALE
 
 
 def _amend(sessions: Sessions, of: Reader, note: str, replaces: int) -> Read:
     opinion = Opinion("malignant", 3, note=note)
     with sessions.begin() as session:
-        return store.amend_read(session, of.case_id, of.account_id, opinion, OPENED, replaces=replaces)
+        return store.reads.amend_read(session, of.case_id, of.account_id, opinion, OPENED, replaces=replaces)
 
 
 @pytest.fixture
@@ -125,14 +125,14 @@ def served(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_pages_refuse_stale_forms_and_keep_what_was_typed(served: tuple[Server, Sessions]) -> None:
     server, sessions = served
     with sessions.begin() as session:
-        reader = store.single_reader(session).id
+        reader = store.accounts.single_reader(session).id
     with clicking_tab(server.port) as here, clicking_tab(server.port) as there:
         for place, case_id in enumerate(_cases(sessions, reader, STALE)):
             _overtake_first(here, there, case_id)
             if place % 2:
                 _overtake_final(here, there, case_id)
             with sessions.read() as session:
-                notes = [read.opinion.note for read in store.own_reads(session, reader, case_id=case_id)]
+                notes = [read.opinion.note for read in store.reads.own_reads(session, reader, case_id=case_id)]
             assert notes == ["of the other window", ""][: 1 + place % 2]
     print(f"\n{STALE + STALE // 2} stale forms on {sessions.dialect}: as many refusals, the text kept")
 

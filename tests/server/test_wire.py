@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.heatmaps import encode_heatmap, encode_png, grey_levels, thumbnail
-from core.images import decode_image
+from core.imaging.decode import decode_image
+from core.imaging.heatmaps import encode_heatmap, encode_png, grey_levels, thumbnail
 from core.labels import LabelSet
 from core.results import Analysis, Heatmap, Prediction, Quality, RgbImage
 from db import store
+from db.database import Sessions, open_database
 from db.files import Files
-from db.session import Sessions, open_database
-from db.values import ModelIdentity, Opinion, Role, StoredHeatmap
+from db.values.reading import ModelIdentity, Opinion, Role, StoredHeatmap
 from service.intake import CasePlan, take_in_all
 from service.routes import router
 from tests.helpers.browser_tab import clicking_tab
@@ -83,16 +83,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Served]:
     sessions, files = open_database(f"sqlite:///{data / 'second_read.sqlite'}"), Files(data / "files")
     with sessions.begin() as session:
         for role in Role:
-            store.add_signing_account(session, None, f"the {role}", role, PASSWORD)
+            store.accounts.add_signing_account(session, None, f"the {role}", role, PASSWORD)
         other, _ = (
-            store.add_signing_account(session, None, name, Role.READER, PASSWORD)
+            store.accounts.add_signing_account(session, None, name, Role.READER, PASSWORD)
             for name in ("the other reader", "the reader who saves")
         )
     cases = [_add(sessions, files, other.id, place) for place in range(CASES)]
     for case in cases:
         with sessions.begin() as session:
-            store.record_first_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
-            store.record_final_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
+            store.reads.record_first_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
+            store.reads.record_final_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
     with running_server(data, "127.0.0.1") as server:
         yield _Served(GateClient(server.port, sessions), sessions, cases, SentBytes(server.port))
     sessions.dispose()
@@ -107,10 +107,10 @@ def _add(sessions: Sessions, files: Files, account_id: int, place: int) -> _Case
     malignant = _probability(place)
     said = Prediction(_LABELS, (1 - malignant, malignant / 2, malignant / 2), _THRESHOLD, 3, 9)
     with sessions.begin() as session:
-        job = store.claim_job(session, "w")
+        job = store.jobs.claim_job(session, "w")
         assert job is not None
         analysis = Analysis(pixels.shape[0], pixels.shape[1], Quality(100, 0.9), said)
-        assert store.finish_job(session, job, "w", analysis, model=_MODEL, heatmap=stored)
+        assert store.jobs.finish_job(session, job, "w", analysis, model=_MODEL, heatmap=stored)
     assert taken.case_id is not None
     assert taken.image_id is not None
     return _Case(taken.case_id, taken.image_id, malignant, stored, encode_png(grey_levels(heatmap)[0]), pixels)
@@ -181,9 +181,9 @@ def test_the_images_are_the_tissue_and_nothing_else(served: _Served) -> None:
 def _without_the_model(served: _Served) -> list[_Case]:
     """Sort cases as a reader would without any model: the oldest first, and last those that others have open."""
     with served.sessions.read() as session:
-        reader = store.account_named(session, "the reader")
+        reader = store.accounts.account_named(session, "the reader")
         assert reader is not None
-        taken = {row.id: bool(row.open_with) for row in store.worklist(session, reader.id)}
+        taken = {row.id: bool(row.open_with) for row in store.worklist.worklist(session, reader.id)}
     return sorted(served.cases, key=lambda case: (taken[case.case_id], case.case_id))
 
 

@@ -7,8 +7,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from core.demo import demo_image
-from core.heatmaps import encode_png
+from core.imaging.demo import demo_image
+from core.imaging.heatmaps import encode_png
 from pages.ui.viewer import VENDOR
 from service.installation import Installation
 from service.intake import CasePlan, Intake, take_in_all

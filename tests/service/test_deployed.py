@@ -6,17 +6,17 @@ import pytest
 
 from core.card import UnusableCheckpointError, checkpoint_sha256, read_card
 from db import store
-from db.evaluation_values import RunState
-from db.values import Action
-from service.deployed import chosen_checkpoint, known_checkpoints
-from service.trial import deploy
+from db.values.evaluations import RunState
+from db.values.reading import Action
+from service.worker.checkpoint_in_service import chosen_checkpoint, known_checkpoints
+from service.worker.try_checkpoint import deploy
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.world import World
 
 
 def finished_run(world: World, folder: Path, state: RunState = RunState.FINISHED) -> None:
     with world.sessions.begin() as session:
-        store.finish_run(session, store.start_run(session, folder.name, str(folder), "{}"), state, "[]")
+        store.models.finish_run(session, store.models.start_run(session, folder.name, str(folder), "{}"), state, "[]")
 
 
 def test_until_one_is_put_into_service_it_is_that_of_the_settings(world: World) -> None:
@@ -28,7 +28,7 @@ def test_until_one_is_put_into_service_it_is_that_of_the_settings(world: World) 
 
 def test_a_file_that_changed_since_it_was_put_into_service_is_refused(world: World, tmp_path: Path) -> None:
     with world.sessions.begin() as session:
-        store.put_in_service(session, world.reader, str(tmp_path / "a.safetensors"), "a" * 64, "a")
+        store.models.put_in_service(session, world.reader, str(tmp_path / "a.safetensors"), "a" * 64, "a")
         chosen = chosen_checkpoint(session, world.settings)
     assert chosen.path == tmp_path / "a.safetensors"
     chosen.check_unchanged("a" * 64)
@@ -56,8 +56,8 @@ def test_a_checkpoint_that_loads_is_put_into_service_and_it_is_audited(world: Wo
     sha256 = small_checkpoint(path)
     put = deploy(world.sessions, world.settings, path, world.reader)
     with world.sessions.read() as session:
-        assert store.in_service(session) == put
-        event = store.audit_trail(session)[0]
+        assert store.models.in_service(session) == put
+        event = store.audit.audit_trail(session)[0]
     assert (put.path, put.sha256, put.name, put.account) == (str(path), sha256, read_card(path).name, "reader")
     assert (event.action, event.subject) == (Action.MODEL_IN_SERVICE, f"{sha256[:12]} {put.name}")
 
@@ -72,8 +72,8 @@ def test_a_checkpoint_with_half_its_weights_is_refused_with_its_reason(world: Wo
     with pytest.raises(UnusableCheckpointError, match=r"half\.safetensors is damaged"):
         deploy(world.sessions, world.settings, path, world.reader)
     with world.sessions.read() as session:
-        assert store.in_service(session) is None
-        assert store.audit_trail(session) == []
+        assert store.models.in_service(session) is None
+        assert store.audit.audit_trail(session) == []
 
 
 def test_a_file_that_is_no_checkpoint_is_refused_before_torch_is_loaded(world: World, tmp_path: Path) -> None:

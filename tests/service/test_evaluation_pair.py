@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from core.comparison import compare, mcnemar
 from core.labels import BINARY
-from core.metrics import Judged
+from core.statistics.comparison import compare, mcnemar
+from core.statistics.predictions import Judged
 from db import store
-from db.evaluation_values import EvaluatedImage
-from service.evaluation_pair import compare_images, compare_stored
+from db.values.evaluations import EvaluatedImage
+from service.paired_evaluations import compare_images, compare_stored
 from tests.helpers.databases import open_new
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 
@@ -87,7 +87,7 @@ def test_evaluations_of_two_datasets_are_not_compared(tmp_path: Path) -> None:
     add_evaluation(sessions, found, worse(ONE))
     add_evaluation(sessions, replace(found, dataset="idc"), ONE)
     with sessions.read() as session:
-        elsewhere, second, first = store.evaluations(session)
+        elsewhere, second, first = store.evaluations.evaluations(session)
     assert compare_stored(sessions, first, second) == compare_images(ONE, worse(ONE))
     assert compare_stored(sessions, first, elsewhere).problem == "the images are not the same: breakhis and idc"
     sessions.dispose()

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from service.gate import Gate
+from service.access.gate import Gate
 
 _SECRET = "a page with patients on it"
 

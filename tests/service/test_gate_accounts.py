@@ -10,11 +10,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from db import store
-from db.access_models import SignIn
-from db.access_values import Lifetime
-from db.values import Role
-from service.access import COOKIE
+from db import store, tables
+from db.values.accounts import Lifetime
+from db.values.reading import Role
+from service.access.sessions import COOKIE
 from tests.helpers.concurrency import wait_until
 from tests.helpers.gate import SECRET, GateClient, running_gate
 
@@ -90,9 +89,9 @@ def test_signing_in_again_ends_what_was_before_in_this_browser(gate: GateClient)
 @pytest.mark.parametrize(
     "change",
     [
-        lambda gate: _commit(gate, lambda s: store.set_disabled(s, None, "dr. a", disabled=True)),
-        lambda gate: _commit(gate, lambda s: store.set_role(s, None, "dr. a", Role.RESEARCHER)),
-        lambda gate: _commit(gate, lambda s: store.set_password(s, None, "dr. a", "quite another sentence")),
+        lambda gate: _commit(gate, lambda s: store.accounts.set_disabled(s, None, "dr. a", disabled=True)),
+        lambda gate: _commit(gate, lambda s: store.accounts.set_role(s, None, "dr. a", Role.RESEARCHER)),
+        lambda gate: _commit(gate, lambda s: store.accounts.set_password(s, None, "dr. a", "quite another sentence")),
         lambda gate: _commit(gate, lambda s: s.execute(text("UPDATE sign_ins SET idle_until = created_at"))),
         lambda gate: _commit(gate, lambda s: s.execute(text("UPDATE sign_ins SET expires_at = created_at"))),
     ],
@@ -136,7 +135,7 @@ def test_a_token_opens_the_routes_and_no_page(gate: GateClient) -> None:
         _socket(gate, Authorization=bearer)
     for wrong in (bearer[:-1], "Bearer ", "Bearer sr_x", bearer.replace("Bearer", "Basic")):
         assert gate.ask("/images/1", Authorization=wrong).status == 401
-    _commit(gate, lambda session: store.revoke_token(session, None, 1))
+    _commit(gate, lambda session: store.sign_ins.revoke_token(session, None, 1))
     reply = gate.ask("/images/1", Authorization=bearer)
     assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
 
@@ -145,7 +144,7 @@ def test_nobody_goes_on_in_the_tab_of_somebody_else(gate: GateClient) -> None:
     other = gate.add("dr. b")
     own = gate.cookie("dr. a")
     with gate.sessions.read() as session:
-        account = store.account_named(session, "dr. a")
+        account = store.accounts.account_named(session, "dr. a")
     assert account is not None
     gate.tabs.opened("tab-of-a", account.id)
     gate.tabs.opened("tab-of-b", other.id)
@@ -223,7 +222,7 @@ def _closes(websocket: ClientConnection) -> bool:
 def _let_pass(gate: GateClient, time: timedelta) -> None:
     """Bring the end of every idle time nearer, as if so much time had passed."""
     with gate.sessions.begin() as session:
-        for row in session.scalars(select(SignIn)):
+        for row in session.scalars(select(tables.SignIn)):
             row.idle_until -= time
 
 

@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 import pytest
 
 from db import store
-from db.access_values import AccessAction
-from service.access import COOKIE
+from db.values.accounts import AccessAction
+from service.access.sessions import COOKIE
 from tests.helpers.gate import GateClient, running_gate
 from tests.helpers.world import PASSWORD
 
@@ -68,7 +68,7 @@ def test_the_sign_in_page_repeats_a_name_only_as_text(gate: GateClient) -> None:
 def test_wrong_name_wrong_password_and_disabled_account_get_the_same_answer(gate: GateClient) -> None:
     gate.add("gone")
     with gate.sessions.begin() as session:
-        store.set_disabled(session, None, "gone", disabled=True)
+        store.accounts.set_disabled(session, None, "gone", disabled=True)
     replies = [
         gate.sign_in("dr. a", "not this one, sorry"),
         gate.sign_in("dr. b", "not this one, sorry"),
@@ -78,7 +78,7 @@ def test_wrong_name_wrong_password_and_disabled_account_get_the_same_answer(gate
     bodies = {reply.text.replace(name, "") for reply, name in zip(replies, ("dr. a", "dr. b", "gone"), strict=True)}
     assert len(bodies) == 1
     with gate.sessions.read() as session:
-        refused = [e.subject for e in store.audit_trail(session) if e.action == AccessAction.SIGN_IN_REFUSED]
+        refused = [e.subject for e in store.audit.audit_trail(session) if e.action == AccessAction.SIGN_IN_REFUSED]
     assert refused == ["gone", "an unknown name", "dr. a"]
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from core.settings import Settings
 from db import store
+from db.audit.trail import record_event
 from db.files import DamagedFileError
-from db.values import Role
+from db.values.reading import Role
 from service.installation import Installation, find_served
 from tests.helpers.concurrency import wait_until
 from tests.helpers.databases import copy_tables
@@ -48,11 +49,11 @@ def test_two_installations_in_one_process_do_not_mix(
     first, second = two
     # Were their writers in one queue, the inner one would wait for the outer one until its patience ends.
     with first.sessions.begin() as outer, second.sessions.begin() as inner:
-        store.record_event(outer, None, "written", "first")
-        store.record_event(inner, None, "written", "second")
+        record_event(outer, None, "written", "first")
+        record_event(inner, None, "written", "second")
     for installation, name in ((first, "first"), (second, "second")):
         with installation.sessions.read() as session:
-            assert [event.subject for event in store.audit_trail(session) if event.action == "written"] == [name]
+            assert [event.subject for event in store.audit.audit_trail(session) if event.action == "written"] == [name]
     first.tabs.opened("tab", 1)
     assert (first.tabs.belongs_to("tab", 1), second.tabs.belongs_to("tab", 1)) == (True, False)
     sha256 = first.files.put(b"pixels")
@@ -60,7 +61,7 @@ def test_two_installations_in_one_process_do_not_mix(
     with pytest.raises(DamagedFileError, match="missing"):
         second.files.get(sha256)
     with first.sessions.begin() as session:
-        store.add_signing_account(session, None, "dr. a", Role.READER, PASSWORD)
+        store.accounts.add_signing_account(session, None, "dr. a", Role.READER, PASSWORD)
     assert (first.access.has_accounts(), second.access.has_accounts()) == (True, False)
 
 

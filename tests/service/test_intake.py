@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 
 from core.card import QualityLimits
-from core.demo import demo_image
-from core.heatmaps import encode_png
-from core.images import decode_image
+from core.imaging.decode import decode_image
+from core.imaging.demo import demo_image
+from core.imaging.heatmaps import encode_png
 from core.results import Finding
 from db import store
+from db.database import Sessions
 from db.files import Files
-from db.session import Sessions
-from db.values import CaseState
-from db.worklist_values import CaseRow
+from db.values.reading import CaseState
+from db.values.worklist import CaseRow
 from service.intake import (
     CasePlan,
     FolderNotAllowedError,
@@ -50,7 +50,7 @@ def files(tmp_path: Path) -> Files:
 def reader(sessions: Sessions) -> int:
     """The account that brings images."""
     with sessions.begin() as session:
-        return store.single_reader(session).id
+        return store.accounts.single_reader(session).id
 
 
 def _png(seed: int) -> bytes:
@@ -59,7 +59,7 @@ def _png(seed: int) -> bytes:
 
 def _cases(sessions: Sessions, reader: int) -> list[CaseRow]:
     with sessions.read() as session:
-        return list(store.worklist(session, reader))
+        return list(store.worklist.worklist(session, reader))
 
 
 def _take_in_folder(sessions: Sessions, files: Files, plan: CasePlan, folder: Path, root: Path | None) -> list[Intake]:

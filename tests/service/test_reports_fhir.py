@@ -10,10 +10,9 @@ from fhir.resources.R4B.observation import Observation
 
 from db import store
 from db.errors import InStudyError, NotRevealedError
-from db.reading_values import Arm
-from db.study_values import StudyPlan
-from db.values import Opinion, Role
-from service.reports.fhir import DISCLAIMER, diagnostic_report
+from db.values.reading import Arm, Opinion, Role
+from db.values.studies import StudyPlan
+from service.exports.fhir import DISCLAIMER, diagnostic_report
 from tests.helpers.exports import ReportedCase, reported_case
 from tests.helpers.rows import OPENED
 from tests.helpers.world import World
@@ -89,15 +88,15 @@ def test_a_read_that_was_taken_back_is_cancelled(world: World) -> None:
     case_id = world.add_case(1)
     world.analyse()
     with world.sessions.begin() as session:
-        store.record_first_read(session, case_id, world.reader, Opinion("malignant", 3), OPENED)
-        read = store.record_final_read(session, case_id, world.reader, Opinion("malignant", 3), OPENED)
-        store.withdraw_read(session, read.id, world.reader)
+        store.reads.record_first_read(session, case_id, world.reader, Opinion("malignant", 3), OPENED)
+        read = store.reads.record_final_read(session, case_id, world.reader, Opinion("malignant", 3), OPENED)
+        store.reads.withdraw_read(session, read.id, world.reader)
     with pytest.raises(NotRevealedError), world.sessions.read() as session:
-        store.exported_case(session, case_id, world.reader)
+        store.exports.exported_case(session, case_id, world.reader)
     with world.sessions.begin() as session:
-        store.record_final_read(session, case_id, world.reader, Opinion(None, None), OPENED)
+        store.reads.record_final_read(session, case_id, world.reader, Opinion(None, None), OPENED)
     with world.sessions.read() as session:
-        data = diagnostic_report(store.exported_case(session, case_id, world.reader))
+        data = diagnostic_report(store.exports.exported_case(session, case_id, world.reader))
     checked(data)
     assert by_id(data, "read-2")["status"] == "cancelled"
     assert (by_id(data, "read-4")["status"], by_id(data, "read-4")["label"]) == ("final", "cannot assess")
@@ -142,8 +141,8 @@ def test_images_are_named_by_their_hash(reported: ReportedCase) -> None:
 def test_only_who_has_had_the_last_word_gets_it(reported: ReportedCase) -> None:
     adjudicator = reported.settle()
     with reported.world.sessions.begin() as session:
-        stranger = store.add_account(session, "stranger", Role.READER)
-        store.record_first_read(session, reported.case_id, stranger.id, Opinion("benign", 3), OPENED)
+        stranger = store.accounts.add_account(session, "stranger", Role.READER)
+        store.reads.record_first_read(session, reported.case_id, stranger.id, Opinion("benign", 3), OPENED)
     with pytest.raises(NotRevealedError, match="to the end first"):
         reported.export(stranger.id)
     found = reported.export(adjudicator, named=True)
@@ -155,6 +154,6 @@ def test_a_case_of_an_open_study_has_no_report(reported: ReportedCase, world: Wo
     free = world.add_case(9)
     world.analyse()
     with world.sessions.begin() as session:
-        store.make_study(session, world.reader, StudyPlan("s", (world.reader,), (free,), (Arm.UNAIDED,)))
+        store.studies.make_study(session, world.reader, StudyPlan("s", (world.reader,), (free,), (Arm.UNAIDED,)))
     with pytest.raises(InStudyError), world.sessions.read() as session:
-        store.exported_case(session, free, world.reader)
+        store.exports.exported_case(session, free, world.reader)

@@ -6,13 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from db import store
-from db.access_models import Credential
+from db import store, tables
+from db.database import Sessions, open_database
 from db.errors import InStudyError, NotAllowedError
-from db.export import Told
-from db.session import Sessions, open_database
-from db.values import Opinion, Role
-from service.reports.archive import Wanted, reads_archive
+from db.store.exports import Told
+from db.values.reading import Opinion, Role
+from service.exports.study_archive import Wanted, reads_archive
 from tests.helpers.exports import (
     ARMS,
     NOTE,
@@ -55,7 +54,7 @@ def archive(pilot: PilotStudy, role: Role, *, study: int | None = None, named: b
 
 def trail(pilot: PilotStudy) -> list[str]:
     with pilot.sessions.begin() as session:
-        return [event.subject for event in store.audit_trail(session) if event.action == "exported"]
+        return [event.subject for event in store.audit.audit_trail(session) if event.action == "exported"]
 
 
 def test_every_read_of_a_study_is_one_line_with_its_place(sessions: Sessions) -> None:
@@ -139,9 +138,9 @@ def test_a_reader_gets_own_reads_and_no_answer_before_the_last_word(sessions: Se
     own, other = pilot.world.readers
     case_id = pilot.world.cases[0]
     with sessions.begin() as session:
-        store.record_first_read(session, case_id, own, BENIGN, OPENED)
-        store.record_first_read(session, case_id, other, BENIGN, OPENED)
-        store.record_final_read(session, case_id, other, MALIGNANT, OPENED)
+        store.reads.record_first_read(session, case_id, own, BENIGN, OPENED)
+        store.reads.record_first_read(session, case_id, other, BENIGN, OPENED)
+        store.reads.record_final_read(session, case_id, other, MALIGNANT, OPENED)
         add_consensus(session, case_id, pilot.roles[Role.ADJUDICATOR], "malignant")
     for study in (None, pilot.study):
         rows = csv_rows(unzip(reads_archive(sessions, Wanted(own, study)))["reads.csv"])
@@ -149,7 +148,7 @@ def test_a_reader_gets_own_reads_and_no_answer_before_the_last_word(sessions: Se
         assert not any(row["reference_label"] for row in rows), "the others' answer opens after the own last word"
         assert len(rows) == (1 if study is None else 18)
     with sessions.begin() as session:
-        store.record_final_read(session, case_id, own, MALIGNANT, OPENED)
+        store.reads.record_final_read(session, case_id, own, MALIGNANT, OPENED)
     rows = csv_rows(unzip(reads_archive(sessions, Wanted(own)))["reads.csv"])
     assert [(row["stage"], row["reference_label"]) for row in rows] == [("first", "malignant"), ("final", "malignant")]
 
@@ -170,11 +169,11 @@ def test_numbers_do_not_follow_the_order_of_entry_and_change_with_every_export(s
     with sessions.begin() as session:
         for reader in found.readers:
             for case in found.cases:
-                store.record_first_read(session, case, reader, BENIGN, OPENED)
+                store.reads.record_first_read(session, case, reader, BENIGN, OPENED)
 
     def numbered(key: str | None) -> tuple[list[int], list[int]]:
         with sessions.read() as session:
-            export = store.exported_reads(session, found.planner, study_id=None, told=Told(named=True), key=key)
+            export = store.exports.exported_reads(session, found.planner, study_id=None, told=Told(named=True), key=key)
         readers = {one.read.reader: one.reader_number for one in export.reads}
         cases = {case.accession: case.number for case in export.cases}
         return [readers[name] for name in sorted(readers)], [cases[name] for name in sorted(cases)]
@@ -193,7 +192,7 @@ def test_lines_come_in_the_order_of_numbers_and_not_of_entry(sessions: Sessions)
     with sessions.begin() as session:
         for reader in found.readers:
             for case in found.cases:
-                store.record_first_read(session, case, reader, BENIGN, OPENED)
+                store.reads.record_first_read(session, case, reader, BENIGN, OPENED)
     rows = csv_rows(unzip(reads_archive(sessions, Wanted(found.planner)))["reads.csv"])
     assert [row["reader"] for row in rows] == ["1", "1", "2", "2", "3", "3", "4", "4"]
 
@@ -204,11 +203,11 @@ def test_a_read_that_was_taken_back_or_amended_stays_and_does_not_count(sessions
     surer = Opinion("malignant", 5, note="after a second look")
     with sessions.begin() as session:
         for case in (taken_back, amended):
-            store.record_first_read(session, case, reader, BENIGN, OPENED)
-            first = store.record_final_read(session, case, reader, MALIGNANT, OPENED)
+            store.reads.record_first_read(session, case, reader, BENIGN, OPENED)
+            first = store.reads.record_final_read(session, case, reader, MALIGNANT, OPENED)
             if case == taken_back:
-                store.withdraw_read(session, first.id, reader)
-        store.amend_read(session, amended, reader, surer, OPENED)
+                store.reads.withdraw_read(session, first.id, reader)
+        store.reads.amend_read(session, amended, reader, surer, OPENED)
         add_sign_offs(session, amended, reader, "malignant")
         add_consensus(session, taken_back, found.planner, "benign")
     files = unzip(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))
@@ -231,8 +230,8 @@ def test_regions_are_geojson_in_image_pixels(sessions: Sessions) -> None:
     found = make_study_world(sessions, cases=1)
     reader, case_id = found.readers[0], found.cases[0]
     with sessions.begin() as session:
-        image = store.case_images(session, case_id)[0].id
-        store.record_first_read(session, case_id, reader, opinion_with_regions(image), OPENED)
+        image = store.open_case.case_images(session, case_id)[0].id
+        store.reads.record_first_read(session, case_id, reader, opinion_with_regions(image), OPENED)
     files = unzip(reads_archive(sessions, Wanted(found.planner)))
     document = json.loads(files["regions/case-1-image-1.geojson"])
     geometries = [feature["geometry"] for feature in document["features"]]
@@ -256,7 +255,7 @@ def test_times_are_seconds_since_the_first_read_of_each_reader(sessions: Session
         for days, reader in enumerate(found.readers):
             for minutes, case in enumerate(found.cases):
                 opened = datetime.now(UTC) - timedelta(days=days + 1) + timedelta(minutes=minutes)
-                store.record_first_read(session, case, reader, BENIGN, opened, edit_seconds=12.5)
+                store.reads.record_first_read(session, case, reader, BENIGN, opened, edit_seconds=12.5)
     rows = csv_rows(unzip(reads_archive(sessions, Wanted(found.planner)))["reads.csv"])
     assert [(row["reader"], round(float(row["opened"]))) for row in rows] == [
         ("1", 0), ("1", 60), ("2", 0), ("2", 60),
@@ -280,8 +279,10 @@ def test_every_export_is_in_the_audit_trail_before_it_is_given_out(pilot: PilotS
 
 def test_who_is_disabled_gets_nothing(pilot: PilotStudy) -> None:
     with pilot.sessions.begin() as session:
-        account = store.add_account(session, "gone", Role.RESEARCHER).id
-        session.add(Credential(account_id=account, password_hash=None, disabled=True, changed_at=datetime.now(UTC)))
+        account = store.accounts.add_account(session, "gone", Role.RESEARCHER).id
+        session.add(
+            tables.Credential(account_id=account, password_hash=None, disabled=True, changed_at=datetime.now(UTC))
+        )
     with pytest.raises(NotAllowedError):
         reads_archive(pilot.sessions, Wanted(account))
 
@@ -289,6 +290,8 @@ def test_who_is_disabled_gets_nothing(pilot: PilotStudy) -> None:
 def test_a_note_is_inert_in_the_table(sessions: Sessions) -> None:
     found = make_study_world(sessions, cases=1)
     with sessions.begin() as session:
-        store.record_first_read(session, found.cases[0], found.readers[0], Opinion("benign", 3, note=NOTE), OPENED)
+        store.reads.record_first_read(
+            session, found.cases[0], found.readers[0], Opinion("benign", 3, note=NOTE), OPENED
+        )
     row = csv_rows(unzip(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))["reads.csv"])[0]
     assert row["note"] == f"'{NOTE}"

@@ -9,15 +9,14 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
-from core.heatmaps import colour_bar, overlay
+from core.imaging.heatmaps import colour_bar, overlay
 from db import store
 from db.errors import NotRevealedError
-from db.export_values import CaseExport
-from db.values import Role
-from service.reports.case_files import CaseWanted, fhir_report, pdf_report
-from service.reports.pdf import case_pdf
-from service.reports.pdf_images import LARGE, SMALL
-from service.reports.pictures import map_picture, picture_of
+from db.values.exports import CaseExport
+from db.values.reading import Role
+from service.exports.case_report import CaseWanted, fhir_report, pdf_report
+from service.exports.pdf import LARGE, SMALL, case_pdf
+from service.exports.pdf_page import map_picture, picture_of
 from tests.helpers.exports import ReportedCase, reported_case
 from tests.helpers.rows import OPENED
 from tests.helpers.world import CARD, World
@@ -92,7 +91,7 @@ def test_names_notes_and_dates_are_in_it_only_when_asked(reported: ReportedCase)
 
 def test_what_the_font_lacks_is_named_in_no_log(reported: ReportedCase, caplog: pytest.LogCaptureFixture) -> None:
     with reported.world.sessions.begin() as session:
-        store.add_account(session, "dr. 张三", Role.READER)
+        store.accounts.add_account(session, "dr. 张三", Role.READER)
     found = replace(reported.export(named=True), made_by="dr. 张三\x07")
     with caplog.at_level(logging.DEBUG):
         text = pages(reported, found)[0]
@@ -159,9 +158,9 @@ def test_a_report_is_recorded_before_it_is_given_out(reported: ReportedCase) -> 
     assert pdf_report(sessions, files, CaseWanted(reported.case_id, reported.world.reader), CARD).startswith(b"%PDF")
     fhir_report(sessions, CaseWanted(reported.case_id, reported.other, named=True))
     with sessions.begin() as session:
-        stranger = store.add_account(session, "stranger", Role.READER).id
+        stranger = store.accounts.add_account(session, "stranger", Role.READER).id
     with pytest.raises(NotRevealedError):
         pdf_report(sessions, files, CaseWanted(reported.case_id, stranger), CARD)
     with sessions.begin() as session:
-        trail = [event.subject for event in store.audit_trail(session) if event.action == "exported"]
+        trail = [event.subject for event in store.audit.audit_trail(session) if event.action == "exported"]
     assert trail == ["TELLTALE-17, FHIR report: 5 reads, with names", "TELLTALE-17, PDF report: 5 reads, de-identified"]

@@ -9,12 +9,12 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.demo import demo_image
-from core.heatmaps import encode_heatmap
+from core.imaging.demo import demo_image
+from core.imaging.heatmaps import encode_heatmap
 from core.labels import BINARY
 from core.results import Analysis, Prediction, Quality
 from db import store
-from db.values import ModelIdentity, Opinion, StoredHeatmap
+from db.values.reading import ModelIdentity, Opinion, StoredHeatmap
 from pages.ui.viewer import VENDOR
 from service.installation import Installation
 from service.intake import Intake
@@ -28,16 +28,18 @@ def _analyse(installation: Installation, heatmap: bool = True) -> None:
     analysis = Analysis(300, 400, Quality(100, 0.9), Prediction(BINARY, (0.2, 0.8), 0.5, 0, 1), evidence)
     stored = StoredHeatmap(installation.files.put(encode_heatmap(evidence)), 0.0, 698.0) if heatmap else None
     with installation.sessions.begin() as session:
-        job = store.claim_job(session, "test:1:1")
+        job = store.jobs.claim_job(session, "test:1:1")
         assert job is not None
         model = ModelIdentity("0123456789ab", "a model", demonstration=True)
-        assert store.finish_job(session, job, "test:1:1", analysis, model=model, heatmap=stored)
+        assert store.jobs.finish_job(session, job, "test:1:1", analysis, model=model, heatmap=stored)
 
 
 def _read_first(installation: Installation, case_id: int) -> None:
     with installation.sessions.begin() as session:
-        opened_at = store.audit_trail(session)[0].at
-        store.record_first_read(session, case_id, installation.single_reader.id, Opinion("malignant", 4), opened_at)
+        opened_at = store.audit.audit_trail(session)[0].at
+        store.reads.record_first_read(
+            session, case_id, installation.single_reader.id, Opinion("malignant", 4), opened_at
+        )
 
 
 def _pixels(png: bytes) -> NDArray[np.uint8]:

@@ -6,9 +6,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from db import store
-from db.reading_values import Arm
-from db.study_values import StudyPlan
-from db.values import Opinion
+from db.values.reading import Arm, Opinion
+from db.values.studies import StudyPlan
 from service.installation import Installation
 from tests.service.test_routes import _analyse
 
@@ -21,19 +20,21 @@ def make(installation: Installation, *arms: Arm) -> int:
     _analyse(installation)
     reader = installation.single_reader.id
     with installation.sessions.begin() as session:
-        return store.make_study(session, reader, StudyPlan("pilot", (reader,), (1,), arms))
+        return store.studies.make_study(session, reader, StudyPlan("pilot", (reader,), (1,), arms))
 
 
 def read(installation: Installation, study: int, *, seen: bool) -> None:
     """Open what comes now and save one opinion, with or without the model on the screen."""
     with installation.sessions.begin() as session:
-        opened = store.open_place(session, study, installation.single_reader.id)
+        opened = store.study_reading.open_place(session, study, installation.single_reader.id)
         assert opened.study.place is not None
         reveal = opened.case.reveal if opened.case else None
         assert (reveal is not None) is seen
         ids = [image.prediction_id for image in reveal.images] if reveal else None
         now = datetime.now(UTC)
-        store.record_study_read(session, opened.study.place.id, installation.single_reader.id, _SAID, now, seen=ids)
+        store.study_reading.record_study_read(
+            session, opened.study.place.id, installation.single_reader.id, _SAID, now, seen=ids
+        )
 
 
 def heatmap(client: TestClient) -> int:
@@ -71,5 +72,5 @@ def test_a_closed_study_opens_nothing(client: TestClient, installation: Installa
     study = make(installation, Arm.BLIND_FIRST)
     read(installation, study, seen=False)
     with installation.sessions.begin() as session:
-        store.close_study(session, installation.single_reader.id, study)
+        store.studies.close_study(session, installation.single_reader.id, study)
     assert heatmap(client) == 403

@@ -6,9 +6,9 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from db import store
-from db.session import open_database
-from db.values import Role
-from service.tabs import Tabs
+from db.database import open_database
+from db.values.reading import Role
+from service.access.browser_tabs import Tabs
 from tests.helpers.browser_tab import clicking_tab
 from tests.helpers.gate import GateClient
 from tests.helpers.server import running_server
@@ -50,7 +50,7 @@ def test_after_a_restart_the_next_reader_does_not_go_on_in_the_tab_of_the_one_be
     sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with sessions.begin() as session:
         for name in ("dr. a", "dr. b"):
-            store.add_signing_account(session, None, name, Role.READER, PASSWORD)
+            store.accounts.add_signing_account(session, None, name, Role.READER, PASSWORD)
     with running_server(tmp_path, "127.0.0.1") as server:
         cookie = GateClient(server.port, sessions).cookie("dr. a")
         with clicking_tab(server.port, cookie) as tab:

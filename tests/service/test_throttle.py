@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from service.throttle import Throttle
+from service.access.sessions import Throttle
 
 
 class _Clock:

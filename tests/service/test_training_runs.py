@@ -4,8 +4,8 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from db.evaluation_values import RunRow, RunState
-from service.training_runs import progress_of
+from db.values.evaluations import RunRow, RunState
+from pages.ui.models.training_runs import progress_of
 from tests.helpers.runs.histories import as_document, run_lines
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -17,8 +17,8 @@ from sqlalchemy import text
 
 from core.results import Quality
 from db import store
-from db.values import JobState, Opinion, StoredImage
-from service.watcher import Supervisor
+from db.values.reading import JobState, Opinion, StoredImage
+from service.worker.supervisor import Supervisor
 from tests.helpers.concurrency import wait_until
 from tests.helpers.networks import SMALL_CARD, small_checkpoint
 from tests.helpers.stress import amount
@@ -67,21 +67,21 @@ def test_a_checkpoint_put_into_service_is_taken_up_and_what_was_analysed_stays(
     path = world.settings.data / "new.safetensors"
     new = small_checkpoint(path, replace(SMALL_CARD, name="new"))
     with world.sessions.begin() as session:
-        store.put_in_service(session, world.reader, str(path), new, "new")
+        store.models.put_in_service(session, world.reader, str(path), new, "new")
     wait_until(lambda: watcher.model_version == new[:12], "the worker to take it up")
     assert watcher.problem is None
     after = queue_images(world, 3, first=2)
     wait_until(lambda: count_waiting_jobs(world) == 0, "the next images to be analysed")
     assert (revealed.model_version, reveal_case(world, after).model_version) == (old[:12], new[:12])
     with world.sessions.begin() as session:
-        assert store.open_case(session, before, world.reader).reveal == revealed
+        assert store.open_case.open_case(session, before, world.reader).reveal == revealed
 
 
 def test_a_checkpoint_that_changed_since_it_was_put_into_service_is_not_used(world: World, watcher: Supervisor) -> None:
     case_id = queue_images(world, 1)
     small_checkpoint(world.settings.checkpoint)
     with world.sessions.begin() as session:
-        store.put_in_service(session, world.reader, str(world.settings.checkpoint), "a" * 64, "another")
+        store.models.put_in_service(session, world.reader, str(world.settings.checkpoint), "a" * 64, "another")
     watcher.start()
     wait_until(lambda: watcher.problem is not None, "the problem to be known")
     assert "small.safetensors has changed since it was put into service" in (watcher.problem or "")
@@ -156,8 +156,8 @@ def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(world
 _SERVER = """
 import sys, time
 from core.settings import Settings
-from db.session import open_database
-from service.watcher import Supervisor
+from db.database import open_database
+from service.worker.supervisor import Supervisor
 settings = Settings.from_environment()
 watcher = Supervisor(settings, open_database(settings.database))
 watcher.start()
@@ -188,16 +188,16 @@ _READER = """
 import sys
 from datetime import UTC, datetime
 from db import store
-from db.session import open_database
-from db.values import Opinion
+from db.database import open_database
+from db.values.reading import Opinion
 sessions = open_database(sys.argv[1])
 with sessions.begin() as session:
-    account_id = store.single_reader(session).id
+    account_id = store.accounts.single_reader(session).id
 for case_id in map(int, sys.argv[2:]):
     sys.stdin.readline()  # no more reads than the test allows, however late its kill comes
     opinion = Opinion("malignant" if case_id % 2 else "benign", 1 + case_id % 5)
     with sessions.begin() as session:
-        store.record_first_read(session, case_id, account_id, opinion, datetime.now(UTC))
+        store.reads.record_first_read(session, case_id, account_id, opinion, datetime.now(UTC))
     print(case_id, flush=True)
 """
 
@@ -205,8 +205,8 @@ for case_id in map(int, sys.argv[2:]):
 def _bare_case(world: World, number: int) -> int:
     sha256 = f"{number:064x}"
     with world.sessions.begin() as session:
-        case_id = store.add_case(session, world.reader, accession=None, magnification=None)
-        store.add_image(session, case_id, StoredImage(sha256, sha256, 100, 100, Quality(100, 0.9)))
+        case_id = store.cases.add_case(session, world.reader, accession=None, magnification=None)
+        store.cases.add_image(session, case_id, StoredImage(sha256, sha256, 100, 100, Quality(100, 0.9)))
     return case_id
 
 
@@ -227,7 +227,7 @@ def test_a_killed_server_loses_no_read_that_it_acknowledged(world: World) -> Non
         assert len(acknowledged) < len(rest)
         with world.sessions.begin() as session:
             for case_id in acknowledged:
-                read = store.open_case(session, case_id, world.reader).first_read
+                read = store.open_case.open_case(session, case_id, world.reader).first_read
                 assert read is not None
                 assert read.opinion == Opinion("malignant" if case_id % 2 else "benign", 1 + case_id % 5)
         rest = rest[len(acknowledged) + 1 :]

@@ -12,9 +12,9 @@ import psutil
 import pytest
 from sqlalchemy import select, update
 
-from db import models, store
-from db.values import JobState
-from service.claims import is_dead, release_dead_workers, worker_name
+from db import store, tables
+from db.values.reading import JobState
+from service.worker.worker import is_dead, release_dead_workers, worker_name
 from tests.helpers.concurrency import wait_until
 from tests.helpers.fakes import FakeClassifier
 from tests.helpers.workers import images_of_case, make_worker, names_of_working, queue_images, reveal_case
@@ -34,9 +34,9 @@ def test_a_queued_image_becomes_a_prediction_with_its_heat_map(world: World) -> 
 def test_a_damaged_file_fails_in_words_and_the_next_image_gets_its_turn(world: World) -> None:
     case_id = queue_images(world, 2)
     with world.sessions.begin() as session:
-        job = store.claim_job(session, "looking")
+        job = store.jobs.claim_job(session, "looking")
         assert job is not None
-        store.release_jobs(session, "looking")
+        store.jobs.release_jobs(session, "looking")
     path = next(path for path in world.settings.files.rglob(job.file_sha256))
     path.write_bytes(b"\0" * 100)
     worker = make_worker(world, FakeClassifier(malignant=0.8))
@@ -65,9 +65,9 @@ def test_a_worker_that_lost_its_claim_writes_nothing(world: World) -> None:
 
     def taken_over() -> None:
         with world.sessions.begin() as session:
-            store.release_jobs(session, "test:1:1")
+            store.jobs.release_jobs(session, "test:1:1")
         with world.sessions.begin() as session:
-            assert store.claim_job(session, "test:2:2") is not None
+            assert store.jobs.claim_job(session, "test:2:2") is not None
 
     make_worker(world, FakeClassifier(meanwhile=taken_over)).work_once()
     assert images_of_case(world, case_id)[0].job == JobState.RUNNING
@@ -80,15 +80,15 @@ def test_a_long_job_keeps_its_claim(world: World) -> None:
 
     def last_beat() -> datetime | None:
         with world.sessions.read() as session:
-            return session.scalar(select(models.Job.heartbeat_at))
+            return session.scalar(select(tables.Job.heartbeat_at))
 
     def take_long() -> None:
         long_ago = datetime.now(UTC) - timedelta(hours=1)
         with world.sessions.begin() as session:
-            session.execute(update(models.Job).values(heartbeat_at=long_ago))
+            session.execute(update(tables.Job).values(heartbeat_at=long_ago))
         wait_until(lambda: last_beat() != long_ago, "the next beat")
         with world.sessions.begin() as session:
-            released.append(store.release_stale_jobs(session, timedelta(minutes=30)))
+            released.append(store.jobs.release_stale_jobs(session, timedelta(minutes=30)))
 
     make_worker(world, FakeClassifier(meanwhile=take_long)).work_once()
     assert released == [0]
@@ -109,7 +109,7 @@ def test_a_worker_finishes_the_image_in_hand_and_stops_when_another_checkpoint_i
 
     def put_in_service() -> None:
         with world.sessions.begin() as session:
-            store.put_in_service(session, world.reader, "models/new.safetensors", "a" * 64, "new")
+            store.models.put_in_service(session, world.reader, "models/new.safetensors", "a" * 64, "new")
 
     assert make_worker(world, FakeClassifier(meanwhile=put_in_service)).run(threading.Event())
     assert sorted(image.job for image in images_of_case(world, case_id)) == [JobState.DONE, JobState.QUEUED]
@@ -118,7 +118,7 @@ def test_a_worker_finishes_the_image_in_hand_and_stops_when_another_checkpoint_i
 def test_a_worker_whose_checkpoint_stays_in_service_works_until_it_is_told_to_stop(world: World) -> None:
     case_id = queue_images(world, 2)
     with world.sessions.begin() as session:
-        put = store.put_in_service(session, world.reader, "models/new.safetensors", "a" * 64, "new")
+        put = store.models.put_in_service(session, world.reader, "models/new.safetensors", "a" * 64, "new")
     stop = threading.Event()
 
     def stop_when_all_is_done() -> None:
@@ -157,7 +157,7 @@ def test_only_the_jobs_of_the_dead_are_released(world: World) -> None:
     queue_images(world, 2)
     alive, dead = worker_name(), f"{socket.gethostname()}:{os.getpid()}:1.00"
     with world.sessions.begin() as session:
-        assert store.claim_job(session, alive)
-        assert store.claim_job(session, dead)
+        assert store.jobs.claim_job(session, alive)
+        assert store.jobs.claim_job(session, dead)
     assert release_dead_workers(world.sessions) == 1
     assert names_of_working(world) == [alive]

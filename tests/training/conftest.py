@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.datasets import LabelledImage
+from core.data.datasets import LabelledImage
 from tests.helpers.images.tissue import tissue_folder
 
 

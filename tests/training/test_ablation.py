@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from core.card import StainTarget
-from core.checkpoint import load_classifier
-from core.classifier import Classifier
-from core.datasets import LabelledImage, breakhis
-from core.evaluation import AblationRow
-from core.images import decode_image
-from core.metrics import auc
+from core.data.datasets import LabelledImage, breakhis
+from core.imaging.decode import decode_image
+from core.network.checkpoint import load_classifier
+from core.network.classifier import Classifier
+from core.network.views import ViewSet
 from core.pipeline import analyse_image, judge_image
-from core.views import ViewSet
+from core.statistics.evaluation import AblationRow
+from core.statistics.predictions import auc
 from tests.helpers.runs.checkpoints import TINY_CARD, tissue_and_checkpoint
-from training.ablation import ablate, stain_targets
-from training.chosen import Chosen
+from training.evaluation.ablation import ablate, stain_targets
+from training.evaluation.chosen_images import Chosen
 
 BLURRED = "SOB_M_DC-14-2-100-099.png"
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from core.datasets import LabelledImage
-from core.fit.adversarial import DomainHead, TargetImages, domain_weight, reverse_gradients
-from core.fit.batches import Batch
-from core.fit.objective import Objective, Totals
-from core.fit.training_images import TrainingImages
-from core.fit_config import Adversarial, Phase, Sampling
-from core.fitting import Epoch, Work, fit
+from core.data.datasets import LabelledImage
+from core.fitting.adversarial import DomainHead, TargetImages, domain_weight, reverse_gradients
+from core.fitting.batches import Batch
+from core.fitting.config import Adversarial, Phase, Sampling
+from core.fitting.history import Epoch
+from core.fitting.images import TrainingImages
+from core.fitting.loop import Work, fit
+from core.fitting.loss import Objective, Totals
 from tests.helpers.runs.fits import CONFIG, tiny_network, weights_of
 
 HIDING = replace(

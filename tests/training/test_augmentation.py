@@ -5,12 +5,18 @@ import pytest
 import torch
 
 from core.card import InputPolicy
-from core.fit.augmentation import Augmentation, random_patch, recolour, training_patch
-from core.fit.published_augmentation import PublishedList, PublishedName, published_list, published_patch
-from core.fit_config import FitConfig, Phase
-from core.patches import cut
+from core.fitting.augmentation import (
+    PublishedList,
+    published_list,
+    published_patch,
+    random_patch,
+    recolour,
+    training_patch,
+)
+from core.fitting.config import Augmentation, FitConfig, Phase, PublishedName
+from core.imaging.patches import cut
+from core.network.views import EIGHT, apply
 from core.results import RgbImage
-from core.views import EIGHT, apply
 
 STILL = Augmentation(stain=0, mixing=0, density=0, grey=0, blur=0, zoom=1)
 PUBLISHED: tuple[PublishedName, ...] = get_args(PublishedName)

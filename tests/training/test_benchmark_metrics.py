@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from core.labels import IDC
-from core.measures.bootstrap import draw_patients
-from core.measures.figures import BINARY_FIGURES, ECE, PATIENT_RECOGNITION_RATE
-from core.measures.tallies import BinaryTally
+from core.statistics.figure_names import BINARY_FIGURES, ECE, PATIENT_RECOGNITION_RATE
+from core.statistics.resampling import draw_patients
+from core.statistics.tallies import BinaryTally
 from tests.helpers.judgements import made_judgements
-from training.benchmark_metrics import bootstrap, loop_of_scikit_learn
+from training.benchmark.metrics import bootstrap, loop_of_scikit_learn
 
 
 def test_the_plain_loop_computes_what_ours_computes() -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from core.cautions import Caution
-from core.datasets import LabelledImage, breakhis
+from core.data.datasets import LabelledImage, breakhis
+from core.statistics.cautions import Caution
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.checkpoints import write_split
-from training.chosen import choose_images, relative_name
+from training.evaluation.chosen_images import choose_images, relative_name
 
 FIRST, SECOND = "SOB_B_F-14-1-100-001.png", "SOB_M_DC-14-2-100-001.png"
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from core.card import read_card
-from core.checkpoint import load_classifier
-from core.datasets import load_dataset
-from core.fit_config import FitConfig
-from core.network import network_of
+from core.data.datasets import load_dataset
+from core.fitting.config import FitConfig
+from core.network.checkpoint import load_classifier
+from core.network.hybrid import network_of
 from core.pipeline import analyse
 from tests.helpers.images.dataset_trees import bach_tree, breakhis_tree, idc_tree
 from training import train
-from training.protocols import OWN_DATASET
+from training.runs.plan import OWN_DATASET
 
 CONFIGS = sorted((Path(train.__file__).parent / "configs").glob("*.toml"))
 RUNS = [path for path in CONFIGS if not path.stem.startswith("search")]

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from core.datasets import (
+from core.data.datasets import (
+    OFFICIAL_COUNTS,
     DatasetName,
     LabelledImage,
     UnknownNameError,
@@ -14,7 +15,6 @@ from core.datasets import (
     shortfall,
 )
 from core.labels import BACH, BINARY, BREAKHIS, IDC
-from core.sources.official_counts import OFFICIAL_COUNTS
 from tests.helpers.images.dataset_trees import PATIENTS, SLIDES, bach_tree, breakhis_tree, idc_tree
 
 NAMES = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.fit import distributed
+from core.fitting import distributed
 from tests.helpers.images.tissue import tissue_folder
 
 pytestmark = pytest.mark.slow

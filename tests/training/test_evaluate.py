@@ -6,17 +6,17 @@ import pandas as pd
 import pytest
 import typer
 
-from core.calibration import FittedOnTestError
-from core.checkpoint import load_classifier
-from core.evaluation import Evaluation
+from core.network.checkpoint import load_classifier
 from core.pipeline import analyse
+from core.statistics.calibration import FittedOnTestError
+from core.statistics.evaluation import Evaluation
 from db import store
-from db.evaluation_values import Cell, EvaluatedImage, EvaluationRow
+from db.database import open_database
 from db.files import Files
-from db.session import open_database
+from db.values.evaluations import Cell, EvaluatedImage, EvaluationRow
 from tests.helpers.runs.checkpoints import TINY_CARD, tissue_and_checkpoint
 from training.evaluate import run
-from training.judging import Request, evaluate
+from training.evaluation.evaluate_checkpoint import Request, evaluate
 
 PLOTS = ("roc", "precision-recall", "reliability", "confusion")
 
@@ -39,8 +39,8 @@ def _written(folder: Path) -> Path:
 
 def _stored(folder: Path, cell: Cell | None = None) -> tuple[EvaluationRow, list[EvaluatedImage]]:
     with open_database(f"sqlite:///{folder / 'data' / 'second_read.sqlite'}").read() as session:
-        (row,) = store.evaluations(session)
-        return row, store.evaluated_images(session, row.id, cell)
+        (row,) = store.evaluations.evaluations(session)
+        return row, store.evaluations.evaluated_images(session, row.id, cell)
 
 
 def test_an_evaluation_leaves_predictions_metrics_plots_and_reports(evaluated: Path) -> None:

@@ -11,7 +11,7 @@ from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.runs.checkpoints import SUBTYPE_CARD, TINY_CARD, bach_folder, tissue_and_checkpoint, write_split
 from tests.helpers.runs.small_runs import Place
-from training.judging import Finished, Request, evaluate
+from training.evaluation.evaluate_checkpoint import Finished, Request, evaluate
 
 
 def _judged(folder: Path, request: Request) -> Finished:

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from core.datasets import LabelledImage
-from core.fit.batches import FeatureSource, PatchSource
-from core.fit.feature_cache import Features, PatchList, compute_features
-from core.fit.held_out import HeldOut
-from core.fit.loading import standardised
-from core.fit.objective import Objective, Totals
-from core.fit.phases import begin_phase, build_optimiser, set_modes
-from core.fit.training_images import TrainingImages
-from core.fit_config import FitConfig, Generated, Optimiser, Phase
-from core.fitting import Work, fit
-from core.network import HybridNetwork
+from core.data.datasets import LabelledImage
+from core.fitting.batches import FeatureSource, PatchSource
+from core.fitting.config import FitConfig, Generated, Optimiser, Phase
+from core.fitting.feature_cache import Features, PatchList, compute_features
+from core.fitting.freezing import begin_phase, build_optimiser, set_modes
+from core.fitting.held_out import HeldOut
+from core.fitting.images import TrainingImages
+from core.fitting.loading import standardised
+from core.fitting.loop import Work, fit
+from core.fitting.loss import Objective, Totals
+from core.network.hybrid import HybridNetwork
 from tests.helpers.runs.fits import CONFIG, tiny_network, weights_of
 
 CPU = torch.device("cpu")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from core.fit_config import FitConfig, Generated, Phase, Sampling
+from core.fitting.config import FitConfig, Generated, Phase, Sampling
 from core.labels import BACH, BINARY, BREAKHIS, IDC
 from tests.helpers.runs.fits import CONFIG
 

@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from core.card import StainTarget
-from core.datasets import LabelledImage
-from core.fit.objective import drop_channels
-from core.fit.sampling import Places
-from core.fit.training_images import UNKNOWN, TrainingImages
-from core.fit_config import FitConfig, Generated, Optimiser, Phase, Sampling
-from core.fitting import Epoch, fit, mean_network, warm_up
+from core.data.datasets import LabelledImage
+from core.fitting.averaging import mean_network
+from core.fitting.config import FitConfig, Generated, Optimiser, Phase, Sampling
+from core.fitting.history import Epoch
+from core.fitting.images import UNKNOWN, TrainingImages
+from core.fitting.loop import fit, warm_up
+from core.fitting.loss import drop_channels
+from core.fitting.sampling import Places
 from core.labels import magnification_index
 from tests.helpers.runs.fits import CONFIG, HEAD_THEN_LAST_THEN_ALL, tiny_network, weights_of
 

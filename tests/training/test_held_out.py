@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from core.card import Card, InputPolicy
-from core.classifier import Classifier
-from core.datasets import LabelledImage
-from core.fit.held_out import HeldOut
-from core.fit_config import FitConfig
-from core.images import decode_image
-from core.metrics import auc
+from core.data.datasets import LabelledImage
+from core.fitting.config import FitConfig
+from core.fitting.held_out import HeldOut
+from core.imaging.decode import decode_image
+from core.network.classifier import Classifier
 from core.pipeline import analyse_image
+from core.statistics.predictions import auc
 from tests.helpers.runs.fits import CONFIG, tiny_network
 
 CPU = torch.device("cpu")

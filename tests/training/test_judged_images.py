@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from core.checkpoint import load_classifier
-from core.classifier import Classifier
-from core.datasets import LabelledImage, breakhis
-from core.demo import demo_image
+from core.data.datasets import LabelledImage, breakhis
+from core.imaging.demo import demo_image
 from core.labels import BACH, BINARY, BREAKHIS
+from core.network.checkpoint import load_classifier
+from core.network.classifier import Classifier
 from core.pipeline import analyse
 from db.files import Files
 from tests.helpers.runs.checkpoints import SUBTYPE_CARD, TINY_CARD, tissue_and_checkpoint
-from training.chosen import Chosen
-from training.judged_images import PREVIEW_SIDE, Judge, common_label_set, judgements_of
+from training.evaluation.chosen_images import Chosen
+from training.evaluation.predictions import PREVIEW_SIDE, Judge, common_label_set, judgements_of
 
 
 class KilledError(Exception):

@@ -7,13 +7,11 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from core.datasets import LabelledImage, breakhis, load_dataset
-from core.leaks import Audit, Placed, audit
-from core.sources.labelled_image import breakhis_image
-from core.sources.picture_hashes import NEAR_BITS, PictureHash, hash_picture, hash_pictures, near_pairs
+from core.data.datasets import LabelledImage, breakhis, breakhis_image, load_dataset
+from core.data.leaks import NEAR_BITS, Audit, PictureHash, Placed, audit, hash_picture, hash_pictures, near_pairs
 from tests.helpers.images.dataset_trees import SLIDES, breakhis_tree, fold_lists, idc_tree, made_picture, write_picture
 from training.audit import run as audit_command
-from training.run_folder import split_rows
+from training.runs.folder import split_rows
 
 
 def named(*names: str) -> list[LabelledImage]:

@@ -4,8 +4,8 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
-from core.fit.losses import class_weights, image_losses
-from core.fit_config import Loss
+from core.fitting.config import Loss
+from core.fitting.loss import class_weights, image_losses
 
 LABELS = np.array([0] * 6 + [1] * 3 + [2] * 1)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.datasets import LabelledImage
+from core.data.datasets import LabelledImage
 from tests.helpers.images.tissue import tissue_folder
 from training import nested
 from training.nested import Patients, Recipe

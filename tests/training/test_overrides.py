@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.fit_config import FitConfig, Phase
+from core.fitting.config import FitConfig, Phase, read_config, to_toml
 from tests.helpers.runs.small_runs import TINY
-from training.overrides import read_config, to_toml
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core.fit.history import Epoch, best_of, has_stalled, reductions
-from core.fit.phases import begin_phase, build_optimiser, moving_names, rate_share, set_modes
-from core.fit_config import Optimiser, Phase
-from core.network import HybridNetwork
+from core.fitting.config import Optimiser, Phase
+from core.fitting.freezing import begin_phase, build_optimiser, moving_names, rate_share, set_modes
+from core.fitting.history import Epoch, best_of, has_stalled, reductions
+from core.network.hybrid import HybridNetwork
 from tests.helpers.runs.fits import CONFIG, tiny_network
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from core.card import InputPolicy, StainTarget
-from core.datasets import LabelledImage
-from core.fit.pixel_cache import open_pixels
-from core.fit_config import FitConfig, Phase
-from core.images import UnreadableImageError, decode_image
-from core.patches import cut, fit_boxes
+from core.data.datasets import LabelledImage
+from core.fitting.config import FitConfig, Phase
+from core.fitting.pixel_cache import open_pixels
+from core.imaging.decode import decode_image
+from core.imaging.limits import UnreadableImageError
+from core.imaging.patches import cut, fit_boxes
+from core.imaging.stain import stain_normaliser
 from core.results import RgbImage
-from core.stain import stain_normaliser
 from tests.helpers.images.tissue import tissue_folder
 
 SQUEEZED = FitConfig(

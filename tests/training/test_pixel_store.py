@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.fit.pixel_store import PixelStore
+from core.fitting.pixel_cache import PixelStore
 from core.results import RgbImage
 
 _KILLS = 5
@@ -19,7 +19,7 @@ _CHILD = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from core.fit.pixel_store import PixelStore
+from core.fitting.pixel_cache import PixelStore
 def pixels(path, data):
     time.sleep(0.002)
     if path == Path(sys.argv[-1]):

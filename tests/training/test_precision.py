@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from core.classifier import computes_bf16
-from core.demo import demo_image
-from core.precision import PrecisionGate, bf16_gate, map_correlation
+from core.imaging.demo import demo_image
+from core.network.classifier import computes_bf16
 from tests.helpers.networks import small_classifier
-from training.timing import paired, ratio
+from training.benchmark.timing import paired, ratio
+from training.runs.card import PrecisionGate, bf16_gate, map_correlation
 
 
 def test_the_gate_closes_on_any_one_difference() -> None:

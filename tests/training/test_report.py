@@ -11,14 +11,12 @@ import pytest
 from markdown_it import MarkdownIt
 
 from core.card import Card, TrainingData
-from core.cautions import Caution, ImageLeftOut
-from core.evaluation import Evaluation
-from core.judging import About, build_evaluation
+from core.statistics.cautions import Caution, ImageLeftOut
+from core.statistics.evaluate import About, build_evaluation
+from core.statistics.evaluation import Evaluation
 from tests.helpers.runs.checkpoints import SUBTYPE_CARD, TINY_CARD
-from training.claim import NOT_REPORTED, RESEARCH_USE, checklist
-from training.judged_images import JudgedImage, judgements_of
-from training.predictions import predictions
-from training.report import worst, write_evaluation
+from training.evaluation.predictions import JudgedImage, judgements_of, predictions
+from training.evaluation.report import NOT_REPORTED, RESEARCH_USE, checklist, worst, write_evaluation
 
 HOSTILE = "<script>alert(1)</script>|[x](javascript:alert(2))\n# heading `code` \u202egnp.exe"
 

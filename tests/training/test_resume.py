@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.datasets import LabelledImage
-from core.fit_config import Phase
-from core.fitting import Epoch, Work, fit
+from core.data.datasets import LabelledImage
+from core.fitting.config import Phase
+from core.fitting.history import Epoch
+from core.fitting.loop import Work, fit
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.fits import CONFIG, HEAD_THEN_LAST_THEN_ALL, tiny_network, weights_of
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.calibration import sensitivity_threshold, youden_threshold
 from core.labels import IDC
-from core.metrics import Judgements
+from core.statistics.calibration import sensitivity_threshold, youden_threshold
+from core.statistics.predictions import Judgements
 from tests.helpers.judgements import made_judgements
 from tests.helpers.networks import SMALL_CARD
-from training.protocols import Part, Plan
-from training.run_card import with_figures
+from training.runs.card import with_figures
+from training.runs.plan import Part, Plan
 
 PLAN = Plan((Part("split", (), ()),), None, (), "patient-wise split")
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from core.fit.history import best_of
-from core.fit.run_history import read_document, read_lines
+from core.fitting.history import best_of, read_document, read_lines
 from tests.helpers.runs.histories import as_document, epoch_line, run_lines
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.archives import make_tar, make_zip
-from training.safe_archive import Limits, UnsafeArchiveError, unpack
+from training.fetch import Limits, UnsafeArchiveError, unpack
 
 FILES = {
     "a/1.png": os.urandom(3000),

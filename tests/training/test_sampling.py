@@ -3,9 +3,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from core.datasets import LabelledImage
-from core.fit.sampling import DRAWS, PATCHES, EpochDraws, Places, generator
-from core.fit_config import Sampling
+from core.data.datasets import LabelledImage
+from core.fitting.config import Sampling
+from core.fitting.sampling import DRAWS, PATCHES, EpochDraws, Places, generator
 from core.labels import BREAKHIS
 from tests.helpers.runs.fits import images_of
 

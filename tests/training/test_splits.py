@@ -4,11 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from core.datasets import LabelledImage, breakhis
-from core.fit_config import Protocol
-from core.sources.fold_lists import FoldLine, is_fold_list, read_fold_lists
-from core.sources.labelled_image import breakhis_image
-from core.splits import Split, check_apart, official_folds, patient_folds, shuffle_split, stratified_split
+from core.data.datasets import LabelledImage, breakhis, breakhis_image
+from core.data.splits import (
+    FoldLine,
+    Split,
+    check_apart,
+    is_fold_list,
+    official_folds,
+    patient_folds,
+    read_fold_lists,
+    shuffle_split,
+    stratified_split,
+)
+from core.fitting.config import Protocol
 from tests.helpers.images.dataset_trees import breakhis_tree, fold_lists
 
 Cut = Callable[[list[LabelledImage], Protocol], Split]

@@ -7,15 +7,15 @@ import pytest
 import torch
 import typer
 
-from core.calibration import youden_threshold
 from core.card import checkpoint_sha256, read_card
-from core.checkpoint import load_classifier
-from core.datasets import load_dataset
-from core.metrics import Judged, auc
+from core.data.datasets import load_dataset
+from core.network.checkpoint import load_classifier
 from core.pipeline import analyse
+from core.statistics.calibration import youden_threshold
+from core.statistics.predictions import Judged, auc
 from db import store
-from db.evaluation_values import RunState
-from db.session import open_database
+from db.database import open_database
+from db.values.evaluations import RunState
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.small_runs import TINY, Place
 from training import baseline, train
@@ -130,7 +130,7 @@ def test_the_history_of_a_run_has_a_line_for_every_epoch_of_every_fold(trained: 
 def test_a_run_is_a_row_of_the_database(trained: Place) -> None:
     sessions = open_database(trained.database)
     with sessions.read() as session:
-        (row,) = store.runs(session)
+        (row,) = store.models.runs(session)
     sessions.dispose()
     folder = trained.only_run()
     assert (row.name, row.folder, row.state) == ("tiny", str(folder.path), RunState.FINISHED)

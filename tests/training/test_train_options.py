@@ -10,13 +10,13 @@ import typer
 from safetensors.torch import save_file
 
 from core.card import read_card
-from core.datasets import load_dataset
-from core.fit_config import FitConfig
-from core.nets.branches import MissingWeightsError
+from core.data.datasets import load_dataset
+from core.fitting.config import FitConfig
+from core.network.branches import MissingWeightsError
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.small_runs import SPLIT, Place
 from training import train
-from training.parts import first_network
+from training.runs.parts import first_network
 
 pytestmark = pytest.mark.slow  # whole runs
 

@@ -14,13 +14,13 @@ import pytest
 
 from core.card import read_card
 from db import store
-from db.evaluation_values import RunState
-from db.session import open_database
+from db.database import open_database
+from db.values.evaluations import RunState
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.small_runs import Place
 from tests.helpers.stress import amount
 from training import train
-from training.run_folder import RunFolder
+from training.runs.folder import RunFolder
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHORT = ("generated.images=2", "phases.0.epochs=3")
@@ -147,6 +147,6 @@ def told(folder: RunFolder) -> list[dict[str, object]]:
 def states(place: Place) -> dict[str, RunState]:
     sessions = open_database(place.database)
     with sessions.read() as session:
-        found = {row.folder: row.state for row in store.runs(session)}
+        found = {row.folder: row.state for row in store.models.runs(session)}
     sessions.dispose()
     return found

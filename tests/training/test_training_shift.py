@@ -9,21 +9,21 @@ import pytest
 import typer
 
 from core.card import Card, InputPolicy
-from core.checkpoint import load_classifier
-from core.images import decode_image
-from core.metrics import Judged
+from core.imaging.decode import decode_image
+from core.network.checkpoint import load_classifier
 from core.pipeline import analyse, patches_of
-from core.sets.set_comparison import Measured
-from core.sets.tissue_statistics import STATISTICS, measure
-from core.shift import Shift
+from core.statistics.compare_sets import Measured
+from core.statistics.predictions import Judged
+from core.statistics.shift import Shift
+from core.statistics.tissue_statistics import STATISTICS, measure
 from db import store
-from db.session import open_database
+from db.database import open_database
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.runs.checkpoints import TINY_CARD, bach_folder
 from training.shift import Request, compare_sets, run
-from training.shift_sets import SeenSet, Wish, choose_sets, see
-from training.shift_steps import drop_between
+from training.shifts.sets import SeenSet, Wish, choose_sets, see
+from training.shifts.steps import drop_between
 
 PATIENTS, EACH = 4, 3
 
@@ -78,7 +78,7 @@ def found(ran: Path) -> Shift:
 
 def test_file_and_row_hold_the_comparison(ran: Path, found: Shift) -> None:
     with open_database(f"sqlite:///{ran / 'data' / 'second_read.sqlite'}").read() as session:
-        (row,) = store.shifts(session)
+        (row,) = store.evaluations.shifts(session)
     assert (row.source, row.target) == (found.source, found.target) == ("BreaKHis 100X", "folder elsewhere")
     assert Shift.from_json(row.document) == found
     assert row.model_version == found.model_version

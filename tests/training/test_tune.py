@@ -9,16 +9,14 @@ import pytest
 import typer
 from optuna.trial import TrialState
 
-from core.datasets import load_dataset
-from core.fit_config import FitConfig
-from core.fitting import Work
+from core.data.datasets import load_dataset
+from core.fitting.config import FitConfig, read_config
+from core.fitting.loop import Work
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.small_runs import TINY, Place
 from training import tune
-from training.inner_folds import inner_parts
-from training.overrides import read_config
-from training.protocols import plan_run
-from training.search import Choices, Range, Search, read_search
+from training.runs.inner_search import Choices, Range, Search, inner_parts, read_search
+from training.runs.plan import plan_run
 
 CONFIGS = Path(tune.__file__).parent / "configs"
 RANGES = """

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-from db.audit_chain import GENESIS, Link
-from db.columns import UtcDateTime
+from db.audit.chain import GENESIS, Link
 from db.migrations.protection import change_and_keep_as_written
+from db.tables import UtcDateTime
 
 revision = "0003"
 down_revision = "0002"

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import context, op
 
-from db.audit_chain import ADDED_EVENTS, GENESIS, Added, Link
-from db.columns import UtcDateTime
-from db.seals import Linked, Sealed, seals
+from db.audit.chain import ADDED_EVENTS, GENESIS, Added, Link
+from db.audit.seals import Linked, Sealed, seals
+from db.tables import UtcDateTime
 
 revision = "0005"
 down_revision = "0004"

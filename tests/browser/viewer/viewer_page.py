@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from db.reading_values import Region, RegionKind
+from db.values.reading import Region, RegionKind
 from pages.ui.viewer import HeatmapLayer, Marked, OthersMarks, Scene, Sheet, ViewedImage, view_image
 
 st.set_page_config(layout="wide", page_title="Viewer")

@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
-from core.demo import demo_image
+from core.imaging.demo import demo_image
 from core.results import RgbImage
 
 Word = Callable[[str], str]  # gives a new telltale word for a place, and remembers it

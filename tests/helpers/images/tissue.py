@@ -5,8 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from core.datasets import LabelledImage, breakhis
-from core.heatmaps import encode_png
+from core.data.datasets import LabelledImage, breakhis
+from core.imaging.heatmaps import encode_png
 
 
 def tissue_folder(folder: Path, patients: int = 4, each: int = 2, side: int = 48) -> list[LabelledImage]:

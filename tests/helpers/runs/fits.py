@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 
 from core.card import InputPolicy
-from core.datasets import LabelledImage
-from core.fit_config import FitConfig, Optimiser, Phase, Sampling
-from core.network import HybridNetwork, build_network
+from core.data.datasets import LabelledImage
+from core.fitting.build import build_network
+from core.fitting.config import FitConfig, Optimiser, Phase, Sampling
+from core.network.hybrid import HybridNetwork
 
 CONFIG = FitConfig(
     name="tiny",

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from core.datasets import breakhis
-from core.fit.history import Epoch
-from core.fit_config import Optimiser
-from core.fitting import Work, fit
+from core.data.datasets import breakhis
+from core.fitting.config import Optimiser
+from core.fitting.history import Epoch
+from core.fitting.loop import Work, fit
 from tests.helpers.runs.fits import CONFIG, HEAD_THEN_LAST_THEN_ALL, tiny_network, weights_of
 
 KILLS = 5

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 
-from core.datasets import breakhis
-from core.fit import distributed
-from core.fit_config import FitConfig, Loss, Optimiser, Phase, Sampling
-from core.fitting import Epoch, Work, fit
+from core.data.datasets import breakhis
+from core.fitting import distributed
+from core.fitting.config import FitConfig, Loss, Optimiser, Phase, Sampling
+from core.fitting.history import Epoch
+from core.fitting.loop import Work, fit
 from tests.helpers.runs.fits import CONFIG, tiny_network
 
 # No batch statistics, no dropout: what one process computes, two compute together.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training import train
-from training.run_folder import RunFolder
+from training.runs.folder import RunFolder
 
 TINY = """
 name = "tiny"

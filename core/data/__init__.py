@@ -1,0 +1,1 @@
+"""Public datasets on disk: labelled images, splits by patient, and leaks."""

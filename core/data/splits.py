@@ -1,0 +1,234 @@
+"""Split labelled images by patient, or by the published BreaKHis folds."""
+
+import csv
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
+
+from core.data.datasets import LabelledImage
+from core.fitting.config import Protocol
+
+_SIDES: tuple[Literal["train", "test"], ...] = ("train", "test")
+_LIST_NAME = re.compile(r"dsfold\d+\.txt")
+
+Fold = tuple[list[LabelledImage], list[LabelledImage]]  # train, validation
+_Sides = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of the images that stay, and of those held out
+
+
+@dataclass(frozen=True, slots=True)
+class FoldLine:
+    """One line of a list: a file's name and its side in one fold."""
+
+    file: str
+    fold: int
+    side: Literal["train", "test"]
+
+
+def is_fold_list(path: Path) -> bool:
+    """Say whether a path is such lists: a folder with `dsfold1.txt` in it, one such file, or a table of folds."""
+    if path.is_dir():
+        return any(_LIST_NAME.fullmatch(file.name) for file in path.iterdir())
+    return path.suffix == ".txt" or (path.suffix == ".csv" and "fold" in _columns(path))
+
+
+def read_fold_lists(path: Path) -> list[FoldLine]:
+    """Read Spanhol's lists, or a table made of them.
+
+    A folder of `dsfoldN.txt` (or one of them) has lines `SOB_B_A-14-22549AB-40-001.png|40|1|train`: file,
+    magnification, fold, side. A CSV has the columns filename, fold, and split or grp.
+
+    Raises:
+        FileNotFoundError: If there is no list.
+        ValueError: If a line cannot be read, or puts one file on both sides of a fold.
+    """
+    files = sorted(file for file in path.iterdir() if _LIST_NAME.fullmatch(file.name)) if path.is_dir() else [path]
+    if not files or not all(file.is_file() for file in files):
+        raise FileNotFoundError(f"there is no dsfold1.txt or table of folds at {path}")
+    lines = [line for file in files for line in (_table(file) if file.suffix == ".csv" else _list(file))]
+    sides: dict[tuple[int, str], str] = {}
+    for line in lines:
+        if sides.setdefault((line.fold, line.file), line.side) != line.side:
+            raise ValueError(f"{line.file} is in train and in test of fold {line.fold}")
+    return lines
+
+
+def _list(file: Path) -> Iterable[FoldLine]:
+    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        parts = [part.strip() for part in text.split("|")]
+        if len(parts) == 4:
+            yield _line(parts[0], parts[2], parts[3], f"{file.name}, line {number}")
+        elif text.strip():
+            raise ValueError(f"{file.name}, line {number}: expected file|magnification|fold|side, got {text!r}")
+
+
+def _table(file: Path) -> Iterable[FoldLine]:
+    columns = _columns(file)
+    side = "split" if "split" in columns else "grp"
+    if missing := {"filename", "fold", side} - set(columns):
+        raise ValueError(f"{file.name} has no column {', '.join(sorted(missing))}")
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        for number, row in enumerate(csv.DictReader(lines), start=2):
+            yield _line(row["filename"] or "", row["fold"] or "", row[side] or "", f"{file.name}, line {number}")
+
+
+def _line(name: str, fold: str, side: str, where: str) -> FoldLine:
+    found = [known for known in _SIDES if known == side]
+    if not name or not fold.isdigit() or not found:
+        raise ValueError(f"{where}: expected a file, the number of a fold, and train or test, got {(name, fold, side)}")
+    return FoldLine(PurePosixPath(name).name, int(fold), found[0])
+
+
+def _columns(file: Path) -> list[str]:
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        return next(csv.reader(lines), [])
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Images for learning, for choosing, and for the one figure that is reported; no patient is in two of them."""
+
+    train: tuple[LabelledImage, ...]
+    validation: tuple[LabelledImage, ...]
+    test: tuple[LabelledImage, ...]
+
+    def __post_init__(self) -> None:
+        sides = (("train", self.train), ("validation", self.validation), ("test", self.test))
+        for name, images in sides:
+            if len({image.malignancy for image in images}) < 2:
+                raise ValueError(f"{name} has no benign or no malignant images; another seed or larger shares may help")
+        for position, (name, images) in enumerate(sides):
+            for other_name, others in sides[position + 1 :]:
+                _refuse_shared(images, others, f"in {name} and in {other_name}")
+
+
+def stratified_split(images: Sequence[LabelledImage], protocol: Protocol) -> Split:
+    """Hold out test and then validation patients, each with its share of every class.
+
+    Two stages of StratifiedGroupKFold; of the possible parts of a stage, the one is taken that takes no class away from
+    training, as far as that can be, and is nearest to the share of images asked for and to the share of malignant ones
+    among all. Large patients leave a seed little freedom, and a subtype of few patients is missing from some side.
+
+    Raises:
+        ValueError: If there are fewer than three benign or three malignant patients.
+    """
+    rest, test = _held_out(images, protocol.test, protocol.seed, sides=3)
+    train, validation = _held_out(rest, protocol.validation / (1 - protocol.test), protocol.seed, sides=2)
+    return Split(tuple(train), tuple(validation), tuple(test))
+
+
+def _held_out(images: Sequence[LabelledImage], share: float, seed: int, sides: int) -> Fold:
+    fewest = min(len({i.patient_id for i in images if i.malignancy == kind}) for kind in ("benign", "malignant"))
+    if fewest < sides:
+        raise ValueError(f"a split needs three benign and three malignant patients; one kind has {fewest} left")
+    # Each part should hold a patient of the rarer kind, so there are at most as many parts as such patients.
+    parts = max(2, min(round(1 / share), fewest))
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    labels, patients = np.array([i.label for i in images]), np.array([i.patient_id for i in images])
+    malignant = np.array([i.malignancy == "malignant" for i in images])
+    # Where not one subtype has an image for every part, only benign and malignant can be shared out.
+    strata = labels if max(Counter(labels).values()) >= parts else malignant
+    with warnings.catch_warnings():
+        # A subtype of fewer images than parts cannot be in all of them; the choice below makes the best of it.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        stages = list(splitter.split(strata, strata, patients))
+
+    def shortcoming(sides: _Sides) -> tuple[int, int, float]:
+        kinds = sum(len(set(malignant[side])) for side in sides)
+        off_size = abs(len(sides[1]) / len(images) - share)
+        off_balance = abs(float(malignant[sides[1]].mean() - malignant.mean()))
+        return -kinds, -len(set(labels[sides[0]])), off_size + off_balance
+
+    kept, taken = min(stages, key=shortcoming)
+    return [images[i] for i in kept], [images[i] for i in taken]
+
+
+def shuffle_split(images: Sequence[LabelledImage], protocol: Protocol) -> Split:
+    """Hold out a share of the patients at random for test, and then for validation, whatever their classes.
+
+    Two stages of GroupShuffleSplit, as the hybrid's authors do: BreaKHis' 70 patients become 48, 11 and 11.
+
+    Raises:
+        ValueError: If a side gets no benign or no malignant images.
+    """
+    rest, test = _shuffled_out(images, protocol.test, protocol.seed)
+    train, validation = _shuffled_out(rest, protocol.validation / (1 - protocol.test), protocol.seed)
+    return Split(tuple(train), tuple(validation), tuple(test))
+
+
+def _shuffled_out(images: Sequence[LabelledImage], share: float, seed: int) -> Fold:
+    patients = np.array([image.patient_id for image in images])
+    splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+    kept, taken = next(splitter.split(patients, groups=patients))
+    return [images[i] for i in kept], [images[i] for i in taken]
+
+
+def patient_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> list[Fold]:
+    """Deal the patients to folds, each with its share of benign and malignant images.
+
+    Raises:
+        ValueError: If there are too few patients for every part to hold both benign and malignant.
+    """
+    malignant = np.array([image.malignancy == "malignant" for image in images])
+    patients = np.array([image.patient_id for image in images])
+    for kind, chosen in (("benign", ~malignant), ("malignant", malignant)):
+        if (found := len(set(patients[chosen]))) < folds:
+            raise ValueError(f"{folds} folds need {folds} {kind} patients, there are {found}")
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    parts = [
+        ([images[i] for i in train], [images[i] for i in validation])
+        for train, validation in splitter.split(malignant, malignant, patients)
+    ]
+    for train, validation in parts:
+        check_apart(train, validation)
+        if len({image.malignancy for image in validation}) < 2:
+            raise ValueError(f"a fold has no benign or no malignant images with {folds} folds and seed {seed}")
+    return parts
+
+
+def official_folds(images: Sequence[LabelledImage], lists: Path) -> list[Fold]:
+    """Give the dataset's own folds, with the leaks taken out of training.
+
+    The lists keep slides apart and not patients: training images whose number is also in the fold's test are left
+    out, so that the test images are the published ones and nobody is judged on a patient seen in training.
+    Tests overlap: of the 7,909 images, 1,095 are in no fold's test, and many in several.
+
+    Raises:
+        FileNotFoundError: If there are no lists.
+        ValueError: If an image is in none of them, or a fold's training or test has no images.
+    """
+    folds: dict[int, dict[str, str]] = {}
+    for line in read_fold_lists(lists):
+        folds.setdefault(line.fold, {})[line.file] = line.side
+    parts = []
+    for number, sides in sorted(folds.items()):
+        if unlisted := sorted(image.path.name for image in images if image.path.name not in sides):
+            raise ValueError(f"fold {number} does not say where {len(unlisted)} images belong, such as {unlisted[0]}")
+        test = [image for image in images if sides[image.path.name] == "test"]
+        judged = {image.patient_id for image in test}
+        train = [i for i in images if sides[i.path.name] == "train" and i.patient_id not in judged]
+        if not train or not test:
+            raise ValueError(f"fold {number} has no images in its {'test' if train else 'training'}")
+        parts.append((train, test))
+    return parts
+
+
+def check_apart(train: Sequence[LabelledImage], validation: Sequence[LabelledImage]) -> None:
+    """Make sure that no patient is on both sides of a split.
+
+    Raises:
+        ValueError: If one is; it names them.
+    """
+    _refuse_shared(train, validation, "in train and in validation")
+
+
+def _refuse_shared(images: Sequence[LabelledImage], others: Sequence[LabelledImage], where: str) -> None:
+    if both := {image.patient_id for image in images} & {image.patient_id for image in others}:
+        raise ValueError(f"patients {where}: {', '.join(sorted(both))}")

@@ -1,0 +1,1 @@
+"""Training of networks: configuration, images, loop, loss, state and history."""

@@ -1,0 +1,134 @@
+"""What frozen branches give for a fixed list of patches: computed once, in memory or mapped from a file."""
+
+import fcntl
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.fitting import distributed
+from core.fitting.config import FitConfig
+from core.fitting.loading import autocast, made_ahead, standardised
+from core.fitting.sampling import Places
+from core.network.hybrid import HybridNetwork
+from core.results import Patches, RgbImage
+
+_AT_ONCE = 32  # patches in one forward pass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """The pooled features of patches: one row each, the branches side by side."""
+
+    rows: NDArray[np.float32]
+    shapes: tuple[tuple[int, ...], ...]  # of one patch, by branch
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, places: Places) -> list[Tensor]:
+        """Give the features of some patches by branch, as `HybridNetwork.pooled` does."""
+        chosen = torch.from_numpy(self.rows[places]).to(self.device)
+        parts = chosen.split([math.prod(shape) for shape in self.shapes], dim=1)
+        return [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class PatchList:
+    """A fixed list of patches: how many, how each is made, and a name that changes when any of them does."""
+
+    count: int
+    make: Callable[[int], RgbImage]
+    name: str
+
+
+def compute_features(
+    network: HybridNetwork, patches: PatchList, config: FitConfig, folder: Path | None, device: torch.device
+) -> Features:
+    """Run the branches over a list of patches, or find what was computed before.
+
+    They run in eval mode and are left so. In a folder the file carries a name of the weights, the patches and the
+    precision; it gets that name when it is whole, so a killed run leaves nothing that could be mistaken for it.
+    Several processes share the work; without a folder to share, each does all of it.
+    """
+    branches = _FrozenBranches(network, config, device)
+    size = (patches.count, sum(math.prod(shape) for shape in branches.shapes))
+    if folder is None:
+        rows = np.empty(size, np.float32)
+        branches.fill(rows, patches, range(0, patches.count, _AT_ONCE))
+        return Features(rows, branches.shapes, device)
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"features-{branches.name_with(patches)}.f32"
+    with _locked(final.with_suffix(".lock")):
+        if not final.exists():
+            _fill_file(final, size, branches, patches)
+    return Features(np.asarray(np.memmap(final, np.float32, "r", shape=size)), branches.shapes, device)
+
+
+class _FrozenBranches:
+    """The part of a network that the cache stands for."""
+
+    def __init__(self, network: HybridNetwork, config: FitConfig, device: torch.device) -> None:
+        self._network = network.eval()
+        self._config = config
+        self._device = device
+        side = config.input_policy.input_side
+        self.shapes = tuple(tuple(part.shape[1:]) for part in self._pooled(np.zeros((1, side, side, 3), np.uint8)))
+
+    def fill(self, rows: NDArray[np.float32], patches: PatchList, starts: Sequence[int]) -> None:
+        """Compute the rows of those batches that begin at `starts`."""
+
+        def make(start: int) -> Patches:
+            return np.stack([patches.make(row) for row in range(start, min(start + _AT_ONCE, patches.count))])
+
+        for start, made in zip(starts, made_ahead(make, starts), strict=True):
+            pooled = torch.cat([part.flatten(1).float() for part in self._pooled(made)], dim=1)
+            rows[start : start + len(made)] = pooled.cpu().numpy()
+
+    def name_with(self, patches: PatchList) -> str:
+        """Name what these branches give for these patches."""
+        digest = hashlib.sha256(patches.name.encode())
+        config = self._config
+        digest.update(repr((config.branches, config.head, config.fusion, config.mean, config.std)).encode())
+        digest.update(repr((config.optimiser.precision, self.shapes, patches.count)).encode())
+        for name, tensor in self._network.branches.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:32]
+
+    def _pooled(self, patches: Patches) -> list[Tensor]:
+        with torch.no_grad(), autocast(self._config, self._device):
+            images = standardised(patches, self._config, self._device)
+            return self._network.pooled(self._network.features(images))
+
+
+def _fill_file(final: Path, size: tuple[int, int], branches: _FrozenBranches, patches: PatchList) -> None:
+    partial = final.with_suffix(".partial")
+    if distributed.rank() == 0:
+        np.memmap(partial, np.float32, "w+", shape=size).flush()
+    distributed.wait()
+    rows = np.memmap(partial, np.float32, "r+", shape=size)
+    branches.fill(rows, patches, range(0, size[0], _AT_ONCE)[distributed.rank() :: distributed.world()])
+    rows.flush()
+    distributed.wait()
+    if distributed.rank() == 0:
+        partial.replace(final)
+    distributed.wait()
+
+
+@contextmanager
+def _locked(guard: Path) -> Iterator[None]:
+    """Keep other runs from filling the same file; of several processes of one run the first does the keeping."""
+    with guard.open("wb") as file:
+        if distributed.rank() == 0:
+            fcntl.flock(file, fcntl.LOCK_EX)  # the kernel lets go of it when the process dies
+        distributed.wait()
+        yield

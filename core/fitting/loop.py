@@ -1,0 +1,207 @@
+"""The training loop: phases after one another, every epoch judged and written down, so that a killed run goes on.
+
+No random draw comes from a generator that lives longer than its epoch: each is made from the seed and the place
+in the run. A run that was stopped, or one in several processes, therefore sees the same patches.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from core.data.datasets import LabelledImage
+from core.fitting import distributed
+from core.fitting.adversarial import DomainHead, TargetImages
+from core.fitting.config import FitConfig, Generated, Phase, Sampling
+from core.fitting.held_out import HeldOut
+from core.fitting.history import Epoch, History, best_of, has_stalled
+from core.fitting.images import TrainingImages
+from core.fitting.phase import Data, Networks, PhaseRun
+from core.fitting.state import Fingerprint, Kept, State, StateFolder
+from core.network.hybrid import HybridNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Where a run keeps things, and what it runs on.
+
+    `state` is the folder it writes to after every epoch and goes on from; `cache` that of decoded pixels and
+    features; `targets` are the unlabelled images of the domain-adversarial option. `pool` holds the images of all
+    folds: cached features are computed once for it, and every fold takes its own.
+    """
+
+    state: Path | None = None
+    cache: Path | None = None
+    targets: tuple[Path, ...] = ()
+    pool: tuple[LabelledImage, ...] = ()
+    device: str = "cpu"
+
+
+def fit(
+    network: HybridNetwork,
+    train: Sequence[LabelledImage],
+    validation: Sequence[LabelledImage],
+    config: FitConfig,
+    *,
+    work: Work = Work(),
+    progress: Callable[[Epoch], None] = lambda epoch: None,
+) -> History:
+    """Train a network in place; it ends with the weights that the run keeps, in eval mode.
+
+    `validation` may be empty; then nothing is known of the epochs, and the last is kept. `progress` hears of the
+    epochs of this call: of a run that goes on, only the new ones.
+
+    Raises:
+        ValueError: If the images do not fit the task, or the state is that of another run.
+    """
+    if bool(work.targets) != (config.adversarial is not None):
+        raise ValueError("the domain-adversarial option and unlabelled target images need each other")
+    device = torch.device(work.device)
+
+    def open_data() -> Data:
+        return Data(
+            TrainingImages(train, config, work.cache, _pool(train, config, work)),
+            HeldOut(validation, config, work.cache, device) if validation else None,
+            TargetImages(work.targets, config, work.cache) if work.targets else None,
+            work.cache,
+        )
+
+    folder = StateFolder(work.state, Fingerprint.of(config, train, validation, work.targets))
+    return _Run(network, open_data, config, folder, device).train(progress)
+
+
+def warm_up(network: HybridNetwork, generated: Generated, config: FitConfig, work: Work = Work()) -> Epoch:
+    """Train a network in place on generated tissue; no patient is seen, so folds may share the outcome."""
+    phase = Phase(
+        "generated tissue", 1, "all", generated.learning_rate, schedule="cosine", warm_up=config.phases[0].warm_up
+    )
+    sampling = Sampling("patients", generated.batches)
+    brief = replace(config, phases=(phase,), generated=generated, sampling=sampling, adversarial=None)
+    return fit(network, [], [], brief, work=replace(work, targets=())).epochs[0]
+
+
+def _pool(train: Sequence[LabelledImage], config: FitConfig, work: Work) -> Sequence[LabelledImage]:
+    """Give the pool, where it saves work: features must be cached, and in a folder that other folds find."""
+    return work.pool if train and work.cache and config.caches_features else ()
+
+
+class _Run:
+    """A network on its way through the phases, and the folder it can be picked up from."""
+
+    def __init__(
+        self,
+        network: HybridNetwork,
+        open_data: Callable[[], Data],
+        config: FitConfig,
+        folder: StateFolder,
+        device: torch.device,
+    ) -> None:
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        distributed.synchronised(network)
+        averaged = copy.deepcopy(network).requires_grad_(False).eval() if config.averaging else network
+        domain = _domain_head(network, config, device) if config.adversarial else None
+        self._networks = Networks(network, averaged, domain)
+        self._data = cache(open_data)  # a run that had come to its end needs none
+        self._config = config
+        self._folder = folder
+        self._device = device
+        self._epochs: list[Epoch] = []
+        self._steps = 0
+
+    def train(self, progress: Callable[[Epoch], None]) -> History:
+        distributed.wait()  # one process writes, and all of them read
+        state = self._folder.load()
+        if state is not None:
+            self._restore(state)
+        distributed.wait()
+        for number, phase in enumerate(self._config.phases, start=1):
+            if not self._is_over(phase):
+                self._train_phase(number, phase, state if state and state.phase == number else None, progress)
+        return self._finish()
+
+    def _train_phase(self, number: int, phase: Phase, state: State | None, progress: Callable[[Epoch], None]) -> None:
+        """Go through the epochs of a phase; every phase but the first begins with the averaged weights of the last."""
+        trained, averaged = self._networks.trained, self._networks.averaged
+        if state is None:
+            _take_over(trained, averaged)
+            self._folder.save_phase(number, trained.state_dict())
+        run = PhaseRun(self._networks, self._data(), self._config, number, self._device)
+        if state is not None:
+            run.optimiser.load_state_dict(dict(state.optimiser))
+            run.scaler.load_state_dict(dict(state.scaler))
+        while not self._is_over(phase):
+            started = time.perf_counter()
+            done = self._of(phase)
+            outcome = run.train_epoch(len(done) + 1, done, self._steps)
+            judged = run.judge()
+            self._steps = outcome.steps
+            seconds = time.perf_counter() - started
+            count = len(self._epochs) + 1
+            self._epochs.append(Epoch(count, phase.name, outcome.learning_rate, outcome.loss, *judged, seconds))
+            self._write_down(number, run)
+            progress(self._epochs[-1])
+
+    def _write_down(self, number: int, run: PhaseRun) -> None:
+        networks, kept = self._networks, self._kept()
+        if kept.epoch == len(self._epochs):
+            self._folder.save_best(kept.epoch, run.moving.averaged)
+        state = State(
+            number,
+            self._steps,
+            tuple(self._epochs),
+            run.moving.trained,
+            run.moving.averaged if networks.averaged is not networks.trained else {},
+            networks.domain.state_dict() if networks.domain else {},
+            run.optimiser.state_dict(),
+            run.scaler.state_dict(),
+        )
+        self._folder.save(state, kept)
+
+    def _restore(self, state: State) -> None:
+        networks = self._networks
+        start = self._folder.load_phase(state.phase)
+        for network, changed in ((networks.trained, state.network), (networks.averaged, state.averaged)):
+            if changed:
+                network.load_state_dict({**start, **changed})
+        if networks.domain:
+            networks.domain.load_state_dict(dict(state.domain))
+        self._epochs = list(state.epochs)
+        self._steps = state.steps
+
+    def _finish(self) -> History:
+        """Leave the network with the weights that are kept, ready for prediction."""
+        trained, kept = self._networks.trained, self._kept()
+        if kept.epoch and kept.epoch < len(self._epochs):
+            trained.load_state_dict(dict(self._folder.load_best(kept)))
+        else:
+            _take_over(trained, self._networks.averaged)
+        trained.requires_grad_().eval()
+        distributed.wait()
+        return History(tuple(self._epochs), kept.epoch or len(self._epochs))
+
+    def _kept(self) -> Kept:
+        """Find the best epoch, where it is the one to keep."""
+        best = best_of(self._epochs) if self._config.keep == "best" else None
+        names = [phase.name for phase in self._config.phases]
+        return Kept(best.number, names.index(best.phase) + 1) if best else Kept()
+
+    def _of(self, phase: Phase) -> list[Epoch]:
+        return [epoch for epoch in self._epochs if epoch.phase == phase.name]
+
+    def _is_over(self, phase: Phase) -> bool:
+        done = self._of(phase)
+        return len(done) == phase.epochs or has_stalled(done, phase.patience)
+
+
+def _domain_head(network: HybridNetwork, config: FitConfig, device: torch.device) -> DomainHead:
+    torch.manual_seed(config.seed)
+    return DomainHead(network.fusion.width).to(device)
+
+
+def _take_over(network: HybridNetwork, averaged: HybridNetwork) -> None:
+    if averaged is not network:
+        network.load_state_dict(averaged.state_dict())

@@ -1,0 +1,185 @@
+"""One phase of a run: its optimiser, the source of its batches, and the steps of its epochs."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core.fitting import distributed
+from core.fitting.adversarial import DomainHead, TargetImages, domain_weight
+from core.fitting.averaging import Moving
+from core.fitting.batches import Batch, FeatureSource, PatchSource, Source
+from core.fitting.config import FitConfig
+from core.fitting.feature_cache import Features, PatchList, compute_features
+from core.fitting.freezing import begin_phase, build_optimiser, rate_share, set_modes
+from core.fitting.held_out import HeldOut
+from core.fitting.history import Epoch, reductions
+from core.fitting.images import UNKNOWN, Draw, TrainingImages
+from core.fitting.loss import Objective, Totals, class_weights
+from core.fitting.sampling import TORCH, generator
+from core.network.hybrid import HybridNetwork
+from core.results import RgbImage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data:
+    """The images of a run, and the folder for features."""
+
+    train: TrainingImages
+    held_out: HeldOut | None
+    targets: TargetImages | None
+    cache: Path | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Networks:
+    """What is trained, its running average (the same network where nothing is averaged), and the domain head."""
+
+    trained: HybridNetwork
+    averaged: HybridNetwork
+    domain: DomainHead | None
+
+
+class PhaseRun:
+    """A phase under way; the weights that it moves are named in `moving`."""
+
+    def __init__(self, networks: Networks, data: Data, config: FitConfig, number: int, device: torch.device) -> None:
+        """Freeze what does not learn and, where features are cached, compute them.
+
+        `number` counts the phases from 1.
+        """
+        self._networks = networks
+        self._data = data
+        self._config = config
+        self._number = number
+        self._phase = config.phases[number - 1]
+        self._device = device
+        begin_phase(networks.trained, self._phase)
+        self._held_out_features: Features | None = None
+        self._source = self._open_source()
+        set_modes(networks.trained, self._phase)
+        # A head is small beside its branches: going through all their parts would take longer than its epoch.
+        self._in_training = [module for module in networks.trained.modules() if module.training]
+        self.moving = Moving(networks.trained, networks.averaged)
+        domain = networks.domain if self._hides_domain else None
+        self.optimiser = build_optimiser(networks.trained, domain, self._phase, config.optimiser)
+        scaled = config.optimiser.precision == "fp16" and device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
+        classes = len(config.label_set.classes)
+        weights = class_weights(data.train.weighed_labels, classes, config.loss)
+        self._weight_of_image = weights.numpy()[data.train.labels]
+        objective = Objective(networks.trained, weights, config, domain).to(device)
+        self._objective = distributed.wrapped(objective)
+
+    @property
+    def _hides_domain(self) -> bool:
+        """Say whether features can change, so that hiding the laboratory makes sense."""
+        return self._networks.domain is not None and self._phase.last_blocks != 0
+
+    def train_epoch(self, number: int, done: Sequence[Epoch], steps_before: int) -> "Trained":
+        """Take the steps of an epoch (from 1 in this phase).
+
+        `done` are the epochs of this phase before it, `steps_before` the steps of the run before it.
+
+        Raises:
+            ValueError: If the loss is no longer a finite number.
+        """
+        self._set_training(True)
+        # Dropout differs between processes, which see different images.
+        place = (self._number, number, distributed.rank())
+        torch.manual_seed(int(generator(self._config.seed, TORCH, *place).integers(2**63)))
+        draws = self._data.train.epoch(self._number, number, self._phase.cached)
+        batches = self._source.batches(draws, self._number, number)
+        reduced = reductions(done, self._phase.plateau_patience)
+        size = self._config.optimiser.accumulation
+        steps = [draws[start : start + size] for start in range(0, len(draws), size)]
+        total = torch.zeros((), device=self._device)
+        for step, own in enumerate(steps):
+            at = (number - 1) * len(steps) + step
+            share = rate_share(self._phase, at, self._phase.epochs * len(steps), reduced)
+            hiding = self._domain_weight(number - 1 + step / len(steps))
+            total += self._step(own, batches, share, hiding)
+            if self._config.averaging:
+                self.moving.average(self._config.averaging, steps_before + step + 1)
+        self.moving.agree()
+        loss = float(distributed.summed(total)) / len(steps)
+        if not np.isfinite(loss):
+            raise ValueError(f"the loss of phase {self._phase.name!r} is not a finite number: lower its learning rate")
+        return Trained(loss, self._phase.learning_rate * share, steps_before + len(steps))
+
+    def judge(self) -> tuple[float | None, float | None]:
+        """Give the loss and AUC of the averaged weights on what is held out; None where nothing is."""
+        if self._data.held_out is None:
+            return None, None
+        if self._networks.averaged is self._networks.trained:
+            self._set_training(False)
+        return self._data.held_out.judge(self._networks.averaged, self._held_out_features)
+
+    def _set_training(self, training: bool) -> None:
+        for module in self._in_training:
+            module.training = training
+
+    def _open_source(self) -> Source:
+        """Open the source of batches; where features are cached, those of what is held out are, too."""
+        train, copies, network = self._data.train, self._phase.cached, self._networks.trained
+        if not copies:
+            return PatchSource(train, self._data.targets if self._hides_domain else None, self._config, self._device)
+
+        def make(row: int) -> RgbImage:
+            return train.copy(*divmod(row, copies))
+
+        patches = PatchList(len(train) * copies, make, train.name)
+        features = compute_features(network, patches, self._config, self._data.cache, self._device)
+        if self._data.held_out:
+            self._held_out_features = self._data.held_out.features(network, self._data.cache)
+        return FeatureSource(train, features, copies)
+
+    def _step(self, draws: Sequence[Draw], batches: Iterator[Batch], share: float, hiding: float) -> Tensor:
+        """Take one step at this share of the rates; give this process's part of its loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["rate"] * share
+        totals = self._totals(draws)
+        loss = torch.zeros((), device=self._device)
+        for place, batch in enumerate(islice(batches, len(draws)), start=1):
+            with nullcontext() if place == len(draws) else distributed.without_exchange(self._objective):
+                part = self._objective(batch, totals, hiding)
+                # The exchange takes the mean over processes, but each has only its own part of the sum.
+                self.scaler.scale(part * distributed.world()).backward()
+            loss += part.detach()
+        if self._config.optimiser.clip:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self._learning(), self._config.optimiser.clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad()
+        return loss
+
+    def _totals(self, draws: Sequence[Draw]) -> Totals:
+        images = np.concatenate([draw.images for draw in draws])
+        told = np.concatenate([draw.magnifications for draw in draws])
+        weight = float(self._weight_of_image[images].sum())
+        return Totals(weight, len(images), int((told < UNKNOWN).sum()))
+
+    def _learning(self) -> list[nn.Parameter]:
+        return [weight for group in self.optimiser.param_groups for weight in group["params"]]
+
+    def _domain_weight(self, epochs: float) -> float:
+        """Give the weight of the domain loss after so many epochs of this phase."""
+        if self._config.adversarial is None:
+            return 0.0
+        before = sum(phase.epochs for phase in self._config.phases[: self._number - 1])
+        return domain_weight(self._config.adversarial.weight, (before + epochs) / self._config.epochs)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What an epoch of training came to."""
+
+    loss: float
+    learning_rate: float  # of the head, in the last step
+    steps: int  # of the run, up to here

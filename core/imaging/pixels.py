@@ -1,0 +1,290 @@
+"""Convert decoded samples of any mode and colour space to upright 8-bit sRGB pixels."""
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError, check_size
+from core.results import RgbImage
+
+Samples8 = NDArray[np.uint8]  # height x width x channels
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+ToSrgb = Callable[[Samples8], RgbImage]
+
+_FULL_RANGE = 1 << 14  # a bright 16-bit image that stays below holds 10, 12 or 14 bits
+_SPACES = {1: ("L", "GRAY"), 3: ("RGB", "RGB "), 4: ("CMYK", "CMYK")}  # channels: Pillow's mode, the profile's space
+
+ON_WHITE = "transparent parts lie on white"
+TURNED = "turned upright as the file asks"
+BAND_PIXELS = 1 << 21  # converted at once, so that the conversion costs little memory beside the image itself
+
+_ORIENTATION = 274  # EXIF and TIFF use the same tag
+_CHANNELS = {"1": 1, "L": 1, "LA": 1, "I;16": 1, "CMYK": 4}  # of colour, by Pillow's mode; all others have three
+
+
+def to_eight_bits(samples: Samples, bits: int) -> Samples8:
+    """Scale samples so that the largest number of `bits` bits becomes 255."""
+    if bits == 8:
+        return samples.astype(np.uint8, copy=False)
+    white = (1 << bits) - 1
+    table = (np.arange(1 << bits, dtype=np.uint32) * 255 + white // 2) // white
+    return np.take(table.astype(np.uint8), samples)
+
+
+def check_full_range(largest: int) -> None:
+    """Refuse 16-bit samples that do not use their range: camera software stores 12 bits so, and white is unknown.
+
+    Raises:
+        UnreadableImageError: If `largest`, the largest sample on the 16-bit scale, stays in the lowest quarter.
+    """
+    if largest < _FULL_RANGE:
+        raise UnreadableImageError(
+            f"the 16-bit values of the image stop at {largest:,} of 65,535, so it cannot be told what is white. "
+            f"{EXPORT_AGAIN}"
+        )
+
+
+def on_white(rgb: RgbImage, alpha: Samples8, *, premultiplied: bool = False) -> RgbImage:
+    """Lay an image over white, the colour of an empty slide; `alpha` is height x width."""
+    if premultiplied:
+        shown: RgbImage = np.minimum(rgb, alpha[..., None]) + (255 - alpha[..., None])
+        return shown
+    front = Image.fromarray(np.ascontiguousarray(rgb))
+    mask = Image.fromarray(np.ascontiguousarray(alpha))
+    laid: RgbImage = np.asarray(Image.composite(front, Image.new("RGB", front.size, "white"), mask))
+    return laid
+
+
+def plain_to_srgb(samples: Samples8) -> RgbImage:
+    """Convert grey, RGB or CMYK samples that carry no profile."""
+    channels = samples.shape[2]
+    if channels == 1:
+        return np.repeat(samples, 3, axis=2)
+    if channels == 4:
+        size = (samples.shape[1], samples.shape[0])
+        # Pillow's plain formula, 255 - ink for each ink and black, as every viewer without a profile does.
+        converted: RgbImage = np.asarray(Image.frombytes("CMYK", size, samples.tobytes()).convert("RGB"))
+        return converted
+    return samples
+
+
+def gamma_to_srgb(gamma: float) -> ToSrgb:
+    """Convert from a PNG's stated gamma to the usual 1/2.2 (PNG specification, 13.13)."""
+    table: Samples8 = np.rint(255 * (np.arange(256) / 255) ** (1 / (2.2 * gamma))).astype(np.uint8)
+
+    def convert(samples: Samples8) -> RgbImage:
+        bent: Samples8 = table[samples]
+        return plain_to_srgb(bent)
+
+    return convert
+
+
+def lab_to_srgb() -> ToSrgb:
+    """Convert 8-bit CIE L*a*b* as TIFF stores it: D50, a* and b* as signed bytes (TIFF 6.0, section 23)."""
+    # Pillow reads raw "LAB" bytes as TIFF stores them and raises a* and b* by the 128 that lcms wants.
+    return _transform(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB")
+
+
+def profile_to_srgb(profile: bytes, channels: int) -> tuple[ToSrgb, str | None]:
+    """Make the conversion an embedded colour profile asks for, with a note for the reader."""
+    mode, space = _SPACES[channels]
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        found, name = opened.profile.xcolor_space, ImageCms.getProfileDescription(opened).strip()
+        if found == "RGB " and channels == 1:
+            mode, space = "RGB", "RGB "
+        if found != space:
+            return plain_to_srgb, f"the colour profile is for {found.strip()} and was not used"
+        if name.startswith("sRGB"):
+            return plain_to_srgb, None
+        transform = _transform(opened, mode)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return plain_to_srgb, "the colour profile is damaged and was not used"
+    if mode == "RGB":
+        return lambda samples: transform(plain_to_srgb(samples)), f"converted from {name or 'its own'} colours to sRGB"
+    return transform, f"converted from {name or 'its own'} colours to sRGB"
+
+
+def _transform(source: ImageCms.ImageCmsProfile, mode: str) -> ToSrgb:
+    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+
+    def convert(samples: Samples8) -> RgbImage:
+        flat = samples[..., 0] if mode == "L" else samples
+        height, width = flat.shape[:2]
+        image = Image.frombytes(mode, (width, height), np.ascontiguousarray(flat).tobytes())
+        converted = ImageCms.applyTransform(image, transform)
+        if converted is None:
+            raise UnreadableImageError(f"the colours of the image cannot be converted. {EXPORT_AGAIN}")
+        return np.asarray(converted)
+
+    return convert
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Some rows of an image before conversion: rows x width x channels, and the alpha of each pixel."""
+
+    top: int
+    colours: Samples8
+    alpha: Samples8 | None = None
+
+
+def assemble(
+    width: int, height: int, bands: Iterable[Band], convert: ToSrgb, *, premultiplied: bool = False
+) -> tuple[RgbImage, tuple[str, ...]]:
+    """Convert every band to sRGB, lay it on white where it is transparent, and say so.
+
+    Raises:
+        UnreadableImageError: If there is nothing but transparency.
+    """
+    pixels = np.empty((height, width, 3), np.uint8)
+    transparent, seen = False, False
+    for band in bands:
+        rows = slice(band.top, band.top + len(band.colours))
+        rgb = convert(band.colours)
+        if band.alpha is not None and band.alpha.min() < 255:
+            rgb, transparent = on_white(rgb, band.alpha, premultiplied=premultiplied), True
+        seen = seen or band.alpha is None or bool(band.alpha.any())
+        pixels[rows] = rgb
+    if not seen:
+        raise UnreadableImageError(f"every pixel of the image is transparent. {EXPORT_AGAIN}")
+    return pixels, (ON_WHITE,) if transparent else ()
+
+
+def turn_upright(pixels: RgbImage, orientation: int) -> tuple[RgbImage, tuple[str, ...]]:
+    """Undo one of the eight orientations of EXIF and TIFF (tag 274); 1, or no such number, is upright."""
+    if orientation not in range(2, 9):
+        return pixels, ()
+    turned = pixels.transpose(1, 0, 2) if orientation >= 5 else pixels
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned), (TURNED,)
+
+
+def decode_opened(
+    image: Image.Image, *, samples: Samples | None = None, gamma: float | None = None, sixteen_bits: bool = False
+) -> tuple[RgbImage, tuple[str, ...]]:
+    """Decode once, or take the `samples` another decoder found: height x width, or x channels with alpha last.
+
+    When it fails, the image object must be dropped: touched again, it gives black pixels.
+
+    Raises:
+        UnreadableImageError: If its pixels cannot be converted so that they mean the same.
+    """
+    check_size(*image.size)
+    # Asked for the EXIF of a PNG without any, Pillow decodes the whole image to look behind it.
+    silent = image.format == "PNG" and "exif" not in image.info
+    orientation = 1 if silent else image.getexif().get(_ORIENTATION, 1)
+    if samples is None:
+        bands = _loaded_bands(image, sixteen_bits=sixteen_bits)
+        channels = 3 if "transparency" in image.info else _CHANNELS.get(image.mode, 3)
+    else:
+        if samples.dtype == np.uint16:
+            transparent = samples.ndim == 3 and samples.shape[2] in (2, 4)
+            check_full_range(int((samples[..., :-1] if transparent else samples).max()))
+        bands = _sample_bands(samples)
+        channels = 1 if samples.ndim == 2 or samples.shape[2] == 2 else 3
+    convert, colour_note = _conversion(image, channels, gamma)
+    white_note: tuple[str, ...] = ()
+    if samples is not None and convert is plain_to_srgb and samples.ndim == 3 and samples.shape[2] == 3:
+        pixels = to_eight_bits(samples, 8 * samples.dtype.itemsize)  # already what is wanted
+    else:
+        pixels, white_note = assemble(*image.size, bands, convert)
+    pixels, turn_note = turn_upright(pixels, orientation)
+    return pixels, (*colour_note, *white_note, *turn_note)
+
+
+def _loaded_bands(image: Image.Image, *, sixteen_bits: bool) -> Iterator[Band]:
+    entries = _palette_entries(image)
+    image.load()
+    if image.mode == "P" and int(np.asarray(image).max()) >= entries:
+        raise UnreadableImageError("the file is damaged: it uses colours its colour table lacks. Export it again.")
+    if image.format in ("JPEG", "MPO"):
+        _check_grey_end(image)
+    if sixteen_bits:
+        _check_sixteen_bits(image)
+    return _bands(image)
+
+
+def _sample_bands(samples: Samples) -> Iterator[Band]:
+    whole = samples[..., None] if samples.ndim == 2 else samples
+    transparent = whole.shape[2] in (2, 4)
+    colours = whole.shape[2] - transparent
+    rows = max(1, BAND_PIXELS // whole.shape[1])
+    for top in range(0, len(whole), rows):
+        part = whole[top : top + rows]
+        eight = to_eight_bits(part, 8 * part.dtype.itemsize)
+        yield Band(top, eight[..., :colours], eight[..., -1] if transparent else None)
+
+
+def _palette_entries(image: Image.Image) -> int:
+    """Number of colours in the table of the file; once loaded, Pillow fills the table up to 256."""
+    if image.palette is None:
+        return 0
+    mode, table = image.palette.getdata()
+    return len(table) // len(mode)
+
+
+def _check_grey_end(image: Image.Image) -> None:
+    """Refuse a JPEG whose last block is even mid-grey: decoders paint that where the data have run out."""
+    width, height = image.size
+    corner = np.asarray(image.crop((width - 8, height - 8, width, height)))
+    if np.isin(corner[..., :3], (127, 128)).all():
+        raise UnreadableImageError("the last part of the JPEG is missing. Export it again.")
+
+
+def _check_sixteen_bits(image: Image.Image) -> None:
+    """Check the range of a 16-bit PNG; of colours Pillow keeps the upper bytes."""
+    if image.mode == "I;16":
+        check_full_range(int(np.asarray(image).max()))
+    else:
+        colours = [band for band in image.getbands() if band != "A"]
+        check_full_range(257 * max(int(np.asarray(image.getchannel(band)).max()) for band in colours))
+
+
+def _conversion(image: Image.Image, channels: int, gamma: float | None) -> tuple[ToSrgb, tuple[str, ...]]:
+    profile = image.info.get("icc_profile")
+    if profile:
+        convert, note = profile_to_srgb(profile, channels)
+        return convert, (note,) if note else ()
+    if gamma is not None:
+        return gamma_to_srgb(gamma), (f"converted from gamma {gamma:.2f} to sRGB",)
+    return plain_to_srgb, ("converted from CMYK without a colour profile",) if image.mode == "CMYK" else ()
+
+
+def _bands(image: Image.Image) -> Iterator[Band]:
+    rows = max(1, BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        part = image.crop((0, top, image.width, min(top + rows, image.height)))
+        yield _sixteen_bit_band(part, top) if part.mode == "I;16" else _band(part, top)
+
+
+def _band(part: Image.Image, top: int) -> Band:
+    transparent = "transparency" in part.info or part.mode == "PA"
+    if part.mode in ("1", "L", "P", "PA", "RGB") and transparent:
+        part = part.convert("RGBA")
+    elif part.mode in ("1", "P"):
+        part = part.convert("L" if part.mode == "1" else "RGB")
+    samples = np.asarray(part)
+    if part.mode in ("LA", "RGBA"):
+        return Band(top, samples[..., :-1], samples[..., -1])
+    if part.mode == "L":
+        return Band(top, samples[..., None])
+    if part.mode in ("RGB", "CMYK"):
+        return Band(top, samples)
+    raise UnreadableImageError(f"the image holds pixels of the kind {part.mode}. {EXPORT_AGAIN}")
+
+
+def _sixteen_bit_band(part: Image.Image, top: int) -> Band:
+    samples = np.asarray(part)
+    grey = to_eight_bits(samples, 16)[..., None]
+    if "transparency" not in part.info:
+        return Band(top, grey)
+    alpha = np.where(samples == part.info["transparency"], 0, 255).astype(np.uint8)
+    return Band(top, np.repeat(grey, 3, axis=2), alpha)

@@ -1,0 +1,172 @@
+"""Check PNG and JPEG files before a decoder sees them.
+
+A decoder fills missing data with black or grey; the checks find what is missing, and what decoding would cost."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError, check_size, cut_short
+
+_MAX_SEGMENTS = 10_000  # of the header; a profile in pieces and a long metadata block take under 300
+_MAX_PROGRESSIVE_PIXELS = 50_000_000  # their coefficients are all held at once, 6 bytes a pixel
+_MAX_SCAN_PIXELS = 500_000_000  # pixels times passes; each pass visits every pixel
+_START_OF_SCAN = 0xDA
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = (0xC0, 0xC1)
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MAX_CHUNKS = 100_000  # a 200 MB file in the usual 8 kB pieces has 25,000
+_MAX_PROFILE = 1 << 22  # bytes of a packed colour profile; real ones stay under 2 MB
+_PALETTE = 3
+_END = b"\0\0\0\0IEND\xaeB`\x82"
+_MAX_DIRECT = 201_000_000  # bytes unpacked
+_MAX_UNPACKED = 401_000_000  # bytes; 100 megapixels of 8-bit RGB with transparency
+_INFLATE_STEP = 1 << 20  # bytes; what is checked is never held as a whole
+_SRGB_CODES = b"\x01\x0d"  # ITU-T H.273: BT.709 primaries, sRGB transfer
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+# Left, top, column step and row step of the seven passes (PNG specification, 8.2).
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+# What decides the pixels. Texts, thumbnails and further frames stay behind, and with them their bombs.
+_BEFORE_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"sRGB", b"iCCP", b"eXIf")
+
+
+def check_jpeg(data: bytes) -> None:
+    """Walk the header up to the first scan.
+
+    Raises:
+        UnreadableImageError: If it is damaged, beyond the limits, or built to take minutes.
+    """
+    at, frame, pixels = 2, 0, 0
+    for _ in range(_MAX_SEGMENTS):
+        if at + 9 > len(data) or data[at] != 0xFF:
+            break
+        marker = data[at + 1]
+        if marker == 0xFF:  # padding
+            at += 1
+            continue
+        if marker == _START_OF_SCAN and frame:
+            _check_cost(data, frame, pixels)
+            return
+        if marker in _FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            check_size(width, height)
+            frame, pixels = marker, width * height
+        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+    raise UnreadableImageError("the header of the JPEG is damaged or cut short. Export it again.")
+
+
+def _check_cost(data: bytes, frame: int, pixels: int) -> None:
+    scans = data.count(b"\xff\xda")
+    if frame in _SEQUENTIAL and scans <= 4:
+        return
+    if pixels > _MAX_PROGRESSIVE_PIXELS or pixels * scans > _MAX_SCAN_PIXELS:
+        raise UnreadableImageError(f"the JPEG builds its picture up in {scans} passes. {EXPORT_AGAIN}")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPng:
+    """A PNG whose every piece is there: only the chunks that decide the pixels, and what was seen beside them."""
+
+    data: bytes
+    bits: int
+    colour_type: int
+    direct: bool  # whether the fast decoder may read it, which notices missing rows itself
+    transparent_colour: bool
+    animated: bool
+
+
+def check_png(data: bytes) -> CheckedPng:
+    """Verify sizes, checksums and the length of the packed pixels.
+
+    Raises:
+        UnreadableImageError: If anything is missing, damaged or beyond the limits.
+    """
+    kept: dict[bytes, memoryview] = {}
+    pixels: list[memoryview] = []
+    packed: list[memoryview] = []
+    animated = False
+    for kind, payload, whole in _chunks(data):
+        if kind == b"IDAT":
+            pixels.append(payload)
+            packed.append(whole)
+        elif kind in _BEFORE_PIXELS:
+            _check_first(kind, payload, kept)
+            kept[kind] = whole
+        elif kind == b"cICP" and bytes(payload[:2]) != _SRGB_CODES:
+            raise UnreadableImageError(f"the PNG uses colours beyond sRGB (a cICP note). {EXPORT_AGAIN}")
+        elif not kind[0] & 0x20 and kind != b"IEND":
+            raise UnreadableImageError(f"the PNG needs an extension that is not standard ({kind!r}). {EXPORT_AGAIN}")
+        animated |= kind == b"acTL"
+    if b"IHDR" not in kept or not pixels:
+        raise UnreadableImageError("the PNG holds no pixels. Export it again.")
+    width, height, bits, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", kept[b"IHDR"][8:21])
+    needed = _packed_size(width, height, bits * _CHANNELS.get(colour_type, 0), interlaced=bool(interlaced))
+    if needed > _MAX_UNPACKED:
+        raise UnreadableImageError(f"the PNG unpacks to {needed / 1e6:,.0f} MB. {EXPORT_AGAIN}")
+    # The fast decoder reads row after row without a colour table, and costs as much memory again as the pixels.
+    direct = not interlaced and colour_type != _PALETTE and needed <= _MAX_DIRECT
+    if not direct:
+        _check_pixels(pixels, needed)
+    essential = b"".join([SIGNATURE, *kept.values(), *packed, _END])
+    return CheckedPng(essential, bits, colour_type, direct, b"tRNS" in kept, animated)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
+    """Give the kind, the payload and the whole of every chunk, verified, up to the end mark."""
+    view, at = memoryview(data), len(SIGNATURE)
+    for _ in range(_MAX_CHUNKS):
+        if at + 12 > len(data):
+            raise UnreadableImageError(
+                f"the PNG stops after {len(data):,} bytes without its end mark. Export it again."
+            )
+        (size,) = struct.unpack_from(">I", data, at)
+        kind, end = data[at + 4 : at + 8], at + 12 + size
+        if end > len(data):
+            raise cut_short(len(data), end)
+        if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+            raise UnreadableImageError(f"the PNG is damaged: the checksum of {kind!r} is wrong. Export it again.")
+        yield kind, view[at + 8 : end - 4], view[at:end]
+        if kind == b"IEND":
+            return
+        at = end
+    raise UnreadableImageError(f"the PNG is cut into more than {_MAX_CHUNKS:,} pieces. {EXPORT_AGAIN}")
+
+
+def _check_first(kind: bytes, payload: memoryview, kept: dict[bytes, memoryview]) -> None:
+    if kind in kept or (kind == b"IHDR") == bool(kept):
+        raise UnreadableImageError(f"the PNG is damaged: {kind!r} stands in the wrong place. Export it again.")
+    if kind == b"IHDR":
+        if len(payload) != 13:
+            raise UnreadableImageError("the PNG is damaged: its header has the wrong length. Export it again.")
+        check_size(*struct.unpack(">II", payload[:8]))
+    if len(payload) > _MAX_PROFILE:
+        raise UnreadableImageError(f"the PNG carries {len(payload):,} bytes of {kind!r}. {EXPORT_AGAIN}")
+
+
+def _packed_size(width: int, height: int, pixel_bits: int, *, interlaced: bool) -> int:
+    """Number of bytes the unpacked rows must have, each with its filter byte."""
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    size = 0
+    for left, top, column_step, row_step in passes:
+        columns, rows = -(-(width - left) // column_step), -(-(height - top) // row_step)
+        size += rows * (1 + (columns * pixel_bits + 7) // 8) if columns > 0 else 0
+    return size
+
+
+def _check_pixels(pieces: list[memoryview], needed: int) -> None:
+    """Unpack once and only count: Pillow leaves the rows black that a too short stream does not reach."""
+    unpacker, size = zlib.decompressobj(), 0
+    for piece in pieces:
+        rest: bytes | memoryview = piece
+        while rest and not unpacker.eof and size <= needed:
+            size += len(unpacker.decompress(rest, _INFLATE_STEP))
+            rest = unpacker.unconsumed_tail
+    while size < needed and not unpacker.eof:
+        more = len(unpacker.decompress(b"", _INFLATE_STEP))
+        if not more:
+            break
+        size += more
+    if size < needed:
+        raise UnreadableImageError(f"the PNG holds {size:,} of {needed:,} bytes of pixels. Export it again.")

@@ -1,0 +1,107 @@
+"""Turn the samples of a TIFF into sRGB pixels by what its tags say they mean."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError
+from core.imaging.pixels import (
+    BAND_PIXELS,
+    Band,
+    Samples,
+    Samples8,
+    ToSrgb,
+    assemble,
+    check_full_range,
+    lab_to_srgb,
+    plain_to_srgb,
+    profile_to_srgb,
+    to_eight_bits,
+    turn_upright,
+)
+from core.imaging.tiff import Layout, Tiff, open_tiff
+from core.results import RgbImage
+
+_CHANNELS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # by photometric interpretation
+_WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _LAB = 0, 2, 3, 5, 8
+_PREMULTIPLIED = 1
+
+
+def decode_tiff(data: bytes) -> tuple[RgbImage, str, tuple[str, ...]]:
+    """Decode the first image of a TIFF: pixels, the name of the format, notes.
+
+    Raises:
+        UnreadableImageError: If anything of it is missing or cannot be converted so that it means the same.
+    """
+    tiff = open_tiff(data)
+    layout = tiff.layout
+    channels = _colour_channels(layout)
+    convert, colour_note = _conversion(tiff, channels)
+    table = _palette(tiff)
+    premultiplied = layout.extra_samples[:1] == (_PREMULTIPLIED,)
+    pixels, white_note = assemble(
+        layout.width, layout.height, _bands(tiff, channels, table), convert, premultiplied=premultiplied
+    )
+    pixels, turn_note = turn_upright(pixels, layout.orientation)
+    pages = ("the first of several pages is shown",) if layout.several_pages else ()
+    spare = ("a further channel of no stated meaning was left out",) if layout.extra_samples[:1] == (0,) else ()
+    return pixels, "TIFF", (*pages, *spare, *colour_note, *white_note, *turn_note)
+
+
+def _colour_channels(layout: Layout) -> int:
+    channels = _CHANNELS.get(layout.photometric)
+    if channels is None or layout.samples not in (channels, channels + 1):
+        raise UnreadableImageError(
+            f"the TIFF holds {layout.samples} channels of colour kind {layout.photometric}, which is not read here. "
+            f"{EXPORT_AGAIN}"
+        )
+    if layout.samples > channels and not layout.extra_samples:
+        raise UnreadableImageError(f"the TIFF does not say what its last channel means. {EXPORT_AGAIN}")
+    if layout.photometric == _LAB and layout.bits != 8:
+        raise UnreadableImageError(f"the TIFF holds L*a*b* colours of {layout.bits} bits. {EXPORT_AGAIN}")
+    return channels
+
+
+def _conversion(tiff: Tiff, channels: int) -> tuple[ToSrgb, tuple[str, ...]]:
+    if tiff.layout.photometric == _LAB:
+        return lab_to_srgb(), ("converted from L*a*b* colours to sRGB",)
+    if tiff.profile:
+        convert, note = profile_to_srgb(tiff.profile, 3 if tiff.layout.photometric == _PALETTE else channels)
+        return convert, (note,) if note else ()
+    return plain_to_srgb, ("converted from CMYK without a colour profile",) if tiff.layout.photometric == _CMYK else ()
+
+
+def _palette(tiff: Tiff) -> Samples8 | None:
+    if tiff.layout.photometric != _PALETTE:
+        return None
+    entries = 1 << tiff.layout.bits
+    if tiff.layout.bits > 8 or len(tiff.colour_map) < 3 * entries:
+        raise UnreadableImageError(f"the colour table of the TIFF is incomplete. {EXPORT_AGAIN}")
+    wide = np.array(tiff.colour_map[: 3 * entries], np.uint32).reshape(3, entries).T
+    # Old writers filled the 16-bit table with 8-bit numbers; libtiff tells them apart in the same way.
+    return (wide if wide.max() < 256 else (wide + 128) // 257).astype(np.uint8)
+
+
+def _bands(tiff: Tiff, channels: int, table: Samples8 | None) -> Iterator[Band]:
+    layout, largest = tiff.layout, 0
+    rows_at_once = max(1, BAND_PIXELS // layout.width)
+    for top, whole in tiff.bands():
+        for start in range(0, len(whole), rows_at_once):
+            samples = whole[start : start + rows_at_once]
+            if layout.bits == 16:
+                largest = max(largest, int(samples[..., :channels].max()))
+            yield _band(samples, top + start, channels, layout, table)
+    if layout.bits == 16:
+        check_full_range(largest)
+
+
+def _band(samples: Samples, top: int, channels: int, layout: Layout, table: Samples8 | None) -> Band:
+    if table is not None:
+        return Band(top, table[samples[..., 0]])
+    eight = to_eight_bits(samples, layout.bits)
+    colours = eight[..., :channels]
+    if layout.photometric == _WHITE_IS_ZERO:
+        colours = 255 - colours
+    # An extra channel of unstated meaning (0) is a mask or a spare byte, not transparency.
+    transparent = layout.samples > channels and layout.extra_samples[:1] in ((1,), (2,))
+    return Band(top, colours, eight[..., channels] if transparent else None)

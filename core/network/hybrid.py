@@ -1,0 +1,299 @@
+"""The hybrid network: convolutional and transformer branches, their fusion, and the explanation of each logit."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from core.card import Fusion, Head, InputPolicy, Magnification
+from core.labels import MAGNIFICATIONS, LabelSet
+from core.network.branches import Branch, blocks_of, build_branch
+
+_ATTENTION_WIDTH = 256
+_ATTENTION_HEADS = 8
+# Gao et al. find no gain above 8,000 and little loss at half of it.
+_SKETCH_WIDTH = 4096
+# Added below the square root, whose slope at zero would be infinite.
+_SMALLEST = 1e-8
+
+PUBLISHED_BRANCHES = ("tf_efficientnetv2_s", "vit_base_patch16_224")
+MAGNIFICATION_WIDTH = 16  # numbers that stand for a magnification beside the fused vector
+
+
+class Concatenation(nn.Module):
+    """Puts one vector of each branch side by side."""
+
+    wants_tokens = False
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.width = sum(widths)
+
+    def forward(self, pooled: Sequence[Tensor]) -> Tensor:
+        """Give images x width."""
+        return torch.cat(list(pooled), dim=1)
+
+
+class CrossAttention(nn.Module):
+    """Lets the tokens of each branch look at those of all others, then averages and concatenates.
+
+    The attention is that of Vaswani et al. (NeurIPS 2017), normalised before it, with the branch's own tokens added.
+    """
+
+    wants_tokens = True
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        if len(widths) < 2:
+            raise ValueError("cross-attention needs two branches or more: each looks at the others")
+        width = _ATTENTION_WIDTH
+        self.width = width * len(widths)
+        self.projections = nn.ModuleList(nn.Sequential(nn.Linear(w, width), nn.LayerNorm(width)) for w in widths)
+        self.attentions = nn.ModuleList(
+            nn.MultiheadAttention(width, _ATTENTION_HEADS, batch_first=True) for _ in widths
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in widths)
+
+    def forward(self, pooled: Sequence[Tensor]) -> Tensor:
+        """Give images x width from one images x tokens x channels of each branch."""
+        tokens = [project(branch) for project, branch in zip(self.projections, pooled, strict=True)]
+        seen = []
+        for number, (attend, norm) in enumerate(zip(self.attentions, self.norms, strict=True)):
+            others = torch.cat(tokens[:number] + tokens[number + 1 :], dim=1)
+            attended, _ = attend(tokens[number], others, others, need_weights=False)
+            seen.append(norm(tokens[number] + attended).mean(dim=1))
+        return torch.cat(seen, dim=1)
+
+
+class CompactBilinear(nn.Module):
+    """Sketches the products of all channel pairs (Gao et al., "Compact Bilinear Pooling", CVPR 2016).
+
+    The count sketch of an outer product is the circular convolution of its factors' count sketches (Pham and Pagh,
+    KDD 2013), hence a product of Fourier transforms. One branch is multiplied with itself at every position and
+    summed, as in the paper; of several, whose grids differ, the pooled vectors are multiplied (Fukui et al., EMNLP
+    2016).
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.wants_tokens = fuses_tokens("compact_bilinear", len(widths))
+        self.width = _SKETCH_WIDTH
+        factors = [*widths, *widths] if self.wants_tokens else list(widths)
+        # Drawn once and kept with the weights: a network read with other places and signs would be another network.
+        chance = torch.Generator().manual_seed(0)
+        for number, channels in enumerate(factors):
+            places = torch.randint(_SKETCH_WIDTH, (channels,), generator=chance, device="cpu")
+            signs = torch.randint(2, (channels,), generator=chance, device="cpu").float() * 2 - 1
+            self.register_buffer(f"places_{number}", places)
+            self.register_buffer(f"signs_{number}", signs)
+
+    def forward(self, pooled: Sequence[Tensor]) -> Tensor:
+        """Give images x width, with signed square roots and unit length."""
+        factors = [pooled[0], pooled[0]] if self.wants_tokens else list(pooled)
+        products = self._spectrum(0, factors[0])
+        for number, factor in enumerate(factors[1:], start=1):
+            products = products * self._spectrum(number, factor)
+        sketch = torch.fft.irfft(products.sum(dim=1) if self.wants_tokens else products, n=self.width)
+        rooted = sketch.sign() * ((sketch.abs() + _SMALLEST).sqrt() - math.sqrt(_SMALLEST))
+        return nn.functional.normalize(rooted, dim=1)
+
+    def _spectrum(self, number: int, factor: Tensor) -> Tensor:
+        """Give the Fourier transform of the count sketch over the last axis, in single precision."""
+        places, signs = self.get_buffer(f"places_{number}"), self.get_buffer(f"signs_{number}")
+        signed = factor.float() * signs
+        sketch = signed.new_zeros(*factor.shape[:-1], self.width).index_add(-1, places, signed)
+        spectrum: Tensor = torch.fft.rfft(sketch)
+        return spectrum
+
+
+FusionModule = Concatenation | CrossAttention | CompactBilinear
+
+
+def fuses_tokens(kind: Fusion, branches: int) -> bool:
+    """Say whether a fusion of so many branches takes all their tokens instead of one vector of each."""
+    return kind == "cross_attention" or (kind == "compact_bilinear" and branches == 1)
+
+
+def build_fusion(kind: Fusion, widths: Sequence[int]) -> FusionModule:
+    """Build the fusion of branches with these numbers of channels.
+
+    Raises:
+        ValueError: If the branches are too few for it.
+    """
+    kinds: dict[Fusion, type[FusionModule]] = {
+        "concatenation": Concatenation,
+        "cross_attention": CrossAttention,
+        "compact_bilinear": CompactBilinear,
+    }
+    return kinds[kind](widths)
+
+
+class Plan(Protocol):
+    """What a card and a run's file both say of the network they speak of."""
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """Names of the branches, in order."""
+
+    @property
+    def head(self) -> Head:
+        """The classification head."""
+
+    @property
+    def fusion(self) -> Fusion:
+        """How the branches become one vector."""
+
+    @property
+    def magnification(self) -> Magnification:
+        """How the magnification enters the network."""
+
+    @property
+    def input_policy(self) -> InputPolicy:
+        """How an image becomes patches."""
+
+    @property
+    def label_set(self) -> LabelSet:
+        """The classes of the outputs."""
+
+
+class HybridNetwork(nn.Module):
+    """Branches side by side, fused into one vector, and a head over it.
+
+    The `published` head is that of the hybrid's authors. `linear` is one layer over what each branch's own classifier
+    would see: the class token of a transformer, the average of a feature map. `dense` is the head of the Keras rows.
+    Under the `additive` head, one linear layer over averages of every branch, and fusion by concatenation, the mean of
+    the evidence plus what no position gave (the bias and the magnification's share) is the logit, exactly.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of a network, each with a default
+        self,
+        branches: Sequence[str],
+        head: Head,
+        classes: int,
+        *,
+        fusion: Fusion = "concatenation",
+        magnification: Magnification = "ignored",
+        pretrained: bool = False,
+        weight_files: Mapping[str, Path] | None = None,
+        input_side: int = 224,
+    ) -> None:
+        super().__init__()
+        files = weight_files or {}
+        # A fusion of tokens takes those of the patches, of which the class token is no part.
+        class_token = head != "additive" and not fuses_tokens(fusion, len(branches))
+        self.branches = nn.ModuleList(
+            build_branch(name, input_side, class_token=class_token, pretrained=pretrained, file=files.get(name))
+            for name in branches
+        )
+        self.fusion: FusionModule = build_fusion(fusion, [branch.width for branch in self._branches()])
+        width = self.fusion.width + (MAGNIFICATION_WIDTH if magnification == "input" else 0)
+        self.head = build_head(head, width, classes)
+        if magnification == "input":
+            self.magnification_embedding = nn.Embedding(len(MAGNIFICATIONS) + 1, MAGNIFICATION_WIDTH)
+        if magnification == "auxiliary":
+            self.magnification_head = nn.Linear(width, len(MAGNIFICATIONS))
+        self.magnification = magnification
+
+    def _branches(self) -> list[Branch]:
+        return list(self.branches)  # type: ignore[arg-type]
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Give each branch's features, from images x 3 x side x side."""
+        return [branch.features(images) for branch in self._branches()]
+
+    def pooled(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Give what the fusion takes of each branch: images x channels, or images x tokens x channels."""
+        parts = zip(self._branches(), features, strict=True)
+        return [branch.tokens(f) if self.fusion.wants_tokens else branch.pool(f) for branch, f in parts]
+
+    def logits_of(self, pooled: Sequence[Tensor], magnifications: Tensor | None = None) -> Tensor:
+        """Give images x classes; magnifications are indices (see core.labels), None means unknown."""
+        fused = self.fusion(pooled)
+        if self.magnification == "input":
+            fused = torch.cat([fused, self._embedded(fused, magnifications)], dim=1)
+        logits: Tensor = self.head(fused)
+        return logits
+
+    def auxiliary(self, pooled: Sequence[Tensor]) -> Tensor | None:
+        """Give images x magnifications, in logits, where the magnification is an auxiliary target."""
+        if self.magnification != "auxiliary":
+            return None
+        logits: Tensor = self.magnification_head(self.fusion(pooled))
+        return logits
+
+    def logits(self, features: Sequence[Tensor], magnifications: Tensor | None = None) -> Tensor:
+        """Give images x classes from the features."""
+        return self.logits_of(self.pooled(features), magnifications)
+
+    def forward(self, images: Tensor, magnifications: Tensor | None = None) -> Tensor:
+        """Give images x classes, in logits."""
+        return self.logits(self.features(images), magnifications)
+
+    def evidence(self, features: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Give each branch's evidence, images x rows x columns of that branch, in logit units."""
+        parts = zip(self._branches(), features, gradients, strict=True)
+        return [branch.evidence(f.float(), g.float()) for branch, f, g in parts]
+
+    def blocks(self) -> list[list[nn.Module]]:
+        """Give the parts of every branch from input to output, as "last:N" counts them."""
+        return [blocks_of(branch) for branch in self._branches()]
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Give the weights of all that is not a branch: fusion, head, and what knows of the magnification."""
+        return [weight for name, weight in self.named_parameters() if not name.startswith("branches.")]
+
+    def _embedded(self, fused: Tensor, magnifications: Tensor | None) -> Tensor:
+        if magnifications is None:
+            magnifications = torch.full((len(fused),), len(MAGNIFICATIONS), device=fused.device)
+        embedded: Tensor = self.magnification_embedding(magnifications)
+        return embedded
+
+
+def network_of(
+    plan: Plan, *, pretrained: bool = False, weight_files: Mapping[str, Path] | None = None
+) -> HybridNetwork:
+    """Build the network that a card or a run's file names.
+
+    Raises:
+        ValueError: If a branch or the fusion of these branches cannot be built.
+        MissingWeightsError: If weights are asked for and cannot be had; it says how to pass a file.
+    """
+    return HybridNetwork(
+        plan.branches,
+        plan.head,
+        len(plan.label_set.classes),
+        fusion=plan.fusion,
+        magnification=plan.magnification,
+        pretrained=pretrained,
+        weight_files=weight_files,
+        input_side=plan.input_policy.input_side,
+    )
+
+
+def build_head(kind: Head, width: int, classes: int) -> nn.Module:
+    """Build the layers between the fused vector and the logits."""
+    if kind == "published":
+        return published_head(width, classes)
+    if kind == "dense":
+        return nn.Sequential(nn.Linear(width, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, classes))
+    return nn.Linear(width, classes)
+
+
+def published_head(width: int, classes: int) -> nn.Sequential:
+    """Build the classification layers of the published hybrid."""
+    return nn.Sequential(
+        nn.LayerNorm(width),
+        nn.Linear(width, 1024),
+        nn.GELU(),
+        nn.LayerNorm(1024),
+        nn.Dropout(0.6),
+        nn.Linear(1024, 1024),
+        nn.LayerNorm(1024),
+        nn.Linear(1024, 512),
+        nn.GELU(),
+        nn.Dropout(0.7),
+        nn.Linear(512, classes),
+    )

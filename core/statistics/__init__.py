@@ -1,0 +1,1 @@
+"""Metrics with intervals, evaluations, comparisons of models and of image sets."""

@@ -1,0 +1,104 @@
+"""Proportions, medians and kappas of few observations, each with an interval."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.statistics.confusion_matrices import Counts
+from core.statistics.resampling import Weights, quotient
+
+_LEVEL = 0.95
+_Z = NormalDist().inv_cdf((1 + _LEVEL) / 2)
+
+
+def weighted_kappa(counts: Counts) -> NDArray[np.float64]:
+    """Give the kappa in which a gap of two grades weighs four times one (Cohen, Psychol. Bull. 1968).
+
+    Counts are samples x grades x grades, in the order of the grades.
+    """
+    grades = np.arange(counts.shape[1])
+    penalty = ((grades[:, None] - grades) ** 2).astype(np.float64)
+    total = counts.sum(axis=(1, 2))
+    by_chance = counts.sum(axis=2)[:, :, None] * counts.sum(axis=1)[:, None, :]
+    return 1 - quotient((counts * penalty).sum(axis=(1, 2)) * total, (by_chance * penalty).sum(axis=(1, 2)))
+
+
+def fleiss_kappa(weights: Weights, votes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Give the kappa of several readers (Fleiss, Psychol. Bull. 1971) for samples x cases.
+
+    `votes` are cases x labels: how many readers gave each; two or more a case. Where their number differs, each
+    case counts as much as another (Gwet, Handbook of Inter-Rater Reliability, 2014, section 2.4).
+    """
+    readers = votes.sum(axis=1)
+    alike = (votes * (votes - 1)).sum(axis=1) / (readers * (readers - 1))
+    cases = weights.sum(axis=1)
+    observed = quotient(weights @ alike, cases)
+    shares = quotient(weights @ (votes / readers[:, None]), cases[:, None])
+    by_chance = (shares**2).sum(axis=1)
+    return quotient(observed - by_chance, 1 - by_chance)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many of how many, with the 95 % interval of the share."""
+
+    hits: int
+    n: int
+    low: float  # 0..1
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.hits <= self.n:
+            raise ValueError(f"{self.hits} of {self.n} is no share")
+
+    @property
+    def value(self) -> float:
+        """The share, 0..1; nan of nothing."""
+        return self.hits / self.n if self.n else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Median:
+    """A median with its 95 % interval; None where there are too few values for one."""
+
+    value: float  # nan of nothing
+    n: int
+    low: float | None
+    high: float | None
+
+
+def wilson(hits: int, n: int) -> Rate:
+    """Give a share with its score interval (Wilson, J. Am. Stat. Assoc. 1927); of nothing it is 0 to 1."""
+    if n == 0:
+        return Rate(hits, n, 0, 1)
+    share, spread = hits / n, _Z**2 / n
+    middle = share + spread / 2
+    half = _Z * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    # At the ends the formula gives them exactly, but for rounding.
+    low = 0.0 if hits == 0 else (middle - half) / (1 + spread)
+    high = 1.0 if hits == n else (middle + half) / (1 + spread)
+    return Rate(hits, n, low, high)
+
+
+def median_of(values: Sequence[float]) -> Median:
+    """Give the median between two of the values (Conover, Practical Nonparametric Statistics, 1999, section 3.2).
+
+    How many values lie below the true median is a coin tossed n times, whatever the values are; fewer than six
+    have no interval.
+    """
+    if not values:
+        return Median(math.nan, 0, None, None)
+    ordered, n = sorted(values), len(values)
+    below, place = 1, 0  # ways to have at most `place` values below the median
+    ways = 1
+    while below * 40 <= 2**n:  # 2.5 % on either side, in whole numbers however many values there are
+        place += 1
+        ways = ways * (n - place + 1) // place
+        below += ways
+    if place == 0:
+        return Median(median(ordered), n, None, None)
+    return Median(median(ordered), n, ordered[place - 1], ordered[n - place])

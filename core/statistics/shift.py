@@ -1,0 +1,116 @@
+"""What is kept of a comparison of two image sets: how far apart they lie, in what, and what brings them closer."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import TypeAdapter
+
+from core.files import read_document
+from core.statistics.cautions import StoredCaution
+from core.statistics.evaluation import Figure
+
+Side = Literal["source", "target"]
+
+FRECHET = "Frechet distance"
+DISCREPANCY = "maximum mean discrepancy"
+TOLD_APART = "told apart with AUC"
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """One distance; `halves` is what two random halves of the source set's patients give."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    halves: float
+    p: float | None = None  # that patients of one set could give this distance
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """One statistic in both sets: smoothed shares of images by bin, medians, and how far the sets lie apart in it."""
+
+    name: str
+    unit: str
+    edges: tuple[float, ...]  # one more than shares
+    source: tuple[float, ...]
+    target: tuple[float, ...]
+    source_median: float
+    target_median: float
+    difference: float  # of patient means, in standard deviations of the source's patient means
+    p: float  # permuted by patient
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One image in the first two principal components of the network's features."""
+
+    x: float
+    y: float
+    side: Side
+    patient_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The AUC on the target set after one change; `change` is paired, against the card's own way (None for that one).
+
+    `images` are those behind the AUC; quality control, or images that a change makes unusable, leave others out.
+    """
+
+    name: str
+    images: int
+    auc: Figure
+    change: Figure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Everything that was measured between a source and a target set."""
+
+    source: str
+    target: str
+    model_name: str
+    model_version: str
+    images: tuple[int, int]  # source, target
+    patients: tuple[int, int]
+    distances: tuple[Distance, ...]
+    distributions: tuple[Distribution, ...]
+    points: tuple[Point, ...]
+    explained: tuple[float, float]  # share of the variance on either axis of the points
+    steps: tuple[Step, ...] = ()  # the card's own way first
+    source_auc: Figure | None = None
+    drop: Figure | None = None  # AUC on the source set less that on the target set, by the card's own way
+    trained_on: tuple[int, int] = (0, 0)  # patients of either set that the network was trained on
+    warnings: tuple[StoredCaution, ...] = ()
+
+    def distance(self, name: str) -> Distance | None:
+        """Find a distance by its name."""
+        return next((distance for distance in self.distances if distance.name == name), None)
+
+    def given_back(self, step: Step) -> float | None:
+        """Give the share of the drop that a step makes up for; None unless the interval of the drop lies above 0.
+
+        A share of a drop that may well be none would be noise divided by noise.
+        """
+        if self.drop is None or self.drop.low is None or self.drop.low <= 0 or step.change is None:
+            return None
+        return step.change.value / self.drop.value
+
+    def to_json(self) -> str:
+        """Write the comparison as JSON text."""
+        return _ADAPTER.dump_json(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Shift":
+        """Read a comparison.
+
+        Raises:
+            ValueError: If the text is not one; the message names the first wrong place.
+        """
+        return read_document(_ADAPTER, text, "a comparison of sets")
+
+
+_ADAPTER = TypeAdapter(Shift)

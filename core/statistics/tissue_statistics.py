@@ -1,0 +1,106 @@
+"""What can be measured of an image's colours, stains, sharpness and scale, to compare one laboratory with another."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from core.imaging.quality import assess_quality
+from core.imaging.stain import Macenko, Reinhard
+from core.results import RgbImage
+
+SIZE: Final = "size of dark structures"
+_LEAST_SIDE = 8  # px; of smaller images the band is mostly edge
+_LEAST_ENERGY = 1e-6  # optical density squared: less than the rounding of grey levels makes
+# A disk answers most to a Gaussian of its radius / sqrt(2) (Lindeberg, 1998); a band lies a quarter octave above its
+# finer width.
+_DIAMETER_OF_WIDTH = 2 * 2**0.5 * 2**0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """One thing that is measured of every image."""
+
+    name: str
+    unit: str
+
+
+STATISTICS = (
+    Statistic("lightness", "CIELAB L, 8 bit"),
+    Statistic("green to red", "CIELAB a, 8 bit"),
+    Statistic("blue to yellow", "CIELAB b, 8 bit"),
+    Statistic("spread of lightness", "standard deviation of L, 8 bit"),
+    Statistic("haematoxylin", "99th percentile of optical density"),
+    Statistic("eosin", "99th percentile of optical density"),
+    Statistic("angle between the stains", "degrees in optical density"),
+    Statistic("sharpness", "log10 of the variance of the Laplacian"),
+    Statistic("tissue fraction", "0 to 1"),
+    Statistic(SIZE, "log2 of the diameter in px"),
+)
+
+
+def measure(image: RgbImage) -> NDArray[np.float64]:
+    """Measure one image, in the order of STATISTICS; what cannot be measured is NaN."""
+    quality = assess_quality(image)
+    return np.array(
+        [
+            *_colours(image),
+            *_stains(image),
+            np.log10(max(quality.sharpness, 1e-3)),
+            quality.tissue_fraction,
+            np.log2(_blob_diameter(image)),
+        ]
+    )
+
+
+def _colours(image: RgbImage) -> tuple[float, ...]:
+    try:
+        found = Reinhard.fit(image)
+    except ValueError:
+        return (np.nan,) * 4
+    return (*found.means, found.deviations[0])
+
+
+def _stains(image: RgbImage) -> tuple[float, float, float]:
+    try:
+        found = Macenko.fit(image)
+    except ValueError:
+        return np.nan, np.nan, np.nan
+    first, second = (np.array(vector) / np.linalg.norm(vector) for vector in found.stain_matrix)
+    return (*found.concentrations, float(np.degrees(np.arccos(np.clip(first @ second, -1, 1)))))
+
+
+def _blob_diameter(image: RgbImage) -> float:
+    """Give the diameter of the dark blobs that stand out most, mostly nuclei; NaN where nothing does.
+
+    The red channel's optical density, which haematoxylin makes and eosin hardly, goes through differences of
+    Gaussians half an octave apart, and the band with the most energy above the surroundings tells the size (blob
+    detection with automatic scale selection, Lindeberg, IJCV 1998). Of 240 BreaKHis images it reads 1 : 1.8 : 4.7 at
+    100X : 200X : 400X, which is 1 : 2 : 4, but 0.76 instead of 0.4 at 40X, where a nucleus has 5 px and is lost among
+    larger structures. Cuts through what Otsu's threshold calls dark read 1 : 1.1 : 2.3 and 0.85.
+    """
+    density = -np.log((image[..., 0].astype(np.float32) + 1) / 256)
+    blurred = cv2.GaussianBlur(density, (0, 0), 1.0)
+    energies: list[float] = []
+    while min(blurred.shape) >= _LEAST_SIDE:
+        # Each octave is blurred from width 1 to 2 px and then halved, so that it is at width 1 again.
+        once = cv2.GaussianBlur(blurred, (0, 0), 1.0)
+        twice = cv2.GaussianBlur(once, (0, 0), float(np.sqrt(2)))
+        energies += [
+            float((np.maximum(fine - coarse, 0) ** 2).mean()) for fine, coarse in ((blurred, once), (once, twice))
+        ]
+        blurred = twice[::2, ::2]
+    if not energies or max(energies) < _LEAST_ENERGY:
+        return float("nan")
+    return float(_DIAMETER_OF_WIDTH * 2 ** (_peak(np.log(np.maximum(energies, 1e-12))) / 2))
+
+
+def _peak(values: NDArray[np.float64]) -> float:
+    """Give the place of the largest value, between two places as the parabola through its neighbours says."""
+    top = int(values.argmax())
+    if not 0 < top < len(values) - 1:
+        return float(top)
+    before, here, after = values[top - 1 : top + 2]
+    return float(top + 0.5 * (before - after) / min(before - 2 * here + after, -1e-12))

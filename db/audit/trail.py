@@ -1,0 +1,83 @@
+"""The audit trail: who did what to what, and when; events are added and never changed."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from db import tables
+from db.audit.chain import Pending, append, pending
+from db.values.audit import PROGRAM, EventFilter, Seal
+from db.values.reading import Action
+
+# A page is drawn anew at every click; that is still the same opening of the case.
+_SAME_OPENING = timedelta(minutes=10)
+_ACTION_LIMIT = 64  # characters; the widths of the columns
+_SUBJECT_LIMIT = 200
+
+
+def record_event(
+    session: Session, account_id: int | None, action: str, subject: str, *, content: Seal | None = None
+) -> None:
+    """Add one event to the audit trail when the session is saved; `account_id` None means the program itself.
+
+    `content` is the seal of the row that the event tells of, from `db.audit.seals.seal`: with it, a change of that
+    row behind the program's back is found.
+    """
+    # What the event tells of is written now; only the event itself waits for its place in the chain.
+    session.flush()
+    # SQLite would keep more than fits, PostgreSQL would refuse the click.
+    append(session, Pending(account_id, str(action)[:_ACTION_LIMIT], subject[:_SUBJECT_LIMIT], content))
+
+
+def conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
+    """Give what an event has to be, where its account is joined."""
+    event, person = tables.AuditEvent, tables.Account.name
+    asked: list[ColumnElement[bool]] = []
+    if wanted.account is not None:
+        asked.append(event.account_id.is_(None) if wanted.account == PROGRAM else person == wanted.account)
+    if wanted.action is not None:
+        asked.append(event.action == wanted.action)
+    if wanted.subject is not None:
+        asked.append(event.subject == wanted.subject)
+    if wanted.about is not None:
+        asked.append(event.subject.icontains(wanted.about, autoescape=True))
+    if wanted.since is not None:
+        asked.append(event.at >= wanted.since)
+    if wanted.until is not None:
+        asked.append(event.at < wanted.until)
+    return asked
+
+
+def record_opening(session: Session, account_id: int, accession: str) -> None:
+    """Record that a case was opened, once as long as this reader does nothing else."""
+    event = tables.AuditEvent
+    now = datetime.now(UTC)
+    gathered = [(now, one.action, one.subject) for one in pending(session) if one.account_id == account_id]
+    if not gathered:
+        last = session.scalar(select(event).where(event.account_id == account_id).order_by(event.id.desc()).limit(1))
+        gathered = [(last.at, last.action, last.subject)] if last else []
+    for at, action, subject in gathered[-1:]:
+        same = subject == accession and action in (Action.CASE_OPENED, Action.REVEALED)
+        if same and now - at <= _SAME_OPENING:
+            return
+    record_event(session, account_id, Action.CASE_OPENED, accession)
+
+
+def record_reveal(session: Session, account_id: int, accession: str) -> None:
+    """Record the first time that this reader was shown the model's opinion of a case."""
+    record_first_time(session, account_id, Action.REVEALED, accession)
+
+
+def record_first_time(session: Session, account_id: int, action: Action, subject: str) -> None:
+    """Record what somebody did if it is the first time that they did it to this."""
+    if not was_recorded(session, account_id, action, subject):
+        record_event(session, account_id, action, subject)
+
+
+def was_recorded(session: Session, account_id: int, action: Action, subject: str) -> bool:
+    """Say whether somebody ever did this to that, in this very session or before."""
+    event = tables.AuditEvent
+    known = select(event.id).where(event.subject == subject, event.account_id == account_id, event.action == action)
+    gathered = Pending(account_id, str(action), subject) in pending(session)
+    return gathered or session.scalar(known.limit(1)) is not None

@@ -1,0 +1,1 @@
+"""The command line of the database: accounts, audit trail and backups."""

@@ -1,0 +1,168 @@
+"""Commands for accounts: `python -m db accounts add|list|disable|enable|role|password`, of tokens and identities.
+
+Whoever may run them on the server may open the database anyway, so they ask for no permission; each is recorded.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from getpass import getpass
+from typing import Annotated
+
+import typer
+from sqlalchemy.orm import Session
+
+from core.settings import Settings
+from db import store
+from db.database import open_database
+from db.errors import UnusableDatabaseError
+from db.values.reading import Role
+
+accounts = typer.Typer(no_args_is_help=True, help="Who may sign in, and as what.")
+
+_Name = Annotated[str, typer.Argument(help="name of the account")]
+_AnyRole = Annotated[Role, typer.Option(help="reader, adjudicator, researcher or administrator")]
+
+
+@accounts.command()
+def add(
+    name: _Name,
+    role: _AnyRole = Role.READER,
+    *,
+    without_password: Annotated[
+        bool, typer.Option("--without-password", help="it signs in at an identity provider only")
+    ] = False,
+) -> None:
+    """Make an account; its password is asked for, or read from standard input."""
+    password = None if without_password else _ask_password()
+    with _database() as session:
+        account = store.accounts.add_signing_account(session, None, name, role, password)
+    typer.echo(f"{account.name} may sign in as {role}")
+
+
+@accounts.command(name="list")
+def list_accounts() -> None:
+    """Show every account."""
+    with _database() as session:
+        rows = store.accounts.account_rows(session, None)
+    for row in rows:
+        state = "disabled" if row.disabled else "enabled" if row.can_sign_in else "cannot sign in"
+        typer.echo(f"{row.name}\t{row.role}\t{state}\tsince {row.created_at:%Y-%m-%d}")
+
+
+@accounts.command()
+def disable(name: _Name) -> None:
+    """Shut an account out at once, everywhere; what it read stays."""
+    _change(lambda session: store.accounts.set_disabled(session, None, name, disabled=True), f"{name} is disabled")
+
+
+@accounts.command()
+def enable(name: _Name) -> None:
+    """Let a disabled account in again."""
+    _change(
+        lambda session: store.accounts.set_disabled(session, None, name, disabled=False), f"{name} may sign in again"
+    )
+
+
+@accounts.command()
+def role(name: _Name, role: Annotated[Role, typer.Argument()]) -> None:
+    """Give an account another role; it has to sign in again."""
+    _change(lambda session: store.accounts.set_role(session, None, name, role), f"{name} is {role} now")
+
+
+@accounts.command()
+def password(name: _Name) -> None:
+    """Set a new password; all sign-ins and tokens of the account end."""
+    chosen = _ask_password()
+    _change(lambda session: store.accounts.set_password(session, None, name, chosen), f"the password of {name} is set")
+
+
+@accounts.command()
+def token(name: _Name, label: Annotated[str, typer.Option(help="what it is for")]) -> None:
+    """Make a token for a program; it is shown this once."""
+    with _database() as session:
+        account = store.accounts.account_named(session, name.strip())
+        if account is None:
+            raise ValueError(f"there is no account {name.strip()!r}")
+        secret = store.sign_ins.add_token(session, None, account, label)
+    typer.echo(secret)
+
+
+@accounts.command()
+def tokens() -> None:
+    """Show every token by number, never the token itself."""
+    with _database() as session:
+        rows = store.sign_ins.token_rows(session, None)
+    for row in rows:
+        state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "valid"
+        typer.echo(f"{row.id}\t{row.account}\t{row.label}\t{state}")
+
+
+@accounts.command()
+def revoke(number: Annotated[int, typer.Argument(help="number of the token")]) -> None:
+    """End a token at once."""
+    _change(lambda session: store.sign_ins.revoke_token(session, None, number), f"token {number} is revoked")
+
+
+@accounts.command()
+def link(
+    name: _Name,
+    issuer: Annotated[str, typer.Option(help="the provider, as it names itself: https://accounts.google.com")],
+    subject: Annotated[str, typer.Option(help="number of the person at the provider")] = "",
+    email: Annotated[str, typer.Option(help="or the address, which the provider must have verified")] = "",
+) -> None:
+    """Let an identity of an OpenID provider sign in as an account."""
+    _change(
+        lambda session: store.identities.link_identity(session, None, name, issuer, subject=subject, email=email),
+        f"{subject or email} of {issuer} may sign in as {name}",
+    )
+
+
+@accounts.command()
+def identities() -> None:
+    """Show every linked identity by number."""
+    with _database() as session:
+        rows = store.identities.identity_rows(session, None)
+    for row in rows:
+        state = f"unlinked {row.unlinked_at:%Y-%m-%d}" if row.unlinked_at else "linked"
+        typer.echo(f"{row.id}\t{row.account}\t{row.issuer}\t{row.subject}\t{row.email}\t{state}")
+
+
+@accounts.command()
+def unlink(number: Annotated[int, typer.Argument(help="number of the identity")]) -> None:
+    """Let an identity sign in no more; its account is signed out everywhere."""
+    _change(lambda session: store.identities.unlink_identity(session, None, number), f"identity {number} is unlinked")
+
+
+def _change(change: Callable[[Session], None], done: str) -> None:
+    with _database() as session:
+        change(session)
+    typer.echo(done)
+
+
+def _ask_password() -> str:
+    # Never an argument: those stand in the list of processes and in the history of the shell.
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    chosen = getpass("Password: ")
+    if getpass("Again: ") != chosen:
+        typer.echo("the two are not the same", err=True)
+        raise typer.Exit(2)
+    return chosen
+
+
+@contextmanager
+def _database() -> Iterator[Session]:
+    """Give a writing session; what is wrong is said in one line."""
+    settings = Settings.from_environment()
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        sessions = open_database(settings.database, data=settings.data)
+        try:
+            with sessions.begin() as session:
+                yield session
+        finally:
+            sessions.dispose()
+    except (ValueError, UnusableDatabaseError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error

@@ -1,0 +1,55 @@
+"""Rows of cases and images, and the locks on them."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.results import Finding, Quality
+from db import tables
+from db.errors import UnknownCaseError
+
+_LARGEST_ID = 2**31 - 1  # of a row; beyond it PostgreSQL and SQLite each fail in their own way
+
+
+def lock_case(session: Session, case_id: int) -> tables.Case:
+    """Give the row of a case and hold others off it until the transaction ends.
+
+    SQLite has no row locks and needs none: a writing session is the only one.
+    """
+    _check_id(case_id)
+    query = select(tables.Case).where(tables.Case.id == case_id).with_for_update(key_share=True)
+    case = session.scalar(query)
+    if case is None:
+        raise UnknownCaseError(f"there is no case number {case_id}")
+    return case
+
+
+def case_row(session: Session, case_id: int) -> tables.Case:
+    """Give the row of a case, or raise UnknownCaseError."""
+    _check_id(case_id)
+    case = session.get(tables.Case, case_id)
+    if case is None:
+        raise UnknownCaseError(f"there is no case number {case_id}")
+    return case
+
+
+def image_row(session: Session, image_id: int) -> tables.Image:
+    """Give the row of an image, or raise UnknownCaseError."""
+    _check_id(image_id)
+    image = session.get(tables.Image, image_id)
+    if image is None:
+        raise UnknownCaseError(f"there is no image number {image_id}")
+    return image
+
+
+def quality_of(row: tables.Image) -> Quality:
+    """Rebuild the quality that was found at intake."""
+    findings = tuple(
+        Finding("unreadable" if finding["kind"] == "unreadable" else "warning", finding["message"])
+        for finding in row.findings
+    )
+    return Quality(row.sharpness, row.tissue_fraction, findings)
+
+
+def _check_id(number: int) -> None:
+    if not 0 < number <= _LARGEST_ID:
+        raise UnknownCaseError(f"there is nothing with the number {number}")

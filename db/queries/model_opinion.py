@@ -1,0 +1,71 @@
+"""What the model says of a case, and who may know it: nobody before their own first read."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from statistics import fmean
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.labels import LabelSet
+from core.results import Prediction
+from db import tables
+from db.queries.study_places import sees_model_in_study
+from db.values.reading import Reveal, RevealedImage, Stage
+
+
+def may_see_model(session: Session, case_id: int, account_id: int) -> bool:
+    """Say whether this reader has saved a first read, and so may see the model's opinion.
+
+    While the case belongs to an open study, the arm of the study decides; its reads open nothing afterwards.
+    """
+    in_study = sees_model_in_study(session, case_id, account_id)
+    if in_study is not None:
+        return in_study
+    read = tables.Read
+    query = select(read.id).where(read.case_id == case_id, read.account_id == account_id, read.stage == Stage.FIRST)
+    return session.scalar(query.where(read.place_id.is_(None))) is not None
+
+
+def reveal_of(session: Session, case_id: int, *, among: Collection[int] | None = None) -> Reveal | None:
+    """Give the model's opinion of a case; None while no image of it has a prediction.
+
+    Of several model versions it is the one that covers the most images, and of those the latest.
+    `among` limits it to these predictions: what was on a reader's screen. The caller has checked
+    that the reader may know it.
+    """
+    row = tables.Prediction
+    query = select(row).join(tables.Image, tables.Image.id == row.image_id).where(tables.Image.case_id == case_id)
+    if among is not None:
+        query = query.where(row.id.in_(among))
+    versions: dict[str, list[tables.Prediction]] = defaultdict(list)
+    for prediction in session.scalars(query.order_by(tables.Image.position)):
+        versions[prediction.model_version].append(prediction)
+    if not versions:
+        return None
+    return _reveal(max(versions.values(), key=lambda rows: (len(rows), max(row.id for row in rows))))
+
+
+def _reveal(rows: list[tables.Prediction]) -> Reveal:
+    probability = fmean(row.malignant_probability for row in rows)
+    threshold = rows[0].threshold
+    return Reveal(
+        model_version=rows[0].model_version,
+        model_name=rows[0].model_name,
+        demonstration=rows[0].demonstration,
+        malignant_probability=probability,
+        threshold=threshold,
+        malignancy="malignant" if probability >= threshold else "benign",
+        images=tuple(_revealed_image(row) for row in rows),
+    )
+
+
+def _revealed_image(row: tables.Prediction) -> RevealedImage:
+    prediction = Prediction(
+        label_set=LabelSet(row.label_set, tuple(row.classes), tuple(row.malignant_classes)),
+        probabilities=tuple(row.probabilities),
+        threshold=row.threshold,
+        benign_patches=row.benign_patches,
+        malignant_patches=row.malignant_patches,
+    )
+    return RevealedImage(row.image_id, row.id, prediction, row.heatmap_low, row.heatmap_high)

@@ -1,0 +1,219 @@
+"""Reads as rows: written with what was on the screen and what was marked, given back as values."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, select
+from sqlalchemy.orm import Session, aliased
+
+from core.labels import Malignancy
+from db import tables
+from db.audit.seals import seal_read
+from db.queries.cached import made_once
+from db.values.audit import Seal
+from db.values.reading import REASONS, Opinion, Read, Region, Reveal, Stage
+
+_NEWER = aliased(tables.Read)
+_REASON_CODES = tuple(code for code, _ in REASONS)
+
+
+@dataclass(frozen=True, slots=True)
+class NewRead:
+    """A read that is about to be saved; `supersedes` is the id of the read it replaces."""
+
+    case_id: int
+    account_id: int
+    stage: Stage
+    opinion: Opinion
+    opened_at: datetime
+    edit_seconds: float | None = None
+    place_id: int | None = None
+    supersedes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.opened_at.tzinfo is None:
+            raise ValueError(f"opened_at needs a time zone, got {self.opened_at.isoformat()}")
+        if self.edit_seconds is not None and not 0 <= self.edit_seconds < float("inf"):
+            raise ValueError(f"editing takes no negative time, got {self.edit_seconds} s")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRead:
+    """A read with the digest of its rows, for the audit trail."""
+
+    read: Read
+    seal: Seal
+
+
+def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SavedRead:
+    """Write a read, the predictions of `reveal` that were on the screen, and what the reader marked.
+
+    Raises:
+        ValueError: If a region lies in no image of the case, or outside of it.
+    """
+    _check_regions(session, new)
+    row = _row(new, reveal)
+    session.add(row)
+    session.flush()
+    for image in reveal.images if reveal else ():
+        session.add(tables.ReadPrediction(read_id=row.id, prediction_id=image.prediction_id))
+    for region in new.opinion.regions:
+        session.add(_region_row(row.id, region))
+    session.flush()
+    account = session.get_one(tables.Account, row.account_id)
+    return SavedRead(_value(row, account.name, new.opinion.regions), seal_read(session, row.id))
+
+
+def current_read(
+    session: Session, case_id: int, account_id: int, stage: Stage, *, place_id: int | None = None
+) -> Read | None:
+    """Give this reader's read of a stage that no other has replaced: of routine reading, or of a place in a study."""
+    asked = {"case": case_id, "account": account_id, "stage": stage, "place": place_id}
+    row = session.execute(_current(in_study=place_id is not None), asked).first()
+    if row is None:
+        return None
+    found, name = row
+    return _value(found, name, _regions_of(session, [found.id]).get(found.id, ()))
+
+
+@made_once
+def _current(*, in_study: bool) -> Select[tables.Read, str]:
+    # Made once: nearly every click asks for it several times, and making it takes longer than the answer.
+    read = tables.Read
+    place = read.place_id == bindparam("place", type_=Integer()) if in_study else read.place_id.is_(None)
+    return (
+        select(read, tables.Account.name)
+        .join(tables.Account, tables.Account.id == read.account_id)
+        .where(
+            read.case_id == bindparam("case", type_=Integer()),
+            read.account_id == bindparam("account", type_=Integer()),
+            read.stage == bindparam("stage", type_=read.stage.type),
+            place,
+            standing(read),
+        )
+        .order_by(read.id.desc())
+        .limit(1)
+    )
+
+
+def standing(read: type[tables.Read]) -> ColumnElement[bool]:
+    """Select the reads that no other has replaced."""
+    return ~select(_NEWER.id).where(_NEWER.supersedes_id == read.id).exists()
+
+
+def read_values(session: Session, *wanted: ColumnElement[bool]) -> list[Read]:
+    """Give the reads that meet all conditions, oldest first."""
+    read = tables.Read
+    query = select(read, tables.Account.name).join(tables.Account, tables.Account.id == read.account_id)
+    found = session.execute(query.where(*wanted).order_by(read.id)).all()
+    regions = _regions_of(session, select(read.id).where(*wanted)) if found else {}
+    return [_value(row, name, regions.get(row.id, ())) for row, name in found]
+
+
+def shown_label(row: tables.Read) -> Malignancy | None:
+    """Say what the model said of the case as the reader saw it; None where it had no result."""
+    if row.shown_probability is None or row.shown_threshold is None:
+        return None
+    return "malignant" if row.shown_probability >= row.shown_threshold else "benign"
+
+
+def check_reason(opinion: Opinion, reveal: Reveal | None) -> None:
+    """Ask why, where a reader contradicts the model; 'cannot assess' contradicts nobody.
+
+    Raises:
+        ValueError: With what is missing.
+    """
+    if opinion.reason is not None and opinion.reason not in _REASON_CODES:
+        raise ValueError(f"unknown reason {opinion.reason!r}: use one of {', '.join(_REASON_CODES)}")
+    if opinion.reason == "other" and not opinion.note.strip():
+        raise ValueError("for another reason, say in the note which")
+    differs = reveal is not None and opinion.label is not None and opinion.label != reveal.malignancy
+    if reveal is not None and differs and opinion.reason is None:
+        raise ValueError(f"you say {opinion.label}, the model says {reveal.malignancy}: choose a reason")
+
+
+def check_blind(opinion: Opinion) -> None:
+    """Refuse what only somebody can say who has seen the model.
+
+    Raises:
+        ValueError: If the opinion has a reason or a vote.
+    """
+    if opinion.reason is not None or opinion.vote is not None:
+        raise ValueError("a first opinion has no reason and no vote: the model has not been seen yet")
+
+
+def _check_regions(session: Session, new: NewRead) -> None:
+    if not new.opinion.regions:
+        return
+    image = tables.Image
+    sizes = {
+        found.id: (found.width, found.height)
+        for found in session.scalars(select(image).where(image.case_id == new.case_id))
+    }
+    for region in new.opinion.regions:
+        if region.image_id not in sizes:
+            raise ValueError(f"image {region.image_id} does not belong to this case")
+        width, height = sizes[region.image_id]
+        if any(x > width or y > height for x, y in region.points):
+            raise ValueError(f"a {region.kind} lies outside its image of {width} x {height} px")
+
+
+def _row(new: NewRead, reveal: Reveal | None) -> tables.Read:
+    said = new.opinion
+    return tables.Read(
+        case_id=new.case_id,
+        account_id=new.account_id,
+        stage=new.stage,
+        label=said.label,
+        confidence=said.confidence,
+        subtype=said.subtype,
+        note=said.note,
+        reason=said.reason,
+        vote=said.vote,
+        model_visible=reveal is not None,
+        shown_probability=reveal.malignant_probability if reveal else None,
+        shown_threshold=reveal.threshold if reveal else None,
+        opened_at=new.opened_at,
+        saved_at=datetime.now(UTC),
+        supersedes_id=new.supersedes,
+        place_id=new.place_id,
+        edit_seconds=new.edit_seconds,
+    )
+
+
+def _region_row(read_id: int, region: Region) -> tables.Region:
+    return tables.Region(
+        read_id=read_id,
+        image_id=region.image_id,
+        kind=region.kind,
+        points=[[float(x), float(y)] for x, y in region.points],
+        note=region.note,
+    )
+
+
+def _regions_of(session: Session, reads: Select[int] | list[int]) -> Mapping[int, tuple[Region, ...]]:
+    found: dict[int, list[Region]] = defaultdict(list)
+    for row in session.scalars(
+        select(tables.Region).where(tables.Region.read_id.in_(reads)).order_by(tables.Region.id)
+    ):
+        points = tuple((x, y) for x, y in row.points)
+        found[row.read_id].append(Region(row.image_id, row.kind, points, row.note))
+    return {read: tuple(regions) for read, regions in found.items()}
+
+
+def _value(row: tables.Read, reader: str, regions: tuple[Region, ...]) -> Read:
+    return Read(
+        id=row.id,
+        case_id=row.case_id,
+        reader=reader,
+        stage=row.stage,
+        opinion=Opinion(row.label, row.confidence, row.subtype, row.note, row.reason, row.vote, regions),
+        model_visible=row.model_visible,
+        opened_at=row.opened_at,
+        saved_at=row.saved_at,
+        supersedes=row.supersedes_id,
+        place_id=row.place_id,
+        edit_seconds=row.edit_seconds,
+    )

@@ -1,0 +1,159 @@
+"""Where a reader stands in a study: which case comes now, and what of the model it may show.
+
+While a study is open its cases belong to it: its readers see them nowhere else, in the order that was drawn for them,
+and never go back.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import BindParameter, ColumnElement, Integer, Select, bindparam, func, select
+from sqlalchemy import case as choose
+from sqlalchemy.orm import Session, aliased
+
+from db import tables
+from db.errors import InStudyError
+from db.queries.cached import made_once
+from db.values.reading import Arm, Place, Stage
+
+
+def place_subject(accession: str, place: Place | tables.StudyPlace) -> str:
+    """Name a case in a study, as the audit trail does."""
+    return f"{accession}, study {place.study_id}, round {place.round}, case {place.position}"
+
+
+def open_study_cases(account_id: int | BindParameter[int]) -> Select[int]:
+    """Select the ids of the cases that this reader may see only in a study that is still open."""
+    return (
+        select(tables.StudyPlace.case_id)
+        .join(tables.Study, tables.Study.id == tables.StudyPlace.study_id)
+        .where(tables.StudyPlace.account_id == account_id, tables.Study.closed_at.is_(None))
+    )
+
+
+def outside_open_studies() -> ColumnElement[bool]:
+    """Select the reads that were not given at a place of an open study."""
+    place = aliased(tables.StudyPlace)
+    inside = (
+        select(place.id)
+        .join(tables.Study, tables.Study.id == place.study_id)
+        .where(place.id == tables.Read.place_id, tables.Study.closed_at.is_(None))
+    )
+    return ~inside.exists()
+
+
+def refuse_in_study(session: Session, case: tables.Case, account_id: int) -> None:
+    """Refuse routine reading of a case that this reader has to read in a study.
+
+    Raises:
+        InStudyError: With the name of the study.
+    """
+    study = session.scalar(_study_of(), {"account": account_id, "case": case.id})
+    if study is not None:
+        raise InStudyError(f"case {case.accession} belongs to the study {study}: read it there")
+
+
+@made_once
+def _study_of() -> Select[str]:
+    return (
+        select(tables.Study.name)
+        .join(tables.StudyPlace, tables.StudyPlace.study_id == tables.Study.id)
+        .where(
+            tables.StudyPlace.account_id == bindparam("account", type_=Integer()),
+            tables.StudyPlace.case_id == bindparam("case", type_=Integer()),
+            tables.Study.closed_at.is_(None),
+        )
+        .limit(1)
+    )
+
+
+def current_place(session: Session, study_id: int, account_id: int) -> Place | None:
+    """Give the first place of a study that this reader has not finished; None when all are."""
+    query = _places().where(
+        tables.StudyPlace.study_id == study_id, tables.StudyPlace.account_id == account_id, ~finished()
+    )
+    row = session.execute(query.order_by(tables.StudyPlace.round, tables.StudyPlace.position).limit(1)).first()
+    return _place(session, row[0], row[1]) if row else None
+
+
+def rests_until(session: Session, place: Place) -> datetime | None:
+    """Say until when a reader has to wait before the round of this place; None if not at all."""
+    if place.round == 1:
+        return None
+    study = session.get_one(tables.Study, place.study_id)
+    before = aliased(tables.StudyPlace)
+    last = session.scalar(
+        select(func.max(tables.Read.saved_at))
+        .join(before, before.id == tables.Read.place_id)
+        .where(before.study_id == place.study_id, before.account_id == place.account_id, before.round < place.round)
+    )
+    until = last + timedelta(days=study.washout_days) if last else None
+    return until if until and until > datetime.now(UTC) else None
+
+
+def sees_model_in_study(session: Session, case_id: int, account_id: int) -> bool | None:
+    """Say whether a reader may see the model's opinion of a case of an open study now; None outside of any."""
+    studies = session.scalars(
+        select(tables.Study.id)
+        .join(tables.StudyPlace, tables.StudyPlace.study_id == tables.Study.id)
+        .where(
+            tables.StudyPlace.account_id == account_id,
+            tables.StudyPlace.case_id == case_id,
+            tables.Study.closed_at.is_(None),
+        )
+        .distinct()
+    ).all()
+    if not studies:
+        return None
+    # A case of two open studies shows the model only where both allow it.
+    return all(shows_model(session, current_place(session, study, account_id), case_id) for study in studies)
+
+
+def has_read(session: Session, place_id: int, stage: Stage) -> bool:
+    """Say whether a read of this stage was saved at a place."""
+    read = tables.Read
+    return session.scalar(select(read.id).where(read.place_id == place_id, read.stage == stage).limit(1)) is not None
+
+
+def shows_model(session: Session, place: Place | None, case_id: int) -> bool:
+    """Say whether a reader who is at a place sees the model's opinion of a case now."""
+    if place is None or place.case_id != case_id or rests_until(session, place):
+        return False
+    if place.arm is Arm.BLIND_FIRST:
+        return has_read(session, place.id, Stage.FIRST)
+    return place.arm is Arm.MODEL_FIRST
+
+
+def finished() -> ColumnElement[bool]:
+    """Select the places at which the last read of their arm was saved."""
+    last = choose((tables.StudyPlace.arm == Arm.UNAIDED, Stage.FIRST.value), else_=Stage.FINAL.value)
+    return (
+        select(tables.Read.id).where(tables.Read.place_id == tables.StudyPlace.id, tables.Read.stage == last).exists()
+    )
+
+
+def _places() -> Select[tables.StudyPlace, str]:
+    return select(tables.StudyPlace, tables.Study.name).join(
+        tables.Study, tables.Study.id == tables.StudyPlace.study_id
+    )
+
+
+def _place(session: Session, row: tables.StudyPlace, study: str) -> Place:
+    cases = session.scalar(
+        select(func.count()).where(
+            tables.StudyPlace.study_id == row.study_id,
+            tables.StudyPlace.account_id == row.account_id,
+            tables.StudyPlace.round == row.round,
+        )
+    )
+    return Place(
+        id=row.id,
+        study_id=row.study_id,
+        study=study,
+        account_id=row.account_id,
+        case_id=row.case_id,
+        round=row.round,
+        arm=row.arm,
+        iteration=row.iteration,
+        position=row.position,
+        of=cases or 0,
+    )

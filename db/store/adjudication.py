@@ -1,0 +1,218 @@
+"""Settles cases on which readers differ: the adjudicator reads blind first, then sees the others without names."""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db import tables
+from db.audit.seals import seal
+from db.audit.trail import record_event
+from db.errors import CaseChangedError, NotRevealedError
+from db.queries import case_state
+from db.queries.cases import case_row, lock_case
+from db.queries.consensus import consensus_value, record_shown, standing_consensus
+from db.queries.exported_rows import references_of
+from db.queries.permissions import need
+from db.queries.reads import current_read, read_values, shown_label
+from db.queries.study_places import open_study_cases, refuse_in_study
+from db.store.agreement import finished_cases
+from db.store.open_case import open_case
+from db.store.sign_offs import refuse_signed
+from db.values.accounts import Permission
+from db.values.adjudication import AdjudicatedLabels, Adjudication, Ruling, ShownRead, WaitingCase
+from db.values.reading import Action, Consensus, Read, Role, Stage
+
+
+def adjudicated_labels(session: Session, account_id: int) -> AdjudicatedLabels:
+    """Give the reference labels of the cases this reader has finished, by the rule of the exports.
+
+    A case that could not be assessed has none. A researcher gets those of the cases that anybody has finished.
+
+    Raises:
+        NotAllowedError: If this account may not see how readers agree.
+    """
+    need(session, account_id, Permission.SEE_AGREEMENT)
+    researcher = session.get_one(tables.Account, account_id).role is Role.RESEARCHER
+    finished = finished_cases(None if researcher else account_id)
+    found = references_of(session, finished)
+    labels = {case_id: one.label for case_id, one in found.items() if one.label is not None}
+    by_consensus = frozenset(case_id for case_id in labels if found[case_id].source == "consensus")
+    return AdjudicatedLabels(labels, by_consensus)
+
+
+def cases_to_adjudicate(session: Session, account_id: int) -> list[WaitingCase]:
+    """Give the cases that wait for an adjudicator who has not read them to the end, those that wait longest first.
+
+    Why they wait is not told: it would give away what the readers said, or the model.
+
+    Raises:
+        NotAllowedError: If this account may not adjudicate.
+    """
+    need(session, account_id, Permission.ADJUDICATE)
+    case, read, own, image = tables.Case, tables.Read, tables.Read, tables.Image
+    since = select(func.max(read.saved_at)).where(read.case_id == case.id, case_state.is_standing_final(read))
+    images = select(func.count(image.id)).where(image.case_id == case.id)
+    ended = select(own.case_id).where(own.account_id == account_id, case_state.is_standing_final(own))
+    begun = select(own.case_id).where(own.account_id == account_id, case_state.is_routine(own, Stage.FIRST))
+    last = since.scalar_subquery()
+    query = (
+        select(case, images.scalar_subquery(), last, case.id.in_(begun))
+        .where(case.id.in_(case_state.cases_to_adjudicate()))
+        .where(case.id.not_in(ended), case.id.not_in(open_study_cases(account_id)))
+        .order_by(last, case.id)
+    )
+    return [
+        WaitingCase(row.id, row.accession, row.magnification, count or 0, at, row.demonstration, bool(mine))
+        for row, count, at, mine in session.execute(query)
+        if at is not None
+    ]
+
+
+def open_adjudication(session: Session, case_id: int, account_id: int) -> Adjudication:
+    """Give a case to an adjudicator: before the blind read only its images, then all that was said, and record it.
+
+    Needs a writing session, for the audit trail. The blind read is an ordinary first read.
+
+    Raises:
+        NotAllowedError: If this account may not adjudicate.
+        UnknownCaseError: If there is no such case.
+        CaseChangedError: If it waits for no adjudicator, or not for this one.
+    """
+    need(session, account_id, Permission.ADJUDICATE)
+    case = case_row(session, case_id)
+    refuse_in_study(session, case, account_id)
+    _refuse_own(session, case, account_id)
+    waits = _waits(session, case_id)
+    blind = current_read(session, case_id, account_id, Stage.FIRST)
+    consensus = standing_consensus(session, case_id) if blind else None
+    if not waits and consensus is None:
+        raise CaseChangedError(f"case {case.accession} waits for no adjudicator")
+    view = open_case(session, case_id, account_id)
+    if blind is None:
+        return Adjudication(view, None, waits=True)
+    record_shown(session, account_id, case.accession)
+    found = case_state.triggers_of(session, select(tables.Case.id).where(tables.Case.id == case_id))
+    return Adjudication(
+        case=view,
+        blind=blind,
+        waits=waits,
+        triggers=found.get(case_id, ()),
+        reads=_shown_reads(session, case_id),
+        consensus=consensus,
+    )
+
+
+def record_consensus(
+    session: Session, case_id: int, account_id: int, ruling: Ruling, opened_at: datetime, *, seen: Collection[int]
+) -> Consensus:
+    """Save what an adjudicator settles; a double click gives the same consensus again.
+
+    The reads stay as they are. A consensus on a case that a later read opened again replaces the one before.
+    `seen` are the ids of the final reads that were on the screen.
+
+    Raises:
+        NotAllowedError: If this account may not adjudicate.
+        UnknownCaseError: If there is no such case.
+        NotRevealedError: If this adjudicator has not read the case blind.
+        CaseChangedError: If the case waits for no consensus any more, or a reader said something else meanwhile.
+    """
+    need(session, account_id, Permission.ADJUDICATE)
+    case = lock_case(session, case_id)
+    refuse_in_study(session, case, account_id)
+    _refuse_own(session, case, account_id)
+    blind = current_read(session, case_id, account_id, Stage.FIRST)
+    if blind is None:
+        raise NotRevealedError("read the case yourself before you settle it")
+    before = standing_consensus(session, case_id)
+    if not _waits(session, case_id):
+        return _same(session, case, account_id, before, ruling)
+    finals = _finals(session, case_id)
+    if {read.id for read in finals} != set(seen):
+        raise CaseChangedError(f"a reader of {case.accession} has said something else meanwhile: look at it again")
+    row = _row(case_id, account_id, blind.id, ruling, opened_at)
+    row.supersedes_id = before.id if before else None
+    session.add(row)
+    session.flush()
+    session.add_all(tables.ConsensusRead(consensus_id=row.id, read_id=read.id) for read in finals)
+    record_event(session, account_id, Action.CONSENSUS, case.accession, content=seal(session, row))
+    return consensus_value(row, session.get_one(tables.Account, account_id).name)
+
+
+def _waits(session: Session, case_id: int) -> bool:
+    query = select(tables.Case.id).where(
+        tables.Case.id == case_id, tables.Case.id.in_(case_state.cases_to_adjudicate())
+    )
+    return session.scalar(query) is not None
+
+
+def _refuse_own(session: Session, case: tables.Case, account_id: int) -> None:
+    if current_read(session, case.id, account_id, Stage.FINAL) is not None:
+        raise CaseChangedError(f"you have read {case.accession} to the end yourself: another adjudicator settles it")
+
+
+def _same(session: Session, case: tables.Case, account_id: int, before: Consensus | None, ruling: Ruling) -> Consensus:
+    """Give the consensus that is already there if this adjudicator gave it in the same words."""
+    if before is None:
+        refuse_signed(session, case)
+        raise CaseChangedError(f"case {case.accession} waits for no adjudicator any more: its readers agree now")
+    said = Ruling(before.label, before.confidence, before.severity, before.subtype, before.note)
+    own = session.get_one(tables.Consensus, before.id).account_id == account_id
+    if own and said == ruling:
+        return before
+    who = "you have" if own else "another adjudicator has"
+    when = before.saved_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    raise CaseChangedError(f"{who} settled {case.accession} already ({said.label or 'cannot assess'}, {when})")
+
+
+def _row(case_id: int, account_id: int, blind_read_id: int, ruling: Ruling, opened_at: datetime) -> tables.Consensus:
+    return tables.Consensus(
+        case_id=case_id,
+        account_id=account_id,
+        blind_read_id=blind_read_id,
+        label=ruling.label,
+        confidence=ruling.confidence,
+        subtype=ruling.subtype,
+        severity=ruling.severity,
+        note=ruling.note,
+        opened_at=opened_at,
+        saved_at=datetime.now(UTC),
+    )
+
+
+def _finals(session: Session, case_id: int) -> Sequence[tables.Read]:
+    read = tables.Read
+    return session.scalars(select(read).where(read.case_id == case_id, case_state.is_standing_final(read))).all()
+
+
+def _shown_reads(session: Session, case_id: int) -> tuple[ShownRead, ...]:
+    """Give what the readers said as Reader A, B …, in an order that stays and that nobody outside can tell."""
+    read = tables.Read
+    firsts = {
+        one.reader: one
+        for one in read_values(session, read.case_id == case_id, case_state.is_routine(read, Stage.FIRST))
+    }
+    finals = read_values(session, read.case_id == case_id, case_state.is_standing_final(read))
+    ordered = sorted(finals, key=lambda final: _draw(firsts[final.reader]))
+    rows = {row.id: row for row in _finals(session, case_id)}
+    return tuple(
+        ShownRead(
+            read_id=final.id,
+            name=f"Reader {_letter(place)}",
+            first=firsts[final.reader].opinion,
+            final=final.opinion,
+            model=shown_label(rows[final.id]),
+        )
+        for place, final in enumerate(ordered)
+    )
+
+
+def _draw(first: Read) -> str:
+    # Neither the order of the accounts nor that of the reads: both would tell a small department who is who.
+    return hashlib.sha256(f"{first.case_id} {first.id} {first.saved_at.isoformat()}".encode()).hexdigest()
+
+
+def _letter(place: int) -> str:
+    return chr(ord("A") + place) if place < 26 else str(place + 1)

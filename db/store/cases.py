@@ -1,0 +1,161 @@
+"""Cases and their images, as they come in."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from db import tables
+from db.audit.trail import record_event
+from db.queries.cases import lock_case
+from db.queries.permissions import need
+from db.values.accounts import Permission
+from db.values.reading import Action, AddedImage, JobState, StoredImage
+
+_ACCESSION_LIMIT = 64  # characters; the widths of the columns
+_MAGNIFICATION_LIMIT = 32
+
+
+def add_case(
+    session: Session,
+    account_id: int,
+    *,
+    accession: str | None,
+    magnification: str | None,
+    demonstration: bool = False,
+) -> int:
+    """Make a case and give its id; without an accession it is numbered C-0001, C-0002, ...
+
+    Raises:
+        NotAllowedError: If this account may not see cases.
+        ValueError: If the accession is taken, or either is too long or has characters that cannot be seen.
+    """
+    need(session, account_id, Permission.READ_CASES)
+    magnification = _visible("a magnification", magnification, _MAGNIFICATION_LIMIT)
+    wanted = _visible("an accession", accession, _ACCESSION_LIMIT)
+    case = tables.Case(
+        magnification=magnification,
+        demonstration=demonstration,
+        created_by_id=account_id,
+        created_at=datetime.now(UTC),
+    )
+    if wanted:
+        _insert_named(session, case, wanted)
+    else:
+        _insert_numbered(session, case)
+    record_event(session, account_id, Action.CASE_ADDED, case.accession)
+    return case.id
+
+
+def known_image(session: Session, source_sha256: str) -> str | None:
+    """Give the accession of the case that already holds these bytes."""
+    found = _image_by_source(session, source_sha256)
+    return found.already_in if found else None
+
+
+def add_image(session: Session, case_id: int, stored: StoredImage) -> AddedImage:
+    """Add an image to a case and queue its analysis; bytes that are already there are not added again.
+
+    Raises:
+        UnknownCaseError: If there is no such case.
+    """
+    case = lock_case(session, case_id)
+    known = _image_by_source(session, stored.source_sha256)
+    if known:
+        return known
+    image = _new_image(case_id, _next_position(session, case_id), stored)
+    try:
+        with session.begin_nested():
+            session.add(image)
+    except IntegrityError:
+        # On PostgreSQL another upload of the same bytes may have been saved since we looked.
+        known = _image_by_source(session, stored.source_sha256)
+        if known is None:
+            raise
+        return known
+    session.add(
+        tables.Job(image_id=image.id, state=JobState.QUEUED, attempts=0, queued_at=image.added_at),
+    )
+    record_event(session, case.created_by_id, Action.IMAGE_ADDED, case.accession)
+    return AddedImage(image.id)
+
+
+def remembered_magnification(session: Session, account_id: int) -> str | None:
+    """Give the magnification of the last case this account added; demonstration cases do not count."""
+    need(session, account_id, Permission.READ_CASES)
+    case = tables.Case
+    query = select(case.magnification).where(case.created_by_id == account_id, ~case.demonstration)
+    return session.scalar(query.order_by(case.id.desc()).limit(1))
+
+
+def _visible(what: str, words: str | None, limit: int) -> str | None:
+    words = (words or "").strip()
+    if len(words) > limit or not words.isprintable():
+        raise ValueError(f"{what} has at most {limit} characters, all of them visible")
+    return words or None
+
+
+def _insert_named(session: Session, case: tables.Case, accession: str) -> None:
+    case.accession = accession
+    try:
+        with session.begin_nested():
+            session.add(case)
+    except IntegrityError as error:
+        raise ValueError(f"there is already a case {accession}") from error
+
+
+def _insert_numbered(session: Session, case: tables.Case) -> None:
+    """Number a case; on PostgreSQL another writer may take the number first, then we take the next."""
+    while True:
+        case.automatic_number = _next_number(session)
+        case.accession = f"C-{case.automatic_number:04d}"
+        try:
+            with session.begin_nested():
+                session.add(case)
+        except IntegrityError:
+            if not _accession_taken(session, case.accession):
+                raise
+            continue
+        return
+
+
+def _next_number(session: Session) -> int:
+    number = (session.scalar(select(func.max(tables.Case.automatic_number))) or 0) + 1
+    # Somebody may have typed C-0007 as an accession of their own.
+    while _accession_taken(session, f"C-{number:04d}"):
+        number += 1
+    return number
+
+
+def _accession_taken(session: Session, accession: str) -> bool:
+    return session.scalar(select(tables.Case.id).where(tables.Case.accession == accession)) is not None
+
+
+def _image_by_source(session: Session, source_sha256: str) -> AddedImage | None:
+    query = (
+        select(tables.Image.id, tables.Case.accession)
+        .join(tables.Case, tables.Case.id == tables.Image.case_id)
+        .where(tables.Image.source_sha256 == source_sha256)
+    )
+    found = session.execute(query).first()
+    return AddedImage(found[0], found[1]) if found else None
+
+
+def _next_position(session: Session, case_id: int) -> int:
+    return (session.scalar(select(func.max(tables.Image.position)).where(tables.Image.case_id == case_id)) or 0) + 1
+
+
+def _new_image(case_id: int, position: int, stored: StoredImage) -> tables.Image:
+    return tables.Image(
+        case_id=case_id,
+        position=position,
+        source_sha256=stored.source_sha256,
+        file_sha256=stored.file_sha256,
+        height=stored.height,
+        width=stored.width,
+        sharpness=stored.quality.sharpness,
+        tissue_fraction=stored.quality.tissue_fraction,
+        findings=[{"kind": f.kind, "message": f.message} for f in stored.quality.findings],
+        added_at=datetime.now(UTC),
+    )

@@ -1,0 +1,138 @@
+"""Evaluations with their images, and shifts between image sets: added once, never changed."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+
+from sqlalchemy import ColumnElement, case, func, insert, select
+from sqlalchemy.orm import Session
+
+from core.labels import BINARY
+from db import tables
+from db.audit.seals import seal
+from db.audit.trail import record_event
+from db.values.audit import TrailAction
+from db.values.evaluations import Cell, EvaluatedImage, EvaluationRow, NewEvaluation, ShiftRow
+
+
+def add_evaluation(session: Session, row: NewEvaluation, images: Sequence[EvaluatedImage]) -> int:
+    """Store an evaluation with the images it was measured on, and give its id."""
+    added = tables.Evaluation(
+        at=datetime.now(UTC),
+        model_name=row.model_name,
+        model_version=row.model_version,
+        dataset=row.dataset,
+        split=row.split,
+        folder=row.folder,
+        images=len(images),
+        document=row.document,
+    )
+    session.add(added)
+    session.flush()
+    if images:
+        # One statement for all of them: as objects, 8,000 take ten times as long.
+        session.execute(insert(tables.EvaluatedImage), [_columns(added.id, image) for image in images])
+    subject = f"evaluation {added.id}: {row.model_version} on {row.dataset}"
+    record_event(session, None, TrailAction.EVALUATED, subject, content=seal(session, added))
+    return added.id
+
+
+def evaluations(session: Session) -> list[EvaluationRow]:
+    """Give all evaluations, newest first."""
+    return [
+        _evaluation(row) for row in session.scalars(select(tables.Evaluation).order_by(tables.Evaluation.id.desc()))
+    ]
+
+
+def evaluation(session: Session, evaluation_id: int) -> EvaluationRow | None:
+    """Find an evaluation by its number."""
+    row = session.get(tables.Evaluation, evaluation_id)
+    return _evaluation(row) if row else None
+
+
+def evaluated_images(
+    session: Session, evaluation_id: int, chosen: Cell | None = None, *, limit: int = 100, offset: int = 0
+) -> list[EvaluatedImage]:
+    """Give images of an evaluation, the most confidently wrong first and the most confidently right last.
+
+    First come those whose malignancy was called wrong, then those with another wrong class.
+    """
+    query = select(tables.EvaluatedImage).where(*_chosen(evaluation_id, chosen or Cell()))
+    ordered = query.order_by(_wrongness().desc(), tables.EvaluatedImage.position)
+    return [_image(row) for row in session.scalars(ordered.limit(limit).offset(offset))]
+
+
+def count_evaluated_images(session: Session, evaluation_id: int, chosen: Cell | None = None) -> int:
+    """Count what `evaluated_images` would give without a limit."""
+    query = select(func.count()).select_from(tables.EvaluatedImage)
+    return session.scalar(query.where(*_chosen(evaluation_id, chosen or Cell()))) or 0
+
+
+def add_shift(session: Session, source: str, target: str, model_version: str, document: str) -> int:
+    """Store how far one image set lies from another, and give its id."""
+    row = tables.Shift(
+        at=datetime.now(UTC), source=source, target=target, model_version=model_version, document=document
+    )
+    session.add(row)
+    session.flush()
+    subject = f"shift {row.id}: from {source} to {target}"
+    record_event(session, None, TrailAction.SHIFT_STORED, subject, content=seal(session, row))
+    return row.id
+
+
+def shifts(session: Session) -> list[ShiftRow]:
+    """Give all shifts, newest first."""
+    rows = session.scalars(select(tables.Shift).order_by(tables.Shift.id.desc()))
+    return [ShiftRow(row.id, row.at, row.source, row.target, row.model_version, row.document) for row in rows]
+
+
+def _columns(evaluation_id: int, image: EvaluatedImage) -> dict[str, object]:
+    return asdict(image) | {"evaluation_id": evaluation_id, "confidence": max(image.probabilities)}
+
+
+def _chosen(evaluation_id: int, chosen: Cell) -> list[ColumnElement[bool]]:
+    row = tables.EvaluatedImage
+    wanted = [(getattr(row, field.name), getattr(chosen, field.name)) for field in fields(chosen)]
+    return [row.evaluation_id == evaluation_id, *(column == value for column, value in wanted if value is not None)]
+
+
+def _wrongness() -> ColumnElement[float]:
+    row = tables.EvaluatedImage
+    said_of_truth = case((row.malignant, row.malignant_probability), else_=1 - row.malignant_probability)
+    return case(
+        (row.malignant != row.called_malignant, 2 - said_of_truth),
+        # Where only malignancy is compared, "benign" beside a subtype is no other class.
+        ((row.label != row.predicted) & row.predicted.not_in(BINARY.classes), row.confidence),
+        else_=-row.confidence,
+    )
+
+
+def _evaluation(row: tables.Evaluation) -> EvaluationRow:
+    return EvaluationRow(
+        id=row.id,
+        at=row.at,
+        model_name=row.model_name,
+        model_version=row.model_version,
+        dataset=row.dataset,
+        split=row.split,
+        folder=row.folder,
+        images=row.images,
+        document=row.document,
+    )
+
+
+def _image(row: tables.EvaluatedImage) -> EvaluatedImage:
+    return EvaluatedImage(
+        position=row.position,
+        name=row.name,
+        patient_id=row.patient_id,
+        magnification=row.magnification,
+        label=row.label,
+        predicted=row.predicted,
+        malignant=row.malignant,
+        called_malignant=row.called_malignant,
+        malignant_probability=row.malignant_probability,
+        probabilities=tuple(row.probabilities),
+        preview_sha256=row.preview_sha256,
+        heatmap_sha256=row.heatmap_sha256,
+    )

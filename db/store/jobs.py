@@ -1,0 +1,172 @@
+"""The queue of images to analyse: claimed by one worker at a time, and given back when it dies."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import ColumnElement, CursorResult, case, func, select, update
+from sqlalchemy.orm import Session
+
+from core.results import Analysis
+from db import tables
+from db.audit.seals import seal
+from db.audit.trail import record_event
+from db.values.audit import TrailAction
+from db.values.reading import Job, JobState, ModelIdentity, StoredHeatmap
+
+MOST_ATTEMPTS = 25
+_RECENT_JOBS = 20  # how many finished jobs the estimate of the time left looks back on
+
+
+def claim_job(session: Session, worker: str) -> Job | None:
+    """Take the next job: fewest attempts first, so that an image that kills the worker blocks no other."""
+    query = (
+        select(tables.Job)
+        .where(tables.Job.state == JobState.QUEUED)
+        .order_by(tables.Job.attempts, tables.Job.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    row = session.scalar(query)
+    if row is None:
+        return None
+    now = datetime.now(UTC)
+    row.state, row.worker, row.attempts = JobState.RUNNING, worker, row.attempts + 1
+    row.claimed_at = row.heartbeat_at = now
+    session.flush()
+    image = (
+        select(tables.Image.file_sha256, tables.Case.magnification)
+        .join(tables.Case, tables.Case.id == tables.Image.case_id)
+        .where(tables.Image.id == row.image_id)
+    )
+    file, magnification = session.execute(image).one()
+    return Job(row.id, row.image_id, file, row.attempts, magnification)
+
+
+def beat(session: Session, job_id: int, worker: str) -> bool:
+    """Say that the worker is alive; False when the claim was lost."""
+    mine = (tables.Job.id == job_id) & (tables.Job.worker == worker) & (tables.Job.state == JobState.RUNNING)
+    return _change(session, mine, heartbeat_at=datetime.now(UTC)) == 1
+
+
+def release_jobs(session: Session, worker: str) -> int:
+    """Queue again whatever this worker had claimed; called when it stopped or died."""
+    return _release(session, tables.Job.worker == worker)
+
+
+def running_workers(session: Session) -> list[str]:
+    """Name the workers that hold a job, alive or not."""
+    held = select(tables.Job.worker).where(tables.Job.state == JobState.RUNNING, tables.Job.worker.is_not(None))
+    return [name for name in session.scalars(held.distinct()) if name]
+
+
+def release_stale_jobs(session: Session, older_than: timedelta) -> int:
+    """Queue again whatever has not been heard of for this long."""
+    return _release(session, tables.Job.heartbeat_at < datetime.now(UTC) - older_than)
+
+
+def finish_job(
+    session: Session,
+    job: Job,
+    worker: str,
+    analysis: Analysis,
+    *,
+    model: ModelIdentity,
+    heatmap: StoredHeatmap | None,
+) -> bool:
+    """Save an analysis and close its job; False, and nothing written, when the claim was lost.
+
+    An analysis without a prediction leaves its reason on the job.
+    """
+    if not _close(session, job, worker, JobState.DONE, analysis.reason):
+        return False
+    if analysis.prediction is not None and not _has_prediction(session, job.image_id, model.version):
+        row = _prediction_row(job.image_id, analysis, model, heatmap)
+        session.add(row)
+        # What the model said is part of what readers were shown; the event itself says nothing of it.
+        content = seal(session, row)
+        record_event(session, None, TrailAction.ANALYSED, f"image {job.image_id}", content=content)
+    return True
+
+
+def fail_job(session: Session, job: Job, worker: str, message: str) -> bool:
+    """Close a job that cannot be done; False, and nothing written, when the claim was lost."""
+    return _close(session, job, worker, JobState.FAILED, message)
+
+
+def seconds_per_job(session: Session) -> float | None:
+    """Average how long the last finished jobs took, in seconds; None before the first."""
+    recent = (
+        select(tables.Job.claimed_at, tables.Job.finished_at)
+        .where(tables.Job.state == JobState.DONE)
+        .order_by(tables.Job.finished_at.desc())
+        .limit(_RECENT_JOBS)
+    )
+    spans = [(end - start).total_seconds() for start, end in session.execute(recent) if start and end]
+    return sum(spans) / len(spans) if spans else None
+
+
+def jobs_waiting(session: Session) -> int:
+    """Count the jobs that are queued or running."""
+    waiting = tables.Job.state.in_((JobState.QUEUED, JobState.RUNNING))
+    return session.scalar(select(func.count()).select_from(tables.Job).where(waiting)) or 0
+
+
+def _close(session: Session, job: Job, worker: str, state: JobState, message: str | None) -> bool:
+    # The attempt is part of the claim: a worker that lost a job and got it again must not close it twice.
+    claim = (
+        (tables.Job.id == job.id)
+        & (tables.Job.worker == worker)
+        & (tables.Job.state == JobState.RUNNING)
+        & (tables.Job.attempts == job.attempt)
+    )
+    return _change(session, claim, state=state, message=message, finished_at=datetime.now(UTC)) == 1
+
+
+def _release(session: Session, whose: ColumnElement[bool]) -> int:
+    worn_out = tables.Job.attempts >= MOST_ATTEMPTS
+    return _change(
+        session,
+        whose & (tables.Job.state == JobState.RUNNING),
+        state=case((worn_out, JobState.FAILED.value), else_=JobState.QUEUED.value),
+        message=case((worn_out, f"analysis was interrupted {MOST_ATTEMPTS} times"), else_=None),
+        worker=None,
+    )
+
+
+def _change(session: Session, which: ColumnElement[bool], **values: object) -> int:
+    # Rows already in this session are refreshed by their next query.
+    result = session.execute(
+        update(tables.Job).where(which).values(**values).execution_options(synchronize_session=False)
+    )
+    session.expire_all()
+    return result.rowcount if isinstance(result, CursorResult) else 0
+
+
+def _has_prediction(session: Session, image_id: int, version: str) -> bool:
+    row = tables.Prediction
+    return session.scalar(select(row.id).where(row.image_id == image_id, row.model_version == version)) is not None
+
+
+def _prediction_row(
+    image_id: int, analysis: Analysis, model: ModelIdentity, heatmap: StoredHeatmap | None
+) -> tables.Prediction:
+    prediction = analysis.prediction
+    if prediction is None:
+        raise ValueError("an analysis without a prediction has no row")
+    return tables.Prediction(
+        image_id=image_id,
+        model_version=model.version,
+        model_name=model.name,
+        demonstration=model.demonstration,
+        label_set=prediction.label_set.name,
+        classes=list(prediction.label_set.classes),
+        malignant_classes=list(prediction.label_set.malignant),
+        probabilities=list(prediction.probabilities),
+        malignant_probability=prediction.malignant_probability,
+        threshold=prediction.threshold,
+        benign_patches=prediction.benign_patches,
+        malignant_patches=prediction.malignant_patches,
+        heatmap_sha256=heatmap.file_sha256 if heatmap else None,
+        heatmap_low=heatmap.low if heatmap else None,
+        heatmap_high=heatmap.high if heatmap else None,
+        created_at=datetime.now(UTC),
+    )

@@ -1,0 +1,112 @@
+"""Training runs, and which checkpoint is in service."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.card import model_version
+from db import tables
+from db.audit.seals import seal
+from db.audit.trail import record_event
+from db.queries.permissions import need
+from db.values.accounts import Permission
+from db.values.evaluations import Deployment, RunRow, RunState
+from db.values.reading import Action
+
+_SUBJECT_LIMIT = 200  # characters; the width of the audit trail's column
+
+
+def put_in_service(session: Session, account_id: int | None, path: str, sha256: str, name: str) -> Deployment:
+    """Put a checkpoint into service and record who did it; `account_id` None means the program itself.
+
+    Raises:
+        NotAllowedError: If this account may not.
+    """
+    need(session, account_id, Permission.ADMINISTER)
+    row = tables.Deployment(at=datetime.now(UTC), account_id=account_id, path=path, sha256=sha256, name=name)
+    session.add(row)
+    subject = f"{model_version(sha256)} {name}"[:_SUBJECT_LIMIT]
+    record_event(session, account_id, Action.MODEL_IN_SERVICE, subject, content=seal(session, row))
+    return _deployment_of(row, _account_name(session, account_id))
+
+
+def in_service(session: Session) -> Deployment | None:
+    """Give the checkpoint that was put into service last; None if none ever was."""
+    row = session.scalar(select(tables.Deployment).order_by(tables.Deployment.id.desc()).limit(1))
+    return _deployment_of(row, _account_name(session, row.account_id)) if row else None
+
+
+def deployments(session: Session) -> list[Deployment]:
+    """Give every checkpoint that was put into service, the newest first."""
+    name = select(tables.Account.name).where(tables.Account.id == tables.Deployment.account_id).scalar_subquery()
+    rows = session.execute(select(tables.Deployment, name).order_by(tables.Deployment.id.desc()))
+    return [_deployment_of(row, account) for row, account in rows]
+
+
+def _account_name(session: Session, account_id: int | None) -> str | None:
+    account = session.get(tables.Account, account_id) if account_id else None
+    return account.name if account else None
+
+
+def _deployment_of(row: tables.Deployment, account: str | None) -> Deployment:
+    return Deployment(row.id, row.at, account, row.path, row.sha256, row.name)
+
+
+def start_run(session: Session, name: str, folder: str, config: str) -> int:
+    """Note that a run has begun in a folder and give its id; one that is resumed there keeps its row."""
+    row = session.scalar(select(tables.Run).where(tables.Run.folder == folder).with_for_update())
+    if row is None:
+        row = tables.Run(name=name, folder=folder, started_at=datetime.now(UTC))
+        session.add(row)
+    row.name, row.config, row.state = name, config, RunState.RUNNING
+    row.finished_at = row.history = row.checkpoint_sha256 = None
+    session.flush()
+    return row.id
+
+
+def finish_run(
+    session: Session, run_id: int, state: RunState, history: str, checkpoint_sha256: str | None = None
+) -> None:
+    """Note how a run ended.
+
+    Raises:
+        LookupError: If there is no such run.
+        ValueError: If it is said to be still running.
+    """
+    if state is RunState.RUNNING:
+        raise ValueError("a run ends finished or failed, not running")
+    row = session.get(tables.Run, run_id)
+    if row is None:
+        raise LookupError(f"there is no run number {run_id}")
+    row.state, row.history, row.checkpoint_sha256 = state, history, checkpoint_sha256
+    row.finished_at = datetime.now(UTC)
+    session.flush()
+
+
+def runs(session: Session) -> list[RunRow]:
+    """Give all runs, newest first."""
+    return [
+        _run_of(row)
+        for row in session.scalars(select(tables.Run).order_by(tables.Run.started_at.desc(), tables.Run.id.desc()))
+    ]
+
+
+def run(session: Session, run_id: int) -> RunRow | None:
+    """Find a run by its number."""
+    row = session.get(tables.Run, run_id)
+    return _run_of(row) if row else None
+
+
+def _run_of(row: tables.Run) -> RunRow:
+    return RunRow(
+        id=row.id,
+        name=row.name,
+        folder=row.folder,
+        state=row.state,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        config=row.config,
+        history=row.history,
+        checkpoint_sha256=row.checkpoint_sha256,
+    )

@@ -1,0 +1,145 @@
+"""One case as one reader may see it now."""
+
+from dataclasses import replace
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db import tables
+from db.audit.trail import record_opening, record_reveal
+from db.errors import NotRevealedError, UnknownCaseError
+from db.queries.case_state import is_signed
+from db.queries.cases import case_row, image_row, quality_of
+from db.queries.model_opinion import may_see_model, reveal_of
+from db.queries.permissions import need
+from db.queries.reads import current_read
+from db.queries.study_places import refuse_in_study
+from db.store.claims import claim_case, claim_holders
+from db.store.jobs import seconds_per_job
+from db.store.worklist import case_state
+from db.values.accounts import Permission
+from db.values.reading import CaseState, CaseView, ImageRow, JobState, Stage
+
+
+def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
+    """Give the sha256 of an image's heat map, of the model version that the reveal shows.
+
+    Raises:
+        NotAllowedError: If this account may not see cases.
+        NotRevealedError: If this reader has not saved a first read of the case.
+        UnknownCaseError: If there is no such image, or it has no heat map.
+    """
+    need(session, account_id, Permission.READ_CASES)
+    image = image_row(session, image_id)
+    if not may_see_model(session, image.case_id, account_id):
+        raise NotRevealedError("the heat map is shown after your first opinion is saved")
+    reveal = reveal_of(session, image.case_id)
+    shown = {seen.image_id: seen.prediction_id for seen in reveal.images} if reveal else {}
+    prediction = session.get(tables.Prediction, shown[image_id]) if image_id in shown else None
+    if prediction is None or prediction.heatmap_sha256 is None:
+        raise UnknownCaseError(f"image {image_id} has no heat map")
+    return prediction.heatmap_sha256
+
+
+def image_file(session: Session, image_id: int, account_id: int) -> str:
+    """Give the sha256 of an image's pixels; who may read cases may see every image.
+
+    Raises:
+        NotAllowedError: If this account may not see cases.
+        UnknownCaseError: If there is no such image or no such account.
+    """
+    if session.get(tables.Account, account_id) is None:
+        raise UnknownCaseError(f"there is no account number {account_id}")
+    need(session, account_id, Permission.READ_CASES)
+    return image_row(session, image_id).file_sha256
+
+
+def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
+    """Give a case to a reader, with the model's opinion only after their first read, and record it.
+
+    Needs a writing session, for the audit trail. A page that others wait for does it in two steps, so that only
+    the second one holds them off: `case_view`, then `record_opened`.
+
+    Raises:
+        NotAllowedError: If this account may not see cases.
+        UnknownCaseError: If there is no such case.
+        InStudyError: If this reader has to read it in a study.
+    """
+    return record_opened(session, case_view(session, case_id, account_id), account_id)
+
+
+def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
+    """Give a case as this reader may see it now; it must be recorded by `record_opened` before it is shown.
+
+    Raises:
+        NotAllowedError: If this account may not see cases.
+        UnknownCaseError: If there is no such case.
+        InStudyError: If this reader has to read it in a study.
+    """
+    need(session, account_id, Permission.READ_CASES)
+    case = case_row(session, case_id)
+    refuse_in_study(session, case, account_id)
+    first = current_read(session, case_id, account_id, Stage.FIRST)
+    return CaseView(
+        id=case.id,
+        accession=case.accession,
+        magnification=case.magnification,
+        demonstration=case.demonstration,
+        state=case_state(session, case_id, account_id),
+        images=case_images(session, case_id),
+        first_read=first,
+        final_read=current_read(session, case_id, account_id, Stage.FINAL),
+        reveal=reveal_of(session, case_id) if first else None,
+        open_elsewhere=claim_holders(session, case_id, account_id),
+    )
+
+
+def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView:
+    """Record that a case, and what it holds of the model, is shown to a reader, and claim it for them.
+
+    Raises:
+        NotAllowedError: If this account may not see cases.
+        InStudyError: If a study has taken the case meanwhile.
+    """
+    need(session, account_id, Permission.READ_CASES)
+    refuse_in_study(session, case_row(session, case.id), account_id)
+    claimed = case.final_read is None and not is_signed(session, case.id)
+    if claimed:
+        claim_case(session, case.id, account_id)
+    record_opening(session, account_id, case.accession)
+    if case.reveal:
+        record_reveal(session, account_id, case.accession)
+    return replace(case, state=CaseState.IN_READING) if claimed and case.state is CaseState.READY else case
+
+
+def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
+    """Give the images of a case; those still to be analysed with their place in the queue as seconds."""
+    job = tables.Job
+    queue = (
+        select(job.id, func.row_number().over(order_by=(job.attempts, job.id)).label("place"))
+        .where(job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+        .subquery()
+    )
+    query = (
+        select(tables.Image, job, queue.c.place)
+        .join(job, job.image_id == tables.Image.id)
+        .outerjoin(queue, queue.c.id == job.id)
+        .where(tables.Image.case_id == case_id)
+        .order_by(tables.Image.position)
+    )
+    found = session.execute(query).all()
+    pace = seconds_per_job(session) if any(place for _, _, place in found) else None
+    return tuple(_image_row(image, row, place * pace if place and pace else None) for image, row, place in found)
+
+
+def _image_row(image: tables.Image, job: tables.Job, seconds_left: float | None) -> ImageRow:
+    return ImageRow(
+        id=image.id,
+        position=image.position,
+        height=image.height,
+        width=image.width,
+        quality=quality_of(image),
+        job=job.state,
+        job_message=job.message,
+        seconds_left=seconds_left,
+    )

@@ -1,0 +1,172 @@
+"""Who reads what, and what is urgent: said by administrators, as rows that are added and never changed."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from sqlalchemy import ColumnElement, Row, Select, Subquery, func, select
+from sqlalchemy.orm import Session, aliased
+
+from db import tables
+from db.audit.seals import seal
+from db.audit.trail import record_event
+from db.queries.case_state import (
+    current_assignments,
+    images_of_cases,
+    is_standing_final,
+    signed_cases,
+    urgent_cases,
+    wanted_cases,
+)
+from db.queries.cases import lock_case
+from db.queries.permissions import need
+from db.values.accounts import ALLOWED, Permission
+from db.values.reading import Action
+from db.values.worklist import AssignableReader, CaseFilter, PlannedCase
+
+_EVERYTHING = CaseFilter()
+_READERS = tuple(role for role, allowed in ALLOWED.items() if Permission.READ_CASES in allowed)
+_BETWEEN_NAMES = "\n"  # which no name has
+
+
+def assign(session: Session, by: int, case_ids: Collection[int], account_id: int, *, active: bool) -> int:
+    """Assign cases to a reader, or take them back; gives the number of cases for which that changed something.
+
+    Raises:
+        NotAllowedError: If `by` may not plan reading.
+        UnknownCaseError: If there is no such case.
+        ValueError: If the account cannot read cases, or cannot sign in.
+    """
+    need(session, by, Permission.PLAN_READING)
+    reader = session.get(tables.Account, account_id)
+    if reader is None or (active and account_id not in {row.id for row in _readers(session)}):
+        raise ValueError(f"{reader.name if reader else 'this account'} cannot read cases: assign them to a reader")
+    changed = 0
+    # In the order of their numbers: two administrators never wait for each other.
+    for case_id in sorted(set(case_ids)):
+        case = lock_case(session, case_id)
+        if _is_assigned(session, case_id, account_id) is active:
+            continue
+        row = tables.Assignment(case_id=case_id, account_id=account_id, active=active, by_id=by, at=datetime.now(UTC))
+        session.add(row)
+        action = Action.ASSIGNED if active else Action.UNASSIGNED
+        way = "to" if active else "from"
+        record_event(session, by, action, f"{case.accession} {way} {reader.name}", content=seal(session, row))
+        changed += 1
+    return changed
+
+
+def set_priority(session: Session, by: int, case_ids: Collection[int], *, urgent: bool) -> int:
+    """Make cases urgent or routine; gives the number of cases for which that changed something.
+
+    Raises:
+        NotAllowedError: If `by` may not plan reading.
+        UnknownCaseError: If there is no such case.
+    """
+    need(session, by, Permission.PLAN_READING)
+    changed = 0
+    for case_id in sorted(set(case_ids)):
+        case = lock_case(session, case_id)
+        if _is_urgent(session, case_id) is urgent:
+            continue
+        row = tables.Priority(case_id=case_id, urgent=urgent, by_id=by, at=datetime.now(UTC))
+        session.add(row)
+        words = f"{case.accession} {'urgent' if urgent else 'routine'}"
+        record_event(session, by, Action.PRIORITY_SET, words, content=seal(session, row))
+        changed += 1
+    return changed
+
+
+def cases_to_plan(session: Session, by: int, wanted: CaseFilter = _EVERYTHING) -> list[PlannedCase]:
+    """Give the cases with an image, oldest first; of `wanted`, states and `mine` say nothing here.
+
+    Raises:
+        NotAllowedError: If `by` may not plan reading.
+    """
+    need(session, by, Permission.PLAN_READING)
+    case = tables.Case
+    images, finished, readers = images_of_cases(), _finished(), _names()
+    query = (
+        select(
+            case,
+            images.c.images,
+            func.coalesce(finished.c.readers, 0),
+            readers.c.names,
+            case.id.in_(urgent_cases()),
+            case.id.in_(signed_cases()),
+        )
+        .join(images, images.c.case_id == case.id)
+        .outerjoin(finished, finished.c.case_id == case.id)
+        .outerjoin(readers, readers.c.case_id == case.id)
+        .where(*wanted_cases(wanted))
+    )
+    return [_planned(found) for found in session.execute(query.order_by(case.id))]
+
+
+def assignable_readers(session: Session, by: int) -> list[AssignableReader]:
+    """Give the accounts to which cases can be assigned, by name.
+
+    Raises:
+        NotAllowedError: If `by` may not plan reading.
+    """
+    need(session, by, Permission.PLAN_READING)
+    return _readers(session)
+
+
+def _readers(session: Session) -> list[AssignableReader]:
+    assigned, final, account = current_assignments().subquery(), aliased(tables.Read), tables.Account
+    case_id: ColumnElement[int] = assigned.c.case_id
+    read = select(final.id).where(
+        final.case_id == case_id, final.account_id == assigned.c.account_id, is_standing_final(final)
+    )
+    waiting = (
+        select(func.count())
+        .select_from(assigned)
+        .where(assigned.c.account_id == account.id, ~read.exists(), case_id.not_in(signed_cases()))
+        .scalar_subquery()
+    )
+    query = (
+        select(account.id, account.name, waiting)
+        .join(tables.Credential, tables.Credential.account_id == account.id)
+        .where(account.role.in_(_READERS), ~tables.Credential.disabled)
+    )
+    return [AssignableReader(*found) for found in session.execute(query.order_by(account.name))]
+
+
+def _is_assigned(session: Session, case_id: int, account_id: int) -> bool:
+    row = tables.Assignment
+    query = select(row.active).where(row.case_id == case_id, row.account_id == account_id)
+    return session.scalar(query.order_by(row.id.desc()).limit(1)) or False
+
+
+def _is_urgent(session: Session, case_id: int) -> bool:
+    query = select(tables.Priority.urgent).where(tables.Priority.case_id == case_id)
+    return session.scalar(query.order_by(tables.Priority.id.desc()).limit(1)) or False
+
+
+def _finished() -> Subquery:
+    final = aliased(tables.Read)
+    query = select(final.case_id, func.count(final.account_id.distinct()).label("readers"))
+    return query.where(is_standing_final(final)).group_by(final.case_id).subquery()
+
+
+def _names() -> Subquery:
+    assigned = current_assignments().subquery()
+    query: Select[int, str] = select(
+        assigned.c.case_id, func.aggregate_strings(tables.Account.name, _BETWEEN_NAMES).label("names")
+    ).join(tables.Account, tables.Account.id == assigned.c.account_id)
+    return query.group_by(assigned.c.case_id).subquery()
+
+
+def _planned(found: Row[tables.Case, int, int, str | None, bool, bool]) -> PlannedCase:
+    case, images, finished, names, urgent, signed = found
+    return PlannedCase(
+        id=case.id,
+        accession=case.accession,
+        magnification=case.magnification,
+        images=int(images),
+        created_at=case.created_at,
+        urgent=bool(urgent),
+        readers=tuple(sorted(names.split(_BETWEEN_NAMES))) if names else (),
+        finished=int(finished),
+        signed_out=bool(signed),
+    )

@@ -1,0 +1,171 @@
+"""Sign-ins and tokens: made, recognised by the hash of what the browser or program shows, and ended."""
+
+import hashlib
+import secrets
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from db import tables
+from db.audit.trail import record_event
+from db.queries.permissions import need
+from db.values.accounts import AccessAction, Lifetime, Permission, Recognised, TokenRow
+from db.values.reading import Account
+
+_TOKEN_BYTES = 32  # 256 bits: beyond guessing, so a plain hash of it is enough
+# Writing at every request would make each picture of a page a writer.
+_TOUCH_EVERY = timedelta(minutes=1)
+
+
+def start_sign_in(session: Session, recognised: Recognised, lifetime: Lifetime) -> str | None:
+    """Sign an account in and give the secret for its cookie; None if it is disabled or was changed meanwhile."""
+    account = recognised.account
+    # Held until the end of this transaction: a change of the password either ends this sign-in or stops it here.
+    credential = session.get(tables.Credential, account.id, with_for_update=True, populate_existing=True)
+    if credential is None or credential.disabled or credential.changed_at != recognised.changed_at:
+        return None
+    secret, now = secrets.token_urlsafe(_TOKEN_BYTES), datetime.now(UTC)
+    row = tables.SignIn(
+        account_id=account.id,
+        token_sha256=_sha256(secret),
+        created_at=now,
+        idle_until=now + lifetime.idle,
+        expires_at=now + lifetime.absolute,
+    )
+    session.add(row)
+    record_event(session, account.id, AccessAction.SIGNED_IN, f"{account.name[:100]} (by {recognised.way[:80]})")
+    return secret
+
+
+def signed_in(session: Session, secret: str) -> Account | None:
+    """Give the account that a cookie's secret stands for; None once the sign-in has ended or timed out."""
+    now = datetime.now(UTC)
+    account = tables.Account
+    query = (
+        select(account)
+        .join(tables.SignIn, tables.SignIn.account_id == account.id)
+        .join(tables.Credential, tables.Credential.account_id == account.id)
+        .where(
+            tables.SignIn.token_sha256 == _sha256(secret), tables.SignIn.ended_at.is_(None), ~tables.Credential.disabled
+        )
+        .where(tables.SignIn.idle_until > now, tables.SignIn.expires_at > now)
+    )
+    return _account(session.scalar(query))
+
+
+def needs_touch(session: Session, secret: str, lifetime: Lifetime) -> bool:
+    """Say whether a living sign-in should be told that it is in use, which is once a minute."""
+    until = session.scalar(select(tables.SignIn.idle_until).where(tables.SignIn.token_sha256 == _sha256(secret)))
+    return until is not None and until - datetime.now(UTC) < lifetime.idle - min(_TOUCH_EVERY, lifetime.idle / 4)
+
+
+def touch_sign_in(session: Session, secret: str, lifetime: Lifetime) -> None:
+    """Let the idle time of a sign-in begin anew; one that has ended stays ended."""
+    now = datetime.now(UTC)
+    living = (
+        tables.SignIn.token_sha256 == _sha256(secret),
+        tables.SignIn.ended_at.is_(None),
+        tables.SignIn.idle_until > now,
+    )
+    session.execute(update(tables.SignIn).where(*living).values(idle_until=now + lifetime.idle))
+
+
+def end_sign_in(session: Session, secret: str) -> None:
+    """Sign out the browser with this secret."""
+    account = signed_in(session, secret)
+    if account is None:
+        return
+    row = tables.SignIn.token_sha256 == _sha256(secret)
+    session.execute(update(tables.SignIn).where(row).values(ended_at=datetime.now(UTC)))
+    record_event(session, account.id, AccessAction.SIGNED_OUT, account.name)
+
+
+def end_sign_ins(session: Session, account_id: int) -> None:
+    """Sign an account out everywhere."""
+    living = (tables.SignIn.account_id == account_id, tables.SignIn.ended_at.is_(None))
+    session.execute(update(tables.SignIn).where(*living).values(ended_at=datetime.now(UTC)))
+
+
+def add_token(session: Session, by: int | None, account: Account, label: str) -> str:
+    """Make a token for a program that asks in the name of an account, and give it; it cannot be seen again.
+
+    Raises:
+        NotAllowedError: If `by` is no administrator.
+        ValueError: If the label is empty, too long or cannot be seen.
+    """
+    need(session, by, Permission.ADMINISTER)
+    label = label.strip()
+    if not 0 < len(label) <= 100 or not label.isprintable():
+        raise ValueError("a label of a token has 1 to 100 visible characters")
+    secret = f"sr_{secrets.token_urlsafe(_TOKEN_BYTES)}"
+    now = datetime.now(UTC)
+    session.add(tables.ApiToken(account_id=account.id, label=label, token_sha256=_sha256(secret), created_at=now))
+    record_event(session, by, AccessAction.TOKEN_ADDED, f"{account.name[:90]}: {label}")
+    return secret
+
+
+def token_account(session: Session, secret: str) -> Account | None:
+    """Give the account that a token stands for; None once it is revoked or the account disabled."""
+    account = tables.Account
+    query = (
+        select(account)
+        .join(tables.ApiToken, tables.ApiToken.account_id == account.id)
+        .join(tables.Credential, tables.Credential.account_id == account.id)
+        .where(
+            tables.ApiToken.token_sha256 == _sha256(secret),
+            tables.ApiToken.revoked_at.is_(None),
+            ~tables.Credential.disabled,
+        )
+    )
+    return _account(session.scalar(query))
+
+
+def token_rows(session: Session, by: int | None) -> list[TokenRow]:
+    """Give every token, the newest first.
+
+    Raises:
+        NotAllowedError: If `by` is no administrator.
+    """
+    need(session, by, Permission.ADMINISTER)
+    query = select(tables.ApiToken, tables.Account.name).join(
+        tables.Account, tables.Account.id == tables.ApiToken.account_id
+    )
+    rows = session.execute(query.order_by(tables.ApiToken.id.desc()))
+    return [TokenRow(row.id, name, row.label, row.created_at, row.revoked_at) for row, name in rows]
+
+
+def revoke_token(session: Session, by: int | None, token_id: int) -> None:
+    """End one token; revoking it again changes nothing.
+
+    Raises:
+        NotAllowedError: If `by` is no administrator.
+        ValueError: If there is no such token.
+    """
+    need(session, by, Permission.ADMINISTER)
+    row = session.get(tables.ApiToken, token_id)
+    if row is None:
+        raise ValueError(f"there is no token number {token_id}")
+    if row.revoked_at is None:
+        row.revoked_at = datetime.now(UTC)
+        name = session.get_one(tables.Account, row.account_id).name
+        record_event(session, by, AccessAction.TOKEN_REVOKED, f"{name[:90]}: {row.label}")
+
+
+def revoke_tokens(session: Session, account_id: int) -> None:
+    """End every token of an account."""
+    living = (tables.ApiToken.account_id == account_id, tables.ApiToken.revoked_at.is_(None))
+    session.execute(update(tables.ApiToken).where(*living).values(revoked_at=datetime.now(UTC)))
+
+
+def _account(row: tables.Account | None) -> Account | None:
+    return Account(row.id, row.name, row.role) if row else None
+
+
+def _sha256(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def record_refused_sign_in(session: Session, subject: str) -> None:
+    """Record an attempt to sign in that failed; `subject` says who tried, as far as it is known."""
+    record_event(session, None, AccessAction.SIGN_IN_REFUSED, subject)

@@ -1,0 +1,227 @@
+"""Sign-off of a case and its amendments: every version is a row of its own, and the last one counts."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db import tables
+from db.audit.seals import seal
+from db.audit.trail import record_event
+from db.errors import CaseChangedError, NotRevealedError
+from db.queries import case_state
+from db.queries.cases import case_row, lock_case
+from db.queries.consensus import settled_by, standing_consensus
+from db.queries.permissions import need
+from db.queries.reads import current_read
+from db.queries.study_places import refuse_in_study
+from db.store.accounts import has_accounts
+from db.values.accounts import Permission
+from db.values.adjudication import Amendment, SignOffView, ToSign
+from db.values.reading import Action, Consensus, SignOff, Stage, Trigger
+
+_Said = tuple[object, ...]
+
+
+def sign_offs_of(session: Session, case_id: int, account_id: int) -> SignOffView:
+    """Give the signed versions of a case, or what this account could sign.
+
+    They tell what others say: who has neither read the case to the end nor settled it learns only when it was signed.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+        UnknownCaseError: If there is no such case.
+        InStudyError: If this reader has to read it in a study.
+    """
+    need(session, account_id, Permission.READ_CASES)
+    refuse_in_study(session, case_row(session, case_id), account_id)
+    versions = _versions(session, case_id)
+    signed_at = versions[0].saved_at if versions else None
+    if not has_had_the_last_word(session, case_id, account_id):
+        return SignOffView(signed_at)
+    consensus = standing_consensus(session, case_id)
+    if versions:
+        return SignOffView(signed_at, tuple(versions), consensus)
+    triggers = _unsettled(session, case_id)
+    may_sign = not triggers and _may_sign(session, case_id, account_id, consensus)
+    return SignOffView(None, (), consensus, triggers, _to_sign(session, case_id, consensus) if may_sign else None)
+
+
+def sign_off(session: Session, case_id: int, account_id: int, proposed: ToSign, note: str) -> SignOff:
+    """Sign a case out, as the consensus has it or else as all its readers do; it takes no further reads then.
+
+    `proposed` is what the screen said would be signed. A double click gives the same version again.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+        UnknownCaseError: If there is no such case.
+        NotRevealedError: If this account has neither read the case to the end nor settled it.
+        CaseChangedError: If it was signed before, waits for adjudication, or says something else by now.
+    """
+    case = hold_case(session, case_id, account_id)
+    consensus = standing_consensus(session, case_id)
+    if not _may_sign(session, case_id, account_id, consensus):
+        raise NotRevealedError("a case is signed out by who has read it to the end, or has settled it")
+    versions = _rows(session, case_id)
+    said = (proposed.label, proposed.subtype, note, "", proposed.consensus_id)
+    if len(versions) == 1 and _said(versions[0], account_id) == said:
+        return _value(session, versions[0])
+    refuse_signed(session, case)
+    if triggers := _unsettled(session, case_id):
+        raise CaseChangedError(f"case {case.accession} waits for adjudication: {', '.join(triggers)}")
+    if _to_sign(session, case_id, consensus) != proposed:
+        raise CaseChangedError(f"another opinion on {case.accession} was saved meanwhile: look at what would be signed")
+    row = tables.SignOff(
+        case_id=case_id,
+        version=1,
+        account_id=account_id,
+        label=proposed.label,
+        subtype=proposed.subtype,
+        note=note,
+        why="",
+        consensus_id=proposed.consensus_id,
+        saved_at=datetime.now(UTC),
+    )
+    return _added(session, case, row, Action.SIGNED_OFF)
+
+
+def amend_sign_off(
+    session: Session, case_id: int, account_id: int, amended: Amendment, *, replaces_version: int
+) -> SignOff:
+    """Sign a case anew with who, when and why; the version before stays and can be read.
+
+    A double click gives the same version again.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+        UnknownCaseError: If there is no such case.
+        NotRevealedError: If this account has neither read the case to the end nor settled it.
+        CaseChangedError: If the case is not signed, or was amended by somebody else meanwhile.
+        ValueError: If nothing is different.
+    """
+    case = hold_case(session, case_id, account_id)
+    if not has_had_the_last_word(session, case_id, account_id):
+        raise NotRevealedError("a signed case is amended by who has read it to the end, or has settled it")
+    versions = _rows(session, case_id)
+    if not versions:
+        raise CaseChangedError(f"case {case.accession} is not signed out yet")
+    last = versions[-1]
+    said = (amended.label, amended.subtype, amended.note, amended.why, last.consensus_id)
+    if last.version == replaces_version + 1 and _said(last, account_id) == said:
+        return _value(session, last)
+    if last.version != replaces_version:
+        raise _amended_meanwhile(_value(session, last))
+    if (last.label, last.subtype, last.note) == (amended.label, amended.subtype, amended.note):
+        raise ValueError(f"this says the same as version {last.version}")
+    row = tables.SignOff(
+        case_id=case_id,
+        version=last.version + 1,
+        account_id=account_id,
+        label=amended.label,
+        subtype=amended.subtype,
+        note=amended.note,
+        why=amended.why,
+        consensus_id=last.consensus_id,
+        saved_at=datetime.now(UTC),
+    )
+    return _added(session, case, row, Action.SIGN_OFF_AMENDED)
+
+
+def refuse_signed(session: Session, case: tables.Case) -> None:
+    """Refuse a further read of a case that was signed out.
+
+    Raises:
+        CaseChangedError: With who signed it, and when.
+    """
+    versions = _versions(session, case.id)
+    if versions:
+        first = versions[0]
+        when = first.saved_at.strftime("%Y-%m-%d %H:%M UTC")
+        raise CaseChangedError(
+            f"case {case.accession} was signed out by {first.signer} on {when}: it takes no further reads"
+        )
+
+
+def hold_case(session: Session, case_id: int, account_id: int) -> tables.Case:
+    """Return the case that this reader may read in routine, held until the transaction ends."""
+    need(session, account_id, Permission.READ_CASES)
+    case = lock_case(session, case_id)
+    refuse_in_study(session, case, account_id)
+    return case
+
+
+def _may_sign(session: Session, case_id: int, account_id: int, consensus: Consensus | None) -> bool:
+    if current_read(session, case_id, account_id, Stage.FINAL) is not None:
+        return True
+    return consensus is not None and session.get_one(tables.Consensus, consensus.id).account_id == account_id
+
+
+def has_had_the_last_word(session: Session, case_id: int, account_id: int) -> bool:
+    """Say whether this account has read a case to the end, or ever settled it."""
+    settled = select(tables.Case.id).where(tables.Case.id == case_id, tables.Case.id.in_(settled_by(account_id)))
+    read_it = current_read(session, case_id, account_id, Stage.FINAL) is not None
+    return read_it or session.scalar(settled) is not None
+
+
+def _unsettled(session: Session, case_id: int) -> tuple[Trigger, ...]:
+    """Say what has to be settled first; where there is one reader only, nobody could settle it."""
+    if not has_accounts(session):
+        return ()
+    waiting = case_state.cases_to_adjudicate()
+    return case_state.triggers_of(session, waiting).get(case_id, ())
+
+
+def _to_sign(session: Session, case_id: int, consensus: Consensus | None) -> ToSign:
+    read = tables.Read
+    query = select(read.label, read.subtype).where(read.case_id == case_id, case_state.is_standing_final(read))
+    finals = session.execute(query).all()
+    if consensus is not None:
+        return ToSign(consensus.label, consensus.subtype, consensus.id, len(finals))
+    # Readers who differ have called for adjudication; "cannot assess" contradicts nobody.
+    label = next((label for label, _ in finals if label is not None), None)
+    subtypes = {subtype for _, subtype in finals if subtype is not None}
+    return ToSign(label, subtypes.pop() if len(subtypes) == 1 else None, None, len(finals))
+
+
+def _rows(session: Session, case_id: int) -> Sequence[tables.SignOff]:
+    return session.scalars(
+        select(tables.SignOff).where(tables.SignOff.case_id == case_id).order_by(tables.SignOff.version)
+    ).all()
+
+
+def _versions(session: Session, case_id: int) -> list[SignOff]:
+    return [_value(session, row) for row in _rows(session, case_id)]
+
+
+def _said(row: tables.SignOff, account_id: int) -> _Said | None:
+    """Give what a version says, None if it is of somebody else."""
+    return (row.label, row.subtype, row.note, row.why, row.consensus_id) if row.account_id == account_id else None
+
+
+def _amended_meanwhile(last: SignOff) -> CaseChangedError:
+    when = last.saved_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    words = last.label or "cannot assess"
+    return CaseChangedError(f"{last.signer} saved version {last.version} meanwhile ({words}, {when})")
+
+
+def _added(session: Session, case: tables.Case, row: tables.SignOff, action: Action) -> SignOff:
+    session.add(row)
+    session.flush()
+    record_event(session, row.account_id, action, case.accession, content=seal(session, row))
+    return _value(session, row)
+
+
+def _value(session: Session, row: tables.SignOff) -> SignOff:
+    return SignOff(
+        id=row.id,
+        case_id=row.case_id,
+        version=row.version,
+        signer=session.get_one(tables.Account, row.account_id).name,
+        label=row.label,
+        subtype=row.subtype,
+        note=row.note,
+        why=row.why,
+        consensus_id=row.consensus_id,
+        saved_at=row.saved_at,
+    )

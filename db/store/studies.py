@@ -1,0 +1,299 @@
+"""What a planner chooses a study from, and what stands in the way of a plan."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import case as choose
+from sqlalchemy import func, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from db import tables
+from db.audit.seals import seal
+from db.audit.trail import record_event
+from db.errors import CaseChangedError, UnknownCaseError
+from db.queries.permissions import need
+from db.queries.study_places import finished
+from db.store.accounts import has_accounts
+from db.values.accounts import ALLOWED, Permission
+from db.values.reading import Account, Action, Arm, JobState, Role, Stage
+from db.values.studies import MOST_CASES, CaseChoice, Obstacle, Preview, RoundProgress, StudyPlan, StudyRow
+
+_READ = [role for role in Role if Permission.READ_CASES in ALLOWED[role]]
+
+_NAMED = 5  # cases that a refusal names
+
+
+def study_readers(session: Session, account_id: int) -> list[Account]:
+    """Give everyone who can be a reader of a study, by name.
+
+    Raises:
+        NotAllowedError: If this account may not plan studies.
+    """
+    need(session, account_id, Permission.PLAN_READING)
+    row = tables.Account
+    query = select(row).where(row.role.in_(_READ)).order_by(row.name)
+    if has_accounts(session):
+        query = query.join(tables.Credential, tables.Credential.account_id == row.id).where(~tables.Credential.disabled)
+    return [Account(found.id, found.name, found.role) for found in session.scalars(query)]
+
+
+def cases_for_study(session: Session, account_id: int, wanted: CaseChoice) -> tuple[int, ...]:
+    """Give the cases with images that meet a filter, by number.
+
+    Raises:
+        NotAllowedError: If this account may not plan studies.
+    """
+    need(session, account_id, Permission.PLAN_READING)
+    row = tables.Case
+    has_image = select(tables.Image.id).where(tables.Image.case_id == row.id).exists()
+    query = select(row.id).where(has_image).order_by(row.id)
+    if wanted.magnification is not None:
+        query = query.where(row.magnification == wanted.magnification)
+    if wanted.demonstration is not None:
+        query = query.where(row.demonstration == wanted.demonstration)
+    if wanted.since is not None:
+        query = query.where(row.created_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(row.created_at < wanted.until)
+    return tuple(session.scalars(query))
+
+
+def cases_named(session: Session, account_id: int, accessions: Sequence[str]) -> list[int | None]:
+    """Find cases by their accessions, in the same order; None where there is no such case.
+
+    Raises:
+        NotAllowedError: If this account may not plan studies.
+        ValueError: If there are more than a study can have.
+    """
+    need(session, account_id, Permission.PLAN_READING)
+    if len(accessions) > MOST_CASES:
+        raise ValueError(f"a study has at most {MOST_CASES} cases, and these are {len(accessions)}")
+    row = tables.Case
+    found = dict(session.execute(select(row.accession, row.id).where(row.accession.in_(accessions))).all())
+    return [found.get(accession) for accession in accessions]
+
+
+def preview_study(session: Session, account_id: int, plan: StudyPlan) -> Preview:
+    """Say what stands in the way of a plan, and how many of its places would be repeats.
+
+    Raises:
+        NotAllowedError: If this account may not plan studies.
+        ValueError: If a case is not there, or somebody named as a reader cannot be one.
+    """
+    able = {account.id for account in study_readers(session, account_id)}
+    if unable := [reader for reader in plan.reader_ids if reader not in able]:
+        raise ValueError(
+            f"only readers and adjudicators who may sign in read in a study: not {_names(session, unable)}"
+        )
+    # A case that fails for several reasons is named once.
+    first = {obstacle.case_id: obstacle for obstacle in reversed(list(_obstacles(session, plan)))}
+    ordered = tuple(first[case] for case in plan.case_ids if case in first)
+    before = times_read(session, plan)
+    left = [case for case in plan.case_ids if case not in first]
+    repeats = sum(
+        arm in arms[:position] or (reader, case, arm) in before
+        for reader in plan.reader_ids
+        for arms in [plan.arms_of(reader)]
+        for position, arm in enumerate(arms)
+        for case in left
+    )
+    return Preview(ordered, repeats)
+
+
+def times_read(session: Session, plan: StudyPlan) -> Counter[tuple[int, int, Arm]]:
+    """Count how many times each reader of a plan has read each of its cases in each arm."""
+    place, read = tables.StudyPlace, tables.Read
+    # A place at which only the first of two reads was given has been read as well.
+    was_read = select(read.id).where(read.place_id == place.id).exists()
+    query = select(place.account_id, place.case_id, place.arm).where(
+        place.account_id.in_(plan.reader_ids), place.case_id.in_(plan.case_ids), was_read
+    )
+    return Counter((reader, case, arm) for reader, case, arm in session.execute(query))
+
+
+def _obstacles(session: Session, plan: StudyPlan) -> Iterator[Obstacle]:
+    row, image = tables.Case, tables.Image
+    cases = plan.case_ids
+    known = dict(session.execute(select(row.id, row.accession).where(row.id.in_(cases))).all())
+    if unknown := [str(case) for case in cases if case not in known]:
+        raise ValueError(f"there is no case number {', '.join(unknown)}")
+    pending = select(image.case_id).join(tables.Job, tables.Job.image_id == image.id)
+    pending = pending.where(tables.Job.state.in_((JobState.QUEUED, JobState.RUNNING)), image.case_id.in_(cases))
+    predicted = select(image.case_id).join(tables.Prediction, tables.Prediction.image_id == image.id)
+    waiting = set(session.scalars(pending.distinct()))
+    analysed = set(session.scalars(predicted.where(image.case_id.in_(cases)).distinct()))
+    for case in cases:
+        if case in waiting:
+            yield Obstacle(case, known[case], "is still being analysed")
+        elif case not in analysed:
+            yield Obstacle(case, known[case], "is unreadable: the model has no result for it")
+    for case, why in (*_read_in_routine(session, plan), *_in_open_studies(session, plan)):
+        yield Obstacle(case, known[case], why)
+
+
+def _read_in_routine(session: Session, plan: StudyPlan) -> Iterator[tuple[int, str]]:
+    read, account = tables.Read, tables.Account
+    query = (
+        select(read.case_id, account.name)
+        .join(account, account.id == read.account_id)
+        .where(read.stage == Stage.FIRST, read.place_id.is_(None))
+        .where(read.case_id.in_(plan.case_ids), read.account_id.in_(plan.reader_ids))
+    )
+    for case, name in session.execute(query.order_by(read.id)):
+        yield case, f"was read by {name} in routine, so that the model's opinion may be known"
+
+
+def _in_open_studies(session: Session, plan: StudyPlan) -> Iterator[tuple[int, str]]:
+    place, account = tables.StudyPlace, tables.Account
+    query = (
+        select(place.case_id, account.name, tables.Study.name)
+        .join(account, account.id == place.account_id)
+        .join(tables.Study, tables.Study.id == place.study_id)
+        .where(tables.Study.closed_at.is_(None))
+        .where(place.case_id.in_(plan.case_ids), place.account_id.in_(plan.reader_ids))
+    )
+    for case, name, study in session.execute(query.order_by(place.id)):
+        yield case, f"is already in the open study {study} for {name}"
+
+
+def _names(session: Session, accounts: Collection[int]) -> str:
+    row = tables.Account
+    names = dict(session.execute(select(row.id, row.name).where(row.id.in_(accounts))).all())
+    return ", ".join(names.get(account, f"account number {account}") for account in accounts)
+
+
+def make_study(session: Session, account_id: int, plan: StudyPlan) -> int:
+    """Make a study with the order of every reader, and give its id.
+
+    Raises:
+        NotAllowedError: If this account may not plan studies.
+        ValueError: If the name is taken, somebody cannot be a reader, or a case cannot be in it; with which and why.
+    """
+    need(session, account_id, Permission.PLAN_READING)
+    _hold_cases(session, plan)
+    if obstacles := preview_study(session, account_id, plan).obstacles:
+        raise ValueError(_refusal(obstacles))
+    row = tables.Study(
+        name=plan.name,
+        seed=plan.seed,
+        washout_days=float(plan.washout_days),
+        counterbalanced=plan.counterbalanced,
+        created_by_id=account_id,
+        created_at=datetime.now(UTC),
+    )
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError as error:
+        raise ValueError(f"there is already a study {plan.name}") from error
+    # As plain rows: objects of the ORM would take twice as long, and nobody else may write meanwhile.
+    session.execute(insert(tables.StudyPlace), list(_places(row.id, plan, times_read(session, plan))))
+    record_event(session, account_id, Action.STUDY_MADE, plan.name, content=seal(session, row))
+    return row.id
+
+
+def studies(session: Session, account_id: int) -> list[StudyRow]:
+    """Give every study with the progress of its readers, the newest first; nothing of what they said.
+
+    Raises:
+        NotAllowedError: If this account may not plan studies.
+    """
+    need(session, account_id, Permission.PLAN_READING)
+    progress = _progress(session)
+    query = select(tables.Study, tables.Account.name).join(
+        tables.Account, tables.Account.id == tables.Study.created_by_id
+    )
+    return [
+        StudyRow(
+            id=row.id,
+            name=row.name,
+            seed=row.seed,
+            washout_days=row.washout_days,
+            counterbalanced=row.counterbalanced,
+            created_by=name,
+            created_at=row.created_at,
+            closed_at=row.closed_at,
+            progress=tuple(progress[row.id]),
+        )
+        for row, name in session.execute(query.order_by(tables.Study.id.desc()))
+    ]
+
+
+def close_study(session: Session, account_id: int, study_id: int) -> None:
+    """End a study for all its readers, finished or not: nothing more is read in it, and its cases are free again.
+
+    Raises:
+        NotAllowedError: If this account may not plan studies.
+        UnknownCaseError: If there is no such study.
+        CaseChangedError: If it is closed already.
+    """
+    need(session, account_id, Permission.PLAN_READING)
+    row = session.get(tables.Study, study_id, with_for_update={"key_share": True}, populate_existing=True)
+    if row is None:
+        raise UnknownCaseError(f"there is no study number {study_id}")
+    if row.closed_at is not None:
+        raise CaseChangedError(f"the study {row.name} was already closed on {row.closed_at:%Y-%m-%d %H:%M UTC}")
+    row.closed_at = datetime.now(UTC)
+    record_event(session, account_id, Action.STUDY_CLOSED, row.name)
+
+
+def drawn_order(plan: StudyPlan, reader_id: int, number: int) -> list[int]:
+    """Draw the order in which a reader reads the cases of a round.
+
+    By the sha256 of seed, reader, round and case: as good as a shuffle, and unlike that of a library, which may
+    change from one version to the next, it can be checked by anyone at any time.
+    """
+
+    def drawn(case: int) -> bytes:
+        return hashlib.sha256(f"study order 1: {plan.seed} {reader_id} {number} {case}".encode("ascii")).digest()
+
+    return sorted(plan.case_ids, key=drawn)
+
+
+def _hold_cases(session: Session, plan: StudyPlan) -> None:
+    """Hold off whoever reads one of the cases in routine, or plans another study with it, until this one is saved."""
+    row = tables.Case
+    # Always in the same order: two planners would wait for each other for ever.
+    query = select(row.id).where(row.id.in_(plan.case_ids)).order_by(row.id)
+    session.execute(query.with_for_update(key_share=True)).all()
+
+
+def _places(study_id: int, plan: StudyPlan, before: Counter[tuple[int, int, Arm]]) -> Iterator[dict[str, object]]:
+    for reader in plan.reader_ids:
+        arms = plan.arms_of(reader)
+        for number, arm in enumerate(arms, start=1):
+            repeats = arms[:number].count(arm)
+            for position, case in enumerate(drawn_order(plan, reader, number), start=1):
+                yield {
+                    "study_id": study_id,
+                    "account_id": reader,
+                    "case_id": case,
+                    "round": number,
+                    "arm": arm,
+                    "iteration": before[reader, case, arm] + repeats,
+                    "position": position,
+                }
+
+
+def _progress(session: Session) -> defaultdict[int, list[RoundProgress]]:
+    place, account = tables.StudyPlace, tables.Account
+    done = func.sum(choose((finished(), 1), else_=0))
+    query = (
+        select(place.study_id, account.name, place.round, place.arm, done, func.count())
+        .join(account, account.id == place.account_id)
+        .group_by(place.study_id, account.id, account.name, place.round, place.arm)
+        .order_by(place.study_id, func.min(place.id))
+    )
+    found: defaultdict[int, list[RoundProgress]] = defaultdict(list)
+    for study, name, number, arm, read, of in session.execute(query):
+        found[study].append(RoundProgress(name, number, arm, int(read), of))
+    return found
+
+
+def _refusal(obstacles: tuple[Obstacle, ...]) -> str:
+    named = "; ".join(f"{one.accession} {one.why}" for one in obstacles[:_NAMED])
+    rest = len(obstacles) - _NAMED
+    return f"{named}{f'; and {rest} more cases' if rest > 0 else ''}: leave them out"

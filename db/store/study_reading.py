@@ -1,0 +1,193 @@
+"""Reading in a study: one case after the other in the order that was drawn, and never back.
+
+As in the reader studies of grand-challenge.org with their defaults: no navigation between cases, no change of an
+answer that was given. Nothing is skipped, amended or taken back; a reader may leave at any time and comes back to
+the same place.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db import tables
+from db.audit.trail import record_event, record_opening, record_reveal
+from db.errors import CaseChangedError, UnknownCaseError
+from db.queries.cases import case_row, lock_case
+from db.queries.model_opinion import reveal_of
+from db.queries.permissions import need
+from db.queries.reads import NewRead, add_read, check_blind, check_reason, current_read
+from db.queries.study_places import current_place, finished, place_subject, rests_until, shows_model
+from db.store.open_case import case_images
+from db.store.reads import same
+from db.values.accounts import Permission
+from db.values.reading import Action, Arm, CaseState, CaseView, Opinion, Place, Read, Stage
+from db.values.studies import OpenedPlace, OwnStudy
+
+
+def own_studies(session: Session, account_id: int) -> list[OwnStudy]:
+    """Give the studies in which this account reads, open ones first, the oldest first.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+    """
+    need(session, account_id, Permission.READ_CASES)
+    place = tables.StudyPlace
+    query = select(tables.Study).where(
+        tables.Study.id.in_(select(place.study_id).where(place.account_id == account_id))
+    )
+    return [
+        _own(session, row, account_id)
+        for row in session.scalars(query.order_by(tables.Study.closed_at.is_not(None), tables.Study.id))
+    ]
+
+
+def reads_in_studies(session: Session, account_id: int) -> bool:
+    """Say whether this account is a reader of any study, open or closed.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+    """
+    need(session, account_id, Permission.READ_CASES)
+    return (
+        session.scalar(select(tables.StudyPlace.id).where(tables.StudyPlace.account_id == account_id).limit(1))
+        is not None
+    )
+
+
+def open_place(session: Session, study_id: int, account_id: int) -> OpenedPlace:
+    """Give a reader the case that comes now in a study, with as much of the model as the arm shows, and record it.
+
+    There is no case while the reader has to wait for a round, after the last one, and in a closed study.
+    Needs a writing session, for the audit trail.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+        UnknownCaseError: If this account reads in no such study.
+    """
+    need(session, account_id, Permission.READ_CASES)
+    study = _own(session, _study_of(session, study_id, account_id), account_id)
+    if study.place is None or study.rests_until is not None:
+        return OpenedPlace(study, None)
+    return OpenedPlace(study, _case_at(session, study.place))
+
+
+def record_study_read(
+    session: Session,
+    place_id: int,
+    account_id: int,
+    opinion: Opinion,
+    opened_at: datetime,
+    *,
+    seen: Collection[int] | None = None,
+    edit_seconds: float | None = None,
+) -> Read:
+    """Save what a reader says at a place of a study; a double click gives the same read again.
+
+    `seen` are the ids of the predictions that were on the screen, and None on a form that shows nothing of the
+    model: with it the read is the last one of its place, without it a blind one. A reader who sees no model, and one
+    who sees it from the beginning, give one read; the one who reads blind first gives both.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+        UnknownCaseError: If this account has no such place.
+        CaseChangedError: If another opinion was saved here, the study is elsewhere by now, rests or is closed.
+        ValueError: If the arm has no such form, or a reason is missing.
+    """
+    need(session, account_id, Permission.READ_CASES)
+    row = session.get(tables.StudyPlace, place_id)
+    if row is None or row.account_id != account_id:
+        raise UnknownCaseError(f"you have no place number {place_id} in a study")
+    case = lock_case(session, row.case_id)
+    stage = _stage(row.arm, seen)
+    existing = current_read(session, row.case_id, account_id, stage, place_id=place_id)
+    if existing:
+        return same(existing, opinion)
+    place = _still_open(session, row)
+    if stage is Stage.FIRST:
+        check_blind(opinion)
+    elif not shows_model(session, place, row.case_id):
+        raise CaseChangedError("save your first opinion before the final one")
+    reveal = reveal_of(session, row.case_id, among=seen) if seen is not None else None
+    check_reason(opinion, reveal)
+    new = NewRead(row.case_id, account_id, stage, opinion, opened_at, edit_seconds, place_id=place_id)
+    saved = add_read(session, new, reveal)
+    action = Action.FIRST_READ if stage is Stage.FIRST else Action.FINAL_READ
+    record_event(session, account_id, action, place_subject(case.accession, place), content=saved.seal)
+    return saved.read
+
+
+def _stage(arm: Arm, seen: Collection[int] | None) -> Stage:
+    if (arm is Arm.UNAIDED and seen is not None) or (arm is Arm.MODEL_FIRST and seen is None):
+        raise ValueError(f"the arm {arm} has no opinion {'without' if seen is None else 'beside'} the model's")
+    return Stage.FIRST if seen is None else Stage.FINAL
+
+
+def _still_open(session: Session, row: tables.StudyPlace) -> Place:
+    """Give the place of a row if it is the one to read now.
+
+    Raises:
+        CaseChangedError: If it is not, with why.
+    """
+    # Held until the read is saved: a study is closed before it or after it.
+    study = session.get_one(tables.Study, row.study_id, with_for_update={"read": True}, populate_existing=True)
+    if study.closed_at is not None:
+        raise CaseChangedError(f"the study {study.name} was closed on {_minute(study.closed_at)}")
+    place = current_place(session, row.study_id, row.account_id)
+    if place is None or place.id != row.id:
+        raise CaseChangedError("another window has gone on in this study, and nobody goes back in it")
+    if until := rests_until(session, place):
+        raise CaseChangedError(f"round {place.round} of the study {study.name} begins on {_minute(until)}")
+    return place
+
+
+def _study_of(session: Session, study_id: int, account_id: int) -> tables.Study:
+    inside = select(tables.StudyPlace.id).where(
+        tables.StudyPlace.study_id == study_id, tables.StudyPlace.account_id == account_id
+    )
+    found = session.scalar(select(tables.Study).where(tables.Study.id == study_id, inside.exists()))
+    if found is None:
+        raise UnknownCaseError(f"you read in no study number {study_id}")
+    return found
+
+
+def _own(session: Session, row: tables.Study, account_id: int) -> OwnStudy:
+    mine = (tables.StudyPlace.study_id == row.id, tables.StudyPlace.account_id == account_id)
+    rounds, total = session.execute(select(func.max(tables.StudyPlace.round), func.count()).where(*mine)).one()
+    done = session.scalar(select(func.count()).select_from(tables.StudyPlace).where(*mine, finished()))
+    place = current_place(session, row.id, account_id) if row.closed_at is None else None
+    return OwnStudy(
+        id=row.id,
+        name=row.name,
+        rounds=rounds,
+        done=done or 0,
+        total=total,
+        place=place,
+        rests_until=rests_until(session, place) if place else None,
+        closed_at=row.closed_at,
+    )
+
+
+def _case_at(session: Session, place: Place) -> CaseView:
+    case = case_row(session, place.case_id)
+    first = current_read(session, place.case_id, place.account_id, Stage.FIRST, place_id=place.id)
+    reveal = reveal_of(session, place.case_id) if shows_model(session, place, place.case_id) else None
+    record_opening(session, place.account_id, place_subject(case.accession, place))
+    if reveal:
+        record_reveal(session, place.account_id, place_subject(case.accession, place))
+    return CaseView(
+        id=case.id,
+        accession=case.accession,
+        magnification=case.magnification,
+        demonstration=case.demonstration,
+        state=CaseState.REVEALED if reveal else CaseState.READY,
+        images=case_images(session, place.case_id),
+        first_read=first,
+        final_read=None,
+        reveal=reveal,
+    )
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M UTC}"

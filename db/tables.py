@@ -1,0 +1,560 @@
+"""All tables of the database; rows never leave `db`."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from core.labels import Malignancy
+from db.values.evaluations import RunState
+from db.values.reading import Arm, JobState, RegionKind, Role, Severity, Stage, Vote
+
+# Without names a constraint cannot be dropped by a later migration.
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+_LINKED = text("unlinked_at IS NULL")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time, stored in UTC; SQLite keeps no time zone, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Bring a time to UTC, or refuse one without a time zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time needs a time zone, got {value.isoformat()}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give an aware time in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def by_value(enum: type[StrEnum], name: str) -> Enum:
+    """Store an enum by value, so that renaming a member in code leaves the rows alone."""
+    return Enum(
+        enum,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        validate_strings=True,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Base(DeclarativeBase):
+    """Every table's parent."""
+
+    metadata = MetaData(naming_convention=_NAMES)
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
+        datetime: UtcDateTime,
+        Role: by_value(Role, "role"),
+        JobState: by_value(JobState, "state"),
+        Stage: by_value(Stage, "stage"),
+        Vote: by_value(Vote, "vote"),
+        Malignancy: Enum("benign", "malignant", name="label", native_enum=False, create_constraint=True, length=16),
+        list[str]: JSON,
+        list[float]: JSON,
+        list[dict[str, str]]: JSON,
+    }
+
+
+def _once(name: str, columns: Sequence[str], where: str) -> Index:
+    return Index(name, *columns, unique=True, sqlite_where=text(where), postgresql_where=text(where))
+
+
+class Account(Base):
+    """One person who may sign in."""
+
+    __tablename__ = "accounts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    role: Mapped[Role]
+    created_at: Mapped[datetime]
+
+
+class Case(Base):
+    """One diagnostic request; `automatic_number` is set when we made its accession."""
+
+    __tablename__ = "cases"
+    __table_args__ = (Index(None, "created_by_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    accession: Mapped[str] = mapped_column(String(64), unique=True)
+    automatic_number: Mapped[int | None] = mapped_column(unique=True)
+    magnification: Mapped[str | None] = mapped_column(String(32))
+    demonstration: Mapped[bool]
+    created_by_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    created_at: Mapped[datetime]
+
+
+class Image(Base):
+    """One field of view of a case and its quality at intake; lengths in pixels."""
+
+    __tablename__ = "images"
+    __table_args__ = (
+        UniqueConstraint("case_id", "position"),
+        CheckConstraint("height > 0 AND width > 0", name="size"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
+    position: Mapped[int]
+    source_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    file_sha256: Mapped[str] = mapped_column(String(64))
+    height: Mapped[int]
+    width: Mapped[int]
+    sharpness: Mapped[float]
+    tissue_fraction: Mapped[float]
+    findings: Mapped[list[dict[str, str]]]
+    added_at: Mapped[datetime]
+
+
+class Prediction(Base):
+    """What one model version says of one image; holds all that a `Prediction` value needs."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (
+        UniqueConstraint("image_id", "model_version"),
+        CheckConstraint("malignant_probability BETWEEN 0 AND 1", name="probability"),
+        CheckConstraint("(heatmap_sha256 IS NULL) = (heatmap_low IS NULL)", name="heatmap_low"),
+        CheckConstraint("(heatmap_sha256 IS NULL) = (heatmap_high IS NULL)", name="heatmap_high"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    model_version: Mapped[str] = mapped_column(String(64))
+    model_name: Mapped[str] = mapped_column(String(200))
+    demonstration: Mapped[bool]
+    label_set: Mapped[str] = mapped_column(String(64))
+    classes: Mapped[list[str]]
+    malignant_classes: Mapped[list[str]]
+    probabilities: Mapped[list[float]]
+    malignant_probability: Mapped[float]
+    threshold: Mapped[float]
+    benign_patches: Mapped[int]
+    malignant_patches: Mapped[int]
+    heatmap_sha256: Mapped[str | None] = mapped_column(String(64))
+    heatmap_low: Mapped[float | None]
+    heatmap_high: Mapped[float | None]
+    created_at: Mapped[datetime]
+
+
+class Job(Base):
+    """How far the analysis of one image has come; the only rows that change."""
+
+    __tablename__ = "jobs"
+    # The order in which jobs are claimed.
+    __table_args__ = (Index(None, "state", "attempts", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), unique=True)
+    state: Mapped[JobState]
+    attempts: Mapped[int]
+    worker: Mapped[str | None] = mapped_column(String(200))
+    message: Mapped[str | None] = mapped_column(Text)
+    queued_at: Mapped[datetime]
+    claimed_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Read(Base):
+    """One opinion of one reader, and what the model showed when it was given."""
+
+    __tablename__ = "reads"
+    __table_args__ = (
+        # A double click must not make two; an amendment is a final read that points at the one it replaces.
+        _once("uq_reads_first", ("case_id", "account_id"), "stage = 'first' AND place_id IS NULL"),
+        _once(
+            "uq_reads_final",
+            ("case_id", "account_id"),
+            "stage = 'final' AND supersedes_id IS NULL AND place_id IS NULL",
+        ),
+        # In a study a reader reads a case again in every round.
+        _once("uq_reads_place_first", ("place_id",), "stage = 'first'"),
+        _once("uq_reads_place_final", ("place_id",), "stage = 'final' AND supersedes_id IS NULL"),
+        Index(None, "account_id", "case_id", "stage"),
+        CheckConstraint("(label IS NULL) = (confidence IS NULL)", name="label_with_confidence"),
+        CheckConstraint("confidence BETWEEN 1 AND 5", name="confidence"),
+        CheckConstraint("stage = 'final' OR NOT model_visible", name="first_is_blind"),
+        CheckConstraint("stage <> 'first' OR supersedes_id IS NULL", name="first_replaces_nothing"),
+        CheckConstraint("stage <> 'withdrawn' OR (supersedes_id IS NOT NULL AND label IS NULL)", name="withdrawn"),
+        CheckConstraint("model_visible = (shown_probability IS NOT NULL)", name="shown_probability"),
+        CheckConstraint("model_visible = (shown_threshold IS NOT NULL)", name="shown_threshold"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    stage: Mapped[Stage]
+    label: Mapped[Malignancy | None]
+    confidence: Mapped[int | None]
+    subtype: Mapped[str | None] = mapped_column(String(64))
+    note: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(String(64))
+    vote: Mapped[Vote | None]
+    model_visible: Mapped[bool]
+    shown_probability: Mapped[float | None]  # malignant, of the case, as the reader saw it
+    shown_threshold: Mapped[float | None]
+    opened_at: Mapped[datetime]
+    saved_at: Mapped[datetime]
+    supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("reads.id"), unique=True)
+    place_id: Mapped[int | None] = mapped_column(ForeignKey("study_places.id"))  # in a study; None in routine reading
+    edit_seconds: Mapped[float | None]  # with the form on the screen, pauses left out
+
+
+class ReadPrediction(Base):
+    """One prediction that was on the screen when a read was given; a case has several images."""
+
+    __tablename__ = "read_predictions"
+
+    read_id: Mapped[int] = mapped_column(ForeignKey("reads.id"), primary_key=True)
+    prediction_id: Mapped[int] = mapped_column(ForeignKey("predictions.id"), primary_key=True)
+
+
+class AuditEvent(Base):
+    """Who did what to what, and when, chained by its hashes: `db.audit.chain`."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index(None, "account_id", "id"), Index(None, "subject", "id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))  # None: the program itself
+    action: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str] = mapped_column(String(200))
+    previous_hash: Mapped[str] = mapped_column(String(64), unique=True)  # two events cannot follow the same one
+    hash: Mapped[str] = mapped_column(String(64))
+    content_of: Mapped[str | None] = mapped_column(String(120))  # the row that the event tells of: `db.seals`
+    content_sha256: Mapped[str | None] = mapped_column(String(64))
+
+
+class Run(Base):
+    """One training run; its row follows it until it ends."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    folder: Mapped[str] = mapped_column(String(1000), unique=True)
+    state: Mapped[RunState] = mapped_column(by_value(RunState, "state"))
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    config: Mapped[str] = mapped_column(Text)
+    history: Mapped[str | None] = mapped_column(Text)
+    checkpoint_sha256: Mapped[str | None] = mapped_column(String(64))
+
+
+class Evaluation(Base):
+    """What was measured of one model version on one labelled dataset."""
+
+    __tablename__ = "evaluations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    model_name: Mapped[str] = mapped_column(String(200))
+    model_version: Mapped[str] = mapped_column(String(64))
+    dataset: Mapped[str] = mapped_column(String(200))
+    split: Mapped[str] = mapped_column(String(64))
+    folder: Mapped[str] = mapped_column(String(1000))
+    images: Mapped[int]
+    document: Mapped[str] = mapped_column(Text)
+
+
+class EvaluatedImage(Base):
+    """One image of an evaluation; `confidence` is its largest probability, kept to sort by."""
+
+    __tablename__ = "evaluated_images"
+    __table_args__ = (
+        CheckConstraint("malignant_probability BETWEEN 0 AND 1", name="probability"),
+        # The cells of the two matrices.
+        Index(None, "evaluation_id", "malignant", "called_malignant"),
+        Index(None, "evaluation_id", "label", "predicted"),
+    )
+
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(1000))
+    patient_id: Mapped[str] = mapped_column(String(200))
+    magnification: Mapped[str] = mapped_column(String(32))
+    label: Mapped[str] = mapped_column(String(64))
+    predicted: Mapped[str] = mapped_column(String(64))
+    malignant: Mapped[bool]
+    called_malignant: Mapped[bool]
+    malignant_probability: Mapped[float]
+    confidence: Mapped[float]
+    probabilities: Mapped[list[float]]
+    preview_sha256: Mapped[str | None] = mapped_column(String(64))
+    heatmap_sha256: Mapped[str | None] = mapped_column(String(64))
+
+
+class Shift(Base):
+    """How far one image set lies from another."""
+
+    __tablename__ = "shifts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    source: Mapped[str] = mapped_column(String(200))
+    target: Mapped[str] = mapped_column(String(200))
+    model_version: Mapped[str] = mapped_column(String(64))
+    document: Mapped[str] = mapped_column(Text)
+
+
+class Deployment(Base):
+    """One checkpoint that was put into service."""
+
+    __tablename__ = "deployments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))  # None: the program itself
+    path: Mapped[str] = mapped_column(String(1000))
+    sha256: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(200))
+
+
+class Study(Base):
+    """One reader study; only `closed_at` is ever filled in later."""
+
+    __tablename__ = "studies"
+    __table_args__ = (CheckConstraint("washout_days >= 0", name="washout"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    seed: Mapped[int]
+    washout_days: Mapped[float]
+    counterbalanced: Mapped[bool]
+    created_by_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    created_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+
+class StudyPlace(Base):
+    """One case in the order of one reader; written when the study is made."""
+
+    __tablename__ = "study_places"
+    __table_args__ = (
+        UniqueConstraint("study_id", "account_id", "round", "position", name="uq_study_places_order"),
+        UniqueConstraint("study_id", "account_id", "round", "case_id", name="uq_study_places_case"),
+        Index(None, "account_id", "case_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
+    round: Mapped[int]
+    arm: Mapped[Arm] = mapped_column(by_value(Arm, "arm"))
+    iteration: Mapped[int]
+    position: Mapped[int]
+
+
+class Assignment(Base):
+    """A case given to a reader, or taken back; the last row of a case and a reader counts."""
+
+    __tablename__ = "assignments"
+    __table_args__ = (Index(None, "case_id", "account_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    active: Mapped[bool]
+    by_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    at: Mapped[datetime]
+
+
+class Priority(Base):
+    """Whether a case is urgent; the last row of a case counts."""
+
+    __tablename__ = "priorities"
+    __table_args__ = (Index(None, "case_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
+    urgent: Mapped[bool]
+    by_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    at: Mapped[datetime]
+
+
+class Claim(Base):
+    """The case that a reader has open now, one at most; follows the reader and says nothing of the past."""
+
+    __tablename__ = "claims"
+    __table_args__ = (Index(None, "case_id"),)
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
+    claimed_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class Region(Base):
+    """A place in an image that a reader marked with a read; coordinates in image pixels."""
+
+    __tablename__ = "regions"
+    __table_args__ = (Index(None, "read_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    read_id: Mapped[int] = mapped_column(ForeignKey("reads.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    kind: Mapped[RegionKind] = mapped_column(by_value(RegionKind, "kind"))
+    points: Mapped[list[list[float]]] = mapped_column(JSON)
+    note: Mapped[str] = mapped_column(String(200))
+
+
+class Consensus(Base):
+    """What an adjudicator settled after a blind read of their own."""
+
+    __tablename__ = "consensus"
+    __table_args__ = (
+        # Two adjudicators who save at once must not make two; a later one says which it replaces.
+        Index(
+            "uq_consensus_first",
+            "case_id",
+            unique=True,
+            sqlite_where=text("supersedes_id IS NULL"),
+            postgresql_where=text("supersedes_id IS NULL"),
+        ),
+        CheckConstraint("(label IS NULL) = (confidence IS NULL)", name="label_with_confidence"),
+        CheckConstraint("confidence BETWEEN 1 AND 5", name="confidence"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    blind_read_id: Mapped[int] = mapped_column(ForeignKey("reads.id"))
+    label: Mapped[Malignancy | None]
+    confidence: Mapped[int | None]
+    subtype: Mapped[str | None] = mapped_column(String(64))
+    severity: Mapped[Severity] = mapped_column(by_value(Severity, "severity"))
+    note: Mapped[str] = mapped_column(Text)
+    opened_at: Mapped[datetime]
+    saved_at: Mapped[datetime]
+    supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("consensus.id"), unique=True)
+
+
+class ConsensusRead(Base):
+    """One read that was shown, without a name, when a consensus was given."""
+
+    __tablename__ = "consensus_reads"
+
+    consensus_id: Mapped[int] = mapped_column(ForeignKey("consensus.id"), primary_key=True)
+    read_id: Mapped[int] = mapped_column(ForeignKey("reads.id"), primary_key=True)
+
+
+class SignOff(Base):
+    """One signed version of a case; the last one counts, and all of them stay."""
+
+    __tablename__ = "sign_offs"
+    __table_args__ = (
+        UniqueConstraint("case_id", "version"),
+        CheckConstraint("version >= 1 AND (version = 1) = (why = '')", name="amendment_says_why"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
+    version: Mapped[int]
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    label: Mapped[Malignancy | None]
+    subtype: Mapped[str | None] = mapped_column(String(64))
+    note: Mapped[str] = mapped_column(Text)
+    why: Mapped[str] = mapped_column(Text)
+    consensus_id: Mapped[int | None] = mapped_column(ForeignKey("consensus.id"))
+    saved_at: Mapped[datetime]
+
+
+class Credential(Base):
+    """How one account signs in; an account without such a row never can.
+
+    Beside `accounts`, so that a hash is never loaded, shown or exported together with a name.
+    """
+
+    __tablename__ = "credentials"
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    password_hash: Mapped[str | None] = mapped_column(String(255))
+    disabled: Mapped[bool]
+    changed_at: Mapped[datetime]
+
+
+class SignIn(Base):
+    """One browser in which somebody signed in; only the hash of what its cookie holds."""
+
+    __tablename__ = "sign_ins"
+    __table_args__ = (Index(None, "account_id", "ended_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    idle_until: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class ApiToken(Base):
+    """One key of a program that asks in the name of an account; only its hash."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (Index(None, "account_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    label: Mapped[str] = mapped_column(String(200))
+    token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class LinkedIdentity(Base):
+    """One identity of a provider that signs in as an account; by its address until it first did so."""
+
+    __tablename__ = "identities"
+    __table_args__ = (
+        Index(
+            "uq_identities_subject", "issuer", "subject", unique=True, sqlite_where=_LINKED, postgresql_where=_LINKED
+        ),
+        Index("uq_identities_email", "issuer", "email", unique=True, sqlite_where=_LINKED, postgresql_where=_LINKED),
+        Index(None, "account_id"),
+        CheckConstraint("subject IS NOT NULL OR email IS NOT NULL", name="names_somebody"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    issuer: Mapped[str] = mapped_column(String(255))
+    subject: Mapped[str | None] = mapped_column(String(255))
+    email: Mapped[str | None] = mapped_column(String(255))
+    linked_at: Mapped[datetime]
+    unlinked_at: Mapped[datetime | None]

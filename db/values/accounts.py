@@ -1,0 +1,138 @@
+"""The values of accounts, permissions, sign-ins, tokens and linked identities."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from db.values.reading import Account, Role
+
+_LONGEST = 255  # characters, as OpenID Connect Core allows for a subject
+# Only ASCII: some letters of other alphabets become Latin ones when they are made small.
+_EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+")
+
+
+class Permission(StrEnum):
+    """What a role may do; the words complete "you may not ..."."""
+
+    READ_CASES = "see or read cases"
+    SEE_MODELS = "see models and evaluations"
+    SEE_AGREEMENT = "see how readers agree"
+    ADJUDICATE = "adjudicate cases"
+    PLAN_READING = "assign cases or plan studies"
+    ADMINISTER = "manage accounts or models"
+
+
+# Researchers see what was measured and never a case; administrators keep the house and do not read in it.
+ALLOWED: dict[Role, frozenset[Permission]] = {
+    Role.READER: frozenset({Permission.READ_CASES, Permission.SEE_MODELS, Permission.SEE_AGREEMENT}),
+    Role.ADJUDICATOR: frozenset(
+        {Permission.READ_CASES, Permission.ADJUDICATE, Permission.SEE_MODELS, Permission.SEE_AGREEMENT}
+    ),
+    Role.RESEARCHER: frozenset({Permission.SEE_MODELS, Permission.SEE_AGREEMENT}),
+    Role.ADMINISTRATOR: frozenset({Permission.SEE_MODELS, Permission.PLAN_READING, Permission.ADMINISTER}),
+}
+
+
+class AccessAction(StrEnum):
+    """What the audit trail records of accounts and access."""
+
+    SIGNED_IN = "signed in"
+    SIGN_IN_REFUSED = "sign-in refused"
+    SIGNED_OUT = "signed out"
+    ACCOUNT_ADDED = "account added"
+    ACCOUNT_DISABLED = "account disabled"
+    ACCOUNT_ENABLED = "account enabled"
+    ROLE_CHANGED = "role changed"
+    PASSWORD_SET = "password set"  # noqa: S105 (words, not a password)
+    TOKEN_ADDED = "token added"  # noqa: S105
+    TOKEN_REVOKED = "token revoked"  # noqa: S105
+    IDENTITY_LINKED = "identity linked"
+    IDENTITY_UNLINKED = "identity unlinked"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """One account as an administrator sees it."""
+
+    id: int
+    name: str
+    role: Role
+    created_at: datetime
+    can_sign_in: bool
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """An account that somebody proved to be theirs, as it stood at `changed_at`, and the way they proved it."""
+
+    account: Account
+    changed_at: datetime
+    way: str = "password"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """One API token as an administrator sees it; the token itself is shown once and never kept."""
+
+    id: int
+    account: str
+    label: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """How long a sign-in lasts without a request, and at most."""
+
+    idle: timedelta = timedelta(minutes=30)
+    absolute: timedelta = timedelta(hours=12)
+
+    def __post_init__(self) -> None:
+        if not timedelta(0) < self.idle <= self.absolute:
+            raise ValueError(f"a sign-in ends after {self.absolute} at most, and idle before that, not {self.idle}")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who somebody is, as a provider vouches for: issuer and subject, and the address only if it was verified."""
+
+    issuer: str
+    subject: str
+    email: str = ""
+
+    def __post_init__(self) -> None:
+        check_identity_part("issuer", self.issuer)
+        check_identity_part("subject", self.subject)
+        if self.email != plain_email(self.email):
+            raise ValueError(f"{self.email!r} is no e-mail address in small letters")
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRow:
+    """One linked identity as an administrator sees it; without a subject it has not signed in yet."""
+
+    id: int
+    account: str
+    issuer: str
+    subject: str
+    email: str
+    linked_at: datetime
+    unlinked_at: datetime | None
+
+
+def check_identity_part(what: str, part: str) -> None:
+    """Refuse an issuer or subject that no provider may send.
+
+    Raises:
+        ValueError: If it is empty, too long or cannot be seen.
+    """
+    if not 0 < len(part) <= _LONGEST or not part.isprintable():
+        raise ValueError(f"the {what} of an identity has 1 to {_LONGEST} visible characters")
+
+
+def plain_email(typed: str) -> str:
+    """Give an address as it is compared: in small letters; empty for what is no plain address."""
+    return typed.lower() if len(typed) <= _LONGEST and _EMAIL.fullmatch(typed) else ""

@@ -1,0 +1,115 @@
+"""The plain values of training and evaluation that the store takes and gives."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class RunState(StrEnum):
+    """How far a training run has come."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One training run; its files lie in `folder`."""
+
+    id: int
+    name: str
+    folder: str
+    state: RunState
+    started_at: datetime
+    finished_at: datetime | None
+    config: str  # JSON
+    history: str | None  # JSON list of epochs, each with its part; None before the end
+    checkpoint_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedImage:
+    """What the judged model said of one labelled image, beside the truth."""
+
+    position: int  # in the dataset, from 1
+    name: str
+    patient_id: str
+    magnification: str  # the dataset's own word; empty where it has none
+    label: str
+    predicted: str
+    malignant: bool
+    called_malignant: bool
+    malignant_probability: float
+    probabilities: tuple[float, ...]
+    preview_sha256: str | None = None  # of files in the store; None where none was kept
+    heatmap_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.malignant_probability <= 1:
+            raise ValueError(f"{self.name}: a probability lies between 0 and 1, got {self.malignant_probability}")
+        if not self.probabilities:
+            raise ValueError(f"{self.name}: an evaluated image has a probability for each class")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Which images of an evaluation to give: all that agree with every field that is not None."""
+
+    label: str | None = None
+    predicted: str | None = None
+    malignant: bool | None = None
+    called_malignant: bool | None = None
+    patient_id: str | None = None
+    magnification: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvaluation:
+    """An evaluation to be stored; `document` is `core.statistics.evaluation.Evaluation` as JSON."""
+
+    model_name: str
+    model_version: str
+    dataset: str
+    split: str
+    folder: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """One stored evaluation; never changed afterwards."""
+
+    id: int
+    at: datetime
+    model_name: str
+    model_version: str
+    dataset: str
+    split: str
+    folder: str
+    images: int
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftRow:
+    """One stored distance between two image sets; `model_version` is whose features were compared."""
+
+    id: int
+    at: datetime
+    source: str
+    target: str
+    model_version: str
+    document: str  # JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One checkpoint that was put into service; the last one is in service."""
+
+    id: int
+    at: datetime
+    account: str | None  # None means the program itself
+    path: str
+    sha256: str
+    name: str

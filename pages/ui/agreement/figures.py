@@ -1,0 +1,253 @@
+"""The tables and matrices of agreement, computed from readings; draws nothing."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from core.labels import Malignancy
+from core.reading.agreement import (
+    LABELS,
+    MOMENTS,
+    LabelPair,
+    Moment,
+    agreement,
+    consensus,
+    intra_reader_pairs,
+    label_counts,
+    reader_couples,
+    reader_model_pairs,
+    reader_names,
+    reader_reader_pairs,
+    shared_cases,
+)
+from core.reading.reveal_effect import changes, effect, habits
+from core.results import Reading
+from core.statistics.rates import Median, Rate
+from core.statistics.resampling import Interval
+from pages.ui.formatting import label_words
+
+EVERYONE = "all readers"
+_MOMENT_WORDS: dict[Moment, str] = {"before": "before the reveal", "after": "after the reveal"}
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The readings behind a figure, and its words."""
+
+    words: str
+    readings: tuple[Reading, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure: a share, a kappa or a median; None where it does not apply."""
+
+    value: Rate | Interval | Median | None
+    n: int
+    readings: tuple[Reading, ...]
+
+    @property
+    def text(self) -> str:
+        """The figure with its interval, the number of readings beside it where it is a share or a median."""
+        return "–" if self.value is None else figure_words(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The figures of one reader, of two, or of all."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Figures of the same kinds, line by line."""
+
+    of: str  # what the lines are
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    left_out: int = 0  # pairs or reads without a label on both sides, before the reveal
+
+    def behind(self, line: int, column: int) -> Behind:
+        """Give what lies behind one figure."""
+        cell = self.lines[line].cells[column]
+        return Behind(f"{self.lines[line].name}: {self.columns[column]} – {cell.text}", cell.readings)
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """What two raters say of the same cases; rows are the first rater's labels, columns the second's."""
+
+    name: str
+    raters: tuple[str, str]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    cells: tuple[Behind, ...]  # row by row
+
+
+def figure_words(value: Rate | Interval | Median) -> str:
+    """Write a figure with its interval, and with n where it holds it; a dash where there is nothing to tell."""
+    if isinstance(value, Rate):
+        if value.n == 0:
+            return "–"
+        return f"{value.value:.0%} [{value.low:.0%}, {value.high:.0%}], {value.hits} of {value.n}".replace("%", " %")
+    if math.isnan(value.value):
+        return "–"
+    digits, unit = (0, " s") if isinstance(value, Median) else (2, "")
+    n = f", n {value.n}" if isinstance(value, Median) else ""
+    known = value.low is not None and value.high is not None
+    bounds = f" [{value.low:.{digits}f}, {value.high:.{digits}f}]" if known else ", no interval"
+    return f"{value.value:.{digits}f}{unit}{bounds}{n}"
+
+
+def reader_model(readings: Sequence[Reading]) -> Table:
+    """Tell how far each reader agrees with the model before and after the reveal."""
+    columns = tuple(f"{what} {_MOMENT_WORDS[moment]}" for moment in MOMENTS for what in ("same label", "kappa"))
+    lines = [
+        Line(name, tuple(c for moment in MOMENTS for c in _agreement(reader_model_pairs(found, moment))[:2]))
+        for name, found in by_reader(readings)
+    ]
+    left_out = agreement(reader_model_pairs(readings, "before")).left_out
+    return Table("reader", columns, tuple(lines), left_out)
+
+
+def reader_reader(readings: Sequence[Reading]) -> Table:
+    """Tell how far every two readers agree, then all of them, then readers with themselves."""
+    kinds = ("same label", "kappa", "graded kappa")
+    columns = tuple(f"{what} {_MOMENT_WORDS[moment]}" for moment in MOMENTS for what in kinds)
+    couples = reader_couples(readings)
+    lines = [
+        Line(
+            couple_words(couple),
+            tuple(c for moment in MOMENTS for c in _agreement(reader_reader_pairs(readings, *couple, moment))),
+        )
+        for couple in couples
+    ]
+    if len(couples) > 1:
+        several = consensus(readings, "before").readers
+        lines.append(Line(f"{several} readers: unanimous, Fleiss' kappa", _everyone(readings)))
+    for name, found in by_reader(readings, together=False):
+        if again := intra_reader_pairs(found):
+            lines.append(Line(f"{name} reading again", (*_agreement(again), *[Cell(None, 0, ())] * len(kinds))))
+    left_out = sum(agreement(reader_reader_pairs(readings, *couple, "before")).left_out for couple in couples)
+    return Table("readers", columns, tuple(lines), left_out)
+
+
+def reveal(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> Table:
+    """Tell what the reveal did to each reader's reads."""
+    columns = (
+        ("right before the reveal", "right after the reveal", "right → wrong", "wrong → right")
+        if references
+        else ("with the model before", "with the model after", "away from the model", "towards the model")
+    )
+    lines = tuple(Line(name, _reveal(found, references)) for name, found in by_reader(readings))
+    return Table("reader", columns, lines, effect(readings, references).left_out)
+
+
+def reading_habits(readings: Sequence[Reading]) -> Table:
+    """Tell how long each reader's reads took, what the maps were worth, and what was amended."""
+    columns = ("first read", "final read", "map useful", "label amended")
+    return Table("reader", columns, tuple(Line(name, _habits(found)) for name, found in by_reader(readings)))
+
+
+def model_matrices(readings: Sequence[Reading], name: str) -> list[Matrix]:
+    """Give the matrices of one reader, or of all, against the model."""
+    found = dict(by_reader(readings))[name]
+    return [
+        _matrix(f"{name} {_MOMENT_WORDS[moment]}", ("reader", "model"), reader_model_pairs(found, moment))
+        for moment in MOMENTS
+    ]
+
+
+def couple_matrices(readings: Sequence[Reading], couple: tuple[str, str]) -> list[Matrix]:
+    """Give the matrices of two readers."""
+    return [
+        _matrix(_MOMENT_WORDS[moment], couple, reader_reader_pairs(readings, *couple, moment)) for moment in MOMENTS
+    ]
+
+
+def by_reader(readings: Sequence[Reading], *, together: bool = True) -> list[tuple[str, list[Reading]]]:
+    """Give each reader's readings, and before them all together where there are several readers."""
+    names = reader_names(readings)
+    found = [(name, [one for one in readings if one.reader == name]) for name in names]
+    return [(EVERYONE, list(readings)), *found] if together and len(names) > 1 else found
+
+
+def couple_words(couple: tuple[str, str]) -> str:
+    """Name two readers."""
+    return f"{couple[0]} and {couple[1]}"
+
+
+def _agreement(pairs: Sequence[LabelPair]) -> tuple[Cell, ...]:
+    """Give the rate, kappa and graded kappa of two raters; the pairs that differ come first among those behind."""
+    found = agreement(pairs)
+    assessed = sorted((pair for pair in pairs if pair.assessed), key=lambda pair: pair.agree)
+    readings = tuple(one for pair in assessed for one in pair.readings)
+    return tuple(Cell(value, found.rate.n, readings) for value in (found.rate, found.kappa, found.weighted_kappa))
+
+
+def _everyone(readings: Sequence[Reading]) -> tuple[Cell, ...]:
+    cells = []
+    for moment in MOMENTS:
+        found = consensus(readings, moment)
+        behind = tuple(one for case in shared_cases(readings, moment).values() for one in case)
+        cells += [Cell(value, found.unanimous.n, behind) for value in (found.unanimous, found.kappa)]
+        cells.append(Cell(None, 0, ()))
+    return tuple(cells)
+
+
+def _reveal(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> tuple[Cell, ...]:
+    found, measured = changes(readings, references), effect(readings, references)
+
+    def cell(value: Rate, first: Callable[[bool, bool], bool], *, alone: bool) -> Cell:
+        chosen = [one.reading for one in found if first(one.before, one.after)]
+        others = [] if alone else [one.reading for one in found if not first(one.before, one.after)]
+        return Cell(value, value.n, (*chosen, *others))
+
+    return (
+        cell(measured.before, lambda before, _: not before, alone=False),
+        cell(measured.after, lambda _, after: not after, alone=False),
+        cell(measured.lost, lambda before, after: before and not after, alone=True),
+        cell(measured.gained, lambda before, after: after and not before, alone=True),
+    )
+
+
+def _habits(readings: Sequence[Reading]) -> tuple[Cell, ...]:
+    found = habits(readings)
+    slowest = tuple(sorted(readings, key=lambda one: -one.first.seconds))
+    finals = sorted((one.final.seconds, place) for place, one in enumerate(readings) if one.final)
+    amended = tuple(one for one in readings if one.final and one.standing and one.final.label != one.standing.label)
+    voted = sorted((one for one in readings if one.vote), key=lambda one: one.vote == "yes")
+    return (
+        Cell(found.first_seconds, found.first_seconds.n, slowest),
+        Cell(found.final_seconds, found.final_seconds.n, tuple(readings[place] for _, place in reversed(finals))),
+        Cell(found.maps_useful, found.maps_useful.n, tuple(voted)),
+        Cell(found.amended, found.amended.n, amended),
+    )
+
+
+def _matrix(name: str, raters: tuple[str, str], pairs: Sequence[LabelPair]) -> Matrix:
+    counts = label_counts(pairs)
+    rows, columns = (
+        [place for place, label in enumerate(LABELS) if label or any(line[place] for line in table)]
+        for table in (tuple(zip(*counts, strict=True)), counts)
+    )
+    words = [label_words(label) for label in LABELS]
+    cells = [
+        Behind(
+            f"{name}: {raters[0]} {words[row]}, {raters[1]} {words[column]} ({counts[row][column]})",
+            tuple(one for pair in pairs if pair.labels == (LABELS[row], LABELS[column]) for one in pair.readings),
+        )
+        for row in rows
+        for column in columns
+    ]
+    return Matrix(
+        name=name,
+        raters=raters,
+        rows=tuple(words[row] for row in rows),
+        columns=tuple(words[column] for column in columns),
+        counts=tuple(tuple(counts[row][column] for column in columns) for row in rows),
+        cells=tuple(cells),
+    )

@@ -1,0 +1,162 @@
+"""Tables as CSV files that a spreadsheet opens without running anything in them."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from core.files import csv_bytes
+from core.fitting.history import PartHistory
+from core.labels import Malignancy
+from core.results import Reading, SavedRead
+from core.statistics.evaluation import Evaluation
+from core.statistics.rates import Rate
+from core.statistics.shift import Shift
+from db.values.evaluations import EvaluatedImage
+from db.values.reading import AuditEvent, Read
+from pages.ui.agreement.figures import Cell, Table
+
+_EPOCH = ("part", "epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "seconds")
+_EVENT = ("event", "at", "account", "action", "subject")
+_READ = (
+    *("case", "stage", "label", "confidence", "subtype", "reason", "map_useful", "note"),
+    *("model_visible", "opened_at", "saved_at", "read", "replaces"),
+)
+_FIGURE = ("of", "name", "figure", "unit", "n", "value", "low", "high")
+_STATISTIC = ("source", "target", "statistic", "unit", "source_median", "target_median", "difference_in_sd", "p")
+_PREDICTION = (
+    *("file", "patient_id", "magnification", "label", "predicted"),
+    *("malignant", "called_malignant", "malignant_probability"),
+)
+_AGREEMENT = ("view", "of", "figure", "hits", "n", "value", "low", "high")
+_READING = (
+    *("case", "magnification", "demonstration", "reader", "iteration"),
+    *("first_label", "first_confidence", "first_seconds", "final_label", "final_confidence", "final_seconds"),
+    *("standing_label", "standing_confidence", "model_label", "model", "map_useful", "reference_label"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A file to download; its name holds the hash of its bytes, because Streamlit tells files apart by little more."""
+
+    name: str
+    data: bytes
+
+
+def reads_csv(reads: Iterable[Read], accessions: Mapping[int, str]) -> Export:
+    """Write reads as CSV, oldest first, times in UTC."""
+    return _csv("reads", _READ, (_row(read, accessions) for read in reads))
+
+
+def history_csv(parts: Iterable[PartHistory]) -> Export:
+    """Write the epochs of a training run as CSV, part by part."""
+    rows = (
+        (part.part, e.number, e.phase, e.learning_rate, e.loss, e.validation_loss, e.validation_auc, e.seconds)
+        for part in parts
+        for e in part.epochs
+    )
+    return _csv("training", _EPOCH, rows)
+
+
+def figures_csv(evaluation: Evaluation) -> Export:
+    """Write every figure of an evaluation as CSV: of all images, then of each magnification, subtype and patient."""
+    of_groups = ((group.kind, group.name, figure) for group in evaluation.groups for figure in group.figures)
+    rows = (
+        (kind, name, f.name, f.unit, f.n, f.value, f.low, f.high)
+        for kind, name, f in chain((("all", "", figure) for figure in evaluation.figures), of_groups)
+    )
+    return _csv("figures", _FIGURE, rows)
+
+
+def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) -> Export:
+    """Write what was said of every image of an evaluation as CSV; `classes` name its probabilities."""
+    rows = (
+        (
+            *(image.name, image.patient_id, image.magnification, image.label, image.predicted),
+            *(image.malignant, image.called_malignant, image.malignant_probability, *image.probabilities),
+        )
+        for image in images
+    )
+    return _csv("predictions", (*_PREDICTION, *(f"p_{name}" for name in classes)), rows)
+
+
+def statistics_csv(shift: Shift) -> Export:
+    """Write what was measured of the images of two sets as CSV, by statistic."""
+    rows = (
+        (shift.source, shift.target, f.name, f.unit, f.source_median, f.target_median, f.difference, f.p)
+        for f in shift.distributions
+    )
+    return _csv("statistics", _STATISTIC, rows)
+
+
+def agreement_csv(tables: Iterable[tuple[str, Table]]) -> Export:
+    """Write the figures of agreement as CSV, view by view; a figure that is undefined has no value."""
+    rows = (
+        (view, line.name, column, *_measured(cell))
+        for view, table in tables
+        for line in table.lines
+        for column, cell in zip(table.columns, line.cells, strict=True)
+    )
+    return _csv("agreement", _AGREEMENT, rows)
+
+
+def readings_csv(readings: Iterable[Reading], references: Mapping[int, Malignancy]) -> Export:
+    """Write one line for each time that a reader read a case, with the reference label of the case if there is one."""
+    rows = (
+        (
+            *(one.accession, one.magnification, one.demonstration, one.reader, one.iteration),
+            *(_label(one.first), one.first.confidence, round(one.first.seconds, 1)),
+            *((_label(one.final), one.final.confidence, round(one.final.seconds, 1)) if one.final else (None,) * 3),
+            *((_label(one.standing), one.standing.confidence, one.standing.model) if one.standing else (None,) * 3),
+            *(one.model_version, one.vote, references.get(one.case_id)),
+        )
+        for one in readings
+    )
+    return _csv("readings", _READING, rows)
+
+
+def events_csv(events: Iterable[AuditEvent]) -> Export:
+    """Write events of the audit trail as CSV, in the order given, times in UTC."""
+    rows = (
+        (one.number, one.at.isoformat(sep=" ", timespec="seconds"), one.account, one.action, one.subject)
+        for one in events
+    )
+    return _csv("audit", _EVENT, rows)
+
+
+def _measured(cell: Cell) -> tuple[object, ...]:
+    found = cell.value
+    if found is None or math.isnan(found.value):
+        return (None, cell.n, None, None, None)
+    hits = found.hits if isinstance(found, Rate) else None
+    return (hits, cell.n, found.value, found.low, found.high)
+
+
+def _label(read: SavedRead) -> str:
+    return read.label or "cannot assess"
+
+
+def _csv(what: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Export:
+    data = csv_bytes(columns, rows)
+    return Export(f"{what}-{hashlib.sha256(data).hexdigest()[:12]}.csv", data)
+
+
+def _row(read: Read, accessions: Mapping[int, str]) -> tuple[object, ...]:
+    said = read.opinion
+    return (
+        accessions.get(read.case_id, read.case_id),
+        read.stage.value,
+        said.label or "cannot assess",
+        said.confidence,
+        said.subtype,
+        said.reason,
+        said.vote.value if said.vote else None,
+        said.note,
+        read.model_visible,
+        read.opened_at.isoformat(),
+        read.saved_at.isoformat(),
+        read.id,
+        read.supersedes,
+    )

@@ -1,0 +1,1 @@
+"""The Domain shift page."""

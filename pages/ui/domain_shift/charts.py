@@ -1,0 +1,153 @@
+"""The figures of a comparison of two image sets: densities of what was measured, images as points, what helps."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from core.statistics.shift import Distribution, Shift, Side, Step
+from pages.ui.domain_shift import explanations
+from pages.ui.evaluation.charts import inert
+from pages.ui.models.training_runs import COLOURS, GREY, SIGNS
+
+_TEXT = 14  # px, the smallest text of any page
+_SIDES: tuple[Side, Side] = ("source", "target")
+_DASHES = ("solid", "dash")
+_FILLS = ("rgba(27,127,134,0.25)", "rgba(176,106,44,0.25)")
+_MARGIN = {"l": 10, "r": 10, "t": 30, "b": 10}  # px; plotly's buttons lie above what is drawn
+_ACROSS = 2
+_ROW_HEIGHT = 170  # px, title and axis included
+_POINTS_HEIGHT = 380  # px
+_LEGEND = {"orientation": "h", "yanchor": "bottom", "x": 0, "font": {"size": _TEXT}}
+
+
+def statistics(shift: Shift) -> go.Figure:
+    """Draw the density of each statistic in both sets, the most different first, each on its own scale."""
+    found = by_difference(shift)
+    rows = -(-len(found) // _ACROSS)
+    figure = make_subplots(
+        rows=rows,
+        cols=_ACROSS,
+        subplot_titles=[f"<b>{each.name}</b><br>{explanations.difference(each)}" for each in found],
+        vertical_spacing=85 / (rows * _ROW_HEIGHT),
+        horizontal_spacing=0.08,
+    )
+    for number, each in enumerate(found):
+        place = {"row": number // _ACROSS + 1, "col": number % _ACROSS + 1}
+        for side in (0, 1):
+            figure.add_trace(_density(shift, each, side, legend=number == 0), **place)
+    figure.update_xaxes(fixedrange=True, zeroline=False, showgrid=False, tickfont_size=_TEXT, nticks=5)
+    figure.update_yaxes(fixedrange=True, showticklabels=False, rangemode="tozero", showgrid=False)
+    figure.update_annotations(font_size=_TEXT)
+    return figure.update_layout(
+        height=rows * _ROW_HEIGHT + 60,
+        margin=_MARGIN | {"t": 70},
+        showlegend=True,
+        legend=_LEGEND | {"y": 1 + 42 / (rows * _ROW_HEIGHT)},
+        hovermode="closest",
+    )
+
+
+def by_difference(shift: Shift) -> list[Distribution]:
+    """Give the statistics of both sets, the most different first."""
+    return sorted(shift.distributions, key=lambda each: -abs(each.difference))
+
+
+def points(shift: Shift) -> go.Figure:
+    """Draw every image where the network sees it; the sets differ by marker shape as well as by colour."""
+    figure = go.Figure()
+    for place, side in enumerate(_SIDES):
+        of_side = [point for point in shift.points if point.side == side]
+        figure.add_trace(
+            go.Scatter(
+                x=[point.x for point in of_side],
+                y=[point.y for point in of_side],
+                name=_name(shift, place),
+                mode="markers",
+                marker={
+                    "color": COLOURS[place],
+                    "symbol": SIGNS[place],
+                    "size": 8,
+                    "opacity": 0.7,
+                    "line": {"width": 1, "color": GREY},
+                },
+                customdata=[inert(point.patient_id) for point in of_side],
+                hovertemplate="patient %{customdata}<extra>%{fullData.name}</extra>",
+            )
+        )
+    for axis, words, share in zip(
+        (figure.update_xaxes, figure.update_yaxes), ("first", "second"), shift.explained, strict=True
+    ):
+        title = f"{words} component, {share:.0%} of the variance"
+        axis(title_text=title, title_font_size=_TEXT, tickfont_size=_TEXT, zeroline=False)
+    return figure.update_layout(
+        height=_POINTS_HEIGHT, margin=_MARGIN, showlegend=True, legend=_LEGEND | {"y": 1}, hovermode="closest"
+    )
+
+
+def what_helps(shift: Shift) -> go.Figure | None:
+    """Draw what each step changes, with its interval, between no change and the whole drop; None without steps."""
+    steps = [step for step in shift.steps if step.change is not None]
+    if not steps:
+        return None
+    figure = go.Figure(_changes(shift, steps))
+    figure.add_vline(x=0, line={"color": GREY, "width": 1})
+    if shift.drop is not None:
+        figure.add_vline(x=shift.drop.value, line={"color": COLOURS[0], "width": 2, "dash": "dot"})
+        figure.add_annotation(
+            x=shift.drop.value,
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            xanchor="left" if shift.drop.value >= 0 else "right",
+            text="AUC of the source set",
+            font={"size": _TEXT},
+            showarrow=False,
+        )
+    figure.update_xaxes(
+        title_text="change of AUC on the target set", title_font_size=_TEXT, tickfont_size=_TEXT, fixedrange=True
+    )
+    figure.update_xaxes(zeroline=False, tickformat="+.2f", nticks=6)
+    figure.update_yaxes(autorange="reversed", fixedrange=True, tickfont_size=_TEXT, automargin=True)
+    return figure.update_layout(height=110 + 34 * len(steps), margin=_MARGIN, showlegend=False, hovermode="closest")
+
+
+def _changes(shift: Shift, steps: Sequence[Step]) -> go.Scatter:
+    changes = [step.change for step in steps if step.change is not None]
+    return go.Scatter(
+        x=[change.value for change in changes],
+        y=[inert(explanations.short_step(step)) for step in steps],
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [0 if change.high is None else change.high - change.value for change in changes],
+            "arrayminus": [0 if change.low is None else change.value - change.low for change in changes],
+            "thickness": 2,
+        },
+        mode="markers",
+        marker={"color": COLOURS[1], "symbol": SIGNS[1], "size": 10},
+        customdata=[inert(explanations.step_words(shift, step)) for step in steps],
+        hovertemplate="%{y}: %{customdata}<extra></extra>",
+    )
+
+
+def _density(shift: Shift, found: Distribution, side: int, *, legend: bool) -> go.Scatter:
+    shares = (found.source, found.target)[side]
+    width = found.edges[1] - found.edges[0]
+    middles = [edge + width / 2 for edge in found.edges[:-1]]
+    return go.Scatter(
+        x=middles,
+        y=shares,
+        name=_name(shift, side),
+        legendgroup=_SIDES[side],
+        showlegend=legend,
+        mode="lines",
+        line={"color": COLOURS[side], "dash": _DASHES[side], "width": 2, "shape": "spline", "smoothing": 0.6},
+        fill="tozeroy",
+        fillcolor=_FILLS[side],
+        hovertemplate=f"%{{y:.0%}} of the images at %{{x:.3g}} {found.unit}<extra>%{{fullData.name}}</extra>",
+    )
+
+
+def _name(shift: Shift, side: int) -> str:
+    return inert((shift.source, shift.target)[side])

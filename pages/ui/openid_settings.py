@@ -1,0 +1,96 @@
+"""Identity providers as Streamlit documents them for st.login, in `.streamlit/secrets.toml`, for the gate."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from streamlit import auth_util
+from streamlit.web.server.server_util import get_cookie_secret
+from streamlit.web.server.starlette.starlette_app_utils import decode_signed_value
+from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
+
+from db.values.accounts import Identity, plain_email
+from service.access.providers import CALLBACK, Provider, Verified
+
+# Streamlit's name for a provider whose settings stand in [auth] itself.
+_DEFAULT = "default"
+_NO_PROVIDER = ("client_kwargs",)  # sections of [auth] that are none
+_SHORTEST_SECRET = 32  # characters; it signs what has to come back unchanged from a provider
+
+
+def configured_providers() -> "StreamlitProviders | None":
+    """Give the providers of the settings; None without any.
+
+    Raises:
+        StreamlitAuthError: If a setting is missing.
+        ValueError: If a setting would let nobody, or anybody, sign in.
+    """
+    section = auth_util.get_secrets_auth_section()
+    if not section:
+        return None
+    names = [name for name in section if isinstance(section[name], Mapping) and name not in _NO_PROVIDER]
+    if "client_id" in section:
+        names.insert(0, _DEFAULT)
+    for name in names or [_DEFAULT]:
+        auth_util.validate_auth_credentials(name)
+    if len(str(section["cookie_secret"])) < _SHORTEST_SECRET:
+        raise ValueError(f"auth.cookie_secret of secrets.toml needs {_SHORTEST_SECRET} random characters or more")
+    where = urlsplit(auth_util.get_validated_redirect_uri() or "")
+    if where.path != CALLBACK or not where.netloc:
+        raise ValueError(f"auth.redirect_uri of secrets.toml is the address of Second Read followed by {CALLBACK}")
+    return StreamlitProviders(tuple(_provider(name) for name in names), f"{where.scheme}://{where.netloc}")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamlitProviders:
+    """What Streamlit knows of the providers, in our own values."""
+
+    known: tuple[Provider, ...]
+    origin: str
+
+    def ticket(self, provider: Provider) -> str:
+        """Give what Streamlit's route asks for to send a browser to a provider; it holds for two minutes."""
+        return auth_util.encode_provider_token(provider.name)
+
+    def verified(self, set_cookies: Sequence[str]) -> Verified | None:
+        """Say whom Streamlit's answer on the way back signs in, from its Set-Cookie headers; None for nobody."""
+        parts = (line.partition(";")[0].partition("=") for line in set_cookies)
+        cookies = {name: value for name, _, value in parts}
+
+        def signed(name: str) -> bytes | None:
+            return decode_signed_value(get_cookie_secret(), name, cookies.get(name, ""))
+
+        found = auth_util.get_cookie_with_chunks(signed, USER_COOKIE_NAME)
+        claims: dict[str, object] = json.loads(found) if found else {}
+        for provider in self.known:
+            if claims.get("provider") == provider.name and _is_for_us(claims, provider):
+                return _verified(claims, provider)
+        return None
+
+
+def _provider(name: str) -> Provider:
+    where = urlsplit(_setting(name, "server_metadata_url"))
+    return Provider(name, (where.hostname or name) if name == _DEFAULT else name)
+
+
+def _setting(name: str, key: str) -> str:
+    section = auth_util.get_secrets_auth_section()
+    return str(section.get(name, section)[key])
+
+
+def _is_for_us(claims: Mapping[str, object], provider: Provider) -> bool:
+    # Authlib verifies signature, issuer, nonce and time, but not that the token was made for this client.
+    audience = claims.get("aud")
+    return _setting(provider.name, "client_id") in (audience if isinstance(audience, list) else [audience])
+
+
+def _verified(claims: Mapping[str, object], provider: Provider) -> Verified | None:
+    issuer, subject, email = claims.get("iss"), claims.get("sub"), claims.get("email")
+    if not isinstance(issuer, str) or not isinstance(subject, str):
+        return None
+    checked = plain_email(email) if isinstance(email, str) and claims.get("email_verified") is True else ""
+    try:
+        return Verified(Identity(issuer, subject, checked), provider)
+    except ValueError:
+        return None

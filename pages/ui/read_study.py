@@ -1,0 +1,69 @@
+"""One case of a study on the screen: the forms that its arm has, and what was typed at the place before."""
+
+from functools import partial
+
+import streamlit as st
+
+from db import store
+from db.values.reading import Arm, CaseView, Place
+from pages.ui.reading import forms, header, inputs, tissue
+from pages.ui.reading.mode import ReadingMode
+from pages.ui.reading.read_form import ReadForm
+
+_NOW, _BEFORE = "study-place", "study-place-before"
+
+
+def draw_place(case: CaseView, place: Place, rounds: int) -> None:
+    """Draw the tissue and the form of a place."""
+    mode = _mode(place)
+    header.study_line(case, place, rounds, pause)
+    show_typed_before(place)
+    left, right = st.columns([3, 1.15], gap="small", wrap=False)
+    with left:
+        form = mode.first_form if _asks_blind(case, place) else mode.final_form
+        marks = tissue.list_saved_marks(case)
+        tissue.draw_tissue(tissue.viewed_images(case), key=f"viewer-{mode.key}", form=form, before=marks)
+    with right, st.container(key="opinion"):
+        _draw_form(case, place, mode)
+
+
+def pause() -> None:
+    """Leave the case unread and show the studies; it is the first to come when the reader goes on."""
+    st.query_params.clear()
+    st.rerun()
+
+
+def _draw_form(case: CaseView, place: Place, mode: ReadingMode) -> None:
+    if _asks_blind(case, place):
+        forms.ask_first_opinion(mode)
+    elif case.first_read is None:
+        forms.ask_opinion_beside_model(case, mode)
+    else:
+        forms.show_unsaved_opinions(case, mode, ())
+        forms.ask_final_opinion(case, case.first_read, mode)
+
+
+def _asks_blind(case: CaseView, place: Place) -> bool:
+    return case.first_read is None and place.arm is not Arm.MODEL_FIRST
+
+
+def _mode(place: Place) -> ReadingMode:
+    save = partial(store.study_reading.record_study_read, place_id=place.id)
+    mode = partial(ReadingMode, _key(place), f"case {place.position}", save, save, st.rerun)
+    if place.arm is not Arm.UNAIDED:
+        return mode()
+    return mode("Your opinion", "Save, next case", "In this arm the model's opinion is not shown.")
+
+
+def show_typed_before(place: Place | None) -> None:
+    """Show what was typed at the place before this one, if another window went on or the study was closed."""
+    now = _key(place) if place else ""
+    if st.session_state.get(_NOW) != now:
+        st.session_state[_BEFORE], st.session_state[_NOW] = st.session_state.get(_NOW, ""), now
+    before = st.session_state[_BEFORE]
+    if before:
+        inputs.show_unsaved(ReadForm.first(before), ReadForm.final(before))
+
+
+def _key(place: Place) -> str:
+    return f"place-{place.id}"

@@ -1,0 +1,36 @@
+"""How long a form was in use: measured here, on the server, from one interaction to the next.
+
+A gap of more than two minutes counts as two: somebody looked at the tissue, and may have left the room. What passes
+on another page, or in another form, does not count; neither does the time after the last interaction.
+"""
+
+import time
+
+import streamlit as st
+
+from pages.ui.reading.read_form import ReadForm
+
+_LONGEST_GAP_SECONDS = 120.0
+_CLOCK = "edit-clock"  # the form of the last interaction, and when it was
+_PAGE = "page"  # the one on the screen
+
+
+def count(form: ReadForm) -> float:
+    """Count the time since the last interaction with this form, and return the sum so far in seconds."""
+    now = time.monotonic()
+    last: tuple[str, float] | None = st.session_state.get(_CLOCK)
+    passed = now - last[1] if last is not None and last[0] == form.key else 0.0
+    st.session_state[_CLOCK] = (form.key, now)
+    return form.add_edit_seconds(min(passed, _LONGEST_GAP_SECONDS))
+
+
+def enter_page(name: str) -> None:
+    """Stop the clock where another page came on the screen."""
+    if st.session_state.get(_PAGE) != name:
+        st.session_state[_PAGE] = name
+        stop_clock()
+
+
+def stop_clock() -> None:
+    """Leave the time until the next interaction out, as where a saved form is opened once more."""
+    st.session_state.pop(_CLOCK, None)

@@ -1,0 +1,110 @@
+"""What was saved last, its undo, and what keeps a form from being saved; nothing typed is lost."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import streamlit as st
+
+from db import store
+from db.errors import CaseChangedError
+from db.values.reading import Read, Stage
+from pages.ui import formatting, resources
+from pages.ui.reading import drafts, edit_time
+from pages.ui.reading.read_form import ReadForm
+
+_SHORTEST_WAIT = timedelta(seconds=10)  # it is drawn again and again
+_WORDS, _FORM, _UNDO = "saved", "saved-form", "undo"  # what is said, of which form, and what can be taken back
+
+
+def show_conflict(form: ReadForm) -> bool:
+    """Show what stands in the way of saving; True when the reader asks to see what is saved."""
+    message = form.conflict
+    if not message:
+        return False
+    st.error(f"Not saved: {formatting.plain(message)}. What you typed is still here.")
+    if not st.button("Show what is saved", key=form.widget_key("show")):
+        return False
+    form.drop_conflict()
+    return True
+
+
+def show_not_saved(form: ReadForm) -> bool:
+    """Show what stands in the way of saving, and draw the page again when asked to; never True."""
+    if show_conflict(form):
+        st.rerun()
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A final read that can be taken back until then, and the form it was typed in."""
+
+    read_id: int
+    case_id: int
+    called: str
+    form: ReadForm
+    until: datetime
+
+    @property
+    def left(self) -> timedelta:
+        return self.until - datetime.now(UTC)
+
+
+def remember_read(called: str, form: ReadForm, read: Read) -> None:
+    """Note that a form was saved, for the line on the next screen; `called` is the case in words."""
+    remember_saved(called, form, read.saved_at)
+    if read.stage is Stage.FINAL and read.place_id is None and form.is_final:
+        until = read.saved_at + store.reads.GRACE
+        st.session_state[_UNDO] = _Offer(read.id, read.case_id, called, form, until)
+
+
+def remember_saved(called: str, form: ReadForm, saved_at: datetime) -> None:
+    """Note that a form was saved which is not taken back, for the line on the next screen."""
+    form.mark_saved()
+    st.session_state[_WORDS] = f"{called} saved {formatting.clock(saved_at)}"
+    st.session_state[_FORM] = form
+    st.session_state.pop(_UNDO, None)
+
+
+def show_last_saved() -> None:
+    """Show what was saved last, with Undo as long as it is offered."""
+    if _FORM in st.session_state:
+        drafts.forget(st.session_state[_FORM])
+    offer: _Offer | None = st.session_state.get(_UNDO)
+    if offer is None or offer.left <= timedelta():
+        st.session_state.pop(_UNDO, None)
+        _show_words()
+        return
+    # Drawn once more when the time is over, so that nobody presses what is refused.
+    st.fragment(_show_words_and_undo, run_every=max(offer.left, _SHORTEST_WAIT))()
+
+
+def _show_words() -> None:
+    if _WORDS in st.session_state:
+        st.markdown(st.session_state[_WORDS], width="content")
+
+
+def _show_words_and_undo() -> None:
+    offer: _Offer | None = st.session_state.get(_UNDO)
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
+        _show_words()
+        if offer is None or offer.left <= timedelta():
+            return
+        words = f"Undo ({store.reads.GRACE.seconds} s)"
+        if st.button(words, key="undo-save", shortcut="W", type="tertiary"):
+            _take_back(offer)
+
+
+def _take_back(offer: _Offer) -> None:
+    st.session_state.pop(_UNDO, None)
+    try:
+        with resources.sessions().begin() as session:
+            store.reads.withdraw_read(session, offer.read_id, resources.account().id)
+    except CaseChangedError as error:
+        st.session_state[_WORDS] = formatting.plain(f"Not taken back: {error}")
+        st.rerun()
+    st.session_state[_WORDS] = f"{offer.called} taken back"
+    st.session_state.pop(_FORM, None)
+    offer.form.reopen()
+    edit_time.stop_clock()
+    st.switch_page("read_case.py", query_params={"case": str(offer.case_id)})

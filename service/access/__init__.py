@@ -1,0 +1,1 @@
+"""Who may reach what: the gate, sign-in, sessions, identity providers and browser tabs."""

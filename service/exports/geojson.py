@@ -1,0 +1,70 @@
+"""The regions that readers marked, as one GeoJSON file for each image, in pixels from its top left corner.
+
+QuPath opens them over the image of the same size (File, Import objects).
+"""
+
+import json
+from collections.abc import Iterable
+
+from db.values.exports import ExportedCase, ExportedRead, ReadsExport
+from db.values.reading import Region, RegionKind
+
+
+def region_files(found: ReadsExport) -> list[tuple[str, bytes]]:
+    """Give a name and the content for each image on which somebody marked something."""
+    marked: dict[tuple[int, int], list[tuple[ExportedRead, Region]]] = {}
+    for one in found.reads:
+        for region in one.read.opinion.regions:
+            marked.setdefault((one.case_number, region.image_id), []).append((one, region))
+    places = {image.id: image.position for case in found.cases for image in case.images}
+    return [
+        (f"case-{case}-image-{places[image]}.geojson", _collection(found.case(case), places[image], regions))
+        for (case, image), regions in sorted(marked.items())
+    ]
+
+
+def outline(region: Region) -> list[tuple[float, float]]:
+    """Give the closed outline of a box or a shape."""
+    if region.kind is RegionKind.BOX:
+        (left, top), (right, bottom) = region.points
+        return [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+    return [*region.points, region.points[0]]
+
+
+def _collection(case: ExportedCase, position: int, marked: Iterable[tuple[ExportedRead, Region]]) -> bytes:
+    image = next(image for image in case.images if image.position == position)
+    document = {
+        "type": "FeatureCollection",
+        "image": {"case": case.accession, "position": position, "width": image.width, "height": image.height}
+        | ({"sha256": image.file_sha256} if image.file_sha256 else {}),
+        "features": [_feature(one, region) for one, region in marked],
+    }
+    return json.dumps(document, indent=1).encode()
+
+
+def _feature(one: ExportedRead, region: Region) -> dict[str, object]:
+    label = one.read.opinion.label or "cannot assess"
+    point = region.kind is RegionKind.POINT
+    geometry = {
+        "type": "Point" if point else "Polygon",
+        "coordinates": region.points[0] if point else [outline(region)],
+    }
+    metadata = {
+        "reader": str(one.reader_number),
+        "stage": one.read.stage.value,
+        "superseded": str(one.superseded),
+        "withdrawn": str(one.withdrawn),
+        "kind": region.kind.value,
+    } | ({"note": region.note} if region.note else {})
+    if one.place:
+        metadata |= {"arm": one.place.arm.value, "round": str(one.place.round), "iteration": str(one.place.iteration)}
+    return {
+        "type": "Feature",
+        "geometry": geometry,
+        "properties": {
+            "objectType": "annotation",
+            "name": f"reader {one.reader_number}, {one.read.stage.value}",
+            "classification": {"name": label},
+            "metadata": metadata,
+        },
+    }

@@ -1,0 +1,183 @@
+"""The layout of a PDF report: font, header and footer, text, tables, and images with regions and heat maps."""
+
+import io
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import matplotlib
+from fpdf import FPDF
+from fpdf.enums import XPos, YPos
+from fpdf.fonts import FontFace, TTFFont
+from PIL import Image, ImageDraw, ImageFont
+
+from core.imaging.decode import decode_image
+from core.imaging.heatmaps import colour_bar, decode_heatmap, overlay, shrink_onto, thumbnail
+from core.results import RgbImage
+from db.files import Files
+from db.values.exports import ExportedImage, ExportedMap
+from db.values.reading import Region, RegionKind
+from service.exports.geojson import outline
+
+OPACITY = 0.45  # of a heat map on its image
+_QUALITY = 88  # of JPEG
+_INK, _HALO = (255, 255, 255), (20, 20, 20)
+_MARK = 7  # px; half the length of the cross of a point
+_TEXT = 22  # px
+
+ON_EVERY_PAGE = "Research use only – not a diagnosis"
+WIDTH = 190.0  # mm between the margins of A4
+_MARGIN = 10.0  # mm
+_FONT = "DejaVu"  # has the letters of most European languages, and signs such as ○ and ▲
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LACKING = "\N{REPLACEMENT CHARACTER}"
+_GREY = (90, 96, 100)
+_SHADE = (238, 240, 241)
+
+
+def picture_of(files: Files, image: ExportedImage, side: int, regions: Sequence[tuple[str, Region]] = ()) -> bytes:
+    """Give an image, its longest side at most `side` px, with regions and their short names drawn on it.
+
+    Raises:
+        DamagedFileError: If it is missing on the disk or not what was stored.
+    """
+    shrunk = thumbnail(decode_image(files.get(image.file_sha256)).pixels, side)
+    if not regions:
+        return _jpeg(shrunk)
+    drawn = Image.fromarray(shrunk)
+    pen, scale = ImageDraw.Draw(drawn), shrunk.shape[1] / image.width
+    font = ImageFont.load_default(size=_TEXT)
+    for name, region in regions:
+        _draw_region(pen, [(x * scale, y * scale) for x, y in _line(region)], point=region.kind is RegionKind.POINT)
+        x, y = region.points[0]
+        place = (min(x * scale + 4, shrunk.shape[1] - 3 * _TEXT), max(0, y * scale - _TEXT - 6))
+        pen.text(place, name, fill=_INK, stroke_fill=_HALO, stroke_width=3, font=font)
+    return _encoded(drawn)
+
+
+def map_picture(files: Files, image: ExportedImage, found: ExportedMap, side: int) -> bytes:
+    """Give an image with its heat map over it, in the colours of the whole range of that map.
+
+    Raises:
+        DamagedFileError: If a file is missing on the disk or not what was stored.
+        ValueError: If the stored map is none of ours.
+    """
+    shrunk = thumbnail(decode_image(files.get(image.file_sha256)).pixels, side)
+    heatmap = shrink_onto(decode_heatmap(files.get(found.file_sha256)), shrunk)
+    return _jpeg(overlay(shrunk, heatmap, OPACITY, span=(found.low, found.high)))
+
+
+def colours() -> bytes:
+    """Give the colours of heat maps from the smallest evidence to the largest."""
+    return _jpeg(colour_bar(256, 8))
+
+
+def _line(region: Region) -> list[tuple[float, float]]:
+    return list(region.points) if region.kind is RegionKind.POINT else outline(region)
+
+
+def _draw_region(pen: ImageDraw.ImageDraw, line: list[tuple[float, float]], *, point: bool) -> None:
+    strokes = [line]
+    if point:
+        ((x, y),) = line
+        strokes = [[(x - _MARK, y), (x + _MARK, y)], [(x, y - _MARK), (x, y + _MARK)]]
+    # Light on dark, so that it is seen on every tissue and in print.
+    for colour, width in ((_HALO, 5), (_INK, 2)):
+        for stroke in strokes:
+            pen.line(stroke, fill=colour, width=width, joint="curve")
+
+
+def _jpeg(pixels: RgbImage) -> bytes:
+    return _encoded(Image.fromarray(pixels))
+
+
+def _encoded(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+class Sheet(FPDF):
+    """A4 pages that say on each of them what they must not be used for."""
+
+    def __init__(self, title: str, made: str, at: datetime) -> None:
+        super().__init__(format="A4", unit="mm")
+        self._title, self._made = title, made
+        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+        self.add_font(_FONT, "", fonts / "DejaVuSans.ttf")
+        self.add_font(_FONT, "B", fonts / "DejaVuSans-Bold.ttf")
+        self.set_margin(_MARGIN)
+        self.c_margin = 0  # words begin where pictures do
+        self.set_auto_page_break(True, margin=18)
+        self.set_creation_date(at)
+        self.set_title(title)
+        self.set_subject(ON_EVERY_PAGE)
+        self.set_creator("Second Read")
+        self.set_font(_FONT, size=9)
+        self.add_page()
+
+    def header(self) -> None:
+        """Set the case and the disclaimer above every page."""
+        self.set_font(_FONT, "B", 8)
+        self.cell(WIDTH / 2, 5, self.settable(self._title))
+        self.cell(WIDTH / 2, 5, ON_EVERY_PAGE, align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.line(_MARGIN, self.get_y() + 1, _MARGIN + WIDTH, self.get_y() + 1)
+        self.ln(4)
+        self.set_font(_FONT, size=9)
+
+    def footer(self) -> None:
+        """Set when it was made, by whom, and the page below every page."""
+        self.set_y(-14)
+        self.set_font(_FONT, size=7)
+        self.set_text_color(*_GREY)
+        self.cell(WIDTH * 0.8, 5, self.settable(f"{ON_EVERY_PAGE}. {self._made}"))
+        self.cell(WIDTH * 0.2, 5, f"page {self.page_no()} of {{nb}}", align="R")
+        self.set_text_color(0)
+
+    def settable(self, words: str) -> str:
+        """Put a sign in place of what the font lacks; it would be named in the log otherwise, and may be a name."""
+        plain, font = _CONTROLS.sub(" ", words), self.fonts[_FONT.lower()]
+        known = font.cmap if isinstance(font, TTFFont) else {}
+        return "".join(letter if letter == "\n" or ord(letter) in known else _LACKING for letter in plain)
+
+    def heading(self, words: str, room: float = 25) -> None:
+        """Set a heading, with room for what follows it, in mm."""
+        if self.will_page_break(room):
+            self.add_page()
+        self.ln(3)
+        self.set_font(_FONT, "B", 11)
+        self.cell(WIDTH, 7, self.settable(words), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.set_font(_FONT, size=9)
+
+    def words(self, words: str, *, size: float = 9, bold: bool = False) -> None:
+        """Set a paragraph."""
+        self.set_font(_FONT, "B" if bold else "", size)
+        height = size * 0.5
+        self.multi_cell(WIDTH, height, self.settable(words), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.set_font(_FONT, size=9)
+
+    def lines(self, columns: Sequence[str], widths: Sequence[int], rows: Sequence[Sequence[str]]) -> None:
+        """Set a table; its head is repeated on every page."""
+        self.set_font(_FONT, size=7)
+        with self.table(
+            col_widths=tuple(widths),
+            line_height=3.8,
+            text_align="LEFT",
+            padding=0.8,
+            headings_style=FontFace(emphasis="BOLD", fill_color=_SHADE),
+        ) as table:
+            for row in (columns, *rows):
+                line = table.row()
+                for cell in row:
+                    line.cell(self.settable(cell))
+        self.set_font(_FONT, size=9)
+        self.ln(1)
+
+    def picture(self, jpeg: bytes, x: float, y: float, size: tuple[float, float]) -> None:
+        """Place a picture; lengths in mm."""
+        self.image(io.BytesIO(jpeg), x=x, y=y, w=size[0], h=size[1])
+
+    def written(self) -> bytes:
+        """Give the bytes of the file."""
+        return bytes(self.output())

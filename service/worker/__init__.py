@@ -1,0 +1,1 @@
+"""The analysis worker, its supervisor, and the checkpoint in service."""

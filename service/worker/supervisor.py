@@ -1,0 +1,133 @@
+"""Keeps one worker process running beside the server, and knows why when it cannot."""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from core.settings import Settings
+from db.database import Sessions
+from service.worker.worker import READY, REPLACED, UNUSABLE, UNUSABLE_CHECKPOINT, WATCHED, release_dead_workers
+
+_PROJECT = Path(__file__).resolve().parents[2]
+
+_FIRST_DELAY_SECONDS = 0.5
+_LONGEST_DELAY_SECONDS = 30.0
+_PATIENCE_SECONDS = 5.0  # for the job in hand when the server stops; killed then, it is done again at the next start
+
+_log = logging.getLogger("second_read.watcher")
+
+
+class Supervisor:
+    """Starts the worker, starts it again when it dies, and stops it with the server."""
+
+    def __init__(self, settings: Settings, sessions: Sessions) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[str] | None = None
+        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+        self._model_version: str | None = None
+        self._problem: str | None = None
+
+    @property
+    def model_version(self) -> str | None:
+        """First twelve hex digits of the checkpoint in service; None while no worker has loaded one."""
+        return self._model_version
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is being analysed, in words for the reader; None when all is well."""
+        return self._problem
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker; None between two workers."""
+        process = self._process
+        return process.pid if process else None
+
+    def start(self) -> None:
+        """Start watching."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the worker finish its job, for a moment; then end it and queue the job again.
+
+        A supervisor that was never started has nothing to stop.
+        """
+        with self._lock:
+            self._stopping.set()
+            process = self._process
+            if process and process.stdin:
+                process.stdin.close()
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE_SECONDS)
+        if self._thread.is_alive() and process:
+            process.kill()
+            self._thread.join()
+
+    def _watch(self) -> None:
+        delay = _FIRST_DELAY_SECONDS
+        while not self._stopping.is_set():
+            try:
+                was_ready = self._run_worker()
+                release_dead_workers(self._sessions)
+            except Exception:
+                # No memory for a process, or a database that is away: the supervisor itself must outlive it.
+                was_ready = False
+                _log.exception("the worker was not started, or its jobs not released; trying again")
+            delay = _FIRST_DELAY_SECONDS if was_ready else min(2 * delay, _LONGEST_DELAY_SECONDS)
+            self._stopping.wait(delay)
+
+    def _run_worker(self) -> bool:
+        """Start one worker and wait until it ends; True if it had got as far as being ready."""
+        with self._lock:
+            if self._stopping.is_set():
+                return False
+            process = self._process = _start_worker(self._settings)
+        was_ready = False
+        with process:
+            for line in process.stdout or ():
+                was_ready = self._hear(line.strip()) or was_ready
+        self._process = self._model_version = None
+        if not self._stopping.is_set() and process.returncode not in (UNUSABLE_CHECKPOINT, REPLACED):
+            self._problem = f"the worker stopped unexpectedly (status {process.returncode}) and is being started again"
+            _log.error("%s", self._problem)
+        return was_ready
+
+    def _hear(self, line: str) -> bool:
+        word, _, rest = line.partition(" ")
+        if word == READY:
+            self._model_version, self._problem = rest, None
+        elif word == UNUSABLE:
+            self._problem = rest
+            _log.error("no image can be analysed: %s", rest)
+        return word == READY
+
+
+def _start_worker(settings: Settings) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        # -P: a folder named core/ where the server was started must not stand in for ours.
+        [sys.executable, "-P", "-m", "service.worker", WATCHED],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=worker_environment(settings),
+        start_new_session=True,  # Ctrl-C in the terminal is for the server, which then ends the worker in order
+    )
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """Give the environment of a process that finds our code and these settings, wherever it is started."""
+    paths = [str(_PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "SECOND_READ_DATA": str(settings.data),
+        "SECOND_READ_DATABASE": settings.database,
+        "SECOND_READ_CHECKPOINT": str(settings.checkpoint),
+        "SECOND_READ_DEVICE": settings.device,
+        "SECOND_READ_THREADS": str(settings.threads),
+    }

@@ -1,0 +1,65 @@
+"""Times ours against the named peers, in turn within one run: `python -m training.benchmark`.
+
+Every figure is the median of paired ratios with its spread; single times say nothing on a shared machine.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from training.benchmark.input import input_pipeline
+from training.benchmark.metrics import bootstrap
+from training.benchmark.serving import imports, loading, networks, preprocessing
+from training.benchmark.timing import Ratio
+from training.benchmark.training import frozen_phase
+
+PARTS: tuple[Callable[[int], list[Ratio]], ...] = (
+    preprocessing,
+    imports,
+    networks,
+    loading,
+    bootstrap,
+    frozen_phase,
+    input_pipeline,
+)
+_NAMES = ", ".join(part.__name__ for part in PARTS)
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def benchmark(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    rounds: Annotated[
+        int, typer.Option(help="Paired rounds for the network; cheap steps take four times as many.")
+    ] = 7,
+    only: Annotated[list[str] | None, typer.Option(help=f"Parts to run instead of all: {_NAMES}.")] = None,
+) -> None:
+    """Print each figure beside its goal."""
+    if unknown := set(only or ()) - {part.__name__ for part in PARTS}:
+        raise typer.BadParameter(f"there is no part {', '.join(sorted(unknown))}; the parts are {_NAMES}")
+    console = Console(stderr=True)
+    found: list[Ratio] = []
+    for part in PARTS:
+        if only and part.__name__ not in only:
+            continue
+        console.print(f"{part.__name__} ...")
+        found += part(rounds)
+    if as_json:
+        print(json.dumps({"threads": torch.get_num_threads(), "ratios": [asdict(ratio) for ratio in found]}, indent=1))
+        return
+    table = Table("figure", "goal", "median", "spread", "rounds", "note", title=f"{torch.get_num_threads()} threads")
+    for r in found:
+        table.add_row(r.name, r.goal, f"{r.median:.3g}", f"{r.low:.3g} - {r.high:.3g}", str(r.rounds), r.note)
+    Console(width=150).print(table)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,90 @@
+"""The named peers of the benchmark, written as their users write them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import timm
+import torch
+import torchstain
+import ttach
+from numpy.typing import NDArray
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from skimage.color import lab2rgb, rgb2lab
+from torch import Tensor, nn
+
+from core.card import Card, Triple
+from core.network.hybrid import HybridNetwork, published_head
+from core.results import Patches, RgbImage
+
+
+class PlainHybrid(nn.Module):
+    """The published hybrid as one would write it: two timm networks, their outputs concatenated."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__()
+        convolutional, transformer = card.branches
+        self.convolutional = timm.create_model(convolutional, num_classes=0)
+        self.transformer = timm.create_model(transformer, num_classes=0)
+        width = int(self.convolutional.num_features) + int(self.transformer.num_features)  # type: ignore[arg-type]
+        self.head = published_head(width, len(card.label_set.classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Give images x classes, in logits."""
+        logits: Tensor = self.head(torch.cat([self.convolutional(images), self.transformer(images)], dim=1))
+        return logits
+
+    def adopt(self, network: HybridNetwork) -> None:
+        """Take over the weights of our network, so that both must give the same probabilities."""
+        self.convolutional.load_state_dict(network.branches[0].net.state_dict())  # type: ignore[union-attr]
+        self.transformer.load_state_dict(network.branches[1].net.state_dict(), strict=False)  # type: ignore[union-attr]
+        self.head.load_state_dict(network.head.state_dict())
+
+
+def views_then_grad_cam(
+    network: PlainHybrid, card: Card, *, every_view: bool
+) -> Callable[[Patches], NDArray[np.float32]]:
+    """Give the peer: eight views one by one through ttach, then pytorch-grad-cam on one view or on all."""
+    network.eval()
+    wrapper = ttach.ClassificationTTAWrapper(
+        nn.Sequential(network, nn.Softmax(dim=1)), ttach.aliases.d4_transform(), merge_mode="mean"
+    )
+    target = [ClassifierOutputTarget(1)]
+
+    def analyse(patches: Patches) -> NDArray[np.float32]:
+        images = standardise(patches, card)
+        with torch.inference_mode():
+            probabilities = wrapper(images)
+        with GradCAM(network, [network.convolutional.bn2]) as cam:
+            for view in ttach.aliases.d4_transform() if every_view else [None]:
+                cam(input_tensor=view.augment_image(images) if view else images, targets=target * len(images))
+        found: NDArray[np.float32] = probabilities.numpy()
+        return found
+
+    return analyse
+
+
+def standardise(patches: Patches, card: Card) -> Tensor:
+    """Give patches x 3 x side x side as the network wants them."""
+    images = torch.from_numpy(patches).permute(0, 3, 1, 2).float() / 255
+    return (images - torch.tensor(card.mean).view(3, 1, 1)) / torch.tensor(card.std).view(3, 1, 1)
+
+
+def reinhard_by_skimage(image: RgbImage, means: Triple, deviations: Triple) -> RgbImage:
+    """Normalise by Reinhard with scikit-image's LAB, targets in OpenCV's 8-bit units."""
+    units, offset = np.array([2.55, 1, 1]), np.array([0, 128, 128])
+    lab = rgb2lab(image)
+    scaled = (lab - lab.mean(axis=(0, 1))) / lab.std(axis=(0, 1)) * (np.array(deviations) / units)
+    rgb = lab2rgb(scaled + (np.array(means) - offset) / units)
+    return np.asarray(np.rint(rgb * 255), dtype=np.uint8)
+
+
+def macenko_by_torchstain() -> Callable[[RgbImage], RgbImage]:
+    """Give torchstain's Macenko on its NumPy backend, with its own reference stains."""
+    normalizer = torchstain.normalizers.MacenkoNormalizer(backend="numpy")
+
+    def transform(image: RgbImage) -> RgbImage:
+        normalised, _, _ = normalizer.normalize(I=image, stains=False)
+        return np.asarray(normalised, dtype=np.uint8)
+
+    return transform

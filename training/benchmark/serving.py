@@ -1,0 +1,190 @@
+"""Times what a reader waits for: preprocessing, imports, the network with its maps, and loading a checkpoint."""
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core.card import Card, InputPolicy
+from core.imaging.demo import demo_image
+from core.imaging.patches import cut, fit_boxes
+from core.imaging.quality import assess_quality
+from core.imaging.stain import Macenko, Reinhard
+from core.labels import BINARY
+from core.network.checkpoint import save_checkpoint
+from core.network.classifier import Classifier, computes_bf16
+from core.network.hybrid import PUBLISHED_BRANCHES, HybridNetwork
+from core.results import Patches, RgbImage
+from training.benchmark.timing import Ratio, paired, ratio
+
+FULL_SIZE = Card(
+    name="full-size hybrid, random weights",
+    label_set=BINARY,
+    branches=PUBLISHED_BRANCHES,
+    head="published",
+    input_policy=InputPolicy("patches"),
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+_TARGETS = ((180.8, 148.6, 116.5), (35.4, 17.5, 11.1))
+_IMAGE = demo_image(1, "malignant")
+_PAGES = ("frame", "worklist", "upload_cases", "read_case", "evaluation", "domain_shift", "models")
+
+
+def preprocessing(rounds: int) -> list[Ratio]:
+    """Time stain normalisation against the libraries that users would take."""
+    from training.benchmark import peers  # noqa: PLC0415 - the peers are in tests/requirements.txt, not in requirements.txt
+
+    reinhard, macenko, torchstain = Reinhard(*_TARGETS), Macenko(), peers.macenko_by_torchstain()
+    by_skimage = peers.reinhard_by_skimage(_IMAGE, *_TARGETS)
+    return [
+        ratio(
+            "Reinhard against scikit-image",
+            ">= 5",
+            paired(
+                lambda: peers.reinhard_by_skimage(_IMAGE, *_TARGETS), lambda: reinhard.transform(_IMAGE), 4 * rounds
+            ),
+            f"{_apart(by_skimage, reinhard.transform(_IMAGE))} grey levels apart (limit 1)",
+        ),
+        ratio(
+            "Macenko against torchstain",
+            ">= 4",
+            paired(lambda: torchstain(_IMAGE), lambda: macenko.transform(_IMAGE), 4 * rounds),
+            f"{_apart(torchstain(_IMAGE), macenko.transform(_IMAGE))} grey levels apart (limit 3)",
+        ),
+    ]
+
+
+def _apart(one: RgbImage, other: RgbImage) -> int:
+    return int(np.abs(one.astype(int) - other.astype(int)).max())
+
+
+def imports(rounds: int) -> list[Ratio]:
+    """Time what a command and a page import before they do anything."""
+    pipeline = [_import_seconds("core.pipeline") for _ in range(rounds)]
+    return [
+        ratio("import core.pipeline, seconds", "<= 0.5", pipeline, "no torch"),
+        # Nobody imports a page but a running Streamlit, so its own third of a second is not the page's.
+        ratio("import of the slowest page, seconds", "<= 0.5", _slowest_page(rounds, "streamlit"), "no torch"),
+        ratio(
+            "the same behind the front door",
+            "<= 0.5",
+            _slowest_page(rounds, "streamlit", "service.routes"),
+            "as the server does it",
+        ),
+    ]
+
+
+def _slowest_page(rounds: int, *loaded: str) -> list[float]:
+    return [max(_import_seconds(f"pages.{page}", *loaded) for page in _PAGES) for _ in range(rounds)]
+
+
+def _import_seconds(module: str, *loaded: str) -> float:
+    command = [sys.executable, "-m", "training.benchmark.import_time", module, *loaded]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def networks(rounds: int) -> list[Ratio]:
+    """Time eight views and their maps, and the share that the quality checks take."""
+    from training.benchmark import peers  # noqa: PLC0415
+
+    network = _settled_network(peers.standardise(_patches(8), FULL_SIZE))
+    plain = peers.PlainHybrid(FULL_SIZE)
+    plain.adopt(network)
+    ours = Classifier(network, FULL_SIZE, "benchmark")
+    patch = _patches(1)
+    on_one = peers.views_then_grad_cam(plain, FULL_SIZE, every_view=False)
+    on_all = peers.views_then_grad_cam(plain, FULL_SIZE, every_view=True)
+    apart = float(np.abs(on_one(patch) - ours.classify(patch)).max())
+    fp32 = f"fp32; probabilities {apart:.1e} apart (limit 1e-4)"
+
+    def explain() -> object:
+        return ours.explain(patch)
+
+    found = [
+        ratio(
+            "8 views + 8 maps against ttach + pytorch-grad-cam on one",
+            ">= 1.7",
+            paired(lambda: on_one(patch), explain, rounds),
+            fp32,
+        ),
+        ratio(
+            "the same against a peer that explains all 8 views",
+            ">= 5",
+            paired(lambda: on_all(patch), explain, rounds),
+            fp32,
+        ),
+        ratio(
+            "maps and probabilities, as a multiple of probabilities alone",
+            "<= 1.05",
+            paired(explain, lambda: ours.classify(patch), 2 * rounds),
+        ),
+        ratio(
+            "quality checks of an image, as a share of one patch's prediction",
+            "<= 0.01",
+            paired(lambda: assess_quality(_IMAGE), explain, rounds),
+        ),
+    ]
+    if computes_bf16(torch.device("cpu")):
+        short = ours.with_card(replace(FULL_SIZE, precision="bf16"))
+        values = paired(lambda: on_one(patch), lambda: short.explain(patch), rounds)
+        found.append(
+            ratio(
+                "8 views + 8 maps against the same peer, bf16",
+                ">= 2.7",
+                values,
+                "speed only; the gate is run on trained weights",
+            )
+        )
+    return found
+
+
+def _settled_network(images: torch.Tensor) -> HybridNetwork:
+    """Build the hybrid with random weights and the batch statistics that fit them.
+
+    With the statistics of a fresh network its activations grow by layers until fp32 differs from
+    fp64 in the first digit, and any two implementations would be compared by their rounding.
+    """
+    torch.manual_seed(0)
+    network = HybridNetwork(FULL_SIZE.branches, FULL_SIZE.head, 2)
+    norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # a plain average over what follows
+    with torch.no_grad():
+        network.train()(images)
+    return network.eval()
+
+
+def _patches(count: int) -> Patches:
+    boxes = fit_boxes(_IMAGE.shape[0], _IMAGE.shape[1], FULL_SIZE.input_policy)
+    return cut(_IMAGE, boxes[:count], FULL_SIZE.input_policy.input_side)
+
+
+def loading(rounds: int) -> list[Ratio]:
+    """Time loading a checkpoint, and the memory it takes, each in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        network = HybridNetwork(FULL_SIZE.branches, FULL_SIZE.head, 2)
+        save_checkpoint(Path(folder) / "ours.safetensors", network, FULL_SIZE)
+        torch.save(network.state_dict(), Path(folder) / "peer.pt")
+        loads = [(_load_in_child(folder, "peer"), _load_in_child(folder, "ours")) for _ in range(rounds)]
+    return [
+        ratio(
+            "loading against build + torch.load",
+            ">= 3",
+            [peer[0] / ours[0] for peer, ours in loads],
+            "with sha256 of the file",
+        ),
+        ratio(
+            "peak memory of loading, as a share of the peer's", "<= 0.65", [ours[1] / peer[1] for peer, ours in loads]
+        ),
+    ]
+
+
+def _load_in_child(folder: str, which: str) -> tuple[float, float]:
+    command = [sys.executable, "-m", "training.benchmark.load_time", which, folder]
+    seconds, megabytes = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return float(seconds), float(megabytes)

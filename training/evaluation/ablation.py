@@ -1,0 +1,155 @@
+"""Measures what views, stain normalisation and quality control each change, on the same images.
+
+Every image is judged in nine ways: one, seven or eight views, times no stain normalisation, Reinhard or Macenko.
+It is decoded once, and for each stain its eight views go through the network once; one and seven views are subsets
+of them. Without quality control (off) all readable images count, as in serving, where a warning stands
+beside the result. With it (on) images with any quality warning (blurred, sparse, not H&E-like, mirrored to
+fill a patch) are left out. The change of a row is its AUC less that of the card's own way (its views,
+its stain, quality control off) with an interval by resampling patients, in which both ways see the same patients:
+rows without quality control hold the same images, rows with it those images less the flagged ones.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.card import Card, StainTarget
+from core.imaging.decode import decode_image
+from core.imaging.limits import UnreadableImageError
+from core.network.classifier import Classifier
+from core.network.views import EIGHT, ViewSet, apply, views_of
+from core.pipeline import judge_image, patches_of, pool
+from core.results import NoResultError, Patches, RgbImage
+from core.statistics.evaluation import AblationRow, Figure
+from core.statistics.figure_names import AUC
+from core.statistics.predictions import Judged
+from core.statistics.resampling import Interval, Ranking, Weights, bca
+from training.evaluation.chosen_images import Chosen
+
+CHANGE: Final = "change of AUC"
+
+_VIEWS: tuple[tuple[ViewSet, str], ...] = (("one", "none"), ("seven", "7"), ("eight", "8"))
+_STAINS = ("none", "Reinhard", "Macenko")
+_WAYS = tuple(product(range(len(_STAINS)), range(len(_VIEWS))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One image judged in every way: `probabilities` is stains x views, of malignant."""
+
+    malignant: bool
+    patient_id: str
+    flagged: bool
+    probabilities: NDArray[np.float64]
+
+
+def ablate(
+    chosen: Sequence[Chosen],
+    classifiers: Callable[[int | None], Classifier],
+    card: Card,
+    advance: Callable[[], object] = lambda: None,
+) -> tuple[AblationRow, ...]:
+    """Judge every image in every way and compare each with the card's own; images without a result are left out.
+
+    Raises:
+        ValueError: If no image has a result.
+    """
+    one_view = lru_cache(maxsize=1)(lambda fold: _stained(classifiers(fold)))
+    trials = []
+    for one in chosen:
+        if (trial := _tried(one, one_view(one.fold))) is not None:
+            trials.append(trial)
+        advance()
+    if not trials:
+        raise ValueError("an ablation needs images with a result; there are none")
+    return _rows(trials, card)
+
+
+def stain_targets(card: Card) -> tuple[StainTarget | None, ...]:
+    """Give the target of no stain normalisation, Reinhard and Macenko: the card's own where it names one."""
+    own = card.stain
+    methods: tuple[StainTarget, StainTarget] = (StainTarget("reinhard"), StainTarget("macenko"))
+    return (None, *(own if own is not None and own.method == target.method else target for target in methods))
+
+
+def _stained(classifier: Classifier) -> list[Classifier]:
+    card = replace(classifier.card, views="one")
+    return [classifier.with_card(replace(card, stain=target)) for target in stain_targets(card)]
+
+
+def _tried(chosen: Chosen, classifiers: Sequence[Classifier]) -> _Trial | None:
+    image = chosen.image
+    try:
+        pixels = decode_image(image.path.read_bytes()).pixels
+    except (UnreadableImageError, OSError):
+        return None
+    quality = judge_image(pixels, classifiers[0].card)
+    if not quality.readable:
+        return None
+    try:
+        rows = [_by_views(pixels, classifier.at(image.magnification)) for classifier in classifiers]
+    except NoResultError:
+        return None
+    return _Trial(image.malignancy == "malignant", image.patient_id, bool(quality.findings), np.array(rows))
+
+
+def _by_views(image: RgbImage, classifier: Classifier) -> list[float]:
+    """Give the malignant probability under one, seven and eight views, from one pass over the eight."""
+    patches, _, _ = patches_of(image, classifier)
+    by_view = classifier.classify(_eight_views(patches)).reshape(len(EIGHT), len(patches), -1)
+    means = (by_view[[EIGHT.index(view) for view in views_of(name)]].mean(axis=0) for name, _ in _VIEWS)
+    return [pool(mean, classifier.card).malignant_probability for mean in means]
+
+
+def _eight_views(patches: Patches) -> Patches:
+    """Show every patch as each of the eight views: views * patches x side x side x 3, view by view."""
+    images = torch.from_numpy(patches).permute(0, 3, 1, 2)
+    turned = torch.cat([apply(view, images) for view in EIGHT])
+    views: Patches = turned.permute(0, 2, 3, 1).contiguous().numpy()
+    return views
+
+
+def _rows(trials: Sequence[_Trial], card: Card) -> tuple[AblationRow, ...]:
+    clean = np.array([not trial.flagged for trial in trials])
+    methods = [None if target is None else target.method for target in stain_targets(card)]
+    own_way = (methods.index(card.stain.method if card.stain else None), [name for name, _ in _VIEWS].index(card.views))
+    own = _judged(trials, *own_way)
+    rows = []
+    for (stain, views), control in product(_WAYS, (False, True)):
+        judged = _judged(trials, stain, views)
+        judged = judged.only(clean) if control else judged
+        if not 0 < judged.malignant.sum() < len(judged.malignant):
+            continue  # without benign or malignant images left there is no AUC
+        change = None if (stain, views) == own_way and not control else _figure(CHANGE, judged, own)
+        auc = _figure(AUC, judged)
+        rows.append(AblationRow(_VIEWS[views][1], _STAINS[stain], control, len(judged.malignant), auc, change))
+    return tuple(rows)
+
+
+def _judged(trials: Sequence[_Trial], stain: int, views: int) -> Judged:
+    return Judged.of(
+        [trial.malignant for trial in trials],
+        [float(trial.probabilities[stain, views]) for trial in trials],
+        [trial.patient_id for trial in trials],
+    )
+
+
+def _figure(name: str, judged: Judged, against: Judged | None = None) -> Figure:
+    """Measure an AUC, or how far it lies above another's of the same patients, of whom some images may be left out."""
+    everyone = against or judged
+    there = np.isin(np.unique(everyone.patient_ids), judged.patient_ids)
+    ranking = Ranking(judged.malignant, judged.probabilities, judged.patient_ids)
+    other = against and Ranking(against.malignant, against.probabilities, against.patient_ids)
+
+    def measure(weights: Weights) -> NDArray[np.float64]:
+        found = ranking.auc(weights[:, there])
+        return (found - other.auc(weights) if other else found)[:, None]
+
+    interval: Interval = bca(measure, everyone.strata())[0]
+    return Figure(name, interval.value, interval.low, interval.high, "image", len(judged.malignant))

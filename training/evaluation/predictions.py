@@ -1,0 +1,262 @@
+"""Predict labelled images through the analysis that serves readers, and keep the predictions on disk."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO
+
+import cv2
+import numpy as np
+import pandas as pd
+from pydantic import TypeAdapter, ValidationError
+
+from core.card import Card
+from core.files import write_whole
+from core.imaging.decode import decode_image
+from core.imaging.heatmaps import encode_png, grey_levels, thumbnail
+from core.imaging.limits import UnreadableImageError
+from core.labels import BINARY, LabelSet
+from core.network.classifier import Classifier
+from core.pipeline import analyse_image
+from core.results import Analysis, Heatmap, RgbImage
+from core.statistics.predictions import Judgements
+from db.files import DamagedFileError, Files
+from training.evaluation.chosen_images import Chosen, relative_name
+
+PREVIEW_SIDE = 320  # px; the longest side of previews and maps beside them
+_PREVIEW_QUALITY = 85  # of 100; a PNG of tissue is five times as large, and there are thousands
+
+_KNOWN = ["file", "patient_id", "magnification", "dataset", "label", "split"]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedImage:
+    """What the model said of one labelled image, or the reason why it said nothing."""
+
+    file: str  # below the dataset's folder
+    sha256: str
+    patient_id: str
+    magnification: str
+    dataset: str
+    label: str
+    malignant: bool
+    fold: int | None
+    probabilities: tuple[float, ...] = ()  # in the order of the card's classes; none without a prediction
+    predicted: str = ""
+    malignant_probability: float = 0.0
+    called_malignant: bool = False
+    quality: tuple[str, ...] = ()  # warnings; they do not stop an analysis
+    reason: str | None = None  # why there is no prediction
+    preview_sha256: str | None = None
+    heatmap_sha256: str | None = None
+    evidence_low: float | None = None  # what 0 and 255 of the grey map stand for, logit units
+    evidence_high: float | None = None
+
+
+_ADAPTER = TypeAdapter(JudgedImage)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Who judges (`classifiers` by fold; None is the checkpoint itself) and what is kept of every image.
+
+    `files` takes previews and, with `maps`, heat maps; None keeps neither. `journal` is a file to which every
+    judged image is added at once, so that a run that was killed goes on where it stopped.
+    """
+
+    classifiers: Callable[[int | None], Classifier]
+    root: Path
+    files: Files | None = None
+    maps: bool = False
+    journal: Path | None = None
+
+    def judge(self, chosen: Sequence[Chosen], advance: Callable[[], object] = lambda: None) -> list[JudgedImage]:
+        """Judge every image, or take what the journal says of it."""
+        known = {(image.file, image.sha256, image.fold): image for image in _read_journal(self.journal)}
+        judged = []
+        with _appending(self.journal) as journal:
+            for one in chosen:
+                data, image = self._unjudged(one)
+                found = known.get((image.file, image.sha256, image.fold))
+                if found is None or not self._holds(found):
+                    found = self._analysed(image, one, data)
+                    if journal is not None:
+                        journal.write(_ADAPTER.dump_json(found).decode() + "\n")
+                        journal.flush()
+                judged.append(found)
+                advance()
+        return judged
+
+    def forget(self) -> None:
+        """Remove the journal: what it kept is written elsewhere."""
+        if self.journal is not None:
+            self.journal.unlink(missing_ok=True)
+
+    def _holds(self, image: JudgedImage) -> bool:
+        """Say whether preview and heat map of an image of the journal are still in the store."""
+        try:
+            kept = [sha256 for sha256 in (image.preview_sha256, image.heatmap_sha256) if sha256 is not None]
+            return self.files is None or all(self.files.get(sha256) for sha256 in kept)
+        except DamagedFileError:
+            return False
+
+    def _analysed(self, image: JudgedImage, chosen: Chosen, data: bytes) -> JudgedImage:
+        if image.reason is not None:
+            return image
+        try:
+            pixels = decode_image(data).pixels
+        except UnreadableImageError as error:
+            return replace(image, reason=str(error))
+        classifier = self.classifiers(chosen.fold).at(chosen.image.magnification)
+        analysis = analyse_image(pixels, classifier, heatmap=self.maps)
+        return self._kept(_with_analysis(image, analysis), pixels, analysis.heatmap)
+
+    def _unjudged(self, chosen: Chosen) -> tuple[bytes, JudgedImage]:
+        image, data, reason = chosen.image, b"", None
+        try:
+            data = image.path.read_bytes()
+        except OSError as error:
+            reason = f"the file cannot be read: {error.strerror}"
+        return data, JudgedImage(
+            file=relative_name(image, self.root),
+            sha256=hashlib.sha256(data).hexdigest(),
+            patient_id=image.patient_id,
+            magnification=image.magnification,
+            dataset=image.dataset,
+            label=image.label,
+            malignant=image.malignancy == "malignant",
+            fold=chosen.fold,
+            reason=reason,
+        )
+
+    def _kept(self, image: JudgedImage, pixels: RgbImage, heatmap: Heatmap | None) -> JudgedImage:
+        if self.files is None:
+            return image
+        image = replace(image, preview_sha256=self.files.put(_preview(pixels)))
+        if heatmap is None:
+            return image
+        grey, low, high = grey_levels(heatmap)
+        sha256 = self.files.put(encode_png(thumbnail(grey, PREVIEW_SIDE)))
+        return replace(image, heatmap_sha256=sha256, evidence_low=low, evidence_high=high)
+
+
+def judgements_of(judged: Sequence[JudgedImage], card: Card) -> Judgements:
+    """Line up what was predicted with the truth, in the card's classes if the images have the same ones.
+
+    Otherwise only malignancy can be compared: the probabilities are then those of benign and malignant.
+
+    Raises:
+        ValueError: If not one image has a prediction.
+    """
+    answered = [image for image in judged if image.reason is None]
+    if not answered:
+        first = judged[0].reason if judged else "there are none"
+        raise ValueError(f"not one of {len(judged)} images has a prediction: {first}")
+    label_set = common_label_set(judged, card)
+    classes = label_set.classes
+    named = [image.label if label_set != BINARY else classes[image.malignant] for image in answered]
+    return Judgements(
+        label_set,
+        np.array([classes.index(name) for name in named], np.int64),
+        np.array([answer_of(image, label_set) for image in answered], np.float64),
+        np.array([image.patient_id for image in answered], np.str_),
+        np.array([image.magnification for image in answered], np.str_),
+        np.array([image.label for image in answered], np.str_),
+    )
+
+
+def common_label_set(judged: Sequence[JudgedImage], card: Card) -> LabelSet:
+    """Give the classes that model and images share: the card's own, or benign and malignant."""
+    alike = {image.dataset for image in judged} == {card.label_set.name}
+    return card.label_set if alike else BINARY
+
+
+def answer_of(image: JudgedImage, label_set: LabelSet) -> tuple[float, ...]:
+    """Give the probabilities of an image in the shared classes."""
+    if label_set == BINARY:
+        return (1 - image.malignant_probability, image.malignant_probability)
+    return image.probabilities
+
+
+def _with_analysis(image: JudgedImage, analysis: Analysis) -> JudgedImage:
+    warnings = tuple(finding.message for finding in analysis.quality.findings if finding.kind == "warning")
+    prediction = analysis.prediction
+    if prediction is None:
+        return replace(image, quality=warnings, reason=analysis.reason)
+    return replace(
+        image,
+        quality=warnings,
+        probabilities=prediction.probabilities,
+        predicted=prediction.label,
+        malignant_probability=prediction.malignant_probability,
+        called_malignant=prediction.malignancy == "malignant",
+    )
+
+
+def _preview(pixels: RgbImage) -> bytes:
+    small = cv2.cvtColor(thumbnail(pixels, PREVIEW_SIDE), cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _PREVIEW_QUALITY])
+    return data.tobytes()
+
+
+def _read_journal(path: Path | None) -> list[JudgedImage]:
+    if path is None or not path.exists():
+        return []
+    found = []
+    for line in path.read_bytes().splitlines():
+        try:
+            found.append(_ADAPTER.validate_json(line))
+        except ValidationError:
+            # The line that was being written when the run was killed; its image is judged again.
+            continue
+    return found
+
+
+@contextmanager
+def _appending(path: Path | None) -> Iterator[TextIO | None]:
+    if path is None:
+        yield None
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        # After a line cut off by a kill the next one must start on its own.
+        file.write("\n")
+        yield file
+
+
+def save_predictions(path: Path, judged: Sequence[JudgedImage], card: Card) -> None:
+    """Write the predictions, after the temperature, as Parquet; images without one are left out."""
+    answered = [image for image in judged if image.reason is None]
+    table = predictions(answered, card, "validation")
+    write_whole(path, table[[*_KNOWN, *_columns(card)]].to_parquet(index=False))
+
+
+def predictions(images: Sequence[JudgedImage], card: Card, split: str) -> pd.DataFrame:
+    """Give one row per image, those without a prediction too: they have a reason instead of probabilities."""
+    rows = [
+        {
+            "file": image.file,
+            "patient_id": image.patient_id,
+            "magnification": image.magnification,
+            "dataset": image.dataset,
+            "label": image.label,
+            "split": split if image.fold is None else f"fold {image.fold}",
+            **dict(zip(_columns(card), image.probabilities or [math.nan] * len(_columns(card)), strict=True)),
+            "malignant_probability": math.nan if image.reason else image.malignant_probability,
+            "predicted": image.predicted,
+            "quality": "; ".join(image.quality),
+            "reason": image.reason or "",
+            "sha256": image.sha256,
+            "evidence_low": image.evidence_low,
+            "evidence_high": image.evidence_high,
+        }
+        for image in images
+    ]
+    return pd.DataFrame(rows)
+
+
+def _columns(card: Card) -> list[str]:
+    return [f"p_{name}" for name in card.label_set.classes]

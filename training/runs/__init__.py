@@ -1,0 +1,1 @@
+"""Training runs: plan, folder, parts, record, card and search."""

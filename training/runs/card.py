@@ -1,0 +1,174 @@
+"""Write the card of a run: threshold, temperature, precision, and metrics with intervals."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from core.card import Card, Metric, TrainingData
+from core.fitting.config import FitConfig
+from core.network.classifier import Classifier
+from core.pipeline import analyse_image
+from core.results import Heatmap, RgbImage
+from core.statistics.calibration import Source, fit_abstention, fit_temperature, sensitivity_threshold, youden_threshold
+from core.statistics.predictions import Judged, Judgements, auc_estimate
+from training.runs.plan import Part, Plan
+
+PROBABILITY_TOLERANCE = 0.01
+MAP_CORRELATION = 0.95
+
+_MAIN_MAGNIFICATION = "100X"
+_RISK = 0.1  # share of images whose truth may lie outside the set of opinions
+_RESEARCH = "Research use only: no decision about a patient may rest on it."
+_NAMES = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC", "binary": "a folder of images"}
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionGate:
+    """How far bfloat16 strays from fp32 over a set of labelled images, with trained weights."""
+
+    images: int
+    labels_changed: int
+    largest_difference: float  # of the malignant probability
+    lowest_correlation: float  # of the heat maps
+
+    @property
+    def passed(self) -> bool:
+        """Whether bfloat16 may be used: no label changed, probabilities and maps close."""
+        close = self.largest_difference <= PROBABILITY_TOLERANCE and self.lowest_correlation >= MAP_CORRELATION
+        return self.images > 0 and self.labels_changed == 0 and close
+
+
+def bf16_gate(classifier: Classifier, images: Iterable[RgbImage]) -> PrecisionGate:
+    """Analyse every image in both precisions and keep the worst of each difference.
+
+    A few images are not enough: low precision that flips two labels in fifteen passes a check on six.
+    """
+    exact = classifier.with_card(replace(classifier.card, precision="fp32"))
+    short = classifier.with_card(replace(classifier.card, precision="bf16"))
+    count, changed, difference, correlation = 0, 0, 0.0, 1.0
+    for image in images:
+        one, other = analyse_image(image, exact), analyse_image(image, short)
+        if one.prediction is None or other.prediction is None:
+            changed += one.prediction is not other.prediction
+            continue
+        count += 1
+        changed += one.prediction.label != other.prediction.label
+        apart = abs(one.prediction.malignant_probability - other.prediction.malignant_probability)
+        difference = max(difference, apart)
+        if one.heatmap is not None and other.heatmap is not None:
+            correlation = min(correlation, map_correlation(one.heatmap, other.heatmap))
+    return PrecisionGate(count, changed, difference, correlation)
+
+
+def map_correlation(one: Heatmap, other: Heatmap) -> float:
+    """Give Pearson's correlation of two maps; two flat maps say the same and correlate fully."""
+    flat = [float(np.ptp(heatmap)) == 0 for heatmap in (one, other)]
+    if any(flat):
+        return 1.0 if all(flat) else 0.0
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+def first_card(plan: Plan, config: FitConfig, code_version: str, *, demonstration: bool) -> Card:
+    """Give the card of a network that nobody has judged yet."""
+    train = plan.trained_on
+    patients = tuple(sorted({image.patient_id for image in train}))
+    datasets = ", ".join(_NAMES[name] for name in sorted({image.dataset for image in train}))
+    return Card(
+        name=config.name,
+        label_set=config.label_set,
+        branches=config.branches,
+        head=config.head,
+        input_policy=config.input_policy,
+        mean=config.mean,
+        std=config.std,
+        fusion=config.fusion,
+        magnification=config.magnification,
+        stain=config.stain,
+        views=config.views,
+        training_data=TrainingData(datasets, len(train), len(patients), patients, _about_data(plan, config)),
+        config=config.flat(),
+        code_version=code_version,
+        demonstration=demonstration,
+        note=_note(config, len(patients), demonstration=demonstration),
+    )
+
+
+def card_of_part(card: Card, part: Part) -> Card:
+    """Give the card of a fold's network, which learnt from fewer patients than the checkpoint."""
+    patients = tuple(sorted({image.patient_id for image in part.train}))
+    data = replace(card.training_data, images=len(part.train), patients=len(patients), patient_ids=patients)
+    return replace(card, training_data=data)
+
+
+def with_temperature(card: Card, held_out: Judgements, source: Source) -> Card:
+    """Fit the temperature to predictions that were made without one."""
+    judged = held_out.binary()
+    return replace(card, temperature=fit_temperature(judged, source=source)) if _has_both(judged) else card
+
+
+def with_figures(card: Card, held_out: Judgements, plan: Plan, sensitivity: float = 0.0) -> Card:
+    """Fit the threshold to predictions at the card's temperature, and measure them.
+
+    With a `sensitivity` it is the highest threshold that reaches it on these images, without one that of Youden.
+    Without both benign and malignant patients held out, as in a quick try, there is nothing to fit or
+    to measure, and the card says so.
+    """
+    judged = held_out.binary()
+    if not _has_both(judged):
+        return replace(card, locked_on="nothing: the patients held out are all benign or all malignant")
+    main = judged.only(held_out.magnifications == _MAIN_MAGNIFICATION)
+    measured = [
+        (f"AUC by image at {_MAIN_MAGNIFICATION}", main, ""),
+        ("AUC by image", judged, ""),
+        ("AUC by accession number", judged.by_patient(), "mean of "),
+    ]
+    protocol = f"{plan.words}, interval by resampling patients"
+    metrics = [
+        _auc(name, part, f"{protocol}; {how}{_extent(main if part is main else judged)}")
+        for name, part, how in measured
+        # In IDC every patient has both kinds of patches, and so none is benign.
+        if _has_both(part)
+    ]
+    main = main if _has_both(main) else judged
+    if sensitivity:
+        threshold = sensitivity_threshold(main, sensitivity, source=plan.source)
+        wanted = f", for a sensitivity of at least {sensitivity:.1%} there"
+    else:
+        threshold, wanted = youden_threshold(main, source=plan.source), ""
+    return replace(
+        card,
+        threshold=_inside(threshold),
+        locked_on=f"{plan.words}; {_extent(main)}{wanted}",
+        abstention=fit_abstention(main, _RISK, source=plan.source),
+        metrics=tuple(metrics),
+    )
+
+
+def _has_both(judged: Judged) -> bool:
+    return bool(judged.malignant.any() and not judged.malignant.all())
+
+
+def _inside(threshold: float) -> float:
+    """Keep a threshold off 0 and 1, where it would call everything one thing."""
+    return float(np.clip(threshold, 1e-6, 1 - 1e-6))
+
+
+def _auc(name: str, judged: Judged, protocol: str) -> Metric:
+    found = auc_estimate(judged)
+    return Metric(name, found.value, found.low, found.high, protocol)
+
+
+def _extent(judged: Judged) -> str:
+    return f"{len(judged.malignant)} images of {len(set(judged.patient_ids))} patients"
+
+
+def _about_data(plan: Plan, config: FitConfig) -> str:
+    beside = f"; beside them {config.generated.images} generated images" if config.generated else ""
+    return f"patient: number without letters{beside}; {plan.words}"
+
+
+def _note(config: FitConfig, patients: int, *, demonstration: bool) -> str:
+    start = "from pretrained weights" if config.pretrained else "from scratch"
+    what = f"Demonstration model, trained {start} on {patients} patients. " if demonstration else ""
+    return f"{what}{_RESEARCH}{' ' if config.note else ''}{config.note}"

@@ -1,0 +1,202 @@
+"""Plan a run: its folder, configuration, images, and the parts to train and evaluate, always split by patient."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import distributed
+
+from core.data.datasets import DatasetName, LabelledImage, load_dataset, shortfall
+from core.data.splits import official_folds, patient_folds, shuffle_split, stratified_split
+from core.fitting.config import FitConfig, Task, read_config
+from core.fitting.distributed import rank
+from core.statistics.calibration import Source
+from training.runs.folder import Order, RunFolder, create_run, split_rows
+
+Images = tuple[LabelledImage, ...]
+ALL_PATIENTS = "all patients"
+# What lies in the data folder of a task, unless the command says otherwise.
+OWN_DATASET: Mapping[Task, DatasetName] = {"binary": "breakhis", "subtypes": "breakhis", "bach": "bach", "idc": "idc"}
+
+_IMAGES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One training of its own: the images it learns from and those it is judged on."""
+
+    name: str
+    train: Images
+    validation: Images
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The parts of a run.
+
+    Figures, temperature and threshold come from the validation images of `judged`. `final` makes the
+    checkpoint; without it, the only judged part does. `test` is seen by nobody here.
+    """
+
+    judged: tuple[Part, ...]
+    final: Part | None
+    test: Images
+    words: str  # the protocol, for a reader of the card
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Everything that is trained, in order."""
+        return (*self.judged, self.final) if self.final else self.judged
+
+    @property
+    def source(self) -> Source:
+        """What kind of predictions threshold and temperature are fitted to."""
+        return "out of fold" if self.final else "validation"
+
+    @property
+    def trained_on(self) -> Images:
+        """The images that the checkpoint learnt from."""
+        return (self.final or self.judged[0]).train
+
+    @property
+    def assignments(self) -> list[tuple[LabelledImage, str]]:
+        """Each image with its split or fold; under official folds an image may be in several, or in none."""
+        if self.final is None:
+            part = self.judged[0]
+            sides = (("train", part.train), ("validation", part.validation), ("test", self.test))
+            return [(image, word) for word, images in sides for image in images]
+        pairs = [(image, part.name) for part in self.judged for image in part.validation]
+        judged = {image.path for image, _ in pairs}
+        return pairs + [(image, "train") for image in self.final.train if image.path not in judged]
+
+
+def plan_run(images: Sequence[LabelledImage], config: FitConfig, lists: Path | None = None) -> Plan:
+    """Divide the images as the config's protocol says.
+
+    Raises:
+        ValueError: If they cannot be divided so, or the official protocol has no lists.
+    """
+    protocol = config.protocol
+    chosen = _chosen(config)
+    if protocol.kind == "folds":
+        folds = patient_folds(images, protocol.folds, protocol.seed)
+        words = f"patient-wise {protocol.folds}-fold, pooled out of fold{chosen}"
+        return Plan(_fold_parts(folds), Part(ALL_PATIENTS, tuple(images), ()), (), words)
+    if protocol.kind == "official":
+        if lists is None:
+            raise ValueError("the official folds are read from their lists: pass --lists FOLDER with dsfold1.txt ...")
+        folds = official_folds(images, lists)
+        words = f"official folds, pooled over their test sides, in which patients come again{chosen}"
+        return Plan(_fold_parts(folds), Part(ALL_PATIENTS, tuple(images), ()), (), words)
+    cut = shuffle_split if protocol.kind == "shuffle_split" else stratified_split
+    split = cut(images, protocol)
+    words = f"patient-wise train / validation / test, measured on validation{chosen}"
+    return Plan((Part("train", tuple(split.train), tuple(split.validation)),), None, tuple(split.test), words)
+
+
+def chosen_images(images: Sequence[LabelledImage], config: FitConfig, most: int) -> list[LabelledImage]:
+    """Keep the config's magnifications and, for a quick try, the first `most` images of each patient's every class.
+
+    0 keeps all of them.
+    """
+    if config.magnifications:
+        images = [image for image in images if image.magnification in config.magnifications]
+    if not most:
+        return list(images)
+    seen: dict[tuple[str, str], int] = {}
+    kept = []
+    for image in images:
+        key = (image.patient_id, image.label)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] <= most:
+            kept.append(image)
+    return kept
+
+
+def _fold_parts(folds: Sequence[tuple[Sequence[LabelledImage], Sequence[LabelledImage]]]) -> tuple[Part, ...]:
+    return tuple(
+        Part(f"fold {number} of {len(folds)}", tuple(train), tuple(validation))
+        for number, (train, validation) in enumerate(folds, start=1)
+    )
+
+
+def _chosen(config: FitConfig) -> str:
+    """Say whether patients judged on chose the epoch or the learning rate; then the figures flatter a little."""
+    watched = any(phase.patience or phase.schedule == "plateau" for phase in config.phases)
+    return "; the same patients had a say in the training" if config.keep == "best" or watched else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run: its folder, what was asked for, and what it trains and judges."""
+
+    folder: RunFolder
+    config: FitConfig
+    order: Order
+    plan: Plan
+    missing: tuple[str, ...]  # of the dataset, against the official counts
+
+    @property
+    def weight_files(self) -> Mapping[str, Path]:
+        """The files of pretrained weights by branch."""
+        return weight_files(self.order.weights)
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        """The unlabelled images of another laboratory."""
+        folder = self.order.targets
+        return tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in _IMAGES)) if folder else ()
+
+
+def new_job(config: FitConfig, text: str, order: Order, runs: Path) -> Job:
+    """Plan a run and make its folder; under torchrun the leading process makes it for all.
+
+    Raises:
+        ValueError: If the images cannot be divided as the config says, or what it needs beside them is not there.
+        FileNotFoundError: If the dataset is not there.
+    """
+    weight_files(order.weights)
+    if (config.adversarial is None) != (order.targets is None):
+        raise ValueError("the domain-adversarial option and --target, a folder of unlabelled images, need each other")
+    plan, missing = _plan(config, order)
+    place = [""]
+    if rank() == 0:
+        rows = split_rows(plan.assignments, order.data)
+        place = [str(create_run(runs, config.name, text, order, rows).path)]
+    if distributed.is_initialized():
+        distributed.broadcast_object_list(place)
+    return Job(RunFolder(Path(place[0])), config, order, plan, missing)
+
+
+def known_job(folder: RunFolder) -> Job:
+    """Find an earlier run again.
+
+    Raises:
+        ValueError: If the folder is not that of a run, or its images are no longer the same.
+    """
+    order = folder.order()
+    config, _ = read_config(folder.config)
+    plan, missing = _plan(config, order)
+    folder.check_split(split_rows(plan.assignments, order.data))
+    return Job(folder, config, order, plan, missing)
+
+
+def weight_files(pairs: Sequence[str]) -> dict[str, Path]:
+    """Read NAME=FILE pairs.
+
+    Raises:
+        ValueError: If one is not such a pair.
+    """
+    files = {}
+    for pair in pairs:
+        name, equals, file = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--weights wants NAME=FILE, got {pair!r}")
+        files[name] = Path(file)
+    return files
+
+
+def _plan(config: FitConfig, order: Order) -> tuple[Plan, tuple[str, ...]]:
+    images = load_dataset(order.dataset, order.data)
+    missing = shortfall(images, order.dataset)
+    return plan_run(chosen_images(images, config, order.limit), config, order.lists), missing

@@ -1,0 +1,170 @@
+"""Carry out a run from its first part to its checkpoint, and keep its row in the database; a killed run resumes."""
+
+import copy
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from core.card import Card, checkpoint_sha256, read_card
+from core.files import write_whole
+from core.fitting.config import FitConfig
+from core.fitting.distributed import rank, stop
+from core.fitting.loop import Work
+from core.imaging.decode import decode_image
+from core.network.checkpoint import save_checkpoint
+from core.network.classifier import Classifier
+from core.network.hybrid import HybridNetwork
+from db import store
+from db.database import open_database
+from db.values.evaluations import RunState
+from training.evaluation.chosen_images import Chosen
+from training.evaluation.predictions import Judge, JudgedImage, judgements_of, save_predictions
+from training.runs.card import bf16_gate, card_of_part, first_card, with_figures, with_temperature
+from training.runs.folder import RunFolder, copy_whole
+from training.runs.parts import WARM_UP, Trainer, planned_epochs
+from training.runs.plan import Job, Plan
+from training.runs.record import Record, draw_curves
+
+
+class RunEntry:
+    """The row of a run; a run that is resumed in its folder keeps it."""
+
+    def __init__(self, database: str, folder: RunFolder, config: FitConfig) -> None:
+        self._sessions = open_database(database)
+        with self._sessions.begin() as session:
+            self._id = store.models.start_run(session, config.name, str(folder.path), json.dumps(config.flat()))
+
+    def finish(self, history: str, checkpoint_sha256: str) -> None:
+        """Say that the run has made its checkpoint."""
+        self._end(RunState.FINISHED, history, checkpoint_sha256)
+
+    def fail(self, history: str) -> None:
+        """Say that the run ended without a checkpoint; it can be resumed all the same."""
+        self._end(RunState.FAILED, history, None)
+
+    def _end(self, state: RunState, history: str, checkpoint_sha256: str | None) -> None:
+        with self._sessions.begin() as session:
+            store.models.finish_run(session, self._id, state, history, checkpoint_sha256)
+        self._sessions.dispose()
+
+
+def carry_out(job: Job, database: str) -> Card | None:
+    """Train, judge and save; a finished run is taken as it is. Only the leading process gives a card."""
+    if rank() == 0:
+        return _listed(job, RunEntry(database, job.folder, job.config))
+    with _record(job) as record:
+        _train(_trainer(job, record), job)
+    return None
+
+
+def _listed(job: Job, entry: RunEntry) -> Card:
+    with _record(job) as record:
+        try:
+            if not job.folder.card.exists():
+                _make(job, _trainer(job, record))
+        except BaseException:
+            entry.fail(record.history)
+            raise
+        if job.order.out:
+            copy_whole(job.folder.checkpoint, job.order.out)
+        entry.finish(record.history, checkpoint_sha256(job.folder.checkpoint))
+        shutil.rmtree(job.folder.parts, ignore_errors=True)
+    return read_card(job.folder.checkpoint)
+
+
+def _record(job: Job) -> Record:
+    planned = planned_epochs(job.plan, job.config)
+    return Record(job.folder, planned, tensorboard=job.order.tensorboard, leads=rank() == 0)
+
+
+def _trainer(job: Job, record: Record) -> Trainer:
+    # Without a cache of one's own the folds still share their features, for as long as the run is unfinished.
+    cache = job.order.cache or (job.folder.parts / "cache" if job.config.caches_features else None)
+    pool = job.plan.final.train if job.plan.final else ()
+    work = Work(cache=cache, targets=job.targets, pool=pool, device=job.order.device)
+    return Trainer(job.config, job.folder.parts, work, record)
+
+
+def _train(trainer: Trainer, job: Job) -> HybridNetwork:
+    """Train every part of the plan; give the network that all of them started from."""
+    start = trainer.start(job.weight_files)
+    for part in job.plan.parts:
+        trainer.train(start, part)
+    # From here on the leading process is alone: nobody should wait at a barrier for an hour of judging.
+    stop()
+    return start
+
+
+def _make(job: Job, trainer: Trainer) -> None:
+    start = _train(trainer, job)
+    card = first_card(job.plan, job.config, job.folder.code_version(), demonstration=job.order.demonstration)
+    card = judge_run(job.folder, trainer, start, job.plan, card)
+    save_run(job.folder, trainer, start, job.plan, card)
+
+
+@dataclass(slots=True)
+class _Networks:
+    """The network of every fold under one card; one is in memory at a time, as images come fold by fold."""
+
+    trainer: Trainer
+    start: HybridNetwork
+    plan: Plan
+    card: Card
+    _held: dict[int, Classifier] = field(default_factory=dict)
+
+    def __call__(self, fold: int | None) -> Classifier:
+        number = fold or 1
+        if number not in self._held:
+            self._held.clear()
+            network = self.trainer.network(self.start, self.plan.judged[number - 1])
+            self._held[number] = Classifier(network, self.card, "unsaved", self.trainer.work.device)
+        return self._held[number]
+
+
+def judge_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: Plan, card: Card) -> Card:
+    """Judge the held-out images twice, without and with the temperature, and lock what was found in the card."""
+    chosen = [
+        Chosen(image, number if plan.final else None)
+        for number, part in enumerate(plan.judged, start=1)
+        for image in part.validation
+    ]
+    trainer.record.judging(2 * len(chosen))
+    raw = _judged(folder, trainer, "raw", _Networks(trainer, start, plan, card), chosen)
+    card = with_temperature(card, judgements_of(raw, card), plan.source)
+    judged = _judged(folder, trainer, "calibrated", _Networks(trainer, start, plan, card), chosen)
+    left_out = [image for image in judged if image.reason is not None]
+    for image in left_out:
+        trainer.record.say(f"no prediction for {image.file}: {image.reason}")
+    save_predictions(folder.path / "predictions.parquet", judged, card)
+    return with_figures(card, judgements_of(judged, card), plan, trainer.config.sensitivity)
+
+
+def save_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: Plan, card: Card) -> None:
+    """Save the network of every fold, the checkpoint, curves and card."""
+    if plan.final:
+        for number, part in enumerate(plan.judged, start=1):
+            save_checkpoint(folder.fold(number), trainer.network(start, part), card_of_part(card, part))
+    network = trainer.network(start, plan.parts[-1])
+    if trainer.config.precision == "bf16":
+        card = _with_gated_precision(network, card, plan)
+    save_checkpoint(folder.checkpoint, network, card)
+    write_whole(
+        folder.path / "curves.png", draw_curves([part.epochs for part in trainer.record.parts if part.part != WARM_UP])
+    )
+    write_whole(folder.card, card.to_json().encode())
+
+
+def _judged(
+    folder: RunFolder, trainer: Trainer, name: str, networks: _Networks, chosen: Sequence[Chosen]
+) -> list[JudgedImage]:
+    judge = Judge(networks, folder.order().data, journal=folder.parts / f"judged-{name}.jsonl")
+    return judge.judge(chosen, trainer.record.judged)
+
+
+def _with_gated_precision(network: HybridNetwork, card: Card, plan: Plan) -> Card:
+    """Grant bf16 if it changes nothing on the validation images or, after folds, on all."""
+    images = plan.final.train if plan.final else plan.judged[0].validation
+    pixels = (decode_image(image.path.read_bytes()).pixels for image in images)
+    gate = bf16_gate(Classifier(copy.deepcopy(network), card, "unsaved"), pixels)
+    return replace(card, precision="bf16" if gate.passed else "fp32")

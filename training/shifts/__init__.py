@@ -1,0 +1,1 @@
+"""Comparison of two image sets: reading them, the steps of a drop, and tables."""
