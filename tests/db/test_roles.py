@@ -108,7 +108,7 @@ _NEEDED = (
     | dict.fromkeys(_ADMINISTER, Permission.ADMINISTER)
     | dict.fromkeys(_SEE_AGREEMENT, Permission.SEE_AGREEMENT)
 )
-# Exports of reads, of which every role may have some: tests/service/test_reports_mrmc.py says who gets what. Files
+# Exports of reads, of which every role may have some: tests/service/test_mrmc.py says who gets what. Files
 # of pages are downloaded by whoever sees the page.
 _FOR_EVERYBODY = {"export_scope", "exportable_studies", "exported_reads", "record_export", "record_download"}
 # Opens its own sessions: tests/pages/test_audit.py says who may call it.

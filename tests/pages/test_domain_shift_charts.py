@@ -9,7 +9,7 @@ from core.statistics.tissue_statistics import STATISTICS
 from pages.ui.csv_tables import statistics_csv
 from pages.ui.domain_shift import charts, explanations
 from tests.helpers.shifts import STEPS, figure, shifted
-from tests.pages.test_charts import luminance
+from tests.pages.test_training_run_charts import luminance
 
 
 @pytest.fixture(scope="module")
