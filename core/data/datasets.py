@@ -106,7 +106,7 @@ def label_set_with(labels: set[str]) -> LabelSet:
 
 @dataclass(frozen=True, slots=True)
 class OfficialCounts:
-    """The image and patient counts of a release; `magnifications` is empty and `patients` 0 if they are not published."""
+    """The image and patient counts of a release; `magnifications` is empty and `patients` 0 if not published."""
 
     classes: tuple[tuple[str, int], ...]
     magnifications: tuple[tuple[str, int], ...] = ()
@@ -211,7 +211,7 @@ def idc(root: Path) -> list[LabelledImage]:
 
     Raises:
         FileNotFoundError: If the folder does not exist or contains no PNG file.
-        UnknownNameError: If a file name does not follow the rule or contradicts its folder; the message names the files.
+        UnknownNameError: If file names do not follow the rule or contradict their folder; the message names them.
     """
     paths = _list_files(root, ".png")
     inside = [path for path in paths if _IDC_FOLDER in path.parts]
@@ -276,9 +276,9 @@ def shortfall(images: Sequence[LabelledImage], name: DatasetName) -> tuple[str, 
         *((f"{word} images", by_magnification[word], count) for word, count in official.magnifications),
     ]
     return tuple(
-        f"{noun}: {actual:,} of {expected:,}, {abs(expected - actual):,} {'missing' if actual < expected else 'too many'}"
-        for noun, actual, expected in counts
-        if actual != expected
+        f"{noun}: {actual:,} of {due:,}, {abs(due - actual):,} {'missing' if actual < due else 'too many'}"
+        for noun, actual, due in counts
+        if actual != due
     )
 
 
