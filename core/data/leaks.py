@@ -223,17 +223,17 @@ class _SamePicture:
 
 
 def _group_pictures(images: Iterable[LabelledImage], hashes: Mapping[Path, PictureHash]) -> list[_SamePicture]:
-    same: dict[PictureHash, list[LabelledImage]] = defaultdict(list)
+    by_hash: dict[PictureHash, list[LabelledImage]] = defaultdict(list)
     for image in images:
         if image.path in hashes:
-            same[hashes[image.path]].append(image)
+            by_hash[hashes[image.path]].append(image)
     groups = [
-        _SamePicture("identical picture", h.pixels[:12], tuple(alike)) for h, alike in same.items() if len(alike) > 1
+        _SamePicture("identical picture", h.pixels[:12], tuple(alike)) for h, alike in by_hash.items() if len(alike) > 1
     ]
-    outlined = [(h.outline, alike) for h, alike in same.items() if h.outline is not None]
-    for first, second, bits in near_pairs([outline for outline, _ in outlined]):
+    with_outline = [(h.outline, alike) for h, alike in by_hash.items() if h.outline is not None]
+    for first, second, bits in near_pairs([outline for outline, _ in with_outline]):
         key = f"{bits} of 64 bits differ (at most {NEAR_BITS} count as near)"
-        groups.append(_SamePicture("near-identical picture", key, (*outlined[first][1], *outlined[second][1])))
+        groups.append(_SamePicture("near-identical picture", key, (*with_outline[first][1], *with_outline[second][1])))
     return groups
 
 
@@ -262,8 +262,8 @@ def _named_conflicts(images: Sequence[LabelledImage]) -> Iterable[Conflict]:
             patients[image.patient_id].append(image)
     for patient, own in sorted(patients.items()):
         if len({image.label for image in own}) > 1:
-            labelled = {(image.slide_id, image.label) for image in own}
-            conflicting = sorted({a[0] for a, b in combinations(sorted(labelled), 2) if a[0] == b[0]})
+            slide_labels = {(image.slide_id, image.label) for image in own}
+            conflicting = sorted({a[0] for a, b in combinations(sorted(slide_labels), 2) if a[0] == b[0]})
             yield Conflict("slide" if conflicting else "patient", ", ".join(conflicting) or patient, _members_of(own))
 
 

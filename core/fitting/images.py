@@ -57,8 +57,8 @@ class TrainingImages:
         """
         self._config = config
         self._pool = pool or train
-        place = {image: number for number, image in enumerate(self._pool)}
-        self._train = np.array([place[image] for image in train], dtype=np.int64)
+        number_of = {image: number for number, image in enumerate(self._pool)}
+        self._train = np.array([number_of[image] for image in train], dtype=np.int64)
         self._pixels = open_pixels(self._pool, config, folder)
         self._share = round(config.generated.share * config.batch_size) if config.generated else 0
         if not train:

@@ -72,17 +72,17 @@ class EpochDraws:
         match self._sampling.kind:
             case "weighted":
                 classes = rng.integers(len(self._classes), size=sum(sizes))
-                drawn = [self._classes[c][rng.integers(len(self._classes[c]))] for c in classes]
-                return np.array(drawn, dtype=np.int64)
+                rows_of_batch = [self._classes[c][rng.integers(len(self._classes[c]))] for c in classes]
+                return np.array(rows_of_batch, dtype=np.int64)
             case "undersampled":
-                chosen = [rng.choice(rows, sizes[0], replace=False) for rows in self._classes]
+                rows_by_class = [rng.choice(rows, sizes[0], replace=False) for rows in self._classes]
             case "second":
-                chosen = [rng.choice(rows, min(len(rows), sizes[-2]), replace=False) for rows in self._classes]
+                rows_by_class = [rng.choice(rows, min(len(rows), sizes[-2]), replace=False) for rows in self._classes]
             case "oversampled":
-                chosen = [_repeat(rows, sizes[-1], rng) for rows in self._classes]
+                rows_by_class = [_repeat(rows, sizes[-1], rng) for rows in self._classes]
             case _:
-                chosen = self._classes
-        return rng.permutation(np.concatenate(chosen))
+                rows_by_class = self._classes
+        return rng.permutation(np.concatenate(rows_by_class))
 
 
 def _group_by_patient(rows: Places, patient_ids: Sequence[str]) -> list[Places]:

@@ -24,7 +24,7 @@ class FittedOnTestError(ValueError):
     """A fit was requested on the predictions that would then evaluate it."""
 
 
-def fit_temperature(judged: Judged, source: Source = "validation") -> float:
+def fit_temperature(predictions: Judged, source: Source = "validation") -> float:
     """Return the temperature under which the log-odds fit the truth best (Guo et al., ICML 2017).
 
     Every patient has the same weight, and so have benign and malignant, as in training.
@@ -33,14 +33,14 @@ def fit_temperature(judged: Judged, source: Source = "validation") -> float:
         FittedOnTestError: If the predictions come from a test set.
     """
     _refuse_test(source, "a temperature")
-    p = np.clip(judged.probabilities, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
-    signed = np.log(p / (1 - p)) * np.where(judged.malignant, 1, -1)
-    weights = _even_weights(judged.malignant.astype(np.int64), judged.patient_ids)
+    p = np.clip(predictions.probabilities, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
+    signed = np.log(p / (1 - p)) * np.where(predictions.malignant, 1, -1)
+    weights = _even_weights(predictions.malignant.astype(np.int64), predictions.patient_ids)
     losses = [float((weights * np.logaddexp(0, -signed / t)).sum()) for t in _TEMPERATURES]
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
 
-def youden_threshold(judged: Judged, source: Source = "validation") -> float:
+def youden_threshold(predictions: Judged, source: Source = "validation") -> float:
     """Return the threshold with the largest sensitivity + specificity - 1 (Youden, Cancer 1950).
 
     It lies halfway between two neighbouring probabilities, so that neither is on the edge.
@@ -50,15 +50,17 @@ def youden_threshold(judged: Judged, source: Source = "validation") -> float:
         ValueError: If there is no malignant or no benign image.
     """
     _refuse_test(source, "a threshold")
-    _check_malignancies(judged, benign=True)
-    candidates = _midpoints(judged)
+    _check_malignancies(predictions, benign=True)
+    candidates = _midpoints(predictions)
     if not len(candidates):
         return 0.5
-    gain = _share_above(judged, judged.malignant, candidates) - _share_above(judged, ~judged.malignant, candidates)
+    gain = _share_above(predictions, predictions.malignant, candidates) - _share_above(
+        predictions, ~predictions.malignant, candidates
+    )
     return float(candidates[int(np.argmax(gain))])
 
 
-def sensitivity_threshold(judged: Judged, target: float, source: Source = "validation") -> float:
+def sensitivity_threshold(predictions: Judged, target: float, source: Source = "validation") -> float:
     """Return the highest threshold at which at least the target share of malignant images is called malignant.
 
     It lies halfway between two neighbouring probabilities, as Youden's does.
@@ -70,15 +72,15 @@ def sensitivity_threshold(judged: Judged, target: float, source: Source = "valid
     _refuse_test(source, "a threshold")
     if not 0 < target <= 1:
         raise ValueError(f"the target sensitivity must be above 0 and at most 1, got {target}")
-    _check_malignancies(judged, benign=False)
+    _check_malignancies(predictions, benign=False)
     # Below the smallest probability every image is called malignant; 0 itself is not a valid threshold.
-    lowest = max(float(judged.probabilities.min()) / 2, _SMALLEST_PROBABILITY)
-    candidates = np.append(lowest, _midpoints(judged))
-    reaches_target = _share_above(judged, judged.malignant, candidates) >= target - 1e-12
+    lowest = max(float(predictions.probabilities.min()) / 2, _SMALLEST_PROBABILITY)
+    candidates = np.append(lowest, _midpoints(predictions))
+    reaches_target = _share_above(predictions, predictions.malignant, candidates) >= target - 1e-12
     return float(candidates[reaches_target].max(initial=lowest))
 
 
-def fit_abstention(judged: Judged, risk: float, source: Source = "validation") -> Abstention:
+def fit_abstention(predictions: Judged, risk: float, source: Source = "validation") -> Abstention:
     """Return the quantile under which the set of opinions misses the truth for at most a share `risk` of images.
 
     Split conformal prediction (Vovk et al., 2005) with the score 1 - probability of the true malignancy. Coverage and
@@ -92,23 +94,23 @@ def fit_abstention(judged: Judged, risk: float, source: Source = "validation") -
     _refuse_test(source, "an abstention")
     if not 0 < risk < 1:
         raise ValueError(f"the risk must lie between 0 and 1, got {risk}")
-    scores = np.where(judged.malignant, 1 - judged.probabilities, judged.probabilities)
-    patients = np.unique(judged.patient_ids)
+    scores = np.where(predictions.malignant, 1 - predictions.probabilities, predictions.probabilities)
+    patients = np.unique(predictions.patient_ids)
     has_opinion, is_wrong = np.zeros(len(scores), bool), np.zeros(len(scores), bool)
     for patient in patients:
-        own = judged.patient_ids == patient
-        quantile = _conformal_quantile(scores[~own], risk)
-        has_opinion[own] = opinions(judged.probabilities[own], quantile)
-        is_wrong[own] = has_opinion[own] & (scores[own] > quantile)
+        of_patient = predictions.patient_ids == patient
+        quantile = _conformal_quantile(scores[~of_patient], risk)
+        has_opinion[of_patient] = opinions(predictions.probabilities[of_patient], quantile)
+        is_wrong[of_patient] = has_opinion[of_patient] & (scores[of_patient] > quantile)
     protocol = f"{source}, one patient left out at a time: {len(scores)} images of {len(patients)} patients"
     coverage, error = _coverage_and_error(has_opinion, is_wrong)
     return Abstention(risk, _conformal_quantile(scores, risk), coverage, error, protocol)
 
 
-def judge_abstention(judged: Judged, locked: Abstention, protocol: str) -> Abstention:
+def judge_abstention(predictions: Judged, locked: Abstention, protocol: str) -> Abstention:
     """Return a locked abstention with its coverage and error on other images; its quantile stays."""
-    has_opinion = opinions(judged.probabilities, locked.quantile)
-    scores = np.where(judged.malignant, 1 - judged.probabilities, judged.probabilities)
+    has_opinion = opinions(predictions.probabilities, locked.quantile)
+    scores = np.where(predictions.malignant, 1 - predictions.probabilities, predictions.probabilities)
     coverage, error = _coverage_and_error(has_opinion, has_opinion & (scores > locked.quantile))
     return replace(locked, coverage=coverage, error=error, protocol=protocol)
 
@@ -129,13 +131,13 @@ def _conformal_quantile(scores: NDArray[np.float64], risk: float) -> float:
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else 1.0
 
 
-def _midpoints(judged: Judged) -> NDArray[np.float64]:
-    values = np.unique(judged.probabilities)
+def _midpoints(predictions: Judged) -> NDArray[np.float64]:
+    values = np.unique(predictions.probabilities)
     return np.asarray((values[1:] + values[:-1]) / 2)
 
 
-def _share_above(judged: Judged, mask: NDArray[np.bool_], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-    scores = np.sort(judged.probabilities[mask])
+def _share_above(predictions: Judged, mask: NDArray[np.bool_], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    scores = np.sort(predictions.probabilities[mask])
     return np.asarray((len(scores) - np.searchsorted(scores, thresholds, "left")) / len(scores))
 
 
@@ -147,14 +149,14 @@ def _refuse_test(source: Source, what: str) -> None:
         )
 
 
-def _check_malignancies(judged: Judged, *, benign: bool) -> None:
-    if not judged.malignant.any() or (benign and judged.malignant.all()):
+def _check_malignancies(predictions: Judged, *, benign: bool) -> None:
+    if not predictions.malignant.any() or (benign and predictions.malignant.all()):
         raise ValueError(f"a threshold needs {'both malignant and benign' if benign else 'malignant'} images")
 
 
 def _even_weights(labels: NDArray[np.int64], patient_ids: NDArray[np.str_]) -> NDArray[np.float64]:
-    _, place, count = np.unique(patient_ids, return_inverse=True, return_counts=True)
-    weights = 1.0 / count[place]
+    _, patient, count = np.unique(patient_ids, return_inverse=True, return_counts=True)
+    weights = 1.0 / count[patient]
     for label in np.unique(labels):
         weights[labels == label] /= weights[labels == label].sum()
     return weights

@@ -93,11 +93,11 @@ class Units:
         """
         first, second = self._pairs()
         alone = np.setdiff1d(np.arange(len(self.persons)), np.concatenate([first, second]))
-        drawn = np.tile(self.of_source, (rounds, 1))
+        of_source = np.tile(self.of_source, (rounds, 1))
         swapped = rng.random((rounds, len(first))) < 0.5
-        drawn[:, first], drawn[:, second] = ~swapped, swapped
-        drawn[:, alone] = rng.permuted(drawn[:, alone], axis=1)
-        return drawn
+        of_source[:, first], of_source[:, second] = ~swapped, swapped
+        of_source[:, alone] = rng.permuted(of_source[:, alone], axis=1)
+        return of_source
 
     def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the source unit and the target unit of every person who has both."""
@@ -219,11 +219,11 @@ def distances(source: ImageSet, target: ImageSet, seed: int = 0) -> tuple[Distan
     components, _ = principal_components(both, _COMPONENTS)
     first = ImageSet(components[: len(source.features)], source.patient_ids)
     second = ImageSet(components[len(source.features) :], target.patient_ids)
-    halved = [_split_in_half(first, rng) for _ in range(_HALVINGS)]
+    halves_of_source = [_split_in_half(first, rng) for _ in range(_HALVINGS)]
     return (
-        _frechet_distance(first, second, halved, rng),
-        _discrepancy(first, second, halved, rng),
-        _two_sample_auc(first, second, halved),
+        _frechet_distance(first, second, halves_of_source, rng),
+        _discrepancy(first, second, halves_of_source, rng),
+        _two_sample_auc(first, second, halves_of_source),
     )
 
 
@@ -260,8 +260,8 @@ def discrepancy(source: ImageSet, target: ImageSet, permutations: int = 0, seed:
     images = np.bincount(units.place).astype(np.float64)
     different_persons = units.persons[:, None] != units.persons
     kernel, pairs = kernel * different_persons, np.outer(images, images) * different_persons
-    drawn = units.exchanged(permutations, np.random.default_rng(seed))
-    observed, *permuted = (_mean_discrepancy(kernel, pairs, of_source) for of_source in (units.of_source, *drawn))
+    exchanged = units.exchanged(permutations, np.random.default_rng(seed))
+    observed, *permuted = (_mean_discrepancy(kernel, pairs, of_source) for of_source in (units.of_source, *exchanged))
     return observed, (1 + sum(other >= observed for other in permuted)) / (1 + permutations)
 
 
@@ -274,12 +274,12 @@ def _mean_discrepancy(kernel: Features, pairs: Features, of_source: NDArray[np.b
     return float(within + within_other - 2 * between)
 
 
-def _kernel_sums(features: Features, place: NDArray[np.int64], seed: int) -> Features:
+def _kernel_sums(features: Features, unit: NDArray[np.int64], seed: int) -> Features:
     """Sum the Gaussian kernel over the pairs of images of every two units; its width is the median distance."""
     few = np.random.default_rng(seed).permutation(len(features))[:_MOST_FOR_WIDTH]
     squared_distances = _squared_distances(features[few], features[few])[~np.eye(len(few), dtype=bool)]
     width = max(float(np.median(squared_distances)), 1e-12)
-    member = (place == np.arange(place.max() + 1)[:, None]).astype(np.float64)
+    member = (unit == np.arange(unit.max() + 1)[:, None]).astype(np.float64)
     total = np.zeros((len(member), len(member)))
     for start in range(0, len(features), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
@@ -294,30 +294,30 @@ def _squared_distances(first: Features, second: Features) -> Features:
 
 
 def _frechet_distance(
-    source: ImageSet, target: ImageSet, halved: list[tuple[ImageSet, ImageSet]], rng: np.random.Generator
+    source: ImageSet, target: ImageSet, halves_of_source: list[tuple[ImageSet, ImageSet]], rng: np.random.Generator
 ) -> Distance:
     value = frechet(source.features, target.features)
     units = units_of(source.patient_ids, target.patient_ids)
-    drawn = np.array([frechet(*_resample(source, target, units, rng)) for _ in range(_RESAMPLES)])
+    resampled = np.array([frechet(*_resample(source, target, units, rng)) for _ in range(_RESAMPLES)])
     # Drawing a patient twice alone increases the distance, so only the spread of the draws is used, not their mean.
-    low, high = value + np.percentile(drawn, [2.5, 97.5]) - drawn.mean()
-    halves = float(np.mean([frechet(one.features, other.features) for one, other in halved]))
+    low, high = value + np.percentile(resampled, [2.5, 97.5]) - resampled.mean()
+    halves = float(np.mean([frechet(one.features, other.features) for one, other in halves_of_source]))
     return Distance(FRECHET, value, min(value, max(0.0, float(low))), max(value, float(high)), halves)
 
 
 def _discrepancy(
-    source: ImageSet, target: ImageSet, halved: list[tuple[ImageSet, ImageSet]], rng: np.random.Generator
+    source: ImageSet, target: ImageSet, halves_of_source: list[tuple[ImageSet, ImageSet]], rng: np.random.Generator
 ) -> Distance:
     value, p = discrepancy(source, target, _PERMUTATIONS, int(rng.integers(2**32)))
-    halves = [discrepancy(one, other)[0] for one, other in halved]
+    halves = [discrepancy(one, other)[0] for one, other in halves_of_source]
     return Distance(DISCREPANCY, value, None, None, float(np.mean(halves)), p)
 
 
-def _two_sample_auc(source: ImageSet, target: ImageSet, halved: list[tuple[ImageSet, ImageSet]]) -> Distance:
+def _two_sample_auc(source: ImageSet, target: ImageSet, halves_of_source: list[tuple[ImageSet, ImageSet]]) -> Distance:
     """Return the AUC of a classifier of the two sets, on patients it was not fitted to (Lopez-Paz and Oquab, 2017)."""
     estimate = auc_estimate(_classify_sets(source, target))
     halves = [
-        _classify_sets(one, other) for one, other in halved[: _HALVINGS // 2]
+        _classify_sets(one, other) for one, other in halves_of_source[: _HALVINGS // 2]
     ]  # ten are enough, and take a second
     chance = float(np.mean([auc(half.malignant, half.probabilities) for half in halves]))
     return Distance(TOLD_APART, estimate.value, estimate.low, estimate.high, chance)
@@ -340,8 +340,8 @@ def _classify_sets(source: ImageSet, target: ImageSet) -> Judged:
 def _split_in_half(images: ImageSet, rng: np.random.Generator) -> tuple[ImageSet, ImageSet]:
     """Split the patients at random into two halves of equal size; each patient keeps all images."""
     names = rng.permutation(images.patients)
-    chosen = np.isin(images.patient_ids, names[: len(names) // 2])
-    return images.only(chosen), images.only(~chosen)
+    mask = np.isin(images.patient_ids, names[: len(names) // 2])
+    return images.only(mask), images.only(~mask)
 
 
 def _resample(source: ImageSet, target: ImageSet, units: Units, rng: np.random.Generator) -> tuple[Features, Features]:
@@ -351,11 +351,11 @@ def _resample(source: ImageSet, target: ImageSet, units: Units, rng: np.random.G
     """
     one, other = source.patients, target.patients
     both = np.intersect1d(one, other)
-    drawn = [np.array([], dtype=units.persons.dtype)]
+    resampled_groups = [np.array([], dtype=units.persons.dtype)]
     for group in (both, np.setdiff1d(one, both), np.setdiff1d(other, both)):
         if len(group):
-            drawn.append(rng.choice(group, len(group)))
-    names = np.concatenate(drawn)
+            resampled_groups.append(rng.choice(group, len(group)))
+    names = np.concatenate(resampled_groups)
     return _images_of(source, names), _images_of(target, names)
 
 

@@ -61,12 +61,12 @@ def compare_accuracy(
     """
     _check_paired(first, second)
     right = [calls == first.malignant for calls in called]
-    place = np.unique(first.patient_ids, return_inverse=True)[1]
-    gain = np.bincount(place, right[0].astype(np.float64) - right[1])
-    images = np.bincount(place).astype(np.float64)
+    patient = np.unique(first.patient_ids, return_inverse=True)[1]
+    gain = np.bincount(patient, right[0].astype(np.float64) - right[1])
+    images = np.bincount(patient).astype(np.float64)
     interval, p_patients = _paired_interval(lambda w: quotient(w @ gain, w @ images)[:, None], first, seed)
     p = mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
-    return AccuracyComparison(interval.value, interval.low, interval.high, p, p_patients, len(place))
+    return AccuracyComparison(interval.value, interval.low, interval.high, p, p_patients, len(patient))
 
 
 def delong(malignant: NDArray[np.bool_], first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
@@ -105,22 +105,22 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def _midranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place])
+    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[inverse])
 
 
-def _paired_interval(measure: Measure, judged: Judged, seed: int) -> tuple[Interval, float]:
-    strata = judged.strata()
+def _paired_interval(measure: Measure, predictions: Judged, seed: int) -> tuple[Interval, float]:
+    strata = predictions.strata()
     (interval,) = bca(measure, strata, seed=seed)
-    drawn = measure(draw_patients(strata, RESAMPLES, seed))[:, 0]
+    resampled = measure(draw_patients(strata, RESAMPLES, seed))[:, 0]
     # The share of differences of the other sign counts the observed sample itself, so it is never exactly 0.
-    tails = [(1 + np.sum(side)) / (RESAMPLES + 1) for side in (drawn <= 0, drawn >= 0)]
+    tails = [(1 + np.sum(side)) / (RESAMPLES + 1) for side in (resampled <= 0, resampled >= 0)]
     return interval, float(min(1.0, 2 * min(tails)))
 
 
 def _check_paired(first: Judged, second: Judged) -> None:
-    same = len(first.malignant) == len(second.malignant) and bool(
+    is_paired = len(first.malignant) == len(second.malignant) and bool(
         np.array_equal(first.malignant, second.malignant) and np.array_equal(first.patient_ids, second.patient_ids)
     )
-    if not same:
+    if not is_paired:
         raise ValueError("a paired comparison needs the same images in the same order")

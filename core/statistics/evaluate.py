@@ -56,7 +56,7 @@ class About:
 
 
 def build_evaluation(
-    judgements: Judgements,
+    predictions: Judgements,
     about: About,
     *,
     ablation: Sequence[AblationRow] = (),
@@ -74,17 +74,18 @@ def build_evaluation(
         dataset=about.dataset,
         split=about.split,
         protocol=about.protocol,
-        label_set=judgements.label_set,
-        images=len(judgements.labels),
-        patients=len(np.unique(judgements.patient_ids)),
+        label_set=predictions.label_set,
+        images=len(predictions.labels),
+        patients=len(np.unique(predictions.patient_ids)),
         threshold=about.threshold,
         temperature=about.temperature,
         locked_on=about.locked_on,
-        figures=measure(judgements, about.threshold, seed=seed),
-        confusions=_confusions(judgements, about.threshold),
-        curves=curves(judgements.binary(), about.threshold),
-        groups=_groups(judgements, about.threshold, seed),
-        abstention=abstention and judge_abstention(judgements.binary(), abstention, f"{about.split}: {about.protocol}"),
+        figures=measure(predictions, about.threshold, seed=seed),
+        confusions=_confusions(predictions, about.threshold),
+        curves=curves(predictions.binary(), about.threshold),
+        groups=_groups(predictions, about.threshold, seed),
+        abstention=abstention
+        and judge_abstention(predictions.binary(), abstention, f"{about.split}: {about.protocol}"),
         ablation=tuple(ablation),
         excluded=about.excluded,
         warnings=about.warnings,
@@ -92,13 +93,13 @@ def build_evaluation(
     )
 
 
-def _confusions(judgements: Judgements, threshold: float) -> tuple[Confusion, ...]:
-    judged = judgements.binary()
-    truth, called = judged.malignant.astype(np.int64), (judged.probabilities >= threshold).astype(np.int64)
-    confusions = [_confusion(BINARY.classes, truth, called, judged.patient_ids)]
-    if len(judgements.label_set.classes) > 2:
-        classes, labels = judgements.label_set.classes, judgements.labels
-        confusions.append(_confusion(classes, labels, judgements.called(threshold), judgements.patient_ids))
+def _confusions(predictions: Judgements, threshold: float) -> tuple[Confusion, ...]:
+    binary = predictions.binary()
+    truth, called = binary.malignant.astype(np.int64), (binary.probabilities >= threshold).astype(np.int64)
+    confusions = [_confusion(BINARY.classes, truth, called, binary.patient_ids)]
+    if len(predictions.label_set.classes) > 2:
+        classes, labels = predictions.label_set.classes, predictions.labels
+        confusions.append(_confusion(classes, labels, predictions.called(threshold), predictions.patient_ids))
     return tuple(confusions)
 
 
@@ -107,9 +108,9 @@ def _confusion(
 ) -> Confusion:
     size = len(classes)
     cell = truth * size + called
-    patients, place = np.unique(patient_ids, return_inverse=True)
+    patients, index = np.unique(patient_ids, return_inverse=True)
     # A patient counts once in each cell in which it has an image.
-    patient_cells = np.unique(cell * len(patients) + place) // len(patients)
+    patient_cells = np.unique(cell * len(patients) + index) // len(patients)
     return Confusion(
         classes, _rows(np.bincount(cell, minlength=size**2)), _rows(np.bincount(patient_cells, minlength=size**2))
     )
@@ -120,20 +121,20 @@ def _rows(cells: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(int(n) for n in row) for row in cells.reshape(size, size))
 
 
-def _groups(judgements: Judgements, threshold: float, seed: int) -> tuple[Group, ...]:
+def _groups(predictions: Judgements, threshold: float, seed: int) -> tuple[Group, ...]:
     """Compute all metrics of each magnification, and the shares of each subtype and each patient."""
-    judged = judgements.binary()
-    wrong = (judged.probabilities >= threshold) != judged.malignant
+    binary = predictions.binary()
+    wrong = (binary.probabilities >= threshold) != binary.malignant
     kinds: tuple[tuple[GroupKind, NDArray[np.str_]], ...] = (
-        ("magnification", judgements.magnifications),
-        ("subtype", judgements.subtypes),
-        ("patient", judgements.patient_ids),
+        ("magnification", predictions.magnifications),
+        ("subtype", predictions.subtypes),
+        ("patient", predictions.patient_ids),
     )
     groups = []
     for kind, names in kinds:
         for name in np.unique(names[names != ""]):
             mask = names == name
-            part = judgements.only(mask)
+            part = predictions.only(mask)
             patients = len(np.unique(part.patient_ids))
             figures = _figures_of(kind, part, threshold, seed)
             groups.append(Group(kind, str(name), int(mask.sum()), patients, int(wrong[mask].sum()), figures))
@@ -146,13 +147,13 @@ def _figures_of(kind: GroupKind, part: Judgements, threshold: float, seed: int) 
     return measure_shares(part, threshold, seed=seed)
 
 
-def measure(judgements: Judgements, threshold: float, *, seed: int = 0) -> tuple[Figure, ...]:
+def measure(predictions: Judgements, threshold: float, *, seed: int = 0) -> tuple[Figure, ...]:
     """Return all metrics by image and by patient (mean probability), with intervals from resampling patients.
 
     A metric that is undefined on these images (the AUC of malignant images only) is omitted.
     """
-    tallies = _Tallies(judgements, threshold)
-    strata = judgements.binary().strata()
+    tallies = _Tallies(predictions, threshold)
+    strata = predictions.binary().strata()
     named = [(unit, column.name) for unit, column in tallies.columns(np.ones((1, len(strata))))]
     intervals = bca(tallies.values, strata, seed=seed)
     return tuple(
@@ -162,32 +163,32 @@ def measure(judgements: Judgements, threshold: float, *, seed: int = 0) -> tuple
     )
 
 
-def measure_shares(judgements: Judgements, threshold: float, *, seed: int = 0) -> tuple[Figure, ...]:
+def measure_shares(predictions: Judgements, threshold: float, *, seed: int = 0) -> tuple[Figure, ...]:
     """Return the metrics that are defined even for one class: the share of correct calls and the mean probability."""
-    judged = judgements.binary()
-    place = np.unique(judged.patient_ids, return_inverse=True)[1]
+    binary = predictions.binary()
+    index = np.unique(binary.patient_ids, return_inverse=True)[1]
     named = [
-        (figure_names.ACCURACY, (judged.probabilities >= threshold) == judged.malignant),
-        (figure_names.MALIGNANT_PROBABILITY, judged.probabilities),
+        (figure_names.ACCURACY, (binary.probabilities >= threshold) == binary.malignant),
+        (figure_names.MALIGNANT_PROBABILITY, binary.probabilities),
     ]
-    if len(judgements.label_set.classes) > 2:
-        named.append((figure_names.CLASS_ACCURACY, judgements.called(threshold) == judgements.labels))
-    sums = np.stack([np.bincount(place, values) for _, values in named], axis=1)
-    images = np.bincount(place).astype(np.float64)
-    intervals = bca(lambda w: quotient(w @ sums, (w @ images)[:, None]), judged.strata(), seed=seed)
+    if len(predictions.label_set.classes) > 2:
+        named.append((figure_names.CLASS_ACCURACY, predictions.called(threshold) == predictions.labels))
+    sums = np.stack([np.bincount(index, values) for _, values in named], axis=1)
+    images = np.bincount(index).astype(np.float64)
+    intervals = bca(lambda w: quotient(w @ sums, (w @ images)[:, None]), binary.strata(), seed=seed)
     return tuple(
-        Figure(name, i.value, i.low, i.high, "image", len(place)) for (name, _), i in zip(named, intervals, strict=True)
+        Figure(name, i.value, i.low, i.high, "image", len(index)) for (name, _), i in zip(named, intervals, strict=True)
     )
 
 
 class _Tallies:
     """Tallies by image and by patient (mean probability), over the same patients."""
 
-    def __init__(self, judgements: Judgements, threshold: float) -> None:
-        by_patient = judgements.by_patient()
-        self._images = _tallies(judgements, threshold)
+    def __init__(self, predictions: Judgements, threshold: float) -> None:
+        by_patient = predictions.by_patient()
+        self._images = _tallies(predictions, threshold)
         self._patients = _tallies(by_patient, threshold)
-        self.counts: dict[Unit, int] = {"image": len(judgements.labels), "patient": len(by_patient.labels)}
+        self.counts: dict[Unit, int] = {"image": len(predictions.labels), "patient": len(by_patient.labels)}
 
     def columns(self, weights: Weights) -> list[tuple[Unit, Column]]:
         """Compute all metrics of samples of patients, each with its unit."""
@@ -204,27 +205,27 @@ class _Tallies:
         return np.stack([column.values for _, column in self.columns(weights)], axis=1)
 
 
-def _tallies(judgements: Judgements, threshold: float) -> Sequence[BinaryTally | ClassTally]:
-    binary = BinaryTally(judgements.binary(), threshold)
-    return (binary, ClassTally(judgements, threshold)) if len(judgements.label_set.classes) > 2 else (binary,)
+def _tallies(predictions: Judgements, threshold: float) -> Sequence[BinaryTally | ClassTally]:
+    binary = BinaryTally(predictions.binary(), threshold)
+    return (binary, ClassTally(predictions, threshold)) if len(predictions.label_set.classes) > 2 else (binary,)
 
 
-def curves(judged: Judged, threshold: float) -> tuple[Curve, ...]:
+def curves(predictions: Judged, threshold: float) -> tuple[Curve, ...]:
     """Return ROC and precision-recall (if both malignancies occur), reliability and risk-coverage curves."""
-    ranked = (_roc(judged), _precision_recall(judged)) if 0 < judged.malignant.mean() < 1 else ()
-    return (*ranked, _reliability(judged), _risk_coverage(judged, threshold))
+    ranked = (_roc(predictions), _precision_recall(predictions)) if 0 < predictions.malignant.mean() < 1 else ()
+    return (*ranked, _reliability(predictions), _risk_coverage(predictions, threshold))
 
 
-def _called_above(judged: Judged) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _called_above(predictions: Judged) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Count malignant and benign images at or above each distinct probability, highest first."""
-    order = np.argsort(-judged.probabilities, kind="stable")
-    last = np.append(np.diff(judged.probabilities[order]) != 0, True)
-    malignant = judged.malignant[order]
+    order = np.argsort(-predictions.probabilities, kind="stable")
+    last = np.append(np.diff(predictions.probabilities[order]) != 0, True)
+    malignant = predictions.malignant[order]
     return np.cumsum(malignant)[last].astype(np.float64), np.cumsum(~malignant)[last].astype(np.float64)
 
 
-def _roc(judged: Judged) -> Curve:
-    hits, false_alarms = _called_above(judged)
+def _roc(predictions: Judged) -> Curve:
+    hits, false_alarms = _called_above(predictions)
     x, y = np.append(0, false_alarms / false_alarms[-1]), np.append(0, hits / hits[-1])
     # Points on a straight line between their neighbours do not change the curve.
     corner = np.ones(len(x), bool)
@@ -232,33 +233,33 @@ def _roc(judged: Judged) -> Curve:
     return _curve("roc", x[corner], y[corner])
 
 
-def _precision_recall(judged: Judged) -> Curve:
-    hits, false_alarms = _called_above(judged)
+def _precision_recall(predictions: Judged) -> Curve:
+    hits, false_alarms = _called_above(predictions)
     return _curve("precision_recall", np.append(0, hits / hits[-1]), np.append(1, hits / (hits + false_alarms)))
 
 
-def _reliability(judged: Judged) -> Curve:
+def _reliability(predictions: Judged) -> Curve:
     """Return the mean probability, the share of malignant images and the number of images of each bin."""
-    _, place, count = np.unique(calibration_bins(judged.probabilities), return_inverse=True, return_counts=True)
-    mean = np.bincount(place, judged.probabilities) / count
-    share = np.bincount(place, judged.malignant) / count
+    _, index, count = np.unique(calibration_bins(predictions.probabilities), return_inverse=True, return_counts=True)
+    mean = np.bincount(index, predictions.probabilities) / count
+    share = np.bincount(index, predictions.malignant) / count
     return Curve("reliability", _floats(mean), _floats(share), tuple(int(n) for n in count))
 
 
-def _risk_coverage(judged: Judged, threshold: float) -> Curve:
+def _risk_coverage(predictions: Judged, threshold: float) -> Curve:
     """Return the share of wrong calls among the most certain images, for every coverage (share of images).
 
     Certainty is the distance from the threshold relative to the largest distance on that side of it. If the
     threshold lies at an end of the scale from 0 to 1, an image at that end has certainty 0.
     """
-    p = judged.probabilities
+    p = predictions.probabilities
     called = p >= threshold
     largest = np.where(called, 1 - threshold, threshold)
     certainty = np.divide(np.abs(p - threshold), largest, out=np.zeros_like(p), where=largest > 0)
     order = np.argsort(-certainty, kind="stable")
     last = np.append(np.diff(certainty[order]) != 0, True)
     covered = np.arange(1, len(p) + 1)
-    risk = np.cumsum((called != judged.malignant)[order]) / covered
+    risk = np.cumsum((called != predictions.malignant)[order]) / covered
     return _curve("risk_coverage", (covered / len(p))[last], risk[last])
 
 

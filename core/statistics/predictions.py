@@ -44,18 +44,18 @@ class Judged:
 
     def by_patient(self) -> "Judged":
         """Average each patient's probabilities; a patient is malignant if any image is."""
-        patients, place = np.unique(self.patient_ids, return_inverse=True)
-        mean = np.bincount(place, weights=self.probabilities) / np.bincount(place)
-        return Judged(np.bincount(place, weights=self.malignant) > 0, mean, patients)
+        patients, patient = np.unique(self.patient_ids, return_inverse=True)
+        mean = np.bincount(patient, weights=self.probabilities) / np.bincount(patient)
+        return Judged(np.bincount(patient, weights=self.malignant) > 0, mean, patients)
 
     def strata(self) -> NDArray[np.int64]:
         """Return the stratum of each patient, in sorted order: only benign, only malignant, or both.
 
         Resampling patients within each stratum always gives a sample with benign and with malignant images.
         """
-        patients, place = np.unique(self.patient_ids, return_inverse=True)
-        malignant = np.bincount(place, self.malignant, len(patients)) > 0
-        benign = np.bincount(place, ~self.malignant, len(patients)) > 0
+        patients, patient = np.unique(self.patient_ids, return_inverse=True)
+        malignant = np.bincount(patient, self.malignant, len(patients)) > 0
+        benign = np.bincount(patient, ~self.malignant, len(patients)) > 0
         return (benign + 2 * malignant).astype(np.int64)
 
 
@@ -114,13 +114,13 @@ class Judgements:
 
         A patient with any malignant image is malignant; the label is the most frequent class of that malignancy.
         """
-        patients, place = np.unique(self.patient_ids, return_inverse=True)
+        patients, patient = np.unique(self.patient_ids, return_inverse=True)
         size = (len(patients), len(self.label_set.classes))
-        count = np.bincount(place * size[1] + self.labels, minlength=size[0] * size[1]).reshape(size)
+        count = np.bincount(patient * size[1] + self.labels, minlength=size[0] * size[1]).reshape(size)
         side = np.asarray(count[:, self._malignant()].any(axis=1))[:, None] == self._malignant()[None, :]
-        sums = np.stack([np.bincount(place, p) for p in self.probabilities.T], axis=1)
+        sums = np.stack([np.bincount(patient, p) for p in self.probabilities.T], axis=1)
         nothing = np.full(size[0], "")
-        mean = sums / np.bincount(place)[:, None]
+        mean = sums / np.bincount(patient)[:, None]
         label = np.asarray(np.where(side, count, -1).argmax(axis=1), np.int64)
         return Judgements(self.label_set, label, mean, patients, nothing, nothing)
 
@@ -140,12 +140,12 @@ def auc(malignant: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> flo
     negatives = len(malignant) - positives
     if positives == 0 or negatives == 0:
         raise ValueError("an AUC needs both malignant and benign images")
-    _, place, count = np.unique(probabilities, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
+    _, inverse, count = np.unique(probabilities, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[inverse]
     return (float(ranks[malignant].sum()) - positives * (positives + 1) / 2) / (positives * negatives)
 
 
-def auc_estimate(judged: Judged, *, seed: int = 0) -> Estimate:
+def auc_estimate(predictions: Judged, *, seed: int = 0) -> Estimate:
     """Return the AUC with its interval by resampling patients; without an interval, both bounds are the value.
 
     Images of one patient are correlated, so resampling images would give too narrow an interval.
@@ -153,9 +153,9 @@ def auc_estimate(judged: Judged, *, seed: int = 0) -> Estimate:
     Raises:
         ValueError: If there is no malignant or no benign image.
     """
-    value = auc(judged.malignant, judged.probabilities)
-    ranking = Ranking(judged.malignant, judged.probabilities, judged.patient_ids)
-    (interval,) = bca(lambda weights: ranking.auc(weights)[:, None], judged.strata(), seed=seed)
+    value = auc(predictions.malignant, predictions.probabilities)
+    ranking = Ranking(predictions.malignant, predictions.probabilities, predictions.patient_ids)
+    (interval,) = bca(lambda weights: ranking.auc(weights)[:, None], predictions.strata(), seed=seed)
     return Estimate(
         value, value if interval.low is None else interval.low, value if interval.high is None else interval.high
     )

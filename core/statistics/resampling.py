@@ -69,19 +69,19 @@ def bca(
     """
     alike = np.ones(len(strata), np.int64) if copies is None else copies
     values = measure(alike[None].astype(np.float64))[0]
-    drawn = measure(draw_patients(strata, rounds, seed, alike))
+    resampled = measure(draw_patients(strata, rounds, seed, alike))
     acceleration = _acceleration(measure, strata, alike)
     return tuple(
         _interval(float(value), column, float(a))
-        for value, column, a in zip(values, drawn.T, acceleration, strict=True)
+        for value, column, a in zip(values, resampled.T, acceleration, strict=True)
     )
 
 
 def _acceleration(measure: Measure, strata: NDArray[np.int64], copies: NDArray[np.int64]) -> NDArray[np.float64]:
-    left_out = np.concatenate([measure(rows) for rows in _leave_one_out(copies)])
-    cubes, squares = np.zeros(left_out.shape[1]), np.zeros(left_out.shape[1])
+    jackknifed = np.concatenate([measure(rows) for rows in _leave_one_out(copies)])
+    cubes, squares = np.zeros(jackknifed.shape[1]), np.zeros(jackknifed.shape[1])
     for stratum in np.unique(strata):
-        part, alike = left_out[strata == stratum], copies[strata == stratum, None]
+        part, alike = jackknifed[strata == stratum], copies[strata == stratum, None]
         size = int(alike.sum())
         if size < 2:  # a single patient of a stratum is in every resample
             continue
@@ -97,10 +97,10 @@ def _leave_one_out(copies: NDArray[np.int64]) -> Iterator[Weights]:
         yield (copies - (rows[:, None] == np.arange(len(copies)))).astype(np.float64)
 
 
-def _interval(value: float, drawn: NDArray[np.float64], acceleration: float) -> Interval:
+def _interval(value: float, resampled: NDArray[np.float64], acceleration: float) -> Interval:
     # Equal samples summed in another order differ in the last digits, but must count as equal.
-    defined = np.round(drawn[np.isfinite(drawn)], _DIGITS)
-    enough = len(defined) >= (1 - _UNDEFINED_LIMIT) * len(drawn)
+    defined = np.round(resampled[np.isfinite(resampled)], _DIGITS)
+    enough = len(defined) >= (1 - _UNDEFINED_LIMIT) * len(resampled)
     if not np.isfinite(value) or not enough or np.ptp(defined) == 0:
         return Interval(value, None, None)
     normal = NormalDist()
@@ -126,20 +126,20 @@ class Ranking:
     """
 
     def __init__(self, positive: NDArray[np.bool_], scores: NDArray[np.float64], patient_ids: NDArray[np.str_]) -> None:
-        place = np.unique(patient_ids, return_inverse=True)[1]
+        patient = np.unique(patient_ids, return_inverse=True)[1]
         order = np.argsort(-scores, kind="stable")
-        self._scores, self._positive, self._place = scores[order], positive[order], place[order]
-        self._above, self._below = np.unique(place[positive]), np.unique(place[~positive])
+        self._scores, self._positive, self._patient = scores[order], positive[order], patient[order]
+        self._above, self._below = np.unique(patient[positive]), np.unique(patient[~positive])
         self._wins = self._count_wins()
 
     def _count_wins(self) -> NDArray[np.float64]:
         """Count for each pair of patients the image pairs in which the positive one ranks higher; ties count half."""
         positives = self._scores[self._positive]
-        rows = np.searchsorted(self._above, self._place[self._positive])
+        rows = np.searchsorted(self._above, self._patient[self._positive])
         wins = np.empty((len(self._above), len(self._below)))
         if wins.size == 0:
             return wins
-        negative_scores, negative_place = self._scores[~self._positive], self._place[~self._positive]
+        negative_scores, negative_place = self._scores[~self._positive], self._patient[~self._positive]
         by_patient = np.argsort(negative_place, kind="stable")
         starts = np.searchsorted(negative_place[by_patient], self._below)
         for column, images in enumerate(np.split(by_patient, starts[1:])):
@@ -173,8 +173,8 @@ class Ranking:
         at_once = max(1, _CELLS_AT_ONCE // len(self._scores))
         for start in range(0, len(weights), at_once):
             part = np.ascontiguousarray(weights[start : start + at_once].T)
-            called = np.cumsum(part[self._place], axis=0)[all_until]
-            own = part[self._place[self._positive]]
+            called = np.cumsum(part[self._patient], axis=0)[all_until]
+            own = part[self._patient[self._positive]]
             hits = np.cumsum(own, axis=0)
             total = hits[-1].copy()
             precision = np.divide(hits[own_until], called, out=np.zeros_like(called), where=called > 0)
@@ -182,7 +182,7 @@ class Ranking:
         return precisions
 
     def _total(self, weights: Weights, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-        counts = np.bincount(self._place[mask], minlength=weights.shape[1]).astype(np.float64)
+        counts = np.bincount(self._patient[mask], minlength=weights.shape[1]).astype(np.float64)
         return np.asarray(weights @ counts)
 
 

@@ -27,15 +27,15 @@ class Column:
 class BinaryTally:
     """The metrics of benign against malignant."""
 
-    def __init__(self, judged: Judged, threshold: float) -> None:
-        place = np.unique(judged.patient_ids, return_inverse=True)[1]
-        truth, p = judged.malignant.astype(np.int64), judged.probabilities
+    def __init__(self, predictions: Judged, threshold: float) -> None:
+        patient = np.unique(predictions.patient_ids, return_inverse=True)[1]
+        truth, p = predictions.malignant.astype(np.int64), predictions.probabilities
         called = (p >= threshold).astype(np.int64)
-        self._counts = _count_cells(place, [truth, called], 2)
-        self._shares = recognised(place, truth == called)
-        self._losses = _sum_by_patient(place, [(p - truth) ** 2, -np.log(_clip(np.where(truth, p, 1 - p)))])
-        self._gaps = _sum_gaps(place, p, truth)
-        self._ranking = Ranking(judged.malignant, p, judged.patient_ids)
+        self._counts = _count_cells(patient, [truth, called], 2)
+        self._shares = recognised(patient, truth == called)
+        self._losses = _sum_by_patient(patient, [(p - truth) ** 2, -np.log(_clip(np.where(truth, p, 1 - p)))])
+        self._gaps = _sum_gaps(patient, p, truth)
+        self._ranking = Ranking(predictions.malignant, p, predictions.patient_ids)
 
     def columns(self, weights: Weights) -> list[Column]:
         """Compute the binary metrics, in the order of `figure_names.BINARY_FIGURES`."""
@@ -65,20 +65,20 @@ class BinaryTally:
 class ClassTally:
     """The metrics of more than two classes."""
 
-    def __init__(self, judgements: Judgements, threshold: float) -> None:
-        self._classes = judgements.label_set.classes
-        place = np.unique(judgements.patient_ids, return_inverse=True)[1]
-        truth, p = judgements.labels, judgements.probabilities
-        called = judgements.called(threshold)
+    def __init__(self, predictions: Judgements, threshold: float) -> None:
+        self._classes = predictions.label_set.classes
+        patient = np.unique(predictions.patient_ids, return_inverse=True)[1]
+        truth, p = predictions.labels, predictions.probabilities
+        called = predictions.called(threshold)
         rows = np.arange(len(truth))
         hits = np.zeros_like(p)
         hits[rows, truth] = 1
-        self._counts = _count_cells(place, [truth, called], len(self._classes))
-        self._shares = recognised(place, truth == called)
-        self._losses = _sum_by_patient(place, [((p - hits) ** 2).sum(axis=1), -np.log(_clip(p[rows, truth]))])
-        self._gaps = _sum_gaps(place, p[rows, called], (truth == called).astype(np.int64))
+        self._counts = _count_cells(patient, [truth, called], len(self._classes))
+        self._shares = recognised(patient, truth == called)
+        self._losses = _sum_by_patient(patient, [((p - hits) ** 2).sum(axis=1), -np.log(_clip(p[rows, truth]))])
+        self._gaps = _sum_gaps(patient, p[rows, called], (truth == called).astype(np.int64))
         self._rankings = [
-            Ranking(truth == label, p[:, label], judgements.patient_ids) for label in range(len(self._classes))
+            Ranking(truth == label, p[:, label], predictions.patient_ids) for label in range(len(self._classes))
         ]
 
     def columns(self, weights: Weights) -> list[Column]:
@@ -120,9 +120,9 @@ class ClassTally:
         ]
 
 
-def recognised(place: NDArray[np.int64], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
+def recognised(patient: NDArray[np.int64], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the share of each patient's images that are called correctly."""
-    return np.bincount(place, correct) / np.bincount(place)
+    return np.bincount(patient, correct) / np.bincount(patient)
 
 
 def calibration_bins(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -132,24 +132,24 @@ def calibration_bins(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.searchsorted(edges, probabilities, "right").astype(np.int64)
 
 
-def _count_cells(place: NDArray[np.int64], columns: Sequence[NDArray[np.int64]], classes: int) -> NDArray[np.float64]:
+def _count_cells(patient: NDArray[np.int64], columns: Sequence[NDArray[np.int64]], classes: int) -> NDArray[np.float64]:
     """Count each patient's images by truth and call: patients x (classes * classes)."""
     truth, called = columns
-    patients = int(place.max()) + 1
+    patients = int(patient.max()) + 1
     cells = classes * classes
-    flat = np.bincount(place * cells + truth * classes + called, minlength=patients * cells)
+    flat = np.bincount(patient * cells + truth * classes + called, minlength=patients * cells)
     return flat.reshape(patients, cells).astype(np.float64)
 
 
-def _sum_by_patient(place: NDArray[np.int64], columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    return np.stack([np.bincount(place, column) for column in columns], axis=1)
+def _sum_by_patient(patient: NDArray[np.int64], columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.stack([np.bincount(patient, column) for column in columns], axis=1)
 
 
-def _sum_gaps(place: NDArray[np.int64], p: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
+def _sum_gaps(patient: NDArray[np.int64], p: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
     """Sum probability minus truth by patient and bin; the bins are those of all images."""
     bins = calibration_bins(p)
-    patients, size = int(place.max()) + 1, int(bins.max()) + 1
-    sums = np.bincount(place * size + bins, p - truth, patients * size)
+    patients, size = int(patient.max()) + 1, int(bins.max()) + 1
+    sums = np.bincount(patient * size + bins, p - truth, patients * size)
     return np.asarray(sums, np.float64).reshape(patients, size)
 
 

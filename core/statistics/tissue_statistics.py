@@ -86,12 +86,13 @@ def _blob_diameter(image: RgbImage) -> float:
     energies: list[float] = []
     while min(blurred.shape) >= _LEAST_SIDE:
         # Each octave is blurred from a width of 1 px to 2 px and then halved, which makes the width 1 px again.
-        once = cv2.GaussianBlur(blurred, (0, 0), 1.0)
-        twice = cv2.GaussianBlur(once, (0, 0), float(np.sqrt(2)))
+        coarser = cv2.GaussianBlur(blurred, (0, 0), 1.0)
+        coarsest = cv2.GaussianBlur(coarser, (0, 0), float(np.sqrt(2)))
         energies += [
-            float((np.maximum(fine - coarse, 0) ** 2).mean()) for fine, coarse in ((blurred, once), (once, twice))
+            float((np.maximum(fine - coarse, 0) ** 2).mean())
+            for fine, coarse in ((blurred, coarser), (coarser, coarsest))
         ]
-        blurred = twice[::2, ::2]
+        blurred = coarsest[::2, ::2]
     if not energies or max(energies) < _LEAST_ENERGY:
         return float("nan")
     return float(_DIAMETER_OF_WIDTH * 2 ** (_peak(np.log(np.maximum(energies, 1e-12))) / 2))
