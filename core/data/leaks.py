@@ -1,4 +1,4 @@
-"""Audit splits for leaks: patients, files or pictures on both sides, and pictures with two labels."""
+"""Audit splits for leaks (patients, slides or pictures on several sides) and for conflicting labels."""
 
 import hashlib
 from collections import defaultdict
@@ -19,24 +19,25 @@ from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.labels import BREAKHIS
 
-# Of the 28,680 pairs of 240 BreaKHis images, two of one patient each differ by 4 and 6 bits, all others by 16 or more.
+# Of the 28,680 pairs of 240 BreaKHis images, two pairs (one patient each) differ by 4 and 6 bits, all others by 16 or
+# more.
 NEAR_BITS = 6
-# A perceptual hash reads a picture at 32 x 32 pixels; of anything as small as an IDC patch it would tell noise.
+# px; a perceptual hash reduces a picture to 32 x 32 pixels, so for a picture as small as an IDC patch it is noise.
 _SMALLEST_SIDE = 64
-_BATCH = 256
+_BATCH = 256  # files hashed between two reports of progress
 _ROWS_AT_ONCE = 1024
 
 LeakKind = Literal["slide", "patient", "identical picture", "near-identical picture"]
 ConflictKind = Literal["slide", "patient", "identical picture", "near-identical picture"]
-_UNSPLIT = "patient by patient"
+_UNSPLIT = "patient by patient"  # the split that images without one are audited under
 
 
 @dataclass(frozen=True, slots=True)
 class PictureHash:
-    """What two files of one picture have in common, however they are compressed.
+    """Hashes that are equal for two files of one picture, however they are compressed.
 
     `pixels` is the sha256 of size and 8-bit RGB pixels, `outline` the 64-bit perceptual hash (the signs of the lowest
-    frequencies, imagehash.phash); None for pictures too small for one. A turned or mirrored copy has another outline.
+    frequencies, imagehash.phash), or None if the picture is too small. A rotated or mirrored copy has another outline.
     """
 
     pixels: str
@@ -47,7 +48,7 @@ def hash_picture(path: Path) -> PictureHash:
     """Decode an image file and hash its pixels.
 
     Raises:
-        UnreadableImageError: If it is not an image that can be read.
+        UnreadableImageError: If the file is not a readable image.
     """
     pixels = decode_image(path.read_bytes()).pixels
     height, width = pixels.shape[:2]
@@ -60,14 +61,14 @@ def hash_picture(path: Path) -> PictureHash:
 def hash_pictures(
     paths: Sequence[Path], progress: Callable[[int, int], None] = lambda done, total: None
 ) -> dict[Path, PictureHash | str]:
-    """Hash many files, several at a time; an unreadable one gives the reason instead."""
-    found: dict[Path, PictureHash | str] = {}
-    with ThreadPoolExecutor() as pool:  # decoders leave Python's lock alone
+    """Hash many files, several at a time; an unreadable file has the reason instead of a hash."""
+    hashes: dict[Path, PictureHash | str] = {}
+    with ThreadPoolExecutor() as pool:  # decoders release Python's lock
         for start in range(0, len(paths), _BATCH):
             batch = paths[start : start + _BATCH]
-            found.update(zip(batch, pool.map(_hash_or_reason, batch), strict=True))
-            progress(len(found), len(paths))
-    return found
+            hashes.update(zip(batch, pool.map(_hash_or_reason, batch), strict=True))
+            progress(len(hashes), len(paths))
+    return hashes
 
 
 def _hash_or_reason(path: Path) -> PictureHash | str:
@@ -78,36 +79,36 @@ def _hash_or_reason(path: Path) -> PictureHash | str:
 
 
 def near_pairs(outlines: Sequence[int], bits: int = NEAR_BITS) -> list[tuple[int, int, int]]:
-    """Find the positions of all pairs that differ in at most so many of 64 bits, with that number.
+    """Return the positions of all pairs that differ in at most `bits` of 64 bits, with the number of these bits.
 
-    Two hashes that differ in `bits` places agree in one of `bits` + 1 bands, so only those that share a band are
-    compared: not every pair of 8,000 pictures.
+    Two hashes that differ in `bits` bits agree in at least one of `bits` + 1 bands, so only hashes that share a band
+    are compared, rather than every pair of 8,000 pictures.
     """
     values = np.array(outlines, np.uint64)
     edges = np.linspace(0, 64, bits + 2).astype(int)
-    found: dict[tuple[int, int], int] = {}
+    pairs: dict[tuple[int, int], int] = {}
     for low, high in pairwise(edges):
         band = (values >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
         order = np.argsort(band, kind="stable")
         for group in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
-            _add_near(found, values, group, bits)
-    return [(first, second, distance) for (first, second), distance in sorted(found.items())]
+            _add_near(pairs, values, group, bits)
+    return [(first, second, distance) for (first, second), distance in sorted(pairs.items())]
 
 
 def _add_near(
-    found: dict[tuple[int, int], int], values: NDArray[np.uint64], group: NDArray[np.int64], bits: int
+    pairs: dict[tuple[int, int], int], values: NDArray[np.uint64], group: NDArray[np.int64], bits: int
 ) -> None:
     for start in range(0, len(group), _ROWS_AT_ONCE):
         rows = group[start : start + _ROWS_AT_ONCE]
         distances = np.bitwise_count(values[rows, None] ^ values[group])
         for row, column in np.argwhere(distances <= bits):
             if rows[row] < group[column]:
-                found[int(rows[row]), int(group[column])] = int(distances[row, column])
+                pairs[int(rows[row]), int(group[column])] = int(distances[row, column])
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An image and where a split puts it; `side` is "" where nothing has been split."""
+    """An image and its side of a split; `side` is "" if there is no split."""
 
     image: LabelledImage
     split: str = ""
@@ -116,7 +117,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Images of one slide and label on one side that share something with others; `files` are the first few."""
+    """The images of one slide and label on one side, within a leak or a conflict; `files` are the first few."""
 
     side: str
     slide_id: str
@@ -127,10 +128,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Something that is on more than one side of a split.
+    """A slide, patient or picture on more than one side of a split.
 
-    `slide`: one slide. `patient`: one number under different letters, so most likely parts of one accession.
-    Of a set that is not split every patient is a side, because any split by patients could part them.
+    `slide`: one slide. `patient`: one number with different letters, so most likely parts of one accession.
+    In a set that is not split every patient is a side, because any split by patients could separate them.
     """
 
     split: str
@@ -141,9 +142,9 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Something with more than one label.
+    """A slide, patient or picture with more than one label.
 
-    A slide or a picture with two is an error of the dataset; a patient may truly have two lesions (`contradictory`).
+    A slide or picture with two labels is an error of the dataset (`contradictory`); a patient may have two lesions.
     """
 
     kind: ConflictKind
@@ -152,13 +153,13 @@ class Conflict:
 
     @property
     def contradictory(self) -> bool:
-        """Say whether one of the labels must be wrong."""
+        """Whether one of the labels must be wrong."""
         return self.kind != "patient"
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many images and patients of one class and magnification are on one side; split and side are "" for all."""
+    """The images and patients of one class and magnification on one side; split and side are "" for all images."""
 
     split: str
     side: str
@@ -170,7 +171,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """All that was found; `pictures` were compared, `unreadable` could not be."""
+    """The result of an audit; `pictures` is the number compared, `unreadable` gives the reasons for the others."""
 
     images: int
     patients: int
@@ -183,20 +184,20 @@ class Audit:
 
     @property
     def clean(self) -> bool:
-        """Say that nothing leaks and no label contradicts another."""
+        """Whether nothing leaks and no label contradicts another."""
         return not self.leaks and not any(conflict.contradictory for conflict in self.conflicts)
 
 
 def audit(placed: Sequence[Placed], pictures: Mapping[Path, PictureHash | str] | None = None) -> Audit:
-    """Look for what is on both sides of each split, and for what has two labels.
+    """Find slides, patients and pictures on several sides of each split, and those with several labels.
 
     Args:
-        placed: Every image once for each split that it is in; they need not exist on disk.
-        pictures: What `hash_pictures` found; without it, only names are compared.
+        placed: Every image once for each split that contains it; the files need not exist.
+        pictures: The result of `hash_pictures`; without it, only names are compared.
     """
-    hashes = {path: found for path, found in (pictures or {}).items() if isinstance(found, PictureHash)}
+    hashes = {path: value for path, value in (pictures or {}).items() if isinstance(value, PictureHash)}
     distinct = list({one.image.path: one.image for one in placed}.values())
-    groups = _pictures(distinct, hashes)
+    groups = _group_pictures(distinct, hashes)
     splits: dict[str, list[Placed]] = defaultdict(list)
     for one in placed:
         splits[one.split or _UNSPLIT].append(one if one.side else Placed(one.image, _UNSPLIT, one.image.patient_id))
@@ -205,36 +206,38 @@ def audit(placed: Sequence[Placed], pictures: Mapping[Path, PictureHash | str] |
         patients=len({image.patient_id for image in distinct}),
         slides=len({(image.slide_id, image.label) for image in distinct} if _by_slide(distinct) else ()),
         pictures=len(hashes),
-        unreadable=tuple(f"{path}: {found}" for path, found in (pictures or {}).items() if isinstance(found, str)),
+        unreadable=tuple(f"{path}: {reason}" for path, reason in (pictures or {}).items() if isinstance(reason, str)),
         counts=(*_counts(Placed(image) for image in distinct), *_counts(one for one in placed if one.side)),
-        leaks=tuple(leak for name, images in splits.items() for leak in _leaks(name, images, groups)),
+        leaks=tuple(leak for name, images in splits.items() for leak in _find_leaks(name, images, groups)),
         conflicts=(*_named_conflicts(distinct), *_picture_conflicts(groups)),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Alike:
-    """Images of one picture, or of two that are nearly one."""
+class _SamePicture:
+    """Images of one picture, or of two nearly identical pictures."""
 
     kind: Literal["identical picture", "near-identical picture"]
     key: str
     images: tuple[LabelledImage, ...]
 
 
-def _pictures(images: Iterable[LabelledImage], hashes: Mapping[Path, PictureHash]) -> list[_Alike]:
-    same: dict[PictureHash, list[LabelledImage]] = defaultdict(list)
+def _group_pictures(images: Iterable[LabelledImage], hashes: Mapping[Path, PictureHash]) -> list[_SamePicture]:
+    by_hash: dict[PictureHash, list[LabelledImage]] = defaultdict(list)
     for image in images:
         if image.path in hashes:
-            same[hashes[image.path]].append(image)
-    groups = [_Alike("identical picture", h.pixels[:12], tuple(alike)) for h, alike in same.items() if len(alike) > 1]
-    outlined = [(h.outline, alike) for h, alike in same.items() if h.outline is not None]
-    for first, second, bits in near_pairs([outline for outline, _ in outlined]):
+            by_hash[hashes[image.path]].append(image)
+    groups = [
+        _SamePicture("identical picture", h.pixels[:12], tuple(alike)) for h, alike in by_hash.items() if len(alike) > 1
+    ]
+    with_outline = [(h.outline, alike) for h, alike in by_hash.items() if h.outline is not None]
+    for first, second, bits in near_pairs([outline for outline, _ in with_outline]):
         key = f"{bits} of 64 bits differ (at most {NEAR_BITS} count as near)"
-        groups.append(_Alike("near-identical picture", key, (*outlined[first][1], *outlined[second][1])))
+        groups.append(_SamePicture("near-identical picture", key, (*with_outline[first][1], *with_outline[second][1])))
     return groups
 
 
-def _leaks(split: str, placed: Sequence[Placed], groups: Sequence[_Alike]) -> Iterable[Leak]:
+def _find_leaks(split: str, placed: Sequence[Placed], groups: Sequence[_SamePicture]) -> Iterable[Leak]:
     patients: dict[str, list[Placed]] = defaultdict(list)
     places: dict[Path, list[Placed]] = defaultdict(list)
     for one in placed:
@@ -252,40 +255,40 @@ def _leaks(split: str, placed: Sequence[Placed], groups: Sequence[_Alike]) -> It
 
 
 def _named_conflicts(images: Sequence[LabelledImage]) -> Iterable[Conflict]:
-    # Only BreaKHis labels slides; elsewhere a patient has patches of several classes as a matter of course.
+    # Only BreaKHis labels slides; in other datasets a patient normally has patches of several classes.
     patients: dict[str, list[LabelledImage]] = defaultdict(list)
     for image in images:
         if image.dataset == BREAKHIS.name:
             patients[image.patient_id].append(image)
-    for patient, found in sorted(patients.items()):
-        if len({image.label for image in found}) > 1:
-            labelled = {(image.slide_id, image.label) for image in found}
-            twice = sorted({a[0] for a, b in combinations(sorted(labelled), 2) if a[0] == b[0]})
-            yield Conflict("slide" if twice else "patient", ", ".join(twice) or patient, _unplaced(found))
+    for patient, own in sorted(patients.items()):
+        if len({image.label for image in own}) > 1:
+            slide_labels = {(image.slide_id, image.label) for image in own}
+            conflicting = sorted({a[0] for a, b in combinations(sorted(slide_labels), 2) if a[0] == b[0]})
+            yield Conflict("slide" if conflicting else "patient", ", ".join(conflicting) or patient, _members_of(own))
 
 
-def _picture_conflicts(groups: Iterable[_Alike]) -> Iterable[Conflict]:
+def _picture_conflicts(groups: Iterable[_SamePicture]) -> Iterable[Conflict]:
     for group in groups:
         if len({image.label for image in group.images}) > 1:
-            yield Conflict(group.kind, group.key, _unplaced(group.images))
+            yield Conflict(group.kind, group.key, _members_of(group.images))
 
 
-def _unplaced(images: Iterable[LabelledImage]) -> tuple[Member, ...]:
+def _members_of(images: Iterable[LabelledImage]) -> tuple[Member, ...]:
     return _members([Placed(image) for image in images])
 
 
 def _members(placed: Iterable[Placed]) -> tuple[Member, ...]:
-    found: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    files_by_key: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for one in placed:
-        found[one.side, one.image.slide_id, one.image.label].append(one.image.path.name)
-    return tuple(Member(*key, len(files), tuple(sorted(files)[:3])) for key, files in sorted(found.items()))
+        files_by_key[one.side, one.image.slide_id, one.image.label].append(one.image.path.name)
+    return tuple(Member(*key, len(files), tuple(sorted(files)[:3])) for key, files in sorted(files_by_key.items()))
 
 
 def _counts(placed: Iterable[Placed]) -> Iterable[Count]:
-    found: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    patients_by_key: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for one in placed:
-        found[one.split, one.side, one.image.label, one.image.magnification].append(one.image.patient_id)
-    for key, patients in sorted(found.items()):
+        patients_by_key[one.split, one.side, one.image.label, one.image.magnification].append(one.image.patient_id)
+    for key, patients in sorted(patients_by_key.items()):
         yield Count(*key, len(patients), len(set(patients)))
 
 

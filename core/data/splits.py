@@ -1,4 +1,4 @@
-"""Split labelled images by patient, or by the published BreaKHis folds."""
+"""Split labelled images by patient, or by the official BreaKHis folds."""
 
 import csv
 import re
@@ -20,12 +20,12 @@ _SIDES: tuple[Literal["train", "test"], ...] = ("train", "test")
 _LIST_NAME = re.compile(r"dsfold\d+\.txt")
 
 Fold = tuple[list[LabelledImage], list[LabelledImage]]  # train, validation
-_Sides = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of the images that stay, and of those held out
+_Sides = tuple[NDArray[np.int64], NDArray[np.int64]]  # positions of the training images, and of those held out
 
 
 @dataclass(frozen=True, slots=True)
 class FoldLine:
-    """One line of a list: a file's name and its side in one fold."""
+    """One line of a fold list: a file name and its side in one fold."""
 
     file: str
     fold: int
@@ -33,26 +33,26 @@ class FoldLine:
 
 
 def is_fold_list(path: Path) -> bool:
-    """Say whether a path is such lists: a folder with `dsfold1.txt` in it, one such file, or a table of folds."""
+    """Return whether a path is fold lists: a folder with `dsfoldN.txt` files, one such file, or a CSV of folds."""
     if path.is_dir():
         return any(_LIST_NAME.fullmatch(file.name) for file in path.iterdir())
-    return path.suffix == ".txt" or (path.suffix == ".csv" and "fold" in _columns(path))
+    return path.suffix == ".txt" or (path.suffix == ".csv" and "fold" in _read_columns(path))
 
 
 def read_fold_lists(path: Path) -> list[FoldLine]:
-    """Read Spanhol's lists, or a table made of them.
+    """Read Spanhol's fold lists, or a CSV made from them.
 
     A folder of `dsfoldN.txt` (or one of them) has lines `SOB_B_A-14-22549AB-40-001.png|40|1|train`: file,
     magnification, fold, side. A CSV has the columns filename, fold, and split or grp.
 
     Raises:
         FileNotFoundError: If there is no list.
-        ValueError: If a line cannot be read, or puts one file on both sides of a fold.
+        ValueError: If a line cannot be read, or a file is on both sides of a fold.
     """
     files = sorted(file for file in path.iterdir() if _LIST_NAME.fullmatch(file.name)) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
-        raise FileNotFoundError(f"there is no dsfold1.txt or table of folds at {path}")
-    lines = [line for file in files for line in (_table(file) if file.suffix == ".csv" else _list(file))]
+        raise FileNotFoundError(f"there is no dsfold1.txt or CSV of folds at {path}")
+    lines = [line for file in files for line in (_read_csv(file) if file.suffix == ".csv" else _read_list(file))]
     sides: dict[tuple[int, str], str] = {}
     for line in lines:
         if sides.setdefault((line.fold, line.file), line.side) != line.side:
@@ -60,40 +60,40 @@ def read_fold_lists(path: Path) -> list[FoldLine]:
     return lines
 
 
-def _list(file: Path) -> Iterable[FoldLine]:
+def _read_list(file: Path) -> Iterable[FoldLine]:
     for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         parts = [part.strip() for part in text.split("|")]
         if len(parts) == 4:
-            yield _line(parts[0], parts[2], parts[3], f"{file.name}, line {number}")
+            yield _parse_line(parts[0], parts[2], parts[3], f"{file.name}, line {number}")
         elif text.strip():
             raise ValueError(f"{file.name}, line {number}: expected file|magnification|fold|side, got {text!r}")
 
 
-def _table(file: Path) -> Iterable[FoldLine]:
-    columns = _columns(file)
+def _read_csv(file: Path) -> Iterable[FoldLine]:
+    columns = _read_columns(file)
     side = "split" if "split" in columns else "grp"
     if missing := {"filename", "fold", side} - set(columns):
         raise ValueError(f"{file.name} has no column {', '.join(sorted(missing))}")
     with file.open(newline="", encoding="utf-8-sig") as lines:
         for number, row in enumerate(csv.DictReader(lines), start=2):
-            yield _line(row["filename"] or "", row["fold"] or "", row[side] or "", f"{file.name}, line {number}")
+            yield _parse_line(row["filename"] or "", row["fold"] or "", row[side] or "", f"{file.name}, line {number}")
 
 
-def _line(name: str, fold: str, side: str, where: str) -> FoldLine:
-    found = [known for known in _SIDES if known == side]
-    if not name or not fold.isdigit() or not found:
-        raise ValueError(f"{where}: expected a file, the number of a fold, and train or test, got {(name, fold, side)}")
-    return FoldLine(PurePosixPath(name).name, int(fold), found[0])
+def _parse_line(name: str, fold: str, side: str, where: str) -> FoldLine:
+    sides = [known for known in _SIDES if known == side]
+    if not name or not fold.isdigit() or not sides:
+        raise ValueError(f"{where}: expected a file name, a fold number, and train or test, got {(name, fold, side)}")
+    return FoldLine(PurePosixPath(name).name, int(fold), sides[0])
 
 
-def _columns(file: Path) -> list[str]:
+def _read_columns(file: Path) -> list[str]:
     with file.open(newline="", encoding="utf-8-sig") as lines:
         return next(csv.reader(lines), [])
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Images for learning, for choosing, and for the one figure that is reported; no patient is in two of them."""
+    """Images for training, validation and the reported test; no patient is in two of them."""
 
     train: tuple[LabelledImage, ...]
     validation: tuple[LabelledImage, ...]
@@ -103,7 +103,7 @@ class Split:
         sides = (("train", self.train), ("validation", self.validation), ("test", self.test))
         for name, images in sides:
             if len({image.malignancy for image in images}) < 2:
-                raise ValueError(f"{name} has no benign or no malignant images; another seed or larger shares may help")
+                raise ValueError(f"{name} has no benign or no malignant images; try another seed or larger shares")
         for position, (name, images) in enumerate(sides):
             for other_name, others in sides[position + 1 :]:
                 _refuse_shared(images, others, f"in {name} and in {other_name}")
@@ -112,31 +112,31 @@ class Split:
 def stratified_split(images: Sequence[LabelledImage], protocol: Protocol) -> Split:
     """Hold out test and then validation patients, each with its share of every class.
 
-    Two stages of StratifiedGroupKFold; of the possible parts of a stage, the one is taken that takes no class away from
-    training, as far as that can be, and is nearest to the share of images asked for and to the share of malignant ones
-    among all. Large patients leave a seed little freedom, and a subtype of few patients is missing from some side.
+    Each of two stages uses one part of a StratifiedGroupKFold: preferably one that leaves every class in training, then
+    the one closest to the requested share of images and to the overall share of malignant images. Patients with many
+    images leave a seed little freedom, and a subtype with few patients is missing from some side.
 
     Raises:
         ValueError: If there are fewer than three benign or three malignant patients.
     """
-    rest, test = _held_out(images, protocol.test, protocol.seed, sides=3)
-    train, validation = _held_out(rest, protocol.validation / (1 - protocol.test), protocol.seed, sides=2)
+    rest, test = _hold_out_stratified(images, protocol.test, protocol.seed, sides=3)
+    train, validation = _hold_out_stratified(rest, protocol.validation / (1 - protocol.test), protocol.seed, sides=2)
     return Split(tuple(train), tuple(validation), tuple(test))
 
 
-def _held_out(images: Sequence[LabelledImage], share: float, seed: int, sides: int) -> Fold:
+def _hold_out_stratified(images: Sequence[LabelledImage], share: float, seed: int, sides: int) -> Fold:
     fewest = min(len({i.patient_id for i in images if i.malignancy == kind}) for kind in ("benign", "malignant"))
     if fewest < sides:
         raise ValueError(f"a split needs three benign and three malignant patients; one kind has {fewest} left")
-    # Each part should hold a patient of the rarer kind, so there are at most as many parts as such patients.
+    # Each part should contain a patient of the rarer malignancy, so there are at most as many parts as such patients.
     parts = max(2, min(round(1 / share), fewest))
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     labels, patients = np.array([i.label for i in images]), np.array([i.patient_id for i in images])
     malignant = np.array([i.malignancy == "malignant" for i in images])
-    # Where not one subtype has an image for every part, only benign and malignant can be shared out.
+    # If no subtype has an image for every part, only benign and malignant can be stratified.
     strata = labels if max(Counter(labels).values()) >= parts else malignant
     with warnings.catch_warnings():
-        # A subtype of fewer images than parts cannot be in all of them; the choice below makes the best of it.
+        # A subtype with fewer images than parts cannot be in all of them; the choice below accounts for that.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
         stages = list(splitter.split(strata, strata, patients))
 
@@ -146,41 +146,41 @@ def _held_out(images: Sequence[LabelledImage], share: float, seed: int, sides: i
         off_balance = abs(float(malignant[sides[1]].mean() - malignant.mean()))
         return -kinds, -len(set(labels[sides[0]])), off_size + off_balance
 
-    kept, taken = min(stages, key=shortcoming)
-    return [images[i] for i in kept], [images[i] for i in taken]
+    train, held_out = min(stages, key=shortcoming)
+    return [images[i] for i in train], [images[i] for i in held_out]
 
 
 def shuffle_split(images: Sequence[LabelledImage], protocol: Protocol) -> Split:
-    """Hold out a share of the patients at random for test, and then for validation, whatever their classes.
+    """Hold out a share of the patients at random for test, and then for validation, regardless of their classes.
 
-    Two stages of GroupShuffleSplit, as the hybrid's authors do: BreaKHis' 70 patients become 48, 11 and 11.
+    Two stages of GroupShuffleSplit, as in the hybrid's publication: the 70 patients of BreaKHis become 48, 11 and 11.
 
     Raises:
-        ValueError: If a side gets no benign or no malignant images.
+        ValueError: If a side has no benign or no malignant images.
     """
-    rest, test = _shuffled_out(images, protocol.test, protocol.seed)
-    train, validation = _shuffled_out(rest, protocol.validation / (1 - protocol.test), protocol.seed)
+    rest, test = _hold_out_at_random(images, protocol.test, protocol.seed)
+    train, validation = _hold_out_at_random(rest, protocol.validation / (1 - protocol.test), protocol.seed)
     return Split(tuple(train), tuple(validation), tuple(test))
 
 
-def _shuffled_out(images: Sequence[LabelledImage], share: float, seed: int) -> Fold:
+def _hold_out_at_random(images: Sequence[LabelledImage], share: float, seed: int) -> Fold:
     patients = np.array([image.patient_id for image in images])
     splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
-    kept, taken = next(splitter.split(patients, groups=patients))
-    return [images[i] for i in kept], [images[i] for i in taken]
+    train, held_out = next(splitter.split(patients, groups=patients))
+    return [images[i] for i in train], [images[i] for i in held_out]
 
 
 def patient_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> list[Fold]:
-    """Deal the patients to folds, each with its share of benign and malignant images.
+    """Split the patients into folds, each with its share of benign and malignant images.
 
     Raises:
-        ValueError: If there are too few patients for every part to hold both benign and malignant.
+        ValueError: If there are too few patients for every fold to contain both benign and malignant.
     """
     malignant = np.array([image.malignancy == "malignant" for image in images])
     patients = np.array([image.patient_id for image in images])
-    for kind, chosen in (("benign", ~malignant), ("malignant", malignant)):
-        if (found := len(set(patients[chosen]))) < folds:
-            raise ValueError(f"{folds} folds need {folds} {kind} patients, there are {found}")
+    for kind, mask in (("benign", ~malignant), ("malignant", malignant)):
+        if (count := len(set(patients[mask]))) < folds:
+            raise ValueError(f"{folds} folds need {folds} {kind} patients, there are {count}")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = [
         ([images[i] for i in train], [images[i] for i in validation])
@@ -189,20 +189,22 @@ def patient_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> lis
     for train, validation in parts:
         check_apart(train, validation)
         if len({image.malignancy for image in validation}) < 2:
-            raise ValueError(f"a fold has no benign or no malignant images with {folds} folds and seed {seed}")
+            raise ValueError(
+                f"with {folds} folds and seed {seed}, a fold has no benign or no malignant images; try another seed"
+            )
     return parts
 
 
 def official_folds(images: Sequence[LabelledImage], lists: Path) -> list[Fold]:
-    """Give the dataset's own folds, with the leaks taken out of training.
+    """Return the official folds of the dataset, with leaking images removed from training.
 
-    The lists keep slides apart and not patients: training images whose number is also in the fold's test are left
-    out, so that the test images are the published ones and nobody is judged on a patient seen in training.
-    Tests overlap: of the 7,909 images, 1,095 are in no fold's test, and many in several.
+    The lists separate slides, not patients: training images whose patient is also in the fold's test are removed, so
+    that the test images are the published ones and no test patient was seen in training.
+    Test sets overlap: of the 7,909 images, 1,095 are in no fold's test, and many in several.
 
     Raises:
         FileNotFoundError: If there are no lists.
-        ValueError: If an image is in none of them, or a fold's training or test has no images.
+        ValueError: If an image is missing from a fold, or a fold has no training or no test images.
     """
     folds: dict[int, dict[str, str]] = {}
     for line in read_fold_lists(lists):
@@ -210,21 +212,21 @@ def official_folds(images: Sequence[LabelledImage], lists: Path) -> list[Fold]:
     parts = []
     for number, sides in sorted(folds.items()):
         if unlisted := sorted(image.path.name for image in images if image.path.name not in sides):
-            raise ValueError(f"fold {number} does not say where {len(unlisted)} images belong, such as {unlisted[0]}")
+            raise ValueError(f"fold {number} does not list {len(unlisted)} images, such as {unlisted[0]}")
         test = [image for image in images if sides[image.path.name] == "test"]
-        judged = {image.patient_id for image in test}
-        train = [i for i in images if sides[i.path.name] == "train" and i.patient_id not in judged]
+        test_patients = {image.patient_id for image in test}
+        train = [i for i in images if sides[i.path.name] == "train" and i.patient_id not in test_patients]
         if not train or not test:
-            raise ValueError(f"fold {number} has no images in its {'test' if train else 'training'}")
+            raise ValueError(f"fold {number} has no {'test' if train else 'training'} images")
         parts.append((train, test))
     return parts
 
 
 def check_apart(train: Sequence[LabelledImage], validation: Sequence[LabelledImage]) -> None:
-    """Make sure that no patient is on both sides of a split.
+    """Check that no patient is on both sides of a split.
 
     Raises:
-        ValueError: If one is; it names them.
+        ValueError: If a patient is; the message lists the patients.
     """
     _refuse_shared(train, validation, "in train and in validation")
 

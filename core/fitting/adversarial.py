@@ -1,4 +1,4 @@
-"""Hides from the features which laboratory an image comes from, by gradient reversal (Ganin et al., JMLR 2016)."""
+"""Domain-adversarial training: features hide the laboratory by gradient reversal (Ganin et al., JMLR 2016)."""
 
 import math
 from collections.abc import Sequence
@@ -18,60 +18,60 @@ from core.fitting.sampling import TARGETS, Places, generator
 from core.labels import BINARY
 from core.results import Patches
 
-_WIDTH = 256
+_WIDTH = 256  # of the hidden layer
 _STEEPNESS = 10.0  # of the rise, as in the paper
 
 
 class _Reversal(torch.autograd.Function):
-    """Passes values on as they are, and gradients back turned round."""
+    """The identity, with reversed gradients."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, values: Tensor) -> Tensor:
-        """Give the values."""
+        """Return the values unchanged."""
         return values.view_as(values)
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> Tensor:
-        """Turn the gradient round."""
+        """Return the negated gradient."""
         return -gradients[0]
 
 
 def reverse_gradients(values: Tensor) -> Tensor:
-    """Give the values; what is learnt behind them is unlearnt before them."""
+    """Return the values unchanged; their gradients are negated, so layers before them learn the opposite."""
     reversed_: Tensor = _Reversal.apply(values)
     return reversed_
 
 
 class DomainHead(nn.Module):
-    """Guesses from fused features whether an image is one of the target's."""
+    """Classifies from the fused features whether an image belongs to the target set."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(width, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, 1))
 
     def losses(self, fused: Tensor, own: int) -> Tensor:
-        """Give the loss of every image, of which the first `own` are the run's and the others the target's."""
-        guesses = self.layers(reverse_gradients(fused)).squeeze(1).float()
+        """Return the loss of every image; the first `own` are training images, the others target images."""
+        logits = self.layers(reverse_gradients(fused)).squeeze(1).float()
         targets = (torch.arange(len(fused), device=fused.device) >= own).float()
-        return functional.binary_cross_entropy_with_logits(guesses, targets, reduction="none")
+        return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
 
 
 def domain_weight(weight: float, progress: float) -> float:
-    """Give the weight of the domain loss, which rises over the run (0 to 1) as in the paper."""
+    """Return the weight of the domain loss at a progress of 0 to 1 of the run; it rises as in the paper."""
     return weight * (2 / (1 + math.exp(-_STEEPNESS * progress)) - 1)
 
 
 class TargetImages:
-    """Unlabelled images of the target; every image of a batch has one of them beside it."""
+    """Unlabelled images of the target set; every training image of a batch is paired with one of them."""
 
     def __init__(self, paths: Sequence[Path], config: FitConfig, folder: Path | None) -> None:
-        # An image has to have a label and a patient; nothing reads these.
+        # An image must have a label and a patient; these are never read.
         images = [LabelledImage(path, "benign", "target", "", BINARY.name) for path in paths]
         self._pixels = open_pixels(images, config, folder)
         self._config = config
 
     def patches(self, draw: Draw, chosen: Places, phase: int, number: int) -> Patches:
-        """Draw, cut and change one patch beside each of the chosen positions of a batch."""
+        """Return one random augmented patch for each of the chosen positions of a batch."""
         patches = []
         for place in chosen:
             rng = generator(self._config.seed, TARGETS, phase, number, draw.first + int(place))

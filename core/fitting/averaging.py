@@ -1,4 +1,4 @@
-"""Averages weights: a running average while training, and the mean of networks trained from one start."""
+"""Average weights: a running average during training, and the mean of networks trained from one start."""
 
 import copy
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from core.fitting import distributed
 from core.fitting.freezing import moving_names
 from core.network.hybrid import HybridNetwork
 
-# The average starts with a short memory, or it would hold the random weights of the start for long.
+# The average starts with a short memory; otherwise the random initial weights would dominate it for long.
 _FIRST_MEMORY = 10
 
 
@@ -18,9 +18,9 @@ class Moving:
     """The weights and statistics that change in a phase, of the trained network and of its running average."""
 
     def __init__(self, trained: HybridNetwork, averaged: HybridNetwork) -> None:
-        """Find them; to be made when the phase has begun and its modes are set.
+        """Look up the tensors; the phase must have begun and its modes must be set.
 
-        They are looked up once: a network has thousands of names, and the epochs of a head are short.
+        The lookup is done once: a network has thousands of names, and the epochs of a head are short.
         """
         names = moving_names(trained)
         values, means = trained.state_dict(), averaged.state_dict()
@@ -30,11 +30,11 @@ class Moving:
         self._statistics = [name for name in names if name not in weights and values[name].dtype.is_floating_point]
 
     def average(self, averaging: float, steps: int) -> None:
-        """Take in the weights after so many steps of the run; `averaging` is the memory, as a share."""
+        """Update the average after `steps` steps of the run; `averaging` is the memory, as a share."""
         _move(self.averaged.values(), self.trained.values(), min(averaging, steps / (_FIRST_MEMORY + steps)))
 
     def agree(self) -> None:
-        """Give every process the mean of all processes' statistics; their weights are the same anyway."""
+        """Average the statistics over all processes; the weights are equal already."""
         for state in (self.trained, self.averaged):
             for name in self._statistics:
                 distributed.averaged(state[name])
@@ -43,7 +43,7 @@ class Moving:
 def mean_network(members: Sequence[HybridNetwork]) -> HybridNetwork:
     """Average the weights of networks that were trained from one start.
 
-    The mean errs less than its members and costs no more than one (Wortsman et al., ICML 2022).
+    The mean is more accurate than its members at the cost of one (Wortsman et al., ICML 2022).
     """
     mean = copy.deepcopy(members[0])
     for number, member in enumerate(members):

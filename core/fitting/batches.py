@@ -1,4 +1,4 @@
-"""Turns drawn images into what a step works on: patches for the whole network, or cached features for its head."""
+"""Make the batches of a step: patches for the whole network, or cached features for its head."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from core.results import Patches
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """This process's part of a batch: images or pooled features, with what is known of them.
+    """The part of a batch for this process: images or pooled features, with labels and magnifications.
 
-    Where there are target images they stand behind the others and have no label.
+    Target images, if there are any, follow the others and have no label.
     """
 
     labels: Tensor
@@ -32,14 +32,14 @@ class Batch:
 
 
 class Source(Protocol):
-    """Where the batches of an epoch come from."""
+    """A source of the batches of an epoch."""
 
     def batches(self, draws: Sequence[Draw], phase: int, number: int) -> Iterator[Batch]:
-        """Give this process's part of every draw, in order."""
+        """Yield the part of every draw for this process, in order."""
 
 
 class PatchSource:
-    """Changed patches, made anew every time."""
+    """Augmented patches, made for every batch."""
 
     def __init__(
         self, images: TrainingImages, targets: TargetImages | None, config: FitConfig, device: torch.device
@@ -50,7 +50,7 @@ class PatchSource:
         self._device = device
 
     def batches(self, draws: Sequence[Draw], phase: int, number: int) -> Iterator[Batch]:
-        """Give this process's part of every draw, made ahead in threads."""
+        """Yield the part of every draw for this process, prepared ahead in threads."""
 
         def make(draw: Draw) -> Patches:
             places = _own_places(draw)
@@ -60,12 +60,12 @@ class PatchSource:
             return np.concatenate([own, self._targets.patches(draw, places, phase, number)])
 
         for draw, patches in zip(draws, made_ahead(make, draws), strict=True):
-            known = _known(self._images, draw, self._device)
-            yield Batch(*known, images=standardised(patches, self._config, self._device))
+            labels, magnifications = _labels_and_magnifications(self._images, draw, self._device)
+            yield Batch(labels, magnifications, images=standardised(patches, self._config, self._device))
 
 
 class FeatureSource:
-    """Cached features of some copies of every image: row image * copies + copy."""
+    """Cached features of several copies of every image; their row is image * copies + copy."""
 
     def __init__(self, images: TrainingImages, features: Features, copies: int) -> None:
         self._images = images
@@ -73,18 +73,19 @@ class FeatureSource:
         self._copies = copies
 
     def batches(self, draws: Sequence[Draw], phase: int, number: int) -> Iterator[Batch]:
-        """Give this process's part of every draw."""
+        """Yield the part of every draw for this process."""
         for draw in draws:
             places = _own_places(draw)
             rows = draw.images[places] * self._copies + draw.copies[places]
-            yield Batch(*_known(self._images, draw, self._features.device), pooled=self._features.take(rows))
+            labels, magnifications = _labels_and_magnifications(self._images, draw, self._features.device)
+            yield Batch(labels, magnifications, pooled=self._features.take(rows))
 
 
 def _own_places(draw: Draw) -> Places:
     return own_share(np.arange(len(draw)))
 
 
-def _known(images: TrainingImages, draw: Draw, device: torch.device) -> tuple[Tensor, Tensor]:
+def _labels_and_magnifications(images: TrainingImages, draw: Draw, device: torch.device) -> tuple[Tensor, Tensor]:
     places = _own_places(draw)
     labels = torch.from_numpy(images.labels[draw.images[places]])
     return labels.to(device), torch.from_numpy(draw.magnifications[places]).to(device)

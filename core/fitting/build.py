@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from core.fitting.config import FitConfig
 from core.network.hybrid import HybridNetwork, network_of
 
-if TYPE_CHECKING:
-    from core.fitting.config import FitConfig
 
-
-def build_network(config: "FitConfig", weight_files: Mapping[str, Path] | None = None) -> HybridNetwork:
-    """Build the network that a run starts from, of torch's current seed or pretrained."""
+def build_network(config: FitConfig, weight_files: Mapping[str, Path] | None = None) -> HybridNetwork:
+    """Build the network that a run starts from, pretrained or initialised from torch's current seed."""
     return network_of(config, pretrained=config.pretrained, weight_files=weight_files)

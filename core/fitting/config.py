@@ -1,4 +1,4 @@
-"""The configuration of a training run, read from its TOML file, with overrides, and copied into the card."""
+"""The configuration of a training run, read from a TOML file with overrides and copied into the card."""
 
 import json
 import tomllib
@@ -15,21 +15,21 @@ from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
 
 PublishedName = Literal["hybrid", "efficientnet", "resnet50", "vgg16", "cnn", "none"]
 
-Augmentations = Literal["ours"] | PublishedName  # "ours": the numbers of `Augmentation`; the others are published lists
+Augmentations = Literal["ours"] | PublishedName  # "ours": the strengths of `Augmentation`; others are published lists
 
 Task = Literal["binary", "subtypes", "bach", "idc"]
 _LABEL_SETS = {"binary": BINARY, "subtypes": BREAKHIS, "bach": BACH, "idc": IDC}
 
-EVERY = "*"  # in place of an index: every part of a list
+EVERY = "*"  # as the index of a list: every part of it
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How strongly training patches are changed; every number at 0 (`zoom` at 1) changes nothing.
+    """The strengths of the augmentation of training patches; 0 (for `zoom` 1) switches a kind off.
 
-    `stain`, `mixing` and `density` are standard deviations: of the log amount of each stain, of the
-    mixing between colour channels, and of the optical density as a whole. `grey` and `blur` are the
-    chances to lose some of the colour and some of the sharpness. `zoom` is the largest factor of scale.
+    `stain`, `mixing` and `density` are standard deviations: of the log amount of each stain, of the mixing between
+    colour channels, and of the overall optical density. `grey` and `blur` are the probabilities of reduced colour and
+    reduced sharpness. `zoom` is the largest scale factor.
     """
 
     stain: float = 0.3
@@ -41,25 +41,9 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if min(self.stain, self.mixing, self.density, self.grey, self.blur) < 0 or max(self.grey, self.blur) > 1:
-            raise ValueError(f"augmentation must not be negative, and chances not above 1: {self}")
+            raise ValueError(f"augmentation must not be negative, and grey and blur must not be above 1: {self}")
         if self.zoom < 1:
             raise ValueError(f"zoom must be at least 1, got {self.zoom}")
-
-
-def flattened(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, str | int | float | bool]]:
-    """Give every value with its dotted name; parts of a list are numbered from 0, None is "none"."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flattened(f"{prefix}{key}.", value)
-        elif isinstance(value, str | int | float):
-            yield prefix + key, value
-        elif value is None:
-            yield prefix + key, "none"
-        elif isinstance(value, tuple) and value and isinstance(value[0], Mapping):
-            for number, part in enumerate(value):
-                yield from flattened(f"{prefix}{key}.{number}.", part)
-        elif isinstance(value, tuple):
-            yield prefix + key, ", ".join(str(part) for part in value)
 
 
 _STRONG = Augmentation(stain=0.5, mixing=0.1, density=0.2, grey=0.3, blur=0.4, zoom=1.8)
@@ -67,9 +51,9 @@ _STRONG = Augmentation(stain=0.5, mixing=0.1, density=0.2, grey=0.3, blur=0.4, z
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """Generated tissue on which a network is warmed up before it sees a patient, strongly recoloured.
+    """Strongly recoloured generated tissue, on which a network is warmed up before it is trained on patients.
 
-    It teaches form without colour and needs nobody's images. `share` is its part of every later batch.
+    It teaches shape independently of colour and needs no images of patients. `share` is its part of every later batch.
     """
 
     images: int = 120
@@ -80,20 +64,22 @@ class Generated:
 
     def __post_init__(self) -> None:
         if min(self.images, self.batches) < 2 or not self.learning_rate > 0 or not 0 <= self.share < 1:
-            raise ValueError(f"generated tissue needs two images, two batches, a rate, and a share below 1: {self}")
+            raise ValueError(
+                f"generated tissue needs two images, two batches, a learning rate above 0, and a share below 1: {self}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of training in which one part of the network learns.
+    """A part of training with its own unfrozen layers and learning rates.
 
     `unfrozen` is "head", "all", or "last:N": the head and the last N blocks of every branch (for VGG16 the last N
-    convolutions). Frozen parts keep their batch statistics. `backbone_rate` is the rate of the unfrozen blocks,
-    `learning_rate` of the head; None makes them one. `warm_up` is the share of the phase in which the rates rise.
-    `cached` is the number of changed copies of each image whose features are kept while only the head learns;
-    0 draws new ones every time and runs the backbone. `patience` stops the phase after so many epochs
-    without a better validation figure; 0 never does. Under `plateau` the rates are multiplied by `plateau_factor`
-    whenever the validation loss has not fallen for more than `plateau_patience` epochs.
+    convolutions). Frozen parts keep their batch statistics. `learning_rate` applies to the head and `backbone_rate` to
+    the unfrozen blocks; None means the same rate. `warm_up` is the share of the phase during which the rates rise.
+    `cached` is the number of augmented copies of each image whose features are cached while only the head learns; with
+    0, new copies are made in every epoch and the backbone runs. `patience` is the number of epochs without a better
+    validation metric after which the phase stops; 0 means never. Under `plateau` the rates are multiplied by
+    `plateau_factor` whenever the validation loss has not fallen for more than `plateau_patience` epochs.
     """
 
     name: str
@@ -111,31 +97,33 @@ class Phase:
     def __post_init__(self) -> None:
         part, _, count = self.unfrozen.partition(":")
         if not (self.unfrozen in ("head", "all") or (part == "last" and count.isdigit() and int(count) > 0)):
-            raise ValueError(f'unfrozen is "head", "all" or "last:N", got {self.unfrozen!r}')
+            raise ValueError(f'unfrozen must be "head", "all" or "last:N", got {self.unfrozen!r}')
         if self.epochs < 1 or not self.learning_rate > 0 or not (self.backbone_rate is None or self.backbone_rate > 0):
-            raise ValueError(f"phase {self.name!r} needs an epoch and learning rates above 0")
+            raise ValueError(f"phase {self.name!r} needs at least one epoch and learning rates above 0")
         if self.cached < 0 or self.patience < 0 or not 0 <= self.warm_up < 1:
-            raise ValueError(f"phase {self.name!r}: cached and patience must not be negative, warm_up 0 to below 1")
+            raise ValueError(f"phase {self.name!r}: cached and patience must not be negative, and 0 <= warm_up < 1")
         if not 0 < self.plateau_factor < 1 or self.plateau_patience < 0:
-            raise ValueError(f"phase {self.name!r}: plateau_factor lies between 0 and 1, plateau_patience from 0")
+            raise ValueError(f"phase {self.name!r}: 0 < plateau_factor < 1, and plateau_patience must not be negative")
         if self.cached and self.unfrozen != "head":
-            raise ValueError(f"phase {self.name!r} trains blocks of its branches, so their features cannot be cached")
+            raise ValueError(
+                f"phase {self.name!r} trains blocks of its branches, so features cannot be cached: set cached to 0"
+            )
 
     @property
     def last_blocks(self) -> int:
-        """How many blocks of each branch learn beside the head; 0 for none, -1 for all."""
+        """The number of blocks of each branch that learn in addition to the head; 0 for none, -1 for all."""
         return {"head": 0, "all": -1}.get(self.unfrozen) or int(self.unfrozen.partition(":")[2] or 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Which images make an epoch.
+    """The images of an epoch.
 
-    `patients` draws a class, then a patient, then an image, all evenly. `shuffled` shows every image once.
-    `weighted` draws with replacement, every class alike. `undersampled` shows as many images of every class
-    as the smallest has, `second` at most as many as the second largest has, `oversampled` repeats
-    images until every class is as large as the largest. `batches` is the length of an epoch; 0 means as
-    many as the images fill.
+    `patients` draws a class, then a patient, then an image, each with equal chances. `shuffled` uses every image once.
+    `weighted` draws with replacement, with equal chances for every class. `undersampled` uses as many images of every
+    class as the smallest class has, `second` at most as many as the second largest has, and `oversampled` repeats
+    images until every class is as large as the largest. `batches` is the length of an epoch; 0 means as many as the
+    images fill.
     """
 
     kind: Literal["patients", "shuffled", "weighted", "undersampled", "second", "oversampled"] = "shuffled"
@@ -143,12 +131,12 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if self.batches < 0 or (self.kind == "patients" and not self.batches):
-            raise ValueError("sampling by patients has no natural end: say how many batches an epoch has")
+            raise ValueError("sampling by patients has no natural end: set batches, the number of batches in an epoch")
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What is made small: cross-entropy or focal loss (Lin et al., ICCV 2017), with weights and smoothing."""
+    """The loss: cross-entropy or focal loss (Lin et al., ICCV 2017), with class weights and label smoothing."""
 
     kind: Literal["cross_entropy", "focal"] = "cross_entropy"
     gamma: float = 2.0  # of the focal loss
@@ -157,12 +145,12 @@ class Loss:
 
     def __post_init__(self) -> None:
         if self.gamma < 0 or not 0 <= self.smoothing < 1:
-            raise ValueError("gamma must not be negative, and smoothing at least 0 and below 1")
+            raise ValueError("gamma must not be negative, and smoothing must be at least 0 and below 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Optimiser:
-    """How the weights move; `clip` is the largest gradient norm, 0 for none; `accumulation` batches make one step."""
+    """The optimiser; `clip` is the largest gradient norm, 0 for no limit; `accumulation` batches make one step."""
 
     kind: Literal["adamw", "adam", "rmsprop"] = "adamw"
     weight_decay: float = 0.0
@@ -172,23 +160,23 @@ class Optimiser:
 
     def __post_init__(self) -> None:
         if self.weight_decay < 0 or self.clip < 0 or self.accumulation < 1:
-            raise ValueError("weight_decay and clip must not be negative, and accumulation is at least 1")
+            raise ValueError("weight_decay and clip must not be negative, and accumulation must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Adversarial:
-    """Features are to hide which laboratory an image comes from (Ganin et al., JMLR 2016, gradient reversal)."""
+    """Domain-adversarial training: features hide the laboratory (gradient reversal, Ganin et al., JMLR 2016)."""
 
     weight: float = 0.1  # of the domain loss, reached in a sigmoid rise over the run
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How patients are kept apart.
+    """How patients are split.
 
-    `folds`: figures are pooled out of fold, then all patients train the checkpoint. `split`: two-stage stratified
-    train / validation / test by patient. `shuffle_split`: the same by GroupShuffleSplit, as the hybrid's authors do.
-    `official`: Spanhol's five folds, pooled.
+    `folds`: metrics are pooled out of fold, then the checkpoint is trained on all patients. `split`: two-stage
+    stratified train / validation / test by patient. `shuffle_split`: the same by GroupShuffleSplit, as in the hybrid's
+    publication. `official`: Spanhol's five folds, pooled.
     """
 
     kind: Literal["folds", "split", "shuffle_split", "official"] = "split"
@@ -199,22 +187,19 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if self.folds < 2 or not (self.validation > 0 and self.test > 0 and self.validation + self.test < 1):
-            raise ValueError(
-                "a protocol needs two folds, and shares of validation and test that leave some for training"
-            )
+            raise ValueError("a protocol needs at least two folds, and validation and test above 0 with a sum below 1")
 
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
-    """How a network is built and trained; a key of the file that is not named here is an error.
+    """How a network is built and trained; any other key in the file is an error.
 
-    `dropout` is the chance of a whole feature channel before the head, and `averaging` the memory of the
-    running average of the weights (0: none). `keep` says which weights are kept: those of the best validation figure or
-    the last. `members` are trained from one start under neighbouring seeds, and the mean of their weights is kept.
-    `cache_side` is the side, in pixels, that a patch (under `resize` the whole image) has among the decoded images
-    kept on disk; 0 keeps the full size.
-    `augmentations` names how training patches are changed: "ours" (the numbers of `augmentation`) or one of the
-    published lists. `precision` is a wish: bf16 is granted only if nothing a reader sees would change.
+    `dropout` is the probability of dropping a whole feature channel before the head, and `averaging` the memory of the
+    running average of the weights (0: none). `keep` selects the weights of the best epoch by validation or of the last
+    one. `members` is the number of networks trained from one start with neighbouring seeds; the mean of their weights
+    is kept. `cache_side` is the side in pixels of a patch (under `resize` of the whole image) in the cache of decoded
+    images; 0 means full size. `augmentations` is "ours" (the strengths of `augmentation`) or a published list.
+    `precision` is a request: bf16 is used only if nothing that a reader sees would change.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -229,12 +214,12 @@ class FitConfig:
     task: Task = "binary"
     fusion: Fusion = "concatenation"
     magnification: Magnification = "ignored"
-    magnifications: tuple[str, ...] = ()  # train and judge on these only; () means all
+    magnifications: tuple[str, ...] = ()  # train and evaluate on these only; () means all
     stain: StainTarget | None = None
     augmentations: Augmentations = "ours"
     augmentation: Augmentation = field(default_factory=Augmentation)
     generated: Generated | None = None
-    pretrained: bool = False  # start from timm's weights; from scratch otherwise
+    pretrained: bool = False  # start from timm's weights; otherwise from scratch
     protocol: Protocol = field(default_factory=Protocol)
     sampling: Sampling = field(default_factory=Sampling)
     loss: Loss = field(default_factory=Loss)
@@ -249,49 +234,53 @@ class FitConfig:
     cache_side: int = 0
     views: Literal["one", "seven", "eight"] = "eight"
     precision: Literal["fp32", "bf16"] = "fp32"
-    # Reached by the locked threshold on held-out images; 0 means Youden's threshold. It is chosen after training, so it
-    # is no part of the repr, by which a killed run recognises its configuration.
+    # The sensitivity of the locked threshold on held-out images; 0 means Youden's threshold. The threshold is chosen
+    # after training, so this is not part of the repr, by which a killed run recognises its configuration.
     sensitivity: float = field(default=0.0, repr=False)
-    note: str = ""  # which published row this is, and where its numbers come from
+    note: str = ""  # the published row that this reproduces, and the source of its numbers
 
     def __post_init__(self) -> None:
         if not self.phases or self.members < 1 or self.batch_size < 2:
-            raise ValueError("a run needs a phase, a member, and two images in a batch")
+            raise ValueError("a run needs at least a phase, a member, and two images in a batch")
         if len({phase.name for phase in self.phases}) < len(self.phases):
-            raise ValueError("two phases have one name; the history tells them apart by it")
+            raise ValueError("two phases share one name; rename one, because the history identifies phases by name")
         if not all(0 <= share < 1 for share in (self.dropout, self.averaging)):
             raise ValueError("dropout and averaging must be at least 0 and below 1")
         if not 0 <= self.sensitivity <= 1:
-            raise ValueError(f"the sensitivity of the threshold lies in 0..1, got {self.sensitivity}")
+            raise ValueError(f"the sensitivity of the threshold must lie in 0..1, got {self.sensitivity}")
         if self.generated and self.task != "binary":
-            raise ValueError("generated tissue is benign or malignant: it fits the binary task only")
+            raise ValueError("generated tissue is benign or malignant, so it can be used for the binary task only")
 
     @property
     def label_set(self) -> LabelSet:
-        """The classes that the network answers in."""
+        """The classes that the network predicts."""
         return _LABEL_SETS[self.task]
 
     @property
     def epochs(self) -> int:
-        """Epochs of all phases."""
+        """The number of epochs of all phases."""
         return sum(phase.epochs for phase in self.phases)
 
     @property
     def caches_features(self) -> bool:
-        """Whether some phase works on cached features."""
+        """Whether any phase uses cached features."""
         return any(phase.cached for phase in self.phases)
 
     @classmethod
     def from_toml(cls, path: Path) -> "FitConfig":
-        """Read a run's file; raises what `from_table` raises."""
+        """Read the configuration of a run from its file.
+
+        Raises:
+            ValueError: If the file is not valid TOML, or as in `from_table`.
+        """
         return cls.from_table(tomllib.loads(path.read_text(encoding="utf-8")), path.name)
 
     @classmethod
     def from_table(cls, table: Mapping[str, object], name: str) -> "FitConfig":
-        """Check the values of a file that was already read; `name` is the file's, for the message.
+        """Return the configuration of a parsed file; `name` is the name of the file, for the message.
 
         Raises:
-            ValueError: If a key is unknown or missing, or holds a wrong value; the message names it.
+            ValueError: If a key is unknown or missing or has a wrong value; the message names it.
         """
         try:
             return _ADAPTER.validate_python(table)
@@ -299,18 +288,34 @@ class FitConfig:
             raise ValueError(f"{name}: {first_problem(error, 'the file')}") from error
 
     def flat(self) -> dict[str, str | int | float | bool]:
-        """Give every value under its dotted name, for the card."""
+        """Return every value under its dotted name, for the card."""
         return dict(flattened("", asdict(self)))
 
 
 _ADAPTER = TypeAdapter(FitConfig)
 
 
-def read_config(path: Path, assignments: Sequence[str] = ()) -> tuple[FitConfig, str]:
-    """Give the config of a file and the text that reads as the same config.
+def flattened(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, str | int | float | bool]]:
+    """Yield every value with its dotted name; parts of a list are numbered from 0, and None is "none"."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flattened(f"{prefix}{key}.", value)
+        elif isinstance(value, str | int | float):
+            yield prefix + key, value
+        elif value is None:
+            yield prefix + key, "none"
+        elif isinstance(value, tuple) and value and isinstance(value[0], Mapping):
+            for number, part in enumerate(value):
+                yield from flattened(f"{prefix}{key}.{number}.", part)
+        elif isinstance(value, tuple):
+            yield prefix + key, ", ".join(str(part) for part in value)
 
-    An assignment is KEY=VALUE with a dotted key and a TOML value; a value that is not TOML is taken as text. Parts of a
-    list are counted from 0, `*` stands for all of them, and nothing after the equals sign leaves the key out.
+
+def read_config(path: Path, assignments: Sequence[str] = ()) -> tuple[FitConfig, str]:
+    """Return the configuration of a file with assignments, and a TOML text of the same configuration.
+
+    An assignment is KEY=VALUE with a dotted key and a TOML value; a value that is not TOML is read as text. Parts of a
+    list are counted from 0, `*` means all of them, and an empty value removes the key.
 
     Raises:
         ValueError: If the file or an assignment is not valid; the message names it.
@@ -322,23 +327,23 @@ def read_config(path: Path, assignments: Sequence[str] = ()) -> tuple[FitConfig,
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key:
-            raise ValueError(f"--set wants KEY=VALUE, got {assignment!r}")
+            raise ValueError(f"--set needs KEY=VALUE, got {assignment!r}")
         _assign(table, key.strip(), value.strip())
     head = "".join(f"# --set {assignment}\n" for assignment in assignments)
     return FitConfig.from_table(table, path.name), f"# {path.name} with\n{head}{to_toml(table)}"
 
 
 def to_toml(table: Mapping[str, object]) -> str:
-    """Write a table that was read from TOML as TOML; comments are lost."""
-    return "\n".join(_lines(table, "")) + "\n"
+    """Return a parsed TOML table as TOML text; comments are lost."""
+    return "\n".join(_format_lines(table, "")) + "\n"
 
 
 def toml_value(value: object) -> str:
-    """Write one value as TOML."""
+    """Return one value as TOML text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        # The escapes of JSON are those of TOML, but for the pairs it makes of characters above U+FFFF, and for DEL.
+        # JSON escapes are valid TOML except for surrogate pairs (not written here) and DEL.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list):
         return f"[{', '.join(toml_value(part) for part in value)}]"
@@ -352,13 +357,13 @@ def _assign(table: object, key: str, value: str) -> None:
             if dot:
                 _assign(table[place], rest, value)
             else:
-                table[place] = _parsed(value)
+                table[place] = _parse_value(value)
     elif not isinstance(table, dict):
-        raise ValueError(f"--set {key}: there is a single value, which has no parts")
+        raise ValueError(f"--set {key}: this is a single value and has no parts")
     elif dot:
         _assign(table.setdefault(head, {}), rest, value)
     elif value:
-        table[head] = _parsed(value)
+        table[head] = _parse_value(value)
     else:
         table.pop(head, None)
 
@@ -371,23 +376,23 @@ def _places(parts: Sequence[object], head: str, key: str) -> Sequence[int]:
     return [int(head)]
 
 
-def _parsed(value: str) -> object:
+def _parse_value(value: str) -> object:
     try:
         return tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return value
 
 
-def _lines(table: Mapping[str, object], prefix: str) -> list[str]:
+def _format_lines(table: Mapping[str, object], prefix: str) -> list[str]:
     nested = {key: value for key, value in table.items() if isinstance(value, dict) or _is_tables(value)}
     lines = [f"{key} = {toml_value(value)}" for key, value in table.items() if key not in nested]
     for key, value in nested.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            lines += ["", f"[{name}]", *_lines(value, f"{name}.")]
+            lines += ["", f"[{name}]", *_format_lines(value, f"{name}.")]
         elif isinstance(value, list):
             for part in value:
-                lines += ["", f"[[{name}]]", *_lines(part, f"{name}.")]
+                lines += ["", f"[[{name}]]", *_format_lines(part, f"{name}.")]
     return lines
 
 

@@ -1,9 +1,9 @@
-"""Several processes train one network: who takes which images, and sums over all of them.
+"""Train one network in several processes: shares of the images, and sums over all processes.
 
-Started by torchrun, every process runs the same program. Gradients are averaged by DistributedDataParallel. Batch
-normalisation is the exception to "equal to one process": on a CPU every process normalises by the statistics of
-its own part of a batch, and the running statistics are averaged after every epoch; on CUDA the statistics are
-those of the whole batch (SyncBatchNorm).
+Started by torchrun, every process runs the same program. Gradients are averaged by DistributedDataParallel. The result
+equals that of one process except for batch normalisation: on a CPU every process normalises by the statistics of its
+own part of a batch, and the running statistics are averaged after every epoch; on CUDA the statistics are those of the
+whole batch (SyncBatchNorm).
 """
 
 import os
@@ -18,9 +18,9 @@ from core.fitting.sampling import Places
 
 
 def start(device: str = "cpu") -> str:
-    """Join the processes that torchrun started, if it did; give the device of this one.
+    """Join the processes that torchrun started, if there are any, and return the device of this process.
 
-    Read are the environment variables WORLD_SIZE, RANK, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
+    torchrun sets the environment variables WORLD_SIZE, RANK, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
     """
     if "WORLD_SIZE" not in os.environ or distributed.is_initialized():
         return device
@@ -33,65 +33,65 @@ def start(device: str = "cpu") -> str:
 
 
 def stop() -> None:
-    """Leave the other processes."""
+    """Leave the group of processes."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def rank() -> int:
-    """Give the number of this process; only the one with number 0 writes."""
+    """Return the number of this process; only process 0 writes files."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def world() -> int:
-    """Give how many processes there are."""
+    """Return the number of processes."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def own_share(places: Places) -> Places:
-    """Give this process's part of what all of them work on.
+    """Return the part of a batch that this process works on.
 
     Raises:
-        ValueError: If there is not one for each.
+        ValueError: If there are fewer images than processes.
     """
     if len(places) < world():
-        raise ValueError(f"{len(places)} images cannot be shared by {world()} processes: start fewer")
+        raise ValueError(f"{len(places)} images cannot be shared by {world()} processes; start fewer processes")
     return places[rank() :: world()]
 
 
 def wait() -> None:
-    """Wait until every process has come this far."""
+    """Wait until every process has reached this point."""
     if distributed.is_initialized():
         distributed.barrier()
 
 
 def summed(tensor: Tensor) -> Tensor:
-    """Add up a tensor over all processes, in place."""
+    """Sum a tensor over all processes, in place."""
     if distributed.is_initialized():
         distributed.all_reduce(tensor)
     return tensor
 
 
 def averaged(tensor: Tensor) -> Tensor:
-    """Take the mean of a tensor over all processes, in place."""
+    """Average a tensor over all processes, in place."""
     return summed(tensor).div_(world()) if world() > 1 else tensor
 
 
 def synchronised(network: nn.Module) -> None:
-    """Make batch normalisation see the whole batch, where it can: in place, on CUDA."""
+    """Convert batch normalisation to statistics of the whole batch, in place; only on CUDA."""
     if world() > 1 and next(network.parameters()).is_cuda:
-        # Not torch's: that would lose the activations that timm keeps inside its normalisations.
+        # Not torch's conversion: it would lose the activations inside timm's normalisation layers.
         convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
 
 
 def wrapped(module: nn.Module) -> nn.Module:
-    """Let the gradients of a module be averaged over all processes."""
+    """Return the module with its gradients averaged over all processes."""
     if world() == 1:
         return module
-    # Some timm networks own layers behind their feature map, which get no gradient.
+    # Some timm networks have layers after their feature map, which get no gradient.
     return DistributedDataParallel(module, forward_sync_buffers=False, find_unused_parameters=True)
 
 
 def without_exchange(module: nn.Module) -> AbstractContextManager[None]:
-    """Keep gradients to this process while a step is still being added up."""
+    """Return a context without gradient exchange, for all but the last batch of a step."""
     return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()

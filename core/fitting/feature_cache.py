@@ -1,4 +1,4 @@
-"""What frozen branches give for a fixed list of patches: computed once, in memory or mapped from a file."""
+"""Features of frozen branches for a fixed list of patches: computed once, in memory or mapped from a file."""
 
 import fcntl
 import hashlib
@@ -35,15 +35,15 @@ class Features:
         return len(self.rows)
 
     def take(self, places: Places) -> list[Tensor]:
-        """Give the features of some patches by branch, as `HybridNetwork.pooled` does."""
-        chosen = torch.from_numpy(self.rows[places]).to(self.device)
-        parts = chosen.split([math.prod(shape) for shape in self.shapes], dim=1)
+        """Return the features of the patches at `places` by branch, as `HybridNetwork.pooled` does."""
+        rows = torch.from_numpy(self.rows[places]).to(self.device)
+        parts = rows.split([math.prod(shape) for shape in self.shapes], dim=1)
         return [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class PatchList:
-    """A fixed list of patches: how many, how each is made, and a name that changes when any of them does."""
+    """A fixed list of patches: their number, how each is made, and a name that changes when any of them does."""
 
     count: int
     make: Callable[[int], RgbImage]
@@ -53,11 +53,11 @@ class PatchList:
 def compute_features(
     network: HybridNetwork, patches: PatchList, config: FitConfig, folder: Path | None, device: torch.device
 ) -> Features:
-    """Run the branches over a list of patches, or find what was computed before.
+    """Return the features of a list of patches, computed or read from an earlier run.
 
-    They run in eval mode and are left so. In a folder the file carries a name of the weights, the patches and the
-    precision; it gets that name when it is whole, so a killed run leaves nothing that could be mistaken for it.
-    Several processes share the work; without a folder to share, each does all of it.
+    The branches run in eval mode and stay in it. In a folder, the file name is a hash of the weights, the patches and
+    the precision; a file gets this name only when it is complete, so a killed run leaves no file that could be mistaken
+    for it. Several processes share the work; without a folder to share, each computes all features.
     """
     branches = _FrozenBranches(network, config, device)
     size = (patches.count, sum(math.prod(shape) for shape in branches.shapes))
@@ -66,15 +66,15 @@ def compute_features(
         branches.fill(rows, patches, range(0, patches.count, _AT_ONCE))
         return Features(rows, branches.shapes, device)
     folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"features-{branches.name_with(patches)}.f32"
-    with _locked(final.with_suffix(".lock")):
+    final = folder / f"features-{branches.hash_with(patches)}.f32"
+    with _lock(final.with_suffix(".lock")):
         if not final.exists():
             _fill_file(final, size, branches, patches)
     return Features(np.asarray(np.memmap(final, np.float32, "r", shape=size)), branches.shapes, device)
 
 
 class _FrozenBranches:
-    """The part of a network that the cache stands for."""
+    """The part of a network whose output is cached."""
 
     def __init__(self, network: HybridNetwork, config: FitConfig, device: torch.device) -> None:
         self._network = network.eval()
@@ -84,17 +84,17 @@ class _FrozenBranches:
         self.shapes = tuple(tuple(part.shape[1:]) for part in self._pooled(np.zeros((1, side, side, 3), np.uint8)))
 
     def fill(self, rows: NDArray[np.float32], patches: PatchList, starts: Sequence[int]) -> None:
-        """Compute the rows of those batches that begin at `starts`."""
+        """Compute the rows of the batches that begin at `starts`."""
 
         def make(start: int) -> Patches:
             return np.stack([patches.make(row) for row in range(start, min(start + _AT_ONCE, patches.count))])
 
-        for start, made in zip(starts, made_ahead(make, starts), strict=True):
-            pooled = torch.cat([part.flatten(1).float() for part in self._pooled(made)], dim=1)
-            rows[start : start + len(made)] = pooled.cpu().numpy()
+        for start, batch in zip(starts, made_ahead(make, starts), strict=True):
+            pooled = torch.cat([part.flatten(1).float() for part in self._pooled(batch)], dim=1)
+            rows[start : start + len(batch)] = pooled.cpu().numpy()
 
-    def name_with(self, patches: PatchList) -> str:
-        """Name what these branches give for these patches."""
+    def hash_with(self, patches: PatchList) -> str:
+        """Return a hash that identifies the features of these branches for these patches."""
         digest = hashlib.sha256(patches.name.encode())
         config = self._config
         digest.update(repr((config.branches, config.head, config.fusion, config.mean, config.std)).encode())
@@ -125,10 +125,10 @@ def _fill_file(final: Path, size: tuple[int, int], branches: _FrozenBranches, pa
 
 
 @contextmanager
-def _locked(guard: Path) -> Iterator[None]:
-    """Keep other runs from filling the same file; of several processes of one run the first does the keeping."""
+def _lock(guard: Path) -> Iterator[None]:
+    """Keep other runs from filling the same file; of several processes of one run, the first holds the lock."""
     with guard.open("wb") as file:
         if distributed.rank() == 0:
-            fcntl.flock(file, fcntl.LOCK_EX)  # the kernel lets go of it when the process dies
+            fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it when the process dies
         distributed.wait()
         yield

@@ -1,4 +1,4 @@
-"""Validation images, cut as in serving, and judged in one view after every epoch."""
+"""Validation images, cut as in prediction and evaluated in one view after every epoch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ _SMALLEST_PROBABILITY = 1e-6
 
 
 class HeldOut:
-    """Images that nothing is learnt from; several processes judge a part each and add up."""
+    """Images that are never trained on; each process evaluates a part of them, and the parts are summed."""
 
     def __init__(
         self, images: Sequence[LabelledImage], config: FitConfig, folder: Path | None, device: torch.device
@@ -39,8 +39,8 @@ class HeldOut:
         self._device = device
         self._pixels = open_pixels(images, config, folder)
         self._classes = np.array([image.class_in(config.label_set) for image in images])
-        told = torch.tensor([magnification_index(image.magnification) for image in images])
-        self._magnifications = told.to(device)
+        magnifications = torch.tensor([magnification_index(image.magnification) for image in images])
+        self._magnifications = magnifications.to(device)
         self._boxes: list[tuple[int, Box]] = [
             (number, box)
             for number, image in enumerate(self._pixels.images)
@@ -49,35 +49,37 @@ class HeldOut:
         self._owners = np.array([number for number, _ in self._boxes], dtype=np.int64)
 
     def features(self, network: HybridNetwork, folder: Path | None) -> Features:
-        """Compute what frozen branches give for every patch, so that `judge` needs the head alone.
+        """Compute the features of frozen branches for every patch, so that `judge` needs the head alone.
 
-        As in `judge`, and in serving, in full precision, whatever training uses.
+        They have full precision, as in `judge` and in prediction, whatever precision training uses.
         """
         name = list_name("held out", self._images, self._config)
-        patches = PatchList(len(self._boxes), self._patch, name)
+        patches = PatchList(len(self._boxes), self._cut_patch, name)
         exact = replace(self._config, optimiser=replace(self._config.optimiser, precision="fp32"))
         return compute_features(network, patches, exact, folder, self._device)
 
     def judge(self, network: HybridNetwork, features: Features | None = None) -> tuple[float, float | None]:
-        """Give the mean loss by image and, where both malignancies are held out, the AUC; network in eval mode."""
+        """Return the mean loss by image and, if both malignancies occur, the AUC; the network is in eval mode."""
         probabilities = self._probabilities(network, features)
         malignant_classes = list(self._config.label_set.malignant_indices)
         malignant = np.isin(self._classes, malignant_classes)
-        right = np.clip(probabilities[np.arange(len(probabilities)), self._classes], _SMALLEST_PROBABILITY, 1)
-        both = 0 < malignant.sum() < len(malignant)
-        ranked = auc(malignant, probabilities[:, malignant_classes].sum(axis=1)) if both else None
-        return float(-np.log(right).mean()), ranked
+        true_probabilities = np.clip(
+            probabilities[np.arange(len(probabilities)), self._classes], _SMALLEST_PROBABILITY, 1
+        )
+        has_both = 0 < malignant.sum() < len(malignant)
+        auc_or_none = auc(malignant, probabilities[:, malignant_classes].sum(axis=1)) if has_both else None
+        return float(-np.log(true_probabilities).mean()), auc_or_none
 
     def _probabilities(self, network: HybridNetwork, features: Features | None) -> NDArray[np.float64]:
-        """Give images x classes, the mean over an image's patches."""
+        """Return the mean probabilities over the patches of each image, images x classes."""
         total = torch.zeros(len(self._images), len(self._config.label_set.classes), dtype=torch.float64)
         rows = np.arange(len(self._owners))[distributed.rank() :: distributed.world()]
         with torch.no_grad():
             for chunk, logits in self._logits(network, features, rows):
                 softmax = logits.double().softmax(dim=1).cpu()
                 total.index_add_(0, torch.from_numpy(self._owners[chunk]), softmax)
-        together = distributed.summed(total.to(self._device)).cpu().numpy()
-        mean: NDArray[np.float64] = together / np.bincount(self._owners)[:, None]
+        sums = distributed.summed(total.to(self._device)).cpu().numpy()
+        mean: NDArray[np.float64] = sums / np.bincount(self._owners)[:, None]
         return mean
 
     def _logits(
@@ -88,14 +90,14 @@ class HeldOut:
                 yield chunk, network.logits_of(features.take(chunk), self._magnifications[self._owners[chunk]])
             return
         chunks = _chunks(rows, _PATCHES_AT_ONCE)
-        for chunk, patches in zip(chunks, made_ahead(self._cut, chunks), strict=True):
+        for chunk, patches in zip(chunks, made_ahead(self._cut_patches, chunks), strict=True):
             images = standardised(patches, self._config, self._device)
             yield chunk, network(images, self._magnifications[self._owners[chunk]])
 
-    def _cut(self, rows: Places) -> Patches:
-        return np.stack([self._patch(int(row)) for row in rows])
+    def _cut_patches(self, rows: Places) -> Patches:
+        return np.stack([self._cut_patch(int(row)) for row in rows])
 
-    def _patch(self, row: int) -> RgbImage:
+    def _cut_patch(self, row: int) -> RgbImage:
         number, box = self._boxes[row]
         image = fill_patch(self._pixels.images[number], self._pixels.policy)
         patch: RgbImage = cut(image, [box], self._config.input_policy.input_side)[0]

@@ -1,4 +1,4 @@
-"""The history of a training run: what was measured at each epoch, the best epoch, and when to stop."""
+"""The history of a training run: metrics of each epoch, the best epoch, and when to stop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,53 +11,53 @@ from core import files
 _SMALLEST_FALL = 1e-4
 
 CONFIG_FILE = "config.toml"  # the config as it was used
-ENVIRONMENT_FILE = "environment.json"  # what was asked for, and under which circumstances
-HISTORY_FILE = "history.jsonl"  # one line an epoch
+ENVIRONMENT_FILE = "environment.json"  # the command and the environment it ran in
+HISTORY_FILE = "history.jsonl"  # one line per epoch
 SPLIT_FILE = "split.csv"  # file, patient_id, label, split_or_fold
 CHECKPOINT_FILE = "checkpoint.safetensors"  # the trained network
-CARD_FILE = "card.json"  # what the checkpoint says of itself; written last
+CARD_FILE = "card.json"  # describes the checkpoint; written last
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What was measured in one epoch; the validation figures are those of the averaged weights."""
+    """The metrics of one epoch; those of validation belong to the averaged weights."""
 
-    number: int  # counts over the run, from 1
+    number: int  # over all phases, from 1
     phase: str
     learning_rate: float  # of the head, in the last step
     loss: float
     validation_loss: float | None = None
     validation_auc: float | None = None
-    seconds: float = field(default=0.0, compare=False)  # two equal runs take different times
+    seconds: float = field(default=0.0, compare=False)  # equal runs take different times
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A training run, epoch by epoch, and the number of the epoch whose weights were kept."""
+    """The epochs of a training run, and the number of the epoch whose weights were kept."""
 
     epochs: tuple[Epoch, ...]
     kept: int
 
 
 def best_of(epochs: Sequence[Epoch]) -> Epoch | None:
-    """Give the epoch with the highest validation AUC, then the lowest loss; the first of equals.
+    """Return the epoch with the highest validation AUC, then the lowest loss; the first of equals.
 
-    Without validation there is none.
+    Without validation images there is none.
     """
-    judged = [epoch for epoch in epochs if epoch.validation_loss is not None]
-    return max(judged, key=_figure, default=None)
+    validated = [epoch for epoch in epochs if epoch.validation_loss is not None]
+    return max(validated, key=_rank, default=None)
 
 
 def has_stalled(epochs: Sequence[Epoch], patience: int) -> bool:
-    """Say whether the last `patience` epochs brought nothing better; patience 0 never runs out."""
+    """Return whether the last `patience` epochs were no better than the best; never for patience 0."""
     best = best_of(epochs)
     return best is not None and patience > 0 and epochs[-1].number - best.number >= patience
 
 
 def reductions(epochs: Sequence[Epoch], patience: int) -> int:
-    """Count how often the loss stood still for more than `patience` epochs (as torch's ReduceLROnPlateau does).
+    """Count how often the loss did not fall for more than `patience` epochs, as torch's ReduceLROnPlateau does.
 
-    It is the validation loss, and without validation images that of training.
+    The loss is that of validation or, without validation images, of training.
     """
     count, waited, lowest = 0, 0, float("inf")
     for epoch in epochs:
@@ -69,13 +69,13 @@ def reductions(epochs: Sequence[Epoch], patience: int) -> int:
     return count
 
 
-def _figure(epoch: Epoch) -> tuple[float, float]:
+def _rank(epoch: Epoch) -> tuple[float, float]:
     return epoch.validation_auc or 0.0, -(epoch.validation_loss or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class PartHistory:
-    """One part of a run, such as a fold, and its epochs in order."""
+    """The epochs of one part of a run, such as a fold, in order."""
 
     part: str
     epochs: tuple[Epoch, ...]
@@ -98,41 +98,42 @@ _LINES = TypeAdapter(list[_Line])
 
 
 def read_lines(text: str) -> tuple[PartHistory, ...]:
-    """Read a `HISTORY_FILE`, one epoch a line; a last line that is just being written is left out.
+    """Read the text of a `HISTORY_FILE`, one epoch per line; an incomplete last line is ignored.
 
     Raises:
-        ValueError: If another line is not an epoch; the message says which.
+        ValueError: If a complete line is not an epoch; the message contains its number.
     """
     whole, _, _ = text.rpartition("\n")
-    return _by_part([_line(number, line) for number, line in enumerate(whole.splitlines(), 1) if line.strip()])
+    return _group_by_part(
+        [_parse_line(number, line) for number, line in enumerate(whole.splitlines(), 1) if line.strip()]
+    )
 
 
 def read_document(text: str) -> tuple[PartHistory, ...]:
-    """Read the JSON list of epochs that is kept of a run that has ended.
+    """Read the JSON list of epochs that is stored for a finished run.
 
     Raises:
-        ValueError: If it is not one; the message names the first wrong place.
+        ValueError: If the text is not such a list; the message names the first wrong field.
     """
-    return _by_part(files.read_document(_LINES, text, "the history of a run"))
+    return _group_by_part(files.read_document(_LINES, text, "the history of a run"))
 
 
-def _line(number: int, text: str) -> _Line:
+def _parse_line(number: int, text: str) -> _Line:
     try:
         return _LINE.validate_json(text)
     except ValidationError as error:
         raise ValueError(f"line {number} of the history is not an epoch: {error.errors()[0]['msg']}") from error
 
 
-def _by_part(lines: list[_Line]) -> tuple[PartHistory, ...]:
-    # A run that was killed between writing an epoch and saving its state did that epoch again: the last one counts.
+def _group_by_part(lines: list[_Line]) -> tuple[PartHistory, ...]:
+    # A run killed between writing an epoch and saving its state repeated that epoch: the last line counts.
     epochs: dict[str, dict[int, Epoch]] = {}
     for line in lines:
-        known = epochs.setdefault(line.part, {})
-        known[line.number] = _epoch(line)
-    return tuple(PartHistory(part, tuple(known[n] for n in sorted(known))) for part, known in epochs.items())
+        epochs.setdefault(line.part, {})[line.number] = _to_epoch(line)
+    return tuple(PartHistory(part, tuple(own[n] for n in sorted(own))) for part, own in epochs.items())
 
 
-def _epoch(line: _Line) -> Epoch:
+def _to_epoch(line: _Line) -> Epoch:
     return Epoch(
         line.number,
         line.phase,

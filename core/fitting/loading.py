@@ -1,4 +1,4 @@
-"""Patches on their way to the network: made ahead of time in threads, standardised, on its device."""
+"""Prepare patches for the network: made ahead in threads, standardised, and moved to its device."""
 
 import os
 from collections import deque
@@ -18,26 +18,26 @@ _MOST_THREADS = 8
 
 
 def made_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-    """Make something of every item, in order, a few ahead of whoever takes them."""
+    """Yield the result of `make` for every item, in order, computing a few ahead in threads."""
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
-    waiting: deque[Future[Made]] = deque()
+    pending: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:
-            waiting.append(pool.submit(make, item))
-            if len(waiting) > threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(make, item))
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def standardised(patches: Patches, config: FitConfig, device: torch.device) -> Tensor:
-    """Give patches x 3 x side x side with the mean and standard deviation of the run, on its device."""
+    """Return patches x 3 x side x side, standardised by the mean and standard deviation of the run, on the device."""
     mean, std = (torch.tensor(triple, device=device).view(3, 1, 1) for triple in (config.mean, config.std))
     batch = (torch.from_numpy(patches).to(device).permute(0, 3, 1, 2).float() / 255 - mean) / std
     return batch.contiguous(memory_format=torch.channels_last)
 
 
 def autocast(config: FitConfig, device: torch.device) -> torch.autocast:
-    """Compute in the precision that a run is trained in."""
-    short = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.optimiser.precision)
-    return torch.autocast(device.type, short or torch.bfloat16, enabled=short is not None)
+    """Return a context that computes in the training precision of a run."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(config.optimiser.precision)
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)

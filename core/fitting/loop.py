@@ -1,7 +1,7 @@
-"""The training loop: phases after one another, every epoch judged and written down, so that a killed run goes on.
+"""The training loop: one phase after another, with validation and saved state after every epoch.
 
-No random draw comes from a generator that lives longer than its epoch: each is made from the seed and the place
-in the run. A run that was stopped, or one in several processes, therefore sees the same patches.
+A killed run can be resumed. No random generator lives longer than its epoch: each is made from the seed and the
+position in the run. A resumed run, or one in several processes, therefore sees the same patches.
 """
 
 import copy
@@ -27,11 +27,11 @@ from core.network.hybrid import HybridNetwork
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Where a run keeps things, and what it runs on.
+    """The folders, additional images and device of a run.
 
-    `state` is the folder it writes to after every epoch and goes on from; `cache` that of decoded pixels and
-    features; `targets` are the unlabelled images of the domain-adversarial option. `pool` holds the images of all
-    folds: cached features are computed once for it, and every fold takes its own.
+    `state` is the folder that it saves to after every epoch and resumes from, `cache` the folder of decoded pixels and
+    features. `targets` are the unlabelled images of the domain-adversarial option. `pool` contains the images of all
+    folds: features are computed once for the pool, and every fold uses its own part.
     """
 
     state: Path | None = None
@@ -50,16 +50,18 @@ def fit(
     work: Work = Work(),
     progress: Callable[[Epoch], None] = lambda epoch: None,
 ) -> History:
-    """Train a network in place; it ends with the weights that the run keeps, in eval mode.
+    """Train a network in place; it is left with the weights that the run keeps, in eval mode.
 
-    `validation` may be empty; then nothing is known of the epochs, and the last is kept. `progress` hears of the
-    epochs of this call: of a run that goes on, only the new ones.
+    `validation` may be empty; then no epoch has validation metrics, and the last one is kept. `progress` is called for
+    every epoch trained in this call; a resumed run reports only the new ones.
 
     Raises:
-        ValueError: If the images do not fit the task, or the state is that of another run.
+        ValueError: If the images do not fit the task, or the state belongs to another run.
     """
     if bool(work.targets) != (config.adversarial is not None):
-        raise ValueError("the domain-adversarial option and unlabelled target images need each other")
+        raise ValueError(
+            "the domain-adversarial option and unlabelled target images need each other: set both or neither"
+        )
     device = torch.device(work.device)
 
     def open_data() -> Data:
@@ -75,22 +77,22 @@ def fit(
 
 
 def warm_up(network: HybridNetwork, generated: Generated, config: FitConfig, work: Work = Work()) -> Epoch:
-    """Train a network in place on generated tissue; no patient is seen, so folds may share the outcome."""
+    """Train a network in place on generated tissue; no patient is seen, so all folds may share the result."""
     phase = Phase(
         "generated tissue", 1, "all", generated.learning_rate, schedule="cosine", warm_up=config.phases[0].warm_up
     )
     sampling = Sampling("patients", generated.batches)
-    brief = replace(config, phases=(phase,), generated=generated, sampling=sampling, adversarial=None)
-    return fit(network, [], [], brief, work=replace(work, targets=())).epochs[0]
+    warm_up_config = replace(config, phases=(phase,), generated=generated, sampling=sampling, adversarial=None)
+    return fit(network, [], [], warm_up_config, work=replace(work, targets=())).epochs[0]
 
 
 def _pool(train: Sequence[LabelledImage], config: FitConfig, work: Work) -> Sequence[LabelledImage]:
-    """Give the pool, where it saves work: features must be cached, and in a folder that other folds find."""
+    """Return the pool if it saves work: only if features are cached in a folder that other folds use."""
     return work.pool if train and work.cache and config.caches_features else ()
 
 
 class _Run:
-    """A network on its way through the phases, and the folder it can be picked up from."""
+    """A network in training, its progress, and the folder that it can be resumed from."""
 
     def __init__(
         self,
@@ -105,7 +107,7 @@ class _Run:
         averaged = copy.deepcopy(network).requires_grad_(False).eval() if config.averaging else network
         domain = _domain_head(network, config, device) if config.adversarial else None
         self._networks = Networks(network, averaged, domain)
-        self._data = cache(open_data)  # a run that had come to its end needs none
+        self._data = cache(open_data)  # a finished run needs none
         self._config = config
         self._folder = folder
         self._device = device
@@ -113,42 +115,44 @@ class _Run:
         self._steps = 0
 
     def train(self, progress: Callable[[Epoch], None]) -> History:
-        distributed.wait()  # one process writes, and all of them read
+        distributed.wait()  # one process writes, all read
         state = self._folder.load()
         if state is not None:
             self._restore(state)
         distributed.wait()
         for number, phase in enumerate(self._config.phases, start=1):
-            if not self._is_over(phase):
+            if not self._is_finished(phase):
                 self._train_phase(number, phase, state if state and state.phase == number else None, progress)
         return self._finish()
 
     def _train_phase(self, number: int, phase: Phase, state: State | None, progress: Callable[[Epoch], None]) -> None:
-        """Go through the epochs of a phase; every phase but the first begins with the averaged weights of the last."""
+        """Train the epochs of a phase; each phase starts from the averaged weights of the previous one."""
         trained, averaged = self._networks.trained, self._networks.averaged
         if state is None:
-            _take_over(trained, averaged)
+            _copy_weights(trained, averaged)
             self._folder.save_phase(number, trained.state_dict())
         run = PhaseRun(self._networks, self._data(), self._config, number, self._device)
         if state is not None:
             run.optimiser.load_state_dict(dict(state.optimiser))
             run.scaler.load_state_dict(dict(state.scaler))
-        while not self._is_over(phase):
+        while not self._is_finished(phase):
             started = time.perf_counter()
-            done = self._of(phase)
-            outcome = run.train_epoch(len(done) + 1, done, self._steps)
-            judged = run.judge()
-            self._steps = outcome.steps
+            own_epochs = self._epochs_of(phase)
+            trained_epoch = run.train_epoch(len(own_epochs) + 1, own_epochs, self._steps)
+            validation = run.judge()
+            self._steps = trained_epoch.steps
             seconds = time.perf_counter() - started
             count = len(self._epochs) + 1
-            self._epochs.append(Epoch(count, phase.name, outcome.learning_rate, outcome.loss, *judged, seconds))
-            self._write_down(number, run)
+            self._epochs.append(
+                Epoch(count, phase.name, trained_epoch.learning_rate, trained_epoch.loss, *validation, seconds)
+            )
+            self._save_epoch(number, run)
             progress(self._epochs[-1])
 
-    def _write_down(self, number: int, run: PhaseRun) -> None:
-        networks, kept = self._networks, self._kept()
-        if kept.epoch == len(self._epochs):
-            self._folder.save_best(kept.epoch, run.moving.averaged)
+    def _save_epoch(self, number: int, run: PhaseRun) -> None:
+        networks, best = self._networks, self._best()
+        if best.epoch == len(self._epochs):
+            self._folder.save_best(best.epoch, run.moving.averaged)
         state = State(
             number,
             self._steps,
@@ -159,7 +163,7 @@ class _Run:
             run.optimiser.state_dict(),
             run.scaler.state_dict(),
         )
-        self._folder.save(state, kept)
+        self._folder.save(state, best)
 
     def _restore(self, state: State) -> None:
         networks = self._networks
@@ -173,28 +177,28 @@ class _Run:
         self._steps = state.steps
 
     def _finish(self) -> History:
-        """Leave the network with the weights that are kept, ready for prediction."""
-        trained, kept = self._networks.trained, self._kept()
-        if kept.epoch and kept.epoch < len(self._epochs):
-            trained.load_state_dict(dict(self._folder.load_best(kept)))
+        """Load the weights that are kept, ready for prediction, and return the history."""
+        trained, best = self._networks.trained, self._best()
+        if best.epoch and best.epoch < len(self._epochs):
+            trained.load_state_dict(dict(self._folder.load_best(best)))
         else:
-            _take_over(trained, self._networks.averaged)
+            _copy_weights(trained, self._networks.averaged)
         trained.requires_grad_().eval()
         distributed.wait()
-        return History(tuple(self._epochs), kept.epoch or len(self._epochs))
+        return History(tuple(self._epochs), best.epoch or len(self._epochs))
 
-    def _kept(self) -> Kept:
-        """Find the best epoch, where it is the one to keep."""
+    def _best(self) -> Kept:
+        """Return the best epoch if it is the one to keep, otherwise an empty record."""
         best = best_of(self._epochs) if self._config.keep == "best" else None
         names = [phase.name for phase in self._config.phases]
         return Kept(best.number, names.index(best.phase) + 1) if best else Kept()
 
-    def _of(self, phase: Phase) -> list[Epoch]:
+    def _epochs_of(self, phase: Phase) -> list[Epoch]:
         return [epoch for epoch in self._epochs if epoch.phase == phase.name]
 
-    def _is_over(self, phase: Phase) -> bool:
-        done = self._of(phase)
-        return len(done) == phase.epochs or has_stalled(done, phase.patience)
+    def _is_finished(self, phase: Phase) -> bool:
+        own_epochs = self._epochs_of(phase)
+        return len(own_epochs) == phase.epochs or has_stalled(own_epochs, phase.patience)
 
 
 def _domain_head(network: HybridNetwork, config: FitConfig, device: torch.device) -> DomainHead:
@@ -202,6 +206,6 @@ def _domain_head(network: HybridNetwork, config: FitConfig, device: torch.device
     return DomainHead(network.fusion.width).to(device)
 
 
-def _take_over(network: HybridNetwork, averaged: HybridNetwork) -> None:
+def _copy_weights(network: HybridNetwork, averaged: HybridNetwork) -> None:
     if averaged is not network:
         network.load_state_dict(averaged.state_dict())

@@ -1,4 +1,4 @@
-"""The training loss: cross-entropy or focal loss, class weights, and the module that computes it from a batch."""
+"""The training loss: cross-entropy or focal loss, class weights, and the module that computes it for a batch."""
 
 from dataclasses import dataclass
 
@@ -15,15 +15,15 @@ from core.fitting.images import UNKNOWN
 from core.fitting.loading import autocast
 from core.network.hybrid import HybridNetwork
 
-# The magnification is easily told, and only meant to steer the features.
+# The magnification is easy to predict and only meant to guide the features.
 _AUXILIARY_WEIGHT = 0.5
 
 
 def class_weights(labels: NDArray[np.int64], classes: int, loss: Loss) -> Tensor:
-    """Weigh every class alike, or by the inverse of its share, so that all classes present weigh the same in sum.
+    """Return equal class weights, or balanced ones, which give every class present the same total weight.
 
-    Balanced weights are images / (classes present * images of the class), as in scikit-learn; a class
-    without images weighs nothing.
+    Balanced weights are images / (classes present * images of the class), as in scikit-learn; a class without images
+    has weight 0.
     """
     if loss.class_weights == "none":
         return torch.ones(classes)
@@ -33,22 +33,22 @@ def class_weights(labels: NDArray[np.int64], classes: int, loss: Loss) -> Tensor
 
 
 def image_losses(logits: Tensor, labels: Tensor, weights: Tensor, loss: Loss) -> Tensor:
-    """Give the weighted loss of every image; over the sum of their weights it is the mean that torch reports.
+    """Return the weighted loss of every image; their sum divided by the sum of the weights is the mean as in torch.
 
     The focal loss (Lin et al., ICCV 2017) is (1 - p)^gamma times the cross-entropy, with p the probability of the
-    right class; its mean is taken in the same way, so gamma 0 is cross-entropy.
+    true class; its mean is taken in the same way, so gamma 0 is cross-entropy.
     """
     losses = functional.cross_entropy(logits, labels, weight=weights, reduction="none", label_smoothing=loss.smoothing)
     if loss.kind == "focal":
-        right = logits.softmax(dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
-        # The base is kept off zero: the gradient of 0^gamma is not a number for gamma below 1.
-        losses = (1 - right).clamp_min(1e-8) ** loss.gamma * losses
+        true_probabilities = logits.softmax(dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
+        # The base is kept above zero: the gradient of 0^gamma is not finite for gamma below 1.
+        losses = (1 - true_probabilities).clamp_min(1e-8) ** loss.gamma * losses
     return losses
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What the images of a step add up to, over its batches and all processes; losses are divided by these."""
+    """Sums over the images of a step, over its batches and all processes, by which losses are divided."""
 
     weight: float
     images: int
@@ -56,7 +56,7 @@ class Totals:
 
 
 class Objective(nn.Module):
-    """The loss of a network (and, against another laboratory's images, of its domain head) on a batch."""
+    """The loss of a network, and of its domain head if there is one, on a batch."""
 
     def __init__(
         self, network: HybridNetwork, class_weights: Tensor, config: FitConfig, domain: DomainHead | None
@@ -68,7 +68,7 @@ class Objective(nn.Module):
         self._config = config
 
     def forward(self, batch: Batch, totals: Totals, domain_weight: float) -> Tensor:
-        """Give this batch's share of the step's loss."""
+        """Return the contribution of this batch to the loss of the step."""
         own = len(batch.labels)
         with autocast(self._config, batch.labels.device):
             pooled = self._pooled(batch)
@@ -77,10 +77,10 @@ class Objective(nn.Module):
             auxiliary = self.network.auxiliary(dropped)
         loss = image_losses(logits.float(), batch.labels, self._weights(), self._config.loss).sum() / totals.weight
         if auxiliary is not None:
-            told = functional.cross_entropy(
+            magnification_losses = functional.cross_entropy(
                 auxiliary.float(), batch.magnifications, ignore_index=UNKNOWN, reduction="sum"
             )
-            loss = loss + _AUXILIARY_WEIGHT * told / max(1, totals.known_magnifications)
+            loss = loss + _AUXILIARY_WEIGHT * magnification_losses / max(1, totals.known_magnifications)
         if self.domain is not None:
             domains = self.domain.losses(self.network.fusion(pooled).float(), own)
             loss = loss + domain_weight * domains.sum() / (2 * totals.images)
@@ -96,7 +96,7 @@ class Objective(nn.Module):
 
 
 def drop_channels(pooled: Tensor, chance: float) -> Tensor:
-    """Silence whole channels (of images x channels, or images x tokens x channels)."""
+    """Drop whole channels at random (of images x channels, or images x tokens x channels)."""
     if not chance:
         return pooled
     shape = pooled.shape if pooled.ndim == 2 else (len(pooled), 1, pooled.shape[2])

@@ -28,7 +28,7 @@ from core.results import RgbImage
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Data:
-    """The images of a run, and the folder for features."""
+    """The images of a run, and the folder of cached features."""
 
     train: TrainingImages
     held_out: HeldOut | None
@@ -38,7 +38,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Networks:
-    """What is trained, its running average (the same network where nothing is averaged), and the domain head."""
+    """The trained network, its running average (the same network if nothing is averaged), and the domain head."""
 
     trained: HybridNetwork
     averaged: HybridNetwork
@@ -46,10 +46,10 @@ class Networks:
 
 
 class PhaseRun:
-    """A phase under way; the weights that it moves are named in `moving`."""
+    """A phase in progress; `moving` holds the weights that it changes."""
 
     def __init__(self, networks: Networks, data: Data, config: FitConfig, number: int, device: torch.device) -> None:
-        """Freeze what does not learn and, where features are cached, compute them.
+        """Freeze the parts that do not learn and compute the features, if they are cached.
 
         `number` counts the phases from 1.
         """
@@ -63,7 +63,7 @@ class PhaseRun:
         self._held_out_features: Features | None = None
         self._source = self._open_source()
         set_modes(networks.trained, self._phase)
-        # A head is small beside its branches: going through all their parts would take longer than its epoch.
+        # A head is small compared with its branches: visiting all their modules would take longer than an epoch.
         self._in_training = [module for module in networks.trained.modules() if module.training]
         self.moving = Moving(networks.trained, networks.averaged)
         domain = networks.domain if self._hides_domain else None
@@ -78,42 +78,42 @@ class PhaseRun:
 
     @property
     def _hides_domain(self) -> bool:
-        """Say whether features can change, so that hiding the laboratory makes sense."""
+        """Whether features can change, so that hiding the laboratory has an effect."""
         return self._networks.domain is not None and self._phase.last_blocks != 0
 
     def train_epoch(self, number: int, done: Sequence[Epoch], steps_before: int) -> "Trained":
-        """Take the steps of an epoch (from 1 in this phase).
+        """Train one epoch; `number` counts from 1 within this phase.
 
-        `done` are the epochs of this phase before it, `steps_before` the steps of the run before it.
+        `done` are the earlier epochs of this phase, `steps_before` is the number of earlier steps of the run.
 
         Raises:
             ValueError: If the loss is no longer a finite number.
         """
         self._set_training(True)
-        # Dropout differs between processes, which see different images.
+        # Processes see different images and need different dropout.
         place = (self._number, number, distributed.rank())
         torch.manual_seed(int(generator(self._config.seed, TORCH, *place).integers(2**63)))
         draws = self._data.train.epoch(self._number, number, self._phase.cached)
         batches = self._source.batches(draws, self._number, number)
-        reduced = reductions(done, self._phase.plateau_patience)
+        reduction_count = reductions(done, self._phase.plateau_patience)
         size = self._config.optimiser.accumulation
         steps = [draws[start : start + size] for start in range(0, len(draws), size)]
         total = torch.zeros((), device=self._device)
-        for step, own in enumerate(steps):
-            at = (number - 1) * len(steps) + step
-            share = rate_share(self._phase, at, self._phase.epochs * len(steps), reduced)
+        for step, step_draws in enumerate(steps):
+            position = (number - 1) * len(steps) + step
+            rate_factor = rate_share(self._phase, position, self._phase.epochs * len(steps), reduction_count)
             hiding = self._domain_weight(number - 1 + step / len(steps))
-            total += self._step(own, batches, share, hiding)
+            total += self._step(step_draws, batches, rate_factor, hiding)
             if self._config.averaging:
                 self.moving.average(self._config.averaging, steps_before + step + 1)
         self.moving.agree()
         loss = float(distributed.summed(total)) / len(steps)
         if not np.isfinite(loss):
             raise ValueError(f"the loss of phase {self._phase.name!r} is not a finite number: lower its learning rate")
-        return Trained(loss, self._phase.learning_rate * share, steps_before + len(steps))
+        return Trained(loss, self._phase.learning_rate * rate_factor, steps_before + len(steps))
 
     def judge(self) -> tuple[float | None, float | None]:
-        """Give the loss and AUC of the averaged weights on what is held out; None where nothing is."""
+        """Return the loss and AUC of the averaged weights on the validation images; None without them."""
         if self._data.held_out is None:
             return None, None
         if self._networks.averaged is self._networks.trained:
@@ -125,7 +125,7 @@ class PhaseRun:
             module.training = training
 
     def _open_source(self) -> Source:
-        """Open the source of batches; where features are cached, those of what is held out are, too."""
+        """Open the source of batches; if features are cached, those of the validation images are cached, too."""
         train, copies, network = self._data.train, self._phase.cached, self._networks.trained
         if not copies:
             return PatchSource(train, self._data.targets if self._hides_domain else None, self._config, self._device)
@@ -140,7 +140,7 @@ class PhaseRun:
         return FeatureSource(train, features, copies)
 
     def _step(self, draws: Sequence[Draw], batches: Iterator[Batch], share: float, hiding: float) -> Tensor:
-        """Take one step at this share of the rates; give this process's part of its loss."""
+        """Take one step at this share of the learning rates and return this process's part of its loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * share
         totals = self._totals(draws)
@@ -148,12 +148,12 @@ class PhaseRun:
         for place, batch in enumerate(islice(batches, len(draws)), start=1):
             with nullcontext() if place == len(draws) else distributed.without_exchange(self._objective):
                 part = self._objective(batch, totals, hiding)
-                # The exchange takes the mean over processes, but each has only its own part of the sum.
+                # Gradients are averaged over processes, but each has only its own part of the sum.
                 self.scaler.scale(part * distributed.world()).backward()
             loss += part.detach()
         if self._config.optimiser.clip:
             self.scaler.unscale_(self.optimiser)
-            nn.utils.clip_grad_norm_(self._learning(), self._config.optimiser.clip)
+            nn.utils.clip_grad_norm_(self._learning_parameters(), self._config.optimiser.clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad()
@@ -161,15 +161,15 @@ class PhaseRun:
 
     def _totals(self, draws: Sequence[Draw]) -> Totals:
         images = np.concatenate([draw.images for draw in draws])
-        told = np.concatenate([draw.magnifications for draw in draws])
+        magnifications = np.concatenate([draw.magnifications for draw in draws])
         weight = float(self._weight_of_image[images].sum())
-        return Totals(weight, len(images), int((told < UNKNOWN).sum()))
+        return Totals(weight, len(images), int((magnifications < UNKNOWN).sum()))
 
-    def _learning(self) -> list[nn.Parameter]:
+    def _learning_parameters(self) -> list[nn.Parameter]:
         return [weight for group in self.optimiser.param_groups for weight in group["params"]]
 
     def _domain_weight(self, epochs: float) -> float:
-        """Give the weight of the domain loss after so many epochs of this phase."""
+        """Return the weight of the domain loss after this (fractional) number of epochs of this phase."""
         if self._config.adversarial is None:
             return 0.0
         before = sum(phase.epochs for phase in self._config.phases[: self._number - 1])
@@ -178,8 +178,8 @@ class PhaseRun:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What an epoch of training came to."""
+    """The result of training one epoch."""
 
     loss: float
     learning_rate: float  # of the head, in the last step
-    steps: int  # of the run, up to here
+    steps: int  # of the run so far

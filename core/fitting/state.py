@@ -1,8 +1,8 @@
-"""Where a run stands, on disk: written whole after every epoch, so that a killed run goes on from the last one.
+"""The state of a run on disk, saved after every epoch so that a killed run can resume from the last one.
 
-The folder holds `state.pt` (what this phase changes, the optimiser, the history), `phase-N.pt` (all weights as phase
-N began) and, where the best epoch is kept, `best-N.pt` (what epoch N had changed). Each is written under
-another name, brought to the disk and renamed; what a newer one replaces is removed only after that.
+The folder contains `state.pt` (the weights that this phase changes, the optimiser, the history), `phase-N.pt` (all
+weights at the start of phase N) and, if the best epoch is kept, `best-N.pt` (the weights that epoch N had changed).
+Each file is written under another name, flushed to disk and renamed; files that it replaces are removed afterwards.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ from core.fitting.distributed import rank
 from core.fitting.history import Epoch
 
 Weights = Mapping[str, Tensor]  # by name, as in a state_dict
-Values = Mapping[str, object]  # a state_dict that is not only weights
+Values = Mapping[str, object]  # a state_dict of more than weights
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Tells one run from another: its numbers, and its images in their order."""
+    """Identifies a run by hashes of its configuration and of its images in their order."""
 
     config: str
     images: str
@@ -38,23 +38,23 @@ class Fingerprint:
         validation: Sequence[LabelledImage],
         targets: Sequence[Path],
     ) -> "Fingerprint":
-        """Take the fingerprint of a run; a folder of images may have moved meanwhile."""
-        listed = [
+        """Return the fingerprint of a run; it does not depend on the folder of the images."""
+        descriptions = [
             [(image.path.name, image.label, image.patient_id, image.magnification) for image in images]
             for images in (train, validation)
         ]
-        return cls(_sha256(repr(config)), _sha256(repr((listed, [path.name for path in targets]))))
+        return cls(_sha256(repr(config)), _sha256(repr((descriptions, [path.name for path in targets]))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """What an unfinished run has to remember beside the weights that its phase began with."""
+    """The state of an unfinished run, except for the weights at the start of its phase."""
 
     phase: int  # from 1
     steps: int  # of the optimiser, over the run
     epochs: tuple[Epoch, ...]
     network: Weights
-    averaged: Weights  # empty where nothing is averaged
+    averaged: Weights  # empty if nothing is averaged
     domain: Weights  # empty without a domain head
     optimiser: Values
     scaler: Values
@@ -62,7 +62,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The best epoch so far and its phase, by number; 0 while there is none."""
+    """The numbers of the best epoch so far and of its phase; 0 if there is none."""
 
     epoch: int = 0
     phase: int = 0
@@ -70,81 +70,81 @@ class Kept:
 
 @dataclass(slots=True)
 class StateFolder:
-    """The folder of one run; without one, the best epoch is remembered and nothing can be resumed."""
+    """The folder of one run; without a folder, the best epoch stays in memory and the run cannot be resumed."""
 
     folder: Path | None
     fingerprint: Fingerprint
-    _remembered: dict[str, Weights] = field(default_factory=dict)
+    _in_memory: dict[str, Weights] = field(default_factory=dict)
 
     def load(self) -> State | None:
-        """Give the state of the last finished epoch, if there is one.
+        """Return the state after the last finished epoch; None if there is none.
 
         Raises:
-            ValueError: If it is the state of another run.
+            ValueError: If the state belongs to another run.
         """
         if self.folder is None or not (path := self.folder / "state.pt").exists():
             return None
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        for what, ours in asdict(self.fingerprint).items():
-            if found[what] != ours:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        for part, own in asdict(self.fingerprint).items():
+            if stored[part] != own:
                 raise ValueError(
-                    f"{path} is the state of another run: not the same {what}. "
-                    "Go on with what it was started with, or choose an empty folder"
+                    f"{path} is the state of another run: not the same {part}. "
+                    "Resume it with the configuration and images it was started with, or choose an empty folder"
                 )
-        epochs = tuple(Epoch(**epoch) for epoch in found["epochs"])
-        weights = (found["network"], found["averaged"], found["domain"])
-        return State(found["phase"], found["steps"], epochs, *weights, found["optimiser"], found["scaler"])
+        epochs = tuple(Epoch(**epoch) for epoch in stored["epochs"])
+        weights = (stored["network"], stored["averaged"], stored["domain"])
+        return State(stored["phase"], stored["steps"], epochs, *weights, stored["optimiser"], stored["scaler"])
 
     def save(self, state: State, best: Kept) -> None:
-        """Write the state of a finished epoch, then remove what neither it nor the best epoch needs."""
+        """Write the state after an epoch, then remove files that neither it nor the best epoch needs."""
         if self.folder is not None:
             values = {name: getattr(state, name) for name in State.__slots__}
             epochs = [asdict(epoch) for epoch in state.epochs]
             if rank() == 0:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                _write_whole(self.folder / "state.pt", {**values, "epochs": epochs, **asdict(self.fingerprint)})
+                _write_atomically(self.folder / "state.pt", {**values, "epochs": epochs, **asdict(self.fingerprint)})
         needed = {"state", f"phase-{state.phase}", f"phase-{best.phase}", f"best-{best.epoch}"}
         self._remove_all_but(needed)
 
     def save_phase(self, number: int, weights: Weights) -> None:
-        """Write all weights of the network as a phase begins with them."""
+        """Write all weights of the network at the start of a phase."""
         self._write(f"phase-{number}", weights)
 
     def load_phase(self, number: int) -> Weights:
-        """Give the weights that a phase began with."""
+        """Return the weights at the start of a phase."""
         return self._read(f"phase-{number}")
 
     def save_best(self, epoch: int, changed: Weights) -> None:
-        """Write what the best epoch so far has changed since its phase began."""
+        """Write the weights that the best epoch so far has changed since the start of its phase."""
         self._write(f"best-{epoch}", changed)
 
     def load_best(self, best: Kept) -> Weights:
-        """Give all weights of the best epoch."""
+        """Return all weights of the best epoch."""
         return {**self.load_phase(best.phase), **self._read(f"best-{best.epoch}")}
 
     def _write(self, name: str, weights: Weights) -> None:
         if self.folder is None:
-            self._remembered[name] = {key: tensor.detach().clone() for key, tensor in weights.items()}
+            self._in_memory[name] = {key: tensor.detach().clone() for key, tensor in weights.items()}
         elif rank() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(self.folder / f"{name}.pt", weights)
+            _write_atomically(self.folder / f"{name}.pt", weights)
 
     def _read(self, name: str) -> Weights:
         if self.folder is None:
-            return self._remembered[name]
-        found: Weights = torch.load(self.folder / f"{name}.pt", map_location="cpu", weights_only=True)
-        return found
+            return self._in_memory[name]
+        weights: Weights = torch.load(self.folder / f"{name}.pt", map_location="cpu", weights_only=True)
+        return weights
 
     def _remove_all_but(self, needed: Set[str]) -> None:
-        for name in self._remembered.keys() - needed:
-            del self._remembered[name]
+        for name in self._in_memory.keys() - needed:
+            del self._in_memory[name]
         if self.folder is not None and rank() == 0:
             for path in self.folder.glob("*-*.pt"):
                 if path.stem not in needed:
                     path.unlink()
 
 
-def _write_whole(path: Path, values: Values) -> None:
+def _write_atomically(path: Path, values: Values) -> None:
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         torch.save(dict(values), file)
@@ -153,7 +153,7 @@ def _write_whole(path: Path, values: Values) -> None:
     partial.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the new name has to reach the disk, too
+        os.fsync(folder)  # the new name must reach the disk, too
     finally:
         os.close(folder)
 

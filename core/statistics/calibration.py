@@ -1,6 +1,6 @@
-"""Fits what turns a network's outputs into an opinion: a temperature, a threshold, and when to say nothing.
+"""Fit the temperature, the threshold and the abstention that turn a network's outputs into an opinion.
 
-All are fitted to predictions for patients that the network has not seen, and never to those it is tested on.
+All are fitted to predictions for patients that the network has not seen, never to those it is tested on.
 """
 
 from dataclasses import replace
@@ -15,146 +15,148 @@ from core.statistics.predictions import Judged
 
 Source = Literal["out of fold", "validation", "test"]
 
-# Beyond these a fit on a few dozen patients says more of its outliers than of the network.
+# Beyond these, a fit on a few dozen patients reflects its outliers rather than the network.
 _TEMPERATURES = np.geomspace(0.25, 8.0, 201)
 _SMALLEST_PROBABILITY = 1e-6
 
 
 class FittedOnTestError(ValueError):
-    """Something was to be fitted to the very predictions it would be judged on."""
+    """A fit was requested on the predictions that would then evaluate it."""
 
 
-def fit_temperature(judged: Judged, source: Source = "validation") -> float:
-    """Give the temperature under which the log-odds fit the truth best (Guo et al., ICML 2017).
+def fit_temperature(predictions: Judged, source: Source = "validation") -> float:
+    """Return the temperature under which the log-odds fit the truth best (Guo et al., ICML 2017).
 
-    Every patient weighs the same, and benign as much as malignant, as in training.
+    Every patient has the same weight, and so have benign and malignant, as in training.
 
     Raises:
-        FittedOnTestError: If the predictions are those of a test.
+        FittedOnTestError: If the predictions come from a test set.
     """
     _refuse_test(source, "a temperature")
-    p = np.clip(judged.probabilities, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
-    signed = np.log(p / (1 - p)) * np.where(judged.malignant, 1, -1)
-    weights = _even_weights(judged.malignant.astype(np.int64), judged.patient_ids)
+    p = np.clip(predictions.probabilities, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
+    signed = np.log(p / (1 - p)) * np.where(predictions.malignant, 1, -1)
+    weights = _even_weights(predictions.malignant.astype(np.int64), predictions.patient_ids)
     losses = [float((weights * np.logaddexp(0, -signed / t)).sum()) for t in _TEMPERATURES]
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
 
-def youden_threshold(judged: Judged, source: Source = "validation") -> float:
-    """Give the threshold of the largest sensitivity + specificity - 1 (Youden, Cancer 1950).
+def youden_threshold(predictions: Judged, source: Source = "validation") -> float:
+    """Return the threshold with the largest sensitivity + specificity - 1 (Youden, Cancer 1950).
 
     It lies halfway between two neighbouring probabilities, so that neither is on the edge.
 
     Raises:
-        FittedOnTestError: If the predictions are those of a test.
-        ValueError: If there is nothing malignant or nothing benign.
+        FittedOnTestError: If the predictions come from a test set.
+        ValueError: If there is no malignant or no benign image.
     """
     _refuse_test(source, "a threshold")
-    _need(judged, benign=True)
-    between = _between(judged)
-    if not len(between):
+    _check_malignancies(predictions, benign=True)
+    candidates = _midpoints(predictions)
+    if not len(candidates):
         return 0.5
-    gain = _share_above(judged, judged.malignant, between) - _share_above(judged, ~judged.malignant, between)
-    return float(between[int(np.argmax(gain))])
+    gain = _share_above(predictions, predictions.malignant, candidates) - _share_above(
+        predictions, ~predictions.malignant, candidates
+    )
+    return float(candidates[int(np.argmax(gain))])
 
 
-def sensitivity_threshold(judged: Judged, target: float, source: Source = "validation") -> float:
-    """Give the highest threshold at which at least the target share of malignant images is called malignant.
+def sensitivity_threshold(predictions: Judged, target: float, source: Source = "validation") -> float:
+    """Return the highest threshold at which at least the target share of malignant images is called malignant.
 
-    Halfway between two neighbouring probabilities, as for Youden's.
+    It lies halfway between two neighbouring probabilities, as Youden's does.
 
     Raises:
-        FittedOnTestError: If the predictions are those of a test.
-        ValueError: If nothing is malignant, or the target is not above 0 and at most 1.
+        FittedOnTestError: If the predictions come from a test set.
+        ValueError: If no image is malignant, or the target is not above 0 and at most 1.
     """
     _refuse_test(source, "a threshold")
     if not 0 < target <= 1:
-        raise ValueError(f"a target sensitivity lies above 0 and at most at 1, got {target}")
-    _need(judged, benign=False)
-    # Below the smallest probability everything is called; 0 itself is no threshold.
-    lowest = max(float(judged.probabilities.min()) / 2, _SMALLEST_PROBABILITY)
-    between = np.append(lowest, _between(judged))
-    reached = _share_above(judged, judged.malignant, between) >= target - 1e-12
-    return float(between[reached].max(initial=lowest))
+        raise ValueError(f"the target sensitivity must be above 0 and at most 1, got {target}")
+    _check_malignancies(predictions, benign=False)
+    # Below the smallest probability every image is called malignant; 0 itself is not a valid threshold.
+    lowest = max(float(predictions.probabilities.min()) / 2, _SMALLEST_PROBABILITY)
+    candidates = np.append(lowest, _midpoints(predictions))
+    reaches_target = _share_above(predictions, predictions.malignant, candidates) >= target - 1e-12
+    return float(candidates[reaches_target].max(initial=lowest))
 
 
-def fit_abstention(judged: Judged, risk: float, source: Source = "validation") -> Abstention:
-    """Give the quantile under which the set of opinions misses the truth for at most a share `risk` of images.
+def fit_abstention(predictions: Judged, risk: float, source: Source = "validation") -> Abstention:
+    """Return the quantile under which the set of opinions misses the truth for at most a share `risk` of images.
 
     Split conformal prediction (Vovk et al., 2005) with the score 1 - probability of the true malignancy. Coverage and
-    error are those of each patient's images under the quantile of all other patients. The promise holds for images
-    of patients like these, on average; images of one patient stray together.
+    error are those of each patient's images under the quantile of all other patients. The guarantee holds on average
+    for images of similar patients; images of one patient are correlated.
 
     Raises:
-        FittedOnTestError: If the predictions are those of a test.
+        FittedOnTestError: If the predictions come from a test set.
         ValueError: If the risk is not between 0 and 1.
     """
-    _refuse_test(source, "when to abstain")
+    _refuse_test(source, "an abstention")
     if not 0 < risk < 1:
-        raise ValueError(f"a risk lies between 0 and 1, got {risk}")
-    scores = np.where(judged.malignant, 1 - judged.probabilities, judged.probabilities)
-    patients = np.unique(judged.patient_ids)
+        raise ValueError(f"the risk must lie between 0 and 1, got {risk}")
+    scores = np.where(predictions.malignant, 1 - predictions.probabilities, predictions.probabilities)
+    patients = np.unique(predictions.patient_ids)
     has_opinion, is_wrong = np.zeros(len(scores), bool), np.zeros(len(scores), bool)
     for patient in patients:
-        own = judged.patient_ids == patient
-        quantile = _conformal_quantile(scores[~own], risk)
-        has_opinion[own] = opinions(judged.probabilities[own], quantile)
-        is_wrong[own] = has_opinion[own] & (scores[own] > quantile)
+        of_patient = predictions.patient_ids == patient
+        quantile = _conformal_quantile(scores[~of_patient], risk)
+        has_opinion[of_patient] = opinions(predictions.probabilities[of_patient], quantile)
+        is_wrong[of_patient] = has_opinion[of_patient] & (scores[of_patient] > quantile)
     protocol = f"{source}, one patient left out at a time: {len(scores)} images of {len(patients)} patients"
     coverage, error = _coverage_and_error(has_opinion, is_wrong)
     return Abstention(risk, _conformal_quantile(scores, risk), coverage, error, protocol)
 
 
-def judge_abstention(judged: Judged, locked: Abstention, protocol: str) -> Abstention:
-    """Measure coverage and error of a locked abstention on other images; its quantile stays."""
-    has_opinion = opinions(judged.probabilities, locked.quantile)
-    scores = np.where(judged.malignant, 1 - judged.probabilities, judged.probabilities)
+def judge_abstention(predictions: Judged, locked: Abstention, protocol: str) -> Abstention:
+    """Return a locked abstention with its coverage and error on other images; its quantile stays."""
+    has_opinion = opinions(predictions.probabilities, locked.quantile)
+    scores = np.where(predictions.malignant, 1 - predictions.probabilities, predictions.probabilities)
     coverage, error = _coverage_and_error(has_opinion, has_opinion & (scores > locked.quantile))
     return replace(locked, coverage=coverage, error=error, protocol=protocol)
 
 
 def opinions(malignant_probabilities: NDArray[np.float64], quantile: float) -> NDArray[np.bool_]:
-    """Say for which images exactly one of benign and malignant is within the quantile."""
+    """Return for which images exactly one of benign and malignant is within the quantile."""
     return np.asarray((1 - malignant_probabilities <= quantile) != (malignant_probabilities <= quantile))
 
 
 def _coverage_and_error(has_opinion: NDArray[np.bool_], is_wrong: NDArray[np.bool_]) -> tuple[float, float]:
-    kept = int(has_opinion.sum())
-    return kept / len(has_opinion), float(is_wrong.sum() / kept) if kept else 0.0
+    count = int(has_opinion.sum())
+    return count / len(has_opinion), float(is_wrong.sum() / count) if count else 0.0
 
 
 def _conformal_quantile(scores: NDArray[np.float64], risk: float) -> float:
     rank = ceil((len(scores) + 1) * (1 - risk))
-    # With too few images only a set of everything keeps the promise.
+    # With too few images only the set of both malignancies keeps the guarantee.
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else 1.0
 
 
-def _between(judged: Judged) -> NDArray[np.float64]:
-    values = np.unique(judged.probabilities)
+def _midpoints(predictions: Judged) -> NDArray[np.float64]:
+    values = np.unique(predictions.probabilities)
     return np.asarray((values[1:] + values[:-1]) / 2)
 
 
-def _share_above(judged: Judged, chosen: NDArray[np.bool_], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-    own = np.sort(judged.probabilities[chosen])
-    return np.asarray((len(own) - np.searchsorted(own, thresholds, "left")) / len(own))
+def _share_above(predictions: Judged, mask: NDArray[np.bool_], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    scores = np.sort(predictions.probabilities[mask])
+    return np.asarray((len(scores) - np.searchsorted(scores, thresholds, "left")) / len(scores))
 
 
 def _refuse_test(source: Source, what: str) -> None:
     if source == "test":
         raise FittedOnTestError(
-            f"{what} may not be fitted to test predictions, it would be judged on the same images: "
+            f"{what} may not be fitted to test predictions, because the same images would then evaluate it: "
             "fit it to out-of-fold or validation predictions and lock it in the card"
         )
 
 
-def _need(judged: Judged, *, benign: bool) -> None:
-    if not judged.malignant.any() or (benign and judged.malignant.all()):
+def _check_malignancies(predictions: Judged, *, benign: bool) -> None:
+    if not predictions.malignant.any() or (benign and predictions.malignant.all()):
         raise ValueError(f"a threshold needs {'both malignant and benign' if benign else 'malignant'} images")
 
 
 def _even_weights(labels: NDArray[np.int64], patient_ids: NDArray[np.str_]) -> NDArray[np.float64]:
-    _, place, count = np.unique(patient_ids, return_inverse=True, return_counts=True)
-    weights = 1.0 / count[place]
+    _, patient, count = np.unique(patient_ids, return_inverse=True, return_counts=True)
+    weights = 1.0 / count[patient]
     for label in np.unique(labels):
         weights[labels == label] /= weights[labels == label].sum()
     return weights

@@ -1,4 +1,4 @@
-"""Cautions and images left out: what a reviewer has to know before believing figures, with the names kept apart."""
+"""Cautions and excluded images that a reviewer must know about; names of patients and files have their own field."""
 
 import re
 from dataclasses import dataclass, replace
@@ -21,18 +21,17 @@ CautionKind = Literal[
     "images left out",
     "no AUC",
     "scale not matched",
-    "unclassified",  # a sentence of an older version that is none of those it is known to have written
+    "unclassified",  # a sentence from an older version that matches none of those below
 ]
 
-_NOT_SHOWN = "a caution of an older version is not shown, because its words may name a patient or a file"
+_NOT_SHOWN = "a caution from an older version is hidden because it may name a patient or a file"
 
 
 @dataclass(frozen=True, slots=True)
 class Caution:
     """One caution; `text` is a whole sentence that names no patient, slide or file.
 
-    Whom or what it names is in `subject` alone, so that leaving that field out de-identifies any caution, however it
-    is worded.
+    Any name is in `subject` alone, so that removing this field de-identifies a caution, however it is worded.
     """
 
     kind: CautionKind
@@ -41,13 +40,13 @@ class Caution:
 
     @property
     def words(self) -> str:
-        """Return the caution as it is shown, with its subject in brackets if it has one."""
+        """Return the caution as displayed, with its subject in brackets if it has one."""
         if self.subject is None:
             return self.text
         return self.subject if self.kind == "unclassified" else f"{self.text} ({self.subject})"
 
     def without_subject(self) -> "Caution":
-        """Return the caution without whom or what it names."""
+        """Return the caution without the patient, slide or file that it names."""
         return replace(self, subject=None)
 
 
@@ -60,7 +59,7 @@ class ImageLeftOut:
 
     @property
     def words(self) -> str:
-        """Return the file, if it may be known, with the reason."""
+        """Return the reason after the file name, if there is one."""
         return f"{self.file or 'an image'}: {self.reason}"
 
     def without_file(self) -> "ImageLeftOut":
@@ -69,13 +68,13 @@ class ImageLeftOut:
 
 
 def leak_caution(what: str, sides: str, subject: str) -> Caution:
-    """Return the caution of a patient, slide or picture ("patient") on several sides ("test and in train")."""
+    """Return the caution for a patient, slide or picture ("patient") on several sides ("test and in train")."""
     article = "an" if what[:1] in "aeiou" else "a"
     return Caution("split leaks", f"{article} {what} is in {sides}: the split leaks", subject)
 
 
-# Until cautions had fields, evaluations and comparisons held sentences. These are the sentences of that time, so they
-# stay as they are when a caution is reworded. They hold names of sets, but no patient and no file.
+# Before cautions had fields, evaluations and comparisons stored sentences. These are the sentences of that time: they
+# must not change when a caution is reworded. They contain names of sets, but no patient and no file.
 _OLD_SENTENCES: tuple[tuple[CautionKind, str], ...] = (
     ("trained on", r"\d+ of \d+ patients were trained on: these figures flatter"),
     ("trained on", r"\d+ of \d+ patients bear a number that was trained on: if they are the same people, .+ flatter"),
@@ -104,12 +103,12 @@ _OLD_LEAK = re.compile(
     r"(?P<sides>\w.*): the split leaks",
     re.DOTALL,
 )
-# A reason may have brackets of its own: all behind the first one counts as the name of the file.
+# A reason may contain brackets: everything after the first one counts as the name of the file.
 _OLD_LEFT_OUT = re.compile(r"(?P<text>\d+ of \d+ images of .+? left out: .*?) \((?P<subject>.*)\)", re.DOTALL)
 
 
 def read_old_caution(sentence: str) -> Caution:
-    """Read a caution that an older version wrote as one sentence; all of an unknown one counts as its subject."""
+    """Read a caution that an older version wrote as one sentence; an unknown sentence becomes its subject."""
     if leak := _OLD_LEAK.fullmatch(sentence):
         return leak_caution(leak["what"], leak["sides"], leak["subject"])
     if left_out := _OLD_LEFT_OUT.fullmatch(sentence):
@@ -119,12 +118,12 @@ def read_old_caution(sentence: str) -> Caution:
 
 
 def read_old_image_left_out(line: str) -> ImageLeftOut:
-    """Read a line "file: reason" of an older version; both may hold colons, and the reason starts after the last."""
+    """Read a line "file: reason" from an older version; both may contain colons, the reason follows the last one."""
     file, colon, reason = line.rpartition(": ")
     return ImageLeftOut(file, reason) if colon else ImageLeftOut(line, "no prediction")
 
 
-# In documents: as fields, or as the sentence of an older version.
+# As stored in documents: fields, or one sentence from an older version.
 StoredCaution = Annotated[
     Caution, BeforeValidator(lambda value: read_old_caution(value) if isinstance(value, str) else value)
 ]

@@ -1,4 +1,4 @@
-"""Compares two models on the same images, so that what is hard for both cancels out."""
+"""Compare two models on the same images, so that what is hard for both cancels out."""
 
 from dataclasses import dataclass
 from math import exp, fsum, lgamma, log, sqrt
@@ -13,9 +13,9 @@ from core.statistics.resampling import RESAMPLES, Interval, Measure, Ranking, bc
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A difference in AUC, first minus second, with its interval by resampled patients.
+    """A difference in AUC, first minus second, with its interval by resampling patients.
 
-    `p_delong` takes images for independent, which those of one patient are not: `p_patients` is the one to quote.
+    `p_delong` assumes independent images, which those of one patient are not; `p_patients` is the one to quote.
     """
 
     difference: float
@@ -28,7 +28,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class AccuracyComparison:
-    """A difference in accuracy, first minus second; `p_mcnemar` takes images for independent."""
+    """A difference in accuracy, first minus second; `p_mcnemar` assumes independent images."""
 
     difference: float
     low: float | None
@@ -42,46 +42,48 @@ def compare(first: Judged, second: Judged, seed: int = 0) -> Comparison:
     """Compare the AUC of two models on the same images in the same order.
 
     Raises:
-        ValueError: If the images are not the same, or there are fewer than two malignant or two benign ones.
+        ValueError: If the images differ, or fewer than two are malignant or fewer than two benign.
     """
     _check_paired(first, second)
     p_delong = delong(first.malignant, first.probabilities, second.probabilities)
     one, other = (Ranking(j.malignant, j.probabilities, j.patient_ids) for j in (first, second))
-    interval, p_patients = _paired(lambda w: (one.auc(w) - other.auc(w))[:, None], first, seed)
+    interval, p_patients = _paired_interval(lambda w: (one.auc(w) - other.auc(w))[:, None], first, seed)
     return Comparison(interval.value, interval.low, interval.high, p_delong, p_patients, len(first.malignant))
 
 
 def compare_accuracy(
     first: Judged, second: Judged, called: tuple[NDArray[np.bool_], NDArray[np.bool_]], seed: int = 0
 ) -> AccuracyComparison:
-    """Compare the share of images that two models call rightly; `called` are the images each calls malignant.
+    """Compare the share of images that two models call correctly; `called` are the images each calls malignant.
 
     Raises:
-        ValueError: If the images are not the same.
+        ValueError: If the images differ.
     """
     _check_paired(first, second)
     right = [calls == first.malignant for calls in called]
-    place = np.unique(first.patient_ids, return_inverse=True)[1]
-    gain = np.bincount(place, right[0].astype(np.float64) - right[1])
-    images = np.bincount(place).astype(np.float64)
-    interval, p_patients = _paired(lambda w: quotient(w @ gain, w @ images)[:, None], first, seed)
+    patient = np.unique(first.patient_ids, return_inverse=True)[1]
+    gain = np.bincount(patient, right[0].astype(np.float64) - right[1])
+    images = np.bincount(patient).astype(np.float64)
+    interval, p_patients = _paired_interval(lambda w: quotient(w @ gain, w @ images)[:, None], first, seed)
     p = mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
-    return AccuracyComparison(interval.value, interval.low, interval.high, p, p_patients, len(place))
+    return AccuracyComparison(interval.value, interval.low, interval.high, p, p_patients, len(patient))
 
 
 def delong(malignant: NDArray[np.bool_], first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Give the two-sided p-value of equal AUC (DeLong et al., Biometrics 1988; by ranks, Sun and Xu, IEEE SPL 2014).
+    """Return the two-sided p-value of equal AUC (DeLong et al., Biometrics 1988; by ranks, Sun and Xu, IEEE SPL 2014).
 
     Raises:
-        ValueError: If there are fewer than two malignant or two benign ones.
+        ValueError: If fewer than two images are malignant or fewer than two benign.
     """
     positives, negatives = int(malignant.sum()), int((~malignant).sum())
     if min(positives, negatives) < 2:
-        raise ValueError(f"DeLong's test needs two of each side, got {positives} malignant and {negatives} benign")
+        raise ValueError(
+            f"DeLong's test needs two of each malignancy, got {positives} malignant and {negatives} benign"
+        )
     of_positives, of_negatives = [], []
     for scores in (first, second):
         ranks = _midranks(scores)
-        # The share of the other side that each one outranks.
+        # For each image, the share of the other malignancy's images that it outranks.
         of_positives.append((ranks[malignant] - _midranks(scores[malignant])) / negatives)
         of_negatives.append(1 - (ranks[~malignant] - _midranks(scores[~malignant])) / positives)
     difference = float(of_positives[0].mean() - of_positives[1].mean())
@@ -92,7 +94,7 @@ def delong(malignant: NDArray[np.bool_], first: NDArray[np.float64], second: NDA
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Give the exact two-sided p-value of equal accuracy from the images that one model alone calls rightly.
+    """Return the exact two-sided p-value of equal accuracy from the images that only one model calls correctly.
 
     Source: McNemar, Psychometrika 1947; the binomial form.
     """
@@ -103,22 +105,22 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def _midranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place])
+    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[inverse])
 
 
-def _paired(measure: Measure, judged: Judged, seed: int) -> tuple[Interval, float]:
-    strata = judged.strata()
+def _paired_interval(measure: Measure, predictions: Judged, seed: int) -> tuple[Interval, float]:
+    strata = predictions.strata()
     (interval,) = bca(measure, strata, seed=seed)
-    drawn = measure(draw_patients(strata, RESAMPLES, seed))[:, 0]
-    # A difference of the other sign, counting the observed sample itself: never exactly 0.
-    tails = [(1 + np.sum(side)) / (RESAMPLES + 1) for side in (drawn <= 0, drawn >= 0)]
+    resampled = measure(draw_patients(strata, RESAMPLES, seed))[:, 0]
+    # The share of differences of the other sign counts the observed sample itself, so it is never exactly 0.
+    tails = [(1 + np.sum(side)) / (RESAMPLES + 1) for side in (resampled <= 0, resampled >= 0)]
     return interval, float(min(1.0, 2 * min(tails)))
 
 
 def _check_paired(first: Judged, second: Judged) -> None:
-    same = len(first.malignant) == len(second.malignant) and bool(
+    is_paired = len(first.malignant) == len(second.malignant) and bool(
         np.array_equal(first.malignant, second.malignant) and np.array_equal(first.patient_ids, second.patient_ids)
     )
-    if not same:
+    if not is_paired:
         raise ValueError("a paired comparison needs the same images in the same order")

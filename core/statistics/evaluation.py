@@ -1,4 +1,4 @@
-"""What is kept of one judged model on one labelled dataset: figures with intervals, matrices, curves, groups."""
+"""The stored evaluation of one model on one labelled dataset: metrics with intervals, matrices, curves, groups."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,19 +17,19 @@ GroupKind = Literal["magnification", "subtype", "patient"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured figure; `low` and `high` bound its 95 % interval, None where there is none."""
+    """One metric; `low` and `high` bound its 95 % confidence interval, None if there is none."""
 
     name: str  # "AUC", "patient recognition rate", ...
     value: float
     low: float | None
     high: float | None
     unit: Unit
-    n: int  # of these units
+    n: int  # number of these units
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """How often a class (row) was called another (column), in images and in different patients."""
+    """How often images of a class (row) were called a class (column), counted by image and by patient."""
 
     classes: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
@@ -38,12 +38,12 @@ class Confusion:
     def __post_init__(self) -> None:
         for table in (self.counts, self.patients):
             if len(table) != len(self.classes) or any(len(row) != len(self.classes) for row in table):
-                raise ValueError(f"a matrix of {len(self.classes)} classes needs as many rows and columns")
+                raise ValueError(f"a confusion matrix of {len(self.classes)} classes needs as many rows and columns")
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points of one curve, in drawing order; `weights` are the images behind each point of a reliability curve."""
+    """Points of one curve, in drawing order; `weights` are the image counts of the points of a reliability curve."""
 
     kind: CurveKind
     x: tuple[float, ...]
@@ -53,7 +53,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The figures of one magnification, subtype or patient."""
+    """The metrics of one magnification, subtype or patient."""
 
     kind: GroupKind
     name: str
@@ -65,19 +65,19 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class AblationRow:
-    """One way of preparing images and the paired change that it makes, on the same images."""
+    """One way of preparing images, and the paired change of the AUC on the same images."""
 
     views: str
     stain: str
     quality_control: bool
     images: int
     auc: Figure
-    change: Figure | None  # against the card's own way; None for that row
+    change: Figure | None  # against the preparation in the card; None for that one
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Everything that was measured of one model version on one labelled dataset, under one protocol."""
+    """All results of one model version on one labelled dataset, under one protocol."""
 
     model_name: str
     model_version: str
@@ -97,23 +97,23 @@ class Evaluation:
     abstention: Abstention | None = None
     ablation: tuple[AblationRow, ...] = ()
     excluded: tuple[StoredImageLeftOut, ...] = ()
-    warnings: tuple[StoredCaution, ...] = ()  # what a reviewer has to know: leaks, images of the training set
+    warnings: tuple[StoredCaution, ...] = ()  # for the reviewer: leaks, images of the training set
     demonstration: bool = False
 
     def figure(self, name: str, unit: Literal["image", "patient"] = "image") -> Figure | None:
-        """Find a figure by its name; None if it could not be measured."""
+        """Return the metric of this name; None if it could not be measured."""
         return next((f for f in self.figures if (f.name, f.unit) == (name, unit)), None)
 
     def to_json(self) -> str:
-        """Write the evaluation as JSON text."""
+        """Return the evaluation as JSON text."""
         return _ADAPTER.dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Evaluation":
-        """Read an evaluation.
+        """Read an evaluation from JSON text.
 
         Raises:
-            ValueError: If the text is not one; the message names the first wrong place.
+            ValueError: If the text is not an evaluation; the message names the first wrong field.
         """
         return read_document(_ADAPTER, text, "an evaluation")
 

@@ -1,8 +1,8 @@
-"""The names of the figures of an evaluation, in the order in which they are shown."""
+"""Names of the metrics of an evaluation, in display order."""
 
 from typing import Final
 
-# Of benign against malignant; malignant is the positive side.
+# Benign against malignant; malignant is the positive class.
 ACCURACY: Final = "accuracy"
 BALANCED_ACCURACY: Final = "balanced accuracy"
 AUC: Final = "AUC"
@@ -34,12 +34,12 @@ BINARY_FIGURES: Final = (
     PATIENT_RECOGNITION_RATE,
 )
 
-# Of more than two classes. A macro average runs over the classes that occur in the truth.
+# More than two classes. A macro average is taken over the classes that occur in the truth.
 CLASS_ACCURACY: Final = "class accuracy"
 MACRO_RECALL: Final = "macro recall"  # balanced accuracy of the classes
 MACRO_PRECISION: Final = "macro precision"
 MACRO_F1: Final = "macro F1"
-MICRO_F1: Final = "micro F1"  # with one class per image the same as class accuracy
+MICRO_F1: Final = "micro F1"  # with one class per image equal to class accuracy
 MACRO_AUC: Final = "macro AUC"  # each class against the rest
 MACRO_PR_AUC: Final = "macro PR-AUC"
 CLASS_MCC: Final = "class MCC"
@@ -49,10 +49,10 @@ CLASS_ECE: Final = "class calibration error"  # of the probability of the called
 CLASS_LOG_LOSS: Final = "class log loss"
 CLASS_RECOGNITION_RATE: Final = "class patient recognition rate"
 
-# Of one patient's or one subtype's images.
+# The images of one patient or one subtype.
 MALIGNANT_PROBABILITY: Final = "mean malignant probability"
 
 
 def of_class(figure: str, label: str) -> str:
-    """Name a figure (precision, recall, specificity or F1) of one class against the rest."""
+    """Return the name of a metric (precision, recall, specificity or F1) of one class against the rest."""
     return f"{figure} of {label}"

@@ -1,4 +1,4 @@
-"""Truth beside probabilities, image by image: what every figure of a model is computed from."""
+"""Predicted probabilities with the true label of each image, from which every metric of a model is computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from core.statistics.resampling import Ranking, bca
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and its 95 % interval."""
+    """A metric and its 95 % confidence interval."""
 
     value: float
     low: float
@@ -21,7 +21,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Malignant probabilities beside the truth and the patient they come from, in one order."""
+    """Malignant probability, truth and patient of each image, in one order."""
 
     malignant: NDArray[np.bool_]
     probabilities: NDArray[np.float64]
@@ -29,45 +29,45 @@ class Judged:
 
     def __post_init__(self) -> None:
         if not len(self.malignant) == len(self.probabilities) == len(self.patient_ids):
-            raise ValueError("truth, probabilities and patients must be of one length")
+            raise ValueError("truth, probabilities and patients must have the same length")
         if not np.isfinite(self.probabilities).all():
-            raise ValueError("a probability is not a number")
+            raise ValueError("a probability is not a finite number")
 
     @classmethod
     def of(cls, malignant: Sequence[bool], probabilities: Sequence[float], patient_ids: Sequence[str]) -> "Judged":
-        """Make arrays of three lists in one order."""
+        """Convert three lists in one order to arrays."""
         return cls(np.array(malignant, bool), np.array(probabilities, np.float64), np.array(patient_ids, np.str_))
 
     def only(self, chosen: NDArray[np.bool_]) -> "Judged":
-        """Keep the chosen ones."""
+        """Return the chosen images."""
         return Judged(self.malignant[chosen], self.probabilities[chosen], self.patient_ids[chosen])
 
     def by_patient(self) -> "Judged":
         """Average each patient's probabilities; a patient is malignant if any image is."""
-        patients, place = np.unique(self.patient_ids, return_inverse=True)
-        mean = np.bincount(place, weights=self.probabilities) / np.bincount(place)
-        return Judged(np.bincount(place, weights=self.malignant) > 0, mean, patients)
+        patients, patient = np.unique(self.patient_ids, return_inverse=True)
+        mean = np.bincount(patient, weights=self.probabilities) / np.bincount(patient)
+        return Judged(np.bincount(patient, weights=self.malignant) > 0, mean, patients)
 
     def strata(self) -> NDArray[np.int64]:
-        """Give each patient, in sorted order, a stratum: only benign, only malignant, or both.
+        """Return the stratum of each patient, in sorted order: only benign, only malignant, or both.
 
-        Patients drawn from each stratum apart always give a sample with benign and with malignant images.
+        Resampling patients within each stratum always gives a sample with benign and with malignant images.
         """
-        patients, place = np.unique(self.patient_ids, return_inverse=True)
-        malignant = np.bincount(place, self.malignant, len(patients)) > 0
-        benign = np.bincount(place, ~self.malignant, len(patients)) > 0
+        patients, patient = np.unique(self.patient_ids, return_inverse=True)
+        malignant = np.bincount(patient, self.malignant, len(patients)) > 0
+        benign = np.bincount(patient, ~self.malignant, len(patients)) > 0
         return (benign + 2 * malignant).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Judgements:
-    """Probabilities of all classes beside the truth of each image, in one order.
+    """Probabilities of all classes and the true class of each image, in one order.
 
-    Magnifications are the dataset's own words, subtypes its own labels, "" where there are none.
+    Magnifications and subtypes are spelled as in the dataset, "" where there are none.
     """
 
     label_set: LabelSet
-    labels: NDArray[np.int64]  # images; positions in the label set's classes
+    labels: NDArray[np.int64]  # images; indices of the label set's classes
     probabilities: NDArray[np.float64]  # images x classes
     patient_ids: NDArray[np.str_]
     magnifications: NDArray[np.str_]
@@ -76,25 +76,25 @@ class Judgements:
     def __post_init__(self) -> None:
         n, classes = len(self.labels), len(self.label_set.classes)
         if any(len(column) != n for column in (self.patient_ids, self.magnifications, self.subtypes)):
-            raise ValueError("labels, patients, magnifications and subtypes must be of one length")
+            raise ValueError("labels, patients, magnifications and subtypes must have the same length")
         if self.probabilities.shape != (n, classes):
-            raise ValueError(f"{n} images and {classes} classes, but probabilities of {self.probabilities.shape}")
+            raise ValueError(f"{n} images and {classes} classes, but probabilities of shape {self.probabilities.shape}")
         if n == 0:
-            raise ValueError("nothing to judge: there is no image with a prediction")
+            raise ValueError("nothing to evaluate: no image has a prediction")
         if self.labels.min() < 0 or self.labels.max() >= classes:
-            raise ValueError(f"labels must be positions among the {classes} classes of {self.label_set.name}")
+            raise ValueError(f"labels must be indices of the {classes} classes of {self.label_set.name}")
         off = np.abs(self.probabilities.sum(axis=1) - 1).max()
-        if not (off <= 1e-3 and self.probabilities.min() >= 0):  # not: true also for nan
-            raise ValueError("probabilities must lie in 0..1 and add up to 1 for every image")
+        if not (off <= 1e-3 and self.probabilities.min() >= 0):  # negated, so that nan fails too
+            raise ValueError("probabilities must lie between 0 and 1 and add up to 1 for every image")
 
     def binary(self) -> Judged:
-        """Sum up the malignant classes."""
+        """Return the summed probability of the malignant classes."""
         malignant = list(self.label_set.malignant_indices)
         probabilities = np.minimum(self.probabilities[:, malignant].sum(axis=1), 1.0)
         return Judged(np.isin(self.labels, malignant), probabilities, self.patient_ids)
 
     def only(self, chosen: NDArray[np.bool_]) -> "Judgements":
-        """Keep the chosen ones."""
+        """Return the chosen images."""
         return Judgements(
             self.label_set,
             self.labels[chosen],
@@ -105,22 +105,22 @@ class Judgements:
         )
 
     def called(self, threshold: float) -> NDArray[np.int64]:
-        """Give each image the class that a reader is shown: the most probable one of the called malignancy."""
+        """Return the class displayed for each image: the most probable one of the called malignancy."""
         same_side = (self.binary().probabilities >= threshold)[:, None] == self._malignant()[None, :]
         return np.asarray(np.where(same_side, self.probabilities, -1.0).argmax(axis=1), np.int64)
 
     def by_patient(self) -> "Judgements":
         """Average each patient's probabilities.
 
-        A patient with any malignant image is malignant; among the classes of that side the most frequent one counts.
+        A patient with any malignant image is malignant; the label is the most frequent class of that malignancy.
         """
-        patients, place = np.unique(self.patient_ids, return_inverse=True)
+        patients, patient = np.unique(self.patient_ids, return_inverse=True)
         size = (len(patients), len(self.label_set.classes))
-        count = np.bincount(place * size[1] + self.labels, minlength=size[0] * size[1]).reshape(size)
+        count = np.bincount(patient * size[1] + self.labels, minlength=size[0] * size[1]).reshape(size)
         side = np.asarray(count[:, self._malignant()].any(axis=1))[:, None] == self._malignant()[None, :]
-        sums = np.stack([np.bincount(place, p) for p in self.probabilities.T], axis=1)
+        sums = np.stack([np.bincount(patient, p) for p in self.probabilities.T], axis=1)
         nothing = np.full(size[0], "")
-        mean = sums / np.bincount(place)[:, None]
+        mean = sums / np.bincount(patient)[:, None]
         label = np.asarray(np.where(side, count, -1).argmax(axis=1), np.int64)
         return Judgements(self.label_set, label, mean, patients, nothing, nothing)
 
@@ -129,31 +129,33 @@ class Judgements:
 
 
 def auc(malignant: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:
-    """Give the chance that a malignant one ranks above a benign one; ties count half.
+    """Return the probability that a malignant image ranks above a benign one; ties count half.
 
     This is the Mann-Whitney form of the area under the ROC curve (Hanley and McNeil, Radiology 1982).
 
     Raises:
-        ValueError: If there is nothing malignant or nothing benign.
+        ValueError: If there is no malignant or no benign image.
     """
     positives = int(malignant.sum())
     negatives = len(malignant) - positives
     if positives == 0 or negatives == 0:
-        raise ValueError("an AUC needs both malignant and benign")
-    _, place, count = np.unique(probabilities, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
+        raise ValueError("an AUC needs both malignant and benign images")
+    _, inverse, count = np.unique(probabilities, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[inverse]
     return (float(ranks[malignant].sum()) - positives * (positives + 1) / 2) / (positives * negatives)
 
 
-def auc_estimate(judged: Judged, *, seed: int = 0) -> Estimate:
-    """Give the AUC with the interval of resampled patients; where they cannot make one, it shrinks to the value.
+def auc_estimate(predictions: Judged, *, seed: int = 0) -> Estimate:
+    """Return the AUC with its interval by resampling patients; without an interval, both bounds are the value.
 
-    Images of one patient are much alike, so resampling images would promise too narrow an interval.
+    Images of one patient are correlated, so resampling images would give too narrow an interval.
 
     Raises:
-        ValueError: If there is nothing malignant or nothing benign.
+        ValueError: If there is no malignant or no benign image.
     """
-    value = auc(judged.malignant, judged.probabilities)
-    ranking = Ranking(judged.malignant, judged.probabilities, judged.patient_ids)
-    (found,) = bca(lambda weights: ranking.auc(weights)[:, None], judged.strata(), seed=seed)
-    return Estimate(value, value if found.low is None else found.low, value if found.high is None else found.high)
+    value = auc(predictions.malignant, predictions.probabilities)
+    ranking = Ranking(predictions.malignant, predictions.probabilities, predictions.patient_ids)
+    (interval,) = bca(lambda weights: ranking.auc(weights)[:, None], predictions.strata(), seed=seed)
+    return Estimate(
+        value, value if interval.low is None else interval.low, value if interval.high is None else interval.high
+    )

@@ -1,41 +1,43 @@
-"""Published results beside which ours are shown, each with the protocol that decides what it is worth."""
+"""Published results shown beside our own, each with the protocol that determines what it is worth."""
 
 from dataclasses import dataclass
 
 from core.statistics import figure_names
 
-_NO_LETTERS = "split by patient, but whether the letters of one accession number were kept together is not said"
+_NO_LETTERS = "split by patient, but it is not stated whether all letters of one accession number stayed together"
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedFigure:
-    """One figure as it was printed; `spread` is its standard deviation over folds, `of` what it was measured on."""
+    """One metric as printed; `spread` is its standard deviation over folds, `of` the images it was measured on."""
 
-    name: str  # as in core.measures.figures, where it has a name there
+    name: str  # as in `figure_names`, if it is listed there
     value: float
     spread: float | None = None
     of: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.value <= 1 or not (self.spread is None or self.spread >= 0):
-            raise ValueError(f"{self.name}: a share lies in 0..1 and a spread is not negative")
+            raise ValueError(f"{self.name}: the value must lie in 0..1 and the spread must not be negative")
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What one system was reported to reach, and whether patients leaked from training into its test."""
+    """The reported results of one system, and whether patients leaked from training into its test."""
 
     system: str
     dataset: str
     protocol: str
-    leaks: bool | None  # None: cannot be told from what was published
+    leaks: bool | None  # None: cannot be determined from the publication
     reason: str
     figures: tuple[PublishedFigure, ...]
     confusion: tuple[tuple[int, int], tuple[int, int]] | None = None  # rows benign, malignant
 
     def __post_init__(self) -> None:
         if not self.reason or not self.figures:
-            raise ValueError(f"{self.system}: a published row needs a reason beside its leak, and a figure")
+            raise ValueError(
+                f"{self.system}: a published row needs at least one metric, and a reason for its leak status"
+            )
 
 
 PUBLISHED = (
@@ -59,7 +61,7 @@ PUBLISHED = (
         "BACH",
         "external: trained on BreaKHis, 440 images",
         leaks=False,
-        reason="another dataset than the training's; the mirror's 440 files are 40 more than the official 400",
+        reason="the training set is another dataset; the mirror's 440 files are 40 more than the official 400",
         figures=(PublishedFigure(figure_names.ACCURACY, 0.6773), PublishedFigure(figure_names.AUC, 0.6811)),
     ),
     Published(
@@ -67,7 +69,7 @@ PUBLISHED = (
         "BACH",
         "external: trained on BreaKHis, 275 images left by quality control",
         leaks=False,
-        reason="another dataset than the training's; the mirror's files are more than the official 400",
+        reason="the training set is another dataset; the mirror's files are more than the official 400",
         figures=(PublishedFigure(figure_names.ACCURACY, 0.6327), PublishedFigure(figure_names.AUC, 0.6280)),
     ),
     Published(
@@ -159,13 +161,13 @@ PUBLISHED = (
     ),
 )
 
-# What people reach: agreement of single pathologists with a panel's consensus, not a figure of any network.
+# Human performance: agreement of single pathologists with a panel's consensus, not a metric of any network.
 HUMAN_REFERENCE = Published(
     "pathologists (Elmore et al., JAMA 2015)",
     "breast biopsies",
     "agreement of single readers with the consensus of a panel",
     leaks=False,
-    reason="nobody was trained on these cases",
+    reason="no readers were trained on these cases",
     figures=(
         PublishedFigure("concordance", 0.753),
         PublishedFigure("concordance", 0.87, of="benign"),

@@ -1,4 +1,4 @@
-"""Proportions, medians and kappas of few observations, each with an interval."""
+"""Proportions and medians of few observations with their intervals, and kappas of several readers."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _Z = NormalDist().inv_cdf((1 + _LEVEL) / 2)
 
 
 def weighted_kappa(counts: Counts) -> NDArray[np.float64]:
-    """Give the kappa in which a gap of two grades weighs four times one (Cohen, Psychol. Bull. 1968).
+    """Return the quadratically weighted kappa (Cohen, Psychol. Bull. 1968).
 
     Counts are samples x grades x grades, in the order of the grades.
     """
@@ -28,10 +28,10 @@ def weighted_kappa(counts: Counts) -> NDArray[np.float64]:
 
 
 def fleiss_kappa(weights: Weights, votes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Give the kappa of several readers (Fleiss, Psychol. Bull. 1971) for samples x cases.
+    """Return the kappa of several readers (Fleiss, Psychol. Bull. 1971); weights are samples x cases.
 
-    `votes` are cases x labels: how many readers gave each; two or more a case. Where their number differs, each
-    case counts as much as another (Gwet, Handbook of Inter-Rater Reliability, 2014, section 2.4).
+    `votes` are cases x labels: the number of readers who gave each label, at least two per case. Cases with different
+    numbers of readers count the same (Gwet, Handbook of Inter-Rater Reliability, 2014, section 2.4).
     """
     readers = votes.sum(axis=1)
     alike = (votes * (votes - 1)).sum(axis=1) / (readers * (readers - 1))
@@ -44,7 +44,7 @@ def fleiss_kappa(weights: Weights, votes: NDArray[np.int64]) -> NDArray[np.float
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many of how many, with the 95 % interval of the share."""
+    """A proportion, `hits` of `n`, with its 95 % confidence interval."""
 
     hits: int
     n: int
@@ -53,49 +53,49 @@ class Rate:
 
     def __post_init__(self) -> None:
         if not 0 <= self.hits <= self.n:
-            raise ValueError(f"{self.hits} of {self.n} is no share")
+            raise ValueError(f"{self.hits} of {self.n} is not a proportion")
 
     @property
     def value(self) -> float:
-        """The share, 0..1; nan of nothing."""
+        """The proportion, 0..1; nan if n is 0."""
         return self.hits / self.n if self.n else math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class Median:
-    """A median with its 95 % interval; None where there are too few values for one."""
+    """A median with its 95 % confidence interval; None if there are too few values for one."""
 
-    value: float  # nan of nothing
+    value: float  # nan without values
     n: int
     low: float | None
     high: float | None
 
 
 def wilson(hits: int, n: int) -> Rate:
-    """Give a share with its score interval (Wilson, J. Am. Stat. Assoc. 1927); of nothing it is 0 to 1."""
+    """Return a proportion with its score interval (Wilson, J. Am. Stat. Assoc. 1927), which is 0 to 1 if n is 0."""
     if n == 0:
         return Rate(hits, n, 0, 1)
     share, spread = hits / n, _Z**2 / n
     middle = share + spread / 2
     half = _Z * math.sqrt(share * (1 - share) / n + spread / (4 * n))
-    # At the ends the formula gives them exactly, but for rounding.
+    # At the ends the formula gives exactly 0 and 1, except for rounding.
     low = 0.0 if hits == 0 else (middle - half) / (1 + spread)
     high = 1.0 if hits == n else (middle + half) / (1 + spread)
     return Rate(hits, n, low, high)
 
 
 def median_of(values: Sequence[float]) -> Median:
-    """Give the median between two of the values (Conover, Practical Nonparametric Statistics, 1999, section 3.2).
+    """Return the median with an interval between two of the values.
 
-    How many values lie below the true median is a coin tossed n times, whatever the values are; fewer than six
-    have no interval.
+    The number of values below the true median is binomial with chance 1/2, whatever their distribution; fewer than
+    six values have no interval (Conover, Practical Nonparametric Statistics, 1999, section 3.2).
     """
     if not values:
         return Median(math.nan, 0, None, None)
     ordered, n = sorted(values), len(values)
     below, place = 1, 0  # ways to have at most `place` values below the median
     ways = 1
-    while below * 40 <= 2**n:  # 2.5 % on either side, in whole numbers however many values there are
+    while below * 40 <= 2**n:  # 2.5 % on either side; integers stay exact for any n
         place += 1
         ways = ways * (n - place + 1) // place
         below += ways

@@ -1,4 +1,4 @@
-"""Intervals by resampling patients, all resamples at once, and the ranking metrics computed on them."""
+"""Confidence intervals by resampling patients, and the ranking metrics of all resamples at once."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,21 +9,20 @@ from numpy.typing import NDArray
 
 RESAMPLES = 2000
 _LEVEL = 0.95
-# A figure that so many resamples leave undefined has no interval worth showing.
+# A metric that is undefined in a larger share of the resamples has no meaningful interval.
 _UNDEFINED_LIMIT = 0.01
-_ROWS_AT_ONCE = 2000
+_ROWS_AT_ONCE = 2000  # patients left out in one call
+_CELLS_AT_ONCE = 2_000_000  # of images x samples; 16 MB each for a handful of arrays
 _DIGITS = 12
 _SMALLEST_DIVISOR = 1e-3
 
 Weights = NDArray[np.float64]  # samples x patients: how often each patient counts; patients in sorted order
-Measure = Callable[[Weights], NDArray[np.float64]]  # -> samples x figures; nan where a figure is undefined
-
-_CELLS_AT_ONCE = 2_000_000  # of images x samples; 16 MB each for a handful of arrays
+Measure = Callable[[Weights], NDArray[np.float64]]  # -> samples x metrics; nan where a metric is undefined
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure and its 95 % interval; None where resampling cannot give one."""
+    """A metric and its 95 % confidence interval; None if resampling cannot give one."""
 
     value: float  # nan where undefined
     low: float | None
@@ -33,14 +32,17 @@ class Interval:
 def draw_patients(
     strata: NDArray[np.int64], rounds: int, seed: int, copies: NDArray[np.int64] | None = None
 ) -> Weights:
-    """Draw patients with replacement, each stratum as often as it is large; `copies` of a patient are as many alike."""
+    """Draw patients with replacement within each stratum, as many as it has.
+
+    `copies` is the number of identical patients that each column stands for.
+    """
     rng = np.random.default_rng(seed)
     weights = np.empty((rounds, len(strata)))
     alike = np.ones(len(strata), np.int64) if copies is None else copies
     for stratum in np.unique(strata):
-        chosen = strata == stratum
-        size = int(alike[chosen].sum())
-        weights[:, chosen] = rng.multinomial(size, alike[chosen] / size, rounds)
+        mask = strata == stratum
+        size = int(alike[mask].sum())
+        weights[:, mask] = rng.multinomial(size, alike[mask] / size, rounds)
     return weights
 
 
@@ -52,36 +54,36 @@ def bca(
     seed: int = 0,
     copies: NDArray[np.int64] | None = None,
 ) -> tuple[Interval, ...]:
-    """Give every figure with its bias-corrected and accelerated interval (Efron, JASA 1987).
+    """Return every metric with its bias-corrected and accelerated interval (Efron, JASA 1987).
 
-    The acceleration comes from leaving out one patient at a time, weighed by stratum as for several samples
+    The acceleration comes from leaving out one patient at a time, weighted by stratum as for several samples
     (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 5.3).
-    A figure that is undefined, the same in every resample, or undefined in more than 1 % of them has no interval.
+    A metric that is undefined, the same in every resample, or undefined in more than 1 % of them has no interval.
 
     Args:
-        measure: Computes the figures of samples from how often each patient counts.
-        strata: The stratum of each patient; each is resampled apart.
+        measure: Computes the metrics of samples from how often each patient counts.
+        strata: The stratum of each patient; strata are resampled separately.
         rounds: Number of resamples.
-        seed: Of the resampling; the same gives the same interval.
-        copies: How many patients each column stands for, where many are alike; one if left out.
+        seed: Seed of the resampling; equal seeds give equal intervals.
+        copies: Number of identical patients that each column stands for; one by default.
     """
     alike = np.ones(len(strata), np.int64) if copies is None else copies
     values = measure(alike[None].astype(np.float64))[0]
-    drawn = measure(draw_patients(strata, rounds, seed, alike))
+    resampled = measure(draw_patients(strata, rounds, seed, alike))
     acceleration = _acceleration(measure, strata, alike)
     return tuple(
         _interval(float(value), column, float(a))
-        for value, column, a in zip(values, drawn.T, acceleration, strict=True)
+        for value, column, a in zip(values, resampled.T, acceleration, strict=True)
     )
 
 
 def _acceleration(measure: Measure, strata: NDArray[np.int64], copies: NDArray[np.int64]) -> NDArray[np.float64]:
-    left_out = np.concatenate([measure(rows) for rows in _leave_one_out(copies)])
-    cubes, squares = np.zeros(left_out.shape[1]), np.zeros(left_out.shape[1])
+    jackknifed = np.concatenate([measure(rows) for rows in _leave_one_out(copies)])
+    cubes, squares = np.zeros(jackknifed.shape[1]), np.zeros(jackknifed.shape[1])
     for stratum in np.unique(strata):
-        part, alike = left_out[strata == stratum], copies[strata == stratum, None]
+        part, alike = jackknifed[strata == stratum], copies[strata == stratum, None]
         size = int(alike.sum())
-        if size < 2:  # a patient alone in its stratum is in every resample
+        if size < 2:  # a single patient of a stratum is in every resample
             continue
         influence = np.nan_to_num(((part * alike).sum(axis=0) / size - part) * (size - 1) / size)
         cubes += (alike * influence**3).sum(axis=0)
@@ -95,59 +97,59 @@ def _leave_one_out(copies: NDArray[np.int64]) -> Iterator[Weights]:
         yield (copies - (rows[:, None] == np.arange(len(copies)))).astype(np.float64)
 
 
-def _interval(value: float, drawn: NDArray[np.float64], acceleration: float) -> Interval:
-    # The same sample summed in another order differs in the last digits; it has to count as equal.
-    defined = np.round(drawn[np.isfinite(drawn)], _DIGITS)
-    enough = len(defined) >= (1 - _UNDEFINED_LIMIT) * len(drawn)
+def _interval(value: float, resampled: NDArray[np.float64], acceleration: float) -> Interval:
+    # Equal samples summed in another order differ in the last digits, but must count as equal.
+    defined = np.round(resampled[np.isfinite(resampled)], _DIGITS)
+    enough = len(defined) >= (1 - _UNDEFINED_LIMIT) * len(resampled)
     if not np.isfinite(value) or not enough or np.ptp(defined) == 0:
         return Interval(value, None, None)
     normal = NormalDist()
     centre = round(value, _DIGITS)
     below = float((np.sum(defined < centre) + np.sum(defined <= centre)) / (2 * len(defined)))
-    if not 0 < below < 1:  # the figure lies outside all resamples: no correction for bias can be made
+    if not 0 < below < 1:  # the value lies outside all resamples, so its bias cannot be corrected
         return Interval(value, None, None)
     bias = normal.inv_cdf(below)
     shares = []
     for tail in ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2):
         z = bias + normal.inv_cdf(tail)
-        # The acceleration is 1/6 at most, so that this stays above 0 for 2,000 resamples.
+        # The acceleration is at most 1/6, so this stays above 0 for 2,000 resamples.
         shares.append(normal.cdf(bias + z / max(1 - acceleration * z, _SMALLEST_DIVISOR)))
     low, high = np.quantile(defined, shares)
-    # Of very few patients a corrected interval may miss its own figure, which nobody could read.
+    # With very few patients a corrected interval may miss its own value; it is widened to contain it.
     return Interval(value, min(float(low), value), max(float(high), value))
 
 
 class Ranking:
-    """Scores of positive and negative images, sorted once and measured for any weights of their patients.
+    """Scores of positive and negative images, sorted once, with ranking metrics for any weights of the patients.
 
-    Weights are samples x patients; patients in the order of `np.unique`. An image counts as often as its patient.
+    Weights are samples x patients, with patients in the order of `np.unique`. An image counts as often as its patient.
     """
 
     def __init__(self, positive: NDArray[np.bool_], scores: NDArray[np.float64], patient_ids: NDArray[np.str_]) -> None:
-        place = np.unique(patient_ids, return_inverse=True)[1]
+        patient = np.unique(patient_ids, return_inverse=True)[1]
         order = np.argsort(-scores, kind="stable")
-        self._scores, self._positive, self._place = scores[order], positive[order], place[order]
-        self._above, self._below = np.unique(place[positive]), np.unique(place[~positive])
+        self._scores, self._positive, self._patient = scores[order], positive[order], patient[order]
+        self._above, self._below = np.unique(patient[positive]), np.unique(patient[~positive])
         self._wins = self._count_wins()
 
     def _count_wins(self) -> NDArray[np.float64]:
-        """Count, for each pair of patients, in how many pairs of images the positive one ranks higher; ties half."""
+        """Count for each pair of patients the image pairs in which the positive one ranks higher; ties count half."""
         positives = self._scores[self._positive]
-        rows = np.searchsorted(self._above, self._place[self._positive])
+        rows = np.searchsorted(self._above, self._patient[self._positive])
         wins = np.empty((len(self._above), len(self._below)))
         if wins.size == 0:
             return wins
-        negative_scores, negative_place = self._scores[~self._positive], self._place[~self._positive]
+        negative_scores, negative_place = self._scores[~self._positive], self._patient[~self._positive]
         by_patient = np.argsort(negative_place, kind="stable")
         starts = np.searchsorted(negative_place[by_patient], self._below)
-        for column, chosen in enumerate(np.split(by_patient, starts[1:])):
-            other = negative_scores[chosen][::-1]  # ascending: stable sorting kept the order within a patient
+        for column, images in enumerate(np.split(by_patient, starts[1:])):
+            other = negative_scores[images][::-1]  # ascending: stable sorting kept the order within a patient
             lower = np.searchsorted(other, positives, "left") + np.searchsorted(other, positives, "right")
             wins[:, column] = np.bincount(rows, lower / 2, len(self._above))
         return wins
 
     def auc(self, weights: Weights) -> NDArray[np.float64]:
-        """Give each sample's AUC; nan where it has no positive or no negative image.
+        """Return the AUC of each sample; nan if it has no positive or no negative image.
 
         A pair of images counts as often as both their patients, so the AUC is a bilinear form of the weights.
         """
@@ -157,34 +159,34 @@ class Ranking:
         return quotient(won, positives * negatives)
 
     def average_precision(self, weights: Weights) -> NDArray[np.float64]:
-        """Give each sample's mean precision over its positive images; nan without any.
+        """Return the mean precision of each sample over its positive images; nan without any.
 
-        The area under the precision-recall curve as steps, as scikit-learn defines `average_precision_score`.
+        This is the area under the stepwise precision-recall curve, as in scikit-learn's `average_precision_score`.
         """
-        found = np.full(len(weights), np.nan)
+        precisions = np.full(len(weights), np.nan)
         if not len(self._above):
-            return found
-        # Equal scores are called together: a positive image is judged at the last image of its score.
-        everyone_until = np.searchsorted(-self._scores, -self._scores[self._positive], "right") - 1
+            return precisions
+        # Equal scores are called together: precision is taken at the last image with the score.
+        all_until = np.searchsorted(-self._scores, -self._scores[self._positive], "right") - 1
         own_scores = -self._scores[self._positive]
         own_until = np.searchsorted(own_scores, own_scores, "right") - 1
         at_once = max(1, _CELLS_AT_ONCE // len(self._scores))
         for start in range(0, len(weights), at_once):
             part = np.ascontiguousarray(weights[start : start + at_once].T)
-            called = np.cumsum(part[self._place], axis=0)[everyone_until]
-            own = part[self._place[self._positive]]
+            called = np.cumsum(part[self._patient], axis=0)[all_until]
+            own = part[self._patient[self._positive]]
             hits = np.cumsum(own, axis=0)
             total = hits[-1].copy()
             precision = np.divide(hits[own_until], called, out=np.zeros_like(called), where=called > 0)
-            found[start : start + at_once] = quotient(np.einsum("is,is->s", own, precision), total)
-        return found
+            precisions[start : start + at_once] = quotient(np.einsum("is,is->s", own, precision), total)
+        return precisions
 
-    def _total(self, weights: Weights, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-        counts = np.bincount(self._place[chosen], minlength=weights.shape[1]).astype(np.float64)
+    def _total(self, weights: Weights, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        counts = np.bincount(self._patient[mask], minlength=weights.shape[1]).astype(np.float64)
         return np.asarray(weights @ counts)
 
 
 def quotient(upper: NDArray[np.float64], lower: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide; nan where the divisor is 0."""
+    """Return upper / lower; nan where the divisor is 0."""
     undefined = np.full(np.broadcast_shapes(upper.shape, lower.shape), np.nan)
     return np.asarray(np.divide(upper, lower, out=undefined, where=lower != 0))

@@ -1,4 +1,4 @@
-"""What is kept of a comparison of two image sets: how far apart they lie, in what, and what brings them closer."""
+"""The stored comparison of two image sets: how far apart they are, in which respect, and what brings them closer."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,19 +18,19 @@ TOLD_APART = "told apart with AUC"
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """One distance; `halves` is what two random halves of the source set's patients give."""
+    """One distance; `halves` is the mean distance between random halves of the source set's patients."""
 
     name: str
     value: float
     low: float | None
     high: float | None
     halves: float
-    p: float | None = None  # that patients of one set could give this distance
+    p: float | None = None  # probability of such a distance between sets that do not differ
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """One statistic in both sets: smoothed shares of images by bin, medians, and how far the sets lie apart in it."""
+    """One statistic in both sets: smoothed shares of images by bin, medians, and the difference between the sets."""
 
     name: str
     unit: str
@@ -40,7 +40,7 @@ class Distribution:
     source_median: float
     target_median: float
     difference: float  # of patient means, in standard deviations of the source's patient means
-    p: float  # permuted by patient
+    p: float  # by permuting patients
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The AUC on the target set after one change; `change` is paired, against the card's own way (None for that one).
+    """The AUC on the target set after one change; `change` is paired, against the card's preparation (None for that).
 
-    `images` are those behind the AUC; quality control, or images that a change makes unusable, leave others out.
+    `images` is the number behind the AUC; quality control, or a change that makes images unusable, excludes others.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Everything that was measured between a source and a target set."""
+    """All results of the comparison of a source and a target set."""
 
     source: str
     target: str
@@ -80,35 +80,35 @@ class Shift:
     distributions: tuple[Distribution, ...]
     points: tuple[Point, ...]
     explained: tuple[float, float]  # share of the variance on either axis of the points
-    steps: tuple[Step, ...] = ()  # the card's own way first
+    steps: tuple[Step, ...] = ()  # the card's preparation first
     source_auc: Figure | None = None
-    drop: Figure | None = None  # AUC on the source set less that on the target set, by the card's own way
+    drop: Figure | None = None  # AUC on the source set minus that on the target set, with the card's preparation
     trained_on: tuple[int, int] = (0, 0)  # patients of either set that the network was trained on
     warnings: tuple[StoredCaution, ...] = ()
 
     def distance(self, name: str) -> Distance | None:
-        """Find a distance by its name."""
+        """Return the distance of this name; None if there is none."""
         return next((distance for distance in self.distances if distance.name == name), None)
 
     def given_back(self, step: Step) -> float | None:
-        """Give the share of the drop that a step makes up for; None unless the interval of the drop lies above 0.
+        """Return the share of the drop that a step recovers; None unless the interval of the drop lies above 0.
 
-        A share of a drop that may well be none would be noise divided by noise.
+        A share of a drop that may be zero would be noise divided by noise.
         """
         if self.drop is None or self.drop.low is None or self.drop.low <= 0 or step.change is None:
             return None
         return step.change.value / self.drop.value
 
     def to_json(self) -> str:
-        """Write the comparison as JSON text."""
+        """Return the comparison as JSON text."""
         return _ADAPTER.dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Shift":
-        """Read a comparison.
+        """Read a comparison from JSON text.
 
         Raises:
-            ValueError: If the text is not one; the message names the first wrong place.
+            ValueError: If the text is not a comparison; the message names the first wrong field.
         """
         return read_document(_ADAPTER, text, "a comparison of sets")
 

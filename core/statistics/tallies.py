@@ -1,4 +1,4 @@
-"""Per-patient sums from which the figures of any weighted sample of patients follow by a few products of matrices."""
+"""Sums by patient, from which a few matrix products give the metrics of any weighted sample of patients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from core.statistics import confusion_matrices, figure_names
 from core.statistics.predictions import Judged, Judgements
 from core.statistics.resampling import Ranking, Weights, quotient
 
-# Bins of equal mass: with bins of equal width most are nearly empty, and their gaps are noise.
+# Bins hold equal numbers of images: of bins of equal width most would be nearly empty, and their gaps noise.
 MOST_BINS = 15
 _FEWEST_IN_A_BIN = 10
 _SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)  # as scikit-learn's log_loss clips
@@ -18,27 +18,27 @@ _SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)  # as scikit-learn's log
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One figure of many samples; nan where a sample leaves it undefined."""
+    """One metric of many samples; nan where it is undefined."""
 
     name: str
     values: NDArray[np.float64]
 
 
 class BinaryTally:
-    """The figures of benign against malignant."""
+    """The metrics of benign against malignant."""
 
-    def __init__(self, judged: Judged, threshold: float) -> None:
-        place = np.unique(judged.patient_ids, return_inverse=True)[1]
-        truth, p = judged.malignant.astype(np.int64), judged.probabilities
+    def __init__(self, predictions: Judged, threshold: float) -> None:
+        patient = np.unique(predictions.patient_ids, return_inverse=True)[1]
+        truth, p = predictions.malignant.astype(np.int64), predictions.probabilities
         called = (p >= threshold).astype(np.int64)
-        self._counts = _table(place, [truth, called], 2)
-        self._shares = recognised(place, truth == called)
-        self._losses = _sums(place, [(p - truth) ** 2, -np.log(_clipped(np.where(truth, p, 1 - p)))])
-        self._gaps = _gaps(place, p, truth)
-        self._ranking = Ranking(judged.malignant, p, judged.patient_ids)
+        self._counts = _count_cells(patient, [truth, called], 2)
+        self._shares = recognised(patient, truth == called)
+        self._losses = _sum_by_patient(patient, [(p - truth) ** 2, -np.log(_clip(np.where(truth, p, 1 - p)))])
+        self._gaps = _sum_gaps(patient, p, truth)
+        self._ranking = Ranking(predictions.malignant, p, predictions.patient_ids)
 
     def columns(self, weights: Weights) -> list[Column]:
-        """Compute the binary figures, in the order of `figures.BINARY_FIGURES`."""
+        """Compute the binary metrics, in the order of `figure_names.BINARY_FIGURES`."""
         counts = (weights @ self._counts).reshape(-1, 2, 2)
         total = counts.sum(axis=(1, 2))
         recalls = confusion_matrices.recalls(counts)
@@ -59,30 +59,30 @@ class BinaryTally:
             log_loss,
             quotient(weights @ self._shares, weights.sum(axis=1)),
         )
-        return [Column(name, found) for name, found in zip(figure_names.BINARY_FIGURES, values, strict=True)]
+        return [Column(name, column) for name, column in zip(figure_names.BINARY_FIGURES, values, strict=True)]
 
 
 class ClassTally:
-    """The figures of more than two classes."""
+    """The metrics of more than two classes."""
 
-    def __init__(self, judgements: Judgements, threshold: float) -> None:
-        self._classes = judgements.label_set.classes
-        place = np.unique(judgements.patient_ids, return_inverse=True)[1]
-        truth, p = judgements.labels, judgements.probabilities
-        called = judgements.called(threshold)
+    def __init__(self, predictions: Judgements, threshold: float) -> None:
+        self._classes = predictions.label_set.classes
+        patient = np.unique(predictions.patient_ids, return_inverse=True)[1]
+        truth, p = predictions.labels, predictions.probabilities
+        called = predictions.called(threshold)
         rows = np.arange(len(truth))
         hits = np.zeros_like(p)
         hits[rows, truth] = 1
-        self._counts = _table(place, [truth, called], len(self._classes))
-        self._shares = recognised(place, truth == called)
-        self._losses = _sums(place, [((p - hits) ** 2).sum(axis=1), -np.log(_clipped(p[rows, truth]))])
-        self._gaps = _gaps(place, p[rows, called], (truth == called).astype(np.int64))
+        self._counts = _count_cells(patient, [truth, called], len(self._classes))
+        self._shares = recognised(patient, truth == called)
+        self._losses = _sum_by_patient(patient, [((p - hits) ** 2).sum(axis=1), -np.log(_clip(p[rows, truth]))])
+        self._gaps = _sum_gaps(patient, p[rows, called], (truth == called).astype(np.int64))
         self._rankings = [
-            Ranking(truth == label, p[:, label], judgements.patient_ids) for label in range(len(self._classes))
+            Ranking(truth == label, p[:, label], predictions.patient_ids) for label in range(len(self._classes))
         ]
 
     def columns(self, weights: Weights) -> list[Column]:
-        """Compute the figures over all classes, then those of each class against the rest."""
+        """Compute the metrics over all classes, then those of each class against the rest."""
         counts = (weights @ self._counts).reshape(-1, len(self._classes), len(self._classes))
         total = counts.sum(axis=(1, 2))
         recalls, precisions, f1s = (
@@ -120,40 +120,40 @@ class ClassTally:
         ]
 
 
-def recognised(place: NDArray[np.int64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give the share of each patient's images that are called rightly."""
-    return np.bincount(place, right) / np.bincount(place)
+def recognised(patient: NDArray[np.int64], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the share of each patient's images that are called correctly."""
+    return np.bincount(patient, correct) / np.bincount(patient)
 
 
 def calibration_bins(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Deal probabilities to at most 15 bins of equal mass, each of at least ten; equal ones share a bin."""
+    """Return the bin of each probability: at most 15 of equal size, each of at least ten; equal ones share a bin."""
     bins = min(MOST_BINS, max(1, len(probabilities) // _FEWEST_IN_A_BIN))
     edges = np.unique(np.quantile(probabilities, np.arange(1, bins) / bins))
     return np.searchsorted(edges, probabilities, "right").astype(np.int64)
 
 
-def _table(place: NDArray[np.int64], columns: Sequence[NDArray[np.int64]], classes: int) -> NDArray[np.float64]:
+def _count_cells(patient: NDArray[np.int64], columns: Sequence[NDArray[np.int64]], classes: int) -> NDArray[np.float64]:
     """Count each patient's images by truth and call: patients x (classes * classes)."""
     truth, called = columns
-    patients = int(place.max()) + 1
+    patients = int(patient.max()) + 1
     cells = classes * classes
-    flat = np.bincount(place * cells + truth * classes + called, minlength=patients * cells)
+    flat = np.bincount(patient * cells + truth * classes + called, minlength=patients * cells)
     return flat.reshape(patients, cells).astype(np.float64)
 
 
-def _sums(place: NDArray[np.int64], columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    return np.stack([np.bincount(place, column) for column in columns], axis=1)
+def _sum_by_patient(patient: NDArray[np.int64], columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.stack([np.bincount(patient, column) for column in columns], axis=1)
 
 
-def _gaps(place: NDArray[np.int64], p: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sum up probability minus truth of each patient in each bin; bins stay those of all images."""
+def _sum_gaps(patient: NDArray[np.int64], p: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sum probability minus truth by patient and bin; the bins are those of all images."""
     bins = calibration_bins(p)
-    patients, size = int(place.max()) + 1, int(bins.max()) + 1
-    sums = np.bincount(place * size + bins, p - truth, patients * size)
+    patients, size = int(patient.max()) + 1, int(bins.max()) + 1
+    sums = np.bincount(patient * size + bins, p - truth, patients * size)
     return np.asarray(sums, np.float64).reshape(patients, size)
 
 
-def _clipped(p: NDArray[np.float64]) -> NDArray[np.float64]:
+def _clip(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(p, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
 
 

@@ -165,7 +165,7 @@ def test_an_unknown_sentence_of_before_is_its_own_subject(sentence: str) -> None
     caution = read_old_caution(sentence)
     assert (caution.kind, caution.words) == ("unclassified", sentence)
     hidden = caution.without_subject().words
-    assert hidden == "a caution of an older version is not shown, because its words may name a patient or a file"
+    assert hidden == "a caution from an older version is hidden because it may name a patient or a file"
 
 
 @given(before=st.text(), behind=st.text())

@@ -199,17 +199,17 @@ def test_a_patient_of_several_classes_is_malignant_if_any_image_is() -> None:
 @pytest.mark.parametrize(
     ("labels", "probabilities", "complaint"),
     [
-        ([2], [[0.5, 0.5]], "positions"),
+        ([2], [[0.5, 0.5]], "indices"),
         ([0], [[0.5, 0.4]], "add up"),
         ([0], [[1.5, -0.5]], "add up"),
         ([0], [[np.nan, 0.5]], "add up"),
         ([0], [[1.0]], "probabilities of"),
-        ([], np.empty((0, 2)), "nothing to judge"),
+        ([], np.empty((0, 2)), "nothing to evaluate"),
     ],
 )
 def test_wrong_judgements_cannot_be_made(labels: list[int], probabilities: list[list[float]], complaint: str) -> None:
     words = np.full(len(labels), "x")
     with pytest.raises(ValueError, match=complaint):
         Judgements(IDC, np.array(labels, np.int64), np.array(probabilities), words, words, words)
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="the same length"):
         Judgements(IDC, np.array([0]), np.array([[0.5, 0.5]]), np.array(["a", "b"]), words, words)

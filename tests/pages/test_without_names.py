@@ -165,7 +165,7 @@ def test_no_name_of_a_comparison_of_before_reaches_the_browser_of_a_researcher(
     words = open_page(gate.port, cookies[Role.RESEARCHER], "domain_shift").words
     assert "2 of 9 images of there left out" in words
     assert "too dark" in words
-    assert "a caution of an older version is not shown" in words
+    assert "a caution from an older version is hidden" in words
     assert "13412-telltale" not in words
     known = open_page(gate.port, cookies[Role.READER], "domain_shift").words
     assert "such as 13412-telltale" in known

@@ -181,7 +181,7 @@ def test_the_hybrids_erasing_leaves_the_mean_colour_of_imagenet() -> None:
 
 @pytest.mark.parametrize(("spare", "least_area", "blur"), [(0.9, 1, 0), (1, 0, 0), (1, 1, 1.2)])
 def test_a_list_that_cannot_be_carried_out_is_refused(spare: float, least_area: float, blur: float) -> None:
-    with pytest.raises(ValueError, match="a list cuts at most the whole"):
+    with pytest.raises(ValueError, match="spare must be at least 1"):
         PublishedList(spare=spare, least_area=least_area, blur=blur)
 
 

@@ -57,8 +57,11 @@ def test_a_run_is_read_from_its_file_and_flattened_for_the_card(tmp_path: Path) 
         (("zoom = 1.2", "zom = 1.2"), "augmentation.zom"),
         (('kind = "resize"', 'knd = "resize"'), "input_policy"),
         (('kind = "patients"', 'kind = "patient"'), "sampling.kind"),
-        (("epochs = 3", "epochs = 0"), "needs an epoch"),
-        (('head = "additive"', 'head = "additive"\nsensitivity = 1.1'), "sensitivity of the threshold lies in 0..1"),
+        (("epochs = 3", "epochs = 0"), "needs at least one epoch"),
+        (
+            ('head = "additive"', 'head = "additive"\nsensitivity = 1.1'),
+            "sensitivity of the threshold must lie in 0..1",
+        ),
         (('unfrozen = "head"', 'unfrozen = "last:0"'), "unfrozen"),
         (("cached = 2", "cached = -1"), "must not be negative"),
         (("backbone_rate = 1e-5", "cached = 1"), "cannot be cached"),

@@ -125,7 +125,7 @@ def test_bach_needs_only_one_of_folder_and_table(tmp_path: Path) -> None:
         path.rename(root / "Photos" / path.name)
     assert [(i.path.name, i.label) for i in bach(root)] == [(i.path.name, i.label) for i in by_folder]
     (root / "Photos" / "microscopy_ground_truth.csv").unlink()
-    with pytest.raises(UnknownNameError, match="8 of 8 files are not named as in BACH"):
+    with pytest.raises(UnknownNameError, match="8 of 8 files do not follow the naming rule of BACH"):
         bach(root)
 
 
@@ -133,7 +133,7 @@ def test_bach_refuses_a_table_that_contradicts_the_folder(tmp_path: Path) -> Non
     root = bach_tree(tmp_path)
     table = root / "Photos" / "microscopy_ground_truth.csv"
     table.write_text(table.read_text().replace("n001.tif,Normal", "n001.tif,InSitu"))
-    with pytest.raises(ValueError, match=r"n001.tif lies in Normal, but .* calls it InSitu"):
+    with pytest.raises(ValueError, match=r"n001.tif is in the folder Normal, but .* labels it InSitu"):
         bach(root)
 
 
@@ -144,7 +144,7 @@ def test_bach_takes_patients_from_a_table_that_names_every_image(tmp_path: Path)
     (root / "patients.csv").write_text("\n".join(["file,patient_id", *rows]))
     assert [image.patient_id for image in bach(root)] == ["0", "0", "1", "1", "2", "2", "3", "3"]
     (root / "patients.csv").write_text("\n".join(rows[1:]))
-    with pytest.raises(ValueError, match=r"leaves out 1 of 8 images: b001.tif"):
+    with pytest.raises(ValueError, match=r"lacks 1 of 8 images; add a line for each: b001.tif"):
         bach(root)
 
 
@@ -200,11 +200,11 @@ def test_the_labels_of_a_table_say_which_set_they_are_from(
     ("text", "error", "said"),
     [
         ("file,label\n2.png,benign\n", ValueError, "has no column patient_id"),
-        ("file,label,patient_id\n2.png,lipoma,p\n", ValueError, "no known label set has all of lipoma"),
-        ("file,label,patient_id\n3.png,benign,p\n", FileNotFoundError, "1 of 1 images .* not there: 3.png"),
+        ("file,label,patient_id\n2.png,lipoma,p\n", ValueError, "no known label set contains all of lipoma"),
+        ("file,label,patient_id\n3.png,benign,p\n", FileNotFoundError, "1 of 1 images .* do not exist: 3.png"),
         ("file,label,patient_id\n2.png,benign,p\n2.png,malignant,p\n", ValueError, "more than once: 2.png"),
         ("file,label,patient_id\n2.png,benign,\n", ValueError, "no patient_id"),
-        ("file,label,patient_id\n", FileNotFoundError, "names no images"),
+        ("file,label,patient_id\n", FileNotFoundError, "there are no images in .*labels.csv"),
     ],
 )
 def test_a_table_that_cannot_be_right_is_refused(tmp_path: Path, text: str, error: type[Exception], said: str) -> None:

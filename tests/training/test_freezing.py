@@ -72,7 +72,7 @@ def test_blocks_have_a_rate_of_their_own(network: HybridNetwork) -> None:
 
 
 def test_more_blocks_than_there_are_cannot_be_freed(network: HybridNetwork) -> None:
-    with pytest.raises(ValueError, match="frees 99 blocks; a branch has"):
+    with pytest.raises(ValueError, match="unfreezes 99 blocks, but a branch has only"):
         begin_phase(network, phase_of("last:99"))
 
 

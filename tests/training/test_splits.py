@@ -204,9 +204,9 @@ def test_official_folds_say_which_images_they_do_not_know(tmp_path: Path) -> Non
     images = breakhis(breakhis_tree(tmp_path / "tree"))
     sides = a_fold(images, "14-2523")
     del sides[images[5].path.name]
-    with pytest.raises(ValueError, match=f"fold 1 does not say where 1 images belong, such as {images[5].path.name}"):
+    with pytest.raises(ValueError, match=f"fold 1 does not list 1 images, such as {images[5].path.name}"):
         official_folds(images, fold_lists(tmp_path, {1: sides}))
-    with pytest.raises(ValueError, match="fold 1 has no images in its test"):
+    with pytest.raises(ValueError, match="fold 1 has no test images"):
         official_folds(images, fold_lists(tmp_path, {1: a_fold(images)}))
 
 
@@ -229,7 +229,7 @@ def test_the_lists_of_the_release_and_both_tables_made_of_them_say_the_same(tmp_
     [
         ("a.png|40|1\n", r"dsfold1.txt, line 1: expected file\|magnification\|fold\|side"),
         ("a.png|40|1|train\na.png|40|1|both\n", "line 2: .*train or test"),
-        ("a.png|40|one|train\n", "line 1: .*number of a fold"),
+        ("a.png|40|one|train\n", "line 1: .*a fold number"),
         ("a.png|40|1|train\na.png|40|1|test\n", "a.png is in train and in test of fold 1"),
     ],
 )
