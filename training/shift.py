@@ -125,7 +125,9 @@ def _cautions(
     for count, each in zip(_trained_on(classifier.card, seen), seen, strict=True):
         if count:
             patients, name = len(set(each.measured.patient_ids)), each.measured.name
-            text = f"the network was trained on {count} of {patients} patients of {name}: its AUC there is too optimistic"
+            text = (
+                f"the network was trained on {count} of {patients} patients of {name}: its AUC there is too optimistic"
+            )
             collected.append(Caution("trained on", text))
     shared = set(seen[0].measured.patient_ids) & set(seen[1].measured.patient_ids)
     if shared:

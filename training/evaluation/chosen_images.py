@@ -185,9 +185,7 @@ def _trained_on(chosen: Sequence[Chosen], dataset: DatasetName, cards: Callable[
     if not shared:
         return []
     if dataset == "folder":
-        words = (
-            "have the same number as a training patient; if they are the same people, these figures are too optimistic"
-        )
+        words = XX1
     else:
-        words = "were in the training data, so these figures are too optimistic"
+        words = XX2
     return [Caution("trained on", f"{len(shared)} of {len(patients)} patients {words}")]
