@@ -53,7 +53,7 @@ def read_placed(source: Path, dataset: DatasetName, images: Path | None) -> list
         ValueError: If a name or a line cannot be read.
     """
     if not source.exists():
-        raise FileNotFoundError(f"{source} does not exist")
+        raise FileNotFoundError(f"there is no file or folder {source}")
     run_split = source / SPLIT_FILE if source.is_dir() else source
     if run_split.is_file() and _has_sides(run_split):
         placed = _read_run(run_split)

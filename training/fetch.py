@@ -270,8 +270,8 @@ class _Budget:
 
     def _refuse(self) -> None:
         raise UnsafeArchiveError(
-            f"the archive unpacks to more than {self._max_bytes:,} bytes; the limits are {self._limits.total_bytes:,} bytes "
-            f"and {self._limits.ratio:g} times its own size"
+            f"the archive unpacks to more than {self._max_bytes:,} bytes; "
+            f"the limits are {self._limits.total_bytes:,} bytes and {self._limits.ratio:g} times its own size"
         )
 
 

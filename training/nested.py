@@ -114,7 +114,7 @@ def run(
     ]
     choices, nested = choose(recipes, patients)
     rows = [_row(recipe.name, recipe.outer, patients, choices.count(n)) for n, recipe in enumerate(recipes)]
-    rows.append(_row("nested choice (never sees the fold it predicts)", nested, patients))
+    rows.append(_row("chosen without the fold it is judged on", nested, patients))
     write_whole(out / "nested.json", json.dumps([asdict(row) for row in rows], indent=1).encode())
     Console().print(_table(rows, folds))
     best = max(recipes, key=lambda recipe: score(patients, recipe.outer))

@@ -184,8 +184,9 @@ def _trained_on(chosen: Sequence[Chosen], dataset: DatasetName, cards: Callable[
     patients = {(name, patient) for _, name, patient in judged}
     if not shared:
         return []
+    count = f"{len(shared)} of {len(patients)} patients"
     if dataset == "folder":
-        words = XX1
+        text = f"the network was trained on patients with the numbers of {count}; if they are the same people, these figures"
     else:
-        words = XX2
-    return [Caution("trained on", f"{len(shared)} of {len(patients)} patients {words}")]
+        text = f"the network was trained on {count}, so these figures"
+    return [Caution("trained on", f"{text} are too optimistic")]

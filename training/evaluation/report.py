@@ -211,8 +211,9 @@ def _data_answers(evaluation: Evaluation, card: Card) -> dict[int, str]:
         10: f"split: {evaluation.split}",
         12: f"{len(evaluation.excluded)} images without a prediction were excluded and are listed with the reasons",
         14: _FOLDER_LABELS if _is_folder(evaluation) else f"the labels of {evaluation.dataset} as published",
-        35: f"{evaluation.images} images of {evaluation.patients} patients included, {len(evaluation.excluded)} images excluded; "
-        f"flagged, but not excluded: sharpness below {limits.sharpness:g}, tissue below {limits.tissue_fraction:.0%}",
+        35: f"{evaluation.images} images of {evaluation.patients} patients included, {len(evaluation.excluded)} images "
+        f"excluded; flagged, but not excluded: sharpness below {limits.sharpness:g}, "
+        f"tissue below {limits.tissue_fraction:.0%}",
     }
 
 
