@@ -185,8 +185,10 @@ def _trained_on(chosen: Sequence[Chosen], dataset: DatasetName, cards: Callable[
     if not shared:
         return []
     count = f"{len(shared)} of {len(patients)} patients"
+    text = f"the network was trained on {count}, so these figures are too optimistic"
     if dataset == "folder":
-        text = f"the network was trained on patients with the numbers of {count}; if they are the same people, these figures"
-    else:
-        text = f"the network was trained on {count}, so these figures"
-    return [Caution("trained on", f"{text} are too optimistic")]
+        text = (
+            f"the network was trained on patients with the numbers of {count}; if they are the same people, these "
+            "figures are too optimistic"
+        )
+    return [Caution("trained on", text)]
