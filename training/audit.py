@@ -1,4 +1,4 @@
-"""Audit a dataset or a split for leaks: `python -m training.audit ROOT|LISTS`; exit status 1 when there are any."""
+"""Audit a dataset or a split for leaks: `python -m training.audit ROOT|LISTS`; exits with status 1 if there are any."""
 
 import csv
 import json
@@ -28,11 +28,11 @@ _SIDES = {
     for word in words
 }
 
-_SHOWN = 40  # findings of one kind; --json has all
+_SHOWN = 40  # findings of one kind; --json lists all
 _KINDS = {
     "slide": "the same slide",
-    "patient": "the same number under other letters, so most likely the same patient",
-    "identical picture": "the same picture, to the pixel",
+    "patient": "the same number with other letters, most likely the same patient",
+    "identical picture": "the same picture, pixel for pixel",
     "near-identical picture": "nearly the same picture",
 }
 _errors = Console(stderr=True)
@@ -40,25 +40,25 @@ _console = Console(soft_wrap=True, highlight=False)
 
 
 def read_placed(source: Path, dataset: DatasetName, images: Path | None) -> list[Placed]:
-    """Give every image once for each split it is in.
+    """Return every image once for each split it belongs to.
 
     Args:
         source: A dataset's folder (sub-folders named train, validation or test are the sides of a split), official
             lists, a run folder, or the split file in it.
-        dataset: What the images are; lists are of BreaKHis.
-        images: Folder of the pictures that lists name; None compares names alone.
+        dataset: The dataset of the images; lists are always of BreaKHis.
+        images: Folder of the pictures named in the lists; None compares names only.
 
     Raises:
-        FileNotFoundError: If there is nothing to read.
+        FileNotFoundError: If the source does not exist.
         ValueError: If a name or a line cannot be read.
     """
     if not source.exists():
-        raise FileNotFoundError(f"there is no {source}")
+        raise FileNotFoundError(f"there is no file or folder {source}")
     run_split = source / SPLIT_FILE if source.is_dir() else source
     if run_split.is_file() and _has_sides(run_split):
-        placed = _of_run(run_split)
+        placed = _read_run(run_split)
     elif is_fold_list(source):
-        placed = _of_lists(source)
+        placed = _read_lists(source)
     elif source.is_dir():
         return [_by_folder(image, source) for image in load_dataset(dataset, source)]
     else:
@@ -73,21 +73,21 @@ def _has_sides(table: Path) -> bool:
         return "split_or_fold" in next(csv.reader(lines), [])
 
 
-def _of_lists(source: Path) -> list[Placed]:
+def _read_lists(source: Path) -> list[Placed]:
     lines = read_fold_lists(source)
     read = {file: breakhis_image(Path(file)) for file in {line.file for line in lines}}
-    if strange := sorted(file for file, image in read.items() if image is None):
-        raise ValueError(f"{source} names {len(strange)} files that are not named as in BreaKHis, such as {strange[0]}")
+    if unknown := sorted(file for file, image in read.items() if image is None):
+        raise ValueError(f"{source} lists {len(unknown)} files that are not named as in BreaKHis, such as {unknown[0]}")
     known = {file: image for file, image in read.items() if image is not None}
     return [Placed(known[line.file], f"fold {line.fold}", line.side) for line in lines]
 
 
-def _of_run(table: Path) -> list[Placed]:
+def _read_run(table: Path) -> list[Placed]:
     with table.open(newline="", encoding="utf-8-sig") as lines:
         rows = list(csv.DictReader(lines))
     if len({row["file"] for row in rows}) < len(rows):
         raise ValueError(
-            f"{table} has images in several folds, as the official ones do: audit the lists of these folds"
+            f"{table} has images in several folds, as official folds do: pass the lists of these folds instead"
         )
     dataset = label_set_with({row["label"] for row in rows}).name
     return [
@@ -110,7 +110,7 @@ def _by_folder(image: LabelledImage, root: Path) -> Placed:
 
 
 def _with_pictures(placed: Sequence[Placed], images: Path) -> list[Placed]:
-    """Point at the files below a folder that have the names; the others stay names."""
+    """Replace names by the files of these names below a folder; names without a file stay."""
     below = {path.name: path for path in images.rglob("*.*")}
     return [
         replace(one, image=replace(one.image, path=below.get(one.image.path.name, one.image.path))) for one in placed
@@ -118,63 +118,66 @@ def _with_pictures(placed: Sequence[Placed], images: Path) -> list[Placed]:
 
 
 def run(
-    source: Annotated[Path, typer.Argument(help="a dataset's folder, dsfoldN.txt lists, or a run's folder")],
-    dataset: Annotated[DatasetName, typer.Option(help="what the images in the folder are")] = "breakhis",
-    images: Annotated[Path | None, typer.Option(help="folder of the pictures that lists name")] = None,
+    source: Annotated[Path, typer.Argument(help="Folder of a dataset or of a run, or dsfoldN.txt lists.")],
+    dataset: Annotated[DatasetName, typer.Option(help="Dataset of the images in the folder.")] = "breakhis",
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures named in the lists.")] = None,
     *,
-    pictures: Annotated[bool, typer.Option(help="compare pictures, not only names")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="everything as one JSON object on stdout")] = False,
+    pictures: Annotated[bool, typer.Option(help="Compare pictures, not only names.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Look for patients and pictures on both sides of a split, and for what has two labels. Exit status 1 if found."""
+    """Find patients and pictures on several sides of a split, and contradictory labels.
+
+    Exits with status 1 if there are any.
+    """
     try:
         placed = read_placed(source, dataset, images)
     except (FileNotFoundError, ValueError) as error:
         _errors.print(f"[red]{error}[/red]", soft_wrap=True)
         raise typer.Exit(2) from error
-    found = audit(placed, _hashes(placed) if pictures else None)
+    result = audit(placed, _hash_pictures(placed) if pictures else None)
     distinct = list({one.image.path: one.image for one in placed}.values())
-    # The split of a run may be of another dataset than was said, and then has no official counts here.
+    # The split of a run may be of another dataset than --dataset, and then has no official counts to compare with.
     missing = shortfall(distinct, dataset) if {image.dataset for image in distinct} == {dataset} else ()
     if as_json:
-        print(json.dumps(asdict(found) | {"shortfall": missing, "clean": found.clean}, indent=1))
+        print(json.dumps(asdict(result) | {"shortfall": missing, "clean": result.clean}, indent=1))
     else:
-        _report(found, missing)
-    raise typer.Exit(0 if found.clean else 1)
+        _print_report(result, missing)
+    raise typer.Exit(0 if result.clean else 1)
 
 
-def _hashes(placed: Iterable[Placed]) -> dict[Path, PictureHash | str]:
+def _hash_pictures(placed: Iterable[Placed]) -> dict[Path, PictureHash | str]:
     paths = sorted({one.image.path for one in placed if one.image.path.is_file()})
     with Progress(console=_errors, transient=True) as bar:
         task = bar.add_task("comparing pictures", total=len(paths))
         return hash_pictures(paths, lambda done, _: bar.update(task, completed=done))
 
 
-def _report(found: Audit, missing: Sequence[str]) -> None:
-    slides = f" on {found.slides} slides" if found.slides else ""
-    compared = f"{found.pictures:,} pictures compared" if found.pictures else "names compared only, no pictures"
-    _console.print(f"{found.images:,} images of {found.patients} patients{slides}; {compared}")
-    _console.print(_class_table([count for count in found.counts if not count.side]))
-    for line in _side_lines(found.counts):
+def _print_report(result: Audit, missing: Sequence[str]) -> None:
+    slides = f" on {result.slides} slides" if result.slides else ""
+    compared = f"{result.pictures:,} pictures compared" if result.pictures else "only names compared, no pictures"
+    _console.print(f"{result.images:,} images of {result.patients} patients{slides}; {compared}")
+    _console.print(_class_table([count for count in result.counts if not count.side]))
+    for line in _side_lines(result.counts):
         _console.print(line)
     for title, lines in (
-        ("Missing against the official release", missing),
-        ("Unreadable", found.unreadable),
-        ("Labels that contradict each other", [_conflict(c) for c in found.conflicts if c.contradictory]),
-        ("Patients with several labels (possible, but no split by label)", _several(found.conflicts)),
+        ("Differences from the official release", missing),
+        ("Unreadable", result.unreadable),
+        ("Contradictory labels", [_conflict(c) for c in result.conflicts if c.contradictory]),
+        ("Patients with several labels (possible, but they cannot be stratified by label)", _several(result.conflicts)),
     ):
-        _section(title, lines)
+        _print_section(title, lines)
     for kind, words in _KINDS.items():
-        _section(f"LEAKS: {words}, on several sides", [_leak(leak) for leak in found.leaks if leak.kind == kind])
-    _console.print(_verdict(found))
+        _print_section(f"LEAKS: {words}, on several sides", [_leak(leak) for leak in result.leaks if leak.kind == kind])
+    _console.print(_verdict(result))
 
 
-def _section(title: str, lines: Sequence[str]) -> None:
+def _print_section(title: str, lines: Sequence[str]) -> None:
     if lines:
         _console.print(f"\n{title} ({len(lines)})", style="bold")
         for line in lines[:_SHOWN]:
             _console.print(f"  {line}", markup=False)
         if len(lines) > _SHOWN:
-            _console.print(f"  ... and {len(lines) - _SHOWN} more: --json lists them all")
+            _console.print(f"  ... and {len(lines) - _SHOWN} more (--json lists them all)")
 
 
 def _class_table(counts: Sequence[Count]) -> Table:
@@ -215,15 +218,14 @@ def _member(member: Member) -> str:
     return f"{member.label} {member.slide_id} ({what})"
 
 
-def _verdict(found: Audit) -> str:
-    if found.clean:
-        return "\nNothing leaks and no label contradicts another" + (
-            "." if found.pictures else ", as far as names tell."
-        )
-    kinds = Counter(leak.kind for leak in found.leaks)
-    contradictions = sum(conflict.contradictory for conflict in found.conflicts)
-    told = [f"{count} by {kind}" for kind, count in kinds.items()]
-    return f"\n{len(found.leaks)} leaks ({', '.join(told) or 'none'}), contradictory labels: {contradictions}"
+def _verdict(result: Audit) -> str:
+    if result.clean:
+        return "\nNo leaks and no contradictory labels" + ("." if result.pictures else " (pictures were not compared).")
+    kinds = Counter(leak.kind for leak in result.leaks)
+    contradictions = sum(conflict.contradictory for conflict in result.conflicts)
+    by_kind = ", ".join(f"{count} by {kind}" for kind, count in kinds.items())
+    details = f" ({by_kind})" if by_kind else ""
+    return f"\nLeaks: {len(result.leaks)}{details}. Contradictory labels: {contradictions}."
 
 
 if __name__ == "__main__":

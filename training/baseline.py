@@ -1,4 +1,4 @@
-"""Judges colour and texture features with logistic regression on the starter's folds: the figure to beat.
+"""Evaluate logistic regression on colour and texture features over the starter's folds: the baseline to beat.
 
 python -m training.baseline BREAKHIS
 """
@@ -25,15 +25,15 @@ from core.statistics.predictions import Judged, auc_estimate
 
 _STARTER = Path(__file__).resolve().parent / "configs" / "starter.toml"
 _GREYS = 16  # levels of the co-occurrence matrices
-_SHRINKS = (1, 2, 4)  # texture is measured at these scales
-_AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))  # rows, columns, clockwise
+_SHRINK_FACTORS = (1, 2, 4)  # texture is measured at these scales
+_NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))  # rows, columns, clockwise
 
 Features = NDArray[np.float64]
 
 
 def run(
-    data: Annotated[Path, typer.Argument(help="folder with BreaKHis_v1 in it")],
-    config: Annotated[Path, typer.Option(help="the run whose folds are used")] = _STARTER,
+    data: Annotated[Path, typer.Argument(help="Folder that contains BreaKHis_v1.")],
+    config: Annotated[Path, typer.Option(help="TOML file of the run whose folds are used.")] = _STARTER,
 ) -> None:
     """Print the baseline's pooled out-of-fold figures."""
     settings = FitConfig.from_toml(config)
@@ -41,12 +41,12 @@ def run(
     judged, magnifications = judge_out_of_fold(images, settings.protocol.folds, settings.protocol.seed)
     main = judged.only(magnifications == "100X")
     for name, part in (("image at 100X", main), ("image", judged), ("accession number", judged.by_patient())):
-        found = auc_estimate(part)
-        typer.echo(f"AUC by {name}: {found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")
+        auc = auc_estimate(part)
+        typer.echo(f"AUC by {name}: {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]")
 
 
 def judge_out_of_fold(images: Sequence[LabelledImage], folds: int, seed: int) -> tuple[Judged, NDArray[np.str_]]:
-    """Fit on every fold; give the pooled probabilities and the magnifications in the same order."""
+    """Fit one model per fold; return the pooled held-out probabilities and, in the same order, the magnifications."""
     features = {
         image.path: describe(decode_image(image.path.read_bytes()).pixels) for image in track(images, "features")
     }
@@ -73,7 +73,8 @@ def describe(image: RgbImage) -> Features:
     """Measure the colours and the texture of an image."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     scales = [
-        cv2.resize(grey, None, fx=1 / s, fy=1 / s, interpolation=cv2.INTER_AREA).astype(np.int64) for s in _SHRINKS
+        cv2.resize(grey, None, fx=1 / s, fy=1 / s, interpolation=cv2.INTER_AREA).astype(np.int64)
+        for s in _SHRINK_FACTORS
     ]
     return np.concatenate([_colours(image), *(f(scale) for scale in scales for f in (_patterns, _co_occurrences))])
 
@@ -86,17 +87,17 @@ def _colours(image: RgbImage) -> Features:
 
 
 def _patterns(grey: NDArray[np.int64]) -> Features:
-    """Give the shares of the ten rotation-invariant uniform local binary patterns (Ojala et al., TPAMI 2002)."""
+    """Return the shares of the ten rotation-invariant uniform local binary patterns (Ojala et al., TPAMI 2002)."""
     rows, columns = grey.shape
     centre = grey[1:-1, 1:-1]
-    brighter = np.stack([grey[1 + r : rows - 1 + r, 1 + c : columns - 1 + c] >= centre for r, c in _AROUND])
+    brighter = np.stack([grey[1 + r : rows - 1 + r, 1 + c : columns - 1 + c] >= centre for r, c in _NEIGHBOURS])
     changes = (brighter != np.roll(brighter, 1, axis=0)).sum(axis=0)
     codes = np.where(changes <= 2, brighter.sum(axis=0), 9)
     return np.bincount(codes.ravel(), minlength=10) / codes.size
 
 
 def _co_occurrences(grey: NDArray[np.int64]) -> Features:
-    """Give contrast, homogeneity, energy and entropy of neighbours to the right and below (Haralick et al., 1973)."""
+    """Return contrast, homogeneity, energy and entropy of neighbours to the right and below (Haralick et al., 1973)."""
     levels = grey * _GREYS // 256
     pairs = ((levels[:, :-1], levels[:, 1:]), (levels[:-1], levels[1:]))
     return np.concatenate([_haralick(np.bincount((a * _GREYS + b).ravel(), minlength=_GREYS**2)) for a, b in pairs])
@@ -106,9 +107,9 @@ def _haralick(counts: NDArray[np.int64]) -> Features:
     share = (counts / counts.sum()).reshape(_GREYS, _GREYS)
     first, second = np.indices(share.shape)
     apart = np.abs(first - second)
-    seen = share[share > 0]
+    positive = share[share > 0]
     return np.array(
-        [(share * apart**2).sum(), (share / (1 + apart)).sum(), (share**2).sum(), -(seen * np.log(seen)).sum()]
+        [(share * apart**2).sum(), (share / (1 + apart)).sum(), (share**2).sum(), -(positive * np.log(positive)).sum()]
     )
 
 

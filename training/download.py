@@ -1,4 +1,4 @@
-"""Brings a dataset to this machine: fetched or from a file, checked, unpacked safely and counted.
+"""Download a dataset, or take an archive on disk; check it, unpack it safely and count the images.
 
 python -m training.download breakhis --url https://.../BreaKHis_v1.tar.gz --sha256 ... --out data/breakhis
 """
@@ -18,32 +18,36 @@ _console = Console(soft_wrap=True, highlight=False)
 
 
 def run(
-    dataset: Annotated[Literal["breakhis", "bach", "idc"], typer.Argument(help="which dataset the archive holds")],
-    url: Annotated[str, typer.Option(help="where the archive is; you agree to its licence by fetching it")] = "",
-    archive: Annotated[Path | None, typer.Option(help="an archive that is already here", dir_okay=False)] = None,
-    out: Annotated[Path | None, typer.Option(help="folder for archive and images; data/DATASET if not given")] = None,
-    sha256: Annotated[str, typer.Option(help="what the archive's sha256 must be")] = "",
+    dataset: Annotated[Literal["breakhis", "bach", "idc"], typer.Argument(help="Dataset in the archive.")],
+    url: Annotated[str, typer.Option(help="Address of the archive; by downloading it you accept its licence.")] = "",
+    archive: Annotated[
+        Path | None, typer.Option(help="Archive on this machine, instead of --url.", dir_okay=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for archive and images; data/DATASET by default.")] = None,
+    sha256: Annotated[str, typer.Option(help="Expected sha256 of the archive.")] = "",
 ) -> None:
-    """Fetch (or take) an archive, check it, unpack it into OUT/images and count the images.
+    """Download an archive or take a local one, check it, unpack it into OUT/images and count the images.
 
-    Run it again after a broken connection: it goes on where it stopped. Exit status 1 if images are missing.
+    After a broken connection, run the command again to resume. Exits with status 1 if images are missing.
     """
     folder = out or Path("data") / dataset
     images = folder / "images"
     if bool(url) == (archive is not None):
-        raise typer.BadParameter("pass either --url or --archive")
+        raise typer.BadParameter("pass either --url or --archive, not both")
     try:
         if images.exists():
-            _console.print(f"{images} is there already and was only counted; remove it to unpack again", markup=False)
+            _console.print(
+                f"{images} already exists, so images were only counted. Remove it to unpack again.", markup=False
+            )
         else:
             _unpack(archive or _fetch(url, folder, sha256), images, sha256)
-        found = load_dataset(dataset, images)
+        labelled = load_dataset(dataset, images)
     except (FetchError, OSError, ValueError) as error:
         _console.print(str(error), style="red", markup=False)
         raise typer.Exit(2) from error
-    missing = shortfall(found, dataset)
-    patients = len({image.patient_id for image in found})
-    _console.print(f"{len(found):,} images of {patients} patients in {images}", markup=False)
+    missing = shortfall(labelled, dataset)
+    patients = len({image.patient_id for image in labelled})
+    _console.print(f"{len(labelled):,} images of {patients} patients in {images}", markup=False)
     for line in missing:
         _console.print(f"  {line}", style="yellow")
     raise typer.Exit(1 if missing else 0)
@@ -52,7 +56,7 @@ def run(
 def _fetch(url: str, folder: Path, sha256: str) -> Path:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{url!r} is no http or https address")
+        raise ValueError(f"{url!r} is not an http or https address")
     target = folder / (PurePosixPath(parts.path).name or "archive")
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=_console) as bar:
@@ -68,7 +72,7 @@ def _unpack(archive: Path, images: Path, sha256: str) -> None:
         count = unpack(
             archive, images, progress=lambda files: bar.update(task, description=f"unpacking: {files:,} files")
         )
-    _console.print(f"unpacked {count:,} files", markup=False)
+    _console.print(f"Unpacked {count:,} files.", markup=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Judges a checkpoint on labelled images by the code that serves readers, and writes down what a reviewer asks for.
+"""Evaluate a checkpoint on labelled images with the code that serves readers, and write a report for reviewers.
 
 python -m training.evaluate models/starter.safetensors --dataset breakhis --data BREAKHIS
 """
@@ -31,76 +31,88 @@ _console = Console(stderr=True)  # stdout carries results and nothing else
 
 
 def run(  # noqa: PLR0913 - a command line has as many options as there are things to choose
-    checkpoint: Annotated[Path, typer.Argument(help="the .safetensors checkpoint to judge")],
-    dataset: Annotated[DatasetName, typer.Option(help="whose names and folders tell the labels")],
-    data: Annotated[Path, typer.Option(help="folder with the dataset in it; `folder`: one with a labels.csv")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) to evaluate.")],
+    dataset: Annotated[DatasetName, typer.Option(help="Dataset whose file and folder names give the labels.")],
+    data: Annotated[Path, typer.Option(help="Folder of the dataset; a `folder` has a labels.csv.")],
     split: Annotated[
-        Part, typer.Option(help="which part of the run's split; out-of-fold: by the folds' networks")
+        Part, typer.Option(help="Part of the run's split; out-of-fold uses the networks of the folds.")
     ] = "all",
     run_folder: Annotated[
-        Path | None, typer.Option("--run", help="the run; where the checkpoint lies if left out")
+        Path | None, typer.Option("--run", help="Folder of the run; by default the folder of the checkpoint.")
     ] = None,
-    lists: Annotated[Path | None, typer.Option(help="lists of the official folds, for out-of-fold")] = None,
-    threshold: Annotated[str, typer.Option(help="card, or 0.5; never fitted to the judged images")] = "card",
+    lists: Annotated[Path | None, typer.Option(help="Lists of the official folds, for out-of-fold.")] = None,
+    threshold: Annotated[str, typer.Option(help="card or 0.5; never fitted to the evaluated images.")] = "card",
     *,
-    ablation: Annotated[bool, typer.Option("--ablation", help="views, stain and quality control in a table")] = False,
-    maps: Annotated[bool, typer.Option(help="keep a heat map of every image")] = True,
-    out: Annotated[Path, typer.Option(help="folder for the evaluations")] = Path("evaluations"),
-    database: Annotated[str | None, typer.Option(help="address of the database; the app's if left out")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="the evaluation as JSON on stdout")] = False,
+    ablation: Annotated[
+        bool, typer.Option("--ablation", help="Also compare views, stain and quality control.")
+    ] = False,
+    maps: Annotated[bool, typer.Option(help="Store a heat map for every image.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for the evaluations.")] = Path("evaluations"),
+    database: Annotated[str | None, typer.Option(help="URL of the database; the app's by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON.")] = False,
 ) -> None:
-    """Judge a checkpoint on labelled images; nothing is fitted. Research use only; no output is a diagnosis."""
+    """Evaluate a checkpoint on labelled images without fitting. Research use only; no output is a diagnosis."""
     settings = Settings.from_environment()
     request = Request(
         checkpoint, dataset, data, split, run_folder, lists, threshold, ablation, maps, out, settings.device
     )
     try:
         sessions = open_database(database or settings.database)
-        done = evaluate(request, Files(settings.files))
+        finished = evaluate(request, Files(settings.files))
     except (UnusableCheckpointError, UnusableDatabaseError, OSError, ValueError) as error:
         _console.print(escape(harmless(str(error))), style="red", soft_wrap=True)
         raise typer.Exit(2) from error
-    found = done.evaluation
+    evaluation = finished.evaluation
     row = NewEvaluation(
-        found.model_name, found.model_version, found.dataset, found.split, str(done.folder.resolve()), found.to_json()
+        evaluation.model_name,
+        evaluation.model_version,
+        evaluation.dataset,
+        evaluation.split,
+        str(finished.folder.resolve()),
+        evaluation.to_json(),
     )
     with sessions.begin() as session:
-        store.evaluations.add_evaluation(session, row, stored_images(done.images, found.label_set))
+        store.evaluations.add_evaluation(session, row, stored_images(finished.images, evaluation.label_set))
     if as_json:
-        print(found.to_json())
+        print(evaluation.to_json())
     else:
-        Console().print(figure_table(found))
-        if found.ablation:
-            Console().print(ablation_table(found))
-    for warning in found.warnings:
-        _console.print(f"caution: {escape(harmless(warning.words))}", style="yellow", soft_wrap=True)
+        Console().print(figure_table(evaluation))
+        if evaluation.ablation:
+            Console().print(ablation_table(evaluation))
+    for warning in evaluation.warnings:
+        _console.print(f"Caution: {escape(harmless(warning.words))}", style="yellow", soft_wrap=True)
     _console.print(
-        f"{len(found.excluded)} images without a result; nothing was fitted; report in {done.folder}", soft_wrap=True
+        f"{len(evaluation.excluded)} images without a result. Nothing was fitted. Report: {finished.folder}",
+        soft_wrap=True,
     )
 
 
 def figure_table(evaluation: Evaluation) -> Table:
-    """Lay the figures out with their intervals."""
+    """Return a table of the figures with their intervals."""
     title = f"{evaluation.model_name} {evaluation.model_version} on {evaluation.dataset}, {evaluation.split}"
-    table = Table("figure", "of", "n", "value", "95 % interval", title=escape(harmless(title)))
+    table = Table("figure", "by", "n", "value", "95 % interval", title=escape(harmless(title)))
     for figure in evaluation.figures:
-        table.add_row(escape(figure.name), f"{figure.unit}s", str(figure.n), number(figure.value), interval(figure))
+        table.add_row(escape(figure.name), figure.unit, str(figure.n), number(figure.value), interval(figure))
     return table
 
 
 def ablation_table(evaluation: Evaluation) -> Table:
-    """Lay out what views, stain normalisation and quality control change."""
+    """Return a table of what views, stain normalisation and quality control change."""
     table = Table("views", "stain", "quality control", "n", "AUC", "change", "95 % interval", title="ablation")
     for row in evaluation.ablation:
-        change = ("the card's own way", "") if row.change is None else (number(row.change.value), interval(row.change))
+        change = (
+            ("reference (as in the card)", "")
+            if row.change is None
+            else (number(row.change.value), interval(row.change))
+        )
         control = "on" if row.quality_control else "off"
         table.add_row(row.views, row.stain, control, str(row.images), number(row.auc.value), *change)
     return table
 
 
 def stored_images(images: Sequence[JudgedImage], label_set: LabelSet) -> list[EvaluatedImage]:
-    """Make the rows of the database: what was predicted, in the classes that model and images share."""
-    answered = [image for image in images if image.reason is None]
+    """Return the rows for the database: the predictions, in the classes that model and images share."""
+    predicted = [image for image in images if image.reason is None]
     return [
         EvaluatedImage(
             position=position,
@@ -116,7 +128,7 @@ def stored_images(images: Sequence[JudgedImage], label_set: LabelSet) -> list[Ev
             preview_sha256=image.preview_sha256,
             heatmap_sha256=image.heatmap_sha256,
         )
-        for position, image in enumerate(answered, start=1)
+        for position, image in enumerate(predicted, start=1)
     ]
 
 

@@ -1,10 +1,10 @@
-"""Chooses among recipes by nested cross-validation: the choice for a fold never sees the patients it is judged on.
+"""Choose among recipes by nested cross-validation: the choice for a fold never sees the patients of that fold.
 
 python -m training.nested training/configs/recipes/*.toml --data BREAKHIS --out nested
 
-For every pair of folds each recipe is trained without both; what it then says of the one is used to choose the recipe
-that judges the other. The pooled predictions of the chosen recipes are what a reader may expect of "try them all and
-take the best"; a recipe's own row in the table has been looked at and flatters.
+For every pair of folds each recipe is trained without both; its predictions on one of them help to choose the recipe
+that predicts the other. The pooled predictions of the chosen recipes show what to expect of "try them all and take the
+best". The recipes' own rows in the table are too optimistic for that, because the best is picked after the fact.
 """
 
 import hashlib
@@ -40,12 +40,12 @@ from training.runs.record import Record
 _MAIN_MAGNIFICATION = "100X"
 _console = Console(stderr=True)
 
-Malignant = NDArray[np.float64]  # probability of every image, in the order of the list; NaN where not judged
+Malignant = NDArray[np.float64]  # probability of every image, in the order of the list; NaN where there is none
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a recipe said of every image: `outer` trained on all other folds, `inner[i]` without fold i as well."""
+    """What a recipe predicts for every image: `outer` from all other folds, `inner[i]` without fold i as well."""
 
     name: str
     outer: Malignant
@@ -54,7 +54,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; `chosen` is the number of folds a recipe was chosen for, None for what is no recipe."""
+    """One line of the table; `chosen` counts the folds a recipe was chosen for, None in the row of the choice."""
 
     name: str
     image: Estimate  # at 100X
@@ -71,40 +71,40 @@ class Patients:
 
     @property
     def folds(self) -> int:
-        """How many folds there are."""
+        """Number of folds."""
         return int(self.fold.max()) + 1
 
     def held_out(self, *folds: int) -> tuple[LabelledImage, ...]:
-        """Give the images of some folds."""
+        """Return the images of the given folds."""
         return tuple(image for image, fold in zip(self.images, self.fold, strict=True) if fold in folds)
 
     def without(self, *folds: int) -> tuple[LabelledImage, ...]:
-        """Give the images of all other folds."""
+        """Return the images of all other folds."""
         return tuple(image for image, fold in zip(self.images, self.fold, strict=True) if fold not in folds)
 
     def judged(self, malignant: Malignant, *, main: bool) -> Judged:
-        """Put probabilities beside the truth, of the main magnification or of all, where there are any."""
-        chosen = [
+        """Pair the known probabilities with the labels, at the main magnification or at all of them."""
+        pairs = [
             (image, float(p))
             for image, p in zip(self.images, malignant, strict=True)
             if np.isfinite(p) and not (main and image.magnification != _MAIN_MAGNIFICATION)
         ]
         return Judged.of(
-            [image.malignancy == "malignant" for image, _ in chosen],
-            [p for _, p in chosen],
-            [image.patient_id for image, _ in chosen],
+            [image.malignancy == "malignant" for image, _ in pairs],
+            [p for _, p in pairs],
+            [image.patient_id for image, _ in pairs],
         )
 
 
 def run(
-    configs: Annotated[list[Path], typer.Argument(help="the TOML files to choose among")],
-    data: Annotated[Path, typer.Option(help="folder with BreaKHis_v1 in it")],
-    out: Annotated[Path, typer.Option(help="folder for trainings and results; what is there is not done again")],
-    folds: Annotated[int, typer.Option(help="parts that the patients are dealt to")] = 5,
-    seed: Annotated[int, typer.Option(help="of the dealing")] = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to torch")] = 0,
+    configs: Annotated[list[Path], typer.Argument(help="TOML files of the recipes to choose among.")],
+    data: Annotated[Path, typer.Option(help="Folder that contains BreaKHis_v1.")],
+    out: Annotated[Path, typer.Option(help="Folder for training and results; finished parts are reused.")],
+    folds: Annotated[int, typer.Option(help="Number of patient-wise folds.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the assignment of patients to folds.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0: torch decides.")] = 0,
 ) -> None:
-    """Print what each recipe reaches out of fold, which was chosen for which fold, and what the choice reaches."""
+    """Print the out-of-fold AUC of each recipe, how often it was chosen, and the AUC of the choice."""
     if threads:
         torch.set_num_threads(threads)
     patients = deal(breakhis(data), folds, seed)
@@ -118,24 +118,24 @@ def run(
     write_whole(out / "nested.json", json.dumps([asdict(row) for row in rows], indent=1).encode())
     Console().print(_table(rows, folds))
     best = max(recipes, key=lambda recipe: score(patients, recipe.outer))
-    _console.print(f"on all folds the same choice is {best.name}; results in {out}", soft_wrap=True)
+    _console.print(f"Chosen on all folds: {best.name}. Results: {out}", soft_wrap=True)
 
 
 def deal(images: Sequence[LabelledImage], folds: int, seed: int) -> Patients:
-    """Deal the patients to folds."""
+    """Assign the patients to folds."""
     parts = [validation for _, validation in patient_folds(images, folds, seed)]
     number = {image.path: n for n, part in enumerate(parts) for image in part}
     return Patients(tuple(images), np.array([number[image.path] for image in images]))
 
 
-def folder_of(path: Path, out: Path, dealing: str) -> Path:
-    """Name the folder of a recipe after all its numbers: a recipe that was changed is another one."""
-    mark = hashlib.sha256(f"{FitConfig.from_toml(path)!r} {dealing}".encode()).hexdigest()[:8]
-    return out / f"{path.stem}-{mark}"
+def folder_of(path: Path, out: Path, split: str) -> Path:
+    """Return the folder of a recipe, named by a hash of all its values: a changed recipe gets another folder."""
+    digest = hashlib.sha256(f"{FitConfig.from_toml(path)!r} {split}".encode()).hexdigest()[:8]
+    return out / f"{path.stem}-{digest}"
 
 
 def try_recipe(config: FitConfig, patients: Patients, root: Path, folder: Path) -> Recipe:
-    """Train a recipe without every fold and without every pair of folds, and let it judge what it did not see."""
+    """Train a recipe without each fold and without each pair of folds, and predict the images left out."""
     pairs = list(combinations(range(patients.folds), 2))
     places = RunFolder(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,17 +144,17 @@ def try_recipe(config: FitConfig, patients: Patients, root: Path, folder: Path) 
     with Record(places, (patients.folds + len(pairs)) * config.members * config.epochs) as record:
         trainer = Trainer(config, places.parts, Work(cache=folder.parent / "cache", pool=patients.images), record)
         for fold in range(patients.folds):
-            outer[patients.fold == fold] = _malignant(trainer, patients, root, fold)
+            outer[patients.fold == fold] = _predict_left_out(trainer, patients, root, fold)
         for pair in pairs:
-            found = _malignant(trainer, patients, root, *pair)
+            probabilities = _predict_left_out(trainer, patients, root, *pair)
             fold_of = patients.fold[np.isin(patients.fold, pair)]
-            for left_out, judged in (pair, pair[::-1]):
-                inner[left_out][patients.fold == judged] = found[fold_of == judged]
+            for outer_fold, inner_fold in (pair, pair[::-1]):
+                inner[outer_fold][patients.fold == inner_fold] = probabilities[fold_of == inner_fold]
     return Recipe(config.name, outer, inner)
 
 
 def choose(recipes: Sequence[Recipe], patients: Patients) -> tuple[list[int], Malignant]:
-    """Choose a recipe for every fold without its patients; give the choices and what the chosen say of their folds."""
+    """Choose a recipe for every fold without its patients; return the choices and their predictions for the folds."""
     choices = []
     nested = np.full(len(patients.images), np.nan)
     for fold in range(patients.folds):
@@ -165,20 +165,20 @@ def choose(recipes: Sequence[Recipe], patients: Patients) -> tuple[list[int], Ma
 
 
 def score(patients: Patients, malignant: Malignant) -> float:
-    """Give what recipes are chosen by: the mean of the AUC by image at 100X and the AUC by patient."""
+    """Return the score that recipes are chosen by: the mean of the AUC by image at 100X and the AUC by patient."""
     image, patient = patients.judged(malignant, main=True), patients.judged(malignant, main=False).by_patient()
     return (auc(image.malignant, image.probabilities) + auc(patient.malignant, patient.probabilities)) / 2
 
 
-def _malignant(trainer: Trainer, patients: Patients, root: Path, *folds: int) -> Malignant:
-    """Train without some folds and give the probabilities of their images; what a journal holds is taken from it."""
+def _predict_left_out(trainer: Trainer, patients: Patients, root: Path, *folds: int) -> Malignant:
+    """Train without the given folds and return the probabilities of their images, from the journal if it has them."""
     name = "without " + " and ".join(f"fold {fold + 1}" for fold in folds)
     part = Part(name, patients.without(*folds), ())
     plan = Plan((), part, (), name)
     start = trainer.start({})
     trainer.train(start, part)
     card = first_card(plan, trainer.config, code_version(), demonstration=True)
-    # A choice can rest on one view; the figures are those of all views, as in serving.
+    # One view is enough to choose a recipe; the figures use all views, as in serving.
     card = card if len(folds) == 1 else replace(card, views="one")
     classifier = Classifier(trainer.network(start, part), card, "unsaved")
     journal = trainer.folder / f"{name.replace(' ', '-')}.jsonl"
@@ -198,15 +198,15 @@ def _table(rows: Sequence[Row], folds: int) -> Table:
         Column("recipe", overflow="fold"),
         "AUC by image, 100X",
         "AUC by accession number",
-        f"chosen for folds of {folds}",
+        f"times chosen, of {folds} folds",
     )
     for row in rows:
-        table.add_row(row.name, _words(row.image), _words(row.patient), "" if row.chosen is None else str(row.chosen))
+        table.add_row(row.name, _text(row.image), _text(row.patient), "" if row.chosen is None else str(row.chosen))
     return table
 
 
-def _words(found: Estimate) -> str:
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+def _text(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measures how far one image set lies from another, for one network, and what brings its AUC back.
+"""Measure how far one image set lies from another for one network, and which steps recover its AUC.
 
 python -m training.shift models/starter.safetensors --source breakhis=BREAKHIS --target bach=BACH
 """
@@ -32,7 +32,7 @@ _console = Console(stderr=True)  # stdout carries results and nothing else
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Which two sets are compared, by which network."""
+    """The two sets to compare and the checkpoint to compare them with."""
 
     checkpoint: Path
     source: Wish
@@ -40,52 +40,52 @@ class Request:
 
 
 def run(  # noqa: PLR0913 - a command line has as many options as there are things to choose
-    checkpoint: Annotated[Path, typer.Argument(help="the .safetensors checkpoint whose view of the images counts")],
-    source: Annotated[str, typer.Option(help="NAME=ROOT of the set to come from: breakhis, bach, idc or folder")],
-    target: Annotated[str, typer.Option(help="NAME=ROOT of the set to go to; `folder`: one with a labels.csv")],
-    source_magnification: Annotated[str | None, typer.Option(help="only images of this one, such as 100X")] = None,
-    target_magnification: Annotated[str | None, typer.Option(help="only images of this one")] = None,
-    most: Annotated[int, typer.Option(min=1, help="images of each patient, drawn at random if there are more")] = 50,
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) to compare the sets with.")],
+    source: Annotated[str, typer.Option(help="NAME=ROOT of the source set: breakhis, bach, idc or folder.")],
+    target: Annotated[str, typer.Option(help="NAME=ROOT of the target set; a `folder` has a labels.csv.")],
+    source_magnification: Annotated[str | None, typer.Option(help="Use only images at this one, such as 100X.")] = None,
+    target_magnification: Annotated[str | None, typer.Option(help="Use only images at this one.")] = None,
+    most: Annotated[int, typer.Option(min=1, help="Images per patient; if there are more, a random sample.")] = 50,
     *,
-    out: Annotated[Path, typer.Option(help="folder for the comparisons")] = Path("shifts"),
-    database: Annotated[str | None, typer.Option(help="address of the database; the app's if left out")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="the comparison as JSON on stdout")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the comparisons.")] = Path("shifts"),
+    database: Annotated[str | None, typer.Option(help="URL of the database; the app's by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Measure how far one image set lies from another. Research use only; no output is a diagnosis."""
     try:
-        wishes = (Wish.of(source, source_magnification, most), Wish.of(target, target_magnification, most))
+        requests = (Wish.of(source, source_magnification, most), Wish.of(target, target_magnification, most))
         sessions = open_database(database or Settings.from_environment().database)
-        found = compare_sets(Request(checkpoint, *wishes))
+        shift = compare_sets(Request(checkpoint, *requests))
     except (UnusableCheckpointError, UnusableDatabaseError, OSError, ValueError) as error:
         _console.print(escape(str(error)), style="red", soft_wrap=True)
         raise typer.Exit(2) from error
-    folder = new_folder(out, found.model_name, found.model_version, found.source, found.target)
-    (folder / "shift.json").write_text(found.to_json(), encoding="utf-8")
+    folder = new_folder(out, shift.model_name, shift.model_version, shift.source, shift.target)
+    (folder / "shift.json").write_text(shift.to_json(), encoding="utf-8")
     with sessions.begin() as session:
-        store.evaluations.add_shift(session, found.source, found.target, found.model_version, found.to_json())
+        store.evaluations.add_shift(session, shift.source, shift.target, shift.model_version, shift.to_json())
     if as_json:
-        print(found.to_json())
+        print(shift.to_json())
     else:
-        Console().print(*tables(found), sep="\n")
-    for warning in found.warnings:
-        _console.print(f"caution: {escape(warning.words)}", style="yellow", soft_wrap=True)
-    _console.print(f"in {folder / 'shift.json'} and on the page Domain shift", soft_wrap=True)
+        Console().print(*tables(shift), sep="\n")
+    for warning in shift.warnings:
+        _console.print(f"Caution: {escape(warning.words)}", style="yellow", soft_wrap=True)
+    _console.print(f"Saved to {folder / 'shift.json'}; also shown on the Domain shift page.", soft_wrap=True)
 
 
 def compare_sets(request: Request) -> Shift:
-    """Choose, measure and judge both sets, and compare them.
+    """Choose and analyse the images of both sets, and compare the sets.
 
     Raises:
         UnusableCheckpointError: If the checkpoint cannot be used.
         TooFewPatientsError: If a set has too few patients to be compared.
-        OSError: If a dataset is not there.
-        ValueError: If there is nothing to compare, with the reason.
+        OSError: If a dataset does not exist.
+        ValueError: If there is nothing to compare; the message has the reason.
     """
     classifier = load_classifier(request.checkpoint)
     chosen = choose_sets(request.source, request.target)
     with progress_bar() as bar:
         tasks = [bar.add_task(name, total=len(chosen[place].images)) for name, place in _WORK]
-        # The target first: it is the one whose images may turn out to be of no use.
+        # The target first: it is the set whose images may turn out to be unusable.
         target = see(chosen[1], classifier, lambda: bar.advance(tasks[1]))
         source = see(chosen[0], classifier, lambda: bar.advance(tasks[0]))
         steps: tuple[Step, ...] = ()
@@ -105,7 +105,7 @@ def compare_sets(request: Request) -> Shift:
 
 
 _FEW_PATIENTS = 10
-_WORK = (("source", 0), ("target", 1), ("what helps", 1), ("scale", 1))
+_WORK = (("source", 0), ("target", 1), ("preparation", 1), ("scale", 1))
 
 
 def _trained_on(card: Card, sets: tuple[SeenSet, SeenSet]) -> tuple[int, int]:
@@ -114,37 +114,41 @@ def _trained_on(card: Card, sets: tuple[SeenSet, SeenSet]) -> tuple[int, int]:
 
 def _no_auc(seen: SeenSet) -> Caution:
     few = f"{seen.measured.name} has fewer than two benign or two malignant images"
-    return Caution("no AUC", f"{few}: what helps cannot be measured")
+    return Caution("no AUC", f"{few}, so the effect of preparation steps cannot be measured")
 
 
 def _cautions(
     classifier: Classifier, chosen: Sequence[ChosenSet], seen: tuple[SeenSet, SeenSet]
 ) -> tuple[Caution, ...]:
-    """Say what a reviewer has to know of the sets, the gravest first."""
-    found = []
+    """Return what a reviewer has to know about the sets, the most serious first."""
+    collected = []
     for count, each in zip(_trained_on(classifier.card, seen), seen, strict=True):
         if count:
             patients, name = len(set(each.measured.patient_ids)), each.measured.name
-            text = f"the network was trained on {count} of {patients} patients of {name}: its AUC there flatters"
-            found.append(Caution("trained on", text))
+            text = (
+                f"the network was trained on {count} of {patients} patients of {name}: its AUC there is too optimistic"
+            )
+            collected.append(Caution("trained on", text))
     shared = set(seen[0].measured.patient_ids) & set(seen[1].measured.patient_ids)
     if shared:
-        text = f"{len(shared)} patients are in both sets: they stay together wherever patients are drawn or dealt"
-        found.append(Caution("shared patients", text))
-    for wanted, each in zip(chosen, seen, strict=True):
+        text = f"{len(shared)} patients are in both sets; resampling and random halves keep their images together"
+        collected.append(Caution("shared patients", text))
+    for selection, each in zip(chosen, seen, strict=True):
         if (few := len(set(each.measured.patient_ids))) < _FEW_PATIENTS:
-            text = f"only {few} patients of {wanted.name}: a difference has to be large to be seen"
-            found.append(Caution("few patients", text))
-        if patients_unknown(wanted.images):
-            found.append(Caution("patients unknown", f"the patients of {wanted.name} are not known: {ALONE}"))
-        if len(wanted.images) < wanted.found:
-            text = f"{len(wanted.images)} of {wanted.found} images of {wanted.name} were drawn, see --most"
-            found.append(Caution("images drawn", text))
-        found.extend(each.left_out)
+            text = f"{selection.name} has only {few} patients: only large differences can be detected"
+            collected.append(Caution("few patients", text))
+        if patients_unknown(selection.images):
+            collected.append(Caution("patients unknown", f"the patients of {selection.name} are unknown: {ALONE}"))
+        if len(selection.images) < selection.found:
+            text = f"{len(selection.images)} of {selection.found} images of {selection.name} were sampled (see --most)"
+            collected.append(Caution("images drawn", text))
+        collected.extend(each.left_out)
     if not seen[0].judgeable:
-        text = f"{chosen[0].name} has fewer than two benign or two malignant images: there is no AUC to drop from"
-        found.append(Caution("no AUC", text))
-    return tuple(found)
+        text = (
+            f"{chosen[0].name} has fewer than two benign or two malignant images, so a drop of AUC cannot be measured"
+        )
+        collected.append(Caution("no AUC", text))
+    return tuple(collected)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trains a network as one TOML file says, judges it on patients it did not see, and writes the checkpoint.
+"""Train a network as configured by a TOML file, evaluate it on held-out patients, and write the checkpoint.
 
 python -m training.train training/configs/starter.toml --data BREAKHIS --out models/starter.safetensors
 python -m training.train --resume runs/starter-20261120-140000
@@ -24,42 +24,48 @@ from training.runs.folder import Order, RunFolder
 from training.runs.plan import OWN_DATASET, Job, known_job, new_job
 from training.runs.run import carry_out
 
-_MISSING_SHOWN = 2  # images and patients; python -m training.audit tells the rest
+_MISSING_SHOWN = 2  # images and patients; python -m training.audit lists the rest
 _INTERRUPTED = 130  # the exit code of a command stopped by Ctrl-C
 
 
 def run(  # noqa: PLR0913 - one for each option of the command
-    config: Annotated[Path | None, typer.Argument(help="the TOML file with the numbers of the run")] = None,
+    config: Annotated[Path | None, typer.Argument(help="TOML file that configures the run.")] = None,
     *,
-    data: Annotated[Path | None, typer.Option(help="folder of the dataset")] = None,
-    out: Annotated[Path | None, typer.Option(help="also write the checkpoint here")] = None,
-    runs: Annotated[Path, typer.Option(help="folder in which the run gets one of its own")] = Path("runs"),
-    resume: Annotated[Path | None, typer.Option(help="go on with the run in this folder")] = None,
-    assignments: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the config")] = None,
-    dataset: Annotated[DatasetName | None, typer.Option(help="what the folder holds, if not the task's own")] = None,
-    weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: pretrained weights of a branch")] = None,
-    lists: Annotated[Path | None, typer.Option(help="folder of dsfoldN.txt, or their table: official folds")] = None,
-    target: Annotated[Path | None, typer.Option(help="folder of unlabelled images of another laboratory")] = None,
-    cache: Annotated[Path | None, typer.Option(help="folder for decoded images and features")] = None,
-    limit: Annotated[int, typer.Option(help="images per class and patient, for a quick try; 0 is all")] = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves it to torch")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    database: Annotated[str | None, typer.Option(help="URL of the database that lists runs; the app's own")] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="write TensorBoard files, too")] = False,
-    demonstration: Annotated[bool, typer.Option("--demonstration/--not-a-demonstration")] = True,
+    data: Annotated[Path | None, typer.Option(help="Folder of the dataset.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the checkpoint to this file.")] = None,
+    runs: Annotated[Path, typer.Option(help="Parent folder; the run creates its own folder in it.")] = Path("runs"),
+    resume: Annotated[Path | None, typer.Option(help="Folder of an unfinished run to continue.")] = None,
+    assignments: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE to override in the config.")] = None,
+    dataset: Annotated[
+        DatasetName | None, typer.Option(help="Dataset in the folder; the task's own by default.")
+    ] = None,
+    weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: pretrained weights of a branch.")] = None,
+    lists: Annotated[Path | None, typer.Option(help="Official folds: folder of dsfoldN.txt, or their table.")] = None,
+    target: Annotated[Path | None, typer.Option(help="Folder of unlabelled images from another laboratory.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder to cache decoded images and features in.")] = None,
+    limit: Annotated[int, typer.Option(help="Images per class and patient, for a quick test; 0: all.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0: torch decides.")] = 0,
+    device: Annotated[str, typer.Option(help="Device: cpu or cuda.")] = "cpu",
+    database: Annotated[str | None, typer.Option(help="URL of the database; the app's by default.")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files.")] = False,
+    demonstration: Annotated[
+        bool, typer.Option("--demonstration/--not-a-demonstration", help="Mark the model as a demonstration.")
+    ] = True,
 ) -> None:
-    """Train every fold or the one split, judge on patients held out, and write the checkpoint with its card."""
+    """Train on every fold or on the split, evaluate on held-out patients, and write the checkpoint with its card."""
     try:
         if resume is not None:
             if config is not None or data is not None or assignments:
-                raise ValueError("a resumed run takes config and data from its folder: leave them out")
+                raise ValueError(
+                    "a resumed run reads its config and data from its folder: leave out CONFIG, --data and --set"
+                )
             folder = RunFolder(resume.resolve())
             order = folder.order()
-            # Weights that could not be fetched when the run began may be a file by now.
+            # Weights that could not be fetched when the run began may be available as a file now.
             order = replace(order, device=_prepare(order), weights=tuple(weights or order.weights))
             job = replace(known_job(folder), order=order)
         elif config is None or data is None:
-            raise ValueError("a run needs its config and --data; or the folder of an earlier one with --resume")
+            raise ValueError("pass CONFIG and --data to start a run, or --resume FOLDER to continue one")
         else:
             settings, text = read_config(config, assignments or ())
             order = Order(
@@ -84,39 +90,39 @@ def run(  # noqa: PLR0913 - one for each option of the command
 
 
 def _prepare(order: Order) -> str:
-    """Join the other processes, if there are any, and give the device of this one."""
+    """Join the other processes, if there are any, and return the device of this one."""
     if order.threads:
         torch.set_num_threads(order.threads)
     return start(order.device)
 
 
 def _carry_out(job: Job, database: str) -> None:
-    """Carry the run out; whatever stops it, say how to go on."""
+    """Carry out the run; if it stops early for any reason, print how to continue it."""
     console = Console(stderr=True, quiet=rank() != 0)
     for text in job.missing[:_MISSING_SHOWN]:
-        console.print(f"incomplete: {text}", soft_wrap=True)
-    go_on = f"go on with: python -m training.train --resume {job.folder.path}"
+        console.print(f"Incomplete dataset: {text}", soft_wrap=True)
+    how_to_continue = f"Continue with: python -m training.train --resume {job.folder.path}"
     try:
         card = carry_out(job, database)
     except KeyboardInterrupt:
-        console.print(f"stopped; {go_on}", soft_wrap=True)
+        console.print(f"Stopped. {how_to_continue}", soft_wrap=True)
         raise typer.Exit(_INTERRUPTED) from None
     except BaseException:
-        console.print(f"the run ended early; {go_on}", soft_wrap=True)
+        console.print(f"The run ended early. {how_to_continue}", soft_wrap=True)
         raise
     finally:
         stop()
     if card is not None:
-        _tell(console, job, card)
+        _print_result(console, job, card)
 
 
-def _tell(console: Console, job: Job, card: Card) -> None:
+def _print_result(console: Console, job: Job, card: Card) -> None:
     for metric in card.metrics:
         figure = f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
         console.print(f"{metric.name}: {figure}, {metric.protocol}", soft_wrap=True)
     size = job.folder.checkpoint.stat().st_size / 1e6
     where = job.order.out or job.folder.checkpoint
-    console.print(f"wrote {where} ({size:.1f} MB); run in {job.folder.path}", soft_wrap=True)
+    console.print(f"Wrote {where} ({size:.1f} MB). Run folder: {job.folder.path}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Searches a config's values with Optuna; the judges are validation patients, never those of a test.
+"""Search the values of a training config with Optuna, scored on validation patients and never on test patients.
 
 python -m training.tune CONFIG training/configs/search_starter.toml --data BREAKHIS --storage runs/starter.sqlite
 """
@@ -28,15 +28,15 @@ from training.runs.inner_search import Search, inner_parts, judge_recipe, read_s
 from training.runs.plan import OWN_DATASET, Part, chosen_images, plan_run, weight_files
 
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
-# A trial whose process is gone is known by its silence; its values are tried again.
-_HEARTBEAT_SECONDS, _SILENCE_SECONDS = 30, 120
-_SEEDS_APART = 100_000
-_UNPRUNED_TRIALS = 5  # a median of fewer says little
+# A trial without a heartbeat for this long has lost its process; its values are tried again.
+_HEARTBEAT_SECONDS, _GRACE_SECONDS = 30, 120
+_SEED_STEP = 100_000  # between workers, so that they do not draw the same values
+_UNPRUNED_TRIALS = 5  # the median of fewer trials is too noisy to prune by
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What is searched and how; every process gets it whole."""
+    """What is searched and how; every worker process receives all of it."""
 
     config: Path
     assignments: tuple[str, ...]
@@ -50,25 +50,27 @@ class Tuning:
 
 
 def run(  # noqa: PLR0913 - one for each option of the command
-    config: Annotated[Path, typer.Argument(help="the TOML file that the search starts from")],
-    search: Annotated[Path, typer.Argument(help="a TOML file with a [search] table")],
+    config: Annotated[Path, typer.Argument(help="TOML file of the training run to tune.")],
+    search: Annotated[Path, typer.Argument(help="TOML file with a [search] table of ranges and choices.")],
     *,
-    data: Annotated[Path, typer.Option(help="folder of the dataset")],
-    storage: Annotated[Path, typer.Option(help="SQLite file of the trials; one that exists is gone on with")],
-    trials: Annotated[int, typer.Option(min=1, help="stop when so many trials in all are done or pruned")] = 50,
-    jobs: Annotated[int, typer.Option(min=1, help="processes that try at the same time")] = 1,
-    outer: Annotated[int, typer.Option(min=1, help="under folds: the fold whose patients stay unseen")] = 1,
-    inner: Annotated[int, typer.Option(min=2, help="under folds: folds that the other patients are dealt to")] = 3,
-    assignments: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the config")] = None,
-    dataset: Annotated[DatasetName | None, typer.Option(help="what the folder holds, if not the task's own")] = None,
-    weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: pretrained weights of a branch")] = None,
-    lists: Annotated[Path | None, typer.Option(help="folder of dsfoldN.txt, or their table: official folds")] = None,
-    cache: Annotated[Path | None, typer.Option(help="folder for decoded images; else they stay in memory")] = None,
-    limit: Annotated[int, typer.Option(help="images per class and patient, for a quick try; 0 is all")] = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads of a process; 0 leaves it to torch")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    data: Annotated[Path, typer.Option(help="Folder of the dataset.")],
+    storage: Annotated[Path, typer.Option(help="SQLite file for the trials; an existing search is continued.")],
+    trials: Annotated[int, typer.Option(min=1, help="Total number of completed or pruned trials to stop at.")] = 50,
+    jobs: Annotated[int, typer.Option(min=1, help="Number of parallel processes.")] = 1,
+    outer: Annotated[int, typer.Option(min=1, help="With folds: number of the fold to leave out entirely.")] = 1,
+    inner: Annotated[int, typer.Option(min=2, help="With folds: number of inner folds for the other patients.")] = 3,
+    assignments: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE to override in the config.")] = None,
+    dataset: Annotated[
+        DatasetName | None, typer.Option(help="Dataset in the folder; the task's own by default.")
+    ] = None,
+    weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: pretrained weights of a branch.")] = None,
+    lists: Annotated[Path | None, typer.Option(help="Official folds: folder of dsfoldN.txt, or their table.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder to cache decoded images in; memory by default.")] = None,
+    limit: Annotated[int, typer.Option(help="Images per class and patient, for a quick test; 0: all.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads per process; 0: torch decides.")] = 0,
+    device: Annotated[str, typer.Option(help="Device: cpu or cuda.")] = "cpu",
 ) -> None:
-    """Search, and print the best values as arguments of training.train."""
+    """Search a config's values and print the best ones as options for training.train."""
     try:
         settings, _ = read_config(config, assignments or ())
         images = load_dataset(dataset or OWN_DATASET[settings.task], data)
@@ -91,31 +93,31 @@ def run(  # noqa: PLR0913 - one for each option of the command
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(tuning)
     _search_in_processes(tuning, jobs)
-    _tell(study, tuning)
+    _print_best(study, tuning)
 
 
 def open_study(tuning: Tuning, worker: int = 0) -> optuna.Study:
-    """Open the study of a storage file, or begin it; every worker draws values of its own."""
+    """Open the study in the storage file, or create it; every worker samples different values."""
     with warnings.catch_warnings():
-        # The heartbeat is called experimental since 2021; without it a killed trial would count as running for ever.
+        # Optuna has called heartbeats experimental since 2021; without them a killed trial would run forever on record.
         warnings.simplefilter("ignore", ExperimentalWarning)
         storage = RDBStorage(
             tuning.storage,
             heartbeat_interval=_HEARTBEAT_SECONDS,
-            grace_period=_SILENCE_SECONDS,
+            grace_period=_GRACE_SECONDS,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
         )
     study = optuna.create_study(storage=storage, study_name="recipe", direction="maximize", load_if_exists=True)
     settings, _ = read_config(tuning.config, tuning.assignments)
-    # A sampler that went on with the same seed would draw its first values again.
-    seed = settings.seed + len(study.get_trials(deepcopy=False)) + _SEEDS_APART * worker
+    # A resumed sampler with the same seed would draw its first values again.
+    seed = settings.seed + len(study.get_trials(deepcopy=False)) + _SEED_STEP * worker
     study.sampler = optuna.samplers.TPESampler(seed=seed)
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED_TRIALS, n_warmup_steps=1)
     return study
 
 
 def search_recipes(tuning: Tuning, worker: int = 0) -> None:
-    """Try recipes until the storage holds as many as are wanted."""
+    """Try recipes until the storage holds the requested number of trials."""
     if tuning.threads:
         torch.set_num_threads(tuning.threads)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -123,7 +125,7 @@ def search_recipes(tuning: Tuning, worker: int = 0) -> None:
     if len(study.get_trials(deepcopy=False, states=_COUNTED)) >= tuning.trials:
         return
 
-    def judge(trial: optuna.Trial) -> float:
+    def score_trial(trial: optuna.Trial) -> float:
         config, _ = read_config(tuning.config, (*tuning.assignments, *tuning.search.draw(trial)))
 
         def report(auc: float, epochs: int) -> None:
@@ -133,11 +135,11 @@ def search_recipes(tuning: Tuning, worker: int = 0) -> None:
 
         return judge_recipe(config, tuning.parts, weight_files(tuning.weights), tuning.work, report)
 
-    study.optimize(judge, callbacks=[MaxTrialsCallback(tuning.trials, _COUNTED), _say])
+    study.optimize(score_trial, callbacks=[MaxTrialsCallback(tuning.trials, _COUNTED), _print_trial])
 
 
 def _search_in_processes(tuning: Tuning, jobs: int) -> None:
-    """Search here, and in so many processes more; each has a generator of its own, as threads would not."""
+    """Search in this process and in `jobs` - 1 others; threads would share one random generator."""
     context = multiprocessing.get_context("spawn")
     others = [context.Process(target=search_recipes, args=(tuning, worker)) for worker in range(1, jobs)]
     for other in others:
@@ -149,18 +151,20 @@ def _search_in_processes(tuning: Tuning, jobs: int) -> None:
             other.join()
 
 
-def _say(study: optuna.Study, trial: FrozenTrial) -> None:
+def _print_trial(study: optuna.Study, trial: FrozenTrial) -> None:
     value = "pruned" if trial.state is TrialState.PRUNED else f"AUC {trial.value}"
     Console(stderr=True).print(f"trial {trial.number}: {value}; {trial.params}", soft_wrap=True)
 
 
-def _tell(study: optuna.Study, tuning: Tuning) -> None:
+def _print_best(study: optuna.Study, tuning: Tuning) -> None:
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     done, pruned = states.count(TrialState.COMPLETE), states.count(TrialState.PRUNED)
     best = study.best_trial
     assignments = tuning.search.draw(optuna.trial.FixedTrial(best.params))
-    judges = len({image.patient_id for part in tuning.parts for image in part.validation})
-    typer.echo(f"{done} recipes judged on {judges} validation patients, {pruned} pruned; best AUC {best.value:.3f}:")
+    patients = len({image.patient_id for part in tuning.parts for image in part.validation})
+    typer.echo(
+        f"{done} recipes evaluated on {patients} validation patients, {pruned} pruned; best AUC {best.value:.3f}:"
+    )
     typer.echo(" ".join(f"--set {shlex.quote(assignment)}" for assignment in assignments))
 
 

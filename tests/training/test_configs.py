@@ -78,7 +78,7 @@ def test_a_config_is_named_as_its_file_and_says_what_is_known(path: Path) -> Non
     first, *_ = path.read_text().splitlines()
     assert first.startswith("# ")
     if path.stem in PUBLISHED:
-        assert "Known" in path.read_text()
+        assert "Published" in path.read_text()
         assert "our reading" in path.read_text()
 
 

@@ -27,7 +27,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "_LONGEST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(fetching, "_MAX_WAIT_SECONDS", 0.01)
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -48,7 +48,7 @@ def test_a_connection_that_breaks_off_in_the_middle_is_taken_up_where_it_broke(t
 def test_a_second_run_goes_on_with_what_the_first_left(tmp_path: Path) -> None:
     shelf = Shelf(DATA, breaks_after=[400_000] + [0] * 6)
     with serving(shelf) as url:
-        with pytest.raises(FetchError, match="run the same command again to go on, 400,000 bytes are kept"):
+        with pytest.raises(FetchError, match="run the same command again to resume; 400,000 bytes are saved"):
             fetch(url, tmp_path / "a.zip")
         assert leftovers(tmp_path) == ["a.zip.part", "a.zip.part.json"]
         fetch(url, tmp_path / "a.zip", SHA256)
@@ -172,7 +172,7 @@ def test_each_dataset_is_unpacked_and_counted(
     assert "missing" in result.stdout
     assert archive.is_file()
     again = invoke(dataset, "--archive", archive, "--out", tmp_path / "data")
-    assert "is there already and was only counted" in again.stdout
+    assert "already exists, so images were only counted" in again.stdout
 
 
 def test_the_command_fetches_through_a_broken_connection(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_the_command_fetches_through_a_broken_connection(tmp_path: Path) -> None
     [
         ((), "either --url or --archive"),
         (("--url", "http://127.0.0.1:9/a", "--archive", "a.zip"), "either --url or --archive"),
-        (("--url", "ftp://127.0.0.1/a.zip"), "no http or https address"),
+        (("--url", "ftp://127.0.0.1/a.zip"), "not an http or https address"),
         (("--archive", "absent.zip"), "absent.zip"),
     ],
 )

@@ -83,13 +83,13 @@ def test_the_images_of_a_matrix_cell_are_those_it_counts(evaluated: Path) -> Non
 def test_the_evaluation_keeps_what_the_card_locked(evaluated: Path) -> None:
     found = Evaluation.from_json((_written(evaluated) / "metrics.json").read_bytes())
     assert (found.threshold, found.temperature, found.locked_on) == (0.45, 1.5, TINY_CARD.locked_on)
-    assert "nothing fitted here" in found.protocol
+    assert "nothing was fitted in this evaluation" in found.protocol
     assert found.demonstration
 
 
 def test_patients_who_were_trained_on_are_said(evaluated: Path) -> None:
     found = Evaluation.from_json((_written(evaluated) / "metrics.json").read_bytes())
-    assert found.warnings[0].words == "1 of 4 patients were trained on: these figures flatter"
+    assert found.warnings[0].words == "the network was trained on 1 of 4 patients, so these figures are too optimistic"
     assert any("not complete: images: 8 of 7,909" in warning.words for warning in found.warnings)
 
 
@@ -118,5 +118,5 @@ def test_a_threshold_is_never_fitted_to_the_images_it_is_judged_on(
     with pytest.raises(typer.Exit) as stopped:
         run(checkpoint, "breakhis", tmp_path / "tissue", threshold="youden", out=tmp_path / "out")
     assert stopped.value.exit_code == 2
-    assert "no threshold is fitted to the images that it is judged on" in capsys.readouterr().err
+    assert "no threshold is fitted to the evaluated images" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

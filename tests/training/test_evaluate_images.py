@@ -44,7 +44,7 @@ def test_nothing_that_can_be_judged_is_an_error_with_the_reason(tmp_path: Path) 
     checkpoint = tissue_and_checkpoint(tmp_path)
     for path in (tmp_path / "tissue").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(ValueError, match="not one of 8 images has a prediction: the file is empty"):
+    with pytest.raises(ValueError, match="none of 8 images has a prediction: the file is empty"):
         _judged(tmp_path, Request(checkpoint, "breakhis", tmp_path / "tissue"))
     assert not list((tmp_path / "evaluations").iterdir())
 
@@ -57,7 +57,7 @@ def test_a_set_of_one_malignancy_has_no_auc_and_says_so(tmp_path: Path) -> None:
     assert done.evaluation.figure("AUC") is None
     assert done.evaluation.figure("recall") is not None
     assert done.evaluation.ablation == ()
-    assert any("all images are of one malignancy" in warning.words for warning in done.evaluation.warnings)
+    assert any("all images are benign or all are malignant" in warning.words for warning in done.evaluation.warnings)
 
 
 def test_a_network_s_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_patient_in_train_and_in_test_is_a_leak(tmp_path: Path) -> None:
 
 def test_a_part_without_a_run_is_refused(tmp_path: Path) -> None:
     checkpoint = tissue_and_checkpoint(tmp_path)
-    with pytest.raises(ValueError, match="name its folder with --run"):
+    with pytest.raises(ValueError, match="pass its folder with --run"):
         _judged(tmp_path, Request(checkpoint, "breakhis", tmp_path / "tissue", part="test"))
 
 
@@ -116,7 +116,9 @@ def test_of_a_folder_it_is_not_known_whose_patients_they_are(tmp_path: Path) -> 
     lines = [f"{path.name},{kinds[kind]},{900 + n}" for n, (kind, path) in enumerate(_two_kinds(tmp_path / "tissue"))]
     (tmp_path / "tissue" / "labels.csv").write_text("\n".join(["file,label,patient_id", *lines]) + "\n")
     found = _judged(tmp_path, Request(checkpoint, "folder", tmp_path / "tissue")).evaluation
-    assert found.warnings[0].words.startswith("1 of 8 patients bear a number that was trained on: if they are the same")
+    assert found.warnings[0].words.startswith(
+        "the network was trained on patients with the numbers of 1 of 8 patients; if they are the same"
+    )
 
 
 def _two_kinds(tissue: Path) -> list[tuple[str, Path]]:
@@ -132,7 +134,7 @@ def test_normal_and_in_situ_tissue_of_bach_is_reported_apart(tmp_path: Path) -> 
     assert whole is not None
     assert apart is not None
     assert (whole.n, apart.n) == (12, 6)
-    assert any("a patient of its own" in warning.words for warning in found.warnings)
+    assert any("treated as a separate patient" in warning.words for warning in found.warnings)
     assert not any("trained on" in warning.words for warning in found.warnings)
 
 

@@ -68,7 +68,7 @@ def test_a_report_says_research_use_what_was_locked_and_every_figure(tmp_path: P
     evaluation = evaluation_of(images, warnings=(Caution("trained on", "3 of 20 patients were trained on"),))
     for text in _reports(tmp_path, evaluation, images):
         assert RESEARCH_USE in text
-        assert "Nothing was fitted to these images" in text
+        assert "Nothing was fitted in this evaluation" in text
         assert "validation patients" in text
         assert "3 of 20 patients were trained on" in text
         assert all(figure.name in html.unescape(text) for figure in evaluation.figures)

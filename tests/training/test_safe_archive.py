@@ -82,7 +82,7 @@ def test_limits_hold_on_both_sides(tmp_path: Path, make: str) -> None:
 def test_a_bomb_is_refused_before_it_fills_the_disk(tmp_path: Path, name: str, file: str) -> None:
     archive = (make_zip if name == "a.zip" else make_tar)(tmp_path / name, {file: bytes(30_000_000)})
     assert archive.stat().st_size < 100_000
-    with pytest.raises(UnsafeArchiveError, match="at most 30 times its own size"):
+    with pytest.raises(UnsafeArchiveError, match="and 30 times its own size"):
         unpack(archive, tmp_path / "out")
     assert leftovers(tmp_path) == [name]
 
@@ -111,7 +111,7 @@ def test_a_truncated_or_strange_archive_is_said_so(tmp_path: Path, name: str) ->
     with pytest.raises(UnsafeArchiveError, match=f"{name} is damaged"):
         unpack(archive, tmp_path / "out")
     archive.write_bytes(b"<html>log in first</html>" * 100)
-    with pytest.raises(UnsafeArchiveError, match=f"{name} is damaged or of an unusual kind"):
+    with pytest.raises(UnsafeArchiveError, match=f"{name} is damaged or of an unsupported kind"):
         unpack(archive, tmp_path / "out")
     assert leftovers(tmp_path) == [name]
 
@@ -120,5 +120,5 @@ def test_a_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo("1.png"))
         archive.addfile(tarfile.TarInfo("1.png"))
-    with pytest.raises(UnsafeArchiveError, match=r"holds 1\.png twice"):
+    with pytest.raises(UnsafeArchiveError, match=r"contains 1\.png twice"):
         unpack(tmp_path / "a.tar", tmp_path / "out")

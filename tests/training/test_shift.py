@@ -137,10 +137,10 @@ def test_the_tables_say_all_of_it(
     places = (f"breakhis={ran / 'tissue'}", f"folder={ran / 'elsewhere'}")
     run(ran / "tiny.safetensors", *places, most=2, out=ran / "again")
     printed = capsys.readouterr()
-    for words in ("Frechet distance", "told apart with AUC", "size of dark structures", "Macenko", "drop of AUC"):
+    for words in ("Frechet distance", "told apart with AUC", "size of dark structures", "Macenko", "Drop of AUC"):
         assert words in printed.out
-    assert "8 of 12 images of folder elsewhere were drawn" in printed.err
-    assert "source, trained on these patients" in printed.out
+    assert "8 of 12 images of folder elsewhere were sampled" in printed.err
+    assert "source (has training patients)" in printed.out
 
 
 def test_features_are_the_mean_of_what_the_head_sees_and_statistics_those_of_the_image_as_it_is(tmp_path: Path) -> None:
@@ -176,14 +176,14 @@ def test_a_network_that_sees_the_whole_image_in_one_square_has_no_scale_to_match
     card = replace(TINY_CARD, input_policy=InputPolicy("resize", input_side=32))
     found = compare_sets(request(tmp_path, Wish("folder", other_laboratory(tmp_path / "elsewhere")), card))
     assert not any("scale matched" in step.name for step in found.steps)
-    assert any("whatever its size" in warning.words for warning in found.warnings)
+    assert any("resizes every image to the same square" in warning.words for warning in found.warnings)
 
 
 def test_images_too_small_for_the_network_are_a_clear_message(tmp_path: Path) -> None:
     small = other_laboratory(tmp_path / "small", 40)
     card = replace(TINY_CARD, input_policy=InputPolicy("patches", input_side=32, patch_side=96, stride=96))
     with pytest.raises(
-        ValueError, match="not one of 12 images of folder small can be used: a 48 x 40 image is smaller"
+        ValueError, match="none of the 12 images of folder small can be used: a 48 x 40 image is smaller"
     ):
         compare_sets(request(tmp_path, Wish("folder", small), card, side=96))
 
@@ -196,12 +196,12 @@ def test_a_set_of_one_malignancy_has_distances_and_no_steps(tmp_path: Path) -> N
     assert len(found.distances) == 3
     assert (found.steps, found.drop) == ((), None)
     assert found.source_auc is not None
-    assert any("what helps cannot be measured" in warning.words for warning in found.warnings)
+    assert any("the effect of preparation steps cannot be measured" in warning.words for warning in found.warnings)
 
 
 def test_patients_that_nobody_wrote_down_are_a_caution(tmp_path: Path) -> None:
     found = compare_sets(request(tmp_path, Wish("bach", bach_folder(tmp_path / "bach"))))
-    assert any("the patients of BACH are not known" in warning.words for warning in found.warnings)
+    assert any("the patients of BACH are unknown" in warning.words for warning in found.warnings)
     assert found.patients == (4, 12)
 
 
@@ -227,8 +227,8 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path: Path, caps
     tissue = f"breakhis={tissue_folder(tmp_path / 'a' / 'tissue', PATIENTS, EACH)[0].path.parent}"
     few = f"breakhis={tissue_folder(tmp_path / 'few', 3, EACH)[0].path.parent}"
     assert "have images in common" in refusal(capsys, tmp_path, tissue, tissue)
-    assert "BreaKHis has images of 3 patients, and at least 4 are needed" in refusal(capsys, tmp_path, few, tissue)
-    assert "has no images at 400X; there are 100X" in refusal(capsys, tmp_path, tissue, few, "400X")
+    assert "BreaKHis has images of 3 patients, but at least 4 are needed" in refusal(capsys, tmp_path, few, tissue)
+    assert "has no images at 400X; available: 100X" in refusal(capsys, tmp_path, tissue, few, "400X")
     assert "NAME one of breakhis, bach, idc, folder; got 'camelyon=x'" in refusal(
         capsys, tmp_path, tissue, "camelyon=x"
     )

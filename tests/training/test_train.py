@@ -151,7 +151,7 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(trained: Place) -> None:
 
 
 def test_a_resumed_run_takes_no_other_config(trained: Place) -> None:
-    with pytest.raises(typer.BadParameter, match="leave them out"):
+    with pytest.raises(typer.BadParameter, match="leave out CONFIG, --data and --set"):
         train.run(trained.config, resume=trained.only_run().path)
 
 

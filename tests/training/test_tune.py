@@ -78,10 +78,10 @@ def test_the_ranges_of_the_project_fit_the_config_they_are_for() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[search]", "nothing to search"),
-        ("[search]\ndropout = { low = 1, high = 0 }", "a range goes up"),
-        ("[search]\ndropout = { low = 0, high = 1, log = true }", "starts above 0"),
-        ("[search]\ndropout = { choices = [1] }", "between two values"),
+        ("[search]", "the [search] table is empty"),
+        ("[search]\ndropout = { low = 1, high = 0 }", "low must be below high"),
+        ("[search]\ndropout = { low = 0, high = 1, log = true }", "above 0 on a log scale"),
+        ("[search]\ndropout = { choices = [1] }", "at least two values"),
         ("[search]\ndropout = { lowest = 1, high = 3 }", "dropout"),
         ("[ranges]\ndropout = { low = 0, high = 1 }", "search"),
     ],

@@ -1,1 +1,1 @@
-"""Time our code against named peers, interleaved in one run: `python -m training.benchmark`."""
+"""Time this project's code against named peers, interleaved in one run: `python -m training.benchmark`."""

@@ -1,6 +1,6 @@
-"""Times ours against the named peers, in turn within one run: `python -m training.benchmark`.
+"""Time this project's code against named peers, alternating within one run: `python -m training.benchmark`.
 
-Every figure is the median of paired ratios with its spread; single times say nothing on a shared machine.
+Every figure is the median of paired ratios with its spread; single times mean little on a shared machine.
 """
 
 import json
@@ -37,26 +37,24 @@ app = typer.Typer(add_completion=False)
 def benchmark(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    rounds: Annotated[
-        int, typer.Option(help="Paired rounds for the network; cheap steps take four times as many.")
-    ] = 7,
-    only: Annotated[list[str] | None, typer.Option(help=f"Parts to run instead of all: {_NAMES}.")] = None,
+    rounds: Annotated[int, typer.Option(help="Number of paired rounds; fast steps run up to four times as many.")] = 7,
+    only: Annotated[list[str] | None, typer.Option(help=f"Run only this part; repeatable. Parts: {_NAMES}.")] = None,
 ) -> None:
-    """Print each figure beside its goal."""
+    """Run the benchmark and print each figure beside its goal."""
     if unknown := set(only or ()) - {part.__name__ for part in PARTS}:
-        raise typer.BadParameter(f"there is no part {', '.join(sorted(unknown))}; the parts are {_NAMES}")
+        raise typer.BadParameter(f"unknown part {', '.join(sorted(unknown))}; the parts are {_NAMES}")
     console = Console(stderr=True)
-    found: list[Ratio] = []
+    ratios: list[Ratio] = []
     for part in PARTS:
         if only and part.__name__ not in only:
             continue
         console.print(f"{part.__name__} ...")
-        found += part(rounds)
+        ratios += part(rounds)
     if as_json:
-        print(json.dumps({"threads": torch.get_num_threads(), "ratios": [asdict(ratio) for ratio in found]}, indent=1))
+        print(json.dumps({"threads": torch.get_num_threads(), "ratios": [asdict(ratio) for ratio in ratios]}, indent=1))
         return
     table = Table("figure", "goal", "median", "spread", "rounds", "note", title=f"{torch.get_num_threads()} threads")
-    for r in found:
+    for r in ratios:
         table.add_row(r.name, r.goal, f"{r.median:.3g}", f"{r.low:.3g} - {r.high:.3g}", str(r.rounds), r.note)
     Console(width=150).print(table)
 

@@ -1,6 +1,6 @@
-"""Times the imports of one module in this fresh process: `python -m training.benchmark.import_time core.pipeline`.
+"""Time the imports of one module in this fresh process: `python -m training.benchmark.import_time core.pipeline`.
 
-Further names are modules that are loaded before the clock starts, such as the server that imports a page.
+Further arguments are modules to import before timing starts, such as the server that imports a page.
 """
 
 import ast
@@ -12,10 +12,10 @@ from pathlib import Path
 
 
 def import_seconds(module: str) -> float:
-    """Run a module's import statements and nothing else of it: a page would draw itself.
+    """Run only a module's import statements, because a page would draw itself, and return the seconds.
 
     Raises:
-        RuntimeError: If torch came along.
+        RuntimeError: If the module does not exist, or imports torch.
     """
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
@@ -24,7 +24,7 @@ def import_seconds(module: str) -> float:
     imports: list[ast.stmt] = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     code = compile(ast.Module(imports, []), spec.origin, "exec")
     start = time.perf_counter()
-    exec(code, {"__name__": module})  # noqa: S102 - our own source, read from disk a line above
+    exec(code, {"__name__": module})  # noqa: S102 - our own source code, read from disk above
     seconds = time.perf_counter() - start
     if "torch" in sys.modules:
         raise RuntimeError(f"{module} imports torch")

@@ -1,4 +1,4 @@
-"""Times the input pipeline against torchvision's on the PNG files, and measures the memory of a full cache."""
+"""Time the input pipeline against torchvision's on PNG files, and measure the memory of a full cache."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ from training.benchmark.timing import Ratio, paired, ratio
 
 _BREAKHIS_IMAGES = 7909  # Spanhol et al., IEEE TBME 2016
 _PATIENTS = 8
-_EACH = 2
+_IMAGES_PER_PATIENT = 2
 _CONFIG = FitConfig(
     name="input pipeline",
     branches=("efficientnet_b0",),
@@ -43,29 +43,29 @@ _CONFIG = FitConfig(
 
 
 def input_pipeline(rounds: int) -> list[Ratio]:
-    """Measure how fast batches of 224 px are made from BreaKHis-like PNG files, and what the full cache takes."""
+    """Measure how fast batches of 224 px are made from BreaKHis-like PNG files, and the memory of a full cache."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = _write_tissue(folder / "breakhis")
-        speed = _speed(images, folder / "cache", rounds)
+        speed = _measure_speed(images, folder / "cache", rounds)
     with tempfile.TemporaryDirectory() as name:
-        return [speed, _memory(Path(name))]
+        return [speed, _measure_memory(Path(name))]
 
 
 def _write_tissue(folder: Path) -> list[LabelledImage]:
-    """Write generated tissue of the size of BreaKHis, under its names, as PNG."""
+    """Write generated tissue as PNG files with the size and names of BreaKHis images."""
     folder.mkdir()
     for patient in range(_PATIENTS):
         malignant = patient % 2 == 1
-        for number in range(_EACH):
-            pixels = demo_image(patient * _EACH + number, "malignant" if malignant else "benign")
+        for number in range(_IMAGES_PER_PATIENT):
+            pixels = demo_image(patient * _IMAGES_PER_PATIENT + number, "malignant" if malignant else "benign")
             code = "M_DC" if malignant else "B_F"
             path = folder / f"SOB_{code}-14-{patient + 1}-100-{number + 1:03d}.png"
             path.write_bytes(imagecodecs.png_encode(pixels))
     return breakhis(folder)
 
 
-def _speed(images: Sequence[LabelledImage], cache: Path, rounds: int) -> Ratio:
+def _measure_speed(images: Sequence[LabelledImage], cache: Path, rounds: int) -> Ratio:
     source = TrainingImages(images, _CONFIG, cache)
     transform = _torchvision_transforms(published_list("efficientnet"), _CONFIG.input_policy.input_side)
     torch.manual_seed(0)
@@ -73,36 +73,36 @@ def _speed(images: Sequence[LabelledImage], cache: Path, rounds: int) -> Ratio:
     def ours() -> list[Tensor]:
         draws = source.epoch(0, 0, 0)
         batches = [source.patches(draw, np.arange(len(draw)), 0, 0) for draw in draws]
-        # As the peer's ToTensor: images x 3 x rows x columns, from 0 to 1.
+        # Like the peer's ToTensor: images x 3 x rows x columns, from 0 to 1.
         return [torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255 for batch in batches]
 
     def peer() -> list[Tensor]:
         draws = source.epoch(0, 0, 0)
         return [torch.stack([transform(_open(images[i].path)) for i in draw.images]) for draw in draws]
 
-    # In the middle: torchvision leaves black corners where it turns.
+    # Compare the middle only: torchvision's rotations leave black corners.
     colours = [torch.cat(make())[..., 60:-60, 60:-60].mean(dim=(0, 2, 3)) for make in (ours, peer)]
-    apart = 255 * float((colours[0] - colours[1]).abs().max())
+    gap = 255 * float((colours[0] - colours[1]).abs().max())
     patches = _CONFIG.sampling.batches * _CONFIG.batch_size
     return ratio(
         "training patches against torchvision v1 on the PNG files",
         ">= 5",
         paired(peer, ours, rounds),
-        f"{patches} patches a round, one process each; mean colours {apart:.1f} grey levels apart",
+        f"{patches} patches per round, one process each; mean colours {gap:.1f} grey levels apart",
     )
 
 
-def _torchvision_transforms(how: PublishedList, side: int) -> transforms.Compose:
-    """Give the peer: the same kinds and strengths as its users write them, with torchvision's v1 transforms."""
+def _torchvision_transforms(settings: PublishedList, side: int) -> transforms.Compose:
+    """Return the peer: the same kinds and strengths of augmentation with torchvision's v1 transforms."""
     return transforms.Compose(
         [
-            transforms.RandomResizedCrop(side, scale=(how.least_area, 1)),
+            transforms.RandomResizedCrop(side, scale=(settings.least_area, 1)),
             transforms.RandomHorizontalFlip(),
             transforms.RandomVerticalFlip(),
             transforms.RandomChoice([transforms.RandomRotation((turn, turn)) for turn in (0, 90, 180, 270)]),
-            transforms.RandomRotation(how.degrees),
-            transforms.ColorJitter(how.brightness, how.contrast, how.saturation, how.hue),
-            transforms.RandomApply([transforms.GaussianBlur(3)], p=how.blur),
+            transforms.RandomRotation(settings.degrees),
+            transforms.ColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue),
+            transforms.RandomApply([transforms.GaussianBlur(3)], p=settings.blur),
             transforms.ToTensor(),
         ]
     )
@@ -113,26 +113,26 @@ def _open(path: Path) -> Image.Image:
         return image.convert("RGB")
 
 
-def _memory(folder: Path) -> Ratio:
-    """Fill a cache of as many entries as BreaKHis has, and draw each in a process of its own."""
+def _measure_memory(folder: Path) -> Ratio:
+    """Fill a cache with as many entries as BreaKHis has images, and draw all of them in a new process."""
     small = [demo_image(seed, "malignant", CACHE_SIDE, CACHE_SIDE) for seed in range(4)]
 
     def pixels(path: Path, data: bytes) -> RgbImage:
         return np.roll(small[int(data) % len(small)], int(data), axis=0)
 
-    # Files of a few bytes stand for the 7,909 images, whose decoding is not what is measured.
+    # Tiny files stand for the 7,909 images, because decoding is not measured here.
     (folder / FILES).mkdir()
     for number in range(_BREAKHIS_IMAGES):
         (folder / FILES / f"{number:04d}").write_text(str(number), encoding="ascii")
     paths = sorted((folder / FILES).iterdir())
     PixelStore(folder, STORE_NAME).fetch(paths, pixels, lambda ready, total: None)
     command = [sys.executable, "-m", "training.benchmark.input_memory", str(folder)]
-    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    private, mapped, whole, seconds = (float(value) for value in found.split())
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    private, mapped, whole, seconds = (float(value) for value in output.split())
     return ratio(
         "resident memory of a full BreaKHis cache after every image was drawn, GB",
         "< 2",
         [private + mapped],
-        f"{mapped:.2f} mapped from the file, which the system may take back at any time, {private:.3f} private; "
+        f"{mapped:.2f} mapped from the file, which the system can reclaim at any time, {private:.3f} private; "
         f"the whole process with its libraries {whole:.2f}; reopened in {seconds:.2f} s",
     )

@@ -1,4 +1,4 @@
-"""Draws every image of a full cache in this fresh process; prints what memory that took, and the time to open it."""
+"""Draw every image of a full cache in this fresh process; print the memory that takes, and the time to open it."""
 
 import sys
 import time
@@ -12,27 +12,27 @@ from core.results import RgbImage
 
 CACHE_SIDE = 256
 STORE_NAME = "breakhis"
-FILES = "files"  # folder beside the cache with the files it was made from
+FILES = "files"  # folder beside the cache with its source files
 
 
 def _resident_gb(kind: str) -> float:
-    # Linux. RssAnon is private, RssFile is mapped from files, VmRSS is all of it.
+    # Linux. RssAnon is private, RssFile is mapped from files, VmRSS is the total.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(next(line for line in status.splitlines() if line.startswith(f"{kind}:")).split()[1]) * 1024 / 1e9
 
 
-def _not_there(path: Path, data: bytes) -> RgbImage:
+def _refuse_decoding(path: Path, data: bytes) -> RgbImage:
     raise ValueError(f"{path} should have been in the cache")
 
 
 def _open(folder: Path) -> tuple[RgbImage, ...]:
     paths = sorted((folder / FILES).iterdir())
-    return PixelStore(folder, STORE_NAME).fetch(paths, _not_there, lambda ready, total: None)
+    return PixelStore(folder, STORE_NAME).fetch(paths, _refuse_decoding, lambda ready, total: None)
 
 
 if __name__ == "__main__":
     rng = np.random.default_rng(0)
-    # The libraries and a first patch, which every run needs, are there before.
+    # A first patch, so that the libraries that every run needs are already in memory.
     published_patch(np.zeros((CACHE_SIDE, CACHE_SIDE, 3), np.uint8), "efficientnet", 224, rng)
     private, mapped = _resident_gb("RssAnon"), _resident_gb("RssFile")
     start = time.perf_counter()

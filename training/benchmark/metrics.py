@@ -1,4 +1,4 @@
-"""Times the intervals of an evaluation against a plain loop of scikit-learn calls over the same resamples."""
+"""Time the intervals of an evaluation against a plain loop of scikit-learn calls over the same resamples."""
 
 import time
 
@@ -14,18 +14,18 @@ from training.benchmark.timing import Ratio, ratio
 
 _IMAGES, _PATIENTS = 8000, 80
 _THRESHOLD = 0.5
-# The plain loop takes minutes for all resamples and every one of them the same time: a few are timed and multiplied.
-_LOOPED = 20
+# All resamples would take the plain loop minutes, each the same time: a few are timed and multiplied.
+_TIMED_RESAMPLES = 20
 
 
 def bootstrap(rounds: int) -> list[Ratio]:
-    """Time all figures of 8,000 images of 80 patients with their intervals, in turn with the plain loop.
+    """Time all figures of 8,000 images of 80 patients with their intervals, alternating with the plain loop.
 
-    The loop draws as many resamples and computes the same figures by image and by patient, without the jackknife of
-    patients and the corrections that ours also does.
+    The loop computes the same figures by image and by patient for as many resamples, but without the jackknife over
+    patients and the bias corrections that our code also computes.
     """
     binary, subtypes = _judgements(IDC), _judgements(BREAKHIS)
-    draws = draw_patients(binary.binary().strata(), _LOOPED, 0)
+    draws = draw_patients(binary.binary().strata(), _TIMED_RESAMPLES, 0)
     measure(binary, _THRESHOLD)
     loop_of_scikit_learn(binary, draws[:1])
     ratios, seconds, of_subtypes = [], [], []
@@ -42,7 +42,7 @@ def bootstrap(rounds: int) -> list[Ratio]:
             "bootstrap of all binary figures against a loop of scikit-learn calls",
             ">= 20",
             ratios,
-            f"{size}; {_LOOPED} resamples of the loop timed, times {RESAMPLES // _LOOPED}",
+            f"{size}; {_TIMED_RESAMPLES} resamples of the loop timed, times {RESAMPLES // _TIMED_RESAMPLES}",
         ),
         ratio("seconds of that bootstrap", "<= 5", seconds, "27 figures, by image and by patient, with BCa"),
         ratio(
@@ -56,8 +56,8 @@ def _judgements(label_set: LabelSet) -> Judgements:
     classes = len(label_set.classes)
     person = np.arange(_IMAGES) % _PATIENTS
     labels = (np.arange(_PATIENTS) % classes)[person]
-    leaning = np.eye(classes)[labels] + rng.normal(0, 0.7, (_PATIENTS, classes))[person]
-    odds = np.exp(leaning + rng.normal(0, 1, (_IMAGES, classes)))
+    patient_logits = np.eye(classes)[labels] + rng.normal(0, 0.7, (_PATIENTS, classes))[person]
+    odds = np.exp(patient_logits + rng.normal(0, 1, (_IMAGES, classes)))
     words = np.full(_IMAGES, "100X")
     return Judgements(label_set, labels, odds / odds.sum(axis=1, keepdims=True), person.astype(str), words, words)
 
@@ -75,7 +75,7 @@ def _seconds_of_loop(judgements: Judgements, draws: Weights) -> float:
 
 
 def loop_of_scikit_learn(judgements: Judgements, draws: Weights) -> NDArray[np.float64]:
-    """Do it the plain way: gather the images of each draw, call one function for each figure."""
+    """Compute all figures the plain way: collect the images of each draw and call one function for each figure."""
     judged = judgements.binary()
     patients = np.unique(judged.patient_ids)
     images_of = [np.flatnonzero(judged.patient_ids == patient) for patient in patients]

@@ -1,4 +1,4 @@
-"""The named peers of the benchmark, written as their users write them."""
+"""The named peers of the benchmark, written as their users would write them."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ from core.results import Patches, RgbImage
 
 
 class PlainHybrid(nn.Module):
-    """The published hybrid as one would write it: two timm networks, their outputs concatenated."""
+    """The published hybrid in its plain form: two timm networks with concatenated outputs."""
 
     def __init__(self, card: Card) -> None:
         super().__init__()
@@ -30,12 +30,12 @@ class PlainHybrid(nn.Module):
         self.head = published_head(width, len(card.label_set.classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give images x classes, in logits."""
+        """Return logits, images x classes."""
         logits: Tensor = self.head(torch.cat([self.convolutional(images), self.transformer(images)], dim=1))
         return logits
 
     def adopt(self, network: HybridNetwork) -> None:
-        """Take over the weights of our network, so that both must give the same probabilities."""
+        """Copy the weights of our network, so that both must return the same probabilities."""
         self.convolutional.load_state_dict(network.branches[0].net.state_dict())  # type: ignore[union-attr]
         self.transformer.load_state_dict(network.branches[1].net.state_dict(), strict=False)  # type: ignore[union-attr]
         self.head.load_state_dict(network.head.state_dict())
@@ -44,7 +44,7 @@ class PlainHybrid(nn.Module):
 def views_then_grad_cam(
     network: PlainHybrid, card: Card, *, every_view: bool
 ) -> Callable[[Patches], NDArray[np.float32]]:
-    """Give the peer: eight views one by one through ttach, then pytorch-grad-cam on one view or on all."""
+    """Return the peer: eight views one by one through ttach, then pytorch-grad-cam on one view or on all."""
     network.eval()
     wrapper = ttach.ClassificationTTAWrapper(
         nn.Sequential(network, nn.Softmax(dim=1)), ttach.aliases.d4_transform(), merge_mode="mean"
@@ -58,14 +58,14 @@ def views_then_grad_cam(
         with GradCAM(network, [network.convolutional.bn2]) as cam:
             for view in ttach.aliases.d4_transform() if every_view else [None]:
                 cam(input_tensor=view.augment_image(images) if view else images, targets=target * len(images))
-        found: NDArray[np.float32] = probabilities.numpy()
-        return found
+        result: NDArray[np.float32] = probabilities.numpy()
+        return result
 
     return analyse
 
 
 def standardise(patches: Patches, card: Card) -> Tensor:
-    """Give patches x 3 x side x side as the network wants them."""
+    """Return patches as the network expects them, patches x 3 x side x side."""
     images = torch.from_numpy(patches).permute(0, 3, 1, 2).float() / 255
     return (images - torch.tensor(card.mean).view(3, 1, 1)) / torch.tensor(card.std).view(3, 1, 1)
 
@@ -80,7 +80,7 @@ def reinhard_by_skimage(image: RgbImage, means: Triple, deviations: Triple) -> R
 
 
 def macenko_by_torchstain() -> Callable[[RgbImage], RgbImage]:
-    """Give torchstain's Macenko on its NumPy backend, with its own reference stains."""
+    """Return torchstain's Macenko on its NumPy backend, with its own reference stains."""
     normalizer = torchstain.normalizers.MacenkoNormalizer(backend="numpy")
 
     def transform(image: RgbImage) -> RgbImage:

@@ -1,4 +1,4 @@
-"""Times what a reader waits for: preprocessing, imports, the network with its maps, and loading a checkpoint."""
+"""Time what a reader waits for: preprocessing, imports, the network with its heat maps, and loading a checkpoint."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ _PAGES = ("frame", "worklist", "upload_cases", "read_case", "evaluation", "domai
 
 
 def preprocessing(rounds: int) -> list[Ratio]:
-    """Time stain normalisation against the libraries that users would take."""
+    """Time stain normalisation against the libraries that users would choose."""
     from training.benchmark import peers  # noqa: PLC0415 - the peers are in tests/requirements.txt, not in requirements.txt
 
     reinhard, macenko, torchstain = Reinhard(*_TARGETS), Macenko(), peers.macenko_by_torchstain()
@@ -48,30 +48,30 @@ def preprocessing(rounds: int) -> list[Ratio]:
             paired(
                 lambda: peers.reinhard_by_skimage(_IMAGE, *_TARGETS), lambda: reinhard.transform(_IMAGE), 4 * rounds
             ),
-            f"{_apart(by_skimage, reinhard.transform(_IMAGE))} grey levels apart (limit 1)",
+            f"{_largest_difference(by_skimage, reinhard.transform(_IMAGE))} grey levels apart (limit 1)",
         ),
         ratio(
             "Macenko against torchstain",
             ">= 4",
             paired(lambda: torchstain(_IMAGE), lambda: macenko.transform(_IMAGE), 4 * rounds),
-            f"{_apart(torchstain(_IMAGE), macenko.transform(_IMAGE))} grey levels apart (limit 3)",
+            f"{_largest_difference(torchstain(_IMAGE), macenko.transform(_IMAGE))} grey levels apart (limit 3)",
         ),
     ]
 
 
-def _apart(one: RgbImage, other: RgbImage) -> int:
+def _largest_difference(one: RgbImage, other: RgbImage) -> int:
     return int(np.abs(one.astype(int) - other.astype(int)).max())
 
 
 def imports(rounds: int) -> list[Ratio]:
-    """Time what a command and a page import before they do anything."""
+    """Time the imports of a command and of a page."""
     pipeline = [_import_seconds("core.pipeline") for _ in range(rounds)]
     return [
         ratio("import core.pipeline, seconds", "<= 0.5", pipeline, "no torch"),
-        # Nobody imports a page but a running Streamlit, so its own third of a second is not the page's.
+        # Pages are imported by a running Streamlit, so the third of a second for Streamlit does not count.
         ratio("import of the slowest page, seconds", "<= 0.5", _slowest_page(rounds, "streamlit"), "no torch"),
         ratio(
-            "the same behind the front door",
+            "the same with the server's modules already loaded",
             "<= 0.5",
             _slowest_page(rounds, "streamlit", "service.routes"),
             "as the server does it",
@@ -79,17 +79,17 @@ def imports(rounds: int) -> list[Ratio]:
     ]
 
 
-def _slowest_page(rounds: int, *loaded: str) -> list[float]:
-    return [max(_import_seconds(f"pages.{page}", *loaded) for page in _PAGES) for _ in range(rounds)]
+def _slowest_page(rounds: int, *preloaded: str) -> list[float]:
+    return [max(_import_seconds(f"pages.{page}", *preloaded) for page in _PAGES) for _ in range(rounds)]
 
 
-def _import_seconds(module: str, *loaded: str) -> float:
-    command = [sys.executable, "-m", "training.benchmark.import_time", module, *loaded]
+def _import_seconds(module: str, *preloaded: str) -> float:
+    command = [sys.executable, "-m", "training.benchmark.import_time", module, *preloaded]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def networks(rounds: int) -> list[Ratio]:
-    """Time eight views and their maps, and the share that the quality checks take."""
+    """Time eight views with their heat maps, and the share taken by the quality checks."""
     from training.benchmark import peers  # noqa: PLC0415
 
     network = _settled_network(peers.standardise(_patches(8), FULL_SIZE))
@@ -99,13 +99,13 @@ def networks(rounds: int) -> list[Ratio]:
     patch = _patches(1)
     on_one = peers.views_then_grad_cam(plain, FULL_SIZE, every_view=False)
     on_all = peers.views_then_grad_cam(plain, FULL_SIZE, every_view=True)
-    apart = float(np.abs(on_one(patch) - ours.classify(patch)).max())
-    fp32 = f"fp32; probabilities {apart:.1e} apart (limit 1e-4)"
+    gap = float(np.abs(on_one(patch) - ours.classify(patch)).max())
+    fp32 = f"fp32; probabilities {gap:.1e} apart (limit 1e-4)"
 
     def explain() -> object:
         return ours.explain(patch)
 
-    found = [
+    ratios = [
         ratio(
             "8 views + 8 maps against ttach + pytorch-grad-cam on one",
             ">= 1.7",
@@ -130,30 +130,30 @@ def networks(rounds: int) -> list[Ratio]:
         ),
     ]
     if computes_bf16(torch.device("cpu")):
-        short = ours.with_card(replace(FULL_SIZE, precision="bf16"))
-        values = paired(lambda: on_one(patch), lambda: short.explain(patch), rounds)
-        found.append(
+        half = ours.with_card(replace(FULL_SIZE, precision="bf16"))
+        values = paired(lambda: on_one(patch), lambda: half.explain(patch), rounds)
+        ratios.append(
             ratio(
                 "8 views + 8 maps against the same peer, bf16",
                 ">= 2.7",
                 values,
-                "speed only; the gate is run on trained weights",
+                "speed only; accuracy in bf16 is checked on trained weights",
             )
         )
-    return found
+    return ratios
 
 
 def _settled_network(images: torch.Tensor) -> HybridNetwork:
     """Build the hybrid with random weights and the batch statistics that fit them.
 
-    With the statistics of a fresh network its activations grow by layers until fp32 differs from
-    fp64 in the first digit, and any two implementations would be compared by their rounding.
+    With the initial statistics, activations grow from layer to layer until fp32 differs from fp64 in the first digit,
+    and comparing two implementations would only compare their rounding.
     """
     torch.manual_seed(0)
     network = HybridNetwork(FULL_SIZE.branches, FULL_SIZE.head, 2)
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
-        norm.momentum = None  # a plain average over what follows
+        norm.momentum = None  # a plain average over the following images
     with torch.no_grad():
         network.train()(images)
     return network.eval()
@@ -165,7 +165,7 @@ def _patches(count: int) -> Patches:
 
 
 def loading(rounds: int) -> list[Ratio]:
-    """Time loading a checkpoint, and the memory it takes, each in a process of its own."""
+    """Time loading a checkpoint and measure its memory, each load in a new process."""
     with tempfile.TemporaryDirectory() as folder:
         network = HybridNetwork(FULL_SIZE.branches, FULL_SIZE.head, 2)
         save_checkpoint(Path(folder) / "ours.safetensors", network, FULL_SIZE)
@@ -176,7 +176,7 @@ def loading(rounds: int) -> list[Ratio]:
             "loading against build + torch.load",
             ">= 3",
             [peer[0] / ours[0] for peer, ours in loads],
-            "with sha256 of the file",
+            "includes the sha256 of the file",
         ),
         ratio(
             "peak memory of loading, as a share of the peer's", "<= 0.65", [ours[1] / peer[1] for peer, ours in loads]
@@ -184,7 +184,7 @@ def loading(rounds: int) -> list[Ratio]:
     ]
 
 
-def _load_in_child(folder: str, which: str) -> tuple[float, float]:
-    command = [sys.executable, "-m", "training.benchmark.load_time", which, folder]
+def _load_in_child(folder: str, variant: str) -> tuple[float, float]:
+    command = [sys.executable, "-m", "training.benchmark.load_time", variant, folder]
     seconds, megabytes = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     return float(seconds), float(megabytes)

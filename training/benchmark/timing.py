@@ -1,4 +1,4 @@
-"""Paired timing: peer and ours in turn, so that a ratio holds while the machine's speed drifts."""
+"""Paired timing: peer and ours alternate, so that ratios stay valid while the machine's speed drifts."""
 
 import statistics
 import time
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times better ours is than the peer (or what share it takes), over paired rounds."""
+    """A ratio of peer to ours (or another figure) over paired rounds, with its goal."""
 
     name: str
     goal: str
@@ -20,7 +20,7 @@ class Ratio:
 
 
 def paired(peer: Callable[[], object], ours: Callable[[], object], rounds: int) -> list[float]:
-    """Time peer and ours in turn, in changing order, after one warm-up each; give peer's time / ours."""
+    """Time peer and ours in alternating order, after one warm-up each; return the peer's time / ours per round."""
     peer()
     ours()
     ratios = []
@@ -38,5 +38,5 @@ def _seconds(step: Callable[[], object]) -> float:
 
 
 def ratio(name: str, goal: str, values: list[float], note: str = "") -> Ratio:
-    """Sum up the values of one figure."""
+    """Return the median and range of the values of one figure."""
     return Ratio(name, goal, statistics.median(values), min(values), max(values), len(values), note)

@@ -1,4 +1,4 @@
-"""Times a frozen phase over cached features against one that runs the backbone, on the published hybrid."""
+"""Time a frozen phase over cached features against one that runs the backbone, on the published hybrid."""
 
 import copy
 import tempfile
@@ -38,23 +38,23 @@ _CONFIG = FitConfig(
 
 
 def frozen_phase(rounds: int) -> list[Ratio]:
-    """Time an epoch, and a phase of ten with the filling of the cache.
+    """Time one epoch, and a phase of ten epochs including the filling of the cache.
 
-    One epoch through the backbone stands for each of its ten, which are all alike.
+    One epoch through the backbone is timed for its ten, which all take equally long.
     """
     torch.manual_seed(0)
     network = build_network(_CONFIG)
-    once = replace(_CONFIG, phases=(replace(_FROZEN, epochs=1, cached=0),))
+    one_epoch = replace(_CONFIG, phases=(replace(_FROZEN, epochs=1, cached=0),))
     with tempfile.TemporaryDirectory() as folder:
-        images = _tissue(Path(folder))
+        images = _write_tissue(Path(folder))
         by_epoch, by_phase = [], []
         for _ in range(rounds):
-            through, _ = _timed(network, images, once)
-            cached, whole = _timed(network, images, _CONFIG)
-            # The first epochs warm up the allocator, on both sides; the median is that of a long phase.
+            uncached, _ = _train_timed(network, images, one_epoch)
+            cached, whole = _train_timed(network, images, _CONFIG)
+            # The first epochs warm up the allocator in both cases; the median represents a long phase.
             seconds = sorted(epoch.seconds for epoch in cached.epochs)[_EPOCHS // 2]
-            by_epoch.append(through.epochs[0].seconds / seconds)
-            by_phase.append(_EPOCHS * through.epochs[0].seconds / whole)
+            by_epoch.append(uncached.epochs[0].seconds / seconds)
+            by_phase.append(_EPOCHS * uncached.epochs[0].seconds / whole)
     note = f"{_IMAGES} images in a batch, published head, {torch.get_num_threads()} threads"
     return [
         ratio("frozen phase: an epoch over cached features against the backbone", ">= 200", by_epoch, note),
@@ -62,15 +62,15 @@ def frozen_phase(rounds: int) -> list[Ratio]:
     ]
 
 
-def _timed(network: HybridNetwork, images: Sequence[LabelledImage], config: FitConfig) -> tuple[History, float]:
-    """Train a copy; give its history and the seconds it took, reading the images included."""
+def _train_timed(network: HybridNetwork, images: Sequence[LabelledImage], config: FitConfig) -> tuple[History, float]:
+    """Train a copy and return its history and the seconds, including reading the images."""
     trained = copy.deepcopy(network)
     start = time.perf_counter()
     history = fit(trained, images, [], config)
     return history, time.perf_counter() - start
 
 
-def _tissue(folder: Path) -> list[LabelledImage]:
+def _write_tissue(folder: Path) -> list[LabelledImage]:
     images = []
     for number in range(_IMAGES):
         kind = BINARY.malignancy(BINARY.classes[number % 2])

@@ -1,1 +1,1 @@
-"""Evaluation of a checkpoint: predictions, chosen images, ablation and report."""
+"""Evaluation of a checkpoint: choice of images, predictions, ablation and report."""

@@ -1,12 +1,12 @@
-"""Measures what views, stain normalisation and quality control each change, on the same images.
+"""Measure the effects of views, stain normalisation and quality control on the AUC over the same images.
 
-Every image is judged in nine ways: one, seven or eight views, times no stain normalisation, Reinhard or Macenko.
-It is decoded once, and for each stain its eight views go through the network once; one and seven views are subsets
-of them. Without quality control (off) all readable images count, as in serving, where a warning stands
-beside the result. With it (on) images with any quality warning (blurred, sparse, not H&E-like, mirrored to
-fill a patch) are left out. The change of a row is its AUC less that of the card's own way (its views,
-its stain, quality control off) with an interval by resampling patients, in which both ways see the same patients:
-rows without quality control hold the same images, rows with it those images less the flagged ones.
+Every image is analysed in nine ways: one, seven or eight views, times no stain normalisation, Reinhard or Macenko.
+It is decoded once, and for each stain its eight views pass through the network once; one and seven views are subsets
+of these. With quality control off, all readable images count, as in serving, where a warning is shown beside the
+result. With it on, images with any quality warning (blurred, sparse, not H&E-like, mirrored to fill a patch) are left
+out. The change of a row is its AUC minus the AUC of the reference (the card's views and stain, quality control off).
+Its interval comes from resampling patients, the same ones for both AUCs: rows without quality control have the same
+images as the reference, rows with it the same images without the flagged ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ _WAYS = tuple(product(range(len(_STAINS)), range(len(_VIEWS))))
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """One image judged in every way: `probabilities` is stains x views, of malignant."""
+    """One image analysed in every way; `probabilities` of malignant are stains x views."""
 
     malignant: bool
     patient_id: str
@@ -55,35 +55,35 @@ def ablate(
     card: Card,
     advance: Callable[[], object] = lambda: None,
 ) -> tuple[AblationRow, ...]:
-    """Judge every image in every way and compare each with the card's own; images without a result are left out.
+    """Analyse every image in every way and compare each with the card's own; images without a result are left out.
 
     Raises:
         ValueError: If no image has a result.
     """
-    one_view = lru_cache(maxsize=1)(lambda fold: _stained(classifiers(fold)))
+    one_view = lru_cache(maxsize=1)(lambda fold: _with_stains(classifiers(fold)))
     trials = []
     for one in chosen:
-        if (trial := _tried(one, one_view(one.fold))) is not None:
+        if (trial := _try_image(one, one_view(one.fold))) is not None:
             trials.append(trial)
         advance()
     if not trials:
-        raise ValueError("an ablation needs images with a result; there are none")
+        raise ValueError("an ablation needs images with a result, but there are none")
     return _rows(trials, card)
 
 
 def stain_targets(card: Card) -> tuple[StainTarget | None, ...]:
-    """Give the target of no stain normalisation, Reinhard and Macenko: the card's own where it names one."""
+    """Return the targets of no stain normalisation, Reinhard and Macenko; the card's own where it has one."""
     own = card.stain
     methods: tuple[StainTarget, StainTarget] = (StainTarget("reinhard"), StainTarget("macenko"))
     return (None, *(own if own is not None and own.method == target.method else target for target in methods))
 
 
-def _stained(classifier: Classifier) -> list[Classifier]:
+def _with_stains(classifier: Classifier) -> list[Classifier]:
     card = replace(classifier.card, views="one")
     return [classifier.with_card(replace(card, stain=target)) for target in stain_targets(card)]
 
 
-def _tried(chosen: Chosen, classifiers: Sequence[Classifier]) -> _Trial | None:
+def _try_image(chosen: Chosen, classifiers: Sequence[Classifier]) -> _Trial | None:
     image = chosen.image
     try:
         pixels = decode_image(image.path.read_bytes()).pixels
@@ -100,7 +100,7 @@ def _tried(chosen: Chosen, classifiers: Sequence[Classifier]) -> _Trial | None:
 
 
 def _by_views(image: RgbImage, classifier: Classifier) -> list[float]:
-    """Give the malignant probability under one, seven and eight views, from one pass over the eight."""
+    """Return the malignant probability with one, seven and eight views, from one pass over the eight."""
     patches, _, _ = patches_of(image, classifier)
     by_view = classifier.classify(_eight_views(patches)).reshape(len(EIGHT), len(patches), -1)
     means = (by_view[[EIGHT.index(view) for view in views_of(name)]].mean(axis=0) for name, _ in _VIEWS)
@@ -108,10 +108,10 @@ def _by_views(image: RgbImage, classifier: Classifier) -> list[float]:
 
 
 def _eight_views(patches: Patches) -> Patches:
-    """Show every patch as each of the eight views: views * patches x side x side x 3, view by view."""
+    """Return every patch in each of the eight views: views * patches x side x side x 3, view by view."""
     images = torch.from_numpy(patches).permute(0, 3, 1, 2)
-    turned = torch.cat([apply(view, images) for view in EIGHT])
-    views: Patches = turned.permute(0, 2, 3, 1).contiguous().numpy()
+    transformed = torch.cat([apply(view, images) for view in EIGHT])
+    views: Patches = transformed.permute(0, 2, 3, 1).contiguous().numpy()
     return views
 
 
@@ -141,15 +141,15 @@ def _judged(trials: Sequence[_Trial], stain: int, views: int) -> Judged:
 
 
 def _figure(name: str, judged: Judged, against: Judged | None = None) -> Figure:
-    """Measure an AUC, or how far it lies above another's of the same patients, of whom some images may be left out."""
+    """Measure an AUC or, with `against`, its difference from the AUC of that superset of the same images."""
     everyone = against or judged
-    there = np.isin(np.unique(everyone.patient_ids), judged.patient_ids)
+    present = np.isin(np.unique(everyone.patient_ids), judged.patient_ids)
     ranking = Ranking(judged.malignant, judged.probabilities, judged.patient_ids)
     other = against and Ranking(against.malignant, against.probabilities, against.patient_ids)
 
     def measure(weights: Weights) -> NDArray[np.float64]:
-        found = ranking.auc(weights[:, there])
-        return (found - other.auc(weights) if other else found)[:, None]
+        auc = ranking.auc(weights[:, present])
+        return (auc - other.auc(weights) if other else auc)[:, None]
 
     interval: Interval = bca(measure, everyone.strata())[0]
     return Figure(name, interval.value, interval.low, interval.high, "image", len(judged.malignant))

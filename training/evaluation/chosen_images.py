@@ -21,18 +21,20 @@ Part = Literal["all", "train", "validation", "test", "out-of-fold"]
 _FOLD = re.compile(r"(?:fold )?(\d+)")
 
 _FITTED_HERE = (
-    "threshold and temperature were fitted to these predictions: sensitivity, specificity, accuracy and calibration "
-    "flatter a little; AUC does not depend on them"
+    "the threshold and temperature were fitted to these predictions, so sensitivity, specificity, accuracy and "
+    "calibration are slightly optimistic; AUC does not depend on them"
 )
-_LOCK_UNKNOWN = "the card does not say which predictions its threshold and temperature were fitted to"
-_FOLDER = "a folder of images"  # as cards of training.train name it
-ALONE = "every image counts as a patient of its own: intervals come out too narrow"
-_ONE_SIDE = "all images are of one malignancy: there is no AUC, and only one of sensitivity and specificity"
+_LOCK_UNKNOWN = "the card does not record which predictions its threshold and temperature were fitted to"
+_FOLDER = "a folder of images"  # the name in cards written by training.train
+ALONE = "each image is treated as a separate patient, so intervals are too narrow"
+_ONE_MALIGNANCY = (
+    "all images are benign or all are malignant, so there is no AUC and only one of sensitivity and specificity"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """One image to judge; `fold` is the number of the fold that held it out, None when the checkpoint itself judges."""
+    """One image to evaluate; `fold` is the fold that held it out, None if the checkpoint itself evaluates it."""
 
     image: LabelledImage
     fold: int | None = None
@@ -40,7 +42,7 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The images to judge; `sides` are all images of the run's split with their side, `warnings` what was not found."""
+    """The images to evaluate; `sides` has all images of the run's split with their side, `warnings` those not found."""
 
     images: tuple[Chosen, ...]
     sides: tuple[tuple[LabelledImage, str], ...] = ()
@@ -50,10 +52,10 @@ class Choice:
 def choose_images(
     images: Sequence[LabelledImage], root: Path, part: Part, run: Path | None, lists: Path | None = None
 ) -> Choice:
-    """Take one part of a run's split; official folds may be given by their lists instead.
+    """Choose the images of one part of a run's split, or of official folds given by their lists.
 
     Raises:
-        ValueError: If there is no such split, or none of its images is here.
+        ValueError: If there is no such split, or none of its images is in `root`.
     """
     if part == "all":
         return Choice(tuple(Chosen(image) for image in images))
@@ -61,22 +63,22 @@ def choose_images(
         folds = official_folds(images, lists)
         return Choice(tuple(Chosen(image, n) for n, (_, held_out) in enumerate(folds, start=1) for image in held_out))
     if run is None:
-        raise ValueError(f"--split {part} needs the run that made the checkpoint: name its folder with --run")
-    rows = _found(_read_split(run / SPLIT_FILE), images, root)
-    wanted = [(image, side) for image, side in rows if _belongs(side, part)]
-    if not wanted:
-        raise ValueError(f"{run / SPLIT_FILE} has no {part} images; --split all judges every image")
-    chosen = tuple(Chosen(image, _fold(side)) for image, side in wanted if image is not None)
+        raise ValueError(f"--split {part} needs the run of the checkpoint: pass its folder with --run")
+    rows = _match_images(_read_split(run / SPLIT_FILE), images, root)
+    of_part = [(image, side) for image, side in rows if _belongs(side, part)]
+    if not of_part:
+        raise ValueError(f"{run / SPLIT_FILE} has no {part} images; use --split all to evaluate every image")
+    chosen = tuple(Chosen(image, _fold(side)) for image, side in of_part if image is not None)
     if not chosen:
-        raise ValueError(f"none of the {len(wanted)} {part} images of the run is in {root}")
-    missing = len(wanted) - len(chosen)
-    lacking = Caution("images missing", f"{missing} of {len(wanted)} {part} images of the run are not in this folder")
+        raise ValueError(f"none of the {len(of_part)} {part} images of the run is in {root}")
+    missing = len(of_part) - len(chosen)
+    caution = Caution("images missing", f"{missing} of {len(of_part)} {part} images of the run are not in this folder")
     sides = tuple((image, side) for image, side in rows if image is not None)
-    return Choice(chosen, sides, (lacking,) if missing else ())
+    return Choice(chosen, sides, (caution,) if missing else ())
 
 
 def relative_name(image: LabelledImage, root: Path) -> str:
-    """Name an image by its place below the dataset's folder, in characters that every file can hold."""
+    """Return the path of an image below the dataset's folder, in characters that any text file can store."""
     path = image.path.relative_to(root) if image.path.is_relative_to(root) else image.path
     return path.as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -88,7 +90,7 @@ def _read_split(path: Path) -> list[tuple[str, str]]:
     except OSError as error:
         raise ValueError(f"cannot read the run's split {path}: {error.strerror}") from error
     except KeyError as error:
-        raise ValueError(f"{path} has no column {error}: it was not written by training.train") from error
+        raise ValueError(f"{path} has no column {error}, so it was not written by training.train") from error
 
 
 def _fold(side: str) -> int | None:
@@ -100,18 +102,18 @@ def _belongs(side: str, part: Part) -> bool:
     return side == part if part != "out-of-fold" else _fold(side) is not None
 
 
-def _found(
+def _match_images(
     rows: Sequence[tuple[str, str]], images: Sequence[LabelledImage], root: Path
 ) -> list[tuple[LabelledImage | None, str]]:
-    """Find images by their place below the folder or, where that moved, by a name that only one has."""
-    places = {relative_name(image, root): image for image in images}
-    names: defaultdict[str, list[LabelledImage]] = defaultdict(list)
+    """Find images by their path below the folder or, if that has changed, by a file name that is unique."""
+    by_path = {relative_name(image, root): image for image in images}
+    by_name: defaultdict[str, list[LabelledImage]] = defaultdict(list)
     for image in images:
-        names[image.path.name].append(image)
+        by_name[image.path.name].append(image)
 
     def find(file: str) -> LabelledImage | None:
-        alike = names[Path(file).name]
-        return places.get(file) or (alike[0] if len(alike) == 1 else None)
+        same_name = by_name[Path(file).name]
+        return by_path.get(file) or (same_name[0] if len(same_name) == 1 else None)
 
     return [(find(file), side) for file, side in rows]
 
@@ -119,68 +121,74 @@ def _found(
 def cautions(
     choice: Choice, dataset: DatasetName, part: Part, cards: Callable[[int | None], Card]
 ) -> tuple[Caution, ...]:
-    """Give every caution that the cards and the choice of images call for, the gravest first.
+    """Return the cautions that follow from the cards and the choice of images, the most serious first.
 
-    `cards` gives the card of each fold's network; None is the checkpoint itself.
+    `cards` returns the card of a fold's network; None means the checkpoint itself.
     """
     images = [one.image for one in choice.images]
-    found = [*_trained_on(choice.images, dataset, cards), *_leaks(choice, part), *choice.warnings]
+    collected = [*_trained_on(choice.images, dataset, cards), *_leaks(choice, part), *choice.warnings]
     if part in ("validation", "out-of-fold"):
-        found.append(Caution("fitted here", _FITTED_HERE))
+        collected.append(Caution("fitted here", _FITTED_HERE))
     if not cards(None).locked_on:
-        found.append(Caution("lock unknown", _LOCK_UNKNOWN))
+        collected.append(Caution("lock unknown", _LOCK_UNKNOWN))
     if patients_unknown(images):
-        found.append(Caution("patients unknown", ALONE))
+        collected.append(Caution("patients unknown", ALONE))
     if len({image.malignancy for image in images}) < 2:
-        found.append(Caution("one malignancy", _ONE_SIDE))
-    return tuple(found)
+        collected.append(Caution("one malignancy", _ONE_MALIGNANCY))
+    return tuple(collected)
 
 
 def patients_unknown(images: Sequence[LabelledImage]) -> bool:
-    """Say whether these are images of BACH whose patients nobody wrote down, so that each counts as one."""
-    alone = len({image.patient_id for image in images}) == len({image.path for image in images})
-    return alone and {image.dataset for image in images} == {BACH.name}
+    """Return whether these are images of BACH without patient numbers, so that each counts as a patient."""
+    distinct = len({image.patient_id for image in images}) == len({image.path for image in images})
+    return distinct and {image.dataset for image in images} == {BACH.name}
 
 
 def same_dataset(named: str, dataset: str) -> bool:
-    """Say whether a card's training data ("BreaKHis", or several with commas) holds this dataset."""
+    """Return whether a card's training data ("BreaKHis", or several separated by commas) includes this dataset."""
     return dataset.casefold() in {name.strip().casefold() for name in named.split(",")}
 
 
 def may_share_patients(data: TrainingData, dataset: DatasetName, labels_of: str) -> bool:
-    """Say whether a patient_id of images, loaded as a dataset with its labels, may be one of the training data."""
+    """Return whether a patient_id of these images may be the same person as one in the training data."""
     return same_dataset(data.dataset, labels_of) or (dataset == "folder" and same_dataset(data.dataset, _FOLDER))
 
 
 def _leaks(choice: Choice, part: Part) -> list[Caution]:
-    """Name what is on the judged side of a split and on another one; pictures are compared by training.audit."""
+    """Return cautions about patients and slides on the evaluated side and another one.
+
+    Pictures are compared by training.audit only.
+    """
     if part not in ("validation", "test"):
-        return []  # folds may share patients on their held-out sides; what each network saw is in its card
-    found = []
+        return []  # folds may share patients on their held-out sides; the cards state what each network was trained on
+    collected = []
     for leak in audit([Placed(image, "the run's split", side) for image, side in choice.sides]).leaks:
         sides = sorted({member.side for member in leak.members})
         if part in sides:
-            found.append(leak_caution(leak.kind, " and in ".join(sides), leak.key))
-    return found
+            collected.append(leak_caution(leak.kind, " and in ".join(sides), leak.key))
+    return collected
 
 
 def _trained_on(chosen: Sequence[Chosen], dataset: DatasetName, cards: Callable[[int | None], Card]) -> list[Caution]:
-    """Count the patients that the judging network was trained on.
+    """Count the patients that the evaluated network was trained on.
 
-    A patient_id means something within its own dataset only: patient 7 of another laboratory is someone else. Of a
-    folder of images it is not known whose patients they are.
+    A patient_id is valid only within its own dataset: patient 7 of another laboratory is someone else. For a folder of
+    images it is not known whether equal numbers mean the same people.
     """
     judged = sorted({(one.fold or 0, one.image.dataset, one.image.patient_id) for one in chosen})
-    seen = set()
+    shared = set()
     for fold, name, patient in judged:
         data = cards(fold or None).training_data
         if may_share_patients(data, dataset, name) and patient in data.patient_ids:
-            seen.add((name, patient))
+            shared.add((name, patient))
     patients = {(name, patient) for _, name, patient in judged}
-    if not seen:
+    if not shared:
         return []
+    count = f"{len(shared)} of {len(patients)} patients"
+    text = f"the network was trained on {count}, so these figures are too optimistic"
     if dataset == "folder":
-        words = "bear a number that was trained on: if they are the same people, these figures flatter"
-    else:
-        words = "were trained on: these figures flatter"
-    return [Caution("trained on", f"{len(seen)} of {len(patients)} patients {words}")]
+        text = (
+            f"the network was trained on patients with the numbers of {count}; if they are the same people, these "
+            "figures are too optimistic"
+        )
+    return [Caution("trained on", text)]

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: analyse the chosen images, measure, warn, write; nothing is fitted."""
+"""Evaluate a checkpoint without fitting: analyse the chosen images, measure, collect cautions and write the report."""
 
 import hashlib
 import re
@@ -38,23 +38,23 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")  # in the name of a folder
 
 
 def with_known_tissue_apart(evaluation: Evaluation, judgements: Judgements, about: About, card: Card) -> Evaluation:
-    """Add the main figures of the images without normal and in-situ tissue, for a network that never saw any.
+    """Add the main figures without normal and in-situ tissue, for a network that was not trained on any.
 
-    The groups by subtype tell how these two fared; here it is seen how much of a drop they make.
+    The groups by subtype show the figures of these two; the added figures show how much of a drop they cause.
     """
     if not same_dataset(card.training_data.dataset, BREAKHIS.name) or card.label_set == BACH:
         return evaluation
     known = ~np.isin(judgements.subtypes, _UNKNOWN_TO_BREAKHIS)
     if known.all() or not known.any():
         return evaluation
-    apart = build_evaluation(judgements.only(known), about)
-    added = [replace(f, name=f"{f.name}, {WITHOUT}") for f in apart.figures if f.name in _FIGURES]
+    without = build_evaluation(judgements.only(known), about)
+    added = [replace(f, name=f"{f.name}, {WITHOUT}") for f in without.figures if f.name in _FIGURES]
     return replace(evaluation, figures=(*evaluation.figures, *added))
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be judged, on which images, and what is kept of it."""
+    """The checkpoint to evaluate, the images, and the outputs to write."""
 
     checkpoint: Path
     dataset: DatasetName
@@ -70,19 +70,19 @@ class Request:
 
     @property
     def dataset_name(self) -> str:
-        """The dataset as an evaluation names it: folders of one's own by their names."""
+        """The name of the dataset in an evaluation; for a folder of images it has the folder's name."""
         return self.dataset if self.dataset != "folder" else f"folder {self.data.resolve().name}"
 
     @property
     def run_folder(self) -> Path | None:
-        """The folder of the run: as named, or where the checkpoint lies if there is a split beside it."""
+        """The folder of the run: the given one, or the checkpoint's folder if it has a split."""
         beside = self.checkpoint.parent
         return self.run or (beside if RunFolder(beside).split.exists() else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An evaluation with the folder it was written to and the images behind it."""
+    """An evaluation with its folder and its images."""
 
     evaluation: Evaluation
     folder: Path
@@ -90,72 +90,74 @@ class Finished:
 
 
 class Judges:
-    """Gives the network that judges an image: the checkpoint, or that of the fold which held the image's patient out.
+    """Finds the network for an image: the checkpoint, or the network of the fold that held out the image's patient.
 
-    A fold's network judges under threshold and temperature of the checkpoint's card, so that its figures are those
-    that training wrote there.
+    A fold's network uses the threshold and temperature of the checkpoint's card, so that its figures are those that
+    training wrote there.
     """
 
     def __init__(self, final: Classifier, run: Path | None, device: str) -> None:
         self._final, self._run, self._device = final, run, device
-        # The images come fold by fold: more than one large network at a time would only take memory.
+        # Images come fold by fold, so more than one network at a time would only waste memory.
         self._of_fold = lru_cache(maxsize=1)(self._load)
 
     def of(self, fold: int | None) -> Classifier:
-        """Give the network of a fold, None meaning the checkpoint itself."""
+        """Return the network of a fold; None means the checkpoint itself."""
         return self._final if fold is None else self._of_fold(fold)
 
     def card(self, fold: int | None) -> Card:
-        """Give the card of a fold's network, without loading its weights."""
+        """Return the card of a fold's network without loading its weights."""
         return self._final.card if fold is None else read_card(self._path(fold))
 
     def _path(self, fold: int) -> Path:
         if self._run is None:
-            raise ValueError("the networks of the folds lie in the run's folder: name it with --run")
+            raise ValueError("the networks of the folds are in the run's folder: pass it with --run")
         return RunFolder(self._run).fold(fold)
 
     def _load(self, fold: int) -> Classifier:
-        found = load_classifier(self._path(fold), self._device)
+        classifier = load_classifier(self._path(fold), self._device)
         card = self._final.card
-        return found.with_card(
-            replace(found.card, threshold=card.threshold, temperature=card.temperature, locked_on=card.locked_on)
+        return classifier.with_card(
+            replace(classifier.card, threshold=card.threshold, temperature=card.temperature, locked_on=card.locked_on)
         )
 
 
 def evaluate(request: Request, files: Files | None = None) -> Finished:
-    """Judge the chosen images under the card as it is, measure, and write the evaluation's folder.
+    """Evaluate the chosen images with the card as it is, and write the evaluation's folder.
 
-    Nothing is fitted here: threshold and temperature are those that training locked in the card. `files` takes
-    previews and heat maps; without it there are none.
+    Nothing is fitted: threshold and temperature are those that training locked in the card. Previews and heat maps
+    are stored in `files`; if it is None, there are none.
 
     Raises:
         UnusableCheckpointError: If the checkpoint, or that of a fold, cannot be used.
-        FittedOnTestError: If a threshold is asked for that would have to be fitted to these images.
-        ValueError: If there is nothing to judge, with the reason.
+        FittedOnTestError: If the requested threshold would have to be fitted to these images.
+        ValueError: If there is nothing to evaluate; the message has the reason.
     """
     classifier = _with_threshold(load_classifier(request.checkpoint, request.device), request.threshold)
-    listed = load_dataset(request.dataset, request.data)
-    choice = choose_images(listed, request.data, request.part, request.run_folder, request.lists)
+    labelled = load_dataset(request.dataset, request.data)
+    choice = choose_images(labelled, request.data, request.part, request.run_folder, request.lists)
     judges = Judges(classifier, request.run_folder, request.device)
-    lacking = shortfall(listed, request.dataset)
-    warnings = (*cautions(choice, request.dataset, request.part, judges.card), *_incomplete(lacking))
+    missing = shortfall(labelled, request.dataset)
+    warnings = (*cautions(choice, request.dataset, request.part, judges.card), *_incomplete(missing))
     maps = request.maps and files is not None
     judge = Judge(judges.of, request.data, files, maps=maps, journal=_journal(request, classifier, maps=maps))
     ablation: tuple[AblationRow, ...] = ()
     with progress_bar() as bar:
-        images = judge.judge(choice.images, _counting(bar, "judging", choice))
+        images = judge.judge(choice.images, _count_images(bar, "evaluating", choice))
         if all(image.reason is not None for image in images):
-            judge.forget()  # there is nothing to go on with
+            judge.forget()  # there is nothing to resume
         if request.ablation:
-            ablation = ablate(choice.images, judges.of, classifier.card, _counting(bar, "ablation", choice))
-    found = _measured(request, classifier, images, warnings, ablation)
-    folder = new_folder(request.out, found.model_name, found.model_version, found.dataset, found.split)
-    write_evaluation(folder, found, classifier.card, images)
+            ablation = ablate(choice.images, judges.of, classifier.card, _count_images(bar, "ablation", choice))
+    evaluation = _measure(request, classifier, images, warnings, ablation)
+    folder = new_folder(
+        request.out, evaluation.model_name, evaluation.model_version, evaluation.dataset, evaluation.split
+    )
+    write_evaluation(folder, evaluation, classifier.card, images)
     judge.forget()
-    return Finished(found, folder, tuple(images))
+    return Finished(evaluation, folder, tuple(images))
 
 
-def _measured(
+def _measure(
     request: Request,
     classifier: Classifier,
     images: Sequence[JudgedImage],
@@ -177,58 +179,58 @@ def _measured(
         excluded=tuple(ImageLeftOut(image.file, image.reason) for image in images if image.reason is not None),
     )
     judgements = judgements_of(images, card)
-    found = build_evaluation(judgements, about, ablation=ablation, abstention=card.abstention)
-    return with_known_tissue_apart(found, judgements, about, card)
+    evaluation = build_evaluation(judgements, about, ablation=ablation, abstention=card.abstention)
+    return with_known_tissue_apart(evaluation, judgements, about, card)
 
 
-def _incomplete(lacking: Sequence[str]) -> tuple[Caution, ...]:
-    text = f"the dataset is not complete: {'; '.join(lacking)}"
-    return (Caution("dataset incomplete", text),) if lacking else ()
+def _incomplete(missing: Sequence[str]) -> tuple[Caution, ...]:
+    text = f"the dataset differs from its official release: {'; '.join(missing)}"
+    return (Caution("dataset incomplete", text),) if missing else ()
 
 
-def _with_threshold(classifier: Classifier, wish: str) -> Classifier:
-    if wish == "card":
+def _with_threshold(classifier: Classifier, threshold: str) -> Classifier:
+    if threshold == "card":
         return classifier
-    if wish == "0.5":
-        locked = f"threshold 0.5 by definition; temperature: {classifier.card.locked_on or 'not said'}"
+    if threshold == "0.5":
+        locked = f"threshold 0.5 by definition; temperature: {classifier.card.locked_on or 'not recorded'}"
         return classifier.with_card(replace(classifier.card, threshold=0.5, locked_on=locked))
     raise FittedOnTestError(
-        f"--threshold is card or 0.5, got {wish!r}: no threshold is fitted to the images that it is judged on. "
-        "Training fits it to out-of-fold or validation predictions and locks it in the card."
+        f"--threshold must be card or 0.5, not {threshold!r}: no threshold is fitted to the evaluated "
+        "images. Training fits it to out-of-fold or validation predictions and locks it in the card."
     )
 
 
 def _protocol(request: Request, card: Card) -> str:
     words = {
-        "all": f"every image found of {request.dataset_name}",
-        "out-of-fold": "each image judged by the network of the fold that held its patient out, pooled",
+        "all": f"every image of {request.dataset_name} that was found",
+        "out-of-fold": "each image classified by the network of the fold that held out its patient, pooled",
     }
-    own = card.config.get("protocol.kind", "split")
+    own = str(card.config.get("protocol.kind", "split")).replace("_", " ")
     chosen = words.get(request.part, f"the {request.part} patients of the run's {own}")
-    return f"{chosen}; intervals by resampling patients; nothing fitted here"
+    return f"{chosen}; intervals from resampling patients; nothing was fitted in this evaluation"
 
 
-def _counting(bar: Progress, what: str, choice: Choice) -> Callable[[], None]:
+def _count_images(bar: Progress, what: str, choice: Choice) -> Callable[[], None]:
     task = bar.add_task(what, total=len(choice.images))
     return lambda: bar.advance(task)
 
 
 def progress_bar() -> Progress:
-    """Make a bar with counts and times; on stderr, since stdout carries results."""
+    """Return a progress bar with counts and times, on stderr because stdout carries results."""
     columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn())
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
 
 
 def _journal(request: Request, classifier: Classifier, *, maps: bool) -> Path:
-    """Name the file in which a killed evaluation is found again, and only by the same request."""
-    asked = (request.data.resolve(), request.dataset, request.part, request.run_folder, request.lists, maps)
-    digest = hashlib.sha256(repr((*asked, classifier.card.threshold)).encode()).hexdigest()
+    """Return the file from which an interrupted evaluation resumes; another request has another file."""
+    key = (request.data.resolve(), request.dataset, request.part, request.run_folder, request.lists, maps)
+    digest = hashlib.sha256(repr((*key, classifier.card.threshold)).encode()).hexdigest()
     return request.out / f".unfinished-{classifier.version}-{digest[:12]}.jsonl"
 
 
 def new_folder(out: Path, *words: str) -> Path:
-    """Make a folder named by these words and the time; no one of this name is ever written into twice."""
-    # A card may name its network anything, folders above this one included.
+    """Create a new folder named by these words and the current time."""
+    # The words may be anything: a card could name its network "../..".
     folder = unused_folder(out, "-".join(_UNSAFE.sub("_", word) for word in words))
     folder.mkdir(parents=True)
     return folder

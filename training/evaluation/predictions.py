@@ -1,4 +1,4 @@
-"""Predict labelled images through the analysis that serves readers, and keep the predictions on disk."""
+"""Predict labelled images with the analysis that serves readers, and write the predictions to disk."""
 
 import hashlib
 import math
@@ -26,15 +26,15 @@ from core.statistics.predictions import Judgements
 from db.files import DamagedFileError, Files
 from training.evaluation.chosen_images import Chosen, relative_name
 
-PREVIEW_SIDE = 320  # px; the longest side of previews and maps beside them
-_PREVIEW_QUALITY = 85  # of 100; a PNG of tissue is five times as large, and there are thousands
+PREVIEW_SIDE = 320  # px, the longest side of previews and of their heat maps
+_PREVIEW_QUALITY = 85  # JPEG quality of 100; a PNG of tissue is five times as large, and there are thousands
 
-_KNOWN = ["file", "patient_id", "magnification", "dataset", "label", "split"]
+_IMAGE_COLUMNS = ["file", "patient_id", "magnification", "dataset", "label", "split"]
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedImage:
-    """What the model said of one labelled image, or the reason why it said nothing."""
+    """The prediction for one labelled image, or the reason why there is none."""
 
     file: str  # below the dataset's folder
     sha256: str
@@ -44,7 +44,7 @@ class JudgedImage:
     label: str
     malignant: bool
     fold: int | None
-    probabilities: tuple[float, ...] = ()  # in the order of the card's classes; none without a prediction
+    probabilities: tuple[float, ...] = ()  # in the order of the card's classes; empty without a prediction
     predicted: str = ""
     malignant_probability: float = 0.0
     called_malignant: bool = False
@@ -52,7 +52,7 @@ class JudgedImage:
     reason: str | None = None  # why there is no prediction
     preview_sha256: str | None = None
     heatmap_sha256: str | None = None
-    evidence_low: float | None = None  # what 0 and 255 of the grey map stand for, logit units
+    evidence_low: float | None = None  # logit units at grey levels 0 and 255 of the heat map
     evidence_high: float | None = None
 
 
@@ -61,10 +61,10 @@ _ADAPTER = TypeAdapter(JudgedImage)
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Who judges (`classifiers` by fold; None is the checkpoint itself) and what is kept of every image.
+    """Predicts images; `classifiers` returns the network of a fold, for None the checkpoint itself.
 
-    `files` takes previews and, with `maps`, heat maps; None keeps neither. `journal` is a file to which every
-    judged image is added at once, so that a run that was killed goes on where it stopped.
+    Previews and, with `maps`, heat maps are stored in `files`, unless that is None. `journal` is a file to which each
+    result is appended at once, so that a killed run resumes where it stopped.
     """
 
     classifiers: Callable[[int | None], Classifier]
@@ -74,36 +74,36 @@ class Judge:
     journal: Path | None = None
 
     def judge(self, chosen: Sequence[Chosen], advance: Callable[[], object] = lambda: None) -> list[JudgedImage]:
-        """Judge every image, or take what the journal says of it."""
+        """Predict every image, or use its result from the journal."""
         known = {(image.file, image.sha256, image.fold): image for image in _read_journal(self.journal)}
         judged = []
-        with _appending(self.journal) as journal:
+        with _open_journal(self.journal) as journal:
             for one in chosen:
-                data, image = self._unjudged(one)
-                found = known.get((image.file, image.sha256, image.fold))
-                if found is None or not self._holds(found):
-                    found = self._analysed(image, one, data)
+                data, image = self._read(one)
+                result = known.get((image.file, image.sha256, image.fold))
+                if result is None or not self._has_files(result):
+                    result = self._analyse(image, one, data)
                     if journal is not None:
-                        journal.write(_ADAPTER.dump_json(found).decode() + "\n")
+                        journal.write(_ADAPTER.dump_json(result).decode() + "\n")
                         journal.flush()
-                judged.append(found)
+                judged.append(result)
                 advance()
         return judged
 
     def forget(self) -> None:
-        """Remove the journal: what it kept is written elsewhere."""
+        """Remove the journal once its results are written elsewhere."""
         if self.journal is not None:
             self.journal.unlink(missing_ok=True)
 
-    def _holds(self, image: JudgedImage) -> bool:
-        """Say whether preview and heat map of an image of the journal are still in the store."""
+    def _has_files(self, image: JudgedImage) -> bool:
+        """Return whether the preview and heat map of an image from the journal are still stored."""
         try:
-            kept = [sha256 for sha256 in (image.preview_sha256, image.heatmap_sha256) if sha256 is not None]
-            return self.files is None or all(self.files.get(sha256) for sha256 in kept)
+            stored = [sha256 for sha256 in (image.preview_sha256, image.heatmap_sha256) if sha256 is not None]
+            return self.files is None or all(self.files.get(sha256) for sha256 in stored)
         except DamagedFileError:
             return False
 
-    def _analysed(self, image: JudgedImage, chosen: Chosen, data: bytes) -> JudgedImage:
+    def _analyse(self, image: JudgedImage, chosen: Chosen, data: bytes) -> JudgedImage:
         if image.reason is not None:
             return image
         try:
@@ -112,9 +112,9 @@ class Judge:
             return replace(image, reason=str(error))
         classifier = self.classifiers(chosen.fold).at(chosen.image.magnification)
         analysis = analyse_image(pixels, classifier, heatmap=self.maps)
-        return self._kept(_with_analysis(image, analysis), pixels, analysis.heatmap)
+        return self._store_previews(_with_analysis(image, analysis), pixels, analysis.heatmap)
 
-    def _unjudged(self, chosen: Chosen) -> tuple[bytes, JudgedImage]:
+    def _read(self, chosen: Chosen) -> tuple[bytes, JudgedImage]:
         image, data, reason = chosen.image, b"", None
         try:
             data = image.path.read_bytes()
@@ -132,7 +132,7 @@ class Judge:
             reason=reason,
         )
 
-    def _kept(self, image: JudgedImage, pixels: RgbImage, heatmap: Heatmap | None) -> JudgedImage:
+    def _store_previews(self, image: JudgedImage, pixels: RgbImage, heatmap: Heatmap | None) -> JudgedImage:
         if self.files is None:
             return image
         image = replace(image, preview_sha256=self.files.put(_preview(pixels)))
@@ -144,38 +144,38 @@ class Judge:
 
 
 def judgements_of(judged: Sequence[JudgedImage], card: Card) -> Judgements:
-    """Line up what was predicted with the truth, in the card's classes if the images have the same ones.
+    """Pair predictions with labels, in the card's classes if the images have the same ones.
 
-    Otherwise only malignancy can be compared: the probabilities are then those of benign and malignant.
+    Otherwise only malignancy can be compared, and the probabilities are those of benign and malignant.
 
     Raises:
-        ValueError: If not one image has a prediction.
+        ValueError: If no image has a prediction.
     """
-    answered = [image for image in judged if image.reason is None]
-    if not answered:
-        first = judged[0].reason if judged else "there are none"
-        raise ValueError(f"not one of {len(judged)} images has a prediction: {first}")
+    predicted = [image for image in judged if image.reason is None]
+    if not predicted:
+        first = judged[0].reason if judged else "there are no images"
+        raise ValueError(f"none of {len(judged)} images has a prediction: {first}")
     label_set = common_label_set(judged, card)
     classes = label_set.classes
-    named = [image.label if label_set != BINARY else classes[image.malignant] for image in answered]
+    named = [image.label if label_set != BINARY else classes[image.malignant] for image in predicted]
     return Judgements(
         label_set,
         np.array([classes.index(name) for name in named], np.int64),
-        np.array([answer_of(image, label_set) for image in answered], np.float64),
-        np.array([image.patient_id for image in answered], np.str_),
-        np.array([image.magnification for image in answered], np.str_),
-        np.array([image.label for image in answered], np.str_),
+        np.array([answer_of(image, label_set) for image in predicted], np.float64),
+        np.array([image.patient_id for image in predicted], np.str_),
+        np.array([image.magnification for image in predicted], np.str_),
+        np.array([image.label for image in predicted], np.str_),
     )
 
 
 def common_label_set(judged: Sequence[JudgedImage], card: Card) -> LabelSet:
-    """Give the classes that model and images share: the card's own, or benign and malignant."""
-    alike = {image.dataset for image in judged} == {card.label_set.name}
-    return card.label_set if alike else BINARY
+    """Return the classes that model and images share: the card's own, or benign and malignant."""
+    same = {image.dataset for image in judged} == {card.label_set.name}
+    return card.label_set if same else BINARY
 
 
 def answer_of(image: JudgedImage, label_set: LabelSet) -> tuple[float, ...]:
-    """Give the probabilities of an image in the shared classes."""
+    """Return the probabilities of an image in the shared classes."""
     if label_set == BINARY:
         return (1 - image.malignant_probability, image.malignant_probability)
     return image.probabilities
@@ -205,37 +205,37 @@ def _preview(pixels: RgbImage) -> bytes:
 def _read_journal(path: Path | None) -> list[JudgedImage]:
     if path is None or not path.exists():
         return []
-    found = []
+    images = []
     for line in path.read_bytes().splitlines():
         try:
-            found.append(_ADAPTER.validate_json(line))
+            images.append(_ADAPTER.validate_json(line))
         except ValidationError:
-            # The line that was being written when the run was killed; its image is judged again.
+            # The line that was being written when the run was killed; its image is predicted again.
             continue
-    return found
+    return images
 
 
 @contextmanager
-def _appending(path: Path | None) -> Iterator[TextIO | None]:
+def _open_journal(path: Path | None) -> Iterator[TextIO | None]:
     if path is None:
         yield None
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        # After a line cut off by a kill the next one must start on its own.
+        # If a kill cut off the last line, the next one must start on a new line.
         file.write("\n")
         yield file
 
 
 def save_predictions(path: Path, judged: Sequence[JudgedImage], card: Card) -> None:
-    """Write the predictions, after the temperature, as Parquet; images without one are left out."""
-    answered = [image for image in judged if image.reason is None]
-    table = predictions(answered, card, "validation")
-    write_whole(path, table[[*_KNOWN, *_columns(card)]].to_parquet(index=False))
+    """Write the predictions, made with the temperature, as Parquet; images without one are left out."""
+    predicted = [image for image in judged if image.reason is None]
+    table = predictions(predicted, card, "validation")
+    write_whole(path, table[[*_IMAGE_COLUMNS, *_columns(card)]].to_parquet(index=False))
 
 
 def predictions(images: Sequence[JudgedImage], card: Card, split: str) -> pd.DataFrame:
-    """Give one row per image, those without a prediction too: they have a reason instead of probabilities."""
+    """Return a table with one row per image; images without a prediction have a reason instead of probabilities."""
     rows = [
         {
             "file": image.file,

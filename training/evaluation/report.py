@@ -1,8 +1,9 @@
-"""Answers the CLAIM checklist as far as a card and an evaluation can: what nobody wrote down is "not reported".
+"""Write the report of an evaluation: plots, tables and the CLAIM checklist, as HTML and Markdown.
 
+The checklist is filled from the card and the evaluation; items that neither answers are "not reported". Source:
 Mongan et al., "Checklist for Artificial Intelligence in Medical Imaging (CLAIM)", Radiology: Artificial Intelligence
 2(2), 2020, with the items and numbers of its 2024 update (Tejani et al., Radiology: Artificial Intelligence 6(4)).
-The topics are our short words for the items.
+The topics are our short names for the items.
 """
 
 import base64
@@ -34,37 +35,37 @@ from training.evaluation.predictions import JudgedImage, predictions
 
 NOT_REPORTED = "not reported"
 RESEARCH_USE = (
-    "Research use only. No output of this model is a diagnosis, and no decision about a patient may rest on it."
+    "Research use only. No output of this model is a diagnosis, and no decision about a patient may be based on it."
 )
 _PACKAGES = ("torch", "timm", "numpy", "opencv-python-headless", "scikit-learn")
 
-_INCHES, _DOTS = 4.2, 120  # of one plot: its side, and dots in an inch
+_INCHES, _DOTS = 4.2, 120  # side of a plot, and dots per inch
 _ACCENT, _INK, _FAINT = "#1b7f86", "#22282c", "#8a9499"
-# x axis, y axis, and where a network without skill (of the reliability: with perfect odds) lies.
+# x axis, y axis, and the reference line: a network without skill or, for reliability, perfect calibration.
 _AXES = {
     "roc": ("1 - specificity", "sensitivity", "diagonal"),
     "precision_recall": ("sensitivity (recall)", "precision", "none"),
-    "reliability": ("predicted malignant probability", "share that is malignant", "diagonal"),
-    "risk_coverage": ("share of images with an opinion", "share of wrong ones among them", "none"),
+    "reliability": ("predicted malignant probability", "observed share of malignant images", "diagonal"),
+    "risk_coverage": ("coverage (share of images with a prediction)", "risk (share of errors among them)", "none"),
 }
 _TITLES = {
     "roc": "ROC curve",
-    "precision_recall": "Precision and recall",
-    "reliability": "Reliability",
-    "risk_coverage": "Risk and coverage",
+    "precision_recall": "Precision-recall curve",
+    "reliability": "Reliability diagram",
+    "risk_coverage": "Risk-coverage curve",
 }
 
 _TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
-_FAILURES = 10  # shown; all of them are in predictions.parquet
+_FAILURES = 10  # shown; predictions.parquet has all of them
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]#|~!$])|(?<=:)(//)")
 _GROUPS: dict[GroupKind, str] = {"magnification": "By magnification", "subtype": "By subtype", "patient": "By patient"}
-# In the tables of groups; metrics.json has the others.
-_OF_GROUPS = (ACCURACY, AUC, RECALL, SPECIFICITY, MALIGNANT_PROBABILITY, PATIENT_RECOGNITION_RATE)
+# Shown in the tables of groups; metrics.json has the others.
+_GROUP_FIGURES = (ACCURACY, AUC, RECALL, SPECIFICITY, MALIGNANT_PROBABILITY, PATIENT_RECOGNITION_RATE)
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of the checklist; without an answer it is not reported."""
+    """One item of the CLAIM checklist and its answer."""
 
     number: int
     section: str
@@ -78,7 +79,7 @@ class Item:
 
 
 _FOLDER_LABELS = "the labels in the folder's labels.csv"
-_FOLDER_ORIGIN = "a folder of images; where they come from is not known here"
+_FOLDER_ORIGIN = "a folder of images whose origin is not recorded"
 
 # Where each section of the checklist begins.
 _SECTIONS = (
@@ -98,25 +99,25 @@ _SECTIONS = (
     (42, "Other information"),
 )
 _TOPICS = (
-    "study of AI, and which kind of technology",
+    "identification as a study of AI, and the technology used",
     "structured summary",
-    "background, intended use and role",
-    "aims and hypotheses",
-    "prospective or retrospective",
+    "background, intended use and clinical role",
+    "objectives and hypotheses",
+    "prospective or retrospective design",
     "goal of the study",
-    "sources of the data",
-    "who is included and who is not",
+    "data sources",
+    "inclusion and exclusion criteria",
     "preprocessing",
-    "subsets of the data",
+    "selection of data subsets",
     "de-identification",
-    "missing data",
-    "acquisition of the images",
-    "how the reference standard was obtained",
-    "why this reference standard",
-    "who annotated",
+    "handling of missing data",
+    "image acquisition",
+    "definition of the reference standard",
+    "rationale for the reference standard",
+    "source of annotations",
     "annotation of the test set",
     "variability between and within annotators",
-    "how data were assigned to partitions",
+    "assignment of data to partitions",
     "level at which partitions are disjoint",
     "intended sample size",
     "description of the model",
@@ -127,26 +128,26 @@ _TOPICS = (
     "ensembling",
     "metrics",
     "uncertainty and significance",
-    "robustness or sensitivity",
+    "robustness or sensitivity analysis",
     "explainability",
     "evaluation on internal data",
     "testing on external data",
     "trial registration",
-    "patients and images, included and excluded",
+    "patients and images included and excluded",
     "demographics of each partition",
-    "performance",
-    "diagnostic performance and its precision",
-    "failures",
+    "model performance",
+    "estimates of diagnostic performance and their precision",
+    "failure analysis",
     "limitations",
     "implications for practice",
-    "protocol or technical details",
+    "study protocol or technical details",
     "availability of software, model and data",
     "funding",
 )
 
 
 def checklist(evaluation: Evaluation, card: Card) -> tuple[Item, ...]:
-    """Answer every item in order."""
+    """Return every item of the CLAIM checklist in order, answered from the evaluation and the card where possible."""
     answers = _answers(evaluation, card)
     return tuple(
         Item(number, _section(number), topic, answers.get(number) or NOT_REPORTED)
@@ -163,8 +164,8 @@ def _answers(evaluation: Evaluation, card: Card) -> dict[int, str]:
     return _data_answers(evaluation, card) | {
         1: f"deep learning: {' + '.join(card.branches)}, {len(card.label_set.classes)} classes",
         3: RESEARCH_USE,
-        5: "retrospective, on labelled images that were there before",
-        6: f"to measure one locked model on {evaluation.dataset} ({evaluation.split})",
+        5: "retrospective, on existing labelled images",
+        6: f"to evaluate one locked model on {evaluation.dataset} ({evaluation.split})",
         19: f"{evaluation.protocol}; training: {_training_protocol(card)}",
         20: "patient" if data.patient_ids else "",
         22: _model(card),
@@ -173,13 +174,17 @@ def _answers(evaluation: Evaluation, card: Card) -> dict[int, str]:
         25: _training(card),
         26: _first(config, "keep", "the weights of the {} epoch"),
         27: "one network"
-        + (f", the mean of the weights of {config['members']} members" if config.get("members", 1) != 1 else ""),
+        + (
+            f", whose weights are the mean of {config['members']} trained members"
+            if config.get("members", 1) != 1
+            else ""
+        ),
         28: ", ".join(dict.fromkeys(figure.name for figure in evaluation.figures)),
-        29: "95 % intervals by resampling patients (bias-corrected and accelerated bootstrap)",
-        30: f"{len(evaluation.ablation)} ways of preparing the images compared, see Ablation"
+        29: "95 % intervals from resampling patients (bias-corrected and accelerated bootstrap)",
+        30: f"{len(evaluation.ablation)} ways of preparing the images compared; see Ablation"
         if evaluation.ablation
         else "",
-        31: "heat maps of the evidence for malignancy in logit units, from the pass that makes the prediction",
+        31: "heat maps of the evidence for malignancy, in logit units, from the same forward pass as the prediction",
         32: "" if _external(evaluation, card) else f"{evaluation.dataset}, {evaluation.split}",
         33: _FOLDER_ORIGIN
         if _is_folder(evaluation)
@@ -187,8 +192,8 @@ def _answers(evaluation: Evaluation, card: Card) -> dict[int, str]:
         if _external(evaluation, card)
         else "",
         37: "see Figures",
-        38: "see Figures; threshold and temperature were locked before",
-        39: "see Most confidently wrong",
+        38: "see Figures; threshold and temperature were locked before this evaluation",
+        39: "see Most confident errors",
         40: "; ".join([*(caution.words for caution in evaluation.warnings), card.note]).strip("; "),
         41: RESEARCH_USE,
         42: "the configuration of the run is in the checkpoint's card" if config else "",
@@ -199,15 +204,16 @@ def _data_answers(evaluation: Evaluation, card: Card) -> dict[int, str]:
     data = card.training_data
     limits = card.quality_limits
     return {
-        7: f"trained on {data.dataset}: {data.images} images of {data.patients} patients; judged on "
+        7: f"trained on {data.dataset}: {data.images} images of {data.patients} patients; evaluated on "
         f"{evaluation.dataset}",
-        8: "every readable image of the named part; images with quality warnings stay in",
+        8: "every readable image of the selected part, including images with quality warnings",
         9: _preprocessing(card),
         10: f"split: {evaluation.split}",
-        12: f"{len(evaluation.excluded)} images without a prediction are left out and listed with reasons",
+        12: f"{len(evaluation.excluded)} images without a prediction were excluded and are listed with the reasons",
         14: _FOLDER_LABELS if _is_folder(evaluation) else f"the labels of {evaluation.dataset} as published",
-        35: f"{evaluation.images} images of {evaluation.patients} patients in, {len(evaluation.excluded)} left out; "
-        f"warned of, not excluded: sharpness below {limits.sharpness:g}, tissue below {limits.tissue_fraction:.0%}",
+        35: f"{evaluation.images} images of {evaluation.patients} patients included, {len(evaluation.excluded)} images "
+        f"excluded; flagged, but not excluded: sharpness below {limits.sharpness:g}, "
+        f"tissue below {limits.tissue_fraction:.0%}",
     }
 
 
@@ -224,9 +230,12 @@ def _preprocessing(card: Card) -> str:
     policy = card.input_policy
     stain = f"{card.stain.method} stain normalisation" if card.stain else "no stain normalisation"
     squares = (
-        "the whole image" if policy.kind == "resize" else f"patches of {policy.patch_side} px every {policy.stride} px"
+        "the whole image"
+        if policy.kind == "resize"
+        else f"patches of {policy.patch_side} px with a stride of {policy.stride} px"
     )
-    return f"{stain}; {squares}, scaled to {policy.input_side} px; standardised by the card's mean and deviation"
+    scaled = f"{squares}, scaled to {policy.input_side} px"
+    return f"{stain}; {scaled}; standardised with the card's mean and standard deviation"
 
 
 def _model(card: Card) -> str:
@@ -249,12 +258,12 @@ def _initial(card: Card) -> str:
 
 
 def _training(card: Card) -> str:
-    kept = {
+    values = {
         key: value
         for key, value in card.config.items()
         if key.startswith(("phases.", "optimiser.", "loss.", "sampling."))
     }
-    return "; ".join(f"{key} {value}" for key, value in kept.items())
+    return "; ".join(f"{key} {value}" for key, value in values.items())
 
 
 def _first(config: dict[str, str | int | float | bool], key: str, words: str) -> str:
@@ -263,7 +272,7 @@ def _first(config: dict[str, str | int | float | bool], key: str, words: str) ->
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A picture in the evaluation's folder; a wide one needs the whole page."""
+    """A PNG file in the evaluation's folder; a wide one takes the whole width of the page."""
 
     name: str
     title: str
@@ -271,28 +280,28 @@ class Plot:
 
 
 def draw(evaluation: Evaluation, folder: Path) -> tuple[Plot, ...]:
-    """Write every plot of an evaluation into a folder."""
-    made = []
+    """Draw every plot of an evaluation into a folder and return the plots."""
+    plots = []
     for curve in evaluation.curves:
-        made.append(Plot(f"{curve.kind.replace('_', '-')}.png", _TITLES[curve.kind]))
-        (folder / made[-1].name).write_bytes(_png(_curve(curve)))
+        plots.append(Plot(f"{curve.kind.replace('_', '-')}.png", _TITLES[curve.kind]))
+        (folder / plots[-1].name).write_bytes(_png(_draw_curve(curve)))
     for number, confusion in enumerate(evaluation.confusions):
         classes = len(confusion.classes)
         name = "confusion.png" if number == 0 else f"confusion-{classes}.png"
-        made.append(Plot(name, f"Confusion matrix, {classes} classes", classes > 4))
-        (folder / name).write_bytes(_png(_matrix(confusion)))
-    return tuple(made)
+        plots.append(Plot(name, f"Confusion matrix, {classes} classes", classes > 4))
+        (folder / name).write_bytes(_png(_draw_matrix(confusion)))
+    return tuple(plots)
 
 
 def _png(canvas: Canvas) -> bytes:
     buffer = BytesIO()
-    # Without the library's version in it, the same evaluation gives the same bytes.
+    # Without the library's version in the file, the same evaluation gives the same bytes.
     canvas.savefig(buffer, format="png", dpi=_DOTS, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def _canvas(side: float = _INCHES) -> tuple[Canvas, Axes]:
-    # Not pyplot: it keeps every figure alive, and asks which screen there is.
+    # Not pyplot: it keeps every figure alive, and looks for a display.
     canvas = Canvas(figsize=(side, side), layout="constrained", facecolor="white")
     axes = canvas.add_subplot()
     axes.tick_params(colors=_INK, labelsize=8)
@@ -301,7 +310,7 @@ def _canvas(side: float = _INCHES) -> tuple[Canvas, Axes]:
     return canvas, axes
 
 
-def _curve(curve: Curve) -> Canvas:
+def _draw_curve(curve: Curve) -> Canvas:
     canvas, axes = _canvas()
     across, up, reference = _AXES[curve.kind]
     if reference == "diagonal":
@@ -315,7 +324,7 @@ def _curve(curve: Curve) -> Canvas:
     return canvas
 
 
-def _matrix(confusion: Confusion) -> Canvas:
+def _draw_matrix(confusion: Confusion) -> Canvas:
     counts = np.array(confusion.counts)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     classes = [name.replace("_", " ") for name in confusion.classes]
@@ -339,14 +348,14 @@ def _matrix(confusion: Confusion) -> Canvas:
         ha="right" if len(classes) > 2 else "center",
     )
     axes.set_yticks(range(len(classes)), classes)
-    axes.set(xlabel="called", ylabel="is")
-    axes.set_title("Images, share of the row, and patients", fontsize=10, color=_INK)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_title("Images, share of row, patients", fontsize=10, color=_INK)
     return canvas
 
 
 @dataclass(frozen=True, slots=True)
 class GroupTable:
-    """The groups of one kind, and for each its figures under `columns`, None where it has none."""
+    """The groups of one kind with their figures in the order of `columns`, None where a group has no such figure."""
 
     kind: GroupKind
     title: str
@@ -366,7 +375,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, card: Card, images: S
 def render(
     evaluation: Evaluation, card: Card, images: Sequence[JudgedImage], plots: Sequence[Plot], folder: Path
 ) -> dict[str, str]:
-    """Fill both templates; the HTML carries its plots within, the Markdown names the files."""
+    """Fill both templates and return the texts by file name; the HTML embeds the plots, the Markdown links to them."""
     values = {
         "evaluation": evaluation,
         "card": card,
@@ -383,46 +392,46 @@ def render(
 
 
 def group_tables(groups: Sequence[Group]) -> list[GroupTable]:
-    """Lay out the main figures of magnifications, subtypes and patients."""
+    """Return tables of the main figures by magnification, subtype and patient."""
     tables = []
     for kind, title in _GROUPS.items():
         members = sorted((group for group in groups if group.kind == kind), key=_natural)
-        found = [{figure.name: figure for figure in reversed(group.figures)} for group in members]
-        columns = tuple(name for name in _OF_GROUPS if any(name in figures for figures in found))
-        rows = [(g, tuple(figures.get(name) for name in columns)) for g, figures in zip(members, found, strict=True)]
+        by_name = [{figure.name: figure for figure in reversed(group.figures)} for group in members]
+        columns = tuple(name for name in _GROUP_FIGURES if any(name in figures for figures in by_name))
+        rows = [(g, tuple(figures.get(name) for name in columns)) for g, figures in zip(members, by_name, strict=True)]
         if rows:
             tables.append(GroupTable(kind, title, columns, tuple(rows)))
     return tables
 
 
 def worst(images: Sequence[JudgedImage]) -> list[JudgedImage]:
-    """Give the wrongly called images, the most confident first."""
+    """Return the misclassified images, the most confident first."""
     wrong = [image for image in images if image.reason is None and image.malignant != image.called_malignant]
-    return sorted(wrong, key=_said_of_truth)[:_FAILURES]
+    return sorted(wrong, key=_probability_of_truth)[:_FAILURES]
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a figure; a dash where there is none."""
+    """Format a value; a dash if there is none."""
     return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def interval(figure: Figure) -> str:
-    """Write the bounds of a figure; a dash where there are none."""
+    """Format the bounds of a figure; a dash if there are none."""
     return "–" if figure.low is None or figure.high is None else f"{number(figure.low)} to {number(figure.high)}"
 
 
 def harmless(text: str) -> str:
-    """Replace characters that steer a terminal, or the direction of writing, by a mark; file names may hold any."""
+    """Replace characters that control a terminal or the direction of text; file names may contain any character."""
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text)
 
 
 def _natural(group: Group) -> tuple[int, str]:
-    """Sort 40X before 100X."""
+    """Return a sort key that puts 40X before 100X."""
     digits = re.match(r"\d{1,9}", group.name)
     return (int(digits[0]) if digits else 0, group.name)
 
 
-def _said_of_truth(image: JudgedImage) -> float:
+def _probability_of_truth(image: JudgedImage) -> float:
     return image.malignant_probability if image.malignant else 1 - image.malignant_probability
 
 
@@ -435,7 +444,7 @@ def _environment(*, html: bool) -> Environment:
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=select_autoescape(("html",)),  # by the template's name
         undefined=StrictUndefined,
-        # Every value passes here, so that none can be forgotten in a template.
+        # Applied to every value, so that no template can forget to escape one.
         finalize=_plain if html else _in_markdown,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,4 +1,4 @@
-"""Write the card of a run: threshold, temperature, precision, and metrics with intervals."""
+"""Build the card of a run: threshold, temperature, precision, and metrics with intervals."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,18 +14,18 @@ from core.statistics.calibration import Source, fit_abstention, fit_temperature,
 from core.statistics.predictions import Judged, Judgements, auc_estimate
 from training.runs.plan import Part, Plan
 
-PROBABILITY_TOLERANCE = 0.01
-MAP_CORRELATION = 0.95
+PROBABILITY_TOLERANCE = 0.01  # largest difference between bfloat16 and fp32
+MAP_CORRELATION = 0.95  # lowest correlation of heat maps in bfloat16 and fp32
 
 _MAIN_MAGNIFICATION = "100X"
-_RISK = 0.1  # share of images whose truth may lie outside the set of opinions
+_RISK = 0.1  # accepted share of images whose true label is not among the opinions
 _RESEARCH = "Research use only: no decision about a patient may rest on it."
 _NAMES = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC", "binary": "a folder of images"}
 
 
 @dataclass(frozen=True, slots=True)
 class PrecisionGate:
-    """How far bfloat16 strays from fp32 over a set of labelled images, with trained weights."""
+    """Differences between bfloat16 and fp32 over a set of labelled images, with trained weights."""
 
     images: int
     labels_changed: int
@@ -34,35 +34,35 @@ class PrecisionGate:
 
     @property
     def passed(self) -> bool:
-        """Whether bfloat16 may be used: no label changed, probabilities and maps close."""
+        """Whether bfloat16 may be used: no label changes, and probabilities and heat maps are close."""
         close = self.largest_difference <= PROBABILITY_TOLERANCE and self.lowest_correlation >= MAP_CORRELATION
         return self.images > 0 and self.labels_changed == 0 and close
 
 
 def bf16_gate(classifier: Classifier, images: Iterable[RgbImage]) -> PrecisionGate:
-    """Analyse every image in both precisions and keep the worst of each difference.
+    """Analyse every image in both precisions and return the largest differences.
 
-    A few images are not enough: low precision that flips two labels in fifteen passes a check on six.
+    A few images are not enough: a precision that flips two labels in fifteen can pass a check on six.
     """
-    exact = classifier.with_card(replace(classifier.card, precision="fp32"))
-    short = classifier.with_card(replace(classifier.card, precision="bf16"))
+    full = classifier.with_card(replace(classifier.card, precision="fp32"))
+    half = classifier.with_card(replace(classifier.card, precision="bf16"))
     count, changed, difference, correlation = 0, 0, 0.0, 1.0
     for image in images:
-        one, other = analyse_image(image, exact), analyse_image(image, short)
+        one, other = analyse_image(image, full), analyse_image(image, half)
         if one.prediction is None or other.prediction is None:
             changed += one.prediction is not other.prediction
             continue
         count += 1
         changed += one.prediction.label != other.prediction.label
-        apart = abs(one.prediction.malignant_probability - other.prediction.malignant_probability)
-        difference = max(difference, apart)
+        gap = abs(one.prediction.malignant_probability - other.prediction.malignant_probability)
+        difference = max(difference, gap)
         if one.heatmap is not None and other.heatmap is not None:
             correlation = min(correlation, map_correlation(one.heatmap, other.heatmap))
     return PrecisionGate(count, changed, difference, correlation)
 
 
 def map_correlation(one: Heatmap, other: Heatmap) -> float:
-    """Give Pearson's correlation of two maps; two flat maps say the same and correlate fully."""
+    """Return Pearson's correlation of two heat maps: 1 if both are flat, 0 if only one is."""
     flat = [float(np.ptp(heatmap)) == 0 for heatmap in (one, other)]
     if any(flat):
         return 1.0 if all(flat) else 0.0
@@ -70,7 +70,7 @@ def map_correlation(one: Heatmap, other: Heatmap) -> float:
 
 
 def first_card(plan: Plan, config: FitConfig, code_version: str, *, demonstration: bool) -> Card:
-    """Give the card of a network that nobody has judged yet."""
+    """Return the card of a network that has not been evaluated yet."""
     train = plan.trained_on
     patients = tuple(sorted({image.patient_id for image in train}))
     datasets = ", ".join(_NAMES[name] for name in sorted({image.dataset for image in train}))
@@ -95,24 +95,24 @@ def first_card(plan: Plan, config: FitConfig, code_version: str, *, demonstratio
 
 
 def card_of_part(card: Card, part: Part) -> Card:
-    """Give the card of a fold's network, which learnt from fewer patients than the checkpoint."""
+    """Return the card of a fold's network, which was trained on fewer patients than the checkpoint."""
     patients = tuple(sorted({image.patient_id for image in part.train}))
     data = replace(card.training_data, images=len(part.train), patients=len(patients), patient_ids=patients)
     return replace(card, training_data=data)
 
 
 def with_temperature(card: Card, held_out: Judgements, source: Source) -> Card:
-    """Fit the temperature to predictions that were made without one."""
+    """Fit the temperature to predictions made without one, and return the card with it."""
     judged = held_out.binary()
     return replace(card, temperature=fit_temperature(judged, source=source)) if _has_both(judged) else card
 
 
 def with_figures(card: Card, held_out: Judgements, plan: Plan, sensitivity: float = 0.0) -> Card:
-    """Fit the threshold to predictions at the card's temperature, and measure them.
+    """Fit the threshold to predictions at the card's temperature, measure them, and return the card with both.
 
-    With a `sensitivity` it is the highest threshold that reaches it on these images, without one that of Youden.
-    Without both benign and malignant patients held out, as in a quick try, there is nothing to fit or
-    to measure, and the card says so.
+    With a `sensitivity` the threshold is the highest one that reaches it on these images, otherwise Youden's. If the
+    held-out patients are all benign or all malignant, as in a quick test, there is nothing to fit or to measure, and
+    the card says so.
     """
     judged = held_out.binary()
     if not _has_both(judged):
@@ -127,19 +127,19 @@ def with_figures(card: Card, held_out: Judgements, plan: Plan, sensitivity: floa
     metrics = [
         _auc(name, part, f"{protocol}; {how}{_extent(main if part is main else judged)}")
         for name, part, how in measured
-        # In IDC every patient has both kinds of patches, and so none is benign.
+        # In IDC every patient has malignant patches, so no patient is benign.
         if _has_both(part)
     ]
     main = main if _has_both(main) else judged
     if sensitivity:
         threshold = sensitivity_threshold(main, sensitivity, source=plan.source)
-        wanted = f", for a sensitivity of at least {sensitivity:.1%} there"
+        condition = f", for a sensitivity of at least {sensitivity:.1%} there"
     else:
-        threshold, wanted = youden_threshold(main, source=plan.source), ""
+        threshold, condition = youden_threshold(main, source=plan.source), ""
     return replace(
         card,
-        threshold=_inside(threshold),
-        locked_on=f"{plan.words}; {_extent(main)}{wanted}",
+        threshold=_clip_threshold(threshold),
+        locked_on=f"{plan.words}; {_extent(main)}{condition}",
         abstention=fit_abstention(main, _RISK, source=plan.source),
         metrics=tuple(metrics),
     )
@@ -149,14 +149,14 @@ def _has_both(judged: Judged) -> bool:
     return bool(judged.malignant.any() and not judged.malignant.all())
 
 
-def _inside(threshold: float) -> float:
-    """Keep a threshold off 0 and 1, where it would call everything one thing."""
+def _clip_threshold(threshold: float) -> float:
+    """Keep a threshold away from 0 and 1, where every image would get the same prediction."""
     return float(np.clip(threshold, 1e-6, 1 - 1e-6))
 
 
 def _auc(name: str, judged: Judged, protocol: str) -> Metric:
-    found = auc_estimate(judged)
-    return Metric(name, found.value, found.low, found.high, protocol)
+    estimate = auc_estimate(judged)
+    return Metric(name, estimate.value, estimate.low, estimate.high, protocol)
 
 
 def _extent(judged: Judged) -> str:
@@ -164,11 +164,11 @@ def _extent(judged: Judged) -> str:
 
 
 def _about_data(plan: Plan, config: FitConfig) -> str:
-    beside = f"; beside them {config.generated.images} generated images" if config.generated else ""
-    return f"patient: number without letters{beside}; {plan.words}"
+    generated = f"; beside them {config.generated.images} generated images" if config.generated else ""
+    return f"patient: number without letters{generated}; {plan.words}"
 
 
 def _note(config: FitConfig, patients: int, *, demonstration: bool) -> str:
     start = "from pretrained weights" if config.pretrained else "from scratch"
-    what = f"Demonstration model, trained {start} on {patients} patients. " if demonstration else ""
-    return f"{what}{_RESEARCH}{' ' if config.note else ''}{config.note}"
+    model = f"Demonstration model, trained {start} on {patients} patients. " if demonstration else ""
+    return f"{model}{_RESEARCH}{' ' if config.note else ''}{config.note}"

@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked for, under which circumstances, and what came of it."""
+"""The folder of a run: its options, its environment and its results."""
 
 import csv
 import io
@@ -28,13 +28,13 @@ _FOLD_WORD = "fold"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What was asked for beside the config; kept, so that a run is resumed by naming its folder."""
+    """The options of a run beside its config; stored, so that its folder is enough to resume it."""
 
     data: Path
     dataset: DatasetName
     out: Path | None = None
     lists: Path | None = None
-    targets: Path | None = None  # a folder of unlabelled images of another laboratory
+    targets: Path | None = None  # folder of unlabelled images from another laboratory
     weights: tuple[str, ...] = ()  # NAME=FILE
     cache: Path | None = None
     limit: int = 0
@@ -46,23 +46,23 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Where everything of one run lies; `parts` holds what an unfinished run needs to go on."""
+    """The paths of one run; `parts` holds what an unfinished run needs to continue."""
 
     path: Path
 
     @property
     def config(self) -> Path:
-        """The TOML file as it was used."""
+        """The config as it was used, a TOML file."""
         return self.path / CONFIG_FILE
 
     @property
     def history(self) -> Path:
-        """One line an epoch."""
+        """The training history, one line per epoch."""
         return self.path / HISTORY_FILE
 
     @property
     def split(self) -> Path:
-        """Which image was in which split or fold."""
+        """The split or fold of each image."""
         return self.path / SPLIT_FILE
 
     @property
@@ -72,20 +72,20 @@ class RunFolder:
 
     @property
     def card(self) -> Path:
-        """What the checkpoint says of itself; written last, so it is there when the run is done."""
+        """The card of the checkpoint; written last, so that it exists once the run is finished."""
         return self.path / CARD_FILE
 
     @property
     def parts(self) -> Path:
-        """States of unfinished trainings and weights of finished ones; removed at the end."""
+        """Training states of unfinished parts and weights of finished ones; removed at the end."""
         return self.path / "parts"
 
     def fold(self, number: int) -> Path:
-        """The network that did not see this fold."""
+        """Return the path of the network that was trained without this fold."""
         return self.path / "folds" / f"{number}.safetensors"
 
     def order(self) -> Order:
-        """Read what was asked for.
+        """Read the options of the run.
 
         Raises:
             ValueError: If this is not the folder of a run.
@@ -96,19 +96,19 @@ class RunFolder:
             raise ValueError(f"{self.path} is not the folder of a run: {error}") from error
 
     def code_version(self) -> str:
-        """Name the code that began the run and, if it is another, the code that is finishing it."""
-        began, now = json.loads((self.path / ENVIRONMENT_FILE).read_bytes())["commit"], code_version()
-        return began if began == now else f"{began}, finished by {now}"
+        """Return the version of the code that started the run and, if it differs, of the code that finishes it."""
+        start, now = json.loads((self.path / ENVIRONMENT_FILE).read_bytes())["commit"], code_version()
+        return start if start == now else f"{start}, finished by {now}"
 
     def check_split(self, rows: bytes) -> None:
-        """Make sure that the images on disk are divided as when the run began.
+        """Check that the images on disk are split as at the start of the run.
 
         Raises:
             ValueError: If they are not.
         """
         if self.split.read_bytes() != rows:
             raise ValueError(
-                f"the images are no longer those of {self.split}: a resumed run needs the same files in the same folder"
+                f"the images differ from those in {self.split}: a resumed run needs the same files in the same folder"
             )
 
 
@@ -116,7 +116,7 @@ _ORDER = TypeAdapter(Order)
 
 
 def create_run(runs: Path, name: str, config: str, order: Order, rows: bytes) -> RunFolder:
-    """Make a new folder with the config, the circumstances and the split in it, whole or not at all."""
+    """Create the folder of a new run with config, environment and split, completely or not at all."""
     unfinished = runs / f".{name}-{os.getpid()}"
     unfinished.mkdir(parents=True, exist_ok=True)
     (unfinished / CONFIG_FILE).write_text(config, encoding="utf-8")
@@ -128,7 +128,7 @@ def create_run(runs: Path, name: str, config: str, order: Order, rows: bytes) ->
 
 
 def unused_folder(parent: Path, name: str) -> Path:
-    """Return a folder that does not exist yet, called by this name and the time."""
+    """Return the path of a folder that does not exist yet, named by `name` and the current time."""
     stamp, number = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}", 1
     while (path := parent / (stamp if number == 1 else f"{stamp}-{number}")).exists():
         number += 1
@@ -136,7 +136,7 @@ def unused_folder(parent: Path, name: str) -> Path:
 
 
 def split_rows(assignments: Sequence[tuple[LabelledImage, str]], root: Path) -> bytes:
-    """Write images and their split or fold as the bytes of a CSV file."""
+    """Return images and their split or fold as the bytes of a CSV file."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(("file", "patient_id", "label", "split_or_fold"))
@@ -146,7 +146,7 @@ def split_rows(assignments: Sequence[tuple[LabelledImage, str]], root: Path) -> 
 
 
 def copy_whole(source: Path, target: Path) -> None:
-    """Copy a file so that the target is never half of one."""
+    """Copy a file so that the target is never incomplete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(target.name + ".tmp")
     shutil.copyfile(source, temporary)
@@ -154,7 +154,7 @@ def copy_whole(source: Path, target: Path) -> None:
 
 
 def code_version() -> str:
-    """Name the commit, or where there is no git the package's version."""
+    """Return the git commit or, without git, the version of the package."""
     try:
         command = ["git", "-C", str(_PROJECT), "describe", "--always", "--dirty", "--tags"]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -163,12 +163,12 @@ def code_version() -> str:
 
 
 def _short(word: str) -> str:
-    """Leave out of "fold 2 of 5" how many there are."""
+    """Shorten "fold 2 of 5" to "fold 2"."""
     return " ".join(word.split()[:2]) if word.startswith(_FOLD_WORD) else word
 
 
 def _environment(order: Order) -> str:
-    found = {
+    environment = {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "commit": code_version(),
         "python": platform.python_version(),
@@ -177,7 +177,7 @@ def _environment(order: Order) -> str:
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         "order": _ORDER.dump_python(order, mode="json"),
     }
-    return json.dumps(found, indent=2) + "\n"
+    return json.dumps(environment, indent=2) + "\n"
 
 
 def _version(package: str) -> str:

@@ -1,4 +1,4 @@
-"""Search the values of a configuration on patients inside the training side, never on those of a test."""
+"""Search the values of a config on patients of the training side only, never on test patients."""
 
 import copy
 import tomllib
@@ -18,19 +18,19 @@ from core.fitting.loop import Work, fit
 from training.runs.parts import warmed_network
 from training.runs.plan import Part, Plan
 
-Report = Callable[[float, int], None]  # the AUC so far, and how many epochs that took
+Report = Callable[[float, int], None]  # the mean AUC so far, and the number of epochs so far
 
 Choice = str | int | float | bool | list[str | int | float]
 
 
 def inner_parts(plan: Plan, outer: int, inner: int, seed: int) -> tuple[Part, ...]:
-    """Give the trainings that judge a recipe.
+    """Return the parts that a recipe is trained and evaluated on.
 
-    A split is taken as it is: its validation patients judge. Under folds, the patients of the fold with number
-    `outer` stay outside, and the others are dealt to `inner` folds.
+    A split is used as it is, with its validation patients. With folds, fold number `outer` is left out entirely, and
+    its training patients are assigned to `inner` folds.
 
     Raises:
-        ValueError: If there is no such fold, or there are too few patients.
+        ValueError: If there is no such fold, or too few patients.
     """
     if plan.final is None:
         return plan.judged
@@ -39,8 +39,8 @@ def inner_parts(plan: Plan, outer: int, inner: int, seed: int) -> tuple[Part, ..
     train = plan.judged[outer - 1].train
     folds = patient_folds(train, inner, seed)
     return tuple(
-        Part(f"inner fold {number} of {inner}", tuple(learnt), tuple(judged))
-        for number, (learnt, judged) in enumerate(folds, start=1)
+        Part(f"inner fold {number} of {inner}", tuple(inner_train), tuple(validation))
+        for number, (inner_train, validation) in enumerate(folds, start=1)
     )
 
 
@@ -51,33 +51,35 @@ def judge_recipe(
     work: Work,
     report: Report = lambda auc, epochs: None,
 ) -> float:
-    """Train one network on every part; give the mean AUC of the weights that would be kept.
+    """Train one network on every part and return the mean validation AUC of the weights that would be kept.
 
-    `report` hears after every epoch of the mean over the parts so far, and may raise to give up.
+    `report` is called after every epoch with the mean over the parts so far; it may raise an exception to stop early.
     """
     start, _ = warmed_network(config, weight_files, work)
-    kept: list[float] = []
+    aucs: list[float] = []
     for number, part in enumerate(parts):
 
         def progress(epoch: Epoch, done: int = number * config.epochs) -> None:
             if epoch.validation_auc is not None:
-                report(float(np.mean([*kept, epoch.validation_auc])), done + epoch.number)
+                report(float(np.mean([*aucs, epoch.validation_auc])), done + epoch.number)
 
         network = copy.deepcopy(start)
-        kept.append(_kept_auc(fit(network, part.train, part.validation, config, work=work, progress=progress)))
-    return float(np.mean(kept))
+        aucs.append(_kept_auc(fit(network, part.train, part.validation, config, work=work, progress=progress)))
+    return float(np.mean(aucs))
 
 
 def _kept_auc(history: History) -> float:
     auc = next(epoch.validation_auc for epoch in history.epochs if epoch.number == history.kept)
     if auc is None:
-        raise ValueError("the validation patients are all benign or all malignant: no recipe can be judged on them")
+        raise ValueError(
+            "the validation patients are all benign or all malignant, so recipes cannot be compared on them"
+        )
     return auc
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Numbers from `low` to `high`, both included: whole ones if both are; `log` spreads them over magnitudes."""
+    """Numbers from `low` to `high`, inclusive; integers if both are; `log` samples on a logarithmic scale."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -87,7 +89,7 @@ class Range:
 
     def __post_init__(self) -> None:
         if self.low >= self.high or (self.log and self.low <= 0):
-            raise ValueError(f"a range goes up, and on a log scale starts above 0: {self.low} to {self.high}")
+            raise ValueError(f"low must be below high, and above 0 on a log scale: {self.low} to {self.high}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +102,12 @@ class Choices:
 
     def __post_init__(self) -> None:
         if len(self.choices) < 2:
-            raise ValueError("a choice is between two values or more")
+            raise ValueError("a choice needs at least two values")
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The keys that are searched, dotted as for `--set`, and their values."""
+    """The keys to search, dotted as for `--set`, and their possible values."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -113,33 +115,33 @@ class Search:
 
     def __post_init__(self) -> None:
         if not self.search:
-            raise ValueError("there is nothing to search")
+            raise ValueError("the [search] table is empty")
 
     def draw(self, trial: BaseTrial) -> list[str]:
-        """Let a trial choose every value; give them as assignments for `--set`."""
-        return [f"{key}={_drawn(trial, key, values)}" for key, values in self.search.items()]
+        """Sample every value with a trial and return them as assignments for `--set`."""
+        return [f"{key}={_draw_value(trial, key, values)}" for key, values in self.search.items()]
 
 
 _ADAPTER = TypeAdapter(Search)
 
 
 def read_search(path: Path) -> Search:
-    """Read the ranges of a file.
+    """Read a TOML file with a [search] table.
 
     Raises:
-        ValueError: If the file is not one of ranges; the message names the wrong places.
+        ValueError: If the table is not valid; the message names the wrong keys.
     """
     try:
         return _ADAPTER.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        # A wrong value is neither a range nor a choice, and the reasons for both are given.
+        # A wrong value is neither a range nor a choice, so the message has the reasons for both.
         reasons = "; ".join(f"{'.'.join(map(str, reason['loc']))}: {reason['msg']}" for reason in error.errors())
         raise ValueError(f"{path.name}: {reasons}") from error
 
 
-def _drawn(trial: BaseTrial, key: str, values: Range | Choices) -> str:
+def _draw_value(trial: BaseTrial, key: str, values: Range | Choices) -> str:
     if isinstance(values, Choices):
-        # As text, because the storage takes no lists.
+        # As text, because Optuna's storage does not accept lists.
         return str(trial.suggest_categorical(key, [toml_value(choice) for choice in values.choices]))
     if isinstance(values.low, int) and isinstance(values.high, int):
         return toml_value(trial.suggest_int(key, values.low, values.high, log=values.log))

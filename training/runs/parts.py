@@ -1,4 +1,4 @@
-"""Trains the parts of a run one after the other; what is finished is never trained again."""
+"""Train the parts of a run one after the other; finished parts are not trained again."""
 
 import copy
 import re
@@ -30,10 +30,10 @@ _ADAPTER = TypeAdapter(list[Epoch])
 
 
 def first_network(config: FitConfig, weight_files: Mapping[str, Path] | None = None) -> HybridNetwork:
-    """Build the network that every part starts from: of the run's seed, or pretrained.
+    """Build the network that every part starts from: initialised with the run's seed, or pretrained.
 
     Raises:
-        MissingWeightsError: If pretrained weights are asked for and cannot be had; it says how to pass a file.
+        MissingWeightsError: If pretrained weights are needed but not available; the message says how to pass a file.
     """
     torch.manual_seed(config.seed)
     return build_network(config, weight_files)
@@ -42,7 +42,7 @@ def first_network(config: FitConfig, weight_files: Mapping[str, Path] | None = N
 def warmed_network(
     config: FitConfig, weight_files: Mapping[str, Path], work: Work
 ) -> tuple[HybridNetwork, list[Epoch]]:
-    """Build the first network and warm it up on generated tissue, where the config wants that."""
+    """Build the first network and warm it up on generated tissue if the config asks for it."""
     network = first_network(config, weight_files)
     return network, [warm_up(network, config.generated, config, work)] if config.generated else []
 
@@ -54,9 +54,9 @@ def planned_epochs(plan: Plan, config: FitConfig) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """Trains networks under one config, each in a folder of its own below `folder`.
+    """Trains networks under one config, each in its own folder below `folder`.
 
-    Under torchrun all processes train together and only the leading one writes.
+    Under torchrun all processes train together and only the leading process writes.
     """
 
     config: FitConfig
@@ -65,66 +65,66 @@ class Trainer:
     record: Record
 
     def start(self, weight_files: Mapping[str, Path]) -> HybridNetwork:
-        """Give the network that every part starts from, perhaps warmed up on generated tissue."""
-        place = self.folder / "start"
-        if not _finished(place):
-            work = replace(self.work, state=place / "state")
-            self._keep(*warmed_network(self.config, weight_files, work), place)
+        """Return the network that every part starts from, warmed up on generated tissue if configured."""
+        folder = self.folder / "start"
+        if not _is_finished(folder):
+            work = replace(self.work, state=folder / "state")
+            self._save(*warmed_network(self.config, weight_files, work), folder)
         if self.config.generated:
-            self.record.part(WARM_UP, _epochs(place), 1)
-        return _load(first_network(replace(self.config, pretrained=False)), place)
+            self.record.part(WARM_UP, _epochs(folder), 1)
+        return _load(first_network(replace(self.config, pretrained=False)), folder)
 
     def train(self, start: HybridNetwork, part: Part) -> None:
-        """Train copies of one start, each under its own seed, unless that was done before."""
-        for number, (name, place) in enumerate(self._members(part)):
-            if not _finished(place):
+        """Train the members of a part from one start, each with its own seed; finished members are skipped."""
+        for number, (name, folder) in enumerate(self._members(part)):
+            if not _is_finished(folder):
                 self._train(copy.deepcopy(start), part, number, name)
-            self.record.part(name, _epochs(place), self.config.epochs)
+            self.record.part(name, _epochs(folder), self.config.epochs)
 
     def network(self, start: HybridNetwork, part: Part) -> HybridNetwork:
-        """Give the mean of the weights of a part's trained members."""
-        return mean_network([_load(copy.deepcopy(start), place) for _, place in self._members(part)])
+        """Return the network with the mean weights of a part's trained members."""
+        return mean_network([_load(copy.deepcopy(start), folder) for _, folder in self._members(part)])
 
     def _members(self, part: Part) -> list[tuple[str, Path]]:
-        """Name the members of a part and their folders."""
+        """Return the names of a part's members and their folders."""
         count = self.config.members
         names = [part.name if count == 1 else f"{part.name}, member {number}" for number in range(1, count + 1)]
         return [(name, self.folder / re.sub(r"\W+", "-", name)) for name in names]
 
     def _train(self, network: HybridNetwork, part: Part, number: int, name: str) -> None:
-        _, place = self._members(part)[number]
+        _, folder = self._members(part)[number]
         history = fit(
             network,
             part.train,
             part.validation,
             replace(self.config, seed=self.config.seed + number),
-            work=replace(self.work, state=place / "state"),
+            work=replace(self.work, state=folder / "state"),
             progress=partial(self.record.epoch, name),
         )
-        self._keep(network, list(history.epochs), place)
+        self._save(network, list(history.epochs), folder)
 
-    def _keep(self, network: HybridNetwork, epochs: list[Epoch], place: Path) -> None:
-        """Keep a finished network; its weights are written last, because they say that it is finished."""
+    def _save(self, network: HybridNetwork, epochs: list[Epoch], folder: Path) -> None:
+        """Save a finished network; its weights are written last, because their file marks it as finished."""
         if rank() == 0:
-            write_whole(place / _EPOCHS, _ADAPTER.dump_json(epochs))
+            write_whole(folder / _EPOCHS, _ADAPTER.dump_json(epochs))
             state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-            write_whole(place / _WEIGHTS, save(state))
-            # Optimiser and all: three times the size of the weights, and not needed any more.
-            shutil.rmtree(place / "state", ignore_errors=True)
+            write_whole(folder / _WEIGHTS, save(state))
+            # With the optimiser it is three times the size of the weights, and no longer needed.
+            shutil.rmtree(folder / "state", ignore_errors=True)
         wait()
 
 
-def _finished(place: Path) -> bool:
-    found = (place / _WEIGHTS).exists()
-    # Nobody goes on, and perhaps writes the file, before everybody has looked.
+def _is_finished(folder: Path) -> bool:
+    finished = (folder / _WEIGHTS).exists()
+    # No process continues, and possibly writes the file, before all of them have checked.
     wait()
-    return found
+    return finished
 
 
-def _load(network: HybridNetwork, place: Path) -> HybridNetwork:
-    network.load_state_dict(load_file(place / _WEIGHTS))
+def _load(network: HybridNetwork, folder: Path) -> HybridNetwork:
+    network.load_state_dict(load_file(folder / _WEIGHTS))
     return network.eval()
 
 
-def _epochs(place: Path) -> list[Epoch]:
-    return _ADAPTER.validate_json((place / _EPOCHS).read_bytes())
+def _epochs(folder: Path) -> list[Epoch]:
+    return _ADAPTER.validate_json((folder / _EPOCHS).read_bytes())

@@ -1,4 +1,4 @@
-"""Plan a run: its folder, configuration, images, and the parts to train and evaluate, always split by patient."""
+"""Plan a run: folder, config, images, and the parts to train and evaluate, always split by patient."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from training.runs.folder import Order, RunFolder, create_run, split_rows
 
 Images = tuple[LabelledImage, ...]
 ALL_PATIENTS = "all patients"
-# What lies in the data folder of a task, unless the command says otherwise.
+# The dataset of each task, unless the command names another.
 OWN_DATASET: Mapping[Task, DatasetName] = {"binary": "breakhis", "subtypes": "breakhis", "bach": "bach", "idc": "idc"}
 
 _IMAGES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
@@ -23,7 +23,7 @@ _IMAGES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One training of its own: the images it learns from and those it is judged on."""
+    """One network to train: its training images and the images it is evaluated on."""
 
     name: str
     train: Images
@@ -34,14 +34,14 @@ class Part:
 class Plan:
     """The parts of a run.
 
-    Figures, temperature and threshold come from the validation images of `judged`. `final` makes the
-    checkpoint; without it, the only judged part does. `test` is seen by nobody here.
+    Figures, temperature and threshold come from the validation images of `judged`. `final` trains the checkpoint; if
+    it is None, the only judged part does. `test` is not used during the run.
     """
 
     judged: tuple[Part, ...]
     final: Part | None
     test: Images
-    words: str  # the protocol, for a reader of the card
+    words: str  # the protocol, in the words of the card
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -50,17 +50,17 @@ class Plan:
 
     @property
     def source(self) -> Source:
-        """What kind of predictions threshold and temperature are fitted to."""
+        """The kind of predictions that threshold and temperature are fitted to."""
         return "out of fold" if self.final else "validation"
 
     @property
     def trained_on(self) -> Images:
-        """The images that the checkpoint learnt from."""
+        """The images that the checkpoint is trained on."""
         return (self.final or self.judged[0]).train
 
     @property
     def assignments(self) -> list[tuple[LabelledImage, str]]:
-        """Each image with its split or fold; under official folds an image may be in several, or in none."""
+        """Each image with its split or fold; with official folds an image may be in several, or in none."""
         if self.final is None:
             part = self.judged[0]
             sides = (("train", part.train), ("validation", part.validation), ("test", self.test))
@@ -71,34 +71,31 @@ class Plan:
 
 
 def plan_run(images: Sequence[LabelledImage], config: FitConfig, lists: Path | None = None) -> Plan:
-    """Divide the images as the config's protocol says.
+    """Split the images according to the config's protocol.
 
     Raises:
-        ValueError: If they cannot be divided so, or the official protocol has no lists.
+        ValueError: If they cannot be split that way, or the lists of the official folds are missing.
     """
     protocol = config.protocol
-    chosen = _chosen(config)
+    reuse = _reuse_note(config)
     if protocol.kind == "folds":
         folds = patient_folds(images, protocol.folds, protocol.seed)
-        words = f"patient-wise {protocol.folds}-fold, pooled out of fold{chosen}"
+        words = f"patient-wise {protocol.folds}-fold, pooled out of fold{reuse}"
         return Plan(_fold_parts(folds), Part(ALL_PATIENTS, tuple(images), ()), (), words)
     if protocol.kind == "official":
         if lists is None:
-            raise ValueError("the official folds are read from their lists: pass --lists FOLDER with dsfold1.txt ...")
+            raise ValueError("the official protocol needs its fold lists: pass --lists FOLDER with dsfold1.txt, ...")
         folds = official_folds(images, lists)
-        words = f"official folds, pooled over their test sides, in which patients come again{chosen}"
+        words = f"official folds, pooled over their test sides, in which patients come again{reuse}"
         return Plan(_fold_parts(folds), Part(ALL_PATIENTS, tuple(images), ()), (), words)
     cut = shuffle_split if protocol.kind == "shuffle_split" else stratified_split
     split = cut(images, protocol)
-    words = f"patient-wise train / validation / test, measured on validation{chosen}"
+    words = f"patient-wise train / validation / test, measured on validation{reuse}"
     return Plan((Part("train", tuple(split.train), tuple(split.validation)),), None, tuple(split.test), words)
 
 
 def chosen_images(images: Sequence[LabelledImage], config: FitConfig, most: int) -> list[LabelledImage]:
-    """Keep the config's magnifications and, for a quick try, the first `most` images of each patient's every class.
-
-    0 keeps all of them.
-    """
+    """Return the images at the config's magnifications, at most `most` per patient and class; 0 returns all."""
     if config.magnifications:
         images = [image for image in images if image.magnification in config.magnifications]
     if not most:
@@ -120,21 +117,21 @@ def _fold_parts(folds: Sequence[tuple[Sequence[LabelledImage], Sequence[Labelled
     )
 
 
-def _chosen(config: FitConfig) -> str:
-    """Say whether patients judged on chose the epoch or the learning rate; then the figures flatter a little."""
-    watched = any(phase.patience or phase.schedule == "plateau" for phase in config.phases)
-    return "; the same patients had a say in the training" if config.keep == "best" or watched else ""
+def _reuse_note(config: FitConfig) -> str:
+    """Return a note if the evaluated patients also chose the epoch or learning rate: figures are then optimistic."""
+    monitored = any(phase.patience or phase.schedule == "plateau" for phase in config.phases)
+    return "; the same patients had a say in the training" if config.keep == "best" or monitored else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run: its folder, what was asked for, and what it trains and judges."""
+    """One run: its folder, config and options, and the parts to train and evaluate."""
 
     folder: RunFolder
     config: FitConfig
     order: Order
     plan: Plan
-    missing: tuple[str, ...]  # of the dataset, against the official counts
+    missing: tuple[str, ...]  # differences of the dataset from the official counts
 
     @property
     def weight_files(self) -> Mapping[str, Path]:
@@ -143,36 +140,38 @@ class Job:
 
     @property
     def targets(self) -> tuple[Path, ...]:
-        """The unlabelled images of another laboratory."""
+        """The unlabelled images from another laboratory."""
         folder = self.order.targets
         return tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in _IMAGES)) if folder else ()
 
 
 def new_job(config: FitConfig, text: str, order: Order, runs: Path) -> Job:
-    """Plan a run and make its folder; under torchrun the leading process makes it for all.
+    """Plan a run and create its folder; under torchrun the leading process creates it for all.
 
     Raises:
-        ValueError: If the images cannot be divided as the config says, or what it needs beside them is not there.
-        FileNotFoundError: If the dataset is not there.
+        ValueError: If the images cannot be split as configured, or an option that the config needs is missing.
+        FileNotFoundError: If the dataset does not exist.
     """
     weight_files(order.weights)
     if (config.adversarial is None) != (order.targets is None):
-        raise ValueError("the domain-adversarial option and --target, a folder of unlabelled images, need each other")
+        raise ValueError(
+            "domain-adversarial training and --target (a folder of unlabelled images) must be used together"
+        )
     plan, missing = _plan(config, order)
-    place = [""]
+    path = [""]  # a list, so that it can be broadcast
     if rank() == 0:
         rows = split_rows(plan.assignments, order.data)
-        place = [str(create_run(runs, config.name, text, order, rows).path)]
+        path = [str(create_run(runs, config.name, text, order, rows).path)]
     if distributed.is_initialized():
-        distributed.broadcast_object_list(place)
-    return Job(RunFolder(Path(place[0])), config, order, plan, missing)
+        distributed.broadcast_object_list(path)
+    return Job(RunFolder(Path(path[0])), config, order, plan, missing)
 
 
 def known_job(folder: RunFolder) -> Job:
-    """Find an earlier run again.
+    """Read the plan of an earlier run from its folder.
 
     Raises:
-        ValueError: If the folder is not that of a run, or its images are no longer the same.
+        ValueError: If the folder is not that of a run, or its images have changed.
     """
     order = folder.order()
     config, _ = read_config(folder.config)
@@ -182,7 +181,7 @@ def known_job(folder: RunFolder) -> Job:
 
 
 def weight_files(pairs: Sequence[str]) -> dict[str, Path]:
-    """Read NAME=FILE pairs.
+    """Parse NAME=FILE pairs.
 
     Raises:
         ValueError: If one is not such a pair.
@@ -191,7 +190,7 @@ def weight_files(pairs: Sequence[str]) -> dict[str, Path]:
     for pair in pairs:
         name, equals, file = pair.partition("=")
         if not equals:
-            raise ValueError(f"--weights wants NAME=FILE, got {pair!r}")
+            raise ValueError(f"--weights must be NAME=FILE, not {pair!r}")
         files[name] = Path(file)
     return files
 

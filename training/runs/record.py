@@ -1,4 +1,4 @@
-"""Record a run while it goes on: history, log, progress bar, curves, and TensorBoard files if wanted."""
+"""Record a run in progress: history, log, progress bar, curves and, optionally, TensorBoard files."""
 
 import json
 from collections.abc import Sequence
@@ -29,27 +29,27 @@ def draw_curves(parts: Sequence[Sequence[Epoch]]) -> bytes:
     figure = Figure(figsize=(11, 4), layout="constrained")
     losses, aucs = figure.subplots(1, 2)
     for epochs in parts:
-        _line(losses, epochs, [epoch.loss for epoch in epochs], _TRAIN)
-        _line(losses, epochs, [epoch.validation_loss for epoch in epochs], _VALIDATION)
-        _line(aucs, epochs, [epoch.validation_auc for epoch in epochs], _VALIDATION)
-    for axes, title in ((losses, "loss: training (blue), validation (orange)"), (aucs, "AUC on validation")):
+        _draw_line(losses, epochs, [epoch.loss for epoch in epochs], _TRAIN)
+        _draw_line(losses, epochs, [epoch.validation_loss for epoch in epochs], _VALIDATION)
+        _draw_line(aucs, epochs, [epoch.validation_auc for epoch in epochs], _VALIDATION)
+    for axes, title in ((losses, "Loss: training (blue), validation (orange)"), (aucs, "Validation AUC")):
         axes.set_title(title, pad=16)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        _mark_phases(axes, max(parts, key=len, default=()))
+        _draw_phases(axes, max(parts, key=len, default=()))
     aucs.set_ylim(0, 1.02)
     png = BytesIO()
     figure.savefig(png, format="png", dpi=110)
     return png.getvalue()
 
 
-def _line(axes: Axes, epochs: Sequence[Epoch], values: Sequence[float | None], colour: str) -> None:
+def _draw_line(axes: Axes, epochs: Sequence[Epoch], values: Sequence[float | None], colour: str) -> None:
     known = [(epoch.number, value) for epoch, value in zip(epochs, values, strict=True) if value is not None]
     axes.plot([x for x, _ in known], [y for _, y in known], color=colour, alpha=0.7, marker=".", linewidth=1)
 
 
-def _mark_phases(axes: Axes, epochs: Sequence[Epoch]) -> None:
+def _draw_phases(axes: Axes, epochs: Sequence[Epoch]) -> None:
     for before, after in pairwise(epochs):
         if before.phase != after.phase:
             axes.axvline(after.number - 0.5, color="grey", linestyle=":")
@@ -59,10 +59,10 @@ def _mark_phases(axes: Axes, epochs: Sequence[Epoch]) -> None:
 
 
 class Record:
-    """The record of one run; on resuming it goes on from what the folder holds.
+    """The record of one run; a resumed run continues the record in its folder.
 
-    A part that was cut off is told again by its training, so a line is known by its part and epoch, and
-    the file is replaced whole: after a kill it never holds half a line or an epoch twice.
+    An interrupted part reports some of its epochs again when it resumes. A line is therefore identified by part and
+    epoch, and the file is always replaced as a whole: after a kill it has no incomplete line and no epoch twice.
     """
 
     def __init__(self, folder: RunFolder, total: int, *, tensorboard: bool = False, leads: bool = True) -> None:
@@ -82,7 +82,7 @@ class Record:
         self._bar = Progress(*columns, console=Console(stderr=True, quiet=not leads))
         self._task = self._bar.add_task("training", total=total)
         self._counted: dict[str, int] = {}  # epochs of unfinished parts on the bar
-        self._board = _board(folder) if tensorboard and leads else None
+        self._board = _open_board(folder) if tensorboard and leads else None
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -97,17 +97,17 @@ class Record:
 
     @property
     def parts(self) -> tuple[PartHistory, ...]:
-        """The epochs so far, part by part."""
+        """The epochs so far, by part."""
         return tuple(PartHistory(part, tuple(epochs.values())) for part, epochs in self._parts.items())
 
     @property
     def history(self) -> str:
-        """Every epoch so far as a JSON list."""
+        """All epochs so far as a JSON list."""
         return json.dumps(self._lines())
 
     def epoch(self, part: str, epoch: Epoch) -> None:
-        """Write down an epoch that has just ended."""
-        self._keep(part, [epoch])
+        """Record an epoch that has just ended."""
+        self._store(part, [epoch])
         self.say(f"{part}, epoch {epoch.number}: loss {epoch.loss:.4f}, {_validation(epoch)}")
         self._counted[part] = self._counted.get(part, 0) + 1
         self._bar.update(self._task, advance=1, description=f"{part}: loss {epoch.loss:.3f}")
@@ -116,18 +116,18 @@ class Record:
                 self._board.add_scalar(f"{part}/{name}", value, epoch.number)
 
     def part(self, part: str, epochs: Sequence[Epoch], planned: int) -> None:
-        """Take the whole history of a finished part, some of whose epochs may never have been told here."""
-        self._keep(part, epochs)
-        # An epoch told before a resume was not counted by this bar.
+        """Record all epochs of a finished part, including those from before a resume."""
+        self._store(part, epochs)
+        # Epochs from before a resume have not been counted by this bar.
         self._bar.update(self._task, advance=planned - self._counted.pop(part, 0), description=f"{part}: done")
 
     def judging(self, images: int) -> None:
-        """Start counting judged images instead of epochs."""
+        """Start counting evaluated images instead of epochs."""
         self._bar.remove_task(self._task)
-        self._task = self._bar.add_task("judging", total=images)
+        self._task = self._bar.add_task("evaluating", total=images)
 
     def judged(self) -> None:
-        """Count one judged image."""
+        """Count one evaluated image."""
         self._bar.advance(self._task)
 
     def say(self, text: str) -> None:
@@ -137,7 +137,7 @@ class Record:
         with (self._folder.path / "log").open("a", encoding="utf-8") as log:
             log.write(text + "\n")
 
-    def _keep(self, part: str, epochs: Sequence[Epoch]) -> None:
+    def _store(self, part: str, epochs: Sequence[Epoch]) -> None:
         known = self._parts.setdefault(part, {})
         known.update({epoch.number: epoch for epoch in epochs})
         if self._leads:
@@ -158,14 +158,14 @@ def _scalars(epoch: Epoch) -> tuple[tuple[str, float | None], ...]:
 
 def _validation(epoch: Epoch) -> str:
     if epoch.validation_loss is None:
-        return "nothing held out"
+        return "no validation images"
     auc = "" if epoch.validation_auc is None else f", AUC {epoch.validation_auc:.4f}"
     return f"validation loss {epoch.validation_loss:.4f}{auc}"
 
 
-def _board(folder: RunFolder) -> "SummaryWriter":
+def _open_board(folder: RunFolder) -> "SummaryWriter":
     try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (slow, and seldom installed)
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 (slow to import, and often not installed)
     except ImportError as error:
-        raise ValueError("--tensorboard needs the package tensorboard: pip install tensorboard") from error
+        raise ValueError("--tensorboard needs the package tensorboard: run pip install tensorboard") from error
     return SummaryWriter(str(folder.path / "tensorboard"))

@@ -1,4 +1,4 @@
-"""Carry out a run from its first part to its checkpoint, and keep its row in the database; a killed run resumes."""
+"""Carry out a run from the first part to the checkpoint, with its row in the database; a killed run can be resumed."""
 
 import copy
 import json
@@ -28,7 +28,7 @@ from training.runs.record import Record, draw_curves
 
 
 class RunEntry:
-    """The row of a run; a run that is resumed in its folder keeps it."""
+    """The row of a run in the database; a resumed run keeps its row."""
 
     def __init__(self, database: str, folder: RunFolder, config: FitConfig) -> None:
         self._sessions = open_database(database)
@@ -36,11 +36,11 @@ class RunEntry:
             self._id = store.models.start_run(session, config.name, str(folder.path), json.dumps(config.flat()))
 
     def finish(self, history: str, checkpoint_sha256: str) -> None:
-        """Say that the run has made its checkpoint."""
+        """Record that the run has written its checkpoint."""
         self._end(RunState.FINISHED, history, checkpoint_sha256)
 
     def fail(self, history: str) -> None:
-        """Say that the run ended without a checkpoint; it can be resumed all the same."""
+        """Record that the run ended without a checkpoint; it can still be resumed."""
         self._end(RunState.FAILED, history, None)
 
     def _end(self, state: RunState, history: str, checkpoint_sha256: str | None) -> None:
@@ -50,19 +50,19 @@ class RunEntry:
 
 
 def carry_out(job: Job, database: str) -> Card | None:
-    """Train, judge and save; a finished run is taken as it is. Only the leading process gives a card."""
+    """Train, evaluate and save; a finished run is not repeated. Return the card, in the leading process only."""
     if rank() == 0:
-        return _listed(job, RunEntry(database, job.folder, job.config))
-    with _record(job) as record:
-        _train(_trainer(job, record), job)
+        return _carry_out_and_record(job, RunEntry(database, job.folder, job.config))
+    with _open_record(job) as record:
+        _train(_build_trainer(job, record), job)
     return None
 
 
-def _listed(job: Job, entry: RunEntry) -> Card:
-    with _record(job) as record:
+def _carry_out_and_record(job: Job, entry: RunEntry) -> Card:
+    with _open_record(job) as record:
         try:
             if not job.folder.card.exists():
-                _make(job, _trainer(job, record))
+                _train_and_evaluate(job, _build_trainer(job, record))
         except BaseException:
             entry.fail(record.history)
             raise
@@ -73,13 +73,13 @@ def _listed(job: Job, entry: RunEntry) -> Card:
     return read_card(job.folder.checkpoint)
 
 
-def _record(job: Job) -> Record:
+def _open_record(job: Job) -> Record:
     planned = planned_epochs(job.plan, job.config)
     return Record(job.folder, planned, tensorboard=job.order.tensorboard, leads=rank() == 0)
 
 
-def _trainer(job: Job, record: Record) -> Trainer:
-    # Without a cache of one's own the folds still share their features, for as long as the run is unfinished.
+def _build_trainer(job: Job, record: Record) -> Trainer:
+    # Without --cache the folds still share their features until the run is finished.
     cache = job.order.cache or (job.folder.parts / "cache" if job.config.caches_features else None)
     pool = job.plan.final.train if job.plan.final else ()
     work = Work(cache=cache, targets=job.targets, pool=pool, device=job.order.device)
@@ -87,16 +87,16 @@ def _trainer(job: Job, record: Record) -> Trainer:
 
 
 def _train(trainer: Trainer, job: Job) -> HybridNetwork:
-    """Train every part of the plan; give the network that all of them started from."""
+    """Train every part of the plan and return the network that all parts start from."""
     start = trainer.start(job.weight_files)
     for part in job.plan.parts:
         trainer.train(start, part)
-    # From here on the leading process is alone: nobody should wait at a barrier for an hour of judging.
+    # Only the leading process goes on: the others would wait at a barrier for up to an hour of evaluation.
     stop()
     return start
 
 
-def _make(job: Job, trainer: Trainer) -> None:
+def _train_and_evaluate(job: Job, trainer: Trainer) -> None:
     start = _train(trainer, job)
     card = first_card(job.plan, job.config, job.folder.code_version(), demonstration=job.order.demonstration)
     card = judge_run(job.folder, trainer, start, job.plan, card)
@@ -105,34 +105,34 @@ def _make(job: Job, trainer: Trainer) -> None:
 
 @dataclass(slots=True)
 class _Networks:
-    """The network of every fold under one card; one is in memory at a time, as images come fold by fold."""
+    """The network of every fold under one card; images come fold by fold, so only one is in memory at a time."""
 
     trainer: Trainer
     start: HybridNetwork
     plan: Plan
     card: Card
-    _held: dict[int, Classifier] = field(default_factory=dict)
+    _loaded: dict[int, Classifier] = field(default_factory=dict)
 
     def __call__(self, fold: int | None) -> Classifier:
         number = fold or 1
-        if number not in self._held:
-            self._held.clear()
+        if number not in self._loaded:
+            self._loaded.clear()
             network = self.trainer.network(self.start, self.plan.judged[number - 1])
-            self._held[number] = Classifier(network, self.card, "unsaved", self.trainer.work.device)
-        return self._held[number]
+            self._loaded[number] = Classifier(network, self.card, "unsaved", self.trainer.work.device)
+        return self._loaded[number]
 
 
 def judge_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: Plan, card: Card) -> Card:
-    """Judge the held-out images twice, without and with the temperature, and lock what was found in the card."""
+    """Evaluate the held-out images without and with the temperature; return the card with the locked results."""
     chosen = [
         Chosen(image, number if plan.final else None)
         for number, part in enumerate(plan.judged, start=1)
         for image in part.validation
     ]
     trainer.record.judging(2 * len(chosen))
-    raw = _judged(folder, trainer, "raw", _Networks(trainer, start, plan, card), chosen)
+    raw = _judge_images(folder, trainer, "raw", _Networks(trainer, start, plan, card), chosen)
     card = with_temperature(card, judgements_of(raw, card), plan.source)
-    judged = _judged(folder, trainer, "calibrated", _Networks(trainer, start, plan, card), chosen)
+    judged = _judge_images(folder, trainer, "calibrated", _Networks(trainer, start, plan, card), chosen)
     left_out = [image for image in judged if image.reason is not None]
     for image in left_out:
         trainer.record.say(f"no prediction for {image.file}: {image.reason}")
@@ -141,7 +141,7 @@ def judge_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: P
 
 
 def save_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: Plan, card: Card) -> None:
-    """Save the network of every fold, the checkpoint, curves and card."""
+    """Save the network of every fold, the checkpoint, the curves and the card."""
     if plan.final:
         for number, part in enumerate(plan.judged, start=1):
             save_checkpoint(folder.fold(number), trainer.network(start, part), card_of_part(card, part))
@@ -155,7 +155,7 @@ def save_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: Pl
     write_whole(folder.card, card.to_json().encode())
 
 
-def _judged(
+def _judge_images(
     folder: RunFolder, trainer: Trainer, name: str, networks: _Networks, chosen: Sequence[Chosen]
 ) -> list[JudgedImage]:
     judge = Judge(networks, folder.order().data, journal=folder.parts / f"judged-{name}.jsonl")
@@ -163,7 +163,7 @@ def _judged(
 
 
 def _with_gated_precision(network: HybridNetwork, card: Card, plan: Plan) -> Card:
-    """Grant bf16 if it changes nothing on the validation images or, after folds, on all."""
+    """Return the card with bf16 if that passes on the validation images (with folds: on all images), else with fp32."""
     images = plan.final.train if plan.final else plan.judged[0].validation
     pixels = (decode_image(image.path.read_bytes()).pixels for image in images)
     gate = bf16_gate(Classifier(copy.deepcopy(network), card, "unsaved"), pixels)

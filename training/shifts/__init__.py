@@ -1,1 +1,1 @@
-"""Comparison of two image sets: reading them, the steps of a drop, and tables."""
+"""Comparison of two image sets: choice and analysis of the images, preparation steps, and tables."""

@@ -1,4 +1,4 @@
-"""Chooses the images of a set that is compared with another, and measures them as a reader's would be."""
+"""Choose the images of a set to compare, and analyse them like images uploaded by a reader."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ _NAMES: dict[DatasetName, str] = {"breakhis": "BreaKHis", "bach": "BACH", "idc":
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One set as it is asked for: a dataset on disk, perhaps one magnification, and how many images of a patient."""
+    """A requested set: a dataset on disk, optionally one magnification, and a limit on images per patient."""
 
     dataset: DatasetName
     root: Path
@@ -37,32 +37,32 @@ class Wish:
 
     @classmethod
     def of(cls, text: str, magnification: str | None, most: int) -> "Wish":
-        """Read NAME=ROOT.
+        """Parse NAME=ROOT.
 
         Raises:
-            ValueError: If there is no such dataset or no folder named.
+            ValueError: If there is no such dataset, or the folder is missing.
         """
         name, _, root = text.partition("=")
         for known in get_args(DatasetName):
             if name == known and root:
                 return cls(known, Path(root), magnification, most)
-        raise ValueError(f"a set is NAME=ROOT, NAME one of {', '.join(get_args(DatasetName))}; got {text!r}")
+        raise ValueError(f"a set must be NAME=ROOT with NAME one of {', '.join(get_args(DatasetName))}, not {text!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenSet:
-    """The images to compare, under the set's name; `persons` are named alike only where they are the same people."""
+    """The chosen images of a named set; equal `persons` in two sets are the same people."""
 
     name: str
     dataset: DatasetName
     images: tuple[LabelledImage, ...]
     persons: tuple[str, ...]
-    found: int  # images there were to choose from
+    found: int  # number of images to choose from
 
 
 @dataclass(frozen=True, slots=True)
 class SeenSet:
-    """A set as it was measured and judged: `images` in the order of both; the others are left out, with the reason."""
+    """An analysed set: `images` in the order of `measured` and `judged`, and the reasons why others were left out."""
 
     measured: Measured
     judged: Judged
@@ -72,7 +72,7 @@ class SeenSet:
 
     @property
     def judgeable(self) -> bool:
-        """Whether there are two benign and two malignant images at least, as an AUC and its change need."""
+        """Whether there are at least two benign and two malignant images, as an AUC and its change require."""
         return 2 <= int(self.judged.malignant.sum()) <= len(self.judged.malignant) - 2
 
 
@@ -80,81 +80,81 @@ def choose_sets(source: Wish, target: Wish) -> tuple[ChosenSet, ChosenSet]:
     """Choose the images of both sets.
 
     Raises:
-        FileNotFoundError: If a dataset is not there.
+        FileNotFoundError: If a dataset does not exist.
         TooFewPatientsError: If a set has too few patients to be compared.
-        ValueError: If a set has no images of its magnification, or both are the same.
+        ValueError: If a set has no images at its magnification, or the sets share images or a name.
     """
     first, second = _choose(source), _choose(target)
     if {image.path.resolve() for image in first.images} & {image.path.resolve() for image in second.images}:
-        raise ValueError("source and target have images in common: name two folders, or two magnifications")
+        raise ValueError("source and target have images in common: pass two folders, or two magnifications")
     if first.name == second.name:
-        names = [f"{chosen.name} in {wish.root.resolve().name}" for chosen, wish in ((first, source), (second, target))]
+        names = [f"{chosen.name} in {set_.root.resolve().name}" for chosen, set_ in ((first, source), (second, target))]
         if names[0] == names[1] or source.dataset == "folder":
-            raise ValueError(f"both sets are called {first.name}: rename a folder, so that they can be told apart")
+            raise ValueError(f"both sets are called {first.name}: rename a folder so that they can be distinguished")
         return replace(first, name=names[0]), replace(second, name=names[1])
     return first, second
 
 
-def _choose(wish: Wish) -> ChosenSet:
-    images = load_dataset(wish.dataset, wish.root)
-    # Folders of one's own hold different people under the same numbers; a public dataset's numbers are its own.
-    where = f"folder {wish.root.resolve().name}" if wish.dataset == "folder" else _NAMES[wish.dataset]
-    name = f"{where} {wish.magnification}" if wish.magnification else where
-    if wish.magnification:
-        there = sorted({image.magnification for image in images})
-        images = [image for image in images if image.magnification == wish.magnification]
+def _choose(request: Wish) -> ChosenSet:
+    images = load_dataset(request.dataset, request.root)
+    # Two folders may use the same number for different people; the numbers of a public dataset are unique in it.
+    where = f"folder {request.root.resolve().name}" if request.dataset == "folder" else _NAMES[request.dataset]
+    name = f"{where} {request.magnification}" if request.magnification else where
+    if request.magnification:
+        available = sorted({image.magnification for image in images})
+        images = [image for image in images if image.magnification == request.magnification]
         if not images:
-            raise ValueError(f"{where} has no images at {wish.magnification}; there are {', '.join(there)}")
-    chosen = _at_most(images, wish.most)
+            raise ValueError(f"{where} has no images at {request.magnification}; available: {', '.join(available)}")
+    chosen = _sample_images(images, request.most)
     persons = tuple(f"{where} {image.patient_id}" for image in chosen)
     _check_patients(name, persons)
-    return ChosenSet(name, wish.dataset, tuple(chosen), persons, len(images))
+    return ChosenSet(name, request.dataset, tuple(chosen), persons, len(images))
 
 
-def _at_most(images: Sequence[LabelledImage], most: int) -> list[LabelledImage]:
-    """Draw at most so many images of each patient, and keep their order."""
+def _sample_images(images: Sequence[LabelledImage], most: int) -> list[LabelledImage]:
+    """Draw at most `most` images of each patient, in their original order."""
     rng = np.random.default_rng(0)
-    of_patient: defaultdict[str, list[int]] = defaultdict(list)
+    by_patient: defaultdict[str, list[int]] = defaultdict(list)
     for number, image in enumerate(images):
-        of_patient[image.patient_id].append(number)
-    kept = [rng.permutation(numbers)[:most] for numbers in of_patient.values()]
-    return [images[number] for number in sorted(np.concatenate(kept))]
+        by_patient[image.patient_id].append(number)
+    drawn = [rng.permutation(numbers)[:most] for numbers in by_patient.values()]
+    return [images[number] for number in sorted(np.concatenate(drawn))]
 
 
-def _check_patients(name: str, persons: Sequence[str], after: str = "") -> None:
-    if (found := len(set(persons))) < LEAST_PATIENTS:
+def _check_patients(name: str, persons: Sequence[str], condition: str = "") -> None:
+    if (count := len(set(persons))) < LEAST_PATIENTS:
         raise TooFewPatientsError(
-            f"{name} has images of {found} patients{after}, and at least {LEAST_PATIENTS} are needed: "
-            "with fewer, how much people differ cannot be told from how much the sets do"
+            f"{name} has images of {count} patients{condition}, but at least {LEAST_PATIENTS} are needed to "
+            "distinguish differences between sets from differences between patients"
         )
 
 
 def see(chosen: ChosenSet, classifier: Classifier, advance: Callable[[], object] = lambda: None) -> SeenSet:
-    """Measure every image as it is, and have it judged and embedded as in serving.
+    """Measure every image as it is, and predict and embed it as in serving.
 
     Raises:
-        TooFewPatientsError: If the images that can be used are of too few patients.
-        ValueError: If not one image can be used; the message has the commonest reason.
+        TooFewPatientsError: If the usable images are of too few patients.
+        ValueError: If no image is usable; the message has the most common reason.
     """
-    kept, reasons, rows = [], [], []
+    usable, reasons, rows = [], [], []
     for number, image in enumerate(chosen.images):
-        found = _seen(image, classifier)
-        if isinstance(found, str):
-            reasons.append((image.path.name, found.rstrip(".")))
+        row = _analyse(image, classifier)
+        if isinstance(row, str):
+            reasons.append((image.path.name, row.rstrip(".")))
         else:
-            kept.append(number)
-            rows.append(found)
+            usable.append(number)
+            rows.append(row)
         advance()
-    if not kept:
+    if not usable:
         raise ValueError(
-            f"not one of {len(reasons)} images of {chosen.name} can be used: "
+            f"none of the {len(reasons)} images of {chosen.name} can be used: "
             f"{Counter(reason for _, reason in reasons).most_common(1)[0][0]}. "
-            "Compare with a checkpoint that takes images of this size, or with larger images"
+            "If they are too small, use larger images or a checkpoint for images of this size"
         )
-    persons = np.array([chosen.persons[number] for number in kept], np.str_)
-    _check_patients(chosen.name, list(persons), " that can be used")
-    images = tuple(chosen.images[number] for number in kept)
-    features, statistics, probabilities = (np.stack([row[i] for row in rows]) for i in range(3))
+    persons = np.array([chosen.persons[number] for number in usable], np.str_)
+    _check_patients(chosen.name, list(persons), " among those that can be used")
+    images = tuple(chosen.images[number] for number in usable)
+    features, statistics, probabilities = (np.stack(column) for column in zip(*rows, strict=True))
     malignant = np.array([image.malignancy == "malignant" for image in images])
     return SeenSet(
         Measured(chosen.name, features, statistics, persons),
@@ -166,24 +166,24 @@ def see(chosen: ChosenSet, classifier: Classifier, advance: Callable[[], object]
 
 
 def left_out_cautions(reasons: Sequence[tuple[str, str]], images: int, name: str) -> tuple[Caution, ...]:
-    """Say how many images were left out for each reason, and name one; `reasons` are file names and reasons."""
-    counted = Counter(reason for _, reason in reasons)
+    """Return how many images were left out for each reason, with one file; `reasons` are file names and reasons."""
+    counts = Counter(reason for _, reason in reasons)
     first = {reason: file for file, reason in reversed(reasons)}
     named = [
         Caution(
             "images left out",
-            f"{count} of {images} images of {name} left out: {reason}",
+            f"{count} of {images} images of {name} were left out: {reason}",
             f"{'such as ' if count > 1 else ''}{first[reason]}",
         )
-        for reason, count in counted.most_common(_REASONS_SHOWN)
+        for reason, count in counts.most_common(_REASONS_SHOWN)
     ]
-    more = len(reasons) - sum(count for _, count in counted.most_common(_REASONS_SHOWN))
-    others = Caution("images left out", f"{more} more images of {name} left out for other reasons")
+    more = len(reasons) - sum(count for _, count in counts.most_common(_REASONS_SHOWN))
+    others = Caution("images left out", f"{more} more images of {name} were left out for other reasons")
     return (*named, others) if more else tuple(named)
 
 
 def probability_of(pixels: RgbImage, image: LabelledImage, classifier: Classifier) -> float | str:
-    """Give the malignant probability that a reader would be shown, or the reason why there is none."""
+    """Return the malignant probability that a reader would see, or the reason why there is none."""
     analysis = analyse_image(pixels, classifier.at(image.magnification), heatmap=False)
     if analysis.prediction is None:
         return analysis.reason or "no result"
@@ -191,7 +191,7 @@ def probability_of(pixels: RgbImage, image: LabelledImage, classifier: Classifie
 
 
 def read_pixels(image: LabelledImage) -> RgbImage | str:
-    """Decode an image, or give the reason why it cannot be."""
+    """Decode an image, or return the reason why it cannot be decoded."""
     try:
         return decode_image(image.path.read_bytes()).pixels
     except OSError as error:
@@ -210,8 +210,8 @@ def trained_on(card: Card, seen: SeenSet) -> int:
 _Row = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
-def _seen(image: LabelledImage, classifier: Classifier) -> _Row | str:
-    """Give features, statistics and malignant probability of one image, or the reason why there are none."""
+def _analyse(image: LabelledImage, classifier: Classifier) -> _Row | str:
+    """Return features, statistics and malignant probability of one image, or the reason why there are none."""
     pixels = read_pixels(image)
     if isinstance(pixels, str):
         return pixels
