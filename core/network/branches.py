@@ -109,7 +109,9 @@ def _rename_weights(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) ->
     for their_name, their_role, our_name, our_role in roles:
         if their_role != our_role or theirs[their_name].shape != ours[our_name].shape:
             raise ValueError(f"{their_name} of the file does not fit {our_name} of {LITE_NAME}")
-    return counters | {our_name: theirs[their_name] for their_name, our_name in zip(their_names, our_names, strict=True)}
+    return counters | {
+        our_name: theirs[their_name] for their_name, our_name in zip(their_names, our_names, strict=True)
+    }
 
 
 def _roles(names: list[str]) -> Iterator[tuple[int, str, str]]:
