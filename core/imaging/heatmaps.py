@@ -123,7 +123,7 @@ def thumbnail(image: RgbImage, side: int = 256) -> RgbImage:
 
 
 def colour_bar(width: int, height: int) -> RgbImage:
-    """Return a bar of the colours of `overlay`, from the least evidence on the left to the most on the right."""
+    """Return a bar of the colours of an overlay, from the least evidence on the left to the most on the right."""
     ramp = np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1))
     return overlay(np.zeros((height, width, 3), np.uint8), ramp, opacity=1)
 
