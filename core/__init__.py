@@ -1,1 +1,1 @@
-"""Turns the bytes of an image into an analysis; knows neither Streamlit nor SQL."""
+"""From the bytes of an image to its analysis; this package knows neither Streamlit nor SQL."""

@@ -21,15 +21,15 @@ from core.results import Analysis, RgbImage
 from core.settings import Settings
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
-_RESEARCH = "Research use only; no output is a diagnosis."
+_RESEARCH_ONLY = "Research use only; no output is a diagnosis."
 
-app = typer.Typer(help=f"Analyse breast-histopathology images. {_RESEARCH}", add_completion=False)
+app = typer.Typer(help=f"Analyse breast-histopathology images. {_RESEARCH_ONLY}", add_completion=False)
 _console = Console(stderr=True)  # stdout carries results and nothing else
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of one file: an analysis with a prediction, or the reason why there is none."""
+    """The outcome for one file: an analysis with a prediction, or the reason why there is none."""
 
     file: Path
     seconds: float
@@ -39,37 +39,38 @@ class _Outcome:
 
 @app.callback()
 def _commands() -> None:
-    """Keep `predict` a subcommand, so that others can stand beside it."""
+    """Keep `predict` a subcommand, so that others can be added later."""
 
 
 @app.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.", exists=True)],
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", exists=True)],
     checkpoint: Annotated[
-        Path | None, typer.Option(help="A .safetensors checkpoint; the starter if not given.")
+        Path | None,
+        typer.Option(help="A .safetensors checkpoint. Default: SECOND_READ_CHECKPOINT or the starter model."),
     ] = None,
     heatmap: Annotated[
-        Path | None, typer.Option(help="Folder for the heat maps: logits as TIFF, overlay as PNG.")
+        Path | None, typer.Option(help="Save heat maps to this folder: logits as TIFF, overlays as PNG.")
     ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per image on stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per image to stdout.")] = False,
 ) -> None:
-    """Predict benign or malignant, with probabilities and heat maps. Exit code 1 if any file failed."""
+    """Predict benign or malignant, with probabilities and heat maps. The exit code is 1 if any image fails."""
     settings = Settings.from_environment()
     version, classifier = _load(checkpoint or settings.checkpoint, settings)
     files = [(root, file) for root in paths for file in _images_under(root)]
     outcomes: dict[Path, list[_Outcome]] = {root: [] for root in paths}
     with Progress(console=_console) as progress:
-        for root, file in progress.track(files, description="analysing"):
-            outcome = _analyse(file, classifier, _target(heatmap, root, file))
+        for root, file in progress.track(files, description="Analysing"):
+            outcome = _analyse(file, classifier, _heatmap_path(heatmap, root, file))
             outcomes[root].append(outcome)
-            print(json.dumps(_as_record(outcome, version)) if as_json else _as_line(outcome), flush=True)
-    for root, found in outcomes.items():
+            print(json.dumps(_to_record(outcome, version)) if as_json else _to_line(outcome), flush=True)
+    for root, results in outcomes.items():
         if root.is_dir():
-            print(_summary(root, found), file=sys.stderr if as_json else sys.stdout)
-    failed = sum(outcome.error is not None for found in outcomes.values() for outcome in found)
+            print(_summarise(root, results), file=sys.stderr if as_json else sys.stdout)
+    failed = sum(outcome.error is not None for results in outcomes.values() for outcome in results)
     if failed or not files:
-        _console.print(f"{failed} of {len(files)} images failed" if files else "no images found")
+        _console.print(f"{failed} of {len(files)} images failed." if files else "No images found.")
         raise typer.Exit(1)
 
 
@@ -82,13 +83,13 @@ def _load(path: Path, settings: Settings) -> tuple[str, Classifies]:
     except UnusableCheckpointError as error:
         _console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from error
-    kind = "a demonstration model" if classifier.card.demonstration else "model"
-    _console.print(f"{kind} {classifier.card.name} {classifier.version}. {_RESEARCH}")
+    kind = "Demonstration model" if classifier.card.demonstration else "Model"
+    _console.print(f"{kind} {classifier.card.name} (version {classifier.version}). {_RESEARCH_ONLY}")
     return classifier.version, classifier
 
 
 def _images_under(root: Path) -> Iterator[Path]:
-    """Give a named file whatever its name, and of a folder the files that are named like images."""
+    """Yield a file whatever its name; from a folder, yield the files with an image suffix that are not hidden."""
     if root.is_file():
         yield root
         return
@@ -98,12 +99,12 @@ def _images_under(root: Path) -> Iterator[Path]:
             yield path
 
 
-def _target(folder: Path | None, root: Path, file: Path) -> Path | None:
-    """Give where this file's heat map goes, without its suffix; folders keep their tree."""
+def _heatmap_path(folder: Path | None, root: Path, file: Path) -> Path | None:
+    """Return where to save this file's heat map, without a suffix; subfolders are kept."""
     if folder is None:
         return None
-    inside = file.relative_to(root) if root.is_dir() else Path(file.name)
-    return folder / inside.with_suffix("")
+    relative = file.relative_to(root) if root.is_dir() else Path(file.name)
+    return folder / relative.with_suffix("")
 
 
 def _analyse(file: Path, classifier: Classifies, target: Path | None) -> _Outcome:
@@ -127,7 +128,7 @@ def _save_maps(image: RgbImage, analysis: Analysis, target: Path) -> None:
     target.with_name(target.name + ".overlay.png").write_bytes(encode_png(overlay(image, analysis.heatmap)))
 
 
-def _as_record(outcome: _Outcome, version: str) -> dict[str, object]:
+def _to_record(outcome: _Outcome, version: str) -> dict[str, object]:
     if outcome.error is not None or outcome.analysis is None or outcome.analysis.prediction is None:
         return {"file": str(outcome.file), "error": outcome.error}
     prediction, quality = outcome.analysis.prediction, outcome.analysis.quality
@@ -149,7 +150,7 @@ def _as_record(outcome: _Outcome, version: str) -> dict[str, object]:
     }
 
 
-def _as_line(outcome: _Outcome) -> str:
+def _to_line(outcome: _Outcome) -> str:
     prediction = outcome.analysis.prediction if outcome.analysis else None
     if outcome.analysis is None or prediction is None:
         return f"{outcome.file}: {outcome.error}"
@@ -161,17 +162,18 @@ def _as_line(outcome: _Outcome) -> str:
     )
 
 
-def _summary(root: Path, outcomes: Sequence[_Outcome]) -> str:
-    """Sum up a folder read as one case: the mean over its analysed images, as the app does."""
-    found = [o.analysis.prediction for o in outcomes if o.analysis is not None and o.analysis.prediction is not None]
-    if not found:
+def _summarise(root: Path, outcomes: Sequence[_Outcome]) -> str:
+    """Summarise a folder as one case: the mean over its analysed images, as the app does."""
+    analyses = [outcome.analysis for outcome in outcomes if outcome.analysis is not None]
+    predictions = [analysis.prediction for analysis in analyses if analysis.prediction is not None]
+    if not predictions:
         return f"{root}: none of {len(outcomes)} images could be analysed"
-    mean = sum(p.malignant_probability for p in found) / len(found)
-    opinion = "malignant" if mean >= found[0].threshold else "benign"
-    malignant = sum(p.malignancy == "malignant" for p in found)
+    mean = sum(p.malignant_probability for p in predictions) / len(predictions)
+    opinion = "malignant" if mean >= predictions[0].threshold else "benign"
+    malignant = sum(p.malignancy == "malignant" for p in predictions)
     return (
         f"{root} read as one case: {opinion}, mean malignant probability {mean:.3f}; "
-        f"{malignant} of {len(found)} images malignant, {len(outcomes) - len(found)} without a result"
+        f"{malignant} of {len(predictions)} images malignant, {len(outcomes) - len(predictions)} without a result"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, read from the file's header without loading torch."""
+"""What a checkpoint states about itself, read from the file's header without loading torch."""
 
 import hashlib
 import json
@@ -19,20 +19,20 @@ Magnification = Literal["ignored", "input", "auxiliary"]
 
 # The safetensors format: eight bytes of header length, then that many bytes of JSON.
 _HEADER_LIMIT_BYTES = 25_000_000
-_HASHED_AT_ONCE_BYTES = 1 << 24
-CARD_KEY = "card"  # its place in the header
+_HASH_CHUNK_BYTES = 1 << 24
+CARD_KEY = "card"  # its key in the header's metadata
 
 
 class UnusableCheckpointError(Exception):
-    """A checkpoint that must not be put to work; the message says why and what to do."""
+    """A checkpoint that must not be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputPolicy:
-    """How an image becomes squares for the network; lengths in pixels.
+    """How an image is cut into squares for the network; lengths in pixels.
 
-    `resize` squeezes the whole image into one square. `patches` cuts squares of `patch_side` image
-    pixels every `stride`, the last ones flush with the edge. Either is scaled to `input_side`.
+    `resize` scales the whole image to one square. `patches` cuts squares of `patch_side` image
+    pixels every `stride`, the last ones flush with the edge. Both are scaled to `input_side`.
     """
 
     kind: Literal["resize", "patches"]
@@ -49,7 +49,7 @@ class InputPolicy:
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """Below these an image is flagged, not refused; the published filter of the hybrid's authors."""
+    """Below these limits an image is flagged, not refused; the published filter of the hybrid's authors."""
 
     sharpness: float = 75.0
     tissue_fraction: float = 0.40
@@ -57,7 +57,7 @@ class QualityLimits:
 
 @dataclass(frozen=True, slots=True)
 class StainTarget:
-    """The colours that images are brought to before the network sees them."""
+    """The colours that images are normalised to before the network sees them."""
 
     method: Literal["reinhard", "macenko"]
     means: Triple = (180.8, 148.6, 116.5)  # OpenCV 8-bit LAB
@@ -68,7 +68,7 @@ class StainTarget:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What the network was trained on, in numbers a reader can weigh."""
+    """What the network was trained on, in numbers a reader can judge."""
 
     dataset: str
     images: int
@@ -79,7 +79,7 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One measured figure with its interval and the protocol it was measured under."""
+    """One measured figure, its interval, and the protocol of the measurement."""
 
     name: str
     value: float
@@ -90,22 +90,22 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Abstention:
-    """When the network had better say nothing: split conformal prediction (Vovk et al., 2005).
+    """When the network should give no opinion: split conformal prediction (Vovk et al., 2005).
 
-    A class is in the set of an image if 1 - its probability is at most `quantile`; without exactly one malignancy in
-    the set there is no opinion. `coverage` and `error` were measured where `protocol` says.
+    A class is in the set of an image if 1 - its probability is at most `quantile`; unless the
+    set holds exactly one malignancy, there is no opinion. `coverage` and `error` were measured where `protocol` says.
     """
 
-    risk: float  # the share of images whose set may miss the truth, as asked for
+    risk: float  # accepted share of images whose set misses the true class
     quantile: float
     coverage: float  # share of images with an opinion
-    error: float  # share of wrong ones among these
+    error: float  # share of wrong opinions among these
     protocol: str
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Everything needed to use a network as it was trained, and what is known of how good it is."""
+    """Everything needed to use a network as it was trained, and what is known about its quality."""
 
     name: str
     label_set: LabelSet
@@ -119,7 +119,7 @@ class Card:
     stain: StainTarget | None = None
     threshold: float = 0.5
     temperature: float = 1.0
-    locked_on: str = ""  # the predictions that threshold and temperature were fitted to; never those of a test
+    locked_on: str = ""  # the predictions that threshold and temperature were fitted to; never test predictions
     abstention: Abstention | None = None
     views: Literal["one", "seven", "eight"] = "eight"
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -133,7 +133,7 @@ class Card:
 
     def __post_init__(self) -> None:
         if not self.branches:
-            raise ValueError("a card names at least one branch")
+            raise ValueError("a card must name at least one branch")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
@@ -142,12 +142,12 @@ class Card:
             raise ValueError(f"standard deviations must be above 0, got {self.std}")
 
     def to_json(self) -> str:
-        """Write the card as the JSON text that goes into a checkpoint's header."""
+        """Return the card as the JSON text for a checkpoint's header."""
         return _ADAPTER.dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Card":
-        """Read a card.
+        """Read a card from JSON.
 
         Raises:
             UnusableCheckpointError: If the text is not a valid card.
@@ -173,30 +173,30 @@ def read_card(path: Path) -> Card:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 0 < length <= _HEADER_LIMIT_BYTES:
-                raise UnusableCheckpointError(f"{path.name} is not a safetensors file")
+                raise UnusableCheckpointError(f"{path.name} is not a safetensors file: choose another checkpoint")
             metadata = json.loads(file.read(length)).get("__metadata__", {})
     except OSError as error:
         raise UnusableCheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error
     except (ValueError, AttributeError) as error:
-        raise UnusableCheckpointError(f"{path.name} is not a safetensors file") from error
+        raise UnusableCheckpointError(f"{path.name} is not a safetensors file: choose another checkpoint") from error
     if not isinstance(metadata, dict) or CARD_KEY not in metadata:
-        raise UnusableCheckpointError(f"{path.name} has no card: it was not saved by this project's training")
+        raise UnusableCheckpointError(f"{path.name} has no card: choose a checkpoint saved by this project's training")
     return Card.from_json(metadata[CARD_KEY])
 
 
 def checkpoint_sha256(path: Path) -> str:
-    """Hash the whole file; a flipped bit in the weights is silent otherwise.
+    """Return the sha256 of the whole file; otherwise a flipped bit in the weights would go unnoticed.
 
     Raises:
         UnusableCheckpointError: If the file cannot be read.
     """
     digest = hashlib.sha256()
-    # Large pieces: between two of them the interpreter's lock is asked for, and a busy thread beside us holds it long.
-    piece = memoryview(bytearray(_HASHED_AT_ONCE_BYTES))
+    # Large chunks: each one waits for the interpreter's lock, which another busy thread may hold for long.
+    chunk = memoryview(bytearray(_HASH_CHUNK_BYTES))
     try:
         with path.open("rb") as file:
-            while read := file.readinto(piece):
-                digest.update(piece[:read])
+            while read := file.readinto(chunk):
+                digest.update(chunk[:read])
         return digest.hexdigest()
     except OSError as error:
         raise UnusableCheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error

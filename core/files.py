@@ -1,4 +1,4 @@
-"""Files written whole or not at all, CSV files safe to open in a spreadsheet, and explanations of invalid files."""
+"""Atomic writing of files, CSV files that are safe to open in a spreadsheet, and readable errors for invalid JSON."""
 
 import csv
 import io
@@ -12,17 +12,17 @@ from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
 
-# What begins a formula, in its ordinary, full-width and small forms; the minus sign of mathematics too.
+# Signs that begin a formula, in their ordinary, full-width and small forms, and the mathematical minus sign.
 _SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
-# What may stand before a sign: blanks of every kind, control characters, marks of no width, quotes.
-_UNSEEN = '"\\s\\x00-\\x20\\xa0\\xad\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2064\\ufeff'
-# A spreadsheet of another language splits at semicolons, and then at the ends of lines inside quotes too.
-_STARTS = re.compile(f"(\\A|[;\\t\\r\\n\\v\\f\\x85\\u2028\\u2029])([{_UNSEEN}]*)(?=[{_SIGNS}])")
+# What may precede a sign: white space, control characters, zero-width characters, quotes.
+_INVISIBLE = '"\\s\\x00-\\x20\\xa0\\xad\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2064\\ufeff'
+# In some locales a spreadsheet splits at semicolons, and then also at line ends inside quotes.
+_FORMULA_STARTS = re.compile(f"(\\A|[;\\t\\r\\n\\v\\f\\x85\\u2028\\u2029])([{_INVISIBLE}]*)(?=[{_SIGNS}])")
 _CONTROLS = ("\t", "\r", "\n")
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, and on the disk when this returns; its folder is made if need be."""
+    """Write a file whole or not at all, flushed to the disk on return; create its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
@@ -36,7 +36,7 @@ def read_document(kind: TypeAdapter[T], text: str | bytes, what: str) -> T:
     """Read a JSON document.
 
     Raises:
-        ValueError: If it is not what it should be, such as "an evaluation"; the message names the first wrong place.
+        ValueError: If it is not valid; the message names what was expected, such as "an evaluation".
     """
     try:
         return kind.validate_json(text)
@@ -45,14 +45,14 @@ def read_document(kind: TypeAdapter[T], text: str | bytes, what: str) -> T:
 
 
 def first_problem(error: ValidationError, whole: str) -> str:
-    """Say where a document is wrong first, and what is wrong there; `whole` names a document wrong as a whole."""
+    """Return where and how a document is first invalid; `whole` names the place when that is the whole document."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or whole
     return f"{where}: {first['msg']}"
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    """Write a table as UTF-8 with a byte order mark, so that a spreadsheet reads its accents; None is empty."""
+    """Return a table as UTF-8 with a byte order mark, so that spreadsheets read accents; None becomes an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([harmless(column) for column in columns])
@@ -61,12 +61,12 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes
 
 
 def harmless(cell: object) -> str:
-    """Write a cell so that no spreadsheet takes any part of it for a formula: an apostrophe stands before its sign.
+    """Return a cell with an apostrophe before any sign that a spreadsheet would take for the start of a formula.
 
     See OWASP, "CSV Injection".
     """
     text = "" if cell is None else str(cell)
     if isinstance(cell, int | float):
-        return text  # a negative number is no formula
-    safe = _STARTS.sub("\\1\\2'", text)
+        return text  # a negative number is not a formula
+    safe = _FORMULA_STARTS.sub("\\1\\2'", text)
     return f"'{safe}" if safe.startswith(_CONTROLS) else safe

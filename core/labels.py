@@ -1,4 +1,4 @@
-"""The label sets that networks answer in, and which of their classes are malignant."""
+"""The label sets that networks predict, and which of their classes are malignant."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +16,7 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"{self.name}: needs two or more different classes, got {self.classes}")
+            raise ValueError(f"{self.name}: needs at least two different classes, got {self.classes}")
         unknown = set(self.malignant) - set(self.classes)
         if unknown:
             raise ValueError(f"{self.name}: malignant classes {sorted(unknown)} are not among its classes")
@@ -24,7 +24,7 @@ class LabelSet:
             raise ValueError(f"{self.name}: needs at least one malignant and one benign class")
 
     def malignancy(self, label: str) -> Malignancy:
-        """Say whether a class of this set is benign or malignant."""
+        """Return whether a class of this set is benign or malignant."""
         if label not in self.classes:
             raise ValueError(f"{label!r} is not a class of {self.name}: {', '.join(self.classes)}")
         return "malignant" if label in self.malignant else "benign"
@@ -59,10 +59,10 @@ BACH = LabelSet("bach", ("normal", "benign", "in_situ", "invasive"), ("in_situ",
 # Cruz-Roa et al., SPIE Medical Imaging 2014: patches without and with invasive ductal carcinoma.
 IDC = LabelSet("idc", ("no_idc", "idc"), ("idc",))
 
-# The dataset's own words for BreaKHis (eyepiece times objective); a network that knows of magnification counts them so.
+# BreaKHis's own words (eyepiece times objective); a network that uses the magnification numbers them in this order.
 MAGNIFICATIONS = ("40X", "100X", "200X", "400X")
 
 
 def magnification_index(word: str | None) -> int:
-    """Give the place of a magnification; len(MAGNIFICATIONS) stands for unknown, and for any other word."""
+    """Return the index of a magnification; len(MAGNIFICATIONS) stands for unknown and for any other word."""
     return MAGNIFICATIONS.index(word) if word in MAGNIFICATIONS else len(MAGNIFICATIONS)

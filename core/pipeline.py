@@ -24,7 +24,7 @@ from core.results import (
 
 
 class Classifies(Protocol):
-    """What the pipeline needs of a classifier; the tests pass a ten-line fake."""
+    """What the pipeline needs from a classifier; tests pass a ten-line fake."""
 
     @property
     def card(self) -> Card:
@@ -34,17 +34,17 @@ class Classifies(Protocol):
         """Bring the colours of an image to the training set's."""
 
     def classify(self, patches: Patches) -> Probabilities:
-        """Give the probabilities of every patch."""
+        """Return the probabilities of every patch."""
 
     def explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
-        """Give the probabilities of every patch and, from the same forward pass, its evidence."""
+        """Return the probabilities of every patch and, from the same forward pass, its evidence."""
 
 
 def analyse(data: bytes, classifier: Classifies, *, heatmap: bool = True) -> Analysis:
     """Decode, check, classify and explain one image.
 
     Raises:
-        UnreadableImageError: If the bytes are not an image we can read.
+        UnreadableImageError: If the bytes cannot be decoded as an image.
     """
     return analyse_image(decode_image(data).pixels, classifier, heatmap=heatmap)
 
@@ -55,50 +55,52 @@ def analyse_image(image: RgbImage, classifier: Classifies, *, heatmap: bool = Tr
     height, width = image.shape[:2]
     quality = judge_image(image, card)
     if not quality.readable:
-        return Analysis(height, width, quality, reason=_why_unreadable(quality))
-    patches, boxes, filled = patches_of(image, classifier)
+        return Analysis(height, width, quality, reason=_unreadable_reason(quality))
+    patches, boxes, padded_size = patches_of(image, classifier)
     try:
         probabilities, evidence = classifier.explain(patches) if heatmap else (classifier.classify(patches), None)
     except NoResultError as error:
-        return Analysis(height, width, quality, reason=f"no result: {error}")
+        return Analysis(height, width, quality, reason=str(error))
     stitched: Heatmap | None = None
     if evidence is not None:
-        stitched = stitch(evidence, boxes, *filled)[:height, :width]
+        stitched = stitch(evidence, boxes, *padded_size)[:height, :width]
     return Analysis(height, width, quality, pool(probabilities, card), stitched)
 
 
 def patches_of(image: RgbImage, classifier: Classifies) -> tuple[Patches, list[Box], tuple[int, int]]:
-    """Normalise an image and cut it as the network wants it: patches, their boxes, and the height and width they fill.
+    """Normalise the stain of an image and cut it into patches by the card's input policy.
 
-    An image smaller than a patch is mirrored to fill one, so that it may be smaller than that height and width.
+    Returns:
+        The patches, their boxes, and the height and width of the area that the boxes cover. An image smaller than a
+        patch is mirrored to fill one, so this area may be larger than the image.
     """
     policy = classifier.card.input_policy
-    filled = fill_patch(classifier.normalise(image), policy)
-    height, width = filled.shape[:2]
+    padded = fill_patch(classifier.normalise(image), policy)
+    height, width = padded.shape[:2]
     boxes = fit_boxes(height, width, policy)
-    return cut(filled, boxes, policy.input_side), boxes, (height, width)
+    return cut(padded, boxes, policy.input_side), boxes, (height, width)
 
 
 def judge_image(image: RgbImage, card: Card) -> Quality:
-    """Assess an image for the network of this card: its quality, and whether a patch fits."""
+    """Assess an image for the network of this card: its quality, and whether it is large enough for a patch."""
     quality = assess_quality(image, card.quality_limits)
     finding = size_finding(image.shape[0], image.shape[1], card.input_policy)
     return replace(quality, findings=(*quality.findings, finding)) if finding else quality
 
 
 def pool(probabilities: Probabilities, card: Card) -> Prediction:
-    """Average the patches of an image and count those on either side of the threshold."""
+    """Average the probabilities of an image's patches, and count the patches on either side of the threshold."""
     mean = probabilities.mean(axis=0, dtype=np.float64)
     malignant = probabilities[:, list(card.label_set.malignant_indices)].sum(axis=1)
-    hot = int((malignant >= card.threshold).sum())
+    malignant_patches = int((malignant >= card.threshold).sum())
     return Prediction(
         label_set=card.label_set,
         probabilities=tuple(float(p) for p in np.clip(mean / mean.sum(), 0, 1)),
         threshold=card.threshold,
-        benign_patches=len(probabilities) - hot,
-        malignant_patches=hot,
+        benign_patches=len(probabilities) - malignant_patches,
+        malignant_patches=malignant_patches,
     )
 
 
-def _why_unreadable(quality: Quality) -> str:
+def _unreadable_reason(quality: Quality) -> str:
     return "; ".join(finding.message for finding in quality.findings if finding.kind == "unreadable")

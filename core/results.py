@@ -18,12 +18,12 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in image pixels; rig
 
 
 class NoResultError(Exception):
-    """The network's output is not a number; there is no result, and no label may be made of it."""
+    """The network's output is not a finite number, so there is no result and no label may be derived from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing wrong with an image, in words for the reader."""
+    """One problem of an image, in words for the reader."""
 
     kind: Literal["unreadable", "warning"]
     message: str
@@ -31,9 +31,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What can be said of an image before any network sees it.
+    """What is measured on an image before any network sees it.
 
-    `sharpness` is the variance of the Laplacian on grey at full size; `tissue_fraction` is in 0..1.
+    `sharpness` is the variance of the Laplacian of the grey image at full size; `tissue_fraction` is in 0..1.
     """
 
     sharpness: float
@@ -48,13 +48,13 @@ class Quality:
 
     @property
     def readable(self) -> bool:
-        """Whether a network may be asked about this image."""
+        """Whether a network may analyse this image."""
         return not any(finding.kind == "unreadable" for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the network says of one image: probabilities in the order of the label set."""
+    """What the network says about one image: probabilities in the order of the label set."""
 
     label_set: LabelSet
     probabilities: tuple[float, ...]
@@ -98,7 +98,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """All the machine says of one image; without a prediction `reason` says why there is none."""
+    """Everything the machine says about one image; without a prediction `reason` says why there is none."""
 
     height: int
     width: int
@@ -116,23 +116,23 @@ class Analysis:
 
 @dataclass(frozen=True, slots=True)
 class SavedRead:
-    """What one saved read says of a case, and what the model said on the screen beside it."""
+    """What one saved read says about a case, and what the model's opinion on the screen was."""
 
     label: Malignancy | None  # None: cannot be assessed
     confidence: int | None  # 1 (guess) to 5 (certain)
-    seconds: float  # from opening to saving, both stamped by the server
-    model: Malignancy | None = None  # None: nothing of the model was shown
+    seconds: float  # from opening to saving, by the clock of the server
+    model: Malignancy | None = None  # None: the model's opinion was not shown
 
     def __post_init__(self) -> None:
         if (self.label is None) != (self.confidence is None):
-            raise ValueError("a label needs a confidence; 'cannot assess' has none")
+            raise ValueError("a label needs a confidence; 'cannot assess' must not have one")
         if self.confidence is not None and not 1 <= self.confidence <= 5:
-            raise ValueError(f"confidence is 1 to 5, got {self.confidence}")
+            raise ValueError(f"confidence must be 1 to 5, got {self.confidence}")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One case as one reader read it once: before the reveal, after it, and as it stands now.
+    """One reading of one case by one reader: before the reveal, after it, and as it stands now.
 
     `standing` differs from `final` only where the reader has amended it; both are None until the final read.
     """
@@ -147,12 +147,12 @@ class Reading:
     standing: SavedRead | None = None
     iteration: int = 1  # 2 where the same reader reads the same case again
     vote: Literal["yes", "no", "unsure"] | None = None  # on the heat map, as it stands
-    model_version: str | None = None  # that spoke beside the standing read
+    model_version: str | None = None  # whose opinion was shown with the standing read
 
     def __post_init__(self) -> None:
         if (self.final is None) != (self.standing is None):
-            raise ValueError("a final read stands until another replaces it")
+            raise ValueError("a reading has both a final and a standing read, or neither")
         if self.iteration < 1:
-            raise ValueError(f"iterations count from 1, got {self.iteration}")
+            raise ValueError(f"iteration must be 1 or more, got {self.iteration}")
         if self.first.model is not None:
-            raise ValueError("a first read is blind: it has nothing of the model beside it")
+            raise ValueError("a first read is blind: it cannot carry the model's opinion")

@@ -1,4 +1,4 @@
-"""Where things are, read once from the environment at the edge and passed down."""
+"""Paths and other settings, read from the environment once at startup and passed down."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +26,12 @@ class _Environment(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Places and processes of one installation.
+    """The settings of one installation.
 
-    `import_root` is the only folder whose subfolders the upload page may read; None switches that off.
+    `import_root` is the only folder whose subfolders the upload page may read; None disables reading from folders.
     `threads` is the number of threads the worker may use; 0 leaves it to torch.
-    `behind_proxy` says that a proxy of ours, which encrypts, stands between the readers and the server.
-    A sign-in ends after so many `idle_minutes` without a request, and after `signed_in_hours` at the latest.
+    `behind_proxy` is true when readers reach the server through our own proxy, which encrypts the connection.
+    A sign-in ends after `idle_minutes` without a request, and after `signed_in_hours` at the latest.
     """
 
     data: Path
@@ -51,20 +51,20 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read SECOND_READ_DATA, _DATABASE, _CHECKPOINT, _IMPORT_ROOT, _DEVICE, _THREADS and what access needs.
+        """Read SECOND_READ_DATA, _DATABASE, _CHECKPOINT, _IMPORT_ROOT, _DEVICE, _THREADS.
 
-        That is SECOND_READ_BEHIND_PROXY, _IDLE_MINUTES and _SIGNED_IN_HOURS.
+        Sign-in also reads SECOND_READ_BEHIND_PROXY, _IDLE_MINUTES and _SIGNED_IN_HOURS.
         """
-        found = _Environment()
-        data = found.data.resolve()
+        environment = _Environment()
+        data = environment.data.resolve()
         return cls(
             data=data,
-            database=found.database or f"sqlite:///{quote(str(data / 'second_read.sqlite'))}",
-            checkpoint=found.checkpoint.resolve(),
-            import_root=found.import_root.resolve() if found.import_root else None,
-            device=found.device,
-            threads=found.threads,
-            behind_proxy=found.behind_proxy,
-            idle_minutes=found.idle_minutes,
-            signed_in_hours=found.signed_in_hours,
+            database=environment.database or f"sqlite:///{quote(str(data / 'second_read.sqlite'))}",
+            checkpoint=environment.checkpoint.resolve(),
+            import_root=environment.import_root.resolve() if environment.import_root else None,
+            device=environment.device,
+            threads=environment.threads,
+            behind_proxy=environment.behind_proxy,
+            idle_minutes=environment.idle_minutes,
+            signed_in_hours=environment.signed_in_hours,
         )

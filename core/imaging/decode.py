@@ -1,4 +1,4 @@
-"""Turn the bytes of an image file into sRGB pixels, or say why they cannot be read."""
+"""Turn the bytes of an image file into sRGB pixels, or raise an error that says why it cannot be read."""
 
 import io
 import struct
@@ -15,13 +15,13 @@ from core.imaging.png_jpeg import SIGNATURE as PNG_SIGNATURE
 from core.imaging.png_jpeg import check_jpeg, check_png
 from core.results import RgbImage
 
-# Pillow warns above a limit of its own, under ours; every size is checked here before Pillow opens a file.
+# By default Pillow warns below our limit; every size is checked here before Pillow opens a file.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
-_MAX_WEBP_PIXELS = 40_000_000  # its decoder holds four copies
+_MAX_WEBP_PIXELS = 40_000_000  # the decoder holds four copies
 _USUAL_GAMMA = 1 / 2.2
-# Formats people try; each is named in the refusal.
-_OTHERS = (
+# Unsupported formats that people try, by offset and signature; the error names them.
+_UNSUPPORTED = (
     (0, b"GIF8", "a GIF"),
     (4, b"ftyp", "a HEIC, AVIF or MP4 file"),
     (0, b"\0\0\0\x0cjP  ", "a JPEG 2000"),
@@ -37,7 +37,7 @@ _OTHERS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedImage:
-    """The pixels of a file and nothing else of it; `notes` say what was done to them."""
+    """The pixels of a file, without its metadata; `notes` say how they were converted."""
 
     pixels: RgbImage
     format: str
@@ -49,20 +49,22 @@ class DecodedImage:
 
 
 def decode_image(data: bytes) -> DecodedImage:
-    """Decode PNG, JPEG, TIFF, BMP or WebP, told apart by content, to 8-bit sRGB.
+    """Decode PNG, JPEG, TIFF, BMP or WebP, recognised by content, to 8-bit sRGB.
 
     Raises:
-        UnreadableImageError: Whatever is wrong with the bytes; nothing else is raised.
+        UnreadableImageError: If the bytes cannot be decoded, for whatever reason; nothing else is raised.
     """
     try:
         return _decode(bytes(data))
     except UnreadableImageError:
         raise
     except MemoryError as error:
-        raise UnreadableImageError("there is not enough memory to decode this image.") from error
-    except Exception as error:  # decoders raise whatever a damaged file drives them to; this is the one edge
         raise UnreadableImageError(
-            f"the file is damaged or of an unusual kind{_reason(error)}. {EXPORT_AGAIN}"
+            "there is not enough memory to decode this image. Export a smaller field of view."
+        ) from error
+    except Exception as error:  # decoders may raise anything on a damaged file; it is caught here only
+        raise UnreadableImageError(
+            f"the file is damaged or in an unsupported variant{_reason(error)}. {EXPORT_AGAIN}"
         ) from error
 
 
@@ -78,7 +80,7 @@ def _decode(data: bytes) -> DecodedImage:
         raise UnreadableImageError("the file is empty.")
     if len(data) > MAX_BYTES:
         raise UnreadableImageError(
-            f"the file has {len(data) / 1e6:,.0f} MB; at most {MAX_BYTES // 1_000_000} MB are read. "
+            f"the file is {len(data) / 1e6:,.0f} MB; the limit is {MAX_BYTES // 1_000_000} MB. "
             "Export a smaller field of view."
         )
     if data.startswith(PNG_SIGNATURE):
@@ -91,50 +93,52 @@ def _decode(data: bytes) -> DecodedImage:
         return _decode_bmp(data)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return _decode_webp(data)
-    raise UnreadableImageError(f"{_what_it_is(data)} Export it as PNG, JPEG or TIFF.")
+    raise UnreadableImageError(f"{_describe_format(data)} Export it as PNG, JPEG or TIFF.")
 
 
-def _what_it_is(data: bytes) -> str:
-    for offset, mark, name in _OTHERS:
-        if data.startswith(mark, offset):
-            return f"this is {name}, not an image format that is read here."
-    return "this is not an image format that is read here."
+def _describe_format(data: bytes) -> str:
+    for offset, signature, name in _UNSUPPORTED:
+        if data.startswith(signature, offset):
+            return f"this is {name}, which is not supported."
+    return "this is not a supported image format."
 
 
 def _decode_png(data: bytes) -> DecodedImage:
     png = check_png(data)
-    notes = ("the still image of an animation is shown",) if png.animated else ()
+    notes = ("only the still image of the animation is used",) if png.animated else ()
     samples = imagecodecs.png_decode(png.data) if png.direct else None
     with Image.open(io.BytesIO(png.data), formats=["PNG"]) as image:
         if not png.direct and png.transparent_colour and (png.bits, png.colour_type) in ((2, 0), (4, 0), (16, 2)):
-            # Pillow scales the pixels to 8 bits and compares them with the unscaled colour.
-            raise UnreadableImageError(f"the PNG marks a colour as transparent in an unusual way. {EXPORT_AGAIN}")
+            # Pillow would scale the pixels to 8 bits and compare them with the unscaled colour.
+            raise UnreadableImageError(
+                f"the PNG marks one colour as transparent, which is not supported for its bit depth. {EXPORT_AGAIN}"
+            )
         gamma = image.info.get("gamma", 0.0)
         unusual = gamma > 0 and "srgb" not in image.info and abs(gamma / _USUAL_GAMMA - 1) > 0.05
-        pixels, found = decode_opened(
+        pixels, conversions = decode_opened(
             image, samples=samples, gamma=gamma if unusual else None, sixteen_bits=png.bits == 16
         )
-        return DecodedImage(pixels, "PNG", (*notes, *found))
+        return DecodedImage(pixels, "PNG", (*notes, *conversions))
 
 
 def _decode_jpeg(data: bytes) -> DecodedImage:
     check_jpeg(data)
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-        notes = ("the first of several images is shown",) if getattr(image, "n_frames", 1) > 1 else ()
-        pixels, found = decode_opened(image)
-        return DecodedImage(pixels, "JPEG", (*notes, *found))
+        notes = ("only the first of several images is used",) if getattr(image, "n_frames", 1) > 1 else ()
+        pixels, conversions = decode_opened(image)
+        return DecodedImage(pixels, "JPEG", (*notes, *conversions))
 
 
 def _decode_bmp(data: bytes) -> DecodedImage:
     if len(data) < 54:
-        raise UnreadableImageError(f"the BMP stops after {len(data)} bytes. Export it again.")
+        raise UnreadableImageError(f"the BMP is cut short: it ends after {len(data)} bytes. Export it again.")
     (header,) = struct.unpack_from("<I", data, 14)
     width, height = struct.unpack_from("<HH" if header == 12 else "<ii", data, 18)
     check_size(width, abs(height))
     if header >= 40 and struct.unpack_from("<I", data, 30)[0] in (1, 2):
-        raise UnreadableImageError(f"the BMP is run-length encoded. {EXPORT_AGAIN}")
+        raise UnreadableImageError(f"the BMP is run-length encoded, which is not supported. {EXPORT_AGAIN}")
     if header >= 108 and data[70:74] in (b"DEBM", b"KNIL"):
-        raise UnreadableImageError(f"the BMP carries a colour profile. {EXPORT_AGAIN}")
+        raise UnreadableImageError(f"the BMP has a colour profile, which is not supported. {EXPORT_AGAIN}")
     with Image.open(io.BytesIO(data), formats=["BMP"]) as image:
         pixels, notes = decode_opened(image)
         return DecodedImage(pixels, "BMP", notes)
@@ -142,7 +146,7 @@ def _decode_bmp(data: bytes) -> DecodedImage:
 
 def _decode_webp(data: bytes) -> DecodedImage:
     if len(data) < 30:
-        raise UnreadableImageError(f"the WebP stops after {len(data)} bytes. Export it again.")
+        raise UnreadableImageError(f"the WebP is cut short: it ends after {len(data)} bytes. Export it again.")
     (size,) = struct.unpack_from("<I", data, 4)
     if len(data) < size + 8:
         raise cut_short(len(data), size + 8)
@@ -150,12 +154,12 @@ def _decode_webp(data: bytes) -> DecodedImage:
     check_size(width, height)
     if width * height > _MAX_WEBP_PIXELS:
         raise UnreadableImageError(
-            f"the WebP is {width:,} x {height:,} pixels; at most 40 megapixels are read of a WebP. {EXPORT_AGAIN}"
+            f"the WebP is {width:,} x {height:,} pixels; the limit for WebP is 40 megapixels. {EXPORT_AGAIN}"
         )
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-        notes = ("the first frame of an animation is shown",) if getattr(image, "n_frames", 1) > 1 else ()
-        pixels, found = decode_opened(image)
-        return DecodedImage(pixels, "WebP", (*notes, *found))
+        notes = ("only the first frame of the animation is used",) if getattr(image, "n_frames", 1) > 1 else ()
+        pixels, conversions = decode_opened(image)
+        return DecodedImage(pixels, "WebP", (*notes, *conversions))
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

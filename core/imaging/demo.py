@@ -1,4 +1,4 @@
-"""Generated H&E-like tissue, so that a first visitor without images can try the reading loop."""
+"""Generate H&E-like tissue, so that new users without images can try reading a case."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from core.results import RgbImage
 
 Plane = NDArray[np.float32]  # height x width; the amount of one stain
 
-# Optical density of R, G and B for one unit of each stain (Ruifrok and Johnston 2001, brightened a little).
+# Optical density in R, G and B of one unit of each stain (Ruifrok and Johnston 2001, brightened a little).
 _HAEMATOXYLIN = np.array([0.62, 0.72, 0.30])
 _EOSIN = np.array([0.09, 0.82, 0.38])
-_LIGHT = np.array([243.0, 240.0, 244.0])  # grey levels of glass
+_LIGHT = np.array([243.0, 240.0, 244.0])  # grey levels of glass in R, G, B
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class _Nuclei:
 
     radius: float
     spread: float  # of the radius, relative
-    stretch: float  # longest over shortest axis at most
-    stain: tuple[float, float]  # least and most haematoxylin
+    stretch: float  # the largest ratio of long to short axis
+    stain: tuple[float, float]  # lowest and highest amount of haematoxylin
 
 
 _REGULAR = _Nuclei(radius=4.6, spread=0.10, stretch=1.5, stain=(0.75, 0.95))
@@ -37,12 +37,15 @@ def demo_image(seed: int, malignancy: Malignancy, height: int = 460, width: int 
     """Generate a field of H&E-like tissue, the same for the same seed.
 
     Benign: ducts with an open lumen, lined by small, regular nuclei, in fibrous stroma. Malignant: crowded
-    nests of large, uneven, dark nuclei without lumina. It shows no person's tissue and teaches no diagnosis.
+    nests of large, uneven, dark nuclei without lumina. It is no person's tissue and no basis for a diagnosis.
+
+    Raises:
+        ValueError: If a side is under 64 px.
     """
     if min(height, width) < 64:
-        raise ValueError(f"generated tissue needs at least 64 px a side, got {width} x {height}")
+        raise ValueError(f"generated tissue needs at least 64 px per side, got {width} x {height}")
     random = np.random.default_rng([seed, malignancy == "malignant"])
-    haematoxylin, eosin = _stroma(random, height, width)
+    haematoxylin, eosin = _draw_stroma(random, height, width)
     if malignancy == "benign":
         _draw_fat(random, haematoxylin, eosin)
         _draw_ducts(random, haematoxylin, eosin)
@@ -51,10 +54,10 @@ def demo_image(seed: int, malignancy: Malignancy, height: int = 460, width: int 
     return _develop(random, haematoxylin, eosin)
 
 
-def _stroma(random: Generator, height: int, width: int) -> tuple[Plane, Plane]:
-    """Lay wavy collagen with scattered spindle nuclei."""
+def _draw_stroma(random: Generator, height: int, width: int) -> tuple[Plane, Plane]:
+    """Draw wavy collagen with scattered spindle nuclei; return haematoxylin and eosin."""
     angle = random.uniform(0, np.pi)
-    fibres = _fibres(random, height, width, angle)
+    fibres = _draw_fibres(random, height, width, angle)
     eosin = 0.42 + 0.13 * fibres + 0.08 * _noise(random, height, width, 40) + 0.03 * _noise(random, height, width, 4)
     clefts = np.clip(-fibres - 0.9, 0, 1) * np.clip(_noise(random, height, width, 40), 0, 1)
     eosin = np.clip(eosin * (1 - 0.9 * clefts), 0.04, 1).astype(np.float32)
@@ -65,8 +68,8 @@ def _stroma(random: Generator, height: int, width: int) -> tuple[Plane, Plane]:
     return haematoxylin, eosin
 
 
-def _fibres(random: Generator, height: int, width: int, angle: float) -> Plane:
-    """Make streaks, about 4 px thick and 70 px long, that wave about one direction."""
+def _draw_fibres(random: Generator, height: int, width: int, angle: float) -> Plane:
+    """Draw streaks, about 4 px thick and 70 px long, that wave around one direction."""
     side = int(np.hypot(height, width)) + 160
     streaks = cv2.resize(_noise(random, side // 4, side // 70 + 2, 1), (side, side), interpolation=cv2.INTER_CUBIC)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -79,7 +82,7 @@ def _fibres(random: Generator, height: int, width: int, angle: float) -> Plane:
 
 
 def _draw_fat(random: Generator, haematoxylin: Plane, eosin: Plane) -> None:
-    """Empty a group of round fat cells, with thin walls between them."""
+    """Draw a group of round, empty fat cells with thin walls."""
     height, width = eosin.shape
     middle = random.uniform((0, 0), (width, height))
     reach = random.uniform(70, 130)
@@ -93,28 +96,28 @@ def _draw_fat(random: Generator, haematoxylin: Plane, eosin: Plane) -> None:
 
 
 def _draw_ducts(random: Generator, haematoxylin: Plane, eosin: Plane) -> None:
-    """Draw ducts: a lumen, a lining of one or two rows of regular nuclei, a paler sleeve around."""
+    """Draw ducts: a lumen, a lining of one or two rows of regular nuclei, a paler sleeve around them."""
     height, width = eosin.shape
     for centre in _scatter(random, height, width, apart=112, most=14):
         radius = random.uniform(30, 56)
         outline = _blob(random, centre, radius, 0.22)
-        inner = _shrunk(outline, centre, 1 - 15 / radius)
-        _fill(eosin, _shrunk(outline, centre, 1.16), 0.36, 0.55)
+        inner = _scale_outline(outline, centre, 1 - 15 / radius)
+        _fill(eosin, _scale_outline(outline, centre, 1.16), 0.36, 0.55)
         _fill(eosin, outline, 0.40, 0.9)
         _fill(haematoxylin, outline, 0.22, 0.9)
         for layer, stagger in ((1 - 4.5 / radius, 0.0), (1 - 11.5 / radius, 0.5)):
-            _line_with_nuclei(random, haematoxylin, _shrunk(outline, centre, layer), stagger)
+            _draw_lining(random, haematoxylin, _scale_outline(outline, centre, layer), stagger)
         _fill(eosin, inner, 0.03, 0.97)
         _fill(haematoxylin, inner, 0.01, 0.97)
 
 
-def _line_with_nuclei(random: Generator, haematoxylin: Plane, outline: NDArray[np.int32], stagger: float) -> None:
+def _draw_lining(random: Generator, haematoxylin: Plane, outline: NDArray[np.int32], stagger: float) -> None:
     steps = np.linalg.norm(np.diff(outline, axis=0, append=outline[:1]), axis=1)
     travelled = np.concatenate([[0.0], np.cumsum(steps)])
     closed = np.concatenate([outline, outline[:1]])
-    for place in np.arange(stagger * 8.5, travelled[-1] - 4, 8.5):
-        centre = np.array([np.interp(place + random.normal(0, 0.7), travelled, closed[:, axis]) for axis in (0, 1)])
-        ahead = np.array([np.interp(place + 3, travelled, closed[:, axis]) for axis in (0, 1)]) - centre
+    for distance in np.arange(stagger * 8.5, travelled[-1] - 4, 8.5):
+        centre = np.array([np.interp(distance + random.normal(0, 0.7), travelled, closed[:, axis]) for axis in (0, 1)])
+        ahead = np.array([np.interp(distance + 3, travelled, closed[:, axis]) for axis in (0, 1)]) - centre
         outward = float(np.arctan2(ahead[1], ahead[0])) + np.pi / 2
         _draw_nucleus(random, haematoxylin, centre + random.normal(0, 0.8, 2), _REGULAR, along=outward)
 
@@ -140,11 +143,11 @@ def _draw_nucleus(
     """Draw one nucleus: an uneven ellipse with a darker rim and clumped chromatin."""
     radius = kind.radius * float(np.exp(random.normal(0, kind.spread)))
     stretch = random.uniform(1.1, kind.stretch) ** 0.5
-    turn = along + random.normal(0, 0.15)
+    angle = along + random.normal(0, 0.15)
     angles = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     wobble = 1 + kind.spread * 0.4 * random.normal(size=14)
     x, y = radius * stretch * wobble * np.cos(angles), radius / stretch * wobble * np.sin(angles)
-    points = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1) + centre
+    points = np.stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)], axis=1) + centre
     outline = np.rint(points * 16).astype(np.int32)  # sixteenths of a pixel
     stain = random.uniform(*kind.stain)
     cv2.fillPoly(haematoxylin, [outline], stain, cv2.LINE_AA, 4)
@@ -155,7 +158,7 @@ def _draw_nucleus(
 
 
 def _develop(random: Generator, haematoxylin: Plane, eosin: Plane) -> RgbImage:
-    """Turn amounts of stain into light, by the law of Lambert and Beer, through a slightly soft lens."""
+    """Turn amounts of stain into light, by the Beer-Lambert law, through a slightly soft lens."""
     height, width = eosin.shape
     chromatin = 1 + 0.16 * _noise(random, height, width, 2.2)
     purple = np.asarray(cv2.GaussianBlur(haematoxylin * chromatin, (0, 0), 0.8), dtype=np.float64)
@@ -167,7 +170,7 @@ def _develop(random: Generator, haematoxylin: Plane, eosin: Plane) -> RgbImage:
 
 
 def _noise(random: Generator, height: int, width: int, grain: float) -> Plane:
-    """Make smooth noise of mean 0 and deviation 1 with features of about `grain` pixels."""
+    """Return smooth noise of mean 0 and deviation 1 with features of about `grain` pixels."""
     shape = (int(height / grain) + 3, int(width / grain) + 3)
     coarse = random.normal(size=shape).astype(np.float32)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -177,24 +180,24 @@ def _noise(random: Generator, height: int, width: int, grain: float) -> Plane:
 def _scatter(random: Generator, height: int, width: int, apart: float, most: int) -> list[NDArray[np.float64]]:
     """Scatter up to `most` points (x, y) over the field, no two closer than `apart` pixels."""
     cell = apart / np.sqrt(2)
-    taken: dict[tuple[int, int], NDArray[np.float64]] = {}
+    points: dict[tuple[int, int], NDArray[np.float64]] = {}
     for point in random.uniform((0, 0), (width, height), (most * 4, 2)):
         column, row = int(point[0] / cell), int(point[1] / cell)
-        near = (taken.get((column + i, row + j)) for i in range(-2, 3) for j in range(-2, 3))
-        if len(taken) < most and all(other is None or np.hypot(*(other - point)) >= apart for other in near):
-            taken[column, row] = point
-    return list(taken.values())
+        near = (points.get((column + i, row + j)) for i in range(-2, 3) for j in range(-2, 3))
+        if len(points) < most and all(other is None or np.hypot(*(other - point)) >= apart for other in near):
+            points[column, row] = point
+    return list(points.values())
 
 
 def _blob(random: Generator, centre: NDArray[np.float64], radius: float, raggedness: float) -> NDArray[np.int32]:
-    """Draw a closed outline (points x 2) around a centre, wavier with more raggedness."""
+    """Return a closed outline (points x 2) around a centre; the higher `raggedness`, the wavier."""
     angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     waves = sum(random.normal() / k * np.cos(k * angles + random.uniform(0, 2 * np.pi)) for k in range(2, 8))
     reach = radius * np.clip(1 + raggedness * waves, 0.4, 1.8)
     return np.rint(centre + np.stack([reach * np.cos(angles), reach * np.sin(angles)], axis=1)).astype(np.int32)
 
 
-def _shrunk(outline: NDArray[np.int32], centre: NDArray[np.float64], factor: float) -> NDArray[np.int32]:
+def _scale_outline(outline: NDArray[np.int32], centre: NDArray[np.float64], factor: float) -> NDArray[np.int32]:
     return np.rint(centre + (outline - centre) * factor).astype(np.int32)
 
 

@@ -1,4 +1,4 @@
-"""Heat maps as files that keep their logits, as grey levels for the viewer, and painted over the image."""
+"""Heat maps as files of logits, as grey levels for the viewer, and as overlays on the image."""
 
 import struct
 from io import BytesIO
@@ -15,10 +15,10 @@ GreyImage = NDArray[np.uint8]  # height x width
 
 _Pixels = TypeVar("_Pixels", np.uint8, np.float32)
 
-_VIEWER_SIDE = 1024  # px; finer than any map a patch network makes, and small on the wire
-_PNG_LEVEL = 2  # of 9: a tenth larger than level 9 on tissue, in a small part of its time
+_VIEWER_SIDE = 1024  # px; finer than any map of a patch network, and quick to send
+_PNG_LEVEL = 2  # of 9; on tissue a tenth larger than level 9, in a fraction of its time
 
-# All that tifffile and its codecs were seen to raise on damaged files.
+# Everything that tifffile and its codecs have been seen to raise on damaged files.
 _DAMAGED = (
     tifffile.TiffFileError,
     struct.error,
@@ -32,10 +32,10 @@ _DAMAGED = (
 
 
 def encode_heatmap(heatmap: Heatmap) -> bytes:
-    """Write a heat map as a 32-bit float TIFF with deflate.
+    """Encode a heat map as a deflated 32-bit float TIFF.
 
-    QuPath and ImageJ open it as it is, and read the evidence in logit units under the pointer; without a
-    predictor, because ImageJ knows none for floats.
+    QuPath and ImageJ open it and show the evidence in logit units under the pointer. There is no predictor,
+    because ImageJ supports none for floats.
     """
     buffer = BytesIO()
     tifffile.imwrite(
@@ -53,35 +53,35 @@ def encode_heatmap(heatmap: Heatmap) -> bytes:
 
 
 def decode_heatmap(data: bytes) -> Heatmap:
-    """Read a heat map back, exactly.
+    """Decode a heat map, exactly as it was encoded.
 
     Raises:
-        ValueError: If the bytes are not a heat map of ours.
+        ValueError: If the bytes are not a heat map written by `encode_heatmap`.
     """
     try:
         heatmap = tifffile.imread(BytesIO(data))
     except _DAMAGED as error:
         raise ValueError(f"these {len(data)} bytes are not a heat map: {error}") from error
     if heatmap.ndim != 2 or heatmap.dtype != np.float32:
-        raise ValueError(f"a heat map is height x width of 32-bit floats, got {heatmap.shape} of {heatmap.dtype}")
+        raise ValueError(f"a heat map must be height x width of 32-bit floats, got {heatmap.shape} of {heatmap.dtype}")
     return np.asarray(heatmap, dtype=np.float32)
 
 
 def encode_png(image: RgbImage | GreyImage) -> bytes:
-    """Write RGB or grey pixels as a PNG without any metadata."""
+    """Encode RGB or grey pixels as a PNG without metadata."""
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    written, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
-    if not written:
-        raise ValueError(f"pixels of {image.shape} cannot be written as PNG")
+    succeeded, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
+    if not succeeded:
+        raise ValueError(f"pixels of shape {image.shape} cannot be encoded as PNG")
     return data.tobytes()
 
 
 def grey_levels(heatmap: Heatmap) -> tuple[GreyImage, float, float]:
-    """Scale a heat map once, over its own range, to grey levels for the viewer.
+    """Scale a heat map over its own range to grey levels for the viewer.
 
     Returns:
         The grey image, its longest side at most 1024 px, and the evidence in logit units that
-        0 and 255 stand for. A map without any spread is all 0: cold, not hot.
+        0 and 255 stand for. A constant map is all 0: cold, not hot.
     """
     low, high = _range(heatmap)
     return _stretch(_shrink(heatmap, _VIEWER_SIDE), low, high), low, high
@@ -90,12 +90,12 @@ def grey_levels(heatmap: Heatmap) -> tuple[GreyImage, float, float]:
 def overlay(
     image: RgbImage, heatmap: Heatmap, opacity: float = 0.5, *, span: tuple[float, float] | None = None
 ) -> RgbImage:
-    """Paint a heat map over its image in cividis, scaled once over the map's own range, or over `span`.
+    """Paint a heat map over its image in cividis, scaled over the map's own range, or over `span`.
 
-    Cividis is even in lightness and far from H&E colours, for colour-blind eyes too.
+    Cividis is perceptually uniform, and distinct from H&E colours even to colour-blind readers.
     """
     if heatmap.shape != image.shape[:2]:
-        raise ValueError(f"a heat map of {heatmap.shape} does not lie on an image of {image.shape[:2]}")
+        raise ValueError(f"a heat map of {heatmap.shape} does not fit an image of {image.shape[:2]}")
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must lie in 0..1, got {opacity}")
     grey = _stretch(heatmap, *(span or _range(heatmap)))
@@ -104,15 +104,15 @@ def overlay(
 
 
 def paint_preview(preview: bytes, grey: bytes, opacity: float = 0.45) -> bytes:
-    """Paint the grey levels of a heat map over a preview of its image; give both as one PNG.
+    """Paint the grey levels of a heat map over a preview of its image; return a PNG.
 
     Raises:
-        ValueError: If one of them is not an image.
+        ValueError: If either is not an image.
     """
-    image = _decoded(preview, cv2.IMREAD_COLOR)
+    image = _decode_preview(preview, cv2.IMREAD_COLOR)
     height, width = image.shape[:2]
-    # Shrunk by another way, a map may be a pixel larger or smaller than the preview.
-    levels = cv2.resize(_decoded(grey, cv2.IMREAD_GRAYSCALE), (width, height))
+    # The map was shrunk separately, so it may be a pixel larger or smaller than the preview.
+    levels = cv2.resize(_decode_preview(grey, cv2.IMREAD_GRAYSCALE), (width, height))
     pixels = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
     return encode_png(overlay(pixels, levels.astype(np.float32), opacity))
 
@@ -123,22 +123,22 @@ def thumbnail(image: RgbImage, side: int = 256) -> RgbImage:
 
 
 def colour_bar(width: int, height: int) -> RgbImage:
-    """Draw the colours of `overlay` from the smallest evidence on the left to the largest on the right."""
+    """Return a bar of the colours of an overlay, from the least evidence on the left to the most on the right."""
     ramp = np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1))
     return overlay(np.zeros((height, width, 3), np.uint8), ramp, opacity=1)
 
 
 def shrink_onto(heatmap: Heatmap, image: RgbImage) -> Heatmap:
-    """Bring a heat map to the size of an image that was shrunk."""
+    """Shrink a heat map to the size of an image that has been shrunk."""
     height, width = image.shape[:2]
     return np.asarray(cv2.resize(heatmap, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _decoded(data: bytes, flags: int) -> NDArray[np.uint8]:
-    # These are previews that we wrote ourselves, a few hundred pixels wide: the limits of uploads are not needed.
+def _decode_preview(data: bytes, flags: int) -> NDArray[np.uint8]:
+    # The previews are our own, a few hundred pixels wide: the limits for uploads are not needed.
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if pixels is None:
-        raise ValueError(f"these {len(data)} bytes are not a preview of ours")
+        raise ValueError(f"these {len(data)} bytes are not a preview image")
     return np.asarray(pixels, np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Squares cut from an image, and their maps laid back onto it."""
+"""Cut square patches from an image, and stitch their maps back onto it."""
 
 import cv2
 import numpy as np
@@ -11,8 +11,8 @@ from core.results import Box, Finding, Heatmap, RgbImage
 def fit_boxes(height: int, width: int, policy: InputPolicy) -> list[Box]:
     """Lay the boxes of an input policy over an image, row by row.
 
-    Under `patches` the last row and column lie flush with the edge, so that every pixel is covered and
-    no edge is dropped; an image smaller than one patch has no boxes.
+    Under `patches` the last row and column are flush with the edge, so that every pixel is covered;
+    an image smaller than one patch has no boxes.
     """
     if min(height, width) < 1:
         raise ValueError(f"an image of {width} x {height} has no pixels")
@@ -25,19 +25,19 @@ def fit_boxes(height: int, width: int, policy: InputPolicy) -> list[Box]:
 
 
 def size_finding(height: int, width: int, policy: InputPolicy) -> Finding | None:
-    """Say whether an image is too small for the patches of a policy; None when it is large enough."""
+    """Return a finding if an image is too small for the patches of a policy, or None."""
     side = policy.patch_side
     if policy.kind == "resize" or min(height, width) >= side:
         return None
-    what = f"a {width} x {height} image is smaller than one {side} px patch of this model"
-    # Mirrored once, half a patch fills a whole one; less would show the network the same cells three times.
+    problem = f"a {width} x {height} image is smaller than one {side} px patch of this model"
+    # Mirroring half a patch fills a whole one; with less, the network would see the same cells three times.
     if 2 * min(height, width) >= side:
-        return Finding("warning", f"{what}: it was mirrored at its edges to fill one")
-    return Finding("unreadable", what)
+        return Finding("warning", f"{problem}; it was mirrored at its edges to fill one")
+    return Finding("unreadable", problem)
 
 
 def fill_patch(image: RgbImage, policy: InputPolicy) -> RgbImage:
-    """Mirror an image at its right and lower edge until a patch fits; a larger one is returned as it is."""
+    """Mirror an image at its right and lower edges until a patch fits; return a larger image unchanged."""
     if policy.kind == "resize":
         return image
     below, right = (max(0, policy.patch_side - length) for length in image.shape[:2])
@@ -47,12 +47,12 @@ def fill_patch(image: RgbImage, policy: InputPolicy) -> RgbImage:
 def cut(image: RgbImage, boxes: list[Box], side: int) -> NDArray[np.uint8]:
     """Cut the boxes out of an image and scale each to a square: boxes x side x side x 3.
 
-    A box that already has this side is copied as it is.
+    A box that already has this size is copied unchanged.
     """
     patches = np.empty((len(boxes), side, side, 3), dtype=np.uint8)
     for patch, (left, top, right, bottom) in zip(patches, boxes, strict=True):
         part = image[top:bottom, left:right]
-        # Averaging over areas keeps small nuclei when shrinking; it would give blocks when enlarging.
+        # Area averaging preserves small nuclei when shrinking, but looks blocky when enlarging.
         method = cv2.INTER_AREA if part.shape[0] * part.shape[1] > side * side else cv2.INTER_CUBIC
         patch[:] = part if part.shape[:2] == (side, side) else cv2.resize(part, (side, side), interpolation=method)
     return patches
@@ -62,7 +62,7 @@ def stitch(maps: NDArray[np.float32], boxes: list[Box], height: int, width: int)
     """Average patch maps (boxes x side x side, logit units) back onto the image.
 
     Maps keep their own scale: stretching each patch to 0..1 first would paint an
-    empty patch as hot as a tumour. Pixels under no box are 0, no evidence.
+    empty patch as hot as a tumour. Pixels outside every box are 0: no evidence.
     """
     if len(maps) != len(boxes):
         raise ValueError(f"{len(maps)} maps for {len(boxes)} boxes")
@@ -76,6 +76,6 @@ def stitch(maps: NDArray[np.float32], boxes: list[Box], height: int, width: int)
 
 
 def _starts(length: int, side: int, stride: int) -> list[int]:
-    """Place intervals of one side along a length, the last flush with its end."""
+    """Return where intervals of one side start along a length, the last flush with its end."""
     last = length - side
     return [*range(0, last, stride), last] if last >= 0 else []

@@ -15,19 +15,20 @@ Samples8 = NDArray[np.uint8]  # height x width x channels
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 ToSrgb = Callable[[Samples8], RgbImage]
 
-_FULL_RANGE = 1 << 14  # a bright 16-bit image that stays below holds 10, 12 or 14 bits
+BAND_PIXELS = 1 << 21  # converted at once, so that conversion takes little memory beyond the image itself
+
+_FULL_RANGE = 1 << 14  # a 16-bit image whose largest sample is below holds only 10, 12 or 14 bits
 _SPACES = {1: ("L", "GRAY"), 3: ("RGB", "RGB "), 4: ("CMYK", "CMYK")}  # channels: Pillow's mode, the profile's space
-
-ON_WHITE = "transparent parts lie on white"
-TURNED = "turned upright as the file asks"
-BAND_PIXELS = 1 << 21  # converted at once, so that the conversion costs little memory beside the image itself
-
 _ORIENTATION = 274  # EXIF and TIFF use the same tag
 _CHANNELS = {"1": 1, "L": 1, "LA": 1, "I;16": 1, "CMYK": 4}  # of colour, by Pillow's mode; all others have three
 
+_ON_WHITE = "transparent areas were placed on white"
+_TURNED = "turned upright as the file specifies"
+_CMYK_WITHOUT_PROFILE = "converted from CMYK without a colour profile"
+
 
 def to_eight_bits(samples: Samples, bits: int) -> Samples8:
-    """Scale samples so that the largest number of `bits` bits becomes 255."""
+    """Scale samples so that the largest value of `bits` bits becomes 255."""
     if bits == 8:
         return samples.astype(np.uint8, copy=False)
     white = (1 << bits) - 1
@@ -36,27 +37,27 @@ def to_eight_bits(samples: Samples, bits: int) -> Samples8:
 
 
 def check_full_range(largest: int) -> None:
-    """Refuse 16-bit samples that do not use their range: camera software stores 12 bits so, and white is unknown.
+    """Refuse 16-bit samples that do not use their range: camera software stores 12 bits this way, so white is unknown.
 
     Raises:
-        UnreadableImageError: If `largest`, the largest sample on the 16-bit scale, stays in the lowest quarter.
+        UnreadableImageError: If `largest`, the largest sample on the 16-bit scale, is in the lowest quarter.
     """
     if largest < _FULL_RANGE:
         raise UnreadableImageError(
-            f"the 16-bit values of the image stop at {largest:,} of 65,535, so it cannot be told what is white. "
+            f"the 16-bit values of the image end at {largest:,} of 65,535, so the white level is unknown. "
             f"{EXPORT_AGAIN}"
         )
 
 
 def on_white(rgb: RgbImage, alpha: Samples8, *, premultiplied: bool = False) -> RgbImage:
-    """Lay an image over white, the colour of an empty slide; `alpha` is height x width."""
+    """Composite an image on white, the colour of an empty slide; `alpha` is height x width."""
     if premultiplied:
-        shown: RgbImage = np.minimum(rgb, alpha[..., None]) + (255 - alpha[..., None])
-        return shown
+        composite: RgbImage = np.minimum(rgb, alpha[..., None]) + (255 - alpha[..., None])
+        return composite
     front = Image.fromarray(np.ascontiguousarray(rgb))
     mask = Image.fromarray(np.ascontiguousarray(alpha))
-    laid: RgbImage = np.asarray(Image.composite(front, Image.new("RGB", front.size, "white"), mask))
-    return laid
+    blended: RgbImage = np.asarray(Image.composite(front, Image.new("RGB", front.size, "white"), mask))
+    return blended
 
 
 def plain_to_srgb(samples: Samples8) -> RgbImage:
@@ -66,47 +67,48 @@ def plain_to_srgb(samples: Samples8) -> RgbImage:
         return np.repeat(samples, 3, axis=2)
     if channels == 4:
         size = (samples.shape[1], samples.shape[0])
-        # Pillow's plain formula, 255 - ink for each ink and black, as every viewer without a profile does.
-        converted: RgbImage = np.asarray(Image.frombytes("CMYK", size, samples.tobytes()).convert("RGB"))
-        return converted
+        # Pillow's plain formula, 255 - ink for each ink and black, which viewers use when there is no profile.
+        rgb: RgbImage = np.asarray(Image.frombytes("CMYK", size, samples.tobytes()).convert("RGB"))
+        return rgb
     return samples
 
 
 def gamma_to_srgb(gamma: float) -> ToSrgb:
-    """Convert from a PNG's stated gamma to the usual 1/2.2 (PNG specification, 13.13)."""
+    """Return the conversion from a PNG's stated gamma to the usual 1/2.2 (PNG specification, 13.13)."""
     table: Samples8 = np.rint(255 * (np.arange(256) / 255) ** (1 / (2.2 * gamma))).astype(np.uint8)
 
     def convert(samples: Samples8) -> RgbImage:
-        bent: Samples8 = table[samples]
-        return plain_to_srgb(bent)
+        corrected: Samples8 = table[samples]
+        return plain_to_srgb(corrected)
 
     return convert
 
 
 def lab_to_srgb() -> ToSrgb:
-    """Convert 8-bit CIE L*a*b* as TIFF stores it: D50, a* and b* as signed bytes (TIFF 6.0, section 23)."""
-    # Pillow reads raw "LAB" bytes as TIFF stores them and raises a* and b* by the 128 that lcms wants.
+    """Return the conversion of 8-bit CIE L*a*b* as in TIFF: D50, a* and b* as signed bytes (TIFF 6.0, section 23)."""
+    # Pillow reads raw "LAB" bytes as TIFF stores them and raises a* and b* by the 128 that lcms expects.
     return _transform(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB")
 
 
 def profile_to_srgb(profile: bytes, channels: int) -> tuple[ToSrgb, str | None]:
-    """Make the conversion an embedded colour profile asks for, with a note for the reader."""
+    """Return the conversion that an embedded colour profile defines, and a note for the reader."""
     mode, space = _SPACES[channels]
     try:
-        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        found, name = opened.profile.xcolor_space, ImageCms.getProfileDescription(opened).strip()
-        if found == "RGB " and channels == 1:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        source_space, name = source.profile.xcolor_space, ImageCms.getProfileDescription(source).strip()
+        if source_space == "RGB " and channels == 1:
             mode, space = "RGB", "RGB "
-        if found != space:
-            return plain_to_srgb, f"the colour profile is for {found.strip()} and was not used"
+        if source_space != space:
+            return plain_to_srgb, f"the colour profile is for {source_space.strip()} and was ignored"
         if name.startswith("sRGB"):
             return plain_to_srgb, None
-        transform = _transform(opened, mode)
+        transform = _transform(source, mode)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return plain_to_srgb, "the colour profile is damaged and was not used"
+        return plain_to_srgb, "the colour profile is damaged and was ignored"
+    note = f"converted from {name or 'the embedded profile'} to sRGB"
     if mode == "RGB":
-        return lambda samples: transform(plain_to_srgb(samples)), f"converted from {name or 'its own'} colours to sRGB"
-    return transform, f"converted from {name or 'its own'} colours to sRGB"
+        return lambda samples: transform(plain_to_srgb(samples)), note
+    return transform, note
 
 
 def _transform(source: ImageCms.ImageCmsProfile, mode: str) -> ToSrgb:
@@ -118,7 +120,7 @@ def _transform(source: ImageCms.ImageCmsProfile, mode: str) -> ToSrgb:
         image = Image.frombytes(mode, (width, height), np.ascontiguousarray(flat).tobytes())
         converted = ImageCms.applyTransform(image, transform)
         if converted is None:
-            raise UnreadableImageError(f"the colours of the image cannot be converted. {EXPORT_AGAIN}")
+            raise UnreadableImageError(f"the colours of the image cannot be converted to sRGB. {EXPORT_AGAIN}")
         return np.asarray(converted)
 
     return convert
@@ -126,7 +128,7 @@ def _transform(source: ImageCms.ImageCmsProfile, mode: str) -> ToSrgb:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Some rows of an image before conversion: rows x width x channels, and the alpha of each pixel."""
+    """Some rows of an image before conversion: colours (rows x width x channels) and alpha (rows x width)."""
 
     top: int
     colours: Samples8
@@ -136,51 +138,52 @@ class Band:
 def assemble(
     width: int, height: int, bands: Iterable[Band], convert: ToSrgb, *, premultiplied: bool = False
 ) -> tuple[RgbImage, tuple[str, ...]]:
-    """Convert every band to sRGB, lay it on white where it is transparent, and say so.
+    """Convert every band to sRGB, on white where it is transparent; return the pixels and notes.
 
     Raises:
-        UnreadableImageError: If there is nothing but transparency.
+        UnreadableImageError: If every pixel is transparent.
     """
     pixels = np.empty((height, width, 3), np.uint8)
-    transparent, seen = False, False
+    transparent, visible = False, False
     for band in bands:
         rows = slice(band.top, band.top + len(band.colours))
         rgb = convert(band.colours)
         if band.alpha is not None and band.alpha.min() < 255:
             rgb, transparent = on_white(rgb, band.alpha, premultiplied=premultiplied), True
-        seen = seen or band.alpha is None or bool(band.alpha.any())
+        visible = visible or band.alpha is None or bool(band.alpha.any())
         pixels[rows] = rgb
-    if not seen:
+    if not visible:
         raise UnreadableImageError(f"every pixel of the image is transparent. {EXPORT_AGAIN}")
-    return pixels, (ON_WHITE,) if transparent else ()
+    return pixels, (_ON_WHITE,) if transparent else ()
 
 
 def turn_upright(pixels: RgbImage, orientation: int) -> tuple[RgbImage, tuple[str, ...]]:
-    """Undo one of the eight orientations of EXIF and TIFF (tag 274); 1, or no such number, is upright."""
+    """Undo one of the eight orientations of EXIF and TIFF (tag 274); 1 and unknown numbers are upright."""
     if orientation not in range(2, 9):
         return pixels, ()
-    turned = pixels.transpose(1, 0, 2) if orientation >= 5 else pixels
+    upright = pixels.transpose(1, 0, 2) if orientation >= 5 else pixels
     if orientation in (3, 4, 7, 8):
-        turned = turned[::-1]
+        upright = upright[::-1]
     if orientation in (2, 3, 6, 7):
-        turned = turned[:, ::-1]
-    return np.ascontiguousarray(turned), (TURNED,)
+        upright = upright[:, ::-1]
+    return np.ascontiguousarray(upright), (_TURNED,)
 
 
 def decode_opened(
     image: Image.Image, *, samples: Samples | None = None, gamma: float | None = None, sixteen_bits: bool = False
 ) -> tuple[RgbImage, tuple[str, ...]]:
-    """Decode once, or take the `samples` another decoder found: height x width, or x channels with alpha last.
+    """Convert an opened image to upright sRGB pixels; return them and notes.
 
-    When it fails, the image object must be dropped: touched again, it gives black pixels.
+    `samples` are its pixels if another decoder has read them: height x width, or x channels with alpha last.
+    After an error, discard the image object: used again, it yields black pixels.
 
     Raises:
-        UnreadableImageError: If its pixels cannot be converted so that they mean the same.
+        UnreadableImageError: If its pixels cannot be converted faithfully.
     """
     check_size(*image.size)
-    # Asked for the EXIF of a PNG without any, Pillow decodes the whole image to look behind it.
-    silent = image.format == "PNG" and "exif" not in image.info
-    orientation = 1 if silent else image.getexif().get(_ORIENTATION, 1)
+    # For a PNG without EXIF, Pillow would decode the whole image to look for EXIF after the pixels.
+    without_exif = image.format == "PNG" and "exif" not in image.info
+    orientation = 1 if without_exif else image.getexif().get(_ORIENTATION, 1)
     if samples is None:
         bands = _loaded_bands(image, sixteen_bits=sixteen_bits)
         channels = 3 if "transparency" in image.info else _CHANNELS.get(image.mode, 3)
@@ -193,7 +196,7 @@ def decode_opened(
     convert, colour_note = _conversion(image, channels, gamma)
     white_note: tuple[str, ...] = ()
     if samples is not None and convert is plain_to_srgb and samples.ndim == 3 and samples.shape[2] == 3:
-        pixels = to_eight_bits(samples, 8 * samples.dtype.itemsize)  # already what is wanted
+        pixels = to_eight_bits(samples, 8 * samples.dtype.itemsize)  # already sRGB, without alpha
     else:
         pixels, white_note = assemble(*image.size, bands, convert)
     pixels, turn_note = turn_upright(pixels, orientation)
@@ -204,9 +207,11 @@ def _loaded_bands(image: Image.Image, *, sixteen_bits: bool) -> Iterator[Band]:
     entries = _palette_entries(image)
     image.load()
     if image.mode == "P" and int(np.asarray(image).max()) >= entries:
-        raise UnreadableImageError("the file is damaged: it uses colours its colour table lacks. Export it again.")
+        raise UnreadableImageError(
+            "the file is damaged: it uses colours that are missing from its colour table. Export it again."
+        )
     if image.format in ("JPEG", "MPO"):
-        _check_grey_end(image)
+        _check_last_block(image)
     if sixteen_bits:
         _check_sixteen_bits(image)
     return _bands(image)
@@ -224,15 +229,15 @@ def _sample_bands(samples: Samples) -> Iterator[Band]:
 
 
 def _palette_entries(image: Image.Image) -> int:
-    """Number of colours in the table of the file; once loaded, Pillow fills the table up to 256."""
+    """Return the number of colours in the file's table; on loading, Pillow pads the table to 256."""
     if image.palette is None:
         return 0
     mode, table = image.palette.getdata()
     return len(table) // len(mode)
 
 
-def _check_grey_end(image: Image.Image) -> None:
-    """Refuse a JPEG whose last block is even mid-grey: decoders paint that where the data have run out."""
+def _check_last_block(image: Image.Image) -> None:
+    """Refuse a JPEG whose last block is uniformly mid-grey, which decoders fill in where data are missing."""
     width, height = image.size
     corner = np.asarray(image.crop((width - 8, height - 8, width, height)))
     if np.isin(corner[..., :3], (127, 128)).all():
@@ -240,7 +245,7 @@ def _check_grey_end(image: Image.Image) -> None:
 
 
 def _check_sixteen_bits(image: Image.Image) -> None:
-    """Check the range of a 16-bit PNG; of colours Pillow keeps the upper bytes."""
+    """Check the range of a 16-bit PNG; for colours Pillow keeps only the upper bytes."""
     if image.mode == "I;16":
         check_full_range(int(np.asarray(image).max()))
     else:
@@ -255,7 +260,7 @@ def _conversion(image: Image.Image, channels: int, gamma: float | None) -> tuple
         return convert, (note,) if note else ()
     if gamma is not None:
         return gamma_to_srgb(gamma), (f"converted from gamma {gamma:.2f} to sRGB",)
-    return plain_to_srgb, ("converted from CMYK without a colour profile",) if image.mode == "CMYK" else ()
+    return plain_to_srgb, (_CMYK_WITHOUT_PROFILE,) if image.mode == "CMYK" else ()
 
 
 def _bands(image: Image.Image) -> Iterator[Band]:
@@ -278,7 +283,7 @@ def _band(part: Image.Image, top: int) -> Band:
         return Band(top, samples[..., None])
     if part.mode in ("RGB", "CMYK"):
         return Band(top, samples)
-    raise UnreadableImageError(f"the image holds pixels of the kind {part.mode}. {EXPORT_AGAIN}")
+    raise UnreadableImageError(f"the image has pixels of mode {part.mode}, which is not supported. {EXPORT_AGAIN}")
 
 
 def _sixteen_bit_band(part: Image.Image, top: int) -> Band:

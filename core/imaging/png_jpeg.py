@@ -1,6 +1,7 @@
-"""Check PNG and JPEG files before a decoder sees them.
+"""Check PNG and JPEG files before they are decoded.
 
-A decoder fills missing data with black or grey; the checks find what is missing, and what decoding would cost."""
+Decoders fill missing data with black or grey; these checks refuse files with missing data or too costly to decode.
+"""
 
 import struct
 import zlib
@@ -9,34 +10,36 @@ from dataclasses import dataclass
 
 from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError, check_size, cut_short
 
-_MAX_SEGMENTS = 10_000  # of the header; a profile in pieces and a long metadata block take under 300
-_MAX_PROGRESSIVE_PIXELS = 50_000_000  # their coefficients are all held at once, 6 bytes a pixel
+# JPEG
+_MAX_SEGMENTS = 10_000  # in the header; a split profile and long metadata take under 300
+_MAX_PROGRESSIVE_PIXELS = 50_000_000  # all their coefficients are held in memory, 6 bytes per pixel
 _MAX_SCAN_PIXELS = 500_000_000  # pixels times passes; each pass visits every pixel
 _START_OF_SCAN = 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = (0xC0, 0xC1)
 
+# PNG
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_CHUNKS = 100_000  # a 200 MB file in the usual 8 kB pieces has 25,000
-_MAX_PROFILE = 1 << 22  # bytes of a packed colour profile; real ones stay under 2 MB
-_PALETTE = 3
+_MAX_CHUNK_BYTES = 1 << 22  # of a chunk before the pixels; real colour profiles take under 2 MB
+_PALETTE = 3  # colour type
 _END = b"\0\0\0\0IEND\xaeB`\x82"
-_MAX_DIRECT = 201_000_000  # bytes unpacked
+_MAX_DIRECT = 201_000_000  # bytes unpacked, for the fast decoder
 _MAX_UNPACKED = 401_000_000  # bytes; 100 megapixels of 8-bit RGB with transparency
-_INFLATE_STEP = 1 << 20  # bytes; what is checked is never held as a whole
+_INFLATE_STEP = 1 << 20  # bytes unpacked at once while checking
 _SRGB_CODES = b"\x01\x0d"  # ITU-T H.273: BT.709 primaries, sRGB transfer
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 # Left, top, column step and row step of the seven passes (PNG specification, 8.2).
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-# What decides the pixels. Texts, thumbnails and further frames stay behind, and with them their bombs.
+# The chunks that decide the pixels. Texts, thumbnails and further frames are dropped, with any bombs in them.
 _BEFORE_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"sRGB", b"iCCP", b"eXIf")
 
 
 def check_jpeg(data: bytes) -> None:
-    """Walk the header up to the first scan.
+    """Check the header up to the first scan.
 
     Raises:
-        UnreadableImageError: If it is damaged, beyond the limits, or built to take minutes.
+        UnreadableImageError: If it is damaged, beyond the limits, or would take minutes to decode.
     """
     at, frame, pixels = 2, 0, 0
     for _ in range(_MAX_SEGMENTS):
@@ -54,7 +57,7 @@ def check_jpeg(data: bytes) -> None:
             check_size(width, height)
             frame, pixels = marker, width * height
         at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    raise UnreadableImageError("the header of the JPEG is damaged or cut short. Export it again.")
+    raise UnreadableImageError("the header of the JPEG is damaged or incomplete. Export it again.")
 
 
 def _check_cost(data: bytes, frame: int, pixels: int) -> None:
@@ -62,28 +65,30 @@ def _check_cost(data: bytes, frame: int, pixels: int) -> None:
     if frame in _SEQUENTIAL and scans <= 4:
         return
     if pixels > _MAX_PROGRESSIVE_PIXELS or pixels * scans > _MAX_SCAN_PIXELS:
-        raise UnreadableImageError(f"the JPEG builds its picture up in {scans} passes. {EXPORT_AGAIN}")
+        raise UnreadableImageError(
+            f"the JPEG is too costly to decode: it is progressive, with {scans} passes. {EXPORT_AGAIN}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedPng:
-    """A PNG whose every piece is there: only the chunks that decide the pixels, and what was seen beside them."""
+    """A complete PNG, reduced to the chunks that decide its pixels, and its properties."""
 
     data: bytes
     bits: int
     colour_type: int
-    direct: bool  # whether the fast decoder may read it, which notices missing rows itself
+    direct: bool  # whether the fast decoder, which detects missing rows, may read it
     transparent_colour: bool
     animated: bool
 
 
 def check_png(data: bytes) -> CheckedPng:
-    """Verify sizes, checksums and the length of the packed pixels.
+    """Check sizes, checksums and the length of the packed pixels.
 
     Raises:
         UnreadableImageError: If anything is missing, damaged or beyond the limits.
     """
-    kept: dict[bytes, memoryview] = {}
+    chunks: dict[bytes, memoryview] = {}
     pixels: list[memoryview] = []
     packed: list[memoryview] = []
     animated = False
@@ -92,61 +97,69 @@ def check_png(data: bytes) -> CheckedPng:
             pixels.append(payload)
             packed.append(whole)
         elif kind in _BEFORE_PIXELS:
-            _check_first(kind, payload, kept)
-            kept[kind] = whole
+            _check_chunk_before_pixels(kind, payload, chunks)
+            chunks[kind] = whole
         elif kind == b"cICP" and bytes(payload[:2]) != _SRGB_CODES:
-            raise UnreadableImageError(f"the PNG uses colours beyond sRGB (a cICP note). {EXPORT_AGAIN}")
+            raise UnreadableImageError(f"the PNG uses a colour space other than sRGB (chunk cICP). {EXPORT_AGAIN}")
         elif not kind[0] & 0x20 and kind != b"IEND":
-            raise UnreadableImageError(f"the PNG needs an extension that is not standard ({kind!r}). {EXPORT_AGAIN}")
+            raise UnreadableImageError(f"the PNG needs a non-standard extension (chunk {_text(kind)}). {EXPORT_AGAIN}")
         animated |= kind == b"acTL"
-    if b"IHDR" not in kept or not pixels:
-        raise UnreadableImageError("the PNG holds no pixels. Export it again.")
-    width, height, bits, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", kept[b"IHDR"][8:21])
+    if b"IHDR" not in chunks or not pixels:
+        raise UnreadableImageError("the PNG has no pixels. Export it again.")
+    width, height, bits, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"][8:21])
     needed = _packed_size(width, height, bits * _CHANNELS.get(colour_type, 0), interlaced=bool(interlaced))
     if needed > _MAX_UNPACKED:
-        raise UnreadableImageError(f"the PNG unpacks to {needed / 1e6:,.0f} MB. {EXPORT_AGAIN}")
-    # The fast decoder reads row after row without a colour table, and costs as much memory again as the pixels.
+        raise UnreadableImageError(f"the PNG unpacks to {needed / 1e6:,.0f} MB, which is too large. {EXPORT_AGAIN}")
+    # The fast decoder reads rows in order without a colour table, and takes as much memory again as the pixels.
     direct = not interlaced and colour_type != _PALETTE and needed <= _MAX_DIRECT
     if not direct:
         _check_pixels(pixels, needed)
-    essential = b"".join([SIGNATURE, *kept.values(), *packed, _END])
-    return CheckedPng(essential, bits, colour_type, direct, b"tRNS" in kept, animated)
+    essential = b"".join([SIGNATURE, *chunks.values(), *packed, _END])
+    return CheckedPng(essential, bits, colour_type, direct, b"tRNS" in chunks, animated)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
-    """Give the kind, the payload and the whole of every chunk, verified, up to the end mark."""
+    """Yield the type, payload and whole of every chunk, verified, up to the end chunk."""
     view, at = memoryview(data), len(SIGNATURE)
     for _ in range(_MAX_CHUNKS):
         if at + 12 > len(data):
             raise UnreadableImageError(
-                f"the PNG stops after {len(data):,} bytes without its end mark. Export it again."
+                f"the PNG is cut short: it ends after {len(data):,} bytes without an end chunk. Export it again."
             )
         (size,) = struct.unpack_from(">I", data, at)
         kind, end = data[at + 4 : at + 8], at + 12 + size
         if end > len(data):
             raise cut_short(len(data), end)
         if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-            raise UnreadableImageError(f"the PNG is damaged: the checksum of {kind!r} is wrong. Export it again.")
+            raise UnreadableImageError(
+                f"the PNG is damaged: the checksum of chunk {_text(kind)} is wrong. Export it again."
+            )
         yield kind, view[at + 8 : end - 4], view[at:end]
         if kind == b"IEND":
             return
         at = end
-    raise UnreadableImageError(f"the PNG is cut into more than {_MAX_CHUNKS:,} pieces. {EXPORT_AGAIN}")
+    raise UnreadableImageError(f"the PNG has more than {_MAX_CHUNKS:,} chunks. {EXPORT_AGAIN}")
 
 
-def _check_first(kind: bytes, payload: memoryview, kept: dict[bytes, memoryview]) -> None:
-    if kind in kept or (kind == b"IHDR") == bool(kept):
-        raise UnreadableImageError(f"the PNG is damaged: {kind!r} stands in the wrong place. Export it again.")
+def _check_chunk_before_pixels(kind: bytes, payload: memoryview, chunks: dict[bytes, memoryview]) -> None:
+    if kind in chunks or (kind == b"IHDR") == bool(chunks):
+        raise UnreadableImageError(f"the PNG is damaged: chunk {_text(kind)} is in the wrong place. Export it again.")
     if kind == b"IHDR":
         if len(payload) != 13:
             raise UnreadableImageError("the PNG is damaged: its header has the wrong length. Export it again.")
         check_size(*struct.unpack(">II", payload[:8]))
-    if len(payload) > _MAX_PROFILE:
-        raise UnreadableImageError(f"the PNG carries {len(payload):,} bytes of {kind!r}. {EXPORT_AGAIN}")
+    if len(payload) > _MAX_CHUNK_BYTES:
+        raise UnreadableImageError(
+            f"chunk {_text(kind)} of the PNG is too large: {len(payload):,} bytes. {EXPORT_AGAIN}"
+        )
+
+
+def _text(kind: bytes) -> str:
+    return repr(kind.decode("ascii", "backslashreplace"))
 
 
 def _packed_size(width: int, height: int, pixel_bits: int, *, interlaced: bool) -> int:
-    """Number of bytes the unpacked rows must have, each with its filter byte."""
+    """Return the number of bytes of all unpacked rows, each with its filter byte."""
     passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
     size = 0
     for left, top, column_step, row_step in passes:
@@ -156,7 +169,7 @@ def _packed_size(width: int, height: int, pixel_bits: int, *, interlaced: bool) 
 
 
 def _check_pixels(pieces: list[memoryview], needed: int) -> None:
-    """Unpack once and only count: Pillow leaves the rows black that a too short stream does not reach."""
+    """Unpack the pixels only to count them: if some are missing, Pillow leaves their rows black."""
     unpacker, size = zlib.decompressobj(), 0
     for piece in pieces:
         rest: bytes | memoryview = piece
@@ -169,4 +182,6 @@ def _check_pixels(pieces: list[memoryview], needed: int) -> None:
             break
         size += more
     if size < needed:
-        raise UnreadableImageError(f"the PNG holds {size:,} of {needed:,} bytes of pixels. Export it again.")
+        raise UnreadableImageError(
+            f"the PNG is incomplete: it has {size:,} of {needed:,} bytes of pixels. Export it again."
+        )

@@ -1,4 +1,4 @@
-"""Bring the colours of an image to a target: Reinhard by colour statistics, Macenko by stain vectors."""
+"""Normalise the colours of an image to a target: Reinhard by colour statistics, Macenko by stain vectors."""
 
 import math
 from collections.abc import Callable
@@ -15,29 +15,29 @@ from core.results import RgbImage
 
 StainMatrix = tuple[Triple, Triple]  # haematoxylin, eosin; optical density of R, G, B, unit length
 
-_LEAST_TISSUE = 0.01  # below it there are no stains to measure, only glass
+_LEAST_TISSUE = 0.01  # fraction of pixels; below it there is only glass, and no stain to measure
 
-# OpenCV writes LAB in 8 bits as L * 255 / 100, a + 128, b + 128; the published targets are in these units.
+# OpenCV stores 8-bit LAB as L * 255 / 100, a + 128, b + 128; the published targets are in these units.
 _LAB_SCALE = np.array([2.55, 1, 1])
 _LAB_OFFSET = np.array([0.0, 128, 128])
 # The sRGB transfer curve (IEC 61966-2-1) at each grey level.
 _SRGB = np.arange(256) / 255
 _LINEAR_LIGHT = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
-_LAB_BAND_PIXELS = 1_000_000
-_LEAST_DEVIATION = 1.0  # grey level; dividing by less would blow rounding noise up to colour
+_LAB_BAND_PIXELS = 1_000_000  # converted at once; floats of a whole large image would take gigabytes
+_LEAST_DEVIATION = 1.0  # grey level; dividing by less would amplify rounding noise into colour
 
-# Constants of Macenko 2009 in the form in which its open implementations share them.
+# Constants of Macenko 2009, as shared by its open implementations.
 _LIGHT = 240.0  # transmitted light, grey levels
 _ANGLE_PERCENT = 1.0
 _CONCENTRATION_PERCENT = 99.0
 _DENSITIES = -np.log((np.arange(256) + 1) / _LIGHT).astype(np.float32)  # optical density of each grey level
-_PALEST_LEVEL = int((_DENSITIES >= 0.15).sum()) - 1  # paler pixels, under a density of 0.15, are glass
-# Thinner samples move the vectors enough to swap two stains that take nearly the same red.
+_PALEST_LEVEL = int((_DENSITIES >= 0.15).sum()) - 1  # paler pixels, with a density under 0.15, are glass
+# Sparser samples shift the vectors enough to swap two stains that absorb nearly the same red.
 _MOST_SAMPLES = 400_000
 _BINS = 8192
-_BAND = 32  # rows at a time: floats of a whole large image would take gigabytes, and miss the cache
-_LEAST_ANGLE = 0.05  # radians between the stain vectors; a smaller one means a single stain, or none
+_BAND = 32  # rows at a time: floats of a whole large image would take gigabytes and overflow the CPU cache
+_LEAST_ANGLE = 0.05  # radians between the stain vectors; a smaller angle means one stain or none
 _LEAST_CONCENTRATION = 0.05
 _REFERENCE_STAINS: StainMatrix = ((0.5626, 0.7201, 0.4062), (0.2159, 0.8012, 0.5581))
 _REFERENCE_CONCENTRATIONS = (1.9705, 1.0308)
@@ -45,7 +45,7 @@ _REFERENCE_CONCENTRATIONS = (1.9705, 1.0308)
 
 @dataclass(frozen=True, slots=True)
 class Reinhard:
-    """Means and standard deviations in OpenCV 8-bit LAB, over the whole image with its background.
+    """Means and standard deviations in OpenCV 8-bit LAB, over the whole image, background included.
 
     Reinhard et al., "Color Transfer between Images", IEEE Computer Graphics and Applications 21(5), 2001;
     in CIELAB, as is usual for histology.
@@ -60,7 +60,7 @@ class Reinhard:
 
     @classmethod
     def fit(cls, image: RgbImage) -> Self:
-        """Take an image's colours as the target.
+        """Measure an image's colours as the target.
 
         Raises:
             ValueError: If the image has no tissue.
@@ -70,7 +70,7 @@ class Reinhard:
         return cls(_triple(means), _triple(np.maximum(deviations, _LEAST_DEVIATION)))
 
     def transform(self, image: RgbImage) -> RgbImage:
-        """Bring an image to the target; one without tissue is returned as it is."""
+        """Normalise an image to the target; return an image without tissue unchanged."""
         if tissue_fraction(image) < _LEAST_TISSUE:
             return image
         means, deviations = _lab_statistics(image)
@@ -103,26 +103,26 @@ class Macenko:
 
     @classmethod
     def fit(cls, image: RgbImage) -> Self:
-        """Take an image's stains as the target.
+        """Measure an image's stains as the target.
 
         Raises:
             ValueError: If the image has no tissue, or fewer than two stains.
         """
         _require_tissue(image)
-        found = _find_stains(image)
-        if found is None:
-            raise ValueError("no two stains can be told apart in this image")
-        stains, (first, second) = found
+        estimate = _find_stains(image)
+        if estimate is None:
+            raise ValueError("this image does not show two distinct stains")
+        stains, (first, second) = estimate
         return cls((_triple(stains[:, 0]), _triple(stains[:, 1])), (float(first), float(second)))
 
     def transform(self, image: RgbImage) -> RgbImage:
-        """Bring an image to the target; one without tissue or two stains is returned as it is."""
-        found = _find_stains(image) if tissue_fraction(image) >= _LEAST_TISSUE else None
-        if found is None:
+        """Normalise an image to the target; return an image without tissue or with fewer than two stains unchanged."""
+        estimate = _find_stains(image) if tissue_fraction(image) >= _LEAST_TISSUE else None
+        if estimate is None:
             return image
-        stains, concentrations = found
+        stains, concentrations = estimate
         target = np.array(self.stain_matrix).T * (self.concentrations / concentrations)
-        # Unmixing, scaling and mixing again are one linear step from optical density to optical density.
+        # Unmixing, scaling and remixing are one linear step from optical density to optical density.
         mixing = -target @ np.linalg.pinv(stains)
         normalised = np.empty_like(image)
         for top in range(0, len(image), _BAND):
@@ -132,7 +132,7 @@ class Macenko:
 
 
 def stain_normaliser(target: StainTarget | None) -> Callable[[RgbImage], RgbImage]:
-    """Give the step that brings an image's colours to a card's target; without a target, nothing changes."""
+    """Return the function that normalises an image to a card's target; without a target, it changes nothing."""
     if target is None:
         return _unchanged
     if target.method == "reinhard":
@@ -147,35 +147,35 @@ def _unchanged(image: RgbImage) -> RgbImage:
 
 def _require_tissue(image: RgbImage) -> None:
     if tissue_fraction(image) < _LEAST_TISSUE:
-        raise ValueError("an image without tissue has no stains to take as a target")
+        raise ValueError("an image without tissue has no colours to use as a target")
 
 
 def _to_lab(image: RgbImage) -> NDArray[np.float32]:
     """Convert to CIELAB in 32-bit floats: L 0..100, a and b around 0."""
-    # From linear light: OpenCV's direct way from sRGB interpolates in a coarse cube, up to 20 grey levels off.
+    # From linear light: OpenCV's direct conversion from sRGB interpolates a coarse table, up to 20 grey levels off.
     return np.asarray(cv2.cvtColor(cv2.LUT(image, _LINEAR_LIGHT), cv2.COLOR_LRGB2LAB), dtype=np.float32)
 
 
 def _lab_bands(image: RgbImage) -> list[slice]:
-    """Cut an image into bands of rows; floats of a whole large image would take gigabytes."""
+    """Split an image into bands of rows."""
     rows = max(1, _LAB_BAND_PIXELS // image.shape[1])
     return [slice(top, min(top + rows, len(image))) for top in range(0, len(image), rows)]
 
 
 def _lab_statistics(image: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Measure means and standard deviations in OpenCV's 8-bit LAB units."""
+    """Return means and standard deviations in OpenCV's 8-bit LAB units."""
     bands = _lab_bands(image)
-    found = [cv2.meanStdDev(_to_lab(image[rows])) for rows in bands]
+    statistics = [cv2.meanStdDev(_to_lab(image[rows])) for rows in bands]
     shares = [(rows.stop - rows.start) / len(image) for rows in bands]
-    means = sum((share * mean[:, 0] for share, (mean, _) in zip(shares, found, strict=True)), np.zeros(3))
-    squares = sum((share * (m**2 + d**2)[:, 0] for share, (m, d) in zip(shares, found, strict=True)), np.zeros(3))
+    means = sum((share * mean[:, 0] for share, (mean, _) in zip(shares, statistics, strict=True)), np.zeros(3))
+    squares = sum((share * (m**2 + d**2)[:, 0] for share, (m, d) in zip(shares, statistics, strict=True)), np.zeros(3))
     deviations = np.sqrt(np.maximum(squares - means**2, 0))
     return means * _LAB_SCALE + _LAB_OFFSET, deviations * _LAB_SCALE
 
 
 def _find_stains(image: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Estimate the stain matrix (3 x 2) and the two concentrations, or None where no two stains are."""
-    # Strides in both directions, so that a large image is thinned evenly; up to the limit every pixel counts.
+    """Estimate the stain matrix (3 x 2) and the two concentrations, or None without two stains."""
+    # Both axes are strided, so that a large image is sampled evenly; up to the limit every pixel is used.
     step = math.ceil(math.sqrt(image.shape[0] * image.shape[1] / _MOST_SAMPLES))
     sample = np.ascontiguousarray(image[::step, ::step])
     densities = _to_densities(sample)
@@ -189,7 +189,7 @@ def _find_stains(image: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float
     if high - low < _LEAST_ANGLE:
         return None
     ends = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
-    # Haematoxylin takes more of the red than eosin does.
+    # Haematoxylin absorbs more red than eosin does.
     stains = ends if ends[0, 0] > ends[0, 1] else ends[:, ::-1]
     amounts = cv2.transform(densities, np.linalg.pinv(stains))
     concentrations = np.concatenate([_percentiles(amounts, stain, (_CONCENTRATION_PERCENT,)) for stain in (0, 1)])
@@ -197,23 +197,23 @@ def _find_stains(image: RgbImage) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 def _percentiles(values: cv2.typing.MatLike, channel: int, percents: tuple[float, ...]) -> NDArray[np.float64]:
-    """Read percentiles of one channel off a fine histogram.
+    """Return percentiles of one channel from a fine histogram.
 
-    Half a bin is far under a grey level, and counting takes a quarter of the time of sorting.
+    Half a bin is far less than a grey level, and counting takes a quarter of the time of sorting.
     """
     low, high, _, _ = cv2.minMaxLoc(values.reshape(-1))
-    span = max(high - low, 1e-6) * 1.0001  # the upper end of a histogram is left out
+    span = max(high - low, 1e-6) * 1.0001  # the upper end of a histogram is exclusive
     counts = np.cumsum(cv2.calcHist([values], [channel], None, [_BINS], [low, low + span]), dtype=np.float64)
     reached = np.searchsorted(counts, counts[-1] * np.array(percents) / 100)
     return np.asarray(low + (reached + 0.5) * span / _BINS, dtype=np.float64)
 
 
 def _main_plane(densities: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """Find the plane (3 x 2, second then first axis) that optical densities mostly lie in."""
+    """Return the plane (3 x 2, second then first axis) that best fits the optical densities, or None."""
     if len(densities) < 3:
         return None
     means = np.array(cv2.mean(densities.reshape(-1, 1, 3))[:3])
-    # In 64 bits the plain second moment loses nothing, and takes two thirds of the time of centring first.
+    # In 64 bits the plain second moment is precise enough, and takes two thirds of the time of centring first.
     moment = np.asarray(cv2.mulTransposed(densities, aTa=True, dtype=cv2.CV_64F)) / len(densities)
     _, vectors = np.linalg.eigh(moment - np.outer(means, means))
     first = vectors[:, 2] * np.sign(vectors[:, 2].sum() or 1.0)  # densities lie around +90 degrees, not -90
@@ -225,7 +225,7 @@ def _to_densities(image: RgbImage) -> NDArray[np.float32]:
 
 
 def _to_levels(values: cv2.typing.MatLike, white: float) -> RgbImage:
-    """Scale to grey levels, rounded and cut off at 255; no value may be negative."""
+    """Scale to grey levels, rounded and clipped at 255; no value may be negative."""
     return np.asarray(cv2.convertScaleAbs(values, alpha=white), dtype=np.uint8)
 
 

@@ -1,7 +1,7 @@
-"""Read the first image of a TIFF band by band, and refuse it where a strip or tile is missing.
+"""Read the first image of a TIFF band by band, and refuse it if a strip or tile is missing.
 
-Common TIFF decoders leave a strip black that they cannot decode; here every strip must lie in the file
-and unpack to exactly the bytes its place needs. Numbers of tags and codes are those of TIFF 6.0 and BigTIFF.
+Common TIFF decoders leave a strip that they cannot decode black; here every strip must lie within the file
+and unpack to at least the bytes that its pixels take. Tag and code numbers are those of TIFF 6.0 and BigTIFF.
 """
 
 import io
@@ -19,19 +19,20 @@ from PIL import Image
 from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError, check_size, cut_short
 from core.imaging.pixels import Samples
 
-_INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # TIFF type: numpy's
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 Packed = bytes | bytearray | memoryview
 
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # TIFF type: numpy type
+# TIFF type: bytes
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 _COMPRESSIONS = {1: "none", 5: "LZW", 7: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate"}
 _BITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 _MAX_SEGMENTS = 100_000  # 100 megapixels in the usual 256-pixel tiles have 1,600
 _MAX_BAND = 320_000_000  # bytes decoded at once; 100 megapixels of 8-bit RGB in a single strip still fit
 _MAX_UNPACKED = 401_000_000  # bytes; 100 megapixels of 8-bit RGB with transparency
-_SIGNED_OR_FLOAT = "the TIFF holds {} instead of 8-bit colours, and it cannot be told what is white."
+_UNKNOWN_WHITE = "the TIFF stores {} instead of 8-bit colours, so the white level is unknown."
 
 
 class Tag(IntEnum):
@@ -64,7 +65,7 @@ class Tag(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """The directory of the first image."""
+    """The tags of the first image."""
 
     order: Literal["<", ">"]
     more_pages: bool
@@ -73,22 +74,22 @@ class Tags:
 
     @classmethod
     def read(cls, data: bytes) -> "Tags":
-        """Find the first directory and where each tag's values lie.
+        """Read the first directory: where the values of each tag are.
 
         Raises:
-            UnreadableImageError: If the directory does not lie in the file.
+            UnreadableImageError: If the directory extends beyond the end of the file.
         """
         order: Literal["<", ">"] = "<" if data[:2] == b"II" else ">"
         big = data[2:4] in (b"+\0", b"\0+")
         # BigTIFF: 8-byte offsets and counts (awaresystems.be/imaging/tiff/bigtiff.html).
-        word, count_code, entry, head = ("Q", "Q", 20, 16) if big else ("I", "H", 12, 8)
-        _need(data, head)
-        (start,) = struct.unpack_from(order + word, data, head - struct.calcsize(word))
-        _need(data, start + struct.calcsize(count_code))
+        word, count_code, entry, header = ("Q", "Q", 20, 16) if big else ("I", "H", 12, 8)
+        _require(data, header)
+        (start,) = struct.unpack_from(order + word, data, header - struct.calcsize(word))
+        _require(data, start + struct.calcsize(count_code))
         (entries,) = struct.unpack_from(order + count_code, data, start)
         first = start + struct.calcsize(count_code)
         end = first + min(entries, 1 << 16) * entry
-        _need(data, end)
+        _require(data, end)
         places = {}
         for at in range(first, end, entry):
             tag, kind, count = struct.unpack_from(order + "HH" + word, data, at)
@@ -96,48 +97,48 @@ class Tags:
             if _SIZES.get(kind, 1) * count > struct.calcsize(word):
                 (value,) = struct.unpack_from(order + word, data, value)
             places[tag] = (kind, count, value)
-        # The link to the next page may be cut off without harm to the first.
+        # If the link to the next page is cut off, the first page is still complete.
         link = data[end : end + struct.calcsize(word)]
         return cls(order, any(link), data, places)
 
     def numbers(self, tag: Tag) -> tuple[int, ...]:
-        """All whole numbers of a tag; empty when it is absent."""
+        """Return all integers of a tag; none if the tag is absent."""
         if tag not in self._places:
             return ()
         kind, count, offset = self._places[tag]
         if kind not in _INTEGERS:
-            raise UnreadableImageError(f"the TIFF is damaged: its tag {tag.value} is not a number. Export it again.")
+            raise UnreadableImageError(f"the TIFF is damaged: its tag {tag.value} is not an integer. Export it again.")
         dtype = np.dtype(self.order + _INTEGERS[kind])
-        _need(self._data, offset + count * dtype.itemsize)
+        _require(self._data, offset + count * dtype.itemsize)
         return tuple(np.frombuffer(self._data, dtype, count, offset).tolist())
 
     def number(self, tag: Tag, default: int | None = None) -> int:
-        """First whole number of a tag; without a default the tag must be there."""
-        found = self.numbers(tag)
-        if found:
-            return found[0]
+        """Return the first integer of a tag; without a default the tag must be present."""
+        numbers = self.numbers(tag)
+        if numbers:
+            return numbers[0]
         if default is None:
             raise UnreadableImageError(f"the TIFF is damaged: its tag {tag.value} is missing. Export it again.")
         return default
 
     def raw(self, tag: Tag) -> bytes:
-        """Bytes of a tag; empty when it is absent."""
+        """Return the bytes of a tag; none if the tag is absent."""
         if tag not in self._places:
             return b""
         kind, count, offset = self._places[tag]
         size = _SIZES.get(kind, 1) * count
-        _need(self._data, offset + size)
+        _require(self._data, offset + size)
         return self._data[offset : offset + size]
 
 
-def _need(data: bytes, end: int) -> None:
+def _require(data: bytes, end: int) -> None:
     if end > len(data):
         raise cut_short(len(data), end)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Everything of the first image's tags that decides its pixels."""
+    """The properties of the first image that decide its pixels."""
 
     width: int
     height: int
@@ -177,18 +178,18 @@ class Tiff:
     _jpeg_tables: bytes
 
     def bands(self) -> Iterator[tuple[int, Samples]]:
-        """Decode from the top: the first row and the samples (rows x width x channels) of each row of segments."""
+        """Yield, from the top, the first row and the samples (rows x width x channels) of each row of segments."""
         layout, planes = self.layout, self.layout.samples if self.layout.planar else 1
         for row in range(layout.down):
             top = row * layout.segment_height
             rows = min(layout.segment_height, layout.height - top)
-            stacked = [
+            parts = [
                 np.concatenate([self._segment(plane, row, column) for column in range(layout.across)], axis=1)
                 if layout.across > 1
                 else self._segment(plane, row, 0)
                 for plane in range(planes)
             ]
-            band = np.concatenate(stacked, axis=2) if planes > 1 else stacked[0]
+            band = np.concatenate(parts, axis=2) if planes > 1 else parts[0]
             yield top, band[:rows, : layout.width]
 
     def _segment(self, plane: int, row: int, column: int) -> Samples:
@@ -201,15 +202,15 @@ class Tiff:
 
 
 def open_tiff(data: bytes) -> Tiff:
-    """Read the tags of the first image and check that it can be decoded to the last pixel.
+    """Read the tags of the first image and check that every pixel can be decoded.
 
     Raises:
-        UnreadableImageError: If it is damaged, cut short, beyond the limits, or of a kind we cannot convert.
+        UnreadableImageError: If it is damaged, cut short, beyond the limits, or of an unsupported kind.
     """
     tags = Tags.read(data)
     layout = _layout(tags)
     segments = _segments(data, tags, layout)
-    tables = tags.raw(Tag.JPEG_TABLES)[2:-2]  # without their start and end marks
+    tables = tags.raw(Tag.JPEG_TABLES)[2:-2]  # without their start and end markers
     return Tiff(layout, tags.numbers(Tag.COLOUR_MAP), tags.raw(Tag.PROFILE), segments, tables)
 
 
@@ -242,33 +243,35 @@ def _layout(tags: Tags) -> Layout:
 def _check_kind(tags: Tags, layout: Layout, bits: set[int]) -> None:
     reason = ""
     if layout.compression not in _COMPRESSIONS:
-        reason = f"the TIFF is compressed in a way that is not read here (number {layout.compression})."
+        reason = f"the TIFF uses an unsupported compression (number {layout.compression})."
     elif set(tags.numbers(Tag.SAMPLE_FORMAT)) - {1, 4}:
-        reason = _SIGNED_OR_FLOAT.format("signed or floating-point numbers")
+        reason = _UNKNOWN_WHITE.format("signed or floating-point numbers")
     elif len(bits) != 1 or layout.bits not in _BITS:
-        reason = _SIGNED_OR_FLOAT.format(f"numbers of {' and '.join(map(str, sorted(bits)))} bits")
+        reason = _UNKNOWN_WHITE.format(f"numbers of {' and '.join(map(str, sorted(bits)))} bits")
     elif layout.predictor not in (1, 2) or (layout.predictor == 2 and layout.bits not in (8, 16)):
-        reason = f"the TIFF stores differences of a kind that is not read here (predictor {layout.predictor})."
+        reason = f"the TIFF uses an unsupported predictor (number {layout.predictor})."
     elif tags.number(Tag.FILL_ORDER, 1) != 1:
-        reason = "the TIFF stores its bits in reverse order."
+        reason = "the TIFF stores its bits in reverse order, which is not supported."
     elif layout.compression == 7 and layout.bits != 8:
-        reason = f"the TIFF holds JPEGs of {layout.bits} bits."
+        reason = f"the TIFF contains JPEG data of {layout.bits} bits instead of 8."
     elif layout.compression != 7 and layout.photometric == 6:
-        reason = "the TIFF holds YCbCr colours that are not packed as JPEG."
+        reason = "the TIFF uses YCbCr colours without JPEG compression, which is not supported."
     elif layout.photometric == 5 and tags.number(Tag.INK_SET, 1) != 1:
-        reason = "the TIFF holds inks other than cyan, magenta, yellow and black."
+        reason = "the TIFF uses inks other than cyan, magenta, yellow and black."
     if reason:
         raise UnreadableImageError(f"{reason} {EXPORT_AGAIN}")
 
 
 def _check_cost(layout: Layout) -> None:
     if layout.segment_width < 1 or layout.segment_height < 1 or not 1 <= layout.samples <= 5:
-        raise UnreadableImageError(f"the TIFF is damaged, or holds more than colours and transparency. {EXPORT_AGAIN}")
-    pieces = layout.across * layout.down * (layout.samples if layout.planar else 1)
+        raise UnreadableImageError(f"the TIFF is damaged, or has too many channels. {EXPORT_AGAIN}")
+    segments = layout.across * layout.down * (layout.samples if layout.planar else 1)
     band = layout.segment_width * layout.across * layout.segment_height * layout.samples * (2 if layout.bits > 8 else 1)
     unpacked = layout.width * layout.height * layout.samples * (2 if layout.bits > 8 else 1)
-    if pieces > _MAX_SEGMENTS or band > _MAX_BAND or unpacked > _MAX_UNPACKED:
-        raise UnreadableImageError(f"the TIFF unpacks to too much, or is cut into too many pieces. {EXPORT_AGAIN}")
+    if segments > _MAX_SEGMENTS or band > _MAX_BAND or unpacked > _MAX_UNPACKED:
+        raise UnreadableImageError(
+            f"the TIFF is too large when unpacked, or has too many strips or tiles. {EXPORT_AGAIN}"
+        )
 
 
 def _segments(data: bytes, tags: Tags, layout: Layout) -> tuple[memoryview, ...]:
@@ -276,13 +279,13 @@ def _segments(data: bytes, tags: Tags, layout: Layout) -> tuple[memoryview, ...]
     counts = tags.numbers(Tag.TILE_COUNTS) if layout.tiled else tags.numbers(Tag.STRIP_COUNTS)
     needed = layout.across * layout.down * (layout.samples if layout.planar else 1)
     if not counts and layout.compression == 1 and len(offsets) == needed == 1:
-        counts = (_packed_bytes(layout.segment_height, layout),)  # old writers leave it out
+        counts = (_packed_bytes(layout.segment_height, layout),)  # older software omits it
     if min(len(offsets), len(counts)) < needed:
-        named = min(len(offsets), len(counts))
-        raise UnreadableImageError(f"the TIFF names {named:,} of the {needed:,} pieces it needs. Export it again.")
+        listed = min(len(offsets), len(counts))
+        raise UnreadableImageError(f"the TIFF lists only {listed:,} of {needed:,} strips or tiles. Export it again.")
     offsets, counts = offsets[:needed], counts[:needed]
     if min(offsets) < 8 or min(counts) < 1:
-        raise UnreadableImageError("a piece of the TIFF is empty. Export it again.")
+        raise UnreadableImageError("a strip or tile of the TIFF is empty. Export it again.")
     end = max(offset + count for offset, count in zip(offsets, counts, strict=True))
     if end > len(data):
         raise cut_short(len(data), end)
@@ -304,7 +307,9 @@ def _decode(segment: memoryview, rows: int, layout: Layout, jpeg_tables: bytes) 
     size = _packed_bytes(rows, layout)
     packed = _unpack(segment, size, layout.compression)
     if len(packed) < size:
-        raise UnreadableImageError(f"a piece of the TIFF holds {len(packed):,} of {size:,} bytes. Export it again.")
+        raise UnreadableImageError(
+            f"a strip or tile of the TIFF has only {len(packed):,} of {size:,} bytes. Export it again."
+        )
     shape = (rows, layout.segment_width, _channels(layout))
     samples: Samples
     if layout.bits == 8:
@@ -313,18 +318,18 @@ def _decode(segment: memoryview, rows: int, layout: Layout, jpeg_tables: bytes) 
         order = ">u2" if layout.big_endian else "<u2"
         samples = cast("Samples", np.frombuffer(packed, order, size // 2).reshape(shape))
     else:
-        return _small_samples(packed, layout.bits, shape)
+        return _unpack_small_samples(packed, layout.bits, shape)
     return _undo_differences(samples) if layout.predictor == 2 else samples
 
 
 def _undo_differences(samples: Samples) -> Samples:
-    """Add up along each row, wrapping round (TIFF 6.0, section 14)."""
+    """Sum along each row, with wraparound (TIFF 6.0, section 14)."""
     native = samples.astype(samples.dtype.newbyteorder("="))
     return cast("Samples", imagecodecs.delta_decode(native, axis=1, out=native))
 
 
 def _unpack(segment: memoryview, size: int, compression: int) -> Packed:
-    """Undo the compression, never beyond `size` bytes."""
+    """Undo the compression, up to `size` bytes."""
     if compression == 1:
         return segment
     if _COMPRESSIONS[compression] == "deflate":
@@ -333,7 +338,7 @@ def _unpack(segment: memoryview, size: int, compression: int) -> Packed:
     return decode(bytes(segment), out=bytearray(size))
 
 
-def _small_samples(packed: Packed, bits: int, shape: tuple[int, int, int]) -> Samples:
+def _unpack_small_samples(packed: Packed, bits: int, shape: tuple[int, int, int]) -> Samples:
     dtype = np.uint8 if bits <= 8 else np.uint16
     rows, width, channels = shape
     flat = imagecodecs.packints_decode(bytes(packed), dtype, bits, runlen=width * channels)
@@ -341,14 +346,14 @@ def _small_samples(packed: Packed, bits: int, shape: tuple[int, int, int]) -> Sa
 
 
 def _decode_jpeg(segment: memoryview, rows: int, layout: Layout, tables: bytes) -> Samples:
-    # The colour transform is said by the TIFF, so it is put where a JPEG decoder looks for it: in an Adobe mark.
+    # The TIFF states the colour transform; an Adobe marker passes it on to the JPEG decoder.
     adobe = b"\xff\xee\x00\x0eAdobe" + struct.pack(">HHHB", 100, 0, 0, int(layout.photometric == 6))
     whole = b"".join([b"\xff\xd8", adobe, tables, segment[2:]])
     with Image.open(io.BytesIO(whole), formats=["JPEG"]) as image:
         if image.width != layout.segment_width or not rows <= image.height <= max(rows, layout.segment_height):
-            raise UnreadableImageError("a piece of the TIFF does not have the size it should have. Export it again.")
+            raise UnreadableImageError("a strip or tile of the TIFF has the wrong size. Export it again.")
         samples = np.asarray(image)
     samples = samples[:rows].reshape(rows, layout.segment_width, -1)
     if samples.shape[2] != _channels(layout) or layout.photometric == 5:
-        raise UnreadableImageError(f"the TIFF holds JPEGs with unexpected colours. {EXPORT_AGAIN}")
+        raise UnreadableImageError(f"the TIFF contains JPEG data with unexpected colours. {EXPORT_AGAIN}")
     return samples

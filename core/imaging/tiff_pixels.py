@@ -1,4 +1,4 @@
-"""Turn the samples of a TIFF into sRGB pixels by what its tags say they mean."""
+"""Convert the samples of a TIFF to sRGB pixels as its tags specify."""
 
 from collections.abc import Iterator
 
@@ -28,10 +28,10 @@ _PREMULTIPLIED = 1
 
 
 def decode_tiff(data: bytes) -> tuple[RgbImage, str, tuple[str, ...]]:
-    """Decode the first image of a TIFF: pixels, the name of the format, notes.
+    """Decode the first image of a TIFF to pixels, the name of the format, and notes.
 
     Raises:
-        UnreadableImageError: If anything of it is missing or cannot be converted so that it means the same.
+        UnreadableImageError: If anything is missing, or cannot be converted faithfully.
     """
     tiff = open_tiff(data)
     layout = tiff.layout
@@ -43,8 +43,8 @@ def decode_tiff(data: bytes) -> tuple[RgbImage, str, tuple[str, ...]]:
         layout.width, layout.height, _bands(tiff, channels, table), convert, premultiplied=premultiplied
     )
     pixels, turn_note = turn_upright(pixels, layout.orientation)
-    pages = ("the first of several pages is shown",) if layout.several_pages else ()
-    spare = ("a further channel of no stated meaning was left out",) if layout.extra_samples[:1] == (0,) else ()
+    pages = ("only the first of several pages is used",) if layout.several_pages else ()
+    spare = ("an extra channel of unspecified meaning was ignored",) if layout.extra_samples[:1] == (0,) else ()
     return pixels, "TIFF", (*pages, *spare, *colour_note, *white_note, *turn_note)
 
 
@@ -52,13 +52,13 @@ def _colour_channels(layout: Layout) -> int:
     channels = _CHANNELS.get(layout.photometric)
     if channels is None or layout.samples not in (channels, channels + 1):
         raise UnreadableImageError(
-            f"the TIFF holds {layout.samples} channels of colour kind {layout.photometric}, which is not read here. "
+            f"the TIFF has {layout.samples} channels of photometric kind {layout.photometric}, which is not supported. "
             f"{EXPORT_AGAIN}"
         )
     if layout.samples > channels and not layout.extra_samples:
-        raise UnreadableImageError(f"the TIFF does not say what its last channel means. {EXPORT_AGAIN}")
+        raise UnreadableImageError(f"the TIFF does not specify the meaning of its last channel. {EXPORT_AGAIN}")
     if layout.photometric == _LAB and layout.bits != 8:
-        raise UnreadableImageError(f"the TIFF holds L*a*b* colours of {layout.bits} bits. {EXPORT_AGAIN}")
+        raise UnreadableImageError(f"the TIFF has L*a*b* colours of {layout.bits} bits instead of 8. {EXPORT_AGAIN}")
     return channels
 
 
@@ -78,7 +78,7 @@ def _palette(tiff: Tiff) -> Samples8 | None:
     if tiff.layout.bits > 8 or len(tiff.colour_map) < 3 * entries:
         raise UnreadableImageError(f"the colour table of the TIFF is incomplete. {EXPORT_AGAIN}")
     wide = np.array(tiff.colour_map[: 3 * entries], np.uint32).reshape(3, entries).T
-    # Old writers filled the 16-bit table with 8-bit numbers; libtiff tells them apart in the same way.
+    # Older software fills the 16-bit table with 8-bit numbers; libtiff detects this in the same way.
     return (wide if wide.max() < 256 else (wide + 128) // 257).astype(np.uint8)
 
 
@@ -102,6 +102,6 @@ def _band(samples: Samples, top: int, channels: int, layout: Layout, table: Samp
     colours = eight[..., :channels]
     if layout.photometric == _WHITE_IS_ZERO:
         colours = 255 - colours
-    # An extra channel of unstated meaning (0) is a mask or a spare byte, not transparency.
+    # An extra channel of unspecified meaning (0) is a mask or padding, not transparency.
     transparent = layout.samples > channels and layout.extra_samples[:1] in ((1,), (2,))
     return Band(top, colours, eight[..., channels] if transparent else None)

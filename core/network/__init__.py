@@ -1,1 +1,1 @@
-"""The networks, their checkpoints, and the classifier that puts them to work."""
+"""The networks, their checkpoints, and the classifier that runs them."""

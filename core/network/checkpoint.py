@@ -1,4 +1,4 @@
-"""Saves and loads a network as one `.safetensors` file with its card in the header."""
+"""Save and load a network as one `.safetensors` file with its card in the header."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +18,11 @@ _KNOWN_SETS = {known.name: known for known in (BINARY, BREAKHIS, BACH, IDC)}
 
 
 def save_checkpoint(path: Path, network: HybridNetwork, card: Card) -> str:
-    """Write the weights and the card to one file, whole or not at all; give its sha256."""
+    """Write the weights and the card to one file, whole or not at all; return its sha256.
+
+    Raises:
+        UnusableCheckpointError: If the card and the weights do not match.
+    """
     _check_class_order(card)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     _check_shapes(path.name, _empty_network(card), state)
@@ -30,22 +34,22 @@ def save_checkpoint(path: Path, network: HybridNetwork, card: Card) -> str:
 def load_classifier(path: Path, device: str = "cpu") -> Classifier:
     """Load a checkpoint without running any code from it.
 
-    The network is laid out without memory and takes over the file's tensors, so nothing is
+    The network is built without memory and adopts the file's tensors, so that nothing is
     initialised only to be overwritten.
 
     Raises:
-        UnusableCheckpointError: If the file, its card or its weights are not what they should be.
+        UnusableCheckpointError: If the file, its card or its weights are invalid.
     """
     card = read_card(path)
     _check_class_order(card)
-    with ThreadPoolExecutor(1) as beside:
-        # Hashing takes as long as all the rest, and holds no lock meanwhile.
-        sha256 = beside.submit(checkpoint_sha256, path)
+    with ThreadPoolExecutor(1) as executor:
+        # Hashing takes as long as everything else, and releases the lock of the interpreter.
+        sha256 = executor.submit(checkpoint_sha256, path)
         network = _empty_network(card)
         try:
             state = load_file(path, device=device)
         except (safetensors.SafetensorError, OSError) as error:
-            raise UnusableCheckpointError(f"{path.name} is damaged: {error}") from error
+            raise UnusableCheckpointError(f"{path.name} is damaged: {error}; copy it again") from error
         _check_shapes(path.name, network, state)
         network.load_state_dict(state, assign=True)
         return Classifier(network, card, model_version(sha256.result()), device)
@@ -56,15 +60,15 @@ def _empty_network(card: Card) -> HybridNetwork:
         with torch.device("meta"):
             return network_of(card)
     except (ValueError, RuntimeError, AssertionError) as error:
-        raise UnusableCheckpointError(f"the card names a network we cannot build: {error}") from error
+        raise UnusableCheckpointError(f"the network that the card names cannot be built: {error}") from error
 
 
 def _check_class_order(card: Card) -> None:
     known = _KNOWN_SETS.get(card.label_set.name)
     if known is not None and known != card.label_set:
         raise UnusableCheckpointError(
-            f"the classes of {known.name} are {', '.join(known.classes)}, in this order; "
-            f"the card says {', '.join(card.label_set.classes)}"
+            f"the classes of {known.name} must be {', '.join(known.classes)}, in this order; "
+            f"the card lists {', '.join(card.label_set.classes)}"
         )
 
 
@@ -73,10 +77,10 @@ def _check_shapes(name: str, network: HybridNetwork, state: dict[str, Tensor]) -
     if missing := sorted(expected.keys() - state.keys()):
         raise UnusableCheckpointError(f"{name} lacks {len(missing)} weights of its network, first {missing[0]}")
     if extra := sorted(state.keys() - expected.keys()):
-        raise UnusableCheckpointError(f"{name} has {len(extra)} weights its network lacks, first {extra[0]}")
+        raise UnusableCheckpointError(f"{name} has {len(extra)} weights that its network lacks, first {extra[0]}")
     for key, tensor in expected.items():
         if state[key].shape != tensor.shape or state[key].dtype != tensor.dtype:
             raise UnusableCheckpointError(
                 f"{name}: {key} is {tuple(state[key].shape)} {state[key].dtype}, "
-                f"its network wants {tuple(tensor.shape)} {tensor.dtype}"
+                f"but its network needs {tuple(tensor.shape)} {tensor.dtype}"
             )

@@ -1,6 +1,7 @@
 """A network ready for inference: standardise, classify and explain patches, all views in one batch.
 
-Batch normalisation is folded into the convolution before it: the same outputs with fewer passes over memory."""
+Batch normalisation is folded into the convolution before it: the same outputs with fewer passes over memory.
+"""
 
 from collections.abc import Iterator
 
@@ -24,17 +25,17 @@ from core.network.hybrid import HybridNetwork
 from core.network.views import apply, undo, views_of
 from core.results import Evidence, NoResultError, Patches, Probabilities, RgbImage
 
-# In these families every normalisation follows, in the order of definition, the convolution it acts on. Not so in a
-# DenseNet, which normalises what it has concatenated before it convolves.
+# In these families every normalisation is defined right after the convolution whose output it normalises. A DenseNet,
+# in contrast, normalises concatenated features before it convolves them.
 _FOLDABLE = (EfficientNet, MobileNetV3, ResNet, VGG, PlainCnn)
 
-# Views of patches in one forward pass: more gain nothing on a CPU and cost memory.
+# Views of patches in one forward pass; larger batches cost memory and are no faster on a CPU.
 _CPU_BATCH = 16
 _GPU_BATCH = 256
 
 
 def fold_batch_norms(network: HybridNetwork) -> HybridNetwork:
-    """Fold, in place, every convolution of the known families with the normalisation behind it."""
+    """Fold, in place, each normalisation of the known families into the convolution before it; return the network."""
     for branch in network.branches:
         if isinstance(branch.net, _FOLDABLE):
             for module in branch.net.modules():
@@ -47,16 +48,16 @@ def _fold_children(module: nn.Module) -> None:
     for name, child in list(module.named_children()):
         if before is not None and isinstance(child, nn.BatchNorm2d):
             setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
-            setattr(module, name, _what_remains(child))
+            setattr(module, name, _without_normalisation(child))
         before = (name, child) if isinstance(child, nn.Conv2d) else None
 
 
-def _what_remains(norm: nn.BatchNorm2d) -> nn.Module:
+def _without_normalisation(norm: nn.BatchNorm2d) -> nn.Module:
     return nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
 
 
 class Classifier:
-    """Network, card and device; safe to share between threads, since nothing in it changes."""
+    """Network, card and device; safe to share between threads, because it never changes."""
 
     def __init__(
         self,
@@ -79,22 +80,22 @@ class Classifier:
         self._std = torch.tensor(card.std, device=self._device).view(3, 1, 1)
 
     def with_card(self, card: Card) -> "Classifier":
-        """Put the same network to work under a changed card."""
+        """Return a classifier with the same network and another card."""
         return Classifier(self._network, card, self.version, str(self._device), magnification=self._magnification)
 
     def at(self, magnification: str | None) -> "Classifier":
-        """Put the same network to work on images of one magnification, or of an unknown one.
+        """Return a classifier with the same network for images of one magnification; None means unknown.
 
-        It matters only to a network that takes the magnification as input; a word it was not trained on is unknown.
+        It matters only if the network takes the magnification as input; any word outside MAGNIFICATIONS is unknown.
         """
         return Classifier(self._network, self.card, self.version, str(self._device), magnification=magnification)
 
     def normalise(self, image: RgbImage) -> RgbImage:
-        """Bring the colours of an image to the target that the card names, if it names one."""
+        """Normalise the colours of an image to the card's target, if it has one."""
         return self._normalise(image)
 
     def classify(self, patches: Patches) -> Probabilities:
-        """Give patches x classes: softmax at the card's temperature, averaged over the views.
+        """Return patches x classes: softmax at the card's temperature, averaged over the views.
 
         Raises:
             NoResultError: If an output is not a finite number.
@@ -102,7 +103,7 @@ class Classifier:
         return np.concatenate([self._classify(chunk) for chunk in self._chunks(patches)])
 
     def explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
-        """Give the probabilities and, from the same forward pass, patches x side x side of evidence.
+        """Return the probabilities and, from the same forward pass, evidence (patches x side x side).
 
         The evidence is for the malignant log-odds, before the temperature; on two classes that is the
         difference of the logits.
@@ -114,7 +115,7 @@ class Classifier:
         return np.concatenate([p for p, _ in parts]), np.concatenate([e for _, e in parts])
 
     def embed(self, patches: Patches) -> NDArray[np.float32]:
-        """Give what the head sees of every upright patch, patches x channels: where it lies among other patches."""
+        """Return the features that the head sees of every upright patch: patches x channels."""
         return np.concatenate([self._embed(chunk) for chunk in self._chunks(patches)])
 
     def _chunks(self, patches: Patches) -> Iterator[Patches]:
@@ -124,8 +125,8 @@ class Classifier:
             yield patches[start : start + size]
 
     def _autocast(self) -> torch.autocast:
-        short = self.card.precision == "bf16" and computes_bf16(self._device)
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=short)
+        use_bf16 = self.card.precision == "bf16" and computes_bf16(self._device)
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=use_bf16)
 
     def _standardised(self, patches: Patches) -> Tensor:
         images = torch.from_numpy(patches).to(self._device).permute(0, 3, 1, 2).float() / 255
@@ -144,7 +145,7 @@ class Classifier:
         with torch.inference_mode():
             batch = self._standardised(patches).contiguous(memory_format=torch.channels_last)
             pooled = self._network.pooled(self._network.features(batch))
-            return _array(torch.cat([p.mean(dim=1) if p.ndim == 3 else p for p in pooled], dim=1))
+            return _to_array(torch.cat([p.mean(dim=1) if p.ndim == 3 else p for p in pooled], dim=1))
 
     def _classify(self, patches: Patches) -> Probabilities:
         with torch.inference_mode(), self._autocast():
@@ -157,33 +158,33 @@ class Classifier:
             features = [f.detach().requires_grad_() for f in self._network.features(self._all_views(patches))]
         with torch.enable_grad(), self._autocast():
             logits = self._network.logits(features, self._magnifications(len(features[0]))).float()
-            # Own gradients for own leaves: nothing is accumulated on the shared network, so threads cannot mix.
+            # Gradients of these leaves only: nothing accumulates on the shared network, so threads cannot interfere.
             gradients = torch.autograd.grad(_malignant_log_odds(logits, self.card).sum(), features)
         with torch.no_grad():
             parts = [self._upright(part, patches.shape[1]) for part in self._network.evidence(features, gradients)]
-            return self._probabilities(logits.detach(), len(patches)), _array(torch.stack(parts).sum(dim=0))
+            return self._probabilities(logits.detach(), len(patches)), _to_array(torch.stack(parts).sum(dim=0))
 
     def _upright(self, maps: Tensor, side: int) -> Tensor:
-        """Undo the views, average them, and enlarge to the patch; keeps the mean over positions."""
+        """Undo the views, average them, and enlarge to the patch; the mean over positions is preserved."""
         per_view = maps.unflatten(0, (len(self._views), -1))
         upright = torch.stack([undo(view, m) for view, m in zip(self._views, per_view, strict=True)]).mean(dim=0)
         return functional.interpolate(upright.unsqueeze(1), size=(side, side), mode="bilinear").squeeze(1)
 
     def _probabilities(self, logits: Tensor, patches: int) -> Probabilities:
         if not torch.isfinite(logits).all():
-            raise NoResultError("the network gave an output that is not a finite number")
+            raise NoResultError("the network's output is not a finite number")
         softmax = torch.softmax(logits / self.card.temperature, dim=1)
-        return _array(softmax.unflatten(0, (len(self._views), patches)).mean(dim=0))
+        return _to_array(softmax.unflatten(0, (len(self._views), patches)).mean(dim=0))
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Say whether the device multiplies bfloat16 itself; a CPU without it would only be slower."""
+    """Return whether the device multiplies bfloat16 in hardware; on a CPU without it, it would only be slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
-def _array(tensor: Tensor) -> NDArray[np.float32]:
+def _to_array(tensor: Tensor) -> NDArray[np.float32]:
     array: NDArray[np.float32] = tensor.cpu().numpy()
     return array
 

@@ -14,17 +14,17 @@ from core.network.branches import Branch, blocks_of, build_branch
 
 _ATTENTION_WIDTH = 256
 _ATTENTION_HEADS = 8
-# Gao et al. find no gain above 8,000 and little loss at half of it.
+# Gao et al. find no gain above 8,000 and little loss at half of that.
 _SKETCH_WIDTH = 4096
-# Added below the square root, whose slope at zero would be infinite.
+# Added under the square root, whose slope at zero would be infinite.
 _SMALLEST = 1e-8
 
 PUBLISHED_BRANCHES = ("tf_efficientnetv2_s", "vit_base_patch16_224")
-MAGNIFICATION_WIDTH = 16  # numbers that stand for a magnification beside the fused vector
+MAGNIFICATION_WIDTH = 16  # numbers that represent a magnification, appended to the fused vector
 
 
 class Concatenation(nn.Module):
-    """Puts one vector of each branch side by side."""
+    """Concatenate one vector from each branch."""
 
     wants_tokens = False
 
@@ -33,14 +33,14 @@ class Concatenation(nn.Module):
         self.width = sum(widths)
 
     def forward(self, pooled: Sequence[Tensor]) -> Tensor:
-        """Give images x width."""
+        """Return images x width."""
         return torch.cat(list(pooled), dim=1)
 
 
 class CrossAttention(nn.Module):
-    """Lets the tokens of each branch look at those of all others, then averages and concatenates.
+    """Let the tokens of each branch attend to those of all others, then average and concatenate.
 
-    The attention is that of Vaswani et al. (NeurIPS 2017), normalised before it, with the branch's own tokens added.
+    The attention is that of Vaswani et al. (NeurIPS 2017), with the inputs normalised and a residual connection.
     """
 
     wants_tokens = True
@@ -48,7 +48,7 @@ class CrossAttention(nn.Module):
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         if len(widths) < 2:
-            raise ValueError("cross-attention needs two branches or more: each looks at the others")
+            raise ValueError("cross-attention needs two branches or more: each attends to the others")
         width = _ATTENTION_WIDTH
         self.width = width * len(widths)
         self.projections = nn.ModuleList(nn.Sequential(nn.Linear(w, width), nn.LayerNorm(width)) for w in widths)
@@ -58,23 +58,23 @@ class CrossAttention(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in widths)
 
     def forward(self, pooled: Sequence[Tensor]) -> Tensor:
-        """Give images x width from one images x tokens x channels of each branch."""
+        """Return images x width; the input of each branch is images x tokens x channels."""
         tokens = [project(branch) for project, branch in zip(self.projections, pooled, strict=True)]
-        seen = []
+        averages = []
         for number, (attend, norm) in enumerate(zip(self.attentions, self.norms, strict=True)):
             others = torch.cat(tokens[:number] + tokens[number + 1 :], dim=1)
             attended, _ = attend(tokens[number], others, others, need_weights=False)
-            seen.append(norm(tokens[number] + attended).mean(dim=1))
-        return torch.cat(seen, dim=1)
+            averages.append(norm(tokens[number] + attended).mean(dim=1))
+        return torch.cat(averages, dim=1)
 
 
 class CompactBilinear(nn.Module):
-    """Sketches the products of all channel pairs (Gao et al., "Compact Bilinear Pooling", CVPR 2016).
+    """Sketch the products of all channel pairs (Gao et al., "Compact Bilinear Pooling", CVPR 2016).
 
     The count sketch of an outer product is the circular convolution of its factors' count sketches (Pham and Pagh,
-    KDD 2013), hence a product of Fourier transforms. One branch is multiplied with itself at every position and
-    summed, as in the paper; of several, whose grids differ, the pooled vectors are multiplied (Fukui et al., EMNLP
-    2016).
+    KDD 2013), hence a product of Fourier transforms. A single branch is multiplied with itself at every position and
+    summed, as in the paper; for several branches, whose grids differ, the pooled vectors are multiplied (Fukui et al.,
+    EMNLP 2016).
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
@@ -82,16 +82,16 @@ class CompactBilinear(nn.Module):
         self.wants_tokens = fuses_tokens("compact_bilinear", len(widths))
         self.width = _SKETCH_WIDTH
         factors = [*widths, *widths] if self.wants_tokens else list(widths)
-        # Drawn once and kept with the weights: a network read with other places and signs would be another network.
-        chance = torch.Generator().manual_seed(0)
+        # Saved with the weights: with other places and signs it would be another network.
+        generator = torch.Generator().manual_seed(0)
         for number, channels in enumerate(factors):
-            places = torch.randint(_SKETCH_WIDTH, (channels,), generator=chance, device="cpu")
-            signs = torch.randint(2, (channels,), generator=chance, device="cpu").float() * 2 - 1
+            places = torch.randint(_SKETCH_WIDTH, (channels,), generator=generator, device="cpu")
+            signs = torch.randint(2, (channels,), generator=generator, device="cpu").float() * 2 - 1
             self.register_buffer(f"places_{number}", places)
             self.register_buffer(f"signs_{number}", signs)
 
     def forward(self, pooled: Sequence[Tensor]) -> Tensor:
-        """Give images x width, with signed square roots and unit length."""
+        """Return images x width, with signed square roots and unit length."""
         factors = [pooled[0], pooled[0]] if self.wants_tokens else list(pooled)
         products = self._spectrum(0, factors[0])
         for number, factor in enumerate(factors[1:], start=1):
@@ -101,7 +101,7 @@ class CompactBilinear(nn.Module):
         return nn.functional.normalize(rooted, dim=1)
 
     def _spectrum(self, number: int, factor: Tensor) -> Tensor:
-        """Give the Fourier transform of the count sketch over the last axis, in single precision."""
+        """Return the Fourier transform of the count sketch over the last axis, in single precision."""
         places, signs = self.get_buffer(f"places_{number}"), self.get_buffer(f"signs_{number}")
         signed = factor.float() * signs
         sketch = signed.new_zeros(*factor.shape[:-1], self.width).index_add(-1, places, signed)
@@ -113,7 +113,7 @@ FusionModule = Concatenation | CrossAttention | CompactBilinear
 
 
 def fuses_tokens(kind: Fusion, branches: int) -> bool:
-    """Say whether a fusion of so many branches takes all their tokens instead of one vector of each."""
+    """Return whether a fusion of this many branches takes all their tokens instead of one vector from each."""
     return kind == "cross_attention" or (kind == "compact_bilinear" and branches == 1)
 
 
@@ -121,7 +121,7 @@ def build_fusion(kind: Fusion, widths: Sequence[int]) -> FusionModule:
     """Build the fusion of branches with these numbers of channels.
 
     Raises:
-        ValueError: If the branches are too few for it.
+        ValueError: If the fusion needs more branches.
     """
     kinds: dict[Fusion, type[FusionModule]] = {
         "concatenation": Concatenation,
@@ -132,7 +132,7 @@ def build_fusion(kind: Fusion, widths: Sequence[int]) -> FusionModule:
 
 
 class Plan(Protocol):
-    """What a card and a run's file both say of the network they speak of."""
+    """What both a card and a run's configuration specify about their network."""
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -162,10 +162,10 @@ class Plan(Protocol):
 class HybridNetwork(nn.Module):
     """Branches side by side, fused into one vector, and a head over it.
 
-    The `published` head is that of the hybrid's authors. `linear` is one layer over what each branch's own classifier
-    would see: the class token of a transformer, the average of a feature map. `dense` is the head of the Keras rows.
-    Under the `additive` head, one linear layer over averages of every branch, and fusion by concatenation, the mean of
-    the evidence plus what no position gave (the bias and the magnification's share) is the logit, exactly.
+    The `published` head is that of the hybrid's authors. `linear` is one layer over the input of each branch's
+    own classifier: the class token of a transformer, the average of a feature map. `dense` is the head of the published
+    Keras networks. `additive` is one linear layer over the averages of every branch; with fusion by concatenation, the
+    mean of the evidence plus the parts without a position (bias and magnification) is exactly the logit.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a network, each with a default
@@ -182,7 +182,7 @@ class HybridNetwork(nn.Module):
     ) -> None:
         super().__init__()
         files = weight_files or {}
-        # A fusion of tokens takes those of the patches, of which the class token is no part.
+        # A fusion of tokens takes the patch tokens only, without the class token.
         class_token = head != "additive" and not fuses_tokens(fusion, len(branches))
         self.branches = nn.ModuleList(
             build_branch(name, input_side, class_token=class_token, pretrained=pretrained, file=files.get(name))
@@ -201,51 +201,51 @@ class HybridNetwork(nn.Module):
         return list(self.branches)  # type: ignore[arg-type]
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Give each branch's features, from images x 3 x side x side."""
+        """Return each branch's features, from images x 3 x side x side."""
         return [branch.features(images) for branch in self._branches()]
 
     def pooled(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Give what the fusion takes of each branch: images x channels, or images x tokens x channels."""
+        """Return the input of the fusion from each branch: images x channels, or images x tokens x channels."""
         parts = zip(self._branches(), features, strict=True)
         return [branch.tokens(f) if self.fusion.wants_tokens else branch.pool(f) for branch, f in parts]
 
     def logits_of(self, pooled: Sequence[Tensor], magnifications: Tensor | None = None) -> Tensor:
-        """Give images x classes; magnifications are indices (see core.labels), None means unknown."""
+        """Return logits, images x classes; magnifications are indices (see core.labels), None means unknown."""
         fused = self.fusion(pooled)
         if self.magnification == "input":
-            fused = torch.cat([fused, self._embedded(fused, magnifications)], dim=1)
+            fused = torch.cat([fused, self._embed_magnifications(fused, magnifications)], dim=1)
         logits: Tensor = self.head(fused)
         return logits
 
     def auxiliary(self, pooled: Sequence[Tensor]) -> Tensor | None:
-        """Give images x magnifications, in logits, where the magnification is an auxiliary target."""
+        """Return logits, images x magnifications, if the magnification is an auxiliary target; else None."""
         if self.magnification != "auxiliary":
             return None
         logits: Tensor = self.magnification_head(self.fusion(pooled))
         return logits
 
     def logits(self, features: Sequence[Tensor], magnifications: Tensor | None = None) -> Tensor:
-        """Give images x classes from the features."""
+        """Return logits, images x classes, from the features."""
         return self.logits_of(self.pooled(features), magnifications)
 
     def forward(self, images: Tensor, magnifications: Tensor | None = None) -> Tensor:
-        """Give images x classes, in logits."""
+        """Return logits, images x classes."""
         return self.logits(self.features(images), magnifications)
 
     def evidence(self, features: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Give each branch's evidence, images x rows x columns of that branch, in logit units."""
+        """Return each branch's evidence, images x rows x columns of that branch, in logit units."""
         parts = zip(self._branches(), features, gradients, strict=True)
         return [branch.evidence(f.float(), g.float()) for branch, f, g in parts]
 
     def blocks(self) -> list[list[nn.Module]]:
-        """Give the parts of every branch from input to output, as "last:N" counts them."""
+        """Return the blocks of every branch from input to output, as "last:N" counts them."""
         return [blocks_of(branch) for branch in self._branches()]
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Give the weights of all that is not a branch: fusion, head, and what knows of the magnification."""
+        """Return the weights outside the branches: fusion, head, and the layers for the magnification."""
         return [weight for name, weight in self.named_parameters() if not name.startswith("branches.")]
 
-    def _embedded(self, fused: Tensor, magnifications: Tensor | None) -> Tensor:
+    def _embed_magnifications(self, fused: Tensor, magnifications: Tensor | None) -> Tensor:
         if magnifications is None:
             magnifications = torch.full((len(fused),), len(MAGNIFICATIONS), device=fused.device)
         embedded: Tensor = self.magnification_embedding(magnifications)
@@ -255,11 +255,11 @@ class HybridNetwork(nn.Module):
 def network_of(
     plan: Plan, *, pretrained: bool = False, weight_files: Mapping[str, Path] | None = None
 ) -> HybridNetwork:
-    """Build the network that a card or a run's file names.
+    """Build the network that a card or a run's configuration specifies.
 
     Raises:
         ValueError: If a branch or the fusion of these branches cannot be built.
-        MissingWeightsError: If weights are asked for and cannot be had; it says how to pass a file.
+        MissingWeightsError: If requested weights are not available; the message says how to pass a file.
     """
     return HybridNetwork(
         plan.branches,

@@ -1,4 +1,4 @@
-"""The eight symmetries of a square: what a patch may be shown as, and the way back."""
+"""The eight symmetries of a square: apply one to a patch, and undo it on a map."""
 
 from dataclasses import dataclass
 from typing import Literal, assert_never
@@ -11,28 +11,28 @@ ViewSet = Literal["one", "seven", "eight"]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A patch mirrored left to right or not, then turned by quarter turns anticlockwise."""
+    """A patch, optionally mirrored left to right, then rotated by quarter turns anticlockwise."""
 
     turns: int = 0
     mirrored: bool = False
 
     def __post_init__(self) -> None:
         if self.turns not in range(4):
-            raise ValueError(f"a view has 0 to 3 quarter turns, got {self.turns}")
+            raise ValueError(f"a view must have 0 to 3 quarter turns, got {self.turns}")
 
 
 IDENTITY = View()
 ONE = (IDENTITY,)
 EIGHT = tuple(View(turns, mirrored) for mirrored in (False, True) for turns in range(4))
 
-# Seven of the eight symmetries: as it is, mirrored left to right, mirrored top to bottom, turned by 90, 180
-# and 270 degrees, and mirrored then turned by 90 degrees. The authors of the hybrid average seven views and
-# not eight; use this only beside their numbers. The one left out is mirrored then turned by 270 degrees.
+# Seven of the eight symmetries: unchanged, mirrored left to right, mirrored top to bottom, rotated by 90, 180
+# and 270 degrees, and mirrored then rotated by 90 degrees. The authors of the hybrid average these seven views;
+# use them only to compare with their numbers. The one left out is mirrored then rotated by 270 degrees.
 SEVEN = (IDENTITY, View(0, True), View(2, True), View(1), View(2), View(3), View(1, True))
 
 
 def views_of(name: ViewSet) -> tuple[View, ...]:
-    """Give the views that a card or a command names."""
+    """Return the views of a set that a card or a command names."""
     match name:
         case "one":
             return ONE
@@ -45,12 +45,12 @@ def views_of(name: ViewSet) -> tuple[View, ...]:
 
 
 def apply(view: View, batch: Tensor) -> Tensor:
-    """Show a batch (... x height x width) as this view; odd turns swap height and width."""
+    """Apply a view to a batch (... x height x width); odd numbers of turns swap height and width."""
     mirrored = batch.flip(-1) if view.mirrored else batch
     return torch.rot90(mirrored, view.turns, (-2, -1))
 
 
 def undo(view: View, maps: Tensor) -> Tensor:
-    """Bring maps (... x height x width) of this view back to how the patch lies."""
-    turned = torch.rot90(maps, -view.turns, (-2, -1))
-    return turned.flip(-1) if view.mirrored else turned
+    """Return maps (... x height x width) of a view to the orientation of the patch."""
+    rotated = torch.rot90(maps, -view.turns, (-2, -1))
+    return rotated.flip(-1) if view.mirrored else rotated

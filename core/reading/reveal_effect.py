@@ -1,4 +1,4 @@
-"""What the reveal does to readers, how long their reads take, and whether the maps help them."""
+"""Measure how the reveal changes reads, how long reads take, and whether heat maps help."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Against = Literal["reference", "model"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Whether one reader was with the reference label, or with the model, before the reveal and after it."""
+    """Whether one reader agreed with the reference label, or with the model, before and after the reveal."""
 
     reading: Reading
     before: bool
@@ -22,59 +22,59 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What the reveal did to reads: lost is right to wrong (or away from the model), gained the other way."""
+    """How the reveal changed reads: lost is right to wrong (or away from the model), gained the opposite."""
 
     against: Against
     before: Rate
     after: Rate
     lost: Rate
     gained: Rate
-    left_out: int  # reads without a label on both sides, or without anything to hold them against
+    left_out: int  # reads without a label before or after, or without anything to compare with
 
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How one reader, or all of them, reads: seconds per read, what they say of maps, and how often they amend."""
+    """How one reader, or all of them, reads: seconds per read, votes on heat maps, and how often they amend."""
 
     first_seconds: Median
     final_seconds: Median
-    maps_useful: Rate  # of the votes that were cast
+    maps_useful: Rate  # of the votes cast
     amended: Rate  # final reads whose label no longer stands
 
 
 def changes(readings: Iterable[Reading], references: Mapping[int, Malignancy]) -> list[Change]:
-    """Hold first and final reads of readers' first time against the reference label of their case, by case id.
+    """Compare first and final reads of first iterations with the reference labels, which are keyed by case id.
 
-    Without any reference label they are held against what the model said. It is the final read as it was first
-    saved that counts: an amendment may know more than the model told.
+    Without any reference labels, they are compared with the model's label. The final read counts as first saved:
+    an amendment may draw on more than the model's opinion.
     """
-    found = []
+    compared = []
     for reading in readings:
         final = reading.final
         if reading.iteration != 1 or final is None or final.model is None:
             continue
         right = references.get(reading.case_id) if references else final.model
         if None not in (right, reading.first.label, final.label):
-            found.append(Change(reading, reading.first.label == right, final.label == right))
-    return found
+            compared.append(Change(reading, reading.first.label == right, final.label == right))
+    return compared
 
 
 def effect(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> Effect:
-    """Say how often the reveal moved readers from right to wrong and from wrong to right, of all their reads."""
-    found = changes(readings, references)
-    shown = sum(one.iteration == 1 and one.final is not None and one.final.model is not None for one in readings)
+    """Measure how often the reveal moved readers from right to wrong and from wrong to right, of all their reads."""
+    compared = changes(readings, references)
+    revealed = sum(one.iteration == 1 and one.final is not None and one.final.model is not None for one in readings)
     return Effect(
         against="reference" if references else "model",
-        before=wilson(sum(one.before for one in found), len(found)),
-        after=wilson(sum(one.after for one in found), len(found)),
-        lost=wilson(sum(one.before and not one.after for one in found), len(found)),
-        gained=wilson(sum(one.after and not one.before for one in found), len(found)),
-        left_out=shown - len(found),
+        before=wilson(sum(one.before for one in compared), len(compared)),
+        after=wilson(sum(one.after for one in compared), len(compared)),
+        lost=wilson(sum(one.before and not one.after for one in compared), len(compared)),
+        gained=wilson(sum(one.after and not one.before for one in compared), len(compared)),
+        left_out=revealed - len(compared),
     )
 
 
 def habits(readings: Sequence[Reading]) -> Habits:
-    """Say how long reads took, whether maps were found useful, and how often a label was amended."""
+    """Measure how long reads took, how often maps were voted useful, and how often labels were amended."""
     votes = [one.vote for one in readings if one.vote is not None]
     finals = [(one.final, one.standing) for one in readings if one.final is not None and one.standing is not None]
     return Habits(

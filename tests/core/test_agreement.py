@@ -209,8 +209,11 @@ def test_an_amended_label_is_what_stands_after_the_reveal() -> None:
     [
         (lambda: SavedRead(None, 3, 1), "confidence"),
         (lambda: SavedRead("benign", 6, 1), "1 to 5"),
-        (lambda: Reading(1, "C", None, False, "a", said("benign"), said("benign")), "stands"),
-        (lambda: Reading(1, "C", None, False, "a", said("benign"), iteration=0), "from 1"),
+        (
+            lambda: Reading(1, "C", None, False, "a", said("benign"), said("benign")),
+            "both a final and a standing read, or neither",
+        ),
+        (lambda: Reading(1, "C", None, False, "a", said("benign"), iteration=0), "must be 1 or more, got 0"),
         (lambda: Reading(1, "C", None, False, "a", said("benign", "benign")), "blind"),
     ],
 )

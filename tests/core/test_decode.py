@@ -55,7 +55,7 @@ def test_an_image_is_turned_upright(kind: str, orientation: int) -> None:
     decoded = decode_image(data)
     assert decoded.pixels.shape == np.asarray(upright).shape
     assert np.abs(decoded.pixels.astype(int) - np.asarray(upright)).mean() <= 2
-    assert ("turned upright as the file asks" in decoded.notes) == (orientation > 1)
+    assert ("turned upright as the file specifies" in decoded.notes) == (orientation > 1)
 
 
 def display_p3() -> bytes:
@@ -116,7 +116,7 @@ def test_an_srgb_profile_changes_nothing() -> None:
 def test_a_damaged_profile_is_left_out_and_said_so() -> None:
     decoded = decode_image(rgb_file("PNG", icc_profile=b"not a profile" * 20))
     assert np.array_equal(decoded.pixels, smooth_colours())
-    assert decoded.notes == ("the colour profile is damaged and was not used",)
+    assert decoded.notes == ("the colour profile is damaged and was ignored",)
 
 
 @pytest.mark.parametrize(("kind", "word"), [("TIFF", "pages"), ("PNG", "animation"), ("WEBP", "animation")])
@@ -129,7 +129,7 @@ def test_the_first_of_several_pages_is_taken_and_said_so(kind: str, word: str) -
 
 def test_transparency_is_noted() -> None:
     data, _ = ODD_MODES["PNG RGB and alpha"]()
-    assert decode_image(data).notes == ("transparent parts lie on white",)
+    assert decode_image(data).notes == ("transparent areas were placed on white",)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
@@ -178,13 +178,13 @@ def test_a_tiff_with_an_empty_strip_is_refused_rather_than_left_black() -> None:
 
 def test_twelve_bits_stored_in_sixteen_are_refused() -> None:
     samples = smooth_colours().astype(np.uint16) * np.uint16(16)
-    assert "what is white" in refusal(tiff(samples, photometric="rgb"))
-    assert "what is white" in refusal(raw_png(samples, 2))
+    assert "the white level is unknown" in refusal(tiff(samples, photometric="rgb"))
+    assert "the white level is unknown" in refusal(raw_png(samples, 2))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16, np.uint32])
 def test_numbers_without_a_known_white_are_refused(dtype: type[np.generic]) -> None:
-    assert "what is white" in refusal(tiff(smooth_colours().astype(dtype), photometric="rgb"))
+    assert "the white level is unknown" in refusal(tiff(smooth_colours().astype(dtype), photometric="rgb"))
 
 
 def test_a_fully_transparent_image_is_refused() -> None:

@@ -33,8 +33,8 @@ def test_a_class_of_another_set_has_no_malignancy() -> None:
 @pytest.mark.parametrize(
     ("classes", "malignant", "message"),
     [
-        (("a",), ("a",), "two or more"),
-        (("a", "a"), ("a",), "two or more different"),
+        (("a",), ("a",), "at least two"),
+        (("a", "a"), ("a",), "at least two different"),
         (("a", "b"), ("c",), "not among"),
         (("a", "b"), (), "at least one malignant"),
         (("a", "b"), ("a", "b"), "one benign"),

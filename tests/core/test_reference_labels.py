@@ -20,14 +20,14 @@ def test_cases_are_benign_malignant_or_a_class_of_breakhis() -> None:
     ("data", "message"),
     [
         (b"", "columns case and label"),
-        (b"case,label\n", "no case"),
+        (b"case,label\n", "lists no cases"),
         (b"case;label\nC-1;benign\n", "columns case and label"),
         (b"case,label\nC-1,perhaps\n", "line 2.*'perhaps'"),
         (b"case,label\nC-1\n", "line 2"),
         (b"case,label\n,benign\n", "line 2"),
         (b"case,label\nC-1,benign\nC-1,malignant\n", "line 3.*another label"),
         (b"\xff\xfe\x00", "UTF-8"),
-        (b'case,label\n"C-1,benign\n', "no CSV table"),
+        (b'case,label\n"C-1,benign\n', "not a valid CSV table"),
         (b"case,label\n" + b"C-1,benign\n" * 200_000, "longer than 2,000,000"),
     ],
 )

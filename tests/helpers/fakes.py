@@ -26,7 +26,7 @@ def nothing() -> None:
 
 def give_no_number() -> None:
     """Fail as a network does whose output is not a number."""
-    raise NoResultError("the network gave an output that is not a finite number")
+    raise NoResultError("the network's output is not a finite number")
 
 
 @dataclass(frozen=True, slots=True)

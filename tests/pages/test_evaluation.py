@@ -203,7 +203,7 @@ def test_a_damaged_preview_is_said_and_the_others_are_drawn(world: World) -> Non
     tab = turn_to(visit("evaluation.py"), "Images")
     words = words_on(tab)
     assert words.count("the stored file 000000000000 is missing") == 2
-    assert "are not a preview of ours" in words
+    assert "are not a preview image" in words
     assert "no preview was kept" in words
     assert words.count("no map was kept") == 1
     assert len(pictures(tab)) == 2
