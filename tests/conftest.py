@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from hypothesis import settings
 from sqlalchemy import URL, make_url
 
 from db.database import Sessions, open_database
 from db.store import accounts
 from tests.helpers.backups import DataFolder, make_data_folder
 from tests.helpers.databases import empty_database, run_on_server, with_tables
+
+# No test of a property judges how long an example takes: that is the machine's doing.
+settings.register_profile("second_read", deadline=None)
+settings.load_profile("second_read")
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -32,7 +32,7 @@ LABELS: tuple[Malignancy, Malignancy] = ("benign", "malignant")
 
 
 @given(n=st.integers(1, 500), share=st.floats(0, 1))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_rate_has_the_interval_of_statsmodels(n: int, share: float) -> None:
     hits = round(share * n)
     found = wilson(hits, n)

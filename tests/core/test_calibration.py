@@ -35,7 +35,7 @@ def test_out_of_fold_and_validation_predictions_give_the_same_fit() -> None:
 
 
 @given(seed=st.integers(0, 10_000), images=st.integers(12, 200))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_no_threshold_has_a_larger_youden_index(seed: int, images: int) -> None:
     judged = made_judgements(IDC, images, 6, seed).binary()
 
@@ -48,7 +48,7 @@ def test_no_threshold_has_a_larger_youden_index(seed: int, images: int) -> None:
 
 
 @given(seed=st.integers(0, 10_000), target=st.floats(0.05, 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_target_sensitivity_is_reached_and_the_next_threshold_misses_it(seed: int, target: float) -> None:
     made = made_judgements(IDC, 120, 12, seed).binary()
     # Two numbers with nothing between them have no threshold between them either.

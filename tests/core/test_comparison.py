@@ -31,7 +31,7 @@ def literal_delong(malignant: NDArray[np.bool_], scores: list[NDArray[np.float64
 
 
 @given(seed=st.integers(0, 10_000), images=st.integers(8, 120))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_delong_by_ranks_is_delong_by_pairs(seed: int, images: int) -> None:
     rng = np.random.default_rng(seed)
     malignant = np.arange(images) % 3 > 0

@@ -225,7 +225,7 @@ def test_texts_and_their_bombs_stay_behind() -> None:
     assert np.array_equal(decode_image(raw_png(smooth_colours(), 2, bomb)).pixels, smooth_colours())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(["PNG", "JPEG", "TIFF", "BMP", "WEBP"]), st.integers(0, 400), st.binary(max_size=60))
 def test_any_bytes_decode_or_are_refused(kind: str, at: int, junk: bytes) -> None:
     data = rgb_file(kind)

@@ -41,7 +41,7 @@ def reference_binary(judged: Judged, sample_weight: np.ndarray) -> dict[str, flo
 
 
 @given(seed=st.integers(0, 10_000), images=st.integers(40, 300), patients=st.integers(4, 30))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_binary_figures_of_any_resample_are_those_of_scikit_learn(seed: int, images: int, patients: int) -> None:
     judged = made_judgements(IDC, images, patients, seed).binary()
     weights = draw_patients(judged.strata(), 3, seed)
@@ -54,7 +54,7 @@ def test_binary_figures_of_any_resample_are_those_of_scikit_learn(seed: int, ima
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_class_figures_of_any_resample_are_those_of_scikit_learn(seed: int) -> None:
     judgements = made_judgements(BREAKHIS, 500, 40, seed)
     truth, called = judgements.labels, judgements.called(THRESHOLD)

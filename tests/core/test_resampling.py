@@ -140,7 +140,7 @@ def test_what_resampling_cannot_bound_has_no_interval() -> None:
 
 
 @given(values=st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12), seed=st.integers(0, 100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_interval_holds_its_figure(values: list[float], seed: int) -> None:
     (found,) = bca(mean_of(np.array(values)), one_stratum(len(values)), rounds=200, seed=seed)
     assert (found.low is None) == (found.high is None)

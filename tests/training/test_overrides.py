@@ -78,7 +78,7 @@ _SCALARS = (
 _KEYS = st.text("abcdefghij_", min_size=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(
         _KEYS,

@@ -72,7 +72,7 @@ def test_what_is_left_after_a_kill_is_whole(tmp_path: Path) -> None:
     assert len(reported) > 2, "no kill fell into the filling"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cut_at=st.integers(min_value=0, max_value=3000))
 def test_an_index_cut_at_any_byte_gives_the_right_pixels(tmp_path_factory: pytest.TempPathFactory, cut_at: int) -> None:
     folder = tmp_path_factory.mktemp("cut")
