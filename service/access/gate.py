@@ -66,8 +66,7 @@ _NO_TLS = (
 )
 _SIGNED_OUT = "You are signed out. Reload the page to sign in; programs must send a valid token."
 _NO_DATABASE = (
-    "The database is not responding. Please try again later or contact an administrator; "
-    "the server log has details."
+    "The database is not responding. Please try again later or contact an administrator; the server log has details."
 )
 _BROWSERS_ONLY = "This address is for browsers only. Programs use the routes listed in /openapi.json."
 _ROUTES_ONLY = "A token is valid only for the routes listed in /openapi.json. To open pages, sign in with a browser."
@@ -177,7 +176,9 @@ class Gate:
             return _WRONG_ORIGIN
         return None
 
-    async def _serve_with_accounts(self, installation: Installation, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_with_accounts(
+        self, installation: Installation, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         access = installation.access
         if access.behind_proxy:
             scope = as_sent_to_the_proxy(scope)

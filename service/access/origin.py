@@ -67,9 +67,7 @@ def _listens_only_on_loopback(port: int) -> bool:
         connections = psutil.Process().net_connections(kind="inet")
     except (psutil.Error, OSError):
         return False
-    addresses = [
-        c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port
-    ]
+    addresses = [c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
     return bool(addresses) and all(_is_loopback(address) for address in addresses)
 
 

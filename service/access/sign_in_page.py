@@ -77,7 +77,9 @@ class FrontDesk:
                 return _page("Sign out", _SIGN_OUT_FORM)
             return sign_in_form(access, inside(request.query_params.get("next", "")))
         if request.method != "POST":
-            return Response("Please use the form.", HTTPStatus.METHOD_NOT_ALLOWED, {**HEADERS, "Allow": "GET, HEAD, POST"})
+            return Response(
+                "Please use the form.", HTTPStatus.METHOD_NOT_ALLOWED, {**HEADERS, "Allow": "GET, HEAD, POST"}
+            )
         # Browsers send the origin with every form. Without this check, a form on another site could sign the reader
         # in to a different account.
         if "origin" not in request.headers:
