@@ -24,7 +24,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("stage", "first: before the reveal; final: after the reveal; withdrawn: withdraws the preceding final read"),
     ("label", "benign, malignant or cannot assess"),
     ("confidence", "from 1 (guess) to 5 (certain); empty for cannot assess"),
-    ("malignancy_score", "from 0 (certainly benign) to 9 (certainly malignant), guesses 4 and 5; empty for cannot assess"),
+    ("malignancy_score", "0 certainly benign, 4 and 5 guesses, 9 certainly malignant; empty for cannot assess"),
     ("subtype", "subtype named by the reader; may be empty"),
     ("reason", "code of the reason why a final read differs from the model"),
     ("map_useful", "the reader's rating of the heat map"),
