@@ -19,7 +19,7 @@ class CaseWanted:
     named: bool = False
 
 
-def pdf_report(sessions: Sessions, files: Files, wanted: CaseWanted, card: Card | None) -> bytes:
+def pdf_report(sessions: Sessions, files: Files, request: CaseWanted, card: Card | None) -> bytes:
     """Create the PDF report of a case; `card` is that of the model that was shown, if its checkpoint is available.
 
     Raises:
@@ -31,13 +31,13 @@ def pdf_report(sessions: Sessions, files: Files, wanted: CaseWanted, card: Card 
     # Importing takes half a second, and pages do not need it until a report is requested.
     from service.exports.pdf import case_pdf  # noqa: PLC0415
 
-    export = _load(sessions, wanted)
+    export = _load(sessions, request)
     data = case_pdf(export, files, card)
-    _record(sessions, wanted, export, "PDF report")
+    _record(sessions, request, export, "PDF report")
     return data
 
 
-def fhir_report(sessions: Sessions, wanted: CaseWanted) -> bytes:
+def fhir_report(sessions: Sessions, request: CaseWanted) -> bytes:
     """Create the FHIR DiagnosticReport of a case.
 
     Raises:
@@ -46,17 +46,17 @@ def fhir_report(sessions: Sessions, wanted: CaseWanted) -> bytes:
         InStudyError: If this reader has to read it in a study.
         NotRevealedError: If this account has neither read the case to the end nor settled it.
     """
-    export = _load(sessions, wanted)
+    export = _load(sessions, request)
     data = diagnostic_report(export)
-    _record(sessions, wanted, export, "FHIR report")
+    _record(sessions, request, export, "FHIR report")
     return data
 
 
-def _load(sessions: Sessions, wanted: CaseWanted) -> CaseExport:
+def _load(sessions: Sessions, request: CaseWanted) -> CaseExport:
     with sessions.read() as session:
-        return store.exports.exported_case(session, wanted.case_id, wanted.account_id, named=wanted.named)
+        return store.exports.exported_case(session, request.case_id, request.account_id, named=request.named)
 
 
-def _record(sessions: Sessions, wanted: CaseWanted, export: CaseExport, kind: str) -> None:
+def _record(sessions: Sessions, request: CaseWanted, export: CaseExport, kind: str) -> None:
     with sessions.begin() as session:
-        store.exports.record_case_export(session, wanted.account_id, wanted.case_id, export, kind)
+        store.exports.record_case_export(session, request.account_id, request.case_id, export, kind)

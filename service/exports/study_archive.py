@@ -23,7 +23,7 @@ class Wanted:
     told: Told = NOTHING
 
 
-def reads_archive(sessions: Sessions, wanted: Wanted) -> bytes:
+def reads_archive(sessions: Sessions, request: Wanted) -> bytes:
     """Create a ZIP file of reads, and record the export in the audit trail before returning it.
 
     Raises:
@@ -32,11 +32,11 @@ def reads_archive(sessions: Sessions, wanted: Wanted) -> bytes:
         LookupError: If there is no such study.
     """
     with sessions.read() as session:
-        export = store.exports.exported_reads(session, wanted.account_id, study_id=wanted.study_id, told=wanted.told)
+        export = store.exports.exported_reads(session, request.account_id, study_id=request.study_id, told=request.told)
     files = _files(export)
     # Written only now: while a session writes, no reader can save, and collecting thousands of reads takes time.
     with sessions.begin() as session:
-        store.exports.record_export(session, wanted.account_id, export)
+        store.exports.record_export(session, request.account_id, export)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files:
