@@ -1,4 +1,4 @@
-"""The front door: pages and routes behind one gate, run by `streamlit run streamlit_app.py`."""
+"""The application: pages and routes behind one gate; start it with `streamlit run streamlit_app.py`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +20,7 @@ _run_pages = _pages.lifespan()
 
 @asynccontextmanager
 async def _run(app: FastAPI) -> AsyncIterator[None]:
-    """Open the database, keep a worker running and serve the pages, as long as the server runs."""
+    """Open the database, run the worker and serve the pages until the server stops."""
     installation = Installation.open(Settings.from_environment(), providers=configured_providers())
     app.state.installation = installation
     app.state.assets = VENDOR
@@ -32,10 +32,10 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(installation.close)
 
 
-# FastAPI's /docs would fetch its scripts from the internet; /openapi.json describes the routes without it.
+# FastAPI's /docs would load scripts from the internet; /openapi.json describes the routes without it.
 app = FastAPI(title="Second Read", lifespan=_run, docs_url=None, redoc_url=None)
 answer_our_errors(app)
 app.include_router(router)
 app.mount("/", _pages)
-# Added last, so it stands in front of everything above.
+# Added last, so that it runs before everything above.
 app.add_middleware(Gate, installation=lambda: getattr(app.state, "installation", None))

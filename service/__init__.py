@@ -1,1 +1,1 @@
-"""What runs beside the pages: the gate, the REST routes, the intake and the worker."""
+"""Everything that runs alongside the pages: the gate, HTTP routes, image intake, exports and the analysis worker."""

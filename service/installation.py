@@ -1,4 +1,4 @@
-"""Everything one server works with, made once: its pages, its routes and its gate read the same one."""
+"""The installation: everything one server works with, created once and shared by its pages, routes and gate."""
 
 import threading
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from service.worker.supervisor import Supervisor
 
 _OPEN_TABS = "open_tabs"  # file in the data folder
 
-# Streamlit runs a page in a thread of its own and hands it neither the request nor the state of the ASGI
-# application, so pages can only find the installation through their process. A process serves one at most: Streamlit
-# allows one application per process. Everything else is handed its installation as an argument.
+# Streamlit runs a page in its own thread and passes it neither the request nor the state of the ASGI application, so
+# pages can find the installation only through their process. A process serves at most one, because Streamlit allows
+# one application per process. All other code receives its installation as an argument.
 _served: "list[Installation]" = []
 _served_lock = threading.Lock()
 
 
-@dataclass(frozen=True, eq=False)  # two are never the same, whatever is in them
+@dataclass(frozen=True, eq=False)  # compared by identity
 class Installation:
     """Settings, database, files, worker, browser tabs and access of one server."""
 
@@ -36,10 +36,10 @@ class Installation:
 
     @classmethod
     def open(cls, settings: Settings, *, providers: Providers | None = None) -> "Installation":
-        """Open the database and the files; no worker runs, and pages do not know it, until it is served.
+        """Open the database and the files; the worker starts and pages can find the installation only in `serve`.
 
         Raises:
-            UnusableDatabaseError: If the database is newer than this program, or not one of ours.
+            UnusableDatabaseError: If the database is newer than this program, or not a Second Read database.
         """
         settings.data.mkdir(parents=True, exist_ok=True)
         sessions = open_database(settings.database, data=settings.data)
@@ -47,10 +47,10 @@ class Installation:
         return cls(settings, sessions, Files(settings.files), Supervisor(settings, sessions), Tabs(), access)
 
     def serve(self) -> None:
-        """Keep a worker running, remember browser tabs across restarts, and let the pages of this process find it.
+        """Start the worker, remember browser tabs across restarts, and let the pages of this process find this object.
 
         Raises:
-            RuntimeError: If this process serves an installation already.
+            RuntimeError: If this process already serves an installation.
         """
         with _served_lock:
             if _served:
@@ -60,8 +60,8 @@ class Installation:
         self.supervisor.start()
 
     def close(self) -> None:
-        """Stop the worker, which may take seconds, then close the database; served or not."""
-        # The worker first: a page that is still running keeps its database meanwhile.
+        """Stop the worker, which may take seconds, then close the database; also if it was never served."""
+        # The worker first, so that a page that is still running keeps its database in the meantime.
         self.supervisor.stop()
         with _served_lock:
             if self in _served:
@@ -70,7 +70,7 @@ class Installation:
 
     @cached_property
     def single_reader(self) -> Account:
-        """The account of everybody who may come in while there are no accounts."""
+        """The account under which everyone at this computer works while there are no accounts."""
         with self.sessions.begin() as session:
             return store.accounts.single_reader(session)
 

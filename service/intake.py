@@ -1,4 +1,4 @@
-"""Takes images in: checked, stripped of metadata, stored and queued; one bad file does not stop the others."""
+"""Intake of images: check, strip metadata, store and queue them; one bad file does not stop the others."""
 
 import hashlib
 import re
@@ -29,33 +29,33 @@ _EITHER: tuple[Malignancy, ...] = ("benign", "malignant")
 
 
 class FolderNotAllowedError(Exception):
-    """A folder that may not be read; the message says why, and what to do."""
+    """A folder that may not be read; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class CasePlan:
-    """How a set of images becomes cases: all in one, or one each."""
+    """How a set of images becomes cases: all images in one case, or one case per image."""
 
     account_id: int
     magnification: str | None
     accession: str | None = None  # None or empty: numbered automatically
     one_case: bool = True
     demonstration: bool = False
-    card: Card | None = None  # of the checkpoint in service: its limits, and whether its patches fit
+    card: Card | None = None  # of the checkpoint in service: its quality limits and patch size
 
     def __post_init__(self) -> None:
         if self.accession and not self.one_case:
-            raise ValueError("one case number cannot name several cases")
+            raise ValueError("several cases cannot share one case number")
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What became of one file: `image_id` if it was taken in, else `already_in` or `message` says why not.
+    """The result for one file: `image_id` if it was added, else the reason in `already_in` or `message`.
 
-    `message` beside an `image_id` is a note, such as that only the first page was taken.
+    A `message` together with an `image_id` is a note, for example that only the first page was used.
     """
 
-    name: str  # shown to the one who brought the file, never stored: file names can hold the diagnosis
+    name: str  # shown to the uploader, never stored: a file name may contain the diagnosis
     image_id: int | None = None
     width: int | None = None
     height: int | None = None
@@ -74,12 +74,12 @@ class _Checked:
 def take_in_all(
     sessions: Sessions, files: Files, plan: CasePlan, images: Iterable[tuple[str, bytes | Intake]]
 ) -> Iterator[Intake]:
-    """Check named images and add them to new cases, one after the other.
+    """Check named images and add them to new cases, one by one.
 
-    A case is made together with its first image, so files of which none is an image leave no empty case.
+    A case is created together with its first image, so that no empty case remains if none of the files is an image.
 
     Raises:
-        ValueError: If the case number is taken or unusable; nothing was saved then.
+        ValueError: If the case number is already in use or invalid; nothing has been saved then.
     """
     case_id: int | None = None
     for name, data in images:
@@ -92,70 +92,73 @@ def take_in_all(
 def take_in_folder(
     sessions: Sessions, files: Files, plan: CasePlan, folder: Path, import_root: Path | None
 ) -> Iterator[Intake]:
-    """Take in what lies in one folder on the server, in natural order; one Intake for each of `folder_files`.
+    """Add the images in one folder on the server, in natural order; one Intake for each of `folder_files`.
 
     Raises:
-        FolderNotAllowedError: If the folder does not lie in the import root.
-        ValueError: If the case number is taken or unusable; nothing was saved then.
+        FolderNotAllowedError: If the folder is not inside the import root.
+        ValueError: If the case number is already in use or invalid; nothing has been saved then.
     """
-    root = _required(import_root)
+    root = _require_import_root(import_root)
     named = ((path.name, _read(path, root)) for path in folder_files(folder, root))
     yield from take_in_all(sessions, files, plan, named)
 
 
 def folder_files(folder: Path, import_root: Path | None) -> list[Path]:
-    """List what lies in a folder on the server, in natural order: image 2 comes before image 10.
+    """List the files in a folder on the server, in natural order: image 2 comes before image 10.
 
-    A relative folder is meant from the import root.
+    A relative path starts at the import root.
 
     Raises:
-        FolderNotAllowedError: If the folder does not lie in the import root.
+        FolderNotAllowedError: If the folder is not inside the import root.
     """
-    root = _required(import_root).resolve()
+    root = _require_import_root(import_root).resolve()
     try:
-        inside = (root / folder).resolve()
-        if not inside.is_relative_to(root):
-            raise FolderNotAllowedError(f"{folder} is not inside {root}, the only folder that may be read here")
-        return sorted(inside.iterdir(), key=_natural)
+        path = (root / folder).resolve()
+        if not path.is_relative_to(root):
+            raise FolderNotAllowedError(f"{folder} is not inside {root}, the only folder that may be read")
+        return sorted(path.iterdir(), key=_natural_order)
     except (OSError, RuntimeError, ValueError) as error:
-        # RuntimeError: links in a circle. ValueError: a NUL in the name.
-        raise FolderNotAllowedError(f"the folder {folder} cannot be read: {_words(error)}") from error
+        # RuntimeError: circular links. ValueError: a NUL character in the name.
+        raise FolderNotAllowedError(f"the folder {folder} cannot be read: {_describe(error)}") from error
 
 
 def name_warning(names: Iterable[str]) -> str | None:
-    """Say that names of files look as if they identified a person, repeating none of them; None where none does."""
-    every = [identifying(name) for name in names]
-    found = [reasons for reasons in every if reasons]
-    if not found:
+    """Return a warning that file names may identify a person, without repeating any; None if none of them does."""
+    reasons_by_name = [identifying(name) for name in names]
+    suspicious = [reasons for reasons in reasons_by_name if reasons]
+    if not suspicious:
         return None
-    kinds = ", ".join(dict.fromkeys(reason for reasons in found for reason in reasons))
-    what = "1 file name holds" if len(found) == 1 else f"{len(found)} of {len(every)} file names hold"
-    return f"{what} {kinds}. Names are not kept; rename at the source all the same."
+    kinds = ", ".join(dict.fromkeys(reason for reasons in suspicious for reason in reasons))
+    if len(suspicious) == 1:
+        subject = "1 file name contains"
+    else:
+        subject = f"{len(suspicious)} of {len(reasons_by_name)} file names contain"
+    return f"{subject} {kinds}. File names are not stored, but please rename the files at their source."
 
 
 def add_demo_case(sessions: Sessions, files: Files, account_id: int) -> int:
-    """Make a case of generated images, new ones each time, benign or malignant as chance has it."""
+    """Create a case of newly generated images, at random benign or malignant, and return its id."""
     malignancy = secrets.choice(_EITHER)
     plan = CasePlan(account_id, magnification=None, demonstration=True)
     images: list[tuple[str, bytes | Intake]] = [
         (f"generated {n}", encode_png(demo_image(secrets.randbelow(2**31), malignancy)))
         for n in range(1, _DEMO_IMAGES + 1)
     ]
-    taken = [intake.case_id for intake in take_in_all(sessions, files, plan, images) if intake.case_id is not None]
-    if not taken:
-        raise RuntimeError("none of the generated images was taken in")
-    return taken[0]
+    case_ids = [intake.case_id for intake in take_in_all(sessions, files, plan, images) if intake.case_id is not None]
+    if not case_ids:
+        raise RuntimeError("none of the generated images could be added")
+    return case_ids[0]
 
 
 def _take_in(sessions: Sessions, files: Files, plan: CasePlan, case_id: int | None, named: tuple[str, bytes]) -> Intake:
-    """Check one named image and add it to the case, or to a new one after the plan."""
+    """Check one named image and add it to the case, or to a new case according to the plan."""
     name, _ = named
     checked = _check(sessions, files, plan.card, named)
     if isinstance(checked, Intake):
         return checked
     stored = checked.stored
     with sessions.begin() as session:
-        # Asked again where nobody can come between: a case must not be made for an image that is elsewhere.
+        # Checked again in the transaction that writes: no case may be created for an image that is already in another.
         known = store.cases.known_image(session, stored.source_sha256)
         if known:
             return Intake(name, already_in=known)
@@ -178,7 +181,7 @@ def _add_case(session: Session, plan: CasePlan) -> int:
 
 
 def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str, bytes]) -> _Checked | Intake:
-    """Recognise, decode, judge and store one image; an Intake when it ends here."""
+    """Recognise, decode, assess and store one image; return an Intake if it cannot be added."""
     name, data = named
     source_sha256 = hashlib.sha256(data).hexdigest()
     with sessions.read() as session:
@@ -191,7 +194,7 @@ def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str
     except UnreadableImageError as error:
         return Intake(name, message=str(error))
     except OSError as error:
-        return Intake(name, message=f"it could not be stored: {_words(error)}")
+        return Intake(name, message=f"could not be stored: {_describe(error)}")
     height, width = decoded.pixels.shape[:2]
     quality = judge_image(decoded.pixels, card) if card else assess_quality(decoded.pixels)
     stored = StoredImage(source_sha256, file_sha256, height, width, quality)
@@ -199,38 +202,39 @@ def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str
 
 
 def _read(path: Path, import_root: Path) -> bytes | Intake:
-    """Read one file of a folder; an Intake that says why when it is left out."""
+    """Read one file of a folder; return an Intake with the reason if it is skipped."""
     try:
         reason = _reason_to_skip(path, import_root.resolve())
         return Intake(path.name, message=f"skipped: {reason}") if reason else path.read_bytes()
     except (OSError, RuntimeError) as error:
-        return Intake(path.name, message=f"it could not be read: {_words(error)}")
+        return Intake(path.name, message=f"could not be read: {_describe(error)}")
 
 
 def _reason_to_skip(path: Path, import_root: Path) -> str | None:
     if path.name.startswith("."):
-        return "a hidden file"
+        return "hidden file"
     if not path.resolve().is_relative_to(import_root):
-        return "a link to somewhere outside the import folder"
+        return "link to a location outside the import folder"
     if not path.is_file():
-        return "a folder" if path.is_dir() else "not a file"
+        return "folder" if path.is_dir() else "not a file"
     if path.stat().st_size > MAX_BYTES:
         return f"larger than {MAX_BYTES // 1_000_000} MB"
     return None
 
 
-def _required(import_root: Path | None) -> Path:
+def _require_import_root(import_root: Path | None) -> Path:
     if import_root is None:
         raise FolderNotAllowedError(
-            "reading folders on the server is switched off; set SECOND_READ_IMPORT_ROOT to the folder they lie in"
+            "importing folders from the server is disabled; set SECOND_READ_IMPORT_ROOT to the folder that may be read"
         )
     return import_root
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def _natural_order(path: Path) -> list[tuple[int, str]]:
     pieces = re.split(r"(\d+)", path.name.casefold())
-    return [(int(piece), "") if odd % 2 else (0, piece) for odd, piece in enumerate(pieces)]
+    # Every second piece is a number, because the pattern is a group.
+    return [(int(piece), "") if n % 2 else (0, piece) for n, piece in enumerate(pieces)]
 
 
-def _words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

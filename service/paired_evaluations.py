@@ -1,4 +1,4 @@
-"""Compares two stored evaluations on the images that both judged."""
+"""Paired comparison of two stored evaluations, on the images that both contain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from db.values.evaluations import EvaluatedImage, EvaluationRow
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """The paired differences of two evaluations in AUC and accuracy, or in `problem` why there are none."""
+    """The paired differences of two evaluations in AUC and accuracy; without them, `problem` says why."""
 
     comparison: Comparison | None
     problem: str = ""
-    only_first: int = 0  # images that the other did not judge
+    only_first: int = 0  # images that only this evaluation contains
     only_second: int = 0
-    accuracy: AccuracyComparison | None = None  # benign against malignant, each at its own locked threshold
+    accuracy: AccuracyComparison | None = None  # benign versus malignant, each at its own locked threshold
 
 
 def compare_stored(sessions: Sessions, first: EvaluationRow, second: EvaluationRow) -> Paired:
-    """Compare the AUC and accuracy of two evaluations, image by image; images are the same by name and patient."""
+    """Compare the AUC and accuracy of two evaluations; images are matched by name and patient."""
     if first.dataset != second.dataset:
-        return Paired(None, f"the images are not the same: {first.dataset} and {second.dataset}")
+        return Paired(None, f"the evaluations are of different datasets: {first.dataset} and {second.dataset}")
     with sessions.read() as session:
         one = store.evaluations.evaluated_images(session, first.id, limit=max(1, first.images))
         other = store.evaluations.evaluated_images(session, second.id, limit=max(1, second.images))
@@ -35,30 +35,31 @@ def compare_stored(sessions: Sessions, first: EvaluationRow, second: EvaluationR
 
 
 def compare_images(first: Sequence[EvaluatedImage], second: Sequence[EvaluatedImage]) -> Paired:
-    """Compare on the images that both lists hold."""
+    """Compare two evaluations on the images that both lists contain."""
     one, other = ({(image.name, image.patient_id): image for image in images} for images in (first, second))
     if len(one) < len(first) or len(other) < len(second):
-        return Paired(None, "some images bear the same name and patient, so that they cannot be told apart")
+        return Paired(None, "some images cannot be matched because they share the same name and patient")
     both = sorted(one.keys() & other.keys())
-    alone = len(one) - len(both), len(other) - len(both)
+    unmatched = len(one) - len(both), len(other) - len(both)
     if not both:
-        return Paired(None, "no image was judged by both", *alone)
+        return Paired(None, "the evaluations have no image in common", *unmatched)
     if any(one[key].malignant != other[key].malignant for key in both):
-        return Paired(None, "the two do not agree on the truth of the images", *alone)
+        return Paired(None, "the evaluations use different labels for the same images", *unmatched)
     pair = [one[key] for key in both], [other[key] for key in both]
-    judged = _judged(pair[0]), _judged(pair[1])
+    predictions = _predictions(pair[0]), _predictions(pair[1])
     try:
-        found = compare(*judged)
+        comparison = compare(*predictions)
     except ValueError as error:
-        return Paired(None, str(error), *alone)
-    return Paired(found, "", *alone, compare_accuracy(*judged, (_called(pair[0]), _called(pair[1]))))
+        return Paired(None, str(error), *unmatched)
+    accuracy = compare_accuracy(*predictions, (_called_malignant(pair[0]), _called_malignant(pair[1])))
+    return Paired(comparison, "", *unmatched, accuracy)
 
 
-def _called(images: Sequence[EvaluatedImage]) -> NDArray[np.bool_]:
+def _called_malignant(images: Sequence[EvaluatedImage]) -> NDArray[np.bool_]:
     return np.array([image.called_malignant for image in images], np.bool_)
 
 
-def _judged(images: Sequence[EvaluatedImage]) -> Judged:
+def _predictions(images: Sequence[EvaluatedImage]) -> Judged:
     return Judged.of(
         [image.malignant for image in images],
         [image.malignant_probability for image in images],

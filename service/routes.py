@@ -1,4 +1,4 @@
-"""What the server answers beside the pages: its health, and the pixels and heat maps that the viewer asks for."""
+"""HTTP routes beside the pages: the health check, and the images and heat maps that the viewer loads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ from db.values.reading import Account
 from service.access.gate import ACCOUNT
 from service.installation import Installation
 
-# Kept by the browser but asked about each time: in a new data folder the same id is another patient's image.
-# Private, because a shared cache has no gate in front of it.
+# The browser must revalidate each time: in a new data folder, the same id is another patient's image.
+# Private, because a shared cache is not protected by the gate.
 _REVALIDATE = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
-# A heat map is the model's opinion: nothing of it stays in a browser cache.
+# A heat map is the model's opinion, so it must not stay in a browser cache.
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _ONE_DAY = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
 
-_THUMBNAILS_KEPT = 512  # about 100 kB each
+_CACHED_THUMBNAILS = 512  # about 100 kB each
 
 router = APIRouter()
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What anyone may know of this server: nothing of its cases, accounts or places."""
+    """The state of the server that anyone may see: nothing about cases, accounts or file locations."""
 
     status: Literal["ok", "degraded"]
     model_version: str | None
@@ -45,7 +45,7 @@ class Health:
 def _installation(request: Request) -> Installation:
     installation = request.app.state.installation
     if not isinstance(installation, Installation):
-        raise TypeError(f"app.state.installation is set when the server starts, got {installation!r}")
+        raise TypeError(f"app.state.installation must be an Installation, got {installation!r}")
     return installation
 
 
@@ -53,28 +53,28 @@ OfServer = Annotated[Installation, Depends(_installation)]
 
 
 def _account_id(request: Request, installation: OfServer) -> int:
-    """Give the account that the gate let in; in single-reader mode that of the single reader.
+    """Return the id of the account that passed the gate; in single-reader mode, of the single reader.
 
-    Should accounts have been made since the gate let it in, the store refuses the single reader.
+    If the first account was created after the request passed the gate, the store refuses the single reader.
     """
     account = request.scope.get(ACCOUNT)
     return account.id if isinstance(account, Account) else installation.single_reader.id
 
 
-# Asked before a reading session is opened: making the single reader writes, and SQLite would wait for its end.
+# Resolved before a read session opens: creating the single reader writes, and in SQLite that would wait for its end.
 ForAccount = Annotated[int, Depends(_account_id)]
 
 
 @router.api_route("/health", methods=["GET", "HEAD"])
 def health(installation: OfServer) -> Health:
-    """Say whether the server and its worker are well."""
+    """Return whether the server and its worker are healthy."""
     supervisor = installation.supervisor
     version, problem = supervisor.model_version, supervisor.problem
     try:
         with installation.sessions.read() as session:
             queue = store.jobs.jobs_waiting(session)
     except Exception:
-        queue, problem = None, "the database does not answer"
+        queue, problem = None, "the database is not responding"
     return Health(
         status="degraded" if problem else "ok",
         model_version=version,
@@ -86,21 +86,21 @@ def health(installation: OfServer) -> Health:
 
 @router.get("/images/{image_id}")
 def image(image_id: int, request: Request, installation: OfServer, account_id: ForAccount) -> Response:
-    """Give the pixels of an image as PNG, without metadata."""
+    """Return the pixels of an image as PNG, without metadata."""
     file_sha256 = _image_file(installation, image_id, account_id)
     return _png(request, file_sha256, lambda: installation.files.get(file_sha256))
 
 
 @router.get("/images/{image_id}/thumbnail")
 def image_thumbnail(image_id: int, request: Request, installation: OfServer, account_id: ForAccount) -> Response:
-    """Give an image with its longest side at most 256 px."""
+    """Return an image whose longest side is at most 256 px."""
     file_sha256 = _image_file(installation, image_id, account_id)
     return _png(request, file_sha256, lambda: _thumbnail(installation.files, file_sha256))
 
 
 @router.get("/images/{image_id}/heatmap")
 def image_heatmap(image_id: int, installation: OfServer, account_id: ForAccount) -> Response:
-    """Give the heat map as grey levels over its own range, once the first read is saved."""
+    """Return the heat map as grey levels over its own range, once the first read is saved."""
     with installation.sessions.read() as session:
         file_sha256 = store.open_case.heatmap_file(session, image_id, account_id)
     grey, _, _ = grey_levels(decode_heatmap(installation.files.get(file_sha256)))
@@ -110,7 +110,7 @@ def image_heatmap(image_id: int, installation: OfServer, account_id: ForAccount)
 def _assets(request: Request) -> Path:
     folder = request.app.state.assets
     if not isinstance(folder, Path):
-        raise TypeError(f"app.state.assets is the folder of what pages load in the browser, got {folder!r}")
+        raise TypeError(f"app.state.assets must be the folder of browser assets, got {folder!r}")
     return folder
 
 
@@ -119,12 +119,12 @@ def asset(name: str, folder: Annotated[Path, Depends(_assets)]) -> FileResponse:
     """Return one file that the pages load in the browser."""
     path = folder / name
     if path.parent != folder or not path.is_file():
-        raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such file")
+        raise HTTPException(HTTPStatus.NOT_FOUND, "file not found")
     return FileResponse(path, headers=_ONE_DAY)
 
 
 def answer_our_errors(app: FastAPI) -> None:
-    """Turn the errors a caller can act on into answers, in the words they came with."""
+    """Register handlers that answer expected errors with their status and message."""
     for error, status in (
         (UnknownCaseError, HTTPStatus.NOT_FOUND),
         (NotRevealedError, HTTPStatus.FORBIDDEN),
@@ -142,7 +142,7 @@ def _answer(status: HTTPStatus) -> Callable[[Request, Exception], JSONResponse]:
 
 
 def _png(request: Request, file_sha256: str, read: Callable[[], bytes]) -> Response:
-    """Answer with pixels, or with 304 when the browser already has the ones of this hash."""
+    """Answer with the pixels, or with 304 if the browser already has the file with this hash."""
     headers = {**_REVALIDATE, "ETag": f'"{file_sha256}"'}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -154,6 +154,6 @@ def _image_file(installation: Installation, image_id: int, account_id: int) -> s
         return store.open_case.image_file(session, image_id, account_id)
 
 
-@lru_cache(maxsize=_THUMBNAILS_KEPT)
+@lru_cache(maxsize=_CACHED_THUMBNAILS)
 def _thumbnail(files: Files, file_sha256: str) -> bytes:
     return encode_png(thumbnail(decode_image(files.get(file_sha256)).pixels))

@@ -1,4 +1,4 @@
-"""Parts that several pages share: a table to click on, a notice of what was done, and common fields and numbers."""
+"""Components that several pages share: a clickable table, announcements, and common fields and parameters."""
 
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
@@ -11,14 +11,14 @@ from core.labels import MAGNIFICATIONS
 
 TABLE_HEIGHT = 480  # px; more rows scroll inside the table
 
-_HEAD, _ROW = 38, 35  # px, of a table
-_LONGEST_NUMBER = 10  # digits; more is no number that a database gives
-_DONE = "what-was-done"
+_HEADER_HEIGHT, _ROW_HEIGHT = 38, 35  # px, of a table
+_LONGEST_NUMBER = 10  # digits; the ids of a database have fewer
+_ANNOUNCEMENT = "what-was-done"  # key of the session state
 
 
 def table_height(rows: int, most: int = TABLE_HEIGHT) -> int:
-    """Return the height in pixels at which a table shows all its rows, but at most `most`."""
-    return min(_HEAD + _ROW * rows, most)
+    """Return the height in pixels at which a table shows all its rows, limited to `most`."""
+    return min(_HEADER_HEIGHT + _ROW_HEIGHT * rows, most)
 
 
 def draw_clickable_table(
@@ -28,82 +28,82 @@ def draw_clickable_table(
     column_config: Mapping[str, ColumnConfig] | None = None,
     most: int = TABLE_HEIGHT,
 ) -> int | None:
-    """Draw a table, and return the place of the row in which something was just clicked.
+    """Draw a table, and return the index of the row that was just clicked; None without a click.
 
     Args:
         columns: The cells of each column by its name, all of the same length.
         key: Names this table among the elements of the page.
-        column_config: How some columns are drawn.
+        column_config: The configuration of columns that need one, by name.
         most: Height in pixels above which the rows scroll.
     """
-    # A new key after each pick: the old selection would open its row again when the reader comes back.
+    # A new key after each click, because the old selection would open its row again when the reader returns.
     count = f"{key}-picked"
-    times_picked = st.session_state.get(count, 0)
-    chosen = st.dataframe(
+    clicks = st.session_state.get(count, 0)
+    table = st.dataframe(
         dict(columns),
         column_config=dict(column_config or {}),
         hide_index=True,
         height=table_height(max(map(len, columns.values()), default=0), most),
         on_select="rerun",
         selection_mode=["single-row", "single-cell"],
-        key=f"{key}-{times_picked}",
+        key=f"{key}-{clicks}",
     )
-    picked = [*chosen.selection.rows, *(row for row, _ in chosen.selection.cells)]
-    if not picked:
+    rows = [*table.selection.rows, *(row for row, _ in table.selection.cells)]
+    if not rows:
         return None
-    st.session_state[count] = times_picked + 1
-    return picked[0]
+    st.session_state[count] = clicks + 1
+    return rows[0]
 
 
-def announce(words: str) -> NoReturn:
-    """Draw the page again; its `show_announcement` then says once what was done."""
-    st.session_state[_DONE] = words
+def announce(text: str) -> NoReturn:
+    """Rerun the page; its `show_announcement` then shows the text once."""
+    st.session_state[_ANNOUNCEMENT] = text
     st.rerun()
 
 
 def show_announcement(*, briefly: bool = False) -> None:
-    """Say what was just done, until the next click, or `briefly` in a corner of the screen."""
-    words = st.session_state.pop(_DONE, "")
-    if words and briefly:
-        st.toast(words, duration="long")
-    elif words:
-        st.success(words)
+    """Show what was just done, until the next click, or `briefly` in a corner of the screen."""
+    text = st.session_state.pop(_ANNOUNCEMENT, "")
+    if text and briefly:
+        st.toast(text, duration="long")
+    elif text:
+        st.success(text)
 
 
 def number_in_address(name: str) -> int | None:
-    """Return the number that the address gives under a name: None without one, 0 for what is no number."""
-    words = st.query_params.get(name, "")
-    if not words:
+    """Return the number of a parameter in the page's address: None without it, 0 if it is not a number."""
+    value = st.query_params.get(name, "")
+    if not value:
         return None
-    return int(words) if words.isdecimal() and len(words) < _LONGEST_NUMBER else 0
+    return int(value) if value.isdecimal() and len(value) < _LONGEST_NUMBER else 0
 
 
 def ask_case_number(place: DeltaGenerator, page: str) -> str | None:
-    """Ask for a part of a case number, to filter by; None means any."""
-    words = place.text_input(
+    """Ask for part of a case number to filter by; None means any case."""
+    text = place.text_input(
         "Case number",
         placeholder="case number",
         label_visibility="collapsed",
         key=f"{page}-text",
         persist_state="session",
     )
-    return words.strip() or None
+    return text.strip() or None
 
 
 def ask_magnification(
     place: DeltaGenerator, key: str, placeholder: str = "", *, suggested: str | None = None, kept: bool = True
 ) -> str | None:
-    """Ask for a magnification, also one that is not among the usual ones; None if none was chosen.
+    """Ask for a magnification, which may also be a new one; None if none is selected.
 
     Args:
-        place: Where the field is drawn.
+        place: The container in which the field is drawn.
         key: Names the field among the elements of the page.
-        placeholder: What an empty field shows; without one it shows its own name, and no label stands above it.
-        suggested: What is chosen at first.
-        kept: Whether the choice outlasts a visit to another page.
+        placeholder: Text of the empty field; without it, the field shows its own name and has no label above.
+        suggested: The initial selection.
+        kept: Whether the selection is kept when the reader visits another page.
     """
     options = list(dict.fromkeys([*MAGNIFICATIONS, *filter(None, [suggested])]))
-    chosen = place.selectbox(
+    magnification = place.selectbox(
         "Magnification",
         options,
         index=options.index(suggested) if suggested else None,
@@ -113,4 +113,4 @@ def ask_magnification(
         key=key,
         persist_state="session" if kept else None,
     )
-    return chosen or None
+    return magnification or None

@@ -1,4 +1,4 @@
-"""Tables as CSV files that a spreadsheet opens without running anything in them."""
+"""Tables as CSV files in which spreadsheet software finds no formula to run."""
 
 import hashlib
 import math
@@ -39,7 +39,7 @@ _READING = (
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A file to download; its name holds the hash of its bytes, because Streamlit tells files apart by little more."""
+    """A file to download; its name contains a hash of its bytes, because Streamlit identifies files by little else."""
 
     name: str
     data: bytes
@@ -47,7 +47,7 @@ class Export:
 
 def reads_csv(reads: Iterable[Read], accessions: Mapping[int, str]) -> Export:
     """Write reads as CSV, oldest first, times in UTC."""
-    return _csv("reads", _READ, (_row(read, accessions) for read in reads))
+    return _csv("reads", _READ, (_read_values(read, accessions) for read in reads))
 
 
 def history_csv(parts: Iterable[PartHistory]) -> Export:
@@ -61,7 +61,7 @@ def history_csv(parts: Iterable[PartHistory]) -> Export:
 
 
 def figures_csv(evaluation: Evaluation) -> Export:
-    """Write every figure of an evaluation as CSV: of all images, then of each magnification, subtype and patient."""
+    """Write every figure of an evaluation as CSV: for all images, then for each magnification, subtype and patient."""
     of_groups = ((group.kind, group.name, figure) for group in evaluation.groups for figure in group.figures)
     rows = (
         (kind, name, f.name, f.unit, f.n, f.value, f.low, f.high)
@@ -71,7 +71,7 @@ def figures_csv(evaluation: Evaluation) -> Export:
 
 
 def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) -> Export:
-    """Write what was said of every image of an evaluation as CSV; `classes` name its probabilities."""
+    """Write the prediction for every image of an evaluation as CSV; `classes` names the probability columns."""
     rows = (
         (
             *(image.name, image.patient_id, image.magnification, image.label, image.predicted),
@@ -83,7 +83,7 @@ def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) ->
 
 
 def statistics_csv(shift: Shift) -> Export:
-    """Write what was measured of the images of two sets as CSV, by statistic."""
+    """Write the tissue statistics of two image sets as CSV, one row for each statistic."""
     rows = (
         (shift.source, shift.target, f.name, f.unit, f.source_median, f.target_median, f.difference, f.p)
         for f in shift.distributions
@@ -92,9 +92,9 @@ def statistics_csv(shift: Shift) -> Export:
 
 
 def agreement_csv(tables: Iterable[tuple[str, Table]]) -> Export:
-    """Write the figures of agreement as CSV, view by view; a figure that is undefined has no value."""
+    """Write the figures of agreement as CSV, view by view; an undefined figure has no value."""
     rows = (
-        (view, line.name, column, *_measured(cell))
+        (view, line.name, column, *_cell_values(cell))
         for view, table in tables
         for line in table.lines
         for column, cell in zip(table.columns, line.cells, strict=True)
@@ -103,7 +103,7 @@ def agreement_csv(tables: Iterable[tuple[str, Table]]) -> Export:
 
 
 def readings_csv(readings: Iterable[Reading], references: Mapping[int, Malignancy]) -> Export:
-    """Write one line for each time that a reader read a case, with the reference label of the case if there is one."""
+    """Write one row for each time a reader read a case, with the reference label of the case if it has one."""
     rows = (
         (
             *(one.accession, one.magnification, one.demonstration, one.reader, one.iteration),
@@ -126,34 +126,34 @@ def events_csv(events: Iterable[AuditEvent]) -> Export:
     return _csv("audit", _EVENT, rows)
 
 
-def _measured(cell: Cell) -> tuple[object, ...]:
-    found = cell.value
-    if found is None or math.isnan(found.value):
+def _cell_values(cell: Cell) -> tuple[object, ...]:
+    figure = cell.value
+    if figure is None or math.isnan(figure.value):
         return (None, cell.n, None, None, None)
-    hits = found.hits if isinstance(found, Rate) else None
-    return (hits, cell.n, found.value, found.low, found.high)
+    hits = figure.hits if isinstance(figure, Rate) else None
+    return (hits, cell.n, figure.value, figure.low, figure.high)
 
 
 def _label(read: SavedRead) -> str:
     return read.label or "cannot assess"
 
 
-def _csv(what: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Export:
+def _csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Export:
     data = csv_bytes(columns, rows)
-    return Export(f"{what}-{hashlib.sha256(data).hexdigest()[:12]}.csv", data)
+    return Export(f"{name}-{hashlib.sha256(data).hexdigest()[:12]}.csv", data)
 
 
-def _row(read: Read, accessions: Mapping[int, str]) -> tuple[object, ...]:
-    said = read.opinion
+def _read_values(read: Read, accessions: Mapping[int, str]) -> tuple[object, ...]:
+    opinion = read.opinion
     return (
         accessions.get(read.case_id, read.case_id),
         read.stage.value,
-        said.label or "cannot assess",
-        said.confidence,
-        said.subtype,
-        said.reason,
-        said.vote.value if said.vote else None,
-        said.note,
+        opinion.label or "cannot assess",
+        opinion.confidence,
+        opinion.subtype,
+        opinion.reason,
+        opinion.vote.value if opinion.vote else None,
+        opinion.note,
         read.model_visible,
         read.opened_at.isoformat(),
         read.saved_at.isoformat(),

@@ -1,4 +1,4 @@
-"""Download buttons: each file is made, and recorded in the audit trail, only when it is asked for."""
+"""Download buttons: each file is created, and recorded in the audit trail, only at the click."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,17 +12,17 @@ from pages.ui import resources
 from pages.ui.csv_tables import Export
 from service.exports.study_archive import Wanted, reads_archive
 
-_ROUTINE = 0  # in place of the number of a study
+_ROUTINE = 0  # stands for routine reading in place of a study's number
 
 
 def offer(label: str, what: str, file: Export, *, key: str | None = None) -> None:
-    """Offer a file; `what` is what the audit trail says was exported."""
+    """Draw the download button of a file; `what` is the description in the audit trail."""
     offer_made(label, what, partial(_data_of, file), file.name, key=key)
 
 
 def offer_made(label: str, what: str, make: Callable[[], bytes], name: str, *, key: str | None = None) -> None:
-    """Offer a CSV file that is made when it is asked for, as one is that takes long to make."""
-    # Streamlit asks for the bytes at the click and in no page run: neither can be had without the event.
+    """Draw the download button of a CSV file that `make` creates at the click, because creating it takes long."""
+    # Streamlit calls this at the click, outside any page run, so there is no file without its event.
     st.download_button(
         label,
         partial(recorded, resources.account().id, what, make),
@@ -35,8 +35,8 @@ def offer_made(label: str, what: str, make: Callable[[], bytes], name: str, *, k
 
 
 def recorded(account_id: int, what: str, make: Callable[[], bytes]) -> bytes:
-    """Make a file and say on the audit trail who has it; without the event there is no file."""
-    # First made: a session that writes would keep all readers from saving while thousands of rows are read.
+    """Create a file and record its download in the audit trail; if the event cannot be saved, there is no file."""
+    # Created before the session opens: while a session writes, no reader can save.
     data = make()
     with resources.sessions().begin() as session:
         store.exports.record_download(session, account_id, what)
@@ -48,45 +48,51 @@ def _data_of(file: Export) -> bytes:
 
 
 def reads_exports() -> None:
-    """Offer the reads of routine reading and of every study of which this account may have them."""
+    """Draw the export of routine reads and of every study whose reads this account may export."""
     account = resources.account().id
     with resources.sessions().read() as session:
         studies = store.exports.exportable_studies(session, account)
     names = {_ROUTINE: "routine reading"} | {study.id: f"study {study.name}" for study in studies}
     with st.popover("Reads for MRMC software", type="tertiary"):
-        chosen = st.selectbox("Reads of", list(names), format_func=names.__getitem__, key="export-reads-of")
-        _download(chosen or None)
+        study_id = st.selectbox("Reads of", list(names), format_func=names.__getitem__, key="export-reads-of")
+        _draw_export(study_id or None)
 
 
 def study_exports(study_id: int) -> None:
-    """Offer the reads of one study."""
+    """Draw the export of the reads of one study."""
     with st.popover("Export reads", type="tertiary", key=f"export-study-{study_id}"):
-        _download(study_id)
+        _draw_export(study_id)
 
 
-def _download(study_id: int | None) -> None:
+def _draw_export(study_id: int | None) -> None:
     key = f"export-reads-{study_id or _ROUTINE}"
-    told = _told(key) if resources.may(Permission.PLAN_READING) else NOTHING
-    wanted = Wanted(resources.account().id, study_id, told)
+    disclosure = _ask_disclosure(key) if resources.may(Permission.PLAN_READING) else NOTHING
+    request = Wanted(resources.account().id, study_id, disclosure)
     st.download_button(
         "Reads, scores and regions (ZIP)",
-        partial(_archive, wanted),
+        partial(_archive, request),
         f"{'study' if study_id else 'routine'}-reads.zip",
         "application/zip",
         key=f"{key}-zip",
         on_click="ignore",
     )
-    own = not resources.may(Permission.PLAN_READING) and resources.may(Permission.READ_CASES)
+    own_only = not resources.may(Permission.PLAN_READING) and resources.may(Permission.READ_CASES)
     st.caption(
-        f"{'Your own reads' if own else 'The reads of everybody'} as a long table, as input for iMRMC, and as GeoJSON. "
-        + ("Treat them as patient data." if told != NOTHING else "De-identified: shuffled numbers, no dates.")
+        f"{'Your own reads' if own_only else 'The reads of all readers'} as a long table, as iMRMC input, and marked "
+        "regions as GeoJSON. "
+        + ("Treat them as patient data." if disclosure != NOTHING else "De-identified: random numbers, no dates.")
     )
 
 
-def _told(key: str) -> Told:
-    named = st.toggle("With names, accessions and notes", key=f"{key}-named")
-    return Told(named, st.toggle("Times of the clock", key=f"{key}-clock", help="Else seconds since a reader's first"))
+def _ask_disclosure(key: str) -> Told:
+    named = st.toggle("Include names, accession numbers and notes", key=f"{key}-named")
+    clock_times = st.toggle(
+        "Clock times",
+        key=f"{key}-clock",
+        help="Without clock times, times are seconds since the reader's first read was opened.",
+    )
+    return Told(named, clock_times)
 
 
-def _archive(wanted: Wanted) -> bytes:
-    return reads_archive(resources.sessions(), wanted)
+def _archive(request: Wanted) -> bytes:
+    return reads_archive(resources.sessions(), request)

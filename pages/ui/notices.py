@@ -1,4 +1,4 @@
-"""The notices line at the top of every page: research use, who is signed in, and problems of the worker."""
+"""The notices at the top of every page: research use, the signed-in account, and problems of the worker."""
 
 import streamlit as st
 
@@ -8,25 +8,25 @@ from pages.ui.resources import reader_name
 
 
 def standing_notices() -> None:
-    """Say in one quiet line what must be known on every page."""
+    """Draw the notices line, with the sign-out link, and a warning if new images cannot be analysed."""
     checkpoint = resources.checkpoint()
-    alone = resources.single_reader_mode()
-    notices = ["**Research use only** – not a diagnosis", _who(alone)]
+    single_reader = resources.single_reader_mode()
+    notices = ["**Research use only** – not a diagnosis", _account_notice(single_reader=single_reader)]
     if checkpoint.card is not None and checkpoint.card.demonstration:
-        notices.append("**demonstration model** – trained to show the program, not to be relied on")
+        notices.append("**demonstration model** – do not rely on its results")
     with st.container(key="notices", gap="xsmall"):
         with st.container(horizontal=True, gap="small"):
             st.markdown(" &nbsp;·&nbsp; ".join(notices), width="content")
-            if not alone:
-                # Not as Markdown, which would open another tab.
+            if not single_reader:
+                # Not Markdown, whose links open in another tab.
                 st.html('<a class="sign-out" href="/sign-out" target="_self">Sign out</a>', width="content")
         problem = checkpoint.problem or resources.worker_problem()
         if problem:
-            st.warning(f"New images wait and are not analysed: {problem}")
+            st.warning(f"New images cannot be analysed at the moment: {problem}")
 
 
-def _who(alone: bool) -> str:
-    if alone:
-        return f"single-reader mode: everyone here reads as {reader_name()}"
+def _account_notice(*, single_reader: bool) -> str:
+    if single_reader:
+        return f"single-reader mode: everyone at this computer reads as {reader_name()}"
     account = resources.account()
     return f"signed in as {plain(account.name)}, {account.role}"

@@ -1,4 +1,4 @@
-"""Identity providers as Streamlit documents them for st.login, in `.streamlit/secrets.toml`, for the gate."""
+"""Identity providers from `.streamlit/secrets.toml`, as Streamlit documents them for st.login, for the gate."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,17 @@ from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_N
 from db.values.accounts import Identity, plain_email
 from service.access.providers import CALLBACK, Provider, Verified
 
-# Streamlit's name for a provider whose settings stand in [auth] itself.
-_DEFAULT = "default"
-_NO_PROVIDER = ("client_kwargs",)  # sections of [auth] that are none
-_SHORTEST_SECRET = 32  # characters; it signs what has to come back unchanged from a provider
+_DEFAULT = "default"  # Streamlit's name for a provider whose settings are in [auth] itself
+_NO_PROVIDER = ("client_kwargs",)  # sections of [auth] that are not providers
+_SHORTEST_SECRET = 32  # characters; the secret signs the state that a provider must return unchanged
 
 
 def configured_providers() -> "StreamlitProviders | None":
-    """Give the providers of the settings; None without any.
+    """Return the providers from the settings; None without any.
 
     Raises:
         StreamlitAuthError: If a setting is missing.
-        ValueError: If a setting would let nobody, or anybody, sign in.
+        ValueError: If the cookie secret is too short or the redirect address is wrong.
     """
     section = auth_util.get_secrets_auth_section()
     if not section:
@@ -35,34 +34,34 @@ def configured_providers() -> "StreamlitProviders | None":
     for name in names or [_DEFAULT]:
         auth_util.validate_auth_credentials(name)
     if len(str(section["cookie_secret"])) < _SHORTEST_SECRET:
-        raise ValueError(f"auth.cookie_secret of secrets.toml needs {_SHORTEST_SECRET} random characters or more")
-    where = urlsplit(auth_util.get_validated_redirect_uri() or "")
-    if where.path != CALLBACK or not where.netloc:
-        raise ValueError(f"auth.redirect_uri of secrets.toml is the address of Second Read followed by {CALLBACK}")
-    return StreamlitProviders(tuple(_provider(name) for name in names), f"{where.scheme}://{where.netloc}")
+        raise ValueError(f"auth.cookie_secret in secrets.toml must have at least {_SHORTEST_SECRET} random characters")
+    url = urlsplit(auth_util.get_validated_redirect_uri() or "")
+    if url.path != CALLBACK or not url.netloc:
+        raise ValueError(f"auth.redirect_uri in secrets.toml must be the address of Second Read followed by {CALLBACK}")
+    return StreamlitProviders(tuple(_provider(name) for name in names), f"{url.scheme}://{url.netloc}")
 
 
 @dataclass(frozen=True, slots=True)
 class StreamlitProviders:
-    """What Streamlit knows of the providers, in our own values."""
+    """The configured providers, with access to Streamlit's tokens and cookies."""
 
     known: tuple[Provider, ...]
     origin: str
 
     def ticket(self, provider: Provider) -> str:
-        """Give what Streamlit's route asks for to send a browser to a provider; it holds for two minutes."""
+        """Return the token that Streamlit's login route requires for this provider; valid for two minutes."""
         return auth_util.encode_provider_token(provider.name)
 
     def verified(self, set_cookies: Sequence[str]) -> Verified | None:
-        """Say whom Streamlit's answer on the way back signs in, from its Set-Cookie headers; None for nobody."""
+        """Return the identity in the Set-Cookie headers of Streamlit's callback response; None without a valid one."""
         parts = (line.partition(";")[0].partition("=") for line in set_cookies)
         cookies = {name: value for name, _, value in parts}
 
-        def signed(name: str) -> bytes | None:
+        def read_signed(name: str) -> bytes | None:
             return decode_signed_value(get_cookie_secret(), name, cookies.get(name, ""))
 
-        found = auth_util.get_cookie_with_chunks(signed, USER_COOKIE_NAME)
-        claims: dict[str, object] = json.loads(found) if found else {}
+        content = auth_util.get_cookie_with_chunks(read_signed, USER_COOKIE_NAME)
+        claims: dict[str, object] = json.loads(content) if content else {}
         for provider in self.known:
             if claims.get("provider") == provider.name and _is_for_us(claims, provider):
                 return _verified(claims, provider)
@@ -70,8 +69,8 @@ class StreamlitProviders:
 
 
 def _provider(name: str) -> Provider:
-    where = urlsplit(_setting(name, "server_metadata_url"))
-    return Provider(name, (where.hostname or name) if name == _DEFAULT else name)
+    url = urlsplit(_setting(name, "server_metadata_url"))
+    return Provider(name, (url.hostname or name) if name == _DEFAULT else name)
 
 
 def _setting(name: str, key: str) -> str:
@@ -80,7 +79,7 @@ def _setting(name: str, key: str) -> str:
 
 
 def _is_for_us(claims: Mapping[str, object], provider: Provider) -> bool:
-    # Authlib verifies signature, issuer, nonce and time, but not that the token was made for this client.
+    # Authlib verifies signature, issuer, nonce and time, but not that the token was issued to this client.
     audience = claims.get("aud")
     return _setting(provider.name, "client_id") in (audience if isinstance(audience, list) else [audience])
 
@@ -89,8 +88,8 @@ def _verified(claims: Mapping[str, object], provider: Provider) -> Verified | No
     issuer, subject, email = claims.get("iss"), claims.get("sub"), claims.get("email")
     if not isinstance(issuer, str) or not isinstance(subject, str):
         return None
-    checked = plain_email(email) if isinstance(email, str) and claims.get("email_verified") is True else ""
+    verified_email = plain_email(email) if isinstance(email, str) and claims.get("email_verified") is True else ""
     try:
-        return Verified(Identity(issuer, subject, checked), provider)
+        return Verified(Identity(issuer, subject, verified_email), provider)
     except ValueError:
         return None

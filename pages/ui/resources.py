@@ -1,4 +1,4 @@
-"""What every page shares: settings, database, files, reader and checkpoint; the only cached things in the project."""
+"""What all pages share: settings, database, files, account and checkpoint; the only caches of Streamlit."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,19 +20,18 @@ from service.installation import Installation, find_served
 from service.paired_evaluations import Paired, compare_stored
 from service.worker.checkpoint_in_service import Chosen, chosen_checkpoint
 
+_CACHED_PREVIEWS = 512  # about 150 kB each
+_CACHED_PAIRS = 64
 
-def reader_name() -> str:
-    """Name the reader of this session."""
-    return account().name
-
-
-_PREVIEWS_KEPT = 512  # about 150 kB each
-_PAIRS_KEPT = 64
+_SIGNED_OUT = (
+    "You are signed out. Reload the page to sign in again. Saved work is kept, "
+    "and an opinion that you were typing will reappear in this tab."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFile:
-    """A checkpoint on disk: its card, or the problem that keeps it from being used."""
+    """A checkpoint on disk: its card, or the problem that prevents its use."""
 
     path: Path
     sha256: str = ""
@@ -41,12 +40,12 @@ class CheckpointFile:
 
     @property
     def version(self) -> str:
-        """The twelve hex digits that stand beside every result."""
+        """The twelve hex digits that identify the checkpoint beside every result."""
         return model_version(self.sha256)
 
 
 def installation() -> Installation:
-    """Return the installation of the server; without a server, as in tests, one that is opened for the pages."""
+    """Return the installation of the server; without a server, as in tests, open one for the pages."""
     return find_served() or _open_without_server()
 
 
@@ -56,12 +55,12 @@ def _open_without_server() -> Installation:
 
 
 def settings() -> Settings:
-    """Return the settings, which were read once for all sessions."""
+    """Return the settings, which are read once for all sessions."""
     return installation().settings
 
 
 def sessions() -> Sessions:
-    """Return the database, which was opened once for pages and routes."""
+    """Return the database, which is opened once for pages and routes."""
     return installation().sessions
 
 
@@ -71,42 +70,47 @@ def files() -> Files:
 
 
 def account() -> Account:
-    """Give who is signed in, asked anew at every run; the one reader in single-reader mode."""
-    found = _signed_in()
-    if found is None:
-        st.error(
-            "You are signed out. Load the page again to sign in; what you saved is kept, "
-            "and an opinion that you were typing comes back in this tab."
-        )
+    """Return the signed-in account, checked at every run; in single-reader mode the single reader.
+
+    Without a sign-in, show an error and end the page run.
+    """
+    signed_in = _signed_in()
+    if signed_in is None:
+        st.error(_SIGNED_OUT)
         st.stop()
-    return found
+    return signed_in
+
+
+def reader_name() -> str:
+    """Return the name of the signed-in account."""
+    return account().name
 
 
 def single_reader_mode() -> bool:
-    """Say whether nobody can sign in, so that everyone at this computer is the same reader."""
+    """Return whether there are no accounts, so that everyone at this computer is the same reader."""
     with sessions().read() as session:
         return not store.accounts.has_accounts(session)
 
 
 def may(permission: Permission) -> bool:
-    """Say whether who is signed in may do something; the store refuses it anyway."""
+    """Return whether the signed-in account has a permission; the store checks it again in any case."""
     return single_reader_mode() or permission in ALLOWED[account().role]
 
 
 def reads_in_studies() -> bool:
-    """Say whether who is signed in is a reader of any study."""
+    """Return whether the signed-in account is a reader of any study."""
     reader = account().id
     with sessions().read() as session:
         return store.study_reading.reads_in_studies(session, reader)
 
 
 def sees_names() -> bool:
-    """Say whether who is signed in may know the names of people and images; researchers get numbers for them."""
+    """Return whether the signed-in account may see names of people and images; researchers see numbers instead."""
     return account().role is not Role.RESEARCHER
 
 
 def remember_tab() -> None:
-    """Tell the gate whose this browser tab is."""
+    """Record for the gate that this browser tab belongs to the signed-in account."""
     context = get_script_run_ctx()
     if context is not None:
         installation().tabs.opened(context.session_id, account().id)
@@ -115,50 +119,50 @@ def remember_tab() -> None:
 def _signed_in() -> Account | None:
     if single_reader_mode():
         return installation().single_reader
-    # Of the websocket, as the browser sent it when it opened: the gate closes it when the sign-in ends.
+    # The cookie that the browser sent when the websocket opened; the gate closes it when the sign-in ends.
     secret = cookie_secret(st.context.headers.get_all("cookie"))
     with sessions().read() as session:
         return store.sign_ins.signed_in(session, secret)
 
 
-@st.cache_data(show_spinner=False, max_entries=_PREVIEWS_KEPT)
+@st.cache_data(show_spinner=False, max_entries=_CACHED_PREVIEWS)
 def preview(preview_sha256: str, heatmap_sha256: str | None) -> bytes:
-    """Give the preview of an evaluated image, with its heat map painted over it if one is named."""
+    """Return the preview of an evaluated image as PNG, with its heat map painted over it if a hash is given."""
     picture = files().get(preview_sha256)
     return paint_preview(picture, files().get(heatmap_sha256)) if heatmap_sha256 else picture
 
 
-@st.cache_data(show_spinner="Comparing on the same images …", max_entries=_PAIRS_KEPT)
+@st.cache_data(show_spinner="Comparing on the same images …", max_entries=_CACHED_PAIRS)
 def paired(first: EvaluationRow, second: EvaluationRow) -> Paired:
-    """Compare two stored evaluations; they never change."""
+    """Compare two stored evaluations; cached, because they never change."""
     return compare_stored(sessions(), first, second)
 
 
 def worker_problem() -> str | None:
-    """Say why the worker of this server cannot analyse images; None when all is well, or outside the server."""
+    """Return why the worker of this server cannot analyse images; None if there is no problem or no server."""
     return installation().supervisor.problem
 
 
 def chosen() -> Chosen:
-    """Say which checkpoint was put into service, or that of the settings if none ever was."""
+    """Return the checkpoint in service."""
     with sessions().read() as session:
         return chosen_checkpoint(session, settings())
 
 
 def checkpoint() -> CheckpointFile:
-    """Give the checkpoint in service; its problem, without a card, if it is not what was put there."""
+    """Return the file of the checkpoint in service; with a problem and no card if it has changed since."""
     in_service = chosen()
-    found = checkpoint_file(in_service.path)
+    file = checkpoint_file(in_service.path)
     try:
-        if found.card is not None:
-            in_service.check_unchanged(found.sha256)
+        if file.card is not None:
+            in_service.check_unchanged(file.sha256)
     except UnusableCheckpointError as error:
-        return replace(found, card=None, problem=str(error))
-    return found
+        return replace(file, card=None, problem=str(error))
+    return file
 
 
 def checkpoint_file(path: Path) -> CheckpointFile:
-    """Read the card of a checkpoint, again only when the file has changed."""
+    """Read the card of a checkpoint; cached until the file changes."""
     status = path.stat() if path.is_file() else None
     return _read_checkpoint(path, (status.st_mtime_ns, status.st_size) if status else None)
 

@@ -1,4 +1,4 @@
-"""Numbers for the names of images and patients on the pages of results, for researchers, who get everything without."""
+"""Numbers in place of image, patient, reader and case names, for researchers, who must not see these names."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,40 +13,40 @@ from db.values.exports import new_key, shuffled_numbers
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The numbers of one stored evaluation, the same whenever it is looked at; they do not follow any order."""
+    """The numbers of one stored evaluation: the same at every visit, and in no meaningful order."""
 
     patients: Mapping[str, int]
     images: Mapping[str, int]  # by position
 
     def patient_of(self, number: str | None) -> str | None:
-        """Give the patient of a number."""
+        """Return the patient with this number; None if there is none."""
         return next((name for name, each in self.patients.items() if str(each) == number), None)
 
 
-def numbers_of(document: str, found: Evaluation) -> Numbers:
-    """Number the images and patients of an evaluation; the stored document, which is not shown, is the key."""
+def numbers_of(document: str, evaluation: Evaluation) -> Numbers:
+    """Number the images and patients of an evaluation, using the stored document, which is not shown, as the key."""
     key = hashlib.sha256(document.encode()).hexdigest()
-    patients = (group.name for group in found.groups if group.kind == "patient")
-    positions = range(found.images + len(found.excluded) + 1)
+    patients = (group.name for group in evaluation.groups if group.kind == "patient")
+    positions = range(evaluation.images + len(evaluation.excluded) + 1)
     return Numbers(shuffled_numbers(patients, key), shuffled_numbers(map(str, positions), key))
 
 
-def evaluation_without_names(found: Evaluation, numbers: Numbers) -> Evaluation:
-    """Leave out of an evaluation what its images and patients are called."""
+def evaluation_without_names(evaluation: Evaluation, numbers: Numbers) -> Evaluation:
+    """Return an evaluation without the names of its images and patients."""
     groups = tuple(
         replace(group, name=str(numbers.patients[group.name])) if group.kind == "patient" else group
-        for group in found.groups
+        for group in evaluation.groups
     )
     return replace(
-        found,
+        evaluation,
         groups=groups,
-        excluded=tuple(image.without_file() for image in found.excluded),
-        warnings=tuple(caution.without_subject() for caution in found.warnings),
+        excluded=tuple(image.without_file() for image in evaluation.excluded),
+        warnings=tuple(caution.without_subject() for caution in evaluation.warnings),
     )
 
 
 def images_without_names(images: Iterable[EvaluatedImage], numbers: Numbers) -> list[EvaluatedImage]:
-    """Give images numbers for names; one that the evaluation does not count has none."""
+    """Return images with numbers in place of names; "?" for an image that the evaluation does not count."""
     return [
         replace(
             image,
@@ -58,19 +58,19 @@ def images_without_names(images: Iterable[EvaluatedImage], numbers: Numbers) -> 
 
 
 def readings_without_names(readings: Sequence[Reading]) -> list[Reading]:
-    """Give readers and cases numbers for names, other ones each time, and put the readings in their order."""
+    """Return readings with new random numbers for readers and cases, in the order of these numbers."""
     key = new_key()
     readers = shuffled_numbers((one.reader for one in readings), key)
     cases = shuffled_numbers((one.accession for one in readings), key)
-    hidden = [
+    numbered = [
         replace(one, accession=f"case {cases[one.accession]}", reader=f"reader {readers[one.reader]}")
         for one in readings
     ]
-    return sorted(hidden, key=lambda one: (one.accession, one.reader, one.iteration))
+    return sorted(numbered, key=lambda one: (one.accession, one.reader, one.iteration))
 
 
 def shift_without_names(shift: Shift, document: str) -> Shift:
-    """Give the patients of two compared sets numbers for names."""
+    """Return a shift with numbers in place of the patients of the two compared sets."""
     key = hashlib.sha256(document.encode()).hexdigest()
     numbers = shuffled_numbers((f"{point.side} {point.patient_id}" for point in shift.points), key)
     points = (replace(point, patient_id=str(numbers[f"{point.side} {point.patient_id}"])) for point in shift.points)

@@ -1,1 +1,1 @@
-"""Who may reach what: the gate, sign-in, sessions, identity providers and browser tabs."""
+"""Access control: the gate, sign-in, sessions, identity providers and browser tabs."""

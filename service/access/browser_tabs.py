@@ -1,7 +1,7 @@
-"""Whose browser tab is whose: Streamlit lets whoever names a tab go on in it, and upload into it.
+"""Which account each browser tab belongs to: Streamlit lets any client that sends a tab's id resume and upload to it.
 
-It outlives a restart of the server: a tab that is still open connects again by itself, with what was typed in
-it, and the next reader at the same computer may have signed in meanwhile.
+The record outlives a restart of the server: a tab that is still open reconnects automatically, with everything typed
+in it, and another reader may have signed in at the same computer in the meantime.
 """
 
 import hashlib
@@ -10,12 +10,12 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-_KEPT = 10_000  # tabs; the number of a forgotten one only costs what was typed in it
+_MOST_TABS = 10_000  # a tab that is forgotten loses only what was typed in it
 _log = logging.getLogger("second_read.tabs")
 
 
 class Tabs:
-    """Remembers which account opened which tab of this server: pages write it, the gate reads it."""
+    """Remembers which account opened which tab of this server; pages write to it and the gate reads it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,40 +23,40 @@ class Tabs:
         self._path: Path | None = None
 
     def keep_in(self, path: Path) -> None:
-        """Remember what another server of this installation wrote into a file, and go on in it.
+        """Load the tabs that an earlier server of this installation wrote to a file, and append new ones to it.
 
-        The file holds no number of a tab, which would open it, but its hash.
+        The file holds hashes, not tab ids: with an id, anyone could resume the tab.
         """
         with self._lock:
             lines = path.read_text("ascii", errors="replace").split("\n")[:-1] if path.exists() else []
-            for line in lines[-_KEPT:]:
+            for line in lines[-_MOST_TABS:]:
                 tab, _, account_id = line.partition(" ")
                 if account_id.isdecimal():
                     self._accounts.setdefault(tab, int(account_id))
             path.touch(0o600)
-            path.write_text("".join(f"{line}\n" for line in lines[-_KEPT:]), "ascii", errors="replace")
+            path.write_text("".join(f"{line}\n" for line in lines[-_MOST_TABS:]), "ascii", errors="replace")
             self._path = path
 
     def opened(self, tab: str, account_id: int) -> None:
-        """Remember who opened a tab; it stays theirs."""
-        key = _key(tab)
+        """Record the account that opened a tab; a tab never changes its owner."""
+        key = _hash_id(tab)
         with self._lock:
             if key not in self._accounts:
                 self._accounts[key] = account_id
                 self._write(f"{key} {account_id}\n")
             self._accounts.move_to_end(key)
-            while len(self._accounts) > _KEPT:
+            while len(self._accounts) > _MOST_TABS:
                 self._accounts.popitem(last=False)
 
     def is_of_another(self, tab: str, account_id: int) -> bool:
-        """Say whether another account opened the tab; of an unknown tab, no."""
+        """Return whether another account opened the tab; False for an unknown tab."""
         with self._lock:
-            return self._accounts.get(_key(tab), account_id) != account_id
+            return self._accounts.get(_hash_id(tab), account_id) != account_id
 
     def belongs_to(self, tab: str, account_id: int) -> bool:
-        """Say whether this account opened the tab; of an unknown tab, no."""
+        """Return whether this account opened the tab; False for an unknown tab."""
         with self._lock:
-            return self._accounts.get(_key(tab)) == account_id
+            return self._accounts.get(_hash_id(tab)) == account_id
 
     def _write(self, line: str) -> None:
         if self._path is None:
@@ -65,9 +65,9 @@ class Tabs:
             with self._path.open("a", encoding="ascii") as file:
                 file.write(line)
         except OSError as error:
-            # The tab is known until the server stops; that is no reason to keep a reader from reading.
-            _log.error("whose tab it is cannot be kept in %s: %s", self._path, error)
+            # The tab stays known until the server stops, so readers can continue.
+            _log.error("the owner of a browser tab could not be written to %s: %s", self._path, error)
 
 
-def _key(tab: str) -> str:
+def _hash_id(tab: str) -> str:
     return hashlib.sha256(tab.encode(errors="replace")).hexdigest()

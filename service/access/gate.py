@@ -1,10 +1,9 @@
-"""The gate: decides, before anything else runs, whether a request may pass, and for whom.
+"""The gate: decides whether a request may pass, and for which account, before anything else runs.
 
-It stands in front of pages, deep links, the websocket, media, uploads, metrics, static files and our own
-routes. Without accounts only this computer's own reader may pass; whether the server can be reached from
-elsewhere is read from the sockets it really listens on, because settings and headers can say anything.
-With accounts everything but `/health`, the sign-in page, and the way to a configured identity provider and back
-needs somebody who is signed in.
+It covers pages, deep links, the websocket, media, uploads, metrics, static files and our own routes. Without accounts,
+only requests from this computer pass; whether the server can be reached from elsewhere is read from the sockets it
+actually listens on, because settings and headers can be wrong or forged. With accounts, everything requires a
+signed-in user except `/health`, the sign-in page and the redirects to and from a configured identity provider.
 """
 
 import html
@@ -29,47 +28,50 @@ from service.access.sign_in_page import SIGN_IN, SIGN_OUT, FrontDesk, wants_a_pa
 from service.access.websocket import StillSignedIn, Watched
 from service.installation import Installation
 
-# Doors that only some roles may use; the others are for everybody who is signed in.
-_DOORS = (
+# Paths that need a permission; all others are open to every signed-in user.
+_RESTRICTED_PATHS = (
     ("/_stcore/metrics", Permission.ADMINISTER),
     ("/_stcore/upload_file", Permission.READ_CASES),
     ("/images", Permission.READ_CASES),
 )
-# Streamlit's pages for programs would run them without a browser, and so without a sign-in.
-_CLOSED = ("/_stcore/agent",)
-# What a browser asks by itself while its reader is away.
-_QUIET = ("/_stcore/health", "/_stcore/host-config", "/_stcore/metrics")
-
+# Streamlit's interface for programs runs pages without a browser, and therefore without a sign-in.
+_BLOCKED_PATHS = ("/_stcore/agent",)
+# Requests that a browser sends on its own; they do not show that its reader is present.
+_BACKGROUND_PATHS = ("/_stcore/health", "/_stcore/host-config", "/_stcore/metrics")
 _UPLOAD = "/_stcore/upload_file/"
-
-ACCOUNT = "second_read.account"  # key of the scope: the Account of a request that passed, if there are accounts
-
 _HEALTH = "/health"
 
+ACCOUNT = "second_read.account"  # scope key: the Account of a request that passed, when accounts exist
+
 _NOT_LOOPBACK = (
-    "Second Read can be reached from other computers here, and it has no accounts. "
+    "Second Read has no accounts, but it can be reached from other computers. "
     "Without accounts it serves only the computer it runs on: start it with server.address = 127.0.0.1, "
-    "or make accounts with python -m db accounts add."
+    "or create accounts with python -m db accounts add."
 )
 _PROXIED = (
     "This request came through a proxy, and Second Read has no accounts. "
-    "Without accounts it serves only the computer it runs on, without a proxy in between."
+    "Without accounts it serves only the computer it runs on and accepts no proxy."
 )
 _WRONG_HOST = (
-    "Without accounts Second Read answers only to the names of this computer: open it as localhost or 127.0.0.1."
+    "Without accounts, Second Read can only be opened under the name of this computer: use localhost or 127.0.0.1."
 )
-_WRONG_ORIGIN = "Another web site tried to use Second Read through this browser. It was refused."
+_WRONG_ORIGIN = "Another website tried to use Second Read through this browser. The request was refused."
 _UNEXPECTED_PROXY = (
-    "This request came through a proxy, which Second Read was not told of. "
-    "If that proxy is yours, start Second Read with SECOND_READ_BEHIND_PROXY=1."
+    "This request came through a proxy that Second Read does not expect. "
+    "If the proxy is yours, start Second Read with SECOND_READ_BEHIND_PROXY=1."
 )
 _NO_TLS = (
-    "Second Read can be reached from other computers here, and passwords would travel unencrypted. "
-    "Start it with server.sslCertFile and server.sslKeyFile, or behind a proxy that encrypts, "
-    "with SECOND_READ_BEHIND_PROXY=1."
+    "Second Read can be reached from other computers, and passwords would be sent unencrypted. "
+    "Start it with server.sslCertFile and server.sslKeyFile, or behind a TLS proxy with SECOND_READ_BEHIND_PROXY=1."
 )
-_SIGNED_OUT = "Signed out. Load the page again to sign in; programs send a valid token."
-_NO_DATABASE = "The database does not answer, so nobody can be let in. The log of the server has more."
+_SIGNED_OUT = "You are signed out. Reload the page to sign in; programs must send a valid token."
+_NO_DATABASE = (
+    "The database is not responding. Please try again later or contact an administrator; the server log has details."
+)
+_BROWSERS_ONLY = "This address is for browsers only. Programs use the routes listed in /openapi.json."
+_ROUTES_ONLY = "A token is valid only for the routes listed in /openapi.json. To open pages, sign in with a browser."
+_FOREIGN_UPLOAD = "This upload belongs to another account's browser tab. Please reload the page."
+_FOREIGN_TAB = "This browser tab was opened by another account. Please reload the page."
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Second Read</title>
@@ -83,132 +85,134 @@ _log = logging.getLogger("second_read.gate")
 
 
 def reason_by_role(scope: Scope, visitor: Visitor, tabs: Tabs) -> str | None:
-    """Say why a visitor may not use the door they knock at; None if they may."""
+    """Return why this visitor may not use the path of a request; None if they may."""
     path, role = scope["path"], visitor.account.role
-    if any(_leads_to(path, door) for door in _CLOSED):
-        return "Pages are for browsers: programs ask the routes that /openapi.json lists."
+    if any(_is_under(path, blocked) for blocked in _BLOCKED_PATHS):
+        return _BROWSERS_ONLY
     if visitor.by == "token" and (scope["type"] == "websocket" or path.startswith("/_stcore/")):
-        return "A token is for the routes that /openapi.json lists: for pages, sign in with a browser."
-    for door, permission in _DOORS:
-        if _leads_to(path, door) and permission not in ALLOWED[role]:
-            return f"As {role} you may not {permission}: ask an administrator."
+        return _ROUTES_ONLY
+    for restricted, permission in _RESTRICTED_PATHS:
+        if _is_under(path, restricted) and permission not in ALLOWED[role]:
+            return f"The role {role} is not allowed to {permission}. Ask an administrator for access."
     if path.startswith(_UPLOAD):
         tab = path.removeprefix(_UPLOAD).partition("/")[0]
         if not tabs.belongs_to(tab, visitor.account.id):
-            return "This upload belongs to a tab that is not yours: load the page again."
+            return _FOREIGN_UPLOAD
     if scope["type"] == "websocket" and tabs.is_of_another(_tab(scope), visitor.account.id):
-        # What one reader typed must be neither shown to nor saved for the next one at the same computer.
-        return "This tab was opened by somebody else: load the page again."
+        # What one reader typed must neither be shown to nor saved for the next reader at the same computer.
+        return _FOREIGN_TAB
     return None
 
 
 def is_quiet(scope: Scope) -> bool:
-    """Say whether a request tells nothing of a reader who is there."""
-    return scope["path"] in _QUIET
+    """Return whether a browser sends this request on its own, so that it does not count as activity."""
+    return scope["path"] in _BACKGROUND_PATHS
 
 
 def _tab(scope: Scope) -> str:
-    """Give the number of the tab that a websocket wants to go on in; Streamlit sends it as the third protocol.
+    """Return the id of the tab that a websocket resumes; Streamlit sends it as the third protocol.
 
-    An unknown one, as after a restart of the server, makes Streamlit begin a new one.
+    For an unknown id, as after a restart of the server, Streamlit starts a new session.
     """
     protocols = Headers(scope=scope).get("sec-websocket-protocol", "").split(",")
     return protocols[2].strip() if len(protocols) > 2 else ""
 
 
-def _leads_to(path: str, door: str) -> bool:
-    return path == door or path.startswith(f"{door}/")
+def _is_under(path: str, root: str) -> bool:
+    return path == root or path.startswith(f"{root}/")
 
 
 class Gate:
-    """ASGI middleware that lets a request through, or answers with the reason why not.
+    """ASGI middleware that passes a request on, or answers with the reason for refusing it.
 
-    `installation` returns what the server works with, and None as long as it has not opened its database; left
-    out, there never are any accounts.
+    `installation` returns the installation of the server, or None while its database is not open yet; without this
+    argument there are never any accounts.
     """
 
     def __init__(self, app: ASGIApp, installation: Callable[[], Installation | None] | None = None) -> None:
         self._app = app
         self._installation = installation
         self._sockets = ListeningSockets()
-        self._desk = FrontDesk()
-        self._provider_desk = ProviderDesk(app)
+        self._sign_in_pages = FrontDesk()
+        self._provider_sign_in = ProviderDesk(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the server's own start and stop, `/health`, and what may pass; refuse the rest."""
-        if scope["type"] == "lifespan" or _asks_for_health(scope):
+        """Pass on server start and stop, `/health` and every permitted request; refuse all others."""
+        if scope["type"] == "lifespan" or _is_health_check(scope):
             await self._app(scope, receive, send)
             return
         try:
             installation = self._installation() if self._installation else None
             with_accounts = installation is not None and await run_in_threadpool(installation.access.has_accounts)
         except Exception:
-            _log.exception("the gate cannot ask the database")
+            _log.exception("the gate could not query the database")
             await _refuse(scope, receive, send, _NO_DATABASE, HTTPStatus.SERVICE_UNAVAILABLE)
             return
         if self._installation is not None and installation is None:
             await _refuse(scope, receive, send, _NO_DATABASE, HTTPStatus.SERVICE_UNAVAILABLE)
         elif installation is not None and with_accounts:
-            await self._with_accounts(installation, scope, receive, send)
+            await self._serve_with_accounts(installation, scope, receive, send)
         else:
-            await self._single_reader(scope, receive, send)
+            await self._serve_single_reader(scope, receive, send)
 
-    async def _single_reader(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reason = self._reason_to_refuse(scope)
+    async def _serve_single_reader(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reason = self._find_remote_access(scope)
         if reason is None:
             await self._app(scope, receive, send)
         else:
             await _refuse(scope, receive, send, reason)
 
-    def _reason_to_refuse(self, scope: Scope) -> str | None:
-        if not self._only_loopback(scope):
+    def _find_remote_access(self, scope: Scope) -> str | None:
+        if not self._listens_only_on_loopback(scope):
             return _NOT_LOOPBACK
         headers = Headers(scope=scope)
         if came_through_a_proxy(headers):
             return _PROXIED
         hosts = headers.getlist("host")
-        # A foreign name that resolves to 127.0.0.1 would let its web site read everything (DNS rebinding).
+        # A foreign host name that resolves to 127.0.0.1 would let its website read everything (DNS rebinding).
         if len(hosts) != 1 or not names_this_computer(f"//{hosts[0]}"):
             return _WRONG_HOST
         if not all(names_this_computer(origin) for origin in headers.getlist("origin")):
             return _WRONG_ORIGIN
         return None
 
-    async def _with_accounts(self, installation: Installation, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_with_accounts(
+        self, installation: Installation, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         access = installation.access
         if access.behind_proxy:
             scope = as_sent_to_the_proxy(scope)
-        reason = self._reason_not_to_trust_the_way(access, scope)
+        reason = self._find_unsafe_transport(access, scope)
         if reason is not None:
             await _refuse(scope, receive, send, reason)
         elif scope["type"] == "http" and scope["path"] in (SIGN_IN, SIGN_OUT):
-            response = await self._desk.answer(access, Request(scope, receive))
+            response = await self._sign_in_pages.answer(access, Request(scope, receive))
             await response(scope, receive, send)
-        elif access.providers and _goes_to_a_provider(scope):
-            response = await self._provider_desk.answer(access, access.providers, Request(scope, receive))
+        elif access.providers and _is_provider_redirect(scope):
+            response = await self._provider_sign_in.answer(access, access.providers, Request(scope, receive))
             await response(scope, receive, send)
         else:
-            await self._for_a_visitor(installation, scope, receive, send)
+            await self._serve_visitor(installation, scope, receive, send)
 
-    def _reason_not_to_trust_the_way(self, access: Access, scope: Scope) -> str | None:
+    def _find_unsafe_transport(self, access: Access, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
         if came_through_a_proxy(headers):
             return _UNEXPECTED_PROXY
         encrypted = scope.get("scheme") in ("https", "wss")
-        if not (encrypted or access.behind_proxy or self._only_loopback(scope)):
+        if not (encrypted or access.behind_proxy or self._listens_only_on_loopback(scope)):
             return _NO_TLS
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or not all(_is_of(origin, hosts[0]) for origin in headers.getlist("origin")):
+        if len(hosts) != 1 or not all(_is_same_site(origin, hosts[0]) for origin in headers.getlist("origin")):
             return _WRONG_ORIGIN
         return None
 
-    async def _for_a_visitor(self, installation: Installation, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_visitor(self, installation: Installation, scope: Scope, receive: Receive, send: Send) -> None:
         access = installation.access
         headers = Headers(scope=scope)
         try:
             visitor = await run_in_threadpool(access.visitor, headers, active=not is_quiet(scope))
         except Exception:
-            _log.exception("the gate cannot ask the database")
+            _log.exception("the gate could not query the database")
             await _refuse(scope, receive, send, _NO_DATABASE, HTTPStatus.SERVICE_UNAVAILABLE)
             return
         if visitor is None:
@@ -223,24 +227,24 @@ class Gate:
             return
         scope = {**scope, ACCOUNT: visitor.account}
         if scope["type"] == "websocket":
-            await Watched(receive, send, _asking(access, visitor)).run(self._app, scope)
+            await Watched(receive, send, _session_check(access, visitor)).run(self._app, scope)
         else:
             await self._app(scope, receive, send)
 
-    def _only_loopback(self, scope: Scope) -> bool:
+    def _listens_only_on_loopback(self, scope: Scope) -> bool:
         server = scope.get("server")
         return server is not None and self._sockets.only_loopback(server[1])
 
 
-def _asking(access: Access, visitor: Visitor) -> StillSignedIn:
+def _session_check(access: Access, visitor: Visitor) -> StillSignedIn:
     async def is_still(active: bool) -> bool:
         return await run_in_threadpool(access.is_still, visitor, active=active)
 
     return is_still
 
 
-def _is_of(origin: str, host: str) -> bool:
-    """Say whether a page of this origin is one that was asked for under this host."""
+def _is_same_site(origin: str, host: str) -> bool:
+    """Return whether an origin is a page of this host."""
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -248,11 +252,11 @@ def _is_of(origin: str, host: str) -> bool:
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
-def _goes_to_a_provider(scope: Scope) -> bool:
+def _is_provider_redirect(scope: Scope) -> bool:
     return scope["type"] == "http" and scope["path"] in (LOGIN, CALLBACK) and scope["method"] == "GET"
 
 
-def _asks_for_health(scope: Scope) -> bool:
+def _is_health_check(scope: Scope) -> bool:
     return scope["type"] == "http" and scope["path"] == _HEALTH and scope["method"] in ("GET", "HEAD")
 
 
@@ -260,7 +264,7 @@ async def _refuse(
     scope: Scope, receive: Receive, send: Send, reason: str, status: HTTPStatus = HTTPStatus.FORBIDDEN
 ) -> None:
     if scope["type"] == "websocket":
-        # Closed before it is accepted: the browser sees the upgrade refused with 403.
+        # Closing before accepting makes the browser see the upgrade refused with 403.
         await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
     else:
         await _refusal(Headers(scope=scope), reason, status)(scope, receive, send)

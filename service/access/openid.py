@@ -1,4 +1,4 @@
-"""The way to an identity provider and back: Streamlit speaks with the provider, our own sign-in begins here."""
+"""Sign-in through an identity provider: Streamlit talks to the provider, and our own sign-in starts when it returns."""
 
 import logging
 from dataclasses import dataclass
@@ -16,35 +16,35 @@ from service.access.providers import CALLBACK, STREAMLIT_USER, Provider, Provide
 from service.access.sessions import Access
 from service.access.sign_in_page import HEADERS, SIGN_IN, inside, send_on, sign_in_form, too_many_attempts
 
-_NEXT = "second_read_next"  # cookie with the page that was wanted, while its reader is at the provider
+_NEXT = "second_read_next"  # cookie: the page to open after sign-in, while the reader is at the provider
 _NEXT_SECONDS = 15 * 60
 
-_AWAY = "{label} cannot be reached now. Please try again later, or sign in with your password."
+_UNREACHABLE = "{label} cannot be reached at the moment. Please try again later, or sign in with your password."
 _REFUSED = "The identity provider did not sign you in. Please try again."
 _NOT_VERIFIED = (
-    "You are not signed in: what came back from the identity provider could not be verified. "
-    "Please try again here, at {origin}. If it stays so, tell an administrator: the log of the server has more."
+    "You are not signed in: the response of the identity provider could not be verified. "
+    "Please try again at {origin}. If the problem persists, contact an administrator; the server log has details."
 )
 _NOT_LINKED = (
-    "{label} knows you, but no account here is linked to you. Ask an administrator to link one, and send them this: "
-    "issuer {issuer} – subject {subject}"
+    "{label} confirmed your identity, but it is not linked to an account here. "
+    "Ask an administrator to link it and send them this: issuer {issuer} – subject {subject}"
 )
-_NO_EMAIL = " – it did not verify an e-mail address, so only the subject can be linked"
-_DISABLED = "Your account is disabled. Ask an administrator."
+_NO_EMAIL = " – no verified e-mail address, so only the subject can be linked"
+_DISABLED = "Your account is disabled. Please contact an administrator."
 
 _log = logging.getLogger("second_read.gate")
 
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What Streamlit answered."""
+    """The relevant headers of Streamlit's response."""
 
     location: str
     set_cookies: tuple[str, ...]
 
 
 class ProviderDesk:
-    """Answers what is asked of `LOGIN` and `CALLBACK`; the gate has checked where the request comes from."""
+    """Answers requests to `LOGIN` and `CALLBACK`; the gate has already checked the origin of the request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -52,31 +52,38 @@ class ProviderDesk:
     async def answer(self, access: Access, providers: Providers, request: Request) -> Response:
         """Answer one request to `LOGIN` or `CALLBACK`."""
         if request.scope["path"] == CALLBACK:
-            return await self._come_back(access, providers, request)
-        return await self._leave(access, providers, request)
+            return await self._return_from_provider(access, providers, request)
+        return await self._redirect_to_provider(access, providers, request)
 
-    async def _leave(self, access: Access, providers: Providers, request: Request) -> Response:
-        chosen = [found for found in providers.known if found.name == request.query_params.get("provider")]
-        # Another site must not send its visitors through a sign-in that they did not ask for.
-        if not chosen or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+    async def _redirect_to_provider(self, access: Access, providers: Providers, request: Request) -> Response:
+        name = request.query_params.get("provider")
+        provider = next((known for known in providers.known if known.name == name), None)
+        # Another site must not send its visitors through a sign-in that they did not start.
+        if provider is None or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER, HEADERS)
         following = inside(request.query_params.get("next", ""))
         wait = access.wait_before_leaving(request.client.host if request.client else "")
         if wait:
             return too_many_attempts(access, following, wait)
-        reply = await self._ask(request, urlencode({"provider": providers.ticket(chosen[0])}).encode())
+        reply = await self._call_streamlit(request, urlencode({"provider": providers.ticket(provider)}).encode())
         if reply is None or not reply.location.startswith(("https://", "http://")):
-            return sign_in_form(access, following, _AWAY.format(label=chosen[0].label), status=503)
+            return sign_in_form(access, following, _UNREACHABLE.format(label=provider.label), status=503)
         response = RedirectResponse(reply.location, HTTPStatus.SEE_OTHER, HEADERS)
-        _pass_on(response, request, reply)
-        kept = quote(following, safe="/")
-        secure = request.scope["scheme"] == "https"
-        response.set_cookie(_NEXT, kept, _NEXT_SECONDS, path=CALLBACK, secure=secure, httponly=True, samesite="lax")
+        _copy_cookies(response, request, reply)
+        response.set_cookie(
+            _NEXT,
+            quote(following, safe="/"),
+            _NEXT_SECONDS,
+            path=CALLBACK,
+            secure=request.scope["scheme"] == "https",
+            httponly=True,
+            samesite="lax",
+        )
         return response
 
-    async def _come_back(self, access: Access, providers: Providers, request: Request) -> Response:
+    async def _return_from_provider(self, access: Access, providers: Providers, request: Request) -> Response:
         following = inside(unquote(request.cookies.get(_NEXT, "")))
-        reply = await self._ask(request, request.scope["query_string"])
+        reply = await self._call_streamlit(request, request.scope["query_string"])
         verified = providers.verified(reply.set_cookies) if reply else None
         if verified is None:
             refused = "error" in request.query_params
@@ -85,7 +92,7 @@ class ProviderDesk:
         else:
             response = await self._sign_in(access, request, verified, following)
         if reply:
-            _pass_on(response, request, reply)
+            _copy_cookies(response, request, reply)
         response.delete_cookie(_NEXT, path=CALLBACK)
         return response
 
@@ -97,19 +104,19 @@ class ProviderDesk:
             return sign_in_form(access, following, error, status=403)
         return await send_on(access, request, arrival.secret, following)
 
-    async def _ask(self, request: Request, query: bytes) -> _Reply | None:
-        """Ask Streamlit's route; None if it fails, as when the provider does not answer."""
-        heard: list[Message] = []
+    async def _call_streamlit(self, request: Request, query: bytes) -> _Reply | None:
+        """Call Streamlit's route; None if it fails, for example because the provider does not respond."""
+        messages: list[Message] = []
 
-        async def keep(message: Message) -> None:
-            heard.append(message)
+        async def collect(message: Message) -> None:
+            messages.append(message)
 
         try:
-            await self._app({**request.scope, "query_string": query}, request.receive, keep)
+            await self._app({**request.scope, "query_string": query}, request.receive, collect)
         except Exception:
-            _log.exception("Streamlit could not speak with an identity provider")
+            _log.exception("Streamlit could not reach an identity provider")
             return None
-        headers = Headers(raw=list(heard[0]["headers"]))
+        headers = Headers(raw=list(messages[0]["headers"]))
         return _Reply(headers.get("location", ""), tuple(headers.getlist("set-cookie")))
 
 
@@ -118,8 +125,8 @@ def _not_linked(identity: Identity, provider: Provider) -> str:
     return f"{words} – e-mail {identity.email}" if identity.email else words + _NO_EMAIL
 
 
-def _pass_on(response: Response, request: Request, reply: _Reply) -> None:
-    """Give the browser what Streamlit has to remember of the way, and never who somebody is."""
+def _copy_cookies(response: Response, request: Request, reply: _Reply) -> None:
+    """Send the browser the cookies that Streamlit needs for the redirects, but never the one with the identity."""
     for line in reply.set_cookies:
         if not line.startswith(STREAMLIT_USER):
             secure = "; secure" if request.scope["scheme"] == "https" and "secure" not in line.lower() else ""

@@ -1,4 +1,4 @@
-"""Where a request comes from: the addresses this process listens on, and which proxy headers are trusted."""
+"""Origin of a request: the addresses this process listens on, and the proxy headers that are trusted."""
 
 import ipaddress
 import threading
@@ -9,34 +9,34 @@ import psutil
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-# Only a proxy adds these: it publishes a loopback server to others.
+# Only a proxy adds these headers; it would make a loopback server reachable for others.
 _PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
-_ADDED = {name.encode() for name in _PROXY_HEADERS}
+_PROXY_HEADER_NAMES = {name.encode() for name in _PROXY_HEADERS}
 
-# Reading the sockets takes several milliseconds, a page makes dozens of requests.
-_SOCKETS_KNOWN_SECONDS = 2.0
+_SOCKETS_CACHED_SECONDS = 2.0  # listing sockets takes several milliseconds, and a page makes dozens of requests
 
 
 def came_through_a_proxy(headers: Headers) -> bool:
-    """Say whether a proxy left its mark on a request."""
+    """Return whether a request has a header that only a proxy adds."""
     return any(name in headers for name in _PROXY_HEADERS)
 
 
 def as_sent_to_the_proxy(scope: Scope) -> Scope:
-    """Give a request as the browser sent it to our proxy: its scheme and host, and nothing else of what was added.
+    """Return a request as the browser sent it to our proxy: with its scheme and host, without the proxy's headers.
 
-    The last value of each header is the one that the nearest proxy wrote; those before it may be the browser's own.
+    The last value of each header was written by the nearest proxy; earlier values may come from the browser itself.
     """
     headers = Headers(scope=scope)
     scheme = _last(headers, "x-forwarded-proto").lower()
     host = _last(headers, "x-forwarded-host")
-    kept = [(name, value) for name, value in scope["headers"] if name not in _ADDED]
+    original = [(name, value) for name, value in scope["headers"] if name not in _PROXY_HEADER_NAMES]
     if host:
-        kept = [*((name, value) for name, value in kept if name != b"host"), (b"host", host.encode("latin-1"))]
+        others = ((name, value) for name, value in original if name != b"host")
+        original = [*others, (b"host", host.encode("latin-1"))]
     if scheme in ("http", "https"):
         plain = "ws" if scope["type"] == "websocket" else "http"
         scope = {**scope, "scheme": plain + ("s" if scheme == "https" else "")}
-    return {**scope, "headers": kept}
+    return {**scope, "headers": original}
 
 
 def _last(headers: Headers, name: str) -> str:
@@ -44,30 +44,30 @@ def _last(headers: Headers, name: str) -> str:
 
 
 class ListeningSockets:
-    """The addresses on which this process listens, looked up again after a moment."""
+    """The addresses on which this process listens, cached for two seconds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._looked_up: dict[int, tuple[float, bool]] = {}
+        self._cache: dict[int, tuple[float, bool]] = {}
 
     def only_loopback(self, port: int | None) -> bool:
-        """Say whether a port of this process can be reached from this computer only; in doubt, no."""
+        """Return whether a port of this process can be reached only from this computer; False if in doubt."""
         if port is None:
             return False
         with self._lock:
-            when, answer = self._looked_up.get(port, (-_SOCKETS_KNOWN_SECONDS, False))
-            if time.monotonic() - when >= _SOCKETS_KNOWN_SECONDS:
-                answer = _listens_only_on_loopback(port)
-                self._looked_up[port] = (time.monotonic(), answer)
-            return answer
+            checked_at, only_loopback = self._cache.get(port, (-_SOCKETS_CACHED_SECONDS, False))
+            if time.monotonic() - checked_at >= _SOCKETS_CACHED_SECONDS:
+                only_loopback = _listens_only_on_loopback(port)
+                self._cache[port] = (time.monotonic(), only_loopback)
+            return only_loopback
 
 
 def _listens_only_on_loopback(port: int) -> bool:
     try:
-        found = psutil.Process().net_connections(kind="inet")
+        connections = psutil.Process().net_connections(kind="inet")
     except (psutil.Error, OSError):
         return False
-    addresses = [c.laddr.ip for c in found if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
+    addresses = [c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
     return bool(addresses) and all(_is_loopback(address) for address in addresses)
 
 
@@ -79,7 +79,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def names_this_computer(url: str) -> bool:
-    """Say whether an address names this computer to itself, and nothing else."""
+    """Return whether the host of a URL is localhost or a loopback address, without user information."""
     try:
         parts = urlsplit(url)
         name = parts.hostname or ""

@@ -1,4 +1,4 @@
-"""What the gate knows of identity providers; Streamlit's st.login speaks with them."""
+"""The gate's view of identity providers; Streamlit's st.login talks to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from typing import Protocol
 
 from db.values.accounts import Identity
 
-# Streamlit's own routes: the way to a provider, and the way back.
+# Streamlit's own routes: the redirect to a provider, and the return from it.
 LOGIN, CALLBACK = "/auth/login", "/oauth2callback"
-# Streamlit's cookies with who somebody is; the gate takes them out of its answers, so no browser ever keeps one.
+# Prefix of Streamlit's cookies that hold an identity; the gate removes them, so that no browser ever stores one.
 STREAMLIT_USER = "_streamlit_user"
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One identity provider: its name in the settings, and what readers call it."""
+    """One identity provider: its name in the settings and the label shown to readers."""
 
     name: str
     label: str
@@ -22,25 +22,25 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """An identity that a provider vouched for just now."""
+    """An identity that a provider has just confirmed."""
 
     identity: Identity
     provider: Provider
 
 
 class Providers(Protocol):
-    """The configured providers, by way of Streamlit."""
+    """The configured providers, as Streamlit knows them."""
 
     @property
     def known(self) -> tuple[Provider, ...]:
-        """Every provider that was configured."""
+        """Every configured provider."""
 
     @property
     def origin(self) -> str:
-        """The address that providers send browsers back to, as `https://reads.example`."""
+        """The address to which providers redirect browsers, such as `https://reads.example`."""
 
     def ticket(self, provider: Provider) -> str:
-        """Give what Streamlit's route asks for to send a browser to a provider; it holds for two minutes."""
+        """Return the token that Streamlit's login route requires for this provider; valid for two minutes."""
 
     def verified(self, set_cookies: Sequence[str]) -> Verified | None:
-        """Say whom Streamlit's answer on the way back signs in, from its Set-Cookie headers; None for nobody."""
+        """Return the identity in the Set-Cookie headers of Streamlit's callback response; None without a valid one."""

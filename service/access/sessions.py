@@ -1,4 +1,4 @@
-"""Authenticate requests by cookie or API token, sign people in and out, and limit failed attempts."""
+"""Authentication by cookie or API token, sign-in and sign-out, and limits on failed attempts."""
 
 import threading
 import time
@@ -17,21 +17,21 @@ from db.values.accounts import Identity, Lifetime
 from db.values.reading import Account
 from service.access.providers import Providers
 
-# More keys than honest readers ever make; beyond it the longest unused one is forgotten.
-_KEYS_KEPT = 10_000
-
 COOKIE = "second_read"
 
-_WINDOW_SECONDS = 15 * 60.0
-_PER_NAME, _PER_ADDRESS = 10, 30
-_BEHIND_PROXY = 10  # times as many: all readers have the proxy's address
+# More names and addresses than real readers ever use; beyond it, the least recently used one is forgotten.
+_MOST_KEYS = 10_000
 
-# The first account shuts out everybody else within this time.
-_NO_ACCOUNTS_KNOWN_SECONDS = 1.0
+_WINDOW_SECONDS = 15 * 60.0
+_ATTEMPTS_PER_NAME, _ATTEMPTS_PER_ADDRESS = 10, 30  # within the window
+_PROXY_FACTOR = 10  # more attempts per address, because all readers share the address of the proxy
+
+# After the first account is created, requests without a sign-in are refused within this time.
+_NO_ACCOUNTS_CACHED_SECONDS = 1.0
 
 
 class Throttle:
-    """Allows so many attempts for each key within a time that moves along."""
+    """Limits the attempts for each key within a sliding time window."""
 
     def __init__(self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
@@ -41,15 +41,15 @@ class Throttle:
         self._attempts: OrderedDict[str, deque[float]] = OrderedDict()
 
     def attempt(self, key: str) -> float:
-        """Count an attempt and give 0, or give the seconds to wait; those who wait are not counted again.
+        """Count an attempt and return 0, or return the seconds to wait without counting it.
 
-        Counted before the password is looked at: a hundred attempts at once are a hundred attempts.
+        Attempts are counted before the password is checked, so that simultaneous attempts count in full.
         """
         now = self._clock()
         with self._lock:
             attempts = self._attempts.setdefault(key, deque())
             self._attempts.move_to_end(key)
-            while len(self._attempts) > _KEYS_KEPT:
+            while len(self._attempts) > _MOST_KEYS:
                 self._attempts.popitem(last=False)
             while attempts and now - attempts[0] >= self._seconds:
                 attempts.popleft()
@@ -59,7 +59,7 @@ class Throttle:
             return 0.0
 
     def forgive(self, key: str) -> None:
-        """Take back the last attempt of a key: it was right."""
+        """Remove the last attempt of a key from the count, because it succeeded."""
         with self._lock:
             attempts = self._attempts.get(key)
             if attempts:
@@ -68,7 +68,7 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks, and by what we know it."""
+    """The account behind a request, and the credential that identifies it."""
 
     account: Account
     secret: str
@@ -77,7 +77,7 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of an attempt to sign in: the secret for the cookie, or seconds to wait, or neither."""
+    """Result of a sign-in with a password: the secret for the cookie, the seconds to wait, or neither."""
 
     secret: str | None = None
     wait_seconds: float = 0.0
@@ -85,20 +85,20 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What became of a verified identity: the secret for the cookie, or whether at least an account is linked."""
+    """Result of a sign-in with a verified identity: the secret for the cookie, and whether an account is linked."""
 
     secret: str | None = None
     known: bool = False
 
 
 def lifetime_of(settings: Settings) -> Lifetime:
-    """Give how long a sign-in lasts in this installation; never idle for longer than at all."""
+    """Return how long a sign-in lasts in this installation; the idle time never exceeds the total time."""
     absolute = timedelta(hours=settings.signed_in_hours)
     return Lifetime(min(timedelta(minutes=settings.idle_minutes), absolute), absolute)
 
 
 class Access:
-    """Asks the database on behalf of the gate; every method blocks, so it runs in a thread."""
+    """Queries the database for the gate; every method blocks and must run in a thread."""
 
     def __init__(
         self,
@@ -112,21 +112,24 @@ class Access:
         self.behind_proxy = behind_proxy
         self.providers = providers
         self._sessions = sessions
-        self._names = Throttle(_PER_NAME, _WINDOW_SECONDS)
-        self._addresses = Throttle(_PER_ADDRESS * (_BEHIND_PROXY if behind_proxy else 1), _WINDOW_SECONDS)
-        self._with_accounts = False
-        self._looked = -_NO_ACCOUNTS_KNOWN_SECONDS
+        self._names = Throttle(_ATTEMPTS_PER_NAME, _WINDOW_SECONDS)
+        self._addresses = Throttle(_ATTEMPTS_PER_ADDRESS * (_PROXY_FACTOR if behind_proxy else 1), _WINDOW_SECONDS)
+        self._has_accounts = False
+        self._checked_at = -_NO_ACCOUNTS_CACHED_SECONDS
 
     def has_accounts(self) -> bool:
-        """Say whether anybody can sign in; once they can, for ever, because accounts are never deleted."""
-        if not self._with_accounts and time.monotonic() - self._looked >= _NO_ACCOUNTS_KNOWN_SECONDS:
+        """Return whether there are accounts; a True is cached for good, because accounts are never deleted."""
+        if not self._has_accounts and time.monotonic() - self._checked_at >= _NO_ACCOUNTS_CACHED_SECONDS:
             with self._sessions.read() as session:
-                self._with_accounts = store.accounts.has_accounts(session)
-            self._looked = time.monotonic()
-        return self._with_accounts
+                self._has_accounts = store.accounts.has_accounts(session)
+            self._checked_at = time.monotonic()
+        return self._has_accounts
 
     def visitor(self, headers: Headers, *, active: bool) -> Visitor | None:
-        """Say who sent these headers; None if they name nobody who is signed in. `active` keeps a sign-in awake."""
+        """Return who sent these headers; None without a valid sign-in or token.
+
+        An `active` request extends the sign-in; one that the browser sends on its own does not.
+        """
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             with self._sessions.read() as session:
@@ -137,24 +140,24 @@ class Access:
             return None
         with self._sessions.read() as session:
             account = store.sign_ins.signed_in(session, secret)
-            tired = active and account is not None and store.sign_ins.needs_touch(session, secret, self.lifetime)
-        if tired:
+            is_due = active and account is not None and store.sign_ins.needs_touch(session, secret, self.lifetime)
+        if is_due:
             self._touch(secret)
         return Visitor(account, secret, "cookie") if account else None
 
     def is_still(self, visitor: Visitor, *, active: bool) -> bool:
-        """Say whether a visitor is still signed in, with the account as it was."""
+        """Return whether a visitor is still signed in and the account is unchanged."""
         with self._sessions.read() as session:
             account = store.sign_ins.signed_in(session, visitor.secret)
-            tired = (
+            is_due = (
                 active and account is not None and store.sign_ins.needs_touch(session, visitor.secret, self.lifetime)
             )
-        if tired:
+        if is_due:
             self._touch(visitor.secret)
         return account == visitor.account
 
     def sign_in(self, name: str, password: str, address: str) -> Answer:
-        """Try to sign in; the answer and its time do not tell whether the name exists."""
+        """Try to sign in; neither the result nor its timing reveals whether the name exists."""
         name = name.strip()
         wait = self._addresses.attempt(address) or self._names.attempt(name)
         if wait:
@@ -165,7 +168,7 @@ class Access:
         with self._sessions.begin() as session:
             secret = store.sign_ins.start_sign_in(session, recognised, self.lifetime) if recognised else None
             if secret is None:
-                # Not what was typed: that may be a password in the wrong field.
+                # Never record the typed text: it may be a password entered in the wrong field.
                 subject = known.name if known else "an unknown name"
                 store.sign_ins.record_refused_sign_in(session, subject)
         if secret:
@@ -174,11 +177,11 @@ class Access:
         return Answer(secret)
 
     def wait_before_leaving(self, address: str) -> float:
-        """Give the seconds to wait before this address may be sent to a provider again; 0 for none."""
+        """Return the seconds this address must wait before it is sent to a provider again; 0 for none."""
         return self._addresses.attempt(address)
 
     def sign_in_as(self, identity: Identity, way: str, address: str) -> Arrival:
-        """Sign in the account that a verified identity is linked to."""
+        """Sign in the account that is linked to a verified identity; `way` is the label of the provider."""
         with self._sessions.begin() as session:
             recognised = store.identities.account_with_identity(session, identity, way)
             secret = store.sign_ins.start_sign_in(session, recognised, self.lifetime) if recognised else None
@@ -200,11 +203,11 @@ class Access:
 
 
 def cookie_secret(lines: Sequence[str]) -> str:
-    """Give what our cookie holds, of all Cookie headers; empty without it, or with two: one of them was planted."""
-    found = []
+    """Return the value of our cookie in all Cookie headers; empty without it, or with two: one of them was planted."""
+    values = []
     for line in lines:
         for pair in line.split(";"):
             name, _, value = pair.strip().partition("=")
             if name == COOKIE:
-                found.append(value)
-    return found[0] if len(found) == 1 else ""
+                values.append(value)
+    return values[0] if len(values) == 1 else ""

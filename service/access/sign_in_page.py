@@ -1,4 +1,4 @@
-"""The pages for signing in and out: plain HTML forms that need no script and load nothing."""
+"""The sign-in and sign-out pages: plain HTML forms without scripts or external resources."""
 
 import asyncio
 import html
@@ -19,13 +19,17 @@ from service.access.sessions import COOKIE, Access, cookie_secret
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 
 _LONGEST_FORM = 8_192  # bytes
-_AT_ONCE = 2  # passwords looked at together; each takes 64 MiB of memory for a moment
+_LONGEST_ECHO = 200  # characters of a typed name that the form shows again
+_PASSWORDS_AT_ONCE = 2  # checking one briefly takes 64 MiB of memory
 
-_WRONG = "The name or the password is not right, or the account is disabled."
-_NO_ORIGIN = "The browser did not say which page sent this form. Please try again here."
+_WRONG = "Wrong name or password, or the account is disabled."
+_NO_ORIGIN = "Your browser did not state which page sent this form. Please try again here."
+_UNREADABLE = "This form could not be read. Please try again."
+_TOO_MANY = "Too many attempts. Please wait {minutes} min or contact an administrator."
+
 HEADERS = {
     "Cache-Control": "no-store",
-    # same-origin and not no-referrer, with which browsers would hide the origin of the form from us.
+    # Not no-referrer: with it, browsers would not send the origin of the form.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
@@ -55,25 +59,29 @@ _FORM = """{error}<form method="post" action="/sign-in">
 <label>Name<input name="name" value="{name}" autocomplete="username" autocapitalize="none" required autofocus></label>
 <label>Password<input type="password" name="password" autocomplete="current-password" required></label>
 <button>Sign in</button></form>{providers}"""
-_LEAVE = """<p>You will be signed out in every tab of this browser. What you saved is kept.</p>
-<form method="post" action="/sign-out"><button>Sign out</button></form><p><a href="/">Go on reading</a></p>"""
+_SIGN_OUT_FORM = """<p>You will be signed out in all tabs of this browser. Saved work is kept.</p>
+<form method="post" action="/sign-out"><button>Sign out</button></form><p><a href="/">Cancel and continue reading</a>
+</p>"""
 
 
 class FrontDesk:
-    """Answers what is asked of the two pages; the gate has checked where the request comes from."""
+    """Answers requests to the two pages; the gate has already checked the origin of the request."""
 
     def __init__(self) -> None:
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._password_checks = asyncio.Semaphore(_PASSWORDS_AT_ONCE)
 
     async def answer(self, access: Access, request: Request) -> Response:
         """Answer one request to `SIGN_IN` or `SIGN_OUT`."""
         if request.method in ("GET", "HEAD"):
             if request.url.path == SIGN_OUT:
-                return _page("Sign out", _LEAVE)
+                return _page("Sign out", _SIGN_OUT_FORM)
             return sign_in_form(access, inside(request.query_params.get("next", "")))
         if request.method != "POST":
-            return Response("use the form", HTTPStatus.METHOD_NOT_ALLOWED, {**HEADERS, "Allow": "GET, HEAD, POST"})
-        # Browsers send it with every form; a form on another site would sign the reader in as somebody else.
+            return Response(
+                "Please use the form.", HTTPStatus.METHOD_NOT_ALLOWED, {**HEADERS, "Allow": "GET, HEAD, POST"}
+            )
+        # Browsers send the origin with every form. Without this check, a form on another site could sign the reader
+        # in to a different account.
         if "origin" not in request.headers:
             return sign_in_form(access, "/", _NO_ORIGIN, status=403)
         if request.url.path == SIGN_OUT:
@@ -83,10 +91,10 @@ class FrontDesk:
     async def _sign_in(self, access: Access, request: Request) -> Response:
         fields = await _fields(request)
         if fields is None:
-            return sign_in_form(access, "/", "This form cannot be read. Please try again here.", status=400)
+            return sign_in_form(access, "/", _UNREADABLE, status=400)
         name, password, following = fields
         address = request.client.host if request.client else ""
-        async with self._places:
+        async with self._password_checks:
             answer = await run_in_threadpool(access.sign_in, name, password, address)
         if answer.wait_seconds:
             return too_many_attempts(access, following, answer.wait_seconds, name)
@@ -105,32 +113,32 @@ class FrontDesk:
 
 
 def way_to_sign_in(scope: Scope) -> Response:
-    """Send a browser to the sign-in page, and from there back to where it wanted to go."""
+    """Redirect a browser to the sign-in page, and from there back to the page it requested."""
     path = quote(scope["path"], safe="/")
     query = scope.get("query_string", b"").decode("latin-1")
-    wanted = inside(f"{path}?{query}" if query else path)
-    where = SIGN_IN if wanted == "/" else f"{SIGN_IN}?next={quote(wanted, safe='/')}"
-    return RedirectResponse(where, HTTPStatus.SEE_OTHER, HEADERS)
+    following = inside(f"{path}?{query}" if query else path)
+    url = SIGN_IN if following == "/" else f"{SIGN_IN}?next={quote(following, safe='/')}"
+    return RedirectResponse(url, HTTPStatus.SEE_OTHER, HEADERS)
 
 
 def wants_a_page(scope: Scope) -> bool:
-    """Say whether a browser asks for a page, rather than a program for data."""
+    """Return whether a request comes from a browser that expects a page, not from a program that expects data."""
     return scope["method"] in ("GET", "HEAD") and "text/html" in Headers(scope=scope).get("accept", "")
 
 
 async def send_on(access: Access, request: Request, secret: str, following: str) -> Response:
-    """Send a browser where it wanted to go, with the secret of its new sign-in; the one it had before ends."""
-    before = cookie_secret(request.headers.getlist("cookie"))
-    if before:
-        await run_in_threadpool(access.sign_out, before)
+    """Redirect a browser to the page it requested, with the secret of its new sign-in; end its previous sign-in."""
+    previous = cookie_secret(request.headers.getlist("cookie"))
+    if previous:
+        await run_in_threadpool(access.sign_out, previous)
     response = RedirectResponse(following, HTTPStatus.SEE_OTHER, HEADERS)
     _set_cookie(response, request, secret)
     return response
 
 
 def _set_cookie(response: Response, request: Request, secret: str) -> None:
-    """Let a browser keep the secret of its sign-in; empty, forget it."""
-    # For the session of the browser: how long it lasts is decided here, not there.
+    """Store the secret of a sign-in in the browser; an empty secret deletes the cookie."""
+    # A session cookie: the server decides how long a sign-in lasts.
     response.set_cookie(
         COOKIE,
         secret,
@@ -142,7 +150,7 @@ def _set_cookie(response: Response, request: Request, secret: str) -> None:
 
 
 async def _fields(request: Request) -> tuple[str, str, str] | None:
-    """Give name, password and where to go then; None if it is not our form."""
+    """Return the name, the password and the page to open next; None if it is not our form."""
     data = b""
     async for chunk in request.stream():
         data += chunk
@@ -151,47 +159,47 @@ async def _fields(request: Request) -> tuple[str, str, str] | None:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         return None
     try:
-        found = parse_qs(data.decode("ascii"), keep_blank_values=True, max_num_fields=8, errors="strict")
+        values = parse_qs(data.decode("ascii"), keep_blank_values=True, max_num_fields=8, errors="strict")
     except ValueError:
         return None
-    name, password, following = (found.get(field, []) for field in ("name", "password", "next"))
+    name, password, following = (values.get(field, []) for field in ("name", "password", "next"))
     if len(name) != 1 or len(password) != 1 or "\0" in name[0]:
         return None
     return name[0], password[0], inside(following[0] if following else "")
 
 
 def inside(address: str) -> str:
-    """Give an address on this server; "/" for any other, which would lead a reader away after signing in."""
-    # Browsers take a backslash for a slash, and two slashes for the name of another server.
-    inside = re.fullmatch(r"/(?![/\\])[!-\[\]-~]{0,2000}", address) is not None
-    return address if inside and not address.startswith((SIGN_IN, SIGN_OUT)) else "/"
+    """Return an address if it is on this server, else "/": another site must not follow a sign-in."""
+    # Browsers treat a backslash as a slash, and two slashes as the start of another server's name.
+    is_local = re.fullmatch(r"/(?![/\\])[!-\[\]-~]{0,2000}", address) is not None
+    return address if is_local and not address.startswith((SIGN_IN, SIGN_OUT)) else "/"
 
 
 def sign_in_form(
     access: Access, following: str, error: str = "", name: str = "", status: int = 200, retry_after: int = 0
 ) -> Response:
-    """Give the page for signing in: with a password, or at a provider if one is configured."""
-    words = f'<p class="error" role="alert">{html.escape(error)}</p>' if error else ""
+    """Return the sign-in page: with a password, and through each configured provider."""
+    message = f'<p class="error" role="alert">{html.escape(error)}</p>' if error else ""
     known = access.providers.known if access.providers else ()
     body = _FORM.format(
-        error=words,
+        error=message,
         next=html.escape(following),
-        name=html.escape(name[:200]),
-        providers="".join(_way_to(provider, following) for provider in known),
+        name=html.escape(name[:_LONGEST_ECHO]),
+        providers="".join(_provider_link(provider, following) for provider in known),
     )
     return _page("Sign in", body, status, {"Retry-After": str(retry_after)} if retry_after else {})
 
 
 def too_many_attempts(access: Access, following: str, wait_seconds: float, name: str = "") -> Response:
-    """Give the page for signing in to somebody who has to wait."""
-    wait = f"Too many attempts. Please wait {math.ceil(wait_seconds / 60)} min, or ask an administrator."
-    return sign_in_form(access, following, wait, name, 429, math.ceil(wait_seconds))
+    """Return the sign-in page with the time to wait after too many attempts."""
+    error = _TOO_MANY.format(minutes=math.ceil(wait_seconds / 60))
+    return sign_in_form(access, following, error, name, 429, math.ceil(wait_seconds))
 
 
-def _way_to(provider: Provider, following: str) -> str:
-    # A link and no form: browsers follow no form to another site that the policy of the page does not name.
-    where = f"{LOGIN}?{urlencode({'provider': provider.name, 'next': following})}"
-    return f'<p><a class="way" href="{html.escape(where)}">Sign in with {html.escape(provider.label)}</a></p>'
+def _provider_link(provider: Provider, following: str) -> str:
+    # A link, not a form: the page's content security policy blocks forms that are redirected to another site.
+    url = f"{LOGIN}?{urlencode({'provider': provider.name, 'next': following})}"
+    return f'<p><a class="way" href="{html.escape(url)}">Sign in with {html.escape(provider.label)}</a></p>'
 
 
 def _page(title: str, body: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:

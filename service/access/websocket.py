@@ -1,4 +1,4 @@
-"""A websocket that is closed as soon as the one who opened it is no longer signed in."""
+"""A websocket that closes as soon as the visitor who opened it is no longer signed in."""
 
 import asyncio
 import logging
@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# How long a page may still draw after a sign-out; the next click is refused anyway.
+# How long a page may keep drawing after a sign-out; the next click is refused in any case.
 LOOK_EVERY_SECONDS = 1.0
-_POLICY = 1008  # close code of RFC 6455: the server's rules forbid to go on
+_POLICY = 1008  # close code "policy violation" of RFC 6455
 
 _log = logging.getLogger("second_read.gate")
 
-# Asked with whether the browser just did something.
+# Its argument: whether the browser has just sent a message.
 StillSignedIn = Callable[[bool], Awaitable[bool]]
 
 
 class Watched:
-    """One open websocket: every message in is checked first, and the time between them each second."""
+    """One open websocket: the sign-in is checked before every incoming message and once a second in between."""
 
     def __init__(self, receive: Receive, send: Send, is_still: StillSignedIn) -> None:
         self._receive = receive
@@ -29,38 +29,38 @@ class Watched:
         """Serve the websocket until it closes or its visitor is signed out."""
         watching = asyncio.create_task(self._watch())
         try:
-            await app(scope, self._next, self._pass_on)
+            await app(scope, self._receive_checked, self._send_while_open)
         finally:
             watching.cancel()
 
-    async def _next(self) -> Message:
+    async def _receive_checked(self) -> Message:
         ended = asyncio.create_task(self._ended.wait())
         incoming = asyncio.ensure_future(self._receive())
         try:
             await asyncio.wait({ended, incoming}, return_when=asyncio.FIRST_COMPLETED)
             if not self._ended.is_set():
                 message = incoming.result()
-                if message["type"] != "websocket.receive" or await self._look(active=True):
+                if message["type"] != "websocket.receive" or await self._check(active=True):
                     return message
         finally:
             ended.cancel()
             incoming.cancel()
         return {"type": "websocket.disconnect", "code": _POLICY}
 
-    async def _pass_on(self, message: Message) -> None:
+    async def _send_while_open(self, message: Message) -> None:
         if not self._ended.is_set():
             await self._send(message)
 
     async def _watch(self) -> None:
-        while await self._look(active=False):
+        while await self._check(active=False):
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
-    async def _look(self, *, active: bool) -> bool:
-        """Look whether the visitor is still signed in, and close if not, or if nobody can tell."""
+    async def _check(self, *, active: bool) -> bool:
+        """Check whether the visitor is still signed in; close the websocket if not, or if the check fails."""
         try:
             still = await self._is_still(active)
         except Exception:
-            _log.exception("a websocket was closed: whether its reader is signed in cannot be told")
+            _log.exception("a websocket was closed because its sign-in could not be checked")
             still = False
         if not still and not self._ended.is_set():
             self._ended.set()

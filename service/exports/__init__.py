@@ -1,1 +1,1 @@
-"""Files for use elsewhere: tables of reads for MRMC software, and reports of single cases."""
+"""Exports: tables of reads for MRMC software, marked regions, and reports of single cases."""

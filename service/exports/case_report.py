@@ -1,4 +1,4 @@
-"""Reports of one case as files, recorded before they are given out."""
+"""Reports of one case as files; each is recorded in the audit trail before it is returned."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ from service.exports.fhir import diagnostic_report
 
 @dataclass(frozen=True, slots=True)
 class CaseWanted:
-    """Which case is reported to whom, and whether with accession, names and notes."""
+    """The case to report, the account that asks for it, and whether to include accession number, names and notes."""
 
     case_id: int
     account_id: int
     named: bool = False
 
 
-def pdf_report(sessions: Sessions, files: Files, wanted: CaseWanted, card: Card | None) -> bytes:
-    """Make the PDF report of a case; `card` is that of the model that spoke, if its checkpoint is at hand.
+def pdf_report(sessions: Sessions, files: Files, request: CaseWanted, card: Card | None) -> bytes:
+    """Create the PDF report of a case; `card` is that of the model that was shown, if its checkpoint is available.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -28,17 +28,17 @@ def pdf_report(sessions: Sessions, files: Files, wanted: CaseWanted, card: Card 
         InStudyError: If this reader has to read it in a study.
         NotRevealedError: If this account has neither read the case to the end nor settled it.
     """
-    # Half a second to import, and no page needs it to be drawn.
+    # Importing takes half a second, and pages do not need it until a report is requested.
     from service.exports.pdf import case_pdf  # noqa: PLC0415
 
-    found = _found(sessions, wanted)
-    data = case_pdf(found, files, card)
-    _record(sessions, wanted, found, "PDF report")
+    export = _load(sessions, request)
+    data = case_pdf(export, files, card)
+    _record(sessions, request, export, "PDF report")
     return data
 
 
-def fhir_report(sessions: Sessions, wanted: CaseWanted) -> bytes:
-    """Make the FHIR DiagnosticReport of a case.
+def fhir_report(sessions: Sessions, request: CaseWanted) -> bytes:
+    """Create the FHIR DiagnosticReport of a case.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -46,17 +46,17 @@ def fhir_report(sessions: Sessions, wanted: CaseWanted) -> bytes:
         InStudyError: If this reader has to read it in a study.
         NotRevealedError: If this account has neither read the case to the end nor settled it.
     """
-    found = _found(sessions, wanted)
-    data = diagnostic_report(found)
-    _record(sessions, wanted, found, "FHIR report")
+    export = _load(sessions, request)
+    data = diagnostic_report(export)
+    _record(sessions, request, export, "FHIR report")
     return data
 
 
-def _found(sessions: Sessions, wanted: CaseWanted) -> CaseExport:
+def _load(sessions: Sessions, request: CaseWanted) -> CaseExport:
     with sessions.read() as session:
-        return store.exports.exported_case(session, wanted.case_id, wanted.account_id, named=wanted.named)
+        return store.exports.exported_case(session, request.case_id, request.account_id, named=request.named)
 
 
-def _record(sessions: Sessions, wanted: CaseWanted, found: CaseExport, kind: str) -> None:
+def _record(sessions: Sessions, request: CaseWanted, export: CaseExport, kind: str) -> None:
     with sessions.begin() as session:
-        store.exports.record_case_export(session, wanted.account_id, wanted.case_id, found, kind)
+        store.exports.record_case_export(session, request.account_id, request.case_id, export, kind)

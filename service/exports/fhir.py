@@ -1,7 +1,7 @@
-"""A report of one case as a FHIR R4 DiagnosticReport, with everything it refers to contained in it.
+"""The report of one case as a FHIR R4 DiagnosticReport that contains every resource it refers to.
 
-Structure: HL7 FHIR R4 (https://hl7.org/fhir/R4/diagnosticreport.html). There is no patient in it: this program knows
-none. Without names there are no dates of reading either.
+Structure: HL7 FHIR R4 (https://hl7.org/fhir/R4/diagnosticreport.html). It has no patient, because this program knows
+none. Without names, it has no dates of reading either.
 """
 
 import base64
@@ -20,67 +20,68 @@ _RESEARCH = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "co
 _PATHOLOGY = {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "SP", "display": "Surgical Pathology"}
 
 
-def diagnostic_report(found: CaseExport) -> bytes:
-    """Write all that was said of a case; preliminary until it is signed, amended once a signed version is replaced."""
+def diagnostic_report(export: CaseExport) -> bytes:
+    """Write every opinion on a case; preliminary until it is signed off, amended after a further version."""
     observations = [
-        *(_read(found, one, number) for number, one in enumerate(found.reads, start=1) if not _takes_back(one)),
-        *([_model(found.reveal)] if found.reveal else []),
-        *(_consensus(found, one, number) for number, one in enumerate(found.consensus, start=1)),
-        *(_signed(found, one) for one in found.sign_offs),
+        *(_read(export, one, number) for number, one in enumerate(export.reads, start=1) if not _is_withdrawal(one)),
+        *([_model(export.reveal)] if export.reveal else []),
+        *(_consensus(export, one, number) for number, one in enumerate(export.consensus, start=1)),
+        *(_sign_off(export, one) for one in export.sign_offs),
     ]
-    media = [_media(image) for image in found.case.images]
+    media = [_media(image) for image in export.case.images]
     report: Resource = {
         "resourceType": "DiagnosticReport",
         "meta": {
-            "security": [_RESEARCH, *([] if found.named else [_PSEUDONYMISED])],
+            "security": [_RESEARCH, *([] if export.named else [_PSEUDONYMISED])],
             "tag": [{"system": f"{_SYSTEM}:use", "code": "research-only", "display": DISCLAIMER}],
         },
-        "contained": [*observations, *([_device(found.reveal)] if found.reveal else []), *media],
+        "contained": [*observations, *([_device(export.reveal)] if export.reveal else []), *media],
         "identifier": [
-            {"system": f"{_SYSTEM}:{'accession' if found.named else 'pseudonym'}", "value": found.case.accession}
+            {"system": f"{_SYSTEM}:{'accession' if export.named else 'pseudonym'}", "value": export.case.accession}
         ],
-        "status": _status(found),
+        "status": _status(export),
         "category": [{"coding": [_PATHOLOGY]}],
         "code": {"text": "Reading of breast histopathology images, for research"},
-        "resultsInterpreter": [{"display": one.signer} for one in found.sign_offs[-1:]],
+        "resultsInterpreter": [{"display": one.signer} for one in export.sign_offs[-1:]],
         "result": [_reference(one) for one in observations],
         "media": [{"comment": f"image {n}", "link": _reference(one)} for n, one in enumerate(media, start=1)],
-        "conclusion": _conclusion(found),
+        "conclusion": _conclusion(export),
     }
-    if found.named and found.sign_offs:
-        report["issued"] = found.sign_offs[-1].saved_at.isoformat()
+    if export.named and export.sign_offs:
+        report["issued"] = export.sign_offs[-1].saved_at.isoformat()
     return json.dumps(_filled(report), indent=1, ensure_ascii=False).encode()
 
 
-def _status(found: CaseExport) -> str:
-    if not found.sign_offs:
+def _status(export: CaseExport) -> str:
+    if not export.sign_offs:
         return "preliminary"
-    return "final" if len(found.sign_offs) == 1 else "amended"
+    return "final" if len(export.sign_offs) == 1 else "amended"
 
 
-def _takes_back(one: ExportedRead) -> bool:
+def _is_withdrawal(one: ExportedRead) -> bool:
     return one.read.stage is Stage.WITHDRAWN
 
 
-def _conclusion(found: CaseExport) -> str:
-    signed, settled = found.sign_offs[-1:], found.consensus[-1:]
-    if signed:
-        return f"{DISCLAIMER} Signed, version {signed[0].version}: {_words(signed[0].label, signed[0].subtype)}."
-    if settled:
-        return f"{DISCLAIMER} Consensus, not signed: {_words(settled[0].label, settled[0].subtype)}."
-    finals = [one for one in found.reads if one.read.stage is Stage.FINAL and not one.superseded]
-    said = sorted({one.read.opinion.label or "cannot assess" for one in finals})
-    return f"{DISCLAIMER} Not signed. {len(finals)} final reads: {', '.join(said)}."
+def _conclusion(export: CaseExport) -> str:
+    if export.sign_offs:
+        last = export.sign_offs[-1]
+        return f"{DISCLAIMER} Signed off, version {last.version}: {_label_text(last.label, last.subtype)}."
+    if export.consensus:
+        consensus = export.consensus[-1]
+        return f"{DISCLAIMER} Consensus, not signed off: {_label_text(consensus.label, consensus.subtype)}."
+    finals = [one for one in export.reads if one.read.stage is Stage.FINAL and not one.superseded]
+    labels = sorted({one.read.opinion.label or "cannot assess" for one in finals})
+    return f"{DISCLAIMER} Not signed off. Final reads: {len(finals)} ({', '.join(labels)})."
 
 
-def _words(label: str | None, subtype: str | None) -> str:
+def _label_text(label: str | None, subtype: str | None) -> str:
     return f"{label or 'cannot assess'}{f' ({subtype})' if subtype else ''}"
 
 
-def _read(found: CaseExport, one: ExportedRead, number: int) -> Resource:
-    read, said = one.read, one.read.opinion
+def _read(export: CaseExport, one: ExportedRead, number: int) -> Resource:
+    read, opinion = one.read, one.read.opinion
     seconds = (read.saved_at - read.opened_at).total_seconds()
-    amends = read.stage is Stage.FINAL and any(each.read.id == read.supersedes for each in _finals(found))
+    amends = read.stage is Stage.FINAL and any(each.read.id == read.supersedes for each in _finals(export))
     status = "preliminary" if read.stage is Stage.FIRST else "amended" if amends else "final"
     shown = one.shown
     return {
@@ -89,15 +90,15 @@ def _read(found: CaseExport, one: ExportedRead, number: int) -> Resource:
         "status": "cancelled" if one.withdrawn else status,
         "code": {"text": f"{read.stage.value} read, {'after' if read.model_visible else 'before'} the model's opinion"},
         "performer": [{"display": read.reader}],
-        "valueCodeableConcept": _label(said.label),
-        "note": [{"text": said.note}] if said.note else [],
+        "valueCodeableConcept": _label(opinion.label),
+        "note": [{"text": opinion.note}] if opinion.note else [],
         "component": [
-            _component("confidence, 1 to 5", "valueInteger", said.confidence),
+            _component("confidence, 1 to 5", "valueInteger", opinion.confidence),
             _component("malignancy score, 0 to 9", "valueInteger", score_of(one)),
-            _component("subtype", "valueString", said.subtype),
-            _component("reason for differing from the model", "valueString", said.reason),
-            _component("heat map useful", "valueString", said.vote.value if said.vote else None),
-            _component("regions marked", "valueInteger", len(said.regions) or None),
+            _component("subtype", "valueString", opinion.subtype),
+            _component("reason for differing from the model", "valueString", opinion.reason),
+            _component("heat map useful", "valueString", opinion.vote.value if opinion.vote else None),
+            _component("regions marked", "valueInteger", len(opinion.regions) or None),
             _component("seconds from opening to saving", "valueQuantity", _seconds(seconds)),
             _component(
                 "probability of malignancy that was shown",
@@ -108,17 +109,17 @@ def _read(found: CaseExport, one: ExportedRead, number: int) -> Resource:
             _component("model version that was shown", "valueString", shown.version if shown else None),
             _component("replaced by a later read", "valueBoolean", one.superseded or None),
         ],
-        **_period(found, one),
+        **_period(export, one),
     }
 
 
-def _finals(found: CaseExport) -> list[ExportedRead]:
-    return [one for one in found.reads if one.read.stage is Stage.FINAL]
+def _finals(export: CaseExport) -> list[ExportedRead]:
+    return [one for one in export.reads if one.read.stage is Stage.FINAL]
 
 
-def _period(found: CaseExport, one: ExportedRead) -> Resource:
+def _period(export: CaseExport, one: ExportedRead) -> Resource:
     read = one.read
-    if not found.named:
+    if not export.named:
         return {}
     return {
         "effectivePeriod": {"start": read.opened_at.isoformat(), "end": read.saved_at.isoformat()},
@@ -144,7 +145,8 @@ def _model(reveal: Reveal) -> Resource:
 
 
 def _device(reveal: Reveal) -> Resource:
-    words = f"{DISCLAIMER} {'A demonstration model, not to be relied on.' if reveal.demonstration else ''}".strip()
+    warning = "Demonstration model: do not rely on its results."
+    note = f"{DISCLAIMER} {warning}" if reveal.demonstration else DISCLAIMER
     return {
         "resourceType": "Device",
         "id": "model",
@@ -152,12 +154,12 @@ def _device(reveal: Reveal) -> Resource:
         "version": [
             {"type": {"text": "first twelve digits of the checkpoint's sha256"}, "value": reveal.model_version}
         ],
-        "note": [{"text": words}],
+        "note": [{"text": note}],
     }
 
 
-def _consensus(found: CaseExport, one: Consensus, number: int) -> Resource:
-    last = number == len(found.consensus)
+def _consensus(export: CaseExport, one: Consensus, number: int) -> Resource:
+    last = number == len(export.consensus)
     return {
         "resourceType": "Observation",
         "id": f"consensus-{number}",
@@ -172,12 +174,12 @@ def _consensus(found: CaseExport, one: Consensus, number: int) -> Resource:
             _component("severity of the discordance", "valueString", one.severity.value),
             _component("replaced by a later consensus", "valueBoolean", None if last else True),
         ],
-        "issued": one.saved_at.isoformat() if found.named else None,
+        "issued": one.saved_at.isoformat() if export.named else None,
     }
 
 
-def _signed(found: CaseExport, one: SignOff) -> Resource:
-    last = one.version == len(found.sign_offs)
+def _sign_off(export: CaseExport, one: SignOff) -> Resource:
+    last = one.version == len(export.sign_offs)
     return {
         "resourceType": "Observation",
         "id": f"sign-off-{one.version}",
@@ -190,12 +192,12 @@ def _signed(found: CaseExport, one: SignOff) -> Resource:
             _component("subtype", "valueString", one.subtype),
             _component("replaced by a later version", "valueBoolean", None if last else True),
         ],
-        "issued": one.saved_at.isoformat() if found.named else None,
+        "issued": one.saved_at.isoformat() if export.named else None,
     }
 
 
 def _media(image: ExportedImage) -> Resource:
-    # RFC 6920: a name made of a hash, which FHIR takes as an identifier in its system of URIs.
+    # RFC 6920: a URI made of a hash, which FHIR accepts as an identifier.
     digest = base64.urlsafe_b64encode(bytes.fromhex(image.file_sha256)).decode().rstrip("=")
     return {
         "resourceType": "Media",
@@ -208,8 +210,8 @@ def _media(image: ExportedImage) -> Resource:
     }
 
 
-def _component(what: str, kind: str, value: object) -> Resource | None:
-    return None if value is None else {"code": {"text": what}, kind: value}
+def _component(text: str, kind: str, value: object) -> Resource | None:
+    return None if value is None else {"code": {"text": text}, kind: value}
 
 
 def _label(label: str | None) -> Resource:
@@ -233,7 +235,7 @@ def _reference(resource: Resource) -> Resource:
 
 
 def _filled(value: object) -> object:
-    """Leave out what is empty: FHIR knows no empty lists and no null."""
+    """Remove empty values: FHIR allows neither empty lists nor null."""
     if isinstance(value, dict):
         return {name: filled for name, one in value.items() if (filled := _filled(one)) not in (None, [], {})}
     if isinstance(value, list):

@@ -1,6 +1,6 @@
-"""The regions that readers marked, as one GeoJSON file for each image, in pixels from its top left corner.
+"""The regions that readers marked, as one GeoJSON file per image, in pixels from its top left corner.
 
-QuPath opens them over the image of the same size (File, Import objects).
+QuPath loads them onto an image of the same size (File, Import objects).
 """
 
 import json
@@ -10,21 +10,21 @@ from db.values.exports import ExportedCase, ExportedRead, ReadsExport
 from db.values.reading import Region, RegionKind
 
 
-def region_files(found: ReadsExport) -> list[tuple[str, bytes]]:
-    """Give a name and the content for each image on which somebody marked something."""
+def region_files(export: ReadsExport) -> list[tuple[str, bytes]]:
+    """Return the file name and content for each image with at least one marked region."""
     marked: dict[tuple[int, int], list[tuple[ExportedRead, Region]]] = {}
-    for one in found.reads:
+    for one in export.reads:
         for region in one.read.opinion.regions:
             marked.setdefault((one.case_number, region.image_id), []).append((one, region))
-    places = {image.id: image.position for case in found.cases for image in case.images}
+    positions = {image.id: image.position for case in export.cases for image in case.images}
     return [
-        (f"case-{case}-image-{places[image]}.geojson", _collection(found.case(case), places[image], regions))
+        (f"case-{case}-image-{positions[image]}.geojson", _collection(export.case(case), positions[image], regions))
         for (case, image), regions in sorted(marked.items())
     ]
 
 
 def outline(region: Region) -> list[tuple[float, float]]:
-    """Give the closed outline of a box or a shape."""
+    """Return the closed outline (x, y) of a box or an outlined region, in pixels."""
     if region.kind is RegionKind.BOX:
         (left, top), (right, bottom) = region.points
         return [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]

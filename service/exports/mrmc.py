@@ -1,4 +1,4 @@
-"""The reads of a study, or of routine reading, as one long table: reader x case x arm x time x order."""
+"""The reads of a study or of routine reading as one long table (reader x case x arm x time x order) and as scores."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,45 +9,45 @@ from core.reading.agreement import malignancy_grade
 from db.values.exports import ExportedRead, ReadsExport
 from db.values.reading import Arm, Stage
 
-# Each column and what it holds; the same words go beside the table as its explanation.
+# Each column with its description; the descriptions are exported with the table.
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("study", "name of the study, or routine reading"),
-    ("round", "of the study, from 1; between two rounds lies the washout"),
-    ("arm", "unaided, blind first (a first read, then the model), model first; routine reading is blind first"),
-    ("iteration", "2 where this reader reads this case for the second time in this arm"),
-    ("position", "place of the case in the order that was drawn for this reader in this round, from 1"),
+    ("round", "round of the study, from 1; rounds are separated by the washout"),
+    ("arm", "unaided, blind first (a first read, then the model) or model first; routine reading is blind first"),
+    ("iteration", "2 if the reader reads the case for the second time in this arm"),
+    ("position", "position of the case in this reader's randomised order in this round, from 1"),
     ("reader", "number of the reader in this export"),
     ("case", "number of the case in this export"),
-    ("magnification", "of the case, in the words of who brought it in"),
+    ("magnification", "magnification of the case, as entered at upload"),
     ("demonstration", "True for a generated demo case"),
-    ("images", "images of the case"),
-    ("stage", "first: before the reveal; final: the last word; withdrawn: takes the final read before it back"),
-    ("label", "benign, malignant, or cannot assess"),
-    ("confidence", "from 1, a guess, to 5, certain; empty for cannot assess"),
+    ("images", "number of images of the case"),
+    ("stage", "first: before the reveal; final: after the reveal; withdrawn: withdraws the preceding final read"),
+    ("label", "benign, malignant or cannot assess"),
+    ("confidence", "from 1 (guess) to 5 (certain); empty for cannot assess"),
     ("malignancy_score", "0 certainly benign, 4 and 5 guesses, 9 certainly malignant; empty for cannot assess"),
-    ("subtype", "as the reader named it, if at all"),
-    ("reason", "coded, where a final read differs from the model"),
-    ("map_useful", "the reader's vote on the heat map"),
-    ("model_visible", "True if the model's opinion was on the screen"),
-    ("model_probability", "malignant, as it was on the screen"),
-    ("model_threshold", "from which the model calls malignant, as it was on the screen"),
-    ("model_label", "benign or malignant by that threshold"),
+    ("subtype", "subtype named by the reader; may be empty"),
+    ("reason", "code of the reason why a final read differs from the model"),
+    ("map_useful", "the reader's rating of the heat map"),
+    ("model_visible", "True if the model's opinion was shown"),
+    ("model_probability", "probability of malignancy that was shown"),
+    ("model_threshold", "threshold that was shown; the model's label is malignant at or above it"),
+    ("model_label", "benign or malignant according to that threshold"),
     ("model_version", "first twelve digits of the checkpoint's sha256"),
-    ("opened", "when the form was opened"),
-    ("revealed", "when the model's opinion was first on the screen"),
-    ("saved", "when the read was saved"),
-    ("seconds", "from opened to saved, by the server's clock"),
-    ("edit_seconds", "with the form on the screen, pauses left out"),
-    ("superseded", "True if another read of the same reader stands on top of it"),
-    ("withdrawn", "True if the reader took it back"),
-    ("regions", "how many regions the reader marked; they lie beside this table as GeoJSON"),
-    ("reference_label", "what is taken as right; empty where nobody settled it, or it cannot be assessed"),
-    ("reference_from", "consensus, or sign-off: an amended one, or where there is no consensus"),
+    ("opened", "time at which the form was opened"),
+    ("revealed", "time at which the model's opinion was first shown"),
+    ("saved", "time at which the read was saved"),
+    ("seconds", "seconds from opened to saved, by the server's clock"),
+    ("edit_seconds", "seconds with the form on the screen, without pauses"),
+    ("superseded", "True if a later read of the same reader replaces it"),
+    ("withdrawn", "True if the reader withdrew it"),
+    ("regions", "number of regions the reader marked; they are exported as GeoJSON with this table"),
+    ("reference_label", "label that is taken as correct; empty if not settled or if the case cannot be assessed"),
+    ("reference_from", "consensus or sign-off; a sign-off if it was amended or if there is no consensus"),
 )  # fmt: skip
 NAMED_COLUMNS: tuple[tuple[str, str], ...] = (
-    ("reader_name", "of the reader's account"),
-    ("accession", "of the case"),
-    ("note", "what the reader wrote"),
+    ("reader_name", "name of the reader's account"),
+    ("accession", "accession number of the case"),
+    ("note", "the reader's note"),
 )
 
 Score = tuple[int, int, str, int]  # reader, case, modality, score
@@ -56,45 +56,45 @@ _Reading = tuple[int, int, int, Arm]  # reader, case, round, arm
 _TRUTH = {"benign": 0, "malignant": 1}
 
 
-def reads_table(found: ReadsExport) -> bytes:
-    """Write one line for each saved read, in the order of readers and their work.
+def reads_table(export: ReadsExport) -> bytes:
+    """Write one row for each saved read, ordered by reader and by the sequence of their reads.
 
-    Times are seconds since the reader's first read was opened, or times of the clock in UTC where these are told.
+    Times are seconds since the reader's first read was opened, or clock times in UTC if the export includes them.
     """
-    columns = [name for name, _ in (*COLUMNS, *(NAMED_COLUMNS if found.named else ()))]
-    starts = {} if found.clock_times else _first_opened(found)
-    return csv_bytes(columns, (_row(found, one, starts) for one in found.reads))
+    columns = [name for name, _ in (*COLUMNS, *(NAMED_COLUMNS if export.named else ()))]
+    starts = {} if export.clock_times else _first_opened(export)
+    return csv_bytes(columns, (_row(export, one, starts) for one in export.reads))
 
 
 def score_of(one: ExportedRead) -> int | None:
-    """Put a read on the scale from certainly benign (0) to certainly malignant (9)."""
-    said = one.read.opinion
-    return malignancy_grade(said.label, said.confidence)
+    """Return the malignancy score of a read, from certainly benign (0) to certainly malignant (9)."""
+    opinion = one.read.opinion
+    return malignancy_grade(opinion.label, opinion.confidence)
 
 
-def _first_opened(found: ReadsExport) -> Mapping[int, datetime]:
+def _first_opened(export: ReadsExport) -> Mapping[int, datetime]:
     starts: dict[int, datetime] = {}
-    for one in found.reads:
+    for one in export.reads:
         starts[one.reader_number] = min(one.read.opened_at, starts.get(one.reader_number, one.read.opened_at))
     return starts
 
 
-def _row(found: ReadsExport, one: ExportedRead, starts: Mapping[int, datetime]) -> tuple[object, ...]:
-    read, case, place, start = one.read, found.case(one.case_number), one.place, starts.get(one.reader_number)
-    said = read.opinion
-    names = (read.reader, case.accession, said.note) if found.named else ()
-    label = "" if read.stage is Stage.WITHDRAWN else said.label or "cannot assess"
+def _row(export: ReadsExport, one: ExportedRead, starts: Mapping[int, datetime]) -> tuple[object, ...]:
+    read, case, place, start = one.read, export.case(one.case_number), one.place, starts.get(one.reader_number)
+    opinion = read.opinion
+    names = (read.reader, case.accession, opinion.note) if export.named else ()
+    label = "" if read.stage is Stage.WITHDRAWN else opinion.label or "cannot assess"
     return (
-        found.title,
+        export.title,
         *((place.round, place.arm.value, place.iteration, place.position) if place else (None, "blind first", 1, None)),
         *(one.reader_number, one.case_number, case.magnification, case.demonstration, len(case.images)),
-        *(read.stage.value, label, said.confidence, score_of(one)),
-        *(said.subtype, said.reason, said.vote.value if said.vote else None),
+        *(read.stage.value, label, opinion.confidence, score_of(one)),
+        *(opinion.subtype, opinion.reason, opinion.vote.value if opinion.vote else None),
         *(read.model_visible, *_model(one)),
         *(_time(moment, start) for moment in (read.opened_at, one.revealed_at, read.saved_at)),
         round((read.saved_at - read.opened_at).total_seconds(), 3),
         read.edit_seconds,
-        *(one.superseded, one.withdrawn, len(said.regions)),
+        *(one.superseded, one.withdrawn, len(opinion.regions)),
         *((case.reference.label, case.reference.source) if case.reference else (None, None)),
         *names,
     )
@@ -111,24 +111,24 @@ def _time(moment: datetime | None, start: datetime | None) -> object:
     return moment.isoformat() if start is None else round((moment - start).total_seconds(), 3)
 
 
-def imrmc_file(found: ReadsExport) -> bytes | None:
-    """Write the scores of all cases that have a reference label; None where there is not one of each kind.
+def imrmc_file(export: ReadsExport) -> bytes | None:
+    """Write the scores of all cases with a reference label; None unless there are benign and malignant ones.
 
-    Each arm is a modality, and a blind-first arm two: before and after the reveal. What a reader took back does not
-    count, and an amendment does not either: it may know more than the model.
+    Each arm is one modality, and a blind-first arm two: before and after the reveal. Withdrawn reads and amendments do
+    not count; an amendment may rest on more information than the model's opinion.
     """
     truth = {
         case.number: _TRUTH[case.reference.label]
-        for case in found.cases
+        for case in export.cases
         if case.reference is not None and case.reference.label is not None
     }
-    scores = sorted(score for score in _scores(found) if score[1] in truth)
+    scores = sorted(score for score in _scores(export) if score[1] in truth)
     cases = sorted({case for _, case, _, _ in scores})
     malignant = sum(truth[case] for case in cases)
     if malignant in (0, len(cases)):
         return None
     lines = [
-        *_description(found, len(found.cases) - len(cases)),
+        *_description(export, len(export.cases) - len(cases)),
         f"NR: {len({reader for reader, _, _, _ in scores})}",
         f"N0: {len(cases) - malignant}",
         f"N1: {malignant}",
@@ -141,52 +141,52 @@ def imrmc_file(found: ReadsExport) -> bytes | None:
     return ("\n".join(lines) + "\n").encode("ascii")
 
 
-def _description(found: ReadsExport, left_out: int) -> list[str]:
+def _description(export: ReadsExport, left_out: int) -> list[str]:
     return [
         "Second Read, research use only",
-        # Of the title only what no line of the format could be mistaken for.
-        "".join(letter if letter.isascii() and letter.isalnum() else " " for letter in found.title).strip(),
-        "scores from 0, certainly benign, to 9, certainly malignant",
-        f"{left_out} cases without a reference label or without a score are left out",
+        # Only letters and digits of the title, so that no parser mistakes it for a line of the format.
+        "".join(letter if letter.isascii() and letter.isalnum() else " " for letter in export.title).strip(),
+        "scores from 0 (certainly benign) to 9 (certainly malignant)",
+        f"cases excluded for lack of a reference label or score: {left_out}",
         "",
     ]
 
 
-def _scores(found: ReadsExport) -> Iterable[Score]:
+def _scores(export: ReadsExport) -> Iterable[Score]:
     readings: dict[_Reading, list[ExportedRead]] = {}
-    for one in found.reads:
+    for one in export.reads:
         number, arm = (one.place.round, one.place.arm) if one.place else (1, Arm.BLIND_FIRST)
         readings.setdefault((one.reader_number, one.case_number, number, arm), []).append(one)
     times: Counter[tuple[int, int, Arm]] = Counter()
     for (reader, case, _, arm), reads in sorted(readings.items(), key=lambda reading: reading[0][:3]):
         times[reader, case, arm] += 1
-        # The format knows one score of a reader, case and modality.
-        again = f"-again-{times[reader, case, arm]}" if times[reader, case, arm] > 1 else ""
+        # The format allows one score per reader, case and modality.
+        repetition = f"-again-{times[reader, case, arm]}" if times[reader, case, arm] > 1 else ""
         for modality, one in _modalities(arm, reads).items():
             score = score_of(one)
             if score is not None:
-                yield reader, case, f"{modality}{again}", score
+                yield reader, case, f"{modality}{repetition}", score
 
 
 def _modalities(arm: Arm, reads: Sequence[ExportedRead]) -> Mapping[str, ExportedRead]:
-    """Give the reads that count of one reading, by modality."""
+    """Return the reads of one reading that count, by modality."""
     first = next((one for one in reads if one.read.stage is Stage.FIRST), None)
     final = _final(reads)
     aided = final if final is not None and final.read.model_visible else None
     if arm is Arm.UNAIDED:
-        said = {"unaided": first or final}
+        by_modality = {"unaided": first or final}
     elif arm is Arm.MODEL_FIRST:
-        said = {"model-first": aided}
+        by_modality = {"model-first": aided}
     else:
-        said = {"blind-first-before": first, "blind-first-after": aided}
-    return {modality: one for modality, one in said.items() if one is not None}
+        by_modality = {"blind-first-before": first, "blind-first-after": aided}
+    return {modality: one for modality, one in by_modality.items() if one is not None}
 
 
 def _final(reads: Sequence[ExportedRead]) -> ExportedRead | None:
-    """Give the final read as it was first saved, unless it was taken back and nothing came after it."""
+    """Return the final read as first saved, without amendments; None if it was withdrawn and not replaced."""
     finals = [one for one in reads if one.read.stage is Stage.FINAL]
     if not any(not one.superseded for one in finals):
         return None
-    taken_back = {one.read.id for one in reads if one.read.stage is Stage.WITHDRAWN}
-    begun = [one for one in finals if one.read.supersedes is None or one.read.supersedes in taken_back]
-    return begun[-1] if begun else None
+    withdrawals = {one.read.id for one in reads if one.read.stage is Stage.WITHDRAWN}
+    originals = [one for one in finals if one.read.supersedes is None or one.read.supersedes in withdrawals]
+    return originals[-1] if originals else None

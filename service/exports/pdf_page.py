@@ -1,4 +1,4 @@
-"""The layout of a PDF report: font, header and footer, text, tables, and images with regions and heat maps."""
+"""Page layout of the PDF report: font, header and footer, text, tables, and images with regions and heat maps."""
 
 import io
 import re
@@ -21,55 +21,55 @@ from db.values.reading import Region, RegionKind
 from service.exports.geojson import outline
 
 OPACITY = 0.45  # of a heat map on its image
-_QUALITY = 88  # of JPEG
-_INK, _HALO = (255, 255, 255), (20, 20, 20)
-_MARK = 7  # px; half the length of the cross of a point
-_TEXT = 22  # px
+_JPEG_QUALITY = 88
+_INK, _HALO = (255, 255, 255), (20, 20, 20)  # RGB
+_CROSS = 7  # px; half the length of the cross of a point
+_TEXT_SIZE = 22  # px
 
 ON_EVERY_PAGE = "Research use only – not a diagnosis"
 WIDTH = 190.0  # mm between the margins of A4
 _MARGIN = 10.0  # mm
-_FONT = "DejaVu"  # has the letters of most European languages, and signs such as ○ and ▲
+_FONT = "DejaVu"  # covers most European languages, and symbols such as ○ and ▲
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_LACKING = "\N{REPLACEMENT CHARACTER}"
+_MISSING = "\N{REPLACEMENT CHARACTER}"
 _GREY = (90, 96, 100)
 _SHADE = (238, 240, 241)
 
 
 def picture_of(files: Files, image: ExportedImage, side: int, regions: Sequence[tuple[str, Region]] = ()) -> bytes:
-    """Give an image, its longest side at most `side` px, with regions and their short names drawn on it.
+    """Return an image as JPEG, its longest side at most `side` px, with regions and their short names drawn on it.
 
     Raises:
-        DamagedFileError: If it is missing on the disk or not what was stored.
+        DamagedFileError: If the stored file is missing or has changed.
     """
     shrunk = thumbnail(decode_image(files.get(image.file_sha256)).pixels, side)
     if not regions:
         return _jpeg(shrunk)
-    drawn = Image.fromarray(shrunk)
-    pen, scale = ImageDraw.Draw(drawn), shrunk.shape[1] / image.width
-    font = ImageFont.load_default(size=_TEXT)
+    picture = Image.fromarray(shrunk)
+    pen, scale = ImageDraw.Draw(picture), shrunk.shape[1] / image.width
+    font = ImageFont.load_default(size=_TEXT_SIZE)
     for name, region in regions:
         _draw_region(pen, [(x * scale, y * scale) for x, y in _line(region)], point=region.kind is RegionKind.POINT)
         x, y = region.points[0]
-        place = (min(x * scale + 4, shrunk.shape[1] - 3 * _TEXT), max(0, y * scale - _TEXT - 6))
+        place = (min(x * scale + 4, shrunk.shape[1] - 3 * _TEXT_SIZE), max(0, y * scale - _TEXT_SIZE - 6))
         pen.text(place, name, fill=_INK, stroke_fill=_HALO, stroke_width=3, font=font)
-    return _encoded(drawn)
+    return _encode(picture)
 
 
-def map_picture(files: Files, image: ExportedImage, found: ExportedMap, side: int) -> bytes:
-    """Give an image with its heat map over it, in the colours of the whole range of that map.
+def map_picture(files: Files, image: ExportedImage, stored: ExportedMap, side: int) -> bytes:
+    """Return an image as JPEG with its heat map over it, coloured over the whole range of that map.
 
     Raises:
-        DamagedFileError: If a file is missing on the disk or not what was stored.
-        ValueError: If the stored map is none of ours.
+        DamagedFileError: If a stored file is missing or has changed.
+        ValueError: If the stored file is not a heat map of this program.
     """
     shrunk = thumbnail(decode_image(files.get(image.file_sha256)).pixels, side)
-    heatmap = shrink_onto(decode_heatmap(files.get(found.file_sha256)), shrunk)
-    return _jpeg(overlay(shrunk, heatmap, OPACITY, span=(found.low, found.high)))
+    heatmap = shrink_onto(decode_heatmap(files.get(stored.file_sha256)), shrunk)
+    return _jpeg(overlay(shrunk, heatmap, OPACITY, span=(stored.low, stored.high)))
 
 
 def colours() -> bytes:
-    """Give the colours of heat maps from the smallest evidence to the largest."""
+    """Return the colour bar of heat maps as JPEG, from the smallest evidence to the largest."""
     return _jpeg(colour_bar(256, 8))
 
 
@@ -81,34 +81,34 @@ def _draw_region(pen: ImageDraw.ImageDraw, line: list[tuple[float, float]], *, p
     strokes = [line]
     if point:
         ((x, y),) = line
-        strokes = [[(x - _MARK, y), (x + _MARK, y)], [(x, y - _MARK), (x, y + _MARK)]]
-    # Light on dark, so that it is seen on every tissue and in print.
+        strokes = [[(x - _CROSS, y), (x + _CROSS, y)], [(x, y - _CROSS), (x, y + _CROSS)]]
+    # Light on dark, so that it is visible on any tissue and in print.
     for colour, width in ((_HALO, 5), (_INK, 2)):
         for stroke in strokes:
             pen.line(stroke, fill=colour, width=width, joint="curve")
 
 
 def _jpeg(pixels: RgbImage) -> bytes:
-    return _encoded(Image.fromarray(pixels))
+    return _encode(Image.fromarray(pixels))
 
 
-def _encoded(image: Image.Image) -> bytes:
+def _encode(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY)
+    image.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return buffer.getvalue()
 
 
 class Sheet(FPDF):
-    """A4 pages that say on each of them what they must not be used for."""
+    """A document of A4 pages that all carry the research-use notice."""
 
-    def __init__(self, title: str, made: str, at: datetime) -> None:
+    def __init__(self, title: str, origin: str, at: datetime) -> None:
         super().__init__(format="A4", unit="mm")
-        self._title, self._made = title, made
+        self._title, self._origin = title, origin
         fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
         self.add_font(_FONT, "", fonts / "DejaVuSans.ttf")
         self.add_font(_FONT, "B", fonts / "DejaVuSans-Bold.ttf")
         self.set_margin(_MARGIN)
-        self.c_margin = 0  # words begin where pictures do
+        self.c_margin = 0  # align text with pictures
         self.set_auto_page_break(True, margin=18)
         self.set_creation_date(at)
         self.set_title(title)
@@ -118,47 +118,41 @@ class Sheet(FPDF):
         self.add_page()
 
     def header(self) -> None:
-        """Set the case and the disclaimer above every page."""
+        """Draw the case number and the research-use notice at the top of every page."""
         self.set_font(_FONT, "B", 8)
-        self.cell(WIDTH / 2, 5, self.settable(self._title))
+        self.cell(WIDTH / 2, 5, self._printable(self._title))
         self.cell(WIDTH / 2, 5, ON_EVERY_PAGE, align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.line(_MARGIN, self.get_y() + 1, _MARGIN + WIDTH, self.get_y() + 1)
         self.ln(4)
         self.set_font(_FONT, size=9)
 
     def footer(self) -> None:
-        """Set when it was made, by whom, and the page below every page."""
+        """Draw when and by whom the report was created, and the page number, at the bottom of every page."""
         self.set_y(-14)
         self.set_font(_FONT, size=7)
         self.set_text_color(*_GREY)
-        self.cell(WIDTH * 0.8, 5, self.settable(f"{ON_EVERY_PAGE}. {self._made}"))
+        self.cell(WIDTH * 0.8, 5, self._printable(f"{ON_EVERY_PAGE}. {self._origin}"))
         self.cell(WIDTH * 0.2, 5, f"page {self.page_no()} of {{nb}}", align="R")
         self.set_text_color(0)
 
-    def settable(self, words: str) -> str:
-        """Put a sign in place of what the font lacks; it would be named in the log otherwise, and may be a name."""
-        plain, font = _CONTROLS.sub(" ", words), self.fonts[_FONT.lower()]
-        known = font.cmap if isinstance(font, TTFFont) else {}
-        return "".join(letter if letter == "\n" or ord(letter) in known else _LACKING for letter in plain)
-
-    def heading(self, words: str, room: float = 25) -> None:
-        """Set a heading, with room for what follows it, in mm."""
-        if self.will_page_break(room):
+    def draw_heading(self, text: str, *, space: float = 25) -> None:
+        """Draw a heading, on a new page if less than `space` mm would remain below it."""
+        if self.will_page_break(space):
             self.add_page()
         self.ln(3)
         self.set_font(_FONT, "B", 11)
-        self.cell(WIDTH, 7, self.settable(words), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.cell(WIDTH, 7, self._printable(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.set_font(_FONT, size=9)
 
-    def words(self, words: str, *, size: float = 9, bold: bool = False) -> None:
-        """Set a paragraph."""
+    def draw_paragraph(self, text: str, *, size: float = 9, bold: bool = False) -> None:
+        """Draw a paragraph; `size` is the font size in points."""
         self.set_font(_FONT, "B" if bold else "", size)
         height = size * 0.5
-        self.multi_cell(WIDTH, height, self.settable(words), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.multi_cell(WIDTH, height, self._printable(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.set_font(_FONT, size=9)
 
-    def lines(self, columns: Sequence[str], widths: Sequence[int], rows: Sequence[Sequence[str]]) -> None:
-        """Set a table; its head is repeated on every page."""
+    def draw_table(self, columns: Sequence[str], widths: Sequence[int], rows: Sequence[Sequence[str]]) -> None:
+        """Draw a table whose header row is repeated on every page."""
         self.set_font(_FONT, size=7)
         with self.table(
             col_widths=tuple(widths),
@@ -170,14 +164,20 @@ class Sheet(FPDF):
             for row in (columns, *rows):
                 line = table.row()
                 for cell in row:
-                    line.cell(self.settable(cell))
+                    line.cell(self._printable(cell))
         self.set_font(_FONT, size=9)
         self.ln(1)
 
-    def picture(self, jpeg: bytes, x: float, y: float, size: tuple[float, float]) -> None:
-        """Place a picture; lengths in mm."""
+    def draw_picture(self, jpeg: bytes, x: float, y: float, size: tuple[float, float]) -> None:
+        """Draw a picture; position and size (width, height) in mm."""
         self.image(io.BytesIO(jpeg), x=x, y=y, w=size[0], h=size[1])
 
-    def written(self) -> bytes:
-        """Give the bytes of the file."""
+    def to_bytes(self) -> bytes:
+        """Return the finished PDF file."""
         return bytes(self.output())
+
+    def _printable(self, text: str) -> str:
+        """Replace characters that the font lacks; fpdf would write them to the log, and they may be part of a name."""
+        plain, font = _CONTROLS.sub(" ", text), self.fonts[_FONT.lower()]
+        glyphs = font.cmap if isinstance(font, TTFFont) else {}
+        return "".join(letter if letter == "\n" or ord(letter) in glyphs else _MISSING for letter in plain)

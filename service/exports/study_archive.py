@@ -1,4 +1,4 @@
-"""The export of a study, or of routine reading, in one file: its table, its scores, its regions and what they mean."""
+"""The ZIP export of a study or of routine reading: the table of reads, scores, marked regions and an explanation."""
 
 import io
 import zipfile
@@ -11,32 +11,32 @@ from db.values.exports import ReadsExport
 from service.exports.geojson import region_files
 from service.exports.mrmc import COLUMNS, NAMED_COLUMNS, imrmc_file, reads_table
 
-_NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that the format knows
+_NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time of the ZIP format
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which reads to export, `study_id` None for routine reading, and what of them is told."""
+    """The reads to export, and what they may disclose; `study_id` None means routine reading."""
 
     account_id: int
     study_id: int | None = None
     told: Told = NOTHING
 
 
-def reads_archive(sessions: Sessions, wanted: Wanted) -> bytes:
-    """Make a ZIP file of reads, and record that it was made before it is given out.
+def reads_archive(sessions: Sessions, request: Wanted) -> bytes:
+    """Create a ZIP file of reads, and record the export in the audit trail before returning it.
 
     Raises:
-        NotAllowedError: If this account may not have it.
-        InStudyError: If it has to read in this study and the study is open.
+        NotAllowedError: If this account may not export these reads.
+        InStudyError: If this account reads in the study and the study is open.
         LookupError: If there is no such study.
     """
     with sessions.read() as session:
-        found = store.exports.exported_reads(session, wanted.account_id, study_id=wanted.study_id, told=wanted.told)
-    files = _files(found)
-    # Only now: a session that writes would keep all readers from saving while thousands of reads are gathered.
+        export = store.exports.exported_reads(session, request.account_id, study_id=request.study_id, told=request.told)
+    files = _files(export)
+    # Written only now: while a session writes, no reader can save, and collecting thousands of reads takes time.
     with sessions.begin() as session:
-        store.exports.record_export(session, wanted.account_id, found)
+        store.exports.record_export(session, request.account_id, export)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files:
@@ -46,36 +46,36 @@ def reads_archive(sessions: Sessions, wanted: Wanted) -> bytes:
     return buffer.getvalue()
 
 
-def _files(found: ReadsExport) -> list[tuple[str, bytes]]:
-    scores = imrmc_file(found)
+def _files(export: ReadsExport) -> list[tuple[str, bytes]]:
+    scores = imrmc_file(export)
     return [
-        ("README.txt", _explanation(found, scores=scores is not None).encode()),
-        ("reads.csv", reads_table(found)),
+        ("README.txt", _explanation(export, has_scores=scores is not None).encode()),
+        ("reads.csv", reads_table(export)),
         *([("scores.imrmc", scores)] if scores is not None else []),
-        *((f"regions/{name}", data) for name, data in region_files(found)),
+        *((f"regions/{name}", data) for name, data in region_files(export)),
     ]
 
 
-def _explanation(found: ReadsExport, *, scores: bool) -> str:
-    columns = (*COLUMNS, *(NAMED_COLUMNS if found.named else ()))
-    readers = len({one.reader_number for one in found.reads})
+def _explanation(export: ReadsExport, *, has_scores: bool) -> str:
+    columns = (*COLUMNS, *(NAMED_COLUMNS if export.named else ()))
+    readers = len({one.reader_number for one in export.reads})
     lines = [
         "Second Read: exported reads. Research use only. Not a diagnosis.",
         "",
-        f"{len(found.reads)} reads of {readers} readers and {len(found.cases)} cases.",
-        *(["The study is still open: more reads may follow."] if found.study_open else []),
-        "Names, accession numbers and notes are in this export: treat it as patient data."
-        if found.named
-        else "De-identified: readers and cases have numbers that were shuffled for this export and for no other one.",
-        "Times are those of the clock, in UTC."
-        if found.clock_times
-        else "Times are seconds since the form of the reader's first read in this export was opened.",
+        f"Reads: {len(export.reads)}. Readers: {readers}. Cases: {len(export.cases)}.",
+        *(["The study is still open, so more reads may follow."] if export.study_open else []),
+        "This export contains names, accession numbers and notes: treat it as patient data."
+        if export.named
+        else "De-identified: reader and case numbers were assigned at random for this export only.",
+        "Times are clock times in UTC."
+        if export.clock_times
+        else "Times are in seconds since the reader's first read in this export was opened.",
         "",
-        "scores.imrmc: scores for iMRMC and RJafroc; each arm is a modality, blind first two, before and after the"
-        " reveal."
-        if scores
-        else "There is no scores.imrmc: it needs cases with a benign and cases with a malignant reference label.",
-        "regions/: what readers marked, GeoJSON in image pixels from the top left corner, as QuPath opens it.",
+        "scores.imrmc: scores for iMRMC and RJafroc. Each arm is one modality; the blind-first arm is two, before and"
+        " after the reveal."
+        if has_scores
+        else "scores.imrmc is missing because it requires cases with both benign and malignant reference labels.",
+        "regions/: regions that readers marked, as GeoJSON for QuPath, in image pixels from the top left corner.",
         "",
         "Columns of reads.csv:",
         *(f"  {name}: {words}" for name, words in columns),

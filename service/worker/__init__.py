@@ -1,1 +1,1 @@
-"""The analysis worker, its supervisor, and the checkpoint in service."""
+"""The analysis worker, its supervisor and the checkpoint in service."""

@@ -1,4 +1,4 @@
-"""Which checkpoint is in service, and which others there are to choose from."""
+"""The checkpoint in service, and the other checkpoints that can be put into service."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,36 +14,36 @@ from db.values.evaluations import Deployment, RunState
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The checkpoint that is in service; `deployment` is None while it is the one of the settings."""
+    """The checkpoint in service; `deployment` is None while it is the one from the settings."""
 
     path: Path
     deployment: Deployment | None = None
 
     def check_unchanged(self, sha256: str) -> None:
-        """Refuse a file that is not the one that was put into service.
+        """Check that the file is still the one that was put into service.
 
         Raises:
-            UnusableCheckpointError: If another sha256 was put into service.
+            UnusableCheckpointError: If its sha256 differs from the one that was put into service.
         """
         if self.deployment is not None and self.deployment.sha256 != sha256:
             raise UnusableCheckpointError(
-                f"{self.path.name} has changed since it was put into service (it was version "
-                f"{model_version(self.deployment.sha256)} and is {model_version(sha256)} now): "
-                "restore the file, or put a checkpoint into service on the page Models"
+                f"{self.path.name} has changed since it was put into service (version "
+                f"{model_version(self.deployment.sha256)} then, {model_version(sha256)} now): "
+                "restore the file, or put another checkpoint into service on the page Models"
             )
 
 
 def chosen_checkpoint(session: Session, settings: Settings) -> Chosen:
-    """Give the checkpoint that was put into service last, or that of the settings if none ever was."""
+    """Return the checkpoint that was last put into service, or the one from the settings if there is none."""
     deployment = store.models.in_service(session)
     return Chosen(Path(deployment.path), deployment) if deployment else Chosen(settings.checkpoint)
 
 
 def known_checkpoints(session: Session, settings: Settings) -> list[Path]:
-    """Give the checkpoint in service, those beside the one of the settings, and those of finished runs, each once."""
+    """List the checkpoint in service, those next to the one in the settings, and those of finished runs, each once."""
     beside = sorted(settings.checkpoint.parent.glob("*.safetensors"))
     finished = [
         Path(run.folder) / CHECKPOINT_FILE for run in store.models.runs(session) if run.state is RunState.FINISHED
     ]
-    found = [chosen_checkpoint(session, settings).path, *beside, *(path for path in finished if path.is_file())]
-    return list(dict.fromkeys(path.resolve() for path in found))
+    paths = [chosen_checkpoint(session, settings).path, *beside, *(path for path in finished if path.is_file())]
+    return list(dict.fromkeys(path.resolve() for path in paths))

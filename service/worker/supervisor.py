@@ -1,4 +1,4 @@
-"""Keeps one worker process running beside the server, and knows why when it cannot."""
+"""The supervisor: keeps one worker process running beside the server, and reports why if it cannot."""
 
 import logging
 import os
@@ -15,13 +15,13 @@ _PROJECT = Path(__file__).resolve().parents[2]
 
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 30.0
-_PATIENCE_SECONDS = 5.0  # for the job in hand when the server stops; killed then, it is done again at the next start
+_PATIENCE_SECONDS = 5.0  # for the current job when the server stops; after a kill, the next start repeats the job
 
 _log = logging.getLogger("second_read.watcher")
 
 
 class Supervisor:
-    """Starts the worker, starts it again when it dies, and stops it with the server."""
+    """Starts the worker, restarts it when it dies, and stops it with the server."""
 
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
         self._settings = settings
@@ -35,28 +35,28 @@ class Supervisor:
 
     @property
     def model_version(self) -> str | None:
-        """First twelve hex digits of the checkpoint in service; None while no worker has loaded one."""
+        """First twelve hex digits of the loaded checkpoint's sha256; None while no worker has loaded one."""
         return self._model_version
 
     @property
     def problem(self) -> str | None:
-        """Why nothing is being analysed, in words for the reader; None when all is well."""
+        """Why nothing is being analysed, as a message for readers; None while there is no problem."""
         return self._problem
 
     @property
     def pid(self) -> int | None:
-        """Process id of the worker; None between two workers."""
+        """Process id of the worker; None while no worker is running."""
         process = self._process
         return process.pid if process else None
 
     def start(self) -> None:
-        """Start watching."""
+        """Start supervising in a thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the worker finish its job, for a moment; then end it and queue the job again.
+        """Let the worker finish its job within a few seconds; then kill it and queue the job again.
 
-        A supervisor that was never started has nothing to stop.
+        Does nothing if the supervisor was never started.
         """
         with self._lock:
             self._stopping.set()
@@ -76,14 +76,14 @@ class Supervisor:
                 was_ready = self._run_worker()
                 release_dead_workers(self._sessions)
             except Exception:
-                # No memory for a process, or a database that is away: the supervisor itself must outlive it.
+                # The supervisor must survive a lack of memory for a process, or a database that is not responding.
                 was_ready = False
-                _log.exception("the worker was not started, or its jobs not released; trying again")
+                _log.exception("the worker could not be started or its jobs could not be released; trying again")
             delay = _FIRST_DELAY_SECONDS if was_ready else min(2 * delay, _LONGEST_DELAY_SECONDS)
             self._stopping.wait(delay)
 
     def _run_worker(self) -> bool:
-        """Start one worker and wait until it ends; True if it had got as far as being ready."""
+        """Start one worker, wait until it ends, and return whether it was ready at any time."""
         with self._lock:
             if self._stopping.is_set():
                 return False
@@ -91,37 +91,38 @@ class Supervisor:
         was_ready = False
         with process:
             for line in process.stdout or ():
-                was_ready = self._hear(line.strip()) or was_ready
+                was_ready = self._handle_line(line.strip()) or was_ready
         self._process = self._model_version = None
         if not self._stopping.is_set() and process.returncode not in (UNUSABLE_CHECKPOINT, REPLACED):
-            self._problem = f"the worker stopped unexpectedly (status {process.returncode}) and is being started again"
+            self._problem = f"the worker stopped unexpectedly (status {process.returncode}) and is being restarted"
             _log.error("%s", self._problem)
         return was_ready
 
-    def _hear(self, line: str) -> bool:
+    def _handle_line(self, line: str) -> bool:
+        """Take over the state that the worker reports on standard output; return whether it is ready."""
         word, _, rest = line.partition(" ")
         if word == READY:
             self._model_version, self._problem = rest, None
         elif word == UNUSABLE:
             self._problem = rest
-            _log.error("no image can be analysed: %s", rest)
+            _log.error("images cannot be analysed: %s", rest)
         return word == READY
 
 
 def _start_worker(settings: Settings) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        # -P: a folder named core/ where the server was started must not stand in for ours.
+        # -P: a folder named core/ in the working directory must not replace ours.
         [sys.executable, "-P", "-m", "service.worker", WATCHED],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env=worker_environment(settings),
-        start_new_session=True,  # Ctrl-C in the terminal is for the server, which then ends the worker in order
+        start_new_session=True,  # Ctrl-C in the terminal reaches only the server, which then stops the worker
     )
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:
-    """Give the environment of a process that finds our code and these settings, wherever it is started."""
+    """Return environment variables with which a process finds our code and these settings, wherever it starts."""
     paths = [str(_PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(paths),

@@ -1,4 +1,4 @@
-"""Puts a checkpoint into service, after it was loaded for trial in a process of its own."""
+"""Puts a checkpoint into service after a trial load in a separate process."""
 
 import subprocess
 import sys
@@ -16,23 +16,25 @@ _PATIENCE_SECONDS = 300.0  # loading torch and a large network on a busy machine
 
 
 def deploy(sessions: Sessions, settings: Settings, path: Path, account_id: int) -> Deployment:
-    """Try a checkpoint and put it into service; the worker takes it up after the image it has in hand.
+    """Try a checkpoint and put it into service; the worker switches to it after its current image.
 
     Raises:
-        UnusableCheckpointError: If it cannot be put to work; the message says why, and nothing has changed.
+        UnusableCheckpointError: If it cannot be used; the message says why, and nothing has changed.
     """
     card, sha256 = read_card(path), checkpoint_sha256(path)
     if _loaded_version(settings, path) != model_version(sha256):
-        raise UnusableCheckpointError(f"{path.name} was changed while it was tried: wait until it is written")
+        raise UnusableCheckpointError(
+            f"{path.name} changed while it was being checked: wait until it is completely written, then try again"
+        )
     with sessions.begin() as session:
         return store.models.put_in_service(session, account_id, str(path), sha256, card.name)
 
 
 def _loaded_version(settings: Settings, path: Path) -> str:
-    # A process of its own, because the server must not load torch.
+    # In a separate process, because the server must not load torch.
     command = [sys.executable, "-P", "-m", "service.worker", TRY, str(path)]
     try:
-        tried = subprocess.run(
+        trial = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -42,12 +44,12 @@ def _loaded_version(settings: Settings, path: Path) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise UnusableCheckpointError(f"{path.name} could not be loaded in {_PATIENCE_SECONDS:.0f} s") from error
-    word, _, rest = tried.stdout.strip().partition("\n")[0].partition(" ")
+        raise UnusableCheckpointError(f"{path.name} could not be loaded within {_PATIENCE_SECONDS:.0f} s") from error
+    word, _, rest = trial.stdout.strip().partition("\n")[0].partition(" ")
     if word == READY:
         return rest
     if word == UNUSABLE:
         raise UnusableCheckpointError(rest)
     raise UnusableCheckpointError(
-        f"{path.name} could not be loaded (status {tried.returncode}); the log of the server has more"
+        f"{path.name} could not be loaded (status {trial.returncode}); the server log has details"
     )

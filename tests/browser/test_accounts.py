@@ -47,7 +47,7 @@ def test_a_reader_signs_in_works_in_two_tabs_and_signs_out_of_both(
     page.get_by_label("Name").fill("the reader")
     page.get_by_label("Password").fill("not this one, sorry")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("not right")
+    expect(page.get_by_role("alert")).to_contain_text("Wrong name or password")
     picture(page, "sign-in, wrong password")
     _sign_in(page, server, "the reader", "upload_cases")
     assert page.url == f"{server.url}/upload_cases"
@@ -64,7 +64,7 @@ def test_a_reader_signs_in_works_in_two_tabs_and_signs_out_of_both(
     other.get_by_role("button", name="Sign out").click()
     expect(other.get_by_label("Password")).to_be_visible()
     page.get_by_role("button", name="Store the images").click(force=True)
-    expect(page.get_by_text("Signed out. Load the page again")).to_be_visible()
+    expect(page.get_by_text("You are signed out. Reload the page")).to_be_visible()
     picture(page, "signed out in another tab")
     with sessions.read() as session:
         reader = store.accounts.account_named(session, "the reader")
@@ -85,7 +85,7 @@ def test_who_signs_in_again_goes_on_with_what_was_typed_and_nobody_else_does(
         other.set_default_timeout(_PATIENCE_MS)
         other.goto(f"{server.url}/sign-out")
         other.get_by_role("button", name="Sign out").click()
-        expect(page.get_by_text("Signed out. Load the page again")).to_be_visible()
+        expect(page.get_by_text("You are signed out. Reload the page")).to_be_visible()
         _sign_in(other, server, name)
         if name == "the reader":
             expect(page.get_by_text("Connection error")).to_be_hidden()

@@ -116,7 +116,7 @@ def _sign_out_in_another_tab(page: Page, server: Server) -> None:
     other = page.context.new_page()
     other.goto(f"{server.url}/sign-out")
     other.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_text("Signed out. Load the page again")).to_be_visible()
+    expect(page.get_by_text("You are signed out. Reload the page")).to_be_visible()
     picture(page, "signed out elsewhere, in the middle of a read")
 
 

@@ -118,5 +118,5 @@ def test_a_file_is_given_out_only_with_an_event_that_says_who_and_what(
 def test_every_file_of_the_pages_goes_through_the_recorded_way() -> None:
     pages = Path(audit.__file__).resolve().parents[1]
     direct = [path.name for path in pages.rglob("*.py") if "download_button(" in path.read_text(encoding="utf-8")]
-    # The reports of service.reports record themselves before they give out a byte.
+    # The reports of service.exports record themselves before they give out a byte.
     assert sorted(direct) == ["case_export.py", "downloads.py", "reads_export.py"]

@@ -23,7 +23,7 @@ def test_every_page_says_what_it_must_not_be_used_for(world: World, page: str) -
 def test_a_missing_checkpoint_is_said_on_every_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECOND_READ_CHECKPOINT", "/nowhere/gone.safetensors")
     tab = visit("worklist.py")
-    assert "not analysed" in tab.warning[0].value
+    assert "cannot be analysed" in tab.warning[0].value
     assert "gone.safetensors" in tab.warning[0].value
 
 

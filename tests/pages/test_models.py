@@ -95,7 +95,7 @@ def test_a_file_that_changed_since_it_was_put_into_service_is_told_on_every_page
     put_in_service(world, other(), "a" * 64)
     assert "has changed since it was put into service" in visit("models.py").error[0].value
     warning = visit("worklist.py").warning[0].value
-    assert "New images wait and are not analysed: other.safetensors has changed" in warning
+    assert "New images cannot be analysed at the moment: other.safetensors has changed" in warning
 
 
 def test_other_checkpoints_are_listed_with_demonstration_flag_and_figures(world: World) -> None:

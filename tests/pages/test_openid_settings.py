@@ -68,7 +68,7 @@ def test_a_missing_setting_is_named_when_the_server_starts(words: str, says: str
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (SHARED.replace("abcdef0123456789abcdef", "") + CLIENT, "cookie_secret of secrets.toml needs 32"),
+        (SHARED.replace("abcdef0123456789abcdef", "") + CLIENT, "cookie_secret in secrets.toml must have at least 32"),
         (SHARED.replace("/oauth2callback", "/") + CLIENT, "redirect_uri"),
         (SHARED.replace("/oauth2callback", "/below/oauth2callback") + CLIENT, "redirect_uri"),
         (SHARED.replace("https://reads.example", "") + CLIENT, "redirect_uri"),

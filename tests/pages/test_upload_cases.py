@@ -150,7 +150,9 @@ def test_file_names_that_look_like_a_person_are_warned_of_and_kept_nowhere(
     tab = visit("upload_cases.py")
     files = (("Kvist_Eerika 12.03.1956.png", tissue_png(1), PNG), ("IMG_1234.png", tissue_png(2), PNG))
     tab.file_uploader[0].set_value(list(files)).run()
-    warning = "1 file name holds what looks like a person's name, a full date, perhaps of birth. Names are not kept"
+    warning = (
+        "1 file name contains what looks like a person's name, a full date, perhaps of birth. File names are not stored"
+    )
     assert any(warning in caption.value.replace("\\", "") for caption in tab.caption)
     press(tab, "Store the images")
     assert any(warning in caption.value.replace("\\", "") for caption in tab.caption)

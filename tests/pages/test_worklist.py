@@ -25,7 +25,7 @@ def test_the_cases_stand_with_their_state(world: World) -> None:
     assert list(frame["case"]) == ["C-0001", "C-0002"]
     assert list(frame["state"]) == ["to read", "being analysed"]
     assert list(frame["images"]) == ["2", "0 of 1 analysed"]
-    assert list(frame["magnification"]) == ["100X", "not said"]
+    assert list(frame["magnification"]) == ["100X", "not recorded"]
 
 
 def test_nothing_of_the_model_stands_in_the_worklist(world: World) -> None:

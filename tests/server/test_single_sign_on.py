@@ -78,7 +78,7 @@ def test_an_identity_that_nobody_linked_is_refused_and_told_what_to_send(sso: Si
     sso.provider.is_honest_about("<b>4711</b>", email="new@clinic.example", name="the administrator")
     response = window.sign_in()
     check_nobody_signed_in(window, response, 403, f"issuer {sso.provider.issuer} – subject &lt;b&gt;4711&lt;/b&gt;")
-    assert "did not verify an e-mail address" in response.text
+    assert "no verified e-mail address" in response.text
     assert sso.events()[0] == (
         AccessAction.SIGN_IN_REFUSED,
         "an identity that no account is linked to (by clinic)",
@@ -152,7 +152,7 @@ def test_a_sign_in_ends_at_once_in_every_tab(
 def test_an_unlinked_identity_signs_in_no_more(sso: SingleSignOn, window: Browser) -> None:
     add_linked_account(sso, "dr. former")
     _unlink(sso, window)
-    check_nobody_signed_in(window, window.sign_in(), 403, "no account here is linked to you")
+    check_nobody_signed_in(window, window.sign_in(), 403, "it is not linked to an account here")
 
 
 def test_signing_in_again_ends_what_was_before_in_this_browser(sso: SingleSignOn, window: Browser) -> None:

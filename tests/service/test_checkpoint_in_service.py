@@ -32,7 +32,7 @@ def test_a_file_that_changed_since_it_was_put_into_service_is_refused(world: Wor
         chosen = chosen_checkpoint(session, world.settings)
     assert chosen.path == tmp_path / "a.safetensors"
     chosen.check_unchanged("a" * 64)
-    with pytest.raises(UnusableCheckpointError, match="was version aaaaaaaaaaaa and is bbbbbbbbbbbb now"):
+    with pytest.raises(UnusableCheckpointError, match="version aaaaaaaaaaaa then, bbbbbbbbbbbb now"):
         chosen.check_unchanged("b" * 64)
 
 

@@ -104,10 +104,10 @@ def test_a_read_that_was_taken_back_is_cancelled(world: World) -> None:
 
 def test_it_says_first_that_it_is_no_diagnosis(reported: ReportedCase) -> None:
     report = checked(diagnostic_report(reported.export()))
-    assert report.conclusion == f"{DISCLAIMER} Not signed. 2 final reads: malignant."
+    assert report.conclusion == f"{DISCLAIMER} Not signed off. Final reads: 2 (malignant)."
     reported.settle()
     report = checked(diagnostic_report(reported.export()))
-    assert report.conclusion == f"{DISCLAIMER} Consensus, not signed: malignant."
+    assert report.conclusion == f"{DISCLAIMER} Consensus, not signed off: malignant."
 
 
 def test_names_dates_and_notes_are_in_it_only_when_asked(reported: ReportedCase) -> None:

@@ -60,17 +60,17 @@ def test_images_of_one_alone_are_left_out_and_counted() -> None:
 def test_the_same_name_of_another_patient_is_another_image() -> None:
     paired = compare_images(ONE, [replace(image, patient_id=f"x{image.patient_id}") for image in ONE])
     assert paired.comparison is None
-    assert paired.problem == "no image was judged by both"
+    assert paired.problem == "the evaluations have no image in common"
 
 
 def test_images_that_cannot_be_told_apart_are_not_compared() -> None:
     paired = compare_images(ONE, [replace(image, name="a.png") for image in ONE])
-    assert "cannot be told apart" in paired.problem
+    assert "cannot be matched" in paired.problem
 
 
 def test_two_truths_are_not_compared() -> None:
     paired = compare_images(ONE, [replace(image, malignant=not image.malignant) for image in ONE])
-    assert "do not agree on the truth" in paired.problem
+    assert "use different labels for the same images" in paired.problem
 
 
 def test_one_side_alone_is_no_comparison_and_no_crash() -> None:
@@ -89,7 +89,10 @@ def test_evaluations_of_two_datasets_are_not_compared(tmp_path: Path) -> None:
     with sessions.read() as session:
         elsewhere, second, first = store.evaluations.evaluations(session)
     assert compare_stored(sessions, first, second) == compare_images(ONE, worse(ONE))
-    assert compare_stored(sessions, first, elsewhere).problem == "the images are not the same: breakhis and idc"
+    assert (
+        compare_stored(sessions, first, elsewhere).problem
+        == "the evaluations are of different datasets: breakhis and idc"
+    )
     sessions.dispose()
 
 

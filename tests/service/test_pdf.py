@@ -54,26 +54,26 @@ def test_it_tells_all_reads_in_order_with_what_was_on_the_screen(reported: Repor
         text.index(f"{number}: {stage}") for number, stage in enumerate(("first", "first", "final, r", "final"), 1)
     ]
     assert order == sorted(order)
-    assert text.count("▲ malignant 0.81, malignant from 0.44; telltale network 0123456789ab, demonstration") == 3
-    assert "model attends to the wrong area; map useful: no" in text
-    assert "3 regions marked" in text
-    assert "Nothing: no consensus, and not signed." in text
+    assert text.count("▲ malignant 0.81, threshold 0.44; telltale network 0123456789ab, demonstration") == 3
+    assert "model attends to the wrong area; heat map useful: no" in text
+    assert "regions marked: 3" in text
+    assert "No consensus and no sign-off." in text
     reported.settle()
     reported.sign(versions=2)
     text = " ".join(pages(reported, reported.export()))
-    assert "Consensus: ▲ malignant (4/5); severity of the discordance minor" in text
-    assert "Signed, version 1 (replaced by a later version)" in text
-    assert "Signed, version 2: ▲ malignant" in text
+    assert "Consensus: ▲ malignant (4/5); severity of the discordance: minor" in text
+    assert "Signed off, version 1 (replaced by a later version)" in text
+    assert "Signed off, version 2: ▲ malignant" in text
 
 
 def test_the_model_is_described_as_its_card_has_it(reported: ReportedCase) -> None:
     found = reported.export()
     text = " ".join(pages(reported, found))
-    assert "telltale network, version 0123456789ab: a demonstration model" in text
+    assert "telltale network, version 0123456789ab (demonstration model" in text
     assert "Trained on BreaKHis: 240 images of 24 patients." in text
     assert "AUC by image 0.810 [0.700, 0.900], out of fold, 24 patients." in text
     reader = PdfReader(io.BytesIO(case_pdf(found, reported.world.files, None)))
-    assert "The card of this version is not at hand" in " ".join(reader.pages[-1].extract_text().split())
+    assert "The model card of this version is not available" in " ".join(reader.pages[-1].extract_text().split())
 
 
 def test_names_notes_and_dates_are_in_it_only_when_asked(reported: ReportedCase) -> None:
@@ -118,7 +118,7 @@ def test_many_images_become_small_and_the_rest_is_counted(world: World) -> None:
     assert text.count("logits") == 2 * LARGE + 1, "a colour bar has its two ends in logits"
     assert f"image {LARGE + SMALL}" in text
     assert f"image {LARGE + SMALL + 1}" not in text
-    assert f"3 more images are not drawn: a report has room for {LARGE + SMALL}." in text
+    assert f"Images not shown: 3. A report shows at most {LARGE + SMALL} images." in text
 
 
 def test_a_damaged_image_is_said_and_the_rest_is_there(reported: ReportedCase) -> None:
@@ -126,7 +126,7 @@ def test_a_damaged_image_is_said_and_the_rest_is_there(reported: ReportedCase) -
     gone = replace(found.case.images[0], file_sha256="0" * 64)
     case = replace(found.case, images=(gone, found.case.images[1]))
     text = " ".join(pages(reported, replace(found, case=case)))
-    assert "It cannot be drawn: the stored file 000000000000 is missing" in text
+    assert "This image cannot be shown: the stored file 000000000000 is missing" in text
     assert "Image 2," in text
 
 

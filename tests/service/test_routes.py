@@ -69,7 +69,7 @@ def test_health_answers_without_a_database(client: TestClient, installation: Ins
     answer = client.get("/health")
     assert answer.status_code == 200
     assert answer.json()["status"] == "degraded"
-    assert answer.json()["problem"] == "the database does not answer"
+    assert answer.json()["problem"] == "the database is not responding"
 
 
 def test_an_image_arrives_with_its_very_pixels_and_is_asked_about_each_time(client: TestClient, taken: Intake) -> None:
