@@ -28,7 +28,7 @@ _HASHER = PasswordHasher()
 
 
 def has_accounts(session: Session) -> bool:
-    """Say whether anybody can sign in; if not, this is single-reader mode.
+    """Return whether anybody can sign in; if not, this is single-reader mode.
 
     Disabled accounts count: disabling the last one must not open the door to everyone.
     """
@@ -36,7 +36,7 @@ def has_accounts(session: Session) -> bool:
 
 
 def single_reader(session: Session) -> Account:
-    """Give the one account of single-reader mode, made on first use (which needs a writing session)."""
+    """Return the one account of single-reader mode, made on first use (which needs a writing session)."""
     return account_named(session, SINGLE_READER) or _make_single_reader(session)
 
 
@@ -96,12 +96,12 @@ def check_password_rules(password: str, name: str) -> None:
 
 
 def hash_password(password: str) -> str:
-    """Give what is kept of a password: Argon2id with a salt of its own."""
+    """Return what is kept of a password: Argon2id with a salt of its own."""
     return _HASHER.hash(_same_everywhere(password))
 
 
 def is_right(password: str, kept: str | None) -> bool:
-    """Say whether a password is the one that was kept; as slow when nothing was kept.
+    """Return whether a password is the one that was kept; as slow when nothing was kept.
 
     Else the time of an answer would tell which names exist.
     """
@@ -140,7 +140,7 @@ def add_signing_account(session: Session, by: int | None, name: str, role: Role,
 
 
 def set_password(session: Session, by: int | None, name: str, password: str) -> None:
-    """Give an account a new password; all its sign-ins and tokens end.
+    """Return an account a new password; all its sign-ins and tokens end.
 
     An account may change its own; for another, `by` is an administrator, or None at the command line.
 
@@ -163,7 +163,7 @@ def set_password(session: Session, by: int | None, name: str, password: str) -> 
 
 
 def set_role(session: Session, by: int | None, name: str, role: Role) -> None:
-    """Give an account another role; all its sign-ins end.
+    """Return an account another role; all its sign-ins end.
 
     Raises:
         NotAllowedError: If `by` is no administrator.
@@ -197,7 +197,7 @@ def set_disabled(session: Session, by: int | None, name: str, *, disabled: bool)
 
 
 def account_rows(session: Session, by: int | None) -> list[AccountRow]:
-    """Give every account, by name.
+    """Return every account, by name.
 
     Raises:
         NotAllowedError: If `by` is no administrator.
@@ -214,7 +214,7 @@ def account_rows(session: Session, by: int | None) -> list[AccountRow]:
 
 
 def account_with_password(session: Session, name: str, password: str) -> Recognised | None:
-    """Give the account that a name and a password belong to.
+    """Return the account that a name and a password belong to.
 
     None, after the same time, if there is none, the password is wrong or the account is disabled. Takes about
     a tenth of a second, so never in a writing session, where everybody else would wait for it.

@@ -27,7 +27,7 @@ from db.values.reading import Action, Consensus, Read, Role, Stage
 
 
 def adjudicated_labels(session: Session, account_id: int) -> AdjudicatedLabels:
-    """Give the reference labels of the cases this reader has finished, by the rule of the exports.
+    """Return the reference labels of the cases this reader has finished, by the rule of the exports.
 
     A case that could not be assessed has none. A researcher gets those of the cases that anybody has finished.
 
@@ -44,7 +44,7 @@ def adjudicated_labels(session: Session, account_id: int) -> AdjudicatedLabels:
 
 
 def cases_to_adjudicate(session: Session, account_id: int) -> list[WaitingCase]:
-    """Give the cases that wait for an adjudicator who has not read them to the end, those that wait longest first.
+    """Return the cases that wait for an adjudicator who has not read them to the end, those that wait longest first.
 
     Why they wait is not told: it would give away what the readers said, or the model.
 
@@ -72,7 +72,7 @@ def cases_to_adjudicate(session: Session, account_id: int) -> list[WaitingCase]:
 
 
 def open_adjudication(session: Session, case_id: int, account_id: int) -> Adjudication:
-    """Give a case to an adjudicator: before the blind read only its images, then all that was said, and record it.
+    """Return a case to an adjudicator: before the blind read only its images, then all that was said, and record it.
 
     Needs a writing session, for the audit trail. The blind read is an ordinary first read.
 
@@ -154,7 +154,7 @@ def _refuse_own(session: Session, case: tables.Case, account_id: int) -> None:
 
 
 def _same(session: Session, case: tables.Case, account_id: int, before: Consensus | None, ruling: Ruling) -> Consensus:
-    """Give the consensus that is already there if this adjudicator gave it in the same words."""
+    """Return the consensus that is already there if this adjudicator gave it in the same words."""
     if before is None:
         refuse_signed(session, case)
         raise CaseChangedError(f"case {case.accession} waits for no adjudicator any more: its readers agree now")
@@ -188,7 +188,7 @@ def _finals(session: Session, case_id: int) -> Sequence[tables.Read]:
 
 
 def _shown_reads(session: Session, case_id: int) -> tuple[ShownRead, ...]:
-    """Give what the readers said as Reader A, B …, in an order that stays and that nobody outside can tell."""
+    """Return what the readers said as Reader A, B …, in an order that stays and that nobody outside can tell."""
     read = tables.Read
     firsts = {
         one.reader: one

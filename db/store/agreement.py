@@ -22,7 +22,7 @@ _Found = Row[tables.Read, tables.Case, str, str | None]
 
 
 def finished_readings(session: Session, account_id: int) -> list[Reading]:
-    """Give every reader's readings of the cases for which this reader has saved a final read, by case and reader.
+    """Return every reader's readings of the cases for which this reader has saved a final read, by case and reader.
 
     Of a case that this reader has not finished nothing is given: neither what the model says of it nor what others
     do. An amendment replaces what stands of a reading and makes no new one; each place in a study makes one, but for

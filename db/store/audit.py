@@ -24,7 +24,7 @@ def audit_trail(
     offset: int = 0,
     wanted: EventFilter | None = None,
 ) -> list[AuditEvent]:
-    """Give the newest events, newest first, all of them with `limit` None; of one subject when asked."""
+    """Return the newest events, newest first, all of them with `limit` None; of one subject when asked."""
     # Those of this very session are part of it.
     write_pending(session)
     event = tables.AuditEvent
@@ -53,7 +53,7 @@ class EventChoices:
 
 
 def event_page(session: Session, by: int | None, wanted: EventFilter, *, number: int, size: int) -> EventPage:
-    """Give one page of the events that are wanted; the newest are on page 1.
+    """Return one page of the events that are wanted; the newest are on page 1.
 
     Raises:
         NotAllowedError: If this account may not.
@@ -66,7 +66,7 @@ def event_page(session: Session, by: int | None, wanted: EventFilter, *, number:
 
 
 def event_choices(session: Session, by: int | None) -> EventChoices:
-    """Give the accounts and the actions that stand in the audit trail.
+    """Return the accounts and the actions that stand in the audit trail.
 
     Raises:
         NotAllowedError: If this account may not.
@@ -79,7 +79,7 @@ def event_choices(session: Session, by: int | None) -> EventChoices:
 
 
 def all_events(session: Session, by: int | None, wanted: EventFilter) -> list[AuditEvent]:
-    """Give every event that is wanted, newest first.
+    """Return every event that is wanted, newest first.
 
     Raises:
         NotAllowedError: If this account may not.

@@ -49,7 +49,7 @@ def add_case(
 
 
 def known_image(session: Session, source_sha256: str) -> str | None:
-    """Give the accession of the case that already holds these bytes."""
+    """Return the accession of the case that already holds these bytes."""
     found = _image_by_source(session, source_sha256)
     return found.already_in if found else None
 
@@ -82,7 +82,7 @@ def add_image(session: Session, case_id: int, stored: StoredImage) -> AddedImage
 
 
 def remembered_magnification(session: Session, account_id: int) -> str | None:
-    """Give the magnification of the last case this account added; demonstration cases do not count."""
+    """Return the magnification of the last case this account added; demonstration cases do not count."""
     need(session, account_id, Permission.READ_CASES)
     case = tables.Case
     query = select(case.magnification).where(case.created_by_id == account_id, ~case.demonstration)

@@ -38,7 +38,7 @@ def add_evaluation(session: Session, row: NewEvaluation, images: Sequence[Evalua
 
 
 def evaluations(session: Session) -> list[EvaluationRow]:
-    """Give all evaluations, newest first."""
+    """Return all evaluations, newest first."""
     return [
         _evaluation(row) for row in session.scalars(select(tables.Evaluation).order_by(tables.Evaluation.id.desc()))
     ]
@@ -53,7 +53,7 @@ def evaluation(session: Session, evaluation_id: int) -> EvaluationRow | None:
 def evaluated_images(
     session: Session, evaluation_id: int, chosen: Cell | None = None, *, limit: int = 100, offset: int = 0
 ) -> list[EvaluatedImage]:
-    """Give images of an evaluation, the most confidently wrong first and the most confidently right last.
+    """Return images of an evaluation, the most confidently wrong first and the most confidently right last.
 
     First come those whose malignancy was called wrong, then those with another wrong class.
     """
@@ -81,7 +81,7 @@ def add_shift(session: Session, source: str, target: str, model_version: str, do
 
 
 def shifts(session: Session) -> list[ShiftRow]:
-    """Give all shifts, newest first."""
+    """Return all shifts, newest first."""
     rows = session.scalars(select(tables.Shift).order_by(tables.Shift.id.desc()))
     return [ShiftRow(row.id, row.at, row.source, row.target, row.model_version, row.document) for row in rows]
 

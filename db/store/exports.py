@@ -89,7 +89,7 @@ def export_scope(session: Session, account_id: int) -> Scope:
 
 
 def exportable_studies(session: Session, account_id: int) -> list[NamedStudy]:
-    """Give the studies whose reads this account may export, by name; a reader's own ones once they are closed.
+    """Return the studies whose reads this account may export, by name; a reader's own ones once they are closed.
 
     Raises:
         NotAllowedError: If it may export no reads.
@@ -106,7 +106,7 @@ def exportable_studies(session: Session, account_id: int) -> list[NamedStudy]:
 def exported_reads(
     session: Session, account_id: int, *, study_id: int | None, told: Told = NOTHING, key: str | None = None
 ) -> ReadsExport:
-    """Give the reads of a study, or of routine reading, withdrawn and replaced ones included.
+    """Return the reads of a study, or of routine reading, withdrawn and replaced ones included.
 
     Readers and cases have numbers, shuffled by `key`: a new one for each export if it is left out. Without names,
     notes and hashes of images are left out too, because they can say who somebody is. Whoever writes a file of it
@@ -199,7 +199,7 @@ class _Case:
 
 
 def _cases(session: Session, reads: Select[int], blind: int | None) -> Mapping[int, _Case]:
-    """Give the cases of reads by their ids; for `blind`, a reader, references only of what they have finished."""
+    """Return the cases of reads by their ids; for `blind`, a reader, references only of what they have finished."""
     ids = select(tables.Read.case_id).where(tables.Read.id.in_(reads))
     images = images_of(session, ids)
     references = references_of(session, ids if blind is None else ids.where(_settled_for(blind)))
@@ -265,7 +265,7 @@ def _in_order(one: ExportedRead) -> tuple[int, int, int, str]:
 
 
 def may_export_case(session: Session, case_id: int, account_id: int) -> bool:
-    """Say whether this account has had the last word on a case, and so may have its report.
+    """Return whether this account has had the last word on a case, and so may have its report.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -275,7 +275,7 @@ def may_export_case(session: Session, case_id: int, account_id: int) -> bool:
 
 
 def exported_case(session: Session, case_id: int, account_id: int, *, named: bool = False) -> CaseExport:
-    """Give all that was said of a case, to who has read it to the end or settled it.
+    """Return all that was said of a case, to who has read it to the end or settled it.
 
     Without `named` there is no accession, no name and nothing that anybody typed in it. Who has only settled the case
     gets no names either: adjudicators see the reads without them.

@@ -78,7 +78,7 @@ def unlink_identity(session: Session, by: int | None, identity_id: int) -> None:
 
 
 def identity_rows(session: Session, by: int | None) -> list[IdentityRow]:
-    """Give every identity that was ever linked, the newest first.
+    """Return every identity that was ever linked, the newest first.
 
     Raises:
         NotAllowedError: If `by` is no administrator.
@@ -93,7 +93,7 @@ def identity_rows(session: Session, by: int | None) -> list[IdentityRow]:
 
 
 def account_with_identity(session: Session, identity: Identity, way: str) -> Recognised | None:
-    """Give the account that an identity is linked to; None if it is to none. It may be disabled.
+    """Return the account that an identity is linked to; None if it is to none. It may be disabled.
 
     An address counts only the first time: the subject that came with it is kept, because a provider may give
     the address of somebody who left to somebody else.

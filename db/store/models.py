@@ -32,13 +32,13 @@ def put_in_service(session: Session, account_id: int | None, path: str, sha256: 
 
 
 def in_service(session: Session) -> Deployment | None:
-    """Give the checkpoint that was put into service last; None if none ever was."""
+    """Return the checkpoint that was put into service last; None if none ever was."""
     row = session.scalar(select(tables.Deployment).order_by(tables.Deployment.id.desc()).limit(1))
     return _deployment_of(row, _account_name(session, row.account_id)) if row else None
 
 
 def deployments(session: Session) -> list[Deployment]:
-    """Give every checkpoint that was put into service, the newest first."""
+    """Return every checkpoint that was put into service, the newest first."""
     name = select(tables.Account.name).where(tables.Account.id == tables.Deployment.account_id).scalar_subquery()
     rows = session.execute(select(tables.Deployment, name).order_by(tables.Deployment.id.desc()))
     return [_deployment_of(row, account) for row, account in rows]
@@ -85,7 +85,7 @@ def finish_run(
 
 
 def runs(session: Session) -> list[RunRow]:
-    """Give all runs, newest first."""
+    """Return all runs, newest first."""
     return [
         _run_of(row)
         for row in session.scalars(select(tables.Run).order_by(tables.Run.started_at.desc(), tables.Run.id.desc()))

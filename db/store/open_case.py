@@ -22,7 +22,7 @@ from db.values.reading import CaseState, CaseView, ImageRow, JobState, Stage
 
 
 def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
-    """Give the sha256 of an image's heat map, of the model version that the reveal shows.
+    """Return the sha256 of an image's heat map, of the model version that the reveal shows.
 
     Raises:
         NotAllowedError: If this account may not see cases.
@@ -42,7 +42,7 @@ def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
 
 
 def image_file(session: Session, image_id: int, account_id: int) -> str:
-    """Give the sha256 of an image's pixels; who may read cases may see every image.
+    """Return the sha256 of an image's pixels; who may read cases may see every image.
 
     Raises:
         NotAllowedError: If this account may not see cases.
@@ -55,7 +55,7 @@ def image_file(session: Session, image_id: int, account_id: int) -> str:
 
 
 def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
-    """Give a case to a reader, with the model's opinion only after their first read, and record it.
+    """Return a case to a reader, with the model's opinion only after their first read, and record it.
 
     Needs a writing session, for the audit trail. A page that others wait for does it in two steps, so that only
     the second one holds them off: `case_view`, then `record_opened`.
@@ -69,7 +69,7 @@ def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
 
 
 def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
-    """Give a case as this reader may see it now; it must be recorded by `record_opened` before it is shown.
+    """Return a case as this reader may see it now; it must be recorded by `record_opened` before it is shown.
 
     Raises:
         NotAllowedError: If this account may not see cases.
@@ -113,7 +113,7 @@ def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView
 
 
 def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
-    """Give the images of a case; those still to be analysed with their place in the queue as seconds."""
+    """Return the images of a case; those still to be analysed with their place in the queue as seconds."""
     job = tables.Job
     queue = (
         select(job.id, func.row_number().over(order_by=(job.attempts, job.id)).label("place"))

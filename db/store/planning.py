@@ -77,7 +77,7 @@ def set_priority(session: Session, by: int, case_ids: Collection[int], *, urgent
 
 
 def cases_to_plan(session: Session, by: int, wanted: CaseFilter = _EVERYTHING) -> list[PlannedCase]:
-    """Give the cases with an image, oldest first; of `wanted`, states and `mine` say nothing here.
+    """Return the cases with an image, oldest first; of `wanted`, states and `mine` say nothing here.
 
     Raises:
         NotAllowedError: If `by` may not plan reading.
@@ -103,7 +103,7 @@ def cases_to_plan(session: Session, by: int, wanted: CaseFilter = _EVERYTHING) -
 
 
 def assignable_readers(session: Session, by: int) -> list[AssignableReader]:
-    """Give the accounts to which cases can be assigned, by name.
+    """Return the accounts to which cases can be assigned, by name.
 
     Raises:
         NotAllowedError: If `by` may not plan reading.

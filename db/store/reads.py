@@ -161,7 +161,7 @@ def withdraw_read(session: Session, read_id: int, account_id: int) -> Read:
 
 
 def own_reads(session: Session, account_id: int, *, case_id: int | None = None) -> list[Read]:
-    """Give all that this reader ever saved, replaced reads included, oldest first; of one case when asked.
+    """Return all that this reader ever saved, replaced reads included, oldest first; of one case when asked.
 
     What was read in a study that is still open is not among them: nobody goes back in it.
     """
@@ -172,7 +172,7 @@ def own_reads(session: Session, account_id: int, *, case_id: int | None = None) 
 
 
 def same(existing: Read, opinion: Opinion) -> Read:
-    """Give the read that is already there if it says the same.
+    """Return the read that is already there if it says the same.
 
     Raises:
         CaseChangedError: If it says something else; what was saved stays.

@@ -39,7 +39,7 @@ def start_sign_in(session: Session, recognised: Recognised, lifetime: Lifetime) 
 
 
 def signed_in(session: Session, secret: str) -> Account | None:
-    """Give the account that a cookie's secret stands for; None once the sign-in has ended or timed out."""
+    """Return the account that a cookie's secret stands for; None once the sign-in has ended or timed out."""
     now = datetime.now(UTC)
     account = tables.Account
     query = (
@@ -55,7 +55,7 @@ def signed_in(session: Session, secret: str) -> Account | None:
 
 
 def needs_touch(session: Session, secret: str, lifetime: Lifetime) -> bool:
-    """Say whether a living sign-in should be told that it is in use, which is once a minute."""
+    """Return whether a living sign-in should be told that it is in use, which is once a minute."""
     until = session.scalar(select(tables.SignIn.idle_until).where(tables.SignIn.token_sha256 == _sha256(secret)))
     return until is not None and until - datetime.now(UTC) < lifetime.idle - min(_TOUCH_EVERY, lifetime.idle / 4)
 
@@ -106,7 +106,7 @@ def add_token(session: Session, by: int | None, account: Account, label: str) ->
 
 
 def token_account(session: Session, secret: str) -> Account | None:
-    """Give the account that a token stands for; None once it is revoked or the account disabled."""
+    """Return the account that a token stands for; None once it is revoked or the account disabled."""
     account = tables.Account
     query = (
         select(account)
@@ -122,7 +122,7 @@ def token_account(session: Session, secret: str) -> Account | None:
 
 
 def token_rows(session: Session, by: int | None) -> list[TokenRow]:
-    """Give every token, the newest first.
+    """Return every token, the newest first.
 
     Raises:
         NotAllowedError: If `by` is no administrator.

@@ -25,7 +25,7 @@ _Said = tuple[object, ...]
 
 
 def sign_offs_of(session: Session, case_id: int, account_id: int) -> SignOffView:
-    """Give the signed versions of a case, or what this account could sign.
+    """Return the signed versions of a case, or what this account could sign.
 
     They tell what others say: who has neither read the case to the end nor settled it learns only when it was signed.
 
@@ -158,7 +158,7 @@ def _may_sign(session: Session, case_id: int, account_id: int, consensus: Consen
 
 
 def has_had_the_last_word(session: Session, case_id: int, account_id: int) -> bool:
-    """Say whether this account has read a case to the end, or ever settled it."""
+    """Return whether this account has read a case to the end, or ever settled it."""
     settled = select(tables.Case.id).where(tables.Case.id == case_id, tables.Case.id.in_(settled_by(account_id)))
     read_it = current_read(session, case_id, account_id, Stage.FINAL) is not None
     return read_it or session.scalar(settled) is not None
@@ -195,7 +195,7 @@ def _versions(session: Session, case_id: int) -> list[SignOff]:
 
 
 def _said(row: tables.SignOff, account_id: int) -> _Said | None:
-    """Give what a version says, None if it is of somebody else."""
+    """Return what a version says, None if it is of somebody else."""
     return (row.label, row.subtype, row.note, row.why, row.consensus_id) if row.account_id == account_id else None
 
 

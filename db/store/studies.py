@@ -27,7 +27,7 @@ _NAMED = 5  # cases that a refusal names
 
 
 def study_readers(session: Session, account_id: int) -> list[Account]:
-    """Give everyone who can be a reader of a study, by name.
+    """Return everyone who can be a reader of a study, by name.
 
     Raises:
         NotAllowedError: If this account may not plan studies.
@@ -41,7 +41,7 @@ def study_readers(session: Session, account_id: int) -> list[Account]:
 
 
 def cases_for_study(session: Session, account_id: int, wanted: CaseChoice) -> tuple[int, ...]:
-    """Give the cases with images that meet a filter, by number.
+    """Return the cases with images that meet a filter, by number.
 
     Raises:
         NotAllowedError: If this account may not plan studies.
@@ -196,7 +196,7 @@ def make_study(session: Session, account_id: int, plan: StudyPlan) -> int:
 
 
 def studies(session: Session, account_id: int) -> list[StudyRow]:
-    """Give every study with the progress of its readers, the newest first; nothing of what they said.
+    """Return every study with the progress of its readers, the newest first; nothing of what they said.
 
     Raises:
         NotAllowedError: If this account may not plan studies.

@@ -27,7 +27,7 @@ from db.values.studies import OpenedPlace, OwnStudy
 
 
 def own_studies(session: Session, account_id: int) -> list[OwnStudy]:
-    """Give the studies in which this account reads, open ones first, the oldest first.
+    """Return the studies in which this account reads, open ones first, the oldest first.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -44,7 +44,7 @@ def own_studies(session: Session, account_id: int) -> list[OwnStudy]:
 
 
 def reads_in_studies(session: Session, account_id: int) -> bool:
-    """Say whether this account is a reader of any study, open or closed.
+    """Return whether this account is a reader of any study, open or closed.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -57,7 +57,7 @@ def reads_in_studies(session: Session, account_id: int) -> bool:
 
 
 def open_place(session: Session, study_id: int, account_id: int) -> OpenedPlace:
-    """Give a reader the case that comes now in a study, with as much of the model as the arm shows, and record it.
+    """Return a reader the case that comes now in a study, with as much of the model as the arm shows, and record it.
 
     There is no case while the reader has to wait for a round, after the last one, and in a closed study.
     Needs a writing session, for the audit trail.
@@ -125,7 +125,7 @@ def _stage(arm: Arm, seen: Collection[int] | None) -> Stage:
 
 
 def _still_open(session: Session, row: tables.StudyPlace) -> Place:
-    """Give the place of a row if it is the one to read now.
+    """Return the place of a row if it is the one to read now.
 
     Raises:
         CaseChangedError: If it is not, with why.

@@ -87,7 +87,7 @@ def _last_without(value: ColumnElement[float]) -> ColumnElement[int]:
 def worklist(
     session: Session, account_id: int, wanted: CaseFilter = _EVERYTHING, *, order: CaseOrder = CaseOrder.WORK
 ) -> list[CaseRow]:
-    """Give the cases for one reader; sorted by what the model says, only those that this reader has read."""
+    """Return the cases for one reader; sorted by what the model says, only those that this reader has read."""
     need(session, account_id, Permission.READ_CASES)
     query = _filtered(_listed(order), wanted)
     return [_case_row(found) for found in session.execute(query, asked_by(account_id))]
@@ -101,7 +101,7 @@ def state_counts(session: Session, account_id: int) -> dict[CaseState, int]:
 
 
 def next_case(session: Session, account_id: int, after: int | None = None, *, passed: Sequence[int] = ()) -> int | None:
-    """Give the case to read next: urgent ones first, then those assigned to this reader, then the oldest.
+    """Return the case to read next: urgent ones first, then those assigned to this reader, then the oldest.
 
     What is left between first and final read comes after what is unread; a case that another reader has open comes
     last, and one that is assigned to others only is not given at all. With `after`, those that came later than this

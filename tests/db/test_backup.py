@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from db.__main__ import app
 from db.backup.archive import DATABASE
-from db.backup.backup import Source, make_backup
+from db.backup.backup import BackupSource, make_backup
 from db.backup.restore import check_backup, restore_backup
 from db.database import open_database
 from db.errors import BackupError
@@ -129,15 +129,15 @@ def test_what_was_done_to_the_audit_trail_before_a_backup_shows_in_it(data_folde
 def test_a_backup_of_postgresql_says_what_to_do_and_takes_the_files(database_url: str, tmp_path: Path) -> None:
     sessions = open_database(database_url, data=tmp_path)
     pixels = Files(tmp_path / "files").put(b"pixels")
-    source = Source(database_url, tmp_path, tmp_path / "files")
+    source = BackupSource(database_url, tmp_path, tmp_path / "files")
     with pytest.raises(BackupError, match=r"pg_dump.*first, then this again with --files-only"):
         make_backup(source, tmp_path / "backups")
     made = make_backup(source, tmp_path / "backups", files_only=True)
     assert not made.manifest.has_database
     restore_backup(made.path, tmp_path / "elsewhere")
     assert stored_files(tmp_path / "elsewhere") == [f"files/{pixels[:2]}/{pixels[2:4]}/{pixels}"]
-    assert sessions.heads
-    assert (tmp_path / "elsewhere" / sessions.heads.path.name).read_bytes() in sessions.heads.path.read_bytes()
+    assert sessions.anchor
+    assert (tmp_path / "elsewhere" / sessions.anchor.path.name).read_bytes() in sessions.anchor.path.read_bytes()
     sessions.dispose()
 
 

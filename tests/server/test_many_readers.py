@@ -14,7 +14,7 @@ import pytest
 
 from db import store
 from db.audit.verify import verify
-from db.database import Sessions, Turns, open_database
+from db.database import Sessions, WriteQueue, open_database
 from db.values.reading import Action, Opinion, Read
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import OPENED
@@ -131,7 +131,7 @@ def _number(read: Read) -> int:
 
 
 def test_writers_have_their_turns_in_the_order_in_which_they_came() -> None:
-    turns, order = Turns(30), list[int]()
+    turns, order = WriteQueue(30), list[int]()
 
     def write(number: int) -> None:
         with turns.turn():
@@ -150,7 +150,7 @@ def test_writers_have_their_turns_in_the_order_in_which_they_came() -> None:
 
 
 def test_who_runs_out_of_patience_goes_on_and_holds_up_nobody() -> None:
-    turns = Turns(0.01)
+    turns = WriteQueue(0.01)
     with turns.turn():
         with turns.turn():
             assert turns.waiting == 1
