@@ -181,7 +181,9 @@ def _checked(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise ValueError(f"{url!r} is not a database URL: use sqlite:////absolute/path or postgresql://user@host/name") from error
+        raise ValueError(
+            f"{url!r} is not a database URL: use sqlite:////absolute/path or postgresql://user@host/name"
+        ) from error
     backend = parsed.get_backend_name()
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
@@ -221,7 +223,7 @@ def _prepare_sqlite(connection: DBAPIConnection, mode: str) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     use = connection.get_execution_options().get(_USE, "write")
-    # SQLite ignores foreign keys unless asked to, on every connection; a migration that rebuilds a table needs them off.
+    # SQLite ignores foreign keys unless asked to on every connection; migrations that rebuild a table need them off.
     connection.exec_driver_sql(f"PRAGMA foreign_keys = {'OFF' if use == 'upgrade' else 'ON'}")
     connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
     connection.exec_driver_sql("BEGIN" if use == "read" else "BEGIN IMMEDIATE")

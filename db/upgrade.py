@@ -44,7 +44,9 @@ def upgrade(connection: Connection) -> Added | None:
         )
     command.upgrade(config, "head")
     if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-        raise UnusableDatabaseError("the upgrade was cancelled and nothing was changed: it would leave rows that refer to missing rows")
+        raise UnusableDatabaseError(
+            "the upgrade was cancelled and nothing was changed: it would leave rows that refer to missing rows"
+        )
     added = config.attributes.get(ADDED_EVENTS)
     return added if isinstance(added, Added) else None
 
@@ -76,4 +78,6 @@ def alembic_config(connection: Connection) -> Config:
 def _refuse_foreign_tables(connection: Connection) -> None:
     present = set(inspect(connection).get_table_names()) & set(tables.Base.metadata.tables)
     if present:
-        raise UnusableDatabaseError(f"this is not a Second Read database, but it already has the tables {', '.join(sorted(present))}")
+        raise UnusableDatabaseError(
+            f"this is not a Second Read database, but it already has the tables {', '.join(sorted(present))}"
+        )

@@ -188,7 +188,9 @@ def _check_beginnings(lines: Sequence[AnchorLine], actions: Mapping[int, str]) -
     for place, line in enumerate(lines):
         last = line.added.last
         if line.state == "begun" and (place > 0 or (last > 0 and actions.get(last) not in _WRITTEN_BY_UPGRADES)):
-            words = f"the anchor file was started again at {line.at:%Y-%m-%d %H:%M:%S} UTC; earlier events are not anchored"
+            words = (
+                f"the anchor file was started again at {line.at:%Y-%m-%d %H:%M:%S} UTC; earlier events are not anchored"
+            )
             yield Finding("unanchored", min(1, last), last, words)
 
 

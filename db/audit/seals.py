@@ -115,9 +115,7 @@ def _rows(
     query = select(*columns).select_from(named_table(table.name))
     if key:
         query = query.where(*(column(name) == value for name, value in zip(by, key, strict=True)))
-    for row in connection.execute(
-        query.order_by(*(column(name) for name in by)).execution_options(yield_per=_AT_ONCE)
-    ):
+    for row in connection.execute(query.order_by(*(column(name) for name in by)).execution_options(yield_per=_AT_ONCE)):
         plain = {name: _plain(value, kinds[name]) for name, value in zip(kinds, row, strict=True)}
         yield {name: value for name, value in plain.items() if value is not None}
 

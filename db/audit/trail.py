@@ -30,22 +30,22 @@ def record_event(
     append(session, Pending(account_id, str(action)[:_ACTION_LIMIT], subject[:_SUBJECT_LIMIT], content))
 
 
-def conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
+def conditions(filters: EventFilter) -> list[ColumnElement[bool]]:
     """Return the SQL conditions of a filter, for a query that joins the account."""
     event, person = tables.AuditEvent, tables.Account.name
     terms: list[ColumnElement[bool]] = []
-    if wanted.account is not None:
-        terms.append(event.account_id.is_(None) if wanted.account == PROGRAM else person == wanted.account)
-    if wanted.action is not None:
-        terms.append(event.action == wanted.action)
-    if wanted.subject is not None:
-        terms.append(event.subject == wanted.subject)
-    if wanted.about is not None:
-        terms.append(event.subject.icontains(wanted.about, autoescape=True))
-    if wanted.since is not None:
-        terms.append(event.at >= wanted.since)
-    if wanted.until is not None:
-        terms.append(event.at < wanted.until)
+    if filters.account is not None:
+        terms.append(event.account_id.is_(None) if filters.account == PROGRAM else person == filters.account)
+    if filters.action is not None:
+        terms.append(event.action == filters.action)
+    if filters.subject is not None:
+        terms.append(event.subject == filters.subject)
+    if filters.about is not None:
+        terms.append(event.subject.icontains(filters.about, autoescape=True))
+    if filters.since is not None:
+        terms.append(event.at >= filters.since)
+    if filters.until is not None:
+        terms.append(event.at < filters.until)
     return terms
 
 

@@ -265,4 +265,8 @@ def _unprotected(session: Session, tables: Iterable[str]) -> Iterator[Finding]:
 def _new(chain: Sequence[Finding], more: Iterable[Finding]) -> list[Finding]:
     """Leave out the anchor findings about events that the chain check has already reported."""
     covered = {number for finding in chain if finding.last for number in range(finding.first, finding.last + 1)}
-    return [finding for finding in more if not finding.last or not covered.issuperset(range(finding.first, finding.last + 1))]
+    return [
+        finding
+        for finding in more
+        if not finding.last or not covered.issuperset(range(finding.first, finding.last + 1))
+    ]

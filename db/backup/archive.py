@@ -105,7 +105,9 @@ def alone(lock: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise BackupError(f"another backup or restore is already running here (it holds {lock}): wait until it has finished") from error
+        raise BackupError(
+            f"another backup or restore is already running here (it holds {lock}): wait until it has finished"
+        ) from error
     finally:
         os.close(descriptor)
 

@@ -16,7 +16,7 @@ from sqlalchemy import make_url, text
 
 from db.audit.anchor import as_bytes, until
 from db.audit.trail import record_event
-from db.backup.archive import DATABASE, ANCHOR, MANIFEST, Manifest, Member, alone
+from db.backup.archive import ANCHOR, DATABASE, MANIFEST, Manifest, Member, alone
 from db.database import Sessions, open_as_it_is
 from db.errors import BackupError
 from db.files import DamagedFileError, Files, sync_folder

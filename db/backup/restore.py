@@ -15,7 +15,7 @@ import psutil
 
 from db.audit.trail import record_event
 from db.audit.verify import verify
-from db.backup.archive import DATABASE, ANCHOR, Manifest, alone, unpack
+from db.backup.archive import ANCHOR, DATABASE, Manifest, alone, unpack
 from db.database import open_as_it_is, open_database
 from db.errors import BackupError, UnusableDatabaseError
 from db.files import sync_folder

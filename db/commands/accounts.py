@@ -74,7 +74,9 @@ def role(name: _Name, role: Annotated[Role, typer.Argument()]) -> None:
 def password(name: _Name) -> None:
     """Set a new password; this ends all sign-ins and tokens of the account."""
     new = _ask_password()
-    _change(lambda session: store.accounts.set_password(session, None, name, new), f"the password of {name} was changed")
+    _change(
+        lambda session: store.accounts.set_password(session, None, name, new), f"the password of {name} was changed"
+    )
 
 
 @accounts.command()
@@ -107,7 +109,9 @@ def revoke(number: Annotated[int, typer.Argument(help="number of the token")]) -
 @accounts.command()
 def link(
     name: _Name,
-    issuer: Annotated[str, typer.Option(help="URL that the provider uses as its issuer, such as https://accounts.google.com")],
+    issuer: Annotated[
+        str, typer.Option(help="URL that the provider uses as its issuer, such as https://accounts.google.com")
+    ],
     subject: Annotated[str, typer.Option(help="the provider's identifier for the person")] = "",
     email: Annotated[str, typer.Option(help="or the e-mail address, which the provider must have verified")] = "",
 ) -> None:

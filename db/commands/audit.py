@@ -29,7 +29,9 @@ _Database = Annotated[str | None, typer.Option(help="URL of the database; defaul
 @audit.command()
 def verify(
     database: _Database = None,
-    heads: Annotated[Path | None, typer.Option(help="an older copy of the anchor file (.audit_heads) to compare with")] = None,
+    heads: Annotated[
+        Path | None, typer.Option(help="an older copy of the anchor file (.audit_heads) to compare with")
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as one JSON object")] = False,
 ) -> None:
@@ -63,7 +65,7 @@ def list_events(  # noqa: PLR0913 (each is an option of the command)
     """List events, newest first, with times in UTC."""
     filters = EventFilter(account, action, subject, _utc(since), _utc(until))
     with _open(database).read() as session:
-        events = store.audit.audit_trail(session, limit=limit or None, wanted=filters)
+        events = store.audit.audit_trail(session, limit=limit or None, filters=filters)
     table = csv.writer(sys.stdout, delimiter="," if as_csv else "\t", lineterminator="\n")
     if as_csv:
         table.writerow(_COLUMNS)

@@ -27,7 +27,9 @@ def backup(
     """
     settings = Settings.from_environment()
     with _refusals():
-        made = make_backup(BackupSource(settings.database, settings.data, settings.files), folder, files_only=files_only)
+        made = make_backup(
+            BackupSource(settings.database, settings.data, settings.files), folder, files_only=files_only
+        )
     print(f"{made.path}: {_contents(made.manifest)}")
     _finish([f"the stored file {name[:12]} is missing or damaged" for name in made.manifest.lacking])
 
@@ -46,7 +48,9 @@ def restore(
     file: _File,
     data: Annotated[Path | None, typer.Option(help="the data folder; default: from the settings")] = None,
     *,
-    replace: Annotated[bool, typer.Option(help="replace a folder that is not empty; the old one is kept beside it")] = False,
+    replace: Annotated[
+        bool, typer.Option(help="replace a folder that is not empty; the old one is kept beside it")
+    ] = False,
 ) -> None:
     """Restore a data folder from a backup; stop the server first. Exit status as for check."""
     with _refusals():
@@ -55,7 +59,9 @@ def restore(
         print(f"the previous data folder is now {restored.kept}")
     print(f"restored into {restored.data}")
     if not restored.checked.manifest.has_database:
-        print("this backup does not contain the database: restore it with pg_restore from the dump made before the backup")
+        print(
+            "this backup does not contain the database: restore it with pg_restore from the dump made before the backup"
+        )
     _report(file, restored.checked)
 
 

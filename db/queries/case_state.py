@@ -125,7 +125,9 @@ def cases_to_adjudicate() -> Select[int]:
     """Select the ids of the cases with a trigger that are neither resolved nor signed off."""
     triggers = case_triggers()
     case_id: ColumnElement[int] = triggers.c.case_id
-    return select(case_id).where(has_trigger(triggers), case_id.not_in(resolved_cases()), case_id.not_in(signed_cases()))
+    return select(case_id).where(
+        has_trigger(triggers), case_id.not_in(resolved_cases()), case_id.not_in(signed_cases())
+    )
 
 
 def triggers_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[Trigger, ...]]:

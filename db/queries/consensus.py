@@ -58,5 +58,6 @@ def refuse_adjudicator(session: Session, case: tables.Case, account_id: int) -> 
     """
     if was_recorded(session, account_id, Action.OPINIONS_SHOWN, case.accession):
         raise CaseChangedError(
-            f"as an adjudicator you have already seen the readers' opinions of {case.accession}: settle it under Adjudication"
+            f"as an adjudicator you have already seen the readers' opinions of {case.accession}: "
+            "settle it under Adjudication"
         )

@@ -57,17 +57,19 @@ def reveals_of(session: Session, reads: Select[int]) -> Mapping[int, datetime]:
     for row, accession, place in session.execute(query):
         subject = place_subject(accession, place) if place else accession
         # The first time counts, and it cannot be later than the read.
-        first_shown[row.id] = min((at for at in times[row.account_id, subject] if at <= row.saved_at), default=row.opened_at)
+        first_shown[row.id] = min(
+            (at for at in times[row.account_id, subject] if at <= row.saved_at), default=row.opened_at
+        )
     return first_shown
 
 
 def images_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[ExportedImage, ...]]:
     """Return the images of cases by case id, in order of position."""
     image = tables.Image
-    images: dict[int, list[ExportedImage]] = defaultdict(list)
+    by_case: dict[int, list[ExportedImage]] = defaultdict(list)
     for row in session.scalars(select(image).where(image.case_id.in_(cases)).order_by(image.position)):
-        images[row.case_id].append(ExportedImage(row.id, row.position, row.height, row.width, row.file_sha256))
-    return {case_id: tuple(images) for case_id, images in images.items()}
+        by_case[row.case_id].append(ExportedImage(row.id, row.position, row.height, row.width, row.file_sha256))
+    return {case_id: tuple(images) for case_id, images in by_case.items()}
 
 
 def references_of(session: Session, cases: Select[int]) -> Mapping[int, Reference]:

@@ -194,13 +194,13 @@ def _region_row(read_id: int, region: Region) -> tables.Region:
 
 
 def _regions_of(session: Session, reads: Select[int] | list[int]) -> Mapping[int, tuple[Region, ...]]:
-    regions: dict[int, list[Region]] = defaultdict(list)
+    by_read: dict[int, list[Region]] = defaultdict(list)
     for row in session.scalars(
         select(tables.Region).where(tables.Region.read_id.in_(reads)).order_by(tables.Region.id)
     ):
         points = tuple((x, y) for x, y in row.points)
-        regions[row.read_id].append(Region(row.image_id, row.kind, points, row.note))
-    return {read: tuple(regions) for read, regions in regions.items()}
+        by_read[row.read_id].append(Region(row.image_id, row.kind, points, row.note))
+    return {read: tuple(regions) for read, regions in by_read.items()}
 
 
 def _value(row: tables.Read, reader: str, regions: tuple[Region, ...]) -> Read:

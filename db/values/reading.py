@@ -68,7 +68,9 @@ class Region:
     def __post_init__(self) -> None:
         required = {RegionKind.POINT: 1, RegionKind.BOX: 2}.get(self.kind)
         if required is not None and len(self.points) != required:
-            raise ValueError(f"a {self.kind} needs {required} point{'s' if required > 1 else ''}, got {len(self.points)}")
+            raise ValueError(
+                f"a {self.kind} needs {required} point{'s' if required > 1 else ''}, got {len(self.points)}"
+            )
         if self.kind is RegionKind.SHAPE and not 3 <= len(self.points) <= _POINTS_LIMIT:
             raise ValueError(f"a shape needs 3 to {_POINTS_LIMIT} points, got {len(self.points)}")
         if any(not 0 <= c < float("inf") for point in self.points for c in point):
@@ -340,7 +342,7 @@ class ModelIdentity:
 
 
 class Action(StrEnum):
-    """Actions in the audit trail; accounts and stored results have their own. The words are stored: never change them."""
+    """Actions in the audit trail; accounts and results have their own. Never change the words: they are stored."""
 
     CASE_ADDED = "case added"
     IMAGE_ADDED = "image added"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from db import store
 from db.__main__ import app
-from db.audit.anchor import AnchorLine, AnchorFile
+from db.audit.anchor import AnchorFile, AnchorLine
 from db.audit.chain import GENESIS, Added, Link
 from db.audit.trail import record_event
 from db.audit.verify import verify

@@ -119,7 +119,7 @@ def test_only_those_who_may_read_and_sign_in_are_readers(sessions: Sessions) -> 
             partial(store.studies.close_study, account_id=by, study_id=study),
             partial(store.studies.studies, account_id=by),
             partial(store.studies.study_readers, account_id=by),
-            partial(store.studies.cases_for_study, account_id=by, wanted=CaseChoice()),
+            partial(store.studies.cases_for_study, account_id=by, filters=CaseChoice()),
             partial(store.studies.cases_named, account_id=by, accessions=["C-0001"]),
             partial(store.studies.preview_study, account_id=by, plan=world.plan_study()),
         ]
