@@ -175,7 +175,7 @@ def test_a_line_that_a_power_cut_left_half_written_is_no_alarm(anchored: Session
     add(anchored, "b")
     found = verify(anchored).findings
     assert [(one.kind, one.last) for one in found] == [("unanchored", 0)]
-    assert "line 3 of the file of heads" in found[0].words
+    assert "line 3 of the anchor file" in found[0].words
 
 
 def test_a_file_of_heads_that_is_lost_or_begun_anew_is_told(
@@ -184,13 +184,13 @@ def test_a_file_of_heads_that_is_lost_or_begun_anew_is_told(
     add(anchored, "a", "b")
     heads(anchored).path.unlink()
     assert [str(found) for found in verify(anchored).findings] == [
-        "unanchored: the file of heads is missing or empty, so a cut of the end could not be seen"
+        "unanchored: the anchor file is missing or empty, so events cut off the end cannot be detected"
     ]
     again = open_database(database_url, data=tmp_path)
     add(again, "c")
     (found,) = verify(again).findings
     assert (found.kind, found.first, found.last) == ("unanchored", 1, 2)
-    assert "begun anew" in found.words
+    assert "started again" in found.words
 
 
 def test_an_old_copy_of_the_heads_shows_that_both_were_cut(anchored: Sessions, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_what_was_done_to_a_row_after_the_upgrade_is_found(old: Old) -> None:
         connection.exec_driver_sql("UPDATE reads SET label = 'malignant' WHERE id = 1")
     sessions = old.opened()
     (found,) = verify(sessions).findings
-    assert str(found) == "changed reads 1 of event 93: the row is not as it was when the event was written"
+    assert str(found) == "changed reads 1 of event 93: the row has changed since the event was written"
     sessions.dispose()
 
 

@@ -93,13 +93,13 @@ def test_an_arm_that_comes_again_is_a_new_iteration_here_and_in_later_studies(sh
         ({"reader_ids": tuple(range(101)), "case_ids": tuple(range(1_000))}, "at most 100000 readings, got 101000"),
         ({"reader_ids": (1, 1)}, "named twice"),
         ({"case_ids": (1, 1)}, "named twice"),
-        ({"name": " "}, "1 to 200 characters"),
-        ({"name": "a\nb"}, "1 to 200 characters"),
-        ({"name": "n" * 201}, "1 to 200 characters"),
+        ({"name": " "}, "1 to 200 visible characters"),
+        ({"name": "a\nb"}, "1 to 200 visible characters"),
+        ({"name": "n" * 201}, "1 to 200 visible characters"),
         ({"washout_days": -1.0}, "0 to 3650 days"),
         ({"washout_days": float("nan")}, "0 to 3650 days"),
-        ({"seed": -1}, "a seed is"),
-        ({"seed": 2**31}, "a seed is"),
+        ({"seed": -1}, "the seed must be"),
+        ({"seed": 2**31}, "the seed must be"),
     ],
 )
 def test_a_plan_that_makes_no_sense_cannot_be_written_down(changed: dict[str, object], words: str) -> None:

@@ -111,7 +111,7 @@ def test_after_the_grace_time_a_read_is_amended_instead(sessions: Sessions, seco
         session.flush()
         read_id = row.id
     if refused:
-        with pytest.raises(CaseChangedError, match="for 60 seconds; amend it instead"):
+        with pytest.raises(CaseChangedError, match="only for 60 seconds: amend it instead"):
             withdraw(sessions, read_id, reader.account_id)
     else:
         assert withdraw(sessions, read_id, reader.account_id).supersedes == read_id
