@@ -217,7 +217,7 @@ def test_a_double_click_gives_one_consensus(world: World) -> None:
     world.read_first(world.adjudicators[0], world.case_id)
     assert world.adjudicate(world.adjudicators[0]) == world.adjudicate(world.adjudicators[0])
     assert len(rows_of(world)) == 1
-    with pytest.raises(CaseChangedError, match=r"you have settled C-0001 already \(malignant, "):
+    with pytest.raises(CaseChangedError, match=r"you have already settled C-0001 \(malignant, "):
         world.adjudicate(world.adjudicators[0], replace(RULING, severity=Severity.MINOR))
 
 
@@ -231,7 +231,7 @@ def test_two_adjudicators_at_once_give_one_consensus(world: World) -> None:
     said = at_once(6, lambda n: world.adjudicate(world.adjudicators[n % 2], rulings[n % 2], seen))
     assert {type(one) for one in said} == {Consensus, CaseChangedError}
     refused = next(one for one in said if isinstance(one, CaseChangedError))
-    assert "another adjudicator has settled C-0001 already" in str(refused)
+    assert "another adjudicator has already settled C-0001" in str(refused)
     assert len(rows_of(world)) == 1
     assert world.open_adjudication(world.adjudicators[1]).consensus is not None
 
@@ -280,7 +280,7 @@ def test_a_later_read_that_says_the_same_leaves_it_settled(world: World) -> None
 
 
 def test_a_consensus_follows_the_rules_of_an_opinion() -> None:
-    with pytest.raises(ValueError, match="a label needs a confidence"):
+    with pytest.raises(ValueError, match="an opinion needs a confidence"):
         Ruling("benign", None, Severity.NONE)
     with pytest.raises(ValueError, match="confidence is 1 to 5"):
         Ruling("benign", 6, Severity.NONE)

@@ -131,7 +131,7 @@ def test_contradicting_the_model_needs_a_reason_and_agreeing_does_not(sessions: 
         final(sessions, reader, BENIGN)
     with pytest.raises(ValueError, match="unknown reason 'because'"):
         final(sessions, reader, replace(BENIGN, reason="because"))
-    with pytest.raises(ValueError, match="say in the note"):
+    with pytest.raises(ValueError, match="describe the reason in the note"):
         final(sessions, reader, replace(BENIGN, reason="other", note="  "))
     assert final(sessions, reader, replace(BENIGN, reason="other", note="clip artefact")).model_visible
 
@@ -188,7 +188,7 @@ def test_a_time_of_opening_without_a_time_zone_is_refused(sessions: Sessions) ->
 
 def test_an_amendment_is_a_new_read_on_top_of_the_old_ones(sessions: Sessions) -> None:
     reader = revealed_case(sessions)
-    with pytest.raises(ValueError, match="no final opinion to amend"):
+    with pytest.raises(ValueError, match="no final opinion on case C-0001 to amend"):
         amend(sessions, reader, MALIGNANT)
     one = final(sessions, reader)
     two = amend(sessions, reader, replace(BENIGN, reason="context"))

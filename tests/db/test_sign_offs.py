@@ -8,12 +8,14 @@ from sqlalchemy import select
 from db import store, tables
 from db.database import Sessions
 from db.errors import CaseChangedError, InStudyError, NotRevealedError
+from db.values.accounts import Lifetime
 from db.values.adjudication import Amendment, SignOffView, ToSign
+from db.values.audit import EventFilter
 from db.values.reading import Opinion, Read, Role, SignOff, Trigger
 from tests.db.test_adjudication import join_study
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import CANNOT_ASSESS, OPENED, SAYS_BENIGN, SAYS_MALIGNANT
-from tests.helpers.world import World, add_person, make_world, revealed_case
+from tests.helpers.world import PASSWORD, World, add_person, make_world, revealed_case
 
 AMENDED = Amendment("benign", "adenosis", "second block", why="immunohistochemistry came back")
 
@@ -58,6 +60,23 @@ def test_a_reader_signs_what_all_readers_say(agreed: World) -> None:
     with agreed.sessions.read() as session:
         event = session.scalars(select(tables.AuditEvent).where(tables.AuditEvent.action == "signed off")).one()
     assert (event.subject, event.content_of) == ("C-0001", f"sign_offs {signed.id}")
+
+
+def test_the_audit_trail_tells_a_case_signed_off_from_a_person_signed_out(agreed: World) -> None:
+    agreed.sign_off(agreed.readers[0])
+    with agreed.sessions.begin() as session:
+        store.accounts.set_password(session, None, "dr. a", PASSWORD)
+        recognised = store.accounts.account_with_password(session, "dr. a", PASSWORD)
+        assert recognised
+        secret = store.sign_ins.start_sign_in(session, recognised, Lifetime())
+        assert secret
+        store.sign_ins.end_sign_in(session, secret)
+    with agreed.sessions.read() as session:
+        cases = store.audit.all_events(session, None, EventFilter(action="signed off"))
+        people = store.audit.all_events(session, None, EventFilter(action="signed out"))
+    # The words of databases that are in use: old events and new ones are found by the same filter.
+    assert [event.subject for event in cases] == ["C-0001"]
+    assert [event.subject for event in people] == ["dr. a"]
 
 
 @pytest.mark.parametrize(
@@ -126,13 +145,13 @@ def test_what_changed_since_it_was_shown_is_not_signed(agreed: World) -> None:
 def test_a_signed_case_takes_no_read_and_no_consensus_any_more(settled: World) -> None:
     settled.read_first(settled.adjudicators[1], settled.case_id)
     settled.sign_off(settled.readers[0])
-    with pytest.raises(CaseChangedError, match="takes no further reads"):
+    with pytest.raises(CaseChangedError, match="no further opinions can be saved"):
         settled.amend(settled.readers[1], replace(SAYS_BENIGN, confidence=5))
     with settled.sessions.begin() as session:
         late = add_person(session, "late", Role.READER)
-    with pytest.raises(CaseChangedError, match="takes no further reads"):
+    with pytest.raises(CaseChangedError, match="no further opinions can be saved"):
         settled.read(late, settled.case_id, SAYS_MALIGNANT)
-    with pytest.raises(CaseChangedError, match="settled C-0001 already"):
+    with pytest.raises(CaseChangedError, match="already settled C-0001"):
         settled.adjudicate(settled.adjudicators[1])
 
 
