@@ -282,7 +282,7 @@ def test_a_later_read_that_says_the_same_leaves_it_settled(world: World) -> None
 def test_a_consensus_follows_the_rules_of_an_opinion() -> None:
     with pytest.raises(ValueError, match="an opinion needs a confidence"):
         Ruling("benign", None, Severity.NONE)
-    with pytest.raises(ValueError, match="confidence is 1 to 5"):
+    with pytest.raises(ValueError, match="confidence must be 1 to 5"):
         Ruling("benign", 6, Severity.NONE)
     assert Ruling(None, None, Severity.NONE).label is None
 
