@@ -1,1 +1,1 @@
-"""Keeps what was found and what readers said; knows neither Streamlit nor torch."""
+"""Store cases, the model's results and the readers' opinions; independent of Streamlit and torch."""

@@ -1,4 +1,4 @@
-"""The records' command line: `python -m db accounts|audit|backup|check|restore`."""
+"""The command line of the database: `python -m db accounts|audit|backup|check|restore`."""
 
 import typer
 
@@ -6,7 +6,11 @@ from db.commands.accounts import accounts
 from db.commands.audit import audit
 from db.commands.backup import backup, check, restore
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Second Read's records. Research use only.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Manage the accounts, audit trail and backups of Second Read. Research use only.",
+)
 app.add_typer(accounts, name="accounts")
 app.add_typer(audit, name="audit")
 for command in (backup, check, restore):

@@ -1,6 +1,7 @@
-"""Open the database: SQLite by default, PostgreSQL when asked, the same to every caller.
+"""Open the database: SQLite by default, PostgreSQL on request, with the same interface.
 
-SQLite has no queue of writers, so threads of one process queue here and write in the order in which they came."""
+SQLite does not queue its writers, so the threads of one process queue here and write in order of arrival.
+"""
 
 import sqlite3
 import threading
@@ -16,35 +17,38 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from db.audit.anchor import Heads, heads_of
+from db.audit.anchor import AnchorFile, anchor_for
 from db.audit.chain import gather, head, write_pending
 from db.errors import UnusableDatabaseError
 
-# A writer waits this long for the others before it gives up.
+# How long a writer waits for the others before it gives up.
 _BUSY_SECONDS = 30
-# Connections of one process: pages, routes and gate of a server share them. Opened when first needed.
+# Connections of one process, shared by the pages, routes and gate of a server. Opened when first needed.
 _POOL_SIZE, _POOL_OVERFLOW = 20, 40
-_USE = "second_read_use"  # execution option: what a connection is for; "write" if it does not say
+_USE = "second_read_use"  # execution option: what a connection is used for; "write" if not set
 
 Version = tuple[int, int, int]
 
 
-class Turns:
-    """A queue of threads."""
+class WriteQueue:
+    """A first-in, first-out queue of the threads that want to write."""
 
     def __init__(self, patience_seconds: float) -> None:
         self._patience_seconds = patience_seconds
         self._lock = threading.Lock()
-        self._queue: deque[threading.Event] = deque()  # the first one has its turn
+        self._queue: deque[threading.Event] = deque()  # the first one may write
 
     @property
     def waiting(self) -> int:
-        """Count the threads that wait for their turn."""
+        """Count the threads that wait to write."""
         return max(0, len(self._queue) - 1)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for one's turn, which lasts until the block ends; out of patience, go on without it."""
+    def wait_to_write(self) -> Iterator[None]:
+        """Wait until this thread is first in the queue; leave the queue when the block ends.
+
+        After `patience_seconds` it goes ahead anyway, and SQLite decides.
+        """
         mine = threading.Event()
         with self._lock:
             self._queue.append(mine)
@@ -60,43 +64,43 @@ class Turns:
 
 
 class Sessions:
-    """Gives sessions of one database; one per click, closed before anything is drawn."""
+    """Opens sessions of one database: one per click, closed before anything is drawn."""
 
-    def __init__(self, engine: Engine, heads: Heads | None) -> None:
+    def __init__(self, engine: Engine, anchor: AnchorFile | None) -> None:
         self._engine = engine
-        self.heads = heads
-        # PostgreSQL has a queue of its own for each row.
-        self._turns = Turns(_BUSY_SECONDS) if engine.dialect.name == "sqlite" else None
+        self.anchor = anchor
+        # PostgreSQL queues writers itself, for each row.
+        self._write_queue = WriteQueue(_BUSY_SECONDS) if engine.dialect.name == "sqlite" else None
         self._reading = engine.execution_options(**{_USE: "read", "postgresql_readonly": True})
         self._writing = engine.execution_options(**{_USE: "write"})
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
-        """Give a session that may write; saved at the end of the block, undone if it raises.
+        """Open a session that may write; committed at the end of the block, rolled back if the block raises.
 
-        On SQLite it is the only writer from the start: one that reads first and writes later would
-        lose updates or fail half way. The events of the audit trail are written last, and anchored outside.
+        On SQLite it is the only writer from the start: a session that reads first and writes later could
+        lose updates or fail halfway. Audit events are written last, and recorded in the anchor file.
         """
         with Session(self._writing, expire_on_commit=False) as session:
-            with self._turns.turn() if self._turns else nullcontext(), session.begin():
+            with self._write_queue.wait_to_write() if self._write_queue else nullcontext(), session.begin():
                 session.connection()
                 gather(session)
                 yield session
                 added = write_pending(session)
-                if added and self.heads:
-                    self.heads.announce(added)
-            if added and self.heads:
-                self.heads.confirm(added)
+                if added and self.anchor:
+                    self.anchor.announce(added)
+            if added and self.anchor:
+                self.anchor.confirm(added)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Give a session that sees one state of the database and cannot change it."""
+        """Open a session that sees one state of the database and cannot change it."""
         with Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     @property
     def dialect(self) -> str:
-        """Which database this is: `sqlite` or `postgresql`."""
+        """The kind of database: `sqlite` or `postgresql`."""
         return self._engine.dialect.name
 
     def dispose(self) -> None:
@@ -105,47 +109,47 @@ class Sessions:
 
 
 def open_database(url: str, *, data: Path | None = None, sqlite_version: Version | None = None) -> Sessions:
-    """Open a database, made or brought up to date first; safe when several processes start at once.
+    """Open a database, creating or upgrading it first; safe when several processes start at once.
 
     Args:
         url: `sqlite:////absolute/path`, or `postgresql://user@host/name`.
-        data: Where the audit trail of a PostgreSQL database is anchored; not anchored if left out. That of
-            SQLite is anchored beside its file.
-        sqlite_version: Choose the journal as for this version; the linked one's if left out.
+        data: Folder for the anchor file of a PostgreSQL database; without it, there is none. SQLite's anchor file
+            is always beside the database.
+        sqlite_version: Choose the journal mode for this version of SQLite; the linked version if left out.
 
     Raises:
-        UnusableDatabaseError: If it is newer than this program, or no database of ours.
+        UnusableDatabaseError: If it is newer than this program, or not a Second Read database.
         ValueError: If the URL names neither SQLite in a file nor PostgreSQL.
     """
     parsed = _checked(url)
     if parsed.get_backend_name() == "sqlite":
         Path(parsed.database or "").resolve().parent.mkdir(parents=True, exist_ok=True)
-    # Alembic takes a quarter of the time that a page may take to import; only opening a database needs it.
+    # Importing Alembic takes a quarter of the time allowed for importing a page; only opening a database needs it.
     from db.upgrade import upgrade  # noqa: PLC0415
 
     engine = _engine(parsed, sqlite_version or _linked_sqlite())
     try:
         with engine.execution_options(**{_USE: "upgrade"}).begin() as connection:
             added = upgrade(connection)
-            heads = heads_of(parsed, data)
-            found = head(Session(connection)) if heads else None
-            if heads and added and heads.begun:
-                heads.announce(added)
+            anchor = anchor_for(parsed, data)
+            newest = head(Session(connection)) if anchor else None
+            if anchor and added and anchor.begun:
+                anchor.announce(added)
     except (DatabaseError, sqlite3.DatabaseError) as error:
         where = parsed.render_as_string(hide_password=True)
-        raise UnusableDatabaseError(f"the database {where} cannot be opened: {_first_line(error)}") from error
-    if heads and found:
-        if added and heads.begun:
-            heads.confirm(added)
-        heads.begin(found)
-    return Sessions(engine, heads)
+        raise UnusableDatabaseError(f"cannot open the database {where}: {_first_line(error)}") from error
+    if anchor and newest:
+        if added and anchor.begun:
+            anchor.confirm(added)
+        anchor.begin(newest)
+    return Sessions(engine, anchor)
 
 
 def open_as_it_is(url: str, *, data: Path | None = None) -> Sessions:
-    """Open a database to look at it: it is neither made nor brought up to date.
+    """Open an existing database without creating or upgrading it.
 
     Raises:
-        UnusableDatabaseError: If it is not there, or not of this version of the program.
+        UnusableDatabaseError: If it does not exist, or belongs to another version of the program.
         ValueError: If the URL names neither SQLite in a file nor PostgreSQL.
     """
     parsed = _checked(url)
@@ -153,18 +157,18 @@ def open_as_it_is(url: str, *, data: Path | None = None) -> Sessions:
         raise UnusableDatabaseError(f"there is no database at {parsed.database}")
     from db.upgrade import require_current  # noqa: PLC0415
 
-    sessions = Sessions(_engine(parsed, _linked_sqlite()), heads_of(parsed, data))
+    sessions = Sessions(_engine(parsed, _linked_sqlite()), anchor_for(parsed, data))
     try:
         with sessions.read() as session:
             require_current(session.connection())
     except (DatabaseError, sqlite3.DatabaseError) as error:
         where = parsed.render_as_string(hide_password=True)
-        raise UnusableDatabaseError(f"the database {where} cannot be opened: {_first_line(error)}") from error
+        raise UnusableDatabaseError(f"cannot open the database {where}: {_first_line(error)}") from error
     return sessions
 
 
 def journal_mode(version: Version) -> Literal["wal", "delete"]:
-    """Choose SQLite's journal: WAL can corrupt the file in versions 3.7.0 to 3.51.2.
+    """Choose SQLite's journal mode: WAL can corrupt the file in versions 3.7.0 to 3.51.2.
 
     Two connections that write and checkpoint at the same moment are enough. Fixed in 3.51.3, and in
     3.50.7 and 3.44.6 (https://sqlite.org/wal.html, "The WAL-reset bug").
@@ -177,14 +181,16 @@ def _checked(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise ValueError(f"not the address of a database: {url!r}") from error
+        raise ValueError(
+            f"{url!r} is not a database URL: use sqlite:////absolute/path or postgresql://user@host/name"
+        ) from error
     backend = parsed.get_backend_name()
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
     if backend != "sqlite":
-        raise ValueError(f"{backend} is not supported: use SQLite or PostgreSQL")
+        raise ValueError(f"{backend} databases are not supported: use SQLite or PostgreSQL")
     if parsed.database in (None, "", ":memory:"):
-        raise ValueError("SQLite needs a file: in memory, every thread would have a database of its own")
+        raise ValueError("SQLite needs a database file: in memory, every thread would have its own database")
     return parsed
 
 
@@ -205,19 +211,19 @@ def _engine(url: URL, version: Version) -> Engine:
 
 
 def _prepare_sqlite(connection: DBAPIConnection, mode: str) -> None:
-    # The driver would begin transactions late and end them early; SQLAlchemy's recipe is to begin them ourselves.
+    # The driver begins transactions late and ends them early; as SQLAlchemy recommends, we begin them ourselves.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA journal_mode = {mode}")
     cursor.execute("PRAGMA synchronous = FULL")
-    # Else INSERT OR REPLACE would delete without asking the triggers that refuse it.
+    # Otherwise INSERT OR REPLACE would delete rows without firing the triggers that refuse it.
     cursor.execute("PRAGMA recursive_triggers = ON")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
     use = connection.get_execution_options().get(_USE, "write")
-    # SQLite ignores foreign keys unless asked, on every connection; a migration that rebuilds a table needs them off.
+    # SQLite ignores foreign keys unless asked to on every connection; migrations that rebuild a table need them off.
     connection.exec_driver_sql(f"PRAGMA foreign_keys = {'OFF' if use == 'upgrade' else 'ON'}")
     connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
     connection.exec_driver_sql("BEGIN" if use == "read" else "BEGIN IMMEDIATE")

@@ -1,16 +1,16 @@
-"""What can go wrong in the store that a caller acts on; every message is meant for the reader."""
+"""Errors of the store that callers handle; every message is written for the reader."""
 
 
 class UnknownCaseError(LookupError):
-    """No such case, image or heat map."""
+    """There is no such case, image, heat map, study or account."""
 
 
 class NotRevealedError(Exception):
-    """Something of the model was asked for before this reader's first read was saved."""
+    """The model's opinion, or other readers' opinions, may not be shown to this reader yet."""
 
 
 class CaseChangedError(Exception):
-    """The reader already gave another opinion on this case, in another window or before."""
+    """The case has changed since the reader opened it, for example in another window."""
 
 
 class InStudyError(CaseChangedError):
@@ -18,12 +18,12 @@ class InStudyError(CaseChangedError):
 
 
 class UnusableDatabaseError(Exception):
-    """The database cannot be opened by this version of the program; the message says what to do."""
+    """This version of the program cannot open the database; the message says what to do."""
 
 
 class NotAllowedError(Exception):
-    """The role of this account does not allow what was asked for."""
+    """The role of this account does not allow the action."""
 
 
 class BackupError(Exception):
-    """A backup cannot be made, read or restored; the message says why, and what is left as it was."""
+    """A backup cannot be made, read or restored; the message says why."""

@@ -1,4 +1,4 @@
-"""Images and heat maps on disk, named by their sha256 and verified whenever they are read."""
+"""Store images and heat maps on disk, named by their sha256 and verified at every read."""
 
 import hashlib
 import os
@@ -11,20 +11,20 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class DamagedFileError(Exception):
-    """A stored file is missing, cannot be read, or is not what was stored; the message is for the reader."""
+    """A stored file is missing, unreadable or changed; the message is for the reader."""
 
 
 class Files:
-    """A folder of files that are written once: whole and on the disk, or not at all."""
+    """A folder of files that are written once, completely or not at all."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def put(self, data: bytes) -> str:
-        """Store bytes and give their sha256; what is already there whole is not written again.
+        """Store bytes and return their sha256; an intact copy is not written again.
 
         Raises:
-            OSError: If they cannot be stored, for example on a full disk; nothing is left behind then.
+            OSError: If they cannot be stored, for example on a full disk; nothing is left behind.
         """
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._path(sha256)
@@ -34,7 +34,7 @@ class Files:
         return sha256
 
     def get(self, sha256: str) -> bytes:
-        """Read stored bytes and check that they are what was stored.
+        """Read stored bytes and check that they are unchanged.
 
         Raises:
             DamagedFileError: If they are missing, unreadable or changed.
@@ -53,7 +53,7 @@ class Files:
         return data
 
     def stored(self) -> Iterator[str]:
-        """Give the sha256 of every file there is, in order, whole or not."""
+        """Yield the sha256 of every stored file, in order, intact or not."""
         for path in sorted(self._root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*")):
             if _SHA256.fullmatch(path.name):
                 yield path.name
@@ -66,7 +66,7 @@ class Files:
 
 
 def _holds(path: Path, sha256: str) -> bool:
-    """Say whether the file is there and whole; a damaged one is written again."""
+    """Return whether the file exists and is intact."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == sha256
@@ -75,7 +75,7 @@ def _holds(path: Path, sha256: str) -> bool:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    """Write beside the final name, then rename, so that no reader and no crash ever sees a part of it."""
+    """Write to a temporary name, then rename, so that an incomplete file is never visible, even after a crash."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
     temporary = Path(name)
     try:
@@ -91,7 +91,7 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 
 def _make_folder(folder: Path, root: Path) -> None:
-    """Make the folder of a file so that it, too, survives a power cut."""
+    """Create the folder of a file so that it survives a power cut too."""
     if folder.is_dir():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def _make_folder(folder: Path, root: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk: a rename is there only once the folder that holds the name is."""
+    """Flush a folder to disk: a rename survives a power cut only after its folder was flushed."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""All tables of the database; rows never leave `db`."""
+"""The tables of the database; rows are never passed out of `db`."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from core.labels import Malignancy
 from db.values.evaluations import RunState
 from db.values.reading import Arm, JobState, RegionKind, Role, Severity, Stage, Vote
 
-# Without names a constraint cannot be dropped by a later migration.
+# A later migration cannot drop a constraint that has no name.
 _NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -38,13 +38,13 @@ _LINKED = text("unlinked_at IS NULL")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time, stored in UTC; SQLite keeps no time zone, so it is put back on reading."""
+    """An aware time, stored in UTC; SQLite stores no time zone, so it is added when read."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Bring a time to UTC, or refuse one without a time zone."""
+        """Convert a time to UTC, or refuse one without a time zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -52,14 +52,14 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give an aware time in UTC."""
+        """Return an aware time in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def by_value(enum: type[StrEnum], name: str) -> Enum:
-    """Store an enum by value, so that renaming a member in code leaves the rows alone."""
+    """Store an enum by value, so that renaming a member in code does not affect rows."""
     return Enum(
         enum,
         name=name,
@@ -72,7 +72,7 @@ def by_value(enum: type[StrEnum], name: str) -> Enum:
 
 
 class Base(DeclarativeBase):
-    """Every table's parent."""
+    """The base class of all tables."""
 
     metadata = MetaData(naming_convention=_NAMES)
     type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
@@ -104,7 +104,7 @@ class Account(Base):
 
 
 class Case(Base):
-    """One diagnostic request; `automatic_number` is set when we made its accession."""
+    """One diagnostic request; `automatic_number` is set if its accession was generated."""
 
     __tablename__ = "cases"
     __table_args__ = (Index(None, "created_by_id", "id"),)
@@ -141,7 +141,7 @@ class Image(Base):
 
 
 class Prediction(Base):
-    """What one model version says of one image; holds all that a `Prediction` value needs."""
+    """The prediction of one model version for one image; holds all fields of a `Prediction` value."""
 
     __tablename__ = "predictions"
     __table_args__ = (
@@ -171,10 +171,10 @@ class Prediction(Base):
 
 
 class Job(Base):
-    """How far the analysis of one image has come; the only rows that change."""
+    """The progress of the analysis of one image; its row changes."""
 
     __tablename__ = "jobs"
-    # The order in which jobs are claimed.
+    # In the order in which jobs are claimed.
     __table_args__ = (Index(None, "state", "attempts", "id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -190,11 +190,11 @@ class Job(Base):
 
 
 class Read(Base):
-    """One opinion of one reader, and what the model showed when it was given."""
+    """One opinion of one reader, and what the model showed when it was saved."""
 
     __tablename__ = "reads"
     __table_args__ = (
-        # A double click must not make two; an amendment is a final read that points at the one it replaces.
+        # A double click must not save two reads; an amendment is a final read that refers to the one it replaces.
         _once("uq_reads_first", ("case_id", "account_id"), "stage = 'first' AND place_id IS NULL"),
         _once(
             "uq_reads_final",
@@ -235,7 +235,7 @@ class Read(Base):
 
 
 class ReadPrediction(Base):
-    """One prediction that was on the screen when a read was given; a case has several images."""
+    """One prediction that was on the screen when a read was saved; a case may have several images."""
 
     __tablename__ = "read_predictions"
 
@@ -256,12 +256,12 @@ class AuditEvent(Base):
     subject: Mapped[str] = mapped_column(String(200))
     previous_hash: Mapped[str] = mapped_column(String(64), unique=True)  # two events cannot follow the same one
     hash: Mapped[str] = mapped_column(String(64))
-    content_of: Mapped[str | None] = mapped_column(String(120))  # the row that the event tells of: `db.seals`
+    content_of: Mapped[str | None] = mapped_column(String(120))  # the row that the event describes: `db.audit.seals`
     content_sha256: Mapped[str | None] = mapped_column(String(64))
 
 
 class Run(Base):
-    """One training run; its row follows it until it ends."""
+    """One training run; its row is updated until it ends."""
 
     __tablename__ = "runs"
 
@@ -277,7 +277,7 @@ class Run(Base):
 
 
 class Evaluation(Base):
-    """What was measured of one model version on one labelled dataset."""
+    """The metrics of one model version on one labelled dataset."""
 
     __tablename__ = "evaluations"
 
@@ -293,7 +293,7 @@ class Evaluation(Base):
 
 
 class EvaluatedImage(Base):
-    """One image of an evaluation; `confidence` is its largest probability, kept to sort by."""
+    """One image of an evaluation; `confidence` is its largest probability, stored for sorting."""
 
     __tablename__ = "evaluated_images"
     __table_args__ = (
@@ -320,7 +320,7 @@ class EvaluatedImage(Base):
 
 
 class Shift(Base):
-    """How far one image set lies from another."""
+    """The distance between two image sets."""
 
     __tablename__ = "shifts"
 
@@ -346,7 +346,7 @@ class Deployment(Base):
 
 
 class Study(Base):
-    """One reader study; only `closed_at` is ever filled in later."""
+    """One reader study; only `closed_at` is filled in later."""
 
     __tablename__ = "studies"
     __table_args__ = (CheckConstraint("washout_days >= 0", name="washout"),)
@@ -382,7 +382,7 @@ class StudyPlace(Base):
 
 
 class Assignment(Base):
-    """A case given to a reader, or taken back; the last row of a case and a reader counts."""
+    """An assignment of a case to a reader, or its withdrawal; the last row of a case and a reader counts."""
 
     __tablename__ = "assignments"
     __table_args__ = (Index(None, "case_id", "account_id", "id"),)
@@ -409,7 +409,7 @@ class Priority(Base):
 
 
 class Claim(Base):
-    """The case that a reader has open now, one at most; follows the reader and says nothing of the past."""
+    """The case that a reader has open now, at most one; holds no history."""
 
     __tablename__ = "claims"
     __table_args__ = (Index(None, "case_id"),)
@@ -435,11 +435,11 @@ class Region(Base):
 
 
 class Consensus(Base):
-    """What an adjudicator settled after a blind read of their own."""
+    """The decision of an adjudicator after their own blind read."""
 
     __tablename__ = "consensus"
     __table_args__ = (
-        # Two adjudicators who save at once must not make two; a later one says which it replaces.
+        # Two adjudicators who save at once must not add two; a later consensus refers to the one it replaces.
         Index(
             "uq_consensus_first",
             "case_id",
@@ -466,7 +466,7 @@ class Consensus(Base):
 
 
 class ConsensusRead(Base):
-    """One read that was shown, without a name, when a consensus was given."""
+    """One read that was shown, without a name, when a consensus was saved."""
 
     __tablename__ = "consensus_reads"
 
@@ -475,7 +475,7 @@ class ConsensusRead(Base):
 
 
 class SignOff(Base):
-    """One signed version of a case; the last one counts, and all of them stay."""
+    """One signed version of a case; the last one is current, and earlier ones are kept."""
 
     __tablename__ = "sign_offs"
     __table_args__ = (
@@ -496,9 +496,9 @@ class SignOff(Base):
 
 
 class Credential(Base):
-    """How one account signs in; an account without such a row never can.
+    """How one account signs in; an account without such a row cannot.
 
-    Beside `accounts`, so that a hash is never loaded, shown or exported together with a name.
+    Separate from `accounts`, so that a hash is never loaded, shown or exported together with a name.
     """
 
     __tablename__ = "credentials"
@@ -510,7 +510,7 @@ class Credential(Base):
 
 
 class SignIn(Base):
-    """One browser in which somebody signed in; only the hash of what its cookie holds."""
+    """One sign-in of a browser; stores only the hash of its cookie's secret."""
 
     __tablename__ = "sign_ins"
     __table_args__ = (Index(None, "account_id", "ended_at"),)
@@ -525,7 +525,7 @@ class SignIn(Base):
 
 
 class ApiToken(Base):
-    """One key of a program that asks in the name of an account; only its hash."""
+    """One token of a program that acts for an account; stores only its hash."""
 
     __tablename__ = "api_tokens"
     __table_args__ = (Index(None, "account_id"),)
@@ -539,7 +539,7 @@ class ApiToken(Base):
 
 
 class LinkedIdentity(Base):
-    """One identity of a provider that signs in as an account; by its address until it first did so."""
+    """One identity at a provider that signs in as an account; known by its e-mail address until its first sign-in."""
 
     __tablename__ = "identities"
     __table_args__ = (

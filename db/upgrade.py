@@ -1,4 +1,4 @@
-"""Brings the tables of a database up to date, whoever starts first."""
+"""Create or upgrade the tables of a database; safe when several processes start at once."""
 
 from pathlib import Path
 
@@ -18,15 +18,15 @@ _LOCK = 0x5EC0_4D4E
 
 
 def upgrade(connection: Connection) -> Added | None:
-    """Make or change the tables inside the open transaction of this connection.
+    """Create or change the tables inside the open transaction of this connection.
 
-    On SQLite that transaction must be a writing one, and without foreign keys.
+    On SQLite it must be a write transaction with foreign keys switched off.
 
     Returns:
-        The events that this added to the audit trail, which are still to be anchored.
+        The events that this added to the audit trail, which must still be recorded in the anchor file.
 
     Raises:
-        UnusableDatabaseError: If the database is newer than this program, or no database of ours.
+        UnusableDatabaseError: If the database is newer than this program, or not a Second Read database.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
@@ -39,33 +39,35 @@ def upgrade(connection: Connection) -> Added | None:
         _refuse_foreign_tables(connection)
     elif revision not in {known.revision for known in script.walk_revisions()}:
         raise UnusableDatabaseError(
-            f"the database was made by a newer Second Read (its tables are at revision {revision}): "
-            "install that version, or restore the backup made before it"
+            f"the database belongs to a newer version of Second Read (its tables are at revision {revision}): "
+            "install that version, or restore the backup made before the upgrade"
         )
     command.upgrade(config, "head")
     if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-        raise UnusableDatabaseError("the upgrade would leave rows that point at nothing; nothing was changed")
+        raise UnusableDatabaseError(
+            "the upgrade was cancelled and nothing was changed: it would leave rows that refer to missing rows"
+        )
     added = config.attributes.get(ADDED_EVENTS)
     return added if isinstance(added, Added) else None
 
 
 def require_current(connection: Connection) -> None:
-    """Refuse a database that the program would have to make or bring up to date first.
+    """Refuse a database that must be created or upgraded first.
 
     Raises:
-        UnusableDatabaseError: With what is to be done.
+        UnusableDatabaseError: If its tables are not at the current revision; the message says what to do.
     """
     script = ScriptDirectory.from_config(alembic_config(connection))
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision != script.get_current_head():
         raise UnusableDatabaseError(
             f"the tables of the database are at revision {revision}, not {script.get_current_head()}: "
-            "start this version of Second Read on it once, or look at it with the version that made it"
+            "start this version of Second Read once to upgrade it, or use the version that created it"
         )
 
 
 def alembic_config(connection: Connection) -> Config:
-    """Configure Alembic for a connection, wherever the program was started."""
+    """Configure Alembic for a connection, independent of the working directory."""
     config = Config()
     # Alembic's configuration treats a percent sign in a path as a placeholder.
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
@@ -74,6 +76,8 @@ def alembic_config(connection: Connection) -> Config:
 
 
 def _refuse_foreign_tables(connection: Connection) -> None:
-    taken = set(inspect(connection).get_table_names()) & set(tables.Base.metadata.tables)
-    if taken:
-        raise UnusableDatabaseError(f"this is no database of Second Read, yet it has tables {', '.join(sorted(taken))}")
+    present = set(inspect(connection).get_table_names()) & set(tables.Base.metadata.tables)
+    if present:
+        raise UnusableDatabaseError(
+            f"this is not a Second Read database, but it already has the tables {', '.join(sorted(present))}"
+        )

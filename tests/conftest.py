@@ -91,9 +91,9 @@ def tables_on_postgresql(postgres_server: str) -> Iterator[URL]:
 def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Real Argon2 with little memory: at full strength every sign-in of every test would take its time."""
     monkeypatch.setattr(accounts, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    accounts._nobodys_hash.cache_clear()
+    accounts._unused_hash.cache_clear()
     yield
-    accounts._nobodys_hash.cache_clear()
+    accounts._unused_hash.cache_clear()
 
 
 @pytest.fixture

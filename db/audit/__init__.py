@@ -1,1 +1,1 @@
-"""The audit trail: its events, hash chain, external anchor, row seals, and their verification."""
+"""The audit trail: events, hash chain, external anchor, row seals and their verification."""

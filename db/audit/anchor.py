@@ -1,15 +1,15 @@
-"""The anchor of the audit trail: a file outside the database, to which the head of the chain is added at every click.
+"""The anchor of the audit trail: a file outside the database that records the newest event of every transaction.
 
-Before a click is saved, the events it adds are announced here ("saving"); afterwards they are confirmed
-("saved"). Each line is on the disk before anything goes on.
+Before a transaction commits, the events it adds are announced here ("saving"); afterwards they are confirmed
+("saved"). Each line is on disk before the program continues.
 
-What it proves: whoever changed the database but not this file is found, and where. An event that was
-confirmed and is gone was cut off; one that was never announced did not come through this program; one with
-another hash was rewritten, even if every hash after it was computed anew.
+What it proves: a change to the database without a matching change to this file is detected and located. A
+confirmed event that is gone was cut off; an event that was never announced was not written by this program; an
+event with another hash was rewritten, even if every later hash was recomputed.
 
-What it does not prove: whoever may write both the database and this file can make them agree again, as the
-chain has no secret. Against them, copy the file now and then to where they cannot write, and give the copy
-to `python -m db audit verify --heads`. Nor does it say that what an event tells was true when it was written.
+What it does not prove: anyone who can write both the database and this file can make them agree again, because
+the chain has no secret. To guard against that, regularly copy the file to a place they cannot write to, and pass
+the copy to `python -m db audit verify --heads`. Nor does it prove that an event was true when it was written.
 """
 
 import fcntl
@@ -39,8 +39,8 @@ _WRITTEN_BY_UPGRADES = (Action.CHAINED, TrailAction.SEALED)
 
 
 @dataclass(frozen=True, slots=True)
-class HeadLine:
-    """One line of the file: what was announced or confirmed, and when; "begun" names all that was there before."""
+class AnchorLine:
+    """One line of the file: which events were announced or confirmed, and when; "begun" covers all earlier events."""
 
     at: datetime
     state: State
@@ -51,46 +51,46 @@ class HeadLine:
         return f"{at} {self.state} {self.added.first} {self.added.last} {self.added.hash}"
 
 
-class Heads:
-    """The file of heads of one database; written by all processes of an installation, each line whole."""
+class AnchorFile:
+    """The anchor file of one database; all processes of an installation append to it, one whole line at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def begin(self, head: Added) -> None:
-        """Begin the file with the head of the chain as it is now, unless somebody has begun it already."""
-        self._append(HeadLine(datetime.now(UTC), "begun", Added(min(1, head.last), head.last, head.hash)), first=True)
+        """Begin the file with the newest event of the chain, unless another process has begun it already."""
+        self._append(AnchorLine(datetime.now(UTC), "begun", Added(min(1, head.last), head.last, head.hash)), first=True)
 
     @property
     def begun(self) -> bool:
-        """Say whether there is a file with something in it."""
+        """Return whether the file exists and is not empty."""
         return self.path.exists() and self.path.stat().st_size > 0
 
     def announce(self, added: Added) -> None:
-        """Say what a click is about to add.
+        """Record which events a transaction is about to add.
 
         Raises:
-            OSError: If it cannot be written; the click must then not be saved.
+            OSError: If the line cannot be written; the transaction must then not commit.
         """
-        self._append(HeadLine(datetime.now(UTC), "saving", added))
+        self._append(AnchorLine(datetime.now(UTC), "saving", added))
 
     def confirm(self, added: Added) -> None:
-        """Say that a click has been saved; if that cannot be written, the announcement has to do."""
+        """Record that a transaction has committed; if that cannot be written, the announcement remains."""
         try:
-            self._append(HeadLine(datetime.now(UTC), "saved", added))
+            self._append(AnchorLine(datetime.now(UTC), "saved", added))
         except OSError as error:
-            _log.error("the head of the audit trail cannot be confirmed in %s: %s", self.path, error)
+            _log.error("the newest audit event could not be confirmed in %s: %s", self.path, error)
 
-    def lines(self) -> list[HeadLine | str]:
-        """Read all lines, oldest first; one that is not ours comes as it is.
+    def lines(self) -> list[AnchorLine | str]:
+        """Read all lines, oldest first; a line that this program did not write is returned as text.
 
-        A last line without its end is left out: power was lost while it was written, so nobody relied on it.
+        An unfinished last line is left out: power was lost while it was written, so nothing relied on it.
         """
         if not self.path.exists():
             return []
-        return [_parsed(line) for line in _text(self.path).split("\n")[:-1]]
+        return [_parse(line) for line in _read_text(self.path).split("\n")[:-1]]
 
-    def _append(self, line: HeadLine, *, first: bool = False) -> None:
+    def _append(self, line: AnchorLine, *, first: bool = False) -> None:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -106,137 +106,139 @@ class Heads:
             os.close(descriptor)
 
 
-def heads_of(url: URL, data: Path | None) -> Heads | None:
-    """Give the file of heads of a database: beside it for SQLite, in the data folder for PostgreSQL.
+def anchor_for(url: URL, data: Path | None) -> AnchorFile | None:
+    """Return the anchor file of a database: beside it for SQLite, in the data folder for PostgreSQL.
 
-    None where there is no place for one: PostgreSQL, and no data folder named.
+    None for PostgreSQL without a data folder: there is nowhere to keep one.
     """
     if url.get_backend_name() == "sqlite":
-        return Heads(Path(url.database or "").resolve().with_suffix(_SUFFIX))
-    return Heads(data / f"{url.database}{_SUFFIX}") if data else None
+        return AnchorFile(Path(url.database or "").resolve().with_suffix(_SUFFIX))
+    return AnchorFile(data / f"{url.database}{_SUFFIX}") if data else None
 
 
-def until(before: list[HeadLine | str], after: list[HeadLine | str], last: int) -> list[HeadLine | str]:
-    """Give the lines that belong to a copy of the database which ends with event `last`.
+def until(before: list[AnchorLine | str], after: list[AnchorLine | str], last: int) -> list[AnchorLine | str]:
+    """Return the lines that belong to a copy of the database whose last event is `last`.
 
-    `before` and `after` were read on either side of making the copy: of what came meanwhile, only the lines
+    `before` and `after` were read before and after the copy was made: of the lines added in between, only those
     up to its last event count.
     """
     meanwhile = after[len(before) :]
     return before + [line for line in meanwhile if isinstance(line, str) or line.added.last <= last]
 
 
-def as_bytes(lines: Iterable[HeadLine | str]) -> bytes:
-    """Write lines as they stand in the file."""
+def as_bytes(lines: Iterable[AnchorLine | str]) -> bytes:
+    """Encode lines as they are in the file."""
     return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
 
 
-def _text(path: Path) -> str:
-    # Strange bytes are to be reported as a strange line, not to stop the reading.
+def _read_text(path: Path) -> str:
+    # Invalid bytes must be reported as a foreign line, not stop the check.
     return path.read_bytes().decode(errors="surrogateescape")
 
 
-def _parsed(line: str) -> HeadLine | str:
-    words = line.split(" ")
+def _parse(text: str) -> AnchorLine | str:
+    fields = text.split(" ")
     try:
-        at, state, first, last, last_hash = words
+        at, state, first, last, last_hash = fields
         added = Added(int(first), int(last), last_hash)
         if not _HASH.fullmatch(last_hash) or not 0 <= added.first <= added.last:
-            return line
-        return HeadLine(datetime.fromisoformat(at), _state(state), added)
+            return text
+        return AnchorLine(datetime.fromisoformat(at), _state(state), added)
     except ValueError:
-        return line
+        return text
 
 
 def _state(word: str) -> State:
     for state in get_args(State):
         if word == state:
-            found: State = state
-            return found
-    raise ValueError(f"no state of a line: {word!r}")
+            known: State = state
+            return known
+    raise ValueError(f"unknown state of an anchor line: {word!r}")
 
 
 def anchor_findings(
-    hashes: Mapping[int, str], actions: Mapping[int, str], lines: Sequence[HeadLine | str], *, complete: bool
+    hashes: Mapping[int, str], actions: Mapping[int, str], lines: Sequence[AnchorLine | str], *, complete: bool
 ) -> Iterator[Finding]:
-    """Say where events are not those that were announced and confirmed.
+    """Find the events that differ from those that were announced and confirmed.
 
     Args:
-        hashes: Of the stored events, by their number.
-        actions: Likewise.
-        lines: Of the file of heads.
+        hashes: Hashes of the stored events, by event number.
+        actions: Actions of the stored events, by event number.
+        lines: Lines of the anchor file.
         complete: Whether the file is the one in use; an older copy cannot know the events after it.
     """
-    heads = [line for line in lines if isinstance(line, HeadLine)]
+    anchored = [line for line in lines if isinstance(line, AnchorLine)]
     for number, line in enumerate(lines, 1):
         if isinstance(line, str):
-            yield Finding("unanchored", 0, 0, f"line {number} of the file of heads is none that the program writes")
-    if not heads:
+            yield Finding("unanchored", 0, 0, f"line {number} of the anchor file was not written by this program")
+    if not anchored:
         yield Finding(
-            "unanchored", 0, 0, "the file of heads is missing or empty, so a cut of the end could not be seen"
+            "unanchored", 0, 0, "the anchor file is missing or empty, so events cut off the end cannot be detected"
         )
         return
-    yield from _beginnings(heads, actions)
-    yield from _merged(_rewritten(heads, hashes))
-    yield from _merged(_unannounced(heads, hashes, complete=complete))
+    yield from _check_beginnings(anchored, actions)
+    yield from _merge_neighbours(_find_rewritten(anchored, hashes))
+    yield from _merge_neighbours(_find_unannounced(anchored, hashes, complete=complete))
 
 
-def _beginnings(heads: Sequence[HeadLine], actions: Mapping[int, str]) -> Iterator[Finding]:
-    """Ask that the file began with the first event, or with the last of those that an upgrade wrote."""
-    if heads[0].state != "begun":
-        yield Finding("unanchored", 0, 0, "the beginning of the file of heads is missing")
-    for place, line in enumerate(heads):
+def _check_beginnings(lines: Sequence[AnchorLine], actions: Mapping[int, str]) -> Iterator[Finding]:
+    """Check that the file begins with the first event, or with the last one that an upgrade wrote."""
+    if lines[0].state != "begun":
+        yield Finding("unanchored", 0, 0, "the beginning of the anchor file is missing")
+    for place, line in enumerate(lines):
         last = line.added.last
         if line.state == "begun" and (place > 0 or (last > 0 and actions.get(last) not in _WRITTEN_BY_UPGRADES)):
-            words = f"the file of heads was begun anew on {line.at:%Y-%m-%d %H:%M:%S} UTC; before, nothing is anchored"
+            words = (
+                f"the anchor file was started again at {line.at:%Y-%m-%d %H:%M:%S} UTC; earlier events are not anchored"
+            )
             yield Finding("unanchored", min(1, last), last, words)
 
 
-def _rewritten(heads: Sequence[HeadLine], hashes: Mapping[int, str]) -> Iterator[Finding]:
+def _find_rewritten(lines: Sequence[AnchorLine], hashes: Mapping[int, str]) -> Iterator[Finding]:
     announced: dict[int, set[str]] = defaultdict(set)
     confirmed: dict[int, set[str]] = defaultdict(set)
     first: dict[int, int] = {}
-    for line in heads:
+    for line in lines:
         first.setdefault(line.added.last, line.added.first)
         announced[line.added.last].add(line.added.hash)
         if line.state != "saving" and line.added.last:
             confirmed[line.added.last].add(line.added.hash)
-    held = _held(heads, hashes)
+    covered = _covered_by_chain(lines, hashes)
     for number in sorted(announced):
         stored = hashes.get(number)
-        wanted = confirmed.get(number) or announced[number]
+        expected = confirmed.get(number) or announced[number]
         if stored is None and number in confirmed:
-            yield Finding("missing", first[number], number, "confirmed in the file of heads, and not in the database")
-        elif stored is not None and number not in confirmed and number in held:
+            yield Finding("missing", first[number], number, "confirmed in the anchor file, but not in the database")
+        elif stored is not None and number not in confirmed and number in covered:
             continue
-        elif stored is not None and (stored not in wanted or len(confirmed[number]) > 1):
-            yield Finding("changed", first[number], number, "the file of heads confirms another hash")
+        elif stored is not None and (stored not in expected or len(confirmed[number]) > 1):
+            yield Finding("changed", first[number], number, "the anchor file has a different hash")
 
 
-def _held(heads: Iterable[HeadLine], hashes: Mapping[int, str]) -> set[int]:
-    """Give the numbers before the end of a click that is stored as it was announced: the chain holds those.
+def _covered_by_chain(lines: Iterable[AnchorLine], hashes: Mapping[int, str]) -> set[int]:
+    """Return the events before the last one of each transaction stored as announced: the chain vouches for them.
 
-    A click that a kill cut off may have announced one of them as its own last; the next one took its numbers.
+    A transaction that was killed may have announced one of them as its own last; the next one reused its numbers.
     """
-    found: set[int] = set()
-    for line in heads:
+    covered: set[int] = set()
+    for line in lines:
         if hashes.get(line.added.last) == line.added.hash:
-            found.update(range(line.added.first, line.added.last))
-    return found
+            covered.update(range(line.added.first, line.added.last))
+    return covered
 
 
-def _unannounced(heads: Iterable[HeadLine], hashes: Mapping[int, str], *, complete: bool) -> Iterator[Finding]:
+def _find_unannounced(lines: Iterable[AnchorLine], hashes: Mapping[int, str], *, complete: bool) -> Iterator[Finding]:
     announced: set[int] = set()
-    for line in heads:
+    for line in lines:
         announced.update(range(line.added.first, line.added.last + 1))
-    known = max(announced, default=0)
+    newest = max(announced, default=0)
     for number in sorted(hashes):
-        if number > 0 and number not in announced and (complete or number < known):
-            yield Finding("inserted", number, number, "never announced in the file of heads")
+        if number > 0 and number not in announced and (complete or number < newest):
+            yield Finding("inserted", number, number, "never announced in the anchor file")
 
 
-def _merged(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Tell a run of neighbouring events once."""
+def _merge_neighbours(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Report a run of neighbouring events as one finding."""
     kind: Kind | None = None
     first, last, words = 0, 0, ""
     for finding in findings:

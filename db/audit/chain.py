@@ -1,7 +1,7 @@
-"""The chain of the audit trail: every event holds its own hash and that of the event before it.
+"""The hash chain of the audit trail: every event holds its own hash and that of the event before it.
 
-Events are gathered while a click is saved and written last, so that the one lock which all writers share is
-held for a moment only, and nobody waits for a case while holding it.
+Events are collected during a transaction and written last, so that the lock all writers share is held only
+briefly, and no writer waits for a case while holding it.
 """
 
 import hashlib
@@ -15,22 +15,22 @@ from sqlalchemy.orm import Session
 from db import tables
 from db.values.audit import Seal
 
-# What the first event follows.
+# The previous hash of the first event.
 GENESIS = "0" * 64
 
 _FORMAT = "second-read-audit-1"
 _FORMAT_WITH_CONTENT = "second-read-audit-2"
-# Under which a revision tells the upgrade which events it added.
+# Configuration key under which a migration passes the events it added to the upgrade.
 ADDED_EVENTS = "second_read_added_events"
-_LOCK = 0x5EC0_4D4F  # any number, but the same in every process, and another than that of the upgrade
-_TRAIL = "audit trail"  # where a session keeps what it gathers
+_LOCK = 0x5EC0_4D4F  # any number, but the same in every process and different from that of the upgrade
+_TRAIL = "audit trail"  # key in `session.info` of the events collected so far
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """All that is hashed of one event; `account_id` None means the program itself.
+    """The hashed fields of one event; `account_id` None means the program itself.
 
-    `content` is the seal of the row that the event tells of.
+    `content` is the seal of the row that the event describes.
     """
 
     previous_hash: str
@@ -43,9 +43,9 @@ class Link:
 
     @property
     def hash(self) -> str:
-        """Hash a canonical encoding of all fields: JSON, ASCII only, no blanks, times in UTC to the microsecond.
+        """Hash a canonical encoding of all fields: JSON, ASCII only, no spaces, times in UTC to the microsecond.
 
-        Never to be changed: the hashes of the events that are already stored could no longer be checked.
+        Never change it: stored events could no longer be verified.
         """
         at = self.at.astimezone(UTC).isoformat(timespec="microseconds")
         fields = [_FORMAT, self.previous_hash, self.number, at, self.account_id, self.action, self.subject]
@@ -56,7 +56,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """The events that one click added: their first and last number, and the hash of the last."""
+    """The events that one transaction added: first and last number, and the hash of the last."""
 
     first: int
     last: int
@@ -65,7 +65,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An event that waits to be written."""
+    """An event that is not written yet."""
 
     account_id: int | None
     action: str
@@ -80,12 +80,12 @@ class _Trail:
 
 
 def gather(session: Session) -> None:
-    """Let this session gather its events, to be written at its end by `write_pending`."""
+    """Make this session collect its events, to be written at its end by `write_pending`."""
     session.info[_TRAIL] = _Trail()
 
 
 def append(session: Session, event: Pending) -> None:
-    """Add an event: at the end of a session that gathers them, else at once."""
+    """Add an event: at the end of a session that collects them, otherwise at once."""
     trail = _trail_of(session)
     trail.pending.append(event)
     if _TRAIL not in session.info:
@@ -93,12 +93,12 @@ def append(session: Session, event: Pending) -> None:
 
 
 def pending(session: Session) -> list[Pending]:
-    """Give the events that this session has gathered and not yet written."""
+    """Return the events that this session has collected but not yet written."""
     return list(_trail_of(session).pending)
 
 
 def write_pending(session: Session) -> Added | None:
-    """Write what the session gathered at the end of the chain; say what it has added in all."""
+    """Append the collected events to the chain; return everything that this session has added."""
     trail = _trail_of(session)
     if trail.pending:
         _write(session, trail)
@@ -106,22 +106,22 @@ def write_pending(session: Session) -> Added | None:
 
 
 def head(session: Session) -> Added:
-    """Give the last event of the chain; number 0 where there is none."""
+    """Return the last event of the chain; number 0 if there is none."""
     event = tables.AuditEvent
-    found = session.execute(select(event.id, event.hash).order_by(event.id.desc()).limit(1)).first()
-    return Added(found[0], found[0], found[1]) if found else Added(0, 0, GENESIS)
+    newest = session.execute(select(event.id, event.hash).order_by(event.id.desc()).limit(1)).first()
+    return Added(newest[0], newest[0], newest[1]) if newest else Added(0, 0, GENESIS)
 
 
 def _trail_of(session: Session) -> _Trail:
-    found = session.info.get(_TRAIL)
-    return found if isinstance(found, _Trail) else _Trail()
+    trail = session.info.get(_TRAIL)
+    return trail if isinstance(trail, _Trail) else _Trail()
 
 
 def _write(session: Session, trail: _Trail) -> None:
-    """Chain the pending events to the last one; whoever comes meanwhile waits.
+    """Chain the pending events to the last one while other writers wait.
 
-    SQLite needs no lock of its own: a writing session is the only one. On PostgreSQL the lock comes before
-    the look at the last event, in a statement of its own, so that the look sees what the lock waited for.
+    SQLite needs no extra lock: there is only one writing session at a time. On PostgreSQL the lock is taken before
+    the last event is read, in a separate statement, so that the read sees what the lock waited for.
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

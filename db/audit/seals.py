@@ -1,7 +1,7 @@
-"""Seals rows: a digest of all that was written, kept in the event that tells of it.
+"""Row seals: a digest of everything written in a row, stored in the event that describes it.
 
-A changed row no longer has the digest that its event has, a deleted one is still told of, and one that was
-added behind the program's back is told of by nobody.
+A changed row no longer matches the digest in its event, a deleted row still has an event, and a row added outside
+the program has none.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _AT_ONCE = 1000  # rows
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """A table whose rows belong to one row of another and are sealed with it; `by` is the column that names it."""
+    """A table whose rows belong to a row of another and are sealed with it; `by` is the column that refers to it."""
 
     table: str
     by: str
@@ -31,10 +31,10 @@ class Linked:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A table whose rows are sealed, each by the event of the click that added it; `later` columns are left out.
+    """A table whose rows are sealed, each by the event that records its insertion; `later` columns are left out.
 
-    To seal a table: name it in `SEALED`, and pass `content=seal(session, row)` to the `record_event` that
-    tells of a new row, after everything linked to it was added.
+    To seal a table: add it to `SEALED`, and pass `content=seal(session, row)` to the `record_event` of a new row,
+    after everything linked to it was added.
     """
 
     table: str
@@ -42,7 +42,7 @@ class Sealed:
     later: tuple[str, ...] = ()  # filled in after the row was added
 
 
-# All tables whose rows are sealed; one that a database does not have yet is passed over.
+# All tables whose rows are sealed; a table that the database does not have yet is skipped.
 SEALED = (
     Sealed("reads", (Linked("read_predictions", "read_id"), Linked("regions", "read_id"))),
     Sealed("predictions"),
@@ -58,14 +58,14 @@ SEALED = (
 
 
 def seal(session: Session, row: tables.Base) -> Seal:
-    """Digest a row of a sealed table as the database has it, with what is linked to it."""
+    """Digest a row of a sealed table as stored in the database, with its linked rows."""
     session.flush()
     sealed = next((one for one in SEALED if one.table == row.__tablename__), None)
     if sealed is None:
-        raise ValueError(f"rows of {row.__tablename__} are not sealed: name the table in SEALED first")
+        raise ValueError(f"rows of {row.__tablename__} are not sealed: add the table to SEALED first")
     key = tuple(inspect(row).identity or ())
-    (found,) = seals(session.connection(), sealed, tables.Base.metadata, key)
-    return found
+    (computed,) = seals(session.connection(), sealed, tables.Base.metadata, key)
+    return computed
 
 
 def seal_read(session: Session, read_id: int) -> Seal:
@@ -74,66 +74,64 @@ def seal_read(session: Session, read_id: int) -> Seal:
 
 
 def seals(connection: Connection, sealed: Sealed, schema: MetaData, key: Sequence[object] = ()) -> Iterator[Seal]:
-    """Digest the rows of a table in the order of their keys, or the one with this key.
+    """Digest the rows of a table in the order of their keys, or only the row with this key.
 
-    The digest is of canonical JSON of the columns that are not null, sorted by name, so that a nullable column
-    or a linked table that comes later leaves the digests of older rows as they are.
+    The digest covers canonical JSON of the columns that are not null, sorted by name, so that adding a nullable
+    column or a linked table does not change the digests of older rows.
 
     Args:
-        connection: Of the database.
+        connection: A connection to the database.
         sealed: The table.
-        schema: Their columns, as the program knows them or as the database has them.
-        key: Of one row.
+        schema: The columns of the tables, as the program knows them or as the database has them.
+        key: The key of one row; all rows if empty.
     """
     table = schema.tables[sealed.table]
     names = [one.name for one in table.primary_key]
-    there = [one for one in sealed.linked if one.table in schema.tables]
-    linked = [(one.table, _linked(connection, schema.tables[one.table], one.by, key)) for one in there]
+    present = [one for one in sealed.linked if one.table in schema.tables]
+    linked = [(one.table, _linked(connection, schema.tables[one.table], one.by, key)) for one in present]
     for row in _rows(connection, table, names, key):
         of = " ".join(str(row.get(name)) for name in names)
         content = {name: value for name, value in row.items() if name not in sealed.later}
-        belonging = {name: sorted(rows[of]) for name, rows in linked if of in rows}
-        encoded = _json([_FORMAT, sealed.table, content, belonging])
+        linked_rows = {name: sorted(rows[of]) for name, rows in linked if of in rows}
+        encoded = _json([_FORMAT, sealed.table, content, linked_rows])
         yield Seal(f"{sealed.table} {of}", hashlib.sha256(encoded.encode("ascii")).hexdigest())
 
 
 def _linked(connection: Connection, table: Table, by: str, key: Sequence[object]) -> dict[str, list[str]]:
-    """Give the rows of a linked table as JSON, by the key of the row to which they belong."""
-    found: dict[str, list[str]] = {}
+    """Return the rows of a linked table as JSON, by the key of the row to which they belong."""
+    rows: dict[str, list[str]] = {}
     for row in _rows(connection, table, [by], key):
-        found.setdefault(str(row.pop(by, None)), []).append(_json(row))
-    return found
+        rows.setdefault(str(row.pop(by, None)), []).append(_json(row))
+    return rows
 
 
 def _rows(
     connection: Connection, table: Table, by: Sequence[str], key: Sequence[object]
 ) -> Iterator[dict[str, object]]:
-    """Read rows, or those of one key, as they stand in the file: what the program could not read is to be found."""
+    """Read the rows, or those of one key, as stored, so that values the program cannot read are detected too."""
     kinds = {one.name: _kind(one) for one in table.columns}
-    # Without their types, so that nothing is converted on the way.
+    # Without column types, so that nothing is converted.
     columns: list[ColumnElement[object]] = [column(name) for name in kinds]
     query = select(*columns).select_from(named_table(table.name))
     if key:
         query = query.where(*(column(name) == value for name, value in zip(by, key, strict=True)))
-    for found in connection.execute(
-        query.order_by(*(column(name) for name in by)).execution_options(yield_per=_AT_ONCE)
-    ):
-        plain = {name: _plain(value, kinds[name]) for name, value in zip(kinds, found, strict=True)}
+    for row in connection.execute(query.order_by(*(column(name) for name in by)).execution_options(yield_per=_AT_ONCE)):
+        plain = {name: _plain(value, kinds[name]) for name, value in zip(kinds, row, strict=True)}
         yield {name: value for name, value in plain.items() if value is not None}
 
 
 def _kind(of: Column[object]) -> type[object]:
-    stored = of.type.impl_instance if isinstance(of.type, TypeDecorator) else of.type
-    if isinstance(stored, JSON):
+    column_type = of.type.impl_instance if isinstance(of.type, TypeDecorator) else of.type
+    if isinstance(column_type, JSON):
         return dict
     try:
-        return stored.python_type
-    except NotImplementedError:  # a type that no revision has given it
+        return column_type.python_type
+    except NotImplementedError:  # a type that no migration has used
         return str
 
 
 def _plain(value: object, kind: type[object]) -> object:
-    """Give a value as JSON has it, the same from SQLite and PostgreSQL; one that does not fit its column shows."""
+    """Return a value as JSON, the same from SQLite and PostgreSQL; mark one that does not fit its column."""
     try:
         if kind is datetime:
             return _time(value)
@@ -145,8 +143,8 @@ def _plain(value: object, kind: type[object]) -> object:
         return bool(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    known = value is None or isinstance(value, str | int | float) or (kind is dict and isinstance(value, dict | list))
-    return value if known else {"unreadable": repr(value)}
+    is_json = value is None or isinstance(value, str | int | float) or (kind is dict and isinstance(value, dict | list))
+    return value if is_json else {"unreadable": repr(value)}
 
 
 def _time(value: object) -> object:

@@ -10,7 +10,7 @@ from db.audit.chain import Pending, append, pending
 from db.values.audit import PROGRAM, EventFilter, Seal
 from db.values.reading import Action
 
-# A page is drawn anew at every click; that is still the same opening of the case.
+# A page is redrawn at every click; that still counts as opening the case once.
 _SAME_OPENING = timedelta(minutes=10)
 _ACTION_LIMIT = 64  # characters; the widths of the columns
 _SUBJECT_LIMIT = 200
@@ -21,43 +21,43 @@ def record_event(
 ) -> None:
     """Add one event to the audit trail when the session is saved; `account_id` None means the program itself.
 
-    `content` is the seal of the row that the event tells of, from `db.audit.seals.seal`: with it, a change of that
-    row behind the program's back is found.
+    `content` is the seal of the row that the event describes, from `db.audit.seals.seal`: it reveals any change of
+    that row made outside the program.
     """
-    # What the event tells of is written now; only the event itself waits for its place in the chain.
+    # The row itself is written now; only the event waits for its place in the chain.
     session.flush()
-    # SQLite would keep more than fits, PostgreSQL would refuse the click.
+    # Cut to the column widths: SQLite would store more, and PostgreSQL would refuse the transaction.
     append(session, Pending(account_id, str(action)[:_ACTION_LIMIT], subject[:_SUBJECT_LIMIT], content))
 
 
-def conditions(wanted: EventFilter) -> list[ColumnElement[bool]]:
-    """Give what an event has to be, where its account is joined."""
+def conditions(filters: EventFilter) -> list[ColumnElement[bool]]:
+    """Return the SQL conditions of a filter, for a query that joins the account."""
     event, person = tables.AuditEvent, tables.Account.name
-    asked: list[ColumnElement[bool]] = []
-    if wanted.account is not None:
-        asked.append(event.account_id.is_(None) if wanted.account == PROGRAM else person == wanted.account)
-    if wanted.action is not None:
-        asked.append(event.action == wanted.action)
-    if wanted.subject is not None:
-        asked.append(event.subject == wanted.subject)
-    if wanted.about is not None:
-        asked.append(event.subject.icontains(wanted.about, autoescape=True))
-    if wanted.since is not None:
-        asked.append(event.at >= wanted.since)
-    if wanted.until is not None:
-        asked.append(event.at < wanted.until)
-    return asked
+    terms: list[ColumnElement[bool]] = []
+    if filters.account is not None:
+        terms.append(event.account_id.is_(None) if filters.account == PROGRAM else person == filters.account)
+    if filters.action is not None:
+        terms.append(event.action == filters.action)
+    if filters.subject is not None:
+        terms.append(event.subject == filters.subject)
+    if filters.about is not None:
+        terms.append(event.subject.icontains(filters.about, autoescape=True))
+    if filters.since is not None:
+        terms.append(event.at >= filters.since)
+    if filters.until is not None:
+        terms.append(event.at < filters.until)
+    return terms
 
 
 def record_opening(session: Session, account_id: int, accession: str) -> None:
-    """Record that a case was opened, once as long as this reader does nothing else."""
+    """Record that a case was opened, unless it was the last thing this reader did."""
     event = tables.AuditEvent
     now = datetime.now(UTC)
-    gathered = [(now, one.action, one.subject) for one in pending(session) if one.account_id == account_id]
-    if not gathered:
+    recent = [(now, one.action, one.subject) for one in pending(session) if one.account_id == account_id]
+    if not recent:
         last = session.scalar(select(event).where(event.account_id == account_id).order_by(event.id.desc()).limit(1))
-        gathered = [(last.at, last.action, last.subject)] if last else []
-    for at, action, subject in gathered[-1:]:
+        recent = [(last.at, last.action, last.subject)] if last else []
+    for at, action, subject in recent[-1:]:
         same = subject == accession and action in (Action.CASE_OPENED, Action.REVEALED)
         if same and now - at <= _SAME_OPENING:
             return
@@ -70,14 +70,14 @@ def record_reveal(session: Session, account_id: int, accession: str) -> None:
 
 
 def record_first_time(session: Session, account_id: int, action: Action, subject: str) -> None:
-    """Record what somebody did if it is the first time that they did it to this."""
+    """Record an action unless this account has already done it to this subject."""
     if not was_recorded(session, account_id, action, subject):
         record_event(session, account_id, action, subject)
 
 
 def was_recorded(session: Session, account_id: int, action: Action, subject: str) -> bool:
-    """Say whether somebody ever did this to that, in this very session or before."""
+    """Return whether this account has ever done this to this subject, in this session or before."""
     event = tables.AuditEvent
-    known = select(event.id).where(event.subject == subject, event.account_id == account_id, event.action == action)
-    gathered = Pending(account_id, str(action), subject) in pending(session)
-    return gathered or session.scalar(known.limit(1)) is not None
+    query = select(event.id).where(event.subject == subject, event.account_id == account_id, event.action == action)
+    is_pending = Pending(account_id, str(action), subject) in pending(session)
+    return is_pending or session.scalar(query.limit(1)) is not None

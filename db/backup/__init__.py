@@ -1,1 +1,1 @@
-"""Backups of the database and its files, made while the app runs, checked and restored."""
+"""Make backups of the database and its files while the app runs, check them and restore them."""

@@ -1,7 +1,7 @@
-"""The archive of a backup: one tar file that names all it holds with their hashes, read and checked here.
+"""The archive of a backup: one tar file with a manifest of hashes, read and checked here.
 
-The hashes tell damage. They prove nothing against somebody who makes an archive anew: keep backups where
-only those write who make them.
+The hashes reveal damage. They do not protect against someone who builds a new archive: keep backups where only
+the people who make them can write.
 """
 
 import fcntl
@@ -19,13 +19,13 @@ from typing import IO
 from db.errors import BackupError
 
 DATABASE = "second_read.sqlite"
-HEADS = "second_read.audit_heads"
+ANCHOR = "second_read.audit_heads"
 MANIFEST = "manifest.json"
 
 _FORMAT = "second-read-backup-1"
 _CHUNK = 1 << 20  # bytes
 _LARGEST_MANIFEST = 1 << 30  # bytes; ten million files
-# Nothing else is unpacked, so no name can lead out of the folder.
+# Nothing else is unpacked, so no name can point outside the folder.
 _NAME = re.compile(
     r"second_read\.sqlite|[\w.-]+\.audit_heads|manifest\.json|files/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{64}"
 )
@@ -42,9 +42,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an archive holds, besides this list.
+    """The contents of an archive, apart from the manifest itself.
 
-    `lacking` are files that the database names and that were missing or damaged when the backup was made.
+    `lacking` lists files that the database refers to but that were missing or damaged when the backup was made.
     """
 
     made_at: str
@@ -53,59 +53,61 @@ class Manifest:
 
     @property
     def has_database(self) -> bool:
-        """Say whether the database is in it; that of PostgreSQL is backed up by its own means."""
+        """Return whether it contains the database; PostgreSQL is backed up separately."""
         return any(member.name == DATABASE for member in self.members)
 
     @property
     def files(self) -> int:
-        """The number of images, heat maps and previews."""
+        """Count the images, heat maps and previews."""
         return sum(member.name.startswith("files/") for member in self.members)
 
     def as_json(self) -> bytes:
-        """Write it as it stands in the archive."""
+        """Encode it as it is stored in the archive."""
         return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1).encode()
 
 
 def unpack(path: Path, place: Callable[[str], Path | None]) -> Manifest:
-    """Read a whole archive, check every file in it, and write those that have a place.
+    """Read a whole archive, check every file in it, and write those that have a destination.
 
     Args:
         path: The archive.
-        place: Gives where a member is to be written; None to check it only.
+        place: Returns where to write a member; None to check it only.
 
     Raises:
-        BackupError: If the archive is not whole, to the byte; what was written then is not to be used.
+        BackupError: If the archive is incomplete or damaged; do not use the files written by then.
     """
-    found: dict[str, Member] = {}
-    listed: bytes | None = None
+    members: dict[str, Member] = {}
+    manifest: bytes | None = None
     try:
         with tarfile.open(path, "r:") as archive:
             for entry in archive:
                 stream = archive.extractfile(entry) if entry.isreg() else None
-                if stream is None or not _NAME.fullmatch(entry.name) or entry.name in found:
-                    raise BackupError(f"{path.name} is no backup of Second Read: it holds {entry.name!r}")
+                if stream is None or not _NAME.fullmatch(entry.name) or entry.name in members:
+                    raise BackupError(f"{path.name} is not a Second Read backup: it contains {entry.name!r}")
                 if entry.name == MANIFEST:
-                    listed = stream.read(_LARGEST_MANIFEST)
+                    manifest = stream.read(_LARGEST_MANIFEST)
                 else:
-                    found[entry.name] = _copy(entry.name, stream, place(entry.name))
+                    members[entry.name] = _copy(entry.name, stream, place(entry.name))
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise BackupError(f"the backup {path} cannot be read to its end: {error}") from error
-    return _compared(path, listed, found)
+        raise BackupError(f"the backup {path} cannot be read completely: {error}") from error
+    return _check_members(path, manifest, members)
 
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Keep others who ask for the same lock out until the block ends, or this process does.
+    """Hold a lock file until the block or the process ends.
 
     Raises:
-        BackupError: If somebody has it.
+        BackupError: If another process holds the lock.
     """
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError as error:
-        raise BackupError(f"another backup or restore is going on there (it holds {lock})") from error
+        raise BackupError(
+            f"another backup or restore is already running here (it holds {lock}): wait until it has finished"
+        ) from error
     finally:
         os.close(descriptor)
 
@@ -125,22 +127,22 @@ def _copy(name: str, stream: IO[bytes], target: Path | None) -> Member:
     return Member(name, size, digest.hexdigest())
 
 
-def _compared(path: Path, listed: bytes | None, found: dict[str, Member]) -> Manifest:
-    if listed is None:
-        raise BackupError(f"{path.name} is not whole: its list of files, which comes last, is missing")
-    manifest = _parsed(path, listed)
-    wanted = {member.name: member for member in manifest.members}
-    for name in sorted(wanted.keys() | found.keys()):
-        if name not in found:
-            raise BackupError(f"{path.name} is not whole: {name} is missing")
-        if wanted.get(name) != found[name]:
-            raise BackupError(f"{path.name} is damaged: {name} is not what was backed up")
+def _check_members(path: Path, manifest_bytes: bytes | None, unpacked: dict[str, Member]) -> Manifest:
+    if manifest_bytes is None:
+        raise BackupError(f"{path.name} is incomplete: its list of files, which comes last, is missing")
+    manifest = _parse_manifest(path, manifest_bytes)
+    expected = {member.name: member for member in manifest.members}
+    for name in sorted(expected.keys() | unpacked.keys()):
+        if name not in unpacked:
+            raise BackupError(f"{path.name} is incomplete: {name} is missing")
+        if expected.get(name) != unpacked[name]:
+            raise BackupError(f"{path.name} is damaged: {name} has changed since the backup")
     return manifest
 
 
-def _parsed(path: Path, listed: bytes) -> Manifest:
+def _parse_manifest(path: Path, manifest_bytes: bytes) -> Manifest:
     try:
-        values = json.loads(listed)
+        values = json.loads(manifest_bytes)
         if values["format"] != _FORMAT:
             raise BackupError(f"{path.name} was made by another version of Second Read ({values['format']})")
         members = tuple(Member(str(m["name"]), int(m["size"]), str(m["sha256"])) for m in values["members"])

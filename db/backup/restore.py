@@ -1,4 +1,4 @@
-"""Checks backups, and makes a data folder from one: whole, or nothing is changed."""
+"""Check backups, and restore a data folder from one, completely or not at all."""
 
 import ctypes
 import os
@@ -15,7 +15,7 @@ import psutil
 
 from db.audit.trail import record_event
 from db.audit.verify import verify
-from db.backup.archive import DATABASE, HEADS, Manifest, alone, unpack
+from db.backup.archive import ANCHOR, DATABASE, Manifest, alone, unpack
 from db.database import open_as_it_is, open_database
 from db.errors import BackupError, UnusableDatabaseError
 from db.files import sync_folder
@@ -27,7 +27,7 @@ _HERE = -100  # AT_FDCWD of fcntl.h
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A backup that is whole to the byte; `problems` are those that were already there when it was made."""
+    """An intact backup; `problems` existed already when it was made."""
 
     manifest: Manifest
     problems: tuple[str, ...]
@@ -35,7 +35,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A restored data folder, and where the one before it is now."""
+    """A restored data folder, and where the previous one was moved to."""
 
     checked: Checked
     data: Path
@@ -43,68 +43,68 @@ class Restored:
 
 
 def check_backup(path: Path) -> Checked:
-    """Read a whole backup, and try its database.
+    """Read a whole backup and check its database.
 
     Raises:
-        BackupError: If it is damaged or no backup.
+        BackupError: If it is damaged or not a backup.
     """
     with tempfile.TemporaryDirectory() as folder:
         inside = Path(folder)
-        manifest = unpack(path, lambda name: inside / name if name in (DATABASE, HEADS) else None)
+        manifest = unpack(path, lambda name: inside / name if name in (DATABASE, ANCHOR) else None)
         return Checked(manifest, _problems(manifest, inside))
 
 
 def restore_backup(path: Path, data: Path, *, replace: bool = False) -> Restored:
-    """Make a data folder from a backup; a kill at any moment leaves the old folder or the new one.
+    """Restore a data folder from a backup; if interrupted, either the old folder or the new one is in place.
 
     Args:
         path: The archive.
-        data: The data folder: absent, empty, or replaced if so told. What was in it is kept beside it.
-        replace: Whether it may have something in it. The server has to be stopped then.
+        data: The data folder: absent, empty, or replaced with `replace`. The old folder is kept beside it.
+        replace: Whether a folder that is not empty may be replaced. The server must be stopped first.
 
     Raises:
         BackupError: If the backup is damaged, the folder is not empty, or a program still uses its database.
     """
-    taken = data.exists() and (not data.is_dir() or any(data.iterdir()))
-    if taken and not replace:
-        raise BackupError(f"{data} is not empty: nothing was restored. Name another folder, or say --replace")
-    if taken and (users := _users(data / DATABASE)):
+    occupied = data.exists() and (not data.is_dir() or any(data.iterdir()))
+    if occupied and not replace:
+        raise BackupError(f"{data} is not empty, so nothing was restored: choose another folder, or use --replace")
+    if occupied and (users := _users(data / DATABASE)):
         raise BackupError(f"stop the server first: process {users[0]} uses {data / DATABASE}")
     data.parent.mkdir(parents=True, exist_ok=True)
-    workshop = f".{data.name}-restoring-"
+    prefix = f".{data.name}-restoring-"
     with alone(data.parent / f".{data.name}.restore.lock"):
-        for left in data.parent.glob(f"{workshop}*"):
-            shutil.rmtree(left)
-        made = Path(tempfile.mkdtemp(dir=data.parent, prefix=workshop))
+        for leftover in data.parent.glob(f"{prefix}*"):
+            shutil.rmtree(leftover)
+        unpacked = Path(tempfile.mkdtemp(dir=data.parent, prefix=prefix))
         try:
-            checked = _make(path, made)
-            kept = _exchange(made, data) if taken else None
-            if not taken:
-                _move_in(made, data)
+            checked = _unpack_into(unpacked, path)
+            old = _exchange(unpacked, data) if occupied else None
+            if not occupied:
+                _move_in(unpacked, data)
         finally:
-            shutil.rmtree(made, ignore_errors=True)
-    return Restored(checked, data, kept)
+            shutil.rmtree(unpacked, ignore_errors=True)
+    return Restored(checked, data, old)
 
 
-def _make(path: Path, made: Path) -> Checked:
-    manifest = unpack(path, lambda name: made / name)
-    checked = Checked(manifest, _problems(manifest, made))
+def _unpack_into(target: Path, path: Path) -> Checked:
+    manifest = unpack(path, lambda name: target / name)
+    checked = Checked(manifest, _problems(manifest, target))
     if manifest.has_database:
-        # As the first thing in the new life of the trail; also brings an older database up to date, or refuses.
+        # The first event after the restore; opening also upgrades an older database, or refuses it.
         try:
-            sessions = open_database(_url(made))
+            sessions = open_database(_url(target))
         except UnusableDatabaseError as error:
             raise BackupError(f"nothing was restored: {error}") from error
         with sessions.begin() as session:
             record_event(session, None, Action.RESTORED, path.name)
         sessions.dispose()
-    for folder, _, _ in os.walk(made):
+    for folder, _, _ in os.walk(target):
         sync_folder(Path(folder))
     return checked
 
 
 def _problems(manifest: Manifest, inside: Path) -> tuple[str, ...]:
-    """Say what was wrong already when the backup was made."""
+    """List what was already wrong when the backup was made."""
     lacking = [f"the stored file {name[:12]} was missing or damaged" for name in manifest.lacking]
     if not manifest.has_database:
         return tuple(lacking)
@@ -113,7 +113,7 @@ def _problems(manifest: Manifest, inside: Path) -> tuple[str, ...]:
     try:
         sessions = open_as_it_is(_url(inside))
     except UnusableDatabaseError:
-        return tuple(lacking)  # of another version, which alone can verify its trail
+        return tuple(lacking)  # only the version that made it can verify its trail
     trail = [f"audit trail: {finding}" for finding in verify(sessions).findings]
     sessions.dispose()
     return (*lacking, *trail)
@@ -122,13 +122,13 @@ def _problems(manifest: Manifest, inside: Path) -> tuple[str, ...]:
 def _damage(database: Path) -> str | None:
     try:
         with closing(sqlite3.connect(database)) as connection:
-            (said,) = connection.execute("PRAGMA integrity_check").fetchone()
+            (verdict,) = connection.execute("PRAGMA integrity_check").fetchone()
             dangling = connection.execute("PRAGMA foreign_key_check").fetchone()
     except sqlite3.DatabaseError as error:
         return str(error)
     if dangling:
-        return f"rows of {dangling[0]} point at nothing"
-    return None if said == "ok" else str(said)
+        return f"rows of {dangling[0]} refer to missing rows"
+    return None if verdict == "ok" else str(verdict)
 
 
 def _url(folder: Path) -> str:
@@ -136,36 +136,36 @@ def _url(folder: Path) -> str:
 
 
 def _users(database: Path) -> list[int]:
-    """Give the other processes that have the database open, as far as the system lets us see."""
-    found = []
+    """Return the other processes that have the database open, as far as the system reveals them."""
+    users = []
     for process in psutil.process_iter():
         try:
             if any(Path(file.path) == database for file in process.open_files()) and process.pid != os.getpid():
-                found.append(process.pid)
+                users.append(process.pid)
         except (psutil.Error, OSError):
             continue
-    return found
+    return users
 
 
-def _move_in(made: Path, data: Path) -> None:
+def _move_in(unpacked: Path, data: Path) -> None:
     try:
-        made.rename(data)
+        unpacked.rename(data)
     except OSError as error:
         raise BackupError(
-            f"{data} cannot be put in place ({error.strerror}); if it is a mount point, name a folder inside it"
+            f"{data} cannot be replaced ({error.strerror}); if it is a mount point, choose a folder inside it"
         ) from error
     sync_folder(data.parent)
 
 
-def _exchange(made: Path, data: Path) -> Path:
-    """Exchange the folders in one step, so that there is always one of the two, and keep the old one."""
-    # Under its last name before the exchange: what is named like a workshop is removed by the next restore.
-    kept = data.with_name(f"{data.name}-before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
-    _move_in(made, kept)
+def _exchange(unpacked: Path, data: Path) -> Path:
+    """Swap the folders in one step, so that one of them is always in place, and keep the old one."""
+    # Moved to its final name first: folders with the temporary prefix are removed by the next restore.
+    old = data.with_name(f"{data.name}-before-restore-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    _move_in(unpacked, old)
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(_HERE, os.fsencode(kept), _HERE, os.fsencode(data), _EXCHANGE):
+    if libc.renameat2(_HERE, os.fsencode(old), _HERE, os.fsencode(data), _EXCHANGE):
         words = os.strerror(ctypes.get_errno())
-        kept.rename(made)
-        raise BackupError(f"{data} cannot be replaced ({words}); move it away yourself and restore again")
+        old.rename(unpacked)
+        raise BackupError(f"{data} cannot be replaced ({words}): move it away yourself, then restore again")
     sync_folder(data.parent)
-    return kept
+    return old

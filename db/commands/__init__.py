@@ -1,1 +1,1 @@
-"""The command line of the database: accounts, audit trail and backups."""
+"""Commands of `python -m db`: accounts, audit trail and backups."""

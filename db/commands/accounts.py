@@ -1,6 +1,6 @@
-"""Commands for accounts: `python -m db accounts add|list|disable|enable|role|password`, of tokens and identities.
+"""Commands for accounts, tokens and identities: `python -m db accounts add|list|disable|enable|role|password|...`.
 
-Whoever may run them on the server may open the database anyway, so they ask for no permission; each is recorded.
+They check no permission, because anyone who can run them can open the database anyway; each change is recorded.
 """
 
 import sys
@@ -18,7 +18,7 @@ from db.database import open_database
 from db.errors import UnusableDatabaseError
 from db.values.reading import Role
 
-accounts = typer.Typer(no_args_is_help=True, help="Who may sign in, and as what.")
+accounts = typer.Typer(no_args_is_help=True, help="Manage who may sign in, and in which role.")
 
 _Name = Annotated[str, typer.Argument(help="name of the account")]
 _AnyRole = Annotated[Role, typer.Option(help="reader, adjudicator, researcher or administrator")]
@@ -30,10 +30,10 @@ def add(
     role: _AnyRole = Role.READER,
     *,
     without_password: Annotated[
-        bool, typer.Option("--without-password", help="it signs in at an identity provider only")
+        bool, typer.Option("--without-password", help="the account signs in through an identity provider only")
     ] = False,
 ) -> None:
-    """Make an account; its password is asked for, or read from standard input."""
+    """Create an account; its password is prompted for, or read from standard input."""
     password = None if without_password else _ask_password()
     with _database() as session:
         account = store.accounts.add_signing_account(session, None, name, role, password)
@@ -42,7 +42,7 @@ def add(
 
 @accounts.command(name="list")
 def list_accounts() -> None:
-    """Show every account."""
+    """List all accounts."""
     with _database() as session:
         rows = store.accounts.account_rows(session, None)
     for row in rows:
@@ -52,13 +52,13 @@ def list_accounts() -> None:
 
 @accounts.command()
 def disable(name: _Name) -> None:
-    """Shut an account out at once, everywhere; what it read stays."""
+    """Disable an account and sign it out everywhere at once; its reads are kept."""
     _change(lambda session: store.accounts.set_disabled(session, None, name, disabled=True), f"{name} is disabled")
 
 
 @accounts.command()
 def enable(name: _Name) -> None:
-    """Let a disabled account in again."""
+    """Enable a disabled account."""
     _change(
         lambda session: store.accounts.set_disabled(session, None, name, disabled=False), f"{name} may sign in again"
     )
@@ -66,20 +66,22 @@ def enable(name: _Name) -> None:
 
 @accounts.command()
 def role(name: _Name, role: Annotated[Role, typer.Argument()]) -> None:
-    """Give an account another role; it has to sign in again."""
-    _change(lambda session: store.accounts.set_role(session, None, name, role), f"{name} is {role} now")
+    """Change the role of an account; it has to sign in again."""
+    _change(lambda session: store.accounts.set_role(session, None, name, role), f"the role of {name} is now {role}")
 
 
 @accounts.command()
 def password(name: _Name) -> None:
-    """Set a new password; all sign-ins and tokens of the account end."""
-    chosen = _ask_password()
-    _change(lambda session: store.accounts.set_password(session, None, name, chosen), f"the password of {name} is set")
+    """Set a new password; this ends all sign-ins and tokens of the account."""
+    new = _ask_password()
+    _change(
+        lambda session: store.accounts.set_password(session, None, name, new), f"the password of {name} was changed"
+    )
 
 
 @accounts.command()
-def token(name: _Name, label: Annotated[str, typer.Option(help="what it is for")]) -> None:
-    """Make a token for a program; it is shown this once."""
+def token(name: _Name, label: Annotated[str, typer.Option(help="what the token is for")]) -> None:
+    """Create a token for a program; it is shown only once."""
     with _database() as session:
         account = store.accounts.account_named(session, name.strip())
         if account is None:
@@ -90,7 +92,7 @@ def token(name: _Name, label: Annotated[str, typer.Option(help="what it is for")
 
 @accounts.command()
 def tokens() -> None:
-    """Show every token by number, never the token itself."""
+    """List all tokens by number, without the tokens themselves."""
     with _database() as session:
         rows = store.sign_ins.token_rows(session, None)
     for row in rows:
@@ -100,18 +102,20 @@ def tokens() -> None:
 
 @accounts.command()
 def revoke(number: Annotated[int, typer.Argument(help="number of the token")]) -> None:
-    """End a token at once."""
+    """Revoke a token at once."""
     _change(lambda session: store.sign_ins.revoke_token(session, None, number), f"token {number} is revoked")
 
 
 @accounts.command()
 def link(
     name: _Name,
-    issuer: Annotated[str, typer.Option(help="the provider, as it names itself: https://accounts.google.com")],
-    subject: Annotated[str, typer.Option(help="number of the person at the provider")] = "",
-    email: Annotated[str, typer.Option(help="or the address, which the provider must have verified")] = "",
+    issuer: Annotated[
+        str, typer.Option(help="URL that the provider uses as its issuer, such as https://accounts.google.com")
+    ],
+    subject: Annotated[str, typer.Option(help="the provider's identifier for the person")] = "",
+    email: Annotated[str, typer.Option(help="or the e-mail address, which the provider must have verified")] = "",
 ) -> None:
-    """Let an identity of an OpenID provider sign in as an account."""
+    """Link an identity at an OpenID provider to an account."""
     _change(
         lambda session: store.identities.link_identity(session, None, name, issuer, subject=subject, email=email),
         f"{subject or email} of {issuer} may sign in as {name}",
@@ -120,7 +124,7 @@ def link(
 
 @accounts.command()
 def identities() -> None:
-    """Show every linked identity by number."""
+    """List all linked identities by number."""
     with _database() as session:
         rows = store.identities.identity_rows(session, None)
     for row in rows:
@@ -130,7 +134,7 @@ def identities() -> None:
 
 @accounts.command()
 def unlink(number: Annotated[int, typer.Argument(help="number of the identity")]) -> None:
-    """Let an identity sign in no more; its account is signed out everywhere."""
+    """Unlink an identity; its account is signed out everywhere."""
     _change(lambda session: store.identities.unlink_identity(session, None, number), f"identity {number} is unlinked")
 
 
@@ -141,19 +145,19 @@ def _change(change: Callable[[Session], None], done: str) -> None:
 
 
 def _ask_password() -> str:
-    # Never an argument: those stand in the list of processes and in the history of the shell.
+    # Never an argument: those appear in the process list and in the shell history.
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
-    chosen = getpass("Password: ")
-    if getpass("Again: ") != chosen:
-        typer.echo("the two are not the same", err=True)
+    first = getpass("Password: ")
+    if getpass("Repeat password: ") != first:
+        typer.echo("The passwords do not match.", err=True)
         raise typer.Exit(2)
-    return chosen
+    return first
 
 
 @contextmanager
 def _database() -> Iterator[Session]:
-    """Give a writing session; what is wrong is said in one line."""
+    """Open a session that may write; print an error in one line."""
     settings = Settings.from_environment()
     try:
         settings.data.mkdir(parents=True, exist_ok=True)

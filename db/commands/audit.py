@@ -13,57 +13,59 @@ import typer
 from core.files import harmless
 from core.settings import Settings
 from db import store
-from db.audit.anchor import Heads
+from db.audit.anchor import AnchorFile
 from db.audit.verify import verify as verify_trail
 from db.database import Sessions, open_as_it_is
 from db.errors import UnusableDatabaseError
 from db.values.audit import EventFilter, Verified
 
-audit = typer.Typer(no_args_is_help=True, help="Who did what to what, and whether anybody changed that record.")
+audit = typer.Typer(no_args_is_help=True, help="Show the audit trail, and check it for tampering.")
 
 _COLUMNS = ("event", "at", "account", "action", "subject")
 
-_Database = Annotated[str | None, typer.Option(help="URL of the database; that of the settings if left out")]
+_Database = Annotated[str | None, typer.Option(help="URL of the database; default: from the settings")]
 
 
 @audit.command()
 def verify(
     database: _Database = None,
-    heads: Annotated[Path | None, typer.Option(help="an older copy of the file of heads, to compare with")] = None,
+    heads: Annotated[
+        Path | None, typer.Option(help="an older copy of the anchor file (.audit_heads) to compare with")
+    ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="everything as one JSON object on stdout")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as one JSON object")] = False,
 ) -> None:
-    """Look for events and sealed rows that were changed, deleted, swapped, inserted or cut off; the server may go on.
+    """Check for events and sealed rows that were changed, deleted, swapped, inserted or cut off.
 
-    Exit status 0: nothing found; 1: something found; 2: it could not be looked at.
+    The server may keep running. Exit status 0: no tampering found; 1: tampering found; 2: could not check.
     """
     sessions = _open(database)
     if heads is not None and not heads.is_file():
-        raise _stop(f"there is no file of heads at {heads}")
-    found = verify_trail(sessions, copy=Heads(heads).lines() if heads else None)
+        raise _stop(f"there is no anchor file at {heads}")
+    result = verify_trail(sessions, copy=AnchorFile(heads).lines() if heads else None)
     if as_json:
-        print(json.dumps(asdict(found) | {"whole": found.whole}, indent=1))
+        print(json.dumps(asdict(result) | {"whole": result.whole}, indent=1))
     else:
-        _report(found, heads or (sessions.heads.path if sessions.heads else None))
-    raise typer.Exit(0 if found.whole else 1)
+        _report(result, heads or (sessions.anchor.path if sessions.anchor else None))
+    raise typer.Exit(0 if result.whole else 1)
 
 
 @audit.command(name="list")
 def list_events(  # noqa: PLR0913 (each is an option of the command)
     database: _Database = None,
-    account: Annotated[str | None, typer.Option(help="only of this account, by name")] = None,
-    action: Annotated[str | None, typer.Option(help="only this action, in the words of the list")] = None,
-    subject: Annotated[str | None, typer.Option(help="only of this subject, such as a case")] = None,
-    since: Annotated[datetime | None, typer.Option(help="from this time on, UTC")] = None,
+    account: Annotated[str | None, typer.Option(help="only events of this account, by name")] = None,
+    action: Annotated[str | None, typer.Option(help="only this action, spelled as in the list")] = None,
+    subject: Annotated[str | None, typer.Option(help="only this subject, such as a case")] = None,
+    since: Annotated[datetime | None, typer.Option(help="at or after this time, UTC")] = None,
     until: Annotated[datetime | None, typer.Option(help="before this time, UTC")] = None,
-    limit: Annotated[int, typer.Option(min=0, help="the newest so many; 0 for all")] = 50,
+    limit: Annotated[int, typer.Option(min=0, help="how many of the newest events to show; 0 for all")] = 50,
     *,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV on stdout that a spreadsheet opens safely")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print CSV that is safe to open in a spreadsheet")] = False,
 ) -> None:
-    """Show events, the newest first, times in UTC."""
-    wanted = EventFilter(account, action, subject, _utc(since), _utc(until))
+    """List events, newest first, with times in UTC."""
+    filters = EventFilter(account, action, subject, _utc(since), _utc(until))
     with _open(database).read() as session:
-        events = store.audit.audit_trail(session, limit=limit or None, wanted=wanted)
+        events = store.audit.audit_trail(session, limit=limit or None, filters=filters)
     table = csv.writer(sys.stdout, delimiter="," if as_csv else "\t", lineterminator="\n")
     if as_csv:
         table.writerow(_COLUMNS)
@@ -86,14 +88,14 @@ def _stop(words: str) -> typer.Exit:
     return typer.Exit(2)
 
 
-def _report(found: Verified, heads: Path | None) -> None:
-    anchor = f"anchored up to event {found.anchored} in {heads}" if heads else "not anchored outside the database"
-    print(f"{found.events:,} events, {anchor}; they tell of {found.rows:,} rows")
-    for finding in found.findings:
+def _report(result: Verified, anchor_file: Path | None) -> None:
+    where = f"confirmed up to event {result.anchored} in {anchor_file}" if anchor_file else "no anchor file"
+    print(f"{result.events:,} events, {where}; {result.rows:,} sealed rows")
+    for finding in result.findings:
         print(f"FOUND {finding}")
-    if found.whole:
-        words = "as far as the chain, its anchor and the seals of rows tell"
-        print(f"Nothing was changed, deleted, swapped, inserted or cut off, {words}.")
+    if result.whole:
+        evidence = "hash chain, anchor file and row seals agree" if anchor_file else "hash chain and row seals agree"
+        print(f"No tampering found: {evidence}.")
 
 
 def _utc(time: datetime | None) -> datetime | None:
@@ -101,5 +103,5 @@ def _utc(time: datetime | None) -> datetime | None:
 
 
 def _visible(words: str) -> str:
-    # A name that somebody tried to sign in with could steer the terminal.
+    # A name typed at sign-in could contain control characters for the terminal.
     return words if words.isprintable() else ascii(words)

@@ -9,54 +9,60 @@ import typer
 
 from core.settings import Settings
 from db.backup.archive import Manifest
-from db.backup.backup import Source, make_backup
+from db.backup.backup import BackupSource, make_backup
 from db.backup.restore import Checked, check_backup, restore_backup
 from db.errors import BackupError, UnusableDatabaseError
 
-_File = Annotated[Path, typer.Argument(help="a backup", exists=True, dir_okay=False, resolve_path=True)]
+_File = Annotated[Path, typer.Argument(help="the backup file", exists=True, dir_okay=False, resolve_path=True)]
 
 
 def backup(
-    folder: Annotated[Path, typer.Argument(help="where the backup is made", file_okay=False, resolve_path=True)],
+    folder: Annotated[Path, typer.Argument(help="folder for the backup", file_okay=False, resolve_path=True)],
     *,
-    files_only: Annotated[bool, typer.Option(help="without the database, as with PostgreSQL")] = False,
+    files_only: Annotated[bool, typer.Option(help="leave out the database, as PostgreSQL requires")] = False,
 ) -> None:
-    """Back up the database, all stored files and the heads of the audit trail, while the server goes on.
+    """Back up the database, all stored files and the anchor file; the server may keep running.
 
-    Exit status 0: all is in it; 1: made, but some stored files were missing or damaged already; 2: not made.
+    Exit status 0: complete; 1: made, but some stored files were already missing or damaged; 2: not made.
     """
     settings = Settings.from_environment()
     with _refusals():
-        made = make_backup(Source(settings.database, settings.data, settings.files), folder, files_only=files_only)
+        made = make_backup(
+            BackupSource(settings.database, settings.data, settings.files), folder, files_only=files_only
+        )
     print(f"{made.path}: {_contents(made.manifest)}")
     _finish([f"the stored file {name[:12]} is missing or damaged" for name in made.manifest.lacking])
 
 
 def check(file: _File) -> None:
-    """Read a whole backup, compare every hash and try its database.
+    """Check a whole backup: every hash, and its database.
 
-    Exit status 0: whole; 1: whole, but something was wrong already when it was made; 2: damaged.
+    Exit status 0: intact; 1: intact, but something was already wrong when it was made; 2: damaged.
     """
     with _refusals():
         checked = check_backup(file)
-    _tell(file, checked)
+    _report(file, checked)
 
 
 def restore(
     file: _File,
-    data: Annotated[Path | None, typer.Option(help="the data folder; that of the settings if left out")] = None,
+    data: Annotated[Path | None, typer.Option(help="the data folder; default: from the settings")] = None,
     *,
-    replace: Annotated[bool, typer.Option(help="the folder may have something in it; that is kept beside it")] = False,
+    replace: Annotated[
+        bool, typer.Option(help="replace a folder that is not empty; the old one is kept beside it")
+    ] = False,
 ) -> None:
-    """Make a data folder from a backup; stop the server first. Exit status as for check."""
+    """Restore a data folder from a backup; stop the server first. Exit status as for check."""
     with _refusals():
         restored = restore_backup(file, (data or Settings.from_environment().data).resolve(), replace=replace)
     if restored.kept:
-        print(f"what was there is kept in {restored.kept}")
+        print(f"the previous data folder is now {restored.kept}")
     print(f"restored into {restored.data}")
     if not restored.checked.manifest.has_database:
-        print("the database is not in this backup: restore it with pg_restore, from the dump made before it")
-    _tell(file, restored.checked)
+        print(
+            "this backup does not contain the database: restore it with pg_restore from the dump made before the backup"
+        )
+    _report(file, restored.checked)
 
 
 @contextmanager
@@ -68,8 +74,8 @@ def _refusals() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def _tell(file: Path, checked: Checked) -> None:
-    print(f"{file.name} is whole: {_contents(checked.manifest)}, made {checked.manifest.made_at}")
+def _report(file: Path, checked: Checked) -> None:
+    print(f"{file.name} is intact: {_contents(checked.manifest)}, made {checked.manifest.made_at}")
     _finish(list(checked.problems))
 
 
@@ -81,5 +87,5 @@ def _contents(manifest: Manifest) -> str:
 
 def _finish(problems: list[str]) -> None:
     for problem in problems:
-        typer.echo(f"already so when it was made: {problem}", err=True)
+        typer.echo(f"already wrong when the backup was made: {problem}", err=True)
     raise typer.Exit(1 if problems else 0)

@@ -1,1 +1,1 @@
-"""How the tables came to be, one revision after the other; run by `db.upgrade`."""
+"""Migrations of the tables, one revision after another; run by `db.upgrade`."""

@@ -1,4 +1,4 @@
-"""Parts of tables that several revisions name alike; applied revisions use them, so they must never change."""
+"""Parts of tables shared by several revisions; applied revisions use them, so they must never change."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,16 @@ from alembic import op
 
 
 def key(table: str) -> sa.PrimaryKeyConstraint:
-    """Give the primary key of a table."""
+    """Return the primary key of a table."""
     return sa.PrimaryKeyConstraint("id", name=op.f(f"pk_{table}"))
 
 
 def points_at(table: str, column: str, other: str) -> sa.ForeignKeyConstraint:
-    """Let a column point at the rows of another table."""
+    """Return a foreign key from a column to the rows of another table."""
     return sa.ForeignKeyConstraint([column], [f"{other}.id"], name=op.f(f"fk_{table}_{column}_{other}"))
 
 
 def once(name: str, table: str, columns: Sequence[str], where: str) -> None:
-    """Allow one row with the same values among those that meet a condition."""
+    """Create an index that makes values unique among the rows that meet a condition."""
     condition = sa.text(where)
     op.create_index(name, table, columns, unique=True, sqlite_where=condition, postgresql_where=condition)

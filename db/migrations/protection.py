@@ -1,4 +1,4 @@
-"""What several revisions do alike; applied revisions use it, so what it does must never change."""
+"""Triggers that protect rows, shared by several revisions; applied revisions use them, so they must never change."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,14 +8,14 @@ from alembic import op
 
 
 def keep_as_written(table: str) -> None:
-    """Let rows of a table be added, and refuse to change or delete them."""
+    """Add triggers that refuse to change or delete the rows of a table."""
     refuse = _refuse_on_postgresql if op.get_bind().dialect.name == "postgresql" else _refuse_on_sqlite
     refuse(table)
 
 
 @contextmanager
 def change_and_keep_as_written(table: str) -> Iterator[None]:
-    """Lift the refusal while a revision changes a table; it is back before the upgrade is saved."""
+    """Drop the triggers while a revision changes a table; they are back before the upgrade commits."""
     on_postgresql = op.get_bind().dialect.name == "postgresql"
     for verb in ("update", "delete", "truncate") if on_postgresql else ("update", "delete"):
         op.execute(f"DROP TRIGGER {table}_no_{verb}" + (f" ON {table}" if on_postgresql else ""))
@@ -24,12 +24,12 @@ def change_and_keep_as_written(table: str) -> Iterator[None]:
 
 
 def one_of(name: str, *values: str) -> sa.Enum:
-    """Give the type of a column that holds one of some words."""
+    """Return the type of a column that holds one of several values."""
     return sa.Enum(*values, name=name, native_enum=False, create_constraint=True, length=16)
 
 
 def _refuse_on_sqlite(table: str) -> None:
-    """Refuse changes; a later batch migration of the table has to make these triggers again."""
+    """Refuse changes; a later batch migration of the table must create these triggers again."""
     for verb in ("UPDATE", "DELETE"):
         op.execute(
             f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "

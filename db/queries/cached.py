@@ -1,4 +1,4 @@
-"""Makes statements once: making one takes longer than the database needs to answer it."""
+"""Build SQL statements once: building one takes longer than running it."""
 
 import threading
 from collections.abc import Callable
@@ -8,23 +8,23 @@ from typing import ParamSpec, TypeVar
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-# One for all, because one statement is made of another; the same thread may come back to it.
+# One lock for all, because statements are built from one another; reentrant for the same reason.
 _lock = threading.RLock()
 
 
 def made_once(make: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Keep what a function made for its arguments.
+    """Cache the result of a function for each set of arguments.
 
-    `functools.cache` lets two threads that come first make it twice, and parts of the two do not fit together.
+    `functools.cache` lets two threads build the first result twice, and parts of the two do not fit together.
     """
-    kept: dict[object, _R] = {}
+    results: dict[object, _R] = {}
 
     @wraps(make)
-    def given(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def cached(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         key = (args, frozenset(kwargs.items()))
         with _lock:
-            if key not in kept:
-                kept[key] = make(*args, **kwargs)
-            return kept[key]
+            if key not in results:
+                results[key] = make(*args, **kwargs)
+            return results[key]
 
-    return given
+    return cached

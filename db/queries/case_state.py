@@ -1,4 +1,4 @@
-"""The state of each case for one reader, and what calls for adjudication, as SQL."""
+"""SQL for the state of each case for one reader, and for what triggers adjudication."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ from db.tables import UtcDateTime
 from db.values.reading import Action, CaseState, JobState, Role, Stage, Trigger
 from db.values.worklist import CaseFilter
 
-_NOT_SURE = 2  # of 5; a confidence up to here calls for another opinion
+_NOT_SURE = 2  # of 5; a confidence up to this calls for another opinion
 
 Asked = dict[str, int | datetime]
 
 _PENDING = (JobState.QUEUED, JobState.RUNNING)
 
-# Statements are made once, because making them takes longer than asking the database; these are filled in each time.
+# Statements are built once, because building them takes longer than running them; these are filled in each time.
 READER = bindparam("reader", type_=Integer())
 _CASE = bindparam("case", type_=Integer())
 _NOW = bindparam("now", type_=UtcDateTime())
@@ -45,11 +45,11 @@ _FIRST, _FINAL, _MINE = aliased(tables.Read), aliased(tables.Read), aliased(tabl
 
 @made_once
 def case_triggers() -> Subquery:
-    """Give a row per case with a standing routine final read: `case_id`, and 1 or 0 for each trigger.
+    """Return a row per case with a current routine final read: `case_id`, and 1 or 0 for each trigger.
 
-    The columns are called as the members of Trigger in small letters: `readers_split` (standing final reads say
-    benign and malignant; "cannot assess" contradicts nobody), `model_conflict` (one differs from the model as its
-    reader saw it) and `low_confidence` (one is of confidence 1 or 2).
+    The columns are the members of Trigger in lower case: `readers_split` (some final reads are benign and some
+    malignant; "cannot assess" contradicts neither), `model_conflict` (one differs from the model as its reader saw
+    it) and `low_confidence` (one has a confidence of 1 or 2).
     """
     final = aliased(tables.Read)
     model_says_malignant = final.shown_probability >= final.shown_threshold
@@ -68,16 +68,16 @@ def case_triggers() -> Subquery:
 
 
 def has_trigger(triggers: Subquery) -> ColumnElement[bool]:
-    """Say of a row of `case_triggers` whether any trigger holds; unknown where an outer join found none."""
+    """Select the rows of `case_triggers` with any trigger; NULL where an outer join has no row."""
     return or_(*(triggers.c[_column(trigger)] == 1 for trigger in Trigger))
 
 
 @made_once
 def resolved_cases() -> Select[int]:
-    """Select the ids of the cases with a standing consensus that no later opinion contradicts.
+    """Select the ids of the cases with a current consensus that no later opinion contradicts.
 
-    A consensus settles a case until a standing final read that was saved after it says benign where it says
-    malignant, or malignant where it says benign. One that is not sure, or cannot assess, opens nothing again.
+    A consensus resolves a case until a later current final read says benign where the consensus says malignant, or
+    the other way round. A low confidence or "cannot assess" does not reopen a case.
     """
     consensus, later = aliased(tables.Consensus), aliased(tables.Read)
     contradicted = (
@@ -95,18 +95,18 @@ def resolved_cases() -> Select[int]:
 
 @made_once
 def signed_cases() -> Select[int]:
-    """Select the ids of the cases that were signed out, amended or not."""
+    """Select the ids of the cases that are signed off, amended or not."""
     return select(tables.SignOff.case_id)
 
 
 def is_signed(session: Session, case_id: int) -> bool:
-    """Say whether a case was signed out."""
+    """Return whether a case is signed off."""
     return session.scalar(select(tables.SignOff.id).where(tables.SignOff.case_id == case_id).limit(1)) is not None
 
 
 @made_once
 def adjudicated_cases() -> Select[int]:
-    """Select the ids of the cases that an adjudicator has begun to read blind: a first read, and no final one."""
+    """Select the ids of the cases that an adjudicator has read blind: with a first read, but no final one."""
     first, final, adjudicator = aliased(tables.Read), aliased(tables.Read), aliased(tables.Account)
     read_as_reader = (
         select(final.id)
@@ -122,20 +122,22 @@ def adjudicated_cases() -> Select[int]:
 
 @made_once
 def cases_to_adjudicate() -> Select[int]:
-    """Select the ids of the cases with a trigger that are neither settled nor signed out."""
+    """Select the ids of the cases with a trigger that are neither resolved nor signed off."""
     triggers = case_triggers()
-    found: ColumnElement[int] = triggers.c.case_id
-    return select(found).where(has_trigger(triggers), found.not_in(resolved_cases()), found.not_in(signed_cases()))
+    case_id: ColumnElement[int] = triggers.c.case_id
+    return select(case_id).where(
+        has_trigger(triggers), case_id.not_in(resolved_cases()), case_id.not_in(signed_cases())
+    )
 
 
 def triggers_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[Trigger, ...]]:
-    """Say for each of these cases that has a trigger which ones hold, in the order of Trigger."""
+    """Return the triggers of those of these cases that have any, in the order of Trigger."""
     triggers = case_triggers()
     columns = [triggers.c[_column(trigger)] for trigger in Trigger]
     query = select(triggers.c.case_id, *columns).where(has_trigger(triggers), triggers.c.case_id.in_(cases))
     return {
-        case_id: tuple(trigger for trigger, holds in zip(Trigger, held, strict=True) if holds)
-        for case_id, *held in session.execute(query)
+        case_id: tuple(trigger for trigger, holds in zip(Trigger, flags, strict=True) if holds)
+        for case_id, *flags in session.execute(query)
     }
 
 
@@ -145,7 +147,7 @@ def is_routine(read: type[tables.Read], stage: Stage) -> ColumnElement[bool]:
 
 
 def is_standing_final(read: type[tables.Read]) -> ColumnElement[bool]:
-    """Select the final reads of routine reading that no other read has replaced."""
+    """Select the final reads of routine reading that no later read has replaced."""
     return and_(is_routine(read, Stage.FINAL), standing(read))
 
 
@@ -162,12 +164,12 @@ _IS_FIRST, _IS_FINAL = is_routine(_FIRST, Stage.FIRST), is_standing_final(_FINAL
 
 @dataclass(frozen=True, slots=True)
 class ReaderCases:
-    """A statement that selects id and state, with the parts to choose further columns, filter and order by."""
+    """A statement that selects id and state, and its parts for further columns, filters and orders."""
 
     query: Select[int, str]
     state: ColumnElement[str]
-    first: type[tables.Read]  # this reader's first read; nothing where there is none
-    final: type[tables.Read]  # and the standing final one
+    first: type[tables.Read]  # this reader's first read, outer-joined
+    final: type[tables.Read]  # this reader's current final read, outer-joined
     images: ColumnElement[int]
     analysed: ColumnElement[int]
     urgent: ColumnElement[bool]
@@ -178,9 +180,9 @@ class ReaderCases:
 
 
 def asked_by(account_id: int, case_id: int | None = None) -> Asked:
-    """Give what is filled into a statement of `reader_cases`: who asks, now, and after which case."""
-    asked: Asked = {"reader": account_id, "now": datetime.now(UTC)}
-    return asked if case_id is None else {**asked, "case": case_id}
+    """Return the parameters for a statement of `reader_cases`: the reader, the time and the case, if only one."""
+    parameters: Asked = {"reader": account_id, "now": datetime.now(UTC)}
+    return parameters if case_id is None else {**parameters, "case": case_id}
 
 
 @made_once
@@ -217,22 +219,22 @@ def reader_cases(*, only_one: bool = False) -> ReaderCases:
     )
 
 
-def wanted_cases(wanted: CaseFilter) -> list[ColumnElement[bool]]:
-    """Give the conditions of a filter that are the same for everybody."""
+def wanted_cases(filters: CaseFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions of a filter that do not depend on the reader."""
     row = tables.Case
-    text = (wanted.text or "").strip()
+    text = (filters.text or "").strip()
     conditions = (
         row.accession.icontains(text, autoescape=True) if text else None,
-        row.magnification == wanted.magnification if wanted.magnification is not None else None,
-        row.created_at >= wanted.since if wanted.since else None,
-        row.created_at < wanted.until if wanted.until else None,
+        row.magnification == filters.magnification if filters.magnification is not None else None,
+        row.created_at >= filters.since if filters.since else None,
+        row.created_at < filters.until if filters.until else None,
     )
     return [condition for condition in conditions if condition is not None]
 
 
 @made_once
 def current_assignments() -> Select[int, int]:
-    """Select case and reader of what is assigned now: the last row of each counts, and of disabled readers none."""
+    """Select case and reader of the current assignments: the last row of each counts; disabled readers are left out."""
     later = aliased(tables.Assignment)
     newer = select(later.id).where(
         later.case_id == tables.Assignment.case_id,
@@ -247,14 +249,14 @@ def current_assignments() -> Select[int, int]:
 
 @made_once
 def urgent_cases() -> Select[int]:
-    """Select the ids of the cases that are urgent now: the last row of a case counts."""
+    """Select the ids of the cases that are urgent now: the last row of each case counts."""
     later = aliased(tables.Priority)
     newer = select(later.id).where(later.case_id == tables.Priority.case_id, later.id > tables.Priority.id)
     return select(tables.Priority.case_id).where(tables.Priority.urgent, ~newer.exists())
 
 
 def images_of_cases(*, only_one: bool = False) -> Subquery:
-    """Count per case the images, those whose job is over and those with a prediction."""
+    """Count the images of each case, those whose job has ended, and those with a prediction."""
     predicted = select(tables.Prediction.image_id).distinct().subquery()
     pending = tables.Job.state.in_(_PENDING)
     query = (
@@ -273,7 +275,7 @@ def images_of_cases(*, only_one: bool = False) -> Subquery:
 
 @dataclass(frozen=True, slots=True)
 class _Joined:
-    """What the state of a case is told from."""
+    """The joined tables from which the state of a case is computed."""
 
     first: type[tables.Read]
     final: type[tables.Read]
@@ -283,23 +285,23 @@ class _Joined:
     open_here: ColumnElement[bool]
 
 
-def _state(told: _Joined) -> ColumnElement[str]:
-    """Tell the state; what comes of others or of the model is hidden until this reader's last word.
+def _state(joined: _Joined) -> ColumnElement[str]:
+    """Compute the state; what others or the model say stays hidden until this reader has finished.
 
-    The last word is a final read; an adjudicator who has seen what the readers said has none of their own to give.
+    A reader finishes with a final read; an adjudicator who has seen the readers' opinions cannot save one.
     """
-    case, progress, event = tables.Case.id, told.progress, tables.AuditEvent
-    seen = select(event.subject).where(event.account_id == READER, event.action == Action.OPINIONS_SHOWN)
-    begun = told.first.id.is_not(None)
+    case, progress, event = tables.Case.id, joined.progress, tables.AuditEvent
+    shown_cases = select(event.subject).where(event.account_id == READER, event.action == Action.OPINIONS_SHOWN)
+    begun = joined.first.id.is_not(None)
     finished = or_(
-        told.final.id.is_not(None), case.in_(settled_by(READER)), and_(begun, tables.Case.accession.in_(seen))
+        joined.final.id.is_not(None), case.in_(settled_by(READER)), and_(begun, tables.Case.accession.in_(shown_cases))
     )
     waits = progress.c.analysed < progress.c.images
     predicted = progress.c.predicted > 0
-    triggered = has_trigger(told.triggers)
+    triggered = has_trigger(joined.triggers)
     return choose(
-        (told.version > 1, _text(CaseState.AMENDED)),
-        (told.version == 1, _text(CaseState.SIGNED_OUT)),
+        (joined.version > 1, _text(CaseState.AMENDED)),
+        (joined.version == 1, _text(CaseState.SIGNED_OFF)),
         (and_(finished, case.in_(resolved_cases())), _text(CaseState.RESOLVED)),
         (and_(finished, triggered, case.in_(adjudicated_cases())), _text(CaseState.ADJUDICATION)),
         (and_(finished, triggered), _text(CaseState.DISCORDANT)),
@@ -307,7 +309,7 @@ def _state(told: _Joined) -> ColumnElement[str]:
         (and_(begun, waits, not_(predicted)), _text(CaseState.FIRST_READ)),
         (begun, _text(CaseState.REVEALED)),
         (waits, _text(CaseState.WAITING)),
-        (and_(predicted, told.open_here), _text(CaseState.IN_READING)),
+        (and_(predicted, joined.open_here), _text(CaseState.IN_READING)),
         (predicted, _text(CaseState.READY)),
         else_=_text(CaseState.UNREADABLE),
     )
@@ -323,10 +325,10 @@ def _signed() -> Subquery:
 
 
 def _shares() -> Subquery:
-    """Say per assigned case whether it is assigned to this reader."""
-    found = current_assignments().subquery()
-    mine = func.max(choose((found.c.account_id == READER, 1), else_=0))
-    return select(found.c.case_id, mine.label("mine")).group_by(found.c.case_id).subquery()
+    """Select the assigned cases, and for each whether it is assigned to this reader."""
+    assigned = current_assignments().subquery()
+    mine = func.max(choose((assigned.c.account_id == READER, 1), else_=0))
+    return select(assigned.c.case_id, mine.label("mine")).group_by(assigned.c.case_id).subquery()
 
 
 def _open_elsewhere() -> Subquery:
@@ -344,7 +346,7 @@ def _open_elsewhere() -> Subquery:
 
 
 def _text(state: CaseState) -> ColumnElement[str]:
-    # Written into the statement: PostgreSQL cannot tell the type of a CASE made of parameters only.
+    # A literal: PostgreSQL cannot infer the type of a CASE that has only parameters.
     return literal_column(f"'{state.value}'")
 
 

@@ -1,4 +1,4 @@
-"""Rows of cases and images, and the locks on them."""
+"""Rows of cases and images, and locks on cases."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -7,13 +7,13 @@ from core.results import Finding, Quality
 from db import tables
 from db.errors import UnknownCaseError
 
-_LARGEST_ID = 2**31 - 1  # of a row; beyond it PostgreSQL and SQLite each fail in their own way
+_LARGEST_ID = 2**31 - 1  # of a row; larger numbers fail differently in PostgreSQL and SQLite
 
 
 def lock_case(session: Session, case_id: int) -> tables.Case:
-    """Give the row of a case and hold others off it until the transaction ends.
+    """Return the row of a case, locked until the transaction ends.
 
-    SQLite has no row locks and needs none: a writing session is the only one.
+    SQLite has no row locks and needs none: there is only one writing session at a time.
     """
     _check_id(case_id)
     query = select(tables.Case).where(tables.Case.id == case_id).with_for_update(key_share=True)
@@ -24,7 +24,7 @@ def lock_case(session: Session, case_id: int) -> tables.Case:
 
 
 def case_row(session: Session, case_id: int) -> tables.Case:
-    """Give the row of a case, or raise UnknownCaseError."""
+    """Return the row of a case, or raise UnknownCaseError."""
     _check_id(case_id)
     case = session.get(tables.Case, case_id)
     if case is None:
@@ -33,7 +33,7 @@ def case_row(session: Session, case_id: int) -> tables.Case:
 
 
 def image_row(session: Session, image_id: int) -> tables.Image:
-    """Give the row of an image, or raise UnknownCaseError."""
+    """Return the row of an image, or raise UnknownCaseError."""
     _check_id(image_id)
     image = session.get(tables.Image, image_id)
     if image is None:
@@ -42,7 +42,7 @@ def image_row(session: Session, image_id: int) -> tables.Image:
 
 
 def quality_of(row: tables.Image) -> Quality:
-    """Rebuild the quality that was found at intake."""
+    """Return the quality that was measured at intake."""
     findings = tuple(
         Finding("unreadable" if finding["kind"] == "unreadable" else "warning", finding["message"])
         for finding in row.findings
@@ -52,4 +52,4 @@ def quality_of(row: tables.Image) -> Quality:
 
 def _check_id(number: int) -> None:
     if not 0 < number <= _LARGEST_ID:
-        raise UnknownCaseError(f"there is nothing with the number {number}")
+        raise UnknownCaseError(f"there is no case or image number {number}")

@@ -1,4 +1,4 @@
-"""Consensus as rows: the standing one of a case, and who has seen what others said of it."""
+"""Rows of consensus: the current one of a case, and who has seen the readers' opinions."""
 
 from sqlalchemy import BindParameter, ColumnElement, Select, select
 from sqlalchemy.orm import Session, aliased
@@ -10,11 +10,11 @@ from db.values.reading import Action, Consensus
 
 
 def standing_consensus(session: Session, case_id: int) -> Consensus | None:
-    """Give the consensus on a case that no later one has replaced."""
+    """Return the current consensus on a case, which no later one has replaced."""
     consensus = tables.Consensus
     query = select(consensus, tables.Account.name).join(tables.Account, tables.Account.id == consensus.account_id)
-    found = session.execute(query.where(consensus.case_id == case_id, is_standing(consensus))).first()
-    return consensus_value(found[0], found[1]) if found else None
+    row = session.execute(query.where(consensus.case_id == case_id, is_standing(consensus))).first()
+    return consensus_value(row[0], row[1]) if row else None
 
 
 def is_standing(consensus: type[tables.Consensus]) -> ColumnElement[bool]:
@@ -24,12 +24,12 @@ def is_standing(consensus: type[tables.Consensus]) -> ColumnElement[bool]:
 
 
 def settled_by(account_id: int | BindParameter[int]) -> Select[int]:
-    """Select the ids of the cases on which this account ever gave a consensus."""
+    """Select the ids of the cases on which this account has ever saved a consensus."""
     return select(tables.Consensus.case_id).where(tables.Consensus.account_id == account_id)
 
 
 def consensus_value(row: tables.Consensus, adjudicator: str) -> Consensus:
-    """Give a row as a value."""
+    """Convert a row to a value."""
     return Consensus(
         id=row.id,
         case_id=row.case_id,
@@ -46,17 +46,18 @@ def consensus_value(row: tables.Consensus, adjudicator: str) -> Consensus:
 
 
 def record_shown(session: Session, account_id: int, accession: str) -> None:
-    """Record the first time that an adjudicator was shown what the readers of a case said."""
+    """Record the first time that an adjudicator saw the readers' opinions of a case."""
     record_first_time(session, account_id, Action.OPINIONS_SHOWN, accession)
 
 
 def refuse_adjudicator(session: Session, case: tables.Case, account_id: int) -> None:
-    """Refuse a final read by who has seen the others' as an adjudicator: it would not be an opinion of its own.
+    """Refuse a final read by an adjudicator who has seen the readers' opinions: it would not be independent.
 
     Raises:
-        CaseChangedError: With where to go instead.
+        CaseChangedError: If this account has seen them; the message says where to go instead.
     """
     if was_recorded(session, account_id, Action.OPINIONS_SHOWN, case.accession):
         raise CaseChangedError(
-            f"you have seen as an adjudicator what the readers of {case.accession} said: settle it under Adjudication"
+            f"as an adjudicator you have already seen the readers' opinions of {case.accession}: "
+            "settle it under Adjudication"
         )

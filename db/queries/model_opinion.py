@@ -1,4 +1,4 @@
-"""What the model says of a case, and who may know it: nobody before their own first read."""
+"""The model's opinion of a case, and who may see it: no reader before their own first read."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -15,9 +15,9 @@ from db.values.reading import Reveal, RevealedImage, Stage
 
 
 def may_see_model(session: Session, case_id: int, account_id: int) -> bool:
-    """Say whether this reader has saved a first read, and so may see the model's opinion.
+    """Return whether this reader has saved a first read, and so may see the model's opinion.
 
-    While the case belongs to an open study, the arm of the study decides; its reads open nothing afterwards.
+    While the case belongs to an open study, the arm of the study decides; reads in studies do not count afterwards.
     """
     in_study = sees_model_in_study(session, case_id, account_id)
     if in_study is not None:
@@ -28,11 +28,11 @@ def may_see_model(session: Session, case_id: int, account_id: int) -> bool:
 
 
 def reveal_of(session: Session, case_id: int, *, among: Collection[int] | None = None) -> Reveal | None:
-    """Give the model's opinion of a case; None while no image of it has a prediction.
+    """Return the model's opinion of a case; None while no image of it has a prediction.
 
-    Of several model versions it is the one that covers the most images, and of those the latest.
-    `among` limits it to these predictions: what was on a reader's screen. The caller has checked
-    that the reader may know it.
+    Of several model versions, it is the one that covers the most images, and among those the latest.
+    `among` limits it to these predictions: those on a reader's screen. The caller must have checked
+    that the reader may see it.
     """
     row = tables.Prediction
     query = select(row).join(tables.Image, tables.Image.id == row.image_id).where(tables.Image.case_id == case_id)

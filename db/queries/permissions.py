@@ -1,4 +1,4 @@
-"""Who may do what: asked by every function of the store that works for an account."""
+"""Check permissions; every function of the store that acts for an account calls this first."""
 
 from sqlalchemy import Integer, Select, bindparam, select
 from sqlalchemy.orm import Session
@@ -11,25 +11,25 @@ from db.values.reading import Role
 
 
 def need(session: Session, account_id: int | None, permission: Permission) -> None:
-    """Refuse what an account may not do; the program itself (None) and the single reader may do everything.
+    """Check that an account has a permission; the program itself (None) and the single reader have all.
 
     Raises:
-        NotAllowedError: If the account's role does not allow it, or it is disabled.
+        NotAllowedError: If the account's role does not allow it, or the account is disabled.
     """
     if account_id is None:
         return
-    with_accounts, role, disabled = session.execute(_asked_of(), {"account": account_id}).one()
-    if not with_accounts:
+    has_accounts, role, disabled = session.execute(_asked_of(), {"account": account_id}).one()
+    if not has_accounts:
         return
     if role is None or disabled is not False:
-        raise NotAllowedError("this account can no longer be used: sign in with another")
+        raise NotAllowedError("this account is disabled: sign in with another account, or ask an administrator")
     if permission not in ALLOWED[role]:
         raise NotAllowedError(f"as {role} you may not {permission}: ask an administrator")
 
 
 @made_once
 def _asked_of() -> Select[bool, Role | None, bool | None]:
-    """Ask all that matters of an account at once: every action of the store begins with it."""
+    """Select everything that permissions depend on in one statement, because every action begins with it."""
     account = bindparam("account", type_=Integer())
     return select(
         select(tables.Credential.account_id).exists(),

@@ -1,4 +1,4 @@
-"""Reads as rows: written with what was on the screen and what was marked, given back as values."""
+"""Rows of reads, with the predictions on the screen and the marked regions; returned as values."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _REASON_CODES = tuple(code for code, _ in REASONS)
 
 @dataclass(frozen=True, slots=True)
 class NewRead:
-    """A read that is about to be saved; `supersedes` is the id of the read it replaces."""
+    """A read to save; `supersedes` is the id of the read it replaces."""
 
     case_id: int
     account_id: int
@@ -36,7 +36,7 @@ class NewRead:
         if self.opened_at.tzinfo is None:
             raise ValueError(f"opened_at needs a time zone, got {self.opened_at.isoformat()}")
         if self.edit_seconds is not None and not 0 <= self.edit_seconds < float("inf"):
-            raise ValueError(f"editing takes no negative time, got {self.edit_seconds} s")
+            raise ValueError(f"the editing time must not be negative, got {self.edit_seconds} s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ class SavedRead:
 
 
 def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SavedRead:
-    """Write a read, the predictions of `reveal` that were on the screen, and what the reader marked.
+    """Add a read, the predictions of `reveal` that were on the screen, and the marked regions.
 
     Raises:
-        ValueError: If a region lies in no image of the case, or outside of it.
+        ValueError: If a region is outside the images of the case.
     """
     _check_regions(session, new)
     row = _row(new, reveal)
@@ -69,18 +69,18 @@ def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SavedRead
 def current_read(
     session: Session, case_id: int, account_id: int, stage: Stage, *, place_id: int | None = None
 ) -> Read | None:
-    """Give this reader's read of a stage that no other has replaced: of routine reading, or of a place in a study."""
-    asked = {"case": case_id, "account": account_id, "stage": stage, "place": place_id}
-    row = session.execute(_current(in_study=place_id is not None), asked).first()
-    if row is None:
+    """Return this reader's current read of a stage, in routine reading or at a place of a study; None if none."""
+    parameters = {"case": case_id, "account": account_id, "stage": stage, "place": place_id}
+    result = session.execute(_current(in_study=place_id is not None), parameters).first()
+    if result is None:
         return None
-    found, name = row
-    return _value(found, name, _regions_of(session, [found.id]).get(found.id, ()))
+    row, name = result
+    return _value(row, name, _regions_of(session, [row.id]).get(row.id, ()))
 
 
 @made_once
 def _current(*, in_study: bool) -> Select[tables.Read, str]:
-    # Made once: nearly every click asks for it several times, and making it takes longer than the answer.
+    # Built once: nearly every click runs it several times, and building it takes longer than running it.
     read = tables.Read
     place = read.place_id == bindparam("place", type_=Integer()) if in_study else read.place_id.is_(None)
     return (
@@ -99,49 +99,49 @@ def _current(*, in_study: bool) -> Select[tables.Read, str]:
 
 
 def standing(read: type[tables.Read]) -> ColumnElement[bool]:
-    """Select the reads that no other has replaced."""
+    """Select the reads that no later read has replaced."""
     return ~select(_NEWER.id).where(_NEWER.supersedes_id == read.id).exists()
 
 
-def read_values(session: Session, *wanted: ColumnElement[bool]) -> list[Read]:
-    """Give the reads that meet all conditions, oldest first."""
+def read_values(session: Session, *conditions: ColumnElement[bool]) -> list[Read]:
+    """Return the reads that meet all conditions, oldest first."""
     read = tables.Read
     query = select(read, tables.Account.name).join(tables.Account, tables.Account.id == read.account_id)
-    found = session.execute(query.where(*wanted).order_by(read.id)).all()
-    regions = _regions_of(session, select(read.id).where(*wanted)) if found else {}
-    return [_value(row, name, regions.get(row.id, ())) for row, name in found]
+    rows = session.execute(query.where(*conditions).order_by(read.id)).all()
+    regions = _regions_of(session, select(read.id).where(*conditions)) if rows else {}
+    return [_value(row, name, regions.get(row.id, ())) for row, name in rows]
 
 
 def shown_label(row: tables.Read) -> Malignancy | None:
-    """Say what the model said of the case as the reader saw it; None where it had no result."""
+    """Return the model's label of the case as the reader saw it; None if it had no result."""
     if row.shown_probability is None or row.shown_threshold is None:
         return None
     return "malignant" if row.shown_probability >= row.shown_threshold else "benign"
 
 
 def check_reason(opinion: Opinion, reveal: Reveal | None) -> None:
-    """Ask why, where a reader contradicts the model; 'cannot assess' contradicts nobody.
+    """Check that a reader who contradicts the model gives a reason; 'cannot assess' is no contradiction.
 
     Raises:
-        ValueError: With what is missing.
+        ValueError: If the reason is missing or unknown, or "other" has no note.
     """
     if opinion.reason is not None and opinion.reason not in _REASON_CODES:
         raise ValueError(f"unknown reason {opinion.reason!r}: use one of {', '.join(_REASON_CODES)}")
     if opinion.reason == "other" and not opinion.note.strip():
-        raise ValueError("for another reason, say in the note which")
+        raise ValueError("for the reason 'other', describe the reason in the note")
     differs = reveal is not None and opinion.label is not None and opinion.label != reveal.malignancy
     if reveal is not None and differs and opinion.reason is None:
-        raise ValueError(f"you say {opinion.label}, the model says {reveal.malignancy}: choose a reason")
+        raise ValueError(f"your opinion is {opinion.label}, the model's is {reveal.malignancy}: choose a reason")
 
 
 def check_blind(opinion: Opinion) -> None:
-    """Refuse what only somebody can say who has seen the model.
+    """Check that an opinion holds nothing that depends on the model.
 
     Raises:
         ValueError: If the opinion has a reason or a vote.
     """
     if opinion.reason is not None or opinion.vote is not None:
-        raise ValueError("a first opinion has no reason and no vote: the model has not been seen yet")
+        raise ValueError("a first opinion cannot have a reason or a vote: the model has not been shown yet")
 
 
 def _check_regions(session: Session, new: NewRead) -> None:
@@ -149,29 +149,29 @@ def _check_regions(session: Session, new: NewRead) -> None:
         return
     image = tables.Image
     sizes = {
-        found.id: (found.width, found.height)
-        for found in session.scalars(select(image).where(image.case_id == new.case_id))
+        image_row.id: (image_row.width, image_row.height)
+        for image_row in session.scalars(select(image).where(image.case_id == new.case_id))
     }
     for region in new.opinion.regions:
         if region.image_id not in sizes:
             raise ValueError(f"image {region.image_id} does not belong to this case")
         width, height = sizes[region.image_id]
         if any(x > width or y > height for x, y in region.points):
-            raise ValueError(f"a {region.kind} lies outside its image of {width} x {height} px")
+            raise ValueError(f"a {region.kind} is outside its image of {width} x {height} px")
 
 
 def _row(new: NewRead, reveal: Reveal | None) -> tables.Read:
-    said = new.opinion
+    opinion = new.opinion
     return tables.Read(
         case_id=new.case_id,
         account_id=new.account_id,
         stage=new.stage,
-        label=said.label,
-        confidence=said.confidence,
-        subtype=said.subtype,
-        note=said.note,
-        reason=said.reason,
-        vote=said.vote,
+        label=opinion.label,
+        confidence=opinion.confidence,
+        subtype=opinion.subtype,
+        note=opinion.note,
+        reason=opinion.reason,
+        vote=opinion.vote,
         model_visible=reveal is not None,
         shown_probability=reveal.malignant_probability if reveal else None,
         shown_threshold=reveal.threshold if reveal else None,
@@ -194,13 +194,13 @@ def _region_row(read_id: int, region: Region) -> tables.Region:
 
 
 def _regions_of(session: Session, reads: Select[int] | list[int]) -> Mapping[int, tuple[Region, ...]]:
-    found: dict[int, list[Region]] = defaultdict(list)
+    by_read: dict[int, list[Region]] = defaultdict(list)
     for row in session.scalars(
         select(tables.Region).where(tables.Region.read_id.in_(reads)).order_by(tables.Region.id)
     ):
         points = tuple((x, y) for x, y in row.points)
-        found[row.read_id].append(Region(row.image_id, row.kind, points, row.note))
-    return {read: tuple(regions) for read, regions in found.items()}
+        by_read[row.read_id].append(Region(row.image_id, row.kind, points, row.note))
+    return {read: tuple(regions) for read, regions in by_read.items()}
 
 
 def _value(row: tables.Read, reader: str, regions: tuple[Region, ...]) -> Read:

@@ -1,7 +1,6 @@
-"""Where a reader stands in a study: which case comes now, and what of the model it may show.
+"""A reader's position in a study: the case to read now, and whether it may show the model's opinion.
 
-While a study is open its cases belong to it: its readers see them nowhere else, in the order that was drawn for them,
-and never go back.
+While a study is open, its readers see its cases only there, in the order drawn for them, and cannot go back.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -17,12 +16,12 @@ from db.values.reading import Arm, Place, Stage
 
 
 def place_subject(accession: str, place: Place | tables.StudyPlace) -> str:
-    """Name a case in a study, as the audit trail does."""
+    """Return the audit trail's name for a case in a study."""
     return f"{accession}, study {place.study_id}, round {place.round}, case {place.position}"
 
 
 def open_study_cases(account_id: int | BindParameter[int]) -> Select[int]:
-    """Select the ids of the cases that this reader may see only in a study that is still open."""
+    """Select the ids of the cases that this reader may see only in an open study."""
     return (
         select(tables.StudyPlace.case_id)
         .join(tables.Study, tables.Study.id == tables.StudyPlace.study_id)
@@ -31,7 +30,7 @@ def open_study_cases(account_id: int | BindParameter[int]) -> Select[int]:
 
 
 def outside_open_studies() -> ColumnElement[bool]:
-    """Select the reads that were not given at a place of an open study."""
+    """Select the reads that were not saved in an open study."""
     place = aliased(tables.StudyPlace)
     inside = (
         select(place.id)
@@ -42,14 +41,14 @@ def outside_open_studies() -> ColumnElement[bool]:
 
 
 def refuse_in_study(session: Session, case: tables.Case, account_id: int) -> None:
-    """Refuse routine reading of a case that this reader has to read in a study.
+    """Refuse routine reading of a case that this reader must read in a study.
 
     Raises:
-        InStudyError: With the name of the study.
+        InStudyError: If the case belongs to an open study of this reader; the message names the study.
     """
     study = session.scalar(_study_of(), {"account": account_id, "case": case.id})
     if study is not None:
-        raise InStudyError(f"case {case.accession} belongs to the study {study}: read it there")
+        raise InStudyError(f"case {case.accession} is part of the study {study}: read it there")
 
 
 @made_once
@@ -67,7 +66,7 @@ def _study_of() -> Select[str]:
 
 
 def current_place(session: Session, study_id: int, account_id: int) -> Place | None:
-    """Give the first place of a study that this reader has not finished; None when all are."""
+    """Return the first place of a study that this reader has not finished; None if all are finished."""
     query = _places().where(
         tables.StudyPlace.study_id == study_id, tables.StudyPlace.account_id == account_id, ~finished()
     )
@@ -76,7 +75,7 @@ def current_place(session: Session, study_id: int, account_id: int) -> Place | N
 
 
 def rests_until(session: Session, place: Place) -> datetime | None:
-    """Say until when a reader has to wait before the round of this place; None if not at all."""
+    """Return when the washout before the round of this place ends; None if the reader need not wait."""
     if place.round == 1:
         return None
     study = session.get_one(tables.Study, place.study_id)
@@ -91,7 +90,7 @@ def rests_until(session: Session, place: Place) -> datetime | None:
 
 
 def sees_model_in_study(session: Session, case_id: int, account_id: int) -> bool | None:
-    """Say whether a reader may see the model's opinion of a case of an open study now; None outside of any."""
+    """Return whether a reader may now see the model's opinion of a study case; None if it is in no open study."""
     studies = session.scalars(
         select(tables.Study.id)
         .join(tables.StudyPlace, tables.StudyPlace.study_id == tables.Study.id)
@@ -104,18 +103,18 @@ def sees_model_in_study(session: Session, case_id: int, account_id: int) -> bool
     ).all()
     if not studies:
         return None
-    # A case of two open studies shows the model only where both allow it.
+    # A case in two open studies shows the model only if both allow it.
     return all(shows_model(session, current_place(session, study, account_id), case_id) for study in studies)
 
 
 def has_read(session: Session, place_id: int, stage: Stage) -> bool:
-    """Say whether a read of this stage was saved at a place."""
+    """Return whether a read of this stage was saved at a place."""
     read = tables.Read
     return session.scalar(select(read.id).where(read.place_id == place_id, read.stage == stage).limit(1)) is not None
 
 
 def shows_model(session: Session, place: Place | None, case_id: int) -> bool:
-    """Say whether a reader who is at a place sees the model's opinion of a case now."""
+    """Return whether a reader at this place may now see the model's opinion of a case."""
     if place is None or place.case_id != case_id or rests_until(session, place):
         return False
     if place.arm is Arm.BLIND_FIRST:
@@ -124,7 +123,7 @@ def shows_model(session: Session, place: Place | None, case_id: int) -> bool:
 
 
 def finished() -> ColumnElement[bool]:
-    """Select the places at which the last read of their arm was saved."""
+    """Select the places whose last read, which depends on the arm, was saved."""
     last = choose((tables.StudyPlace.arm == Arm.UNAIDED, Stage.FIRST.value), else_=Stage.FINAL.value)
     return (
         select(tables.Read.id).where(tables.Read.place_id == tables.StudyPlace.id, tables.Read.stage == last).exists()

@@ -1,7 +1,7 @@
-"""Everything that pages, routes and the worker save and ask for: values in, values out, one module per subject.
+"""What pages, routes and the worker save and query, one module per subject; arguments and results are plain values.
 
-Every function takes the session first and never commits: one `with sessions.begin()` per click, closed
-before anything is drawn. Callers write `store.reads.record_first_read(session, ...)`.
+Every function takes the session first and never commits: use one `with sessions.begin()` per click, closed
+before anything is drawn. Call functions as `store.reads.record_first_read(session, ...)`.
 """
 
 from db.store import (

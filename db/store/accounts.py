@@ -1,4 +1,4 @@
-"""Accounts: passwords, roles, who is disabled; every change is recorded and ends sign-ins."""
+"""Accounts: passwords, roles and disabling; every change is recorded and ends sign-ins."""
 
 import secrets
 import unicodedata
@@ -20,61 +20,61 @@ from db.values.reading import Account, Role
 
 SINGLE_READER = "reader"
 
-# NIST SP 800-63B asks for length and nothing else: rules on kinds of characters make passwords worse.
+# NIST SP 800-63B requires only length: rules about kinds of characters make passwords worse.
 SHORTEST, LONGEST = 12, 256  # characters
 
-# Argon2id with the first choice of RFC 9106 for little memory (64 MiB), which is the library's own.
+# Argon2id with the parameters that RFC 9106 recommends for little memory (64 MiB), the library's default.
 _HASHER = PasswordHasher()
 
 
 def has_accounts(session: Session) -> bool:
-    """Say whether anybody can sign in; if not, this is single-reader mode.
+    """Return whether any account can sign in; if not, this is single-reader mode.
 
-    Disabled accounts count: disabling the last one must not open the door to everyone.
+    Disabled accounts count: disabling the last one must not give everyone access.
     """
     return session.scalar(select(tables.Credential.account_id).limit(1)) is not None
 
 
 def single_reader(session: Session) -> Account:
-    """Give the one account of single-reader mode, made on first use (which needs a writing session)."""
-    return account_named(session, SINGLE_READER) or _make_single_reader(session)
+    """Return the only account of single-reader mode, created on first use (which needs a writing session)."""
+    return account_named(session, SINGLE_READER) or _add_single_reader(session)
 
 
 def add_account(session: Session, name: str, role: Role) -> Account:
-    """Make an account.
+    """Create an account that cannot sign in yet.
 
     Raises:
-        ValueError: If the name is empty, taken or has characters that cannot be seen.
+        ValueError: If the name is empty, taken, too long or has invisible characters.
     """
     name = name.strip()
     if not 0 < len(name) <= 200 or not name.isprintable():
-        raise ValueError("a name has 1 to 200 characters, all of them visible")
+        raise ValueError("the name of an account must have 1 to 200 visible characters")
     row = tables.Account(name=name, role=role, created_at=datetime.now(UTC))
     try:
         with session.begin_nested():
             session.add(row)
     except IntegrityError as error:
-        raise ValueError(f"the name {name!r} is taken") from error
+        raise ValueError(f"there is already an account {name!r}") from error
     return _value(row)
 
 
 def account_named(session: Session, name: str) -> Account | None:
     """Find an account by its name."""
     if not name.isprintable():
-        return None  # no account has such a name, and PostgreSQL refuses to look for some
+        return None  # no account has such a name, and PostgreSQL cannot search for some of them
     row = session.scalar(select(tables.Account).where(tables.Account.name == name))
     return _value(row) if row else None
 
 
-def _make_single_reader(session: Session) -> Account:
+def _add_single_reader(session: Session) -> Account:
     try:
         return add_account(session, SINGLE_READER, Role.READER)
     except ValueError:
-        # Another process made it between our look and our insert.
-        found = account_named(session, SINGLE_READER)
-        if found is None:
+        # Another process created it after we looked.
+        existing = account_named(session, SINGLE_READER)
+        if existing is None:
             raise
-        return found
+        return existing
 
 
 def _value(row: tables.Account) -> Account:
@@ -82,53 +82,53 @@ def _value(row: tables.Account) -> Account:
 
 
 def check_password_rules(password: str, name: str) -> None:
-    """Refuse a password that is too short, too long or hardly a secret.
+    """Check that a password is not too short, too long or too easy to guess.
 
     Raises:
-        ValueError: If it may not be used; the message never repeats it.
+        ValueError: If it is; the message never repeats it.
     """
     if not SHORTEST <= len(password) <= LONGEST:
-        raise ValueError(f"a password has {SHORTEST} to {LONGEST} characters; a sentence is easy to keep in mind")
+        raise ValueError(f"a password must have {SHORTEST} to {LONGEST} characters; a sentence is easy to remember")
     if len(set(password)) < 5:
-        raise ValueError("this password repeats too few characters; a sentence is easy to keep in mind")
+        raise ValueError("this password has too few different characters; a sentence is easy to remember")
     if password.strip().casefold() == name.strip().casefold():
-        raise ValueError("a password must not be the name of the account")
+        raise ValueError("the password must not be the name of the account")
 
 
 def hash_password(password: str) -> str:
-    """Give what is kept of a password: Argon2id with a salt of its own."""
-    return _HASHER.hash(_same_everywhere(password))
+    """Return the Argon2id hash of a password, with its own salt."""
+    return _HASHER.hash(_normalise(password))
 
 
-def is_right(password: str, kept: str | None) -> bool:
-    """Say whether a password is the one that was kept; as slow when nothing was kept.
+def is_right(password: str, password_hash: str | None) -> bool:
+    """Return whether a password matches a hash; equally slow without one.
 
-    Else the time of an answer would tell which names exist.
+    Otherwise the response time would reveal which names exist.
     """
     try:
-        return _HASHER.verify(kept or _nobodys_hash(), _same_everywhere(password)) and kept is not None
+        return _HASHER.verify(password_hash or _unused_hash(), _normalise(password)) and password_hash is not None
     except (VerificationError, InvalidHashError):
         return False
 
 
 @cache
-def _nobodys_hash() -> str:
+def _unused_hash() -> str:
     return _HASHER.hash(secrets.token_urlsafe(32))
 
 
-def _same_everywhere(password: str) -> str:
-    # Another keyboard may compose the same letter differently.
+def _normalise(password: str) -> str:
+    # Another keyboard may encode the same letter differently.
     return unicodedata.normalize("NFKC", password)
 
 
 def add_signing_account(session: Session, by: int | None, name: str, role: Role, password: str | None) -> Account:
-    """Make an account that can sign in; `by` is the administrator, None at the command line.
+    """Create an account that can sign in; `by` is the administrator, None on the command line.
 
-    Without a password it signs in by an identity that is linked to it.
+    Without a password it can sign in only through a linked identity.
 
     Raises:
-        NotAllowedError: If `by` is no administrator.
-        ValueError: If the name is taken or the password may not be used.
+        NotAllowedError: If `by` is not an administrator.
+        ValueError: If the name is taken or the password breaks a rule.
     """
     need(session, by, Permission.ADMINISTER)
     if password is not None:
@@ -140,15 +140,15 @@ def add_signing_account(session: Session, by: int | None, name: str, role: Role,
 
 
 def set_password(session: Session, by: int | None, name: str, password: str) -> None:
-    """Give an account a new password; all its sign-ins and tokens end.
+    """Set the password of an account and end all its sign-ins and tokens.
 
-    An account may change its own; for another, `by` is an administrator, or None at the command line.
+    An account may change its own; otherwise `by` is an administrator, or None on the command line.
 
     Raises:
-        NotAllowedError: If `by` may not.
-        ValueError: If there is no such account or the password may not be used.
+        NotAllowedError: If `by` may not do this.
+        ValueError: If there is no such account or the password breaks a rule.
     """
-    account = _existing(session, name)
+    account = _find_account(session, name)
     if by != account.id:
         need(session, by, Permission.ADMINISTER)
     check_password_rules(password, account.name)
@@ -163,33 +163,33 @@ def set_password(session: Session, by: int | None, name: str, password: str) -> 
 
 
 def set_role(session: Session, by: int | None, name: str, role: Role) -> None:
-    """Give an account another role; all its sign-ins end.
+    """Change the role of an account and end all its sign-ins.
 
     Raises:
-        NotAllowedError: If `by` is no administrator.
-        ValueError: If there is no such account, or `by` would change their own role.
+        NotAllowedError: If `by` is not an administrator.
+        ValueError: If there is no such account, or it is the administrator's own.
     """
     need(session, by, Permission.ADMINISTER)
-    account = _existing(session, name)
-    _not_oneself(by, account)
+    account = _find_account(session, name)
+    _refuse_own_account(by, account)
     session.get_one(tables.Account, account.id).role = role
     end_sign_ins(session, account.id)
     record_event(session, by, AccessAction.ROLE_CHANGED, f"{account.name} ({account.role} to {role})")
 
 
 def set_disabled(session: Session, by: int | None, name: str, *, disabled: bool) -> None:
-    """Shut an account out, or let it in again; what it read stays. All its sign-ins and tokens end.
+    """Disable or enable an account, and end all its sign-ins and tokens; its reads are kept.
 
     Raises:
-        NotAllowedError: If `by` is no administrator.
-        ValueError: If there is no such account, it never could sign in, or it is the administrator's own.
+        NotAllowedError: If `by` is not an administrator.
+        ValueError: If there is no such account, it can never sign in, or it is the administrator's own.
     """
     need(session, by, Permission.ADMINISTER)
-    account = _existing(session, name)
-    _not_oneself(by, account)
+    account = _find_account(session, name)
+    _refuse_own_account(by, account)
     credential = session.get(tables.Credential, account.id, with_for_update=True)
     if credential is None:
-        raise ValueError(f"{account.name!r} cannot sign in: there is nothing to switch")
+        raise ValueError(f"the account {account.name!r} cannot sign in, so it cannot be disabled or enabled")
     credential.disabled, credential.changed_at = disabled, datetime.now(UTC)
     _end_access(session, account.id)
     action = AccessAction.ACCOUNT_DISABLED if disabled else AccessAction.ACCOUNT_ENABLED
@@ -197,10 +197,10 @@ def set_disabled(session: Session, by: int | None, name: str, *, disabled: bool)
 
 
 def account_rows(session: Session, by: int | None) -> list[AccountRow]:
-    """Give every account, by name.
+    """Return all accounts, sorted by name.
 
     Raises:
-        NotAllowedError: If `by` is no administrator.
+        NotAllowedError: If `by` is not an administrator.
     """
     need(session, by, Permission.ADMINISTER)
     account = tables.Account
@@ -214,10 +214,10 @@ def account_rows(session: Session, by: int | None) -> list[AccountRow]:
 
 
 def account_with_password(session: Session, name: str, password: str) -> Recognised | None:
-    """Give the account that a name and a password belong to.
+    """Return the account with this name and password.
 
     None, after the same time, if there is none, the password is wrong or the account is disabled. Takes about
-    a tenth of a second, so never in a writing session, where everybody else would wait for it.
+    a tenth of a second, so do not call it in a writing session, where all other writers would wait for it.
     """
     account = account_named(session, name.strip())
     credential = session.get(tables.Credential, account.id) if account else None
@@ -228,21 +228,23 @@ def account_with_password(session: Session, name: str, password: str) -> Recogni
 
 
 def _credential(account_id: int, password: str | None) -> tables.Credential:
-    kept = None if password is None else hash_password(password)
-    return tables.Credential(account_id=account_id, password_hash=kept, disabled=False, changed_at=datetime.now(UTC))
+    password_hash = None if password is None else hash_password(password)
+    return tables.Credential(
+        account_id=account_id, password_hash=password_hash, disabled=False, changed_at=datetime.now(UTC)
+    )
 
 
-def _existing(session: Session, name: str) -> Account:
+def _find_account(session: Session, name: str) -> Account:
     account = account_named(session, name.strip())
     if account is None:
         raise ValueError(f"there is no account {name.strip()!r}")
     return account
 
 
-def _not_oneself(by: int | None, account: Account) -> None:
-    # Else the last administrator could lock everybody out of the administration.
+def _refuse_own_account(by: int | None, account: Account) -> None:
+    # Otherwise the last administrator could lock everyone out of the administration.
     if by == account.id:
-        raise ValueError("another administrator has to do this to your own account")
+        raise ValueError("you cannot do this to your own account: ask another administrator")
 
 
 def _end_access(session: Session, account_id: int) -> None:

@@ -1,4 +1,4 @@
-"""Settles cases on which readers differ: the adjudicator reads blind first, then sees the others without names."""
+"""Adjudication: the adjudicator first reads the case blind, then sees the readers' opinions without names."""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -27,9 +27,9 @@ from db.values.reading import Action, Consensus, Read, Role, Stage
 
 
 def adjudicated_labels(session: Session, account_id: int) -> AdjudicatedLabels:
-    """Give the reference labels of the cases this reader has finished, by the rule of the exports.
+    """Return the reference labels of the cases this reader has finished, by the rule of the exports.
 
-    A case that could not be assessed has none. A researcher gets those of the cases that anybody has finished.
+    A case that could not be assessed has none. A researcher gets those of all cases that any reader has finished.
 
     Raises:
         NotAllowedError: If this account may not see how readers agree.
@@ -37,16 +37,16 @@ def adjudicated_labels(session: Session, account_id: int) -> AdjudicatedLabels:
     need(session, account_id, Permission.SEE_AGREEMENT)
     researcher = session.get_one(tables.Account, account_id).role is Role.RESEARCHER
     finished = finished_cases(None if researcher else account_id)
-    found = references_of(session, finished)
-    labels = {case_id: one.label for case_id, one in found.items() if one.label is not None}
-    by_consensus = frozenset(case_id for case_id in labels if found[case_id].source == "consensus")
+    references = references_of(session, finished)
+    labels = {case_id: one.label for case_id, one in references.items() if one.label is not None}
+    by_consensus = frozenset(case_id for case_id in labels if references[case_id].source == "consensus")
     return AdjudicatedLabels(labels, by_consensus)
 
 
 def cases_to_adjudicate(session: Session, account_id: int) -> list[WaitingCase]:
-    """Give the cases that wait for an adjudicator who has not read them to the end, those that wait longest first.
+    """Return the cases that need an adjudicator other than their readers, longest waiting first.
 
-    Why they wait is not told: it would give away what the readers said, or the model.
+    The reason is left out: it would reveal the opinions of the readers or of the model.
 
     Raises:
         NotAllowedError: If this account may not adjudicate.
@@ -72,34 +72,34 @@ def cases_to_adjudicate(session: Session, account_id: int) -> list[WaitingCase]:
 
 
 def open_adjudication(session: Session, case_id: int, account_id: int) -> Adjudication:
-    """Give a case to an adjudicator: before the blind read only its images, then all that was said, and record it.
+    """Open a case for an adjudicator and record it: before the blind read only its images, then every opinion.
 
-    Needs a writing session, for the audit trail. The blind read is an ordinary first read.
+    Needs a writing session for the audit trail. The blind read is an ordinary first read.
 
     Raises:
         NotAllowedError: If this account may not adjudicate.
         UnknownCaseError: If there is no such case.
-        CaseChangedError: If it waits for no adjudicator, or not for this one.
+        CaseChangedError: If it does not need an adjudicator, or needs another one.
     """
     need(session, account_id, Permission.ADJUDICATE)
     case = case_row(session, case_id)
     refuse_in_study(session, case, account_id)
-    _refuse_own(session, case, account_id)
-    waits = _waits(session, case_id)
+    _refuse_own_reader(session, case, account_id)
+    waits = _waits_for_adjudication(session, case_id)
     blind = current_read(session, case_id, account_id, Stage.FIRST)
     consensus = standing_consensus(session, case_id) if blind else None
     if not waits and consensus is None:
-        raise CaseChangedError(f"case {case.accession} waits for no adjudicator")
+        raise CaseChangedError(f"case {case.accession} does not need adjudication")
     view = open_case(session, case_id, account_id)
     if blind is None:
         return Adjudication(view, None, waits=True)
     record_shown(session, account_id, case.accession)
-    found = case_state.triggers_of(session, select(tables.Case.id).where(tables.Case.id == case_id))
+    triggers = case_state.triggers_of(session, select(tables.Case.id).where(tables.Case.id == case_id))
     return Adjudication(
         case=view,
         blind=blind,
         waits=waits,
-        triggers=found.get(case_id, ()),
+        triggers=triggers.get(case_id, ()),
         reads=_shown_reads(session, case_id),
         consensus=consensus,
     )
@@ -108,30 +108,32 @@ def open_adjudication(session: Session, case_id: int, account_id: int) -> Adjudi
 def record_consensus(
     session: Session, case_id: int, account_id: int, ruling: Ruling, opened_at: datetime, *, seen: Collection[int]
 ) -> Consensus:
-    """Save what an adjudicator settles; a double click gives the same consensus again.
+    """Save an adjudicator's decision; a double click returns the same consensus.
 
-    The reads stay as they are. A consensus on a case that a later read opened again replaces the one before.
+    The reads stay unchanged. If a later read reopened the case, the new consensus replaces the earlier one.
     `seen` are the ids of the final reads that were on the screen.
 
     Raises:
         NotAllowedError: If this account may not adjudicate.
         UnknownCaseError: If there is no such case.
         NotRevealedError: If this adjudicator has not read the case blind.
-        CaseChangedError: If the case waits for no consensus any more, or a reader said something else meanwhile.
+        CaseChangedError: If the case no longer needs a consensus, or a reader has changed an opinion meanwhile.
     """
     need(session, account_id, Permission.ADJUDICATE)
     case = lock_case(session, case_id)
     refuse_in_study(session, case, account_id)
-    _refuse_own(session, case, account_id)
+    _refuse_own_reader(session, case, account_id)
     blind = current_read(session, case_id, account_id, Stage.FIRST)
     if blind is None:
-        raise NotRevealedError("read the case yourself before you settle it")
+        raise NotRevealedError("save your own opinion first: the readers' opinions are shown only after it")
     before = standing_consensus(session, case_id)
-    if not _waits(session, case_id):
-        return _same(session, case, account_id, before, ruling)
-    finals = _finals(session, case_id)
+    if not _waits_for_adjudication(session, case_id):
+        return _confirm_same(session, case, account_id, before, ruling)
+    finals = _final_rows(session, case_id)
     if {read.id for read in finals} != set(seen):
-        raise CaseChangedError(f"a reader of {case.accession} has said something else meanwhile: look at it again")
+        raise CaseChangedError(
+            f"a reader of {case.accession} has changed an opinion meanwhile: review the opinions again"
+        )
     row = _row(case_id, account_id, blind.id, ruling, opened_at)
     row.supersedes_id = before.id if before else None
     session.add(row)
@@ -141,30 +143,34 @@ def record_consensus(
     return consensus_value(row, session.get_one(tables.Account, account_id).name)
 
 
-def _waits(session: Session, case_id: int) -> bool:
+def _waits_for_adjudication(session: Session, case_id: int) -> bool:
     query = select(tables.Case.id).where(
         tables.Case.id == case_id, tables.Case.id.in_(case_state.cases_to_adjudicate())
     )
     return session.scalar(query) is not None
 
 
-def _refuse_own(session: Session, case: tables.Case, account_id: int) -> None:
+def _refuse_own_reader(session: Session, case: tables.Case, account_id: int) -> None:
     if current_read(session, case.id, account_id, Stage.FINAL) is not None:
-        raise CaseChangedError(f"you have read {case.accession} to the end yourself: another adjudicator settles it")
+        raise CaseChangedError(
+            f"you have a final opinion on {case.accession} yourself: another adjudicator must settle it"
+        )
 
 
-def _same(session: Session, case: tables.Case, account_id: int, before: Consensus | None, ruling: Ruling) -> Consensus:
-    """Give the consensus that is already there if this adjudicator gave it in the same words."""
+def _confirm_same(
+    session: Session, case: tables.Case, account_id: int, before: Consensus | None, ruling: Ruling
+) -> Consensus:
+    """Return the consensus already saved if this adjudicator saved the same one; otherwise refuse."""
     if before is None:
         refuse_signed(session, case)
-        raise CaseChangedError(f"case {case.accession} waits for no adjudicator any more: its readers agree now")
-    said = Ruling(before.label, before.confidence, before.severity, before.subtype, before.note)
+        raise CaseChangedError(f"case {case.accession} no longer needs adjudication: its readers now agree")
+    earlier = Ruling(before.label, before.confidence, before.severity, before.subtype, before.note)
     own = session.get_one(tables.Consensus, before.id).account_id == account_id
-    if own and said == ruling:
+    if own and earlier == ruling:
         return before
     who = "you have" if own else "another adjudicator has"
     when = before.saved_at.strftime("%Y-%m-%d %H:%M:%S UTC")
-    raise CaseChangedError(f"{who} settled {case.accession} already ({said.label or 'cannot assess'}, {when})")
+    raise CaseChangedError(f"{who} already settled {case.accession} ({earlier.label or 'cannot assess'}, {when})")
 
 
 def _row(case_id: int, account_id: int, blind_read_id: int, ruling: Ruling, opened_at: datetime) -> tables.Consensus:
@@ -182,21 +188,21 @@ def _row(case_id: int, account_id: int, blind_read_id: int, ruling: Ruling, open
     )
 
 
-def _finals(session: Session, case_id: int) -> Sequence[tables.Read]:
+def _final_rows(session: Session, case_id: int) -> Sequence[tables.Read]:
     read = tables.Read
     return session.scalars(select(read).where(read.case_id == case_id, case_state.is_standing_final(read))).all()
 
 
 def _shown_reads(session: Session, case_id: int) -> tuple[ShownRead, ...]:
-    """Give what the readers said as Reader A, B …, in an order that stays and that nobody outside can tell."""
+    """Return the opinions of Reader A, B …, in a fixed order that does not reveal who they are."""
     read = tables.Read
     firsts = {
         one.reader: one
         for one in read_values(session, read.case_id == case_id, case_state.is_routine(read, Stage.FIRST))
     }
     finals = read_values(session, read.case_id == case_id, case_state.is_standing_final(read))
-    ordered = sorted(finals, key=lambda final: _draw(firsts[final.reader]))
-    rows = {row.id: row for row in _finals(session, case_id)}
+    ordered = sorted(finals, key=lambda final: _random_order_key(firsts[final.reader]))
+    rows = {row.id: row for row in _final_rows(session, case_id)}
     return tuple(
         ShownRead(
             read_id=final.id,
@@ -209,8 +215,8 @@ def _shown_reads(session: Session, case_id: int) -> tuple[ShownRead, ...]:
     )
 
 
-def _draw(first: Read) -> str:
-    # Neither the order of the accounts nor that of the reads: both would tell a small department who is who.
+def _random_order_key(first: Read) -> str:
+    # Not the order of the accounts or reads: in a small department, either would reveal who is who.
     return hashlib.sha256(f"{first.case_id} {first.id} {first.saved_at.isoformat()}".encode()).hexdigest()
 
 

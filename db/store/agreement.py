@@ -1,4 +1,4 @@
-"""The readings of the cases that one reader has finished: their own, and by then those of the others too."""
+"""The readings from which agreement is calculated, of the cases that one reader has finished."""
 
 from dataclasses import replace
 from typing import Literal
@@ -18,16 +18,16 @@ from db.values.reading import Role, Stage, Vote
 
 _VOTES: dict[Vote, Literal["yes", "no", "unsure"]] = {Vote.YES: "yes", Vote.NO: "no", Vote.UNSURE: "unsure"}
 
-_Found = Row[tables.Read, tables.Case, str, str | None]
+_Row = Row[tables.Read, tables.Case, str, str | None]
 
 
 def finished_readings(session: Session, account_id: int) -> list[Reading]:
-    """Give every reader's readings of the cases for which this reader has saved a final read, by case and reader.
+    """Return every reader's readings of the cases for which this reader has saved a final read, by case and reader.
 
-    Of a case that this reader has not finished nothing is given: neither what the model says of it nor what others
-    do. An amendment replaces what stands of a reading and makes no new one; each place in a study makes one, but for
-    those that began with the model. A researcher, who reads nothing, gets the cases that anybody has finished, with
-    numbers for the names of readers and cases. Cases of open studies stay out for their readers.
+    Cases that this reader has not finished are left out, with the opinions of the model and of others. An amendment
+    updates a reading and adds none; each place in a study adds one, except where the model was shown first. A
+    researcher, who reads no cases, gets the cases that any reader has finished, with pseudonyms for readers and
+    cases. Cases of open studies are left out for the readers of those studies.
 
     Raises:
         NotAllowedError: If this account may not see how readers agree.
@@ -37,23 +37,23 @@ def finished_readings(session: Session, account_id: int) -> list[Reading]:
     key = lasting_key(session) if researcher else ""
     readings: list[Reading] = []
     reader: tuple[int, int] | None = None
-    for found in session.execute(_finished(None if researcher else account_id)):
-        read = found[0]
+    for row in session.execute(_finished_rows(None if researcher else account_id)):
+        read = row[0]
         if read.stage is Stage.FIRST:
             same = reader == (read.case_id, read.account_id)
-            begun = _begun(found, readings[-1].iteration + 1 if same else 1)
-            readings.append(_without_names(begun, key) if researcher else begun)
+            reading = _start_reading(row, readings[-1].iteration + 1 if same else 1)
+            readings.append(_without_names(reading, key) if researcher else reading)
         elif read.stage is Stage.WITHDRAWN:
             readings[-1] = replace(readings[-1], final=None, standing=None, vote=None, model_version=None)
         else:
-            readings[-1] = _continued(readings[-1], found)
+            readings[-1] = _add_final(readings[-1], row)
         reader = (read.case_id, read.account_id)
-    # In the order of their numbers: that of the rows would say when a case came.
+    # Sorted by pseudonym: the order of the rows would reveal when a case was added.
     return sorted(readings, key=lambda one: (one.accession, one.reader, one.iteration)) if researcher else readings
 
 
 def finished_cases(account_id: int | None) -> Select[int]:
-    """Select the ids of the cases that this reader has finished, or anybody, but for those of open studies."""
+    """Select the ids of the cases that this reader, or any reader if None, has finished, without open studies."""
     own, newer = aliased(tables.Read), aliased(tables.Read)
     replaced = select(newer.id).where(newer.supersedes_id == own.id).exists()
     finished = select(own.case_id).where(own.stage == Stage.FINAL, ~replaced)
@@ -62,25 +62,25 @@ def finished_cases(account_id: int | None) -> Select[int]:
     return finished.where(own.account_id == account_id, own.case_id.not_in(open_study_cases(account_id)))
 
 
-def _finished(account_id: int | None) -> Select[tables.Read, tables.Case, str, str | None]:
+def _finished_rows(account_id: int | None) -> Select[tables.Read, tables.Case, str, str | None]:
     read = tables.Read
-    seen, prediction = tables.ReadPrediction, tables.Prediction
+    shown_prediction, prediction = tables.ReadPrediction, tables.Prediction
     version = (
         select(prediction.model_version)
-        .join(seen, seen.prediction_id == prediction.id)
-        .where(seen.read_id == read.id)
-        .limit(1)  # all that a reveal shows is of one version
+        .join(shown_prediction, shown_prediction.prediction_id == prediction.id)
+        .where(shown_prediction.read_id == read.id)
+        .limit(1)  # a reveal shows only one version
         .scalar_subquery()
     )
     first = aliased(tables.Read)
-    # What began with the model is no blind opinion; the export for studies has it.
+    # A reading that began with the model has no blind opinion; the study export has it.
     began_blind = select(first.id).where(
         first.case_id == read.case_id,
         first.account_id == read.account_id,
         first.stage == Stage.FIRST,
         func.coalesce(first.place_id, 0) == func.coalesce(read.place_id, 0),
     )
-    # An adjudicator reads the hard cases only: to count them as a further reader would make all readers look worse.
+    # An adjudicator reads only difficult cases: counted as another reader, they would make all readers look worse.
     settled = select(tables.Consensus.id).where(
         tables.Consensus.case_id == read.case_id, tables.Consensus.account_id == read.account_id
     )
@@ -89,7 +89,7 @@ def _finished(account_id: int | None) -> Select[tables.Read, tables.Case, str, s
         select(read, tables.Case, tables.Account.name, version)
         .join(tables.Account, tables.Account.id == read.account_id)
         .join(tables.Case, tables.Case.id == read.case_id)
-        # Every account is named, so that the index of reader and case finds the others' reads too.
+        # All accounts are listed, so that the index on reader and case is used for the other readers too.
         .where(
             read.account_id.in_(select(tables.Account.id)),
             read.case_id.in_(finished_cases(account_id)),
@@ -100,15 +100,15 @@ def _finished(account_id: int | None) -> Select[tables.Read, tables.Case, str, s
     )
 
 
-def _begun(found: _Found, iteration: int) -> Reading:
-    read, case, reader, _ = found
+def _start_reading(row: _Row, iteration: int) -> Reading:
+    read, case, reader, _ = row
     return Reading(
         case_id=case.id,
         accession=case.accession,
         magnification=case.magnification,
         demonstration=case.demonstration,
         reader=reader,
-        first=_saved(read),
+        first=_saved_read(read),
         iteration=iteration,
     )
 
@@ -118,17 +118,17 @@ def _without_names(reading: Reading, key: str) -> Reading:
     return replace(reading, accession=f"case {case}", reader=f"reader {reader}")
 
 
-def _continued(reading: Reading, found: _Found) -> Reading:
-    read, _, _, version = found
-    said = _saved(read)
+def _add_final(reading: Reading, row: _Row) -> Reading:
+    read, _, _, version = row
+    opinion = _saved_read(read)
     return replace(
         reading,
-        final=reading.final or said,
-        standing=said,
+        final=reading.final or opinion,
+        standing=opinion,
         vote=_VOTES[read.vote] if read.vote else None,
         model_version=version,
     )
 
 
-def _saved(read: tables.Read) -> SavedRead:
+def _saved_read(read: tables.Read) -> SavedRead:
     return SavedRead(read.label, read.confidence, (read.saved_at - read.opened_at).total_seconds(), shown_label(read))

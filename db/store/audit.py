@@ -1,4 +1,4 @@
-"""What administrators see of the audit trail: its events by what is asked, and whether anybody changed it."""
+"""The audit trail for administrators: filtered events, and verification."""
 
 from dataclasses import dataclass
 
@@ -22,14 +22,14 @@ def audit_trail(
     subject: str | None = None,
     limit: int | None = 500,
     offset: int = 0,
-    wanted: EventFilter | None = None,
+    filters: EventFilter | None = None,
 ) -> list[AuditEvent]:
-    """Give the newest events, newest first, all of them with `limit` None; of one subject when asked."""
-    # Those of this very session are part of it.
+    """Return the newest events, newest first; all of them if `limit` is None, or only those of one subject."""
+    # Include the events of this session.
     write_pending(session)
     event = tables.AuditEvent
     query = select(event, tables.Account.name).outerjoin(tables.Account, tables.Account.id == event.account_id)
-    query = query.where(*conditions(wanted or EventFilter()))
+    query = query.where(*conditions(filters or EventFilter()))
     if subject is not None:
         query = query.where(event.subject == subject)
     rows = session.execute(query.order_by(event.id.desc()).limit(limit).offset(offset))
@@ -38,7 +38,7 @@ def audit_trail(
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Some of the events that were asked for, newest first, and how many there are in all."""
+    """One page of the matching events, newest first, and the total number of matches."""
 
     events: tuple[AuditEvent, ...]
     found: int
@@ -46,30 +46,30 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True)
 class EventChoices:
-    """Who did anything at all, and what was ever done, in the order of the alphabet."""
+    """The accounts and actions that occur in the audit trail, sorted alphabetically."""
 
     accounts: tuple[str, ...]
     actions: tuple[str, ...]
 
 
-def event_page(session: Session, by: int | None, wanted: EventFilter, *, number: int, size: int) -> EventPage:
-    """Give one page of the events that are wanted; the newest are on page 1.
+def event_page(session: Session, by: int | None, filters: EventFilter, *, number: int, size: int) -> EventPage:
+    """Return one page of the matching events; the newest are on page 1.
 
     Raises:
-        NotAllowedError: If this account may not.
+        NotAllowedError: If `by` is not an administrator.
     """
     need(session, by, Permission.ADMINISTER)
     event = tables.AuditEvent
     query = select(func.count()).select_from(event).outerjoin(tables.Account, tables.Account.id == event.account_id)
-    found = session.scalar(query.where(*conditions(wanted))) or 0
-    return EventPage(tuple(audit_trail(session, limit=size, offset=(number - 1) * size, wanted=wanted)), found)
+    total = session.scalar(query.where(*conditions(filters))) or 0
+    return EventPage(tuple(audit_trail(session, limit=size, offset=(number - 1) * size, filters=filters)), total)
 
 
 def event_choices(session: Session, by: int | None) -> EventChoices:
-    """Give the accounts and the actions that stand in the audit trail.
+    """Return the accounts and actions that occur in the audit trail.
 
     Raises:
-        NotAllowedError: If this account may not.
+        NotAllowedError: If `by` is not an administrator.
     """
     need(session, by, Permission.ADMINISTER)
     event = tables.AuditEvent
@@ -78,27 +78,27 @@ def event_choices(session: Session, by: int | None) -> EventChoices:
     return EventChoices(tuple(sorted(session.scalars(people))), tuple(sorted(session.scalars(actions))))
 
 
-def all_events(session: Session, by: int | None, wanted: EventFilter) -> list[AuditEvent]:
-    """Give every event that is wanted, newest first.
+def all_events(session: Session, by: int | None, filters: EventFilter) -> list[AuditEvent]:
+    """Return all matching events, newest first.
 
     Raises:
-        NotAllowedError: If this account may not.
+        NotAllowedError: If `by` is not an administrator.
     """
     need(session, by, Permission.ADMINISTER)
-    return audit_trail(session, limit=None, wanted=wanted)
+    return audit_trail(session, limit=None, filters=filters)
 
 
 def verify_for(sessions: Sessions, by: int | None, progress: Progress) -> Verified:
-    """Check the audit trail and the rows it tells of, and record who asked and how many things were found.
+    """Verify the audit trail and the sealed rows, and record who did so and the number of findings.
 
     Raises:
-        NotAllowedError: If this account may not.
+        NotAllowedError: If `by` is not an administrator.
     """
     with sessions.read() as session:
         need(session, by, Permission.ADMINISTER)
     verified = verify(sessions, progress=progress)
     with sessions.begin() as session:
-        found = len(verified.findings)
-        words = "nothing found" if verified.whole else f"{found} finding{'s' if found > 1 else ''}"
+        number = len(verified.findings)
+        words = "nothing found" if verified.whole else f"{number} finding{'s' if number > 1 else ''}"
         record_event(session, by, TrailAction.VERIFIED, f"{verified.events} events, {verified.rows} rows: {words}")
     return verified

@@ -1,4 +1,4 @@
-"""Cases and their images, as they come in."""
+"""Add cases and their images."""
 
 from datetime import UTC, datetime
 
@@ -25,23 +25,23 @@ def add_case(
     magnification: str | None,
     demonstration: bool = False,
 ) -> int:
-    """Make a case and give its id; without an accession it is numbered C-0001, C-0002, ...
+    """Add a case and return its id; without an accession it is numbered C-0001, C-0002, ...
 
     Raises:
         NotAllowedError: If this account may not see cases.
-        ValueError: If the accession is taken, or either is too long or has characters that cannot be seen.
+        ValueError: If the accession is taken, or either text is too long or has invisible characters.
     """
     need(session, account_id, Permission.READ_CASES)
-    magnification = _visible("a magnification", magnification, _MAGNIFICATION_LIMIT)
-    wanted = _visible("an accession", accession, _ACCESSION_LIMIT)
+    magnification = _check_words("the magnification", magnification, _MAGNIFICATION_LIMIT)
+    requested = _check_words("the accession", accession, _ACCESSION_LIMIT)
     case = tables.Case(
         magnification=magnification,
         demonstration=demonstration,
         created_by_id=account_id,
         created_at=datetime.now(UTC),
     )
-    if wanted:
-        _insert_named(session, case, wanted)
+    if requested:
+        _insert_named(session, case, requested)
     else:
         _insert_numbered(session, case)
     record_event(session, account_id, Action.CASE_ADDED, case.accession)
@@ -49,31 +49,31 @@ def add_case(
 
 
 def known_image(session: Session, source_sha256: str) -> str | None:
-    """Give the accession of the case that already holds these bytes."""
-    found = _image_by_source(session, source_sha256)
-    return found.already_in if found else None
+    """Return the accession of the case that already holds this file; None if none does."""
+    existing = _image_by_source(session, source_sha256)
+    return existing.already_in if existing else None
 
 
 def add_image(session: Session, case_id: int, stored: StoredImage) -> AddedImage:
-    """Add an image to a case and queue its analysis; bytes that are already there are not added again.
+    """Add an image to a case and queue its analysis; a file that is already in a case is not added again.
 
     Raises:
         UnknownCaseError: If there is no such case.
     """
     case = lock_case(session, case_id)
-    known = _image_by_source(session, stored.source_sha256)
-    if known:
-        return known
+    existing = _image_by_source(session, stored.source_sha256)
+    if existing:
+        return existing
     image = _new_image(case_id, _next_position(session, case_id), stored)
     try:
         with session.begin_nested():
             session.add(image)
     except IntegrityError:
-        # On PostgreSQL another upload of the same bytes may have been saved since we looked.
-        known = _image_by_source(session, stored.source_sha256)
-        if known is None:
+        # On PostgreSQL another upload of the same file may have been saved after we looked.
+        existing = _image_by_source(session, stored.source_sha256)
+        if existing is None:
             raise
-        return known
+        return existing
     session.add(
         tables.Job(image_id=image.id, state=JobState.QUEUED, attempts=0, queued_at=image.added_at),
     )
@@ -82,17 +82,17 @@ def add_image(session: Session, case_id: int, stored: StoredImage) -> AddedImage
 
 
 def remembered_magnification(session: Session, account_id: int) -> str | None:
-    """Give the magnification of the last case this account added; demonstration cases do not count."""
+    """Return the magnification of the last case that this account added, not counting demonstration cases."""
     need(session, account_id, Permission.READ_CASES)
     case = tables.Case
     query = select(case.magnification).where(case.created_by_id == account_id, ~case.demonstration)
     return session.scalar(query.order_by(case.id.desc()).limit(1))
 
 
-def _visible(what: str, words: str | None, limit: int) -> str | None:
+def _check_words(what: str, words: str | None, limit: int) -> str | None:
     words = (words or "").strip()
     if len(words) > limit or not words.isprintable():
-        raise ValueError(f"{what} has at most {limit} characters, all of them visible")
+        raise ValueError(f"{what} may have at most {limit} characters, all of them visible")
     return words or None
 
 
@@ -106,7 +106,7 @@ def _insert_named(session: Session, case: tables.Case, accession: str) -> None:
 
 
 def _insert_numbered(session: Session, case: tables.Case) -> None:
-    """Number a case; on PostgreSQL another writer may take the number first, then we take the next."""
+    """Number a case and add it; if another writer on PostgreSQL takes the number first, use the next."""
     while True:
         case.automatic_number = _next_number(session)
         case.accession = f"C-{case.automatic_number:04d}"
@@ -122,7 +122,7 @@ def _insert_numbered(session: Session, case: tables.Case) -> None:
 
 def _next_number(session: Session) -> int:
     number = (session.scalar(select(func.max(tables.Case.automatic_number))) or 0) + 1
-    # Somebody may have typed C-0007 as an accession of their own.
+    # Someone may have typed C-0007 as an accession.
     while _accession_taken(session, f"C-{number:04d}"):
         number += 1
     return number
@@ -138,8 +138,8 @@ def _image_by_source(session: Session, source_sha256: str) -> AddedImage | None:
         .join(tables.Case, tables.Case.id == tables.Image.case_id)
         .where(tables.Image.source_sha256 == source_sha256)
     )
-    found = session.execute(query).first()
-    return AddedImage(found[0], found[1]) if found else None
+    row = session.execute(query).first()
+    return AddedImage(row[0], row[1]) if row else None
 
 
 def _next_position(session: Session, case_id: int) -> int:

@@ -1,7 +1,7 @@
-"""Which case a reader has open now: it keeps others from opening the same one, and blocks nobody.
+"""Claims: which case a reader has open now. The worklist steers other readers away from it, without blocking them.
 
-A claim is renewed by opening and saving, moves with its reader, and ends by itself. Two readers who open one case
-all the same read it both, and both reads are kept.
+Opening and saving renew a claim, which moves with its reader and expires. If two readers open the same case anyway,
+both may read it, and both reads are kept.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -17,12 +17,12 @@ from db.values.accounts import Permission
 from db.values.reading import Holder
 
 CLAIM_LASTS = timedelta(minutes=30)
-# A page is drawn anew at every click; writing each time would make every click a writer.
+# A page is redrawn at every click; renewing each time would make every click write.
 _RENEW_EVERY = timedelta(minutes=1)
 
 
 def claim_case(session: Session, case_id: int, account_id: int) -> None:
-    """Take a case for this reader, or keep it for another half hour; the one they had before is free again.
+    """Claim a case for this reader, or renew the claim for another half hour; an earlier claim is released.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -31,15 +31,15 @@ def claim_case(session: Session, case_id: int, account_id: int) -> None:
     need(session, account_id, Permission.READ_CASES)
     case_row(session, case_id)
     now = datetime.now(UTC)
-    claim = _held(session, account_id)
+    claim = _locked_claim(session, account_id)
     if claim is None:
         claim = tables.Claim(account_id=account_id, case_id=case_id, claimed_at=now, expires_at=now + CLAIM_LASTS)
         try:
             with session.begin_nested():
                 session.add(claim)
         except IntegrityError:
-            # Another tab of this reader made it between our look and our insert.
-            claim = _held(session, account_id)
+            # Another tab of this reader added it after we looked.
+            claim = _locked_claim(session, account_id)
             if claim is None:
                 raise
     if claim.case_id != case_id or claim.expires_at <= now:
@@ -50,7 +50,7 @@ def claim_case(session: Session, case_id: int, account_id: int) -> None:
 
 
 def release_claim(session: Session, account_id: int, case_id: int | None = None) -> None:
-    """Let go of the case that this reader has open; with `case_id` only if it is that one.
+    """Release the case that this reader has open; with `case_id` only if it is that case.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -64,7 +64,7 @@ def release_claim(session: Session, account_id: int, case_id: int | None = None)
 
 
 def claim_holders(session: Session, case_id: int, account_id: int) -> tuple[Holder, ...]:
-    """Name the other readers who have a case open, the first of them first.
+    """Return the other readers who have a case open, in the order in which they opened it.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -79,10 +79,10 @@ def claim_holders(session: Session, case_id: int, account_id: int) -> tuple[Hold
             tables.Claim.expires_at > datetime.now(UTC),
         )
     )
-    found = session.execute(query.order_by(tables.Claim.claimed_at, tables.Claim.account_id))
-    return tuple(Holder(name, since) for name, since in found)
+    rows = session.execute(query.order_by(tables.Claim.claimed_at, tables.Claim.account_id))
+    return tuple(Holder(name, since) for name, since in rows)
 
 
-def _held(session: Session, account_id: int) -> tables.Claim | None:
-    # Held until the end of the transaction: two tabs of one reader move it one after the other.
+def _locked_claim(session: Session, account_id: int) -> tables.Claim | None:
+    # Locked until the end of the transaction, so that two tabs of one reader move it one after the other.
     return session.get(tables.Claim, account_id, with_for_update=True, populate_existing=True)

@@ -1,4 +1,4 @@
-"""Evaluations with their images, and shifts between image sets: added once, never changed."""
+"""Evaluations with their images, and domain shifts: added once, never changed."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -16,8 +16,8 @@ from db.values.evaluations import Cell, EvaluatedImage, EvaluationRow, NewEvalua
 
 
 def add_evaluation(session: Session, row: NewEvaluation, images: Sequence[EvaluatedImage]) -> int:
-    """Store an evaluation with the images it was measured on, and give its id."""
-    added = tables.Evaluation(
+    """Store an evaluation with its images, and return its id."""
+    stored = tables.Evaluation(
         at=datetime.now(UTC),
         model_name=row.model_name,
         model_version=row.model_version,
@@ -27,18 +27,18 @@ def add_evaluation(session: Session, row: NewEvaluation, images: Sequence[Evalua
         images=len(images),
         document=row.document,
     )
-    session.add(added)
+    session.add(stored)
     session.flush()
     if images:
-        # One statement for all of them: as objects, 8,000 take ten times as long.
-        session.execute(insert(tables.EvaluatedImage), [_columns(added.id, image) for image in images])
-    subject = f"evaluation {added.id}: {row.model_version} on {row.dataset}"
-    record_event(session, None, TrailAction.EVALUATED, subject, content=seal(session, added))
-    return added.id
+        # One statement for all images: 8,000 objects would take ten times as long.
+        session.execute(insert(tables.EvaluatedImage), [_columns(stored.id, image) for image in images])
+    subject = f"evaluation {stored.id}: {row.model_version} on {row.dataset}"
+    record_event(session, None, TrailAction.EVALUATED, subject, content=seal(session, stored))
+    return stored.id
 
 
 def evaluations(session: Session) -> list[EvaluationRow]:
-    """Give all evaluations, newest first."""
+    """Return all evaluations, newest first."""
     return [
         _evaluation(row) for row in session.scalars(select(tables.Evaluation).order_by(tables.Evaluation.id.desc()))
     ]
@@ -53,23 +53,23 @@ def evaluation(session: Session, evaluation_id: int) -> EvaluationRow | None:
 def evaluated_images(
     session: Session, evaluation_id: int, chosen: Cell | None = None, *, limit: int = 100, offset: int = 0
 ) -> list[EvaluatedImage]:
-    """Give images of an evaluation, the most confidently wrong first and the most confidently right last.
+    """Return images of an evaluation, from the most confidently wrong to the most confidently right.
 
-    First come those whose malignancy was called wrong, then those with another wrong class.
+    Images with wrong malignancy come first, then those with another wrong class.
     """
-    query = select(tables.EvaluatedImage).where(*_chosen(evaluation_id, chosen or Cell()))
+    query = select(tables.EvaluatedImage).where(*_conditions(evaluation_id, chosen or Cell()))
     ordered = query.order_by(_wrongness().desc(), tables.EvaluatedImage.position)
     return [_image(row) for row in session.scalars(ordered.limit(limit).offset(offset))]
 
 
 def count_evaluated_images(session: Session, evaluation_id: int, chosen: Cell | None = None) -> int:
-    """Count what `evaluated_images` would give without a limit."""
+    """Count the images that `evaluated_images` would return without a limit."""
     query = select(func.count()).select_from(tables.EvaluatedImage)
-    return session.scalar(query.where(*_chosen(evaluation_id, chosen or Cell()))) or 0
+    return session.scalar(query.where(*_conditions(evaluation_id, chosen or Cell()))) or 0
 
 
 def add_shift(session: Session, source: str, target: str, model_version: str, document: str) -> int:
-    """Store how far one image set lies from another, and give its id."""
+    """Store the distance between two image sets, and return its id."""
     row = tables.Shift(
         at=datetime.now(UTC), source=source, target=target, model_version=model_version, document=document
     )
@@ -81,7 +81,7 @@ def add_shift(session: Session, source: str, target: str, model_version: str, do
 
 
 def shifts(session: Session) -> list[ShiftRow]:
-    """Give all shifts, newest first."""
+    """Return all domain shifts, newest first."""
     rows = session.scalars(select(tables.Shift).order_by(tables.Shift.id.desc()))
     return [ShiftRow(row.id, row.at, row.source, row.target, row.model_version, row.document) for row in rows]
 
@@ -90,10 +90,10 @@ def _columns(evaluation_id: int, image: EvaluatedImage) -> dict[str, object]:
     return asdict(image) | {"evaluation_id": evaluation_id, "confidence": max(image.probabilities)}
 
 
-def _chosen(evaluation_id: int, chosen: Cell) -> list[ColumnElement[bool]]:
+def _conditions(evaluation_id: int, chosen: Cell) -> list[ColumnElement[bool]]:
     row = tables.EvaluatedImage
-    wanted = [(getattr(row, field.name), getattr(chosen, field.name)) for field in fields(chosen)]
-    return [row.evaluation_id == evaluation_id, *(column == value for column, value in wanted if value is not None)]
+    terms = [(getattr(row, field.name), getattr(chosen, field.name)) for field in fields(chosen)]
+    return [row.evaluation_id == evaluation_id, *(column == value for column, value in terms if value is not None)]
 
 
 def _wrongness() -> ColumnElement[float]:
@@ -101,7 +101,7 @@ def _wrongness() -> ColumnElement[float]:
     said_of_truth = case((row.malignant, row.malignant_probability), else_=1 - row.malignant_probability)
     return case(
         (row.malignant != row.called_malignant, 2 - said_of_truth),
-        # Where only malignancy is compared, "benign" beside a subtype is no other class.
+        # If only malignancy is compared, "benign" for a benign subtype is not a wrong class.
         ((row.label != row.predicted) & row.predicted.not_in(BINARY.classes), row.confidence),
         else_=-row.confidence,
     )

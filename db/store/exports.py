@@ -1,4 +1,4 @@
-"""Exports of reads and of single cases: who may take them, and with which names."""
+"""Exports of reads and of single cases: who may export them, and with which names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,7 +44,7 @@ from db.values.reading import Action, Consensus, Read, Reveal, Stage
 
 _ROUTINE = "routine reading"
 
-# The number of a case is made of its first image: it tells nothing to those who do not have that image.
+# The pseudonym of a case is derived from its first image, so it means nothing without that image.
 _PSEUDONYM_KEY = "case"
 
 
@@ -58,7 +58,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What an export may tell; by default neither who, nor which case, nor when."""
+    """What an export reveals; by default no names, no cases and no times."""
 
     named: bool = False
     clock_times: bool = False
@@ -68,8 +68,8 @@ NOTHING = Told()
 
 
 @dataclass(frozen=True, slots=True)
-class _Numbering:
-    """The numbers of one export; names stay in only if `named`."""
+class _Numbers:
+    """The numbers of one export; names are kept only if `named`."""
 
     readers: Mapping[str, int]
     cases: Mapping[str, int]
@@ -77,73 +77,73 @@ class _Numbering:
 
 
 def export_scope(session: Session, account_id: int) -> Scope:
-    """Say whose reads this account may export.
+    """Return whose reads this account may export.
 
     Raises:
-        NotAllowedError: If it may export none.
+        NotAllowedError: If it may not export any.
     """
-    if _may(session, account_id, Permission.PLAN_READING):
+    if _has_permission(session, account_id, Permission.PLAN_READING):
         return Scope.EVERYBODY
     need(session, account_id, Permission.SEE_AGREEMENT)
-    return Scope.OWN if _may(session, account_id, Permission.READ_CASES) else Scope.NAMELESS
+    return Scope.OWN if _has_permission(session, account_id, Permission.READ_CASES) else Scope.NAMELESS
 
 
 def exportable_studies(session: Session, account_id: int) -> list[NamedStudy]:
-    """Give the studies whose reads this account may export, by name; a reader's own ones once they are closed.
+    """Return the studies whose reads this account may export, by name; a reader's own only after they are closed.
 
     Raises:
-        NotAllowedError: If it may export no reads.
+        NotAllowedError: If it may not export any reads.
     """
     scope = export_scope(session, account_id)
     reads_in = select(tables.StudyPlace.study_id).where(tables.StudyPlace.account_id == account_id)
     own = tables.Study.id.in_(reads_in)
     closed = tables.Study.closed_at.is_not(None)
     may_have = and_(own, closed) if scope is Scope.OWN else or_(closed, ~own)
-    found = session.execute(select(tables.Study.id, tables.Study.name).where(may_have).order_by(tables.Study.name))
-    return [NamedStudy(number, name) for number, name in found]
+    rows = session.execute(select(tables.Study.id, tables.Study.name).where(may_have).order_by(tables.Study.name))
+    return [NamedStudy(number, name) for number, name in rows]
 
 
 def exported_reads(
     session: Session, account_id: int, *, study_id: int | None, told: Told = NOTHING, key: str | None = None
 ) -> ReadsExport:
-    """Give the reads of a study, or of routine reading, withdrawn and replaced ones included.
+    """Return the reads of a study, or of routine reading, including withdrawn and replaced ones.
 
-    Readers and cases have numbers, shuffled by `key`: a new one for each export if it is left out. Without names,
-    notes and hashes of images are left out too, because they can say who somebody is. Whoever writes a file of it
-    calls `record_export` first.
+    Readers and cases are numbered in an order given by `key`; by default, a new key for each export. Without names,
+    notes and image hashes are left out too, because they can identify people. Call `record_export` before writing
+    the reads to a file.
 
     Raises:
-        NotAllowedError: If this account may not export them, or not with names or times of the clock.
-        InStudyError: If it has to read in this study and the study is open.
+        NotAllowedError: If this account may not export them, or not with names or clock times.
+        InStudyError: If it reads in this study and the study is open.
         LookupError: If there is no such study.
     """
     scope = export_scope(session, account_id)
     if (told.named or told.clock_times) and scope is not Scope.EVERYBODY:
-        raise NotAllowedError("names and times are exported by those who plan reading: take the export without names")
-    study = _study(session, account_id, study_id) if study_id is not None else None
-    wanted = _wanted(account_id, scope, study_id)
-    found = read_values(session, *wanted)
-    chosen = select(tables.Read.id).where(*wanted)
-    cases = _cases(session, chosen, None if scope is not Scope.OWN else account_id)
-    readers = {read.reader for read in found}
+        raise NotAllowedError("your role may not export names or clock times: export without them")
+    study = _exportable_study(session, account_id, study_id) if study_id is not None else None
+    conditions = _read_conditions(account_id, scope, study_id)
+    values = read_values(session, *conditions)
+    ids = select(tables.Read.id).where(*conditions)
+    cases = _cases(session, ids, None if scope is not Scope.OWN else account_id)
+    readers = {read.reader for read in values}
     key = key or new_key()
-    numbers = _Numbering(
+    numbers = _Numbers(
         shuffled_numbers(readers, key), shuffled_numbers((case.accession for case in cases.values()), key), told.named
     )
-    reads = read_exports(session, found, chosen, places_of(session, study_id) if study_id is not None else {})
-    numbered = [_numbered(one, cases[one.read.case_id], numbers) for one in reads]
+    reads = read_exports(session, values, ids, places_of(session, study_id) if study_id is not None else {})
+    numbered = [_with_numbers(one, cases[one.read.case_id], numbers) for one in reads]
     return ReadsExport(
         title=study.name if study else _ROUTINE,
         study_open=study is not None and study.closed_at is None,
         named=told.named,
         clock_times=told.clock_times,
         cases=tuple(sorted((_case(case, numbers) for case in cases.values()), key=lambda case: case.number)),
-        reads=tuple(sorted(numbered, key=_in_order)),
+        reads=tuple(sorted(numbered, key=_sort_key)),
     )
 
 
 def record_export(session: Session, account_id: int, what: ReadsExport) -> None:
-    """Record that reads leave the house: which, how many, and whether with names."""
+    """Record an export of reads: which, how many, and whether with names."""
     export_scope(session, account_id)
     readers = len({one.reader_number for one in what.reads})
     names = "with names" if what.named else "with times of the clock" if what.clock_times else "de-identified"
@@ -152,13 +152,13 @@ def record_export(session: Session, account_id: int, what: ReadsExport) -> None:
 
 
 def without_words(read: Read) -> Read:
-    """Leave out of a read every word that somebody typed."""
-    said = read.opinion
-    regions = tuple(replace(region, note="") for region in said.regions)
-    return replace(read, opinion=replace(said, note="", regions=regions))
+    """Return a read without any typed text."""
+    opinion = read.opinion
+    regions = tuple(replace(region, note="") for region in opinion.regions)
+    return replace(read, opinion=replace(opinion, note="", regions=regions))
 
 
-def _may(session: Session, account_id: int, permission: Permission) -> bool:
+def _has_permission(session: Session, account_id: int, permission: Permission) -> bool:
     try:
         need(session, account_id, permission)
     except NotAllowedError:
@@ -166,7 +166,7 @@ def _may(session: Session, account_id: int, permission: Permission) -> bool:
     return True
 
 
-def _study(session: Session, account_id: int, study_id: int) -> tables.Study:
+def _exportable_study(session: Session, account_id: int, study_id: int) -> tables.Study:
     study = session.get(tables.Study, study_id)
     if study is None:
         raise LookupError(f"there is no study number {study_id}")
@@ -174,19 +174,21 @@ def _study(session: Session, account_id: int, study_id: int) -> tables.Study:
         tables.StudyPlace.study_id == study_id, tables.StudyPlace.account_id == account_id
     )
     if study.closed_at is None and session.scalar(place.limit(1)) is not None:
-        raise InStudyError(f"you read in the study {study.name}: it can be exported when it is closed")
+        raise InStudyError(f"you are a reader of the study {study.name}: you can export it after it is closed")
     return study
 
 
-def _wanted(account_id: int, scope: Scope, study_id: int | None) -> list[ColumnElement[bool]]:
+def _read_conditions(account_id: int, scope: Scope, study_id: int | None) -> list[ColumnElement[bool]]:
     read = tables.Read
-    wanted: list[ColumnElement[bool]]
+    conditions: list[ColumnElement[bool]]
     if study_id is None:
-        wanted = [read.place_id.is_(None), read.case_id.not_in(open_study_cases(account_id))]
+        conditions = [read.place_id.is_(None), read.case_id.not_in(open_study_cases(account_id))]
     else:
         places = select(tables.StudyPlace.id).where(tables.StudyPlace.study_id == study_id)
-        wanted = [read.place_id.in_(places)]
-    return wanted if scope is not Scope.OWN else [*wanted, read.account_id == account_id, outside_open_studies()]
+        conditions = [read.place_id.in_(places)]
+    return (
+        conditions if scope is not Scope.OWN else [*conditions, read.account_id == account_id, outside_open_studies()]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +201,10 @@ class _Case:
 
 
 def _cases(session: Session, reads: Select[int], blind: int | None) -> Mapping[int, _Case]:
-    """Give the cases of reads by their ids; for `blind`, a reader, references only of what they have finished."""
+    """Return the cases of reads by id; for a reader in `blind`, with reference labels only if they have finished."""
     ids = select(tables.Read.case_id).where(tables.Read.id.in_(reads))
     images = images_of(session, ids)
-    references = references_of(session, ids if blind is None else ids.where(_settled_for(blind)))
+    references = references_of(session, ids if blind is None else ids.where(_no_longer_blind_for(blind)))
     return {
         row.id: _Case(
             row.accession, row.magnification, row.demonstration, images.get(row.id, ()), references.get(row.id)
@@ -211,8 +213,8 @@ def _cases(session: Session, reads: Select[int], blind: int | None) -> Mapping[i
     }
 
 
-def _settled_for(account_id: int) -> ColumnElement[bool]:
-    """Select what this reader will not read blind any more: it has their own final opinion, or is signed out."""
+def _no_longer_blind_for(account_id: int) -> ColumnElement[bool]:
+    """Select the reads of cases that this reader has finished or that are signed off."""
     own = aliased(tables.Read)
     final = select(own.case_id).where(
         own.account_id == account_id, own.stage == Stage.FINAL, own.place_id.is_(None), standing(own)
@@ -221,17 +223,17 @@ def _settled_for(account_id: int) -> ColumnElement[bool]:
 
 
 def read_exports(
-    session: Session, reads: Sequence[Read], chosen: Select[int], places: Mapping[int, ReadPlace]
+    session: Session, reads: Sequence[Read], ids: Select[int], places: Mapping[int, ReadPlace]
 ) -> list[ExportedRead]:
-    """Say of reads, which `chosen` selects, what was on the screen and what became of them; not numbered yet."""
-    shown, reveals, replaced = shown_of(session, chosen), reveals_of(session, chosen), _replaced(reads)
+    """Add to reads, selected by `ids`, what was on the screen and their later fate; not numbered yet."""
+    opinions, reveals, replaced = shown_of(session, ids), reveals_of(session, ids), _replacements(reads)
     return [
         ExportedRead(
             read=read,
             reader_number=0,
             case_number=0,
             place=places[read.place_id] if read.place_id is not None else None,
-            shown=shown.get(read.id),
+            shown=opinions.get(read.id),
             revealed_at=reveals.get(read.id),
             superseded=replaced[read.id][0],
             withdrawn=replaced[read.id][1],
@@ -240,32 +242,32 @@ def read_exports(
     ]
 
 
-def _replaced(reads: Sequence[Read]) -> Mapping[int, tuple[bool, bool]]:
-    """Say of each read, by its id, whether another stands on top of it, and whether that takes it back."""
+def _replacements(reads: Sequence[Read]) -> Mapping[int, tuple[bool, bool]]:
+    """Return for each read, by id, whether it is superseded, and whether it is withdrawn."""
     above = {read.supersedes: read for read in reads if read.supersedes is not None}
     return {read.id: (read.id in above, read.id in above and above[read.id].stage is Stage.WITHDRAWN) for read in reads}
 
 
-def _numbered(one: ExportedRead, case: _Case, numbers: _Numbering) -> ExportedRead:
+def _with_numbers(one: ExportedRead, case: _Case, numbers: _Numbers) -> ExportedRead:
     reader, number = numbers.readers[one.read.reader], numbers.cases[case.accession]
     read = one.read if numbers.named else replace(without_words(one.read), reader=f"reader {reader}", case_id=number)
     return replace(one, read=read, reader_number=reader, case_number=number)
 
 
-def _case(case: _Case, numbers: _Numbering) -> ExportedCase:
+def _case(case: _Case, numbers: _Numbers) -> ExportedCase:
     number = numbers.cases[case.accession]
     images = case.images if numbers.named else tuple(replace(image, file_sha256="") for image in case.images)
     accession = case.accession if numbers.named else f"case {number}"
     return ExportedCase(number, accession, case.magnification, case.demonstration, images, case.reference)
 
 
-def _in_order(one: ExportedRead) -> tuple[int, int, int, str]:
+def _sort_key(one: ExportedRead) -> tuple[int, int, int, str]:
     place = (one.place.round, one.place.position) if one.place else (0, 0)
     return (one.reader_number, *place, one.read.saved_at.isoformat())
 
 
 def may_export_case(session: Session, case_id: int, account_id: int) -> bool:
-    """Say whether this account has had the last word on a case, and so may have its report.
+    """Return whether this account has finished or adjudicated a case, and so may export its report.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -275,39 +277,39 @@ def may_export_case(session: Session, case_id: int, account_id: int) -> bool:
 
 
 def exported_case(session: Session, case_id: int, account_id: int, *, named: bool = False) -> CaseExport:
-    """Give all that was said of a case, to who has read it to the end or settled it.
+    """Return every opinion on a case, for an account that has finished or adjudicated it.
 
-    Without `named` there is no accession, no name and nothing that anybody typed in it. Who has only settled the case
-    gets no names either: adjudicators see the reads without them.
+    Without `named` there is no accession, no name and no typed text. An account that has only adjudicated the case
+    gets no reader names either, because adjudicators see reads without them.
 
     Raises:
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
-        InStudyError: If this reader has to read it in a study.
-        NotRevealedError: If this account has neither read the case to the end nor settled it.
+        InStudyError: If this reader must read it in a study.
+        NotRevealedError: If this account has neither finished the case nor adjudicated it.
     """
     need(session, account_id, Permission.READ_CASES)
     row = case_row(session, case_id)
     refuse_in_study(session, row, account_id)
     has_read = current_read(session, case_id, account_id, Stage.FINAL) is not None
     if not has_had_the_last_word(session, case_id, account_id):
-        raise NotRevealedError("a report holds what others said: read the case to the end first")
-    everything = _everything(session, row, account_id)
+        raise NotRevealedError("the report contains the opinions of others: save your final opinion first")
+    everything = _full_export(session, row, account_id)
     if named:
-        return everything if has_read else _nameless(everything)
-    return replace(_nameless(_wordless(everything)), named=False)
+        return everything if has_read else _without_names(everything)
+    return replace(_without_names(_without_typed_words(everything)), named=False)
 
 
 def record_case_export(session: Session, account_id: int, case_id: int, what: CaseExport, kind: str) -> None:
-    """Record that a report of one case leaves the house, and whether with names."""
+    """Record an export of a case report, and whether it has names."""
     need(session, account_id, Permission.READ_CASES)
     names = "with names" if what.named else "de-identified"
     subject = f"{case_row(session, case_id).accession}, {kind}: {len(what.reads)} reads, {names}"
     record_event(session, account_id, Action.EXPORTED, subject)
 
 
-def _everything(session: Session, row: tables.Case, account_id: int) -> CaseExport:
-    wanted = (tables.Read.case_id == row.id, tables.Read.place_id.is_(None))
+def _full_export(session: Session, row: tables.Case, account_id: int) -> CaseExport:
+    conditions = (tables.Read.case_id == row.id, tables.Read.place_id.is_(None))
     ids = select(tables.Case.id).where(tables.Case.id == row.id)
     reveal = reveal_of(session, row.id)
     case = ExportedCase(
@@ -321,7 +323,9 @@ def _everything(session: Session, row: tables.Case, account_id: int) -> CaseExpo
     return CaseExport(
         case=case,
         named=True,
-        reads=tuple(read_exports(session, read_values(session, *wanted), select(tables.Read.id).where(*wanted), {})),
+        reads=tuple(
+            read_exports(session, read_values(session, *conditions), select(tables.Read.id).where(*conditions), {})
+        ),
         reveal=reveal,
         maps=_maps(session, reveal),
         consensus=_consensus(session, row.id),
@@ -345,38 +349,38 @@ def _consensus(session: Session, case_id: int) -> tuple[Consensus, ...]:
     query = select(tables.Consensus, tables.Account.name).join(
         tables.Account, tables.Account.id == tables.Consensus.account_id
     )
-    found = session.execute(query.where(tables.Consensus.case_id == case_id).order_by(tables.Consensus.id))
-    return tuple(consensus_value(row, name) for row, name in found)
+    rows = session.execute(query.where(tables.Consensus.case_id == case_id).order_by(tables.Consensus.id))
+    return tuple(consensus_value(row, name) for row, name in rows)
 
 
-def _nameless(found: CaseExport) -> CaseExport:
-    """Put numbers in place of everybody's name, the same in every report of the case."""
-    said = (one.read.reader for one in found.reads)
-    settled = (one.adjudicator for one in found.consensus)
-    names = {found.made_by, *said, *settled, *(one.signer for one in found.sign_offs)}
-    key = found.case.images[0].file_sha256 if found.case.images else ""
+def _without_names(export: CaseExport) -> CaseExport:
+    """Replace all names by numbers, the same in every report of the case."""
+    readers = (one.read.reader for one in export.reads)
+    adjudicators = (one.adjudicator for one in export.consensus)
+    names = {export.made_by, *readers, *adjudicators, *(one.signer for one in export.sign_offs)}
+    key = export.case.images[0].file_sha256 if export.case.images else ""
     numbers = {name: f"reader {number}" for name, number in shuffled_numbers(names, key).items()}
     return replace(
-        found,
-        reads=tuple(replace(one, read=replace(one.read, reader=numbers[one.read.reader])) for one in found.reads),
-        consensus=tuple(replace(one, adjudicator=numbers[one.adjudicator]) for one in found.consensus),
-        sign_offs=tuple(replace(one, signer=numbers[one.signer]) for one in found.sign_offs),
-        made_by=numbers[found.made_by],
+        export,
+        reads=tuple(replace(one, read=replace(one.read, reader=numbers[one.read.reader])) for one in export.reads),
+        consensus=tuple(replace(one, adjudicator=numbers[one.adjudicator]) for one in export.consensus),
+        sign_offs=tuple(replace(one, signer=numbers[one.signer]) for one in export.sign_offs),
+        made_by=numbers[export.made_by],
     )
 
 
-def _wordless(found: CaseExport) -> CaseExport:
-    """Leave out the accession and every word that somebody typed."""
-    first = found.case.images[0].file_sha256 if found.case.images else ""
+def _without_typed_words(export: CaseExport) -> CaseExport:
+    """Replace the accession by a pseudonym and remove all typed text."""
+    first = export.case.images[0].file_sha256 if export.case.images else ""
     return replace(
-        found,
-        case=replace(found.case, accession=f"case {pseudonym(first, _PSEUDONYM_KEY)}"),
-        reads=tuple(replace(one, read=without_words(one.read)) for one in found.reads),
-        consensus=tuple(replace(one, note="") for one in found.consensus),
-        sign_offs=tuple(replace(one, note="", why="") for one in found.sign_offs),
+        export,
+        case=replace(export.case, accession=f"case {pseudonym(first, _PSEUDONYM_KEY)}"),
+        reads=tuple(replace(one, read=without_words(one.read)) for one in export.reads),
+        consensus=tuple(replace(one, note="") for one in export.consensus),
+        sign_offs=tuple(replace(one, note="", why="") for one in export.sign_offs),
     )
 
 
 def record_download(session: Session, account_id: int, what: str) -> None:
-    """Record who downloaded a file from a page, and what it holds; every role may download what its pages show."""
+    """Record a download from a page and its content; every role may download what its pages show."""
     record_event(session, account_id, Action.EXPORTED, what)

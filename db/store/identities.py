@@ -1,4 +1,4 @@
-"""Identities of providers that sign in as an account: linked by an administrator, never by themselves."""
+"""Identities at OpenID providers that sign in as an account; only administrators link them."""
 
 from datetime import UTC, datetime
 
@@ -26,24 +26,24 @@ from db.values.reading import Account
 def link_identity(
     session: Session, by: int | None, name: str, issuer: str, *, subject: str = "", email: str = ""
 ) -> None:
-    """Let an identity of a provider sign in as an account; named by its subject, or by an address it verified.
+    """Link an identity to an account, given by its subject or by a verified e-mail address.
 
     Raises:
-        NotAllowedError: If `by` is no administrator.
-        ValueError: If there is no such account, the identity is not named by exactly one of the two, or it is linked.
+        NotAllowedError: If `by` is not an administrator.
+        ValueError: If there is no such account, not exactly one of the two is given, or the identity is linked.
     """
     need(session, by, Permission.ADMINISTER)
     account = account_named(session, name.strip())
     if account is None or session.get(tables.Credential, account.id) is None:
-        raise ValueError(f"there is no account {name.strip()!r} that may sign in")
+        raise ValueError(f"there is no account {name.strip()!r} that can sign in")
     issuer, subject, email = issuer.strip(), subject.strip(), email.strip()
     check_identity_part("issuer", issuer)
     if bool(subject) == bool(email):
-        raise ValueError("name the identity either by its subject or by its e-mail address")
+        raise ValueError("enter either the subject or the e-mail address of the identity, not both")
     if subject:
         check_identity_part("subject", subject)
     elif not plain_email(email):
-        raise ValueError(f"{email!r} is no e-mail address")
+        raise ValueError(f"{email!r} is not an e-mail address")
     row = tables.LinkedIdentity(
         account_id=account.id,
         issuer=issuer,
@@ -55,15 +55,15 @@ def link_identity(
         with session.begin_nested():
             session.add(row)
     except IntegrityError as error:
-        raise ValueError("this identity is linked already: unlink it first") from error
+        raise ValueError("this identity is already linked to an account: unlink it first") from error
     record_event(session, by, AccessAction.IDENTITY_LINKED, _subject(account.name, row))
 
 
 def unlink_identity(session: Session, by: int | None, identity_id: int) -> None:
-    """Let an identity sign in no more; all sign-ins of its account end. Unlinking it again changes nothing.
+    """Unlink an identity and end all sign-ins of its account; unlinking it again changes nothing.
 
     Raises:
-        NotAllowedError: If `by` is no administrator.
+        NotAllowedError: If `by` is not an administrator.
         ValueError: If there is no such identity.
     """
     need(session, by, Permission.ADMINISTER)
@@ -78,10 +78,10 @@ def unlink_identity(session: Session, by: int | None, identity_id: int) -> None:
 
 
 def identity_rows(session: Session, by: int | None) -> list[IdentityRow]:
-    """Give every identity that was ever linked, the newest first.
+    """Return all identities ever linked, newest first.
 
     Raises:
-        NotAllowedError: If `by` is no administrator.
+        NotAllowedError: If `by` is not an administrator.
     """
     need(session, by, Permission.ADMINISTER)
     identity = tables.LinkedIdentity
@@ -93,12 +93,12 @@ def identity_rows(session: Session, by: int | None) -> list[IdentityRow]:
 
 
 def account_with_identity(session: Session, identity: Identity, way: str) -> Recognised | None:
-    """Give the account that an identity is linked to; None if it is to none. It may be disabled.
+    """Return the account that an identity is linked to, which may be disabled; None if it is not linked.
 
-    An address counts only the first time: the subject that came with it is kept, because a provider may give
-    the address of somebody who left to somebody else.
+    An e-mail address is used only at the first sign-in: then the subject is stored, because a provider may give
+    the address to another person later.
     """
-    row = _linked(session, identity)
+    row = _active_link(session, identity)
     if row is None:
         return None
     account = session.get_one(tables.Account, row.account_id)
@@ -109,14 +109,14 @@ def account_with_identity(session: Session, identity: Identity, way: str) -> Rec
     return Recognised(Account(account.id, account.name, account.role), credential.changed_at, way)
 
 
-def _linked(session: Session, identity: Identity) -> tables.LinkedIdentity | None:
+def _active_link(session: Session, identity: Identity) -> tables.LinkedIdentity | None:
     row = tables.LinkedIdentity
-    # Held until the end of this transaction: unlinking it either ends this sign-in or stops it here.
-    living = select(row).where(row.issuer == identity.issuer, row.unlinked_at.is_(None)).with_for_update()
-    found = session.scalar(living.where(row.subject == identity.subject))
-    if found is None and identity.email:
-        found = session.scalar(living.where(row.subject.is_(None), row.email == identity.email))
-    return found
+    # Locked until the end of this transaction: unlinking either ends this sign-in or prevents it.
+    active = select(row).where(row.issuer == identity.issuer, row.unlinked_at.is_(None)).with_for_update()
+    link = session.scalar(active.where(row.subject == identity.subject))
+    if link is None and identity.email:
+        link = session.scalar(active.where(row.subject.is_(None), row.email == identity.email))
+    return link
 
 
 def _subject(name: str, row: tables.LinkedIdentity) -> str:

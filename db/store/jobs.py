@@ -1,4 +1,4 @@
-"""The queue of images to analyse: claimed by one worker at a time, and given back when it dies."""
+"""The queue of images to analyse: each job is claimed by one worker, and queued again if the worker dies."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,11 +13,11 @@ from db.values.audit import TrailAction
 from db.values.reading import Job, JobState, ModelIdentity, StoredHeatmap
 
 MOST_ATTEMPTS = 25
-_RECENT_JOBS = 20  # how many finished jobs the estimate of the time left looks back on
+_RECENT_JOBS = 20  # number of finished jobs used to estimate the remaining time
 
 
 def claim_job(session: Session, worker: str) -> Job | None:
-    """Take the next job: fewest attempts first, so that an image that kills the worker blocks no other."""
+    """Claim the next job, fewest attempts first, so that an image that kills the worker does not block others."""
     query = (
         select(tables.Job)
         .where(tables.Job.state == JobState.QUEUED)
@@ -42,24 +42,24 @@ def claim_job(session: Session, worker: str) -> Job | None:
 
 
 def beat(session: Session, job_id: int, worker: str) -> bool:
-    """Say that the worker is alive; False when the claim was lost."""
+    """Record that the worker is alive; return False if it has lost the job."""
     mine = (tables.Job.id == job_id) & (tables.Job.worker == worker) & (tables.Job.state == JobState.RUNNING)
     return _change(session, mine, heartbeat_at=datetime.now(UTC)) == 1
 
 
 def release_jobs(session: Session, worker: str) -> int:
-    """Queue again whatever this worker had claimed; called when it stopped or died."""
+    """Queue the jobs of this worker again, after it stopped or died; return their number."""
     return _release(session, tables.Job.worker == worker)
 
 
 def running_workers(session: Session) -> list[str]:
-    """Name the workers that hold a job, alive or not."""
-    held = select(tables.Job.worker).where(tables.Job.state == JobState.RUNNING, tables.Job.worker.is_not(None))
-    return [name for name in session.scalars(held.distinct()) if name]
+    """Return the names of the workers that hold a job, alive or not."""
+    workers = select(tables.Job.worker).where(tables.Job.state == JobState.RUNNING, tables.Job.worker.is_not(None))
+    return [name for name in session.scalars(workers.distinct()) if name]
 
 
 def release_stale_jobs(session: Session, older_than: timedelta) -> int:
-    """Queue again whatever has not been heard of for this long."""
+    """Queue the jobs without a heartbeat for this long again; return their number."""
     return _release(session, tables.Job.heartbeat_at < datetime.now(UTC) - older_than)
 
 
@@ -72,28 +72,28 @@ def finish_job(
     model: ModelIdentity,
     heatmap: StoredHeatmap | None,
 ) -> bool:
-    """Save an analysis and close its job; False, and nothing written, when the claim was lost.
+    """Save an analysis and close its job; return False, writing nothing, if the worker has lost the job.
 
-    An analysis without a prediction leaves its reason on the job.
+    For an analysis without a prediction, the job stores the reason.
     """
     if not _close(session, job, worker, JobState.DONE, analysis.reason):
         return False
     if analysis.prediction is not None and not _has_prediction(session, job.image_id, model.version):
         row = _prediction_row(job.image_id, analysis, model, heatmap)
         session.add(row)
-        # What the model said is part of what readers were shown; the event itself says nothing of it.
+        # The prediction is sealed because readers are shown it; the event itself does not reveal it.
         content = seal(session, row)
         record_event(session, None, TrailAction.ANALYSED, f"image {job.image_id}", content=content)
     return True
 
 
 def fail_job(session: Session, job: Job, worker: str, message: str) -> bool:
-    """Close a job that cannot be done; False, and nothing written, when the claim was lost."""
+    """Close a job that failed; return False, writing nothing, if the worker has lost the job."""
     return _close(session, job, worker, JobState.FAILED, message)
 
 
 def seconds_per_job(session: Session) -> float | None:
-    """Average how long the last finished jobs took, in seconds; None before the first."""
+    """Return the average duration of the last finished jobs in seconds; None before the first."""
     recent = (
         select(tables.Job.claimed_at, tables.Job.finished_at)
         .where(tables.Job.state == JobState.DONE)
@@ -111,7 +111,7 @@ def jobs_waiting(session: Session) -> int:
 
 
 def _close(session: Session, job: Job, worker: str, state: JobState, message: str | None) -> bool:
-    # The attempt is part of the claim: a worker that lost a job and got it again must not close it twice.
+    # The attempt is part of the claim: a worker that lost a job and claimed it again must not close it twice.
     claim = (
         (tables.Job.id == job.id)
         & (tables.Job.worker == worker)
@@ -122,12 +122,12 @@ def _close(session: Session, job: Job, worker: str, state: JobState, message: st
 
 
 def _release(session: Session, whose: ColumnElement[bool]) -> int:
-    worn_out = tables.Job.attempts >= MOST_ATTEMPTS
+    is_exhausted = tables.Job.attempts >= MOST_ATTEMPTS
     return _change(
         session,
         whose & (tables.Job.state == JobState.RUNNING),
-        state=case((worn_out, JobState.FAILED.value), else_=JobState.QUEUED.value),
-        message=case((worn_out, f"analysis was interrupted {MOST_ATTEMPTS} times"), else_=None),
+        state=case((is_exhausted, JobState.FAILED.value), else_=JobState.QUEUED.value),
+        message=case((is_exhausted, f"analysis was interrupted {MOST_ATTEMPTS} times"), else_=None),
         worker=None,
     )
 
@@ -151,7 +151,7 @@ def _prediction_row(
 ) -> tables.Prediction:
     prediction = analysis.prediction
     if prediction is None:
-        raise ValueError("an analysis without a prediction has no row")
+        raise ValueError("an analysis without a prediction cannot be stored as one")
     return tables.Prediction(
         image_id=image_id,
         model_version=model.version,

@@ -1,4 +1,4 @@
-"""Training runs, and which checkpoint is in service."""
+"""Training runs, and the checkpoint in service."""
 
 from datetime import UTC, datetime
 
@@ -21,7 +21,7 @@ def put_in_service(session: Session, account_id: int | None, path: str, sha256: 
     """Put a checkpoint into service and record who did it; `account_id` None means the program itself.
 
     Raises:
-        NotAllowedError: If this account may not.
+        NotAllowedError: If this account may not administer models.
     """
     need(session, account_id, Permission.ADMINISTER)
     row = tables.Deployment(at=datetime.now(UTC), account_id=account_id, path=path, sha256=sha256, name=name)
@@ -32,13 +32,13 @@ def put_in_service(session: Session, account_id: int | None, path: str, sha256: 
 
 
 def in_service(session: Session) -> Deployment | None:
-    """Give the checkpoint that was put into service last; None if none ever was."""
+    """Return the checkpoint in service; None if none was ever put into service."""
     row = session.scalar(select(tables.Deployment).order_by(tables.Deployment.id.desc()).limit(1))
     return _deployment_of(row, _account_name(session, row.account_id)) if row else None
 
 
 def deployments(session: Session) -> list[Deployment]:
-    """Give every checkpoint that was put into service, the newest first."""
+    """Return all checkpoints ever put into service, newest first."""
     name = select(tables.Account.name).where(tables.Account.id == tables.Deployment.account_id).scalar_subquery()
     rows = session.execute(select(tables.Deployment, name).order_by(tables.Deployment.id.desc()))
     return [_deployment_of(row, account) for row, account in rows]
@@ -54,7 +54,7 @@ def _deployment_of(row: tables.Deployment, account: str | None) -> Deployment:
 
 
 def start_run(session: Session, name: str, folder: str, config: str) -> int:
-    """Note that a run has begun in a folder and give its id; one that is resumed there keeps its row."""
+    """Record that a run has started in a folder and return its id; a resumed run keeps its row."""
     row = session.scalar(select(tables.Run).where(tables.Run.folder == folder).with_for_update())
     if row is None:
         row = tables.Run(name=name, folder=folder, started_at=datetime.now(UTC))
@@ -68,14 +68,14 @@ def start_run(session: Session, name: str, folder: str, config: str) -> int:
 def finish_run(
     session: Session, run_id: int, state: RunState, history: str, checkpoint_sha256: str | None = None
 ) -> None:
-    """Note how a run ended.
+    """Record how a run ended.
 
     Raises:
         LookupError: If there is no such run.
-        ValueError: If it is said to be still running.
+        ValueError: If the state is `RUNNING`.
     """
     if state is RunState.RUNNING:
-        raise ValueError("a run ends finished or failed, not running")
+        raise ValueError("the final state of a run must be finished or failed, not running")
     row = session.get(tables.Run, run_id)
     if row is None:
         raise LookupError(f"there is no run number {run_id}")
@@ -85,7 +85,7 @@ def finish_run(
 
 
 def runs(session: Session) -> list[RunRow]:
-    """Give all runs, newest first."""
+    """Return all runs, newest first."""
     return [
         _run_of(row)
         for row in session.scalars(select(tables.Run).order_by(tables.Run.started_at.desc(), tables.Run.id.desc()))

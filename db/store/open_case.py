@@ -1,4 +1,4 @@
-"""One case as one reader may see it now."""
+"""A case as one reader may see it now, with its image and heat map files."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ from db.values.reading import CaseState, CaseView, ImageRow, JobState, Stage
 
 
 def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
-    """Give the sha256 of an image's heat map, of the model version that the reveal shows.
+    """Return the sha256 of an image's heat map, from the model version that the reveal shows.
 
     Raises:
         NotAllowedError: If this account may not see cases.
@@ -32,17 +32,17 @@ def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
     need(session, account_id, Permission.READ_CASES)
     image = image_row(session, image_id)
     if not may_see_model(session, image.case_id, account_id):
-        raise NotRevealedError("the heat map is shown after your first opinion is saved")
+        raise NotRevealedError("save your first opinion to see the heat map")
     reveal = reveal_of(session, image.case_id)
-    shown = {seen.image_id: seen.prediction_id for seen in reveal.images} if reveal else {}
-    prediction = session.get(tables.Prediction, shown[image_id]) if image_id in shown else None
+    revealed = {one.image_id: one.prediction_id for one in reveal.images} if reveal else {}
+    prediction = session.get(tables.Prediction, revealed[image_id]) if image_id in revealed else None
     if prediction is None or prediction.heatmap_sha256 is None:
         raise UnknownCaseError(f"image {image_id} has no heat map")
     return prediction.heatmap_sha256
 
 
 def image_file(session: Session, image_id: int, account_id: int) -> str:
-    """Give the sha256 of an image's pixels; who may read cases may see every image.
+    """Return the sha256 of an image's pixels; anyone who may read cases may see all images.
 
     Raises:
         NotAllowedError: If this account may not see cases.
@@ -55,26 +55,26 @@ def image_file(session: Session, image_id: int, account_id: int) -> str:
 
 
 def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
-    """Give a case to a reader, with the model's opinion only after their first read, and record it.
+    """Open a case for a reader and record it; the model's opinion is included only after their first read.
 
-    Needs a writing session, for the audit trail. A page that others wait for does it in two steps, so that only
-    the second one holds them off: `case_view`, then `record_opened`.
+    Needs a writing session for the audit trail. Pages call `case_view` and then `record_opened` instead, so that
+    only the second step blocks other writers.
 
     Raises:
         NotAllowedError: If this account may not see cases.
         UnknownCaseError: If there is no such case.
-        InStudyError: If this reader has to read it in a study.
+        InStudyError: If this reader must read it in a study.
     """
     return record_opened(session, case_view(session, case_id, account_id), account_id)
 
 
 def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
-    """Give a case as this reader may see it now; it must be recorded by `record_opened` before it is shown.
+    """Return a case as this reader may see it now; call `record_opened` before showing it.
 
     Raises:
         NotAllowedError: If this account may not see cases.
         UnknownCaseError: If there is no such case.
-        InStudyError: If this reader has to read it in a study.
+        InStudyError: If this reader must read it in a study.
     """
     need(session, account_id, Permission.READ_CASES)
     case = case_row(session, case_id)
@@ -99,7 +99,7 @@ def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView
 
     Raises:
         NotAllowedError: If this account may not see cases.
-        InStudyError: If a study has taken the case meanwhile.
+        InStudyError: If the case has become part of an open study meanwhile.
     """
     need(session, account_id, Permission.READ_CASES)
     refuse_in_study(session, case_row(session, case.id), account_id)
@@ -113,7 +113,7 @@ def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView
 
 
 def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
-    """Give the images of a case; those still to be analysed with their place in the queue as seconds."""
+    """Return the images of a case; those not analysed yet with the estimated seconds left."""
     job = tables.Job
     queue = (
         select(job.id, func.row_number().over(order_by=(job.attempts, job.id)).label("place"))
@@ -127,9 +127,9 @@ def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
         .where(tables.Image.case_id == case_id)
         .order_by(tables.Image.position)
     )
-    found = session.execute(query).all()
-    pace = seconds_per_job(session) if any(place for _, _, place in found) else None
-    return tuple(_image_row(image, row, place * pace if place and pace else None) for image, row, place in found)
+    rows = session.execute(query).all()
+    pace = seconds_per_job(session) if any(place for _, _, place in rows) else None
+    return tuple(_image_row(image, row, place * pace if place and pace else None) for image, row, place in rows)
 
 
 def _image_row(image: tables.Image, job: tables.Job, seconds_left: float | None) -> ImageRow:

@@ -1,4 +1,4 @@
-"""Who reads what, and what is urgent: said by administrators, as rows that are added and never changed."""
+"""Assignments and priorities set by administrators, as rows that are added and never changed."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -25,11 +25,11 @@ from db.values.worklist import AssignableReader, CaseFilter, PlannedCase
 
 _EVERYTHING = CaseFilter()
 _READERS = tuple(role for role, allowed in ALLOWED.items() if Permission.READ_CASES in allowed)
-_BETWEEN_NAMES = "\n"  # which no name has
+_BETWEEN_NAMES = "\n"  # occurs in no name
 
 
 def assign(session: Session, by: int, case_ids: Collection[int], account_id: int, *, active: bool) -> int:
-    """Assign cases to a reader, or take them back; gives the number of cases for which that changed something.
+    """Assign cases to a reader, or withdraw the assignment; return the number of cases changed.
 
     Raises:
         NotAllowedError: If `by` may not plan reading.
@@ -39,9 +39,11 @@ def assign(session: Session, by: int, case_ids: Collection[int], account_id: int
     need(session, by, Permission.PLAN_READING)
     reader = session.get(tables.Account, account_id)
     if reader is None or (active and account_id not in {row.id for row in _readers(session)}):
-        raise ValueError(f"{reader.name if reader else 'this account'} cannot read cases: assign them to a reader")
+        raise ValueError(
+            f"{reader.name if reader else 'this account'} cannot read cases: choose a reader or an adjudicator"
+        )
     changed = 0
-    # In the order of their numbers: two administrators never wait for each other.
+    # In numerical order, so that two administrators cannot deadlock.
     for case_id in sorted(set(case_ids)):
         case = lock_case(session, case_id)
         if _is_assigned(session, case_id, account_id) is active:
@@ -56,7 +58,7 @@ def assign(session: Session, by: int, case_ids: Collection[int], account_id: int
 
 
 def set_priority(session: Session, by: int, case_ids: Collection[int], *, urgent: bool) -> int:
-    """Make cases urgent or routine; gives the number of cases for which that changed something.
+    """Make cases urgent or routine; return the number of cases changed.
 
     Raises:
         NotAllowedError: If `by` may not plan reading.
@@ -76,15 +78,15 @@ def set_priority(session: Session, by: int, case_ids: Collection[int], *, urgent
     return changed
 
 
-def cases_to_plan(session: Session, by: int, wanted: CaseFilter = _EVERYTHING) -> list[PlannedCase]:
-    """Give the cases with an image, oldest first; of `wanted`, states and `mine` say nothing here.
+def cases_to_plan(session: Session, by: int, filters: CaseFilter = _EVERYTHING) -> list[PlannedCase]:
+    """Return the cases with an image, oldest first; `states` and `mine` of the filter are ignored.
 
     Raises:
         NotAllowedError: If `by` may not plan reading.
     """
     need(session, by, Permission.PLAN_READING)
     case = tables.Case
-    images, finished, readers = images_of_cases(), _finished(), _names()
+    images, finished, readers = images_of_cases(), _finished_counts(), _reader_names()
     query = (
         select(
             case,
@@ -97,13 +99,13 @@ def cases_to_plan(session: Session, by: int, wanted: CaseFilter = _EVERYTHING) -
         .join(images, images.c.case_id == case.id)
         .outerjoin(finished, finished.c.case_id == case.id)
         .outerjoin(readers, readers.c.case_id == case.id)
-        .where(*wanted_cases(wanted))
+        .where(*wanted_cases(filters))
     )
-    return [_planned(found) for found in session.execute(query.order_by(case.id))]
+    return [_planned_case(row) for row in session.execute(query.order_by(case.id))]
 
 
 def assignable_readers(session: Session, by: int) -> list[AssignableReader]:
-    """Give the accounts to which cases can be assigned, by name.
+    """Return the accounts that cases can be assigned to, sorted by name.
 
     Raises:
         NotAllowedError: If `by` may not plan reading.
@@ -129,7 +131,7 @@ def _readers(session: Session) -> list[AssignableReader]:
         .join(tables.Credential, tables.Credential.account_id == account.id)
         .where(account.role.in_(_READERS), ~tables.Credential.disabled)
     )
-    return [AssignableReader(*found) for found in session.execute(query.order_by(account.name))]
+    return [AssignableReader(*row) for row in session.execute(query.order_by(account.name))]
 
 
 def _is_assigned(session: Session, case_id: int, account_id: int) -> bool:
@@ -143,13 +145,13 @@ def _is_urgent(session: Session, case_id: int) -> bool:
     return session.scalar(query.order_by(tables.Priority.id.desc()).limit(1)) or False
 
 
-def _finished() -> Subquery:
+def _finished_counts() -> Subquery:
     final = aliased(tables.Read)
     query = select(final.case_id, func.count(final.account_id.distinct()).label("readers"))
     return query.where(is_standing_final(final)).group_by(final.case_id).subquery()
 
 
-def _names() -> Subquery:
+def _reader_names() -> Subquery:
     assigned = current_assignments().subquery()
     query: Select[int, str] = select(
         assigned.c.case_id, func.aggregate_strings(tables.Account.name, _BETWEEN_NAMES).label("names")
@@ -157,8 +159,8 @@ def _names() -> Subquery:
     return query.group_by(assigned.c.case_id).subquery()
 
 
-def _planned(found: Row[tables.Case, int, int, str | None, bool, bool]) -> PlannedCase:
-    case, images, finished, names, urgent, signed = found
+def _planned_case(row: Row[tables.Case, int, int, str | None, bool, bool]) -> PlannedCase:
+    case, images, finished, names, urgent, signed = row
     return PlannedCase(
         id=case.id,
         accession=case.accession,
@@ -168,5 +170,5 @@ def _planned(found: Row[tables.Case, int, int, str | None, bool, bool]) -> Plann
         urgent=bool(urgent),
         readers=tuple(sorted(names.split(_BETWEEN_NAMES))) if names else (),
         finished=int(finished),
-        signed_out=bool(signed),
+        signed_off=bool(signed),
     )

@@ -1,6 +1,6 @@
-"""What readers said: a first read before the reveal, a final read after it, amendments on top.
+"""Save the reads of routine reading: a first read before the reveal, a final read after it, and amendments.
 
-This is routine reading; a read at a place of a study is saved by `db.store.study_reading`.
+Reads in a study are saved by `db.store.study_reading`.
 """
 
 from collections.abc import Collection
@@ -22,7 +22,7 @@ from db.store.sign_offs import hold_case, refuse_signed
 from db.values.accounts import Permission
 from db.values.reading import Action, Opinion, Read, Stage
 
-# How long a final read can be taken back without a word; later it is amended.
+# How long a final read can be withdrawn; later it must be amended.
 GRACE = timedelta(seconds=60)
 
 
@@ -35,13 +35,13 @@ def record_first_read(
     *,
     edit_seconds: float | None = None,
 ) -> Read:
-    """Save what a reader says before seeing the model; a double click gives the same read again.
+    """Save a reader's opinion before the reveal; a double click returns the same read.
 
     Raises:
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
-        CaseChangedError: If this reader already said something else, or the case takes no reads any more.
-        ValueError: If the case has no image, or the opinion already answers the model.
+        CaseChangedError: If this reader already saved another opinion, or the case is signed off.
+        ValueError: If the case has no image, or the opinion has a reason or a vote.
     """
     case = hold_case(session, case_id, account_id)
     existing = current_read(session, case_id, account_id, Stage.FIRST)
@@ -66,20 +66,20 @@ def record_final_read(
     seen: Collection[int] | None = None,
     edit_seconds: float | None = None,
 ) -> Read:
-    """Save what a reader says after the reveal; a double click gives the same read again.
+    """Save a reader's opinion after the reveal; a double click returns the same read.
 
-    `seen` are the ids of the predictions that were on the screen (none: the model had no result yet);
-    left out, they are those of the reveal as it is now.
+    `seen` are the ids of the predictions that were on the screen (empty if the model had no result yet);
+    if left out, those of the current reveal.
 
     Raises:
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
         NotRevealedError: If this reader has no first read of it.
-        CaseChangedError: If this reader already has another final read, or the case takes no reads any more.
+        CaseChangedError: If this reader already has another final read, or the case is signed off.
         ValueError: If the label differs from the model's and no reason is given.
     """
     case = hold_case(session, case_id, account_id)
-    _need_first_read(session, case_id, account_id)
+    _require_first_read(session, case_id, account_id)
     existing = current_read(session, case_id, account_id, Stage.FINAL)
     if existing:
         return same(existing, opinion)
@@ -87,8 +87,8 @@ def record_final_read(
     refuse_adjudicator(session, case, account_id)
     reveal = reveal_of(session, case_id, among=seen)
     check_reason(opinion, reveal)
-    taken_back = current_read(session, case_id, account_id, Stage.WITHDRAWN)
-    replaces = taken_back.id if taken_back else None
+    withdrawn = current_read(session, case_id, account_id, Stage.WITHDRAWN)
+    replaces = withdrawn.id if withdrawn else None
     new = NewRead(case_id, account_id, Stage.FINAL, opinion, opened_at, edit_seconds, supersedes=replaces)
     saved = add_read(session, new, reveal)
     record_event(session, account_id, Action.FINAL_READ, case.accession, content=saved.seal)
@@ -106,7 +106,7 @@ def amend_read(
     replaces: int | None = None,
     edit_seconds: float | None = None,
 ) -> Read:
-    """Save a new final read on top of the last one, which stays; the same opinion again changes nothing.
+    """Replace the reader's final read, which is kept, by a new one; the same opinion again changes nothing.
 
     `replaces` is the id of the final read that was on the screen, when the page knows it.
 
@@ -114,18 +114,18 @@ def amend_read(
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
         NotRevealedError: If this reader has no first read of it.
-        CaseChangedError: If `replaces` is no longer the last final read, or the case takes no reads any more.
+        CaseChangedError: If `replaces` is no longer the current final read, or the case is signed off.
         ValueError: If there is no final read yet, or a reason is missing.
     """
     case = hold_case(session, case_id, account_id)
-    _need_first_read(session, case_id, account_id)
+    _require_first_read(session, case_id, account_id)
     current = current_read(session, case_id, account_id, Stage.FINAL)
     if current is None:
-        raise ValueError(f"case {case.accession} has no final opinion to amend yet")
+        raise ValueError(f"you have no final opinion on case {case.accession} to amend yet")
     if current.opinion == opinion:
         return current
     if replaces not in (None, current.id):
-        raise _changed(current)
+        raise _already_saved(current)
     refuse_signed(session, case)
     reveal = reveal_of(session, case_id)
     check_reason(opinion, reveal)
@@ -136,22 +136,22 @@ def amend_read(
 
 
 def withdraw_read(session: Session, read_id: int, account_id: int) -> Read:
-    """Take back one's final read within the grace time, as a row on top of it; the case is then revealed again.
+    """Withdraw a final read within the grace time, by a row that replaces it; the case is then revealed again.
 
     Raises:
         NotAllowedError: If this account may not read cases.
-        CaseChangedError: If it is not this reader's standing final read, or the grace time is over.
+        CaseChangedError: If it is not this reader's current final read, or the grace time is over.
     """
     need(session, account_id, Permission.READ_CASES)
     row = session.get(tables.Read, read_id)
     if row is None or row.account_id != account_id or row.stage is not Stage.FINAL or row.place_id is not None:
-        raise CaseChangedError("there is no opinion of yours here that could be taken back")
+        raise CaseChangedError("there is no final opinion of yours to take back")
     case = hold_case(session, row.case_id, account_id)
     current = current_read(session, row.case_id, account_id, Stage.FINAL)
     if current is None or current.id != read_id:
         raise CaseChangedError("this opinion was already taken back or replaced")
     if datetime.now(UTC) - current.saved_at > GRACE:
-        raise CaseChangedError(f"an opinion can be taken back for {GRACE.seconds} seconds; amend it instead")
+        raise CaseChangedError(f"an opinion can be taken back only for {GRACE.seconds} seconds: amend it instead")
     refuse_signed(session, case)
     opened = current.saved_at
     new = NewRead(row.case_id, account_id, Stage.WITHDRAWN, Opinion(None, None), opened, supersedes=read_id)
@@ -161,34 +161,34 @@ def withdraw_read(session: Session, read_id: int, account_id: int) -> Read:
 
 
 def own_reads(session: Session, account_id: int, *, case_id: int | None = None) -> list[Read]:
-    """Give all that this reader ever saved, replaced reads included, oldest first; of one case when asked.
+    """Return all reads of this reader, oldest first and including replaced ones; optionally of one case.
 
-    What was read in a study that is still open is not among them: nobody goes back in it.
+    Reads in open studies are left out, because readers cannot go back there.
     """
     need(session, account_id, Permission.READ_CASES)
     read = tables.Read
-    wanted = [read.account_id == account_id, outside_open_studies()]
-    return read_values(session, *wanted, *([read.case_id == case_id] if case_id is not None else []))
+    conditions = [read.account_id == account_id, outside_open_studies()]
+    return read_values(session, *conditions, *([read.case_id == case_id] if case_id is not None else []))
 
 
 def same(existing: Read, opinion: Opinion) -> Read:
-    """Give the read that is already there if it says the same.
+    """Return the read already saved if it holds the same opinion.
 
     Raises:
-        CaseChangedError: If it says something else; what was saved stays.
+        CaseChangedError: If it holds another opinion; the saved read stays unchanged.
     """
     if existing.opinion != opinion:
-        raise _changed(existing)
+        raise _already_saved(existing)
     return existing
 
 
-def _need_first_read(session: Session, case_id: int, account_id: int) -> None:
+def _require_first_read(session: Session, case_id: int, account_id: int) -> None:
     if current_read(session, case_id, account_id, Stage.FIRST) is None:
         raise NotRevealedError("save your first opinion before the final one")
 
 
-def _changed(existing: Read) -> CaseChangedError:
-    said = existing.opinion.label or "cannot assess"
+def _already_saved(existing: Read) -> CaseChangedError:
+    label = existing.opinion.label or "cannot assess"
     when = existing.saved_at.strftime("%Y-%m-%d %H:%M:%S UTC")
     stage = existing.stage.value
-    return CaseChangedError(f"your {stage} opinion on this case was already saved ({said}, {when}); it stays as it is")
+    return CaseChangedError(f"your {stage} opinion on this case was already saved ({label}, {when}); it stays as it is")

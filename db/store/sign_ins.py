@@ -1,4 +1,4 @@
-"""Sign-ins and tokens: made, recognised by the hash of what the browser or program shows, and ended."""
+"""Sign-ins of browsers and tokens of programs: created, recognised by the hash of their secret, and ended."""
 
 import hashlib
 import secrets
@@ -13,15 +13,15 @@ from db.queries.permissions import need
 from db.values.accounts import AccessAction, Lifetime, Permission, Recognised, TokenRow
 from db.values.reading import Account
 
-_TOKEN_BYTES = 32  # 256 bits: beyond guessing, so a plain hash of it is enough
-# Writing at every request would make each picture of a page a writer.
+_TOKEN_BYTES = 32  # 256 bits cannot be guessed, so a plain hash is enough
+# Writing at every request would make every image on a page a write.
 _TOUCH_EVERY = timedelta(minutes=1)
 
 
 def start_sign_in(session: Session, recognised: Recognised, lifetime: Lifetime) -> str | None:
-    """Sign an account in and give the secret for its cookie; None if it is disabled or was changed meanwhile."""
+    """Sign an account in and return the secret for its cookie; None if it was disabled or changed meanwhile."""
     account = recognised.account
-    # Held until the end of this transaction: a change of the password either ends this sign-in or stops it here.
+    # Locked until the end of this transaction: changing the password either ends this sign-in or prevents it.
     credential = session.get(tables.Credential, account.id, with_for_update=True, populate_existing=True)
     if credential is None or credential.disabled or credential.changed_at != recognised.changed_at:
         return None
@@ -39,7 +39,7 @@ def start_sign_in(session: Session, recognised: Recognised, lifetime: Lifetime) 
 
 
 def signed_in(session: Session, secret: str) -> Account | None:
-    """Give the account that a cookie's secret stands for; None once the sign-in has ended or timed out."""
+    """Return the account of a cookie's secret; None if the sign-in has ended or timed out."""
     now = datetime.now(UTC)
     account = tables.Account
     query = (
@@ -55,20 +55,20 @@ def signed_in(session: Session, secret: str) -> Account | None:
 
 
 def needs_touch(session: Session, secret: str, lifetime: Lifetime) -> bool:
-    """Say whether a living sign-in should be told that it is in use, which is once a minute."""
+    """Return whether to renew the idle time of a sign-in, which happens about once a minute."""
     until = session.scalar(select(tables.SignIn.idle_until).where(tables.SignIn.token_sha256 == _sha256(secret)))
     return until is not None and until - datetime.now(UTC) < lifetime.idle - min(_TOUCH_EVERY, lifetime.idle / 4)
 
 
 def touch_sign_in(session: Session, secret: str, lifetime: Lifetime) -> None:
-    """Let the idle time of a sign-in begin anew; one that has ended stays ended."""
+    """Restart the idle time of a sign-in; one that has ended stays ended."""
     now = datetime.now(UTC)
-    living = (
+    active = (
         tables.SignIn.token_sha256 == _sha256(secret),
         tables.SignIn.ended_at.is_(None),
         tables.SignIn.idle_until > now,
     )
-    session.execute(update(tables.SignIn).where(*living).values(idle_until=now + lifetime.idle))
+    session.execute(update(tables.SignIn).where(*active).values(idle_until=now + lifetime.idle))
 
 
 def end_sign_in(session: Session, secret: str) -> None:
@@ -83,21 +83,21 @@ def end_sign_in(session: Session, secret: str) -> None:
 
 def end_sign_ins(session: Session, account_id: int) -> None:
     """Sign an account out everywhere."""
-    living = (tables.SignIn.account_id == account_id, tables.SignIn.ended_at.is_(None))
-    session.execute(update(tables.SignIn).where(*living).values(ended_at=datetime.now(UTC)))
+    active = (tables.SignIn.account_id == account_id, tables.SignIn.ended_at.is_(None))
+    session.execute(update(tables.SignIn).where(*active).values(ended_at=datetime.now(UTC)))
 
 
 def add_token(session: Session, by: int | None, account: Account, label: str) -> str:
-    """Make a token for a program that asks in the name of an account, and give it; it cannot be seen again.
+    """Create a token for a program that acts for an account, and return it; it cannot be shown again.
 
     Raises:
-        NotAllowedError: If `by` is no administrator.
-        ValueError: If the label is empty, too long or cannot be seen.
+        NotAllowedError: If `by` is not an administrator.
+        ValueError: If the label is empty, too long or has invisible characters.
     """
     need(session, by, Permission.ADMINISTER)
     label = label.strip()
     if not 0 < len(label) <= 100 or not label.isprintable():
-        raise ValueError("a label of a token has 1 to 100 visible characters")
+        raise ValueError("the label of a token must have 1 to 100 visible characters")
     secret = f"sr_{secrets.token_urlsafe(_TOKEN_BYTES)}"
     now = datetime.now(UTC)
     session.add(tables.ApiToken(account_id=account.id, label=label, token_sha256=_sha256(secret), created_at=now))
@@ -106,7 +106,7 @@ def add_token(session: Session, by: int | None, account: Account, label: str) ->
 
 
 def token_account(session: Session, secret: str) -> Account | None:
-    """Give the account that a token stands for; None once it is revoked or the account disabled."""
+    """Return the account of a token; None if the token is revoked or the account disabled."""
     account = tables.Account
     query = (
         select(account)
@@ -122,10 +122,10 @@ def token_account(session: Session, secret: str) -> Account | None:
 
 
 def token_rows(session: Session, by: int | None) -> list[TokenRow]:
-    """Give every token, the newest first.
+    """Return all tokens, newest first.
 
     Raises:
-        NotAllowedError: If `by` is no administrator.
+        NotAllowedError: If `by` is not an administrator.
     """
     need(session, by, Permission.ADMINISTER)
     query = select(tables.ApiToken, tables.Account.name).join(
@@ -136,10 +136,10 @@ def token_rows(session: Session, by: int | None) -> list[TokenRow]:
 
 
 def revoke_token(session: Session, by: int | None, token_id: int) -> None:
-    """End one token; revoking it again changes nothing.
+    """Revoke a token; revoking it again changes nothing.
 
     Raises:
-        NotAllowedError: If `by` is no administrator.
+        NotAllowedError: If `by` is not an administrator.
         ValueError: If there is no such token.
     """
     need(session, by, Permission.ADMINISTER)
@@ -153,9 +153,9 @@ def revoke_token(session: Session, by: int | None, token_id: int) -> None:
 
 
 def revoke_tokens(session: Session, account_id: int) -> None:
-    """End every token of an account."""
-    living = (tables.ApiToken.account_id == account_id, tables.ApiToken.revoked_at.is_(None))
-    session.execute(update(tables.ApiToken).where(*living).values(revoked_at=datetime.now(UTC)))
+    """Revoke all tokens of an account."""
+    active = (tables.ApiToken.account_id == account_id, tables.ApiToken.revoked_at.is_(None))
+    session.execute(update(tables.ApiToken).where(*active).values(revoked_at=datetime.now(UTC)))
 
 
 def _account(row: tables.Account | None) -> Account | None:
@@ -167,5 +167,5 @@ def _sha256(secret: str) -> str:
 
 
 def record_refused_sign_in(session: Session, subject: str) -> None:
-    """Record an attempt to sign in that failed; `subject` says who tried, as far as it is known."""
+    """Record a failed attempt to sign in; `subject` says who tried, as far as known."""
     record_event(session, None, AccessAction.SIGN_IN_REFUSED, subject)

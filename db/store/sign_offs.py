@@ -1,4 +1,4 @@
-"""Sign-off of a case and its amendments: every version is a row of its own, and the last one counts."""
+"""Sign-off of a case and its amendments: each version is a separate row, and the last one is current."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,18 +21,19 @@ from db.values.accounts import Permission
 from db.values.adjudication import Amendment, SignOffView, ToSign
 from db.values.reading import Action, Consensus, SignOff, Stage, Trigger
 
-_Said = tuple[object, ...]
+_Content = tuple[object, ...]
 
 
 def sign_offs_of(session: Session, case_id: int, account_id: int) -> SignOffView:
-    """Give the signed versions of a case, or what this account could sign.
+    """Return the signed versions of a case, or what this account could sign off.
 
-    They tell what others say: who has neither read the case to the end nor settled it learns only when it was signed.
+    They reveal the opinions of others, so an account that has neither finished the case nor adjudicated it gets only
+    the time of the sign-off.
 
     Raises:
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
-        InStudyError: If this reader has to read it in a study.
+        InStudyError: If this reader must read it in a study.
     """
     need(session, account_id, Permission.READ_CASES)
     refuse_in_study(session, case_row(session, case_id), account_id)
@@ -43,35 +44,37 @@ def sign_offs_of(session: Session, case_id: int, account_id: int) -> SignOffView
     consensus = standing_consensus(session, case_id)
     if versions:
         return SignOffView(signed_at, tuple(versions), consensus)
-    triggers = _unsettled(session, case_id)
-    may_sign = not triggers and _may_sign(session, case_id, account_id, consensus)
-    return SignOffView(None, (), consensus, triggers, _to_sign(session, case_id, consensus) if may_sign else None)
+    triggers = _open_triggers(session, case_id)
+    may_sign = not triggers and _may_sign_off(session, case_id, account_id, consensus)
+    return SignOffView(None, (), consensus, triggers, _proposal(session, case_id, consensus) if may_sign else None)
 
 
 def sign_off(session: Session, case_id: int, account_id: int, proposed: ToSign, note: str) -> SignOff:
-    """Sign a case out, as the consensus has it or else as all its readers do; it takes no further reads then.
+    """Sign a case off with its consensus, or else the shared opinion of its readers; no reads are accepted afterwards.
 
-    `proposed` is what the screen said would be signed. A double click gives the same version again.
+    `proposed` is the content shown on the screen. A double click returns the same version.
 
     Raises:
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
-        NotRevealedError: If this account has neither read the case to the end nor settled it.
-        CaseChangedError: If it was signed before, waits for adjudication, or says something else by now.
+        NotRevealedError: If this account has neither finished the case nor adjudicated it.
+        CaseChangedError: If it is already signed off, needs adjudication, or its content has changed meanwhile.
     """
     case = hold_case(session, case_id, account_id)
     consensus = standing_consensus(session, case_id)
-    if not _may_sign(session, case_id, account_id, consensus):
-        raise NotRevealedError("a case is signed out by who has read it to the end, or has settled it")
+    if not _may_sign_off(session, case_id, account_id, consensus):
+        raise NotRevealedError("Only a reader who has finished this case, or its adjudicator, can sign it off.")
     versions = _rows(session, case_id)
-    said = (proposed.label, proposed.subtype, note, "", proposed.consensus_id)
-    if len(versions) == 1 and _said(versions[0], account_id) == said:
+    content = (proposed.label, proposed.subtype, note, "", proposed.consensus_id)
+    if len(versions) == 1 and _content_by(versions[0], account_id) == content:
         return _value(session, versions[0])
     refuse_signed(session, case)
-    if triggers := _unsettled(session, case_id):
-        raise CaseChangedError(f"case {case.accession} waits for adjudication: {', '.join(triggers)}")
-    if _to_sign(session, case_id, consensus) != proposed:
-        raise CaseChangedError(f"another opinion on {case.accession} was saved meanwhile: look at what would be signed")
+    if triggers := _open_triggers(session, case_id):
+        raise CaseChangedError(f"case {case.accession} needs adjudication first: {', '.join(triggers)}")
+    if _proposal(session, case_id, consensus) != proposed:
+        raise CaseChangedError(
+            f"another opinion on {case.accession} was saved meanwhile: check what you are about to sign off"
+        )
     row = tables.SignOff(
         case_id=case_id,
         version=1,
@@ -83,37 +86,37 @@ def sign_off(session: Session, case_id: int, account_id: int, proposed: ToSign, 
         consensus_id=proposed.consensus_id,
         saved_at=datetime.now(UTC),
     )
-    return _added(session, case, row, Action.SIGNED_OFF)
+    return _add_version(session, case, row, Action.SIGNED_OFF)
 
 
 def amend_sign_off(
     session: Session, case_id: int, account_id: int, amended: Amendment, *, replaces_version: int
 ) -> SignOff:
-    """Sign a case anew with who, when and why; the version before stays and can be read.
+    """Amend a sign-off with a new version and its reason; earlier versions are kept and stay readable.
 
-    A double click gives the same version again.
+    A double click returns the same version.
 
     Raises:
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
-        NotRevealedError: If this account has neither read the case to the end nor settled it.
-        CaseChangedError: If the case is not signed, or was amended by somebody else meanwhile.
-        ValueError: If nothing is different.
+        NotRevealedError: If this account has neither finished the case nor adjudicated it.
+        CaseChangedError: If the case is not signed off, or was amended by someone else meanwhile.
+        ValueError: If the amendment changes nothing.
     """
     case = hold_case(session, case_id, account_id)
     if not has_had_the_last_word(session, case_id, account_id):
-        raise NotRevealedError("a signed case is amended by who has read it to the end, or has settled it")
+        raise NotRevealedError("Only a reader who has finished this case, or its adjudicator, can amend its sign-off.")
     versions = _rows(session, case_id)
     if not versions:
-        raise CaseChangedError(f"case {case.accession} is not signed out yet")
+        raise CaseChangedError(f"case {case.accession} is not signed off yet")
     last = versions[-1]
-    said = (amended.label, amended.subtype, amended.note, amended.why, last.consensus_id)
-    if last.version == replaces_version + 1 and _said(last, account_id) == said:
+    content = (amended.label, amended.subtype, amended.note, amended.why, last.consensus_id)
+    if last.version == replaces_version + 1 and _content_by(last, account_id) == content:
         return _value(session, last)
     if last.version != replaces_version:
         raise _amended_meanwhile(_value(session, last))
     if (last.label, last.subtype, last.note) == (amended.label, amended.subtype, amended.note):
-        raise ValueError(f"this says the same as version {last.version}")
+        raise ValueError(f"this is the same as version {last.version}: change something before you amend it")
     row = tables.SignOff(
         case_id=case_id,
         version=last.version + 1,
@@ -125,63 +128,63 @@ def amend_sign_off(
         consensus_id=last.consensus_id,
         saved_at=datetime.now(UTC),
     )
-    return _added(session, case, row, Action.SIGN_OFF_AMENDED)
+    return _add_version(session, case, row, Action.SIGN_OFF_AMENDED)
 
 
 def refuse_signed(session: Session, case: tables.Case) -> None:
-    """Refuse a further read of a case that was signed out.
+    """Refuse a further read of a case that is signed off.
 
     Raises:
-        CaseChangedError: With who signed it, and when.
+        CaseChangedError: If it is signed off; the message says by whom and when.
     """
     versions = _versions(session, case.id)
     if versions:
         first = versions[0]
         when = first.saved_at.strftime("%Y-%m-%d %H:%M UTC")
         raise CaseChangedError(
-            f"case {case.accession} was signed out by {first.signer} on {when}: it takes no further reads"
+            f"case {case.accession} was signed off by {first.signer} on {when}: no further opinions can be saved"
         )
 
 
 def hold_case(session: Session, case_id: int, account_id: int) -> tables.Case:
-    """Return the case that this reader may read in routine, held until the transaction ends."""
+    """Return a case that this reader may read in routine, locked until the transaction ends."""
     need(session, account_id, Permission.READ_CASES)
     case = lock_case(session, case_id)
     refuse_in_study(session, case, account_id)
     return case
 
 
-def _may_sign(session: Session, case_id: int, account_id: int, consensus: Consensus | None) -> bool:
+def _may_sign_off(session: Session, case_id: int, account_id: int, consensus: Consensus | None) -> bool:
     if current_read(session, case_id, account_id, Stage.FINAL) is not None:
         return True
     return consensus is not None and session.get_one(tables.Consensus, consensus.id).account_id == account_id
 
 
 def has_had_the_last_word(session: Session, case_id: int, account_id: int) -> bool:
-    """Say whether this account has read a case to the end, or ever settled it."""
+    """Return whether this account has finished a case, or ever adjudicated it."""
     settled = select(tables.Case.id).where(tables.Case.id == case_id, tables.Case.id.in_(settled_by(account_id)))
     read_it = current_read(session, case_id, account_id, Stage.FINAL) is not None
     return read_it or session.scalar(settled) is not None
 
 
-def _unsettled(session: Session, case_id: int) -> tuple[Trigger, ...]:
-    """Say what has to be settled first; where there is one reader only, nobody could settle it."""
+def _open_triggers(session: Session, case_id: int) -> tuple[Trigger, ...]:
+    """Return what must be adjudicated first; nothing in single-reader mode, where there is no adjudicator."""
     if not has_accounts(session):
         return ()
     waiting = case_state.cases_to_adjudicate()
     return case_state.triggers_of(session, waiting).get(case_id, ())
 
 
-def _to_sign(session: Session, case_id: int, consensus: Consensus | None) -> ToSign:
+def _proposal(session: Session, case_id: int, consensus: Consensus | None) -> ToSign:
     read = tables.Read
     query = select(read.label, read.subtype).where(read.case_id == case_id, case_state.is_standing_final(read))
-    finals = session.execute(query).all()
+    opinions = session.execute(query).all()
     if consensus is not None:
-        return ToSign(consensus.label, consensus.subtype, consensus.id, len(finals))
-    # Readers who differ have called for adjudication; "cannot assess" contradicts nobody.
-    label = next((label for label, _ in finals if label is not None), None)
-    subtypes = {subtype for _, subtype in finals if subtype is not None}
-    return ToSign(label, subtypes.pop() if len(subtypes) == 1 else None, None, len(finals))
+        return ToSign(consensus.label, consensus.subtype, consensus.id, len(opinions))
+    # If readers differed, the case would need adjudication; "cannot assess" contradicts no label.
+    label = next((label for label, _ in opinions if label is not None), None)
+    subtypes = {subtype for _, subtype in opinions if subtype is not None}
+    return ToSign(label, subtypes.pop() if len(subtypes) == 1 else None, None, len(opinions))
 
 
 def _rows(session: Session, case_id: int) -> Sequence[tables.SignOff]:
@@ -194,8 +197,8 @@ def _versions(session: Session, case_id: int) -> list[SignOff]:
     return [_value(session, row) for row in _rows(session, case_id)]
 
 
-def _said(row: tables.SignOff, account_id: int) -> _Said | None:
-    """Give what a version says, None if it is of somebody else."""
+def _content_by(row: tables.SignOff, account_id: int) -> _Content | None:
+    """Return the content of a version; None if another account signed it."""
     return (row.label, row.subtype, row.note, row.why, row.consensus_id) if row.account_id == account_id else None
 
 
@@ -205,7 +208,7 @@ def _amended_meanwhile(last: SignOff) -> CaseChangedError:
     return CaseChangedError(f"{last.signer} saved version {last.version} meanwhile ({words}, {when})")
 
 
-def _added(session: Session, case: tables.Case, row: tables.SignOff, action: Action) -> SignOff:
+def _add_version(session: Session, case: tables.Case, row: tables.SignOff, action: Action) -> SignOff:
     session.add(row)
     session.flush()
     record_event(session, row.account_id, action, case.accession, content=seal(session, row))

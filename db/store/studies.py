@@ -1,4 +1,4 @@
-"""What a planner chooses a study from, and what stands in the way of a plan."""
+"""Plan, create and close reader studies."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -21,27 +21,27 @@ from db.values.accounts import ALLOWED, Permission
 from db.values.reading import Account, Action, Arm, JobState, Role, Stage
 from db.values.studies import MOST_CASES, CaseChoice, Obstacle, Preview, RoundProgress, StudyPlan, StudyRow
 
-_READ = [role for role in Role if Permission.READ_CASES in ALLOWED[role]]
+_READER_ROLES = [role for role in Role if Permission.READ_CASES in ALLOWED[role]]
 
-_NAMED = 5  # cases that a refusal names
+_CASES_IN_REFUSAL = 5  # how many cases a refusal lists
 
 
 def study_readers(session: Session, account_id: int) -> list[Account]:
-    """Give everyone who can be a reader of a study, by name.
+    """Return the accounts that can be readers of a study, sorted by name.
 
     Raises:
         NotAllowedError: If this account may not plan studies.
     """
     need(session, account_id, Permission.PLAN_READING)
     row = tables.Account
-    query = select(row).where(row.role.in_(_READ)).order_by(row.name)
+    query = select(row).where(row.role.in_(_READER_ROLES)).order_by(row.name)
     if has_accounts(session):
         query = query.join(tables.Credential, tables.Credential.account_id == row.id).where(~tables.Credential.disabled)
     return [Account(found.id, found.name, found.role) for found in session.scalars(query)]
 
 
-def cases_for_study(session: Session, account_id: int, wanted: CaseChoice) -> tuple[int, ...]:
-    """Give the cases with images that meet a filter, by number.
+def cases_for_study(session: Session, account_id: int, filters: CaseChoice) -> tuple[int, ...]:
+    """Return the ids of the cases with images that match a filter, in order.
 
     Raises:
         NotAllowedError: If this account may not plan studies.
@@ -50,55 +50,55 @@ def cases_for_study(session: Session, account_id: int, wanted: CaseChoice) -> tu
     row = tables.Case
     has_image = select(tables.Image.id).where(tables.Image.case_id == row.id).exists()
     query = select(row.id).where(has_image).order_by(row.id)
-    if wanted.magnification is not None:
-        query = query.where(row.magnification == wanted.magnification)
-    if wanted.demonstration is not None:
-        query = query.where(row.demonstration == wanted.demonstration)
-    if wanted.since is not None:
-        query = query.where(row.created_at >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(row.created_at < wanted.until)
+    if filters.magnification is not None:
+        query = query.where(row.magnification == filters.magnification)
+    if filters.demonstration is not None:
+        query = query.where(row.demonstration == filters.demonstration)
+    if filters.since is not None:
+        query = query.where(row.created_at >= filters.since)
+    if filters.until is not None:
+        query = query.where(row.created_at < filters.until)
     return tuple(session.scalars(query))
 
 
 def cases_named(session: Session, account_id: int, accessions: Sequence[str]) -> list[int | None]:
-    """Find cases by their accessions, in the same order; None where there is no such case.
+    """Return the ids of cases by accession, in the same order; None for an unknown accession.
 
     Raises:
         NotAllowedError: If this account may not plan studies.
-        ValueError: If there are more than a study can have.
+        ValueError: If there are more accessions than a study may have cases.
     """
     need(session, account_id, Permission.PLAN_READING)
     if len(accessions) > MOST_CASES:
-        raise ValueError(f"a study has at most {MOST_CASES} cases, and these are {len(accessions)}")
+        raise ValueError(f"a study may have at most {MOST_CASES} cases, got {len(accessions)}")
     row = tables.Case
-    found = dict(session.execute(select(row.accession, row.id).where(row.accession.in_(accessions))).all())
-    return [found.get(accession) for accession in accessions]
+    ids = dict(session.execute(select(row.accession, row.id).where(row.accession.in_(accessions))).all())
+    return [ids.get(accession) for accession in accessions]
 
 
 def preview_study(session: Session, account_id: int, plan: StudyPlan) -> Preview:
-    """Say what stands in the way of a plan, and how many of its places would be repeats.
+    """Return the obstacles to a plan, and how many of its readings would be repeats.
 
     Raises:
         NotAllowedError: If this account may not plan studies.
-        ValueError: If a case is not there, or somebody named as a reader cannot be one.
+        ValueError: If a case does not exist, or an account cannot be a reader.
     """
     able = {account.id for account in study_readers(session, account_id)}
     if unable := [reader for reader in plan.reader_ids if reader not in able]:
         raise ValueError(
-            f"only readers and adjudicators who may sign in read in a study: not {_names(session, unable)}"
+            f"only readers and adjudicators who can sign in may read in a study, not {_names_of(session, unable)}"
         )
-    # A case that fails for several reasons is named once.
+    # A case with several obstacles is listed once, with the first.
     first = {obstacle.case_id: obstacle for obstacle in reversed(list(_obstacles(session, plan)))}
     ordered = tuple(first[case] for case in plan.case_ids if case in first)
     before = times_read(session, plan)
-    left = [case for case in plan.case_ids if case not in first]
+    remaining = [case for case in plan.case_ids if case not in first]
     repeats = sum(
         arm in arms[:position] or (reader, case, arm) in before
         for reader in plan.reader_ids
         for arms in [plan.arms_of(reader)]
         for position, arm in enumerate(arms)
-        for case in left
+        for case in remaining
     )
     return Preview(ordered, repeats)
 
@@ -106,7 +106,7 @@ def preview_study(session: Session, account_id: int, plan: StudyPlan) -> Preview
 def times_read(session: Session, plan: StudyPlan) -> Counter[tuple[int, int, Arm]]:
     """Count how many times each reader of a plan has read each of its cases in each arm."""
     place, read = tables.StudyPlace, tables.Read
-    # A place at which only the first of two reads was given has been read as well.
+    # A place counts as read even if only the first of two reads was saved.
     was_read = select(read.id).where(read.place_id == place.id).exists()
     query = select(place.account_id, place.case_id, place.arm).where(
         place.account_id.in_(plan.reader_ids), place.case_id.in_(plan.case_ids), was_read
@@ -117,8 +117,8 @@ def times_read(session: Session, plan: StudyPlan) -> Counter[tuple[int, int, Arm
 def _obstacles(session: Session, plan: StudyPlan) -> Iterator[Obstacle]:
     row, image = tables.Case, tables.Image
     cases = plan.case_ids
-    known = dict(session.execute(select(row.id, row.accession).where(row.id.in_(cases))).all())
-    if unknown := [str(case) for case in cases if case not in known]:
+    accessions = dict(session.execute(select(row.id, row.accession).where(row.id.in_(cases))).all())
+    if unknown := [str(case) for case in cases if case not in accessions]:
         raise ValueError(f"there is no case number {', '.join(unknown)}")
     pending = select(image.case_id).join(tables.Job, tables.Job.image_id == image.id)
     pending = pending.where(tables.Job.state.in_((JobState.QUEUED, JobState.RUNNING)), image.case_id.in_(cases))
@@ -127,11 +127,11 @@ def _obstacles(session: Session, plan: StudyPlan) -> Iterator[Obstacle]:
     analysed = set(session.scalars(predicted.where(image.case_id.in_(cases)).distinct()))
     for case in cases:
         if case in waiting:
-            yield Obstacle(case, known[case], "is still being analysed")
+            yield Obstacle(case, accessions[case], "is still being analysed")
         elif case not in analysed:
-            yield Obstacle(case, known[case], "is unreadable: the model has no result for it")
+            yield Obstacle(case, accessions[case], "is unreadable: the model has no result for it")
     for case, why in (*_read_in_routine(session, plan), *_in_open_studies(session, plan)):
-        yield Obstacle(case, known[case], why)
+        yield Obstacle(case, accessions[case], why)
 
 
 def _read_in_routine(session: Session, plan: StudyPlan) -> Iterator[tuple[int, str]]:
@@ -143,7 +143,7 @@ def _read_in_routine(session: Session, plan: StudyPlan) -> Iterator[tuple[int, s
         .where(read.case_id.in_(plan.case_ids), read.account_id.in_(plan.reader_ids))
     )
     for case, name in session.execute(query.order_by(read.id)):
-        yield case, f"was read by {name} in routine, so that the model's opinion may be known"
+        yield case, f"was read by {name} in routine reading, who may know the model's opinion"
 
 
 def _in_open_studies(session: Session, plan: StudyPlan) -> Iterator[tuple[int, str]]:
@@ -156,24 +156,24 @@ def _in_open_studies(session: Session, plan: StudyPlan) -> Iterator[tuple[int, s
         .where(place.case_id.in_(plan.case_ids), place.account_id.in_(plan.reader_ids))
     )
     for case, name, study in session.execute(query.order_by(place.id)):
-        yield case, f"is already in the open study {study} for {name}"
+        yield case, f"is already part of the open study {study} for {name}"
 
 
-def _names(session: Session, accounts: Collection[int]) -> str:
+def _names_of(session: Session, accounts: Collection[int]) -> str:
     row = tables.Account
     names = dict(session.execute(select(row.id, row.name).where(row.id.in_(accounts))).all())
     return ", ".join(names.get(account, f"account number {account}") for account in accounts)
 
 
 def make_study(session: Session, account_id: int, plan: StudyPlan) -> int:
-    """Make a study with the order of every reader, and give its id.
+    """Create a study, draw the order of cases for every reader, and return its id.
 
     Raises:
         NotAllowedError: If this account may not plan studies.
-        ValueError: If the name is taken, somebody cannot be a reader, or a case cannot be in it; with which and why.
+        ValueError: If the name is taken, an account cannot be a reader, or a case cannot be included.
     """
     need(session, account_id, Permission.PLAN_READING)
-    _hold_cases(session, plan)
+    _lock_cases(session, plan)
     if obstacles := preview_study(session, account_id, plan).obstacles:
         raise ValueError(_refusal(obstacles))
     row = tables.Study(
@@ -189,14 +189,14 @@ def make_study(session: Session, account_id: int, plan: StudyPlan) -> int:
             session.add(row)
     except IntegrityError as error:
         raise ValueError(f"there is already a study {plan.name}") from error
-    # As plain rows: objects of the ORM would take twice as long, and nobody else may write meanwhile.
+    # Plain rows: ORM objects would take twice as long, and no one else can write meanwhile.
     session.execute(insert(tables.StudyPlace), list(_places(row.id, plan, times_read(session, plan))))
     record_event(session, account_id, Action.STUDY_MADE, plan.name, content=seal(session, row))
     return row.id
 
 
 def studies(session: Session, account_id: int) -> list[StudyRow]:
-    """Give every study with the progress of its readers, the newest first; nothing of what they said.
+    """Return all studies with the progress of their readers, newest first, without any opinions.
 
     Raises:
         NotAllowedError: If this account may not plan studies.
@@ -223,12 +223,12 @@ def studies(session: Session, account_id: int) -> list[StudyRow]:
 
 
 def close_study(session: Session, account_id: int, study_id: int) -> None:
-    """End a study for all its readers, finished or not: nothing more is read in it, and its cases are free again.
+    """Close a study for all its readers, finished or not; its cases return to routine reading.
 
     Raises:
         NotAllowedError: If this account may not plan studies.
         UnknownCaseError: If there is no such study.
-        CaseChangedError: If it is closed already.
+        CaseChangedError: If it is already closed.
     """
     need(session, account_id, Permission.PLAN_READING)
     row = session.get(tables.Study, study_id, with_for_update={"key_share": True}, populate_existing=True)
@@ -243,20 +243,20 @@ def close_study(session: Session, account_id: int, study_id: int) -> None:
 def drawn_order(plan: StudyPlan, reader_id: int, number: int) -> list[int]:
     """Draw the order in which a reader reads the cases of a round.
 
-    By the sha256 of seed, reader, round and case: as good as a shuffle, and unlike that of a library, which may
-    change from one version to the next, it can be checked by anyone at any time.
+    Cases are sorted by the sha256 of seed, reader, round and case. This is as good as a library's shuffle, which may
+    change between versions, and anyone can check it at any time.
     """
 
-    def drawn(case: int) -> bytes:
+    def sha256(case: int) -> bytes:
         return hashlib.sha256(f"study order 1: {plan.seed} {reader_id} {number} {case}".encode("ascii")).digest()
 
-    return sorted(plan.case_ids, key=drawn)
+    return sorted(plan.case_ids, key=sha256)
 
 
-def _hold_cases(session: Session, plan: StudyPlan) -> None:
-    """Hold off whoever reads one of the cases in routine, or plans another study with it, until this one is saved."""
+def _lock_cases(session: Session, plan: StudyPlan) -> None:
+    """Lock the cases of a plan against routine reads and other plans until the transaction ends."""
     row = tables.Case
-    # Always in the same order: two planners would wait for each other for ever.
+    # Always in the same order, so that two planners cannot deadlock.
     query = select(row.id).where(row.id.in_(plan.case_ids)).order_by(row.id)
     session.execute(query.with_for_update(key_share=True)).all()
 
@@ -287,13 +287,13 @@ def _progress(session: Session) -> defaultdict[int, list[RoundProgress]]:
         .group_by(place.study_id, account.id, account.name, place.round, place.arm)
         .order_by(place.study_id, func.min(place.id))
     )
-    found: defaultdict[int, list[RoundProgress]] = defaultdict(list)
+    progress: defaultdict[int, list[RoundProgress]] = defaultdict(list)
     for study, name, number, arm, read, of in session.execute(query):
-        found[study].append(RoundProgress(name, number, arm, int(read), of))
-    return found
+        progress[study].append(RoundProgress(name, number, arm, int(read), of))
+    return progress
 
 
 def _refusal(obstacles: tuple[Obstacle, ...]) -> str:
-    named = "; ".join(f"{one.accession} {one.why}" for one in obstacles[:_NAMED])
-    rest = len(obstacles) - _NAMED
-    return f"{named}{f'; and {rest} more cases' if rest > 0 else ''}: leave them out"
+    reasons = "; ".join(f"{one.accession} {one.why}" for one in obstacles[:_CASES_IN_REFUSAL])
+    rest = len(obstacles) - _CASES_IN_REFUSAL
+    return f"{reasons}{f'; and {rest} more cases' if rest > 0 else ''}: leave them out"

@@ -1,8 +1,8 @@
-"""Reading in a study: one case after the other in the order that was drawn, and never back.
+"""Reading in a study: one case after another in the drawn order, without going back.
 
-As in the reader studies of grand-challenge.org with their defaults: no navigation between cases, no change of an
-answer that was given. Nothing is skipped, amended or taken back; a reader may leave at any time and comes back to
-the same place.
+As in the reader studies of grand-challenge.org with default settings: no navigation between cases, and answers cannot
+be changed. No case is skipped, and no read amended or withdrawn; a reader may leave at any time and continue at the
+same place.
 """
 
 from collections.abc import Collection
@@ -27,7 +27,7 @@ from db.values.studies import OpenedPlace, OwnStudy
 
 
 def own_studies(session: Session, account_id: int) -> list[OwnStudy]:
-    """Give the studies in which this account reads, open ones first, the oldest first.
+    """Return the studies in which this account reads, open studies first, then oldest first.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -38,13 +38,13 @@ def own_studies(session: Session, account_id: int) -> list[OwnStudy]:
         tables.Study.id.in_(select(place.study_id).where(place.account_id == account_id))
     )
     return [
-        _own(session, row, account_id)
+        _own_study(session, row, account_id)
         for row in session.scalars(query.order_by(tables.Study.closed_at.is_not(None), tables.Study.id))
     ]
 
 
 def reads_in_studies(session: Session, account_id: int) -> bool:
-    """Say whether this account is a reader of any study, open or closed.
+    """Return whether this account is a reader of any study, open or closed.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -57,20 +57,20 @@ def reads_in_studies(session: Session, account_id: int) -> bool:
 
 
 def open_place(session: Session, study_id: int, account_id: int) -> OpenedPlace:
-    """Give a reader the case that comes now in a study, with as much of the model as the arm shows, and record it.
+    """Open the current case of a reader in a study and record it; the arm decides whether it shows the model's opinion.
 
-    There is no case while the reader has to wait for a round, after the last one, and in a closed study.
-    Needs a writing session, for the audit trail.
+    There is no case during a washout, after the last case, and in a closed study. Needs a writing session for the
+    audit trail.
 
     Raises:
         NotAllowedError: If this account may not read cases.
-        UnknownCaseError: If this account reads in no such study.
+        UnknownCaseError: If this account does not read in this study.
     """
     need(session, account_id, Permission.READ_CASES)
-    study = _own(session, _study_of(session, study_id, account_id), account_id)
+    study = _own_study(session, _study_of(session, study_id, account_id), account_id)
     if study.place is None or study.rests_until is not None:
         return OpenedPlace(study, None)
-    return OpenedPlace(study, _case_at(session, study.place))
+    return OpenedPlace(study, _open_case_at(session, study.place))
 
 
 def record_study_read(
@@ -83,28 +83,28 @@ def record_study_read(
     seen: Collection[int] | None = None,
     edit_seconds: float | None = None,
 ) -> Read:
-    """Save what a reader says at a place of a study; a double click gives the same read again.
+    """Save a reader's opinion at a place of a study; a double click returns the same read.
 
-    `seen` are the ids of the predictions that were on the screen, and None on a form that shows nothing of the
-    model: with it the read is the last one of its place, without it a blind one. A reader who sees no model, and one
-    who sees it from the beginning, give one read; the one who reads blind first gives both.
+    `seen` are the ids of the predictions that were on the screen, or None for a form that does not show the model.
+    With `seen` the read is the final one of its place, without it a first, blind one. The arms without the model and
+    with the model first have one read; the arm that begins blind has both.
 
     Raises:
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If this account has no such place.
-        CaseChangedError: If another opinion was saved here, the study is elsewhere by now, rests or is closed.
-        ValueError: If the arm has no such form, or a reason is missing.
+        CaseChangedError: If another opinion was saved here, or this is no longer the place to read.
+        ValueError: If the arm has no such read, or a reason is missing.
     """
     need(session, account_id, Permission.READ_CASES)
     row = session.get(tables.StudyPlace, place_id)
     if row is None or row.account_id != account_id:
-        raise UnknownCaseError(f"you have no place number {place_id} in a study")
+        raise UnknownCaseError(f"you have no study case number {place_id}")
     case = lock_case(session, row.case_id)
     stage = _stage(row.arm, seen)
     existing = current_read(session, row.case_id, account_id, stage, place_id=place_id)
     if existing:
         return same(existing, opinion)
-    place = _still_open(session, row)
+    place = _require_open_place(session, row)
     if stage is Stage.FIRST:
         check_blind(opinion)
     elif not shows_model(session, place, row.case_id):
@@ -120,23 +120,23 @@ def record_study_read(
 
 def _stage(arm: Arm, seen: Collection[int] | None) -> Stage:
     if (arm is Arm.UNAIDED and seen is not None) or (arm is Arm.MODEL_FIRST and seen is None):
-        raise ValueError(f"the arm {arm} has no opinion {'without' if seen is None else 'beside'} the model's")
+        raise ValueError(f"the arm {arm} has no read {'without' if seen is None else 'with'} the model's opinion")
     return Stage.FIRST if seen is None else Stage.FINAL
 
 
-def _still_open(session: Session, row: tables.StudyPlace) -> Place:
-    """Give the place of a row if it is the one to read now.
+def _require_open_place(session: Session, row: tables.StudyPlace) -> Place:
+    """Return the place of a row if it is the one to read now.
 
     Raises:
-        CaseChangedError: If it is not, with why.
+        CaseChangedError: If it is not; the message says why.
     """
-    # Held until the read is saved: a study is closed before it or after it.
+    # Locked until the read is saved: a study is closed either before or after it.
     study = session.get_one(tables.Study, row.study_id, with_for_update={"read": True}, populate_existing=True)
     if study.closed_at is not None:
         raise CaseChangedError(f"the study {study.name} was closed on {_minute(study.closed_at)}")
     place = current_place(session, row.study_id, row.account_id)
     if place is None or place.id != row.id:
-        raise CaseChangedError("another window has gone on in this study, and nobody goes back in it")
+        raise CaseChangedError("You continued this study in another window; answers cannot be changed afterwards.")
     if until := rests_until(session, place):
         raise CaseChangedError(f"round {place.round} of the study {study.name} begins on {_minute(until)}")
     return place
@@ -146,13 +146,13 @@ def _study_of(session: Session, study_id: int, account_id: int) -> tables.Study:
     inside = select(tables.StudyPlace.id).where(
         tables.StudyPlace.study_id == study_id, tables.StudyPlace.account_id == account_id
     )
-    found = session.scalar(select(tables.Study).where(tables.Study.id == study_id, inside.exists()))
-    if found is None:
-        raise UnknownCaseError(f"you read in no study number {study_id}")
-    return found
+    study = session.scalar(select(tables.Study).where(tables.Study.id == study_id, inside.exists()))
+    if study is None:
+        raise UnknownCaseError(f"you are not a reader of a study number {study_id}")
+    return study
 
 
-def _own(session: Session, row: tables.Study, account_id: int) -> OwnStudy:
+def _own_study(session: Session, row: tables.Study, account_id: int) -> OwnStudy:
     mine = (tables.StudyPlace.study_id == row.id, tables.StudyPlace.account_id == account_id)
     rounds, total = session.execute(select(func.max(tables.StudyPlace.round), func.count()).where(*mine)).one()
     done = session.scalar(select(func.count()).select_from(tables.StudyPlace).where(*mine, finished()))
@@ -169,7 +169,7 @@ def _own(session: Session, row: tables.Study, account_id: int) -> OwnStudy:
     )
 
 
-def _case_at(session: Session, place: Place) -> CaseView:
+def _open_case_at(session: Session, place: Place) -> CaseView:
     case = case_row(session, place.case_id)
     first = current_read(session, place.case_id, place.account_id, Stage.FIRST, place_id=place.id)
     reveal = reveal_of(session, place.case_id) if shows_model(session, place, place.case_id) else None

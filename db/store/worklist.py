@@ -1,7 +1,7 @@
-"""The cases as one reader sees them: which wait, which are read, which comes next.
+"""The worklist of one reader: cases with their state, filters and orders, and the case to read next.
 
-Nothing of the model, and no order made from it, enters before the reader's own first read. A case without any image
-is left out, and so is one that this reader has to read in a study that is open.
+Neither the model's opinion nor an order based on it is used before the reader's own first read. Cases without an
+image are left out, and so are cases that this reader must read in an open study.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,17 +18,17 @@ from db.values.accounts import Permission
 from db.values.reading import CaseState
 from db.values.worklist import CaseFilter, CaseOrder, CaseRow
 
-# What waits for this reader stands first, then what waits for other readers or for the analysis, then what is done.
+# Cases that wait for this reader come first, then those that wait for others or for the analysis, then finished ones.
 _TO_DO = (CaseState.READY, CaseState.IN_READING, CaseState.REVEALED, CaseState.FIRST_READ)
 _BEGUN = (CaseState.REVEALED, CaseState.FIRST_READ)
-_THEN = (
+_AFTER_TO_DO = (
     CaseState.WAITING,
     CaseState.UNREADABLE,
     CaseState.DISCORDANT,
     CaseState.ADJUDICATION,
     CaseState.FINAL,
     CaseState.RESOLVED,
-    CaseState.SIGNED_OUT,
+    CaseState.SIGNED_OFF,
     CaseState.AMENDED,
 )
 
@@ -39,18 +39,18 @@ _EVERYTHING = CaseFilter()
 
 
 def by_uncertainty(cases: ReaderCases, query: _CaseQuery) -> _CaseQuery:
-    """Keep the cases with this reader's first read, those first whose probability is closest to the threshold.
+    """Select the cases with this reader's first read, ordered by how close their probability is to the threshold.
 
-    Cases without a result of the model come last.
+    Cases without a result come last.
     """
     opinion = _opinions()
     distance: ColumnElement[float] = func.abs(opinion.c.probability - opinion.c.threshold)
-    known = query.outerjoin(opinion, opinion.c.case_id == tables.Case.id).where(cases.first.id.is_not(None))
-    return known.order_by(_last_without(distance), distance, tables.Case.id)
+    with_opinion = query.outerjoin(opinion, opinion.c.case_id == tables.Case.id).where(cases.first.id.is_not(None))
+    return with_opinion.order_by(_last_without(distance), distance, tables.Case.id)
 
 
 def by_discordance(cases: ReaderCases, query: _CaseQuery) -> _CaseQuery:
-    """Keep the cases with this reader's final read, those first where the model as shown says the most against it.
+    """Select the cases with this reader's final read, ordered by how strongly the shown model contradicts it.
 
     Cases that could not be assessed, or were read without the model, come last.
     """
@@ -80,48 +80,48 @@ def _opinions() -> Subquery:
 
 
 def _last_without(value: ColumnElement[float]) -> ColumnElement[int]:
-    # The databases do not agree on where nothing belongs in an order.
+    # SQLite and PostgreSQL sort NULL differently.
     return choose((value.is_(None), 1), else_=0)
 
 
 def worklist(
-    session: Session, account_id: int, wanted: CaseFilter = _EVERYTHING, *, order: CaseOrder = CaseOrder.WORK
+    session: Session, account_id: int, filters: CaseFilter = _EVERYTHING, *, order: CaseOrder = CaseOrder.WORK
 ) -> list[CaseRow]:
-    """Give the cases for one reader; sorted by what the model says, only those that this reader has read."""
+    """Return the cases of one reader; orders based on the model include only cases that this reader has read."""
     need(session, account_id, Permission.READ_CASES)
-    query = _filtered(_listed(order), wanted)
-    return [_case_row(found) for found in session.execute(query, asked_by(account_id))]
+    query = _filtered(_lines(order), filters)
+    return [_case_row(row) for row in session.execute(query, asked_by(account_id))]
 
 
 def state_counts(session: Session, account_id: int) -> dict[CaseState, int]:
-    """Count this reader's cases by state; every state is there, if only with 0."""
+    """Count this reader's cases by state; every state is included, even with 0."""
     need(session, account_id, Permission.READ_CASES)
     counts = session.execute(_counts(), asked_by(account_id))
     return dict.fromkeys(CaseState, 0) | {CaseState(state): count for state, count in counts}
 
 
 def next_case(session: Session, account_id: int, after: int | None = None, *, passed: Sequence[int] = ()) -> int | None:
-    """Give the case to read next: urgent ones first, then those assigned to this reader, then the oldest.
+    """Return the case to read next: urgent cases first, then those assigned to this reader, then the oldest.
 
-    What is left between first and final read comes after what is unread; a case that another reader has open comes
-    last, and one that is assigned to others only is not given at all. With `after`, those that came later than this
-    case are offered before older ones, and the case itself never; those in `passed` come when no other is left.
+    Cases between first and final read come after unread ones; cases that another reader has open come last, and
+    unread cases assigned only to others are left out. With `after`, newer cases than this one come before older ones,
+    and the case itself is left out; the cases in `passed` come when no other is left.
     """
     need(session, account_id, Permission.READ_CASES)
     query = _to_do()
-    order = [*((_place_in(passed),) if passed else ()), *_work_order()]
+    order = [*((_position_in(passed),) if passed else ()), *_work_order()]
     if after is not None:
         query = query.where(tables.Case.id != after)
         order.append(choose((tables.Case.id > after, 0), else_=1))
-    found = session.execute(query.order_by(*order, tables.Case.id).limit(1), asked_by(account_id)).first()
-    return found[0] if found else None
+    row = session.execute(query.order_by(*order, tables.Case.id).limit(1), asked_by(account_id)).first()
+    return row[0] if row else None
 
 
 def case_state(session: Session, case_id: int, account_id: int) -> CaseState:
-    """Say how far one case has come for one reader."""
-    found = session.execute(reader_cases(only_one=True).query, asked_by(account_id, case_id)).first()
-    # A case without images is not on the worklist, and nothing of it can be analysed.
-    return CaseState(found[1]) if found else CaseState.UNREADABLE
+    """Return the state of a case for one reader."""
+    row = session.execute(reader_cases(only_one=True).query, asked_by(account_id, case_id)).first()
+    # A case without images is not on the worklist and cannot be analysed.
+    return CaseState(row[1]) if row else CaseState.UNREADABLE
 
 
 @made_once
@@ -137,7 +137,7 @@ def _to_do() -> _CaseQuery:
 
 
 @made_once
-def _listed(order: CaseOrder) -> _Lines:
+def _lines(order: CaseOrder) -> _Lines:
     cases, row = reader_cases(), tables.Case
     return _ordered(cases, cases.query, order).with_only_columns(
         row.id,
@@ -157,13 +157,13 @@ def _listed(order: CaseOrder) -> _Lines:
     )
 
 
-def _filtered(query: _Lines, wanted: CaseFilter) -> _Lines:
+def _filtered(query: _Lines, filters: CaseFilter) -> _Lines:
     cases = reader_cases()
-    if conditions := wanted_cases(wanted):
+    if conditions := wanted_cases(filters):
         query = query.where(*conditions)
-    if wanted.states is not None:
-        query = query.where(_is_one_of(cases, wanted.states))
-    return query.where(cases.mine) if wanted.mine else query
+    if filters.states is not None:
+        query = query.where(_is_one_of(cases, filters.states))
+    return query.where(cases.mine) if filters.mine else query
 
 
 def _ordered(cases: ReaderCases, query: _CaseQuery, order: CaseOrder) -> _CaseQuery:
@@ -183,9 +183,9 @@ def _ordered(cases: ReaderCases, query: _CaseQuery, order: CaseOrder) -> _CaseQu
 
 @made_once
 def _work_order() -> tuple[ColumnElement[int], ...]:
-    """Order cases by what is to be done first; those that are alike are left to their number."""
+    """Return the order of work; ties are broken by case number."""
     cases = reader_cases()
-    rank = choose({state.value: rank for rank, state in enumerate(_THEN, 2)}, value=cases.state, else_=0)
+    rank = choose({state.value: rank for rank, state in enumerate(_AFTER_TO_DO, 2)}, value=cases.state, else_=0)
     return (
         choose((_only_for_others(cases), 1), else_=rank),
         choose((cases.open_with.is_not(None), 1), else_=0),
@@ -196,7 +196,7 @@ def _work_order() -> tuple[ColumnElement[int], ...]:
 
 
 def _only_for_others(cases: ReaderCases) -> ColumnElement[bool]:
-    """Select the unread cases that are assigned, and not to this reader; what one has begun one may finish."""
+    """Select the unread cases assigned only to others; a case already begun may be finished."""
     return and_(cases.others, _is_one_of(cases, (CaseState.READY, CaseState.IN_READING)))
 
 
@@ -204,10 +204,10 @@ def _is_one_of(cases: ReaderCases, states: Collection[CaseState]) -> ColumnEleme
     return cases.state.in_([state.value for state in states])
 
 
-def _place_in(passed: Collection[int]) -> ColumnElement[int]:
+def _position_in(passed: Collection[int]) -> ColumnElement[int]:
     return choose({case_id: place for place, case_id in enumerate(passed, 1)}, value=tables.Case.id, else_=0)
 
 
-def _case_row(found: _Line) -> CaseRow:
-    values = found._asdict()
+def _case_row(line: _Line) -> CaseRow:
+    values = line._asdict()
     return CaseRow(**{**values, "state": CaseState(values["state"]), "open_with": values["open_with"] or ""})

@@ -1,1 +1,1 @@
-"""The plain values that the store takes and returns; they import nothing else of `db`."""
+"""Plain values that the store takes and returns; they import nothing else from `db`."""

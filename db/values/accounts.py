@@ -8,7 +8,7 @@ from enum import StrEnum
 from db.values.reading import Account, Role
 
 _LONGEST = 255  # characters, as OpenID Connect Core allows for a subject
-# Only ASCII: some letters of other alphabets become Latin ones when they are made small.
+# ASCII only: some letters of other alphabets become Latin letters in lower case.
 _EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+")
 
 
@@ -23,7 +23,7 @@ class Permission(StrEnum):
     ADMINISTER = "manage accounts or models"
 
 
-# Researchers see what was measured and never a case; administrators keep the house and do not read in it.
+# Researchers see measurements but never a case; administrators manage the installation and do not read cases.
 ALLOWED: dict[Role, frozenset[Permission]] = {
     Role.READER: frozenset({Permission.READ_CASES, Permission.SEE_MODELS, Permission.SEE_AGREEMENT}),
     Role.ADJUDICATOR: frozenset(
@@ -35,7 +35,7 @@ ALLOWED: dict[Role, frozenset[Permission]] = {
 
 
 class AccessAction(StrEnum):
-    """What the audit trail records of accounts and access."""
+    """Actions in the audit trail that concern accounts and access; the words are stored."""
 
     SIGNED_IN = "signed in"
     SIGN_IN_REFUSED = "sign-in refused"
@@ -65,7 +65,7 @@ class AccountRow:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """An account that somebody proved to be theirs, as it stood at `changed_at`, and the way they proved it."""
+    """An account whose owner has proved their identity, as it was at `changed_at`, and how they proved it."""
 
     account: Account
     changed_at: datetime
@@ -74,7 +74,7 @@ class Recognised:
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """One API token as an administrator sees it; the token itself is shown once and never kept."""
+    """One API token as an administrator sees it; the token itself is shown once and not stored."""
 
     id: int
     account: str
@@ -85,19 +85,19 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """How long a sign-in lasts without a request, and at most."""
+    """How long a sign-in lasts without a request, and in total."""
 
     idle: timedelta = timedelta(minutes=30)
     absolute: timedelta = timedelta(hours=12)
 
     def __post_init__(self) -> None:
         if not timedelta(0) < self.idle <= self.absolute:
-            raise ValueError(f"a sign-in ends after {self.absolute} at most, and idle before that, not {self.idle}")
+            raise ValueError(f"the idle time must be positive and at most {self.absolute}, got {self.idle}")
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who somebody is, as a provider vouches for: issuer and subject, and the address only if it was verified."""
+    """A person as identified by a provider: issuer and subject, and the e-mail address only if it was verified."""
 
     issuer: str
     subject: str
@@ -107,12 +107,12 @@ class Identity:
         check_identity_part("issuer", self.issuer)
         check_identity_part("subject", self.subject)
         if self.email != plain_email(self.email):
-            raise ValueError(f"{self.email!r} is no e-mail address in small letters")
+            raise ValueError(f"{self.email!r} is not an e-mail address in lower case")
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityRow:
-    """One linked identity as an administrator sees it; without a subject it has not signed in yet."""
+    """One linked identity as an administrator sees it; it has no subject until its first sign-in."""
 
     id: int
     account: str
@@ -124,15 +124,15 @@ class IdentityRow:
 
 
 def check_identity_part(what: str, part: str) -> None:
-    """Refuse an issuer or subject that no provider may send.
+    """Refuse an issuer or subject that a provider must not send.
 
     Raises:
-        ValueError: If it is empty, too long or cannot be seen.
+        ValueError: If it is empty, too long or contains invisible characters.
     """
     if not 0 < len(part) <= _LONGEST or not part.isprintable():
-        raise ValueError(f"the {what} of an identity has 1 to {_LONGEST} visible characters")
+        raise ValueError(f"the {what} of an identity must have 1 to {_LONGEST} visible characters")
 
 
 def plain_email(typed: str) -> str:
-    """Give an address as it is compared: in small letters; empty for what is no plain address."""
+    """Return an e-mail address in lower case for comparison; empty if it is not a plain address."""
     return typed.lower() if len(typed) <= _LONGEST and _EMAIL.fullmatch(typed) else ""

@@ -1,4 +1,4 @@
-"""The plain values of settling a case and of signing it out."""
+"""Values of adjudication and of sign-off."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from db.values.reading import CaseView, Consensus, Opinion, Read, Severity, Sign
 
 @dataclass(frozen=True, slots=True)
 class WaitingCase:
-    """One line of the list of an adjudicator; says nothing of what anybody thinks of the case."""
+    """One case on an adjudicator's list; reveals no opinion about it."""
 
     id: int
     accession: str
@@ -18,39 +18,39 @@ class WaitingCase:
     images: int
     since: datetime  # the last final read of a reader
     demonstration: bool
-    begun: bool  # this adjudicator has read it blind
+    begun: bool  # this adjudicator has saved a blind read
 
 
 @dataclass(frozen=True, slots=True)
 class ShownRead:
-    """What one reader said before and after the reveal, without who they are and when it was."""
+    """The opinions of one reader before and after the reveal, without name and time."""
 
     read_id: int  # of the final read
     name: str  # "Reader A"
     first: Opinion
     final: Opinion
-    model: Malignancy | None  # as this reader saw it; None where it had no result
+    model: Malignancy | None  # as this reader saw it; None if it had no result
 
 
 @dataclass(frozen=True, slots=True)
 class Adjudication:
-    """A case as its adjudicator may see it now; before the blind read, nothing but the tissue."""
+    """A case as its adjudicator may see it now; before the blind read, only the images."""
 
     case: CaseView
     blind: Read | None
-    waits: bool  # for a consensus
+    waits: bool  # a consensus is still needed
     triggers: tuple[Trigger, ...] = ()
     reads: tuple[ShownRead, ...] = ()
-    consensus: Consensus | None = None  # the standing one
+    consensus: Consensus | None = None  # the current one
 
     def __post_init__(self) -> None:
         if self.blind is None and (self.triggers or self.reads or self.consensus or self.case.reveal):
-            raise ValueError("an adjudicator sees nothing of a case before the blind read")
+            raise ValueError("before the blind read, an adjudicator sees only the images of a case")
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What an adjudicator says of a case in the end; `label` None means that it cannot be assessed."""
+    """The final decision of an adjudicator; `label` None means that the case cannot be assessed."""
 
     label: Malignancy | None
     confidence: int | None  # 1 (guess) to 5 (certain); None when it cannot be assessed
@@ -59,23 +59,23 @@ class Ruling:
     note: str = ""
 
     def __post_init__(self) -> None:
-        # The same rules as for an opinion, in the same words.
+        # The same rules and messages as for an opinion.
         Opinion(self.label, self.confidence, self.subtype, self.note)
 
 
 @dataclass(frozen=True, slots=True)
 class ToSign:
-    """What a sign-off would say now: that of the consensus, else what all readers say."""
+    """What a sign-off would record now: the consensus, or else the opinion that all readers share."""
 
     label: Malignancy | None
     subtype: str | None
     consensus_id: int | None
-    readers: int  # with a final read of the case
+    readers: int  # number with a final read of the case
 
 
 @dataclass(frozen=True, slots=True)
 class Amendment:
-    """What a signed case is to say from now on, and why."""
+    """The new content of a signed-off case, and the reason for the change."""
 
     label: Malignancy | None
     subtype: str | None
@@ -84,27 +84,27 @@ class Amendment:
 
     def __post_init__(self) -> None:
         if not self.why.strip():
-            raise ValueError("say why the signed case is amended")
+            raise ValueError("give a reason for the amendment")
 
 
 @dataclass(frozen=True, slots=True)
 class SignOffView:
-    """How far the sign-off of a case is; who has not read the case to the end learns only when it was signed."""
+    """The sign-off of a case; a reader who has not finished the case sees only when it was signed off."""
 
     signed_at: datetime | None
-    versions: tuple[SignOff, ...] = ()  # the last one counts
+    versions: tuple[SignOff, ...] = ()  # the last one is current
     consensus: Consensus | None = None
-    triggers: tuple[Trigger, ...] = ()  # what has to be settled first
-    proposed: ToSign | None = None  # None: this account cannot sign it now
+    triggers: tuple[Trigger, ...] = ()  # what must be adjudicated first
+    proposed: ToSign | None = None  # None: this account cannot sign it off now
 
 
 @dataclass(frozen=True, slots=True)
 class AdjudicatedLabels:
-    """What is taken as right of cases that were settled or signed out, by case id."""
+    """The reference labels of cases that were adjudicated or signed off, by case id."""
 
     labels: Mapping[int, Malignancy]
-    by_consensus: frozenset[int]  # the others were signed without one: there all readers say the same in the end
+    by_consensus: frozenset[int]  # the others were signed off without one, because all final opinions agree
 
     def __post_init__(self) -> None:
         if not self.by_consensus <= self.labels.keys():
-            raise ValueError("a case with a consensus has a label")
+            raise ValueError("every case in by_consensus needs a label")

@@ -1,4 +1,4 @@
-"""What checking the audit trail gives: where it was changed, and how that shows."""
+"""Values of the audit trail: filters, row seals, and the result of a verification."""
 
 import re
 from dataclasses import dataclass
@@ -6,15 +6,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-# Instead of the name of an account: what nobody did but the program itself.
+# Used instead of an account name for what the program did itself.
 PROGRAM = ""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ROW_LIMIT = 120  # characters; the width of the column
 
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events are wanted; None means any. `since` is inside, `until` is not.
+    """A filter for events; None means any. `since` is inclusive, `until` exclusive.
 
-    `account` may be `PROGRAM`, and `about` is any part of the subject, in any case of letters.
+    `account` may be `PROGRAM`, and `about` matches any part of the subject, ignoring upper and lower case.
     """
 
     account: str | None = None
@@ -28,14 +31,10 @@ class EventFilter:
 Kind = Literal["changed", "missing", "inserted", "unanchored", "unprotected"]
 
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_ROW_LIMIT = 120  # characters; the width of the column
-
-
 class TrailAction(StrEnum):
-    """What the audit trail says of the records themselves."""
+    """Actions in the audit trail that concern stored results and the trail itself; the words are stored."""
 
-    SEALED = "row sealed"  # one that was there before rows were sealed
+    SEALED = "row sealed"  # a row that existed before rows were sealed
     VERIFIED = "audit trail verified"
     ANALYSED = "image analysed"
     EVALUATED = "evaluation stored"
@@ -44,21 +43,21 @@ class TrailAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """The digest of one row, as "reads 7" names it, when an event told of it; made by `db.audit.seals`."""
+    """The digest of one row, such as "reads 7", when its event was written; made by `db.audit.seals`."""
 
     of: str
     sha256: str
 
     def __post_init__(self) -> None:
         if not 0 < len(self.of) <= _ROW_LIMIT or not _SHA256.fullmatch(self.sha256):
-            raise ValueError(f"a seal names a row and its sha256, got {self.of!r} and {self.sha256!r}")
+            raise ValueError(f"a seal needs a row and its sha256, got {self.of!r} and {self.sha256!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that this program would not have written; it lies among the events `first` to `last`.
+    """Something that this program would not have written, in the events `first` to `last`.
 
-    Numbers of 0 mean the trail as a whole. With `row`, it is that row which is not as the event says.
+    Numbers of 0 mean the whole trail. With `row`, that row does not match its event.
     """
 
     kind: Kind
@@ -69,7 +68,7 @@ class Finding:
 
     def __post_init__(self) -> None:
         if not 0 <= self.first <= self.last:
-            raise ValueError(f"a finding lies among events in order, got {self.first} to {self.last}")
+            raise ValueError(f"a finding needs event numbers in order, got {self.first} to {self.last}")
 
     def __str__(self) -> str:
         where = "" if not self.last else f" event {self.first}" if self.first == self.last else self._between
@@ -84,9 +83,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was looked at and what was found; `anchored` is the last event that the anchor confirms.
+    """The result of a verification; `anchored` is the last event that the anchor file confirms.
 
-    `rows` are those of the tables whose rows events tell of.
+    `rows` is the number of sealed rows checked.
     """
 
     events: int
@@ -96,5 +95,5 @@ class Verified:
 
     @property
     def whole(self) -> bool:
-        """Say whether nothing was found."""
+        """Return whether there are no findings."""
         return not self.findings

@@ -1,4 +1,4 @@
-"""The plain values of training and evaluation that the store takes and gives."""
+"""Values of training runs, evaluations, domain shifts and deployments."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class RunState(StrEnum):
-    """How far a training run has come."""
+    """The progress of a training run."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -15,7 +15,7 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One training run; its files lie in `folder`."""
+    """One training run; its files are in `folder`."""
 
     id: int
     name: str
@@ -24,13 +24,13 @@ class RunRow:
     started_at: datetime
     finished_at: datetime | None
     config: str  # JSON
-    history: str | None  # JSON list of epochs, each with its part; None before the end
+    history: str | None  # JSON list of epochs, each with its part; None until it ends
     checkpoint_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedImage:
-    """What the judged model said of one labelled image, beside the truth."""
+    """The model's result for one labelled image, with the true label."""
 
     position: int  # in the dataset, from 1
     name: str
@@ -42,19 +42,19 @@ class EvaluatedImage:
     called_malignant: bool
     malignant_probability: float
     probabilities: tuple[float, ...]
-    preview_sha256: str | None = None  # of files in the store; None where none was kept
+    preview_sha256: str | None = None  # of a stored file; None if none was stored
     heatmap_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.malignant_probability <= 1:
-            raise ValueError(f"{self.name}: a probability lies between 0 and 1, got {self.malignant_probability}")
+            raise ValueError(f"{self.name}: a probability must be between 0 and 1, got {self.malignant_probability}")
         if not self.probabilities:
-            raise ValueError(f"{self.name}: an evaluated image has a probability for each class")
+            raise ValueError(f"{self.name}: an evaluated image needs a probability for each class")
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Which images of an evaluation to give: all that agree with every field that is not None."""
+    """A filter for the images of an evaluation: those that match every field that is not None."""
 
     label: str | None = None
     predicted: str | None = None
@@ -66,7 +66,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class NewEvaluation:
-    """An evaluation to be stored; `document` is `core.statistics.evaluation.Evaluation` as JSON."""
+    """An evaluation to store; `document` is `core.statistics.evaluation.Evaluation` as JSON."""
 
     model_name: str
     model_version: str
@@ -93,7 +93,7 @@ class EvaluationRow:
 
 @dataclass(frozen=True, slots=True)
 class ShiftRow:
-    """One stored distance between two image sets; `model_version` is whose features were compared."""
+    """One stored distance between two image sets, from the features of `model_version`."""
 
     id: int
     at: datetime

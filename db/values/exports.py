@@ -1,4 +1,4 @@
-"""The plain values that exports are made of."""
+"""Values of exports, and the numbers that replace names in them."""
 
 import hashlib
 import secrets
@@ -12,7 +12,7 @@ from db.values.reading import Arm, Consensus, Read, Reveal, SignOff
 
 ReferenceSource = Literal["consensus", "sign-off"]
 
-_DIGITS = 8  # of a lasting pseudonym; among 10,000 cases two are alike once in a hundred installations
+_DIGITS = 8  # of a lasting pseudonym; with 10,000 cases, one installation in a hundred has a collision
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class NamedStudy:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the model said on the screen beside a read."""
+    """The model's opinion that was on the screen when a read was saved."""
 
     probability: float
     threshold: float
@@ -41,7 +41,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What is taken as right of a case, and where it is from; `label` None where it could not be assessed."""
+    """The reference label of a case and its source; `label` None if the case could not be assessed."""
 
     label: Malignancy | None
     source: ReferenceSource
@@ -49,7 +49,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ExportedImage:
-    """One image of a case; `file_sha256` is empty where a hash would say which image it is."""
+    """One image of a case; `file_sha256` is empty where a hash could identify the image."""
 
     id: int
     position: int
@@ -72,7 +72,7 @@ class ExportedCase:
 
 @dataclass(frozen=True, slots=True)
 class ReadPlace:
-    """Where in a study a read was given."""
+    """Where in a study a read was saved."""
 
     round: int
     arm: Arm
@@ -82,7 +82,7 @@ class ReadPlace:
 
 @dataclass(frozen=True, slots=True)
 class ExportedRead:
-    """One read as it was saved, and what became of it; without names `read.reader` holds the reader's number."""
+    """One read as saved, and its later fate; without names, `read.reader` holds the reader's number."""
 
     read: Read
     reader_number: int
@@ -90,12 +90,12 @@ class ExportedRead:
     place: ReadPlace | None  # None in routine reading
     shown: Shown | None
     revealed_at: datetime | None
-    superseded: bool  # another read stands on top of it
-    withdrawn: bool  # and that one takes it back
+    superseded: bool  # replaced by another read
+    withdrawn: bool  # and the other read withdraws it
 
     def __post_init__(self) -> None:
         if self.withdrawn and not self.superseded:
-            raise ValueError("a read is withdrawn by another that stands on top of it")
+            raise ValueError("a withdrawn read must be superseded by another read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +105,17 @@ class ReadsExport:
     title: str
     study_open: bool
     named: bool
-    clock_times: bool  # else nothing of it may be written but how long after each other things were
+    clock_times: bool  # if False, write only elapsed times, no dates or clock times
     cases: tuple[ExportedCase, ...]
     reads: tuple[ExportedRead, ...]
 
     def case(self, number: int) -> ExportedCase:
-        """Give the case of a number."""
+        """Return the case with this number."""
         return self.cases[number - 1]
 
     def __post_init__(self) -> None:
         if [case.number for case in self.cases] != list(range(1, len(self.cases) + 1)):
-            raise ValueError("the cases of an export are numbered from 1, in order")
+            raise ValueError("the cases of an export must be numbered from 1, in order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,32 +130,32 @@ class ExportedMap:
 
 @dataclass(frozen=True, slots=True)
 class CaseExport:
-    """All that was said of one case in routine reading; without names and notes unless `named`."""
+    """Every opinion on one case in routine reading; without names and notes unless `named`."""
 
     case: ExportedCase
     named: bool
     reads: tuple[ExportedRead, ...]
     reveal: Reveal | None
     maps: tuple[ExportedMap, ...]
-    consensus: tuple[Consensus, ...]  # oldest first, the last one stands
+    consensus: tuple[Consensus, ...]  # oldest first; the last one is current
     sign_offs: tuple[SignOff, ...]  # by version
     made_by: str
     made_at: datetime
 
 
 def new_key() -> str:
-    """Make a key that nobody knows and nobody keeps: what is numbered with it cannot be matched with another export."""
+    """Make a random key that is not stored, so that its numbers cannot be matched with another export."""
     return secrets.token_hex(16)
 
 
 def shuffled_numbers(names: Iterable[str], key: str) -> Mapping[str, int]:
-    """Number names from 1, in an order that only the key decides."""
+    """Number names from 1, in an order that depends only on the key."""
     ordered = sorted(set(names), key=lambda name: _digest(name, key))
     return {name: number for number, name in enumerate(ordered, start=1)}
 
 
 def pseudonym(name: str, key: str) -> str:
-    """Give the same eight digits for a name whatever else there is, so that later names change nothing."""
+    """Return eight hexadecimal digits for a name that do not depend on which other names exist."""
     return _digest(name, key)[:_DIGITS]
 
 

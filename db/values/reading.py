@@ -1,4 +1,4 @@
-"""The values of cases, images, reads, regions, adjudication and sign-off."""
+"""Values of cases, images, reads, regions, adjudication and sign-off."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from enum import StrEnum
 from core.labels import Malignancy
 from core.results import Prediction, Quality
 
-# Why a final read may differ from the model: what is stored, and the words on the screen.
+# Why a final read differs from the model: the stored code, and the words on the screen.
 REASONS: tuple[tuple[str, str], ...] = (
     ("wrong_area", "model attends to the wrong area"),
     ("quality", "artefact or poor quality"),
@@ -22,7 +22,7 @@ _REGION_NOTE_LIMIT = 200  # characters
 
 
 class Arm(StrEnum):
-    """What a reader of a study sees of the model, and when."""
+    """When a reader of a study sees the model's opinion."""
 
     UNAIDED = "unaided"  # never
     BLIND_FIRST = "blind first"  # after a first read
@@ -38,7 +38,7 @@ class RegionKind(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much a discordance would have mattered."""
+    """The severity of a discordance."""
 
     NONE = "none"
     MINOR = "minor"
@@ -57,7 +57,7 @@ class Trigger(StrEnum):
 class Region:
     """A place in an image that a reader marked; points are (x, y) in image pixels from the top left corner.
 
-    A point has one, a box its left top and right bottom corners, a shape its outline of at least three.
+    A point has one, a box its top left and bottom right corners, a shape an outline of at least three.
     """
 
     image_id: int
@@ -66,17 +66,19 @@ class Region:
     note: str = ""
 
     def __post_init__(self) -> None:
-        wanted = {RegionKind.POINT: 1, RegionKind.BOX: 2}.get(self.kind)
-        if wanted is not None and len(self.points) != wanted:
-            raise ValueError(f"a {self.kind} has {wanted} points, got {len(self.points)}")
+        required = {RegionKind.POINT: 1, RegionKind.BOX: 2}.get(self.kind)
+        if required is not None and len(self.points) != required:
+            raise ValueError(
+                f"a {self.kind} needs {required} point{'s' if required > 1 else ''}, got {len(self.points)}"
+            )
         if self.kind is RegionKind.SHAPE and not 3 <= len(self.points) <= _POINTS_LIMIT:
-            raise ValueError(f"a shape has 3 to {_POINTS_LIMIT} points, got {len(self.points)}")
+            raise ValueError(f"a shape needs 3 to {_POINTS_LIMIT} points, got {len(self.points)}")
         if any(not 0 <= c < float("inf") for point in self.points for c in point):
-            raise ValueError("a region lies inside its image")
+            raise ValueError("a region must be inside its image")
         if self.kind is RegionKind.BOX and any(a >= b for a, b in zip(*self.points, strict=True)):
-            raise ValueError("a box has its left top corner first and covers some pixels")
+            raise ValueError("a box needs its top left corner first and must not be empty")
         if len(self.note) > _REGION_NOTE_LIMIT:
-            raise ValueError(f"the note of a region has at most {_REGION_NOTE_LIMIT} characters")
+            raise ValueError(f"the note of a region may have at most {_REGION_NOTE_LIMIT} characters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Consensus:
-    """What an adjudicator settled; `supersedes` names an earlier consensus on the same case."""
+    """The decision of an adjudicator; `supersedes` is the id of an earlier consensus on the same case."""
 
     id: int
     case_id: int
@@ -114,7 +116,7 @@ class Consensus:
 
 @dataclass(frozen=True, slots=True)
 class SignOff:
-    """One signed version of a case; version 1 is the sign-off, later ones amend it and say why."""
+    """One signed version of a case; version 1 is the sign-off, later ones are amendments with a reason."""
 
     id: int
     case_id: int
@@ -138,24 +140,24 @@ class Role(StrEnum):
 
 
 class CaseState(StrEnum):
-    """How far a case has come for one reader."""
+    """The state of a case for one reader; computed, never stored."""
 
     WAITING = "waiting"  # some image is still queued or being analysed
     UNREADABLE = "unreadable"  # no image of it can be analysed
-    READY = "ready"  # waits for this reader's first read
+    READY = "ready"  # this reader can save a first read
     IN_READING = "in reading"  # this reader has it open, without a first read
-    FIRST_READ = "first read"  # saved, and the model has no result yet
+    FIRST_READ = "first read"  # saved, but the model has no result yet
     REVEALED = "revealed"  # first read saved, final read missing
-    FINAL = "final"  # final read saved, and nothing calls for adjudication
-    DISCORDANT = "discordant"  # final read saved, and an adjudicator is needed
+    FINAL = "final"  # final read saved, no adjudication needed
+    DISCORDANT = "discordant"  # final read saved, adjudication needed
     ADJUDICATION = "adjudication"  # an adjudicator has begun
     RESOLVED = "resolved"  # there is a consensus
-    SIGNED_OUT = "signed out"  # for everyone, whether they have read it or not
-    AMENDED = "amended"  # signed out, and signed again since
+    SIGNED_OFF = "signed off"  # for every reader, whether they have read it or not
+    AMENDED = "amended"  # signed off, and amended since
 
 
 class JobState(StrEnum):
-    """How far the analysis of one image has come."""
+    """The progress of the analysis of one image."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -164,11 +166,11 @@ class JobState(StrEnum):
 
 
 class Stage(StrEnum):
-    """Whether a read was given before or after the reveal, or takes one back."""
+    """Whether a read was saved before or after the reveal, or withdraws one."""
 
     FIRST = "first"
     FINAL = "final"
-    WITHDRAWN = "withdrawn"  # a final read taken back at once; it says nothing of the case
+    WITHDRAWN = "withdrawn"  # takes back a final read shortly after it was saved; holds no opinion
 
 
 class Vote(StrEnum):
@@ -190,7 +192,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One image of a case, as far as it may be known before the reveal."""
+    """One image of a case, with only what may be shown before the reveal."""
 
     id: int
     position: int  # 1 is the first image of the case
@@ -198,13 +200,13 @@ class ImageRow:
     width: int
     quality: Quality
     job: JobState
-    job_message: str | None  # why there is no result; never the model's opinion
+    job_message: str | None  # why there is no result; never reveals the model's opinion
     seconds_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AddedImage:
-    """What became of one uploaded image; `already_in` names the case that has the same bytes."""
+    """The outcome of one uploaded image; `already_in` is the case that already holds the same file."""
 
     image_id: int
     already_in: str | None = None
@@ -212,7 +214,7 @@ class AddedImage:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One image to analyse, claimed by one worker."""
+    """The analysis of one image, claimed by one worker."""
 
     id: int
     image_id: int
@@ -223,26 +225,26 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a reader says of a case; `label` None means that it cannot be assessed."""
+    """A reader's opinion of a case; `label` None means that the case cannot be assessed."""
 
     label: Malignancy | None
     confidence: int | None  # 1 (guess) to 5 (certain); None when it cannot be assessed
     subtype: str | None = None
     note: str = ""
-    reason: str | None = None  # coded; asked when a final read differs from the model
+    reason: str | None = None  # a code of REASONS; required when a final read differs from the model
     vote: Vote | None = None  # on the heat map; final reads only
     regions: tuple[Region, ...] = ()
 
     def __post_init__(self) -> None:
         if self.label not in ("benign", "malignant", None):
-            raise ValueError(f"an opinion is benign, malignant or None, got {self.label!r}")
+            raise ValueError(f"an opinion must be benign, malignant or None, got {self.label!r}")
         if (self.label is None) != (self.confidence is None):
-            raise ValueError("a label needs a confidence; 'cannot assess' has none")
+            raise ValueError("an opinion needs a confidence, except 'cannot assess', which has none")
         if self.confidence is not None and not 1 <= self.confidence <= 5:
-            raise ValueError(f"confidence is 1 to 5, got {self.confidence}")
-        # Not to be typed, but to be sent: PostgreSQL refuses the one, and no database takes the others.
+            raise ValueError(f"the confidence must be 1 to 5, got {self.confidence}")
+        # They cannot be typed but can be sent: PostgreSQL refuses NUL, and no database stores half a surrogate pair.
         if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in self.note):
-            raise ValueError("a note with NUL or half a letter in it cannot be kept: please write it anew")
+            raise ValueError("This note contains characters that cannot be stored. Please retype it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class RevealedImage:
-    """The model's opinion of one image, given out only after the first read."""
+    """The model's opinion of one image, returned only after the first read."""
 
     image_id: int
     prediction_id: int
@@ -312,10 +314,10 @@ class CaseView:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image that is already on disk: what was sent, and the pixels we kept of it."""
+    """An image that is already on disk: the hash of the upload, and the stored pixels."""
 
-    source_sha256: str  # of the bytes as they were sent; recognises the same file again
-    file_sha256: str  # of the PNG we keep, without metadata
+    source_sha256: str  # of the uploaded bytes; recognises the same file again
+    file_sha256: str  # of the stored PNG, without metadata
     height: int
     width: int
     quality: Quality
@@ -340,7 +342,7 @@ class ModelIdentity:
 
 
 class Action(StrEnum):
-    """What the audit trail records; accounts and backups add their own words."""
+    """Actions in the audit trail; accounts and results have their own. Never change the words: they are stored."""
 
     CASE_ADDED = "case added"
     IMAGE_ADDED = "image added"
@@ -352,7 +354,7 @@ class Action(StrEnum):
     WITHDRAWN = "read withdrawn"
     OPINIONS_SHOWN = "opinions of others shown"
     CONSENSUS = "consensus saved"
-    SIGNED_OFF = "signed off"
+    SIGNED_OFF = "signed off"  # a case; a person who ends a sign-in is AccessAction.SIGNED_OUT
     SIGN_OFF_AMENDED = "sign-off amended"
     ASSIGNED = "case assigned"
     UNASSIGNED = "assignment withdrawn"

@@ -1,4 +1,4 @@
-"""The plain values of making a study, reading in it and looking after it."""
+"""Values of planning a study, reading in it and following its progress."""
 
 import math
 from dataclasses import dataclass, replace
@@ -7,21 +7,21 @@ from typing import Self
 
 from db.values.reading import Arm, CaseView, Place
 
-LARGEST_SEED = 2**31 - 1  # what an integer column of PostgreSQL holds
+LARGEST_SEED = 2**31 - 1  # largest value of an integer column in PostgreSQL
 MOST_CASES = 5_000
 _NAME_LIMIT = 200  # characters
 _MOST_ROUNDS = 10
 _MOST_READERS = 200
-_MOST_READINGS = 100_000  # all are written, and sealed, by one click
+_MOST_READINGS = 100_000  # all are written and sealed in one transaction
 _LONGEST_WASHOUT = 3_650  # days
 
 
 @dataclass(frozen=True, slots=True)
 class StudyPlan:
-    """A study that is to be made: every reader reads every case once in every round.
+    """The plan of a new study: every reader reads every case once in every round.
 
-    The arm of a round is the same for all readers, or, counterbalanced, begins one further along with every reader:
-    of the arms A and B, the first reader reads A then B, the second B then A, the third A then B again.
+    The arm of a round is the same for all readers. If counterbalanced, each reader starts one arm later than the one
+    before: with arms A and B, the first reader reads A then B, the second B then A, the third A then B again.
     """
 
     name: str
@@ -34,38 +34,38 @@ class StudyPlan:
 
     def __post_init__(self) -> None:
         if not 0 < len(self.name) <= _NAME_LIMIT or self.name != self.name.strip() or not self.name.isprintable():
-            raise ValueError(f"the name of a study has 1 to {_NAME_LIMIT} characters, all of them visible")
-        for what, found, most in (
+            raise ValueError(f"the name of a study must have 1 to {_NAME_LIMIT} visible characters")
+        for what, chosen, most in (
             ("reader", self.reader_ids, _MOST_READERS),
             ("case", self.case_ids, MOST_CASES),
             ("round", self.arms, _MOST_ROUNDS),
         ):
-            if not 1 <= len(found) <= most:
-                raise ValueError(f"a study has 1 to {most} {what}s, got {len(found)}")
+            if not 1 <= len(chosen) <= most:
+                raise ValueError(f"a study must have 1 to {most} {what}s, got {len(chosen)}")
         readings = len(self.reader_ids) * len(self.case_ids) * len(self.arms)
         if readings > _MOST_READINGS:
-            raise ValueError(f"a study has at most {_MOST_READINGS} readings, got {readings}")
+            raise ValueError(f"a study may have at most {_MOST_READINGS} readings, got {readings}")
         if len(set(self.reader_ids)) < len(self.reader_ids) or len(set(self.case_ids)) < len(self.case_ids):
-            raise ValueError("a reader or a case is named twice")
+            raise ValueError("a reader or a case is listed twice")
         if not 0 <= self.washout_days <= _LONGEST_WASHOUT or not math.isfinite(self.washout_days):
-            raise ValueError(f"a washout lasts 0 to {_LONGEST_WASHOUT} days, got {self.washout_days}")
+            raise ValueError(f"the washout must be 0 to {_LONGEST_WASHOUT} days, got {self.washout_days}")
         if not 0 <= self.seed <= LARGEST_SEED:
-            raise ValueError(f"a seed is 0 to {LARGEST_SEED}, got {self.seed}")
+            raise ValueError(f"the seed must be 0 to {LARGEST_SEED}, got {self.seed}")
 
     def arms_of(self, reader_id: int) -> tuple[Arm, ...]:
-        """Give the arms of one reader's rounds."""
+        """Return the arms of one reader's rounds."""
         first = self.reader_ids.index(reader_id) % len(self.arms) if self.counterbalanced else 0
         return self.arms[first:] + self.arms[:first]
 
     def without(self, obstacles: "tuple[Obstacle, ...]") -> Self:
-        """Leave out the cases that cannot be in it."""
+        """Return the plan without the cases that cannot be included."""
         out = {obstacle.case_id for obstacle in obstacles}
         return replace(self, case_ids=tuple(case for case in self.case_ids if case not in out))
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """A case that cannot be in a study; `why` completes "C-0042 ..."."""
+    """A case that cannot be included in a study; `why` completes "C-0042 ..."."""
 
     case_id: int
     accession: str
@@ -74,15 +74,15 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a plan would make of its readers and cases: nothing is saved yet."""
+    """The effect of a plan that is not saved yet."""
 
     obstacles: tuple[Obstacle, ...]
-    repeats: int  # places at which a reader reads a case again in the same arm
+    repeats: int  # readings in which a reader reads a case again in the same arm
 
 
 @dataclass(frozen=True, slots=True)
 class CaseChoice:
-    """Which cases are wanted for a study; None means any. `since` is inside, `until` is not."""
+    """A filter for the cases of a study; None means any. `since` is inclusive, `until` exclusive."""
 
     magnification: str | None = None
     since: datetime | None = None
@@ -92,7 +92,7 @@ class CaseChoice:
 
 @dataclass(frozen=True, slots=True)
 class RoundProgress:
-    """How far one reader has come in one round."""
+    """The progress of one reader in one round."""
 
     reader: str
     round: int
@@ -103,7 +103,7 @@ class RoundProgress:
 
 @dataclass(frozen=True, slots=True)
 class StudyRow:
-    """One study as its planner sees it: never what anybody said."""
+    """One study as its planner sees it, without any opinions."""
 
     id: int
     name: str
@@ -117,12 +117,12 @@ class StudyRow:
 
     @property
     def done(self) -> int:
-        """Count the places that are finished."""
+        """Count the finished readings."""
         return sum(part.done for part in self.progress)
 
     @property
     def total(self) -> int:
-        """Count all places."""
+        """Count all readings."""
         return sum(part.of for part in self.progress)
 
 
@@ -135,14 +135,14 @@ class OwnStudy:
     rounds: int
     done: int
     total: int
-    place: Place | None  # which comes now; None when all is read or the study is closed
+    place: Place | None  # the one to read now; None if all are read or the study is closed
     rests_until: datetime | None
     closed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedPlace:
-    """Where a reader is in a study, and the case to read now if there is one."""
+    """A reader's position in a study, and the case to read now, if any."""
 
     study: OwnStudy
     case: CaseView | None
@@ -150,4 +150,4 @@ class OpenedPlace:
     def __post_init__(self) -> None:
         waits = self.study.place is None or self.study.rests_until is not None
         if (self.case is None) is not waits:
-            raise ValueError("a place is open where there is one and no washout")
+            raise ValueError("a case is open exactly when there is a place to read and no washout")

@@ -1,4 +1,4 @@
-"""The plain values of the worklist and of planning who reads what."""
+"""Values of the worklist and of planning."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ class CaseOrder(StrEnum):
     NEWEST = "newest first"
     OLDEST = "oldest first"
     ACCESSION = "case number"
-    # These two tell of the model: they list only what the reader has read.
+    # These two reveal the model's opinion, so they list only cases that the reader has read.
     UNCERTAINTY = "model least certain first"  # cases with this reader's first read
     DISCORDANCE = "model contradicts me most first"  # cases with this reader's final read
 
 
 @dataclass(frozen=True, slots=True)
 class CaseFilter:
-    """Which cases are wanted; None means any. `since` is inside, `until` is not."""
+    """A filter for cases; None means any. `since` is inclusive, `until` exclusive."""
 
-    text: str | None = None  # looked for in the accession
+    text: str | None = None  # part of the accession
     states: Collection[CaseState] | None = None
     magnification: str | None = None
     mine: bool = False  # assigned to this reader
@@ -33,12 +33,12 @@ class CaseFilter:
 
     def __post_init__(self) -> None:
         if any(moment is not None and moment.tzinfo is None for moment in (self.since, self.until)):
-            raise ValueError("since and until need a time zone")
+            raise ValueError("`since` and `until` need a time zone")
 
 
 @dataclass(frozen=True, slots=True)
 class CaseRow:
-    """One line of the worklist; holds nothing of the model before this reader's first read."""
+    """One case on the worklist; reveals nothing of the model before this reader's first read."""
 
     id: int
     accession: str
@@ -58,7 +58,7 @@ class CaseRow:
 
 @dataclass(frozen=True, slots=True)
 class PlannedCase:
-    """A case as who plans the reading sees it; holds nothing of the model and of what readers said."""
+    """A case as a planner sees it, without the opinions of the model and the readers."""
 
     id: int
     accession: str
@@ -66,14 +66,14 @@ class PlannedCase:
     images: int
     created_at: datetime
     urgent: bool
-    readers: tuple[str, ...]  # to whom it is assigned, by name
-    finished: int  # readers with a final read
-    signed_out: bool
+    readers: tuple[str, ...]  # names of the readers it is assigned to
+    finished: int  # number of readers with a final read
+    signed_off: bool
 
 
 @dataclass(frozen=True, slots=True)
 class AssignableReader:
-    """An account that may be asked to read; `waiting` counts its assigned cases without a final read of it."""
+    """An account that cases can be assigned to; `waiting` counts its assigned cases without its final read."""
 
     id: int
     name: str

@@ -17,7 +17,7 @@ STATE_WORDS = {
     CaseState.DISCORDANT: "discordant",
     CaseState.ADJUDICATION: "in adjudication",
     CaseState.RESOLVED: "resolved",
-    CaseState.SIGNED_OUT: "signed off",
+    CaseState.SIGNED_OFF: "signed off",
     CaseState.AMENDED: "amended",
     CaseState.WAITING: "being analysed",
     CaseState.UNREADABLE: "unreadable",

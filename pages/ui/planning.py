@@ -18,16 +18,16 @@ class Wanted:
 
     cases: CaseFilter
     reader: str | None
-    signed_out: bool
+    signed_off: bool
 
     def among(self, cases: Sequence[PlannedCase]) -> list[PlannedCase]:
-        """Leave out the cases of other readers, and those that are signed out."""
-        return [case for case in cases if self._of_reader(case) and (self.signed_out or not case.signed_out)]
+        """Leave out the cases of other readers, and those that are signed off."""
+        return [case for case in cases if self._of_reader(case) and (self.signed_off or not case.signed_off)]
 
     @property
     def narrowed(self) -> bool:
         """Say whether any case can be left out."""
-        return self != Wanted(CaseFilter(), None, signed_out=True)
+        return self != Wanted(CaseFilter(), None, signed_off=True)
 
     def _of_reader(self, case: PlannedCase) -> bool:
         if self.reader is None:
@@ -49,7 +49,7 @@ def filters(readers: Sequence[AssignableReader]) -> Wanted:
         key="planning-reader",
         persist_state="session",
     )
-    with_signed = signed.toggle("signed out too", key="planning-signed", persist_state="session")
+    with_signed = signed.toggle("signed off too", key="planning-signed", persist_state="session")
     return Wanted(CaseFilter(text=number, magnification=power), whose, with_signed)
 
 
@@ -63,7 +63,7 @@ def pick_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:
         "priority": ["urgent" if case.urgent else "" for case in cases],
         "assigned to": [", ".join(case.readers) for case in cases],
         "readers finished": [case.finished for case in cases],
-        "state": ["signed out" if case.signed_out else "" for case in cases],
+        "state": ["signed off" if case.signed_off else "" for case in cases],
     }
     chosen = st.dataframe(
         {name: cells for name, cells in shown.items() if name != "state" or any(cells)},

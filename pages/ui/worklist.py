@@ -18,7 +18,7 @@ _GROUPS = {
     "discordant": (CaseState.DISCORDANT,),
     "in adjudication": (CaseState.ADJUDICATION,),
     "resolved": (CaseState.RESOLVED,),
-    "signed out": (CaseState.SIGNED_OUT, CaseState.AMENDED),
+    "signed off": (CaseState.SIGNED_OFF, CaseState.AMENDED),
     "being analysed": (CaseState.WAITING,),
     "unreadable": (CaseState.UNREADABLE,),
 }

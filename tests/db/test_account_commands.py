@@ -50,7 +50,7 @@ def test_an_account_is_made_listed_changed_and_disabled() -> None:
     [
         (["add", "dr. b"], "short\n", "12 to 256 characters"),
         (["add", "dr. b"], "", "12 to 256 characters"),
-        (["add", "dr. a"], f"{PASSWORD}\n", "is taken"),
+        (["add", "dr. a"], f"{PASSWORD}\n", "there is already an account"),
         (["add", "a\tb"], f"{PASSWORD}\n", "visible"),
         (["password", "nobody"], f"{PASSWORD}\n", "no account 'nobody'"),
         (["disable", "nobody"], "", "no account 'nobody'"),
@@ -58,7 +58,7 @@ def test_an_account_is_made_listed_changed_and_disabled() -> None:
         (["revoke", "9"], "", "no token number 9"),
         (["token", "nobody", "--label", "x"], "", "no account 'nobody'"),
         (["link", "nobody", "--issuer", "https://id.example", "--subject", "1"], "", "no account 'nobody'"),
-        (["link", "dr. a", "--issuer", "https://id.example"], "", "either by its subject or by its e-mail"),
+        (["link", "dr. a", "--issuer", "https://id.example"], "", "either the subject or the e-mail"),
         (["unlink", "9"], "", "no identity number 9"),
     ],
 )

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from db import store
 from db.__main__ import app
-from db.audit.anchor import HeadLine, Heads
+from db.audit.anchor import AnchorFile, AnchorLine
 from db.audit.chain import GENESIS, Added, Link
 from db.audit.trail import record_event
 from db.audit.verify import verify
@@ -39,13 +39,13 @@ def add(sessions: Sessions, *subjects: str) -> None:
             record_event(session, None, "added", subject)
 
 
-def heads(sessions: Sessions) -> Heads:
-    assert sessions.heads
-    return sessions.heads
+def heads(sessions: Sessions) -> AnchorFile:
+    assert sessions.anchor
+    return sessions.anchor
 
 
 def states(sessions: Sessions) -> list[tuple[str, int, int]]:
-    lines = [line for line in heads(sessions).lines() if isinstance(line, HeadLine)]
+    lines = [line for line in heads(sessions).lines() if isinstance(line, AnchorLine)]
     return [(line.state, line.added.first, line.added.last) for line in lines]
 
 
@@ -175,7 +175,7 @@ def test_a_line_that_a_power_cut_left_half_written_is_no_alarm(anchored: Session
     add(anchored, "b")
     found = verify(anchored).findings
     assert [(one.kind, one.last) for one in found] == [("unanchored", 0)]
-    assert "line 3 of the file of heads" in found[0].words
+    assert "line 3 of the anchor file" in found[0].words
 
 
 def test_a_file_of_heads_that_is_lost_or_begun_anew_is_told(
@@ -184,13 +184,13 @@ def test_a_file_of_heads_that_is_lost_or_begun_anew_is_told(
     add(anchored, "a", "b")
     heads(anchored).path.unlink()
     assert [str(found) for found in verify(anchored).findings] == [
-        "unanchored: the file of heads is missing or empty, so a cut of the end could not be seen"
+        "unanchored: the anchor file is missing or empty, so events cut off the end cannot be detected"
     ]
     again = open_database(database_url, data=tmp_path)
     add(again, "c")
     (found,) = verify(again).findings
     assert (found.kind, found.first, found.last) == ("unanchored", 1, 2)
-    assert "begun anew" in found.words
+    assert "started again" in found.words
 
 
 def test_an_old_copy_of_the_heads_shows_that_both_were_cut(anchored: Sessions, tmp_path: Path) -> None:
@@ -199,8 +199,8 @@ def test_an_old_copy_of_the_heads_shows_that_both_were_cut(anchored: Sessions, t
     copy = heads(anchored).lines()
     add(anchored, "c")
     assert verify(anchored, copy=copy).findings == ()
-    cut = [line for line in copy if isinstance(line, HeadLine) and line.added.last < 2]
-    (found,) = verify(anchored, copy=[*copy, HeadLine(OPENED, "saved", Added(2, 2, "f" * 64))]).findings
+    cut = [line for line in copy if isinstance(line, AnchorLine) and line.added.last < 2]
+    (found,) = verify(anchored, copy=[*copy, AnchorLine(OPENED, "saved", Added(2, 2, "f" * 64))]).findings
     assert (found.kind, found.first, found.last) == ("changed", 2, 2)
     assert verify(anchored, copy=cut).findings == ()
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from db.__main__ import app
 from db.backup.archive import DATABASE
-from db.backup.backup import Source, make_backup
+from db.backup.backup import BackupSource, make_backup
 from db.backup.restore import check_backup, restore_backup
 from db.database import open_database
 from db.errors import BackupError
@@ -41,7 +41,7 @@ def test_a_folder_with_something_in_it_is_left_alone_unless_told_and_then_kept(
 ) -> None:
     made = make_backup(data_folder.source, tmp_path)
     data_folder.data.joinpath("files", "note").write_text("of the old folder")
-    with pytest.raises(BackupError, match="is not empty: nothing was restored"):
+    with pytest.raises(BackupError, match="is not empty, so nothing was restored"):
         restore_backup(made.path, data_folder.data)
     assert data_folder.data.joinpath("files", "note").exists()
     restored = restore_backup(made.path, data_folder.data, replace=True)
@@ -87,7 +87,7 @@ def test_any_byte_that_changes_in_a_backup_is_seen(data_folder: DataFolder, tmp_
 def test_an_archive_that_would_write_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     with tarfile.open(tmp_path / "bad.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo(name))
-    with pytest.raises(BackupError, match="is no backup of Second Read: it holds"):
+    with pytest.raises(BackupError, match="is not a Second Read backup: it contains"):
         restore_backup(tmp_path / "bad.tar", tmp_path / "inside" / "data")
     assert not list(tmp_path.rglob("outside"))
 
@@ -97,7 +97,7 @@ def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
     with tarfile.open(tmp_path / "bad.tar", "w") as archive:
         archive.addfile(link)
-    with pytest.raises(BackupError, match="is no backup"):
+    with pytest.raises(BackupError, match="is not a Second Read backup"):
         check_backup(tmp_path / "bad.tar")
 
 
@@ -122,22 +122,22 @@ def test_what_was_done_to_the_audit_trail_before_a_backup_shows_in_it(data_folde
         database.commit()
     missing, row = check_backup(make_backup(data_folder.source, tmp_path).path).problems
     assert missing.startswith("audit trail: missing event")
-    assert row == "audit trail: inserted reads 3: no event tells of this row"
+    assert row == "audit trail: inserted reads 3: no event describes this row"
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_backup_of_postgresql_says_what_to_do_and_takes_the_files(database_url: str, tmp_path: Path) -> None:
     sessions = open_database(database_url, data=tmp_path)
     pixels = Files(tmp_path / "files").put(b"pixels")
-    source = Source(database_url, tmp_path, tmp_path / "files")
-    with pytest.raises(BackupError, match=r"pg_dump.*first, then this again with --files-only"):
+    source = BackupSource(database_url, tmp_path, tmp_path / "files")
+    with pytest.raises(BackupError, match=r"first run `pg_dump.*then this command with --files-only"):
         make_backup(source, tmp_path / "backups")
     made = make_backup(source, tmp_path / "backups", files_only=True)
     assert not made.manifest.has_database
     restore_backup(made.path, tmp_path / "elsewhere")
     assert stored_files(tmp_path / "elsewhere") == [f"files/{pixels[:2]}/{pixels[2:4]}/{pixels}"]
-    assert sessions.heads
-    assert (tmp_path / "elsewhere" / sessions.heads.path.name).read_bytes() in sessions.heads.path.read_bytes()
+    assert sessions.anchor
+    assert (tmp_path / "elsewhere" / sessions.anchor.path.name).read_bytes() in sessions.anchor.path.read_bytes()
     sessions.dispose()
 
 
@@ -148,7 +148,7 @@ def command(data_folder: DataFolder, *arguments: str | Path) -> Result:
 def test_the_commands_say_by_their_exit_status_how_it_went(data_folder: DataFolder, tmp_path: Path) -> None:
     assert command(data_folder, "backup", tmp_path / "backups").exit_code == 0
     (made,) = (tmp_path / "backups").glob("*.tar")
-    assert "is whole: the database and 3 stored files" in command(data_folder, "check", made).stdout
+    assert "is intact: the database and 3 stored files" in command(data_folder, "check", made).stdout
     refused = command(data_folder, "restore", made)
     assert (refused.exit_code, "is not empty" in refused.stderr) == (2, True)
     assert command(data_folder, "restore", made, "--replace").exit_code == 0

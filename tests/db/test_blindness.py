@@ -51,7 +51,7 @@ def test_the_model_is_shown_to_the_reader_who_has_read_and_to_nobody_else(sessio
 def test_a_heat_map_is_refused_before_the_first_read_and_given_after(sessions: Sessions) -> None:
     reader = ready_case(sessions)
     image_id = open_it(sessions, reader).images[0].id
-    with sessions.read() as session, pytest.raises(NotRevealedError, match="after your first opinion"):
+    with sessions.read() as session, pytest.raises(NotRevealedError, match="save your first opinion to see"):
         store.open_case.heatmap_file(session, image_id, reader.account_id)
     with sessions.begin() as session:
         store.reads.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)

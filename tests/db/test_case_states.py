@@ -97,7 +97,7 @@ def test_a_reader_without_a_last_word_learns_nothing_of_what_others_said(session
     settle(world, BENIGN)
     assert seen() == before
     world.add(sign_off_row(world.cases[0], world.reader))
-    assert seen() == (CaseState.SIGNED_OUT, CaseState.SIGNED_OUT)
+    assert seen() == (CaseState.SIGNED_OFF, CaseState.SIGNED_OFF)
     world.add(sign_off_row(world.cases[0], world.reader, version=2))
     assert seen() == (CaseState.AMENDED, CaseState.AMENDED)
     assert world.state(world.reader) is CaseState.AMENDED

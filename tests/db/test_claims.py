@@ -182,5 +182,5 @@ def test_a_signed_case_refuses_the_read_of_who_had_it_open(sessions: Sessions) -
     world = make_world(sessions)
     open_it(world, world.reader)
     world.add(sign_off_row(world.cases[0], world.readers[1]))
-    with pytest.raises(CaseChangedError, match="signed out by dr"):
+    with pytest.raises(CaseChangedError, match="signed off by dr"):
         world.read(world.reader, world.cases[0], SAYS_MALIGNANT)

@@ -60,10 +60,10 @@ def test_the_folder_of_the_database_is_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("sqlite://", "needs a file"),
-        ("sqlite:///:memory:", "needs a file"),
-        ("mysql://localhost/a", "mysql is not supported"),
-        ("not a url", "not the address of a database"),
+        ("sqlite://", "needs a database file"),
+        ("sqlite:///:memory:", "needs a database file"),
+        ("mysql://localhost/a", "mysql databases are not supported"),
+        ("not a url", "is not a database URL"),
     ],
 )
 def test_an_address_we_cannot_serve_is_refused_in_words(url: str, words: str) -> None:
@@ -79,7 +79,7 @@ def test_a_file_that_is_no_database_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
-    with pytest.raises(UnusableDatabaseError, match="cannot be opened") as caught:
+    with pytest.raises(UnusableDatabaseError, match="cannot open the database") as caught:
         open_database(f"postgresql://reader:secret@/a?host={tmp_path}")
     assert "secret" not in str(caught.value)
 

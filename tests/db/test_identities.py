@@ -81,7 +81,7 @@ def test_an_identity_belongs_to_one_account_until_it_is_unlinked(sessions: Sessi
     _link(sessions, "dr. a", email="a@clinic.example")
     _link(sessions, "dr. b", subject="4711", issuer=OTHER)
     for again in ({"subject": "4711"}, {"email": "A@clinic.example"}):
-        with pytest.raises(ValueError, match="linked already"):
+        with pytest.raises(ValueError, match="already linked"):
             _link(sessions, "dr. b", **again)
     with sessions.begin() as session:
         for row in store.identities.identity_rows(session, None):
@@ -159,16 +159,16 @@ def test_only_administrators_link_and_look(sessions: Sessions, role: Role) -> No
     ("name", "issuer", "subject", "email", "says"),
     [
         ("nobody", CLINIC, "1", "", "no account 'nobody'"),
-        ("reader", CLINIC, "1", "", "no account 'reader' that may sign in"),
+        ("reader", CLINIC, "1", "", "no account 'reader' that can sign in"),
         ("dr. a", "", "1", "", "issuer"),
         ("dr. a", CLINIC, "", "", "either"),
         ("dr. a", CLINIC, "1", "a@clinic.example", "either"),
         ("dr. a", CLINIC, "1\n2", "", "subject"),
         ("dr. a", CLINIC, "x" * 256, "", "subject"),
         ("dr. a", "x" * 256, "1", "", "issuer"),
-        ("dr. a", CLINIC, "", "no address", "no e-mail address"),
-        ("dr. a", CLINIC, "", "a@b@clinic.example", "no e-mail address"),
-        ("dr. a", CLINIC, "", "\u212aate@clinic.example", "no e-mail address"),
+        ("dr. a", CLINIC, "", "no address", "not an e-mail address"),
+        ("dr. a", CLINIC, "", "a@b@clinic.example", "not an e-mail address"),
+        ("dr. a", CLINIC, "", "\u212aate@clinic.example", "not an e-mail address"),
     ],
 )
 def test_what_no_provider_would_send_is_not_linked(

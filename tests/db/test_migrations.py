@@ -67,7 +67,7 @@ def test_the_migrations_run_from_any_working_directory(
 def test_a_database_newer_than_the_program_is_refused_and_left_alone(sessions: Sessions, database_url: str) -> None:
     with sessions.begin() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(UnusableDatabaseError, match="newer Second Read"):
+    with pytest.raises(UnusableDatabaseError, match="newer version of Second Read"):
         open_database(database_url)
     with sessions.read() as session:
         assert session.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
@@ -77,7 +77,7 @@ def test_a_database_of_another_program_is_refused_and_left_alone(database_url: s
     engine = create_engine(database_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE images (id INTEGER)"))
-    with pytest.raises(UnusableDatabaseError, match="no database of Second Read, yet it has tables images"):
+    with pytest.raises(UnusableDatabaseError, match="not a Second Read database, but it already has the tables images"):
         open_database(database_url)
     assert inspect(engine).get_table_names() == ["images"]
     engine.dispose()

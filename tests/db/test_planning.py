@@ -121,7 +121,7 @@ def test_the_plan_tells_who_reads_and_how_far_they_are_and_nothing_of_what_they_
         assert [row.accession for row in store.planning.cases_to_plan(session, office, CaseFilter(text="0002"))] == [
             "C-0002"
         ]
-    assert [(row.readers, row.finished, row.urgent, row.signed_out) for row in rows] == [
+    assert [(row.readers, row.finished, row.urgent, row.signed_off) for row in rows] == [
         (("dr. a", "dr. b"), 2, False, False),
         (("dr. a",), 0, True, False),
         ((), 0, False, True),

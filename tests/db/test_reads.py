@@ -127,11 +127,11 @@ def test_a_final_read_points_at_every_prediction_it_saw(sessions: Sessions) -> N
 
 def test_contradicting_the_model_needs_a_reason_and_agreeing_does_not(sessions: Sessions) -> None:
     reader = revealed_case(sessions, malignant=0.8)
-    with pytest.raises(ValueError, match="you say benign, the model says malignant: choose a reason"):
+    with pytest.raises(ValueError, match="your opinion is benign, the model's is malignant: choose a reason"):
         final(sessions, reader, BENIGN)
     with pytest.raises(ValueError, match="unknown reason 'because'"):
         final(sessions, reader, replace(BENIGN, reason="because"))
-    with pytest.raises(ValueError, match="say in the note"):
+    with pytest.raises(ValueError, match="describe the reason in the note"):
         final(sessions, reader, replace(BENIGN, reason="other", note="  "))
     assert final(sessions, reader, replace(BENIGN, reason="other", note="clip artefact")).model_visible
 
@@ -163,7 +163,7 @@ def test_a_result_that_came_after_the_page_was_drawn_was_not_seen(sessions: Sess
 @pytest.mark.parametrize("answer", [replace(BENIGN, vote=Vote.YES), replace(BENIGN, reason="quality")])
 def test_a_first_read_cannot_answer_the_model(sessions: Sessions, answer: Opinion) -> None:
     reader = ready_case(sessions)
-    with pytest.raises(ValueError, match="no reason and no vote"):
+    with pytest.raises(ValueError, match="cannot have a reason or a vote"):
         first(sessions, reader, answer)
 
 
@@ -188,7 +188,7 @@ def test_a_time_of_opening_without_a_time_zone_is_refused(sessions: Sessions) ->
 
 def test_an_amendment_is_a_new_read_on_top_of_the_old_ones(sessions: Sessions) -> None:
     reader = revealed_case(sessions)
-    with pytest.raises(ValueError, match="no final opinion to amend"):
+    with pytest.raises(ValueError, match="no final opinion on case C-0001 to amend"):
         amend(sessions, reader, MALIGNANT)
     one = final(sessions, reader)
     two = amend(sessions, reader, replace(BENIGN, reason="context"))

@@ -13,7 +13,7 @@ from alembic import command
 from sqlalchemy import make_url, text
 
 from db import store
-from db.audit.anchor import heads_of
+from db.audit.anchor import anchor_for
 from db.audit.chain import Added, Link
 from db.audit.trail import record_event
 from db.audit.verify import verify
@@ -78,7 +78,7 @@ def old(database_url: str, tmp_path: Path) -> Old:
         row = {"id": link.number, "at": at, "action": link.action, "subject": link.subject}
         connection.execute(words, row | {"previous": previous, "hash": link.hash})
     engine.dispose()
-    heads = heads_of(make_url(database_url), tmp_path)
+    heads = anchor_for(make_url(database_url), tmp_path)
     assert heads
     heads.begin(Added(number, number, previous))
     heads.announce(Added(link.number, link.number, link.hash))
@@ -114,7 +114,7 @@ def test_an_upgrade_seals_every_row_and_anchors_the_events_it_adds(old: Old) -> 
     assert "C-0001" in {event.subject for event in newest}
     assert verify(sessions).findings == ()
     sessions.dispose()
-    assert old.opened().heads  # a second start seals nothing again
+    assert old.opened().anchor  # a second start seals nothing again
     assert verify(sessions).events == 4 + len(SEALS)
 
 
@@ -132,7 +132,7 @@ def test_what_was_done_to_a_row_after_the_upgrade_is_found(old: Old) -> None:
         connection.exec_driver_sql("UPDATE reads SET label = 'malignant' WHERE id = 1")
     sessions = old.opened()
     (found,) = verify(sessions).findings
-    assert str(found) == "changed reads 1 of event 93: the row is not as it was when the event was written"
+    assert str(found) == "changed reads 1 of event 93: the row has changed since the event was written"
     sessions.dispose()
 
 
@@ -153,7 +153,7 @@ import os, signal, sys
 from pathlib import Path
 from sqlalchemy import Engine, event
 from db import database
-from db.audit.anchor import Heads
+from db.audit.anchor import AnchorFile
 from db.database import open_database
 
 @event.listens_for(Engine, "before_cursor_execute")
@@ -167,7 +167,7 @@ def save(connection):
         os.kill(os.getpid(), signal.SIGKILL)
 
 if sys.argv[3] == "after saving":
-    Heads.confirm = lambda self, added: os.kill(os.getpid(), signal.SIGKILL)
+    AnchorFile.confirm = lambda self, added: os.kill(os.getpid(), signal.SIGKILL)
 
 open_database(sys.argv[1], data=Path(sys.argv[2]))
 """

@@ -1,4 +1,4 @@
-"""A case is signed out once and locked by it; what is signed later is another version, and all of them stay."""
+"""A case is signed off once and locked by it; what is signed later is another version, and all of them stay."""
 
 from dataclasses import replace
 
@@ -8,12 +8,14 @@ from sqlalchemy import select
 from db import store, tables
 from db.database import Sessions
 from db.errors import CaseChangedError, InStudyError, NotRevealedError
+from db.values.accounts import Lifetime
 from db.values.adjudication import Amendment, SignOffView, ToSign
+from db.values.audit import EventFilter
 from db.values.reading import Opinion, Read, Role, SignOff, Trigger
 from tests.db.test_adjudication import join_study
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import CANNOT_ASSESS, OPENED, SAYS_BENIGN, SAYS_MALIGNANT
-from tests.helpers.world import World, add_person, make_world, revealed_case
+from tests.helpers.world import PASSWORD, World, add_person, make_world, revealed_case
 
 AMENDED = Amendment("benign", "adenosis", "second block", why="immunohistochemistry came back")
 
@@ -60,6 +62,23 @@ def test_a_reader_signs_what_all_readers_say(agreed: World) -> None:
     assert (event.subject, event.content_of) == ("C-0001", f"sign_offs {signed.id}")
 
 
+def test_the_audit_trail_tells_a_case_signed_off_from_a_person_signed_out(agreed: World) -> None:
+    agreed.sign_off(agreed.readers[0])
+    with agreed.sessions.begin() as session:
+        store.accounts.set_password(session, None, "dr. a", PASSWORD)
+        recognised = store.accounts.account_with_password(session, "dr. a", PASSWORD)
+        assert recognised
+        secret = store.sign_ins.start_sign_in(session, recognised, Lifetime())
+        assert secret
+        store.sign_ins.end_sign_in(session, secret)
+    with agreed.sessions.read() as session:
+        cases = store.audit.all_events(session, None, EventFilter(action="signed off"))
+        people = store.audit.all_events(session, None, EventFilter(action="signed out"))
+    # The words of databases that are in use: old events and new ones are found by the same filter.
+    assert [event.subject for event in cases] == ["C-0001"]
+    assert [event.subject for event in people] == ["dr. a"]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "label", "subtype"),
     [
@@ -92,11 +111,11 @@ def test_who_has_not_read_the_case_to_the_end_signs_nothing_and_sees_only_when(a
     agreed.read_first(stranger, agreed.case_id)
     assert agreed.view_sign_off(stranger) == SignOffView(None)
     proposed = agreed.view_sign_off(agreed.readers[0]).proposed
-    with pytest.raises(NotRevealedError, match="by who has read it to the end"):
+    with pytest.raises(NotRevealedError, match="Only a reader who has finished this case"):
         agreed.sign_off(stranger, proposed)
     signed = agreed.sign_off(agreed.readers[0])
     assert agreed.view_sign_off(stranger) == SignOffView(signed.saved_at)
-    with pytest.raises(NotRevealedError, match="by who has read it to the end"):
+    with pytest.raises(NotRevealedError, match="Only a reader who has finished this case"):
         agreed.amend_sign_off(stranger, AMENDED)
 
 
@@ -105,34 +124,34 @@ def test_a_case_that_waits_for_adjudication_is_not_signed(world: World) -> None:
     view = world.view_sign_off(world.readers[0])
     assert view.proposed is None
     assert view.triggers == (Trigger.READERS_SPLIT, Trigger.MODEL_CONFLICT)
-    with pytest.raises(CaseChangedError, match="waits for adjudication: readers differ, a reader and the model"):
+    with pytest.raises(CaseChangedError, match="needs adjudication first: readers differ, a reader and the model"):
         world.sign_off(world.readers[0], ToSign("malignant", "ductal_carcinoma", None, 2))
 
 
 def test_a_consensus_that_was_contradicted_is_not_signed(settled: World) -> None:
     settled.amend(settled.readers[1], replace(SAYS_BENIGN, confidence=5))
     assert settled.view_sign_off(settled.readers[0]).proposed is None
-    with pytest.raises(CaseChangedError, match="waits for adjudication"):
+    with pytest.raises(CaseChangedError, match="needs adjudication first"):
         settled.sign_off(settled.readers[0], ToSign("malignant", "ductal_carcinoma", 1, 2))
 
 
 def test_what_changed_since_it_was_shown_is_not_signed(agreed: World) -> None:
     proposed = agreed.view_sign_off(agreed.readers[0]).proposed
     agreed.amend(agreed.readers[1], replace(SAYS_MALIGNANT, subtype="lobular_carcinoma"))
-    with pytest.raises(CaseChangedError, match="look at what would be signed"):
+    with pytest.raises(CaseChangedError, match="check what you are about to sign off"):
         agreed.sign_off(agreed.readers[0], proposed)
 
 
 def test_a_signed_case_takes_no_read_and_no_consensus_any_more(settled: World) -> None:
     settled.read_first(settled.adjudicators[1], settled.case_id)
     settled.sign_off(settled.readers[0])
-    with pytest.raises(CaseChangedError, match="takes no further reads"):
+    with pytest.raises(CaseChangedError, match="no further opinions can be saved"):
         settled.amend(settled.readers[1], replace(SAYS_BENIGN, confidence=5))
     with settled.sessions.begin() as session:
         late = add_person(session, "late", Role.READER)
-    with pytest.raises(CaseChangedError, match="takes no further reads"):
+    with pytest.raises(CaseChangedError, match="no further opinions can be saved"):
         settled.read(late, settled.case_id, SAYS_MALIGNANT)
-    with pytest.raises(CaseChangedError, match="settled C-0001 already"):
+    with pytest.raises(CaseChangedError, match="already settled C-0001"):
         settled.adjudicate(settled.adjudicators[1])
 
 
@@ -141,9 +160,9 @@ def test_a_double_click_signs_once(agreed: World) -> None:
     said = at_once(6, lambda _: agreed.sign_off(agreed.readers[0], proposed))
     assert len(set(said)) == 1
     assert len(agreed.view_sign_off(agreed.readers[0]).versions) == 1
-    with pytest.raises(CaseChangedError, match=r"was signed out by dr\. a"):
+    with pytest.raises(CaseChangedError, match=r"was signed off by dr\. a"):
         agreed.sign_off(agreed.readers[1], proposed)
-    with pytest.raises(CaseChangedError, match="was signed out by"):
+    with pytest.raises(CaseChangedError, match="was signed off by"):
         agreed.sign_off(agreed.readers[0], proposed, note="another note")
 
 
@@ -191,12 +210,12 @@ def test_two_amendments_at_once_give_one_version(agreed: World) -> None:
 
 
 def test_an_amendment_says_why_and_changes_something(agreed: World) -> None:
-    with pytest.raises(CaseChangedError, match="not signed out yet"):
+    with pytest.raises(CaseChangedError, match="not signed off yet"):
         agreed.amend_sign_off(agreed.readers[0], AMENDED, replaces=0)
     signed = agreed.sign_off(agreed.readers[0])
     with pytest.raises(ValueError, match="the same as version 1"):
         agreed.amend_sign_off(agreed.readers[0], Amendment(signed.label, signed.subtype, signed.note, "why"))
-    with pytest.raises(ValueError, match="say why"):
+    with pytest.raises(ValueError, match="give a reason"):
         replace(AMENDED, why="  ")
 
 

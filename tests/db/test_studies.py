@@ -71,14 +71,14 @@ def test_a_case_that_a_reader_has_read_in_routine_is_named_and_can_be_left_out(s
         obstacles = store.studies.preview_study(session, world.planner, plan).obstacles
     # Those of dr. a are in the study of before by now.
     assert [one.case_id for one in obstacles] == list(world.cases)
-    assert obstacles[8].why == f"is already in the open study alone {world.number} for dr. a {world.number}"
+    assert obstacles[8].why == f"is already part of the open study alone {world.number} for dr. a {world.number}"
 
 
 def test_a_case_in_an_open_study_of_a_reader_is_free_again_when_it_is_closed(shared_sessions: Sessions) -> None:
     world = make_study_world(shared_sessions, readers=2)
     first = world.make_study(replace(world.plan_study(), reader_ids=world.readers[:1]))
     world.make_study(replace(world.plan_study(), reader_ids=world.readers[1:], name=f"other reader {world.number}"))
-    with pytest.raises(ValueError, match=r"already in the open study pilot \d+ for dr\. a"):
+    with pytest.raises(ValueError, match=r"already part of the open study pilot \d+ for dr\. a"):
         world.make_study(world.plan_study(name=f"another {world.number}"))
     world.close_study(first)
     world.make_study(replace(world.plan_study(), reader_ids=world.readers[:1], name=f"another {world.number}"))
@@ -119,7 +119,7 @@ def test_only_those_who_may_read_and_sign_in_are_readers(sessions: Sessions) -> 
             partial(store.studies.close_study, account_id=by, study_id=study),
             partial(store.studies.studies, account_id=by),
             partial(store.studies.study_readers, account_id=by),
-            partial(store.studies.cases_for_study, account_id=by, wanted=CaseChoice()),
+            partial(store.studies.cases_for_study, account_id=by, filters=CaseChoice()),
             partial(store.studies.cases_named, account_id=by, accessions=["C-0001"]),
             partial(store.studies.preview_study, account_id=by, plan=world.plan_study()),
         ]
@@ -178,7 +178,7 @@ def test_of_planners_who_want_the_same_case_for_a_reader_one_gets_it(shared_sess
     )
     assert sum(isinstance(one, int) for one in made) == 1, made
     refused = [one for one in made if not isinstance(one, int)]
-    assert all("already in the open study" in str(one) for one in refused)
+    assert all("already part of the open study" in str(one) for one in refused)
 
 
 def test_a_study_and_a_routine_read_at_once_never_both_get_the_case(shared_sessions: Sessions) -> None:

@@ -93,7 +93,7 @@ def test_what_contradicts_a_model_that_was_seen_needs_a_reason(shared_sessions: 
     for _ in world.cases[1:]:
         world.finish_place(study)
     unaided = world.open_place(study)
-    with pytest.raises(ValueError, match="has not been seen"):
+    with pytest.raises(ValueError, match="has not been shown"):
         world.read_at_place(place_of(unaided), said)
     assert world.read_at_place(place_of(unaided), BENIGN).opinion == BENIGN
 
@@ -104,7 +104,7 @@ def test_an_arm_takes_only_the_form_that_it_has(
 ) -> None:
     world = make_study_world(shared_sessions)
     place = place_of(world.open_place(world.make_study(world.plan_study((arm,)))))
-    with pytest.raises(ValueError, match=f"the arm {arm} has no opinion"):
+    with pytest.raises(ValueError, match=f"the arm {arm} has no read"):
         world.read_at_place(place, seen=seen)
     assert world.count_reads() == 0
 

@@ -29,11 +29,11 @@ def test_nobody_goes_back_skips_or_reads_in_the_place_of_another(shared_sessions
     with shared_sessions.read() as session:
         mine = session.scalars(select(row.id).where(row.account_id == world.readers[0]).order_by(row.position)).all()
         theirs = session.scalars(select(row.id).where(row.account_id == world.readers[1])).first()
-    with pytest.raises(CaseChangedError, match="nobody goes back"):
+    with pytest.raises(CaseChangedError, match="continued this study in another window"):
         world.read_at_place(mine[2])
     assert theirs is not None
     for wrong in (theirs, 10**6):
-        with pytest.raises(UnknownCaseError, match="you have no place"):
+        with pytest.raises(UnknownCaseError, match="you have no study case number"):
             world.read_at_place(wrong)
     assert place_of(world.open_place(study)) == mine[1]
     assert world.count_reads() == 1
@@ -67,16 +67,16 @@ def test_a_read_of_a_study_is_never_amended_or_taken_back(shared_sessions: Sessi
         final = session.scalars(finals).one()
     reader = world.readers[0]
     with shared_sessions.begin() as session:
-        with pytest.raises(InStudyError, match="belongs to the study pilot"):
+        with pytest.raises(InStudyError, match="is part of the study pilot"):
             store.reads.amend_read(session, opened.case.id, reader, BENIGN, OPENED)
-        with pytest.raises(CaseChangedError, match="could be taken back"):
+        with pytest.raises(CaseChangedError, match="no final opinion of yours to take back"):
             store.reads.withdraw_read(session, final, reader)
         with pytest.raises(InStudyError, match="read it there"):
             store.open_case.open_case(session, opened.case.id, reader)
         assert store.reads.own_reads(session, reader) == []
     world.close_study(study)
     with shared_sessions.begin() as session:
-        with pytest.raises(CaseChangedError, match="could be taken back"):
+        with pytest.raises(CaseChangedError, match="no final opinion of yours to take back"):
             store.reads.withdraw_read(session, final, reader)
         assert len(store.reads.own_reads(session, reader)) == 2
         assert store.open_case.open_case(session, opened.case.id, reader).reveal is None
@@ -135,7 +135,7 @@ def test_only_readers_of_a_study_open_it(shared_sessions: Sessions) -> None:
     world = make_study_world(shared_sessions, readers=2)
     study = world.make_study(replace(world.plan_study(), reader_ids=world.readers[:1]))
     for wrong in (study, 10**6):
-        with pytest.raises(UnknownCaseError, match="you read in no study"):
+        with pytest.raises(UnknownCaseError, match="you are not a reader of a study"):
             world.open_place(wrong, world.readers[1])
     with shared_sessions.read() as session:
         assert store.study_reading.own_studies(session, world.readers[1]) == []

@@ -70,7 +70,7 @@ def test_a_read_is_taken_back_once_and_only_by_its_reader(sessions: Sessions) ->
     with sessions.begin() as session:
         stranger = make_reader(session, "dr. b")
     one = final(sessions, reader)
-    with pytest.raises(CaseChangedError, match="no opinion of yours"):
+    with pytest.raises(CaseChangedError, match="no final opinion of yours"):
         withdraw(sessions, one.id, stranger)
     withdraw(sessions, one.id, reader.account_id)
     with pytest.raises(CaseChangedError, match="already taken back"):
@@ -88,7 +88,7 @@ def test_ten_presses_at_once_take_it_back_once(sessions: Sessions) -> None:
 def test_a_first_read_cannot_be_taken_back_because_the_model_was_shown(sessions: Sessions) -> None:
     reader = revealed_case(sessions)
     (first,) = own_reads(sessions, reader)
-    with pytest.raises(CaseChangedError, match="no opinion of yours"):
+    with pytest.raises(CaseChangedError, match="no final opinion of yours"):
         withdraw(sessions, first.id, reader.account_id)
 
 
@@ -111,7 +111,7 @@ def test_after_the_grace_time_a_read_is_amended_instead(sessions: Sessions, seco
         session.flush()
         read_id = row.id
     if refused:
-        with pytest.raises(CaseChangedError, match="for 60 seconds; amend it instead"):
+        with pytest.raises(CaseChangedError, match="only for 60 seconds: amend it instead"):
             withdraw(sessions, read_id, reader.account_id)
     else:
         assert withdraw(sessions, read_id, reader.account_id).supersedes == read_id

@@ -8,7 +8,7 @@ from pathlib import Path
 from db import store
 from db.audit.verify import verify
 from db.backup.archive import DATABASE
-from db.backup.backup import Source
+from db.backup.backup import BackupSource
 from db.database import open_database
 from db.files import Files
 from db.values.reading import StoredImage
@@ -23,8 +23,8 @@ class DataFolder:
     data: Path
 
     @property
-    def source(self) -> Source:
-        return Source(f"sqlite:///{self.data / DATABASE}", self.data, self.data / "files")
+    def source(self) -> BackupSource:
+        return BackupSource(f"sqlite:///{self.data / DATABASE}", self.data, self.data / "files")
 
 
 def make_data_folder(data: Path) -> DataFolder:

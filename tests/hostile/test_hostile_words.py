@@ -146,7 +146,7 @@ def test_filters(sessions: Sessions, reader: int) -> None:
             if words.strip():
                 assert store.worklist.worklist(session, reader, CaseFilter(magnification=words)) == []
             for wanted in (EventFilter(subject=words), EventFilter(account=words), EventFilter(action=words)):
-                assert store.audit.audit_trail(session, wanted=wanted) == []
+                assert store.audit.audit_trail(session, filters=wanted) == []
 
 
 def test_names_of_evaluations(sessions: Sessions) -> None:

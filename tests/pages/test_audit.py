@@ -22,7 +22,7 @@ from tests.helpers.world import PASSWORD, World, make_reader
 
 def events(world: World, *, action: str | None = None) -> list[AuditEvent]:
     with world.sessions.read() as session:
-        return store.audit.audit_trail(session, wanted=EventFilter(action=action))
+        return store.audit.audit_trail(session, filters=EventFilter(action=action))
 
 
 def test_events_are_shown_newest_first_and_filtered_by_person_action_and_subject(world: World) -> None:

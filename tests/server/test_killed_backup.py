@@ -25,7 +25,7 @@ BACKUPS = amount(40, 10)
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from db.backup.backup import Source, make_backup
+from db.backup.backup import BackupSource, make_backup
 from db.backup.restore import restore_backup
 
 left, data = int(sys.argv[1]), Path(sys.argv[3])
@@ -38,7 +38,7 @@ def strike(name, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 if sys.argv[2] == "backup":
-    source, folder = Source(f"sqlite:///{data}/second_read.sqlite", data, data / "files"), Path(sys.argv[4])
+    source, folder = BackupSource(f"sqlite:///{data}/second_read.sqlite", data, data / "files"), Path(sys.argv[4])
     sys.addaudithook(strike)
     make_backup(source, folder)
 else:

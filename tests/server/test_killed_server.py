@@ -14,7 +14,7 @@ from sqlalchemy import text
 from websockets.exceptions import ConnectionClosed
 
 from db import store
-from db.audit.anchor import HeadLine
+from db.audit.anchor import AnchorLine
 from db.audit.chain import Added
 from db.audit.trail import record_event
 from db.audit.verify import verify
@@ -75,16 +75,16 @@ def test_a_longer_click_after_one_that_was_cut_off_raises_no_false_alarm(tmp_pat
     sessions = open_database(f"sqlite:///{tmp_path / 'a.sqlite'}")
     with sessions.begin() as session:
         record_event(session, None, "before", "")
-    assert sessions.heads
+    assert sessions.anchor
     # What a server leaves that is killed between its announcement and the commit.
-    sessions.heads.announce(Added(2, 2, "f" * 64))
+    sessions.anchor.announce(Added(2, 2, "f" * 64))
     with sessions.begin() as session:
         record_event(session, None, "one", "")
         record_event(session, None, "and another", "")
     assert verify(sessions).findings == ()
-    confirmed = sessions.heads.lines()
+    confirmed = sessions.anchor.lines()
     for changed in (Added(2, 3, "e" * 64), Added(2, 2, "e" * 64)):
-        found = verify(sessions, copy=[*confirmed, HeadLine(OPENED, "saved", changed)]).findings
+        found = verify(sessions, copy=[*confirmed, AnchorLine(OPENED, "saved", changed)]).findings
         assert [one.kind for one in found] == ["changed"]
     sessions.dispose()
 

@@ -14,7 +14,7 @@ import pytest
 
 from db import store
 from db.audit.verify import verify
-from db.database import Sessions, Turns, open_database
+from db.database import Sessions, WriteQueue, open_database
 from db.values.reading import Action, Opinion, Read
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import OPENED
@@ -131,14 +131,14 @@ def _number(read: Read) -> int:
 
 
 def test_writers_have_their_turns_in_the_order_in_which_they_came() -> None:
-    turns, order = Turns(30), list[int]()
+    turns, order = WriteQueue(30), list[int]()
 
     def write(number: int) -> None:
-        with turns.turn():
+        with turns.wait_to_write():
             order.append(number)
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(10)]
-    with turns.turn():
+    with turns.wait_to_write():
         for place, thread in enumerate(threads, 1):
             thread.start()
             while turns.waiting < place:
@@ -150,11 +150,11 @@ def test_writers_have_their_turns_in_the_order_in_which_they_came() -> None:
 
 
 def test_who_runs_out_of_patience_goes_on_and_holds_up_nobody() -> None:
-    turns = Turns(0.01)
-    with turns.turn():
-        with turns.turn():
+    turns = WriteQueue(0.01)
+    with turns.wait_to_write():
+        with turns.wait_to_write():
             assert turns.waiting == 1
         assert turns.waiting == 0
-    with pytest.raises(KeyError), turns.turn():
+    with pytest.raises(KeyError), turns.wait_to_write():
         raise KeyError
     assert turns.waiting == 0

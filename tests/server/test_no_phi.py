@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from db import store
-from db.backup.backup import Source, make_backup
+from db.backup.backup import BackupSource, make_backup
 from db.database import Sessions, open_database
 from db.files import Files
 from db.store.exports import Told
@@ -125,7 +125,9 @@ def test_no_word_about_a_person_outlives_the_intake(served: tuple[Server, Path])
     with sessions.read() as session:
         assert store.worklist.state_counts(session, reader)[CaseState.FINAL] > 0
         reads, finished = store.reads.own_reads(session, reader), store.agreement.finished_readings(session, reader)
-    backup = make_backup(Source(f"sqlite:///{data / 'second_read.sqlite'}", data, data / "files"), root / "backups")
+    backup = make_backup(
+        BackupSource(f"sqlite:///{data / 'second_read.sqlite'}", data, data / "files"), root / "backups"
+    )
     with tarfile.open(backup.path) as archive:
         assert vocabulary.found_in("\n".join(archive.getnames()).encode()) == []
     for made in (csv_tables.reads_csv(reads, {}), csv_tables.readings_csv(finished, {})):

@@ -143,7 +143,7 @@ def test_only_who_has_had_the_last_word_gets_it(reported: ReportedCase) -> None:
     with reported.world.sessions.begin() as session:
         stranger = store.accounts.add_account(session, "stranger", Role.READER)
         store.reads.record_first_read(session, reported.case_id, stranger.id, Opinion("benign", 3), OPENED)
-    with pytest.raises(NotRevealedError, match="to the end first"):
+    with pytest.raises(NotRevealedError, match="save your final opinion first"):
         reported.export(stranger.id)
     found = reported.export(adjudicator, named=True)
     assert found.case.accession == "TELLTALE-17"

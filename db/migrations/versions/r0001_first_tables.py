@@ -12,7 +12,7 @@ _NEVER_CHANGED = ("predictions", "reads", "read_predictions", "audit_events")
 
 
 def upgrade() -> None:
-    """Make every table, then the triggers."""
+    """Create every table, then the triggers."""
     _accounts()
     _cases()
     _images()
@@ -26,7 +26,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuse: it would throw away what readers said."""
+    """Refuse: it would delete reads."""
     raise NotImplementedError("reads are never deleted: restore the backup made before the upgrade instead")
 
 

@@ -1,4 +1,4 @@
-"""The tables of training and evaluation; what was measured and put into service stays as it was written."""
+"""The tables of training and evaluation; rows of evaluations and deployments never change."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ _NEVER_CHANGED = ("evaluations", "evaluated_images", "shifts", "deployments")
 
 
 def upgrade() -> None:
-    """Make the tables, then the triggers."""
+    """Create the tables, then the triggers."""
     _runs()
     _evaluations()
     _evaluated_images()
@@ -23,7 +23,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuse: it would throw away what was measured and put into service."""
+    """Refuse: it would delete evaluations and deployments."""
     raise NotImplementedError("evaluations are never deleted: restore the backup made before the upgrade instead")
 
 

@@ -1,4 +1,4 @@
-"""The audit trail becomes a chain of hashes; the events that are already there are chained in their order."""
+"""Turn the audit trail into a hash chain; existing events are chained in their order."""
 
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ from db.tables import UtcDateTime
 revision = "0003"
 down_revision = "0002"
 
-# The action of the event that says since when the chain exists; also known to db.values, and never to be changed.
+# The action of the event that marks the start of the chain; also in db.values.reading, and never to be changed.
 _CHAINED = "audit trail chained"
 
 _events = sa.table(
@@ -28,7 +28,7 @@ _events = sa.table(
 
 
 def upgrade() -> None:
-    """Add the two columns, fill them, and let nothing be left empty or follow the same event twice."""
+    """Add the two columns and fill them; none may be empty, and no two events may follow the same one."""
     with change_and_keep_as_written("audit_events"):
         with op.batch_alter_table("audit_events") as table:
             table.add_column(sa.Column("previous_hash", sa.String(length=64), nullable=True))
@@ -41,12 +41,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuse: it would throw away the proof of who said what."""
+    """Refuse: it would delete the proof of who said what."""
     raise NotImplementedError("the audit trail is never loosened: restore the backup made before the upgrade instead")
 
 
 def _chain() -> None:
-    """Chain the events that are there, and end with one that says how many they were."""
+    """Chain the existing events, then add one that records their number."""
     connection = op.get_bind()
     known = connection.execute(sa.select(_events).order_by(_events.c.id)).all()
     previous, filled = GENESIS, []

@@ -1,4 +1,4 @@
-"""The tables of access, beside `accounts`, whose rows stay as they are."""
+"""Tables for signing in; the rows of `accounts` stay as they are."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,14 +8,14 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Make the tables; nobody can sign in yet, so an upgraded installation stays in single-reader mode."""
+    """Create the tables; without credentials, an upgraded installation stays in single-reader mode."""
     _credentials()
     _sign_ins()
     _api_tokens()
 
 
 def downgrade() -> None:
-    """Refuse: an installation without accounts would let everybody on the computer read."""
+    """Refuse: without accounts, everyone on the computer could read cases."""
     raise NotImplementedError("accounts are never deleted: restore the backup made before the upgrade instead")
 
 

@@ -1,4 +1,4 @@
-"""Events can hold the seal of the row that they tell of; the rows that are already there are sealed."""
+"""Let events hold the seal of the row they describe, and seal the existing rows."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from db.tables import UtcDateTime
 revision = "0005"
 down_revision = "0004"
 
-# The action of the events that seal what is there; also known to db.audit_values, and never to be changed.
+# The action of the events that seal existing rows; also in db.values.audit, and never to be changed.
 _SEALED = "row sealed"
 _TABLES = (
     Sealed("reads", (Linked("read_predictions", "read_id"),)),
@@ -38,7 +38,7 @@ _events = sa.table(
 
 
 def upgrade() -> None:
-    """Add the two columns, then an event at the end of the chain for every row of the tables that are sealed."""
+    """Add the two columns, then an event at the end of the chain for every row of the sealed tables."""
     with op.batch_alter_table("audit_events") as table:
         table.add_column(sa.Column("content_of", sa.String(length=120), nullable=True))
         table.add_column(sa.Column("content_sha256", sa.String(length=64), nullable=True))
@@ -52,7 +52,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuse: it would throw away the proof of what was said."""
+    """Refuse: it would delete the proof of what was said."""
     raise NotImplementedError("the audit trail is never loosened: restore the backup made before the upgrade instead")
 
 
@@ -70,7 +70,7 @@ def _links(connection: sa.Connection, number: int, previous: str) -> Iterator[Li
 
 
 def _accessions(connection: sa.Connection) -> Iterator[tuple[str, str]]:
-    """Give the case of every read, so that its event is found with the others of that case."""
+    """Return the case of every read, so that its event is listed with the others of that case."""
     query = "SELECT reads.id, cases.accession FROM reads JOIN cases ON cases.id = reads.case_id"
     for number, accession in connection.execute(sa.text(query)):
         yield f"reads {number}", accession

@@ -1,4 +1,4 @@
-"""Studies, assignments and claims; a read may belong to a study, or take another one back."""
+"""Studies, assignments and claims; a read may belong to a study, or withdraw another one."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -29,7 +29,7 @@ _OLD_INDEXES = ("uq_reads_first", "uq_reads_final", "ix_reads_account_id_case_id
 
 
 def upgrade() -> None:
-    """Make the new tables, then widen `reads` for them."""
+    """Create the new tables, then extend `reads`."""
     _studies()
     _worklist()
     if op.get_bind().dialect.name == "postgresql":
@@ -41,7 +41,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuse: it would throw away what readers said."""
+    """Refuse: it would delete reads."""
     raise NotImplementedError("reads are never deleted: restore the backup made before the upgrade instead")
 
 
@@ -168,7 +168,7 @@ def _widen_reads_on_sqlite() -> None:
     )
     names = ", ".join(columns)
     op.execute(f"INSERT INTO reads_new ({names}) SELECT {names} FROM reads")  # noqa: S608 (our own column names)
-    # Its triggers and indexes go with it; references to it are by name and stay.
+    # This drops its triggers and indexes; references to it are by name and remain valid.
     op.drop_table("reads")
     op.rename_table("reads_new", "reads")
     _index_reads()

@@ -1,4 +1,4 @@
-"""Regions that readers mark, consensus of an adjudicator, and signed versions of a case."""
+"""Regions marked by readers, consensus of adjudicators, and signed versions of a case."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,7 +13,7 @@ _NEVER_CHANGED = ("regions", "consensus", "consensus_reads", "sign_offs")
 
 
 def upgrade() -> None:
-    """Make the tables; their rows are never changed."""
+    """Create the tables; their rows never change."""
     _regions()
     _adjudication()
     _sign_offs()
@@ -22,7 +22,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuse: it would throw away what readers said."""
+    """Refuse: it would delete reads."""
     raise NotImplementedError("reads are never deleted: restore the backup made before the upgrade instead")
 
 

@@ -1,4 +1,4 @@
-"""Which identity of which provider signs in as which account."""
+"""Identities at OpenID providers that sign in as an account."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    """Make the table; nobody is linked yet, so everybody signs in as before."""
+    """Create the table; no identity is linked yet, so everyone signs in as before."""
     op.create_table(
         "identities",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -30,5 +30,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuse: it would forget who may sign in."""
+    """Refuse: it would delete who may sign in."""
     raise NotImplementedError("accounts are never deleted: restore the backup made before the upgrade instead")

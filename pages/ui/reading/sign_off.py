@@ -12,7 +12,7 @@ from pages.ui.reading import drafts, inputs, saved
 from pages.ui.reading.read_form import NOTE_LIMIT, ReadForm
 from pages.ui.resources import reader_name
 
-_SIGNED = (CaseState.SIGNED_OUT, CaseState.AMENDED)
+_SIGNED = (CaseState.SIGNED_OFF, CaseState.AMENDED)
 _OPEN_TO_READERS = (
     CaseState.READY,
     CaseState.IN_READING,
