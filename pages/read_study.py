@@ -46,8 +46,8 @@ def _draw_list(studies: Sequence[OwnStudy]) -> None:
         st.page_link("worklist.py", label="Worklist")
         return
     st.caption(
-        "Each reader sees the cases in a different order. Saved opinions cannot be changed and cases cannot be skipped, "
-        "but you can pause at any time and continue with the same case."
+        "Each reader sees the cases in a different order. Saved opinions cannot be changed, and cases cannot be "
+        "skipped, but you can pause at any time and continue with the same case."
     )
     waiting = [study.id for study in studies if study.place is not None and study.rests_until is None]
     for study in studies:

@@ -57,17 +57,14 @@ def study_line(case: CaseView, place: Place, rounds: int, pause: Callable[[], No
 def _write_other_readers(case: CaseView) -> list[str]:
     """Write who else has the case open now; two readers may read it, and both reads are saved."""
     others = case.open_elsewhere if case.final_read is None else ()
-    return [
-        f"{formatting.plain(other.reader)} has had this case open since {formatting.clock(other.since)[:5]}"
-        for other in others
-    ]
+    return [f"open with {formatting.plain(other.reader)} since {formatting.clock(other.since)[:5]}" for other in others]
 
 
 def _write_kind(case: CaseView) -> tuple[str, str]:
     images = formatting.count_words(len(case.images), "image")
     if case.demonstration:
         return images, "generated demo case"
-    return images, formatting.plain(case.magnification or "magnification not given")
+    return images, formatting.plain(case.magnification or "no magnification")
 
 
 def _draw(parts: Sequence[str], leave: tuple[str, str, Callable[[], None]] | None) -> None:

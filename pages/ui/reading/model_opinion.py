@@ -60,7 +60,7 @@ def _draw_reveal(case: CaseView, reveal: Reveal) -> None:
     words = formatting.label_words(reveal.malignancy)
     st.markdown(f"Model says &ensp; **{words}** &ensp; {reveal.malignant_probability:.2f}")
     st.html(_write_bar(reveal.malignant_probability, reveal.threshold))
-    st.caption(f"Malignant threshold {reveal.threshold:.2f}. {_write_patches(reveal)}{_write_images(case, reveal)}")
+    st.caption(f"Threshold {reveal.threshold:.2f}. {_write_patches(reveal)}{_write_images(case, reveal)}")
     for warning in _shorten(_list_warnings(case)):
         st.caption(formatting.plain(warning))
     st.caption(_write_model_name(reveal))
@@ -68,7 +68,7 @@ def _draw_reveal(case: CaseView, reveal: Reveal) -> None:
 
 def model_words(reveal: Reveal) -> str:
     """Write the malignant threshold and the name of the model in one line."""
-    return f"Malignant threshold {reveal.threshold:.2f}, {_write_model_name(reveal)}"
+    return f"Model threshold {reveal.threshold:.2f}, {_write_model_name(reveal)}"
 
 
 def rest_words(opinion: Opinion) -> str:

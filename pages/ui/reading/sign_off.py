@@ -72,7 +72,7 @@ def write_consensus(consensus: Consensus) -> str:
 def _ask_to_sign(case: CaseView, proposed: ToSign) -> None:
     form = ReadForm.sign_off(case.id)
     by = "consensus" if proposed.consensus_id else "your opinion" if proposed.readers == 1 else "all readers"
-    st.markdown(f"To sign off &ensp; **{_write_label(proposed.label, proposed.subtype)}** &ensp; {by}")
+    st.markdown(f"To sign off &ensp; **{_write_label(proposed.label, proposed.subtype)}** &ensp; ({by})")
     if not form.awaits_confirmation:
         st.button(
             "Sign off the case …",
