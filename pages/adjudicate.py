@@ -1,4 +1,4 @@
-"""Settle the cases on which readers differ: read blind, see what the readers said, give a consensus, sign it out."""
+"""Adjudicate the cases on which readers differ: read blind, compare the opinions, save a consensus, sign off."""
 
 import streamlit as st
 
@@ -9,23 +9,23 @@ from pages.ui import adjudicate, components, formatting, resources
 from pages.ui.reading import case_report, forms, sign_off, tissue
 
 
-def _list() -> None:
+def _draw_list() -> None:
     cases = adjudicate.waiting()
     if not cases:
-        st.subheader("Nothing waits for an adjudicator")
-        st.markdown("Cases come here when readers differ, from each other or from the model, or are not sure.")
+        st.subheader("No cases are waiting for adjudication")
+        st.markdown("Cases are listed here when readers differ from each other or from the model, or are unsure.")
         st.page_link("worklist.py", label="Worklist")
         return
     start, note = st.columns([1.2, 4], vertical_alignment="center")
     if start.button("Adjudicate next", type="primary", shortcut="N", width="stretch"):
         adjudicate.open_it(cases[0].id)
-    note.caption("You read each case blind first. Why it waits, and what was said of it, appears after that.")
+    note.caption("You read each case blind first. Then you see why it needs adjudication, and all opinions.")
     picked = adjudicate.pick_case(cases)
     if picked is not None:
         adjudicate.open_it(picked)
 
 
-def _beside(seen: Adjudication) -> None:
+def _draw_opinions(seen: Adjudication) -> None:
     if seen.blind is None:
         forms.ask_first_opinion(adjudicate.blind_read(seen.case))
         return
@@ -39,17 +39,17 @@ def _beside(seen: Adjudication) -> None:
         adjudicate.draw_next_button(seen.case.id)
 
 
-def _adjudicate(case_id: int) -> None:
+def _draw_case(case_id: int) -> None:
     adjudicator = resources.account().id
     try:
         with resources.sessions().begin() as session:
             seen = store.adjudication.open_adjudication(session, case_id, adjudicator)
     except (UnknownCaseError, CaseChangedError) as error:
-        st.subheader("Nothing to settle here")
-        words = formatting.plain(str(error))
+        st.subheader("This case cannot be adjudicated")
+        words = formatting.plain(str(error).rstrip("."))
         st.markdown(f"{words[:1].upper()}{words[1:]}.")
         adjudicate.show_unsaved(case_id)
-        if st.button("Show what waits", shortcut="N", type="primary"):
+        if st.button("Show waiting cases", shortcut="N", type="primary"):
             st.query_params.clear()
             st.rerun()
         return
@@ -61,11 +61,11 @@ def _adjudicate(case_id: int) -> None:
         images = tissue.viewed_images(seen.case)
         tissue.draw_tissue(images, key=f"viewer-{case_id}", form=form, before=marks, others=others)
     with right, st.container(key="opinion"), st.container():
-        _beside(seen)
+        _draw_opinions(seen)
 
 
 chosen = components.number_in_address("case")
 if chosen is None:
-    _list()
+    _draw_list()
 else:
-    _adjudicate(chosen)
+    _draw_case(chosen)

@@ -1,4 +1,4 @@
-"""Read one case: a blind first opinion, the reveal, the final opinion, with the tissue beside it."""
+"""Read one case: a blind first opinion, the reveal and the final opinion beside the tissue."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ from pages.ui.reading import forms, header, inputs, sign_off, tissue
 from pages.ui.reading.mode import routine
 from pages.ui.reading.read_form import ReadForm
 
-_READING = "reading"  # the case that was read last in this session
+_READING = "reading"  # the last case of this session
 
 
 def _chosen_case() -> int | None:
-    """Give the case of the address, else the one read last in this session, else the next that waits."""
+    """Return the case in the address, else the last case of this session, else the next waiting case."""
     chosen = components.number_in_address("case")
     if chosen is not None:
         return chosen
@@ -27,7 +27,7 @@ def _chosen_case() -> int | None:
         return store.worklist.next_case(session, reader)
 
 
-def _opinion(case: CaseView, reads: Sequence[Read]) -> None:
+def _draw_opinion(case: CaseView, reads: Sequence[Read]) -> None:
     mode = routine(case)
     if sign_off.show_why_no_opinion(case):
         return
@@ -43,7 +43,7 @@ def _opinion(case: CaseView, reads: Sequence[Read]) -> None:
         forms.ask_final_opinion(case, case.first_read, mode)
 
 
-def _tissue(case: CaseView) -> None:
+def _draw_tissue(case: CaseView) -> None:
     mode = routine(case)
     saved = {mode.first_form: case.first_read, mode.final_form: case.final_read}
     tissue.draw_tissue(
@@ -55,39 +55,39 @@ def _tissue(case: CaseView) -> None:
     )
 
 
-def _nothing_to_read(message: str) -> None:
+def _show_nothing_to_read(message: str) -> None:
     st.subheader(message)
-    st.markdown("Choose a case in the worklist, or bring in images.")
+    st.markdown("Choose a case in the worklist or upload images.")
     st.page_link("worklist.py", label="Worklist")
     st.page_link("upload_cases.py", label="Upload cases")
 
 
-def _read_in_study(case_id: int, why: str) -> None:
+def _show_in_study(case_id: int, reason: str) -> None:
     st.subheader("This case belongs to a study")
-    st.markdown(f"{formatting.plain(why[:1].upper() + why[1:])}.")
-    reading = str(case_id)  # the key of reading it in routine
+    st.markdown(f"{formatting.plain(reason[:1].upper() + reason[1:].rstrip('.'))}.")
+    reading = str(case_id)  # the key of its forms in routine reading
     inputs.show_unsaved(ReadForm.first(reading), ReadForm.final(reading))
     st.page_link("read_study.py", label="Study")
     st.page_link("worklist.py", label="Worklist")
 
 
-def _read(case_id: int) -> None:
+def _draw_case(case_id: int) -> None:
     reader = resources.account().id
     try:
         with resources.sessions().read() as session:
             case = store.open_case.case_view(session, case_id, reader)
             reads = store.reads.own_reads(session, reader, case_id=case_id)
             counts = store.worklist.state_counts(session, reader)
-        # A session of its own: while one writes, all others wait.
+        # A separate session: while one session writes, all others wait.
         with resources.sessions().begin() as session:
             case = store.open_case.record_opened(session, case, reader)
     except UnknownCaseError:
         st.session_state.pop(_READING, None)
-        _nothing_to_read("There is no such case")
+        _show_nothing_to_read("Case not found")
         return
     except InStudyError as error:
         st.session_state.pop(_READING, None)
-        _read_in_study(case_id, str(error))
+        _show_in_study(case_id, str(error))
         return
     st.session_state[_READING] = case_id
     if st.query_params.get("case") != str(case_id):
@@ -95,13 +95,13 @@ def _read(case_id: int) -> None:
     header.header(case, counts.get(CaseState.READY, 0))
     left, right = st.columns([3, 1.15], gap="small", wrap=False)
     with left:
-        _tissue(case)
+        _draw_tissue(case)
     with right, st.container(key="opinion"):
-        _opinion(case, reads)
+        _draw_opinion(case, reads)
 
 
 chosen = _chosen_case()
 if chosen is None:
-    _nothing_to_read("Nothing is waiting for you")
+    _show_nothing_to_read("No cases are waiting for you")
 else:
-    _read(chosen)
+    _draw_case(chosen)

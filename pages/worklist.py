@@ -1,4 +1,4 @@
-"""The cases by state, and which one to read next."""
+"""The cases by state, and the next one to read."""
 
 import streamlit as st
 
@@ -9,7 +9,7 @@ from pages.ui import downloads, resources, worklist
 from pages.ui.csv_tables import reads_csv
 from pages.ui.reading import mode, saved
 
-_SETTLING = (CaseState.DISCORDANT, CaseState.ADJUDICATION, CaseState.RESOLVED)
+_IN_ADJUDICATION = (CaseState.DISCORDANT, CaseState.ADJUDICATION, CaseState.RESOLVED)
 _REFRESH = "3s"  # while something is being analysed
 
 
@@ -18,30 +18,30 @@ def _open(case_id: int, page: str = "read_case.py") -> None:
 
 
 def _open_row(row: CaseRow) -> None:
-    # An adjudicator who has seen the others' opinions goes on settling the case: it takes no read of theirs.
-    _open(row.id, "adjudicate.py" if row.state in _SETTLING and not row.read_to_end else "read_case.py")
+    # An adjudicator who has seen the readers' opinions continues there: the case takes no read from them.
+    _open(row.id, "adjudicate.py" if row.state in _IN_ADJUDICATION and not row.read_to_end else "read_case.py")
 
 
-def _empty() -> None:
+def _show_empty() -> None:
     if resources.reads_in_studies():
-        st.page_link("read_study.py", label="Cases of a study that is open are read there")
+        st.page_link("read_study.py", label="Read the cases of your open studies on the Study page")
     st.subheader("No cases yet")
-    st.markdown("Bring in images of your own, or try the reading loop on generated tissue first.")
+    st.markdown("Upload your own images, or try a demo case with generated tissue.")
     upload, demo, _ = st.columns([1, 1, 2])
     if upload.button("Upload images", type="primary", width="stretch", shortcut="U"):
         st.switch_page("upload_cases.py")
-    if demo.button("Make a demo case", width="stretch"):
+    if demo.button("Create a demo case", width="stretch"):
         st.switch_page("upload_cases.py", query_params={"demo": "1"})
 
 
 @st.fragment(run_every=_REFRESH if st.session_state.get("worklist-busy") else None)
-def _worklist() -> None:
+def _draw_worklist() -> None:
     reader = resources.account().id
     with resources.sessions().read() as session:
         counts = store.worklist.state_counts(session, reader)
         following = store.worklist.next_case(session, reader)
     if not sum(counts.values()):
-        _empty()
+        _show_empty()
         return
     pills, read = st.columns([4, 1], vertical_alignment="center")
     with pills:
@@ -50,13 +50,13 @@ def _worklist() -> None:
     if read.button("Read next", type="primary", shortcut="N", width="stretch", disabled=disabled) and following:
         mode.forget_passed_over()
         _open(following)
-    wanted = worklist.filters(states)
+    query = worklist.filters(states)
     with resources.sessions().read() as session:
-        rows = store.worklist.worklist(session, reader, wanted.cases, order=wanted.order)
-    opening = "Nothing is waiting for you." if disabled else "A click on a row opens its case."
-    st.caption(wanted.limit or opening)
+        rows = store.worklist.worklist(session, reader, query.cases, order=query.order)
+    hint = "No cases are waiting for you." if disabled else "Click a row to open its case."
+    st.caption(query.limit or hint)
     if not rows:
-        st.markdown("No case matches these filters.")
+        st.markdown("No cases match these filters.")
     elif picked := worklist.pick_case(rows):
         _open_row(picked)
     busy = bool(counts.get(CaseState.WAITING))
@@ -65,7 +65,7 @@ def _worklist() -> None:
         st.rerun()
 
 
-def _export() -> None:
+def _draw_export() -> None:
     reader = resources.account().id
     with resources.sessions().read() as session:
         reads = store.reads.own_reads(session, reader)
@@ -75,5 +75,5 @@ def _export() -> None:
 
 
 saved.show_last_saved()
-_worklist()
-_export()
+_draw_worklist()
+_draw_export()

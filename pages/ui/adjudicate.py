@@ -1,4 +1,4 @@
-"""The Adjudication page: the list of waiting cases, the blind read, the readers' opinions and the consensus form."""
+"""The parts of the Adjudication page: waiting cases, the blind read, the readers' opinions and the consensus."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,16 +17,18 @@ from pages.ui.reading.read_form import ReadForm
 from pages.ui.viewer import OthersMarks
 
 _SEVERITIES = {
-    Severity.NONE: ("7", "would have changed nothing for the patient"),
-    Severity.MINOR: ("8", "would have changed wording or follow-up, not treatment"),
-    Severity.MAJOR: ("9", "would have changed treatment or outlook"),
+    Severity.NONE: ("7", "no effect"),
+    Severity.MINOR: ("8", "wording or follow-up, but not treatment"),
+    Severity.MAJOR: ("9", "treatment or prognosis"),
 }
-_HEIGHT = 210  # px; more of what was said is scrolled, so that the form stays on the screen
-_FEW, _LONG = 2, 160  # readers and characters of theirs that need no scrolling
+_SEVERITY_HELP = "What the difference could have changed for the patient:"
+_NO_SEVERITY = "Choose a severity: none, minor or major."
+_HEIGHT = 210  # px; longer opinions scroll, so that the form stays on the screen
+_FEW, _LONG = 2, 160  # readers, and characters of their remarks, that need no scrolling
 
 
 def waiting() -> list[WaitingCase]:
-    """Ask which cases wait for this adjudicator."""
+    """Return the cases that wait for this adjudicator."""
     adjudicator = resources.account().id
     with resources.sessions().read() as session:
         return store.adjudication.cases_to_adjudicate(session, adjudicator)
@@ -39,14 +41,14 @@ def open_it(case_id: int) -> None:
 
 
 def open_next(after: int) -> None:
-    """Show the next case that waits for this adjudicator, or the list when none does."""
+    """Show the next case that waits for this adjudicator, or the empty list."""
     cases = [case.id for case in waiting()]
-    place = cases.index(after) + 1 if after in cases else 0
-    following = [case_id for case_id in (*cases[place:], *cases[:place]) if case_id != after]
-    if not following:
+    start = cases.index(after) + 1 if after in cases else 0
+    others = [case_id for case_id in (*cases[start:], *cases[:start]) if case_id != after]
+    if not others:
         st.query_params.clear()
         st.rerun()
-    open_it(following[0])
+    open_it(others[0])
 
 
 def draw_header(seen: Adjudication) -> None:
@@ -56,46 +58,46 @@ def draw_header(seen: Adjudication) -> None:
 
 
 def blind_read(case: CaseView) -> ReadingMode:
-    """Read a case blind before anything that was said of it is shown."""
+    """Return the mode of the blind read that comes before the readers' opinions."""
     return replace(
         routine(case),
         go_on=partial(open_next, case.id),
-        first_button="Save and see the readers",
-        first_caption="What the readers and the model say appears after your opinion is saved.",
+        first_button="Save and show opinions",
+        first_caption="The readers' and the model's opinions appear after you save yours.",
     )
 
 
 def pick_case(cases: Sequence[WaitingCase]) -> int | None:
-    """Draw the cases that wait; a click anywhere in a row gives its case."""
+    """Draw the waiting cases; return the number of the case whose row was clicked."""
     picked = components.draw_clickable_table(
         {
-            "case": [case.accession for case in cases],
-            "images": [case.images for case in cases],
-            "magnification": [formatting.magnification_words(case.magnification) for case in cases],
-            "waits since": [case.since for case in cases],
-            "kind": ["generated demo case" if case.demonstration else "uploaded" for case in cases],
-            "your blind opinion": ["saved" if case.begun else "" for case in cases],
+            "Case": [case.accession for case in cases],
+            "Images": [case.images for case in cases],
+            "Magnification": [formatting.magnification_words(case.magnification) for case in cases],
+            "Waiting since": [case.since for case in cases],
+            "Kind": ["generated demo case" if case.demonstration else "uploaded" for case in cases],
+            "Your blind opinion": ["saved" if case.begun else "" for case in cases],
         },
         key="adjudication-table",
-        column_config={"waits since": st.column_config.DatetimeColumn(format="distance")},
+        column_config={"Waiting since": st.column_config.DatetimeColumn(format="distance")},
     )
     return None if picked is None else cases[picked].id
 
 
 def list_marks(seen: Adjudication) -> tuple[OthersMarks, ...]:
-    """Return what the readers marked, under the names they have here."""
+    """Return the marks of the readers under the names used here ("Reader A")."""
     return tuple(OthersMarks(read.name, read.final.regions) for read in seen.reads if read.final.regions)
 
 
 def show_what_was_said(seen: Adjudication) -> None:
-    """Draw the opinions of all readers side by side with the model's and one's own blind one."""
+    """Draw the opinions of all readers beside the model's and the adjudicator's own blind opinion."""
     if seen.triggers:
         st.markdown(f"**{formatting.plain('; '.join(seen.triggers).capitalize())}**")
-    said = [(read.name, words) for read in seen.reads if (words := _written(read))]
-    much = len(seen.reads) > _FEW or sum(len(words) for _, words in said) > _LONG
-    with st.container(height=_HEIGHT if much else "content", border=False, gap="xxsmall", key="adjudication-reads"):
-        st.markdown(_table(seen))
-        for name, words in said:
+    remarks = [(read.name, words) for read in seen.reads if (words := _write_remarks(read))]
+    is_long = len(seen.reads) > _FEW or sum(len(words) for _, words in remarks) > _LONG
+    with st.container(height=_HEIGHT if is_long else "content", border=False, gap="xxsmall", key="adjudication-reads"):
+        st.markdown(_write_table(seen))
+        for name, words in remarks:
             st.caption(f"**{name}**{words}")
         if seen.case.reveal is None:
             model_opinion.model_opinion(seen.case)
@@ -105,7 +107,7 @@ def show_what_was_said(seen: Adjudication) -> None:
 
 @st.fragment
 def ask_consensus(seen: Adjudication) -> None:
-    """Ask what is right and how much the difference matters."""
+    """Ask for the consensus and for the severity of the difference."""
     form = ReadForm.consensus(seen.case.id, seen.consensus.id if seen.consensus else 0)
     form.mark_opened()
     st.markdown("##### Consensus")
@@ -114,15 +116,15 @@ def ask_consensus(seen: Adjudication) -> None:
     confidence = inputs.ask_confidence(form, choice)
     subtype = inputs.ask_subtype(form, choice.label if choice else None)
     severity = _ask_severity(form)
-    typed = _ruling(inputs.combine_opinion(choice, confidence, subtype, inputs.ask_note(form)), severity)
-    asked = inputs.draw_save_button(form, "Save the consensus")
+    entry = _combine_ruling(inputs.combine_opinion(choice, confidence, subtype, inputs.ask_note(form)), severity)
+    pressed = inputs.draw_save_button(form, "Save consensus")
     drafts.keep(form)
-    if _save(seen, form, typed, asked=asked):
+    if _save(seen, form, entry, pressed=pressed):
         st.rerun()
 
 
 def show_consensus(seen: Adjudication, consensus: Consensus) -> None:
-    """Show the consensus that stands, and what was typed here while somebody else gave it."""
+    """Show the current consensus, and entries of this window that another adjudicator has overtaken."""
     st.markdown(f"Consensus &ensp; **{sign_off.write_consensus(consensus)}**")
     note = f" – {formatting.plain(consensus.note)}" if consensus.note else ""
     st.caption(f"{formatting.plain(consensus.adjudicator)}, {formatting.day_and_clock(consensus.saved_at)}{note}")
@@ -130,70 +132,72 @@ def show_consensus(seen: Adjudication, consensus: Consensus) -> None:
 
 
 def show_unsaved(case_id: int) -> None:
-    """Show what was typed into a form of this case that cannot be saved any more."""
+    """Show the entries of consensus forms of this case that can no longer be saved."""
     inputs.show_unsaved(*ReadForm.shown_consensuses(case_id))
 
 
-def _table(seen: Adjudication) -> str:
-    blind, reveal_now = seen.blind, seen.case.reveal
-    rows = [("**You**", _short(blind.opinion) if blind else "", "")]
-    rows += [(read.name, _short(read.first), _short(read.final)) for read in seen.reads]
-    if reveal_now is not None:
-        words = formatting.label_words(reveal_now.malignancy)
-        rows.append(("Model", f"{words} {reveal_now.malignant_probability:.2f}", ""))
-    head = ["| | before the reveal | after it |", "|---|---|---|"]
+def _write_table(seen: Adjudication) -> str:
+    blind, reveal = seen.blind, seen.case.reveal
+    rows = [("**You**", _write_short(blind.opinion) if blind else "", "")]
+    rows += [(read.name, _write_short(read.first), _write_short(read.final)) for read in seen.reads]
+    if reveal is not None:
+        rows.append(("Model", f"{formatting.label_words(reveal.malignancy)} {reveal.malignant_probability:.2f}", ""))
+    head = ["| | Before the reveal | After |", "|---|---|---|"]
     return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def _written(read: ShownRead) -> str:
+def _write_remarks(read: ShownRead) -> str:
     subtype = f" – {formatting.subtype_words(read.final.subtype)}" if read.final.subtype else ""
     before = f" – first note: {formatting.plain(read.first.note)}" if read.first.note else ""
     return f"{subtype}{model_opinion.rest_words(read.final)}{before}"
 
 
-def _short(said: Opinion) -> str:
-    return formatting.opinion_words(Opinion(said.label, said.confidence))
+def _write_short(opinion: Opinion) -> str:
+    return formatting.opinion_words(Opinion(opinion.label, opinion.confidence))
 
 
 def _ask_severity(form: ReadForm) -> Severity | None:
     with st.container(key=form.container_key("severity"), horizontal=True, vertical_alignment="center", gap="xsmall"):
-        explained = "\n".join(f"* {severity}: {words}" for severity, (_, words) in _SEVERITIES.items())
-        st.markdown("Severity", width="content", help=f"The difference\n{explained}")
+        effects = "\n".join(f"* {severity.value.capitalize()}: {words}" for severity, (_, words) in _SEVERITIES.items())
+        st.markdown("Severity", width="content", help=f"{_SEVERITY_HELP}\n{effects}")
         for severity, (shortcut, _) in _SEVERITIES.items():
-            inputs.draw_answer(form, "severity", severity.value, severity.value, shortcut=shortcut)
+            inputs.draw_answer(form, "severity", severity.value, severity.value.capitalize(), shortcut=shortcut)
     return form.severity
 
 
-def _ruling(typed: Opinion | str, severity: Severity | None) -> Ruling | str:
-    if isinstance(typed, str):
-        return typed
+def _combine_ruling(opinion: Opinion | str, severity: Severity | None) -> Ruling | str:
+    """Return the ruling, or a sentence that says what is missing."""
+    if isinstance(opinion, str):
+        return opinion
     if severity is None:
-        return "Say how much the difference matters: none, minor or major."
-    return Ruling(typed.label, typed.confidence, severity, typed.subtype, typed.note)
+        return _NO_SEVERITY
+    return Ruling(opinion.label, opinion.confidence, severity, opinion.subtype, opinion.note)
 
 
-def _save(seen: Adjudication, form: ReadForm, typed: Ruling | str, *, asked: bool) -> bool:
-    """Save when asked to; what stands in the way is said here, beside the button, and nothing typed is lost."""
+def _save(seen: Adjudication, form: ReadForm, entry: Ruling | str, *, pressed: bool) -> bool:
+    """Save when the button was pressed; show beside it what prevents saving, and lose none of the entries."""
     form.note_shown()
-    if isinstance(typed, str):
-        if asked:
-            st.error(typed)
+    if isinstance(entry, str):
+        if pressed:
+            st.error(entry)
         return saved.show_not_saved(form)
-    if not (asked if typed.label else inputs.ask_confirmation(form, asked=asked)):
+    if not (pressed if entry.label else inputs.ask_confirmation(form, pressed=pressed)):
         return saved.show_not_saved(form)
     adjudicator, opened = resources.account().id, form.opened_at
-    shown = [read.read_id for read in seen.reads]
+    read_ids = [read.read_id for read in seen.reads]
     try:
         with resources.sessions().begin() as session:
-            found = store.adjudication.record_consensus(session, seen.case.id, adjudicator, typed, opened, seen=shown)
+            consensus = store.adjudication.record_consensus(
+                session, seen.case.id, adjudicator, entry, opened, seen=read_ids
+            )
     except CaseChangedError as error:
         form.keep_conflict(error)
         return saved.show_not_saved(form)
-    saved.remember_saved(formatting.plain(seen.case.accession), form, found.saved_at)
+    saved.remember_saved(formatting.plain(seen.case.accession), form, consensus.saved_at)
     return True
 
 
 def draw_next_button(case_id: int) -> None:
-    """Go on to the next case that waits."""
+    """Draw the button that opens the next waiting case."""
     if st.button("Next case", shortcut="N", type="primary", width="stretch"):
         open_next(case_id)

@@ -82,7 +82,7 @@ def ask_case_number(place: DeltaGenerator, page: str) -> str | None:
     """Ask for part of a case number to filter by; None means any case."""
     text = place.text_input(
         "Case number",
-        placeholder="case number",
+        placeholder="Case number",
         label_visibility="collapsed",
         key=f"{page}-text",
         persist_state="session",
@@ -107,7 +107,7 @@ def ask_magnification(
         "Magnification",
         options,
         index=options.index(suggested) if suggested else None,
-        placeholder=placeholder or "magnification",
+        placeholder=placeholder or "Magnification",
         label_visibility="visible" if placeholder else "collapsed",
         accept_new_options=True,
         key=key,

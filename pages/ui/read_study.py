@@ -1,4 +1,4 @@
-"""One case of a study on the screen: the forms that its arm has, and what was typed at the place before."""
+"""One case of a study on the screen: the forms of its arm, and unsaved entries of the previous case."""
 
 from functools import partial
 
@@ -14,13 +14,13 @@ _NOW, _BEFORE = "study-place", "study-place-before"
 
 
 def draw_place(case: CaseView, place: Place, rounds: int) -> None:
-    """Draw the tissue and the form of a place."""
-    mode = _mode(place)
+    """Draw the tissue and the form of one case of a study."""
+    mode = _make_mode(place)
     header.study_line(case, place, rounds, pause)
     show_typed_before(place)
     left, right = st.columns([3, 1.15], gap="small", wrap=False)
     with left:
-        form = mode.first_form if _asks_blind(case, place) else mode.final_form
+        form = mode.first_form if _is_blind(case, place) else mode.final_form
         marks = tissue.list_saved_marks(case)
         tissue.draw_tissue(tissue.viewed_images(case), key=f"viewer-{mode.key}", form=form, before=marks)
     with right, st.container(key="opinion"):
@@ -28,13 +28,13 @@ def draw_place(case: CaseView, place: Place, rounds: int) -> None:
 
 
 def pause() -> None:
-    """Leave the case unread and show the studies; it is the first to come when the reader goes on."""
+    """Leave the case unread and show the studies; the reader continues with the same case."""
     st.query_params.clear()
     st.rerun()
 
 
 def _draw_form(case: CaseView, place: Place, mode: ReadingMode) -> None:
-    if _asks_blind(case, place):
+    if _is_blind(case, place):
         forms.ask_first_opinion(mode)
     elif case.first_read is None:
         forms.ask_opinion_beside_model(case, mode)
@@ -43,20 +43,20 @@ def _draw_form(case: CaseView, place: Place, mode: ReadingMode) -> None:
         forms.ask_final_opinion(case, case.first_read, mode)
 
 
-def _asks_blind(case: CaseView, place: Place) -> bool:
+def _is_blind(case: CaseView, place: Place) -> bool:
     return case.first_read is None and place.arm is not Arm.MODEL_FIRST
 
 
-def _mode(place: Place) -> ReadingMode:
+def _make_mode(place: Place) -> ReadingMode:
     save = partial(store.study_reading.record_study_read, place_id=place.id)
-    mode = partial(ReadingMode, _key(place), f"case {place.position}", save, save, st.rerun)
+    mode = partial(ReadingMode, _key(place), f"Case {place.position}", save, save, st.rerun)
     if place.arm is not Arm.UNAIDED:
         return mode()
-    return mode("Your opinion", "Save, next case", "In this arm the model's opinion is not shown.")
+    return mode("Your opinion", "Save and open next case", "This arm does not show the model's opinion.")
 
 
 def show_typed_before(place: Place | None) -> None:
-    """Show what was typed at the place before this one, if another window went on or the study was closed."""
+    """Show unsaved entries of the previous case, if another window went on or the study was closed."""
     now = _key(place) if place else ""
     if st.session_state.get(_NOW) != now:
         st.session_state[_BEFORE], st.session_state[_NOW] = st.session_state.get(_NOW, ""), now

@@ -1,4 +1,4 @@
-"""Taking a batch of images in, and what became of each; a rerun in the middle goes on where it stopped."""
+"""Storing a batch of uploaded images, and the outcome for each; a rerun continues where the last one stopped."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from pages.ui import formatting, resources
 from service.intake import FolderNotAllowedError, Intake, name_warning
 
 _POLL_SECONDS = 2
-_TABLE_ROWS = 8  # more scroll inside the table
+_TABLE_ROWS = 8  # more rows scroll inside the table
 
 
 @dataclass(slots=True)
 class Batch:
-    """Images on their way in; kept by the session, so that a second click or a rerun starts no second one."""
+    """A batch being stored; it is kept in the session, so that a second click or a rerun does not start another."""
 
     incoming: Iterator[Intake]
     total: int
@@ -25,39 +25,39 @@ class Batch:
 
 
 def confirmed(accession: str, key: str) -> bool:
-    """Ask before a case number is stored that looks as if it identified a person; True where there is no need."""
+    """Ask for confirmation if a case number may identify a person; return False until the reader confirms it."""
     reasons = identifying(accession)
     if not reasons:
         return True
     st.warning(
-        f"This case number holds {', '.join(reasons)}. All readers will see it, and it is never deleted. "
-        "Choose a neutral one, or leave it empty for an automatic one."
+        f"This case number contains {', '.join(reasons)}. All readers will see it, and it cannot be deleted. "
+        "Choose a neutral number, or leave the field empty to number the case automatically."
     )
-    return st.checkbox("It identifies nobody: store it as it is", key=key)
+    return st.checkbox("It does not identify anyone: store it unchanged", key=key)
 
 
 def warn_of_names(names: Sequence[str]) -> None:
-    """Say quietly that names of files look as if they identified a person."""
+    """Show a note if names of files may identify a person."""
     if words := name_warning(names):
         st.caption(formatting.plain(words))
 
 
 def take_in_batch() -> None:
-    """Store the images of the batch one by one, then show what became of them."""
+    """Store the images of the batch one by one."""
     batch: Batch | None = st.session_state.get("batch")
     if batch is None:
         return
-    bar = st.progress(0.0, "Storing the images …")
+    bar = st.progress(0.0, "Storing images …")
     try:
         for intake in batch.incoming:
             batch.done.append(intake)
             bar.progress(len(batch.done) / batch.total, f"{len(batch.done)} of {batch.total} images stored")
     except (ValueError, FolderNotAllowedError) as error:
         bar.empty()
-        st.error(f"Nothing was stored: {error}.")
+        st.error(f"Nothing was stored: {str(error).rstrip('.')}.")
     else:
         st.session_state["taken"] = batch.done
-        # A new key empties the uploader and the case number: another click finds nothing to store again.
+        # A new key empties the uploader and the case number, so that another click does not store the batch again.
         st.session_state["upload-round"] = st.session_state.get("upload-round", 0) + 1
     del st.session_state["batch"]
     if st.session_state.get("taken") is batch.done:
@@ -65,51 +65,51 @@ def take_in_batch() -> None:
 
 
 def taken_images() -> None:
-    """Show what became of the last batch, drawn anew until everything is analysed."""
-    taken: list[Intake] = st.session_state.get("taken", [])
-    if taken:
-        warn_of_names([intake.name for intake in taken])
-        pending = any(formatting.pending((row,)) for row in _rows(taken).values())
-        st.fragment(_progress, run_every=_POLL_SECONDS if pending else None)(taken, pending)
+    """Show the outcome of the last batch, updated until all images are analysed."""
+    intakes: list[Intake] = st.session_state.get("taken", [])
+    if intakes:
+        warn_of_names([intake.name for intake in intakes])
+        pending = any(formatting.pending((row,)) for row in _load_rows(intakes).values())
+        st.fragment(_show_progress, run_every=_POLL_SECONDS if pending else None)(intakes, pending)
 
 
-def _progress(taken: Sequence[Intake], pending_before: bool) -> None:
-    rows = _rows(taken)
+def _show_progress(intakes: Sequence[Intake], pending_before: bool) -> None:
+    rows = _load_rows(intakes)
     waiting = [row for row in rows.values() if formatting.pending((row,))]
     if pending_before and not waiting:
         st.rerun()
     if rows:
-        st.progress((len(rows) - len(waiting)) / len(rows), _ready_words(rows, waiting))
-    first = next((intake.case_id for intake in taken if intake.case_id is not None), None)
+        st.progress((len(rows) - len(waiting)) / len(rows), _write_progress(rows, waiting))
+    first = next((intake.case_id for intake in intakes if intake.case_id is not None), None)
     if first is not None and st.button("Read this case", type="primary", shortcut="N"):
         st.switch_page("read_case.py", query_params={"case": str(first)})
-    with st.container(height=360 if len(taken) > _TABLE_ROWS else "content", border=False):
+    with st.container(height=360 if len(intakes) > _TABLE_ROWS else "content", border=False):
         st.table(
             {
-                "image": [formatting.plain(intake.name) for intake in taken],
-                "size": [f"{intake.width} x {intake.height}" if intake.width else "–" for intake in taken],
-                "quality": [formatting.plain(_quality(intake)) for intake in taken],
-                "state": [formatting.plain(_state(intake, rows)) for intake in taken],
+                "Image": [formatting.plain(intake.name) for intake in intakes],
+                "Size": [f"{intake.width} x {intake.height}" if intake.width else "–" for intake in intakes],
+                "Quality": [formatting.plain(_write_quality(intake)) for intake in intakes],
+                "State": [formatting.plain(_write_state(intake, rows)) for intake in intakes],
             },
             hide_index=True,
         )
 
 
-def _rows(taken: Sequence[Intake]) -> dict[int, ImageRow]:
-    cases = {intake.case_id for intake in taken if intake.case_id is not None}
+def _load_rows(intakes: Sequence[Intake]) -> dict[int, ImageRow]:
+    cases = {intake.case_id for intake in intakes if intake.case_id is not None}
     with resources.sessions().read() as session:
         rows = [row for case_id in cases for row in store.open_case.case_images(session, case_id)]
-    mine = {intake.image_id for intake in taken}
+    mine = {intake.image_id for intake in intakes}
     return {row.id: row for row in rows if row.id in mine}
 
 
-def _ready_words(rows: dict[int, ImageRow], waiting: Sequence[ImageRow]) -> str:
+def _write_progress(rows: dict[int, ImageRow], waiting: Sequence[ImageRow]) -> str:
     left = max((row.seconds_left or 0 for row in waiting), default=0)
     about = f", about {left:.0f} s left" if left >= 1 else ""
     return f"{len(rows) - len(waiting)} of {len(rows)} images ready{about}"
 
 
-def _quality(intake: Intake) -> str:
+def _write_quality(intake: Intake) -> str:
     if intake.already_in:
         return f"same image as in {intake.already_in}"
     if intake.quality is None:
@@ -117,8 +117,8 @@ def _quality(intake: Intake) -> str:
     return "; ".join(filter(None, [formatting.quality_words(intake.quality), intake.message]))
 
 
-def _state(intake: Intake, rows: dict[int, ImageRow]) -> str:
+def _write_state(intake: Intake, rows: dict[int, ImageRow]) -> str:
     if intake.already_in:
-        return "already there"
+        return "already stored"
     row = rows.get(intake.image_id or 0)
-    return formatting.job_words(row) if row else "not taken in"
+    return formatting.job_words(row) if row else "not stored"

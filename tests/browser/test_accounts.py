@@ -63,7 +63,7 @@ def test_a_reader_signs_in_works_in_two_tabs_and_signs_out_of_both(
     other.get_by_role("link", name="Sign out").click()
     other.get_by_role("button", name="Sign out").click()
     expect(other.get_by_label("Password")).to_be_visible()
-    page.get_by_role("button", name="Store the images").click(force=True)
+    page.get_by_role("button", name="Store images").click(force=True)
     expect(page.get_by_text("You are signed out. Reload the page")).to_be_visible()
     picture(page, "signed out in another tab")
     with sessions.read() as session:
@@ -89,7 +89,7 @@ def test_who_signs_in_again_goes_on_with_what_was_typed_and_nobody_else_does(
         _sign_in(other, server, name)
         if name == "the reader":
             expect(page.get_by_text("Connection error")).to_be_hidden()
-            page.get_by_role("button", name="Store the images").click()
+            page.get_by_role("button", name="Store images").click()
             expect(page.get_by_text("Choose images first")).to_be_visible()
             assert page.get_by_label("Case number").input_value() == "typed by the reader"
     for _ in range(2):  # the page goes on trying to connect: it tries again when it was refused

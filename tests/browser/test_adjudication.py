@@ -112,7 +112,7 @@ def test_a_discordant_case_comes_to_consensus_sign_off_and_amendment(house: Hous
 def _one_reader_agrees_with_the_model(house: House) -> Page:
     ann = house.sign_in("dr. ann", "read_case?case=1")
     read_blind(ann, "m", "malignant", "Model says")
-    press(ann, "a", "keep mine")
+    press(ann, "a", "Keep mine")
     settled(ann)
     ann.keyboard.press("Enter")
     expect(ann.get_by_role("button", name="Undo")).to_be_visible()
@@ -122,7 +122,7 @@ def _one_reader_agrees_with_the_model(house: House) -> Page:
 def _another_does_not(house: House) -> None:
     bob = house.sign_in("dr. bob", "read_case?case=1")
     read_blind(bob, "b", "benign", "Model says")
-    press(bob, "a", "keep mine")
+    press(bob, "a", "Keep mine")
     bob.get_by_role("combobox", name="Why do you differ").fill("misses")
     bob.keyboard.press("Enter")
     settled(bob)
@@ -130,7 +130,7 @@ def _another_does_not(house: House) -> None:
     bob.keyboard.press("Control+Enter")
     expect(bob.get_by_role("button", name="Undo")).to_be_visible()
     bob.goto(f"{house.server.url}/read_case?case=1")
-    expect(bob.get_by_text("Waits for an adjudicator")).to_be_visible()
+    expect(bob.get_by_text("Waiting for adjudication")).to_be_visible()
     expect(bob.get_by_role("link", name="Adjudication")).to_have_count(0)
     pictures(bob, "1 a reader waits")
 
@@ -140,7 +140,7 @@ def _an_adjudicator_settles_it_and_signs(house: House) -> None:
     expect(prof.get_by_role("button", name="Adjudicate next")).to_be_visible()
     pictures(prof, "2 list")
     prof.keyboard.press("n")
-    expect(prof.get_by_role("button", name="Save and see the readers")).to_be_in_viewport(ratio=1)
+    expect(prof.get_by_role("button", name="Save and show opinions")).to_be_in_viewport(ratio=1)
     assert not [word for word in ("atypia", "dr. bob", "Model says", "Reader A") if word in prof.content()]
     assert prof.request.get(f"{house.server.url}/images/1/heatmap").status == 403
     pictures(prof, "3 blind read")
@@ -148,7 +148,7 @@ def _an_adjudicator_settles_it_and_signs(house: House) -> None:
     expect(prof.get_by_text("no atypia at all")).to_be_visible()
     assert "dr. bob" not in prof.content()
     pictures(prof, "4 the readers")
-    expect(prof.get_by_role("button", name="Save the consensus")).to_be_in_viewport(ratio=1)
+    expect(prof.get_by_role("button", name="Save consensus")).to_be_in_viewport(ratio=1)
     prof.set_viewport_size({"width": 900, "height": 800})
     pictures(prof, "4 the readers, 900")
     prof.set_viewport_size({"width": 1280, "height": 800})
@@ -165,22 +165,22 @@ def _an_adjudicator_settles_it_and_signs(house: House) -> None:
     expect(prof.get_by_role("button", name="Yes, sign it off")).to_be_in_viewport(ratio=1)
     pictures(prof, "7 asked once more")
     prof.keyboard.press("s")
-    expect(prof.get_by_text("Signed out", exact=False).first).to_be_visible()
+    expect(prof.get_by_text("Signed off", exact=False).first).to_be_visible()
     expect(prof.get_by_text(re.compile(r"prof\. c, 20\d\d"))).to_have_count(2)  # settled it, and signed it
     pictures(prof, "8 signed out")
 
 
 def _the_first_reader_amends(house: House, ann: Page) -> None:
     ann.goto(f"{house.server.url}/read_case?case=1")
-    expect(ann.get_by_text("Amend what is signed")).to_be_visible()
-    expect(ann.get_by_text("Amend the final opinion")).to_have_count(0)
+    expect(ann.get_by_text("Amend the sign-off")).to_be_visible()
+    expect(ann.get_by_text("Amend final opinion")).to_have_count(0)
     settled(ann)
     ann.keyboard.press("l")
-    expect(ann.get_by_role("button", name="Save the amendment")).to_be_in_viewport(ratio=1)
+    expect(ann.get_by_role("button", name="Save amendment")).to_be_in_viewport(ratio=1)
     press(ann, "b", "benign")
-    ann.get_by_placeholder("why it is amended").fill("immunohistochemistry came back")
+    ann.get_by_placeholder("Reason for the amendment").fill("immunohistochemistry came back")
     pictures(ann, "9 amending")
-    expect(ann.get_by_role("button", name="Save the amendment")).to_be_in_viewport(ratio=1)
+    expect(ann.get_by_role("button", name="Save amendment")).to_be_in_viewport(ratio=1)
     ann.keyboard.press("Control+Enter")
     expect(ann.get_by_text("Amended, version 2")).to_be_visible()
     ann.get_by_text("2 versions").click()

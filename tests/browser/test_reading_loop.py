@@ -36,7 +36,7 @@ def choose(page: Page, file: Path) -> None:
 
 def upload(page: Page, image: Path) -> None:
     choose(page, image)
-    page.get_by_role("button", name="Store the images").click()
+    page.get_by_role("button", name="Store images").click()
     expect(page.get_by_text("1 of 1 images ready")).to_be_visible()
 
 
@@ -124,7 +124,7 @@ def test_the_whole_reading_loop_by_keyboard_and_after_a_power_cut(page: Page, se
 
     agrees = "malignant" in page.get_by_text("Model says").inner_text()
     page.keyboard.press("a" if agrees else "d")
-    chosen(page, "keep mine" if agrees else "change to")
+    chosen(page, "Keep mine" if agrees else "Change to")
     page.keyboard.press("y")
     chosen(page, "yes")
     picture(page, "5 final opinion")
@@ -145,7 +145,7 @@ def test_the_whole_reading_loop_by_keyboard_and_after_a_power_cut(page: Page, se
 
 def test_a_demo_case_needs_no_images_of_one_s_own(page: Page, server: Server) -> None:
     open_app(page, server)
-    page.get_by_role("button", name="Make a demo case").click()
+    page.get_by_role("button", name="Create a demo case").click()
     expect(page.get_by_text("generated demo case")).to_be_visible()
     read_first(page, "b", "3")
     picture(page, "8 demo case")
@@ -153,7 +153,7 @@ def test_a_demo_case_needs_no_images_of_one_s_own(page: Page, server: Server) ->
 
 def test_a_row_of_the_worklist_opens_its_case_and_lets_the_reader_back(page: Page, server: Server) -> None:
     open_app(page, server)
-    page.get_by_role("button", name="Make a demo case").click()
+    page.get_by_role("button", name="Create a demo case").click()
     expect(page.get_by_text("Your first opinion")).to_be_visible()
     open_app(page, server)
     at_rest(page)
@@ -168,7 +168,7 @@ def test_a_row_of_the_worklist_opens_its_case_and_lets_the_reader_back(page: Pag
 
 def test_two_tabs_make_one_first_read_and_lose_no_words(page: Page, server: Server) -> None:
     open_app(page, server)
-    page.get_by_role("button", name="Make a demo case").click()
+    page.get_by_role("button", name="Create a demo case").click()
     expect(page.get_by_text("Your first opinion")).to_be_visible()
     stale = page.context.new_page()
     open_app(stale, server, "read_case?case=1")
@@ -182,7 +182,7 @@ def test_two_tabs_make_one_first_read_and_lose_no_words(page: Page, server: Serv
     stale.keyboard.press("Control+Enter")
     expect(stale.get_by_text("Not saved: your first opinion on this case was already saved")).to_be_visible()
     expect(stale.get_by_placeholder("note (optional)")).to_have_value("I see it otherwise")
-    stale.get_by_role("button", name="Show what is saved").click()
+    stale.get_by_role("button", name="Show saved version").click()
     expect(stale.get_by_text("▲ malignant (5/5)")).to_be_visible()
     expect(stale.get_by_text("I see it otherwise")).to_be_visible()
 
@@ -192,7 +192,7 @@ def test_a_double_click_stores_one_case(page: Page, server: Server, tmp_path: Pa
     file.write_bytes(tissue_png(1))
     open_app(page, server, "upload_cases")
     choose(page, file)
-    page.get_by_role("button", name="Store the images").dblclick()
+    page.get_by_role("button", name="Store images").dblclick()
     expect(page.get_by_text("1 of 1 images ready")).to_be_visible()
     open_app(page, server)
     expect(page.get_by_text("1 to read")).to_be_visible()
@@ -202,10 +202,10 @@ def test_a_double_click_stores_one_case(page: Page, server: Server, tmp_path: Pa
 def test_the_buttons_that_save_need_no_scrolling(browser: Browser, server: Server, width: int, scheme: Scheme) -> None:
     page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
     open_app(page, server)
-    page.get_by_role("button", name="Make a demo case").click()
+    page.get_by_role("button", name="Create a demo case").click()
     expect(page.get_by_role("button", name="Save and reveal")).to_be_in_viewport(ratio=1)
     picture(page, f"9 first opinion, {width} {scheme}")
     read_first(page, "b", "3")
-    expect(page.get_by_role("button", name="Save, next case")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("button", name="Save and open next case")).to_be_in_viewport(ratio=1)
     picture(page, f"9 final opinion, {width} {scheme}")
     page.context.close()

@@ -85,7 +85,7 @@ def at_the_case(court: Court, name: str = "prof. c") -> AppTest:
 
 
 def read_blind(court: Court, name: str = "prof. c") -> AppTest:
-    return press(at_the_case(court, name), "▲", "4", "Save and see")
+    return press(at_the_case(court, name), "▲", "4", "Save and show")
 
 
 def test_the_list_names_the_cases_and_nothing_that_was_said(court: Court) -> None:
@@ -115,12 +115,12 @@ def test_after_it_all_is_there_without_a_name(court: Court) -> None:
 
 def test_the_whole_way_to_a_signed_case(court: Court) -> None:
     tab = read_blind(court)
-    press(tab, "Save the consensus")
+    press(tab, "Save consensus")
     assert "Choose an answer" in tab.error[0].value
-    press(tab, "▲", "5", "Save the consensus")
-    assert "how much the difference matters" in tab.error[0].value
+    press(tab, "▲", "5", "Save consensus")
+    assert "Choose a severity" in tab.error[0].value
     tab.text_area[0].set_value("invasive at the left edge")
-    press(tab, "major", "Save the consensus")
+    press(tab, "Major", "Save consensus")
     with court.world.sessions.begin() as session:
         seen = store.adjudication.open_adjudication(session, court.case_id, court.accounts["prof. c"].id)
     assert seen.consensus is not None
@@ -133,14 +133,14 @@ def test_the_whole_way_to_a_signed_case(court: Court) -> None:
     press(tab, "Sign off the case")
     assert "takes no further reads" in words_on(tab)
     press(tab, "Yes, sign it off")
-    assert "Signed out" in words_on(tab)
+    assert "Signed off" in words_on(tab)
     press(tab, "Next case")
-    assert "Nothing waits" in tab.subheader[0].value
+    assert "No cases are waiting" in tab.subheader[0].value
 
 
 def test_who_comes_too_late_keeps_what_was_typed(court: Court) -> None:
     late = read_blind(court, "prof. d")
-    press(late, "○", "3", "minor")
+    press(late, "○", "3", "Minor")
     late.text_area[0].set_value("I see it otherwise")
     adjudicator = court.accounts["prof. c"].id
     with court.world.sessions.begin() as session:
@@ -151,7 +151,7 @@ def test_who_comes_too_late_keeps_what_was_typed(court: Court) -> None:
         ]
         store.adjudication.record_consensus(session, court.case_id, adjudicator, RULING, OPENED, seen=seen)
     court.be("prof. d")
-    press(late, "Save the consensus")
+    press(late, "Save consensus")
     assert "severity major" in words_on(late)
     assert "I see it otherwise" in late.warning[0].value
 
@@ -159,7 +159,7 @@ def test_who_comes_too_late_keeps_what_was_typed(court: Court) -> None:
 def test_a_case_that_waits_for_nobody_says_so(court: Court) -> None:
     settled = court.add_case(2)
     for address in (str(settled), "999", "abc"):
-        assert "Nothing to settle" in court.visit("prof. c", case=address).subheader[0].value
+        assert "cannot be adjudicated" in court.visit("prof. c", case=address).subheader[0].value
 
 
 def test_a_reader_has_no_such_page(court: Court) -> None:
@@ -171,13 +171,13 @@ def test_a_reader_has_no_such_page(court: Court) -> None:
 def test_an_adjudicator_who_saw_the_others_is_sent_back_to_the_adjudication(court: Court) -> None:
     read_blind(court)
     words = words_on(court.visit("prof. c", "read_case.py", case=str(court.case_id)))
-    assert "settle it as its adjudicator" in words
+    assert "Continue as its adjudicator" in words
     assert "Final opinion" not in words
 
 
 def test_a_reader_sees_why_a_case_cannot_be_signed_yet_and_what_was_settled(court: Court) -> None:
     words = words_on(court.visit("dr. ann", "read_case.py", case=str(court.case_id)))
-    assert "Waits for an adjudicator" in words
+    assert "Waiting for adjudication" in words
     assert "To sign off" not in words
 
 
@@ -187,24 +187,24 @@ def test_a_reader_signs_and_amends_beside_the_tissue(court: Court) -> None:
         court.read(name, SAYS_MALIGNANT, agreed)
     tab = court.visit("dr. ann", "read_case.py", case=str(agreed))
     press(tab, "Sign off the case", "Yes, sign it off")
-    assert not [one for one in tab.toggle if one.label == "Amend the final opinion"]
-    press(tab, "Amend what is signed", "○", "Save the amendment")
-    assert "Say why" in tab.error[0].value
+    assert not [one for one in tab.toggle if one.label == "Amend final opinion"]
+    press(tab, "Amend the sign-off", "○", "Save amendment")
+    assert "Enter a reason" in tab.error[0].value
     stale = court.visit("dr. bob", "read_case.py", case=str(agreed))
-    press(stale, "Amend what is signed", "◇")
+    press(stale, "Amend the sign-off", "◇")
     stale.text_area[1].set_value("the block was mixed up")
     court.be("dr. ann")
     tab.text_area[1].set_value("immunohistochemistry came back")
-    press(tab, "Save the amendment")
+    press(tab, "Save amendment")
     words = words_on(tab)
     assert "version 2" in words
-    assert "because: immunohistochemistry came back" in words
+    assert "reason: immunohistochemistry came back" in words
     court.be("dr. bob")
-    press(stale, "Save the amendment")
+    press(stale, "Save amendment")
     assert "saved version 2 meanwhile" in stale.error[0].value
-    press(stale, "Show what is saved")
+    press(stale, "Show saved version")
     assert stale.text_area[1].value == "the block was mixed up"
-    press(stale, "Save the amendment")
+    press(stale, "Save amendment")
     assert "Amended, version 3" in words_on(stale)
 
 
@@ -214,6 +214,6 @@ def test_a_reader_of_a_signed_case_is_asked_for_nothing_and_told_nothing(court: 
     tab = court.visit("dr. ann", "read_case.py", case=str(agreed))
     press(tab, "Sign off the case", "Yes, sign it off")
     words = words_on(court.visit("dr. bob", "read_case.py", case=str(agreed)))
-    assert "signed out without an opinion of yours" in words
+    assert "signed off without your opinion" in words
     assert "▲ malignant" not in words
     assert "Save and reveal" not in words

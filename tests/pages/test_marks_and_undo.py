@@ -61,7 +61,7 @@ def test_marks_are_saved_with_the_first_opinion_and_carried_over_to_the_final_on
         {"image_id": 2, "kind": "box", "points": [[1.0, 2.0], [30.0, 40.5]], "note": ""},
     ]
     mark(tab, f"final-{case_id}", FIELD)
-    press(tab, "keep mine", "Save, next case")
+    press(tab, "Keep mine", "Save and open next case")
     first, final = world.reads(case_id)
     assert (first.opinion.regions, final.opinion.regions) == ((SPOT, FIELD), (FIELD,))
 
@@ -69,7 +69,7 @@ def test_marks_are_saved_with_the_first_opinion_and_carried_over_to_the_final_on
 def test_saved_marks_can_only_be_changed_in_an_amendment(world: World, case_id: int) -> None:
     tab = open_case(world, case_id)
     mark(tab, f"first-{case_id}", SPOT)
-    press(tab, "▲", "4", "Save and reveal", "keep mine", "Save, next case")
+    press(tab, "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
     tab = open_case(world, case_id)
     assert sheet(tab).editable is False
     assert len(sheet(tab).regions) == 1
@@ -85,7 +85,7 @@ def test_marks_of_a_window_that_was_overtaken_are_still_there_to_be_saved(world:
     press(open_case(world, case_id), "▲", "4", "Save and reveal")
     press(stale, "Save and reveal")
     stale.run()
-    assert "(1 marked)" in stale.warning[0].value
+    assert "(1 mark)" in stale.warning[0].value
     assert len(sheet(stale).regions) == 1
     assert world.reads(case_id)[0].opinion.regions == ()
 
@@ -93,29 +93,29 @@ def test_marks_of_a_window_that_was_overtaken_are_still_there_to_be_saved(world:
 def test_a_final_opinion_can_be_taken_back_and_its_form_is_as_it_was(world: World, case_id: int) -> None:
     following = world.add_case(3)
     world.analyse()
-    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "keep mine", "5")
+    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "5")
     tab.text_area[0].set_value("the nests on the left")
-    press(tab, "Save, next case")
+    press(tab, "Save and open next case")
     assert tab.query_params["case"] == str(following)
     press(tab, "Undo (60 s)")
     assert tab.query_params["case"] == str(case_id)
-    assert "C-0001 taken back" in words_on(tab)
+    assert "C-0001 final opinion withdrawn" in words_on(tab)
     assert tab.text_area[0].value == "the nests on the left"
-    assert {"✓ 5", "✓ keep mine: ▲ malignant"} <= {button.label for button in tab.button}
+    assert {"✓ 5", "✓ Keep mine: ▲ malignant"} <= {button.label for button in tab.button}
     assert world.open_case(case_id).state is CaseState.REVEALED
-    press(tab, "Save, next case")
+    press(tab, "Save and open next case")
     stages = [read.stage for read in world.reads(case_id)]
     assert stages == [Stage.FIRST, Stage.FINAL, Stage.WITHDRAWN, Stage.FINAL]
     words = words_on(open_case(world, case_id))
-    assert "final (taken back): ▲ malignant (5/5)" in words
-    assert "final opinion taken back" in words
+    assert "final (withdrawn): ▲ malignant (5/5)" in words
+    assert "final opinion withdrawn" in words
     assert "amended" not in words
 
 
 def test_what_was_taken_back_elsewhere_is_not_taken_back_twice(world: World, case_id: int) -> None:
     world.add_case(3)
     world.analyse()
-    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "keep mine", "Save, next case")
+    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
     final = world.reads(case_id)[-1]
     with world.sessions.begin() as session:
         store.reads.withdraw_read(session, final.id, world.reader)
@@ -158,13 +158,13 @@ def test_a_long_absence_counts_as_two_minutes_and_another_page_not_at_all(world:
 def test_a_note_that_looks_like_a_person_is_warned_about_and_saved_all_the_same(world: World, case_id: int) -> None:
     tab = open_case(world, case_id)
     tab.text_area[0].set_value("born 12.03.1961").run()
-    assert [caption for caption in tab.caption if "nothing in a note should say who the patient is" in caption.value]
+    assert [caption for caption in tab.caption if "Notes must not identify the patient" in caption.value]
     press(tab, "▲", "4", "Save and reveal")
     assert world.reads(case_id)[0].opinion.note == "born 12.03.1961"
 
 
 def test_the_tab_keeps_what_was_typed_and_nothing_of_the_model(world: World, case_id: int) -> None:
-    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "keep mine", "yes")
+    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "Yes")
     drafts = [found for found in tab.get("bidi_component") if "typed" in json.loads(found.proto.json)]
     typed = {found["form"]: found["typed"] for found in (json.loads(draft.proto.json) for draft in drafts)}
     assert typed[f"final-{case_id}"] == {"choice": "A", "confidence": 4, "vote": "yes"}

@@ -37,7 +37,7 @@ def case_id(world: World) -> int:
 
 
 def test_without_a_case_the_page_says_what_to_do(world: World) -> None:
-    assert "Nothing is waiting" in visit("read_case.py").subheader[0].value
+    assert "No cases are waiting" in visit("read_case.py").subheader[0].value
 
 
 def test_without_a_case_in_the_address_the_next_one_opens(world: World, case_id: int) -> None:
@@ -72,7 +72,7 @@ def test_the_whole_loop(world: World, case_id: int) -> None:
     tab = read_first(world, case_id)
     assert "malignant (4/5)" in words_on(tab)
     tab.text_area[0].set_value("the nests on the left")
-    press(tab, "yes", "keep mine", "Save, next case")
+    press(tab, "Yes", "Keep mine", "Save and open next case")
     first, final = world.reads(case_id)
     assert first.opinion == Opinion("malignant", 4)
     assert not first.model_visible
@@ -85,7 +85,7 @@ def test_the_whole_loop(world: World, case_id: int) -> None:
 def test_saving_the_final_opinion_opens_the_next_case(world: World, case_id: int) -> None:
     following = world.add_case(3)
     world.analyse()
-    tab = press(read_first(world, case_id), "keep mine", "Save, next case")
+    tab = press(read_first(world, case_id), "Keep mine", "Save and open next case")
     assert tab.query_params["case"] == str(following)
     words = words_on(tab)
     assert "C-0001 saved" in words
@@ -96,7 +96,7 @@ def test_a_first_opinion_needs_a_label_and_a_confidence(world: World, case_id: i
     tab = press(open_case(world, case_id), "Save and reveal")
     assert "Choose an answer" in tab.error[0].value
     press(tab, "○", "Save and reveal")
-    assert "how sure" in tab.error[0].value
+    assert "Choose your confidence" in tab.error[0].value
     assert not world.reads(case_id)
 
 
@@ -120,24 +120,24 @@ def test_cannot_assess_is_asked_twice(world: World, case_id: int) -> None:
 
 
 def test_keeping_another_opinion_than_the_model_needs_a_reason(world: World, case_id: int) -> None:
-    tab = press(read_first(world, case_id, "○", "3"), "keep mine", "Save, next case")
-    assert "choose a reason" in tab.error[0].value
+    tab = press(read_first(world, case_id, "○", "3"), "Keep mine", "Save and open next case")
+    assert "Choose a reason" in tab.error[0].value
     assert len(world.reads(case_id)) == 1
     tab.selectbox[0].set_value("wrong_area")
-    press(tab, "Save, next case")
+    press(tab, "Save and open next case")
     assert world.reads(case_id)[1].opinion.reason == "wrong_area"
     assert world.open_case(case_id).state is CaseState.DISCORDANT
 
 
 def test_changing_to_the_model_s_opinion_needs_no_reason(world: World, case_id: int) -> None:
-    press(read_first(world, case_id, "○", "2"), "change to ▲", "Save, next case")
+    press(read_first(world, case_id, "○", "2"), "Change to ▲", "Save and open next case")
     assert [read.opinion.label for read in world.reads(case_id)] == ["benign", "malignant"]
 
 
 def test_another_reason_needs_a_note(world: World, case_id: int) -> None:
-    tab = press(read_first(world, case_id, "○", "3"), "keep mine")
+    tab = press(read_first(world, case_id, "○", "3"), "Keep mine")
     tab.selectbox[0].set_value("other")
-    press(tab, "Save, next case")
+    press(tab, "Save and open next case")
     assert "note" in tab.error[0].value
     assert len(world.reads(case_id)) == 1
 
@@ -156,7 +156,7 @@ def test_without_a_result_the_reader_learns_why_and_has_the_last_word(world: Wor
     world.fail_jobs("the stored image is damaged")
     tab = read_first(world, failed)
     assert "stored image is damaged" in tab.warning[0].value.replace("\\", "")
-    press(tab, "keep mine", "Save, next case")
+    press(tab, "Keep mine", "Save and open next case")
     assert world.open_case(failed).state is CaseState.FINAL
 
 
@@ -169,14 +169,14 @@ def test_a_case_of_many_images_is_summed_up(world: World) -> None:
 
 
 def test_an_amendment_is_a_new_row_and_says_why(world: World, case_id: int) -> None:
-    press(read_first(world, case_id), "keep mine", "Save, next case")
+    press(read_first(world, case_id), "Keep mine", "Save and open next case")
     tab = open_case(world, case_id)
     tab.toggle[0].set_value(True).run()
-    press(tab, "○", "Save the amendment")
+    press(tab, "○", "Save amendment")
     assert tab.error
     tab.selectbox[0].set_value("borderline")
     tab.text_area[0].set_value("after the second look")
-    press(tab, "Save the amendment")
+    press(tab, "Save amendment")
     first, final, amended = world.reads(case_id)
     assert (first.opinion.label, final.opinion.label, amended.opinion.label) == ("malignant", "malignant", "benign")
     assert amended.supersedes == final.id
@@ -186,5 +186,5 @@ def test_an_amendment_is_a_new_row_and_says_why(world: World, case_id: int) -> N
 def test_a_note_cannot_act_as_markdown(world: World, case_id: int) -> None:
     tab = open_case(world, case_id)
     tab.text_area[0].set_value("![x](http://example.org/pixel.png)")
-    press(tab, "▲", "4", "Save and reveal", "keep mine", "Save, next case")
+    press(tab, "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
     assert "![x](http" not in words_on(open_case(world, case_id))

@@ -44,7 +44,7 @@ def test_a_study_waits_in_the_list_and_the_first_case_opens(world: World, cases:
     make(world, cases, Arm.BLIND_FIRST)
     tab = visit("read_study.py")
     assert "0 of 3 read" in words_on(tab)
-    press(tab, "Begin")
+    press(tab, "Start")
     words = words_on(tab)
     assert "**STUDY** pilot \\\\*one\\\\*" in words
     assert "blind first &nbsp;·&nbsp; round 1 &nbsp;·&nbsp; case 1 of 3 &nbsp;·&nbsp; no going back" in words
@@ -66,9 +66,9 @@ def test_unaided_sends_nothing_of_the_model_from_the_first_case_to_the_last(
         assert f"case {number} of 3" in words
         assert "/images/" in words, "the tissue itself is there"
         assert not [telltale for telltale in TELLTALES if telltale in words]
-        press(tab, "○", "3", "Save, next case")
+        press(tab, "○", "3", "Save and open next case")
     words = words_on(tab)
-    assert "you have read everything" in words
+    assert "all cases read" in words
     assert not [telltale for telltale in TELLTALES if telltale in words]
     reads = saved(world, study)
     assert [(read.stage, read.model_visible, read.opinion) for read in reads] == [
@@ -84,9 +84,9 @@ def test_blind_first_shows_the_model_after_the_first_opinion_and_hides_it_for_th
     assert not [telltale for telltale in TELLTALES if telltale in words_on(tab)]
     press(tab, "○", "2", "Save and reveal")
     assert all(words in words_on(tab) for words in _SHOWN)
-    press(tab, "keep mine", "Save, next case")
-    assert "choose a reason" in tab.error[0].value
-    press(tab, "change to ▲", "Save, next case")
+    press(tab, "Keep mine", "Save and open next case")
+    assert "Choose a reason" in tab.error[0].value
+    press(tab, "Change to ▲", "Save and open next case")
     words = words_on(tab)
     assert "case 2 of 3" in words
     assert not [telltale for telltale in TELLTALES if telltale in words]
@@ -100,10 +100,10 @@ def test_model_first_shows_the_model_at_once_and_saves_one_opinion(world: World,
     study = make(world, cases, Arm.MODEL_FIRST)
     tab = begin(world, study)
     assert all(words in words_on(tab) for words in _SHOWN)
-    press(tab, "○", "3", "Save, next case")
-    assert "choose a reason" in tab.error[0].value
+    press(tab, "○", "3", "Save and open next case")
+    assert "Choose a reason" in tab.error[0].value
     next(box for box in tab.selectbox if "model" in box.label).set_value("wrong_area")
-    press(tab, "yes", "Save, next case")
+    press(tab, "Yes", "Save and open next case")
     assert "case 2 of 3" in words_on(tab)
     (read,) = saved(world, study)
     assert (read.stage, read.model_visible, read.opinion.reason) == (Stage.FINAL, True, "wrong_area")
@@ -111,19 +111,19 @@ def test_model_first_shows_the_model_at_once_and_saves_one_opinion(world: World,
 
 def test_a_round_that_must_wait_says_until_when(world: World, cases: tuple[int, ...]) -> None:
     study = make(world, cases[:1], Arm.UNAIDED, Arm.MODEL_FIRST, washout_days=28)
-    tab = press(begin(world, study), "○", "3", "Save, next case")
+    tab = press(begin(world, study), "○", "3", "Save and open next case")
     words = words_on(tab)
-    assert "round 2 of 2, model first, begins after a pause: on 20" in words
-    assert not [button for button in tab.button if button.label in ("Begin", "Go on")]
+    assert "round 2 of 2, model first, starts after the washout on 20" in words
+    assert not [button for button in tab.button if button.label in ("Start", "Continue")]
     assert not [telltale for telltale in _SHOWN if telltale in words]
 
 
 def test_one_may_pause_and_comes_back_to_the_same_case(world: World, cases: tuple[int, ...]) -> None:
     study = make(world, cases, Arm.UNAIDED)
-    tab = press(begin(world, study), "○", "3", "Save, next case", "▲", "Pause")
+    tab = press(begin(world, study), "○", "3", "Save and open next case", "▲", "Pause")
     assert "1 of 3 read" in words_on(tab)
     assert "study" not in tab.query_params
-    press(tab, "Go on")
+    press(tab, "Continue")
     assert "case 2 of 3" in words_on(tab)
     assert any(button.label == "✓ ▲ malignant" for button in tab.button), "what was chosen is still there"
     assert len(saved(world, study)) == 1
@@ -133,10 +133,10 @@ def test_a_case_read_again_begins_with_an_empty_form(world: World, cases: tuple[
     study = make(world, cases[:1], Arm.UNAIDED, Arm.UNAIDED)
     tab = begin(world, study)
     tab.text_area[0].set_value("nests on the left")
-    press(tab, "○", "3", "Save, next case")
+    press(tab, "○", "3", "Save and open next case")
     assert "round 2 of 2" in words_on(tab)
     assert tab.text_area[0].value == ""
-    press(tab, "Save, next case")
+    press(tab, "Save and open next case")
     assert "Choose an answer" in tab.error[0].value
     assert len(saved(world, study)) == 1
 
@@ -145,11 +145,11 @@ def test_a_second_window_cannot_change_what_was_said_and_loses_nothing(world: Wo
     study = make(world, cases, Arm.UNAIDED)
     stale = press(begin(world, study), "▲", "5")
     stale.text_area[0].set_value("nests on the left")
-    press(begin(world, study), "○", "3", "Save, next case")
-    press(stale, "Save, next case")
+    press(begin(world, study), "○", "3", "Save and open next case")
+    press(stale, "Save and open next case")
     assert "case 2 of 3" in words_on(stale)
-    assert stale.warning[0].value == "This was typed here and is not saved: ▲ malignant (5/5) nests on the left"
-    press(stale, "○", "1", "Save, next case")
+    assert stale.warning[0].value == "Entered here but not saved: ▲ malignant (5/5) nests on the left"
+    press(stale, "○", "1", "Save and open next case")
     assert not stale.warning
     assert [read.opinion for read in saved(world, study)] == [Opinion("benign", 3), Opinion("benign", 1)]
 
@@ -158,7 +158,7 @@ def test_the_same_click_in_two_windows_is_one_read(world: World, cases: tuple[in
     study = make(world, cases, Arm.UNAIDED)
     one, two = (press(begin(world, study), "○", "3") for _ in range(2))
     for tab in (one, two):
-        assert "case 2 of 3" in words_on(press(tab, "Save, next case"))
+        assert "case 2 of 3" in words_on(press(tab, "Save and open next case"))
     assert len(saved(world, study)) == 1
 
 
@@ -168,9 +168,9 @@ def test_a_study_that_is_closed_meanwhile_keeps_what_was_typed_on_the_screen(
     study = make(world, cases, Arm.UNAIDED)
     tab = press(begin(world, study), "○", "3")
     assert saved(world, study) == []
-    press(tab, "Save, next case")
+    press(tab, "Save and open next case")
     assert "closed on 20" in words_on(tab)
-    assert tab.warning[0].value == "This was typed here and is not saved: ○ benign (3/5)"
+    assert tab.warning[0].value == "Entered here but not saved: ○ benign (3/5)"
 
 
 def test_a_case_of_a_study_is_not_read_in_routine(world: World, cases: tuple[int, ...]) -> None:
@@ -183,7 +183,7 @@ def test_a_case_of_a_study_is_not_read_in_routine(world: World, cases: tuple[int
     assert "This case belongs to a study" in words
     assert "read_study" in words, "the link"
     assert "/images/" not in words
-    assert "Nothing is waiting" in words_on(visit("read_case.py"))
+    assert "No cases are waiting" in words_on(visit("read_case.py"))
     assert saved(world, study) == []
 
 
@@ -191,14 +191,14 @@ def test_a_case_of_a_study_is_not_read_in_routine(world: World, cases: tuple[int
 def test_a_wrong_address_is_no_crash(world: World, cases: tuple[int, ...], wrong: str) -> None:
     make(world, cases, Arm.UNAIDED)
     tab = visit("read_study.py", study=wrong)
-    assert "You read in no such study" in tab.warning[0].value
-    assert "Begin" in [button.label for button in tab.button]
+    assert "Study not found" in tab.warning[0].value
+    assert "Start" in [button.label for button in tab.button]
 
 
 def test_times_are_stamped_on_the_server(world: World, cases: tuple[int, ...]) -> None:
     study = make(world, cases, Arm.UNAIDED)
     before = datetime.now(UTC)
-    press(begin(world, study), "○", "3", "Save, next case")
+    press(begin(world, study), "○", "3", "Save and open next case")
     (read,) = saved(world, study)
     assert before <= read.opened_at <= read.saved_at <= datetime.now(UTC)
     assert read.edit_seconds is not None

@@ -140,7 +140,7 @@ def test_a_study_is_closed_after_a_confirmation(world: World, cases: tuple[int, 
 
 def test_nothing_of_what_is_said_stands_on_the_page(world: World, cases: tuple[int, ...]) -> None:
     press(give_name(visit("studies.py"), "pilot"), "Make the study")
-    press(visit("read_study.py", study="1"), "▲", "5", "Save, next case")
+    press(visit("read_study.py", study="1"), "▲", "5", "Save and open next case")
     words = words_on(visit("studies.py"))
     assert "1 of 3 read" in words
     assert "malignant" not in words

@@ -15,7 +15,7 @@ PNG = "image/png"
 
 def upload(tab: AppTest, *files: tuple[str, bytes, str]) -> AppTest:
     tab.file_uploader[0].set_value(list(files))
-    return press(tab, "Store the images")
+    return press(tab, "Store images")
 
 
 def cases(world: World) -> list[tuple[str, int, str | None]]:
@@ -30,13 +30,13 @@ def test_several_images_become_one_case(world: World) -> None:
     tab.selectbox[0].set_value("200X")
     upload(tab, ("a.png", tissue_png(1), PNG), ("b.png", tissue_png(2), PNG))
     assert cases(world) == [("C-0001", 2, "200X")]
-    assert list(tab.table[0].value["state"]) == ["queued", "queued"]
-    assert list(tab.table[0].value["size"]) == ["320 x 260", "320 x 260"]
+    assert list(tab.table[0].value["State"]) == ["queued", "queued"]
+    assert list(tab.table[0].value["Size"]) == ["320 x 260", "320 x 260"]
 
 
 def test_or_one_case_each(world: World) -> None:
     tab = visit("upload_cases.py")
-    tab.segmented_control[0].set_value("one case each")
+    tab.segmented_control[0].set_value("One case per image")
     upload(tab, ("a.png", tissue_png(1), PNG), ("b.png", tissue_png(2), PNG))
     assert [row[:2] for row in cases(world)] == [("C-0001", 1), ("C-0002", 1)]
 
@@ -50,8 +50,8 @@ def test_one_bad_file_does_not_stop_the_others(world: World) -> None:
     tab = visit("upload_cases.py")
     upload(tab, ("a.png", tissue_png(1), PNG), ("bad.png", b"not an image", PNG), ("c.png", tissue_png(2), PNG))
     assert cases(world) == [("C-0001", 2, None)]
-    assert list(tab.table[0].value["state"]) == ["queued", "not taken in", "queued"]
-    assert list(tab.table[0].value["quality"])[1].startswith("x ")
+    assert list(tab.table[0].value["State"]) == ["queued", "not stored", "queued"]
+    assert list(tab.table[0].value["Quality"])[1].startswith("x ")
 
 
 def test_the_same_image_is_named_with_its_case(world: World) -> None:
@@ -63,7 +63,7 @@ def test_the_same_image_is_named_with_its_case(world: World) -> None:
 
 def test_a_second_click_stores_nothing_again(world: World) -> None:
     tab = upload(visit("upload_cases.py"), ("a.png", tissue_png(1), PNG))
-    press(tab, "Store the images")
+    press(tab, "Store images")
     assert "nothing to store" in tab.error[0].value
     assert cases(world) == [("C-0001", 1, None)]
 
@@ -75,7 +75,7 @@ def test_a_taken_case_number_is_said_and_the_files_stay(world: World) -> None:
     upload(tab, ("b.png", tissue_png(2), PNG))
     assert "already a case S26-100" in tab.error[0].value
     tab.text_input[0].set_value("S26-101")
-    press(tab, "Store the images")
+    press(tab, "Store images")
     assert [row[0] for row in cases(world)] == ["S26-100", "S26-101"]
 
 
@@ -97,9 +97,9 @@ def test_a_folder_on_the_server(world: World, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("SECOND_READ_IMPORT_ROOT", str(tmp_path / "scanner"))
     tab = visit("upload_cases.py")
     tab.text_input[1].set_value("today")
-    press(tab, "Store the images")
+    press(tab, "Store images")
     assert cases(world) == [("C-0001", 1, None)]
-    assert list(tab.table[0].value["state"]) == ["queued", "not taken in"]
+    assert list(tab.table[0].value["State"]) == ["queued", "not stored"]
 
 
 def test_a_folder_outside_the_import_root_is_refused(
@@ -109,12 +109,12 @@ def test_a_folder_outside_the_import_root_is_refused(
     monkeypatch.setenv("SECOND_READ_IMPORT_ROOT", str(tmp_path / "scanner"))
     tab = visit("upload_cases.py")
     tab.text_input[1].set_value("..")
-    press(tab, "Store the images")
+    press(tab, "Store images")
     assert "not inside" in tab.error[0].value
 
 
 def test_a_demo_case_opens_at_once_and_is_called_one(world: World) -> None:
-    tab = press(visit("upload_cases.py"), "Make a demo case")
+    tab = press(visit("upload_cases.py"), "Create a demo case")
     assert "generated demo case" in words_on(tab)
     assert "Your first opinion" in words_on(tab)
 
@@ -123,12 +123,12 @@ def test_a_case_number_that_looks_like_a_person_is_stored_only_when_confirmed(wo
     tab = visit("upload_cases.py")
     tab.text_input[0].set_value("Garcia_Maria")
     upload(tab, ("a.png", tissue_png(1), PNG))
-    assert "Nothing was stored yet" in tab.error[0].value
+    assert "Nothing has been stored" in tab.error[0].value
     assert "what looks like a person's name. All readers will see it" in tab.warning[0].value
     assert cases(world) == []
     assert tab.text_input[0].value == "Garcia_Maria"
     tab.checkbox[0].check()
-    press(tab, "Store the images")
+    press(tab, "Store images")
     assert [row[:2] for row in cases(world)] == [("Garcia_Maria", 1)]
 
 
@@ -154,7 +154,7 @@ def test_file_names_that_look_like_a_person_are_warned_of_and_kept_nowhere(
         "1 file name contains what looks like a person's name, a full date, perhaps of birth. File names are not stored"
     )
     assert any(warning in caption.value.replace("\\", "") for caption in tab.caption)
-    press(tab, "Store the images")
+    press(tab, "Store images")
     assert any(warning in caption.value.replace("\\", "") for caption in tab.caption)
     assert "Kvist" not in caplog.text
     with world.sessions.read() as session:

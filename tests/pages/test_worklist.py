@@ -14,7 +14,7 @@ from tests.helpers.world import World
 
 def test_an_empty_worklist_offers_two_ways_to_begin(world: World) -> None:
     tab = visit("worklist.py")
-    assert [button.label for button in tab.button] == ["Upload images", "Make a demo case"]
+    assert [button.label for button in tab.button] == ["Upload images", "Create a demo case"]
 
 
 def test_the_cases_stand_with_their_state(world: World) -> None:
@@ -22,10 +22,10 @@ def test_the_cases_stand_with_their_state(world: World) -> None:
     world.analyse()
     world.add_case(3, magnification=None)
     frame = visit("worklist.py").dataframe[0].value
-    assert list(frame["case"]) == ["C-0001", "C-0002"]
-    assert list(frame["state"]) == ["to read", "being analysed"]
-    assert list(frame["images"]) == ["2", "0 of 1 analysed"]
-    assert list(frame["magnification"]) == ["100X", "not recorded"]
+    assert list(frame["Case"]) == ["C-0001", "C-0002"]
+    assert list(frame["State"]) == ["to read", "being analysed"]
+    assert list(frame["Images"]) == ["2", "0 of 1 analysed"]
+    assert list(frame["Magnification"]) == ["100X", "not recorded"]
 
 
 def test_nothing_of_the_model_stands_in_the_worklist(world: World) -> None:
@@ -40,10 +40,10 @@ def test_filters_narrow_the_table_and_say_when_nothing_is_left(world: World) -> 
     world.add_case(2, accession="S26-200", magnification="400X")
     tab = visit("worklist.py")
     tab.text_input[0].set_value("200").run()
-    assert list(tab.dataframe[0].value["case"]) == ["S26-200"]
+    assert list(tab.dataframe[0].value["Case"]) == ["S26-200"]
     tab.selectbox[0].set_value("40X").run()
     assert not tab.dataframe
-    assert "No case matches" in words_on(tab)
+    assert "No cases match" in words_on(tab)
 
 
 def test_read_next_opens_the_oldest_case_to_read(world: World) -> None:
@@ -69,12 +69,12 @@ def test_a_sorted_and_filtered_list_stays_so_while_a_case_is_visited(world: Worl
     tab = visit("worklist.py")
     tab.selectbox(key="worklist-order").set_value(CaseOrder.ACCESSION).run()
     tab.selectbox(key="worklist-magnification").set_value("100X").run()
-    assert list(tab.dataframe[0].value["case"]) == ["a", "b"]
+    assert list(tab.dataframe[0].value["Case"]) == ["a", "b"]
     tab = press(tab, "Read next")
     assert "Your first opinion" in words_on(tab)
     tab.switch_page("worklist.py").run()
-    assert list(tab.dataframe[0].value["case"]) == ["a", "b"]
-    assert list(tab.dataframe[0].value["state"]) == ["to read", "in reading"]
+    assert list(tab.dataframe[0].value["Case"]) == ["a", "b"]
+    assert list(tab.dataframe[0].value["State"]) == ["to read", "in reading"]
 
 
 def test_the_orders_that_tell_of_the_model_say_so_and_list_what_was_read(world: World) -> None:
@@ -85,18 +85,18 @@ def test_the_orders_that_tell_of_the_model_say_so_and_list_what_was_read(world: 
         store.reads.record_first_read(session, read, world.reader, Opinion("benign", 3), datetime.now(UTC))
     tab = visit("worklist.py")
     tab.selectbox(key="worklist-order").set_value(CaseOrder.UNCERTAINTY).run()
-    assert list(tab.dataframe[0].value["case"]) == ["C-0001"]
-    assert "Only cases of which you have saved a first opinion" in words_on(tab)
+    assert list(tab.dataframe[0].value["Case"]) == ["C-0001"]
+    assert "Only cases with your first opinion are listed" in words_on(tab)
     tab.selectbox(key="worklist-order").set_value(CaseOrder.DISCORDANCE).run()
     assert not tab.dataframe
-    assert "Only cases that you have read to the end" in words_on(tab)
+    assert "Only cases with your final opinion are listed" in words_on(tab)
 
 
 def test_the_one_reader_sees_no_word_of_assignments_priorities_and_others(world: World) -> None:
     world.add_case(1)
     world.analyse()
     tab = visit("worklist.py")
-    assert list(tab.dataframe[0].value.columns) == ["case", "state", "images", "magnification", "waiting", "added"]
+    assert list(tab.dataframe[0].value.columns) == ["Case", "State", "Images", "Magnification", "Waiting", "Added"]
     assert not tab.toggle
 
 
@@ -122,7 +122,7 @@ def test_who_skips_all_cases_sees_each_of_them_once_before_one_comes_again(world
         seen.append(tab.query_params["case"])
     assert [one for [one] in seen] == ["2", "3", "1", "2"]
     tab.switch_page("worklist.py").run()
-    assert list(tab.dataframe[0].value["priority"]) == ["urgent", "", ""]
+    assert list(tab.dataframe[0].value["Priority"]) == ["urgent", "", ""]
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def _read_on(port: int, cases: Iterator[int], said: list[tuple[int, str]]) -> No
                 tab.press("▲", "4", "Save and reveal")
                 assert "Model says" in tab.words
                 said.append((case_id, "first"))
-                tab.press("keep mine", "Save, next case")
+                tab.press("Keep mine", "Save and open next case")
                 assert f"C-{case_id:04} saved" in tab.words
                 said.append((case_id, "final"))
     except (ConnectionClosed, OSError):

@@ -80,14 +80,14 @@ def _take_in(server: Server, folder: Path, vocabulary: _Vocabulary) -> None:
             tab.open("upload_cases")
             if len(vocabulary.words) < WORDS or seed == 1:
                 tab.upload("PNG, JPEG or TIFF images", files[: len(files) // 2])
-                tab.press("Store the images")
+                tab.press("Store images")
                 assert "Read this case" in tab.all_words
                 tab.open("upload_cases")
             (folder / "day").mkdir(exist_ok=True)
             for name, data in files:
                 (folder / "day" / name).write_bytes(data)
             tab.type("or a folder inside", "day")
-            tab.press("Store the images")
+            tab.press("Store images")
             assert "Read this case" in tab.all_words
             assert "damaged" in tab.all_words
 
@@ -104,7 +104,7 @@ def _read_all(server: Server, sessions: Sessions, reader: int) -> SentBytes:
         for row in rows:
             tab.open("read_case", f"case={row.id}")
             tab.press("◇", "Save and reveal", "Yes, it cannot")
-            tab.press("keep mine", "Save, next case", "Yes, it cannot")
+            tab.press("Keep mine", "Save and open next case", "Yes, it cannot")
         tap.note("websocket", tab.received)
     for image in images:
         for path in ("", "/thumbnail", "/heatmap"):

@@ -153,9 +153,9 @@ def _overtake_first(here: ClickingTab, there: ClickingTab, case_id: int) -> None
 
 def _overtake_final(here: ClickingTab, there: ClickingTab, case_id: int) -> None:
     here.type("Note", "typed here, final")
-    here.press("keep mine", "5")
-    there.press("keep mine", "Save, next case")
-    here.press("Save, next case")
+    here.press("Keep mine", "5")
+    there.press("Keep mine", "Save and open next case")
+    here.press("Save and open next case")
     assert "Not saved: " in here.words
     here.draw_anew()
     assert "typed here and is not saved: keep mine (5/5) typed here, final" in here.words

@@ -1,1 +1,1 @@
-"""Reading a case: forms, their state, tissue, model opinion, sign-off and report."""
+"""Everything on the screen while a case is read: tissue, forms, model opinion, sign-off and reports."""

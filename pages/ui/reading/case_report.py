@@ -1,4 +1,4 @@
-"""Reports of one case to take along, made only when they are asked for."""
+"""The export menu of one case: a PDF and a FHIR report, generated only at the click."""
 
 from functools import partial
 
@@ -10,39 +10,40 @@ from db.values.reading import CaseView
 from pages.ui import resources
 from service.exports.case_report import CaseWanted, fhir_report, pdf_report
 
-_NAMED = "With accession, names and notes"
+_INCLUDE_NAMES = "Include accession, names and notes"
+_CONTENT = "The reports contain the opinions of all readers of this case."
+_WITH_NAMES = "Treat them as patient data."
+_WITHOUT_NAMES = "De-identified."
 
 
 def case_export(case: CaseView) -> None:
-    """Offer the reports of a case to who has had the last word on it, without names unless they ask for them."""
+    """Draw the export menu for a reader who has finished the case or adjudicated it; names are left out by default."""
     account = resources.account().id
     with resources.sessions().read() as session:
         if not store.exports.may_export_case(session, case.id, account):
             return
     with st.popover("Export", type="tertiary"):
-        named = st.toggle(_NAMED, key=f"export-named-{case.id}")
-        wanted = CaseWanted(case.id, account, named)
-        _button("PDF report", "case-report.pdf", "application/pdf", partial(_pdf, wanted, _card(case)), case.id)
-        _button("FHIR DiagnosticReport", "case-report.json", "application/fhir+json", partial(_fhir, wanted), case.id)
-        st.caption(
-            "They hold what every reader of this case said. "
-            + ("Treat them as patient data." if named else "De-identified.")
-        )
+        named = st.toggle(_INCLUDE_NAMES, key=f"export-named-{case.id}")
+        request = CaseWanted(case.id, account, named)
+        make_pdf, make_fhir = partial(_make_pdf, request, _find_card(case)), partial(_make_fhir, request)
+        _draw_download("PDF report", "case-report.pdf", "application/pdf", make_pdf, case.id)
+        _draw_download("FHIR DiagnosticReport", "case-report.json", "application/fhir+json", make_fhir, case.id)
+        st.caption(f"{_CONTENT} {_WITH_NAMES if named else _WITHOUT_NAMES}")
 
 
-def _button(label: str, name: str, kind: str, make: partial[bytes], case_id: int) -> None:
+def _draw_download(label: str, name: str, kind: str, make: partial[bytes], case_id: int) -> None:
     st.download_button(label, make, name, kind, key=f"export-{name}-{case_id}", on_click="ignore")
 
 
-def _pdf(wanted: CaseWanted, card: Card | None) -> bytes:
-    return pdf_report(resources.sessions(), resources.files(), wanted, card)
+def _make_pdf(request: CaseWanted, card: Card | None) -> bytes:
+    return pdf_report(resources.sessions(), resources.files(), request, card)
 
 
-def _fhir(wanted: CaseWanted) -> bytes:
-    return fhir_report(resources.sessions(), wanted)
+def _make_fhir(request: CaseWanted) -> bytes:
+    return fhir_report(resources.sessions(), request)
 
 
-def _card(case: CaseView) -> Card | None:
-    """Give the card of the model that spoke, if it is the one in service."""
+def _find_card(case: CaseView) -> Card | None:
+    """Return the card of the model that analysed the case; None if another model is in service now."""
     checkpoint = resources.checkpoint()
     return checkpoint.card if case.reveal and case.reveal.model_version == checkpoint.version else None

@@ -1,7 +1,7 @@
-"""How long a form was in use: measured here, on the server, from one interaction to the next.
+"""How long a form was in use, measured on the server from one interaction to the next.
 
-A gap of more than two minutes counts as two: somebody looked at the tissue, and may have left the room. What passes
-on another page, or in another form, does not count; neither does the time after the last interaction.
+A gap of more than two minutes counts as two minutes: the reader may have looked at the tissue or been away. Time on
+another page or in another form does not count, nor does the time after the last interaction.
 """
 
 import time
@@ -11,12 +11,12 @@ import streamlit as st
 from pages.ui.reading.read_form import ReadForm
 
 _LONGEST_GAP_SECONDS = 120.0
-_CLOCK = "edit-clock"  # the form of the last interaction, and when it was
-_PAGE = "page"  # the one on the screen
+_CLOCK = "edit-clock"  # the form of the last interaction and its time
+_PAGE = "page"  # the page on the screen
 
 
 def count(form: ReadForm) -> float:
-    """Count the time since the last interaction with this form, and return the sum so far in seconds."""
+    """Add the time since the last interaction with this form; return the total in seconds."""
     now = time.monotonic()
     last: tuple[str, float] | None = st.session_state.get(_CLOCK)
     passed = now - last[1] if last is not None and last[0] == form.key else 0.0
@@ -25,12 +25,12 @@ def count(form: ReadForm) -> float:
 
 
 def enter_page(name: str) -> None:
-    """Stop the clock where another page came on the screen."""
+    """Stop the clock when the reader moves to another page."""
     if st.session_state.get(_PAGE) != name:
         st.session_state[_PAGE] = name
         stop_clock()
 
 
 def stop_clock() -> None:
-    """Leave the time until the next interaction out, as where a saved form is opened once more."""
+    """Do not count the time until the next interaction, for example when a saved form is reopened."""
     st.session_state.pop(_CLOCK, None)

@@ -1,4 +1,4 @@
-"""The line above the tissue: which case this is, what was saved last, and the keys."""
+"""The line above the tissue: the case, its context, what was saved last, and the keys."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,59 +10,61 @@ from pages.ui import formatting
 from pages.ui.reading import mode, saved
 
 _KEYS = """
-| key | does |
+| Key | Action |
 |---|---|
-| **B** **M** **X** | benign, malignant, cannot assess |
-| **1** … **5** | confidence, from a guess to certain |
-| **Enter** | save; from inside a field **Ctrl+Enter** |
-| **A** **D** | keep or change your opinion after the reveal |
-| **Y** **O** **U** | map useful: yes, no, unsure |
-| **N** | next case |
-| **7** **8** **9** | adjudication: the difference matters not, little, much |
-| **L** | sign the case out, **S** says yes; amend what is signed |
-| **Q** | study: pause; there is no next case, no taking back and no signing out in it |
-| **W** | take the final opinion of the last case back, within 60 s; a first opinion stays: the model was shown |
-| **P** **T** **F** | mark a point, a box, a free shape; then arrows and **Space** at the cross, **Esc** leaves |
-| **E** **Ctrl+Z** | note on the last mark; take back the last change of the marks |
-| **H** **K** **[** **]** | heat map on or off, contour, less or more opacity |
-| **0** **Z** | fit the image, 100 % |
-| arrows | previous and next image of the case |
+| **B** **M** **X** | Benign, malignant, cannot assess |
+| **1** … **5** | Confidence, from 1 (a guess) to 5 (certain) |
+| **Enter** | Save; inside a text field **Ctrl+Enter** |
+| **A** **D** | After the reveal: keep or change your opinion |
+| **Y** **O** **U** | Map useful: yes, no, unsure |
+| **N** | Next case |
+| **W** | Undo the last final opinion within 60 s (not a first opinion: the model was shown) |
+| **L** | Sign off the case (**S** confirms), or amend the sign-off |
+| **7** **8** **9** | Adjudication severity: none, minor, major |
+| **Q** | Study: pause (a study has no skipping, undo or sign-off) |
+| **P** **T** **F** | Mark a point, box or shape; **arrows** move, **Space** marks at the cross, **Esc** cancels |
+| **E** **Ctrl+Z** | Note on the last mark; undo the last change to the marks |
+| **H** **K** **[** **]** | Heat map, contour, less or more opacity |
+| **0** **Z** **+** **−** | Fit the image, 100 %, zoom in, zoom out |
+| **←** **→** | Previous or next image of the case |
 """
 
 
 def header(case: CaseView, to_read: int) -> None:
-    """Draw the line above the tissue in routine reading."""
+    """Draw the line above the tissue in routine reading; `to_read` is the number of waiting cases."""
     skip = partial(mode.open_next, case.id) if case.final_read is None else None
-    line(case, ("**ROUTINE**", f"{to_read} to read", *_elsewhere(case)), skip)
+    line(case, ("**ROUTINE**", f"{to_read} to read", *_write_other_readers(case)), skip)
 
 
-def line(case: CaseView, told: Sequence[str], skip: Callable[[], None] | None) -> None:
-    """Draw the line above the tissue: the case, what else is told, and a way to leave it unread where there is one."""
-    _draw(
-        [f"**{formatting.plain(case.accession)}**", *_kind(case), *told], ("Skip to next", "N", skip) if skip else None
-    )
+def line(case: CaseView, context: Sequence[str], skip: Callable[[], None] | None) -> None:
+    """Draw the line above the tissue: the case, its context, and a button to skip it where that is possible."""
+    parts = [f"**{formatting.plain(case.accession)}**", *_write_kind(case), *context]
+    _draw(parts, ("Skip to next", "N", skip) if skip else None)
 
 
 def study_line(case: CaseView, place: Place, rounds: int, pause: Callable[[], None]) -> None:
-    """Draw the line above the tissue in a study; without the number of the case, by which it might be known again."""
+    """Draw the line above the tissue in a study, without the case number: readers could recognise the case by it."""
     where = f"round {place.round} of {rounds}" if rounds > 1 else "round 1"
-    told = [f"**STUDY** {formatting.plain(place.study)}", str(place.arm), where, f"case {place.position} of {place.of}"]
-    _draw([*told, "no going back", *_kind(case)], ("Pause", "Q", pause))
-
-
-def _elsewhere(case: CaseView) -> list[str]:
-    """Say who else reads the case now; both may, and both reads are kept."""
-    found = case.open_elsewhere if case.final_read is None else ()
-    return [
-        f"{formatting.plain(one.reader)} has this case open since {formatting.clock(one.since)[:5]}" for one in found
+    parts = [
+        f"**STUDY** {formatting.plain(place.study)}",
+        str(place.arm),
+        where,
+        f"case {place.position} of {place.of}",
     ]
+    _draw([*parts, "no going back", *_write_kind(case)], ("Pause", "Q", pause))
 
 
-def _kind(case: CaseView) -> tuple[str, str]:
+def _write_other_readers(case: CaseView) -> list[str]:
+    """Write who else has the case open now; two readers may read it, and both reads are saved."""
+    others = case.open_elsewhere if case.final_read is None else ()
+    return [f"open with {formatting.plain(other.reader)} since {formatting.clock(other.since)[:5]}" for other in others]
+
+
+def _write_kind(case: CaseView) -> tuple[str, str]:
     images = formatting.count_words(len(case.images), "image")
-    return images, "generated demo case" if case.demonstration else formatting.plain(
-        case.magnification or "no magnification"
-    )
+    if case.demonstration:
+        return images, "generated demo case"
+    return images, formatting.plain(case.magnification or "no magnification")
 
 
 def _draw(parts: Sequence[str], leave: tuple[str, str, Callable[[], None]] | None) -> None:
@@ -71,5 +73,5 @@ def _draw(parts: Sequence[str], leave: tuple[str, str, Callable[[], None]] | Non
         saved.show_last_saved()
         if leave is not None and st.button(leave[0], shortcut=leave[1], type="tertiary"):
             leave[2]()
-        with st.popover("? keys", type="tertiary"):
+        with st.popover("? Keys", type="tertiary"):
             st.markdown(_KEYS)

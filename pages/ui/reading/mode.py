@@ -1,4 +1,4 @@
-"""What differs between routine reading and a study: what saves an opinion, and what comes after the last word."""
+"""What differs between routine reading, adjudication and studies: how opinions are saved and what comes next."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from db.values.reading import CaseView, Read
 from pages.ui import formatting, resources
 from pages.ui.reading.read_form import ReadForm
 
-_PASSED = "passed-over"  # the cases that were left unread in this sitting, the last one last
-_PASSED_KEPT = 200
+_SKIPPED = "passed-over"  # the cases skipped in this session, the most recent last
+_MOST_SKIPPED = 200
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingMode:
-    """How the forms of an opinion save and go on.
+    """How the forms of an opinion are saved, and what comes next.
 
     `first` and `final` take a session and, by name, account_id, opinion, opened_at and edit_seconds; `final` also
     takes seen.
     """
 
-    key: str  # of the fields on the screen: a case that is read again begins with empty ones
-    called: str  # what was saved, in the words above the tissue
+    key: str  # of the fields on the screen: a case that is read again begins with empty fields
+    called: str  # what the line above the tissue calls the case once it is saved
     first: Callable[..., Read]
     final: Callable[..., Read]
     go_on: Callable[[], None]
     first_title: str = "Your first opinion"
     first_button: str = "Save and reveal"
-    first_caption: str = "The model's opinion appears after yours is saved."
+    first_caption: str = "The model's opinion appears after you save yours."
 
     @property
     def first_form(self) -> ReadForm:
@@ -39,12 +39,12 @@ class ReadingMode:
 
     @property
     def final_form(self) -> ReadForm:
-        """The form of the final opinion, or of the only one beside the model's."""
+        """The form of the final opinion, or of the only opinion if the model is visible from the beginning."""
         return ReadForm.final(self.key)
 
 
 def routine(case: CaseView) -> ReadingMode:
-    """Read a case of the worklist; the next one that waits comes after it."""
+    """Return the mode of routine reading: the next waiting case follows this one."""
     return ReadingMode(
         key=str(case.id),
         called=formatting.plain(case.accession),
@@ -55,13 +55,15 @@ def routine(case: CaseView) -> ReadingMode:
 
 
 def open_next(case_id: int | None) -> None:
-    """Show the next case that waits for this reader, or the worklist when none does; what is left is free again."""
+    """Release this reader's claim, and show the next case that waits for them, or the worklist if none does."""
     reader = resources.account().id
-    passed = [one for one in st.session_state.get(_PASSED, []) if one != case_id]
-    st.session_state[_PASSED] = [*passed, case_id][-_PASSED_KEPT:] if case_id is not None else passed
+    skipped = [skipped_id for skipped_id in st.session_state.get(_SKIPPED, []) if skipped_id != case_id]
+    if case_id is not None:
+        skipped = [*skipped, case_id][-_MOST_SKIPPED:]
+    st.session_state[_SKIPPED] = skipped
     with resources.sessions().begin() as session:
         store.claims.release_claim(session, reader)
-        following = store.worklist.next_case(session, reader, after=case_id, passed=st.session_state[_PASSED])
+        following = store.worklist.next_case(session, reader, after=case_id, passed=skipped)
     if following is None:
         st.switch_page("worklist.py")
     st.query_params["case"] = str(following)
@@ -69,5 +71,5 @@ def open_next(case_id: int | None) -> None:
 
 
 def forget_passed_over() -> None:
-    """Forget which cases were passed over: they have their place in the order of work again."""
-    st.session_state.pop(_PASSED, None)
+    """Forget which cases were skipped: they return to their place in the order of work."""
+    st.session_state.pop(_SKIPPED, None)

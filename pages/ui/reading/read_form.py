@@ -1,6 +1,6 @@
-"""The state of one form of an opinion in a reader's session: what is typed, marked and counted, and how saving went.
+"""The state of one form in a reader's session: its entries, marks, time in use, and the outcome of saving.
 
-It knows nothing about drawing. The keys are a contract: the browser finds fields by them and keeps drafts under them.
+Nothing is drawn here. The keys are a contract: the browser finds fields by them and stores drafts under them.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from core.labels import BREAKHIS, Malignancy
 from db.values.reading import REASONS, Opinion, Region, Severity, Vote
 
 LABELS: dict[str, Malignancy | None] = {"B": "benign", "M": "malignant", "X": None}
-"""The labels a reader can choose, by the key that chooses them; after the reveal, A keeps a label and D changes it."""
+"""The labels a reader can choose, by their key; after the reveal, A keeps the label and D changes it."""
 CONFIDENCES = {1: "a guess", 2: "unsure", 3: "fairly sure", 4: "sure", 5: "certain"}
 NOTE_LIMIT = 2_000  # characters
 
@@ -22,7 +22,7 @@ Answer = Literal["choice", "confidence", "vote", "severity"]
 """The fields that are answered with one of several buttons."""
 
 _Value = TypeVar("_Value")
-_DRAFTED = ("choice", "confidence", "note", "reason", "vote")  # and the subtype
+_DRAFT_FIELDS = ("choice", "confidence", "note", "reason", "vote")  # and the subtype
 _ALLOWED: dict[str, tuple[object, ...]] = {
     "choice": (*LABELS, "A", "D"),
     "confidence": tuple(CONFIDENCES),
@@ -85,40 +85,40 @@ class ReadForm:
         """Whether this is the form of a final opinion."""
         return self.key.startswith("final-")
 
-    # How its elements are called on the page.
+    # The keys of its elements on the page.
 
     def widget_key(self, name: str) -> str:
         """Return the key of a field or button of this form."""
         return f"{self.key}-{name}"
 
     def subtype_key(self, label: Malignancy | None) -> str:
-        """Return the key of the subtype field, which every label has of its own."""
+        """Return the key of the subtype field; each label has its own field."""
         return self.widget_key(f"subtype-{label}")
 
     def container_key(self, name: str) -> str:
         """Return the key of a container of this form, or of its component that draws nothing."""
         return f"{name}-{self.key}"
 
-    # What is typed and chosen.
+    # Its entries.
 
     @property
     def choice(self) -> str | None:
-        """The key of the answer that is chosen."""
+        """The key of the chosen answer."""
         return self._get("choice", str)
 
     @property
     def label(self) -> Malignancy | None:
-        """The label that is chosen; None if none is, nothing can be assessed, or it depends on the label before."""
+        """The chosen label; None without one, for "cannot assess", and for A and D, which depend on the first label."""
         return LABELS.get(self.choice or "")
 
     @property
     def confidence(self) -> int | None:
-        """How sure the reader is; it may be the confidence of the opinion before."""
+        """How sure the reader is, 1 to 5; it may be the suggestion from the previous opinion."""
         return self._get("confidence", int)
 
     @property
     def note(self) -> str:
-        """The note as it is typed."""
+        """The note as typed."""
         return self._get("note", str) or ""
 
     @property
@@ -134,24 +134,24 @@ class ReadForm:
         return Severity(chosen) if chosen else None
 
     def choose(self, field: Answer, value: str | int | None) -> None:
-        """Set a field that is answered with buttons."""
+        """Set the answer of a field with buttons."""
         self._set(field, value)
 
     def is_chosen(self, field: Answer, value: str | int) -> bool:
-        """Return whether this is the answer that is chosen in a field."""
+        """Return whether this is the chosen answer of a field."""
         return bool(st.session_state.get(self.widget_key(field)) == value)
 
     def suggest_confidence(self, before: int) -> None:
-        """Begin with the confidence of the opinion before."""
+        """Start with the confidence of the previous opinion."""
         st.session_state.setdefault(self.widget_key("confidence"), before)
 
     def matches(self, saved: Opinion) -> bool:
-        """Return whether a first form has the content of a saved opinion: then nothing in it is lost."""
+        """Return whether a first form has the content of a saved opinion, so that nothing in it is lost."""
         if self.widget_key("choice") not in st.session_state:
             return False
         return (self.label, self.confidence, self.note.strip()) == (saved.label, saved.confidence, saved.note)
 
-    # The draft in the browser tab.
+    # Its draft in the browser tab.
 
     @property
     def was_restored(self) -> bool:
@@ -159,12 +159,12 @@ class ReadForm:
         return self._has("restored")
 
     def draft(self) -> dict[str, str | int]:
-        """Return what is typed and chosen, by field, for the browser tab to keep."""
-        keys = {name: self.widget_key(name) for name in _DRAFTED} | {"subtype": self.subtype_key(self.label)}
+        """Return the entries by field, for the browser tab to store."""
+        keys = {name: self.widget_key(name) for name in _DRAFT_FIELDS} | {"subtype": self.subtype_key(self.label)}
         return {name: value for name, key in keys.items() if (value := st.session_state.get(key))}
 
     def restore(self, draft: object) -> None:
-        """Put back what a browser tab has kept; anything a reader could not have typed is left out."""
+        """Restore a draft from the browser tab; ignore values that no reader could have entered."""
         self._set("restored", True)
         if not isinstance(draft, Mapping):
             return
@@ -176,16 +176,16 @@ class ReadForm:
         if draft.get("subtype") in BREAKHIS.classes:
             st.session_state[self.subtype_key(BREAKHIS.malignancy(draft["subtype"]))] = draft["subtype"]
 
-    # What is marked.
+    # Its marks.
 
     @property
     def marks(self) -> tuple[Region, ...]:
-        """What is marked now."""
+        """The current marks."""
         marks: tuple[Region, ...] = st.session_state.get(self.widget_key("marks")) or ()
         return marks
 
     def begin_marks(self, regions: tuple[Region, ...]) -> tuple[Region, ...]:
-        """Begin with these marks unless the form has some already; return what is marked now."""
+        """Start with these marks unless the form already has marks of its own; return the current ones."""
         marks: tuple[Region, ...] = st.session_state.setdefault(self.widget_key("marks"), regions)
         return marks
 
@@ -193,10 +193,10 @@ class ReadForm:
         """Replace all marks."""
         self._set("marks", regions)
 
-    # Since when, and how long, it is in use.
+    # Since when and how long it is in use.
 
     def mark_opened(self) -> None:
-        """Note when the form was first shown in this session, by the server's clock."""
+        """Record when the form was first shown in this session, by the server's clock."""
         st.session_state.setdefault(self._opened_key, datetime.now(UTC))
 
     @property
@@ -206,25 +206,25 @@ class ReadForm:
         return moment
 
     def add_edit_seconds(self, passed: float) -> float:
-        """Add to the time the form was in use, and return the sum in seconds."""
+        """Add to the time the form was in use; return the total in seconds."""
         spent = (self._get("seconds", float) or 0.0) + passed
         self._set("seconds", spent)
         return spent
 
-    # How saving went.
+    # The outcome of saving.
 
     @property
     def is_saved(self) -> bool:
-        """Whether what is typed was saved from this session."""
+        """Whether the form was saved from this session."""
         return self._has("saved")
 
     def mark_saved(self) -> None:
-        """Note that the form was saved; its fields stay, because a final opinion can be taken back."""
+        """Record that the form was saved; its fields stay, because a final opinion can be withdrawn."""
         self._set("saved", True)
         self._drop("confirm")
 
     def reopen(self) -> None:
-        """Forget that the form was saved, and its times; what was typed and marked is still there."""
+        """Forget that the form was saved, and its times; entries and marks stay."""
         self._drop("saved", "confirm", "conflict", "seconds")
         st.session_state.pop(self._opened_key, None)
 
@@ -234,7 +234,7 @@ class ReadForm:
         return self._get("conflict", str)
 
     def keep_conflict(self, error: Exception) -> None:
-        """Keep why the form could not be saved."""
+        """Record why the form could not be saved."""
         self._set("conflict", str(error))
 
     def drop_conflict(self) -> None:
@@ -243,14 +243,14 @@ class ReadForm:
 
     @property
     def awaits_confirmation(self) -> bool:
-        """Whether saving was asked for and must be confirmed first."""
+        """Whether saving was requested and must be confirmed."""
         return self._has("confirm")
 
     def request_confirmation(self) -> None:
-        """Note that saving was asked for and must be confirmed first."""
+        """Record that saving was requested and must be confirmed."""
         self._set("confirm", True)
 
-    # Which part of the page it needs.
+    # Which parts of the page it needs.
 
     @property
     def is_open(self) -> bool:
@@ -263,11 +263,11 @@ class ReadForm:
         return self._has("amend")
 
     def toggle(self, flag: Literal["confirm", "open"]) -> None:
-        """Show or hide the question before a sign-off, or the form that amends one."""
+        """Show or hide the confirmation of a sign-off, or the form that amends it."""
         self._set(flag, not self._has(flag))
 
     def note_shown(self) -> None:
-        """Note that this form of a consensus was shown."""
+        """Record that this form of a consensus was shown."""
         self._set("typed", True)
 
     def begin_replacing(self, version: int) -> int:
@@ -276,15 +276,15 @@ class ReadForm:
         return current
 
     def replace_version(self, version: int) -> None:
-        """Replace this version instead, which the reader has seen by now."""
+        """Replace this newer version instead, which the reader has now seen."""
         self._set("replaces", version)
 
     def request_page(self) -> None:
-        """Ask for the whole page to be drawn again, not this form alone."""
+        """Request that the whole page be drawn again, not only this form."""
         self._set("turned", True)
 
     def take_page_request(self) -> bool:
-        """Return whether the whole page was to be drawn again, and forget it."""
+        """Return whether the whole page must be drawn again, and clear the request."""
         return bool(st.session_state.pop(self.widget_key("turned"), False))
 
     @property

@@ -1,4 +1,4 @@
-"""What was saved last, its undo, and what keeps a form from being saved; nothing typed is lost."""
+"""What was saved last, its undo, and the conflicts that prevent saving."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,24 +12,24 @@ from pages.ui import formatting, resources
 from pages.ui.reading import drafts, edit_time
 from pages.ui.reading.read_form import ReadForm
 
-_SHORTEST_WAIT = timedelta(seconds=10)  # it is drawn again and again
-_WORDS, _FORM, _UNDO = "saved", "saved-form", "undo"  # what is said, of which form, and what can be taken back
+_SHORTEST_WAIT = timedelta(seconds=10)  # between two redraws of the undo button
+_WORDS, _FORM, _UNDO = "saved", "saved-form", "undo"  # the text, the form it is about, and the read to undo
 
 
 def show_conflict(form: ReadForm) -> bool:
-    """Show what stands in the way of saving; True when the reader asks to see what is saved."""
+    """Show why a form cannot be saved; return True when the reader asks for the saved version."""
     message = form.conflict
     if not message:
         return False
-    st.error(f"Not saved: {formatting.plain(message)}. What you typed is still here.")
-    if not st.button("Show what is saved", key=form.widget_key("show")):
+    st.error(f"Not saved: {formatting.plain(message.rstrip('.'))}. Your entries are still here.")
+    if not st.button("Show saved version", key=form.widget_key("show")):
         return False
     form.drop_conflict()
     return True
 
 
 def show_not_saved(form: ReadForm) -> bool:
-    """Show what stands in the way of saving, and draw the page again when asked to; never True."""
+    """Show why a form cannot be saved, and draw the page again if the reader asks for it; always return False."""
     if show_conflict(form):
         st.rerun()
     return False
@@ -37,7 +37,7 @@ def show_not_saved(form: ReadForm) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """A final read that can be taken back until then, and the form it was typed in."""
+    """A final read that can be withdrawn for a limited time, and the form it was saved from."""
 
     read_id: int
     case_id: int
@@ -51,7 +51,7 @@ class _Offer:
 
 
 def remember_read(called: str, form: ReadForm, read: Read) -> None:
-    """Note that a form was saved, for the line on the next screen; `called` is the case in words."""
+    """Record that a form was saved, for the line on the next screen; `called` is the case in words."""
     remember_saved(called, form, read.saved_at)
     if read.stage is Stage.FINAL and read.place_id is None and form.is_final:
         until = read.saved_at + store.reads.GRACE
@@ -59,7 +59,7 @@ def remember_read(called: str, form: ReadForm, read: Read) -> None:
 
 
 def remember_saved(called: str, form: ReadForm, saved_at: datetime) -> None:
-    """Note that a form was saved which is not taken back, for the line on the next screen."""
+    """Record that a form without undo was saved, for the line on the next screen."""
     form.mark_saved()
     st.session_state[_WORDS] = f"{called} saved {formatting.clock(saved_at)}"
     st.session_state[_FORM] = form
@@ -67,7 +67,7 @@ def remember_saved(called: str, form: ReadForm, saved_at: datetime) -> None:
 
 
 def show_last_saved() -> None:
-    """Show what was saved last, with Undo as long as it is offered."""
+    """Show what was saved last, with Undo while it is possible."""
     if _FORM in st.session_state:
         drafts.forget(st.session_state[_FORM])
     offer: _Offer | None = st.session_state.get(_UNDO)
@@ -75,7 +75,7 @@ def show_last_saved() -> None:
         st.session_state.pop(_UNDO, None)
         _show_words()
         return
-    # Drawn once more when the time is over, so that nobody presses what is refused.
+    # Drawn again when the time is over, so that no button is left whose click would be refused.
     st.fragment(_show_words_and_undo, run_every=max(offer.left, _SHORTEST_WAIT))()
 
 
@@ -92,18 +92,18 @@ def _show_words_and_undo() -> None:
             return
         words = f"Undo ({store.reads.GRACE.seconds} s)"
         if st.button(words, key="undo-save", shortcut="W", type="tertiary"):
-            _take_back(offer)
+            _withdraw(offer)
 
 
-def _take_back(offer: _Offer) -> None:
+def _withdraw(offer: _Offer) -> None:
     st.session_state.pop(_UNDO, None)
     try:
         with resources.sessions().begin() as session:
             store.reads.withdraw_read(session, offer.read_id, resources.account().id)
     except CaseChangedError as error:
-        st.session_state[_WORDS] = formatting.plain(f"Not taken back: {error}")
+        st.session_state[_WORDS] = formatting.plain(f"Not withdrawn: {error}")
         st.rerun()
-    st.session_state[_WORDS] = f"{offer.called} taken back"
+    st.session_state[_WORDS] = f"{offer.called} final opinion withdrawn"
     st.session_state.pop(_FORM, None)
     offer.form.reopen()
     edit_time.stop_clock()

@@ -1,4 +1,4 @@
-"""Signing a case out beside the tissue: what would be signed, by whom, then the versions and how they are amended."""
+"""The sign-off of a case beside the tissue: what will be signed and by whom, the signed versions and amendments."""
 
 import streamlit as st
 
@@ -21,55 +21,58 @@ _OPEN_TO_READERS = (
     CaseState.WAITING,
     CaseState.UNREADABLE,
 )
+_CONTINUE_AS_ADJUDICATOR = "You have seen the readers' opinions on this case. Continue as its adjudicator."
+_SIGNED_WITHOUT_YOU = "This case was signed off without your opinion. It takes no further reads."
+_NO_REASON = "Enter a reason for the amendment."
 
 
 def is_signed(case: CaseView) -> bool:
-    """Say whether a case was signed out, and so takes no further reads."""
+    """Return whether a case is signed off, and so takes no further reads."""
     return case.state in _SIGNED
 
 
 def show_why_no_opinion(case: CaseView) -> bool:
-    """Show why a case takes no opinion of this reader any more, where they have not given their last one."""
+    """Show why a case takes no opinion from this reader; return False if it takes one or they have finished it."""
     if case.final_read is not None or case.state in _OPEN_TO_READERS:
         return False
     if not is_signed(case):
-        st.info("You have seen what the readers of this case said: settle it as its adjudicator.")
+        st.info(_CONTINUE_AS_ADJUDICATOR)
         st.page_link("adjudicate.py", label="Adjudication", query_params={"case": str(case.id)})
     else:
-        st.info("This case was signed out without an opinion of yours. It takes no further reads.")
+        st.info(_SIGNED_WITHOUT_YOU)
         draw_sign_off(case)
     return True
 
 
 @st.fragment
 def draw_sign_off(case: CaseView) -> None:
-    """Show how far the sign-off is, with what this reader can do about it."""
+    """Draw the state of the sign-off, and what this reader can do next."""
     reader = resources.account().id
     with resources.sessions().read() as session:
         view = store.sign_offs.sign_offs_of(session, case.id, reader)
-    if view.consensus is not None and case.final_read is not None:  # who settled it sees it above
+    if view.consensus is not None and case.final_read is not None:  # its adjudicator sees it above
         note = f" – {formatting.plain(view.consensus.note)}" if view.consensus.note else ""
-        st.caption(f"An adjudicator settled it: {write_consensus(view.consensus)}{note}")
+        st.caption(f"Adjudicator's consensus: {write_consensus(view.consensus)}{note}")
     if view.versions:
         _draw_versions(case, view)
     elif view.signed_at is not None:
-        st.caption(f"Signed out {formatting.day_and_clock(view.signed_at)}.")
+        st.caption(f"Signed off {formatting.day_and_clock(view.signed_at)}.")
     elif view.proposed is not None:
         _ask_to_sign(case, view.proposed)
     elif view.triggers and not resources.single_reader_mode():
-        st.caption(f"Waits for an adjudicator before it can be signed out: {'; '.join(view.triggers)}.")
+        st.caption(f"Waiting for adjudication before sign-off: {'; '.join(view.triggers)}.")
 
 
 def write_consensus(consensus: Consensus) -> str:
     """Write a consensus in one line."""
-    said = Opinion(consensus.label, consensus.confidence, consensus.subtype)
-    return f"{formatting.opinion_words(said)}, severity {consensus.severity}"
+    opinion = Opinion(consensus.label, consensus.confidence, consensus.subtype)
+    return f"{formatting.opinion_words(opinion)}, severity {consensus.severity}"
 
 
 def _ask_to_sign(case: CaseView, proposed: ToSign) -> None:
     form = ReadForm.sign_off(case.id)
     by = "consensus" if proposed.consensus_id else "your opinion" if proposed.readers == 1 else "all readers"
-    st.markdown(f"To sign off &ensp; **{_said(proposed.label, proposed.subtype)}** &ensp; {by}")
+    st.markdown(f"To sign off &ensp; **{_write_label(proposed.label, proposed.subtype)}** &ensp; ({by})")
     if not form.awaits_confirmation:
         st.button(
             "Sign off the case …",
@@ -80,8 +83,10 @@ def _ask_to_sign(case: CaseView, proposed: ToSign) -> None:
             args=("confirm",),
         )
     else:
-        note = inputs.ask_note(form, "note on the sign-off (optional)")
-        st.markdown(f"**You sign as {formatting.plain(reader_name())}.** The case then takes no further reads.")
+        note = inputs.ask_note(form, "Note on the sign-off (optional)")
+        st.markdown(
+            f"**Signing as {formatting.plain(reader_name())}.** Once signed off, the case takes no further reads."
+        )
         st.button("Not yet", key=form.widget_key("not"), width="stretch", on_click=form.toggle, args=("confirm",))
         if st.button("Yes, sign it off", key=form.widget_key("yes"), shortcut="S", type="primary", width="stretch"):
             _sign(case, form, proposed, note)
@@ -96,44 +101,45 @@ def _sign(case: CaseView, form: ReadForm, proposed: ToSign, note: str) -> None:
     except CaseChangedError as error:
         form.keep_conflict(error)
         return
-    saved.remember_saved(f"{formatting.plain(case.accession)} signed out,", form, signed.saved_at)
+    saved.remember_saved(f"{formatting.plain(case.accession)} sign-off", form, signed.saved_at)
     st.rerun()
 
 
 def _draw_versions(case: CaseView, view: SignOffView) -> None:
     last = view.versions[-1]
-    words = "Signed out" if last.version == 1 else f"Amended, version {last.version}"
-    st.markdown(f"{words} &ensp; **{_said(last.label, last.subtype)}**")
-    st.caption(_line(last))
+    words = "Signed off" if last.version == 1 else f"Amended, version {last.version}"
+    st.markdown(f"{words} &ensp; **{_write_label(last.label, last.subtype)}**")
+    st.caption(_write_version(last))
     form = ReadForm.signed_amendment(case.id)
-    opened = form.is_open
-    if len(view.versions) > 1 and not opened:  # the form needs the room
+    is_open = form.is_open
+    if len(view.versions) > 1 and not is_open:  # the form needs the space
         with st.expander(f"{len(view.versions)} versions"):
             for version in view.versions[:-1]:
-                st.caption(f"Version {version.version}: **{_said(version.label, version.subtype)}**, {_line(version)}")
-    words = "Do not amend" if opened else "Amend what is signed …"
+                label = _write_label(version.label, version.subtype)
+                st.caption(f"Version {version.version}: **{label}**, {_write_version(version)}")
+    words = "Cancel amendment" if is_open else "Amend the sign-off …"
     st.button(words, key=form.widget_key("turn"), shortcut="L", width="stretch", on_click=form.toggle, args=("open",))
-    if opened:
+    if is_open:
         _ask_amendment(case, form, last)
 
 
 def _ask_amendment(case: CaseView, form: ReadForm, last: SignOff) -> None:
-    # The version that stood when the form was opened: what was signed since then is looked at before it is replaced.
+    # The version that was current when the form was opened: the reader must see a newer one before replacing it.
     replaces = form.begin_replacing(last.version)
     with st.container(key="amend-label", horizontal=True, gap="xsmall"):
         choice = inputs.ask_label(form, inputs.ANY)
     subtype = inputs.ask_subtype(form, choice.label if choice else None)
-    note = inputs.ask_note(form, "note of this version (optional)")
+    note = inputs.ask_note(form, "Note on this version (optional)")
     why = st.text_area(
-        "Why", placeholder="why it is amended", height=68, max_chars=NOTE_LIMIT, key=form.widget_key("why"),
+        "Reason", placeholder="Reason for the amendment", height=68, max_chars=NOTE_LIMIT, key=form.widget_key("why"),
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
-    asked = inputs.draw_save_button(form, "Save the amendment")
+    pressed = inputs.draw_save_button(form, "Save amendment")
     drafts.keep(form)
-    missing = "Choose an answer first." if choice is None else "" if why.strip() else "Say why it is amended."
-    if asked and missing:
+    missing = "Choose an answer first." if choice is None else "" if why.strip() else _NO_REASON
+    if pressed and missing:
         st.error(missing)
-    elif asked and choice is not None:
+    elif pressed and choice is not None:
         _amend(case, form, Amendment(choice.label, subtype, note, why.strip()), replaces)
     if saved.show_conflict(form):
         form.replace_version(last.version)
@@ -148,17 +154,17 @@ def _amend(case: CaseView, form: ReadForm, amended: Amendment, replaces: int) ->
     except (CaseChangedError, ValueError) as error:
         form.keep_conflict(error)
         return
-    # The next amendment begins with empty fields.
+    # The next amendment starts with empty fields.
     ReadForm.count_signed_amendment(case.id)
-    saved.remember_saved(f"{formatting.plain(case.accession)} amended,", form, signed.saved_at)
+    saved.remember_saved(f"{formatting.plain(case.accession)} amendment", form, signed.saved_at)
     st.rerun()
 
 
-def _said(label: Malignancy | None, subtype: str | None) -> str:
+def _write_label(label: Malignancy | None, subtype: str | None) -> str:
     return f"{formatting.label_words(label)}{f', {formatting.subtype_words(subtype)}' if subtype else ''}"
 
 
-def _line(version: SignOff) -> str:
-    why = f", because: {formatting.plain(version.why)}" if version.why else ""
+def _write_version(version: SignOff) -> str:
+    why = f", reason: {formatting.plain(version.why)}" if version.why else ""
     note = f" – {formatting.plain(version.note)}" if version.note else ""
     return f"{formatting.plain(version.signer)}, {formatting.day_and_clock(version.saved_at)}{why}{note}"

@@ -1,4 +1,4 @@
-"""The tissue of a case in the viewer, with the marks of the open form, of saved reads or of other readers."""
+"""The tissue of a case in the viewer, with the marks of the open form, of saved reads and of other readers."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _HEIGHT = 640  # px; with the header it fills a screen of 800
 
 
 def find_open_form(case: CaseView, mode: ReadingMode) -> ReadForm | None:
-    """Return the form of a case that takes marks now; None where all is saved."""
+    """Return the form that takes marks now; None if the case is read and not being amended."""
     if case.first_read is None:
         return mode.first_form
     if case.final_read is None:
@@ -25,7 +25,7 @@ def find_open_form(case: CaseView, mode: ReadingMode) -> ReadForm | None:
 
 
 def list_saved_marks(case: CaseView) -> tuple[Region, ...]:
-    """Return the marks of one's last read of a case; a further read begins with copies of them."""
+    """Return the marks of this reader's last read of a case; the next read starts with copies of them."""
     last = case.final_read or case.first_read
     return last.opinion.regions if last else ()
 
@@ -40,54 +40,59 @@ def draw_tissue(
     overtaken: tuple[ReadForm, ...] = (),
     others: tuple[OthersMarks, ...] = (),
 ) -> None:
-    """Show the images; marks go to `form`, which begins with those of `before`, or are only shown where it is None.
+    """Draw the images with their marks.
 
-    What this session or this tab of the browser still has of `overtaken` forms, which another window saved, is added.
-
-    `others` is for adjudication alone: nobody sees another reader's marks before their own first read.
+    Args:
+        images: The images of the case, in order.
+        key: Names this viewer among the elements of the page.
+        form: Receives the marks; without a form they can only be viewed.
+        before: The marks the form starts with.
+        overtaken: Forms that another window has saved; unsaved marks of theirs in this session or browser tab are
+            added to those of `form`.
+        others: The marks of other readers, for adjudication only: a reader sees none before their own first read.
     """
     unsaved = tuple(each for each in overtaken if not each.is_saved)
-    begun = tuple(dict.fromkeys([*before, *(region for each in unsaved for region in each.marks)]))
-    regions = form.begin_marks(begun) if form else before
+    initial = tuple(dict.fromkeys([*before, *(region for each in unsaved for region in each.marks)]))
+    regions = form.begin_marks(initial) if form else before
     owner, session = resources.account().id, drafts.name_server_session()
     names = tuple(each.key for each in unsaved)
     sheet = Sheet(form.key if form else "", regions, form is not None, owner, session, names)
-    view_image(images, key=key, height=_HEIGHT, scene=Scene(sheet, others, _keep))
+    view_image(images, key=key, height=_HEIGHT, scene=Scene(sheet, others, _store_marks))
 
 
-def _keep(now: Marked) -> None:
-    form = ReadForm(now.form)
-    form.mark(now.regions)
+def _store_marks(marks: Marked) -> None:
+    form = ReadForm(marks.form)
+    form.mark(marks.regions)
     edit_time.count(form)
 
 
 def viewed_images(case: CaseView) -> list[ViewedImage]:
-    """List the images in the order of the case."""
+    """Return the images in the order of the case, with their heat maps once those are revealed."""
     revealed = {image.image_id: image for image in case.reveal.images} if case.reveal else {}
-    return [_viewed(image, len(case.images), revealed.get(image.id)) for image in case.images]
+    return [_view(image, len(case.images), revealed.get(image.id)) for image in case.images]
 
 
-def _viewed(image: ImageRow, images: int, revealed: RevealedImage | None) -> ViewedImage:
+def _view(image: ImageRow, images: int, revealed: RevealedImage | None) -> ViewedImage:
     return ViewedImage(
         image_id=image.id,
         image_url=f"/images/{image.id}",
         thumbnail_url=f"/images/{image.id}/thumbnail",
         width=image.width,
         height=image.height,
-        label=f"image {image.position} of {images}",
-        caption=_caption(image),
-        heatmap=_layer(revealed) if revealed else None,
+        label=f"Image {image.position} of {images}",
+        caption=_write_caption(image),
+        heatmap=_make_layer(revealed) if revealed else None,
     )
 
 
-def _caption(image: ImageRow) -> str:
-    # Why there is no result never holds the model's opinion, so it may be told before the first read.
+def _write_caption(image: ImageRow) -> str:
+    # The reason for a missing result never contains the model's opinion, so it may be shown before the first read.
     known = {finding.message for finding in image.quality.findings}
     why = f"; no result: {image.job_message}" if image.job_message and image.job_message not in known else ""
     return formatting.quality_words(image.quality) + why
 
 
-def _layer(revealed: RevealedImage) -> HeatmapLayer | None:
+def _make_layer(revealed: RevealedImage) -> HeatmapLayer | None:
     if revealed.heatmap_low is None or revealed.heatmap_high is None:
         return None
     return HeatmapLayer(

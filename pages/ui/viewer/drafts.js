@@ -1,39 +1,39 @@
-// What is typed in a form, kept in this tab of the browser until it is saved, and put back after a lost connection.
+// Drafts of forms, stored in this browser tab until the form is saved, and restored after a lost connection.
 
-const REST_BEFORE_ALARM_MS = 2000; // a short gap is none of the reader's business
-const ASK_AGAIN_MS = 1000;
-const MOST_ASKED = 60; // a minute
-const NAMES_OF_CONNECTED = ["CONNECTED", "STATIC_CONNECTED"];
+const ALARM_DELAY_MS = 2000; // shorter interruptions are not shown
+const RETRY_MS = 1000;
+const MOST_RETRIES = 60; // one minute
+const CONNECTED_STATES = ["CONNECTED", "STATIC_CONNECTED"];
 
-const open = new Map(); // form -> what the server said of it last, and how to answer
-const asked = new Set(); // forms that were given back to this run of the server
-const lines = new Set(); // where it can be said that the connection is lost; once is enough
+const open = new Map(); // form -> the last data from the server, and how to reply
+const requested = new Set(); // forms whose draft was returned to this server session
+const alerts = new Set(); // elements that can show the lost connection; only one does
 let alarm = null;
 
-/** Called by Streamlit whenever something was typed that the server has seen. */
+/** Called by Streamlit whenever the server has received new entries. */
 export default function mount({ data, parentElement, setTriggerValue }) {
-  const line = parentElement.querySelector("p");
-  lines.add(line);
+  const alert = parentElement.querySelector("p");
+  alerts.add(alert);
   watchConnection();
   forget(data.owner, data.over);
   if (data.form) {
-    open.set(data.form, { data, give: setTriggerValue });
+    open.set(data.form, { data, send: setTriggerValue });
     follow(data);
   }
   return () => {
     if (parentElement.isConnected ?? parentElement.host?.isConnected) return;
-    lines.delete(line);
-    if (open.get(data.form)?.data === data) open.delete(data.form); // not where it was drawn anew meanwhile
+    alerts.delete(alert);
+    if (open.get(data.form)?.data === data) open.delete(data.form); // unless it has been drawn again since
   };
 }
 
-/** Keep what the server knows, unless it has forgotten what this tab still knows. */
+/** Store what the server knows, unless a restarted server no longer knows what this tab has stored. */
 function follow(data) {
   const left = kept(data, "typed");
   const name = `${data.session} ${data.form}`;
   if (left && left.session !== data.session && !data.restored) {
-    if (!asked.has(name)) ask(data, MOST_ASKED);
-    asked.add(name);
+    if (!requested.has(name)) requestRestore(data, MOST_RETRIES);
+    requested.add(name);
     return;
   }
   const field = noteField(data.form);
@@ -41,22 +41,22 @@ function follow(data) {
   if (left || Object.keys(typed).length) keep(data, "typed", typed);
 }
 
-/** Ask the server to put back what is left, again until it has: of two parts of a page that send something in the
- * same moment, Streamlit may draw only the other one. */
-function ask(data, times) {
+/** Ask the server to restore the draft, and repeat until it has: when two parts of a page send something at the same
+ * moment, Streamlit may process only the other one. */
+function requestRestore(data, times) {
   const now = open.get(data.form);
   const left = kept(data, "typed");
-  const isAnswered = now && (now.data.restored || now.data.session !== data.session);
-  if (isAnswered || !left || left.session === data.session || !times) return;
-  now?.give("left", left.value);
-  setTimeout(ask, ASK_AGAIN_MS, data, times - 1);
+  const isDone = now && (now.data.restored || now.data.session !== data.session);
+  if (isDone || !left || left.session === data.session || !times) return;
+  now?.send("left", left.value);
+  setTimeout(requestRestore, RETRY_MS, data, times - 1);
 }
 
 function noteField(form) {
   return document.querySelector(`.st-key-${CSS.escape(form)}-note textarea`);
 }
 
-// Streamlit tells the server of a note when one leaves its field; until then only this tab knows it.
+// Streamlit sends a note when the field loses the focus; until then only this tab knows it.
 document.addEventListener("input", (event) => {
   for (const [form, { data }] of open) {
     if (event.target !== noteField(form)) continue;
@@ -64,15 +64,15 @@ document.addEventListener("input", (event) => {
   }
 });
 
-/** Say that the connection is lost, as long as it is. */
+/** Show an alert while the connection is lost. */
 function watchConnection() {
   const app = document.querySelector("[data-testid=stApp]");
   if (!app || app === watchConnection.app) return;
   watchConnection.app = app;
   new MutationObserver(() => {
-    const connected = NAMES_OF_CONNECTED.includes(app.dataset.testConnectionState);
+    const connected = CONNECTED_STATES.includes(app.dataset.testConnectionState);
     clearTimeout(alarm);
-    if (connected) lines.forEach((line) => { line.hidden = true; });
-    else alarm = setTimeout(() => { [...lines].at(-1).hidden = false; }, REST_BEFORE_ALARM_MS);
+    if (connected) alerts.forEach((alert) => { alert.hidden = true; });
+    else alarm = setTimeout(() => { [...alerts].at(-1).hidden = false; }, ALARM_DELAY_MS);
   }).observe(app, { attributeFilter: ["data-test-connection-state"] });
 }

@@ -1,6 +1,6 @@
-// Evidence as pictures: a grey heat map becomes colours and an iso-line.
+// Evidence as an overlay: a grey heat map becomes colours and a contour.
 
-// OpenCV's cividis, 256 x RGB: even in lightness, and far from the pinks and purples of H&E for every kind of eye.
+// OpenCV's cividis, 256 x RGB: uniform in lightness, and distinct from H&E for colour-blind readers too.
 const CIVIDIS = Uint8Array.from(atob(
   "ACJOACNPACRRACVTACVUACZWACdYAChZAChbACldACpfACphACtiACxkACxmAC1oAC5qAC5sAC9tADBvADBwADFwADFxATJxBTNxCDNwDDRwDzVw" +
   "EjVwFDZwFjdwGDdvGjhvHDlvHjpvIDpvITtuIzxuJDxuJj1uJz5uKT9uKj9tK0BtLUFtLkFtL0JtMUNtMkNtM0RtNEVsNUVsNkZsOEdsOUhsOkhs" +
@@ -14,25 +14,25 @@ const CIVIDIS = Uint8Array.from(atob(
   "/uQ0/uU1/uY2/ug4"
 ), (letter) => letter.charCodeAt(0));
 
-// A map is coarser than its tissue (one value per 7 to 32 image pixels), so that a larger canvas would show nothing more.
+// A map is coarser than its image (one value per 7 to 32 image pixels): a larger canvas would show no more detail.
 const MAP_SIDE = 768;
-// The iso-line needs fewer points still: on a fine grid the 256 steps of the grey map would make it a staircase.
+// The contour needs fewer points still: on a fine grid the 256 grey levels would turn it into a staircase.
 const LINE_SIDE = 160;
-// Cold parts are painted thinner, to this share of the opacity: seen on real sections, even paint greyed all of the tissue.
+// Low evidence is painted with this share of the opacity: on real sections, uniform opacity greyed all of the tissue.
 const COLDEST_PAINT = 0.2;
 
-/** Colours and iso-line of one heat map: what is painted over the tissue. */
+/** Load one heat map; return its colours, its contour and the text for the contour. */
 async function loadEvidence(url, low, high) {
   const picture = new Image();
   picture.src = url;
   await picture.decode();
   const fine = readGrey(picture, MAP_SIDE);
   const coarse = readGrey(picture, LINE_SIDE);
-  const iso = isoLevel(coarse.grey, low, high);
-  return { canvas: colours(fine), words: iso.words, line: isoLine(coarse, iso.grey) };
+  const iso = chooseLevel(coarse.grey, low, high);
+  return { canvas: drawColours(fine), words: iso.words, line: traceContour(coarse, iso.grey) };
 }
 
-/** Grey values of a picture on a canvas with sides of at most `side` pixels. */
+/** Return the grey values of a picture, shrunk to sides of at most `side` pixels. */
 function readGrey(picture, side) {
   const shrink = Math.min(1, side / Math.max(picture.naturalWidth, picture.naturalHeight));
   const width = Math.max(1, Math.round(picture.naturalWidth * shrink));
@@ -44,8 +44,8 @@ function readGrey(picture, side) {
   return { width, height, grey: Uint8Array.from({ length: width * height }, (_, at) => data[4 * at]) };
 }
 
-/** Cividis, thinner where it is colder. */
-function colours({ width, height, grey }) {
+/** Return a canvas with the colours of the map, more transparent where the evidence is low. */
+function drawColours({ width, height, grey }) {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const pixels = new ImageData(width, height);
   grey.forEach((value, at) => {
@@ -56,16 +56,16 @@ function colours({ width, height, grey }) {
   return canvas;
 }
 
-/** Where the contour runs: at zero logits, where evidence changes sides; else around the upper quarter of the map. */
-function isoLevel(grey, low, high) {
-  if (low < 0 && high > 0) return { grey: (-low / (high - low)) * 255, words: "contour at 0 logits" };
+/** Return the level of the contour: zero logits, where evidence changes sign, else the upper quartile of the map. */
+function chooseLevel(grey, low, high) {
+  if (low < 0 && high > 0) return { grey: (-low / (high - low)) * 255, words: "Contour at 0 logits" };
   const quartile = [...grey].sort((a, b) => a - b)[Math.floor(grey.length * 0.75)];
   const logits = low + (quartile / 255) * (high - low);
-  return { grey: quartile, words: `contour around the upper quarter, ${inLogits(logits)} logits` };
+  return { grey: quartile, words: `Contour at the upper quartile, ${formatLogits(logits)} logits` };
 }
 
-/** Marching squares between pixel centres; the path is in parts of the image, 0..1 in both directions. */
-function isoLine({ width, height, grey }, level) {
+/** Trace a contour by marching squares between pixel centres; the path is in fractions of the image, 0..1 in x and y. */
+function traceContour({ width, height, grey }, level) {
   const path = new Path2D();
   const at = (x, y) => grey[y * width + x];
   const cut = (ax, ay, bx, by) => {
@@ -91,13 +91,13 @@ function isoLine({ width, height, grey }, level) {
   return path;
 }
 
-/** Colours over the tissue that lies between two corners of the screen. */
+/** Paint the colours over the tissue between two corners of the screen. */
 function paintColours(pen, evidence, from, to, opacity) {
   pen.globalAlpha = opacity;
   pen.drawImage(evidence.canvas, from.x, from.y, to.x - from.x, to.y - from.y);
 }
 
-/** A light line on a dark one: seen on pale fat and on dark nuclei alike, and equally thin at every zoom. */
+/** Paint the contour as a light line on a dark one: visible on pale fat and dark nuclei, equally thin at every zoom. */
 function paintContour(pen, evidence, from, to) {
   const line = new Path2D();
   line.addPath(evidence.line, new DOMMatrix([to.x - from.x, 0, 0, to.y - from.y, from.x, from.y]));
@@ -108,12 +108,12 @@ function paintContour(pen, evidence, from, to) {
   }
 }
 
-/** A value for the eye: two digits and a true minus sign. */
-function inLogits(value) {
+/** Format a value with two digits and a true minus sign. */
+function formatLogits(value) {
   return value.toFixed(Math.abs(value) < 10 ? 1 : 0).replace("-", "\u2212");
 }
 
-/** The colour bar, once: cividis from left to right. */
+/** Paint the colour bar: cividis from left to right. */
 function paintBar(canvas) {
   canvas.width = 256;
   canvas.height = 1;

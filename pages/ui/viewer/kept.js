@@ -1,23 +1,23 @@
-// What a reader has typed or marked and not saved yet, kept in this tab of the browser until it is saved.
+// Unsaved entries and marks of a reader, stored in this browser tab until they are saved.
 
-// Of this tab only, and gone when it is closed; never anything of the model.
+// Session storage: for this tab only, and deleted when the tab is closed. It never holds anything of the model.
 const KEPT = "second-read/";
 
-/** Name of one part of a form: `owner` is the account, so that nobody finds what another reader typed. */
+/** Return the storage name of one part of a form; with `owner`, the account, readers cannot see others' drafts. */
 function keptName(owner, form, part) {
   return `${KEPT}${owner}/${form}/${part}`;
 }
 
-/** Keep a value of one part of a form; `session` says which run of the server has seen it. */
+/** Store the value of one part of a form; `session` is the server session that has received it. */
 function keep({ owner, form, session }, part, value) {
   try {
     sessionStorage.setItem(keptName(owner, form, part), JSON.stringify({ session, value }));
   } catch {
-    // A full or forbidden store: the page works as before, only a reload would lose what is typed.
+    // Storage is full or blocked: the page still works, but a reload would lose unsaved entries.
   }
 }
 
-/** What was kept of a part of a form; null when nothing was. */
+/** Return what was stored for one part of a form; null if nothing was. */
 function kept({ owner, form }, part) {
   try {
     return JSON.parse(sessionStorage.getItem(keptName(owner, form, part)));
@@ -26,11 +26,11 @@ function kept({ owner, form }, part) {
   }
 }
 
-/** Forget what was kept of forms that are saved, and all of other readers. */
+/** Delete what was stored for saved forms, and everything of other readers. */
 function forget(owner, forms) {
-  const over = forms.map((form) => `${KEPT}${owner}/${form}/`);
+  const prefixes = forms.map((form) => `${KEPT}${owner}/${form}/`);
   for (const name of Object.keys(sessionStorage).filter((each) => each.startsWith(KEPT))) {
-    const saved = over.some((start) => name.startsWith(start));
-    if (saved || !name.startsWith(`${KEPT}${owner}/`)) sessionStorage.removeItem(name);
+    const isSaved = prefixes.some((prefix) => name.startsWith(prefix));
+    if (isSaved || !name.startsWith(`${KEPT}${owner}/`)) sessionStorage.removeItem(name);
   }
 }

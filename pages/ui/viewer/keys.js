@@ -1,4 +1,4 @@
-// Keys of the viewer, heard anywhere on the page except where one is typing.
+// Keys of the viewer; they work anywhere on the page except in a text field.
 
 // 0 and Z, not 0 and 1: on the reading page the digits 1 to 5 are the reader's confidence.
 const KEYS = {
@@ -9,8 +9,8 @@ const KEYS = {
   "-": (viewer) => viewer.zoomBy(1 / 1.5),
   h: (viewer) => viewer.toggleMap(),
   k: (viewer) => viewer.toggleContour(),
-  "[": (viewer) => viewer.setOpacity(taste.opacity - 10),
-  "]": (viewer) => viewer.setOpacity(taste.opacity + 10),
+  "[": (viewer) => viewer.setOpacity(settings.opacity - 10),
+  "]": (viewer) => viewer.setOpacity(settings.opacity + 10),
   p: (viewer) => viewer.marks.pick("point"),
   t: (viewer) => viewer.marks.pick("box"),
   f: (viewer) => viewer.marks.pick("shape"),
@@ -19,20 +19,20 @@ const KEYS = {
   ArrowRight: (viewer) => viewer.step(1),
 };
 
-/** Letters belong to a field that is being typed in, arrows also to sliders, choices and menus. */
+/** Return whether another element needs the key: text fields all, sliders, choices and menus the arrows. */
 function belongsElsewhere(event) {
   const target = event.composedPath()[0];
   if (!(target instanceof Element)) return false;
-  const written = "textarea, select, input:not([type=radio], [type=checkbox], [type=range], [type=button])";
-  const moved = "input[type=radio], input[type=range], [role=slider], [role=radiogroup], [role=tablist], [role=listbox], [role=menu], [role=grid]";
-  if (target.isContentEditable || target.closest(written)) return true;
-  return event.key.startsWith("Arrow") && target.closest(moved) !== null;
+  const textFields = "textarea, select, input:not([type=radio], [type=checkbox], [type=range], [type=button])";
+  const arrowFields = "input[type=radio], input[type=range], [role=slider], [role=radiogroup], [role=tablist], [role=listbox], [role=menu], [role=grid]";
+  if (target.isContentEditable || target.closest(textFields)) return true;
+  return event.key.startsWith("Arrow") && target.closest(arrowFields) !== null;
 }
 
-/** On the reading page Enter saves the read: it must not also press a tool, nor a tool pressed with it save the read. */
+/** Separate Enter on a tool from Enter that saves the read: one key press must not do both. */
 function keepEnterApart(root) {
   root.addEventListener("click", (event) => {
-    // After a click by mouse (detail 1, not 0) the keys belong to the page again.
+    // After a mouse click (detail 1, not 0) the keys belong to the page again.
     if (event.detail > 0 && root.contains(document.activeElement)) document.activeElement.blur();
   });
   root.addEventListener("keydown", (event) => {
@@ -40,13 +40,13 @@ function keepEnterApart(root) {
   });
 }
 
-// Before the page hears them: while a tool is in the hand, Enter marks and does not save, arrows move the tissue.
+// Captured before the page: while a tool is active, Enter marks instead of saving, and arrows move the tissue.
 window.addEventListener("keydown", (event) => {
   const marks = active?.root.isConnected ? active.marks : null;
   if (!marks || belongsElsewhere(event)) return;
   const undo = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "z";
   if (undo && marks.sheet?.editable) marks.undo();
-  else if (!marks.tool || event.ctrlKey || event.altKey || event.metaKey || !marks.hear(event)) return;
+  else if (!marks.tool || event.ctrlKey || event.altKey || event.metaKey || !marks.handleKey(event)) return;
   event.preventDefault();
   event.stopImmediatePropagation();
 }, true);

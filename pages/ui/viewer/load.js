@@ -1,12 +1,12 @@
-// Where the viewer's pictures and OpenSeadragon come from: our own routes.
+// Loading of images and OpenSeadragon from our own routes.
 
-/** Address of one of our routes: the app may live under a path of its own, where Streamlit's own script came from. */
+/** Return the address of one of our routes; the app may be served under a base path, which Streamlit's script shows. */
 function address(path) {
   const own = document.querySelector('script[src*="static/js/"]');
   return (own ? own.src.split("/static/js/")[0] : location.origin) + path;
 }
 
-/** OpenSeadragon, fetched once per page load. */
+/** Load OpenSeadragon, once per page load. */
 function library(path) {
   library.loading ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");

@@ -1,8 +1,8 @@
-// The list of what is marked: go there, say something of it, take it away.
+// The list of marks: show a mark, write a note on it, delete it.
 
 const KIND_WORDS = { point: "point", box: "box", shape: "shape" };
 const NOTE_LIMIT = 200; // characters
-const REST_MS = 400; // after the last letter of a note the server is told
+const NOTE_DELAY_MS = 400; // from the last letter of a note until it is sent to the server
 
 class MarkList {
   constructor(marks, root) {
@@ -10,70 +10,71 @@ class MarkList {
   }
 
   draw() {
-    // Drawn anew only where something else is shown: the cursor stays in the note that is being typed.
-    if (this.shown === this.words()) return;
-    this.shown = this.words();
+    // Drawn again only if the content has changed, so that the cursor stays in the note being typed.
+    if (this.drawnContent === this.describe()) return;
+    this.drawnContent = this.describe();
     const { page, others, sheet } = this.marks;
     const named = others.filter((other) => other.regions.length);
-    const rows = [...page.regions.map((region, at) => this.row(region, at)), ...named.map((other) => this.othersRow(other))];
+    const own = page.regions.map((region, at) => this.makeRow(region, at));
+    const rows = [...own, ...named.map((other) => this.makeOthersRow(other))];
     this.root.hidden = !rows.length && !sheet?.editable;
-    const nothing = Object.assign(document.createElement("li"), { textContent: "Nothing is marked on the images." });
+    const nothing = Object.assign(document.createElement("li"), { textContent: "No marks yet." });
     this.root.replaceChildren(...(rows.length ? rows : [nothing]));
     this.root.scrollLeft = this.root.scrollWidth; // the newest
   }
 
-  words() {
+  describe() {
     const { page, others, sheet, viewer } = this.marks;
     return JSON.stringify([page.regions, others, sheet?.editable, viewer.images.map((image) => image.image_id)]);
   }
 
-  row(region, at) {
+  makeRow(region, at) {
     const row = document.createElement("li");
-    const words = `${at + 1} ${KIND_WORDS[region.kind]}${this.place(region)}`;
-    row.append(this.button(words, `Show mark ${at + 1}`, () => this.goTo(region)));
+    const words = `${at + 1} ${KIND_WORDS[region.kind]}${this.writeImage(region)}`;
+    row.append(this.makeButton(words, `Show mark ${at + 1}`, () => this.goTo(region)));
     if (!this.marks.sheet.editable) {
       row.append(Object.assign(document.createElement("span"), { textContent: region.note }));
       return row;
     }
-    row.append(this.noteInput(region, at), this.button("×", `Delete mark ${at + 1}`, () => {
+    row.append(this.makeNoteInput(region, at), this.makeButton("×", `Delete mark ${at + 1}`, () => {
       this.marks.change(this.marks.page.regions.filter((_, other) => other !== at));
     }));
     return row;
   }
 
-  othersRow({ name, regions }) {
+  makeOthersRow({ name, regions }) {
     const row = document.createElement("li");
     const notes = regions.map((region) => region.note).filter(Boolean);
-    const words = [`${name}: ${regions.length} marked`, ...notes].join(" · ");
-    row.append(this.button(words, `Show the marks of ${name}`, () => this.goTo(regions[0])));
+    const words = [`${name}: ${regions.length} ${regions.length === 1 ? "mark" : "marks"}`, ...notes].join(" · ");
+    row.append(this.makeButton(words, `Show the marks of ${name}`, () => this.goTo(regions[0])));
     return row;
   }
 
-  place({ image_id: image }) {
+  writeImage({ image_id: image }) {
     const { images } = this.marks.viewer;
     return images.length < 2 ? "" : ` · image ${images.findIndex((each) => each.image_id === image) + 1}`;
   }
 
-  button(textContent, title, onclick) {
+  makeButton(textContent, title, onclick) {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent, title, onclick });
     button.setAttribute("aria-label", `${title}: ${textContent}`);
     return button;
   }
 
-  noteInput(region, at) {
-    const wishes = { type: "text", value: region.note, maxLength: NOTE_LIMIT, placeholder: "note (optional)" };
-    const input = Object.assign(document.createElement("input"), wishes);
+  makeNoteInput(region, at) {
+    const settings = { type: "text", value: region.note, maxLength: NOTE_LIMIT, placeholder: "Note (optional)" };
+    const input = Object.assign(document.createElement("input"), settings);
     input.setAttribute("aria-label", `Note on mark ${at + 1}`);
     input.oninput = () => {
       const { page } = this.marks;
       page.regions = page.regions.map((each, other) => (other === at ? { ...each, note: input.value } : each));
-      this.shown = this.words();
+      this.drawnContent = this.describe();
       clearTimeout(this.waiting);
-      this.waiting = setTimeout(() => this.flush(), REST_MS);
+      this.waiting = setTimeout(() => this.flush(), NOTE_DELAY_MS);
     };
     input.onblur = () => this.flush();
     input.onkeydown = (event) => {
-      // Ctrl+Enter saves the read, with what was typed until then.
+      // Ctrl+Enter saves the read, including the note typed so far.
       if (event.key === "Enter") this.flush();
       if (event.ctrlKey || event.metaKey || !["Enter", "Escape"].includes(event.key)) return;
       event.stopPropagation();
@@ -86,15 +87,15 @@ class MarkList {
     if (this.waiting === null) return;
     clearTimeout(this.waiting);
     this.waiting = null;
-    this.marks.tell();
+    this.marks.send();
   }
 
-  /** Put the cursor into the note of the mark drawn last. */
+  /** Put the cursor into the note of the last mark. */
   editLast() {
     [...this.root.querySelectorAll("input")].at(-1)?.focus();
   }
 
-  /** Bring a mark into the middle, on its image. */
+  /** Show the image of a mark, with the mark in the middle. */
   goTo({ image_id: image, points }) {
     const { viewer } = this.marks;
     const index = viewer.images.findIndex((each) => each.image_id === image);

@@ -1,16 +1,16 @@
-// Regions that a reader marks on the tissue: tools, gestures of mouse and keyboard, and what is marked so far.
+// Regions that a reader marks on the tissue: tools, mouse and keyboard input, and the marks so far.
 
 const TOOLS = { point: "P", box: "T", shape: "F" };
 const HINTS = {
-  point: "Point: click, or move the tissue with the arrows and press Space at the cross. Esc leaves.",
-  box: "Box: drag, or click two corners (Space at the cross). Esc leaves.",
-  shape: "Shape: drag its outline, or click corners (Space at the cross) and close it with Enter. Esc leaves.",
+  point: "Point: click, or move the tissue with the arrow keys and press Space at the cross. Esc cancels.",
+  box: "Box: drag, or click two corners (Space at the cross). Esc cancels.",
+  shape: "Shape: drag along the outline, or click its corners (Space at the cross) and press Enter. Esc cancels.",
 };
-const PAN = 40; // screen pixels per arrow key, a tenth of it with Shift
+const PAN = 40; // screen pixels per arrow key, a tenth of that with Shift
 const MOST_MARKS = 200; // of one read
-const DRAGGED = 4; // screen pixels: less is a click
+const DRAG_FROM = 4; // screen pixels: a shorter movement is a click
 
-const sheets = new Map(); // owner and form -> what is marked, with what was marked before each change
+const sheets = new Map(); // owner and form -> the marks, and the marks before each change
 
 class Marks {
   constructor(viewer, overlay) {
@@ -22,33 +22,33 @@ class Marks {
     overlay.addEventListener("pointermove", (event) => this.move(event));
     overlay.addEventListener("pointerup", (event) => this.release(event));
     overlay.addEventListener("pointercancel", () => this.drop());
-    // OpenSeadragon must not take what is drawn for a pan, a click or a double click; its wheel still zooms.
+    // OpenSeadragon must not treat drawing as a pan, a click or a double click; its wheel still zooms.
     for (const name of ["click", "dblclick"]) overlay.addEventListener(name, (event) => event.stopPropagation());
     overlay.addEventListener("dblclick", () => this.close());
   }
 
-  /** Take over what the server says; of a form that is open, what is on the screen counts. */
-  show({ sheet, others }, send) {
-    Object.assign(this, { others, send });
+  /** Take over the data of the server; for an open form, the marks on the screen take precedence. */
+  show({ sheet, others }, setState) {
+    Object.assign(this, { others, setState });
     this.viewer.find(".sr-mark-tools").hidden = !sheet?.editable;
     if (sheet?.form !== this.sheet?.form || !sheet?.editable) this.leave();
     this.sheet = sheet;
     const name = sheet && keptName(sheet.owner, sheet.form, "marks");
     if (sheet?.editable) {
-      const left = sheets.get(name) ?? { regions: kept(sheet, "marks")?.value ?? this.begun(sheet), before: [] };
-      sheets.set(name, left);
-      this.page = left;
-      if (JSON.stringify(left.regions) !== JSON.stringify(sheet.regions)) this.tell();
+      const page = sheets.get(name) ?? { regions: kept(sheet, "marks")?.value ?? this.listInitial(sheet), before: [] };
+      sheets.set(name, page);
+      this.page = page;
+      if (JSON.stringify(page.regions) !== JSON.stringify(sheet.regions)) this.send();
     } else {
       this.page = { regions: sheet?.regions ?? [], before: [] };
     }
     this.list.draw();
   }
 
-  /** What a form begins with: what the server says, and what this tab still has of forms that another window overtook. */
-  begun({ regions, overtaken, owner }) {
-    const lost = overtaken.flatMap((form) => kept({ owner, form }, "marks")?.value ?? []);
-    return [...new Set([...regions, ...lost].map((each) => JSON.stringify(each)))].map((each) => JSON.parse(each));
+  /** Return the marks a form starts with: those of the server, and unsaved ones of overtaken forms. */
+  listInitial({ regions, overtaken, owner }) {
+    const unsaved = overtaken.flatMap((form) => kept({ owner, form }, "marks")?.value ?? []);
+    return [...new Set([...regions, ...unsaved].map((each) => JSON.stringify(each)))].map((each) => JSON.parse(each));
   }
 
   get image() {
@@ -58,22 +58,22 @@ class Marks {
   change(regions) {
     this.page.before.push(this.page.regions);
     this.page.regions = regions;
-    this.tell();
+    this.send();
     this.list.draw();
     this.viewer.paint();
   }
 
-  /** Keep what is marked in this tab, and tell the server. */
-  tell() {
+  /** Store the marks in this tab, and send them to the server. */
+  send() {
     keep(this.sheet, "marks", this.page.regions);
-    this.send("marks", { form: this.sheet.form, regions: this.page.regions });
+    this.setState("marks", { form: this.sheet.form, regions: this.page.regions });
   }
 
   undo() {
     if (this.drawn.length) this.drawn.pop();
     else if (this.page.before.length) {
       this.page.regions = this.page.before.pop();
-      this.tell();
+      this.send();
       this.list.draw();
     }
     this.viewer.paint();
@@ -102,11 +102,11 @@ class Marks {
   }
 
   get hint() {
-    if (this.full) return `More than ${MOST_MARKS} marks cannot be kept: delete some first.`;
+    if (this.full) return `One read can have at most ${MOST_MARKS} marks. Delete some first.`;
     return this.tool ? HINTS[this.tool] : "";
   }
 
-  /** Image pixels of a place on the canvas. */
+  /** Convert canvas pixels to image pixels. */
   onImage([x, y]) {
     const { from, to } = this.viewer.frame;
     const { width, height } = this.image;
@@ -135,7 +135,7 @@ class Marks {
     event.stopPropagation();
     const at = [event.offsetX, event.offsetY];
     if (!this.pointer) return;
-    const far = Math.hypot(at[0] - this.pointer.from[0], at[1] - this.pointer.from[1]) >= DRAGGED;
+    const far = Math.hypot(at[0] - this.pointer.from[0], at[1] - this.pointer.from[1]) >= DRAG_FROM;
     if (!this.pointer.dragged && !far) return;
     if (!this.pointer.dragged && !this.pointer.corners) this.drawn = [this.onImage(this.pointer.from)];
     this.pointer.dragged = true;
@@ -158,7 +158,7 @@ class Marks {
     this.viewer.paint();
   }
 
-  /** One corner, where the mouse clicked or at the cross. */
+  /** Add a corner, at a mouse click or at the cross. */
   put(at) {
     const [first] = this.drawn;
     const closes = this.tool === "shape" && this.drawn.length > 2;
@@ -171,9 +171,9 @@ class Marks {
     else this.viewer.paint();
   }
 
-  /** The mark is drawn: keep it, and give the mouse back to the tissue. */
+  /** Add the finished mark, and let the mouse move the tissue again. */
   close() {
-    const points = this.tool && finished(this.tool, this.drawn, this.image);
+    const points = this.tool && finishPoints(this.tool, this.drawn, this.image);
     if (!points) {
       this.drop();
       return;
@@ -199,14 +199,14 @@ class Marks {
     paintCross(pen, this.cross);
   }
 
-  /** Move the tissue by screen pixels. */
+  /** Move the tissue by (x, y) screen pixels. */
   pan(x, y) {
     const { viewport } = this.viewer.osd;
     viewport.panBy(viewport.deltaPointsFromPixels(new window.OpenSeadragon.Point(x, y))).applyConstraints();
   }
 
-  /** A key while a tool is in the hand; says whether it was meant for the tool. */
-  hear(event) {
+  /** Handle a key while a tool is active; return whether it was meant for the tool. */
+  handleKey(event) {
     const step = event.shiftKey ? PAN / 10 : PAN;
     const pans = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
     if (event.key === "Escape") this.leave();

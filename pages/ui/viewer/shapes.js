@@ -1,22 +1,22 @@
-// Marks as shapes: points in image pixels, made from a gesture and painted on the canvas over the tissue.
+// Shapes of marks: their points in image pixels, and how they are painted on the canvas over the tissue.
 
-// No stain of H&E is green, and neither is the heat map (cividis); the dark edge keeps it apart from pale fat.
+// Neither H&E nor the heat map (cividis) contains green; the dark edge separates it from pale fat.
 const OWN = "#2bff6a";
 const EDGE = "#06210f";
-// Marks of others are also dashed and bear their names: nothing rests on colour.
+// Marks of other readers are also dashed and named, so that colour alone carries no information.
 const OTHERS = ["#ffb000", "#00e5ff", "#ffffff", "#ff8adf"];
 const MOST_POINTS = 200; // of a shape
 const NEAR = 8; // screen pixels: a click this close to the first corner closes a shape
 
-/** Pixels to a tenth, inside the image. */
-function inside([x, y], { width, height }) {
+/** Round a point to a tenth of a pixel, and clip it to the image. */
+function clipPoint([x, y], { width, height }) {
   const tenth = (value, most) => Math.min(most, Math.max(0, Math.round(value * 10) / 10));
   return [tenth(x, width), tenth(y, height)];
 }
 
-/** Points of a finished mark, or null where the gesture covers nothing. */
-function finished(kind, drawn, image) {
-  const points = drawn.map((point) => inside(point, image));
+/** Return the points of a finished mark; null if it covers nothing. */
+function finishPoints(kind, drawn, image) {
+  const points = drawn.map((point) => clipPoint(point, image));
   if (kind === "point") return points.slice(0, 1);
   if (kind === "box") {
     if (points.length < 2) return null;
@@ -24,18 +24,19 @@ function finished(kind, drawn, image) {
     return xs[0] < xs[1] && ys[0] < ys[1] ? [[xs[0], ys[0]], [xs[1], ys[1]]] : null;
   }
   const outline = points.filter(([x, y], at) => at === 0 || x !== points[at - 1][0] || y !== points[at - 1][1]);
-  return outline.length < 3 ? null : simplified(outline);
+  return outline.length < 3 ? null : simplify(outline);
 }
 
-/** An outline of at most `MOST_POINTS` points: what is nearest to a straight line goes first. */
-function simplified(outline) {
+/** Reduce an outline to at most `MOST_POINTS` points; those nearest to a straight line are removed first. */
+function simplify(outline) {
   let points = outline;
-  for (let tolerance = 0.5; points.length > MOST_POINTS; tolerance *= 1.5) points = straightened(outline, tolerance);
+  for (let tolerance = 0.5; points.length > MOST_POINTS; tolerance *= 1.5) points = straighten(outline, tolerance);
   return points.length < 3 ? outline.slice(0, 3) : points;
 }
 
-/** Douglas and Peucker, "Algorithms for the reduction of the number of points", Cartographica 1973. */
-function straightened(points, tolerance) {
+/** Remove points closer to a line than `tolerance` (Douglas and Peucker, Cartographica 1973,
+ * "Algorithms for the reduction of the number of points"). */
+function straighten(points, tolerance) {
   const [first, last] = [points[0], points.at(-1)];
   const length = Math.hypot(last[0] - first[0], last[1] - first[1]);
   let [farthest, at] = [0, 0];
@@ -46,17 +47,17 @@ function straightened(points, tolerance) {
     if (distance > farthest) [farthest, at] = [distance, index];
   }
   if (farthest <= tolerance) return [first, last];
-  return [...straightened(points.slice(0, at + 1), tolerance).slice(0, -1), ...straightened(points.slice(at), tolerance)];
+  return [...straighten(points.slice(0, at + 1), tolerance).slice(0, -1), ...straighten(points.slice(at), tolerance)];
 }
 
-/** Corners of a mark in the order in which a pen goes round them. */
+/** Return the corners of a mark in drawing order. */
 function outlineOf(kind, points) {
   if (kind !== "box" || points.length < 2) return points;
   const [[left, top], [right, bottom]] = [points[0], points.at(-1)];
   return [[left, top], [right, top], [right, bottom], [left, bottom]];
 }
 
-/** Paint one mark; `onScreen` turns image pixels into those of the canvas, so that lines are as thin at every zoom. */
+/** Paint one mark; `onScreen` converts image pixels to canvas pixels, so that lines are equally thin at every zoom. */
 function paintMark(pen, { kind, points }, onScreen, { colour, name, dashed, open }) {
   const path = new Path2D();
   const corners = outlineOf(kind, points).map(onScreen);
@@ -70,23 +71,23 @@ function paintMark(pen, { kind, points }, onScreen, { colour, name, dashed, open
     if (!open) path.closePath();
   }
   pen.setLineDash(dashed ? [7, 5] : []);
-  stroked(pen, path, colour);
+  strokePath(pen, path, colour);
   pen.setLineDash([]);
   const left = corners.reduce((least, corner) => (corner[0] < least[0] ? corner : least));
   if (name) paintName(pen, name, kind === "point" ? [left[0] + 10, left[1] - 8] : [left[0] + 5, left[1] - 6], colour);
 }
 
-/** The cross at which the keyboard marks. */
+/** Paint the cross at which the keyboard marks. */
 function paintCross(pen, [x, y]) {
   const path = new Path2D();
   for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
     path.moveTo(x + 4 * dx, y + 4 * dy);
     path.lineTo(x + 14 * dx, y + 14 * dy);
   }
-  stroked(pen, path, "#ffffff");
+  strokePath(pen, path, "#ffffff");
 }
 
-function stroked(pen, path, colour) {
+function strokePath(pen, path, colour) {
   Object.assign(pen, { globalAlpha: 1, lineCap: "round", lineJoin: "round" });
   for (const [width, style] of [[4.5, EDGE], [2, colour]]) {
     Object.assign(pen, { lineWidth: width, strokeStyle: style });

@@ -1,27 +1,27 @@
-// The zooming viewer: OpenSeadragon for the tissue, one canvas over it for the evidence and what is marked.
-// `load.js`, `heatmap.js`, `kept.js`, `shapes.js`, `marks.js`, `marklist.js` and `keys.js` belong to it.
+// The zooming viewer: OpenSeadragon for the tissue, and a canvas over it for the evidence and the marks.
+// It uses `load.js`, `heatmap.js`, `kept.js`, `shapes.js`, `marks.js`, `marklist.js` and `keys.js`.
 
 const ACTIONS = { fit: "0", full: "Z", in: "+", out: "-", map: "H", contour: "K" };
-// Above this zoom the eye should meet the pixels that were recorded, not a blur between them.
+// Above this zoom the recorded pixels are shown, not an interpolation between them.
 const SMOOTH_UP_TO = 2;
 
-const mounted = new WeakMap(); // element of Streamlit -> its viewer, which outlives the reruns of the page
-const remembered = new Map(); // key of a viewer -> image, place and map switch, for when Streamlit does mount it anew
-const taste = { opacity: 50, contour: false }; // kept from case to case
-let active = null; // the viewer that hears the keys: the last one that was pointed at
+const viewers = new WeakMap(); // element of Streamlit -> its viewer, which survives reruns of the page
+const states = new Map(); // key of a viewer -> image, position and map switch, in case Streamlit mounts it again
+const settings = { opacity: 50, contour: false }; // kept from case to case
+let active = null; // the viewer that receives the keys: the one last pointed at
 
 /** Called by Streamlit once per rerun in which the data changed. */
 export default function mount({ data, parentElement, setStateValue }) {
-  let viewer = mounted.get(parentElement);
+  let viewer = viewers.get(parentElement);
   if (!viewer) {
     viewer = new CaseViewer(parentElement.querySelector(".sr-viewer"), data);
-    mounted.set(parentElement, viewer);
+    viewers.set(parentElement, viewer);
   }
   viewer.show(data, setStateValue);
   return () => {
-    // Streamlit also calls this for a run that was overtaken by the next one; then the viewer is still on the page.
+    // Streamlit also calls this for a run that the next one has replaced; then the viewer is still on the page.
     if (parentElement.isConnected) return;
-    mounted.delete(parentElement);
+    viewers.delete(parentElement);
     viewer.close();
   };
 }
@@ -30,8 +30,8 @@ class CaseViewer {
   constructor(root, { key, library: path }) {
     this.root = root;
     this.images = [];
-    if (!remembered.has(key)) remembered.set(key, { index: 0, bounds: null, map: true });
-    this.state = remembered.get(key);
+    if (!states.has(key)) states.set(key, { index: 0, bounds: null, map: true });
+    this.state = states.get(key);
     paintBar(this.find(".sr-bar canvas"));
     this.overlay = Object.assign(document.createElement("canvas"), { className: "sr-overlay" });
     this.marks = new Marks(this, this.overlay);
@@ -42,8 +42,10 @@ class CaseViewer {
     keepEnterApart(root);
     root.onpointerenter = () => { active = this; };
     if (!active?.root.isConnected) active = this;
-    this.say("Loading the image ...");
-    this.ready = library(path).then(() => this.open(), () => this.say("The viewer could not be loaded; reload the page."));
+    this.showMessage("Loading image …");
+    this.ready = library(path).then(() => this.open(), () => {
+      this.showMessage("The viewer could not be loaded. Reload the page.");
+    });
   }
 
   find(selector) {
@@ -59,12 +61,12 @@ class CaseViewer {
     });
     this.osd = osd;
     osd.canvas.append(this.overlay);
-    // OpenSeadragon has keys of its own (A, D, W, S move, R turns, F mirrors) that would fight with those of the page.
+    // OpenSeadragon's own keys (A, D, W, S move, R rotates, F mirrors) would conflict with those of the page.
     for (const tracker of [osd.innerTracker, osd.navigator.innerTracker]) {
       Object.assign(tracker, { keyHandler: null, keyDownHandler: null });
     }
-    osd.addHandler("open", () => { this.say(""); this.restorePlace(); this.paint(); });
-    osd.addHandler("open-failed", () => this.say("The image could not be loaded; reload the page."));
+    osd.addHandler("open", () => { this.showMessage(""); this.restorePlace(); this.paint(); });
+    osd.addHandler("open-failed", () => this.showMessage("The image could not be loaded. Reload the page."));
     osd.addHandler("update-viewport", () => this.paint());
     osd.addHandler("animation-finish", () => this.rememberPlace());
     osd.addHandler("resize", () => this.state.bounds || osd.viewport.goHome(true));
@@ -75,20 +77,20 @@ class CaseViewer {
     if (active === this) active = null;
   }
 
-  show(data, send) {
+  show(data, setState) {
     this.root.style.minHeight = `${data.height}px`;
     this.images = data.images;
     this.drawStrip();
     this.go(Math.min(this.state.index, data.images.length - 1));
-    this.marks.show(data, send);
+    this.marks.show(data, setState);
     this.paint();
   }
 
   drawStrip() {
     const strip = this.find(".sr-strip");
-    const wanted = JSON.stringify(this.images.map((image) => [image.thumbnail_url, image.label]));
-    if (strip.dataset.shown === wanted) return;
-    strip.dataset.shown = wanted;
+    const content = JSON.stringify(this.images.map((image) => [image.thumbnail_url, image.label]));
+    if (strip.dataset.content === content) return;
+    strip.dataset.content = content;
     strip.hidden = this.images.length < 2;
     strip.replaceChildren(...this.images.map((image, index) => {
       const button = Object.assign(document.createElement("button"), { type: "button", title: image.label });
@@ -110,55 +112,55 @@ class CaseViewer {
     label.textContent = image.label;
     caption.textContent = [`${image.width} × ${image.height} px`, image.caption].filter(Boolean).join(" · ");
     this.find(".sr-strip").childNodes.forEach((button, at) => button.setAttribute("aria-current", at === index));
-    if (this.shown !== image.image_url) this.load(image);
+    if (this.imageUrl !== image.image_url) this.load(image);
     this.useMap(image.heatmap);
   }
 
   async load(image) {
-    this.shown = image.image_url;
-    this.say("Loading the image ...");
+    this.imageUrl = image.image_url;
+    this.showMessage("Loading image …");
     await this.ready;
-    if (!this.osd || this.shown !== image.image_url) return;
+    if (!this.osd || this.imageUrl !== image.image_url) return;
     this.osd.canvas.setAttribute("aria-label", `Tissue, ${image.label}`);
     this.osd.open({ type: "image", url: address(image.image_url), crossOriginPolicy: false, ajaxWithCredentials: false });
   }
 
   async useMap(layer) {
-    const wanted = JSON.stringify(layer);
-    if (this.layer === wanted) return;
-    Object.assign(this, { layer: wanted, evidence: null, problem: "" });
+    const content = JSON.stringify(layer);
+    if (this.layer === content) return;
+    Object.assign(this, { layer: content, evidence: null, problem: "" });
     this.find(".sr-map-tools").hidden = this.find(".sr-scale").hidden = !layer;
     this.drawTools();
     if (!layer) return;
     this.drawScale(layer);
     try {
       const evidence = await loadEvidence(address(layer.url), layer.low, layer.high);
-      if (this.layer !== wanted) return;
+      if (this.layer !== content) return;
       this.evidence = evidence;
     } catch {
-      if (this.layer === wanted) this.problem = "The heat map could not be loaded; reload the page.";
+      if (this.layer === content) this.problem = "The heat map could not be loaded. Reload the page.";
     }
     this.drawTools();
   }
 
   drawScale({ low, high }) {
-    this.find(".sr-low").textContent = inLogits(low);
-    this.find(".sr-high").textContent = inLogits(high);
+    this.find(".sr-low").textContent = formatLogits(low);
+    this.find(".sr-high").textContent = formatLogits(high);
     this.find(".sr-zero").hidden = !(low < 0 && high > 0);
     this.find(".sr-zero").style.left = `${(-low / (high - low)) * 100}%`;
   }
 
-  /** Buttons, slider and legend say what is painted; then paint it. */
+  /** Update buttons, slider and legend, then paint. */
   drawTools() {
     this.find("[data-do=map]").setAttribute("aria-pressed", this.state.map);
-    this.find("[data-do=contour]").setAttribute("aria-pressed", taste.contour);
-    this.find("input[type=range]").value = taste.opacity;
-    this.find("input[type=range]").title = `Opacity ${taste.opacity} % (keys [ and ])`;
-    this.find(".sr-note").textContent = this.problem || this.marks.hint || (taste.contour && this.evidence?.words) || "";
+    this.find("[data-do=contour]").setAttribute("aria-pressed", settings.contour);
+    this.find("input[type=range]").value = settings.opacity;
+    this.find("input[type=range]").title = `Opacity ${settings.opacity} % (keys [ and ])`;
+    this.find(".sr-note").textContent = this.problem || this.marks.hint || (settings.contour && this.evidence?.words) || "";
     this.paint();
   }
 
-  say(words) {
+  showMessage(words) {
     this.find(".sr-message").textContent = words;
   }
 
@@ -172,7 +174,7 @@ class CaseViewer {
     const zoom = item.viewportToImageZoom(osd.viewport.getZoom(true));
     this.find(".sr-zoom").value = `${Math.round(zoom * 100)} %`;
     const smooth = zoom <= SMOOTH_UP_TO;
-    // Where the whole image is seen, the navigator would only hide a corner of it.
+    // If the whole image is visible, the navigator would only cover a corner of it.
     osd.navigator.element.classList.toggle("sr-needless", zoom <= item.viewportToImageZoom(osd.viewport.getHomeZoom()) * 1.01);
     if (this.smooth !== smooth) osd.drawer.setImageSmoothingEnabled(smooth);
     this.smooth = smooth;
@@ -185,14 +187,14 @@ class CaseViewer {
     this.frame = { from, to };
     const pen = overlay.getContext("2d");
     pen.scale(density, density);
-    if (evidence && this.state.map) paintColours(pen, evidence, from, to, taste.opacity / 100);
-    if (evidence && taste.contour) paintContour(pen, evidence, from, to);
+    if (evidence && this.state.map) paintColours(pen, evidence, from, to, settings.opacity / 100);
+    if (evidence && settings.contour) paintContour(pen, evidence, from, to);
     this.marks.paint(pen);
   }
 
   rememberPlace() {
     const { viewport } = this.osd;
-    // Smaller than fitted counts as fitted: it is also what a stage that has just changed its height leaves behind.
+    // Smaller than fitted counts as fitted; it also happens when the stage has just changed its height.
     const fitted = viewport.getZoom() <= viewport.getHomeZoom() * 1.001;
     this.state.bounds = fitted ? null : viewport.getBounds();
   }
@@ -227,13 +229,13 @@ class CaseViewer {
 
   toggleContour() {
     if (!this.evidence) return;
-    taste.contour = !taste.contour;
+    settings.contour = !settings.contour;
     this.drawTools();
   }
 
   setOpacity(percent) {
     if (!this.evidence) return;
-    taste.opacity = Math.min(100, Math.max(0, percent));
+    settings.opacity = Math.min(100, Math.max(0, percent));
     this.state.map = true;
     this.drawTools();
   }

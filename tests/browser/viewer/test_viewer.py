@@ -45,7 +45,7 @@ def test_k_draws_the_contour_alone_and_says_where_it_runs(screen: Page, viewer_a
     everything = paint(screen)[0]
     screen.keyboard.press("h")
     screen.keyboard.press("k")
-    expect(screen.locator(".sr-note")).to_have_text("contour at 0 logits")
+    expect(screen.locator(".sr-note")).to_have_text("Contour at 0 logits")
     assert 0 < paint(screen)[0] < everything / 5
     screen.keyboard.press("k")
     expect(screen.locator(".sr-note")).to_be_empty()
@@ -55,7 +55,7 @@ def test_k_draws_the_contour_alone_and_says_where_it_runs(screen: Page, viewer_a
 def test_the_scale_names_its_ends_and_its_zero(screen: Page, viewer_address: str) -> None:
     open_case(screen, viewer_address, revealed=True)
     scale = screen.locator(".sr-scale")
-    expect(scale).to_contain_text("evidence for malignant, logits")
+    expect(scale).to_contain_text("Evidence for malignant (logits)")
     expect(scale.locator(".sr-low")).to_have_text("−2.4")
     expect(scale.locator(".sr-high")).to_have_text("3.6")
     assert scale.locator(".sr-zero").evaluate("mark => mark.style.left") == "40%"
