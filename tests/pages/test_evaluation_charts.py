@@ -8,7 +8,8 @@ import pytest
 from core.labels import BACH, BINARY
 from core.statistics.evaluation import Confusion, Figure, Group
 from core.statistics.figure_names import ACCURACY, RECALL, SPECIFICITY
-from pages.ui.evaluation.charts import Shows, curve, figure_words, inert, intervals, matrix
+from pages.ui.charts import inert
+from pages.ui.evaluation.charts import Shows, curve, figure_words, intervals, matrix
 from tests.helpers.evaluations import made_evaluation
 
 PUBLISHED = Confusion(("benign", "malignant"), ((220, 162), (59, 468)), ((9, 7), (5, 12)))

@@ -108,9 +108,9 @@ def curves(chosen: Sequence[Stored]) -> None:
         if kind == "risk_coverage" and (abstention := stored.evaluation.abstention):
             st.caption(
                 formatting.plain(
-                    f"{model_words(stored.evaluation)} abstains at a risk of {abstention.risk:.0%}: it gives an opinion "
-                    f"on {abstention.coverage:.0%} of the images and is wrong on {abstention.error:.1%} of these "
-                    f"({abstention.protocol})."
+                    f"{model_words(stored.evaluation)} abstains at a risk of {abstention.risk:.0%}: it gives an "
+                    f"opinion on {abstention.coverage:.0%} of the images and is wrong on {abstention.error:.1%} "
+                    f"of these ({abstention.protocol})."
                 )
             )
 
