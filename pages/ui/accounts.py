@@ -55,7 +55,7 @@ def add_form() -> None:
             except (ValueError, NotAllowedError) as error:
                 st.error(formatting.plain(str(error)))
             else:
-                finish(f"{formatting.plain(added.name)} may now sign in as {added.role}.")
+                finish(f"{formatting.plain(added.name)} may sign in as {added.role}.")
 
 
 def change_form(rows: Sequence[AccountRow]) -> None:

@@ -111,7 +111,10 @@ def _midnight(day: date) -> datetime:
 
 def _summary_words(at: datetime, verified: Verified) -> str:
     anchor = f"anchored up to event {verified.anchored:,}" if verified.anchored else "not anchored outside the database"
-    return f"Checked at {at:%H:%M:%S} UTC: {verified.events:,} events, {anchor}, and the {verified.rows:,} rows they cover."
+    return (
+        f"Checked at {at:%H:%M:%S} UTC: {verified.events:,} events, {anchor}, and the {verified.rows:,} rows they "
+        "cover."
+    )
 
 
 def _draw_findings(verified: Verified) -> None:

@@ -199,7 +199,7 @@ def _ask_order(key: str, *, several: bool) -> tuple[float, bool, int]:
         key=f"balance-{key}",
     )
     random_seed = st.session_state.setdefault(f"drawn-{key}", randbelow(LARGEST_SEED))
-    number = seed.number_input("Random seed of the case order", 0, LARGEST_SEED, random_seed, step=1, key=f"seed-{key}")
+    number = seed.number_input("Seed for the case order", 0, LARGEST_SEED, random_seed, step=1, key=f"seed-{key}")
     return float(washout) if several else 0.0, bool(counterbalanced) and several, int(number)
 
 

@@ -62,7 +62,7 @@ def test_verifying_shows_what_was_done_behind_the_back_and_is_on_the_trail(world
     world.add_case(1)
     world.analyse()
     tab = press(visit("audit.py"), "Verify")
-    assert "Nothing was edited" in tab.success[0].value
+    assert "No tampering found" in tab.success[0].value
     assert "nothing found" in events(world, action="audit trail verified")[0].subject
     with world.sessions.read() as session:
         engine = create_engine(session.get_bind().engine.url)

@@ -62,7 +62,7 @@ def verdict(shift: Shift) -> str:
         if all(signs) or min(shift.patients) >= _FEW_PATIENTS
         else " With so few patients, a difference is easily missed."
     )
-    return f"To this network, images of {shift.source} and {shift.target} {conclusion}.{few}"
+    return f"To this network, images of {shift.source} and of {shift.target} {conclusion}.{few}"
 
 
 def distance_words(distance: Distance) -> str:
@@ -96,8 +96,8 @@ def difference(distribution: Distribution) -> str:
 def chance(p: float) -> str:
     """Write how likely a difference is by chance."""
     if p < _VERY_UNLIKELY:
-        return "very unlikely by chance"
-    return "unlikely by chance" if p < _UNLIKELY else "possibly by chance"
+        return "very unlikely to be chance"
+    return "unlikely to be chance" if p < _UNLIKELY else "may be chance"
 
 
 def p_words(p: float) -> str:

@@ -7,9 +7,9 @@ import streamlit as st
 from core.statistics.shift import DISCREPANCY, FRECHET, TOLD_APART, Shift
 from db.values.evaluations import ShiftRow
 from pages.ui import downloads, formatting
+from pages.ui.charts import as_png
 from pages.ui.csv_tables import statistics_csv
 from pages.ui.domain_shift import charts, explanations
-from pages.ui.evaluation.charts import as_png
 
 _COMMAND = (
     "python -m training.shift models/starter.safetensors --source breakhis=FOLDER --source-magnification 100X "

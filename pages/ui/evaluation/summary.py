@@ -9,6 +9,7 @@ import streamlit as st
 from core.statistics import figure_names
 from core.statistics.evaluation import CurveKind, Evaluation, Figure, Group, Unit
 from pages.ui import components, formatting, resources
+from pages.ui.charts import as_png
 from pages.ui.evaluation import charts, choices
 from pages.ui.evaluation.charts import figure_words, model_words
 from pages.ui.evaluation.choices import EVERY, Stored
@@ -102,7 +103,7 @@ def curves(chosen: Sequence[Stored]) -> None:
         st.markdown("This curve needs both benign and malignant images.")
         return
     version = "-".join(stored.evaluation.model_version for stored in chosen)
-    st.plotly_chart(figure, config=charts.as_png(f"{kind}-{version}"), alt=f"{_CURVES[kind]} curve")
+    st.plotly_chart(figure, config=as_png(f"{kind}-{version}"), alt=f"{_CURVES[kind]} curve")
     st.caption(_MARKS[kind])
     for stored in chosen:
         if kind == "risk_coverage" and (abstention := stored.evaluation.abstention):
@@ -156,7 +157,7 @@ def groups(chosen: Sequence[Stored]) -> None:
         st.caption("Accuracy of benign against malignant, with 95 % intervals; in brackets: images of patients")
         st.plotly_chart(
             figure,
-            config=charts.as_png(name),
+            config=as_png(name),
             key=f"{stored.key}-groups",
             alt="Accuracy by magnification and subtype",
         )
@@ -193,14 +194,14 @@ def _draw_difference(first: Stored, second: Stored) -> None:
     )
     st.markdown(
         f"AUC of {names[0]} minus AUC of {names[1]}, on the same {auc.n:,} images: **{auc.difference:+.3f}**"
-        f"{_bounds(auc.low, auc.high)}, {_p(auc.p_patients)} by resampling patients ({_p(auc.p_delong)} by DeLong's "
+        f"{_bounds(auc.low, auc.high)}, {_p(auc.p_patients)} by resampling patients ({_p(auc.p_delong)} by the DeLong "
         f"test, which treats images of one patient as independent).{unpaired}"
     )
     if accuracy is not None:
         st.markdown(
             f"Accuracy of benign against malignant, each at its own locked threshold: **{accuracy.difference:+.3f}**"
             f"{_bounds(accuracy.low, accuracy.high)}, {_p(accuracy.p_patients)} by resampling patients "
-            f"({_p(accuracy.p_mcnemar)} by McNemar's test, which treats images of one patient as independent)."
+            f"({_p(accuracy.p_mcnemar)} by the McNemar test, which treats images of one patient as independent)."
         )
 
 

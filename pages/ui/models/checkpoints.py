@@ -161,7 +161,7 @@ def _facts(card: Card) -> dict[str, str]:
     policy, limits, data = card.input_policy, card.quality_limits, card.training_data
     patches = f"{policy.patch_side} px patches every {policy.stride} px, mean of their probabilities"
     whole = f"the whole image as one {policy.input_side} px square"
-    views = formatting.count_words(card.views, "view")
+    views = "one view" if card.views == "one" else f"{card.views} views"
     locked = f", locked on {card.locked_on}" if card.locked_on else ""
     facts = {
         "Classes": f"{card.label_set.name}: {', '.join(card.label_set.classes)}",
