@@ -33,10 +33,10 @@ def nothing_yet(*, reads: bool) -> None:
 def headline(readings: Sequence[Reading], *, reads: bool) -> None:
     """Draw the numbers of cases, readings, readers and models; `reads` says whether the cases are the account's own."""
     whose, rest = ("you have", "; cases you have not finished are left out") if reads else ("a reader has", "")
-    cases, readers = len({one.case_id for one in readings}), len({one.reader for one in readings})
+    case_count, readers = len({one.case_id for one in readings}), len({one.reader for one in readings})
     versions = sorted({one.model_version for one in readings if one.model_version})
     st.markdown(
-        f"**{formatting.count_words(cases, 'case')} {whose} finished**, "
+        f"**{formatting.count_words(case_count, 'case')} {whose} finished**, "
         f"{formatting.count_words(len(readings), 'reading')} by {formatting.count_words(readers, 'reader')}, "
         f"{'model ' + ', '.join(versions) if versions else 'no model'}{rest}."
     )
