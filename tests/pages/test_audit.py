@@ -119,4 +119,4 @@ def test_every_file_of_the_pages_goes_through_the_recorded_way() -> None:
     pages = Path(audit.__file__).resolve().parents[1]
     direct = [path.name for path in pages.rglob("*.py") if "download_button(" in path.read_text(encoding="utf-8")]
     # The reports of service.reports record themselves before they give out a byte.
-    assert sorted(direct) == ["case_export.py", "downloads.py", "reads_export.py"]
+    assert sorted(direct) == ["case_report.py", "downloads.py"]

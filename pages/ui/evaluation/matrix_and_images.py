@@ -184,4 +184,4 @@ def _load_picture(image: EvaluatedImage, *, maps: bool) -> bytes | None:
 def _prediction_words(image: EvaluatedImage, *, binary: bool) -> str:
     """Write what the model predicted, and whether it is correct; with two classes, malignancy alone decides."""
     correct = image.malignant == image.called_malignant and (binary or image.label == image.predicted)
-    return f"{'✓ correct' if correct else '✗ wrong'}: predicted {formatting.subtype_words(image.predicted)}"
+    return f"{'✓ correct' if correct else '✗ wrong'}, predicted {formatting.subtype_words(image.predicted)}"
