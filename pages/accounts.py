@@ -1,4 +1,4 @@
-"""Who may sign in and as what, and the tokens of programs; for administrators."""
+"""Who may sign in and in which role, and the tokens of programs; for administrators."""
 
 import streamlit as st
 

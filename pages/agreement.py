@@ -1,4 +1,4 @@
-"""How far readers agree with the model and each other, before the reveal and after it, and what it does to them."""
+"""How far readers agree with the model and each other, before and after the reveal, and what the reveal changes."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,8 @@ from pages.ui.agreement.choices import REVEAL
 from pages.ui.agreement.figures import Behind
 
 
-def _figures(view: str, readings: Sequence[Reading]) -> int | None:
-    """Draw a view with the cases behind its figures, and give the case that was picked."""
+def _draw_figures(view: str, readings: Sequence[Reading]) -> int | None:
+    """Draw a view with the cases behind its figures, and return the case that was picked."""
     references = choices.references(readings) if view == REVEAL else {}
     table = views.table_of(view, readings, references)
     if table.lines:
@@ -25,27 +25,27 @@ def _figures(view: str, readings: Sequence[Reading]) -> int | None:
         matrices = views.matrices_of(view, readings)
         drawing.matrices(matrices)
     with right:
-        every = Behind(f"every reading ({len(readings):,})", tuple(readings))
+        every = Behind(f"all readings ({len(readings):,})", tuple(readings))
         chosen = drawing.behind([table], matrices, every)
         picked = drawing.cases(chosen, references)
         if resources.may(Permission.READ_CASES):
-            st.caption("A click on a row opens its case.")
+            st.caption("Click a row to open its case.")
         views.downloads(readings, references)
     return picked
 
 
 reader, reads = resources.account().id, resources.may(Permission.READ_CASES)
 with resources.sessions().read() as session:
-    finished = store.agreement.finished_readings(session, reader)
-if not finished:
+    readings = store.agreement.finished_readings(session, reader)
+if not readings:
     drawing.nothing_yet(reads=reads)
 else:
-    wanted = choices.narrowed(finished)
-    if not wanted:
+    selected = choices.narrowed(readings)
+    if not selected:
         st.markdown("No finished case matches these filters.")
     else:
-        drawing.headline(wanted, reads=reads)
-        case = _figures(choices.view(), wanted)
+        drawing.headline(selected, reads=reads)
+        case = _draw_figures(choices.view(), selected)
         if case is not None and reads:
             st.switch_page("read_case.py", query_params={"case": str(case)})
 downloads.reads_exports()

@@ -1,4 +1,4 @@
-"""Who did what to what, and when; and whether anybody changed that record. For administrators."""
+"""Who did what to what, and when, and whether that record was tampered with; for administrators."""
 
 import streamlit as st
 
@@ -10,8 +10,8 @@ with resources.sessions().read() as session:
     choices = store.audit.event_choices(session, by)
 st.subheader("Audit trail")
 audit.verification()
-wanted = audit.filters(choices)
-number = audit.page_number(wanted)
+chosen = audit.filters(choices)
+number = audit.page_number(chosen)
 with resources.sessions().read() as session:
-    shown = store.audit.event_page(session, by, wanted, number=number, size=audit.PAGE_SIZE)
-audit.events(shown, number, wanted)
+    page = store.audit.event_page(session, by, chosen, number=number, size=audit.PAGE_SIZE)
+audit.events(page, number, chosen)

@@ -1,4 +1,4 @@
-"""How far one set of images lies from another as a network sees them, in what they differ, and what helps."""
+"""How far apart two sets of images are for a network, in what they differ, and what helps."""
 
 import streamlit as st
 
@@ -9,7 +9,7 @@ from pages.ui.domain_shift import panels
 from pages.ui.without_names import shift_without_names
 
 
-def _comparison(shift: Shift, number: int) -> None:
+def _draw_comparison(shift: Shift, number: int) -> None:
     panels.headline(shift)
     left, right = st.columns([1.3, 1], gap="medium")
     with left:
@@ -27,8 +27,11 @@ if not rows:
 else:
     chosen = panels.choose(rows)
     try:
-        found = Shift.from_json(chosen.document)
+        shift = Shift.from_json(chosen.document)
     except ValueError as error:
-        st.error(f"This comparison cannot be read: {formatting.plain(str(error))}. Make it again with training.shift.")
+        st.error(
+            f"This comparison cannot be read: {formatting.plain(str(error))}. Make it again with "
+            "python -m training.shift."
+        )
     else:
-        _comparison(found if resources.sees_names() else shift_without_names(found, chosen.document), chosen.id)
+        _draw_comparison(shift if resources.sees_names() else shift_without_names(shift, chosen.document), chosen.id)

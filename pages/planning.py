@@ -1,4 +1,4 @@
-"""Who reads which case, and what is urgent; for administrators, who see nothing of the opinions."""
+"""Who reads which case, and which cases are urgent; for administrators, who do not see the opinions here."""
 
 import streamlit as st
 
@@ -10,13 +10,13 @@ with resources.sessions().read() as session:
     readers = store.planning.assignable_readers(session, by)
 st.subheader("Planning")
 components.show_announcement()
-wanted = planning.filters(readers)
+chosen = planning.filters(readers)
 with resources.sessions().read() as session:
-    cases = wanted.among(store.planning.cases_to_plan(session, by, wanted.cases))
+    cases = chosen.among(store.planning.cases_to_plan(session, by, chosen.cases))
 if not cases:
-    st.markdown("No case matches these filters." if wanted.narrowed else "There is no case yet.")
+    st.markdown("No case matches these filters." if chosen.narrowed else "There are no cases yet.")
 else:
-    bar = st.container()
+    buttons = st.container()  # above the table whose selection they act on
     picked = planning.pick_cases(cases)
-    with bar:
+    with buttons:
         planning.actions(picked, readers)

@@ -1,4 +1,4 @@
-"""Reader studies for who plans them: make one, see how far its readers are, close it."""
+"""Reader studies, for those who plan them: create a study, follow its progress, close it."""
 
 import streamlit as st
 

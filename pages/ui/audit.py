@@ -1,4 +1,4 @@
-"""What stands on the page Audit trail: its verification, the filters, and the events."""
+"""Draw the Audit trail page: its verification, the filters, and the events."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -11,38 +11,38 @@ from db.values.audit import PROGRAM, EventFilter, Finding, Verified
 from pages.ui import csv_tables, downloads, resources
 
 PAGE_SIZE = 100  # events
-_VERIFIED = "audit-verified"
+_VERIFIED = "audit-verified"  # session keys
 _PAGE = "audit-page"
-_WANTED = "audit-wanted"
+_FILTER = "audit-wanted"
 _PROGRAM = "the program itself"
-_WHERE = {"changed": "was changed", "missing": "is missing", "inserted": "was inserted"}
+_KIND_WORDS = {"changed": "was changed", "missing": "is missing", "inserted": "was inserted"}
 
 
 def verification() -> None:
-    """Offer to check the trail and the rows it tells of, and show what was found the last time."""
+    """Offer to check the trail and the rows it covers, and draw the result of the last check."""
     button, words = st.columns([1, 4], vertical_alignment="center")
     if button.button("Verify", type="primary", shortcut="V", width="stretch"):
         bar = st.progress(0.0, "Checking events and rows …")
 
-        def tell(done: int, of: int) -> None:
+        def report(done: int, of: int) -> None:
             bar.progress(done / of if of else 1.0, f"{done:,} of {of:,} events and rows checked …")
 
-        verified = verify_for(resources.sessions(), resources.account().id, tell)
+        verified = verify_for(resources.sessions(), resources.account().id, report)
         bar.empty()
         st.session_state[_VERIFIED] = (datetime.now(UTC), verified)
     last: tuple[datetime, Verified] | None = st.session_state.get(_VERIFIED)
     if last is None:
         words.caption("Looks for events and rows that were edited, deleted, added, swapped or cut off.")
         return
-    words.caption(_checked(*last))
-    _findings(last[1])
+    words.caption(_summary_words(*last))
+    _draw_findings(last[1])
 
 
 def filters(choices: EventChoices) -> EventFilter:
-    """Ask which events are wanted."""
+    """Ask which events to list."""
     person, action, about, days = st.columns([1.2, 1.3, 1.3, 1.4], vertical_alignment="bottom")
-    account = person.selectbox("Person", [PROGRAM, *choices.accounts], format_func=_person, index=None,
-                               placeholder="anybody", key="audit-person")  # fmt: skip
+    account = person.selectbox("Person", [PROGRAM, *choices.accounts], format_func=_person_words, index=None,
+                               placeholder="anyone", key="audit-person")  # fmt: skip
     done = action.selectbox("Action", choices.actions, index=None, placeholder="anything", key="audit-action")
     text = about.text_input("Case or subject", placeholder="any part of it", max_chars=200, key="audit-about").strip()
     chosen = days.date_input("Days, UTC", value=[], key="audit-days")
@@ -50,16 +50,16 @@ def filters(choices: EventChoices) -> EventFilter:
     return EventFilter(account=account, action=done, since=since, until=until, about=text or None)
 
 
-def page_number(wanted: EventFilter) -> int:
-    """Give the number of the page to show; other filters begin at the newest events."""
-    if st.session_state.get(_WANTED) != wanted:
-        st.session_state[_WANTED] = wanted
+def page_number(chosen: EventFilter) -> int:
+    """Return the number of the page to show; a change of the filters starts again at the newest events."""
+    if st.session_state.get(_FILTER) != chosen:
+        st.session_state[_FILTER] = chosen
         st.session_state[_PAGE] = 1
     return int(st.session_state.setdefault(_PAGE, 1))
 
 
-def events(page: EventPage, number: int, wanted: EventFilter) -> None:
-    """Show one page of events, the ways to the others, and the file of all of them."""
+def events(page: EventPage, number: int, chosen: EventFilter) -> None:
+    """Draw one page of events, buttons to the other pages, and a download of all matching events."""
     if not page.found:
         st.markdown("No event matches these filters.")
         return
@@ -76,30 +76,30 @@ def events(page: EventPage, number: int, wanted: EventFilter) -> None:
         height=420 if len(page.events) > 10 else "auto",
     )
     newer, older, where, file = st.columns([1, 1, 2.4, 1.2], vertical_alignment="center")
-    newer.button("Newer", disabled=number <= 1, on_click=_turn, args=(-1,), width="stretch")
-    older.button("Older", disabled=number >= last, on_click=_turn, args=(1,), width="stretch")
+    newer.button("Newer", disabled=number <= 1, on_click=_change_page, args=(-1,), width="stretch")
+    older.button("Older", disabled=number >= last, on_click=_change_page, args=(1,), width="stretch")
     first = (number - 1) * PAGE_SIZE
     where.caption(f"{first + 1:,} to {first + len(page.events):,} of {page.found:,} events, the newest first.")
     with file:
-        make = partial(_csv, resources.account().id, wanted)
+        make = partial(_events_file, resources.account().id, chosen)
         downloads.offer_made("These events as CSV", f"audit trail, {page.found} events", make, "audit.csv")
 
 
-def _csv(by: int, wanted: EventFilter) -> bytes:
+def _events_file(by: int, chosen: EventFilter) -> bytes:
     with resources.sessions().read() as session:
-        return csv_tables.events_csv(store.audit.all_events(session, by, wanted)).data
+        return csv_tables.events_csv(store.audit.all_events(session, by, chosen)).data
 
 
-def _turn(step: int) -> None:
+def _change_page(step: int) -> None:
     st.session_state[_PAGE] += step
 
 
-def _person(name: str) -> str:
+def _person_words(name: str) -> str:
     return name or _PROGRAM
 
 
 def _span(days: tuple[date, ...]) -> tuple[datetime | None, datetime | None]:
-    """Give the beginning of the first day and the end of the last; one day alone is both."""
+    """Return the beginning of the first day and the end of the last; one day alone counts as both."""
     if not days:
         return None, None
     return _midnight(days[0]), _midnight(days[-1] + timedelta(days=1))
@@ -109,30 +109,32 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), tzinfo=UTC)
 
 
-def _checked(at: datetime, verified: Verified) -> str:
+def _summary_words(at: datetime, verified: Verified) -> str:
     anchor = f"anchored up to event {verified.anchored:,}" if verified.anchored else "not anchored outside the database"
     return (
-        f"Checked at {at:%H:%M:%S} UTC: {verified.events:,} events, {anchor}, and {verified.rows:,} rows they tell of."
+        f"Checked at {at:%H:%M:%S} UTC: {verified.events:,} events, {anchor}, and the {verified.rows:,} rows they "
+        "cover."
     )
 
 
-def _findings(verified: Verified) -> None:
+def _draw_findings(verified: Verified) -> None:
     if verified.whole:
-        st.success("Nothing was edited, deleted, added, swapped or cut off, as far as chain, anchor and seals tell.")
+        checks = "hash chain, external anchor and row seals" if verified.anchored else "hash chain and row seals"
+        st.success(f"No tampering found: {checks} agree.")
         return
-    st.error(f"{len(verified.findings):,} findings: what stands here, this program did not write.")
+    st.error(f"{len(verified.findings):,} findings: these records are not as this program wrote them.")
     st.dataframe(
         {
-            "what": [_WHERE.get(one.kind, one.kind) for one in verified.findings],
+            "what": [_KIND_WORDS.get(one.kind, one.kind) for one in verified.findings],
             "row": [one.row for one in verified.findings],
-            "events": [_numbers(one) for one in verified.findings],
-            "how it shows": [one.words for one in verified.findings],
+            "events": [_number_words(one) for one in verified.findings],
+            "evidence": [one.words for one in verified.findings],
         },
         hide_index=True,
     )
 
 
-def _numbers(finding: Finding) -> str:
+def _number_words(finding: Finding) -> str:
     if not finding.last:
         return "–"
     return str(finding.first) if finding.first == finding.last else f"{finding.first} to {finding.last}"

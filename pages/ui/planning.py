@@ -1,4 +1,4 @@
-"""The filters, the table and the buttons of the page Planning."""
+"""Draw the filters, the table of cases and the buttons of the Planning page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,53 +9,53 @@ from db import store
 from db.values.worklist import AssignableReader, CaseFilter, PlannedCase
 from pages.ui import components, formatting, resources
 
-_NOBODY = "nobody yet"
+_UNASSIGNED = "no reader yet"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which cases are wanted, and to whom they are assigned; None means whoever."""
+    """The filters of the page: which cases, assigned to which reader; None means any."""
 
     cases: CaseFilter
     reader: str | None
     signed_off: bool
 
     def among(self, cases: Sequence[PlannedCase]) -> list[PlannedCase]:
-        """Leave out the cases of other readers, and those that are signed off."""
+        """Return the cases that match, without signed off ones unless these are included."""
         return [case for case in cases if self._of_reader(case) and (self.signed_off or not case.signed_off)]
 
     @property
     def narrowed(self) -> bool:
-        """Say whether any case can be left out."""
+        """Return whether the filters can leave out any case."""
         return self != Wanted(CaseFilter(), None, signed_off=True)
 
     def _of_reader(self, case: PlannedCase) -> bool:
         if self.reader is None:
             return True
-        return not case.readers if self.reader == _NOBODY else self.reader in case.readers
+        return not case.readers if self.reader == _UNASSIGNED else self.reader in case.readers
 
 
 def filters(readers: Sequence[AssignableReader]) -> Wanted:
-    """Ask which cases are wanted."""
-    text, magnification, reader, signed = st.columns([1.5, 1.3, 1.8, 1.2], vertical_alignment="center")
+    """Ask which cases to list."""
+    text, power, reader, signed = st.columns([1.5, 1.3, 1.8, 1.2], vertical_alignment="center")
     number = components.ask_case_number(text, "planning")
-    power = components.ask_magnification(magnification, "planning-magnification")
-    whose = reader.selectbox(
+    magnification = components.ask_magnification(power, "planning-magnification")
+    assigned_to = reader.selectbox(
         "Assigned to",
-        [_NOBODY, *(one.name for one in readers)],
+        [_UNASSIGNED, *(one.name for one in readers)],
         index=None,
         placeholder="assigned to",
         label_visibility="collapsed",
         key="planning-reader",
         persist_state="session",
     )
-    with_signed = signed.toggle("signed off too", key="planning-signed", persist_state="session")
-    return Wanted(CaseFilter(text=number, magnification=power), whose, with_signed)
+    with_signed = signed.toggle("include signed off", key="planning-signed", persist_state="session")
+    return Wanted(CaseFilter(text=number, magnification=magnification), assigned_to, with_signed)
 
 
 def pick_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:
-    """Draw the cases; those that are ticked are given."""
-    shown: dict[str, list[object]] = {
+    """Draw the cases, and return those that are ticked."""
+    columns: dict[str, list[object]] = {
         "case": [case.accession for case in cases],
         "magnification": [formatting.magnification_words(case.magnification) for case in cases],
         "images": [case.images for case in cases],
@@ -65,49 +65,50 @@ def pick_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:
         "readers finished": [case.finished for case in cases],
         "state": ["signed off" if case.signed_off else "" for case in cases],
     }
-    chosen = st.dataframe(
-        {name: cells for name, cells in shown.items() if name != "state" or any(cells)},
+    table = st.dataframe(
+        {name: cells for name, cells in columns.items() if name != "state" or any(cells)},
         column_config={"added": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")},
         hide_index=True,
         height=components.table_height(len(cases), 420),
         on_select="rerun",
         selection_mode="multi-row",
-        # Rows are picked by their place: with other cases in the table nothing may stay picked.
+        # Rows are selected by position: with other cases in the table, no selection may remain.
         key=f"planning-{hash(tuple(case.id for case in cases))}",
     )
-    return [cases[row] for row in chosen.selection.rows]
+    return [cases[row] for row in table.selection.rows]
 
 
 def actions(picked: Sequence[PlannedCase], readers: Sequence[AssignableReader]) -> None:
-    """Offer what can be done with the picked cases."""
-    none = not picked
-    who, give, take, urgent, routine = st.columns([2.2, 1, 1, 1, 1], vertical_alignment="center")
-    # By name alone: with the number that wait beside it the choice would be lost when that changes.
-    name = who.selectbox(
+    """Draw the buttons that assign the picked cases or set their priority."""
+    field, assign, unassign, urgent, routine = st.columns([2.2, 1, 1, 1, 1], vertical_alignment="center")
+    # By name alone: with the number of waiting cases in it, the choice would be lost when that number changes.
+    name = field.selectbox(
         "Reader",
         [one.name for one in readers],
         index=None,
-        placeholder="reader to assign to",
+        placeholder="choose a reader",
         label_visibility="collapsed",
         key="planning-to",
     )
     reader = next((one for one in readers if one.name == name), None)
-    nobody = none or reader is None
-    if give.button("Assign", type="primary", width="stretch", disabled=nobody) and reader:
+    incomplete = not picked or reader is None
+    if assign.button("Assign", type="primary", width="stretch", disabled=incomplete) and reader:
         _assign(picked, reader, active=True)
-    if take.button("Take back", width="stretch", disabled=nobody) and reader:
+    if unassign.button("Unassign", width="stretch", disabled=incomplete) and reader:
         _assign(picked, reader, active=False)
-    if urgent.button("Urgent", width="stretch", disabled=none):
+    if urgent.button("Urgent", width="stretch", disabled=not picked):
         _set_priority(picked, urgent=True)
-    if routine.button("Routine", width="stretch", disabled=none):
+    if routine.button("Routine", width="stretch", disabled=not picked):
         _set_priority(picked, urgent=False)
     waiting = ", ".join(f"{formatting.plain(one.name)} {one.waiting}" for one in readers)
-    told = (
+    selection = (
         f"{formatting.count_words(len(picked), 'case')} picked."
         if picked
-        else "Tick cases to assign them or to set their priority."
+        else "Tick cases to assign them or set their priority."
     )
-    st.caption(f"{told} Assigned and not yet read: {waiting}." if waiting else f"{told} There is no reader yet.")
+    st.caption(
+        f"{selection} Assigned and not yet read: {waiting}." if waiting else f"{selection} There are no readers yet."
+    )
 
 
 def _assign(picked: Sequence[PlannedCase], reader: AssignableReader, *, active: bool) -> None:
@@ -118,12 +119,12 @@ def _assign(picked: Sequence[PlannedCase], reader: AssignableReader, *, active: 
     except ValueError as error:
         st.error(formatting.plain(str(error)))
         return
-    way = "assigned to" if active else "taken back from"
-    before = "assigned before" if active else "not assigned"
+    action = "assigned to" if active else "unassigned from"
+    why = "already assigned" if active else "not assigned"
     _finish(
-        f"{formatting.count_words(changed, 'case')} {way} {formatting.plain(reader.name)}",
+        f"{formatting.count_words(changed, 'case')} {action} {formatting.plain(reader.name)}",
         len(picked) - changed,
-        before,
+        why,
     )
 
 
@@ -132,10 +133,11 @@ def _set_priority(picked: Sequence[PlannedCase], *, urgent: bool) -> None:
     with resources.sessions().begin() as session:
         changed = store.planning.set_priority(session, by, [case.id for case in picked], urgent=urgent)
     word = "urgent" if urgent else "routine"
-    _finish(f"{formatting.count_words(changed, 'case')} made {word}", len(picked) - changed, f"{word} before")
+    _finish(f"{formatting.count_words(changed, 'case')} set to {word}", len(picked) - changed, f"already {word}")
 
 
 def _finish(words: str, unchanged: int, why: str) -> None:
+    """Announce what was done, how many cases were left unchanged, and why."""
     components.announce(
         f"{words}; {unchanged} {'was' if unchanged == 1 else 'were'} {why}." if unchanged else f"{words}."
     )

@@ -1,4 +1,4 @@
-"""The Studies page: studies with their progress, the choice of cases, and the form that creates a study."""
+"""Draw the studies with their progress, and the form that creates a study."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,9 @@ from pages.ui import components, downloads, formatting, resources
 
 _BY_FILTER, _FROM_LIST = "by filter", "from a list"
 _KINDS = {"uploaded": False, "generated demo cases": True}
-_SHOWN = 5  # lines of a list that are wrong
-
-_MINUTES_A_CASE = 1
-_ROUND = "study-form"  # counts the studies that were made: the next form begins empty
+_MOST_PROBLEMS = 5  # lines of a list that are reported; of more, only the number
+_MINUTES_PER_CASE = 1
+_ROUND = "study-form"  # session key: counts the studies created, so that the next form begins empty
 _ARM_WORDS = {
     Arm.UNAIDED: "unaided: the model is never shown",
     Arm.BLIND_FIRST: "blind first: a first opinion, then the model, then a final one",
@@ -26,89 +25,24 @@ _ARM_WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The cases that were chosen, and what is wrong with the choice."""
-
-    case_ids: tuple[int, ...]
-    problems: tuple[str, ...] = ()
-
-
-def choose(key: str) -> Chosen:
-    """Ask for the cases of a study."""
-    ways = (_BY_FILTER, _FROM_LIST)
-    way = st.segmented_control("Cases", ways, default=_BY_FILTER, required=True, key=f"cases-{key}")
-    return _listed(key) if way == _FROM_LIST else _filtered(key)
-
-
-def _filtered(key: str) -> Chosen:
-    magnification, kind, since, until = st.columns(4)
-    wanted = CaseChoice(
-        magnification=components.ask_magnification(magnification, f"magnification-{key}", "any", kept=False),
-        demonstration=_KINDS.get(
-            kind.selectbox("Kind", list(_KINDS), index=None, placeholder="any", key=f"kind-{key}") or ""
-        ),
-        since=_start(since.date_input("Added from", None, key=f"since-{key}")),
-        until=_start(until.date_input("Added until", None, key=f"until-{key}"), days=1),
-    )
-    by = resources.account().id
-    with resources.sessions().read() as session:
-        return Chosen(store.studies.cases_for_study(session, by, wanted))
-
-
-def _listed(key: str) -> Chosen:
-    text = st.text_area("Case numbers, one in each line", height=120, key=f"list-{key}")
-    lines = {number: line.strip() for number, line in enumerate(text.splitlines(), start=1) if line.strip()}
-    by = resources.account().id
-    try:
-        with resources.sessions().read() as session:
-            found = store.studies.cases_named(session, by, list(lines.values()))
-    except ValueError as error:
-        return Chosen((), (str(error),))
-    problems: list[str] = []
-    cases: dict[int, int] = {}
-    for (number, accession), case in zip(lines.items(), found, strict=True):
-        if case is None:
-            problems.append(f"line {number}: there is no case {accession}")
-        elif case in cases:
-            problems.append(f"line {number}: {accession} stands in line {cases[case]} already")
-        else:
-            cases[case] = number
-    return Chosen(tuple(cases), tuple(problems))
-
-
-def problems(chosen: Chosen) -> None:
-    """Say which lines of a list are wrong."""
-    if not chosen.problems:
-        return
-    rest = len(chosen.problems) - _SHOWN
-    more = [f"and {rest} more"] if rest > 0 else []
-    st.error("  \n".join(formatting.plain(words) for words in (*chosen.problems[:_SHOWN], *more)))
-
-
-def _start(day: date | None, *, days: int = 0) -> datetime | None:
-    """Give the beginning of a day by the server's clock, or of one so many days later."""
-    return datetime.combine(day + timedelta(days=days), time()).astimezone() if day else None
-
-
 def show(studies: Sequence[StudyRow]) -> None:
     """Draw all studies, the newest first."""
     if not studies:
-        st.markdown("There is no study yet.")
+        st.markdown("There are no studies yet.")
     for study in studies:
         state = f"closed on {formatting.day_and_clock(study.closed_at)}" if study.closed_at else "open"
         with st.expander(f"**{formatting.plain(study.name)}** · {state} · {study.done} of {study.total} read"):
-            _details(study)
+            _draw_study(study)
 
 
-def _details(study: StudyRow) -> None:
-    said = [
-        f"made by {formatting.plain(study.created_by)} on {formatting.day_and_clock(study.created_at)}",
+def _draw_study(study: StudyRow) -> None:
+    facts = [
+        f"created by {formatting.plain(study.created_by)} on {formatting.day_and_clock(study.created_at)}",
         f"seed {study.seed}",
         f"washout {study.washout_days:g} days",
-        "counterbalanced" if study.counterbalanced else "the same arms for everyone",
+        "counterbalanced" if study.counterbalanced else "the same arms for all readers",
     ]
-    st.caption(" · ".join(said))
+    st.caption(" · ".join(facts))
     st.dataframe(
         {
             "reader": [part.reader for part in study.progress],
@@ -124,15 +58,15 @@ def _details(study: StudyRow) -> None:
     with st.container(horizontal=True, key=f"study-actions-{study.id}"):
         downloads.study_exports(study.id)
         if study.closed_at is None:
-            _close(study)
+            _ask_to_close(study)
 
 
-def _close(study: StudyRow) -> None:
+def _ask_to_close(study: StudyRow) -> None:
     with st.popover("Close the study"):
         left = study.total - study.done
         st.markdown(
             f"{left} of {study.total} readings are missing. " * bool(left)
-            + "Nothing more is read in it, its cases come back to the worklist, and it cannot be opened again."
+            + "A closed study takes no more readings and cannot be reopened; its cases return to the worklist."
         )
         if not st.button("Yes, close it", key=f"close-{study.id}", type="primary"):
             return
@@ -146,8 +80,16 @@ def _close(study: StudyRow) -> None:
     components.announce(f"The study {formatting.plain(study.name)} is closed.")
 
 
+@dataclass(frozen=True, slots=True)
+class _ChosenCases:
+    """The chosen cases, and the problems of the choice."""
+
+    case_ids: tuple[int, ...]
+    problems: tuple[str, ...] = ()
+
+
 def form(readers: Sequence[Account]) -> None:
-    """Ask for a new study, show what it would mean, and make it."""
+    """Ask for a new study, show the reading it requires, and create it."""
     key = f"study-{st.session_state.get(_ROUND, 0)}"
     st.markdown("**New study**")
     left, right = st.columns([1, 1.4])
@@ -159,12 +101,12 @@ def form(readers: Sequence[Account]) -> None:
         format_func=lambda account: account.name,
         key=f"readers-{key}",
     )
-    cases = choose(key)
-    arms = _arms(key)
-    days, mixed, seed = _rest(key, several=len(arms) > 1)
-    problems(cases)
+    cases = _ask_cases(key)
+    arms = _ask_arms(key)
+    days, mixed, seed = _ask_order(key, several=len(arms) > 1)
+    _draw_problems(cases)
     if not chosen:
-        st.caption("Not complete yet: choose its readers.")
+        st.caption("Not complete yet: choose the readers.")
         return
     try:
         ids = tuple(account.id for account in chosen)
@@ -172,12 +114,60 @@ def form(readers: Sequence[Account]) -> None:
     except ValueError as error:
         st.caption(formatting.plain(f"Not complete yet: {error}."))
         return
-    _preview_and_make(
+    _preview_and_create(
         key, plan, {account.id: account.name for account in chosen}, complete=not cases.problems and bool(name)
     )
 
 
-def _arms(key: str) -> tuple[Arm, ...]:
+def _ask_cases(key: str) -> _ChosenCases:
+    """Ask for the cases of a study."""
+    ways = (_BY_FILTER, _FROM_LIST)
+    way = st.segmented_control("Cases", ways, default=_BY_FILTER, required=True, key=f"cases-{key}")
+    return _ask_for_list(key) if way == _FROM_LIST else _ask_for_filter(key)
+
+
+def _ask_for_filter(key: str) -> _ChosenCases:
+    magnification, kind, since, until = st.columns(4)
+    choice = CaseChoice(
+        magnification=components.ask_magnification(magnification, f"magnification-{key}", "any", kept=False),
+        demonstration=_KINDS.get(
+            kind.selectbox("Kind", list(_KINDS), index=None, placeholder="any", key=f"kind-{key}") or ""
+        ),
+        since=_start(since.date_input("Added from", None, key=f"since-{key}")),
+        until=_start(until.date_input("Added until", None, key=f"until-{key}"), days=1),
+    )
+    by = resources.account().id
+    with resources.sessions().read() as session:
+        return _ChosenCases(store.studies.cases_for_study(session, by, choice))
+
+
+def _start(day: date | None, *, days: int = 0) -> datetime | None:
+    """Return the beginning of a day by the server's clock, or of the day so many `days` later."""
+    return datetime.combine(day + timedelta(days=days), time()).astimezone() if day else None
+
+
+def _ask_for_list(key: str) -> _ChosenCases:
+    text = st.text_area("Case numbers, one per line", height=120, key=f"list-{key}")
+    lines = {number: line.strip() for number, line in enumerate(text.splitlines(), start=1) if line.strip()}
+    by = resources.account().id
+    try:
+        with resources.sessions().read() as session:
+            matches = store.studies.cases_named(session, by, list(lines.values()))
+    except ValueError as error:
+        return _ChosenCases((), (str(error),))
+    problems: list[str] = []
+    cases: dict[int, int] = {}
+    for (number, accession), case in zip(lines.items(), matches, strict=True):
+        if case is None:
+            problems.append(f"line {number}: there is no case {accession}")
+        elif case in cases:
+            problems.append(f"line {number}: {accession} is already in line {cases[case]}")
+        else:
+            cases[case] = number
+    return _ChosenCases(tuple(cases), tuple(problems))
+
+
+def _ask_arms(key: str) -> tuple[Arm, ...]:
     rounds, *_ = st.columns([1, 4])
     number = rounds.number_input("Rounds", 1, 10, 1, key=f"rounds-{key}")
     columns = st.columns(min(int(number), 2))
@@ -190,9 +180,9 @@ def _arms(key: str) -> tuple[Arm, ...]:
     )
 
 
-def _rest(key: str, *, several: bool) -> tuple[float, bool, int]:
+def _ask_order(key: str, *, several: bool) -> tuple[float, bool, int]:
     days, mixed, seed = st.columns(3, vertical_alignment="bottom")
-    pause = days.number_input(
+    washout = days.number_input(
         "Washout between rounds, in days",
         0.0,
         3650.0,
@@ -202,18 +192,27 @@ def _rest(key: str, *, several: bool) -> tuple[float, bool, int]:
         disabled=not several,
         key=f"washout-{key}",
     )
-    turned = mixed.checkbox(
+    counterbalanced = mixed.checkbox(
         "Counterbalanced",
         help="Each reader begins with the next arm.",
         disabled=not several,
         key=f"balance-{key}",
     )
-    drawn = st.session_state.setdefault(f"drawn-{key}", randbelow(LARGEST_SEED))
-    number = seed.number_input("Seed of the orders", 0, LARGEST_SEED, drawn, step=1, key=f"seed-{key}")
-    return float(pause) if several else 0.0, bool(turned) and several, int(number)
+    random_seed = st.session_state.setdefault(f"drawn-{key}", randbelow(LARGEST_SEED))
+    number = seed.number_input("Seed for the case order", 0, LARGEST_SEED, random_seed, step=1, key=f"seed-{key}")
+    return float(washout) if several else 0.0, bool(counterbalanced) and several, int(number)
 
 
-def _preview_and_make(key: str, plan: StudyPlan, names: dict[int, str], *, complete: bool) -> None:
+def _draw_problems(chosen: _ChosenCases) -> None:
+    """Draw what is wrong in the list of cases."""
+    if not chosen.problems:
+        return
+    rest = len(chosen.problems) - _MOST_PROBLEMS
+    more = [f"and {rest} more"] if rest > 0 else []
+    st.error("  \n".join(formatting.plain(words) for words in (*chosen.problems[:_MOST_PROBLEMS], *more)))
+
+
+def _preview_and_create(key: str, plan: StudyPlan, names: dict[int, str], *, complete: bool) -> None:
     by = resources.account().id
     try:
         with resources.sessions().read() as session:
@@ -221,44 +220,46 @@ def _preview_and_make(key: str, plan: StudyPlan, names: dict[int, str], *, compl
     except ValueError as error:
         st.error(formatting.plain(str(error)))
         return
-    if preview.obstacles and not _leave_out(key, preview):
+    if preview.obstacles and not _ask_to_leave_out(key, preview):
         return
     left = len(plan.case_ids) - len(preview.obstacles)
     if not left:
-        st.error("No case is left.")
+        st.error("No cases are left.")
         return
-    _load(plan.without(preview.obstacles), preview, names)
-    if st.button("Make the study", type="primary", key=f"make-{key}", disabled=not complete):
-        _make(plan.without(preview.obstacles))
+    _draw_workload(plan.without(preview.obstacles), preview, names)
+    if st.button("Create the study", type="primary", key=f"make-{key}", disabled=not complete):
+        _create(plan.without(preview.obstacles))
     if not complete:
-        st.caption("Give it a name, and put right what is wrong above.")
+        st.caption("Enter a name, and correct the problems shown above.")
 
 
-def _leave_out(key: str, preview: Preview) -> bool:
+def _ask_to_leave_out(key: str, preview: Preview) -> bool:
     number = len(preview.obstacles)
     st.warning(f"{formatting.count_words(number, 'case')} cannot be in this study.")
     st.dataframe(
-        {"case": [one.accession for one in preview.obstacles], "why not": [one.why for one in preview.obstacles]},
+        {"case": [one.accession for one in preview.obstacles], "reason": [one.why for one in preview.obstacles]},
         hide_index=True,
         height=components.table_height(number, 250),
     )
     return st.checkbox("Leave them out", key=f"leave-{key}")
 
 
-def _load(plan: StudyPlan, preview: Preview, names: dict[int, str]) -> None:
-    """Say what the study would ask of its readers."""
+def _draw_workload(plan: StudyPlan, preview: Preview, names: dict[int, str]) -> None:
+    """Draw how much reading the study requires."""
     rounds, cases = len(plan.arms), len(plan.case_ids)
     each = rounds * cases
-    hours, minutes = divmod(each * _MINUTES_A_CASE, 60)
-    lasts = f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    hours, minutes = divmod(each * _MINUTES_PER_CASE, 60)
+    duration = f"{hours} h {minutes} min" if hours else f"{minutes} min"
     parts = ((cases, "case"), (len(plan.reader_ids), "reader"), (rounds, "round"))
-    made_of = ", ".join(formatting.count_words(number, what) for number, what in parts)
+    factors = ", ".join(formatting.count_words(number, what) for number, what in parts)
     words = [
-        f"**{formatting.count_words(each * len(plan.reader_ids), 'reading')}**: {made_of}",
-        f"{each} for each reader, about {lasts} at a minute a case",
+        f"**{formatting.count_words(each * len(plan.reader_ids), 'reading')}**: {factors}",
+        f"{each} for each reader, about {duration} at a minute per case",
     ]
     if rounds > 1:
-        words.append(f"each round begins {plan.washout_days:g} days after a reader's last opinion of the one before")
+        words.append(
+            f"each round begins {plan.washout_days:g} days after the reader's last opinion in the round before"
+        )
     if preview.repeats:
         words.append(f"{preview.repeats} are repeats: the same reader, case and arm again")
     st.markdown("; ".join(words) + ".")
@@ -267,7 +268,7 @@ def _load(plan: StudyPlan, preview: Preview, names: dict[int, str]) -> None:
     st.dataframe({"reader": [names[reader] for reader in plan.reader_ids], **columns}, hide_index=True)
 
 
-def _make(plan: StudyPlan) -> None:
+def _create(plan: StudyPlan) -> None:
     by = resources.account().id
     try:
         with resources.sessions().begin() as session:
@@ -276,4 +277,4 @@ def _make(plan: StudyPlan) -> None:
         st.error(formatting.plain(f"Not saved: {error}."))
         return
     st.session_state[_ROUND] = int(st.session_state.get(_ROUND, 0)) + 1
-    components.announce(f"The study {formatting.plain(plan.name)} is made. Its readers find it under Study.")
+    components.announce(f"The study {formatting.plain(plan.name)} was created. Its readers find it under Study.")

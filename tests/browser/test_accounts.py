@@ -119,13 +119,13 @@ def test_signing_in_needs_no_script(browser: Browser, server: Server, sessions: 
 def test_an_administrator_adds_an_account(page: Page, server: Server, sessions: Sessions) -> None:
     _sign_in(page, server, "the administrator", "accounts")
     page.get_by_label("Name", exact=True).fill("dr. new")
-    page.get_by_label("Password (12 characters or more)").fill("short")
+    page.get_by_label("Password (at least 12 characters)").fill("short")
     page.get_by_role("button", name="Add the account").click()
     expect(page.get_by_text("12 to 256 characters")).to_be_visible()
-    page.get_by_label("Password (12 characters or more)").fill(PASSWORD)
+    page.get_by_label("Password (at least 12 characters)").fill(PASSWORD)
     page.get_by_role("button", name="Add the account").click()
     expect(page.get_by_text("dr. new may sign in as reader")).to_be_visible()
-    expect(page.get_by_label("Password (12 characters or more)")).to_have_value("")
+    expect(page.get_by_label("Password (at least 12 characters)")).to_have_value("")
     picture(page, "accounts")
     with sessions.read() as session:
         assert store.accounts.account_with_password(session, "dr. new", PASSWORD) is not None

@@ -46,9 +46,9 @@ def read_by_two(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
 def test_a_figure_and_a_cell_open_their_cases_and_a_row_its_case(page: Page, read_by_two: Server) -> None:
     open_app(page, read_by_two)
     page.get_by_role("link", name="Agreement").click()
-    expect(page.get_by_text("3 cases that you have finished")).to_be_visible()
+    expect(page.get_by_text("3 cases you have finished")).to_be_visible()
     chosen = page.get_by_role("combobox", name="Cases behind a figure")
-    expect(chosen).to_have_value("every reading (6)")
+    expect(chosen).to_have_value("all readings (6)")
     figures = page.get_by_test_id("stDataFrame").first
     at_rest(page)
     # The first figure of the last line: the table draws itself, so that only its place can be clicked.
@@ -57,7 +57,7 @@ def test_a_figure_and_a_cell_open_their_cases_and_a_row_its_case(page: Page, rea
     at_rest(page)
     page.locator(".stPlotlyChart .nsewdrag").first.click(position={"x": 12, "y": 12})
     expect(chosen).to_have_value("all readers before the reveal: reader ○ benign, model ○ benign (0)")
-    expect(page.get_by_text("No case here")).to_be_visible()
+    expect(page.get_by_text("No cases match")).to_be_visible()
     picture(page, "agreement")
     page.get_by_role("radio", name="Effect of the reveal").click()
     expect(page.get_by_text("Without reference labels")).to_be_visible()

@@ -43,7 +43,7 @@ def test_tampered_rows_are_named_and_the_events_are_taken_away(page: Page, tampe
     open_app(page, tampered, "audit")
     page.get_by_text("1 to 100 of").wait_for()
     page.keyboard.press("v")
-    expect(page.get_by_text("2 findings: what stands here, this program did not write.")).to_be_visible()
+    expect(page.get_by_text("2 findings: these records are not as this program wrote them.")).to_be_visible()
     picture(page, "audit findings")
     page.get_by_role("button", name="Older").click()
     expect(page.get_by_text("101 to")).to_be_visible()

@@ -56,7 +56,7 @@ def test_what_the_page_is_for_needs_no_scrolling(
     page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
     open_app(page, compared, "domain_shift")
     expect(page.get_by_text("clearly differ")).to_be_in_viewport(ratio=1)
-    expect(page.get_by_text("Told apart with AUC")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_text("Separability (AUC)")).to_be_in_viewport(ratio=1)
     expect(page.get_by_text("AUC of the source set")).to_be_in_viewport(ratio=0.99)
     picture(page, f"domain shift, {width} {scheme}")
     page.context.close()

@@ -78,14 +78,14 @@ def expect_images(page: Page, names: list[str]) -> None:
 def test_a_click_on_a_cell_lands_on_its_images(page: Page, server: Server, stored: None) -> None:
     open_page(page, server)
     missed, alarms = images_of(True, False), images_of(False, True)
-    open_cell(page, 1, 0, f"truth malignant, called benign ({len(missed)})")
+    open_cell(page, 1, 0, f"truth malignant, predicted benign ({len(missed)})")
     expect(page.locator(".st-key-evaluation-images img").first).to_be_in_viewport()
     expect_images(page, missed)
-    open_cell(page, 0, 1, f"truth benign, called malignant ({len(alarms)})")
+    open_cell(page, 0, 1, f"truth benign, predicted malignant ({len(alarms)})")
     expect_images(page, alarms)
     for truth, called, names in ((1, 0, missed), (0, 1, alarms), (1, 0, missed)):
         # Again: no earlier click lingers as a selection that this one would undo.
-        open_cell(page, truth, called, f"called {('benign', 'malignant')[called]} ({len(names)})")
+        open_cell(page, truth, called, f"predicted {('benign', 'malignant')[called]} ({len(names)})")
         expect_images(page, names)
     page.screenshot(path=SCREENSHOTS / "10 evaluation, images of a cell.png")
 
@@ -100,7 +100,7 @@ def test_the_cells_of_eight_classes_open_too(page: Page, server: Server, stored:
     names = [confusion.classes[place].replace("_", " ") for place in (truth, called)]
     expect(page.get_by_test_id("stPlotlyChart").first.get_by_text(names[0]).first).to_be_visible()
     click_cell(page, truth, called, 8)
-    heading = f"truth {names[0]}, called {names[1]} ({confusion.counts[truth][called]})"
+    heading = f"truth {names[0]}, predicted {names[1]} ({confusion.counts[truth][called]})"
     expect(page.get_by_test_id("stMarkdown").get_by_text(heading)).to_be_visible()
     expect(page.locator(".st-key-evaluation-images img")).to_have_count(confusion.counts[truth][called])
 
@@ -108,7 +108,7 @@ def test_the_cells_of_eight_classes_open_too(page: Page, server: Server, stored:
 def test_a_cell_is_opened_by_keyboard_as_well(page: Page, server: Server, stored: None) -> None:
     open_page(page, server)
     page.get_by_label("Images of a cell").focus()
-    page.keyboard.type("truth malignant, called benign")
+    page.keyboard.type("truth malignant, predicted benign")
     page.keyboard.press("Enter")
     expect(page.locator(".st-key-evaluation-images img").first).to_be_visible()
     expect_images(page, images_of(True, False))
@@ -133,7 +133,7 @@ def test_two_models_fit_beside_each_other_and_their_names_cannot_act(
 ) -> None:
     page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
     open_page(page, server)
-    page.get_by_role("combobox", name="Beside").click()
+    page.get_by_role("combobox", name="Compare with").click()
     page.get_by_role("option").first.click()
     expect(page.get_by_text("on the same 60 images")).to_be_visible()
     expect(page.get_by_test_id("stPlotlyChart")).to_have_count(3)

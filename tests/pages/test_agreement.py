@@ -59,7 +59,7 @@ def test_without_a_finished_case_the_page_says_how_one_comes_about(world: World)
 
 def test_a_case_counts_only_for_who_has_finished_it(read_world: World) -> None:
     tab = visit("agreement.py")
-    assert "3 cases that you have finished" in words_on(tab)
+    assert "3 cases you have finished" in words_on(tab)
     for view in VIEWS:
         words = words_on(turn_to(tab, view))
         assert "C-0001" in words
@@ -100,7 +100,7 @@ def test_every_reader_stands_with_rate_interval_and_n(read_world: World) -> None
 def test_a_figure_and_a_cell_open_the_cases_behind_them(read_world: World) -> None:
     tab = visit("agreement.py")
     behind = next(box for box in tab.selectbox if box.label.startswith("Cases behind"))
-    assert behind.options[0] == "every reading (6)"
+    assert behind.options[0] == "all readings (6)"
     figure = next(words for words in behind.options if words.startswith("reader: same label after"))
     behind.set_value(figure).run()
     shown = tab.dataframe[1].value
@@ -125,7 +125,7 @@ def test_one_reader_alone_is_told_what_is_missing(world: World) -> None:
     world.analyse()
     read_through(world, case_id, "benign", "malignant")
     tab = turn_to(visit("agreement.py"), "Reader and reader")
-    assert "needs a second one" in words_on(tab)
+    assert "needs a second reader of the same cases" in words_on(tab)
     assert not tab.get("plotly_chart")
 
 
@@ -159,7 +159,7 @@ def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_world
     settle(read_world, 4, "benign")  # which this reader has not finished
     tab = turn_to(visit("agreement.py"), "Effect of the reveal")
     words = words_on(tab)
-    assert "adjudicated labels of 2 of 4 cases, 1 by consensus, 1 signed out without one" in words
+    assert "adjudicated labels of 2 of 4 cases, 1 by consensus, 1 signed off without one" in words
     assert "right by definition" in words
     assert list(tab.dataframe[0].value["wrong → right"])[2] == "50 % [9 %, 91 %], 1 of 2"
     assert "C-0004" not in words
@@ -184,7 +184,7 @@ def settle(world: World, case_id: int, label: Malignancy) -> None:
 def test_filters_narrow_and_say_when_nothing_is_left(read_world: World) -> None:
     tab = visit("agreement.py")
     tab.selectbox(key="agreement-Magnification").set_value("40X").run()
-    assert "1 case that you have finished" in words_on(tab)
+    assert "1 case you have finished" in words_on(tab)
     assert set(tab.dataframe[1].value["case"]) == {"C-0001"}
 
 
@@ -197,7 +197,7 @@ def test_a_choice_that_the_filters_take_away_is_forgotten(read_world: World) -> 
     behind.set_value(next(words for words in behind.options if words.startswith("dr. b before"))).run()
     tab.selectbox(key="agreement-Magnification").set_value("400X").run()
     assert not tab.exception, tab.exception
-    assert next(box for box in tab.selectbox if box.label.startswith("Cases behind")).value == "every reading (1)"
+    assert next(box for box in tab.selectbox if box.label.startswith("Cases behind")).value == "all readings (1)"
 
 
 def test_generated_demo_cases_stay_apart_until_asked_for(world: World) -> None:
@@ -207,13 +207,13 @@ def test_generated_demo_cases_stay_apart_until_asked_for(world: World) -> None:
     for case_id in (demo, world.add_case(1)):
         read_through(world, case_id, "benign", "benign")
     tab = visit("agreement.py")
-    assert "1 case that you have finished" in words_on(tab)
+    assert "1 case you have finished" in words_on(tab)
     kinds = tab.selectbox(key="agreement-Cases")
     assert list(kinds.options) == ["uploaded cases", "generated demo cases", "uploaded and demo cases"]
     kinds.set_value("generated demo cases").run()
     assert set(tab.dataframe[1].value["case"]) == {"generated"}
     tab.selectbox(key="agreement-Cases").set_value("uploaded and demo cases").run()
-    assert "2 cases that you have finished" in words_on(tab)
+    assert "2 cases you have finished" in words_on(tab)
 
 
 def test_an_empty_choice_says_so(read_world: World) -> None:

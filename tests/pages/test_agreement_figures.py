@@ -35,12 +35,12 @@ def test_cases_behind_every_figure_are_as_many_as_the_figure_says() -> None:
 
 
 def test_a_matrix_shows_what_could_not_be_assessed_where_it_occurs() -> None:
-    (matrix, _) = model_matrices(
+    (counted, _) = model_matrices(
         [reading(1, None, "benign", "benign"), reading(2, "benign", "benign", "benign")], "dr. a"
     )
-    assert matrix.rows == ("○ benign", "▲ malignant", "◇ cannot assess")
-    assert matrix.columns == ("○ benign", "▲ malignant")
-    assert matrix.counts == ((1, 0), (0, 0), (1, 0))
+    assert counted.rows == ("○ benign", "▲ malignant", "◇ cannot assess")
+    assert counted.columns == ("○ benign", "▲ malignant")
+    assert counted.counts == ((1, 0), (0, 0), (1, 0))
 
 
 def lines(data: bytes) -> list[dict[str, str]]:

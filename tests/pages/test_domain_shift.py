@@ -28,8 +28,8 @@ def test_a_comparison_is_told_with_its_distances_and_its_drop(world: World) -> N
     assert "clearly differ" in words
     assert "two random halves of the source set" in words
     assert "0.900 → 0.700" in words
-    assert "6 of 6 of here" in words
-    assert "Before you believe this" in words
+    assert "6 of 6 patients of here" in words
+    assert "Before you rely on this" in words
 
 
 def test_every_figure_is_drawn_and_explained(world: World) -> None:

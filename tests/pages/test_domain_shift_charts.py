@@ -78,7 +78,12 @@ def test_every_colour_reads_on_the_light_and_on_the_dark_background(far: Shift) 
 
 @pytest.mark.parametrize(
     ("low", "p", "words"),
-    [(0.6, 0.001, "clearly differ"), (0.4, 0.001, "may differ"), (0.6, 0.2, "may differ"), (0.4, 0.2, "are not seen")],
+    [
+        (0.6, 0.001, "clearly differ"),
+        (0.4, 0.001, "may differ"),
+        (0.6, 0.2, "may differ"),
+        (0.4, 0.2, "show no difference beyond"),
+    ],
 )
 def test_the_verdict_needs_both_tests(far: Shift, low: float, p: float, words: str) -> None:
     frechet, discrepancy, told_apart = far.distances
@@ -95,14 +100,19 @@ def test_few_patients_show_little(far: Shift) -> None:
 
 def test_a_drop_that_may_be_none_is_said_to_be_so(far: Shift) -> None:
     assert explanations.drop_words(far) == "drop +0.200 [+0.100, +0.300]"
-    assert "there may be none" in explanations.drop_words(replace(far, drop=figure(0.05, 0.10)))
+    assert "there may be no drop" in explanations.drop_words(replace(far, drop=figure(0.05, 0.10)))
     assert explanations.drop_words(replace(far, drop=None)) == ""
     assert "not measured" in explanations.auc_words(replace(far, source_auc=None))
 
 
 @pytest.mark.parametrize(
     ("p", "words"),
-    [(0.009, "hardly chance"), (0.01, "probably not chance"), (0.049, "probably not chance"), (0.05, "may be chance")],
+    [
+        (0.009, "very unlikely to be chance"),
+        (0.01, "unlikely to be chance"),
+        (0.049, "unlikely to be chance"),
+        (0.05, "may be chance"),
+    ],
 )
 def test_chance_has_three_words(p: float, words: str) -> None:
     assert explanations.chance(p) == words
@@ -110,7 +120,11 @@ def test_chance_has_three_words(p: float, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("apart", "words"),
-    [(1.26, "1.3 SD higher, hardly chance"), (-0.06, "0.1 SD lower, hardly chance"), (0.049, "no difference")],
+    [
+        (1.26, "1.3 SD higher, very unlikely to be chance"),
+        (-0.06, "0.1 SD lower, very unlikely to be chance"),
+        (0.049, "no difference"),
+    ],
 )
 def test_a_difference_is_told_in_standard_deviations(far: Shift, apart: float, words: str) -> None:
     assert explanations.difference(replace(far.distributions[0], difference=apart, p=0.001)) == words

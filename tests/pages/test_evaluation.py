@@ -16,7 +16,7 @@ from tests.helpers.evaluations import add_evaluation, made_evaluation, made_imag
 from tests.helpers.world import World
 
 HOSTILE = '<img src=x onerror="alert(1)"> [click](https://evil.example) $x$ :red[y] `z`'
-CELLS = "Images of a cell: click on it, or choose here"
+CELLS = "Images of a cell: click the cell or choose here"
 
 
 def store_one(world: World, label_set: LabelSet = BINARY, found: Evaluation | None = None) -> Evaluation:
@@ -67,30 +67,30 @@ def test_the_main_figures_stand_with_interval_protocol_and_warnings(world: World
     assert list(tab.table[0].value.columns) == ["AUC", "patient recognition rate", "sensitivity", "specificity"]
     captions = " ".join(caption.value for caption in tab.caption)
     assert "60 images of 12 patients; patient-wise, test patients of a run" in captions
-    assert "Malignant is called from 0.40, locked on validation, 11 patients" in captions
+    assert "Malignant threshold 0.40, locked on validation, 11 patients" in captions
     assert "2 of 12 patients were trained on\\: these figures flatter" in tab.warning[0].value
 
 
 def test_a_threshold_that_nobody_says_was_locked_is_said(world: World) -> None:
     store_one(world, found=replace(made_evaluation(BINARY), locked_on=""))
-    assert "nobody wrote down where it was locked" in words_on(visit("evaluation.py"))
+    assert "Source of the threshold not recorded" in words_on(visit("evaluation.py"))
 
 
 def test_a_cell_of_the_list_opens_its_images_worst_first(world: World) -> None:
     store_one(world)
-    tab = choose(visit("evaluation.py"), CELLS, "truth malignant, called benign")
+    tab = choose(visit("evaluation.py"), CELLS, "truth malignant, predicted benign")
     missed = [i for i in made_images(BINARY) if i.malignant and not i.called_malignant]
     missed.sort(key=lambda image: image.malignant_probability)
     assert names_shown(tab) == [image.name.removeprefix("slides/") for image in missed][:12]
     words = words_on(tab)
-    assert f"**truth malignant, called benign ({len(missed)})**" in " ".join(m.value for m in tab.markdown)
+    assert f"**truth malignant, predicted benign ({len(missed)})**" in " ".join(m.value for m in tab.markdown)
     assert f"malignant {missed[0].malignant_probability:.3f}" in words
-    assert "✗ wrongly called benign" in words
+    assert "✗ wrong, predicted benign" in words
 
 
 def test_the_heat_map_can_be_taken_away(world: World) -> None:
     store_one(world)
-    tab = choose(visit("evaluation.py"), CELLS, "truth malignant, called benign")
+    tab = choose(visit("evaluation.py"), CELLS, "truth malignant, predicted benign")
     with_maps = pictures(tab)
     tab.toggle(key="evaluation-maps").set_value(False).run()
     without = pictures(tab)
@@ -114,7 +114,7 @@ def test_images_narrow_to_one_patient_and_magnification(world: World) -> None:
     tab = choose(tab, "Magnification", mine[0].magnification)
     count = len([i for i in mine if i.magnification == mine[0].magnification])
     assert len(names_shown(tab)) == count
-    told = f"every image (60), patient patient 0003, {mine[0].magnification}\\: {count} of these"
+    told = f"all images (60), patient patient 0003, {mine[0].magnification}\\: {count} of these"
     assert told in " ".join(each.value for each in tab.markdown)
 
 
@@ -124,10 +124,10 @@ def test_the_matrix_of_all_classes_opens_their_images(world: World, label_set: L
     tab = press(visit("evaluation.py"), "Matrix of", "classes")
     confused = next(i for i in made_images(label_set) if i.label != i.predicted and i.malignant == i.called_malignant)
     label, predicted = (word.replace("_", " ") for word in (confused.label, confused.predicted))
-    tab = choose(tab, CELLS, f"truth {label}, called {predicted} (")
+    tab = choose(tab, CELLS, f"truth {label}, predicted {predicted} (")
     alike = [i for i in made_images(label_set) if (i.label, i.predicted) == (confused.label, confused.predicted)]
     assert sorted(names_shown(tab)) == sorted(i.name.removeprefix("slides/") for i in alike)
-    assert f"✗ wrongly called {predicted}" in words_on(tab)
+    assert f"✗ wrong, predicted {predicted}" in words_on(tab)
 
 
 def test_who_holds_the_errors_is_listed_from_the_top(world: World) -> None:
@@ -142,12 +142,12 @@ def test_two_models_on_the_same_images_stand_with_their_paired_difference(world:
     store_one(world)
     other = [replace(i, malignant_probability=i.position % 60 / 60) for i in made_images(BINARY, world.files)]
     add_evaluation(world.sessions, replace(made_evaluation(BINARY), model_name="another"), other)
-    tab = choose(visit("evaluation.py"), "Beside", "telltale")
+    tab = choose(visit("evaluation.py"), "Compare with", "telltale")
     words = words_on(tab)
-    assert "AUC of another 3f9a1c22b0e4 minus that of telltale 3f9a1c22b0e4, on the same 60 images" in words
-    assert "by resampled patients" in words
+    assert "AUC of another 3f9a1c22b0e4 minus AUC of telltale 3f9a1c22b0e4, on the same 60 images" in words
+    assert "by resampling patients" in words
     assert "Accuracy of benign against malignant, each at its own locked threshold" in words
-    assert "by McNemar, which takes images of one patient for independent" in words
+    assert "by the McNemar test, which treats images of one patient as independent" in words
     assert len(tab.table[0].value) == 2
     assert len(tab.get("plotly_chart")) == 3
 
@@ -156,7 +156,7 @@ def test_models_judged_on_other_images_are_not_compared(world: World) -> None:
     store_one(world)
     strangers = [replace(i, name=f"other {i.name}") for i in made_images(BINARY)]
     add_evaluation(world.sessions, replace(made_evaluation(BINARY), model_name="another"), strangers)
-    tab = choose(visit("evaluation.py"), "Beside", "telltale")
+    tab = choose(visit("evaluation.py"), "Compare with", "telltale")
     assert tab.info[0].value == "No paired difference: the evaluations have no image in common."
 
 
@@ -179,7 +179,7 @@ def test_names_from_files_and_cards_cannot_act(world: World, view: str) -> None:
     add_evaluation(world.sessions, found, images)
     add_evaluation(world.sessions, found, images)
     tab = turn_to(visit("evaluation.py"), view)
-    box = next(box for box in tab.selectbox if box.label == "Beside")
+    box = next(box for box in tab.selectbox if box.label == "Compare with")
     box.select(box.options[0]).run()
     assert not tab.exception, tab.exception
     read_as_markdown = [*tab.markdown, *tab.caption, *tab.warning, *tab.error, *tab.info]
@@ -204,8 +204,8 @@ def test_a_damaged_preview_is_said_and_the_others_are_drawn(world: World) -> Non
     words = words_on(tab)
     assert words.count("the stored file 000000000000 is missing") == 2
     assert "are not a preview image" in words
-    assert "no preview was kept" in words
-    assert words.count("no map was kept") == 1
+    assert "no preview stored" in words
+    assert words.count("no heat map stored") == 1
     assert len(pictures(tab)) == 2
 
 
@@ -226,15 +226,15 @@ def test_published_rows_stand_beside_ours_and_say_whether_they_leak(world: World
     auc = found.figure("AUC")
     assert auc is not None
     assert ours[list(table["figure"]).index("AUC")].startswith(f"{auc.value:.3f} ")
-    leaks = " ".join(table["their leak"])
+    leaks = " ".join(table["patient leak"])
     assert "✗ leaks: images of one patient are on both sides" in leaks
     assert "✓ no leak found" in leaks
-    assert "? cannot be told" in leaks
+    assert "? unknown" in leaks
 
 
 def test_another_dataset_has_no_published_row(world: World) -> None:
     store_one(world, found=replace(made_evaluation(BINARY), dataset="idc"))
-    assert "No published row is kept for this dataset" in words_on(visit("evaluation.py"))
+    assert "No published results are listed for this dataset" in words_on(visit("evaluation.py"))
 
 
 def test_the_ablation_and_what_was_left_out_are_told(world: World) -> None:
@@ -244,7 +244,7 @@ def test_the_ablation_and_what_was_left_out_are_told(world: World) -> None:
     tab = visit("evaluation.py")
     table = next(table.value for table in tab.table if "stain" in table.value)
     own, other = table["paired change"]
-    assert own == "the card's own way"
+    assert own == "settings of the card"
     assert other.startswith(f"{auc.value:+.3f}")
     assert "benign/blank.png: there is no tissue in this image" in words_on(tab)
 
@@ -262,7 +262,7 @@ def test_the_choice_of_a_split_shows_its_evaluations_alone(world: World) -> None
     tab = visit("evaluation.py")
     model = next(box for box in tab.selectbox if box.label == "Model")
     assert model.options == ["telltale 3f9a1c22b0e4"]
-    beside = next(box for box in tab.selectbox if box.label == "Beside")
+    beside = next(box for box in tab.selectbox if box.label == "Compare with")
     assert beside.options == ["on train 3f9a1c22b0e4 on breakhis, train"]
     tab = choose(tab, "Split", "train")
     assert next(box for box in tab.selectbox if box.label == "Model").options == ["on train 3f9a1c22b0e4"]

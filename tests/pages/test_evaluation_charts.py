@@ -8,7 +8,8 @@ import pytest
 from core.labels import BACH, BINARY
 from core.statistics.evaluation import Confusion, Figure, Group
 from core.statistics.figure_names import ACCURACY, RECALL, SPECIFICITY
-from pages.ui.evaluation.charts import Shows, curve, figure_words, inert, intervals, matrix
+from pages.ui.charts import inert
+from pages.ui.evaluation.charts import Shows, curve, figure_words, intervals, matrix
 from tests.helpers.evaluations import made_evaluation
 
 PUBLISHED = Confusion(("benign", "malignant"), ((220, 162), (59, 468)), ((9, 7), (5, 12)))
@@ -48,7 +49,7 @@ def test_shades_are_shares_of_the_row_and_an_empty_row_stays_blank() -> None:
 
 def test_hovering_tells_the_whole_cell() -> None:
     words = matrix(PUBLISHED, "counts").data[-1].customdata[2]
-    assert words == "truth malignant, called benign<br>59 images (11.2% of this row) of 5 patients"
+    assert words == "truth malignant, predicted benign<br>59 images (11.2% of this row) of 5 patients"
 
 
 def test_the_chosen_cell_is_framed() -> None:
@@ -102,7 +103,7 @@ def test_the_locked_threshold_lies_on_the_roc_curve() -> None:
     assert figure is not None
     line, marker = figure.data
     assert (marker.x[0], marker.y[0]) == (1 - specificity.value, recall.value)
-    assert marker.name.endswith("the locked threshold 0.40")
+    assert marker.name.endswith(", locked threshold 0.40")
     x, y = marker.x[0], marker.y[0]
     steps = pairwise(zip(line.x, line.y, strict=True))
     # Steps are upright, level, or slanted where benign and malignant images are tied.

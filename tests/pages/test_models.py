@@ -72,8 +72,8 @@ def test_fusion_magnification_and_abstention_are_told_where_the_card_has_them(wo
     card = replace(CARD, fusion="cross_attention", magnification="input", locked_on="validation", abstention=abstention)
     put_in_service(world, other("new kind", card))
     words = visit("models.py").table[0].value.to_string()
-    assert "cross attention fusion, additive head, told the magnification" in words
-    assert "from a probability of 0.44, locked on validation" in words
+    assert "cross attention fusion, additive head, magnification as input" in words
+    assert "0.44, locked on validation" in words
     assert "opinion on 82% of the images, 6.5% of these wrong (out of fold, 24 patients)" in words
 
 
@@ -128,7 +128,7 @@ def test_nothing_is_put_into_service_before_it_is_confirmed(world: World) -> Non
     assert "demonstration model" in question
     assert "**not** analysed again" in question
     assert any("AUC by image 0.810" in words.value for words in tab.markdown if words.value.startswith("Measured"))
-    press(tab, "Leave it as it is")
+    press(tab, "Cancel")
     assert not [button for button in tab.button if button.label.startswith("Yes")]
     assert in_service(world) is None
 
@@ -194,7 +194,7 @@ def test_the_parts_of_a_run_can_be_chosen(world: World) -> None:
 def test_a_run_that_has_written_nothing_yet_is_no_crash(world: World) -> None:
     (add_run(world, "", RunState.RUNNING) / "history.jsonl").unlink()
     tab = visit("models.py")
-    assert "no epoch has ended yet" in tab.warning[-1].value
+    assert "No epoch has finished yet" in tab.warning[-1].value
     assert curves(tab) == []
 
 

@@ -67,13 +67,13 @@ def test_the_plan_shows_who_reads_and_nothing_of_what_was_said(office: Office) -
     words = words_on(tab)
     assert not [one for one in ("benign", "malignant", "0.81", "telltale", "discordant") if one in words]
     assert {button.label: button.disabled for button in tab.button} == dict.fromkeys(
-        ("Assign", "Take back", "Urgent", "Routine"), True
+        ("Assign", "Unassign", "Urgent", "Routine"), True
     )
 
 
 def test_the_plan_is_narrowed_by_number_and_by_reader(office: Office) -> None:
     tab = office.visit("office")
-    tab.selectbox(key="planning-reader").set_value("nobody yet").run()
+    tab.selectbox(key="planning-reader").set_value("no reader yet").run()
     assert list(tab.dataframe[0].value["case"]) == ["C-0003"]
     tab.selectbox(key="planning-reader").set_value("dr. a").run()
     assert list(tab.dataframe[0].value["case"]) == ["C-0001", "C-0002"]

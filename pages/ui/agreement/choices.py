@@ -1,4 +1,4 @@
-"""What the Agreement page shows: which cases, which view, and which reference labels."""
+"""Ask what the Agreement page shows: which cases, which view, and which reference labels."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,94 +18,41 @@ READER_MODEL, READER_READER, REVEAL, HABITS = VIEWS = (
     "Effect of the reveal",
     "Time and maps",
 )
-CLICKS = "agreement-clicks"  # in the session: a new key after each click, so that the same cell takes another one
+# Session key of the number of clicks: charts have it in their keys, so that the same cell can be clicked again.
+CLICKS = "agreement-clicks"
 _KINDS = {False: "uploaded cases", True: "generated demo cases"}
-_EVERY = "uploaded and demo cases"
+_ALL_KINDS = "uploaded and demo cases"
 _WIDTH = 220  # px
-
 _ADJUDICATED, _FILE, _NONE = "adjudicated labels", "a CSV file", "none"
 
 
-def view() -> str:
-    """Ask what is compared."""
-    return st.segmented_control(
-        "What is compared",
-        VIEWS,
-        default=READER_MODEL,
-        required=True,
-        key="agreement-view",
-        label_visibility="collapsed",
-        persist_state="session",
-    )
-
-
 def narrowed(readings: Sequence[Reading]) -> list[Reading]:
-    """Ask for kind of case, magnification and model, and give the readings of those; demo cases stay apart at first."""
+    """Ask for a kind of case, a magnification and a model, and return their readings; demo cases are kept apart."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         kinds = [_KINDS[one] for one in sorted({one.demonstration for one in readings})]
-        kind = _choose("Cases", [*kinds, _EVERY] if len(kinds) > 1 else kinds, _EVERY, first=0)
-        magnification = _choose(
-            "Magnification", sorted({_magnification(one) for one in readings}), "every magnification"
+        kind = _ask_filter("Cases", [*kinds, _ALL_KINDS] if len(kinds) > 1 else kinds, _ALL_KINDS, first=0)
+        magnification = _ask_filter(
+            "Magnification", sorted({_magnification(one) for one in readings}), "all magnifications"
         )
         versions = sorted({one.model_version for one in readings if one.model_version})
-        version = _choose("Model", versions, "every model") if len(versions) > 1 else None
+        version = _ask_filter("Model", versions, "all models") if len(versions) > 1 else None
     return [
         one
         for one in readings
-        if kind in (_EVERY, _KINDS[one.demonstration])
+        if kind in (_ALL_KINDS, _KINDS[one.demonstration])
         and magnification in (None, _magnification(one))
         and version in (None, one.model_version)
     ]
 
 
-def behind(found: Sequence[Behind]) -> Behind:
-    """Ask which figure's cases are shown; a click on a figure answers it too."""
-    by_words = {each.words: each for each in found}
-    key = _key()
-    forget_unless_among(key, list(by_words))
-    return by_words[
-        st.selectbox(
-            "Cases behind a figure: click on it, or choose here", list(by_words), key=key, persist_state="session"
-        )
-    ]
-
-
-def forget_unless_among(key: str, options: Sequence[str]) -> None:
-    """Drop a choice that the filters have taken away, before its widget is drawn."""
-    if st.session_state.get(key) not in options:
-        st.session_state.pop(key, None)
-
-
-def show(chosen: Behind) -> None:
-    """Turn to the cases behind a figure; to be called before the choice is drawn."""
-    st.session_state[CLICKS] = st.session_state.get(CLICKS, 0) + 1
-    st.session_state[_key()] = chosen.words
-
-
-def shown() -> str | None:
-    """Name the figure whose cases are shown."""
-    words: str | None = st.session_state.get(_key())
-    return words
-
-
-def reference_words(reading: Reading, labels: Mapping[int, Malignancy]) -> str:
-    """Write the reference label of a reading's case."""
-    label = labels.get(reading.case_id)
-    return formatting.label_words(label) if label else "–"
-
-
-def _key() -> str:
-    return f"agreement-behind-{st.session_state.get('agreement-view')}"
-
-
-def _choose(label: str, options: Sequence[str], every: str, *, first: int | None = None) -> str | None:
+def _ask_filter(label: str, options: Sequence[str], placeholder: str, *, first: int | None = None) -> str | None:
     key = f"agreement-{label}"
     forget_unless_among(key, options)
     return st.selectbox(
         label,
         options,
         index=first,
-        placeholder=every,
+        placeholder=placeholder,
         key=key,
         label_visibility="collapsed",
         persist_state="session",
@@ -117,8 +64,21 @@ def _magnification(reading: Reading) -> str:
     return formatting.magnification_words(reading.magnification)
 
 
+def view() -> str:
+    """Ask which agreement to show: one of `VIEWS`."""
+    return st.segmented_control(
+        "What is compared",
+        VIEWS,
+        default=READER_MODEL,
+        required=True,
+        key="agreement-view",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+
+
 def references(readings: Sequence[Reading]) -> Mapping[int, Malignancy]:
-    """Ask for reference labels of the finished cases, those adjudicated here unless another source is chosen."""
+    """Ask for reference labels of the finished cases; by default, they are the labels adjudicated here."""
     account = resources.account().id
     with resources.sessions().read() as session:
         adjudicated = store.adjudication.adjudicated_labels(session, account)
@@ -126,53 +86,93 @@ def references(readings: Sequence[Reading]) -> Mapping[int, Malignancy]:
     known = {case_id: label for case_id, label in adjudicated.labels.items() if case_id in cases}
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.popover("Reference labels"):
-            source = _source(offered=bool(known))
-            file = _file() if source == _FILE else None
+            source = _ask_source(offered=bool(known))
+            file = _ask_file() if source == _FILE else None
         if source == _ADJUDICATED and known:
             st.caption(_adjudicated_words(known, adjudicated, len(cases)))
             return known
         if file is not None:
-            found = _of_file(file[1], readings)
-            st.caption(_file_words(file[0], len(found), len(cases)))
-            return found
+            labels = _read_labels(file[1], readings)
+            st.caption(_file_words(file[0], len(labels), len(cases)))
+            return labels
     return {}
 
 
-def _source(*, offered: bool) -> str:
+def _ask_source(*, offered: bool) -> str:
     options = [_ADJUDICATED, _FILE, _NONE] if offered else [_FILE]
     if len(options) == 1:
         return options[0]
-    return st.radio("What is taken as right", options, key="agreement-reference-source", persist_state="session")
+    return st.radio("Reference", options, key="agreement-reference-source", persist_state="session")
 
 
-def _file() -> tuple[str, bytes] | None:
-    st.markdown("A CSV file with the columns `case` and `label` (benign, malignant, or a class of BreaKHis).")
+def _ask_file() -> tuple[str, bytes] | None:
+    st.markdown("A CSV file with the columns `case` and `label` (benign, malignant, or a BreaKHis class).")
     file = st.file_uploader("Reference labels", "csv", key="agreement-references", label_visibility="collapsed")
-    st.caption("They are not stored, and are forgotten with this session.")
+    st.caption("They are not stored, and are discarded when this session ends.")
     return (file.name, file.getvalue()) if file else None
 
 
-def _of_file(data: bytes, readings: Sequence[Reading]) -> dict[int, Malignancy]:
+def _read_labels(data: bytes, readings: Sequence[Reading]) -> dict[int, Malignancy]:
     try:
         labels = read_references(data)
     except UnreadableReferencesError as error:
         st.error(f"These reference labels cannot be used: {formatting.plain(str(error))}.")
         return {}
-    found = {one.case_id: labels[one.accession] for one in readings if one.accession in labels}
-    if not found:
-        st.warning("None of the cases here is named in the file of reference labels.")
-    return found
+    known = {one.case_id: labels[one.accession] for one in readings if one.accession in labels}
+    if not known:
+        st.warning("The file of reference labels does not name any of these cases.")
+    return known
 
 
 def _adjudicated_words(known: Mapping[int, Malignancy], adjudicated: AdjudicatedLabels, cases: int) -> str:
     settled = len(adjudicated.by_consensus & known.keys())
     words = f"Reference: adjudicated labels of {len(known):,} of {cases:,} cases, {settled:,} by consensus"
-    signed = len(known) - settled
-    if signed:
-        # What all readers say in the end is signed as it is; who moved to it was then right, whatever is true.
-        words += f", {signed:,} signed out without one: there the readers' last opinion is right by definition"
+    unanimous = len(known) - settled
+    if unanimous:
+        # The label on which all readers ended becomes the reference: a reader who moved to it counts as right.
+        words += f", {unanimous:,} signed off without one: there the readers' last opinion is right by definition"
     return f"{words}."
 
 
-def _file_words(name: str, found: int, cases: int) -> str:
-    return f"Reference: {formatting.plain(name)}, {found:,} of {cases:,} cases."
+def _file_words(name: str, known: int, cases: int) -> str:
+    return f"Reference: {formatting.plain(name)}, {known:,} of {cases:,} cases."
+
+
+def behind(figures: Sequence[Behind]) -> Behind:
+    """Ask which figure's cases to show; a click on a figure chooses it too."""
+    by_words = {each.words: each for each in figures}
+    key = _figure_key()
+    forget_unless_among(key, list(by_words))
+    return by_words[
+        st.selectbox(
+            "Cases behind a figure: click the figure or choose here", list(by_words), key=key, persist_state="session"
+        )
+    ]
+
+
+def show(chosen: Behind) -> None:
+    """Switch to the cases behind a figure; call it before the choice is drawn."""
+    st.session_state[CLICKS] = st.session_state.get(CLICKS, 0) + 1
+    st.session_state[_figure_key()] = chosen.words
+
+
+def shown() -> str | None:
+    """Return the words of the figure whose cases are shown."""
+    words: str | None = st.session_state.get(_figure_key())
+    return words
+
+
+def _figure_key() -> str:
+    return f"agreement-behind-{st.session_state.get('agreement-view')}"
+
+
+def reference_words(reading: Reading, labels: Mapping[int, Malignancy]) -> str:
+    """Write the reference label of a reading's case."""
+    label = labels.get(reading.case_id)
+    return formatting.label_words(label) if label else "–"
+
+
+def forget_unless_among(key: str, options: Sequence[str]) -> None:
+    """Drop a choice that the filters no longer offer, before its widget is drawn."""
+    if st.session_state.get(key) not in options:
+        st.session_state.pop(key, None)

@@ -1,4 +1,4 @@
-"""The tables and matrices of agreement, computed from readings; draws nothing."""
+"""Compute the tables and matrices of agreement from readings; this module draws nothing."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ _MOMENT_WORDS: dict[Moment, str] = {"before": "before the reveal", "after": "aft
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """The readings behind a figure, and its words."""
+    """The readings behind a figure, and the words for it."""
 
     words: str
     readings: tuple[Reading, ...]
@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def text(self) -> str:
-        """The figure with its interval, the number of readings beside it where it is a share or a median."""
+        """The figure with its interval; a share or a median also has its number of readings."""
         return "–" if self.value is None else figure_words(self.value)
 
 
@@ -70,14 +70,14 @@ class Table:
     left_out: int = 0  # pairs or reads without a label on both sides, before the reveal
 
     def behind(self, line: int, column: int) -> Behind:
-        """Give what lies behind one figure."""
+        """Return the readings behind one figure."""
         cell = self.lines[line].cells[column]
         return Behind(f"{self.lines[line].name}: {self.columns[column]} – {cell.text}", cell.readings)
 
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """What two raters say of the same cases; rows are the first rater's labels, columns the second's."""
+    """The labels of two raters for the same cases; rows are the first rater's labels, columns the second's."""
 
     name: str
     raters: tuple[str, str]
@@ -88,7 +88,7 @@ class Matrix:
 
 
 def figure_words(value: Rate | Interval | Median) -> str:
-    """Write a figure with its interval, and with n where it holds it; a dash where there is nothing to tell."""
+    """Write a figure with its interval, and n where it has one; a dash where there is not enough data."""
     if isinstance(value, Rate):
         if value.n == 0:
             return "–"
@@ -103,108 +103,110 @@ def figure_words(value: Rate | Interval | Median) -> str:
 
 
 def reader_model(readings: Sequence[Reading]) -> Table:
-    """Tell how far each reader agrees with the model before and after the reveal."""
+    """Compute how far each reader agrees with the model, before and after the reveal."""
     columns = tuple(f"{what} {_MOMENT_WORDS[moment]}" for moment in MOMENTS for what in ("same label", "kappa"))
     lines = [
-        Line(name, tuple(c for moment in MOMENTS for c in _agreement(reader_model_pairs(found, moment))[:2]))
-        for name, found in by_reader(readings)
+        Line(name, tuple(c for moment in MOMENTS for c in _agreement_cells(reader_model_pairs(own, moment))[:2]))
+        for name, own in by_reader(readings)
     ]
     left_out = agreement(reader_model_pairs(readings, "before")).left_out
     return Table("reader", columns, tuple(lines), left_out)
 
 
 def reader_reader(readings: Sequence[Reading]) -> Table:
-    """Tell how far every two readers agree, then all of them, then readers with themselves."""
+    """Compute how far every two readers agree, then all of them, then readers with themselves."""
     kinds = ("same label", "kappa", "graded kappa")
     columns = tuple(f"{what} {_MOMENT_WORDS[moment]}" for moment in MOMENTS for what in kinds)
     couples = reader_couples(readings)
     lines = [
         Line(
             couple_words(couple),
-            tuple(c for moment in MOMENTS for c in _agreement(reader_reader_pairs(readings, *couple, moment))),
+            tuple(c for moment in MOMENTS for c in _agreement_cells(reader_reader_pairs(readings, *couple, moment))),
         )
         for couple in couples
     ]
     if len(couples) > 1:
         several = consensus(readings, "before").readers
-        lines.append(Line(f"{several} readers: unanimous, Fleiss' kappa", _everyone(readings)))
-    for name, found in by_reader(readings, together=False):
-        if again := intra_reader_pairs(found):
-            lines.append(Line(f"{name} reading again", (*_agreement(again), *[Cell(None, 0, ())] * len(kinds))))
+        lines.append(Line(f"{several} readers: unanimous, Fleiss' kappa", _cells_of_everyone(readings)))
+    for name, own in by_reader(readings, together=False):
+        if again := intra_reader_pairs(own):
+            lines.append(Line(f"{name} reading again", (*_agreement_cells(again), *[Cell(None, 0, ())] * len(kinds))))
     left_out = sum(agreement(reader_reader_pairs(readings, *couple, "before")).left_out for couple in couples)
     return Table("readers", columns, tuple(lines), left_out)
 
 
 def reveal(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> Table:
-    """Tell what the reveal did to each reader's reads."""
+    """Compute what the reveal changed in each reader's reads."""
     columns = (
         ("right before the reveal", "right after the reveal", "right → wrong", "wrong → right")
         if references
         else ("with the model before", "with the model after", "away from the model", "towards the model")
     )
-    lines = tuple(Line(name, _reveal(found, references)) for name, found in by_reader(readings))
+    lines = tuple(Line(name, _reveal_cells(own, references)) for name, own in by_reader(readings))
     return Table("reader", columns, lines, effect(readings, references).left_out)
 
 
 def reading_habits(readings: Sequence[Reading]) -> Table:
-    """Tell how long each reader's reads took, what the maps were worth, and what was amended."""
+    """Compute how long each reader's reads took, how often maps were useful, and how often labels were amended."""
     columns = ("first read", "final read", "map useful", "label amended")
-    return Table("reader", columns, tuple(Line(name, _habits(found)) for name, found in by_reader(readings)))
+    return Table("reader", columns, tuple(Line(name, _habit_cells(own)) for name, own in by_reader(readings)))
 
 
 def model_matrices(readings: Sequence[Reading], name: str) -> list[Matrix]:
-    """Give the matrices of one reader, or of all, against the model."""
-    found = dict(by_reader(readings))[name]
+    """Count the labels of one reader, or of all, against the model's, before and after the reveal."""
+    of_reader = dict(by_reader(readings))[name]
     return [
-        _matrix(f"{name} {_MOMENT_WORDS[moment]}", ("reader", "model"), reader_model_pairs(found, moment))
+        _matrix(f"{name} {_MOMENT_WORDS[moment]}", ("reader", "model"), reader_model_pairs(of_reader, moment))
         for moment in MOMENTS
     ]
 
 
 def couple_matrices(readings: Sequence[Reading], couple: tuple[str, str]) -> list[Matrix]:
-    """Give the matrices of two readers."""
+    """Count the labels of two readers against each other, before and after the reveal."""
     return [
         _matrix(_MOMENT_WORDS[moment], couple, reader_reader_pairs(readings, *couple, moment)) for moment in MOMENTS
     ]
 
 
 def by_reader(readings: Sequence[Reading], *, together: bool = True) -> list[tuple[str, list[Reading]]]:
-    """Give each reader's readings, and before them all together where there are several readers."""
+    """Return each reader's readings by name, after those of all readers together where there are several."""
     names = reader_names(readings)
-    found = [(name, [one for one in readings if one.reader == name]) for name in names]
-    return [(EVERYONE, list(readings)), *found] if together and len(names) > 1 else found
+    each = [(name, [one for one in readings if one.reader == name]) for name in names]
+    return [(EVERYONE, list(readings)), *each] if together and len(names) > 1 else each
 
 
 def couple_words(couple: tuple[str, str]) -> str:
-    """Name two readers."""
+    """Write the names of two readers."""
     return f"{couple[0]} and {couple[1]}"
 
 
-def _agreement(pairs: Sequence[LabelPair]) -> tuple[Cell, ...]:
-    """Give the rate, kappa and graded kappa of two raters; the pairs that differ come first among those behind."""
-    found = agreement(pairs)
+def _agreement_cells(pairs: Sequence[LabelPair]) -> tuple[Cell, ...]:
+    """Return rate, kappa and graded kappa of two raters; their readings begin with the pairs that differ."""
+    measured = agreement(pairs)
     assessed = sorted((pair for pair in pairs if pair.assessed), key=lambda pair: pair.agree)
     readings = tuple(one for pair in assessed for one in pair.readings)
-    return tuple(Cell(value, found.rate.n, readings) for value in (found.rate, found.kappa, found.weighted_kappa))
+    return tuple(
+        Cell(value, measured.rate.n, readings) for value in (measured.rate, measured.kappa, measured.weighted_kappa)
+    )
 
 
-def _everyone(readings: Sequence[Reading]) -> tuple[Cell, ...]:
+def _cells_of_everyone(readings: Sequence[Reading]) -> tuple[Cell, ...]:
     cells = []
     for moment in MOMENTS:
-        found = consensus(readings, moment)
+        measured = consensus(readings, moment)
         behind = tuple(one for case in shared_cases(readings, moment).values() for one in case)
-        cells += [Cell(value, found.unanimous.n, behind) for value in (found.unanimous, found.kappa)]
+        cells += [Cell(value, measured.unanimous.n, behind) for value in (measured.unanimous, measured.kappa)]
         cells.append(Cell(None, 0, ()))
     return tuple(cells)
 
 
-def _reveal(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> tuple[Cell, ...]:
-    found, measured = changes(readings, references), effect(readings, references)
+def _reveal_cells(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> tuple[Cell, ...]:
+    changed, measured = changes(readings, references), effect(readings, references)
 
-    def cell(value: Rate, first: Callable[[bool, bool], bool], *, alone: bool) -> Cell:
-        chosen = [one.reading for one in found if first(one.before, one.after)]
-        others = [] if alone else [one.reading for one in found if not first(one.before, one.after)]
-        return Cell(value, value.n, (*chosen, *others))
+    def cell(value: Rate, counts: Callable[[bool, bool], bool], *, alone: bool) -> Cell:
+        first = [one.reading for one in changed if counts(one.before, one.after)]
+        others = [] if alone else [one.reading for one in changed if not counts(one.before, one.after)]
+        return Cell(value, value.n, (*first, *others))
 
     return (
         cell(measured.before, lambda before, _: not before, alone=False),
@@ -214,17 +216,17 @@ def _reveal(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -
     )
 
 
-def _habits(readings: Sequence[Reading]) -> tuple[Cell, ...]:
-    found = habits(readings)
+def _habit_cells(readings: Sequence[Reading]) -> tuple[Cell, ...]:
+    measured = habits(readings)
     slowest = tuple(sorted(readings, key=lambda one: -one.first.seconds))
     finals = sorted((one.final.seconds, place) for place, one in enumerate(readings) if one.final)
     amended = tuple(one for one in readings if one.final and one.standing and one.final.label != one.standing.label)
     voted = sorted((one for one in readings if one.vote), key=lambda one: one.vote == "yes")
     return (
-        Cell(found.first_seconds, found.first_seconds.n, slowest),
-        Cell(found.final_seconds, found.final_seconds.n, tuple(readings[place] for _, place in reversed(finals))),
-        Cell(found.maps_useful, found.maps_useful.n, tuple(voted)),
-        Cell(found.amended, found.amended.n, amended),
+        Cell(measured.first_seconds, measured.first_seconds.n, slowest),
+        Cell(measured.final_seconds, measured.final_seconds.n, tuple(readings[place] for _, place in reversed(finals))),
+        Cell(measured.maps_useful, measured.maps_useful.n, tuple(voted)),
+        Cell(measured.amended, measured.amended.n, amended),
     )
 
 

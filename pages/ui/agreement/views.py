@@ -1,4 +1,4 @@
-"""The four views of agreement: the figures of each, and in words what they are."""
+"""The four views of agreement: the figures of each, and the note that explains them."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,26 +17,26 @@ from pages.ui.agreement.figures import Matrix, Table
 from pages.ui.downloads import offer_made
 from pages.ui.without_names import readings_without_names
 
-_RATE = "Rate with Wilson's 95 % interval and n; "
+_RATE = "Agreement rate with its 95 % Wilson interval and n; "
 _NOTES = {
-    READER_MODEL: _RATE + "then Cohen's kappa, its interval from resampled cases. The model is what stood on the "
-    "reader's screen; after the reveal counts what stands now.",
+    READER_MODEL: _RATE + "then Cohen's kappa, its interval from resampled cases. The model's label is the one the "
+    "reader saw; after the reveal, the latest version of the read counts.",
     READER_READER: _RATE + "then Cohen's kappa, and the quadratic-weighted kappa of ten grades from certainly benign "
     "to certainly malignant; intervals of kappa from resampled cases.",
-    REVEAL: "Shares of all reads that gave a label before and after, with Wilson's 95 % interval. The final read "
-    "counts as it was first saved; an amendment may know more.",
-    HABITS: "Median seconds from opening to saving, by the server's clock, between two reads that hold it with 95 %; "
-    "maps: of the votes cast; amended: of the final reads.",
+    REVEAL: "Shares of all reads with a label before and after the reveal, with 95 % Wilson intervals. The final read "
+    "counts as first saved, because an amendment may rest on later knowledge.",
+    HABITS: "Median seconds from opening to saving, by the server's clock, with a 95 % interval from the reads "
+    "themselves; maps: share of the votes cast; amended: share of the final reads.",
 }
-_TOGETHER = " All readers together: reads of one case are not independent, so their interval is somewhat too narrow."
-_ALONE = "Only one reader has read these cases. Agreement of readers needs a second one who reads the same."
-_NO_REFERENCE = " Without reference labels nobody knows who was right: the figures tell who moved to the model."
-_DASH = "A dash: cannot be told from these reads."
-_ONCE = " No reader has read a case a second time; an amendment is none."
+_TOGETHER = " For all readers together: reads of one case are not independent, so the interval is somewhat too narrow."
+_ALONE = "Only one reader has read these cases. Agreement between readers needs a second reader of the same cases."
+_NO_REFERENCE = " Without reference labels it is not known who was right: the figures show who moved towards the model."
+_DASH = '"–" means not enough data.'
+_NO_REPEAT = " No reader has read a case a second time; an amendment does not count as one."
 
 
 def table_of(view: str, readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> Table:
-    """Measure what a view tells."""
+    """Compute the table of a view."""
     if view == READER_MODEL:
         return figures.reader_model(readings)
     if view == READER_READER:
@@ -46,32 +46,12 @@ def table_of(view: str, readings: Sequence[Reading], references: Mapping[int, Ma
     return figures.reading_habits(readings)
 
 
-def halves(view: str) -> tuple[DeltaGenerator, DeltaGenerator]:
-    """Give a place for matrices beside one for cases, or below each other where a view has no matrix."""
-    if view in (READER_MODEL, READER_READER):
-        left, right = st.columns([1, 2.2], gap="medium")
-        return left, right
-    return st.container(), st.container()
-
-
-def matrices_of(view: str, readings: Sequence[Reading]) -> list[Matrix]:
-    """Ask whose matrices are looked at, and count them; two of the views have none."""
-    if view == READER_MODEL:
-        names = [name for name, _ in figures.by_reader(readings)]
-        chosen = _whose(names) if len(names) > 1 else names[0]
-        return figures.model_matrices(readings, chosen)
-    couples = {figures.couple_words(couple): couple for couple in reader_couples(readings)}
-    if view != READER_READER or not couples:
-        return []
-    return figures.couple_matrices(readings, couples[_whose(list(couples))])
-
-
 def note(view: str, table: Table, readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
-    """Say in words how the figures of a view were made."""
+    """Explain in words how the figures of a view are computed."""
     several = len({one.reader for one in readings}) > 1
     words = _NOTES[view] + (_TOGETHER if several and view != READER_READER else "")
     if view == READER_READER:
-        words += "" if any(one.iteration > 1 for one in readings) else _ONCE
+        words += "" if any(one.iteration > 1 for one in readings) else _NO_REPEAT
     if view == REVEAL and not references:
         words += _NO_REFERENCE
     if table.left_out:
@@ -81,28 +61,50 @@ def note(view: str, table: Table, readings: Sequence[Reading], references: Mappi
     st.caption(f"{words} {_DASH}")
 
 
-def downloads(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
-    """Offer the figures of all views and the readings behind them as CSV files, without names unless asked for."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        named = resources.may(Permission.PLAN_READING) and st.toggle("Files with names", key="agreement-named")
-        how = "with names" if named else "de-identified"
-        make_figures, make_readings = (
-            partial(make, readings, references, named=named) for make in (_figures, _readings)
-        )
-        offer_made("Figures as CSV", f"agreement figures, {how}", make_figures, "agreement.csv")
-        offer_made("Readings as CSV", f"agreement readings, {how}", make_readings, "readings.csv")
+def halves(view: str) -> tuple[DeltaGenerator, DeltaGenerator]:
+    """Return a place for matrices and one for cases, side by side unless the view has no matrix."""
+    if view in (READER_MODEL, READER_READER):
+        left, right = st.columns([1, 2.2], gap="medium")
+        return left, right
+    return st.container(), st.container()
 
 
-def _readings(readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool) -> bytes:
-    return csv_tables.readings_csv(readings if named else readings_without_names(readings), references).data
+def matrices_of(view: str, readings: Sequence[Reading]) -> list[Matrix]:
+    """Ask whose matrices to show, and count them; two of the views have none."""
+    if view == READER_MODEL:
+        names = [name for name, _ in figures.by_reader(readings)]
+        chosen = _ask_raters(names) if len(names) > 1 else names[0]
+        return figures.model_matrices(readings, chosen)
+    couples = {figures.couple_words(couple): couple for couple in reader_couples(readings)}
+    if view != READER_READER or not couples:
+        return []
+    return figures.couple_matrices(readings, couples[_ask_raters(list(couples))])
 
 
-def _whose(names: Sequence[str]) -> str:
+def _ask_raters(names: Sequence[str]) -> str:
     key = f"agreement-whose-{st.session_state['agreement-view']}"
     choices.forget_unless_among(key, names)
     return st.selectbox("Matrices of", names, key=key, label_visibility="collapsed", persist_state="session")
 
 
-def _figures(readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool) -> bytes:
-    known = readings if named else readings_without_names(readings)
-    return csv_tables.agreement_csv((view, table_of(view, known, references)) for view in choices.VIEWS).data
+def downloads(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
+    """Offer the figures of all views and their readings as CSV files, de-identified unless names are asked for."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        named = resources.may(Permission.PLAN_READING) and st.toggle(
+            "Include names in the files", key="agreement-named"
+        )
+        how = "with names" if named else "de-identified"
+        make_figures, make_readings = (
+            partial(make, readings, references, named=named) for make in (_figures_file, _readings_file)
+        )
+        offer_made("Figures as CSV", f"agreement figures, {how}", make_figures, "agreement.csv")
+        offer_made("Readings as CSV", f"agreement readings, {how}", make_readings, "readings.csv")
+
+
+def _figures_file(readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool) -> bytes:
+    exported = readings if named else readings_without_names(readings)
+    return csv_tables.agreement_csv((view, table_of(view, exported, references)) for view in choices.VIEWS).data
+
+
+def _readings_file(readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool) -> bytes:
+    return csv_tables.readings_csv(readings if named else readings_without_names(readings), references).data

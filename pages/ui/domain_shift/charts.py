@@ -1,4 +1,4 @@
-"""The figures of a comparison of two image sets: densities of what was measured, images as points, what helps."""
+"""The charts of a comparison of two image sets: densities of the statistics, images as points, and what helps."""
 
 from collections.abc import Sequence
 
@@ -6,42 +6,38 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from core.statistics.shift import Distribution, Shift, Side, Step
+from pages.ui.charts import COLOURS, DASHES, GREY, MARGIN, SIGNS, TEXT_SIZE, inert
 from pages.ui.domain_shift import explanations
-from pages.ui.evaluation.charts import inert
-from pages.ui.models.training_runs import COLOURS, GREY, SIGNS
 
-_TEXT = 14  # px, the smallest text of any page
 _SIDES: tuple[Side, Side] = ("source", "target")
-_DASHES = ("solid", "dash")
 _FILLS = ("rgba(27,127,134,0.25)", "rgba(176,106,44,0.25)")
-_MARGIN = {"l": 10, "r": 10, "t": 30, "b": 10}  # px; plotly's buttons lie above what is drawn
-_ACROSS = 2
+_COLUMNS = 2
 _ROW_HEIGHT = 170  # px, title and axis included
 _POINTS_HEIGHT = 380  # px
-_LEGEND = {"orientation": "h", "yanchor": "bottom", "x": 0, "font": {"size": _TEXT}}
+_LEGEND = {"orientation": "h", "yanchor": "bottom", "x": 0, "font": {"size": TEXT_SIZE}}
 
 
 def statistics(shift: Shift) -> go.Figure:
     """Draw the density of each statistic in both sets, the most different first, each on its own scale."""
-    found = by_difference(shift)
-    rows = -(-len(found) // _ACROSS)
+    distributions = by_difference(shift)
+    rows = -(-len(distributions) // _COLUMNS)
     figure = make_subplots(
         rows=rows,
-        cols=_ACROSS,
-        subplot_titles=[f"<b>{each.name}</b><br>{explanations.difference(each)}" for each in found],
+        cols=_COLUMNS,
+        subplot_titles=[f"<b>{each.name}</b><br>{explanations.difference(each)}" for each in distributions],
         vertical_spacing=85 / (rows * _ROW_HEIGHT),
         horizontal_spacing=0.08,
     )
-    for number, each in enumerate(found):
-        place = {"row": number // _ACROSS + 1, "col": number % _ACROSS + 1}
+    for number, each in enumerate(distributions):
+        place = {"row": number // _COLUMNS + 1, "col": number % _COLUMNS + 1}
         for side in (0, 1):
             figure.add_trace(_density(shift, each, side, legend=number == 0), **place)
-    figure.update_xaxes(fixedrange=True, zeroline=False, showgrid=False, tickfont_size=_TEXT, nticks=5)
+    figure.update_xaxes(fixedrange=True, zeroline=False, showgrid=False, tickfont_size=TEXT_SIZE, nticks=5)
     figure.update_yaxes(fixedrange=True, showticklabels=False, rangemode="tozero", showgrid=False)
-    figure.update_annotations(font_size=_TEXT)
+    figure.update_annotations(font_size=TEXT_SIZE)
     return figure.update_layout(
         height=rows * _ROW_HEIGHT + 60,
-        margin=_MARGIN | {"t": 70},
+        margin=MARGIN | {"t": 70},
         showlegend=True,
         legend=_LEGEND | {"y": 1 + 42 / (rows * _ROW_HEIGHT)},
         hovermode="closest",
@@ -49,12 +45,12 @@ def statistics(shift: Shift) -> go.Figure:
 
 
 def by_difference(shift: Shift) -> list[Distribution]:
-    """Give the statistics of both sets, the most different first."""
+    """Return the statistics of both sets, the most different first."""
     return sorted(shift.distributions, key=lambda each: -abs(each.difference))
 
 
 def points(shift: Shift) -> go.Figure:
-    """Draw every image where the network sees it; the sets differ by marker shape as well as by colour."""
+    """Draw each image as a point in the network's feature space; the sets differ by marker as well as by colour."""
     figure = go.Figure()
     for place, side in enumerate(_SIDES):
         of_side = [point for point in shift.points if point.side == side]
@@ -62,7 +58,7 @@ def points(shift: Shift) -> go.Figure:
             go.Scatter(
                 x=[point.x for point in of_side],
                 y=[point.y for point in of_side],
-                name=_name(shift, place),
+                name=_set_name(shift, place),
                 mode="markers",
                 marker={
                     "color": COLOURS[place],
@@ -75,18 +71,18 @@ def points(shift: Shift) -> go.Figure:
                 hovertemplate="patient %{customdata}<extra>%{fullData.name}</extra>",
             )
         )
-    for axis, words, share in zip(
+    for axis, ordinal, share in zip(
         (figure.update_xaxes, figure.update_yaxes), ("first", "second"), shift.explained, strict=True
     ):
-        title = f"{words} component, {share:.0%} of the variance"
-        axis(title_text=title, title_font_size=_TEXT, tickfont_size=_TEXT, zeroline=False)
+        title = f"{ordinal} component, {share:.0%} of the variance"
+        axis(title_text=title, title_font_size=TEXT_SIZE, tickfont_size=TEXT_SIZE, zeroline=False)
     return figure.update_layout(
-        height=_POINTS_HEIGHT, margin=_MARGIN, showlegend=True, legend=_LEGEND | {"y": 1}, hovermode="closest"
+        height=_POINTS_HEIGHT, margin=MARGIN, showlegend=True, legend=_LEGEND | {"y": 1}, hovermode="closest"
     )
 
 
 def what_helps(shift: Shift) -> go.Figure | None:
-    """Draw what each step changes, with its interval, between no change and the whole drop; None without steps."""
+    """Draw what each step changes, with its interval; lines mark no change and the whole drop. None without steps."""
     steps = [step for step in shift.steps if step.change is not None]
     if not steps:
         return None
@@ -101,15 +97,18 @@ def what_helps(shift: Shift) -> go.Figure | None:
             yanchor="bottom",
             xanchor="left" if shift.drop.value >= 0 else "right",
             text="AUC of the source set",
-            font={"size": _TEXT},
+            font={"size": TEXT_SIZE},
             showarrow=False,
         )
     figure.update_xaxes(
-        title_text="change of AUC on the target set", title_font_size=_TEXT, tickfont_size=_TEXT, fixedrange=True
+        title_text="change in AUC on the target set",
+        title_font_size=TEXT_SIZE,
+        tickfont_size=TEXT_SIZE,
+        fixedrange=True,
     )
     figure.update_xaxes(zeroline=False, tickformat="+.2f", nticks=6)
-    figure.update_yaxes(autorange="reversed", fixedrange=True, tickfont_size=_TEXT, automargin=True)
-    return figure.update_layout(height=110 + 34 * len(steps), margin=_MARGIN, showlegend=False, hovermode="closest")
+    figure.update_yaxes(autorange="reversed", fixedrange=True, tickfont_size=TEXT_SIZE, automargin=True)
+    return figure.update_layout(height=110 + 34 * len(steps), margin=MARGIN, showlegend=False, hovermode="closest")
 
 
 def _changes(shift: Shift, steps: Sequence[Step]) -> go.Scatter:
@@ -131,23 +130,23 @@ def _changes(shift: Shift, steps: Sequence[Step]) -> go.Scatter:
     )
 
 
-def _density(shift: Shift, found: Distribution, side: int, *, legend: bool) -> go.Scatter:
-    shares = (found.source, found.target)[side]
-    width = found.edges[1] - found.edges[0]
-    middles = [edge + width / 2 for edge in found.edges[:-1]]
+def _density(shift: Shift, distribution: Distribution, side: int, *, legend: bool) -> go.Scatter:
+    shares = (distribution.source, distribution.target)[side]
+    width = distribution.edges[1] - distribution.edges[0]
+    centres = [edge + width / 2 for edge in distribution.edges[:-1]]
     return go.Scatter(
-        x=middles,
+        x=centres,
         y=shares,
-        name=_name(shift, side),
+        name=_set_name(shift, side),
         legendgroup=_SIDES[side],
         showlegend=legend,
         mode="lines",
-        line={"color": COLOURS[side], "dash": _DASHES[side], "width": 2, "shape": "spline", "smoothing": 0.6},
+        line={"color": COLOURS[side], "dash": DASHES[side], "width": 2, "shape": "spline", "smoothing": 0.6},
         fill="tozeroy",
         fillcolor=_FILLS[side],
-        hovertemplate=f"%{{y:.0%}} of the images at %{{x:.3g}} {found.unit}<extra>%{{fullData.name}}</extra>",
+        hovertemplate=f"%{{y:.0%}} of the images at %{{x:.3g}} {distribution.unit}<extra>%{{fullData.name}}</extra>",
     )
 
 
-def _name(shift: Shift, side: int) -> str:
+def _set_name(shift: Shift, side: int) -> str:
     return inert((shift.source, shift.target)[side])

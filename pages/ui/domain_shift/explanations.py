@@ -1,93 +1,103 @@
-"""What a comparison of two image sets says, in words for somebody who reads slides and not statistics."""
+"""Explain a comparison of two image sets in words for people who read slides rather than statistics."""
 
 from core.statistics.evaluation import Figure
 from core.statistics.shift import DISCREPANCY, FRECHET, TOLD_APART, Distance, Distribution, Shift, Step
 
-_HARDLY, _PROBABLY = 0.01, 0.05
+_VERY_UNLIKELY, _UNLIKELY = 0.01, 0.05  # p-values below which chance is so
 _FEW_PATIENTS = 10
-_NONE = 0.05  # standard deviations: shown as 0.0
-_CHANCE = 0.5  # the AUC of guessing
+_SMALLEST_DIFFERENCE = 0.05  # standard deviations; less would be written as 0.0
+_GUESSING = 0.5  # AUC
 
 DISTANCE_HELP = {
     FRECHET: (
-        "How far the two clouds of images lie apart as the network sees them, by where their middles are and how wide "
-        "they spread. It has no unit and depends on the network: compare it with what two random halves of the source "
-        "set's patients give. Not above that, it may be no more than how much patients differ."
+        "How far apart the two clouds of images are for the network, by their centres and their spread. It has no unit "
+        "and depends on the network: compare it with the distance between two random halves of the source set's "
+        "patients. If it is not larger, it may only reflect differences between patients."
     ),
     DISCREPANCY: (
-        "Whether images of one set look more like each other than like those of the other set, to the network. 0 means "
-        "no difference. p says how often patients dealt to the two sets by chance would give as much."
+        "Whether, to the network, images of one set look more like each other than like those of the other set. 0 "
+        "means no difference. p is how often randomly reassigning the patients to the two sets gives at least as much."
     ),
     TOLD_APART: (
-        "A simple classifier learns which set an image is from and is asked about patients it has not seen. 0.5 is "
-        "guessing: the sets look alike (few patients may give less). 1.0: every image gives away where it comes from."
+        "A simple classifier learns which set an image is from and is tested on patients it has not seen. 0.5 is "
+        "guessing: the sets look alike (with few patients it may be lower). 1.0: every image reveals its set."
     ),
 }
 STATISTIC_HELP = {
-    "lightness": "How bright the tissue is: thickness of the section, strength of the stain and the lamp.",
+    "lightness": "How bright the tissue is; depends on section thickness, stain strength and lamp.",
     "green to red": "The tint from green to red; higher is pinker.",
     "blue to yellow": "The tint from blue to yellow; lower is bluer.",
     "spread of lightness": "The contrast between the darkest and the palest tissue.",
-    "haematoxylin": "How strong the blue stain of the nuclei is at its strongest.",
-    "eosin": "How strong the pink stain is at its strongest.",
-    "angle between the stains": "How different the two stains' colours are; small where all is one purple.",
-    "sharpness": "How crisp edges are; lower where the focus is off, or where the image was compressed or enlarged.",
-    "tissue fraction": "The part of the image that is tissue and not empty glass.",
+    "haematoxylin": "The strength of the blue nuclear stain where it is strongest.",
+    "eosin": "The strength of the pink stain where it is strongest.",
+    "angle between the stains": "How different the colours of the two stains are; small where all is one purple.",
+    "sharpness": "How sharp edges are; lower where the image is out of focus, compressed or enlarged.",
+    "tissue fraction": "The share of the image that is tissue rather than empty glass.",
     "size of dark structures": (
-        "The diameter of what stands out dark, mostly nuclei: a larger one means a higher magnification. 3 stands for "
-        "8 px, 4 for 16, 5 for 32. Where nuclei have fewer than about 6 px, larger structures are measured instead."
+        "The diameter of dark structures, mostly nuclei; larger means a higher magnification. 3 stands for 8 px, 4 for "
+        "16 px, 5 for 32 px. Where nuclei are smaller than about 6 px, larger structures are measured instead."
     ),
 }
 STEP_HELP = (
-    "Each line changes one thing in how the target set's images are prepared. Its marker says by how much the AUC "
-    "changes on the same patients, its bar the 95 % interval: a bar that crosses 0 may be no change at all. Left is "
-    "worse, right is better. The dotted line is where the AUC would be that of the source set."
+    "Each row changes one step in preparing the target set's images. The marker shows the change in AUC on the same "
+    "patients, the bar its 95 % interval; if the bar crosses 0, there may be no change at all. Left is worse, right is "
+    "better. The dotted line is the change that would reach the AUC of the source set."
 )
 
 
 def verdict(shift: Shift) -> str:
-    """Say in one sentence whether the target set lies elsewhere."""
-    told, discrepant = shift.distance(TOLD_APART), shift.distance(DISCREPANCY)
+    """Write in one sentence whether the two sets differ."""
+    separability, discrepancy = shift.distance(TOLD_APART), shift.distance(DISCREPANCY)
     signs = [
-        told is not None and told.low is not None and told.low > _CHANCE,
-        discrepant is not None and discrepant.p is not None and discrepant.p < _PROBABLY,
+        separability is not None and separability.low is not None and separability.low > _GUESSING,
+        discrepancy is not None and discrepancy.p is not None and discrepancy.p < _UNLIKELY,
     ]
-    where = (
-        "are not seen to differ more than patients do among themselves",
-        "may differ: one of two tests says so, the other does not",
-        "clearly differ, beyond how much patients do among themselves",
+    conclusion = (
+        "show no difference beyond that between patients",
+        "may differ: one of two tests finds a difference, the other does not",
+        "clearly differ, beyond the difference between patients",
     )[sum(signs)]
-    few = "" if all(signs) or min(shift.patients) >= _FEW_PATIENTS else " With so few patients, not much can be seen."
-    return f"To this network, images of {shift.source} and of {shift.target} {where}.{few}"
+    few = (
+        ""
+        if all(signs) or min(shift.patients) >= _FEW_PATIENTS
+        else " With so few patients, a difference is easily missed."
+    )
+    return f"To this network, images of {shift.source} and of {shift.target} {conclusion}.{few}"
 
 
-def distance_words(found: Distance) -> str:
+def distance_words(distance: Distance) -> str:
     """Write a distance with its interval or p."""
-    style = ".0f" if abs(found.value) >= 100 else ".1f" if abs(found.value) >= 10 else ".3f"
-    bounds = "" if found.low is None or found.high is None else f" [{found.low:{style}}, {found.high:{style}}]"
-    return f"{found.value:{style}}{bounds}" + ("" if found.p is None else f", {p_words(found.p)}")
+    style = _style_of(distance)
+    bounds = (
+        "" if distance.low is None or distance.high is None else f" [{distance.low:{style}}, {distance.high:{style}}]"
+    )
+    return f"{distance.value:{style}}{bounds}" + ("" if distance.p is None else f", {p_words(distance.p)}")
 
 
-def halves_words(found: Distance) -> str:
-    """Write what halves of the source set give."""
-    style = ".0f" if abs(found.value) >= 100 else ".1f" if abs(found.value) >= 10 else ".3f"
-    return f"two random halves of the source set: {found.halves:{style}}"
+def halves_words(distance: Distance) -> str:
+    """Write the same distance between two random halves of the source set."""
+    style = _style_of(distance)
+    return f"two random halves of the source set: {distance.halves:{style}}"
 
 
-def difference(found: Distribution) -> str:
-    """Write by how much a statistic is higher or lower in the target set, and whether chance could do that."""
-    size = abs(found.difference)
-    if size < _NONE:
+def _style_of(distance: Distance) -> str:
+    return ".0f" if abs(distance.value) >= 100 else ".1f" if abs(distance.value) >= 10 else ".3f"
+
+
+def difference(distribution: Distribution) -> str:
+    """Write how much higher or lower a statistic is in the target set, and how likely that is by chance."""
+    size = abs(distribution.difference)
+    if size < _SMALLEST_DIFFERENCE:
         return "no difference"
-    way = "higher" if found.difference > 0 else "lower"
-    return f"{size:.1f} SD {way}, {chance(found.p)}"
+    direction = "higher" if distribution.difference > 0 else "lower"
+    return f"{size:.1f} SD {direction}, {chance(distribution.p)}"
 
 
 def chance(p: float) -> str:
-    """Write what a p-value means."""
-    if p < _HARDLY:
-        return "hardly chance"
-    return "probably not chance" if p < _PROBABLY else "may be chance"
+    """Write how likely a difference is by chance."""
+    if p < _VERY_UNLIKELY:
+        return "very unlikely to be chance"
+    return "unlikely to be chance" if p < _UNLIKELY else "may be chance"
 
 
 def p_words(p: float) -> str:
@@ -96,34 +106,34 @@ def p_words(p: float) -> str:
 
 
 def auc_words(shift: Shift) -> str:
-    """Say what becomes of the AUC from the source to the target set."""
+    """Write the AUC on the source and on the target set."""
     own = next((step for step in shift.steps if step.change is None), None)
     if own is None or shift.source_auc is None or shift.drop is None:
-        return "not measured: either set needs benign and malignant images"
+        return "not measured: both sets need benign and malignant images"
     return f"{shift.source_auc.value:.3f} → {own.auc.value:.3f}"
 
 
 def drop_words(shift: Shift) -> str:
-    """Say by how much the AUC drops, and whether that is certain."""
+    """Write how much the AUC drops, and whether that is certain."""
     if shift.drop is None:
         return ""
     low, high = shift.drop.low, shift.drop.high
     certain = low is not None and high is not None and (low > 0 or high < 0)
-    return f"drop {figure_words(shift.drop, '+.3f')}{'' if certain else ': there may be none'}"
+    return f"drop {figure_words(shift.drop, '+.3f')}{'' if certain else ': there may be no drop'}"
 
 
 def seen_words(shift: Shift) -> str:
-    """Say which patients the network was trained on, whose AUC flatters."""
+    """Write which of the patients the network was trained on; their AUC is too high."""
     sets = [
-        f"{count} of {patients} of {name}"
+        f"{count} of {patients} patients of {name}"
         for count, patients, name in zip(shift.trained_on, shift.patients, (shift.source, shift.target), strict=True)
         if count
     ]
-    return f"trained on these patients: {', '.join(sets)}" if sets else ""
+    return f"the network was trained on {' and '.join(sets)}" if sets else ""
 
 
 def short_step(step: Step) -> str:
-    """Name a step without what stands in brackets."""
+    """Return the name of a step without the part in brackets."""
     return step.name.partition(" (")[0]
 
 

@@ -1,4 +1,4 @@
-"""Which stored evaluation is looked at, beside which other one, and which of its images."""
+"""Ask which stored evaluations to show, and which of their images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,68 +12,68 @@ from pages.ui.without_names import Numbers, evaluation_without_names, images_wit
 
 VIEWS = ("Curves", "Images", "Patients", "Groups")
 VIEW = "evaluation-view"
-SHOWN = "evaluation-images-of"  # in the session: the id of the evaluation whose images are shown
-EVERY = -1  # in place of a cell: every image
+SHOWN = "evaluation-images-of"  # session key: the id of the evaluation whose images are shown
+EVERY = -1  # instead of a cell: all images
 _COMMAND = "python -m training.evaluate models/starter.safetensors --dataset breakhis --data FOLDER"
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An evaluation as stored and as read."""
+    """A stored evaluation, and what its document says as this reader may see it."""
 
     row: EvaluationRow
-    found: Evaluation
-    numbers: Numbers | None = None  # for names, where these may not be known
+    evaluation: Evaluation
+    numbers: Numbers | None = None  # in place of names, for readers who may not see these
 
     @property
     def key(self) -> str:
-        """What tells the widgets of this evaluation from those of others."""
+        """The beginning of the keys of all widgets of this evaluation."""
         return f"evaluation-{self.row.id}"
 
     def images(self, images: Sequence[EvaluatedImage]) -> Sequence[EvaluatedImage]:
-        """Give images as they may be shown."""
+        """Return images as this reader may see them: with numbers for names where required."""
         return images if self.numbers is None else images_without_names(images, self.numbers)
 
 
 def nothing_yet() -> None:
-    """Say how the first evaluation is made."""
+    """Explain how to make the first evaluation."""
     st.subheader("No evaluation yet")
-    st.markdown("Judge a checkpoint on labelled images, with the same SECOND_READ_DATA as this app:")
+    st.markdown("Evaluate a checkpoint on labelled images with the same SECOND_READ_DATA as this app:")
     st.code(_COMMAND, "bash")
 
 
 def choose(rows: Sequence[EvaluationRow]) -> list[Stored]:
-    """Ask for dataset, split, model and perhaps another one; give one or two that can be read."""
+    """Ask for dataset, split, model and, optionally, a second evaluation; return those that can be read."""
     model, against, dataset, split = st.columns([2, 2, 1, 1])
     datasets = list(dict.fromkeys(row.dataset for row in rows))
-    of = dataset.selectbox("Dataset", datasets, key="evaluation-dataset", persist_state="session")
-    splits = list(dict.fromkeys(row.split for row in rows if row.dataset == of))
-    part = split.selectbox("Split", splits, key="evaluation-split", persist_state="session")
-    here = {row.id: row for row in rows if (row.dataset, row.split) == (of, part)}
+    chosen_dataset = dataset.selectbox("Dataset", datasets, key="evaluation-dataset", persist_state="session")
+    splits = list(dict.fromkeys(row.split for row in rows if row.dataset == chosen_dataset))
+    chosen_split = split.selectbox("Split", splits, key="evaluation-split", persist_state="session")
+    here = {row.id: row for row in rows if (row.dataset, row.split) == (chosen_dataset, chosen_split)}
     first = model.selectbox(
         "Model",
         list(here),
-        format_func=lambda number: _words(here[number], rows),
+        format_func=lambda number: _row_words(here[number], rows),
         key="evaluation-model",
         persist_state="session",
     )
     others = {row.id: row for row in rows if row.id != first}
     second = against.selectbox(
-        "Beside",
+        "Compare with",
         sorted(others, key=lambda number: number not in here),
         index=None,
-        format_func=lambda number: _words(others[number], rows, None if number in here else others[number]),
-        placeholder="no other model" if others else "no other evaluation is stored",
+        format_func=lambda number: _row_words(others[number], rows, None if number in here else others[number]),
+        placeholder="no other model" if others else "no other evaluation",
         disabled=not others,
         key="evaluation-beside",
         persist_state="session",
     )
-    wanted = [here[first], *([others[second]] if second is not None else [])]
-    return [stored for row in wanted if (stored := _read(row)) is not None]
+    chosen = [here[first], *([others[second]] if second is not None else [])]
+    return [stored for row in chosen if (stored := _read_evaluation(row)) is not None]
 
 
 def show_images(stored: Stored, cell: int, patient: str | None = None) -> None:
-    """Turn to the images of a cell, or of a patient."""
+    """Switch to the images of a cell, or of a patient."""
     st.session_state[SHOWN] = stored.row.id
     st.session_state[cell_key(stored)] = cell
     st.session_state[patient_key(stored)] = patient
@@ -81,70 +81,70 @@ def show_images(stored: Stored, cell: int, patient: str | None = None) -> None:
 
 
 def shown_of(chosen: Sequence[Stored]) -> Stored:
-    """Give the evaluation whose images are shown."""
+    """Return the evaluation whose images are shown."""
     return next((one for one in chosen if one.row.id == st.session_state.get(SHOWN)), chosen[0])
 
 
 def confusion_of(stored: Stored) -> Confusion:
-    """Give the matrix that is looked at: benign and malignant, or the classes."""
+    """Return the matrix that is shown: of benign and malignant, or of all classes."""
     classes = st.session_state.get("evaluation-classes") == "classes"
-    return stored.found.confusions[-1 if classes else 0]
+    return stored.evaluation.confusions[-1 if classes else 0]
 
 
 def cell_key(stored: Stored) -> str:
-    """Name the state that holds the chosen cell; each matrix of an evaluation has its own."""
+    """Return the session key of the chosen cell; each matrix of an evaluation has its own."""
     return f"{stored.key}-cell-{len(confusion_of(stored).classes)}"
 
 
 def patient_key(stored: Stored) -> str:
-    """Name the state that holds the chosen patient."""
+    """Return the session key of the chosen patient."""
     return f"{stored.key}-patient"
 
 
 def cell_of(stored: Stored, patient_id: str | None = None, magnification: str | None = None) -> Cell:
-    """Say which images the store is to give."""
+    """Return the filter of images for the store: the chosen cell, patient and magnification."""
     place: int = st.session_state.get(cell_key(stored), EVERY)
     if stored.numbers is not None:
         patient_id = stored.numbers.patient_of(patient_id)
     if place == EVERY:
         return Cell(patient_id=patient_id, magnification=magnification)
     confusion = confusion_of(stored)
-    truth, called = divmod(place, len(confusion.classes))
-    if confusion is stored.found.confusions[0]:
-        sides = bool(truth), bool(called)
-        return Cell(None, None, *sides, patient_id, magnification)
-    labels = confusion.classes[truth], confusion.classes[called]
+    truth, predicted = divmod(place, len(confusion.classes))
+    if confusion is stored.evaluation.confusions[0]:
+        malignant = bool(truth), bool(predicted)
+        return Cell(None, None, *malignant, patient_id, magnification)
+    labels = confusion.classes[truth], confusion.classes[predicted]
     return Cell(*labels, None, None, patient_id, magnification)
 
 
 def cell_words(confusion: Confusion, place: int) -> str:
-    """Name a cell of a matrix, with how many images it holds."""
+    """Describe a cell of a matrix, with its number of images."""
     if place == EVERY:
-        return f"every image ({sum(map(sum, confusion.counts)):,})"
-    truth, called = divmod(place, len(confusion.classes))
-    names = [confusion.classes[one].replace("_", " ") for one in (truth, called)]
-    return f"truth {names[0]}, called {names[1]} ({confusion.counts[truth][called]:,})"
+        return f"all images ({sum(map(sum, confusion.counts)):,})"
+    truth, predicted = divmod(place, len(confusion.classes))
+    names = [confusion.classes[one].replace("_", " ") for one in (truth, predicted)]
+    return f"truth {names[0]}, predicted {names[1]} ({confusion.counts[truth][predicted]:,})"
 
 
-def _words(row: EvaluationRow, rows: Sequence[EvaluationRow], elsewhere: EvaluationRow | None = None) -> str:
-    """Name a model, by its moment too where it was judged on the same images more than once."""
+def _row_words(row: EvaluationRow, rows: Sequence[EvaluationRow], elsewhere: EvaluationRow | None = None) -> str:
+    """Write model and version, with the time where it was evaluated on the same images more than once."""
     name = f"{row.model_name} {row.model_version}"
-    alike = [r for r in rows if (r.model_version, r.dataset, r.split) == (row.model_version, row.dataset, row.split)]
-    when = f" – {formatting.day_and_clock(row.at)}" if len(alike) > 1 else ""
+    same = [r for r in rows if (r.model_version, r.dataset, r.split) == (row.model_version, row.dataset, row.split)]
+    when = f" – {formatting.day_and_clock(row.at)}" if len(same) > 1 else ""
     where = f" on {elsewhere.dataset}, {elsewhere.split}" if elsewhere else ""
     return f"{name}{where}{when}"
 
 
-def _read(row: EvaluationRow) -> Stored | None:
+def _read_evaluation(row: EvaluationRow) -> Stored | None:
     try:
-        found = Evaluation.from_json(row.document)
+        evaluation = Evaluation.from_json(row.document)
     except ValueError as error:
         st.error(
-            f"The evaluation of {formatting.plain(row.model_name)} of {formatting.day_and_clock(row.at)} cannot be "
-            f"read: {formatting.plain(str(error))}. Judge the model again with python -m training.evaluate."
+            f"The evaluation of {formatting.plain(row.model_name)} from {formatting.day_and_clock(row.at)} cannot be "
+            f"read: {formatting.plain(str(error))}. Evaluate the model again with python -m training.evaluate."
         )
         return None
     if resources.sees_names():
-        return Stored(row, found)
-    numbers = numbers_of(row.document, found)
-    return Stored(row, evaluation_without_names(found, numbers), numbers)
+        return Stored(row, evaluation)
+    numbers = numbers_of(row.document, evaluation)
+    return Stored(row, evaluation_without_names(evaluation, numbers), numbers)

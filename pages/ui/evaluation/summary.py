@@ -1,4 +1,4 @@
-"""What stands at the top of an evaluation, and its curves, groups and patients."""
+"""Draw the main figures and cautions of evaluations, and their curves, patients and groups."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,6 +9,7 @@ import streamlit as st
 from core.statistics import figure_names
 from core.statistics.evaluation import CurveKind, Evaluation, Figure, Group, Unit
 from pages.ui import components, formatting, resources
+from pages.ui.charts import as_png
 from pages.ui.evaluation import charts, choices
 from pages.ui.evaluation.charts import figure_words, model_words
 from pages.ui.evaluation.choices import EVERY, Stored
@@ -29,8 +30,8 @@ _CURVES: dict[CurveKind, str] = {
 _MARKS: dict[CurveKind, str] = {
     "roc": "The marker is the locked threshold; the dotted line is chance.",
     "precision_recall": "The marker is the locked threshold.",
-    "reliability": "On the dotted line a probability means what it says; a larger point stands for more images.",
-    "risk_coverage": "The marker, if there is one, is the locked abstention on these images.",
+    "reliability": "On the dotted line, predicted and observed shares are equal; larger points stand for more images.",
+    "risk_coverage": "The marker, if any, is the locked abstention on these images.",
 }
 _GROUP_FIGURES = (
     figure_names.ACCURACY,
@@ -40,46 +41,53 @@ _GROUP_FIGURES = (
     figure_names.PATIENT_RECOGNITION_RATE,
     figure_names.CLASS_ACCURACY,
 )
-_WORDS = {figure_names.RECALL: "sensitivity"}
-_LONGEST_CAUTION = 150  # characters; the rest is told in full further down
+_COLUMN_WORDS = {figure_names.RECALL: "sensitivity"}
+_LONGEST_CAUTION = 150  # characters; the full text is further down the page
 _CUT = " … (in full below)"
 
 
 def headline(chosen: Sequence[Stored]) -> None:
-    """Draw the main figures of each model with their intervals, and how the two differ."""
-    found = [stored.found for stored in chosen]
-    wanted = [of for of in _HEADLINE if any(one.figure(of[0], of[2]) for one in found)]
-    models = {"model": [f"**{formatting.plain(model_words(one))}**" for one in found]} if len(found) > 1 else {}
+    """Draw the main figures of each model with their intervals, and the difference between two models."""
+    evaluations = [stored.evaluation for stored in chosen]
+    present = [column for column in _HEADLINE if any(one.figure(column[0], column[2]) for one in evaluations)]
+    names = [f"**{formatting.plain(model_words(one))}**" for one in evaluations]
     with st.container(key="evaluation-headline"):
         st.table(
-            models
-            | {words: [_headline_words(one.figure(name, unit)) for one in found] for name, words, unit in wanted},
+            ({"model": names} if len(names) > 1 else {})
+            | {
+                words: [_headline_words(one.figure(name, unit)) for one in evaluations] for name, words, unit in present
+            },
             hide_index=True,
             border="horizontal",
         )
     if len(chosen) > 1:
-        _difference(chosen[0], chosen[1])
+        _draw_difference(chosen[0], chosen[1])
 
 
 def notes(chosen: Sequence[Stored]) -> None:
-    """Say under which protocol each was measured, and what a reviewer has to know."""
+    """Draw the cautions of each evaluation, its protocol and its threshold."""
     for stored in chosen:
-        found = stored.found
-        name = f"{model_words(found)}: " if len(chosen) > 1 else ""
-        if found.warnings or found.demonstration:
+        evaluation = stored.evaluation
+        name = f"{model_words(evaluation)}: " if len(chosen) > 1 else ""
+        if evaluation.warnings or evaluation.demonstration:
             with st.container(key=f"evaluation-cautions-{stored.row.id}"):
-                st.warning(f"**! Before you believe {formatting.plain(model_words(found))}**\n{_cautions(found)}")
-        locked = f"locked on {found.locked_on}" if found.locked_on else "nobody wrote down where it was locked"
+                st.warning(
+                    f"**! Before you rely on {formatting.plain(model_words(evaluation))}**\n"
+                    f"{_caution_lines(evaluation)}"
+                )
+        source = (
+            f", locked on {evaluation.locked_on}" if evaluation.locked_on else ". Source of the threshold not recorded"
+        )
         st.caption(
             formatting.plain(
-                f"{name}{found.images:,} images of {found.patients:,} patients; {found.protocol}. Malignant is called "
-                f"from {found.threshold:.2f}, {locked}."
+                f"{name}{evaluation.images:,} images of {evaluation.patients:,} patients; {evaluation.protocol}. "
+                f"Malignant threshold {evaluation.threshold:.2f}{source}."
             )
         )
 
 
 def curves(chosen: Sequence[Stored]) -> None:
-    """Draw one curve of each model."""
+    """Ask for a kind of curve, and draw it for each model."""
     kind = st.segmented_control(
         "Curve",
         list(_CURVES),
@@ -90,67 +98,68 @@ def curves(chosen: Sequence[Stored]) -> None:
         label_visibility="collapsed",
         persist_state="session",
     )
-    figure = charts.curve(kind, [stored.found for stored in chosen])
+    figure = charts.curve(kind, [stored.evaluation for stored in chosen])
     if figure is None:
-        st.markdown("This curve needs benign and malignant images; here there is only one of the two.")
+        st.markdown("This curve needs both benign and malignant images.")
         return
-    version = "-".join(stored.found.model_version for stored in chosen)
-    st.plotly_chart(figure, config=charts.as_png(f"{kind}-{version}"), alt=f"{_CURVES[kind]} curve")
+    version = "-".join(stored.evaluation.model_version for stored in chosen)
+    st.plotly_chart(figure, config=as_png(f"{kind}-{version}"), alt=f"{_CURVES[kind]} curve")
     st.caption(_MARKS[kind])
     for stored in chosen:
-        if kind == "risk_coverage" and (kept := stored.found.abstention):
+        if kind == "risk_coverage" and (abstention := stored.evaluation.abstention):
             st.caption(
                 formatting.plain(
-                    f"{model_words(stored.found)} abstains at risk {kept.risk:.0%}: it has an opinion on "
-                    f"{kept.coverage:.0%} of the images and errs on {kept.error:.1%} of these ({kept.protocol})."
+                    f"{model_words(stored.evaluation)} abstains at a risk of {abstention.risk:.0%}: it gives an "
+                    f"opinion on {abstention.coverage:.0%} of the images and is wrong on {abstention.error:.1%} "
+                    f"of these ({abstention.protocol})."
                 )
             )
 
 
 def patients(chosen: Sequence[Stored]) -> None:
-    """List who holds the errors; a click on a row opens that patient's images."""
+    """List the patients by number of errors; a click on a row opens that patient's images."""
     for stored in chosen:
-        groups = sorted(_groups(stored.found, "patient"), key=lambda group: (-group.wrong, group.name))
-        wrong = sum(group.wrong for group in groups)
-        holders = sum(group.wrong > 0 for group in groups)
+        by_errors = sorted(_groups_of(stored.evaluation, "patient"), key=lambda group: (-group.wrong, group.name))
+        wrong = sum(group.wrong for group in by_errors)
+        with_errors = sum(group.wrong > 0 for group in by_errors)
         st.markdown(
-            f"{formatting.plain(model_words(stored.found))}: **{wrong:,} wrong images in {holders:,} of {len(groups):,}"
-            " patients.** A click on a row opens the patient's images."
+            f"{formatting.plain(model_words(stored.evaluation))}: **{wrong:,} wrong images in {with_errors:,} of "
+            f"{len(by_errors):,} patients.** Click a row to open the patient's images."
         )
         key = f"{stored.key}-patients"
         st.dataframe(
             {
-                "patient": [group.name for group in groups],
-                "wrong": [group.wrong for group in groups],
-                "of images": [group.images for group in groups],
-                "share wrong": [group.wrong / group.images for group in groups],
+                "patient": [group.name for group in by_errors],
+                "wrong": [group.wrong for group in by_errors],
+                "of images": [group.images for group in by_errors],
+                "share wrong": [group.wrong / group.images for group in by_errors],
             },
             column_config={"share wrong": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)},
             hide_index=True,
-            height=components.table_height(len(groups), 420 // len(chosen)),
-            on_select=partial(_patient_picked, stored, key, [group.name for group in groups]),
+            height=components.table_height(len(by_errors), 420 // len(chosen)),
+            on_select=partial(_open_patient, stored, key, [group.name for group in by_errors]),
             selection_mode=["single-row", "single-cell"],
             key=key,
         )
 
 
 def groups(chosen: Sequence[Stored]) -> None:
-    """Draw the figures of every magnification and subtype with their intervals."""
+    """Draw the figures of each magnification and subtype with their intervals."""
     for stored in chosen:
         if len(chosen) > 1:
-            st.markdown(f"**{formatting.plain(model_words(stored.found))}**")
-        both = _groups(stored.found, "magnification") + _groups(stored.found, "subtype")
+            st.markdown(f"**{formatting.plain(model_words(stored.evaluation))}**")
+        both = _groups_of(stored.evaluation, "magnification") + _groups_of(stored.evaluation, "subtype")
         figure = charts.intervals(both, figure_names.ACCURACY)
         if figure is None:
-            st.markdown("Neither magnifications nor subtypes are known of these images.")
+            st.markdown("Neither magnification nor subtype is known for these images.")
             continue
-        name = f"groups-{stored.found.model_version}"
-        st.caption("Images called benign or malignant rightly, with 95 % intervals (images of patients)")
+        name = f"groups-{stored.evaluation.model_version}"
+        st.caption("Accuracy of benign against malignant, with 95 % intervals; in brackets: images of patients")
         st.plotly_chart(
             figure,
-            config=charts.as_png(name),
+            config=as_png(name),
             key=f"{stored.key}-groups",
-            alt="Share of rightly called images by magnification and subtype",
+            alt="Accuracy by magnification and subtype",
         )
         columns = [n for n in _GROUP_FIGURES if any(f.name == n for group in both for f in group.figures)]
         st.dataframe(
@@ -160,7 +169,7 @@ def groups(chosen: Sequence[Stored]) -> None:
                 "patients": [group.patients for group in both],
                 "wrong": [group.wrong for group in both],
             }
-            | {_WORDS.get(name, name): [_figure(group, name) for group in both] for name in columns},
+            | {_COLUMN_WORDS.get(name, name): [_group_figure(group, name) for group in both] for name in columns},
             hide_index=True,
         )
 
@@ -170,29 +179,29 @@ def _headline_words(figure: Figure | None) -> str:
     return f"**{value}** {formatting.plain(interval)}".replace(", ", ",\N{NO-BREAK SPACE}")
 
 
-def _difference(first: Stored, second: Stored) -> None:
+def _draw_difference(first: Stored, second: Stored) -> None:
     paired = resources.paired(first.row, second.row)
-    names = [formatting.plain(model_words(stored.found)) for stored in (first, second)]
+    names = [formatting.plain(model_words(stored.evaluation)) for stored in (first, second)]
     if paired.comparison is None:
         st.info(f"No paired difference: {formatting.plain(paired.problem)}.")
         return
-    found, accuracy = paired.comparison, paired.accuracy
-    alone = (
-        f" The two did not judge the same images: {paired.only_first:,} were judged by {names[0]} alone and "
-        f"{paired.only_second:,} by {names[1]} alone; these are left out."
+    auc, accuracy = paired.comparison, paired.accuracy
+    unpaired = (
+        f" The two models were not evaluated on the same images: {paired.only_first:,} only by {names[0]} and "
+        f"{paired.only_second:,} only by {names[1]}; these are left out."
         if paired.only_first or paired.only_second
         else ""
     )
     st.markdown(
-        f"AUC of {names[0]} minus that of {names[1]}, on the same {found.n:,} images: **{found.difference:+.3f}**"
-        f"{_bounds(found.low, found.high)}, {_p(found.p_patients)} by resampled patients ({_p(found.p_delong)} by "
-        f"DeLong, which takes images of one patient for independent).{alone}"
+        f"AUC of {names[0]} minus AUC of {names[1]}, on the same {auc.n:,} images: **{auc.difference:+.3f}**"
+        f"{_bounds(auc.low, auc.high)}, {_p(auc.p_patients)} by resampling patients ({_p(auc.p_delong)} by the DeLong "
+        f"test, which treats images of one patient as independent).{unpaired}"
     )
     if accuracy is not None:
         st.markdown(
             f"Accuracy of benign against malignant, each at its own locked threshold: **{accuracy.difference:+.3f}**"
-            f"{_bounds(accuracy.low, accuracy.high)}, {_p(accuracy.p_patients)} by resampled patients "
-            f"({_p(accuracy.p_mcnemar)} by McNemar, which takes images of one patient for independent)."
+            f"{_bounds(accuracy.low, accuracy.high)}, {_p(accuracy.p_patients)} by resampling patients "
+            f"({_p(accuracy.p_mcnemar)} by the McNemar test, which treats images of one patient as independent)."
         )
 
 
@@ -204,27 +213,27 @@ def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-def _cautions(found: Evaluation) -> str:
-    demonstration = ("a demonstration model, not to be relied on",) if found.demonstration else ()
-    cautions = (*(caution.words for caution in found.warnings), *demonstration)
+def _caution_lines(evaluation: Evaluation) -> str:
+    demonstration = ("a demonstration model, not to be relied on",) if evaluation.demonstration else ()
+    cautions = (*(caution.words for caution in evaluation.warnings), *demonstration)
     short = [shorten(caution, _LONGEST_CAUTION, placeholder=_CUT) for caution in cautions]
     return "\n".join(f"- {formatting.plain(caution)}" for caution in short)
 
 
-def _groups(found: Evaluation, kind: str) -> list[Group]:
-    return sorted((group for group in found.groups if group.kind == kind), key=_in_order)
+def _groups_of(evaluation: Evaluation, kind: str) -> list[Group]:
+    return sorted((group for group in evaluation.groups if group.kind == kind), key=_sort_key)
 
 
-def _in_order(group: Group) -> tuple[int, str]:
-    """Put 40X before 100X."""
+def _sort_key(group: Group) -> tuple[int, str]:
+    """Return a key that sorts 40X before 100X."""
     return (len(group.name) if group.kind == "magnification" else 0, group.name)
 
 
-def _figure(group: Group, name: str) -> str:
+def _group_figure(group: Group, name: str) -> str:
     return figure_words(next((figure for figure in group.figures if figure.name == name), None))
 
 
-def _patient_picked(stored: Stored, key: str, names: Sequence[str]) -> None:
+def _open_patient(stored: Stored, key: str, names: Sequence[str]) -> None:
     selection = st.session_state[key].selection
     picked = [*selection.rows, *(row for row, _ in selection.cells)]
     if picked:

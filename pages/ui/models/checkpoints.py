@@ -1,4 +1,4 @@
-"""The cards of checkpoints, and the step that puts one into service."""
+"""Draw the cards of checkpoints, and put a checkpoint into service."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,53 +12,56 @@ from pages.ui import components, formatting, resources
 from pages.ui.resources import CheckpointFile
 from service.worker.try_checkpoint import deploy
 
-_ASKED = "checkpoint-to-put-into-service"  # in the session: the path that waits for a confirmation
-_KEPT = (
-    "New images are analysed by it. Images that were analysed already are **not** analysed again: their results stay "
-    "as they are, and every read keeps what its reader saw."
+_TO_CONFIRM = "checkpoint-to-put-into-service"  # session key: the path of the checkpoint to confirm
+_EFFECT = (
+    "It will analyse new images. Images already analysed are **not** analysed again: their results stay as they are, "
+    "and every read keeps what its reader saw."
 )
 
 
 def in_service(file: CheckpointFile) -> None:
-    """Say which checkpoint is in service, since when, and all that its card tells."""
-    chosen = resources.chosen()
+    """Draw which checkpoint is in service, since when, and its card."""
+    deployment = resources.chosen().deployment
     components.show_announcement(briefly=True)
     if file.card is None:
         st.error(
-            f"No model is in service: {formatting.plain(file.problem or '')}. Put a checkpoint of the list below into "
-            "service, or set SECOND_READ_CHECKPOINT to one and restart if none ever was."
+            f"No model is in service: {formatting.plain(file.problem or '')}. Put a checkpoint from the list below "
+            "into service. If none has been in service yet, you can also set SECOND_READ_CHECKPOINT to one and restart."
         )
         return
     st.markdown(f"**{formatting.plain(file.card.name)}** &nbsp; version `{file.version}`")
-    put = chosen.deployment
-    since = f"put into service {formatting.day_and_clock(put.at)} by {put.account or 'the program'}" if put else ""
-    st.caption(f"sha256 {file.sha256} &nbsp;·&nbsp; {since or 'from the settings; none was put into service yet'}")
+    since = (
+        f"put into service {formatting.day_and_clock(deployment.at)} by {deployment.account or 'the program'}"
+        if deployment
+        else "from the settings; no checkpoint has been put into service yet"
+    )
+    st.caption(f"sha256 {file.sha256} &nbsp;·&nbsp; {since}")
     if file.card.demonstration:
         st.info(
             "This is a demonstration model. It was trained on a small public data set so that the program works out "
-            "of the box; it is often wrong, and nobody has tested it on images like yours."
+            "of the box. It is often wrong and has not been tested on images like yours."
         )
     full_card(file.card)
 
 
-def draw_history(put: Sequence[Deployment]) -> None:
+def draw_history(deployments: Sequence[Deployment]) -> None:
     """List every checkpoint that was put into service, the newest first."""
-    if not put:
+    if not deployments:
         return
-    with st.expander(f"All checkpoints that were put into service ({len(put):,})"):
+    with st.expander(f"All checkpoints put into service ({len(deployments):,})"):
         st.dataframe(
             {
-                "from": [formatting.day_and_clock(each.at) for each in put],
-                "name": [each.name for each in put],
-                "version": [model_version(each.sha256) for each in put],
-                "put into service by": [each.account or "the program" for each in put],
+                "from": [formatting.day_and_clock(each.at) for each in deployments],
+                "name": [each.name for each in deployments],
+                "version": [model_version(each.sha256) for each in deployments],
+                "put into service by": [each.account or "the program" for each in deployments],
             },
             hide_index=True,
         )
 
 
 def full_card(card: Card) -> None:
-    """Draw how a network was made beside how good it was."""
+    """Draw a card: how the network was made, and how well it performed."""
     if card.note:
         st.markdown(card.note)
     left, right = st.columns(2, gap="large")
@@ -66,64 +69,64 @@ def full_card(card: Card) -> None:
         st.markdown("##### How it was made")
         st.table(_facts(card), hide_header=True)
     with right:
-        st.markdown("##### How good it was")
-        _metrics(card)
+        st.markdown("##### How well it performed")
+        _draw_metrics(card)
 
 
 def others(files: list[CheckpointFile], folder: Path) -> None:
-    """List the checkpoints that could be put into service; one of them may wait for its confirmation."""
+    """List the checkpoints that can be put into service; one of them may be waiting for confirmation."""
     if not files:
-        st.markdown("There is no other checkpoint. Train one, or copy one into the folder of the models:")
+        st.markdown("There are no other checkpoints. Train one, or copy one into the model folder:")
         st.code(
             f"python -m training.train training/configs/starter.toml --data FOLDER\ncp CHECKPOINT {folder.name}/",
             "bash",
         )
     for file in sorted(files, key=lambda file: file.card is None):
-        with st.expander(_title(file), expanded=st.session_state.get(_ASKED) == str(file.path)):
-            _other(file)
+        with st.expander(_title(file), expanded=st.session_state.get(_TO_CONFIRM) == str(file.path)):
+            _draw_other(file)
 
 
-def _other(file: CheckpointFile) -> None:
+def _draw_other(file: CheckpointFile) -> None:
     key = f"{file.path}-{file.version}"
     st.caption(formatting.plain(f"{file.path}, sha256 {file.sha256}" if file.sha256 else str(file.path)))
     if file.card is None:
         st.error(f"It cannot be put into service: {formatting.plain(file.problem or '')}.")
         return
-    if st.session_state.get(_ASKED) == str(file.path):
-        _confirm(file, file.card, key)
+    if st.session_state.get(_TO_CONFIRM) == str(file.path):
+        _ask_to_confirm(file, file.card, key)
     elif not resources.may(Permission.ADMINISTER):
         st.caption("An administrator can put it into service.")
     elif st.button("Put into service …", key=f"ask-{key}"):
-        st.session_state[_ASKED] = str(file.path)
+        st.session_state[_TO_CONFIRM] = str(file.path)
         st.rerun()
     full_card(file.card)
 
 
-def _confirm(file: CheckpointFile, card: Card, key: str) -> None:
+def _ask_to_confirm(file: CheckpointFile, card: Card, key: str) -> None:
     with st.container(border=True):
-        kind = "a **demonstration model**, not to be relied on" if card.demonstration else "no demonstration model"
-        st.markdown(f"Put **{formatting.plain(card.name)}**, version `{file.version}`, {kind}, into service? {_KEPT}")
+        kind = "a **demonstration model**, not to be relied on" if card.demonstration else "not a demonstration model"
+        st.markdown(f"Put **{formatting.plain(card.name)}**, version `{file.version}`, {kind}, into service? {_EFFECT}")
         st.markdown(f"Measured: {formatting.plain(_measured(card))}.")
         yes, no, _ = st.columns([1.4, 1.2, 2])
-        sure = yes.button("Yes, put it into service", type="primary", key=f"yes-{key}", width="stretch")
-        if no.button("Leave it as it is", key=f"no-{key}", width="stretch"):
-            del st.session_state[_ASKED]
+        confirmed = yes.button("Yes, put it into service", type="primary", key=f"yes-{key}", width="stretch")
+        if no.button("Cancel", key=f"no-{key}", width="stretch"):
+            del st.session_state[_TO_CONFIRM]
             st.rerun()
-        if sure:
+        if confirmed:
             _deploy(file)
 
 
 def _deploy(file: CheckpointFile) -> None:
     try:
-        with st.spinner("Loading it for trial …"):
-            put = deploy(resources.sessions(), resources.settings(), file.path, resources.account().id)
+        with st.spinner("Loading the checkpoint to test it …"):
+            deployment = deploy(resources.sessions(), resources.settings(), file.path, resources.account().id)
     except UnusableCheckpointError as error:
         st.error(f"It was not put into service: {formatting.plain(str(error))}.")
         return
-    del st.session_state[_ASKED]
+    del st.session_state[_TO_CONFIRM]
     components.announce(
-        f"{formatting.plain(put.name)} was put into service at {formatting.clock(put.at)}. The worker switches "
-        "to it after the image it is analysing."
+        f"{formatting.plain(deployment.name)} was put into service at {formatting.clock(deployment.at)}. The worker "
+        "switches to it after the image it is analysing."
     )
 
 
@@ -137,12 +140,12 @@ def _title(file: CheckpointFile) -> str:
 
 def _measured(card: Card, most: int = 4) -> str:
     figures = [f"{m.name} {m.value:.3f} [{m.low:.3f}, {m.high:.3f}] ({m.protocol})" for m in card.metrics[:most]]
-    return "; ".join(figures) or "nothing, its card names no figures"
+    return "; ".join(figures) or "nothing; its card lists no figures"
 
 
-def _metrics(card: Card) -> None:
+def _draw_metrics(card: Card) -> None:
     if not card.metrics:
-        st.markdown("The card names no measurements.")
+        st.markdown("The card lists no measurements.")
         return
     st.table(
         {
@@ -156,27 +159,32 @@ def _metrics(card: Card) -> None:
 
 def _facts(card: Card) -> dict[str, str]:
     policy, limits, data = card.input_policy, card.quality_limits, card.training_data
-    squares = f"{policy.patch_side} px squares every {policy.stride} px, mean of their probabilities"
-    whole = f"the whole image in one {policy.input_side} px square"
+    patches = f"{policy.patch_side} px patches every {policy.stride} px, mean of their probabilities"
+    whole = f"the whole image as one {policy.input_side} px square"
+    views = "one view" if card.views == "one" else f"{card.views} views"
     locked = f", locked on {card.locked_on}" if card.locked_on else ""
     facts = {
-        "Answers": f"{card.label_set.name}: {', '.join(card.label_set.classes)}",
-        "Called malignant": f"from a probability of {card.threshold:.2f}{locked}",
-        "Input": squares if policy.kind == "patches" else whole,
-        "Network": f"{' + '.join(card.branches)}, {_joined(card)}, {card.views} view(s), {card.precision}",
-        "Stain": card.stain.method if card.stain else "colours as they are",
-        "Warned below": f"sharpness {limits.sharpness:g}, tissue {limits.tissue_fraction:.0%}",
+        "Classes": f"{card.label_set.name}: {', '.join(card.label_set.classes)}",
+        "Malignant threshold": f"{card.threshold:.2f}{locked}",
+        "Input": patches if policy.kind == "patches" else whole,
+        "Network": f"{' + '.join(card.branches)}, {_head_words(card)}, {views}, {card.precision}",
+        "Stain": card.stain.method if card.stain else "not normalised",
+        "Warning below": f"sharpness {limits.sharpness:g}, tissue {limits.tissue_fraction:.0%}",
         "Trained on": f"{data.dataset}: {data.images:,} images of {data.patients} patients. {data.note}",
         "Code version": card.code_version,
     }
     if card.abstention:
-        a = card.abstention
-        measured = f"opinion on {a.coverage:.0%} of the images, {a.error:.1%} of these wrong ({a.protocol})"
-        facts["Abstention"] = f"fitted to a risk of {a.risk:.0%}: {measured}"
+        fit = card.abstention
+        measured = f"opinion on {fit.coverage:.0%} of the images, {fit.error:.1%} of these wrong ({fit.protocol})"
+        facts["Abstention"] = f"fitted to a risk of {fit.risk:.0%}: {measured}"
     return facts
 
 
-def _joined(card: Card) -> str:
+def _head_words(card: Card) -> str:
     fusion = "" if card.fusion == "concatenation" else f"{card.fusion.replace('_', ' ')} fusion, "
-    told = {"ignored": "", "input": ", told the magnification", "auxiliary": ", trained to tell the magnification"}
-    return f"{fusion}{card.head} head{told[card.magnification]}"
+    magnification = {
+        "ignored": "",
+        "input": ", magnification as input",
+        "auxiliary": ", magnification as auxiliary task",
+    }
+    return f"{fusion}{card.head} head{magnification[card.magnification]}"
