@@ -14,9 +14,9 @@ from rich.progress import Progress
 
 from core.card import UnusableCheckpointError
 from core.imaging.decode import decode_image
-from core.imaging.heatmaps import encode_heatmap, encode_png, overlay
+from core.imaging.heatmaps import encode_heatmap, encode_png, overlay_heatmap
 from core.imaging.limits import UnreadableImageError
-from core.pipeline import Classifies, analyse_image
+from core.pipeline import PatchClassifier, analyse_image
 from core.results import Analysis, RgbImage
 from core.settings import Settings
 
@@ -74,7 +74,7 @@ def predict(
         raise typer.Exit(1)
 
 
-def _load(path: Path, settings: Settings) -> tuple[str, Classifies]:
+def _load(path: Path, settings: Settings) -> tuple[str, PatchClassifier]:
     # torch takes seconds to import; `--help` and a wrong path should not wait for it.
     from core.network.checkpoint import load_classifier  # noqa: PLC0415
 
@@ -107,7 +107,7 @@ def _heatmap_path(folder: Path | None, root: Path, file: Path) -> Path | None:
     return folder / relative.with_suffix("")
 
 
-def _analyse(file: Path, classifier: Classifies, target: Path | None) -> _Outcome:
+def _analyse(file: Path, classifier: PatchClassifier, target: Path | None) -> _Outcome:
     start = time.perf_counter()
     try:
         image = decode_image(file.read_bytes()).pixels
@@ -125,7 +125,7 @@ def _save_maps(image: RgbImage, analysis: Analysis, target: Path) -> None:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     target.with_name(target.name + ".heatmap.tiff").write_bytes(encode_heatmap(analysis.heatmap))
-    target.with_name(target.name + ".overlay.png").write_bytes(encode_png(overlay(image, analysis.heatmap)))
+    target.with_name(target.name + ".overlay.png").write_bytes(encode_png(overlay_heatmap(image, analysis.heatmap)))
 
 
 def _to_record(outcome: _Outcome, version: str) -> dict[str, object]:

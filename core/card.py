@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from core.files import first_problem
+from core.files import describe_first_problem
 from core.labels import LabelSet
 
 Triple = tuple[float, float, float]
@@ -156,7 +156,7 @@ class Card:
             return _ADAPTER.validate_json(text)
         except ValidationError as error:
             raise UnusableCheckpointError(
-                f"the checkpoint's card is not valid: {first_problem(error, 'the card')}"
+                f"the checkpoint's card is not valid: {describe_first_problem(error, 'the card')}"
             ) from error
 
 

@@ -41,10 +41,10 @@ def read_document(kind: TypeAdapter[T], text: str | bytes, what: str) -> T:
     try:
         return kind.validate_json(text)
     except ValidationError as error:
-        raise ValueError(f"not {what}: {first_problem(error, 'the text')}") from error
+        raise ValueError(f"not {what}: {describe_first_problem(error, 'the text')}") from error
 
 
-def first_problem(error: ValidationError, whole: str) -> str:
+def describe_first_problem(error: ValidationError, whole: str) -> str:
     """Return where and how a document is first invalid; `whole` names the place when that is the whole document."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or whole
@@ -55,12 +55,12 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes
     """Return a table as UTF-8 with a byte order mark, so that spreadsheets read accents; None becomes an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([harmless(column) for column in columns])
-    writer.writerows([harmless(cell) for cell in row] for row in rows)
+    writer.writerow([escape_formula(column) for column in columns])
+    writer.writerows([escape_formula(cell) for cell in row] for row in rows)
     return text.getvalue().encode("utf-8-sig")
 
 
-def harmless(cell: object) -> str:
+def escape_formula(cell: object) -> str:
     """Return a cell with an apostrophe before any sign that a spreadsheet would take for the start of a formula.
 
     See OWASP, "CSV Injection".

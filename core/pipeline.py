@@ -7,7 +7,7 @@ import numpy as np
 
 from core.card import Card
 from core.imaging.decode import decode_image
-from core.imaging.patches import cut, fill_patch, fit_boxes, size_finding, stitch
+from core.imaging.patches import cut_patches, find_size_problem, fit_boxes, pad_to_patch, stitch
 from core.imaging.quality import assess_quality
 from core.results import (
     Analysis,
@@ -23,7 +23,7 @@ from core.results import (
 )
 
 
-class Classifies(Protocol):
+class PatchClassifier(Protocol):
     """What the pipeline needs from a classifier; tests pass a ten-line fake."""
 
     @property
@@ -40,7 +40,7 @@ class Classifies(Protocol):
         """Return the probabilities of every patch and, from the same forward pass, its evidence."""
 
 
-def analyse(data: bytes, classifier: Classifies, *, heatmap: bool = True) -> Analysis:
+def analyse(data: bytes, classifier: PatchClassifier, *, heatmap: bool = True) -> Analysis:
     """Decode, check, classify and explain one image.
 
     Raises:
@@ -49,14 +49,14 @@ def analyse(data: bytes, classifier: Classifies, *, heatmap: bool = True) -> Ana
     return analyse_image(decode_image(data).pixels, classifier, heatmap=heatmap)
 
 
-def analyse_image(image: RgbImage, classifier: Classifies, *, heatmap: bool = True) -> Analysis:
+def analyse_image(image: RgbImage, classifier: PatchClassifier, *, heatmap: bool = True) -> Analysis:
     """Check, classify and explain one decoded image."""
     card = classifier.card
     height, width = image.shape[:2]
-    quality = judge_image(image, card)
+    quality = check_image(image, card)
     if not quality.readable:
         return Analysis(height, width, quality, reason=_unreadable_reason(quality))
-    patches, boxes, padded_size = patches_of(image, classifier)
+    patches, boxes, padded_size = cut_normalised_patches(image, classifier)
     try:
         probabilities, evidence = classifier.explain(patches) if heatmap else (classifier.classify(patches), None)
     except NoResultError as error:
@@ -64,10 +64,10 @@ def analyse_image(image: RgbImage, classifier: Classifies, *, heatmap: bool = Tr
     stitched: Heatmap | None = None
     if evidence is not None:
         stitched = stitch(evidence, boxes, *padded_size)[:height, :width]
-    return Analysis(height, width, quality, pool(probabilities, card), stitched)
+    return Analysis(height, width, quality, pool_patches(probabilities, card), stitched)
 
 
-def patches_of(image: RgbImage, classifier: Classifies) -> tuple[Patches, list[Box], tuple[int, int]]:
+def cut_normalised_patches(image: RgbImage, classifier: PatchClassifier) -> tuple[Patches, list[Box], tuple[int, int]]:
     """Normalise the stain of an image and cut it into patches by the card's input policy.
 
     Returns:
@@ -75,20 +75,20 @@ def patches_of(image: RgbImage, classifier: Classifies) -> tuple[Patches, list[B
         patch is mirrored to fill one, so this area may be larger than the image.
     """
     policy = classifier.card.input_policy
-    padded = fill_patch(classifier.normalise(image), policy)
+    padded = pad_to_patch(classifier.normalise(image), policy)
     height, width = padded.shape[:2]
     boxes = fit_boxes(height, width, policy)
-    return cut(padded, boxes, policy.input_side), boxes, (height, width)
+    return cut_patches(padded, boxes, policy.input_side), boxes, (height, width)
 
 
-def judge_image(image: RgbImage, card: Card) -> Quality:
+def check_image(image: RgbImage, card: Card) -> Quality:
     """Assess an image for the network of this card: its quality, and whether it is large enough for a patch."""
     quality = assess_quality(image, card.quality_limits)
-    finding = size_finding(image.shape[0], image.shape[1], card.input_policy)
+    finding = find_size_problem(image.shape[0], image.shape[1], card.input_policy)
     return replace(quality, findings=(*quality.findings, finding)) if finding else quality
 
 
-def pool(probabilities: Probabilities, card: Card) -> Prediction:
+def pool_patches(probabilities: Probabilities, card: Card) -> Prediction:
     """Average the probabilities of an image's patches, and count the patches on either side of the threshold."""
     mean = probabilities.mean(axis=0, dtype=np.float64)
     malignant = probabilities[:, list(card.label_set.malignant_indices)].sum(axis=1)

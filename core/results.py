@@ -22,7 +22,7 @@ class NoResultError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class QualityFinding:
     """One problem of an image, in words for the reader."""
 
     kind: Literal["unreadable", "warning"]
@@ -38,7 +38,7 @@ class Quality:
 
     sharpness: float
     tissue_fraction: float
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[QualityFinding, ...] = ()
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.sharpness) and self.sharpness >= 0):
@@ -115,7 +115,7 @@ class Analysis:
 
 
 @dataclass(frozen=True, slots=True)
-class SavedRead:
+class ReadOpinion:
     """What one saved read says about a case, and what the model's opinion on the screen was."""
 
     label: Malignancy | None  # None: cannot be assessed
@@ -142,9 +142,9 @@ class Reading:
     magnification: str | None
     demonstration: bool  # a generated demo case
     reader: str
-    first: SavedRead
-    final: SavedRead | None = None
-    standing: SavedRead | None = None
+    first: ReadOpinion
+    final: ReadOpinion | None = None
+    standing: ReadOpinion | None = None
     iteration: int = 1  # 2 where the same reader reads the same case again
     vote: Literal["yes", "no", "unsure"] | None = None  # on the heat map, as it stands
     model_version: str | None = None  # whose opinion was shown with the standing read

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.audit.anchor import AnchorFile, anchor_for
-from db.audit.chain import gather, head, write_pending
+from db.audit.chain import last_event, start_collecting, write_pending
 from db.errors import UnusableDatabaseError
 
 # How long a writer waits for the others before it gives up.
@@ -84,7 +84,7 @@ class Sessions:
         with Session(self._writing, expire_on_commit=False) as session:
             with self._write_queue.wait_to_write() if self._write_queue else nullcontext(), session.begin():
                 session.connection()
-                gather(session)
+                start_collecting(session)
                 yield session
                 added = write_pending(session)
                 if added and self.anchor:
@@ -132,7 +132,7 @@ def open_database(url: str, *, data: Path | None = None, sqlite_version: Version
         with engine.execution_options(**{_USE: "upgrade"}).begin() as connection:
             added = upgrade(connection)
             anchor = anchor_for(parsed, data)
-            newest = head(Session(connection)) if anchor else None
+            newest = last_event(Session(connection)) if anchor else None
             if anchor and added and anchor.begun:
                 anchor.announce(added)
     except (DatabaseError, sqlite3.DatabaseError) as error:

@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from db import tables
-from db.audit.chain import ADDED_EVENTS, Added
+from db.audit.chain import ADDED_EVENTS, AddedEvents
 from db.errors import UnusableDatabaseError
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
@@ -17,7 +17,7 @@ _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 _LOCK = 0x5EC0_4D4E
 
 
-def upgrade(connection: Connection) -> Added | None:
+def upgrade(connection: Connection) -> AddedEvents | None:
     """Create or change the tables inside the open transaction of this connection.
 
     On SQLite it must be a write transaction with foreign keys switched off.
@@ -48,7 +48,7 @@ def upgrade(connection: Connection) -> Added | None:
             "the upgrade was cancelled and nothing was changed: it would leave rows that refer to missing rows"
         )
     added = config.attributes.get(ADDED_EVENTS)
-    return added if isinstance(added, Added) else None
+    return added if isinstance(added, AddedEvents) else None
 
 
 def require_current(connection: Connection) -> None:

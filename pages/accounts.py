@@ -12,23 +12,23 @@ with resources.sessions().read() as session:
     identities = store.identities.identity_rows(session, by)
 components.show_announcement()
 st.subheader("Accounts")
-accounts.account_table(rows)
+accounts.draw_account_table(rows)
 left, right = st.columns(2, gap="medium")
 with left:
-    accounts.add_form()
+    accounts.draw_add_form()
 with right:
-    accounts.change_form([row for row in rows if row.can_sign_in and row.id != by])
+    accounts.draw_change_form([row for row in rows if row.can_sign_in and row.id != by])
 st.subheader("Identities")
-accounts.identity_table(identities)
+accounts.draw_identity_table(identities)
 left, right = st.columns(2, gap="medium")
 with left:
-    accounts.link_form([row for row in rows if row.can_sign_in], identities)
+    accounts.draw_link_form([row for row in rows if row.can_sign_in], identities)
 with right:
-    accounts.unlink_form([row for row in identities if row.unlinked_at is None])
+    accounts.draw_unlink_form([row for row in identities if row.unlinked_at is None])
 st.subheader("Tokens")
-accounts.token_table(tokens)
+accounts.draw_token_table(tokens)
 left, right = st.columns(2, gap="medium")
 with left:
-    accounts.token_form([row for row in rows if row.can_sign_in and not row.disabled])
+    accounts.draw_token_form([row for row in rows if row.can_sign_in and not row.disabled])
 with right:
-    accounts.revoke_form([row for row in tokens if row.revoked_at is None])
+    accounts.draw_revoke_form([row for row in tokens if row.revoked_at is None])

@@ -10,7 +10,7 @@ from pages.ui.reading import case_report, forms, sign_off, tissue
 
 
 def _draw_list() -> None:
-    cases = adjudicate.waiting()
+    cases = adjudicate.list_waiting_cases()
     if not cases:
         st.subheader("No cases are waiting for adjudication")
         st.markdown("Cases are listed here when readers differ from each other or from the model, or are unsure.")
@@ -18,24 +18,24 @@ def _draw_list() -> None:
         return
     start, note = st.columns([1.2, 4], vertical_alignment="center")
     if start.button("Adjudicate next", type="primary", shortcut="N", width="stretch"):
-        adjudicate.open_it(cases[0].id)
+        adjudicate.open_case(cases[0].id)
     note.caption("You read each case blind first. Then you see why it needs adjudication, and all opinions.")
-    picked = adjudicate.pick_case(cases)
+    picked = adjudicate.draw_case_table(cases)
     if picked is not None:
-        adjudicate.open_it(picked)
+        adjudicate.open_case(picked)
 
 
 def _draw_opinions(seen: Adjudication) -> None:
     if seen.blind is None:
-        forms.ask_first_opinion(adjudicate.blind_read(seen.case))
+        forms.ask_first_opinion(adjudicate.make_blind_mode(seen.case))
         return
-    adjudicate.show_what_was_said(seen)
+    adjudicate.show_opinions(seen)
     if seen.waits:
         adjudicate.ask_consensus(seen)
     elif seen.consensus is not None:
         adjudicate.show_consensus(seen, seen.consensus)
         sign_off.draw_sign_off(seen.case)
-        case_report.case_export(seen.case)
+        case_report.draw_case_export(seen.case)
         adjudicate.draw_next_button(seen.case.id)
 
 
@@ -46,7 +46,7 @@ def _draw_case(case_id: int) -> None:
             seen = store.adjudication.open_adjudication(session, case_id, adjudicator)
     except (UnknownCaseError, CaseChangedError) as error:
         st.subheader("This case cannot be adjudicated")
-        words = formatting.plain(str(error).rstrip("."))
+        words = formatting.escape(str(error).rstrip("."))
         st.markdown(f"{words[:1].upper()}{words[1:]}.")
         adjudicate.show_unsaved(case_id)
         if st.button("Show waiting cases", shortcut="N", type="primary"):
@@ -56,9 +56,9 @@ def _draw_case(case_id: int) -> None:
     adjudicate.draw_header(seen)
     left, right = st.columns([2.5, 1.25] if seen.blind else [3, 1.15], gap="small", wrap=False)
     with left:
-        form = None if seen.blind else tissue.find_open_form(seen.case, adjudicate.blind_read(seen.case))
+        form = None if seen.blind else tissue.find_open_form(seen.case, adjudicate.make_blind_mode(seen.case))
         marks, others = tissue.list_saved_marks(seen.case), adjudicate.list_marks(seen)
-        images = tissue.viewed_images(seen.case)
+        images = tissue.list_viewed_images(seen.case)
         tissue.draw_tissue(images, key=f"viewer-{case_id}", form=form, before=marks, others=others)
     with right, st.container(key="opinion"), st.container():
         _draw_opinions(seen)

@@ -10,27 +10,27 @@ from db.values.accounts import Permission
 from pages.ui import downloads, resources
 from pages.ui.agreement import choices, drawing, views
 from pages.ui.agreement.choices import REVEAL
-from pages.ui.agreement.figures import Behind
+from pages.ui.agreement.figures import FigureReadings
 
 
 def _draw_figures(view: str, readings: Sequence[Reading]) -> int | None:
     """Draw a view with the cases behind its figures, and return the case that was picked."""
-    references = choices.references(readings) if view == REVEAL else {}
-    table = views.table_of(view, readings, references)
+    references = choices.ask_references(readings) if view == REVEAL else {}
+    table = views.measure_view(view, readings, references)
     if table.lines:
-        drawing.figures(table)
-    views.note(view, table, readings, references)
-    left, right = views.halves(view)
+        drawing.draw_figures(table)
+    views.draw_note(view, table, readings, references)
+    left, right = views.split_page(view)
     with left:
-        matrices = views.matrices_of(view, readings)
-        drawing.matrices(matrices)
+        matrices = views.ask_matrices(view, readings)
+        drawing.draw_matrices(matrices)
     with right:
-        every = Behind(f"all readings ({len(readings):,})", tuple(readings))
-        chosen = drawing.behind([table], matrices, every)
-        picked = drawing.cases(chosen, references)
+        every = FigureReadings(f"all readings ({len(readings):,})", tuple(readings))
+        chosen = drawing.ask_figure([table], matrices, every)
+        picked = drawing.draw_cases(chosen, references)
         if resources.may(Permission.READ_CASES):
             st.caption("Click a row to open its case.")
-        views.downloads(readings, references)
+        views.draw_downloads(readings, references)
     return picked
 
 
@@ -38,14 +38,14 @@ reader, reads = resources.account().id, resources.may(Permission.READ_CASES)
 with resources.sessions().read() as session:
     readings = store.agreement.finished_readings(session, reader)
 if not readings:
-    drawing.nothing_yet(reads=reads)
+    drawing.draw_empty_page(reads=reads)
 else:
-    selected = choices.narrowed(readings)
+    selected = choices.ask_readings(readings)
     if not selected:
         st.markdown("No finished case matches these filters.")
     else:
-        drawing.headline(selected, reads=reads)
-        case = _draw_figures(choices.view(), selected)
+        drawing.draw_headline(selected, reads=reads)
+        case = _draw_figures(choices.ask_view(), selected)
         if case is not None and reads:
             st.switch_page("read_case.py", query_params={"case": str(case)})
-downloads.reads_exports()
+downloads.draw_reads_export()

@@ -9,9 +9,9 @@ by = resources.account().id
 with resources.sessions().read() as session:
     choices = store.audit.event_choices(session, by)
 st.subheader("Audit trail")
-audit.verification()
-chosen = audit.filters(choices)
+audit.draw_verification()
+chosen = audit.ask_filter(choices)
 number = audit.page_number(chosen)
 with resources.sessions().read() as session:
     page = store.audit.event_page(session, by, chosen, number=number, size=audit.PAGE_SIZE)
-audit.events(page, number, chosen)
+audit.draw_events(page, number, chosen)

@@ -10,27 +10,27 @@ from pages.ui.without_names import shift_without_names
 
 
 def _draw_comparison(shift: Shift, number: int) -> None:
-    panels.headline(shift)
+    panels.draw_headline(shift)
     left, right = st.columns([1.3, 1], gap="medium")
     with left:
-        panels.statistics(shift, number)
+        panels.draw_statistics(shift, number)
     with right:
-        panels.what_helps(shift, number)
-        panels.points(shift, number)
-    panels.cautions(shift)
+        panels.draw_what_helps(shift, number)
+        panels.draw_points(shift, number)
+    panels.draw_cautions(shift)
 
 
 with resources.sessions().read() as session:
     rows = store.evaluations.shifts(session)
 if not rows:
-    panels.nothing_yet()
+    panels.draw_empty_page()
 else:
-    chosen = panels.choose(rows)
+    chosen = panels.ask_comparison(rows)
     try:
         shift = Shift.from_json(chosen.document)
     except ValueError as error:
         st.error(
-            f"This comparison cannot be read: {formatting.plain(str(error))}. Make it again with "
+            f"This comparison cannot be read: {formatting.escape(str(error))}. Make it again with "
             "python -m training.shift."
         )
     else:

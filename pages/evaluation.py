@@ -5,17 +5,17 @@ import streamlit as st
 from db import store
 from pages.ui import resources
 from pages.ui.evaluation import choices, matrix_and_images, summary, tables
-from pages.ui.evaluation.choices import Stored
+from pages.ui.evaluation.choices import StoredEvaluation
 
 _DRAWN = {
-    "Curves": summary.curves,
-    "Images": matrix_and_images.images,
-    "Patients": summary.patients,
-    "Groups": summary.groups,
+    "Curves": summary.draw_curves,
+    "Images": matrix_and_images.draw_images,
+    "Patients": summary.draw_patients,
+    "Groups": summary.draw_groups,
 }
 
 
-def _view(chosen: list[Stored]) -> None:
+def _view(chosen: list[StoredEvaluation]) -> None:
     # Not the widget's own default: that would be a second word on what a click on a cell has chosen.
     st.session_state.setdefault(choices.VIEW, choices.VIEWS[0])
     view = st.segmented_control(
@@ -29,22 +29,22 @@ def _view(chosen: list[Stored]) -> None:
     _DRAWN[view or choices.VIEWS[0]](chosen)
 
 
-def _evaluation(chosen: list[Stored]) -> None:
-    summary.headline(chosen)
-    summary.notes(chosen)
+def _evaluation(chosen: list[StoredEvaluation]) -> None:
+    summary.draw_headline(chosen)
+    summary.draw_notes(chosen)
     left, right = st.columns([1, 1.4], gap="medium")
     with left:
-        matrix_and_images.matrices(chosen)
+        matrix_and_images.draw_matrices(chosen)
     with right:
         _view(chosen)
-    tables.published(chosen)
-    tables.details(chosen)
-    tables.exports(chosen)
+    tables.draw_published(chosen)
+    tables.draw_details(chosen)
+    tables.draw_exports(chosen)
 
 
 with resources.sessions().read() as session:
     rows = store.evaluations.evaluations(session)
 if not rows:
-    choices.nothing_yet()
-elif chosen := choices.choose(rows):
+    choices.draw_empty_page()
+elif chosen := choices.ask_evaluations(rows):
     _evaluation(chosen)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from db.values.accounts import Permission
 from pages.ui import resources
-from pages.ui.notices import standing_notices
+from pages.ui.notices import draw_notices
 from pages.ui.reading import edit_time
 
 _UI = Path(__file__).parent / "ui"
@@ -40,6 +40,6 @@ pages = [
 ]
 page = st.navigation(pages, position="top")
 st.html(_UI / "style.css")
-standing_notices()
+draw_notices()
 edit_time.enter_page(page.url_path)
 page.run()

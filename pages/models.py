@@ -5,20 +5,20 @@ import streamlit as st
 from db import store
 from pages.ui import resources
 from pages.ui.models import checkpoints, training_runs
-from service.worker.checkpoint_in_service import known_checkpoints
+from service.worker.checkpoint_in_service import list_checkpoints
 
 with resources.sessions().read() as session:
-    known = known_checkpoints(session, resources.settings())
+    known = list_checkpoints(session, resources.settings())
     runs = store.models.runs(session)
     deployments = store.models.deployments(session)
 current = resources.checkpoint()
 st.subheader("Model in service")
-checkpoints.in_service(current)
+checkpoints.draw_in_service(current)
 checkpoints.draw_history(deployments)
 st.subheader("Other checkpoints")
 available = [
     resources.checkpoint_file(path) for path in known if current.card is None or path != current.path.resolve()
 ]
-checkpoints.others(available, resources.settings().checkpoint.parent)
+checkpoints.draw_others(available, resources.settings().checkpoint.parent)
 st.subheader("Training runs")
-training_runs.training_runs(runs)
+training_runs.draw_training_runs(runs)

@@ -10,13 +10,13 @@ with resources.sessions().read() as session:
     readers = store.planning.assignable_readers(session, by)
 st.subheader("Planning")
 components.show_announcement()
-chosen = planning.filters(readers)
+chosen = planning.ask_filter(readers)
 with resources.sessions().read() as session:
     cases = chosen.among(store.planning.cases_to_plan(session, by, chosen.cases))
 if not cases:
     st.markdown("No case matches these filters." if chosen.narrowed else "There are no cases yet.")
 else:
     buttons = st.container()  # above the table whose selection they act on
-    picked = planning.pick_cases(cases)
+    picked = planning.ask_cases(cases)
     with buttons:
-        planning.actions(picked, readers)
+        planning.draw_actions(picked, readers)

@@ -9,7 +9,7 @@ from db.errors import InStudyError, UnknownCaseError
 from db.values.reading import CaseState, CaseView, Read
 from pages.ui import components, formatting, resources
 from pages.ui.reading import forms, header, inputs, sign_off, tissue
-from pages.ui.reading.mode import routine
+from pages.ui.reading.mode import make_routine_mode
 from pages.ui.reading.read_form import ReadForm
 
 _READING = "reading"  # the last case of this session
@@ -24,11 +24,11 @@ def _chosen_case() -> int | None:
         return int(st.session_state[_READING])
     reader = resources.account().id
     with resources.sessions().read() as session:
-        return store.worklist.next_case(session, reader)
+        return store.worklist.find_next_case(session, reader)
 
 
 def _draw_opinion(case: CaseView, reads: Sequence[Read]) -> None:
-    mode = routine(case)
+    mode = make_routine_mode(case)
     if sign_off.show_why_no_opinion(case):
         return
     if case.first_read is None:
@@ -44,10 +44,10 @@ def _draw_opinion(case: CaseView, reads: Sequence[Read]) -> None:
 
 
 def _draw_tissue(case: CaseView) -> None:
-    mode = routine(case)
+    mode = make_routine_mode(case)
     saved = {mode.first_form: case.first_read, mode.final_form: case.final_read}
     tissue.draw_tissue(
-        tissue.viewed_images(case),
+        tissue.list_viewed_images(case),
         key=f"viewer-{case.id}",
         form=tissue.find_open_form(case, mode),
         before=tissue.list_saved_marks(case),
@@ -64,7 +64,7 @@ def _show_nothing_to_read(message: str) -> None:
 
 def _show_in_study(case_id: int, reason: str) -> None:
     st.subheader("This case belongs to a study")
-    st.markdown(f"{formatting.plain(reason[:1].upper() + reason[1:].rstrip('.'))}.")
+    st.markdown(f"{formatting.escape(reason[:1].upper() + reason[1:].rstrip('.'))}.")
     reading = str(case_id)  # the key of its forms in routine reading
     inputs.show_unsaved(ReadForm.first(reading), ReadForm.final(reading))
     st.page_link("read_study.py", label="Study")
@@ -92,7 +92,7 @@ def _draw_case(case_id: int) -> None:
     st.session_state[_READING] = case_id
     if st.query_params.get("case") != str(case_id):
         st.query_params["case"] = str(case_id)
-    header.header(case, counts.get(CaseState.READY, 0))
+    header.draw_routine_header(case, counts.get(CaseState.READY, 0))
     left, right = st.columns([3, 1.15], gap="small", wrap=False)
     with left:
         _draw_tissue(case)

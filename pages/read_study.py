@@ -18,18 +18,18 @@ def _open_study(study: OwnStudy) -> None:
 
 def _write_state(study: OwnStudy) -> str:
     if study.closed_at is not None:
-        return f"closed on {formatting.day_and_clock(study.closed_at)}"
+        return f"closed on {formatting.format_date_time(study.closed_at)}"
     if study.place is None:
         return "all cases read, thank you"
     step = f"round {study.place.round} of {study.rounds}, {study.place.arm}"
     if study.rests_until is not None:
-        return f"{step}, starts after the washout on {formatting.day_and_clock(study.rests_until)}"
+        return f"{step}, starts after the washout on {formatting.format_date_time(study.rests_until)}"
     return f"{step}, next is case {study.place.position} of {study.place.of}"
 
 
 def _draw_study(study: OwnStudy, *, first: bool) -> None:
     with st.container(border=True, key=f"study-{study.id}"):
-        st.markdown(f"**{formatting.plain(study.name)}** &nbsp;·&nbsp; {_write_state(study)}")
+        st.markdown(f"**{formatting.escape(study.name)}** &nbsp;·&nbsp; {_write_state(study)}")
         left, right = st.columns([4, 1], vertical_alignment="center")
         left.progress(study.done / study.total, text=f"{study.done} of {study.total} read")
         if study.place is not None and study.rests_until is None:
@@ -67,7 +67,7 @@ def _draw_place(number: int) -> None:
         read_study.draw_place(opened.case, opened.study.place, opened.study.rounds)
         return
     saved.show_last_saved()
-    read_study.show_typed_before(opened.study.place)
+    read_study.show_unsaved_before(opened.study.place)
     _draw_list(_load_studies())
 
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from db import store
 from pages.ui import components, resources, upload_cases
-from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, folder_files, take_in_all, take_in_folder
+from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, add_folder, add_images, list_folder
 
 _TYPES = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
 _ONE, _EACH = "One case", "One case per image"
@@ -31,21 +31,21 @@ def _ask_plan(batch_number: int) -> CasePlan:
     return CasePlan(reader, magnification, own, one_case=how == _ONE, card=resources.checkpoint().card)
 
 
-def _store(batch: upload_cases.Batch | None) -> None:
+def _store(batch: upload_cases.UploadBatch | None) -> None:
     if batch is None or batch.total == 0:
         st.error("There is nothing to store. Choose images first.")
     else:
         st.session_state.setdefault("batch", batch)
 
 
-def _open_folder(plan: CasePlan, folder: Path) -> upload_cases.Batch | None:
+def _open_folder(plan: CasePlan, folder: Path) -> upload_cases.UploadBatch | None:
     root = resources.settings().import_root
     try:
-        total = len(folder_files(folder, root))
+        total = len(list_folder(folder, root))
     except FolderNotAllowedError as error:
         st.error(str(error))
         return None
-    return upload_cases.Batch(take_in_folder(resources.sessions(), resources.files(), plan, folder, root), total)
+    return upload_cases.UploadBatch(add_folder(resources.sessions(), resources.files(), plan, folder, root), total)
 
 
 def _add_demo() -> None:
@@ -56,9 +56,9 @@ def _add_demo() -> None:
 
 number = st.session_state.get("upload-round", 0)
 plan = _ask_plan(number)
-confirmed = upload_cases.confirmed(plan.accession or "", f"confirmed-{number}-{plan.accession}")
+confirmed = upload_cases.ask_to_confirm_number(plan.accession or "", f"confirmed-{number}-{plan.accession}")
 uploads = st.file_uploader("PNG, JPEG or TIFF images", type=_TYPES, accept_multiple_files=True, key=f"uploads-{number}")
-upload_cases.warn_of_names([upload.name for upload in uploads])
+upload_cases.show_name_warning([upload.name for upload in uploads])
 import_root = resources.settings().import_root
 folder = st.text_input(f"Or a folder in {import_root}", key=f"folder-{number}").strip() if import_root else ""
 save, demo, _ = st.columns([1.4, 1.4, 3])
@@ -69,8 +69,8 @@ if save.button("Store images", type="primary", width="stretch"):
         _store(_open_folder(plan, Path(folder)))
     else:
         named = [(upload.name, upload.getvalue()) for upload in uploads]
-        _store(upload_cases.Batch(take_in_all(resources.sessions(), resources.files(), plan, named), len(named)))
+        _store(upload_cases.UploadBatch(add_images(resources.sessions(), resources.files(), plan, named), len(named)))
 if demo.button("Create a demo case", width="stretch") or bool(st.query_params.pop("demo", "")):
     _add_demo()
-upload_cases.take_in_batch()
-upload_cases.taken_images()
+upload_cases.store_batch()
+upload_cases.show_stored_images()

@@ -39,25 +39,25 @@ def _draw_worklist() -> None:
     reader = resources.account().id
     with resources.sessions().read() as session:
         counts = store.worklist.state_counts(session, reader)
-        following = store.worklist.next_case(session, reader)
+        following = store.worklist.find_next_case(session, reader)
     if not sum(counts.values()):
         _show_empty()
         return
     pills, read = st.columns([4, 1], vertical_alignment="center")
     with pills:
-        states = worklist.state_pills(counts)
+        states = worklist.ask_states(counts)
     disabled = following is None
     if read.button("Read next", type="primary", shortcut="N", width="stretch", disabled=disabled) and following:
-        mode.forget_passed_over()
+        mode.forget_skipped_cases()
         _open(following)
-    query = worklist.filters(states)
+    query = worklist.ask_filters(states)
     with resources.sessions().read() as session:
         rows = store.worklist.worklist(session, reader, query.cases, order=query.order)
     hint = "No cases are waiting for you." if disabled else "Click a row to open its case."
     st.caption(query.limit or hint)
     if not rows:
         st.markdown("No cases match these filters.")
-    elif picked := worklist.pick_case(rows):
+    elif picked := worklist.draw_case_table(rows):
         _open_row(picked)
     busy = bool(counts.get(CaseState.WAITING))
     if busy != st.session_state.get("worklist-busy", False):
@@ -71,7 +71,7 @@ def _draw_export() -> None:
         reads = store.reads.own_reads(session, reader)
         accessions = {row.id: row.accession for row in store.worklist.worklist(session, reader)}
     if reads:
-        downloads.offer("My reads as CSV", "own reads", reads_csv(reads, accessions))
+        downloads.draw_download("My reads as CSV", "own reads", reads_csv(reads, accessions))
 
 
 saved.show_last_saved()

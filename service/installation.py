@@ -9,7 +9,7 @@ from db import store
 from db.database import Sessions, open_database
 from db.files import Files
 from db.values.reading import Account
-from service.access.browser_tabs import Tabs
+from service.access.browser_tabs import BrowserTabs
 from service.access.providers import Providers
 from service.access.sessions import Access, lifetime_of
 from service.worker.supervisor import Supervisor
@@ -31,7 +31,7 @@ class Installation:
     sessions: Sessions
     files: Files
     supervisor: Supervisor
-    tabs: Tabs
+    tabs: BrowserTabs
     access: Access
 
     @classmethod
@@ -44,7 +44,7 @@ class Installation:
         settings.data.mkdir(parents=True, exist_ok=True)
         sessions = open_database(settings.database, data=settings.data)
         access = Access(sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy, providers=providers)
-        return cls(settings, sessions, Files(settings.files), Supervisor(settings, sessions), Tabs(), access)
+        return cls(settings, sessions, Files(settings.files), Supervisor(settings, sessions), BrowserTabs(), access)
 
     def serve(self) -> None:
         """Start the worker, remember browser tabs across restarts, and let the pages of this process find this object.

@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 
 from core.card import Card
 from core.imaging.decode import decode_image
-from core.imaging.demo import demo_image
+from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_png
 from core.imaging.limits import MAX_BYTES, UnreadableImageError
 from core.imaging.quality import assess_quality
 from core.labels import Malignancy
-from core.pipeline import judge_image
-from core.reading.identifying_words import identifying
+from core.pipeline import check_image
+from core.reading.identifying_words import find_identifying_reasons
 from core.results import Quality
 from db import store
 from db.database import Sessions
@@ -49,7 +49,7 @@ class CasePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class IntakeResult:
     """The result for one file: `image_id` if it was added, else the reason in `already_in` or `message`.
 
     A `message` together with an `image_id` is a note, for example that only the first page was used.
@@ -71,9 +71,9 @@ class _Checked:
     note: str | None
 
 
-def take_in_all(
-    sessions: Sessions, files: Files, plan: CasePlan, images: Iterable[tuple[str, bytes | Intake]]
-) -> Iterator[Intake]:
+def add_images(
+    sessions: Sessions, files: Files, plan: CasePlan, images: Iterable[tuple[str, bytes | IntakeResult]]
+) -> Iterator[IntakeResult]:
     """Check named images and add them to new cases, one by one.
 
     A case is created together with its first image, so that no empty case remains if none of the files is an image.
@@ -83,27 +83,27 @@ def take_in_all(
     """
     case_id: int | None = None
     for name, data in images:
-        intake = data if isinstance(data, Intake) else _take_in(sessions, files, plan, case_id, (name, data))
+        intake = data if isinstance(data, IntakeResult) else _take_in(sessions, files, plan, case_id, (name, data))
         if plan.one_case and intake.case_id is not None:
             case_id = intake.case_id
         yield intake
 
 
-def take_in_folder(
+def add_folder(
     sessions: Sessions, files: Files, plan: CasePlan, folder: Path, import_root: Path | None
-) -> Iterator[Intake]:
-    """Add the images in one folder on the server, in natural order; one Intake for each of `folder_files`.
+) -> Iterator[IntakeResult]:
+    """Add the images in one folder on the server, in natural order; one Intake for each of `list_folder`.
 
     Raises:
         FolderNotAllowedError: If the folder is not inside the import root.
         ValueError: If the case number is already in use or invalid; nothing has been saved then.
     """
     root = _require_import_root(import_root)
-    named = ((path.name, _read(path, root)) for path in folder_files(folder, root))
-    yield from take_in_all(sessions, files, plan, named)
+    named = ((path.name, _read(path, root)) for path in list_folder(folder, root))
+    yield from add_images(sessions, files, plan, named)
 
 
-def folder_files(folder: Path, import_root: Path | None) -> list[Path]:
+def list_folder(folder: Path, import_root: Path | None) -> list[Path]:
     """List the files in a folder on the server, in natural order: image 2 comes before image 10.
 
     A relative path starts at the import root.
@@ -122,9 +122,9 @@ def folder_files(folder: Path, import_root: Path | None) -> list[Path]:
         raise FolderNotAllowedError(f"the folder {folder} cannot be read: {_describe(error)}") from error
 
 
-def name_warning(names: Iterable[str]) -> str | None:
+def warn_of_identifying_names(names: Iterable[str]) -> str | None:
     """Return a warning that file names may identify a person, without repeating any; None if none of them does."""
-    reasons_by_name = [identifying(name) for name in names]
+    reasons_by_name = [find_identifying_reasons(name) for name in names]
     suspicious = [reasons for reasons in reasons_by_name if reasons]
     if not suspicious:
         return None
@@ -140,34 +140,38 @@ def add_demo_case(sessions: Sessions, files: Files, account_id: int) -> int:
     """Create a case of newly generated images, at random benign or malignant, and return its id."""
     malignancy = secrets.choice(_EITHER)
     plan = CasePlan(account_id, magnification=None, demonstration=True)
-    images: list[tuple[str, bytes | Intake]] = [
-        (f"generated {n}", encode_png(demo_image(secrets.randbelow(2**31), malignancy)))
+    images: list[tuple[str, bytes | IntakeResult]] = [
+        (f"generated {n}", encode_png(generate_tissue(secrets.randbelow(2**31), malignancy)))
         for n in range(1, _DEMO_IMAGES + 1)
     ]
-    case_ids = [intake.case_id for intake in take_in_all(sessions, files, plan, images) if intake.case_id is not None]
+    case_ids = [intake.case_id for intake in add_images(sessions, files, plan, images) if intake.case_id is not None]
     if not case_ids:
         raise RuntimeError("none of the generated images could be added")
     return case_ids[0]
 
 
-def _take_in(sessions: Sessions, files: Files, plan: CasePlan, case_id: int | None, named: tuple[str, bytes]) -> Intake:
+def _take_in(
+    sessions: Sessions, files: Files, plan: CasePlan, case_id: int | None, named: tuple[str, bytes]
+) -> IntakeResult:
     """Check one named image and add it to the case, or to a new case according to the plan."""
     name, _ = named
     checked = _check(sessions, files, plan.card, named)
-    if isinstance(checked, Intake):
+    if isinstance(checked, IntakeResult):
         return checked
     stored = checked.stored
     with sessions.begin() as session:
         # Checked again in the transaction that writes: no case may be created for an image that is already in another.
         known = store.cases.known_image(session, stored.source_sha256)
         if known:
-            return Intake(name, already_in=known)
+            return IntakeResult(name, already_in=known)
         if case_id is None:
             case_id = _add_case(session, plan)
         added = store.cases.add_image(session, case_id, stored)
     if added.already_in:
-        return Intake(name, already_in=added.already_in)
-    return Intake(name, added.image_id, stored.width, stored.height, stored.quality, checked.note, case_id=case_id)
+        return IntakeResult(name, already_in=added.already_in)
+    return IntakeResult(
+        name, added.image_id, stored.width, stored.height, stored.quality, checked.note, case_id=case_id
+    )
 
 
 def _add_case(session: Session, plan: CasePlan) -> int:
@@ -180,34 +184,34 @@ def _add_case(session: Session, plan: CasePlan) -> int:
     )
 
 
-def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str, bytes]) -> _Checked | Intake:
+def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str, bytes]) -> _Checked | IntakeResult:
     """Recognise, decode, assess and store one image; return an Intake if it cannot be added."""
     name, data = named
     source_sha256 = hashlib.sha256(data).hexdigest()
     with sessions.read() as session:
         known = store.cases.known_image(session, source_sha256)
     if known:
-        return Intake(name, already_in=known)
+        return IntakeResult(name, already_in=known)
     try:
         decoded = decode_image(data)
         file_sha256 = files.put(encode_png(decoded.pixels))
     except UnreadableImageError as error:
-        return Intake(name, message=str(error))
+        return IntakeResult(name, message=str(error))
     except OSError as error:
-        return Intake(name, message=f"could not be stored: {_describe(error)}")
+        return IntakeResult(name, message=f"could not be stored: {_describe(error)}")
     height, width = decoded.pixels.shape[:2]
-    quality = judge_image(decoded.pixels, card) if card else assess_quality(decoded.pixels)
+    quality = check_image(decoded.pixels, card) if card else assess_quality(decoded.pixels)
     stored = StoredImage(source_sha256, file_sha256, height, width, quality)
     return _Checked(stored, "; ".join(decoded.notes) or None)
 
 
-def _read(path: Path, import_root: Path) -> bytes | Intake:
+def _read(path: Path, import_root: Path) -> bytes | IntakeResult:
     """Read one file of a folder; return an Intake with the reason if it is skipped."""
     try:
         reason = _reason_to_skip(path, import_root.resolve())
-        return Intake(path.name, message=f"skipped: {reason}") if reason else path.read_bytes()
+        return IntakeResult(path.name, message=f"skipped: {reason}") if reason else path.read_bytes()
     except (OSError, RuntimeError) as error:
-        return Intake(path.name, message=f"could not be read: {_describe(error)}")
+        return IntakeResult(path.name, message=f"could not be read: {_describe(error)}")
 
 
 def _reason_to_skip(path: Path, import_root: Path) -> str | None:

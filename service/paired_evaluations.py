@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.statistics.comparison import AccuracyComparison, Comparison, compare, compare_accuracy
-from core.statistics.predictions import Judged
+from core.statistics.comparison import AccuracyComparison, Comparison, compare_accuracy, compare_auc
+from core.statistics.predictions import BinaryPredictions
 from db import store
 from db.database import Sessions
 from db.values.evaluations import EvaluatedImage, EvaluationRow
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class PairedComparison:
     """The paired differences of two evaluations in AUC and accuracy; without them, `problem` says why."""
 
     comparison: Comparison | None
@@ -24,43 +24,45 @@ class Paired:
     accuracy: AccuracyComparison | None = None  # benign versus malignant, each at its own locked threshold
 
 
-def compare_stored(sessions: Sessions, first: EvaluationRow, second: EvaluationRow) -> Paired:
+def compare_stored(sessions: Sessions, first: EvaluationRow, second: EvaluationRow) -> PairedComparison:
     """Compare the AUC and accuracy of two evaluations; images are matched by name and patient."""
     if first.dataset != second.dataset:
-        return Paired(None, f"the evaluations are of different datasets: {first.dataset} and {second.dataset}")
+        return PairedComparison(
+            None, f"the evaluations are of different datasets: {first.dataset} and {second.dataset}"
+        )
     with sessions.read() as session:
         one = store.evaluations.evaluated_images(session, first.id, limit=max(1, first.images))
         other = store.evaluations.evaluated_images(session, second.id, limit=max(1, second.images))
     return compare_images(one, other)
 
 
-def compare_images(first: Sequence[EvaluatedImage], second: Sequence[EvaluatedImage]) -> Paired:
+def compare_images(first: Sequence[EvaluatedImage], second: Sequence[EvaluatedImage]) -> PairedComparison:
     """Compare two evaluations on the images that both lists contain."""
     one, other = ({(image.name, image.patient_id): image for image in images} for images in (first, second))
     if len(one) < len(first) or len(other) < len(second):
-        return Paired(None, "some images cannot be matched because they share the same name and patient")
+        return PairedComparison(None, "some images cannot be matched because they share the same name and patient")
     both = sorted(one.keys() & other.keys())
     unmatched = len(one) - len(both), len(other) - len(both)
     if not both:
-        return Paired(None, "the evaluations have no image in common", *unmatched)
+        return PairedComparison(None, "the evaluations have no image in common", *unmatched)
     if any(one[key].malignant != other[key].malignant for key in both):
-        return Paired(None, "the evaluations use different labels for the same images", *unmatched)
+        return PairedComparison(None, "the evaluations use different labels for the same images", *unmatched)
     pair = [one[key] for key in both], [other[key] for key in both]
     predictions = _predictions(pair[0]), _predictions(pair[1])
     try:
-        comparison = compare(*predictions)
+        comparison = compare_auc(*predictions)
     except ValueError as error:
-        return Paired(None, str(error), *unmatched)
+        return PairedComparison(None, str(error), *unmatched)
     accuracy = compare_accuracy(*predictions, (_called_malignant(pair[0]), _called_malignant(pair[1])))
-    return Paired(comparison, "", *unmatched, accuracy)
+    return PairedComparison(comparison, "", *unmatched, accuracy)
 
 
 def _called_malignant(images: Sequence[EvaluatedImage]) -> NDArray[np.bool_]:
     return np.array([image.called_malignant for image in images], np.bool_)
 
 
-def _predictions(images: Sequence[EvaluatedImage]) -> Judged:
-    return Judged.of(
+def _predictions(images: Sequence[EvaluatedImage]) -> BinaryPredictions:
+    return BinaryPredictions.of(
         [image.malignant for image in images],
         [image.malignant_probability for image in images],
         [image.patient_id for image in images],

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.responses import FileResponse, JSONResponse
 
 from core.imaging.decode import decode_image
-from core.imaging.heatmaps import decode_heatmap, encode_png, grey_levels, thumbnail
+from core.imaging.heatmaps import decode_heatmap, encode_png, make_thumbnail, scale_to_grey
 from db import store
 from db.errors import NotAllowedError, NotRevealedError, UnknownCaseError
 from db.files import DamagedFileError, Files
@@ -103,7 +103,7 @@ def image_heatmap(image_id: int, installation: OfServer, account_id: ForAccount)
     """Return the heat map as grey levels over its own range, once the first read is saved."""
     with installation.sessions.read() as session:
         file_sha256 = store.open_case.heatmap_file(session, image_id, account_id)
-    grey, _, _ = grey_levels(decode_heatmap(installation.files.get(file_sha256)))
+    grey, _, _ = scale_to_grey(decode_heatmap(installation.files.get(file_sha256)))
     return Response(encode_png(grey), media_type="image/png", headers=_NO_STORE)
 
 
@@ -156,4 +156,4 @@ def _image_file(installation: Installation, image_id: int, account_id: int) -> s
 
 @lru_cache(maxsize=_CACHED_THUMBNAILS)
 def _thumbnail(files: Files, file_sha256: str) -> bytes:
-    return encode_png(thumbnail(decode_image(files.get(file_sha256)).pixels))
+    return encode_png(make_thumbnail(decode_image(files.get(file_sha256)).pixels))

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from core.files import csv_bytes, harmless
+from core.files import csv_bytes, escape_formula
 from core.fitting.history import read_lines
 from core.labels import BINARY
 from core.statistics.evaluation import Evaluation
@@ -18,7 +18,7 @@ from db.values.reading import AuditEvent, Opinion, Read, Stage
 from pages.ui import csv_tables
 from pages.ui.agreement import figures
 from pages.ui.agreement.figures import Table
-from service.exports.mrmc import reads_table
+from service.exports.mrmc import write_reads_table
 from tests.helpers.evaluations import made_evaluation
 from tests.helpers.readings import made_readings, reading
 from tests.helpers.rows import OPENED, evaluated_image
@@ -49,7 +49,7 @@ def is_inert(cell: str) -> bool:
 @pytest.mark.parametrize("cell", CELLS, ids=ascii)
 def test_a_formula_is_text(cell: str) -> None:
     assert not is_inert(cell), "it would act if nothing was done"
-    found = harmless(cell)
+    found = escape_formula(cell)
     assert is_inert(found)
     assert found.replace("'", "") == cell.replace("'", ""), "nothing but apostrophes was added"
 
@@ -78,7 +78,7 @@ def exports_of(cell: str) -> dict[str, bytes]:
     part = replace(read_lines(run_lines())[0], part=cell)
     table = replace(agreed, lines=(replace(agreed.lines[0], name=cell),))
     return {
-        "reads for MRMC software": reads_table(reads),
+        "reads for MRMC software": write_reads_table(reads),
         "own reads": csv_tables.reads_csv([read], {1: cell}).data,
         "readings": csv_tables.readings_csv([reading_of], {}).data,
         "agreement": csv_tables.agreement_csv([(cell, table)]).data,
@@ -93,7 +93,7 @@ def exports_of(cell: str) -> dict[str, bytes]:
 @cache
 def _bases() -> tuple[Evaluation, Shift, Table]:
     """Measure once what every export begins with."""
-    return made_evaluation(BINARY), shifted(), figures.reader_model(made_readings(3))
+    return made_evaluation(BINARY), shifted(), figures.measure_reader_model(made_readings(3))
 
 
 def _is_number(cell: str) -> bool:
@@ -102,11 +102,11 @@ def _is_number(cell: str) -> bool:
 
 @pytest.mark.parametrize("cell", ["plain", "a - b", "C-0001", "2 = 2", "", "x@y", "3; then 4", "µm ± 2", "'quoted'"])
 def test_other_words_stay_as_they_are(cell: str) -> None:
-    assert harmless(cell) == cell
+    assert escape_formula(cell) == cell
 
 
 def test_numbers_stay_numbers() -> None:
-    assert [harmless(value) for value in (-1, -0.5, True, None)] == ["-1", "-0.5", "True", ""]
+    assert [escape_formula(value) for value in (-1, -0.5, True, None)] == ["-1", "-0.5", "True", ""]
 
 
 def test_a_table_is_read_back_as_it_was_and_its_head_is_harmless_too() -> None:

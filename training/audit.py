@@ -13,8 +13,25 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from core.data.datasets import DatasetName, LabelledImage, breakhis_image, label_set_with, load_dataset, shortfall
-from core.data.leaks import Audit, Conflict, Count, Leak, Member, PictureHash, Placed, audit, hash_pictures
+from core.data.datasets import (
+    DatasetName,
+    LabelledImage,
+    describe_shortfall,
+    find_label_set,
+    load_dataset,
+    parse_breakhis_name,
+)
+from core.data.leaks import (
+    Audit,
+    Conflict,
+    Count,
+    Leak,
+    LeakMember,
+    PictureHash,
+    PlacedImage,
+    audit_splits,
+    hash_pictures,
+)
 from core.data.splits import is_fold_list, read_fold_lists
 from core.fitting.history import SPLIT_FILE
 
@@ -39,7 +56,7 @@ _errors = Console(stderr=True)
 _console = Console(soft_wrap=True, highlight=False)
 
 
-def read_placed(source: Path, dataset: DatasetName, images: Path | None) -> list[Placed]:
+def read_placed(source: Path, dataset: DatasetName, images: Path | None) -> list[PlacedImage]:
     """Return every image once for each split it belongs to.
 
     Args:
@@ -73,26 +90,26 @@ def _has_sides(table: Path) -> bool:
         return "split_or_fold" in next(csv.reader(lines), [])
 
 
-def _read_lists(source: Path) -> list[Placed]:
+def _read_lists(source: Path) -> list[PlacedImage]:
     lines = read_fold_lists(source)
-    read = {file: breakhis_image(Path(file)) for file in {line.file for line in lines}}
+    read = {file: parse_breakhis_name(Path(file)) for file in {line.file for line in lines}}
     if unknown := sorted(file for file, image in read.items() if image is None):
         raise ValueError(f"{source} lists {len(unknown)} files that are not named as in BreaKHis, such as {unknown[0]}")
     known = {file: image for file, image in read.items() if image is not None}
-    return [Placed(known[line.file], f"fold {line.fold}", line.side) for line in lines]
+    return [PlacedImage(known[line.file], f"fold {line.fold}", line.side) for line in lines]
 
 
-def _read_run(table: Path) -> list[Placed]:
+def _read_run(table: Path) -> list[PlacedImage]:
     with table.open(newline="", encoding="utf-8-sig") as lines:
         rows = list(csv.DictReader(lines))
     if len({row["file"] for row in rows}) < len(rows):
         raise ValueError(
             f"{table} has images in several folds, as official folds do: pass the lists of these folds instead"
         )
-    dataset = label_set_with({row["label"] for row in rows}).name
+    dataset = find_label_set({row["label"] for row in rows}).name
     return [
-        Placed(
-            breakhis_image(Path(row["file"]))
+        PlacedImage(
+            parse_breakhis_name(Path(row["file"]))
             or LabelledImage(Path(row["file"]), row["label"], row["patient_id"], "", dataset),
             table.parent.name,
             row["split_or_fold"],
@@ -101,15 +118,15 @@ def _read_run(table: Path) -> list[Placed]:
     ]
 
 
-def _by_folder(image: LabelledImage, root: Path) -> Placed:
+def _by_folder(image: LabelledImage, root: Path) -> PlacedImage:
     parts = image.path.relative_to(root).parts[:-1]
     for depth, part in enumerate(parts):
         if side := _SIDES.get(part.lower()):
-            return Placed(image, "/".join(parts[:depth]) or "folders", side)
-    return Placed(image)
+            return PlacedImage(image, "/".join(parts[:depth]) or "folders", side)
+    return PlacedImage(image)
 
 
-def _with_pictures(placed: Sequence[Placed], images: Path) -> list[Placed]:
+def _with_pictures(placed: Sequence[PlacedImage], images: Path) -> list[PlacedImage]:
     """Replace names by the files of these names below a folder; names without a file stay."""
     below = {path.name: path for path in images.rglob("*.*")}
     return [
@@ -134,10 +151,10 @@ def run(
     except (FileNotFoundError, ValueError) as error:
         _errors.print(f"[red]{error}[/red]", soft_wrap=True)
         raise typer.Exit(2) from error
-    result = audit(placed, _hash_pictures(placed) if pictures else None)
+    result = audit_splits(placed, _hash_pictures(placed) if pictures else None)
     distinct = list({one.image.path: one.image for one in placed}.values())
     # The split of a run may be of another dataset than --dataset, and then has no official counts to compare with.
-    missing = shortfall(distinct, dataset) if {image.dataset for image in distinct} == {dataset} else ()
+    missing = describe_shortfall(distinct, dataset) if {image.dataset for image in distinct} == {dataset} else ()
     if as_json:
         print(json.dumps(asdict(result) | {"shortfall": missing, "clean": result.clean}, indent=1))
     else:
@@ -145,7 +162,7 @@ def run(
     raise typer.Exit(0 if result.clean else 1)
 
 
-def _hash_pictures(placed: Iterable[Placed]) -> dict[Path, PictureHash | str]:
+def _hash_pictures(placed: Iterable[PlacedImage]) -> dict[Path, PictureHash | str]:
     paths = sorted({one.image.path for one in placed if one.image.path.is_file()})
     with Progress(console=_errors, transient=True) as bar:
         task = bar.add_task("comparing pictures", total=len(paths))
@@ -213,7 +230,7 @@ def _leak(leak: Leak) -> str:
     return f"{leak.split}, {leak.key}: {on}"
 
 
-def _member(member: Member) -> str:
+def _member(member: LeakMember) -> str:
     what = member.files[0] if member.images == 1 else f"{member.images} images"
     return f"{member.label} {member.slide_id} ({what})"
 

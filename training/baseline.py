@@ -16,12 +16,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from core.data.datasets import LabelledImage, breakhis
+from core.data.datasets import LabelledImage, list_breakhis
 from core.data.splits import patient_folds
 from core.fitting.config import FitConfig
 from core.imaging.decode import decode_image
 from core.results import RgbImage
-from core.statistics.predictions import Judged, auc_estimate
+from core.statistics.predictions import BinaryPredictions, auc_estimate
 
 _STARTER = Path(__file__).resolve().parent / "configs" / "starter.toml"
 _GREYS = 16  # levels of the co-occurrence matrices
@@ -37,7 +37,7 @@ def run(
 ) -> None:
     """Print the baseline's pooled out-of-fold figures."""
     settings = FitConfig.from_toml(config)
-    images = breakhis(data)
+    images = list_breakhis(data)
     judged, magnifications = judge_out_of_fold(images, settings.protocol.folds, settings.protocol.seed)
     main = judged.only(magnifications == "100X")
     for name, part in (("image at 100X", main), ("image", judged), ("accession number", judged.by_patient())):
@@ -45,7 +45,9 @@ def run(
         typer.echo(f"AUC by {name}: {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]")
 
 
-def judge_out_of_fold(images: Sequence[LabelledImage], folds: int, seed: int) -> tuple[Judged, NDArray[np.str_]]:
+def judge_out_of_fold(
+    images: Sequence[LabelledImage], folds: int, seed: int
+) -> tuple[BinaryPredictions, NDArray[np.str_]]:
     """Fit one model per fold; return the pooled held-out probabilities and, in the same order, the magnifications."""
     features = {
         image.path: describe(decode_image(image.path.read_bytes()).pixels) for image in track(images, "features")
@@ -61,7 +63,7 @@ def judge_out_of_fold(images: Sequence[LabelledImage], folds: int, seed: int) ->
         held_out = np.stack([features[image.path] for image in validation])
         parts.append((validation, regression.predict_proba(held_out)[:, 1]))
     pooled = [image for validation, _ in parts for image in validation]
-    judged = Judged.of(
+    judged = BinaryPredictions.of(
         [image.malignancy == "malignant" for image in pooled],
         [float(p) for _, probabilities in parts for p in probabilities],
         [image.patient_id for image in pooled],

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from core.data.datasets import load_dataset, shortfall
+from core.data.datasets import describe_shortfall, load_dataset
 from training.fetch import FetchError, check_sha256, fetch, unpack
 
 _console = Console(soft_wrap=True, highlight=False)
@@ -45,7 +45,7 @@ def run(
     except (FetchError, OSError, ValueError) as error:
         _console.print(str(error), style="red", markup=False)
         raise typer.Exit(2) from error
-    missing = shortfall(labelled, dataset)
+    missing = describe_shortfall(labelled, dataset)
     patients = len({image.patient_id for image in labelled})
     _console.print(f"{len(labelled):,} images of {patients} patients in {images}", markup=False)
     for line in missing:

@@ -22,10 +22,10 @@ from db.database import open_database
 from db.errors import UnusableDatabaseError
 from db.files import Files
 from db.values.evaluations import EvaluatedImage, NewEvaluation
-from training.evaluation.chosen_images import Part
-from training.evaluation.evaluate_checkpoint import Request, evaluate
-from training.evaluation.predictions import JudgedImage, answer_of
-from training.evaluation.report import harmless, interval, number
+from training.evaluation.chosen_images import SplitPart
+from training.evaluation.evaluate_checkpoint import EvaluationRequest, evaluate
+from training.evaluation.predictions import JudgedImage, probabilities_in
+from training.evaluation.report import format_interval, format_number, replace_control_characters
 
 _console = Console(stderr=True)  # stdout carries results and nothing else
 
@@ -35,7 +35,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     dataset: Annotated[DatasetName, typer.Option(help="Dataset whose file and folder names give the labels.")],
     data: Annotated[Path, typer.Option(help="Folder of the dataset; a `folder` has a labels.csv.")],
     split: Annotated[
-        Part, typer.Option(help="Part of the run's split; out-of-fold uses the networks of the folds.")
+        SplitPart, typer.Option(help="Part of the run's split; out-of-fold uses the networks of the folds.")
     ] = "all",
     run_folder: Annotated[
         Path | None, typer.Option("--run", help="Folder of the run; by default the folder of the checkpoint.")
@@ -53,14 +53,14 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
 ) -> None:
     """Evaluate a checkpoint on labelled images without fitting. Research use only; no output is a diagnosis."""
     settings = Settings.from_environment()
-    request = Request(
+    request = EvaluationRequest(
         checkpoint, dataset, data, split, run_folder, lists, threshold, ablation, maps, out, settings.device
     )
     try:
         sessions = open_database(database or settings.database)
         finished = evaluate(request, Files(settings.files))
     except (UnusableCheckpointError, UnusableDatabaseError, OSError, ValueError) as error:
-        _console.print(escape(harmless(str(error))), style="red", soft_wrap=True)
+        _console.print(escape(replace_control_characters(str(error))), style="red", soft_wrap=True)
         raise typer.Exit(2) from error
     evaluation = finished.evaluation
     row = NewEvaluation(
@@ -80,7 +80,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         if evaluation.ablation:
             Console().print(ablation_table(evaluation))
     for warning in evaluation.warnings:
-        _console.print(f"Caution: {escape(harmless(warning.words))}", style="yellow", soft_wrap=True)
+        _console.print(f"Caution: {escape(replace_control_characters(warning.words))}", style="yellow", soft_wrap=True)
     _console.print(
         f"{len(evaluation.excluded)} images without a result. Nothing was fitted. Report: {finished.folder}",
         soft_wrap=True,
@@ -90,9 +90,11 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
 def figure_table(evaluation: Evaluation) -> Table:
     """Return a table of the figures with their intervals."""
     title = f"{evaluation.model_name} {evaluation.model_version} on {evaluation.dataset}, {evaluation.split}"
-    table = Table("figure", "by", "n", "value", "95 % interval", title=escape(harmless(title)))
+    table = Table("figure", "by", "n", "value", "95 % interval", title=escape(replace_control_characters(title)))
     for figure in evaluation.figures:
-        table.add_row(escape(figure.name), figure.unit, str(figure.n), number(figure.value), interval(figure))
+        table.add_row(
+            escape(figure.name), figure.unit, str(figure.n), format_number(figure.value), format_interval(figure)
+        )
     return table
 
 
@@ -103,10 +105,10 @@ def ablation_table(evaluation: Evaluation) -> Table:
         change = (
             ("reference (as in the card)", "")
             if row.change is None
-            else (number(row.change.value), interval(row.change))
+            else (format_number(row.change.value), format_interval(row.change))
         )
         control = "on" if row.quality_control else "off"
-        table.add_row(row.views, row.stain, control, str(row.images), number(row.auc.value), *change)
+        table.add_row(row.views, row.stain, control, str(row.images), format_number(row.auc.value), *change)
     return table
 
 
@@ -124,7 +126,7 @@ def stored_images(images: Sequence[JudgedImage], label_set: LabelSet) -> list[Ev
             malignant=image.malignant,
             called_malignant=image.called_malignant,
             malignant_probability=image.malignant_probability,
-            probabilities=answer_of(image, label_set),
+            probabilities=probabilities_in(image, label_set),
             preview_sha256=image.preview_sha256,
             heatmap_sha256=image.heatmap_sha256,
         )

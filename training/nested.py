@@ -22,19 +22,19 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Column, Table
 
-from core.data.datasets import LabelledImage, breakhis
+from core.data.datasets import LabelledImage, list_breakhis
 from core.data.splits import patient_folds
 from core.files import write_whole
 from core.fitting.config import FitConfig
 from core.fitting.loop import Work
 from core.network.classifier import Classifier
-from core.statistics.predictions import Estimate, Judged, auc, auc_estimate
-from training.evaluation.chosen_images import Chosen
+from core.statistics.predictions import BinaryPredictions, Estimate, auc, auc_estimate
+from training.evaluation.chosen_images import ChosenImage
 from training.evaluation.predictions import Judge
-from training.runs.card import first_card
+from training.runs.card import build_card
 from training.runs.folder import RunFolder, code_version
 from training.runs.parts import Trainer
-from training.runs.plan import Part, Plan
+from training.runs.plan import Part, RunPlan
 from training.runs.record import Record
 
 _MAIN_MAGNIFICATION = "100X"
@@ -82,14 +82,14 @@ class Patients:
         """Return the images of all other folds."""
         return tuple(image for image, fold in zip(self.images, self.fold, strict=True) if fold not in folds)
 
-    def judged(self, malignant: Malignant, *, main: bool) -> Judged:
+    def judged(self, malignant: Malignant, *, main: bool) -> BinaryPredictions:
         """Pair the known probabilities with the labels, at the main magnification or at all of them."""
         pairs = [
             (image, float(p))
             for image, p in zip(self.images, malignant, strict=True)
             if np.isfinite(p) and not (main and image.magnification != _MAIN_MAGNIFICATION)
         ]
-        return Judged.of(
+        return BinaryPredictions.of(
             [image.malignancy == "malignant" for image, _ in pairs],
             [p for _, p in pairs],
             [image.patient_id for image, _ in pairs],
@@ -107,7 +107,7 @@ def run(
     """Print the out-of-fold AUC of each recipe, how often it was chosen, and the AUC of the choice."""
     if threads:
         torch.set_num_threads(threads)
-    patients = deal(breakhis(data), folds, seed)
+    patients = assign_folds(list_breakhis(data), folds, seed)
     recipes = [
         try_recipe(FitConfig.from_toml(path), patients, data, folder_of(path, out, f"{folds} {seed}"))
         for path in configs
@@ -121,7 +121,7 @@ def run(
     _console.print(f"Chosen on all folds: {best.name}. Results: {out}", soft_wrap=True)
 
 
-def deal(images: Sequence[LabelledImage], folds: int, seed: int) -> Patients:
+def assign_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> Patients:
     """Assign the patients to folds."""
     parts = [validation for _, validation in patient_folds(images, folds, seed)]
     number = {image.path: n for n, part in enumerate(parts) for image in part}
@@ -174,16 +174,16 @@ def _predict_left_out(trainer: Trainer, patients: Patients, root: Path, *folds: 
     """Train without the given folds and return the probabilities of their images, from the journal if it has them."""
     name = "without " + " and ".join(f"fold {fold + 1}" for fold in folds)
     part = Part(name, patients.without(*folds), ())
-    plan = Plan((), part, (), name)
+    plan = RunPlan((), part, (), name)
     start = trainer.start({})
     trainer.train(start, part)
-    card = first_card(plan, trainer.config, code_version(), demonstration=True)
+    card = build_card(plan, trainer.config, code_version(), demonstration=True)
     # One view is enough to choose a recipe; the figures use all views, as in serving.
     card = card if len(folds) == 1 else replace(card, views="one")
     classifier = Classifier(trainer.network(start, part), card, "unsaved")
     journal = trainer.folder / f"{name.replace(' ', '-')}.jsonl"
     judged = Judge(lambda _: classifier, root, journal=journal).judge(
-        [Chosen(image) for image in patients.held_out(*folds)]
+        [ChosenImage(image) for image in patients.held_out(*folds)]
     )
     return np.array([image.malignant_probability if image.reason is None else np.nan for image in judged])
 

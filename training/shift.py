@@ -17,26 +17,26 @@ from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.settings import Settings
 from core.statistics.cautions import Caution
-from core.statistics.compare_sets import shift_between
+from core.statistics.compare_sets import measure_shift
 from core.statistics.shift import Shift, Step
 from db import store
 from db.database import open_database
 from db.errors import UnusableDatabaseError
-from training.evaluation.chosen_images import ALONE, patients_unknown
-from training.evaluation.evaluate_checkpoint import new_folder, progress_bar
-from training.shifts.sets import ChosenSet, SeenSet, Wish, choose_sets, see, trained_on
-from training.shifts.steps import auc_figure, drop_between, preparation_steps, scale_step, tables
+from training.evaluation.chosen_images import EACH_IMAGE_A_PATIENT, are_patients_unknown
+from training.evaluation.evaluate_checkpoint import create_folder, progress_bar
+from training.shifts.sets import AnalysedSet, ChosenSet, SetRequest, analyse_set, choose_sets, count_training_patients
+from training.shifts.steps import auc_figure, build_tables, measure_drop, preparation_steps, scale_step
 
 _console = Console(stderr=True)  # stdout carries results and nothing else
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ShiftRequest:
     """The two sets to compare and the checkpoint to compare them with."""
 
     checkpoint: Path
-    source: Wish
-    target: Wish
+    source: SetRequest
+    target: SetRequest
 
 
 def run(  # noqa: PLR0913 - a command line has as many options as there are things to choose
@@ -53,26 +53,29 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
 ) -> None:
     """Measure how far one image set lies from another. Research use only; no output is a diagnosis."""
     try:
-        requests = (Wish.of(source, source_magnification, most), Wish.of(target, target_magnification, most))
+        requests = (
+            SetRequest.of(source, source_magnification, most),
+            SetRequest.of(target, target_magnification, most),
+        )
         sessions = open_database(database or Settings.from_environment().database)
-        shift = compare_sets(Request(checkpoint, *requests))
+        shift = compare_sets(ShiftRequest(checkpoint, *requests))
     except (UnusableCheckpointError, UnusableDatabaseError, OSError, ValueError) as error:
         _console.print(escape(str(error)), style="red", soft_wrap=True)
         raise typer.Exit(2) from error
-    folder = new_folder(out, shift.model_name, shift.model_version, shift.source, shift.target)
+    folder = create_folder(out, shift.model_name, shift.model_version, shift.source, shift.target)
     (folder / "shift.json").write_text(shift.to_json(), encoding="utf-8")
     with sessions.begin() as session:
         store.evaluations.add_shift(session, shift.source, shift.target, shift.model_version, shift.to_json())
     if as_json:
         print(shift.to_json())
     else:
-        Console().print(*tables(shift), sep="\n")
+        Console().print(*build_tables(shift), sep="\n")
     for warning in shift.warnings:
         _console.print(f"Caution: {escape(warning.words)}", style="yellow", soft_wrap=True)
     _console.print(f"Saved to {folder / 'shift.json'}; also shown on the Domain shift page.", soft_wrap=True)
 
 
-def compare_sets(request: Request) -> Shift:
+def compare_sets(request: ShiftRequest) -> Shift:
     """Choose and analyse the images of both sets, and compare the sets.
 
     Raises:
@@ -86,8 +89,8 @@ def compare_sets(request: Request) -> Shift:
     with progress_bar() as bar:
         tasks = [bar.add_task(name, total=len(chosen[place].images)) for name, place in _WORK]
         # The target first: it is the set whose images may turn out to be unusable.
-        target = see(chosen[1], classifier, lambda: bar.advance(tasks[1]))
-        source = see(chosen[0], classifier, lambda: bar.advance(tasks[0]))
+        target = analyse_set(chosen[1], classifier, lambda: bar.advance(tasks[1]))
+        source = analyse_set(chosen[0], classifier, lambda: bar.advance(tasks[0]))
         steps: tuple[Step, ...] = ()
         notes: tuple[Caution, ...] = (_no_auc(target),)
         if target.judgeable:
@@ -95,10 +98,10 @@ def compare_sets(request: Request) -> Shift:
             scaled, notes = scale_step(source, target, classifier, lambda: bar.advance(tasks[3]))
             steps = (*steps, scaled) if scaled else steps
     return replace(
-        shift_between(source.measured, target.measured, (classifier.card.name, classifier.version)),
+        measure_shift(source.measured, target.measured, (classifier.card.name, classifier.version)),
         steps=steps,
         source_auc=auc_figure(source),
-        drop=drop_between(source, target),
+        drop=measure_drop(source, target),
         trained_on=_trained_on(classifier.card, (source, target)),
         warnings=(*_cautions(classifier, chosen, (source, target)), *notes),
     )
@@ -108,17 +111,17 @@ _FEW_PATIENTS = 10
 _WORK = (("source", 0), ("target", 1), ("preparation", 1), ("scale", 1))
 
 
-def _trained_on(card: Card, sets: tuple[SeenSet, SeenSet]) -> tuple[int, int]:
-    return trained_on(card, sets[0]), trained_on(card, sets[1])
+def _trained_on(card: Card, sets: tuple[AnalysedSet, AnalysedSet]) -> tuple[int, int]:
+    return count_training_patients(card, sets[0]), count_training_patients(card, sets[1])
 
 
-def _no_auc(seen: SeenSet) -> Caution:
+def _no_auc(seen: AnalysedSet) -> Caution:
     few = f"{seen.measured.name} has fewer than two benign or two malignant images"
     return Caution("no AUC", f"{few}, so the effect of preparation steps cannot be measured")
 
 
 def _cautions(
-    classifier: Classifier, chosen: Sequence[ChosenSet], seen: tuple[SeenSet, SeenSet]
+    classifier: Classifier, chosen: Sequence[ChosenSet], seen: tuple[AnalysedSet, AnalysedSet]
 ) -> tuple[Caution, ...]:
     """Return what a reviewer has to know about the sets, the most serious first."""
     collected = []
@@ -137,8 +140,10 @@ def _cautions(
         if (few := len(set(each.measured.patient_ids))) < _FEW_PATIENTS:
             text = f"{selection.name} has only {few} patients: only large differences can be detected"
             collected.append(Caution("few patients", text))
-        if patients_unknown(selection.images):
-            collected.append(Caution("patients unknown", f"the patients of {selection.name} are unknown: {ALONE}"))
+        if are_patients_unknown(selection.images):
+            collected.append(
+                Caution("patients unknown", f"the patients of {selection.name} are unknown: {EACH_IMAGE_A_PATIENT}")
+            )
         if len(selection.images) < selection.found:
             text = f"{len(selection.images)} of {selection.found} images of {selection.name} were sampled (see --most)"
             collected.append(Caution("images drawn", text))

@@ -21,7 +21,7 @@ from core.network.branches import MissingWeightsError
 from core.settings import Settings
 from db.errors import UnusableDatabaseError
 from training.runs.folder import Order, RunFolder
-from training.runs.plan import OWN_DATASET, Job, known_job, new_job
+from training.runs.plan import OWN_DATASET, TrainingJob, create_job, reopen_job
 from training.runs.run import carry_out
 
 _MISSING_SHOWN = 2  # images and patients; python -m training.audit lists the rest
@@ -63,7 +63,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
             order = folder.order()
             # Weights that could not be fetched when the run began may be available as a file now.
             order = replace(order, device=_prepare(order), weights=tuple(weights or order.weights))
-            job = replace(known_job(folder), order=order)
+            job = replace(reopen_job(folder), order=order)
         elif config is None or data is None:
             raise ValueError("pass CONFIG and --data to start a run, or --resume FOLDER to continue one")
         else:
@@ -83,7 +83,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
                 demonstration=demonstration,
             )
             device = _prepare(order)
-            job = replace(new_job(settings, text, order, runs), order=replace(order, device=device))
+            job = replace(create_job(settings, text, order, runs), order=replace(order, device=device))
     except (ValueError, FileNotFoundError) as error:
         raise typer.BadParameter(str(error)) from error
     _carry_out(job, database or Settings.from_environment().database)
@@ -96,7 +96,7 @@ def _prepare(order: Order) -> str:
     return start(order.device)
 
 
-def _carry_out(job: Job, database: str) -> None:
+def _carry_out(job: TrainingJob, database: str) -> None:
     """Carry out the run; if it stops early for any reason, print how to continue it."""
     console = Console(stderr=True, quiet=rank() != 0)
     for text in job.missing[:_MISSING_SHOWN]:
@@ -116,7 +116,7 @@ def _carry_out(job: Job, database: str) -> None:
         _print_result(console, job, card)
 
 
-def _print_result(console: Console, job: Job, card: Card) -> None:
+def _print_result(console: Console, job: TrainingJob, card: Card) -> None:
     for metric in card.metrics:
         figure = f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
         console.print(f"{metric.name}: {figure}, {metric.protocol}", soft_wrap=True)

@@ -25,7 +25,7 @@ from core.fitting.config import read_config
 from core.fitting.loop import Work
 from core.network.branches import MissingWeightsError
 from training.runs.inner_search import Search, inner_parts, judge_recipe, read_search
-from training.runs.plan import OWN_DATASET, Part, chosen_images, plan_run, weight_files
+from training.runs.plan import OWN_DATASET, Part, filter_images, plan_run, weight_files
 
 _COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 # A trial without a heartbeat for this long has lost its process; its values are tried again.
@@ -74,7 +74,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
     try:
         settings, _ = read_config(config, assignments or ())
         images = load_dataset(dataset or OWN_DATASET[settings.task], data)
-        plan = plan_run(chosen_images(images, settings, limit), settings, lists)
+        plan = plan_run(filter_images(images, settings, limit), settings, lists)
         tuning = Tuning(
             config=config,
             assignments=tuple(assignments or ()),

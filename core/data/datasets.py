@@ -80,7 +80,7 @@ class LabelledImage:
         return label_set.classes.index(self.label)
 
 
-def breakhis_image(path: Path) -> LabelledImage | None:
+def parse_breakhis_name(path: Path) -> LabelledImage | None:
     """Read label, patient and magnification from a BreaKHis file name; None if it does not follow the naming rule."""
     match = _BREAKHIS_NAME.fullmatch(path.name)
     if match is None:
@@ -91,7 +91,7 @@ def breakhis_image(path: Path) -> LabelledImage | None:
     return LabelledImage(path, label, match["patient"], f"{match['magnification']}X", BREAKHIS.name)
 
 
-def label_set_with(labels: set[str]) -> LabelSet:
+def find_label_set(labels: set[str]) -> LabelSet:
     """Return the first known label set, starting with benign / malignant, that has all of these classes.
 
     Raises:
@@ -149,15 +149,15 @@ def load_dataset(name: DatasetName, root: Path) -> list[LabelledImage]:
         ValueError: If a table is inconsistent with the files or with itself.
     """
     loaders: Mapping[DatasetName, Callable[[Path], list[LabelledImage]]] = {
-        "breakhis": breakhis,
-        "bach": bach,
-        "idc": idc,
-        "folder": listed,
+        "breakhis": list_breakhis,
+        "bach": list_bach,
+        "idc": list_idc,
+        "folder": list_labelled_folder,
     }
     return loaders[name](root)
 
 
-def breakhis(root: Path) -> list[LabelledImage]:
+def list_breakhis(root: Path) -> list[LabelledImage]:
     """List the BreaKHis images below a folder, in the order of their names.
 
     Everything is read from the file names, so the folder may be the dataset's tree, the folder above it, or a flat
@@ -169,10 +169,10 @@ def breakhis(root: Path) -> list[LabelledImage]:
         UnknownNameError: If the name of a PNG file does not follow the dataset's rule; the message names the files.
     """
     paths = _list_files(root, ".png")
-    return _require_known([(path, breakhis_image(path)) for path in paths], root, "BreaKHis")
+    return _require_known([(path, parse_breakhis_name(path)) for path in paths], root, "BreaKHis")
 
 
-def bach(root: Path) -> list[LabelledImage]:
+def list_bach(root: Path) -> list[LabelledImage]:
     """List the BACH microscopy images (`Photos/<class>/*.tif`) below a folder, in the order of their names.
 
     The label comes from the folder and from `microscopy_ground_truth.csv`; one of them is enough.
@@ -203,7 +203,7 @@ def bach(root: Path) -> list[LabelledImage]:
     return _require_known(images, root, "BACH")
 
 
-def idc(root: Path) -> list[LabelledImage]:
+def list_idc(root: Path) -> list[LabelledImage]:
     """List the IDC patches (`<patient>/<0|1>/*.png`) below a folder, in the order of their names.
 
     One copy in circulation contains all patients twice, the second time in a folder named after the release; if this
@@ -225,7 +225,7 @@ def _idc_image(path: Path) -> LabelledImage | None:
     return LabelledImage(path, IDC.classes[int(match["label"])], match["patient"], _IDC_PIXEL, IDC.name)
 
 
-def listed(root: Path) -> list[LabelledImage]:
+def list_labelled_folder(root: Path) -> list[LabelledImage]:
     """List the images in `labels.csv` of a folder, with columns file, label, patient_id and optionally magnification.
 
     The labels determine the label set: the first one, starting with benign / malignant, that has them all.
@@ -251,14 +251,14 @@ def listed(root: Path) -> list[LabelledImage]:
         raise ValueError(f"{table} lists files more than once: {_join_first(repeated)}")
     if absent := [row["file"] for row in rows if not (root / row["file"]).is_file()]:
         raise FileNotFoundError(f"{len(absent)} of {len(rows)} images in {table} do not exist: {_join_first(absent)}")
-    dataset = label_set_with({row["label"] for row in rows}).name
+    dataset = find_label_set({row["label"] for row in rows}).name
     return [
         LabelledImage(root / row["file"], row["label"], row["patient_id"], row.get("magnification") or "", dataset)
         for row in sorted(rows, key=lambda row: row["file"])
     ]
 
 
-def shortfall(images: Sequence[LabelledImage], name: DatasetName) -> tuple[str, ...]:
+def describe_shortfall(images: Sequence[LabelledImage], name: DatasetName) -> tuple[str, ...]:
     """Return what is missing or surplus compared with the official release, as text; () when complete.
 
     A user's own folder has no official counts, so it is always complete.

@@ -78,7 +78,7 @@ def _hash_or_reason(path: Path) -> PictureHash | str:
         return str(error)
 
 
-def near_pairs(outlines: Sequence[int], bits: int = NEAR_BITS) -> list[tuple[int, int, int]]:
+def find_near_pairs(outlines: Sequence[int], bits: int = NEAR_BITS) -> list[tuple[int, int, int]]:
     """Return the positions of all pairs that differ in at most `bits` of 64 bits, with the number of these bits.
 
     Two hashes that differ in `bits` bits agree in at least one of `bits` + 1 bands, so only hashes that share a band
@@ -107,7 +107,7 @@ def _add_near(
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedImage:
     """An image and its side of a split; `side` is "" if there is no split."""
 
     image: LabelledImage
@@ -116,7 +116,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class LeakMember:
     """The images of one slide and label on one side, within a leak or a conflict; `files` are the first few."""
 
     side: str
@@ -137,7 +137,7 @@ class Leak:
     split: str
     kind: LeakKind
     key: str
-    members: tuple[Member, ...]
+    members: tuple[LeakMember, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Conflict:
 
     kind: ConflictKind
     key: str
-    members: tuple[Member, ...]
+    members: tuple[LeakMember, ...]
 
     @property
     def contradictory(self) -> bool:
@@ -188,7 +188,7 @@ class Audit:
         return not self.leaks and not any(conflict.contradictory for conflict in self.conflicts)
 
 
-def audit(placed: Sequence[Placed], pictures: Mapping[Path, PictureHash | str] | None = None) -> Audit:
+def audit_splits(placed: Sequence[PlacedImage], pictures: Mapping[Path, PictureHash | str] | None = None) -> Audit:
     """Find slides, patients and pictures on several sides of each split, and those with several labels.
 
     Args:
@@ -198,16 +198,18 @@ def audit(placed: Sequence[Placed], pictures: Mapping[Path, PictureHash | str] |
     hashes = {path: value for path, value in (pictures or {}).items() if isinstance(value, PictureHash)}
     distinct = list({one.image.path: one.image for one in placed}.values())
     groups = _group_pictures(distinct, hashes)
-    splits: dict[str, list[Placed]] = defaultdict(list)
+    splits: dict[str, list[PlacedImage]] = defaultdict(list)
     for one in placed:
-        splits[one.split or _UNSPLIT].append(one if one.side else Placed(one.image, _UNSPLIT, one.image.patient_id))
+        splits[one.split or _UNSPLIT].append(
+            one if one.side else PlacedImage(one.image, _UNSPLIT, one.image.patient_id)
+        )
     return Audit(
         images=len(distinct),
         patients=len({image.patient_id for image in distinct}),
         slides=len({(image.slide_id, image.label) for image in distinct} if _by_slide(distinct) else ()),
         pictures=len(hashes),
         unreadable=tuple(f"{path}: {reason}" for path, reason in (pictures or {}).items() if isinstance(reason, str)),
-        counts=(*_counts(Placed(image) for image in distinct), *_counts(one for one in placed if one.side)),
+        counts=(*_counts(PlacedImage(image) for image in distinct), *_counts(one for one in placed if one.side)),
         leaks=tuple(leak for name, images in splits.items() for leak in _find_leaks(name, images, groups)),
         conflicts=(*_named_conflicts(distinct), *_picture_conflicts(groups)),
     )
@@ -231,15 +233,15 @@ def _group_pictures(images: Iterable[LabelledImage], hashes: Mapping[Path, Pictu
         _SamePicture("identical picture", h.pixels[:12], tuple(alike)) for h, alike in by_hash.items() if len(alike) > 1
     ]
     with_outline = [(h.outline, alike) for h, alike in by_hash.items() if h.outline is not None]
-    for first, second, bits in near_pairs([outline for outline, _ in with_outline]):
+    for first, second, bits in find_near_pairs([outline for outline, _ in with_outline]):
         key = f"{bits} of 64 bits differ (at most {NEAR_BITS} count as near)"
         groups.append(_SamePicture("near-identical picture", key, (*with_outline[first][1], *with_outline[second][1])))
     return groups
 
 
-def _find_leaks(split: str, placed: Sequence[Placed], groups: Sequence[_SamePicture]) -> Iterable[Leak]:
-    patients: dict[str, list[Placed]] = defaultdict(list)
-    places: dict[Path, list[Placed]] = defaultdict(list)
+def _find_leaks(split: str, placed: Sequence[PlacedImage], groups: Sequence[_SamePicture]) -> Iterable[Leak]:
+    patients: dict[str, list[PlacedImage]] = defaultdict(list)
+    places: dict[Path, list[PlacedImage]] = defaultdict(list)
     for one in placed:
         patients[one.image.patient_id].append(one)
         places[one.image.path].append(one)
@@ -273,18 +275,18 @@ def _picture_conflicts(groups: Iterable[_SamePicture]) -> Iterable[Conflict]:
             yield Conflict(group.kind, group.key, _members_of(group.images))
 
 
-def _members_of(images: Iterable[LabelledImage]) -> tuple[Member, ...]:
-    return _members([Placed(image) for image in images])
+def _members_of(images: Iterable[LabelledImage]) -> tuple[LeakMember, ...]:
+    return _members([PlacedImage(image) for image in images])
 
 
-def _members(placed: Iterable[Placed]) -> tuple[Member, ...]:
+def _members(placed: Iterable[PlacedImage]) -> tuple[LeakMember, ...]:
     files_by_key: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for one in placed:
         files_by_key[one.side, one.image.slide_id, one.image.label].append(one.image.path.name)
-    return tuple(Member(*key, len(files), tuple(sorted(files)[:3])) for key, files in sorted(files_by_key.items()))
+    return tuple(LeakMember(*key, len(files), tuple(sorted(files)[:3])) for key, files in sorted(files_by_key.items()))
 
 
-def _counts(placed: Iterable[Placed]) -> Iterable[Count]:
+def _counts(placed: Iterable[PlacedImage]) -> Iterable[Count]:
     patients_by_key: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for one in placed:
         patients_by_key[one.split, one.side, one.image.label, one.image.magnification].append(one.image.patient_id)

@@ -14,7 +14,7 @@ from core.fitting.augmentation import training_patch
 from core.fitting.config import FitConfig
 from core.fitting.images import Draw
 from core.fitting.pixel_cache import open_pixels
-from core.fitting.sampling import TARGETS, Places, generator
+from core.fitting.sampling import TARGETS, Places, make_generator
 from core.labels import BINARY
 from core.results import Patches
 
@@ -74,7 +74,7 @@ class TargetImages:
         """Return one random augmented patch for each of the chosen positions of a batch."""
         patches = []
         for place in chosen:
-            rng = generator(self._config.seed, TARGETS, phase, number, draw.first + int(place))
+            rng = make_generator(self._config.seed, TARGETS, phase, number, draw.first + int(place))
             image = self._pixels.images[int(rng.integers(len(self._pixels.images)))]
             patches.append(training_patch(image, self._pixels.policy, self._config, rng))
         return np.stack(patches)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.card import InputPolicy
 from core.fitting.config import Augmentation, FitConfig, PublishedName
-from core.imaging.patches import cut
+from core.imaging.patches import cut_patches
 from core.results import RgbImage
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ def training_patch(image: RgbImage, policy: InputPolicy, config: FitConfig, rng:
 def random_patch(image: RgbImage, policy: InputPolicy, how: Augmentation, rng: np.random.Generator) -> RgbImage:
     """Cut one square at a random position, turn it into one of its eight views, and change its colours.
 
-    The square goes through the same `cut` as in prediction. A box never extends beyond the image, so for patches
-    nearly as large as the image only smaller boxes, which enlarge the tissue, are drawn.
+    The square goes through the same `cut_patches` as in prediction. A box never extends beyond the image, so for
+    patches nearly as large as the image only smaller boxes, which enlarge the tissue, are drawn.
     """
-    patch = _random_view(cut(image, [_random_box(image, policy, how.zoom, rng)], policy.input_side)[0], rng)
+    patch = _random_view(cut_patches(image, [_random_box(image, policy, how.zoom, rng)], policy.input_side)[0], rng)
     if rng.random() < how.blur:
         patch = cv2.GaussianBlur(patch, (0, 0), float(rng.uniform(0.4, 1.3))).astype(np.uint8)
     return recolour(patch, _random_mixing(how, rng), rng.normal(0, how.density) + rng.normal(0, how.density / 3, 3))
@@ -181,7 +181,7 @@ def published_patch(patch: RgbImage, name: PublishedName, side: int, rng: np.ran
     Equal states of `rng` give equal patches, whatever was made before.
     """
     height, width = patch.shape[:2]
-    scaled = cut(patch, [(0, 0, width, height)], round(side * _LISTS[name].spare))[0]
+    scaled = cut_patches(patch, [(0, 0, width, height)], round(side * _LISTS[name].spare))[0]
     changed: RgbImage = _pipelines.of(name, side, rng)(image=scaled)["image"]
     return np.ascontiguousarray(changed)
 

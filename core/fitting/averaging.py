@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from core.fitting import distributed
-from core.fitting.freezing import moving_names
+from core.fitting.freezing import changing_names
 from core.network.hybrid import HybridNetwork
 
 # The average starts with a short memory; otherwise the random initial weights would dominate it for long.
 _FIRST_MEMORY = 10
 
 
-class Moving:
+class MovingWeights:
     """The weights and statistics that change in a phase, of the trained network and of its running average."""
 
     def __init__(self, trained: HybridNetwork, averaged: HybridNetwork) -> None:
@@ -22,7 +22,7 @@ class Moving:
 
         The lookup is done once: a network has thousands of names, and the epochs of a head are short.
         """
-        names = moving_names(trained)
+        names = changing_names(trained)
         values, means = trained.state_dict(), averaged.state_dict()
         self.trained = {name: values[name] for name in names}
         self.averaged = {name: means[name] for name in names}
@@ -37,10 +37,10 @@ class Moving:
         """Average the statistics over all processes; the weights are equal already."""
         for state in (self.trained, self.averaged):
             for name in self._statistics:
-                distributed.averaged(state[name])
+                distributed.average_over_processes(state[name])
 
 
-def mean_network(members: Sequence[HybridNetwork]) -> HybridNetwork:
+def average_networks(members: Sequence[HybridNetwork]) -> HybridNetwork:
     """Average the weights of networks that were trained from one start.
 
     The mean is more accurate than its members at the cost of one (Wortsman et al., ICML 2022).

@@ -13,13 +13,13 @@ from core.fitting.config import FitConfig
 from core.fitting.distributed import own_share
 from core.fitting.feature_cache import Features
 from core.fitting.images import Draw, TrainingImages
-from core.fitting.loading import made_ahead, standardised
+from core.fitting.loading import make_ahead, standardise
 from core.fitting.sampling import Places
 from core.results import Patches
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class TrainingBatch:
     """The part of a batch for this process: images or pooled features, with labels and magnifications.
 
     Target images, if there are any, follow the others and have no label.
@@ -31,10 +31,10 @@ class Batch:
     pooled: Sequence[Tensor] = ()
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """A source of the batches of an epoch."""
 
-    def batches(self, draws: Sequence[Draw], phase: int, number: int) -> Iterator[Batch]:
+    def batches(self, draws: Sequence[Draw], phase: int, number: int) -> Iterator[TrainingBatch]:
         """Yield the part of every draw for this process, in order."""
 
 
@@ -49,7 +49,7 @@ class PatchSource:
         self._config = config
         self._device = device
 
-    def batches(self, draws: Sequence[Draw], phase: int, number: int) -> Iterator[Batch]:
+    def batches(self, draws: Sequence[Draw], phase: int, number: int) -> Iterator[TrainingBatch]:
         """Yield the part of every draw for this process, prepared ahead in threads."""
 
         def make(draw: Draw) -> Patches:
@@ -59,9 +59,9 @@ class PatchSource:
                 return own
             return np.concatenate([own, self._targets.patches(draw, places, phase, number)])
 
-        for draw, patches in zip(draws, made_ahead(make, draws), strict=True):
+        for draw, patches in zip(draws, make_ahead(make, draws), strict=True):
             labels, magnifications = _labels_and_magnifications(self._images, draw, self._device)
-            yield Batch(labels, magnifications, images=standardised(patches, self._config, self._device))
+            yield TrainingBatch(labels, magnifications, images=standardise(patches, self._config, self._device))
 
 
 class FeatureSource:
@@ -72,13 +72,13 @@ class FeatureSource:
         self._features = features
         self._copies = copies
 
-    def batches(self, draws: Sequence[Draw], phase: int, number: int) -> Iterator[Batch]:
+    def batches(self, draws: Sequence[Draw], phase: int, number: int) -> Iterator[TrainingBatch]:
         """Yield the part of every draw for this process."""
         for draw in draws:
             places = _own_places(draw)
             rows = draw.images[places] * self._copies + draw.copies[places]
             labels, magnifications = _labels_and_magnifications(self._images, draw, self._features.device)
-            yield Batch(labels, magnifications, pooled=self._features.take(rows))
+            yield TrainingBatch(labels, magnifications, pooled=self._features.take(rows))
 
 
 def _own_places(draw: Draw) -> Places:

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from core.card import Fusion, Head, InputPolicy, Magnification, StainTarget, Triple
-from core.files import first_problem
+from core.files import describe_first_problem
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
 
 PublishedName = Literal["hybrid", "efficientnet", "resnet50", "vgg16", "cnn", "none"]
@@ -285,28 +285,28 @@ class FitConfig:
         try:
             return _ADAPTER.validate_python(table)
         except ValidationError as error:
-            raise ValueError(f"{name}: {first_problem(error, 'the file')}") from error
+            raise ValueError(f"{name}: {describe_first_problem(error, 'the file')}") from error
 
     def flat(self) -> dict[str, str | int | float | bool]:
         """Return every value under its dotted name, for the card."""
-        return dict(flattened("", asdict(self)))
+        return dict(flatten("", asdict(self)))
 
 
 _ADAPTER = TypeAdapter(FitConfig)
 
 
-def flattened(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, str | int | float | bool]]:
+def flatten(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, str | int | float | bool]]:
     """Yield every value with its dotted name; parts of a list are numbered from 0, and None is "none"."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from flattened(f"{prefix}{key}.", value)
+            yield from flatten(f"{prefix}{key}.", value)
         elif isinstance(value, str | int | float):
             yield prefix + key, value
         elif value is None:
             yield prefix + key, "none"
         elif isinstance(value, tuple) and value and isinstance(value[0], Mapping):
             for number, part in enumerate(value):
-                yield from flattened(f"{prefix}{key}.{number}.", part)
+                yield from flatten(f"{prefix}{key}.{number}.", part)
         elif isinstance(value, tuple):
             yield prefix + key, ", ".join(str(part) for part in value)
 

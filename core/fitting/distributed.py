@@ -43,7 +43,7 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def world() -> int:
+def world_size() -> int:
     """Return the number of processes."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
@@ -54,9 +54,9 @@ def own_share(places: Places) -> Places:
     Raises:
         ValueError: If there are fewer images than processes.
     """
-    if len(places) < world():
-        raise ValueError(f"{len(places)} images cannot be shared by {world()} processes; start fewer processes")
-    return places[rank() :: world()]
+    if len(places) < world_size():
+        raise ValueError(f"{len(places)} images cannot be shared by {world_size()} processes; start fewer processes")
+    return places[rank() :: world_size()]
 
 
 def wait() -> None:
@@ -65,28 +65,28 @@ def wait() -> None:
         distributed.barrier()
 
 
-def summed(tensor: Tensor) -> Tensor:
+def sum_over_processes(tensor: Tensor) -> Tensor:
     """Sum a tensor over all processes, in place."""
     if distributed.is_initialized():
         distributed.all_reduce(tensor)
     return tensor
 
 
-def averaged(tensor: Tensor) -> Tensor:
+def average_over_processes(tensor: Tensor) -> Tensor:
     """Average a tensor over all processes, in place."""
-    return summed(tensor).div_(world()) if world() > 1 else tensor
+    return sum_over_processes(tensor).div_(world_size()) if world_size() > 1 else tensor
 
 
-def synchronised(network: nn.Module) -> None:
+def synchronise_batch_norm(network: nn.Module) -> None:
     """Convert batch normalisation to statistics of the whole batch, in place; only on CUDA."""
-    if world() > 1 and next(network.parameters()).is_cuda:
+    if world_size() > 1 and next(network.parameters()).is_cuda:
         # Not torch's conversion: it would lose the activations inside timm's normalisation layers.
         convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
 
 
-def wrapped(module: nn.Module) -> nn.Module:
+def average_gradients(module: nn.Module) -> nn.Module:
     """Return the module with its gradients averaged over all processes."""
-    if world() == 1:
+    if world_size() == 1:
         return module
     # Some timm networks have layers after their feature map, which get no gradient.
     return DistributedDataParallel(module, forward_sync_buffers=False, find_unused_parameters=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.fitting import distributed
 from core.fitting.config import FitConfig
-from core.fitting.loading import autocast, made_ahead, standardised
+from core.fitting.loading import autocast, make_ahead, standardise
 from core.fitting.sampling import Places
 from core.network.hybrid import HybridNetwork
 from core.results import Patches, RgbImage
@@ -89,7 +89,7 @@ class _FrozenBranches:
         def make(start: int) -> Patches:
             return np.stack([patches.make(row) for row in range(start, min(start + _AT_ONCE, patches.count))])
 
-        for start, batch in zip(starts, made_ahead(make, starts), strict=True):
+        for start, batch in zip(starts, make_ahead(make, starts), strict=True):
             pooled = torch.cat([part.flatten(1).float() for part in self._pooled(batch)], dim=1)
             rows[start : start + len(batch)] = pooled.cpu().numpy()
 
@@ -106,7 +106,7 @@ class _FrozenBranches:
 
     def _pooled(self, patches: Patches) -> list[Tensor]:
         with torch.no_grad(), autocast(self._config, self._device):
-            images = standardised(patches, self._config, self._device)
+            images = standardise(patches, self._config, self._device)
             return self._network.pooled(self._network.features(images))
 
 
@@ -116,7 +116,7 @@ def _fill_file(final: Path, size: tuple[int, int], branches: _FrozenBranches, pa
         np.memmap(partial, np.float32, "w+", shape=size).flush()
     distributed.wait()
     rows = np.memmap(partial, np.float32, "r+", shape=size)
-    branches.fill(rows, patches, range(0, size[0], _AT_ONCE)[distributed.rank() :: distributed.world()])
+    branches.fill(rows, patches, range(0, size[0], _AT_ONCE)[distributed.rank() :: distributed.world_size()])
     rows.flush()
     distributed.wait()
     if distributed.rank() == 0:

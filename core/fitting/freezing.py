@@ -27,7 +27,7 @@ def set_modes(network: HybridNetwork, phase: Phase) -> None:
         block.train()
 
 
-def moving_names(network: HybridNetwork) -> list[str]:
+def changing_names(network: HybridNetwork) -> list[str]:
     """Return the names of the weights and statistics that change in a phase; its modes must be set."""
     names = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
     for prefix, module in network.named_modules():

@@ -13,11 +13,11 @@ from core.data.datasets import LabelledImage
 from core.fitting import distributed
 from core.fitting.config import FitConfig
 from core.fitting.feature_cache import Features, PatchList, compute_features
-from core.fitting.images import list_name
-from core.fitting.loading import made_ahead, standardised
+from core.fitting.images import hash_patch_list
+from core.fitting.loading import make_ahead, standardise
 from core.fitting.pixel_cache import open_pixels
 from core.fitting.sampling import Places
-from core.imaging.patches import cut, fill_patch, fit_boxes
+from core.imaging.patches import cut_patches, fit_boxes, pad_to_patch
 from core.labels import magnification_index
 from core.network.hybrid import HybridNetwork
 from core.results import Box, Patches, RgbImage
@@ -28,7 +28,7 @@ _ROWS_AT_ONCE = 2048
 _SMALLEST_PROBABILITY = 1e-6
 
 
-class HeldOut:
+class HeldOutImages:
     """Images that are never trained on; each process evaluates a part of them, and the parts are summed."""
 
     def __init__(
@@ -53,7 +53,7 @@ class HeldOut:
 
         They have full precision, as in `judge` and in prediction, whatever precision training uses.
         """
-        name = list_name("held out", self._images, self._config)
+        name = hash_patch_list("held out", self._images, self._config)
         patches = PatchList(len(self._boxes), self._cut_patch, name)
         exact = replace(self._config, optimiser=replace(self._config.optimiser, precision="fp32"))
         return compute_features(network, patches, exact, folder, self._device)
@@ -73,12 +73,12 @@ class HeldOut:
     def _probabilities(self, network: HybridNetwork, features: Features | None) -> NDArray[np.float64]:
         """Return the mean probabilities over the patches of each image, images x classes."""
         total = torch.zeros(len(self._images), len(self._config.label_set.classes), dtype=torch.float64)
-        rows = np.arange(len(self._owners))[distributed.rank() :: distributed.world()]
+        rows = np.arange(len(self._owners))[distributed.rank() :: distributed.world_size()]
         with torch.no_grad():
             for chunk, logits in self._logits(network, features, rows):
                 softmax = logits.double().softmax(dim=1).cpu()
                 total.index_add_(0, torch.from_numpy(self._owners[chunk]), softmax)
-        sums = distributed.summed(total.to(self._device)).cpu().numpy()
+        sums = distributed.sum_over_processes(total.to(self._device)).cpu().numpy()
         mean: NDArray[np.float64] = sums / np.bincount(self._owners)[:, None]
         return mean
 
@@ -90,8 +90,8 @@ class HeldOut:
                 yield chunk, network.logits_of(features.take(chunk), self._magnifications[self._owners[chunk]])
             return
         chunks = _chunks(rows, _PATCHES_AT_ONCE)
-        for chunk, patches in zip(chunks, made_ahead(self._cut_patches, chunks), strict=True):
-            images = standardised(patches, self._config, self._device)
+        for chunk, patches in zip(chunks, make_ahead(self._cut_patches, chunks), strict=True):
+            images = standardise(patches, self._config, self._device)
             yield chunk, network(images, self._magnifications[self._owners[chunk]])
 
     def _cut_patches(self, rows: Places) -> Patches:
@@ -99,8 +99,8 @@ class HeldOut:
 
     def _cut_patch(self, row: int) -> RgbImage:
         number, box = self._boxes[row]
-        image = fill_patch(self._pixels.images[number], self._pixels.policy)
-        patch: RgbImage = cut(image, [box], self._config.input_policy.input_side)[0]
+        image = pad_to_patch(self._pixels.images[number], self._pixels.policy)
+        patch: RgbImage = cut_patches(image, [box], self._config.input_policy.input_side)[0]
         return patch
 
 
@@ -109,5 +109,5 @@ def _chunks(rows: Places, size: int) -> list[Places]:
 
 
 def _boxes(image: RgbImage, policy: InputPolicy) -> list[Box]:
-    height, width = fill_patch(image, policy).shape[:2]
+    height, width = pad_to_patch(image, policy).shape[:2]
     return fit_boxes(height, width, policy)

@@ -39,7 +39,7 @@ class History:
     kept: int
 
 
-def best_of(epochs: Sequence[Epoch]) -> Epoch | None:
+def find_best_epoch(epochs: Sequence[Epoch]) -> Epoch | None:
     """Return the epoch with the highest validation AUC, then the lowest loss; the first of equals.
 
     Without validation images there is none.
@@ -50,11 +50,11 @@ def best_of(epochs: Sequence[Epoch]) -> Epoch | None:
 
 def has_stalled(epochs: Sequence[Epoch], patience: int) -> bool:
     """Return whether the last `patience` epochs were no better than the best; never for patience 0."""
-    best = best_of(epochs)
+    best = find_best_epoch(epochs)
     return best is not None and patience > 0 and epochs[-1].number - best.number >= patience
 
 
-def reductions(epochs: Sequence[Epoch], patience: int) -> int:
+def count_reductions(epochs: Sequence[Epoch], patience: int) -> int:
     """Count how often the loss did not fall for more than `patience` epochs, as torch's ReduceLROnPlateau does.
 
     The loss is that of validation or, without validation images, of training.

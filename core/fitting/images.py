@@ -13,9 +13,9 @@ from core.data.datasets import LabelledImage
 from core.fitting.augmentation import random_patch, training_patch
 from core.fitting.config import FitConfig
 from core.fitting.pixel_cache import open_pixels
-from core.fitting.sampling import COPIES, DRAWS, PATCHES, EpochDraws, Places, generator
-from core.imaging.demo import demo_image
-from core.imaging.stain import stain_normaliser
+from core.fitting.sampling import COPIES, DRAWS, PATCHES, EpochDraws, Places, make_generator
+from core.imaging.demo import generate_tissue
+from core.imaging.stain import make_stain_normaliser
 from core.labels import MAGNIFICATIONS, Malignancy, magnification_index
 from core.results import Patches, RgbImage
 
@@ -82,7 +82,7 @@ class TrainingImages:
     @property
     def name(self) -> str:
         """A hash of these images and of what decides how their copies look, for a cache of features."""
-        return list_name(f"train, seed {self._config.seed}", self._pool, self._config)
+        return hash_patch_list(f"train, seed {self._config.seed}", self._pool, self._config)
 
     @property
     def weighed_labels(self) -> Places:
@@ -91,7 +91,7 @@ class TrainingImages:
 
     def epoch(self, phase: int, number: int, copies: int) -> list[Draw]:
         """Return the random batches of one epoch of a phase; every call returns the same."""
-        rng = generator(self._config.seed, DRAWS, phase, number)
+        rng = make_generator(self._config.seed, DRAWS, phase, number)
         if self._draws:
             batches = self._draws.batches(rng)
         else:
@@ -109,7 +109,7 @@ class TrainingImages:
 
     def patches(self, draw: Draw, chosen: Places, phase: int, number: int) -> Patches:
         """Return an augmented patch for each of the chosen positions of a batch."""
-        rngs = [generator(self._config.seed, PATCHES, phase, number, draw.first + int(place)) for place in chosen]
+        rngs = [make_generator(self._config.seed, PATCHES, phase, number, draw.first + int(place)) for place in chosen]
         return np.stack([self._patch(int(image), rng) for image, rng in zip(draw.images[chosen], rngs, strict=True)])
 
     def copy(self, image: int, number: int) -> RgbImage:
@@ -118,7 +118,7 @@ class TrainingImages:
         Its randomness depends on the file name, so that it is the same in any list of images.
         """
         key = _hash_name(self._pool[image].path.name) if image < self._own else image - self._own
-        return self._patch(image, generator(self._config.seed, COPIES, key, number))
+        return self._patch(image, make_generator(self._config.seed, COPIES, key, number))
 
     def _draw_generated(self, rng: np.random.Generator) -> Places:
         """Draw benign and malignant images alternately."""
@@ -140,12 +140,12 @@ def _hash_name(name: str) -> int:
 
 @lru_cache(maxsize=1)  # all folds and members draw from the same pool, which takes a minute to make
 def _generated_tissue(each: int, stain: StainTarget | None) -> tuple[RgbImage, ...]:
-    normalise = stain_normaliser(stain)
+    normalise = make_stain_normaliser(stain)
     seeds = range(_FIRST_GENERATED_SEED, _FIRST_GENERATED_SEED + each)
-    return tuple(normalise(demo_image(seed, kind)) for kind in _KINDS for seed in seeds)
+    return tuple(normalise(generate_tissue(seed, kind)) for kind in _KINDS for seed in seeds)
 
 
-def list_name(kind: str, images: Sequence[LabelledImage], config: FitConfig) -> str:
+def hash_patch_list(kind: str, images: Sequence[LabelledImage], config: FitConfig) -> str:
     """Return a hash of the files of a list of patches and of the settings that decide how they look."""
     files = [(str(image.path.absolute()), (s := image.path.stat()).st_size, s.st_mtime_ns) for image in images]
     looks = (config.input_policy, config.stain, config.cache_side, config.augmentations, config.augmentation)

@@ -13,14 +13,14 @@ from core.fitting.config import FitConfig
 from core.results import Patches
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 _MOST_THREADS = 8
 
 
-def made_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+def make_ahead(make: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield the result of `make` for every item, in order, computing a few ahead in threads."""
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
-    pending: deque[Future[Made]] = deque()
+    pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:
             pending.append(pool.submit(make, item))
@@ -30,7 +30,7 @@ def made_ahead(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[
             yield pending.popleft().result()
 
 
-def standardised(patches: Patches, config: FitConfig, device: torch.device) -> Tensor:
+def standardise(patches: Patches, config: FitConfig, device: torch.device) -> Tensor:
     """Return patches x 3 x side x side, standardised by the mean and standard deviation of the run, on the device."""
     mean, std = (torch.tensor(triple, device=device).view(3, 1, 1) for triple in (config.mean, config.std))
     batch = (torch.from_numpy(patches).to(device).permute(0, 3, 1, 2).float() / 255 - mean) / std

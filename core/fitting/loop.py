@@ -17,11 +17,11 @@ from core.data.datasets import LabelledImage
 from core.fitting import distributed
 from core.fitting.adversarial import DomainHead, TargetImages
 from core.fitting.config import FitConfig, Generated, Phase, Sampling
-from core.fitting.held_out import HeldOut
-from core.fitting.history import Epoch, History, best_of, has_stalled
+from core.fitting.held_out import HeldOutImages
+from core.fitting.history import Epoch, History, find_best_epoch, has_stalled
 from core.fitting.images import TrainingImages
 from core.fitting.phase import Data, Networks, PhaseRun
-from core.fitting.state import Fingerprint, Kept, State, StateFolder
+from core.fitting.state import BestEpoch, Fingerprint, State, StateFolder
 from core.network.hybrid import HybridNetwork
 
 
@@ -67,7 +67,7 @@ def fit(
     def open_data() -> Data:
         return Data(
             TrainingImages(train, config, work.cache, _pool(train, config, work)),
-            HeldOut(validation, config, work.cache, device) if validation else None,
+            HeldOutImages(validation, config, work.cache, device) if validation else None,
             TargetImages(work.targets, config, work.cache) if work.targets else None,
             work.cache,
         )
@@ -103,7 +103,7 @@ class _Run:
         device: torch.device,
     ) -> None:
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        distributed.synchronised(network)
+        distributed.synchronise_batch_norm(network)
         averaged = copy.deepcopy(network).requires_grad_(False).eval() if config.averaging else network
         domain = _domain_head(network, config, device) if config.adversarial else None
         self._networks = Networks(network, averaged, domain)
@@ -187,11 +187,11 @@ class _Run:
         distributed.wait()
         return History(tuple(self._epochs), best.epoch or len(self._epochs))
 
-    def _best(self) -> Kept:
+    def _best(self) -> BestEpoch:
         """Return the best epoch if it is the one to keep, otherwise an empty record."""
-        best = best_of(self._epochs) if self._config.keep == "best" else None
+        best = find_best_epoch(self._epochs) if self._config.keep == "best" else None
         names = [phase.name for phase in self._config.phases]
-        return Kept(best.number, names.index(best.phase) + 1) if best else Kept()
+        return BestEpoch(best.number, names.index(best.phase) + 1) if best else BestEpoch()
 
     def _epochs_of(self, phase: Phase) -> list[Epoch]:
         return [epoch for epoch in self._epochs if epoch.phase == phase.name]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.fitting.adversarial import DomainHead
-from core.fitting.batches import Batch
+from core.fitting.batches import TrainingBatch
 from core.fitting.config import FitConfig, Loss
 from core.fitting.images import UNKNOWN
 from core.fitting.loading import autocast
@@ -67,7 +67,7 @@ class Objective(nn.Module):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._config = config
 
-    def forward(self, batch: Batch, totals: Totals, domain_weight: float) -> Tensor:
+    def forward(self, batch: TrainingBatch, totals: Totals, domain_weight: float) -> Tensor:
         """Return the contribution of this batch to the loss of the step."""
         own = len(batch.labels)
         with autocast(self._config, batch.labels.device):
@@ -86,7 +86,7 @@ class Objective(nn.Module):
             loss = loss + domain_weight * domains.sum() / (2 * totals.images)
         return loss
 
-    def _pooled(self, batch: Batch) -> list[Tensor]:
+    def _pooled(self, batch: TrainingBatch) -> list[Tensor]:
         if batch.images is None:
             return list(batch.pooled)
         return self.network.pooled(self.network.features(batch.images))

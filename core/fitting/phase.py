@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from core.fitting import distributed
 from core.fitting.adversarial import DomainHead, TargetImages, domain_weight
-from core.fitting.averaging import Moving
-from core.fitting.batches import Batch, FeatureSource, PatchSource, Source
+from core.fitting.averaging import MovingWeights
+from core.fitting.batches import BatchSource, FeatureSource, PatchSource, TrainingBatch
 from core.fitting.config import FitConfig
 from core.fitting.feature_cache import Features, PatchList, compute_features
 from core.fitting.freezing import begin_phase, build_optimiser, rate_share, set_modes
-from core.fitting.held_out import HeldOut
-from core.fitting.history import Epoch, reductions
+from core.fitting.held_out import HeldOutImages
+from core.fitting.history import Epoch, count_reductions
 from core.fitting.images import UNKNOWN, Draw, TrainingImages
 from core.fitting.loss import Objective, Totals, class_weights
-from core.fitting.sampling import TORCH, generator
+from core.fitting.sampling import TORCH, make_generator
 from core.network.hybrid import HybridNetwork
 from core.results import RgbImage
 
@@ -31,7 +31,7 @@ class Data:
     """The images of a run, and the folder of cached features."""
 
     train: TrainingImages
-    held_out: HeldOut | None
+    held_out: HeldOutImages | None
     targets: TargetImages | None
     cache: Path | None
 
@@ -65,7 +65,7 @@ class PhaseRun:
         set_modes(networks.trained, self._phase)
         # A head is small compared with its branches: visiting all their modules would take longer than an epoch.
         self._in_training = [module for module in networks.trained.modules() if module.training]
-        self.moving = Moving(networks.trained, networks.averaged)
+        self.moving = MovingWeights(networks.trained, networks.averaged)
         domain = networks.domain if self._hides_domain else None
         self.optimiser = build_optimiser(networks.trained, domain, self._phase, config.optimiser)
         scaled = config.optimiser.precision == "fp16" and device.type == "cuda"
@@ -74,14 +74,14 @@ class PhaseRun:
         weights = class_weights(data.train.weighed_labels, classes, config.loss)
         self._weight_of_image = weights.numpy()[data.train.labels]
         objective = Objective(networks.trained, weights, config, domain).to(device)
-        self._objective = distributed.wrapped(objective)
+        self._objective = distributed.average_gradients(objective)
 
     @property
     def _hides_domain(self) -> bool:
         """Whether features can change, so that hiding the laboratory has an effect."""
         return self._networks.domain is not None and self._phase.last_blocks != 0
 
-    def train_epoch(self, number: int, done: Sequence[Epoch], steps_before: int) -> "Trained":
+    def train_epoch(self, number: int, done: Sequence[Epoch], steps_before: int) -> "EpochResult":
         """Train one epoch; `number` counts from 1 within this phase.
 
         `done` are the earlier epochs of this phase, `steps_before` is the number of earlier steps of the run.
@@ -92,10 +92,10 @@ class PhaseRun:
         self._set_training(True)
         # Processes see different images and need different dropout.
         place = (self._number, number, distributed.rank())
-        torch.manual_seed(int(generator(self._config.seed, TORCH, *place).integers(2**63)))
+        torch.manual_seed(int(make_generator(self._config.seed, TORCH, *place).integers(2**63)))
         draws = self._data.train.epoch(self._number, number, self._phase.cached)
         batches = self._source.batches(draws, self._number, number)
-        reduction_count = reductions(done, self._phase.plateau_patience)
+        reduction_count = count_reductions(done, self._phase.plateau_patience)
         size = self._config.optimiser.accumulation
         steps = [draws[start : start + size] for start in range(0, len(draws), size)]
         total = torch.zeros((), device=self._device)
@@ -107,10 +107,10 @@ class PhaseRun:
             if self._config.averaging:
                 self.moving.average(self._config.averaging, steps_before + step + 1)
         self.moving.agree()
-        loss = float(distributed.summed(total)) / len(steps)
+        loss = float(distributed.sum_over_processes(total)) / len(steps)
         if not np.isfinite(loss):
             raise ValueError(f"the loss of phase {self._phase.name!r} is not a finite number: lower its learning rate")
-        return Trained(loss, self._phase.learning_rate * rate_factor, steps_before + len(steps))
+        return EpochResult(loss, self._phase.learning_rate * rate_factor, steps_before + len(steps))
 
     def judge(self) -> tuple[float | None, float | None]:
         """Return the loss and AUC of the averaged weights on the validation images; None without them."""
@@ -124,7 +124,7 @@ class PhaseRun:
         for module in self._in_training:
             module.training = training
 
-    def _open_source(self) -> Source:
+    def _open_source(self) -> BatchSource:
         """Open the source of batches; if features are cached, those of the validation images are cached, too."""
         train, copies, network = self._data.train, self._phase.cached, self._networks.trained
         if not copies:
@@ -139,7 +139,7 @@ class PhaseRun:
             self._held_out_features = self._data.held_out.features(network, self._data.cache)
         return FeatureSource(train, features, copies)
 
-    def _step(self, draws: Sequence[Draw], batches: Iterator[Batch], share: float, hiding: float) -> Tensor:
+    def _step(self, draws: Sequence[Draw], batches: Iterator[TrainingBatch], share: float, hiding: float) -> Tensor:
         """Take one step at this share of the learning rates and return this process's part of its loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = group["rate"] * share
@@ -149,7 +149,7 @@ class PhaseRun:
             with nullcontext() if place == len(draws) else distributed.without_exchange(self._objective):
                 part = self._objective(batch, totals, hiding)
                 # Gradients are averaged over processes, but each has only its own part of the sum.
-                self.scaler.scale(part * distributed.world()).backward()
+                self.scaler.scale(part * distributed.world_size()).backward()
             loss += part.detach()
         if self._config.optimiser.clip:
             self.scaler.unscale_(self.optimiser)
@@ -177,7 +177,7 @@ class PhaseRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class EpochResult:
     """The result of training one epoch."""
 
     loss: float

@@ -25,7 +25,7 @@ from core.data.datasets import LabelledImage
 from core.fitting.config import FitConfig
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
-from core.imaging.stain import stain_normaliser
+from core.imaging.stain import make_stain_normaliser
 from core.results import RgbImage
 
 Prepare = Callable[[Path, bytes], RgbImage]  # returns the pixels of a file from its path and bytes
@@ -98,7 +98,7 @@ class _Recipe:
             pixels = decode_image(data).pixels
         except UnreadableImageError as error:
             raise UnreadableImageError(f"{path}: {error}") from error
-        image = self._scaled(stain_normaliser(self.stain)(pixels))
+        image = self._scaled(make_stain_normaliser(self.stain)(pixels))
         image.flags.writeable = False
         return image
 

@@ -21,7 +21,7 @@ TORCH: Final = 4
 TARGETS: Final = 5
 
 
-def generator(seed: int, stream: int, *place: int) -> np.random.Generator:
+def make_generator(seed: int, stream: int, *place: int) -> np.random.Generator:
     """Return the generator for one position in a run."""
     return np.random.default_rng([seed, stream, *place])
 

@@ -61,7 +61,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class BestEpoch:
     """The numbers of the best epoch so far and of its phase; 0 if there is none."""
 
     epoch: int = 0
@@ -95,7 +95,7 @@ class StateFolder:
         weights = (stored["network"], stored["averaged"], stored["domain"])
         return State(stored["phase"], stored["steps"], epochs, *weights, stored["optimiser"], stored["scaler"])
 
-    def save(self, state: State, best: Kept) -> None:
+    def save(self, state: State, best: BestEpoch) -> None:
         """Write the state after an epoch, then remove files that neither it nor the best epoch needs."""
         if self.folder is not None:
             values = {name: getattr(state, name) for name in State.__slots__}
@@ -118,7 +118,7 @@ class StateFolder:
         """Write the weights that the best epoch so far has changed since the start of its phase."""
         self._write(f"best-{epoch}", changed)
 
-    def load_best(self, best: Kept) -> Weights:
+    def load_best(self, best: BestEpoch) -> Weights:
         """Return all weights of the best epoch."""
         return {**self.load_phase(best.phase), **self._read(f"best-{best.epoch}")}
 

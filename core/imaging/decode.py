@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from core.imaging import tiff, tiff_pixels
-from core.imaging.limits import EXPORT_AGAIN, MAX_BYTES, MAX_PIXELS, UnreadableImageError, check_size, cut_short
-from core.imaging.pixels import decode_opened
+from core.imaging.limits import EXPORT_AGAIN, MAX_BYTES, MAX_PIXELS, UnreadableImageError, check_size, truncation_error
+from core.imaging.pixels import convert_image
 from core.imaging.png_jpeg import SIGNATURE as PNG_SIGNATURE
 from core.imaging.png_jpeg import check_jpeg, check_png
 from core.results import RgbImage
@@ -115,7 +115,7 @@ def _decode_png(data: bytes) -> DecodedImage:
             )
         gamma = image.info.get("gamma", 0.0)
         unusual = gamma > 0 and "srgb" not in image.info and abs(gamma / _USUAL_GAMMA - 1) > 0.05
-        pixels, conversions = decode_opened(
+        pixels, conversions = convert_image(
             image, samples=samples, gamma=gamma if unusual else None, sixteen_bits=png.bits == 16
         )
         return DecodedImage(pixels, "PNG", (*notes, *conversions))
@@ -125,7 +125,7 @@ def _decode_jpeg(data: bytes) -> DecodedImage:
     check_jpeg(data)
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         notes = ("only the first of several images is used",) if getattr(image, "n_frames", 1) > 1 else ()
-        pixels, conversions = decode_opened(image)
+        pixels, conversions = convert_image(image)
         return DecodedImage(pixels, "JPEG", (*notes, *conversions))
 
 
@@ -140,7 +140,7 @@ def _decode_bmp(data: bytes) -> DecodedImage:
     if header >= 108 and data[70:74] in (b"DEBM", b"KNIL"):
         raise UnreadableImageError(f"the BMP has a colour profile, which is not supported. {EXPORT_AGAIN}")
     with Image.open(io.BytesIO(data), formats=["BMP"]) as image:
-        pixels, notes = decode_opened(image)
+        pixels, notes = convert_image(image)
         return DecodedImage(pixels, "BMP", notes)
 
 
@@ -149,7 +149,7 @@ def _decode_webp(data: bytes) -> DecodedImage:
         raise UnreadableImageError(f"the WebP is cut short: it ends after {len(data)} bytes. Export it again.")
     (size,) = struct.unpack_from("<I", data, 4)
     if len(data) < size + 8:
-        raise cut_short(len(data), size + 8)
+        raise truncation_error(len(data), size + 8)
     width, height = _webp_size(data)
     check_size(width, height)
     if width * height > _MAX_WEBP_PIXELS:
@@ -158,7 +158,7 @@ def _decode_webp(data: bytes) -> DecodedImage:
         )
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
         notes = ("only the first frame of the animation is used",) if getattr(image, "n_frames", 1) > 1 else ()
-        pixels, conversions = decode_opened(image)
+        pixels, conversions = convert_image(image)
         return DecodedImage(pixels, "WebP", (*notes, *conversions))
 
 

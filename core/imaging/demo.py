@@ -33,7 +33,7 @@ _PLEOMORPHIC = _Nuclei(radius=7.2, spread=0.30, stretch=1.9, stain=(0.70, 1.45))
 _SPINDLE = _Nuclei(radius=2.4, spread=0.20, stretch=4.0, stain=(0.6, 0.9))
 
 
-def demo_image(seed: int, malignancy: Malignancy, height: int = 460, width: int = 700) -> RgbImage:
+def generate_tissue(seed: int, malignancy: Malignancy, height: int = 460, width: int = 700) -> RgbImage:
     """Generate a field of H&E-like tissue, the same for the same seed.
 
     Benign: ducts with an open lumen, lined by small, regular nuclei, in fibrous stroma. Malignant: crowded

@@ -76,7 +76,7 @@ def encode_png(image: RgbImage | GreyImage) -> bytes:
     return data.tobytes()
 
 
-def grey_levels(heatmap: Heatmap) -> tuple[GreyImage, float, float]:
+def scale_to_grey(heatmap: Heatmap) -> tuple[GreyImage, float, float]:
     """Scale a heat map over its own range to grey levels for the viewer.
 
     Returns:
@@ -87,7 +87,7 @@ def grey_levels(heatmap: Heatmap) -> tuple[GreyImage, float, float]:
     return _stretch(_shrink(heatmap, _VIEWER_SIDE), low, high), low, high
 
 
-def overlay(
+def overlay_heatmap(
     image: RgbImage, heatmap: Heatmap, opacity: float = 0.5, *, span: tuple[float, float] | None = None
 ) -> RgbImage:
     """Paint a heat map over its image in cividis, scaled over the map's own range, or over `span`.
@@ -114,18 +114,18 @@ def paint_preview(preview: bytes, grey: bytes, opacity: float = 0.45) -> bytes:
     # The map was shrunk separately, so it may be a pixel larger or smaller than the preview.
     levels = cv2.resize(_decode_preview(grey, cv2.IMREAD_GRAYSCALE), (width, height))
     pixels = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-    return encode_png(overlay(pixels, levels.astype(np.float32), opacity))
+    return encode_png(overlay_heatmap(pixels, levels.astype(np.float32), opacity))
 
 
-def thumbnail(image: RgbImage, side: int = 256) -> RgbImage:
+def make_thumbnail(image: RgbImage, side: int = 256) -> RgbImage:
     """Shrink an image so that its longest side is at most `side` px; never enlarge it."""
     return _shrink(image, side)
 
 
-def colour_bar(width: int, height: int) -> RgbImage:
+def make_colour_bar(width: int, height: int) -> RgbImage:
     """Return a bar of the colours of an overlay, from the least evidence on the left to the most on the right."""
     ramp = np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1))
-    return overlay(np.zeros((height, width, 3), np.uint8), ramp, opacity=1)
+    return overlay_heatmap(np.zeros((height, width, 3), np.uint8), ramp, opacity=1)
 
 
 def shrink_onto(heatmap: Heatmap, image: RgbImage) -> Heatmap:

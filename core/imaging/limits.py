@@ -29,7 +29,7 @@ def check_size(width: int, height: int) -> None:
         )
 
 
-def cut_short(present: int, needed: int) -> UnreadableImageError:
+def truncation_error(present: int, needed: int) -> UnreadableImageError:
     """Return the error for a file that ends too early."""
     return UnreadableImageError(
         f"the file is cut short: it ends after {present:,} of {needed:,} bytes. Export it again."

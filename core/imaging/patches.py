@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.card import InputPolicy
-from core.results import Box, Finding, Heatmap, RgbImage
+from core.results import Box, Heatmap, QualityFinding, RgbImage
 
 
 def fit_boxes(height: int, width: int, policy: InputPolicy) -> list[Box]:
@@ -24,7 +24,7 @@ def fit_boxes(height: int, width: int, policy: InputPolicy) -> list[Box]:
     return [(left, top, left + side, top + side) for top in tops for left in lefts]
 
 
-def size_finding(height: int, width: int, policy: InputPolicy) -> Finding | None:
+def find_size_problem(height: int, width: int, policy: InputPolicy) -> QualityFinding | None:
     """Return a finding if an image is too small for the patches of a policy, or None."""
     side = policy.patch_side
     if policy.kind == "resize" or min(height, width) >= side:
@@ -32,11 +32,11 @@ def size_finding(height: int, width: int, policy: InputPolicy) -> Finding | None
     problem = f"a {width} x {height} image is smaller than one {side} px patch of this model"
     # Mirroring half a patch fills a whole one; with less, the network would see the same cells three times.
     if 2 * min(height, width) >= side:
-        return Finding("warning", f"{problem}; it was mirrored at its edges to fill one")
-    return Finding("unreadable", problem)
+        return QualityFinding("warning", f"{problem}; it was mirrored at its edges to fill one")
+    return QualityFinding("unreadable", problem)
 
 
-def fill_patch(image: RgbImage, policy: InputPolicy) -> RgbImage:
+def pad_to_patch(image: RgbImage, policy: InputPolicy) -> RgbImage:
     """Mirror an image at its right and lower edges until a patch fits; return a larger image unchanged."""
     if policy.kind == "resize":
         return image
@@ -44,7 +44,7 @@ def fill_patch(image: RgbImage, policy: InputPolicy) -> RgbImage:
     return np.pad(image, ((0, below), (0, right), (0, 0)), mode="symmetric") if below or right else image
 
 
-def cut(image: RgbImage, boxes: list[Box], side: int) -> NDArray[np.uint8]:
+def cut_patches(image: RgbImage, boxes: list[Box], side: int) -> NDArray[np.uint8]:
     """Cut the boxes out of an image and scale each to a square: boxes x side x side x 3.
 
     A box that already has this size is copied unchanged.

@@ -49,7 +49,7 @@ def check_full_range(largest: int) -> None:
         )
 
 
-def on_white(rgb: RgbImage, alpha: Samples8, *, premultiplied: bool = False) -> RgbImage:
+def composite_on_white(rgb: RgbImage, alpha: Samples8, *, premultiplied: bool = False) -> RgbImage:
     """Composite an image on white, the colour of an empty slide; `alpha` is height x width."""
     if premultiplied:
         composite: RgbImage = np.minimum(rgb, alpha[..., None]) + (255 - alpha[..., None])
@@ -135,7 +135,7 @@ class Band:
     alpha: Samples8 | None = None
 
 
-def assemble(
+def assemble_bands(
     width: int, height: int, bands: Iterable[Band], convert: ToSrgb, *, premultiplied: bool = False
 ) -> tuple[RgbImage, tuple[str, ...]]:
     """Convert every band to sRGB, on white where it is transparent; return the pixels and notes.
@@ -149,7 +149,7 @@ def assemble(
         rows = slice(band.top, band.top + len(band.colours))
         rgb = convert(band.colours)
         if band.alpha is not None and band.alpha.min() < 255:
-            rgb, transparent = on_white(rgb, band.alpha, premultiplied=premultiplied), True
+            rgb, transparent = composite_on_white(rgb, band.alpha, premultiplied=premultiplied), True
         visible = visible or band.alpha is None or bool(band.alpha.any())
         pixels[rows] = rgb
     if not visible:
@@ -169,7 +169,7 @@ def turn_upright(pixels: RgbImage, orientation: int) -> tuple[RgbImage, tuple[st
     return np.ascontiguousarray(upright), (_TURNED,)
 
 
-def decode_opened(
+def convert_image(
     image: Image.Image, *, samples: Samples | None = None, gamma: float | None = None, sixteen_bits: bool = False
 ) -> tuple[RgbImage, tuple[str, ...]]:
     """Convert an opened image to upright sRGB pixels; return them and notes.
@@ -198,7 +198,7 @@ def decode_opened(
     if samples is not None and convert is plain_to_srgb and samples.ndim == 3 and samples.shape[2] == 3:
         pixels = to_eight_bits(samples, 8 * samples.dtype.itemsize)  # already sRGB, without alpha
     else:
-        pixels, white_note = assemble(*image.size, bands, convert)
+        pixels, white_note = assemble_bands(*image.size, bands, convert)
     pixels, turn_note = turn_upright(pixels, orientation)
     return pixels, (*colour_note, *white_note, *turn_note)
 

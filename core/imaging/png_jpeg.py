@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError, check_size, cut_short
+from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError, check_size, truncation_error
 
 # JPEG
 _MAX_SEGMENTS = 10_000  # in the header; a split profile and long metadata take under 300
@@ -129,7 +129,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
         (size,) = struct.unpack_from(">I", data, at)
         kind, end = data[at + 4 : at + 8], at + 12 + size
         if end > len(data):
-            raise cut_short(len(data), end)
+            raise truncation_error(len(data), end)
         if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
             raise UnreadableImageError(
                 f"the PNG is damaged: the checksum of chunk {_text(kind)} is wrong. Export it again."

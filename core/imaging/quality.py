@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.card import QualityLimits
 from core.imaging.limits import MIN_SIDE
-from core.results import Finding, Quality, RgbImage
+from core.results import Quality, QualityFinding, RgbImage
 
 _BACKGROUND = 220  # grey level; a pixel is glass when R, G and B are all above it (the hybrid's authors)
 _BLANK_TISSUE = 0.01
@@ -62,7 +62,7 @@ def _measure(image: RgbImage) -> _Measures:
     return _Measures(float(deviation[0, 0]) ** 2, float(contrast[0, 0]), tissue_fraction(image))
 
 
-def _unreadable(image: RgbImage, measures: _Measures) -> tuple[Finding, ...]:
+def _unreadable(image: RgbImage, measures: _Measures) -> tuple[QualityFinding, ...]:
     height, width = image.shape[:2]
     messages = []
     if min(height, width) < MIN_SIDE:
@@ -71,10 +71,10 @@ def _unreadable(image: RgbImage, measures: _Measures) -> tuple[Finding, ...]:
         messages.append(f"blank (tissue {_percent(measures.tissue_fraction)}, contrast {measures.contrast:.1f})")
     elif measures.contrast < _FLAT_CONTRAST:
         messages.append(f"flat (contrast {measures.contrast:.1f}, at least {_FLAT_CONTRAST:g} grey levels)")
-    return tuple(Finding("unreadable", message) for message in messages)
+    return tuple(QualityFinding("unreadable", message) for message in messages)
 
 
-def _warnings(image: RgbImage, measures: _Measures, limits: QualityLimits) -> tuple[Finding, ...]:
+def _warnings(image: RgbImage, measures: _Measures, limits: QualityLimits) -> tuple[QualityFinding, ...]:
     messages = []
     if measures.sharpness < limits.sharpness:
         messages.append(f"blurred ({math.floor(measures.sharpness)}, limit {limits.sharpness:g})")
@@ -84,7 +84,7 @@ def _warnings(image: RgbImage, measures: _Measures, limits: QualityLimits) -> tu
     red, blue = _stain_cast(image)
     if blue < _LEAST_BLUE or red < _LEAST_RED:
         messages.append(f"not H&E-like (dark tissue: red {red:+.0f} and blue {blue:+.0f} against green)")
-    return tuple(Finding("warning", message) for message in messages)
+    return tuple(QualityFinding("warning", message) for message in messages)
 
 
 def _stain_cast(image: RgbImage) -> tuple[float, float]:

@@ -131,7 +131,7 @@ class Macenko:
         return normalised
 
 
-def stain_normaliser(target: StainTarget | None) -> Callable[[RgbImage], RgbImage]:
+def make_stain_normaliser(target: StainTarget | None) -> Callable[[RgbImage], RgbImage]:
     """Return the function that normalises an image to a card's target; without a target, it changes nothing."""
     if target is None:
         return _unchanged

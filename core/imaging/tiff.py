@@ -16,7 +16,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError, check_size, cut_short
+from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError, check_size, truncation_error
 from core.imaging.pixels import Samples
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -133,7 +133,7 @@ class Tags:
 
 def _require(data: bytes, end: int) -> None:
     if end > len(data):
-        raise cut_short(len(data), end)
+        raise truncation_error(len(data), end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +288,7 @@ def _segments(data: bytes, tags: Tags, layout: Layout) -> tuple[memoryview, ...]
         raise UnreadableImageError("a strip or tile of the TIFF is empty. Export it again.")
     end = max(offset + count for offset, count in zip(offsets, counts, strict=True))
     if end > len(data):
-        raise cut_short(len(data), end)
+        raise truncation_error(len(data), end)
     view = memoryview(data)
     return tuple(view[offset : offset + count] for offset, count in zip(offsets, counts, strict=True))
 

@@ -11,7 +11,7 @@ from core.imaging.pixels import (
     Samples,
     Samples8,
     ToSrgb,
-    assemble,
+    assemble_bands,
     check_full_range,
     lab_to_srgb,
     plain_to_srgb,
@@ -39,7 +39,7 @@ def decode_tiff(data: bytes) -> tuple[RgbImage, str, tuple[str, ...]]:
     convert, colour_note = _conversion(tiff, channels)
     table = _palette(tiff)
     premultiplied = layout.extra_samples[:1] == (_PREMULTIPLIED,)
-    pixels, white_note = assemble(
+    pixels, white_note = assemble_bands(
         layout.width, layout.height, _bands(tiff, channels, table), convert, premultiplied=premultiplied
     )
     pixels, turn_note = turn_upright(pixels, layout.orientation)

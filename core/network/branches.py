@@ -263,7 +263,7 @@ def build_branch(
     return ConvolutionalBranch(net)
 
 
-def blocks_of(branch: Branch) -> list[nn.Module]:
+def list_blocks(branch: Branch) -> list[nn.Module]:
     """Return the parts of a branch from input to output, each a layer or block with the normalisation after it.
 
     Stages are split into their blocks; a part without weights, or with those of a normalisation only, belongs

@@ -12,7 +12,7 @@ from core.card import CARD_KEY, Card, UnusableCheckpointError, checkpoint_sha256
 from core.files import write_whole
 from core.labels import BACH, BINARY, BREAKHIS, IDC
 from core.network.classifier import Classifier
-from core.network.hybrid import HybridNetwork, network_of
+from core.network.hybrid import HybridNetwork, build_hybrid_network
 
 _KNOWN_SETS = {known.name: known for known in (BINARY, BREAKHIS, BACH, IDC)}
 
@@ -58,7 +58,7 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
 def _empty_network(card: Card) -> HybridNetwork:
     try:
         with torch.device("meta"):
-            return network_of(card)
+            return build_hybrid_network(card)
     except (ValueError, RuntimeError, AssertionError) as error:
         raise UnusableCheckpointError(f"the network that the card names cannot be built: {error}") from error
 

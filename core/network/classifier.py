@@ -18,11 +18,11 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from core.card import Card
-from core.imaging.stain import stain_normaliser
+from core.imaging.stain import make_stain_normaliser
 from core.labels import magnification_index
 from core.network.branches import PlainCnn
 from core.network.hybrid import HybridNetwork
-from core.network.views import apply, undo, views_of
+from core.network.views import apply_view, get_views, undo_view
 from core.results import Evidence, NoResultError, Patches, Probabilities, RgbImage
 
 # In these families every normalisation is defined right after the convolution whose output it normalises. A DenseNet,
@@ -74,8 +74,8 @@ class Classifier:
         self._magnification = magnification
         network = fold_batch_norms(network.eval().requires_grad_(False))
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._views = views_of(card.views)
-        self._normalise = stain_normaliser(card.stain)
+        self._views = get_views(card.views)
+        self._normalise = make_stain_normaliser(card.stain)
         self._mean = torch.tensor(card.mean, device=self._device).view(3, 1, 1)
         self._std = torch.tensor(card.std, device=self._device).view(3, 1, 1)
 
@@ -125,7 +125,7 @@ class Classifier:
             yield patches[start : start + size]
 
     def _autocast(self) -> torch.autocast:
-        use_bf16 = self.card.precision == "bf16" and computes_bf16(self._device)
+        use_bf16 = self.card.precision == "bf16" and supports_bf16(self._device)
         return torch.autocast(self._device.type, torch.bfloat16, enabled=use_bf16)
 
     def _standardised(self, patches: Patches) -> Tensor:
@@ -135,7 +135,7 @@ class Classifier:
     def _all_views(self, patches: Patches) -> Tensor:
         """Stack the views of the standardised patches, view-major: views * patches x 3 x side x side."""
         standardised = self._standardised(patches)
-        batch = torch.cat([apply(view, standardised) for view in self._views])
+        batch = torch.cat([apply_view(view, standardised) for view in self._views])
         return batch.contiguous(memory_format=torch.channels_last)
 
     def _magnifications(self, images: int) -> Tensor:
@@ -167,7 +167,7 @@ class Classifier:
     def _upright(self, maps: Tensor, side: int) -> Tensor:
         """Undo the views, average them, and enlarge to the patch; the mean over positions is preserved."""
         per_view = maps.unflatten(0, (len(self._views), -1))
-        upright = torch.stack([undo(view, m) for view, m in zip(self._views, per_view, strict=True)]).mean(dim=0)
+        upright = torch.stack([undo_view(view, m) for view, m in zip(self._views, per_view, strict=True)]).mean(dim=0)
         return functional.interpolate(upright.unsqueeze(1), size=(side, side), mode="bilinear").squeeze(1)
 
     def _probabilities(self, logits: Tensor, patches: int) -> Probabilities:
@@ -177,7 +177,7 @@ class Classifier:
         return _to_array(softmax.unflatten(0, (len(self._views), patches)).mean(dim=0))
 
 
-def computes_bf16(device: torch.device) -> bool:
+def supports_bf16(device: torch.device) -> bool:
     """Return whether the device multiplies bfloat16 in hardware; on a CPU without it, it would only be slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())

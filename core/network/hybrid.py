@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from core.card import Fusion, Head, InputPolicy, Magnification
 from core.labels import MAGNIFICATIONS, LabelSet
-from core.network.branches import Branch, blocks_of, build_branch
+from core.network.branches import Branch, build_branch, list_blocks
 
 _ATTENTION_WIDTH = 256
 _ATTENTION_HEADS = 8
@@ -131,7 +131,7 @@ def build_fusion(kind: Fusion, widths: Sequence[int]) -> FusionModule:
     return kinds[kind](widths)
 
 
-class Plan(Protocol):
+class NetworkPlan(Protocol):
     """What both a card and a run's configuration specify about their network."""
 
     @property
@@ -239,7 +239,7 @@ class HybridNetwork(nn.Module):
 
     def blocks(self) -> list[list[nn.Module]]:
         """Return the blocks of every branch from input to output, as "last:N" counts them."""
-        return [blocks_of(branch) for branch in self._branches()]
+        return [list_blocks(branch) for branch in self._branches()]
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the weights outside the branches: fusion, head, and the layers for the magnification."""
@@ -252,8 +252,8 @@ class HybridNetwork(nn.Module):
         return embedded
 
 
-def network_of(
-    plan: Plan, *, pretrained: bool = False, weight_files: Mapping[str, Path] | None = None
+def build_hybrid_network(
+    plan: NetworkPlan, *, pretrained: bool = False, weight_files: Mapping[str, Path] | None = None
 ) -> HybridNetwork:
     """Build the network that a card or a run's configuration specifies.
 
@@ -276,13 +276,13 @@ def network_of(
 def build_head(kind: Head, width: int, classes: int) -> nn.Module:
     """Build the layers between the fused vector and the logits."""
     if kind == "published":
-        return published_head(width, classes)
+        return build_published_head(width, classes)
     if kind == "dense":
         return nn.Sequential(nn.Linear(width, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, classes))
     return nn.Linear(width, classes)
 
 
-def published_head(width: int, classes: int) -> nn.Sequential:
+def build_published_head(width: int, classes: int) -> nn.Sequential:
     """Build the classification layers of the published hybrid."""
     return nn.Sequential(
         nn.LayerNorm(width),

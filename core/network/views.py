@@ -22,35 +22,35 @@ class View:
 
 
 IDENTITY = View()
-ONE = (IDENTITY,)
-EIGHT = tuple(View(turns, mirrored) for mirrored in (False, True) for turns in range(4))
+ONE_VIEW = (IDENTITY,)
+EIGHT_VIEWS = tuple(View(turns, mirrored) for mirrored in (False, True) for turns in range(4))
 
 # Seven of the eight symmetries: unchanged, mirrored left to right, mirrored top to bottom, rotated by 90, 180
 # and 270 degrees, and mirrored then rotated by 90 degrees. The authors of the hybrid average these seven views;
 # use them only to compare with their numbers. The one left out is mirrored then rotated by 270 degrees.
-SEVEN = (IDENTITY, View(0, True), View(2, True), View(1), View(2), View(3), View(1, True))
+SEVEN_VIEWS = (IDENTITY, View(0, True), View(2, True), View(1), View(2), View(3), View(1, True))
 
 
-def views_of(name: ViewSet) -> tuple[View, ...]:
+def get_views(name: ViewSet) -> tuple[View, ...]:
     """Return the views of a set that a card or a command names."""
     match name:
         case "one":
-            return ONE
+            return ONE_VIEW
         case "seven":
-            return SEVEN
+            return SEVEN_VIEWS
         case "eight":
-            return EIGHT
+            return EIGHT_VIEWS
         case _:
             assert_never(name)
 
 
-def apply(view: View, batch: Tensor) -> Tensor:
+def apply_view(view: View, batch: Tensor) -> Tensor:
     """Apply a view to a batch (... x height x width); odd numbers of turns swap height and width."""
     mirrored = batch.flip(-1) if view.mirrored else batch
     return torch.rot90(mirrored, view.turns, (-2, -1))
 
 
-def undo(view: View, maps: Tensor) -> Tensor:
+def undo_view(view: View, maps: Tensor) -> Tensor:
     """Return maps (... x height x width) of a view to the orientation of the patch."""
     rotated = torch.rot90(maps, -view.turns, (-2, -1))
     return rotated.flip(-1) if view.mirrored else rotated

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.labels import Malignancy
-from core.results import Reading, SavedRead
+from core.results import Reading, ReadOpinion
 from core.statistics.confusion_matrices import kappa
-from core.statistics.rates import Rate, fleiss_kappa, weighted_kappa, wilson
-from core.statistics.resampling import Interval, Measure, bca
+from core.statistics.rates import Rate, fleiss_kappa, weighted_kappa, wilson_interval
+from core.statistics.resampling import Interval, Measure, bca_intervals
 
 Moment = Literal["before", "after"]  # the reveal
 Label = Malignancy | None  # None: cannot be assessed
@@ -60,7 +60,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Consensus:
+class ReaderConsensus:
     """How far several readers agree: the rate of unanimous cases, and Fleiss' kappa."""
 
     readers: int
@@ -110,21 +110,21 @@ def reader_couples(readings: Sequence[Reading]) -> list[tuple[str, str]]:
     return [(one, other) for one, other in combinations(sorted(cases), 2) if cases[one] & cases[other]]
 
 
-def agreement(pairs: Sequence[LabelPair]) -> Agreement:
+def measure_agreement(pairs: Sequence[LabelPair]) -> Agreement:
     """Measure how often two raters agree, and how far beyond chance."""
     assessed = [pair for pair in pairs if pair.assessed]
     cells = [_SIDES.index(one) * 2 + _SIDES.index(other) for one, other in _labels(assessed)]
     graded = [pair for pair in assessed if pair.grades is not None]
     grades = [pair.grades[0] * _GRADES + pair.grades[1] for pair in graded if pair.grades is not None]
     return Agreement(
-        rate=wilson(sum(pair.agree for pair in assessed), len(assessed)),
+        rate=wilson_interval(sum(pair.agree for pair in assessed), len(assessed)),
         kappa=_kappa_by_case(assessed, cells, 2, weighted=False),
         weighted_kappa=_kappa_by_case(graded, grades, _GRADES, weighted=True) if graded else None,
         left_out=len(pairs) - len(assessed),
     )
 
 
-def label_counts(pairs: Iterable[LabelPair]) -> tuple[tuple[int, ...], ...]:
+def count_labels(pairs: Iterable[LabelPair]) -> tuple[tuple[int, ...], ...]:
     """Count pairs by the label of the first rater (row) and the second (column), in the order of LABELS."""
     counts = Counter(pair.labels for pair in pairs)
     return tuple(tuple(counts[one, other] for other in LABELS) for one in LABELS)
@@ -140,14 +140,14 @@ def shared_cases(readings: Iterable[Reading], moment: Moment) -> dict[int, list[
     return {case: shared for case, shared in sorted(by_case.items()) if len(shared) > 1}
 
 
-def consensus(readings: Iterable[Reading], moment: Moment) -> Consensus:
+def measure_consensus(readings: Iterable[Reading], moment: Moment) -> ReaderConsensus:
     """Measure how far all readers agree on the cases that two or more of them gave a label."""
     cases = shared_cases(readings, moment)
     labels = [[read.label for one in shared if (read := _read_at(one, moment))] for shared in cases.values()]
     votes = np.array([[case.count(side) for side in _SIDES] for case in labels], np.int64).reshape(-1, 2)
-    return Consensus(
+    return ReaderConsensus(
         readers=len(reader_names(one for shared in cases.values() for one in shared)),
-        unanimous=wilson(sum(len(set(case)) == 1 for case in labels), len(labels)),
+        unanimous=wilson_interval(sum(len(set(case)) == 1 for case in labels), len(labels)),
         kappa=_kappa_interval(lambda kinds: lambda weights: fleiss_kappa(weights, kinds)[:, None], votes),
     )
 
@@ -159,7 +159,7 @@ def malignancy_grade(label: Label, confidence: int | None) -> int | None:
     return 4 + confidence if label == "malignant" else 5 - confidence
 
 
-def _read_at(reading: Reading, moment: Moment) -> SavedRead | None:
+def _read_at(reading: Reading, moment: Moment) -> ReadOpinion | None:
     return reading.first if moment == "before" else reading.standing
 
 
@@ -192,4 +192,4 @@ def _kappa_interval(measure: Callable[[NDArray[np.int64]], Measure], table: NDAr
     if len(table) == 0:
         return Interval(math.nan, None, None)
     kinds, copies = np.unique(table, axis=0, return_counts=True)
-    return bca(measure(kinds), np.zeros(len(kinds), np.int64), copies=copies)[0]
+    return bca_intervals(measure(kinds), np.zeros(len(kinds), np.int64), copies=copies)[0]

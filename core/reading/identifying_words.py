@@ -156,7 +156,7 @@ _SPANISH = re.compile(r"(?<![^\W_])([XYZ]?)(\d{7,8})[- _]?([A-HJ-NP-TV-Z])(?![^\
 _SPANISH_LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
 
 
-def identifying(text: str) -> tuple[str, ...]:
+def find_identifying_reasons(text: str) -> tuple[str, ...]:
     """Return the reasons why a text (an accession, a file name, a note) may identify a person; empty if there are none.
 
     The reasons are for the person who wrote the text, and never repeat any of it.

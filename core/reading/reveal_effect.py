@@ -6,7 +6,7 @@ from typing import Literal
 
 from core.labels import Malignancy
 from core.results import Reading
-from core.statistics.rates import Median, Rate, median_of, wilson
+from core.statistics.rates import Median, Rate, median_of, wilson_interval
 
 Against = Literal["reference", "model"]
 
@@ -42,7 +42,7 @@ class Habits:
     amended: Rate  # final reads whose label no longer stands
 
 
-def changes(readings: Iterable[Reading], references: Mapping[int, Malignancy]) -> list[Change]:
+def find_changes(readings: Iterable[Reading], references: Mapping[int, Malignancy]) -> list[Change]:
     """Compare first and final reads of first iterations with the reference labels, which are keyed by case id.
 
     Without any reference labels, they are compared with the model's label. The final read counts as first saved:
@@ -59,27 +59,27 @@ def changes(readings: Iterable[Reading], references: Mapping[int, Malignancy]) -
     return compared
 
 
-def effect(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> Effect:
+def measure_effect(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> Effect:
     """Measure how often the reveal moved readers from right to wrong and from wrong to right, of all their reads."""
-    compared = changes(readings, references)
+    compared = find_changes(readings, references)
     revealed = sum(one.iteration == 1 and one.final is not None and one.final.model is not None for one in readings)
     return Effect(
         against="reference" if references else "model",
-        before=wilson(sum(one.before for one in compared), len(compared)),
-        after=wilson(sum(one.after for one in compared), len(compared)),
-        lost=wilson(sum(one.before and not one.after for one in compared), len(compared)),
-        gained=wilson(sum(one.after and not one.before for one in compared), len(compared)),
+        before=wilson_interval(sum(one.before for one in compared), len(compared)),
+        after=wilson_interval(sum(one.after for one in compared), len(compared)),
+        lost=wilson_interval(sum(one.before and not one.after for one in compared), len(compared)),
+        gained=wilson_interval(sum(one.after and not one.before for one in compared), len(compared)),
         left_out=revealed - len(compared),
     )
 
 
-def habits(readings: Sequence[Reading]) -> Habits:
+def measure_habits(readings: Sequence[Reading]) -> Habits:
     """Measure how long reads took, how often maps were voted useful, and how often labels were amended."""
     votes = [one.vote for one in readings if one.vote is not None]
     finals = [(one.final, one.standing) for one in readings if one.final is not None and one.standing is not None]
     return Habits(
         first_seconds=median_of([one.first.seconds for one in readings]),
         final_seconds=median_of([final.seconds for final, _ in finals]),
-        maps_useful=wilson(votes.count("yes"), len(votes)),
-        amended=wilson(sum(final.label != standing.label for final, standing in finals), len(finals)),
+        maps_useful=wilson_interval(votes.count("yes"), len(votes)),
+        amended=wilson_interval(sum(final.label != standing.label for final, standing in finals), len(finals)),
     )

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.card import Abstention
-from core.statistics.predictions import Judged
+from core.statistics.predictions import BinaryPredictions
 
-Source = Literal["out of fold", "validation", "test"]
+PredictionSource = Literal["out of fold", "validation", "test"]
 
 # Beyond these, a fit on a few dozen patients reflects its outliers rather than the network.
 _TEMPERATURES = np.geomspace(0.25, 8.0, 201)
@@ -24,7 +24,7 @@ class FittedOnTestError(ValueError):
     """A fit was requested on the predictions that would then evaluate it."""
 
 
-def fit_temperature(predictions: Judged, source: Source = "validation") -> float:
+def fit_temperature(predictions: BinaryPredictions, source: PredictionSource = "validation") -> float:
     """Return the temperature under which the log-odds fit the truth best (Guo et al., ICML 2017).
 
     Every patient has the same weight, and so have benign and malignant, as in training.
@@ -40,7 +40,7 @@ def fit_temperature(predictions: Judged, source: Source = "validation") -> float
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
 
-def youden_threshold(predictions: Judged, source: Source = "validation") -> float:
+def youden_threshold(predictions: BinaryPredictions, source: PredictionSource = "validation") -> float:
     """Return the threshold with the largest sensitivity + specificity - 1 (Youden, Cancer 1950).
 
     It lies halfway between two neighbouring probabilities, so that neither is on the edge.
@@ -60,7 +60,9 @@ def youden_threshold(predictions: Judged, source: Source = "validation") -> floa
     return float(candidates[int(np.argmax(gain))])
 
 
-def sensitivity_threshold(predictions: Judged, target: float, source: Source = "validation") -> float:
+def sensitivity_threshold(
+    predictions: BinaryPredictions, target: float, source: PredictionSource = "validation"
+) -> float:
     """Return the highest threshold at which at least the target share of malignant images is called malignant.
 
     It lies halfway between two neighbouring probabilities, as Youden's does.
@@ -80,7 +82,7 @@ def sensitivity_threshold(predictions: Judged, target: float, source: Source = "
     return float(candidates[reaches_target].max(initial=lowest))
 
 
-def fit_abstention(predictions: Judged, risk: float, source: Source = "validation") -> Abstention:
+def fit_abstention(predictions: BinaryPredictions, risk: float, source: PredictionSource = "validation") -> Abstention:
     """Return the quantile under which the set of opinions misses the truth for at most a share `risk` of images.
 
     Split conformal prediction (Vovk et al., 2005) with the score 1 - probability of the true malignancy. Coverage and
@@ -100,22 +102,22 @@ def fit_abstention(predictions: Judged, risk: float, source: Source = "validatio
     for patient in patients:
         of_patient = predictions.patient_ids == patient
         quantile = _conformal_quantile(scores[~of_patient], risk)
-        has_opinion[of_patient] = opinions(predictions.probabilities[of_patient], quantile)
+        has_opinion[of_patient] = give_opinion(predictions.probabilities[of_patient], quantile)
         is_wrong[of_patient] = has_opinion[of_patient] & (scores[of_patient] > quantile)
     protocol = f"{source}, one patient left out at a time: {len(scores)} images of {len(patients)} patients"
     coverage, error = _coverage_and_error(has_opinion, is_wrong)
     return Abstention(risk, _conformal_quantile(scores, risk), coverage, error, protocol)
 
 
-def judge_abstention(predictions: Judged, locked: Abstention, protocol: str) -> Abstention:
+def evaluate_abstention(predictions: BinaryPredictions, locked: Abstention, protocol: str) -> Abstention:
     """Return a locked abstention with its coverage and error on other images; its quantile stays."""
-    has_opinion = opinions(predictions.probabilities, locked.quantile)
+    has_opinion = give_opinion(predictions.probabilities, locked.quantile)
     scores = np.where(predictions.malignant, 1 - predictions.probabilities, predictions.probabilities)
     coverage, error = _coverage_and_error(has_opinion, has_opinion & (scores > locked.quantile))
     return replace(locked, coverage=coverage, error=error, protocol=protocol)
 
 
-def opinions(malignant_probabilities: NDArray[np.float64], quantile: float) -> NDArray[np.bool_]:
+def give_opinion(malignant_probabilities: NDArray[np.float64], quantile: float) -> NDArray[np.bool_]:
     """Return for which images exactly one of benign and malignant is within the quantile."""
     return np.asarray((1 - malignant_probabilities <= quantile) != (malignant_probabilities <= quantile))
 
@@ -131,17 +133,19 @@ def _conformal_quantile(scores: NDArray[np.float64], risk: float) -> float:
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else 1.0
 
 
-def _midpoints(predictions: Judged) -> NDArray[np.float64]:
+def _midpoints(predictions: BinaryPredictions) -> NDArray[np.float64]:
     values = np.unique(predictions.probabilities)
     return np.asarray((values[1:] + values[:-1]) / 2)
 
 
-def _share_above(predictions: Judged, mask: NDArray[np.bool_], thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+def _share_above(
+    predictions: BinaryPredictions, mask: NDArray[np.bool_], thresholds: NDArray[np.float64]
+) -> NDArray[np.float64]:
     scores = np.sort(predictions.probabilities[mask])
     return np.asarray((len(scores) - np.searchsorted(scores, thresholds, "left")) / len(scores))
 
 
-def _refuse_test(source: Source, what: str) -> None:
+def _refuse_test(source: PredictionSource, what: str) -> None:
     if source == "test":
         raise FittedOnTestError(
             f"{what} may not be fitted to test predictions, because the same images would then evaluate it: "
@@ -149,7 +153,7 @@ def _refuse_test(source: Source, what: str) -> None:
         )
 
 
-def _check_malignancies(predictions: Judged, *, benign: bool) -> None:
+def _check_malignancies(predictions: BinaryPredictions, *, benign: bool) -> None:
     if not predictions.malignant.any() or (benign and predictions.malignant.all()):
         raise ValueError(f"a threshold needs {'both malignant and benign' if benign else 'malignant'} images")
 

@@ -10,8 +10,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from core.statistics.predictions import Judged, auc, auc_estimate
-from core.statistics.shift import DISCREPANCY, FRECHET, TOLD_APART, Distance, Distribution, Point, Shift, Side
+from core.statistics.predictions import BinaryPredictions, auc, auc_estimate
+from core.statistics.shift import DISCREPANCY, FRECHET, TWO_SAMPLE_AUC, Distance, Distribution, Point, Shift, Side
 from core.statistics.tissue_statistics import STATISTICS, Statistic
 
 Features = NDArray[np.float64]
@@ -36,7 +36,7 @@ class TooFewPatientsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredSet:
     """The network's features (n x d) and the tissue statistics (n x STATISTICS) of the images of one set.
 
     A patient_id that occurs in both of two compared sets is the same person.
@@ -114,7 +114,7 @@ def units_of(source: NDArray[np.str_], target: NDArray[np.str_]) -> Units:
     return Units(np.concatenate([first, second]), of_source, np.concatenate([first_place, second_place + len(first)]))
 
 
-def shift_between(source: Measured, target: Measured, model: tuple[str, str]) -> Shift:
+def measure_shift(source: MeasuredSet, target: MeasuredSet, model: tuple[str, str]) -> Shift:
     """Compare two measured sets; `model` is the name and the version of the network behind the features.
 
     Raises:
@@ -129,7 +129,7 @@ def shift_between(source: Measured, target: Measured, model: tuple[str, str]) ->
         model_version=model[1],
         images=(len(source.patient_ids), len(target.patient_ids)),
         patients=(len(first.patients), len(second.patients)),
-        distances=distances(first, second),
+        distances=measure_distances(first, second),
         distributions=tuple(
             distribution
             for number, statistic in enumerate(STATISTICS)
@@ -140,7 +140,7 @@ def shift_between(source: Measured, target: Measured, model: tuple[str, str]) ->
     )
 
 
-def _points(source: Measured, target: Measured) -> tuple[tuple[Point, ...], tuple[float, float]]:
+def _points(source: MeasuredSet, target: MeasuredSet) -> tuple[tuple[Point, ...], tuple[float, float]]:
     components, shares = principal_components(np.concatenate([source.features, target.features]), 2)
     first: list[Side] = ["source"]
     second: list[Side] = ["target"]
@@ -158,7 +158,7 @@ def _at_most_points(rows: NDArray[np.int64], rng: np.random.Generator) -> NDArra
     return rows if len(rows) <= _MOST_POINTS else np.sort(rng.choice(rows, _MOST_POINTS, replace=False))
 
 
-def _distribution(statistic: Statistic, source: Measured, target: Measured, number: int) -> Distribution | None:
+def _distribution(statistic: Statistic, source: MeasuredSet, target: MeasuredSet, number: int) -> Distribution | None:
     """Compare one statistic; None if it could not be measured of any image of a set."""
     values = [images.statistics[:, number] for images in (source, target)]
     measurable = [np.isfinite(column) for column in values]
@@ -202,7 +202,7 @@ def _difference(means: NDArray[np.float64], units: Units) -> tuple[float, float]
     return float(observed) / max(spread, 1e-9), (1 + as_far) / (1 + _STATISTIC_PERMUTATIONS)
 
 
-def distances(source: ImageSet, target: ImageSet, seed: int = 0) -> tuple[Distance, ...]:
+def measure_distances(source: ImageSet, target: ImageSet, seed: int = 0) -> tuple[Distance, ...]:
     """Measure Frechet distance, maximum mean discrepancy and two-sample classifier AUC between two sets.
 
     All use the first principal components of both sets together. The unit that is resampled, permuted, halved or
@@ -240,7 +240,7 @@ def principal_components(features: Features, count: int) -> tuple[Features, tupl
     return left[:, :count] * singular[:count], tuple(float(share) for share in variance[:count])
 
 
-def frechet(first: Features, second: Features) -> float:
+def compute_frechet_distance(first: Features, second: Features) -> float:
     """Return the Frechet distance between two Gaussians fitted to the features (Dowson and Landau, 1982)."""
     means = first.mean(axis=0) - second.mean(axis=0)
     one, other = (np.atleast_2d(np.cov(features, rowvar=False)) for features in (first, second))
@@ -249,7 +249,9 @@ def frechet(first: Features, second: Features) -> float:
     return float(means @ means + np.trace(one + other) - 2 * roots.sum())
 
 
-def discrepancy(source: ImageSet, target: ImageSet, permutations: int = 0, seed: int = 0) -> tuple[float, float]:
+def compute_discrepancy(
+    source: ImageSet, target: ImageSet, permutations: int = 0, seed: int = 0
+) -> tuple[float, float]:
     """Return the squared maximum mean discrepancy and the share of permutations in which it is at least as large.
 
     The unbiased form (Gretton et al., JMLR 2012) leaves out pairs of an image with itself. Here all pairs of images
@@ -296,20 +298,20 @@ def _squared_distances(first: Features, second: Features) -> Features:
 def _frechet_distance(
     source: ImageSet, target: ImageSet, halves_of_source: list[tuple[ImageSet, ImageSet]], rng: np.random.Generator
 ) -> Distance:
-    value = frechet(source.features, target.features)
+    value = compute_frechet_distance(source.features, target.features)
     units = units_of(source.patient_ids, target.patient_ids)
-    resampled = np.array([frechet(*_resample(source, target, units, rng)) for _ in range(_RESAMPLES)])
+    resampled = np.array([compute_frechet_distance(*_resample(source, target, units, rng)) for _ in range(_RESAMPLES)])
     # Drawing a patient twice alone increases the distance, so only the spread of the draws is used, not their mean.
     low, high = value + np.percentile(resampled, [2.5, 97.5]) - resampled.mean()
-    halves = float(np.mean([frechet(one.features, other.features) for one, other in halves_of_source]))
+    halves = float(np.mean([compute_frechet_distance(one.features, other.features) for one, other in halves_of_source]))
     return Distance(FRECHET, value, min(value, max(0.0, float(low))), max(value, float(high)), halves)
 
 
 def _discrepancy(
     source: ImageSet, target: ImageSet, halves_of_source: list[tuple[ImageSet, ImageSet]], rng: np.random.Generator
 ) -> Distance:
-    value, p = discrepancy(source, target, _PERMUTATIONS, int(rng.integers(2**32)))
-    halves = [discrepancy(one, other)[0] for one, other in halves_of_source]
+    value, p = compute_discrepancy(source, target, _PERMUTATIONS, int(rng.integers(2**32)))
+    halves = [compute_discrepancy(one, other)[0] for one, other in halves_of_source]
     return Distance(DISCREPANCY, value, None, None, float(np.mean(halves)), p)
 
 
@@ -320,10 +322,10 @@ def _two_sample_auc(source: ImageSet, target: ImageSet, halves_of_source: list[t
         _classify_sets(one, other) for one, other in halves_of_source[: _HALVINGS // 2]
     ]  # ten are enough, and take a second
     chance = float(np.mean([auc(half.malignant, half.probabilities) for half in halves]))
-    return Distance(TOLD_APART, estimate.value, estimate.low, estimate.high, chance)
+    return Distance(TWO_SAMPLE_AUC, estimate.value, estimate.low, estimate.high, chance)
 
 
-def _classify_sets(source: ImageSet, target: ImageSet) -> Judged:
+def _classify_sets(source: ImageSet, target: ImageSet) -> BinaryPredictions:
     """Return for every image the probability of the target set, by a classifier that was not fitted to its person."""
     features = np.concatenate([source.features, target.features])
     persons = np.concatenate([source.patient_ids, target.patient_ids])
@@ -334,7 +336,7 @@ def _classify_sets(source: ImageSet, target: ImageSet) -> Judged:
         classifier = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
         classifier.fit(features[train], of_target[train])
         probabilities[held_out] = classifier.predict_proba(features[held_out])[:, 1]
-    return Judged(of_target, probabilities, persons)
+    return BinaryPredictions(of_target, probabilities, persons)
 
 
 def _split_in_half(images: ImageSet, rng: np.random.Generator) -> tuple[ImageSet, ImageSet]:

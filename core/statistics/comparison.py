@@ -7,8 +7,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from core.statistics.predictions import Judged
-from core.statistics.resampling import RESAMPLES, Interval, Measure, Ranking, bca, draw_patients, quotient
+from core.statistics.predictions import BinaryPredictions
+from core.statistics.resampling import RESAMPLES, Interval, Measure, Ranking, bca_intervals, divide, resample_patients
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,24 @@ class AccuracyComparison:
     n: int  # images
 
 
-def compare(first: Judged, second: Judged, seed: int = 0) -> Comparison:
+def compare_auc(first: BinaryPredictions, second: BinaryPredictions, seed: int = 0) -> Comparison:
     """Compare the AUC of two models on the same images in the same order.
 
     Raises:
         ValueError: If the images differ, or fewer than two are malignant or fewer than two benign.
     """
     _check_paired(first, second)
-    p_delong = delong(first.malignant, first.probabilities, second.probabilities)
+    p_delong = delong_p_value(first.malignant, first.probabilities, second.probabilities)
     one, other = (Ranking(j.malignant, j.probabilities, j.patient_ids) for j in (first, second))
     interval, p_patients = _paired_interval(lambda w: (one.auc(w) - other.auc(w))[:, None], first, seed)
     return Comparison(interval.value, interval.low, interval.high, p_delong, p_patients, len(first.malignant))
 
 
 def compare_accuracy(
-    first: Judged, second: Judged, called: tuple[NDArray[np.bool_], NDArray[np.bool_]], seed: int = 0
+    first: BinaryPredictions,
+    second: BinaryPredictions,
+    called: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    seed: int = 0,
 ) -> AccuracyComparison:
     """Compare the share of images that two models call correctly; `called` are the images each calls malignant.
 
@@ -64,12 +67,12 @@ def compare_accuracy(
     patient = np.unique(first.patient_ids, return_inverse=True)[1]
     gain = np.bincount(patient, right[0].astype(np.float64) - right[1])
     images = np.bincount(patient).astype(np.float64)
-    interval, p_patients = _paired_interval(lambda w: quotient(w @ gain, w @ images)[:, None], first, seed)
-    p = mcnemar(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
+    interval, p_patients = _paired_interval(lambda w: divide(w @ gain, w @ images)[:, None], first, seed)
+    p = mcnemar_p_value(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
     return AccuracyComparison(interval.value, interval.low, interval.high, p, p_patients, len(patient))
 
 
-def delong(malignant: NDArray[np.bool_], first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+def delong_p_value(malignant: NDArray[np.bool_], first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Return the two-sided p-value of equal AUC (DeLong et al., Biometrics 1988; by ranks, Sun and Xu, IEEE SPL 2014).
 
     Raises:
@@ -93,7 +96,7 @@ def delong(malignant: NDArray[np.bool_], first: NDArray[np.float64], second: NDA
     return 2 * NormalDist().cdf(-abs(difference) / sqrt(variance))
 
 
-def mcnemar(only_first: int, only_second: int) -> float:
+def mcnemar_p_value(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p-value of equal accuracy from the images that only one model calls correctly.
 
     Source: McNemar, Psychometrika 1947; the binomial form.
@@ -109,16 +112,16 @@ def _midranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((np.cumsum(count) - (count - 1) / 2)[inverse])
 
 
-def _paired_interval(measure: Measure, predictions: Judged, seed: int) -> tuple[Interval, float]:
+def _paired_interval(measure: Measure, predictions: BinaryPredictions, seed: int) -> tuple[Interval, float]:
     strata = predictions.strata()
-    (interval,) = bca(measure, strata, seed=seed)
-    resampled = measure(draw_patients(strata, RESAMPLES, seed))[:, 0]
+    (interval,) = bca_intervals(measure, strata, seed=seed)
+    resampled = measure(resample_patients(strata, RESAMPLES, seed))[:, 0]
     # The share of differences of the other sign counts the observed sample itself, so it is never exactly 0.
     tails = [(1 + np.sum(side)) / (RESAMPLES + 1) for side in (resampled <= 0, resampled >= 0)]
     return interval, float(min(1.0, 2 * min(tails)))
 
 
-def _check_paired(first: Judged, second: Judged) -> None:
+def _check_paired(first: BinaryPredictions, second: BinaryPredictions) -> None:
     is_paired = len(first.malignant) == len(second.malignant) and bool(
         np.array_equal(first.malignant, second.malignant) and np.array_equal(first.patient_ids, second.patient_ids)
     )

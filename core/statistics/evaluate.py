@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from core.card import Abstention
 from core.labels import BINARY
 from core.statistics import figure_names
-from core.statistics.calibration import judge_abstention
+from core.statistics.calibration import evaluate_abstention
 from core.statistics.cautions import Caution, ImageLeftOut
 from core.statistics.evaluation import (
     AblationRow,
@@ -22,8 +22,8 @@ from core.statistics.evaluation import (
     GroupKind,
     Unit,
 )
-from core.statistics.predictions import Judged, Judgements
-from core.statistics.resampling import Weights, bca, quotient
+from core.statistics.predictions import BinaryPredictions, ClassPredictions
+from core.statistics.resampling import Weights, bca_intervals, divide
 from core.statistics.tallies import BinaryTally, ClassTally, Column, calibration_bins
 
 MOST_POINTS = 400  # of a curve; more cannot be seen
@@ -32,7 +32,7 @@ _OF_PATIENTS = (figure_names.PATIENT_RECOGNITION_RATE, figure_names.CLASS_RECOGN
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class EvaluationDetails:
     """The description of an evaluation: model, images, protocol and what was locked beforehand."""
 
     model_name: str
@@ -56,8 +56,8 @@ class About:
 
 
 def build_evaluation(
-    predictions: Judgements,
-    about: About,
+    predictions: ClassPredictions,
+    about: EvaluationDetails,
     *,
     ablation: Sequence[AblationRow] = (),
     abstention: Abstention | None = None,
@@ -80,12 +80,12 @@ def build_evaluation(
         threshold=about.threshold,
         temperature=about.temperature,
         locked_on=about.locked_on,
-        figures=measure(predictions, about.threshold, seed=seed),
+        figures=compute_metrics(predictions, about.threshold, seed=seed),
         confusions=_confusions(predictions, about.threshold),
-        curves=curves(predictions.binary(), about.threshold),
+        curves=compute_curves(predictions.binary(), about.threshold),
         groups=_groups(predictions, about.threshold, seed),
         abstention=abstention
-        and judge_abstention(predictions.binary(), abstention, f"{about.split}: {about.protocol}"),
+        and evaluate_abstention(predictions.binary(), abstention, f"{about.split}: {about.protocol}"),
         ablation=tuple(ablation),
         excluded=about.excluded,
         warnings=about.warnings,
@@ -93,7 +93,7 @@ def build_evaluation(
     )
 
 
-def _confusions(predictions: Judgements, threshold: float) -> tuple[Confusion, ...]:
+def _confusions(predictions: ClassPredictions, threshold: float) -> tuple[Confusion, ...]:
     binary = predictions.binary()
     truth, called = binary.malignant.astype(np.int64), (binary.probabilities >= threshold).astype(np.int64)
     confusions = [_confusion(BINARY.classes, truth, called, binary.patient_ids)]
@@ -121,7 +121,7 @@ def _rows(cells: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(int(n) for n in row) for row in cells.reshape(size, size))
 
 
-def _groups(predictions: Judgements, threshold: float, seed: int) -> tuple[Group, ...]:
+def _groups(predictions: ClassPredictions, threshold: float, seed: int) -> tuple[Group, ...]:
     """Compute all metrics of each magnification, and the shares of each subtype and each patient."""
     binary = predictions.binary()
     wrong = (binary.probabilities >= threshold) != binary.malignant
@@ -141,13 +141,13 @@ def _groups(predictions: Judgements, threshold: float, seed: int) -> tuple[Group
     return tuple(groups)
 
 
-def _figures_of(kind: GroupKind, part: Judgements, threshold: float, seed: int) -> tuple[Figure, ...]:
+def _figures_of(kind: GroupKind, part: ClassPredictions, threshold: float, seed: int) -> tuple[Figure, ...]:
     if kind == "magnification":
-        return measure(part, threshold, seed=seed)
-    return measure_shares(part, threshold, seed=seed)
+        return compute_metrics(part, threshold, seed=seed)
+    return compute_shares(part, threshold, seed=seed)
 
 
-def measure(predictions: Judgements, threshold: float, *, seed: int = 0) -> tuple[Figure, ...]:
+def compute_metrics(predictions: ClassPredictions, threshold: float, *, seed: int = 0) -> tuple[Figure, ...]:
     """Return all metrics by image and by patient (mean probability), with intervals from resampling patients.
 
     A metric that is undefined on these images (the AUC of malignant images only) is omitted.
@@ -155,7 +155,7 @@ def measure(predictions: Judgements, threshold: float, *, seed: int = 0) -> tupl
     tallies = _Tallies(predictions, threshold)
     strata = predictions.binary().strata()
     named = [(unit, column.name) for unit, column in tallies.columns(np.ones((1, len(strata))))]
-    intervals = bca(tallies.values, strata, seed=seed)
+    intervals = bca_intervals(tallies.values, strata, seed=seed)
     return tuple(
         Figure(name, i.value, i.low, i.high, unit, tallies.counts[unit])
         for (unit, name), i in zip(named, intervals, strict=True)
@@ -163,7 +163,7 @@ def measure(predictions: Judgements, threshold: float, *, seed: int = 0) -> tupl
     )
 
 
-def measure_shares(predictions: Judgements, threshold: float, *, seed: int = 0) -> tuple[Figure, ...]:
+def compute_shares(predictions: ClassPredictions, threshold: float, *, seed: int = 0) -> tuple[Figure, ...]:
     """Return the metrics that are defined even for one class: the share of correct calls and the mean probability."""
     binary = predictions.binary()
     index = np.unique(binary.patient_ids, return_inverse=True)[1]
@@ -175,7 +175,7 @@ def measure_shares(predictions: Judgements, threshold: float, *, seed: int = 0) 
         named.append((figure_names.CLASS_ACCURACY, predictions.called(threshold) == predictions.labels))
     sums = np.stack([np.bincount(index, values) for _, values in named], axis=1)
     images = np.bincount(index).astype(np.float64)
-    intervals = bca(lambda w: quotient(w @ sums, (w @ images)[:, None]), binary.strata(), seed=seed)
+    intervals = bca_intervals(lambda w: divide(w @ sums, (w @ images)[:, None]), binary.strata(), seed=seed)
     return tuple(
         Figure(name, i.value, i.low, i.high, "image", len(index)) for (name, _), i in zip(named, intervals, strict=True)
     )
@@ -184,7 +184,7 @@ def measure_shares(predictions: Judgements, threshold: float, *, seed: int = 0) 
 class _Tallies:
     """Tallies by image and by patient (mean probability), over the same patients."""
 
-    def __init__(self, predictions: Judgements, threshold: float) -> None:
+    def __init__(self, predictions: ClassPredictions, threshold: float) -> None:
         by_patient = predictions.by_patient()
         self._images = _tallies(predictions, threshold)
         self._patients = _tallies(by_patient, threshold)
@@ -205,18 +205,18 @@ class _Tallies:
         return np.stack([column.values for _, column in self.columns(weights)], axis=1)
 
 
-def _tallies(predictions: Judgements, threshold: float) -> Sequence[BinaryTally | ClassTally]:
+def _tallies(predictions: ClassPredictions, threshold: float) -> Sequence[BinaryTally | ClassTally]:
     binary = BinaryTally(predictions.binary(), threshold)
     return (binary, ClassTally(predictions, threshold)) if len(predictions.label_set.classes) > 2 else (binary,)
 
 
-def curves(predictions: Judged, threshold: float) -> tuple[Curve, ...]:
+def compute_curves(predictions: BinaryPredictions, threshold: float) -> tuple[Curve, ...]:
     """Return ROC and precision-recall (if both malignancies occur), reliability and risk-coverage curves."""
     ranked = (_roc(predictions), _precision_recall(predictions)) if 0 < predictions.malignant.mean() < 1 else ()
     return (*ranked, _reliability(predictions), _risk_coverage(predictions, threshold))
 
 
-def _called_above(predictions: Judged) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _called_above(predictions: BinaryPredictions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Count malignant and benign images at or above each distinct probability, highest first."""
     order = np.argsort(-predictions.probabilities, kind="stable")
     last = np.append(np.diff(predictions.probabilities[order]) != 0, True)
@@ -224,7 +224,7 @@ def _called_above(predictions: Judged) -> tuple[NDArray[np.float64], NDArray[np.
     return np.cumsum(malignant)[last].astype(np.float64), np.cumsum(~malignant)[last].astype(np.float64)
 
 
-def _roc(predictions: Judged) -> Curve:
+def _roc(predictions: BinaryPredictions) -> Curve:
     hits, false_alarms = _called_above(predictions)
     x, y = np.append(0, false_alarms / false_alarms[-1]), np.append(0, hits / hits[-1])
     # Points on a straight line between their neighbours do not change the curve.
@@ -233,12 +233,12 @@ def _roc(predictions: Judged) -> Curve:
     return _curve("roc", x[corner], y[corner])
 
 
-def _precision_recall(predictions: Judged) -> Curve:
+def _precision_recall(predictions: BinaryPredictions) -> Curve:
     hits, false_alarms = _called_above(predictions)
     return _curve("precision_recall", np.append(0, hits / hits[-1]), np.append(1, hits / (hits + false_alarms)))
 
 
-def _reliability(predictions: Judged) -> Curve:
+def _reliability(predictions: BinaryPredictions) -> Curve:
     """Return the mean probability, the share of malignant images and the number of images of each bin."""
     _, index, count = np.unique(calibration_bins(predictions.probabilities), return_inverse=True, return_counts=True)
     mean = np.bincount(index, predictions.probabilities) / count
@@ -246,7 +246,7 @@ def _reliability(predictions: Judged) -> Curve:
     return Curve("reliability", _floats(mean), _floats(share), tuple(int(n) for n in count))
 
 
-def _risk_coverage(predictions: Judged, threshold: float) -> Curve:
+def _risk_coverage(predictions: BinaryPredictions, threshold: float) -> Curve:
     """Return the share of wrong calls among the most certain images, for every coverage (share of images).
 
     Certainty is the distance from the threshold relative to the largest distance on that side of it. If the

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.labels import LabelSet
-from core.statistics.resampling import Ranking, bca
+from core.statistics.resampling import Ranking, bca_intervals
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class BinaryPredictions:
     """Malignant probability, truth and patient of each image, in one order."""
 
     malignant: NDArray[np.bool_]
@@ -34,19 +34,21 @@ class Judged:
             raise ValueError("a probability is not a finite number")
 
     @classmethod
-    def of(cls, malignant: Sequence[bool], probabilities: Sequence[float], patient_ids: Sequence[str]) -> "Judged":
+    def of(
+        cls, malignant: Sequence[bool], probabilities: Sequence[float], patient_ids: Sequence[str]
+    ) -> "BinaryPredictions":
         """Convert three lists in one order to arrays."""
         return cls(np.array(malignant, bool), np.array(probabilities, np.float64), np.array(patient_ids, np.str_))
 
-    def only(self, chosen: NDArray[np.bool_]) -> "Judged":
+    def only(self, chosen: NDArray[np.bool_]) -> "BinaryPredictions":
         """Return the chosen images."""
-        return Judged(self.malignant[chosen], self.probabilities[chosen], self.patient_ids[chosen])
+        return BinaryPredictions(self.malignant[chosen], self.probabilities[chosen], self.patient_ids[chosen])
 
-    def by_patient(self) -> "Judged":
+    def by_patient(self) -> "BinaryPredictions":
         """Average each patient's probabilities; a patient is malignant if any image is."""
         patients, patient = np.unique(self.patient_ids, return_inverse=True)
         mean = np.bincount(patient, weights=self.probabilities) / np.bincount(patient)
-        return Judged(np.bincount(patient, weights=self.malignant) > 0, mean, patients)
+        return BinaryPredictions(np.bincount(patient, weights=self.malignant) > 0, mean, patients)
 
     def strata(self) -> NDArray[np.int64]:
         """Return the stratum of each patient, in sorted order: only benign, only malignant, or both.
@@ -60,7 +62,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgements:
+class ClassPredictions:
     """Probabilities of all classes and the true class of each image, in one order.
 
     Magnifications and subtypes are spelled as in the dataset, "" where there are none.
@@ -87,15 +89,15 @@ class Judgements:
         if not (off <= 1e-3 and self.probabilities.min() >= 0):  # negated, so that nan fails too
             raise ValueError("probabilities must lie between 0 and 1 and add up to 1 for every image")
 
-    def binary(self) -> Judged:
+    def binary(self) -> BinaryPredictions:
         """Return the summed probability of the malignant classes."""
         malignant = list(self.label_set.malignant_indices)
         probabilities = np.minimum(self.probabilities[:, malignant].sum(axis=1), 1.0)
-        return Judged(np.isin(self.labels, malignant), probabilities, self.patient_ids)
+        return BinaryPredictions(np.isin(self.labels, malignant), probabilities, self.patient_ids)
 
-    def only(self, chosen: NDArray[np.bool_]) -> "Judgements":
+    def only(self, chosen: NDArray[np.bool_]) -> "ClassPredictions":
         """Return the chosen images."""
-        return Judgements(
+        return ClassPredictions(
             self.label_set,
             self.labels[chosen],
             self.probabilities[chosen],
@@ -109,7 +111,7 @@ class Judgements:
         same_side = (self.binary().probabilities >= threshold)[:, None] == self._malignant()[None, :]
         return np.asarray(np.where(same_side, self.probabilities, -1.0).argmax(axis=1), np.int64)
 
-    def by_patient(self) -> "Judgements":
+    def by_patient(self) -> "ClassPredictions":
         """Average each patient's probabilities.
 
         A patient with any malignant image is malignant; the label is the most frequent class of that malignancy.
@@ -122,7 +124,7 @@ class Judgements:
         nothing = np.full(size[0], "")
         mean = sums / np.bincount(patient)[:, None]
         label = np.asarray(np.where(side, count, -1).argmax(axis=1), np.int64)
-        return Judgements(self.label_set, label, mean, patients, nothing, nothing)
+        return ClassPredictions(self.label_set, label, mean, patients, nothing, nothing)
 
     def _malignant(self) -> NDArray[np.bool_]:
         return np.isin(np.arange(len(self.label_set.classes)), self.label_set.malignant_indices)
@@ -145,7 +147,7 @@ def auc(malignant: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> flo
     return (float(ranks[malignant].sum()) - positives * (positives + 1) / 2) / (positives * negatives)
 
 
-def auc_estimate(predictions: Judged, *, seed: int = 0) -> Estimate:
+def auc_estimate(predictions: BinaryPredictions, *, seed: int = 0) -> Estimate:
     """Return the AUC with its interval by resampling patients; without an interval, both bounds are the value.
 
     Images of one patient are correlated, so resampling images would give too narrow an interval.
@@ -155,7 +157,7 @@ def auc_estimate(predictions: Judged, *, seed: int = 0) -> Estimate:
     """
     value = auc(predictions.malignant, predictions.probabilities)
     ranking = Ranking(predictions.malignant, predictions.probabilities, predictions.patient_ids)
-    (interval,) = bca(lambda weights: ranking.auc(weights)[:, None], predictions.strata(), seed=seed)
+    (interval,) = bca_intervals(lambda weights: ranking.auc(weights)[:, None], predictions.strata(), seed=seed)
     return Estimate(
         value, value if interval.low is None else interval.low, value if interval.high is None else interval.high
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.statistics.confusion_matrices import Counts
-from core.statistics.resampling import Weights, quotient
+from core.statistics.resampling import Weights, divide
 
 _LEVEL = 0.95
 _Z = NormalDist().inv_cdf((1 + _LEVEL) / 2)
@@ -24,7 +24,7 @@ def weighted_kappa(counts: Counts) -> NDArray[np.float64]:
     penalty = ((grades[:, None] - grades) ** 2).astype(np.float64)
     total = counts.sum(axis=(1, 2))
     by_chance = counts.sum(axis=2)[:, :, None] * counts.sum(axis=1)[:, None, :]
-    return 1 - quotient((counts * penalty).sum(axis=(1, 2)) * total, (by_chance * penalty).sum(axis=(1, 2)))
+    return 1 - divide((counts * penalty).sum(axis=(1, 2)) * total, (by_chance * penalty).sum(axis=(1, 2)))
 
 
 def fleiss_kappa(weights: Weights, votes: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -36,10 +36,10 @@ def fleiss_kappa(weights: Weights, votes: NDArray[np.int64]) -> NDArray[np.float
     readers = votes.sum(axis=1)
     alike = (votes * (votes - 1)).sum(axis=1) / (readers * (readers - 1))
     cases = weights.sum(axis=1)
-    observed = quotient(weights @ alike, cases)
-    shares = quotient(weights @ (votes / readers[:, None]), cases[:, None])
+    observed = divide(weights @ alike, cases)
+    shares = divide(weights @ (votes / readers[:, None]), cases[:, None])
     by_chance = (shares**2).sum(axis=1)
-    return quotient(observed - by_chance, 1 - by_chance)
+    return divide(observed - by_chance, 1 - by_chance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Median:
     high: float | None
 
 
-def wilson(hits: int, n: int) -> Rate:
+def wilson_interval(hits: int, n: int) -> Rate:
     """Return a proportion with its score interval (Wilson, J. Am. Stat. Assoc. 1927), which is 0 to 1 if n is 0."""
     if n == 0:
         return Rate(hits, n, 0, 1)

@@ -29,7 +29,7 @@ class Interval:
     high: float | None
 
 
-def draw_patients(
+def resample_patients(
     strata: NDArray[np.int64], rounds: int, seed: int, copies: NDArray[np.int64] | None = None
 ) -> Weights:
     """Draw patients with replacement within each stratum, as many as it has.
@@ -46,7 +46,7 @@ def draw_patients(
     return weights
 
 
-def bca(
+def bca_intervals(
     measure: Measure,
     strata: NDArray[np.int64],
     *,
@@ -69,7 +69,7 @@ def bca(
     """
     alike = np.ones(len(strata), np.int64) if copies is None else copies
     values = measure(alike[None].astype(np.float64))[0]
-    resampled = measure(draw_patients(strata, rounds, seed, alike))
+    resampled = measure(resample_patients(strata, rounds, seed, alike))
     acceleration = _acceleration(measure, strata, alike)
     return tuple(
         _interval(float(value), column, float(a))
@@ -156,7 +156,7 @@ class Ranking:
         won = np.einsum("sn,sn->s", weights[:, self._above] @ self._wins, weights[:, self._below])
         positives = self._total(weights, self._positive)
         negatives = self._total(weights, ~self._positive)
-        return quotient(won, positives * negatives)
+        return divide(won, positives * negatives)
 
     def average_precision(self, weights: Weights) -> NDArray[np.float64]:
         """Return the mean precision of each sample over its positive images; nan without any.
@@ -178,7 +178,7 @@ class Ranking:
             hits = np.cumsum(own, axis=0)
             total = hits[-1].copy()
             precision = np.divide(hits[own_until], called, out=np.zeros_like(called), where=called > 0)
-            precisions[start : start + at_once] = quotient(np.einsum("is,is->s", own, precision), total)
+            precisions[start : start + at_once] = divide(np.einsum("is,is->s", own, precision), total)
         return precisions
 
     def _total(self, weights: Weights, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -186,7 +186,7 @@ class Ranking:
         return np.asarray(weights @ counts)
 
 
-def quotient(upper: NDArray[np.float64], lower: NDArray[np.float64]) -> NDArray[np.float64]:
+def divide(upper: NDArray[np.float64], lower: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return upper / lower; nan where the divisor is 0."""
     undefined = np.full(np.broadcast_shapes(upper.shape, lower.shape), np.nan)
     return np.asarray(np.divide(upper, lower, out=undefined, where=lower != 0))

@@ -13,7 +13,7 @@ Side = Literal["source", "target"]
 
 FRECHET = "Frechet distance"
 DISCREPANCY = "maximum mean discrepancy"
-TOLD_APART = "told apart with AUC"
+TWO_SAMPLE_AUC = "told apart with AUC"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.statistics import confusion_matrices, figure_names
-from core.statistics.predictions import Judged, Judgements
-from core.statistics.resampling import Ranking, Weights, quotient
+from core.statistics.predictions import BinaryPredictions, ClassPredictions
+from core.statistics.resampling import Ranking, Weights, divide
 
 # Bins hold equal numbers of images: of bins of equal width most would be nearly empty, and their gaps noise.
 MOST_BINS = 15
@@ -27,12 +27,12 @@ class Column:
 class BinaryTally:
     """The metrics of benign against malignant."""
 
-    def __init__(self, predictions: Judged, threshold: float) -> None:
+    def __init__(self, predictions: BinaryPredictions, threshold: float) -> None:
         patient = np.unique(predictions.patient_ids, return_inverse=True)[1]
         truth, p = predictions.malignant.astype(np.int64), predictions.probabilities
         called = (p >= threshold).astype(np.int64)
         self._counts = _count_cells(patient, [truth, called], 2)
-        self._shares = recognised(patient, truth == called)
+        self._shares = recognition_rates(patient, truth == called)
         self._losses = _sum_by_patient(patient, [(p - truth) ** 2, -np.log(_clip(np.where(truth, p, 1 - p)))])
         self._gaps = _sum_gaps(patient, p, truth)
         self._ranking = Ranking(predictions.malignant, p, predictions.patient_ids)
@@ -42,7 +42,7 @@ class BinaryTally:
         counts = (weights @ self._counts).reshape(-1, 2, 2)
         total = counts.sum(axis=(1, 2))
         recalls = confusion_matrices.recalls(counts)
-        brier, log_loss = quotient(weights @ self._losses, total[:, None]).T
+        brier, log_loss = divide(weights @ self._losses, total[:, None]).T
         values = (
             confusion_matrices.accuracy(counts),
             recalls.mean(axis=1),
@@ -55,9 +55,9 @@ class BinaryTally:
             confusion_matrices.mcc(counts),
             confusion_matrices.kappa(counts),
             brier,
-            quotient(np.abs(weights @ self._gaps).sum(axis=1), total),
+            divide(np.abs(weights @ self._gaps).sum(axis=1), total),
             log_loss,
-            quotient(weights @ self._shares, weights.sum(axis=1)),
+            divide(weights @ self._shares, weights.sum(axis=1)),
         )
         return [Column(name, column) for name, column in zip(figure_names.BINARY_FIGURES, values, strict=True)]
 
@@ -65,7 +65,7 @@ class BinaryTally:
 class ClassTally:
     """The metrics of more than two classes."""
 
-    def __init__(self, predictions: Judgements, threshold: float) -> None:
+    def __init__(self, predictions: ClassPredictions, threshold: float) -> None:
         self._classes = predictions.label_set.classes
         patient = np.unique(predictions.patient_ids, return_inverse=True)[1]
         truth, p = predictions.labels, predictions.probabilities
@@ -74,7 +74,7 @@ class ClassTally:
         hits = np.zeros_like(p)
         hits[rows, truth] = 1
         self._counts = _count_cells(patient, [truth, called], len(self._classes))
-        self._shares = recognised(patient, truth == called)
+        self._shares = recognition_rates(patient, truth == called)
         self._losses = _sum_by_patient(patient, [((p - hits) ** 2).sum(axis=1), -np.log(_clip(p[rows, truth]))])
         self._gaps = _sum_gaps(patient, p[rows, called], (truth == called).astype(np.int64))
         self._rankings = [
@@ -90,7 +90,7 @@ class ClassTally:
             confusion_matrices.precisions(counts),
             confusion_matrices.f1s(counts),
         )
-        brier, log_loss = quotient(weights @ self._losses, total[:, None]).T
+        brier, log_loss = divide(weights @ self._losses, total[:, None]).T
         accuracy = confusion_matrices.accuracy(counts)
         overall = [
             Column(figure_names.CLASS_ACCURACY, accuracy),
@@ -103,9 +103,9 @@ class ClassTally:
             Column(figure_names.CLASS_MCC, confusion_matrices.mcc(counts)),
             Column(figure_names.CLASS_KAPPA, confusion_matrices.kappa(counts)),
             Column(figure_names.CLASS_BRIER, brier),
-            Column(figure_names.CLASS_ECE, quotient(np.abs(weights @ self._gaps).sum(axis=1), total)),
+            Column(figure_names.CLASS_ECE, divide(np.abs(weights @ self._gaps).sum(axis=1), total)),
             Column(figure_names.CLASS_LOG_LOSS, log_loss),
-            Column(figure_names.CLASS_RECOGNITION_RATE, quotient(weights @ self._shares, weights.sum(axis=1))),
+            Column(figure_names.CLASS_RECOGNITION_RATE, divide(weights @ self._shares, weights.sum(axis=1))),
         ]
         by_class = (
             (figure_names.PRECISION, precisions),
@@ -120,7 +120,7 @@ class ClassTally:
         ]
 
 
-def recognised(patient: NDArray[np.int64], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
+def recognition_rates(patient: NDArray[np.int64], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the share of each patient's images that are called correctly."""
     return np.bincount(patient, correct) / np.bincount(patient)
 
@@ -160,4 +160,4 @@ def _clip(p: NDArray[np.float64]) -> NDArray[np.float64]:
 def _mean_defined(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     stacked = np.stack(rows)
     defined = np.isfinite(stacked)
-    return quotient(np.where(defined, stacked, 0).sum(axis=0), defined.sum(axis=0).astype(np.float64))
+    return divide(np.where(defined, stacked, 0).sum(axis=0), defined.sum(axis=0).astype(np.float64))

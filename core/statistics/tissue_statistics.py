@@ -41,7 +41,7 @@ STATISTICS = (
 )
 
 
-def measure(image: RgbImage) -> NDArray[np.float64]:
+def measure_tissue(image: RgbImage) -> NDArray[np.float64]:
     """Return the statistics of one image, in the order of STATISTICS; NaN for those that cannot be measured."""
     quality = assess_quality(image)
     return np.array(

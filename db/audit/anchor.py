@@ -25,8 +25,8 @@ from typing import Literal, get_args
 
 from sqlalchemy import URL
 
-from db.audit.chain import Added
-from db.values.audit import Finding, Kind, TrailAction
+from db.audit.chain import AddedEvents
+from db.values.audit import AuditFinding, Kind, TrailAction
 from db.values.reading import Action
 
 State = Literal["begun", "saving", "saved"]
@@ -44,7 +44,7 @@ class AnchorLine:
 
     at: datetime
     state: State
-    added: Added
+    added: AddedEvents
 
     def __str__(self) -> str:
         at = self.at.astimezone(UTC).isoformat(timespec="microseconds")
@@ -57,16 +57,18 @@ class AnchorFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def begin(self, head: Added) -> None:
+    def begin(self, head: AddedEvents) -> None:
         """Begin the file with the newest event of the chain, unless another process has begun it already."""
-        self._append(AnchorLine(datetime.now(UTC), "begun", Added(min(1, head.last), head.last, head.hash)), first=True)
+        self._append(
+            AnchorLine(datetime.now(UTC), "begun", AddedEvents(min(1, head.last), head.last, head.hash)), first=True
+        )
 
     @property
     def begun(self) -> bool:
         """Return whether the file exists and is not empty."""
         return self.path.exists() and self.path.stat().st_size > 0
 
-    def announce(self, added: Added) -> None:
+    def announce(self, added: AddedEvents) -> None:
         """Record which events a transaction is about to add.
 
         Raises:
@@ -74,7 +76,7 @@ class AnchorFile:
         """
         self._append(AnchorLine(datetime.now(UTC), "saving", added))
 
-    def confirm(self, added: Added) -> None:
+    def confirm(self, added: AddedEvents) -> None:
         """Record that a transaction has committed; if that cannot be written, the announcement remains."""
         try:
             self._append(AnchorLine(datetime.now(UTC), "saved", added))
@@ -116,7 +118,7 @@ def anchor_for(url: URL, data: Path | None) -> AnchorFile | None:
     return AnchorFile(data / f"{url.database}{_SUFFIX}") if data else None
 
 
-def until(before: list[AnchorLine | str], after: list[AnchorLine | str], last: int) -> list[AnchorLine | str]:
+def lines_until(before: list[AnchorLine | str], after: list[AnchorLine | str], last: int) -> list[AnchorLine | str]:
     """Return the lines that belong to a copy of the database whose last event is `last`.
 
     `before` and `after` were read before and after the copy was made: of the lines added in between, only those
@@ -126,7 +128,7 @@ def until(before: list[AnchorLine | str], after: list[AnchorLine | str], last: i
     return before + [line for line in meanwhile if isinstance(line, str) or line.added.last <= last]
 
 
-def as_bytes(lines: Iterable[AnchorLine | str]) -> bytes:
+def encode_lines(lines: Iterable[AnchorLine | str]) -> bytes:
     """Encode lines as they are in the file."""
     return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
 
@@ -140,7 +142,7 @@ def _parse(text: str) -> AnchorLine | str:
     fields = text.split(" ")
     try:
         at, state, first, last, last_hash = fields
-        added = Added(int(first), int(last), last_hash)
+        added = AddedEvents(int(first), int(last), last_hash)
         if not _HASH.fullmatch(last_hash) or not 0 <= added.first <= added.last:
             return text
         return AnchorLine(datetime.fromisoformat(at), _state(state), added)
@@ -156,9 +158,9 @@ def _state(word: str) -> State:
     raise ValueError(f"unknown state of an anchor line: {word!r}")
 
 
-def anchor_findings(
+def find_anchor_mismatches(
     hashes: Mapping[int, str], actions: Mapping[int, str], lines: Sequence[AnchorLine | str], *, complete: bool
-) -> Iterator[Finding]:
+) -> Iterator[AuditFinding]:
     """Find the events that differ from those that were announced and confirmed.
 
     Args:
@@ -170,9 +172,9 @@ def anchor_findings(
     anchored = [line for line in lines if isinstance(line, AnchorLine)]
     for number, line in enumerate(lines, 1):
         if isinstance(line, str):
-            yield Finding("unanchored", 0, 0, f"line {number} of the anchor file was not written by this program")
+            yield AuditFinding("unanchored", 0, 0, f"line {number} of the anchor file was not written by this program")
     if not anchored:
-        yield Finding(
+        yield AuditFinding(
             "unanchored", 0, 0, "the anchor file is missing or empty, so events cut off the end cannot be detected"
         )
         return
@@ -181,20 +183,20 @@ def anchor_findings(
     yield from _merge_neighbours(_find_unannounced(anchored, hashes, complete=complete))
 
 
-def _check_beginnings(lines: Sequence[AnchorLine], actions: Mapping[int, str]) -> Iterator[Finding]:
+def _check_beginnings(lines: Sequence[AnchorLine], actions: Mapping[int, str]) -> Iterator[AuditFinding]:
     """Check that the file begins with the first event, or with the last one that an upgrade wrote."""
     if lines[0].state != "begun":
-        yield Finding("unanchored", 0, 0, "the beginning of the anchor file is missing")
+        yield AuditFinding("unanchored", 0, 0, "the beginning of the anchor file is missing")
     for place, line in enumerate(lines):
         last = line.added.last
         if line.state == "begun" and (place > 0 or (last > 0 and actions.get(last) not in _WRITTEN_BY_UPGRADES)):
             words = (
                 f"the anchor file was started again at {line.at:%Y-%m-%d %H:%M:%S} UTC; earlier events are not anchored"
             )
-            yield Finding("unanchored", min(1, last), last, words)
+            yield AuditFinding("unanchored", min(1, last), last, words)
 
 
-def _find_rewritten(lines: Sequence[AnchorLine], hashes: Mapping[int, str]) -> Iterator[Finding]:
+def _find_rewritten(lines: Sequence[AnchorLine], hashes: Mapping[int, str]) -> Iterator[AuditFinding]:
     announced: dict[int, set[str]] = defaultdict(set)
     confirmed: dict[int, set[str]] = defaultdict(set)
     first: dict[int, int] = {}
@@ -208,11 +210,13 @@ def _find_rewritten(lines: Sequence[AnchorLine], hashes: Mapping[int, str]) -> I
         stored = hashes.get(number)
         expected = confirmed.get(number) or announced[number]
         if stored is None and number in confirmed:
-            yield Finding("missing", first[number], number, "confirmed in the anchor file, but not in the database")
+            yield AuditFinding(
+                "missing", first[number], number, "confirmed in the anchor file, but not in the database"
+            )
         elif stored is not None and number not in confirmed and number in covered:
             continue
         elif stored is not None and (stored not in expected or len(confirmed[number]) > 1):
-            yield Finding("changed", first[number], number, "the anchor file has a different hash")
+            yield AuditFinding("changed", first[number], number, "the anchor file has a different hash")
 
 
 def _covered_by_chain(lines: Iterable[AnchorLine], hashes: Mapping[int, str]) -> set[int]:
@@ -227,17 +231,19 @@ def _covered_by_chain(lines: Iterable[AnchorLine], hashes: Mapping[int, str]) ->
     return covered
 
 
-def _find_unannounced(lines: Iterable[AnchorLine], hashes: Mapping[int, str], *, complete: bool) -> Iterator[Finding]:
+def _find_unannounced(
+    lines: Iterable[AnchorLine], hashes: Mapping[int, str], *, complete: bool
+) -> Iterator[AuditFinding]:
     announced: set[int] = set()
     for line in lines:
         announced.update(range(line.added.first, line.added.last + 1))
     newest = max(announced, default=0)
     for number in sorted(hashes):
         if number > 0 and number not in announced and (complete or number < newest):
-            yield Finding("inserted", number, number, "never announced in the anchor file")
+            yield AuditFinding("inserted", number, number, "never announced in the anchor file")
 
 
-def _merge_neighbours(findings: Iterable[Finding]) -> Iterator[Finding]:
+def _merge_neighbours(findings: Iterable[AuditFinding]) -> Iterator[AuditFinding]:
     """Report a run of neighbouring events as one finding."""
     kind: Kind | None = None
     first, last, words = 0, 0, ""
@@ -246,7 +252,7 @@ def _merge_neighbours(findings: Iterable[Finding]) -> Iterator[Finding]:
             last = max(last, finding.last)
             continue
         if kind:
-            yield Finding(kind, first, last, words)
+            yield AuditFinding(kind, first, last, words)
         kind, first, last, words = finding.kind, finding.first, finding.last, finding.words
     if kind:
-        yield Finding(kind, first, last, words)
+        yield AuditFinding(kind, first, last, words)

@@ -55,7 +55,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class AddedEvents:
     """The events that one transaction added: first and last number, and the hash of the last."""
 
     first: int
@@ -64,7 +64,7 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingEvent:
     """An event that is not written yet."""
 
     account_id: int | None
@@ -75,16 +75,16 @@ class Pending:
 
 @dataclass(slots=True)
 class _Trail:
-    pending: list[Pending] = field(default_factory=list)
-    added: Added | None = None
+    pending: list[PendingEvent] = field(default_factory=list)
+    added: AddedEvents | None = None
 
 
-def gather(session: Session) -> None:
+def start_collecting(session: Session) -> None:
     """Make this session collect its events, to be written at its end by `write_pending`."""
     session.info[_TRAIL] = _Trail()
 
 
-def append(session: Session, event: Pending) -> None:
+def add_event(session: Session, event: PendingEvent) -> None:
     """Add an event: at the end of a session that collects them, otherwise at once."""
     trail = _trail_of(session)
     trail.pending.append(event)
@@ -92,12 +92,12 @@ def append(session: Session, event: Pending) -> None:
         _write(session, trail)
 
 
-def pending(session: Session) -> list[Pending]:
+def pending(session: Session) -> list[PendingEvent]:
     """Return the events that this session has collected but not yet written."""
     return list(_trail_of(session).pending)
 
 
-def write_pending(session: Session) -> Added | None:
+def write_pending(session: Session) -> AddedEvents | None:
     """Append the collected events to the chain; return everything that this session has added."""
     trail = _trail_of(session)
     if trail.pending:
@@ -105,11 +105,11 @@ def write_pending(session: Session) -> Added | None:
     return trail.added
 
 
-def head(session: Session) -> Added:
+def last_event(session: Session) -> AddedEvents:
     """Return the last event of the chain; number 0 if there is none."""
     event = tables.AuditEvent
     newest = session.execute(select(event.id, event.hash).order_by(event.id.desc()).limit(1)).first()
-    return Added(newest[0], newest[0], newest[1]) if newest else Added(0, 0, GENESIS)
+    return AddedEvents(newest[0], newest[0], newest[1]) if newest else AddedEvents(0, 0, GENESIS)
 
 
 def _trail_of(session: Session) -> _Trail:
@@ -125,7 +125,7 @@ def _write(session: Session, trail: _Trail) -> None:
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    last = head(session)
+    last = last_event(session)
     first, number, previous = last.last + 1, last.last, last.hash
     for event in trail.pending:
         number += 1
@@ -134,7 +134,7 @@ def _write(session: Session, trail: _Trail) -> None:
         previous = link.hash
     session.flush()
     trail.pending.clear()
-    trail.added = Added(trail.added.first if trail.added else first, number, previous)
+    trail.added = AddedEvents(trail.added.first if trail.added else first, number, previous)
 
 
 def _row(link: Link) -> tables.AuditEvent:

@@ -22,7 +22,7 @@ _AT_ONCE = 1000  # rows
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
+class LinkedTable:
     """A table whose rows belong to a row of another and are sealed with it; `by` is the column that refers to it."""
 
     table: str
@@ -30,7 +30,7 @@ class Linked:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SealedTable:
     """A table whose rows are sealed, each by the event that records its insertion; `later` columns are left out.
 
     To seal a table: add it to `SEALED`, and pass `content=seal(session, row)` to the `record_event` of a new row,
@@ -38,22 +38,22 @@ class Sealed:
     """
 
     table: str
-    linked: tuple[Linked, ...] = ()
+    linked: tuple[LinkedTable, ...] = ()
     later: tuple[str, ...] = ()  # filled in after the row was added
 
 
 # All tables whose rows are sealed; a table that the database does not have yet is skipped.
 SEALED = (
-    Sealed("reads", (Linked("read_predictions", "read_id"), Linked("regions", "read_id"))),
-    Sealed("predictions"),
-    Sealed("evaluations", (Linked("evaluated_images", "evaluation_id"),)),
-    Sealed("shifts"),
-    Sealed("deployments"),
-    Sealed("consensus", (Linked("consensus_reads", "consensus_id"),)),
-    Sealed("sign_offs"),
-    Sealed("studies", (Linked("study_places", "study_id"),), later=("closed_at",)),
-    Sealed("assignments"),
-    Sealed("priorities"),
+    SealedTable("reads", (LinkedTable("read_predictions", "read_id"), LinkedTable("regions", "read_id"))),
+    SealedTable("predictions"),
+    SealedTable("evaluations", (LinkedTable("evaluated_images", "evaluation_id"),)),
+    SealedTable("shifts"),
+    SealedTable("deployments"),
+    SealedTable("consensus", (LinkedTable("consensus_reads", "consensus_id"),)),
+    SealedTable("sign_offs"),
+    SealedTable("studies", (LinkedTable("study_places", "study_id"),), later=("closed_at",)),
+    SealedTable("assignments"),
+    SealedTable("priorities"),
 )
 
 
@@ -64,7 +64,7 @@ def seal(session: Session, row: tables.Base) -> Seal:
     if sealed is None:
         raise ValueError(f"rows of {row.__tablename__} are not sealed: add the table to SEALED first")
     key = tuple(inspect(row).identity or ())
-    (computed,) = seals(session.connection(), sealed, tables.Base.metadata, key)
+    (computed,) = compute_seals(session.connection(), sealed, tables.Base.metadata, key)
     return computed
 
 
@@ -73,7 +73,9 @@ def seal_read(session: Session, read_id: int) -> Seal:
     return seal(session, session.get_one(tables.Read, read_id))
 
 
-def seals(connection: Connection, sealed: Sealed, schema: MetaData, key: Sequence[object] = ()) -> Iterator[Seal]:
+def compute_seals(
+    connection: Connection, sealed: SealedTable, schema: MetaData, key: Sequence[object] = ()
+) -> Iterator[Seal]:
     """Digest the rows of a table in the order of their keys, or only the row with this key.
 
     The digest covers canonical JSON of the columns that are not null, sorted by name, so that adding a nullable

@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from db import tables
-from db.audit.chain import Pending, append, pending
+from db.audit.chain import PendingEvent, add_event, pending
 from db.values.audit import PROGRAM, EventFilter, Seal
 from db.values.reading import Action
 
@@ -27,10 +27,10 @@ def record_event(
     # The row itself is written now; only the event waits for its place in the chain.
     session.flush()
     # Cut to the column widths: SQLite would store more, and PostgreSQL would refuse the transaction.
-    append(session, Pending(account_id, str(action)[:_ACTION_LIMIT], subject[:_SUBJECT_LIMIT], content))
+    add_event(session, PendingEvent(account_id, str(action)[:_ACTION_LIMIT], subject[:_SUBJECT_LIMIT], content))
 
 
-def conditions(filters: EventFilter) -> list[ColumnElement[bool]]:
+def event_conditions(filters: EventFilter) -> list[ColumnElement[bool]]:
     """Return the SQL conditions of a filter, for a query that joins the account."""
     event, person = tables.AuditEvent, tables.Account.name
     terms: list[ColumnElement[bool]] = []
@@ -79,5 +79,5 @@ def was_recorded(session: Session, account_id: int, action: Action, subject: str
     """Return whether this account has ever done this to this subject, in this session or before."""
     event = tables.AuditEvent
     query = select(event.id).where(event.subject == subject, event.account_id == account_id, event.action == action)
-    is_pending = Pending(account_id, str(action), subject) in pending(session)
+    is_pending = PendingEvent(account_id, str(action), subject) in pending(session)
     return is_pending or session.scalar(query.limit(1)) is not None

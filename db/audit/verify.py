@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, MetaData, func, select, text
 from sqlalchemy.orm import Session
 
-from db.audit.anchor import AnchorLine, anchor_findings, until
+from db.audit.anchor import AnchorLine, find_anchor_mismatches, lines_until
 from db.audit.chain import GENESIS, Link
-from db.audit.seals import SEALED, seals
+from db.audit.seals import SEALED, compute_seals
 from db.database import Sessions
-from db.values.audit import Finding, Seal, Verified
+from db.values.audit import AuditFinding, Seal, Verification
 
 _ROWS_PER_REPORT = 1000  # rows checked between two reports of progress
 _AT_ONCE = 1000  # events read at once
@@ -44,10 +44,10 @@ class CheckedRows:
     """How many rows were checked, and the findings."""
 
     rows: int
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
 
 
-def tables_there(connection: Connection) -> MetaData:
+def reflect_sealed_tables(connection: Connection) -> MetaData:
     """Read the schema of the sealed tables, and of those linked to them, from the database."""
     names = {name for one in SEALED for name in (one.table, *(linked.table for linked in one.linked))}
     tables = MetaData()
@@ -55,7 +55,7 @@ def tables_there(connection: Connection) -> MetaData:
     return tables
 
 
-def kept_as_written(tables: MetaData) -> list[str]:
+def unchangeable_tables(tables: MetaData) -> list[str]:
     """Return the names of the tables whose rows never change and so have triggers that refuse changes."""
     whole = [one for one in SEALED if not one.later]
     names = [one.table for one in whole] + [linked.table for one in SEALED for linked in one.linked]
@@ -68,26 +68,26 @@ def count_rows(connection: Connection, tables: MetaData) -> int:
     return sum(connection.scalar(select(func.count()).select_from(table)) or 0 for table in present)
 
 
-def row_findings(
+def check_rows(
     connection: Connection, tables: MetaData, seals_in_events: Sequence[EventSeal], progress: Callable[[int], None]
 ) -> CheckedRows:
     """Find the rows that differ from their seal, are missing, or are not described by any event.
 
     Args:
         connection: A connection that sees the database as it was when the events were read.
-        tables: The schema from `tables_there`.
+        tables: The schema from `reflect_sealed_tables`.
         seals_in_events: The seals that the events hold.
         progress: Called now and then with the number of rows checked.
     """
     by_row: dict[str, list[EventSeal]] = {}
     for one in seals_in_events:
         by_row.setdefault(one.seal.of, []).append(one)
-    findings: list[Finding] = []
+    findings: list[AuditFinding] = []
     rows = 0
     for sealed in SEALED:
         if sealed.table not in tables.tables:
             continue
-        for stored in seals(connection, sealed, tables):
+        for stored in compute_seals(connection, sealed, tables):
             rows += 1
             findings += _differences(stored, by_row.pop(stored.of, []))
             if rows % _ROWS_PER_REPORT == 0:
@@ -96,24 +96,24 @@ def row_findings(
     return CheckedRows(rows, tuple(findings))
 
 
-def _differences(stored: Seal, events: Sequence[EventSeal]) -> Iterator[Finding]:
+def _differences(stored: Seal, events: Sequence[EventSeal]) -> Iterator[AuditFinding]:
     if not events:
-        yield Finding("inserted", 0, 0, "no event describes this row", stored.of)
+        yield AuditFinding("inserted", 0, 0, "no event describes this row", stored.of)
     for event in events:
         if event.seal != stored:
-            yield Finding(
+            yield AuditFinding(
                 "changed", event.event, event.event, "the row has changed since the event was written", stored.of
             )
 
 
-def _gone(by_row: Mapping[str, Sequence[EventSeal]]) -> Iterator[Finding]:
+def _gone(by_row: Mapping[str, Sequence[EventSeal]]) -> Iterator[AuditFinding]:
     for of, events in by_row.items():
         numbers = [one.event for one in events]
-        yield Finding("missing", min(numbers), max(numbers), "the row that the event describes is gone", of)
+        yield AuditFinding("missing", min(numbers), max(numbers), "the row that the event describes is gone", of)
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEvent:
+class CheckedEvent:
     """One event as stored: its fields, its stored hash, and the hash computed from its fields."""
 
     link: Link
@@ -136,7 +136,7 @@ def verify(
     *,
     copy: Sequence[AnchorLine | str] | None = None,
     progress: Progress = lambda done, of: None,
-) -> Verified:
+) -> Verification:
     """Check every event of a database and every row of its sealed tables; others may keep writing meanwhile.
 
     Args:
@@ -147,37 +147,39 @@ def verify(
     before = sessions.anchor.lines() if sessions.anchor and copy is None else []
     with sessions.read() as session:
         connection = _one_moment(session)
-        tables = tables_there(connection)
+        tables = reflect_sealed_tables(connection)
         of = count_rows(connection, tables) + (session.scalar(text("SELECT count(*) FROM audit_events")) or 0)
         events = list(_events(session, lambda done: progress(done, of)))
         sealed = [EventSeal(one.link.content, one.number) for one in events if one.link.content]
-        rows = row_findings(connection, tables, sealed, lambda done: progress(len(events) + done, of))
-        findings = [*_unprotected(session, kept_as_written(tables)), *chain_findings(events)]
+        rows = check_rows(connection, tables, sealed, lambda done: progress(len(events) + done, of))
+        findings = [*_unprotected(session, unchangeable_tables(tables)), *check_chain(events)]
     lines = copy
     if sessions.anchor and copy is None:
-        lines = until(before, sessions.anchor.lines(), events[-1].number if events else 0)
+        lines = lines_until(before, sessions.anchor.lines(), events[-1].number if events else 0)
     if lines is not None:
         hashes = {event.number: event.hash for event in events}
         actions = {event.number: event.link.action for event in events}
-        findings += _new(findings, anchor_findings(hashes, actions, lines, complete=copy is None))
+        findings += _new(findings, find_anchor_mismatches(hashes, actions, lines, complete=copy is None))
     confirmed = [line.added.last for line in lines or () if isinstance(line, AnchorLine) and line.state != "saving"]
     progress(of, of)
-    return Verified(len(events), max(confirmed, default=0), (*findings, *rows.findings), rows.rows)
+    return Verification(len(events), max(confirmed, default=0), (*findings, *rows.findings), rows.rows)
 
 
-def chain_findings(events: Sequence[StoredEvent]) -> list[Finding]:
+def check_chain(events: Sequence[CheckedEvent]) -> list[AuditFinding]:
     """Follow the chain from its beginning and report where it is broken.
 
     An event that follows one further back shows that the events in between do not belong to the chain. If it
     follows no stored event, a gap in the numbers means that events are missing; otherwise one of the two was changed.
     """
     place = {GENESIS: -1}  # of the event with this hash, among those already checked
-    findings: list[Finding] = []
-    broken: list[tuple[int, Finding]] = []  # the place of the event that follows nothing
+    findings: list[AuditFinding] = []
+    broken: list[tuple[int, AuditFinding]] = []  # the place of the event that follows nothing
     for here, event in enumerate(events):
         if not event.agrees:
             findings.append(
-                Finding("changed", max(0, event.number), max(0, event.number), "its hash does not match its contents")
+                AuditFinding(
+                    "changed", max(0, event.number), max(0, event.number), "its hash does not match its contents"
+                )
             )
         origin = place.get(event.link.previous_hash)
         if origin is not None and origin < here - 1:
@@ -189,22 +191,24 @@ def chain_findings(events: Sequence[StoredEvent]) -> list[Finding]:
     return sorted([*findings, *(finding for _, finding in broken)], key=lambda finding: (finding.first, finding.last))
 
 
-def _break(before: StoredEvent | None, event: StoredEvent) -> Finding | None:
+def _break(before: CheckedEvent | None, event: CheckedEvent) -> AuditFinding | None:
     last = before.number if before else 0
     if event.number > last + 1:
-        return Finding("missing", last + 1, event.number - 1, "the next event does not follow the one before them")
+        return AuditFinding("missing", last + 1, event.number - 1, "the next event does not follow the one before them")
     if not event.agrees or (before and not before.agrees):
         return None  # reported already
     if before is None or last < 1:
-        return Finding("changed", max(0, event.number), max(0, event.number), "it does not begin the chain")
-    return Finding("changed", last, event.number, "one of the two was changed: the second does not follow the first")
+        return AuditFinding("changed", max(0, event.number), max(0, event.number), "it does not begin the chain")
+    return AuditFinding(
+        "changed", last, event.number, "one of the two was changed: the second does not follow the first"
+    )
 
 
-def _inserted(events: Sequence[StoredEvent]) -> Finding:
+def _inserted(events: Sequence[CheckedEvent]) -> AuditFinding:
     numbers = [event.number for event in events]
     stored_as = f" (stored as number {numbers[0]})" if numbers[0] < 1 else ""
     words = f"not part of the chain, which continues past it{stored_as}"
-    return Finding("inserted", max(0, min(numbers)), max(0, *numbers), words)
+    return AuditFinding("inserted", max(0, min(numbers)), max(0, *numbers), words)
 
 
 def _one_moment(session: Session) -> Connection:
@@ -213,7 +217,7 @@ def _one_moment(session: Session) -> Connection:
     return session.connection(execution_options={"isolation_level": "REPEATABLE READ"} if on_postgresql else {})
 
 
-def _events(session: Session, progress: Callable[[int], None]) -> Iterator[StoredEvent]:
+def _events(session: Session, progress: Callable[[int], None]) -> Iterator[CheckedEvent]:
     # Raw values: one that the program cannot read must be reported, not stop the check.
     rows = session.execute(text(_SELECT).execution_options(yield_per=_AT_ONCE))
     for number, row in enumerate(rows, 1):
@@ -222,15 +226,15 @@ def _events(session: Session, progress: Callable[[int], None]) -> Iterator[Store
         yield _stored(*row)
 
 
-def _stored(previous: str, number: int, at: object, account: object, *fields: object) -> StoredEvent:
+def _stored(previous: str, number: int, at: object, account: object, *fields: object) -> CheckedEvent:
     match (_time(at), account, *fields):
         case (datetime() as when, int() | None as who, of, sha256, str() as action, str() as subject, str() as stored):
             content = _content(of, sha256)
             link = Link(str(previous), number, when, who, action, subject, content)
             readable = content is not None or (of is None and sha256 is None)
-            return StoredEvent(link, stored, link.hash if readable else "")
+            return CheckedEvent(link, stored, link.hash if readable else "")
     # An empty computed hash never matches, so an unreadable event is reported as changed.
-    return StoredEvent(Link(str(previous), number, _NO_TIME, None, "", ""), str(fields[-1]), computed="")
+    return CheckedEvent(Link(str(previous), number, _NO_TIME, None, "", ""), str(fields[-1]), computed="")
 
 
 def _content(of: object, sha256: object) -> Seal | None:
@@ -251,18 +255,18 @@ def _time(value: object) -> datetime | None:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _unprotected(session: Session, tables: Iterable[str]) -> Iterator[Finding]:
+def _unprotected(session: Session, tables: Iterable[str]) -> Iterator[AuditFinding]:
     on_postgresql = session.get_bind().dialect.name == "postgresql"
     present = set(session.scalars(text(_POSTGRESQL_TRIGGERS if on_postgresql else _SQLITE_TRIGGERS)))
     for verb in ("update", "delete", "truncate") if on_postgresql else ("update", "delete"):
         if f"audit_events_no_{verb}" not in present:
-            yield Finding("unprotected", 0, 0, f"the trigger that refuses to {verb} events is missing")
+            yield AuditFinding("unprotected", 0, 0, f"the trigger that refuses to {verb} events is missing")
         for table in tables:
             if f"{table}_no_{verb}" not in present:
-                yield Finding("unprotected", 0, 0, f"the trigger that refuses to {verb} {table} is missing")
+                yield AuditFinding("unprotected", 0, 0, f"the trigger that refuses to {verb} {table} is missing")
 
 
-def _new(chain: Sequence[Finding], more: Iterable[Finding]) -> list[Finding]:
+def _new(chain: Sequence[AuditFinding], more: Iterable[AuditFinding]) -> list[AuditFinding]:
     """Leave out the anchor findings about events that the chain check has already reported."""
     covered = {number for finding in chain if finding.last for number in range(finding.first, finding.last + 1)}
     return [

@@ -32,7 +32,7 @@ _NAME = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ArchiveMember:
     """One file of an archive; `size` in bytes."""
 
     name: str
@@ -48,7 +48,7 @@ class Manifest:
     """
 
     made_at: str
-    members: tuple[Member, ...]
+    members: tuple[ArchiveMember, ...]
     lacking: tuple[str, ...]
 
     @property
@@ -76,7 +76,7 @@ def unpack(path: Path, place: Callable[[str], Path | None]) -> Manifest:
     Raises:
         BackupError: If the archive is incomplete or damaged; do not use the files written by then.
     """
-    members: dict[str, Member] = {}
+    members: dict[str, ArchiveMember] = {}
     manifest: bytes | None = None
     try:
         with tarfile.open(path, "r:") as archive:
@@ -94,7 +94,7 @@ def unpack(path: Path, place: Callable[[str], Path | None]) -> Manifest:
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
+def hold_lock(lock: Path) -> Iterator[None]:
     """Hold a lock file until the block or the process ends.
 
     Raises:
@@ -112,7 +112,7 @@ def alone(lock: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _copy(name: str, stream: IO[bytes], target: Path | None) -> Member:
+def _copy(name: str, stream: IO[bytes], target: Path | None) -> ArchiveMember:
     digest, size = hashlib.sha256(), 0
     if target:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -124,10 +124,10 @@ def _copy(name: str, stream: IO[bytes], target: Path | None) -> Member:
         if target:
             out.flush()
             os.fsync(out.fileno())
-    return Member(name, size, digest.hexdigest())
+    return ArchiveMember(name, size, digest.hexdigest())
 
 
-def _check_members(path: Path, manifest_bytes: bytes | None, unpacked: dict[str, Member]) -> Manifest:
+def _check_members(path: Path, manifest_bytes: bytes | None, unpacked: dict[str, ArchiveMember]) -> Manifest:
     if manifest_bytes is None:
         raise BackupError(f"{path.name} is incomplete: its list of files, which comes last, is missing")
     manifest = _parse_manifest(path, manifest_bytes)
@@ -145,7 +145,7 @@ def _parse_manifest(path: Path, manifest_bytes: bytes) -> Manifest:
         values = json.loads(manifest_bytes)
         if values["format"] != _FORMAT:
             raise BackupError(f"{path.name} was made by another version of Second Read ({values['format']})")
-        members = tuple(Member(str(m["name"]), int(m["size"]), str(m["sha256"])) for m in values["members"])
+        members = tuple(ArchiveMember(str(m["name"]), int(m["size"]), str(m["sha256"])) for m in values["members"])
         return Manifest(str(values["made_at"]), members, tuple(map(str, values["lacking"])))
     except (ValueError, KeyError, TypeError) as error:
         raise BackupError(f"the list of files in {path.name} is damaged") from error

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from sqlalchemy import make_url, text
 
-from db.audit.anchor import as_bytes, until
+from db.audit.anchor import encode_lines, lines_until
 from db.audit.trail import record_event
-from db.backup.archive import ANCHOR, DATABASE, MANIFEST, Manifest, Member, alone
+from db.backup.archive import ANCHOR, DATABASE, MANIFEST, ArchiveMember, Manifest, hold_lock
 from db.database import Sessions, open_as_it_is
 from db.errors import BackupError
 from db.files import DamagedFileError, Files, sync_folder
@@ -71,7 +71,7 @@ def make_backup(source: BackupSource, folder: Path, *, files_only: bool = False)
             "contains every file that the dump refers to"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder / _LOCK):
+    with hold_lock(folder / _LOCK):
         for leftover in folder.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(leftover)
         at = datetime.now(UTC)
@@ -115,18 +115,18 @@ def _write(path: Path, sessions: Sessions, source: BackupSource, at: datetime, *
 
 def _add_anchor(
     archive: tarfile.TarFile, sessions: Sessions, source: BackupSource, temporary: Path
-) -> tuple[list[Member], set[str]]:
+) -> tuple[list[ArchiveMember], set[str]]:
     """Add the anchor file only; return also the files that the database refers to."""
     with sessions.read() as session:
         referenced = set(session.scalars(text(_REFERENCED_FILES)))
     if sessions.anchor is None:
         return [], referenced
-    return [_add(archive, sessions.anchor.path.name, as_bytes(sessions.anchor.lines()))], referenced
+    return [_add(archive, sessions.anchor.path.name, encode_lines(sessions.anchor.lines()))], referenced
 
 
 def _add_database(
     archive: tarfile.TarFile, sessions: Sessions, source: BackupSource, temporary: Path
-) -> tuple[list[Member], set[str]]:
+) -> tuple[list[ArchiveMember], set[str]]:
     """Add the database and the anchor lines of its events; return also the files that it refers to."""
     if sessions.anchor is None:
         raise ValueError("a SQLite database always has an anchor file beside it")
@@ -143,12 +143,12 @@ def _add_database(
         sha256 = hashlib.file_digest(data, "sha256").hexdigest()
         data.seek(0)
         archive.addfile(entry, data)
-    anchor = _add(archive, ANCHOR, as_bytes(until(before, after, last)))
-    return [Member(DATABASE, entry.size, sha256), anchor], referenced
+    anchor = _add(archive, ANCHOR, encode_lines(lines_until(before, after, last)))
+    return [ArchiveMember(DATABASE, entry.size, sha256), anchor], referenced
 
 
 def _add_files(
-    archive: tarfile.TarFile, files: Files, at: datetime, members: list[Member], referenced: set[str]
+    archive: tarfile.TarFile, files: Files, at: datetime, members: list[ArchiveMember], referenced: set[str]
 ) -> Manifest:
     """Add every intact stored file, then the manifest of everything added.
 
@@ -168,8 +168,8 @@ def _add_files(
     return manifest
 
 
-def _add(archive: tarfile.TarFile, name: str, data: bytes) -> Member:
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> ArchiveMember:
     entry = tarfile.TarInfo(name)
     entry.size = len(data)
     archive.addfile(entry, io.BytesIO(data))
-    return Member(name, len(data), hashlib.sha256(data).hexdigest())
+    return ArchiveMember(name, len(data), hashlib.sha256(data).hexdigest())

@@ -15,7 +15,7 @@ import psutil
 
 from db.audit.trail import record_event
 from db.audit.verify import verify
-from db.backup.archive import ANCHOR, DATABASE, Manifest, alone, unpack
+from db.backup.archive import ANCHOR, DATABASE, Manifest, hold_lock, unpack
 from db.database import open_as_it_is, open_database
 from db.errors import BackupError, UnusableDatabaseError
 from db.files import sync_folder
@@ -26,7 +26,7 @@ _HERE = -100  # AT_FDCWD of fcntl.h
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedBackup:
     """An intact backup; `problems` existed already when it was made."""
 
     manifest: Manifest
@@ -34,15 +34,15 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class RestoredBackup:
     """A restored data folder, and where the previous one was moved to."""
 
-    checked: Checked
+    checked: CheckedBackup
     data: Path
     kept: Path | None
 
 
-def check_backup(path: Path) -> Checked:
+def check_backup(path: Path) -> CheckedBackup:
     """Read a whole backup and check its database.
 
     Raises:
@@ -51,10 +51,10 @@ def check_backup(path: Path) -> Checked:
     with tempfile.TemporaryDirectory() as folder:
         inside = Path(folder)
         manifest = unpack(path, lambda name: inside / name if name in (DATABASE, ANCHOR) else None)
-        return Checked(manifest, _problems(manifest, inside))
+        return CheckedBackup(manifest, _problems(manifest, inside))
 
 
-def restore_backup(path: Path, data: Path, *, replace: bool = False) -> Restored:
+def restore_backup(path: Path, data: Path, *, replace: bool = False) -> RestoredBackup:
     """Restore a data folder from a backup; if interrupted, either the old folder or the new one is in place.
 
     Args:
@@ -72,7 +72,7 @@ def restore_backup(path: Path, data: Path, *, replace: bool = False) -> Restored
         raise BackupError(f"stop the server first: process {users[0]} uses {data / DATABASE}")
     data.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{data.name}-restoring-"
-    with alone(data.parent / f".{data.name}.restore.lock"):
+    with hold_lock(data.parent / f".{data.name}.restore.lock"):
         for leftover in data.parent.glob(f"{prefix}*"):
             shutil.rmtree(leftover)
         unpacked = Path(tempfile.mkdtemp(dir=data.parent, prefix=prefix))
@@ -83,12 +83,12 @@ def restore_backup(path: Path, data: Path, *, replace: bool = False) -> Restored
                 _move_in(unpacked, data)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
-    return Restored(checked, data, old)
+    return RestoredBackup(checked, data, old)
 
 
-def _unpack_into(target: Path, path: Path) -> Checked:
+def _unpack_into(target: Path, path: Path) -> CheckedBackup:
     manifest = unpack(path, lambda name: target / name)
-    checked = Checked(manifest, _problems(manifest, target))
+    checked = CheckedBackup(manifest, _problems(manifest, target))
     if manifest.has_database:
         # The first event after the restore; opening also upgrades an older database, or refuses it.
         try:

@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from core.files import harmless
+from core.files import escape_formula
 from core.settings import Settings
 from db import store
 from db.audit.anchor import AnchorFile
 from db.audit.verify import verify as verify_trail
 from db.database import Sessions, open_as_it_is
 from db.errors import UnusableDatabaseError
-from db.values.audit import EventFilter, Verified
+from db.values.audit import EventFilter, Verification
 
 audit = typer.Typer(no_args_is_help=True, help="Show the audit trail, and check it for tampering.")
 
@@ -72,7 +72,9 @@ def list_events(  # noqa: PLR0913 (each is an option of the command)
     for event in events:
         words = (event.account or "", event.action, event.subject)
         at = event.at.isoformat(sep=" ", timespec="seconds")
-        table.writerow((event.number, at, *(harmless(_visible(word)) if as_csv else _visible(word) for word in words)))
+        table.writerow(
+            (event.number, at, *(escape_formula(_visible(word)) if as_csv else _visible(word) for word in words))
+        )
 
 
 def _open(database: str | None) -> Sessions:
@@ -88,7 +90,7 @@ def _stop(words: str) -> typer.Exit:
     return typer.Exit(2)
 
 
-def _report(result: Verified, anchor_file: Path | None) -> None:
+def _report(result: Verification, anchor_file: Path | None) -> None:
     where = f"confirmed up to event {result.anchored} in {anchor_file}" if anchor_file else "no anchor file"
     print(f"{result.events:,} events, {where}; {result.rows:,} sealed rows")
     for finding in result.findings:

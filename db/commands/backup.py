@@ -10,7 +10,7 @@ import typer
 from core.settings import Settings
 from db.backup.archive import Manifest
 from db.backup.backup import BackupSource, make_backup
-from db.backup.restore import Checked, check_backup, restore_backup
+from db.backup.restore import CheckedBackup, check_backup, restore_backup
 from db.errors import BackupError, UnusableDatabaseError
 
 _File = Annotated[Path, typer.Argument(help="the backup file", exists=True, dir_okay=False, resolve_path=True)]
@@ -74,7 +74,7 @@ def _refusals() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def _report(file: Path, checked: Checked) -> None:
+def _report(file: Path, checked: CheckedBackup) -> None:
     print(f"{file.name} is intact: {_contents(checked.manifest)}, made {checked.manifest.made_at}")
     _finish(list(checked.problems))
 

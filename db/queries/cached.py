@@ -12,7 +12,7 @@ _R = TypeVar("_R")
 _lock = threading.RLock()
 
 
-def made_once(make: Callable[_P, _R]) -> Callable[_P, _R]:
+def cache_statement(make: Callable[_P, _R]) -> Callable[_P, _R]:
     """Cache the result of a function for each set of arguments.
 
     `functools.cache` lets two threads build the first result twice, and parts of the two do not fit together.

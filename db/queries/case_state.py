@@ -21,9 +21,9 @@ from sqlalchemy import case as choose
 from sqlalchemy.orm import Session, aliased
 
 from db import tables
-from db.queries.cached import made_once
-from db.queries.consensus import is_standing, settled_by
-from db.queries.reads import standing
+from db.queries.cached import cache_statement
+from db.queries.consensus import is_current_consensus, settled_by
+from db.queries.reads import is_current_read
 from db.queries.study_places import open_study_cases
 from db.tables import UtcDateTime
 from db.values.reading import Action, CaseState, JobState, Role, Stage, Trigger
@@ -31,7 +31,7 @@ from db.values.worklist import CaseFilter
 
 _NOT_SURE = 2  # of 5; a confidence up to this calls for another opinion
 
-Asked = dict[str, int | datetime]
+StatementParameters = dict[str, int | datetime]
 
 _PENDING = (JobState.QUEUED, JobState.RUNNING)
 
@@ -43,7 +43,7 @@ _NOW = bindparam("now", type_=UtcDateTime())
 _FIRST, _FINAL, _MINE = aliased(tables.Read), aliased(tables.Read), aliased(tables.Claim)
 
 
-@made_once
+@cache_statement
 def case_triggers() -> Subquery:
     """Return a row per case with a current routine final read: `case_id`, and 1 or 0 for each trigger.
 
@@ -61,7 +61,7 @@ def case_triggers() -> Subquery:
             _any(differs).label(_column(Trigger.MODEL_CONFLICT)),
             _any(final.confidence <= _NOT_SURE).label(_column(Trigger.LOW_CONFIDENCE)),
         )
-        .where(is_standing_final(final))
+        .where(is_current_final(final))
         .group_by(final.case_id)
         .subquery()
     )
@@ -72,7 +72,7 @@ def has_trigger(triggers: Subquery) -> ColumnElement[bool]:
     return or_(*(triggers.c[_column(trigger)] == 1 for trigger in Trigger))
 
 
-@made_once
+@cache_statement
 def resolved_cases() -> Select[int]:
     """Select the ids of the cases with a current consensus that no later opinion contradicts.
 
@@ -86,14 +86,14 @@ def resolved_cases() -> Select[int]:
             later.case_id == consensus.case_id,
             later.saved_at > consensus.saved_at,
             later.label != consensus.label,
-            is_standing_final(later),
+            is_current_final(later),
         )
         .exists()
     )
-    return select(consensus.case_id).where(is_standing(consensus), ~contradicted)
+    return select(consensus.case_id).where(is_current_consensus(consensus), ~contradicted)
 
 
-@made_once
+@cache_statement
 def signed_cases() -> Select[int]:
     """Select the ids of the cases that are signed off, amended or not."""
     return select(tables.SignOff.case_id)
@@ -104,13 +104,13 @@ def is_signed(session: Session, case_id: int) -> bool:
     return session.scalar(select(tables.SignOff.id).where(tables.SignOff.case_id == case_id).limit(1)) is not None
 
 
-@made_once
+@cache_statement
 def adjudicated_cases() -> Select[int]:
     """Select the ids of the cases that an adjudicator has read blind: with a first read, but no final one."""
     first, final, adjudicator = aliased(tables.Read), aliased(tables.Read), aliased(tables.Account)
     read_as_reader = (
         select(final.id)
-        .where(final.case_id == first.case_id, final.account_id == first.account_id, is_standing_final(final))
+        .where(final.case_id == first.case_id, final.account_id == first.account_id, is_current_final(final))
         .exists()
     )
     return (
@@ -120,7 +120,7 @@ def adjudicated_cases() -> Select[int]:
     )
 
 
-@made_once
+@cache_statement
 def cases_to_adjudicate() -> Select[int]:
     """Select the ids of the cases with a trigger that are neither resolved nor signed off."""
     triggers = case_triggers()
@@ -146,9 +146,9 @@ def is_routine(read: type[tables.Read], stage: Stage) -> ColumnElement[bool]:
     return and_(read.stage == stage, read.place_id.is_(None))
 
 
-def is_standing_final(read: type[tables.Read]) -> ColumnElement[bool]:
+def is_current_final(read: type[tables.Read]) -> ColumnElement[bool]:
     """Select the final reads of routine reading that no later read has replaced."""
-    return and_(is_routine(read, Stage.FINAL), standing(read))
+    return and_(is_routine(read, Stage.FINAL), is_current_read(read))
 
 
 def _any(holds: ColumnElement[bool]) -> ColumnElement[int]:
@@ -159,7 +159,7 @@ def _column(trigger: Trigger) -> str:
     return trigger.name.lower()
 
 
-_IS_FIRST, _IS_FINAL = is_routine(_FIRST, Stage.FIRST), is_standing_final(_FINAL)
+_IS_FIRST, _IS_FINAL = is_routine(_FIRST, Stage.FIRST), is_current_final(_FINAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +179,15 @@ class ReaderCases:
     open_since: ColumnElement[datetime | None]
 
 
-def asked_by(account_id: int, case_id: int | None = None) -> Asked:
+def statement_parameters(account_id: int, case_id: int | None = None) -> StatementParameters:
     """Return the parameters for a statement of `reader_cases`: the reader, the time and the case, if only one."""
-    parameters: Asked = {"reader": account_id, "now": datetime.now(UTC)}
+    parameters: StatementParameters = {"reader": account_id, "now": datetime.now(UTC)}
     return parameters if case_id is None else {**parameters, "case": case_id}
 
 
-@made_once
+@cache_statement
 def reader_cases(*, only_one: bool = False) -> ReaderCases:
-    """Select the cases with an image that a reader may read in routine, or one of them; to be run with `asked_by`."""
+    """Select the cases with an image that a reader may read in routine, or one; run it with `statement_parameters`."""
     first, final, mine, case = _FIRST, _FINAL, _MINE, tables.Case
     progress, triggers, signed = images_of_cases(only_one=only_one), case_triggers(), _signed()
     assigned, others = _shares(), _open_elsewhere()
@@ -219,7 +219,7 @@ def reader_cases(*, only_one: bool = False) -> ReaderCases:
     )
 
 
-def wanted_cases(filters: CaseFilter) -> list[ColumnElement[bool]]:
+def case_conditions(filters: CaseFilter) -> list[ColumnElement[bool]]:
     """Return the conditions of a filter that do not depend on the reader."""
     row = tables.Case
     text = (filters.text or "").strip()
@@ -232,7 +232,7 @@ def wanted_cases(filters: CaseFilter) -> list[ColumnElement[bool]]:
     return [condition for condition in conditions if condition is not None]
 
 
-@made_once
+@cache_statement
 def current_assignments() -> Select[int, int]:
     """Select case and reader of the current assignments: the last row of each counts; disabled readers are left out."""
     later = aliased(tables.Assignment)
@@ -247,7 +247,7 @@ def current_assignments() -> Select[int, int]:
     )
 
 
-@made_once
+@cache_statement
 def urgent_cases() -> Select[int]:
     """Select the ids of the cases that are urgent now: the last row of each case counts."""
     later = aliased(tables.Priority)
@@ -315,7 +315,7 @@ def _state(joined: _Joined) -> ColumnElement[str]:
     )
 
 
-@made_once
+@cache_statement
 def _signed() -> Subquery:
     return (
         select(tables.SignOff.case_id, func.max(tables.SignOff.version).label("version"))

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.results import Finding, Quality
+from core.results import Quality, QualityFinding
 from db import tables
 from db.errors import UnknownCaseError
 
@@ -44,7 +44,7 @@ def image_row(session: Session, image_id: int) -> tables.Image:
 def quality_of(row: tables.Image) -> Quality:
     """Return the quality that was measured at intake."""
     findings = tuple(
-        Finding("unreadable" if finding["kind"] == "unreadable" else "warning", finding["message"])
+        QualityFinding("unreadable" if finding["kind"] == "unreadable" else "warning", finding["message"])
         for finding in row.findings
     )
     return Quality(row.sharpness, row.tissue_fraction, findings)

@@ -9,15 +9,15 @@ from db.errors import CaseChangedError
 from db.values.reading import Action, Consensus
 
 
-def standing_consensus(session: Session, case_id: int) -> Consensus | None:
+def current_consensus(session: Session, case_id: int) -> Consensus | None:
     """Return the current consensus on a case, which no later one has replaced."""
     consensus = tables.Consensus
     query = select(consensus, tables.Account.name).join(tables.Account, tables.Account.id == consensus.account_id)
-    row = session.execute(query.where(consensus.case_id == case_id, is_standing(consensus))).first()
+    row = session.execute(query.where(consensus.case_id == case_id, is_current_consensus(consensus))).first()
     return consensus_value(row[0], row[1]) if row else None
 
 
-def is_standing(consensus: type[tables.Consensus]) -> ColumnElement[bool]:
+def is_current_consensus(consensus: type[tables.Consensus]) -> ColumnElement[bool]:
     """Select the consensus that no other has replaced."""
     newer = aliased(tables.Consensus)
     return ~select(newer.id).where(newer.supersedes_id == consensus.id).exists()

@@ -8,9 +8,9 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from db import tables
-from db.queries.consensus import is_standing
+from db.queries.consensus import is_current_consensus
 from db.queries.study_places import place_subject
-from db.values.exports import ExportedImage, ReadPlace, Reference, Shown, new_key
+from db.values.exports import ExportedImage, ReadPlace, Reference, ShownOpinion, make_key
 from db.values.reading import Action
 
 
@@ -20,7 +20,7 @@ def places_of(session: Session, study_id: int) -> Mapping[int, ReadPlace]:
     return {row.id: ReadPlace(row.round, row.arm, row.iteration, row.position) for row in rows}
 
 
-def shown_of(session: Session, reads: Select[int]) -> Mapping[int, Shown]:
+def shown_of(session: Session, reads: Select[int]) -> Mapping[int, ShownOpinion]:
     """Return the model's opinion shown with each read, by read id."""
     read, prediction, shown_prediction = tables.Read, tables.Prediction, tables.ReadPrediction
     query = (
@@ -31,7 +31,7 @@ def shown_of(session: Session, reads: Select[int]) -> Mapping[int, Shown]:
     )
     # A reveal shows one model version, so every image of a case gives the same values here.
     return {
-        number: Shown(probability, threshold, row.model_version, row.model_name, row.demonstration)
+        number: ShownOpinion(probability, threshold, row.model_version, row.model_name, row.demonstration)
         for number, probability, threshold, row in session.execute(query)
         if probability is not None and threshold is not None
     }
@@ -75,7 +75,9 @@ def images_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[Export
 def references_of(session: Session, cases: Select[int]) -> Mapping[int, Reference]:
     """Return reference labels by case id: an amended sign-off, else the current consensus, else the sign-off."""
     signed = select(tables.SignOff).where(tables.SignOff.case_id.in_(cases)).order_by(tables.SignOff.version)
-    settled = select(tables.Consensus).where(tables.Consensus.case_id.in_(cases), is_standing(tables.Consensus))
+    settled = select(tables.Consensus).where(
+        tables.Consensus.case_id.in_(cases), is_current_consensus(tables.Consensus)
+    )
     references = {row.case_id: Reference(row.label, "consensus") for row in session.scalars(settled)}
     for row in session.scalars(signed):
         # The first version repeats the consensus; an amendment was made with knowledge of it.
@@ -86,4 +88,4 @@ def references_of(session: Session, cases: Select[int]) -> Mapping[int, Referenc
 
 def lasting_key(session: Session) -> str:
     """Return a key that is constant in this database and different in others: the hash of the first event."""
-    return session.scalar(select(tables.AuditEvent.hash).order_by(tables.AuditEvent.id).limit(1)) or new_key()
+    return session.scalar(select(tables.AuditEvent.hash).order_by(tables.AuditEvent.id).limit(1)) or make_key()

@@ -5,12 +5,12 @@ from sqlalchemy.orm import Session
 
 from db import tables
 from db.errors import NotAllowedError
-from db.queries.cached import made_once
+from db.queries.cached import cache_statement
 from db.values.accounts import ALLOWED, Permission
 from db.values.reading import Role
 
 
-def need(session: Session, account_id: int | None, permission: Permission) -> None:
+def require_permission(session: Session, account_id: int | None, permission: Permission) -> None:
     """Check that an account has a permission; the program itself (None) and the single reader have all.
 
     Raises:
@@ -27,7 +27,7 @@ def need(session: Session, account_id: int | None, permission: Permission) -> No
         raise NotAllowedError(f"as {role} you may not {permission}: ask an administrator")
 
 
-@made_once
+@cache_statement
 def _asked_of() -> Select[bool, Role | None, bool | None]:
     """Select everything that permissions depend on in one statement, because every action begins with it."""
     account = bindparam("account", type_=Integer())

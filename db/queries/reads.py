@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from core.labels import Malignancy
 from db import tables
 from db.audit.seals import seal_read
-from db.queries.cached import made_once
+from db.queries.cached import cache_statement
 from db.values.audit import Seal
 from db.values.reading import REASONS, Opinion, Read, Region, Reveal, Stage
 
@@ -40,14 +40,14 @@ class NewRead:
 
 
 @dataclass(frozen=True, slots=True)
-class SavedRead:
+class SealedRead:
     """A read with the digest of its rows, for the audit trail."""
 
     read: Read
     seal: Seal
 
 
-def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SavedRead:
+def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SealedRead:
     """Add a read, the predictions of `reveal` that were on the screen, and the marked regions.
 
     Raises:
@@ -63,7 +63,7 @@ def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SavedRead
         session.add(_region_row(row.id, region))
     session.flush()
     account = session.get_one(tables.Account, row.account_id)
-    return SavedRead(_value(row, account.name, new.opinion.regions), seal_read(session, row.id))
+    return SealedRead(_value(row, account.name, new.opinion.regions), seal_read(session, row.id))
 
 
 def current_read(
@@ -78,7 +78,7 @@ def current_read(
     return _value(row, name, _regions_of(session, [row.id]).get(row.id, ()))
 
 
-@made_once
+@cache_statement
 def _current(*, in_study: bool) -> Select[tables.Read, str]:
     # Built once: nearly every click runs it several times, and building it takes longer than running it.
     read = tables.Read
@@ -91,14 +91,14 @@ def _current(*, in_study: bool) -> Select[tables.Read, str]:
             read.account_id == bindparam("account", type_=Integer()),
             read.stage == bindparam("stage", type_=read.stage.type),
             place,
-            standing(read),
+            is_current_read(read),
         )
         .order_by(read.id.desc())
         .limit(1)
     )
 
 
-def standing(read: type[tables.Read]) -> ColumnElement[bool]:
+def is_current_read(read: type[tables.Read]) -> ColumnElement[bool]:
     """Select the reads that no later read has replaced."""
     return ~select(_NEWER.id).where(_NEWER.supersedes_id == read.id).exists()
 

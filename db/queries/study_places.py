@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 
 from db import tables
 from db.errors import InStudyError
-from db.queries.cached import made_once
+from db.queries.cached import cache_statement
 from db.values.reading import Arm, Place, Stage
 
 
@@ -29,7 +29,7 @@ def open_study_cases(account_id: int | BindParameter[int]) -> Select[int]:
     )
 
 
-def outside_open_studies() -> ColumnElement[bool]:
+def is_outside_open_studies() -> ColumnElement[bool]:
     """Select the reads that were not saved in an open study."""
     place = aliased(tables.StudyPlace)
     inside = (
@@ -51,7 +51,7 @@ def refuse_in_study(session: Session, case: tables.Case, account_id: int) -> Non
         raise InStudyError(f"case {case.accession} is part of the study {study}: read it there")
 
 
-@made_once
+@cache_statement
 def _study_of() -> Select[str]:
     return (
         select(tables.Study.name)
@@ -68,13 +68,13 @@ def _study_of() -> Select[str]:
 def current_place(session: Session, study_id: int, account_id: int) -> Place | None:
     """Return the first place of a study that this reader has not finished; None if all are finished."""
     query = _places().where(
-        tables.StudyPlace.study_id == study_id, tables.StudyPlace.account_id == account_id, ~finished()
+        tables.StudyPlace.study_id == study_id, tables.StudyPlace.account_id == account_id, ~is_finished()
     )
     row = session.execute(query.order_by(tables.StudyPlace.round, tables.StudyPlace.position).limit(1)).first()
     return _place(session, row[0], row[1]) if row else None
 
 
-def rests_until(session: Session, place: Place) -> datetime | None:
+def washout_ends(session: Session, place: Place) -> datetime | None:
     """Return when the washout before the round of this place ends; None if the reader need not wait."""
     if place.round == 1:
         return None
@@ -115,14 +115,14 @@ def has_read(session: Session, place_id: int, stage: Stage) -> bool:
 
 def shows_model(session: Session, place: Place | None, case_id: int) -> bool:
     """Return whether a reader at this place may now see the model's opinion of a case."""
-    if place is None or place.case_id != case_id or rests_until(session, place):
+    if place is None or place.case_id != case_id or washout_ends(session, place):
         return False
     if place.arm is Arm.BLIND_FIRST:
         return has_read(session, place.id, Stage.FIRST)
     return place.arm is Arm.MODEL_FIRST
 
 
-def finished() -> ColumnElement[bool]:
+def is_finished() -> ColumnElement[bool]:
     """Select the places whose last read, which depends on the arm, was saved."""
     last = choose((tables.StudyPlace.arm == Arm.UNAIDED, Stage.FIRST.value), else_=Stage.FINAL.value)
     return (

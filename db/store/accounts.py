@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from db import tables
 from db.audit.trail import record_event
-from db.queries.permissions import need
+from db.queries.permissions import require_permission
 from db.store.sign_ins import end_sign_ins, revoke_tokens
-from db.values.accounts import AccessAction, AccountRow, Permission, Recognised
+from db.values.accounts import AccessAction, AccountRow, Permission, ProvenAccount
 from db.values.reading import Account, Role
 
 SINGLE_READER = "reader"
@@ -100,7 +100,7 @@ def hash_password(password: str) -> str:
     return _HASHER.hash(_normalise(password))
 
 
-def is_right(password: str, password_hash: str | None) -> bool:
+def matches_hash(password: str, password_hash: str | None) -> bool:
     """Return whether a password matches a hash; equally slow without one.
 
     Otherwise the response time would reveal which names exist.
@@ -130,7 +130,7 @@ def add_signing_account(session: Session, by: int | None, name: str, role: Role,
         NotAllowedError: If `by` is not an administrator.
         ValueError: If the name is taken or the password breaks a rule.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     if password is not None:
         check_password_rules(password, name)
     account = add_account(session, name, role)
@@ -150,7 +150,7 @@ def set_password(session: Session, by: int | None, name: str, password: str) -> 
     """
     account = _find_account(session, name)
     if by != account.id:
-        need(session, by, Permission.ADMINISTER)
+        require_permission(session, by, Permission.ADMINISTER)
     check_password_rules(password, account.name)
     credential = session.get(tables.Credential, account.id, with_for_update=True)
     if credential is None:
@@ -169,7 +169,7 @@ def set_role(session: Session, by: int | None, name: str, role: Role) -> None:
         NotAllowedError: If `by` is not an administrator.
         ValueError: If there is no such account, or it is the administrator's own.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     account = _find_account(session, name)
     _refuse_own_account(by, account)
     session.get_one(tables.Account, account.id).role = role
@@ -184,7 +184,7 @@ def set_disabled(session: Session, by: int | None, name: str, *, disabled: bool)
         NotAllowedError: If `by` is not an administrator.
         ValueError: If there is no such account, it can never sign in, or it is the administrator's own.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     account = _find_account(session, name)
     _refuse_own_account(by, account)
     credential = session.get(tables.Credential, account.id, with_for_update=True)
@@ -202,7 +202,7 @@ def account_rows(session: Session, by: int | None) -> list[AccountRow]:
     Raises:
         NotAllowedError: If `by` is not an administrator.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     account = tables.Account
     query = select(account, tables.Credential).outerjoin(tables.Credential, tables.Credential.account_id == account.id)
     return [
@@ -213,7 +213,7 @@ def account_rows(session: Session, by: int | None) -> list[AccountRow]:
     ]
 
 
-def account_with_password(session: Session, name: str, password: str) -> Recognised | None:
+def account_with_password(session: Session, name: str, password: str) -> ProvenAccount | None:
     """Return the account with this name and password.
 
     None, after the same time, if there is none, the password is wrong or the account is disabled. Takes about
@@ -221,10 +221,10 @@ def account_with_password(session: Session, name: str, password: str) -> Recogni
     """
     account = account_named(session, name.strip())
     credential = session.get(tables.Credential, account.id) if account else None
-    right = is_right(password, credential.password_hash if credential else None)
+    right = matches_hash(password, credential.password_hash if credential else None)
     if not right or account is None or credential is None or credential.disabled:
         return None
-    return Recognised(account, credential.changed_at)
+    return ProvenAccount(account, credential.changed_at)
 
 
 def _credential(account_id: int, password: str | None) -> tables.Credential:

@@ -13,9 +13,9 @@ from db.audit.trail import record_event
 from db.errors import CaseChangedError, NotRevealedError
 from db.queries import case_state
 from db.queries.cases import case_row, lock_case
-from db.queries.consensus import consensus_value, record_shown, standing_consensus
+from db.queries.consensus import consensus_value, current_consensus, record_shown
 from db.queries.exported_rows import references_of
-from db.queries.permissions import need
+from db.queries.permissions import require_permission
 from db.queries.reads import current_read, read_values, shown_label
 from db.queries.study_places import open_study_cases, refuse_in_study
 from db.store.agreement import finished_cases
@@ -34,7 +34,7 @@ def adjudicated_labels(session: Session, account_id: int) -> AdjudicatedLabels:
     Raises:
         NotAllowedError: If this account may not see how readers agree.
     """
-    need(session, account_id, Permission.SEE_AGREEMENT)
+    require_permission(session, account_id, Permission.SEE_AGREEMENT)
     researcher = session.get_one(tables.Account, account_id).role is Role.RESEARCHER
     finished = finished_cases(None if researcher else account_id)
     references = references_of(session, finished)
@@ -51,11 +51,11 @@ def cases_to_adjudicate(session: Session, account_id: int) -> list[WaitingCase]:
     Raises:
         NotAllowedError: If this account may not adjudicate.
     """
-    need(session, account_id, Permission.ADJUDICATE)
+    require_permission(session, account_id, Permission.ADJUDICATE)
     case, read, own, image = tables.Case, tables.Read, tables.Read, tables.Image
-    since = select(func.max(read.saved_at)).where(read.case_id == case.id, case_state.is_standing_final(read))
+    since = select(func.max(read.saved_at)).where(read.case_id == case.id, case_state.is_current_final(read))
     images = select(func.count(image.id)).where(image.case_id == case.id)
-    ended = select(own.case_id).where(own.account_id == account_id, case_state.is_standing_final(own))
+    ended = select(own.case_id).where(own.account_id == account_id, case_state.is_current_final(own))
     begun = select(own.case_id).where(own.account_id == account_id, case_state.is_routine(own, Stage.FIRST))
     last = since.scalar_subquery()
     query = (
@@ -81,13 +81,13 @@ def open_adjudication(session: Session, case_id: int, account_id: int) -> Adjudi
         UnknownCaseError: If there is no such case.
         CaseChangedError: If it does not need an adjudicator, or needs another one.
     """
-    need(session, account_id, Permission.ADJUDICATE)
+    require_permission(session, account_id, Permission.ADJUDICATE)
     case = case_row(session, case_id)
     refuse_in_study(session, case, account_id)
     _refuse_own_reader(session, case, account_id)
     waits = _waits_for_adjudication(session, case_id)
     blind = current_read(session, case_id, account_id, Stage.FIRST)
-    consensus = standing_consensus(session, case_id) if blind else None
+    consensus = current_consensus(session, case_id) if blind else None
     if not waits and consensus is None:
         raise CaseChangedError(f"case {case.accession} does not need adjudication")
     view = open_case(session, case_id, account_id)
@@ -119,14 +119,14 @@ def record_consensus(
         NotRevealedError: If this adjudicator has not read the case blind.
         CaseChangedError: If the case no longer needs a consensus, or a reader has changed an opinion meanwhile.
     """
-    need(session, account_id, Permission.ADJUDICATE)
+    require_permission(session, account_id, Permission.ADJUDICATE)
     case = lock_case(session, case_id)
     refuse_in_study(session, case, account_id)
     _refuse_own_reader(session, case, account_id)
     blind = current_read(session, case_id, account_id, Stage.FIRST)
     if blind is None:
         raise NotRevealedError("save your own opinion first: the readers' opinions are shown only after it")
-    before = standing_consensus(session, case_id)
+    before = current_consensus(session, case_id)
     if not _waits_for_adjudication(session, case_id):
         return _confirm_same(session, case, account_id, before, ruling)
     finals = _final_rows(session, case_id)
@@ -190,7 +190,7 @@ def _row(case_id: int, account_id: int, blind_read_id: int, ruling: Ruling, open
 
 def _final_rows(session: Session, case_id: int) -> Sequence[tables.Read]:
     read = tables.Read
-    return session.scalars(select(read).where(read.case_id == case_id, case_state.is_standing_final(read))).all()
+    return session.scalars(select(read).where(read.case_id == case_id, case_state.is_current_final(read))).all()
 
 
 def _shown_reads(session: Session, case_id: int) -> tuple[ShownRead, ...]:
@@ -200,7 +200,7 @@ def _shown_reads(session: Session, case_id: int) -> tuple[ShownRead, ...]:
         one.reader: one
         for one in read_values(session, read.case_id == case_id, case_state.is_routine(read, Stage.FIRST))
     }
-    finals = read_values(session, read.case_id == case_id, case_state.is_standing_final(read))
+    finals = read_values(session, read.case_id == case_id, case_state.is_current_final(read))
     ordered = sorted(finals, key=lambda final: _random_order_key(firsts[final.reader]))
     rows = {row.id: row for row in _final_rows(session, case_id)}
     return tuple(

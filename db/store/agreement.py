@@ -6,10 +6,10 @@ from typing import Literal
 from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from core.results import Reading, SavedRead
+from core.results import Reading, ReadOpinion
 from db import tables
 from db.queries.exported_rows import lasting_key
-from db.queries.permissions import need
+from db.queries.permissions import require_permission
 from db.queries.reads import shown_label
 from db.queries.study_places import open_study_cases
 from db.values.accounts import Permission
@@ -32,7 +32,7 @@ def finished_readings(session: Session, account_id: int) -> list[Reading]:
     Raises:
         NotAllowedError: If this account may not see how readers agree.
     """
-    need(session, account_id, Permission.SEE_AGREEMENT)
+    require_permission(session, account_id, Permission.SEE_AGREEMENT)
     researcher = session.get_one(tables.Account, account_id).role is Role.RESEARCHER
     key = lasting_key(session) if researcher else ""
     readings: list[Reading] = []
@@ -130,5 +130,5 @@ def _add_final(reading: Reading, row: _Row) -> Reading:
     )
 
 
-def _saved_read(read: tables.Read) -> SavedRead:
-    return SavedRead(read.label, read.confidence, (read.saved_at - read.opened_at).total_seconds(), shown_label(read))
+def _saved_read(read: tables.Read) -> ReadOpinion:
+    return ReadOpinion(read.label, read.confidence, (read.saved_at - read.opened_at).total_seconds(), shown_label(read))

@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from db import tables
 from db.audit.chain import write_pending
-from db.audit.trail import conditions, record_event
+from db.audit.trail import event_conditions, record_event
 from db.audit.verify import Progress, verify
 from db.database import Sessions
-from db.queries.permissions import need
+from db.queries.permissions import require_permission
 from db.values.accounts import Permission
-from db.values.audit import EventFilter, TrailAction, Verified
+from db.values.audit import EventFilter, TrailAction, Verification
 from db.values.reading import AuditEvent
 
 
@@ -29,7 +29,7 @@ def audit_trail(
     write_pending(session)
     event = tables.AuditEvent
     query = select(event, tables.Account.name).outerjoin(tables.Account, tables.Account.id == event.account_id)
-    query = query.where(*conditions(filters or EventFilter()))
+    query = query.where(*event_conditions(filters or EventFilter()))
     if subject is not None:
         query = query.where(event.subject == subject)
     rows = session.execute(query.order_by(event.id.desc()).limit(limit).offset(offset))
@@ -58,10 +58,10 @@ def event_page(session: Session, by: int | None, filters: EventFilter, *, number
     Raises:
         NotAllowedError: If `by` is not an administrator.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     event = tables.AuditEvent
     query = select(func.count()).select_from(event).outerjoin(tables.Account, tables.Account.id == event.account_id)
-    total = session.scalar(query.where(*conditions(filters))) or 0
+    total = session.scalar(query.where(*event_conditions(filters))) or 0
     return EventPage(tuple(audit_trail(session, limit=size, offset=(number - 1) * size, filters=filters)), total)
 
 
@@ -71,7 +71,7 @@ def event_choices(session: Session, by: int | None) -> EventChoices:
     Raises:
         NotAllowedError: If `by` is not an administrator.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     event = tables.AuditEvent
     people = select(tables.Account.name).where(tables.Account.id.in_(select(event.account_id)))
     actions = select(event.action).distinct()
@@ -84,18 +84,18 @@ def all_events(session: Session, by: int | None, filters: EventFilter) -> list[A
     Raises:
         NotAllowedError: If `by` is not an administrator.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     return audit_trail(session, limit=None, filters=filters)
 
 
-def verify_for(sessions: Sessions, by: int | None, progress: Progress) -> Verified:
+def verify_for(sessions: Sessions, by: int | None, progress: Progress) -> Verification:
     """Verify the audit trail and the sealed rows, and record who did so and the number of findings.
 
     Raises:
         NotAllowedError: If `by` is not an administrator.
     """
     with sessions.read() as session:
-        need(session, by, Permission.ADMINISTER)
+        require_permission(session, by, Permission.ADMINISTER)
     verified = verify(sessions, progress=progress)
     with sessions.begin() as session:
         number = len(verified.findings)

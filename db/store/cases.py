@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from db import tables
 from db.audit.trail import record_event
 from db.queries.cases import lock_case
-from db.queries.permissions import need
+from db.queries.permissions import require_permission
 from db.values.accounts import Permission
 from db.values.reading import Action, AddedImage, JobState, StoredImage
 
@@ -31,7 +31,7 @@ def add_case(
         NotAllowedError: If this account may not see cases.
         ValueError: If the accession is taken, or either text is too long or has invisible characters.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     magnification = _check_words("the magnification", magnification, _MAGNIFICATION_LIMIT)
     requested = _check_words("the accession", accession, _ACCESSION_LIMIT)
     case = tables.Case(
@@ -83,7 +83,7 @@ def add_image(session: Session, case_id: int, stored: StoredImage) -> AddedImage
 
 def remembered_magnification(session: Session, account_id: int) -> str | None:
     """Return the magnification of the last case that this account added, not counting demonstration cases."""
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     case = tables.Case
     query = select(case.magnification).where(case.created_by_id == account_id, ~case.demonstration)
     return session.scalar(query.order_by(case.id.desc()).limit(1))

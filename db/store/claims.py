@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from db import tables
 from db.queries.cases import case_row
-from db.queries.permissions import need
+from db.queries.permissions import require_permission
 from db.values.accounts import Permission
 from db.values.reading import Holder
 
@@ -28,7 +28,7 @@ def claim_case(session: Session, case_id: int, account_id: int) -> None:
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     case_row(session, case_id)
     now = datetime.now(UTC)
     claim = _locked_claim(session, account_id)
@@ -55,7 +55,7 @@ def release_claim(session: Session, account_id: int, case_id: int | None = None)
     Raises:
         NotAllowedError: If this account may not read cases.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     now = datetime.now(UTC)
     mine = update(tables.Claim).where(tables.Claim.account_id == account_id, tables.Claim.expires_at > now)
     if case_id is not None:
@@ -69,7 +69,7 @@ def claim_holders(session: Session, case_id: int, account_id: int) -> tuple[Hold
     Raises:
         NotAllowedError: If this account may not read cases.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     query = (
         select(tables.Account.name, tables.Claim.claimed_at)
         .join(tables.Account, tables.Account.id == tables.Claim.account_id)

@@ -12,7 +12,7 @@ from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.values.audit import TrailAction
-from db.values.evaluations import Cell, EvaluatedImage, EvaluationRow, NewEvaluation, ShiftRow
+from db.values.evaluations import EvaluatedImage, EvaluationRow, ImageFilter, NewEvaluation, ShiftRow
 
 
 def add_evaluation(session: Session, row: NewEvaluation, images: Sequence[EvaluatedImage]) -> int:
@@ -51,21 +51,21 @@ def evaluation(session: Session, evaluation_id: int) -> EvaluationRow | None:
 
 
 def evaluated_images(
-    session: Session, evaluation_id: int, chosen: Cell | None = None, *, limit: int = 100, offset: int = 0
+    session: Session, evaluation_id: int, chosen: ImageFilter | None = None, *, limit: int = 100, offset: int = 0
 ) -> list[EvaluatedImage]:
     """Return images of an evaluation, from the most confidently wrong to the most confidently right.
 
     Images with wrong malignancy come first, then those with another wrong class.
     """
-    query = select(tables.EvaluatedImage).where(*_conditions(evaluation_id, chosen or Cell()))
+    query = select(tables.EvaluatedImage).where(*_conditions(evaluation_id, chosen or ImageFilter()))
     ordered = query.order_by(_wrongness().desc(), tables.EvaluatedImage.position)
     return [_image(row) for row in session.scalars(ordered.limit(limit).offset(offset))]
 
 
-def count_evaluated_images(session: Session, evaluation_id: int, chosen: Cell | None = None) -> int:
+def count_evaluated_images(session: Session, evaluation_id: int, chosen: ImageFilter | None = None) -> int:
     """Count the images that `evaluated_images` would return without a limit."""
     query = select(func.count()).select_from(tables.EvaluatedImage)
-    return session.scalar(query.where(*_conditions(evaluation_id, chosen or Cell()))) or 0
+    return session.scalar(query.where(*_conditions(evaluation_id, chosen or ImageFilter()))) or 0
 
 
 def add_shift(session: Session, source: str, target: str, model_version: str, document: str) -> int:
@@ -90,7 +90,7 @@ def _columns(evaluation_id: int, image: EvaluatedImage) -> dict[str, object]:
     return asdict(image) | {"evaluation_id": evaluation_id, "confidence": max(image.probabilities)}
 
 
-def _conditions(evaluation_id: int, chosen: Cell) -> list[ColumnElement[bool]]:
+def _conditions(evaluation_id: int, chosen: ImageFilter) -> list[ColumnElement[bool]]:
     row = tables.EvaluatedImage
     terms = [(getattr(row, field.name), getattr(chosen, field.name)) for field in fields(chosen)]
     return [row.evaluation_id == evaluation_id, *(column == value for column, value in terms if value is not None)]

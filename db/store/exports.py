@@ -21,10 +21,10 @@ from db.queries.exported_rows import (
     shown_of,
 )
 from db.queries.model_opinion import reveal_of
-from db.queries.permissions import need
-from db.queries.reads import current_read, read_values, standing
-from db.queries.study_places import open_study_cases, outside_open_studies, refuse_in_study
-from db.store.sign_offs import has_had_the_last_word, sign_offs_of
+from db.queries.permissions import require_permission
+from db.queries.reads import current_read, is_current_read, read_values
+from db.queries.study_places import is_outside_open_studies, open_study_cases, refuse_in_study
+from db.store.sign_offs import has_finished_or_adjudicated, sign_offs_of
 from db.values.accounts import Permission
 from db.values.exports import (
     CaseExport,
@@ -36,7 +36,7 @@ from db.values.exports import (
     ReadPlace,
     ReadsExport,
     Reference,
-    new_key,
+    make_key,
     pseudonym,
     shuffled_numbers,
 )
@@ -57,14 +57,14 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ExportDetail:
     """What an export reveals; by default no names, no cases and no times."""
 
     named: bool = False
     clock_times: bool = False
 
 
-NOTHING = Told()
+DEIDENTIFIED = ExportDetail()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def export_scope(session: Session, account_id: int) -> Scope:
     """
     if _has_permission(session, account_id, Permission.PLAN_READING):
         return Scope.EVERYBODY
-    need(session, account_id, Permission.SEE_AGREEMENT)
+    require_permission(session, account_id, Permission.SEE_AGREEMENT)
     return Scope.OWN if _has_permission(session, account_id, Permission.READ_CASES) else Scope.NAMELESS
 
 
@@ -104,7 +104,12 @@ def exportable_studies(session: Session, account_id: int) -> list[NamedStudy]:
 
 
 def exported_reads(
-    session: Session, account_id: int, *, study_id: int | None, told: Told = NOTHING, key: str | None = None
+    session: Session,
+    account_id: int,
+    *,
+    study_id: int | None,
+    told: ExportDetail = DEIDENTIFIED,
+    key: str | None = None,
 ) -> ReadsExport:
     """Return the reads of a study, or of routine reading, including withdrawn and replaced ones.
 
@@ -126,7 +131,7 @@ def exported_reads(
     ids = select(tables.Read.id).where(*conditions)
     cases = _cases(session, ids, None if scope is not Scope.OWN else account_id)
     readers = {read.reader for read in values}
-    key = key or new_key()
+    key = key or make_key()
     numbers = _Numbers(
         shuffled_numbers(readers, key), shuffled_numbers((case.accession for case in cases.values()), key), told.named
     )
@@ -160,7 +165,7 @@ def without_words(read: Read) -> Read:
 
 def _has_permission(session: Session, account_id: int, permission: Permission) -> bool:
     try:
-        need(session, account_id, permission)
+        require_permission(session, account_id, permission)
     except NotAllowedError:
         return False
     return True
@@ -187,7 +192,9 @@ def _read_conditions(account_id: int, scope: Scope, study_id: int | None) -> lis
         places = select(tables.StudyPlace.id).where(tables.StudyPlace.study_id == study_id)
         conditions = [read.place_id.in_(places)]
     return (
-        conditions if scope is not Scope.OWN else [*conditions, read.account_id == account_id, outside_open_studies()]
+        conditions
+        if scope is not Scope.OWN
+        else [*conditions, read.account_id == account_id, is_outside_open_studies()]
     )
 
 
@@ -217,7 +224,7 @@ def _no_longer_blind_for(account_id: int) -> ColumnElement[bool]:
     """Select the reads of cases that this reader has finished or that are signed off."""
     own = aliased(tables.Read)
     final = select(own.case_id).where(
-        own.account_id == account_id, own.stage == Stage.FINAL, own.place_id.is_(None), standing(own)
+        own.account_id == account_id, own.stage == Stage.FINAL, own.place_id.is_(None), is_current_read(own)
     )
     return tables.Read.case_id.in_(final) | tables.Read.case_id.in_(select(tables.SignOff.case_id))
 
@@ -272,8 +279,8 @@ def may_export_case(session: Session, case_id: int, account_id: int) -> bool:
     Raises:
         NotAllowedError: If this account may not read cases.
     """
-    need(session, account_id, Permission.READ_CASES)
-    return has_had_the_last_word(session, case_id, account_id)
+    require_permission(session, account_id, Permission.READ_CASES)
+    return has_finished_or_adjudicated(session, case_id, account_id)
 
 
 def exported_case(session: Session, case_id: int, account_id: int, *, named: bool = False) -> CaseExport:
@@ -288,11 +295,11 @@ def exported_case(session: Session, case_id: int, account_id: int, *, named: boo
         InStudyError: If this reader must read it in a study.
         NotRevealedError: If this account has neither finished the case nor adjudicated it.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     row = case_row(session, case_id)
     refuse_in_study(session, row, account_id)
     has_read = current_read(session, case_id, account_id, Stage.FINAL) is not None
-    if not has_had_the_last_word(session, case_id, account_id):
+    if not has_finished_or_adjudicated(session, case_id, account_id):
         raise NotRevealedError("the report contains the opinions of others: save your final opinion first")
     everything = _full_export(session, row, account_id)
     if named:
@@ -302,7 +309,7 @@ def exported_case(session: Session, case_id: int, account_id: int, *, named: boo
 
 def record_case_export(session: Session, account_id: int, case_id: int, what: CaseExport, kind: str) -> None:
     """Record an export of a case report, and whether it has names."""
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     names = "with names" if what.named else "de-identified"
     subject = f"{case_row(session, case_id).accession}, {kind}: {len(what.reads)} reads, {names}"
     record_event(session, account_id, Action.EXPORTED, subject)

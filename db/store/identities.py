@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from db import tables
 from db.audit.trail import record_event
-from db.queries.permissions import need
+from db.queries.permissions import require_permission
 from db.store.accounts import account_named
 from db.store.sign_ins import end_sign_ins
 from db.values.accounts import (
@@ -16,9 +16,9 @@ from db.values.accounts import (
     Identity,
     IdentityRow,
     Permission,
-    Recognised,
+    ProvenAccount,
     check_identity_part,
-    plain_email,
+    normalise_email,
 )
 from db.values.reading import Account
 
@@ -32,7 +32,7 @@ def link_identity(
         NotAllowedError: If `by` is not an administrator.
         ValueError: If there is no such account, not exactly one of the two is given, or the identity is linked.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     account = account_named(session, name.strip())
     if account is None or session.get(tables.Credential, account.id) is None:
         raise ValueError(f"there is no account {name.strip()!r} that can sign in")
@@ -42,13 +42,13 @@ def link_identity(
         raise ValueError("enter either the subject or the e-mail address of the identity, not both")
     if subject:
         check_identity_part("subject", subject)
-    elif not plain_email(email):
+    elif not normalise_email(email):
         raise ValueError(f"{email!r} is not an e-mail address")
     row = tables.LinkedIdentity(
         account_id=account.id,
         issuer=issuer,
         subject=subject or None,
-        email=plain_email(email) or None,
+        email=normalise_email(email) or None,
         linked_at=datetime.now(UTC),
     )
     try:
@@ -66,7 +66,7 @@ def unlink_identity(session: Session, by: int | None, identity_id: int) -> None:
         NotAllowedError: If `by` is not an administrator.
         ValueError: If there is no such identity.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     row = session.get(tables.LinkedIdentity, identity_id, with_for_update=True)
     if row is None:
         raise ValueError(f"there is no identity number {identity_id}")
@@ -83,7 +83,7 @@ def identity_rows(session: Session, by: int | None) -> list[IdentityRow]:
     Raises:
         NotAllowedError: If `by` is not an administrator.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     identity = tables.LinkedIdentity
     query = select(identity, tables.Account.name).join(tables.Account, tables.Account.id == identity.account_id)
     return [
@@ -92,7 +92,7 @@ def identity_rows(session: Session, by: int | None) -> list[IdentityRow]:
     ]
 
 
-def account_with_identity(session: Session, identity: Identity, way: str) -> Recognised | None:
+def account_with_identity(session: Session, identity: Identity, way: str) -> ProvenAccount | None:
     """Return the account that an identity is linked to, which may be disabled; None if it is not linked.
 
     An e-mail address is used only at the first sign-in: then the subject is stored, because a provider may give
@@ -106,7 +106,7 @@ def account_with_identity(session: Session, identity: Identity, way: str) -> Rec
     if row.subject is None and not credential.disabled:
         row.subject = identity.subject
         record_event(session, account.id, AccessAction.IDENTITY_LINKED, _subject(account.name, row))
-    return Recognised(Account(account.id, account.name, account.role), credential.changed_at, way)
+    return ProvenAccount(Account(account.id, account.name, account.role), credential.changed_at, way)
 
 
 def _active_link(session: Session, identity: Identity) -> tables.LinkedIdentity | None:

@@ -41,7 +41,7 @@ def claim_job(session: Session, worker: str) -> Job | None:
     return Job(row.id, row.image_id, file, row.attempts, magnification)
 
 
-def beat(session: Session, job_id: int, worker: str) -> bool:
+def record_heartbeat(session: Session, job_id: int, worker: str) -> bool:
     """Record that the worker is alive; return False if it has lost the job."""
     mine = (tables.Job.id == job_id) & (tables.Job.worker == worker) & (tables.Job.state == JobState.RUNNING)
     return _change(session, mine, heartbeat_at=datetime.now(UTC)) == 1

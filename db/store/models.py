@@ -9,7 +9,7 @@ from core.card import model_version
 from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
-from db.queries.permissions import need
+from db.queries.permissions import require_permission
 from db.values.accounts import Permission
 from db.values.evaluations import Deployment, RunRow, RunState
 from db.values.reading import Action
@@ -23,7 +23,7 @@ def put_in_service(session: Session, account_id: int | None, path: str, sha256: 
     Raises:
         NotAllowedError: If this account may not administer models.
     """
-    need(session, account_id, Permission.ADMINISTER)
+    require_permission(session, account_id, Permission.ADMINISTER)
     row = tables.Deployment(at=datetime.now(UTC), account_id=account_id, path=path, sha256=sha256, name=name)
     session.add(row)
     subject = f"{model_version(sha256)} {name}"[:_SUBJECT_LIMIT]

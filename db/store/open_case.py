@@ -11,7 +11,7 @@ from db.errors import NotRevealedError, UnknownCaseError
 from db.queries.case_state import is_signed
 from db.queries.cases import case_row, image_row, quality_of
 from db.queries.model_opinion import may_see_model, reveal_of
-from db.queries.permissions import need
+from db.queries.permissions import require_permission
 from db.queries.reads import current_read
 from db.queries.study_places import refuse_in_study
 from db.store.claims import claim_case, claim_holders
@@ -29,7 +29,7 @@ def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
         NotRevealedError: If this reader has not saved a first read of the case.
         UnknownCaseError: If there is no such image, or it has no heat map.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     image = image_row(session, image_id)
     if not may_see_model(session, image.case_id, account_id):
         raise NotRevealedError("save your first opinion to see the heat map")
@@ -50,7 +50,7 @@ def image_file(session: Session, image_id: int, account_id: int) -> str:
     """
     if session.get(tables.Account, account_id) is None:
         raise UnknownCaseError(f"there is no account number {account_id}")
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     return image_row(session, image_id).file_sha256
 
 
@@ -76,7 +76,7 @@ def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
         UnknownCaseError: If there is no such case.
         InStudyError: If this reader must read it in a study.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     case = case_row(session, case_id)
     refuse_in_study(session, case, account_id)
     first = current_read(session, case_id, account_id, Stage.FIRST)
@@ -101,7 +101,7 @@ def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView
         NotAllowedError: If this account may not see cases.
         InStudyError: If the case has become part of an open study meanwhile.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     refuse_in_study(session, case_row(session, case.id), account_id)
     claimed = case.final_read is None and not is_signed(session, case.id)
     if claimed:

@@ -10,15 +10,15 @@ from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.queries.case_state import (
+    case_conditions,
     current_assignments,
     images_of_cases,
-    is_standing_final,
+    is_current_final,
     signed_cases,
     urgent_cases,
-    wanted_cases,
 )
 from db.queries.cases import lock_case
-from db.queries.permissions import need
+from db.queries.permissions import require_permission
 from db.values.accounts import ALLOWED, Permission
 from db.values.reading import Action
 from db.values.worklist import AssignableReader, CaseFilter, PlannedCase
@@ -36,7 +36,7 @@ def assign(session: Session, by: int, case_ids: Collection[int], account_id: int
         UnknownCaseError: If there is no such case.
         ValueError: If the account cannot read cases, or cannot sign in.
     """
-    need(session, by, Permission.PLAN_READING)
+    require_permission(session, by, Permission.PLAN_READING)
     reader = session.get(tables.Account, account_id)
     if reader is None or (active and account_id not in {row.id for row in _readers(session)}):
         raise ValueError(
@@ -64,7 +64,7 @@ def set_priority(session: Session, by: int, case_ids: Collection[int], *, urgent
         NotAllowedError: If `by` may not plan reading.
         UnknownCaseError: If there is no such case.
     """
-    need(session, by, Permission.PLAN_READING)
+    require_permission(session, by, Permission.PLAN_READING)
     changed = 0
     for case_id in sorted(set(case_ids)):
         case = lock_case(session, case_id)
@@ -84,7 +84,7 @@ def cases_to_plan(session: Session, by: int, filters: CaseFilter = _EVERYTHING) 
     Raises:
         NotAllowedError: If `by` may not plan reading.
     """
-    need(session, by, Permission.PLAN_READING)
+    require_permission(session, by, Permission.PLAN_READING)
     case = tables.Case
     images, finished, readers = images_of_cases(), _finished_counts(), _reader_names()
     query = (
@@ -99,7 +99,7 @@ def cases_to_plan(session: Session, by: int, filters: CaseFilter = _EVERYTHING) 
         .join(images, images.c.case_id == case.id)
         .outerjoin(finished, finished.c.case_id == case.id)
         .outerjoin(readers, readers.c.case_id == case.id)
-        .where(*wanted_cases(filters))
+        .where(*case_conditions(filters))
     )
     return [_planned_case(row) for row in session.execute(query.order_by(case.id))]
 
@@ -110,7 +110,7 @@ def assignable_readers(session: Session, by: int) -> list[AssignableReader]:
     Raises:
         NotAllowedError: If `by` may not plan reading.
     """
-    need(session, by, Permission.PLAN_READING)
+    require_permission(session, by, Permission.PLAN_READING)
     return _readers(session)
 
 
@@ -118,7 +118,7 @@ def _readers(session: Session) -> list[AssignableReader]:
     assigned, final, account = current_assignments().subquery(), aliased(tables.Read), tables.Account
     case_id: ColumnElement[int] = assigned.c.case_id
     read = select(final.id).where(
-        final.case_id == case_id, final.account_id == assigned.c.account_id, is_standing_final(final)
+        final.case_id == case_id, final.account_id == assigned.c.account_id, is_current_final(final)
     )
     waiting = (
         select(func.count())
@@ -148,7 +148,7 @@ def _is_urgent(session: Session, case_id: int) -> bool:
 def _finished_counts() -> Subquery:
     final = aliased(tables.Read)
     query = select(final.case_id, func.count(final.account_id.distinct()).label("readers"))
-    return query.where(is_standing_final(final)).group_by(final.case_id).subquery()
+    return query.where(is_current_final(final)).group_by(final.case_id).subquery()
 
 
 def _reader_names() -> Subquery:

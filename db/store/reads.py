@@ -14,11 +14,11 @@ from db.audit.trail import record_event
 from db.errors import CaseChangedError, NotRevealedError
 from db.queries.consensus import refuse_adjudicator
 from db.queries.model_opinion import reveal_of
-from db.queries.permissions import need
+from db.queries.permissions import require_permission
 from db.queries.reads import NewRead, add_read, check_blind, check_reason, current_read, read_values
-from db.queries.study_places import outside_open_studies
+from db.queries.study_places import is_outside_open_studies
 from db.store.claims import release_claim
-from db.store.sign_offs import hold_case, refuse_signed
+from db.store.sign_offs import lock_case_to_read, refuse_signed
 from db.values.accounts import Permission
 from db.values.reading import Action, Opinion, Read, Stage
 
@@ -43,10 +43,10 @@ def record_first_read(
         CaseChangedError: If this reader already saved another opinion, or the case is signed off.
         ValueError: If the case has no image, or the opinion has a reason or a vote.
     """
-    case = hold_case(session, case_id, account_id)
+    case = lock_case_to_read(session, case_id, account_id)
     existing = current_read(session, case_id, account_id, Stage.FIRST)
     if existing:
-        return same(existing, opinion)
+        return return_if_same(existing, opinion)
     refuse_signed(session, case)
     check_blind(opinion)
     if session.scalar(select(tables.Image.id).where(tables.Image.case_id == case_id).limit(1)) is None:
@@ -78,11 +78,11 @@ def record_final_read(
         CaseChangedError: If this reader already has another final read, or the case is signed off.
         ValueError: If the label differs from the model's and no reason is given.
     """
-    case = hold_case(session, case_id, account_id)
+    case = lock_case_to_read(session, case_id, account_id)
     _require_first_read(session, case_id, account_id)
     existing = current_read(session, case_id, account_id, Stage.FINAL)
     if existing:
-        return same(existing, opinion)
+        return return_if_same(existing, opinion)
     refuse_signed(session, case)
     refuse_adjudicator(session, case, account_id)
     reveal = reveal_of(session, case_id, among=seen)
@@ -117,7 +117,7 @@ def amend_read(
         CaseChangedError: If `replaces` is no longer the current final read, or the case is signed off.
         ValueError: If there is no final read yet, or a reason is missing.
     """
-    case = hold_case(session, case_id, account_id)
+    case = lock_case_to_read(session, case_id, account_id)
     _require_first_read(session, case_id, account_id)
     current = current_read(session, case_id, account_id, Stage.FINAL)
     if current is None:
@@ -142,11 +142,11 @@ def withdraw_read(session: Session, read_id: int, account_id: int) -> Read:
         NotAllowedError: If this account may not read cases.
         CaseChangedError: If it is not this reader's current final read, or the grace time is over.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     row = session.get(tables.Read, read_id)
     if row is None or row.account_id != account_id or row.stage is not Stage.FINAL or row.place_id is not None:
         raise CaseChangedError("there is no final opinion of yours to take back")
-    case = hold_case(session, row.case_id, account_id)
+    case = lock_case_to_read(session, row.case_id, account_id)
     current = current_read(session, row.case_id, account_id, Stage.FINAL)
     if current is None or current.id != read_id:
         raise CaseChangedError("this opinion was already taken back or replaced")
@@ -165,13 +165,13 @@ def own_reads(session: Session, account_id: int, *, case_id: int | None = None) 
 
     Reads in open studies are left out, because readers cannot go back there.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     read = tables.Read
-    conditions = [read.account_id == account_id, outside_open_studies()]
+    conditions = [read.account_id == account_id, is_outside_open_studies()]
     return read_values(session, *conditions, *([read.case_id == case_id] if case_id is not None else []))
 
 
-def same(existing: Read, opinion: Opinion) -> Read:
+def return_if_same(existing: Read, opinion: Opinion) -> Read:
     """Return the read already saved if it holds the same opinion.
 
     Raises:

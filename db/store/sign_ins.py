@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from db import tables
 from db.audit.trail import record_event
-from db.queries.permissions import need
-from db.values.accounts import AccessAction, Lifetime, Permission, Recognised, TokenRow
+from db.queries.permissions import require_permission
+from db.values.accounts import AccessAction, Lifetime, Permission, ProvenAccount, TokenRow
 from db.values.reading import Account
 
 _TOKEN_BYTES = 32  # 256 bits cannot be guessed, so a plain hash is enough
@@ -18,7 +18,7 @@ _TOKEN_BYTES = 32  # 256 bits cannot be guessed, so a plain hash is enough
 _TOUCH_EVERY = timedelta(minutes=1)
 
 
-def start_sign_in(session: Session, recognised: Recognised, lifetime: Lifetime) -> str | None:
+def start_sign_in(session: Session, recognised: ProvenAccount, lifetime: Lifetime) -> str | None:
     """Sign an account in and return the secret for its cookie; None if it was disabled or changed meanwhile."""
     account = recognised.account
     # Locked until the end of this transaction: changing the password either ends this sign-in or prevents it.
@@ -94,7 +94,7 @@ def add_token(session: Session, by: int | None, account: Account, label: str) ->
         NotAllowedError: If `by` is not an administrator.
         ValueError: If the label is empty, too long or has invisible characters.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     label = label.strip()
     if not 0 < len(label) <= 100 or not label.isprintable():
         raise ValueError("the label of a token must have 1 to 100 visible characters")
@@ -127,7 +127,7 @@ def token_rows(session: Session, by: int | None) -> list[TokenRow]:
     Raises:
         NotAllowedError: If `by` is not an administrator.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     query = select(tables.ApiToken, tables.Account.name).join(
         tables.Account, tables.Account.id == tables.ApiToken.account_id
     )
@@ -142,7 +142,7 @@ def revoke_token(session: Session, by: int | None, token_id: int) -> None:
         NotAllowedError: If `by` is not an administrator.
         ValueError: If there is no such token.
     """
-    need(session, by, Permission.ADMINISTER)
+    require_permission(session, by, Permission.ADMINISTER)
     row = session.get(tables.ApiToken, token_id)
     if row is None:
         raise ValueError(f"there is no token number {token_id}")

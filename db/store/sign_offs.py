@@ -12,13 +12,13 @@ from db.audit.trail import record_event
 from db.errors import CaseChangedError, NotRevealedError
 from db.queries import case_state
 from db.queries.cases import case_row, lock_case
-from db.queries.consensus import settled_by, standing_consensus
-from db.queries.permissions import need
+from db.queries.consensus import current_consensus, settled_by
+from db.queries.permissions import require_permission
 from db.queries.reads import current_read
 from db.queries.study_places import refuse_in_study
 from db.store.accounts import has_accounts
 from db.values.accounts import Permission
-from db.values.adjudication import Amendment, SignOffView, ToSign
+from db.values.adjudication import Amendment, ProposedSignOff, SignOffView
 from db.values.reading import Action, Consensus, SignOff, Stage, Trigger
 
 _Content = tuple[object, ...]
@@ -35,13 +35,13 @@ def sign_offs_of(session: Session, case_id: int, account_id: int) -> SignOffView
         UnknownCaseError: If there is no such case.
         InStudyError: If this reader must read it in a study.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     refuse_in_study(session, case_row(session, case_id), account_id)
     versions = _versions(session, case_id)
     signed_at = versions[0].saved_at if versions else None
-    if not has_had_the_last_word(session, case_id, account_id):
+    if not has_finished_or_adjudicated(session, case_id, account_id):
         return SignOffView(signed_at)
-    consensus = standing_consensus(session, case_id)
+    consensus = current_consensus(session, case_id)
     if versions:
         return SignOffView(signed_at, tuple(versions), consensus)
     triggers = _open_triggers(session, case_id)
@@ -49,7 +49,7 @@ def sign_offs_of(session: Session, case_id: int, account_id: int) -> SignOffView
     return SignOffView(None, (), consensus, triggers, _proposal(session, case_id, consensus) if may_sign else None)
 
 
-def sign_off(session: Session, case_id: int, account_id: int, proposed: ToSign, note: str) -> SignOff:
+def sign_off(session: Session, case_id: int, account_id: int, proposed: ProposedSignOff, note: str) -> SignOff:
     """Sign a case off with its consensus, or else the shared opinion of its readers; no reads are accepted afterwards.
 
     `proposed` is the content shown on the screen. A double click returns the same version.
@@ -60,8 +60,8 @@ def sign_off(session: Session, case_id: int, account_id: int, proposed: ToSign, 
         NotRevealedError: If this account has neither finished the case nor adjudicated it.
         CaseChangedError: If it is already signed off, needs adjudication, or its content has changed meanwhile.
     """
-    case = hold_case(session, case_id, account_id)
-    consensus = standing_consensus(session, case_id)
+    case = lock_case_to_read(session, case_id, account_id)
+    consensus = current_consensus(session, case_id)
     if not _may_sign_off(session, case_id, account_id, consensus):
         raise NotRevealedError("Only a reader who has finished this case, or its adjudicator, can sign it off.")
     versions = _rows(session, case_id)
@@ -103,8 +103,8 @@ def amend_sign_off(
         CaseChangedError: If the case is not signed off, or was amended by someone else meanwhile.
         ValueError: If the amendment changes nothing.
     """
-    case = hold_case(session, case_id, account_id)
-    if not has_had_the_last_word(session, case_id, account_id):
+    case = lock_case_to_read(session, case_id, account_id)
+    if not has_finished_or_adjudicated(session, case_id, account_id):
         raise NotRevealedError("Only a reader who has finished this case, or its adjudicator, can amend its sign-off.")
     versions = _rows(session, case_id)
     if not versions:
@@ -146,9 +146,9 @@ def refuse_signed(session: Session, case: tables.Case) -> None:
         )
 
 
-def hold_case(session: Session, case_id: int, account_id: int) -> tables.Case:
+def lock_case_to_read(session: Session, case_id: int, account_id: int) -> tables.Case:
     """Return a case that this reader may read in routine, locked until the transaction ends."""
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     case = lock_case(session, case_id)
     refuse_in_study(session, case, account_id)
     return case
@@ -160,7 +160,7 @@ def _may_sign_off(session: Session, case_id: int, account_id: int, consensus: Co
     return consensus is not None and session.get_one(tables.Consensus, consensus.id).account_id == account_id
 
 
-def has_had_the_last_word(session: Session, case_id: int, account_id: int) -> bool:
+def has_finished_or_adjudicated(session: Session, case_id: int, account_id: int) -> bool:
     """Return whether this account has finished a case, or ever adjudicated it."""
     settled = select(tables.Case.id).where(tables.Case.id == case_id, tables.Case.id.in_(settled_by(account_id)))
     read_it = current_read(session, case_id, account_id, Stage.FINAL) is not None
@@ -175,16 +175,16 @@ def _open_triggers(session: Session, case_id: int) -> tuple[Trigger, ...]:
     return case_state.triggers_of(session, waiting).get(case_id, ())
 
 
-def _proposal(session: Session, case_id: int, consensus: Consensus | None) -> ToSign:
+def _proposal(session: Session, case_id: int, consensus: Consensus | None) -> ProposedSignOff:
     read = tables.Read
-    query = select(read.label, read.subtype).where(read.case_id == case_id, case_state.is_standing_final(read))
+    query = select(read.label, read.subtype).where(read.case_id == case_id, case_state.is_current_final(read))
     opinions = session.execute(query).all()
     if consensus is not None:
-        return ToSign(consensus.label, consensus.subtype, consensus.id, len(opinions))
+        return ProposedSignOff(consensus.label, consensus.subtype, consensus.id, len(opinions))
     # If readers differed, the case would need adjudication; "cannot assess" contradicts no label.
     label = next((label for label, _ in opinions if label is not None), None)
     subtypes = {subtype for _, subtype in opinions if subtype is not None}
-    return ToSign(label, subtypes.pop() if len(subtypes) == 1 else None, None, len(opinions))
+    return ProposedSignOff(label, subtypes.pop() if len(subtypes) == 1 else None, None, len(opinions))
 
 
 def _rows(session: Session, case_id: int) -> Sequence[tables.SignOff]:

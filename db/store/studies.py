@@ -14,12 +14,12 @@ from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.errors import CaseChangedError, UnknownCaseError
-from db.queries.permissions import need
-from db.queries.study_places import finished
+from db.queries.permissions import require_permission
+from db.queries.study_places import is_finished
 from db.store.accounts import has_accounts
 from db.values.accounts import ALLOWED, Permission
 from db.values.reading import Account, Action, Arm, JobState, Role, Stage
-from db.values.studies import MOST_CASES, CaseChoice, Obstacle, Preview, RoundProgress, StudyPlan, StudyRow
+from db.values.studies import MOST_CASES, CaseChoice, Obstacle, RoundProgress, StudyPlan, StudyPreview, StudyRow
 
 _READER_ROLES = [role for role in Role if Permission.READ_CASES in ALLOWED[role]]
 
@@ -32,7 +32,7 @@ def study_readers(session: Session, account_id: int) -> list[Account]:
     Raises:
         NotAllowedError: If this account may not plan studies.
     """
-    need(session, account_id, Permission.PLAN_READING)
+    require_permission(session, account_id, Permission.PLAN_READING)
     row = tables.Account
     query = select(row).where(row.role.in_(_READER_ROLES)).order_by(row.name)
     if has_accounts(session):
@@ -46,7 +46,7 @@ def cases_for_study(session: Session, account_id: int, filters: CaseChoice) -> t
     Raises:
         NotAllowedError: If this account may not plan studies.
     """
-    need(session, account_id, Permission.PLAN_READING)
+    require_permission(session, account_id, Permission.PLAN_READING)
     row = tables.Case
     has_image = select(tables.Image.id).where(tables.Image.case_id == row.id).exists()
     query = select(row.id).where(has_image).order_by(row.id)
@@ -61,14 +61,14 @@ def cases_for_study(session: Session, account_id: int, filters: CaseChoice) -> t
     return tuple(session.scalars(query))
 
 
-def cases_named(session: Session, account_id: int, accessions: Sequence[str]) -> list[int | None]:
+def find_cases(session: Session, account_id: int, accessions: Sequence[str]) -> list[int | None]:
     """Return the ids of cases by accession, in the same order; None for an unknown accession.
 
     Raises:
         NotAllowedError: If this account may not plan studies.
         ValueError: If there are more accessions than a study may have cases.
     """
-    need(session, account_id, Permission.PLAN_READING)
+    require_permission(session, account_id, Permission.PLAN_READING)
     if len(accessions) > MOST_CASES:
         raise ValueError(f"a study may have at most {MOST_CASES} cases, got {len(accessions)}")
     row = tables.Case
@@ -76,7 +76,7 @@ def cases_named(session: Session, account_id: int, accessions: Sequence[str]) ->
     return [ids.get(accession) for accession in accessions]
 
 
-def preview_study(session: Session, account_id: int, plan: StudyPlan) -> Preview:
+def preview_study(session: Session, account_id: int, plan: StudyPlan) -> StudyPreview:
     """Return the obstacles to a plan, and how many of its readings would be repeats.
 
     Raises:
@@ -100,7 +100,7 @@ def preview_study(session: Session, account_id: int, plan: StudyPlan) -> Preview
         for position, arm in enumerate(arms)
         for case in remaining
     )
-    return Preview(ordered, repeats)
+    return StudyPreview(ordered, repeats)
 
 
 def times_read(session: Session, plan: StudyPlan) -> Counter[tuple[int, int, Arm]]:
@@ -172,7 +172,7 @@ def make_study(session: Session, account_id: int, plan: StudyPlan) -> int:
         NotAllowedError: If this account may not plan studies.
         ValueError: If the name is taken, an account cannot be a reader, or a case cannot be included.
     """
-    need(session, account_id, Permission.PLAN_READING)
+    require_permission(session, account_id, Permission.PLAN_READING)
     _lock_cases(session, plan)
     if obstacles := preview_study(session, account_id, plan).obstacles:
         raise ValueError(_refusal(obstacles))
@@ -201,7 +201,7 @@ def studies(session: Session, account_id: int) -> list[StudyRow]:
     Raises:
         NotAllowedError: If this account may not plan studies.
     """
-    need(session, account_id, Permission.PLAN_READING)
+    require_permission(session, account_id, Permission.PLAN_READING)
     progress = _progress(session)
     query = select(tables.Study, tables.Account.name).join(
         tables.Account, tables.Account.id == tables.Study.created_by_id
@@ -230,7 +230,7 @@ def close_study(session: Session, account_id: int, study_id: int) -> None:
         UnknownCaseError: If there is no such study.
         CaseChangedError: If it is already closed.
     """
-    need(session, account_id, Permission.PLAN_READING)
+    require_permission(session, account_id, Permission.PLAN_READING)
     row = session.get(tables.Study, study_id, with_for_update={"key_share": True}, populate_existing=True)
     if row is None:
         raise UnknownCaseError(f"there is no study number {study_id}")
@@ -280,7 +280,7 @@ def _places(study_id: int, plan: StudyPlan, before: Counter[tuple[int, int, Arm]
 
 def _progress(session: Session) -> defaultdict[int, list[RoundProgress]]:
     place, account = tables.StudyPlace, tables.Account
-    done = func.sum(choose((finished(), 1), else_=0))
+    done = func.sum(choose((is_finished(), 1), else_=0))
     query = (
         select(place.study_id, account.name, place.round, place.arm, done, func.count())
         .join(account, account.id == place.account_id)

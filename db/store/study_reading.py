@@ -16,11 +16,11 @@ from db.audit.trail import record_event, record_opening, record_reveal
 from db.errors import CaseChangedError, UnknownCaseError
 from db.queries.cases import case_row, lock_case
 from db.queries.model_opinion import reveal_of
-from db.queries.permissions import need
+from db.queries.permissions import require_permission
 from db.queries.reads import NewRead, add_read, check_blind, check_reason, current_read
-from db.queries.study_places import current_place, finished, place_subject, rests_until, shows_model
+from db.queries.study_places import current_place, is_finished, place_subject, shows_model, washout_ends
 from db.store.open_case import case_images
-from db.store.reads import same
+from db.store.reads import return_if_same
 from db.values.accounts import Permission
 from db.values.reading import Action, Arm, CaseState, CaseView, Opinion, Place, Read, Stage
 from db.values.studies import OpenedPlace, OwnStudy
@@ -32,7 +32,7 @@ def own_studies(session: Session, account_id: int) -> list[OwnStudy]:
     Raises:
         NotAllowedError: If this account may not read cases.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     place = tables.StudyPlace
     query = select(tables.Study).where(
         tables.Study.id.in_(select(place.study_id).where(place.account_id == account_id))
@@ -49,7 +49,7 @@ def reads_in_studies(session: Session, account_id: int) -> bool:
     Raises:
         NotAllowedError: If this account may not read cases.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     return (
         session.scalar(select(tables.StudyPlace.id).where(tables.StudyPlace.account_id == account_id).limit(1))
         is not None
@@ -66,7 +66,7 @@ def open_place(session: Session, study_id: int, account_id: int) -> OpenedPlace:
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If this account does not read in this study.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     study = _own_study(session, _study_of(session, study_id, account_id), account_id)
     if study.place is None or study.rests_until is not None:
         return OpenedPlace(study, None)
@@ -95,7 +95,7 @@ def record_study_read(
         CaseChangedError: If another opinion was saved here, or this is no longer the place to read.
         ValueError: If the arm has no such read, or a reason is missing.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     row = session.get(tables.StudyPlace, place_id)
     if row is None or row.account_id != account_id:
         raise UnknownCaseError(f"you have no study case number {place_id}")
@@ -103,7 +103,7 @@ def record_study_read(
     stage = _stage(row.arm, seen)
     existing = current_read(session, row.case_id, account_id, stage, place_id=place_id)
     if existing:
-        return same(existing, opinion)
+        return return_if_same(existing, opinion)
     place = _require_open_place(session, row)
     if stage is Stage.FIRST:
         check_blind(opinion)
@@ -137,7 +137,7 @@ def _require_open_place(session: Session, row: tables.StudyPlace) -> Place:
     place = current_place(session, row.study_id, row.account_id)
     if place is None or place.id != row.id:
         raise CaseChangedError("You continued this study in another window; answers cannot be changed afterwards.")
-    if until := rests_until(session, place):
+    if until := washout_ends(session, place):
         raise CaseChangedError(f"round {place.round} of the study {study.name} begins on {_minute(until)}")
     return place
 
@@ -155,7 +155,7 @@ def _study_of(session: Session, study_id: int, account_id: int) -> tables.Study:
 def _own_study(session: Session, row: tables.Study, account_id: int) -> OwnStudy:
     mine = (tables.StudyPlace.study_id == row.id, tables.StudyPlace.account_id == account_id)
     rounds, total = session.execute(select(func.max(tables.StudyPlace.round), func.count()).where(*mine)).one()
-    done = session.scalar(select(func.count()).select_from(tables.StudyPlace).where(*mine, finished()))
+    done = session.scalar(select(func.count()).select_from(tables.StudyPlace).where(*mine, is_finished()))
     place = current_place(session, row.id, account_id) if row.closed_at is None else None
     return OwnStudy(
         id=row.id,
@@ -164,7 +164,7 @@ def _own_study(session: Session, row: tables.Study, account_id: int) -> OwnStudy
         done=done or 0,
         total=total,
         place=place,
-        rests_until=rests_until(session, place) if place else None,
+        rests_until=washout_ends(session, place) if place else None,
         closed_at=row.closed_at,
     )
 

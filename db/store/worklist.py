@@ -11,9 +11,9 @@ from sqlalchemy import case as choose
 from sqlalchemy.orm import Session
 
 from db import tables
-from db.queries.cached import made_once
-from db.queries.case_state import ReaderCases, asked_by, reader_cases, wanted_cases
-from db.queries.permissions import need
+from db.queries.cached import cache_statement
+from db.queries.case_state import ReaderCases, case_conditions, reader_cases, statement_parameters
+from db.queries.permissions import require_permission
 from db.values.accounts import Permission
 from db.values.reading import CaseState
 from db.values.worklist import CaseFilter, CaseOrder, CaseRow
@@ -38,7 +38,7 @@ _Line = Row[*tuple[object, ...]]
 _EVERYTHING = CaseFilter()
 
 
-def by_uncertainty(cases: ReaderCases, query: _CaseQuery) -> _CaseQuery:
+def order_by_uncertainty(cases: ReaderCases, query: _CaseQuery) -> _CaseQuery:
     """Select the cases with this reader's first read, ordered by how close their probability is to the threshold.
 
     Cases without a result come last.
@@ -49,7 +49,7 @@ def by_uncertainty(cases: ReaderCases, query: _CaseQuery) -> _CaseQuery:
     return with_opinion.order_by(_last_without(distance), distance, tables.Case.id)
 
 
-def by_discordance(cases: ReaderCases, query: _CaseQuery) -> _CaseQuery:
+def order_by_discordance(cases: ReaderCases, query: _CaseQuery) -> _CaseQuery:
     """Select the cases with this reader's final read, ordered by how strongly the shown model contradicts it.
 
     Cases that could not be assessed, or were read without the model, come last.
@@ -88,55 +88,57 @@ def worklist(
     session: Session, account_id: int, filters: CaseFilter = _EVERYTHING, *, order: CaseOrder = CaseOrder.WORK
 ) -> list[CaseRow]:
     """Return the cases of one reader; orders based on the model include only cases that this reader has read."""
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     query = _filtered(_lines(order), filters)
-    return [_case_row(row) for row in session.execute(query, asked_by(account_id))]
+    return [_case_row(row) for row in session.execute(query, statement_parameters(account_id))]
 
 
 def state_counts(session: Session, account_id: int) -> dict[CaseState, int]:
     """Count this reader's cases by state; every state is included, even with 0."""
-    need(session, account_id, Permission.READ_CASES)
-    counts = session.execute(_counts(), asked_by(account_id))
+    require_permission(session, account_id, Permission.READ_CASES)
+    counts = session.execute(_counts(), statement_parameters(account_id))
     return dict.fromkeys(CaseState, 0) | {CaseState(state): count for state, count in counts}
 
 
-def next_case(session: Session, account_id: int, after: int | None = None, *, passed: Sequence[int] = ()) -> int | None:
+def find_next_case(
+    session: Session, account_id: int, after: int | None = None, *, passed: Sequence[int] = ()
+) -> int | None:
     """Return the case to read next: urgent cases first, then those assigned to this reader, then the oldest.
 
     Cases between first and final read come after unread ones; cases that another reader has open come last, and
     unread cases assigned only to others are left out. With `after`, newer cases than this one come before older ones,
     and the case itself is left out; the cases in `passed` come when no other is left.
     """
-    need(session, account_id, Permission.READ_CASES)
+    require_permission(session, account_id, Permission.READ_CASES)
     query = _to_do()
     order = [*((_position_in(passed),) if passed else ()), *_work_order()]
     if after is not None:
         query = query.where(tables.Case.id != after)
         order.append(choose((tables.Case.id > after, 0), else_=1))
-    row = session.execute(query.order_by(*order, tables.Case.id).limit(1), asked_by(account_id)).first()
+    row = session.execute(query.order_by(*order, tables.Case.id).limit(1), statement_parameters(account_id)).first()
     return row[0] if row else None
 
 
 def case_state(session: Session, case_id: int, account_id: int) -> CaseState:
     """Return the state of a case for one reader."""
-    row = session.execute(reader_cases(only_one=True).query, asked_by(account_id, case_id)).first()
+    row = session.execute(reader_cases(only_one=True).query, statement_parameters(account_id, case_id)).first()
     # A case without images is not on the worklist and cannot be analysed.
     return CaseState(row[1]) if row else CaseState.UNREADABLE
 
 
-@made_once
+@cache_statement
 def _counts() -> Select[str, int]:
     cases = reader_cases().query.subquery()
     return select(cases.c.state, func.count()).group_by(cases.c.state)
 
 
-@made_once
+@cache_statement
 def _to_do() -> _CaseQuery:
     cases = reader_cases()
     return cases.query.where(_is_one_of(cases, _TO_DO), ~_only_for_others(cases))
 
 
-@made_once
+@cache_statement
 def _lines(order: CaseOrder) -> _Lines:
     cases, row = reader_cases(), tables.Case
     return _ordered(cases, cases.query, order).with_only_columns(
@@ -159,7 +161,7 @@ def _lines(order: CaseOrder) -> _Lines:
 
 def _filtered(query: _Lines, filters: CaseFilter) -> _Lines:
     cases = reader_cases()
-    if conditions := wanted_cases(filters):
+    if conditions := case_conditions(filters):
         query = query.where(*conditions)
     if filters.states is not None:
         query = query.where(_is_one_of(cases, filters.states))
@@ -169,9 +171,9 @@ def _filtered(query: _Lines, filters: CaseFilter) -> _Lines:
 def _ordered(cases: ReaderCases, query: _CaseQuery, order: CaseOrder) -> _CaseQuery:
     row = tables.Case
     if order is CaseOrder.UNCERTAINTY:
-        return by_uncertainty(cases, query)
+        return order_by_uncertainty(cases, query)
     if order is CaseOrder.DISCORDANCE:
-        return by_discordance(cases, query)
+        return order_by_discordance(cases, query)
     if order is CaseOrder.NEWEST:
         return query.order_by(row.created_at.desc(), row.id.desc())
     if order is CaseOrder.OLDEST:
@@ -181,7 +183,7 @@ def _ordered(cases: ReaderCases, query: _CaseQuery, order: CaseOrder) -> _CaseQu
     return query.order_by(*_work_order(), row.id)
 
 
-@made_once
+@cache_statement
 def _work_order() -> tuple[ColumnElement[int], ...]:
     """Return the order of work; ties are broken by case number."""
     cases = reader_cases()

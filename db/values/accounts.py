@@ -64,7 +64,7 @@ class AccountRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
+class ProvenAccount:
     """An account whose owner has proved their identity, as it was at `changed_at`, and how they proved it."""
 
     account: Account
@@ -106,7 +106,7 @@ class Identity:
     def __post_init__(self) -> None:
         check_identity_part("issuer", self.issuer)
         check_identity_part("subject", self.subject)
-        if self.email != plain_email(self.email):
+        if self.email != normalise_email(self.email):
             raise ValueError(f"{self.email!r} is not an e-mail address in lower case")
 
 
@@ -133,6 +133,6 @@ def check_identity_part(what: str, part: str) -> None:
         raise ValueError(f"the {what} of an identity must have 1 to {_LONGEST} visible characters")
 
 
-def plain_email(typed: str) -> str:
+def normalise_email(typed: str) -> str:
     """Return an e-mail address in lower case for comparison; empty if it is not a plain address."""
     return typed.lower() if len(typed) <= _LONGEST and _EMAIL.fullmatch(typed) else ""

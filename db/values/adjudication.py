@@ -64,7 +64,7 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
-class ToSign:
+class ProposedSignOff:
     """What a sign-off would record now: the consensus, or else the opinion that all readers share."""
 
     label: Malignancy | None
@@ -95,7 +95,7 @@ class SignOffView:
     versions: tuple[SignOff, ...] = ()  # the last one is current
     consensus: Consensus | None = None
     triggers: tuple[Trigger, ...] = ()  # what must be adjudicated first
-    proposed: ToSign | None = None  # None: this account cannot sign it off now
+    proposed: ProposedSignOff | None = None  # None: this account cannot sign it off now
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Seal:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AuditFinding:
     """Something that this program would not have written, in the events `first` to `last`.
 
     Numbers of 0 mean the whole trail. With `row`, that row does not match its event.
@@ -82,7 +82,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class Verification:
     """The result of a verification; `anchored` is the last event that the anchor file confirms.
 
     `rows` is the number of sealed rows checked.
@@ -90,7 +90,7 @@ class Verified:
 
     events: int
     anchored: int
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
     rows: int = 0
 
     @property

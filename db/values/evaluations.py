@@ -53,7 +53,7 @@ class EvaluatedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ImageFilter:
     """A filter for the images of an evaluation: those that match every field that is not None."""
 
     label: str | None = None

@@ -24,7 +24,7 @@ class NamedStudy:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownOpinion:
     """The model's opinion that was on the screen when a read was saved."""
 
     probability: float
@@ -88,7 +88,7 @@ class ExportedRead:
     reader_number: int
     case_number: int
     place: ReadPlace | None  # None in routine reading
-    shown: Shown | None
+    shown: ShownOpinion | None
     revealed_at: datetime | None
     superseded: bool  # replaced by another read
     withdrawn: bool  # and the other read withdraws it
@@ -143,7 +143,7 @@ class CaseExport:
     made_at: datetime
 
 
-def new_key() -> str:
+def make_key() -> str:
     """Make a random key that is not stored, so that its numbers cannot be matched with another export."""
     return secrets.token_hex(16)
 

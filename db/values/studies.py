@@ -73,7 +73,7 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class StudyPreview:
     """The effect of a plan that is not saved yet."""
 
     obstacles: tuple[Obstacle, ...]

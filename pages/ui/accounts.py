@@ -17,7 +17,7 @@ _ROUND = "accounts-round"
 _DISABLE, _ENABLE = "disable", "enable"
 
 
-def account_table(rows: Sequence[AccountRow]) -> None:
+def draw_account_table(rows: Sequence[AccountRow]) -> None:
     """Draw all accounts with their roles and states."""
     st.dataframe(
         {
@@ -34,7 +34,7 @@ def _state_words(row: AccountRow) -> str:
     return "disabled" if row.disabled else "may sign in" if row.can_sign_in else "cannot sign in"
 
 
-def add_form() -> None:
+def draw_add_form() -> None:
     """Ask for a new account."""
     with st.form(f"add-account-{current_round()}"):
         st.markdown("**New account**")
@@ -53,12 +53,12 @@ def add_form() -> None:
                 with resources.sessions().begin() as session:
                     added = store.accounts.add_signing_account(session, by, name, role, None if without else password)
             except (ValueError, NotAllowedError) as error:
-                st.error(formatting.plain(str(error)))
+                st.error(formatting.escape(str(error)))
             else:
-                finish(f"{formatting.plain(added.name)} may sign in as {added.role}.")
+                finish(f"{formatting.escape(added.name)} may sign in as {added.role}.")
 
 
-def change_form(rows: Sequence[AccountRow]) -> None:
+def draw_change_form(rows: Sequence[AccountRow]) -> None:
     """Ask for a change of another account; it is signed out everywhere at once."""
     with st.form(f"change-account-{current_round()}"):
         st.markdown("**Change an account** – it is signed out everywhere at once")
@@ -79,9 +79,9 @@ def change_form(rows: Sequence[AccountRow]) -> None:
             try:
                 _change(row.name, role, password, switch)
             except (ValueError, NotAllowedError) as error:
-                st.error(formatting.plain(str(error)))
+                st.error(formatting.escape(str(error)))
             else:
-                finish(f"{formatting.plain(row.name)} was changed and signed out everywhere.")
+                finish(f"{formatting.escape(row.name)} was changed and signed out everywhere.")
 
 
 def _change(name: str, role: Role | None, password: str, switch: str | None) -> None:
@@ -95,7 +95,7 @@ def _change(name: str, role: Role | None, password: str, switch: str | None) -> 
             store.accounts.set_disabled(session, by, name, disabled=switch == _DISABLE)
 
 
-def identity_table(rows: Sequence[IdentityRow]) -> None:
+def draw_identity_table(rows: Sequence[IdentityRow]) -> None:
     """Draw who may sign in through a provider, and to which account."""
     if not rows:
         st.markdown("No provider identity is linked to an account.")
@@ -114,7 +114,7 @@ def identity_table(rows: Sequence[IdentityRow]) -> None:
     )
 
 
-def link_form(accounts: Sequence[AccountRow], known: Sequence[IdentityRow]) -> None:
+def draw_link_form(accounts: Sequence[AccountRow], known: Sequence[IdentityRow]) -> None:
     """Ask which identity may sign in to which account."""
     number = current_round()
     with st.form(f"link-identity-{number}"):
@@ -139,12 +139,12 @@ def link_form(accounts: Sequence[AccountRow], known: Sequence[IdentityRow]) -> N
                 with resources.sessions().begin() as session:
                     store.identities.link_identity(session, by, row.name, issuer, subject=subject, email=email)
             except (ValueError, NotAllowedError) as error:
-                st.error(formatting.plain(str(error)))
+                st.error(formatting.escape(str(error)))
             else:
-                finish(f"The identity may now sign in as {formatting.plain(row.name)}.")
+                finish(f"The identity may now sign in as {formatting.escape(row.name)}.")
 
 
-def unlink_form(rows: Sequence[IdentityRow]) -> None:
+def draw_unlink_form(rows: Sequence[IdentityRow]) -> None:
     """Ask which identity to unlink."""
     with st.form("unlink-identity"):
         st.markdown("**Unlink an identity** – its account is signed out everywhere at once")
@@ -160,7 +160,7 @@ def _identity_words(row: IdentityRow) -> str:
     return f"{row.id}: {row.account}, {row.subject or row.email}"
 
 
-def token_table(rows: Sequence[TokenRow]) -> None:
+def draw_token_table(rows: Sequence[TokenRow]) -> None:
     """Draw all tokens, without their secrets: these are shown only when created."""
     if not rows:
         st.markdown("There are no tokens yet.")
@@ -177,7 +177,7 @@ def token_table(rows: Sequence[TokenRow]) -> None:
     )
 
 
-def token_form(rows: Sequence[AccountRow]) -> None:
+def draw_token_form(rows: Sequence[AccountRow]) -> None:
     """Ask for a new token, and show it until the next click."""
     with st.form("add-token"):
         st.markdown("**New token** – for a program that acts on behalf of an account")
@@ -190,13 +190,13 @@ def token_form(rows: Sequence[AccountRow]) -> None:
                     account = store.accounts.account_named(session, row.name)
                     secret = store.sign_ins.add_token(session, by, account, label) if account else ""
             except (ValueError, NotAllowedError) as error:
-                st.error(formatting.plain(str(error)))
+                st.error(formatting.escape(str(error)))
             else:
                 st.markdown("Copy it now: it is not stored and cannot be shown again.")
                 st.code(secret, None)
 
 
-def revoke_form(rows: Sequence[TokenRow]) -> None:
+def draw_revoke_form(rows: Sequence[TokenRow]) -> None:
     """Ask which token to revoke."""
     with st.form("revoke-token"):
         st.markdown("**Revoke a token** – it stops working at once")

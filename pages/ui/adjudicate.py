@@ -12,7 +12,7 @@ from db.values.adjudication import Adjudication, Ruling, ShownRead, WaitingCase
 from db.values.reading import CaseView, Consensus, Opinion, Severity
 from pages.ui import components, formatting, resources
 from pages.ui.reading import drafts, header, inputs, model_opinion, saved, sign_off
-from pages.ui.reading.mode import ReadingMode, routine
+from pages.ui.reading.mode import ReadingMode, make_routine_mode
 from pages.ui.reading.read_form import ReadForm
 from pages.ui.viewer import OthersMarks
 
@@ -27,14 +27,14 @@ _HEIGHT = 210  # px; longer opinions scroll, so that the form stays on the scree
 _FEW, _LONG = 2, 160  # readers, and characters of their remarks, that need no scrolling
 
 
-def waiting() -> list[WaitingCase]:
+def list_waiting_cases() -> list[WaitingCase]:
     """Return the cases that wait for this adjudicator."""
     adjudicator = resources.account().id
     with resources.sessions().read() as session:
         return store.adjudication.cases_to_adjudicate(session, adjudicator)
 
 
-def open_it(case_id: int) -> None:
+def open_case(case_id: int) -> None:
     """Show one case."""
     st.query_params["case"] = str(case_id)
     st.rerun()
@@ -42,32 +42,32 @@ def open_it(case_id: int) -> None:
 
 def open_next(after: int) -> None:
     """Show the next case that waits for this adjudicator, or the empty list."""
-    cases = [case.id for case in waiting()]
+    cases = [case.id for case in list_waiting_cases()]
     start = cases.index(after) + 1 if after in cases else 0
     others = [case_id for case_id in (*cases[start:], *cases[:start]) if case_id != after]
     if not others:
         st.query_params.clear()
         st.rerun()
-    open_it(others[0])
+    open_case(others[0])
 
 
 def draw_header(seen: Adjudication) -> None:
     """Draw the line above the tissue."""
     skip = partial(open_next, seen.case.id) if seen.waits else None
-    header.line(seen.case, ("**ADJUDICATION**", f"{len(waiting())} to adjudicate"), skip)
+    header.draw_header_line(seen.case, ("**ADJUDICATION**", f"{len(list_waiting_cases())} to adjudicate"), skip)
 
 
-def blind_read(case: CaseView) -> ReadingMode:
+def make_blind_mode(case: CaseView) -> ReadingMode:
     """Return the mode of the blind read that comes before the readers' opinions."""
     return replace(
-        routine(case),
+        make_routine_mode(case),
         go_on=partial(open_next, case.id),
         first_button="Save and show opinions",
         first_caption="The readers' and the model's opinions appear after you save yours.",
     )
 
 
-def pick_case(cases: Sequence[WaitingCase]) -> int | None:
+def draw_case_table(cases: Sequence[WaitingCase]) -> int | None:
     """Draw the waiting cases; return the number of the case whose row was clicked."""
     picked = components.draw_clickable_table(
         {
@@ -89,10 +89,10 @@ def list_marks(seen: Adjudication) -> tuple[OthersMarks, ...]:
     return tuple(OthersMarks(read.name, read.final.regions) for read in seen.reads if read.final.regions)
 
 
-def show_what_was_said(seen: Adjudication) -> None:
+def show_opinions(seen: Adjudication) -> None:
     """Draw the opinions of all readers beside the model's and the adjudicator's own blind opinion."""
     if seen.triggers:
-        st.markdown(f"**{formatting.plain('; '.join(seen.triggers).capitalize())}**")
+        st.markdown(f"**{formatting.escape('; '.join(seen.triggers).capitalize())}**")
     remarks = [(read.name, words) for read in seen.reads if (words := _write_remarks(read))]
     is_long = len(seen.reads) > _FEW or sum(len(words) for _, words in remarks) > _LONG
     with st.container(height=_HEIGHT if is_long else "content", border=False, gap="xxsmall", key="adjudication-reads"):
@@ -100,9 +100,9 @@ def show_what_was_said(seen: Adjudication) -> None:
         for name, words in remarks:
             st.caption(f"**{name}**{words}")
         if seen.case.reveal is None:
-            model_opinion.model_opinion(seen.case)
+            model_opinion.draw_model_opinion(seen.case)
         else:
-            st.caption(model_opinion.model_words(seen.case.reveal))
+            st.caption(model_opinion.write_model(seen.case.reveal))
 
 
 @st.fragment
@@ -112,7 +112,7 @@ def ask_consensus(seen: Adjudication) -> None:
     form.mark_opened()
     st.markdown("##### Consensus")
     with st.container(key="adjudication-label", horizontal=True, gap="xsmall"):
-        choice = inputs.ask_label(form, inputs.ANY)
+        choice = inputs.ask_label(form, inputs.ALL_LABELS)
     confidence = inputs.ask_confidence(form, choice)
     subtype = inputs.ask_subtype(form, choice.label if choice else None)
     severity = _ask_severity(form)
@@ -126,8 +126,8 @@ def ask_consensus(seen: Adjudication) -> None:
 def show_consensus(seen: Adjudication, consensus: Consensus) -> None:
     """Show the current consensus, and entries of this window that another adjudicator has overtaken."""
     st.markdown(f"Consensus &ensp; **{sign_off.write_consensus(consensus)}**")
-    note = f" – {formatting.plain(consensus.note)}" if consensus.note else ""
-    st.caption(f"{formatting.plain(consensus.adjudicator)}, {formatting.day_and_clock(consensus.saved_at)}{note}")
+    note = f" – {formatting.escape(consensus.note)}" if consensus.note else ""
+    st.caption(f"{formatting.escape(consensus.adjudicator)}, {formatting.format_date_time(consensus.saved_at)}{note}")
     show_unsaved(seen.case.id)
 
 
@@ -148,8 +148,8 @@ def _write_table(seen: Adjudication) -> str:
 
 def _write_remarks(read: ShownRead) -> str:
     subtype = f" – {formatting.subtype_words(read.final.subtype)}" if read.final.subtype else ""
-    before = f" – first note: {formatting.plain(read.first.note)}" if read.first.note else ""
-    return f"{subtype}{model_opinion.rest_words(read.final)}{before}"
+    before = f" – first note: {formatting.escape(read.first.note)}" if read.first.note else ""
+    return f"{subtype}{model_opinion.write_remarks(read.final)}{before}"
 
 
 def _write_short(opinion: Opinion) -> str:
@@ -193,7 +193,7 @@ def _save(seen: Adjudication, form: ReadForm, entry: Ruling | str, *, pressed: b
     except CaseChangedError as error:
         form.keep_conflict(error)
         return saved.show_not_saved(form)
-    saved.remember_saved(formatting.plain(seen.case.accession), form, consensus.saved_at)
+    saved.remember_saved(formatting.escape(seen.case.accession), form, consensus.saved_at)
     return True
 
 

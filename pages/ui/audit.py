@@ -7,7 +7,7 @@ import streamlit as st
 
 from db import store
 from db.store.audit import EventChoices, EventPage, verify_for
-from db.values.audit import PROGRAM, EventFilter, Finding, Verified
+from db.values.audit import PROGRAM, AuditFinding, EventFilter, Verification
 from pages.ui import csv_tables, downloads, resources
 
 PAGE_SIZE = 100  # events
@@ -18,7 +18,7 @@ _PROGRAM = "the program itself"
 _KIND_WORDS = {"changed": "was changed", "missing": "is missing", "inserted": "was inserted"}
 
 
-def verification() -> None:
+def draw_verification() -> None:
     """Offer to check the trail and the rows it covers, and draw the result of the last check."""
     button, words = st.columns([1, 4], vertical_alignment="center")
     if button.button("Verify", type="primary", shortcut="V", width="stretch"):
@@ -30,7 +30,7 @@ def verification() -> None:
         verified = verify_for(resources.sessions(), resources.account().id, report)
         bar.empty()
         st.session_state[_VERIFIED] = (datetime.now(UTC), verified)
-    last: tuple[datetime, Verified] | None = st.session_state.get(_VERIFIED)
+    last: tuple[datetime, Verification] | None = st.session_state.get(_VERIFIED)
     if last is None:
         words.caption("Looks for events and rows that were edited, deleted, added, swapped or cut off.")
         return
@@ -38,7 +38,7 @@ def verification() -> None:
     _draw_findings(last[1])
 
 
-def filters(choices: EventChoices) -> EventFilter:
+def ask_filter(choices: EventChoices) -> EventFilter:
     """Ask which events to list."""
     person, action, about, days = st.columns([1.2, 1.3, 1.3, 1.4], vertical_alignment="bottom")
     account = person.selectbox("Person", [PROGRAM, *choices.accounts], format_func=_person_words, index=None,
@@ -58,7 +58,7 @@ def page_number(chosen: EventFilter) -> int:
     return int(st.session_state.setdefault(_PAGE, 1))
 
 
-def events(page: EventPage, number: int, chosen: EventFilter) -> None:
+def draw_events(page: EventPage, number: int, chosen: EventFilter) -> None:
     """Draw one page of events, buttons to the other pages, and a download of all matching events."""
     if not page.found:
         st.markdown("No event matches these filters.")
@@ -82,7 +82,7 @@ def events(page: EventPage, number: int, chosen: EventFilter) -> None:
     where.caption(f"{first + 1:,} to {first + len(page.events):,} of {page.found:,} events, the newest first.")
     with file:
         make = partial(_events_file, resources.account().id, chosen)
-        downloads.offer_made("These events as CSV", f"audit trail, {page.found} events", make, "audit.csv")
+        downloads.draw_lazy_download("These events as CSV", f"audit trail, {page.found} events", make, "audit.csv")
 
 
 def _events_file(by: int, chosen: EventFilter) -> bytes:
@@ -109,7 +109,7 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), tzinfo=UTC)
 
 
-def _summary_words(at: datetime, verified: Verified) -> str:
+def _summary_words(at: datetime, verified: Verification) -> str:
     anchor = f"anchored up to event {verified.anchored:,}" if verified.anchored else "not anchored outside the database"
     return (
         f"Checked at {at:%H:%M:%S} UTC: {verified.events:,} events, {anchor}, and the {verified.rows:,} rows they "
@@ -117,7 +117,7 @@ def _summary_words(at: datetime, verified: Verified) -> str:
     )
 
 
-def _draw_findings(verified: Verified) -> None:
+def _draw_findings(verified: Verification) -> None:
     if verified.whole:
         checks = "hash chain, external anchor and row seals" if verified.anchored else "hash chain and row seals"
         st.success(f"No tampering found: {checks} agree.")
@@ -134,7 +134,7 @@ def _draw_findings(verified: Verified) -> None:
     )
 
 
-def _number_words(finding: Finding) -> str:
+def _number_words(finding: AuditFinding) -> str:
     if not finding.last:
         return "–"
     return str(finding.first) if finding.first == finding.last else f"{finding.first} to {finding.last}"

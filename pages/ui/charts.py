@@ -74,6 +74,6 @@ def as_png(name: str) -> dict[str, object]:
     }
 
 
-def inert(text: str) -> str:
+def escape_markup(text: str) -> str:
     """Escape text, so that a name cannot act as one of the tags and links that Plotly understands."""
     return html.escape(text, quote=False)

@@ -9,13 +9,13 @@ from itertools import chain
 from core.files import csv_bytes
 from core.fitting.history import PartHistory
 from core.labels import Malignancy
-from core.results import Reading, SavedRead
+from core.results import Reading, ReadOpinion
 from core.statistics.evaluation import Evaluation
 from core.statistics.rates import Rate
 from core.statistics.shift import Shift
 from db.values.evaluations import EvaluatedImage
 from db.values.reading import AuditEvent, Read
-from pages.ui.agreement.figures import Cell, Table
+from pages.ui.agreement.figures import FigureCell, Table
 
 _EPOCH = ("part", "epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "seconds")
 _EVENT = ("event", "at", "account", "action", "subject")
@@ -38,19 +38,19 @@ _READING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
+class CsvFile:
     """A file to download; its name contains a hash of its bytes, because Streamlit identifies files by little else."""
 
     name: str
     data: bytes
 
 
-def reads_csv(reads: Iterable[Read], accessions: Mapping[int, str]) -> Export:
+def reads_csv(reads: Iterable[Read], accessions: Mapping[int, str]) -> CsvFile:
     """Write reads as CSV, oldest first, times in UTC."""
     return _csv("reads", _READ, (_read_values(read, accessions) for read in reads))
 
 
-def history_csv(parts: Iterable[PartHistory]) -> Export:
+def history_csv(parts: Iterable[PartHistory]) -> CsvFile:
     """Write the epochs of a training run as CSV, part by part."""
     rows = (
         (part.part, e.number, e.phase, e.learning_rate, e.loss, e.validation_loss, e.validation_auc, e.seconds)
@@ -60,7 +60,7 @@ def history_csv(parts: Iterable[PartHistory]) -> Export:
     return _csv("training", _EPOCH, rows)
 
 
-def figures_csv(evaluation: Evaluation) -> Export:
+def figures_csv(evaluation: Evaluation) -> CsvFile:
     """Write every figure of an evaluation as CSV: for all images, then for each magnification, subtype and patient."""
     of_groups = ((group.kind, group.name, figure) for group in evaluation.groups for figure in group.figures)
     rows = (
@@ -70,7 +70,7 @@ def figures_csv(evaluation: Evaluation) -> Export:
     return _csv("figures", _FIGURE, rows)
 
 
-def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) -> Export:
+def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) -> CsvFile:
     """Write the prediction for every image of an evaluation as CSV; `classes` names the probability columns."""
     rows = (
         (
@@ -82,7 +82,7 @@ def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) ->
     return _csv("predictions", (*_PREDICTION, *(f"p_{name}" for name in classes)), rows)
 
 
-def statistics_csv(shift: Shift) -> Export:
+def statistics_csv(shift: Shift) -> CsvFile:
     """Write the tissue statistics of two image sets as CSV, one row for each statistic."""
     rows = (
         (shift.source, shift.target, f.name, f.unit, f.source_median, f.target_median, f.difference, f.p)
@@ -91,7 +91,7 @@ def statistics_csv(shift: Shift) -> Export:
     return _csv("statistics", _STATISTIC, rows)
 
 
-def agreement_csv(tables: Iterable[tuple[str, Table]]) -> Export:
+def agreement_csv(tables: Iterable[tuple[str, Table]]) -> CsvFile:
     """Write the figures of agreement as CSV, view by view; an undefined figure has no value."""
     rows = (
         (view, line.name, column, *_cell_values(cell))
@@ -102,7 +102,7 @@ def agreement_csv(tables: Iterable[tuple[str, Table]]) -> Export:
     return _csv("agreement", _AGREEMENT, rows)
 
 
-def readings_csv(readings: Iterable[Reading], references: Mapping[int, Malignancy]) -> Export:
+def readings_csv(readings: Iterable[Reading], references: Mapping[int, Malignancy]) -> CsvFile:
     """Write one row for each time a reader read a case, with the reference label of the case if it has one."""
     rows = (
         (
@@ -117,7 +117,7 @@ def readings_csv(readings: Iterable[Reading], references: Mapping[int, Malignanc
     return _csv("readings", _READING, rows)
 
 
-def events_csv(events: Iterable[AuditEvent]) -> Export:
+def events_csv(events: Iterable[AuditEvent]) -> CsvFile:
     """Write events of the audit trail as CSV, in the order given, times in UTC."""
     rows = (
         (one.number, one.at.isoformat(sep=" ", timespec="seconds"), one.account, one.action, one.subject)
@@ -126,7 +126,7 @@ def events_csv(events: Iterable[AuditEvent]) -> Export:
     return _csv("audit", _EVENT, rows)
 
 
-def _cell_values(cell: Cell) -> tuple[object, ...]:
+def _cell_values(cell: FigureCell) -> tuple[object, ...]:
     figure = cell.value
     if figure is None or math.isnan(figure.value):
         return (None, cell.n, None, None, None)
@@ -134,13 +134,13 @@ def _cell_values(cell: Cell) -> tuple[object, ...]:
     return (hits, cell.n, figure.value, figure.low, figure.high)
 
 
-def _label(read: SavedRead) -> str:
+def _label(read: ReadOpinion) -> str:
     return read.label or "cannot assess"
 
 
-def _csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Export:
+def _csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> CsvFile:
     data = csv_bytes(columns, rows)
-    return Export(f"{name}-{hashlib.sha256(data).hexdigest()[:12]}.csv", data)
+    return CsvFile(f"{name}-{hashlib.sha256(data).hexdigest()[:12]}.csv", data)
 
 
 def _read_values(read: Read, accessions: Mapping[int, str]) -> tuple[object, ...]:

@@ -6,26 +6,26 @@ from functools import partial
 import streamlit as st
 
 from db import store
-from db.store.exports import NOTHING, Told
+from db.store.exports import DEIDENTIFIED, ExportDetail
 from db.values.accounts import Permission
 from pages.ui import resources
-from pages.ui.csv_tables import Export
-from service.exports.study_archive import Wanted, reads_archive
+from pages.ui.csv_tables import CsvFile
+from service.exports.study_archive import ExportRequest, make_reads_archive
 
 _ROUTINE = 0  # stands for routine reading in place of a study's number
 
 
-def offer(label: str, what: str, file: Export, *, key: str | None = None) -> None:
+def draw_download(label: str, what: str, file: CsvFile, *, key: str | None = None) -> None:
     """Draw the download button of a file; `what` is the description in the audit trail."""
-    offer_made(label, what, partial(_data_of, file), file.name, key=key)
+    draw_lazy_download(label, what, partial(_data_of, file), file.name, key=key)
 
 
-def offer_made(label: str, what: str, make: Callable[[], bytes], name: str, *, key: str | None = None) -> None:
+def draw_lazy_download(label: str, what: str, make: Callable[[], bytes], name: str, *, key: str | None = None) -> None:
     """Draw the download button of a CSV file that `make` creates at the click, because creating it takes long."""
     # Streamlit calls this at the click, outside any page run, so there is no file without its event.
     st.download_button(
         label,
-        partial(recorded, resources.account().id, what, make),
+        partial(make_and_record, resources.account().id, what, make),
         name,
         "text/csv",
         key=key,
@@ -34,7 +34,7 @@ def offer_made(label: str, what: str, make: Callable[[], bytes], name: str, *, k
     )
 
 
-def recorded(account_id: int, what: str, make: Callable[[], bytes]) -> bytes:
+def make_and_record(account_id: int, what: str, make: Callable[[], bytes]) -> bytes:
     """Create a file and record its download in the audit trail; if the event cannot be saved, there is no file."""
     # Created before the session opens: while a session writes, no reader can save.
     data = make()
@@ -43,11 +43,11 @@ def recorded(account_id: int, what: str, make: Callable[[], bytes]) -> bytes:
     return data
 
 
-def _data_of(file: Export) -> bytes:
+def _data_of(file: CsvFile) -> bytes:
     return file.data
 
 
-def reads_exports() -> None:
+def draw_reads_export() -> None:
     """Draw the export of routine reads and of every study whose reads this account may export."""
     account = resources.account().id
     with resources.sessions().read() as session:
@@ -58,7 +58,7 @@ def reads_exports() -> None:
         _draw_export(study_id or None)
 
 
-def study_exports(study_id: int) -> None:
+def draw_study_export(study_id: int) -> None:
     """Draw the export of the reads of one study."""
     with st.popover("Export reads", type="tertiary", key=f"export-study-{study_id}"):
         _draw_export(study_id)
@@ -66,8 +66,8 @@ def study_exports(study_id: int) -> None:
 
 def _draw_export(study_id: int | None) -> None:
     key = f"export-reads-{study_id or _ROUTINE}"
-    disclosure = _ask_disclosure(key) if resources.may(Permission.PLAN_READING) else NOTHING
-    request = Wanted(resources.account().id, study_id, disclosure)
+    disclosure = _ask_disclosure(key) if resources.may(Permission.PLAN_READING) else DEIDENTIFIED
+    request = ExportRequest(resources.account().id, study_id, disclosure)
     st.download_button(
         "Reads, scores and regions (ZIP)",
         partial(_archive, request),
@@ -80,19 +80,19 @@ def _draw_export(study_id: int | None) -> None:
     st.caption(
         f"{'Your own reads' if own_only else 'The reads of all readers'} as a long table, as iMRMC input, and marked "
         "regions as GeoJSON. "
-        + ("Treat them as patient data." if disclosure != NOTHING else "De-identified: random numbers, no dates.")
+        + ("Treat them as patient data." if disclosure != DEIDENTIFIED else "De-identified: random numbers, no dates.")
     )
 
 
-def _ask_disclosure(key: str) -> Told:
+def _ask_disclosure(key: str) -> ExportDetail:
     named = st.toggle("Include names, accession numbers and notes", key=f"{key}-named")
     clock_times = st.toggle(
         "Clock times",
         key=f"{key}-clock",
         help="Without clock times, times are seconds since the reader's first read was opened.",
     )
-    return Told(named, clock_times)
+    return ExportDetail(named, clock_times)
 
 
-def _archive(request: Wanted) -> bytes:
-    return reads_archive(resources.sessions(), request)
+def _archive(request: ExportRequest) -> bytes:
+    return make_reads_archive(resources.sessions(), request)

@@ -43,7 +43,7 @@ def subtype_words(subtype: str) -> str:
     return subtype.replace("_", " ")
 
 
-def plain(text: str) -> str:
+def escape(text: str) -> str:
     """Escape text that people typed, so that it is neither rendered as Markdown nor turned into a link."""
     text = _ADDRESS.sub("\\g<0>\N{WORD JOINER}", text)
     return re.sub(r"([\\`*_{}\[\]<>#|~$:])", r"\\\1", text)
@@ -72,17 +72,17 @@ def job_words(image: ImageRow) -> str:
     return "no result" if image.job_message else words[image.job]
 
 
-def pending(images: tuple[ImageRow, ...]) -> bool:
+def is_pending(images: tuple[ImageRow, ...]) -> bool:
     """Return whether any image is still waiting for its analysis."""
     return any(image.job in (JobState.QUEUED, JobState.RUNNING) for image in images)
 
 
-def clock(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     """Return the time of day in the server's time zone."""
     return moment.astimezone().strftime("%H:%M:%S")
 
 
-def day_and_clock(moment: datetime) -> str:
+def format_date_time(moment: datetime) -> str:
     """Return the date and time in the server's time zone."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 

@@ -3,11 +3,11 @@
 import streamlit as st
 
 from pages.ui import resources
-from pages.ui.formatting import plain
+from pages.ui.formatting import escape
 from pages.ui.resources import reader_name
 
 
-def standing_notices() -> None:
+def draw_notices() -> None:
     """Draw the notices line, with the sign-out link, and a warning if new images cannot be analysed."""
     checkpoint = resources.checkpoint()
     single_reader = resources.single_reader_mode()
@@ -29,4 +29,4 @@ def _account_notice(*, single_reader: bool) -> str:
     if single_reader:
         return f"single-reader mode: everyone at this computer reads as {reader_name()}"
     account = resources.account()
-    return f"signed in as {plain(account.name)}, {account.role}"
+    return f"signed in as {escape(account.name)}, {account.role}"

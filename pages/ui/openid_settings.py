@@ -10,8 +10,8 @@ from streamlit.web.server.server_util import get_cookie_secret
 from streamlit.web.server.starlette.starlette_app_utils import decode_signed_value
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
-from db.values.accounts import Identity, plain_email
-from service.access.providers import CALLBACK, Provider, Verified
+from db.values.accounts import Identity, normalise_email
+from service.access.providers import CALLBACK, Provider, VerifiedIdentity
 
 _DEFAULT = "default"  # Streamlit's name for a provider whose settings are in [auth] itself
 _NO_PROVIDER = ("client_kwargs",)  # sections of [auth] that are not providers
@@ -52,7 +52,7 @@ class StreamlitProviders:
         """Return the token that Streamlit's login route requires for this provider; valid for two minutes."""
         return auth_util.encode_provider_token(provider.name)
 
-    def verified(self, set_cookies: Sequence[str]) -> Verified | None:
+    def verified(self, set_cookies: Sequence[str]) -> VerifiedIdentity | None:
         """Return the identity in the Set-Cookie headers of Streamlit's callback response; None without a valid one."""
         parts = (line.partition(";")[0].partition("=") for line in set_cookies)
         cookies = {name: value for name, _, value in parts}
@@ -84,12 +84,12 @@ def _is_for_us(claims: Mapping[str, object], provider: Provider) -> bool:
     return _setting(provider.name, "client_id") in (audience if isinstance(audience, list) else [audience])
 
 
-def _verified(claims: Mapping[str, object], provider: Provider) -> Verified | None:
+def _verified(claims: Mapping[str, object], provider: Provider) -> VerifiedIdentity | None:
     issuer, subject, email = claims.get("iss"), claims.get("sub"), claims.get("email")
     if not isinstance(issuer, str) or not isinstance(subject, str):
         return None
-    verified_email = plain_email(email) if isinstance(email, str) and claims.get("email_verified") is True else ""
+    verified_email = normalise_email(email) if isinstance(email, str) and claims.get("email_verified") is True else ""
     try:
-        return Verified(Identity(issuer, subject, verified_email), provider)
+        return VerifiedIdentity(Identity(issuer, subject, verified_email), provider)
     except ValueError:
         return None

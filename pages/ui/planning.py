@@ -13,7 +13,7 @@ _UNASSIGNED = "no reader yet"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PlanningFilter:
     """The filters of the page: which cases, assigned to which reader; None means any."""
 
     cases: CaseFilter
@@ -27,7 +27,7 @@ class Wanted:
     @property
     def narrowed(self) -> bool:
         """Return whether the filters can leave out any case."""
-        return self != Wanted(CaseFilter(), None, signed_off=True)
+        return self != PlanningFilter(CaseFilter(), None, signed_off=True)
 
     def _of_reader(self, case: PlannedCase) -> bool:
         if self.reader is None:
@@ -35,7 +35,7 @@ class Wanted:
         return not case.readers if self.reader == _UNASSIGNED else self.reader in case.readers
 
 
-def filters(readers: Sequence[AssignableReader]) -> Wanted:
+def ask_filter(readers: Sequence[AssignableReader]) -> PlanningFilter:
     """Ask which cases to list."""
     text, power, reader, signed = st.columns([1.5, 1.3, 1.8, 1.2], vertical_alignment="center")
     number = components.ask_case_number(text, "planning")
@@ -50,10 +50,10 @@ def filters(readers: Sequence[AssignableReader]) -> Wanted:
         persist_state="session",
     )
     with_signed = signed.toggle("include signed off", key="planning-signed", persist_state="session")
-    return Wanted(CaseFilter(text=number, magnification=magnification), assigned_to, with_signed)
+    return PlanningFilter(CaseFilter(text=number, magnification=magnification), assigned_to, with_signed)
 
 
-def pick_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:
+def ask_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:
     """Draw the cases, and return those that are ticked."""
     columns: dict[str, list[object]] = {
         "case": [case.accession for case in cases],
@@ -78,7 +78,7 @@ def pick_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:
     return [cases[row] for row in table.selection.rows]
 
 
-def actions(picked: Sequence[PlannedCase], readers: Sequence[AssignableReader]) -> None:
+def draw_actions(picked: Sequence[PlannedCase], readers: Sequence[AssignableReader]) -> None:
     """Draw the buttons that assign the picked cases or set their priority."""
     field, assign, unassign, urgent, routine = st.columns([2.2, 1, 1, 1, 1], vertical_alignment="center")
     # By name alone: with the number of waiting cases in it, the choice would be lost when that number changes.
@@ -100,7 +100,7 @@ def actions(picked: Sequence[PlannedCase], readers: Sequence[AssignableReader]) 
         _set_priority(picked, urgent=True)
     if routine.button("Routine", width="stretch", disabled=not picked):
         _set_priority(picked, urgent=False)
-    waiting = ", ".join(f"{formatting.plain(one.name)} {one.waiting}" for one in readers)
+    waiting = ", ".join(f"{formatting.escape(one.name)} {one.waiting}" for one in readers)
     selection = (
         f"{formatting.count_words(len(picked), 'case')} picked."
         if picked
@@ -117,12 +117,12 @@ def _assign(picked: Sequence[PlannedCase], reader: AssignableReader, *, active: 
         with resources.sessions().begin() as session:
             changed = store.planning.assign(session, by, [case.id for case in picked], reader.id, active=active)
     except ValueError as error:
-        st.error(formatting.plain(str(error)))
+        st.error(formatting.escape(str(error)))
         return
     action = "assigned to" if active else "unassigned from"
     why = "already assigned" if active else "not assigned"
     _finish(
-        f"{formatting.count_words(changed, 'case')} {action} {formatting.plain(reader.name)}",
+        f"{formatting.count_words(changed, 'case')} {action} {formatting.escape(reader.name)}",
         len(picked) - changed,
         why,
     )

@@ -16,18 +16,18 @@ _NOW, _BEFORE = "study-place", "study-place-before"
 def draw_place(case: CaseView, place: Place, rounds: int) -> None:
     """Draw the tissue and the form of one case of a study."""
     mode = _make_mode(place)
-    header.study_line(case, place, rounds, pause)
-    show_typed_before(place)
+    header.draw_study_header(case, place, rounds, pause_study)
+    show_unsaved_before(place)
     left, right = st.columns([3, 1.15], gap="small", wrap=False)
     with left:
         form = mode.first_form if _is_blind(case, place) else mode.final_form
         marks = tissue.list_saved_marks(case)
-        tissue.draw_tissue(tissue.viewed_images(case), key=f"viewer-{mode.key}", form=form, before=marks)
+        tissue.draw_tissue(tissue.list_viewed_images(case), key=f"viewer-{mode.key}", form=form, before=marks)
     with right, st.container(key="opinion"):
         _draw_form(case, place, mode)
 
 
-def pause() -> None:
+def pause_study() -> None:
     """Leave the case unread and show the studies; the reader continues with the same case."""
     st.query_params.clear()
     st.rerun()
@@ -55,7 +55,7 @@ def _make_mode(place: Place) -> ReadingMode:
     return mode("Your opinion", "Save and open next case", "This arm does not show the model's opinion.")
 
 
-def show_typed_before(place: Place | None) -> None:
+def show_unsaved_before(place: Place | None) -> None:
     """Show unsaved entries of the previous case, if another window went on or the study was closed."""
     now = _key(place) if place else ""
     if st.session_state.get(_NOW) != now:

@@ -17,8 +17,8 @@ from db.values.evaluations import EvaluationRow
 from db.values.reading import Account, Role
 from service.access.sessions import cookie_secret
 from service.installation import Installation, find_served
-from service.paired_evaluations import Paired, compare_stored
-from service.worker.checkpoint_in_service import Chosen, chosen_checkpoint
+from service.paired_evaluations import PairedComparison, compare_stored
+from service.worker.checkpoint_in_service import CheckpointInService, find_checkpoint_in_service
 
 _CACHED_PREVIEWS = 512  # about 150 kB each
 _CACHED_PAIRS = 64
@@ -126,14 +126,14 @@ def _signed_in() -> Account | None:
 
 
 @st.cache_data(show_spinner=False, max_entries=_CACHED_PREVIEWS)
-def preview(preview_sha256: str, heatmap_sha256: str | None) -> bytes:
+def load_preview(preview_sha256: str, heatmap_sha256: str | None) -> bytes:
     """Return the preview of an evaluated image as PNG, with its heat map painted over it if a hash is given."""
     picture = files().get(preview_sha256)
     return paint_preview(picture, files().get(heatmap_sha256)) if heatmap_sha256 else picture
 
 
 @st.cache_data(show_spinner="Comparing on the same images …", max_entries=_CACHED_PAIRS)
-def paired(first: EvaluationRow, second: EvaluationRow) -> Paired:
+def compare_pair(first: EvaluationRow, second: EvaluationRow) -> PairedComparison:
     """Compare two stored evaluations; cached, because they never change."""
     return compare_stored(sessions(), first, second)
 
@@ -143,15 +143,15 @@ def worker_problem() -> str | None:
     return installation().supervisor.problem
 
 
-def chosen() -> Chosen:
+def checkpoint_in_service() -> CheckpointInService:
     """Return the checkpoint in service."""
     with sessions().read() as session:
-        return chosen_checkpoint(session, settings())
+        return find_checkpoint_in_service(session, settings())
 
 
 def checkpoint() -> CheckpointFile:
     """Return the file of the checkpoint in service; with a problem and no card if it has changed since."""
-    in_service = chosen()
+    in_service = checkpoint_in_service()
     file = checkpoint_file(in_service.path)
     try:
         if file.card is not None:

@@ -10,7 +10,7 @@ import streamlit as st
 from db import store
 from db.errors import CaseChangedError
 from db.values.reading import Account, Arm
-from db.values.studies import LARGEST_SEED, CaseChoice, Preview, StudyPlan, StudyRow
+from db.values.studies import LARGEST_SEED, CaseChoice, StudyPlan, StudyPreview, StudyRow
 from pages.ui import components, downloads, formatting, resources
 
 _BY_FILTER, _FROM_LIST = "by filter", "from a list"
@@ -25,19 +25,19 @@ _ARM_WORDS = {
 }
 
 
-def show(studies: Sequence[StudyRow]) -> None:
+def draw_studies(studies: Sequence[StudyRow]) -> None:
     """Draw all studies, the newest first."""
     if not studies:
         st.markdown("There are no studies yet.")
     for study in studies:
-        state = f"closed on {formatting.day_and_clock(study.closed_at)}" if study.closed_at else "open"
-        with st.expander(f"**{formatting.plain(study.name)}** · {state} · {study.done} of {study.total} read"):
+        state = f"closed on {formatting.format_date_time(study.closed_at)}" if study.closed_at else "open"
+        with st.expander(f"**{formatting.escape(study.name)}** · {state} · {study.done} of {study.total} read"):
             _draw_study(study)
 
 
 def _draw_study(study: StudyRow) -> None:
     facts = [
-        f"created by {formatting.plain(study.created_by)} on {formatting.day_and_clock(study.created_at)}",
+        f"created by {formatting.escape(study.created_by)} on {formatting.format_date_time(study.created_at)}",
         f"seed {study.seed}",
         f"washout {study.washout_days:g} days",
         "counterbalanced" if study.counterbalanced else "the same arms for all readers",
@@ -56,7 +56,7 @@ def _draw_study(study: StudyRow) -> None:
         hide_index=True,
     )
     with st.container(horizontal=True, key=f"study-actions-{study.id}"):
-        downloads.study_exports(study.id)
+        downloads.draw_study_export(study.id)
         if study.closed_at is None:
             _ask_to_close(study)
 
@@ -75,9 +75,9 @@ def _ask_to_close(study: StudyRow) -> None:
             with resources.sessions().begin() as session:
                 store.studies.close_study(session, by, study.id)
         except CaseChangedError as error:
-            st.error(formatting.plain(str(error)))
+            st.error(formatting.escape(str(error)))
             return
-    components.announce(f"The study {formatting.plain(study.name)} is closed.")
+    components.announce(f"The study {formatting.escape(study.name)} is closed.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class _ChosenCases:
     problems: tuple[str, ...] = ()
 
 
-def form(readers: Sequence[Account]) -> None:
+def draw_form(readers: Sequence[Account]) -> None:
     """Ask for a new study, show the reading it requires, and create it."""
     key = f"study-{st.session_state.get(_ROUND, 0)}"
     st.markdown("**New study**")
@@ -112,7 +112,7 @@ def form(readers: Sequence[Account]) -> None:
         ids = tuple(account.id for account in chosen)
         plan = StudyPlan(name or "?", ids, cases.case_ids, arms, days, mixed, seed)
     except ValueError as error:
-        st.caption(formatting.plain(f"Not complete yet: {error}."))
+        st.caption(formatting.escape(f"Not complete yet: {error}."))
         return
     _preview_and_create(
         key, plan, {account.id: account.name for account in chosen}, complete=not cases.problems and bool(name)
@@ -152,7 +152,7 @@ def _ask_for_list(key: str) -> _ChosenCases:
     by = resources.account().id
     try:
         with resources.sessions().read() as session:
-            matches = store.studies.cases_named(session, by, list(lines.values()))
+            matches = store.studies.find_cases(session, by, list(lines.values()))
     except ValueError as error:
         return _ChosenCases((), (str(error),))
     problems: list[str] = []
@@ -209,7 +209,7 @@ def _draw_problems(chosen: _ChosenCases) -> None:
         return
     rest = len(chosen.problems) - _MOST_PROBLEMS
     more = [f"and {rest} more"] if rest > 0 else []
-    st.error("  \n".join(formatting.plain(words) for words in (*chosen.problems[:_MOST_PROBLEMS], *more)))
+    st.error("  \n".join(formatting.escape(words) for words in (*chosen.problems[:_MOST_PROBLEMS], *more)))
 
 
 def _preview_and_create(key: str, plan: StudyPlan, names: dict[int, str], *, complete: bool) -> None:
@@ -218,7 +218,7 @@ def _preview_and_create(key: str, plan: StudyPlan, names: dict[int, str], *, com
         with resources.sessions().read() as session:
             preview = store.studies.preview_study(session, by, plan)
     except ValueError as error:
-        st.error(formatting.plain(str(error)))
+        st.error(formatting.escape(str(error)))
         return
     if preview.obstacles and not _ask_to_leave_out(key, preview):
         return
@@ -233,7 +233,7 @@ def _preview_and_create(key: str, plan: StudyPlan, names: dict[int, str], *, com
         st.caption("Enter a name, and correct the problems shown above.")
 
 
-def _ask_to_leave_out(key: str, preview: Preview) -> bool:
+def _ask_to_leave_out(key: str, preview: StudyPreview) -> bool:
     number = len(preview.obstacles)
     st.warning(f"{formatting.count_words(number, 'case')} cannot be in this study.")
     st.dataframe(
@@ -244,7 +244,7 @@ def _ask_to_leave_out(key: str, preview: Preview) -> bool:
     return st.checkbox("Leave them out", key=f"leave-{key}")
 
 
-def _draw_workload(plan: StudyPlan, preview: Preview, names: dict[int, str]) -> None:
+def _draw_workload(plan: StudyPlan, preview: StudyPreview, names: dict[int, str]) -> None:
     """Draw how much reading the study requires."""
     rounds, cases = len(plan.arms), len(plan.case_ids)
     each = rounds * cases
@@ -274,7 +274,7 @@ def _create(plan: StudyPlan) -> None:
         with resources.sessions().begin() as session:
             store.studies.make_study(session, by, plan)
     except ValueError as error:
-        st.error(formatting.plain(f"Not saved: {error}."))
+        st.error(formatting.escape(f"Not saved: {error}."))
         return
     st.session_state[_ROUND] = int(st.session_state.get(_ROUND, 0)) + 1
-    components.announce(f"The study {formatting.plain(plan.name)} was created. Its readers find it under Study.")
+    components.announce(f"The study {formatting.escape(plan.name)} was created. Its readers find it under Study.")

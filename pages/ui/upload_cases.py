@@ -5,28 +5,28 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
-from core.reading.identifying_words import identifying
+from core.reading.identifying_words import find_identifying_reasons
 from db import store
 from db.values.reading import ImageRow
 from pages.ui import formatting, resources
-from service.intake import FolderNotAllowedError, Intake, name_warning
+from service.intake import FolderNotAllowedError, IntakeResult, warn_of_identifying_names
 
 _POLL_SECONDS = 2
 _TABLE_ROWS = 8  # more rows scroll inside the table
 
 
 @dataclass(slots=True)
-class Batch:
+class UploadBatch:
     """A batch being stored; it is kept in the session, so that a second click or a rerun does not start another."""
 
-    incoming: Iterator[Intake]
+    incoming: Iterator[IntakeResult]
     total: int
-    done: list[Intake] = field(default_factory=list)
+    done: list[IntakeResult] = field(default_factory=list)
 
 
-def confirmed(accession: str, key: str) -> bool:
+def ask_to_confirm_number(accession: str, key: str) -> bool:
     """Ask for confirmation if a case number may identify a person; return False until the reader confirms it."""
-    reasons = identifying(accession)
+    reasons = find_identifying_reasons(accession)
     if not reasons:
         return True
     st.warning(
@@ -36,15 +36,15 @@ def confirmed(accession: str, key: str) -> bool:
     return st.checkbox("It does not identify anyone: store it unchanged", key=key)
 
 
-def warn_of_names(names: Sequence[str]) -> None:
+def show_name_warning(names: Sequence[str]) -> None:
     """Show a note if names of files may identify a person."""
-    if words := name_warning(names):
-        st.caption(formatting.plain(words))
+    if words := warn_of_identifying_names(names):
+        st.caption(formatting.escape(words))
 
 
-def take_in_batch() -> None:
+def store_batch() -> None:
     """Store the images of the batch one by one."""
-    batch: Batch | None = st.session_state.get("batch")
+    batch: UploadBatch | None = st.session_state.get("batch")
     if batch is None:
         return
     bar = st.progress(0.0, "Storing images …")
@@ -64,18 +64,18 @@ def take_in_batch() -> None:
         st.rerun()
 
 
-def taken_images() -> None:
+def show_stored_images() -> None:
     """Show the outcome of the last batch, updated until all images are analysed."""
-    intakes: list[Intake] = st.session_state.get("taken", [])
+    intakes: list[IntakeResult] = st.session_state.get("taken", [])
     if intakes:
-        warn_of_names([intake.name for intake in intakes])
-        pending = any(formatting.pending((row,)) for row in _load_rows(intakes).values())
+        show_name_warning([intake.name for intake in intakes])
+        pending = any(formatting.is_pending((row,)) for row in _load_rows(intakes).values())
         st.fragment(_show_progress, run_every=_POLL_SECONDS if pending else None)(intakes, pending)
 
 
-def _show_progress(intakes: Sequence[Intake], pending_before: bool) -> None:
+def _show_progress(intakes: Sequence[IntakeResult], pending_before: bool) -> None:
     rows = _load_rows(intakes)
-    waiting = [row for row in rows.values() if formatting.pending((row,))]
+    waiting = [row for row in rows.values() if formatting.is_pending((row,))]
     if pending_before and not waiting:
         st.rerun()
     if rows:
@@ -86,16 +86,16 @@ def _show_progress(intakes: Sequence[Intake], pending_before: bool) -> None:
     with st.container(height=360 if len(intakes) > _TABLE_ROWS else "content", border=False):
         st.table(
             {
-                "Image": [formatting.plain(intake.name) for intake in intakes],
+                "Image": [formatting.escape(intake.name) for intake in intakes],
                 "Size": [f"{intake.width} x {intake.height}" if intake.width else "–" for intake in intakes],
-                "Quality": [formatting.plain(_write_quality(intake)) for intake in intakes],
-                "State": [formatting.plain(_write_state(intake, rows)) for intake in intakes],
+                "Quality": [formatting.escape(_write_quality(intake)) for intake in intakes],
+                "State": [formatting.escape(_write_state(intake, rows)) for intake in intakes],
             },
             hide_index=True,
         )
 
 
-def _load_rows(intakes: Sequence[Intake]) -> dict[int, ImageRow]:
+def _load_rows(intakes: Sequence[IntakeResult]) -> dict[int, ImageRow]:
     cases = {intake.case_id for intake in intakes if intake.case_id is not None}
     with resources.sessions().read() as session:
         rows = [row for case_id in cases for row in store.open_case.case_images(session, case_id)]
@@ -109,7 +109,7 @@ def _write_progress(rows: dict[int, ImageRow], waiting: Sequence[ImageRow]) -> s
     return f"{len(rows) - len(waiting)} of {len(rows)} images ready{about}"
 
 
-def _write_quality(intake: Intake) -> str:
+def _write_quality(intake: IntakeResult) -> str:
     if intake.already_in:
         return f"same image as in {intake.already_in}"
     if intake.quality is None:
@@ -117,7 +117,7 @@ def _write_quality(intake: Intake) -> str:
     return "; ".join(filter(None, [formatting.quality_words(intake.quality), intake.message]))
 
 
-def _write_state(intake: Intake, rows: dict[int, ImageRow]) -> str:
+def _write_state(intake: IntakeResult, rows: dict[int, ImageRow]) -> str:
     if intake.already_in:
         return "already stored"
     row = rows.get(intake.image_id or 0)

@@ -8,7 +8,7 @@ from core.results import Reading
 from core.statistics.evaluation import Evaluation
 from core.statistics.shift import Shift
 from db.values.evaluations import EvaluatedImage
-from db.values.exports import new_key, shuffled_numbers
+from db.values.exports import make_key, shuffled_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Numbers:
         return next((name for name, each in self.patients.items() if str(each) == number), None)
 
 
-def numbers_of(document: str, evaluation: Evaluation) -> Numbers:
+def assign_numbers(document: str, evaluation: Evaluation) -> Numbers:
     """Number the images and patients of an evaluation, using the stored document, which is not shown, as the key."""
     key = hashlib.sha256(document.encode()).hexdigest()
     patients = (group.name for group in evaluation.groups if group.kind == "patient")
@@ -59,7 +59,7 @@ def images_without_names(images: Iterable[EvaluatedImage], numbers: Numbers) -> 
 
 def readings_without_names(readings: Sequence[Reading]) -> list[Reading]:
     """Return readings with new random numbers for readers and cases, in the order of these numbers."""
-    key = new_key()
+    key = make_key()
     readers = shuffled_numbers((one.reader for one in readings), key)
     cases = shuffled_numbers((one.accession for one in readings), key)
     numbered = [

@@ -49,7 +49,7 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WorklistQuery:
     """The cases the reader has asked for, and why some may be missing."""
 
     cases: CaseFilter
@@ -57,7 +57,7 @@ class Wanted:
     limit: str
 
 
-def state_pills(counts: Mapping[CaseState, int]) -> list[CaseState] | None:
+def ask_states(counts: Mapping[CaseState, int]) -> list[CaseState] | None:
     """Ask for states, each shown with its number of cases; None means all states."""
     amounts = {words: sum(counts.get(state, 0) for state in states) for words, states in _GROUPS.items()}
     chosen = st.session_state.get("worklist-states") or []
@@ -75,7 +75,7 @@ def state_pills(counts: Mapping[CaseState, int]) -> list[CaseState] | None:
     return [state for words in groups for state in _GROUPS[words]] or None
 
 
-def filters(states: list[CaseState] | None) -> Wanted:
+def ask_filters(states: list[CaseState] | None) -> WorklistQuery:
     """Ask for the other filters and the order."""
     text, magnification, added, order, mine = st.columns([1.5, 1.2, 1.3, 2, 1.2], vertical_alignment="center")
     number = components.ask_case_number(text, "worklist")
@@ -106,14 +106,14 @@ def filters(states: list[CaseState] | None) -> Wanted:
     )
     since, until = _ADDED[when] if when else (None, None)
     cases = CaseFilter(number, states, power, own, _days_ago(since), _days_ago(until))
-    return Wanted(cases, sorting, _LIMITS.get(sorting, ""))
+    return WorklistQuery(cases, sorting, _LIMITS.get(sorting, ""))
 
 
 def _days_ago(days: int | None) -> datetime | None:
     return datetime.now().astimezone() - timedelta(days=days) if days is not None else None
 
 
-def pick_case(rows: Sequence[CaseRow]) -> CaseRow | None:
+def draw_case_table(rows: Sequence[CaseRow]) -> CaseRow | None:
     """Draw the cases; return the case whose row was clicked."""
     now = datetime.now(UTC)
     columns: dict[str, list[object]] = {
@@ -122,7 +122,7 @@ def pick_case(rows: Sequence[CaseRow]) -> CaseRow | None:
         "Priority": ["urgent" if row.urgent else "" for row in rows],
         "Images": [formatting.images_words(row) for row in rows],
         "Magnification": [formatting.magnification_words(row.magnification) for row in rows],
-        "Waiting": [waiting_words(row.created_at, now) if row.state in _WAITING else "" for row in rows],
+        "Waiting": [write_waiting_time(row.created_at, now) if row.state in _WAITING else "" for row in rows],
         "Reader": [_write_reader(row) for row in rows],
         "Added": [row.created_at for row in rows],
         "Kind": ["generated demo case" if row.demonstration else "" for row in rows],
@@ -138,7 +138,7 @@ def pick_case(rows: Sequence[CaseRow]) -> CaseRow | None:
     return None if picked is None else rows[picked]
 
 
-def waiting_words(since: datetime, now: datetime) -> str:
+def write_waiting_time(since: datetime, now: datetime) -> str:
     """Write how long a case has been waiting, in the largest unit that fits."""
     seconds = max((now - since).total_seconds(), 0)
     if seconds < _HOUR:
@@ -148,7 +148,7 @@ def waiting_words(since: datetime, now: datetime) -> str:
 
 def _write_reader(row: CaseRow) -> str:
     if row.open_with and row.open_since:
-        return f"{row.open_with}, open since {formatting.clock(row.open_since)[:5]}"
+        return f"{row.open_with}, open since {formatting.format_time(row.open_since)[:5]}"
     if row.assigned_to_me:
         return "assigned to you"
     return "assigned to others" if row.assigned_to_others else ""

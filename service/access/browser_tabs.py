@@ -14,7 +14,7 @@ _MOST_TABS = 10_000  # a tab that is forgotten loses only what was typed in it
 _log = logging.getLogger("second_read.tabs")
 
 
-class Tabs:
+class BrowserTabs:
     """Remembers which account opened which tab of this server; pages write to it and the gate reads it."""
 
     def __init__(self) -> None:

@@ -19,13 +19,13 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from db.values.accounts import ALLOWED, Permission
-from service.access.browser_tabs import Tabs
-from service.access.openid import ProviderDesk
-from service.access.origin import ListeningSockets, as_sent_to_the_proxy, came_through_a_proxy, names_this_computer
+from service.access.browser_tabs import BrowserTabs
+from service.access.openid import ProviderSignIn
+from service.access.origin import ListeningSockets, as_sent_to_the_proxy, came_through_proxy, names_this_computer
 from service.access.providers import CALLBACK, LOGIN
 from service.access.sessions import Access, Visitor
-from service.access.sign_in_page import SIGN_IN, SIGN_OUT, FrontDesk, wants_a_page, way_to_sign_in
-from service.access.websocket import StillSignedIn, Watched
+from service.access.sign_in_page import SIGN_IN, SIGN_OUT, SignInPages, redirect_to_sign_in, wants_page
+from service.access.websocket import GuardedWebsocket, SignInCheck
 from service.installation import Installation
 
 # Paths that need a permission; all others are open to every signed-in user.
@@ -84,7 +84,7 @@ body {{ font: 18px/1.5 sans-serif; max-width: 40em; margin: 4em auto; padding: 0
 _log = logging.getLogger("second_read.gate")
 
 
-def reason_by_role(scope: Scope, visitor: Visitor, tabs: Tabs) -> str | None:
+def find_refusal(scope: Scope, visitor: Visitor, tabs: BrowserTabs) -> str | None:
     """Return why this visitor may not use the path of a request; None if they may."""
     path, role = scope["path"], visitor.account.role
     if any(_is_under(path, blocked) for blocked in _BLOCKED_PATHS):
@@ -104,7 +104,7 @@ def reason_by_role(scope: Scope, visitor: Visitor, tabs: Tabs) -> str | None:
     return None
 
 
-def is_quiet(scope: Scope) -> bool:
+def is_background_request(scope: Scope) -> bool:
     """Return whether a browser sends this request on its own, so that it does not count as activity."""
     return scope["path"] in _BACKGROUND_PATHS
 
@@ -133,8 +133,8 @@ class Gate:
         self._app = app
         self._installation = installation
         self._sockets = ListeningSockets()
-        self._sign_in_pages = FrontDesk()
-        self._provider_sign_in = ProviderDesk(app)
+        self._sign_in_pages = SignInPages()
+        self._provider_sign_in = ProviderSignIn(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on server start and stop, `/health` and every permitted request; refuse all others."""
@@ -166,7 +166,7 @@ class Gate:
         if not self._listens_only_on_loopback(scope):
             return _NOT_LOOPBACK
         headers = Headers(scope=scope)
-        if came_through_a_proxy(headers):
+        if came_through_proxy(headers):
             return _PROXIED
         hosts = headers.getlist("host")
         # A foreign host name that resolves to 127.0.0.1 would let its website read everything (DNS rebinding).
@@ -196,7 +196,7 @@ class Gate:
 
     def _find_unsafe_transport(self, access: Access, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
-        if came_through_a_proxy(headers):
+        if came_through_proxy(headers):
             return _UNEXPECTED_PROXY
         encrypted = scope.get("scheme") in ("https", "wss")
         if not (encrypted or access.behind_proxy or self._listens_only_on_loopback(scope)):
@@ -210,24 +210,24 @@ class Gate:
         access = installation.access
         headers = Headers(scope=scope)
         try:
-            visitor = await run_in_threadpool(access.visitor, headers, active=not is_quiet(scope))
+            visitor = await run_in_threadpool(access.visitor, headers, active=not is_background_request(scope))
         except Exception:
             _log.exception("the gate could not query the database")
             await _refuse(scope, receive, send, _NO_DATABASE, HTTPStatus.SERVICE_UNAVAILABLE)
             return
         if visitor is None:
-            if scope["type"] == "http" and wants_a_page(scope):
-                await way_to_sign_in(scope)(scope, receive, send)
+            if scope["type"] == "http" and wants_page(scope):
+                await redirect_to_sign_in(scope)(scope, receive, send)
             else:
                 await _refuse(scope, receive, send, _SIGNED_OUT, HTTPStatus.UNAUTHORIZED)
             return
-        reason = reason_by_role(scope, visitor, installation.tabs)
+        reason = find_refusal(scope, visitor, installation.tabs)
         if reason is not None:
             await _refuse(scope, receive, send, reason)
             return
         scope = {**scope, ACCOUNT: visitor.account}
         if scope["type"] == "websocket":
-            await Watched(receive, send, _session_check(access, visitor)).run(self._app, scope)
+            await GuardedWebsocket(receive, send, _session_check(access, visitor)).run(self._app, scope)
         else:
             await self._app(scope, receive, send)
 
@@ -236,7 +236,7 @@ class Gate:
         return server is not None and self._sockets.only_loopback(server[1])
 
 
-def _session_check(access: Access, visitor: Visitor) -> StillSignedIn:
+def _session_check(access: Access, visitor: Visitor) -> SignInCheck:
     async def is_still(active: bool) -> bool:
         return await run_in_threadpool(access.is_still, visitor, active=active)
 

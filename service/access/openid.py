@@ -12,9 +12,16 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message
 
 from db.values.accounts import Identity
-from service.access.providers import CALLBACK, STREAMLIT_USER, Provider, Providers, Verified
+from service.access.providers import CALLBACK, STREAMLIT_USER, Provider, Providers, VerifiedIdentity
 from service.access.sessions import Access
-from service.access.sign_in_page import HEADERS, SIGN_IN, inside, send_on, sign_in_form, too_many_attempts
+from service.access.sign_in_page import (
+    HEADERS,
+    SIGN_IN,
+    draw_sign_in_page,
+    draw_wait_page,
+    finish_sign_in,
+    local_address,
+)
 
 _NEXT = "second_read_next"  # cookie: the page to open after sign-in, while the reader is at the provider
 _NEXT_SECONDS = 15 * 60
@@ -43,7 +50,7 @@ class _Reply:
     set_cookies: tuple[str, ...]
 
 
-class ProviderDesk:
+class ProviderSignIn:
     """Answers requests to `LOGIN` and `CALLBACK`; the gate has already checked the origin of the request."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -61,13 +68,13 @@ class ProviderDesk:
         # Another site must not send its visitors through a sign-in that they did not start.
         if provider is None or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER, HEADERS)
-        following = inside(request.query_params.get("next", ""))
+        following = local_address(request.query_params.get("next", ""))
         wait = access.wait_before_leaving(request.client.host if request.client else "")
         if wait:
-            return too_many_attempts(access, following, wait)
+            return draw_wait_page(access, following, wait)
         reply = await self._call_streamlit(request, urlencode({"provider": providers.ticket(provider)}).encode())
         if reply is None or not reply.location.startswith(("https://", "http://")):
-            return sign_in_form(access, following, _UNREACHABLE.format(label=provider.label), status=503)
+            return draw_sign_in_page(access, following, _UNREACHABLE.format(label=provider.label), status=503)
         response = RedirectResponse(reply.location, HTTPStatus.SEE_OTHER, HEADERS)
         _copy_cookies(response, request, reply)
         response.set_cookie(
@@ -82,13 +89,13 @@ class ProviderDesk:
         return response
 
     async def _return_from_provider(self, access: Access, providers: Providers, request: Request) -> Response:
-        following = inside(unquote(request.cookies.get(_NEXT, "")))
+        following = local_address(unquote(request.cookies.get(_NEXT, "")))
         reply = await self._call_streamlit(request, request.scope["query_string"])
         verified = providers.verified(reply.set_cookies) if reply else None
         if verified is None:
             refused = "error" in request.query_params
             error = _REFUSED if refused else _NOT_VERIFIED.format(origin=providers.origin)
-            response = sign_in_form(access, following, error, status=401)
+            response = draw_sign_in_page(access, following, error, status=401)
         else:
             response = await self._sign_in(access, request, verified, following)
         if reply:
@@ -96,13 +103,13 @@ class ProviderDesk:
         response.delete_cookie(_NEXT, path=CALLBACK)
         return response
 
-    async def _sign_in(self, access: Access, request: Request, verified: Verified, following: str) -> Response:
+    async def _sign_in(self, access: Access, request: Request, verified: VerifiedIdentity, following: str) -> Response:
         address = request.client.host if request.client else ""
         arrival = await run_in_threadpool(access.sign_in_as, verified.identity, verified.provider.label, address)
         if arrival.secret is None:
             error = _DISABLED if arrival.known else _not_linked(verified.identity, verified.provider)
-            return sign_in_form(access, following, error, status=403)
-        return await send_on(access, request, arrival.secret, following)
+            return draw_sign_in_page(access, following, error, status=403)
+        return await finish_sign_in(access, request, arrival.secret, following)
 
     async def _call_streamlit(self, request: Request, query: bytes) -> _Reply | None:
         """Call Streamlit's route; None if it fails, for example because the provider does not respond."""

@@ -16,7 +16,7 @@ _PROXY_HEADER_NAMES = {name.encode() for name in _PROXY_HEADERS}
 _SOCKETS_CACHED_SECONDS = 2.0  # listing sockets takes several milliseconds, and a page makes dozens of requests
 
 
-def came_through_a_proxy(headers: Headers) -> bool:
+def came_through_proxy(headers: Headers) -> bool:
     """Return whether a request has a header that only a proxy adds."""
     return any(name in headers for name in _PROXY_HEADERS)
 

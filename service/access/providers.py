@@ -21,7 +21,7 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedIdentity:
     """An identity that a provider has just confirmed."""
 
     identity: Identity
@@ -42,5 +42,5 @@ class Providers(Protocol):
     def ticket(self, provider: Provider) -> str:
         """Return the token that Streamlit's login route requires for this provider; valid for two minutes."""
 
-    def verified(self, set_cookies: Sequence[str]) -> Verified | None:
+    def verified(self, set_cookies: Sequence[str]) -> VerifiedIdentity | None:
         """Return the identity in the Set-Cookie headers of Streamlit's callback response; None without a valid one."""

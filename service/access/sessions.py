@@ -76,7 +76,7 @@ class Visitor:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PasswordSignIn:
     """Result of a sign-in with a password: the secret for the cookie, the seconds to wait, or neither."""
 
     secret: str | None = None
@@ -84,7 +84,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class IdentitySignIn:
     """Result of a sign-in with a verified identity: the secret for the cookie, and whether an account is linked."""
 
     secret: str | None = None
@@ -156,12 +156,12 @@ class Access:
             self._touch(visitor.secret)
         return account == visitor.account
 
-    def sign_in(self, name: str, password: str, address: str) -> Answer:
+    def sign_in(self, name: str, password: str, address: str) -> PasswordSignIn:
         """Try to sign in; neither the result nor its timing reveals whether the name exists."""
         name = name.strip()
         wait = self._addresses.attempt(address) or self._names.attempt(name)
         if wait:
-            return Answer(wait_seconds=wait)
+            return PasswordSignIn(wait_seconds=wait)
         with self._sessions.read() as session:
             recognised = store.accounts.account_with_password(session, name, password)
             known = store.accounts.account_named(session, name)
@@ -174,13 +174,13 @@ class Access:
         if secret:
             self._names.forgive(name)
             self._addresses.forgive(address)
-        return Answer(secret)
+        return PasswordSignIn(secret)
 
     def wait_before_leaving(self, address: str) -> float:
         """Return the seconds this address must wait before it is sent to a provider again; 0 for none."""
         return self._addresses.attempt(address)
 
-    def sign_in_as(self, identity: Identity, way: str, address: str) -> Arrival:
+    def sign_in_as(self, identity: Identity, way: str, address: str) -> IdentitySignIn:
         """Sign in the account that is linked to a verified identity; `way` is the label of the provider."""
         with self._sessions.begin() as session:
             recognised = store.identities.account_with_identity(session, identity, way)
@@ -190,7 +190,7 @@ class Access:
                 store.sign_ins.record_refused_sign_in(session, f"{who[:100]} (by {way[:80]})")
         if secret:
             self._addresses.forgive(address)
-        return Arrival(secret, recognised is not None)
+        return IdentitySignIn(secret, recognised is not None)
 
     def sign_out(self, secret: str) -> None:
         """End the sign-in of one browser, in all its tabs."""

@@ -64,7 +64,7 @@ _SIGN_OUT_FORM = """<p>You will be signed out in all tabs of this browser. Saved
 </p>"""
 
 
-class FrontDesk:
+class SignInPages:
     """Answers requests to the two pages; the gate has already checked the origin of the request."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class FrontDesk:
         if request.method in ("GET", "HEAD"):
             if request.url.path == SIGN_OUT:
                 return _page("Sign out", _SIGN_OUT_FORM)
-            return sign_in_form(access, inside(request.query_params.get("next", "")))
+            return draw_sign_in_page(access, local_address(request.query_params.get("next", "")))
         if request.method != "POST":
             return Response(
                 "Please use the form.", HTTPStatus.METHOD_NOT_ALLOWED, {**HEADERS, "Allow": "GET, HEAD, POST"}
@@ -83,7 +83,7 @@ class FrontDesk:
         # Browsers send the origin with every form. Without this check, a form on another site could sign the reader
         # in to a different account.
         if "origin" not in request.headers:
-            return sign_in_form(access, "/", _NO_ORIGIN, status=403)
+            return draw_sign_in_page(access, "/", _NO_ORIGIN, status=403)
         if request.url.path == SIGN_OUT:
             return await self._sign_out(access, request)
         return await self._sign_in(access, request)
@@ -91,16 +91,16 @@ class FrontDesk:
     async def _sign_in(self, access: Access, request: Request) -> Response:
         fields = await _fields(request)
         if fields is None:
-            return sign_in_form(access, "/", _UNREADABLE, status=400)
+            return draw_sign_in_page(access, "/", _UNREADABLE, status=400)
         name, password, following = fields
         address = request.client.host if request.client else ""
         async with self._password_checks:
             answer = await run_in_threadpool(access.sign_in, name, password, address)
         if answer.wait_seconds:
-            return too_many_attempts(access, following, answer.wait_seconds, name)
+            return draw_wait_page(access, following, answer.wait_seconds, name)
         if answer.secret is None:
-            return sign_in_form(access, following, _WRONG, name, 401)
-        return await send_on(access, request, answer.secret, following)
+            return draw_sign_in_page(access, following, _WRONG, name, 401)
+        return await finish_sign_in(access, request, answer.secret, following)
 
     async def _sign_out(self, access: Access, request: Request) -> Response:
         await run_in_threadpool(access.sign_out, cookie_secret(request.headers.getlist("cookie")))
@@ -112,21 +112,21 @@ class FrontDesk:
         return response
 
 
-def way_to_sign_in(scope: Scope) -> Response:
+def redirect_to_sign_in(scope: Scope) -> Response:
     """Redirect a browser to the sign-in page, and from there back to the page it requested."""
     path = quote(scope["path"], safe="/")
     query = scope.get("query_string", b"").decode("latin-1")
-    following = inside(f"{path}?{query}" if query else path)
+    following = local_address(f"{path}?{query}" if query else path)
     url = SIGN_IN if following == "/" else f"{SIGN_IN}?next={quote(following, safe='/')}"
     return RedirectResponse(url, HTTPStatus.SEE_OTHER, HEADERS)
 
 
-def wants_a_page(scope: Scope) -> bool:
+def wants_page(scope: Scope) -> bool:
     """Return whether a request comes from a browser that expects a page, not from a program that expects data."""
     return scope["method"] in ("GET", "HEAD") and "text/html" in Headers(scope=scope).get("accept", "")
 
 
-async def send_on(access: Access, request: Request, secret: str, following: str) -> Response:
+async def finish_sign_in(access: Access, request: Request, secret: str, following: str) -> Response:
     """Redirect a browser to the page it requested, with the secret of its new sign-in; end its previous sign-in."""
     previous = cookie_secret(request.headers.getlist("cookie"))
     if previous:
@@ -165,17 +165,17 @@ async def _fields(request: Request) -> tuple[str, str, str] | None:
     name, password, following = (values.get(field, []) for field in ("name", "password", "next"))
     if len(name) != 1 or len(password) != 1 or "\0" in name[0]:
         return None
-    return name[0], password[0], inside(following[0] if following else "")
+    return name[0], password[0], local_address(following[0] if following else "")
 
 
-def inside(address: str) -> str:
+def local_address(address: str) -> str:
     """Return an address if it is on this server, else "/": another site must not follow a sign-in."""
     # Browsers treat a backslash as a slash, and two slashes as the start of another server's name.
     is_local = re.fullmatch(r"/(?![/\\])[!-\[\]-~]{0,2000}", address) is not None
     return address if is_local and not address.startswith((SIGN_IN, SIGN_OUT)) else "/"
 
 
-def sign_in_form(
+def draw_sign_in_page(
     access: Access, following: str, error: str = "", name: str = "", status: int = 200, retry_after: int = 0
 ) -> Response:
     """Return the sign-in page: with a password, and through each configured provider."""
@@ -190,10 +190,10 @@ def sign_in_form(
     return _page("Sign in", body, status, {"Retry-After": str(retry_after)} if retry_after else {})
 
 
-def too_many_attempts(access: Access, following: str, wait_seconds: float, name: str = "") -> Response:
+def draw_wait_page(access: Access, following: str, wait_seconds: float, name: str = "") -> Response:
     """Return the sign-in page with the time to wait after too many attempts."""
     error = _TOO_MANY.format(minutes=math.ceil(wait_seconds / 60))
-    return sign_in_form(access, following, error, name, 429, math.ceil(wait_seconds))
+    return draw_sign_in_page(access, following, error, name, 429, math.ceil(wait_seconds))
 
 
 def _provider_link(provider: Provider, following: str) -> str:

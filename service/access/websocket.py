@@ -7,19 +7,19 @@ from collections.abc import Awaitable, Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # How long a page may keep drawing after a sign-out; the next click is refused in any case.
-LOOK_EVERY_SECONDS = 1.0
+CHECK_EVERY_SECONDS = 1.0
 _POLICY = 1008  # close code "policy violation" of RFC 6455
 
 _log = logging.getLogger("second_read.gate")
 
 # Its argument: whether the browser has just sent a message.
-StillSignedIn = Callable[[bool], Awaitable[bool]]
+SignInCheck = Callable[[bool], Awaitable[bool]]
 
 
-class Watched:
+class GuardedWebsocket:
     """One open websocket: the sign-in is checked before every incoming message and once a second in between."""
 
-    def __init__(self, receive: Receive, send: Send, is_still: StillSignedIn) -> None:
+    def __init__(self, receive: Receive, send: Send, is_still: SignInCheck) -> None:
         self._receive = receive
         self._send = send
         self._is_still = is_still
@@ -53,7 +53,7 @@ class Watched:
 
     async def _watch(self) -> None:
         while await self._check(active=False):
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            await asyncio.sleep(CHECK_EVERY_SECONDS)
 
     async def _check(self, *, active: bool) -> bool:
         """Check whether the visitor is still signed in; close the websocket if not, or if the check fails."""

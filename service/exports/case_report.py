@@ -7,11 +7,11 @@ from db import store
 from db.database import Sessions
 from db.files import Files
 from db.values.exports import CaseExport
-from service.exports.fhir import diagnostic_report
+from service.exports.fhir import write_diagnostic_report
 
 
 @dataclass(frozen=True, slots=True)
-class CaseWanted:
+class CaseReportRequest:
     """The case to report, the account that asks for it, and whether to include accession number, names and notes."""
 
     case_id: int
@@ -19,7 +19,7 @@ class CaseWanted:
     named: bool = False
 
 
-def pdf_report(sessions: Sessions, files: Files, request: CaseWanted, card: Card | None) -> bytes:
+def make_pdf_report(sessions: Sessions, files: Files, request: CaseReportRequest, card: Card | None) -> bytes:
     """Create the PDF report of a case; `card` is that of the model that was shown, if its checkpoint is available.
 
     Raises:
@@ -29,15 +29,15 @@ def pdf_report(sessions: Sessions, files: Files, request: CaseWanted, card: Card
         NotRevealedError: If this account has neither read the case to the end nor settled it.
     """
     # Importing takes half a second, and pages do not need it until a report is requested.
-    from service.exports.pdf import case_pdf  # noqa: PLC0415
+    from service.exports.pdf import write_case_pdf  # noqa: PLC0415
 
     export = _load(sessions, request)
-    data = case_pdf(export, files, card)
+    data = write_case_pdf(export, files, card)
     _record(sessions, request, export, "PDF report")
     return data
 
 
-def fhir_report(sessions: Sessions, request: CaseWanted) -> bytes:
+def make_fhir_report(sessions: Sessions, request: CaseReportRequest) -> bytes:
     """Create the FHIR DiagnosticReport of a case.
 
     Raises:
@@ -47,16 +47,16 @@ def fhir_report(sessions: Sessions, request: CaseWanted) -> bytes:
         NotRevealedError: If this account has neither read the case to the end nor settled it.
     """
     export = _load(sessions, request)
-    data = diagnostic_report(export)
+    data = write_diagnostic_report(export)
     _record(sessions, request, export, "FHIR report")
     return data
 
 
-def _load(sessions: Sessions, request: CaseWanted) -> CaseExport:
+def _load(sessions: Sessions, request: CaseReportRequest) -> CaseExport:
     with sessions.read() as session:
         return store.exports.exported_case(session, request.case_id, request.account_id, named=request.named)
 
 
-def _record(sessions: Sessions, request: CaseWanted, export: CaseExport, kind: str) -> None:
+def _record(sessions: Sessions, request: CaseReportRequest, export: CaseExport, kind: str) -> None:
     with sessions.begin() as session:
         store.exports.record_case_export(session, request.account_id, request.case_id, export, kind)

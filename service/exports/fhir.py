@@ -9,7 +9,7 @@ import json
 
 from db.values.exports import CaseExport, ExportedImage, ExportedRead
 from db.values.reading import Consensus, Reveal, SignOff, Stage
-from service.exports.mrmc import score_of
+from service.exports.mrmc import malignancy_score
 
 Resource = dict[str, object]
 
@@ -20,7 +20,7 @@ _RESEARCH = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "co
 _PATHOLOGY = {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "SP", "display": "Surgical Pathology"}
 
 
-def diagnostic_report(export: CaseExport) -> bytes:
+def write_diagnostic_report(export: CaseExport) -> bytes:
     """Write every opinion on a case; preliminary until it is signed off, amended after a further version."""
     observations = [
         *(_read(export, one, number) for number, one in enumerate(export.reads, start=1) if not _is_withdrawal(one)),
@@ -94,7 +94,7 @@ def _read(export: CaseExport, one: ExportedRead, number: int) -> Resource:
         "note": [{"text": opinion.note}] if opinion.note else [],
         "component": [
             _component("confidence, 1 to 5", "valueInteger", opinion.confidence),
-            _component("malignancy score, 0 to 9", "valueInteger", score_of(one)),
+            _component("malignancy score, 0 to 9", "valueInteger", malignancy_score(one)),
             _component("subtype", "valueString", opinion.subtype),
             _component("reason for differing from the model", "valueString", opinion.reason),
             _component("heat map useful", "valueString", opinion.vote.value if opinion.vote else None),

@@ -10,7 +10,7 @@ from db.values.exports import ExportedCase, ExportedRead, ReadsExport
 from db.values.reading import Region, RegionKind
 
 
-def region_files(export: ReadsExport) -> list[tuple[str, bytes]]:
+def write_region_files(export: ReadsExport) -> list[tuple[str, bytes]]:
     """Return the file name and content for each image with at least one marked region."""
     marked: dict[tuple[int, int], list[tuple[ExportedRead, Region]]] = {}
     for one in export.reads:

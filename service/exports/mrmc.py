@@ -56,7 +56,7 @@ _Reading = tuple[int, int, int, Arm]  # reader, case, round, arm
 _TRUTH = {"benign": 0, "malignant": 1}
 
 
-def reads_table(export: ReadsExport) -> bytes:
+def write_reads_table(export: ReadsExport) -> bytes:
     """Write one row for each saved read, ordered by reader and by the sequence of their reads.
 
     Times are seconds since the reader's first read was opened, or clock times in UTC if the export includes them.
@@ -66,7 +66,7 @@ def reads_table(export: ReadsExport) -> bytes:
     return csv_bytes(columns, (_row(export, one, starts) for one in export.reads))
 
 
-def score_of(one: ExportedRead) -> int | None:
+def malignancy_score(one: ExportedRead) -> int | None:
     """Return the malignancy score of a read, from certainly benign (0) to certainly malignant (9)."""
     opinion = one.read.opinion
     return malignancy_grade(opinion.label, opinion.confidence)
@@ -88,7 +88,7 @@ def _row(export: ReadsExport, one: ExportedRead, starts: Mapping[int, datetime])
         export.title,
         *((place.round, place.arm.value, place.iteration, place.position) if place else (None, "blind first", 1, None)),
         *(one.reader_number, one.case_number, case.magnification, case.demonstration, len(case.images)),
-        *(read.stage.value, label, opinion.confidence, score_of(one)),
+        *(read.stage.value, label, opinion.confidence, malignancy_score(one)),
         *(opinion.subtype, opinion.reason, opinion.vote.value if opinion.vote else None),
         *(read.model_visible, *_model(one)),
         *(_time(moment, start) for moment in (read.opened_at, one.revealed_at, read.saved_at)),
@@ -111,7 +111,7 @@ def _time(moment: datetime | None, start: datetime | None) -> object:
     return moment.isoformat() if start is None else round((moment - start).total_seconds(), 3)
 
 
-def imrmc_file(export: ReadsExport) -> bytes | None:
+def write_imrmc_file(export: ReadsExport) -> bytes | None:
     """Write the scores of all cases with a reference label; None unless there are benign and malignant ones.
 
     Each arm is one modality, and a blind-first arm two: before and after the reveal. Withdrawn reads and amendments do
@@ -163,7 +163,7 @@ def _scores(export: ReadsExport) -> Iterable[Score]:
         # The format allows one score per reader, case and modality.
         repetition = f"-again-{times[reader, case, arm]}" if times[reader, case, arm] > 1 else ""
         for modality, one in _modalities(arm, reads).items():
-            score = score_of(one)
+            score = malignancy_score(one)
             if score is not None:
                 yield reader, case, f"{modality}{repetition}", score
 

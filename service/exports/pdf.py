@@ -9,7 +9,7 @@ from db.files import DamagedFileError, Files
 from db.values.exports import CaseExport, ExportedImage, ExportedMap, ExportedRead
 from db.values.reading import REASONS, Region, Reveal, Stage
 from service.exports import pdf_page
-from service.exports.pdf_page import WIDTH, Sheet
+from service.exports.pdf_page import WIDTH, ReportSheet
 
 LARGE = 6  # images that are shown next to their heat map
 SMALL = 24  # further images, without a heat map
@@ -38,10 +38,10 @@ _LABELS = {"benign": "○ benign", "malignant": "▲ malignant", None: "◇ cann
 NamedRegion = tuple[str, int, Region]  # short name, image id, region
 
 
-def case_pdf(export: CaseExport, files: Files, card: Card | None) -> bytes:
+def write_case_pdf(export: CaseExport, files: Files, card: Card | None) -> bytes:
     """Write the report; `card` is that of the model that was shown, None if its checkpoint is not available."""
     created_at = export.made_at.strftime("%Y-%m-%d %H:%M UTC")
-    sheet = Sheet(export.case.accession, f"Created {created_at} by {export.made_by}.", export.made_at)
+    sheet = ReportSheet(export.case.accession, f"Created {created_at} by {export.made_by}.", export.made_at)
     sheet.draw_paragraph(f"Report of {export.case.accession}", size=16, bold=True)
     sheet.draw_paragraph(_DISCLAIMER, size=10, bold=True)
     sheet.ln(1)
@@ -64,7 +64,7 @@ def _describe_case(export: CaseExport) -> list[str]:
     return [f"{images}, {kind}.", _IDENTIFIED if export.named else _DE_IDENTIFIED]
 
 
-def _draw_conclusions(sheet: Sheet, export: CaseExport) -> None:
+def _draw_conclusions(sheet: ReportSheet, export: CaseExport) -> None:
     start = _start(export)
     if not export.consensus and not export.sign_offs:
         sheet.draw_paragraph("No consensus and no sign-off.")
@@ -87,7 +87,7 @@ def _draw_conclusions(sheet: Sheet, export: CaseExport) -> None:
         )
 
 
-def _draw_reads(sheet: Sheet, export: CaseExport) -> None:
+def _draw_reads(sheet: ReportSheet, export: CaseExport) -> None:
     ordered, start = _in_order(export.reads), _start(export)
     rows = [_read_row(export, one, number, start) for number, one in enumerate(ordered, start=1)]
     sheet.draw_table(_READ_COLUMNS, _READ_WIDTHS, rows)
@@ -159,7 +159,7 @@ def _name_regions(export: CaseExport) -> list[NamedRegion]:
     ]
 
 
-def _draw_images(sheet: Sheet, export: CaseExport, files: Files, regions: Sequence[NamedRegion]) -> None:
+def _draw_images(sheet: ReportSheet, export: CaseExport, files: Files, regions: Sequence[NamedRegion]) -> None:
     images, maps = export.case.images, {one.image_id: one for one in export.maps}
     predictions = {one.image_id: one.prediction for one in export.reveal.images} if export.reveal else {}
     sheet.draw_paragraph(_IMAGE_LEGEND, size=8)
@@ -182,7 +182,7 @@ def _caption(image: ExportedImage, prediction: Prediction | None) -> str:
 
 
 def _draw_large(
-    sheet: Sheet,
+    sheet: ReportSheet,
     files: Files,
     pair: tuple[ExportedImage, ExportedMap | None],
     caption: str,
@@ -198,9 +198,9 @@ def _draw_large(
     top, left = sheet.get_y() + 1, sheet.l_margin
     right = left + (WIDTH + _GAP) / 2
     try:
-        sheet.draw_picture(pdf_page.picture_of(files, image, _LARGE_SIDE, marked), left, top, (width, height))
+        sheet.draw_picture(pdf_page.render_image(files, image, _LARGE_SIDE, marked), left, top, (width, height))
         if heatmap is not None:
-            sheet.draw_picture(pdf_page.map_picture(files, image, heatmap, _LARGE_SIDE), right, top, (width, height))
+            sheet.draw_picture(pdf_page.render_heatmap(files, image, heatmap, _LARGE_SIDE), right, top, (width, height))
             _draw_bar(sheet, heatmap, (right, top + height + 1), width)
     except (DamagedFileError, ValueError) as error:
         sheet.draw_paragraph(f"This image cannot be shown: {error}.", size=8)
@@ -208,9 +208,9 @@ def _draw_large(
     sheet.set_xy(left, top + height + _BAR_HEIGHT + _LINE_HEIGHT + 2)
 
 
-def _draw_bar(sheet: Sheet, heatmap: ExportedMap, place: tuple[float, float], width: float) -> None:
+def _draw_bar(sheet: ReportSheet, heatmap: ExportedMap, place: tuple[float, float], width: float) -> None:
     x, y = place
-    sheet.draw_picture(pdf_page.colours(), x, y, (width, _BAR_HEIGHT))
+    sheet.draw_picture(pdf_page.render_colour_bar(), x, y, (width, _BAR_HEIGHT))
     sheet.set_xy(x, y + _BAR_HEIGHT)
     sheet.set_font(size=7)
     sheet.cell(width / 2, _LINE_HEIGHT, f"{heatmap.low:.2f} logits")
@@ -218,7 +218,7 @@ def _draw_bar(sheet: Sheet, heatmap: ExportedMap, place: tuple[float, float], wi
     sheet.set_font(size=9)
 
 
-def _draw_row(sheet: Sheet, files: Files, row: Sequence[ExportedImage]) -> None:
+def _draw_row(sheet: ReportSheet, files: Files, row: Sequence[ExportedImage]) -> None:
     width = (WIDTH - (_IMAGES_PER_ROW - 1) * _GAP) / _IMAGES_PER_ROW
     sizes = [_fit(image, width, width * 0.8) for image in row]
     height = max(size[1] for size in sizes)
@@ -229,7 +229,7 @@ def _draw_row(sheet: Sheet, files: Files, row: Sequence[ExportedImage]) -> None:
     for place, (image, size) in enumerate(zip(row, sizes, strict=True)):
         x, caption = sheet.l_margin + place * (width + _GAP), f"image {image.position}"
         try:
-            sheet.draw_picture(pdf_page.picture_of(files, image, _SMALL_SIDE), x, top, size)
+            sheet.draw_picture(pdf_page.render_image(files, image, _SMALL_SIDE), x, top, size)
         except (DamagedFileError, ValueError):
             caption += ": cannot be shown"
         sheet.set_xy(x, top + height)

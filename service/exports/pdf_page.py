@@ -13,7 +13,7 @@ from fpdf.fonts import FontFace, TTFFont
 from PIL import Image, ImageDraw, ImageFont
 
 from core.imaging.decode import decode_image
-from core.imaging.heatmaps import colour_bar, decode_heatmap, overlay, shrink_onto, thumbnail
+from core.imaging.heatmaps import decode_heatmap, make_colour_bar, make_thumbnail, overlay_heatmap, shrink_onto
 from core.results import RgbImage
 from db.files import Files
 from db.values.exports import ExportedImage, ExportedMap
@@ -26,7 +26,7 @@ _INK, _HALO = (255, 255, 255), (20, 20, 20)  # RGB
 _CROSS = 7  # px; half the length of the cross of a point
 _TEXT_SIZE = 22  # px
 
-ON_EVERY_PAGE = "Research use only – not a diagnosis"
+PAGE_NOTICE = "Research use only – not a diagnosis"
 WIDTH = 190.0  # mm between the margins of A4
 _MARGIN = 10.0  # mm
 _FONT = "DejaVu"  # covers most European languages, and symbols such as ○ and ▲
@@ -36,13 +36,13 @@ _GREY = (90, 96, 100)
 _SHADE = (238, 240, 241)
 
 
-def picture_of(files: Files, image: ExportedImage, side: int, regions: Sequence[tuple[str, Region]] = ()) -> bytes:
+def render_image(files: Files, image: ExportedImage, side: int, regions: Sequence[tuple[str, Region]] = ()) -> bytes:
     """Return an image as JPEG, its longest side at most `side` px, with regions and their short names drawn on it.
 
     Raises:
         DamagedFileError: If the stored file is missing or has changed.
     """
-    shrunk = thumbnail(decode_image(files.get(image.file_sha256)).pixels, side)
+    shrunk = make_thumbnail(decode_image(files.get(image.file_sha256)).pixels, side)
     if not regions:
         return _jpeg(shrunk)
     picture = Image.fromarray(shrunk)
@@ -56,21 +56,21 @@ def picture_of(files: Files, image: ExportedImage, side: int, regions: Sequence[
     return _encode(picture)
 
 
-def map_picture(files: Files, image: ExportedImage, stored: ExportedMap, side: int) -> bytes:
+def render_heatmap(files: Files, image: ExportedImage, stored: ExportedMap, side: int) -> bytes:
     """Return an image as JPEG with its heat map over it, coloured over the whole range of that map.
 
     Raises:
         DamagedFileError: If a stored file is missing or has changed.
         ValueError: If the stored file is not a heat map of this program.
     """
-    shrunk = thumbnail(decode_image(files.get(image.file_sha256)).pixels, side)
+    shrunk = make_thumbnail(decode_image(files.get(image.file_sha256)).pixels, side)
     heatmap = shrink_onto(decode_heatmap(files.get(stored.file_sha256)), shrunk)
-    return _jpeg(overlay(shrunk, heatmap, OPACITY, span=(stored.low, stored.high)))
+    return _jpeg(overlay_heatmap(shrunk, heatmap, OPACITY, span=(stored.low, stored.high)))
 
 
-def colours() -> bytes:
+def render_colour_bar() -> bytes:
     """Return the colour bar of heat maps as JPEG, from the smallest evidence to the largest."""
-    return _jpeg(colour_bar(256, 8))
+    return _jpeg(make_colour_bar(256, 8))
 
 
 def _line(region: Region) -> list[tuple[float, float]]:
@@ -98,7 +98,7 @@ def _encode(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-class Sheet(FPDF):
+class ReportSheet(FPDF):
     """A document of A4 pages that all carry the research-use notice."""
 
     def __init__(self, title: str, origin: str, at: datetime) -> None:
@@ -112,7 +112,7 @@ class Sheet(FPDF):
         self.set_auto_page_break(True, margin=18)
         self.set_creation_date(at)
         self.set_title(title)
-        self.set_subject(ON_EVERY_PAGE)
+        self.set_subject(PAGE_NOTICE)
         self.set_creator("Second Read")
         self.set_font(_FONT, size=9)
         self.add_page()
@@ -121,7 +121,7 @@ class Sheet(FPDF):
         """Draw the case number and the research-use notice at the top of every page."""
         self.set_font(_FONT, "B", 8)
         self.cell(WIDTH / 2, 5, self._printable(self._title))
-        self.cell(WIDTH / 2, 5, ON_EVERY_PAGE, align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.cell(WIDTH / 2, 5, PAGE_NOTICE, align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.line(_MARGIN, self.get_y() + 1, _MARGIN + WIDTH, self.get_y() + 1)
         self.ln(4)
         self.set_font(_FONT, size=9)
@@ -131,7 +131,7 @@ class Sheet(FPDF):
         self.set_y(-14)
         self.set_font(_FONT, size=7)
         self.set_text_color(*_GREY)
-        self.cell(WIDTH * 0.8, 5, self._printable(f"{ON_EVERY_PAGE}. {self._origin}"))
+        self.cell(WIDTH * 0.8, 5, self._printable(f"{PAGE_NOTICE}. {self._origin}"))
         self.cell(WIDTH * 0.2, 5, f"page {self.page_no()} of {{nb}}", align="R")
         self.set_text_color(0)
 

@@ -6,24 +6,24 @@ from dataclasses import dataclass
 
 from db import store
 from db.database import Sessions
-from db.store.exports import NOTHING, Told
+from db.store.exports import DEIDENTIFIED, ExportDetail
 from db.values.exports import ReadsExport
-from service.exports.geojson import region_files
-from service.exports.mrmc import COLUMNS, NAMED_COLUMNS, imrmc_file, reads_table
+from service.exports.geojson import write_region_files
+from service.exports.mrmc import COLUMNS, NAMED_COLUMNS, write_imrmc_file, write_reads_table
 
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time of the ZIP format
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExportRequest:
     """The reads to export, and what they may disclose; `study_id` None means routine reading."""
 
     account_id: int
     study_id: int | None = None
-    told: Told = NOTHING
+    told: ExportDetail = DEIDENTIFIED
 
 
-def reads_archive(sessions: Sessions, request: Wanted) -> bytes:
+def make_reads_archive(sessions: Sessions, request: ExportRequest) -> bytes:
     """Create a ZIP file of reads, and record the export in the audit trail before returning it.
 
     Raises:
@@ -47,12 +47,12 @@ def reads_archive(sessions: Sessions, request: Wanted) -> bytes:
 
 
 def _files(export: ReadsExport) -> list[tuple[str, bytes]]:
-    scores = imrmc_file(export)
+    scores = write_imrmc_file(export)
     return [
         ("README.txt", _explanation(export, has_scores=scores is not None).encode()),
-        ("reads.csv", reads_table(export)),
+        ("reads.csv", write_reads_table(export)),
         *([("scores.imrmc", scores)] if scores is not None else []),
-        *((f"regions/{name}", data) for name, data in region_files(export)),
+        *((f"regions/{name}", data) for name, data in write_region_files(export)),
     ]
 
 

@@ -13,7 +13,7 @@ from db.values.evaluations import Deployment, RunState
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class CheckpointInService:
     """The checkpoint in service; `deployment` is None while it is the one from the settings."""
 
     path: Path
@@ -33,17 +33,25 @@ class Chosen:
             )
 
 
-def chosen_checkpoint(session: Session, settings: Settings) -> Chosen:
+def find_checkpoint_in_service(session: Session, settings: Settings) -> CheckpointInService:
     """Return the checkpoint that was last put into service, or the one from the settings if there is none."""
     deployment = store.models.in_service(session)
-    return Chosen(Path(deployment.path), deployment) if deployment else Chosen(settings.checkpoint)
+    return (
+        CheckpointInService(Path(deployment.path), deployment)
+        if deployment
+        else CheckpointInService(settings.checkpoint)
+    )
 
 
-def known_checkpoints(session: Session, settings: Settings) -> list[Path]:
+def list_checkpoints(session: Session, settings: Settings) -> list[Path]:
     """List the checkpoint in service, those next to the one in the settings, and those of finished runs, each once."""
     beside = sorted(settings.checkpoint.parent.glob("*.safetensors"))
     finished = [
         Path(run.folder) / CHECKPOINT_FILE for run in store.models.runs(session) if run.state is RunState.FINISHED
     ]
-    paths = [chosen_checkpoint(session, settings).path, *beside, *(path for path in finished if path.is_file())]
+    paths = [
+        find_checkpoint_in_service(session, settings).path,
+        *beside,
+        *(path for path in finished if path.is_file()),
+    ]
     return list(dict.fromkeys(path.resolve() for path in paths))

@@ -24,14 +24,14 @@ import psutil
 from core.card import UnusableCheckpointError, checkpoint_sha256, read_card
 from core.imaging.heatmaps import encode_heatmap
 from core.imaging.limits import UnreadableImageError
-from core.pipeline import Classifies, analyse
+from core.pipeline import PatchClassifier, analyse
 from core.results import Heatmap
 from core.settings import Settings
 from db import store
 from db.database import Sessions, open_database
 from db.files import DamagedFileError, Files
 from db.values.reading import Job, ModelIdentity, StoredHeatmap
-from service.worker.checkpoint_in_service import chosen_checkpoint
+from service.worker.checkpoint_in_service import find_checkpoint_in_service
 
 if TYPE_CHECKING:
     from core.network.classifier import Classifier
@@ -82,10 +82,10 @@ def _start_time(process: psutil.Process) -> str:
     return f"{process.create_time():.2f}"
 
 
-class ClassifiesAt(Classifies, Protocol):
+class MagnificationClassifier(PatchClassifier, Protocol):
     """What the worker needs of a classifier: that of the pipeline, for any magnification."""
 
-    def at(self, magnification: str | None) -> Classifies:
+    def at(self, magnification: str | None) -> PatchClassifier:
         """Return the same classifier for images of one magnification; None for an unknown magnification."""
 
 
@@ -96,7 +96,7 @@ class Worker:
     name: str
     sessions: Sessions
     files: Files
-    classifier: ClassifiesAt
+    classifier: MagnificationClassifier
     model: ModelIdentity
     deployment: int | None = None  # number of the deployment that put this model into service
     beat_seconds: float = 5.0
@@ -175,7 +175,7 @@ class Worker:
         while not done.wait(self.beat_seconds):
             try:
                 with self.sessions.begin() as session:
-                    store.jobs.beat(session, job.id, self.name)
+                    store.jobs.record_heartbeat(session, job.id, self.name)
             except Exception:
                 # A missed heartbeat does no harm: a job is released only after sixty seconds without one.
                 _log.exception("the heartbeat of job %d failed", job.id)
@@ -205,7 +205,7 @@ def _work(settings: Settings, stop: threading.Event) -> int:
     release_dead_workers(sessions)
     _release_stale(sessions)
     with sessions.read() as session:
-        chosen = chosen_checkpoint(session, settings)
+        chosen = find_checkpoint_in_service(session, settings)
     try:
         if chosen.deployment is not None:
             chosen.check_unchanged(checkpoint_sha256(chosen.path))

@@ -10,7 +10,7 @@ from db import store
 from db.database import Sessions, open_database
 from db.files import Files
 from db.values.reading import Role
-from service.intake import CasePlan, take_in_all
+from service.intake import CasePlan, add_images
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import at_rest, picture
 from tests.helpers.images.tissue import tissue_png
@@ -31,7 +31,7 @@ def sessions(server: Server, tmp_path: Path) -> Iterator[Sessions]:
         store.accounts.add_signing_account(session, None, "dr. b", Role.READER, PASSWORD)
         store.accounts.add_signing_account(session, None, "office", Role.ADMINISTRATOR, PASSWORD)
     for seed in (1, 2, 3):
-        list(take_in_all(opened, Files(tmp_path / "files"), CasePlan(reader.id, "100X"), [("a.png", tissue_png(seed))]))
+        list(add_images(opened, Files(tmp_path / "files"), CasePlan(reader.id, "100X"), [("a.png", tissue_png(seed))]))
     expect.set_options(timeout=_PATIENCE_MS)
     yield opened
     opened.dispose()

@@ -14,18 +14,18 @@ from statsmodels.stats.proportion import proportion_confint
 from core.labels import Malignancy
 from core.reading.agreement import (
     LabelPair,
-    agreement,
-    consensus,
+    count_labels,
     intra_reader_pairs,
-    label_counts,
+    measure_agreement,
+    measure_consensus,
     reader_couples,
     reader_model_pairs,
     reader_reader_pairs,
     shared_cases,
 )
-from core.results import Reading, SavedRead
-from core.statistics.rates import Rate, median_of, weighted_kappa, wilson
-from core.statistics.resampling import Interval, bca
+from core.results import Reading, ReadOpinion
+from core.statistics.rates import Rate, median_of, weighted_kappa, wilson_interval
+from core.statistics.resampling import Interval, bca_intervals
 from tests.helpers.readings import made_readings, reading, said
 
 LABELS: tuple[Malignancy, Malignancy] = ("benign", "malignant")
@@ -35,13 +35,13 @@ LABELS: tuple[Malignancy, Malignancy] = ("benign", "malignant")
 @settings(max_examples=80)
 def test_a_rate_has_the_interval_of_statsmodels(n: int, share: float) -> None:
     hits = round(share * n)
-    found = wilson(hits, n)
+    found = wilson_interval(hits, n)
     assert (found.low, found.high) == pytest.approx(proportion_confint(hits, n, method="wilson"), abs=1e-12)
     assert 0 <= found.low <= found.value <= found.high <= 1
 
 
 def test_a_rate_of_nothing_says_nothing() -> None:
-    found = wilson(0, 0)
+    found = wilson_interval(0, 0)
     assert (found.n, found.low, found.high) == (0, 0, 1)
     assert math.isnan(found.value)
     with pytest.raises(ValueError, match="4 of 3"):
@@ -62,8 +62,8 @@ def test_the_interval_of_a_median_lies_where_the_binomial_says(n: int) -> None:
 
 def test_cohens_kappa_is_that_of_two_other_programs() -> None:
     pairs = reader_model_pairs([one for one in made_readings(90) if one.reader == "dr. a"], "before")
-    found = agreement(pairs)
-    table = np.array(label_counts(pairs))[:2, :2]
+    found = measure_agreement(pairs)
+    table = np.array(count_labels(pairs))[:2, :2]
     assert table.sum() == found.rate.n == 90
     assert found.rate.hits == np.trace(table)
     one, other = zip(*(pair.labels for pair in pairs), strict=True)
@@ -78,7 +78,7 @@ def test_cohens_kappa_is_that_of_two_other_programs() -> None:
 def test_the_weighted_kappa_of_grades_is_that_of_two_other_programs() -> None:
     pairs = reader_reader_pairs(made_readings(80), "dr. a", "dr. b", "before")
     grades = np.array([pair.grades for pair in pairs])
-    found = agreement(pairs).weighted_kappa
+    found = measure_agreement(pairs).weighted_kappa
     assert found is not None
     ten = list(range(10))
     assert found.value == pytest.approx(cohen_kappa_score(*grades.T, weights="quadratic", labels=ten))
@@ -100,7 +100,7 @@ def test_grades_run_from_certainly_benign_to_certainly_malignant() -> None:
 
 def test_fleiss_kappa_of_readers_who_read_everything_is_that_of_statsmodels() -> None:
     readings = made_readings(60, ("a", "b", "c", "d"))
-    found = consensus(readings, "before")
+    found = measure_consensus(readings, "before")
     labels = np.array([one.first.label == "malignant" for one in readings]).reshape(60, 4)
     counts, _ = aggregate_raters(labels.astype(int))
     assert found.kappa.value == pytest.approx(fleiss_kappa(counts))
@@ -118,7 +118,7 @@ def test_fleiss_kappa_of_a_case_that_fewer_readers_read_is_worked_by_hand() -> N
         for case, letters in said_by.items()
         for place, letter in enumerate(letters)
     ]
-    found = consensus(readings, "before")
+    found = measure_consensus(readings, "before")
     assert list(shared_cases(readings, "before")) == [1, 2, 3]
     # Pairs alike: 1, 1, 0. Mean shares of benign: (1 + 0 + 1/2) / 3 = 1/2, so by chance 1/2.
     assert found.kappa.value == pytest.approx((2 / 3 - 1 / 2) / (1 - 1 / 2))
@@ -127,7 +127,7 @@ def test_fleiss_kappa_of_a_case_that_fewer_readers_read_is_worked_by_hand() -> N
 
 def test_an_interval_is_drawn_by_case_not_by_read() -> None:
     readings = made_readings(40, ("dr. a",), seed=3)
-    once = agreement(reader_model_pairs(readings, "before")).kappa
+    once = measure_agreement(reader_model_pairs(readings, "before")).kappa
     # Ten readers who say the same of each case are no more evidence about cases than one.
     tenfold = [
         reading(r.case_id, r.first.label, "benign", r.final.model, reader=f"{i}")
@@ -135,7 +135,7 @@ def test_an_interval_is_drawn_by_case_not_by_read() -> None:
         for r in readings
         if r.final
     ]
-    pooled = agreement(reader_model_pairs(tenfold, "before"))
+    pooled = measure_agreement(reader_model_pairs(tenfold, "before"))
     assert pooled.rate.n == 400
     assert pooled.kappa == once
 
@@ -143,9 +143,9 @@ def test_an_interval_is_drawn_by_case_not_by_read() -> None:
 def test_kappa_is_resampled_as_the_rest_of_the_project_resamples() -> None:
     pairs = [LabelPair(case, (LABELS[case % 2], LABELS[(case // 3) % 2])) for case in range(30)]
     same = np.array([float(pair.agree) for pair in pairs])
-    (rate,) = bca(lambda weights: (weights @ same / weights.sum(axis=1))[:, None], np.zeros(30, np.int64))
+    (rate,) = bca_intervals(lambda weights: (weights @ same / weights.sum(axis=1))[:, None], np.zeros(30, np.int64))
     # With both margins one half, kappa of the whole is 2 * rate - 1.
-    found = agreement(pairs)
+    found = measure_agreement(pairs)
     assert found.kappa.value == pytest.approx(2 * rate.value - 1, abs=0.02)
     assert found.rate.low == pytest.approx(rate.low, abs=0.06)
 
@@ -156,19 +156,19 @@ def test_what_cannot_be_assessed_is_counted_apart() -> None:
         reading(2, "benign", None, "benign"),
         reading(3, "malignant", "benign", "benign"),
     ]
-    before, after = (agreement(reader_model_pairs(readings, moment)) for moment in ("before", "after"))
+    before, after = (measure_agreement(reader_model_pairs(readings, moment)) for moment in ("before", "after"))
     assert (before.rate.hits, before.rate.n, before.left_out) == (1, 2, 1)
     assert (after.rate.hits, after.rate.n, after.left_out) == (2, 2, 1)
-    assert label_counts(reader_model_pairs(readings, "before")) == ((1, 0, 0), (1, 0, 0), (1, 0, 0))
+    assert count_labels(reader_model_pairs(readings, "before")) == ((1, 0, 0), (1, 0, 0), (1, 0, 0))
 
 
 def test_no_pair_and_no_variety_give_no_kappa() -> None:
-    assert math.isnan(agreement([]).kappa.value)
-    alike = agreement([LabelPair(case, ("benign", "benign")) for case in range(9)])
+    assert math.isnan(measure_agreement([]).kappa.value)
+    alike = measure_agreement([LabelPair(case, ("benign", "benign")) for case in range(9)])
     assert (alike.rate.hits, alike.rate.n) == (9, 9)
     assert math.isnan(alike.kappa.value)
     assert alike.kappa.low is None
-    assert math.isnan(consensus([], "before").kappa.value)
+    assert math.isnan(measure_consensus([], "before").kappa.value)
 
 
 def test_a_model_that_was_not_shown_agrees_with_nobody() -> None:
@@ -207,8 +207,8 @@ def test_an_amended_label_is_what_stands_after_the_reveal() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda: SavedRead(None, 3, 1), "confidence"),
-        (lambda: SavedRead("benign", 6, 1), "1 to 5"),
+        (lambda: ReadOpinion(None, 3, 1), "confidence"),
+        (lambda: ReadOpinion("benign", 6, 1), "1 to 5"),
         (
             lambda: Reading(1, "C", None, False, "a", said("benign"), said("benign")),
             "both a final and a standing read, or neither",
@@ -225,6 +225,6 @@ def test_a_wrong_reading_cannot_be_made(wrong: object, message: str) -> None:
 
 def test_kappa_gives_the_same_interval_each_time() -> None:
     pairs = reader_reader_pairs(made_readings(30), "dr. a", "dr. b", "after")
-    first, second = agreement(pairs), agreement(pairs)
+    first, second = measure_agreement(pairs), measure_agreement(pairs)
     assert first == second
     assert isinstance(first.kappa, Interval)

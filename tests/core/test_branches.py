@@ -10,8 +10,8 @@ from core.network.branches import (
     LITE_NAME,
     ConvolutionalBranch,
     MissingWeightsError,
-    blocks_of,
     build_branch,
+    list_blocks,
     load_lite_weights,
 )
 from core.network.classifier import fold_batch_norms
@@ -82,7 +82,7 @@ def _kinds(name: str) -> list[list[str]]:
     """Give the kinds of layers in each block of a network laid out without memory."""
     with torch.device("meta"):
         branch = build_branch(name, 224, class_token=True)
-    return [[type(part).__name__ for part in block.children()] for block in blocks_of(branch)]
+    return [[type(part).__name__ for part in block.children()] for block in list_blocks(branch)]
 
 
 def test_the_blocks_of_a_vgg_are_its_convolutions() -> None:
@@ -109,7 +109,7 @@ def test_a_convolution_behind_the_map_is_no_block() -> None:
         branch = build_branch("mobilenetv3_small_050", 224, class_token=False)
     behind = branch.net.conv_head
     assert isinstance(behind, nn.Conv2d)
-    assert all(behind is not part for block in blocks_of(branch) for part in block.modules())
+    assert all(behind is not part for block in list_blocks(branch) for part in block.modules())
 
 
 FOLDED = ["test_efficientnet", "test_resnet", "resnet18", "mobilenetv3_small_050", "vgg11_bn", "cnn3", "cnn4"]

@@ -8,11 +8,11 @@ from core.statistics.calibration import (
     FittedOnTestError,
     fit_abstention,
     fit_temperature,
-    opinions,
+    give_opinion,
     sensitivity_threshold,
     youden_threshold,
 )
-from core.statistics.predictions import Judged
+from core.statistics.predictions import BinaryPredictions
 from tests.helpers.judgements import made_judgements
 
 
@@ -52,7 +52,7 @@ def test_no_threshold_has_a_larger_youden_index(seed: int, images: int) -> None:
 def test_a_target_sensitivity_is_reached_and_the_next_threshold_misses_it(seed: int, target: float) -> None:
     made = made_judgements(IDC, 120, 12, seed).binary()
     # Two numbers with nothing between them have no threshold between them either.
-    judged = Judged(made.malignant, made.probabilities.round(9), made.patient_ids)
+    judged = BinaryPredictions(made.malignant, made.probabilities.round(9), made.patient_ids)
     threshold = sensitivity_threshold(judged, target)
     malignant = judged.probabilities[judged.malignant]
     assert (malignant >= threshold).mean() >= target - 1e-12
@@ -62,10 +62,10 @@ def test_a_target_sensitivity_is_reached_and_the_next_threshold_misses_it(seed: 
 
 
 def test_a_sensitivity_of_one_calls_every_malignant_image() -> None:
-    judged = Judged.of([True, True, False], [0.0, 0.9, 0.5], list("abc"))
+    judged = BinaryPredictions.of([True, True, False], [0.0, 0.9, 0.5], list("abc"))
     threshold = sensitivity_threshold(judged, 1.0)
     assert 0 < threshold < 0.5
-    sure = Judged.of([True, True, False], [0.2, 0.9, 0.5], list("abc"))
+    sure = BinaryPredictions.of([True, True, False], [0.2, 0.9, 0.5], list("abc"))
     assert (sure.probabilities >= sensitivity_threshold(sure, 1.0)).tolist() == [True, True, True]
 
 
@@ -76,7 +76,7 @@ def test_an_impossible_target_is_refused(target: float) -> None:
 
 
 def test_thresholds_need_what_they_tell_apart() -> None:
-    benign = Judged.of([False, False], [0.1, 0.2], ["a", "b"])
+    benign = BinaryPredictions.of([False, False], [0.1, 0.2], ["a", "b"])
     with pytest.raises(ValueError, match="both malignant and benign"):
         youden_threshold(benign)
     with pytest.raises(ValueError, match="needs malignant"):
@@ -87,16 +87,16 @@ def test_thresholds_need_what_they_tell_apart() -> None:
 def test_sets_of_opinions_miss_the_truth_as_rarely_as_promised(risk: float) -> None:
     rng = np.random.default_rng(8)
 
-    def draw(images: int) -> Judged:
+    def draw(images: int) -> BinaryPredictions:
         malignant = rng.random(images) < 0.6
         odds = 1 / (1 + np.exp(-rng.normal(0, 1.3, images) - 1.5 * (2 * malignant - 1)))
-        return Judged(malignant, odds, np.arange(images).astype(str))
+        return BinaryPredictions(malignant, odds, np.arange(images).astype(str))
 
     found = fit_abstention(draw(1000), risk, "out of fold")
     new = draw(20_000)
     missed = np.where(new.malignant, 1 - new.probabilities, new.probabilities) > found.quantile
     assert missed.mean() == pytest.approx(risk, abs=0.03)
-    kept = opinions(new.probabilities, found.quantile)
+    kept = give_opinion(new.probabilities, found.quantile)
     assert kept.mean() == pytest.approx(found.coverage, abs=0.05)
     assert (missed & kept).sum() / kept.sum() == pytest.approx(found.error, abs=0.03)
     assert "out of fold" in found.protocol
@@ -112,16 +112,16 @@ def test_less_risk_means_fewer_opinions_and_fewer_errors() -> None:
 
 
 def test_too_few_images_give_no_opinion_at_all() -> None:
-    few = Judged.of([True, False, True], [0.9, 0.2, 0.7], list("abc"))
+    few = BinaryPredictions.of([True, False, True], [0.9, 0.2, 0.7], list("abc"))
     found = fit_abstention(few, 0.1)
     assert (found.quantile, found.coverage, found.error) == (1.0, 0.0, 0.0)
 
 
 def test_an_opinion_is_one_malignancy_within_the_quantile() -> None:
     p = np.array([0.95, 0.5, 0.05])
-    assert opinions(p, 0.3).tolist() == [True, False, True]  # the middle: neither
-    assert opinions(p, 0.7).tolist() == [True, False, True]  # the middle: both
-    assert opinions(p, 0.96).tolist() == [False, False, False]
+    assert give_opinion(p, 0.3).tolist() == [True, False, True]  # the middle: neither
+    assert give_opinion(p, 0.7).tolist() == [True, False, True]  # the middle: both
+    assert give_opinion(p, 0.96).tolist() == [False, False, False]
 
 
 @pytest.mark.parametrize("risk", [0, 1])

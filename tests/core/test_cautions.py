@@ -30,7 +30,7 @@ from db.values.evaluations import NewEvaluation
 from tests.helpers.evaluations import made_evaluation
 from tests.helpers.networks import SMALL_CARD
 from tests.helpers.shifts import shifted
-from training.evaluation.chosen_images import Choice, Chosen, cautions
+from training.evaluation.chosen_images import ChosenImage, ImageChoice, collect_cautions
 from training.shifts.sets import left_out_cautions
 
 KINDS: tuple[CautionKind, ...] = get_args(CautionKind)
@@ -257,8 +257,8 @@ def test_what_training_says_of_a_leak_names_the_patient_in_the_subject_alone() -
     images = [_image(PATIENT, n, "fibroadenoma") for n in range(2)] + [_image("8", 1, "ductal_carcinoma")]
     sides = tuple(zip(images, ("test", "train", "test"), strict=True))
     card: Card = replace(SMALL_CARD, training_data=TrainingData("BreaKHis", 4, 2, (PATIENT,)))
-    choice = Choice((Chosen(images[0]), Chosen(images[2])), sides)
-    found = cautions(choice, "breakhis", "test", lambda _: card)
+    choice = ImageChoice((ChosenImage(images[0]), ChosenImage(images[2])), sides)
+    found = collect_cautions(choice, "breakhis", "test", lambda _: card)
     assert {"trained on", "split leaks"} <= {caution.kind for caution in found}
     assert any(PATIENT in caution.words for caution in found)
     assert not [caution for caution in found if PATIENT in caution.without_subject().words]

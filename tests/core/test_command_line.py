@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from core.imaging.demo import demo_image
+from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import decode_heatmap
 from tests.helpers.networks import small_checkpoint
 
@@ -20,7 +20,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small_checkpoint(folder / "small.safetensors")
     (folder / "images" / "left").mkdir(parents=True)
     for name, malignancy in (("a.png", "benign"), ("left/b.png", "malignant")):
-        image = demo_image(1, malignancy, 230, 300)  # type: ignore[arg-type]
+        image = generate_tissue(1, malignancy, 230, 300)  # type: ignore[arg-type]
         cv2.imwrite(str(folder / "images" / name), image[:, :, ::-1])
     (folder / "images" / "notes.txt").write_text("not an image")
     return folder

@@ -6,17 +6,17 @@ from core.card import Abstention
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
 from core.statistics import figure_names
 from core.statistics.cautions import Caution
-from core.statistics.evaluate import MOST_POINTS, About, build_evaluation, curves
+from core.statistics.evaluate import MOST_POINTS, EvaluationDetails, build_evaluation, compute_curves
 from core.statistics.evaluation import Evaluation
-from core.statistics.predictions import Judged, Judgements
+from core.statistics.predictions import BinaryPredictions, ClassPredictions
 from tests.helpers.judgements import made_judgements
 
-ABOUT = About(
+ABOUT = EvaluationDetails(
     "tiny", "abc", "made", "test", "made protocol", 0.4, 1.5, "validation", warnings=(Caution("trained on", "made up"),)
 )
 
 
-def evaluated(label_set: LabelSet = IDC, images: int = 400, patients: int = 40) -> tuple[Judgements, Evaluation]:
+def evaluated(label_set: LabelSet = IDC, images: int = 400, patients: int = 40) -> tuple[ClassPredictions, Evaluation]:
     judgements = made_judgements(label_set, images, patients)
     return judgements, build_evaluation(judgements, ABOUT)
 
@@ -79,7 +79,7 @@ def test_eight_classes_have_their_own_figures_beside_the_binary_ones() -> None:
 
 
 def test_a_matrix_counts_images_and_different_patients() -> None:
-    judgements = Judgements(
+    judgements = ClassPredictions(
         BINARY,
         np.array([1, 1, 1, 0]),
         np.array([[0.1, 0.9], [0.2, 0.8], [0.9, 0.1], [0.6, 0.4]]),
@@ -133,7 +133,7 @@ def test_one_image_can_be_evaluated() -> None:
 
 def test_curves_are_those_of_scikit_learn() -> None:
     judged = made_judgements(IDC, 150, 20).binary()
-    roc, precision_recall, reliability, risk = curves(judged, 0.4)
+    roc, precision_recall, reliability, risk = compute_curves(judged, 0.4)
     x, y, _ = reference.roc_curve(judged.malignant, judged.probabilities)
     assert np.trapezoid(roc.y, roc.x) == pytest.approx(np.trapezoid(y, x))
     precision, recall, _ = reference.precision_recall_curve(judged.malignant, judged.probabilities)
@@ -154,9 +154,9 @@ def test_curves_are_those_of_scikit_learn() -> None:
 def test_an_image_on_a_threshold_at_the_end_of_the_scale_is_the_least_sure(
     threshold: float, probabilities: list[float], malignant: list[bool]
 ) -> None:
-    judged = Judged.of(malignant, probabilities, list("abcd"))
+    judged = BinaryPredictions.of(malignant, probabilities, list("abcd"))
     with np.errstate(all="raise"):
-        risk = curves(judged, threshold)[-1]
+        risk = compute_curves(judged, threshold)[-1]
     # The two on the threshold come last and, being equally unsure, together; one of them is called wrongly.
     assert (risk.x, risk.y) == ((0.25, 0.5, 1.0), (0.0, 0.0, 0.25))
 
@@ -164,8 +164,8 @@ def test_an_image_on_a_threshold_at_the_end_of_the_scale_is_the_least_sure(
 def test_long_curves_are_thinned_and_keep_their_ends_and_area() -> None:
     rng = np.random.default_rng(0)
     malignant = rng.random(8000) < 0.5
-    judged = Judged(malignant, rng.normal(malignant, 1.0), np.arange(8000).astype(str))
-    roc, precision_recall, _, risk = curves(judged, 0.5)
+    judged = BinaryPredictions(malignant, rng.normal(malignant, 1.0), np.arange(8000).astype(str))
+    roc, precision_recall, _, risk = compute_curves(judged, 0.5)
     for curve in (roc, precision_recall, risk):
         assert len(curve.x) == len(curve.y) <= MOST_POINTS
     assert (roc.x[0], roc.y[0], roc.x[-1], roc.y[-1]) == (0, 0, 1, 1)
@@ -176,4 +176,4 @@ def test_long_curves_are_thinned_and_keep_their_ends_and_area() -> None:
 @pytest.mark.parametrize(("threshold", "temperature"), [(0, 1), (1, 1), (0.5, 0)])
 def test_an_evaluation_needs_a_usable_threshold_and_temperature(threshold: float, temperature: float) -> None:
     with pytest.raises(ValueError, match="threshold"):
-        About("m", "v", "d", "test", "p", threshold, temperature, "validation")
+        EvaluationDetails("m", "v", "d", "test", "p", threshold, temperature, "validation")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from core.files import first_problem, write_whole
+from core.files import describe_first_problem, write_whole
 
 
 def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(
@@ -24,7 +24,7 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(
 def test_the_first_problem_of_a_document_is_named_with_its_place() -> None:
     with pytest.raises(ValidationError) as inside:
         TypeAdapter(dict[str, list[int]]).validate_python({"a": [1, "x"]})
-    assert first_problem(inside.value, "the file").startswith("a.1: ")
+    assert describe_first_problem(inside.value, "the file").startswith("a.1: ")
     with pytest.raises(ValidationError) as whole:
         TypeAdapter(int).validate_python("x")
-    assert first_problem(whole.value, "the file").startswith("the file: ")
+    assert describe_first_problem(whole.value, "the file").startswith("the file: ")

@@ -10,15 +10,15 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from core.imaging.decode import decode_image
-from core.imaging.demo import demo_image
+from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import (
     decode_heatmap,
     encode_heatmap,
     encode_png,
-    grey_levels,
-    overlay,
+    make_thumbnail,
+    overlay_heatmap,
     paint_preview,
-    thumbnail,
+    scale_to_grey,
 )
 from core.results import Heatmap
 
@@ -57,20 +57,20 @@ def test_other_bytes_are_not_a_heatmap(data: bytes) -> None:
 
 
 def test_a_png_keeps_every_pixel_and_the_order_of_colours() -> None:
-    image = demo_image(1, "malignant")
+    image = generate_tissue(1, "malignant")
     assert np.array_equal(np.array(Image.open(BytesIO(encode_png(image)))), image)
     grey = image[..., 1].copy()
     assert np.array_equal(np.array(Image.open(BytesIO(encode_png(grey)))), grey)
 
 
 def test_a_png_holds_nothing_but_pixels() -> None:
-    data = encode_png(demo_image(1, "benign", 64, 64))
+    data = encode_png(generate_tissue(1, "benign", 64, 64))
     for metadata in (b"tEXt", b"iTXt", b"zTXt", b"eXIf", b"tIME", b"pHYs"):
         assert metadata not in data
 
 
 def test_grey_levels_span_the_range_of_the_map_and_name_it() -> None:
-    grey, low, high = grey_levels(ramp())
+    grey, low, high = scale_to_grey(ramp())
     assert (low, high) == (-1.5, 2.5)
     assert (grey.min(), grey.max()) == (0, 255)
     assert grey.dtype == np.uint8
@@ -78,7 +78,7 @@ def test_grey_levels_span_the_range_of_the_map_and_name_it() -> None:
 
 
 def test_a_map_without_spread_is_cold() -> None:
-    grey, low, high = grey_levels(np.full((10, 10), 3.0, dtype=np.float32))
+    grey, low, high = scale_to_grey(np.full((10, 10), 3.0, dtype=np.float32))
     assert (low, high) == (3, 3)
     assert not grey.any()
 
@@ -86,41 +86,41 @@ def test_a_map_without_spread_is_cold() -> None:
 def test_grey_levels_of_a_large_map_are_small_but_keep_its_range() -> None:
     heatmap = np.zeros((1500, 3000), dtype=np.float32)
     heatmap[700, 1500] = 9
-    grey, low, high = grey_levels(heatmap)
+    grey, low, high = scale_to_grey(heatmap)
     assert grey.shape == (512, 1024)
     assert (low, high) == (0, 9)
     assert 0 < grey.max() < 255
 
 
 def test_an_overlay_is_cividis_in_rgb() -> None:
-    painted = overlay(np.zeros((40, 60, 3), dtype=np.uint8), ramp(), opacity=1)
+    painted = overlay_heatmap(np.zeros((40, 60, 3), dtype=np.uint8), ramp(), opacity=1)
     assert painted[0, 0, 2] > painted[0, 0, 0]  # cold is blue
     assert painted[-1, -1, 0] > 200 > painted[-1, -1, 2]  # hot is yellow
 
 
 def test_an_overlay_of_no_opacity_is_the_image() -> None:
-    image = demo_image(1, "benign", 64, 80)
-    assert np.array_equal(overlay(image, ramp(64, 80), opacity=0), image)
+    image = generate_tissue(1, "benign", 64, 80)
+    assert np.array_equal(overlay_heatmap(image, ramp(64, 80), opacity=0), image)
 
 
 def test_a_map_of_another_size_or_an_odd_opacity_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fit an"):
-        overlay(np.zeros((40, 61, 3), dtype=np.uint8), ramp())
+        overlay_heatmap(np.zeros((40, 61, 3), dtype=np.uint8), ramp())
     with pytest.raises(ValueError, match="opacity"):
-        overlay(np.zeros((40, 60, 3), dtype=np.uint8), ramp(), opacity=1.1)
+        overlay_heatmap(np.zeros((40, 60, 3), dtype=np.uint8), ramp(), opacity=1.1)
 
 
 def test_a_thumbnail_shrinks_to_its_side_and_never_enlarges() -> None:
-    assert thumbnail(np.zeros((460, 700, 3), dtype=np.uint8)).shape == (168, 256, 3)
-    assert thumbnail(np.zeros((5, 5000, 3), dtype=np.uint8)).shape == (1, 256, 3)
-    assert thumbnail(np.zeros((50, 60, 3), dtype=np.uint8)).shape == (50, 60, 3)
+    assert make_thumbnail(np.zeros((460, 700, 3), dtype=np.uint8)).shape == (168, 256, 3)
+    assert make_thumbnail(np.zeros((5, 5000, 3), dtype=np.uint8)).shape == (1, 256, 3)
+    assert make_thumbnail(np.zeros((50, 60, 3), dtype=np.uint8)).shape == (50, 60, 3)
 
 
 def test_a_preview_is_painted_as_its_image_would_be() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     grey = np.linspace(0, 255, 2400).reshape(40, 60).astype(np.uint8)
     painted = decode_image(paint_preview(encode_png(image), encode_png(grey), 0.5)).pixels
-    np.testing.assert_array_equal(painted, overlay(image, grey.astype(np.float32), 0.5))
+    np.testing.assert_array_equal(painted, overlay_heatmap(image, grey.astype(np.float32), 0.5))
 
 
 def test_a_map_of_another_size_is_laid_over_the_whole_preview() -> None:

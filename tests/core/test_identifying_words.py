@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.reading.identifying_words import GIVEN_NAMES, OTHER_WORDS, SURNAMES, identifying
+from core.reading.identifying_words import GIVEN_NAMES, OTHER_WORDS, SURNAMES, find_identifying_reasons
 from tests.helpers.names import identifying_examples, usual_names
 
 EXAMPLES = 200
@@ -31,7 +31,7 @@ EXAMPLES = 200
     ],
 )
 def test_usual_names_do_not_warn(name: str) -> None:
-    assert identifying(name) == ()
+    assert find_identifying_reasons(name) == ()
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_usual_names_do_not_warn(name: str) -> None:
     ],
 )
 def test_what_identifies_is_told_with_its_reason(name: str, reason: str) -> None:
-    assert reason in identifying(name)
+    assert reason in find_identifying_reasons(name)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_what_identifies_is_told_with_its_reason(name: str, reason: str) -> None
     ],
 )
 def test_each_limit_has_two_sides(warns: str, does_not: str) -> None:
-    assert identifying(warns) != ()
-    assert identifying(does_not) == ()
+    assert find_identifying_reasons(warns) != ()
+    assert find_identifying_reasons(does_not) == ()
 
 
 @given(st.dates(date(1900, 1, 1), date(2099, 12, 31)), st.sampled_from(["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%Y%m%d"]))
 def test_every_full_date_is_found_in_every_order(day: date, order: str) -> None:
-    assert "a full date, perhaps of birth" in identifying(f"scan {day.strftime(order)} a")
+    assert "a full date, perhaps of birth" in find_identifying_reasons(f"scan {day.strftime(order)} a")
 
 
 @given(
@@ -105,13 +105,13 @@ def test_every_full_date_is_found_in_every_order(day: date, order: str) -> None:
     st.sampled_from([str.title, str.upper, str.lower]),
 )
 def test_every_known_name_is_found_in_every_form(given_name: str, family: str, form: str, write: type[str]) -> None:
-    assert identifying(write(form.format(given_name, family))) == ("what looks like a person's name",)
+    assert find_identifying_reasons(write(form.format(given_name, family))) == ("what looks like a person's name",)
 
 
 @given(st.text(string.ascii_uppercase, max_size=3), st.integers(0, 99), st.integers(0, 99_999))
 def test_no_accession_of_letters_year_and_number_warns(letters: str, year: int, number: int) -> None:
     if not {letters.casefold()} & (GIVEN_NAMES | SURNAMES):
-        assert identifying(f"{letters}{year:02}-{number:05}") == ()
+        assert find_identifying_reasons(f"{letters}{year:02}-{number:05}") == ()
 
 
 @given(st.lists(st.sampled_from(sorted(OTHER_WORDS)), min_size=1, max_size=4), st.integers(0, 9999))
@@ -120,12 +120,14 @@ def test_words_of_the_field_do_not_warn_in_any_case_of_letters(words: list[str],
     if not any(
         month in plain for month in ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
     ):
-        assert identifying(f"{plain} {number}") == identifying(f"{plain.title()}_{number}") == ()
+        assert (
+            find_identifying_reasons(f"{plain} {number}") == find_identifying_reasons(f"{plain.title()}_{number}") == ()
+        )
 
 
 @given(st.text(max_size=60))
 def test_any_text_at_all_gives_reasons_that_repeat_nothing_of_it(text: str) -> None:
-    for reason in identifying(text):
+    for reason in find_identifying_reasons(text):
         assert reason in REASONS
 
 
@@ -138,7 +140,7 @@ REASONS = {
 
 
 def test_nine_of_ten_made_up_identifiers_are_found() -> None:
-    missed = Counter(kind for kind, name in identifying_examples(7, EXAMPLES) if not identifying(name))
+    missed = Counter(kind for kind, name in identifying_examples(7, EXAMPLES) if not find_identifying_reasons(name))
     found = EXAMPLES - missed.total()
     print(f"found {found} of {EXAMPLES}; missed by kind: {dict(missed)}")
     assert found >= 0.9 * EXAMPLES
@@ -146,7 +148,7 @@ def test_nine_of_ten_made_up_identifiers_are_found() -> None:
 
 
 def test_no_usual_name_of_two_thousand_warns() -> None:
-    warned = [name for name in usual_names(7, 2000) if identifying(name)]
+    warned = [name for name in usual_names(7, 2000) if find_identifying_reasons(name)]
     print(f"false alarms: {len(warned)} of 2000")
     assert warned == []
 
@@ -154,4 +156,4 @@ def test_no_usual_name_of_two_thousand_warns() -> None:
 def test_no_file_name_of_the_real_datasets_warns(shared_data: Path) -> None:
     names = [path.name for path in shared_data.rglob("*.png")]
     assert names
-    assert [name for name in names if identifying(name)] == []
+    assert [name for name in names if find_identifying_reasons(name)] == []

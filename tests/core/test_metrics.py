@@ -8,19 +8,19 @@ from statsmodels.stats.inter_rater import cohens_kappa
 
 from core.labels import BACH, BREAKHIS, IDC
 from core.statistics import confusion_matrices, figure_names
-from core.statistics.predictions import Judged, Judgements, auc
-from core.statistics.resampling import Ranking, draw_patients
+from core.statistics.predictions import BinaryPredictions, ClassPredictions, auc
+from core.statistics.resampling import Ranking, resample_patients
 from core.statistics.tallies import BinaryTally, ClassTally, calibration_bins
 from tests.helpers.judgements import made_judgements
 
 THRESHOLD = 0.4
 
 
-def binary_figures(judged: Judged, weights: np.ndarray, row: int = 0) -> dict[str, float]:
+def binary_figures(judged: BinaryPredictions, weights: np.ndarray, row: int = 0) -> dict[str, float]:
     return {c.name: float(c.values[row]) for c in BinaryTally(judged, THRESHOLD).columns(weights)}
 
 
-def reference_binary(judged: Judged, sample_weight: np.ndarray) -> dict[str, float]:
+def reference_binary(judged: BinaryPredictions, sample_weight: np.ndarray) -> dict[str, float]:
     """The same figures by scikit-learn, one resample at a time."""
     truth, p = judged.malignant, judged.probabilities
     called, w = p >= THRESHOLD, {"sample_weight": sample_weight}
@@ -44,7 +44,7 @@ def reference_binary(judged: Judged, sample_weight: np.ndarray) -> dict[str, flo
 @settings(max_examples=25)
 def test_binary_figures_of_any_resample_are_those_of_scikit_learn(seed: int, images: int, patients: int) -> None:
     judged = made_judgements(IDC, images, patients, seed).binary()
-    weights = draw_patients(judged.strata(), 3, seed)
+    weights = resample_patients(judged.strata(), 3, seed)
     place = np.unique(judged.patient_ids, return_inverse=True)[1]
     for row in range(3):
         ours = binary_figures(judged, weights, row)
@@ -59,7 +59,7 @@ def test_class_figures_of_any_resample_are_those_of_scikit_learn(seed: int) -> N
     judgements = made_judgements(BREAKHIS, 500, 40, seed)
     truth, called = judgements.labels, judgements.called(THRESHOLD)
     place = np.unique(judgements.patient_ids, return_inverse=True)[1]
-    weights = draw_patients(judgements.labels[np.unique(place, return_index=True)[1]], 1, seed)
+    weights = resample_patients(judgements.labels[np.unique(place, return_index=True)[1]], 1, seed)
     ours = {c.name: float(c.values[0]) for c in ClassTally(judgements, THRESHOLD).columns(weights)}
     w = weights[0][place]
     by_class = reference.precision_recall_fscore_support(
@@ -110,13 +110,13 @@ def test_the_published_matrix_gives_the_published_recalls() -> None:
 def test_the_published_matrix_gives_the_same_figures_image_by_image() -> None:
     truth = np.repeat([False, False, True, True], [220, 162, 59, 468])
     called = np.repeat([False, True, False, True], [220, 162, 59, 468])
-    judged = Judged(truth, called.astype(float), np.arange(909).astype(str))
+    judged = BinaryPredictions(truth, called.astype(float), np.arange(909).astype(str))
     found = binary_figures(judged, np.ones((1, 909)))
     assert (round(found[figure_names.RECALL], 3), round(found[figure_names.SPECIFICITY], 3)) == (0.888, 0.576)
 
 
 def test_ties_count_half_and_an_auc_without_a_side_is_undefined() -> None:
-    judged = Judged.of([True, True, False, False], [0.9, 0.2, 0.2, 0.1], ["a", "b", "c", "d"])
+    judged = BinaryPredictions.of([True, True, False, False], [0.9, 0.2, 0.2, 0.1], ["a", "b", "c", "d"])
     ranking = Ranking(judged.malignant, judged.probabilities, judged.patient_ids)
     weights = np.array([[1.0, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]])
     assert ranking.auc(weights)[0] == auc(judged.malignant, judged.probabilities) == 0.875
@@ -125,7 +125,7 @@ def test_ties_count_half_and_an_auc_without_a_side_is_undefined() -> None:
 
 
 def test_figures_that_a_sample_leaves_undefined_are_no_numbers() -> None:
-    all_benign = binary_figures(Judged.of([False, False], [0.1, 0.2], ["a", "b"]), np.ones((1, 2)))
+    all_benign = binary_figures(BinaryPredictions.of([False, False], [0.1, 0.2], ["a", "b"]), np.ones((1, 2)))
     assert {name for name, value in all_benign.items() if np.isnan(value)} == {
         figure_names.BALANCED_ACCURACY,
         figure_names.AUC,
@@ -163,13 +163,13 @@ def test_calibration_bins_hold_ten_or_more(images: int, bins: int) -> None:
 
 def test_a_recognition_rate_averages_over_patients() -> None:
     # Spanhol 2016: two of three right, one of one right, none of two.
-    judged = Judged.of([True, True, True, False, True, True], [0.9, 0.8, 0.1, 0.2, 0.1, 0.3], list("aaabcc"))
+    judged = BinaryPredictions.of([True, True, True, False, True, True], [0.9, 0.8, 0.1, 0.2, 0.1, 0.3], list("aaabcc"))
     found = binary_figures(judged, np.array([[1.0, 1, 1]]))
     assert found[figure_names.PATIENT_RECOGNITION_RATE] == pytest.approx((2 / 3 + 1 + 0) / 3)
 
 
 def test_an_image_is_called_by_the_side_first_and_then_by_its_class() -> None:
-    judgements = Judgements(
+    judgements = ClassPredictions(
         BACH,
         np.array([2, 1]),
         np.array([[0.1, 0.36, 0.34, 0.2], [0.3, 0.4, 0.2, 0.1]]),
@@ -183,7 +183,7 @@ def test_an_image_is_called_by_the_side_first_and_then_by_its_class() -> None:
 
 
 def test_a_patient_of_several_classes_is_malignant_if_any_image_is() -> None:
-    judgements = Judgements(
+    judgements = ClassPredictions(
         BACH,
         np.array([0, 0, 3, 1, 1, 0]),
         np.tile([0.25, 0.25, 0.25, 0.25], (6, 1)),
@@ -210,6 +210,6 @@ def test_a_patient_of_several_classes_is_malignant_if_any_image_is() -> None:
 def test_wrong_judgements_cannot_be_made(labels: list[int], probabilities: list[list[float]], complaint: str) -> None:
     words = np.full(len(labels), "x")
     with pytest.raises(ValueError, match=complaint):
-        Judgements(IDC, np.array(labels, np.int64), np.array(probabilities), words, words, words)
+        ClassPredictions(IDC, np.array(labels, np.int64), np.array(probabilities), words, words, words)
     with pytest.raises(ValueError, match="the same length"):
-        Judgements(IDC, np.array([0]), np.array([[0.5, 0.5]]), np.array(["a", "b"]), words, words)
+        ClassPredictions(IDC, np.array([0]), np.array([[0.5, 0.5]]), np.array(["a", "b"]), words, words)

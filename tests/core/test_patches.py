@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.card import InputPolicy
-from core.imaging.patches import cut, fit_boxes, stitch
+from core.imaging.patches import cut_patches, fit_boxes, stitch
 from core.results import RgbImage
 
 sides = st.integers(1, 90)
@@ -55,7 +55,7 @@ def test_resize_takes_the_whole_image_however_small() -> None:
 def test_a_patch_of_the_right_size_is_copied_exactly() -> None:
     image = pixels(50, 60)
     boxes = fit_boxes(50, 60, InputPolicy("patches", patch_side=16, stride=16))
-    patches = cut(image, boxes, 16)
+    patches = cut_patches(image, boxes, 16)
     for patch, (left, top, right, bottom) in zip(patches, boxes, strict=True):
         assert np.array_equal(patch, image[top:bottom, left:right])
 
@@ -63,7 +63,7 @@ def test_a_patch_of_the_right_size_is_copied_exactly() -> None:
 @pytest.mark.parametrize("side", [7, 16, 90])
 def test_a_patch_of_one_colour_keeps_it_when_scaled(side: int) -> None:
     image = np.full((40, 64, 3), (200, 90, 160), dtype=np.uint8)
-    patches = cut(image, [(0, 0, 64, 40), (8, 8, 40, 40)], side)
+    patches = cut_patches(image, [(0, 0, 64, 40), (8, 8, 40, 40)], side)
     assert patches.shape == (2, side, side, 3)
     assert (patches == (200, 90, 160)).all()
 
@@ -71,11 +71,11 @@ def test_a_patch_of_one_colour_keeps_it_when_scaled(side: int) -> None:
 def test_shrinking_averages_instead_of_skipping_pixels() -> None:
     image = np.zeros((64, 64, 3), dtype=np.uint8)
     image[::2] = 200
-    assert (cut(image, [(0, 0, 64, 64)], 16) == 100).all()
+    assert (cut_patches(image, [(0, 0, 64, 64)], 16) == 100).all()
 
 
 def test_no_boxes_give_no_patches() -> None:
-    assert cut(pixels(9, 9), [], 8).shape == (0, 8, 8, 3)
+    assert cut_patches(pixels(9, 9), [], 8).shape == (0, 8, 8, 3)
 
 
 @given(height=sides, width=sides, policy=policies(), evidence=st.floats(-50, 50, width=32))

@@ -10,16 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from core.card import InputPolicy
-from core.imaging.demo import demo_image
+from core.imaging.demo import generate_tissue
 from core.imaging.limits import UnreadableImageError
-from core.pipeline import analyse, analyse_image, pool
+from core.pipeline import analyse, analyse_image, pool_patches
 from core.results import RgbImage
 from tests.helpers.fakes import FAKE_CARD, FakeClassifier, give_no_number
 
 
 @pytest.fixture(scope="module")
 def image() -> RgbImage:
-    return demo_image(3, "malignant", 200, 300)
+    return generate_tissue(3, "malignant", 200, 300)
 
 
 def _png(image: RgbImage) -> bytes:
@@ -91,11 +91,11 @@ def _two(p: float, q: float) -> NDArray[np.float32]:
 
 
 def test_pooling_averages_patches_and_counts_both_sides_of_the_threshold() -> None:
-    prediction = pool(_two(0.9, 0.3), replace(FAKE_CARD, threshold=0.55))
+    prediction = pool_patches(_two(0.9, 0.3), replace(FAKE_CARD, threshold=0.55))
     assert prediction.malignant_probability == pytest.approx(0.6)
     assert (prediction.benign_patches, prediction.malignant_patches) == (1, 1)
     assert prediction.label == "malignant"
-    assert pool(_two(0.9, 0.3), replace(FAKE_CARD, threshold=0.65)).label == "benign"
+    assert pool_patches(_two(0.9, 0.3), replace(FAKE_CARD, threshold=0.65)).label == "benign"
 
 
 def test_the_pipeline_is_imported_without_torch() -> None:

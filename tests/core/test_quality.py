@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from core.card import QualityLimits
-from core.imaging.demo import demo_image
+from core.imaging.demo import generate_tissue
 from core.imaging.quality import assess_quality, tissue_fraction
 from core.labels import Malignancy
 from core.results import Quality, RgbImage
 
-TISSUE = demo_image(3, "malignant")
+TISSUE = generate_tissue(3, "malignant")
 
 
 def kinds(quality: Quality) -> list[str]:
@@ -28,7 +28,7 @@ def colour(red: int, green: int, blue: int, side: int = 200) -> RgbImage:
 @pytest.mark.parametrize("malignancy", ["benign", "malignant"])
 @pytest.mark.parametrize("seed", range(6))
 def test_generated_tissue_has_no_finding(seed: int, malignancy: Malignancy) -> None:
-    assert assess_quality(demo_image(seed, malignancy)).findings == ()
+    assert assess_quality(generate_tissue(seed, malignancy)).findings == ()
 
 
 def test_sharpness_is_the_variance_of_the_laplacian_at_full_size() -> None:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from core.labels import IDC
-from core.statistics.predictions import Judged, auc_estimate
-from core.statistics.resampling import Interval, Measure, Ranking, Weights, bca, draw_patients, quotient
+from core.statistics.predictions import BinaryPredictions, auc_estimate
+from core.statistics.resampling import Interval, Measure, Ranking, Weights, bca_intervals, divide, resample_patients
 from tests.helpers.judgements import made_judgements
 
 
@@ -19,7 +19,7 @@ def one_stratum(patients: int) -> NDArray[np.int64]:
 
 
 def mean_of(values: NDArray[np.float64]) -> Measure:
-    return lambda weights: quotient(weights @ values, weights.sum(axis=1))[:, None]
+    return lambda weights: divide(weights @ values, weights.sum(axis=1))[:, None]
 
 
 def bounds(interval: Interval) -> tuple[float, float]:
@@ -30,17 +30,17 @@ def bounds(interval: Interval) -> tuple[float, float]:
 
 def test_every_stratum_is_drawn_as_often_as_it_is_large() -> None:
     strata = np.array([1, 2, 1, 2, 2])
-    weights = draw_patients(strata, 200, 0)
+    weights = resample_patients(strata, 200, 0)
     assert (weights[:, strata == 1].sum(axis=1) == 2).all()
     assert (weights[:, strata == 2].sum(axis=1) == 3).all()
     assert weights.mean(axis=0) == pytest.approx(np.ones(5), abs=0.2)
-    assert np.array_equal(weights, draw_patients(strata, 200, 0))
-    assert not np.array_equal(weights, draw_patients(strata, 200, 1))
+    assert np.array_equal(weights, resample_patients(strata, 200, 0))
+    assert not np.array_equal(weights, resample_patients(strata, 200, 1))
 
 
 def test_the_interval_of_a_mean_of_patients_is_the_analytic_one() -> None:
     values = np.random.default_rng(3).normal(0.7, 0.1, 80)
-    (found,) = bca(mean_of(values), one_stratum(80), rounds=20_000)
+    (found,) = bca_intervals(mean_of(values), one_stratum(80), rounds=20_000)
     # The bootstrap's variance of a mean divides by n, not n - 1.
     half = NormalDist().inv_cdf(0.975) * values.std() / np.sqrt(80)
     assert found.value == pytest.approx(values.mean())
@@ -53,7 +53,7 @@ def test_the_interval_of_a_mean_of_patients_is_the_analytic_one() -> None:
 
 def test_the_interval_of_a_skewed_mean_is_that_of_scipy() -> None:
     values = np.random.default_rng(4).exponential(1, 40)
-    (found,) = bca(mean_of(values), one_stratum(40), rounds=20_000)
+    (found,) = bca_intervals(mean_of(values), one_stratum(40), rounds=20_000)
     theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", rng=1).confidence_interval
     assert bounds(found) == pytest.approx((theirs.low, theirs.high), abs=0.02)
     low, high = bounds(found)
@@ -69,7 +69,7 @@ def test_the_interval_over_two_strata_is_that_of_scipy_for_two_samples() -> None
         first, second = (mean_of(values * (strata == s))(weights * (strata == s)) for s in (0, 1))
         return second - first
 
-    (found,) = bca(difference, strata, rounds=20_000)
+    (found,) = bca_intervals(difference, strata, rounds=20_000)
     theirs = stats.bootstrap(
         (values[15:], values[:15]),
         lambda one, other, axis: one.mean(axis=axis) - other.mean(axis=axis),
@@ -83,12 +83,12 @@ def test_the_interval_over_two_strata_is_that_of_scipy_for_two_samples() -> None
 def test_patients_who_are_alike_may_be_drawn_together() -> None:
     values, copies = np.array([0.2, 0.5, 0.9]), np.array([40, 25, 15])
     one_by_one = mean_of(np.repeat(values, copies))
-    (apart,) = bca(one_by_one, one_stratum(80), rounds=20_000)
-    (together,) = bca(mean_of(values), one_stratum(3), rounds=20_000, copies=copies)
+    (apart,) = bca_intervals(one_by_one, one_stratum(80), rounds=20_000)
+    (together,) = bca_intervals(mean_of(values), one_stratum(3), rounds=20_000, copies=copies)
     assert together.value == pytest.approx(apart.value)
     assert bounds(together) == pytest.approx(bounds(apart), abs=0.003)
-    assert draw_patients(one_stratum(3), 500, 0, copies).sum(axis=1).tolist() == [80] * 500
-    assert draw_patients(one_stratum(3), 5000, 0, copies).mean(axis=0) == pytest.approx(copies, abs=0.3)
+    assert resample_patients(one_stratum(3), 500, 0, copies).sum(axis=1).tolist() == [80] * 500
+    assert resample_patients(one_stratum(3), 5000, 0, copies).mean(axis=0) == pytest.approx(copies, abs=0.3)
 
 
 def covered(
@@ -98,7 +98,7 @@ def covered(
     hits = 0
     for _ in range(times):
         measure, strata = simulate(rng)
-        low, high = bounds(bca(measure, strata, rounds=600)[0])
+        low, high = bounds(bca_intervals(measure, strata, rounds=600)[0])
         hits += low <= truth <= high
     return hits / times
 
@@ -113,7 +113,7 @@ def clustered_auc(by: str) -> Callable[[np.random.Generator], tuple[Measure, NDA
         units = person if by == "patient" else np.arange(180)
         ids = np.char.zfill(units.astype(str), 3)
         ranking = Ranking(malignant, scores, ids)
-        return (lambda weights: ranking.auc(weights)[:, None]), Judged(malignant, scores, ids).strata()
+        return (lambda weights: ranking.auc(weights)[:, None]), BinaryPredictions(malignant, scores, ids).strata()
 
     return simulate
 
@@ -132,7 +132,7 @@ def test_what_resampling_cannot_bound_has_no_interval() -> None:
         edge = (weights > 0).sum(axis=1).astype(float)  # the whole sample is larger than every resample
         return np.stack([np.full(n, 0.8), np.full(n, np.nan), rare, edge], axis=1)
 
-    same, undefined, rare, edge = bca(measure, one_stratum(30))
+    same, undefined, rare, edge = bca_intervals(measure, one_stratum(30))
     assert (same.value, same.low, same.high) == (0.8, None, None)
     assert np.isnan(undefined.value)
     for interval in (undefined, rare, edge):
@@ -142,7 +142,7 @@ def test_what_resampling_cannot_bound_has_no_interval() -> None:
 @given(values=st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12), seed=st.integers(0, 100))
 @settings(max_examples=60)
 def test_any_interval_holds_its_figure(values: list[float], seed: int) -> None:
-    (found,) = bca(mean_of(np.array(values)), one_stratum(len(values)), rounds=200, seed=seed)
+    (found,) = bca_intervals(mean_of(np.array(values)), one_stratum(len(values)), rounds=200, seed=seed)
     assert (found.low is None) == (found.high is None)
     if found.low is not None and found.high is not None:
         assert found.low <= found.value <= found.high
@@ -158,7 +158,7 @@ def test_one_patient_of_a_kind_gives_an_interval_from_the_others() -> None:
 
 
 def test_a_single_patient_of_each_kind_leaves_the_bare_value() -> None:
-    estimate = auc_estimate(Judged.of([True, True, False, False], [0.9, 0.3, 0.5, 0.1], list("aabb")))
+    estimate = auc_estimate(BinaryPredictions.of([True, True, False, False], [0.9, 0.3, 0.5, 0.1], list("aabb")))
     assert (estimate.low, estimate.high) == (estimate.value, estimate.value) == (0.75, 0.75)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.labels import BINARY, BREAKHIS
-from core.results import Analysis, Finding, Prediction, Quality
+from core.results import Analysis, Prediction, Quality, QualityFinding
 
 GOOD = Quality(100.0, 0.9)
 
@@ -57,7 +57,7 @@ def test_an_impossible_prediction_is_refused(
 
 
 def test_a_warning_leaves_an_image_readable_and_the_other_kind_does_not() -> None:
-    warning, unreadable = Finding("warning", "blurred"), Finding("unreadable", "blank")
+    warning, unreadable = QualityFinding("warning", "blurred"), QualityFinding("unreadable", "blank")
     assert Quality(1.0, 0.5, (warning,)).readable
     assert not Quality(1.0, 0.5, (warning, unreadable)).readable
 

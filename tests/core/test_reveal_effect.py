@@ -6,7 +6,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from core.labels import Malignancy
-from core.reading.reveal_effect import changes, effect, habits
+from core.reading.reveal_effect import find_changes, measure_effect, measure_habits
 from tests.helpers.readings import made_readings, reading, said
 
 
@@ -28,7 +28,7 @@ def test_every_way_that_a_read_can_turn_is_counted_against_the_reference() -> No
         5: "benign",
         7: "benign",
     }
-    found = effect(readings, references)
+    found = measure_effect(readings, references)
     assert found.against == "reference"
     assert [(rate.hits, rate.n) for rate in (found.before, found.after, found.lost, found.gained)] == [
         (2, 4),
@@ -46,17 +46,21 @@ def test_without_reference_labels_readers_move_towards_the_model_or_away_from_it
         reading(2, "benign", "malignant", "benign"),
         reading(3, "malignant", "malignant", "malignant"),
     ]
-    found = effect(readings, {})
+    found = measure_effect(readings, {})
     assert found.against == "model"
     assert (found.gained.hits, found.lost.hits, found.before.hits, found.after.hits) == (1, 1, 2, 2)
-    assert [(one.before, one.after) for one in changes(readings, {})] == [(False, True), (True, False), (True, True)]
+    assert [(one.before, one.after) for one in find_changes(readings, {})] == [
+        (False, True),
+        (True, False),
+        (True, True),
+    ]
 
 
 def test_the_balance_of_the_reveal_adds_up() -> None:
     readings = made_readings(50)
     some: dict[int, Malignancy] = dict.fromkeys(range(1, 40), "malignant")
     for references in ({}, some):
-        found = effect(readings, references)
+        found = measure_effect(readings, references)
         assert found.after.hits == found.before.hits + found.gained.hits - found.lost.hits
         assert found.before.n + found.left_out == len(readings)
 
@@ -64,13 +68,13 @@ def test_the_balance_of_the_reveal_adds_up() -> None:
 def test_an_amendment_does_not_undo_what_the_reveal_did() -> None:
     followed = reading(1, "benign", "malignant", "malignant")
     amended = replace(followed, standing=said("benign", "malignant"))
-    assert effect([amended], {1: "benign"}).lost.hits == 1
-    assert habits([amended, reading(2, "benign", "benign", "benign")]).amended.hits == 1
+    assert measure_effect([amended], {1: "benign"}).lost.hits == 1
+    assert measure_habits([amended, reading(2, "benign", "benign", "benign")]).amended.hits == 1
 
 
 def test_only_the_first_time_counts_for_the_reveal() -> None:
     readings = [reading(1, "benign", "malignant", "malignant", iteration=i) for i in (1, 2)]
-    assert effect(readings, {}).gained.n == 1
+    assert measure_effect(readings, {}).gained.n == 1
 
 
 def test_habits_tell_time_maps_and_their_numbers() -> None:
@@ -82,9 +86,9 @@ def test_habits_tell_time_maps_and_their_numbers() -> None:
         )
         for case in range(1, 8)
     ]
-    found = habits([*readings, reading(8, "benign")])
+    found = measure_habits([*readings, reading(8, "benign")])
     assert (found.first_seconds.value, found.first_seconds.n) == (35, 8)
     assert (found.final_seconds.value, found.final_seconds.n) == (20, 7)
     assert (found.maps_useful.hits, found.maps_useful.n) == (3, 5)
     assert (found.amended.hits, found.amended.n) == (0, 7)
-    assert habits([]).first_seconds.n == 0
+    assert measure_habits([]).first_seconds.n == 0

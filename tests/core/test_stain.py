@@ -11,8 +11,8 @@ from skimage import color
 from torchstain.base.normalizers import MacenkoNormalizer
 
 from core.card import StainTarget
-from core.imaging.demo import demo_image
-from core.imaging.stain import Macenko, Reinhard, stain_normaliser
+from core.imaging.demo import generate_tissue
+from core.imaging.stain import Macenko, Reinhard, make_stain_normaliser
 from core.labels import Malignancy
 from core.results import RgbImage
 
@@ -57,12 +57,12 @@ def assert_like_torchstain(image: RgbImage) -> None:
 
 @pytest.mark.parametrize("malignancy", ["benign", "malignant"])
 def test_reinhard_is_within_one_grey_level_of_scikit_image(malignancy: Malignancy) -> None:
-    assert_like_scikit_image(demo_image(5, malignancy))
+    assert_like_scikit_image(generate_tissue(5, malignancy))
 
 
 @pytest.mark.parametrize("malignancy", ["benign", "malignant"])
 def test_macenko_is_within_three_grey_levels_of_torchstain(malignancy: Malignancy) -> None:
-    assert_like_torchstain(demo_image(5, malignancy))
+    assert_like_torchstain(generate_tissue(5, malignancy))
 
 
 @pytest.mark.data
@@ -75,7 +75,7 @@ def test_both_agree_with_their_peers_on_real_images(shared_data: Path) -> None:
 
 
 def test_reinhard_reaches_its_target_where_nothing_is_cut_off() -> None:
-    image = demo_image(1, "malignant")
+    image = generate_tissue(1, "malignant")
     target = Reinhard((150.0, 150.0, 115.0), (20.0, 6.0, 4.0))
     lab = lab_of(target.transform(image))
     assert lab.mean((0, 1)) == pytest.approx(target.means, abs=0.5)
@@ -83,7 +83,7 @@ def test_reinhard_reaches_its_target_where_nothing_is_cut_off() -> None:
 
 
 def test_reinhard_measures_in_opencv_8_bit_lab_over_the_whole_image() -> None:
-    image = demo_image(1, "benign")
+    image = generate_tissue(1, "benign")
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     found = Reinhard.fit(image)
     assert found.means == pytest.approx(lab.mean((0, 1)), abs=0.6)
@@ -92,7 +92,7 @@ def test_reinhard_measures_in_opencv_8_bit_lab_over_the_whole_image() -> None:
 
 @pytest.mark.parametrize("method", [Reinhard, Macenko])
 def test_an_image_brought_to_its_own_colours_stays_itself(method: type[Reinhard] | type[Macenko]) -> None:
-    image = demo_image(2, "malignant")
+    image = generate_tissue(2, "malignant")
     change = difference(method.fit(image).transform(image), image)
     assert np.percentile(change, 90) <= 8
     assert change.mean() < 4
@@ -100,7 +100,7 @@ def test_an_image_brought_to_its_own_colours_stays_itself(method: type[Reinhard]
 
 @pytest.mark.parametrize("method", [Reinhard, Macenko])
 def test_two_stainings_of_one_tissue_come_closer(method: type[Reinhard] | type[Macenko]) -> None:
-    image = demo_image(2, "malignant")
+    image = generate_tissue(2, "malignant")
     other = np.clip(240 * (image / 240) ** 1.3, 0, 255).astype(np.uint8)  # the same stains, a third more of them
     target = method.fit(image)
     change = target.transform(other).mean((0, 1)) - target.transform(image).mean((0, 1))
@@ -121,7 +121,7 @@ def test_an_image_without_tissue_cannot_be_a_target(method: type[Reinhard] | typ
 
 
 def test_one_stain_alone_is_left_alone_by_macenko() -> None:
-    grey = np.repeat(demo_image(1, "malignant")[..., :1], 3, axis=2)
+    grey = np.repeat(generate_tissue(1, "malignant")[..., :1], 3, axis=2)
     assert np.array_equal(Macenko().transform(grey), grey)
     with pytest.raises(ValueError, match="does not show two distinct stains"):
         Macenko.fit(grey)
@@ -138,7 +138,7 @@ def test_a_flat_image_and_a_single_pixel_come_out_as_pixels(target: Reinhard | M
 
 
 def test_the_image_given_is_not_changed() -> None:
-    image = demo_image(1, "benign")
+    image = generate_tissue(1, "benign")
     before = image.copy()
     for target in (PUBLISHED, Macenko()):
         target.transform(image)
@@ -146,13 +146,13 @@ def test_the_image_given_is_not_changed() -> None:
 
 
 def test_the_card_says_which_normalisation_is_applied() -> None:
-    image = demo_image(4, "malignant")
-    found = Macenko.fit(demo_image(5, "benign"))
+    image = generate_tissue(4, "malignant")
+    found = Macenko.fit(generate_tissue(5, "benign"))
     fitted = StainTarget("macenko", stain_matrix=found.stain_matrix, concentrations=found.concentrations)
-    assert stain_normaliser(None)(image) is image
-    assert np.array_equal(stain_normaliser(StainTarget("reinhard"))(image), PUBLISHED.transform(image))
-    assert np.array_equal(stain_normaliser(StainTarget("macenko"))(image), Macenko().transform(image))
-    assert np.array_equal(stain_normaliser(fitted)(image), found.transform(image))
+    assert make_stain_normaliser(None)(image) is image
+    assert np.array_equal(make_stain_normaliser(StainTarget("reinhard"))(image), PUBLISHED.transform(image))
+    assert np.array_equal(make_stain_normaliser(StainTarget("macenko"))(image), Macenko().transform(image))
+    assert np.array_equal(make_stain_normaliser(fitted)(image), found.transform(image))
 
 
 def test_targets_that_divide_by_zero_are_refused() -> None:

@@ -14,11 +14,11 @@ from typer.testing import CliRunner, Result
 from db import store
 from db.__main__ import app
 from db.audit.anchor import AnchorFile, AnchorLine
-from db.audit.chain import GENESIS, Added, Link
+from db.audit.chain import GENESIS, AddedEvents, Link
 from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.database import Sessions, open_database
-from db.values.audit import Verified
+from db.values.audit import Verification
 from tests.db.test_upgrade import old_database
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, OPENED
@@ -57,7 +57,7 @@ def test_the_hash_of_an_event_never_changes_from_one_version_of_the_program_to_t
 def test_every_event_follows_the_one_before_and_is_announced_and_confirmed(anchored: Sessions) -> None:
     add(anchored, "a", "b")
     add(anchored, "c")
-    assert verify(anchored) == Verified(events=3, anchored=3, findings=())
+    assert verify(anchored) == Verification(events=3, anchored=3, findings=())
     expected = [("begun", 0, 0), ("saving", 1, 2), ("saved", 1, 2), ("saving", 3, 3), ("saved", 3, 3)]
     assert states(anchored) == expected
 
@@ -75,7 +75,7 @@ def test_a_click_that_fails_leaves_the_chain_whole_and_its_number_to_the_next(an
     with pytest.raises(IntegrityError), anchored.begin() as session:
         record_event(session, 4711, "tried", "a")
     add(anchored, "b")
-    assert verify(anchored) == Verified(events=1, anchored=1, findings=())
+    assert verify(anchored) == Verification(events=1, anchored=1, findings=())
 
 
 def test_a_click_that_cannot_be_anchored_is_not_saved(anchored: Sessions) -> None:
@@ -94,11 +94,11 @@ def test_twenty_writers_at_once_keep_the_chain_whole(anchored: Sessions) -> None
             add(anchored, f"{number} {step}", f"{number} {step} again")
 
     assert at_once(20, write) == [None] * 20
-    assert verify(anchored) == Verified(events=200, anchored=200, findings=())
+    assert verify(anchored) == Verification(events=200, anchored=200, findings=())
 
 
 def test_the_chain_is_whole_while_writers_go_on(anchored: Sessions) -> None:
-    def work(number: int) -> list[Verified]:
+    def work(number: int) -> list[Verification]:
         if number:
             for step in range(30):
                 add(anchored, f"{number} {step}")
@@ -200,7 +200,7 @@ def test_an_old_copy_of_the_heads_shows_that_both_were_cut(anchored: Sessions, t
     add(anchored, "c")
     assert verify(anchored, copy=copy).findings == ()
     cut = [line for line in copy if isinstance(line, AnchorLine) and line.added.last < 2]
-    (found,) = verify(anchored, copy=[*copy, AnchorLine(OPENED, "saved", Added(2, 2, "f" * 64))]).findings
+    (found,) = verify(anchored, copy=[*copy, AnchorLine(OPENED, "saved", AddedEvents(2, 2, "f" * 64))]).findings
     assert (found.kind, found.first, found.last) == ("changed", 2, 2)
     assert verify(anchored, copy=cut).findings == ()
 
@@ -221,13 +221,13 @@ def test_an_upgraded_trail_is_chained_from_its_first_event_and_says_since_when(
 ) -> None:
     old_database(database_url)
     upgraded = open_database(database_url, data=tmp_path)
-    assert verify(upgraded) == Verified(events=4, anchored=93, findings=(), rows=2)
+    assert verify(upgraded) == Verification(events=4, anchored=93, findings=(), rows=2)
     with upgraded.read() as session:
         *_, chained, first = store.audit.audit_trail(session)
     assert (chained.number, chained.account, chained.subject) == (91, None, "1 events before this one")
     assert (first.number, first.action, first.subject) == (90, "case added", "C-0001")
     add(upgraded, "next")
-    assert verify(upgraded) == Verified(events=5, anchored=94, findings=(), rows=2)
+    assert verify(upgraded) == Verification(events=5, anchored=94, findings=(), rows=2)
 
 
 def command(*arguments: str) -> Result:

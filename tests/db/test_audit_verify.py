@@ -16,7 +16,7 @@ from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.database import Sessions, open_as_it_is, open_database
 from db.tables import UtcDateTime
-from db.values.audit import Finding
+from db.values.audit import AuditFinding
 from db.values.reading import Action
 from tests.helpers.stress import amount
 from tests.helpers.world import make_reader
@@ -230,7 +230,7 @@ WAYS: tuple[Callable[[Connection, Chance], Touched], ...] = (
 )
 
 
-def located(findings: Sequence[Finding], touched: Touched) -> bool:
+def located(findings: Sequence[AuditFinding], touched: Touched) -> bool:
     """Say whether all that was touched is named, and nothing that was whole before the first of it.
 
     What only the anchor knows lies within a click, which adds up to three events.
@@ -264,7 +264,7 @@ def test_every_way_of_tampering_is_found_on_both_databases(database_url: str, tm
     assert located(found, touched), (touched, [str(one) for one in found])
 
 
-def tampered(url: str, data: Path, number: int) -> tuple[Sequence[Finding], Touched]:
+def tampered(url: str, data: Path, number: int) -> tuple[Sequence[AuditFinding], Touched]:
     """Tamper in one of the ways and give what is found, and what was touched."""
     with behind_the_back(url) as connection:
         touched = WAYS[number % len(WAYS)](connection, random.Random(number))  # noqa: S311 (no secret)

@@ -2,19 +2,19 @@
 
 import time
 
-from db.queries.cached import made_once
+from db.queries.cached import cache_statement
 from tests.helpers.concurrency import at_once
 
 THREADS = 8
 
 
-@made_once
+@cache_statement
 def part() -> object:
     time.sleep(0.01)
     return object()
 
 
-@made_once
+@cache_statement
 def whole(*, doubled: bool = False) -> tuple[object, ...]:
     return (part(), part()) if doubled else (part(),)
 

@@ -102,7 +102,7 @@ def test_a_reader_without_a_last_word_learns_nothing_of_what_others_said(session
     assert seen() == (CaseState.AMENDED, CaseState.AMENDED)
     assert world.state(world.reader) is CaseState.AMENDED
     with sessions.read() as session:
-        assert store.worklist.next_case(session, fresh) is None
+        assert store.worklist.find_next_case(session, fresh) is None
 
 
 def test_a_case_goes_through_adjudication_until_it_is_resolved(sessions: Sessions) -> None:
@@ -118,7 +118,9 @@ def test_a_case_goes_through_adjudication_until_it_is_resolved(sessions: Session
         store.adjudication.open_adjudication(session, world.cases[0], world.adjudicator)
     assert world.state(world.adjudicator) is CaseState.ADJUDICATION
     with sessions.read() as session:
-        assert store.worklist.next_case(session, world.adjudicator) is None, "a final read of theirs would be refused"
+        assert store.worklist.find_next_case(session, world.adjudicator) is None, (
+            "a final read of theirs would be refused"
+        )
     with sessions.begin() as session:
         session.add(consensus_row(session, world.cases[0], world.adjudicator, BENIGN))
     assert {world.state(who) for who in (world.reader, world.readers[1], world.adjudicator)} == {CaseState.RESOLVED}
@@ -172,7 +174,7 @@ def test_a_case_of_an_open_study_is_not_in_the_routine_list_of_its_reader(sessio
         with sessions.read() as session:
             rows = [row.id for row in store.worklist.worklist(session, account_id)]
             assert sum(store.worklist.state_counts(session, account_id).values()) == len(rows)
-            assert store.worklist.next_case(session, account_id) == rows[0]
+            assert store.worklist.find_next_case(session, account_id) == rows[0]
         return rows
 
     assert listed(world.reader) == [world.cases[1]]

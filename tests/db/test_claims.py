@@ -30,7 +30,7 @@ def open_it(world: World, account_id: int, case_id: int | None = None) -> tuple[
 
 def following(world: World, account_id: int) -> int | None:
     with world.sessions.read() as session:
-        return store.worklist.next_case(session, account_id)
+        return store.worklist.find_next_case(session, account_id)
 
 
 def test_opening_a_case_takes_it_and_opening_another_moves_the_claim(sessions: Sessions) -> None:

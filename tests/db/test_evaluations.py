@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from db import store
 from db.database import Sessions
-from db.values.evaluations import Cell, EvaluatedImage, RunState
+from db.values.evaluations import EvaluatedImage, ImageFilter, RunState
 from db.values.reading import Action
 from tests.helpers.rows import evaluated_image, new_evaluation, sha256_of
 from tests.helpers.world import make_reader
@@ -27,7 +27,9 @@ def _added(sessions: Sessions, images: Sequence[EvaluatedImage] = IMAGES) -> int
         return store.evaluations.add_evaluation(session, new_evaluation('{"a": 1}'), images)
 
 
-def _positions(sessions: Sessions, evaluation_id: int, chosen: Cell, limit: int = 100, offset: int = 0) -> list[int]:
+def _positions(
+    sessions: Sessions, evaluation_id: int, chosen: ImageFilter, limit: int = 100, offset: int = 0
+) -> list[int]:
     with sessions.read() as session:
         found = store.evaluations.evaluated_images(session, evaluation_id, chosen, limit=limit, offset=offset)
         return [image.position for image in found]
@@ -53,21 +55,21 @@ def test_the_newest_evaluation_comes_first(sessions: Sessions) -> None:
 
 
 def test_the_most_confidently_wrong_images_come_first(sessions: Sessions) -> None:
-    assert _positions(sessions, _added(sessions), Cell()) == [5, 4, 3, 6, 2, 1]
+    assert _positions(sessions, _added(sessions), ImageFilter()) == [5, 4, 3, 6, 2, 1]
 
 
 @pytest.mark.parametrize(
     ("chosen", "positions"),
     [
-        (Cell(malignant=True, called_malignant=False), [4, 3]),
-        (Cell(malignant=False, called_malignant=True), [5]),
-        (Cell(label="fibroadenoma", predicted="adenosis"), [6]),
-        (Cell(patient_id="patient 0"), [4, 6, 2]),
-        (Cell(magnification="100X", malignant=True), [3, 1]),
-        (Cell(label="lobular_carcinoma"), []),
+        (ImageFilter(malignant=True, called_malignant=False), [4, 3]),
+        (ImageFilter(malignant=False, called_malignant=True), [5]),
+        (ImageFilter(label="fibroadenoma", predicted="adenosis"), [6]),
+        (ImageFilter(patient_id="patient 0"), [4, 6, 2]),
+        (ImageFilter(magnification="100X", malignant=True), [3, 1]),
+        (ImageFilter(label="lobular_carcinoma"), []),
     ],
 )
-def test_a_cell_opens_its_images_and_no_others(sessions: Sessions, chosen: Cell, positions: list[int]) -> None:
+def test_a_cell_opens_its_images_and_no_others(sessions: Sessions, chosen: ImageFilter, positions: list[int]) -> None:
     number = _added(sessions)
     _added(sessions)
     assert _positions(sessions, number, chosen) == positions
@@ -77,14 +79,14 @@ def test_a_cell_opens_its_images_and_no_others(sessions: Sessions, chosen: Cell,
 
 def test_images_are_given_page_by_page(sessions: Sessions) -> None:
     number = _added(sessions)
-    pages = [_positions(sessions, number, Cell(), limit=4, offset=offset) for offset in (0, 4, 8)]
+    pages = [_positions(sessions, number, ImageFilter(), limit=4, offset=offset) for offset in (0, 4, 8)]
     assert pages == [[5, 4, 3, 6], [2, 1], []]
 
 
 def test_of_eight_thousand_images_a_cell_gives_its_page_and_its_count(sessions: Sessions) -> None:
     images = [evaluated_image(n, malignant=n % 3 > 0, probability=(n % 997) / 997) for n in range(8000)]
     number = _added(sessions, images)
-    missed = Cell(malignant=True, called_malignant=False)
+    missed = ImageFilter(malignant=True, called_malignant=False)
     assert len(_positions(sessions, number, missed)) == 100
     with sessions.read() as session:
         assert store.evaluations.count_evaluated_images(session, number, missed) == sum(
@@ -96,7 +98,7 @@ def test_where_only_malignancy_is_compared_a_right_call_is_not_sorted_with_the_w
     right = evaluated_image(1, malignant=True, probability=0.9, predicted="malignant")
     unsure = evaluated_image(2, malignant=True, probability=0.6, predicted="malignant")
     wrong = evaluated_image(3, malignant=True, probability=0.4, predicted="benign")
-    assert _positions(sessions, _added(sessions, (right, unsure, wrong)), Cell()) == [3, 2, 1]
+    assert _positions(sessions, _added(sessions, (right, unsure, wrong)), ImageFilter()) == [3, 2, 1]
 
 
 def test_an_evaluation_is_stored_whole_or_not_at_all(sessions: Sessions) -> None:

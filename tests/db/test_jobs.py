@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from core.results import Analysis, Finding, Quality
+from core.results import Analysis, Quality, QualityFinding
 from db import store, tables
 from db.database import Sessions
 from db.values.reading import CaseView, ImageRow, Job, JobState
@@ -91,7 +91,7 @@ def test_a_finished_job_leaves_its_prediction_and_an_image_that_is_done(sessions
 
 def test_an_analysis_without_a_prediction_is_done_and_says_why(sessions: Sessions) -> None:
     account_id, case_id = queue(sessions, 1)
-    blank = Quality(0.0, 0.0, (Finding("unreadable", "the image is blank"),))
+    blank = Quality(0.0, 0.0, (QualityFinding("unreadable", "the image is blank"),))
     nothing = Analysis(460, 700, blank, reason="the image is blank")
     assert finish(sessions, must_claim(sessions), result=nothing)
     image = only_image(sessions, account_id, case_id)
@@ -117,7 +117,7 @@ def test_a_lost_claim_writes_nothing(sessions: Sessions) -> None:
     assert not finish(sessions, lost, "slow")
     with sessions.begin() as session:
         assert not store.jobs.fail_job(session, lost, "slow", "too late")
-        assert not store.jobs.beat(session, lost.id, "slow")
+        assert not store.jobs.record_heartbeat(session, lost.id, "slow")
     assert predictions(sessions) == 0
     image = only_image(sessions, account_id, case_id)
     assert (image.job, image.job_message) == (JobState.RUNNING, None)
@@ -151,10 +151,10 @@ def test_a_job_is_released_only_when_it_has_not_been_heard_of_for_long(sessions:
     long_ago = datetime.now(UTC) - timedelta(minutes=5)
     with sessions.begin() as session:
         session.execute(update(tables.Job).values(heartbeat_at=long_ago))
-        assert store.jobs.beat(session, alive.id, "alive")
+        assert store.jobs.record_heartbeat(session, alive.id, "alive")
         assert store.jobs.release_stale_jobs(session, timedelta(minutes=1)) == 1
         assert store.jobs.release_stale_jobs(session, timedelta(minutes=1)) == 0
-        assert not store.jobs.beat(session, silent.id, "silent")
+        assert not store.jobs.record_heartbeat(session, silent.id, "silent")
     assert must_claim(sessions).id == silent.id
     assert claim_job(sessions) is None
 

@@ -31,7 +31,7 @@ def planned(sessions: Sessions) -> tuple[World, int]:
 
 def following(world: World, account_id: int, after: int | None = None, *, passed: tuple[int, ...] = ()) -> int | None:
     with world.sessions.read() as session:
-        return store.worklist.next_case(session, account_id, after, passed=passed)
+        return store.worklist.find_next_case(session, account_id, after, passed=passed)
 
 
 def listed(world: World, account_id: int, wanted: CaseFilter | None = None) -> list[int]:

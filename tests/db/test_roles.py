@@ -14,7 +14,7 @@ from db import store
 from db.database import Sessions
 from db.errors import CaseChangedError, NotAllowedError, NotRevealedError
 from db.values.accounts import ALLOWED, Permission
-from db.values.adjudication import Amendment, Ruling, ToSign
+from db.values.adjudication import Amendment, ProposedSignOff, Ruling
 from db.values.audit import EventFilter
 from db.values.exports import CaseExport, ExportedCase
 from db.values.reading import Account, Arm, Role, Severity
@@ -40,7 +40,7 @@ _READ: dict[str, _Act] = {
     "heatmap_file": lambda s, by: store.open_case.heatmap_file(s, 1, by),
     "image_file": lambda s, by: store.open_case.image_file(s, 1, by),
     "may_export_case": lambda s, by: store.exports.may_export_case(s, 1, by),
-    "next_case": store.worklist.next_case,
+    "next_case": store.worklist.find_next_case,
     "open_case": lambda s, by: store.open_case.open_case(s, 1, by),
     "open_place": lambda s, by: store.study_reading.open_place(s, 1, by),
     "own_reads": store.reads.own_reads,
@@ -53,7 +53,7 @@ _READ: dict[str, _Act] = {
     "record_study_read": lambda s, by: store.study_reading.record_study_read(s, 1, by, BENIGN, OPENED),
     "release_claim": store.claims.release_claim,
     "remembered_magnification": store.cases.remembered_magnification,
-    "sign_off": lambda s, by: store.sign_offs.sign_off(s, 1, by, ToSign("benign", None, None, 1), ""),
+    "sign_off": lambda s, by: store.sign_offs.sign_off(s, 1, by, ProposedSignOff("benign", None, None, 1), ""),
     "sign_offs_of": lambda s, by: store.sign_offs.sign_offs_of(s, 1, by),
     "state_counts": store.worklist.state_counts,
     "withdraw_read": lambda s, by: store.reads.withdraw_read(s, 1, by),
@@ -70,7 +70,7 @@ _PLAN: dict[str, _Act] = {
     "assign": lambda s, by: store.planning.assign(s, by, [1], _named(s, "other").id, active=True),
     "assignable_readers": store.planning.assignable_readers,
     "cases_for_study": lambda s, by: store.studies.cases_for_study(s, by, CaseChoice()),
-    "cases_named": lambda s, by: store.studies.cases_named(s, by, ["C-0001"]),
+    "cases_named": lambda s, by: store.studies.find_cases(s, by, ["C-0001"]),
     "cases_to_plan": store.planning.cases_to_plan,
     "close_study": lambda s, by: store.studies.close_study(s, by, 1),
     "make_study": lambda s, by: store.studies.make_study(s, by, _STUDY),

@@ -9,9 +9,9 @@ from db import store, tables
 from db.audit.chain import GENESIS, Link
 from db.audit.seals import SEALED, seal
 from db.audit.trail import record_event
-from db.audit.verify import kept_as_written, tables_there, verify
+from db.audit.verify import reflect_sealed_tables, unchangeable_tables, verify
 from db.database import Sessions, open_as_it_is, open_database
-from db.values.audit import Finding, Seal
+from db.values.audit import AuditFinding, Seal
 from db.values.reading import Arm, Severity
 from tests.db.test_migrations import NEVER_CHANGED
 from tests.helpers.concurrency import at_once
@@ -82,7 +82,7 @@ def test_nothing_is_found_while_readers_go_on_saving(database_url: str, tmp_path
         cases = [make_case(session, first) for _ in range(15)]
         readers = [make_reader(session, f"dr. {number}") for number in range(3)]
 
-    def work(number: int) -> list[Sequence[Finding]]:
+    def work(number: int) -> list[Sequence[AuditFinding]]:
         if number:
             for case_id in cases:
                 with sessions.begin() as session:
@@ -99,8 +99,8 @@ def test_nothing_is_found_while_readers_go_on_saving(database_url: str, tmp_path
 
 def test_every_table_whose_rows_are_never_changed_is_sealed(sessions: Sessions) -> None:
     with sessions.read() as session:
-        existing = tables_there(session.connection())
-    assert {*kept_as_written(existing), "audit_events"} == set(NEVER_CHANGED)
+        existing = reflect_sealed_tables(session.connection())
+    assert {*unchangeable_tables(existing), "audit_events"} == set(NEVER_CHANGED)
     named = {one.table for one in SEALED} | {linked.table for one in SEALED for linked in one.linked}
     assert named <= set(tables.Base.metadata.tables)
 

@@ -14,12 +14,12 @@ from sqlalchemy import make_url, text
 
 from db import store
 from db.audit.anchor import anchor_for
-from db.audit.chain import Added, Link
+from db.audit.chain import AddedEvents, Link
 from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.database import Sessions, open_database
 from db.upgrade import alembic_config
-from db.values.audit import Verified
+from db.values.audit import Verification
 from tests.db.test_upgrade import AT, FIRST_ROWS, FIRST_TABLES
 from tests.helpers.tampering import engine_of, without_triggers
 
@@ -80,9 +80,9 @@ def old(database_url: str, tmp_path: Path) -> Old:
     engine.dispose()
     heads = anchor_for(make_url(database_url), tmp_path)
     assert heads
-    heads.begin(Added(number, number, previous))
-    heads.announce(Added(link.number, link.number, link.hash))
-    heads.confirm(Added(link.number, link.number, link.hash))
+    heads.begin(AddedEvents(number, number, previous))
+    heads.announce(AddedEvents(link.number, link.number, link.hash))
+    heads.confirm(AddedEvents(link.number, link.number, link.hash))
     return Old(database_url, tmp_path)
 
 
@@ -106,7 +106,9 @@ def test_an_upgrade_seals_every_row_and_anchors_the_events_it_adds(old: Old) -> 
     before = old.rows()
     sessions = old.opened()
     assert_kept(old, before)
-    assert verify(sessions) == Verified(events=3 + len(SEALS), anchored=92 + len(SEALS), findings=(), rows=len(SEALS))
+    assert verify(sessions) == Verification(
+        events=3 + len(SEALS), anchored=92 + len(SEALS), findings=(), rows=len(SEALS)
+    )
     with sessions.begin() as session:
         record_event(session, None, "next", "")
         newest = store.audit.audit_trail(session, limit=6)
@@ -142,7 +144,7 @@ def test_an_older_database_is_chained_sealed_and_anchored_at_once(
 ) -> None:
     at_revision(database_url, revision)
     sessions = open_database(database_url, data=tmp_path)
-    expected = Verified(events=2 + len(SEALS), anchored=91 + len(SEALS), findings=(), rows=len(SEALS))
+    expected = Verification(events=2 + len(SEALS), anchored=91 + len(SEALS), findings=(), rows=len(SEALS))
     assert verify(sessions) == expected
     sessions.dispose()
 

@@ -9,7 +9,7 @@ from db import store, tables
 from db.database import Sessions
 from db.errors import CaseChangedError, InStudyError, NotRevealedError
 from db.values.accounts import Lifetime
-from db.values.adjudication import Amendment, SignOffView, ToSign
+from db.values.adjudication import Amendment, ProposedSignOff, SignOffView
 from db.values.audit import EventFilter
 from db.values.reading import Opinion, Read, Role, SignOff, Trigger
 from tests.db.test_adjudication import join_study
@@ -49,7 +49,9 @@ def labels(session_of: World, account_id: int) -> tuple[dict[int, str], frozense
 
 
 def test_a_reader_signs_what_all_readers_say(agreed: World) -> None:
-    assert agreed.view_sign_off(agreed.readers[0]).proposed == ToSign("malignant", "ductal_carcinoma", None, readers=2)
+    assert agreed.view_sign_off(agreed.readers[0]).proposed == ProposedSignOff(
+        "malignant", "ductal_carcinoma", None, readers=2
+    )
     signed = agreed.sign_off(agreed.readers[0], note="as discussed")
     assert (signed.version, signed.label, signed.subtype, signed.note, signed.why) == (
         1, "malignant", "ductal_carcinoma", "as discussed", "",
@@ -125,14 +127,14 @@ def test_a_case_that_waits_for_adjudication_is_not_signed(world: World) -> None:
     assert view.proposed is None
     assert view.triggers == (Trigger.READERS_SPLIT, Trigger.MODEL_CONFLICT)
     with pytest.raises(CaseChangedError, match="needs adjudication first: readers differ, a reader and the model"):
-        world.sign_off(world.readers[0], ToSign("malignant", "ductal_carcinoma", None, 2))
+        world.sign_off(world.readers[0], ProposedSignOff("malignant", "ductal_carcinoma", None, 2))
 
 
 def test_a_consensus_that_was_contradicted_is_not_signed(settled: World) -> None:
     settled.amend(settled.readers[1], replace(SAYS_BENIGN, confidence=5))
     assert settled.view_sign_off(settled.readers[0]).proposed is None
     with pytest.raises(CaseChangedError, match="needs adjudication first"):
-        settled.sign_off(settled.readers[0], ToSign("malignant", "ductal_carcinoma", 1, 2))
+        settled.sign_off(settled.readers[0], ProposedSignOff("malignant", "ductal_carcinoma", 1, 2))
 
 
 def test_what_changed_since_it_was_shown_is_not_signed(agreed: World) -> None:

@@ -120,7 +120,7 @@ def test_only_those_who_may_read_and_sign_in_are_readers(sessions: Sessions) -> 
             partial(store.studies.studies, account_id=by),
             partial(store.studies.study_readers, account_id=by),
             partial(store.studies.cases_for_study, account_id=by, filters=CaseChoice()),
-            partial(store.studies.cases_named, account_id=by, accessions=["C-0001"]),
+            partial(store.studies.find_cases, account_id=by, accessions=["C-0001"]),
             partial(store.studies.preview_study, account_id=by, plan=world.plan_study()),
         ]
         with sessions.begin() as session:
@@ -217,13 +217,13 @@ def test_cases_are_chosen_by_what_is_known_of_them_without_the_model(sessions: S
         assert chosen(demonstration=False) == (*world.cases, other)
         assert chosen(since=now - timedelta(days=1), until=now) == chosen()
         assert chosen(since=now) == chosen(until=now - timedelta(days=1)) == ()
-        assert store.studies.cases_named(session, world.planner, ["C-0002", "nowhere", "C-0001"]) == [
+        assert store.studies.find_cases(session, world.planner, ["C-0002", "nowhere", "C-0001"]) == [
             world.cases[1],
             None,
             world.cases[0],
         ]
         with pytest.raises(ValueError, match="at most 5000"):
-            store.studies.cases_named(session, world.planner, ["C-0001"] * 5_001)
+            store.studies.find_cases(session, world.planner, ["C-0001"] * 5_001)
 
 
 def test_the_single_reader_plans_and_reads_alone(shared_sessions: Sessions) -> None:

@@ -87,7 +87,7 @@ def test_an_empty_list_counts_nothing_and_has_no_next_case(sessions: Sessions) -
         make_case(session, account_id, images=0)
         assert store.worklist.worklist(session, account_id) == []
         assert store.worklist.state_counts(session, account_id) == dict.fromkeys(CaseState, 0)
-        assert store.worklist.next_case(session, account_id) is None
+        assert store.worklist.find_next_case(session, account_id) is None
 
 
 def test_a_row_counts_images_and_those_whose_analysis_is_over(sessions: Sessions) -> None:
@@ -198,17 +198,17 @@ def test_the_oldest_ready_case_is_next_and_then_what_was_left_half_read(sessions
         one, two, three = (make_case(session, account_id) for _ in range(3))
     analyse_all(sessions)
     with sessions.begin() as session:
-        assert store.worklist.next_case(session, account_id) == one
-        assert store.worklist.next_case(session, account_id, after=one) == two
-        assert store.worklist.next_case(session, account_id, after=two) == three
-        assert store.worklist.next_case(session, account_id, after=three) == one
+        assert store.worklist.find_next_case(session, account_id) == one
+        assert store.worklist.find_next_case(session, account_id, after=one) == two
+        assert store.worklist.find_next_case(session, account_id, after=two) == three
+        assert store.worklist.find_next_case(session, account_id, after=three) == one
         store.reads.record_first_read(session, one, account_id, BENIGN, OPENED)
-        assert store.worklist.next_case(session, account_id) == two
+        assert store.worklist.find_next_case(session, account_id) == two
         for case_id in (two, three):
             store.reads.record_first_read(session, case_id, account_id, BENIGN, OPENED)
             store.reads.record_final_read(session, case_id, account_id, MALIGNANT, OPENED)
-        assert store.worklist.next_case(session, account_id) == one
-        assert store.worklist.next_case(session, account_id, after=one) is None
+        assert store.worklist.find_next_case(session, account_id) == one
+        assert store.worklist.find_next_case(session, account_id, after=one) is None
 
 
 @pytest.mark.slow
@@ -226,7 +226,7 @@ def test_ten_thousand_cases_are_listed_right_and_in_one_query(sessions: Sessions
         event.listen(session.get_bind(), "before_cursor_execute", lambda *args: statements.append(args[2]))
         rows = store.worklist.worklist(session, account_id)
         counts = store.worklist.state_counts(session, account_id)
-        following = store.worklist.next_case(session, account_id)
+        following = store.worklist.find_next_case(session, account_id)
     assert len(statements) == 6, "each is one query, after one that asks what the account may do"
     assert len(rows) == cases
     expected = {CaseState.REVEALED: 2500, CaseState.UNREADABLE: 2500, CaseState.WAITING: 5000}

@@ -65,7 +65,7 @@ def everything(world: World) -> list[object]:
             for wanted in _FILTERS
             for order in CaseOrder
         ]
-        following = [store.worklist.next_case(session, world.reader, case_id) for case_id in (None, *world.cases)]
+        following = [store.worklist.find_next_case(session, world.reader, case_id) for case_id in (None, *world.cases)]
         return [*lists, following, store.worklist.state_counts(session, world.reader)]
 
 

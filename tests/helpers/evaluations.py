@@ -9,16 +9,16 @@ from core.card import Abstention
 from core.imaging.heatmaps import encode_png
 from core.labels import LabelSet
 from core.statistics.cautions import Caution, ImageLeftOut
-from core.statistics.evaluate import About, build_evaluation
+from core.statistics.evaluate import EvaluationDetails, build_evaluation
 from core.statistics.evaluation import Evaluation
-from core.statistics.predictions import Judgements
+from core.statistics.predictions import ClassPredictions
 from db import store
 from db.database import Sessions
 from db.files import Files
 from db.values.evaluations import EvaluatedImage, NewEvaluation
 from tests.helpers.judgements import made_judgements
 
-ABOUT = About(
+ABOUT = EvaluationDetails(
     model_name="telltale",
     model_version="3f9a1c22b0e4",
     dataset="breakhis",
@@ -34,7 +34,7 @@ ABSTENTION = Abstention(0.1, 0.7, 0.8, 0.05, "validation")
 
 
 @cache
-def made(label_set: LabelSet, seed: int = 0, images: int = 60) -> Judgements:
+def made(label_set: LabelSet, seed: int = 0, images: int = 60) -> ClassPredictions:
     """Draw judgements of twelve patients."""
     return made_judgements(label_set, images, patients=12, seed=seed)
 

@@ -21,7 +21,7 @@ from db import store
 from db.database import Sessions
 from db.values.accounts import Lifetime
 from db.values.reading import Account, Role
-from service.access.browser_tabs import Tabs
+from service.access.browser_tabs import BrowserTabs
 from service.access.gate import ACCOUNT, Gate
 from service.access.sessions import COOKIE, Access
 from service.installation import Installation
@@ -54,7 +54,7 @@ class GateClient:
     port: int
     sessions: Sessions
     heard: list[str] = field(default_factory=list)  # what came through by websocket
-    tabs: Tabs = field(default_factory=Tabs)  # those that the gate knows
+    tabs: BrowserTabs = field(default_factory=BrowserTabs)  # those that the gate knows
 
     def add(self, name: str, role: Role = Role.READER) -> Account:
         """Make an account with the password of the tests."""

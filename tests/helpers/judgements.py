@@ -3,10 +3,10 @@
 import numpy as np
 
 from core.labels import LabelSet
-from core.statistics.predictions import Judgements
+from core.statistics.predictions import ClassPredictions
 
 
-def made_judgements(label_set: LabelSet, images: int = 400, patients: int = 40, seed: int = 0) -> Judgements:
+def made_judgements(label_set: LabelSet, images: int = 400, patients: int = 40, seed: int = 0) -> ClassPredictions:
     """Draw probabilities that lean to the truth, each patient with its own lean; rounded, so that some are equal."""
     rng = np.random.default_rng(seed)
     classes = len(label_set.classes)
@@ -16,7 +16,7 @@ def made_judgements(label_set: LabelSet, images: int = 400, patients: int = 40, 
     labels = of_patient[person]
     logits = rng.normal(0, 1, (images, classes)) + 1.2 * np.eye(classes)[labels]
     odds = np.exp(np.round(logits + rng.normal(0, 0.7, (patients, classes))[person], 1))
-    return Judgements(
+    return ClassPredictions(
         label_set,
         labels,
         odds / odds.sum(axis=1, keepdims=True),

@@ -9,7 +9,7 @@ from core.card import Card, InputPolicy
 from core.labels import BINARY
 from core.network.checkpoint import save_checkpoint
 from core.network.classifier import Classifier
-from core.network.hybrid import HybridNetwork, network_of
+from core.network.hybrid import HybridNetwork, build_hybrid_network
 
 SMALL_CARD = Card(
     name="small test network",
@@ -26,7 +26,7 @@ SMALL_CARD = Card(
 def small_network(card: Card = SMALL_CARD, seed: int = 0) -> HybridNetwork:
     """Build the network of a card with seeded random weights."""
     torch.manual_seed(seed)
-    return network_of(card)
+    return build_hybrid_network(card)
 
 
 def small_classifier(seed: int = 0, **changes: object) -> Classifier:

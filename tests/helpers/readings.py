@@ -5,13 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.labels import Malignancy
-from core.results import Reading, SavedRead
+from core.results import Reading, ReadOpinion
 
 _SIDES: tuple[Malignancy, Malignancy] = ("benign", "malignant")
 
 
-def said(label: Malignancy | None, model: Malignancy | None = None, *, sure: int = 3, seconds: float = 20) -> SavedRead:
-    return SavedRead(label, sure if label else None, seconds, model)
+def said(
+    label: Malignancy | None, model: Malignancy | None = None, *, sure: int = 3, seconds: float = 20
+) -> ReadOpinion:
+    return ReadOpinion(label, sure if label else None, seconds, model)
 
 
 def reading(

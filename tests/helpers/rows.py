@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.orm import Session
 
 from core.labels import BREAKHIS
-from core.results import Analysis, Finding, Prediction, Quality
+from core.results import Analysis, Prediction, Quality, QualityFinding
 from db import store, tables
 from db.values.adjudication import Ruling
 from db.values.evaluations import EvaluatedImage, NewEvaluation
 from db.values.reading import Arm, ModelIdentity, Opinion, RegionKind, Severity, Stage, StoredHeatmap, StoredImage
 
 OPENED = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
-QUALITY = Quality(41.5, 0.62, (Finding("warning", "blurred (41, limit 75)"),))
+QUALITY = Quality(41.5, 0.62, (QualityFinding("warning", "blurred (41, limit 75)"),))
 MODEL = ModelIdentity("3f9a1c22b0e4", "starter", demonstration=True)
 NEWER_MODEL = ModelIdentity("77aa00bb11cc", "hybrid", demonstration=False)
 BENIGN = Opinion("benign", 4)

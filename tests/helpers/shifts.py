@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from core.statistics.cautions import Caution
-from core.statistics.compare_sets import Measured, shift_between
+from core.statistics.compare_sets import MeasuredSet, measure_shift
 from core.statistics.evaluation import Figure
 from core.statistics.shift import Shift, Step
 from core.statistics.tissue_statistics import STATISTICS
@@ -13,13 +13,13 @@ from core.statistics.tissue_statistics import STATISTICS
 MODEL = ("a network", "0123456789ab")
 
 
-def measured(name: str, seed: int, away: float, patients: int = 6, each: int = 3) -> Measured:
+def measured(name: str, seed: int, away: float, patients: int = 6, each: int = 3) -> MeasuredSet:
     """Make features and statistics of patients who differ among each other, `away` from the origin."""
     rng = np.random.default_rng(seed)
     centres = np.repeat(rng.normal(0, 1, (patients, 8)) + away, each, axis=0)
     rows = rng.normal(0, 0.3, (patients * each, len(STATISTICS))) + centres[:, :1]
     ids = np.repeat([f"{name} {number}" for number in range(patients)], each)
-    return Measured(name, centres + rng.normal(0, 0.3, centres.shape), rows, ids)
+    return MeasuredSet(name, centres + rng.normal(0, 0.3, centres.shape), rows, ids)
 
 
 def figure(value: float, half: float | None = 0.05, name: str = "AUC") -> Figure:
@@ -37,7 +37,7 @@ STEPS = (
 
 def shifted(away: float = 4.0, source: str = "here", target: str = "there") -> Shift:
     """Compare two made-up sets of six patients, with an AUC that drops from 0.90 to 0.70."""
-    found = shift_between(measured(source, 1, 0), measured(target, 2, away), MODEL)
+    found = measure_shift(measured(source, 1, 0), measured(target, 2, away), MODEL)
     drop = figure(0.20, 0.10, "drop of AUC")
     return replace(
         found,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from db import store
 from db.audit.verify import verify
 from db.database import Sessions, open_as_it_is, open_database
-from db.values.audit import Finding
+from db.values.audit import AuditFinding
 from db.values.reading import Role
 from tests.helpers.rows import BENIGN, MALIGNANT, OPENED, evaluated_image, new_evaluation, sha256_of
 from tests.helpers.world import analyse_all, make_case
@@ -41,7 +41,7 @@ def fill_database(url: str, data: Path) -> Sessions:
     return sessions
 
 
-def findings_of(url: str, data: Path) -> Sequence[Finding]:
+def findings_of(url: str, data: Path) -> Sequence[AuditFinding]:
     """Return what is found in a database, opened without an upgrade."""
     sessions = open_as_it_is(url, data=data)
     found = verify(sessions).findings
@@ -49,7 +49,7 @@ def findings_of(url: str, data: Path) -> Sequence[Finding]:
     return found
 
 
-def rows_named(findings: Sequence[Finding]) -> set[tuple[str, str]]:
+def rows_named(findings: Sequence[AuditFinding]) -> set[tuple[str, str]]:
     """Give what was found of which row."""
     return {(found.kind, found.row) for found in findings}
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.imaging.demo import demo_image
+from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_png
 from db import store
 from db.values.reading import ImageRow, Opinion, Reveal
@@ -16,7 +16,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 def queue_images(world: World, images: int, *, first: int = 0) -> int:
     """Take generated images in, counted from `first`, and return their case."""
-    return world.add_case(*range(first, first + images), pixels=lambda seed: encode_png(demo_image(seed, "benign")))
+    return world.add_case(
+        *range(first, first + images), pixels=lambda seed: encode_png(generate_tissue(seed, "benign"))
+    )
 
 
 def make_worker(world: World, classifier: FakeClassifier) -> Worker:

@@ -26,7 +26,7 @@ from db.database import Sessions
 from db.errors import NotRevealedError
 from db.files import Files
 from db.store.worklist import case_state
-from db.values.adjudication import Adjudication, Amendment, Ruling, SignOffView, ToSign
+from db.values.adjudication import Adjudication, Amendment, ProposedSignOff, Ruling, SignOffView
 from db.values.reading import (
     Arm,
     CaseState,
@@ -42,7 +42,7 @@ from db.values.reading import (
     StoredHeatmap,
 )
 from db.values.studies import OpenedPlace, StudyPlan
-from service.intake import CasePlan, take_in_all
+from service.intake import CasePlan, add_images
 from tests.helpers import rows
 from tests.helpers.databases import open_new
 from tests.helpers.fakes import FakeClassifier
@@ -181,7 +181,7 @@ class World:
         """Take in one case with an image for each seed, as an upload does."""
         plan = CasePlan(self.reader, magnification, accession)
         named = [(f"image {seed}.png", pixels(seed)) for seed in seeds]
-        taken = list(take_in_all(self.sessions, self.files, plan, named))
+        taken = list(add_images(self.sessions, self.files, plan, named))
         case_id = taken[0].case_id
         assert case_id is not None, taken
         return case_id
@@ -283,7 +283,7 @@ class World:
         with self.sessions.read() as session:
             return store.sign_offs.sign_offs_of(session, self.case_id, account_id)
 
-    def sign_off(self, account_id: int, proposed: ToSign | None = None, note: str = "") -> SignOff:
+    def sign_off(self, account_id: int, proposed: ProposedSignOff | None = None, note: str = "") -> SignOff:
         """Sign what is proposed for the first case now, or was."""
         wanted = proposed or self.view_sign_off(account_id).proposed
         assert wanted is not None, self.view_sign_off(account_id)

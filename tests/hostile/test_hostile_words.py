@@ -12,7 +12,7 @@ from db import store, tables
 from db.audit.verify import verify
 from db.database import Sessions
 from db.values.audit import EventFilter
-from db.values.evaluations import Cell, NewEvaluation
+from db.values.evaluations import ImageFilter, NewEvaluation
 from db.values.reading import Opinion, Role
 from db.values.worklist import CaseFilter
 from tests.helpers.rows import OPENED, evaluated_image, stored_image
@@ -162,8 +162,13 @@ def test_names_of_evaluations(sessions: Sessions) -> None:
             row = store.evaluations.evaluation(session, number)
             assert row is not None
             assert (row.model_name, row.dataset) == (words, words)
-            assert store.evaluations.evaluated_images(session, number, Cell(label=words, predicted=words)) == [image]
-            assert store.evaluations.evaluated_images(session, number, Cell(label=f"{words} ", predicted=words)) == []
+            assert store.evaluations.evaluated_images(session, number, ImageFilter(label=words, predicted=words)) == [
+                image
+            ]
+            assert (
+                store.evaluations.evaluated_images(session, number, ImageFilter(label=f"{words} ", predicted=words))
+                == []
+            )
     assert verify(sessions).findings == ()
 
 

@@ -5,10 +5,10 @@ from streamlit.testing.v1 import AppTest
 
 from core.labels import Malignancy
 from db import store
-from db.values.adjudication import Ruling, ToSign
+from db.values.adjudication import ProposedSignOff, Ruling
 from db.values.reading import Opinion, Role, Severity
 from pages.ui.agreement.choices import VIEWS
-from service.intake import CasePlan, take_in_all
+from service.intake import CasePlan, add_images
 from tests.helpers.app_pages import visit, words_on
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.rows import OPENED
@@ -154,7 +154,7 @@ def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_world
     read_world.analyse(0.8125)
     read_through(read_world, signed, "benign", "malignant")
     with read_world.sessions.begin() as session:
-        store.sign_offs.sign_off(session, signed, read_world.reader, ToSign("malignant", None, None, 1), "")
+        store.sign_offs.sign_off(session, signed, read_world.reader, ProposedSignOff("malignant", None, None, 1), "")
     settle(read_world, 3, "benign")
     settle(read_world, 4, "benign")  # which this reader has not finished
     tab = turn_to(visit("agreement.py"), "Effect of the reveal")
@@ -202,7 +202,7 @@ def test_a_choice_that_the_filters_take_away_is_forgotten(read_world: World) -> 
 
 def test_generated_demo_cases_stay_apart_until_asked_for(world: World) -> None:
     plan = CasePlan(world.reader, "100X", "generated", demonstration=True)
-    demo = next(iter(take_in_all(world.sessions, world.files, plan, [("a.png", tissue_png(9))]))).case_id
+    demo = next(iter(add_images(world.sessions, world.files, plan, [("a.png", tissue_png(9))]))).case_id
     assert demo is not None
     for case_id in (demo, world.add_case(1)):
         read_through(world, case_id, "benign", "benign")

@@ -5,15 +5,15 @@ import io
 from dataclasses import replace
 
 from core.statistics.rates import Rate
-from pages.ui.agreement.drawing import matrix
+from pages.ui.agreement.drawing import draw_matrix
 from pages.ui.agreement.figures import (
     Matrix,
     Table,
     couple_matrices,
+    measure_reader_model,
+    measure_reader_reader,
+    measure_reveal,
     model_matrices,
-    reader_model,
-    reader_reader,
-    reveal,
 )
 from pages.ui.csv_tables import agreement_csv, readings_csv
 from tests.helpers.readings import made_readings, reading
@@ -21,7 +21,11 @@ from tests.helpers.readings import made_readings, reading
 
 def test_cases_behind_every_figure_are_as_many_as_the_figure_says() -> None:
     readings = made_readings(30)
-    tables: list[Table] = [reader_reader(readings), reveal(readings, {}), reveal(readings, {1: "benign"})]
+    tables: list[Table] = [
+        measure_reader_reader(readings),
+        measure_reveal(readings, {}),
+        measure_reveal(readings, {1: "benign"}),
+    ]
     for table in tables:
         for line in table.lines:
             for cell in line.cells:
@@ -49,12 +53,12 @@ def lines(data: bytes) -> list[dict[str, str]]:
 
 def test_the_figures_as_csv_hold_n_and_interval() -> None:
     readings = made_readings(20)
-    found = lines(agreement_csv([("Reader and reader", reader_reader(readings))]).data)
+    found = lines(agreement_csv([("Reader and reader", measure_reader_reader(readings))]).data)
     rate, kappa = found[0], found[1]
     assert (rate["of"], rate["figure"], rate["n"]) == ("dr. a and dr. b", "same label before the reveal", "20")
     assert float(rate["low"]) < float(rate["value"]) == int(rate["hits"]) / 20 < float(rate["high"])
     assert (kappa["hits"], kappa["n"]) == ("", "20")
-    alike = lines(agreement_csv([("x", reader_reader([reading(1, "benign", reader=r) for r in "ab"]))]).data)
+    alike = lines(agreement_csv([("x", measure_reader_reader([reading(1, "benign", reader=r) for r in "ab"]))]).data)
     assert [(line["value"], line["low"]) for line in alike[1:3]] == [("", ""), ("", "")]
 
 
@@ -76,7 +80,7 @@ def test_the_readings_as_csv_are_one_line_each_and_no_formula() -> None:
 def test_names_of_readers_are_no_markup_in_a_matrix() -> None:
     odd = "<b>[x](http://y)"
     readings = [reading(1, "benign", "benign", "benign", reader=name) for name in (odd, "dr. z")]
-    drawn = matrix(couple_matrices(readings, (odd, "dr. z"))[0], 0, "#000").to_json()
+    drawn = draw_matrix(couple_matrices(readings, (odd, "dr. z"))[0], 0, "#000").to_json()
     assert "<b>" not in drawn
     assert "\\u003cb\\u003e" not in drawn
 
@@ -84,9 +88,12 @@ def test_names_of_readers_are_no_markup_in_a_matrix() -> None:
 def test_what_is_left_out_is_counted() -> None:
     readings = [reading(1, None, "benign", "benign", reader=name) for name in "ab"]
     readings += [reading(2, "benign", "benign", "benign", reader=name) for name in "ab"]
-    assert [table.left_out for table in (reader_model(readings), reader_reader(readings), reveal(readings, {}))] == [
+    assert [
+        table.left_out
+        for table in (measure_reader_model(readings), measure_reader_reader(readings), measure_reveal(readings, {}))
+    ] == [
         2,
         1,
         2,
     ]
-    assert reveal(readings, {2: "benign"}).left_out == 2
+    assert measure_reveal(readings, {2: "benign"}).left_out == 2

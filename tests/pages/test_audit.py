@@ -102,7 +102,7 @@ def test_the_file_of_events_holds_them_all_and_no_formula(world: World) -> None:
 def test_a_file_is_given_out_only_with_an_event_that_says_who_and_what(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = downloads.recorded(world.reader, "own reads", partial(bytes, b"a,b"))
+    made = downloads.make_and_record(world.reader, "own reads", partial(bytes, b"a,b"))
     assert made == b"a,b"
     newest = events(world)[0]
     assert (newest.account, newest.action, newest.subject) == ("reader", Action.EXPORTED, "own reads")
@@ -111,7 +111,7 @@ def test_a_file_is_given_out_only_with_an_event_that_says_who_and_what(
         raise OSError("cannot be made")
 
     with pytest.raises(OSError, match="cannot be made"):
-        downloads.recorded(world.reader, "figures", refuse)
+        downloads.make_and_record(world.reader, "figures", refuse)
     assert events(world)[0] == newest
 
 

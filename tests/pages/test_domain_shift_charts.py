@@ -18,36 +18,36 @@ def far() -> Shift:
 
 
 def test_each_statistic_has_its_own_density_of_both_sets_the_most_different_first(far: Shift) -> None:
-    drawn = charts.statistics(far)
+    drawn = charts.draw_statistics(far)
     assert len(drawn.data) == 2 * len(STATISTICS)
-    sizes = [abs(found.difference) for found in charts.by_difference(far)]
+    sizes = [abs(found.difference) for found in charts.sort_by_difference(far)]
     assert sizes == sorted(sizes, reverse=True)
     titles = [note.text for note in drawn.layout.annotations]
-    assert titles[0].startswith(f"<b>{charts.by_difference(far)[0].name}</b><br>")
+    assert titles[0].startswith(f"<b>{charts.sort_by_difference(far)[0].name}</b><br>")
     assert all("SD higher" in title for title in titles)
 
 
 def test_sets_differ_by_line_and_by_sign_as_well_as_by_colour(far: Shift) -> None:
-    source, target = charts.statistics(far).data[:2]
+    source, target = charts.draw_statistics(far).data[:2]
     assert source.line.dash != target.line.dash
-    source, target = charts.points(far).data
+    source, target = charts.draw_points(far).data
     assert source.marker.symbol != target.marker.symbol
     assert (source.name, target.name) == ("here", "there")
 
 
 def test_the_legend_names_each_set_once(far: Shift) -> None:
-    named = [trace.name for trace in charts.statistics(far).data if trace.showlegend]
+    named = [trace.name for trace in charts.draw_statistics(far).data if trace.showlegend]
     assert named == ["here", "there"]
 
 
 def test_every_image_is_a_point_that_names_its_patient(far: Shift) -> None:
-    source, target = charts.points(far).data
+    source, target = charts.draw_points(far).data
     assert len(source.x) == len(target.x) == 18
     assert set(target.customdata) == {f"there {number}" for number in range(6)}
 
 
 def test_a_step_stands_at_its_change_with_its_interval_between_nothing_and_the_whole_drop(far: Shift) -> None:
-    drawn = charts.what_helps(far)
+    drawn = charts.draw_what_helps(far)
     assert drawn is not None
     [changes] = drawn.data
     assert list(changes.y) == ["one view only", "Reinhard"]
@@ -58,18 +58,18 @@ def test_a_step_stands_at_its_change_with_its_interval_between_nothing_and_the_w
 
 
 def test_without_steps_there_is_nothing_to_draw(far: Shift) -> None:
-    assert charts.what_helps(replace(far, steps=STEPS[:1])) is None
-    assert charts.what_helps(replace(far, steps=())) is None
+    assert charts.draw_what_helps(replace(far, steps=STEPS[:1])) is None
+    assert charts.draw_what_helps(replace(far, steps=())) is None
 
 
 def test_names_of_folders_do_not_act_as_tags() -> None:
-    drawn = charts.points(shifted(source="<b>bold</b>"))
+    drawn = charts.draw_points(shifted(source="<b>bold</b>"))
     assert drawn.data[0].name == "&lt;b&gt;bold&lt;/b&gt;"
 
 
 def test_every_colour_reads_on_the_light_and_on_the_dark_background(far: Shift) -> None:
-    used = {trace.line.color for trace in charts.statistics(far).data}
-    used |= {trace.marker.color for trace in charts.points(far).data}
+    used = {trace.line.color for trace in charts.draw_statistics(far).data}
+    used |= {trace.marker.color for trace in charts.draw_points(far).data}
     for colour in used:
         for background in ("#ffffff", "#16191b"):
             dark, light = sorted((luminance(colour), luminance(background)))
@@ -115,7 +115,7 @@ def test_a_drop_that_may_be_none_is_said_to_be_so(far: Shift) -> None:
     ],
 )
 def test_chance_has_three_words(p: float, words: str) -> None:
-    assert explanations.chance(p) == words
+    assert explanations.chance_words(p) == words
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_chance_has_three_words(p: float, words: str) -> None:
     ],
 )
 def test_a_difference_is_told_in_standard_deviations(far: Shift, apart: float, words: str) -> None:
-    assert explanations.difference(replace(far.distributions[0], difference=apart, p=0.001)) == words
+    assert explanations.difference_words(replace(far.distributions[0], difference=apart, p=0.001)) == words
 
 
 def test_every_measure_is_explained(far: Shift) -> None:

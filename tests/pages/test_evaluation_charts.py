@@ -8,8 +8,8 @@ import pytest
 from core.labels import BACH, BINARY
 from core.statistics.evaluation import Confusion, Figure, Group
 from core.statistics.figure_names import ACCURACY, RECALL, SPECIFICITY
-from pages.ui.charts import inert
-from pages.ui.evaluation.charts import Shows, curve, figure_words, intervals, matrix
+from pages.ui.charts import escape_markup
+from pages.ui.evaluation.charts import Shows, draw_curve, draw_intervals, draw_matrix, figure_words
 from tests.helpers.evaluations import made_evaluation
 
 PUBLISHED = Confusion(("benign", "malignant"), ((220, 162), (59, 468)), ((9, 7), (5, 12)))
@@ -27,12 +27,12 @@ BACKGROUNDS = {DARK: (255, 255, 255), LIGHT: (22, 25, 27)}
     ],
 )
 def test_a_cell_shows_what_was_asked_for(shows: Shows, words: tuple[str, ...]) -> None:
-    assert matrix(PUBLISHED, shows).data[-1].text == words
+    assert draw_matrix(PUBLISHED, shows).data[-1].text == words
 
 
 def test_a_point_s_number_tells_its_cell() -> None:
     confusion = made_evaluation(BACH).confusions[1]
-    points = matrix(confusion, "counts").data[-1]
+    points = draw_matrix(confusion, "counts").data[-1]
     for number, text in enumerate(points.text):
         row, column = divmod(number, 4)
         assert (points.y[number], points.x[number]) == (row, column)
@@ -41,33 +41,33 @@ def test_a_point_s_number_tells_its_cell() -> None:
 
 def test_shades_are_shares_of_the_row_and_an_empty_row_stays_blank() -> None:
     empty = Confusion(("a", "b"), ((0, 0), (1, 3)), ((0, 0), (1, 2)))
-    figure = matrix(empty, "row %")
+    figure = draw_matrix(empty, "row %")
     assert [list(row) for row in figure.data[0].z] == [[0, 0], [0.25, 0.75]]
     assert figure.data[-1].text == ("–", "–", "25 %", "75 %")
     assert "an empty row" in figure.data[-1].customdata[0]
 
 
 def test_hovering_tells_the_whole_cell() -> None:
-    words = matrix(PUBLISHED, "counts").data[-1].customdata[2]
+    words = draw_matrix(PUBLISHED, "counts").data[-1].customdata[2]
     assert words == "truth malignant, predicted benign<br>59 images (11.2% of this row) of 5 patients"
 
 
 def test_the_chosen_cell_is_framed() -> None:
-    assert not matrix(PUBLISHED, "counts").layout.shapes
-    [frame] = matrix(PUBLISHED, "counts", (1, 0)).layout.shapes
+    assert not draw_matrix(PUBLISHED, "counts").layout.shapes
+    [frame] = draw_matrix(PUBLISHED, "counts", (1, 0)).layout.shapes
     assert (frame.x0, frame.x1, frame.y0, frame.y1) == (-0.5, 0.5, 0.5, 1.5)
 
 
 def test_names_of_classes_cannot_act() -> None:
-    figure = matrix(Confusion((HOSTILE, "b"), ((1, 0), (0, 1)), ((1, 0), (0, 1))), "counts")
+    figure = draw_matrix(Confusion((HOSTILE, "b"), ((1, 0), (0, 1)), ((1, 0), (0, 1))), "counts")
     shown = [*figure.layout.xaxis.ticktext, *figure.layout.yaxis.ticktext, *figure.data[-1].customdata]
     assert not [words for words in shown if "<a" in words]
-    assert inert(HOSTILE).startswith("&lt;a ")
+    assert escape_markup(HOSTILE).startswith("&lt;a ")
 
 
 @pytest.mark.parametrize("ink", [DARK, LIGHT])
 def test_numbers_stay_readable_on_the_fullest_cell(ink: str) -> None:
-    figure = matrix(PUBLISHED, "counts", ink=ink)
+    figure = draw_matrix(PUBLISHED, "counts", ink=ink)
     points = figure.data[-1]
     assert points.textfont.color == points.selected.textfont.color == points.unselected.textfont.color == ink
     *colour, share = (float(part) for part in figure.data[0].colorscale[-1][1][5:-1].split(","))
@@ -78,7 +78,7 @@ def test_numbers_stay_readable_on_the_fullest_cell(ink: str) -> None:
 
 def test_two_models_differ_by_line_and_sign_as_well_as_by_colour() -> None:
     first = made_evaluation(BINARY)
-    figure = curve("reliability", [first, replace(first, model_name="other")])
+    figure = draw_curve("reliability", [first, replace(first, model_name="other")])
     assert figure is not None
     one, other = figure.data
     for look in ("line.dash", "line.color", "marker.symbol"):
@@ -86,7 +86,7 @@ def test_two_models_differ_by_line_and_sign_as_well_as_by_colour() -> None:
 
 
 def test_the_legend_gives_the_area_with_its_interval() -> None:
-    figure = curve("roc", [made_evaluation(BINARY)])
+    figure = draw_curve("roc", [made_evaluation(BINARY)])
     assert figure is not None
     auc = made_evaluation(BINARY).figure("AUC")
     assert auc is not None
@@ -99,7 +99,7 @@ def test_the_locked_threshold_lies_on_the_roc_curve() -> None:
     recall, specificity = evaluation.figure(RECALL), evaluation.figure(SPECIFICITY)
     assert recall is not None
     assert specificity is not None
-    figure = curve("roc", [evaluation])
+    figure = draw_curve("roc", [evaluation])
     assert figure is not None
     line, marker = figure.data
     assert (marker.x[0], marker.y[0]) == (1 - specificity.value, recall.value)
@@ -115,17 +115,17 @@ def test_the_locked_threshold_lies_on_the_roc_curve() -> None:
 def test_the_locked_abstention_is_marked_among_the_risks() -> None:
     evaluation = made_evaluation(BINARY)
     assert evaluation.abstention is not None
-    figure = curve("risk_coverage", [evaluation])
+    figure = draw_curve("risk_coverage", [evaluation])
     assert figure is not None
     assert (figure.data[1].x[0], figure.data[1].y[0]) == (evaluation.abstention.coverage, evaluation.abstention.error)
 
 
 def test_a_curve_that_nobody_has_is_none() -> None:
-    assert curve("roc", [replace(made_evaluation(BINARY), curves=())]) is None
+    assert draw_curve("roc", [replace(made_evaluation(BINARY), curves=())]) is None
 
 
 def test_the_name_of_a_model_cannot_act() -> None:
-    figure = curve("roc", [replace(made_evaluation(BINARY), model_name=HOSTILE)])
+    figure = draw_curve("roc", [replace(made_evaluation(BINARY), model_name=HOSTILE)])
     assert figure is not None
     assert not [trace.name for trace in figure.data if "<a" in trace.name]
 
@@ -133,14 +133,14 @@ def test_the_name_of_a_model_cannot_act() -> None:
 def test_groups_stand_with_their_intervals() -> None:
     known = Group("magnification", "40X", 19, 13, 4, (Figure(ACCURACY, 0.8, 0.5, 0.9, "image", 19),))
     unknown = Group("subtype", HOSTILE, 3, 1, 0, (Figure(ACCURACY, 1.0, None, None, "image", 3),))
-    figure = intervals([known, unknown], ACCURACY)
+    figure = draw_intervals([known, unknown], ACCURACY)
     assert figure is not None
     [points] = figure.data
     assert points.y[0] == "40X (19 of 13)"
     assert list(points.error_x.array) == pytest.approx([0.1, 0])
     assert list(points.error_x.arrayminus) == pytest.approx([0.3, 0])
     assert "<a" not in points.y[1]
-    assert intervals([known], "no such figure") is None
+    assert draw_intervals([known], "no such figure") is None
 
 
 def test_a_figure_without_an_interval_is_written_without_one() -> None:

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from db import store
 from db.values.reading import CaseState, Region, RegionKind, Stage
-from pages.ui.viewer import marked
+from pages.ui.viewer import parse_marks
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.world import World
 
@@ -187,4 +187,4 @@ def test_the_tab_keeps_what_was_typed_and_nothing_of_the_model(world: World, cas
 )
 def test_what_is_not_from_our_viewer_is_refused(sent: object) -> None:
     with pytest.raises(ValueError, match=r"."):
-        marked(sent)
+        parse_marks(sent)

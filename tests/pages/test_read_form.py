@@ -50,7 +50,7 @@ def session() -> Session:
 
 def draw_first() -> None:
     """Draw the fields of a first opinion."""
-    choice = inputs.ask_label(FIRST, inputs.ANY)
+    choice = inputs.ask_label(FIRST, inputs.ALL_LABELS)
     inputs.ask_confidence(FIRST, choice)
     inputs.ask_subtype(FIRST, choice.label if choice else None)
     inputs.ask_note(FIRST)

@@ -6,12 +6,12 @@ import plotly.graph_objects as go
 import pytest
 
 from core.fitting.history import read_lines
-from pages.ui.models.training_runs import training_curves
+from pages.ui.models.training_runs import draw_training_curves
 from tests.helpers.runs.histories import epoch_line, run_lines
 
 
 def curves(text: str) -> go.Figure:
-    return training_curves(read_lines(text))
+    return draw_training_curves(read_lines(text))
 
 
 def lines_named(figure: go.Figure, name: str) -> list[go.Scatter]:

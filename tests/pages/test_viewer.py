@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.ui.viewer import LIBRARY, VENDOR, HeatmapLayer, ViewedImage, view_image
+from pages.ui.viewer import LIBRARY, VENDOR, HeatmapLayer, ViewedImage, draw_viewer
 
 OWN_FILES = sorted(path for path in VENDOR.parent.iterdir() if path.suffix in {".js", ".css", ".html"})
 
 
 def _page(evidence: bool) -> None:
-    from pages.ui.viewer import HeatmapLayer, ViewedImage, view_image  # noqa: PLC0415 - AppTest runs this body alone
+    from pages.ui.viewer import HeatmapLayer, ViewedImage, draw_viewer  # noqa: PLC0415 - AppTest runs this body alone
 
     heatmap = HeatmapLayer("/images/3/heatmap", -1.5, 2.0) if evidence else None
-    view_image(
+    draw_viewer(
         [ViewedImage(3, "/images/3", "/images/3/thumbnail", 700, 460, "image 1 of 1", "", heatmap)], key="case-1"
     )
 
@@ -46,7 +46,7 @@ def test_the_evidence_is_sent_with_its_span_in_logits() -> None:
 
 def test_a_viewer_needs_an_image() -> None:
     with pytest.raises(ValueError, match="at least one image"):
-        view_image([], key="empty")
+        draw_viewer([], key="empty")
 
 
 @pytest.mark.parametrize("url", ["https://elsewhere.example/a.png", "//elsewhere.example/a.png", "images/3", ""])

@@ -16,9 +16,9 @@ from db.database import open_database
 from db.values.reading import Role
 from pages.ui.csv_tables import figures_csv, predictions_csv
 from pages.ui.without_names import (
+    assign_numbers,
     evaluation_without_names,
     images_without_names,
-    numbers_of,
     readings_without_names,
     shift_without_names,
 )
@@ -36,7 +36,7 @@ _OLD_LEFT_OUT = "2 of 9 images of there left out: too dark (limit 3) (such as 13
 
 def test_an_evaluation_keeps_its_figures_and_loses_its_names() -> None:
     found = replace(made_evaluation(BINARY), warnings=(_LEAK, Caution("few patients", "another caution")))
-    numbers = numbers_of("the document", found)
+    numbers = assign_numbers("the document", found)
     hidden = evaluation_without_names(found, numbers)
     assert (hidden.figures, hidden.confusions) == (found.figures, found.confusions)
     names = [group.name for group in hidden.groups if group.kind == "patient"]
@@ -53,18 +53,18 @@ def test_an_evaluation_keeps_its_figures_and_loses_its_names() -> None:
 
 def test_numbers_last_and_do_not_follow_the_order_of_the_dataset() -> None:
     found, images = made_evaluation(BINARY), made_images(BINARY)
-    numbers = numbers_of("the document", found)
+    numbers = assign_numbers("the document", found)
     hidden = images_without_names(images, numbers)
-    assert hidden == images_without_names(images, numbers_of("the document", found))
+    assert hidden == images_without_names(images, assign_numbers("the document", found))
     given = [int(image.name.removeprefix("image ")) for image in hidden]
     assert len(set(given)) == len(given)
     assert given != sorted(given)
-    assert given != [int(one.name.split()[1]) for one in images_without_names(images, numbers_of("x", found))]
+    assert given != [int(one.name.split()[1]) for one in images_without_names(images, assign_numbers("x", found))]
 
 
 def test_the_files_have_no_names_either() -> None:
     found = made_evaluation(BINARY)
-    numbers = numbers_of("the document", found)
+    numbers = assign_numbers("the document", found)
     images = images_without_names(made_images(BINARY), numbers)
     hidden = evaluation_without_names(found, numbers)
     text = (predictions_csv(images, BINARY.classes).data + figures_csv(hidden).data).decode()
@@ -89,7 +89,7 @@ def test_the_points_of_a_comparison_have_numbers_for_patients() -> None:
 def test_a_caution_in_other_words_loses_its_subject_too(text: str) -> None:
     caution = Caution("split leaks", text.removeprefix("13412-telltale "), "13412-telltale")
     found = replace(made_evaluation(BINARY), warnings=(caution,))
-    hidden = evaluation_without_names(found, numbers_of("the document", found))
+    hidden = evaluation_without_names(found, assign_numbers("the document", found))
     assert "13412-telltale" in found.to_json()
     assert "13412-telltale" not in hidden.to_json()
     shift = replace(shifted(), warnings=(caution,))
@@ -104,7 +104,7 @@ def test_documents_of_before_lose_their_names_too(sentence: str) -> None:
     lines = {"warnings": [sentence], "excluded": ["13412-telltale.png: there is no tissue"]}
     document = json.dumps(json.loads(made_evaluation(BINARY).to_json()) | lines)
     found = Evaluation.from_json(document)
-    hidden = evaluation_without_names(found, numbers_of(document, found))
+    hidden = evaluation_without_names(found, assign_numbers(document, found))
     assert "13412-telltale" in found.to_json()
     assert "13412-telltale" not in hidden.to_json()
     document = json.dumps(json.loads(shifted().to_json()) | {"warnings": [sentence]})

@@ -7,7 +7,7 @@ import pytest
 from db import store
 from db.values.reading import Opinion
 from db.values.worklist import CaseOrder
-from pages.ui.worklist import waiting_words
+from pages.ui.worklist import write_waiting_time
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.world import World
 
@@ -138,4 +138,4 @@ def test_who_skips_all_cases_sees_each_of_them_once_before_one_comes_again(world
 )
 def test_a_waiting_time_is_written_in_its_largest_unit(waited: timedelta, words: str) -> None:
     now = datetime(2026, 11, 20, tzinfo=UTC)
-    assert waiting_words(now - waited, now) == words
+    assert write_waiting_time(now - waited, now) == words

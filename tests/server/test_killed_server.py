@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from db import store
 from db.audit.anchor import AnchorLine
-from db.audit.chain import Added
+from db.audit.chain import AddedEvents
 from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.database import Sessions, open_database
@@ -77,13 +77,13 @@ def test_a_longer_click_after_one_that_was_cut_off_raises_no_false_alarm(tmp_pat
         record_event(session, None, "before", "")
     assert sessions.anchor
     # What a server leaves that is killed between its announcement and the commit.
-    sessions.anchor.announce(Added(2, 2, "f" * 64))
+    sessions.anchor.announce(AddedEvents(2, 2, "f" * 64))
     with sessions.begin() as session:
         record_event(session, None, "one", "")
         record_event(session, None, "and another", "")
     assert verify(sessions).findings == ()
     confirmed = sessions.anchor.lines()
-    for changed in (Added(2, 3, "e" * 64), Added(2, 2, "e" * 64)):
+    for changed in (AddedEvents(2, 3, "e" * 64), AddedEvents(2, 2, "e" * 64)):
         found = verify(sessions, copy=[*confirmed, AnchorLine(OPENED, "saved", changed)]).findings
         assert [one.kind for one in found] == ["changed"]
     sessions.dispose()

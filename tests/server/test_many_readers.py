@@ -67,7 +67,7 @@ class Room:
         with self.sessions.read() as session:
             store.worklist.state_counts(session, reader)
             store.worklist.worklist(session, reader)
-            store.worklist.next_case(session, reader)
+            store.worklist.find_next_case(session, reader)
 
     def _open(self, case_id: int, reader: int) -> None:
         # As the page does it.

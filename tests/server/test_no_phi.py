@@ -12,11 +12,11 @@ from db import store
 from db.backup.backup import BackupSource, make_backup
 from db.database import Sessions, open_database
 from db.files import Files
-from db.store.exports import Told
+from db.store.exports import ExportDetail
 from db.values.reading import CaseState, Stage
 from pages.ui import csv_tables
-from service.exports.case_report import CaseWanted, fhir_report, pdf_report
-from service.exports.study_archive import Wanted, reads_archive
+from service.exports.case_report import CaseReportRequest, make_fhir_report, make_pdf_report
+from service.exports.study_archive import ExportRequest, make_reads_archive
 from tests.helpers.browser_tab import clicking_tab
 from tests.helpers.concurrency import wait_until
 from tests.helpers.exports import unzip
@@ -147,13 +147,15 @@ def test_no_word_about_a_person_outlives_the_intake(served: tuple[Server, Path])
 
 def _reports(sessions: Sessions, data: Path, reader: int) -> Iterator[tuple[str, bytes]]:
     """Make every export of reads and cases, with all the names that they can have."""
-    yield from unzip(reads_archive(sessions, Wanted(reader, told=Told(named=True, clock_times=True)))).items()
+    yield from unzip(
+        make_reads_archive(sessions, ExportRequest(reader, told=ExportDetail(named=True, clock_times=True)))
+    ).items()
     with sessions.read() as session:
         cases = [read.case_id for read in store.reads.own_reads(session, reader) if read.stage is Stage.FINAL]
     for case_id in cases[:2]:
-        wanted = CaseWanted(case_id, reader, named=True)
-        yield "report.pdf", pdf_report(sessions, Files(data / "files"), wanted, None)
-        yield "report.json", fhir_report(sessions, wanted)
+        wanted = CaseReportRequest(case_id, reader, named=True)
+        yield "report.pdf", make_pdf_report(sessions, Files(data / "files"), wanted, None)
+        yield "report.json", make_fhir_report(sessions, wanted)
 
 
 def test_the_words_are_in_the_files_that_were_brought_in() -> None:

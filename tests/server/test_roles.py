@@ -11,7 +11,7 @@ from db import store
 from db.database import open_database
 from db.files import Files
 from db.values.reading import Opinion, Role
-from service.intake import CasePlan, take_in_all
+from service.intake import CasePlan, add_images
 from service.routes import router
 from tests.helpers.browser_tab import open_page
 from tests.helpers.gate import GateClient, Reply
@@ -103,7 +103,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_House]:
         reader = store.accounts.account_named(session, "the reader")
     assert reader is not None
     plan = CasePlan(reader.id, "100X", _ACCESSION)
-    assert next(take_in_all(sessions, Files(data / "files"), plan, [("a.png", tissue_png(1))])).image_id == 1
+    assert next(add_images(sessions, Files(data / "files"), plan, [("a.png", tissue_png(1))])).image_id == 1
     with running_server(data, "127.0.0.1") as server:
         house = GateClient(server.port, sessions)
         cookies = {role: house.cookie(f"the {role}") for role in Role}

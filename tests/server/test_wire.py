@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from core.imaging.decode import decode_image
-from core.imaging.heatmaps import encode_heatmap, encode_png, grey_levels, thumbnail
+from core.imaging.heatmaps import encode_heatmap, encode_png, make_thumbnail, scale_to_grey
 from core.labels import LabelSet
 from core.results import Analysis, Heatmap, Prediction, Quality, RgbImage
 from db import store
 from db.database import Sessions, open_database
 from db.files import Files
 from db.values.reading import ModelIdentity, Opinion, Role, StoredHeatmap
-from service.intake import CasePlan, take_in_all
+from service.intake import CasePlan, add_images
 from service.routes import router
 from tests.helpers.browser_tab import clicking_tab
 from tests.helpers.gate import GateClient
@@ -99,7 +99,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Served]:
 
 
 def _add(sessions: Sessions, files: Files, account_id: int, place: int) -> _Case:
-    (taken,) = take_in_all(sessions, files, CasePlan(account_id, "100X"), [(f"{place}.png", tissue_png(place))])
+    (taken,) = add_images(sessions, files, CasePlan(account_id, "100X"), [(f"{place}.png", tissue_png(place))])
     pixels = decode_image(tissue_png(place)).pixels
     heatmap: Heatmap = np.random.default_rng(place).normal(0, 1, pixels.shape[:2]).astype(np.float32)
     low, high = float(heatmap.min()), float(heatmap.max())
@@ -113,7 +113,7 @@ def _add(sessions: Sessions, files: Files, account_id: int, place: int) -> _Case
         assert store.jobs.finish_job(session, job, "w", analysis, model=_MODEL, heatmap=stored)
     assert taken.case_id is not None
     assert taken.image_id is not None
-    return _Case(taken.case_id, taken.image_id, malignant, stored, encode_png(grey_levels(heatmap)[0]), pixels)
+    return _Case(taken.case_id, taken.image_id, malignant, stored, encode_png(scale_to_grey(heatmap)[0]), pixels)
 
 
 def _routes(case: _Case) -> list[str]:
@@ -172,7 +172,7 @@ def test_nothing_of_the_model_is_sent_before_the_first_read(served: _Served, rol
 def test_the_images_are_the_tissue_and_nothing_else(served: _Served) -> None:
     cookie = served.house.cookie("the reader")
     for case in served.cases:
-        for path, wanted in (("", case.pixels), ("/thumbnail", thumbnail(case.pixels))):
+        for path, wanted in (("", case.pixels), ("/thumbnail", make_thumbnail(case.pixels))):
             answered = served.tap.ask(f"/images/{case.image_id}{path}", Cookie=cookie)
             assert np.array_equal(decode_image(answered.body).pixels, wanted)
         assert served.tap.ask(f"/images/{case.image_id}/heatmap", Cookie=cookie).status == 403

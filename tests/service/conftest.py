@@ -7,11 +7,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from core.imaging.demo import demo_image
+from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_png
 from pages.ui.viewer import VENDOR
 from service.installation import Installation
-from service.intake import CasePlan, Intake, take_in_all
+from service.intake import CasePlan, IntakeResult, add_images
 from service.routes import answer_our_errors, router
 from tests.helpers.gate import GateClient, running_gate
 from tests.helpers.world import World, open_world
@@ -44,11 +44,11 @@ def client(installation: Installation) -> TestClient:
 
 
 @pytest.fixture
-def taken(installation: Installation) -> Intake:
+def taken(installation: Installation) -> IntakeResult:
     """One image of one case, taken in and queued."""
     plan = CasePlan(installation.single_reader.id, "100X")
-    pixels = encode_png(demo_image(1, "malignant", 300, 400))
-    return next(take_in_all(installation.sessions, installation.files, plan, [("SOB_M_DC-14-2523.png", pixels)]))
+    pixels = encode_png(generate_tissue(1, "malignant", 300, 400))
+    return next(add_images(installation.sessions, installation.files, plan, [("SOB_M_DC-14-2523.png", pixels)]))
 
 
 @pytest.fixture

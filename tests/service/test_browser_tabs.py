@@ -8,7 +8,7 @@ from websockets.exceptions import InvalidStatus
 from db import store
 from db.database import open_database
 from db.values.reading import Role
-from service.access.browser_tabs import Tabs
+from service.access.browser_tabs import BrowserTabs
 from tests.helpers.browser_tab import clicking_tab
 from tests.helpers.gate import GateClient
 from tests.helpers.server import running_server
@@ -16,7 +16,7 @@ from tests.helpers.world import PASSWORD
 
 
 def test_another_server_on_the_same_folder_knows_whose_tab_it_is(tmp_path: Path) -> None:
-    before, after = Tabs(), Tabs()
+    before, after = BrowserTabs(), BrowserTabs()
     before.keep_in(tmp_path / "tabs")
     before.opened("tab-of-a", 1)
     before.opened("tab-of-b", 2)
@@ -30,14 +30,14 @@ def test_another_server_on_the_same_folder_knows_whose_tab_it_is(tmp_path: Path)
         assert (tabs.belongs_to("unknown", 1), tabs.is_of_another("unknown", 1)) == (False, False)
     after.opened("tab-of-c", 3)
     assert "tab-of" not in (tmp_path / "tabs").read_text()
-    third = Tabs()
+    third = BrowserTabs()
     third.keep_in(tmp_path / "tabs")
     assert third.belongs_to("tab-of-c", 3)
 
 
 def test_a_folder_that_cannot_be_written_keeps_nobody_from_reading(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
-    tabs = Tabs()
+    tabs = BrowserTabs()
     tabs.keep_in(tmp_path / "here" / "tabs")
     (tmp_path / "here" / "tabs").unlink()
     (tmp_path / "here").rmdir()

@@ -8,7 +8,7 @@ from core.card import UnusableCheckpointError, checkpoint_sha256, read_card
 from db import store
 from db.values.evaluations import RunState
 from db.values.reading import Action
-from service.worker.checkpoint_in_service import chosen_checkpoint, known_checkpoints
+from service.worker.checkpoint_in_service import find_checkpoint_in_service, list_checkpoints
 from service.worker.try_checkpoint import deploy
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.world import World
@@ -21,7 +21,7 @@ def finished_run(world: World, folder: Path, state: RunState = RunState.FINISHED
 
 def test_until_one_is_put_into_service_it_is_that_of_the_settings(world: World) -> None:
     with world.sessions.read() as session:
-        chosen = chosen_checkpoint(session, world.settings)
+        chosen = find_checkpoint_in_service(session, world.settings)
     assert (chosen.path, chosen.deployment) == (world.settings.checkpoint, None)
     chosen.check_unchanged("whatever it is")
 
@@ -29,7 +29,7 @@ def test_until_one_is_put_into_service_it_is_that_of_the_settings(world: World) 
 def test_a_file_that_changed_since_it_was_put_into_service_is_refused(world: World, tmp_path: Path) -> None:
     with world.sessions.begin() as session:
         store.models.put_in_service(session, world.reader, str(tmp_path / "a.safetensors"), "a" * 64, "a")
-        chosen = chosen_checkpoint(session, world.settings)
+        chosen = find_checkpoint_in_service(session, world.settings)
     assert chosen.path == tmp_path / "a.safetensors"
     chosen.check_unchanged("a" * 64)
     with pytest.raises(UnusableCheckpointError, match="version aaaaaaaaaaaa then, bbbbbbbbbbbb now"):
@@ -47,7 +47,7 @@ def test_known_are_those_beside_the_one_of_the_settings_and_those_of_finished_ru
     for path in [*places, *runs[:2]]:
         path.touch()
     with world.sessions.read() as session:
-        assert known_checkpoints(session, world.settings) == [places[0], places[1], runs[0]]
+        assert list_checkpoints(session, world.settings) == [places[0], places[1], runs[0]]
 
 
 @pytest.mark.slow

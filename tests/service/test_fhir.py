@@ -12,7 +12,7 @@ from db import store
 from db.errors import InStudyError, NotRevealedError
 from db.values.reading import Arm, Opinion, Role
 from db.values.studies import StudyPlan
-from service.exports.fhir import DISCLAIMER, diagnostic_report
+from service.exports.fhir import DISCLAIMER, write_diagnostic_report
 from tests.helpers.exports import ReportedCase, reported_case
 from tests.helpers.rows import OPENED
 from tests.helpers.world import World
@@ -50,24 +50,24 @@ def by_id(data: bytes, name: str) -> dict[str, object]:
 
 
 def test_it_is_preliminary_until_signed_and_amended_after_another_version(reported: ReportedCase) -> None:
-    statuses = [checked(diagnostic_report(reported.export())).status]
+    statuses = [checked(write_diagnostic_report(reported.export())).status]
     reported.settle()
-    statuses.append(checked(diagnostic_report(reported.export())).status)
+    statuses.append(checked(write_diagnostic_report(reported.export())).status)
     reported.sign()
-    statuses.append(checked(diagnostic_report(reported.export())).status)
+    statuses.append(checked(write_diagnostic_report(reported.export())).status)
     assert statuses == ["preliminary", "preliminary", "final"]
 
 
 def test_an_amended_sign_off_is_an_amended_report_and_the_old_version_stays(reported: ReportedCase) -> None:
     reported.sign(versions=2)
-    data = diagnostic_report(reported.export())
+    data = write_diagnostic_report(reported.export())
     assert checked(data).status == "amended"
     assert by_id(data, "sign-off-1")["replaced by a later version"]
     assert by_id(data, "sign-off-2")["status"] == "amended"
 
 
 def test_each_read_stands_with_what_was_shown(reported: ReportedCase) -> None:
-    data = diagnostic_report(reported.export())
+    data = write_diagnostic_report(reported.export())
     checked(data)
     first, replaced, amended = (by_id(data, f"read-{number}") for number in (1, 3, 5))
     assert (first["status"], first["label"], first["regions marked"]) == ("preliminary", "benign", 3)
@@ -96,29 +96,29 @@ def test_a_read_that_was_taken_back_is_cancelled(world: World) -> None:
     with world.sessions.begin() as session:
         store.reads.record_final_read(session, case_id, world.reader, Opinion(None, None), OPENED)
     with world.sessions.read() as session:
-        data = diagnostic_report(store.exports.exported_case(session, case_id, world.reader))
+        data = write_diagnostic_report(store.exports.exported_case(session, case_id, world.reader))
     checked(data)
     assert by_id(data, "read-2")["status"] == "cancelled"
     assert (by_id(data, "read-4")["status"], by_id(data, "read-4")["label"]) == ("final", "cannot assess")
 
 
 def test_it_says_first_that_it_is_no_diagnosis(reported: ReportedCase) -> None:
-    report = checked(diagnostic_report(reported.export()))
+    report = checked(write_diagnostic_report(reported.export()))
     assert report.conclusion == f"{DISCLAIMER} Not signed off. Final reads: 2 (malignant)."
     reported.settle()
-    report = checked(diagnostic_report(reported.export()))
+    report = checked(write_diagnostic_report(reported.export()))
     assert report.conclusion == f"{DISCLAIMER} Consensus, not signed off: malignant."
 
 
 def test_names_dates_and_notes_are_in_it_only_when_asked(reported: ReportedCase) -> None:
     reported.settle()
     reported.sign(versions=2)
-    data = diagnostic_report(reported.export())
+    data = write_diagnostic_report(reported.export())
     text = data.decode()
     for telltale in ("dr. telltale", "prof.", "Mrs.", "TELLTALE", "HYPERLINK", "2026", "1950", 'reader"'):
         assert telltale not in text, telltale
     assert "PSEUDED" in text
-    named = diagnostic_report(reported.export(named=True))
+    named = write_diagnostic_report(reported.export(named=True))
     checked(named)
     for telltale in ("TELLTALE-17", "dr. telltale", "prof. telltale", "Mrs. Telltale", OPENED.isoformat()):
         assert telltale in named.decode(), telltale
@@ -132,7 +132,7 @@ def test_the_number_of_a_case_is_the_same_in_each_report_and_not_its_place(repor
 
 
 def test_images_are_named_by_their_hash(reported: ReportedCase) -> None:
-    found = json.loads(diagnostic_report(reported.export()))
+    found = json.loads(write_diagnostic_report(reported.export()))
     media = [one for one in found["contained"] if one["resourceType"] == "Media"]
     assert len(media) == 2
     assert all(one["identifier"][0]["value"].startswith("ni:///sha-256;") for one in media)

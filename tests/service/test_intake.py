@@ -11,9 +11,9 @@ from PIL import Image
 
 from core.card import QualityLimits
 from core.imaging.decode import decode_image
-from core.imaging.demo import demo_image
+from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_png
-from core.results import Finding
+from core.results import QualityFinding
 from db import store
 from db.database import Sessions
 from db.files import Files
@@ -22,11 +22,11 @@ from db.values.worklist import CaseRow
 from service.intake import (
     CasePlan,
     FolderNotAllowedError,
-    Intake,
+    IntakeResult,
     add_demo_case,
-    folder_files,
-    take_in_all,
-    take_in_folder,
+    add_folder,
+    add_images,
+    list_folder,
 )
 from tests.helpers.databases import open_new
 from tests.helpers.fakes import FAKE_CARD
@@ -54,7 +54,7 @@ def reader(sessions: Sessions) -> int:
 
 
 def _png(seed: int) -> bytes:
-    return encode_png(demo_image(seed, "benign", 120, 160))
+    return encode_png(generate_tissue(seed, "benign", 120, 160))
 
 
 def _cases(sessions: Sessions, reader: int) -> list[CaseRow]:
@@ -62,12 +62,14 @@ def _cases(sessions: Sessions, reader: int) -> list[CaseRow]:
         return list(store.worklist.worklist(session, reader))
 
 
-def _take_in_folder(sessions: Sessions, files: Files, plan: CasePlan, folder: Path, root: Path | None) -> list[Intake]:
-    return list(take_in_folder(sessions, files, plan, folder, root))
+def _take_in_folder(
+    sessions: Sessions, files: Files, plan: CasePlan, folder: Path, root: Path | None
+) -> list[IntakeResult]:
+    return list(add_folder(sessions, files, plan, folder, root))
 
 
 def test_an_image_comes_in_with_its_size_and_quality_and_waits(sessions: Sessions, files: Files, reader: int) -> None:
-    [intake] = take_in_all(sessions, files, CasePlan(reader, "100X", "T-77"), [("a.png", _png(1))])
+    [intake] = add_images(sessions, files, CasePlan(reader, "100X", "T-77"), [("a.png", _png(1))])
     assert (intake.width, intake.height) == (160, 120)
     assert intake.quality is not None
     assert intake.quality.readable
@@ -79,8 +81,8 @@ def test_only_pixels_are_kept_of_a_file(sessions: Sessions, files: Files, reader
     exif = Image.Exif()
     exif[0x010E] = "patient Jane Doe"
     buffer = BytesIO()
-    Image.fromarray(demo_image(5, "benign", 120, 160)).save(buffer, "JPEG", exif=exif, comment=b"patient Jane Doe")
-    list(take_in_all(sessions, files, CasePlan(reader, None), [("Jane Doe SOB_M_DC.jpg", buffer.getvalue())]))
+    Image.fromarray(generate_tissue(5, "benign", 120, 160)).save(buffer, "JPEG", exif=exif, comment=b"patient Jane Doe")
+    list(add_images(sessions, files, CasePlan(reader, None), [("Jane Doe SOB_M_DC.jpg", buffer.getvalue())]))
     kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert b"Jane" in buffer.getvalue()
     assert not any(b"Jane" in data or b"SOB" in data for data in kept)
@@ -90,15 +92,15 @@ def test_only_pixels_are_kept_of_a_file(sessions: Sessions, files: Files, reader
 
 def test_a_bad_file_does_not_stop_the_others(sessions: Sessions, files: Files, reader: int) -> None:
     images = [("1.png", _png(1)), ("2.png", _png(2)[:500]), ("3.txt", b"hello"), ("4.png", b""), ("5.png", _png(3))]
-    intakes = list(take_in_all(sessions, files, CasePlan(reader, "40X"), images))
+    intakes = list(add_images(sessions, files, CasePlan(reader, "40X"), images))
     assert [intake.image_id is not None for intake in intakes] == [True, False, False, False, True]
     assert all(intake.message for intake in intakes[1:4])
     assert [case.images for case in _cases(sessions, reader)] == [2]
 
 
 def test_the_same_bytes_twice_are_recognised_whatever_their_name(sessions: Sessions, files: Files, reader: int) -> None:
-    [first] = take_in_all(sessions, files, CasePlan(reader, "40X", "T-1"), [("a.png", _png(1))])
-    [again] = take_in_all(sessions, files, CasePlan(reader, "40X"), [("b.png", _png(1))])
+    [first] = add_images(sessions, files, CasePlan(reader, "40X", "T-1"), [("a.png", _png(1))])
+    [again] = add_images(sessions, files, CasePlan(reader, "40X"), [("b.png", _png(1))])
     assert first.image_id is not None
     assert (again.image_id, again.already_in) == (None, "T-1")
     assert len(_cases(sessions, reader)) == 1
@@ -106,30 +108,30 @@ def test_the_same_bytes_twice_are_recognised_whatever_their_name(sessions: Sessi
 
 def test_one_case_per_image_makes_as_many_cases(sessions: Sessions, files: Files, reader: int) -> None:
     plan = CasePlan(reader, "200X", one_case=False)
-    intakes = list(take_in_all(sessions, files, plan, [(f"{n}.png", _png(n)) for n in range(3)]))
+    intakes = list(add_images(sessions, files, plan, [(f"{n}.png", _png(n)) for n in range(3)]))
     assert len({intake.case_id for intake in intakes}) == 3
     assert sorted(case.accession for case in _cases(sessions, reader)) == ["C-0001", "C-0002", "C-0003"]
 
 
 def test_files_without_one_image_leave_no_case(sessions: Sessions, files: Files, reader: int) -> None:
-    list(take_in_all(sessions, files, CasePlan(reader, None), [("a", b"x"), ("b", b"y")]))
+    list(add_images(sessions, files, CasePlan(reader, None), [("a", b"x"), ("b", b"y")]))
     assert _cases(sessions, reader) == []
 
 
 def test_a_taken_case_number_is_refused_before_anything_is_saved(sessions: Sessions, files: Files, reader: int) -> None:
-    list(take_in_all(sessions, files, CasePlan(reader, None, "T-1"), [("a", _png(1))]))
+    list(add_images(sessions, files, CasePlan(reader, None, "T-1"), [("a", _png(1))]))
     with pytest.raises(ValueError, match="T-1"):
-        list(take_in_all(sessions, files, CasePlan(reader, None, "T-1"), [("b", _png(2))]))
+        list(add_images(sessions, files, CasePlan(reader, None, "T-1"), [("b", _png(2))]))
     assert [case.images for case in _cases(sessions, reader)] == [1]
 
 
 def test_the_limits_of_the_card_in_service_decide_what_is_flagged(
     sessions: Sessions, files: Files, reader: int
 ) -> None:
-    def warnings(limit: float, seed: int) -> tuple[Finding, ...]:
+    def warnings(limit: float, seed: int) -> tuple[QualityFinding, ...]:
         card = replace(FAKE_CARD, quality_limits=QualityLimits(sharpness=limit))
         plan = CasePlan(reader, None, card=card)
-        [intake] = take_in_all(sessions, files, plan, [("a", _png(seed))])
+        [intake] = add_images(sessions, files, plan, [("a", _png(seed))])
         assert intake.quality is not None
         return tuple(f for f in intake.quality.findings if "blurred" in f.message)
 
@@ -169,14 +171,14 @@ def test_only_folders_inside_the_import_root_are_read(folder: str, tmp_path: Pat
     (root / "way out").symlink_to(tmp_path / "other")
     (root / "circle").symlink_to(root / "circle")
     with pytest.raises(FolderNotAllowedError):
-        folder_files(Path(folder), root)
+        list_folder(Path(folder), root)
 
 
 def test_a_sister_folder_with_the_same_beginning_is_outside(tmp_path: Path) -> None:
     (tmp_path / "import").mkdir()
     (tmp_path / "import-private").mkdir()
     with pytest.raises(FolderNotAllowedError, match="not inside"):
-        folder_files(tmp_path / "import-private", tmp_path / "import")
+        list_folder(tmp_path / "import-private", tmp_path / "import")
 
 
 def test_without_an_import_root_the_message_says_how_to_set_one(

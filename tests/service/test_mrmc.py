@@ -9,9 +9,9 @@ import pytest
 from db import store, tables
 from db.database import Sessions, open_database
 from db.errors import InStudyError, NotAllowedError
-from db.store.exports import Told
+from db.store.exports import ExportDetail
 from db.values.reading import Opinion, Role
-from service.exports.study_archive import Wanted, reads_archive
+from service.exports.study_archive import ExportRequest, make_reads_archive
 from tests.helpers.exports import (
     ARMS,
     NOTE,
@@ -48,8 +48,8 @@ def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PilotStudy]:
 
 
 def archive(pilot: PilotStudy, role: Role, *, study: int | None = None, named: bool = False) -> dict[str, bytes]:
-    wanted = Wanted(pilot.roles[role], study, Told(named))
-    return unzip(reads_archive(pilot.sessions, wanted))
+    wanted = ExportRequest(pilot.roles[role], study, ExportDetail(named))
+    return unzip(make_reads_archive(pilot.sessions, wanted))
 
 
 def trail(pilot: PilotStudy) -> list[str]:
@@ -123,9 +123,11 @@ def test_names_notes_and_clock_times_are_for_administrators_who_ask(pilot: Pilot
         with pytest.raises(NotAllowedError, match="without names"):
             archive(pilot, role, study=pilot.study, named=True)
         with pytest.raises(NotAllowedError, match="times"):
-            reads_archive(pilot.sessions, Wanted(pilot.roles[role], pilot.study, Told(clock_times=True)))
-    wanted = Wanted(pilot.roles[Role.ADMINISTRATOR], pilot.study, Told(named=True, clock_times=True))
-    files = unzip(reads_archive(pilot.sessions, wanted))
+            make_reads_archive(
+                pilot.sessions, ExportRequest(pilot.roles[role], pilot.study, ExportDetail(clock_times=True))
+            )
+    wanted = ExportRequest(pilot.roles[Role.ADMINISTRATOR], pilot.study, ExportDetail(named=True, clock_times=True))
+    files = unzip(make_reads_archive(pilot.sessions, wanted))
     rows = csv_rows(files["reads.csv"])
     assert {row["reader_name"][:5] for row in rows} == {"dr. a", "dr. b"}
     assert {row["note"] for row in rows} == {MALIGNANT.note}
@@ -143,20 +145,20 @@ def test_a_reader_gets_own_reads_and_no_answer_before_the_last_word(sessions: Se
         store.reads.record_final_read(session, case_id, other, MALIGNANT, OPENED)
         add_consensus(session, case_id, pilot.roles[Role.ADJUDICATOR], "malignant")
     for study in (None, pilot.study):
-        rows = csv_rows(unzip(reads_archive(sessions, Wanted(own, study)))["reads.csv"])
+        rows = csv_rows(unzip(make_reads_archive(sessions, ExportRequest(own, study)))["reads.csv"])
         assert {row["reader"] for row in rows} == {"1"}
         assert not any(row["reference_label"] for row in rows), "the others' answer opens after the own last word"
         assert len(rows) == (1 if study is None else 18)
     with sessions.begin() as session:
         store.reads.record_final_read(session, case_id, own, MALIGNANT, OPENED)
-    rows = csv_rows(unzip(reads_archive(sessions, Wanted(own)))["reads.csv"])
+    rows = csv_rows(unzip(make_reads_archive(sessions, ExportRequest(own)))["reads.csv"])
     assert [(row["stage"], row["reference_label"]) for row in rows] == [("first", "malignant"), ("final", "malignant")]
 
 
 def test_an_open_study_is_exported_by_who_does_not_read_in_it(sessions: Sessions) -> None:
     pilot = read_pilot_study(sessions, closed=False)
     with pytest.raises(InStudyError, match="when it is closed"):
-        reads_archive(sessions, Wanted(pilot.world.readers[0], pilot.study))
+        make_reads_archive(sessions, ExportRequest(pilot.world.readers[0], pilot.study))
     files = archive(pilot, Role.RESEARCHER, study=pilot.study)
     assert "still open" in files["README.txt"].decode()
     assert "reads.csv" in archive(pilot, Role.ADMINISTRATOR, study=pilot.study)
@@ -173,7 +175,9 @@ def test_numbers_do_not_follow_the_order_of_entry_and_change_with_every_export(s
 
     def numbered(key: str | None) -> tuple[list[int], list[int]]:
         with sessions.read() as session:
-            export = store.exports.exported_reads(session, found.planner, study_id=None, told=Told(named=True), key=key)
+            export = store.exports.exported_reads(
+                session, found.planner, study_id=None, told=ExportDetail(named=True), key=key
+            )
         readers = {one.read.reader: one.reader_number for one in export.reads}
         cases = {case.accession: case.number for case in export.cases}
         return [readers[name] for name in sorted(readers)], [cases[name] for name in sorted(cases)]
@@ -193,7 +197,7 @@ def test_lines_come_in_the_order_of_numbers_and_not_of_entry(sessions: Sessions)
         for reader in found.readers:
             for case in found.cases:
                 store.reads.record_first_read(session, case, reader, BENIGN, OPENED)
-    rows = csv_rows(unzip(reads_archive(sessions, Wanted(found.planner)))["reads.csv"])
+    rows = csv_rows(unzip(make_reads_archive(sessions, ExportRequest(found.planner)))["reads.csv"])
     assert [row["reader"] for row in rows] == ["1", "1", "2", "2", "3", "3", "4", "4"]
 
 
@@ -210,7 +214,7 @@ def test_a_read_that_was_taken_back_or_amended_stays_and_does_not_count(sessions
         store.reads.amend_read(session, amended, reader, surer, OPENED)
         add_sign_offs(session, amended, reader, "malignant")
         add_consensus(session, taken_back, found.planner, "benign")
-    files = unzip(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))
+    files = unzip(make_reads_archive(sessions, ExportRequest(found.planner, told=ExportDetail(named=True))))
     rows = [row for row in csv_rows(files["reads.csv"]) if row["reader_name"].startswith("dr. a")]
     states = {
         case: [(row["stage"], row["superseded"], row["withdrawn"]) for row in rows if row["accession"] == case]
@@ -232,7 +236,7 @@ def test_regions_are_geojson_in_image_pixels(sessions: Sessions) -> None:
     with sessions.begin() as session:
         image = store.open_case.case_images(session, case_id)[0].id
         store.reads.record_first_read(session, case_id, reader, opinion_with_regions(image), OPENED)
-    files = unzip(reads_archive(sessions, Wanted(found.planner)))
+    files = unzip(make_reads_archive(sessions, ExportRequest(found.planner)))
     document = json.loads(files["regions/case-1-image-1.geojson"])
     geometries = [feature["geometry"] for feature in document["features"]]
     assert geometries == [
@@ -245,7 +249,7 @@ def test_regions_are_geojson_in_image_pixels(sessions: Sessions) -> None:
     assert document["image"] == {"case": "case 1", "position": 1, "width": 700, "height": 460}
     assert csv_rows(files["reads.csv"])[0]["regions"] == "3"
     assert "Telltale" not in json.dumps(document)
-    named = unzip(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))
+    named = unzip(make_reads_archive(sessions, ExportRequest(found.planner, told=ExportDetail(named=True))))
     assert "Telltale" in named["regions/case-1-image-1.geojson"].decode()
 
 
@@ -256,7 +260,7 @@ def test_times_are_seconds_since_the_first_read_of_each_reader(sessions: Session
             for minutes, case in enumerate(found.cases):
                 opened = datetime.now(UTC) - timedelta(days=days + 1) + timedelta(minutes=minutes)
                 store.reads.record_first_read(session, case, reader, BENIGN, opened, edit_seconds=12.5)
-    rows = csv_rows(unzip(reads_archive(sessions, Wanted(found.planner)))["reads.csv"])
+    rows = csv_rows(unzip(make_reads_archive(sessions, ExportRequest(found.planner)))["reads.csv"])
     assert [(row["reader"], round(float(row["opened"]))) for row in rows] == [
         ("1", 0), ("1", 60), ("2", 0), ("2", 60),
     ]  # fmt: skip
@@ -284,7 +288,7 @@ def test_who_is_disabled_gets_nothing(pilot: PilotStudy) -> None:
             tables.Credential(account_id=account, password_hash=None, disabled=True, changed_at=datetime.now(UTC))
         )
     with pytest.raises(NotAllowedError):
-        reads_archive(pilot.sessions, Wanted(account))
+        make_reads_archive(pilot.sessions, ExportRequest(account))
 
 
 def test_a_note_is_inert_in_the_table(sessions: Sessions) -> None:
@@ -293,5 +297,7 @@ def test_a_note_is_inert_in_the_table(sessions: Sessions) -> None:
         store.reads.record_first_read(
             session, found.cases[0], found.readers[0], Opinion("benign", 3, note=NOTE), OPENED
         )
-    row = csv_rows(unzip(reads_archive(sessions, Wanted(found.planner, told=Told(named=True))))["reads.csv"])[0]
+    row = csv_rows(
+        unzip(make_reads_archive(sessions, ExportRequest(found.planner, told=ExportDetail(named=True))))["reads.csv"]
+    )[0]
     assert row["note"] == f"'{NOTE}"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from core.labels import BINARY
-from core.statistics.comparison import compare, mcnemar
-from core.statistics.predictions import Judged
+from core.statistics.comparison import compare_auc, mcnemar_p_value
+from core.statistics.predictions import BinaryPredictions
 from db import store
 from db.values.evaluations import EvaluatedImage
 from service.paired_evaluations import compare_images, compare_stored
@@ -27,7 +27,7 @@ def worse(images: list[EvaluatedImage]) -> list[EvaluatedImage]:
 
 def test_the_order_of_the_images_does_not_matter() -> None:
     paired = compare_images(ONE, worse(ONE)[::-1])
-    direct = compare(judged(ONE), judged(worse(ONE)))
+    direct = compare_auc(judged(ONE), judged(worse(ONE)))
     assert paired.comparison is not None
     assert paired.comparison.difference == pytest.approx(direct.difference)
     assert paired.comparison.p_delong == pytest.approx(direct.p_delong)
@@ -40,7 +40,7 @@ def test_accuracy_is_compared_by_what_each_called_malignant_at_its_own_threshold
     right = sum(image.called_malignant == image.malignant for image in ONE[:6])
     assert paired.accuracy is not None
     assert paired.accuracy.difference == pytest.approx((2 * right - 6) / 60)
-    assert paired.accuracy.p_mcnemar == pytest.approx(mcnemar(right, 6 - right))
+    assert paired.accuracy.p_mcnemar == pytest.approx(mcnemar_p_value(right, 6 - right))
     assert paired.comparison is not None
     assert paired.comparison.difference == 0
 
@@ -96,8 +96,8 @@ def test_evaluations_of_two_datasets_are_not_compared(tmp_path: Path) -> None:
     sessions.dispose()
 
 
-def judged(images: list[EvaluatedImage]) -> Judged:
-    return Judged.of(
+def judged(images: list[EvaluatedImage]) -> BinaryPredictions:
+    return BinaryPredictions.of(
         [image.malignant for image in images],
         [image.malignant_probability for image in images],
         [image.patient_id for image in images],

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
-from core.imaging.heatmaps import colour_bar, overlay
+from core.imaging.heatmaps import make_colour_bar, overlay_heatmap
 from db import store
 from db.errors import NotRevealedError
 from db.values.exports import CaseExport
 from db.values.reading import Role
-from service.exports.case_report import CaseWanted, fhir_report, pdf_report
-from service.exports.pdf import LARGE, SMALL, case_pdf
-from service.exports.pdf_page import map_picture, picture_of
+from service.exports.case_report import CaseReportRequest, make_fhir_report, make_pdf_report
+from service.exports.pdf import LARGE, SMALL, write_case_pdf
+from service.exports.pdf_page import render_heatmap, render_image
 from tests.helpers.exports import ReportedCase, reported_case
 from tests.helpers.rows import OPENED
 from tests.helpers.world import CARD, World
@@ -30,7 +30,7 @@ def reported(world: World) -> ReportedCase:
 
 
 def pages(reported: ReportedCase, found: CaseExport) -> list[str]:
-    reader = PdfReader(io.BytesIO(case_pdf(found, reported.world.files, CARD)))
+    reader = PdfReader(io.BytesIO(write_case_pdf(found, reported.world.files, CARD)))
     return [" ".join(page.extract_text().split()) for page in reader.pages]
 
 
@@ -72,14 +72,14 @@ def test_the_model_is_described_as_its_card_has_it(reported: ReportedCase) -> No
     assert "telltale network, version 0123456789ab (demonstration model" in text
     assert "Trained on BreaKHis: 240 images of 24 patients." in text
     assert "AUC by image 0.810 [0.700, 0.900], out of fold, 24 patients." in text
-    reader = PdfReader(io.BytesIO(case_pdf(found, reported.world.files, None)))
+    reader = PdfReader(io.BytesIO(write_case_pdf(found, reported.world.files, None)))
     assert "The model card of this version is not available" in " ".join(reader.pages[-1].extract_text().split())
 
 
 def test_names_notes_and_dates_are_in_it_only_when_asked(reported: ReportedCase) -> None:
     reported.settle()
     reported.sign(versions=2)
-    data = case_pdf(reported.export(), reported.world.files, CARD)
+    data = write_case_pdf(reported.export(), reported.world.files, CARD)
     reader = PdfReader(io.BytesIO(data))
     plain = " ".join(page.extract_text() for page in reader.pages) + str(reader.metadata)
     for telltale in ("dr. telltale", "prof.", "Mrs.", "TELLTALE", "HYPERLINK", "1950", OPENED.strftime("%Y-%m-%d")):
@@ -134,33 +134,35 @@ def test_regions_and_maps_are_drawn_where_they_are(reported: ReportedCase) -> No
     found = reported.export()
     image, heatmap = found.case.images[0], found.maps[0]
     files = reported.world.files
-    bare = pixels(picture_of(files, image, 900))
+    bare = pixels(render_image(files, image, 900))
     box = next(region for one in found.reads for region in one.read.opinion.regions if region.kind == "box")
-    drawn = pixels(picture_of(files, image, 900, [("1.1", box)]))
+    drawn = pixels(render_image(files, image, 900, [("1.1", box)]))
     changed = np.abs(drawn - bare).max(axis=2) > 60
     assert changed[30, 5], "its left edge"
     assert changed[60, 30], "its lower edge"
     assert not changed[100:, 100:].any()
-    assert drawn.shape == bare.shape == pixels(map_picture(files, image, heatmap, 900)).shape
-    assert max(pixels(picture_of(files, image, 100)).shape) == 100
+    assert drawn.shape == bare.shape == pixels(render_heatmap(files, image, heatmap, 900)).shape
+    assert max(pixels(render_image(files, image, 100)).shape) == 100
 
 
 def test_colours_of_maps_are_those_of_the_whole_range() -> None:
-    bar = colour_bar(256, 4)
+    bar = make_colour_bar(256, 4)
     black = np.zeros((2, 2, 3), np.uint8)
-    half = overlay(black, np.full((2, 2), 1.0, np.float32), 1, span=(0, 2))
+    half = overlay_heatmap(black, np.full((2, 2), 1.0, np.float32), 1, span=(0, 2))
     assert (half[0, 0] == bar[0, 128]).all()
-    assert (overlay(black, np.full((2, 2), 5.0, np.float32), 1, span=(0, 2))[0, 0] == bar[0, 255]).all()
+    assert (overlay_heatmap(black, np.full((2, 2), 5.0, np.float32), 1, span=(0, 2))[0, 0] == bar[0, 255]).all()
 
 
 def test_a_report_is_recorded_before_it_is_given_out(reported: ReportedCase) -> None:
     sessions, files = reported.world.sessions, reported.world.files
-    assert pdf_report(sessions, files, CaseWanted(reported.case_id, reported.world.reader), CARD).startswith(b"%PDF")
-    fhir_report(sessions, CaseWanted(reported.case_id, reported.other, named=True))
+    assert make_pdf_report(
+        sessions, files, CaseReportRequest(reported.case_id, reported.world.reader), CARD
+    ).startswith(b"%PDF")
+    make_fhir_report(sessions, CaseReportRequest(reported.case_id, reported.other, named=True))
     with sessions.begin() as session:
         stranger = store.accounts.add_account(session, "stranger", Role.READER).id
     with pytest.raises(NotRevealedError):
-        pdf_report(sessions, files, CaseWanted(reported.case_id, stranger), CARD)
+        make_pdf_report(sessions, files, CaseReportRequest(reported.case_id, stranger), CARD)
     with sessions.begin() as session:
         trail = [event.subject for event in store.audit.audit_trail(session) if event.action == "exported"]
     assert trail == ["TELLTALE-17, FHIR report: 5 reads, with names", "TELLTALE-17, PDF report: 5 reads, de-identified"]

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.imaging.demo import demo_image
+from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_heatmap
 from core.labels import BINARY
 from core.results import Analysis, Prediction, Quality
@@ -17,9 +17,9 @@ from db import store
 from db.values.reading import ModelIdentity, Opinion, StoredHeatmap
 from pages.ui.viewer import VENDOR
 from service.installation import Installation
-from service.intake import Intake
+from service.intake import IntakeResult
 
-_IMAGE = demo_image(1, "malignant", 300, 400)
+_IMAGE = generate_tissue(1, "malignant", 300, 400)
 
 
 def _analyse(installation: Installation, heatmap: bool = True) -> None:
@@ -46,13 +46,13 @@ def _pixels(png: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(BytesIO(png)))
 
 
-def _number(intake: Intake) -> tuple[int, int]:
+def _number(intake: IntakeResult) -> tuple[int, int]:
     assert intake.image_id is not None
     assert intake.case_id is not None
     return intake.image_id, intake.case_id
 
 
-def test_health_says_how_many_images_wait_and_that_no_worker_runs(client: TestClient, taken: Intake) -> None:
+def test_health_says_how_many_images_wait_and_that_no_worker_runs(client: TestClient, taken: IntakeResult) -> None:
     answer = client.get("/health")
     assert answer.json() == {
         "status": "ok",
@@ -72,7 +72,9 @@ def test_health_answers_without_a_database(client: TestClient, installation: Ins
     assert answer.json()["problem"] == "the database is not responding"
 
 
-def test_an_image_arrives_with_its_very_pixels_and_is_asked_about_each_time(client: TestClient, taken: Intake) -> None:
+def test_an_image_arrives_with_its_very_pixels_and_is_asked_about_each_time(
+    client: TestClient, taken: IntakeResult
+) -> None:
     answer = client.get(f"/images/{taken.image_id}")
     assert np.array_equal(_pixels(answer.content), _IMAGE)
     assert answer.headers["content-type"] == "image/png"
@@ -82,20 +84,20 @@ def test_an_image_arrives_with_its_very_pixels_and_is_asked_about_each_time(clie
     assert client.get(f"/images/{taken.image_id}", headers={"If-None-Match": '"another"'}).content == answer.content
 
 
-def test_no_answer_names_the_file(client: TestClient, taken: Intake) -> None:
+def test_no_answer_names_the_file(client: TestClient, taken: IntakeResult) -> None:
     for path in ("", "/thumbnail"):
         answer = client.get(f"/images/{taken.image_id}{path}")
         assert "SOB" not in str(answer.headers)
         assert b"SOB" not in answer.content
 
 
-def test_a_thumbnail_is_small_and_in_proportion(client: TestClient, taken: Intake) -> None:
+def test_a_thumbnail_is_small_and_in_proportion(client: TestClient, taken: IntakeResult) -> None:
     answer = client.get(f"/images/{taken.image_id}/thumbnail")
     assert _pixels(answer.content).shape == (192, 256, 3)
 
 
 def test_the_heat_map_is_refused_before_the_first_opinion(
-    client: TestClient, installation: Installation, taken: Intake
+    client: TestClient, installation: Installation, taken: IntakeResult
 ) -> None:
     image_id, case_id = _number(taken)
     assert client.get(f"/images/{image_id}/heatmap").status_code == 403
@@ -109,7 +111,7 @@ def test_the_heat_map_is_refused_before_the_first_opinion(
 
 
 def test_the_heat_map_is_grey_over_its_own_range_and_not_kept(
-    client: TestClient, installation: Installation, taken: Intake
+    client: TestClient, installation: Installation, taken: IntakeResult
 ) -> None:
     image_id, case_id = _number(taken)
     _analyse(installation)
@@ -121,7 +123,7 @@ def test_the_heat_map_is_grey_over_its_own_range_and_not_kept(
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_a_case_without_a_heat_map_says_so(client: TestClient, installation: Installation, taken: Intake) -> None:
+def test_a_case_without_a_heat_map_says_so(client: TestClient, installation: Installation, taken: IntakeResult) -> None:
     image_id, case_id = _number(taken)
     _analyse(installation, heatmap=False)
     _read_first(installation, case_id)
@@ -135,7 +137,9 @@ def test_an_unknown_image_is_not_found(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
-def test_a_damaged_file_is_said_in_words_and_never_shown(client: TestClient, taken: Intake, tmp_path: Path) -> None:
+def test_a_damaged_file_is_said_in_words_and_never_shown(
+    client: TestClient, taken: IntakeResult, tmp_path: Path
+) -> None:
     stored = next(path for path in (tmp_path / "files").rglob("*") if path.is_file())
     stored.write_bytes(stored.read_bytes()[:-1])
     for path in ("", "/thumbnail"):

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from core.card import StainTarget
-from core.data.datasets import LabelledImage, breakhis
+from core.data.datasets import LabelledImage, list_breakhis
 from core.imaging.decode import decode_image
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.network.views import ViewSet
-from core.pipeline import analyse_image, judge_image
+from core.pipeline import analyse_image, check_image
 from core.statistics.evaluation import AblationRow
 from core.statistics.predictions import auc
 from tests.helpers.runs.checkpoints import TINY_CARD, tissue_and_checkpoint
 from training.evaluation.ablation import ablate, stain_targets
-from training.evaluation.chosen_images import Chosen
+from training.evaluation.chosen_images import ChosenImage
 
 BLURRED = "SOB_M_DC-14-2-100-099.png"
 
@@ -44,11 +44,13 @@ def classifier(tissue: Path) -> Classifier:
 @pytest.fixture(scope="module")
 def rows(tissue: Path, classifier: Classifier) -> tuple[AblationRow, ...]:
     """The table of that classifier."""
-    return ablate([Chosen(image) for image in breakhis(tissue / "tissue")], lambda fold: classifier, classifier.card)
+    return ablate(
+        [ChosenImage(image) for image in list_breakhis(tissue / "tissue")], lambda fold: classifier, classifier.card
+    )
 
 
 def _images(tissue: Path) -> list[LabelledImage]:
-    return [image for image in breakhis(tissue / "tissue") if not image.path.name.endswith("098.png")]
+    return [image for image in list_breakhis(tissue / "tissue") if not image.path.name.endswith("098.png")]
 
 
 def _auc(images: list[LabelledImage], classifier: Classifier) -> float:
@@ -84,7 +86,7 @@ def test_quality_control_leaves_out_what_has_a_warning(
     flagged = [
         image.path.name
         for image in _images(tissue)
-        if judge_image(decode_image(image.path.read_bytes()).pixels, TINY_CARD).findings
+        if check_image(decode_image(image.path.read_bytes()).pixels, TINY_CARD).findings
     ]
     assert BLURRED in flagged
     kept = [image for image in _images(tissue) if image.path.name not in flagged]
@@ -108,6 +110,6 @@ def test_the_card_s_own_stain_target_is_used() -> None:
 
 
 def test_without_a_result_there_is_no_table(tissue: Path, classifier: Classifier) -> None:
-    (broken,) = [image for image in breakhis(tissue / "tissue") if image.path.name.endswith("098.png")]
+    (broken,) = [image for image in list_breakhis(tissue / "tissue") if image.path.name.endswith("098.png")]
     with pytest.raises(ValueError, match="there are none"):
-        ablate([Chosen(broken)], lambda fold: classifier, classifier.card)
+        ablate([ChosenImage(broken)], lambda fold: classifier, classifier.card)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from core.data.datasets import LabelledImage
 from core.fitting.adversarial import DomainHead, TargetImages, domain_weight, reverse_gradients
-from core.fitting.batches import Batch
+from core.fitting.batches import TrainingBatch
 from core.fitting.config import Adversarial, Phase, Sampling
 from core.fitting.history import Epoch
 from core.fitting.images import TrainingImages
@@ -83,7 +83,7 @@ def test_every_image_of_a_batch_has_a_target_image_beside_it(
 def test_the_domain_loss_is_the_mean_over_both_kinds_of_images_and_reaches_the_branches_reversed() -> None:
     network = tiny_network(CONFIG).eval()
     domain = DomainHead(network.fusion.width)
-    batch = Batch(torch.tensor([0, 1]), torch.tensor([4, 4]), images=torch.rand(4, 3, 32, 32))
+    batch = TrainingBatch(torch.tensor([0, 1]), torch.tensor([4, 4]), images=torch.rand(4, 3, 32, 32))
     objective = Objective(network, torch.ones(2), CONFIG, domain)
     plain, both = (objective(batch, Totals(2.0, 2, 0), weight) for weight in (0.0, 0.3))
     assert batch.images is not None

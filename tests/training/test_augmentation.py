@@ -14,8 +14,8 @@ from core.fitting.augmentation import (
     training_patch,
 )
 from core.fitting.config import Augmentation, FitConfig, Phase, PublishedName
-from core.imaging.patches import cut
-from core.network.views import EIGHT, apply
+from core.imaging.patches import cut_patches
+from core.network.views import EIGHT_VIEWS, apply_view
 from core.results import RgbImage
 
 STILL = Augmentation(stain=0, mixing=0, density=0, grey=0, blur=0, zoom=1)
@@ -52,8 +52,8 @@ def smooth() -> RgbImage:
 
 def test_augmentation_of_no_strength_gives_one_of_the_eight_views_of_a_cut(picture: RgbImage) -> None:
     rng = np.random.default_rng(3)
-    upright = torch.from_numpy(cut(picture, [(0, 0, 80, 60)], 40)).permute(0, 3, 1, 2)
-    views = {apply(view, upright)[0].permute(1, 2, 0).numpy().tobytes() for view in EIGHT}
+    upright = torch.from_numpy(cut_patches(picture, [(0, 0, 80, 60)], 40)).permute(0, 3, 1, 2)
+    views = {apply_view(view, upright)[0].permute(1, 2, 0).numpy().tobytes() for view in EIGHT_VIEWS}
     seen = {random_patch(picture, SQUEEZED, STILL, rng).tobytes() for _ in range(60)}
     assert seen == views
 
@@ -109,7 +109,7 @@ def test_the_same_state_gives_the_same_patches_whatever_was_made_before(picture:
 
 
 def test_only_the_list_none_leaves_a_squeezed_image_as_it_is(picture: RgbImage) -> None:
-    plain = cut(picture, [(0, 0, 80, 60)], 40)[0]
+    plain = cut_patches(picture, [(0, 0, 80, 60)], 40)[0]
     unchanged = {
         name
         for name in PUBLISHED

@@ -3,7 +3,7 @@ import pytest
 
 from core.labels import IDC
 from core.statistics.figure_names import BINARY_FIGURES, ECE, PATIENT_RECOGNITION_RATE
-from core.statistics.resampling import draw_patients
+from core.statistics.resampling import resample_patients
 from core.statistics.tallies import BinaryTally
 from tests.helpers.judgements import made_judgements
 from training.benchmark.metrics import bootstrap, loop_of_scikit_learn
@@ -12,7 +12,7 @@ from training.benchmark.metrics import bootstrap, loop_of_scikit_learn
 def test_the_plain_loop_computes_what_ours_computes() -> None:
     judgements = made_judgements(IDC)
     judged = judgements.binary()
-    draws = draw_patients(judged.strata(), 5, 0)
+    draws = resample_patients(judged.strata(), 5, 0)
     images = [column.values for column in BinaryTally(judged, 0.5).columns(draws)]
     patients = [column.values for column in BinaryTally(judged.by_patient(), 0.5).columns(draws)][:-1]
     names = [*BINARY_FIGURES, *(name for name in BINARY_FIGURES if name != PATIENT_RECOGNITION_RATE)]

@@ -7,16 +7,16 @@ import pytest
 
 from core.labels import IDC
 from core.statistics.calibration import sensitivity_threshold, youden_threshold
-from core.statistics.predictions import Judgements
+from core.statistics.predictions import ClassPredictions
 from tests.helpers.judgements import made_judgements
 from tests.helpers.networks import SMALL_CARD
 from training.runs.card import with_figures
-from training.runs.plan import Part, Plan
+from training.runs.plan import Part, RunPlan
 
-PLAN = Plan((Part("split", (), ()),), None, (), "patient-wise split")
+PLAN = RunPlan((Part("split", (), ()),), None, (), "patient-wise split")
 
 
-def held_out() -> Judgements:
+def held_out() -> ClassPredictions:
     """Make judgements of patients who are all benign or all malignant."""
     return made_judgements(IDC, 300, 30)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.data.datasets import LabelledImage, breakhis
+from core.data.datasets import LabelledImage, list_breakhis
 from core.statistics.cautions import Caution
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.checkpoints import write_split
@@ -49,7 +49,7 @@ def test_images_are_found_again_where_the_folder_moved(images: list[LabelledImag
 def test_a_name_that_two_images_bear_names_neither(images: list[LabelledImage], tmp_path: Path) -> None:
     (tmp_path / "tissue" / "copy").mkdir()
     (tmp_path / "tissue" / "copy" / FIRST).write_bytes(b"")
-    both = breakhis(tmp_path / "tissue")
+    both = list_breakhis(tmp_path / "tissue")
     run = write_split(tmp_path / "run", {f"elsewhere/{FIRST}": "test", SECOND: "test"})
     found = choose_images(both, tmp_path / "tissue", "test", run)
     assert [one.image.path.name for one in found.images] == [SECOND]

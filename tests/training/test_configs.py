@@ -10,7 +10,7 @@ from core.card import read_card
 from core.data.datasets import load_dataset
 from core.fitting.config import FitConfig
 from core.network.checkpoint import load_classifier
-from core.network.hybrid import network_of
+from core.network.hybrid import build_hybrid_network
 from core.pipeline import analyse
 from tests.helpers.images.dataset_trees import bach_tree, breakhis_tree, idc_tree
 from training import train
@@ -86,7 +86,7 @@ def test_a_config_is_named_as_its_file_and_says_what_is_known(path: Path) -> Non
 def test_the_networks_of_a_config_exist_and_have_the_blocks_that_it_frees(path: Path) -> None:
     config = FitConfig.from_toml(path)
     with torch.device("meta"):
-        network = network_of(config)
+        network = build_hybrid_network(config)
     freed = max(phase.last_blocks for phase in config.phases)
     assert all(len(blocks) > freed for blocks in network.blocks())
 

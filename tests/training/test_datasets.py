@@ -7,12 +7,12 @@ from core.data.datasets import (
     DatasetName,
     LabelledImage,
     UnknownNameError,
-    bach,
-    breakhis,
-    idc,
-    listed,
+    describe_shortfall,
+    list_bach,
+    list_breakhis,
+    list_idc,
+    list_labelled_folder,
     load_dataset,
-    shortfall,
 )
 from core.labels import BACH, BINARY, BREAKHIS, IDC
 from tests.helpers.images.dataset_trees import PATIENTS, SLIDES, bach_tree, breakhis_tree, idc_tree
@@ -34,7 +34,7 @@ def put(folder: Path, names: tuple[str, ...] = NAMES) -> Path:
 
 
 def test_the_name_of_an_image_tells_label_patient_slide_and_magnification(tmp_path: Path) -> None:
-    images = breakhis(put(tmp_path))
+    images = list_breakhis(put(tmp_path))
     assert [(i.label, i.patient_id, i.slide_id, i.magnification, i.malignancy) for i in images] == [
         ("adenosis", "22549", "14-22549AB", "40X", "benign"),
         ("phyllodes_tumor", "21998", "14-21998AB", "100X", "benign"),
@@ -47,7 +47,7 @@ def test_the_name_of_an_image_tells_label_patient_slide_and_magnification(tmp_pa
 
 @pytest.mark.parametrize("flat", [False, True])
 def test_the_official_tree_and_a_flat_folder_give_the_same(tmp_path: Path, *, flat: bool) -> None:
-    images = breakhis(breakhis_tree(tmp_path / "BreaKHis_v1", flat=flat))
+    images = list_breakhis(breakhis_tree(tmp_path / "BreaKHis_v1", flat=flat))
     assert len(images) == 2 * len(SLIDES)
     assert [image.path.name for image in images] == sorted(image.path.name for image in images)
     assert len({image.patient_id for image in images}) == PATIENTS
@@ -71,13 +71,13 @@ def test_the_official_tree_and_a_flat_folder_give_the_same(tmp_path: Path, *, fl
 def test_a_name_against_the_rule_is_reported_and_not_dropped(tmp_path: Path, name: str) -> None:
     put(tmp_path, (*NAMES, name))
     with pytest.raises(UnknownNameError, match="1 of 6") as caught:
-        breakhis(tmp_path)
+        list_breakhis(tmp_path)
     assert name in str(caught.value)
 
 
 def test_litter_of_another_system_is_no_image(tmp_path: Path) -> None:
     put(tmp_path, (*NAMES, "._SOB_B_A-14-22549AB-40-001.png"))
-    assert len(breakhis(tmp_path)) == len(NAMES)
+    assert len(list_breakhis(tmp_path)) == len(NAMES)
 
 
 @pytest.mark.parametrize("name", ["breakhis", "bach", "idc", "folder"])
@@ -119,14 +119,14 @@ def test_bach_reads_folder_and_table_and_takes_every_image_for_a_patient(tmp_pat
 
 
 def test_bach_needs_only_one_of_folder_and_table(tmp_path: Path) -> None:
-    by_folder = bach(bach_tree(tmp_path / "folders", table=False))
+    by_folder = list_bach(bach_tree(tmp_path / "folders", table=False))
     root = bach_tree(tmp_path / "table")
     for path in sorted(root.rglob("*.tif")):
         path.rename(root / "Photos" / path.name)
-    assert [(i.path.name, i.label) for i in bach(root)] == [(i.path.name, i.label) for i in by_folder]
+    assert [(i.path.name, i.label) for i in list_bach(root)] == [(i.path.name, i.label) for i in by_folder]
     (root / "Photos" / "microscopy_ground_truth.csv").unlink()
     with pytest.raises(UnknownNameError, match="8 of 8 files do not follow the naming rule of BACH"):
-        bach(root)
+        list_bach(root)
 
 
 def test_bach_refuses_a_table_that_contradicts_the_folder(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_bach_refuses_a_table_that_contradicts_the_folder(tmp_path: Path) -> Non
     table = root / "Photos" / "microscopy_ground_truth.csv"
     table.write_text(table.read_text().replace("n001.tif,Normal", "n001.tif,InSitu"))
     with pytest.raises(ValueError, match=r"n001.tif is in the folder Normal, but .* labels it InSitu"):
-        bach(root)
+        list_bach(root)
 
 
 def test_bach_takes_patients_from_a_table_that_names_every_image(tmp_path: Path) -> None:
@@ -142,10 +142,10 @@ def test_bach_takes_patients_from_a_table_that_names_every_image(tmp_path: Path)
     names = sorted(path.name for path in root.rglob("*.tif"))
     rows = [f"{name},{number // 2}" for number, name in enumerate(names)]
     (root / "patients.csv").write_text("\n".join(["file,patient_id", *rows]))
-    assert [image.patient_id for image in bach(root)] == ["0", "0", "1", "1", "2", "2", "3", "3"]
+    assert [image.patient_id for image in list_bach(root)] == ["0", "0", "1", "1", "2", "2", "3", "3"]
     (root / "patients.csv").write_text("\n".join(rows[1:]))
     with pytest.raises(ValueError, match=r"lacks 1 of 8 images; add a line for each: b001.tif"):
-        bach(root)
+        list_bach(root)
 
 
 def test_idc_reads_patient_and_class_from_the_name(tmp_path: Path) -> None:
@@ -157,19 +157,19 @@ def test_idc_reads_patient_and_class_from_the_name(tmp_path: Path) -> None:
 
 def test_a_copy_that_holds_all_idc_patients_twice_is_read_once(tmp_path: Path) -> None:
     idc_tree(idc_tree(tmp_path) / "IDC_regular_ps50_idx5")
-    assert len(idc(tmp_path)) == 12
+    assert len(list_idc(tmp_path)) == 12
 
 
 def test_an_idc_patch_in_the_wrong_folder_is_reported(tmp_path: Path) -> None:
     put(tmp_path, ("8863/0/8863_idx5_x1_y1_class0.png", "8863/0/8863_idx5_x1_y51_class1.png"))
     with pytest.raises(UnknownNameError, match=r"1 of 2 .*x1_y51_class1"):
-        idc(tmp_path)
+        list_idc(tmp_path)
 
 
 def test_many_idc_patches_are_listed_without_being_opened(tmp_path: Path) -> None:
     names = [f"{p}/{n % 2}/{p}_idx5_x{n}_y1_class{n % 2}.png" for p in range(10) for n in range(500)]
     put(tmp_path, tuple(names))  # files without a byte
-    assert len(idc(tmp_path)) == 5000
+    assert len(list_idc(tmp_path)) == 5000
 
 
 def write_table(folder: Path, text: str) -> Path:
@@ -185,7 +185,7 @@ def test_a_folder_of_ones_own_is_read_from_its_table(tmp_path: Path) -> None:
         ("2.png", "benign", "p2", "", "binary"),
         ("1.png", "malignant", "p1", "40X", "binary"),
     ]
-    assert shortfall(images, "folder") == ()
+    assert describe_shortfall(images, "folder") == ()
 
 
 @pytest.mark.parametrize(("labels", "dataset"), [(("in_situ", "benign"), "bach"), (("adenosis",) * 2, "breakhis")])
@@ -193,7 +193,7 @@ def test_the_labels_of_a_table_say_which_set_they_are_from(
     tmp_path: Path, labels: tuple[str, str], dataset: str
 ) -> None:
     text = f"file,label,patient_id\na/1.png,{labels[0]},p\n2.png,{labels[1]},p\n"
-    assert {image.dataset for image in listed(write_table(tmp_path, text))} == {dataset}
+    assert {image.dataset for image in list_labelled_folder(write_table(tmp_path, text))} == {dataset}
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_the_labels_of_a_table_say_which_set_they_are_from(
 )
 def test_a_table_that_cannot_be_right_is_refused(tmp_path: Path, text: str, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
-        listed(write_table(tmp_path, text))
+        list_labelled_folder(write_table(tmp_path, text))
 
 
 def complete(name: DatasetName) -> list[LabelledImage]:
@@ -230,26 +230,26 @@ def complete(name: DatasetName) -> list[LabelledImage]:
 def test_the_official_counts_are_complete_and_nothing_else_is(name: DatasetName, images: int) -> None:
     full = complete(name)
     assert len(full) == images
-    assert shortfall(full, name) == ()
-    lines = shortfall(full[1:], name)
+    assert describe_shortfall(full, name) == ()
+    lines = describe_shortfall(full[1:], name)
     assert lines[0] == f"images: {images - 1:,} of {images:,}, 1 missing"
     assert any(line.startswith(f"{full[0].label} images: ") for line in lines)
-    assert shortfall([*full, full[0]], name)[0] == f"images: {images + 1:,} of {images:,}, 1 too many"
+    assert describe_shortfall([*full, full[0]], name)[0] == f"images: {images + 1:,} of {images:,}, 1 too many"
 
 
 @pytest.mark.data
 def test_the_real_subset_has_24_patients(shared_data: Path) -> None:
-    images = breakhis(shared_data / "breakhis")
+    images = list_breakhis(shared_data / "breakhis")
     assert len(images) == 240
     assert len({image.patient_id for image in images}) == 24
     assert len({image.patient_id for image in images if image.malignancy == "benign"}) == 8
     both = {image.label for image in images if image.patient_id == "13412"}
     assert both == {"ductal_carcinoma", "lobular_carcinoma"}
-    assert shortfall(images, "breakhis")[0] == "images: 240 of 7,909, 7,669 missing"
+    assert describe_shortfall(images, "breakhis")[0] == "images: 240 of 7,909, 7,669 missing"
 
 
 @pytest.mark.data
 def test_the_real_idc_patches_are_read(shared_data: Path) -> None:
-    images = idc(shared_data / "idc")
+    images = list_idc(shared_data / "idc")
     assert len({image.patient_id for image in images}) == 11
     assert {image.label for image in images} == set(IDC.classes)

@@ -71,4 +71,4 @@ def test_only_the_first_process_writes(trained: Path) -> None:
 def test_one_process_alone_has_every_share() -> None:
     places = np.arange(5)
     assert np.array_equal(distributed.own_share(places), places)
-    assert (distributed.rank(), distributed.world()) == (0, 1)
+    assert (distributed.rank(), distributed.world_size()) == (0, 1)

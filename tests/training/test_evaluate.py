@@ -13,10 +13,10 @@ from core.statistics.evaluation import Evaluation
 from db import store
 from db.database import open_database
 from db.files import Files
-from db.values.evaluations import Cell, EvaluatedImage, EvaluationRow
+from db.values.evaluations import EvaluatedImage, EvaluationRow, ImageFilter
 from tests.helpers.runs.checkpoints import TINY_CARD, tissue_and_checkpoint
 from training.evaluate import run
-from training.evaluation.evaluate_checkpoint import Request, evaluate
+from training.evaluation.evaluate_checkpoint import EvaluationRequest, evaluate
 
 PLOTS = ("roc", "precision-recall", "reliability", "confusion")
 
@@ -37,7 +37,7 @@ def _written(folder: Path) -> Path:
     return found
 
 
-def _stored(folder: Path, cell: Cell | None = None) -> tuple[EvaluationRow, list[EvaluatedImage]]:
+def _stored(folder: Path, cell: ImageFilter | None = None) -> tuple[EvaluationRow, list[EvaluatedImage]]:
     with open_database(f"sqlite:///{folder / 'data' / 'second_read.sqlite'}").read() as session:
         (row,) = store.evaluations.evaluations(session)
         return row, store.evaluations.evaluated_images(session, row.id, cell)
@@ -76,7 +76,7 @@ def test_the_images_of_a_matrix_cell_are_those_it_counts(evaluated: Path) -> Non
     found = Evaluation.from_json(_stored(evaluated)[0].document)
     for row, malignant in enumerate((False, True)):
         for column, called in enumerate((False, True)):
-            _, images = _stored(evaluated, Cell(malignant=malignant, called_malignant=called))
+            _, images = _stored(evaluated, ImageFilter(malignant=malignant, called_malignant=called))
             assert len(images) == found.confusions[0].counts[row][column]
 
 
@@ -114,7 +114,9 @@ def test_a_threshold_is_never_fitted_to_the_images_it_is_judged_on(
     monkeypatch.setenv("SECOND_READ_DATA", str(tmp_path / "data"))
     checkpoint = tissue_and_checkpoint(tmp_path)
     with pytest.raises(FittedOnTestError, match="no threshold is fitted"):
-        evaluate(Request(checkpoint, "breakhis", tmp_path / "tissue", threshold="youden", out=tmp_path / "out"))
+        evaluate(
+            EvaluationRequest(checkpoint, "breakhis", tmp_path / "tissue", threshold="youden", out=tmp_path / "out")
+        )
     with pytest.raises(typer.Exit) as stopped:
         run(checkpoint, "breakhis", tmp_path / "tissue", threshold="youden", out=tmp_path / "out")
     assert stopped.value.exit_code == 2

@@ -11,16 +11,18 @@ from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.runs.checkpoints import SUBTYPE_CARD, TINY_CARD, bach_folder, tissue_and_checkpoint, write_split
 from tests.helpers.runs.small_runs import Place
-from training.evaluation.evaluate_checkpoint import Finished, Request, evaluate
+from training.evaluation.evaluate_checkpoint import EvaluationRequest, FinishedEvaluation, evaluate
 
 
-def _judged(folder: Path, request: Request) -> Finished:
+def _judged(folder: Path, request: EvaluationRequest) -> FinishedEvaluation:
     return evaluate(replace(request, out=folder / "evaluations"))
 
 
 def test_half_is_a_threshold_that_nobody_fitted(tmp_path: Path) -> None:
     checkpoint = tissue_and_checkpoint(tmp_path)
-    found = _judged(tmp_path, Request(checkpoint, "breakhis", tmp_path / "tissue", threshold="0.5")).evaluation
+    found = _judged(
+        tmp_path, EvaluationRequest(checkpoint, "breakhis", tmp_path / "tissue", threshold="0.5")
+    ).evaluation
     assert (found.threshold, found.temperature) == (0.5, 1.5)
     assert "by definition" in found.locked_on
 
@@ -29,7 +31,7 @@ def test_images_without_a_result_are_listed_with_their_reason(tmp_path: Path) ->
     checkpoint = tissue_and_checkpoint(tmp_path)
     broken = "SOB_B_F-14-3-100-077.png"
     (tmp_path / "tissue" / broken).write_bytes(b"\x89PNG\r\n\x1a\nthe rest is lost")
-    done = _judged(tmp_path, Request(checkpoint, "breakhis", tmp_path / "tissue"))
+    done = _judged(tmp_path, EvaluationRequest(checkpoint, "breakhis", tmp_path / "tissue"))
     assert done.evaluation.images == 8
     (line,) = done.evaluation.excluded
     assert line.file == broken
@@ -45,7 +47,7 @@ def test_nothing_that_can_be_judged_is_an_error_with_the_reason(tmp_path: Path) 
     for path in (tmp_path / "tissue").iterdir():
         path.write_bytes(b"")
     with pytest.raises(ValueError, match="none of 8 images has a prediction: the file is empty"):
-        _judged(tmp_path, Request(checkpoint, "breakhis", tmp_path / "tissue"))
+        _judged(tmp_path, EvaluationRequest(checkpoint, "breakhis", tmp_path / "tissue"))
     assert not list((tmp_path / "evaluations").iterdir())
 
 
@@ -53,7 +55,7 @@ def test_a_set_of_one_malignancy_has_no_auc_and_says_so(tmp_path: Path) -> None:
     checkpoint = tissue_and_checkpoint(tmp_path)
     for path in (tmp_path / "tissue").glob("SOB_B_*"):
         path.unlink()
-    done = _judged(tmp_path, Request(checkpoint, "breakhis", tmp_path / "tissue", ablation=True))
+    done = _judged(tmp_path, EvaluationRequest(checkpoint, "breakhis", tmp_path / "tissue", ablation=True))
     assert done.evaluation.figure("AUC") is None
     assert done.evaluation.figure("recall") is not None
     assert done.evaluation.ablation == ()
@@ -62,7 +64,7 @@ def test_a_set_of_one_malignancy_has_no_auc_and_says_so(tmp_path: Path) -> None:
 
 def test_a_network_s_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     checkpoint = tissue_and_checkpoint(tmp_path, replace(TINY_CARD, name="../../up/<b>"))
-    done = _judged(tmp_path, Request(checkpoint, "breakhis", tmp_path / "tissue"))
+    done = _judged(tmp_path, EvaluationRequest(checkpoint, "breakhis", tmp_path / "tissue"))
     assert done.folder.parent == tmp_path / "evaluations"
     assert "<b>" not in (done.folder / "report.html").read_text()
 
@@ -74,7 +76,7 @@ def test_a_part_of_the_run_s_split_is_found_beside_the_checkpoint(tmp_path: Path
     run_folder = write_split(tmp_path / "run", sides | {"SOB_B_A-14-9-100-001.png": "test"})
     small_checkpoint(run_folder / "checkpoint.safetensors", TINY_CARD)
     done = _judged(
-        tmp_path, Request(run_folder / "checkpoint.safetensors", "breakhis", tmp_path / "tissue", part="test")
+        tmp_path, EvaluationRequest(run_folder / "checkpoint.safetensors", "breakhis", tmp_path / "tissue", part="test")
     )
     assert {image.patient_id for image in done.images} == {"3", "4"}
     said = [caution.words for caution in done.evaluation.warnings]
@@ -86,7 +88,7 @@ def test_a_patient_in_train_and_in_test_is_a_leak(tmp_path: Path) -> None:
     checkpoint = tissue_and_checkpoint(tmp_path)
     names = sorted(path.name for path in (tmp_path / "tissue").iterdir())
     sides = {name: "test" if "-001.png" in name or "-14-4-" in name else "train" for name in names}
-    request = Request(
+    request = EvaluationRequest(
         checkpoint, "breakhis", tmp_path / "tissue", part="test", run=write_split(tmp_path / "run", sides)
     )
     leaks = [c.words for c in _judged(tmp_path, request).evaluation.warnings if "leaks" in c.words]
@@ -97,14 +99,14 @@ def test_a_patient_in_train_and_in_test_is_a_leak(tmp_path: Path) -> None:
 def test_a_part_without_a_run_is_refused(tmp_path: Path) -> None:
     checkpoint = tissue_and_checkpoint(tmp_path)
     with pytest.raises(ValueError, match="pass its folder with --run"):
-        _judged(tmp_path, Request(checkpoint, "breakhis", tmp_path / "tissue", part="test"))
+        _judged(tmp_path, EvaluationRequest(checkpoint, "breakhis", tmp_path / "tissue", part="test"))
 
 
 def test_another_laboratory_s_patients_are_not_the_trained_ones(tmp_path: Path) -> None:
     checkpoint = tissue_and_checkpoint(tmp_path)
     lines = [f"{path.name},{kind},1" for kind, path in _two_kinds(tmp_path / "tissue")]
     (tmp_path / "tissue" / "labels.csv").write_text("\n".join(["file,label,patient_id", *lines]) + "\n")
-    found = _judged(tmp_path, Request(checkpoint, "folder", tmp_path / "tissue")).evaluation
+    found = _judged(tmp_path, EvaluationRequest(checkpoint, "folder", tmp_path / "tissue")).evaluation
     assert found.images == 8
     assert found.dataset == "folder tissue"
     assert not any("trained on" in warning.words for warning in found.warnings)
@@ -115,7 +117,7 @@ def test_of_a_folder_it_is_not_known_whose_patients_they_are(tmp_path: Path) -> 
     kinds = {"benign": "fibroadenoma", "malignant": "ductal_carcinoma"}
     lines = [f"{path.name},{kinds[kind]},{900 + n}" for n, (kind, path) in enumerate(_two_kinds(tmp_path / "tissue"))]
     (tmp_path / "tissue" / "labels.csv").write_text("\n".join(["file,label,patient_id", *lines]) + "\n")
-    found = _judged(tmp_path, Request(checkpoint, "folder", tmp_path / "tissue")).evaluation
+    found = _judged(tmp_path, EvaluationRequest(checkpoint, "folder", tmp_path / "tissue")).evaluation
     assert found.warnings[0].words.startswith(
         "the network was trained on patients with the numbers of 1 of 8 patients; if they are the same"
     )
@@ -127,7 +129,7 @@ def _two_kinds(tissue: Path) -> list[tuple[str, Path]]:
 
 def test_normal_and_in_situ_tissue_of_bach_is_reported_apart(tmp_path: Path) -> None:
     checkpoint = tissue_and_checkpoint(tmp_path)
-    found = _judged(tmp_path, Request(checkpoint, "bach", bach_folder(tmp_path / "bach"))).evaluation
+    found = _judged(tmp_path, EvaluationRequest(checkpoint, "bach", bach_folder(tmp_path / "bach"))).evaluation
     subtypes = {group.name: group.images for group in found.groups if group.kind == "subtype"}
     assert subtypes == {"normal": 3, "benign": 3, "in_situ": 3, "invasive": 3}
     whole, apart = found.figure("accuracy"), found.figure("accuracy, without normal and in situ")
@@ -140,11 +142,11 @@ def test_normal_and_in_situ_tissue_of_bach_is_reported_apart(tmp_path: Path) -> 
 
 def test_class_figures_need_the_classes_of_the_dataset(tmp_path: Path) -> None:
     checkpoint = tissue_and_checkpoint(tmp_path, SUBTYPE_CARD)
-    same = _judged(tmp_path, Request(checkpoint, "breakhis", tmp_path / "tissue")).evaluation
+    same = _judged(tmp_path, EvaluationRequest(checkpoint, "breakhis", tmp_path / "tissue")).evaluation
     assert same.label_set == SUBTYPE_CARD.label_set
     assert same.figure("class accuracy") is not None
     assert [len(confusion.classes) for confusion in same.confusions] == [2, 8]
-    other = _judged(tmp_path, Request(checkpoint, "bach", bach_folder(tmp_path / "bach"))).evaluation
+    other = _judged(tmp_path, EvaluationRequest(checkpoint, "bach", bach_folder(tmp_path / "bach"))).evaluation
     assert other.label_set.name == "binary"
     assert other.figure("class accuracy") is None
 
@@ -166,7 +168,7 @@ def run_of_folds(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 def test_out_of_fold_gives_exactly_what_training_wrote_on_the_card(run_of_folds: Place, tmp_path: Path) -> None:
     folder = run_of_folds.only_run()
-    done = _judged(tmp_path, Request(folder.checkpoint, "breakhis", run_of_folds.tissue, part="out-of-fold"))
+    done = _judged(tmp_path, EvaluationRequest(folder.checkpoint, "breakhis", run_of_folds.tissue, part="out-of-fold"))
     card = read_card(folder.checkpoint)
     on_card = {metric.name: metric for metric in card.metrics}
     for name, unit in (("AUC by image", "image"), ("AUC by accession number", "patient")):
@@ -185,7 +187,7 @@ def test_out_of_fold_says_that_the_threshold_was_fitted_to_these_predictions(
     run_of_folds: Place, tmp_path: Path
 ) -> None:
     checkpoint = run_of_folds.only_run().checkpoint
-    request = Request(checkpoint, "breakhis", run_of_folds.tissue, part="out-of-fold")
+    request = EvaluationRequest(checkpoint, "breakhis", run_of_folds.tissue, part="out-of-fold")
     warnings = _judged(tmp_path, request).evaluation.warnings
     assert any("threshold and temperature were fitted to these predictions" in warning.words for warning in warnings)
     assert not any("trained on" in warning.words for warning in warnings)

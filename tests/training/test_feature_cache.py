@@ -12,9 +12,9 @@ from core.fitting.batches import FeatureSource, PatchSource
 from core.fitting.config import FitConfig, Generated, Optimiser, Phase
 from core.fitting.feature_cache import Features, PatchList, compute_features
 from core.fitting.freezing import begin_phase, build_optimiser, set_modes
-from core.fitting.held_out import HeldOut
+from core.fitting.held_out import HeldOutImages
 from core.fitting.images import TrainingImages
-from core.fitting.loading import standardised
+from core.fitting.loading import standardise
 from core.fitting.loop import Work, fit
 from core.fitting.loss import Objective, Totals
 from core.network.hybrid import HybridNetwork
@@ -43,7 +43,7 @@ def test_cached_features_are_those_of_the_backbone_on_the_same_copies(
     rows = np.array([0, 17, 5, len(features) - 1])
     patches = np.stack([source.copy(*divmod(int(row), 3)) for row in rows])
     with torch.no_grad():
-        expected = network.eval().pooled(network.features(standardised(patches, config, CPU)))
+        expected = network.eval().pooled(network.features(standardise(patches, config, CPU)))
     for ours, theirs in zip(features.take(rows), expected, strict=True):
         assert ours.shape == theirs.shape
         assert torch.allclose(ours, theirs, atol=1e-5)
@@ -67,7 +67,7 @@ def test_a_head_learns_the_same_from_cached_features_as_behind_the_backbone(imag
                 if network is by_backbone:
                     copies = zip(draw.images, draw.copies, strict=True)
                     patches = np.stack([source.copy(int(image), int(number)) for image, number in copies])
-                    batch = replace(batch, pooled=(), images=standardised(patches, FROZEN, CPU))  # noqa: PLW2901
+                    batch = replace(batch, pooled=(), images=standardise(patches, FROZEN, CPU))  # noqa: PLW2901
                 loss = objective(batch, Totals(len(draw), len(draw), 0), 0.0)
                 loss.backward()
                 optimiser.step()
@@ -82,7 +82,7 @@ def test_a_head_learns_the_same_from_cached_features_as_behind_the_backbone(imag
 def test_what_is_held_out_is_judged_the_same_by_cached_features(images: list[LabelledImage], precision: str) -> None:
     network = tiny_network(FROZEN).eval()
     short = replace(FROZEN, optimiser=Optimiser(precision=precision))  # type: ignore[arg-type]
-    held_out = HeldOut(images, short, None, CPU)
+    held_out = HeldOutImages(images, short, None, CPU)
     assert held_out.judge(network, held_out.features(network, None)) == pytest.approx(held_out.judge(network))
 
 
@@ -145,7 +145,7 @@ def test_patches_of_a_batch_are_made_in_the_order_of_their_labels(images: list[L
     draws = source.epoch(1, 1, 0)
     batches = list(PatchSource(source, None, CONFIG, CPU).batches(draws, 1, 1))
     for draw, batch in zip(draws, batches, strict=True):
-        expected = standardised(source.patches(draw, np.arange(len(draw)), 1, 1), CONFIG, CPU)
+        expected = standardise(source.patches(draw, np.arange(len(draw)), 1, 1), CONFIG, CPU)
         assert batch.images is not None
         assert torch.equal(batch.images, expected)
         assert batch.labels.tolist() == source.labels[draw.images].tolist()

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from core.fitting.config import Optimiser, Phase
-from core.fitting.freezing import begin_phase, build_optimiser, moving_names, rate_share, set_modes
-from core.fitting.history import Epoch, best_of, has_stalled, reductions
+from core.fitting.freezing import begin_phase, build_optimiser, changing_names, rate_share, set_modes
+from core.fitting.history import Epoch, count_reductions, find_best_epoch, has_stalled
 from core.network.hybrid import HybridNetwork
 from tests.helpers.runs.fits import CONFIG, tiny_network
 
@@ -45,7 +45,7 @@ def test_a_phase_changes_what_it_frees_and_nothing_else(network: HybridNetwork, 
     }  # fmt: skip
     changed = changed_by_steps(network, phase_of(unfrozen))
     assert changed <= expected
-    assert set(moving_names(network)) == expected
+    assert set(changing_names(network)) == expected
     # Some weights get no gradient from this loss (a bias before a normalisation), but every part is reached.
     assert len(changed) > 0.8 * len(expected)
 
@@ -100,20 +100,20 @@ def test_a_plateau_reduces_the_rate_when_torchs_scheduler_does(patience: int) ->
     phase = replace(phase_of("all"), schedule="plateau", plateau_factor=0.5, plateau_patience=patience)
     for count, loss in enumerate(losses, start=1):
         theirs.step(loss)
-        ours = rate_share(phase, 0, 10, reductions(epochs_of(losses[:count]), patience))
+        ours = rate_share(phase, 0, 10, count_reductions(epochs_of(losses[:count]), patience))
         assert ours == optimiser.param_groups[0]["lr"]
 
 
 def test_without_validation_a_plateau_is_one_of_the_training_loss() -> None:
     flat = [Epoch(number, "p", 1.0, 0.5) for number in range(1, 6)]
-    assert reductions(flat, 1) == 2
+    assert count_reductions(flat, 1) == 2
 
 
 def test_the_best_epoch_ranks_best_then_has_the_lowest_loss_and_is_the_first_of_equals() -> None:
-    best = best_of(epochs_of([0.5, 0.1, 0.4, 0.4], [0.8, 0.7, 0.8, 0.8]))
+    best = find_best_epoch(epochs_of([0.5, 0.1, 0.4, 0.4], [0.8, 0.7, 0.8, 0.8]))
     assert best is not None
     assert best.number == 3
-    assert best_of([Epoch(1, "p", 1.0, 0.5)]) is None
+    assert find_best_epoch([Epoch(1, "p", 1.0, 0.5)]) is None
 
 
 def test_patience_counts_from_the_best_epoch_and_none_never_runs_out() -> None:

@@ -8,7 +8,7 @@ import torch
 from core.card import Card, InputPolicy
 from core.data.datasets import LabelledImage
 from core.fitting.config import FitConfig
-from core.fitting.held_out import HeldOut
+from core.fitting.held_out import HeldOutImages
 from core.imaging.decode import decode_image
 from core.network.classifier import Classifier
 from core.pipeline import analyse_image
@@ -42,7 +42,7 @@ def test_held_out_images_are_judged_as_they_are_served_in_one_view(
 ) -> None:
     config = replace(CONFIG, input_policy=policy, task=task)  # type: ignore[arg-type]
     network = tiny_network(config).eval()
-    loss, ranked = HeldOut(images, config, None, CPU).judge(network)
+    loss, ranked = HeldOutImages(images, config, None, CPU).judge(network)
     classifier = Classifier(network, card_of(config), "unsaved")
     served = []
     for image in images:
@@ -58,10 +58,12 @@ def test_the_magnification_of_held_out_images_is_told(images: list[LabelledImage
     config = replace(CONFIG, magnification="input")
     network = tiny_network(config).eval()
     elsewhere = [replace(image, magnification="400X") for image in images]
-    assert HeldOut(images, config, None, CPU).judge(network) != HeldOut(elsewhere, config, None, CPU).judge(network)
+    assert HeldOutImages(images, config, None, CPU).judge(network) != HeldOutImages(elsewhere, config, None, CPU).judge(
+        network
+    )
 
 
 def test_held_out_pixels_may_come_from_a_cache(images: list[LabelledImage], tmp_path: Path) -> None:
     network = tiny_network(CONFIG).eval()
-    plain = HeldOut(images, CONFIG, None, CPU).judge(network)
-    assert HeldOut(images, CONFIG, tmp_path, CPU).judge(network) == plain
+    plain = HeldOutImages(images, CONFIG, None, CPU).judge(network)
+    assert HeldOutImages(images, CONFIG, tmp_path, CPU).judge(network) == plain

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.fitting.history import best_of, read_document, read_lines
+from core.fitting.history import find_best_epoch, read_document, read_lines
 from tests.helpers.runs.histories import as_document, epoch_line, run_lines
 
 
@@ -11,7 +11,7 @@ def test_a_history_is_told_part_by_part() -> None:
     assert (first.part, second.part) == ("fold 1", "fold 2")
     assert [epoch.number for epoch in second.epochs] == [1, 2, 3, 4, 5, 6]
     assert [epoch.phase for epoch in second.epochs] == ["head", "head", "all", "all", "all", "all"]
-    best = best_of(second.epochs)
+    best = find_best_epoch(second.epochs)
     assert best is not None
     assert (best.number, best.validation_auc) == (4, 0.9)
 

@@ -7,8 +7,17 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from core.data.datasets import LabelledImage, breakhis, breakhis_image, load_dataset
-from core.data.leaks import NEAR_BITS, Audit, PictureHash, Placed, audit, hash_picture, hash_pictures, near_pairs
+from core.data.datasets import LabelledImage, list_breakhis, load_dataset, parse_breakhis_name
+from core.data.leaks import (
+    NEAR_BITS,
+    Audit,
+    PictureHash,
+    PlacedImage,
+    audit_splits,
+    find_near_pairs,
+    hash_picture,
+    hash_pictures,
+)
 from tests.helpers.images.dataset_trees import SLIDES, breakhis_tree, fold_lists, idc_tree, made_picture, write_picture
 from training.audit import run as audit_command
 from training.runs.folder import split_rows
@@ -16,11 +25,11 @@ from training.runs.folder import split_rows
 
 def named(*names: str) -> list[LabelledImage]:
     """Images of which there are only names."""
-    return [image for image in (breakhis_image(Path(f"SOB_{name}.png")) for name in names) if image]
+    return [image for image in (parse_breakhis_name(Path(f"SOB_{name}.png")) for name in names) if image]
 
 
-def placed(**sides: list[LabelledImage]) -> list[Placed]:
-    return [Placed(image, "split", side) for side, images in sides.items() for image in images]
+def placed(**sides: list[LabelledImage]) -> list[PlacedImage]:
+    return [PlacedImage(image, "split", side) for side, images in sides.items() for image in images]
 
 
 def kinds(found: Audit) -> list[tuple[str, str]]:
@@ -28,36 +37,36 @@ def kinds(found: Audit) -> list[tuple[str, str]]:
 
 
 def test_a_split_by_patients_is_clean() -> None:
-    found = audit(placed(train=named("B_A-14-1-40-001", "M_DC-14-2-40-001"), test=named("B_A-14-3-40-001")))
+    found = audit_splits(placed(train=named("B_A-14-1-40-001", "M_DC-14-2-40-001"), test=named("B_A-14-3-40-001")))
     assert found.clean
     assert (found.images, found.patients, found.slides, found.pictures) == (3, 3, 3, 0)
 
 
 def test_a_slide_on_both_sides_is_found() -> None:
-    found = audit(placed(train=named("B_A-14-1AB-40-001"), test=named("B_A-14-1AB-40-002", "B_A-14-3-40-001")))
+    found = audit_splits(placed(train=named("B_A-14-1AB-40-001"), test=named("B_A-14-1AB-40-002", "B_A-14-3-40-001")))
     assert kinds(found) == [("slide", "14-1AB")]
     assert [member.side for member in found.leaks[0].members] == ["test", "train"]
     assert not found.clean
 
 
 def test_a_number_under_other_letters_is_found_and_told_apart() -> None:
-    found = audit(placed(train=named("B_TA-14-16184-40-001"), test=named("B_TA-14-16184CD-40-001")))
+    found = audit_splits(placed(train=named("B_TA-14-16184-40-001"), test=named("B_TA-14-16184CD-40-001")))
     assert kinds(found) == [("patient", "16184")]
 
 
 def test_13412_is_a_conflict_and_a_leak_from_its_names_alone() -> None:
     images = named("M_DC-14-13412-100-001", "M_LC-14-13412-100-001")
-    found = audit(placed(train=images[:1], validation=images[1:]))
+    found = audit_splits(placed(train=images[:1], validation=images[1:]))
     assert kinds(found) == [("slide", "14-13412")]
     assert [(c.kind, c.key, c.contradictory) for c in found.conflicts] == [("slide", "14-13412", True)]
-    together = audit(placed(train=images))
+    together = audit_splits(placed(train=images))
     assert together.leaks == ()
     assert not together.clean  # one of its labels is wrong on whichever side it lies
 
 
 def test_two_subtypes_of_one_number_on_other_slides_are_told_and_are_no_contradiction() -> None:
     images = named("B_PT-14-21998AB-40-001", "B_F-14-21998CD-40-001", "B_A-14-29960CD-40-001", "B_F-14-29960AB-40-001")
-    found = audit(placed(train=images))
+    found = audit_splits(placed(train=images))
     assert [(c.kind, c.key, c.contradictory) for c in found.conflicts] == [
         ("patient", "21998", False),
         ("patient", "29960", False),
@@ -66,7 +75,7 @@ def test_two_subtypes_of_one_number_on_other_slides_are_told_and_are_no_contradi
 
 
 def test_idc_patients_have_patches_of_both_classes_as_a_matter_of_course(tmp_path: Path) -> None:
-    found = audit([Placed(image) for image in load_dataset("idc", idc_tree(tmp_path))])
+    found = audit_splits([PlacedImage(image) for image in load_dataset("idc", idc_tree(tmp_path))])
     assert found.conflicts == ()
     assert found.slides == 0
 
@@ -74,7 +83,9 @@ def test_idc_patients_have_patches_of_both_classes_as_a_matter_of_course(tmp_pat
 def test_every_split_is_judged_on_its_own() -> None:
     first, second = named("B_A-14-1-40-001", "B_A-14-1-40-002")
     sides = [("fold 1", "train", "train"), ("fold 2", "train", "test")]
-    found = audit([Placed(i, split, s) for split, *both in sides for i, s in zip((first, second), both, strict=True)])
+    found = audit_splits(
+        [PlacedImage(i, split, s) for split, *both in sides for i, s in zip((first, second), both, strict=True)]
+    )
     assert [leak.split for leak in found.leaks] == ["fold 2"]
     assert [(c.split, c.side, c.images) for c in found.counts] == [
         ("", "", 2),
@@ -91,21 +102,25 @@ def hashes(*images: tuple[LabelledImage, str, int | None]) -> Mapping[Path, Pict
 def test_one_picture_of_two_patients_is_found_across_sides() -> None:
     a, b, c = named("B_A-14-1-40-001", "B_A-14-2-40-001", "B_A-14-3-40-001")
     seen = hashes((a, "same", 0), (b, "same", 0), (c, "other", 2**60 - 1))
-    assert [kind for kind, _ in kinds(audit(placed(train=[a], test=[b, c]), seen))] == ["identical picture"]
-    assert audit(placed(train=[a, b], test=[c]), seen).clean
-    assert [leak.split for leak in audit([Placed(a), Placed(b), Placed(c)], seen).leaks] == ["patient by patient"]
+    assert [kind for kind, _ in kinds(audit_splits(placed(train=[a], test=[b, c]), seen))] == ["identical picture"]
+    assert audit_splits(placed(train=[a, b], test=[c]), seen).clean
+    assert [leak.split for leak in audit_splits([PlacedImage(a), PlacedImage(b), PlacedImage(c)], seen).leaks] == [
+        "patient by patient"
+    ]
 
 
 @pytest.mark.parametrize(("bits", "leaks"), [(NEAR_BITS, ["near-identical picture"]), (NEAR_BITS + 1, [])])
 def test_a_nearly_equal_picture_is_found_up_to_the_limit(bits: int, leaks: list[str]) -> None:
     a, b = named("B_A-14-1-40-001", "B_A-14-2-40-001")
-    found = audit(placed(train=[a], test=[b]), hashes((a, "a", 0), (b, "b", 2**bits - 1)))
+    found = audit_splits(placed(train=[a], test=[b]), hashes((a, "a", 0), (b, "b", 2**bits - 1)))
     assert [leak.kind for leak in found.leaks] == leaks
 
 
 def test_equal_pictures_with_two_labels_contradict_each_other() -> None:
     a, b, c = named("B_A-14-1-40-001", "B_F-14-1CD-40-001", "B_A-14-1-40-002")
-    found = audit([Placed(a), Placed(b), Placed(c)], hashes((a, "x", 5), (b, "x", 5), (c, "y", 7)))
+    found = audit_splits(
+        [PlacedImage(a), PlacedImage(b), PlacedImage(c)], hashes((a, "x", 5), (b, "x", 5), (c, "y", 7))
+    )
     told = [(conflict.kind, conflict.contradictory) for conflict in found.conflicts]
     assert told == [("patient", False), ("identical picture", True), ("near-identical picture", True)]
     assert found.leaks == ()
@@ -124,9 +139,9 @@ def test_near_pairs_are_those_of_a_plain_comparison_of_all(bits: int) -> None:
         for j in range(i + 1, len(values))
         if (values[i] ^ values[j]).bit_count() <= bits
     ]
-    assert near_pairs(values, bits) == expected
+    assert find_near_pairs(values, bits) == expected
     assert len(expected) > bits
-    assert near_pairs([]) == []
+    assert find_near_pairs([]) == []
 
 
 def test_a_picture_is_known_again_in_another_format_and_nearly_after_jpeg(tmp_path: Path) -> None:
@@ -155,7 +170,7 @@ def test_a_patch_is_too_small_for_an_outline_and_an_unreadable_file_is_told(tmp_
     assert isinstance(found[broken], str)
     assert ticks[-1] == (4, 4)
     image = LabelledImage(broken, "benign", "1", "", "binary")
-    assert "broken.png" in audit([Placed(image)], {broken: found[broken]}).unreadable[0]
+    assert "broken.png" in audit_splits([PlacedImage(image)], {broken: found[broken]}).unreadable[0]
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -178,7 +193,7 @@ def test_the_command_finds_13412_by_its_pictures_in_the_tree(tmp_path: Path) -> 
 
 
 def test_the_command_reads_lists_without_pictures_and_with_them(tmp_path: Path) -> None:
-    images = breakhis(breakhis_tree(tmp_path / "tree"))
+    images = list_breakhis(breakhis_tree(tmp_path / "tree"))
     sides = {i.path.name: "test" if "LC-14-13412" in i.path.name else "train" for i in images}
     lists = fold_lists(tmp_path / "lists", {1: sides})
     result = invoke(lists)
@@ -207,7 +222,7 @@ def test_the_command_takes_train_and_test_folders_for_sides(tmp_path: Path) -> N
 
 
 def test_the_command_reads_the_split_of_a_run(tmp_path: Path) -> None:
-    images = [image for image in breakhis(breakhis_tree(tmp_path / "tree")) if image.patient_id != "13412"]
+    images = [image for image in list_breakhis(breakhis_tree(tmp_path / "tree")) if image.patient_id != "13412"]
     run = tmp_path / "runs" / "one"
     run.mkdir(parents=True)
     good = [(image, "test" if image.patient_id in ("2523", "16184") else "train") for image in images]
@@ -262,8 +277,8 @@ def test_the_real_official_folds_leak_34_times_and_13412_in_three_of_five(shared
 
 @pytest.mark.data
 def test_the_real_subset_has_no_picture_of_two_patients(shared_data: Path) -> None:
-    images = breakhis(shared_data / "breakhis")
-    found = audit([Placed(i) for i in images], hash_pictures([i.path for i in images]))
+    images = list_breakhis(shared_data / "breakhis")
+    found = audit_splits([PlacedImage(i) for i in images], hash_pictures([i.path for i in images]))
     assert found.leaks == ()
     assert found.pictures == 240
     assert [conflict.key for conflict in found.conflicts] == ["14-13412", "21998"]

@@ -6,7 +6,7 @@ import torch
 
 from core.card import StainTarget
 from core.data.datasets import LabelledImage
-from core.fitting.averaging import mean_network
+from core.fitting.averaging import average_networks
 from core.fitting.config import FitConfig, Generated, Optimiser, Phase, Sampling
 from core.fitting.history import Epoch
 from core.fitting.images import UNKNOWN, TrainingImages
@@ -200,5 +200,5 @@ def test_a_patch_depends_on_its_place_in_the_run_alone(images: list[LabelledImag
 def test_the_mean_of_networks_has_the_mean_of_their_weights() -> None:
     members = [tiny_network(replace(CONFIG, seed=seed)) for seed in range(3)]
     expected = torch.stack([weights_of(member) for member in members]).mean(dim=0)
-    assert torch.allclose(weights_of(mean_network(members)), expected, atol=1e-6)
-    assert torch.equal(weights_of(mean_network(members[:1])), weights_of(members[0]))
+    assert torch.allclose(weights_of(average_networks(members)), expected, atol=1e-6)
+    assert torch.equal(weights_of(average_networks(members[:1])), weights_of(members[0]))

@@ -38,7 +38,7 @@ def made(count: int, folds: int) -> Patients:
 
 
 def test_a_fold_and_what_is_left_share_no_patient_and_miss_none(tmp_path: Path) -> None:
-    patients = nested.deal(tissue_folder(tmp_path, patients=8), 3, 0)
+    patients = nested.assign_folds(tissue_folder(tmp_path, patients=8), 3, 0)
     for fold in range(3):
         inside = {image.patient_id for image in patients.held_out(fold)}
         outside = {image.patient_id for image in patients.without(fold)}

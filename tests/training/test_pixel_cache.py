@@ -15,8 +15,8 @@ from core.fitting.config import FitConfig, Phase
 from core.fitting.pixel_cache import open_pixels
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
-from core.imaging.patches import cut, fit_boxes
-from core.imaging.stain import stain_normaliser
+from core.imaging.patches import cut_patches, fit_boxes
+from core.imaging.stain import make_stain_normaliser
 from core.results import RgbImage
 from tests.helpers.images.tissue import tissue_folder
 
@@ -76,7 +76,7 @@ def test_mapped_and_plain_pixels_are_the_same_and_cannot_be_written_to(
 
 def test_full_size_pixels_are_those_that_serving_sees(images: list[LabelledImage]) -> None:
     opened = open_pixels(images, FULL, None)
-    served = [stain_normaliser(FULL.stain)(decode_image(image.path.read_bytes()).pixels) for image in images]
+    served = [make_stain_normaliser(FULL.stain)(decode_image(image.path.read_bytes()).pixels) for image in images]
     assert same(opened.images, served)
     assert opened.policy == FULL.input_policy
 
@@ -94,7 +94,8 @@ def test_a_patch_has_the_cache_side_and_shows_the_same_tissue(images: list[Label
     boxes = [fit_boxes(len(opened.images[0]), len(opened.images[0][0]), opened.policy) for opened in (full, small)]
     assert len(boxes[0]) == len(boxes[1])
     pairs = zip(
-        *(cut(opened.images[0], some, 8) for opened, some in zip((full, small), boxes, strict=True)), strict=True
+        *(cut_patches(opened.images[0], some, 8) for opened, some in zip((full, small), boxes, strict=True)),
+        strict=True,
     )
     assert all(np.abs(one.astype(int) - other).mean() < 6 for one, other in pairs)
     assert open_pixels(images, replace(SHRUNK, cache_side=99), None).policy == SHRUNK.input_policy

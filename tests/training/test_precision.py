@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from core.imaging.demo import demo_image
-from core.network.classifier import computes_bf16
+from core.imaging.demo import generate_tissue
+from core.network.classifier import supports_bf16
 from tests.helpers.networks import small_classifier
-from training.benchmark.timing import paired, ratio
+from training.benchmark.timing import ratio, time_in_pairs
 from training.runs.card import PrecisionGate, bf16_gate, map_correlation
 
 
@@ -22,9 +22,9 @@ def test_the_gate_closes_on_any_one_difference() -> None:
     assert not replace(passed, images=0).passed
 
 
-@pytest.mark.skipif(not computes_bf16(torch.device("cpu")), reason="this CPU does not multiply bfloat16")
+@pytest.mark.skipif(not supports_bf16(torch.device("cpu")), reason="this CPU does not multiply bfloat16")
 def test_the_gate_measures_a_real_difference_between_the_precisions() -> None:
-    gate = bf16_gate(small_classifier(), [demo_image(seed, "malignant", 224, 224) for seed in range(2)])
+    gate = bf16_gate(small_classifier(), [generate_tissue(seed, "malignant", 224, 224) for seed in range(2)])
     assert gate.images == 2
     assert 0 < gate.largest_difference < 0.1
     assert gate.lowest_correlation < 1
@@ -39,7 +39,7 @@ def test_flat_maps_agree_only_with_flat_maps() -> None:
 
 def test_peer_and_ours_are_run_in_turn() -> None:
     order: list[str] = []
-    values = paired(lambda: order.append("peer"), lambda: order.append("ours"), 3)
+    values = time_in_pairs(lambda: order.append("peer"), lambda: order.append("ours"), 3)
     assert order == ["peer", "ours", "ours", "peer", "peer", "ours", "ours", "peer"]
     assert len(values) == 3
 

@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from core.data.datasets import LabelledImage, breakhis
-from core.imaging.demo import demo_image
+from core.data.datasets import LabelledImage, list_breakhis
+from core.imaging.demo import generate_tissue
 from core.labels import BACH, BINARY, BREAKHIS
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.pipeline import analyse
 from db.files import Files
 from tests.helpers.runs.checkpoints import SUBTYPE_CARD, TINY_CARD, tissue_and_checkpoint
-from training.evaluation.chosen_images import Chosen
+from training.evaluation.chosen_images import ChosenImage
 from training.evaluation.predictions import PREVIEW_SIDE, Judge, common_label_set, judgements_of
 
 
@@ -38,8 +38,8 @@ def classifier(tissue: Path) -> Classifier:
     return load_classifier(tissue / "tiny.safetensors")
 
 
-def _chosen(tissue: Path) -> list[Chosen]:
-    return [Chosen(image) for image in breakhis(tissue / "tissue")]
+def _chosen(tissue: Path) -> list[ChosenImage]:
+    return [ChosenImage(image) for image in list_breakhis(tissue / "tissue")]
 
 
 def _killed_after(count: int) -> Callable[[], None]:
@@ -87,7 +87,7 @@ def test_a_changed_image_or_a_lost_preview_is_judged_again(
     names = [chosen.image.path.name for chosen in _chosen(tissue)]
     for name in names:
         (tmp_path / name).write_bytes((tissue / "tissue" / name).read_bytes())
-    chosen = [Chosen(image) for image in breakhis(tmp_path)]
+    chosen = [ChosenImage(image) for image in list_breakhis(tmp_path)]
     judge = Judge(classifiers, tmp_path, Files(tmp_path / "files"), journal=tmp_path / "journal")
     first = judge.judge(chosen)
     (tmp_path / names[0]).write_bytes((tmp_path / names[1]).read_bytes())
@@ -101,11 +101,11 @@ def test_a_changed_image_or_a_lost_preview_is_judged_again(
 
 
 def test_previews_and_maps_are_small_and_upright(tmp_path: Path, classifier: Classifier) -> None:
-    image = demo_image(1, "malignant", 460, 700)
+    image = generate_tissue(1, "malignant", 460, 700)
     cv2.imwrite(str(tmp_path / "SOB_M_DC-14-7-100-001.png"), image[..., ::-1])
     files = Files(tmp_path / "files")
     (found,) = Judge(lambda fold: classifier, tmp_path, files, maps=True).judge(
-        [Chosen(image) for image in breakhis(tmp_path)]
+        [ChosenImage(image) for image in list_breakhis(tmp_path)]
     )
     preview = cv2.imdecode(np.frombuffer(files.get(str(found.preview_sha256)), np.uint8), cv2.IMREAD_COLOR_RGB)
     heatmap = cv2.imdecode(np.frombuffer(files.get(str(found.heatmap_sha256)), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -122,7 +122,7 @@ def test_previews_and_maps_are_small_and_upright(tmp_path: Path, classifier: Cla
 
 def test_a_file_that_is_gone_has_a_reason(tissue: Path, classifier: Classifier) -> None:
     image = replace(_chosen(tissue)[0].image, path=tissue / "tissue" / "SOB_B_F-14-1-100-404.png")
-    (found,) = Judge(lambda fold: classifier, tissue / "tissue").judge([Chosen(image)])
+    (found,) = Judge(lambda fold: classifier, tissue / "tissue").judge([ChosenImage(image)])
     assert found.reason == "the file cannot be read: No such file or directory"
 
 
@@ -130,7 +130,7 @@ def test_a_name_that_is_no_text_can_still_be_written_down(tmp_path: Path, classi
     path = tmp_path / "caf\udce9.png"
     path.write_bytes(b"")
     image = LabelledImage(path, "adenosis", "1", "40X", "breakhis")
-    (found,) = Judge(lambda fold: classifier, tmp_path, journal=tmp_path / "journal").judge([Chosen(image)])
+    (found,) = Judge(lambda fold: classifier, tmp_path, journal=tmp_path / "journal").judge([ChosenImage(image)])
     assert found.file == "caf\\udce9.png"
 
 

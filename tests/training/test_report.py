@@ -12,11 +12,17 @@ from markdown_it import MarkdownIt
 
 from core.card import Card, TrainingData
 from core.statistics.cautions import Caution, ImageLeftOut
-from core.statistics.evaluate import About, build_evaluation
+from core.statistics.evaluate import EvaluationDetails, build_evaluation
 from core.statistics.evaluation import Evaluation
 from tests.helpers.runs.checkpoints import SUBTYPE_CARD, TINY_CARD
-from training.evaluation.predictions import JudgedImage, judgements_of, predictions
-from training.evaluation.report import NOT_REPORTED, RESEARCH_USE, checklist, worst, write_evaluation
+from training.evaluation.predictions import JudgedImage, build_predictions_table, judgements_of
+from training.evaluation.report import (
+    NOT_REPORTED,
+    RESEARCH_USE,
+    fill_claim_checklist,
+    find_confident_errors,
+    write_evaluation,
+)
 
 HOSTILE = "<script>alert(1)</script>|[x](javascript:alert(2))\n# heading `code` \u202egnp.exe"
 
@@ -52,7 +58,9 @@ def made_images(count: int = 40) -> list[JudgedImage]:
 
 def evaluation_of(images: list[JudgedImage], card: Card = TINY_CARD, **changes: object) -> Evaluation:
     """Measure made images."""
-    about = About("tiny", "0" * 12, "breakhis", "test", "the test patients", 0.5, 1.5, "validation patients")
+    about = EvaluationDetails(
+        "tiny", "0" * 12, "breakhis", "test", "the test patients", 0.5, 1.5, "validation patients"
+    )
     return build_evaluation(judgements_of(images, card), replace(about, **changes))  # type: ignore[arg-type]
 
 
@@ -123,7 +131,7 @@ def _hostile_reports(folder: Path) -> tuple[str, str]:
 
 
 def test_the_checklist_has_every_item_and_admits_what_nobody_wrote_down() -> None:
-    items = checklist(evaluation_of(made_images()), TINY_CARD)
+    items = fill_claim_checklist(evaluation_of(made_images()), TINY_CARD)
     assert [item.number for item in items] == list(range(1, 45))
     by_number = {item.number: item for item in items}
     assert by_number[44].answer == by_number[36].answer == by_number[25].answer == NOT_REPORTED
@@ -134,7 +142,7 @@ def test_the_checklist_has_every_item_and_admits_what_nobody_wrote_down() -> Non
 
 
 def test_an_evaluation_on_other_data_is_external() -> None:
-    items = checklist(evaluation_of(made_images(), dataset="bach"), TINY_CARD)
+    items = fill_claim_checklist(evaluation_of(made_images(), dataset="bach"), TINY_CARD)
     assert not items[31].reported
     assert items[32].answer.startswith("bach")
 
@@ -146,13 +154,13 @@ def test_the_most_confident_mistakes_come_first() -> None:
         made_image(3, malignant=True, probability=0.9),
         made_image(4, malignant=True, probability=0.05),
     ]
-    assert [image.file for image in worst(images)] == ["002.png", "004.png", "001.png"]
+    assert [image.file for image in find_confident_errors(images)] == ["002.png", "004.png", "001.png"]
 
 
 def test_predictions_name_the_classes_and_the_fold() -> None:
     image = replace(made_image(1, malignant=True, probability=0.9), fold=2)
     silent = replace(image, file="silent.png", probabilities=(), reason="blank")
-    table = predictions([image, silent], TINY_CARD, "out-of-fold")
+    table = build_predictions_table([image, silent], TINY_CARD, "out-of-fold")
     assert list(table["split"]) == ["fold 2", "fold 2"]
     assert table.loc[0, "p_malignant"] == 0.9
     assert table["p_benign"].isna().tolist() == [False, True]

@@ -5,7 +5,7 @@ import pytest
 
 from core.data.datasets import LabelledImage
 from core.fitting.config import Sampling
-from core.fitting.sampling import DRAWS, PATCHES, EpochDraws, Places, generator
+from core.fitting.sampling import DRAWS, PATCHES, EpochDraws, Places, make_generator
 from core.labels import BREAKHIS
 from tests.helpers.runs.fits import images_of
 
@@ -28,7 +28,7 @@ def draws_of(kind: str, batches: int = 0, images: list[LabelledImage] = MADE, si
 
 
 def epoch_of(kind: str, batches: int = 0, seed: int = 0) -> list[Places]:
-    return draws_of(kind, batches).batches(generator(seed, DRAWS, 1, 1))
+    return draws_of(kind, batches).batches(make_generator(seed, DRAWS, 1, 1))
 
 
 def shown(kind: str, batches: int = 0) -> Counter[str]:
@@ -65,7 +65,7 @@ def test_oversampling_repeats_every_image_of_a_class_equally_often() -> None:
 
 def test_undersampling_leaves_out_other_images_every_epoch() -> None:
     draws = draws_of("undersampled")
-    seen = [set(np.concatenate(draws.batches(generator(0, DRAWS, 1, epoch)))) for epoch in (1, 2)]
+    seen = [set(np.concatenate(draws.batches(make_generator(0, DRAWS, 1, epoch)))) for epoch in (1, 2)]
     assert seen[0] != seen[1]
 
 
@@ -73,7 +73,7 @@ def test_weighted_draws_as_many_as_there_are_with_every_class_alike() -> None:
     found: Counter[str] = Counter()
     draws = draws_of("weighted")
     for epoch in range(60):
-        batches = draws.batches(generator(0, DRAWS, 1, epoch))
+        batches = draws.batches(make_generator(0, DRAWS, 1, epoch))
         assert sum(len(batch) for batch in batches) == 55
         found.update(MADE[place].label for batch in batches for place in batch)
     assert all(abs(count - 1100) < 120 for count in found.values())
@@ -88,7 +88,7 @@ def test_patients_are_drawn_evenly_within_their_class_however_many_images_they_h
 
 def test_every_class_has_its_turn_even_if_a_batch_is_smaller_than_their_number() -> None:
     draws = draws_of("patients", 3, size=2)
-    found = Counter(MADE[place].label for batch in draws.batches(generator(0, DRAWS, 1, 1)) for place in batch)
+    found = Counter(MADE[place].label for batch in draws.batches(make_generator(0, DRAWS, 1, 1)) for place in batch)
     assert set(found.values()) == {2}
 
 
@@ -108,6 +108,6 @@ def test_images_of_a_single_class_are_refused() -> None:
 
 def test_generators_of_two_streams_or_places_differ() -> None:
     keys = [(0, DRAWS, 1, 1), (1, DRAWS, 1, 1), (0, PATCHES, 1, 1), (0, DRAWS, 2, 1), (0, DRAWS, 1, 2)]
-    first = [generator(*key).integers(2**60) for key in keys]
+    first = [make_generator(*key).integers(2**60) for key in keys]
     assert len(set(first)) == len(keys)
-    assert first == [generator(*key).integers(2**60) for key in keys]
+    assert first == [make_generator(*key).integers(2**60) for key in keys]

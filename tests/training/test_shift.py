@@ -11,19 +11,19 @@ import typer
 from core.card import Card, InputPolicy
 from core.imaging.decode import decode_image
 from core.network.checkpoint import load_classifier
-from core.pipeline import analyse, patches_of
-from core.statistics.compare_sets import Measured
-from core.statistics.predictions import Judged
+from core.pipeline import analyse, cut_normalised_patches
+from core.statistics.compare_sets import MeasuredSet
+from core.statistics.predictions import BinaryPredictions
 from core.statistics.shift import Shift
-from core.statistics.tissue_statistics import STATISTICS, measure
+from core.statistics.tissue_statistics import STATISTICS, measure_tissue
 from db import store
 from db.database import open_database
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.runs.checkpoints import TINY_CARD, bach_folder
-from training.shift import Request, compare_sets, run
-from training.shifts.sets import SeenSet, Wish, choose_sets, see
-from training.shifts.steps import drop_between
+from training.shift import ShiftRequest, compare_sets, run
+from training.shifts.sets import AnalysedSet, SetRequest, analyse_set, choose_sets
+from training.shifts.steps import measure_drop
 
 PATIENTS, EACH = 4, 3
 
@@ -46,9 +46,9 @@ def checkpoint(folder: Path, card: Card = TINY_CARD) -> Path:
     return folder / "tiny.safetensors"
 
 
-def request(folder: Path, target: Wish, card: Card = TINY_CARD, side: int = 48) -> Request:
+def request(folder: Path, target: SetRequest, card: Card = TINY_CARD, side: int = 48) -> ShiftRequest:
     tissue_folder(folder / "tissue", PATIENTS, EACH, side)
-    return Request(checkpoint(folder, card), Wish("breakhis", folder / "tissue"), target)
+    return ShiftRequest(checkpoint(folder, card), SetRequest("breakhis", folder / "tissue"), target)
 
 
 @pytest.fixture(scope="module")
@@ -146,16 +146,16 @@ def test_the_tables_say_all_of_it(
 def test_features_are_the_mean_of_what_the_head_sees_and_statistics_those_of_the_image_as_it_is(tmp_path: Path) -> None:
     images = tissue_folder(tmp_path / "tissue", PATIENTS, EACH, 80)
     other = other_laboratory(tmp_path / "elsewhere")
-    chosen, _ = choose_sets(Wish("breakhis", tmp_path / "tissue"), Wish("folder", other))
+    chosen, _ = choose_sets(SetRequest("breakhis", tmp_path / "tissue"), SetRequest("folder", other))
     card = replace(TINY_CARD, input_policy=InputPolicy("patches", input_side=32, patch_side=48, stride=24))
     classifier = load_classifier(checkpoint(tmp_path, card))
-    seen = see(chosen, classifier)
+    seen = analyse_set(chosen, classifier)
     data = images[5].path.read_bytes()
     pixels = decode_image(data).pixels
-    patches, boxes, _ = patches_of(pixels, classifier)
+    patches, boxes, _ = cut_normalised_patches(pixels, classifier)
     assert len(boxes) > 2
     np.testing.assert_allclose(seen.measured.features[5], classifier.embed(patches).mean(axis=0), atol=1e-5)
-    np.testing.assert_array_equal(seen.measured.statistics[5], measure(pixels))
+    np.testing.assert_array_equal(seen.measured.statistics[5], measure_tissue(pixels))
     prediction = analyse(data, classifier).prediction
     assert prediction is not None
     assert seen.judged.probabilities[5] == prediction.malignant_probability
@@ -165,8 +165,8 @@ def test_features_are_the_mean_of_what_the_head_sees_and_statistics_those_of_the
 def test_images_of_half_the_scale_are_enlarged_before_they_are_judged_again(tmp_path: Path) -> None:
     large = other_laboratory(tmp_path / "large", 64, enlarged=2, darker=0)
     tissue_folder(tmp_path / "small", PATIENTS, EACH, 96)
-    names = (Wish("folder", large), Wish("breakhis", tmp_path / "small"))
-    step = compare_sets(Request(checkpoint(tmp_path), *names)).steps[-1]
+    names = (SetRequest("folder", large), SetRequest("breakhis", tmp_path / "small"))
+    step = compare_sets(ShiftRequest(checkpoint(tmp_path), *names)).steps[-1]
     assert step.name.startswith("scale matched (images x ")
     factor = float(step.name.rpartition("x ")[2].rstrip(")"))
     assert factor == pytest.approx(2, rel=0.35)
@@ -174,7 +174,7 @@ def test_images_of_half_the_scale_are_enlarged_before_they_are_judged_again(tmp_
 
 def test_a_network_that_sees_the_whole_image_in_one_square_has_no_scale_to_match(tmp_path: Path) -> None:
     card = replace(TINY_CARD, input_policy=InputPolicy("resize", input_side=32))
-    found = compare_sets(request(tmp_path, Wish("folder", other_laboratory(tmp_path / "elsewhere")), card))
+    found = compare_sets(request(tmp_path, SetRequest("folder", other_laboratory(tmp_path / "elsewhere")), card))
     assert not any("scale matched" in step.name for step in found.steps)
     assert any("resizes every image to the same square" in warning.words for warning in found.warnings)
 
@@ -185,14 +185,14 @@ def test_images_too_small_for_the_network_are_a_clear_message(tmp_path: Path) ->
     with pytest.raises(
         ValueError, match="none of the 12 images of folder small can be used: a 48 x 40 image is smaller"
     ):
-        compare_sets(request(tmp_path, Wish("folder", small), card, side=96))
+        compare_sets(request(tmp_path, SetRequest("folder", small), card, side=96))
 
 
 def test_a_set_of_one_malignancy_has_distances_and_no_steps(tmp_path: Path) -> None:
     folder = other_laboratory(tmp_path / "elsewhere")
     table = (folder / "labels.csv").read_text().replace(",malignant,", ",benign,")
     (folder / "labels.csv").write_text(table)
-    found = compare_sets(request(tmp_path, Wish("folder", folder)))
+    found = compare_sets(request(tmp_path, SetRequest("folder", folder)))
     assert len(found.distances) == 3
     assert (found.steps, found.drop) == ((), None)
     assert found.source_auc is not None
@@ -200,7 +200,7 @@ def test_a_set_of_one_malignancy_has_distances_and_no_steps(tmp_path: Path) -> N
 
 
 def test_patients_that_nobody_wrote_down_are_a_caution(tmp_path: Path) -> None:
-    found = compare_sets(request(tmp_path, Wish("bach", bach_folder(tmp_path / "bach"))))
+    found = compare_sets(request(tmp_path, SetRequest("bach", bach_folder(tmp_path / "bach"))))
     assert any("the patients of BACH are unknown" in warning.words for warning in found.warnings)
     assert found.patients == (4, 12)
 
@@ -210,7 +210,9 @@ def test_the_same_patients_in_two_magnifications_are_the_same_people(tmp_path: P
         if int(image.path.stem[-3:]) > EACH:
             image.path.rename(image.path.with_name(image.path.name.replace("-100-", "-40-")))
     root = tmp_path / "tissue"
-    found = compare_sets(Request(checkpoint(tmp_path), Wish("breakhis", root, "100X"), Wish("breakhis", root, "40X")))
+    found = compare_sets(
+        ShiftRequest(checkpoint(tmp_path), SetRequest("breakhis", root, "100X"), SetRequest("breakhis", root, "40X"))
+    )
     assert any("4 patients are in both sets" in warning.words for warning in found.warnings)
     assert {point.patient_id for point in found.points} == {f"BreaKHis {number}" for number in range(1, 5)}
 
@@ -238,25 +240,25 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path: Path, caps
 def test_two_copies_of_a_dataset_are_named_by_their_folders(tmp_path: Path) -> None:
     for name in ("a/one", "b/one", "b/two"):
         tissue_folder(tmp_path / name, PATIENTS, EACH)
-    wishes = [Wish("breakhis", tmp_path / name) for name in ("a/one", "b/one", "b/two")]
+    wishes = [SetRequest("breakhis", tmp_path / name) for name in ("a/one", "b/one", "b/two")]
     first, second = choose_sets(wishes[0], wishes[2])
     assert (first.name, second.name) == ("BreaKHis in one", "BreaKHis in two")
     with pytest.raises(ValueError, match="rename a folder"):
         choose_sets(wishes[0], wishes[1])
 
 
-def seen(name: str, probabilities: list[float]) -> SeenSet:
+def seen(name: str, probabilities: list[float]) -> AnalysedSet:
     """Four patients of five images each, every other one malignant."""
     patients = np.repeat([f"{name} {number}" for number in range(4)], 5)
     malignant = np.repeat([False, True, False, True], 5)
-    measured = Measured(name, np.zeros((20, 2)), np.zeros((20, len(STATISTICS))), patients)
-    return SeenSet(measured, Judged(malignant, np.array(probabilities), patients), "folder", (), ())
+    measured = MeasuredSet(name, np.zeros((20, 2)), np.zeros((20, len(STATISTICS))), patients)
+    return AnalysedSet(measured, BinaryPredictions(malignant, np.array(probabilities), patients), "folder", (), ())
 
 
 def test_a_drop_from_certainty_to_guessing_is_one_half() -> None:
     certain = seen("here", [0.1] * 5 + [0.9] * 5 + [0.2] * 5 + [0.8] * 5)
     guessing = seen("there", [0.1, 0.3, 0.5, 0.7, 0.9] * 4)
-    drop = drop_between(certain, guessing)
+    drop = measure_drop(certain, guessing)
     assert drop is not None
     assert drop.value == pytest.approx(0.5)
 
@@ -264,6 +266,6 @@ def test_a_drop_from_certainty_to_guessing_is_one_half() -> None:
 def test_a_set_compared_with_itself_drops_by_nothing_in_every_resample() -> None:
     rng = np.random.default_rng(0)
     same = seen("here", list(rng.uniform(0, 1, 20)))
-    drop = drop_between(same, same)
+    drop = measure_drop(same, same)
     assert drop is not None
     assert (drop.value, drop.low, drop.high) == (0, None, None)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.data.datasets import LabelledImage, breakhis, breakhis_image
+from core.data.datasets import LabelledImage, list_breakhis, parse_breakhis_name
 from core.data.splits import (
     FoldLine,
     Split,
@@ -162,7 +162,7 @@ def test_three_patients_of_each_kind_are_enough_for_a_stratified_split_and_two_a
 
 
 def test_slides_of_one_number_stay_together_whatever_their_letters(tmp_path: Path) -> None:
-    images = breakhis(breakhis_tree(tmp_path))
+    images = list_breakhis(breakhis_tree(tmp_path))
     split = stratified_split(images, Protocol())
     where = {i.slide_id: n for n, side in enumerate((split.train, split.validation, split.test)) for i in side}
     assert where["14-22549AB"] == where["14-22549CD"]
@@ -188,7 +188,7 @@ def a_fold(images: list[LabelledImage], *tested: str) -> dict[str, str]:
 
 
 def test_official_folds_are_read_and_their_leaks_leave_training(tmp_path: Path) -> None:
-    images = breakhis(breakhis_tree(tmp_path / "tree"))
+    images = list_breakhis(breakhis_tree(tmp_path / "tree"))
     lists = fold_lists(
         tmp_path, {1: a_fold(images, "14-16184CD", "14-2523"), 2: a_fold(images, "14-3411F", "14-10926")}
     )
@@ -201,7 +201,7 @@ def test_official_folds_are_read_and_their_leaks_leave_training(tmp_path: Path) 
 
 
 def test_official_folds_say_which_images_they_do_not_know(tmp_path: Path) -> None:
-    images = breakhis(breakhis_tree(tmp_path / "tree"))
+    images = list_breakhis(breakhis_tree(tmp_path / "tree"))
     sides = a_fold(images, "14-2523")
     del sides[images[5].path.name]
     with pytest.raises(ValueError, match=f"fold 1 does not list 1 images, such as {images[5].path.name}"):
@@ -248,7 +248,7 @@ def test_absent_lists_are_said_so(tmp_path: Path) -> None:
 def test_the_real_folds_have_5_times_7909_lines_and_their_leaks_leave_training(shared_data: Path) -> None:
     lists = shared_data / "breakhis" / "official_folds.csv"
     names = {line.file for line in read_fold_lists(lists)}
-    images = [image for image in (breakhis_image(Path(name)) for name in sorted(names)) if image]
+    images = [image for image in (parse_breakhis_name(Path(name)) for name in sorted(names)) if image]
     assert len(images) == 7909
     folds = official_folds(images, lists)
     assert [len(test) for _, test in folds] == [2904, 2403, 2577, 2698, 3083]

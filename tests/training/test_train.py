@@ -12,7 +12,7 @@ from core.data.datasets import load_dataset
 from core.network.checkpoint import load_classifier
 from core.pipeline import analyse
 from core.statistics.calibration import youden_threshold
-from core.statistics.predictions import Judged, auc
+from core.statistics.predictions import BinaryPredictions, auc
 from db import store
 from db.database import open_database
 from db.values.evaluations import RunState
@@ -108,7 +108,7 @@ def test_threshold_is_fitted_to_the_written_predictions(trained: Place) -> None:
     folder = trained.only_run()
     table = pd.read_parquet(folder.path / "predictions.parquet")
     truth = [label == "ductal_carcinoma" for label in table.label]
-    judged = Judged.of(truth, table.p_malignant.tolist(), table.patient_id.tolist())
+    judged = BinaryPredictions.of(truth, table.p_malignant.tolist(), table.patient_id.tolist())
     assert read_card(folder.checkpoint).threshold == youden_threshold(judged, source="out of fold")
 
 

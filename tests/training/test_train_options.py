@@ -16,7 +16,7 @@ from core.network.branches import MissingWeightsError
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.small_runs import SPLIT, Place
 from training import train
-from training.runs.parts import first_network
+from training.runs.parts import build_first_network
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -125,7 +125,7 @@ def test_a_run_can_start_from_a_file_of_pretrained_weights(tmp_path: Path) -> No
     torch.manual_seed(7)
     donor = timm.create_model("test_efficientnet")
     save_file(donor.state_dict(), tmp_path / "donor.safetensors")
-    network = first_network(
+    network = build_first_network(
         FitConfig.from_toml(Place(tmp_path).config), {"test_efficientnet": tmp_path / "donor.safetensors"}
     )
     taken = network.branches[0].net.state_dict()  # type: ignore[union-attr]

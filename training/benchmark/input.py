@@ -14,15 +14,15 @@ from torch import Tensor
 from torchvision import transforms
 
 from core.card import InputPolicy
-from core.data.datasets import LabelledImage, breakhis
+from core.data.datasets import LabelledImage, list_breakhis
 from core.fitting.augmentation import PublishedList, published_list
 from core.fitting.config import FitConfig, Phase, Sampling
 from core.fitting.images import TrainingImages
 from core.fitting.pixel_cache import PixelStore
-from core.imaging.demo import demo_image
+from core.imaging.demo import generate_tissue
 from core.results import RgbImage
 from training.benchmark.input_memory import CACHE_SIDE, FILES, STORE_NAME
-from training.benchmark.timing import Ratio, paired, ratio
+from training.benchmark.timing import Ratio, ratio, time_in_pairs
 
 _BREAKHIS_IMAGES = 7909  # Spanhol et al., IEEE TBME 2016
 _PATIENTS = 8
@@ -58,11 +58,11 @@ def _write_tissue(folder: Path) -> list[LabelledImage]:
     for patient in range(_PATIENTS):
         malignant = patient % 2 == 1
         for number in range(_IMAGES_PER_PATIENT):
-            pixels = demo_image(patient * _IMAGES_PER_PATIENT + number, "malignant" if malignant else "benign")
+            pixels = generate_tissue(patient * _IMAGES_PER_PATIENT + number, "malignant" if malignant else "benign")
             code = "M_DC" if malignant else "B_F"
             path = folder / f"SOB_{code}-14-{patient + 1}-100-{number + 1:03d}.png"
             path.write_bytes(imagecodecs.png_encode(pixels))
-    return breakhis(folder)
+    return list_breakhis(folder)
 
 
 def _measure_speed(images: Sequence[LabelledImage], cache: Path, rounds: int) -> Ratio:
@@ -87,7 +87,7 @@ def _measure_speed(images: Sequence[LabelledImage], cache: Path, rounds: int) ->
     return ratio(
         "training patches against torchvision v1 on the PNG files",
         ">= 5",
-        paired(peer, ours, rounds),
+        time_in_pairs(peer, ours, rounds),
         f"{patches} patches per round, one process each; mean colours {gap:.1f} grey levels apart",
     )
 
@@ -115,7 +115,7 @@ def _open(path: Path) -> Image.Image:
 
 def _measure_memory(folder: Path) -> Ratio:
     """Fill a cache with as many entries as BreaKHis has images, and draw all of them in a new process."""
-    small = [demo_image(seed, "malignant", CACHE_SIDE, CACHE_SIDE) for seed in range(4)]
+    small = [generate_tissue(seed, "malignant", CACHE_SIDE, CACHE_SIDE) for seed in range(4)]
 
     def pixels(path: Path, data: bytes) -> RgbImage:
         return np.roll(small[int(data) % len(small)], int(data), axis=0)

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from sklearn import metrics as sklearn_metrics
 
 from core.labels import BREAKHIS, IDC, LabelSet
-from core.statistics.evaluate import measure
-from core.statistics.predictions import Judged, Judgements
-from core.statistics.resampling import RESAMPLES, Weights, draw_patients
+from core.statistics.evaluate import compute_metrics
+from core.statistics.predictions import BinaryPredictions, ClassPredictions
+from core.statistics.resampling import RESAMPLES, Weights, resample_patients
 from training.benchmark.timing import Ratio, ratio
 
 _IMAGES, _PATIENTS = 8000, 80
@@ -25,8 +25,8 @@ def bootstrap(rounds: int) -> list[Ratio]:
     patients and the bias corrections that our code also computes.
     """
     binary, subtypes = _judgements(IDC), _judgements(BREAKHIS)
-    draws = draw_patients(binary.binary().strata(), _TIMED_RESAMPLES, 0)
-    measure(binary, _THRESHOLD)
+    draws = resample_patients(binary.binary().strata(), _TIMED_RESAMPLES, 0)
+    compute_metrics(binary, _THRESHOLD)
     loop_of_scikit_learn(binary, draws[:1])
     ratios, seconds, of_subtypes = [], [], []
     for number in range(rounds):
@@ -51,7 +51,7 @@ def bootstrap(rounds: int) -> list[Ratio]:
     ]
 
 
-def _judgements(label_set: LabelSet) -> Judgements:
+def _judgements(label_set: LabelSet) -> ClassPredictions:
     rng = np.random.default_rng(0)
     classes = len(label_set.classes)
     person = np.arange(_IMAGES) % _PATIENTS
@@ -59,22 +59,22 @@ def _judgements(label_set: LabelSet) -> Judgements:
     patient_logits = np.eye(classes)[labels] + rng.normal(0, 0.7, (_PATIENTS, classes))[person]
     odds = np.exp(patient_logits + rng.normal(0, 1, (_IMAGES, classes)))
     words = np.full(_IMAGES, "100X")
-    return Judgements(label_set, labels, odds / odds.sum(axis=1, keepdims=True), person.astype(str), words, words)
+    return ClassPredictions(label_set, labels, odds / odds.sum(axis=1, keepdims=True), person.astype(str), words, words)
 
 
-def _seconds_of_ours(judgements: Judgements) -> float:
+def _seconds_of_ours(judgements: ClassPredictions) -> float:
     start = time.perf_counter()
-    measure(judgements, _THRESHOLD)
+    compute_metrics(judgements, _THRESHOLD)
     return time.perf_counter() - start
 
 
-def _seconds_of_loop(judgements: Judgements, draws: Weights) -> float:
+def _seconds_of_loop(judgements: ClassPredictions, draws: Weights) -> float:
     start = time.perf_counter()
     loop_of_scikit_learn(judgements, draws)
     return (time.perf_counter() - start) * RESAMPLES / len(draws)
 
 
-def loop_of_scikit_learn(judgements: Judgements, draws: Weights) -> NDArray[np.float64]:
+def loop_of_scikit_learn(judgements: ClassPredictions, draws: Weights) -> NDArray[np.float64]:
     """Compute all figures the plain way: collect the images of each draw and call one function for each figure."""
     judged = judgements.binary()
     patients = np.unique(judged.patient_ids)
@@ -92,7 +92,7 @@ def loop_of_scikit_learn(judgements: Judgements, draws: Weights) -> NDArray[np.f
     return np.array(figures)
 
 
-def _by_scikit_learn(judged: Judged, rows: NDArray[np.int64]) -> list[float]:
+def _by_scikit_learn(judged: BinaryPredictions, rows: NDArray[np.int64]) -> list[float]:
     truth, p = judged.malignant[rows], judged.probabilities[rows]
     called = p >= _THRESHOLD
     return [

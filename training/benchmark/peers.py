@@ -14,7 +14,7 @@ from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor, nn
 
 from core.card import Card, Triple
-from core.network.hybrid import HybridNetwork, published_head
+from core.network.hybrid import HybridNetwork, build_published_head
 from core.results import Patches, RgbImage
 
 
@@ -27,7 +27,7 @@ class PlainHybrid(nn.Module):
         self.convolutional = timm.create_model(convolutional, num_classes=0)
         self.transformer = timm.create_model(transformer, num_classes=0)
         width = int(self.convolutional.num_features) + int(self.transformer.num_features)  # type: ignore[arg-type]
-        self.head = published_head(width, len(card.label_set.classes))
+        self.head = build_published_head(width, len(card.label_set.classes))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits, images x classes."""

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 
 from core.card import Card, InputPolicy
-from core.imaging.demo import demo_image
-from core.imaging.patches import cut, fit_boxes
+from core.imaging.demo import generate_tissue
+from core.imaging.patches import cut_patches, fit_boxes
 from core.imaging.quality import assess_quality
 from core.imaging.stain import Macenko, Reinhard
 from core.labels import BINARY
 from core.network.checkpoint import save_checkpoint
-from core.network.classifier import Classifier, computes_bf16
+from core.network.classifier import Classifier, supports_bf16
 from core.network.hybrid import PUBLISHED_BRANCHES, HybridNetwork
 from core.results import Patches, RgbImage
-from training.benchmark.timing import Ratio, paired, ratio
+from training.benchmark.timing import Ratio, ratio, time_in_pairs
 
 FULL_SIZE = Card(
     name="full-size hybrid, random weights",
@@ -31,7 +31,7 @@ FULL_SIZE = Card(
     std=(0.229, 0.224, 0.225),
 )
 _TARGETS = ((180.8, 148.6, 116.5), (35.4, 17.5, 11.1))
-_IMAGE = demo_image(1, "malignant")
+_IMAGE = generate_tissue(1, "malignant")
 _PAGES = ("frame", "worklist", "upload_cases", "read_case", "evaluation", "domain_shift", "models")
 
 
@@ -45,7 +45,7 @@ def preprocessing(rounds: int) -> list[Ratio]:
         ratio(
             "Reinhard against scikit-image",
             ">= 5",
-            paired(
+            time_in_pairs(
                 lambda: peers.reinhard_by_skimage(_IMAGE, *_TARGETS), lambda: reinhard.transform(_IMAGE), 4 * rounds
             ),
             f"{_largest_difference(by_skimage, reinhard.transform(_IMAGE))} grey levels apart (limit 1)",
@@ -53,7 +53,7 @@ def preprocessing(rounds: int) -> list[Ratio]:
         ratio(
             "Macenko against torchstain",
             ">= 4",
-            paired(lambda: torchstain(_IMAGE), lambda: macenko.transform(_IMAGE), 4 * rounds),
+            time_in_pairs(lambda: torchstain(_IMAGE), lambda: macenko.transform(_IMAGE), 4 * rounds),
             f"{_largest_difference(torchstain(_IMAGE), macenko.transform(_IMAGE))} grey levels apart (limit 3)",
         ),
     ]
@@ -109,29 +109,29 @@ def networks(rounds: int) -> list[Ratio]:
         ratio(
             "8 views + 8 maps against ttach + pytorch-grad-cam on one",
             ">= 1.7",
-            paired(lambda: on_one(patch), explain, rounds),
+            time_in_pairs(lambda: on_one(patch), explain, rounds),
             fp32,
         ),
         ratio(
             "the same against a peer that explains all 8 views",
             ">= 5",
-            paired(lambda: on_all(patch), explain, rounds),
+            time_in_pairs(lambda: on_all(patch), explain, rounds),
             fp32,
         ),
         ratio(
             "maps and probabilities, as a multiple of probabilities alone",
             "<= 1.05",
-            paired(explain, lambda: ours.classify(patch), 2 * rounds),
+            time_in_pairs(explain, lambda: ours.classify(patch), 2 * rounds),
         ),
         ratio(
             "quality checks of an image, as a share of one patch's prediction",
             "<= 0.01",
-            paired(lambda: assess_quality(_IMAGE), explain, rounds),
+            time_in_pairs(lambda: assess_quality(_IMAGE), explain, rounds),
         ),
     ]
-    if computes_bf16(torch.device("cpu")):
+    if supports_bf16(torch.device("cpu")):
         half = ours.with_card(replace(FULL_SIZE, precision="bf16"))
-        values = paired(lambda: on_one(patch), lambda: half.explain(patch), rounds)
+        values = time_in_pairs(lambda: on_one(patch), lambda: half.explain(patch), rounds)
         ratios.append(
             ratio(
                 "8 views + 8 maps against the same peer, bf16",
@@ -161,7 +161,7 @@ def _settled_network(images: torch.Tensor) -> HybridNetwork:
 
 def _patches(count: int) -> Patches:
     boxes = fit_boxes(_IMAGE.shape[0], _IMAGE.shape[1], FULL_SIZE.input_policy)
-    return cut(_IMAGE, boxes[:count], FULL_SIZE.input_policy.input_side)
+    return cut_patches(_IMAGE, boxes[:count], FULL_SIZE.input_policy.input_side)
 
 
 def loading(rounds: int) -> list[Ratio]:

@@ -19,7 +19,7 @@ class Ratio:
     note: str = ""
 
 
-def paired(peer: Callable[[], object], ours: Callable[[], object], rounds: int) -> list[float]:
+def time_in_pairs(peer: Callable[[], object], ours: Callable[[], object], rounds: int) -> list[float]:
     """Time peer and ours in alternating order, after one warm-up each; return the peer's time / ours per round."""
     peer()
     ours()

@@ -16,7 +16,7 @@ from core.fitting.build import build_network
 from core.fitting.config import FitConfig, Optimiser, Phase
 from core.fitting.history import History
 from core.fitting.loop import fit
-from core.imaging.demo import demo_image
+from core.imaging.demo import generate_tissue
 from core.labels import BINARY
 from core.network.hybrid import PUBLISHED_BRANCHES, HybridNetwork
 from training.benchmark.timing import Ratio, ratio
@@ -75,6 +75,6 @@ def _write_tissue(folder: Path) -> list[LabelledImage]:
     for number in range(_IMAGES):
         kind = BINARY.malignancy(BINARY.classes[number % 2])
         path = folder / f"{number}.png"
-        cv2.imwrite(str(path), demo_image(number, kind, 230, 350)[..., ::-1])
+        cv2.imwrite(str(path), generate_tissue(number, kind, 230, 350)[..., ::-1])
         images.append(LabelledImage(path, kind, str(number), "", BINARY.name))
     return images

@@ -23,14 +23,14 @@ from core.card import Card, StainTarget
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.network.classifier import Classifier
-from core.network.views import EIGHT, ViewSet, apply, views_of
-from core.pipeline import judge_image, patches_of, pool
+from core.network.views import EIGHT_VIEWS, ViewSet, apply_view, get_views
+from core.pipeline import check_image, cut_normalised_patches, pool_patches
 from core.results import NoResultError, Patches, RgbImage
 from core.statistics.evaluation import AblationRow, Figure
 from core.statistics.figure_names import AUC
-from core.statistics.predictions import Judged
-from core.statistics.resampling import Interval, Ranking, Weights, bca
-from training.evaluation.chosen_images import Chosen
+from core.statistics.predictions import BinaryPredictions
+from core.statistics.resampling import Interval, Ranking, Weights, bca_intervals
+from training.evaluation.chosen_images import ChosenImage
 
 CHANGE: Final = "change of AUC"
 
@@ -50,7 +50,7 @@ class _Trial:
 
 
 def ablate(
-    chosen: Sequence[Chosen],
+    chosen: Sequence[ChosenImage],
     classifiers: Callable[[int | None], Classifier],
     card: Card,
     advance: Callable[[], object] = lambda: None,
@@ -83,13 +83,13 @@ def _with_stains(classifier: Classifier) -> list[Classifier]:
     return [classifier.with_card(replace(card, stain=target)) for target in stain_targets(card)]
 
 
-def _try_image(chosen: Chosen, classifiers: Sequence[Classifier]) -> _Trial | None:
+def _try_image(chosen: ChosenImage, classifiers: Sequence[Classifier]) -> _Trial | None:
     image = chosen.image
     try:
         pixels = decode_image(image.path.read_bytes()).pixels
     except (UnreadableImageError, OSError):
         return None
-    quality = judge_image(pixels, classifiers[0].card)
+    quality = check_image(pixels, classifiers[0].card)
     if not quality.readable:
         return None
     try:
@@ -101,16 +101,16 @@ def _try_image(chosen: Chosen, classifiers: Sequence[Classifier]) -> _Trial | No
 
 def _by_views(image: RgbImage, classifier: Classifier) -> list[float]:
     """Return the malignant probability with one, seven and eight views, from one pass over the eight."""
-    patches, _, _ = patches_of(image, classifier)
-    by_view = classifier.classify(_eight_views(patches)).reshape(len(EIGHT), len(patches), -1)
-    means = (by_view[[EIGHT.index(view) for view in views_of(name)]].mean(axis=0) for name, _ in _VIEWS)
-    return [pool(mean, classifier.card).malignant_probability for mean in means]
+    patches, _, _ = cut_normalised_patches(image, classifier)
+    by_view = classifier.classify(_eight_views(patches)).reshape(len(EIGHT_VIEWS), len(patches), -1)
+    means = (by_view[[EIGHT_VIEWS.index(view) for view in get_views(name)]].mean(axis=0) for name, _ in _VIEWS)
+    return [pool_patches(mean, classifier.card).malignant_probability for mean in means]
 
 
 def _eight_views(patches: Patches) -> Patches:
     """Return every patch in each of the eight views: views * patches x side x side x 3, view by view."""
     images = torch.from_numpy(patches).permute(0, 3, 1, 2)
-    transformed = torch.cat([apply(view, images) for view in EIGHT])
+    transformed = torch.cat([apply_view(view, images) for view in EIGHT_VIEWS])
     views: Patches = transformed.permute(0, 2, 3, 1).contiguous().numpy()
     return views
 
@@ -132,15 +132,15 @@ def _rows(trials: Sequence[_Trial], card: Card) -> tuple[AblationRow, ...]:
     return tuple(rows)
 
 
-def _judged(trials: Sequence[_Trial], stain: int, views: int) -> Judged:
-    return Judged.of(
+def _judged(trials: Sequence[_Trial], stain: int, views: int) -> BinaryPredictions:
+    return BinaryPredictions.of(
         [trial.malignant for trial in trials],
         [float(trial.probabilities[stain, views]) for trial in trials],
         [trial.patient_id for trial in trials],
     )
 
 
-def _figure(name: str, judged: Judged, against: Judged | None = None) -> Figure:
+def _figure(name: str, judged: BinaryPredictions, against: BinaryPredictions | None = None) -> Figure:
     """Measure an AUC or, with `against`, its difference from the AUC of that superset of the same images."""
     everyone = against or judged
     present = np.isin(np.unique(everyone.patient_ids), judged.patient_ids)
@@ -151,5 +151,5 @@ def _figure(name: str, judged: Judged, against: Judged | None = None) -> Figure:
         auc = ranking.auc(weights[:, present])
         return (auc - other.auc(weights) if other else auc)[:, None]
 
-    interval: Interval = bca(measure, everyone.strata())[0]
+    interval: Interval = bca_intervals(measure, everyone.strata())[0]
     return Figure(name, interval.value, interval.low, interval.high, "image", len(judged.malignant))

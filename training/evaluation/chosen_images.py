@@ -10,13 +10,13 @@ from typing import Literal
 
 from core.card import Card, TrainingData
 from core.data.datasets import DatasetName, LabelledImage
-from core.data.leaks import Placed, audit
+from core.data.leaks import PlacedImage, audit_splits
 from core.data.splits import official_folds
 from core.fitting.history import SPLIT_FILE
 from core.labels import BACH
 from core.statistics.cautions import Caution, leak_caution
 
-Part = Literal["all", "train", "validation", "test", "out-of-fold"]
+SplitPart = Literal["all", "train", "validation", "test", "out-of-fold"]
 
 _FOLD = re.compile(r"(?:fold )?(\d+)")
 
@@ -26,14 +26,14 @@ _FITTED_HERE = (
 )
 _LOCK_UNKNOWN = "the card does not record which predictions its threshold and temperature were fitted to"
 _FOLDER = "a folder of images"  # the name in cards written by training.train
-ALONE = "each image is treated as a separate patient, so intervals are too narrow"
+EACH_IMAGE_A_PATIENT = "each image is treated as a separate patient, so intervals are too narrow"
 _ONE_MALIGNANCY = (
     "all images are benign or all are malignant, so there is no AUC and only one of sensitivity and specificity"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenImage:
     """One image to evaluate; `fold` is the fold that held it out, None if the checkpoint itself evaluates it."""
 
     image: LabelledImage
@@ -41,40 +41,42 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ImageChoice:
     """The images to evaluate; `sides` has all images of the run's split with their side, `warnings` those not found."""
 
-    images: tuple[Chosen, ...]
+    images: tuple[ChosenImage, ...]
     sides: tuple[tuple[LabelledImage, str], ...] = ()
     warnings: tuple[Caution, ...] = ()
 
 
 def choose_images(
-    images: Sequence[LabelledImage], root: Path, part: Part, run: Path | None, lists: Path | None = None
-) -> Choice:
+    images: Sequence[LabelledImage], root: Path, part: SplitPart, run: Path | None, lists: Path | None = None
+) -> ImageChoice:
     """Choose the images of one part of a run's split, or of official folds given by their lists.
 
     Raises:
         ValueError: If there is no such split, or none of its images is in `root`.
     """
     if part == "all":
-        return Choice(tuple(Chosen(image) for image in images))
+        return ImageChoice(tuple(ChosenImage(image) for image in images))
     if part == "out-of-fold" and lists is not None:
         folds = official_folds(images, lists)
-        return Choice(tuple(Chosen(image, n) for n, (_, held_out) in enumerate(folds, start=1) for image in held_out))
+        return ImageChoice(
+            tuple(ChosenImage(image, n) for n, (_, held_out) in enumerate(folds, start=1) for image in held_out)
+        )
     if run is None:
         raise ValueError(f"--split {part} needs the run of the checkpoint: pass its folder with --run")
     rows = _match_images(_read_split(run / SPLIT_FILE), images, root)
     of_part = [(image, side) for image, side in rows if _belongs(side, part)]
     if not of_part:
         raise ValueError(f"{run / SPLIT_FILE} has no {part} images; use --split all to evaluate every image")
-    chosen = tuple(Chosen(image, _fold(side)) for image, side in of_part if image is not None)
+    chosen = tuple(ChosenImage(image, _fold(side)) for image, side in of_part if image is not None)
     if not chosen:
         raise ValueError(f"none of the {len(of_part)} {part} images of the run is in {root}")
     missing = len(of_part) - len(chosen)
     caution = Caution("images missing", f"{missing} of {len(of_part)} {part} images of the run are not in this folder")
     sides = tuple((image, side) for image, side in rows if image is not None)
-    return Choice(chosen, sides, (caution,) if missing else ())
+    return ImageChoice(chosen, sides, (caution,) if missing else ())
 
 
 def relative_name(image: LabelledImage, root: Path) -> str:
@@ -98,7 +100,7 @@ def _fold(side: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _belongs(side: str, part: Part) -> bool:
+def _belongs(side: str, part: SplitPart) -> bool:
     return side == part if part != "out-of-fold" else _fold(side) is not None
 
 
@@ -118,8 +120,8 @@ def _match_images(
     return [(find(file), side) for file, side in rows]
 
 
-def cautions(
-    choice: Choice, dataset: DatasetName, part: Part, cards: Callable[[int | None], Card]
+def collect_cautions(
+    choice: ImageChoice, dataset: DatasetName, part: SplitPart, cards: Callable[[int | None], Card]
 ) -> tuple[Caution, ...]:
     """Return the cautions that follow from the cards and the choice of images, the most serious first.
 
@@ -131,30 +133,30 @@ def cautions(
         collected.append(Caution("fitted here", _FITTED_HERE))
     if not cards(None).locked_on:
         collected.append(Caution("lock unknown", _LOCK_UNKNOWN))
-    if patients_unknown(images):
-        collected.append(Caution("patients unknown", ALONE))
+    if are_patients_unknown(images):
+        collected.append(Caution("patients unknown", EACH_IMAGE_A_PATIENT))
     if len({image.malignancy for image in images}) < 2:
         collected.append(Caution("one malignancy", _ONE_MALIGNANCY))
     return tuple(collected)
 
 
-def patients_unknown(images: Sequence[LabelledImage]) -> bool:
+def are_patients_unknown(images: Sequence[LabelledImage]) -> bool:
     """Return whether these are images of BACH without patient numbers, so that each counts as a patient."""
     distinct = len({image.patient_id for image in images}) == len({image.path for image in images})
     return distinct and {image.dataset for image in images} == {BACH.name}
 
 
-def same_dataset(named: str, dataset: str) -> bool:
+def is_same_dataset(named: str, dataset: str) -> bool:
     """Return whether a card's training data ("BreaKHis", or several separated by commas) includes this dataset."""
     return dataset.casefold() in {name.strip().casefold() for name in named.split(",")}
 
 
 def may_share_patients(data: TrainingData, dataset: DatasetName, labels_of: str) -> bool:
     """Return whether a patient_id of these images may be the same person as one in the training data."""
-    return same_dataset(data.dataset, labels_of) or (dataset == "folder" and same_dataset(data.dataset, _FOLDER))
+    return is_same_dataset(data.dataset, labels_of) or (dataset == "folder" and is_same_dataset(data.dataset, _FOLDER))
 
 
-def _leaks(choice: Choice, part: Part) -> list[Caution]:
+def _leaks(choice: ImageChoice, part: SplitPart) -> list[Caution]:
     """Return cautions about patients and slides on the evaluated side and another one.
 
     Pictures are compared by training.audit only.
@@ -162,14 +164,16 @@ def _leaks(choice: Choice, part: Part) -> list[Caution]:
     if part not in ("validation", "test"):
         return []  # folds may share patients on their held-out sides; the cards state what each network was trained on
     collected = []
-    for leak in audit([Placed(image, "the run's split", side) for image, side in choice.sides]).leaks:
+    for leak in audit_splits([PlacedImage(image, "the run's split", side) for image, side in choice.sides]).leaks:
         sides = sorted({member.side for member in leak.members})
         if part in sides:
             collected.append(leak_caution(leak.kind, " and in ".join(sides), leak.key))
     return collected
 
 
-def _trained_on(chosen: Sequence[Chosen], dataset: DatasetName, cards: Callable[[int | None], Card]) -> list[Caution]:
+def _trained_on(
+    chosen: Sequence[ChosenImage], dataset: DatasetName, cards: Callable[[int | None], Card]
+) -> list[Caution]:
     """Count the patients that the evaluated network was trained on.
 
     A patient_id is valid only within its own dataset: patient 7 of another laboratory is someone else. For a folder of

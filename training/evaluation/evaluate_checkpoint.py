@@ -12,19 +12,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from core.card import Card, read_card
-from core.data.datasets import DatasetName, load_dataset, shortfall
+from core.data.datasets import DatasetName, describe_shortfall, load_dataset
 from core.labels import BACH, BREAKHIS
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.statistics.calibration import FittedOnTestError
 from core.statistics.cautions import Caution, ImageLeftOut
-from core.statistics.evaluate import About, build_evaluation
+from core.statistics.evaluate import EvaluationDetails, build_evaluation
 from core.statistics.evaluation import AblationRow, Evaluation
 from core.statistics.figure_names import ACCURACY, AUC, BALANCED_ACCURACY, PR_AUC, RECALL, SPECIFICITY
-from core.statistics.predictions import Judgements
+from core.statistics.predictions import ClassPredictions
 from db.files import Files
 from training.evaluation.ablation import ablate
-from training.evaluation.chosen_images import Choice, Part, cautions, choose_images, same_dataset
+from training.evaluation.chosen_images import ImageChoice, SplitPart, choose_images, collect_cautions, is_same_dataset
 from training.evaluation.predictions import Judge, JudgedImage, judgements_of
 from training.evaluation.report import write_evaluation
 from training.runs.folder import RunFolder, unused_folder
@@ -37,12 +37,14 @@ _FIGURES = (ACCURACY, BALANCED_ACCURACY, AUC, PR_AUC, RECALL, SPECIFICITY)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")  # in the name of a folder
 
 
-def with_known_tissue_apart(evaluation: Evaluation, judgements: Judgements, about: About, card: Card) -> Evaluation:
+def add_figures_of_known_tissue(
+    evaluation: Evaluation, judgements: ClassPredictions, about: EvaluationDetails, card: Card
+) -> Evaluation:
     """Add the main figures without normal and in-situ tissue, for a network that was not trained on any.
 
     The groups by subtype show the figures of these two; the added figures show how much of a drop they cause.
     """
-    if not same_dataset(card.training_data.dataset, BREAKHIS.name) or card.label_set == BACH:
+    if not is_same_dataset(card.training_data.dataset, BREAKHIS.name) or card.label_set == BACH:
         return evaluation
     known = ~np.isin(judgements.subtypes, _UNKNOWN_TO_BREAKHIS)
     if known.all() or not known.any():
@@ -53,13 +55,13 @@ def with_known_tissue_apart(evaluation: Evaluation, judgements: Judgements, abou
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class EvaluationRequest:
     """The checkpoint to evaluate, the images, and the outputs to write."""
 
     checkpoint: Path
     dataset: DatasetName
     data: Path
-    part: Part = "all"
+    part: SplitPart = "all"
     run: Path | None = None
     lists: Path | None = None
     threshold: str = "card"
@@ -81,7 +83,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedEvaluation:
     """An evaluation with its folder and its images."""
 
     evaluation: Evaluation
@@ -89,7 +91,7 @@ class Finished:
     images: tuple[JudgedImage, ...]
 
 
-class Judges:
+class FoldClassifiers:
     """Finds the network for an image: the checkpoint, or the network of the fold that held out the image's patient.
 
     A fold's network uses the threshold and temperature of the checkpoint's card, so that its figures are those that
@@ -122,7 +124,7 @@ class Judges:
         )
 
 
-def evaluate(request: Request, files: Files | None = None) -> Finished:
+def evaluate(request: EvaluationRequest, files: Files | None = None) -> FinishedEvaluation:
     """Evaluate the chosen images with the card as it is, and write the evaluation's folder.
 
     Nothing is fitted: threshold and temperature are those that training locked in the card. Previews and heat maps
@@ -136,9 +138,9 @@ def evaluate(request: Request, files: Files | None = None) -> Finished:
     classifier = _with_threshold(load_classifier(request.checkpoint, request.device), request.threshold)
     labelled = load_dataset(request.dataset, request.data)
     choice = choose_images(labelled, request.data, request.part, request.run_folder, request.lists)
-    judges = Judges(classifier, request.run_folder, request.device)
-    missing = shortfall(labelled, request.dataset)
-    warnings = (*cautions(choice, request.dataset, request.part, judges.card), *_incomplete(missing))
+    judges = FoldClassifiers(classifier, request.run_folder, request.device)
+    missing = describe_shortfall(labelled, request.dataset)
+    warnings = (*collect_cautions(choice, request.dataset, request.part, judges.card), *_incomplete(missing))
     maps = request.maps and files is not None
     judge = Judge(judges.of, request.data, files, maps=maps, journal=_journal(request, classifier, maps=maps))
     ablation: tuple[AblationRow, ...] = ()
@@ -149,23 +151,23 @@ def evaluate(request: Request, files: Files | None = None) -> Finished:
         if request.ablation:
             ablation = ablate(choice.images, judges.of, classifier.card, _count_images(bar, "ablation", choice))
     evaluation = _measure(request, classifier, images, warnings, ablation)
-    folder = new_folder(
+    folder = create_folder(
         request.out, evaluation.model_name, evaluation.model_version, evaluation.dataset, evaluation.split
     )
     write_evaluation(folder, evaluation, classifier.card, images)
     judge.forget()
-    return Finished(evaluation, folder, tuple(images))
+    return FinishedEvaluation(evaluation, folder, tuple(images))
 
 
 def _measure(
-    request: Request,
+    request: EvaluationRequest,
     classifier: Classifier,
     images: Sequence[JudgedImage],
     warnings: tuple[Caution, ...],
     ablation: tuple[AblationRow, ...],
 ) -> Evaluation:
     card = classifier.card
-    about = About(
+    about = EvaluationDetails(
         model_name=card.name,
         model_version=classifier.version,
         dataset=request.dataset_name,
@@ -180,7 +182,7 @@ def _measure(
     )
     judgements = judgements_of(images, card)
     evaluation = build_evaluation(judgements, about, ablation=ablation, abstention=card.abstention)
-    return with_known_tissue_apart(evaluation, judgements, about, card)
+    return add_figures_of_known_tissue(evaluation, judgements, about, card)
 
 
 def _incomplete(missing: Sequence[str]) -> tuple[Caution, ...]:
@@ -200,7 +202,7 @@ def _with_threshold(classifier: Classifier, threshold: str) -> Classifier:
     )
 
 
-def _protocol(request: Request, card: Card) -> str:
+def _protocol(request: EvaluationRequest, card: Card) -> str:
     words = {
         "all": f"every image of {request.dataset_name} that was found",
         "out-of-fold": "each image classified by the network of the fold that held out its patient, pooled",
@@ -210,7 +212,7 @@ def _protocol(request: Request, card: Card) -> str:
     return f"{chosen}; intervals from resampling patients; nothing was fitted in this evaluation"
 
 
-def _count_images(bar: Progress, what: str, choice: Choice) -> Callable[[], None]:
+def _count_images(bar: Progress, what: str, choice: ImageChoice) -> Callable[[], None]:
     task = bar.add_task(what, total=len(choice.images))
     return lambda: bar.advance(task)
 
@@ -221,14 +223,14 @@ def progress_bar() -> Progress:
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
 
 
-def _journal(request: Request, classifier: Classifier, *, maps: bool) -> Path:
+def _journal(request: EvaluationRequest, classifier: Classifier, *, maps: bool) -> Path:
     """Return the file from which an interrupted evaluation resumes; another request has another file."""
     key = (request.data.resolve(), request.dataset, request.part, request.run_folder, request.lists, maps)
     digest = hashlib.sha256(repr((*key, classifier.card.threshold)).encode()).hexdigest()
     return request.out / f".unfinished-{classifier.version}-{digest[:12]}.jsonl"
 
 
-def new_folder(out: Path, *words: str) -> Path:
+def create_folder(out: Path, *words: str) -> Path:
     """Create a new folder named by these words and the current time."""
     # The words may be anything: a card could name its network "../..".
     folder = unused_folder(out, "-".join(_UNSAFE.sub("_", word) for word in words))

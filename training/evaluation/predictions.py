@@ -16,15 +16,15 @@ from pydantic import TypeAdapter, ValidationError
 from core.card import Card
 from core.files import write_whole
 from core.imaging.decode import decode_image
-from core.imaging.heatmaps import encode_png, grey_levels, thumbnail
+from core.imaging.heatmaps import encode_png, make_thumbnail, scale_to_grey
 from core.imaging.limits import UnreadableImageError
 from core.labels import BINARY, LabelSet
 from core.network.classifier import Classifier
 from core.pipeline import analyse_image
 from core.results import Analysis, Heatmap, RgbImage
-from core.statistics.predictions import Judgements
+from core.statistics.predictions import ClassPredictions
 from db.files import DamagedFileError, Files
-from training.evaluation.chosen_images import Chosen, relative_name
+from training.evaluation.chosen_images import ChosenImage, relative_name
 
 PREVIEW_SIDE = 320  # px, the longest side of previews and of their heat maps
 _PREVIEW_QUALITY = 85  # JPEG quality of 100; a PNG of tissue is five times as large, and there are thousands
@@ -73,7 +73,7 @@ class Judge:
     maps: bool = False
     journal: Path | None = None
 
-    def judge(self, chosen: Sequence[Chosen], advance: Callable[[], object] = lambda: None) -> list[JudgedImage]:
+    def judge(self, chosen: Sequence[ChosenImage], advance: Callable[[], object] = lambda: None) -> list[JudgedImage]:
         """Predict every image, or use its result from the journal."""
         known = {(image.file, image.sha256, image.fold): image for image in _read_journal(self.journal)}
         judged = []
@@ -103,7 +103,7 @@ class Judge:
         except DamagedFileError:
             return False
 
-    def _analyse(self, image: JudgedImage, chosen: Chosen, data: bytes) -> JudgedImage:
+    def _analyse(self, image: JudgedImage, chosen: ChosenImage, data: bytes) -> JudgedImage:
         if image.reason is not None:
             return image
         try:
@@ -114,7 +114,7 @@ class Judge:
         analysis = analyse_image(pixels, classifier, heatmap=self.maps)
         return self._store_previews(_with_analysis(image, analysis), pixels, analysis.heatmap)
 
-    def _read(self, chosen: Chosen) -> tuple[bytes, JudgedImage]:
+    def _read(self, chosen: ChosenImage) -> tuple[bytes, JudgedImage]:
         image, data, reason = chosen.image, b"", None
         try:
             data = image.path.read_bytes()
@@ -138,12 +138,12 @@ class Judge:
         image = replace(image, preview_sha256=self.files.put(_preview(pixels)))
         if heatmap is None:
             return image
-        grey, low, high = grey_levels(heatmap)
-        sha256 = self.files.put(encode_png(thumbnail(grey, PREVIEW_SIDE)))
+        grey, low, high = scale_to_grey(heatmap)
+        sha256 = self.files.put(encode_png(make_thumbnail(grey, PREVIEW_SIDE)))
         return replace(image, heatmap_sha256=sha256, evidence_low=low, evidence_high=high)
 
 
-def judgements_of(judged: Sequence[JudgedImage], card: Card) -> Judgements:
+def judgements_of(judged: Sequence[JudgedImage], card: Card) -> ClassPredictions:
     """Pair predictions with labels, in the card's classes if the images have the same ones.
 
     Otherwise only malignancy can be compared, and the probabilities are those of benign and malignant.
@@ -158,10 +158,10 @@ def judgements_of(judged: Sequence[JudgedImage], card: Card) -> Judgements:
     label_set = common_label_set(judged, card)
     classes = label_set.classes
     named = [image.label if label_set != BINARY else classes[image.malignant] for image in predicted]
-    return Judgements(
+    return ClassPredictions(
         label_set,
         np.array([classes.index(name) for name in named], np.int64),
-        np.array([answer_of(image, label_set) for image in predicted], np.float64),
+        np.array([probabilities_in(image, label_set) for image in predicted], np.float64),
         np.array([image.patient_id for image in predicted], np.str_),
         np.array([image.magnification for image in predicted], np.str_),
         np.array([image.label for image in predicted], np.str_),
@@ -174,7 +174,7 @@ def common_label_set(judged: Sequence[JudgedImage], card: Card) -> LabelSet:
     return card.label_set if same else BINARY
 
 
-def answer_of(image: JudgedImage, label_set: LabelSet) -> tuple[float, ...]:
+def probabilities_in(image: JudgedImage, label_set: LabelSet) -> tuple[float, ...]:
     """Return the probabilities of an image in the shared classes."""
     if label_set == BINARY:
         return (1 - image.malignant_probability, image.malignant_probability)
@@ -197,7 +197,7 @@ def _with_analysis(image: JudgedImage, analysis: Analysis) -> JudgedImage:
 
 
 def _preview(pixels: RgbImage) -> bytes:
-    small = cv2.cvtColor(thumbnail(pixels, PREVIEW_SIDE), cv2.COLOR_RGB2BGR)
+    small = cv2.cvtColor(make_thumbnail(pixels, PREVIEW_SIDE), cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _PREVIEW_QUALITY])
     return data.tobytes()
 
@@ -230,11 +230,11 @@ def _open_journal(path: Path | None) -> Iterator[TextIO | None]:
 def save_predictions(path: Path, judged: Sequence[JudgedImage], card: Card) -> None:
     """Write the predictions, made with the temperature, as Parquet; images without one are left out."""
     predicted = [image for image in judged if image.reason is None]
-    table = predictions(predicted, card, "validation")
+    table = build_predictions_table(predicted, card, "validation")
     write_whole(path, table[[*_IMAGE_COLUMNS, *_columns(card)]].to_parquet(index=False))
 
 
-def predictions(images: Sequence[JudgedImage], card: Card, split: str) -> pd.DataFrame:
+def build_predictions_table(images: Sequence[JudgedImage], card: Card, split: str) -> pd.DataFrame:
     """Return a table with one row per image; images without a prediction have a reason instead of probabilities."""
     rows = [
         {

@@ -31,7 +31,7 @@ from core.statistics.figure_names import (
     RECALL,
     SPECIFICITY,
 )
-from training.evaluation.predictions import JudgedImage, predictions
+from training.evaluation.predictions import JudgedImage, build_predictions_table
 
 NOT_REPORTED = "not reported"
 RESEARCH_USE = (
@@ -146,7 +146,7 @@ _TOPICS = (
 )
 
 
-def checklist(evaluation: Evaluation, card: Card) -> tuple[Item, ...]:
+def fill_claim_checklist(evaluation: Evaluation, card: Card) -> tuple[Item, ...]:
     """Return every item of the CLAIM checklist in order, answered from the evaluation and the card where possible."""
     answers = _answers(evaluation, card)
     return tuple(
@@ -279,7 +279,7 @@ class Plot:
     wide: bool = False
 
 
-def draw(evaluation: Evaluation, folder: Path) -> tuple[Plot, ...]:
+def draw_plots(evaluation: Evaluation, folder: Path) -> tuple[Plot, ...]:
     """Draw every plot of an evaluation into a folder and return the plots."""
     plots = []
     for curve in evaluation.curves:
@@ -366,21 +366,21 @@ class GroupTable:
 def write_evaluation(folder: Path, evaluation: Evaluation, card: Card, images: Sequence[JudgedImage]) -> None:
     """Write predictions.parquet, metrics.json, the plots, report.html and report.md into a folder."""
     (folder / "metrics.json").write_text(evaluation.to_json(), encoding="utf-8")
-    predictions(images, card, evaluation.split).to_parquet(folder / "predictions.parquet", index=False)
-    plots = draw(evaluation, folder)
-    for name, text in render(evaluation, card, images, plots, folder).items():
+    build_predictions_table(images, card, evaluation.split).to_parquet(folder / "predictions.parquet", index=False)
+    plots = draw_plots(evaluation, folder)
+    for name, text in render_reports(evaluation, card, images, plots, folder).items():
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def render(
+def render_reports(
     evaluation: Evaluation, card: Card, images: Sequence[JudgedImage], plots: Sequence[Plot], folder: Path
 ) -> dict[str, str]:
     """Fill both templates and return the texts by file name; the HTML embeds the plots, the Markdown links to them."""
     values = {
         "evaluation": evaluation,
         "card": card,
-        "items": checklist(evaluation, card),
-        "failures": worst(images),
+        "items": fill_claim_checklist(evaluation, card),
+        "failures": find_confident_errors(images),
         "groups": group_tables(evaluation.groups),
         "research_use": RESEARCH_USE,
     }
@@ -404,23 +404,27 @@ def group_tables(groups: Sequence[Group]) -> list[GroupTable]:
     return tables
 
 
-def worst(images: Sequence[JudgedImage]) -> list[JudgedImage]:
+def find_confident_errors(images: Sequence[JudgedImage]) -> list[JudgedImage]:
     """Return the misclassified images, the most confident first."""
     wrong = [image for image in images if image.reason is None and image.malignant != image.called_malignant]
     return sorted(wrong, key=_probability_of_truth)[:_FAILURES]
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def format_number(value: float | None, digits: int = 3) -> str:
     """Format a value; a dash if there is none."""
     return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def interval(figure: Figure) -> str:
+def format_interval(figure: Figure) -> str:
     """Format the bounds of a figure; a dash if there are none."""
-    return "–" if figure.low is None or figure.high is None else f"{number(figure.low)} to {number(figure.high)}"
+    return (
+        "–"
+        if figure.low is None or figure.high is None
+        else f"{format_number(figure.low)} to {format_number(figure.high)}"
+    )
 
 
-def harmless(text: str) -> str:
+def replace_control_characters(text: str) -> str:
     """Replace characters that control a terminal or the direction of text; file names may contain any character."""
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text)
 
@@ -449,14 +453,14 @@ def _environment(*, html: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "interval": interval}
+    environment.filters |= {"number": format_number, "interval": format_interval}
     return environment
 
 
 def _plain(value: object) -> object:
-    return harmless(value) if type(value) is str else value
+    return replace_control_characters(value) if type(value) is str else value
 
 
 def _in_markdown(value: object) -> str:
-    text = harmless(str(value)).replace("&", "&amp;").replace("<", "&lt;")
+    text = replace_control_characters(str(value)).replace("&", "&amp;").replace("<", "&lt;")
     return _MARKDOWN.sub(r"\\\g<0>", text)

@@ -10,9 +10,15 @@ from core.fitting.config import FitConfig
 from core.network.classifier import Classifier
 from core.pipeline import analyse_image
 from core.results import Heatmap, RgbImage
-from core.statistics.calibration import Source, fit_abstention, fit_temperature, sensitivity_threshold, youden_threshold
-from core.statistics.predictions import Judged, Judgements, auc_estimate
-from training.runs.plan import Part, Plan
+from core.statistics.calibration import (
+    PredictionSource,
+    fit_abstention,
+    fit_temperature,
+    sensitivity_threshold,
+    youden_threshold,
+)
+from core.statistics.predictions import BinaryPredictions, ClassPredictions, auc_estimate
+from training.runs.plan import Part, RunPlan
 
 PROBABILITY_TOLERANCE = 0.01  # largest difference between bfloat16 and fp32
 MAP_CORRELATION = 0.95  # lowest correlation of heat maps in bfloat16 and fp32
@@ -69,7 +75,7 @@ def map_correlation(one: Heatmap, other: Heatmap) -> float:
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
-def first_card(plan: Plan, config: FitConfig, code_version: str, *, demonstration: bool) -> Card:
+def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstration: bool) -> Card:
     """Return the card of a network that has not been evaluated yet."""
     train = plan.trained_on
     patients = tuple(sorted({image.patient_id for image in train}))
@@ -101,13 +107,13 @@ def card_of_part(card: Card, part: Part) -> Card:
     return replace(card, training_data=data)
 
 
-def with_temperature(card: Card, held_out: Judgements, source: Source) -> Card:
+def with_temperature(card: Card, held_out: ClassPredictions, source: PredictionSource) -> Card:
     """Fit the temperature to predictions made without one, and return the card with it."""
     judged = held_out.binary()
     return replace(card, temperature=fit_temperature(judged, source=source)) if _has_both(judged) else card
 
 
-def with_figures(card: Card, held_out: Judgements, plan: Plan, sensitivity: float = 0.0) -> Card:
+def with_figures(card: Card, held_out: ClassPredictions, plan: RunPlan, sensitivity: float = 0.0) -> Card:
     """Fit the threshold to predictions at the card's temperature, measure them, and return the card with both.
 
     With a `sensitivity` the threshold is the highest one that reaches it on these images, otherwise Youden's. If the
@@ -145,7 +151,7 @@ def with_figures(card: Card, held_out: Judgements, plan: Plan, sensitivity: floa
     )
 
 
-def _has_both(judged: Judged) -> bool:
+def _has_both(judged: BinaryPredictions) -> bool:
     return bool(judged.malignant.any() and not judged.malignant.all())
 
 
@@ -154,16 +160,16 @@ def _clip_threshold(threshold: float) -> float:
     return float(np.clip(threshold, 1e-6, 1 - 1e-6))
 
 
-def _auc(name: str, judged: Judged, protocol: str) -> Metric:
+def _auc(name: str, judged: BinaryPredictions, protocol: str) -> Metric:
     estimate = auc_estimate(judged)
     return Metric(name, estimate.value, estimate.low, estimate.high, protocol)
 
 
-def _extent(judged: Judged) -> str:
+def _extent(judged: BinaryPredictions) -> str:
     return f"{len(judged.malignant)} images of {len(set(judged.patient_ids))} patients"
 
 
-def _about_data(plan: Plan, config: FitConfig) -> str:
+def _about_data(plan: RunPlan, config: FitConfig) -> str:
     generated = f"; beside them {config.generated.images} generated images" if config.generated else ""
     return f"patient: number without letters{generated}; {plan.words}"
 

@@ -15,15 +15,15 @@ from core.data.splits import patient_folds
 from core.fitting.config import FitConfig, toml_value
 from core.fitting.history import Epoch, History
 from core.fitting.loop import Work, fit
-from training.runs.parts import warmed_network
-from training.runs.plan import Part, Plan
+from training.runs.parts import build_warmed_up_network
+from training.runs.plan import Part, RunPlan
 
 Report = Callable[[float, int], None]  # the mean AUC so far, and the number of epochs so far
 
-Choice = str | int | float | bool | list[str | int | float]
+ChoiceValue = str | int | float | bool | list[str | int | float]
 
 
-def inner_parts(plan: Plan, outer: int, inner: int, seed: int) -> tuple[Part, ...]:
+def inner_parts(plan: RunPlan, outer: int, inner: int, seed: int) -> tuple[Part, ...]:
     """Return the parts that a recipe is trained and evaluated on.
 
     A split is used as it is, with its validation patients. With folds, fold number `outer` is left out entirely, and
@@ -55,7 +55,7 @@ def judge_recipe(
 
     `report` is called after every epoch with the mean over the parts so far; it may raise an exception to stop early.
     """
-    start, _ = warmed_network(config, weight_files, work)
+    start, _ = build_warmed_up_network(config, weight_files, work)
     aucs: list[float] = []
     for number, part in enumerate(parts):
 
@@ -98,7 +98,7 @@ class Choices:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    choices: tuple[Choice, ...]
+    choices: tuple[ChoiceValue, ...]
 
     def __post_init__(self) -> None:
         if len(self.choices) < 2:

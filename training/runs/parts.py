@@ -13,14 +13,14 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file, save
 
 from core.files import write_whole
-from core.fitting.averaging import mean_network
+from core.fitting.averaging import average_networks
 from core.fitting.build import build_network
 from core.fitting.config import FitConfig
 from core.fitting.distributed import rank, wait
 from core.fitting.history import Epoch
 from core.fitting.loop import Work, fit, warm_up
 from core.network.hybrid import HybridNetwork
-from training.runs.plan import Part, Plan
+from training.runs.plan import Part, RunPlan
 from training.runs.record import Record
 
 WARM_UP = "generated tissue"
@@ -29,7 +29,7 @@ _EPOCHS = "epochs.json"
 _ADAPTER = TypeAdapter(list[Epoch])
 
 
-def first_network(config: FitConfig, weight_files: Mapping[str, Path] | None = None) -> HybridNetwork:
+def build_first_network(config: FitConfig, weight_files: Mapping[str, Path] | None = None) -> HybridNetwork:
     """Build the network that every part starts from: initialised with the run's seed, or pretrained.
 
     Raises:
@@ -39,15 +39,15 @@ def first_network(config: FitConfig, weight_files: Mapping[str, Path] | None = N
     return build_network(config, weight_files)
 
 
-def warmed_network(
+def build_warmed_up_network(
     config: FitConfig, weight_files: Mapping[str, Path], work: Work
 ) -> tuple[HybridNetwork, list[Epoch]]:
     """Build the first network and warm it up on generated tissue if the config asks for it."""
-    network = first_network(config, weight_files)
+    network = build_first_network(config, weight_files)
     return network, [warm_up(network, config.generated, config, work)] if config.generated else []
 
 
-def planned_epochs(plan: Plan, config: FitConfig) -> int:
+def planned_epochs(plan: RunPlan, config: FitConfig) -> int:
     """Count the epochs of a whole run."""
     return len(plan.parts) * config.members * config.epochs + (config.generated is not None)
 
@@ -69,10 +69,10 @@ class Trainer:
         folder = self.folder / "start"
         if not _is_finished(folder):
             work = replace(self.work, state=folder / "state")
-            self._save(*warmed_network(self.config, weight_files, work), folder)
+            self._save(*build_warmed_up_network(self.config, weight_files, work), folder)
         if self.config.generated:
             self.record.part(WARM_UP, _epochs(folder), 1)
-        return _load(first_network(replace(self.config, pretrained=False)), folder)
+        return _load(build_first_network(replace(self.config, pretrained=False)), folder)
 
     def train(self, start: HybridNetwork, part: Part) -> None:
         """Train the members of a part from one start, each with its own seed; finished members are skipped."""
@@ -83,7 +83,7 @@ class Trainer:
 
     def network(self, start: HybridNetwork, part: Part) -> HybridNetwork:
         """Return the network with the mean weights of a part's trained members."""
-        return mean_network([_load(copy.deepcopy(start), folder) for _, folder in self._members(part)])
+        return average_networks([_load(copy.deepcopy(start), folder) for _, folder in self._members(part)])
 
     def _members(self, part: Part) -> list[tuple[str, Path]]:
         """Return the names of a part's members and their folders."""

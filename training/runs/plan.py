@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import distributed
 
-from core.data.datasets import DatasetName, LabelledImage, load_dataset, shortfall
+from core.data.datasets import DatasetName, LabelledImage, describe_shortfall, load_dataset
 from core.data.splits import official_folds, patient_folds, shuffle_split, stratified_split
 from core.fitting.config import FitConfig, Task, read_config
 from core.fitting.distributed import rank
-from core.statistics.calibration import Source
+from core.statistics.calibration import PredictionSource
 from training.runs.folder import Order, RunFolder, create_run, split_rows
 
 Images = tuple[LabelledImage, ...]
@@ -31,7 +31,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """The parts of a run.
 
     Figures, temperature and threshold come from the validation images of `judged`. `final` trains the checkpoint; if
@@ -49,7 +49,7 @@ class Plan:
         return (*self.judged, self.final) if self.final else self.judged
 
     @property
-    def source(self) -> Source:
+    def source(self) -> PredictionSource:
         """The kind of predictions that threshold and temperature are fitted to."""
         return "out of fold" if self.final else "validation"
 
@@ -70,7 +70,7 @@ class Plan:
         return pairs + [(image, "train") for image in self.final.train if image.path not in judged]
 
 
-def plan_run(images: Sequence[LabelledImage], config: FitConfig, lists: Path | None = None) -> Plan:
+def plan_run(images: Sequence[LabelledImage], config: FitConfig, lists: Path | None = None) -> RunPlan:
     """Split the images according to the config's protocol.
 
     Raises:
@@ -81,20 +81,20 @@ def plan_run(images: Sequence[LabelledImage], config: FitConfig, lists: Path | N
     if protocol.kind == "folds":
         folds = patient_folds(images, protocol.folds, protocol.seed)
         words = f"patient-wise {protocol.folds}-fold, pooled out of fold{reuse}"
-        return Plan(_fold_parts(folds), Part(ALL_PATIENTS, tuple(images), ()), (), words)
+        return RunPlan(_fold_parts(folds), Part(ALL_PATIENTS, tuple(images), ()), (), words)
     if protocol.kind == "official":
         if lists is None:
             raise ValueError("the official protocol needs its fold lists: pass --lists FOLDER with dsfold1.txt, ...")
         folds = official_folds(images, lists)
         words = f"official folds, pooled over their test sides, in which patients come again{reuse}"
-        return Plan(_fold_parts(folds), Part(ALL_PATIENTS, tuple(images), ()), (), words)
+        return RunPlan(_fold_parts(folds), Part(ALL_PATIENTS, tuple(images), ()), (), words)
     cut = shuffle_split if protocol.kind == "shuffle_split" else stratified_split
     split = cut(images, protocol)
     words = f"patient-wise train / validation / test, measured on validation{reuse}"
-    return Plan((Part("train", tuple(split.train), tuple(split.validation)),), None, tuple(split.test), words)
+    return RunPlan((Part("train", tuple(split.train), tuple(split.validation)),), None, tuple(split.test), words)
 
 
-def chosen_images(images: Sequence[LabelledImage], config: FitConfig, most: int) -> list[LabelledImage]:
+def filter_images(images: Sequence[LabelledImage], config: FitConfig, most: int) -> list[LabelledImage]:
     """Return the images at the config's magnifications, at most `most` per patient and class; 0 returns all."""
     if config.magnifications:
         images = [image for image in images if image.magnification in config.magnifications]
@@ -124,13 +124,13 @@ def _reuse_note(config: FitConfig) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainingJob:
     """One run: its folder, config and options, and the parts to train and evaluate."""
 
     folder: RunFolder
     config: FitConfig
     order: Order
-    plan: Plan
+    plan: RunPlan
     missing: tuple[str, ...]  # differences of the dataset from the official counts
 
     @property
@@ -145,7 +145,7 @@ class Job:
         return tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in _IMAGES)) if folder else ()
 
 
-def new_job(config: FitConfig, text: str, order: Order, runs: Path) -> Job:
+def create_job(config: FitConfig, text: str, order: Order, runs: Path) -> TrainingJob:
     """Plan a run and create its folder; under torchrun the leading process creates it for all.
 
     Raises:
@@ -164,10 +164,10 @@ def new_job(config: FitConfig, text: str, order: Order, runs: Path) -> Job:
         path = [str(create_run(runs, config.name, text, order, rows).path)]
     if distributed.is_initialized():
         distributed.broadcast_object_list(path)
-    return Job(RunFolder(Path(path[0])), config, order, plan, missing)
+    return TrainingJob(RunFolder(Path(path[0])), config, order, plan, missing)
 
 
-def known_job(folder: RunFolder) -> Job:
+def reopen_job(folder: RunFolder) -> TrainingJob:
     """Read the plan of an earlier run from its folder.
 
     Raises:
@@ -177,7 +177,7 @@ def known_job(folder: RunFolder) -> Job:
     config, _ = read_config(folder.config)
     plan, missing = _plan(config, order)
     folder.check_split(split_rows(plan.assignments, order.data))
-    return Job(folder, config, order, plan, missing)
+    return TrainingJob(folder, config, order, plan, missing)
 
 
 def weight_files(pairs: Sequence[str]) -> dict[str, Path]:
@@ -195,7 +195,7 @@ def weight_files(pairs: Sequence[str]) -> dict[str, Path]:
     return files
 
 
-def _plan(config: FitConfig, order: Order) -> tuple[Plan, tuple[str, ...]]:
+def _plan(config: FitConfig, order: Order) -> tuple[RunPlan, tuple[str, ...]]:
     images = load_dataset(order.dataset, order.data)
-    missing = shortfall(images, order.dataset)
-    return plan_run(chosen_images(images, config, order.limit), config, order.lists), missing
+    missing = describe_shortfall(images, order.dataset)
+    return plan_run(filter_images(images, config, order.limit), config, order.lists), missing

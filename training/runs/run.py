@@ -18,12 +18,12 @@ from core.network.hybrid import HybridNetwork
 from db import store
 from db.database import open_database
 from db.values.evaluations import RunState
-from training.evaluation.chosen_images import Chosen
+from training.evaluation.chosen_images import ChosenImage
 from training.evaluation.predictions import Judge, JudgedImage, judgements_of, save_predictions
-from training.runs.card import bf16_gate, card_of_part, first_card, with_figures, with_temperature
+from training.runs.card import bf16_gate, build_card, card_of_part, with_figures, with_temperature
 from training.runs.folder import RunFolder, copy_whole
 from training.runs.parts import WARM_UP, Trainer, planned_epochs
-from training.runs.plan import Job, Plan
+from training.runs.plan import RunPlan, TrainingJob
 from training.runs.record import Record, draw_curves
 
 
@@ -49,7 +49,7 @@ class RunEntry:
         self._sessions.dispose()
 
 
-def carry_out(job: Job, database: str) -> Card | None:
+def carry_out(job: TrainingJob, database: str) -> Card | None:
     """Train, evaluate and save; a finished run is not repeated. Return the card, in the leading process only."""
     if rank() == 0:
         return _carry_out_and_record(job, RunEntry(database, job.folder, job.config))
@@ -58,7 +58,7 @@ def carry_out(job: Job, database: str) -> Card | None:
     return None
 
 
-def _carry_out_and_record(job: Job, entry: RunEntry) -> Card:
+def _carry_out_and_record(job: TrainingJob, entry: RunEntry) -> Card:
     with _open_record(job) as record:
         try:
             if not job.folder.card.exists():
@@ -73,12 +73,12 @@ def _carry_out_and_record(job: Job, entry: RunEntry) -> Card:
     return read_card(job.folder.checkpoint)
 
 
-def _open_record(job: Job) -> Record:
+def _open_record(job: TrainingJob) -> Record:
     planned = planned_epochs(job.plan, job.config)
     return Record(job.folder, planned, tensorboard=job.order.tensorboard, leads=rank() == 0)
 
 
-def _build_trainer(job: Job, record: Record) -> Trainer:
+def _build_trainer(job: TrainingJob, record: Record) -> Trainer:
     # Without --cache the folds still share their features until the run is finished.
     cache = job.order.cache or (job.folder.parts / "cache" if job.config.caches_features else None)
     pool = job.plan.final.train if job.plan.final else ()
@@ -86,7 +86,7 @@ def _build_trainer(job: Job, record: Record) -> Trainer:
     return Trainer(job.config, job.folder.parts, work, record)
 
 
-def _train(trainer: Trainer, job: Job) -> HybridNetwork:
+def _train(trainer: Trainer, job: TrainingJob) -> HybridNetwork:
     """Train every part of the plan and return the network that all parts start from."""
     start = trainer.start(job.weight_files)
     for part in job.plan.parts:
@@ -96,9 +96,9 @@ def _train(trainer: Trainer, job: Job) -> HybridNetwork:
     return start
 
 
-def _train_and_evaluate(job: Job, trainer: Trainer) -> None:
+def _train_and_evaluate(job: TrainingJob, trainer: Trainer) -> None:
     start = _train(trainer, job)
-    card = first_card(job.plan, job.config, job.folder.code_version(), demonstration=job.order.demonstration)
+    card = build_card(job.plan, job.config, job.folder.code_version(), demonstration=job.order.demonstration)
     card = judge_run(job.folder, trainer, start, job.plan, card)
     save_run(job.folder, trainer, start, job.plan, card)
 
@@ -109,7 +109,7 @@ class _Networks:
 
     trainer: Trainer
     start: HybridNetwork
-    plan: Plan
+    plan: RunPlan
     card: Card
     _loaded: dict[int, Classifier] = field(default_factory=dict)
 
@@ -122,10 +122,10 @@ class _Networks:
         return self._loaded[number]
 
 
-def judge_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: Plan, card: Card) -> Card:
+def judge_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: RunPlan, card: Card) -> Card:
     """Evaluate the held-out images without and with the temperature; return the card with the locked results."""
     chosen = [
-        Chosen(image, number if plan.final else None)
+        ChosenImage(image, number if plan.final else None)
         for number, part in enumerate(plan.judged, start=1)
         for image in part.validation
     ]
@@ -140,7 +140,7 @@ def judge_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: P
     return with_figures(card, judgements_of(judged, card), plan, trainer.config.sensitivity)
 
 
-def save_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: Plan, card: Card) -> None:
+def save_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: RunPlan, card: Card) -> None:
     """Save the network of every fold, the checkpoint, the curves and the card."""
     if plan.final:
         for number, part in enumerate(plan.judged, start=1):
@@ -156,13 +156,13 @@ def save_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: Pl
 
 
 def _judge_images(
-    folder: RunFolder, trainer: Trainer, name: str, networks: _Networks, chosen: Sequence[Chosen]
+    folder: RunFolder, trainer: Trainer, name: str, networks: _Networks, chosen: Sequence[ChosenImage]
 ) -> list[JudgedImage]:
     judge = Judge(networks, folder.order().data, journal=folder.parts / f"judged-{name}.jsonl")
     return judge.judge(chosen, trainer.record.judged)
 
 
-def _with_gated_precision(network: HybridNetwork, card: Card, plan: Plan) -> Card:
+def _with_gated_precision(network: HybridNetwork, card: Card, plan: RunPlan) -> Card:
     """Return the card with bf16 if that passes on the validation images (with folds: on all images), else with fp32."""
     images = plan.final.train if plan.final else plan.judged[0].validation
     pixels = (decode_image(image.path.read_bytes()).pixels for image in images)

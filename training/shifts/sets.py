@@ -14,12 +14,12 @@ from core.data.datasets import DatasetName, LabelledImage, load_dataset
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.network.classifier import Classifier
-from core.pipeline import analyse_image, patches_of
+from core.pipeline import analyse_image, cut_normalised_patches
 from core.results import RgbImage
 from core.statistics.cautions import Caution
-from core.statistics.compare_sets import LEAST_PATIENTS, Measured, TooFewPatientsError
-from core.statistics.predictions import Judged
-from core.statistics.tissue_statistics import measure
+from core.statistics.compare_sets import LEAST_PATIENTS, MeasuredSet, TooFewPatientsError
+from core.statistics.predictions import BinaryPredictions
+from core.statistics.tissue_statistics import measure_tissue
 from training.evaluation.chosen_images import may_share_patients
 
 _REASONS_SHOWN = 8
@@ -27,7 +27,7 @@ _NAMES: dict[DatasetName, str] = {"breakhis": "BreaKHis", "bach": "BACH", "idc":
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SetRequest:
     """A requested set: a dataset on disk, optionally one magnification, and a limit on images per patient."""
 
     dataset: DatasetName
@@ -36,7 +36,7 @@ class Wish:
     most: int = 50
 
     @classmethod
-    def of(cls, text: str, magnification: str | None, most: int) -> "Wish":
+    def of(cls, text: str, magnification: str | None, most: int) -> "SetRequest":
         """Parse NAME=ROOT.
 
         Raises:
@@ -61,11 +61,11 @@ class ChosenSet:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenSet:
+class AnalysedSet:
     """An analysed set: `images` in the order of `measured` and `judged`, and the reasons why others were left out."""
 
-    measured: Measured
-    judged: Judged
+    measured: MeasuredSet
+    judged: BinaryPredictions
     dataset: DatasetName
     images: tuple[LabelledImage, ...]
     left_out: tuple[Caution, ...]
@@ -76,7 +76,7 @@ class SeenSet:
         return 2 <= int(self.judged.malignant.sum()) <= len(self.judged.malignant) - 2
 
 
-def choose_sets(source: Wish, target: Wish) -> tuple[ChosenSet, ChosenSet]:
+def choose_sets(source: SetRequest, target: SetRequest) -> tuple[ChosenSet, ChosenSet]:
     """Choose the images of both sets.
 
     Raises:
@@ -95,7 +95,7 @@ def choose_sets(source: Wish, target: Wish) -> tuple[ChosenSet, ChosenSet]:
     return first, second
 
 
-def _choose(request: Wish) -> ChosenSet:
+def _choose(request: SetRequest) -> ChosenSet:
     images = load_dataset(request.dataset, request.root)
     # Two folders may use the same number for different people; the numbers of a public dataset are unique in it.
     where = f"folder {request.root.resolve().name}" if request.dataset == "folder" else _NAMES[request.dataset]
@@ -129,7 +129,7 @@ def _check_patients(name: str, persons: Sequence[str], condition: str = "") -> N
         )
 
 
-def see(chosen: ChosenSet, classifier: Classifier, advance: Callable[[], object] = lambda: None) -> SeenSet:
+def analyse_set(chosen: ChosenSet, classifier: Classifier, advance: Callable[[], object] = lambda: None) -> AnalysedSet:
     """Measure every image as it is, and predict and embed it as in serving.
 
     Raises:
@@ -156,9 +156,9 @@ def see(chosen: ChosenSet, classifier: Classifier, advance: Callable[[], object]
     images = tuple(chosen.images[number] for number in usable)
     features, statistics, probabilities = (np.stack(column) for column in zip(*rows, strict=True))
     malignant = np.array([image.malignancy == "malignant" for image in images])
-    return SeenSet(
-        Measured(chosen.name, features, statistics, persons),
-        Judged(malignant, probabilities, persons),
+    return AnalysedSet(
+        MeasuredSet(chosen.name, features, statistics, persons),
+        BinaryPredictions(malignant, probabilities, persons),
         chosen.dataset,
         images,
         left_out_cautions(reasons, len(chosen.images), chosen.name),
@@ -200,7 +200,7 @@ def read_pixels(image: LabelledImage) -> RgbImage | str:
         return str(error)
 
 
-def trained_on(card: Card, seen: SeenSet) -> int:
+def count_training_patients(card: Card, seen: AnalysedSet) -> int:
     """Count the patients of a set that the network was trained on."""
     data = card.training_data
     images = [image for image in seen.images if may_share_patients(data, seen.dataset, image.dataset)]
@@ -218,6 +218,6 @@ def _analyse(image: LabelledImage, classifier: Classifier) -> _Row | str:
     probability = probability_of(pixels, image, classifier)
     if isinstance(probability, str):
         return probability
-    patches, _, _ = patches_of(pixels, classifier)
+    patches, _, _ = cut_normalised_patches(pixels, classifier)
     features = classifier.embed(patches).mean(axis=0, dtype=np.float64)
-    return features, measure(pixels), np.array(probability)
+    return features, measure_tissue(pixels), np.array(probability)

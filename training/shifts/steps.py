@@ -12,16 +12,16 @@ from core.card import Card
 from core.network.classifier import Classifier
 from core.results import RgbImage
 from core.statistics.cautions import Caution
-from core.statistics.comparison import compare
+from core.statistics.comparison import compare_auc
 from core.statistics.evaluation import AblationRow, Figure
 from core.statistics.figure_names import AUC
-from core.statistics.predictions import Judged, auc_estimate
-from core.statistics.resampling import Ranking, Weights, bca
+from core.statistics.predictions import BinaryPredictions, auc_estimate
+from core.statistics.resampling import Ranking, Weights, bca_intervals
 from core.statistics.shift import Distance, Shift, Step
 from core.statistics.tissue_statistics import SIZE, STATISTICS
 from training.evaluation.ablation import CHANGE, ablate
-from training.evaluation.chosen_images import Chosen
-from training.shifts.sets import SeenSet, left_out_cautions, probability_of, read_pixels
+from training.evaluation.chosen_images import ChosenImage
+from training.shifts.sets import AnalysedSet, left_out_cautions, probability_of, read_pixels
 
 _SIZE = [statistic.name for statistic in STATISTICS].index(SIZE)
 _MOST_RESIZED = 5.0  # times; covers all pairs of magnifications of BreaKHis except 40X and 400X
@@ -31,12 +31,12 @@ _STAINS = {"none": "no stain normalisation", "Reinhard": "Reinhard", "Macenko": 
 Advance = Callable[[], object]
 
 
-def auc_figure(seen: SeenSet) -> Figure | None:
+def auc_figure(seen: AnalysedSet) -> Figure | None:
     """Measure the AUC of a set with the card's preparation; None if there are too few images for one."""
     return _auc(seen.judged) if seen.judgeable else None
 
 
-def drop_between(source: SeenSet, target: SeenSet) -> Figure | None:
+def measure_drop(source: AnalysedSet, target: AnalysedSet) -> Figure | None:
     """Measure the drop of AUC from source to target, resampling persons with their images in both sets.
 
     None if a set has too few images for an AUC.
@@ -56,14 +56,14 @@ def drop_between(source: SeenSet, target: SeenSet) -> Figure | None:
         first, second = (ranking.auc(weights[:, present]) for ranking, present in rankings)
         return (first - second)[:, None]
 
-    (drop,) = bca(measure, strata)
+    (drop,) = bca_intervals(measure, strata)
     return Figure("drop of AUC", drop.value, drop.low, drop.high, "image", len(target.images))
 
 
-def preparation_steps(target: SeenSet, classifier: Classifier, advance: Advance) -> tuple[Step, ...]:
+def preparation_steps(target: AnalysedSet, classifier: Classifier, advance: Advance) -> tuple[Step, ...]:
     """Evaluate the target set with one preparation step changed at a time; the card's own preparation comes first."""
     rows: Sequence[AblationRow] = ablate(
-        [Chosen(image) for image in target.images], lambda _: classifier, classifier.card, advance
+        [ChosenImage(image) for image in target.images], lambda _: classifier, classifier.card, advance
     )
     own = next(row for row in rows if row.change is None)
     # A stable sort: the choice of images comes after the preparation of images.
@@ -74,7 +74,7 @@ def preparation_steps(target: SeenSet, classifier: Classifier, advance: Advance)
 
 
 def scale_step(
-    source: SeenSet, target: SeenSet, classifier: Classifier, advance: Advance
+    source: AnalysedSet, target: AnalysedSet, classifier: Classifier, advance: Advance
 ) -> tuple[Step | None, tuple[Caution, ...]]:
     """Evaluate the target set with images resized so that dark structures are as large as in the source set.
 
@@ -99,13 +99,13 @@ def scale_step(
     if not 2 <= own.malignant.sum() <= len(own.malignant) - 2:
         few = Caution("no AUC", f"{name}: too few benign or malignant images are left for an AUC")
         return None, (*warnings, few)
-    scaled = Judged(own.malignant, np.array(probabilities, np.float64), own.patient_ids)
-    paired = compare(scaled, own)
+    scaled = BinaryPredictions(own.malignant, np.array(probabilities, np.float64), own.patient_ids)
+    paired = compare_auc(scaled, own)
     change = Figure(CHANGE, paired.difference, paired.low, paired.high, "image", paired.n)
     return Step(name, len(usable), _auc(scaled), change), warnings
 
 
-def _factor(source: SeenSet, target: SeenSet, card: Card) -> tuple[float, str]:
+def _factor(source: AnalysedSet, target: AnalysedSet, card: Card) -> tuple[float, str]:
     """Return the factor to resize target images by, and why it cannot be used ("" if it can)."""
     if card.input_policy.kind == "resize":
         return 1.0, "the scale was not matched: this network resizes every image to the same square"
@@ -142,14 +142,14 @@ def _name(row: AblationRow, own: AblationRow) -> str | None:
     return _VIEWS[row.views] if row.views == ("8" if own.views == "none" else "none") else None
 
 
-def _auc(judged: Judged) -> Figure:
+def _auc(judged: BinaryPredictions) -> Figure:
     estimate = auc_estimate(judged)
     return Figure(AUC, estimate.value, estimate.low, estimate.high, "image", len(judged.malignant))
 
 
-def tables(shift: Shift) -> tuple[Table, ...]:
+def build_tables(shift: Shift) -> tuple[Table, ...]:
     """Return tables of the distances, the image statistics and, if measured, the effects of preparation steps."""
-    effects = (what_helps(shift),) if shift.steps else ()
+    effects = (effect_table(shift),) if shift.steps else ()
     return distance_table(shift), statistic_table(shift), *effects
 
 
@@ -176,7 +176,7 @@ def statistic_table(shift: Shift) -> Table:
     return table
 
 
-def what_helps(shift: Shift) -> Table:
+def effect_table(shift: Shift) -> Table:
     """Return a table of the AUC on both sets and the change by each preparation step on the target set."""
     columns = ("set and preparation", "images", "AUC [95 %]", "change [95 %]", "share of drop")
     table = Table(*columns, title="Effects of preparation steps", caption=_caption(shift))

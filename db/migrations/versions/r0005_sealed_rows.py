@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import context, op
 
-from db.audit.chain import ADDED_EVENTS, GENESIS, Added, Link
-from db.audit.seals import Linked, Sealed, seals
+from db.audit.chain import ADDED_EVENTS, GENESIS, AddedEvents, Link
+from db.audit.seals import LinkedTable, SealedTable, compute_seals
 from db.tables import UtcDateTime
 
 revision = "0005"
@@ -16,11 +16,11 @@ down_revision = "0004"
 # The action of the events that seal existing rows; also in db.values.audit, and never to be changed.
 _SEALED = "row sealed"
 _TABLES = (
-    Sealed("reads", (Linked("read_predictions", "read_id"),)),
-    Sealed("predictions"),
-    Sealed("evaluations", (Linked("evaluated_images", "evaluation_id"),)),
-    Sealed("shifts"),
-    Sealed("deployments"),
+    SealedTable("reads", (LinkedTable("read_predictions", "read_id"),)),
+    SealedTable("predictions"),
+    SealedTable("evaluations", (LinkedTable("evaluated_images", "evaluation_id"),)),
+    SealedTable("shifts"),
+    SealedTable("deployments"),
 )
 
 _events = sa.table(
@@ -48,7 +48,7 @@ def upgrade() -> None:
     links = list(_links(connection, number, previous))
     if links:
         connection.execute(sa.insert(_events), [_row(link) for link in links])
-        context.config.attributes[ADDED_EVENTS] = Added(number + 1, links[-1].number, links[-1].hash)
+        context.config.attributes[ADDED_EVENTS] = AddedEvents(number + 1, links[-1].number, links[-1].hash)
 
 
 def downgrade() -> None:
@@ -61,7 +61,7 @@ def _links(connection: sa.Connection, number: int, previous: str) -> Iterator[Li
     tables.reflect(connection)
     cases = dict(_accessions(connection))
     for sealed in _TABLES:
-        for content in list(seals(connection, sealed, tables)):
+        for content in list(compute_seals(connection, sealed, tables)):
             number += 1
             subject = cases.get(content.of, content.of)
             link = Link(previous, number, datetime.now(UTC), None, _SEALED, subject, content)

@@ -10,7 +10,7 @@ from core.results import Reading
 from db import store
 from db.values.adjudication import AdjudicatedLabels
 from pages.ui import formatting, resources
-from pages.ui.agreement.figures import Behind
+from pages.ui.agreement.figures import FigureReadings
 
 READER_MODEL, READER_READER, REVEAL, HABITS = VIEWS = (
     "Reader and model",
@@ -26,7 +26,7 @@ _WIDTH = 220  # px
 _ADJUDICATED, _FILE, _NONE = "adjudicated labels", "a CSV file", "none"
 
 
-def narrowed(readings: Sequence[Reading]) -> list[Reading]:
+def ask_readings(readings: Sequence[Reading]) -> list[Reading]:
     """Ask for a kind of case, a magnification and a model, and return their readings; demo cases are kept apart."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         kinds = [_KINDS[one] for one in sorted({one.demonstration for one in readings})]
@@ -64,7 +64,7 @@ def _magnification(reading: Reading) -> str:
     return formatting.magnification_words(reading.magnification)
 
 
-def view() -> str:
+def ask_view() -> str:
     """Ask which agreement to show: one of `VIEWS`."""
     return st.segmented_control(
         "What is compared",
@@ -77,7 +77,7 @@ def view() -> str:
     )
 
 
-def references(readings: Sequence[Reading]) -> Mapping[int, Malignancy]:
+def ask_references(readings: Sequence[Reading]) -> Mapping[int, Malignancy]:
     """Ask for reference labels of the finished cases; by default, they are the labels adjudicated here."""
     account = resources.account().id
     with resources.sessions().read() as session:
@@ -116,7 +116,7 @@ def _read_labels(data: bytes, readings: Sequence[Reading]) -> dict[int, Malignan
     try:
         labels = read_references(data)
     except UnreadableReferencesError as error:
-        st.error(f"These reference labels cannot be used: {formatting.plain(str(error))}.")
+        st.error(f"These reference labels cannot be used: {formatting.escape(str(error))}.")
         return {}
     known = {one.case_id: labels[one.accession] for one in readings if one.accession in labels}
     if not known:
@@ -135,10 +135,10 @@ def _adjudicated_words(known: Mapping[int, Malignancy], adjudicated: Adjudicated
 
 
 def _file_words(name: str, known: int, cases: int) -> str:
-    return f"Reference: {formatting.plain(name)}, {known:,} of {cases:,} cases."
+    return f"Reference: {formatting.escape(name)}, {known:,} of {cases:,} cases."
 
 
-def behind(figures: Sequence[Behind]) -> Behind:
+def ask_figure(figures: Sequence[FigureReadings]) -> FigureReadings:
     """Ask which figure's cases to show; a click on a figure chooses it too."""
     by_words = {each.words: each for each in figures}
     key = _figure_key()
@@ -150,13 +150,13 @@ def behind(figures: Sequence[Behind]) -> Behind:
     ]
 
 
-def show(chosen: Behind) -> None:
+def choose_figure(chosen: FigureReadings) -> None:
     """Switch to the cases behind a figure; call it before the choice is drawn."""
     st.session_state[CLICKS] = st.session_state.get(CLICKS, 0) + 1
     st.session_state[_figure_key()] = chosen.words
 
 
-def shown() -> str | None:
+def chosen_figure() -> str | None:
     """Return the words of the figure whose cases are shown."""
     words: str | None = st.session_state.get(_figure_key())
     return words

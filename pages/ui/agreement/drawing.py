@@ -7,17 +7,17 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.labels import Malignancy
-from core.results import Reading, SavedRead
+from core.results import Reading, ReadOpinion
 from pages.ui import components, formatting
 from pages.ui.agreement import choices
-from pages.ui.agreement.figures import Behind, Matrix, Table
-from pages.ui.charts import MARGIN, TEXT_SIZE, as_png, draw_clickable_matrix, inert, text_colour
+from pages.ui.agreement.figures import FigureReadings, Matrix, Table
+from pages.ui.charts import MARGIN, TEXT_SIZE, as_png, draw_clickable_matrix, escape_markup, text_colour
 
 _MATRIX_HEIGHT = 240  # px
 _TABLE_HEIGHT = 400  # px; more rows scroll inside the table
 
 
-def nothing_yet(*, reads: bool) -> None:
+def draw_empty_page(*, reads: bool) -> None:
     """Explain what the first figure needs; `reads` says whether this account may read cases."""
     st.subheader("No finished case yet")
     if not reads:
@@ -30,7 +30,7 @@ def nothing_yet(*, reads: bool) -> None:
     st.page_link("worklist.py", label="Worklist")
 
 
-def headline(readings: Sequence[Reading], *, reads: bool) -> None:
+def draw_headline(readings: Sequence[Reading], *, reads: bool) -> None:
     """Draw the numbers of cases, readings, readers and models; `reads` says whether the cases are the account's own."""
     whose, rest = ("you have", "; cases you have not finished are left out") if reads else ("a reader has", "")
     case_count, readers = len({one.case_id for one in readings}), len({one.reader for one in readings})
@@ -44,7 +44,7 @@ def headline(readings: Sequence[Reading], *, reads: bool) -> None:
         st.warning("These readings saw different models: choose one above before you compare readers with the model.")
 
 
-def figures(table: Table) -> None:
+def draw_figures(table: Table) -> None:
     """Draw a table of figures; a click on a figure shows the cases behind it."""
     key = f"agreement-table-{table.columns[0]}-{st.session_state.get(choices.CLICKS, 0)}"
     columns = {column: [line.cells[place].text for line in table.lines] for place, column in enumerate(table.columns)}
@@ -63,18 +63,18 @@ def _show_cases_of_figure(table: Table, key: str) -> None:
     if cells:
         row, column = cells[0]
         place = table.columns.index(column) if column in table.columns else 0
-        choices.show(table.behind(row, place))
+        choices.choose_figure(table.behind(row, place))
 
 
-def matrices(counted: Sequence[Matrix]) -> None:
+def draw_matrices(counted: Sequence[Matrix]) -> None:
     """Draw matrices below one another; a click on a cell shows its cases."""
     for each in counted:
-        st.markdown(f"**{formatting.plain(each.name)}**")
+        st.markdown(f"**{formatting.escape(each.name)}**")
         key = f"agreement-matrix-{each.name}-{st.session_state.get(choices.CLICKS, 0)}"
         words = [cell.words for cell in each.cells]
-        chosen = choices.shown()
+        chosen = choices.chosen_figure()
         st.plotly_chart(
-            matrix(each, words.index(chosen) if chosen in words else None, text_colour()),
+            draw_matrix(each, words.index(chosen) if chosen in words else None, text_colour()),
             key=key,
             on_select=partial(_show_cases_of_cell, each, key),
             selection_mode="points",
@@ -83,7 +83,7 @@ def matrices(counted: Sequence[Matrix]) -> None:
         )
 
 
-def matrix(counted: Matrix, chosen: int | None, ink: str) -> go.Figure:
+def draw_matrix(counted: Matrix, chosen: int | None, ink: str) -> go.Figure:
     """Draw one rater's labels by the other's; the chosen cell is framed.
 
     Point n of the last trace is cell n, row by row. `ink` is the colour of the numbers; by default the theme would draw
@@ -95,14 +95,14 @@ def matrix(counted: Matrix, chosen: int | None, ink: str) -> go.Figure:
     figure = draw_clickable_matrix(
         shares,
         [f"{count:,}" for row in counted.counts for count in row],
-        [inert(cell.words) for cell in counted.cells],
+        [escape_markup(cell.words) for cell in counted.cells],
         None if chosen is None else divmod(chosen, columns),
         {"size": TEXT_SIZE + 4, "color": ink},
     )
     frame = {"fixedrange": True, "zeroline": False, "showgrid": False, "title_font_size": TEXT_SIZE, "automargin": True}
     ticks = {"tickfont": {"size": TEXT_SIZE}}
     figure.update_xaxes(
-        title_text=inert(counted.raters[1]),
+        title_text=escape_markup(counted.raters[1]),
         range=[-0.5, columns - 0.5],
         tickvals=list(range(columns)),
         ticktext=_ticks(counted.columns),
@@ -111,7 +111,7 @@ def matrix(counted: Matrix, chosen: int | None, ink: str) -> go.Figure:
         **frame,
     )
     figure.update_yaxes(
-        title_text=inert(counted.raters[0]),
+        title_text=escape_markup(counted.raters[0]),
         range=[rows - 0.5, -0.5],
         tickvals=list(range(rows)),
         ticktext=_ticks(counted.rows),
@@ -129,10 +129,10 @@ def _ticks(labels: Sequence[str]) -> list[str]:
 def _show_cases_of_cell(counted: Matrix, key: str) -> None:
     points = st.session_state[key].selection.points
     if points:
-        choices.show(counted.cells[int(points[0]["point_index"])])
+        choices.choose_figure(counted.cells[int(points[0]["point_index"])])
 
 
-def behind(tables: Sequence[Table], counted: Sequence[Matrix], every: Behind) -> Behind:
+def ask_figure(tables: Sequence[Table], counted: Sequence[Matrix], every: FigureReadings) -> FigureReadings:
     """Ask which cases to show: those of all readings, of a figure, or of a cell."""
     of_tables = (
         table.behind(line, column)
@@ -142,12 +142,12 @@ def behind(tables: Sequence[Table], counted: Sequence[Matrix], every: Behind) ->
     )
     of_cells = (cell for each in counted for cell in each.cells)
     # An empty figure is not worth offering, but may have been clicked.
-    clicked = choices.shown()
+    clicked = choices.chosen_figure()
     offered = (one for one in (*of_tables, *of_cells) if one.readings or one.words == clicked)
-    return choices.behind([every, *offered])
+    return choices.ask_figure([every, *offered])
 
 
-def cases(chosen: Behind, references: Mapping[int, Malignancy]) -> int | None:
+def draw_cases(chosen: FigureReadings, references: Mapping[int, Malignancy]) -> int | None:
     """Draw the readings behind a figure, and return the id of the case whose row was clicked."""
     if not chosen.readings:
         st.markdown("No cases match.")
@@ -173,7 +173,7 @@ def cases(chosen: Behind, references: Mapping[int, Malignancy]) -> int | None:
     return None if picked is None else readings[picked].case_id
 
 
-def _read_words(read: SavedRead | None) -> str:
+def _read_words(read: ReadOpinion | None) -> str:
     if read is None:
         return "–"
     return f"{formatting.label_words(read.label)}{f' ({read.confidence}/5)' if read.confidence else ''}"

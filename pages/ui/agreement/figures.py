@@ -10,17 +10,17 @@ from core.reading.agreement import (
     MOMENTS,
     LabelPair,
     Moment,
-    agreement,
-    consensus,
+    count_labels,
     intra_reader_pairs,
-    label_counts,
+    measure_agreement,
+    measure_consensus,
     reader_couples,
     reader_model_pairs,
     reader_names,
     reader_reader_pairs,
     shared_cases,
 )
-from core.reading.reveal_effect import changes, effect, habits
+from core.reading.reveal_effect import find_changes, measure_effect, measure_habits
 from core.results import Reading
 from core.statistics.rates import Median, Rate
 from core.statistics.resampling import Interval
@@ -31,7 +31,7 @@ _MOMENT_WORDS: dict[Moment, str] = {"before": "before the reveal", "after": "aft
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class FigureReadings:
     """The readings behind a figure, and the words for it."""
 
     words: str
@@ -39,7 +39,7 @@ class Behind:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class FigureCell:
     """One figure: a share, a kappa or a median; None where it does not apply."""
 
     value: Rate | Interval | Median | None
@@ -57,7 +57,7 @@ class Line:
     """The figures of one reader, of two, or of all."""
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[FigureCell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ class Table:
     lines: tuple[Line, ...]
     left_out: int = 0  # pairs or reads without a label on both sides, before the reveal
 
-    def behind(self, line: int, column: int) -> Behind:
+    def behind(self, line: int, column: int) -> FigureReadings:
         """Return the readings behind one figure."""
         cell = self.lines[line].cells[column]
-        return Behind(f"{self.lines[line].name}: {self.columns[column]} – {cell.text}", cell.readings)
+        return FigureReadings(f"{self.lines[line].name}: {self.columns[column]} – {cell.text}", cell.readings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Matrix:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
-    cells: tuple[Behind, ...]  # row by row
+    cells: tuple[FigureReadings, ...]  # row by row
 
 
 def figure_words(value: Rate | Interval | Median) -> str:
@@ -102,18 +102,18 @@ def figure_words(value: Rate | Interval | Median) -> str:
     return f"{value.value:.{digits}f}{unit}{bounds}{n}"
 
 
-def reader_model(readings: Sequence[Reading]) -> Table:
+def measure_reader_model(readings: Sequence[Reading]) -> Table:
     """Compute how far each reader agrees with the model, before and after the reveal."""
     columns = tuple(f"{what} {_MOMENT_WORDS[moment]}" for moment in MOMENTS for what in ("same label", "kappa"))
     lines = [
         Line(name, tuple(c for moment in MOMENTS for c in _agreement_cells(reader_model_pairs(own, moment))[:2]))
         for name, own in by_reader(readings)
     ]
-    left_out = agreement(reader_model_pairs(readings, "before")).left_out
+    left_out = measure_agreement(reader_model_pairs(readings, "before")).left_out
     return Table("reader", columns, tuple(lines), left_out)
 
 
-def reader_reader(readings: Sequence[Reading]) -> Table:
+def measure_reader_reader(readings: Sequence[Reading]) -> Table:
     """Compute how far every two readers agree, then all of them, then readers with themselves."""
     kinds = ("same label", "kappa", "graded kappa")
     columns = tuple(f"{what} {_MOMENT_WORDS[moment]}" for moment in MOMENTS for what in kinds)
@@ -126,16 +126,18 @@ def reader_reader(readings: Sequence[Reading]) -> Table:
         for couple in couples
     ]
     if len(couples) > 1:
-        several = consensus(readings, "before").readers
+        several = measure_consensus(readings, "before").readers
         lines.append(Line(f"{several} readers: unanimous, Fleiss' kappa", _cells_of_everyone(readings)))
     for name, own in by_reader(readings, together=False):
         if again := intra_reader_pairs(own):
-            lines.append(Line(f"{name} reading again", (*_agreement_cells(again), *[Cell(None, 0, ())] * len(kinds))))
-    left_out = sum(agreement(reader_reader_pairs(readings, *couple, "before")).left_out for couple in couples)
+            lines.append(
+                Line(f"{name} reading again", (*_agreement_cells(again), *[FigureCell(None, 0, ())] * len(kinds)))
+            )
+    left_out = sum(measure_agreement(reader_reader_pairs(readings, *couple, "before")).left_out for couple in couples)
     return Table("readers", columns, tuple(lines), left_out)
 
 
-def reveal(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> Table:
+def measure_reveal(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> Table:
     """Compute what the reveal changed in each reader's reads."""
     columns = (
         ("right before the reveal", "right after the reveal", "right → wrong", "wrong → right")
@@ -143,10 +145,10 @@ def reveal(readings: Sequence[Reading], references: Mapping[int, Malignancy]) ->
         else ("with the model before", "with the model after", "away from the model", "towards the model")
     )
     lines = tuple(Line(name, _reveal_cells(own, references)) for name, own in by_reader(readings))
-    return Table("reader", columns, lines, effect(readings, references).left_out)
+    return Table("reader", columns, lines, measure_effect(readings, references).left_out)
 
 
-def reading_habits(readings: Sequence[Reading]) -> Table:
+def measure_reading_habits(readings: Sequence[Reading]) -> Table:
     """Compute how long each reader's reads took, how often maps were useful, and how often labels were amended."""
     columns = ("first read", "final read", "map useful", "label amended")
     return Table("reader", columns, tuple(Line(name, _habit_cells(own)) for name, own in by_reader(readings)))
@@ -180,33 +182,34 @@ def couple_words(couple: tuple[str, str]) -> str:
     return f"{couple[0]} and {couple[1]}"
 
 
-def _agreement_cells(pairs: Sequence[LabelPair]) -> tuple[Cell, ...]:
+def _agreement_cells(pairs: Sequence[LabelPair]) -> tuple[FigureCell, ...]:
     """Return rate, kappa and graded kappa of two raters; their readings begin with the pairs that differ."""
-    measured = agreement(pairs)
+    measured = measure_agreement(pairs)
     assessed = sorted((pair for pair in pairs if pair.assessed), key=lambda pair: pair.agree)
     readings = tuple(one for pair in assessed for one in pair.readings)
     return tuple(
-        Cell(value, measured.rate.n, readings) for value in (measured.rate, measured.kappa, measured.weighted_kappa)
+        FigureCell(value, measured.rate.n, readings)
+        for value in (measured.rate, measured.kappa, measured.weighted_kappa)
     )
 
 
-def _cells_of_everyone(readings: Sequence[Reading]) -> tuple[Cell, ...]:
+def _cells_of_everyone(readings: Sequence[Reading]) -> tuple[FigureCell, ...]:
     cells = []
     for moment in MOMENTS:
-        measured = consensus(readings, moment)
+        measured = measure_consensus(readings, moment)
         behind = tuple(one for case in shared_cases(readings, moment).values() for one in case)
-        cells += [Cell(value, measured.unanimous.n, behind) for value in (measured.unanimous, measured.kappa)]
-        cells.append(Cell(None, 0, ()))
+        cells += [FigureCell(value, measured.unanimous.n, behind) for value in (measured.unanimous, measured.kappa)]
+        cells.append(FigureCell(None, 0, ()))
     return tuple(cells)
 
 
-def _reveal_cells(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> tuple[Cell, ...]:
-    changed, measured = changes(readings, references), effect(readings, references)
+def _reveal_cells(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> tuple[FigureCell, ...]:
+    changed, measured = find_changes(readings, references), measure_effect(readings, references)
 
-    def cell(value: Rate, counts: Callable[[bool, bool], bool], *, alone: bool) -> Cell:
+    def cell(value: Rate, counts: Callable[[bool, bool], bool], *, alone: bool) -> FigureCell:
         first = [one.reading for one in changed if counts(one.before, one.after)]
         others = [] if alone else [one.reading for one in changed if not counts(one.before, one.after)]
-        return Cell(value, value.n, (*first, *others))
+        return FigureCell(value, value.n, (*first, *others))
 
     return (
         cell(measured.before, lambda before, _: not before, alone=False),
@@ -216,29 +219,31 @@ def _reveal_cells(readings: Sequence[Reading], references: Mapping[int, Malignan
     )
 
 
-def _habit_cells(readings: Sequence[Reading]) -> tuple[Cell, ...]:
-    measured = habits(readings)
+def _habit_cells(readings: Sequence[Reading]) -> tuple[FigureCell, ...]:
+    measured = measure_habits(readings)
     slowest = tuple(sorted(readings, key=lambda one: -one.first.seconds))
     finals = sorted((one.final.seconds, place) for place, one in enumerate(readings) if one.final)
     amended = tuple(one for one in readings if one.final and one.standing and one.final.label != one.standing.label)
     voted = sorted((one for one in readings if one.vote), key=lambda one: one.vote == "yes")
     return (
-        Cell(measured.first_seconds, measured.first_seconds.n, slowest),
-        Cell(measured.final_seconds, measured.final_seconds.n, tuple(readings[place] for _, place in reversed(finals))),
-        Cell(measured.maps_useful, measured.maps_useful.n, tuple(voted)),
-        Cell(measured.amended, measured.amended.n, amended),
+        FigureCell(measured.first_seconds, measured.first_seconds.n, slowest),
+        FigureCell(
+            measured.final_seconds, measured.final_seconds.n, tuple(readings[place] for _, place in reversed(finals))
+        ),
+        FigureCell(measured.maps_useful, measured.maps_useful.n, tuple(voted)),
+        FigureCell(measured.amended, measured.amended.n, amended),
     )
 
 
 def _matrix(name: str, raters: tuple[str, str], pairs: Sequence[LabelPair]) -> Matrix:
-    counts = label_counts(pairs)
+    counts = count_labels(pairs)
     rows, columns = (
         [place for place, label in enumerate(LABELS) if label or any(line[place] for line in table)]
         for table in (tuple(zip(*counts, strict=True)), counts)
     )
     words = [label_words(label) for label in LABELS]
     cells = [
-        Behind(
+        FigureReadings(
             f"{name}: {raters[0]} {words[row]}, {raters[1]} {words[column]} ({counts[row][column]})",
             tuple(one for pair in pairs if pair.labels == (LABELS[row], LABELS[column]) for one in pair.readings),
         )

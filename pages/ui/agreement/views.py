@@ -14,7 +14,7 @@ from pages.ui import csv_tables, resources
 from pages.ui.agreement import choices, figures
 from pages.ui.agreement.choices import HABITS, READER_MODEL, READER_READER, REVEAL
 from pages.ui.agreement.figures import Matrix, Table
-from pages.ui.downloads import offer_made
+from pages.ui.downloads import draw_lazy_download
 from pages.ui.without_names import readings_without_names
 
 _RATE = "Agreement rate with its 95 % Wilson interval and n; "
@@ -35,18 +35,18 @@ _DASH = '"–" means not enough data.'
 _NO_REPEAT = " No reader has read a case a second time; an amendment does not count as one."
 
 
-def table_of(view: str, readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> Table:
+def measure_view(view: str, readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> Table:
     """Compute the table of a view."""
     if view == READER_MODEL:
-        return figures.reader_model(readings)
+        return figures.measure_reader_model(readings)
     if view == READER_READER:
-        return figures.reader_reader(readings)
+        return figures.measure_reader_reader(readings)
     if view == REVEAL:
-        return figures.reveal(readings, references)
-    return figures.reading_habits(readings)
+        return figures.measure_reveal(readings, references)
+    return figures.measure_reading_habits(readings)
 
 
-def note(view: str, table: Table, readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
+def draw_note(view: str, table: Table, readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
     """Explain in words how the figures of a view are computed."""
     several = len({one.reader for one in readings}) > 1
     words = _NOTES[view] + (_TOGETHER if several and view != READER_READER else "")
@@ -61,7 +61,7 @@ def note(view: str, table: Table, readings: Sequence[Reading], references: Mappi
     st.caption(f"{words} {_DASH}")
 
 
-def halves(view: str) -> tuple[DeltaGenerator, DeltaGenerator]:
+def split_page(view: str) -> tuple[DeltaGenerator, DeltaGenerator]:
     """Return a place for matrices and one for cases, side by side unless the view has no matrix."""
     if view in (READER_MODEL, READER_READER):
         left, right = st.columns([1, 2.2], gap="medium")
@@ -69,7 +69,7 @@ def halves(view: str) -> tuple[DeltaGenerator, DeltaGenerator]:
     return st.container(), st.container()
 
 
-def matrices_of(view: str, readings: Sequence[Reading]) -> list[Matrix]:
+def ask_matrices(view: str, readings: Sequence[Reading]) -> list[Matrix]:
     """Ask whose matrices to show, and count them; two of the views have none."""
     if view == READER_MODEL:
         names = [name for name, _ in figures.by_reader(readings)]
@@ -87,7 +87,7 @@ def _ask_raters(names: Sequence[str]) -> str:
     return st.selectbox("Matrices of", names, key=key, label_visibility="collapsed", persist_state="session")
 
 
-def downloads(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
+def draw_downloads(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
     """Offer the figures of all views and their readings as CSV files, de-identified unless names are asked for."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         named = resources.may(Permission.PLAN_READING) and st.toggle(
@@ -97,13 +97,13 @@ def downloads(readings: Sequence[Reading], references: Mapping[int, Malignancy])
         make_figures, make_readings = (
             partial(make, readings, references, named=named) for make in (_figures_file, _readings_file)
         )
-        offer_made("Figures as CSV", f"agreement figures, {how}", make_figures, "agreement.csv")
-        offer_made("Readings as CSV", f"agreement readings, {how}", make_readings, "readings.csv")
+        draw_lazy_download("Figures as CSV", f"agreement figures, {how}", make_figures, "agreement.csv")
+        draw_lazy_download("Readings as CSV", f"agreement readings, {how}", make_readings, "readings.csv")
 
 
 def _figures_file(readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool) -> bytes:
     exported = readings if named else readings_without_names(readings)
-    return csv_tables.agreement_csv((view, table_of(view, exported, references)) for view in choices.VIEWS).data
+    return csv_tables.agreement_csv((view, measure_view(view, exported, references)) for view in choices.VIEWS).data
 
 
 def _readings_file(readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool) -> bytes:

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from core.statistics.shift import Distribution, Shift, Side, Step
-from pages.ui.charts import COLOURS, DASHES, GREY, MARGIN, SIGNS, TEXT_SIZE, inert
+from pages.ui.charts import COLOURS, DASHES, GREY, MARGIN, SIGNS, TEXT_SIZE, escape_markup
 from pages.ui.domain_shift import explanations
 
 _SIDES: tuple[Side, Side] = ("source", "target")
@@ -17,14 +17,14 @@ _POINTS_HEIGHT = 380  # px
 _LEGEND = {"orientation": "h", "yanchor": "bottom", "x": 0, "font": {"size": TEXT_SIZE}}
 
 
-def statistics(shift: Shift) -> go.Figure:
+def draw_statistics(shift: Shift) -> go.Figure:
     """Draw the density of each statistic in both sets, the most different first, each on its own scale."""
-    distributions = by_difference(shift)
+    distributions = sort_by_difference(shift)
     rows = -(-len(distributions) // _COLUMNS)
     figure = make_subplots(
         rows=rows,
         cols=_COLUMNS,
-        subplot_titles=[f"<b>{each.name}</b><br>{explanations.difference(each)}" for each in distributions],
+        subplot_titles=[f"<b>{each.name}</b><br>{explanations.difference_words(each)}" for each in distributions],
         vertical_spacing=85 / (rows * _ROW_HEIGHT),
         horizontal_spacing=0.08,
     )
@@ -44,12 +44,12 @@ def statistics(shift: Shift) -> go.Figure:
     )
 
 
-def by_difference(shift: Shift) -> list[Distribution]:
+def sort_by_difference(shift: Shift) -> list[Distribution]:
     """Return the statistics of both sets, the most different first."""
     return sorted(shift.distributions, key=lambda each: -abs(each.difference))
 
 
-def points(shift: Shift) -> go.Figure:
+def draw_points(shift: Shift) -> go.Figure:
     """Draw each image as a point in the network's feature space; the sets differ by marker as well as by colour."""
     figure = go.Figure()
     for place, side in enumerate(_SIDES):
@@ -67,7 +67,7 @@ def points(shift: Shift) -> go.Figure:
                     "opacity": 0.7,
                     "line": {"width": 1, "color": GREY},
                 },
-                customdata=[inert(point.patient_id) for point in of_side],
+                customdata=[escape_markup(point.patient_id) for point in of_side],
                 hovertemplate="patient %{customdata}<extra>%{fullData.name}</extra>",
             )
         )
@@ -81,7 +81,7 @@ def points(shift: Shift) -> go.Figure:
     )
 
 
-def what_helps(shift: Shift) -> go.Figure | None:
+def draw_what_helps(shift: Shift) -> go.Figure | None:
     """Draw what each step changes, with its interval; lines mark no change and the whole drop. None without steps."""
     steps = [step for step in shift.steps if step.change is not None]
     if not steps:
@@ -115,7 +115,7 @@ def _changes(shift: Shift, steps: Sequence[Step]) -> go.Scatter:
     changes = [step.change for step in steps if step.change is not None]
     return go.Scatter(
         x=[change.value for change in changes],
-        y=[inert(explanations.short_step(step)) for step in steps],
+        y=[escape_markup(explanations.short_step(step)) for step in steps],
         error_x={
             "type": "data",
             "symmetric": False,
@@ -125,7 +125,7 @@ def _changes(shift: Shift, steps: Sequence[Step]) -> go.Scatter:
         },
         mode="markers",
         marker={"color": COLOURS[1], "symbol": SIGNS[1], "size": 10},
-        customdata=[inert(explanations.step_words(shift, step)) for step in steps],
+        customdata=[escape_markup(explanations.step_words(shift, step)) for step in steps],
         hovertemplate="%{y}: %{customdata}<extra></extra>",
     )
 
@@ -149,4 +149,4 @@ def _density(shift: Shift, distribution: Distribution, side: int, *, legend: boo
 
 
 def _set_name(shift: Shift, side: int) -> str:
-    return inert((shift.source, shift.target)[side])
+    return escape_markup((shift.source, shift.target)[side])

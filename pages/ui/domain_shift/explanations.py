@@ -1,7 +1,7 @@
 """Explain a comparison of two image sets in words for people who read slides rather than statistics."""
 
 from core.statistics.evaluation import Figure
-from core.statistics.shift import DISCREPANCY, FRECHET, TOLD_APART, Distance, Distribution, Shift, Step
+from core.statistics.shift import DISCREPANCY, FRECHET, TWO_SAMPLE_AUC, Distance, Distribution, Shift, Step
 
 _VERY_UNLIKELY, _UNLIKELY = 0.01, 0.05  # p-values below which chance is so
 _FEW_PATIENTS = 10
@@ -18,7 +18,7 @@ DISTANCE_HELP = {
         "Whether, to the network, images of one set look more like each other than like those of the other set. 0 "
         "means no difference. p is how often randomly reassigning the patients to the two sets gives at least as much."
     ),
-    TOLD_APART: (
+    TWO_SAMPLE_AUC: (
         "A simple classifier learns which set an image is from and is tested on patients it has not seen. 0.5 is "
         "guessing: the sets look alike (with few patients it may be lower). 1.0: every image reveals its set."
     ),
@@ -47,7 +47,7 @@ STEP_HELP = (
 
 def verdict(shift: Shift) -> str:
     """Write in one sentence whether the two sets differ."""
-    separability, discrepancy = shift.distance(TOLD_APART), shift.distance(DISCREPANCY)
+    separability, discrepancy = shift.distance(TWO_SAMPLE_AUC), shift.distance(DISCREPANCY)
     signs = [
         separability is not None and separability.low is not None and separability.low > _GUESSING,
         discrepancy is not None and discrepancy.p is not None and discrepancy.p < _UNLIKELY,
@@ -84,16 +84,16 @@ def _style_of(distance: Distance) -> str:
     return ".0f" if abs(distance.value) >= 100 else ".1f" if abs(distance.value) >= 10 else ".3f"
 
 
-def difference(distribution: Distribution) -> str:
+def difference_words(distribution: Distribution) -> str:
     """Write how much higher or lower a statistic is in the target set, and how likely that is by chance."""
     size = abs(distribution.difference)
     if size < _SMALLEST_DIFFERENCE:
         return "no difference"
     direction = "higher" if distribution.difference > 0 else "lower"
-    return f"{size:.1f} SD {direction}, {chance(distribution.p)}"
+    return f"{size:.1f} SD {direction}, {chance_words(distribution.p)}"
 
 
-def chance(p: float) -> str:
+def chance_words(p: float) -> str:
     """Write how likely a difference is by chance."""
     if p < _VERY_UNLIKELY:
         return "very unlikely to be chance"
@@ -122,7 +122,7 @@ def drop_words(shift: Shift) -> str:
     return f"drop {figure_words(shift.drop, '+.3f')}{'' if certain else ': there may be no drop'}"
 
 
-def seen_words(shift: Shift) -> str:
+def trained_on_words(shift: Shift) -> str:
     """Write which of the patients the network was trained on; their AUC is too high."""
     sets = [
         f"{count} of {patients} patients of {name}"

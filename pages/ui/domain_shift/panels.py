@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.statistics.shift import DISCREPANCY, FRECHET, TOLD_APART, Shift
+from core.statistics.shift import DISCREPANCY, FRECHET, TWO_SAMPLE_AUC, Shift
 from db.values.evaluations import ShiftRow
 from pages.ui import downloads, formatting
 from pages.ui.charts import as_png
@@ -18,7 +18,7 @@ _COMMAND = (
 _TITLES = {
     FRECHET: "Frechet distance",
     DISCREPANCY: "Discrepancy (MMD)",
-    TOLD_APART: "Separability (AUC)",
+    TWO_SAMPLE_AUC: "Separability (AUC)",
 }
 _AUC_HELP = (
     "How well the network, with the settings of its card, ranks malignant above benign images in each set: 0.5 is "
@@ -26,7 +26,7 @@ _AUC_HELP = (
 )
 
 
-def nothing_yet() -> None:
+def draw_empty_page() -> None:
     """Explain how to make the first comparison."""
     st.subheader("No comparison yet")
     st.markdown("Compare two sets of images as a network sees them with the same SECOND_READ_DATA as this app:")
@@ -37,7 +37,7 @@ def nothing_yet() -> None:
     )
 
 
-def choose(rows: Sequence[ShiftRow]) -> ShiftRow:
+def ask_comparison(rows: Sequence[ShiftRow]) -> ShiftRow:
     """Ask which comparison to show."""
     by_id = {row.id: row for row in rows}
     chosen = st.selectbox(
@@ -50,9 +50,9 @@ def choose(rows: Sequence[ShiftRow]) -> ShiftRow:
     return by_id[chosen]
 
 
-def headline(shift: Shift) -> None:
+def draw_headline(shift: Shift) -> None:
     """Draw whether the two sets differ, how far, and how the AUC changes."""
-    st.markdown(f"**{formatting.plain(explanations.verdict(shift))}**")
+    st.markdown(f"**{formatting.escape(explanations.verdict(shift))}**")
     boxes = st.columns(len(_TITLES) + 1)
     for box, (name, title) in zip(boxes, _TITLES.items(), strict=False):
         distance = shift.distance(name)
@@ -63,41 +63,41 @@ def headline(shift: Shift) -> None:
     with boxes[-1]:
         _draw_figure("AUC of the network", explanations.auc_words(shift), explanations.drop_words(shift), _AUC_HELP)
     st.caption(
-        formatting.plain(
+        formatting.escape(
             f"{shift.images[0]:,} images of {shift.patients[0]:,} patients against {shift.images[1]:,} of "
             f"{shift.patients[1]:,}, as seen by {shift.model_name} {shift.model_version}"
-            + (f"; {trained_on}" if (trained_on := explanations.seen_words(shift)) else "")
+            + (f"; {trained_on}" if (trained_on := explanations.trained_on_words(shift)) else "")
             + ("; see the cautions at the end" if shift.warnings else "")
         )
     )
 
 
-def cautions(shift: Shift) -> None:
+def draw_cautions(shift: Shift) -> None:
     """List what a reviewer has to know before relying on this."""
     if shift.warnings:
         with st.container(key="evaluation-cautions-shift"):
-            lines = "\n".join(f"- {formatting.plain(caution.words)}" for caution in shift.warnings)
+            lines = "\n".join(f"- {formatting.escape(caution.words)}" for caution in shift.warnings)
             st.warning(f"**! Before you rely on this**\n{lines}")
 
 
-def statistics(shift: Shift, number: int) -> None:
+def draw_statistics(shift: Shift, number: int) -> None:
     """Draw the statistics of the images, the most different first."""
     st.markdown("##### What differs in the images", help=_statistics_help(shift))
     if not shift.distributions:
         st.markdown("No colour, stain, sharpness or scale could be measured in both sets.")
         return
     name = f"statistics-{number}"
-    figure = charts.statistics(shift)
+    figure = charts.draw_statistics(shift)
     st.plotly_chart(figure, config=as_png(name), key=name, alt="Densities of the image statistics in both sets")
     st.caption(
-        f"Solid line: {formatting.plain(shift.source)}; dashed: {formatting.plain(shift.target)}. SD: standard "
+        f"Solid line: {formatting.escape(shift.source)}; dashed: {formatting.escape(shift.target)}. SD: standard "
         "deviation between patients of the source set. Chance is estimated by assigning patients to the sets at random."
     )
     what = f"statistics of the shift from {shift.source} to {shift.target}"
-    downloads.offer("Statistics as CSV", what, statistics_csv(shift))
+    downloads.draw_download("Statistics as CSV", what, statistics_csv(shift))
 
 
-def points(shift: Shift, number: int) -> None:
+def draw_points(shift: Shift, number: int) -> None:
     """Draw the images as points in the network's feature space."""
     st.markdown(
         "##### How the network sees them",
@@ -105,14 +105,14 @@ def points(shift: Shift, number: int) -> None:
         "mix are two kinds of image. Only the two directions with the most variance are drawn.",
     )
     name = f"points-{number}"
-    figure = charts.points(shift)
+    figure = charts.draw_points(shift)
     st.plotly_chart(figure, config=as_png(name), key=name, alt="Images as points in the network's feature space")
 
 
-def what_helps(shift: Shift, number: int) -> None:
+def draw_what_helps(shift: Shift, number: int) -> None:
     """Draw how much of the AUC each change in preparing the images recovers."""
     st.markdown("##### What helps", help=explanations.STEP_HELP)
-    figure = charts.what_helps(shift)
+    figure = charts.draw_what_helps(shift)
     if figure is None:
         st.markdown("Not measured: the target set needs at least two benign and two malignant images.")
         return
@@ -121,10 +121,10 @@ def what_helps(shift: Shift, number: int) -> None:
     with st.expander("As a table"):
         st.table(
             {
-                "step": [formatting.plain(step.name) for step in shift.steps],
+                "step": [formatting.escape(step.name) for step in shift.steps],
                 "images": [str(step.images) for step in shift.steps],
-                "AUC [95 %]": [formatting.plain(explanations.figure_words(step.auc)) for step in shift.steps],
-                "change [95 %]": [formatting.plain(explanations.step_words(shift, step)) for step in shift.steps],
+                "AUC [95 %]": [formatting.escape(explanations.figure_words(step.auc)) for step in shift.steps],
+                "change [95 %]": [formatting.escape(explanations.step_words(shift, step)) for step in shift.steps],
             },
             hide_index=True,
         )
@@ -133,14 +133,14 @@ def what_helps(shift: Shift, number: int) -> None:
 def _draw_figure(title: str, value: str, below: str, explanation: str) -> None:
     with st.container(border=True, height="stretch", gap="xxsmall"):
         st.markdown(title, help=explanation)
-        st.markdown(f"**{formatting.plain(value)}**")
-        st.caption(formatting.plain(below))
+        st.markdown(f"**{formatting.escape(value)}**")
+        st.caption(formatting.escape(below))
 
 
 def _statistics_help(shift: Shift) -> str:
-    names = [each.name for each in charts.by_difference(shift) if each.name in explanations.STATISTIC_HELP]
+    names = [each.name for each in charts.sort_by_difference(shift) if each.name in explanations.STATISTIC_HELP]
     return "\n".join(f"- **{name}**: {explanations.STATISTIC_HELP[name]}" for name in names)
 
 
 def _row_words(row: ShiftRow) -> str:
-    return f"{row.source} → {row.target}, model {row.model_version}, {formatting.day_and_clock(row.at)}"
+    return f"{row.source} → {row.target}, model {row.model_version}, {formatting.format_date_time(row.at)}"

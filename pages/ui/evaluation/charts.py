@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from core.statistics.evaluation import Confusion, CurveKind, Evaluation, Figure, Group
 from core.statistics.figure_names import AUC, PR_AUC, PRECISION, RECALL, SPECIFICITY
-from pages.ui.charts import COLOURS, DASHES, GREY, MARGIN, SIGNS, TEXT_SIZE, draw_clickable_matrix, inert
+from pages.ui.charts import COLOURS, DASHES, GREY, MARGIN, SIGNS, TEXT_SIZE, draw_clickable_matrix, escape_markup
 
 Shows = Literal["counts", "row %", "patients"]
 
@@ -20,7 +20,7 @@ _AXES: dict[CurveKind, tuple[str, str]] = {
 }
 
 
-def matrix(
+def draw_matrix(
     confusion: Confusion, shows: Shows, chosen: tuple[int, int] | None = None, ink: str = "#22282c"
 ) -> go.Figure:
     """Draw true classes in rows and predicted ones in columns; the chosen cell is framed.
@@ -31,7 +31,7 @@ def matrix(
     size = len(confusion.classes)
     shares = [[count / max(1, sum(row)) for count in row] for row in confusion.counts]
     cells = [(row, column) for row in range(size) for column in range(size)]
-    names = [inert(label.replace("_", " ")) for label in confusion.classes]
+    names = [escape_markup(label.replace("_", " ")) for label in confusion.classes]
     figure = draw_clickable_matrix(
         shares,
         [_cell_text(confusion, shows, row, column) for row, column in cells],
@@ -46,7 +46,7 @@ def matrix(
     return figure.update_layout(height=260 if size == 2 else 180 + 40 * size, margin=MARGIN)
 
 
-def curve(kind: CurveKind, evaluations: Sequence[Evaluation]) -> go.Figure | None:
+def draw_curve(kind: CurveKind, evaluations: Sequence[Evaluation]) -> go.Figure | None:
     """Draw one curve of each model, with a marker at its locked threshold; return None if no model has this curve."""
     figure = go.Figure()
     for place, evaluation in enumerate(evaluations):
@@ -70,7 +70,7 @@ def curve(kind: CurveKind, evaluations: Sequence[Evaluation]) -> go.Figure | Non
     )
 
 
-def intervals(groups: Sequence[Group], name: str) -> go.Figure | None:
+def draw_intervals(groups: Sequence[Group], name: str) -> go.Figure | None:
     """Draw one figure of every group with its interval, the first group on top; return None if no group has it."""
     measured = [
         (group, figure) for group in groups for figure in group.figures if (figure.name, figure.unit) == (name, "image")
@@ -123,7 +123,7 @@ def _add_curve(figure: go.Figure, kind: CurveKind, evaluation: Evaluation, place
         go.Scatter(
             x=line.x,
             y=line.y,
-            name=inert(f"{model_words(evaluation)}{_legend_words(kind, evaluation)}"),
+            name=escape_markup(f"{model_words(evaluation)}{_legend_words(kind, evaluation)}"),
             mode="lines+markers" if line.weights else "lines",
             line={"color": COLOURS[place], "dash": DASHES[place], "width": 2},
             marker=style if line.weights else None,
@@ -137,7 +137,7 @@ def _add_curve(figure: go.Figure, kind: CurveKind, evaluation: Evaluation, place
             go.Scatter(
                 x=[point[0]],
                 y=[point[1]],
-                name=inert(f"{model_words(evaluation)}, {point[2]}"),
+                name=escape_markup(f"{model_words(evaluation)}, {point[2]}"),
                 mode="markers",
                 showlegend=False,
                 marker={
@@ -191,4 +191,4 @@ def _cell_words(confusion: Confusion, names: Sequence[str], row: int, column: in
 
 
 def _group_words(group: Group) -> str:
-    return inert(f"{group.name.replace('_', ' ')} ({group.images:,} of {group.patients:,})")
+    return escape_markup(f"{group.name.replace('_', ' ')} ({group.images:,} of {group.patients:,})")

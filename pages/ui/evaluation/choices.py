@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.statistics.evaluation import Confusion, Evaluation
-from db.values.evaluations import Cell, EvaluatedImage, EvaluationRow
+from db.values.evaluations import EvaluatedImage, EvaluationRow, ImageFilter
 from pages.ui import formatting, resources
-from pages.ui.without_names import Numbers, evaluation_without_names, images_without_names, numbers_of
+from pages.ui.without_names import Numbers, assign_numbers, evaluation_without_names, images_without_names
 
 VIEWS = ("Curves", "Images", "Patients", "Groups")
 VIEW = "evaluation-view"
@@ -18,7 +18,7 @@ _COMMAND = "python -m training.evaluate models/starter.safetensors --dataset bre
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredEvaluation:
     """A stored evaluation, and what its document says as this reader may see it."""
 
     row: EvaluationRow
@@ -35,14 +35,14 @@ class Stored:
         return images if self.numbers is None else images_without_names(images, self.numbers)
 
 
-def nothing_yet() -> None:
+def draw_empty_page() -> None:
     """Explain how to make the first evaluation."""
     st.subheader("No evaluation yet")
     st.markdown("Evaluate a checkpoint on labelled images with the same SECOND_READ_DATA as this app:")
     st.code(_COMMAND, "bash")
 
 
-def choose(rows: Sequence[EvaluationRow]) -> list[Stored]:
+def ask_evaluations(rows: Sequence[EvaluationRow]) -> list[StoredEvaluation]:
     """Ask for dataset, split, model and, optionally, a second evaluation; return those that can be read."""
     model, against, dataset, split = st.columns([2, 2, 1, 1])
     datasets = list(dict.fromkeys(row.dataset for row in rows))
@@ -72,7 +72,7 @@ def choose(rows: Sequence[EvaluationRow]) -> list[Stored]:
     return [stored for row in chosen if (stored := _read_evaluation(row)) is not None]
 
 
-def show_images(stored: Stored, cell: int, patient: str | None = None) -> None:
+def choose_images(stored: StoredEvaluation, cell: int, patient: str | None = None) -> None:
     """Switch to the images of a cell, or of a patient."""
     st.session_state[SHOWN] = stored.row.id
     st.session_state[cell_key(stored)] = cell
@@ -80,41 +80,41 @@ def show_images(stored: Stored, cell: int, patient: str | None = None) -> None:
     st.session_state[VIEW] = "Images"
 
 
-def shown_of(chosen: Sequence[Stored]) -> Stored:
+def evaluation_with_images(chosen: Sequence[StoredEvaluation]) -> StoredEvaluation:
     """Return the evaluation whose images are shown."""
     return next((one for one in chosen if one.row.id == st.session_state.get(SHOWN)), chosen[0])
 
 
-def confusion_of(stored: Stored) -> Confusion:
+def confusion_of(stored: StoredEvaluation) -> Confusion:
     """Return the matrix that is shown: of benign and malignant, or of all classes."""
     classes = st.session_state.get("evaluation-classes") == "classes"
     return stored.evaluation.confusions[-1 if classes else 0]
 
 
-def cell_key(stored: Stored) -> str:
+def cell_key(stored: StoredEvaluation) -> str:
     """Return the session key of the chosen cell; each matrix of an evaluation has its own."""
     return f"{stored.key}-cell-{len(confusion_of(stored).classes)}"
 
 
-def patient_key(stored: Stored) -> str:
+def patient_key(stored: StoredEvaluation) -> str:
     """Return the session key of the chosen patient."""
     return f"{stored.key}-patient"
 
 
-def cell_of(stored: Stored, patient_id: str | None = None, magnification: str | None = None) -> Cell:
+def cell_of(stored: StoredEvaluation, patient_id: str | None = None, magnification: str | None = None) -> ImageFilter:
     """Return the filter of images for the store: the chosen cell, patient and magnification."""
     place: int = st.session_state.get(cell_key(stored), EVERY)
     if stored.numbers is not None:
         patient_id = stored.numbers.patient_of(patient_id)
     if place == EVERY:
-        return Cell(patient_id=patient_id, magnification=magnification)
+        return ImageFilter(patient_id=patient_id, magnification=magnification)
     confusion = confusion_of(stored)
     truth, predicted = divmod(place, len(confusion.classes))
     if confusion is stored.evaluation.confusions[0]:
         malignant = bool(truth), bool(predicted)
-        return Cell(None, None, *malignant, patient_id, magnification)
+        return ImageFilter(None, None, *malignant, patient_id, magnification)
     labels = confusion.classes[truth], confusion.classes[predicted]
-    return Cell(*labels, None, None, patient_id, magnification)
+    return ImageFilter(*labels, None, None, patient_id, magnification)
 
 
 def cell_words(confusion: Confusion, place: int) -> str:
@@ -130,21 +130,21 @@ def _row_words(row: EvaluationRow, rows: Sequence[EvaluationRow], elsewhere: Eva
     """Write model and version, with the time where it was evaluated on the same images more than once."""
     name = f"{row.model_name} {row.model_version}"
     same = [r for r in rows if (r.model_version, r.dataset, r.split) == (row.model_version, row.dataset, row.split)]
-    when = f" – {formatting.day_and_clock(row.at)}" if len(same) > 1 else ""
+    when = f" – {formatting.format_date_time(row.at)}" if len(same) > 1 else ""
     where = f" on {elsewhere.dataset}, {elsewhere.split}" if elsewhere else ""
     return f"{name}{where}{when}"
 
 
-def _read_evaluation(row: EvaluationRow) -> Stored | None:
+def _read_evaluation(row: EvaluationRow) -> StoredEvaluation | None:
     try:
         evaluation = Evaluation.from_json(row.document)
     except ValueError as error:
         st.error(
-            f"The evaluation of {formatting.plain(row.model_name)} from {formatting.day_and_clock(row.at)} cannot be "
-            f"read: {formatting.plain(str(error))}. Evaluate the model again with python -m training.evaluate."
+            f"The evaluation of {formatting.escape(row.model_name)} from {formatting.format_date_time(row.at)} cannot "
+            f"be read: {formatting.escape(str(error))}. Evaluate the model again with python -m training.evaluate."
         )
         return None
     if resources.sees_names():
-        return Stored(row, evaluation)
-    numbers = numbers_of(row.document, evaluation)
-    return Stored(row, evaluation_without_names(evaluation, numbers), numbers)
+        return StoredEvaluation(row, evaluation)
+    numbers = assign_numbers(row.document, evaluation)
+    return StoredEvaluation(row, evaluation_without_names(evaluation, numbers), numbers)

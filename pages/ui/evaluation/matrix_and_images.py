@@ -14,7 +14,7 @@ from pages.ui import formatting, resources
 from pages.ui.charts import as_png, text_colour
 from pages.ui.evaluation import charts, choices
 from pages.ui.evaluation.charts import Shows
-from pages.ui.evaluation.choices import EVERY, Stored
+from pages.ui.evaluation.choices import EVERY, StoredEvaluation
 
 _SHOWS: tuple[Shows, ...] = ("counts", "row %", "patients")
 _FILE_WORDS: dict[Shows, str] = {"counts": "counts", "row %": "row-percent", "patients": "patients"}
@@ -24,7 +24,7 @@ _IMAGE_WIDTH = 160  # px
 _FILTER_WIDTH = 200  # px
 
 
-def matrices(chosen: Sequence[Stored]) -> None:
+def draw_matrices(chosen: Sequence[StoredEvaluation]) -> None:
     """Draw the confusion matrix of each chosen evaluation."""
     with st.container(horizontal=True, gap="small"):
         shows = st.segmented_control(
@@ -52,13 +52,13 @@ def matrices(chosen: Sequence[Stored]) -> None:
         _draw_matrix(stored, shows, named=len(chosen) > 1)
 
 
-def _draw_matrix(stored: Stored, shows: Shows, *, named: bool) -> None:
+def _draw_matrix(stored: StoredEvaluation, shows: Shows, *, named: bool) -> None:
     confusion, key = choices.confusion_of(stored), choices.cell_key(stored)
     size = len(confusion.classes)
     place = st.session_state.get(key, EVERY)
     if named:
-        st.markdown(f"**{formatting.plain(charts.model_words(stored.evaluation))}**")
-    figure = charts.matrix(confusion, shows, None if place == EVERY else divmod(place, size), text_colour())
+        st.markdown(f"**{formatting.escape(charts.model_words(stored.evaluation))}**")
+    figure = charts.draw_matrix(confusion, shows, None if place == EVERY else divmod(place, size), text_colour())
     # A new key after each click: a cell that stays selected could not be clicked again.
     chart = f"{key}-matrix-{st.session_state.get(_CLICKS, 0)}"
     st.plotly_chart(
@@ -80,21 +80,21 @@ def _draw_matrix(stored: Stored, shows: Shows, *, named: bool) -> None:
     )
 
 
-def _open_clicked_cell(stored: Stored, chart: str) -> None:
+def _open_clicked_cell(stored: StoredEvaluation, chart: str) -> None:
     points = st.session_state[chart].selection.points
     if points:
         st.session_state[_CLICKS] = st.session_state.get(_CLICKS, 0) + 1
-        choices.show_images(stored, int(points[0]["point_index"]))
+        choices.choose_images(stored, int(points[0]["point_index"]))
 
 
-def _open_listed_cell(stored: Stored, key: str) -> None:
-    choices.show_images(stored, st.session_state[key])
+def _open_listed_cell(stored: StoredEvaluation, key: str) -> None:
+    choices.choose_images(stored, st.session_state[key])
 
 
 @st.fragment
-def images(chosen: Sequence[Stored]) -> None:
+def draw_images(chosen: Sequence[StoredEvaluation]) -> None:
     """Ask which images to show, and draw one page of them."""
-    stored = choices.shown_of(chosen)
+    stored = choices.evaluation_with_images(chosen)
     magnification, patient, maps = _ask_filters(stored)
     cell = choices.cell_of(stored, patient, magnification)
     with resources.sessions().read() as session:
@@ -105,7 +105,7 @@ def images(chosen: Sequence[Stored]) -> None:
     filter_words = f", {', '.join(filters)}: {count:,} of these" if filters else ""
     model = f"{charts.model_words(stored.evaluation)}: " if len(chosen) > 1 else ""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.markdown(f"**{formatting.plain(f'{model}{cell_words}{filter_words}')}**", width="content")
+        st.markdown(f"**{formatting.escape(f'{model}{cell_words}{filter_words}')}**", width="content")
         pages = max(1, -(-count // _IMAGES_PER_PAGE))
         page = st.pagination(pages, key=f"{stored.key}-{cell}-page") if pages > 1 else 1
     if not count:
@@ -126,7 +126,7 @@ def images(chosen: Sequence[Stored]) -> None:
     )
 
 
-def _ask_filters(stored: Stored) -> tuple[str | None, str | None, bool]:
+def _ask_filters(stored: StoredEvaluation) -> tuple[str | None, str | None, bool]:
     """Ask for a magnification, a patient, and whether to draw heat maps over the images."""
     groups = stored.evaluation.groups
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -159,7 +159,7 @@ def _draw_image(image: EvaluatedImage, *, binary: bool, maps: bool) -> None:
     try:
         picture = _load_picture(image, maps=maps)
     except (DamagedFileError, ValueError) as error:
-        st.markdown(f"! {formatting.plain(str(error))}")
+        st.markdown(f"! {formatting.escape(str(error))}")
     if picture is not None:
         st.image(picture, width=_IMAGE_WIDTH, alt=name)
     elif image.preview_sha256 is None:
@@ -172,13 +172,13 @@ def _draw_image(image: EvaluatedImage, *, binary: bool, maps: bool) -> None:
         f"malignant {image.malignant_probability:.3f}",
         *(["no heat map stored"] if maps and picture and image.heatmap_sha256 is None else []),
     ]
-    st.markdown("  \n".join(formatting.plain(line) for line in lines))
+    st.markdown("  \n".join(formatting.escape(line) for line in lines))
 
 
 def _load_picture(image: EvaluatedImage, *, maps: bool) -> bytes | None:
     if image.preview_sha256 is None:
         return None
-    return resources.preview(image.preview_sha256, image.heatmap_sha256 if maps else None)
+    return resources.load_preview(image.preview_sha256, image.heatmap_sha256 if maps else None)
 
 
 def _prediction_words(image: EvaluatedImage, *, binary: bool) -> str:

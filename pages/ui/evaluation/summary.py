@@ -12,7 +12,7 @@ from pages.ui import components, formatting, resources
 from pages.ui.charts import as_png
 from pages.ui.evaluation import charts, choices
 from pages.ui.evaluation.charts import figure_words, model_words
-from pages.ui.evaluation.choices import EVERY, Stored
+from pages.ui.evaluation.choices import EVERY, StoredEvaluation
 
 _HEADLINE: tuple[tuple[str, str, Unit], ...] = (
     (figure_names.AUC, "AUC", "image"),
@@ -46,11 +46,11 @@ _LONGEST_CAUTION = 150  # characters; the full text is further down the page
 _CUT = " … (in full below)"
 
 
-def headline(chosen: Sequence[Stored]) -> None:
+def draw_headline(chosen: Sequence[StoredEvaluation]) -> None:
     """Draw the main figures of each model with their intervals, and the difference between two models."""
     evaluations = [stored.evaluation for stored in chosen]
     present = [column for column in _HEADLINE if any(one.figure(column[0], column[2]) for one in evaluations)]
-    names = [f"**{formatting.plain(model_words(one))}**" for one in evaluations]
+    names = [f"**{formatting.escape(model_words(one))}**" for one in evaluations]
     with st.container(key="evaluation-headline"):
         st.table(
             ({"model": names} if len(names) > 1 else {})
@@ -64,7 +64,7 @@ def headline(chosen: Sequence[Stored]) -> None:
         _draw_difference(chosen[0], chosen[1])
 
 
-def notes(chosen: Sequence[Stored]) -> None:
+def draw_notes(chosen: Sequence[StoredEvaluation]) -> None:
     """Draw the cautions of each evaluation, its protocol and its threshold."""
     for stored in chosen:
         evaluation = stored.evaluation
@@ -72,21 +72,21 @@ def notes(chosen: Sequence[Stored]) -> None:
         if evaluation.warnings or evaluation.demonstration:
             with st.container(key=f"evaluation-cautions-{stored.row.id}"):
                 st.warning(
-                    f"**! Before you rely on {formatting.plain(model_words(evaluation))}**\n"
+                    f"**! Before you rely on {formatting.escape(model_words(evaluation))}**\n"
                     f"{_caution_lines(evaluation)}"
                 )
         source = (
             f", locked on {evaluation.locked_on}" if evaluation.locked_on else ". Source of the threshold not recorded"
         )
         st.caption(
-            formatting.plain(
+            formatting.escape(
                 f"{name}{evaluation.images:,} images of {evaluation.patients:,} patients; {evaluation.protocol}. "
                 f"Malignant threshold {evaluation.threshold:.2f}{source}."
             )
         )
 
 
-def curves(chosen: Sequence[Stored]) -> None:
+def draw_curves(chosen: Sequence[StoredEvaluation]) -> None:
     """Ask for a kind of curve, and draw it for each model."""
     kind = st.segmented_control(
         "Curve",
@@ -98,7 +98,7 @@ def curves(chosen: Sequence[Stored]) -> None:
         label_visibility="collapsed",
         persist_state="session",
     )
-    figure = charts.curve(kind, [stored.evaluation for stored in chosen])
+    figure = charts.draw_curve(kind, [stored.evaluation for stored in chosen])
     if figure is None:
         st.markdown("This curve needs both benign and malignant images.")
         return
@@ -108,7 +108,7 @@ def curves(chosen: Sequence[Stored]) -> None:
     for stored in chosen:
         if kind == "risk_coverage" and (abstention := stored.evaluation.abstention):
             st.caption(
-                formatting.plain(
+                formatting.escape(
                     f"{model_words(stored.evaluation)} abstains at a risk of {abstention.risk:.0%}: it gives an "
                     f"opinion on {abstention.coverage:.0%} of the images and is wrong on {abstention.error:.1%} "
                     f"of these ({abstention.protocol})."
@@ -116,14 +116,14 @@ def curves(chosen: Sequence[Stored]) -> None:
             )
 
 
-def patients(chosen: Sequence[Stored]) -> None:
+def draw_patients(chosen: Sequence[StoredEvaluation]) -> None:
     """List the patients by number of errors; a click on a row opens that patient's images."""
     for stored in chosen:
         by_errors = sorted(_groups_of(stored.evaluation, "patient"), key=lambda group: (-group.wrong, group.name))
         wrong = sum(group.wrong for group in by_errors)
         with_errors = sum(group.wrong > 0 for group in by_errors)
         st.markdown(
-            f"{formatting.plain(model_words(stored.evaluation))}: **{wrong:,} wrong images in {with_errors:,} of "
+            f"{formatting.escape(model_words(stored.evaluation))}: **{wrong:,} wrong images in {with_errors:,} of "
             f"{len(by_errors):,} patients.** Click a row to open the patient's images."
         )
         key = f"{stored.key}-patients"
@@ -143,13 +143,13 @@ def patients(chosen: Sequence[Stored]) -> None:
         )
 
 
-def groups(chosen: Sequence[Stored]) -> None:
+def draw_groups(chosen: Sequence[StoredEvaluation]) -> None:
     """Draw the figures of each magnification and subtype with their intervals."""
     for stored in chosen:
         if len(chosen) > 1:
-            st.markdown(f"**{formatting.plain(model_words(stored.evaluation))}**")
+            st.markdown(f"**{formatting.escape(model_words(stored.evaluation))}**")
         both = _groups_of(stored.evaluation, "magnification") + _groups_of(stored.evaluation, "subtype")
-        figure = charts.intervals(both, figure_names.ACCURACY)
+        figure = charts.draw_intervals(both, figure_names.ACCURACY)
         if figure is None:
             st.markdown("Neither magnification nor subtype is known for these images.")
             continue
@@ -176,14 +176,14 @@ def groups(chosen: Sequence[Stored]) -> None:
 
 def _headline_words(figure: Figure | None) -> str:
     value, _, interval = figure_words(figure).partition(" ")
-    return f"**{value}** {formatting.plain(interval)}".replace(", ", ",\N{NO-BREAK SPACE}")
+    return f"**{value}** {formatting.escape(interval)}".replace(", ", ",\N{NO-BREAK SPACE}")
 
 
-def _draw_difference(first: Stored, second: Stored) -> None:
-    paired = resources.paired(first.row, second.row)
-    names = [formatting.plain(model_words(stored.evaluation)) for stored in (first, second)]
+def _draw_difference(first: StoredEvaluation, second: StoredEvaluation) -> None:
+    paired = resources.compare_pair(first.row, second.row)
+    names = [formatting.escape(model_words(stored.evaluation)) for stored in (first, second)]
     if paired.comparison is None:
-        st.info(f"No paired difference: {formatting.plain(paired.problem)}.")
+        st.info(f"No paired difference: {formatting.escape(paired.problem)}.")
         return
     auc, accuracy = paired.comparison, paired.accuracy
     unpaired = (
@@ -206,7 +206,7 @@ def _draw_difference(first: Stored, second: Stored) -> None:
 
 
 def _bounds(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else formatting.plain(f" [{low:+.3f}, {high:+.3f}]")
+    return "" if low is None or high is None else formatting.escape(f" [{low:+.3f}, {high:+.3f}]")
 
 
 def _p(value: float) -> str:
@@ -217,7 +217,7 @@ def _caution_lines(evaluation: Evaluation) -> str:
     demonstration = ("a demonstration model, not to be relied on",) if evaluation.demonstration else ()
     cautions = (*(caution.words for caution in evaluation.warnings), *demonstration)
     short = [shorten(caution, _LONGEST_CAUTION, placeholder=_CUT) for caution in cautions]
-    return "\n".join(f"- {formatting.plain(caution)}" for caution in short)
+    return "\n".join(f"- {formatting.escape(caution)}" for caution in short)
 
 
 def _groups_of(evaluation: Evaluation, kind: str) -> list[Group]:
@@ -233,8 +233,8 @@ def _group_figure(group: Group, name: str) -> str:
     return figure_words(next((figure for figure in group.figures if figure.name == name), None))
 
 
-def _open_patient(stored: Stored, key: str, names: Sequence[str]) -> None:
+def _open_patient(stored: StoredEvaluation, key: str, names: Sequence[str]) -> None:
     selection = st.session_state[key].selection
     picked = [*selection.rows, *(row for row, _ in selection.cells)]
     if picked:
-        choices.show_images(stored, EVERY, names[picked[0]])
+        choices.choose_images(stored, EVERY, names[picked[0]])

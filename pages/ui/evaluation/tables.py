@@ -11,12 +11,12 @@ from core.statistics.published import HUMAN_REFERENCE, PUBLISHED, Published, Pub
 from db import store
 from pages.ui import csv_tables, downloads, formatting, resources
 from pages.ui.evaluation.charts import figure_words, model_words
-from pages.ui.evaluation.choices import Stored
+from pages.ui.evaluation.choices import StoredEvaluation
 
 _LEAKS = {True: "✗ leaks", False: "✓ no leak found", None: "? unknown"}
 
 
-def published(chosen: Sequence[Stored]) -> None:
+def draw_published(chosen: Sequence[StoredEvaluation]) -> None:
     """Draw published results on this dataset beside ours, each with its protocol and whether patients leaked."""
     evaluations = [stored.evaluation for stored in chosen]
     dataset = evaluations[0].dataset
@@ -27,7 +27,7 @@ def published(chosen: Sequence[Stored]) -> None:
         return
     lines = [(row, figure) for row in rows for figure in row.figures]
     ours = {
-        formatting.plain(model_words(one)): [_our_words(one, figure) for _, figure in lines]
+        formatting.escape(model_words(one)): [_our_words(one, figure) for _, figure in lines]
         for one in evaluations
         if one.dataset == dataset
     }
@@ -45,7 +45,7 @@ def published(chosen: Sequence[Stored]) -> None:
     )
     for one in evaluations:
         st.caption(
-            formatting.plain(
+            formatting.escape(
                 f"{model_words(one)}: {one.images:,} images of {one.patients:,} patients of {one.dataset}; "
                 f"{one.protocol}"
             )
@@ -59,8 +59,8 @@ def _our_words(evaluation: Evaluation, figure: PublishedFigure) -> str:
     if figure.of in MAGNIFICATIONS:
         group = next((g for g in evaluation.groups if (g.kind, g.name) == ("magnification", figure.of)), None)
         measured = next((f for f in group.figures if f.name == figure.name), None) if group else None
-        return formatting.plain(figure_words(measured))
-    return formatting.plain(figure_words(evaluation.figure(figure.name) or evaluation.figure(figure.name, "patient")))
+        return formatting.escape(figure_words(measured))
+    return formatting.escape(figure_words(evaluation.figure(figure.name) or evaluation.figure(figure.name, "patient")))
 
 
 def _published_words(figure: PublishedFigure) -> str:
@@ -71,10 +71,10 @@ def _leak_words(row: Published) -> str:
     return f"{_LEAKS[row.leaks]}: {row.reason}"
 
 
-def details(chosen: Sequence[Stored]) -> None:
+def draw_details(chosen: Sequence[StoredEvaluation]) -> None:
     """Draw the less frequently needed tables, folded."""
     for stored in chosen:
-        name = f" – {formatting.plain(model_words(stored.evaluation))}" if len(chosen) > 1 else ""
+        name = f" – {formatting.escape(model_words(stored.evaluation))}" if len(chosen) > 1 else ""
         evaluation = stored.evaluation
         with st.expander(f"Ablation: views, stain and quality control{name}"):
             _draw_ablation(evaluation)
@@ -95,7 +95,7 @@ def _draw_ablation(evaluation: Evaluation) -> None:
             "stain": [row.stain for row in evaluation.ablation],
             "quality control": ["on" if row.quality_control else "off" for row in evaluation.ablation],
             "images": [f"{row.images:,}" for row in evaluation.ablation],
-            "AUC": [formatting.plain(figure_words(row.auc)) for row in evaluation.ablation],
+            "AUC": [formatting.escape(figure_words(row.auc)) for row in evaluation.ablation],
             "paired change": [_change_words(row) for row in evaluation.ablation],
         },
         hide_index=True,
@@ -109,7 +109,7 @@ def _change_words(row: AblationRow) -> str:
     interval = (
         "" if row.change.low is None or row.change.high is None else f" [{row.change.low:+.3f}, {row.change.high:+.3f}]"
     )
-    return formatting.plain(f"{row.change.value:+.3f}{interval}")
+    return formatting.escape(f"{row.change.value:+.3f}{interval}")
 
 
 def _draw_all_figures(evaluation: Evaluation) -> None:
@@ -127,25 +127,25 @@ def _draw_all_figures(evaluation: Evaluation) -> None:
 def _draw_left_out(evaluation: Evaluation) -> None:
     """List all warnings in full, and the images without a prediction, each with its reason."""
     for warning in evaluation.warnings:
-        st.markdown(f"- {formatting.plain(' '.join(warning.words.split()))}")
+        st.markdown(f"- {formatting.escape(' '.join(warning.words.split()))}")
     if not evaluation.excluded:
         st.markdown("All images have a prediction.")
         return
     st.dataframe({"image and reason": [image.words for image in evaluation.excluded]}, hide_index=True)
 
 
-def exports(chosen: Sequence[Stored]) -> None:
+def draw_exports(chosen: Sequence[StoredEvaluation]) -> None:
     """Offer the figures and the predictions of all images as CSV files."""
     with st.container(horizontal=True, gap="small"):
         for stored in chosen:
-            name = f" of {formatting.plain(model_words(stored.evaluation))}" if len(chosen) > 1 else ""
-            downloads.offer(
+            name = f" of {formatting.escape(model_words(stored.evaluation))}" if len(chosen) > 1 else ""
+            downloads.draw_download(
                 f"Figures{name} as CSV",
                 f"figures of evaluation {stored.row.id}",
                 csv_tables.figures_csv(stored.evaluation),
                 key=f"{stored.key}-figures",
             )
-            downloads.offer_made(
+            downloads.draw_lazy_download(
                 f"Predictions{name} as CSV",
                 f"predictions of evaluation {stored.row.id}",
                 partial(_predictions, stored),
@@ -155,7 +155,7 @@ def exports(chosen: Sequence[Stored]) -> None:
         st.caption("Each chart has a camera button that saves it as a PNG.")
 
 
-def _predictions(stored: Stored) -> bytes:
+def _predictions(stored: StoredEvaluation) -> bytes:
     with resources.sessions().read() as session:
         images = store.evaluations.evaluated_images(session, stored.row.id, limit=max(1, stored.row.images))
     return csv_tables.predictions_csv(stored.images(images), stored.evaluation.label_set.classes).data

@@ -19,19 +19,19 @@ _EFFECT = (
 )
 
 
-def in_service(file: CheckpointFile) -> None:
+def draw_in_service(file: CheckpointFile) -> None:
     """Draw which checkpoint is in service, since when, and its card."""
-    deployment = resources.chosen().deployment
+    deployment = resources.checkpoint_in_service().deployment
     components.show_announcement(briefly=True)
     if file.card is None:
         st.error(
-            f"No model is in service: {formatting.plain(file.problem or '')}. Put a checkpoint from the list below "
+            f"No model is in service: {formatting.escape(file.problem or '')}. Put a checkpoint from the list below "
             "into service. If none has been in service yet, you can also set SECOND_READ_CHECKPOINT to one and restart."
         )
         return
-    st.markdown(f"**{formatting.plain(file.card.name)}** &nbsp; version `{file.version}`")
+    st.markdown(f"**{formatting.escape(file.card.name)}** &nbsp; version `{file.version}`")
     since = (
-        f"put into service {formatting.day_and_clock(deployment.at)} by {deployment.account or 'the program'}"
+        f"put into service {formatting.format_date_time(deployment.at)} by {deployment.account or 'the program'}"
         if deployment
         else "from the settings; no checkpoint has been put into service yet"
     )
@@ -41,7 +41,7 @@ def in_service(file: CheckpointFile) -> None:
             "This is a demonstration model. It was trained on a small public data set so that the program works out "
             "of the box. It is often wrong and has not been tested on images like yours."
         )
-    full_card(file.card)
+    draw_card(file.card)
 
 
 def draw_history(deployments: Sequence[Deployment]) -> None:
@@ -51,7 +51,7 @@ def draw_history(deployments: Sequence[Deployment]) -> None:
     with st.expander(f"All checkpoints put into service ({len(deployments):,})"):
         st.dataframe(
             {
-                "from": [formatting.day_and_clock(each.at) for each in deployments],
+                "from": [formatting.format_date_time(each.at) for each in deployments],
                 "name": [each.name for each in deployments],
                 "version": [model_version(each.sha256) for each in deployments],
                 "put into service by": [each.account or "the program" for each in deployments],
@@ -60,7 +60,7 @@ def draw_history(deployments: Sequence[Deployment]) -> None:
         )
 
 
-def full_card(card: Card) -> None:
+def draw_card(card: Card) -> None:
     """Draw a card: how the network was made, and how well it performed."""
     if card.note:
         st.markdown(card.note)
@@ -73,7 +73,7 @@ def full_card(card: Card) -> None:
         _draw_metrics(card)
 
 
-def others(files: list[CheckpointFile], folder: Path) -> None:
+def draw_others(files: list[CheckpointFile], folder: Path) -> None:
     """List the checkpoints that can be put into service; one of them may be waiting for confirmation."""
     if not files:
         st.markdown("There are no other checkpoints. Train one, or copy one into the model folder:")
@@ -88,9 +88,9 @@ def others(files: list[CheckpointFile], folder: Path) -> None:
 
 def _draw_other(file: CheckpointFile) -> None:
     key = f"{file.path}-{file.version}"
-    st.caption(formatting.plain(f"{file.path}, sha256 {file.sha256}" if file.sha256 else str(file.path)))
+    st.caption(formatting.escape(f"{file.path}, sha256 {file.sha256}" if file.sha256 else str(file.path)))
     if file.card is None:
-        st.error(f"It cannot be put into service: {formatting.plain(file.problem or '')}.")
+        st.error(f"It cannot be put into service: {formatting.escape(file.problem or '')}.")
         return
     if st.session_state.get(_TO_CONFIRM) == str(file.path):
         _ask_to_confirm(file, file.card, key)
@@ -99,14 +99,16 @@ def _draw_other(file: CheckpointFile) -> None:
     elif st.button("Put into service …", key=f"ask-{key}"):
         st.session_state[_TO_CONFIRM] = str(file.path)
         st.rerun()
-    full_card(file.card)
+    draw_card(file.card)
 
 
 def _ask_to_confirm(file: CheckpointFile, card: Card, key: str) -> None:
     with st.container(border=True):
         kind = "a **demonstration model**, not to be relied on" if card.demonstration else "not a demonstration model"
-        st.markdown(f"Put **{formatting.plain(card.name)}**, version `{file.version}`, {kind}, into service? {_EFFECT}")
-        st.markdown(f"Measured: {formatting.plain(_measured(card))}.")
+        st.markdown(
+            f"Put **{formatting.escape(card.name)}**, version `{file.version}`, {kind}, into service? {_EFFECT}"
+        )
+        st.markdown(f"Measured: {formatting.escape(_measured(card))}.")
         yes, no, _ = st.columns([1.4, 1.2, 2])
         confirmed = yes.button("Yes, put it into service", type="primary", key=f"yes-{key}", width="stretch")
         if no.button("Cancel", key=f"no-{key}", width="stretch"):
@@ -121,21 +123,21 @@ def _deploy(file: CheckpointFile) -> None:
         with st.spinner("Loading the checkpoint to test it …"):
             deployment = deploy(resources.sessions(), resources.settings(), file.path, resources.account().id)
     except UnusableCheckpointError as error:
-        st.error(f"It was not put into service: {formatting.plain(str(error))}.")
+        st.error(f"It was not put into service: {formatting.escape(str(error))}.")
         return
     del st.session_state[_TO_CONFIRM]
     components.announce(
-        f"{formatting.plain(deployment.name)} was put into service at {formatting.clock(deployment.at)}. The worker "
-        "switches to it after the image it is analysing."
+        f"{formatting.escape(deployment.name)} was put into service at {formatting.format_time(deployment.at)}. The "
+        "worker switches to it after the image it is analysing."
     )
 
 
 def _title(file: CheckpointFile) -> str:
     if file.card is None:
-        return f"! {formatting.plain(file.path.name)} – cannot be used"
+        return f"! {formatting.escape(file.path.name)} – cannot be used"
     kind = " – demonstration" if file.card.demonstration else ""
-    measured = f" – {formatting.plain(_measured(file.card, 1))}" if file.card.metrics else ""
-    return f"**{formatting.plain(file.card.name)}** `{file.version}`{kind}{measured}"
+    measured = f" – {formatting.escape(_measured(file.card, 1))}" if file.card.metrics else ""
+    return f"**{formatting.escape(file.card.name)}** `{file.version}`{kind}{measured}"
 
 
 def _measured(card: Card, most: int = 4) -> str:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
 
-from core.fitting.history import HISTORY_FILE, Epoch, PartHistory, best_of, read_document, read_lines
+from core.fitting.history import HISTORY_FILE, Epoch, PartHistory, find_best_epoch, read_document, read_lines
 from db import store
 from db.values.evaluations import RunRow, RunState
 from pages.ui import downloads, formatting, resources
@@ -34,7 +34,7 @@ class Progress:
     problem: str | None = None
 
 
-def progress_of(run: RunRow) -> Progress:
+def read_progress(run: RunRow) -> Progress:
     """Read the history of a run, from the database once it has finished, from its folder before."""
     try:
         if run.history is not None:
@@ -48,7 +48,7 @@ def progress_of(run: RunRow) -> Progress:
         return Progress(problem=f"The history of this run cannot be read: {error}")
 
 
-def training_runs(runs: Sequence[RunRow]) -> None:
+def draw_training_runs(runs: Sequence[RunRow]) -> None:
     """Ask for a training run, and draw its curves."""
     if not runs:
         st.markdown(_NO_RUN)
@@ -67,18 +67,18 @@ def _draw_curves(number: int, live: bool) -> None:
         return
     if live and run.state is not RunState.RUNNING:
         st.rerun()
-    progress = progress_of(run)
-    st.caption(formatting.plain(_state_words(run, progress)))
+    progress = read_progress(run)
+    st.caption(formatting.escape(_state_words(run, progress)))
     if progress.problem:
-        st.warning(formatting.plain(progress.problem))
+        st.warning(formatting.escape(progress.problem))
         return
     if not progress.parts:
         st.markdown("No epoch has finished yet.")
         return
     parts = _ask_parts(progress.parts, number)
-    st.plotly_chart(training_curves(parts), key=f"curves-{number}")
+    st.plotly_chart(draw_training_curves(parts), key=f"curves-{number}")
     st.caption("Dotted lines: training; solid lines: validation. A ring marks the best epoch of each part.")
-    downloads.offer("Epochs as CSV", f"epochs of training run {run.name}", history_csv(progress.parts))
+    downloads.draw_download("Epochs as CSV", f"epochs of training run {run.name}", history_csv(progress.parts))
 
 
 def _ask_parts(parts: Sequence[PartHistory], number: int) -> list[PartHistory]:
@@ -90,19 +90,19 @@ def _ask_parts(parts: Sequence[PartHistory], number: int) -> list[PartHistory]:
 
 
 def _run_words(run: RunRow) -> str:
-    return f"{run.name} – {run.state.value}, started {formatting.day_and_clock(run.started_at)}"
+    return f"{run.name} – {run.state.value}, started {formatting.format_date_time(run.started_at)}"
 
 
 def _state_words(run: RunRow, progress: Progress) -> str:
     count = sum(len(part.epochs) for part in progress.parts)
     epochs = formatting.count_words(count, "epoch")
     if run.finished_at:
-        return f"{run.state.value} {formatting.day_and_clock(run.finished_at)}, {epochs}, in {run.folder}"
-    last = f", the last one at {formatting.day_and_clock(progress.heard_at)}" if progress.heard_at and count else ""
+        return f"{run.state.value} {formatting.format_date_time(run.finished_at)}, {epochs}, in {run.folder}"
+    last = f", the last one at {formatting.format_date_time(progress.heard_at)}" if progress.heard_at and count else ""
     return f"{run.state.value}, {epochs} so far{last}, in {run.folder}"
 
 
-def training_curves(parts: Sequence[PartHistory]) -> go.Figure:
+def draw_training_curves(parts: Sequence[PartHistory]) -> go.Figure:
     """Draw training against validation loss, and validation AUC below, with the phases marked.
 
     Training lines are dotted, validation lines solid; parts differ by colour and marker, and a ring marks the best
@@ -168,7 +168,7 @@ def _value(epoch: Epoch, measure: str) -> float | None:
 
 
 def _add_best(figure: go.Figure, part: PartHistory) -> None:
-    best = best_of(part.epochs)
+    best = find_best_epoch(part.epochs)
     if best is None:
         return
     for row, value in ((1, best.validation_loss), (2, best.validation_auc)):

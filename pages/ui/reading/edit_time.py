@@ -15,7 +15,7 @@ _CLOCK = "edit-clock"  # the form of the last interaction and its time
 _PAGE = "page"  # the page on the screen
 
 
-def count(form: ReadForm) -> float:
+def add_edit_time(form: ReadForm) -> float:
     """Add the time since the last interaction with this form; return the total in seconds."""
     now = time.monotonic()
     last: tuple[str, float] | None = st.session_state.get(_CLOCK)

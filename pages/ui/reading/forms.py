@@ -11,7 +11,7 @@ from db.errors import CaseChangedError
 from db.values.reading import CaseView, Opinion, Read
 from pages.ui import formatting, resources
 from pages.ui.reading import case_report, drafts, edit_time, inputs, model_opinion, saved, sign_off
-from pages.ui.reading.mode import ReadingMode, routine
+from pages.ui.reading.mode import ReadingMode, make_routine_mode
 from pages.ui.reading.read_form import ReadForm
 
 _POLL_SECONDS = 2
@@ -30,7 +30,7 @@ def ask_first_opinion(mode: ReadingMode) -> None:
     form = mode.first_form
     form.mark_opened()
     st.markdown(f"##### {mode.first_title}")
-    choice = inputs.ask_label(form, inputs.ANY)
+    choice = inputs.ask_label(form, inputs.ALL_LABELS)
     confidence = inputs.ask_confidence(form, choice)
     subtype = inputs.ask_subtype(form, choice.label if choice else None)
     entry = inputs.combine_opinion(choice, confidence, subtype, inputs.ask_note(form))
@@ -42,14 +42,14 @@ def ask_first_opinion(mode: ReadingMode) -> None:
 
 def must_wait_for_model(case: CaseView) -> bool:
     """Return whether the analysis is unfinished and the reader has not chosen to continue without it."""
-    return formatting.pending(case.images) and not st.session_state.get(_no_wait_key(case))
+    return formatting.is_pending(case.images) and not st.session_state.get(_no_wait_key(case))
 
 
 @st.fragment(run_every=_POLL_SECONDS)
 def show_wait_for_model(case: CaseView) -> None:
     """Show that the analysis is unfinished, and check again until it is finished."""
     with resources.sessions().read() as session:
-        ready = not formatting.pending(store.open_case.case_images(session, case.id))
+        ready = not formatting.is_pending(store.open_case.case_images(session, case.id))
     if ready:
         st.rerun()
     st.info(_WAITING)
@@ -67,12 +67,12 @@ def ask_final_opinion(case: CaseView, first: Read, mode: ReadingMode) -> None:
     """Show both opinions and ask for the final one."""
     form = mode.final_form
     form.mark_opened()
-    model_opinion.opinions(case, first)
+    model_opinion.draw_both_opinions(case, first)
     st.markdown("##### Final opinion")
-    choice = inputs.ask_label(form, inputs.offer_choices(first.opinion.label))
+    choice = inputs.ask_label(form, inputs.list_final_options(first.opinion.label))
     entry = _ask_final_fields(case, form, choice, first.opinion)
     pressed = inputs.draw_save_button(form, _SAVE_FINAL)
-    if _save(mode, form, entry, partial(mode.final, seen=model_opinion.shown(case)), pressed=pressed):
+    if _save(mode, form, entry, partial(mode.final, seen=model_opinion.list_shown_predictions(case)), pressed=pressed):
         mode.go_on()
 
 
@@ -81,11 +81,11 @@ def ask_opinion_beside_model(case: CaseView, mode: ReadingMode) -> None:
     """Ask for the only opinion of a reader who sees the model's from the beginning."""
     form = mode.final_form
     form.mark_opened()
-    model_opinion.model_opinion(case)
+    model_opinion.draw_model_opinion(case)
     st.markdown("##### Your opinion")
-    entry = _ask_final_fields(case, form, inputs.ask_label(form, inputs.ANY), None)
+    entry = _ask_final_fields(case, form, inputs.ask_label(form, inputs.ALL_LABELS), None)
     pressed = inputs.draw_save_button(form, _SAVE_FINAL)
-    if _save(mode, form, entry, partial(mode.final, seen=model_opinion.shown(case)), pressed=pressed):
+    if _save(mode, form, entry, partial(mode.final, seen=model_opinion.list_shown_predictions(case)), pressed=pressed):
         mode.go_on()
 
 
@@ -96,17 +96,17 @@ def show_saved_opinion(case: CaseView, reads: Sequence[Read]) -> None:
     if first is None or final is None:
         return
     form = ReadForm.amendment(case.id, final.id)
-    model_opinion.opinions(case, first)
+    model_opinion.draw_both_opinions(case, first)
     st.markdown(f"Final &ensp; **{formatting.opinion_words(final.opinion)}**")
-    model_opinion.history(case, reads)
+    model_opinion.draw_history(case, reads)
     sign_off.draw_sign_off(case)
     if st.button("Next case", shortcut="N", type="primary", width="stretch"):
-        routine(case).go_on()
+        make_routine_mode(case).go_on()
     if not sign_off.is_signed(case) and st.toggle(
         "Amend final opinion", key=form.widget_key("amend"), on_change=form.request_page
     ):
         _ask_amendment(case, form, final)
-    case_report.case_export(case)
+    case_report.draw_case_export(case)
     if form.take_page_request():
         st.rerun()  # the viewer accepts marks only while the form is open
 
@@ -127,16 +127,18 @@ def show_unsaved_opinions(case: CaseView, mode: ReadingMode, reads: Sequence[Rea
 
 def _ask_amendment(case: CaseView, form: ReadForm, final: Read) -> None:
     form.mark_opened()
-    entry = _ask_final_fields(case, form, inputs.ask_label(form, inputs.ANY), final.opinion)
+    entry = _ask_final_fields(case, form, inputs.ask_label(form, inputs.ALL_LABELS), final.opinion)
     if isinstance(entry, Opinion) and not entry.note:
         entry = _AMENDMENT_WITHOUT_NOTE
     pressed = inputs.draw_save_button(form, "Save amendment")
     amend = partial(store.reads.amend_read, case_id=case.id, replaces=final.id)
-    if _save(routine(case), form, entry, amend, pressed=pressed):
+    if _save(make_routine_mode(case), form, entry, amend, pressed=pressed):
         st.rerun()
 
 
-def _ask_final_fields(case: CaseView, form: ReadForm, choice: inputs.Choice | None, before: Opinion | None) -> Entry:
+def _ask_final_fields(
+    case: CaseView, form: ReadForm, choice: inputs.LabelOption | None, before: Opinion | None
+) -> Entry:
     """Ask for everything below the label; `before` is the opinion that the new one follows, if there is one."""
     confidence = inputs.ask_confidence(form, choice, before.confidence if before else None)
     subtype = _ask_subtype(form, choice, before)
@@ -154,7 +156,7 @@ def _ask_final_fields(case: CaseView, form: ReadForm, choice: inputs.Choice | No
     return replace(entry, reason=reason, vote=vote)
 
 
-def _ask_subtype(form: ReadForm, choice: inputs.Choice | None, before: Opinion | None) -> str | None:
+def _ask_subtype(form: ReadForm, choice: inputs.LabelOption | None, before: Opinion | None) -> str | None:
     """Ask for the subtype if there is no opinion before; otherwise keep it as long as the label stays the same."""
     label = choice.label if choice else None
     if before is None:
@@ -164,7 +166,7 @@ def _ask_subtype(form: ReadForm, choice: inputs.Choice | None, before: Opinion |
 
 def _save(mode: ReadingMode, form: ReadForm, entry: Entry, record: Callable[..., Read], *, pressed: bool) -> bool:
     """Save when the button was pressed; show beside it what prevents saving, and lose none of the entries."""
-    spent = edit_time.count(form)
+    spent = edit_time.add_edit_time(form)
     drafts.keep(form)
     if isinstance(entry, str):
         if pressed:

@@ -30,23 +30,23 @@ _KEYS = """
 """
 
 
-def header(case: CaseView, to_read: int) -> None:
+def draw_routine_header(case: CaseView, to_read: int) -> None:
     """Draw the line above the tissue in routine reading; `to_read` is the number of waiting cases."""
     skip = partial(mode.open_next, case.id) if case.final_read is None else None
-    line(case, ("**ROUTINE**", f"{to_read} to read", *_write_other_readers(case)), skip)
+    draw_header_line(case, ("**ROUTINE**", f"{to_read} to read", *_write_other_readers(case)), skip)
 
 
-def line(case: CaseView, context: Sequence[str], skip: Callable[[], None] | None) -> None:
+def draw_header_line(case: CaseView, context: Sequence[str], skip: Callable[[], None] | None) -> None:
     """Draw the line above the tissue: the case, its context, and a button to skip it where that is possible."""
-    parts = [f"**{formatting.plain(case.accession)}**", *_write_kind(case), *context]
+    parts = [f"**{formatting.escape(case.accession)}**", *_write_kind(case), *context]
     _draw(parts, ("Skip to next", "N", skip) if skip else None)
 
 
-def study_line(case: CaseView, place: Place, rounds: int, pause: Callable[[], None]) -> None:
+def draw_study_header(case: CaseView, place: Place, rounds: int, pause: Callable[[], None]) -> None:
     """Draw the line above the tissue in a study, without the case number: readers could recognise the case by it."""
     where = f"round {place.round} of {rounds}" if rounds > 1 else "round 1"
     parts = [
-        f"**STUDY** {formatting.plain(place.study)}",
+        f"**STUDY** {formatting.escape(place.study)}",
         str(place.arm),
         where,
         f"case {place.position} of {place.of}",
@@ -57,14 +57,17 @@ def study_line(case: CaseView, place: Place, rounds: int, pause: Callable[[], No
 def _write_other_readers(case: CaseView) -> list[str]:
     """Write who else has the case open now; two readers may read it, and both reads are saved."""
     others = case.open_elsewhere if case.final_read is None else ()
-    return [f"open with {formatting.plain(other.reader)} since {formatting.clock(other.since)[:5]}" for other in others]
+    return [
+        f"open with {formatting.escape(other.reader)} since {formatting.format_time(other.since)[:5]}"
+        for other in others
+    ]
 
 
 def _write_kind(case: CaseView) -> tuple[str, str]:
     images = formatting.count_words(len(case.images), "image")
     if case.demonstration:
         return images, "generated demo case"
-    return images, formatting.plain(case.magnification or "no magnification")
+    return images, formatting.escape(case.magnification or "no magnification")
 
 
 def _draw(parts: Sequence[str], leave: tuple[str, str, Callable[[], None]] | None) -> None:

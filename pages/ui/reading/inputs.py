@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.labels import BREAKHIS, Malignancy
-from core.reading.identifying_words import identifying
+from core.reading.identifying_words import find_identifying_reasons
 from db.values.reading import REASONS, Opinion, Vote
 from pages.ui import formatting
 from pages.ui.reading.read_form import CONFIDENCES, LABELS, NOTE_LIMIT, Answer, ReadForm
@@ -17,7 +17,7 @@ NOT_SAVED = "Entered here but not saved"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class LabelOption:
     """One answer that a reader can choose, and its key."""
 
     key: str
@@ -25,20 +25,20 @@ class Choice:
     label: Malignancy | None
 
 
-ANY = tuple(Choice(key, formatting.label_words(label), label) for key, label in LABELS.items())
-_CHOICE_WORDS = {choice.key: choice.words for choice in ANY} | {"A": "keep mine", "D": "change mine"}
+ALL_LABELS = tuple(LabelOption(key, formatting.label_words(label), label) for key, label in LABELS.items())
+_CHOICE_WORDS = {choice.key: choice.words for choice in ALL_LABELS} | {"A": "keep mine", "D": "change mine"}
 
 
-def offer_choices(mine: Malignancy | None) -> tuple[Choice, ...]:
+def list_final_options(mine: Malignancy | None) -> tuple[LabelOption, ...]:
     """Return the answers after the reveal: keep the first label, change it, or cannot assess."""
-    keep = Choice("A", f"Keep mine: {formatting.label_words(mine)}", mine)
+    keep = LabelOption("A", f"Keep mine: {formatting.label_words(mine)}", mine)
     if mine is None:
-        return (keep, ANY[0], ANY[1])
+        return (keep, ALL_LABELS[0], ALL_LABELS[1])
     other: Malignancy = "benign" if mine == "malignant" else "malignant"
-    return (keep, Choice("D", f"Change to {formatting.label_words(other)}", other), ANY[2])
+    return (keep, LabelOption("D", f"Change to {formatting.label_words(other)}", other), ALL_LABELS[2])
 
 
-def ask_label(form: ReadForm, choices: Sequence[Choice]) -> Choice | None:
+def ask_label(form: ReadForm, choices: Sequence[LabelOption]) -> LabelOption | None:
     """Ask for the label, with one button and one key for each answer."""
     chosen = form.choice
     pressed = [draw_answer(form, "choice", choice.key, choice.words, shortcut=choice.key) for choice in choices]
@@ -49,7 +49,7 @@ def ask_label(form: ReadForm, choices: Sequence[Choice]) -> Choice | None:
     return next((choice for choice in choices if choice.key == chosen), None)
 
 
-def ask_confidence(form: ReadForm, choice: Choice | None, before: int | None = None) -> int | None:
+def ask_confidence(form: ReadForm, choice: LabelOption | None, before: int | None = None) -> int | None:
     """Ask how sure the reader is; return None without asking if the case cannot be assessed."""
     if choice is not None and choice.label is None:
         return None
@@ -91,7 +91,7 @@ def ask_note(form: ReadForm, placeholder: str = "Note (optional)") -> str:
         key=form.widget_key("note"),
         persist_state="session",
     )
-    for reason in identifying(note):
+    for reason in find_identifying_reasons(note):
         st.caption(f"! Contains {reason}. Notes must not identify the patient.")
     return note.strip()
 
@@ -136,7 +136,9 @@ def ask_confirmation(form: ReadForm, *, pressed: bool) -> bool:
     return st.button("Yes, it cannot be assessed", key=form.widget_key("yes"), shortcut="S", width="stretch")
 
 
-def combine_opinion(choice: Choice | None, confidence: int | None, subtype: str | None, note: str) -> Opinion | str:
+def combine_opinion(
+    choice: LabelOption | None, confidence: int | None, subtype: str | None, note: str
+) -> Opinion | str:
     """Return the opinion, or a sentence that says what is missing."""
     if choice is None:
         return "Choose an answer first."
@@ -150,7 +152,7 @@ def combine_opinion(choice: Choice | None, confidence: int | None, subtype: str 
 def describe_typed(form: ReadForm) -> str:
     """Write the entries of a form in one line; empty if the reader entered nothing."""
     chosen = _CHOICE_WORDS.get(form.choice or "", "")
-    note = formatting.plain(form.note).strip()
+    note = formatting.escape(form.note).strip()
     confidence = form.confidence  # may be the suggestion from the previous opinion
     sure = f"({confidence}/5)" if confidence and (chosen or note) else ""
     marks = len(form.marks) if chosen or note else 0

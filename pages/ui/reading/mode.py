@@ -43,11 +43,11 @@ class ReadingMode:
         return ReadForm.final(self.key)
 
 
-def routine(case: CaseView) -> ReadingMode:
+def make_routine_mode(case: CaseView) -> ReadingMode:
     """Return the mode of routine reading: the next waiting case follows this one."""
     return ReadingMode(
         key=str(case.id),
-        called=formatting.plain(case.accession),
+        called=formatting.escape(case.accession),
         first=partial(store.reads.record_first_read, case_id=case.id),
         final=partial(store.reads.record_final_read, case_id=case.id),
         go_on=partial(open_next, case.id),
@@ -63,13 +63,13 @@ def open_next(case_id: int | None) -> None:
     st.session_state[_SKIPPED] = skipped
     with resources.sessions().begin() as session:
         store.claims.release_claim(session, reader)
-        following = store.worklist.next_case(session, reader, after=case_id, passed=skipped)
+        following = store.worklist.find_next_case(session, reader, after=case_id, passed=skipped)
     if following is None:
         st.switch_page("worklist.py")
     st.query_params["case"] = str(following)
     st.rerun()
 
 
-def forget_passed_over() -> None:
+def forget_skipped_cases() -> None:
     """Forget which cases were skipped: they return to their place in the order of work."""
     st.session_state.pop(_SKIPPED, None)

@@ -13,37 +13,37 @@ _MOST_PROBABILITIES = 4
 _MOST_WARNINGS = 2
 
 
-def opinions(case: CaseView, first: Read) -> None:
+def draw_both_opinions(case: CaseView, first: Read) -> None:
     """Draw the reader's first opinion above the model's."""
     st.markdown(f"You said &ensp; **{formatting.opinion_words(first.opinion)}**")
-    model_opinion(case)
+    draw_model_opinion(case)
 
 
-def model_opinion(case: CaseView) -> None:
+def draw_model_opinion(case: CaseView) -> None:
     """Draw the model's opinion, or why there is none."""
     if case.reveal is None:
         st.warning(
             "The model has no result for this case. "
-            + formatting.plain(" ".join(_shorten([_write_failure(image) for image in case.images])))
+            + formatting.escape(" ".join(_shorten([_write_failure(image) for image in case.images])))
         )
         return
     _draw_reveal(case, case.reveal)
 
 
-def history(case: CaseView, reads: Sequence[Read]) -> None:
+def draw_history(case: CaseView, reads: Sequence[Read]) -> None:
     """Draw the list of all reads of the case that this reader ever saved, in order."""
     count = sum(read.stage is not Stage.WITHDRAWN for read in reads)
-    with st.expander(f"Your {count} reads of {formatting.plain(case.accession)}"):
+    with st.expander(f"Your {count} reads of {formatting.escape(case.accession)}"):
         withdrawn = {read.supersedes for read in reads if read.stage is Stage.WITHDRAWN}
         stages = {read.id: read.stage for read in reads}
         for read in reads:
-            when = formatting.day_and_clock(read.saved_at)
+            when = formatting.format_date_time(read.saved_at)
             if read.stage is Stage.WITHDRAWN:
                 st.caption(f"{when} final opinion withdrawn")
                 continue
             words = "amended" if stages.get(read.supersedes or 0) is Stage.FINAL else read.stage.value
             aside = " in a study" if read.place_id else " (withdrawn)" if read.id in withdrawn else ""
-            st.caption(f"{when} {words}{aside}: {formatting.opinion_words(read.opinion)}{rest_words(read.opinion)}")
+            st.caption(f"{when} {words}{aside}: {formatting.opinion_words(read.opinion)}{write_remarks(read.opinion)}")
 
 
 def has_map(case: CaseView) -> bool:
@@ -51,7 +51,7 @@ def has_map(case: CaseView) -> bool:
     return case.reveal is not None and any(image.heatmap_low is not None for image in case.reveal.images)
 
 
-def shown(case: CaseView) -> tuple[int, ...]:
+def list_shown_predictions(case: CaseView) -> tuple[int, ...]:
     """Return the ids of the predictions on the screen."""
     return tuple(image.prediction_id for image in case.reveal.images) if case.reveal else ()
 
@@ -62,26 +62,26 @@ def _draw_reveal(case: CaseView, reveal: Reveal) -> None:
     st.html(_write_bar(reveal.malignant_probability, reveal.threshold))
     st.caption(f"Threshold {reveal.threshold:.2f}. {_write_patches(reveal)}{_write_images(case, reveal)}")
     for warning in _shorten(_list_warnings(case)):
-        st.caption(formatting.plain(warning))
+        st.caption(formatting.escape(warning))
     st.caption(_write_model_name(reveal))
 
 
-def model_words(reveal: Reveal) -> str:
+def write_model(reveal: Reveal) -> str:
     """Write the malignant threshold and the name of the model in one line."""
     return f"Model threshold {reveal.threshold:.2f}, {_write_model_name(reveal)}"
 
 
-def rest_words(opinion: Opinion) -> str:
+def write_remarks(opinion: Opinion) -> str:
     """Write reason, vote, number of marks and note of an opinion, each after a dash."""
     reason = f" – {dict(REASONS)[opinion.reason]}" if opinion.reason else ""
     vote = f" – map useful: {opinion.vote}" if opinion.vote else ""
     marks = f" – {formatting.count_words(len(opinion.regions), 'mark')}" if opinion.regions else ""
-    return f"{reason}{vote}{marks}" + (f" – {formatting.plain(opinion.note)}" if opinion.note else "")
+    return f"{reason}{vote}{marks}" + (f" – {formatting.escape(opinion.note)}" if opinion.note else "")
 
 
 def _write_model_name(reveal: Reveal) -> str:
     demonstration = " – demonstration model" if reveal.demonstration else ""
-    return f"{formatting.plain(reveal.model_name)} {reveal.model_version}{demonstration}"
+    return f"{formatting.escape(reveal.model_name)} {reveal.model_version}{demonstration}"
 
 
 def _write_failure(image: ImageRow) -> str:

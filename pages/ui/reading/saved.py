@@ -21,7 +21,7 @@ def show_conflict(form: ReadForm) -> bool:
     message = form.conflict
     if not message:
         return False
-    st.error(f"Not saved: {formatting.plain(message.rstrip('.'))}. Your entries are still here.")
+    st.error(f"Not saved: {formatting.escape(message.rstrip('.'))}. Your entries are still here.")
     if not st.button("Show saved version", key=form.widget_key("show")):
         return False
     form.drop_conflict()
@@ -61,7 +61,7 @@ def remember_read(called: str, form: ReadForm, read: Read) -> None:
 def remember_saved(called: str, form: ReadForm, saved_at: datetime) -> None:
     """Record that a form without undo was saved, for the line on the next screen."""
     form.mark_saved()
-    st.session_state[_WORDS] = f"{called} saved {formatting.clock(saved_at)}"
+    st.session_state[_WORDS] = f"{called} saved {formatting.format_time(saved_at)}"
     st.session_state[_FORM] = form
     st.session_state.pop(_UNDO, None)
 
@@ -101,7 +101,7 @@ def _withdraw(offer: _Offer) -> None:
         with resources.sessions().begin() as session:
             store.reads.withdraw_read(session, offer.read_id, resources.account().id)
     except CaseChangedError as error:
-        st.session_state[_WORDS] = formatting.plain(f"Not withdrawn: {error}")
+        st.session_state[_WORDS] = formatting.escape(f"Not withdrawn: {error}")
         st.rerun()
     st.session_state[_WORDS] = f"{offer.called} final opinion withdrawn"
     st.session_state.pop(_FORM, None)

@@ -5,7 +5,7 @@ import streamlit as st
 from core.labels import Malignancy
 from db import store
 from db.errors import CaseChangedError
-from db.values.adjudication import Amendment, SignOffView, ToSign
+from db.values.adjudication import Amendment, ProposedSignOff, SignOffView
 from db.values.reading import CaseState, CaseView, Consensus, Opinion, SignOff
 from pages.ui import formatting, resources
 from pages.ui.reading import drafts, inputs, saved
@@ -51,12 +51,12 @@ def draw_sign_off(case: CaseView) -> None:
     with resources.sessions().read() as session:
         view = store.sign_offs.sign_offs_of(session, case.id, reader)
     if view.consensus is not None and case.final_read is not None:  # its adjudicator sees it above
-        note = f" – {formatting.plain(view.consensus.note)}" if view.consensus.note else ""
+        note = f" – {formatting.escape(view.consensus.note)}" if view.consensus.note else ""
         st.caption(f"Adjudicator's consensus: {write_consensus(view.consensus)}{note}")
     if view.versions:
         _draw_versions(case, view)
     elif view.signed_at is not None:
-        st.caption(f"Signed off {formatting.day_and_clock(view.signed_at)}.")
+        st.caption(f"Signed off {formatting.format_date_time(view.signed_at)}.")
     elif view.proposed is not None:
         _ask_to_sign(case, view.proposed)
     elif view.triggers and not resources.single_reader_mode():
@@ -69,7 +69,7 @@ def write_consensus(consensus: Consensus) -> str:
     return f"{formatting.opinion_words(opinion)}, severity {consensus.severity}"
 
 
-def _ask_to_sign(case: CaseView, proposed: ToSign) -> None:
+def _ask_to_sign(case: CaseView, proposed: ProposedSignOff) -> None:
     form = ReadForm.sign_off(case.id)
     by = "consensus" if proposed.consensus_id else "your opinion" if proposed.readers == 1 else "all readers"
     st.markdown(f"To sign off &ensp; **{_write_label(proposed.label, proposed.subtype)}** &ensp; ({by})")
@@ -85,7 +85,7 @@ def _ask_to_sign(case: CaseView, proposed: ToSign) -> None:
     else:
         note = inputs.ask_note(form, "Note on the sign-off (optional)")
         st.markdown(
-            f"**Signing as {formatting.plain(reader_name())}.** Once signed off, the case takes no further reads."
+            f"**Signing as {formatting.escape(reader_name())}.** Once signed off, the case takes no further reads."
         )
         st.button("Not yet", key=form.widget_key("not"), width="stretch", on_click=form.toggle, args=("confirm",))
         if st.button("Yes, sign it off", key=form.widget_key("yes"), shortcut="S", type="primary", width="stretch"):
@@ -93,7 +93,7 @@ def _ask_to_sign(case: CaseView, proposed: ToSign) -> None:
     saved.show_conflict(form)
 
 
-def _sign(case: CaseView, form: ReadForm, proposed: ToSign, note: str) -> None:
+def _sign(case: CaseView, form: ReadForm, proposed: ProposedSignOff, note: str) -> None:
     reader = resources.account().id
     try:
         with resources.sessions().begin() as session:
@@ -101,7 +101,7 @@ def _sign(case: CaseView, form: ReadForm, proposed: ToSign, note: str) -> None:
     except CaseChangedError as error:
         form.keep_conflict(error)
         return
-    saved.remember_saved(f"{formatting.plain(case.accession)} sign-off", form, signed.saved_at)
+    saved.remember_saved(f"{formatting.escape(case.accession)} sign-off", form, signed.saved_at)
     st.rerun()
 
 
@@ -127,7 +127,7 @@ def _ask_amendment(case: CaseView, form: ReadForm, last: SignOff) -> None:
     # The version that was current when the form was opened: the reader must see a newer one before replacing it.
     replaces = form.begin_replacing(last.version)
     with st.container(key="amend-label", horizontal=True, gap="xsmall"):
-        choice = inputs.ask_label(form, inputs.ANY)
+        choice = inputs.ask_label(form, inputs.ALL_LABELS)
     subtype = inputs.ask_subtype(form, choice.label if choice else None)
     note = inputs.ask_note(form, "Note on this version (optional)")
     why = st.text_area(
@@ -156,7 +156,7 @@ def _amend(case: CaseView, form: ReadForm, amended: Amendment, replaces: int) ->
         return
     # The next amendment starts with empty fields.
     ReadForm.count_signed_amendment(case.id)
-    saved.remember_saved(f"{formatting.plain(case.accession)} amendment", form, signed.saved_at)
+    saved.remember_saved(f"{formatting.escape(case.accession)} amendment", form, signed.saved_at)
     st.rerun()
 
 
@@ -165,6 +165,6 @@ def _write_label(label: Malignancy | None, subtype: str | None) -> str:
 
 
 def _write_version(version: SignOff) -> str:
-    why = f", reason: {formatting.plain(version.why)}" if version.why else ""
-    note = f" – {formatting.plain(version.note)}" if version.note else ""
-    return f"{formatting.plain(version.signer)}, {formatting.day_and_clock(version.saved_at)}{why}{note}"
+    why = f", reason: {formatting.escape(version.why)}" if version.why else ""
+    note = f" – {formatting.escape(version.note)}" if version.note else ""
+    return f"{formatting.escape(version.signer)}, {formatting.format_date_time(version.saved_at)}{why}{note}"

@@ -9,7 +9,7 @@ from pages.ui import formatting, resources
 from pages.ui.reading import drafts, edit_time
 from pages.ui.reading.mode import ReadingMode
 from pages.ui.reading.read_form import ReadForm
-from pages.ui.viewer import HeatmapLayer, Marked, OthersMarks, Scene, Sheet, ViewedImage, view_image
+from pages.ui.viewer import FormMarks, HeatmapLayer, MarkSheet, OthersMarks, Scene, ViewedImage, draw_viewer
 
 _HEIGHT = 640  # px; with the header it fills a screen of 800
 
@@ -56,17 +56,17 @@ def draw_tissue(
     regions = form.begin_marks(initial) if form else before
     owner, session = resources.account().id, drafts.name_server_session()
     names = tuple(each.key for each in unsaved)
-    sheet = Sheet(form.key if form else "", regions, form is not None, owner, session, names)
-    view_image(images, key=key, height=_HEIGHT, scene=Scene(sheet, others, _store_marks))
+    sheet = MarkSheet(form.key if form else "", regions, form is not None, owner, session, names)
+    draw_viewer(images, key=key, height=_HEIGHT, scene=Scene(sheet, others, _store_marks))
 
 
-def _store_marks(marks: Marked) -> None:
+def _store_marks(marks: FormMarks) -> None:
     form = ReadForm(marks.form)
     form.mark(marks.regions)
-    edit_time.count(form)
+    edit_time.add_edit_time(form)
 
 
-def viewed_images(case: CaseView) -> list[ViewedImage]:
+def list_viewed_images(case: CaseView) -> list[ViewedImage]:
     """Return the images in the order of the case, with their heat maps once those are revealed."""
     revealed = {image.image_id: image for image in case.reveal.images} if case.reveal else {}
     return [_view(image, len(case.images), revealed.get(image.id)) for image in case.images]

@@ -77,7 +77,7 @@ class ViewedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class MarkSheet:
     """The marks of one reader on the images of a case; they can be changed while the sheet is `editable`.
 
     The browser stores the marks of an editable sheet until they are saved, under `owner` (the account) and `form`;
@@ -102,7 +102,7 @@ class OthersMarks:
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class FormMarks:
     """The current marks of one form on the images of a case."""
 
     form: str
@@ -116,12 +116,12 @@ class Scene:
     `on_marked` is called after every change to an editable sheet.
     """
 
-    sheet: Sheet | None = None
+    sheet: MarkSheet | None = None
     others: tuple[OthersMarks, ...] = ()
-    on_marked: Callable[[Marked], None] | None = None
+    on_marked: Callable[[FormMarks], None] | None = None
 
 
-def view_image(images: Sequence[ViewedImage], *, key: str, height: int = 560, scene: Scene | None = None) -> None:
+def draw_viewer(images: Sequence[ViewedImage], *, key: str, height: int = 560, scene: Scene | None = None) -> None:
     """Draw the images of a case with zoom, thumbnails, marks and, if given, the evidence.
 
     The reader's view (image, zoom, map on or off) survives reruns as long as `key` stays the same, so the key should
@@ -151,14 +151,14 @@ def view_image(images: Sequence[ViewedImage], *, key: str, height: int = 560, sc
     on_marked = scene.on_marked
 
     def report_marks() -> None:
-        marks = marked(st.session_state[key].get("marks"))
+        marks = parse_marks(st.session_state[key].get("marks"))
         if on_marked is not None and marks is not None:
             on_marked(marks)
 
     _mount(key=key, data=data, on_marks_change=report_marks)
 
 
-def marked(value: object) -> Marked | None:
+def parse_marks(value: object) -> FormMarks | None:
     """Parse what the browser sent; return None if it has sent nothing yet.
 
     Raises:
@@ -171,7 +171,7 @@ def marked(value: object) -> Marked | None:
         raise ValueError("marks need a form and a list of regions")
     if len(regions) > _MOST_REGIONS:
         raise ValueError(f"one read can have at most {_MOST_REGIONS} marks, got {len(regions)}: delete some")
-    return Marked(form, tuple(_parse_region(region) for region in regions))
+    return FormMarks(form, tuple(_parse_region(region) for region in regions))
 
 
 def _parse_region(value: object) -> Region:

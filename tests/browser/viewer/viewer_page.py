@@ -3,7 +3,7 @@
 import streamlit as st
 
 from db.values.reading import Region, RegionKind
-from pages.ui.viewer import HeatmapLayer, Marked, OthersMarks, Scene, Sheet, ViewedImage, view_image
+from pages.ui.viewer import FormMarks, HeatmapLayer, MarkSheet, OthersMarks, Scene, ViewedImage, draw_viewer
 
 st.set_page_config(layout="wide", page_title="Viewer")
 tissue, form = st.columns([2.2, 1])
@@ -34,7 +34,7 @@ def _image(number: int) -> ViewedImage:
     )
 
 
-def _keep(now: Marked) -> None:
+def _keep(now: FormMarks) -> None:
     st.session_state["marks"] = now.regions
 
 
@@ -44,13 +44,13 @@ def _scene() -> Scene | None:
     regions = st.session_state.setdefault("marks", ())
     wanted = st.query_params["marks"]
     form, overtaken = ("final-7", ("first-7",)) if wanted == "final" else ("first-7", ())
-    sheet = Sheet(form, regions, editable=wanted != "saved", owner=1, session="one", overtaken=overtaken)
+    sheet = MarkSheet(form, regions, editable=wanted != "saved", owner=1, session="one", overtaken=overtaken)
     others = (OthersMarks("reader 2", (Region(1, RegionKind.BOX, ((20.0, 20.0), (60.0, 60.0))),)),)
     return Scene(sheet, others if "others" in st.query_params else (), _keep)
 
 
 with tissue:
-    view_image([_image(number) for number in range(1, COUNT + 1)], key="case-7", height=600, scene=_scene())
+    draw_viewer([_image(number) for number in range(1, COUNT + 1)], key="case-7", height=600, scene=_scene())
 with form:
     marks = st.session_state.get("marks", ())
     st.text(repr([(region.image_id, region.kind.value, region.points, region.note) for region in marks]))

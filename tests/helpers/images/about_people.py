@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
-from core.imaging.demo import demo_image
+from core.imaging.demo import generate_tissue
 from core.results import RgbImage
 
 Word = Callable[[str], str]  # gives a new telltale word for a place, and remembers it
@@ -25,7 +25,7 @@ def images_about_people(seed: int, word: Word) -> Iterator[tuple[str, bytes]]:
     """Give named files: a JPEG, a PNG, a TIFF and a WebP that can be read, and a damaged one of each."""
     makers = {"jpg": _jpeg, "png": _png, "tif": _tiff, "webp": _webp}
     for place, (ending, make) in enumerate(makers.items()):
-        pixels = demo_image(100 * seed + place, "benign", 260, 320)
+        pixels = generate_tissue(100 * seed + place, "benign", 260, 320)
         yield f"{word('name')}.{ending}", make(pixels, word) + word("behind the end").encode()
         yield f"{word('name of a damaged file')}.{ending}", make(pixels, word)[:-4000]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from core.data.datasets import LabelledImage, breakhis
+from core.data.datasets import LabelledImage, list_breakhis
 from core.imaging.heatmaps import encode_png
 
 
@@ -22,7 +22,7 @@ def tissue_folder(folder: Path, patients: int = 4, each: int = 2, side: int = 48
             noisy = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
             name = f"SOB_{code}-14-{patient + 1}-100-{number + 1:03d}.png"
             cv2.imwrite(str(folder / name), noisy[..., ::-1])
-    return breakhis(folder)
+    return list_breakhis(folder)
 
 
 def tissue_png(seed: int, height: int = 260, width: int = 320) -> bytes:

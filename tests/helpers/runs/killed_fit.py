@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from core.data.datasets import breakhis
+from core.data.datasets import list_breakhis
 from core.fitting.config import Optimiser
 from core.fitting.history import Epoch
 from core.fitting.loop import Work, fit
@@ -31,7 +31,7 @@ def train(folder: Path, name: str, wait: Callable[[], None] = lambda: None) -> N
     `wait` is called as the last epoch ends, and again before anything is left.
     """
     torch.set_num_threads(1)
-    images = breakhis(folder / "tissue")
+    images = list_breakhis(folder / "tissue")
     network = tiny_network(KILLED)
 
     def wait_at_the_last(epoch: Epoch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from core.data.datasets import breakhis
+from core.data.datasets import list_breakhis
 from core.fitting import distributed
 from core.fitting.config import FitConfig, Loss, Optimiser, Phase, Sampling
 from core.fitting.history import Epoch
@@ -48,7 +48,7 @@ def stop_in_the_middle(epoch: Epoch) -> None:
 
 def train(folder: Path, name: str, config: FitConfig, *, stopped: bool = False) -> None:
     """Train, perhaps with a stop in between, and leave the state, the history and the weights in the folder."""
-    images = breakhis(folder / "tissue")
+    images = list_breakhis(folder / "tissue")
     network = tiny_network(config)
     work = Work(folder / name / "state", folder / name / "cache")
     # An odd number of images: the shares of two processes differ in size.
@@ -64,7 +64,7 @@ def train(folder: Path, name: str, config: FitConfig, *, stopped: bool = False) 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     distributed.start()
-    together = f"{distributed.world()}"
+    together = f"{distributed.world_size()}"
     train(Path(sys.argv[1]), f"{together} one step", ONE_STEP)
     train(Path(sys.argv[1]), f"{together} whole", WHOLE)
     train(Path(sys.argv[1]), f"{together} stopped", WHOLE, stopped=True)
