@@ -1,4 +1,4 @@
-"""Draw the cards of checkpoints, and put a checkpoint into service."""
+"""Draw the checkpoint in service and the others, and put one into service."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from core.card import Card, UnusableCheckpointError, model_version
 from db.values.accounts import Permission
 from db.values.evaluations import Deployment
 from pages.ui import components, formatting, resources
+from pages.ui.models import model_card
 from pages.ui.resources import CheckpointFile
 from service.worker.try_checkpoint import deploy
 
@@ -41,7 +42,7 @@ def draw_in_service(file: CheckpointFile) -> None:
             "This is a demonstration model. It was trained on a small public data set so that the program works out "
             "of the box. It is often wrong and has not been tested on images like yours."
         )
-    draw_card(file.card)
+    model_card.draw_card(file.card)
 
 
 def draw_history(deployments: Sequence[Deployment]) -> None:
@@ -58,19 +59,6 @@ def draw_history(deployments: Sequence[Deployment]) -> None:
             },
             hide_index=True,
         )
-
-
-def draw_card(card: Card) -> None:
-    """Draw a card: how the network was made, and how well it performed."""
-    if card.note:
-        st.markdown(card.note)
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.markdown("##### How it was made")
-        st.table(_facts(card), hide_header=True)
-    with right:
-        st.markdown("##### How well it performed")
-        _draw_metrics(card)
 
 
 def draw_others(files: list[CheckpointFile], folder: Path) -> None:
@@ -99,7 +87,7 @@ def _draw_other(file: CheckpointFile) -> None:
     elif st.button("Put into service …", key=f"ask-{key}"):
         st.session_state[_TO_CONFIRM] = str(file.path)
         st.rerun()
-    draw_card(file.card)
+    model_card.draw_card(file.card)
 
 
 def _ask_to_confirm(file: CheckpointFile, card: Card, key: str) -> None:
@@ -108,7 +96,7 @@ def _ask_to_confirm(file: CheckpointFile, card: Card, key: str) -> None:
         st.markdown(
             f"Put **{formatting.escape(card.name)}**, version `{file.version}`, {kind}, into service? {_EFFECT}"
         )
-        st.markdown(f"Measured: {formatting.escape(_measured(card))}.")
+        st.markdown(f"Measured: {formatting.escape(model_card.summarise_metrics(card))}.")
         yes, no, _ = st.columns([1.4, 1.2, 2])
         confirmed = yes.button("Yes, put it into service", type="primary", key=f"yes-{key}", width="stretch")
         if no.button("Cancel", key=f"no-{key}", width="stretch"):
@@ -136,57 +124,5 @@ def _title(file: CheckpointFile) -> str:
     if file.card is None:
         return f"! {formatting.escape(file.path.name)} – cannot be used"
     kind = " – demonstration" if file.card.demonstration else ""
-    measured = f" – {formatting.escape(_measured(file.card, 1))}" if file.card.metrics else ""
+    measured = f" – {formatting.escape(model_card.summarise_metrics(file.card, 1))}" if file.card.metrics else ""
     return f"**{formatting.escape(file.card.name)}** `{file.version}`{kind}{measured}"
-
-
-def _measured(card: Card, most: int = 4) -> str:
-    figures = [f"{m.name} {m.value:.3f} [{m.low:.3f}, {m.high:.3f}] ({m.protocol})" for m in card.metrics[:most]]
-    return "; ".join(figures) or "nothing; its card lists no figures"
-
-
-def _draw_metrics(card: Card) -> None:
-    if not card.metrics:
-        st.markdown("The card lists no measurements.")
-        return
-    st.table(
-        {
-            "measure": [metric.name for metric in card.metrics],
-            "value [95 % interval]": [f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in card.metrics],
-            "protocol": [metric.protocol for metric in card.metrics],
-        },
-        hide_index=True,
-    )
-
-
-def _facts(card: Card) -> dict[str, str]:
-    policy, limits, data = card.input_policy, card.quality_limits, card.training_data
-    patches = f"{policy.patch_side} px patches every {policy.stride} px, mean of their probabilities"
-    whole = f"the whole image as one {policy.input_side} px square"
-    views = "one view" if card.views == "one" else f"{card.views} views"
-    locked = f", locked on {card.locked_on}" if card.locked_on else ""
-    facts = {
-        "Classes": f"{card.label_set.name}: {', '.join(card.label_set.classes)}",
-        "Malignant threshold": f"{card.threshold:.2f}{locked}",
-        "Input": patches if policy.kind == "patches" else whole,
-        "Network": f"{' + '.join(card.branches)}, {_head_words(card)}, {views}, {card.precision}",
-        "Stain": card.stain.method if card.stain else "not normalised",
-        "Warning below": f"sharpness {limits.sharpness:g}, tissue {limits.tissue_fraction:.0%}",
-        "Trained on": f"{data.dataset}: {data.images:,} images of {data.patients} patients. {data.note}",
-        "Code version": card.code_version,
-    }
-    if card.abstention:
-        fit = card.abstention
-        measured = f"opinion on {fit.coverage:.0%} of the images, {fit.error:.1%} of these wrong ({fit.protocol})"
-        facts["Abstention"] = f"fitted to a risk of {fit.risk:.0%}: {measured}"
-    return facts
-
-
-def _head_words(card: Card) -> str:
-    fusion = "" if card.fusion == "concatenation" else f"{card.fusion.replace('_', ' ')} fusion, "
-    magnification = {
-        "ignored": "",
-        "input": ", magnification as input",
-        "auxiliary": ", magnification as auxiliary task",
-    }
-    return f"{fusion}{card.head} head{magnification[card.magnification]}"

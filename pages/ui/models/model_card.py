@@ -1,0 +1,71 @@
+"""Draw the card of a checkpoint: how the network was made, and how well it performed."""
+
+import streamlit as st
+
+from core.card import Card
+
+
+def draw_card(card: Card) -> None:
+    """Draw a card: how the network was made, and how well it performed."""
+    if card.note:
+        st.markdown(card.note)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown("##### How it was made")
+        st.table(_facts(card), hide_header=True)
+    with right:
+        st.markdown("##### How well it performed")
+        _draw_metrics(card)
+
+
+def summarise_metrics(card: Card, most: int = 4) -> str:
+    """Return the first metrics of a card as one line."""
+    figures = [f"{m.name} {m.value:.3f} [{m.low:.3f}, {m.high:.3f}] ({m.protocol})" for m in card.metrics[:most]]
+    return "; ".join(figures) or "nothing; its card lists no figures"
+
+
+def _draw_metrics(card: Card) -> None:
+    if not card.metrics:
+        st.markdown("The card lists no measurements.")
+        return
+    st.table(
+        {
+            "measure": [metric.name for metric in card.metrics],
+            "value [95 % interval]": [f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in card.metrics],
+            "protocol": [metric.protocol for metric in card.metrics],
+        },
+        hide_index=True,
+    )
+
+
+def _facts(card: Card) -> dict[str, str]:
+    policy, limits, data = card.input_policy, card.quality_limits, card.training_data
+    patches = f"{policy.patch_side} px patches every {policy.stride} px, mean of their probabilities"
+    whole = f"the whole image as one {policy.input_side} px square"
+    views = "one view" if card.views == "one" else f"{card.views} views"
+    locked = f", locked on {card.locked_on}" if card.locked_on else ""
+    facts = {
+        "Classes": f"{card.label_set.name}: {', '.join(card.label_set.classes)}",
+        "Malignant threshold": f"{card.threshold:.2f}{locked}",
+        "Input": patches if policy.kind == "patches" else whole,
+        "Network": f"{' + '.join(card.branches)}, {_head_words(card)}, {views}, {card.precision}",
+        "Stain": card.stain.method if card.stain else "not normalised",
+        "Warning below": f"sharpness {limits.sharpness:g}, tissue {limits.tissue_fraction:.0%}",
+        "Trained on": f"{data.dataset}: {data.images:,} images of {data.patients} patients. {data.note}",
+        "Code version": card.code_version,
+    }
+    if card.abstention:
+        fit = card.abstention
+        measured = f"opinion on {fit.coverage:.0%} of the images, {fit.error:.1%} of these wrong ({fit.protocol})"
+        facts["Abstention"] = f"fitted to a risk of {fit.risk:.0%}: {measured}"
+    return facts
+
+
+def _head_words(card: Card) -> str:
+    fusion = "" if card.fusion == "concatenation" else f"{card.fusion.replace('_', ' ')} fusion, "
+    magnification = {
+        "ignored": "",
+        "input": ", magnification as input",
+        "auxiliary": ", magnification as auxiliary task",
+    }
+    return f"{fusion}{card.head} head{magnification[card.magnification]}"
