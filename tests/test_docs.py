@@ -37,6 +37,7 @@ _WORD = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\]\(([^)#]+)")
 _PATH = re.compile(rf"\.?[\w<>*-][\w.<>*-]*(/[\w.<>*-]+)*/|\.?[\w<>*-][\w.<>*-]*(/[\w.<>*-]+)+|[\w<>*.-]+\.({ENDINGS})")
 _MODULE = re.compile(rf"({'|'.join(PACKAGES)})(\.\w+)+")
+_NAMES_IN_FILE = re.compile(r"((?:`[A-Za-z_][\w.]*`(?:, and | and | or |, )?)+) (?:of|in) `([\w/]+\.py)`")
 _DECISION = re.compile(r"\*\*Decision\*\* .+\\\n\*\*Why\*\* .+\\\n\*\*Not chosen\*\* .+")
 
 
@@ -144,6 +145,14 @@ def by_name(document: Path) -> str:
 def test_every_file_that_is_named_exists(document: Path) -> None:
     named = set(names_of_files(read(document)))
     assert sorted(name for name in named - MADE if not exists(name)) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
+def test_names_stand_in_the_file_they_are_said_to_be_in(document: Path) -> None:
+    for names, file in _NAMES_IN_FILE.findall(" ".join(read(document).prose.split())):
+        code = (ROOT / file).read_text(encoding="utf-8")
+        for name in _WORD.findall(names):
+            assert re.search(rf"\b{name.rpartition('.')[2]}\b", code), f"{name} is not in {file}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
