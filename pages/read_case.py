@@ -9,8 +9,8 @@ from db.errors import InStudyError, UnknownCaseError
 from db.values.reading import CaseState, CaseView, Read
 from pages.ui import components, formatting, resources
 from pages.ui.reading import forms, header, inputs, sign_off, tissue
+from pages.ui.reading.form_state import ReadForm
 from pages.ui.reading.mode import make_routine_mode
-from pages.ui.reading.read_form import ReadForm
 
 _READING = "reading"  # the last case of this session
 

@@ -12,8 +12,8 @@ from db.values.adjudication import Adjudication, Ruling, ShownRead, WaitingCase
 from db.values.reading import CaseView, Consensus, Opinion, Severity
 from pages.ui import components, formatting, resources
 from pages.ui.reading import drafts, header, inputs, model_opinion, saved, sign_off
+from pages.ui.reading.form_state import ReadForm
 from pages.ui.reading.mode import ReadingMode, make_routine_mode
-from pages.ui.reading.read_form import ReadForm
 from pages.ui.viewer import OthersMarks
 
 _SEVERITIES = {

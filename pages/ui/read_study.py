@@ -7,8 +7,8 @@ import streamlit as st
 from db import store
 from db.values.reading import Arm, CaseView, Place
 from pages.ui.reading import forms, header, inputs, tissue
+from pages.ui.reading.form_state import ReadForm
 from pages.ui.reading.mode import ReadingMode
-from pages.ui.reading.read_form import ReadForm
 
 _NOW, _BEFORE = "study-place", "study-place-before"
 

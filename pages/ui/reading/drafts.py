@@ -10,7 +10,7 @@ from secrets import token_hex
 import streamlit as st
 
 from pages.ui import resources
-from pages.ui.reading.read_form import ReadForm
+from pages.ui.reading.form_state import ReadForm
 
 _SCRIPTS = Path(__file__).parents[1] / "viewer"
 _NO_CONNECTION = (

@@ -8,7 +8,7 @@ import time
 
 import streamlit as st
 
-from pages.ui.reading.read_form import ReadForm
+from pages.ui.reading.form_state import ReadForm
 
 _LONGEST_GAP_SECONDS = 120.0
 _CLOCK = "edit-clock"  # the form of the last interaction and its time

@@ -11,8 +11,8 @@ from db.errors import CaseChangedError
 from db.values.reading import CaseView, Opinion, Read
 from pages.ui import formatting, resources
 from pages.ui.reading import case_report, drafts, edit_time, inputs, model_opinion, saved, sign_off
+from pages.ui.reading.form_state import ReadForm
 from pages.ui.reading.mode import ReadingMode, make_routine_mode
-from pages.ui.reading.read_form import ReadForm
 
 _POLL_SECONDS = 2
 _SAVE_FINAL = "Save and open next case"

@@ -9,7 +9,7 @@ from core.labels import BREAKHIS, Malignancy
 from core.reading.identifying_words import find_identifying_reasons
 from db.values.reading import REASONS, Opinion, Vote
 from pages.ui import formatting
-from pages.ui.reading.read_form import CONFIDENCES, LABELS, NOTE_LIMIT, Answer, ReadForm
+from pages.ui.reading.form_state import CONFIDENCES, LABELS, NOTE_LIMIT, Answer, ReadForm
 
 _VOTE_KEYS = {Vote.YES: "Y", Vote.NO: "O", Vote.UNSURE: "U"}
 _REASON_WORDS = dict(REASONS)

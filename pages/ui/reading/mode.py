@@ -9,7 +9,7 @@ import streamlit as st
 from db import store
 from db.values.reading import CaseView, Read
 from pages.ui import formatting, resources
-from pages.ui.reading.read_form import ReadForm
+from pages.ui.reading.form_state import ReadForm
 
 _SKIPPED = "passed-over"  # the cases skipped in this session, the most recent last
 _MOST_SKIPPED = 200

@@ -10,7 +10,7 @@ from db.errors import CaseChangedError
 from db.values.reading import Read, Stage
 from pages.ui import formatting, resources
 from pages.ui.reading import drafts, edit_time
-from pages.ui.reading.read_form import ReadForm
+from pages.ui.reading.form_state import ReadForm
 
 _SHORTEST_WAIT = timedelta(seconds=10)  # between two redraws of the undo button
 _WORDS, _FORM, _UNDO = "saved", "saved-form", "undo"  # the text, the form it is about, and the read to undo

@@ -9,7 +9,7 @@ from db.values.adjudication import Amendment, ProposedSignOff, SignOffView
 from db.values.reading import CaseState, CaseView, Consensus, Opinion, SignOff
 from pages.ui import formatting, resources
 from pages.ui.reading import drafts, inputs, saved
-from pages.ui.reading.read_form import NOTE_LIMIT, ReadForm
+from pages.ui.reading.form_state import NOTE_LIMIT, ReadForm
 from pages.ui.resources import reader_name
 
 _SIGNED = (CaseState.SIGNED_OFF, CaseState.AMENDED)

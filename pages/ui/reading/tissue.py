@@ -7,8 +7,8 @@ import streamlit as st
 from db.values.reading import CaseView, ImageRow, Region, RevealedImage
 from pages.ui import formatting, resources
 from pages.ui.reading import drafts, edit_time
+from pages.ui.reading.form_state import ReadForm
 from pages.ui.reading.mode import ReadingMode
-from pages.ui.reading.read_form import ReadForm
 from pages.ui.viewer import FormMarks, HeatmapLayer, MarkSheet, OthersMarks, Scene, ViewedImage, draw_viewer
 
 _HEIGHT = 640  # px; with the header it fills a screen of 800

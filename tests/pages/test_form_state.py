@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from db.values.reading import Opinion, Region, RegionKind, Severity, Vote
 from pages.ui.reading import inputs
-from pages.ui.reading.read_form import NOTE_LIMIT, ReadForm
+from pages.ui.reading.form_state import NOTE_LIMIT, ReadForm
 
 SPOT = Region(1, RegionKind.POINT, ((12.5, 30.0),), "mitosis")
 FIRST, OTHER = ReadForm.first("12"), ReadForm.first("13")
