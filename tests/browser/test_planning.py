@@ -54,12 +54,12 @@ def _tick(page: Page, *rows: int) -> None:
 
 def test_cases_are_assigned_taken_back_and_made_urgent(page: Page, server: Server, sessions: Sessions) -> None:
     _sign_in(page, server, "office", "planning")
-    expect(page.get_by_role("button", name="Assign")).to_be_disabled()
+    expect(page.get_by_role("button", name="Assign", exact=True)).to_be_disabled()
     _tick(page, 1, 2)
     expect(page.get_by_text("2 cases picked")).to_be_visible()
     page.get_by_label("Reader").click()
     page.get_by_role("option", name="dr. b").click()
-    page.get_by_role("button", name="Assign").click()
+    page.get_by_role("button", name="Assign", exact=True).click()
     expect(page.get_by_text("2 cases assigned to dr. b.")).to_be_visible()
     expect(page.get_by_text("dr. a 0, dr. b 2")).to_be_visible()
     picture(page, "planning, assigned")

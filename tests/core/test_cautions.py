@@ -269,7 +269,7 @@ def test_what_training_says_of_files_left_out_names_them_in_the_subject_alone() 
     found = left_out_cautions(reasons, 30, "folder here")
     assert [caution.kind for caution in found] == ["images left out"] * 9
     assert found[0] == Caution(
-        "images left out", "3 of 30 images of folder here left out: reason 0", f"such as {PATIENT}-0.png"
+        "images left out", "3 of 30 images of folder here were left out: reason 0", f"such as {PATIENT}-0.png"
     )
-    assert found[-1] == Caution("images left out", "4 more images of folder here left out for other reasons")
+    assert found[-1] == Caution("images left out", "4 more images of folder here were left out for other reasons")
     assert not [caution for caution in found if PATIENT in caution.without_subject().words]

@@ -40,7 +40,7 @@ _READ: dict[str, _Act] = {
     "heatmap_file": lambda s, by: store.open_case.heatmap_file(s, 1, by),
     "image_file": lambda s, by: store.open_case.image_file(s, 1, by),
     "may_export_case": lambda s, by: store.exports.may_export_case(s, 1, by),
-    "next_case": store.worklist.find_next_case,
+    "find_next_case": store.worklist.find_next_case,
     "open_case": lambda s, by: store.open_case.open_case(s, 1, by),
     "open_place": lambda s, by: store.study_reading.open_place(s, 1, by),
     "own_reads": store.reads.own_reads,
@@ -70,7 +70,7 @@ _PLAN: dict[str, _Act] = {
     "assign": lambda s, by: store.planning.assign(s, by, [1], _named(s, "other").id, active=True),
     "assignable_readers": store.planning.assignable_readers,
     "cases_for_study": lambda s, by: store.studies.cases_for_study(s, by, CaseChoice()),
-    "cases_named": lambda s, by: store.studies.find_cases(s, by, ["C-0001"]),
+    "find_cases": lambda s, by: store.studies.find_cases(s, by, ["C-0001"]),
     "cases_to_plan": store.planning.cases_to_plan,
     "close_study": lambda s, by: store.studies.close_study(s, by, 1),
     "make_study": lambda s, by: store.studies.make_study(s, by, _STUDY),
@@ -114,7 +114,14 @@ _FOR_EVERYBODY = {"export_scope", "exportable_studies", "exported_reads", "recor
 # Opens its own sessions: tests/pages/test_audit.py says who may call it.
 _OPENS_SESSIONS = {"verify_for"}
 # Steps of other functions of the store, which have asked already.
-_STEPS = {"case_state", "end_sign_ins", "finished_cases", "has_had_the_last_word", "hold_case", "revoke_tokens"}
+_STEPS = {
+    "case_state",
+    "end_sign_ins",
+    "finished_cases",
+    "has_finished_or_adjudicated",
+    "lock_case_to_read",
+    "revoke_tokens",
+}
 
 
 def test_every_store_function_for_an_account_is_in_this_matrix() -> None:

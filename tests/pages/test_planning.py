@@ -87,28 +87,28 @@ def test_the_plan_is_narrowed_by_number_and_by_reader(office: Office) -> None:
 def test_the_worklist_of_a_reader_follows_the_plan(office: Office) -> None:
     tab = office.visit("dr. a", "worklist.py")
     table = tab.dataframe[0].value
-    assert list(table["case"]) == ["C-0002", "C-0003", "C-0001"]
-    assert list(table["priority"]) == ["urgent", "", ""]
-    assert list(table["reader"]) == ["assigned to you", "", "assigned to you"]
+    assert list(table["Case"]) == ["C-0002", "C-0003", "C-0001"]
+    assert list(table["Priority"]) == ["urgent", "", ""]
+    assert list(table["Reader"]) == ["assigned to you", "", "assigned to you"]
     tab.toggle(key="worklist-mine").set_value(v=True).run()
-    assert list(tab.dataframe[0].value["case"]) == ["C-0002", "C-0001"]
+    assert list(tab.dataframe[0].value["Case"]) == ["C-0002", "C-0001"]
     other = office.visit("dr. b", "worklist.py").dataframe[0].value
-    assert list(other["reader"]) == ["", "assigned to others", "assigned to others"]
-    assert list(other["case"]) == ["C-0003", "C-0002", "C-0001"], "not even what is urgent, if it is for others"
-    assert list(other["state"]) == ["to read"] * 3
+    assert list(other["Reader"]) == ["", "assigned to others", "assigned to others"]
+    assert list(other["Case"]) == ["C-0003", "C-0002", "C-0001"], "not even what is urgent, if it is for others"
+    assert list(other["State"]) == ["to read"] * 3
 
 
 def test_who_has_a_case_open_is_named_in_the_list_and_above_the_tissue(office: Office) -> None:
     with office.world.sessions.begin() as session:
         store.open_case.open_case(session, office.cases[2], office.accounts["dr. b"].id)
     table = office.visit("dr. a", "worklist.py").dataframe[0].value
-    (place,) = [row for row, case in enumerate(table["case"]) if case == "C-0003"]
-    assert table["reader"][place].startswith("dr. b: open since ")
-    assert "dr. b has this case open since" in words_on(office.visit("dr. a", "read_case.py", case="3"))
+    (place,) = [row for row, case in enumerate(table["Case"]) if case == "C-0003"]
+    assert table["Reader"][place].startswith("dr. b: open since ")
+    assert "open with dr. b since" in words_on(office.visit("dr. a", "read_case.py", case="3"))
     mine = office.visit("dr. b", "read_case.py", case="3")
-    assert "dr. a has this case open since" in words_on(mine)
+    assert "open with dr. a since" in words_on(mine)
     done = words_on(office.visit("dr. a", "read_case.py", case="1"))
-    assert "has this case open" not in done
+    assert "open with" not in done
 
 
 def test_skipping_lets_go_of_a_case(office: Office) -> None:

@@ -86,7 +86,7 @@ def _take_in(server: Server, folder: Path, vocabulary: _Vocabulary) -> None:
             (folder / "day").mkdir(exist_ok=True)
             for name, data in files:
                 (folder / "day" / name).write_bytes(data)
-            tab.type("or a folder inside", "day")
+            tab.type("Or a folder in", "day")
             tab.press("Store images")
             assert "Read this case" in tab.all_words
             assert "damaged" in tab.all_words

@@ -170,7 +170,9 @@ def test_signing_in_again_ends_what_was_before_in_this_browser(sso: SingleSignOn
 def test_a_provider_that_is_down_is_named_and_the_password_still_works(sso: SingleSignOn, window: Browser) -> None:
     add_linked_account(sso, "dr. patient")
     sso.provider.answers_to = {"token"}
-    check_nobody_signed_in(window, window.choose("clinic", "/read_case?case=7"), 503, "clinic cannot be reached now")
+    check_nobody_signed_in(
+        window, window.choose("clinic", "/read_case?case=7"), 503, "clinic cannot be reached at the moment"
+    )
     sso.provider.answers_to = {"authorize"}
     response = window.sign_in(wanted="/read_case?case=7")
     assert 'name="next" value="/read_case?case=7"' in response.text

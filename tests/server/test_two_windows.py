@@ -148,7 +148,7 @@ def _overtake_first(here: ClickingTab, there: ClickingTab, case_id: int) -> None
     assert "Not saved: your first opinion on this case was already saved (malignant, " in here.words
     here.draw_anew()
     assert "Model says" in here.words
-    assert "typed here and is not saved: ○ benign (2/5) typed here, first" in here.words
+    assert "Entered here but not saved: ○ benign (2/5) typed here, first" in here.words
 
 
 def _overtake_final(here: ClickingTab, there: ClickingTab, case_id: int) -> None:
@@ -158,4 +158,4 @@ def _overtake_final(here: ClickingTab, there: ClickingTab, case_id: int) -> None
     here.press("Save and open next case")
     assert "Not saved: " in here.words
     here.draw_anew()
-    assert "typed here and is not saved: keep mine (5/5) typed here, final" in here.words
+    assert "Entered here but not saved: keep mine (5/5) typed here, final" in here.words

@@ -123,7 +123,7 @@ def test_target_images_change_what_the_branches_learn_and_a_stopped_run_goes_on(
 def test_the_option_and_the_target_images_need_each_other(
     images: list[LabelledImage], targets: tuple[Path, ...]
 ) -> None:
-    with pytest.raises(ValueError, match="must be used together"):
+    with pytest.raises(ValueError, match="need each other: set both or neither"):
         fit(tiny_network(HIDING), images, [], HIDING)
-    with pytest.raises(ValueError, match="must be used together"):
+    with pytest.raises(ValueError, match="need each other: set both or neither"):
         fit(tiny_network(CONFIG), images, [], CONFIG, work=Work(targets=targets))

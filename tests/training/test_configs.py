@@ -79,7 +79,7 @@ def test_a_config_is_named_as_its_file_and_says_what_is_known(path: Path) -> Non
     assert first.startswith("# ")
     if path.stem in PUBLISHED:
         assert "Published" in path.read_text()
-        assert "our reading" in path.read_text()
+        assert "our interpretation" in path.read_text()
 
 
 @pytest.mark.parametrize("path", [*RUNS, *RECIPES], ids=lambda path: path.stem)

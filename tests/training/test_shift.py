@@ -87,7 +87,7 @@ def test_file_and_row_hold_the_comparison(ran: Path, found: Shift) -> None:
 def test_images_count_by_patient_and_the_unreadable_one_is_left_out_with_its_reason(found: Shift) -> None:
     assert (found.images, found.patients) == ((12, 12), (4, 4))
     (warning,) = (caution.words for caution in found.warnings if "left out" in caution.words)
-    assert warning.startswith("1 of 13 images of BreaKHis 100X left out: ")
+    assert warning.startswith("1 of 13 images of BreaKHis 100X were left out: ")
     assert "SOB_B_F-14-3-100-077.png" in warning
 
 
@@ -231,7 +231,7 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path: Path, caps
     assert "have images in common" in refusal(capsys, tmp_path, tissue, tissue)
     assert "BreaKHis has images of 3 patients, but at least 4 are needed" in refusal(capsys, tmp_path, few, tissue)
     assert "has no images at 400X; available: 100X" in refusal(capsys, tmp_path, tissue, few, "400X")
-    assert "NAME one of breakhis, bach, idc, folder; got 'camelyon=x'" in refusal(
+    assert "NAME one of breakhis, bach, idc, folder, not 'camelyon=x'" in refusal(
         capsys, tmp_path, tissue, "camelyon=x"
     )
     assert "there is no folder" in refusal(capsys, tmp_path, tissue, f"bach={tmp_path / 'nowhere'}")

@@ -160,7 +160,9 @@ def test_the_adversarial_option_without_its_images_is_refused_before_anything_is
 def test_without_weights_a_run_says_how_to_pass_them_and_takes_them_when_resumed(tissue: Place) -> None:
     donor = tissue.path / "donor.safetensors"
     assignments = [*SPLIT, "pretrained=true", 'branches=["test_efficientnet"]']
-    with pytest.raises(MissingWeightsError, match="there is no file"):
+    with pytest.raises(
+        MissingWeightsError, match="no weights for test_efficientnet at .*donor.safetensors: pass an existing file"
+    ):
         train.run(
             tissue.config,
             data=tissue.tissue,

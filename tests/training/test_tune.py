@@ -78,7 +78,7 @@ def test_the_ranges_of_the_project_fit_the_config_they_are_for() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[search]", "the [search] table is empty"),
+        ("[search]", r"the \[search\] table is empty"),
         ("[search]\ndropout = { low = 1, high = 0 }", "low must be below high"),
         ("[search]\ndropout = { low = 0, high = 1, log = true }", "above 0 on a log scale"),
         ("[search]\ndropout = { choices = [1] }", "at least two values"),
