@@ -103,7 +103,7 @@ def test_who_has_a_case_open_is_named_in_the_list_and_above_the_tissue(office: O
         store.open_case.open_case(session, office.cases[2], office.accounts["dr. b"].id)
     table = office.visit("dr. a", "worklist.py").dataframe[0].value
     (place,) = [row for row, case in enumerate(table["Case"]) if case == "C-0003"]
-    assert table["Reader"][place].startswith("dr. b: open since ")
+    assert table["Reader"][place].startswith("dr. b, open since ")
     assert "open with dr. b since" in words_on(office.visit("dr. a", "read_case.py", case="3"))
     mine = office.visit("dr. b", "read_case.py", case="3")
     assert "open with dr. a since" in words_on(mine)

@@ -90,7 +90,7 @@ def test_the_evaluation_keeps_what_the_card_locked(evaluated: Path) -> None:
 def test_patients_who_were_trained_on_are_said(evaluated: Path) -> None:
     found = Evaluation.from_json((_written(evaluated) / "metrics.json").read_bytes())
     assert found.warnings[0].words == "the network was trained on 1 of 4 patients, so these figures are too optimistic"
-    assert any("not complete: images: 8 of 7,909" in warning.words for warning in found.warnings)
+    assert any("differs from its official release: images: 8 of 7,909" in warning.words for warning in found.warnings)
 
 
 def test_json_is_all_that_stdout_carries(

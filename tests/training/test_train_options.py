@@ -161,7 +161,7 @@ def test_without_weights_a_run_says_how_to_pass_them_and_takes_them_when_resumed
     donor = tissue.path / "donor.safetensors"
     assignments = [*SPLIT, "pretrained=true", 'branches=["test_efficientnet"]']
     with pytest.raises(
-        MissingWeightsError, match="no weights for test_efficientnet at .*donor.safetensors: pass an existing file"
+        MissingWeightsError, match=r"no weights for test_efficientnet at .*donor\.safetensors: pass an existing file"
     ):
         train.run(
             tissue.config,
