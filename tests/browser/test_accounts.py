@@ -65,7 +65,7 @@ def test_a_reader_signs_in_works_in_two_tabs_and_signs_out_of_both(
     expect(other.get_by_label("Password")).to_be_visible()
     page.get_by_role("button", name="Store images").click(force=True)
     expect(page.get_by_text("You are signed out. Reload the page")).to_be_visible()
-    picture(page, "signed out in another tab")
+    picture(page, "signed out in another tab", connected=False)
     with sessions.read() as session:
         reader = store.accounts.account_named(session, "the reader")
         assert reader is not None
@@ -95,7 +95,7 @@ def test_who_signs_in_again_goes_on_with_what_was_typed_and_nobody_else_does(
     for _ in range(2):  # the page goes on trying to connect: it tries again when it was refused
         with page.expect_websocket():
             pass
-    picture(page, "signed in as somebody else in another tab")
+    picture(page, "signed in as somebody else in another tab", connected=False)
     expect(page.get_by_text("signed in as the adjudicator")).to_be_hidden()
     page.reload()
     expect(page.get_by_text("signed in as the adjudicator")).to_be_visible()

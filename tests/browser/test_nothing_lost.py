@@ -107,7 +107,7 @@ def test_nothing_typed_or_marked_is_lost_or_found_by_others(page: Page, server: 
 def _lose_the_server(page: Page, server: Server) -> None:
     server.kill()
     expect(page.get_by_text("No connection to the server. Your entries are kept")).to_be_visible()
-    picture(page, "server gone")
+    picture(page, "server gone", connected=False)
     server.start()
     expect(page.get_by_text("No connection to the server")).to_be_hidden()
 
@@ -117,7 +117,7 @@ def _sign_out_in_another_tab(page: Page, server: Server) -> None:
     other.goto(f"{server.url}/sign-out")
     other.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("You are signed out. Reload the page")).to_be_visible()
-    picture(page, "signed out elsewhere, in the middle of a read")
+    picture(page, "signed out elsewhere, in the middle of a read", connected=False)
 
 
 def _finish_and_take_back(page: Page) -> None:

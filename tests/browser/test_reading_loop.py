@@ -24,8 +24,9 @@ def open_app(page: Page, server: Server, path: str = "") -> None:
     expect(page.get_by_text("Research use only")).to_be_visible()
 
 
-def picture(page: Page, name: str) -> None:
-    at_rest(page)
+def picture(page: Page, name: str, *, connected: bool = True) -> None:
+    if connected:  # else the page may say for ever that it is running or connecting
+        at_rest(page)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
