@@ -169,3 +169,10 @@ def test_no_path_of_one_machine_is_written_down(module: str) -> None:
     text = _modules()[module].read_text(encoding="utf-8")
     for folder in (f"/{name}/" for name in ("root", "home", "opt")):
         assert folder not in text, f"{module} names {folder}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_holds_modules(package: str) -> None:
+    """A folder with nothing but `__init__.py` is what a move left behind."""
+    for folder in {path.parent for path in (ROOT / package).rglob("__init__.py")}:
+        assert any(path.name != "__init__.py" for path in folder.rglob("*.py")), folder

@@ -1,1 +1,0 @@
-"""How each format of image file becomes sRGB pixels; `core.imaging.decode` decides which one is asked."""

@@ -1,1 +1,0 @@
-"""The parts of an evaluation: each figure, its interval, matrices and curves."""

@@ -1,1 +1,0 @@
-"""How two sets of images are measured and compared."""

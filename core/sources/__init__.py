@@ -1,1 +1,0 @@
-"""What public datasets look like on disk: names, official counts, fold lists, hashes of pictures."""
