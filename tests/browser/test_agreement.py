@@ -53,7 +53,7 @@ def test_a_figure_and_a_cell_open_their_cases_and_a_row_its_case(page: Page, rea
     at_rest(page)
     # The first figure of the last line: the table draws itself, so that only its place can be clicked.
     figures.click(position={"x": 340, "y": 125})
-    expect(chosen).to_have_value("reader: same label before the reveal – 67 % [21 %, 94 %], 2 of 3")
+    expect(chosen).to_have_value("reader: same label before the reveal – 67% [21%, 94%], 2 of 3")
     at_rest(page)
     page.locator(".stPlotlyChart .nsewdrag").first.click(position={"x": 12, "y": 12})
     expect(chosen).to_have_value("all readers before the reveal: reader ○ benign, model ○ benign (0)")
