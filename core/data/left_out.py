@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.data.datasets import DatasetName, LabelledImage, parse_breakhis_name, parse_idc_name
 from core.data.folder_files import recognise_file, walk_files
+from core.files import readable_path
 from core.identifiers import find_spellings, show_spellings
 from core.imaging.kinds import is_named_like_an_image
 from core.statistics.cautions import Caution
@@ -41,7 +42,7 @@ def find_left_out(name: DatasetName, root: Path, images: Sequence[LabelledImage]
     for path in walk_files(root):
         if path not in used and (name == "folder" or path.parent in folders or _follows_rule(name, path)):
             reasons[path] = _reason(name, path, twin=path.with_suffix("") in stems)
-    named = [FileLeftOut(path.relative_to(root).as_posix(), reason) for path, reason in reasons.items() if reason]
+    named = [FileLeftOut(readable_path(path.relative_to(root)), reason) for path, reason in reasons.items() if reason]
     return tuple(sorted(named, key=lambda one: one.file))
 
 

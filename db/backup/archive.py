@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from core.archives import TarReader
 from db.errors import BackupError
 
 DATABASE = "second_read.sqlite"
@@ -79,9 +80,10 @@ def unpack(path: Path, place: Callable[[str], Path | None]) -> Manifest:
     members: dict[str, ArchiveMember] = {}
     manifest: bytes | None = None
     try:
-        with tarfile.open(path, "r:") as archive:
+        with path.open("rb") as file:
+            archive = TarReader(file)
             for entry in archive:
-                stream = archive.extractfile(entry) if entry.isreg() else None
+                stream = archive.open(entry) if entry.isreg() else None
                 if stream is None or not _NAME.fullmatch(entry.name) or entry.name in members:
                     raise BackupError(f"{path.name} is not a Second Read backup: it contains {entry.name!r}")
                 if entry.name == MANIFEST:
