@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from core.card import UnusableCheckpointError
+from core.console import PlainConsole
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_heatmap, encode_png, overlay_heatmap
 from core.imaging.limits import UnreadableImageError
@@ -24,7 +24,7 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 _RESEARCH_ONLY = "Research use only; no output is a diagnosis."
 
 app = typer.Typer(help=f"Analyse breast-histopathology images. {_RESEARCH_ONLY}", add_completion=False)
-_console = Console(stderr=True)  # stdout carries results and nothing else
+_console = PlainConsole(stderr=True)  # stdout carries results and nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _load(path: Path, settings: Settings) -> tuple[str, PatchClassifier]:
     try:
         classifier = load_classifier(path, settings.device)
     except UnusableCheckpointError as error:
-        _console.print(f"[red]{error}[/red]")
+        _console.print(str(error), style="red")
         raise typer.Exit(2) from error
     kind = "Demonstration model" if classifier.card.demonstration else "Model"
     _console.print(f"{kind} {classifier.card.name} (version {classifier.version}). {_RESEARCH_ONLY}")

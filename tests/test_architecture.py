@@ -161,6 +161,14 @@ def test_no_module_imports_itself_through_others() -> None:
         visit(module, ())
 
 
+def test_commands_print_through_the_console_that_knows_no_markup() -> None:
+    """A name in square brackets is markup to any other console of rich."""
+    for module in _modules():
+        if module != "core.console":
+            used = _imports(module) & {"rich.console.Console", "rich.markup", "rich.print", "rich.progress.TextColumn"}
+            assert not used, f"{module} imports {used}"
+
+
 def test_streamlit_caches_live_in_one_place() -> None:
     for module in _modules_of("pages"):
         if module != "pages.ui.resources":
