@@ -219,7 +219,7 @@ def test_a_patient_written_in_several_ways_is_one_and_that_is_said(tmp_path: Pat
     (caution,) = dataset_cautions("folder", tmp_path, images)
     assert (caution.kind, caution.text) == (
         "patients merged",
-        "12 patients are written in several ways, taken as one each",
+        "12 patients are each written in several ways and taken as one",
     )
     assert caution.subject is not None
     assert caution.subject.startswith("'P1', ")
