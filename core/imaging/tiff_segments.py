@@ -80,7 +80,7 @@ def _find(view: memoryview, layout: Layout, place: tuple[int, int, int], rows: i
     end = offset + count
     if layout.compression == PLAIN and (count == 0 or end > len(view)):
         end = offset + layout.packed_bytes(rows)
-    elif count == 0 or end > len(view):
+    elif count == 0 or end > (following if layout.compression == PACKBITS else len(view)):
         if layout.compression not in _SELF_ENDING or offset >= len(view):
             raise _wrong_count(len(view), count, end)
         return Segment(view[offset:following], longer=True)
@@ -152,10 +152,10 @@ def _unpack(segment: Segment, size: int, compression: int) -> Packed:
 def _inflate(segment: Segment, packed: memoryview, size: int) -> bytes:
     unpacker = zlib.decompressobj()
     unpacked = unpacker.decompress(packed, size)
-    if segment.longer and not unpacker.eof:
+    if segment.longer and len(unpacked) == size and not unpacker.eof:
         unpacker.decompress(unpacker.unconsumed_tail, 1)
         if not unpacker.eof:  # nothing else says that the data are whole
-            raise UnreadableImageError("the TIFF does not say how long a strip or tile is. Export it again.")
+            raise UnreadableImageError("the end of a strip or tile of the TIFF is missing. Export it again.")
     return unpacked
 
 
