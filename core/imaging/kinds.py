@@ -35,9 +35,10 @@ _DOCUMENTS = (
 )
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # What image files are called, the unsupported ones and whole slides included.
-_SUFFIXES = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .tif .tiff .bmp .dib .webp .gif .heic .heif .avif .jp2 .j2k .jpx .jxl .jxr .psd "
-    ".dcm .svs .ndpi .mrxs .scn .czi .vsi .bif .qptiff .nd2 .lif".split()
+_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib", ".webp"),
+    *(".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".jxr", ".psd", ".dcm"),
+    *(".svs", ".ndpi", ".mrxs", ".scn", ".czi", ".vsi", ".bif", ".qptiff", ".nd2", ".lif"),
 )
 
 
@@ -68,7 +69,7 @@ def recognise(head: bytes) -> FileKind | None:
 
 def is_named_like_an_image(name: str) -> bool:
     """Return whether a file name ends as image files do, in capitals or not."""
-    return any(name.lower().endswith(suffix) for suffix in _SUFFIXES)
+    return name.lower().endswith(_SUFFIXES)
 
 
 def _supported(head: bytes) -> str | None:
