@@ -6,13 +6,18 @@ from contextlib import asynccontextmanager
 import streamlit as st
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from streamlit.runtime import get_instance
 
 from core.settings import Settings
+from pages.ui.media import record_media_owners
 from pages.ui.openid_settings import configured_providers
 from pages.ui.viewer import VENDOR
 from service.access.gate import Gate
+from service.access.prefix import PagesUnderPrefix, prefix_of
 from service.installation import Installation
 from service.routes import answer_our_errors, router
+
+_PREFIX = prefix_of(st.get_option("server.baseUrlPath"))
 
 _pages = st.App("pages/frame.py")
 _run_pages = _pages.lifespan()
@@ -24,6 +29,7 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
     installation = Installation.open(Settings.from_environment(), providers=configured_providers())
     app.state.installation = installation
     app.state.assets = VENDOR
+    record_media_owners(get_instance(), installation.media)
     try:
         installation.serve()
         async with _run_pages(app):
@@ -33,9 +39,9 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
 
 
 # FastAPI's /docs would load scripts from the internet; /openapi.json describes the routes without it.
-app = FastAPI(title="Second Read", lifespan=_run, docs_url=None, redoc_url=None)
+app = FastAPI(title="Second Read", lifespan=_run, docs_url=None, redoc_url=None, root_path=_PREFIX)
 answer_our_errors(app)
 app.include_router(router)
-app.mount("/", _pages)
+app.mount("/", PagesUnderPrefix(_pages, _PREFIX))
 # Added last, so that it runs before everything above.
 app.add_middleware(Gate, installation=lambda: getattr(app.state, "installation", None))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 import uvicorn
 from starlette.applications import Starlette
@@ -79,6 +79,8 @@ class GateClient:
         connection.endheaders(body.encode() or None)
         answer = connection.getresponse()
         found = {name.lower(): value for name, value in answer.getheaders()}
+        if "location" in found:  # where a browser would go from there
+            found["location"] = urljoin(path, found["location"])
         reply = Reply(answer.status, answer.read().decode(errors="replace"), found)
         connection.close()
         return reply

@@ -45,7 +45,8 @@ def test_signing_in_gives_a_cookie_that_scripts_cannot_read(gate: GateClient) ->
     reply = gate.sign_in("dr. a")
     assert reply.status == 303
     attributes = {part.strip().lower() for part in reply.headers["set-cookie"].split(";")[1:]}
-    assert attributes == {"httponly", "samesite=lax", "path=/"}
+    # Without a path: it belongs to the folder of the sign-in page, under whatever prefix that is.
+    assert attributes == {"httponly", "samesite=lax"}
     assert len(reply.cookie) >= 43
     assert reply.headers["cache-control"] == "no-store"
     passed = gate.ask("/read_case", Cookie=f"{COOKIE}={reply.cookie}")

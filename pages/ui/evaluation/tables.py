@@ -91,8 +91,8 @@ def _draw_ablation(evaluation: Evaluation) -> None:
         return
     st.table(
         {
-            "views": [row.views for row in evaluation.ablation],
-            "stain": [row.stain for row in evaluation.ablation],
+            "views": [formatting.escape(row.views) for row in evaluation.ablation],
+            "stain": [formatting.escape(row.stain) for row in evaluation.ablation],
             "quality control": ["on" if row.quality_control else "off" for row in evaluation.ablation],
             "images": [f"{row.images:,}" for row in evaluation.ablation],
             "AUC": [formatting.escape(figure_words(row.auc)) for row in evaluation.ablation],
