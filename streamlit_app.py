@@ -39,9 +39,9 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
 
 
 # FastAPI's /docs would load scripts from the internet; /openapi.json describes the routes without it.
-app = FastAPI(title="Second Read", lifespan=_run, docs_url=None, redoc_url=None, root_path=_PREFIX)
+app = FastAPI(title="Second Read", lifespan=_run, docs_url=None, redoc_url=None)
 answer_our_errors(app)
 app.include_router(router)
 app.mount("/", PagesUnderPrefix(_pages, _PREFIX))
 # Added last, so that it runs before everything above.
-app.add_middleware(Gate, installation=lambda: getattr(app.state, "installation", None))
+app.add_middleware(Gate, installation=lambda: getattr(app.state, "installation", None), prefix=_PREFIX)

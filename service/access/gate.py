@@ -130,12 +130,15 @@ class Gate:
     """ASGI middleware that passes a request on, or answers with the reason for refusing it.
 
     `installation` returns the installation of the server, or None while its database is not open yet; without this
-    argument there are never any accounts.
+    argument there are never any accounts. `prefix` is the one under which requests arrive.
     """
 
-    def __init__(self, app: ASGIApp, installation: Callable[[], Installation | None] | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, installation: Callable[[], Installation | None] | None = None, prefix: str = ""
+    ) -> None:
         self._app = app
         self._installation = installation
+        self._prefix = prefix
         self._sockets = ListeningSockets()
         self._sign_in_pages = SignInPages()
         self._provider_sign_in = ProviderSignIn(app)
@@ -145,7 +148,7 @@ class Gate:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        send = with_content_policy(send)
+        scope, send = {**scope, "root_path": self._prefix}, with_content_policy(send)
         if _is_health_check(scope):
             await self._app(scope, receive, send)
         elif _lacks_last_slash(scope):
