@@ -91,8 +91,8 @@ def _draw_ablation(evaluation: Evaluation) -> None:
         return
     st.table(
         {
-            "Views": [row.views for row in evaluation.ablation],
-            "Stain": [row.stain for row in evaluation.ablation],
+            "Views": [formatting.escape(row.views) for row in evaluation.ablation],
+            "Stain": [formatting.escape(row.stain) for row in evaluation.ablation],
             "Quality control": ["on" if row.quality_control else "off" for row in evaluation.ablation],
             "Images": [f"{row.images:,}" for row in evaluation.ablation],
             "AUC": [formatting.escape(figure_words(row.auc)) for row in evaluation.ablation],
