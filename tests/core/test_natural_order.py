@@ -19,7 +19,7 @@ from core.natural_order import make_natural_key
         ("en-GB", ["Ña", "Nz", "Oa"]),
         ("pl-PL", ["Lz", "Ła", "Ma", "Za", "Źa", "Ża"]),
         ("cs", ["Cz", "Ča", "Da", "Zz", "Ža"]),
-        ("ru-RU", ["ель", "ёж", "жук", "игла", "йод", "кот"]),
+        ("ru-RU", ["ёж", "ель", "жук", "игла", "йод", "кот"]),
         ("xx", ["Ähre", "Arm", "Zahn"]),
     ],
 )

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, timedelta
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from db import store
-from pages.ui import times
-from tests.helpers.app_pages import Place, press, visit, visit_from, words_on
+from tests.helpers.app_pages import Place, visit, visit_from, words_on
 from tests.helpers.rows import BENIGN, OPENED
 from tests.helpers.world import World
 
@@ -74,20 +74,23 @@ def test_the_audit_trail_lists_and_filters_by_the_days_of_the_browser(world: Wor
     assert "No event matches these filters" in words_on(tab)
 
 
+def _page() -> None:
+    import streamlit as st  # noqa: PLC0415 - AppTest runs this body alone
+
+    from pages.ui import times  # noqa: PLC0415
+
+    st.text(times.localise_message("saved (benign, 2026-01-31 23:30:05 UTC); closed on 2026-02-01 00:00 UTC, in UTC"))
+
+
 @pytest.mark.usefixtures("server_zone")
-def test_a_conflict_speaks_of_the_zone_of_the_browser(world: World) -> None:
-    case_id = world.add_case(1)
-    world.analyse(0.2)
-    tab = visit_from(TOKYO, "read_case.py", case=str(case_id))
-    with world.sessions.begin() as session:
-        read = store.reads.record_first_read(session, case_id, world.reader, BENIGN, OPENED)
-    tab = press(tab, "▲ malignant", "5", "Save and reveal")
-    there = read.saved_at.astimezone(UTC) + timedelta(hours=9)
-    words = words_on(tab)
-    assert f"{there:%Y-%m-%d %H}" in words
-    assert "UTC" not in words
-
-
-def test_a_message_of_the_store_keeps_all_but_its_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    message = "your first opinion was saved (benign, 2026-01-31 23:30:05 UTC); closed on 2026-02-01 00:00 UTC, UTC"
-    assert times.localise_message(message) == message.replace(" UTC)", ")").replace(" UTC,", ",")
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (TOKYO, "saved (benign, 2026-02-01 08:30:05); closed on 2026-02-01 09:00, in UTC"),
+        (Place(), "saved (benign, 2026-01-31 23:30:05); closed on 2026-02-01 00:00, in UTC"),
+    ],
+)
+def test_times_in_a_message_of_the_store_are_those_of_the_page(place: Place, words: str) -> None:
+    tab = AppTest.from_function(_page)
+    tab.context = {"timezone": place.time_zone}
+    assert tab.run().text[0].value == words
