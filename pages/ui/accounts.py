@@ -20,10 +20,10 @@ def draw_account_table(rows: Sequence[AccountRow]) -> None:
     """Draw all accounts with their roles and states."""
     st.dataframe(
         {
-            "name": [row.name for row in rows],
-            "role": [str(row.role) for row in rows],
-            "state": [_state_words(row) for row in rows],
-            "since": [times.format_date(row.created_at) for row in rows],
+            "Name": [row.name for row in rows],
+            "Role": [str(row.role) for row in rows],
+            "State": [_state_words(row) for row in rows],
+            "Since": [times.format_date(row.created_at) for row in rows],
         },
         hide_index=True,
     )
@@ -101,13 +101,13 @@ def draw_identity_table(rows: Sequence[IdentityRow]) -> None:
         return
     st.dataframe(
         {
-            "number": [row.id for row in rows],
-            "account": [row.account for row in rows],
-            "issuer": [row.issuer for row in rows],
-            "subject": [row.subject or "not yet signed in" for row in rows],
-            "e-mail": [row.email for row in rows],
-            "linked": [times.format_date(row.linked_at) for row in rows],
-            "unlinked": [times.format_date(row.unlinked_at) if row.unlinked_at else "" for row in rows],
+            "Number": [row.id for row in rows],
+            "Account": [row.account for row in rows],
+            "Issuer": [row.issuer for row in rows],
+            "Subject": [row.subject or "not yet signed in" for row in rows],
+            "E-mail": [row.email for row in rows],
+            "Linked": [times.format_date(row.linked_at) for row in rows],
+            "Unlinked": [times.format_date(row.unlinked_at) if row.unlinked_at else "" for row in rows],
         },
         hide_index=True,
     )
@@ -166,11 +166,11 @@ def draw_token_table(rows: Sequence[TokenRow]) -> None:
         return
     st.dataframe(
         {
-            "number": [row.id for row in rows],
-            "account": [row.account for row in rows],
-            "label": [row.label for row in rows],
-            "created": [times.format_date(row.created_at) for row in rows],
-            "revoked": [times.format_date(row.revoked_at) if row.revoked_at else "" for row in rows],
+            "Number": [row.id for row in rows],
+            "Account": [row.account for row in rows],
+            "Label": [row.label for row in rows],
+            "Created": [times.format_date(row.created_at) for row in rows],
+            "Revoked": [times.format_date(row.revoked_at) if row.revoked_at else "" for row in rows],
         },
         hide_index=True,
     )

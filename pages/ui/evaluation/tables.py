@@ -92,17 +92,17 @@ def _draw_published_table(lines: Sequence[_Line], evaluations: Sequence[Evaluati
         for one in evaluations
         if one.dataset == dataset
     }
-    problems = {"not comparable": [line.problem for line in lines]} if any(line.problem for line in lines) else {}
+    problems = {"Not comparable": [line.problem for line in lines]} if any(line.problem for line in lines) else {}
     st.table(
         {
-            "system": [line.row.system if begins else "" for line, begins in zip(lines, first, strict=True)],
-            "figure": [f"{one.figure.name}{f', {one.figure.of}' if one.figure.of else ''}" for one in lines],
-            "published": [_published_words(line.figure) for line in lines],
+            "System": [line.row.system if begins else "" for line, begins in zip(lines, first, strict=True)],
+            "Figure": [f"{one.figure.name}{f', {one.figure.of}' if one.figure.of else ''}" for one in lines],
+            "Published": [_published_words(line.figure) for line in lines],
             **ours,
-            "published protocol": [
+            "Published protocol": [
                 line.row.protocol if begins else "" for line, begins in zip(lines, first, strict=True)
             ],
-            "patient leak": [
+            "Patient leak": [
                 _leak_words(line.row) if begins else "" for line, begins in zip(lines, first, strict=True)
             ],
             **problems,
@@ -152,12 +152,12 @@ def _draw_ablation(evaluation: Evaluation) -> None:
         return
     st.table(
         {
-            "views": [row.views for row in evaluation.ablation],
-            "stain": [row.stain for row in evaluation.ablation],
-            "quality control": ["on" if row.quality_control else "off" for row in evaluation.ablation],
-            "images": [f"{row.images:,}" for row in evaluation.ablation],
+            "Views": [row.views for row in evaluation.ablation],
+            "Stain": [row.stain for row in evaluation.ablation],
+            "Quality control": ["on" if row.quality_control else "off" for row in evaluation.ablation],
+            "Images": [f"{row.images:,}" for row in evaluation.ablation],
             "AUC": [formatting.escape(figure_words(row.auc)) for row in evaluation.ablation],
-            "paired change": [_change_words(row) for row in evaluation.ablation],
+            "Paired change": [_change_words(row) for row in evaluation.ablation],
         },
         hide_index=True,
         border="horizontal",
@@ -177,9 +177,9 @@ def _draw_all_figures(evaluation: Evaluation) -> None:
     """List all figures with their intervals."""
     st.dataframe(
         {
-            "figure": [figure.name for figure in evaluation.figures],
-            "of": [f"{figure.n:,} {figure.unit}s" for figure in evaluation.figures],
-            "value [95 % interval]": [figure_words(figure) for figure in evaluation.figures],
+            "Figure": [figure.name for figure in evaluation.figures],
+            "Of": [f"{figure.n:,} {figure.unit}s" for figure in evaluation.figures],
+            "Value [95% interval]": [figure_words(figure) for figure in evaluation.figures],
         },
         hide_index=True,
     )
@@ -192,7 +192,7 @@ def _draw_left_out(evaluation: Evaluation) -> None:
     if not evaluation.excluded:
         st.markdown("All images have a prediction.")
         return
-    st.dataframe({"image and reason": [image.words for image in evaluation.excluded]}, hide_index=True)
+    st.dataframe({"Image and reason": [image.words for image in evaluation.excluded]}, hide_index=True)
 
 
 def draw_exports(chosen: Sequence[StoredEvaluation]) -> None:
