@@ -1,7 +1,6 @@
 """Intake of images: check, strip metadata, store and queue them; one bad file does not stop the others."""
 
 import hashlib
-import re
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from core.imaging.heatmaps import encode_png
 from core.imaging.limits import MAX_BYTES, UnreadableImageError
 from core.imaging.quality import assess_quality
 from core.labels import Malignancy
+from core.natural_order import make_natural_key
 from core.pipeline import check_image
 from core.reading.identifying_words import find_identifying_reasons
 from core.results import Quality
@@ -116,7 +116,7 @@ def list_folder(folder: Path, import_root: Path | None) -> list[Path]:
         path = (root / folder).resolve()
         if not path.is_relative_to(root):
             raise FolderNotAllowedError(f"{folder} is not inside {root}, the only folder that may be read")
-        return sorted(path.iterdir(), key=_natural_order)
+        return sorted(path.iterdir(), key=lambda path: make_natural_key(path.name))
     except (OSError, RuntimeError, ValueError) as error:
         # RuntimeError: circular links. ValueError: a NUL character in the name.
         raise FolderNotAllowedError(f"the folder {folder} cannot be read: {_describe(error)}") from error
@@ -232,12 +232,6 @@ def _require_import_root(import_root: Path | None) -> Path:
             "importing folders from the server is disabled; set SECOND_READ_IMPORT_ROOT to the folder that may be read"
         )
     return import_root
-
-
-def _natural_order(path: Path) -> list[tuple[int, str]]:
-    pieces = re.split(r"(\d+)", path.name.casefold())
-    # Every second piece is a number, because the pattern is a group.
-    return [(int(piece), "") if n % 2 else (0, piece) for n, piece in enumerate(pieces)]
 
 
 def _describe(error: Exception) -> str:

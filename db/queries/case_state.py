@@ -25,6 +25,7 @@ from db.queries.cached import cache_statement
 from db.queries.consensus import is_current_consensus, settled_by
 from db.queries.reads import is_current_read
 from db.queries.study_places import open_study_cases
+from db.queries.text_search import contains_text
 from db.tables import UtcDateTime
 from db.values.reading import Action, CaseState, JobState, Role, Stage, Trigger
 from db.values.worklist import CaseFilter
@@ -224,7 +225,7 @@ def case_conditions(filters: CaseFilter) -> list[ColumnElement[bool]]:
     row = tables.Case
     text = (filters.text or "").strip()
     conditions = (
-        row.accession.icontains(text, autoescape=True) if text else None,
+        contains_text(row.accession, text) if text else None,
         row.magnification == filters.magnification if filters.magnification is not None else None,
         row.created_at >= filters.since if filters.since else None,
         row.created_at < filters.until if filters.until else None,

@@ -1,7 +1,6 @@
-"""Formatting of labels, opinions, quality, states and times on pages, and escaping of text that people typed."""
+"""Formatting of labels, opinions, quality and states on pages, and escaping of text that people typed."""
 
 import re
-from datetime import datetime
 
 from core.labels import Malignancy
 from core.results import Quality
@@ -93,16 +92,6 @@ def job_words(image: ImageRow) -> str:
 def is_pending(images: tuple[ImageRow, ...]) -> bool:
     """Return whether any image is still waiting for its analysis."""
     return any(image.job in (JobState.QUEUED, JobState.RUNNING) for image in images)
-
-
-def format_time(moment: datetime) -> str:
-    """Return the time of day in the server's time zone."""
-    return moment.astimezone().strftime("%H:%M:%S")
-
-
-def format_date_time(moment: datetime) -> str:
-    """Return the date and time in the server's time zone."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def images_words(row: CaseRow) -> str:

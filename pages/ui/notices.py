@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import resources
+from pages.ui import resources, times
 from pages.ui.formatting import escape
 from pages.ui.resources import reader_name
 
@@ -12,6 +12,7 @@ def draw_notices() -> None:
     checkpoint = resources.checkpoint()
     single_reader = resources.single_reader_mode()
     notices = ["**Research use only** – not a diagnosis", _account_notice(single_reader=single_reader)]
+    notices.append(f"times: {escape(times.name_time_zone())}")
     if checkpoint.card is not None and checkpoint.card.demonstration:
         notices.append("**demonstration model** – do not rely on its results")
     with st.container(key="notices", gap="xsmall"):

@@ -8,7 +8,7 @@ import streamlit as st
 
 from db.values.reading import CaseState
 from db.values.worklist import CaseFilter, CaseOrder, CaseRow
-from pages.ui import components, formatting, resources
+from pages.ui import components, formatting, resources, times
 
 # States counted together, because the reader has the same to do.
 _GROUPS = {
@@ -132,7 +132,7 @@ def draw_case_table(rows: Sequence[CaseRow]) -> CaseRow | None:
         key="worklist-table",
         column_config={
             "Reader": st.column_config.TextColumn(width=_READER_WIDTH),
-            "Added": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
+            "Added": times.make_time_column(),
         },
     )
     return None if picked is None else rows[picked]
@@ -148,7 +148,7 @@ def write_waiting_time(since: datetime, now: datetime) -> str:
 
 def _write_reader(row: CaseRow) -> str:
     if row.open_with and row.open_since:
-        return f"{row.open_with}, open since {formatting.format_time(row.open_since)[:5]}"
+        return f"{row.open_with}, open since {times.format_minute(row.open_since)}"
     if row.assigned_to_me:
         return "assigned to you"
     return "assigned to others" if row.assigned_to_others else ""

@@ -6,7 +6,7 @@ from functools import partial
 import streamlit as st
 
 from db.values.reading import CaseView, Place
-from pages.ui import formatting
+from pages.ui import formatting, times
 from pages.ui.reading import mode, saved
 from pages.ui.reading.keyboard_help import show_keyboard_help
 
@@ -38,10 +38,7 @@ def draw_study_header(case: CaseView, place: Place, rounds: int, pause: Callable
 def _write_other_readers(case: CaseView) -> list[str]:
     """Write who else has the case open now; two readers may read it, and both reads are saved."""
     others = case.open_elsewhere if case.final_read is None else ()
-    return [
-        f"open with {formatting.escape(other.reader)} since {formatting.format_time(other.since)[:5]}"
-        for other in others
-    ]
+    return [f"open with {formatting.escape(other.reader)} since {times.format_minute(other.since)}" for other in others]
 
 
 def _write_kind(case: CaseView) -> tuple[str, str]:
