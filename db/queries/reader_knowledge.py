@@ -164,14 +164,14 @@ def is_informed(session: Session, case_id: int, account_id: int, *, blind: bool 
     return session.scalar(select(case.id).where(same, known).limit(1)) is not None
 
 
-def is_hidden_picture(session: Session, account_id: int) -> ColumnElement[bool] | None:
-    """Select the evaluated images that this account may not see; None if it may see them all.
+def is_hidden_picture(session: Session, account_id: int | None) -> ColumnElement[bool] | None:
+    """Select the evaluated images that this account may not see; None if it may see them all, as the program may.
 
     They are found by the hash of their file, and by that of their pixels as an upload stores them. Of an image of an
     older evaluation, which has neither, nobody can say whether it is among the cases: it stays hidden as long as this
     reader has any case to finish.
     """
-    if not has_permission(session, account_id, Permission.READ_CASES):
+    if account_id is None or not has_permission(session, account_id, Permission.READ_CASES):
         return None
     evaluated, image = tables.EvaluatedImage, tables.Image
     unfinished = not_(knows_opinions(image.case_id, account_id, undo_window(session)))
