@@ -72,7 +72,8 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         evaluation.to_json(),
     )
     with sessions.begin() as session:
-        store.evaluations.add_evaluation(session, row, stored_images(finished.images, evaluation.label_set))
+        number = store.evaluations.add_evaluation(session, row, stored_images(finished.images, evaluation.label_set))
+        shared = store.evaluations.overlap(session, None, number)
     if as_json:
         print(evaluation.to_json())
     else:
@@ -81,6 +82,8 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
             Console().print(ablation_table(evaluation))
     for warning in evaluation.warnings:
         _console.print(f"Caution: {escape(replace_control_characters(warning.words))}", style="yellow", soft_wrap=True)
+    if shared.images:
+        _console.print(f"Caution: {shared.words}", style="yellow", soft_wrap=True)
     _console.print(
         f"{len(evaluation.excluded)} images without a result. Nothing was fitted. Report: {finished.folder}",
         soft_wrap=True,
@@ -129,6 +132,8 @@ def stored_images(images: Sequence[JudgedImage], label_set: LabelSet) -> list[Ev
             probabilities=probabilities_in(image, label_set),
             preview_sha256=image.preview_sha256,
             heatmap_sha256=image.heatmap_sha256,
+            source_sha256=image.sha256,
+            file_sha256=image.pixels_sha256,
         )
         for position, image in enumerate(predicted, start=1)
     ]

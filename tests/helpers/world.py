@@ -218,8 +218,14 @@ class World:
         with self.sessions.read() as session:
             return store.reads.own_reads(session, self.reader, case_id=case_id)
 
+    def end_undo(self, account_id: int) -> None:
+        """Do what a page does before it shows what others said."""
+        with self.sessions.begin() as session:
+            store.reads.end_undo(session, account_id)
+
     def state(self, account_id: int, case_id: int | None = None) -> CaseState:
-        """Return the state of a case, of the first one unless another is named."""
+        """Return the state of a case, of the first one unless another is named, once Undo has ended."""
+        self.end_undo(account_id)
         with self.sessions.read() as session:
             return case_state(session, case_id or self.case_id, account_id)
 
@@ -279,7 +285,8 @@ class World:
             )
 
     def view_sign_off(self, account_id: int) -> SignOffView:
-        """Look at the sign-off of the first case."""
+        """Look at the sign-off of the first case, which ends Undo."""
+        self.end_undo(account_id)
         with self.sessions.read() as session:
             return store.sign_offs.sign_offs_of(session, self.case_id, account_id)
 
