@@ -24,6 +24,7 @@ _BREAKHIS_NAME = re.compile(
 _BREAKHIS_CODES = dict(zip(("A", "F", "PT", "TA", "DC", "LC", "MC", "PC"), BREAKHIS.classes, strict=True))
 
 DatasetName = Literal["breakhis", "bach", "idc", "folder"]
+OUTSIDE = "Let labels.csv name links and files outside its folder."  # the help of the option in every command
 
 _BACH_LABELS = "microscopy_ground_truth"  # the name of the table, without the suffix
 _PATIENTS = "patients"
