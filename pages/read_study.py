@@ -40,7 +40,6 @@ def _draw_study(study: OwnStudy, *, first: bool) -> None:
 
 
 def _draw_list(studies: Sequence[OwnStudy]) -> None:
-    st.subheader("Your studies")
     if not studies:
         st.markdown("You are not a reader in any study. Your routine cases are in the worklist.")
         st.page_link("worklist.py", label="Worklist")

@@ -169,6 +169,7 @@ class ReaderCases:
     final: type[tables.Read]  # this reader's current final read, outer-joined
     images: ColumnElement[int]
     analysed: ColumnElement[int]
+    first_image: ColumnElement[int]
     urgent: ColumnElement[bool]
     mine: ColumnElement[bool]
     others: ColumnElement[bool]  # assigned to others, and not to this reader
@@ -209,6 +210,7 @@ def reader_cases(*, only_one: bool = False) -> ReaderCases:
         final=final,
         images=progress.c.images,
         analysed=progress.c.analysed,
+        first_image=progress.c.first_image,
         urgent=case.id.in_(urgent_cases()),
         mine=func.coalesce(assigned.c.mine, 0) == 1,
         others=and_(assigned.c.case_id.is_not(None), assigned.c.mine == 0),
@@ -254,7 +256,7 @@ def urgent_cases() -> Select[int]:
 
 
 def images_of_cases(*, only_one: bool = False) -> Subquery:
-    """Count the images of each case, those whose job has ended, and those with a prediction."""
+    """Count the images of each case, those whose job has ended, and those with a prediction; name the first image."""
     predicted = select(tables.Prediction.image_id).distinct().subquery()
     pending = tables.Job.state.in_(_PENDING)
     query = (
@@ -263,6 +265,7 @@ def images_of_cases(*, only_one: bool = False) -> Subquery:
             func.count().label("images"),
             func.sum(choose((pending, 0), else_=1)).label("analysed"),
             func.count(predicted.c.image_id).label("predicted"),
+            func.min(tables.Image.id).label("first_image"),
         )
         .join(tables.Job, tables.Job.image_id == tables.Image.id)
         .outerjoin(predicted, predicted.c.image_id == tables.Image.id)

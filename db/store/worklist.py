@@ -169,6 +169,7 @@ def _lines(order: CaseOrder) -> _Lines:
         cases.others.label("assigned_to_others"),
         cases.open_with.label("open_with"),
         cases.open_since.label("open_since"),
+        cases.first_image.label("first_image"),
     )
 
 

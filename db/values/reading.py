@@ -350,6 +350,7 @@ class Action(StrEnum):
 
     CASE_ADDED = "case added"
     IMAGE_ADDED = "image added"
+    MAGNIFICATION_SET = "magnification set"
     CASE_OPENED = "case opened"
     FIRST_READ = "first read saved"
     REVEALED = "revealed"
