@@ -117,8 +117,7 @@ def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView
     record_opening(session, account_id, case.accession)
     if case.reveal:
         record_reveal(session, account_id, case.accession)
-    if end_undo(session, account_id, case.id):
-        return replace(case, state=case_state(session, case.id, account_id))
+    end_undo(session, account_id, case.id)
     return replace(case, state=CaseState.IN_READING) if claimed and case.state is CaseState.READY else case
 
 

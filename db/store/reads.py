@@ -195,24 +195,21 @@ def finals_to_close(session: Session, account_id: int) -> Sequence[int]:
     return cases_with_undo(session, account_id)
 
 
-def end_undo(session: Session, account_id: int, case_id: int | None = None) -> bool:
+def end_undo(session: Session, account_id: int, case_id: int | None = None) -> None:
     """Record that what others said of a case, or of all, is shown to this reader; their final read then stays.
 
-    Return whether there was anything to end. Every page calls this before it shows opinions of others, because
+    Every page calls this before it shows opinions of others, because
     queries leave out what could still be taken back.
 
     Raises:
         NotAllowedError: If this account may not read cases.
     """
     require_permission(session, account_id, Permission.READ_CASES)
-    ended = False
     for waiting in cases_with_undo(session, account_id, case_id):
         case = lock_case(session, waiting)
         # Another window of this reader may have taken the read back while we waited for the lock.
         if cases_with_undo(session, account_id, waiting):
             record_shown(session, account_id, case.accession)
-            ended = True
-    return ended
 
 
 def own_reads(session: Session, account_id: int, *, case_id: int | None = None) -> list[Read]:
