@@ -25,15 +25,20 @@ class PairedComparison:
     accuracy: AccuracyComparison | None = None  # benign versus malignant, each at its own locked threshold
 
 
-def compare_stored(sessions: Sessions, first: EvaluationRow, second: EvaluationRow) -> PairedComparison:
-    """Compare the AUC and accuracy of two evaluations; images are matched by name and patient."""
+def compare_stored(
+    sessions: Sessions, account_id: int | None, first: EvaluationRow, second: EvaluationRow
+) -> PairedComparison:
+    """Compare the AUC and accuracy of two evaluations; images are matched by name and patient.
+
+    Images that this account may not see yet are left out; None means the program itself.
+    """
     if first.dataset != second.dataset:
         return PairedComparison(
             None, f"the evaluations are of different datasets: {first.dataset} and {second.dataset}"
         )
     with sessions.read() as session:
-        one = store.evaluations.evaluated_images(session, first.id, limit=max(1, first.images))
-        other = store.evaluations.evaluated_images(session, second.id, limit=max(1, second.images))
+        one = store.evaluations.evaluated_images(session, account_id, first.id, limit=max(1, first.images))
+        other = store.evaluations.evaluated_images(session, account_id, second.id, limit=max(1, second.images))
     return compare_images(one, other)
 
 

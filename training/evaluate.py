@@ -72,7 +72,8 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         evaluation.to_json(),
     )
     with sessions.begin() as session:
-        store.evaluations.add_evaluation(session, row, stored_images(finished.images, evaluation.label_set))
+        number = store.evaluations.add_evaluation(session, row, stored_images(finished.images, evaluation.label_set))
+        shared = store.evaluations.overlap(session, None, number)
     if as_json:
         print(evaluation.to_json())
     else:
@@ -80,6 +81,8 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         if evaluation.ablation:
             PlainConsole().print(ablation_table(evaluation), soft_wrap=False)
     print_cautions(_console, evaluation.warnings)
+    if shared.images:
+        _console.print(f"Caution: {shared.words}", style="yellow")
     _console.print(f"{len(evaluation.excluded)} images without a result. Nothing was fitted. Report: {finished.folder}")
 
 
@@ -123,6 +126,8 @@ def stored_images(images: Sequence[JudgedImage], label_set: LabelSet) -> list[Ev
             probabilities=probabilities_in(image, label_set),
             preview_sha256=image.preview_sha256,
             heatmap_sha256=image.heatmap_sha256,
+            source_sha256=image.sha256,
+            file_sha256=image.pixels_sha256,
         )
         for position, image in enumerate(predicted, start=1)
     ]

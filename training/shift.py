@@ -3,7 +3,7 @@
 python -m training.shift models/starter.safetensors --source breakhis=BREAKHIS --target bach=BACH
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,15 @@ from db.database import open_database
 from db.errors import UnusableDatabaseError
 from training.evaluation.chosen_images import EACH_IMAGE_A_PATIENT, are_patients_unknown
 from training.evaluation.evaluate_checkpoint import create_folder, progress_bar
-from training.shifts.sets import AnalysedSet, ChosenSet, SetRequest, analyse_set, choose_sets, count_training_patients
+from training.shifts.sets import (
+    AnalysedSet,
+    ChosenSet,
+    SetRequest,
+    analyse_set,
+    choose_sets,
+    count_training_patients,
+    refuse_small_images,
+)
 from training.shifts.steps import auc_figure, build_tables, measure_drop, preparation_steps, scale_step
 
 _console = PlainConsole(stderr=True)  # stdout carries results and nothing else
@@ -86,16 +94,23 @@ def compare_sets(request: ShiftRequest) -> Shift:
     """
     classifier = load_classifier(request.checkpoint)
     chosen = choose_sets(request.source, request.target)
+    for each in chosen:
+        refuse_small_images(each, classifier.card)
     with progress_bar() as bar:
-        tasks = [bar.add_task(name, total=len(chosen[place].images)) for name, place in _WORK]
+
+        def begin(name: str, images: int) -> Callable[[], None]:
+            # A bar is drawn when its work begins: one whose work is not done would stay at nothing.
+            task = bar.add_task(name, total=images)
+            return lambda: bar.advance(task)
+
         # The target first: it is the set whose images may turn out to be unusable.
-        target = analyse_set(chosen[1], classifier, lambda: bar.advance(tasks[1]))
-        source = analyse_set(chosen[0], classifier, lambda: bar.advance(tasks[0]))
+        target = analyse_set(chosen[1], classifier, begin("target", len(chosen[1].images)))
+        source = analyse_set(chosen[0], classifier, begin("source", len(chosen[0].images)))
         steps: tuple[Step, ...] = ()
         notes: tuple[Caution, ...] = (_no_auc(target),)
         if target.judgeable:
-            steps = preparation_steps(target, classifier, lambda: bar.advance(tasks[2]))
-            scaled, notes = scale_step(source, target, classifier, lambda: bar.advance(tasks[3]))
+            steps = preparation_steps(target, classifier, begin("preparation", len(target.images)))
+            scaled, notes = scale_step(source, target, classifier, lambda: begin("scale", len(target.images)))
             steps = (*steps, scaled) if scaled else steps
     return replace(
         measure_shift(source.measured, target.measured, (classifier.card.name, classifier.version)),
@@ -108,7 +123,6 @@ def compare_sets(request: ShiftRequest) -> Shift:
 
 
 _FEW_PATIENTS = 10
-_WORK = (("source", 0), ("target", 1), ("preparation", 1), ("scale", 1))
 
 
 def _trained_on(card: Card, sets: tuple[AnalysedSet, AnalysedSet]) -> tuple[int, int]:

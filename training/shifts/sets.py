@@ -8,6 +8,7 @@ from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from core.card import Card
 from core.data.datasets import DatasetName, LabelledImage, load_dataset
@@ -15,6 +16,7 @@ from core.data.left_out import dataset_cautions
 from core.identifiers import fold_identifier
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
+from core.imaging.patches import find_size_problem
 from core.network.classifier import Classifier
 from core.pipeline import analyse_image, cut_normalised_patches
 from core.results import RgbImage
@@ -134,6 +136,38 @@ def _check_patients(name: str, persons: Sequence[str], condition: str = "") -> N
         )
 
 
+def refuse_small_images(chosen: ChosenSet, card: Card) -> None:
+    """Refuse a set of which no image is large enough for the network; only the headers of the files are read.
+
+    Raises:
+        ValueError: If every image is too small; the message says how small they are.
+    """
+    problems = []
+    for image in chosen.images:
+        size = _read_size(image.path)
+        problem = find_size_problem(*size, card.input_policy) if size else None
+        if problem is None or problem.kind != "unreadable":
+            return
+        problems.append(problem.message)
+    raise _none_usable(chosen.name, problems)
+
+
+def _read_size(file: Path) -> tuple[int, int] | None:
+    """Return height and width from the header of an image; None if Pillow cannot tell them."""
+    try:
+        with Image.open(file) as image:
+            return image.height, image.width
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def _none_usable(name: str, reasons: Sequence[str]) -> ValueError:
+    return ValueError(
+        f"none of the {len(reasons)} images of {name} can be used: {Counter(reasons).most_common(1)[0][0]}. "
+        "If they are too small, use larger images or a checkpoint for images of this size"
+    )
+
+
 def analyse_set(chosen: ChosenSet, classifier: Classifier, advance: Callable[[], object] = lambda: None) -> AnalysedSet:
     """Measure every image as it is, and predict and embed it as in serving.
 
@@ -151,11 +185,7 @@ def analyse_set(chosen: ChosenSet, classifier: Classifier, advance: Callable[[],
             rows.append(row)
         advance()
     if not usable:
-        raise ValueError(
-            f"none of the {len(reasons)} images of {chosen.name} can be used: "
-            f"{Counter(reason for _, reason in reasons).most_common(1)[0][0]}. "
-            "If they are too small, use larger images or a checkpoint for images of this size"
-        )
+        raise _none_usable(chosen.name, [reason for _, reason in reasons])
     persons = np.array([chosen.persons[number] for number in usable], np.str_)
     _check_patients(chosen.name, list(persons), " among those that can be used")
     images = tuple(chosen.images[number] for number in usable)

@@ -73,16 +73,17 @@ def preparation_steps(target: AnalysedSet, classifier: Classifier, advance: Adva
 
 
 def scale_step(
-    source: AnalysedSet, target: AnalysedSet, classifier: Classifier, advance: Advance
+    source: AnalysedSet, target: AnalysedSet, classifier: Classifier, begin: Callable[[], Advance]
 ) -> tuple[Step | None, tuple[Caution, ...]]:
     """Evaluate the target set with images resized so that dark structures are as large as in the source set.
 
-    Return cautions as well; if the scale cannot be matched, the step is None.
+    Return cautions as well; if the scale cannot be matched, the step is None, and `begin` is not called.
     """
     factor, problem = _factor(source, target, classifier.card)
     if problem:
         return None, (Caution("scale not matched", problem),)
     name = f"scale matched (images x {factor:.2f})"
+    advance = begin()
     usable, reasons, probabilities = [], [], []
     for number, image in enumerate(target.images):
         pixels = read_pixels(image)
