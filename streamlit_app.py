@@ -8,13 +8,14 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from core.settings import Settings
+from pages.ui.busy import show_busy
 from pages.ui.openid_settings import configured_providers
 from pages.ui.viewer import VENDOR
 from service.access.gate import Gate
 from service.installation import Installation
 from service.routes import answer_our_errors, router
 
-_pages = st.App("pages/frame.py")
+_pages = st.App("pages/frame.py", on_script_error=show_busy)
 _run_pages = _pages.lifespan()
 
 

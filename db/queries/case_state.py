@@ -20,9 +20,11 @@ from sqlalchemy import (
 from sqlalchemy import case as choose
 from sqlalchemy.orm import Session, aliased
 
+from core.identifiers import fold_text
 from db import tables
 from db.queries.cached import cache_statement
 from db.queries.consensus import is_current_consensus, settled_by
+from db.queries.intakes import incomplete_cases
 from db.queries.reads import is_current_read
 from db.queries.study_places import open_study_cases
 from db.tables import UtcDateTime
@@ -221,10 +223,13 @@ def reader_cases(*, only_one: bool = False) -> ReaderCases:
 
 def case_conditions(filters: CaseFilter) -> list[ColumnElement[bool]]:
     """Return the conditions of a filter that do not depend on the reader."""
-    row = tables.Case
+    row, number = tables.Case, tables.CaseNumber
     text = (filters.text or "").strip()
+    folded = number.folded.contains(fold_text(text), autoescape=True)
+    # A number that is only digits is compared without its zeros, but may be searched with them.
+    found = or_(row.id.in_(select(number.case_id).where(folded)), row.accession.icontains(text, autoescape=True))
     conditions = (
-        row.accession.icontains(text, autoescape=True) if text else None,
+        found if text else None,
         row.magnification == filters.magnification if filters.magnification is not None else None,
         row.created_at >= filters.since if filters.since else None,
         row.created_at < filters.until if filters.until else None,
@@ -300,6 +305,7 @@ def _state(joined: _Joined) -> ColumnElement[str]:
     predicted = progress.c.predicted > 0
     triggered = has_trigger(joined.triggers)
     return choose(
+        (case.in_(incomplete_cases()), _text(CaseState.INCOMPLETE)),
         (joined.version > 1, _text(CaseState.AMENDED)),
         (joined.version == 1, _text(CaseState.SIGNED_OFF)),
         (and_(finished, case.in_(resolved_cases())), _text(CaseState.RESOLVED)),

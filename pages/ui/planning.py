@@ -63,7 +63,7 @@ def ask_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:
         "priority": ["urgent" if case.urgent else "" for case in cases],
         "assigned to": [", ".join(case.readers) for case in cases],
         "readers finished": [case.finished for case in cases],
-        "state": ["signed off" if case.signed_off else "" for case in cases],
+        "state": ["incomplete" if case.incomplete else "signed off" if case.signed_off else "" for case in cases],
     }
     table = st.dataframe(
         {name: cells for name, cells in columns.items() if name != "state" or any(cells)},

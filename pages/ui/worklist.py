@@ -19,6 +19,7 @@ _GROUPS = {
     "in adjudication": (CaseState.ADJUDICATION,),
     "resolved": (CaseState.RESOLVED,),
     "signed off": (CaseState.SIGNED_OFF, CaseState.AMENDED),
+    "incomplete": (CaseState.INCOMPLETE,),
     "being analysed": (CaseState.WAITING,),
     "unreadable": (CaseState.UNREADABLE,),
 }
@@ -42,7 +43,14 @@ _LIMITS = {
     CaseOrder.DISCORDANCE: "Only cases with your final opinion are listed, because this order reveals the model's.",
 }
 
-_WAITING = (CaseState.WAITING, CaseState.READY, CaseState.IN_READING, CaseState.FIRST_READ, CaseState.REVEALED)
+_WAITING = (
+    CaseState.INCOMPLETE,
+    CaseState.WAITING,
+    CaseState.READY,
+    CaseState.IN_READING,
+    CaseState.FIRST_READ,
+    CaseState.REVEALED,
+)
 _OPTIONAL_COLUMNS = ("Priority", "Reader", "Kind")  # left out when they would be empty
 _READER_WIDTH = 180  # px; a short name and a time
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400  # seconds
