@@ -8,6 +8,7 @@ from db.audit.trail import record_event
 from db.database import Sessions
 from db.errors import UnknownCaseError
 from db.values.reading import Account, AddedImage, JobState, Role
+from db.values.worklist import CaseFilter
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import QUALITY, sha256_of, stored_image
 from tests.helpers.world import make_case, make_reader
@@ -78,6 +79,65 @@ def test_a_typed_accession_is_kept_and_may_not_be_used_twice(sessions: Sessions)
             store.cases.add_case(session, account_id, accession="H26-1234", magnification=None)
         view = store.open_case.open_case(session, case_id, account_id)
     assert (view.accession, view.magnification) == ("H26-1234", "40X")
+
+
+@pytest.mark.parametrize(
+    ("taken", "again"),
+    [
+        ("S24-10", "s24-10"),
+        ("S24-10", " S24-10\u2009"),
+        ("\u00c4-1", "a\u0308-1"),
+        ("S24 10", "S24\u00a010"),
+        ("Stra\u00dfe 1", "STRASSE 1"),
+        ("\uff33\uff12\uff14-1", "S24-1"),
+        ("0042", "42"),
+    ],
+)
+def test_a_case_number_is_one_however_it_is_written(sessions: Sessions, taken: str, again: str) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        case_id = store.cases.add_case(session, account_id, accession=taken, magnification=None)
+        with pytest.raises(ValueError, match=f"already a case {taken}, which is the same number as {again.strip()}"):
+            store.cases.add_case(session, account_id, accession=again, magnification=None)
+        assert store.studies.find_cases(session, account_id, [again, taken]) == [case_id, case_id]
+        other = store.cases.add_case(session, account_id, accession=f"{taken} b", magnification=None)
+    assert accession_of(sessions, other, account_id) == f"{taken} b"
+
+
+def test_cases_added_at_once_under_one_number_in_two_spellings_are_one_case(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+
+    def add(number: int) -> int:
+        with sessions.begin() as session:
+            accession = "s24-7" if number % 2 else "S24-7"
+            return store.cases.add_case(session, account_id, accession=accession, magnification=None)
+
+    added = at_once(6, add)
+    assert sum(isinstance(one, int) for one in added) == 1
+    assert sum(isinstance(one, ValueError) for one in added) == 5
+
+
+@pytest.mark.parametrize("typed", ["äö", "ÄÖ", "a\u0308o\u0308", "24-äö", " S24-ÄÖ "])
+def test_a_search_for_a_case_number_ignores_case_beyond_ascii(sessions: Sessions, typed: str) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        for accession in ("S24-\u00c4\u00d6-1", "S24-AO-2"):
+            case_id = store.cases.add_case(session, account_id, accession=accession, magnification=None)
+            store.cases.add_image(session, case_id, stored_image(accession))
+    with sessions.read() as session:
+        rows = store.worklist.worklist(session, account_id, CaseFilter(text=typed))
+    assert [row.accession for row in rows] == ["S24-\u00c4\u00d6-1"]
+
+
+def test_a_number_of_digits_is_found_with_and_without_its_zeros(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        case_id = store.cases.add_case(session, account_id, accession="0042", magnification=None)
+        store.cases.add_image(session, case_id, stored_image("a"))
+    for typed in ("0042", "42", "004"):
+        with sessions.read() as session:
+            assert len(store.worklist.worklist(session, account_id, CaseFilter(text=typed))) == 1, typed
 
 
 @pytest.mark.parametrize(
