@@ -20,7 +20,6 @@ from sqlalchemy import (
 from sqlalchemy import case as choose
 from sqlalchemy.orm import Session, aliased
 
-from core.identifiers import fold_text
 from db import tables
 from db.queries.cached import cache_statement
 from db.queries.consensus import is_current_consensus, settled_by
@@ -223,13 +222,10 @@ def reader_cases(*, only_one: bool = False) -> ReaderCases:
 
 def case_conditions(filters: CaseFilter) -> list[ColumnElement[bool]]:
     """Return the conditions of a filter that do not depend on the reader."""
-    row, number = tables.Case, tables.CaseNumber
+    row = tables.Case
     text = (filters.text or "").strip()
-    folded = number.folded.contains(fold_text(text), autoescape=True)
-    # A number that is only digits is compared without its zeros, but may be searched with them.
-    found = or_(row.id.in_(select(number.case_id).where(folded)), row.accession.icontains(text, autoescape=True))
     conditions = (
-        found if text else None,
+        row.accession.icontains(text, autoescape=True) if text else None,
         row.magnification == filters.magnification if filters.magnification is not None else None,
         row.created_at >= filters.since if filters.since else None,
         row.created_at < filters.until if filters.until else None,

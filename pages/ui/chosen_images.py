@@ -68,7 +68,8 @@ def _draw(choice: _Choice) -> None:
     with st.container(height=260 if len(names) > _TABLE_ROWS else "content", border=False, key="chosen"):
         st.table(
             {
-                "Chosen": [f"{place}. {formatting.escape(name)}" for place, name in enumerate(names, start=1)],
+                "Place": list(range(1, len(names) + 1)),
+                "Chosen": [formatting.escape(name) for name in names],
                 "Size": [f"{len(image.data) / 1e6:.1f} MB" for image in choice.images],
             },
             hide_index=True,

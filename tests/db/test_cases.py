@@ -8,7 +8,6 @@ from db.audit.trail import record_event
 from db.database import Sessions
 from db.errors import UnknownCaseError
 from db.values.reading import Account, AddedImage, JobState, Role
-from db.values.worklist import CaseFilter
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import QUALITY, sha256_of, stored_image
 from tests.helpers.world import make_case, make_reader
@@ -116,28 +115,6 @@ def test_cases_added_at_once_under_one_number_in_two_spellings_are_one_case(sess
     added = at_once(6, add)
     assert sum(isinstance(one, int) for one in added) == 1
     assert sum(isinstance(one, ValueError) for one in added) == 5
-
-
-@pytest.mark.parametrize("typed", ["äö", "ÄÖ", "a\u0308o\u0308", "24-äö", " S24-ÄÖ "])
-def test_a_search_for_a_case_number_ignores_case_beyond_ascii(sessions: Sessions, typed: str) -> None:
-    with sessions.begin() as session:
-        account_id = make_reader(session)
-        for accession in ("S24-\u00c4\u00d6-1", "S24-AO-2"):
-            case_id = store.cases.add_case(session, account_id, accession=accession, magnification=None)
-            store.cases.add_image(session, case_id, stored_image(accession))
-    with sessions.read() as session:
-        rows = store.worklist.worklist(session, account_id, CaseFilter(text=typed))
-    assert [row.accession for row in rows] == ["S24-\u00c4\u00d6-1"]
-
-
-def test_a_number_of_digits_is_found_with_and_without_its_zeros(sessions: Sessions) -> None:
-    with sessions.begin() as session:
-        account_id = make_reader(session)
-        case_id = store.cases.add_case(session, account_id, accession="0042", magnification=None)
-        store.cases.add_image(session, case_id, stored_image("a"))
-    for typed in ("0042", "42", "004"):
-        with sessions.read() as session:
-            assert len(store.worklist.worklist(session, account_id, CaseFilter(text=typed))) == 1, typed
 
 
 @pytest.mark.parametrize(
