@@ -1,9 +1,12 @@
 """The application: pages and routes behind one gate; start it with `streamlit run streamlit_app.py`."""
 
+import inspect
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import streamlit as st
+import uvicorn
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
@@ -15,6 +18,9 @@ from service.access.gate import Gate
 from service.installation import Installation
 from service.routes import answer_our_errors, router
 
+# Seconds that a stopping server gives its open connections.
+_LAST_ANSWERS_SECONDS = 5
+
 _pages = st.App("pages/frame.py", on_script_error=show_busy)
 _run_pages = _pages.lifespan()
 
@@ -22,6 +28,7 @@ _run_pages = _pages.lifespan()
 @asynccontextmanager
 async def _run(app: FastAPI) -> AsyncIterator[None]:
     """Open the database, run the worker and serve the pages until the server stops."""
+    _limit_shutdown()
     installation = Installation.open(Settings.from_environment(), providers=configured_providers())
     app.state.installation = installation
     app.state.assets = VENDOR
@@ -31,6 +38,17 @@ async def _run(app: FastAPI) -> AsyncIterator[None]:
             yield
     finally:
         await run_in_threadpool(installation.close)
+
+
+def _limit_shutdown() -> None:
+    """Let the server stop even if a browser keeps a connection open; uvicorn would wait for it without end.
+
+    Streamlit makes the server and has no option for this. The server is the object whose method handles SIGTERM.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    server = handler.__self__ if inspect.ismethod(handler) else None
+    if isinstance(server, uvicorn.Server):
+        server.config.timeout_graceful_shutdown = _LAST_ANSWERS_SECONDS
 
 
 # FastAPI's /docs would load scripts from the internet; /openapi.json describes the routes without it.

@@ -90,7 +90,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
 def figure_table(evaluation: Evaluation) -> Table:
     """Return a table of the figures with their intervals."""
     title = f"{evaluation.model_name} {evaluation.model_version} on {evaluation.dataset}, {evaluation.split}"
-    table = Table("figure", "by", "n", "value", "95 % interval", title=escape(replace_control_characters(title)))
+    table = Table("figure", "by", "n", "value", "95% interval", title=escape(replace_control_characters(title)))
     for figure in evaluation.figures:
         table.add_row(
             escape(figure.name), figure.unit, str(figure.n), format_number(figure.value), format_interval(figure)
@@ -100,7 +100,7 @@ def figure_table(evaluation: Evaluation) -> Table:
 
 def ablation_table(evaluation: Evaluation) -> Table:
     """Return a table of what views, stain normalisation and quality control change."""
-    table = Table("views", "stain", "quality control", "n", "AUC", "change", "95 % interval", title="ablation")
+    table = Table("views", "stain", "quality control", "n", "AUC", "change", "95% interval", title="ablation")
     for row in evaluation.ablation:
         change = (
             ("reference (as in the card)", "")

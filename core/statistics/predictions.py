@@ -12,7 +12,7 @@ from core.statistics.resampling import Ranking, bca_intervals
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A metric and its 95 % confidence interval."""
+    """A metric and its 95% confidence interval."""
 
     value: float
     low: float

@@ -1,5 +1,6 @@
 """Add cases and their images."""
 
+import unicodedata
 from datetime import UTC, datetime
 
 from sqlalchemy import func, select
@@ -95,7 +96,8 @@ def remembered_magnification(session: Session, account_id: int) -> str | None:
 
 
 def _check_words(what: str, words: str | None, limit: int) -> str | None:
-    words = (words or "").strip()
+    # A blank that does not break, pasted from a document, looks like any other and is not printable to Python.
+    words = "".join(" " if unicodedata.category(one) == "Zs" else one for one in words or "").strip()
     if len(words) > limit or not words.isprintable():
         raise ValueError(f"{what} may have at most {limit} characters, all of them visible")
     return words or None

@@ -145,13 +145,13 @@ def withdraw_read(session: Session, read_id: int, account_id: int) -> Read:
     require_permission(session, account_id, Permission.READ_CASES)
     row = session.get(tables.Read, read_id)
     if row is None or row.account_id != account_id or row.stage is not Stage.FINAL or row.place_id is not None:
-        raise CaseChangedError("there is no final opinion of yours to take back")
+        raise CaseChangedError("there is no final opinion of yours to withdraw")
     case = lock_case_to_read(session, row.case_id, account_id)
     current = current_read(session, row.case_id, account_id, Stage.FINAL)
     if current is None or current.id != read_id:
-        raise CaseChangedError("this opinion was already taken back or replaced")
+        raise CaseChangedError("this opinion was already withdrawn or replaced")
     if datetime.now(UTC) - current.saved_at > GRACE:
-        raise CaseChangedError(f"an opinion can be taken back only for {GRACE.seconds} seconds: amend it instead")
+        raise CaseChangedError(f"an opinion can be withdrawn only for {GRACE.seconds} seconds: amend it instead")
     refuse_signed(session, case)
     opened = current.saved_at
     new = NewRead(row.case_id, account_id, Stage.WITHDRAWN, Opinion(None, None), opened, supersedes=read_id)

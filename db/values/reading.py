@@ -14,7 +14,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("missed_feature", "feature the model misses"),
     ("context", "context beyond this image"),
     ("borderline", "borderline lesion"),
-    ("other", "other (say in the note)"),
+    ("other", "other (explain in the note)"),
 )
 
 _POINTS_LIMIT = 2_000  # of one region
@@ -171,7 +171,7 @@ class Stage(StrEnum):
 
     FIRST = "first"
     FINAL = "final"
-    WITHDRAWN = "withdrawn"  # takes back a final read shortly after it was saved; holds no opinion
+    WITHDRAWN = "withdrawn"  # withdraws a final read shortly after it was saved; holds no opinion
 
 
 class Vote(StrEnum):

@@ -21,10 +21,10 @@ def draw_account_table(rows: Sequence[AccountRow]) -> None:
     """Draw all accounts with their roles and states."""
     st.dataframe(
         {
-            "name": [row.name for row in rows],
-            "role": [str(row.role) for row in rows],
-            "state": [_state_words(row) for row in rows],
-            "since": [day(row.created_at) for row in rows],
+            "Name": [row.name for row in rows],
+            "Role": [str(row.role) for row in rows],
+            "State": [_state_words(row) for row in rows],
+            "Since": [day(row.created_at) for row in rows],
         },
         hide_index=True,
     )
@@ -102,13 +102,13 @@ def draw_identity_table(rows: Sequence[IdentityRow]) -> None:
         return
     st.dataframe(
         {
-            "number": [row.id for row in rows],
-            "account": [row.account for row in rows],
-            "issuer": [row.issuer for row in rows],
-            "subject": [row.subject or "not yet signed in" for row in rows],
-            "e-mail": [row.email for row in rows],
-            "linked": [day(row.linked_at) for row in rows],
-            "unlinked": [day(row.unlinked_at) if row.unlinked_at else "" for row in rows],
+            "Number": [row.id for row in rows],
+            "Account": [row.account for row in rows],
+            "Issuer": [row.issuer for row in rows],
+            "Subject": [row.subject or "not yet signed in" for row in rows],
+            "E-mail": [row.email for row in rows],
+            "Linked": [day(row.linked_at) for row in rows],
+            "Unlinked": [day(row.unlinked_at) if row.unlinked_at else "" for row in rows],
         },
         hide_index=True,
     )
@@ -167,11 +167,11 @@ def draw_token_table(rows: Sequence[TokenRow]) -> None:
         return
     st.dataframe(
         {
-            "number": [row.id for row in rows],
-            "account": [row.account for row in rows],
-            "label": [row.label for row in rows],
-            "created": [day(row.created_at) for row in rows],
-            "revoked": [day(row.revoked_at) if row.revoked_at else "" for row in rows],
+            "Number": [row.id for row in rows],
+            "Account": [row.account for row in rows],
+            "Label": [row.label for row in rows],
+            "Created": [day(row.created_at) for row in rows],
+            "Revoked": [day(row.revoked_at) if row.revoked_at else "" for row in rows],
         },
         hide_index=True,
     )

@@ -66,11 +66,11 @@ def draw_events(page: EventPage, number: int, chosen: EventFilter) -> None:
     last = -(-page.found // PAGE_SIZE)
     st.dataframe(
         {
-            "event": [one.number for one in page.events],
-            "at, UTC": [f"{one.at:%Y-%m-%d %H:%M:%S}" for one in page.events],
-            "person": [one.account or _PROGRAM for one in page.events],
-            "action": [one.action for one in page.events],
-            "case or subject": [one.subject for one in page.events],
+            "Event": [one.number for one in page.events],
+            "At, UTC": [f"{one.at:%Y-%m-%d %H:%M:%S}" for one in page.events],
+            "Person": [one.account or _PROGRAM for one in page.events],
+            "Action": [one.action for one in page.events],
+            "Case or subject": [one.subject for one in page.events],
         },
         hide_index=True,
         height=420 if len(page.events) > 10 else "auto",
@@ -125,10 +125,10 @@ def _draw_findings(verified: Verification) -> None:
     st.error(f"{len(verified.findings):,} findings: these records are not as this program wrote them.")
     st.dataframe(
         {
-            "what": [_KIND_WORDS.get(one.kind, one.kind) for one in verified.findings],
-            "row": [one.row for one in verified.findings],
-            "events": [_number_words(one) for one in verified.findings],
-            "evidence": [one.words for one in verified.findings],
+            "What": [_KIND_WORDS.get(one.kind, one.kind) for one in verified.findings],
+            "Row": [one.row for one in verified.findings],
+            "Events": [_number_words(one) for one in verified.findings],
+            "Evidence": [one.words for one in verified.findings],
         },
         hide_index=True,
     )

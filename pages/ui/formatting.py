@@ -44,6 +44,11 @@ def subtype_words(subtype: str) -> str:
     return subtype.replace("_", " ")
 
 
+def capitalise(text: str) -> str:
+    """Return a text with a capital first letter; the other letters stay as they are ("AUC of patients")."""
+    return text[:1].upper() + text[1:]
+
+
 def escape(text: str) -> str:
     """Escape text that people typed, so that it is neither rendered as Markdown nor turned into a link."""
     text = _ADDRESS.sub("\\g<0>\N{WORD JOINER}", text)

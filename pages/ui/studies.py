@@ -45,14 +45,14 @@ def _draw_study(study: StudyRow) -> None:
     st.caption(" · ".join(facts))
     st.dataframe(
         {
-            "reader": [part.reader for part in study.progress],
-            "round": [part.round for part in study.progress],
-            "arm": [str(part.arm) for part in study.progress],
-            "read": [part.done for part in study.progress],
-            "of": [part.of for part in study.progress],
-            "progress": [part.done / part.of for part in study.progress],
+            "Reader": [part.reader for part in study.progress],
+            "Round": [part.round for part in study.progress],
+            "Arm": [str(part.arm) for part in study.progress],
+            "Read": [part.done for part in study.progress],
+            "Of": [part.of for part in study.progress],
+            "Progress": [part.done / part.of for part in study.progress],
         },
-        column_config={"progress": st.column_config.ProgressColumn(format="percent")},
+        column_config={"Progress": st.column_config.ProgressColumn(format="percent")},
         hide_index=True,
     )
     with st.container(horizontal=True, key=f"study-actions-{study.id}"):
@@ -237,7 +237,7 @@ def _ask_to_leave_out(key: str, preview: StudyPreview) -> bool:
     number = len(preview.obstacles)
     st.warning(f"{formatting.count_words(number, 'case')} cannot be in this study.")
     st.dataframe(
-        {"case": [one.accession for one in preview.obstacles], "reason": [one.why for one in preview.obstacles]},
+        {"Case": [one.accession for one in preview.obstacles], "Reason": [one.why for one in preview.obstacles]},
         hide_index=True,
         height=components.table_height(number, 250),
     )
@@ -264,8 +264,8 @@ def _draw_workload(plan: StudyPlan, preview: StudyPreview, names: dict[int, str]
         words.append(f"{preview.repeats} are repeats: the same reader, case and arm again")
     st.markdown("; ".join(words) + ".")
     arms = [plan.arms_of(reader) for reader in plan.reader_ids]
-    columns = {f"round {n + 1}": [str(order[n]) for order in arms] for n in range(rounds)}
-    st.dataframe({"reader": [names[reader] for reader in plan.reader_ids], **columns}, hide_index=True)
+    columns = {f"Round {n + 1}": [str(order[n]) for order in arms] for n in range(rounds)}
+    st.dataframe({"Reader": [names[reader] for reader in plan.reader_ids], **columns}, hide_index=True)
 
 
 def _create(plan: StudyPlan) -> None:

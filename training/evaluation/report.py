@@ -180,7 +180,7 @@ def _answers(evaluation: Evaluation, card: Card) -> dict[int, str]:
             else ""
         ),
         28: ", ".join(dict.fromkeys(figure.name for figure in evaluation.figures)),
-        29: "95 % intervals from resampling patients (bias-corrected and accelerated bootstrap)",
+        29: "95% intervals from resampling patients (bias-corrected and accelerated bootstrap)",
         30: f"{len(evaluation.ablation)} ways of preparing the images compared; see Ablation"
         if evaluation.ablation
         else "",

@@ -160,7 +160,7 @@ def distance_table(shift: Shift) -> Table:
         f"{shift.images[0]} images of {shift.patients[0]} patients against {shift.images[1]} of {shift.patients[1]}; "
         "halves: distance between two random halves of the source's patients"
     )
-    table = Table("distance", "value", "95 % interval", "halves", "p", title=escape(title), caption=escape(caption))
+    table = Table("distance", "value", "95% interval", "halves", "p", title=escape(title), caption=escape(caption))
     for distance in shift.distances:
         p = "" if distance.p is None else f"{distance.p:.3f}"
         table.add_row(distance.name, f"{distance.value:.3f}", _interval(distance), f"{distance.halves:.3f}", p)
@@ -178,7 +178,7 @@ def statistic_table(shift: Shift) -> Table:
 
 def effect_table(shift: Shift) -> Table:
     """Return a table of the AUC on both sets and the change by each preparation step on the target set."""
-    columns = ("set and preparation", "images", "AUC [95 %]", "change [95 %]", "share of drop")
+    columns = ("set and preparation", "images", "AUC [95%]", "change [95%]", "share of drop")
     table = Table(*columns, title="Effects of preparation steps", caption=_caption(shift))
     if shift.source_auc is not None:
         table.add_row(_set_name(shift, "source", 0), str(shift.source_auc.n), _figure(shift.source_auc), "", "")

@@ -40,7 +40,7 @@ STATISTIC_HELP = {
 }
 STEP_HELP = (
     "Each row changes one step in preparing the target set's images. The marker shows the change in AUC on the same "
-    "patients, the bar its 95 % interval; if the bar crosses 0, there may be no change at all. Left is worse, right is "
+    "patients, the bar its 95% interval; if the bar crosses 0, there may be no change at all. Left is worse, right is "
     "better. The dotted line is the change that would reach the AUC of the source set."
 )
 

@@ -33,12 +33,12 @@ def draw_published(chosen: Sequence[StoredEvaluation]) -> None:
     }
     st.table(
         {
-            "system": [row.system if figure is row.figures[0] else "" for row, figure in lines],
-            "figure": [f"{figure.name}{f', {figure.of}' if figure.of else ''}" for _, figure in lines],
-            "published": [_published_words(figure) for _, figure in lines],
+            "System": [row.system if figure is row.figures[0] else "" for row, figure in lines],
+            "Figure": [f"{figure.name}{f', {figure.of}' if figure.of else ''}" for _, figure in lines],
+            "Published": [_published_words(figure) for _, figure in lines],
             **ours,
-            "published protocol": [row.protocol if figure is row.figures[0] else "" for row, figure in lines],
-            "patient leak": [_leak_words(row) if figure is row.figures[0] else "" for row, figure in lines],
+            "Published protocol": [row.protocol if figure is row.figures[0] else "" for row, figure in lines],
+            "Patient leak": [_leak_words(row) if figure is row.figures[0] else "" for row, figure in lines],
         },
         hide_index=True,
         border="horizontal",
@@ -91,12 +91,12 @@ def _draw_ablation(evaluation: Evaluation) -> None:
         return
     st.table(
         {
-            "views": [row.views for row in evaluation.ablation],
-            "stain": [row.stain for row in evaluation.ablation],
-            "quality control": ["on" if row.quality_control else "off" for row in evaluation.ablation],
-            "images": [f"{row.images:,}" for row in evaluation.ablation],
+            "Views": [row.views for row in evaluation.ablation],
+            "Stain": [row.stain for row in evaluation.ablation],
+            "Quality control": ["on" if row.quality_control else "off" for row in evaluation.ablation],
+            "Images": [f"{row.images:,}" for row in evaluation.ablation],
             "AUC": [formatting.escape(figure_words(row.auc)) for row in evaluation.ablation],
-            "paired change": [_change_words(row) for row in evaluation.ablation],
+            "Paired change": [_change_words(row) for row in evaluation.ablation],
         },
         hide_index=True,
         border="horizontal",
@@ -116,9 +116,9 @@ def _draw_all_figures(evaluation: Evaluation) -> None:
     """List all figures with their intervals."""
     st.dataframe(
         {
-            "figure": [figure.name for figure in evaluation.figures],
-            "of": [f"{figure.n:,} {figure.unit}s" for figure in evaluation.figures],
-            "value [95 % interval]": [figure_words(figure) for figure in evaluation.figures],
+            "Figure": [figure.name for figure in evaluation.figures],
+            "Of": [f"{figure.n:,} {figure.unit}s" for figure in evaluation.figures],
+            "Value [95% interval]": [figure_words(figure) for figure in evaluation.figures],
         },
         hide_index=True,
     )
@@ -131,7 +131,7 @@ def _draw_left_out(evaluation: Evaluation) -> None:
     if not evaluation.excluded:
         st.markdown("All images have a prediction.")
         return
-    st.dataframe({"image and reason": [image.words for image in evaluation.excluded]}, hide_index=True)
+    st.dataframe({"Image and reason": [image.words for image in evaluation.excluded]}, hide_index=True)
 
 
 def draw_exports(chosen: Sequence[StoredEvaluation]) -> None:

@@ -52,10 +52,10 @@ def draw_history(deployments: Sequence[Deployment]) -> None:
     with st.expander(f"All checkpoints put into service ({len(deployments):,})"):
         st.dataframe(
             {
-                "from": [formatting.format_date_time(each.at) for each in deployments],
-                "name": [each.name for each in deployments],
-                "version": [model_version(each.sha256) for each in deployments],
-                "put into service by": [each.account or "the program" for each in deployments],
+                "From": [formatting.format_date_time(each.at) for each in deployments],
+                "Name": [each.name for each in deployments],
+                "Version": [model_version(each.sha256) for each in deployments],
+                "Put into service by": [each.account or "the program" for each in deployments],
             },
             hide_index=True,
         )

@@ -30,9 +30,9 @@ def _draw_metrics(card: Card) -> None:
         return
     st.table(
         {
-            "measure": [metric.name for metric in card.metrics],
-            "value [95 % interval]": [f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in card.metrics],
-            "protocol": [metric.protocol for metric in card.metrics],
+            "Measure": [metric.name for metric in card.metrics],
+            "Value [95% interval]": [f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in card.metrics],
+            "Protocol": [metric.protocol for metric in card.metrics],
         },
         hide_index=True,
     )
