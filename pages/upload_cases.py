@@ -6,7 +6,7 @@ import streamlit as st
 
 from db import store
 from db.values.intakes import OwnCase
-from pages.ui import chosen_images, components, intakes, resources, upload_cases
+from pages.ui import chosen_images, components, formatting, intakes, resources, upload_cases
 from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, list_folder, read_folder
 
 _ONE, _EACH, _JOIN = "One case", "One case per image", "Add to a case"
@@ -54,7 +54,7 @@ def _store(plan: CasePlan | None, folder: str, images: list[chosen_images.Chosen
         try:
             upload_cases.store_batch(plan, read_folder(Path(folder), root), len(list_folder(Path(folder), root)))
         except FolderNotAllowedError as error:
-            st.error(str(error))
+            st.error(formatting.escape(str(error)))
     else:
         upload_cases.store_batch(plan, [(image.name, image.data) for image in images], len(images))
 
@@ -75,7 +75,11 @@ confirmed = upload_cases.ask_to_confirm_number(accession, f"confirmed-{number}-{
 images = chosen_images.ask_images()
 upload_cases.show_name_warning([image.name for image in images])
 import_root = resources.settings().import_root
-folder = st.text_input(f"Or a folder in {import_root}", key=f"folder-{number}").strip() if import_root else ""
+folder = (
+    st.text_input(f"Or a folder in {formatting.escape(str(import_root))}", key=f"folder-{number}").strip()
+    if import_root
+    else ""
+)
 save, demo, _ = st.columns([1.4, 1.4, 3])
 if save.button("Store images", type="primary", width="stretch"):
     if not confirmed:
