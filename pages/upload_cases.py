@@ -56,7 +56,7 @@ def _store(plan: CasePlan | None, folder: str, images: list[chosen_images.Chosen
         except FolderNotAllowedError as error:
             st.error(formatting.escape(str(error)))
     else:
-        upload_cases.store_batch(plan, [(image.name, image.data) for image in images], len(images))
+        upload_cases.store_chosen(plan, images)
 
 
 def _add_demo() -> None:

@@ -1,5 +1,6 @@
 """The files that were chosen and not stored yet: they stay, in their order, while the reader visits other pages."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import streamlit as st
@@ -42,9 +43,11 @@ def ask_images() -> list[ChosenImage]:
     return list(choice.images)
 
 
-def forget_images() -> None:
-    """Forget what was chosen, because it is stored."""
-    st.session_state[_CHOSEN] = _Choice(round=_choice().round + 1)
+def forget_images(stored: Collection[ChosenImage]) -> None:
+    """Forget the files that were handed over to be stored; what was chosen since then stays."""
+    choice = _choice()
+    left = [image for image in choice.images if image not in stored]
+    st.session_state[_CHOSEN] = _Choice(left, choice.was_moved and bool(left), choice.round + 1)
 
 
 def _choice() -> _Choice:

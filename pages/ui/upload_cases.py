@@ -10,6 +10,7 @@ from db.errors import CaseChangedError
 from db.values.intakes import OwnCase
 from db.values.reading import ImageRow
 from pages.ui import chosen_images, components, formatting, image_order, resources
+from pages.ui.chosen_images import ChosenImage
 from service.batches import Batch, BatchProgress
 from service.intake import CasePlan, IntakeResult, Received, warn_of_identifying_names
 
@@ -17,7 +18,8 @@ _POLL_SECONDS = 2
 _LOOK_SECONDS = 0.2  # between two looks at a batch that is being stored
 _TABLE_ROWS = 8  # more rows scroll inside the table
 _THUMBNAIL_ROWS = 5
-_BATCH, _TAKEN, _ROUND = "batch", "taken", "upload-round"  # keys of the session state
+# Keys of the session state: the batch it follows and the chosen files in it, the last outcome, and the batches so far.
+_BATCH, _SENT, _TAKEN, _ROUND = "batch", "sent", "taken", "upload-round"
 
 
 def ask_to_confirm_number(accession: str, key: str) -> bool:
@@ -76,6 +78,13 @@ def count_rounds() -> int:
     return int(st.session_state.get(_ROUND, 0))
 
 
+def store_chosen(plan: CasePlan, images: Sequence[ChosenImage]) -> None:
+    """Hand the chosen images to the server, unless this session follows a batch already."""
+    if _BATCH not in st.session_state:
+        st.session_state[_SENT] = frozenset(images)
+    store_batch(plan, [(image.name, image.data) for image in images], len(images))
+
+
 def store_batch(plan: CasePlan, images: Iterable[Received], received: int) -> None:
     """Hand a batch to the server, unless this session follows one already."""
     if not received:
@@ -89,12 +98,10 @@ def store_batch(plan: CasePlan, images: Iterable[Received], received: int) -> No
 
 def follow_batch() -> None:
     """Show how far the batch of this session is, or one that this account has left behind, until it has ended."""
-    batch: Batch | None = st.session_state.get(_BATCH)
-    if batch is None:
-        batch = resources.installation().batches.unseen(resources.account().id)
+    own: Batch | None = st.session_state.get(_BATCH)
+    batch = own or resources.installation().batches.unseen(resources.account().id)
     if batch is None:
         return
-    st.session_state[_BATCH] = batch
     bar = st.progress(0.0, "Storing images …")
     while not batch.wait(_LOOK_SECONDS):
         bar.progress(*_write_storing(batch.progress))
@@ -105,14 +112,15 @@ def follow_batch() -> None:
         return
     bar.empty()
     batch.was_seen = True
-    del st.session_state[_BATCH]
+    st.session_state.pop(_BATCH, None)
     if progress.refused:
         st.error(formatting.escape(f"Nothing was stored: {progress.refused.rstrip('.')}."))
         return
     st.session_state[_TAKEN] = progress.results
-    # A new case number, and no chosen files, so that another click does not store the batch again.
-    st.session_state[_ROUND] = count_rounds() + 1
-    chosen_images.forget_images()
+    if own is not None:
+        # A new case number, and no chosen files, so that another click does not store the batch again.
+        st.session_state[_ROUND] = count_rounds() + 1
+        chosen_images.forget_images(st.session_state.pop(_SENT, frozenset()))
     st.rerun()
 
 

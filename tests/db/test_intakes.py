@@ -11,6 +11,7 @@ from db.store.worklist import case_state
 from db.values.intakes import write_positions
 from db.values.reading import CaseState, Role, StoredImage
 from db.values.studies import StudyPlan
+from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, OPENED, stored_image
 from tests.helpers.tampering import without_triggers
 from tests.helpers.world import (
@@ -312,3 +313,33 @@ def test_a_case_of_one_image_needs_no_intake(sessions: Sessions) -> None:
 )
 def test_positions_are_written_with_runs_drawn_together(positions: tuple[int, ...], words: str) -> None:
     assert write_positions(positions) == words
+
+
+def test_whoever_opens_a_case_while_an_image_joins_it_sees_all_its_images_or_none(sessions: Sessions) -> None:
+    world = make_world(sessions, cases=8)
+    opener = world.readers[1]
+
+    def race(case_id: int) -> list[object]:
+        def act(who: int) -> int:
+            if who:
+                with sessions.begin() as session:
+                    intake = store.intakes.begin_intake(session, world.reader, case_id, 1)
+                return join(sessions, case_id, intake, 1)
+            with sessions.read() as session:
+                seen = store.open_case.case_view(session, case_id, opener)
+            with sessions.begin() as session:
+                return len(store.open_case.record_opened(session, seen, opener).images)
+
+        return at_once(2, act)
+
+    for case_id in world.cases:
+        seen, joined = race(case_id)
+        with sessions.read() as session:
+            images = len(store.open_case.case_images(session, case_id))
+        if isinstance(seen, int):
+            assert (seen, images) == (1, 1)
+            assert isinstance(joined, CaseChangedError)
+        else:
+            assert isinstance(seen, CaseChangedError)
+            assert isinstance(joined, int)
+            assert images == 2

@@ -294,3 +294,15 @@ def test_another_tab_of_the_uploader_shows_what_became_of_a_batch_whose_tab_was_
     tab = visit("upload_cases.py")
     assert list(tab.table[0].value["Image"]) == ["left behind.png"]
     assert not visit("upload_cases.py").table
+
+
+def test_files_chosen_in_one_tab_stay_when_a_batch_of_another_tab_ends(world: World) -> None:
+    tab = visit("upload_cases.py")
+    tab.file_uploader[0].set_value([("mine.png", tissue_png(2), PNG)]).run()
+    other = resources.installation().batches.store(CasePlan(world.reader, None), [("other.png", tissue_png(1))], 1)
+    assert other.wait(60)
+    tab.run()
+    assert names_chosen(tab) == ["mine.png"]
+    assert list(tab.table[1].value["Image"]) == ["other.png"]
+    press(tab, "Store images")
+    assert [row[:2] for row in cases(world)] == [("C-0001", 1), ("C-0002", 1)]
