@@ -169,10 +169,10 @@ class Batches:
         with self._lock:
             return next((one for one in self._batches if one.account_id == account_id and not one.was_seen), None)
 
-    def unfinished_intakes(self) -> frozenset[int]:
-        """Return the intakes that go on, or can be continued, without choosing their images again."""
+    def running_intakes(self) -> frozenset[int]:
+        """Return the intakes whose images are being stored now."""
         with self._lock:
-            ids = [batch.intake_id for batch in self._batches if not batch.progress.ended]
+            ids = [batch.intake_id for batch in self._batches if batch.is_running]
         return frozenset(number for number in ids if number is not None)
 
     def close(self) -> None:

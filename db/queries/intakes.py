@@ -66,6 +66,18 @@ def image_places(session: Session, cases: Select[int]) -> Mapping[int, int]:
     return {image: place for images in orders for place, image in enumerate(images, start=1)}
 
 
+def ordered_images(session: Session, case_id: int) -> tuple[int, ...]:
+    """Return the ids of the images of a case in their order."""
+    rows = session.execute(_images_of(), {"case": case_id}).all()
+    places = image_places(session, select(tables.Case.id).where(tables.Case.id == case_id))
+    return tuple(image_id for image_id, _ in sorted(rows, key=lambda row: places.get(row[0], row[1])))
+
+
+@cache_statement
+def _images_of() -> Select[int, int]:
+    return select(tables.Image.id, tables.Image.position).where(tables.Image.case_id == _CASE)
+
+
 @cache_statement
 def _open_intakes_of() -> Select[int]:
     return select(tables.Intake.id).where(tables.Intake.case_id == _CASE, is_open_intake()).limit(1)

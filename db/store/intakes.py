@@ -11,7 +11,7 @@ from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.errors import CaseChangedError, NotAllowedError, UnknownCaseError
 from db.queries.cases import lock_case
-from db.queries.intakes import image_places, is_open_intake, refuse_opened
+from db.queries.intakes import is_open_intake, ordered_images, refuse_opened
 from db.queries.permissions import require_permission
 from db.values.accounts import Permission
 from db.values.intakes import OpenIntake, OwnCase
@@ -128,7 +128,7 @@ def own_cases(session: Session, account_id: int) -> list[OwnCase]:
         case.id.in_(select(newest.c.id)), ~opened.exists(), ~saved.exists(), ~planned.exists()
     )
     return [
-        OwnCase(case_id, accession, _image_ids(session, case_id))
+        OwnCase(case_id, accession, ordered_images(session, case_id))
         for case_id, accession in session.execute(query.order_by(case.id.desc()))
     ]
 
@@ -144,7 +144,7 @@ def order_images(session: Session, account_id: int, case_id: int, images: Sequen
     """
     require_permission(session, account_id, Permission.READ_CASES)
     case = _lock_own_case(session, account_id, case_id)
-    before = _image_ids(session, case_id)
+    before = ordered_images(session, case_id)
     if sorted(before) != sorted(images):
         raise ValueError(f"these are not the images of case {case.accession}: load the page again")
     if list(before) == list(images):
@@ -188,13 +188,6 @@ def _missing(session: Session, intake: tables.Intake) -> tuple[int, ...]:
 
 def _stored_positions(intake_id: int) -> Select[int]:
     return select(tables.IntakeImage.position).where(tables.IntakeImage.intake_id == intake_id)
-
-
-def _image_ids(session: Session, case_id: int) -> tuple[int, ...]:
-    image = tables.Image
-    rows = session.execute(select(image.id, image.position).where(image.case_id == case_id).order_by(image.position))
-    places = image_places(session, select(tables.Case.id).where(tables.Case.id == case_id))
-    return tuple(image_id for image_id, _ in sorted(rows, key=lambda row: (places.get(row[0], row[1]), row[1])))
 
 
 def _may_plan(session: Session, account_id: int) -> bool:

@@ -10,7 +10,7 @@ from db.audit.trail import record_opening, record_reveal
 from db.errors import CaseChangedError, NotRevealedError, UnknownCaseError
 from db.queries.case_state import is_signed
 from db.queries.cases import case_row, image_row, lock_case, quality_of
-from db.queries.intakes import image_places, refuse_incomplete, was_opened
+from db.queries.intakes import image_places, ordered_images, refuse_incomplete, was_opened
 from db.queries.model_opinion import may_see_model, reveal_of
 from db.queries.permissions import require_permission
 from db.queries.reads import current_read
@@ -118,8 +118,8 @@ def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView
     if not was_opened(session, row):
         # From here on no image can join it, so what is shown must be all that it has.
         refuse_incomplete(session, lock_case(session, case.id))
-        if [image.id for image in case_images(session, case.id)] != [image.id for image in case.images]:
-            raise CaseChangedError(f"images of case {row.accession} were added or moved a moment ago: open it again")
+    if ordered_images(session, case.id) != tuple(image.id for image in case.images):
+        raise CaseChangedError(f"images of case {row.accession} were added or moved a moment ago: open it again")
     claimed = case.final_read is None and not is_signed(session, case.id)
     if claimed:
         claim_case(session, case.id, account_id)

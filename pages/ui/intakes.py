@@ -9,7 +9,7 @@ from pages.ui import components, formatting, resources
 
 def list_interrupted() -> list[OpenIntake]:
     """Return the intakes of this account, or of all for a planner, that this server is not storing."""
-    by, running = resources.account().id, resources.installation().batches.unfinished_intakes()
+    by, running = resources.account().id, resources.installation().batches.running_intakes()
     with resources.sessions().read() as session:
         found = store.intakes.open_intakes(session, by)
     return [intake for intake in found if intake.id not in running]

@@ -144,8 +144,13 @@ def test_images_that_join_between_looking_and_opening_stop_the_opening(sessions:
         store.open_case.record_opened(session, seen, world.readers[1])
     join(sessions, world.case_id, intake, 1)
     end(sessions, world.reader, intake)
-    with sessions.begin() as session, pytest.raises(CaseChangedError, match="added or moved"):
-        store.open_case.record_opened(session, seen, world.readers[1])
+    # Also if somebody else has opened it in between, with all its images.
+    for somebody_has_opened in (False, True):
+        if somebody_has_opened:
+            with sessions.begin() as session:
+                store.open_case.open_case(session, world.case_id, world.adjudicator)
+        with sessions.begin() as session, pytest.raises(CaseChangedError, match="added or moved"):
+            store.open_case.record_opened(session, seen, world.readers[1])
     with sessions.begin() as session:
         assert len(store.open_case.open_case(session, world.case_id, world.readers[1]).images) == 2
 
