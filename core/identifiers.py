@@ -29,6 +29,8 @@ def fold_identifier(identifier: str) -> str:
 
 def fold_text(text: str) -> str:
     """Return the form in which names and words are compared: as identifiers, but a number keeps its zeros."""
+    if text.isascii() and text.isprintable():  # nearly every text, and the rest is slow
+        return " ".join(text.casefold().split())
     folded = _collapse_blanks(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()))
     # Dropping a character can bring two together that compose or fold further.
     return folded if folded == text else fold_text(folded)
@@ -41,6 +43,8 @@ def fold_word(word: str) -> str:
 
 def tidy_identifier(identifier: str) -> str:
     """Return an identifier as it is shown: composed letters, no invisible characters, no blanks at its ends."""
+    if identifier.isascii() and identifier.isprintable():
+        return " ".join(identifier.split())
     return _collapse_blanks(unicodedata.normalize("NFC", identifier), keep_dashes=True)
 
 

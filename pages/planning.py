@@ -8,7 +8,6 @@ from pages.ui import components, formatting, intakes, planning, resources
 by = resources.account().id
 with resources.sessions().read() as session:
     readers = store.planning.assignable_readers(session, by)
-st.subheader("Planning")
 components.show_announcement()
 for intake in intakes.list_interrupted():
     intakes.draw_interrupted(intake, whose=f"{formatting.escape(intake.uploader)} can add the missing images.")

@@ -6,7 +6,7 @@ import streamlit as st
 
 from db import store
 from db.values.intakes import OwnCase
-from pages.ui import chosen_images, components, formatting, intakes, resources, upload_cases
+from pages.ui import chosen_images, components, formatting, image_previews, intakes, resources, upload_cases
 from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, list_folder, read_folder
 
 _ONE, _EACH, _JOIN = "One case", "One case per image", "Add to a case"
@@ -74,6 +74,7 @@ accession = (plan and plan.accession) or ""
 confirmed = upload_cases.ask_to_confirm_number(accession, f"confirmed-{number}-{accession}")
 images = chosen_images.ask_images()
 upload_cases.show_name_warning([image.name for image in images])
+image_previews.show_previews([(image.name, image.data) for image in images])
 import_root = resources.settings().import_root
 folder = (
     st.text_input(f"Or a folder in {formatting.escape(str(import_root))}", key=f"folder-{number}").strip()

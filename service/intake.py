@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from sqlalchemy.orm import Session
 from core.card import Card
 from core.imaging.decode import decode_image
 from core.imaging.demo import generate_tissue
-from core.imaging.heatmaps import encode_png
+from core.imaging.heatmaps import encode_png, make_thumbnail
 from core.imaging.limits import MAX_BYTES, UnreadableImageError
 from core.imaging.quality import assess_quality
 from core.labels import Malignancy
+from core.natural_order import make_natural_key
 from core.pipeline import check_image
 from core.reading.identifying_words import find_identifying_reasons
 from core.results import Quality
@@ -28,6 +28,8 @@ from db.errors import CaseChangedError
 from db.files import Files
 from db.values.reading import StoredImage
 
+_PREVIEW_SIDE = 120  # px
+_MOST_PREVIEWED = 8_000_000  # bytes; decoding more would hold up the page
 _DEMO_IMAGES = 3
 _EITHER: tuple[Malignancy, ...] = ("benign", "malignant")
 
@@ -80,6 +82,24 @@ class _Checked:
 
 Received = tuple[str, bytes | IntakeResult]
 """An image that was received: its name, and its bytes or why it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A chosen image before it is stored: a thumbnail as PNG, or why there is none."""
+
+    thumbnail: bytes | None
+    problem: str = ""
+
+
+def make_preview(data: bytes) -> Preview:
+    """Make the thumbnail of an image that was chosen; one that cannot be read would be refused when it is stored."""
+    if len(data) > _MOST_PREVIEWED:
+        return Preview(None, "large image, no preview")
+    try:
+        return Preview(encode_png(make_thumbnail(decode_image(data).pixels, _PREVIEW_SIDE)))
+    except UnreadableImageError as error:
+        return Preview(None, str(error))
 
 
 class _AlreadyStoredError(Exception):
@@ -205,17 +225,10 @@ def list_folder(folder: Path, import_root: Path | None) -> list[Path]:
         path = (root / folder).resolve()
         if not path.is_relative_to(root):
             raise FolderNotAllowedError(f"{folder} is not inside {root}, the only folder that may be read")
-        return sorted(path.iterdir(), key=lambda one: natural_order(one.name))
+        return sorted(path.iterdir(), key=lambda path: make_natural_key(path.name))
     except (OSError, RuntimeError, ValueError) as error:
         # RuntimeError: circular links. ValueError: a NUL character in the name.
         raise FolderNotAllowedError(f"the folder {folder} cannot be read: {_describe(error)}") from error
-
-
-def natural_order(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts names as people do: image 2 comes before image 10."""
-    pieces = re.split(r"([0-9]+)", name.casefold())
-    # Every second piece is a number, because the pattern is a group.
-    return [(int(piece), "") if n % 2 else (0, piece) for n, piece in enumerate(pieces)]
 
 
 def warn_of_identifying_names(names: Iterable[str]) -> str | None:

@@ -1,7 +1,6 @@
 """Draw the tables and forms of the Accounts page: accounts, linked identities and tokens."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import streamlit as st
 
@@ -10,7 +9,7 @@ from db.errors import NotAllowedError
 from db.store.accounts import SHORTEST
 from db.values.accounts import AccountRow, IdentityRow, TokenRow
 from db.values.reading import Role
-from pages.ui import components, formatting, resources
+from pages.ui import components, formatting, resources, times
 
 # Session key of the number of changes: fields have it in their keys, so that they are empty after each change.
 _ROUND = "accounts-round"
@@ -24,7 +23,7 @@ def draw_account_table(rows: Sequence[AccountRow]) -> None:
             "Name": [row.name for row in rows],
             "Role": [str(row.role) for row in rows],
             "State": [_state_words(row) for row in rows],
-            "Since": [day(row.created_at) for row in rows],
+            "Since": [times.format_date(row.created_at) for row in rows],
         },
         hide_index=True,
     )
@@ -107,8 +106,8 @@ def draw_identity_table(rows: Sequence[IdentityRow]) -> None:
             "Issuer": [row.issuer for row in rows],
             "Subject": [row.subject or "not yet signed in" for row in rows],
             "E-mail": [row.email for row in rows],
-            "Linked": [day(row.linked_at) for row in rows],
-            "Unlinked": [day(row.unlinked_at) if row.unlinked_at else "" for row in rows],
+            "Linked": [times.format_date(row.linked_at) for row in rows],
+            "Unlinked": [times.format_date(row.unlinked_at) if row.unlinked_at else "" for row in rows],
         },
         hide_index=True,
     )
@@ -170,8 +169,8 @@ def draw_token_table(rows: Sequence[TokenRow]) -> None:
             "Number": [row.id for row in rows],
             "Account": [row.account for row in rows],
             "Label": [row.label for row in rows],
-            "Created": [day(row.created_at) for row in rows],
-            "Revoked": [day(row.revoked_at) if row.revoked_at else "" for row in rows],
+            "Created": [times.format_date(row.created_at) for row in rows],
+            "Revoked": [times.format_date(row.revoked_at) if row.revoked_at else "" for row in rows],
         },
         hide_index=True,
     )
@@ -217,8 +216,3 @@ def finish(words: str) -> None:
 def current_round() -> int:
     """Return the number to put into the keys of fields that are emptied after each change."""
     return int(st.session_state.get(_ROUND, 0))
-
-
-def day(when: datetime) -> str:
-    """Write a day, without its time."""
-    return f"{when:%Y-%m-%d}"

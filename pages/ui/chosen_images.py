@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from core.natural_order import make_natural_key
 from pages.ui import formatting, image_order
-from service.intake import natural_order
 
 _TYPES = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
 _CHOSEN = "chosen-images"  # key of the session state
@@ -59,10 +59,10 @@ def _keep(key: str) -> None:
     """Move the files from the uploader, which forgets them when the page is left, into the session."""
     uploads: list[UploadedFile] = st.session_state[key] or []
     choice = _choice()
-    new = sorted((ChosenImage(one.name, one.getvalue()) for one in uploads), key=lambda one: natural_order(one.name))
+    new = sorted((ChosenImage(one.name, one.getvalue()) for one in uploads), key=lambda one: make_natural_key(one.name))
     choice.images = list(dict.fromkeys([*choice.images, *new]))
     if not choice.was_moved:
-        choice.images.sort(key=lambda one: natural_order(one.name))
+        choice.images.sort(key=lambda one: make_natural_key(one.name))
     choice.round += bool(uploads)
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from db import store
 from db.values.worklist import AssignableReader, CaseFilter, PlannedCase
-from pages.ui import components, formatting, resources
+from pages.ui import components, formatting, resources, times
 
 _UNASSIGNED = "no reader yet"
 
@@ -67,7 +67,7 @@ def ask_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:
     }
     table = st.dataframe(
         {name: cells for name, cells in columns.items() if name != "State" or any(cells)},
-        column_config={"Added": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")},
+        column_config={"Added": times.make_time_column()},
         hide_index=True,
         height=components.table_height(len(cases), 420),
         on_select="rerun",

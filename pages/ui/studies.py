@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from secrets import randbelow
 
 import streamlit as st
@@ -11,7 +11,7 @@ from db import store
 from db.errors import CaseChangedError
 from db.values.reading import Account, Arm
 from db.values.studies import LARGEST_SEED, CaseChoice, StudyPlan, StudyPreview, StudyRow
-from pages.ui import components, downloads, formatting, resources
+from pages.ui import components, downloads, formatting, resources, times
 
 _BY_FILTER, _FROM_LIST = "by filter", "from a list"
 _KINDS = {"uploaded": False, "generated demo cases": True}
@@ -30,14 +30,14 @@ def draw_studies(studies: Sequence[StudyRow]) -> None:
     if not studies:
         st.markdown("There are no studies yet.")
     for study in studies:
-        state = f"closed on {formatting.format_date_time(study.closed_at)}" if study.closed_at else "open"
+        state = f"closed on {times.format_date_time(study.closed_at)}" if study.closed_at else "open"
         with st.expander(f"**{formatting.escape(study.name)}** · {state} · {study.done} of {study.total} read"):
             _draw_study(study)
 
 
 def _draw_study(study: StudyRow) -> None:
     facts = [
-        f"created by {formatting.escape(study.created_by)} on {formatting.format_date_time(study.created_at)}",
+        f"created by {formatting.escape(study.created_by)} on {times.format_date_time(study.created_at)}",
         f"seed {study.seed}",
         f"washout {study.washout_days:g} days",
         "counterbalanced" if study.counterbalanced else "the same arms for all readers",
@@ -75,7 +75,7 @@ def _ask_to_close(study: StudyRow) -> None:
             with resources.sessions().begin() as session:
                 store.studies.close_study(session, by, study.id)
         except CaseChangedError as error:
-            st.error(formatting.escape(str(error)))
+            st.error(formatting.escape(times.localise_message(str(error))))
             return
     components.announce(f"The study {formatting.escape(study.name)} is closed.")
 
@@ -142,8 +142,7 @@ def _ask_for_filter(key: str) -> _ChosenCases:
 
 
 def _start(day: date | None, *, days: int = 0) -> datetime | None:
-    """Return the beginning of a day by the server's clock, or of the day so many `days` later."""
-    return datetime.combine(day + timedelta(days=days), time()).astimezone() if day else None
+    return times.start_of_day(day, days=days) if day else None
 
 
 def _ask_for_list(key: str) -> _ChosenCases:

@@ -51,8 +51,7 @@ def ask_order(case: OwnCase) -> None:
     names = [f"image {place}" for place in range(1, len(case.images) + 1)]
     with st.expander(f"Images of {formatting.escape(case.accession)} in their order"):
         st.dataframe(
-            # Relative, so that the address holds under a prefix too.
-            {"Image": names, "Tissue": [f"images/{image_id}/thumbnail" for image_id in case.images]},
+            {"Image": names, "Tissue": [components.write_thumbnail_address(image_id) for image_id in case.images]},
             column_config={"Tissue": st.column_config.ImageColumn(width="medium")},
             row_height=72,
             height=components.table_height(2 * min(len(names), _THUMBNAIL_ROWS)),

@@ -232,6 +232,48 @@ def test_published_rows_stand_beside_ours_and_say_whether_they_leak(world: World
     assert "? unknown" in leaks
 
 
+def published_table(tab: AppTest) -> dict[str, list[str]]:
+    """Return the columns of the table of published results."""
+    table = next(table.value for table in tab.table if "Published" in table.value)
+    return {str(name): list(table[name]) for name in table}
+
+
+def test_only_published_figures_of_the_same_task_and_images_are_shown_at_first(world: World) -> None:
+    store_one(world)
+    tab = visit("evaluation.py")
+    shown = published_table(tab)
+    assert "AUC, validation" not in shown["Figure"]
+    assert not {"micro F1", "macro recall", "class accuracy"} & set(shown["Figure"])
+    assert "–" not in shown["telltale 3f9a1c22b0e4"]
+    assert "Not comparable" not in shown
+    tab.toggle(key="published-all").set_value(True).run()
+    everything = published_table(tab)
+    reasons = dict(zip(everything["Figure"], everything["Not comparable"], strict=True))
+    assert reasons["AUC, validation"] == "measured on validation images"
+    assert reasons["micro F1"] == "another task: eight subtypes"
+    assert len(everything["Figure"]) > len(shown["Figure"])
+
+
+def test_published_rows_without_leaks_come_first_and_equal_protocols_stand_together(world: World) -> None:
+    store_one(world)
+    shown = published_table(visit("evaluation.py"))
+    rows = [
+        (leak[0], protocol)
+        for leak, protocol in zip(shown["Patient leak"], shown["Published protocol"], strict=True)
+        if leak
+    ]
+    assert {mark for mark, _ in rows} == {"✓", "?", "✗"}
+    assert rows == sorted(rows, key=lambda row: ("✓?✗".index(row[0]), row[1].casefold()))
+
+
+def test_figures_of_one_magnification_are_not_put_beside_those_of_all(world: World) -> None:
+    found = made_evaluation(BINARY)
+    one = tuple(group for group in found.groups if group.kind != "magnification" or group.name == "100X")
+    store_one(world, found=replace(found, groups=one))
+    shown = published_table(visit("evaluation.py"))
+    assert set(shown["Figure"]) == {"patient recognition rate, 100X"}
+
+
 def test_another_dataset_has_no_published_row(world: World) -> None:
     store_one(world, found=replace(made_evaluation(BINARY), dataset="idc"))
     assert "No published results are listed for this dataset" in words_on(visit("evaluation.py"))

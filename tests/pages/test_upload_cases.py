@@ -306,3 +306,19 @@ def test_files_chosen_in_one_tab_stay_when_a_batch_of_another_tab_ends(world: Wo
     assert list(tab.table[1].value["Image"]) == ["other.png"]
     press(tab, "Store images")
     assert [row[:2] for row in cases(world)] == [("C-0001", 1), ("C-0002", 1)]
+
+
+def test_chosen_images_are_shown_with_what_happens_next_before_they_are_stored(world: World) -> None:
+    tab = visit("upload_cases.py")
+    assert "Next:" not in words_on(tab)
+    files = [(f"<b>{seed}</b>.png", tissue_png(seed), "image/png") for seed in range(1, 15)]
+    files[1] = ("<b>2</b> notes.png", b"no image", "image/png")
+    tab.file_uploader(key="uploads-0").set_value(files).run()
+    drawn = next(each.proto.body for each in tab.get("html") if "image-previews" in each.proto.body)
+    assert drawn.count("<img ") == 11
+    assert "&lt;b&gt;1&lt;/b&gt;.png" in drawn
+    assert drawn.count("<figcaption>&lt;b&gt;2&lt;/b&gt; notes.png") == 1
+    assert "and 2 more" in drawn
+    assert "Next: the server stores 14 images" in words_on(tab)
+    with world.sessions.read() as session:
+        assert store.worklist.worklist(session, world.reader) == []

@@ -5,6 +5,7 @@ from core.statistics.shift import DISCREPANCY, FRECHET, TWO_SAMPLE_AUC, Distance
 
 _VERY_UNLIKELY, _UNLIKELY = 0.01, 0.05  # p-values below which chance is so
 _FEW_PATIENTS = 10
+_SMALLEST_CHANGE = 0.005  # of an AUC
 _SMALLEST_DIFFERENCE = 0.05  # standard deviations; less would be written as 0.0
 _GUESSING = 0.5  # AUC
 
@@ -103,6 +104,13 @@ def chance_words(p: float) -> str:
 def p_words(p: float) -> str:
     """Write a p-value; 1,000 permutations cannot give one below 0.001."""
     return "p ≤ 0.001" if p <= 0.001 else f"p = {p:.3f}"
+
+
+def changes_nothing(shift: Shift) -> bool:
+    """Return whether every step leaves the AUC as it is, to two decimals, so that a chart would show nothing."""
+    changes = [step.change for step in shift.steps if step.change is not None]
+    bounds = [bound for change in changes for bound in (change.value, change.low, change.high) if bound is not None]
+    return bool(changes) and max(map(abs, bounds)) < _SMALLEST_CHANGE
 
 
 def auc_words(shift: Shift) -> str:

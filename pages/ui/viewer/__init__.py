@@ -19,7 +19,9 @@ from db.values.reading import Region, RegionKind
 
 _MOST_REGIONS = 200  # of one read
 _HERE = Path(__file__).parent
-_SCRIPTS = ("load.js", "heatmap.js", "kept.js", "shapes.js", "marks.js", "marklist.js", "viewer.js", "keys.js")
+_SCRIPTS = (
+    *("load.js", "heatmap.js", "kept.js", "shapes.js", "pinch.js", "marks.js", "marklist.js", "viewer.js", "keys.js"),
+)
 
 VENDOR = _HERE / "vendor"
 """The folder that our own routes serve under `/assets`."""

@@ -1,5 +1,5 @@
 // The zooming viewer: OpenSeadragon for the tissue, and a canvas over it for the evidence and the marks.
-// It uses `load.js`, `heatmap.js`, `kept.js`, `shapes.js`, `marks.js`, `marklist.js` and `keys.js`.
+// It uses `load.js`, `heatmap.js`, `kept.js`, `shapes.js`, `pinch.js`, `marks.js`, `marklist.js` and `keys.js`.
 
 const ACTIONS = { fit: "0", full: "Z", in: "+", out: "-", map: "H", contour: "K" };
 // Above this zoom the recorded pixels are shown, not an interpolation between them.
