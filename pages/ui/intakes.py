@@ -4,7 +4,7 @@ import streamlit as st
 
 from db import store
 from db.values.intakes import OpenIntake, write_positions
-from pages.ui import components, formatting, resources
+from pages.ui import components, formatting, resources, times
 
 
 def list_interrupted() -> list[OpenIntake]:
@@ -20,7 +20,7 @@ def draw_interrupted(intake: OpenIntake, *, whose: str = "") -> None:
     missing = write_positions(intake.missing)
     images = "image" if len(intake.missing) == 1 else "images"
     what = f"{images} {missing} of {intake.received}, counted in the order of the batch" if missing else ""
-    when = formatting.format_date_time(intake.begun_at)
+    when = times.format_date_time(intake.begun_at)
     with st.container(border=True, key=f"intake-{intake.id}"):
         if intake.case_id is None:
             st.markdown(
