@@ -26,9 +26,10 @@ def begin_intake(session: Session, account_id: int, case_id: int | None, images:
     With `case_id` None, every image becomes a case of its own, which is complete at once.
 
     Raises:
-        NotAllowedError: If this account may not see cases, or the case is another account's.
+        NotAllowedError: If this account may not see cases.
         UnknownCaseError: If there is no such case.
         CaseChangedError: If somebody has opened the case.
+        ValueError: If the case is another account's.
     """
     require_permission(session, account_id, Permission.READ_CASES)
     case = _lock_own_case(session, account_id, case_id) if case_id is not None else None
@@ -137,10 +138,10 @@ def order_images(session: Session, account_id: int, case_id: int, images: Sequen
     """Set the order of the images of one's own case; the same order again changes nothing.
 
     Raises:
-        NotAllowedError: If this account may not see cases, or the case is another account's.
+        NotAllowedError: If this account may not see cases.
         UnknownCaseError: If there is no such case.
         CaseChangedError: If somebody has opened the case.
-        ValueError: If these are not the images of the case.
+        ValueError: If the case is another account's, or these are not its images.
     """
     require_permission(session, account_id, Permission.READ_CASES)
     case = _lock_own_case(session, account_id, case_id)
@@ -157,7 +158,7 @@ def order_images(session: Session, account_id: int, case_id: int, images: Sequen
 def _lock_own_case(session: Session, account_id: int, case_id: int) -> tables.Case:
     case = lock_case(session, case_id)
     if case.created_by_id != account_id:
-        raise NotAllowedError(f"case {case.accession} was uploaded by somebody else: ask them to change its images")
+        raise ValueError(f"case {case.accession} was uploaded by somebody else, who alone can change its images")
     refuse_opened(session, case)
     return case
 

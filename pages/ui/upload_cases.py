@@ -169,6 +169,8 @@ def _show_progress(intakes: Sequence[IntakeResult], pending_before: bool) -> Non
     first = next((intake.case_id for intake in intakes if intake.case_id is not None), None)
     if first is not None and st.button("Read this case", type="primary", shortcut="N"):
         st.switch_page("read_case.py", query_params={"case": str(first)})
+    if first is not None:
+        st.caption("*Add to a case* above adds images or changes their order, until somebody opens the case.")
     with st.container(height=360 if len(intakes) > _TABLE_ROWS else "content", border=False):
         st.table(
             {

@@ -126,9 +126,9 @@ def test_only_the_uploader_adds_images_to_a_case_or_orders_them(sessions: Sessio
     world = make_world(sessions, cases=1)
     other = world.readers[1]
     with sessions.begin() as session:
-        with pytest.raises(NotAllowedError, match="uploaded by somebody else"):
+        with pytest.raises(ValueError, match="uploaded by somebody else"):
             store.intakes.begin_intake(session, other, world.case_id, 1)
-        with pytest.raises(NotAllowedError, match="uploaded by somebody else"):
+        with pytest.raises(ValueError, match="uploaded by somebody else"):
             store.intakes.order_images(session, other, world.case_id, [1])
     with sessions.read() as session:
         assert store.intakes.own_cases(session, other) == []
