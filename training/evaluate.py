@@ -14,6 +14,7 @@ from rich.table import Table
 
 from core.card import UnusableCheckpointError
 from core.data.datasets import DatasetName
+from core.files import replace_control_characters
 from core.labels import BINARY, LabelSet
 from core.settings import Settings
 from core.statistics.evaluation import Evaluation
@@ -25,7 +26,7 @@ from db.values.evaluations import EvaluatedImage, NewEvaluation
 from training.evaluation.chosen_images import SplitPart
 from training.evaluation.evaluate_checkpoint import EvaluationRequest, evaluate
 from training.evaluation.predictions import JudgedImage, probabilities_in
-from training.evaluation.report import format_interval, format_number, replace_control_characters
+from training.evaluation.report import format_interval, format_number
 
 _console = Console(stderr=True)  # stdout carries results and nothing else
 
