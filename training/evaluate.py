@@ -3,6 +3,7 @@
 python -m training.evaluate models/starter.safetensors --dataset breakhis --data BREAKHIS
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -82,6 +83,9 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
             Console().print(ablation_table(evaluation))
     for warning in evaluation.warnings:
         _console.print(f"Caution: {escape(replace_control_characters(warning.words))}", style="yellow", soft_wrap=True)
+    for note, images in Counter(note.note for note in evaluation.notes).items():
+        words = f"{images} images: {replace_control_characters(note)}"
+        _console.print(f"Note: {escape(words)}", soft_wrap=True)
     _console.print(
         f"{len(evaluation.excluded)} images without a result. Nothing was fitted. Report: {finished.folder}",
         soft_wrap=True,

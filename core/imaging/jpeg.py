@@ -115,7 +115,7 @@ def _check_cost(data: bytes, frame: int, pixels: int) -> None:
         raise UnreadableImageError(
             f"the JPEG is too costly to decode: it is progressive, with {scans} passes. {EXPORT_AGAIN}"
         )
-    check_work(3 * pixels * max(1, scans // _USUAL_PASSES), len(data))
+    check_work(3 * pixels * max(1, -(-scans // _USUAL_PASSES)), len(data))
 
 
 def check_last_block(data: bytes, image: Image.Image) -> None:
