@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from core.batch import Batch, BatchFile, find_images, output_names, read_image_file
 from core.card import UnusableCheckpointError
-from core.files import readable_path, replace_control_characters, write_whole
+from core.console import PlainConsole, replace_control_characters
+from core.files import readable_path, write_whole
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_heatmap, encode_png, overlay_heatmap
 from core.imaging.limits import UnreadableImageError
@@ -27,7 +27,7 @@ from core.settings import Settings
 _RESEARCH_ONLY = "Research use only; no output is a diagnosis."
 
 app = typer.Typer(help=f"Analyse breast-histopathology images. {_RESEARCH_ONLY}", add_completion=False)
-_console = Console(stderr=True)  # stdout carries results and nothing else
+_console = PlainConsole(stderr=True)  # stdout carries results and nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,8 @@ def predict(
             print(_summarise(batch, own), file=sys.stderr if as_json else sys.stdout)
     failed = sum(outcome.error is not None for outcome in outcomes)
     if failed or not files:
-        _say(f"{failed} of {len(files)} images failed or were left out." if files else "No images found.")
+        _console.print(f"{failed} of {len(files)} images failed or were left out." if files else "No images found.")
         raise typer.Exit(1)
-
-
-def _say(words: str, style: str | None = None) -> None:
-    """Tell something beside the results; names in it are not markup."""
-    _console.print(replace_control_characters(words), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _load(path: Path, settings: Settings) -> tuple[str, PatchClassifier]:
@@ -104,10 +99,10 @@ def _load(path: Path, settings: Settings) -> tuple[str, PatchClassifier]:
     try:
         classifier = load_classifier(path, settings.device)
     except UnusableCheckpointError as error:
-        _say(str(error), "red")
+        _console.print(str(error), style="red")
         raise typer.Exit(2) from error
     kind = "Demonstration model" if classifier.card.demonstration else "Model"
-    _say(f"{kind} {classifier.card.name} (version {classifier.version}). {_RESEARCH_ONLY}")
+    _console.print(f"{kind} {classifier.card.name} (version {classifier.version}). {_RESEARCH_ONLY}")
     return classifier.version, classifier
 
 
@@ -119,7 +114,7 @@ def _name_maps(folder: Path | None, files: Sequence[BatchFile]) -> list[tuple[Pa
     images = {file.path.resolve() for file in files}
     for target in (path for pair in targets for path in pair):
         if target.resolve() in images:
-            _say(f"{readable_path(target)} is one of the images: save the heat maps to another folder.", "red")
+            _console.print(f"{readable_path(target)} is one of the images: save heat maps elsewhere.", style="red")
             raise typer.Exit(2)
     return [*targets]
 

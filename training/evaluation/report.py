@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from core.card import Card
-from core.files import replace_control_characters
+from core.console import replace_control_characters
 from core.statistics.evaluation import Confusion, Curve, Evaluation, Figure, Group, GroupKind
 from core.statistics.figure_names import (
     ACCURACY,
@@ -180,7 +180,7 @@ def _answers(evaluation: Evaluation, card: Card) -> dict[int, str]:
             else ""
         ),
         28: ", ".join(dict.fromkeys(figure.name for figure in evaluation.figures)),
-        29: "95 % intervals from resampling patients (bias-corrected and accelerated bootstrap)",
+        29: "95% intervals from resampling patients (bias-corrected and accelerated bootstrap)",
         30: f"{len(evaluation.ablation)} ways of preparing the images compared; see Ablation"
         if evaluation.ablation
         else "",
