@@ -41,13 +41,13 @@ class PatchClassifier(Protocol):
         """Return the probabilities of every patch and, from the same forward pass, its evidence."""
 
 
-def analyse(data: bytes, classifier: PatchClassifier, *, heatmap: bool = True) -> Analysis:
-    """Decode, check, classify and explain one image.
+def analyse(data: bytes, classifier: PatchClassifier, *, heatmap: bool = True, stored: bool = False) -> Analysis:
+    """Decode, check, classify and explain one image; `stored` is for files that this program wrote.
 
     Raises:
         UnreadableImageError: If the bytes cannot be decoded as an image.
     """
-    decoded = decode_image(data)
+    decoded = decode_image(data, stored=stored)
     return analyse_image(decoded.pixels, classifier, heatmap=heatmap, notes=decoded.notes)
 
 
