@@ -8,7 +8,6 @@ from db import store
 from pages.ui import components, formatting, image_previews, resources, upload_cases
 from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, add_folder, add_images, list_folder
 
-_TYPES = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
 _ONE, _EACH = "One case", "One case per image"
 
 
@@ -57,7 +56,8 @@ def _add_demo() -> None:
 number = st.session_state.get("upload-round", 0)
 plan = _ask_plan(number)
 confirmed = upload_cases.ask_to_confirm_number(plan.accession or "", f"confirmed-{number}-{plan.accession}")
-uploads = st.file_uploader("PNG, JPEG or TIFF images", type=_TYPES, accept_multiple_files=True, key=f"uploads-{number}")
+# Any name is taken: what a file is, its content tells, and a refusal there says why.
+uploads = st.file_uploader("PNG, JPEG or TIFF images", accept_multiple_files=True, key=f"uploads-{number}")
 upload_cases.show_name_warning([upload.name for upload in uploads])
 image_previews.show_previews([(upload.name, upload.getvalue()) for upload in uploads])
 import_root = resources.settings().import_root

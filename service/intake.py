@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from core.card import Card
+from core.files import readable_path
 from core.imaging.decode import decode_image
 from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_png, make_thumbnail
@@ -52,10 +53,7 @@ class CasePlan:
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
-    """The result for one file: `image_id` if it was added, else the reason in `already_in` or `message`.
-
-    A `message` together with an `image_id` is a note, for example that only the first page was used.
-    """
+    """The result for one file: `image_id` if it was added, else the reason in `already_in` or `message`."""
 
     name: str  # shown to the uploader, never stored: a file name may contain the diagnosis
     image_id: int | None = None
@@ -65,12 +63,6 @@ class IntakeResult:
     message: str | None = None
     already_in: str | None = None
     case_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    stored: StoredImage
-    note: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +111,7 @@ def add_folder(
         ValueError: If the case number is already in use or invalid; nothing has been saved then.
     """
     root = _require_import_root(import_root)
-    named = ((path.name, _read(path, root)) for path in list_folder(folder, root))
+    named = ((_name(path), _read(path, root)) for path in list_folder(folder, root))
     yield from add_images(sessions, files, plan, named)
 
 
@@ -175,10 +167,9 @@ def _take_in(
 ) -> IntakeResult:
     """Check one named image and add it to the case, or to a new case according to the plan."""
     name, _ = named
-    checked = _check(sessions, files, plan.card, named)
-    if isinstance(checked, IntakeResult):
-        return checked
-    stored = checked.stored
+    stored = _check(sessions, files, plan.card, named)
+    if isinstance(stored, IntakeResult):
+        return stored
     with sessions.begin() as session:
         # Checked again in the transaction that writes: no case may be created for an image that is already in another.
         known = store.cases.known_image(session, stored.source_sha256)
@@ -189,9 +180,7 @@ def _take_in(
         added = store.cases.add_image(session, case_id, stored)
     if added.already_in:
         return IntakeResult(name, already_in=added.already_in)
-    return IntakeResult(
-        name, added.image_id, stored.width, stored.height, stored.quality, checked.note, case_id=case_id
-    )
+    return IntakeResult(name, added.image_id, stored.width, stored.height, stored.quality, case_id=case_id)
 
 
 def _add_case(session: Session, plan: CasePlan) -> int:
@@ -204,7 +193,7 @@ def _add_case(session: Session, plan: CasePlan) -> int:
     )
 
 
-def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str, bytes]) -> _Checked | IntakeResult:
+def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str, bytes]) -> StoredImage | IntakeResult:
     """Recognise, decode, assess and store one image; return an Intake if it cannot be added."""
     name, data = named
     source_sha256 = hashlib.sha256(data).hexdigest()
@@ -221,17 +210,20 @@ def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str
         return IntakeResult(name, message=f"could not be stored: {_describe(error)}")
     height, width = decoded.pixels.shape[:2]
     quality = check_image(decoded.pixels, card) if card else assess_quality(decoded.pixels)
-    stored = StoredImage(source_sha256, file_sha256, height, width, quality)
-    return _Checked(stored, "; ".join(decoded.notes) or None)
+    return StoredImage(source_sha256, file_sha256, height, width, quality.with_notes(decoded.notes))
 
 
 def _read(path: Path, import_root: Path) -> bytes | IntakeResult:
     """Read one file of a folder; return an Intake with the reason if it is skipped."""
     try:
         reason = _reason_to_skip(path, import_root.resolve())
-        return IntakeResult(path.name, message=f"skipped: {reason}") if reason else path.read_bytes()
+        return IntakeResult(_name(path), message=f"skipped: {reason}") if reason else path.read_bytes()
     except (OSError, RuntimeError) as error:
-        return IntakeResult(path.name, message=f"could not be read: {_describe(error)}")
+        return IntakeResult(_name(path), message=f"could not be read: {_describe(error)}")
+
+
+def _name(path: Path) -> str:
+    return readable_path(Path(path.name))
 
 
 def _reason_to_skip(path: Path, import_root: Path) -> str | None:
@@ -240,7 +232,7 @@ def _reason_to_skip(path: Path, import_root: Path) -> str | None:
     if not path.resolve().is_relative_to(import_root):
         return "link to a location outside the import folder"
     if not path.is_file():
-        return "folder" if path.is_dir() else "not a file"
+        return "folder" if path.is_dir() else "link to a file that is not there" if path.is_symlink() else "not a file"
     if path.stat().st_size > MAX_BYTES:
         return f"larger than {MAX_BYTES // 1_000_000} MB"
     return None

@@ -8,6 +8,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from db import tables
+from db.queries.cases import quality_of
 from db.queries.consensus import is_current_consensus
 from db.queries.study_places import place_subject
 from db.values.exports import ExportedImage, ReadPlace, Reference, ShownOpinion, make_key
@@ -68,7 +69,8 @@ def images_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[Export
     image = tables.Image
     by_case: dict[int, list[ExportedImage]] = defaultdict(list)
     for row in session.scalars(select(image).where(image.case_id.in_(cases)).order_by(image.position)):
-        by_case[row.case_id].append(ExportedImage(row.id, row.position, row.height, row.width, row.file_sha256))
+        notes = quality_of(row).notes
+        by_case[row.case_id].append(ExportedImage(row.id, row.position, row.height, row.width, row.file_sha256, notes))
     return {case_id: tuple(images) for case_id, images in by_case.items()}
 
 

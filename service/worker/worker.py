@@ -148,7 +148,7 @@ class Worker:
             self._fail(job, f"the analysis stopped with an internal error ({kind}); the server log has details")
 
     def _analyse(self, job: Job) -> None:
-        analysis = analyse(self.files.get(job.file_sha256), self.classifier.at(job.magnification))
+        analysis = analyse(self.files.get(job.file_sha256), self.classifier.at(job.magnification), stored=True)
         heatmap = None if analysis.heatmap is None else self._store_heatmap(analysis.heatmap)
         with self.sessions.begin() as session:
             is_saved = store.jobs.finish_job(session, job, self.name, analysis, model=self.model, heatmap=heatmap)
