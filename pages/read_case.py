@@ -56,7 +56,7 @@ def _draw_tissue(case: CaseView) -> None:
 
 
 def _show_nothing_to_read(message: str) -> None:
-    st.subheader(message)
+    st.subheader(formatting.escape(message))
     st.markdown("Choose a case in the worklist or upload images.")
     st.page_link("worklist.py", label="Worklist")
     st.page_link("upload_cases.py", label="Upload cases")

@@ -31,8 +31,8 @@ TRAINING_ONLY = re.compile(r"core\.(fitting|data)\b")
 RUN_HISTORY = re.compile(r"core\.fitting\.history\b")
 # From core, db takes values only; its commands also need to know where the database is, and write tables.
 VALUE_MODULES = {
-    *("core.labels", "core.results", "core.card", "core.settings", "core.files"),
-    "core.natural_order",  # in which the worklist is sorted
+    *("core.labels", "core.results", "core.card", "core.settings", "core.files", "core.clock"),
+    *("core.identifiers", "core.natural_order"),  # how case numbers are compared and sorted
 }
 # All of db that the other packages may know.
 DB_FOR_OTHERS = re.compile(r"db\.(store|values|database|files|errors)\b")

@@ -43,8 +43,8 @@ _FIGURES = {
     "n": "number of units that the figure is measured on",
     "hits": "number of units that count for the figure",
     "value": "value of the figure",
-    "low": "lower end of the 95 % interval",
-    "high": "upper end of the 95 % interval",
+    "low": "lower end of the 95% interval",
+    "high": "upper end of the 95% interval",
 }
 _PREDICTIONS = {
     "file": "name of the image file in the dataset",

@@ -21,8 +21,15 @@ STATE_WORDS = {
     CaseState.WAITING: "being analysed",
     CaseState.UNREADABLE: "unreadable",
 }
-# Start of a web or e-mail address; Streamlit turns these into links even if they are escaped.
-_ADDRESS = re.compile(r"https?(?=://)|www(?=\.)|[\w.+-](?=@)", re.IGNORECASE)
+# What Streamlit changes even if it is escaped: web and e-mail addresses become links, names between two colons become
+# emoji, icons and pictures, and some signs between blanks become arrows and dashes.
+_CHANGED = re.compile(
+    r"https?(?=://)|www(?=\.)|[\w.+-](?=@)|:(?=[\w+/-]+:)|(?<!\S)[-<>~](?=(?:-|=|>|->)(?!\S))", re.IGNORECASE
+)
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>#|~$:]|&(?=#?\w+;)")
+# At the start of a line, these make a list, a heading or a rule, and blanks make code.
+_LINE_START = re.compile(r"^(\d+)(?=[.)](?:\s|$))|^(?=[-+](?:\s|$)|[-=]+\s*$)", re.MULTILINE)
+_INDENTED = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
 def label_words(label: Malignancy | None) -> str:
@@ -48,9 +55,15 @@ def capitalise(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape text that people typed, so that it is neither rendered as Markdown nor turned into a link."""
-    text = _ADDRESS.sub("\\g<0>\N{WORD JOINER}", text)
-    return re.sub(r"([\\`*_{}\[\]<>#|~$:])", r"\\\1", text)
+    """Escape text of a person or a file for everything that Streamlit draws as Markdown, so that it stays as it is.
+
+    Markdown are all texts, captions, notices, tooltips, labels and cells of `st.table`; not the cells of a dataframe,
+    the choices of a list, and what stands in a field.
+    """
+    text = _INDENTED.sub("", text)
+    text = _CHANGED.sub("\\g<0>\N{WORD JOINER}", text)
+    text = _MARKUP.sub(r"\\\g<0>", text)
+    return _LINE_START.sub(r"\g<1>\\", text)
 
 
 def magnification_words(magnification: str | None) -> str:

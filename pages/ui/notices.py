@@ -20,15 +20,15 @@ def draw_notices(title: str) -> None:
             st.title(title, anchor=False, width="content")
             st.markdown(" &nbsp;·&nbsp; ".join(notices), width="content")
             if not single_reader:
-                # Not Markdown, whose links open in another tab.
-                st.html('<a class="sign-out" href="/sign-out" target="_self">Sign out</a>', width="content")
+                # Not Markdown, whose links open in another tab; relative, because a proxy may serve us under a prefix.
+                st.html('<a class="sign-out" href="./sign-out" target="_self">Sign out</a>', width="content")
         problem = checkpoint.problem or resources.worker_problem()
         if problem:
-            st.warning(f"New images cannot be analysed at the moment: {problem}")
+            st.warning(f"New images cannot be analysed at the moment: {escape(problem)}")
 
 
 def _account_notice(*, single_reader: bool) -> str:
     if single_reader:
-        return f"single-reader mode: everyone at this computer reads as {reader_name()}"
+        return f"single-reader mode: everyone at this computer reads as {escape(reader_name())}"
     account = resources.account()
     return f"signed in as {escape(account.name)}, {account.role}"

@@ -39,8 +39,8 @@ def _written(folder: Path) -> Path:
 
 def _stored(folder: Path, cell: ImageFilter | None = None) -> tuple[EvaluationRow, list[EvaluatedImage]]:
     with open_database(f"sqlite:///{folder / 'data' / 'second_read.sqlite'}").read() as session:
-        (row,) = store.evaluations.evaluations(session)
-        return row, store.evaluations.evaluated_images(session, row.id, cell)
+        (row,) = store.evaluations.evaluations(session, None)
+        return row, store.evaluations.evaluated_images(session, None, row.id, cell)
 
 
 def test_an_evaluation_leaves_predictions_metrics_plots_and_reports(evaluated: Path) -> None:

@@ -12,6 +12,8 @@ from PIL import Image
 
 from core.card import Card
 from core.data.datasets import DatasetName, LabelledImage, load_dataset
+from core.data.left_out import dataset_cautions
+from core.identifiers import fold_identifier
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.imaging.patches import find_size_problem
@@ -22,7 +24,7 @@ from core.statistics.cautions import Caution
 from core.statistics.compare_sets import LEAST_PATIENTS, MeasuredSet, TooFewPatientsError
 from core.statistics.predictions import BinaryPredictions
 from core.statistics.tissue_statistics import measure_tissue
-from training.evaluation.chosen_images import may_share_patients
+from training.evaluation.chosen_images import fold_patients, may_share_patients
 
 _REASONS_SHOWN = 8
 _NAMES: dict[DatasetName, str] = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC"}
@@ -36,9 +38,10 @@ class SetRequest:
     root: Path
     magnification: str | None = None
     most: int = 50
+    outside: bool = False  # whether labels.csv may name links and files outside its folder
 
     @classmethod
-    def of(cls, text: str, magnification: str | None, most: int) -> "SetRequest":
+    def of(cls, text: str, magnification: str | None, most: int, *, outside: bool = False) -> "SetRequest":
         """Parse NAME=ROOT.
 
         Raises:
@@ -47,7 +50,7 @@ class SetRequest:
         name, _, root = text.partition("=")
         for known in get_args(DatasetName):
             if name == known and root:
-                return cls(known, Path(root), magnification, most)
+                return cls(known, Path(root), magnification, most, outside)
         raise ValueError(f"a set must be NAME=ROOT with NAME one of {', '.join(get_args(DatasetName))}, not {text!r}")
 
 
@@ -60,6 +63,7 @@ class ChosenSet:
     images: tuple[LabelledImage, ...]
     persons: tuple[str, ...]
     found: int  # number of images to choose from
+    cautions: tuple[Caution, ...] = ()  # of its folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,8 @@ def choose_sets(source: SetRequest, target: SetRequest) -> tuple[ChosenSet, Chos
 
 
 def _choose(request: SetRequest) -> ChosenSet:
-    images = load_dataset(request.dataset, request.root)
+    images = load_dataset(request.dataset, request.root, outside=request.outside)
+    cautions = dataset_cautions(request.dataset, request.root, images)
     # Two folders may use the same number for different people; the numbers of a public dataset are unique in it.
     where = f"folder {request.root.resolve().name}" if request.dataset == "folder" else _NAMES[request.dataset]
     name = f"{where} {request.magnification}" if request.magnification else where
@@ -110,7 +115,7 @@ def _choose(request: SetRequest) -> ChosenSet:
     chosen = _sample_images(images, request.most)
     persons = tuple(f"{where} {image.patient_id}" for image in chosen)
     _check_patients(name, persons)
-    return ChosenSet(name, request.dataset, tuple(chosen), persons, len(images))
+    return ChosenSet(name, request.dataset, tuple(chosen), persons, len(images), cautions)
 
 
 def _sample_images(images: Sequence[LabelledImage], most: int) -> list[LabelledImage]:
@@ -234,7 +239,7 @@ def count_training_patients(card: Card, seen: AnalysedSet) -> int:
     """Count the patients of a set that the network was trained on."""
     data = card.training_data
     images = [image for image in seen.images if may_share_patients(data, seen.dataset, image.dataset)]
-    return len({image.patient_id for image in images} & set(data.patient_ids))
+    return len({fold_identifier(image.patient_id) for image in images} & fold_patients(data))
 
 
 _Row = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]

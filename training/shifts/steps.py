@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.markup import escape
 from rich.table import Table
 
 from core.card import Card
@@ -161,7 +160,7 @@ def distance_table(shift: Shift) -> Table:
         f"{shift.images[0]} images of {shift.patients[0]} patients against {shift.images[1]} of {shift.patients[1]}; "
         "halves: distance between two random halves of the source's patients"
     )
-    table = Table("distance", "value", "95% interval", "halves", "p", title=escape(title), caption=escape(caption))
+    table = Table("distance", "value", "95% interval", "halves", "p", title=title, caption=caption)
     for distance in shift.distances:
         p = "" if distance.p is None else f"{distance.p:.3f}"
         table.add_row(distance.name, f"{distance.value:.3f}", _interval(distance), f"{distance.halves:.3f}", p)
@@ -184,7 +183,7 @@ def effect_table(shift: Shift) -> Table:
     if shift.source_auc is not None:
         table.add_row(_set_name(shift, "source", 0), str(shift.source_auc.n), _figure(shift.source_auc), "", "")
     for step in shift.steps:
-        name = _set_name(shift, f"target, {step.name}", 1) if step.change is None else escape(step.name)
+        name = _set_name(shift, f"target, {step.name}", 1) if step.change is None else step.name
         share = shift.given_back(step)
         change = "" if step.change is None else _figure(step.change, "+.3f")
         table.add_row(name, str(step.images), _figure(step.auc), change, "" if share is None else f"{share:+.0%}")
@@ -192,12 +191,12 @@ def effect_table(shift: Shift) -> Table:
 
 
 def _set_name(shift: Shift, name: str, place: int) -> str:
-    return escape(f"{name} (has training patients)" if shift.trained_on[place] else name)
+    return f"{name} (has training patients)" if shift.trained_on[place] else name
 
 
 def _figure(figure: Figure, style: str = ".3f") -> str:
     bounds = "" if figure.low is None or figure.high is None else f" [{figure.low:{style}}, {figure.high:{style}}]"
-    return escape(f"{figure.value:{style}}{bounds}")
+    return f"{figure.value:{style}}{bounds}"
 
 
 def _caption(shift: Shift) -> str:

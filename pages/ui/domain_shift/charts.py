@@ -24,7 +24,9 @@ def draw_statistics(shift: Shift) -> go.Figure:
     figure = make_subplots(
         rows=rows,
         cols=_COLUMNS,
-        subplot_titles=[f"<b>{each.name}</b><br>{explanations.difference_words(each)}" for each in distributions],
+        subplot_titles=[
+            f"<b>{escape_markup(each.name)}</b><br>{explanations.difference_words(each)}" for each in distributions
+        ],
         vertical_spacing=85 / (rows * _ROW_HEIGHT),
         horizontal_spacing=0.08,
     )
@@ -137,6 +139,7 @@ def _density(shift: Shift, distribution: Distribution, side: int, *, legend: boo
     shares = (distribution.source, distribution.target)[side]
     width = distribution.edges[1] - distribution.edges[0]
     centres = [edge + width / 2 for edge in distribution.edges[:-1]]
+    unit = escape_markup(distribution.unit)
     return go.Scatter(
         x=centres,
         y=shares,
@@ -147,7 +150,7 @@ def _density(shift: Shift, distribution: Distribution, side: int, *, legend: boo
         line={"color": COLOURS[side], "dash": DASHES[side], "width": 2, "shape": "spline", "smoothing": 0.6},
         fill="tozeroy",
         fillcolor=_FILLS[side],
-        hovertemplate=f"%{{y:.0%}} of the images at %{{x:.3g}} {distribution.unit}<extra>%{{fullData.name}}</extra>",
+        hovertemplate=f"%{{y:.0%}} of the images at %{{x:.3g}} {unit}<extra>%{{fullData.name}}</extra>",
     )
 
 

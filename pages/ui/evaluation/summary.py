@@ -183,7 +183,8 @@ def _headline_words(figure: Figure | None) -> str:
 
 
 def _draw_difference(first: StoredEvaluation, second: StoredEvaluation) -> None:
-    paired = resources.compare_pair(first.row, second.row)
+    hidden = first.hidden, second.hidden
+    paired = resources.compare_pair(resources.account().id, hidden, first.row, second.row)
     names = [formatting.escape(model_words(stored.evaluation)) for stored in (first, second)]
     if paired.comparison is None:
         st.info(f"No paired difference: {formatting.escape(paired.problem)}.")

@@ -138,7 +138,10 @@ def draw_details(chosen: Sequence[StoredEvaluation]) -> None:
         name = f" – {formatting.escape(model_words(stored.evaluation))}" if len(chosen) > 1 else ""
         evaluation = stored.evaluation
         with st.expander(f"Ablation: views, stain and quality control{name}"):
-            _draw_ablation(evaluation)
+            if stored.hidden is not None and stored.hidden.positions:
+                st.markdown("Not shown: it was measured with the images that are left out.")
+            else:
+                _draw_ablation(evaluation)
         with st.expander(f"All {len(evaluation.figures)} figures{name}"):
             _draw_all_figures(evaluation)
         with st.expander(f"{len(evaluation.excluded):,} images left out, and all warnings in full{name}"):
@@ -152,8 +155,8 @@ def _draw_ablation(evaluation: Evaluation) -> None:
         return
     st.table(
         {
-            "Views": [row.views for row in evaluation.ablation],
-            "Stain": [row.stain for row in evaluation.ablation],
+            "Views": [formatting.escape(row.views) for row in evaluation.ablation],
+            "Stain": [formatting.escape(row.stain) for row in evaluation.ablation],
             "Quality control": ["on" if row.quality_control else "off" for row in evaluation.ablation],
             "Images": [f"{row.images:,}" for row in evaluation.ablation],
             "AUC": [formatting.escape(figure_words(row.auc)) for row in evaluation.ablation],
@@ -209,14 +212,14 @@ def draw_exports(chosen: Sequence[StoredEvaluation]) -> None:
             downloads.draw_lazy_download(
                 f"Predictions{name}",
                 f"predictions of evaluation {stored.row.id}",
-                partial(_predictions, stored),
+                partial(_predictions, stored, resources.account().id),
                 f"predictions-{stored.row.id}-{stored.evaluation.model_version}.csv",
                 key=f"{stored.key}-predictions",
             )
         st.caption("Each chart has a camera button that saves it as a PNG.")
 
 
-def _predictions(stored: StoredEvaluation) -> csv_tables.TableFile:
+def _predictions(stored: StoredEvaluation, account_id: int) -> csv_tables.TableFile:
     with resources.sessions().read() as session:
-        images = store.evaluations.evaluated_images(session, stored.row.id, limit=max(1, stored.row.images))
+        images = store.evaluations.evaluated_images(session, account_id, stored.row.id, limit=max(1, stored.row.images))
     return csv_tables.predictions_csv(stored.images(images), stored.evaluation.label_set.classes)

@@ -32,7 +32,8 @@ def draw_in_service(file: CheckpointFile) -> None:
         return
     st.markdown(f"**{formatting.escape(file.card.name)}** &nbsp; version `{file.version}`")
     since = (
-        f"put into service {times.format_date_time(deployment.at)} by {deployment.account or 'the program'}"
+        f"put into service {times.format_date_time(deployment.at)} by "
+        f"{formatting.escape(deployment.account or 'the program')}"
         if deployment
         else "from the settings; no checkpoint has been put into service yet"
     )

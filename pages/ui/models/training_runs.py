@@ -13,7 +13,7 @@ from core.fitting.history import HISTORY_FILE, Epoch, PartHistory, find_best_epo
 from db import store
 from db.values.evaluations import RunRow, RunState
 from pages.ui import downloads, formatting, resources, times
-from pages.ui.charts import COLOURS, GREY, SIGNS, TEXT_SIZE
+from pages.ui.charts import COLOURS, GREY, SIGNS, TEXT_SIZE, escape_markup
 from pages.ui.csv_tables import history_csv
 
 _NO_RUN = "This database has no training runs yet. Start one with the same SECOND_READ_DATA as this app:"
@@ -85,7 +85,13 @@ def _ask_parts(parts: Sequence[PartHistory], number: int) -> list[PartHistory]:
     if len(parts) < 2:
         return list(parts)
     names = [part.part for part in parts]
-    selection = st.pills("Parts (all if none is selected)", names, selection_mode="multi", key=f"parts-{number}")
+    selection = st.pills(
+        "Parts (all if none is selected)",
+        names,
+        selection_mode="multi",
+        format_func=formatting.escape,
+        key=f"parts-{number}",
+    )
     return [part for part in parts if not selection or part.part in selection]
 
 
@@ -139,19 +145,20 @@ def _add_line(figure: go.Figure, part: PartHistory, place: int, measure: str, ki
     measured = [(epoch, value) for epoch, value in points if value is not None]
     if not measured:
         return
+    name = escape_markup(part.part)
     colour, below = COLOURS[place % len(COLOURS)], measure == "validation AUC"
     figure.add_trace(
         go.Scatter(
             x=[epoch.number for epoch, _ in measured],
             y=[value for _, value in measured],
-            name=f"{part.part} {kind}",
-            legendgroup=f"{part.part} {kind}",
+            name=f"{name} {kind}",
+            legendgroup=f"{name} {kind}",
             showlegend=not below,
             mode="lines+markers",
             line={"color": colour, "dash": "dot" if kind == "training" else "solid", "width": 2},
             marker={"symbol": SIGNS[place % len(SIGNS)], "size": 6},
-            hovertemplate=f"{part.part}, epoch %{{x}} (%{{customdata}})<br>{measure} %{{y:.3f}}<extra></extra>",
-            customdata=[epoch.phase for epoch, _ in measured],
+            hovertemplate=f"{name}, epoch %{{x}} (%{{customdata}})<br>{measure} %{{y:.3f}}<extra></extra>",
+            customdata=[escape_markup(epoch.phase) for epoch, _ in measured],
         ),
         row=2 if below else 1,
         col=1,
@@ -181,7 +188,7 @@ def _add_best(figure: go.Figure, part: PartHistory) -> None:
                     mode="markers",
                     marker={"symbol": "circle-open", "size": 14, "color": GREY, "line": {"width": 2}},
                     showlegend=False,
-                    hovertemplate=f"{part.part}: best epoch {best.number}<extra></extra>",
+                    hovertemplate=f"{escape_markup(part.part)}: best epoch {best.number}<extra></extra>",
                 ),
                 row=row,
                 col=1,
@@ -195,7 +202,13 @@ def _mark_phases(figure: go.Figure, parts: Sequence[PartHistory]) -> None:
         figure.add_vline(x=start - 0.5, line={"color": GREY, "width": 1, "dash": "dash"}, row="all", col=1)
         if phase not in labelled:
             figure.add_annotation(
-                x=start - 0.5, y=1, yref="y domain", text=phase, showarrow=False, xanchor="left", yanchor="bottom"
+                x=start - 0.5,
+                y=1,
+                yref="y domain",
+                text=escape_markup(phase),
+                showarrow=False,
+                xanchor="left",
+                yanchor="bottom",
             )
         labelled.add(phase)
 

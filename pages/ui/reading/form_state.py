@@ -5,11 +5,12 @@ Nothing is drawn here. The keys are a contract: the browser finds fields by them
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, TypeVar
 
 import streamlit as st
 
+from core import clock
 from core.labels import BREAKHIS, Malignancy
 from db.values.reading import REASONS, Opinion, Region, Severity, Vote
 from pages.ui import times
@@ -198,7 +199,7 @@ class ReadForm:
 
     def mark_opened(self) -> None:
         """Record when the form was first shown in this session, by the server's clock."""
-        st.session_state.setdefault(self._opened_key, datetime.now(UTC))
+        st.session_state.setdefault(self._opened_key, clock.now())
 
     @property
     def opened_at(self) -> datetime:

@@ -60,7 +60,7 @@ def draw_sign_off(case: CaseView) -> None:
     elif view.proposed is not None:
         _ask_to_sign(case, view.proposed)
     elif view.triggers and not resources.single_reader_mode():
-        st.caption(f"Waiting for adjudication before sign-off: {'; '.join(view.triggers)}.")
+        st.caption(f"Waiting for adjudication before sign-off: {formatting.escape('; '.join(view.triggers))}.")
 
 
 def write_consensus(consensus: Consensus) -> str:
