@@ -12,7 +12,7 @@ from core.card import Card
 from core.files import readable_path
 from core.imaging.decode import decode_image
 from core.imaging.demo import generate_tissue
-from core.imaging.heatmaps import encode_png, make_thumbnail
+from core.imaging.heatmaps import encode_png
 from core.imaging.limits import MAX_BYTES, UnreadableImageError
 from core.imaging.quality import assess_quality
 from core.labels import Malignancy
@@ -25,8 +25,6 @@ from db.database import Sessions
 from db.files import Files
 from db.values.reading import StoredImage
 
-_PREVIEW_SIDE = 120  # px
-_MOST_PREVIEWED = 8_000_000  # bytes; decoding more would hold up the page
 _DEMO_IMAGES = 3
 _EITHER: tuple[Malignancy, ...] = ("benign", "malignant")
 
@@ -63,24 +61,6 @@ class IntakeResult:
     message: str | None = None
     already_in: str | None = None
     case_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """A chosen image before it is stored: a thumbnail as PNG, or why there is none."""
-
-    thumbnail: bytes | None
-    problem: str = ""
-
-
-def make_preview(data: bytes) -> Preview:
-    """Make the thumbnail of an image that was chosen; one that cannot be read would be refused when it is stored."""
-    if len(data) > _MOST_PREVIEWED:
-        return Preview(None, "large image, no preview")
-    try:
-        return Preview(encode_png(make_thumbnail(decode_image(data).pixels, _PREVIEW_SIDE)))
-    except UnreadableImageError as error:
-        return Preview(None, str(error))
 
 
 def add_images(

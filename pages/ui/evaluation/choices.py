@@ -11,7 +11,6 @@ from db.values.accounts import Permission
 from db.values.evaluations import EvaluatedImage, EvaluationRow, HiddenImages, ImageFilter
 from pages.ui import formatting, resources, times
 from pages.ui.without_names import Numbers, assign_numbers, evaluation_without_names, images_without_names
-from service.evaluation_for_reader import show_figures_only
 
 VIEWS = ("Curves", "Images", "Patients", "Groups")
 VIEW = "evaluation-view"
@@ -172,6 +171,8 @@ def _without_hidden(
         return evaluation
     name = formatting.escape(f"{row.model_name} {row.model_version}")
     if hidden.without_hashes:
+        from service.evaluation_for_reader import show_figures_only  # noqa: PLC0415 - old evaluations only
+
         st.info(f"{name}: {_WITHOUT_HASHES}")
         return show_figures_only(evaluation)
     images = formatting.count_words(len(hidden.positions), "image")
