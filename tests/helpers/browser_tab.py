@@ -48,6 +48,11 @@ class ClickingTab:
         """Write into a field; it is sent with the next click."""
         self._typed[label] = WidgetState(id=self._number(label), string_value=text)
 
+    def send_state(self, state: WidgetState) -> None:
+        """Have the page drawn with a state of a widget that no browser of ours would send, and with all others."""
+        self._typed["sent by hand"] = state
+        self.draw_anew()
+
     def upload(self, label: str, files: Sequence[tuple[str, bytes]]) -> None:
         """Hand over files as a browser does, and have the page drawn with them; in single-reader mode only."""
         asked = BackMsg()

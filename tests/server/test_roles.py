@@ -1,5 +1,6 @@
 """The real server, asked by every role for everything it serves: routes, pages, websocket, media, upload, metrics."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,7 +45,7 @@ _DOORS = {
     "deep link": _Door("/read_case?case=1", _EVERYBODY, page=True),
     "page file": _Door("/pages/frame.py", _EVERYBODY, page=True),
     "docs": _Door("/docs", _EVERYBODY, page=True),
-    "media": _Door("/media/0123456789abcdef.png", _EVERYBODY),
+    "media": _Door("/media/0123456789abcdef.png", set()),  # nobody was given this file
     "upload": _Door("/_stcore/upload_file/session/file", set(), "PUT"),
     "delete upload": _Door("/_stcore/upload_file/session/file", set(), "DELETE"),
     "metrics": _Door("/_stcore/metrics", {Role.ADMINISTRATOR}),
@@ -190,11 +191,37 @@ def test_each_role_gets_its_pages_and_no_case_if_it_may_not(running: _House, rol
         (Role.ADMINISTRATOR, "evaluation", "agreement"),
     ],
 )
-def test_the_first_page_has_its_own_address_too_and_a_foreign_one_has_none(
+def test_the_first_page_has_its_own_address_too_and_a_foreign_one_says_whose_it_is(
     running: _House, role: Role, first: str, foreign: str
 ) -> None:
-    for page, missing in (("", False), (first, False), (foreign, True)):
-        assert open_page(running.house.port, running.cookies[role], page).missing is missing, page
+    for page, is_foreign in (("", False), (first, False), (foreign, True)):
+        shown = open_page(running.house.port, running.cookies[role], page)
+        assert not shown.missing, page
+        assert ("is not for your role" in shown.words) is is_foreign, page
+        assert (f"you are signed in as {role}" in shown.words) is is_foreign, page
+    assert open_page(running.house.port, running.cookies[role], "no_such_page").missing
+
+
+def test_the_study_page_says_why_it_is_missing_to_a_reader_of_no_study(running: _House) -> None:
+    shown = open_page(running.house.port, running.cookies[Role.READER], "read_study")
+    assert "read in no open study" in shown.words
+
+
+def test_what_one_account_was_given_another_cannot_fetch(running: _House) -> None:
+    shown = open_page(running.house.port, running.cookies[Role.READER], "models")
+    given = set(re.findall(r"/media/[0-9a-f]+\.\w+", shown.words))
+    assert given, "every page has an icon and a logo"
+    for path in given:
+        assert running.house.ask(path, Cookie=running.cookies[Role.READER]).status == 200
+        assert running.house.ask(path).status == 401
+    sessions = running.house.sessions
+    with sessions.begin() as session:
+        store.accounts.add_signing_account(session, None, "somebody new", Role.READER, PASSWORD)
+    other = running.house.cookie("somebody new")
+    assert {running.house.ask(path, Cookie=other).status for path in given} == {403}
+    # The same files are the other's too once a page of theirs was given them.
+    open_page(running.house.port, other, "models")
+    assert {running.house.ask(path, Cookie=other).status for path in given} == {200}
 
 
 def test_two_readers_of_one_case_are_two(running: _House) -> None:
