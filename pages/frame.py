@@ -47,6 +47,6 @@ pages = [
 ]
 page = st.navigation(pages, position="top")
 st.html(_UI / "style.css")
-draw_notices()
+draw_notices(page.title)
 edit_time.enter_page(page.url_path)
 page.run()

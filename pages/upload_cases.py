@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from db import store
-from pages.ui import components, formatting, resources, upload_cases
+from pages.ui import components, formatting, image_previews, resources, upload_cases
 from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, add_folder, add_images, list_folder
 
 _TYPES = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
@@ -59,6 +59,7 @@ plan = _ask_plan(number)
 confirmed = upload_cases.ask_to_confirm_number(plan.accession or "", f"confirmed-{number}-{plan.accession}")
 uploads = st.file_uploader("PNG, JPEG or TIFF images", type=_TYPES, accept_multiple_files=True, key=f"uploads-{number}")
 upload_cases.show_name_warning([upload.name for upload in uploads])
+image_previews.show_previews([(upload.name, upload.getvalue()) for upload in uploads])
 import_root = resources.settings().import_root
 folder = (
     st.text_input(f"Or a folder in {formatting.escape(str(import_root))}", key=f"folder-{number}").strip()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from core import clock
 from db import tables
 from db.values.audit import Seal
 
@@ -129,7 +130,7 @@ def _write(session: Session, trail: _Trail) -> None:
     first, number, previous = last.last + 1, last.last, last.hash
     for event in trail.pending:
         number += 1
-        link = Link(previous, number, datetime.now(UTC), event.account_id, event.action, event.subject, event.content)
+        link = Link(previous, number, clock.now(), event.account_id, event.action, event.subject, event.content)
         session.add(_row(link))
         previous = link.hash
     session.flush()

@@ -2,11 +2,12 @@
 
 import hashlib
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
+from core import clock
 from db import tables
 from db.audit.trail import record_event
 from db.queries.permissions import require_permission
@@ -25,7 +26,8 @@ def start_sign_in(session: Session, recognised: ProvenAccount, lifetime: Lifetim
     credential = session.get(tables.Credential, account.id, with_for_update=True, populate_existing=True)
     if credential is None or credential.disabled or credential.changed_at != recognised.changed_at:
         return None
-    secret, now = secrets.token_urlsafe(_TOKEN_BYTES), datetime.now(UTC)
+    secret, now = secrets.token_urlsafe(_TOKEN_BYTES), clock.now()
+    _end_expired(session)
     row = tables.SignIn(
         account_id=account.id,
         token_sha256=_sha256(secret),
@@ -40,7 +42,7 @@ def start_sign_in(session: Session, recognised: ProvenAccount, lifetime: Lifetim
 
 def signed_in(session: Session, secret: str) -> Account | None:
     """Return the account of a cookie's secret; None if the sign-in has ended or timed out."""
-    now = datetime.now(UTC)
+    now = clock.now()
     account = tables.Account
     query = (
         select(account)
@@ -49,7 +51,8 @@ def signed_in(session: Session, secret: str) -> Account | None:
         .where(
             tables.SignIn.token_sha256 == _sha256(secret), tables.SignIn.ended_at.is_(None), ~tables.Credential.disabled
         )
-        .where(tables.SignIn.idle_until > now, tables.SignIn.expires_at > now)
+        # One that begins in the future shows that the clock was set back, and nobody can say whether it has expired.
+        .where(tables.SignIn.created_at <= now, tables.SignIn.idle_until > now, tables.SignIn.expires_at > now)
     )
     return _account(session.scalar(query))
 
@@ -57,12 +60,13 @@ def signed_in(session: Session, secret: str) -> Account | None:
 def needs_touch(session: Session, secret: str, lifetime: Lifetime) -> bool:
     """Return whether to renew the idle time of a sign-in, which happens about once a minute."""
     until = session.scalar(select(tables.SignIn.idle_until).where(tables.SignIn.token_sha256 == _sha256(secret)))
-    return until is not None and until - datetime.now(UTC) < lifetime.idle - min(_TOUCH_EVERY, lifetime.idle / 4)
+    return until is not None and until - clock.now() < lifetime.idle - min(_TOUCH_EVERY, lifetime.idle / 4)
 
 
 def touch_sign_in(session: Session, secret: str, lifetime: Lifetime) -> None:
     """Restart the idle time of a sign-in; one that has ended stays ended."""
-    now = datetime.now(UTC)
+    now = clock.now()
+    _end_expired(session)
     active = (
         tables.SignIn.token_sha256 == _sha256(secret),
         tables.SignIn.ended_at.is_(None),
@@ -77,14 +81,14 @@ def end_sign_in(session: Session, secret: str) -> None:
     if account is None:
         return
     row = tables.SignIn.token_sha256 == _sha256(secret)
-    session.execute(update(tables.SignIn).where(row).values(ended_at=datetime.now(UTC)))
+    session.execute(update(tables.SignIn).where(row).values(ended_at=clock.now()))
     record_event(session, account.id, AccessAction.SIGNED_OUT, account.name)
 
 
 def end_sign_ins(session: Session, account_id: int) -> None:
     """Sign an account out everywhere."""
     active = (tables.SignIn.account_id == account_id, tables.SignIn.ended_at.is_(None))
-    session.execute(update(tables.SignIn).where(*active).values(ended_at=datetime.now(UTC)))
+    session.execute(update(tables.SignIn).where(*active).values(ended_at=clock.now()))
 
 
 def add_token(session: Session, by: int | None, account: Account, label: str) -> str:
@@ -99,7 +103,7 @@ def add_token(session: Session, by: int | None, account: Account, label: str) ->
     if not 0 < len(label) <= 100 or not label.isprintable():
         raise ValueError("the label of a token must have 1 to 100 visible characters")
     secret = f"sr_{secrets.token_urlsafe(_TOKEN_BYTES)}"
-    now = datetime.now(UTC)
+    now = clock.now()
     session.add(tables.ApiToken(account_id=account.id, label=label, token_sha256=_sha256(secret), created_at=now))
     record_event(session, by, AccessAction.TOKEN_ADDED, f"{account.name[:90]}: {label}")
     return secret
@@ -147,7 +151,7 @@ def revoke_token(session: Session, by: int | None, token_id: int) -> None:
     if row is None:
         raise ValueError(f"there is no token number {token_id}")
     if row.revoked_at is None:
-        row.revoked_at = datetime.now(UTC)
+        row.revoked_at = clock.now()
         name = session.get_one(tables.Account, row.account_id).name
         record_event(session, by, AccessAction.TOKEN_REVOKED, f"{name[:90]}: {row.label}")
 
@@ -155,7 +159,14 @@ def revoke_token(session: Session, by: int | None, token_id: int) -> None:
 def revoke_tokens(session: Session, account_id: int) -> None:
     """Revoke all tokens of an account."""
     active = (tables.ApiToken.account_id == account_id, tables.ApiToken.revoked_at.is_(None))
-    session.execute(update(tables.ApiToken).where(*active).values(revoked_at=datetime.now(UTC)))
+    session.execute(update(tables.ApiToken).where(*active).values(revoked_at=clock.now()))
+
+
+def _end_expired(session: Session) -> None:
+    """End every sign-in that has expired, so that none of them lives again when the clock is set back."""
+    now = clock.now()
+    expired = or_(tables.SignIn.idle_until <= now, tables.SignIn.expires_at <= now)
+    session.execute(update(tables.SignIn).where(tables.SignIn.ended_at.is_(None), expired).values(ended_at=now))
 
 
 def _account(row: tables.Account | None) -> Account | None:

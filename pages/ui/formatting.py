@@ -1,7 +1,6 @@
-"""Formatting of labels, opinions, quality, states and times on pages, and escaping of text that people typed."""
+"""Formatting of labels, opinions, quality and states on pages, and escaping of text that people typed."""
 
 import re
-from datetime import datetime
 
 from core.labels import Malignancy
 from core.results import Quality
@@ -50,6 +49,11 @@ def subtype_words(subtype: str) -> str:
     return subtype.replace("_", " ")
 
 
+def capitalise(text: str) -> str:
+    """Return a text with a capital first letter; the other letters stay as they are ("AUC of patients")."""
+    return text[:1].upper() + text[1:]
+
+
 def escape(text: str) -> str:
     """Escape text of a person or a file for everything that Streamlit draws as Markdown, so that it stays as it is.
 
@@ -88,16 +92,6 @@ def job_words(image: ImageRow) -> str:
 def is_pending(images: tuple[ImageRow, ...]) -> bool:
     """Return whether any image is still waiting for its analysis."""
     return any(image.job in (JobState.QUEUED, JobState.RUNNING) for image in images)
-
-
-def format_time(moment: datetime) -> str:
-    """Return the time of day in the server's time zone."""
-    return moment.astimezone().strftime("%H:%M:%S")
-
-
-def format_date_time(moment: datetime) -> str:
-    """Return the date and time in the server's time zone."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def images_words(row: CaseRow) -> str:

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -82,14 +83,21 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture
-def server(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
-    """Run a server on an empty data folder."""
+@contextmanager
+def serve(data: Path, checkpoint: Path) -> Iterator[Server]:
+    """Run a server on a data folder, for one test or for all tests of a file."""
     SCREENSHOTS.mkdir(exist_ok=True)
-    running = Server(tmp_path, checkpoint)
+    running = Server(data, checkpoint)
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def server(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
+    """Run a server on an empty data folder."""
+    with serve(tmp_path, checkpoint) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

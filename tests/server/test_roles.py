@@ -14,7 +14,7 @@ from db.files import Files
 from db.values.reading import Opinion, Role
 from service.intake import CasePlan, add_images
 from service.routes import router
-from tests.helpers.browser_tab import open_page
+from tests.helpers.browser_tab import clicking_tab, open_page
 from tests.helpers.gate import GateClient, Reply
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.server import Server, running_server
@@ -208,20 +208,20 @@ def test_the_study_page_says_why_it_is_missing_to_a_reader_of_no_study(running: 
 
 
 def test_what_one_account_was_given_another_cannot_fetch(running: _House) -> None:
-    shown = open_page(running.house.port, running.cookies[Role.READER], "models")
-    given = set(re.findall(r"/media/[0-9a-f]+\.\w+", shown.words))
-    assert given, "every page has an icon and a logo"
-    for path in given:
-        assert running.house.ask(path, Cookie=running.cookies[Role.READER]).status == 200
-        assert running.house.ask(path).status == 401
-    sessions = running.house.sessions
-    with sessions.begin() as session:
-        store.accounts.add_signing_account(session, None, "somebody new", Role.READER, PASSWORD)
-    other = running.house.cookie("somebody new")
-    assert {running.house.ask(path, Cookie=other).status for path in given} == {403}
-    # The same files are the other's too once a page of theirs was given them.
-    open_page(running.house.port, other, "models")
-    assert {running.house.ask(path, Cookie=other).status for path in given} == {200}
+    with running.house.sessions.begin() as session:
+        store.accounts.add_signing_account(session, None, "somebody else", Role.READER, PASSWORD)
+    cookies = [running.cookies[Role.READER], running.house.cookie("somebody else")]
+    for own, other in (cookies, reversed(cookies)):
+        with clicking_tab(running.house.port, own) as tab:
+            tab.open("worklist")
+            drawn = re.findall(r'deferred_file_id: "([0-9a-f]+)"', tab.words)
+            address = tab.download(drawn[0])
+            assert address.startswith("/media/")
+            assert running.house.ask(address, Cookie=own).status == 200
+            assert running.house.ask(address).status == 401
+            # The one who asks second is given a file with the same content, and therefore with the same address.
+            is_first = own == cookies[0]
+            assert running.house.ask(address, Cookie=other).status == (403 if is_first else 200)
 
 
 def test_two_readers_of_one_case_are_two(running: _House) -> None:

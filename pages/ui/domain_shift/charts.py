@@ -84,20 +84,23 @@ def draw_points(shift: Shift) -> go.Figure:
 
 
 def draw_what_helps(shift: Shift) -> go.Figure | None:
-    """Draw what each step changes, with its interval; lines mark no change and the whole drop. None without steps."""
+    """Draw what each step changes, with its interval; lines mark no change and the whole drop. None without steps.
+
+    Without a drop there is no line for it: nothing is to be recovered.
+    """
     steps = [step for step in shift.steps if step.change is not None]
     if not steps:
         return None
     figure = go.Figure(_changes(shift, steps))
     figure.add_vline(x=0, line={"color": GREY, "width": 1})
-    if shift.drop is not None:
+    if shift.drop is not None and shift.drop.value > 0:
         figure.add_vline(x=shift.drop.value, line={"color": COLOURS[0], "width": 2, "dash": "dot"})
         figure.add_annotation(
             x=shift.drop.value,
             y=1,
             yref="paper",
             yanchor="bottom",
-            xanchor="left" if shift.drop.value >= 0 else "right",
+            xanchor="left",
             text="AUC of the source set",
             font={"size": TEXT_SIZE},
             showarrow=False,

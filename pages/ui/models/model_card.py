@@ -31,9 +31,9 @@ def _draw_metrics(card: Card) -> None:
         return
     st.table(
         {
-            "measure": [formatting.escape(metric.name) for metric in card.metrics],
-            "value [95 % interval]": [f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in card.metrics],
-            "protocol": [formatting.escape(metric.protocol) for metric in card.metrics],
+            "Measure": [formatting.escape(metric.name) for metric in card.metrics],
+            "Value [95% interval]": [f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in card.metrics],
+            "Protocol": [formatting.escape(metric.protocol) for metric in card.metrics],
         },
         hide_index=True,
     )

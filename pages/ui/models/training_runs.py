@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from core.fitting.history import HISTORY_FILE, Epoch, PartHistory, find_best_epoch, read_document, read_lines
 from db import store
 from db.values.evaluations import RunRow, RunState
-from pages.ui import downloads, formatting, resources
+from pages.ui import downloads, formatting, resources, times
 from pages.ui.charts import COLOURS, GREY, SIGNS, TEXT_SIZE, escape_markup
 from pages.ui.csv_tables import history_csv
 
@@ -78,7 +78,7 @@ def _draw_curves(number: int, live: bool) -> None:
     parts = _ask_parts(progress.parts, number)
     st.plotly_chart(draw_training_curves(parts), key=f"curves-{number}")
     st.caption("Dotted lines: training; solid lines: validation. A ring marks the best epoch of each part.")
-    downloads.draw_download("Epochs as CSV", f"epochs of training run {run.name}", history_csv(progress.parts))
+    downloads.draw_download("Epochs", f"epochs of training run {run.name}", history_csv(progress.parts))
 
 
 def _ask_parts(parts: Sequence[PartHistory], number: int) -> list[PartHistory]:
@@ -96,15 +96,15 @@ def _ask_parts(parts: Sequence[PartHistory], number: int) -> list[PartHistory]:
 
 
 def _run_words(run: RunRow) -> str:
-    return f"{run.name} – {run.state.value}, started {formatting.format_date_time(run.started_at)}"
+    return f"{run.name} – {run.state.value}, started {times.format_date_time(run.started_at)}"
 
 
 def _state_words(run: RunRow, progress: Progress) -> str:
     count = sum(len(part.epochs) for part in progress.parts)
     epochs = formatting.count_words(count, "epoch")
     if run.finished_at:
-        return f"{run.state.value} {formatting.format_date_time(run.finished_at)}, {epochs}, in {run.folder}"
-    last = f", the last one at {formatting.format_date_time(progress.heard_at)}" if progress.heard_at and count else ""
+        return f"{run.state.value} {times.format_date_time(run.finished_at)}, {epochs}, in {run.folder}"
+    last = f", the last one at {times.format_date_time(progress.heard_at)}" if progress.heard_at and count else ""
     return f"{run.state.value}, {epochs} so far{last}, in {run.folder}"
 
 
