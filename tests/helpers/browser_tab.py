@@ -48,6 +48,21 @@ class ClickingTab:
         """Write into a field; it is sent with the next click."""
         self._typed[label] = WidgetState(id=self._number(label), string_value=text)
 
+    def send_state(self, state: WidgetState) -> None:
+        """Have the page drawn with a state of a widget that no browser of ours would send, and with all others."""
+        self._typed["sent by hand"] = state
+        self.draw_anew()
+
+    def download(self, file_id: str) -> str:
+        """Click a download that was drawn with this number, and return the address of the file that is made then."""
+        asked = BackMsg()
+        asked.backend_operation_request.request_id = file_id
+        asked.backend_operation_request.deferred_file.file_id = file_id
+        self._websocket.send(asked.SerializeToString())
+        while (answer := self._receive()).WhichOneof("type") != "backend_operation_response":
+            continue
+        return str(answer.backend_operation_response.deferred_file.url)
+
     def upload(self, label: str, files: Sequence[tuple[str, bytes]]) -> None:
         """Hand over files as a browser does, and have the page drawn with them; in single-reader mode only."""
         asked = BackMsg()
