@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.identifiers import fold_identifier
 from core.statistics.comparison import AccuracyComparison, Comparison, compare_accuracy, compare_auc
 from core.statistics.predictions import BinaryPredictions
 from db import store
@@ -43,7 +44,9 @@ def compare_stored(
 
 def compare_images(first: Sequence[EvaluatedImage], second: Sequence[EvaluatedImage]) -> PairedComparison:
     """Compare two evaluations on the images that both lists contain."""
-    one, other = ({(image.name, image.patient_id): image for image in images} for images in (first, second))
+    one, other = (
+        {(image.name, fold_identifier(image.patient_id)): image for image in images} for images in (first, second)
+    )
     if len(one) < len(first) or len(other) < len(second):
         return PairedComparison(None, "some images cannot be matched because they share the same name and patient")
     both = sorted(one.keys() & other.keys())
@@ -70,5 +73,5 @@ def _predictions(images: Sequence[EvaluatedImage]) -> BinaryPredictions:
     return BinaryPredictions.of(
         [image.malignant for image in images],
         [image.malignant_probability for image in images],
-        [image.patient_id for image in images],
+        [fold_identifier(image.patient_id) for image in images],
     )

@@ -25,9 +25,10 @@ from core import clock
 from db import tables
 from db.queries.cached import cache_statement
 from db.queries.consensus import is_current_consensus, settled_by
-from db.queries.reader_knowledge import UndoWindow, can_be_taken_back, others_have_read
+from db.queries.reader_knowledge import UndoWindow, can_be_withdrawn, others_have_read
 from db.queries.reads import is_current_final, is_routine
 from db.queries.study_places import open_study_cases
+from db.queries.text_search import contains_text
 from db.tables import UtcDateTime
 from db.values.reading import GRACE, Action, CaseState, JobState, Role, Stage, Trigger
 from db.values.worklist import CaseFilter
@@ -168,6 +169,7 @@ class ReaderCases:
     final: type[tables.Read]  # this reader's current final read, outer-joined
     images: ColumnElement[int]
     analysed: ColumnElement[int]
+    first_image: ColumnElement[int]
     urgent: ColumnElement[bool]
     mine: ColumnElement[bool]
     others: ColumnElement[bool]  # assigned to others, and not to this reader
@@ -208,6 +210,7 @@ def reader_cases(*, only_one: bool = False) -> ReaderCases:
         final=final,
         images=progress.c.images,
         analysed=progress.c.analysed,
+        first_image=progress.c.first_image,
         urgent=case.id.in_(urgent_cases()),
         mine=func.coalesce(assigned.c.mine, 0) == 1,
         others=and_(assigned.c.case_id.is_not(None), assigned.c.mine == 0),
@@ -221,7 +224,7 @@ def case_conditions(filters: CaseFilter) -> list[ColumnElement[bool]]:
     row = tables.Case
     text = (filters.text or "").strip()
     conditions = (
-        row.accession.icontains(text, autoescape=True) if text else None,
+        contains_text(row.accession, text) if text else None,
         row.magnification == filters.magnification if filters.magnification is not None else None,
         row.created_at >= filters.since if filters.since else None,
         row.created_at < filters.until if filters.until else None,
@@ -253,7 +256,7 @@ def urgent_cases() -> Select[int]:
 
 
 def images_of_cases(*, only_one: bool = False) -> Subquery:
-    """Count the images of each case, those whose job has ended, and those with a prediction."""
+    """Count the images of each case, those whose job has ended, and those with a prediction; name the first image."""
     predicted = select(tables.Prediction.image_id).distinct().subquery()
     pending = tables.Job.state.in_(_PENDING)
     query = (
@@ -262,6 +265,7 @@ def images_of_cases(*, only_one: bool = False) -> Subquery:
             func.count().label("images"),
             func.sum(choose((pending, 0), else_=1)).label("analysed"),
             func.count(predicted.c.image_id).label("predicted"),
+            func.min(tables.Image.id).label("first_image"),
         )
         .join(tables.Job, tables.Job.image_id == tables.Image.id)
         .outerjoin(predicted, predicted.c.image_id == tables.Image.id)
@@ -286,7 +290,7 @@ def _state(joined: _Joined) -> ColumnElement[str]:
     """Compute the state; what others or the model say stays hidden until this reader has finished.
 
     A reader finishes with a final read; an adjudicator who has seen the readers' opinions cannot save one. While a
-    final read can be taken back, the state does not depend on what others said.
+    final read can be withdrawn, the state does not depend on what others said.
     """
     case, progress, event = tables.Case.id, joined.progress, tables.AuditEvent
     shown_cases = select(event.subject).where(event.account_id == READER, event.action == Action.OPINIONS_SHOWN)
@@ -294,7 +298,7 @@ def _state(joined: _Joined) -> ColumnElement[str]:
     finished = or_(
         joined.final.id.is_not(None), case.in_(settled_by(READER)), and_(begun, tables.Case.accession.in_(shown_cases))
     )
-    hidden = and_(can_be_taken_back(joined.final, _UNDO), others_have_read(case, READER))
+    hidden = and_(can_be_withdrawn(joined.final, _UNDO), others_have_read(case, READER))
     known = and_(finished, not_(func.coalesce(hidden, false())))
     waits = progress.c.analysed < progress.c.images
     predicted = progress.c.predicted > 0

@@ -14,10 +14,10 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("missed_feature", "feature the model misses"),
     ("context", "context beyond this image"),
     ("borderline", "borderline lesion"),
-    ("other", "other (say in the note)"),
+    ("other", "other (explain in the note)"),
 )
 
-# How long a final read can be taken back, as long as nothing of others was shown; later it must be amended.
+# How long a final read can be withdrawn, as long as nothing of others was shown; later it must be amended.
 GRACE = timedelta(seconds=60)
 
 _POINTS_LIMIT = 2_000  # of one region
@@ -173,7 +173,7 @@ class Stage(StrEnum):
 
     FIRST = "first"
     FINAL = "final"
-    WITHDRAWN = "withdrawn"  # takes back a final read shortly after it was saved; holds no opinion
+    WITHDRAWN = "withdrawn"  # withdraws a final read shortly after it was saved; holds no opinion
 
 
 class Vote(StrEnum):
@@ -350,6 +350,7 @@ class Action(StrEnum):
 
     CASE_ADDED = "case added"
     IMAGE_ADDED = "image added"
+    MAGNIFICATION_SET = "magnification set"
     CASE_OPENED = "case opened"
     FIRST_READ = "first read saved"
     REVEALED = "revealed"

@@ -19,10 +19,12 @@ from db.values.reading import Account, Role
 from service.access.sessions import cookie_secret
 from service.evaluation_for_reader import evaluate_visible
 from service.installation import Installation, find_served
+from service.intake import Preview, make_preview
 from service.paired_evaluations import PairedComparison, compare_stored
 from service.worker.checkpoint_in_service import CheckpointInService, find_checkpoint_in_service
 
 _CACHED_PREVIEWS = 512  # about 150 kB each
+_CACHED_UPLOADS = 256  # about 30 kB each
 _CACHED_PAIRS = 64
 
 _SIGNED_OUT = (
@@ -132,6 +134,12 @@ def load_preview(preview_sha256: str, heatmap_sha256: str | None) -> bytes:
     """Return the preview of an evaluated image as PNG, with its heat map painted over it if a hash is given."""
     picture = files().get(preview_sha256)
     return paint_preview(picture, files().get(heatmap_sha256)) if heatmap_sha256 else picture
+
+
+@st.cache_data(show_spinner="Reading the images …", max_entries=_CACHED_UPLOADS)
+def preview_upload(data: bytes) -> Preview:
+    """Return the thumbnail of an image that was chosen and not stored yet."""
+    return make_preview(data)
 
 
 @st.cache_data(show_spinner="Comparing on the same images …", max_entries=_CACHED_PAIRS)

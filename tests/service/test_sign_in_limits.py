@@ -47,6 +47,14 @@ def test_what_was_right_is_not_counted() -> None:
     assert [throttle.attempt("a") > 0 for _ in range(3)] == [False, False, True]
 
 
+def test_what_was_right_does_not_forgive_what_was_wrong_before() -> None:
+    throttle = Throttle(3, 60, _Clock())
+    for _ in range(3):
+        assert throttle.attempt("a") == 0
+    throttle.forgive("a")
+    assert [throttle.attempt("a") > 0 for _ in range(2)] == [False, True]
+
+
 def test_attempts_at_the_same_moment_are_each_counted() -> None:
     throttle = Throttle(5, 60)
     with ThreadPoolExecutor(16) as pool:

@@ -105,7 +105,7 @@ def test_json_is_all_that_stdout_carries(
     run(*arguments, out=tmp_path / "evaluations", maps=False)  # type: ignore[arg-type]
     printed = capsys.readouterr().out
     assert "balanced accuracy" in printed
-    assert "95 % interval" in printed
+    assert "95% interval" in printed
 
 
 def test_a_threshold_is_never_fitted_to_the_images_it_is_judged_on(

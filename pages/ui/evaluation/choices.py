@@ -9,7 +9,7 @@ from core.statistics.evaluation import Confusion, Evaluation
 from db import store
 from db.values.accounts import Permission
 from db.values.evaluations import EvaluatedImage, EvaluationRow, HiddenImages, ImageFilter
-from pages.ui import formatting, resources
+from pages.ui import formatting, resources, times
 from pages.ui.without_names import Numbers, assign_numbers, evaluation_without_names, images_without_names
 from service.evaluation_for_reader import show_figures_only
 
@@ -138,7 +138,7 @@ def _row_words(row: EvaluationRow, rows: Sequence[EvaluationRow], elsewhere: Eva
     """Write model and version, with the time where it was evaluated on the same images more than once."""
     name = f"{row.model_name} {row.model_version}"
     same = [r for r in rows if (r.model_version, r.dataset, r.split) == (row.model_version, row.dataset, row.split)]
-    when = f" – {formatting.format_date_time(row.at)}" if len(same) > 1 else ""
+    when = f" – {times.format_date_time(row.at)}" if len(same) > 1 else ""
     where = f" on {elsewhere.dataset}, {elsewhere.split}" if elsewhere else ""
     return f"{name}{where}{when}"
 
@@ -148,7 +148,7 @@ def _read_evaluation(row: EvaluationRow) -> StoredEvaluation | None:
         evaluation = Evaluation.from_json(row.document)
     except ValueError as error:
         st.error(
-            f"The evaluation of {formatting.escape(row.model_name)} from {formatting.format_date_time(row.at)} cannot "
+            f"The evaluation of {formatting.escape(row.model_name)} from {times.format_date_time(row.at)} cannot "
             f"be read: {formatting.escape(str(error))}. Evaluate the model again with python -m training.evaluate."
         )
         return None

@@ -13,6 +13,7 @@ import streamlit as st
 from core import clock
 from core.labels import BREAKHIS, Malignancy
 from db.values.reading import REASONS, Opinion, Region, Severity, Vote
+from pages.ui import times
 
 LABELS: dict[str, Malignancy | None] = {"B": "benign", "M": "malignant", "X": None}
 """The labels a reader can choose, by their key; after the reveal, A keeps the label and D changes it."""
@@ -236,7 +237,7 @@ class ReadForm:
 
     def keep_conflict(self, error: Exception) -> None:
         """Record why the form could not be saved."""
-        self._set("conflict", str(error))
+        self._set("conflict", times.localise_message(str(error)))
 
     def drop_conflict(self) -> None:
         """Forget why the form could not be saved."""

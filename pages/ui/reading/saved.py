@@ -8,7 +8,7 @@ import streamlit as st
 from db import store
 from db.errors import CaseChangedError
 from db.values.reading import GRACE, Read, Stage
-from pages.ui import formatting, resources
+from pages.ui import formatting, resources, times
 from pages.ui.reading import drafts, edit_time
 from pages.ui.reading.form_state import ReadForm
 
@@ -56,7 +56,7 @@ def remember_read(called: str, form: ReadForm, read: Read) -> None:
 def remember_saved(called: str, form: ReadForm, saved_at: datetime) -> None:
     """Record that a form without undo was saved, for the line on the next screen."""
     form.mark_saved()
-    st.session_state[_WORDS] = f"{called} saved {formatting.format_time(saved_at)}"
+    st.session_state[_WORDS] = f"{called} saved {times.format_time(saved_at)}"
     st.session_state[_FORM] = form
     st.session_state.pop(_UNDO, None)
 
@@ -86,7 +86,7 @@ def end_undo_of_all(reader: int) -> None:
 
 
 def _time_left(offer: _Offer | None) -> timedelta:
-    """Return how long the read of an offer can still be taken back: the store also knows what else ends Undo."""
+    """Return how long the read of an offer can still be withdrawn: the store also knows what else ends Undo."""
     if offer is None:
         return timedelta()
     reader = resources.account().id
@@ -117,7 +117,7 @@ def _withdraw(offer: _Offer) -> None:
         with resources.sessions().begin() as session:
             store.reads.withdraw_read(session, offer.read_id, resources.account().id)
     except CaseChangedError as error:
-        st.session_state[_WORDS] = formatting.escape(f"Not withdrawn: {error}")
+        st.session_state[_WORDS] = formatting.escape(f"Not withdrawn: {times.localise_message(str(error))}")
         st.rerun()
     st.session_state[_WORDS] = f"{offer.called} final opinion withdrawn"
     st.session_state.pop(_FORM, None)
