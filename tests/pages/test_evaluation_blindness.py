@@ -107,7 +107,7 @@ def test_the_csv_of_predictions_leaves_it_out_too(world: World) -> None:
     stored = _stored(world)
 
     def files() -> set[str]:
-        text = _predictions(stored, world.reader).decode("utf-8-sig")
+        text = _predictions(stored, world.reader).data.decode("utf-8-sig")
         return {row["file"] for row in csv.DictReader(io.StringIO(text))}
 
     visit("evaluation.py")
