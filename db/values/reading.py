@@ -17,7 +17,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("other", "other (explain in the note)"),
 )
 
-# How long a final read can be taken back, as long as nothing of others was shown; later it must be amended.
+# How long a final read can be withdrawn, as long as nothing of others was shown; later it must be amended.
 GRACE = timedelta(seconds=60)
 
 _POINTS_LIMIT = 2_000  # of one region

@@ -63,6 +63,13 @@ class ClickingTab:
             continue
         return str(answer.backend_operation_response.deferred_file.url)
 
+    def choose(self, label: str, option: str) -> None:
+        """Choose one of several buttons that stand side by side, and have the page drawn with it."""
+        state = WidgetState(id=self._number(label))
+        state.string_array_value.data[:] = [option]
+        self._typed[label] = state
+        self.draw_anew()
+
     def upload(self, label: str, files: Sequence[tuple[str, bytes]]) -> None:
         """Hand over files as a browser does, and have the page drawn with them; in single-reader mode only."""
         asked = BackMsg()
@@ -137,6 +144,8 @@ class ClickingTab:
             self._widgets[element.text_area.label] = element.text_area.id
         elif kind == "text_input":
             self._widgets[element.text_input.label] = element.text_input.id
+        elif kind == "button_group":
+            self._widgets[element.button_group.label] = element.button_group.id
         elif kind == "file_uploader":
             self._widgets[element.file_uploader.label] = element.file_uploader.id
 
