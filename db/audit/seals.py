@@ -44,7 +44,14 @@ class SealedTable:
 
 # All tables whose rows are sealed; a table that the database does not have yet is skipped.
 SEALED = (
-    SealedTable("reads", (LinkedTable("read_predictions", "read_id"), LinkedTable("regions", "read_id"))),
+    SealedTable(
+        "reads",
+        (
+            LinkedTable("read_predictions", "read_id"),
+            LinkedTable("regions", "read_id"),
+            LinkedTable("read_images", "read_id"),
+        ),
+    ),
     SealedTable("predictions"),
     SealedTable("evaluations", (LinkedTable("evaluated_images", "evaluation_id"),)),
     SealedTable("shifts"),
@@ -54,6 +61,9 @@ SEALED = (
     SealedTable("studies", (LinkedTable("study_places", "study_id"),), later=("closed_at",)),
     SealedTable("assignments"),
     SealedTable("priorities"),
+    SealedTable("intakes"),
+    SealedTable("intake_ends"),
+    SealedTable("image_orders"),
 )
 
 
@@ -69,7 +79,7 @@ def seal(session: Session, row: tables.Base) -> Seal:
 
 
 def seal_read(session: Session, read_id: int) -> Seal:
-    """Digest one read with the predictions that were shown and the regions that were marked."""
+    """Digest one read with its images, the predictions that were shown and the regions that were marked."""
     return seal(session, session.get_one(tables.Read, read_id))
 
 

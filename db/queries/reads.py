@@ -50,7 +50,7 @@ class SealedRead:
 
 
 def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SealedRead:
-    """Add a read, the predictions of `reveal` that were on the screen, and the marked regions.
+    """Add a read, the images it was given on, the predictions of `reveal` on the screen, and the marked regions.
 
     Raises:
         ValueError: If a region is outside the images of the case.
@@ -61,6 +61,10 @@ def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SealedRea
     session.flush()
     for image in reveal.images if reveal else ():
         session.add(tables.ReadPrediction(read_id=row.id, prediction_id=image.prediction_id))
+    if new.stage is not Stage.WITHDRAWN:
+        # All of the case: since it was first opened, no image can have joined it.
+        images = session.scalars(select(tables.Image.id).where(tables.Image.case_id == new.case_id))
+        session.add_all(tables.ReadImage(read_id=row.id, image_id=image_id) for image_id in images)
     for region in new.opinion.regions:
         session.add(_region_row(row.id, region))
     session.flush()

@@ -145,6 +145,7 @@ class Role(StrEnum):
 class CaseState(StrEnum):
     """The state of a case for one reader; computed, never stored."""
 
+    INCOMPLETE = "incomplete"  # its intake has not ended, so nobody may open it
     WAITING = "waiting"  # some image is still queued or being analysed
     UNREADABLE = "unreadable"  # no image of it can be analysed
     READY = "ready"  # this reader can save a first read
@@ -350,6 +351,9 @@ class Action(StrEnum):
 
     CASE_ADDED = "case added"
     IMAGE_ADDED = "image added"
+    INTAKE_BEGUN = "intake begun"
+    INTAKE_ENDED = "intake ended"
+    IMAGES_ORDERED = "images ordered"
     MAGNIFICATION_SET = "magnification set"
     CASE_OPENED = "case opened"
     FIRST_READ = "first read saved"

@@ -13,7 +13,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 120  # a page waits half a minute for a locked database
 _DRAWN = ForwardMsg.ScriptFinishedStatus.FINISHED_SUCCESSFULLY
 _FRAGMENT_DRAWN = ForwardMsg.ScriptFinishedStatus.FINISHED_FRAGMENT_RUN_SUCCESSFULLY
 
