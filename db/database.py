@@ -19,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.audit.anchor import AnchorFile, anchor_for
 from db.audit.chain import last_event, start_collecting, write_pending
+from db.audit.clock import record_if_set_back
 from db.errors import UnusableDatabaseError
 
 # How long a writer waits for the others before it gives up.
@@ -85,6 +86,7 @@ class Sessions:
             with self._write_queue.wait_to_write() if self._write_queue else nullcontext(), session.begin():
                 session.connection()
                 start_collecting(session)
+                record_if_set_back(session)
                 yield session
                 added = write_pending(session)
                 if added and self.anchor:
@@ -139,6 +141,7 @@ def open_database(url: str, *, data: Path | None = None, sqlite_version: Version
         where = parsed.render_as_string(hide_password=True)
         raise UnusableDatabaseError(f"cannot open the database {where}: {_first_line(error)}") from error
     if anchor and newest:
+        anchor.mend()
         if added and anchor.begun:
             anchor.confirm(added)
         anchor.begin(newest)

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db import tables
+from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.queries.cases import lock_case
 from db.queries.permissions import require_permission
@@ -44,7 +45,7 @@ def add_case(
         _insert_named(session, case, requested)
     else:
         _insert_numbered(session, case)
-    record_event(session, account_id, Action.CASE_ADDED, case.accession)
+    record_event(session, account_id, Action.CASE_ADDED, case.accession, content=seal(session, case))
     return case.id
 
 
@@ -77,7 +78,7 @@ def add_image(session: Session, case_id: int, stored: StoredImage) -> AddedImage
     session.add(
         tables.Job(image_id=image.id, state=JobState.QUEUED, attempts=0, queued_at=image.added_at),
     )
-    record_event(session, case.created_by_id, Action.IMAGE_ADDED, case.accession)
+    record_event(session, case.created_by_id, Action.IMAGE_ADDED, case.accession, content=seal(session, case))
     return AddedImage(image.id)
 
 

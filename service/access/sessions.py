@@ -26,6 +26,9 @@ _WINDOW_SECONDS = 15 * 60.0
 _ATTEMPTS_PER_NAME, _ATTEMPTS_PER_ADDRESS = 10, 30  # within the window
 _PROXY_FACTOR = 10  # more attempts per address, because all readers share the address of the proxy
 
+# Time servers correct a clock by less.
+_SET_BACK_SECONDS = 60.0
+
 # After the first account is created, requests without a sign-in are refused within this time.
 _NO_ACCOUNTS_CACHED_SECONDS = 1.0
 
@@ -64,6 +67,26 @@ class Throttle:
             attempts = self._attempts.get(key)
             if attempts:
                 attempts.pop()
+
+
+class ClockWatch:
+    """Notices that the clock was set back while the program runs, also when nothing was recorded meanwhile."""
+
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._steady = steady
+        self._ahead = wall() - steady()
+
+    def was_set_back(self) -> bool:
+        """Return whether the clock was set back since the start or the last `accept`."""
+        ahead = self._wall() - self._steady()
+        # A clock that was set forward, or a computer that slept, moves the mark.
+        self._ahead = max(self._ahead, ahead)
+        return self._ahead - ahead > _SET_BACK_SECONDS
+
+    def accept(self) -> None:
+        """Take the time of now as right."""
+        self._ahead = self._wall() - self._steady()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +137,7 @@ class Access:
         self._sessions = sessions
         self._names = Throttle(_ATTEMPTS_PER_NAME, _WINDOW_SECONDS)
         self._addresses = Throttle(_ATTEMPTS_PER_ADDRESS * (_PROXY_FACTOR if behind_proxy else 1), _WINDOW_SECONDS)
+        self._clock = ClockWatch()
         self._has_accounts = False
         self._checked_at = -_NO_ACCOUNTS_CACHED_SECONDS
 
@@ -138,6 +162,7 @@ class Access:
         secret = cookie_secret(headers.getlist("cookie"))
         if not secret:
             return None
+        self._check_clock()
         with self._sessions.read() as session:
             account = store.sign_ins.signed_in(session, secret)
             is_due = active and account is not None and store.sign_ins.needs_touch(session, secret, self.lifetime)
@@ -147,6 +172,7 @@ class Access:
 
     def is_still(self, visitor: Visitor, *, active: bool) -> bool:
         """Return whether a visitor is still signed in and the account is unchanged."""
+        self._check_clock()
         with self._sessions.read() as session:
             account = store.sign_ins.signed_in(session, visitor.secret)
             is_due = (
@@ -162,6 +188,7 @@ class Access:
         wait = self._addresses.attempt(address) or self._names.attempt(name)
         if wait:
             return PasswordSignIn(wait_seconds=wait)
+        self._check_clock()
         with self._sessions.read() as session:
             recognised = store.accounts.account_with_password(session, name, password)
             known = store.accounts.account_named(session, name)
@@ -182,6 +209,7 @@ class Access:
 
     def sign_in_as(self, identity: Identity, way: str, address: str) -> IdentitySignIn:
         """Sign in the account that is linked to a verified identity; `way` is the label of the provider."""
+        self._check_clock()
         with self._sessions.begin() as session:
             recognised = store.identities.account_with_identity(session, identity, way)
             secret = store.sign_ins.start_sign_in(session, recognised, self.lifetime) if recognised else None
@@ -196,6 +224,13 @@ class Access:
         """End the sign-in of one browser, in all its tabs."""
         with self._sessions.begin() as session:
             store.sign_ins.end_sign_in(session, secret)
+
+    def _check_clock(self) -> None:
+        """End every sign-in if the clock was set back: what has timed out would count again."""
+        if self._clock.was_set_back():
+            with self._sessions.begin() as session:
+                store.sign_ins.end_all_after_set_back(session)
+            self._clock.accept()
 
     def _touch(self, secret: str) -> None:
         with self._sessions.begin() as session:
