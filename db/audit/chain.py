@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from core import clock
 from db import tables
 from db.values.audit import Seal
 
@@ -117,11 +118,6 @@ def allow_earlier_time(session: Session) -> None:
     _trail_of(session).may_be_earlier = True
 
 
-def allows_earlier_time(session: Session) -> bool:
-    """Return whether `allow_earlier_time` was called for this session."""
-    return _trail_of(session).may_be_earlier
-
-
 def last_event(session: Session) -> AddedEvents:
     """Return the last event of the chain; number 0 if there is none."""
     event = tables.AuditEvent
@@ -148,7 +144,7 @@ def _write(session: Session, trail: _Trail) -> None:
     first, number, previous = last.last + 1, last.last, last.hash
     for event in trail.pending:
         number += 1
-        now = datetime.now(UTC)
+        now = clock.time_of_day() if trail.may_be_earlier else clock.now()
         at = max(now, earliest) if earliest else now
         link = Link(previous, number, at, event.account_id, event.action, event.subject, event.content)
         session.add(_row(link))

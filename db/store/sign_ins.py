@@ -2,13 +2,14 @@
 
 import hashlib
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
+from core import clock
 from db import tables
-from db.audit.clock import is_behind_trail, record_set_back
+from db.audit.clock import is_set_back
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.queries.accounts import lock_account
@@ -29,7 +30,7 @@ def start_sign_in(session: Session, recognised: ProvenAccount, lifetime: Lifetim
     credential = session.get(tables.Credential, account.id, with_for_update=True, populate_existing=True)
     if credential is None or credential.disabled or credential.changed_at != recognised.changed_at:
         return None
-    secret, now = secrets.token_urlsafe(_TOKEN_BYTES), datetime.now(UTC)
+    secret, now = secrets.token_urlsafe(_TOKEN_BYTES), clock.now()
     row = tables.SignIn(
         account_id=account.id,
         token_sha256=_sha256(secret),
@@ -47,9 +48,9 @@ def start_sign_in(session: Session, recognised: ProvenAccount, lifetime: Lifetim
 def signed_in(session: Session, secret: str) -> Account | None:
     """Return the account of a cookie's secret; None if the sign-in has ended or timed out.
 
-    None also while the clock shows an earlier time than the newest event: what has timed out must not count again.
+    None also while the clock is set back and the end of all sign-ins is not recorded yet.
     """
-    now = datetime.now(UTC)
+    now = clock.now()
     account = tables.Account
     query = (
         select(account)
@@ -61,18 +62,18 @@ def signed_in(session: Session, secret: str) -> Account | None:
         .where(tables.SignIn.idle_until > now, tables.SignIn.expires_at > now)
     )
     found = session.scalar(query)
-    return None if found and is_behind_trail(session) else _account(found)
+    return None if found and is_set_back(session) else _account(found)
 
 
 def needs_touch(session: Session, secret: str, lifetime: Lifetime) -> bool:
     """Return whether to renew the idle time of a sign-in, which happens about once a minute."""
     until = session.scalar(select(tables.SignIn.idle_until).where(tables.SignIn.token_sha256 == _sha256(secret)))
-    return until is not None and until - datetime.now(UTC) < lifetime.idle - min(_TOUCH_EVERY, lifetime.idle / 4)
+    return until is not None and until - clock.now() < lifetime.idle - min(_TOUCH_EVERY, lifetime.idle / 4)
 
 
 def touch_sign_in(session: Session, secret: str, lifetime: Lifetime) -> None:
     """Restart the idle time of a sign-in; one that has ended stays ended."""
-    now = datetime.now(UTC)
+    now = clock.now()
     active = (
         tables.SignIn.token_sha256 == _sha256(secret),
         tables.SignIn.ended_at.is_(None),
@@ -88,24 +89,19 @@ def end_sign_in(session: Session, secret: str) -> None:
         return
     owner = lock_account(session, account.id)
     row = tables.SignIn.token_sha256 == _sha256(secret)
-    session.execute(update(tables.SignIn).where(row).values(ended_at=datetime.now(UTC)))
+    session.execute(update(tables.SignIn).where(row).values(ended_at=clock.now()))
     record_event(session, account.id, AccessAction.SIGNED_OUT, account.name, content=seal(session, owner))
 
 
 def end_sign_ins(session: Session, account_id: int) -> None:
     """Sign an account out everywhere; the caller records it with a new seal of the account."""
     active = (tables.SignIn.account_id == account_id, tables.SignIn.ended_at.is_(None))
-    session.execute(update(tables.SignIn).where(*active).values(ended_at=datetime.now(UTC)))
-
-
-def end_all_after_set_back(session: Session) -> None:
-    """End every sign-in because the clock of this computer was set back, and record it."""
-    record_set_back(session)
+    session.execute(update(tables.SignIn).where(*active).values(ended_at=clock.now()))
 
 
 def _end_expired(session: Session, account_id: int) -> None:
     """End the sign-ins of an account that have timed out, so that no change of the clock brings them back."""
-    row, now = tables.SignIn, datetime.now(UTC)
+    row, now = tables.SignIn, clock.now()
     timed_out = or_(row.idle_until <= now, row.expires_at <= now)
     expired = update(row).where(row.account_id == account_id, row.ended_at.is_(None), timed_out)
     session.execute(expired.values(ended_at=now))
@@ -124,7 +120,7 @@ def add_token(session: Session, by: int | None, account: Account, label: str) ->
         raise ValueError("the label of a token must have 1 to 100 visible characters")
     owner = lock_account(session, account.id)
     secret = f"sr_{secrets.token_urlsafe(_TOKEN_BYTES)}"
-    now = datetime.now(UTC)
+    now = clock.now()
     session.add(tables.ApiToken(account_id=account.id, label=label, token_sha256=_sha256(secret), created_at=now))
     subject = f"{account.name[:90]}: {label}"
     record_event(session, by, AccessAction.TOKEN_ADDED, subject, content=seal(session, owner))
@@ -174,7 +170,7 @@ def revoke_token(session: Session, by: int | None, token_id: int) -> None:
         raise ValueError(f"there is no token number {token_id}")
     if row.revoked_at is None:
         owner = lock_account(session, row.account_id)
-        row.revoked_at = datetime.now(UTC)
+        row.revoked_at = clock.now()
         subject = f"{owner.name[:90]}: {row.label}"
         record_event(session, by, AccessAction.TOKEN_REVOKED, subject, content=seal(session, owner))
 
@@ -182,7 +178,7 @@ def revoke_token(session: Session, by: int | None, token_id: int) -> None:
 def revoke_tokens(session: Session, account_id: int) -> None:
     """Revoke all tokens of an account; the caller records it with a new seal of the account."""
     active = (tables.ApiToken.account_id == account_id, tables.ApiToken.revoked_at.is_(None))
-    session.execute(update(tables.ApiToken).where(*active).values(revoked_at=datetime.now(UTC)))
+    session.execute(update(tables.ApiToken).where(*active).values(revoked_at=clock.now()))
 
 
 def _account(row: tables.Account | None) -> Account | None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from starlette.datastructures import Headers
 
+from core import clock
 from core.settings import Settings
 from db import store
 from db.database import Sessions
@@ -25,9 +26,6 @@ _MOST_KEYS = 10_000
 _WINDOW_SECONDS = 15 * 60.0
 _ATTEMPTS_PER_NAME, _ATTEMPTS_PER_ADDRESS = 10, 30  # within the window
 _PROXY_FACTOR = 10  # more attempts per address, because all readers share the address of the proxy
-
-# Time servers correct a clock by less.
-_SET_BACK_SECONDS = 60.0
 
 # After the first account is created, requests without a sign-in are refused within this time.
 _NO_ACCOUNTS_CACHED_SECONDS = 1.0
@@ -67,26 +65,6 @@ class Throttle:
             attempts = self._attempts.get(key)
             if attempts:
                 attempts.pop()
-
-
-class ClockWatch:
-    """Notices that the clock was set back while the program runs, also when nothing was recorded meanwhile."""
-
-    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
-        self._wall = wall
-        self._steady = steady
-        self._ahead = wall() - steady()
-
-    def was_set_back(self) -> bool:
-        """Return whether the clock was set back since the start or the last `accept`."""
-        ahead = self._wall() - self._steady()
-        # A clock that was set forward, or a computer that slept, moves the mark.
-        self._ahead = max(self._ahead, ahead)
-        return self._ahead - ahead > _SET_BACK_SECONDS
-
-    def accept(self) -> None:
-        """Take the time of now as right."""
-        self._ahead = self._wall() - self._steady()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +115,6 @@ class Access:
         self._sessions = sessions
         self._names = Throttle(_ATTEMPTS_PER_NAME, _WINDOW_SECONDS)
         self._addresses = Throttle(_ATTEMPTS_PER_ADDRESS * (_PROXY_FACTOR if behind_proxy else 1), _WINDOW_SECONDS)
-        self._clock = ClockWatch()
         self._has_accounts = False
         self._checked_at = -_NO_ACCOUNTS_CACHED_SECONDS
 
@@ -226,11 +203,10 @@ class Access:
             store.sign_ins.end_sign_in(session, secret)
 
     def _check_clock(self) -> None:
-        """End every sign-in if the clock was set back: what has timed out would count again."""
-        if self._clock.was_set_back():
-            with self._sessions.begin() as session:
-                store.sign_ins.end_all_after_set_back(session)
-            self._clock.accept()
+        """Save that the clock was set back, which ends every sign-in: what has timed out would count again."""
+        if clock.was_set_back():
+            with self._sessions.begin():
+                pass
 
     def _touch(self, secret: str) -> None:
         with self._sessions.begin() as session:

@@ -48,6 +48,27 @@ def test_a_sealed_table_that_is_gone_is_found_row_by_row(sealed_url: str, tmp_pa
     assert rows_named(findings_of(sealed_url, tmp_path)) == {("missing", "shifts 1")}
 
 
+def test_linked_rows_are_sealed_in_an_order_that_no_database_decides(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        row = tables.Evaluation(
+            id=1, at=OPENED, model_name="m", model_version="v", dataset="d", split="test", folder="f", images=12,
+            document="{}",
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        # The larger the position, the earlier the row comes in the order of its JSON.
+        session.add_all(_evaluated(position) for position in range(12))
+        assert seal(session, row).sha256 == "02aade19f5be306ffc76a30e9ba2600c0a12db9bcb80e3049f5c2d2f08bca71f"
+
+
+def _evaluated(position: int) -> tables.EvaluatedImage:
+    return tables.EvaluatedImage(
+        evaluation_id=1, position=position, name="n", patient_id="p", magnification="40X", label="l", predicted="l",
+        malignant=True, called_malignant=True, malignant_probability=0.5, confidence=0.9 - position / 20,
+        probabilities=[0.5, 0.5],
+    )  # fmt: skip
+
+
 def test_a_forged_seal_breaks_the_chain(sealed_url: str, tmp_path: Path) -> None:
     with without_triggers(sealed_url) as connection:
         connection.exec_driver_sql("UPDATE reads SET note = 'other' WHERE id = 4")

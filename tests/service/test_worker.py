@@ -14,11 +14,19 @@ from sqlalchemy import select, update
 
 from db import store, tables
 from db.values.reading import JobState
-from service.worker.worker import SilentJobs, is_dead, release_dead_workers, worker_name
+from service.worker.supervisor import worker_environment
+from service.worker.worker import (
+    UNUSABLE_CHECKPOINT,
+    WATCHED,
+    SilentJobs,
+    is_dead,
+    release_dead_workers,
+    worker_name,
+)
 from tests.helpers.concurrency import wait_until
 from tests.helpers.fakes import FakeClassifier
 from tests.helpers.workers import images_of_case, make_worker, names_of_working, queue_images, reveal_case
-from tests.helpers.world import World
+from tests.helpers.world import CARD, World, write_card
 
 
 def test_a_queued_image_becomes_a_prediction_with_its_heat_map(world: World) -> None:
@@ -106,6 +114,18 @@ def test_the_job_of_a_worker_that_is_silent_for_a_minute_is_queued_again_whateve
     silent = SilentJobs(lambda: next(clock))
     assert [silent.release(world.sessions) for _ in range(4)] == [0, 0, 0, 1]
     assert names_of_working(world) == []
+
+
+def test_a_worker_refuses_a_checkpoint_that_has_changed_since_it_was_put_into_service(world: World) -> None:
+    path = world.settings.data / "deployed.safetensors"
+    write_card(path, CARD)
+    with world.sessions.begin() as session:
+        store.models.put_in_service(session, world.reader, str(path), "a" * 64, "deployed")
+    start = [sys.executable, "-m", "service.worker", WATCHED]
+    environment = worker_environment(world.settings)
+    done = subprocess.run(start, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == UNUSABLE_CHECKPOINT
+    assert done.stdout.startswith("unusable deployed.safetensors has changed since it was put into service")
 
 
 def test_images_are_classified_at_the_magnification_of_their_case(world: World) -> None:
