@@ -3,6 +3,8 @@
 import hashlib
 import json
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,7 +22,19 @@ Magnification = Literal["ignored", "input", "auxiliary"]
 # The safetensors format: eight bytes of header length, then that many bytes of JSON.
 _HEADER_LIMIT_BYTES = 25_000_000
 _HASH_CHUNK_BYTES = 1 << 24
+_CARD_LIMIT_BYTES = 1_000_000
 CARD_KEY = "card"  # its key in the header's metadata
+
+# A card is read from a file that anyone may have made. What it may ask for at most: enough for every published network,
+# and too little to fill the memory of the worker or to make an opinion that is no number.
+_SIDES = (16, 1024)  # px, of the square that the network sees
+_PATCHES = (16, 4096)  # px of the image
+_MOST_OVERLAP = 8  # patches across one patch, in each direction
+_COLOURS = (-10.0, 10.0)
+_TEMPERATURES = (0.01, 100.0)
+_MOST_CLASSES, _MOST_BRANCHES, _MOST_METRICS = 100, 8, 100
+_LONGEST_WORD, _LONGEST_TEXT = 300, 5_000  # characters
+_TIMM_NAME = re.compile(r"\w[\w.-]*")  # with a colon or a slash, timm would look for it elsewhere
 
 
 class UnusableCheckpointError(Exception):
@@ -150,17 +164,85 @@ class Card:
         """Read a card from JSON.
 
         Raises:
-            UnusableCheckpointError: If the text is not a valid card.
+            UnusableCheckpointError: If the text is not a valid card, or asks for more than a network may.
         """
+        if len(text) > _CARD_LIMIT_BYTES:
+            raise UnusableCheckpointError(
+                f"the checkpoint's card is not valid: longer than {_CARD_LIMIT_BYTES:,} bytes"
+            )
         try:
-            return _ADAPTER.validate_json(text)
+            card = _ADAPTER.validate_json(text)
         except ValidationError as error:
             raise UnusableCheckpointError(
                 f"the checkpoint's card is not valid: {describe_first_problem(error, 'the card')}"
             ) from error
+        if problem := _find_excess(card):
+            raise UnusableCheckpointError(f"the checkpoint's card is not valid: {problem}")
+        return card
 
 
 _ADAPTER = TypeAdapter(Card)
+
+
+def _find_excess(card: Card) -> str | None:
+    """Return the first number or text of a card that is out of bounds; None if there is none."""
+    for name in card.branches:
+        if not _TIMM_NAME.fullmatch(name):
+            return f"the branch {name[:_LONGEST_WORD]!r} is not the name of a timm network"
+    for what, value, low, high in _bounded_numbers(card):
+        if not low <= value <= high:  # also for nan
+            return f"{what} is {str(value)[:30]}, but must be between {low:g} and {high:g}"
+    for what, text, longest in _bounded_texts(card):
+        if len(text) > longest:
+            return f"{what} has {len(text):,} characters, but may have at most {longest:,}"
+    return None
+
+
+def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
+    """Yield every number of a card with its name, its lower and its upper bound."""
+    policy, limits, data = card.input_policy, card.quality_limits, card.training_data
+    yield "input_policy.input_side", policy.input_side, *_SIDES
+    yield "input_policy.patch_side", policy.patch_side, *_PATCHES
+    yield "input_policy.stride", policy.stride, policy.patch_side / _MOST_OVERLAP, policy.patch_side
+    yield from (("mean", value, *_COLOURS) for value in card.mean)
+    yield from (("std", value, 0.001, _COLOURS[1]) for value in card.std)
+    yield "threshold", card.threshold, 0, 1
+    yield "temperature", card.temperature, *_TEMPERATURES
+    yield "quality_limits.sharpness", limits.sharpness, 0, 1e6
+    yield "quality_limits.tissue_fraction", limits.tissue_fraction, 0, 1
+    yield "training_data.images", data.images, 0, 1e9
+    yield "training_data.patients", data.patients, 0, 1e9
+    yield "the number of classes", len(card.label_set.classes), 2, _MOST_CLASSES
+    yield "the number of branches", len(card.branches), 1, _MOST_BRANCHES
+    yield "the number of metrics", len(card.metrics), 0, _MOST_METRICS
+    for metric in card.metrics:
+        yield from (("a metric", value, -1e9, 1e9) for value in (metric.value, metric.low, metric.high))
+    if card.stain:
+        yield from _bounded_stain(card.stain)
+    if card.abstention:
+        fit = card.abstention
+        # Of few images, the quantile is infinite: then no image is left without an opinion of both classes.
+        yield "abstention.quantile", min(fit.quantile, 1e9), 0, 1e9
+        yield from (("abstention", value, 0, 1) for value in (fit.risk, fit.coverage, fit.error))
+
+
+def _bounded_stain(stain: StainTarget) -> Iterator[tuple[str, float, float, float]]:
+    yield from (("stain.means", value, 0, 255) for value in stain.means)
+    yield from (("stain.deviations", value, 0.01, 255) for value in stain.deviations)
+    yield from (("stain.stain_matrix", value, -10, 10) for row in stain.stain_matrix or () for value in row)
+    yield from (("stain.concentrations", value, 0.001, 1000) for value in stain.concentrations or ())
+
+
+def _bounded_texts(card: Card) -> Iterator[tuple[str, str, int]]:
+    """Yield every text of a card that pages show, with its name and its greatest length."""
+    words = (card.name, card.label_set.name, *card.label_set.classes, *card.branches, card.code_version)
+    yield from (("a name", word, _LONGEST_WORD) for word in words)
+    yield from (("the name of a metric", metric.name, _LONGEST_WORD) for metric in card.metrics)
+    data = card.training_data
+    texts = (card.note, card.locked_on, data.dataset, data.note, *(metric.protocol for metric in card.metrics))
+    yield from (("a text", text, _LONGEST_TEXT) for text in texts)
+    if card.abstention:
+        yield "abstention.protocol", card.abstention.protocol, _LONGEST_TEXT
 
 
 def read_card(path: Path) -> Card:
@@ -177,9 +259,10 @@ def read_card(path: Path) -> Card:
             metadata = json.loads(file.read(length)).get("__metadata__", {})
     except OSError as error:
         raise UnusableCheckpointError(f"cannot read the checkpoint {path}: {error.strerror}") from error
-    except (ValueError, AttributeError) as error:
+    # A header that nests deeply is a RecursionError of the parser.
+    except (ValueError, AttributeError, RecursionError) as error:
         raise UnusableCheckpointError(f"{path.name} is not a safetensors file: choose another checkpoint") from error
-    if not isinstance(metadata, dict) or CARD_KEY not in metadata:
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(CARD_KEY), str):
         raise UnusableCheckpointError(f"{path.name} has no card: choose a checkpoint saved by this project's training")
     return Card.from_json(metadata[CARD_KEY])
 

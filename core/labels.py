@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from core.identifiers import fold_word
+
 Malignancy = Literal["benign", "malignant"]
 
 
@@ -28,6 +30,10 @@ class LabelSet:
         if label not in self.classes:
             raise ValueError(f"{label!r} is not a class of {self.name}: {', '.join(self.classes)}")
         return "malignant" if label in self.malignant else "benign"
+
+    def find(self, word: str) -> str | None:
+        """Return the class that a word names, whatever its case and blanks: "In situ" is in_situ; None if none."""
+        return next((label for label in self.classes if fold_word(label) == fold_word(word)), None)
 
     @property
     def malignant_indices(self) -> tuple[int, ...]:

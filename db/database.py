@@ -22,6 +22,7 @@ from db.audit.anchor import AnchorFile, anchor_for
 from db.audit.chain import last_event, start_collecting, write_pending
 from db.audit.clock import record_if_set_back
 from db.errors import UnusableDatabaseError
+from db.queries.text_search import SQLITE_FUNCTION, find_text
 
 # How long a writer waits for the others before it gives up.
 _BUSY_SECONDS = 30
@@ -227,6 +228,7 @@ def _prepare_sqlite(connection: DBAPIConnection, mode: str) -> None:
     # Otherwise INSERT OR REPLACE would delete rows without firing the triggers that refuse it.
     cursor.execute("PRAGMA recursive_triggers = ON")
     cursor.close()
+    connection.create_function(SQLITE_FUNCTION, 2, find_text, deterministic=True)
 
 
 def _begin_sqlite(connection: Connection) -> None:

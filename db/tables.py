@@ -124,6 +124,7 @@ class Image(Base):
     __tablename__ = "images"
     __table_args__ = (
         UniqueConstraint("case_id", "position"),
+        Index(None, "file_sha256"),
         CheckConstraint("height > 0 AND width > 0", name="size"),
     )
 
@@ -232,6 +233,7 @@ class Read(Base):
     supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("reads.id"), unique=True)
     place_id: Mapped[int | None] = mapped_column(ForeignKey("study_places.id"))  # in a study; None in routine reading
     edit_seconds: Mapped[float | None]  # with the form on the screen, pauses left out
+    informed: Mapped[bool | None]  # given after others' opinions were open to the reader; None if not recorded
 
 
 class ReadPrediction(Base):
@@ -317,6 +319,8 @@ class EvaluatedImage(Base):
     probabilities: Mapped[list[float]]
     preview_sha256: Mapped[str | None] = mapped_column(String(64))
     heatmap_sha256: Mapped[str | None] = mapped_column(String(64))
+    source_sha256: Mapped[str | None] = mapped_column(String(64))  # as in `images`; None in older evaluations
+    file_sha256: Mapped[str | None] = mapped_column(String(64))
 
 
 class Shift(Base):

@@ -11,7 +11,6 @@ with resources.sessions().read() as session:
     tokens = store.sign_ins.token_rows(session, by)
     identities = store.identities.identity_rows(session, by)
 components.show_announcement()
-st.subheader("Accounts")
 accounts.draw_account_table(rows)
 left, right = st.columns(2, gap="medium")
 with left:

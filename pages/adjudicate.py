@@ -5,7 +5,7 @@ import streamlit as st
 from db import store
 from db.errors import CaseChangedError, UnknownCaseError
 from db.values.adjudication import Adjudication
-from pages.ui import adjudicate, components, formatting, resources
+from pages.ui import adjudicate, components, formatting, resources, times
 from pages.ui.reading import case_report, forms, sign_off, tissue
 
 
@@ -46,7 +46,7 @@ def _draw_case(case_id: int) -> None:
             seen = store.adjudication.open_adjudication(session, case_id, adjudicator)
     except (UnknownCaseError, CaseChangedError) as error:
         st.subheader("This case cannot be adjudicated")
-        words = formatting.escape(str(error).rstrip("."))
+        words = formatting.escape(times.localise_message(str(error)).rstrip("."))
         st.markdown(f"{words[:1].upper()}{words[1:]}.")
         adjudicate.show_unsaved(case_id)
         if st.button("Show waiting cases", shortcut="N", type="primary"):

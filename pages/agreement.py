@@ -11,6 +11,7 @@ from pages.ui import downloads, resources
 from pages.ui.agreement import choices, drawing, views
 from pages.ui.agreement.choices import REVEAL
 from pages.ui.agreement.figures import FigureReadings
+from pages.ui.reading.saved import end_undo_of_all
 
 
 def _draw_figures(view: str, readings: Sequence[Reading]) -> int | None:
@@ -35,6 +36,8 @@ def _draw_figures(view: str, readings: Sequence[Reading]) -> int | None:
 
 
 reader, reads = resources.account().id, resources.may(Permission.READ_CASES)
+if reads:
+    end_undo_of_all(reader)
 with resources.sessions().read() as session:
     readings = store.agreement.finished_readings(session, reader)
 if not readings:

@@ -1,14 +1,11 @@
 """Who did what to what, and when, and whether that record was tampered with; for administrators."""
 
-import streamlit as st
-
 from db import store
 from pages.ui import audit, resources
 
 by = resources.account().id
 with resources.sessions().read() as session:
     choices = store.audit.event_choices(session, by)
-st.subheader("Audit trail")
 audit.draw_verification()
 chosen = audit.ask_filter(choices)
 number = audit.page_number(chosen)

@@ -30,6 +30,7 @@ def _view(chosen: list[StoredEvaluation]) -> None:
 
 
 def _evaluation(chosen: list[StoredEvaluation]) -> None:
+    choices.warn_of_overlap(chosen)
     summary.draw_headline(chosen)
     summary.draw_notes(chosen)
     left, right = st.columns([1, 1.4], gap="medium")
@@ -42,8 +43,9 @@ def _evaluation(chosen: list[StoredEvaluation]) -> None:
     tables.draw_exports(chosen)
 
 
+reader = resources.account().id
 with resources.sessions().read() as session:
-    rows = store.evaluations.evaluations(session)
+    rows = store.evaluations.evaluations(session, reader)
 if not rows:
     choices.draw_empty_page()
 elif chosen := choices.ask_evaluations(rows):

@@ -8,7 +8,6 @@ from pages.ui import components, planning, resources
 by = resources.account().id
 with resources.sessions().read() as session:
     readers = store.planning.assignable_readers(session, by)
-st.subheader("Planning")
 components.show_announcement()
 chosen = planning.ask_filter(readers)
 with resources.sessions().read() as session:

@@ -7,7 +7,7 @@ import streamlit as st
 from db import store
 from db.errors import InStudyError, UnknownCaseError
 from db.values.reading import CaseState, CaseView, Read
-from pages.ui import components, formatting, resources
+from pages.ui import components, formatting, resources, times
 from pages.ui.reading import forms, header, inputs, sign_off, tissue
 from pages.ui.reading.form_state import ReadForm
 from pages.ui.reading.mode import make_routine_mode
@@ -56,7 +56,7 @@ def _draw_tissue(case: CaseView) -> None:
 
 
 def _show_nothing_to_read(message: str) -> None:
-    st.subheader(message)
+    st.subheader(formatting.escape(message))
     st.markdown("Choose a case in the worklist or upload images.")
     st.page_link("worklist.py", label="Worklist")
     st.page_link("upload_cases.py", label="Upload cases")
@@ -87,7 +87,7 @@ def _draw_case(case_id: int) -> None:
         return
     except InStudyError as error:
         st.session_state.pop(_READING, None)
-        _show_in_study(case_id, str(error))
+        _show_in_study(case_id, times.localise_message(str(error)))
         return
     st.session_state[_READING] = case_id
     if st.query_params.get("case") != str(case_id):

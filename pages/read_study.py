@@ -7,7 +7,7 @@ import streamlit as st
 from db import store
 from db.errors import UnknownCaseError
 from db.values.studies import OwnStudy
-from pages.ui import components, formatting, read_study, resources
+from pages.ui import components, formatting, read_study, resources, times
 from pages.ui.reading import saved
 
 
@@ -18,12 +18,12 @@ def _open_study(study: OwnStudy) -> None:
 
 def _write_state(study: OwnStudy) -> str:
     if study.closed_at is not None:
-        return f"closed on {formatting.format_date_time(study.closed_at)}"
+        return f"closed on {times.format_date_time(study.closed_at)}"
     if study.place is None:
         return "all cases read, thank you"
     step = f"round {study.place.round} of {study.rounds}, {study.place.arm}"
     if study.rests_until is not None:
-        return f"{step}, starts after the washout on {formatting.format_date_time(study.rests_until)}"
+        return f"{step}, starts after the washout on {times.format_date_time(study.rests_until)}"
     return f"{step}, next is case {study.place.position} of {study.place.of}"
 
 
@@ -40,7 +40,6 @@ def _draw_study(study: OwnStudy, *, first: bool) -> None:
 
 
 def _draw_list(studies: Sequence[OwnStudy]) -> None:
-    st.subheader("Your studies")
     if not studies:
         st.markdown("You are not a reader in any study. Your routine cases are in the worklist.")
         st.page_link("worklist.py", label="Worklist")

@@ -1,7 +1,5 @@
 """Reader studies, for those who plan them: create a study, follow its progress, close it."""
 
-import streamlit as st
-
 from db import store
 from pages.ui import components, downloads, resources, studies
 
@@ -10,7 +8,6 @@ with resources.sessions().read() as session:
     rows = store.studies.studies(session, by)
     readers = store.studies.study_readers(session, by)
 components.show_announcement()
-st.subheader("Studies")
 studies.draw_studies(rows)
 studies.draw_form(readers)
 downloads.draw_reads_export()

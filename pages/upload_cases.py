@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from db import store
-from pages.ui import components, resources, upload_cases
+from pages.ui import components, formatting, image_previews, resources, upload_cases
 from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, add_folder, add_images, list_folder
 
 _TYPES = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
@@ -43,7 +43,7 @@ def _open_folder(plan: CasePlan, folder: Path) -> upload_cases.UploadBatch | Non
     try:
         total = len(list_folder(folder, root))
     except FolderNotAllowedError as error:
-        st.error(str(error))
+        st.error(formatting.escape(str(error)))
         return None
     return upload_cases.UploadBatch(add_folder(resources.sessions(), resources.files(), plan, folder, root), total)
 
@@ -59,8 +59,13 @@ plan = _ask_plan(number)
 confirmed = upload_cases.ask_to_confirm_number(plan.accession or "", f"confirmed-{number}-{plan.accession}")
 uploads = st.file_uploader("PNG, JPEG or TIFF images", type=_TYPES, accept_multiple_files=True, key=f"uploads-{number}")
 upload_cases.show_name_warning([upload.name for upload in uploads])
+image_previews.show_previews([(upload.name, upload.getvalue()) for upload in uploads])
 import_root = resources.settings().import_root
-folder = st.text_input(f"Or a folder in {import_root}", key=f"folder-{number}").strip() if import_root else ""
+folder = (
+    st.text_input(f"Or a folder in {formatting.escape(str(import_root))}", key=f"folder-{number}").strip()
+    if import_root
+    else ""
+)
 save, demo, _ = st.columns([1.4, 1.4, 3])
 if save.button("Store images", type="primary", width="stretch"):
     if not confirmed:

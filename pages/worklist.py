@@ -52,7 +52,7 @@ def _draw_worklist() -> None:
         _open(following)
     query = worklist.ask_filters(states)
     with resources.sessions().read() as session:
-        rows = store.worklist.worklist(session, reader, query.cases, order=query.order)
+        rows = store.worklist.worklist(session, reader, query.cases, order=query.order, language=st.context.locale)
     hint = "No cases are waiting for you." if disabled else "Click a row to open its case."
     st.caption(query.limit or hint)
     if not rows:
@@ -71,7 +71,7 @@ def _draw_export() -> None:
         reads = store.reads.own_reads(session, reader)
         accessions = {row.id: row.accession for row in store.worklist.worklist(session, reader)}
     if reads:
-        downloads.draw_download("My reads as CSV", "own reads", reads_csv(reads, accessions))
+        downloads.draw_download("My reads", "own reads", reads_csv(reads, accessions))
 
 
 saved.show_last_saved()

@@ -10,6 +10,7 @@ from db.database import Sessions, open_database
 from db.files import Files, FolderInUse
 from db.values.reading import Account
 from service.access.browser_tabs import BrowserTabs
+from service.access.media_owners import MediaOwners
 from service.access.providers import Providers
 from service.access.sessions import Access, lifetime_of
 from service.worker.supervisor import Supervisor
@@ -25,13 +26,14 @@ _served_lock = threading.Lock()
 
 @dataclass(frozen=True, eq=False)  # compared by identity
 class Installation:
-    """Settings, database, files, worker, browser tabs and access of one server."""
+    """Settings, database, files, worker, browser tabs with their media, and access of one server."""
 
     settings: Settings
     sessions: Sessions
     files: Files
     supervisor: Supervisor
     tabs: BrowserTabs
+    media: MediaOwners
     access: Access
     in_use: FolderInUse
 
@@ -51,8 +53,8 @@ class Installation:
             in_use.release()
             raise
         access = Access(sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy, providers=providers)
-        supervisor = Supervisor(settings, sessions)
-        return cls(settings, sessions, Files(settings.files), supervisor, BrowserTabs(), access, in_use)
+        files, supervisor, tabs = Files(settings.files), Supervisor(settings, sessions), BrowserTabs()
+        return cls(settings, sessions, files, supervisor, tabs, MediaOwners(tabs), access, in_use)
 
     def serve(self) -> None:
         """Start the worker, remember browser tabs across restarts, and let the pages of this process find this object.

@@ -1,7 +1,6 @@
 """Intake of images: check, strip metadata, store and queue them; one bad file does not stop the others."""
 
 import hashlib
-import re
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from sqlalchemy.orm import Session
 from core.card import Card
 from core.imaging.decode import decode_image
 from core.imaging.demo import generate_tissue
-from core.imaging.heatmaps import encode_png
+from core.imaging.heatmaps import encode_png, make_thumbnail
 from core.imaging.limits import MAX_BYTES, UnreadableImageError
 from core.imaging.quality import assess_quality
 from core.labels import Malignancy
+from core.natural_order import make_natural_key
 from core.pipeline import check_image
 from core.reading.identifying_words import find_identifying_reasons
 from core.results import Quality
@@ -24,6 +24,8 @@ from db.database import Sessions
 from db.files import Files
 from db.values.reading import StoredImage
 
+_PREVIEW_SIDE = 120  # px
+_MOST_PREVIEWED = 8_000_000  # bytes; decoding more would hold up the page
 _DEMO_IMAGES = 3
 _EITHER: tuple[Malignancy, ...] = ("benign", "malignant")
 
@@ -71,6 +73,24 @@ class _Checked:
     note: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A chosen image before it is stored: a thumbnail as PNG, or why there is none."""
+
+    thumbnail: bytes | None
+    problem: str = ""
+
+
+def make_preview(data: bytes) -> Preview:
+    """Make the thumbnail of an image that was chosen; one that cannot be read would be refused when it is stored."""
+    if len(data) > _MOST_PREVIEWED:
+        return Preview(None, "large image, no preview")
+    try:
+        return Preview(encode_png(make_thumbnail(decode_image(data).pixels, _PREVIEW_SIDE)))
+    except UnreadableImageError as error:
+        return Preview(None, str(error))
+
+
 def add_images(
     sessions: Sessions, files: Files, plan: CasePlan, images: Iterable[tuple[str, bytes | IntakeResult]]
 ) -> Iterator[IntakeResult]:
@@ -116,7 +136,7 @@ def list_folder(folder: Path, import_root: Path | None) -> list[Path]:
         path = (root / folder).resolve()
         if not path.is_relative_to(root):
             raise FolderNotAllowedError(f"{folder} is not inside {root}, the only folder that may be read")
-        return sorted(path.iterdir(), key=_natural_order)
+        return sorted(path.iterdir(), key=lambda path: make_natural_key(path.name))
     except (OSError, RuntimeError, ValueError) as error:
         # RuntimeError: circular links. ValueError: a NUL character in the name.
         raise FolderNotAllowedError(f"the folder {folder} cannot be read: {_describe(error)}") from error
@@ -232,12 +252,6 @@ def _require_import_root(import_root: Path | None) -> Path:
             "importing folders from the server is disabled; set SECOND_READ_IMPORT_ROOT to the folder that may be read"
         )
     return import_root
-
-
-def _natural_order(path: Path) -> list[tuple[int, str]]:
-    pieces = re.split(r"(\d+)", path.name.casefold())
-    # Every second piece is a number, because the pattern is a group.
-    return [(int(piece), "") if n % 2 else (0, piece) for n, piece in enumerate(pieces)]
 
 
 def _describe(error: Exception) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.identifiers import fold_identifier
 from core.statistics.comparison import AccuracyComparison, Comparison, compare_accuracy, compare_auc
 from core.statistics.predictions import BinaryPredictions
 from db import store
@@ -24,21 +25,28 @@ class PairedComparison:
     accuracy: AccuracyComparison | None = None  # benign versus malignant, each at its own locked threshold
 
 
-def compare_stored(sessions: Sessions, first: EvaluationRow, second: EvaluationRow) -> PairedComparison:
-    """Compare the AUC and accuracy of two evaluations; images are matched by name and patient."""
+def compare_stored(
+    sessions: Sessions, account_id: int | None, first: EvaluationRow, second: EvaluationRow
+) -> PairedComparison:
+    """Compare the AUC and accuracy of two evaluations; images are matched by name and patient.
+
+    Images that this account may not see yet are left out; None means the program itself.
+    """
     if first.dataset != second.dataset:
         return PairedComparison(
             None, f"the evaluations are of different datasets: {first.dataset} and {second.dataset}"
         )
     with sessions.read() as session:
-        one = store.evaluations.evaluated_images(session, first.id, limit=max(1, first.images))
-        other = store.evaluations.evaluated_images(session, second.id, limit=max(1, second.images))
+        one = store.evaluations.evaluated_images(session, account_id, first.id, limit=max(1, first.images))
+        other = store.evaluations.evaluated_images(session, account_id, second.id, limit=max(1, second.images))
     return compare_images(one, other)
 
 
 def compare_images(first: Sequence[EvaluatedImage], second: Sequence[EvaluatedImage]) -> PairedComparison:
     """Compare two evaluations on the images that both lists contain."""
-    one, other = ({(image.name, image.patient_id): image for image in images} for images in (first, second))
+    one, other = (
+        {(image.name, fold_identifier(image.patient_id)): image for image in images} for images in (first, second)
+    )
     if len(one) < len(first) or len(other) < len(second):
         return PairedComparison(None, "some images cannot be matched because they share the same name and patient")
     both = sorted(one.keys() & other.keys())
@@ -65,5 +73,5 @@ def _predictions(images: Sequence[EvaluatedImage]) -> BinaryPredictions:
     return BinaryPredictions.of(
         [image.malignant for image in images],
         [image.malignant_probability for image in images],
-        [image.patient_id for image in images],
+        [fold_identifier(image.patient_id) for image in images],
     )

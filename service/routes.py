@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import decode_heatmap, encode_png, make_thumbnail, scale_to_grey
@@ -17,6 +19,7 @@ from db.errors import NotAllowedError, NotRevealedError, UnknownCaseError
 from db.files import DamagedFileError, Files
 from db.values.reading import Account
 from service.access.gate import ACCOUNT
+from service.access.refusal import answer_refusal
 from service.installation import Installation
 
 # The browser must revalidate each time: in a new data folder, the same id is another patient's image.
@@ -25,6 +28,8 @@ _REVALIDATE = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "
 # A heat map is the model's opinion, so it must not stay in a browser cache.
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _ONE_DAY = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
+
+_NO_SUCH_ADDRESS = "There is no such address here: images have whole numbers, as in /images/1."
 
 _CACHED_THUMBNAILS = 512  # about 100 kB each
 
@@ -124,7 +129,7 @@ def asset(name: str, folder: Annotated[Path, Depends(_assets)]) -> FileResponse:
 
 
 def answer_our_errors(app: FastAPI) -> None:
-    """Register handlers that answer expected errors with their status and message."""
+    """Register handlers that answer expected errors with their status and message, in a browser as a page."""
     for error, status in (
         (UnknownCaseError, HTTPStatus.NOT_FOUND),
         (NotRevealedError, HTTPStatus.FORBIDDEN),
@@ -132,13 +137,21 @@ def answer_our_errors(app: FastAPI) -> None:
         (DamagedFileError, HTTPStatus.INTERNAL_SERVER_ERROR),
     ):
         app.add_exception_handler(error, _answer(status))
+    app.add_exception_handler(StarletteHTTPException, _answer_http_error)
+    app.add_exception_handler(RequestValidationError, _answer(HTTPStatus.UNPROCESSABLE_ENTITY, _NO_SUCH_ADDRESS))
 
 
-def _answer(status: HTTPStatus) -> Callable[[Request, Exception], JSONResponse]:
-    def answer(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, status, _NO_STORE)
+def _answer(status: HTTPStatus, reason: str = "") -> Callable[[Request, Exception], Response]:
+    def answer(request: Request, error: Exception) -> Response:
+        return answer_refusal(request.headers, reason or str(error), status)
 
     return answer
+
+
+def _answer_http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, StarletteHTTPException):
+        raise error
+    return answer_refusal(request.headers, str(error.detail), HTTPStatus(error.status_code))
 
 
 def _png(request: Request, file_sha256: str, read: Callable[[], bytes]) -> Response:

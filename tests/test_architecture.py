@@ -30,7 +30,10 @@ TRAINING_ONLY = re.compile(r"core\.(fitting|data)\b")
 # Read by the pages that show a training run; imports nothing of training itself.
 RUN_HISTORY = re.compile(r"core\.fitting\.history\b")
 # From core, db takes values only; its commands also need to know where the database is, and write tables.
-VALUE_MODULES = {"core.labels", "core.results", "core.card", "core.settings", "core.files"}
+VALUE_MODULES = {
+    *("core.labels", "core.results", "core.card", "core.settings", "core.files", "core.clock"),
+    *("core.identifiers", "core.natural_order"),  # how case numbers are compared and sorted
+}
 # All of db that the other packages may know.
 DB_FOR_OTHERS = re.compile(r"db\.(store|values|database|files|errors)\b")
 

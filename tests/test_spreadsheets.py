@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+from openpyxl import load_workbook
 
 from core.files import csv_bytes, escape_formula
 from core.fitting.history import read_lines
@@ -18,6 +19,7 @@ from db.values.reading import AuditEvent, Opinion, Read, Stage
 from pages.ui import csv_tables
 from pages.ui.agreement import figures
 from pages.ui.agreement.figures import Table
+from pages.ui.csv_tables import TableFile
 from service.exports.mrmc import write_reads_table
 from tests.helpers.evaluations import made_evaluation
 from tests.helpers.readings import made_readings, reading
@@ -64,12 +66,40 @@ def test_a_formula_is_inert_in_every_export() -> None:
             assert any(each.replace("'", "") == cell.replace("'", "") for each in cells), (name, "it is there")
 
 
+def test_every_table_is_a_workbook_too_that_explains_all_its_columns_and_runs_nothing() -> None:
+    cell = "=1+1"
+    for name, file in tables_of(cell).items():
+        book = load_workbook(io.BytesIO(file.make_workbook()))
+        cells = [each for row in book["table"].iter_rows() for each in row]
+        assert not [each for each in cells if each.data_type == "f"], name
+        assert any(each.value == cell for each in cells), (name, "it is there, as it was")
+        meanings = [[each.value for each in row] for row in book["columns"].iter_rows(min_row=2)]
+        assert [column for column, _ in meanings] == list(file.columns), name
+        assert all(meanings), name
+        written = csv.reader(io.StringIO(file.data.decode("utf-8-sig"), newline=""))
+        assert sum(1 for _ in written) == book["table"].max_row, name
+
+
 def exports_of(cell: str) -> dict[str, bytes]:
     """Make every export with this text wherever a text can be."""
+    return {name: file.data for name, file in tables_of(cell).items()} | {
+        "reads for MRMC software": write_reads_table(_reads(cell))
+    }
+
+
+def _read(cell: str) -> Read:
     opinion = Opinion("benign", 3, subtype=cell, note=cell, reason=cell)
-    read = Read(7, 1, cell, Stage.FIRST, opinion, False, OPENED, OPENED, None)
+    return Read(7, 1, cell, Stage.FIRST, opinion, False, OPENED, OPENED, None)
+
+
+def _reads(cell: str) -> ReadsExport:
     case = ExportedCase(1, cell, cell, False, (), None)
-    reads = ReadsExport(cell, False, True, False, (case,), (ExportedRead(read, 1, 1, None, None, None, False, False),))
+    exported = ExportedRead(_read(cell), 1, 1, None, None, None, False, False)
+    return ReadsExport(cell, False, True, False, (case,), (exported,))
+
+
+def tables_of(cell: str) -> dict[str, TableFile]:
+    """Make every table of a page with this text wherever a text can be."""
     evaluation, shift, agreed = _bases()
     named = replace(evaluation, figures=(replace(evaluation.figures[0], name=cell),))
     image = replace(evaluated_image(1, True, 0.7), name=cell, patient_id=cell, magnification=cell)
@@ -78,15 +108,14 @@ def exports_of(cell: str) -> dict[str, bytes]:
     part = replace(read_lines(run_lines())[0], part=cell)
     table = replace(agreed, lines=(replace(agreed.lines[0], name=cell),))
     return {
-        "reads for MRMC software": write_reads_table(reads),
-        "own reads": csv_tables.reads_csv([read], {1: cell}).data,
-        "readings": csv_tables.readings_csv([reading_of], {}).data,
-        "agreement": csv_tables.agreement_csv([(cell, table)]).data,
-        "figures": csv_tables.figures_csv(named).data,
-        "predictions": csv_tables.predictions_csv([image], (cell, "malignant")).data,
-        "statistics": csv_tables.statistics_csv(drawn).data,
-        "training": csv_tables.history_csv([part]).data,
-        "audit trail": csv_tables.events_csv([AuditEvent(OPENED, cell, cell, cell, 1)]).data,
+        "own reads": csv_tables.reads_csv([_read(cell)], {1: cell}),
+        "readings": csv_tables.readings_csv([reading_of], {}),
+        "agreement": csv_tables.agreement_csv([(cell, table)]),
+        "figures": csv_tables.figures_csv(named),
+        "predictions": csv_tables.predictions_csv([image], (cell, "malignant")),
+        "statistics": csv_tables.statistics_csv(drawn),
+        "training": csv_tables.history_csv([part]),
+        "audit trail": csv_tables.events_csv([AuditEvent(OPENED, cell, cell, cell, 1)]),
     }
 
 

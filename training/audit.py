@@ -1,6 +1,5 @@
 """Audit a dataset or a split for leaks: `python -m training.audit ROOT|LISTS`; exits with status 1 if there are any."""
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,11 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 from rich.table import Table
 
+from core.console import PlainConsole, text_column
 from core.data.datasets import (
+    OUTSIDE,
     DatasetName,
     LabelledImage,
     describe_shortfall,
@@ -32,8 +32,11 @@ from core.data.leaks import (
     audit_splits,
     hash_pictures,
 )
+from core.data.left_out import FileLeftOut, find_left_out
 from core.data.splits import is_fold_list, read_fold_lists
 from core.fitting.history import SPLIT_FILE
+from core.identifiers import show_spellings
+from core.tables import SUFFIXES, has_columns, read_table
 
 _SIDES = {
     word: side
@@ -52,11 +55,11 @@ _KINDS = {
     "identical picture": "the same picture, pixel for pixel",
     "near-identical picture": "nearly the same picture",
 }
-_errors = Console(stderr=True)
-_console = Console(soft_wrap=True, highlight=False)
+_errors = PlainConsole(stderr=True)
+_console = PlainConsole()
 
 
-def read_placed(source: Path, dataset: DatasetName, images: Path | None) -> list[PlacedImage]:
+def read_placed(source: Path, dataset: DatasetName, images: Path | None, *, outside: bool = False) -> list[PlacedImage]:
     """Return every image once for each split it belongs to.
 
     Args:
@@ -64,6 +67,7 @@ def read_placed(source: Path, dataset: DatasetName, images: Path | None) -> list
             lists, a run folder, or the split file in it.
         dataset: The dataset of the images; lists are always of BreaKHis.
         images: Folder of the pictures named in the lists; None compares names only.
+        outside: Whether labels.csv may name links and files outside the folder.
 
     Raises:
         FileNotFoundError: If the source does not exist.
@@ -77,17 +81,14 @@ def read_placed(source: Path, dataset: DatasetName, images: Path | None) -> list
     elif is_fold_list(source):
         placed = _read_lists(source)
     elif source.is_dir():
-        return [_by_folder(image, source) for image in load_dataset(dataset, source)]
+        return [_by_folder(image, source) for image in load_dataset(dataset, source, outside=outside)]
     else:
         raise ValueError(f"{source} is neither a list of folds nor the {SPLIT_FILE} of a run")
     return placed if images is None else _with_pictures(placed, images)
 
 
 def _has_sides(table: Path) -> bool:
-    if table.suffix != ".csv":
-        return False
-    with table.open(newline="", encoding="utf-8-sig") as lines:
-        return "split_or_fold" in next(csv.reader(lines), [])
+    return table.suffix.lower() in SUFFIXES and has_columns(table.read_bytes(), table.name, ("split_or_fold",))
 
 
 def _read_lists(source: Path) -> list[PlacedImage]:
@@ -100,26 +101,24 @@ def _read_lists(source: Path) -> list[PlacedImage]:
 
 
 def _read_run(table: Path) -> list[PlacedImage]:
-    with table.open(newline="", encoding="utf-8-sig") as lines:
-        rows = list(csv.DictReader(lines))
+    rows = read_table(table.read_bytes(), str(table), ("file", "patient_id", "label", "split_or_fold"))
     if len({row["file"] for row in rows}) < len(rows):
         raise ValueError(
             f"{table} has images in several folds, as official folds do: pass the lists of these folds instead"
         )
-    dataset = find_label_set({row["label"] for row in rows}).name
-    return [
-        PlacedImage(
-            parse_breakhis_name(Path(row["file"]))
-            or LabelledImage(Path(row["file"]), row["label"], row["patient_id"], "", dataset),
-            table.parent.name,
-            row["split_or_fold"],
-        )
-        for row in rows
-    ]
+    label_set = find_label_set({row["label"] for row in rows})
+    placed = []
+    for row in rows:
+        label, path = label_set.find(row["label"]), Path(row["file"])
+        if not label or not row["patient_id"].strip():
+            raise ValueError(f"{table}, {row.place} has no label or no patient_id; every image needs both")
+        image = parse_breakhis_name(path) or LabelledImage(path, label, row["patient_id"], "", label_set.name)
+        placed.append(PlacedImage(image, table.parent.name, row["split_or_fold"]))
+    return placed
 
 
 def _by_folder(image: LabelledImage, root: Path) -> PlacedImage:
-    parts = image.path.relative_to(root).parts[:-1]
+    parts = image.path.relative_to(root).parts[:-1] if image.path.is_relative_to(root) else ()
     for depth, part in enumerate(parts):
         if side := _SIDES.get(part.lower()):
             return PlacedImage(image, "/".join(parts[:depth]) or "folders", side)
@@ -140,59 +139,74 @@ def run(
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures named in the lists.")] = None,
     *,
     pictures: Annotated[bool, typer.Option(help="Compare pictures, not only names.")] = True,
+    outside: Annotated[bool, typer.Option("--outside", help=OUTSIDE)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
-    """Find patients and pictures on several sides of a split, and contradictory labels.
+    """Find patients and pictures on several sides of a split, contradictory labels, and pictures that are left out.
 
     Exits with status 1 if there are any.
     """
     try:
-        placed = read_placed(source, dataset, images)
-    except (FileNotFoundError, ValueError) as error:
-        _errors.print(f"[red]{error}[/red]", soft_wrap=True)
+        placed = read_placed(source, dataset, images, outside=outside)
+    except (OSError, ValueError) as error:
+        _errors.print(str(error), style="red")
         raise typer.Exit(2) from error
+    left_out = _find_left_out(source, dataset, placed)
     result = audit_splits(placed, _hash_pictures(placed) if pictures else None)
     distinct = list({one.image.path: one.image for one in placed}.values())
     # The split of a run may be of another dataset than --dataset, and then has no official counts to compare with.
     missing = describe_shortfall(distinct, dataset) if {image.dataset for image in distinct} == {dataset} else ()
     if as_json:
-        print(json.dumps(asdict(result) | {"shortfall": missing, "clean": result.clean}, indent=1))
+        others = {"shortfall": missing, "left_out": [asdict(one) for one in left_out], "clean": result.clean}
+        print(json.dumps(asdict(result) | others, indent=1))
     else:
-        _print_report(result, missing)
-    raise typer.Exit(0 if result.clean else 1)
+        _print_report(result, missing, left_out)
+    raise typer.Exit(0 if result.clean and not left_out else 1)
+
+
+def _find_left_out(source: Path, dataset: DatasetName, placed: Sequence[PlacedImage]) -> tuple[FileLeftOut, ...]:
+    """Return the pictures of a dataset's folder that are not used; lists and runs name their images themselves."""
+    own = [one.image for one in placed if one.image.path.is_relative_to(source)]
+    return find_left_out(dataset, source, own) if source.is_dir() and own else ()
 
 
 def _hash_pictures(placed: Iterable[PlacedImage]) -> dict[Path, PictureHash | str]:
     paths = sorted({one.image.path for one in placed if one.image.path.is_file()})
-    with Progress(console=_errors, transient=True) as bar:
+    with Progress(text_column(), BarColumn(), MofNCompleteColumn(), console=_errors, transient=True) as bar:
         task = bar.add_task("comparing pictures", total=len(paths))
         return hash_pictures(paths, lambda done, _: bar.update(task, completed=done))
 
 
-def _print_report(result: Audit, missing: Sequence[str]) -> None:
+def _print_report(result: Audit, missing: Sequence[str], left_out: Sequence[FileLeftOut]) -> None:
     slides = f" on {result.slides} slides" if result.slides else ""
     compared = f"{result.pictures:,} pictures compared" if result.pictures else "only names compared, no pictures"
-    _console.print(f"{result.images:,} images of {result.patients} patients{slides}; {compared}")
+    out = f"; {len(left_out):,} pictures left out" if left_out else ""
+    _console.print(f"{result.images:,} images of {result.patients} patients{slides}; {compared}{out}")
     _console.print(_class_table([count for count in result.counts if not count.side]))
     for line in _side_lines(result.counts):
         _console.print(line)
     for title, lines in (
         ("Differences from the official release", missing),
+        ("Left out", [one.words for one in left_out]),
         ("Unreadable", result.unreadable),
+        ("Patients written in several ways, taken as one", result.merged),
+        ("Patients written almost alike: are they the same?", [show_spellings(pair) for pair in result.near.pairs]),
         ("Contradictory labels", [_conflict(c) for c in result.conflicts if c.contradictory]),
         ("Patients with several labels (possible, but they cannot be stratified by label)", _several(result.conflicts)),
     ):
         _print_section(title, lines)
+    if result.near.numbered:
+        _console.print(f"\n{result.near.numbered:,} pairs of patients differ in one digit only, as numbered ones do")
     for kind, words in _KINDS.items():
         _print_section(f"LEAKS: {words}, on several sides", [_leak(leak) for leak in result.leaks if leak.kind == kind])
-    _console.print(_verdict(result))
+    _console.print(_verdict(result, len(left_out)))
 
 
 def _print_section(title: str, lines: Sequence[str]) -> None:
     if lines:
         _console.print(f"\n{title} ({len(lines)})", style="bold")
         for line in lines[:_SHOWN]:
-            _console.print(f"  {line}", markup=False)
+            _console.print(f"  {line}")
         if len(lines) > _SHOWN:
             _console.print(f"  ... and {len(lines) - _SHOWN} more (--json lists them all)")
 
@@ -235,14 +249,17 @@ def _member(member: LeakMember) -> str:
     return f"{member.label} {member.slide_id} ({what})"
 
 
-def _verdict(result: Audit) -> str:
+def _verdict(result: Audit, left_out: int) -> str:
+    out = f" {left_out:,} pictures were left out." if left_out else ""
     if result.clean:
-        return "\nNo leaks and no contradictory labels" + ("." if result.pictures else " (pictures were not compared).")
+        return (
+            f"\nNo leaks and no contradictory labels{'' if result.pictures else ' (pictures were not compared)'}.{out}"
+        )
     kinds = Counter(leak.kind for leak in result.leaks)
     contradictions = sum(conflict.contradictory for conflict in result.conflicts)
     by_kind = ", ".join(f"{count} by {kind}" for kind, count in kinds.items())
     details = f" ({by_kind})" if by_kind else ""
-    return f"\nLeaks: {len(result.leaks)}{details}. Contradictory labels: {contradictions}."
+    return f"\nLeaks: {len(result.leaks)}{details}. Contradictory labels: {contradictions}.{out}"
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from core.console import PlainConsole, print_cautions
 from core.data.datasets import LabelledImage, list_breakhis
+from core.data.left_out import dataset_cautions
 from core.data.splits import patient_folds
 from core.fitting.config import FitConfig
 from core.imaging.decode import decode_image
@@ -38,6 +40,7 @@ def run(
     """Print the baseline's pooled out-of-fold figures."""
     settings = FitConfig.from_toml(config)
     images = list_breakhis(data)
+    print_cautions(PlainConsole(stderr=True), dataset_cautions("breakhis", data, images))
     judged, magnifications = judge_out_of_fold(images, settings.protocol.folds, settings.protocol.seed)
     main = judged.only(magnifications == "100X")
     for name, part in (("image at 100X", main), ("image", judged), ("accession number", judged.by_patient())):

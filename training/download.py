@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+from core.console import PlainConsole, print_cautions, text_column
 from core.data.datasets import describe_shortfall, load_dataset
+from core.data.left_out import dataset_cautions
 from training.fetch import FetchError, check_sha256, fetch, unpack
 
-_console = Console(soft_wrap=True, highlight=False)
+_console = PlainConsole()
 
 
 def run(
@@ -28,7 +29,7 @@ def run(
 ) -> None:
     """Download an archive or take a local one, check it, unpack it into OUT/images and count the images.
 
-    After a broken connection, run the command again to resume. Exits with status 1 if images are missing.
+    After a broken connection, run the command again to resume. Exits with status 1 if images are missing or left out.
     """
     folder = out or Path("data") / dataset
     images = folder / "images"
@@ -43,14 +44,16 @@ def run(
             _unpack(archive or _fetch(url, folder, sha256), images, sha256)
         labelled = load_dataset(dataset, images)
     except (FetchError, OSError, ValueError) as error:
-        _console.print(str(error), style="red", markup=False)
+        _console.print(str(error), style="red")
         raise typer.Exit(2) from error
     missing = describe_shortfall(labelled, dataset)
     patients = len({image.patient_id for image in labelled})
-    _console.print(f"{len(labelled):,} images of {patients} patients in {images}", markup=False)
+    _console.print(f"{len(labelled):,} images of {patients} patients in {images}")
     for line in missing:
         _console.print(f"  {line}", style="yellow")
-    raise typer.Exit(1 if missing else 0)
+    cautions = dataset_cautions(dataset, images, labelled)
+    print_cautions(_console, cautions)
+    raise typer.Exit(1 if missing or cautions else 0)
 
 
 def _fetch(url: str, folder: Path, sha256: str) -> Path:
@@ -58,7 +61,7 @@ def _fetch(url: str, folder: Path, sha256: str) -> Path:
     if parts.scheme not in ("http", "https"):
         raise ValueError(f"{url!r} is not an http or https address")
     target = folder / (PurePosixPath(parts.path).name or "archive")
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (text_column(), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=_console) as bar:
         task = bar.add_task(target.name, total=None)
         return fetch(url, target, sha256, lambda done, total: bar.update(task, completed=done, total=total))
@@ -67,12 +70,12 @@ def _fetch(url: str, folder: Path, sha256: str) -> Path:
 def _unpack(archive: Path, images: Path, sha256: str) -> None:
     check_sha256(archive, sha256)
     images.parent.mkdir(parents=True, exist_ok=True)
-    with Progress(TextColumn("{task.description}"), console=_console) as bar:
+    with Progress(text_column(), console=_console) as bar:
         task = bar.add_task("unpacking")
         count = unpack(
             archive, images, progress=lambda files: bar.update(task, description=f"unpacking: {files:,} files")
         )
-    _console.print(f"Unpacked {count:,} files.", markup=False)
+    _console.print(f"Unpacked {count:,} files.")
 
 
 if __name__ == "__main__":

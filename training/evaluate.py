@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from core.card import UnusableCheckpointError
-from core.data.datasets import DatasetName
+from core.console import PlainConsole, print_cautions
+from core.data.datasets import OUTSIDE, DatasetName
 from core.labels import BINARY, LabelSet
 from core.settings import Settings
 from core.statistics.evaluation import Evaluation
@@ -25,9 +24,9 @@ from db.values.evaluations import EvaluatedImage, NewEvaluation
 from training.evaluation.chosen_images import SplitPart
 from training.evaluation.evaluate_checkpoint import EvaluationRequest, evaluate
 from training.evaluation.predictions import JudgedImage, probabilities_in
-from training.evaluation.report import format_interval, format_number, replace_control_characters
+from training.evaluation.report import format_interval, format_number
 
-_console = Console(stderr=True)  # stdout carries results and nothing else
+_console = PlainConsole(stderr=True)  # stdout carries results and nothing else
 
 
 def run(  # noqa: PLR0913 - a command line has as many options as there are things to choose
@@ -46,6 +45,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Also compare views, stain and quality control.")
     ] = False,
+    outside: Annotated[bool, typer.Option("--outside", help=OUTSIDE)] = False,
     maps: Annotated[bool, typer.Option(help="Store a heat map for every image.")] = True,
     out: Annotated[Path, typer.Option(help="Folder for the evaluations.")] = Path("evaluations"),
     database: Annotated[str | None, typer.Option(help="URL of the database; the app's by default.")] = None,
@@ -54,13 +54,13 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     """Evaluate a checkpoint on labelled images without fitting. Research use only; no output is a diagnosis."""
     settings = Settings.from_environment()
     request = EvaluationRequest(
-        checkpoint, dataset, data, split, run_folder, lists, threshold, ablation, maps, out, settings.device
+        checkpoint, dataset, data, split, run_folder, lists, threshold, ablation, maps, out, settings.device, outside
     )
     try:
         sessions = open_database(database or settings.database)
         finished = evaluate(request, Files(settings.files))
     except (UnusableCheckpointError, UnusableDatabaseError, OSError, ValueError) as error:
-        _console.print(escape(replace_control_characters(str(error))), style="red", soft_wrap=True)
+        _console.print(str(error), style="red")
         raise typer.Exit(2) from error
     evaluation = finished.evaluation
     row = NewEvaluation(
@@ -72,35 +72,32 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         evaluation.to_json(),
     )
     with sessions.begin() as session:
-        store.evaluations.add_evaluation(session, row, stored_images(finished.images, evaluation.label_set))
+        number = store.evaluations.add_evaluation(session, row, stored_images(finished.images, evaluation.label_set))
+        shared = store.evaluations.overlap(session, None, number)
     if as_json:
         print(evaluation.to_json())
     else:
-        Console().print(figure_table(evaluation))
+        PlainConsole().print(figure_table(evaluation), soft_wrap=False)
         if evaluation.ablation:
-            Console().print(ablation_table(evaluation))
-    for warning in evaluation.warnings:
-        _console.print(f"Caution: {escape(replace_control_characters(warning.words))}", style="yellow", soft_wrap=True)
-    _console.print(
-        f"{len(evaluation.excluded)} images without a result. Nothing was fitted. Report: {finished.folder}",
-        soft_wrap=True,
-    )
+            PlainConsole().print(ablation_table(evaluation), soft_wrap=False)
+    print_cautions(_console, evaluation.warnings)
+    if shared.images:
+        _console.print(f"Caution: {shared.words}", style="yellow")
+    _console.print(f"{len(evaluation.excluded)} images without a result. Nothing was fitted. Report: {finished.folder}")
 
 
 def figure_table(evaluation: Evaluation) -> Table:
     """Return a table of the figures with their intervals."""
     title = f"{evaluation.model_name} {evaluation.model_version} on {evaluation.dataset}, {evaluation.split}"
-    table = Table("figure", "by", "n", "value", "95 % interval", title=escape(replace_control_characters(title)))
+    table = Table("figure", "by", "n", "value", "95% interval", title=title)
     for figure in evaluation.figures:
-        table.add_row(
-            escape(figure.name), figure.unit, str(figure.n), format_number(figure.value), format_interval(figure)
-        )
+        table.add_row(figure.name, figure.unit, str(figure.n), format_number(figure.value), format_interval(figure))
     return table
 
 
 def ablation_table(evaluation: Evaluation) -> Table:
     """Return a table of what views, stain normalisation and quality control change."""
-    table = Table("views", "stain", "quality control", "n", "AUC", "change", "95 % interval", title="ablation")
+    table = Table("views", "stain", "quality control", "n", "AUC", "change", "95% interval", title="ablation")
     for row in evaluation.ablation:
         change = (
             ("reference (as in the card)", "")
@@ -129,6 +126,8 @@ def stored_images(images: Sequence[JudgedImage], label_set: LabelSet) -> list[Ev
             probabilities=probabilities_in(image, label_set),
             preview_sha256=image.preview_sha256,
             heatmap_sha256=image.heatmap_sha256,
+            source_sha256=image.sha256,
+            file_sha256=image.pixels_sha256,
         )
         for position, image in enumerate(predicted, start=1)
     ]

@@ -19,10 +19,11 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Column, Table
 
+from core.console import PlainConsole, print_cautions
 from core.data.datasets import LabelledImage, list_breakhis
+from core.data.left_out import dataset_cautions
 from core.data.splits import patient_folds
 from core.files import write_whole
 from core.fitting.config import FitConfig
@@ -38,7 +39,7 @@ from training.runs.plan import Part, RunPlan
 from training.runs.record import Record
 
 _MAIN_MAGNIFICATION = "100X"
-_console = Console(stderr=True)
+_console = PlainConsole(stderr=True)
 
 Malignant = NDArray[np.float64]  # probability of every image, in the order of the list; NaN where there is none
 
@@ -107,7 +108,9 @@ def run(
     """Print the out-of-fold AUC of each recipe, how often it was chosen, and the AUC of the choice."""
     if threads:
         torch.set_num_threads(threads)
-    patients = assign_folds(list_breakhis(data), folds, seed)
+    images = list_breakhis(data)
+    print_cautions(_console, dataset_cautions("breakhis", data, images))
+    patients = assign_folds(images, folds, seed)
     recipes = [
         try_recipe(FitConfig.from_toml(path), patients, data, folder_of(path, out, f"{folds} {seed}"))
         for path in configs
@@ -116,9 +119,9 @@ def run(
     rows = [_row(recipe.name, recipe.outer, patients, choices.count(n)) for n, recipe in enumerate(recipes)]
     rows.append(_row("chosen without the fold it is judged on", nested, patients))
     write_whole(out / "nested.json", json.dumps([asdict(row) for row in rows], indent=1).encode())
-    Console().print(_table(rows, folds))
+    PlainConsole().print(_table(rows, folds), soft_wrap=False)
     best = max(recipes, key=lambda recipe: score(patients, recipe.outer))
-    _console.print(f"Chosen on all folds: {best.name}. Results: {out}", soft_wrap=True)
+    _console.print(f"Chosen on all folds: {best.name}. Results: {out}")
 
 
 def assign_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> Patients:

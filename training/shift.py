@@ -3,16 +3,16 @@
 python -m training.shift models/starter.safetensors --source breakhis=BREAKHIS --target bach=BACH
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from core.card import Card, UnusableCheckpointError
+from core.console import PlainConsole, print_cautions
+from core.data.datasets import OUTSIDE
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.settings import Settings
@@ -24,10 +24,18 @@ from db.database import open_database
 from db.errors import UnusableDatabaseError
 from training.evaluation.chosen_images import EACH_IMAGE_A_PATIENT, are_patients_unknown
 from training.evaluation.evaluate_checkpoint import create_folder, progress_bar
-from training.shifts.sets import AnalysedSet, ChosenSet, SetRequest, analyse_set, choose_sets, count_training_patients
+from training.shifts.sets import (
+    AnalysedSet,
+    ChosenSet,
+    SetRequest,
+    analyse_set,
+    choose_sets,
+    count_training_patients,
+    refuse_small_images,
+)
 from training.shifts.steps import auc_figure, build_tables, measure_drop, preparation_steps, scale_step
 
-_console = Console(stderr=True)  # stdout carries results and nothing else
+_console = PlainConsole(stderr=True)  # stdout carries results and nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     target_magnification: Annotated[str | None, typer.Option(help="Use only images at this one.")] = None,
     most: Annotated[int, typer.Option(min=1, help="Images per patient; if there are more, a random sample.")] = 50,
     *,
+    outside: Annotated[bool, typer.Option("--outside", help=OUTSIDE)] = False,
     out: Annotated[Path, typer.Option(help="Folder for the comparisons.")] = Path("shifts"),
     database: Annotated[str | None, typer.Option(help="URL of the database; the app's by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
@@ -54,13 +63,13 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     """Measure how far one image set lies from another. Research use only; no output is a diagnosis."""
     try:
         requests = (
-            SetRequest.of(source, source_magnification, most),
-            SetRequest.of(target, target_magnification, most),
+            SetRequest.of(source, source_magnification, most, outside=outside),
+            SetRequest.of(target, target_magnification, most, outside=outside),
         )
         sessions = open_database(database or Settings.from_environment().database)
         shift = compare_sets(ShiftRequest(checkpoint, *requests))
     except (UnusableCheckpointError, UnusableDatabaseError, OSError, ValueError) as error:
-        _console.print(escape(str(error)), style="red", soft_wrap=True)
+        _console.print(str(error), style="red")
         raise typer.Exit(2) from error
     folder = create_folder(out, shift.model_name, shift.model_version, shift.source, shift.target)
     (folder / "shift.json").write_text(shift.to_json(), encoding="utf-8")
@@ -69,10 +78,9 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     if as_json:
         print(shift.to_json())
     else:
-        Console().print(*build_tables(shift), sep="\n")
-    for warning in shift.warnings:
-        _console.print(f"Caution: {escape(warning.words)}", style="yellow", soft_wrap=True)
-    _console.print(f"Saved to {folder / 'shift.json'}; also shown on the Domain shift page.", soft_wrap=True)
+        PlainConsole().print(*build_tables(shift), sep="\n", soft_wrap=False)
+    print_cautions(_console, shift.warnings)
+    _console.print(f"Saved to {folder / 'shift.json'}; also shown on the Domain shift page.")
 
 
 def compare_sets(request: ShiftRequest) -> Shift:
@@ -86,16 +94,23 @@ def compare_sets(request: ShiftRequest) -> Shift:
     """
     classifier = load_classifier(request.checkpoint)
     chosen = choose_sets(request.source, request.target)
+    for each in chosen:
+        refuse_small_images(each, classifier.card)
     with progress_bar() as bar:
-        tasks = [bar.add_task(name, total=len(chosen[place].images)) for name, place in _WORK]
+
+        def begin(name: str, images: int) -> Callable[[], None]:
+            # A bar is drawn when its work begins: one whose work is not done would stay at nothing.
+            task = bar.add_task(name, total=images)
+            return lambda: bar.advance(task)
+
         # The target first: it is the set whose images may turn out to be unusable.
-        target = analyse_set(chosen[1], classifier, lambda: bar.advance(tasks[1]))
-        source = analyse_set(chosen[0], classifier, lambda: bar.advance(tasks[0]))
+        target = analyse_set(chosen[1], classifier, begin("target", len(chosen[1].images)))
+        source = analyse_set(chosen[0], classifier, begin("source", len(chosen[0].images)))
         steps: tuple[Step, ...] = ()
         notes: tuple[Caution, ...] = (_no_auc(target),)
         if target.judgeable:
-            steps = preparation_steps(target, classifier, lambda: bar.advance(tasks[2]))
-            scaled, notes = scale_step(source, target, classifier, lambda: bar.advance(tasks[3]))
+            steps = preparation_steps(target, classifier, begin("preparation", len(target.images)))
+            scaled, notes = scale_step(source, target, classifier, lambda: begin("scale", len(target.images)))
             steps = (*steps, scaled) if scaled else steps
     return replace(
         measure_shift(source.measured, target.measured, (classifier.card.name, classifier.version)),
@@ -108,7 +123,6 @@ def compare_sets(request: ShiftRequest) -> Shift:
 
 
 _FEW_PATIENTS = 10
-_WORK = (("source", 0), ("target", 1), ("preparation", 1), ("scale", 1))
 
 
 def _trained_on(card: Card, sets: tuple[AnalysedSet, AnalysedSet]) -> tuple[int, int]:
@@ -147,7 +161,7 @@ def _cautions(
         if len(selection.images) < selection.found:
             text = f"{len(selection.images)} of {selection.found} images of {selection.name} were sampled (see --most)"
             collected.append(Caution("images drawn", text))
-        collected.extend(each.left_out)
+        collected.extend((*selection.cautions, *each.left_out))
     if not seen[0].judgeable:
         text = (
             f"{chosen[0].name} has fewer than two benign or two malignant images, so a drop of AUC cannot be measured"

@@ -11,10 +11,10 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
 
 from core.card import Card
-from core.data.datasets import DatasetName
+from core.console import PlainConsole, print_cautions
+from core.data.datasets import OUTSIDE, DatasetName
 from core.fitting.config import read_config
 from core.fitting.distributed import rank, start, stop
 from core.network.branches import MissingWeightsError
@@ -47,6 +47,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
     threads: Annotated[int, typer.Option(help="CPU threads; 0: torch decides.")] = 0,
     device: Annotated[str, typer.Option(help="Device: cpu or cuda.")] = "cpu",
     database: Annotated[str | None, typer.Option(help="URL of the database; the app's by default.")] = None,
+    outside: Annotated[bool, typer.Option("--outside", help=OUTSIDE)] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard files.")] = False,
     demonstration: Annotated[
         bool, typer.Option("--demonstration/--not-a-demonstration", help="Mark the model as a demonstration.")
@@ -81,10 +82,11 @@ def run(  # noqa: PLR0913 - one for each option of the command
                 device=device,
                 tensorboard=tensorboard,
                 demonstration=demonstration,
+                outside=outside,
             )
             device = _prepare(order)
             job = replace(create_job(settings, text, order, runs), order=replace(order, device=device))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     _carry_out(job, database or Settings.from_environment().database)
 
@@ -98,17 +100,18 @@ def _prepare(order: Order) -> str:
 
 def _carry_out(job: TrainingJob, database: str) -> None:
     """Carry out the run; if it stops early for any reason, print how to continue it."""
-    console = Console(stderr=True, quiet=rank() != 0)
+    console = PlainConsole(stderr=True, quiet=rank() != 0)
     for text in job.missing[:_MISSING_SHOWN]:
-        console.print(f"Incomplete dataset: {text}", soft_wrap=True)
+        console.print(f"Incomplete dataset: {text}")
+    print_cautions(console, job.cautions)
     how_to_continue = f"Continue with: python -m training.train --resume {job.folder.path}"
     try:
         card = carry_out(job, database)
     except KeyboardInterrupt:
-        console.print(f"Stopped. {how_to_continue}", soft_wrap=True)
+        console.print(f"Stopped. {how_to_continue}")
         raise typer.Exit(_INTERRUPTED) from None
     except BaseException:
-        console.print(f"The run ended early. {how_to_continue}", soft_wrap=True)
+        console.print(f"The run ended early. {how_to_continue}")
         raise
     finally:
         stop()
@@ -116,13 +119,13 @@ def _carry_out(job: TrainingJob, database: str) -> None:
         _print_result(console, job, card)
 
 
-def _print_result(console: Console, job: TrainingJob, card: Card) -> None:
+def _print_result(console: PlainConsole, job: TrainingJob, card: Card) -> None:
     for metric in card.metrics:
         figure = f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
-        console.print(f"{metric.name}: {figure}, {metric.protocol}", soft_wrap=True)
+        console.print(f"{metric.name}: {figure}, {metric.protocol}")
     size = job.folder.checkpoint.stat().st_size / 1e6
     where = job.order.out or job.folder.checkpoint
-    console.print(f"Wrote {where} ({size:.1f} MB). Run folder: {job.folder.path}", soft_wrap=True)
+    console.print(f"Wrote {where} ({size:.1f} MB). Run folder: {job.folder.path}")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 
-from core.data.datasets import DatasetName, load_dataset
+from core.console import PlainConsole, print_cautions
+from core.data.datasets import OUTSIDE, DatasetName, load_dataset
+from core.data.left_out import dataset_cautions
 from core.fitting.config import read_config
 from core.fitting.loop import Work
 from core.network.branches import MissingWeightsError
@@ -69,11 +70,13 @@ def run(  # noqa: PLR0913 - one for each option of the command
     limit: Annotated[int, typer.Option(help="Images per class and patient, for a quick test; 0: all.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads per process; 0: torch decides.")] = 0,
     device: Annotated[str, typer.Option(help="Device: cpu or cuda.")] = "cpu",
+    outside: Annotated[bool, typer.Option("--outside", help=OUTSIDE)] = False,
 ) -> None:
     """Search a config's values and print the best ones as options for training.train."""
     try:
         settings, _ = read_config(config, assignments or ())
-        images = load_dataset(dataset or OWN_DATASET[settings.task], data)
+        name = dataset or OWN_DATASET[settings.task]
+        images = load_dataset(name, data, outside=outside)
         plan = plan_run(filter_images(images, settings, limit), settings, lists)
         tuning = Tuning(
             config=config,
@@ -87,8 +90,9 @@ def run(  # noqa: PLR0913 - one for each option of the command
             threads=threads,
         )
         weight_files(tuning.weights)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
+    print_cautions(PlainConsole(stderr=True), dataset_cautions(name, data, images))
     storage.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(tuning)
@@ -153,7 +157,7 @@ def _search_in_processes(tuning: Tuning, jobs: int) -> None:
 
 def _print_trial(study: optuna.Study, trial: FrozenTrial) -> None:
     value = "pruned" if trial.state is TrialState.PRUNED else f"AUC {trial.value}"
-    Console(stderr=True).print(f"trial {trial.number}: {value}; {trial.params}", soft_wrap=True)
+    PlainConsole(stderr=True).print(f"trial {trial.number}: {value}; {trial.params}")
 
 
 def _print_best(study: optuna.Study, tuning: Tuning) -> None:

@@ -1,45 +1,53 @@
 """List the labelled images of public datasets on disk, and compare them with the official counts."""
 
-import csv
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from core.data.folder_files import find_tables, join_first, list_pictures
+from core.data.label_table import LabelledFile, find_label_table, read_labels
+from core.identifiers import fold_identifier, fold_text, tidy_identifier, unify_identifiers
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet, Malignancy
+from core.tables import read_table
 
 _LABEL_SETS = {known.name: known for known in (BINARY, BREAKHIS, BACH, IDC)}
 
 # Spanhol et al., IEEE TBME 2016: SOB_<B|M>_<subtype>-<year>-<slide>-<magnification>-<sequence>.png
 _BREAKHIS_NAME = re.compile(
     r"SOB_(?P<malignancy>[BM])_(?P<code>A|F|PT|TA|DC|LC|MC|PC)"
-    r"-(?P<slide>\d\d-(?P<patient>\d+)[A-Z]*)-(?P<magnification>40|100|200|400)-\d+\.png"
+    r"-(?P<slide>\d\d-(?P<patient>\d+)[A-Z]*)-(?P<magnification>40|100|200|400)-\d+"
 )
 _BREAKHIS_CODES = dict(zip(("A", "F", "PT", "TA", "DC", "LC", "MC", "PC"), BREAKHIS.classes, strict=True))
 
 DatasetName = Literal["breakhis", "bach", "idc", "folder"]
+OUTSIDE = "Let labels.csv name links and files outside its folder."  # the help of the option in every command
 
-_BACH_FOLDERS = dict(zip(("Normal", "Benign", "InSitu", "Invasive"), BACH.classes, strict=True))
+_BACH_LABELS = "microscopy_ground_truth"  # the name of the table, without the suffix
+_PATIENTS = "patients"
 # BACH calls itself 200x, but the pixels of BreaKHis' 200X are a quarter as large; the pixel size is unambiguous.
 _BACH_PIXEL = "0.42 um/px"
-_IDC_NAME = re.compile(r"(?P<patient>\d+)_idx\d+_x\d+_y\d+_class(?P<label>[01])\.png")
+_IDC_NAME = re.compile(r"(?P<patient>\d+)_idx\d+_x\d+_y\d+_class(?P<label>[01])")
 _IDC_PIXEL = "4 um/px"  # Cruz-Roa et al., SPIE Medical Imaging 2014: slides of 0.25 um/px, reduced 16 times
 _IDC_FOLDER = "IDC_regular_ps50_idx5"
-_NAMES_SHOWN = 5  # of the files in an error
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """One image of a public dataset; `patient_id` is the unit of every split."""
+    """One image of a dataset; `patient_id` is the unit of every split.
+
+    Within a dataset it has one spelling for each patient; `spelling` is what a table has for this image.
+    """
 
     path: Path
     label: str
     patient_id: str
     magnification: str  # "40X" as BreaKHis writes it, or the size of a pixel
     dataset: str  # the name of the label set
+    spelling: str = ""
 
     def __post_init__(self) -> None:
         if self.dataset not in _LABEL_SETS:
@@ -57,6 +65,11 @@ class LabelledImage:
         return _LABEL_SETS[self.dataset]
 
     @property
+    def written_patient(self) -> str:
+        """The patient as this image's table has it."""
+        return self.spelling or self.patient_id
+
+    @property
     def malignancy(self) -> Malignancy:
         """The malignancy of this image's label."""
         return self.label_set.malignancy(self.label)
@@ -64,7 +77,7 @@ class LabelledImage:
     @property
     def slide_id(self) -> str:
         """The slide with its letters ("14-22549AB"), or the patient if the file name does not contain a slide."""
-        match = _BREAKHIS_NAME.fullmatch(self.path.name) if self.dataset == BREAKHIS.name else None
+        match = _BREAKHIS_NAME.fullmatch(self.path.stem) if self.dataset == BREAKHIS.name else None
         return match["slide"] if match else self.patient_id
 
     def class_in(self, label_set: LabelSet) -> int:
@@ -82,7 +95,7 @@ class LabelledImage:
 
 def parse_breakhis_name(path: Path) -> LabelledImage | None:
     """Read label, patient and magnification from a BreaKHis file name; None if it does not follow the naming rule."""
-    match = _BREAKHIS_NAME.fullmatch(path.name)
+    match = _BREAKHIS_NAME.fullmatch(path.stem)
     if match is None:
         return None
     label = _BREAKHIS_CODES[match["code"]]
@@ -91,14 +104,25 @@ def parse_breakhis_name(path: Path) -> LabelledImage | None:
     return LabelledImage(path, label, match["patient"], f"{match['magnification']}X", BREAKHIS.name)
 
 
+def unify_patients(images: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """Return the images with one spelling of each patient, so that equal patients are equal as text."""
+    patients = unify_identifiers([image.patient_id for image in images])
+    return [
+        image if image.patient_id == patient else replace(image, patient_id=patient, spelling=image.written_patient)
+        for image, patient in zip(images, patients, strict=True)
+    ]
+
+
 def find_label_set(labels: set[str]) -> LabelSet:
     """Return the first known label set, starting with benign / malignant, that has all of these classes.
+
+    Case and blanks do not matter: "In situ" is in_situ.
 
     Raises:
         ValueError: If there is none; the message lists the known sets.
     """
     for label_set in _LABEL_SETS.values():
-        if labels <= set(label_set.classes):
+        if all(label_set.find(label) for label in labels):
             return label_set
     known = "; ".join(f"{name}: {', '.join(label_set.classes)}" for name, label_set in _LABEL_SETS.items())
     raise ValueError(f"no known label set contains all of {', '.join(sorted(labels))}; known are {known}")
@@ -140,8 +164,13 @@ class UnknownNameError(ValueError):
     """File names of a dataset do not follow its naming rule, so the labels are unknown."""
 
 
-def load_dataset(name: DatasetName, root: Path) -> list[LabelledImage]:
+def load_dataset(name: DatasetName, root: Path, *, outside: bool = False) -> list[LabelledImage]:
     """List the images of a dataset below a folder, in the order of their names.
+
+    Args:
+        name: The dataset, or `folder` for images of one's own.
+        root: The folder.
+        outside: Whether `labels.csv` may name links and files outside the folder.
 
     Raises:
         FileNotFoundError: If the folder does not exist or contains no image of the dataset.
@@ -152,7 +181,7 @@ def load_dataset(name: DatasetName, root: Path) -> list[LabelledImage]:
         "breakhis": list_breakhis,
         "bach": list_bach,
         "idc": list_idc,
-        "folder": list_labelled_folder,
+        "folder": partial(list_labelled_folder, outside=outside),
     }
     return loaders[name](root)
 
@@ -168,8 +197,7 @@ def list_breakhis(root: Path) -> list[LabelledImage]:
         FileNotFoundError: If the folder does not exist or contains no PNG file.
         UnknownNameError: If the name of a PNG file does not follow the dataset's rule; the message names the files.
     """
-    paths = _list_files(root, ".png")
-    return _require_known([(path, parse_breakhis_name(path)) for path in paths], root, "BreaKHis")
+    return _list_named(root, ".png", parse_breakhis_name, "BreaKHis")
 
 
 def list_bach(root: Path) -> list[LabelledImage]:
@@ -184,78 +212,82 @@ def list_bach(root: Path) -> list[LabelledImage]:
         UnknownNameError: If neither gives the label of a TIFF file; the message names the files.
         ValueError: If folder and table disagree, or images are missing from `patients.csv`.
     """
-    paths = _list_files(root, ".tif")
-    table_labels = _read_pairs(root, "microscopy_ground_truth.csv")
-    patients = _read_pairs(root, "patients.csv")
-    if patients and (missing := [path.name for path in paths if path.name not in patients]):
-        raise ValueError(
-            f"patients.csv lacks {len(missing)} of {len(paths)} images; add a line for each: {_join_first(missing)}"
-        )
-    images: list[tuple[Path, LabelledImage | None]] = []
-    for path in paths:
-        folder, table = path.parent.name, table_labels.get(path.name, path.parent.name)
-        if folder in _BACH_FOLDERS and table != folder:
+    labels = _read_pairs(root, _BACH_LABELS, "label")
+    patients = _read_pairs(root, _PATIENTS, "patient_id")
+
+    def parse(path: Path) -> LabelledImage | None:
+        folder, table = BACH.find(path.parent.name), labels.get(fold_text(path.name))
+        label = folder if table is None else BACH.find(table)
+        if folder and table is not None and label != folder:
             raise ValueError(
-                f"{path.name} is in the folder {folder}, but microscopy_ground_truth.csv labels it {table}"
+                f"{path.name} is in the folder {path.parent.name}, but microscopy_ground_truth.csv labels it {table}"
             )
-        label, patient = _BACH_FOLDERS.get(table), patients.get(path.name, path.stem)
-        images.append((path, LabelledImage(path, label, patient, _BACH_PIXEL, BACH.name) if label else None))
-    return _require_known(images, root, "BACH")
+        spelling = patients.get(fold_text(path.name), "")
+        patient = tidy_identifier(spelling) or path.stem
+        return LabelledImage(path, label, patient, _BACH_PIXEL, BACH.name, spelling) if label else None
+
+    images = _list_named(root, ".tif", parse, "BACH")
+    if patients and (missing := [image.path.name for image in images if not image.spelling]):
+        raise ValueError(
+            f"patients.csv lacks {len(missing)} of {len(images)} images; add a line for each: {join_first(missing)}"
+        )
+    return unify_patients(images)
 
 
 def list_idc(root: Path) -> list[LabelledImage]:
     """List the IDC patches (`<patient>/<0|1>/*.png`) below a folder, in the order of their names.
 
     One copy in circulation contains all patients twice, the second time in a folder named after the release; if this
-    folder exists, only its files are listed. No file is opened: listing 277,524 patches takes seconds.
+    folder exists, only its files are listed. No PNG file is opened: listing 277,524 patches takes seconds.
 
     Raises:
         FileNotFoundError: If the folder does not exist or contains no PNG file.
         UnknownNameError: If file names do not follow the rule or contradict their folder; the message names them.
     """
-    paths = _list_files(root, ".png")
-    inside = [path for path in paths if _IDC_FOLDER in path.parts]
-    return _require_known([(path, _idc_image(path)) for path in inside or paths], root, "IDC")
+    return _list_named(root, ".png", parse_idc_name, "IDC", within=_IDC_FOLDER)
 
 
-def _idc_image(path: Path) -> LabelledImage | None:
-    match = _IDC_NAME.fullmatch(path.name)
+def parse_idc_name(path: Path) -> LabelledImage | None:
+    """Read label and patient from the name of an IDC patch; None if it does not follow the rule or its folder."""
+    match = _IDC_NAME.fullmatch(path.stem)
     if match is None or (path.parent.name in ("0", "1") and path.parent.name != match["label"]):
         return None
     return LabelledImage(path, IDC.classes[int(match["label"])], match["patient"], _IDC_PIXEL, IDC.name)
 
 
-def list_labelled_folder(root: Path) -> list[LabelledImage]:
-    """List the images in `labels.csv` of a folder, with columns file, label, patient_id and optionally magnification.
+def list_labelled_folder(root: Path, *, outside: bool = False) -> list[LabelledImage]:
+    """List the images in the table of labels of a folder, in the order of their names.
 
+    `labels.csv`, or a workbook `labels.xlsx`, has the columns file, label, patient_id and optionally magnification.
     The labels determine the label set: the first one, starting with benign / malignant, that has them all.
 
+    Args:
+        root: The folder.
+        outside: Whether the table may name links and files outside the folder.
+
     Raises:
-        FileNotFoundError: If `labels.csv` or an image listed in it does not exist.
-        ValueError: If a column is missing, a file is listed twice, or the labels fit no known set.
+        FileNotFoundError: If the table or an image listed in it does not exist.
+        ValueError: If the table cannot be read, a file is listed twice or with two labels, or the labels fit no known
+            set; the message names the line.
     """
-    table = root / "labels.csv"
-    if not table.is_file():
-        raise FileNotFoundError(
-            f"there is no {table}; it must list the images in the columns file, label and patient_id"
-        )
-    with table.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines)
-        if missing := {"file", "label", "patient_id"} - set(reader.fieldnames or ()):
-            raise ValueError(f"{table} has no column {', '.join(sorted(missing))}")
-        rows = list(reader)
-    if not rows:
-        raise FileNotFoundError(f"there are no images in {table}")
-    repeated = [file for file, times in Counter(row["file"] for row in rows).items() if times > 1]
-    if repeated:
-        raise ValueError(f"{table} lists files more than once: {_join_first(repeated)}")
-    if absent := [row["file"] for row in rows if not (root / row["file"]).is_file()]:
-        raise FileNotFoundError(f"{len(absent)} of {len(rows)} images in {table} do not exist: {_join_first(absent)}")
-    dataset = find_label_set({row["label"] for row in rows}).name
+    table = find_label_table(root)
+    files = sorted(read_labels(table, outside=outside), key=lambda file: file.path.as_posix())
+    label_set = _label_set_of(table, files)
+    patients = [file.patient_id for file in files]
     return [
-        LabelledImage(root / row["file"], row["label"], row["patient_id"], row.get("magnification") or "", dataset)
-        for row in sorted(rows, key=lambda row: row["file"])
+        LabelledImage(file.path, label, patient, file.magnification, label_set.name, file.patient_id)
+        for file, patient in zip(files, unify_identifiers(patients), strict=True)
+        if (label := label_set.find(file.label))
     ]
+
+
+def _label_set_of(table: Path, files: Sequence[LabelledFile]) -> LabelSet:
+    try:
+        return find_label_set({file.label for file in files})
+    except ValueError as error:
+        unknown = [file for file in files if not any(known.find(file.label) for known in _LABEL_SETS.values())]
+        where = f", {unknown[0].place}, column label" if unknown else ", column label"
+        raise ValueError(f"{table}{where}: {error}") from error
 
 
 def describe_shortfall(images: Sequence[LabelledImage], name: DatasetName) -> tuple[str, ...]:
@@ -282,25 +314,37 @@ def describe_shortfall(images: Sequence[LabelledImage], name: DatasetName) -> tu
     )
 
 
-def _list_files(root: Path, suffix: str) -> list[Path]:
-    """Return the files below a folder in the order of their names; hidden files are ignored."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"there is no folder {root}")
-    files = sorted(
-        (name, folder)
-        for folder, _, names in os.walk(root)
-        for name in names
-        if name.endswith(suffix) and not name.startswith(".")
-    )
-    if not files:
+def _list_named(
+    root: Path, suffix: str, parse: Callable[[Path], LabelledImage | None], dataset: str, within: str = ""
+) -> list[LabelledImage]:
+    """List the pictures whose names or folders say what they are.
+
+    A file with the dataset's own suffix must follow its rule; a picture of another kind is taken if it does, and if
+    there is no file of its name with the dataset's suffix.
+    """
+    own, others = list_pictures(root, suffix)
+    if inside := [path for path in own if within and within in path.parts]:
+        own, others = inside, [path for path in others if within in path.parts]
+    known = {path.with_suffix("") for path in own}
+    more = [(path, image) for path in others if path.with_suffix("") not in known and (image := parse(path))]
+    if not own and not more:
         raise FileNotFoundError(f"there are no {suffix[1:].upper()} images below {root}")
-    return [Path(folder, name) for name, folder in files]
+    images = _require_known([*((path, parse(path)) for path in own), *more], root, dataset)
+    return sorted(images, key=lambda image: (image.path.name, image.path.parent))
 
 
-def _read_pairs(root: Path, table: str) -> dict[str, str]:
-    """Read the first two columns of the tables of this name; a header is a harmless pair without an image."""
-    rows = [row for path in sorted(root.rglob(table)) for row in csv.reader(path.open(encoding="utf-8-sig"))]
-    return {row[0].strip(): row[1].strip() for row in rows if len(row) > 1}
+def _read_pairs(root: Path, name: str, column: str) -> dict[str, str]:
+    """Return what the tables of this name say of each file, by its folded name; no header is needed."""
+    pairs: dict[str, str] = {}
+    for table in find_tables(root, name):
+        for row in read_table(table.read_bytes(), str(table), ("file", column), header=False):
+            file = fold_text(PurePosixPath(row["file"].strip().replace("\\", "/")).name)
+            said = row[column]
+            if not file or not fold_text(said):
+                raise ValueError(f"{table}, {row.place} has no {column if file else 'file'}; every line needs both")
+            if fold_identifier(pairs.setdefault(file, said)) != fold_identifier(said):
+                raise ValueError(f"{table}, {row.place}: {file} has another {column} in an earlier line")
+    return pairs
 
 
 def _require_known(
@@ -308,10 +352,6 @@ def _require_known(
 ) -> list[LabelledImage]:
     if unknown := [str(path.relative_to(root)) for path, image in images if image is None]:
         raise UnknownNameError(
-            f"{len(unknown)} of {len(images)} files do not follow the naming rule of {dataset}: {_join_first(unknown)}"
+            f"{len(unknown)} of {len(images)} files do not follow the naming rule of {dataset}: {join_first(unknown)}"
         )
     return [image for _, image in images if image is not None]
-
-
-def _join_first(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")

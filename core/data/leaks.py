@@ -4,7 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.data.datasets import LabelledImage
+from core.data.datasets import LabelledImage, unify_patients
+from core.data.left_out import describe_merged
+from core.data.near_identifiers import NearIdentifiers, find_near_identifiers
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.labels import BREAKHIS
@@ -171,7 +173,10 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The result of an audit; `pictures` is the number compared, `unreadable` gives the reasons for the others."""
+    """The result of an audit; `pictures` is the number compared, `unreadable` gives the reasons for the others.
+
+    `merged` says which spellings were taken as one patient, `near` which patients are written almost alike.
+    """
 
     images: int
     patients: int
@@ -181,6 +186,8 @@ class Audit:
     counts: tuple[Count, ...]
     leaks: tuple[Leak, ...]
     conflicts: tuple[Conflict, ...]
+    merged: tuple[str, ...]
+    near: NearIdentifiers
 
     @property
     def clean(self) -> bool:
@@ -195,6 +202,8 @@ def audit_splits(placed: Sequence[PlacedImage], pictures: Mapping[Path, PictureH
         placed: Every image once for each split that contains it; the files need not exist.
         pictures: The result of `hash_pictures`; without it, only names are compared.
     """
+    unified = unify_patients([one.image for one in placed])
+    placed = [replace(one, image=image) for one, image in zip(placed, unified, strict=True)]
     hashes = {path: value for path, value in (pictures or {}).items() if isinstance(value, PictureHash)}
     distinct = list({one.image.path: one.image for one in placed}.values())
     groups = _group_pictures(distinct, hashes)
@@ -212,6 +221,8 @@ def audit_splits(placed: Sequence[PlacedImage], pictures: Mapping[Path, PictureH
         counts=(*_counts(PlacedImage(image) for image in distinct), *_counts(one for one in placed if one.side)),
         leaks=tuple(leak for name, images in splits.items() for leak in _find_leaks(name, images, groups)),
         conflicts=(*_named_conflicts(distinct), *_picture_conflicts(groups)),
+        merged=describe_merged(distinct),
+        near=find_near_identifiers(image.patient_id for image in distinct),
     )
 
 

@@ -1,6 +1,5 @@
 """Split labelled images by patient, or by the official BreaKHis folds."""
 
-import csv
 import re
 import warnings
 from collections import Counter
@@ -13,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 
-from core.data.datasets import LabelledImage
+from core.data.datasets import LabelledImage, unify_patients
 from core.fitting.config import Protocol
+from core.identifiers import fold_identifier
+from core.tables import SUFFIXES, decode_text, has_columns, read_table
 
 _SIDES: tuple[Literal["train", "test"], ...] = ("train", "test")
 _LIST_NAME = re.compile(r"dsfold\d+\.txt")
@@ -36,7 +37,7 @@ def is_fold_list(path: Path) -> bool:
     """Return whether a path is fold lists: a folder with `dsfoldN.txt` files, one such file, or a CSV of folds."""
     if path.is_dir():
         return any(_LIST_NAME.fullmatch(file.name) for file in path.iterdir())
-    return path.suffix == ".txt" or (path.suffix == ".csv" and "fold" in _read_columns(path))
+    return path.suffix == ".txt" or (_is_table(path) and has_columns(path.read_bytes(), path.name, ("fold",)))
 
 
 def read_fold_lists(path: Path) -> list[FoldLine]:
@@ -52,7 +53,7 @@ def read_fold_lists(path: Path) -> list[FoldLine]:
     files = sorted(file for file in path.iterdir() if _LIST_NAME.fullmatch(file.name)) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise FileNotFoundError(f"there is no dsfold1.txt or CSV of folds at {path}")
-    lines = [line for file in files for line in (_read_csv(file) if file.suffix == ".csv" else _read_list(file))]
+    lines = [line for file in files for line in (_read_fold_table(file) if _is_table(file) else _read_list(file))]
     sides: dict[tuple[int, str], str] = {}
     for line in lines:
         if sides.setdefault((line.fold, line.file), line.side) != line.side:
@@ -61,7 +62,7 @@ def read_fold_lists(path: Path) -> list[FoldLine]:
 
 
 def _read_list(file: Path) -> Iterable[FoldLine]:
-    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, text in enumerate(decode_text(file.read_bytes(), file.name).splitlines(), start=1):
         parts = [part.strip() for part in text.split("|")]
         if len(parts) == 4:
             yield _parse_line(parts[0], parts[2], parts[3], f"{file.name}, line {number}")
@@ -69,26 +70,22 @@ def _read_list(file: Path) -> Iterable[FoldLine]:
             raise ValueError(f"{file.name}, line {number}: expected file|magnification|fold|side, got {text!r}")
 
 
-def _read_csv(file: Path) -> Iterable[FoldLine]:
-    columns = _read_columns(file)
-    side = "split" if "split" in columns else "grp"
-    if missing := {"filename", "fold", side} - set(columns):
-        raise ValueError(f"{file.name} has no column {', '.join(sorted(missing))}")
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        for number, row in enumerate(csv.DictReader(lines), start=2):
-            yield _parse_line(row["filename"] or "", row["fold"] or "", row[side] or "", f"{file.name}, line {number}")
+def _read_fold_table(file: Path) -> Iterable[FoldLine]:
+    data = file.read_bytes()
+    side = "split" if has_columns(data, file.name, ("split",)) else "grp"
+    for row in read_table(data, file.name, ("filename", "fold", side)):
+        yield _parse_line(row["filename"].strip(), row["fold"].strip(), row[side].strip(), f"{file.name}, {row.place}")
 
 
 def _parse_line(name: str, fold: str, side: str, where: str) -> FoldLine:
     sides = [known for known in _SIDES if known == side]
     if not name or not fold.isdigit() or not sides:
         raise ValueError(f"{where}: expected a file name, a fold number, and train or test, got {(name, fold, side)}")
-    return FoldLine(PurePosixPath(name).name, int(fold), sides[0])
+    return FoldLine(PurePosixPath(name.replace("\\", "/")).name, int(fold), sides[0])
 
 
-def _read_columns(file: Path) -> list[str]:
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        return next(csv.reader(lines), [])
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.suffix.lower() != ".txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +116,7 @@ def stratified_split(images: Sequence[LabelledImage], protocol: Protocol) -> Spl
     Raises:
         ValueError: If there are fewer than three benign or three malignant patients.
     """
-    rest, test = _hold_out_stratified(images, protocol.test, protocol.seed, sides=3)
+    rest, test = _hold_out_stratified(unify_patients(images), protocol.test, protocol.seed, sides=3)
     train, validation = _hold_out_stratified(rest, protocol.validation / (1 - protocol.test), protocol.seed, sides=2)
     return Split(tuple(train), tuple(validation), tuple(test))
 
@@ -158,7 +155,7 @@ def shuffle_split(images: Sequence[LabelledImage], protocol: Protocol) -> Split:
     Raises:
         ValueError: If a side has no benign or no malignant images.
     """
-    rest, test = _hold_out_at_random(images, protocol.test, protocol.seed)
+    rest, test = _hold_out_at_random(unify_patients(images), protocol.test, protocol.seed)
     train, validation = _hold_out_at_random(rest, protocol.validation / (1 - protocol.test), protocol.seed)
     return Split(tuple(train), tuple(validation), tuple(test))
 
@@ -176,6 +173,7 @@ def patient_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> lis
     Raises:
         ValueError: If there are too few patients for every fold to contain both benign and malignant.
     """
+    images = unify_patients(images)
     malignant = np.array([image.malignancy == "malignant" for image in images])
     patients = np.array([image.patient_id for image in images])
     for kind, mask in (("benign", ~malignant), ("malignant", malignant)):
@@ -206,6 +204,7 @@ def official_folds(images: Sequence[LabelledImage], lists: Path) -> list[Fold]:
         FileNotFoundError: If there are no lists.
         ValueError: If an image is missing from a fold, or a fold has no training or no test images.
     """
+    images = unify_patients(images)
     folds: dict[int, dict[str, str]] = {}
     for line in read_fold_lists(lists):
         folds.setdefault(line.fold, {})[line.file] = line.side
@@ -232,5 +231,6 @@ def check_apart(train: Sequence[LabelledImage], validation: Sequence[LabelledIma
 
 
 def _refuse_shared(images: Sequence[LabelledImage], others: Sequence[LabelledImage], where: str) -> None:
-    if both := {image.patient_id for image in images} & {image.patient_id for image in others}:
+    known = {fold_identifier(image.patient_id) for image in images}
+    if both := {image.patient_id for image in others if fold_identifier(image.patient_id) in known}:
         raise ValueError(f"patients {where}: {', '.join(sorted(both))}")

@@ -8,11 +8,13 @@ import imagecodecs
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from core.imaging import tiff, tiff_pixels
-from core.imaging.limits import EXPORT_AGAIN, MAX_BYTES, MAX_PIXELS, UnreadableImageError, check_size, truncation_error
-from core.imaging.pixels import convert_image
-from core.imaging.png_jpeg import SIGNATURE as PNG_SIGNATURE
-from core.imaging.png_jpeg import check_jpeg, check_png
+from core.imaging.jpeg import check_jpeg, check_last_block
+from core.imaging.kinds import recognise
+from core.imaging.limits import EXPORT_AGAIN, MAX_BYTES, MAX_PIXELS, UnreadableImageError, check_size, check_work
+from core.imaging.pixels import convert_image, stretch_stated_range
+from core.imaging.png import check_png
+from core.imaging.tiff_pixels import decode_tiff
+from core.imaging.webp import webp_size
 from core.results import RgbImage
 
 # By default Pillow warns below our limit; every size is checked here before Pillow opens a file.
@@ -20,19 +22,9 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 _MAX_WEBP_PIXELS = 40_000_000  # the decoder holds four copies
 _USUAL_GAMMA = 1 / 2.2
-# Unsupported formats that people try, by offset and signature; the error names them.
-_UNSUPPORTED = (
-    (0, b"GIF8", "a GIF"),
-    (4, b"ftyp", "a HEIC, AVIF or MP4 file"),
-    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000"),
-    (0, b"\xff\x4f\xff\x51", "a JPEG 2000"),
-    (0, b"%PDF", "a PDF"),
-    (0, b"PK\x03\x04", "a ZIP archive or office document"),
-    (0, b"8BPS", "a Photoshop document"),
-    (0, b"\0\0\x01\0", "an icon"),
-    (128, b"DICM", "a DICOM file"),
-    (0, b"<", "a web page, XML or SVG"),
-)
+_OPAQUE = (0, 2)  # colour types of PNG: grey and RGB
+
+_Decoded = tuple[RgbImage, tuple[str, ...]]  # the pixels, and notes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,30 +75,22 @@ def _decode(data: bytes) -> DecodedImage:
             f"the file is {len(data) / 1e6:,.0f} MB; the limit is {MAX_BYTES // 1_000_000} MB. "
             "Export a smaller field of view."
         )
-    if data.startswith(PNG_SIGNATURE):
-        return _decode_png(data)
-    if data.startswith(b"\xff\xd8\xff"):
-        return _decode_jpeg(data)
-    if data.startswith(tiff.SIGNATURES):
-        return DecodedImage(*tiff_pixels.decode_tiff(data))
-    if data.startswith(b"BM"):
-        return _decode_bmp(data)
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return _decode_webp(data)
-    raise UnreadableImageError(f"{_describe_format(data)} Export it as PNG, JPEG or TIFF.")
+    kind = recognise(data)
+    if kind is None:
+        raise UnreadableImageError("this is not a supported image format. Export it as PNG, JPEG or TIFF.")
+    if kind.kind != "image":
+        raise UnreadableImageError(f"this is {kind.name}, which is not supported. Export it as PNG, JPEG or TIFF.")
+    decode = {"PNG": _decode_png, "JPEG": _decode_jpeg, "TIFF": decode_tiff, "BMP": _decode_bmp, "WebP": _decode_webp}
+    pixels, notes = decode[kind.name](data)
+    return DecodedImage(pixels, kind.name, notes)
 
 
-def _describe_format(data: bytes) -> str:
-    for offset, signature, name in _UNSUPPORTED:
-        if data.startswith(signature, offset):
-            return f"this is {name}, which is not supported."
-    return "this is not a supported image format."
-
-
-def _decode_png(data: bytes) -> DecodedImage:
+def _decode_png(data: bytes) -> _Decoded:
     png = check_png(data)
     notes = ("only the still image of the animation is used",) if png.animated else ()
     samples = imagecodecs.png_decode(png.data) if png.direct else None
+    if samples is not None and png.stated_bits and png.colour_type in _OPAQUE and not png.transparent_colour:
+        samples = stretch_stated_range(samples, png.stated_bits)
     with Image.open(io.BytesIO(png.data), formats=["PNG"]) as image:
         if not png.direct and png.transparent_colour and (png.bits, png.colour_type) in ((2, 0), (4, 0), (16, 2)):
             # Pillow would scale the pixels to 8 bits and compare them with the unscaled colour.
@@ -118,18 +102,20 @@ def _decode_png(data: bytes) -> DecodedImage:
         pixels, conversions = convert_image(
             image, samples=samples, gamma=gamma if unusual else None, sixteen_bits=png.bits == 16
         )
-        return DecodedImage(pixels, "PNG", (*notes, *conversions))
+        return pixels, (*notes, *conversions)
 
 
-def _decode_jpeg(data: bytes) -> DecodedImage:
+def _decode_jpeg(data: bytes) -> _Decoded:
     check_jpeg(data)
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         notes = ("only the first of several images is used",) if getattr(image, "n_frames", 1) > 1 else ()
+        image.load()
+        check_last_block(data, image)
         pixels, conversions = convert_image(image)
-        return DecodedImage(pixels, "JPEG", (*notes, *conversions))
+        return pixels, (*notes, *conversions)
 
 
-def _decode_bmp(data: bytes) -> DecodedImage:
+def _decode_bmp(data: bytes) -> _Decoded:
     if len(data) < 54:
         raise UnreadableImageError(f"the BMP is cut short: it ends after {len(data)} bytes. Export it again.")
     (header,) = struct.unpack_from("<I", data, 14)
@@ -140,18 +126,17 @@ def _decode_bmp(data: bytes) -> DecodedImage:
     if header >= 108 and data[70:74] in (b"DEBM", b"KNIL"):
         raise UnreadableImageError(f"the BMP has a colour profile, which is not supported. {EXPORT_AGAIN}")
     with Image.open(io.BytesIO(data), formats=["BMP"]) as image:
-        pixels, notes = convert_image(image)
-        return DecodedImage(pixels, "BMP", notes)
+        if image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+            # Programs that know no transparency leave its bytes zero; Windows and other decoders ignore them as well.
+            pixels, notes = convert_image(image, samples=np.asarray(image.convert("RGB")))
+            return pixels, (*notes, "the empty transparency channel was ignored")
+        return convert_image(image)
 
 
-def _decode_webp(data: bytes) -> DecodedImage:
-    if len(data) < 30:
-        raise UnreadableImageError(f"the WebP is cut short: it ends after {len(data)} bytes. Export it again.")
-    (size,) = struct.unpack_from("<I", data, 4)
-    if len(data) < size + 8:
-        raise truncation_error(len(data), size + 8)
-    width, height = _webp_size(data)
+def _decode_webp(data: bytes) -> _Decoded:
+    width, height = webp_size(data)
     check_size(width, height)
+    check_work(3 * width * height, len(data))
     if width * height > _MAX_WEBP_PIXELS:
         raise UnreadableImageError(
             f"the WebP is {width:,} x {height:,} pixels; the limit for WebP is 40 megapixels. {EXPORT_AGAIN}"
@@ -159,16 +144,4 @@ def _decode_webp(data: bytes) -> DecodedImage:
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
         notes = ("only the first frame of the animation is used",) if getattr(image, "n_frames", 1) > 1 else ()
         pixels, conversions = convert_image(image)
-        return DecodedImage(pixels, "WebP", (*notes, *conversions))
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """Read width and height from the first chunk (RFC 9649, section 2)."""
-    kind = data[12:16]
-    if kind == b"VP8X":
-        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-    if kind == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    width, height = struct.unpack_from("<HH", data, 26)
-    return width & 0x3FFF, height & 0x3FFF
+        return pixels, (*notes, *conversions)

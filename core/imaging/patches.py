@@ -5,7 +5,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.card import InputPolicy
+from core.imaging.limits import MAX_PIXELS
 from core.results import Box, Heatmap, QualityFinding, RgbImage
+
+# Of all patches of one image together: their pixels and their evidence take seven bytes each. Half overlapping patches
+# of the largest image have four times its pixels.
+_MOST_PATCH_PIXELS = 5 * MAX_PIXELS
 
 
 def fit_boxes(height: int, width: int, policy: InputPolicy) -> list[Box]:
@@ -24,9 +29,26 @@ def fit_boxes(height: int, width: int, policy: InputPolicy) -> list[Box]:
     return [(left, top, left + side, top + side) for top in tops for left in lefts]
 
 
+def count_boxes(height: int, width: int, policy: InputPolicy) -> int:
+    """Return how many boxes an input policy lays over an image, without laying them."""
+    if policy.kind == "resize":
+        return 1
+    rows, columns = (
+        -(-(length - policy.patch_side) // policy.stride) + 1 if length >= policy.patch_side else 0
+        for length in (height, width)
+    )
+    return rows * columns
+
+
 def find_size_problem(height: int, width: int, policy: InputPolicy) -> QualityFinding | None:
-    """Return a finding if an image is too small for the patches of a policy, or None."""
-    side = policy.patch_side
+    """Return a finding if an image is too small or too large for the patches of a policy, or None."""
+    side, boxes = policy.patch_side, count_boxes(height, width, policy)
+    if boxes * policy.input_side**2 > _MOST_PATCH_PIXELS:
+        return QualityFinding(
+            "unreadable",
+            f"a {width} x {height} image makes {boxes:,} patches of {policy.input_side} px for this model, "
+            "which need too much memory",
+        )
     if policy.kind == "resize" or min(height, width) >= side:
         return None
     problem = f"a {width} x {height} image is smaller than one {side} px patch of this model"

@@ -36,6 +36,21 @@ def to_eight_bits(samples: Samples, bits: int) -> Samples8:
     return np.take(table.astype(np.uint8), samples)
 
 
+def stretch_stated_range(samples: Samples, bits: int) -> Samples:
+    """Scale 16-bit samples to their full range, if they lie in the lowest `bits` bits that their file states.
+
+    A file that follows the PNG specification (11.3.2.3, sBIT) has done so already, by repeating or zeroing low bits.
+    """
+    white, unused = (1 << bits) - 1, 16 - bits
+    if int(samples.max()) > white:
+        return samples
+    high = samples >> unused
+    zeroed, repeated = high << unused, (high << unused) | (high >> max(0, bits - unused))
+    if np.array_equal(samples, zeroed) or np.array_equal(samples, repeated):
+        return samples
+    return ((samples.astype(np.uint32) * 65535 + white // 2) // white).astype(np.uint16)
+
+
 def check_full_range(largest: int) -> None:
     """Refuse 16-bit samples that do not use their range: camera software stores 12 bits this way, so white is unknown.
 
@@ -210,8 +225,6 @@ def _loaded_bands(image: Image.Image, *, sixteen_bits: bool) -> Iterator[Band]:
         raise UnreadableImageError(
             "the file is damaged: it uses colours that are missing from its colour table. Export it again."
         )
-    if image.format in ("JPEG", "MPO"):
-        _check_last_block(image)
     if sixteen_bits:
         _check_sixteen_bits(image)
     return _bands(image)
@@ -234,14 +247,6 @@ def _palette_entries(image: Image.Image) -> int:
         return 0
     mode, table = image.palette.getdata()
     return len(table) // len(mode)
-
-
-def _check_last_block(image: Image.Image) -> None:
-    """Refuse a JPEG whose last block is uniformly mid-grey, which decoders fill in where data are missing."""
-    width, height = image.size
-    corner = np.asarray(image.crop((width - 8, height - 8, width, height)))
-    if np.isin(corner[..., :3], (127, 128)).all():
-        raise UnreadableImageError("the last part of the JPEG is missing. Export it again.")
 
 
 def _check_sixteen_bits(image: Image.Image) -> None:

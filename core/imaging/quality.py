@@ -102,4 +102,4 @@ def _stain_cast(image: RgbImage) -> tuple[float, float]:
 
 def _percent(fraction: float) -> str:
     # Rounded down, so that nothing below its limit is shown as equal to it.
-    return f"{math.floor(100 * fraction + 1e-9)} %"
+    return f"{math.floor(100 * fraction + 1e-9)}%"

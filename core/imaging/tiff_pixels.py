@@ -19,7 +19,8 @@ from core.imaging.pixels import (
     to_eight_bits,
     turn_upright,
 )
-from core.imaging.tiff import Layout, Tiff, open_tiff
+from core.imaging.tiff import Tiff, open_tiff
+from core.imaging.tiff_layout import Layout
 from core.results import RgbImage
 
 _CHANNELS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # by photometric interpretation
@@ -27,8 +28,8 @@ _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _LAB = 0, 2, 3, 5, 8
 _PREMULTIPLIED = 1
 
 
-def decode_tiff(data: bytes) -> tuple[RgbImage, str, tuple[str, ...]]:
-    """Decode the first image of a TIFF to pixels, the name of the format, and notes.
+def decode_tiff(data: bytes) -> tuple[RgbImage, tuple[str, ...]]:
+    """Decode the picture of a TIFF to pixels and notes.
 
     Raises:
         UnreadableImageError: If anything is missing, or cannot be converted faithfully.
@@ -39,13 +40,13 @@ def decode_tiff(data: bytes) -> tuple[RgbImage, str, tuple[str, ...]]:
     convert, colour_note = _conversion(tiff, channels)
     table = _palette(tiff)
     premultiplied = layout.extra_samples[:1] == (_PREMULTIPLIED,)
+    bits = _white_bits(tiff)
     pixels, white_note = assemble_bands(
-        layout.width, layout.height, _bands(tiff, channels, table), convert, premultiplied=premultiplied
+        layout.width, layout.height, _bands(tiff, channels, table, bits), convert, premultiplied=premultiplied
     )
     pixels, turn_note = turn_upright(pixels, layout.orientation)
-    pages = ("only the first of several pages is used",) if layout.several_pages else ()
     spare = ("an extra channel of unspecified meaning was ignored",) if layout.extra_samples[:1] == (0,) else ()
-    return pixels, "TIFF", (*pages, *spare, *colour_note, *white_note, *turn_note)
+    return pixels, (*tiff.notes, *spare, *colour_note, *white_note, *turn_note)
 
 
 def _colour_channels(layout: Layout) -> int:
@@ -82,23 +83,32 @@ def _palette(tiff: Tiff) -> Samples8 | None:
     return (wide if wide.max() < 256 else (wide + 128) // 257).astype(np.uint8)
 
 
-def _bands(tiff: Tiff, channels: int, table: Samples8 | None) -> Iterator[Band]:
+def _white_bits(tiff: Tiff) -> int:
+    """Return the bits of white: those the file states, unless it holds larger samples."""
+    layout = tiff.layout
+    if layout.white_bits == layout.bits:
+        return layout.bits
+    largest = max(int(samples.max()) for _, samples in tiff.bands())
+    return layout.white_bits if largest >> layout.white_bits == 0 else layout.bits
+
+
+def _bands(tiff: Tiff, channels: int, table: Samples8 | None, bits: int) -> Iterator[Band]:
     layout, largest = tiff.layout, 0
     rows_at_once = max(1, BAND_PIXELS // layout.width)
     for top, whole in tiff.bands():
         for start in range(0, len(whole), rows_at_once):
             samples = whole[start : start + rows_at_once]
-            if layout.bits == 16:
+            if bits == 16:
                 largest = max(largest, int(samples[..., :channels].max()))
-            yield _band(samples, top + start, channels, layout, table)
-    if layout.bits == 16:
+            yield _band(samples, top + start, channels, layout, table, bits)
+    if bits == 16:
         check_full_range(largest)
 
 
-def _band(samples: Samples, top: int, channels: int, layout: Layout, table: Samples8 | None) -> Band:
+def _band(samples: Samples, top: int, channels: int, layout: Layout, table: Samples8 | None, bits: int) -> Band:
     if table is not None:
         return Band(top, table[samples[..., 0]])
-    eight = to_eight_bits(samples, layout.bits)
+    eight = to_eight_bits(samples, bits)
     colours = eight[..., :channels]
     if layout.photometric == _WHITE_IS_ZERO:
         colours = 255 - colours

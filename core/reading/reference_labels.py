@@ -1,12 +1,12 @@
-"""Read the reference labels of cases, against which readers are compared, from a CSV file."""
+"""Read the reference labels of cases, against which readers are compared, from a table."""
 
-import csv
-import io
-
+from core.identifiers import fold_identifier, tidy_identifier
 from core.labels import BINARY, BREAKHIS, Malignancy
+from core.tables import Row, UnreadableTableError, read_table
 
-_LONGEST = 2_000_000  # characters; some 50,000 cases
+_LARGEST_BYTES = 2_000_000  # some 50,000 cases
 _COLUMNS = ("case", "label")
+_EXPECTED = "needs a case and a label (benign, malignant or a BreaKHis class)"
 
 
 class UnreadableReferencesError(ValueError):
@@ -14,47 +14,35 @@ class UnreadableReferencesError(ValueError):
 
 
 def read_references(data: bytes) -> dict[str, Malignancy]:
-    """Return the malignancy of each accession from the columns `case` and `label`.
+    """Return the malignancy of each accession from the columns `case` and `label` of a CSV table or an Excel workbook.
 
-    A label is benign, malignant, or a class of BreaKHis.
+    A label is benign, malignant, or a class of BreaKHis. Several spellings of an accession are one; it has the first.
 
     Raises:
         UnreadableReferencesError: If the file is not such a table, or gives one case two labels.
     """
+    if len(data) > _LARGEST_BYTES:
+        raise UnreadableReferencesError(f"the file is longer than {_LARGEST_BYTES:,} bytes")
+    try:
+        rows = read_table(data, "the file", _COLUMNS)
+    except UnreadableTableError as error:
+        raise UnreadableReferencesError(str(error)) from error
     references: dict[str, Malignancy] = {}
-    for number, row in enumerate(_rows(data), start=2):
-        accession, word = ((row.get(column) or "").strip() for column in _COLUMNS)
-        if not accession and not word:
-            continue
-        label = _malignancy(word)
-        if label is None or not accession:
-            raise UnreadableReferencesError(
-                f"line {number} needs a case and a label (benign, malignant or a BreaKHis class), "
-                f"got {accession!r} and {word!r}"
-            )
-        if references.setdefault(accession, label) != label:
-            raise UnreadableReferencesError(f"line {number}: case {accession!r} has another label in an earlier line")
+    first: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        accession, label = _case_and_label(row)
+        spelling, place = first.setdefault(fold_identifier(accession), (accession, row.place))
+        if references.setdefault(spelling, label) != label:
+            raise UnreadableReferencesError(f"{row.place}: case {accession!r} has another label in {place}")
     if not references:
         raise UnreadableReferencesError("the file lists no cases")
     return references
 
 
-def _rows(data: bytes) -> list[dict[str, str | None]]:
-    try:
-        text = data.decode("utf-8-sig")
-        if len(text) > _LONGEST:
-            raise UnreadableReferencesError(f"the file is longer than {_LONGEST:,} characters")
-        table = csv.DictReader(io.StringIO(text), restkey="more", strict=True)
-        if not set(_COLUMNS) <= set(table.fieldnames or ()):
-            raise UnreadableReferencesError("the first line must name the columns case and label, separated by commas")
-        return [{column: row[column] for column in _COLUMNS} for row in table]
-    except UnicodeDecodeError as error:
-        raise UnreadableReferencesError("the file is not UTF-8 text; save it as CSV UTF-8") from error
-    except csv.Error as error:
-        raise UnreadableReferencesError(f"the file is not a valid CSV table: {error}") from error
-
-
-def _malignancy(word: str) -> Malignancy | None:
-    name = word.casefold().replace(" ", "_")
-    known = next((labels for labels in (BINARY, BREAKHIS) if name in labels.classes), None)
-    return known.malignancy(name) if known else None
+def _case_and_label(row: Row) -> tuple[str, Malignancy]:
+    accession, word = tidy_identifier(row["case"]), tidy_identifier(row["label"])
+    labels = (label_set.malignancy(label) for label_set in (BINARY, BREAKHIS) if (label := label_set.find(word)))
+    label = next(labels, None)
+    if label is None or not accession:
+        raise UnreadableReferencesError(f"{row.place} {_EXPECTED}, got {accession!r} and {word!r}")
+    return accession, label

@@ -13,6 +13,7 @@ CautionKind = Literal[
     "fitted here",
     "lock unknown",
     "patients unknown",
+    "patients merged",
     "one malignancy",
     "dataset incomplete",
     "shared patients",

@@ -1,6 +1,6 @@
 """Compare two image sets by features and tissue statistics; patients are the unit, and chance the reference."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from core.statistics.predictions import BinaryPredictions, auc, auc_estimate
+from core.statistics.predictions import BinaryPredictions, auc, auc_estimate, unify_patient_ids
 from core.statistics.shift import DISCREPANCY, FRECHET, TWO_SAMPLE_AUC, Distance, Distribution, Point, Shift, Side
 from core.statistics.tissue_statistics import STATISTICS, Statistic
 
@@ -50,6 +50,7 @@ class MeasuredSet:
     def __post_init__(self) -> None:
         if not len(self.features) == len(self.statistics) == len(self.patient_ids):
             raise ValueError("features, statistics and patients must be of one length")
+        object.__setattr__(self, "patient_ids", unify_patient_ids(self.patient_ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,9 @@ def measure_shift(source: MeasuredSet, target: MeasuredSet, model: tuple[str, st
     Raises:
         TooFewPatientsError: If a set has too few patients to be compared.
     """
+    persons = unify_patient_ids(np.concatenate([source.patient_ids, target.patient_ids]))
+    source = replace(source, patient_ids=persons[: len(source.patient_ids)])
+    target = replace(target, patient_ids=persons[len(source.patient_ids) :])
     points, explained = _points(source, target)
     first, second = (ImageSet(images.features, images.patient_ids) for images in (source, target))
     return Shift(

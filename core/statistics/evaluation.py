@@ -17,7 +17,7 @@ GroupKind = Literal["magnification", "subtype", "patient"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One metric; `low` and `high` bound its 95 % confidence interval, None if there is none."""
+    """One metric; `low` and `high` bound its 95% confidence interval, None if there is none."""
 
     name: str  # "AUC", "patient recognition rate", ...
     value: float

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.identifiers import fold_identifier, unify_identifiers
 from core.labels import LabelSet
 from core.statistics.resampling import Ranking, bca_intervals
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A metric and its 95 % confidence interval."""
+    """A metric and its 95% confidence interval."""
 
     value: float
     low: float
@@ -21,7 +22,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class BinaryPredictions:
-    """Malignant probability, truth and patient of each image, in one order."""
+    """Malignant probability, truth and patient of each image, in one order; a patient has one spelling."""
 
     malignant: NDArray[np.bool_]
     probabilities: NDArray[np.float64]
@@ -32,6 +33,7 @@ class BinaryPredictions:
             raise ValueError("truth, probabilities and patients must have the same length")
         if not np.isfinite(self.probabilities).all():
             raise ValueError("a probability is not a finite number")
+        object.__setattr__(self, "patient_ids", unify_patient_ids(self.patient_ids))
 
     @classmethod
     def of(
@@ -65,7 +67,7 @@ class BinaryPredictions:
 class ClassPredictions:
     """Probabilities of all classes and the true class of each image, in one order.
 
-    Magnifications and subtypes are spelled as in the dataset, "" where there are none.
+    Magnifications and subtypes are spelled as in the dataset, "" where there are none; a patient has one spelling.
     """
 
     label_set: LabelSet
@@ -88,6 +90,7 @@ class ClassPredictions:
         off = np.abs(self.probabilities.sum(axis=1) - 1).max()
         if not (off <= 1e-3 and self.probabilities.min() >= 0):  # negated, so that nan fails too
             raise ValueError("probabilities must lie between 0 and 1 and add up to 1 for every image")
+        object.__setattr__(self, "patient_ids", unify_patient_ids(self.patient_ids))
 
     def binary(self) -> BinaryPredictions:
         """Return the summed probability of the malignant classes."""
@@ -128,6 +131,14 @@ class ClassPredictions:
 
     def _malignant(self) -> NDArray[np.bool_]:
         return np.isin(np.arange(len(self.label_set.classes)), self.label_set.malignant_indices)
+
+
+def unify_patient_ids(patient_ids: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Return the patient of each image in one spelling: 'P1' and 'P1 ' are resampled as one person."""
+    names = np.unique(patient_ids)
+    if len({fold_identifier(str(name)) for name in names}) == len(names):
+        return patient_ids
+    return np.array(unify_identifiers([str(one) for one in patient_ids]), np.str_)
 
 
 def auc(malignant: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:

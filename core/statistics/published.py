@@ -39,6 +39,11 @@ class Published:
                 f"{self.system}: a published row needs at least one metric, and a reason for its leak status"
             )
 
+    @property
+    def of_subtypes(self) -> bool:
+        """Whether the task was to tell the eight subtypes apart, not benign from malignant."""
+        return not any(figure.name in figure_names.BINARY_FIGURES for figure in self.figures)
+
 
 PUBLISHED = (
     Published(

@@ -44,7 +44,7 @@ def fleiss_kappa(weights: Weights, votes: NDArray[np.int64]) -> NDArray[np.float
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A proportion, `hits` of `n`, with its 95 % confidence interval."""
+    """A proportion, `hits` of `n`, with its 95% confidence interval."""
 
     hits: int
     n: int
@@ -63,7 +63,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Median:
-    """A median with its 95 % confidence interval; None if there are too few values for one."""
+    """A median with its 95% confidence interval; None if there are too few values for one."""
 
     value: float  # nan without values
     n: int
@@ -95,7 +95,7 @@ def median_of(values: Sequence[float]) -> Median:
     ordered, n = sorted(values), len(values)
     below, place = 1, 0  # ways to have at most `place` values below the median
     ways = 1
-    while below * 40 <= 2**n:  # 2.5 % on either side; integers stay exact for any n
+    while below * 40 <= 2**n:  # 2.5% on either side; integers stay exact for any n
         place += 1
         ways = ways * (n - place + 1) // place
         below += ways

@@ -22,7 +22,7 @@ Measure = Callable[[Weights], NDArray[np.float64]]  # -> samples x metrics; nan 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A metric and its 95 % confidence interval; None if resampling cannot give one."""
+    """A metric and its 95% confidence interval; None if resampling cannot give one."""
 
     value: float  # nan where undefined
     low: float | None
@@ -58,7 +58,7 @@ def bca_intervals(
 
     The acceleration comes from leaving out one patient at a time, weighted by stratum as for several samples
     (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 5.3).
-    A metric that is undefined, the same in every resample, or undefined in more than 1 % of them has no interval.
+    A metric that is undefined, the same in every resample, or undefined in more than 1% of them has no interval.
 
     Args:
         measure: Computes the metrics of samples from how often each patient counts.

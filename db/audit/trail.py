@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from db import tables
 from db.audit.chain import PendingEvent, add_event, pending
+from db.queries.text_search import contains_text
 from db.values.audit import PROGRAM, EventFilter, Seal
 from db.values.reading import Action
 
@@ -41,7 +42,7 @@ def event_conditions(filters: EventFilter) -> list[ColumnElement[bool]]:
     if filters.subject is not None:
         terms.append(event.subject == filters.subject)
     if filters.about is not None:
-        terms.append(event.subject.icontains(filters.about, autoescape=True))
+        terms.append(contains_text(event.subject, filters.about))
     if filters.since is not None:
         terms.append(event.at >= filters.since)
     if filters.until is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import (
     ColumnElement,
@@ -11,6 +11,7 @@ from sqlalchemy import (
     Subquery,
     and_,
     bindparam,
+    false,
     func,
     literal_column,
     not_,
@@ -20,13 +21,16 @@ from sqlalchemy import (
 from sqlalchemy import case as choose
 from sqlalchemy.orm import Session, aliased
 
+from core import clock
 from db import tables
 from db.queries.cached import cache_statement
 from db.queries.consensus import is_current_consensus, settled_by
-from db.queries.reads import is_current_read
+from db.queries.reader_knowledge import UndoWindow, can_be_taken_back, others_have_read
+from db.queries.reads import is_current_final, is_routine
 from db.queries.study_places import open_study_cases
+from db.queries.text_search import contains_text
 from db.tables import UtcDateTime
-from db.values.reading import Action, CaseState, JobState, Role, Stage, Trigger
+from db.values.reading import GRACE, Action, CaseState, JobState, Role, Stage, Trigger
 from db.values.worklist import CaseFilter
 
 _NOT_SURE = 2  # of 5; a confidence up to this calls for another opinion
@@ -39,6 +43,7 @@ _PENDING = (JobState.QUEUED, JobState.RUNNING)
 READER = bindparam("reader", type_=Integer())
 _CASE = bindparam("case", type_=Integer())
 _NOW = bindparam("now", type_=UtcDateTime())
+_UNDO = UndoWindow(bindparam("undo_after", type_=UtcDateTime()), _NOW)
 
 _FIRST, _FINAL, _MINE = aliased(tables.Read), aliased(tables.Read), aliased(tables.Claim)
 
@@ -77,14 +82,16 @@ def resolved_cases() -> Select[int]:
     """Select the ids of the cases with a current consensus that no later opinion contradicts.
 
     A consensus resolves a case until a later current final read says benign where the consensus says malignant, or
-    the other way round. A low confidence or "cannot assess" does not reopen a case.
+    the other way round. A low confidence or "cannot assess" does not reopen a case. Later is a read that has a higher
+    number than the adjudicator's own and was not shown to them; a clock may be set back, a number never is.
     """
-    consensus, later = aliased(tables.Consensus), aliased(tables.Read)
+    consensus, later, seen = aliased(tables.Consensus), aliased(tables.Read), tables.ConsensusRead
     contradicted = (
         select(later.id)
         .where(
             later.case_id == consensus.case_id,
-            later.saved_at > consensus.saved_at,
+            later.id > consensus.blind_read_id,
+            later.id.not_in(select(seen.read_id).where(seen.consensus_id == consensus.id)),
             later.label != consensus.label,
             is_current_final(later),
         )
@@ -141,16 +148,6 @@ def triggers_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[Trig
     }
 
 
-def is_routine(read: type[tables.Read], stage: Stage) -> ColumnElement[bool]:
-    """Select the reads of a stage that belong to no study."""
-    return and_(read.stage == stage, read.place_id.is_(None))
-
-
-def is_current_final(read: type[tables.Read]) -> ColumnElement[bool]:
-    """Select the final reads of routine reading that no later read has replaced."""
-    return and_(is_routine(read, Stage.FINAL), is_current_read(read))
-
-
 def _any(holds: ColumnElement[bool]) -> ColumnElement[int]:
     return func.max(choose((holds, literal_column("1")), else_=literal_column("0")))
 
@@ -172,6 +169,7 @@ class ReaderCases:
     final: type[tables.Read]  # this reader's current final read, outer-joined
     images: ColumnElement[int]
     analysed: ColumnElement[int]
+    first_image: ColumnElement[int]
     urgent: ColumnElement[bool]
     mine: ColumnElement[bool]
     others: ColumnElement[bool]  # assigned to others, and not to this reader
@@ -181,7 +179,8 @@ class ReaderCases:
 
 def statement_parameters(account_id: int, case_id: int | None = None) -> StatementParameters:
     """Return the parameters for a statement of `reader_cases`: the reader, the time and the case, if only one."""
-    parameters: StatementParameters = {"reader": account_id, "now": datetime.now(UTC)}
+    now = clock.now()
+    parameters: StatementParameters = {"reader": account_id, "now": now, "undo_after": now - GRACE}
     return parameters if case_id is None else {**parameters, "case": case_id}
 
 
@@ -211,6 +210,7 @@ def reader_cases(*, only_one: bool = False) -> ReaderCases:
         final=final,
         images=progress.c.images,
         analysed=progress.c.analysed,
+        first_image=progress.c.first_image,
         urgent=case.id.in_(urgent_cases()),
         mine=func.coalesce(assigned.c.mine, 0) == 1,
         others=and_(assigned.c.case_id.is_not(None), assigned.c.mine == 0),
@@ -224,7 +224,7 @@ def case_conditions(filters: CaseFilter) -> list[ColumnElement[bool]]:
     row = tables.Case
     text = (filters.text or "").strip()
     conditions = (
-        row.accession.icontains(text, autoescape=True) if text else None,
+        contains_text(row.accession, text) if text else None,
         row.magnification == filters.magnification if filters.magnification is not None else None,
         row.created_at >= filters.since if filters.since else None,
         row.created_at < filters.until if filters.until else None,
@@ -256,7 +256,7 @@ def urgent_cases() -> Select[int]:
 
 
 def images_of_cases(*, only_one: bool = False) -> Subquery:
-    """Count the images of each case, those whose job has ended, and those with a prediction."""
+    """Count the images of each case, those whose job has ended, and those with a prediction; name the first image."""
     predicted = select(tables.Prediction.image_id).distinct().subquery()
     pending = tables.Job.state.in_(_PENDING)
     query = (
@@ -265,6 +265,7 @@ def images_of_cases(*, only_one: bool = False) -> Subquery:
             func.count().label("images"),
             func.sum(choose((pending, 0), else_=1)).label("analysed"),
             func.count(predicted.c.image_id).label("predicted"),
+            func.min(tables.Image.id).label("first_image"),
         )
         .join(tables.Job, tables.Job.image_id == tables.Image.id)
         .outerjoin(predicted, predicted.c.image_id == tables.Image.id)
@@ -288,7 +289,8 @@ class _Joined:
 def _state(joined: _Joined) -> ColumnElement[str]:
     """Compute the state; what others or the model say stays hidden until this reader has finished.
 
-    A reader finishes with a final read; an adjudicator who has seen the readers' opinions cannot save one.
+    A reader finishes with a final read; an adjudicator who has seen the readers' opinions cannot save one. While a
+    final read can be taken back, the state does not depend on what others said.
     """
     case, progress, event = tables.Case.id, joined.progress, tables.AuditEvent
     shown_cases = select(event.subject).where(event.account_id == READER, event.action == Action.OPINIONS_SHOWN)
@@ -296,15 +298,17 @@ def _state(joined: _Joined) -> ColumnElement[str]:
     finished = or_(
         joined.final.id.is_not(None), case.in_(settled_by(READER)), and_(begun, tables.Case.accession.in_(shown_cases))
     )
+    hidden = and_(can_be_taken_back(joined.final, _UNDO), others_have_read(case, READER))
+    known = and_(finished, not_(func.coalesce(hidden, false())))
     waits = progress.c.analysed < progress.c.images
     predicted = progress.c.predicted > 0
     triggered = has_trigger(joined.triggers)
     return choose(
         (joined.version > 1, _text(CaseState.AMENDED)),
         (joined.version == 1, _text(CaseState.SIGNED_OFF)),
-        (and_(finished, case.in_(resolved_cases())), _text(CaseState.RESOLVED)),
-        (and_(finished, triggered, case.in_(adjudicated_cases())), _text(CaseState.ADJUDICATION)),
-        (and_(finished, triggered), _text(CaseState.DISCORDANT)),
+        (and_(known, case.in_(resolved_cases())), _text(CaseState.RESOLVED)),
+        (and_(known, triggered, case.in_(adjudicated_cases())), _text(CaseState.ADJUDICATION)),
+        (and_(known, triggered), _text(CaseState.DISCORDANT)),
         (finished, _text(CaseState.FINAL)),
         (and_(begun, waits, not_(predicted)), _text(CaseState.FIRST_READ)),
         (begun, _text(CaseState.REVEALED)),

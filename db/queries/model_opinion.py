@@ -1,4 +1,4 @@
-"""The model's opinion of a case, and who may see it: no reader before their own first read."""
+"""The model's opinion of a case; who may see it is said by `db.queries.reader_knowledge`."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -10,21 +10,7 @@ from sqlalchemy.orm import Session
 from core.labels import LabelSet
 from core.results import Prediction
 from db import tables
-from db.queries.study_places import sees_model_in_study
-from db.values.reading import Reveal, RevealedImage, Stage
-
-
-def may_see_model(session: Session, case_id: int, account_id: int) -> bool:
-    """Return whether this reader has saved a first read, and so may see the model's opinion.
-
-    While the case belongs to an open study, the arm of the study decides; reads in studies do not count afterwards.
-    """
-    in_study = sees_model_in_study(session, case_id, account_id)
-    if in_study is not None:
-        return in_study
-    read = tables.Read
-    query = select(read.id).where(read.case_id == case_id, read.account_id == account_id, read.stage == Stage.FIRST)
-    return session.scalar(query.where(read.place_id.is_(None))) is not None
+from db.values.reading import Reveal, RevealedImage
 
 
 def reveal_of(session: Session, case_id: int, *, among: Collection[int] | None = None) -> Reveal | None:

@@ -27,6 +27,15 @@ def require_permission(session: Session, account_id: int | None, permission: Per
         raise NotAllowedError(f"as {role} you may not {permission}: ask an administrator")
 
 
+def has_permission(session: Session, account_id: int, permission: Permission) -> bool:
+    """Return whether an account has a permission."""
+    try:
+        require_permission(session, account_id, permission)
+    except NotAllowedError:
+        return False
+    return True
+
+
 @cache_statement
 def _asked_of() -> Select[bool, Role | None, bool | None]:
     """Select everything that permissions depend on in one statement, because every action begins with it."""

@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, select
+from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, select
 from sqlalchemy.orm import Session, aliased
 
+from core import clock
 from core.labels import Malignancy
 from db import tables
 from db.audit.seals import seal
@@ -21,7 +22,7 @@ _REASON_CODES = tuple(code for code, _ in REASONS)
 
 @dataclass(frozen=True, slots=True)
 class NewRead:
-    """A read to save; `supersedes` is the id of the read it replaces."""
+    """A read to save; `supersedes` is the id of the read it replaces, `informed` as in `tables.Read`."""
 
     case_id: int
     account_id: int
@@ -31,6 +32,7 @@ class NewRead:
     edit_seconds: float | None = None
     place_id: int | None = None
     supersedes: int | None = None
+    informed: bool = False
 
     def __post_init__(self) -> None:
         if self.opened_at.tzinfo is None:
@@ -102,6 +104,16 @@ def _current(*, in_study: bool) -> Select[tables.Read, str]:
 def is_current_read(read: type[tables.Read]) -> ColumnElement[bool]:
     """Select the reads that no later read has replaced."""
     return ~select(_NEWER.id).where(_NEWER.supersedes_id == read.id).exists()
+
+
+def is_routine(read: type[tables.Read], stage: Stage) -> ColumnElement[bool]:
+    """Select the reads of a stage that belong to no study."""
+    return and_(read.stage == stage, read.place_id.is_(None))
+
+
+def is_current_final(read: type[tables.Read]) -> ColumnElement[bool]:
+    """Select the final reads of routine reading that no later read has replaced."""
+    return and_(is_routine(read, Stage.FINAL), is_current_read(read))
 
 
 def read_values(session: Session, *conditions: ColumnElement[bool]) -> list[Read]:
@@ -177,10 +189,11 @@ def _row(new: NewRead, reveal: Reveal | None) -> tables.Read:
         shown_probability=reveal.malignant_probability if reveal else None,
         shown_threshold=reveal.threshold if reveal else None,
         opened_at=new.opened_at,
-        saved_at=datetime.now(UTC),
+        saved_at=clock.now(),
         supersedes_id=new.supersedes,
         place_id=new.place_id,
         edit_seconds=new.edit_seconds,
+        informed=new.informed,
     )
 
 
@@ -217,4 +230,5 @@ def _value(row: tables.Read, reader: str, regions: tuple[Region, ...]) -> Read:
         supersedes=row.supersedes_id,
         place_id=row.place_id,
         edit_seconds=row.edit_seconds,
+        informed=bool(row.informed),
     )

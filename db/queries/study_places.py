@@ -3,12 +3,14 @@
 While a study is open, its readers see its cases only there, in the order drawn for them, and cannot go back.
 """
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import BindParameter, ColumnElement, Integer, Select, bindparam, func, select
 from sqlalchemy import case as choose
 from sqlalchemy.orm import Session, aliased
 
+from core import clock
 from db import tables
 from db.errors import InStudyError
 from db.queries.cached import cache_statement
@@ -86,12 +88,12 @@ def washout_ends(session: Session, place: Place) -> datetime | None:
         .where(before.study_id == place.study_id, before.account_id == place.account_id, before.round < place.round)
     )
     until = last + timedelta(days=study.washout_days) if last else None
-    return until if until and until > datetime.now(UTC) else None
+    return until if until and until > clock.now() else None
 
 
-def sees_model_in_study(session: Session, case_id: int, account_id: int) -> bool | None:
-    """Return whether a reader may now see the model's opinion of a study case; None if it is in no open study."""
-    studies = session.scalars(
+def open_studies_with(session: Session, case_id: int, account_id: int) -> Sequence[int]:
+    """Return the ids of the open studies in which this reader reads a case."""
+    query = (
         select(tables.Study.id)
         .join(tables.StudyPlace, tables.StudyPlace.study_id == tables.Study.id)
         .where(
@@ -99,12 +101,8 @@ def sees_model_in_study(session: Session, case_id: int, account_id: int) -> bool
             tables.StudyPlace.case_id == case_id,
             tables.Study.closed_at.is_(None),
         )
-        .distinct()
-    ).all()
-    if not studies:
-        return None
-    # A case in two open studies shows the model only if both allow it.
-    return all(shows_model(session, current_place(session, study, account_id), case_id) for study in studies)
+    )
+    return session.scalars(query.distinct()).all()
 
 
 def has_read(session: Session, place_id: int, stage: Stage) -> bool:

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core import clock
 from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
@@ -16,9 +17,10 @@ from db.queries.cases import case_row, lock_case
 from db.queries.consensus import consensus_value, current_consensus, record_shown
 from db.queries.exported_rows import references_of
 from db.queries.permissions import require_permission
-from db.queries.reads import current_read, read_values, shown_label
+from db.queries.reader_knowledge import finished_cases, undo_window
+from db.queries.reads import current_read, is_current_final, is_routine, read_values, shown_label
 from db.queries.study_places import open_study_cases, refuse_in_study
-from db.store.agreement import finished_cases
+from db.store.agreement import cases_of_researcher
 from db.store.open_case import open_case
 from db.store.sign_offs import refuse_signed
 from db.values.accounts import Permission
@@ -36,7 +38,7 @@ def adjudicated_labels(session: Session, account_id: int) -> AdjudicatedLabels:
     """
     require_permission(session, account_id, Permission.SEE_AGREEMENT)
     researcher = session.get_one(tables.Account, account_id).role is Role.RESEARCHER
-    finished = finished_cases(None if researcher else account_id)
+    finished = cases_of_researcher() if researcher else finished_cases(account_id, undo_window(session))
     references = references_of(session, finished)
     labels = {case_id: one.label for case_id, one in references.items() if one.label is not None}
     by_consensus = frozenset(case_id for case_id in labels if references[case_id].source == "consensus")
@@ -53,16 +55,21 @@ def cases_to_adjudicate(session: Session, account_id: int) -> list[WaitingCase]:
     """
     require_permission(session, account_id, Permission.ADJUDICATE)
     case, read, own, image = tables.Case, tables.Read, tables.Read, tables.Image
-    since = select(func.max(read.saved_at)).where(read.case_id == case.id, case_state.is_current_final(read))
+    last = (
+        select(read.case_id, func.max(read.id).label("number"), func.max(read.saved_at).label("at"))
+        .where(is_current_final(read))
+        .group_by(read.case_id)
+        .subquery()
+    )
     images = select(func.count(image.id)).where(image.case_id == case.id)
-    ended = select(own.case_id).where(own.account_id == account_id, case_state.is_current_final(own))
-    begun = select(own.case_id).where(own.account_id == account_id, case_state.is_routine(own, Stage.FIRST))
-    last = since.scalar_subquery()
+    ended = select(own.case_id).where(own.account_id == account_id, is_current_final(own))
+    begun = select(own.case_id).where(own.account_id == account_id, is_routine(own, Stage.FIRST))
     query = (
-        select(case, images.scalar_subquery(), last, case.id.in_(begun))
+        select(case, images.scalar_subquery(), last.c.at, case.id.in_(begun))
+        .join(last, last.c.case_id == case.id)
         .where(case.id.in_(case_state.cases_to_adjudicate()))
         .where(case.id.not_in(ended), case.id.not_in(open_study_cases(account_id)))
-        .order_by(last, case.id)
+        .order_by(last.c.number, case.id)
     )
     return [
         WaitingCase(row.id, row.accession, row.magnification, count or 0, at, row.demonstration, bool(mine))
@@ -184,23 +191,20 @@ def _row(case_id: int, account_id: int, blind_read_id: int, ruling: Ruling, open
         severity=ruling.severity,
         note=ruling.note,
         opened_at=opened_at,
-        saved_at=datetime.now(UTC),
+        saved_at=clock.now(),
     )
 
 
 def _final_rows(session: Session, case_id: int) -> Sequence[tables.Read]:
     read = tables.Read
-    return session.scalars(select(read).where(read.case_id == case_id, case_state.is_current_final(read))).all()
+    return session.scalars(select(read).where(read.case_id == case_id, is_current_final(read))).all()
 
 
 def _shown_reads(session: Session, case_id: int) -> tuple[ShownRead, ...]:
     """Return the opinions of Reader A, B …, in a fixed order that does not reveal who they are."""
     read = tables.Read
-    firsts = {
-        one.reader: one
-        for one in read_values(session, read.case_id == case_id, case_state.is_routine(read, Stage.FIRST))
-    }
-    finals = read_values(session, read.case_id == case_id, case_state.is_current_final(read))
+    firsts = {one.reader: one for one in read_values(session, read.case_id == case_id, is_routine(read, Stage.FIRST))}
+    finals = read_values(session, read.case_id == case_id, is_current_final(read))
     ordered = sorted(finals, key=lambda final: _random_order_key(firsts[final.reader]))
     rows = {row.id: row for row in _final_rows(session, case_id)}
     return tuple(

@@ -10,8 +10,8 @@ from core.results import Reading, ReadOpinion
 from db import tables
 from db.queries.exported_rows import lasting_key
 from db.queries.permissions import require_permission
-from db.queries.reads import shown_label
-from db.queries.study_places import open_study_cases
+from db.queries.reader_knowledge import finished_cases, undo_window
+from db.queries.reads import is_current_read, shown_label
 from db.values.accounts import Permission
 from db.values.exports import pseudonym
 from db.values.reading import Role, Stage, Vote
@@ -22,12 +22,12 @@ _Row = Row[tables.Read, tables.Case, str, str | None]
 
 
 def finished_readings(session: Session, account_id: int) -> list[Reading]:
-    """Return every reader's readings of the cases for which this reader has saved a final read, by case and reader.
+    """Return every reader's readings of the cases of which this reader may know them, by case and reader.
 
-    Cases that this reader has not finished are left out, with the opinions of the model and of others. An amendment
-    updates a reading and adds none; each place in a study adds one, except where the model was shown first. A
-    researcher, who reads no cases, gets the cases that any reader has finished, with pseudonyms for readers and
-    cases. Cases of open studies are left out for the readers of those studies.
+    These are the cases that this reader has finished in routine reading; see `db.queries.reader_knowledge`. An
+    amendment updates a reading and adds none; each place in a study adds one, except where the model was shown first.
+    Informed reads are left out. A researcher, who reads no cases, gets the cases that any reader has finished, with
+    pseudonyms for readers and cases.
 
     Raises:
         NotAllowedError: If this account may not see how readers agree.
@@ -37,7 +37,8 @@ def finished_readings(session: Session, account_id: int) -> list[Reading]:
     key = lasting_key(session) if researcher else ""
     readings: list[Reading] = []
     reader: tuple[int, int] | None = None
-    for row in session.execute(_finished_rows(None if researcher else account_id)):
+    cases = cases_of_researcher() if researcher else finished_cases(account_id, undo_window(session))
+    for row in session.execute(_rows_of(cases)):
         read = row[0]
         if read.stage is Stage.FIRST:
             same = reader == (read.case_id, read.account_id)
@@ -52,17 +53,13 @@ def finished_readings(session: Session, account_id: int) -> list[Reading]:
     return sorted(readings, key=lambda one: (one.accession, one.reader, one.iteration)) if researcher else readings
 
 
-def finished_cases(account_id: int | None) -> Select[int]:
-    """Select the ids of the cases that this reader, or any reader if None, has finished, without open studies."""
-    own, newer = aliased(tables.Read), aliased(tables.Read)
-    replaced = select(newer.id).where(newer.supersedes_id == own.id).exists()
-    finished = select(own.case_id).where(own.stage == Stage.FINAL, ~replaced)
-    if account_id is None:
-        return finished
-    return finished.where(own.account_id == account_id, own.case_id.not_in(open_study_cases(account_id)))
+def cases_of_researcher() -> Select[int]:
+    """Select the ids of the cases that any reader has finished, in routine reading or in a study."""
+    read = aliased(tables.Read)
+    return select(read.case_id).where(read.stage == Stage.FINAL, is_current_read(read))
 
 
-def _finished_rows(account_id: int | None) -> Select[tables.Read, tables.Case, str, str | None]:
+def _rows_of(cases: Select[int]) -> Select[tables.Read, tables.Case, str, str | None]:
     read = tables.Read
     shown_prediction, prediction = tables.ReadPrediction, tables.Prediction
     version = (
@@ -78,6 +75,7 @@ def _finished_rows(account_id: int | None) -> Select[tables.Read, tables.Case, s
         first.case_id == read.case_id,
         first.account_id == read.account_id,
         first.stage == Stage.FIRST,
+        first.informed.is_not(True),
         func.coalesce(first.place_id, 0) == func.coalesce(read.place_id, 0),
     )
     # An adjudicator reads only difficult cases: counted as another reader, they would make all readers look worse.
@@ -92,7 +90,8 @@ def _finished_rows(account_id: int | None) -> Select[tables.Read, tables.Case, s
         # All accounts are listed, so that the index on reader and case is used for the other readers too.
         .where(
             read.account_id.in_(select(tables.Account.id)),
-            read.case_id.in_(finished_cases(account_id)),
+            read.case_id.in_(cases),
+            read.informed.is_not(True),
             began_blind.exists(),
             as_reader,
         )

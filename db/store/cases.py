@@ -1,4 +1,4 @@
-"""Add cases and their images."""
+"""Add cases and their images, and record a magnification that was left out."""
 
 from datetime import UTC, datetime
 
@@ -9,8 +9,10 @@ from sqlalchemy.orm import Session
 from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
+from db.errors import CaseChangedError
 from db.queries.cases import lock_case
 from db.queries.permissions import require_permission
+from db.queries.study_places import refuse_in_study
 from db.values.accounts import Permission
 from db.values.reading import Action, AddedImage, JobState, StoredImage
 
@@ -88,6 +90,29 @@ def remembered_magnification(session: Session, account_id: int) -> str | None:
     case = tables.Case
     query = select(case.magnification).where(case.created_by_id == account_id, ~case.demonstration)
     return session.scalar(query.order_by(case.id.desc()).limit(1))
+
+
+def set_magnification(session: Session, account_id: int, case_id: int, magnification: str) -> None:
+    """Record the magnification of a case that was added without one.
+
+    Raises:
+        NotAllowedError: If this account may not see cases.
+        UnknownCaseError: If there is no such case.
+        InStudyError: If this reader must read the case in a study.
+        CaseChangedError: If a magnification is recorded already; it stays.
+        ValueError: If it is empty, too long, or has invisible characters.
+    """
+    require_permission(session, account_id, Permission.READ_CASES)
+    case = lock_case(session, case_id)
+    refuse_in_study(session, case, account_id)
+    words = _check_words("the magnification", magnification, _MAGNIFICATION_LIMIT)
+    if words is None:
+        raise ValueError("the magnification is empty")
+    if case.magnification is not None:
+        raise CaseChangedError(f"the magnification of {case.accession} is already recorded: {case.magnification}")
+    case.magnification = words
+    subject = f"{case.accession}: {words}"
+    record_event(session, account_id, Action.MAGNIFICATION_SET, subject, content=seal(session, case))
 
 
 def _check_words(what: str, words: str | None, limit: int) -> str | None:

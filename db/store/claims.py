@@ -4,12 +4,13 @@ Opening and saving renew a claim, which moves with its reader and expires. If tw
 both may read it, and both reads are kept.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from core import clock
 from db import tables
 from db.queries.cases import case_row
 from db.queries.permissions import require_permission
@@ -30,7 +31,7 @@ def claim_case(session: Session, case_id: int, account_id: int) -> None:
     """
     require_permission(session, account_id, Permission.READ_CASES)
     case_row(session, case_id)
-    now = datetime.now(UTC)
+    now = clock.now()
     claim = _locked_claim(session, account_id)
     if claim is None:
         claim = tables.Claim(account_id=account_id, case_id=case_id, claimed_at=now, expires_at=now + CLAIM_LASTS)
@@ -56,7 +57,7 @@ def release_claim(session: Session, account_id: int, case_id: int | None = None)
         NotAllowedError: If this account may not read cases.
     """
     require_permission(session, account_id, Permission.READ_CASES)
-    now = datetime.now(UTC)
+    now = clock.now()
     mine = update(tables.Claim).where(tables.Claim.account_id == account_id, tables.Claim.expires_at > now)
     if case_id is not None:
         mine = mine.where(tables.Claim.case_id == case_id)
@@ -76,7 +77,7 @@ def claim_holders(session: Session, case_id: int, account_id: int) -> tuple[Hold
         .where(
             tables.Claim.case_id == case_id,
             tables.Claim.account_id != account_id,
-            tables.Claim.expires_at > datetime.now(UTC),
+            tables.Claim.expires_at > clock.now(),
         )
     )
     rows = session.execute(query.order_by(tables.Claim.claimed_at, tables.Claim.account_id))

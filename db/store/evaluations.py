@@ -1,18 +1,33 @@
-"""Evaluations with their images, and domain shifts: added once, never changed."""
+"""Evaluations with their images, and domain shifts: added once, never changed.
+
+An evaluation tells the label and the model's opinion of its images. A reader does not get those that are also pictures
+of a case they have not finished; `account_id` None means the program itself.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, case, func, insert, select
+from sqlalchemy import ColumnElement, case, false, func, insert, not_, or_, select
 from sqlalchemy.orm import Session
 
 from core.labels import BINARY
 from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
+from db.queries.permissions import require_permission
+from db.queries.reader_knowledge import is_hidden_picture
+from db.values.accounts import Permission
 from db.values.audit import TrailAction
-from db.values.evaluations import EvaluatedImage, EvaluationRow, ImageFilter, NewEvaluation, ShiftRow
+from db.values.evaluations import (
+    EvaluatedImage,
+    EvaluationRow,
+    HiddenImages,
+    ImageFilter,
+    NewEvaluation,
+    Overlap,
+    ShiftRow,
+)
 
 
 def add_evaluation(session: Session, row: NewEvaluation, images: Sequence[EvaluatedImage]) -> int:
@@ -37,35 +52,92 @@ def add_evaluation(session: Session, row: NewEvaluation, images: Sequence[Evalua
     return stored.id
 
 
-def evaluations(session: Session) -> list[EvaluationRow]:
-    """Return all evaluations, newest first."""
+def evaluations(session: Session, account_id: int | None) -> list[EvaluationRow]:
+    """Return all evaluations, newest first.
+
+    Raises:
+        NotAllowedError: If this account may not see evaluations.
+    """
+    require_permission(session, account_id, Permission.SEE_MODELS)
     return [
         _evaluation(row) for row in session.scalars(select(tables.Evaluation).order_by(tables.Evaluation.id.desc()))
     ]
 
 
-def evaluation(session: Session, evaluation_id: int) -> EvaluationRow | None:
-    """Find an evaluation by its number."""
+def evaluation(session: Session, account_id: int | None, evaluation_id: int) -> EvaluationRow | None:
+    """Find an evaluation by its number.
+
+    Raises:
+        NotAllowedError: If this account may not see evaluations.
+    """
+    require_permission(session, account_id, Permission.SEE_MODELS)
     row = session.get(tables.Evaluation, evaluation_id)
     return _evaluation(row) if row else None
 
 
 def evaluated_images(
-    session: Session, evaluation_id: int, chosen: ImageFilter | None = None, *, limit: int = 100, offset: int = 0
+    session: Session,
+    account_id: int | None,
+    evaluation_id: int,
+    chosen: ImageFilter | None = None,
+    *,
+    limit: int = 100,
+    offset: int = 0,
 ) -> list[EvaluatedImage]:
-    """Return images of an evaluation, from the most confidently wrong to the most confidently right.
+    """Return the images of an evaluation that this account may see, the most confidently wrong ones first.
 
     Images with wrong malignancy come first, then those with another wrong class.
+
+    Raises:
+        NotAllowedError: If this account may not see evaluations.
     """
-    query = select(tables.EvaluatedImage).where(*_conditions(evaluation_id, chosen or ImageFilter()))
+    require_permission(session, account_id, Permission.SEE_MODELS)
+    conditions = _conditions(evaluation_id, chosen or ImageFilter())
+    query = select(tables.EvaluatedImage).where(*conditions, *_visible(session, account_id))
     ordered = query.order_by(_wrongness().desc(), tables.EvaluatedImage.position)
     return [_image(row) for row in session.scalars(ordered.limit(limit).offset(offset))]
 
 
-def count_evaluated_images(session: Session, evaluation_id: int, chosen: ImageFilter | None = None) -> int:
+def count_evaluated_images(
+    session: Session, account_id: int | None, evaluation_id: int, chosen: ImageFilter | None = None
+) -> int:
     """Count the images that `evaluated_images` would return without a limit."""
+    require_permission(session, account_id, Permission.SEE_MODELS)
     query = select(func.count()).select_from(tables.EvaluatedImage)
-    return session.scalar(query.where(*_conditions(evaluation_id, chosen or ImageFilter()))) or 0
+    conditions = _conditions(evaluation_id, chosen or ImageFilter())
+    return session.scalar(query.where(*conditions, *_visible(session, account_id))) or 0
+
+
+def hidden_images(session: Session, account_id: int | None, evaluation_id: int) -> HiddenImages | None:
+    """Return which images of an evaluation this account may not see yet; None if it may see everything.
+
+    An account with cases to finish gets a value even if no image is hidden.
+
+    Raises:
+        NotAllowedError: If this account may not see evaluations.
+    """
+    require_permission(session, account_id, Permission.SEE_MODELS)
+    hidden = is_hidden_picture(session, account_id)
+    if hidden is None:
+        return None
+    row = tables.EvaluatedImage
+    query = select(row.position, row.file_sha256).where(row.evaluation_id == evaluation_id, hidden)
+    found = session.execute(query.order_by(row.position)).all()
+    return HiddenImages(tuple(position for position, _ in found), any(sha256 is None for _, sha256 in found))
+
+
+def overlap(session: Session, by: int | None, evaluation_id: int) -> Overlap:
+    """Count the images of an evaluation that are also pictures of cases, by the hashes of file and pixels.
+
+    Raises:
+        NotAllowedError: If this account may not administer models.
+    """
+    require_permission(session, by, Permission.ADMINISTER)
+    row, image = tables.EvaluatedImage, tables.Image
+    same = or_(row.source_sha256 == image.source_sha256, row.file_sha256 == image.file_sha256)
+    query = select(func.count(row.position.distinct()), func.count(image.case_id.distinct())).join(image, same)
+    images, cases = session.execute(query.where(row.evaluation_id == evaluation_id)).one()
+    return Overlap(images, cases)
 
 
 def add_shift(session: Session, source: str, target: str, model_version: str, document: str) -> int:
@@ -88,6 +160,11 @@ def shifts(session: Session) -> list[ShiftRow]:
 
 def _columns(evaluation_id: int, image: EvaluatedImage) -> dict[str, object]:
     return asdict(image) | {"evaluation_id": evaluation_id, "confidence": max(image.probabilities)}
+
+
+def _visible(session: Session, account_id: int | None) -> list[ColumnElement[bool]]:
+    hidden = is_hidden_picture(session, account_id)
+    return [] if hidden is None else [not_(func.coalesce(hidden, false()))]
 
 
 def _conditions(evaluation_id: int, chosen: ImageFilter) -> list[ColumnElement[bool]]:
@@ -135,4 +212,6 @@ def _image(row: tables.EvaluatedImage) -> EvaluatedImage:
         probabilities=tuple(row.probabilities),
         preview_sha256=row.preview_sha256,
         heatmap_sha256=row.heatmap_sha256,
+        source_sha256=row.source_sha256,
+        file_sha256=row.file_sha256,
     )

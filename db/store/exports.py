@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from db import tables
 from db.audit.trail import record_event
@@ -21,10 +21,11 @@ from db.queries.exported_rows import (
     shown_of,
 )
 from db.queries.model_opinion import reveal_of
-from db.queries.permissions import require_permission
-from db.queries.reads import current_read, is_current_read, read_values
+from db.queries.permissions import has_permission, require_permission
+from db.queries.reader_knowledge import knows_opinions, may_know_names, may_know_opinions, undo_window
+from db.queries.reads import read_values
 from db.queries.study_places import is_outside_open_studies, open_study_cases, refuse_in_study
-from db.store.sign_offs import has_finished_or_adjudicated, sign_offs_of
+from db.store.sign_offs import sign_offs_of
 from db.values.accounts import Permission
 from db.values.exports import (
     CaseExport,
@@ -82,10 +83,10 @@ def export_scope(session: Session, account_id: int) -> Scope:
     Raises:
         NotAllowedError: If it may not export any.
     """
-    if _has_permission(session, account_id, Permission.PLAN_READING):
+    if has_permission(session, account_id, Permission.PLAN_READING):
         return Scope.EVERYBODY
     require_permission(session, account_id, Permission.SEE_AGREEMENT)
-    return Scope.OWN if _has_permission(session, account_id, Permission.READ_CASES) else Scope.NAMELESS
+    return Scope.OWN if has_permission(session, account_id, Permission.READ_CASES) else Scope.NAMELESS
 
 
 def exportable_studies(session: Session, account_id: int) -> list[NamedStudy]:
@@ -163,14 +164,6 @@ def without_words(read: Read) -> Read:
     return replace(read, opinion=replace(opinion, note="", regions=regions))
 
 
-def _has_permission(session: Session, account_id: int, permission: Permission) -> bool:
-    try:
-        require_permission(session, account_id, permission)
-    except NotAllowedError:
-        return False
-    return True
-
-
 def _exportable_study(session: Session, account_id: int, study_id: int) -> tables.Study:
     study = session.get(tables.Study, study_id)
     if study is None:
@@ -208,25 +201,17 @@ class _Case:
 
 
 def _cases(session: Session, reads: Select[int], blind: int | None) -> Mapping[int, _Case]:
-    """Return the cases of reads by id; for a reader in `blind`, with reference labels only if they have finished."""
+    """Return the cases of reads by id; for a reader in `blind`, with the reference labels that they may know."""
     ids = select(tables.Read.case_id).where(tables.Read.id.in_(reads))
     images = images_of(session, ids)
-    references = references_of(session, ids if blind is None else ids.where(_no_longer_blind_for(blind)))
+    known = ids if blind is None else ids.where(knows_opinions(tables.Read.case_id, blind, undo_window(session)))
+    references = references_of(session, known)
     return {
         row.id: _Case(
             row.accession, row.magnification, row.demonstration, images.get(row.id, ()), references.get(row.id)
         )
         for row in session.scalars(select(tables.Case).where(tables.Case.id.in_(ids)))
     }
-
-
-def _no_longer_blind_for(account_id: int) -> ColumnElement[bool]:
-    """Select the reads of cases that this reader has finished or that are signed off."""
-    own = aliased(tables.Read)
-    final = select(own.case_id).where(
-        own.account_id == account_id, own.stage == Stage.FINAL, own.place_id.is_(None), is_current_read(own)
-    )
-    return tables.Read.case_id.in_(final) | tables.Read.case_id.in_(select(tables.SignOff.case_id))
 
 
 def read_exports(
@@ -280,7 +265,7 @@ def may_export_case(session: Session, case_id: int, account_id: int) -> bool:
         NotAllowedError: If this account may not read cases.
     """
     require_permission(session, account_id, Permission.READ_CASES)
-    return has_finished_or_adjudicated(session, case_id, account_id)
+    return may_know_opinions(session, case_id, account_id)
 
 
 def exported_case(session: Session, case_id: int, account_id: int, *, named: bool = False) -> CaseExport:
@@ -298,12 +283,11 @@ def exported_case(session: Session, case_id: int, account_id: int, *, named: boo
     require_permission(session, account_id, Permission.READ_CASES)
     row = case_row(session, case_id)
     refuse_in_study(session, row, account_id)
-    has_read = current_read(session, case_id, account_id, Stage.FINAL) is not None
-    if not has_finished_or_adjudicated(session, case_id, account_id):
+    if not may_know_opinions(session, case_id, account_id):
         raise NotRevealedError("the report contains the opinions of others: save your final opinion first")
     everything = _full_export(session, row, account_id)
     if named:
-        return everything if has_read else _without_names(everything)
+        return everything if may_know_names(session, case_id, account_id) else _without_names(everything)
     return replace(_without_names(_without_typed_words(everything)), named=False)
 
 

@@ -10,12 +10,14 @@ from db.audit.trail import record_opening, record_reveal
 from db.errors import NotRevealedError, UnknownCaseError
 from db.queries.case_state import is_signed
 from db.queries.cases import case_row, image_row, quality_of
-from db.queries.model_opinion import may_see_model, reveal_of
+from db.queries.model_opinion import reveal_of
 from db.queries.permissions import require_permission
+from db.queries.reader_knowledge import may_see_images, may_see_model
 from db.queries.reads import current_read
 from db.queries.study_places import refuse_in_study
 from db.store.claims import claim_case, claim_holders
 from db.store.jobs import seconds_per_job
+from db.store.reads import end_undo
 from db.store.worklist import case_state
 from db.values.accounts import Permission
 from db.values.reading import CaseState, CaseView, ImageRow, JobState, Stage
@@ -42,16 +44,20 @@ def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
 
 
 def image_file(session: Session, image_id: int, account_id: int) -> str:
-    """Return the sha256 of an image's pixels; anyone who may read cases may see all images.
+    """Return the sha256 of an image's pixels, if this reader may see them now.
 
     Raises:
         NotAllowedError: If this account may not see cases.
+        NotRevealedError: If its case belongs to an open study of this reader and is not the one to read now.
         UnknownCaseError: If there is no such image or no such account.
     """
     if session.get(tables.Account, account_id) is None:
         raise UnknownCaseError(f"there is no account number {account_id}")
     require_permission(session, account_id, Permission.READ_CASES)
-    return image_row(session, image_id).file_sha256
+    image = image_row(session, image_id)
+    if not may_see_images(session, image.case_id, account_id):
+        raise NotRevealedError("this image belongs to a study: it is shown when its case is to be read")
+    return image.file_sha256
 
 
 def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
@@ -89,13 +95,15 @@ def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
         images=case_images(session, case_id),
         first_read=first,
         final_read=current_read(session, case_id, account_id, Stage.FINAL),
-        reveal=reveal_of(session, case_id) if first else None,
+        reveal=reveal_of(session, case_id) if may_see_model(session, case_id, account_id) else None,
         open_elsewhere=claim_holders(session, case_id, account_id),
     )
 
 
 def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView:
     """Record that a case, and what it holds of the model, is shown to a reader, and claim it for them.
+
+    Beside a case that the reader has finished the page shows what others said, which ends Undo.
 
     Raises:
         NotAllowedError: If this account may not see cases.
@@ -109,6 +117,7 @@ def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView
     record_opening(session, account_id, case.accession)
     if case.reveal:
         record_reveal(session, account_id, case.accession)
+    end_undo(session, account_id, case.id)
     return replace(case, state=CaseState.IN_READING) if claimed and case.state is CaseState.READY else case
 
 

@@ -13,12 +13,12 @@ from db.queries.case_state import (
     case_conditions,
     current_assignments,
     images_of_cases,
-    is_current_final,
     signed_cases,
     urgent_cases,
 )
 from db.queries.cases import lock_case
 from db.queries.permissions import require_permission
+from db.queries.reads import is_current_final
 from db.values.accounts import ALLOWED, Permission
 from db.values.reading import Action
 from db.values.worklist import AssignableReader, CaseFilter, PlannedCase

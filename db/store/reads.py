@@ -3,27 +3,26 @@
 Reads in a study are saved by `db.store.study_reading`.
 """
 
-from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import tables
-from db.audit.trail import record_event
+from db.audit.trail import record_event, was_recorded
 from db.errors import CaseChangedError, NotRevealedError
-from db.queries.consensus import refuse_adjudicator
+from db.queries.cases import lock_case
+from db.queries.consensus import record_shown, refuse_adjudicator
 from db.queries.model_opinion import reveal_of
 from db.queries.permissions import require_permission
+from db.queries.reader_knowledge import can_be_taken_back, cases_with_undo, is_informed, latest_time, undo_window
 from db.queries.reads import NewRead, add_read, check_blind, check_reason, current_read, read_values
 from db.queries.study_places import is_outside_open_studies
 from db.store.claims import release_claim
 from db.store.sign_offs import lock_case_to_read, refuse_signed
 from db.values.accounts import Permission
-from db.values.reading import Action, Opinion, Read, Stage
-
-# How long a final read can be withdrawn; later it must be amended.
-GRACE = timedelta(seconds=60)
+from db.values.reading import GRACE, Action, Opinion, Read, Stage
 
 
 def record_first_read(
@@ -51,7 +50,9 @@ def record_first_read(
     check_blind(opinion)
     if session.scalar(select(tables.Image.id).where(tables.Image.case_id == case_id).limit(1)) is None:
         raise ValueError(f"case {case.accession} has no image to read")
-    saved = add_read(session, NewRead(case_id, account_id, Stage.FIRST, opinion, opened_at, edit_seconds), None)
+    informed = is_informed(session, case_id, account_id, blind=True)
+    new = NewRead(case_id, account_id, Stage.FIRST, opinion, opened_at, edit_seconds, informed=informed)
+    saved = add_read(session, new, None)
     record_event(session, account_id, Action.FIRST_READ, case.accession, content=saved.seal)
     return saved.read
 
@@ -89,7 +90,10 @@ def record_final_read(
     check_reason(opinion, reveal)
     withdrawn = current_read(session, case_id, account_id, Stage.WITHDRAWN)
     replaces = withdrawn.id if withdrawn else None
-    new = NewRead(case_id, account_id, Stage.FINAL, opinion, opened_at, edit_seconds, supersedes=replaces)
+    informed = is_informed(session, case_id, account_id)
+    new = NewRead(
+        case_id, account_id, Stage.FINAL, opinion, opened_at, edit_seconds, supersedes=replaces, informed=informed
+    )
     saved = add_read(session, new, reveal)
     record_event(session, account_id, Action.FINAL_READ, case.accession, content=saved.seal)
     release_claim(session, account_id, case_id)
@@ -107,6 +111,8 @@ def amend_read(
     edit_seconds: float | None = None,
 ) -> Read:
     """Replace the reader's final read, which is kept, by a new one; the same opinion again changes nothing.
+
+    Once the reader could learn what others said, the new read is marked as informed.
 
     `replaces` is the id of the final read that was on the screen, when the page knows it.
 
@@ -129,7 +135,10 @@ def amend_read(
     refuse_signed(session, case)
     reveal = reveal_of(session, case_id)
     check_reason(opinion, reveal)
-    new = NewRead(case_id, account_id, Stage.FINAL, opinion, opened_at, edit_seconds, supersedes=current.id)
+    informed = is_informed(session, case_id, account_id)
+    new = NewRead(
+        case_id, account_id, Stage.FINAL, opinion, opened_at, edit_seconds, supersedes=current.id, informed=informed
+    )
     saved = add_read(session, new, reveal)
     record_event(session, account_id, Action.AMENDED, case.accession, content=saved.seal)
     return saved.read
@@ -140,24 +149,67 @@ def withdraw_read(session: Session, read_id: int, account_id: int) -> Read:
 
     Raises:
         NotAllowedError: If this account may not read cases.
-        CaseChangedError: If it is not this reader's current final read, or the grace time is over.
+        CaseChangedError: If it is not this reader's current final read, if the grace time is over, or if something of
+            what others said was shown.
     """
     require_permission(session, account_id, Permission.READ_CASES)
     row = session.get(tables.Read, read_id)
     if row is None or row.account_id != account_id or row.stage is not Stage.FINAL or row.place_id is not None:
-        raise CaseChangedError("there is no final opinion of yours to take back")
+        raise CaseChangedError("there is no final opinion of yours to withdraw")
     case = lock_case_to_read(session, row.case_id, account_id)
     current = current_read(session, row.case_id, account_id, Stage.FINAL)
     if current is None or current.id != read_id:
-        raise CaseChangedError("this opinion was already taken back or replaced")
-    if datetime.now(UTC) - current.saved_at > GRACE:
-        raise CaseChangedError(f"an opinion can be taken back only for {GRACE.seconds} seconds: amend it instead")
+        raise CaseChangedError("this opinion was already withdrawn or replaced")
+    if was_recorded(session, account_id, Action.OPINIONS_SHOWN, case.accession):
+        raise CaseChangedError("you have seen what others said of this case: amend your opinion instead")
+    if not undo_left(session, read_id, account_id):
+        raise CaseChangedError(f"an opinion can be withdrawn only for {GRACE.seconds} seconds: amend it instead")
     refuse_signed(session, case)
     opened = current.saved_at
     new = NewRead(row.case_id, account_id, Stage.WITHDRAWN, Opinion(None, None), opened, supersedes=read_id)
     saved = add_read(session, new, None)
     record_event(session, account_id, Action.WITHDRAWN, case.accession, content=saved.seal)
     return saved.read
+
+
+def undo_left(session: Session, read_id: int, account_id: int) -> timedelta:
+    """Return how long this reader can still take a final read back; 0 if they cannot.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+    """
+    require_permission(session, account_id, Permission.READ_CASES)
+    read = tables.Read
+    query = select(read.saved_at).where(read.id == read_id, read.account_id == account_id)
+    saved = session.scalar(query.where(can_be_taken_back(read, undo_window(session))))
+    return saved + GRACE - latest_time(session) if saved else timedelta()
+
+
+def finals_to_close(session: Session, account_id: int) -> Sequence[int]:
+    """Return the cases of which this reader may know what others said only after `end_undo`.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+    """
+    require_permission(session, account_id, Permission.READ_CASES)
+    return cases_with_undo(session, account_id)
+
+
+def end_undo(session: Session, account_id: int, case_id: int | None = None) -> None:
+    """Record that what others said of a case, or of all, is shown to this reader; their final read then stays.
+
+    Every page calls this before it shows opinions of others, because
+    queries leave out what could still be taken back.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+    """
+    require_permission(session, account_id, Permission.READ_CASES)
+    for waiting in cases_with_undo(session, account_id, case_id):
+        case = lock_case(session, waiting)
+        # Another window of this reader may have taken the read back while we waited for the lock.
+        if cases_with_undo(session, account_id, waiting):
+            record_shown(session, account_id, case.accession)
 
 
 def own_reads(session: Session, account_id: int, *, case_id: int | None = None) -> list[Read]:

@@ -59,7 +59,8 @@ def signed_in(session: Session, secret: str) -> Account | None:
         .where(
             tables.SignIn.token_sha256 == _sha256(secret), tables.SignIn.ended_at.is_(None), ~tables.Credential.disabled
         )
-        .where(tables.SignIn.idle_until > now, tables.SignIn.expires_at > now)
+        # One that begins in the future shows that the clock was set back, and nobody can say whether it has expired.
+        .where(tables.SignIn.created_at <= now, tables.SignIn.idle_until > now, tables.SignIn.expires_at > now)
     )
     found = session.scalar(query)
     return None if found and is_set_back(session) else _account(found)

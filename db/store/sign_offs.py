@@ -1,20 +1,21 @@
 """Sign-off of a case and its amendments: each version is a separate row, and the last one is current."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core import clock
 from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.errors import CaseChangedError, NotRevealedError
 from db.queries import case_state
 from db.queries.cases import case_row, lock_case
-from db.queries.consensus import current_consensus, settled_by
+from db.queries.consensus import current_consensus
 from db.queries.permissions import require_permission
-from db.queries.reads import current_read
+from db.queries.reader_knowledge import may_know_opinions
+from db.queries.reads import current_read, is_current_final
 from db.queries.study_places import refuse_in_study
 from db.store.accounts import has_accounts
 from db.values.accounts import Permission
@@ -39,7 +40,7 @@ def sign_offs_of(session: Session, case_id: int, account_id: int) -> SignOffView
     refuse_in_study(session, case_row(session, case_id), account_id)
     versions = _versions(session, case_id)
     signed_at = versions[0].saved_at if versions else None
-    if not has_finished_or_adjudicated(session, case_id, account_id):
+    if not may_know_opinions(session, case_id, account_id):
         return SignOffView(signed_at)
     consensus = current_consensus(session, case_id)
     if versions:
@@ -84,7 +85,7 @@ def sign_off(session: Session, case_id: int, account_id: int, proposed: Proposed
         note=note,
         why="",
         consensus_id=proposed.consensus_id,
-        saved_at=datetime.now(UTC),
+        saved_at=clock.now(),
     )
     return _add_version(session, case, row, Action.SIGNED_OFF)
 
@@ -104,7 +105,7 @@ def amend_sign_off(
         ValueError: If the amendment changes nothing.
     """
     case = lock_case_to_read(session, case_id, account_id)
-    if not has_finished_or_adjudicated(session, case_id, account_id):
+    if not may_know_opinions(session, case_id, account_id):
         raise NotRevealedError("Only a reader who has finished this case, or its adjudicator, can amend its sign-off.")
     versions = _rows(session, case_id)
     if not versions:
@@ -126,7 +127,7 @@ def amend_sign_off(
         note=amended.note,
         why=amended.why,
         consensus_id=last.consensus_id,
-        saved_at=datetime.now(UTC),
+        saved_at=clock.now(),
     )
     return _add_version(session, case, row, Action.SIGN_OFF_AMENDED)
 
@@ -155,16 +156,11 @@ def lock_case_to_read(session: Session, case_id: int, account_id: int) -> tables
 
 
 def _may_sign_off(session: Session, case_id: int, account_id: int, consensus: Consensus | None) -> bool:
+    if not may_know_opinions(session, case_id, account_id):
+        return False
     if current_read(session, case_id, account_id, Stage.FINAL) is not None:
         return True
     return consensus is not None and session.get_one(tables.Consensus, consensus.id).account_id == account_id
-
-
-def has_finished_or_adjudicated(session: Session, case_id: int, account_id: int) -> bool:
-    """Return whether this account has finished a case, or ever adjudicated it."""
-    settled = select(tables.Case.id).where(tables.Case.id == case_id, tables.Case.id.in_(settled_by(account_id)))
-    read_it = current_read(session, case_id, account_id, Stage.FINAL) is not None
-    return read_it or session.scalar(settled) is not None
 
 
 def _open_triggers(session: Session, case_id: int) -> tuple[Trigger, ...]:
@@ -177,7 +173,7 @@ def _open_triggers(session: Session, case_id: int) -> tuple[Trigger, ...]:
 
 def _proposal(session: Session, case_id: int, consensus: Consensus | None) -> ProposedSignOff:
     read = tables.Read
-    query = select(read.label, read.subtype).where(read.case_id == case_id, case_state.is_current_final(read))
+    query = select(read.label, read.subtype).where(read.case_id == case_id, is_current_final(read))
     opinions = session.execute(query).all()
     if consensus is not None:
         return ProposedSignOff(consensus.label, consensus.subtype, consensus.id, len(opinions))

@@ -17,6 +17,7 @@ from db.errors import CaseChangedError, UnknownCaseError
 from db.queries.cases import case_row, lock_case
 from db.queries.model_opinion import reveal_of
 from db.queries.permissions import require_permission
+from db.queries.reader_knowledge import is_informed
 from db.queries.reads import NewRead, add_read, check_blind, check_reason, current_read
 from db.queries.study_places import current_place, is_finished, place_subject, shows_model, washout_ends
 from db.store.open_case import case_images
@@ -111,7 +112,10 @@ def record_study_read(
         raise CaseChangedError("save your first opinion before the final one")
     reveal = reveal_of(session, row.case_id, among=seen) if seen is not None else None
     check_reason(opinion, reveal)
-    new = NewRead(row.case_id, account_id, stage, opinion, opened_at, edit_seconds, place_id=place_id)
+    informed = is_informed(session, row.case_id, account_id)
+    new = NewRead(
+        row.case_id, account_id, stage, opinion, opened_at, edit_seconds, place_id=place_id, informed=informed
+    )
     saved = add_read(session, new, reveal)
     action = Action.FIRST_READ if stage is Stage.FIRST else Action.FINAL_READ
     record_event(session, account_id, action, place_subject(case.accession, place), content=saved.seal)

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Row, Select, Subquery, and_, func, select
 from sqlalchemy import case as choose
 from sqlalchemy.orm import Session
 
+from core.natural_order import make_natural_key
 from db import tables
 from db.queries.cached import cache_statement
 from db.queries.case_state import ReaderCases, case_conditions, reader_cases, statement_parameters
@@ -85,12 +86,24 @@ def _last_without(value: ColumnElement[float]) -> ColumnElement[int]:
 
 
 def worklist(
-    session: Session, account_id: int, filters: CaseFilter = _EVERYTHING, *, order: CaseOrder = CaseOrder.WORK
+    session: Session,
+    account_id: int,
+    filters: CaseFilter = _EVERYTHING,
+    *,
+    order: CaseOrder = CaseOrder.WORK,
+    language: str | None = None,
 ) -> list[CaseRow]:
-    """Return the cases of one reader; orders based on the model include only cases that this reader has read."""
+    """Return the cases of one reader; orders based on the model include only cases that this reader has read.
+
+    Case numbers are sorted naturally, as the reader's `language` sorts its letters.
+    """
     require_permission(session, account_id, Permission.READ_CASES)
     query = _filtered(_lines(order), filters)
-    return [_case_row(row) for row in session.execute(query, statement_parameters(account_id))]
+    rows = [_case_row(row) for row in session.execute(query, statement_parameters(account_id))]
+    if order is CaseOrder.ACCESSION:
+        # Not in SQL: neither SQLite nor every PostgreSQL knows natural orders of languages.
+        rows.sort(key=lambda row: make_natural_key(row.accession, language))
+    return rows
 
 
 def state_counts(session: Session, account_id: int) -> dict[CaseState, int]:
@@ -156,6 +169,7 @@ def _lines(order: CaseOrder) -> _Lines:
         cases.others.label("assigned_to_others"),
         cases.open_with.label("open_with"),
         cases.open_since.label("open_since"),
+        cases.first_image.label("first_image"),
     )
 
 
@@ -178,8 +192,6 @@ def _ordered(cases: ReaderCases, query: _CaseQuery, order: CaseOrder) -> _CaseQu
         return query.order_by(row.created_at.desc(), row.id.desc())
     if order is CaseOrder.OLDEST:
         return query.order_by(row.created_at, row.id)
-    if order is CaseOrder.ACCESSION:
-        return query.order_by(func.lower(row.accession), row.id)
     return query.order_by(*_work_order(), row.id)
 
 

@@ -44,12 +44,41 @@ class EvaluatedImage:
     probabilities: tuple[float, ...]
     preview_sha256: str | None = None  # of a stored file; None if none was stored
     heatmap_sha256: str | None = None
+    source_sha256: str | None = None  # of the file; None in an evaluation of an older version
+    file_sha256: str | None = None  # of its pixels, as an upload of them would be stored
 
     def __post_init__(self) -> None:
         if not 0 <= self.malignant_probability <= 1:
             raise ValueError(f"{self.name}: a probability must be between 0 and 1, got {self.malignant_probability}")
         if not self.probabilities:
             raise ValueError(f"{self.name}: an evaluated image needs a probability for each class")
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenImages:
+    """The images of an evaluation that a reader may not see before they have finished the cases with these pictures.
+
+    `without_hashes` says that nobody knows whether they are pictures of cases: the evaluation is of an older version.
+    """
+
+    positions: tuple[int, ...]
+    without_hashes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How many images of an evaluation are also pictures of cases, of how many cases."""
+
+    images: int
+    cases: int
+
+    @property
+    def words(self) -> str:
+        """The warning that a reader could learn from the evaluation what they have yet to read blind."""
+        return (
+            f"images of this evaluation that are also pictures of cases: {self.images:,}, of {self.cases:,} cases. "
+            "Until readers have finished these cases, the evaluation is shown to them without these images."
+        )
 
 
 @dataclass(frozen=True, slots=True)

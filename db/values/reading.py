@@ -1,7 +1,7 @@
 """Values of cases, images, reads, regions, adjudication and sign-off."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from core.labels import Malignancy
@@ -14,8 +14,11 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("missed_feature", "feature the model misses"),
     ("context", "context beyond this image"),
     ("borderline", "borderline lesion"),
-    ("other", "other (say in the note)"),
+    ("other", "other (explain in the note)"),
 )
+
+# How long a final read can be taken back, as long as nothing of others was shown; later it must be amended.
+GRACE = timedelta(seconds=60)
 
 _POINTS_LIMIT = 2_000  # of one region
 _REGION_NOTE_LIMIT = 200  # characters
@@ -170,7 +173,7 @@ class Stage(StrEnum):
 
     FIRST = "first"
     FINAL = "final"
-    WITHDRAWN = "withdrawn"  # takes back a final read shortly after it was saved; holds no opinion
+    WITHDRAWN = "withdrawn"  # withdraws a final read shortly after it was saved; holds no opinion
 
 
 class Vote(StrEnum):
@@ -271,6 +274,7 @@ class Read:
     supersedes: int | None
     place_id: int | None = None  # of a study; None in routine reading
     edit_seconds: float | None = None
+    informed: bool = False  # given after its reader could learn what others said; left out of agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +359,7 @@ class Action(StrEnum):
 
     CASE_ADDED = "case added"
     IMAGE_ADDED = "image added"
+    MAGNIFICATION_SET = "magnification set"
     CASE_OPENED = "case opened"
     FIRST_READ = "first read saved"
     REVEALED = "revealed"

@@ -54,6 +54,7 @@ class CaseRow:
     assigned_to_others: bool = False
     open_with: str = ""  # the other readers who have it open
     open_since: datetime | None = None
+    first_image: int = 0  # id of the image that stands for the case
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Draw the tables and forms of the Accounts page: accounts, linked identities and tokens."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import streamlit as st
 
@@ -10,7 +9,7 @@ from db.errors import NotAllowedError
 from db.store.accounts import SHORTEST
 from db.values.accounts import AccountRow, IdentityRow, TokenRow
 from db.values.reading import Role
-from pages.ui import components, formatting, resources
+from pages.ui import components, formatting, resources, times
 
 # Session key of the number of changes: fields have it in their keys, so that they are empty after each change.
 _ROUND = "accounts-round"
@@ -21,10 +20,10 @@ def draw_account_table(rows: Sequence[AccountRow]) -> None:
     """Draw all accounts with their roles and states."""
     st.dataframe(
         {
-            "name": [row.name for row in rows],
-            "role": [str(row.role) for row in rows],
-            "state": [_state_words(row) for row in rows],
-            "since": [day(row.created_at) for row in rows],
+            "Name": [row.name for row in rows],
+            "Role": [str(row.role) for row in rows],
+            "State": [_state_words(row) for row in rows],
+            "Since": [times.format_date(row.created_at) for row in rows],
         },
         hide_index=True,
     )
@@ -102,13 +101,13 @@ def draw_identity_table(rows: Sequence[IdentityRow]) -> None:
         return
     st.dataframe(
         {
-            "number": [row.id for row in rows],
-            "account": [row.account for row in rows],
-            "issuer": [row.issuer for row in rows],
-            "subject": [row.subject or "not yet signed in" for row in rows],
-            "e-mail": [row.email for row in rows],
-            "linked": [day(row.linked_at) for row in rows],
-            "unlinked": [day(row.unlinked_at) if row.unlinked_at else "" for row in rows],
+            "Number": [row.id for row in rows],
+            "Account": [row.account for row in rows],
+            "Issuer": [row.issuer for row in rows],
+            "Subject": [row.subject or "not yet signed in" for row in rows],
+            "E-mail": [row.email for row in rows],
+            "Linked": [times.format_date(row.linked_at) for row in rows],
+            "Unlinked": [times.format_date(row.unlinked_at) if row.unlinked_at else "" for row in rows],
         },
         hide_index=True,
     )
@@ -167,11 +166,11 @@ def draw_token_table(rows: Sequence[TokenRow]) -> None:
         return
     st.dataframe(
         {
-            "number": [row.id for row in rows],
-            "account": [row.account for row in rows],
-            "label": [row.label for row in rows],
-            "created": [day(row.created_at) for row in rows],
-            "revoked": [day(row.revoked_at) if row.revoked_at else "" for row in rows],
+            "Number": [row.id for row in rows],
+            "Account": [row.account for row in rows],
+            "Label": [row.label for row in rows],
+            "Created": [times.format_date(row.created_at) for row in rows],
+            "Revoked": [times.format_date(row.revoked_at) if row.revoked_at else "" for row in rows],
         },
         hide_index=True,
     )
@@ -217,8 +216,3 @@ def finish(words: str) -> None:
 def current_round() -> int:
     """Return the number to put into the keys of fields that are emptied after each change."""
     return int(st.session_state.get(_ROUND, 0))
-
-
-def day(when: datetime) -> str:
-    """Write a day, without its time."""
-    return f"{when:%Y-%m-%d}"

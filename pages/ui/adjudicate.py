@@ -10,7 +10,7 @@ from db import store
 from db.errors import CaseChangedError
 from db.values.adjudication import Adjudication, Ruling, ShownRead, WaitingCase
 from db.values.reading import CaseView, Consensus, Opinion, Severity
-from pages.ui import components, formatting, resources
+from pages.ui import components, formatting, resources, times
 from pages.ui.reading import drafts, header, inputs, model_opinion, saved, sign_off
 from pages.ui.reading.form_state import ReadForm
 from pages.ui.reading.mode import ReadingMode, make_routine_mode
@@ -127,7 +127,7 @@ def show_consensus(seen: Adjudication, consensus: Consensus) -> None:
     """Show the current consensus, and entries of this window that another adjudicator has overtaken."""
     st.markdown(f"Consensus &ensp; **{sign_off.write_consensus(consensus)}**")
     note = f" – {formatting.escape(consensus.note)}" if consensus.note else ""
-    st.caption(f"{formatting.escape(consensus.adjudicator)}, {formatting.format_date_time(consensus.saved_at)}{note}")
+    st.caption(f"{formatting.escape(consensus.adjudicator)}, {times.format_date_time(consensus.saved_at)}{note}")
     show_unsaved(seen.case.id)
 
 

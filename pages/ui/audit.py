@@ -1,6 +1,6 @@
 """Draw the Audit trail page: its verification, the filters, and the events."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 
 import streamlit as st
@@ -8,7 +8,7 @@ import streamlit as st
 from db import store
 from db.store.audit import EventChoices, EventPage, verify_for
 from db.values.audit import PROGRAM, AuditFinding, EventFilter, Verification
-from pages.ui import csv_tables, downloads, resources
+from pages.ui import csv_tables, downloads, resources, times
 
 PAGE_SIZE = 100  # events
 _VERIFIED = "audit-verified"  # session keys
@@ -45,7 +45,7 @@ def ask_filter(choices: EventChoices) -> EventFilter:
                                placeholder="anyone", key="audit-person")  # fmt: skip
     done = action.selectbox("Action", choices.actions, index=None, placeholder="anything", key="audit-action")
     text = about.text_input("Case or subject", placeholder="any part of it", max_chars=200, key="audit-about").strip()
-    chosen = days.date_input("Days, UTC", value=[], key="audit-days")
+    chosen = days.date_input("Days", value=[], key="audit-days")
     since, until = _span(chosen if isinstance(chosen, tuple) else (chosen,))
     return EventFilter(account=account, action=done, since=since, until=until, about=text or None)
 
@@ -66,11 +66,11 @@ def draw_events(page: EventPage, number: int, chosen: EventFilter) -> None:
     last = -(-page.found // PAGE_SIZE)
     st.dataframe(
         {
-            "event": [one.number for one in page.events],
-            "at, UTC": [f"{one.at:%Y-%m-%d %H:%M:%S}" for one in page.events],
-            "person": [one.account or _PROGRAM for one in page.events],
-            "action": [one.action for one in page.events],
-            "case or subject": [one.subject for one in page.events],
+            "Event": [one.number for one in page.events],
+            "Time": [times.format_date_time(one.at) for one in page.events],
+            "Person": [one.account or _PROGRAM for one in page.events],
+            "Action": [one.action for one in page.events],
+            "Case or subject": [one.subject for one in page.events],
         },
         hide_index=True,
         height=420 if len(page.events) > 10 else "auto",
@@ -82,12 +82,12 @@ def draw_events(page: EventPage, number: int, chosen: EventFilter) -> None:
     where.caption(f"{first + 1:,} to {first + len(page.events):,} of {page.found:,} events, the newest first.")
     with file:
         make = partial(_events_file, resources.account().id, chosen)
-        downloads.draw_lazy_download("These events as CSV", f"audit trail, {page.found} events", make, "audit.csv")
+        downloads.draw_lazy_download("These events", f"audit trail, {page.found} events", make, "audit.csv")
 
 
-def _events_file(by: int, chosen: EventFilter) -> bytes:
+def _events_file(by: int, chosen: EventFilter) -> csv_tables.TableFile:
     with resources.sessions().read() as session:
-        return csv_tables.events_csv(store.audit.all_events(session, by, chosen)).data
+        return csv_tables.events_csv(store.audit.all_events(session, by, chosen))
 
 
 def _change_page(step: int) -> None:
@@ -102,18 +102,14 @@ def _span(days: tuple[date, ...]) -> tuple[datetime | None, datetime | None]:
     """Return the beginning of the first day and the end of the last; one day alone counts as both."""
     if not days:
         return None, None
-    return _midnight(days[0]), _midnight(days[-1] + timedelta(days=1))
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), tzinfo=UTC)
+    return times.start_of_day(days[0]), times.start_of_day(days[-1], days=1)
 
 
 def _summary_words(at: datetime, verified: Verification) -> str:
     anchor = f"anchored up to event {verified.anchored:,}" if verified.anchored else "not anchored outside the database"
     return (
-        f"Checked at {at:%H:%M:%S} UTC: {verified.events:,} events, {anchor}, the {verified.rows:,} rows they cover, "
-        f"and {verified.files:,} stored files."
+        f"Checked at {times.format_time(at)}: {verified.events:,} events, {anchor}, the {verified.rows:,} rows they "
+        f"cover, and {verified.files:,} stored files."
     )
 
 
@@ -125,10 +121,10 @@ def _draw_findings(verified: Verification) -> None:
     st.error(f"{len(verified.findings):,} findings: these records are not as this program wrote them.")
     st.dataframe(
         {
-            "what": [_KIND_WORDS.get(one.kind, one.kind) for one in verified.findings],
-            "row": [one.row for one in verified.findings],
-            "events": [_number_words(one) for one in verified.findings],
-            "evidence": [one.words for one in verified.findings],
+            "What": [_KIND_WORDS.get(one.kind, one.kind) for one in verified.findings],
+            "Row": [one.row for one in verified.findings],
+            "Events": [_number_words(one) for one in verified.findings],
+            "Evidence": [one.words for one in verified.findings],
         },
         hide_index=True,
     )

@@ -11,14 +11,15 @@ from core.labels import MAGNIFICATIONS
 
 TABLE_HEIGHT = 480  # px; more rows scroll inside the table
 
-_HEADER_HEIGHT, _ROW_HEIGHT = 38, 35  # px, of a table
+ROW_HEIGHT = 35  # px, of a table
+_HEADER_HEIGHT = 38  # px, of a table
 _LONGEST_NUMBER = 10  # digits; the ids of a database have fewer
 _ANNOUNCEMENT = "what-was-done"  # key of the session state
 
 
-def table_height(rows: int, most: int = TABLE_HEIGHT) -> int:
+def table_height(rows: int, most: int = TABLE_HEIGHT, row_height: int = ROW_HEIGHT) -> int:
     """Return the height in pixels at which a table shows all its rows, limited to `most`."""
-    return min(_HEADER_HEIGHT + _ROW_HEIGHT * rows, most)
+    return min(_HEADER_HEIGHT + row_height * rows, most)
 
 
 def draw_clickable_table(
@@ -27,6 +28,7 @@ def draw_clickable_table(
     *,
     column_config: Mapping[str, ColumnConfig] | None = None,
     most: int = TABLE_HEIGHT,
+    row_height: int = ROW_HEIGHT,
 ) -> int | None:
     """Draw a table, and return the index of the row that was just clicked; None without a click.
 
@@ -35,6 +37,7 @@ def draw_clickable_table(
         key: Names this table among the elements of the page.
         column_config: The configuration of columns that need one, by name.
         most: Height in pixels above which the rows scroll.
+        row_height: Height of a row in pixels.
     """
     # A new key after each click, because the old selection would open its row again when the reader returns.
     count = f"{key}-picked"
@@ -43,7 +46,8 @@ def draw_clickable_table(
         dict(columns),
         column_config=dict(column_config or {}),
         hide_index=True,
-        height=table_height(max(map(len, columns.values()), default=0), most),
+        height=table_height(max(map(len, columns.values()), default=0), most, row_height),
+        row_height=row_height,
         on_select="rerun",
         selection_mode=["single-row", "single-cell"],
         key=f"{key}-{clicks}",
@@ -53,6 +57,11 @@ def draw_clickable_table(
         return None
     st.session_state[count] = clicks + 1
     return rows[0]
+
+
+def write_thumbnail_address(image_id: int) -> str:
+    """Return the address of a thumbnail for a table; relative, because the app may be served under a prefix."""
+    return f"images/{image_id}/thumbnail"
 
 
 def announce(text: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Tables as CSV files in which spreadsheet software finds no formula to run."""
+"""Tables to download, as CSV and as XLSX, in which spreadsheet software finds no formula to run."""
 
 import hashlib
 import math
@@ -16,6 +16,7 @@ from core.statistics.shift import Shift
 from db.values.evaluations import EvaluatedImage
 from db.values.reading import AuditEvent, Read
 from pages.ui.agreement.figures import FigureCell, Table
+from pages.ui.column_meanings import explain_column
 
 _EPOCH = ("part", "epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "seconds")
 _EVENT = ("event", "at", "account", "action", "subject")
@@ -38,40 +39,52 @@ _READING = (
 
 
 @dataclass(frozen=True, slots=True)
-class CsvFile:
-    """A file to download; its name contains a hash of its bytes, because Streamlit identifies files by little else."""
+class TableFile:
+    """A table to download; `data` is its CSV file, whose name contains a hash of its bytes.
+
+    Streamlit identifies files by little else.
+    """
 
     name: str
     data: bytes
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+    def make_workbook(self) -> bytes:
+        """Return the same table as XLSX, with a sheet that explains its columns."""
+        # Importing takes a quarter of a second, and pages do not need it until a workbook is requested.
+        from service.exports.workbook import write_workbook  # noqa: PLC0415
+
+        return write_workbook([(name, explain_column(name)) for name in self.columns], self.rows)
 
 
-def reads_csv(reads: Iterable[Read], accessions: Mapping[int, str]) -> CsvFile:
-    """Write reads as CSV, oldest first, times in UTC."""
-    return _csv("reads", _READ, (_read_values(read, accessions) for read in reads))
+def reads_csv(reads: Iterable[Read], accessions: Mapping[int, str]) -> TableFile:
+    """Write reads, oldest first, times in UTC."""
+    return _make_table("reads", _READ, (_read_values(read, accessions) for read in reads))
 
 
-def history_csv(parts: Iterable[PartHistory]) -> CsvFile:
-    """Write the epochs of a training run as CSV, part by part."""
+def history_csv(parts: Iterable[PartHistory]) -> TableFile:
+    """Write the epochs of a training run, part by part."""
     rows = (
         (part.part, e.number, e.phase, e.learning_rate, e.loss, e.validation_loss, e.validation_auc, e.seconds)
         for part in parts
         for e in part.epochs
     )
-    return _csv("training", _EPOCH, rows)
+    return _make_table("training", _EPOCH, rows)
 
 
-def figures_csv(evaluation: Evaluation) -> CsvFile:
-    """Write every figure of an evaluation as CSV: for all images, then for each magnification, subtype and patient."""
+def figures_csv(evaluation: Evaluation) -> TableFile:
+    """Write every figure of an evaluation: for all images, then for each magnification, subtype and patient."""
     of_groups = ((group.kind, group.name, figure) for group in evaluation.groups for figure in group.figures)
     rows = (
         (kind, name, f.name, f.unit, f.n, f.value, f.low, f.high)
         for kind, name, f in chain((("all", "", figure) for figure in evaluation.figures), of_groups)
     )
-    return _csv("figures", _FIGURE, rows)
+    return _make_table("figures", _FIGURE, rows)
 
 
-def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) -> CsvFile:
-    """Write the prediction for every image of an evaluation as CSV; `classes` names the probability columns."""
+def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) -> TableFile:
+    """Write the prediction for every image of an evaluation; `classes` names the probability columns."""
     rows = (
         (
             *(image.name, image.patient_id, image.magnification, image.label, image.predicted),
@@ -79,30 +92,30 @@ def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) ->
         )
         for image in images
     )
-    return _csv("predictions", (*_PREDICTION, *(f"p_{name}" for name in classes)), rows)
+    return _make_table("predictions", (*_PREDICTION, *(f"p_{name}" for name in classes)), rows)
 
 
-def statistics_csv(shift: Shift) -> CsvFile:
-    """Write the tissue statistics of two image sets as CSV, one row for each statistic."""
+def statistics_csv(shift: Shift) -> TableFile:
+    """Write the tissue statistics of two image sets, one row for each statistic."""
     rows = (
         (shift.source, shift.target, f.name, f.unit, f.source_median, f.target_median, f.difference, f.p)
         for f in shift.distributions
     )
-    return _csv("statistics", _STATISTIC, rows)
+    return _make_table("statistics", _STATISTIC, rows)
 
 
-def agreement_csv(tables: Iterable[tuple[str, Table]]) -> CsvFile:
-    """Write the figures of agreement as CSV, view by view; an undefined figure has no value."""
+def agreement_csv(tables: Iterable[tuple[str, Table]]) -> TableFile:
+    """Write the figures of agreement, view by view; an undefined figure has no value."""
     rows = (
         (view, line.name, column, *_cell_values(cell))
         for view, table in tables
         for line in table.lines
         for column, cell in zip(table.columns, line.cells, strict=True)
     )
-    return _csv("agreement", _AGREEMENT, rows)
+    return _make_table("agreement", _AGREEMENT, rows)
 
 
-def readings_csv(readings: Iterable[Reading], references: Mapping[int, Malignancy]) -> CsvFile:
+def readings_csv(readings: Iterable[Reading], references: Mapping[int, Malignancy]) -> TableFile:
     """Write one row for each time a reader read a case, with the reference label of the case if it has one."""
     rows = (
         (
@@ -114,16 +127,16 @@ def readings_csv(readings: Iterable[Reading], references: Mapping[int, Malignanc
         )
         for one in readings
     )
-    return _csv("readings", _READING, rows)
+    return _make_table("readings", _READING, rows)
 
 
-def events_csv(events: Iterable[AuditEvent]) -> CsvFile:
-    """Write events of the audit trail as CSV, in the order given, times in UTC."""
+def events_csv(events: Iterable[AuditEvent]) -> TableFile:
+    """Write events of the audit trail, in the order given, times in UTC."""
     rows = (
         (one.number, one.at.isoformat(sep=" ", timespec="seconds"), one.account, one.action, one.subject)
         for one in events
     )
-    return _csv("audit", _EVENT, rows)
+    return _make_table("audit", _EVENT, rows)
 
 
 def _cell_values(cell: FigureCell) -> tuple[object, ...]:
@@ -138,9 +151,10 @@ def _label(read: ReadOpinion) -> str:
     return read.label or "cannot assess"
 
 
-def _csv(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> CsvFile:
-    data = csv_bytes(columns, rows)
-    return CsvFile(f"{name}-{hashlib.sha256(data).hexdigest()[:12]}.csv", data)
+def _make_table(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> TableFile:
+    kept = tuple(map(tuple, rows))
+    data = csv_bytes(columns, kept)
+    return TableFile(f"{name}-{hashlib.sha256(data).hexdigest()[:12]}.csv", data, tuple(columns), kept)
 
 
 def _read_values(read: Read, accessions: Mapping[int, str]) -> tuple[object, ...]:

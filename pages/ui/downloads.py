@@ -9,29 +9,41 @@ from db import store
 from db.store.exports import DEIDENTIFIED, ExportDetail
 from db.values.accounts import Permission
 from pages.ui import resources
-from pages.ui.csv_tables import CsvFile
+from pages.ui.csv_tables import TableFile
 from service.exports.study_archive import ExportRequest, make_reads_archive
 
+_CSV = "text/csv"
+_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _ROUTINE = 0  # stands for routine reading in place of a study's number
 
 
-def draw_download(label: str, what: str, file: CsvFile, *, key: str | None = None) -> None:
-    """Draw the download button of a file; `what` is the description in the audit trail."""
-    draw_lazy_download(label, what, partial(_data_of, file), file.name, key=key)
+def draw_download(label: str, what: str, file: TableFile, *, key: str | None = None) -> None:
+    """Draw the download buttons of a table; `what` is the description in the audit trail."""
+    draw_lazy_download(label, what, lambda: file, file.name, key=key)
 
 
-def draw_lazy_download(label: str, what: str, make: Callable[[], bytes], name: str, *, key: str | None = None) -> None:
-    """Draw the download button of a CSV file that `make` creates at the click, because creating it takes long."""
+def draw_lazy_download(
+    label: str, what: str, make: Callable[[], TableFile], name: str, *, key: str | None = None
+) -> None:
+    """Draw the download buttons of a table, as CSV and XLSX, that `make` creates at the click: creating it takes long.
+
+    Args:
+        label: What is in the table: "Figures".
+        what: The description in the audit trail.
+        make: Creates the table.
+        name: The name of the CSV file.
+        key: Names the buttons among the elements of the page.
+    """
+    with st.container(horizontal=True, gap="small", width="content"):
+        _draw_button(f"{label} as CSV", what, lambda: make().data, name, _CSV, key)
+        workbook = name.removesuffix(".csv") + ".xlsx"
+        _draw_button(f"{label} as XLSX", what, lambda: make().make_workbook(), workbook, _XLSX, key and f"{key}-xlsx")
+
+
+def _draw_button(label: str, what: str, make: Callable[[], bytes], name: str, kind: str, key: str | None) -> None:
     # Streamlit calls this at the click, outside any page run, so there is no file without its event.
-    st.download_button(
-        label,
-        partial(make_and_record, resources.account().id, what, make),
-        name,
-        "text/csv",
-        key=key,
-        type="tertiary",
-        on_click="ignore",
-    )
+    data = partial(make_and_record, resources.account().id, what, make)
+    st.download_button(label, data, name, kind, key=key, type="tertiary", on_click="ignore")
 
 
 def make_and_record(account_id: int, what: str, make: Callable[[], bytes]) -> bytes:
@@ -41,10 +53,6 @@ def make_and_record(account_id: int, what: str, make: Callable[[], bytes]) -> by
     with resources.sessions().begin() as session:
         store.exports.record_download(session, account_id, what)
     return data
-
-
-def _data_of(file: CsvFile) -> bytes:
-    return file.data
 
 
 def draw_reads_export() -> None:

@@ -1,7 +1,6 @@
-"""Formatting of labels, opinions, quality, states and times on pages, and escaping of text that people typed."""
+"""Formatting of labels, opinions, quality and states on pages, and escaping of text that people typed."""
 
 import re
-from datetime import datetime
 
 from core.labels import Malignancy
 from core.results import Quality
@@ -22,8 +21,15 @@ STATE_WORDS = {
     CaseState.WAITING: "being analysed",
     CaseState.UNREADABLE: "unreadable",
 }
-# Start of a web or e-mail address; Streamlit turns these into links even if they are escaped.
-_ADDRESS = re.compile(r"https?(?=://)|www(?=\.)|[\w.+-](?=@)", re.IGNORECASE)
+# What Streamlit changes even if it is escaped: web and e-mail addresses become links, names between two colons become
+# emoji, icons and pictures, and some signs between blanks become arrows and dashes.
+_CHANGED = re.compile(
+    r"https?(?=://)|www(?=\.)|[\w.+-](?=@)|:(?=[\w+/-]+:)|(?<!\S)[-<>~](?=(?:-|=|>|->)(?!\S))", re.IGNORECASE
+)
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>#|~$:]|&(?=#?\w+;)")
+# At the start of a line, these make a list, a heading or a rule, and blanks make code.
+_LINE_START = re.compile(r"^(\d+)(?=[.)](?:\s|$))|^(?=[-+](?:\s|$)|[-=]+\s*$)", re.MULTILINE)
+_INDENTED = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
 def label_words(label: Malignancy | None) -> str:
@@ -43,10 +49,21 @@ def subtype_words(subtype: str) -> str:
     return subtype.replace("_", " ")
 
 
+def capitalise(text: str) -> str:
+    """Return a text with a capital first letter; the other letters stay as they are ("AUC of patients")."""
+    return text[:1].upper() + text[1:]
+
+
 def escape(text: str) -> str:
-    """Escape text that people typed, so that it is neither rendered as Markdown nor turned into a link."""
-    text = _ADDRESS.sub("\\g<0>\N{WORD JOINER}", text)
-    return re.sub(r"([\\`*_{}\[\]<>#|~$:])", r"\\\1", text)
+    """Escape text of a person or a file for everything that Streamlit draws as Markdown, so that it stays as it is.
+
+    Markdown are all texts, captions, notices, tooltips, labels and cells of `st.table`; not the cells of a dataframe,
+    the choices of a list, and what stands in a field.
+    """
+    text = _INDENTED.sub("", text)
+    text = _CHANGED.sub("\\g<0>\N{WORD JOINER}", text)
+    text = _MARKUP.sub(r"\\\g<0>", text)
+    return _LINE_START.sub(r"\g<1>\\", text)
 
 
 def magnification_words(magnification: str | None) -> str:
@@ -75,16 +92,6 @@ def job_words(image: ImageRow) -> str:
 def is_pending(images: tuple[ImageRow, ...]) -> bool:
     """Return whether any image is still waiting for its analysis."""
     return any(image.job in (JobState.QUEUED, JobState.RUNNING) for image in images)
-
-
-def format_time(moment: datetime) -> str:
-    """Return the time of day in the server's time zone."""
-    return moment.astimezone().strftime("%H:%M:%S")
-
-
-def format_date_time(moment: datetime) -> str:
-    """Return the date and time in the server's time zone."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def images_words(row: CaseRow) -> str:

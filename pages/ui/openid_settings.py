@@ -36,9 +36,10 @@ def configured_providers() -> "StreamlitProviders | None":
     if len(str(section["cookie_secret"])) < _SHORTEST_SECRET:
         raise ValueError(f"auth.cookie_secret in secrets.toml must have at least {_SHORTEST_SECRET} random characters")
     url = urlsplit(auth_util.get_validated_redirect_uri() or "")
-    if url.path != CALLBACK or not url.netloc:
+    if not url.path.endswith(CALLBACK) or not url.netloc:
         raise ValueError(f"auth.redirect_uri in secrets.toml must be the address of Second Read followed by {CALLBACK}")
-    return StreamlitProviders(tuple(_provider(name) for name in names), f"{url.scheme}://{url.netloc}")
+    address = f"{url.scheme}://{url.netloc}{url.path.removesuffix(CALLBACK)}"
+    return StreamlitProviders(tuple(_provider(name) for name in names), address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class StreamlitProviders:
     """The configured providers, with access to Streamlit's tokens and cookies."""
 
     known: tuple[Provider, ...]
-    origin: str
+    address: str
 
     def ticket(self, provider: Provider) -> str:
         """Return the token that Streamlit's login route requires for this provider; valid for two minutes."""

@@ -7,7 +7,7 @@ import streamlit as st
 
 from db import store
 from db.values.worklist import AssignableReader, CaseFilter, PlannedCase
-from pages.ui import components, formatting, resources
+from pages.ui import components, formatting, resources, times
 
 _UNASSIGNED = "no reader yet"
 
@@ -56,18 +56,18 @@ def ask_filter(readers: Sequence[AssignableReader]) -> PlanningFilter:
 def ask_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:
     """Draw the cases, and return those that are ticked."""
     columns: dict[str, list[object]] = {
-        "case": [case.accession for case in cases],
-        "magnification": [formatting.magnification_words(case.magnification) for case in cases],
-        "images": [case.images for case in cases],
-        "added": [case.created_at for case in cases],
-        "priority": ["urgent" if case.urgent else "" for case in cases],
-        "assigned to": [", ".join(case.readers) for case in cases],
-        "readers finished": [case.finished for case in cases],
-        "state": ["signed off" if case.signed_off else "" for case in cases],
+        "Case": [case.accession for case in cases],
+        "Magnification": [formatting.magnification_words(case.magnification) for case in cases],
+        "Images": [case.images for case in cases],
+        "Added": [case.created_at for case in cases],
+        "Priority": ["urgent" if case.urgent else "" for case in cases],
+        "Assigned to": [", ".join(case.readers) for case in cases],
+        "Readers finished": [case.finished for case in cases],
+        "State": ["signed off" if case.signed_off else "" for case in cases],
     }
     table = st.dataframe(
-        {name: cells for name, cells in columns.items() if name != "state" or any(cells)},
-        column_config={"added": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")},
+        {name: cells for name, cells in columns.items() if name != "State" or any(cells)},
+        column_config={"Added": times.make_time_column()},
         hide_index=True,
         height=components.table_height(len(cases), 420),
         on_select="rerun",

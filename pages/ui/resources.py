@@ -9,18 +9,22 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from core.card import Card, UnusableCheckpointError, checkpoint_sha256, model_version, read_card
 from core.imaging.heatmaps import paint_preview
 from core.settings import Settings
+from core.statistics.evaluation import Evaluation
 from db import store
 from db.database import Sessions
 from db.files import Files
 from db.values.accounts import ALLOWED, Permission
-from db.values.evaluations import EvaluationRow
+from db.values.evaluations import EvaluationRow, HiddenImages
 from db.values.reading import Account, Role
 from service.access.sessions import cookie_secret
+from service.evaluation_for_reader import evaluate_visible
 from service.installation import Installation, find_served
+from service.intake import Preview, make_preview
 from service.paired_evaluations import PairedComparison, compare_stored
 from service.worker.checkpoint_in_service import CheckpointInService, find_checkpoint_in_service
 
 _CACHED_PREVIEWS = 512  # about 150 kB each
+_CACHED_UPLOADS = 256  # about 30 kB each
 _CACHED_PAIRS = 64
 
 _SIGNED_OUT = (
@@ -132,10 +136,27 @@ def load_preview(preview_sha256: str, heatmap_sha256: str | None) -> bytes:
     return paint_preview(picture, files().get(heatmap_sha256)) if heatmap_sha256 else picture
 
 
+@st.cache_data(show_spinner="Reading the images …", max_entries=_CACHED_UPLOADS)
+def preview_upload(data: bytes) -> Preview:
+    """Return the thumbnail of an image that was chosen and not stored yet."""
+    return make_preview(data)
+
+
 @st.cache_data(show_spinner="Comparing on the same images …", max_entries=_CACHED_PAIRS)
-def compare_pair(first: EvaluationRow, second: EvaluationRow) -> PairedComparison:
-    """Compare two stored evaluations; cached, because they never change."""
-    return compare_stored(sessions(), first, second)
+def compare_pair(
+    account_id: int,
+    hidden: tuple[HiddenImages | None, HiddenImages | None],
+    first: EvaluationRow,
+    second: EvaluationRow,
+) -> PairedComparison:
+    """Compare two stored evaluations; cached, because only what is hidden from the account changes."""
+    return compare_stored(sessions(), account_id, first, second)
+
+
+@st.cache_data(show_spinner="Measuring without the images of unread cases …", max_entries=_CACHED_PAIRS)
+def measure_visible(account_id: int, hidden: HiddenImages, row: EvaluationRow) -> Evaluation | None:
+    """Measure the images of an evaluation that an account may see; cached until something else is hidden from it."""
+    return evaluate_visible(sessions(), account_id, row, Evaluation.from_json(row.document))
 
 
 def worker_problem() -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from secrets import randbelow
 
 import streamlit as st
@@ -11,7 +11,7 @@ from db import store
 from db.errors import CaseChangedError
 from db.values.reading import Account, Arm
 from db.values.studies import LARGEST_SEED, CaseChoice, StudyPlan, StudyPreview, StudyRow
-from pages.ui import components, downloads, formatting, resources
+from pages.ui import components, downloads, formatting, resources, times
 
 _BY_FILTER, _FROM_LIST = "by filter", "from a list"
 _KINDS = {"uploaded": False, "generated demo cases": True}
@@ -30,14 +30,14 @@ def draw_studies(studies: Sequence[StudyRow]) -> None:
     if not studies:
         st.markdown("There are no studies yet.")
     for study in studies:
-        state = f"closed on {formatting.format_date_time(study.closed_at)}" if study.closed_at else "open"
+        state = f"closed on {times.format_date_time(study.closed_at)}" if study.closed_at else "open"
         with st.expander(f"**{formatting.escape(study.name)}** · {state} · {study.done} of {study.total} read"):
             _draw_study(study)
 
 
 def _draw_study(study: StudyRow) -> None:
     facts = [
-        f"created by {formatting.escape(study.created_by)} on {formatting.format_date_time(study.created_at)}",
+        f"created by {formatting.escape(study.created_by)} on {times.format_date_time(study.created_at)}",
         f"seed {study.seed}",
         f"washout {study.washout_days:g} days",
         "counterbalanced" if study.counterbalanced else "the same arms for all readers",
@@ -45,14 +45,14 @@ def _draw_study(study: StudyRow) -> None:
     st.caption(" · ".join(facts))
     st.dataframe(
         {
-            "reader": [part.reader for part in study.progress],
-            "round": [part.round for part in study.progress],
-            "arm": [str(part.arm) for part in study.progress],
-            "read": [part.done for part in study.progress],
-            "of": [part.of for part in study.progress],
-            "progress": [part.done / part.of for part in study.progress],
+            "Reader": [part.reader for part in study.progress],
+            "Round": [part.round for part in study.progress],
+            "Arm": [str(part.arm) for part in study.progress],
+            "Read": [part.done for part in study.progress],
+            "Of": [part.of for part in study.progress],
+            "Progress": [part.done / part.of for part in study.progress],
         },
-        column_config={"progress": st.column_config.ProgressColumn(format="percent")},
+        column_config={"Progress": st.column_config.ProgressColumn(format="percent")},
         hide_index=True,
     )
     with st.container(horizontal=True, key=f"study-actions-{study.id}"):
@@ -75,7 +75,7 @@ def _ask_to_close(study: StudyRow) -> None:
             with resources.sessions().begin() as session:
                 store.studies.close_study(session, by, study.id)
         except CaseChangedError as error:
-            st.error(formatting.escape(str(error)))
+            st.error(formatting.escape(times.localise_message(str(error))))
             return
     components.announce(f"The study {formatting.escape(study.name)} is closed.")
 
@@ -142,8 +142,7 @@ def _ask_for_filter(key: str) -> _ChosenCases:
 
 
 def _start(day: date | None, *, days: int = 0) -> datetime | None:
-    """Return the beginning of a day by the server's clock, or of the day so many `days` later."""
-    return datetime.combine(day + timedelta(days=days), time()).astimezone() if day else None
+    return times.start_of_day(day, days=days) if day else None
 
 
 def _ask_for_list(key: str) -> _ChosenCases:
@@ -237,7 +236,7 @@ def _ask_to_leave_out(key: str, preview: StudyPreview) -> bool:
     number = len(preview.obstacles)
     st.warning(f"{formatting.count_words(number, 'case')} cannot be in this study.")
     st.dataframe(
-        {"case": [one.accession for one in preview.obstacles], "reason": [one.why for one in preview.obstacles]},
+        {"Case": [one.accession for one in preview.obstacles], "Reason": [one.why for one in preview.obstacles]},
         hide_index=True,
         height=components.table_height(number, 250),
     )
@@ -264,8 +263,8 @@ def _draw_workload(plan: StudyPlan, preview: StudyPreview, names: dict[int, str]
         words.append(f"{preview.repeats} are repeats: the same reader, case and arm again")
     st.markdown("; ".join(words) + ".")
     arms = [plan.arms_of(reader) for reader in plan.reader_ids]
-    columns = {f"round {n + 1}": [str(order[n]) for order in arms] for n in range(rounds)}
-    st.dataframe({"reader": [names[reader] for reader in plan.reader_ids], **columns}, hide_index=True)
+    columns = {f"Round {n + 1}": [str(order[n]) for order in arms] for n in range(rounds)}
+    st.dataframe({"Reader": [names[reader] for reader in plan.reader_ids], **columns}, hide_index=True)
 
 
 def _create(plan: StudyPlan) -> None:

@@ -54,7 +54,7 @@ def store_batch() -> None:
             bar.progress(len(batch.done) / batch.total, f"{len(batch.done)} of {batch.total} images stored")
     except (ValueError, FolderNotAllowedError) as error:
         bar.empty()
-        st.error(f"Nothing was stored: {str(error).rstrip('.')}.")
+        st.error(f"Nothing was stored: {formatting.escape(str(error).rstrip('.'))}.")
     else:
         st.session_state["taken"] = batch.done
         # A new key empties the uploader and the case number, so that another click does not store the batch again.

@@ -8,7 +8,7 @@ import streamlit as st
 
 from db.values.reading import CaseState
 from db.values.worklist import CaseFilter, CaseOrder, CaseRow
-from pages.ui import components, formatting, resources
+from pages.ui import components, formatting, resources, times
 
 # States counted together, because the reader has the same to do.
 _GROUPS = {
@@ -44,6 +44,7 @@ _LIMITS = {
 
 _WAITING = (CaseState.WAITING, CaseState.READY, CaseState.IN_READING, CaseState.FIRST_READ, CaseState.REVEALED)
 _OPTIONAL_COLUMNS = ("Priority", "Reader", "Kind")  # left out when they would be empty
+_ROW_HEIGHT, _THUMBNAIL_WIDTH = 48, 80  # px
 _READER_WIDTH = 180  # px; a short name and a time
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400  # seconds
 
@@ -117,6 +118,7 @@ def draw_case_table(rows: Sequence[CaseRow]) -> CaseRow | None:
     """Draw the cases; return the case whose row was clicked."""
     now = datetime.now(UTC)
     columns: dict[str, list[object]] = {
+        "Tissue": [components.write_thumbnail_address(row.first_image) for row in rows],
         "Case": [row.accession for row in rows],
         "State": [formatting.STATE_WORDS[row.state] for row in rows],
         "Priority": ["urgent" if row.urgent else "" for row in rows],
@@ -132,8 +134,11 @@ def draw_case_table(rows: Sequence[CaseRow]) -> CaseRow | None:
         key="worklist-table",
         column_config={
             "Reader": st.column_config.TextColumn(width=_READER_WIDTH),
-            "Added": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
+            "Added": times.make_time_column(),
+            # The browser loads those of the rows on the screen, from an address that asks whether they may be seen.
+            "Tissue": st.column_config.ImageColumn(width=_THUMBNAIL_WIDTH),
         },
+        row_height=_ROW_HEIGHT,
     )
     return None if picked is None else rows[picked]
 
@@ -148,7 +153,7 @@ def write_waiting_time(since: datetime, now: datetime) -> str:
 
 def _write_reader(row: CaseRow) -> str:
     if row.open_with and row.open_since:
-        return f"{row.open_with}, open since {formatting.format_time(row.open_since)[:5]}"
+        return f"{row.open_with}, open since {times.format_minute(row.open_since)}"
     if row.assigned_to_me:
         return "assigned to you"
     return "assigned to others" if row.assigned_to_others else ""

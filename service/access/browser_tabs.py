@@ -53,10 +53,14 @@ class BrowserTabs:
         with self._lock:
             return self._accounts.get(_hash_id(tab), account_id) != account_id
 
+    def owner_of(self, tab: str) -> int | None:
+        """Return the account that opened the tab; None for an unknown tab."""
+        with self._lock:
+            return self._accounts.get(_hash_id(tab))
+
     def belongs_to(self, tab: str, account_id: int) -> bool:
         """Return whether this account opened the tab; False for an unknown tab."""
-        with self._lock:
-            return self._accounts.get(_hash_id(tab)) == account_id
+        return self.owner_of(tab) == account_id
 
     def _write(self, line: str) -> None:
         if self._path is None:

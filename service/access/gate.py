@@ -6,7 +6,6 @@ actually listens on, because settings and headers can be wrong or forged. With a
 signed-in user except `/health`, the sign-in page and the redirects to and from a configured identity provider.
 """
 
-import html
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
@@ -15,16 +14,19 @@ from urllib.parse import urlsplit
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from db.values.accounts import ALLOWED, Permission
-from service.access.browser_tabs import BrowserTabs
+from service.access.media_owners import MEDIA
 from service.access.openid import ProviderSignIn
 from service.access.origin import ListeningSockets, as_sent_to_the_proxy, came_through_proxy, names_this_computer
+from service.access.policy import with_content_policy
+from service.access.prefix import own_path
 from service.access.providers import CALLBACK, LOGIN
+from service.access.refusal import answer_refusal, wants_page
 from service.access.sessions import Access, Visitor
-from service.access.sign_in_page import SIGN_IN, SIGN_OUT, SignInPages, redirect_to_sign_in, wants_page
+from service.access.sign_in_page import SIGN_IN, SIGN_OUT, SignInPages, redirect_to_sign_in
 from service.access.websocket import GuardedWebsocket, SignInCheck
 from service.installation import Installation
 
@@ -64,29 +66,25 @@ _NO_TLS = (
     "Second Read can be reached from other computers, and passwords would be sent unencrypted. "
     "Start it with server.sslCertFile and server.sslKeyFile, or behind a TLS proxy with SECOND_READ_BEHIND_PROXY=1."
 )
-_SIGNED_OUT = "You are signed out. Reload the page to sign in; programs must send a valid token."
+_SIGNED_OUT = (
+    "You are signed out. Sign in again in another tab and this page continues, or reload it. "
+    "Programs must send a valid token."
+)
 _NO_DATABASE = (
     "The database is not responding. Please try again later or contact an administrator; the server log has details."
 )
 _BROWSERS_ONLY = "This address is for browsers only. Programs use the routes listed in /openapi.json."
 _ROUTES_ONLY = "A token is valid only for the routes listed in /openapi.json. To open pages, sign in with a browser."
 _FOREIGN_UPLOAD = "This upload belongs to another account's browser tab. Please reload the page."
+_FOREIGN_MEDIA = "This file was not made for a page of your account. Please reload the page and try again."
 _FOREIGN_TAB = "This browser tab was opened by another account. Please reload the page."
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Second Read</title>
-<style>
-:root {{ color-scheme: light dark }}
-body {{ font: 18px/1.5 sans-serif; max-width: 40em; margin: 4em auto; padding: 0 1em }}
-</style>
-</head><body><h1>Second Read</h1><p>{reason}</p><p>Research use only.</p></body></html>"""
 
 _log = logging.getLogger("second_read.gate")
 
 
-def find_refusal(scope: Scope, visitor: Visitor, tabs: BrowserTabs) -> str | None:
+def find_refusal(scope: Scope, visitor: Visitor, installation: Installation) -> str | None:
     """Return why this visitor may not use the path of a request; None if they may."""
-    path, role = scope["path"], visitor.account.role
+    path, role = own_path(scope), visitor.account.role
     if any(_is_under(path, blocked) for blocked in _BLOCKED_PATHS):
         return _BROWSERS_ONLY
     if visitor.by == "token" and (scope["type"] == "websocket" or path.startswith("/_stcore/")):
@@ -94,11 +92,17 @@ def find_refusal(scope: Scope, visitor: Visitor, tabs: BrowserTabs) -> str | Non
     for restricted, permission in _RESTRICTED_PATHS:
         if _is_under(path, restricted) and permission not in ALLOWED[role]:
             return f"The role {role} is not allowed to {permission}. Ask an administrator for access."
-    if path.startswith(_UPLOAD):
-        tab = path.removeprefix(_UPLOAD).partition("/")[0]
-        if not tabs.belongs_to(tab, visitor.account.id):
-            return _FOREIGN_UPLOAD
-    if scope["type"] == "websocket" and tabs.is_of_another(_tab(scope), visitor.account.id):
+    return _find_other_owner(scope, visitor.account.id, installation)
+
+
+def _find_other_owner(scope: Scope, account_id: int, installation: Installation) -> str | None:
+    """Return why a tab, an upload or a file is not for this account; None if it is."""
+    path, tabs = own_path(scope), installation.tabs
+    if path.startswith(_UPLOAD) and not tabs.belongs_to(path.removeprefix(_UPLOAD).partition("/")[0], account_id):
+        return _FOREIGN_UPLOAD
+    if path.startswith(MEDIA) and not installation.media.may_fetch(path, account_id):
+        return _FOREIGN_MEDIA
+    if scope["type"] == "websocket" and tabs.is_of_another(_tab(scope), account_id):
         # What one reader typed must neither be shown to nor saved for the next reader at the same computer.
         return _FOREIGN_TAB
     return None
@@ -106,7 +110,7 @@ def find_refusal(scope: Scope, visitor: Visitor, tabs: BrowserTabs) -> str | Non
 
 def is_background_request(scope: Scope) -> bool:
     """Return whether a browser sends this request on its own, so that it does not count as activity."""
-    return scope["path"] in _BACKGROUND_PATHS
+    return own_path(scope) in _BACKGROUND_PATHS
 
 
 def _tab(scope: Scope) -> str:
@@ -126,21 +130,34 @@ class Gate:
     """ASGI middleware that passes a request on, or answers with the reason for refusing it.
 
     `installation` returns the installation of the server, or None while its database is not open yet; without this
-    argument there are never any accounts.
+    argument there are never any accounts. `prefix` is the one under which requests arrive.
     """
 
-    def __init__(self, app: ASGIApp, installation: Callable[[], Installation | None] | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, installation: Callable[[], Installation | None] | None = None, prefix: str = ""
+    ) -> None:
         self._app = app
         self._installation = installation
+        self._prefix = prefix
         self._sockets = ListeningSockets()
         self._sign_in_pages = SignInPages()
         self._provider_sign_in = ProviderSignIn(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on server start and stop, `/health` and every permitted request; refuse all others."""
-        if scope["type"] == "lifespan" or _is_health_check(scope):
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        scope, send = {**scope, "root_path": self._prefix}, with_content_policy(send)
+        if _is_health_check(scope):
+            await self._app(scope, receive, send)
+        elif _lacks_last_slash(scope):
+            folder = scope["path"].rpartition("/")[2] + "/"
+            await RedirectResponse(f"./{folder}", HTTPStatus.PERMANENT_REDIRECT)(scope, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             installation = self._installation() if self._installation else None
             with_accounts = installation is not None and await run_in_threadpool(installation.access.has_accounts)
@@ -185,7 +202,7 @@ class Gate:
         reason = self._find_unsafe_transport(access, scope)
         if reason is not None:
             await _refuse(scope, receive, send, reason)
-        elif scope["type"] == "http" and scope["path"] in (SIGN_IN, SIGN_OUT):
+        elif scope["type"] == "http" and own_path(scope) in (SIGN_IN, SIGN_OUT):
             response = await self._sign_in_pages.answer(access, Request(scope, receive))
             await response(scope, receive, send)
         elif access.providers and _is_provider_redirect(scope):
@@ -216,12 +233,12 @@ class Gate:
             await _refuse(scope, receive, send, _NO_DATABASE, HTTPStatus.SERVICE_UNAVAILABLE)
             return
         if visitor is None:
-            if scope["type"] == "http" and wants_page(scope):
+            if _asks_for_page(scope):
                 await redirect_to_sign_in(scope)(scope, receive, send)
             else:
                 await _refuse(scope, receive, send, _SIGNED_OUT, HTTPStatus.UNAUTHORIZED)
             return
-        reason = find_refusal(scope, visitor, installation.tabs)
+        reason = find_refusal(scope, visitor, installation)
         if reason is not None:
             await _refuse(scope, receive, send, reason)
             return
@@ -253,11 +270,20 @@ def _is_same_site(origin: str, host: str) -> bool:
 
 
 def _is_provider_redirect(scope: Scope) -> bool:
-    return scope["type"] == "http" and scope["path"] in (LOGIN, CALLBACK) and scope["method"] == "GET"
+    return scope["type"] == "http" and own_path(scope) in (LOGIN, CALLBACK) and scope["method"] == "GET"
+
+
+def _asks_for_page(scope: Scope) -> bool:
+    return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and wants_page(Headers(scope=scope))
 
 
 def _is_health_check(scope: Scope) -> bool:
-    return scope["type"] == "http" and scope["path"] == _HEALTH and scope["method"] in ("GET", "HEAD")
+    return scope["type"] == "http" and own_path(scope) == _HEALTH and scope["method"] in ("GET", "HEAD")
+
+
+def _lacks_last_slash(scope: Scope) -> bool:
+    """Return whether a request names the prefix alone: from there, relative addresses would lead out of it."""
+    return scope["type"] == "http" and own_path(scope) == ""
 
 
 async def _refuse(
@@ -267,13 +293,4 @@ async def _refuse(
         # Closing before accepting makes the browser see the upgrade refused with 403.
         await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
     else:
-        await _refusal(Headers(scope=scope), reason, status)(scope, receive, send)
-
-
-def _refusal(headers: Headers, reason: str, status: HTTPStatus) -> Response:
-    extra = {"Cache-Control": "no-store"}
-    if status == HTTPStatus.UNAUTHORIZED:
-        extra["WWW-Authenticate"] = "Bearer"
-    if "text/html" in headers.get("accept", ""):
-        return HTMLResponse(_PAGE.format(reason=html.escape(reason)), status, extra)
-    return JSONResponse({"detail": reason}, status, extra)
+        await answer_refusal(Headers(scope=scope), reason, status)(scope, receive, send)

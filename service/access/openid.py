@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
@@ -12,15 +12,18 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message
 
 from db.values.accounts import Identity
+from service.access.prefix import own_path
 from service.access.providers import CALLBACK, STREAMLIT_USER, Provider, Providers, VerifiedIdentity
 from service.access.sessions import Access
 from service.access.sign_in_page import (
     HEADERS,
     SIGN_IN,
+    SignInForm,
     draw_sign_in_page,
     draw_wait_page,
     finish_sign_in,
     local_address,
+    redirect,
 )
 
 _NEXT = "second_read_next"  # cookie: the page to open after sign-in, while the reader is at the provider
@@ -30,7 +33,7 @@ _UNREACHABLE = "{label} cannot be reached at the moment. Please try again later,
 _REFUSED = "The identity provider did not sign you in. Please try again."
 _NOT_VERIFIED = (
     "You are not signed in: the response of the identity provider could not be verified. "
-    "Please try again at {origin}. If the problem persists, contact an administrator; the server log has details."
+    "Please try again at {address}. If the problem persists, contact an administrator; the server log has details."
 )
 _NOT_LINKED = (
     "{label} confirmed your identity, but it is not linked to an account here. "
@@ -58,7 +61,7 @@ class ProviderSignIn:
 
     async def answer(self, access: Access, providers: Providers, request: Request) -> Response:
         """Answer one request to `LOGIN` or `CALLBACK`."""
-        if request.scope["path"] == CALLBACK:
+        if own_path(request.scope) == CALLBACK:
             return await self._return_from_provider(access, providers, request)
         return await self._redirect_to_provider(access, providers, request)
 
@@ -67,21 +70,22 @@ class ProviderSignIn:
         provider = next((known for known in providers.known if known.name == name), None)
         # Another site must not send its visitors through a sign-in that they did not start.
         if provider is None or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER, HEADERS)
+            return redirect(request.scope, SIGN_IN)
         following = local_address(request.query_params.get("next", ""))
         wait = access.wait_before_leaving(request.client.host if request.client else "")
         if wait:
-            return draw_wait_page(access, following, wait)
+            return draw_wait_page(access, request.scope, SignInForm(following), wait)
         reply = await self._call_streamlit(request, urlencode({"provider": providers.ticket(provider)}).encode())
         if reply is None or not reply.location.startswith(("https://", "http://")):
-            return draw_sign_in_page(access, following, _UNREACHABLE.format(label=provider.label), status=503)
+            error = _UNREACHABLE.format(label=provider.label)
+            return draw_sign_in_page(access, request.scope, SignInForm(following, error, status=503))
         response = RedirectResponse(reply.location, HTTPStatus.SEE_OTHER, HEADERS)
         _copy_cookies(response, request, reply)
         response.set_cookie(
             _NEXT,
             quote(following, safe="/"),
             _NEXT_SECONDS,
-            path=CALLBACK,
+            path=_callback_path(providers),
             secure=request.scope["scheme"] == "https",
             httponly=True,
             samesite="lax",
@@ -94,13 +98,13 @@ class ProviderSignIn:
         verified = providers.verified(reply.set_cookies) if reply else None
         if verified is None:
             refused = "error" in request.query_params
-            error = _REFUSED if refused else _NOT_VERIFIED.format(origin=providers.origin)
-            response = draw_sign_in_page(access, following, error, status=401)
+            error = _REFUSED if refused else _NOT_VERIFIED.format(address=providers.address)
+            response = draw_sign_in_page(access, request.scope, SignInForm(following, error, status=401))
         else:
             response = await self._sign_in(access, request, verified, following)
         if reply:
             _copy_cookies(response, request, reply)
-        response.delete_cookie(_NEXT, path=CALLBACK)
+        response.delete_cookie(_NEXT, path=_callback_path(providers))
         return response
 
     async def _sign_in(self, access: Access, request: Request, verified: VerifiedIdentity, following: str) -> Response:
@@ -108,7 +112,7 @@ class ProviderSignIn:
         arrival = await run_in_threadpool(access.sign_in_as, verified.identity, verified.provider.label, address)
         if arrival.secret is None:
             error = _DISABLED if arrival.known else _not_linked(verified.identity, verified.provider)
-            return draw_sign_in_page(access, following, error, status=403)
+            return draw_sign_in_page(access, request.scope, SignInForm(following, error, status=403))
         return await finish_sign_in(access, request, arrival.secret, following)
 
     async def _call_streamlit(self, request: Request, query: bytes) -> _Reply | None:
@@ -125,6 +129,11 @@ class ProviderSignIn:
             return None
         headers = Headers(raw=list(messages[0]["headers"]))
         return _Reply(headers.get("location", ""), tuple(headers.getlist("set-cookie")))
+
+
+def _callback_path(providers: Providers) -> str:
+    """Return the path to which a provider redirects the browser, with the prefix that the browser sees."""
+    return urlsplit(providers.address).path + CALLBACK
 
 
 def _not_linked(identity: Identity, provider: Provider) -> str:

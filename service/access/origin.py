@@ -22,7 +22,7 @@ def came_through_proxy(headers: Headers) -> bool:
 
 
 def as_sent_to_the_proxy(scope: Scope) -> Scope:
-    """Return a request as the browser sent it to our proxy: with its scheme and host, without the proxy's headers.
+    """Return a request as the browser sent it to our proxy: scheme, host and sender, without the proxy's headers.
 
     The last value of each header was written by the nearest proxy; earlier values may come from the browser itself.
     """
@@ -36,6 +36,10 @@ def as_sent_to_the_proxy(scope: Scope) -> Scope:
     if scheme in ("http", "https"):
         plain = "ws" if scope["type"] == "websocket" else "http"
         scope = {**scope, "scheme": plain + ("s" if scheme == "https" else "")}
+    sender = _last(headers, "x-forwarded-for")
+    if sender:
+        # Uvicorn has replaced the sender too, but it may take an earlier value, which the browser itself can write.
+        scope = {**scope, "client": (sender, 0)}
     return {**scope, "headers": original}
 
 

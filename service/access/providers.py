@@ -36,8 +36,8 @@ class Providers(Protocol):
         """Every configured provider."""
 
     @property
-    def origin(self) -> str:
-        """The address to which providers redirect browsers, such as `https://reads.example`."""
+    def address(self) -> str:
+        """The address of Second Read to which providers redirect browsers, such as `https://reads.example`."""
 
     def ticket(self, provider: Provider) -> str:
         """Return the token that Streamlit's login route requires for this provider; valid for two minutes."""

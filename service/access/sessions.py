@@ -1,5 +1,6 @@
 """Authentication by cookie or API token, sign-in and sign-out, and limits on failed attempts."""
 
+import ipaddress
 import threading
 import time
 from collections import OrderedDict, deque
@@ -25,7 +26,8 @@ _MOST_KEYS = 10_000
 
 _WINDOW_SECONDS = 15 * 60.0
 _ATTEMPTS_PER_NAME, _ATTEMPTS_PER_ADDRESS = 10, 30  # within the window
-_PROXY_FACTOR = 10  # more attempts per address, because all readers share the address of the proxy
+_PROXY_FACTOR = 10  # more attempts per address, because readers share that of a proxy that does not tell theirs
+_IPV6_NETWORK_BITS = 64  # what one household or office is given; its computers choose the other half themselves
 
 # After the first account is created, requests without a sign-in are refused within this time.
 _NO_ACCOUNTS_CACHED_SECONDS = 1.0
@@ -162,7 +164,10 @@ class Access:
     def sign_in(self, name: str, password: str, address: str) -> PasswordSignIn:
         """Try to sign in; neither the result nor its timing reveals whether the name exists."""
         name = name.strip()
-        wait = self._addresses.attempt(address) or self._names.attempt(name)
+        network = _network_of(address)
+        # By name and address together: with wrong passwords, nobody can lock the owner of a name out elsewhere.
+        name_there = f"{network} {name}"
+        wait = self._addresses.attempt(network) or self._names.attempt(name_there)
         if wait:
             return PasswordSignIn(wait_seconds=wait)
         self._check_clock()
@@ -176,13 +181,13 @@ class Access:
                 subject = known.name if known else "an unknown name"
                 store.sign_ins.record_refused_sign_in(session, subject)
         if secret:
-            self._names.forgive(name)
-            self._addresses.forgive(address)
+            self._names.forgive(name_there)
+            self._addresses.forgive(network)
         return PasswordSignIn(secret)
 
     def wait_before_leaving(self, address: str) -> float:
         """Return the seconds this address must wait before it is sent to a provider again; 0 for none."""
-        return self._addresses.attempt(address)
+        return self._addresses.attempt(_network_of(address))
 
     def sign_in_as(self, identity: Identity, way: str, address: str) -> IdentitySignIn:
         """Sign in the account that is linked to a verified identity; `way` is the label of the provider."""
@@ -194,7 +199,7 @@ class Access:
                 who = recognised.account.name if recognised else "an identity that no account is linked to"
                 store.sign_ins.record_refused_sign_in(session, f"{who[:100]} (by {way[:80]})")
         if secret:
-            self._addresses.forgive(address)
+            self._addresses.forgive(_network_of(address))
         return IdentitySignIn(secret, recognised is not None)
 
     def sign_out(self, secret: str) -> None:
@@ -211,6 +216,19 @@ class Access:
     def _touch(self, secret: str) -> None:
         with self._sessions.begin() as session:
             store.sign_ins.touch_sign_in(session, secret, self.lifetime)
+
+
+def _network_of(address: str) -> str:
+    """Return what attempts from an address are counted by: itself, or for IPv6 the network that it is in."""
+    for written in (address, address.rpartition(":")[0].strip("[]")):  # some proxies add the port
+        try:
+            ip = ipaddress.ip_address(written)
+        except ValueError:
+            continue
+        if isinstance(ip, ipaddress.IPv6Address):
+            return str(ip.ipv4_mapped or ipaddress.ip_network((ip, _IPV6_NETWORK_BITS), strict=False))
+        return str(ip)
+    return address
 
 
 def cookie_secret(lines: Sequence[str]) -> str:

@@ -4,15 +4,16 @@ import asyncio
 import html
 import math
 import re
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from urllib.parse import parse_qs, quote, urlencode
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
 
+from service.access.prefix import own_path, relative_address
 from service.access.providers import LOGIN, STREAMLIT_USER, Provider
 from service.access.sessions import COOKIE, Access, cookie_secret
 
@@ -54,14 +55,25 @@ footer {{ margin-top: 3em; font-size: .875em }}
 </style>
 </head><body><main><h1>{title}</h1>{body}</main>
 <footer>Second Read. Research use only – not a diagnosis.</footer></body></html>"""
-_FORM = """{error}<form method="post" action="/sign-in">
+_FORM = """{error}<form method="post" action="{action}">
 <input type="hidden" name="next" value="{next}">
 <label>Name<input name="name" value="{name}" autocomplete="username" autocapitalize="none" required autofocus></label>
 <label>Password<input type="password" name="password" autocomplete="current-password" required></label>
 <button>Sign in</button></form>{providers}"""
 _SIGN_OUT_FORM = """<p>You will be signed out in all tabs of this browser. Saved work is kept.</p>
-<form method="post" action="/sign-out"><button>Sign out</button></form><p><a href="/">Cancel and continue reading</a>
+<form method="post" action="./sign-out"><button>Sign out</button></form><p><a href="./">Cancel and continue reading</a>
 </p>"""
+
+
+@dataclass(frozen=True, slots=True)
+class SignInForm:
+    """What the sign-in page says: the page to open next, the error, the name typed before, and the status."""
+
+    following: str = "/"
+    error: str = ""
+    name: str = ""
+    status: int = HTTPStatus.OK
+    retry_after: int = 0  # seconds
 
 
 class SignInPages:
@@ -73,9 +85,10 @@ class SignInPages:
     async def answer(self, access: Access, request: Request) -> Response:
         """Answer one request to `SIGN_IN` or `SIGN_OUT`."""
         if request.method in ("GET", "HEAD"):
-            if request.url.path == SIGN_OUT:
+            if own_path(request.scope) == SIGN_OUT:
                 return _page("Sign out", _SIGN_OUT_FORM)
-            return draw_sign_in_page(access, local_address(request.query_params.get("next", "")))
+            following = local_address(request.query_params.get("next", ""))
+            return draw_sign_in_page(access, request.scope, SignInForm(following))
         if request.method != "POST":
             return Response(
                 "Please use the form.", HTTPStatus.METHOD_NOT_ALLOWED, {**HEADERS, "Allow": "GET, HEAD, POST"}
@@ -83,47 +96,46 @@ class SignInPages:
         # Browsers send the origin with every form. Without this check, a form on another site could sign the reader
         # in to a different account.
         if "origin" not in request.headers:
-            return draw_sign_in_page(access, "/", _NO_ORIGIN, status=403)
-        if request.url.path == SIGN_OUT:
+            return draw_sign_in_page(access, request.scope, SignInForm(error=_NO_ORIGIN, status=403))
+        if own_path(request.scope) == SIGN_OUT:
             return await self._sign_out(access, request)
         return await self._sign_in(access, request)
 
     async def _sign_in(self, access: Access, request: Request) -> Response:
         fields = await _fields(request)
         if fields is None:
-            return draw_sign_in_page(access, "/", _UNREADABLE, status=400)
+            return draw_sign_in_page(access, request.scope, SignInForm(error=_UNREADABLE, status=400))
         name, password, following = fields
         address = request.client.host if request.client else ""
         async with self._password_checks:
             answer = await run_in_threadpool(access.sign_in, name, password, address)
         if answer.wait_seconds:
-            return draw_wait_page(access, following, answer.wait_seconds, name)
+            return draw_wait_page(access, request.scope, SignInForm(following, name=name), answer.wait_seconds)
         if answer.secret is None:
-            return draw_sign_in_page(access, following, _WRONG, name, 401)
+            return draw_sign_in_page(access, request.scope, SignInForm(following, _WRONG, name, 401))
         return await finish_sign_in(access, request, answer.secret, following)
 
     async def _sign_out(self, access: Access, request: Request) -> Response:
         await run_in_threadpool(access.sign_out, cookie_secret(request.headers.getlist("cookie")))
-        response = RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER, HEADERS)
+        response = redirect(request.scope, SIGN_IN)
         _set_cookie(response, request, "")
         for name in request.cookies:
             if name.startswith(STREAMLIT_USER):
-                response.delete_cookie(name)
+                response.delete_cookie(name, path=request.scope.get("root_path") or "/")
         return response
 
 
 def redirect_to_sign_in(scope: Scope) -> Response:
     """Redirect a browser to the sign-in page, and from there back to the page it requested."""
-    path = quote(scope["path"], safe="/")
+    path = quote(own_path(scope), safe="/")
     query = scope.get("query_string", b"").decode("latin-1")
     following = local_address(f"{path}?{query}" if query else path)
-    url = SIGN_IN if following == "/" else f"{SIGN_IN}?next={quote(following, safe='/')}"
-    return RedirectResponse(url, HTTPStatus.SEE_OTHER, HEADERS)
+    return redirect(scope, SIGN_IN if following == "/" else f"{SIGN_IN}?next={quote(following, safe='/')}")
 
 
-def wants_page(scope: Scope) -> bool:
-    """Return whether a request comes from a browser that expects a page, not from a program that expects data."""
-    return scope["method"] in ("GET", "HEAD") and "text/html" in Headers(scope=scope).get("accept", "")
+def redirect(scope: Scope, address: str) -> Response:
+    """Redirect a browser to one of our addresses."""
+    return RedirectResponse(relative_address(scope, address), HTTPStatus.SEE_OTHER, HEADERS)
 
 
 async def finish_sign_in(access: Access, request: Request, secret: str, following: str) -> Response:
@@ -131,7 +143,7 @@ async def finish_sign_in(access: Access, request: Request, secret: str, followin
     previous = cookie_secret(request.headers.getlist("cookie"))
     if previous:
         await run_in_threadpool(access.sign_out, previous)
-    response = RedirectResponse(following, HTTPStatus.SEE_OTHER, HEADERS)
+    response = redirect(request.scope, following)
     _set_cookie(response, request, secret)
     return response
 
@@ -143,6 +155,8 @@ def _set_cookie(response: Response, request: Request, secret: str) -> None:
         COOKIE,
         secret,
         max_age=None if secret else 0,
+        # Without a path it belongs to the folder of the page that sets it, which is right under any prefix.
+        path=None,
         httponly=True,
         samesite="lax",
         secure=request.url.scheme == "https",
@@ -175,30 +189,30 @@ def local_address(address: str) -> str:
     return address if is_local and not address.startswith((SIGN_IN, SIGN_OUT)) else "/"
 
 
-def draw_sign_in_page(
-    access: Access, following: str, error: str = "", name: str = "", status: int = 200, retry_after: int = 0
-) -> Response:
+def draw_sign_in_page(access: Access, scope: Scope, form: SignInForm) -> Response:
     """Return the sign-in page: with a password, and through each configured provider."""
-    message = f'<p class="error" role="alert">{html.escape(error)}</p>' if error else ""
+    message = f'<p class="error" role="alert">{html.escape(form.error)}</p>' if form.error else ""
     known = access.providers.known if access.providers else ()
     body = _FORM.format(
         error=message,
-        next=html.escape(following),
-        name=html.escape(name[:_LONGEST_ECHO]),
-        providers="".join(_provider_link(provider, following) for provider in known),
+        action=relative_address(scope, SIGN_IN),
+        next=html.escape(form.following),
+        name=html.escape(form.name[:_LONGEST_ECHO]),
+        providers="".join(_provider_link(scope, provider, form.following) for provider in known),
     )
-    return _page("Sign in", body, status, {"Retry-After": str(retry_after)} if retry_after else {})
+    return _page("Sign in", body, form.status, {"Retry-After": str(form.retry_after)} if form.retry_after else {})
 
 
-def draw_wait_page(access: Access, following: str, wait_seconds: float, name: str = "") -> Response:
+def draw_wait_page(access: Access, scope: Scope, form: SignInForm, wait_seconds: float) -> Response:
     """Return the sign-in page with the time to wait after too many attempts."""
     error = _TOO_MANY.format(minutes=math.ceil(wait_seconds / 60))
-    return draw_sign_in_page(access, following, error, name, 429, math.ceil(wait_seconds))
+    waiting = replace(form, error=error, status=HTTPStatus.TOO_MANY_REQUESTS, retry_after=math.ceil(wait_seconds))
+    return draw_sign_in_page(access, scope, waiting)
 
 
-def _provider_link(provider: Provider, following: str) -> str:
+def _provider_link(scope: Scope, provider: Provider, following: str) -> str:
     # A link, not a form: the page's content security policy blocks forms that are redirected to another site.
-    url = f"{LOGIN}?{urlencode({'provider': provider.name, 'next': following})}"
+    url = relative_address(scope, f"{LOGIN}?{urlencode({'provider': provider.name, 'next': following})}")
     return f'<p><a class="way" href="{html.escape(url)}">Sign in with {html.escape(provider.label)}</a></p>'
 
 

@@ -53,6 +53,9 @@ def make_fhir_report(sessions: Sessions, request: CaseReportRequest) -> bytes:
 
 
 def _load(sessions: Sessions, request: CaseReportRequest) -> CaseExport:
+    # The report shows what others said, so the reader's own last word stays as it is from now on.
+    with sessions.begin() as session:
+        store.reads.end_undo(session, request.account_id, request.case_id)
     with sessions.read() as session:
         return store.exports.exported_case(session, request.case_id, request.account_id, named=request.named)
 

@@ -1,7 +1,7 @@
 """The reads of a study or of routine reading as one long table (reader x case x arm x time x order) and as scores."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from core.files import csv_bytes
@@ -61,9 +61,24 @@ def write_reads_table(export: ReadsExport) -> bytes:
 
     Times are seconds since the reader's first read was opened, or clock times in UTC if the export includes them.
     """
-    columns = [name for name, _ in (*COLUMNS, *(NAMED_COLUMNS if export.named else ()))]
+    return csv_bytes([name for name, _ in _columns(export)], _rows(export))
+
+
+def write_reads_workbook(export: ReadsExport) -> bytes:
+    """Write the same table as XLSX, with a sheet that explains its columns."""
+    # Importing takes a quarter of a second, and pages do not need it until an export is requested.
+    from service.exports.workbook import write_workbook  # noqa: PLC0415
+
+    return write_workbook(_columns(export), _rows(export))
+
+
+def _columns(export: ReadsExport) -> tuple[tuple[str, str], ...]:
+    return (*COLUMNS, *(NAMED_COLUMNS if export.named else ()))
+
+
+def _rows(export: ReadsExport) -> Iterator[tuple[object, ...]]:
     starts = {} if export.clock_times else _first_opened(export)
-    return csv_bytes(columns, (_row(export, one, starts) for one in export.reads))
+    return (_row(export, one, starts) for one in export.reads)
 
 
 def malignancy_score(one: ExportedRead) -> int | None:

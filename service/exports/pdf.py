@@ -54,6 +54,7 @@ def write_case_pdf(export: CaseExport, files: Files, card: Card | None) -> bytes
     _draw_images(sheet, export, files, _name_regions(export))
     sheet.draw_heading("Model")
     sheet.draw_paragraph("\n".join(_describe_model(export.reveal, card)))
+    sheet.draw_missing_letters()
     return sheet.to_bytes()
 
 

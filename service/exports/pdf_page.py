@@ -7,8 +7,10 @@ from datetime import datetime
 from pathlib import Path
 
 import matplotlib
+from fontTools.ttLib import TTLibError
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
+from fpdf.errors import FPDFException
 from fpdf.fonts import FontFace, TTFFont
 from PIL import Image, ImageDraw, ImageFont
 
@@ -18,6 +20,7 @@ from core.results import RgbImage
 from db.files import Files
 from db.values.exports import ExportedImage, ExportedMap
 from db.values.reading import Region, RegionKind
+from service.exports.fonts import list_fallback_fonts, read_letters
 from service.exports.geojson import outline
 
 OPACITY = 0.45  # of a heat map on its image
@@ -30,6 +33,7 @@ PAGE_NOTICE = "Research use only – not a diagnosis"
 WIDTH = 190.0  # mm between the margins of A4
 _MARGIN = 10.0  # mm
 _FONT = "DejaVu"  # covers most European languages, and symbols such as ○ and ▲
+_MOST_MISSING = 40  # characters that a report names
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _MISSING = "\N{REPLACEMENT CHARACTER}"
 _GREY = (90, 96, 100)
@@ -107,6 +111,8 @@ class ReportSheet(FPDF):
         fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
         self.add_font(_FONT, "", fonts / "DejaVuSans.ttf")
         self.add_font(_FONT, "B", fonts / "DejaVuSans-Bold.ttf")
+        self._added: list[str] = []  # names of the fallback fonts in use
+        self._missing: set[str] = set()
         self.set_margin(_MARGIN)
         self.c_margin = 0  # align text with pictures
         self.set_auto_page_break(True, margin=18)
@@ -172,12 +178,44 @@ class ReportSheet(FPDF):
         """Draw a picture; position and size (width, height) in mm."""
         self.image(io.BytesIO(jpeg), x=x, y=y, w=size[0], h=size[1])
 
+    def draw_missing_letters(self) -> None:
+        """Draw which characters so far could not be printed, if any."""
+        if not self._missing:
+            return
+        named = [f"U+{ord(letter):04X}" for letter in sorted(self._missing)]
+        more = f" and {len(named) - _MOST_MISSING} more" if len(named) > _MOST_MISSING else ""
+        self.draw_paragraph(
+            f"Characters that the fonts of this server lack are printed as {_MISSING}: "
+            f"{', '.join(named[:_MOST_MISSING])}{more}. Install a font that has them, such as Noto Sans CJK, and "
+            "create the report again.",
+            bold=True,
+        )
+
     def to_bytes(self) -> bytes:
         """Return the finished PDF file."""
         return bytes(self.output())
 
     def _printable(self, text: str) -> str:
-        """Replace characters that the font lacks; fpdf would write them to the log, and they may be part of a name."""
-        plain, font = _CONTROLS.sub(" ", text), self.fonts[_FONT.lower()]
-        glyphs = font.cmap if isinstance(font, TTFFont) else {}
-        return "".join(letter if letter == "\n" or ord(letter) in glyphs else _MISSING for letter in plain)
+        """Replace characters that no font has; fpdf would write them to the log, and they may be part of a name."""
+        plain = _CONTROLS.sub(" ", text)
+        lacking = {letter for letter in plain if letter != "\n" and not self._has(letter)}
+        for font in list_fallback_fonts() if lacking else ():
+            if read_letters(font) & set(map(ord, lacking)):
+                self._add_fallback(font)
+                lacking = {letter for letter in lacking if not self._has(letter)}
+        self._missing |= lacking
+        return "".join(_MISSING if letter in lacking else letter for letter in plain)
+
+    def _has(self, letter: str) -> bool:
+        fonts = (self.fonts[name] for name in (_FONT.lower(), *self._added))
+        return any(ord(letter) in font.cmap for font in fonts if isinstance(font, TTFFont))
+
+    def _add_fallback(self, file: Path) -> None:
+        """Add a font for letters that the others lack; one that cannot be embedded is left out."""
+        name = f"fallback {len(self._added)}"
+        try:
+            self.add_font(name, "", file)
+        except (OSError, ValueError, FPDFException, TTLibError):
+            return
+        self._added.append(name)
+        self.set_fallback_fonts(self._added, exact_match=False)

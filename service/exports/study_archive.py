@@ -9,7 +9,7 @@ from db.database import Sessions
 from db.store.exports import DEIDENTIFIED, ExportDetail
 from db.values.exports import ReadsExport
 from service.exports.geojson import write_region_files
-from service.exports.mrmc import COLUMNS, NAMED_COLUMNS, write_imrmc_file, write_reads_table
+from service.exports.mrmc import COLUMNS, NAMED_COLUMNS, write_imrmc_file, write_reads_table, write_reads_workbook
 
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time of the ZIP format
 
@@ -51,6 +51,7 @@ def _files(export: ReadsExport) -> list[tuple[str, bytes]]:
     return [
         ("README.txt", _explanation(export, has_scores=scores is not None).encode()),
         ("reads.csv", write_reads_table(export)),
+        ("reads.xlsx", write_reads_workbook(export)),
         *([("scores.imrmc", scores)] if scores is not None else []),
         *((f"regions/{name}", data) for name, data in write_region_files(export)),
     ]
@@ -77,7 +78,7 @@ def _explanation(export: ReadsExport, *, has_scores: bool) -> str:
         else "scores.imrmc is missing because it requires cases with both benign and malignant reference labels.",
         "regions/: regions that readers marked, as GeoJSON for QuPath, in image pixels from the top left corner.",
         "",
-        "Columns of reads.csv:",
+        "Columns of reads.csv and of reads.xlsx, which opens in columns in any locale:",
         *(f"  {name}: {words}" for name, words in columns),
     ]
     return "\n".join(lines) + "\n"

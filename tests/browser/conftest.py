@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,14 @@ _PATIENCE_SECONDS = 90.0  # loading torch on a busy machine takes its time
 
 
 class Server:
-    """`streamlit run streamlit_app.py` on a free port of this computer."""
+    """`streamlit run streamlit_app.py` on a free port of this computer, under a prefix if one is given."""
 
-    def __init__(self, data: Path, checkpoint: Path) -> None:
+    def __init__(self, data: Path, checkpoint: Path, prefix: str = "") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://127.0.0.1:{self.port}{prefix}"
+        self._options = [f"--server.port={self.port}", f"--server.baseUrlPath={prefix}"]
         self._log = data / "server.log"
         self._environment = os.environ | {
             "SECOND_READ_DATA": str(data),
@@ -38,7 +40,7 @@ class Server:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", f"--server.port={self.port}"]
+        command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", *self._options]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=PROJECT, env=self._environment, stdout=log, stderr=log)
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -81,14 +83,21 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture
-def server(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
-    """Run a server on an empty data folder."""
+@contextmanager
+def serve(data: Path, checkpoint: Path) -> Iterator[Server]:
+    """Run a server on a data folder, for one test or for all tests of a file."""
     SCREENSHOTS.mkdir(exist_ok=True)
-    running = Server(tmp_path, checkpoint)
+    running = Server(data, checkpoint)
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def server(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
+    """Run a server on an empty data folder."""
+    with serve(tmp_path, checkpoint) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

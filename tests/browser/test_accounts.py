@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from db import store
 from db.database import Sessions, open_database
 from db.values.reading import Role
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, serve
 from tests.browser.test_reading_loop import Scheme, picture
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.world import PASSWORD
@@ -19,10 +19,23 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 _PATIENCE_MS = 60_000
 
 
-@pytest.fixture
-def sessions(server: Server, tmp_path: Path) -> Iterator[Sessions]:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of all tests here: each of them signs in by itself."""
+    return tmp_path_factory.mktemp("accounts")
+
+
+@pytest.fixture(scope="module")
+def server(data: Path, checkpoint: Path) -> Iterator[Server]:
+    """One server for all tests here."""
+    with serve(data, checkpoint) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sessions(server: Server, data: Path) -> Iterator[Sessions]:
     """The database of the server, with an account of each role."""
-    opened = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
+    opened = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
     with opened.begin() as session:
         for role in Role:
             store.accounts.add_signing_account(session, None, f"the {role}", role, PASSWORD)

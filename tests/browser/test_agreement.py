@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from db import store
 from db.database import open_database
 from db.values.reading import Opinion, Role
-from tests.browser.conftest import SCREENSHOTS, Server
+from tests.browser.conftest import Server, serve
 from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
 from tests.helpers.rows import OPENED
 from tests.helpers.world import World
@@ -17,17 +17,17 @@ from tests.helpers.world import World
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-@pytest.fixture
-def read_by_two(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
-    """A server whose database holds three cases that two readers have finished."""
-    SCREENSHOTS.mkdir(exist_ok=True)
-    sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
+@pytest.fixture(scope="module")
+def read_by_two(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Server]:
+    """A server whose database holds three cases that two readers have finished; no test changes them."""
+    data = tmp_path_factory.mktemp("agreement")
+    sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
     with sessions.begin() as session:
         readers = [
             store.accounts.single_reader(session).id,
             store.accounts.add_account(session, "dr. b", Role.READER).id,
         ]
-    world = World(sessions, (readers[0],), folder=tmp_path)
+    world = World(sessions, (readers[0],), folder=data)
     cases = [world.add_case(seed) for seed in range(3)]
     world.analyse(0.9)
     with sessions.begin() as session:
@@ -37,10 +37,8 @@ def read_by_two(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
                 store.reads.record_first_read(session, case_id, reader, first, OPENED)
                 store.reads.record_final_read(session, case_id, reader, Opinion("malignant", 4), OPENED)
     sessions.dispose()
-    running = Server(tmp_path, checkpoint)
-    running.start()
-    yield running
-    running.stop()
+    with serve(data, checkpoint) as running:
+        yield running
 
 
 def test_a_figure_and_a_cell_open_their_cases_and_a_row_its_case(page: Page, read_by_two: Server) -> None:
@@ -53,7 +51,7 @@ def test_a_figure_and_a_cell_open_their_cases_and_a_row_its_case(page: Page, rea
     at_rest(page)
     # The first figure of the last line: the table draws itself, so that only its place can be clicked.
     figures.click(position={"x": 340, "y": 125})
-    expect(chosen).to_have_value("reader: same label before the reveal – 67 % [21 %, 94 %], 2 of 3")
+    expect(chosen).to_have_value("reader: same label before the reveal – 67% [21%, 94%], 2 of 3")
     at_rest(page)
     page.locator(".stPlotlyChart .nsewdrag").first.click(position={"x": 12, "y": 12})
     expect(chosen).to_have_value("all readers before the reveal: reader ○ benign, model ○ benign (0)")

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from db import store
 from db.audit.trail import record_event
 from db.database import open_database
-from tests.browser.conftest import SCREENSHOTS, Server
+from tests.browser.conftest import Server, serve
 from tests.browser.test_reading_loop import Scheme, open_app, picture
 from tests.helpers.tampering import fill_database, without_triggers
 
@@ -20,7 +20,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def tampered(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Server]:
     """A server on whose database a read was edited and another deleted, behind 150 further events."""
-    SCREENSHOTS.mkdir(exist_ok=True)
     data = tmp_path_factory.mktemp("tampered")
     url = f"sqlite:///{data / 'second_read.sqlite'}"
     fill_database(url, data).dispose()
@@ -33,10 +32,8 @@ def tampered(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iter
         for number in range(150):
             record_event(session, reader, "tried", f"=T-{number:03}")
     sessions.dispose()
-    running = Server(data, checkpoint)
-    running.start()
-    yield running
-    running.stop()
+    with serve(data, checkpoint) as running:
+        yield running
 
 
 def test_tampered_rows_are_named_and_the_events_are_taken_away(page: Page, tampered: Server) -> None:

@@ -1,5 +1,6 @@
 """The page of domain shift in a real browser: one comparison, another one, its statistics and a picture as files."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,22 +8,24 @@ from playwright.sync_api import Browser, Page, expect
 
 from db import store
 from db.database import open_database
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, serve
 from tests.browser.test_reading_loop import Scheme, open_app, picture
 from tests.helpers.shifts import shifted
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-@pytest.fixture
-def compared(server: Server, tmp_path: Path) -> Server:
-    """A server whose database holds two comparisons."""
-    sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Server]:
+    """A server whose database holds two comparisons; no test changes them."""
+    data = tmp_path_factory.mktemp("shifts")
+    sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
     with sessions.begin() as session:
         for found in (shifted(away=0, target="nearby"), shifted()):
             store.evaluations.add_shift(session, found.source, found.target, found.model_version, found.to_json())
     sessions.dispose()
-    return server
+    with serve(data, checkpoint) as running:
+        yield running
 
 
 def test_a_comparison_is_chosen_read_and_taken_away(page: Page, compared: Server) -> None:

@@ -1,5 +1,6 @@
 """A click on a cell of a confusion matrix in a real browser lands on its images."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from core.labels import BREAKHIS
 from db.database import open_database
 from db.files import Files
-from tests.browser.conftest import SCREENSHOTS, Server
+from tests.browser.conftest import SCREENSHOTS, Server, serve
 from tests.browser.test_reading_loop import at_rest
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 
@@ -25,14 +26,17 @@ _PATIENCE_MS = 60_000
 _CLICKS = 3
 
 
-@pytest.fixture
-def stored(tmp_path: Path) -> None:
-    """Store two evaluations in the data folder of the server, one of them with a hostile name."""
-    sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
-    images = made_images(BREAKHIS, Files(tmp_path / "files"))
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Server]:
+    """A server whose database holds two evaluations, one of them with a hostile name; no test changes them."""
+    data = tmp_path_factory.mktemp("evaluations")
+    sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
+    images = made_images(BREAKHIS, Files(data / "files"))
     add_evaluation(sessions, replace(made_evaluation(BREAKHIS), model_name=HOSTILE), images)
     add_evaluation(sessions, made_evaluation(BREAKHIS), images)
     sessions.dispose()
+    with serve(data, checkpoint) as running:
+        yield running
 
 
 def open_page(page: Page, server: Server) -> None:
@@ -75,7 +79,7 @@ def expect_images(page: Page, names: list[str]) -> None:
     assert {picture.get_attribute("alt") for picture in pictures.all()} <= set(names)
 
 
-def test_a_click_on_a_cell_lands_on_its_images(page: Page, server: Server, stored: None) -> None:
+def test_a_click_on_a_cell_lands_on_its_images(page: Page, server: Server) -> None:
     open_page(page, server)
     missed, alarms = images_of(True, False), images_of(False, True)
     open_cell(page, 1, 0, f"truth malignant, predicted benign ({len(missed)})")
@@ -90,7 +94,7 @@ def test_a_click_on_a_cell_lands_on_its_images(page: Page, server: Server, store
     page.screenshot(path=SCREENSHOTS / "10 evaluation, images of a cell.png")
 
 
-def test_the_cells_of_eight_classes_open_too(page: Page, server: Server, stored: None) -> None:
+def test_the_cells_of_eight_classes_open_too(page: Page, server: Server) -> None:
     open_page(page, server)
     page.get_by_role("radio", name="8 classes").click()
     confusion = made_evaluation(BREAKHIS).confusions[1]
@@ -105,7 +109,7 @@ def test_the_cells_of_eight_classes_open_too(page: Page, server: Server, stored:
     expect(page.locator(".st-key-evaluation-images img")).to_have_count(confusion.counts[truth][called])
 
 
-def test_a_cell_is_opened_by_keyboard_as_well(page: Page, server: Server, stored: None) -> None:
+def test_a_cell_is_opened_by_keyboard_as_well(page: Page, server: Server) -> None:
     open_page(page, server)
     page.get_by_label("Images of a cell").focus()
     page.keyboard.type("truth malignant, predicted benign")
@@ -114,7 +118,7 @@ def test_a_cell_is_opened_by_keyboard_as_well(page: Page, server: Server, stored
     expect_images(page, images_of(True, False))
 
 
-def test_a_row_of_who_holds_the_errors_opens_that_patient(page: Page, server: Server, stored: None) -> None:
+def test_a_row_of_who_holds_the_errors_opens_that_patient(page: Page, server: Server) -> None:
     open_page(page, server)
     page.get_by_role("radio", name="Patients", exact=True).click()
     groups = [group for group in made_evaluation(BREAKHIS).groups if group.kind == "patient"]
@@ -129,7 +133,7 @@ def test_a_row_of_who_holds_the_errors_opens_that_patient(page: Page, server: Se
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (900, "light")])
 def test_two_models_fit_beside_each_other_and_their_names_cannot_act(
-    browser: Browser, server: Server, stored: None, width: int, scheme: Scheme
+    browser: Browser, server: Server, width: int, scheme: Scheme
 ) -> None:
     page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
     open_page(page, server)

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Request, expect
 from db import store
 from db.database import open_database
 from db.values.reading import Opinion
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, serve
 from tests.browser.test_reading_loop import open_app, picture
 from tests.helpers.rows import OPENED, stored_image
 from tests.helpers.stress import FULL, amount
@@ -46,10 +46,8 @@ def written_in(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
             store.reads.record_first_read(session, case_id, reader, Opinion("malignant", 4, note=note), OPENED)
             store.reads.record_final_read(session, case_id, reader, Opinion("malignant", 4, note=note), OPENED)
     sessions.dispose()
-    running = Server(tmp_path, checkpoint)
-    running.start()
-    yield running
-    running.stop()
+    with serve(tmp_path, checkpoint) as running:
+        yield running
 
 
 def test_hostile_words_are_shown_and_do_nothing(page: Page, written_in: Server) -> None:

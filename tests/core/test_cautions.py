@@ -241,7 +241,7 @@ def test_sealed_rows_of_before_open_stay_as_they_are_and_verify(tmp_path: Path) 
         )
         store.evaluations.add_shift(session, "here", "there", "3f9a1c22b0e4", shift)
     with sessions.read() as session:
-        (row,), (pair,) = store.evaluations.evaluations(session), store.evaluations.shifts(session)
+        (row,), (pair,) = store.evaluations.evaluations(session, None), store.evaluations.shifts(session)
     assert Evaluation.from_json(row.document).warnings == (OLD_WITH_SUBJECT[0][1],)
     assert Shift.from_json(pair.document).warnings == (OLD_WITH_SUBJECT[3][1],)
     assert (row.document, pair.document) == (evaluation, shift)

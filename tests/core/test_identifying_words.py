@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from core.reading.identifying_words import GIVEN_NAMES, OTHER_WORDS, SURNAMES, find_identifying_reasons
@@ -116,6 +116,8 @@ def test_no_accession_of_letters_year_and_number_warns(letters: str, year: int, 
 
 @given(st.lists(st.sampled_from(sorted(OTHER_WORDS)), min_size=1, max_size=4), st.integers(0, 9999))
 def test_words_of_the_field_do_not_warn_in_any_case_of_letters(words: list[str], number: int) -> None:
+    # "hospital 1234" is the number of a patient in that hospital, and rightly warned of.
+    assume(not (words[-1] == "hospital" and number > 999))
     plain = " ".join(words)
     if not any(
         month in plain for month in ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")

@@ -35,6 +35,9 @@ def final(sessions: Sessions, case_id: int, account_id: int, opinion: Opinion = 
 
 
 def given(sessions: Sessions, account_id: int) -> list[Reading]:
+    """Return the readings that the page of agreement shows, which ends Undo."""
+    with sessions.begin() as session:
+        store.reads.end_undo(session, account_id)
     with sessions.read() as session:
         return store.agreement.finished_readings(session, account_id)
 
@@ -119,6 +122,7 @@ def test_all_readings_come_in_one_query_by_the_indexes(
         for case_id in cases:
             first(sessions, case_id, reader)
             final(sessions, case_id, reader)
+    assert len(given(sessions, one)) == 6
     asked: list[tuple[str, object]] = []
     with sessions.read() as session:
         engine = session.get_bind()

@@ -5,8 +5,9 @@ import pytest
 from core.results import Quality
 from db import store
 from db.audit.trail import record_event
+from db.audit.verify import verify
 from db.database import Sessions
-from db.errors import UnknownCaseError
+from db.errors import CaseChangedError, UnknownCaseError
 from db.values.reading import Account, AddedImage, JobState, Role
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import QUALITY, sha256_of, stored_image
@@ -16,6 +17,24 @@ from tests.helpers.world import make_case, make_reader
 def accession_of(sessions: Sessions, case_id: int, account_id: int) -> str:
     with sessions.begin() as session:
         return store.open_case.open_case(session, case_id, account_id).accession
+
+
+def test_a_missing_magnification_is_recorded_once(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        case_id = store.cases.add_case(session, account_id, accession="S-1", magnification=None)
+        for wrong in ("", "  ", "4\n0X", "x" * 33):
+            with pytest.raises(ValueError, match="the magnification"):
+                store.cases.set_magnification(session, account_id, case_id, wrong)
+        store.cases.set_magnification(session, account_id, case_id, " 40X ")
+    with sessions.begin() as session:
+        assert store.open_case.case_view(session, case_id, account_id).magnification == "40X"
+        with pytest.raises(CaseChangedError, match="is already recorded: 40X"):
+            store.cases.set_magnification(session, account_id, case_id, "400X")
+        events = [(event.action, event.subject) for event in store.audit.audit_trail(session)]
+        assert events[0] == ("magnification set", "S-1: 40X")
+        assert store.open_case.case_view(session, case_id, account_id).magnification == "40X"
+    assert verify(sessions).whole
 
 
 def test_the_single_reader_is_made_once(sessions: Sessions) -> None:

@@ -168,6 +168,7 @@ def test_two_readers_who_read_one_case_at_once_are_both_kept(sessions: Sessions)
             world.read(reader, case_id, (SAYS_MALIGNANT, BENIGN)[number])
 
         assert at_once(2, race) == [None, None]
+    world.end_undo(world.reader)
     with sessions.read() as session:
         for reader, said in ((world.reader, "malignant"), (world.readers[1], "benign")):
             reads = store.reads.own_reads(session, reader)

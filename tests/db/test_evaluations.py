@@ -31,16 +31,16 @@ def _positions(
     sessions: Sessions, evaluation_id: int, chosen: ImageFilter, limit: int = 100, offset: int = 0
 ) -> list[int]:
     with sessions.read() as session:
-        found = store.evaluations.evaluated_images(session, evaluation_id, chosen, limit=limit, offset=offset)
+        found = store.evaluations.evaluated_images(session, None, evaluation_id, chosen, limit=limit, offset=offset)
         return [image.position for image in found]
 
 
 def test_an_evaluation_comes_back_as_it_was_stored(sessions: Sessions) -> None:
     number = _added(sessions)
     with sessions.read() as session:
-        row = store.evaluations.evaluation(session, number)
-        assert store.evaluations.evaluations(session) == [row]
-        back = store.evaluations.evaluated_images(session, number)
+        row = store.evaluations.evaluation(session, None, number)
+        assert store.evaluations.evaluations(session, None) == [row]
+        back = store.evaluations.evaluated_images(session, None, number)
     assert row is not None
     assert (row.model_version, row.split, row.images, row.document) == ("3f9a1c22b0e4", "test", 6, '{"a": 1}')
     assert row.at.tzinfo is not None
@@ -50,8 +50,8 @@ def test_an_evaluation_comes_back_as_it_was_stored(sessions: Sessions) -> None:
 def test_the_newest_evaluation_comes_first(sessions: Sessions) -> None:
     first, second = _added(sessions), _added(sessions, ())
     with sessions.read() as session:
-        assert [row.id for row in store.evaluations.evaluations(session)] == [second, first]
-        assert store.evaluations.evaluation(session, second + 1) is None
+        assert [row.id for row in store.evaluations.evaluations(session, None)] == [second, first]
+        assert store.evaluations.evaluation(session, None, second + 1) is None
 
 
 def test_the_most_confidently_wrong_images_come_first(sessions: Sessions) -> None:
@@ -74,7 +74,7 @@ def test_a_cell_opens_its_images_and_no_others(sessions: Sessions, chosen: Image
     _added(sessions)
     assert _positions(sessions, number, chosen) == positions
     with sessions.read() as session:
-        assert store.evaluations.count_evaluated_images(session, number, chosen) == len(positions)
+        assert store.evaluations.count_evaluated_images(session, None, number, chosen) == len(positions)
 
 
 def test_images_are_given_page_by_page(sessions: Sessions) -> None:
@@ -89,7 +89,7 @@ def test_of_eight_thousand_images_a_cell_gives_its_page_and_its_count(sessions: 
     missed = ImageFilter(malignant=True, called_malignant=False)
     assert len(_positions(sessions, number, missed)) == 100
     with sessions.read() as session:
-        assert store.evaluations.count_evaluated_images(session, number, missed) == sum(
+        assert store.evaluations.count_evaluated_images(session, None, number, missed) == sum(
             image.malignant and not image.called_malignant for image in images
         )
 
@@ -105,7 +105,7 @@ def test_an_evaluation_is_stored_whole_or_not_at_all(sessions: Sessions) -> None
     with pytest.raises(IntegrityError):
         _added(sessions, [IMAGES[0], IMAGES[0]])
     with sessions.read() as session:
-        assert store.evaluations.evaluations(session) == []
+        assert store.evaluations.evaluations(session, None) == []
 
 
 def test_an_impossible_probability_is_refused() -> None:

@@ -40,6 +40,9 @@ _READ: dict[str, _Act] = {
     "heatmap_file": lambda s, by: store.open_case.heatmap_file(s, 1, by),
     "image_file": lambda s, by: store.open_case.image_file(s, 1, by),
     "may_export_case": lambda s, by: store.exports.may_export_case(s, 1, by),
+    "end_undo": store.reads.end_undo,
+    "finals_to_close": store.reads.finals_to_close,
+    "undo_left": lambda s, by: store.reads.undo_left(s, 1, by),
     "find_next_case": store.worklist.find_next_case,
     "open_case": lambda s, by: store.open_case.open_case(s, 1, by),
     "open_place": lambda s, by: store.study_reading.open_place(s, 1, by),
@@ -117,8 +120,6 @@ _OPENS_SESSIONS = {"verify_for"}
 _STEPS = {
     "case_state",
     "end_sign_ins",
-    "finished_cases",
-    "has_finished_or_adjudicated",
     "lock_case_to_read",
     "revoke_tokens",
 }

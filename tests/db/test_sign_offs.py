@@ -43,6 +43,7 @@ def settled(world: World) -> World:
 
 
 def labels(session_of: World, account_id: int) -> tuple[dict[int, str], frozenset[int]]:
+    session_of.end_undo(account_id)
     with session_of.sessions.read() as session:
         found = store.adjudication.adjudicated_labels(session, account_id)
     return dict(found.labels), found.by_consensus

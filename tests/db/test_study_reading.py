@@ -69,14 +69,14 @@ def test_a_read_of_a_study_is_never_amended_or_taken_back(shared_sessions: Sessi
     with shared_sessions.begin() as session:
         with pytest.raises(InStudyError, match="is part of the study pilot"):
             store.reads.amend_read(session, opened.case.id, reader, BENIGN, OPENED)
-        with pytest.raises(CaseChangedError, match="no final opinion of yours to take back"):
+        with pytest.raises(CaseChangedError, match="no final opinion of yours to withdraw"):
             store.reads.withdraw_read(session, final, reader)
         with pytest.raises(InStudyError, match="read it there"):
             store.open_case.open_case(session, opened.case.id, reader)
         assert store.reads.own_reads(session, reader) == []
     world.close_study(study)
     with shared_sessions.begin() as session:
-        with pytest.raises(CaseChangedError, match="no final opinion of yours to take back"):
+        with pytest.raises(CaseChangedError, match="no final opinion of yours to withdraw"):
             store.reads.withdraw_read(session, final, reader)
         assert len(store.reads.own_reads(session, reader)) == 2
         assert store.open_case.open_case(session, opened.case.id, reader).reveal is None

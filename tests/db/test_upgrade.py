@@ -79,7 +79,7 @@ def test_an_upgrade_keeps_every_row(database_url: str) -> None:
     _assert_kept(database_url, before)
     with sessions.begin() as session:
         assert store.reads.own_reads(session, 1)[0].opinion.confidence == 4
-        assert store.evaluations.evaluations(session) == []
+        assert store.evaluations.evaluations(session, None) == []
         assert store.models.put_in_service(session, 1, "models/a.safetensors", "a" * 64, "a").account == "dr. a"
     sessions.dispose()
 

@@ -73,7 +73,7 @@ def test_a_read_is_taken_back_once_and_only_by_its_reader(sessions: Sessions) ->
     with pytest.raises(CaseChangedError, match="no final opinion of yours"):
         withdraw(sessions, one.id, stranger)
     withdraw(sessions, one.id, reader.account_id)
-    with pytest.raises(CaseChangedError, match="already taken back"):
+    with pytest.raises(CaseChangedError, match="already withdrawn"):
         withdraw(sessions, one.id, reader.account_id)
 
 
@@ -123,5 +123,5 @@ def test_an_amended_read_is_no_longer_the_one_to_take_back(sessions: Sessions) -
     with sessions.begin() as session:
         said = replace(MALIGNANT, note="second thoughts")
         store.reads.amend_read(session, reader.case_id, reader.account_id, said, OPENED, replaces=one.id)
-    with pytest.raises(CaseChangedError, match="already taken back or replaced"):
+    with pytest.raises(CaseChangedError, match="already withdrawn or replaced"):
         withdraw(sessions, one.id, reader.account_id)

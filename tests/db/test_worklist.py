@@ -192,6 +192,35 @@ def test_the_list_is_sorted_by_age_and_by_number(sessions: Sessions) -> None:
         assert found(CaseOrder.ACCESSION) == "abC"
 
 
+def test_case_numbers_are_sorted_as_the_reader_counts_and_spells(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        for accession in ("Z-1", "S24-10", "Ä-1", "s24-3", "S24-2", "S24-1"):
+            case_id = store.cases.add_case(session, account_id, accession=accession, magnification=None)
+            store.cases.add_image(session, case_id, stored_image(accession))
+
+        def found(language: str | None) -> list[str]:
+            rows = store.worklist.worklist(session, account_id, order=CaseOrder.ACCESSION, language=language)
+            return [row.accession for row in rows]
+
+        assert found("de-DE") == ["Ä-1", "S24-1", "S24-2", "s24-3", "S24-10", "Z-1"]
+        assert found(None) == found("de-DE")
+        assert found("sv") == ["S24-1", "S24-2", "s24-3", "S24-10", "Z-1", "Ä-1"]
+
+
+@pytest.mark.parametrize("text", ["ä-1", "Ä-1", "A\N{COMBINING DIAERESIS}-1", " ä"])
+def test_a_letter_is_found_in_either_case_however_it_was_typed(sessions: Sessions, text: str) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        for accession in ("Ä-1", "ä-10", "A-1", "Ж-1"):
+            case_id = store.cases.add_case(session, account_id, accession=accession, magnification=None)
+            store.cases.add_image(session, case_id, stored_image(accession))
+        found = store.worklist.worklist(session, account_id, CaseFilter(text=text))
+        assert [row.accession for row in found] == ["Ä-1", "ä-10"]
+        (other,) = store.worklist.worklist(session, account_id, CaseFilter(text="ж"))
+        assert other.accession == "Ж-1"
+
+
 def test_the_oldest_ready_case_is_next_and_then_what_was_left_half_read(sessions: Sessions) -> None:
     with sessions.begin() as session:
         account_id = make_reader(session)

@@ -1,5 +1,6 @@
 """Pages of the app without a browser: opened, looked at and clicked."""
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,21 @@ installed_components = cache(manifest_scanner.scan_component_manifests)
 
 def visit(page: str, **query: str) -> AppTest:
     """Open a page in a new browser tab."""
+    return visit_from(Place(), page, **query)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a browser stands: its time zone and its language."""
+
+    time_zone: str | None = None
+    language: str | None = None
+
+
+def visit_from(place: Place, page: str, **query: str) -> AppTest:
+    """Open a page in a new tab of a browser that stands somewhere."""
     tab = AppTest.from_file(str(FRAME), default_timeout=30)
+    tab.context = {"timezone": place.time_zone, "locale": place.language}
     tab.switch_page(str(FRAME.parent / page))
     for name, value in query.items():
         tab.query_params[name] = value

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 import uvicorn
 from starlette.applications import Starlette
@@ -23,6 +23,7 @@ from db.values.accounts import Lifetime
 from db.values.reading import Account, Role
 from service.access.browser_tabs import BrowserTabs
 from service.access.gate import ACCOUNT, Gate
+from service.access.media_owners import MediaOwners
 from service.access.sessions import COOKIE, Access
 from service.installation import Installation
 from tests.helpers.concurrency import wait_until
@@ -54,7 +55,19 @@ class GateClient:
     port: int
     sessions: Sessions
     heard: list[str] = field(default_factory=list)  # what came through by websocket
-    tabs: BrowserTabs = field(default_factory=BrowserTabs)  # those that the gate knows
+    installation: Installation | None = None  # None for a gate in another process
+
+    @property
+    def tabs(self) -> BrowserTabs:
+        """Those that the gate knows."""
+        assert self.installation is not None
+        return self.installation.tabs
+
+    @property
+    def media(self) -> MediaOwners:
+        """Whom the gate believes to have been given which file."""
+        assert self.installation is not None
+        return self.installation.media
 
     def add(self, name: str, role: Role = Role.READER) -> Account:
         """Make an account with the password of the tests."""
@@ -79,6 +92,8 @@ class GateClient:
         connection.endheaders(body.encode() or None)
         answer = connection.getresponse()
         found = {name.lower(): value for name, value in answer.getheaders()}
+        if "location" in found:  # where a browser would go from there
+            found["location"] = urljoin(path, found["location"])
         reply = Reply(answer.status, answer.read().decode(errors="replace"), found)
         connection.close()
         return reply
@@ -110,7 +125,7 @@ def running_gate(
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind((address, 0))
     listening.listen()
-    client = GateClient(int(listening.getsockname()[1]), installation.sessions, tabs=installation.tabs)
+    client = GateClient(int(listening.getsockname()[1]), installation.sessions, installation=installation)
     config = uvicorn.Config(Gate(_inside(client.heard), lambda: installation), log_level="error", lifespan="off")
     with _running(uvicorn.Server(config), listening):
         yield client

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urljoin
 
 import psutil
 
@@ -19,7 +20,7 @@ _START_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server said: the status and the first part of the body."""
+    """What the server said: the status, the first part of the body, and where a browser would go from there."""
 
     status: int
     text: str
@@ -43,7 +44,9 @@ class Server:
             connection.putheader(name.replace("_", "-"), value)
         connection.endheaders()
         answer = connection.getresponse()
-        found = Answer(answer.status, answer.read(100_000).decode(errors="replace"), answer.getheader("Location", ""))
+        location = answer.getheader("Location")
+        leads_to = urljoin(path, location) if location else ""
+        found = Answer(answer.status, answer.read(100_000).decode(errors="replace"), leads_to)
         connection.close()
         return found
 

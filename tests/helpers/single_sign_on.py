@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -74,7 +75,11 @@ class Browser:
     def get(self, address: str, **headers: str) -> httpx.Response:
         """Ask once, and follow nowhere."""
         self.way.append(address)
-        return self.client.get(address, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        response = self.client.get(address, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        if response.headers.get("location", "").startswith("."):
+            whole = urlsplit(urljoin(str(response.url), response.headers["location"]))
+            response.headers["location"] = whole._replace(scheme="", netloc="").geturl()
+        return response
 
     def follow(self, response: httpx.Response, until_path: str = "") -> httpx.Response:
         """Go where the answers lead, as far as one that leads to a path, if given."""
@@ -87,7 +92,7 @@ class Browser:
         page = self.follow(self.get(wanted))
         found = re.search(rf'href="([^"]+)">Sign in with {re.escape(provider)}<', page.text)
         assert found, page.text
-        return self.get(html.unescape(found[1]), Sec_Fetch_Site="same-origin")
+        return self.get(urljoin(str(page.url), html.unescape(found[1])), Sec_Fetch_Site="same-origin")
 
     def sign_in(self, provider: str = "clinic", wanted: str = "/") -> httpx.Response:
         """Go all the way to a provider and back, as far as the server's own answer to what comes back."""

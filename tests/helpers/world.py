@@ -218,8 +218,14 @@ class World:
         with self.sessions.read() as session:
             return store.reads.own_reads(session, self.reader, case_id=case_id)
 
+    def end_undo(self, account_id: int) -> None:
+        """Do what a page does before it shows what others said."""
+        with self.sessions.begin() as session:
+            store.reads.end_undo(session, account_id)
+
     def state(self, account_id: int, case_id: int | None = None) -> CaseState:
-        """Return the state of a case, of the first one unless another is named."""
+        """Return the state of a case, of the first one unless another is named, once Undo has ended."""
+        self.end_undo(account_id)
         with self.sessions.read() as session:
             return case_state(session, case_id or self.case_id, account_id)
 
@@ -279,19 +285,22 @@ class World:
             )
 
     def view_sign_off(self, account_id: int) -> SignOffView:
-        """Look at the sign-off of the first case."""
+        """Look at the sign-off of the first case, which ends Undo."""
+        self.end_undo(account_id)
         with self.sessions.read() as session:
             return store.sign_offs.sign_offs_of(session, self.case_id, account_id)
 
     def sign_off(self, account_id: int, proposed: ProposedSignOff | None = None, note: str = "") -> SignOff:
-        """Sign what is proposed for the first case now, or was."""
+        """Sign what is proposed for the first case now, or was, after a look at it."""
+        self.end_undo(account_id)
         wanted = proposed or self.view_sign_off(account_id).proposed
         assert wanted is not None, self.view_sign_off(account_id)
         with self.sessions.begin() as session:
             return store.sign_offs.sign_off(session, self.case_id, account_id, wanted, note)
 
     def amend_sign_off(self, account_id: int, amended: Amendment, replaces: int = 1) -> SignOff:
-        """Amend the sign-off of the first case."""
+        """Amend the sign-off of the first case after a look at it."""
+        self.end_undo(account_id)
         with self.sessions.begin() as session:
             return store.sign_offs.amend_sign_off(session, self.case_id, account_id, amended, replaces_version=replaces)
 
@@ -362,6 +371,14 @@ class World:
             query = select(row).where(row.study_id == study, row.account_id == account, row.round == opened.round)
             for place in session.scalars(query):
                 session.add(_unaided_read(place, when))
+
+    def backdate_place(self, study: int, days: float) -> None:
+        """Write the unaided read of the case that comes now as if the first reader had given it so many days ago."""
+        with self.sessions.begin() as session:
+            opened = store.study_reading.open_place(session, study, self.reader).study.place
+            assert opened is not None
+            place = session.get_one(tables.StudyPlace, opened.id)
+            session.add(_unaided_read(place, datetime.now(UTC) - timedelta(days=days)))
 
     def sees_heatmaps(self, case_id: int, reader: int) -> bool:
         """Ask for the heat map of the only image of a case as the route does."""

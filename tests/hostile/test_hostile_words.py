@@ -159,14 +159,16 @@ def test_names_of_evaluations(sessions: Sessions) -> None:
         with sessions.begin() as session:
             number = store.evaluations.add_evaluation(session, new, [image])
         with sessions.read() as session:
-            row = store.evaluations.evaluation(session, number)
+            row = store.evaluations.evaluation(session, None, number)
             assert row is not None
             assert (row.model_name, row.dataset) == (words, words)
-            assert store.evaluations.evaluated_images(session, number, ImageFilter(label=words, predicted=words)) == [
-                image
-            ]
+            assert store.evaluations.evaluated_images(
+                session, None, number, ImageFilter(label=words, predicted=words)
+            ) == [image]
             assert (
-                store.evaluations.evaluated_images(session, number, ImageFilter(label=f"{words} ", predicted=words))
+                store.evaluations.evaluated_images(
+                    session, None, number, ImageFilter(label=f"{words} ", predicted=words)
+                )
                 == []
             )
     assert verify(sessions).findings == ()

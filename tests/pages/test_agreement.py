@@ -85,15 +85,15 @@ def test_the_model_and_the_others_are_on_no_wire_before_the_final_read(world: Wo
 
 def test_every_reader_stands_with_rate_interval_and_n(read_world: World) -> None:
     table = visit("agreement.py").dataframe[0].value
-    assert list(table["reader"]) == ["all readers", "dr. b", "reader"]
-    assert list(table["same label before the reveal"]) == [
-        "17 % [3 %, 56 %], 1 of 6",
-        "0 % [0 %, 56 %], 0 of 3",
-        "33 % [6 %, 79 %], 1 of 3",
+    assert list(table["Reader"]) == ["all readers", "dr. b", "reader"]
+    assert list(table["Same label before the reveal"]) == [
+        "17% [3%, 56%], 1 of 6",
+        "0% [0%, 56%], 0 of 3",
+        "33% [6%, 79%], 1 of 3",
     ]
-    assert list(table["same label after the reveal"])[2] == "67 % [21 %, 94 %], 2 of 3"
+    assert list(table["Same label after the reveal"])[2] == "67% [21%, 94%], 2 of 3"
     assert list(table.columns)[1:] == [
-        f"{what} {when} the reveal" for when in ("before", "after") for what in ("same label", "kappa")
+        f"{what} {when} the reveal" for when in ("before", "after") for what in ("Same label", "Kappa")
     ]
 
 
@@ -104,19 +104,19 @@ def test_a_figure_and_a_cell_open_the_cases_behind_them(read_world: World) -> No
     figure = next(words for words in behind.options if words.startswith("reader: same label after"))
     behind.set_value(figure).run()
     shown = tab.dataframe[1].value
-    assert list(shown["case"]) == ["C-0003", "C-0001", "C-0002"], "those that differ come first"
-    assert next(iter(shown["after"])) == "○ benign (4/5)"
+    assert list(shown["Case"]) == ["C-0003", "C-0001", "C-0002"], "those that differ come first"
+    assert next(iter(shown["After"])) == "○ benign (4/5)"
     cell = next(words for words in behind.options if words.endswith("reader ▲ malignant, model ▲ malignant (1)"))
     next(box for box in tab.selectbox if box.label.startswith("Cases behind")).set_value(cell).run()
-    assert list(tab.dataframe[1].value["case"]) == ["C-0002"]
+    assert list(tab.dataframe[1].value["Case"]) == ["C-0002"]
     assert len(tab.get("plotly_chart")) == 2
 
 
 def test_two_readers_are_held_against_each_other(read_world: World) -> None:
     tab = turn_to(visit("agreement.py"), "Reader and reader")
     table = tab.dataframe[0].value
-    assert list(table["readers"]) == ["dr. b and reader"]
-    assert list(table["same label before the reveal"]) == ["67 % [21 %, 94 %], 2 of 3"]
+    assert list(table["Readers"]) == ["dr. b and reader"]
+    assert list(table["Same label before the reveal"]) == ["67% [21%, 94%], 2 of 3"]
     assert "No reader has read a case a second time" in words_on(tab)
 
 
@@ -132,10 +132,10 @@ def test_one_reader_alone_is_told_what_is_missing(world: World) -> None:
 def test_the_reveal_is_told_against_the_model_or_against_reference_labels(read_world: World) -> None:
     tab = turn_to(visit("agreement.py"), "Effect of the reveal")
     table = tab.dataframe[0].value
-    assert list(table["towards the model"]) == [
-        "17 % [3 %, 56 %], 1 of 6",
-        "0 % [0 %, 56 %], 0 of 3",
-        "33 % [6 %, 79 %], 1 of 3",
+    assert list(table["Towards the model"]) == [
+        "17% [3%, 56%], 1 of 6",
+        "0% [0%, 56%], 0 of 3",
+        "33% [6%, 79%], 1 of 3",
     ]
     tab.file_uploader[0].set_value(
         [("labels.csv", b"case,label\nC-0001,benign\nC-0002,ductal carcinoma\n", "text/csv")]
@@ -143,8 +143,8 @@ def test_the_reveal_is_told_against_the_model_or_against_reference_labels(read_w
     tab.run()
     assert not tab.exception
     table = tab.dataframe[0].value
-    assert list(table["right → wrong"])[2] == "50 % [9 %, 91 %], 1 of 2"
-    assert "○ benign" in list(tab.dataframe[1].value["reference"])
+    assert list(table["Right → wrong"])[2] == "50% [9%, 91%], 1 of 2"
+    assert "○ benign" in list(tab.dataframe[1].value["Reference"])
     tab.file_uploader[0].set_value([("labels.csv", b"case,label\nC-0001,perhaps\n", "text/csv")]).run()
     assert "line 2" in tab.error[0].value
 
@@ -161,13 +161,13 @@ def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_world
     words = words_on(tab)
     assert "adjudicated labels of 2 of 4 cases, 1 by consensus, 1 signed off without one" in words
     assert "right by definition" in words
-    assert list(tab.dataframe[0].value["wrong → right"])[2] == "50 % [9 %, 91 %], 1 of 2"
+    assert list(tab.dataframe[0].value["Wrong → right"])[2] == "50% [9%, 91%], 1 of 2"
     assert "C-0004" not in words
     tab.radio(key="agreement-reference-source").set_value("a CSV file").run()
     tab.file_uploader[0].set_value([("labels.csv", b"case,label\nC-0001,benign\n", "text/csv")]).run()
     assert "Reference: labels.csv, 1 of 4 cases" in words_on(tab).replace("\\\\", "").replace("\u2060", "")
     tab.radio(key="agreement-reference-source").set_value("none").run()
-    assert "towards the model" in tab.dataframe[0].value
+    assert "Towards the model" in tab.dataframe[0].value
 
 
 def settle(world: World, case_id: int, label: Malignancy) -> None:
@@ -185,7 +185,7 @@ def test_filters_narrow_and_say_when_nothing_is_left(read_world: World) -> None:
     tab = visit("agreement.py")
     tab.selectbox(key="agreement-Magnification").set_value("40X").run()
     assert "1 case you have finished" in words_on(tab)
-    assert set(tab.dataframe[1].value["case"]) == {"C-0001"}
+    assert set(tab.dataframe[1].value["Case"]) == {"C-0001"}
 
 
 def test_a_choice_that_the_filters_take_away_is_forgotten(read_world: World) -> None:
@@ -211,7 +211,7 @@ def test_generated_demo_cases_stay_apart_until_asked_for(world: World) -> None:
     kinds = tab.selectbox(key="agreement-Cases")
     assert list(kinds.options) == ["uploaded cases", "generated demo cases", "uploaded and demo cases"]
     kinds.set_value("generated demo cases").run()
-    assert set(tab.dataframe[1].value["case"]) == {"generated"}
+    assert set(tab.dataframe[1].value["Case"]) == {"generated"}
     tab.selectbox(key="agreement-Cases").set_value("uploaded and demo cases").run()
     assert "2 cases you have finished" in words_on(tab)
 
@@ -222,5 +222,5 @@ def test_an_empty_choice_says_so(read_world: World) -> None:
     tab = visit("agreement.py")
     tab.selectbox(key="agreement-Magnification").set_value("400X").run()
     # It had no result when it was read.
-    assert list(tab.dataframe[0].value["same label before the reveal"]) == ["–"]
+    assert list(tab.dataframe[0].value["Same label before the reveal"]) == ["–"]
     assert "no model" in words_on(tab)

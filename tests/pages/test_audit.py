@@ -30,12 +30,12 @@ def test_events_are_shown_newest_first_and_filtered_by_person_action_and_subject
     world.add_case(2, accession="S26-200")
     tab = visit("audit.py")
     shown = tab.dataframe[0].value
-    assert list(shown["case or subject"])[:2] == ["S26-200", "S26-200"]
-    assert list(shown["event"]) == sorted(shown["event"], reverse=True)
+    assert list(shown["Case or subject"])[:2] == ["S26-200", "S26-200"]
+    assert list(shown["Event"]) == sorted(shown["Event"], reverse=True)
     tab.text_input(key="audit-about").set_value("26-1").run()
-    assert set(tab.dataframe[0].value["case or subject"]) == {"S26-100"}
+    assert set(tab.dataframe[0].value["Case or subject"]) == {"S26-100"}
     tab.selectbox(key="audit-action").set_value("case added").run()
-    assert list(tab.dataframe[0].value["action"]) == ["case added"]
+    assert list(tab.dataframe[0].value["Action"]) == ["case added"]
     tab.selectbox(key="audit-person").set_value(PROGRAM).run()
     assert "No event matches these filters" in words_on(tab)
 
@@ -50,7 +50,7 @@ def test_one_hundred_events_stand_on_a_page_and_other_filters_begin_at_the_newes
     press(tab, "Older")
     press(tab, "Older")
     assert "201 to 250 of 250 events" in words_on(tab)
-    assert list(tab.dataframe[0].value["case or subject"])[-1] == "T-000"
+    assert list(tab.dataframe[0].value["Case or subject"])[-1] == "T-000"
     assert next(button for button in tab.button if button.label == "Older").disabled
     press(tab, "Newer")
     assert "101 to 200 of 250 events" in words_on(tab)
@@ -72,7 +72,7 @@ def test_verifying_shows_what_was_done_behind_the_back_and_is_on_the_trail(world
     engine.dispose()
     tab = press(tab, "Verify")
     assert tab.error[0].value.startswith("2 findings")
-    assert {"", "predictions 1"} == set(tab.dataframe[0].value["row"])
+    assert {"", "predictions 1"} == set(tab.dataframe[0].value["Row"])
     assert "2 findings" in events(world, action="audit trail verified")[0].subject
 
 

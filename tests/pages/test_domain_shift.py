@@ -5,7 +5,7 @@ from dataclasses import replace
 from core.statistics.shift import Shift
 from db import store
 from tests.helpers.app_pages import visit, words_on
-from tests.helpers.shifts import shifted
+from tests.helpers.shifts import STEPS, figure, shifted
 from tests.helpers.world import World
 
 
@@ -42,6 +42,16 @@ def test_every_figure_is_drawn_and_explained(world: World) -> None:
     helped = [markdown.proto.help for markdown in tab.markdown if markdown.proto.help]
     assert len(helped) == 7
     assert any("mostly nuclei" in text for text in helped)
+
+
+def test_steps_that_change_nothing_are_said_and_not_drawn(world: World) -> None:
+    none = figure(0.004, None, "change of AUC")
+    steps = (STEPS[0], *(replace(step, change=none) for step in STEPS[1:]))
+    add(world, replace(shifted(), steps=steps, drop=figure(-0.03, 0.02, "drop of AUC")))
+    tab = visit("domain_shift.py")
+    assert "No step changes the AUC on the target set" in words_on(tab)
+    assert not [chart for chart in tab.get("plotly_chart") if "change in AUC" in str(chart.proto.spec)]
+    assert [table for table in tab.table if "change [95 %]" in table.value], "the figures stay at hand"
 
 
 def test_another_comparison_can_be_looked_at(world: World) -> None:

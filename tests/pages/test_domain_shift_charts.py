@@ -57,6 +57,30 @@ def test_a_step_stands_at_its_change_with_its_interval_between_nothing_and_the_w
     assert changes.customdata[1] == "+0.050 [+0.020, +0.080], +25% of the drop"
 
 
+def test_without_a_drop_there_is_no_line_that_could_be_reached(far: Shift) -> None:
+    drawn = charts.draw_what_helps(replace(far, drop=figure(-0.03, 0.02, "drop of AUC")))
+    assert drawn is not None
+    assert [line.x0 for line in drawn.layout.shapes] == [0]
+    assert not drawn.layout.annotations
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_nothing"),
+    [
+        ([(0.0, None), (0.004, None)], True),
+        ([(0.0, 0.004), (-0.001, 0.003)], True),
+        ([(0.0, None), (0.005, None)], False),
+        ([(0.0, 0.02)], False),  # it may change something
+    ],
+)
+def test_changes_that_round_to_nothing_are_nothing(
+    far: Shift, changes: list[tuple[float, float | None]], is_nothing: bool
+) -> None:
+    steps = tuple(replace(STEPS[1], change=figure(value, half, "change of AUC")) for value, half in changes)
+    assert explanations.changes_nothing(replace(far, steps=(STEPS[0], *steps))) == is_nothing
+    assert not explanations.changes_nothing(replace(far, steps=STEPS[:1]))
+
+
 def test_without_steps_there_is_nothing_to_draw(far: Shift) -> None:
     assert charts.draw_what_helps(replace(far, steps=STEPS[:1])) is None
     assert charts.draw_what_helps(replace(far, steps=())) is None

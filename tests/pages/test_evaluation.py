@@ -64,7 +64,7 @@ def test_the_main_figures_stand_with_interval_protocol_and_warnings(world: World
     assert f"**{auc.value:.3f}** \\[{auc.low:.3f},\N{NO-BREAK SPACE}{auc.high:.3f}\\]" in str(
         tab.table[0].value["AUC"][0]
     )
-    assert list(tab.table[0].value.columns) == ["AUC", "patient recognition rate", "sensitivity", "specificity"]
+    assert list(tab.table[0].value.columns) == ["AUC", "Patient recognition rate", "Sensitivity", "Specificity"]
     captions = " ".join(caption.value for caption in tab.caption)
     assert "60 images of 12 patients; patient-wise, test patients of a run" in captions
     assert "Malignant threshold 0.40, locked on validation, 11 patients" in captions
@@ -133,9 +133,9 @@ def test_the_matrix_of_all_classes_opens_their_images(world: World, label_set: L
 def test_who_holds_the_errors_is_listed_from_the_top(world: World) -> None:
     found = store_one(world)
     tab = turn_to(visit("evaluation.py"), "Patients")
-    table = next(frame.value for frame in tab.dataframe if "wrong" in frame.value)
-    assert list(table["wrong"]) == sorted(table["wrong"], reverse=True)
-    assert sum(table["wrong"]) == sum(group.wrong for group in found.groups if group.kind == "patient")
+    table = next(frame.value for frame in tab.dataframe if "Wrong" in frame.value)
+    assert list(table["Wrong"]) == sorted(table["Wrong"], reverse=True)
+    assert sum(table["Wrong"]) == sum(group.wrong for group in found.groups if group.kind == "patient")
 
 
 def test_two_models_on_the_same_images_stand_with_their_paired_difference(world: World) -> None:
@@ -221,15 +221,57 @@ def test_an_evaluation_that_cannot_be_read_is_said(world: World) -> None:
 
 def test_published_rows_stand_beside_ours_and_say_whether_they_leak(world: World) -> None:
     found = store_one(world)
-    table = next(table.value for table in visit("evaluation.py").table if "published" in table.value)
+    table = next(table.value for table in visit("evaluation.py").table if "Published" in table.value)
     ours = table["telltale 3f9a1c22b0e4"]
     auc = found.figure("AUC")
     assert auc is not None
-    assert ours[list(table["figure"]).index("AUC")].startswith(f"{auc.value:.3f} ")
-    leaks = " ".join(table["patient leak"])
+    assert ours[list(table["Figure"]).index("AUC")].startswith(f"{auc.value:.3f} ")
+    leaks = " ".join(table["Patient leak"])
     assert "✗ leaks: images of one patient are on both sides" in leaks
     assert "✓ no leak found" in leaks
     assert "? unknown" in leaks
+
+
+def published_table(tab: AppTest) -> dict[str, list[str]]:
+    """Return the columns of the table of published results."""
+    table = next(table.value for table in tab.table if "Published" in table.value)
+    return {str(name): list(table[name]) for name in table}
+
+
+def test_only_published_figures_of_the_same_task_and_images_are_shown_at_first(world: World) -> None:
+    store_one(world)
+    tab = visit("evaluation.py")
+    shown = published_table(tab)
+    assert "AUC, validation" not in shown["Figure"]
+    assert not {"micro F1", "macro recall", "class accuracy"} & set(shown["Figure"])
+    assert "–" not in shown["telltale 3f9a1c22b0e4"]
+    assert "Not comparable" not in shown
+    tab.toggle(key="published-all").set_value(True).run()
+    everything = published_table(tab)
+    reasons = dict(zip(everything["Figure"], everything["Not comparable"], strict=True))
+    assert reasons["AUC, validation"] == "measured on validation images"
+    assert reasons["micro F1"] == "another task: eight subtypes"
+    assert len(everything["Figure"]) > len(shown["Figure"])
+
+
+def test_published_rows_without_leaks_come_first_and_equal_protocols_stand_together(world: World) -> None:
+    store_one(world)
+    shown = published_table(visit("evaluation.py"))
+    rows = [
+        (leak[0], protocol)
+        for leak, protocol in zip(shown["Patient leak"], shown["Published protocol"], strict=True)
+        if leak
+    ]
+    assert {mark for mark, _ in rows} == {"✓", "?", "✗"}
+    assert rows == sorted(rows, key=lambda row: ("✓?✗".index(row[0]), row[1].casefold()))
+
+
+def test_figures_of_one_magnification_are_not_put_beside_those_of_all(world: World) -> None:
+    found = made_evaluation(BINARY)
+    one = tuple(group for group in found.groups if group.kind != "magnification" or group.name == "100X")
+    store_one(world, found=replace(found, groups=one))
+    shown = published_table(visit("evaluation.py"))
+    assert set(shown["Figure"]) == {"patient recognition rate, 100X"}
 
 
 def test_another_dataset_has_no_published_row(world: World) -> None:
@@ -242,8 +284,8 @@ def test_the_ablation_and_what_was_left_out_are_told(world: World) -> None:
     rows = (AblationRow("8", "none", False, 60, auc, None), AblationRow("none", "Reinhard", True, 55, auc, auc))
     add_evaluation(world.sessions, replace(made_evaluation(BINARY), ablation=rows), made_images(BINARY))
     tab = visit("evaluation.py")
-    table = next(table.value for table in tab.table if "stain" in table.value)
-    own, other = table["paired change"]
+    table = next(table.value for table in tab.table if "Stain" in table.value)
+    own, other = table["Paired change"]
     assert own == "settings of the card"
     assert other.startswith(f"{auc.value:+.3f}")
     assert "benign/blank.png: there is no tissue in this image" in words_on(tab)

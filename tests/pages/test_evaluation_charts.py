@@ -22,7 +22,7 @@ BACKGROUNDS = {DARK: (255, 255, 255), LIGHT: (22, 25, 27)}
     ("shows", "words"),
     [
         ("counts", ("220", "162", "59", "468")),
-        ("row %", ("58 %", "42 %", "11 %", "89 %")),
+        ("row %", ("58%", "42%", "11%", "89%")),
         ("patients", ("9", "7", "5", "12")),
     ],
 )
@@ -43,7 +43,7 @@ def test_shades_are_shares_of_the_row_and_an_empty_row_stays_blank() -> None:
     empty = Confusion(("a", "b"), ((0, 0), (1, 3)), ((0, 0), (1, 2)))
     figure = draw_matrix(empty, "row %")
     assert [list(row) for row in figure.data[0].z] == [[0, 0], [0.25, 0.75]]
-    assert figure.data[-1].text == ("–", "–", "25 %", "75 %")
+    assert figure.data[-1].text == ("–", "–", "25%", "75%")
     assert "an empty row" in figure.data[-1].customdata[0]
 
 

@@ -5,11 +5,11 @@ import io
 from dataclasses import replace
 
 from core.labels import BINARY
-from pages.ui.csv_tables import CsvFile, figures_csv, predictions_csv
+from pages.ui.csv_tables import TableFile, figures_csv, predictions_csv
 from tests.helpers.evaluations import made_evaluation, made_images
 
 
-def rows_of(file: CsvFile) -> list[list[str]]:
+def rows_of(file: TableFile) -> list[list[str]]:
     return list(csv.reader(io.StringIO(file.data.decode("utf-8-sig"))))
 
 

@@ -9,15 +9,30 @@ import pytest
 from tests.helpers.app_pages import visit, words_on
 from tests.helpers.world import World
 
-PAGES = ("worklist.py", "upload_cases.py", "agreement.py", "read_case.py", "evaluation.py", "models.py", "audit.py")
+TITLES = {
+    "worklist.py": "Worklist",
+    "upload_cases.py": "Upload cases",
+    "read_case.py": "Read a case",
+    "agreement.py": "Agreement",
+    "evaluation.py": "Evaluation",
+    "domain_shift.py": "Domain shift",
+    "models.py": "Models",
+    "studies.py": "Studies",
+    "audit.py": "Audit trail",
+}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", TITLES)
 def test_every_page_says_what_it_must_not_be_used_for(world: World, page: str) -> None:
     words = words_on(visit(page))
     assert "Research use only" in words
     assert "single-reader mode" in words
     assert "demonstration model" in words
+
+
+@pytest.mark.parametrize(("page", "title"), TITLES.items())
+def test_every_page_has_one_title(world: World, page: str, title: str) -> None:
+    assert [each.value for each in visit(page).title] == [title]
 
 
 def test_a_missing_checkpoint_is_said_on_every_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

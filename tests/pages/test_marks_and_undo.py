@@ -120,7 +120,7 @@ def test_what_was_taken_back_elsewhere_is_not_taken_back_twice(world: World, cas
     with world.sessions.begin() as session:
         store.reads.withdraw_read(session, final.id, world.reader)
     press(tab, "Undo (60 s)")
-    assert "this opinion was already taken back" in words_on(tab)
+    assert "this opinion was already withdrawn" in words_on(tab)
     assert len(world.reads(case_id)) == 3
 
 

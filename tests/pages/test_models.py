@@ -213,6 +213,6 @@ def test_all_that_was_put_into_service_is_listed_the_newest_first(world: World) 
     put_in_service(world, first)
     put_in_service(world, second)
     (table,) = [frame.value for frame in visit("models.py").dataframe]
-    assert list(table["name"]) == ["second", "first"]
-    assert list(table["version"]) == [model_version(checkpoint_sha256(path)) for path in (second, first)]
-    assert len(set(table["put into service by"])) == 1
+    assert list(table["Name"]) == ["second", "first"]
+    assert list(table["Version"]) == [model_version(checkpoint_sha256(path)) for path in (second, first)]
+    assert len(set(table["Put into service by"])) == 1

@@ -31,7 +31,7 @@ def _configure(words: str) -> StreamlitProviders | None:
 def _labels(words: str) -> list[tuple[str, str]]:
     found = _configure(words)
     assert found is not None
-    assert found.origin == "https://reads.example"
+    assert found.address == "https://reads.example"
     return [(provider.name, provider.label) for provider in found.known]
 
 
@@ -70,13 +70,18 @@ def test_a_missing_setting_is_named_when_the_server_starts(words: str, says: str
     [
         (SHARED.replace("abcdef0123456789abcdef", "") + CLIENT, "cookie_secret in secrets.toml must have at least 32"),
         (SHARED.replace("/oauth2callback", "/") + CLIENT, "redirect_uri"),
-        (SHARED.replace("/oauth2callback", "/below/oauth2callback") + CLIENT, "redirect_uri"),
         (SHARED.replace("https://reads.example", "") + CLIENT, "redirect_uri"),
     ],
 )
 def test_a_setting_that_would_not_work_or_not_protect_is_refused(words: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         _configure(f"[auth]\n{words}")
+
+
+def test_the_redirect_address_may_have_the_prefix_under_which_a_proxy_serves_us() -> None:
+    found = _configure(f"[auth]\n{SHARED.replace('/oauth2callback', '/second-read/oauth2callback')}{CLIENT}")
+    assert found is not None
+    assert found.address == "https://reads.example/second-read"
 
 
 def test_what_is_no_answer_of_streamlit_verifies_nobody() -> None:

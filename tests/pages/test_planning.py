@@ -60,10 +60,10 @@ def office(world: World, monkeypatch: pytest.MonkeyPatch) -> Office:
 def test_the_plan_shows_who_reads_and_nothing_of_what_was_said(office: Office) -> None:
     tab = office.visit("office")
     table = tab.dataframe[0].value
-    assert list(table["case"]) == ["C-0001", "C-0002", "C-0003"]
-    assert list(table["assigned to"]) == ["dr. a", "dr. a", ""]
-    assert list(table["priority"]) == ["", "urgent", ""]
-    assert list(table["readers finished"]) == [1, 0, 0]
+    assert list(table["Case"]) == ["C-0001", "C-0002", "C-0003"]
+    assert list(table["Assigned to"]) == ["dr. a", "dr. a", ""]
+    assert list(table["Priority"]) == ["", "urgent", ""]
+    assert list(table["Readers finished"]) == [1, 0, 0]
     words = words_on(tab)
     assert not [one for one in ("benign", "malignant", "0.81", "telltale", "discordant") if one in words]
     assert {button.label: button.disabled for button in tab.button} == dict.fromkeys(
@@ -74,11 +74,11 @@ def test_the_plan_shows_who_reads_and_nothing_of_what_was_said(office: Office) -
 def test_the_plan_is_narrowed_by_number_and_by_reader(office: Office) -> None:
     tab = office.visit("office")
     tab.selectbox(key="planning-reader").set_value("no reader yet").run()
-    assert list(tab.dataframe[0].value["case"]) == ["C-0003"]
+    assert list(tab.dataframe[0].value["Case"]) == ["C-0003"]
     tab.selectbox(key="planning-reader").set_value("dr. a").run()
-    assert list(tab.dataframe[0].value["case"]) == ["C-0001", "C-0002"]
+    assert list(tab.dataframe[0].value["Case"]) == ["C-0001", "C-0002"]
     tab.text_input(key="planning-text").set_value("0002").run()
-    assert list(tab.dataframe[0].value["case"]) == ["C-0002"]
+    assert list(tab.dataframe[0].value["Case"]) == ["C-0002"]
     tab.selectbox(key="planning-reader").set_value("dr. b").run()
     assert not tab.dataframe
     assert "No case matches" in words_on(tab)

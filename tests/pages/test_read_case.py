@@ -3,7 +3,9 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from db import store
 from db.values.reading import CaseState, Opinion, Vote
+from service.intake import add_demo_case
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.world import CARD, CARD_MODEL, World
 
@@ -188,3 +190,23 @@ def test_a_note_cannot_act_as_markdown(world: World, case_id: int) -> None:
     tab.text_area[0].set_value("![x](http://example.org/pixel.png)")
     press(tab, "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
     assert "![x](http" not in words_on(open_case(world, case_id))
+
+
+def test_a_missing_magnification_is_a_word_that_opens_the_field_to_record_it(world: World) -> None:
+    case_id = world.add_case(1, magnification=None)
+    world.analyse(0.2)
+    tab = visit("read_case.py", case=str(case_id))
+    assert ":orange[no magnification]" in words_on(tab)
+    assert next(button for button in tab.button if button.label == "Record").disabled
+    tab.selectbox(key=f"magnification-{case_id}").set_value("40X").run()
+    tab = press(tab, "Record")
+    assert "no magnification" not in words_on(tab)
+    assert "40X" in words_on(tab)
+    with world.sessions.read() as session:
+        (row,) = store.worklist.worklist(session, world.reader)
+    assert row.magnification == "40X"
+
+
+def test_a_generated_case_needs_no_magnification(world: World) -> None:
+    case_id = add_demo_case(world.sessions, world.files, world.reader)
+    assert "no magnification" not in words_on(visit("read_case.py", case=str(case_id)))

@@ -161,3 +161,19 @@ def test_file_names_that_look_like_a_person_are_warned_of_and_kept_nowhere(
         stored = "\n".join(session.connection().connection.iterdump())
     assert "tissue_fraction" in stored
     assert "Kvist" not in stored
+
+
+def test_chosen_images_are_shown_with_what_happens_next_before_they_are_stored(world: World) -> None:
+    tab = visit("upload_cases.py")
+    assert "Next:" not in words_on(tab)
+    files = [(f"<b>{seed}</b>.png", tissue_png(seed), "image/png") for seed in range(1, 15)]
+    files[1] = ("notes.png", b"no image", "image/png")
+    tab.file_uploader(key="uploads-0").set_value(files).run()
+    drawn = next(each.proto.body for each in tab.get("html") if "image-previews" in each.proto.body)
+    assert drawn.count("<img ") == 11
+    assert "&lt;b&gt;1&lt;/b&gt;.png" in drawn
+    assert drawn.count("<figcaption>notes.png") == 1
+    assert "and 2 more" in drawn
+    assert "Next: the server stores 14 images" in words_on(tab)
+    with world.sessions.read() as session:
+        assert store.worklist.worklist(session, world.reader) == []

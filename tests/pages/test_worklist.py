@@ -8,7 +8,7 @@ from db import store
 from db.values.reading import Opinion
 from db.values.worklist import CaseOrder
 from pages.ui.worklist import write_waiting_time
-from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.app_pages import Place, press, visit, visit_from, words_on
 from tests.helpers.world import World
 
 
@@ -139,3 +139,22 @@ def test_who_skips_all_cases_sees_each_of_them_once_before_one_comes_again(world
 def test_a_waiting_time_is_written_in_its_largest_unit(waited: timedelta, words: str) -> None:
     now = datetime(2026, 11, 20, tzinfo=UTC)
     assert write_waiting_time(now - waited, now) == words
+
+
+def test_each_case_shows_a_thumbnail_from_the_address_that_asks_who_may_see_it(world: World) -> None:
+    world.add_case(1, 2)
+    world.add_case(3)
+    tab = visit("worklist.py")
+    assert list(tab.dataframe[0].value["Tissue"]) == ["images/1/thumbnail", "images/3/thumbnail"]
+    assert "data:image" not in words_on(tab), "no pixels are sent with the page"
+
+
+def test_case_numbers_are_sorted_and_found_as_the_language_of_the_browser_has_them(world: World) -> None:
+    for seed, accession in enumerate(("Z-1", "S24-10", "Ä-1", "S24-2"), start=1):
+        world.add_case(seed, accession=accession)
+    for language, expected in (("de-DE", ["Ä-1", "S24-2", "S24-10", "Z-1"]), ("sv", ["S24-2", "S24-10", "Z-1", "Ä-1"])):
+        tab = visit_from(Place(language=language), "worklist.py")
+        tab.selectbox(key="worklist-order").set_value(CaseOrder.ACCESSION).run()
+        assert list(tab.dataframe[0].value["Case"]) == expected
+    tab.text_input(key="worklist-text").set_value("ä").run()
+    assert list(tab.dataframe[0].value["Case"]) == ["Ä-1"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import streamlit
 
 from tests.helpers.server import Answer, Server, running_server
 from tests.helpers.stress import amount
@@ -119,3 +120,15 @@ def test_an_unknown_image_is_said_in_words(at_home: Server) -> None:
     answer = at_home.ask("/images/12345")
     assert answer.status == 404
     assert json.loads(answer.text) == {"detail": "there is no image number 12345"}
+
+
+def test_a_stopping_server_does_not_wait_for_a_client_that_never_reads(tmp_path: Path) -> None:
+    with running_server(tmp_path / "data", "127.0.0.1") as server, socket.socket() as client:
+        scripts = (Path(streamlit.__file__).parent / "static" / "static" / "js").glob("*.js")
+        largest = max(scripts, key=lambda path: path.stat().st_size).name
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((server.address, server.port))
+        client.sendall(f"GET /static/js/{largest} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert client.recv(1), "the answer has begun, and the rest waits in the server"
+        server.process.terminate()
+        assert server.process.wait(60) is not None

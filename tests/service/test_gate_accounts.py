@@ -1,5 +1,6 @@
 """The gate with accounts, on the wire: what it lets through and to whom, dead websockets, proxies and TLS."""
 
+import socket
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from db.values.reading import Role
 from service.access.sessions import COOKIE
 from tests.helpers.concurrency import wait_until
 from tests.helpers.gate import SECRET, GateClient, running_gate
+from tests.helpers.world import PASSWORD
 
 
 def _socket(gate: GateClient, cookie: str = "", **headers: str) -> ClientConnection:
@@ -127,6 +129,65 @@ def test_using_a_page_keeps_a_sign_in_awake_and_leaving_it_open_does_not(tmp_pat
         assert gate.ask("/", Cookie=left).status == 401
 
 
+def test_an_open_page_dies_when_the_database_no_longer_answers(gate: GateClient) -> None:
+    cookie = gate.cookie("dr. a")
+    with _socket(gate, cookie) as silent, _socket(gate, cookie) as busy:
+        assert (silent.recv(), busy.recv()) == (SECRET, SECRET)
+        _commit(gate, lambda session: session.execute(text("ALTER TABLE sign_ins RENAME TO gone")))
+        busy.send("a click that nobody could check")
+        assert _closes(busy)
+        assert _closes(silent)
+    assert "a click that nobody could check" not in gate.heard
+
+
+def test_a_request_that_names_two_hosts_is_refused(gate: GateClient) -> None:
+    cookie, own = gate.cookie("dr. a"), f"localhost:{gate.port}"
+    for hosts in ((own, "evil.example"), ("evil.example", own), (own, own), ()):
+        lines = ["GET / HTTP/1.1", *(f"Host: {host}" for host in hosts), f"Cookie: {cookie}", "Connection: close"]
+        with socket.create_connection(("127.0.0.1", gate.port), timeout=20) as connection:
+            connection.sendall("\r\n".join([*lines, "", ""]).encode())
+            answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+        assert answer.split()[1] in ("400", "403"), (hosts, answer)
+        assert SECRET not in answer
+
+
+def test_what_one_page_was_given_only_its_own_account_may_fetch(gate: GateClient) -> None:
+    other = gate.add("dr. b")
+    cookies = [gate.cookie(name) for name in ("dr. a", "dr. b")]
+    with gate.sessions.read() as session:
+        account = store.accounts.account_named(session, "dr. a")
+    assert account is not None
+    gate.tabs.opened("tab-of-a", account.id)
+    gate.tabs.opened("tab-of-b", other.id)
+    gate.media.gave("/media/0a1b.pdf", "tab-of-a")
+    gate.media.gave("/media/both.svg", "tab-of-a")
+    gate.media.gave("/media/both.svg", "tab-of-b")
+    gate.media.gave("/media/lost.png", "a tab of nobody")
+    allowed = {
+        path: [gate.ask(path, Cookie=cookie).status for cookie in cookies]
+        for path in ("/media/0a1b.pdf", "/media/0a1b", "/media/both.svg", "/media/lost.png", "/media/x", "/media/")
+    }
+    assert allowed.pop("/media/both.svg") == [200, 200]
+    assert allowed.pop("/media/0a1b.pdf") == [200, 403]
+    assert allowed.pop("/media/0a1b") == [200, 403]
+    assert set(map(tuple, allowed.values())) == {(403, 403)}
+
+
+@pytest.mark.parametrize("path", ["/images/1", "/images/1/thumbnail", "/media/0a1b.pdf", "/read_case?case=1"])
+def test_a_browser_whose_sign_in_has_ended_never_sees_json(gate: GateClient, path: str) -> None:
+    opened = gate.ask(path, Accept="text/html,*/*;q=0.8", Sec_Fetch_Mode="navigate")
+    assert opened.status == 303
+    assert opened.headers["location"].startswith("/sign-in?next=")
+    # Some browsers ask for a download like this.
+    assert gate.ask(path, Accept="*/*", Sec_Fetch_Mode="navigate").status == 303
+    asked_by_a_script = gate.ask(path, Accept="*/*", Sec_Fetch_Mode="cors")
+    assert asked_by_a_script.status == 401
+    assert asked_by_a_script.headers["content-type"].startswith("text/plain")
+    assert asked_by_a_script.text.startswith("You are signed out.")
+    asked_by_a_program = gate.ask(path)
+    assert (asked_by_a_program.status, asked_by_a_program.headers["content-type"]) == (401, "application/json")
+
+
 def test_a_token_opens_the_routes_and_no_page(gate: GateClient) -> None:
     bearer = f"Bearer {gate.token(gate.add('robot'))}"
     assert "robot" in gate.ask("/images/1", Authorization=bearer).text
@@ -198,6 +259,25 @@ def test_behind_a_proxy_its_scheme_and_host_are_believed(tmp_path: Path, quick_p
         with _socket(gate, cookie, **_dashed(proxied), Origin="https://reads.example") as websocket:
             assert websocket.recv() == SECRET
         assert gate.ask("/", Cookie=cookie, Origin="https://evil.example", **proxied).status == 403
+
+
+def test_behind_a_proxy_attempts_are_counted_by_the_address_that_the_proxy_wrote(
+    tmp_path: Path, quick_passwords: None
+) -> None:
+    with running_gate(tmp_path, behind_proxy=True) as gate:
+        gate.add("dr. a")
+        wait_until(lambda: gate.ask("/", X_Forwarded_Proto="https").status == 401, seconds=3)
+
+        def attempt(forwarded: str, password: str) -> int:
+            origin = f"https://localhost:{gate.port}"
+            return gate.sign_in(
+                "dr. a", password, Origin=origin, X_Forwarded_Proto="https", X_Forwarded_For=forwarded
+            ).status
+
+        # Only the last value is the proxy's; the others may come from the browser itself.
+        assert [attempt(f"198.51.100.{n}, 192.0.2.1", "not this one, sorry") for n in range(11)] == [401] * 10 + [429]
+        assert attempt("192.0.2.1, 127.0.0.1", "not this one, sorry") == 401
+        assert attempt("203.0.113.9", PASSWORD) == 303
 
 
 def test_a_database_that_does_not_answer_lets_nobody_in(gate: GateClient) -> None:

@@ -10,6 +10,7 @@ import pytest
 from db import store
 from db.values.accounts import AccessAction
 from service.access.sessions import COOKIE
+from tests.helpers.concurrency import wait_until
 from tests.helpers.gate import GateClient, running_gate
 from tests.helpers.world import PASSWORD
 
@@ -45,7 +46,8 @@ def test_signing_in_gives_a_cookie_that_scripts_cannot_read(gate: GateClient) ->
     reply = gate.sign_in("dr. a")
     assert reply.status == 303
     attributes = {part.strip().lower() for part in reply.headers["set-cookie"].split(";")[1:]}
-    assert attributes == {"httponly", "samesite=lax", "path=/"}
+    # Without a path: it belongs to the folder of the sign-in page, under whatever prefix that is.
+    assert attributes == {"httponly", "samesite=lax"}
     assert len(reply.cookie) >= 43
     assert reply.headers["cache-control"] == "no-store"
     passed = gate.ask("/read_case", Cookie=f"{COOKIE}={reply.cookie}")
@@ -100,6 +102,27 @@ def test_an_unknown_name_takes_as_long_as_a_known_one(tmp_path: Path) -> None:
             unknown.append(seconds(f"nobody {number}"))
     # Without the dummy hash an unknown name is answered ten times faster.
     assert 0.5 < statistics.median(unknown) / statistics.median(known) < 2
+
+
+def test_nobody_can_lock_a_reader_out_from_elsewhere(tmp_path: Path, quick_passwords: None) -> None:
+    with running_gate(tmp_path, "0.0.0.0", behind_proxy=True) as gate:
+        gate.add("dr. a")
+        wait_until(lambda: gate.ask("/", X_Forwarded_Proto="https").status == 401, seconds=3)
+
+        def attempt(address: str, password: str) -> int:
+            sent = {"X_Forwarded_Proto": "https", "X_Forwarded_For": address}
+            return gate.sign_in("dr. a", password, Origin=f"https://localhost:{gate.port}", **sent).status
+
+        for _ in range(40):
+            attempt("192.0.2.66", "not this one, sorry")
+        assert attempt("192.0.2.66", PASSWORD) == 429
+        assert attempt("192.0.2.7", PASSWORD) == 303
+        # Whoever has one address of IPv6 has a network of them.
+        statuses = [attempt(f"2001:db8:1:2::{n:x}", "not this one, sorry") for n in range(1, 12)]
+        assert statuses == [401] * 10 + [429]
+        assert attempt("2001:db8:1:3::1", PASSWORD) == 303
+        # Some proxies write the port too, which is new for each connection.
+        assert [attempt(f"192.0.2.8:{port}", "not this one, sorry") for port in range(11)] == [401] * 10 + [429]
 
 
 def test_a_name_is_throttled_even_with_the_right_password_and_others_are_not(gate: GateClient) -> None:

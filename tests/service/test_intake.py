@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -104,6 +105,47 @@ def test_the_same_bytes_twice_are_recognised_whatever_their_name(sessions: Sessi
     assert first.image_id is not None
     assert (again.image_id, again.already_in) == (None, "T-1")
     assert len(_cases(sessions, reader)) == 1
+
+
+class _WithColleague(Files):
+    """A folder of files; while the first file is stored, a colleague brings the same image."""
+
+    def __init__(self, folder: Path, sessions: Sessions, account_id: int) -> None:
+        super().__init__(folder)
+        self._colleague = partial(add_images, sessions, Files(folder), CasePlan(account_id, "40X", "T-1"))
+        self.has_come = False
+
+    def put(self, data: bytes) -> str:
+        if not self.has_come:
+            self.has_come = True
+            assert [intake.image_id for intake in self._colleague([("colleague.png", _png(1))])] == [1]
+        return super().put(data)
+
+
+def test_an_image_that_a_colleague_brings_at_the_same_moment_leaves_no_empty_case(
+    sessions: Sessions, reader: int, tmp_path: Path
+) -> None:
+    files = _WithColleague(tmp_path / "files", sessions, reader)
+    [intake] = add_images(sessions, files, CasePlan(reader, "40X", "T-2"), [("mine.png", _png(1))])
+    assert files.has_come
+    assert (intake.image_id, intake.case_id, intake.already_in) == (None, None, "T-1")
+    assert [(case.accession, case.images) for case in _cases(sessions, reader)] == [("T-1", 1)]
+
+
+class _WithoutWriting(Files):
+    """A folder of files that nothing may be written to."""
+
+    def put(self, data: bytes) -> str:
+        raise AssertionError(f"{len(data)} bytes were stored again")
+
+
+def test_an_image_that_is_known_is_neither_decoded_nor_stored_again(
+    sessions: Sessions, files: Files, reader: int, tmp_path: Path
+) -> None:
+    list(add_images(sessions, files, CasePlan(reader, "40X", "T-1"), [("a.png", _png(1))]))
+    known = _WithoutWriting(tmp_path / "files")
+    [intake] = add_images(sessions, known, CasePlan(reader, "40X"), [("b.png", _png(1))])
+    assert intake.already_in == "T-1"
 
 
 def test_one_case_per_image_makes_as_many_cases(sessions: Sessions, files: Files, reader: int) -> None:

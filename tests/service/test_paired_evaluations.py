@@ -87,10 +87,10 @@ def test_evaluations_of_two_datasets_are_not_compared(tmp_path: Path) -> None:
     add_evaluation(sessions, found, worse(ONE))
     add_evaluation(sessions, replace(found, dataset="idc"), ONE)
     with sessions.read() as session:
-        elsewhere, second, first = store.evaluations.evaluations(session)
-    assert compare_stored(sessions, first, second) == compare_images(ONE, worse(ONE))
+        elsewhere, second, first = store.evaluations.evaluations(session, None)
+    assert compare_stored(sessions, None, first, second) == compare_images(ONE, worse(ONE))
     assert (
-        compare_stored(sessions, first, elsewhere).problem
+        compare_stored(sessions, None, first, elsewhere).problem
         == "the evaluations are of different datasets: breakhis and idc"
     )
     sessions.dispose()

@@ -3,9 +3,12 @@
 import io
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image
 from pypdf import PdfReader
 
@@ -14,6 +17,7 @@ from db import store
 from db.errors import NotRevealedError
 from db.values.exports import CaseExport
 from db.values.reading import Role
+from service.exports import fonts
 from service.exports.case_report import CaseReportRequest, make_fhir_report, make_pdf_report
 from service.exports.pdf import LARGE, SMALL, write_case_pdf
 from service.exports.pdf_page import render_heatmap, render_image
@@ -27,6 +31,32 @@ DISCLAIMER = "Research use only – not a diagnosis"
 @pytest.fixture
 def reported(world: World) -> ReportedCase:
     return reported_case(world)
+
+
+@pytest.fixture
+def no_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A computer on which no further font is installed."""
+    monkeypatch.setattr(fonts, "FONT_FOLDERS", (str(tmp_path),))
+
+
+def write_font(file: Path, letters: str) -> None:
+    """Write a font that has a box for each of some letters."""
+    pen = TTGlyphPen(None)
+    for step, place in enumerate([(0, 0), (0, 700), (700, 700), (700, 0)]):
+        pen.lineTo(place) if step else pen.moveTo(place)
+    pen.closePath()
+    names = [".notdef", *(f"letter{ord(letter)}" for letter in letters)]
+    glyph = pen.glyph()
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({ord(letter): name for letter, name in zip(letters, names[1:], strict=True)})
+    builder.setupGlyf(dict.fromkeys(names, glyph))
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (800, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": file.stem, "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=800, usWinAscent=800, usWinDescent=200)
+    builder.setupPost()
+    builder.save(file)
 
 
 def pages(reported: ReportedCase, found: CaseExport) -> list[str]:
@@ -89,7 +119,9 @@ def test_names_notes_and_dates_are_in_it_only_when_asked(reported: ReportedCase)
         assert telltale in named, telltale
 
 
-def test_what_the_font_lacks_is_named_in_no_log(reported: ReportedCase, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_the_font_lacks_is_named_in_no_log(
+    reported: ReportedCase, no_fonts: None, caplog: pytest.LogCaptureFixture
+) -> None:
     with reported.world.sessions.begin() as session:
         store.accounts.add_account(session, "dr. 张三", Role.READER)
     found = replace(reported.export(named=True), made_by="dr. 张三\x07")
@@ -97,6 +129,30 @@ def test_what_the_font_lacks_is_named_in_no_log(reported: ReportedCase, caplog: 
         text = pages(reported, found)[0]
     assert "by dr. ��" in text
     assert "张" not in caplog.text
+
+
+def test_letters_that_no_font_has_are_listed(reported: ReportedCase, no_fonts: None) -> None:
+    assert "fonts of this server" not in " ".join(pages(reported, reported.export()))
+    found = replace(reported.export(named=True), made_by="dr. 张三")
+    text = " ".join(pages(reported, found))
+    assert "Characters that the fonts of this server lack are printed as �: U+4E09, U+5F20." in text
+
+
+def test_letters_that_an_installed_font_has_are_printed(
+    reported: ReportedCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep" / "down").mkdir(parents=True)
+    write_font(tmp_path / "deep" / "down" / "NotoSansCJK-Regular.ttf", "张三")
+    (tmp_path / "wqy-broken.ttf").write_bytes(b"no font at all")
+    write_font(tmp_path / "unifont.ttf", "ᚠ")
+    monkeypatch.setattr(fonts, "FONT_FOLDERS", (str(tmp_path), str(tmp_path / "missing")))
+    read = reported.export(named=True).reads[0]
+    told = replace(read, read=replace(read.read, opinion=replace(read.read.opinion, note="张三 ᚠ ጀ\n三")))
+    found = replace(reported.export(named=True), made_by="dr. 张三", reads=(told,))
+    text = " ".join(pages(reported, found))
+    assert "by dr. 张三" in text
+    assert "Note on read 1: 张三 ᚠ � 三" in text
+    assert "are printed as �: U+1300." in text
 
 
 def test_words_of_every_length_fit_on_the_page(reported: ReportedCase) -> None:

@@ -1,4 +1,4 @@
-"""The heat map route while a case is read in a study: it answers only where the arm shows the model."""
+"""The routes of images while a case is read in a study: tissue only when it is due, heat maps as the arm says."""
 
 from datetime import UTC, datetime
 
@@ -37,9 +37,10 @@ def read(installation: Installation, study: int, *, seen: bool) -> None:
         )
 
 
-def heatmap(client: TestClient) -> int:
-    """Ask for the tissue, which is always there, and give the status of its heat map."""
-    assert client.get("/images/1").status_code == 200
+def heatmap(client: TestClient, *, due: bool = True) -> int:
+    """Ask for the tissue, which is there while it is to be read, and give the status of its heat map."""
+    for path in ("/images/1", "/images/1/thumbnail"):
+        assert client.get(path).status_code == (200 if due else 403)
     return client.get("/images/1/heatmap").status_code
 
 
@@ -47,7 +48,7 @@ def test_unaided_never(client: TestClient, installation: Installation) -> None:
     study = make(installation, Arm.UNAIDED)
     assert heatmap(client) == 403
     read(installation, study, seen=False)
-    assert heatmap(client) == 403
+    assert heatmap(client, due=False) == 403
 
 
 def test_blind_first_after_the_first_read_and_until_the_last(client: TestClient, installation: Installation) -> None:
@@ -65,7 +66,18 @@ def test_model_first_at_once_and_until_the_read(client: TestClient, installation
     read(installation, study, seen=False)
     assert heatmap(client) == 200
     read(installation, study, seen=True)
-    assert heatmap(client) == 403
+    assert heatmap(client, due=False) == 403, "every case is read, and the study is open"
+
+
+def test_a_browser_that_has_the_image_is_refused_too(client: TestClient, installation: Installation) -> None:
+    study = make(installation, Arm.UNAIDED)
+    tag = client.get("/images/1").headers["etag"]
+    assert client.get("/images/1", headers={"If-None-Match": tag}).status_code == 304
+    read(installation, study, seen=False)
+    for path in ("/images/1", "/images/1/thumbnail"):
+        refused = client.get(path, headers={"If-None-Match": tag})
+        assert (refused.status_code, refused.headers["cache-control"]) == (403, "no-store")
+        assert "it is shown when its case is to be read" in refused.text
 
 
 def test_a_closed_study_opens_nothing(client: TestClient, installation: Installation) -> None:

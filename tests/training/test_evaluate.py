@@ -39,8 +39,8 @@ def _written(folder: Path) -> Path:
 
 def _stored(folder: Path, cell: ImageFilter | None = None) -> tuple[EvaluationRow, list[EvaluatedImage]]:
     with open_database(f"sqlite:///{folder / 'data' / 'second_read.sqlite'}").read() as session:
-        (row,) = store.evaluations.evaluations(session)
-        return row, store.evaluations.evaluated_images(session, row.id, cell)
+        (row,) = store.evaluations.evaluations(session, None)
+        return row, store.evaluations.evaluated_images(session, None, row.id, cell)
 
 
 def test_an_evaluation_leaves_predictions_metrics_plots_and_reports(evaluated: Path) -> None:
@@ -105,7 +105,7 @@ def test_json_is_all_that_stdout_carries(
     run(*arguments, out=tmp_path / "evaluations", maps=False)  # type: ignore[arg-type]
     printed = capsys.readouterr().out
     assert "balanced accuracy" in printed
-    assert "95 % interval" in printed
+    assert "95% interval" in printed
 
 
 def test_a_threshold_is_never_fitted_to_the_images_it_is_judged_on(

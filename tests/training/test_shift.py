@@ -1,5 +1,6 @@
 """`python -m training.shift` from two folders to distances, steps, file and row."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import typer
 from core.card import Card, InputPolicy
 from core.imaging.decode import decode_image
 from core.network.checkpoint import load_classifier
+from core.network.classifier import Classifier
 from core.pipeline import analyse, cut_normalised_patches
 from core.statistics.compare_sets import MeasuredSet
 from core.statistics.predictions import BinaryPredictions
@@ -22,7 +24,7 @@ from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.runs.checkpoints import TINY_CARD, bach_folder
 from training.shift import ShiftRequest, compare_sets, run
-from training.shifts.sets import AnalysedSet, SetRequest, analyse_set, choose_sets
+from training.shifts.sets import AnalysedSet, ChosenSet, SetRequest, analyse_set, choose_sets, refuse_small_images
 from training.shifts.steps import measure_drop
 
 PATIENTS, EACH = 4, 3
@@ -186,6 +188,43 @@ def test_images_too_small_for_the_network_are_a_clear_message(tmp_path: Path) ->
         ValueError, match="none of the 12 images of folder small can be used: a 48 x 40 image is smaller"
     ):
         compare_sets(request(tmp_path, SetRequest("folder", small), card, side=96))
+
+
+@pytest.mark.parametrize("too_small", ["source", "target"])
+def test_a_set_that_the_network_cannot_take_is_refused_before_any_image_is_analysed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, too_small: str
+) -> None:
+    card = replace(TINY_CARD, input_policy=InputPolicy("patches", input_side=32, patch_side=96, stride=96))
+    sides = {"source": 96, "target": 96} | {too_small: 40}
+    target = SetRequest("folder", other_laboratory(tmp_path / "elsewhere", sides["target"]))
+    wanted = request(tmp_path, target, card, side=sides["source"])
+    monkeypatch.setattr(Classifier, "classify", lambda *_: pytest.fail("an image was classified"))
+    with pytest.raises(ValueError, match="none of the 12 images"):
+        compare_sets(wanted)
+    assert "0/" not in capsys.readouterr().err, "no bar stays on the screen"
+
+
+def test_one_image_that_is_large_enough_is_enough_to_begin(tmp_path: Path) -> None:
+    tissue = tissue_folder(tmp_path / "tissue", PATIENTS, EACH, 40)
+    card = replace(TINY_CARD, input_policy=InputPolicy("patches", input_side=32, patch_side=96, stride=96))
+    images = tuple(tissue)
+    few = ChosenSet("tissue", "breakhis", images, tuple(image.patient_id for image in images), len(images))
+    with pytest.raises(ValueError, match="none of the 12 images of tissue can be used: a 48 x 40 image is smaller"):
+        refuse_small_images(few, card)
+    assert cv2.imwrite(str(images[7].path), np.full((96, 96, 3), 200, np.uint8))
+    refuse_small_images(few, card)
+
+
+def test_every_bar_of_progress_ends_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = other_laboratory(tmp_path / "elsewhere")
+    (folder / "unreadable.png").write_bytes(b"\x89PNG\r\n\x1a\nthe rest is lost")
+    with (folder / "labels.csv").open("a") as table:
+        table.write("unreadable.png,benign,1\n")
+    card = replace(TINY_CARD, input_policy=InputPolicy("resize", input_side=32))  # whose scale is not matched
+    compare_sets(request(tmp_path, SetRequest("folder", folder), card))
+    counts = re.findall(r"(\d+)/(\d+)", capsys.readouterr().err)
+    assert {done for done, _ in counts[-3:]} == {"12", "13"}
+    assert all(done == of for done, of in counts[-3:])
 
 
 def test_a_set_of_one_malignancy_has_distances_and_no_steps(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from core.console import PlainConsole
 from training.benchmark.input import input_pipeline
 from training.benchmark.metrics import bootstrap
 from training.benchmark.serving import imports, loading, networks, preprocessing
@@ -43,7 +43,7 @@ def benchmark(
     """Run the benchmark and print each figure beside its goal."""
     if unknown := set(only or ()) - {part.__name__ for part in PARTS}:
         raise typer.BadParameter(f"unknown part {', '.join(sorted(unknown))}; the parts are {_NAMES}")
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     ratios: list[Ratio] = []
     for part in PARTS:
         if only and part.__name__ not in only:
@@ -56,7 +56,7 @@ def benchmark(
     table = Table("figure", "goal", "median", "spread", "rounds", "note", title=f"{torch.get_num_threads()} threads")
     for r in ratios:
         table.add_row(r.name, r.goal, f"{r.median:.3g}", f"{r.low:.3g} - {r.high:.3g}", str(r.rounds), r.note)
-    Console(width=150).print(table)
+    PlainConsole(width=150).print(table, soft_wrap=False)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ FULL_SIZE = Card(
 )
 _TARGETS = ((180.8, 148.6, 116.5), (35.4, 17.5, 11.1))
 _IMAGE = generate_tissue(1, "malignant")
-_PAGES = ("frame", "worklist", "upload_cases", "read_case", "evaluation", "domain_shift", "models")
+_PAGES = sorted(path.stem for path in (Path(__file__).parents[2] / "pages").glob("[!_]*.py"))
 
 
 def preprocessing(rounds: int) -> list[Ratio]:

@@ -1,10 +1,10 @@
 """Choose the images to evaluate from the split of a run, and state what limits the result."""
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +13,10 @@ from core.data.datasets import DatasetName, LabelledImage
 from core.data.leaks import PlacedImage, audit_splits
 from core.data.splits import official_folds
 from core.fitting.history import SPLIT_FILE
+from core.identifiers import fold_identifier
 from core.labels import BACH
 from core.statistics.cautions import Caution, leak_caution
+from core.tables import UnreadableTableError, read_table
 
 SplitPart = Literal["all", "train", "validation", "test", "out-of-fold"]
 
@@ -87,12 +89,13 @@ def relative_name(image: LabelledImage, root: Path) -> str:
 
 def _read_split(path: Path) -> list[tuple[str, str]]:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [(row["file"], row["split_or_fold"]) for row in csv.DictReader(file)]
+        data = path.read_bytes()
+        rows = read_table(data, str(path), ("file", "split_or_fold")) if data else []
     except OSError as error:
         raise ValueError(f"cannot read the run's split {path}: {error.strerror}") from error
-    except KeyError as error:
-        raise ValueError(f"{path} has no column {error}, so it was not written by training.train") from error
+    except UnreadableTableError as error:
+        raise ValueError(f"{error}; training.train writes it so") from error
+    return [(row["file"], row["split_or_fold"]) for row in rows]
 
 
 def _fold(side: str) -> int | None:
@@ -151,6 +154,12 @@ def is_same_dataset(named: str, dataset: str) -> bool:
     return dataset.casefold() in {name.strip().casefold() for name in named.split(",")}
 
 
+@lru_cache(maxsize=16)
+def fold_patients(data: TrainingData) -> frozenset[str]:
+    """Return the training patients in the form in which identifiers are compared."""
+    return frozenset(map(fold_identifier, data.patient_ids))
+
+
 def may_share_patients(data: TrainingData, dataset: DatasetName, labels_of: str) -> bool:
     """Return whether a patient_id of these images may be the same person as one in the training data."""
     return is_same_dataset(data.dataset, labels_of) or (dataset == "folder" and is_same_dataset(data.dataset, _FOLDER))
@@ -183,7 +192,7 @@ def _trained_on(
     shared = set()
     for fold, name, patient in judged:
         data = cards(fold or None).training_data
-        if may_share_patients(data, dataset, name) and patient in data.patient_ids:
+        if may_share_patients(data, dataset, name) and fold_identifier(patient) in fold_patients(data):
             shared.add((name, patient))
     patients = {(name, patient) for _, name, patient in judged}
     if not shared:

@@ -8,11 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from core.card import Card, read_card
+from core.console import PlainConsole, text_column
 from core.data.datasets import DatasetName, describe_shortfall, load_dataset
+from core.data.left_out import dataset_cautions
 from core.labels import BACH, BREAKHIS
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
@@ -69,6 +70,7 @@ class EvaluationRequest:
     maps: bool = True
     out: Path = Path("evaluations")
     device: str = "cpu"
+    outside: bool = False  # whether labels.csv may name links and files outside its folder
 
     @property
     def dataset_name(self) -> str:
@@ -136,11 +138,15 @@ def evaluate(request: EvaluationRequest, files: Files | None = None) -> Finished
         ValueError: If there is nothing to evaluate; the message has the reason.
     """
     classifier = _with_threshold(load_classifier(request.checkpoint, request.device), request.threshold)
-    labelled = load_dataset(request.dataset, request.data)
+    labelled = load_dataset(request.dataset, request.data, outside=request.outside)
     choice = choose_images(labelled, request.data, request.part, request.run_folder, request.lists)
     judges = FoldClassifiers(classifier, request.run_folder, request.device)
     missing = describe_shortfall(labelled, request.dataset)
-    warnings = (*collect_cautions(choice, request.dataset, request.part, judges.card), *_incomplete(missing))
+    warnings = (
+        *collect_cautions(choice, request.dataset, request.part, judges.card),
+        *_incomplete(missing),
+        *dataset_cautions(request.dataset, request.data, labelled),
+    )
     maps = request.maps and files is not None
     judge = Judge(judges.of, request.data, files, maps=maps, journal=_journal(request, classifier, maps=maps))
     ablation: tuple[AblationRow, ...] = ()
@@ -219,8 +225,8 @@ def _count_images(bar: Progress, what: str, choice: ImageChoice) -> Callable[[],
 
 def progress_bar() -> Progress:
     """Return a progress bar with counts and times, on stderr because stdout carries results."""
-    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
+    columns = (text_column(10), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=PlainConsole(stderr=True))
 
 
 def _journal(request: EvaluationRequest, classifier: Classifier, *, maps: bool) -> Path:

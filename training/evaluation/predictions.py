@@ -54,6 +54,7 @@ class JudgedImage:
     heatmap_sha256: str | None = None
     evidence_low: float | None = None  # logit units at grey levels 0 and 255 of the heat map
     evidence_high: float | None = None
+    pixels_sha256: str | None = None  # of the pixels as an upload stores them; None without a prediction
 
 
 _ADAPTER = TypeAdapter(JudgedImage)
@@ -81,7 +82,7 @@ class Judge:
             for one in chosen:
                 data, image = self._read(one)
                 result = known.get((image.file, image.sha256, image.fold))
-                if result is None or not self._has_files(result):
+                if result is None or not self._is_whole(result):
                     result = self._analyse(image, one, data)
                     if journal is not None:
                         journal.write(_ADAPTER.dump_json(result).decode() + "\n")
@@ -95,8 +96,10 @@ class Judge:
         if self.journal is not None:
             self.journal.unlink(missing_ok=True)
 
-    def _has_files(self, image: JudgedImage) -> bool:
-        """Return whether the preview and heat map of an image from the journal are still stored."""
+    def _is_whole(self, image: JudgedImage) -> bool:
+        """Return whether a result of the journal has a hash of its pixels, and its preview and heat map are stored."""
+        if image.reason is None and image.pixels_sha256 is None:
+            return False  # written by an older version
         try:
             stored = [sha256 for sha256 in (image.preview_sha256, image.heatmap_sha256) if sha256 is not None]
             return self.files is None or all(self.files.get(sha256) for sha256 in stored)
@@ -112,6 +115,8 @@ class Judge:
             return replace(image, reason=str(error))
         classifier = self.classifiers(chosen.fold).at(chosen.image.magnification)
         analysis = analyse_image(pixels, classifier, heatmap=self.maps)
+        # An upload of these pixels is stored as this PNG, whatever kind of file they came in.
+        image = replace(image, pixels_sha256=hashlib.sha256(encode_png(pixels)).hexdigest())
         return self._store_previews(_with_analysis(image, analysis), pixels, analysis.heatmap)
 
     def _read(self, chosen: ChosenImage) -> tuple[bytes, JudgedImage]:

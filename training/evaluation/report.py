@@ -9,7 +9,6 @@ The topics are our short names for the items.
 import base64
 import math
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -22,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from core.card import Card
+from core.console import replace_control_characters
 from core.statistics.evaluation import Confusion, Curve, Evaluation, Figure, Group, GroupKind
 from core.statistics.figure_names import (
     ACCURACY,
@@ -180,7 +180,7 @@ def _answers(evaluation: Evaluation, card: Card) -> dict[int, str]:
             else ""
         ),
         28: ", ".join(dict.fromkeys(figure.name for figure in evaluation.figures)),
-        29: "95 % intervals from resampling patients (bias-corrected and accelerated bootstrap)",
+        29: "95% intervals from resampling patients (bias-corrected and accelerated bootstrap)",
         30: f"{len(evaluation.ablation)} ways of preparing the images compared; see Ablation"
         if evaluation.ablation
         else "",
@@ -422,11 +422,6 @@ def format_interval(figure: Figure) -> str:
         if figure.low is None or figure.high is None
         else f"{format_number(figure.low)} to {format_number(figure.high)}"
     )
-
-
-def replace_control_characters(text: str) -> str:
-    """Replace characters that control a terminal or the direction of text; file names may contain any character."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text)
 
 
 def _natural(group: Group) -> tuple[int, str]:

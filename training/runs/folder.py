@@ -42,6 +42,7 @@ class Order:
     device: str = "cpu"
     tensorboard: bool = False
     demonstration: bool = True
+    outside: bool = False  # whether labels.csv may name links and files outside its folder
 
 
 @dataclass(frozen=True, slots=True)

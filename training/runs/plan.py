@@ -7,10 +7,12 @@ from pathlib import Path
 from torch import distributed
 
 from core.data.datasets import DatasetName, LabelledImage, describe_shortfall, load_dataset
+from core.data.left_out import dataset_cautions
 from core.data.splits import official_folds, patient_folds, shuffle_split, stratified_split
 from core.fitting.config import FitConfig, Task, read_config
 from core.fitting.distributed import rank
 from core.statistics.calibration import PredictionSource
+from core.statistics.cautions import Caution
 from training.runs.folder import Order, RunFolder, create_run, split_rows
 
 Images = tuple[LabelledImage, ...]
@@ -132,6 +134,7 @@ class TrainingJob:
     order: Order
     plan: RunPlan
     missing: tuple[str, ...]  # differences of the dataset from the official counts
+    cautions: tuple[Caution, ...]  # patients taken as one, and pictures that are not used
 
     @property
     def weight_files(self) -> Mapping[str, Path]:
@@ -157,14 +160,14 @@ def create_job(config: FitConfig, text: str, order: Order, runs: Path) -> Traini
         raise ValueError(
             "domain-adversarial training and --target (a folder of unlabelled images) must be used together"
         )
-    plan, missing = _plan(config, order)
+    plan, missing, cautions = _plan(config, order)
     path = [""]  # a list, so that it can be broadcast
     if rank() == 0:
         rows = split_rows(plan.assignments, order.data)
         path = [str(create_run(runs, config.name, text, order, rows).path)]
     if distributed.is_initialized():
         distributed.broadcast_object_list(path)
-    return TrainingJob(RunFolder(Path(path[0])), config, order, plan, missing)
+    return TrainingJob(RunFolder(Path(path[0])), config, order, plan, missing, cautions)
 
 
 def reopen_job(folder: RunFolder) -> TrainingJob:
@@ -175,9 +178,9 @@ def reopen_job(folder: RunFolder) -> TrainingJob:
     """
     order = folder.order()
     config, _ = read_config(folder.config)
-    plan, missing = _plan(config, order)
+    plan, missing, cautions = _plan(config, order)
     folder.check_split(split_rows(plan.assignments, order.data))
-    return TrainingJob(folder, config, order, plan, missing)
+    return TrainingJob(folder, config, order, plan, missing, cautions)
 
 
 def weight_files(pairs: Sequence[str]) -> dict[str, Path]:
@@ -195,7 +198,8 @@ def weight_files(pairs: Sequence[str]) -> dict[str, Path]:
     return files
 
 
-def _plan(config: FitConfig, order: Order) -> tuple[RunPlan, tuple[str, ...]]:
-    images = load_dataset(order.dataset, order.data)
+def _plan(config: FitConfig, order: Order) -> tuple[RunPlan, tuple[str, ...], tuple[Caution, ...]]:
+    images = load_dataset(order.dataset, order.data, outside=order.outside)
     missing = describe_shortfall(images, order.dataset)
-    return plan_run(filter_images(images, config, order.limit), config, order.lists), missing
+    plan = plan_run(filter_images(images, config, order.limit), config, order.lists)
+    return plan, missing, dataset_cautions(order.dataset, order.data, images)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
+from core.console import PlainConsole, text_column
 from core.files import write_whole
 from core.fitting.history import Epoch, PartHistory, read_lines
 from training.runs.folder import RunFolder
@@ -73,13 +73,13 @@ class Record:
             for known in read_lines(folder.history.read_text(encoding="utf-8")):
                 self._parts[known.part] = {epoch.number: epoch for epoch in known.epochs}
         columns = (
-            TextColumn("{task.description:<34}"),
+            text_column(34),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        self._bar = Progress(*columns, console=Console(stderr=True, quiet=not leads))
+        self._bar = Progress(*columns, console=PlainConsole(stderr=True, quiet=not leads))
         self._task = self._bar.add_task("training", total=total)
         self._counted: dict[str, int] = {}  # epochs of unfinished parts on the bar
         self._board = _open_board(folder) if tensorboard and leads else None

@@ -8,11 +8,15 @@ from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from core.card import Card
 from core.data.datasets import DatasetName, LabelledImage, load_dataset
+from core.data.left_out import dataset_cautions
+from core.identifiers import fold_identifier
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
+from core.imaging.patches import find_size_problem
 from core.network.classifier import Classifier
 from core.pipeline import analyse_image, cut_normalised_patches
 from core.results import RgbImage
@@ -20,7 +24,7 @@ from core.statistics.cautions import Caution
 from core.statistics.compare_sets import LEAST_PATIENTS, MeasuredSet, TooFewPatientsError
 from core.statistics.predictions import BinaryPredictions
 from core.statistics.tissue_statistics import measure_tissue
-from training.evaluation.chosen_images import may_share_patients
+from training.evaluation.chosen_images import fold_patients, may_share_patients
 
 _REASONS_SHOWN = 8
 _NAMES: dict[DatasetName, str] = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC"}
@@ -34,9 +38,10 @@ class SetRequest:
     root: Path
     magnification: str | None = None
     most: int = 50
+    outside: bool = False  # whether labels.csv may name links and files outside its folder
 
     @classmethod
-    def of(cls, text: str, magnification: str | None, most: int) -> "SetRequest":
+    def of(cls, text: str, magnification: str | None, most: int, *, outside: bool = False) -> "SetRequest":
         """Parse NAME=ROOT.
 
         Raises:
@@ -45,7 +50,7 @@ class SetRequest:
         name, _, root = text.partition("=")
         for known in get_args(DatasetName):
             if name == known and root:
-                return cls(known, Path(root), magnification, most)
+                return cls(known, Path(root), magnification, most, outside)
         raise ValueError(f"a set must be NAME=ROOT with NAME one of {', '.join(get_args(DatasetName))}, not {text!r}")
 
 
@@ -58,6 +63,7 @@ class ChosenSet:
     images: tuple[LabelledImage, ...]
     persons: tuple[str, ...]
     found: int  # number of images to choose from
+    cautions: tuple[Caution, ...] = ()  # of its folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,8 @@ def choose_sets(source: SetRequest, target: SetRequest) -> tuple[ChosenSet, Chos
 
 
 def _choose(request: SetRequest) -> ChosenSet:
-    images = load_dataset(request.dataset, request.root)
+    images = load_dataset(request.dataset, request.root, outside=request.outside)
+    cautions = dataset_cautions(request.dataset, request.root, images)
     # Two folders may use the same number for different people; the numbers of a public dataset are unique in it.
     where = f"folder {request.root.resolve().name}" if request.dataset == "folder" else _NAMES[request.dataset]
     name = f"{where} {request.magnification}" if request.magnification else where
@@ -108,7 +115,7 @@ def _choose(request: SetRequest) -> ChosenSet:
     chosen = _sample_images(images, request.most)
     persons = tuple(f"{where} {image.patient_id}" for image in chosen)
     _check_patients(name, persons)
-    return ChosenSet(name, request.dataset, tuple(chosen), persons, len(images))
+    return ChosenSet(name, request.dataset, tuple(chosen), persons, len(images), cautions)
 
 
 def _sample_images(images: Sequence[LabelledImage], most: int) -> list[LabelledImage]:
@@ -129,6 +136,38 @@ def _check_patients(name: str, persons: Sequence[str], condition: str = "") -> N
         )
 
 
+def refuse_small_images(chosen: ChosenSet, card: Card) -> None:
+    """Refuse a set of which no image is large enough for the network; only the headers of the files are read.
+
+    Raises:
+        ValueError: If every image is too small; the message says how small they are.
+    """
+    problems = []
+    for image in chosen.images:
+        size = _read_size(image.path)
+        problem = find_size_problem(*size, card.input_policy) if size else None
+        if problem is None or problem.kind != "unreadable":
+            return
+        problems.append(problem.message)
+    raise _none_usable(chosen.name, problems)
+
+
+def _read_size(file: Path) -> tuple[int, int] | None:
+    """Return height and width from the header of an image; None if Pillow cannot tell them."""
+    try:
+        with Image.open(file) as image:
+            return image.height, image.width
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def _none_usable(name: str, reasons: Sequence[str]) -> ValueError:
+    return ValueError(
+        f"none of the {len(reasons)} images of {name} can be used: {Counter(reasons).most_common(1)[0][0]}. "
+        "If they are too small, use larger images or a checkpoint for images of this size"
+    )
+
+
 def analyse_set(chosen: ChosenSet, classifier: Classifier, advance: Callable[[], object] = lambda: None) -> AnalysedSet:
     """Measure every image as it is, and predict and embed it as in serving.
 
@@ -146,11 +185,7 @@ def analyse_set(chosen: ChosenSet, classifier: Classifier, advance: Callable[[],
             rows.append(row)
         advance()
     if not usable:
-        raise ValueError(
-            f"none of the {len(reasons)} images of {chosen.name} can be used: "
-            f"{Counter(reason for _, reason in reasons).most_common(1)[0][0]}. "
-            "If they are too small, use larger images or a checkpoint for images of this size"
-        )
+        raise _none_usable(chosen.name, [reason for _, reason in reasons])
     persons = np.array([chosen.persons[number] for number in usable], np.str_)
     _check_patients(chosen.name, list(persons), " among those that can be used")
     images = tuple(chosen.images[number] for number in usable)
@@ -204,7 +239,7 @@ def count_training_patients(card: Card, seen: AnalysedSet) -> int:
     """Count the patients of a set that the network was trained on."""
     data = card.training_data
     images = [image for image in seen.images if may_share_patients(data, seen.dataset, image.dataset)]
-    return len({image.patient_id for image in images} & set(data.patient_ids))
+    return len({fold_identifier(image.patient_id) for image in images} & fold_patients(data))
 
 
 _Row = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]

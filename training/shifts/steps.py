@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.markup import escape
 from rich.table import Table
 
 from core.card import Card
@@ -74,16 +73,17 @@ def preparation_steps(target: AnalysedSet, classifier: Classifier, advance: Adva
 
 
 def scale_step(
-    source: AnalysedSet, target: AnalysedSet, classifier: Classifier, advance: Advance
+    source: AnalysedSet, target: AnalysedSet, classifier: Classifier, begin: Callable[[], Advance]
 ) -> tuple[Step | None, tuple[Caution, ...]]:
     """Evaluate the target set with images resized so that dark structures are as large as in the source set.
 
-    Return cautions as well; if the scale cannot be matched, the step is None.
+    Return cautions as well; if the scale cannot be matched, the step is None, and `begin` is not called.
     """
     factor, problem = _factor(source, target, classifier.card)
     if problem:
         return None, (Caution("scale not matched", problem),)
     name = f"scale matched (images x {factor:.2f})"
+    advance = begin()
     usable, reasons, probabilities = [], [], []
     for number, image in enumerate(target.images):
         pixels = read_pixels(image)
@@ -160,7 +160,7 @@ def distance_table(shift: Shift) -> Table:
         f"{shift.images[0]} images of {shift.patients[0]} patients against {shift.images[1]} of {shift.patients[1]}; "
         "halves: distance between two random halves of the source's patients"
     )
-    table = Table("distance", "value", "95 % interval", "halves", "p", title=escape(title), caption=escape(caption))
+    table = Table("distance", "value", "95% interval", "halves", "p", title=title, caption=caption)
     for distance in shift.distances:
         p = "" if distance.p is None else f"{distance.p:.3f}"
         table.add_row(distance.name, f"{distance.value:.3f}", _interval(distance), f"{distance.halves:.3f}", p)
@@ -178,12 +178,12 @@ def statistic_table(shift: Shift) -> Table:
 
 def effect_table(shift: Shift) -> Table:
     """Return a table of the AUC on both sets and the change by each preparation step on the target set."""
-    columns = ("set and preparation", "images", "AUC [95 %]", "change [95 %]", "share of drop")
+    columns = ("set and preparation", "images", "AUC [95%]", "change [95%]", "share of drop")
     table = Table(*columns, title="Effects of preparation steps", caption=_caption(shift))
     if shift.source_auc is not None:
         table.add_row(_set_name(shift, "source", 0), str(shift.source_auc.n), _figure(shift.source_auc), "", "")
     for step in shift.steps:
-        name = _set_name(shift, f"target, {step.name}", 1) if step.change is None else escape(step.name)
+        name = _set_name(shift, f"target, {step.name}", 1) if step.change is None else step.name
         share = shift.given_back(step)
         change = "" if step.change is None else _figure(step.change, "+.3f")
         table.add_row(name, str(step.images), _figure(step.auc), change, "" if share is None else f"{share:+.0%}")
@@ -191,12 +191,12 @@ def effect_table(shift: Shift) -> Table:
 
 
 def _set_name(shift: Shift, name: str, place: int) -> str:
-    return escape(f"{name} (has training patients)" if shift.trained_on[place] else name)
+    return f"{name} (has training patients)" if shift.trained_on[place] else name
 
 
 def _figure(figure: Figure, style: str = ".3f") -> str:
     bounds = "" if figure.low is None or figure.high is None else f" [{figure.low:{style}}, {figure.high:{style}}]"
-    return escape(f"{figure.value:{style}}{bounds}")
+    return f"{figure.value:{style}}{bounds}"
 
 
 def _caption(shift: Shift) -> str:

@@ -10,7 +10,7 @@ from db.migrations.sealing import add_seals, compute_existing_seals
 from db.values.audit import Seal
 
 revision = "0012"
-down_revision = "0008"
+down_revision = "0011"
 
 _TABLES = (
     SealedTable("cases", (LinkedTable("images", "case_id"),)),

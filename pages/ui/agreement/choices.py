@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from core.identifiers import fold_identifier
 from core.labels import Malignancy
 from core.reading.reference_labels import UnreadableReferencesError, read_references
 from core.results import Reading
@@ -23,6 +24,7 @@ CLICKS = "agreement-clicks"
 _KINDS = {False: "uploaded cases", True: "generated demo cases"}
 _ALL_KINDS = "uploaded and demo cases"
 _WIDTH = 220  # px
+_TABLES = ("csv", "tsv", "txt", "xlsx")
 _ADJUDICATED, _FILE, _NONE = "adjudicated labels", "a CSV file", "none"
 
 
@@ -106,8 +108,10 @@ def _ask_source(*, offered: bool) -> str:
 
 
 def _ask_file() -> tuple[str, bytes] | None:
-    st.markdown("A CSV file with the columns `case` and `label` (benign, malignant, or a BreaKHis class).")
-    file = st.file_uploader("Reference labels", "csv", key="agreement-references", label_visibility="collapsed")
+    st.markdown(
+        "A CSV file or an Excel workbook with the columns `case` and `label` (benign, malignant, or a BreaKHis class)."
+    )
+    file = st.file_uploader("Reference labels", _TABLES, key="agreement-references", label_visibility="collapsed")
     st.caption("They are not stored, and are discarded when this session ends.")
     return (file.name, file.getvalue()) if file else None
 
@@ -118,7 +122,9 @@ def _read_labels(data: bytes, readings: Sequence[Reading]) -> dict[int, Malignan
     except UnreadableReferencesError as error:
         st.error(f"These reference labels cannot be used: {formatting.escape(str(error))}.")
         return {}
-    known = {one.case_id: labels[one.accession] for one in readings if one.accession in labels}
+    by_number = {fold_identifier(accession): label for accession, label in labels.items()}
+    wanted = {one.case_id: fold_identifier(one.accession) for one in readings}
+    known = {case_id: by_number[number] for case_id, number in wanted.items() if number in by_number}
     if not known:
         st.warning("The file of reference labels does not name any of these cases.")
     return known

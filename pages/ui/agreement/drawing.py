@@ -47,9 +47,12 @@ def draw_headline(readings: Sequence[Reading], *, reads: bool) -> None:
 def draw_figures(table: Table) -> None:
     """Draw a table of figures; a click on a figure shows the cases behind it."""
     key = f"agreement-table-{table.columns[0]}-{st.session_state.get(choices.CLICKS, 0)}"
-    columns = {column: [line.cells[place].text for line in table.lines] for place, column in enumerate(table.columns)}
+    columns = {
+        formatting.capitalise(column): [line.cells[place].text for line in table.lines]
+        for place, column in enumerate(table.columns)
+    }
     st.dataframe(
-        {table.of: [line.name for line in table.lines], **columns},
+        {formatting.capitalise(table.of): [line.name for line in table.lines], **columns},
         hide_index=True,
         height=components.table_height(len(table.lines), _TABLE_HEIGHT),
         on_select=partial(_show_cases_of_figure, table, key),
@@ -62,7 +65,8 @@ def _show_cases_of_figure(table: Table, key: str) -> None:
     cells = st.session_state[key].selection.cells
     if cells:
         row, column = cells[0]
-        place = table.columns.index(column) if column in table.columns else 0
+        columns = [formatting.capitalise(each) for each in table.columns]
+        place = columns.index(column) if column in columns else 0
         choices.choose_figure(table.behind(row, place))
 
 
@@ -153,19 +157,19 @@ def draw_cases(chosen: FigureReadings, references: Mapping[int, Malignancy]) -> 
         st.markdown("No cases match.")
         return None
     readings = chosen.readings
-    labels = {"reference": [choices.reference_words(one, references) for one in readings]} if references else {}
+    labels = {"Reference": [choices.reference_words(one, references) for one in readings]} if references else {}
     picked = components.draw_clickable_table(
         {
-            "case": [one.accession for one in readings],
-            "reader": [one.reader for one in readings],
-            "before": [_read_words(one.first) for one in readings],
-            "after": [_read_words(one.final) for one in readings],
-            "model": [formatting.label_words(m) if (m := _model_label(one)) else "–" for one in readings],
+            "Case": [one.accession for one in readings],
+            "Reader": [one.reader for one in readings],
+            "Before": [_read_words(one.first) for one in readings],
+            "After": [_read_words(one.final) for one in readings],
+            "Model": [formatting.label_words(m) if (m := _model_label(one)) else "–" for one in readings],
             **labels,
-            "amended": [_read_words(one.standing) if one.standing != one.final else "" for one in readings],
-            "map useful": [one.vote or "" for one in readings],
-            "seconds": [round(one.first.seconds) for one in readings],
-            "magnification": [formatting.magnification_words(one.magnification) for one in readings],
+            "Amended": [_read_words(one.standing) if one.standing != one.final else "" for one in readings],
+            "Map useful": [one.vote or "" for one in readings],
+            "Seconds": [round(one.first.seconds) for one in readings],
+            "Magnification": [formatting.magnification_words(one.magnification) for one in readings],
         },
         key="agreement-cases",
         most=_TABLE_HEIGHT,

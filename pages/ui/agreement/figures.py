@@ -92,7 +92,7 @@ def figure_words(value: Rate | Interval | Median) -> str:
     if isinstance(value, Rate):
         if value.n == 0:
             return "–"
-        return f"{value.value:.0%} [{value.low:.0%}, {value.high:.0%}], {value.hits} of {value.n}".replace("%", " %")
+        return f"{value.value:.0%} [{value.low:.0%}, {value.high:.0%}], {value.hits} of {value.n}"
     if math.isnan(value.value):
         return "–"
     digits, unit = (0, " s") if isinstance(value, Median) else (2, "")

@@ -17,15 +17,15 @@ from pages.ui.agreement.figures import Matrix, Table
 from pages.ui.downloads import draw_lazy_download
 from pages.ui.without_names import readings_without_names
 
-_RATE = "Agreement rate with its 95 % Wilson interval and n; "
+_RATE = "Agreement rate with its 95% Wilson interval and n; "
 _NOTES = {
     READER_MODEL: _RATE + "then Cohen's kappa, its interval from resampled cases. The model's label is the one the "
     "reader saw; after the reveal, the latest version of the read counts.",
     READER_READER: _RATE + "then Cohen's kappa, and the quadratic-weighted kappa of ten grades from certainly benign "
     "to certainly malignant; intervals of kappa from resampled cases.",
-    REVEAL: "Shares of all reads with a label before and after the reveal, with 95 % Wilson intervals. The final read "
+    REVEAL: "Shares of all reads with a label before and after the reveal, with 95% Wilson intervals. The final read "
     "counts as first saved, because an amendment may rest on later knowledge.",
-    HABITS: "Median seconds from opening to saving, by the server's clock, with a 95 % interval from the reads "
+    HABITS: "Median seconds from opening to saving, by the server's clock, with a 95% interval from the reads "
     "themselves; maps: share of the votes cast; amended: share of the final reads.",
 }
 _TOGETHER = " For all readers together: reads of one case are not independent, so the interval is somewhat too narrow."
@@ -88,7 +88,7 @@ def _ask_raters(names: Sequence[str]) -> str:
 
 
 def draw_downloads(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
-    """Offer the figures of all views and their readings as CSV files, de-identified unless names are asked for."""
+    """Offer the figures of all views and their readings as tables, de-identified unless names are asked for."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         named = resources.may(Permission.PLAN_READING) and st.toggle(
             "Include names in the files", key="agreement-named"
@@ -97,14 +97,18 @@ def draw_downloads(readings: Sequence[Reading], references: Mapping[int, Maligna
         make_figures, make_readings = (
             partial(make, readings, references, named=named) for make in (_figures_file, _readings_file)
         )
-        draw_lazy_download("Figures as CSV", f"agreement figures, {how}", make_figures, "agreement.csv")
-        draw_lazy_download("Readings as CSV", f"agreement readings, {how}", make_readings, "readings.csv")
+        draw_lazy_download("Figures", f"agreement figures, {how}", make_figures, "agreement.csv")
+        draw_lazy_download("Readings", f"agreement readings, {how}", make_readings, "readings.csv")
 
 
-def _figures_file(readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool) -> bytes:
+def _figures_file(
+    readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool
+) -> csv_tables.TableFile:
     exported = readings if named else readings_without_names(readings)
-    return csv_tables.agreement_csv((view, measure_view(view, exported, references)) for view in choices.VIEWS).data
+    return csv_tables.agreement_csv((view, measure_view(view, exported, references)) for view in choices.VIEWS)
 
 
-def _readings_file(readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool) -> bytes:
-    return csv_tables.readings_csv(readings if named else readings_without_names(readings), references).data
+def _readings_file(
+    readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool
+) -> csv_tables.TableFile:
+    return csv_tables.readings_csv(readings if named else readings_without_names(readings), references)

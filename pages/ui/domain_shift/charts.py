@@ -24,7 +24,9 @@ def draw_statistics(shift: Shift) -> go.Figure:
     figure = make_subplots(
         rows=rows,
         cols=_COLUMNS,
-        subplot_titles=[f"<b>{each.name}</b><br>{explanations.difference_words(each)}" for each in distributions],
+        subplot_titles=[
+            f"<b>{escape_markup(each.name)}</b><br>{explanations.difference_words(each)}" for each in distributions
+        ],
         vertical_spacing=85 / (rows * _ROW_HEIGHT),
         horizontal_spacing=0.08,
     )
@@ -82,20 +84,23 @@ def draw_points(shift: Shift) -> go.Figure:
 
 
 def draw_what_helps(shift: Shift) -> go.Figure | None:
-    """Draw what each step changes, with its interval; lines mark no change and the whole drop. None without steps."""
+    """Draw what each step changes, with its interval; lines mark no change and the whole drop. None without steps.
+
+    Without a drop there is no line for it: nothing is to be recovered.
+    """
     steps = [step for step in shift.steps if step.change is not None]
     if not steps:
         return None
     figure = go.Figure(_changes(shift, steps))
     figure.add_vline(x=0, line={"color": GREY, "width": 1})
-    if shift.drop is not None:
+    if shift.drop is not None and shift.drop.value > 0:
         figure.add_vline(x=shift.drop.value, line={"color": COLOURS[0], "width": 2, "dash": "dot"})
         figure.add_annotation(
             x=shift.drop.value,
             y=1,
             yref="paper",
             yanchor="bottom",
-            xanchor="left" if shift.drop.value >= 0 else "right",
+            xanchor="left",
             text="AUC of the source set",
             font={"size": TEXT_SIZE},
             showarrow=False,
@@ -134,6 +139,7 @@ def _density(shift: Shift, distribution: Distribution, side: int, *, legend: boo
     shares = (distribution.source, distribution.target)[side]
     width = distribution.edges[1] - distribution.edges[0]
     centres = [edge + width / 2 for edge in distribution.edges[:-1]]
+    unit = escape_markup(distribution.unit)
     return go.Scatter(
         x=centres,
         y=shares,
@@ -144,7 +150,7 @@ def _density(shift: Shift, distribution: Distribution, side: int, *, legend: boo
         line={"color": COLOURS[side], "dash": DASHES[side], "width": 2, "shape": "spline", "smoothing": 0.6},
         fill="tozeroy",
         fillcolor=_FILLS[side],
-        hovertemplate=f"%{{y:.0%}} of the images at %{{x:.3g}} {distribution.unit}<extra>%{{fullData.name}}</extra>",
+        hovertemplate=f"%{{y:.0%}} of the images at %{{x:.3g}} {unit}<extra>%{{fullData.name}}</extra>",
     )
 
 

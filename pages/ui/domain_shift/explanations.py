@@ -5,6 +5,7 @@ from core.statistics.shift import DISCREPANCY, FRECHET, TWO_SAMPLE_AUC, Distance
 
 _VERY_UNLIKELY, _UNLIKELY = 0.01, 0.05  # p-values below which chance is so
 _FEW_PATIENTS = 10
+_SMALLEST_CHANGE = 0.005  # of an AUC
 _SMALLEST_DIFFERENCE = 0.05  # standard deviations; less would be written as 0.0
 _GUESSING = 0.5  # AUC
 
@@ -40,7 +41,7 @@ STATISTIC_HELP = {
 }
 STEP_HELP = (
     "Each row changes one step in preparing the target set's images. The marker shows the change in AUC on the same "
-    "patients, the bar its 95 % interval; if the bar crosses 0, there may be no change at all. Left is worse, right is "
+    "patients, the bar its 95% interval; if the bar crosses 0, there may be no change at all. Left is worse, right is "
     "better. The dotted line is the change that would reach the AUC of the source set."
 )
 
@@ -103,6 +104,13 @@ def chance_words(p: float) -> str:
 def p_words(p: float) -> str:
     """Write a p-value; 1,000 permutations cannot give one below 0.001."""
     return "p ≤ 0.001" if p <= 0.001 else f"p = {p:.3f}"
+
+
+def changes_nothing(shift: Shift) -> bool:
+    """Return whether every step leaves the AUC as it is, to two decimals, so that a chart would show nothing."""
+    changes = [step.change for step in shift.steps if step.change is not None]
+    bounds = [bound for change in changes for bound in (change.value, change.low, change.high) if bound is not None]
+    return bool(changes) and max(map(abs, bounds)) < _SMALLEST_CHANGE
 
 
 def auc_words(shift: Shift) -> str:

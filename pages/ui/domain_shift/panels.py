@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.statistics.shift import DISCREPANCY, FRECHET, TWO_SAMPLE_AUC, Shift
 from db.values.evaluations import ShiftRow
-from pages.ui import downloads, formatting
+from pages.ui import downloads, formatting, times
 from pages.ui.charts import as_png
 from pages.ui.csv_tables import statistics_csv
 from pages.ui.domain_shift import charts, explanations
@@ -94,7 +94,7 @@ def draw_statistics(shift: Shift, number: int) -> None:
         "deviation between patients of the source set. Chance is estimated by assigning patients to the sets at random."
     )
     what = f"statistics of the shift from {shift.source} to {shift.target}"
-    downloads.draw_download("Statistics as CSV", what, statistics_csv(shift))
+    downloads.draw_download("Statistics", what, statistics_csv(shift))
 
 
 def draw_points(shift: Shift, number: int) -> None:
@@ -116,15 +116,18 @@ def draw_what_helps(shift: Shift, number: int) -> None:
     if figure is None:
         st.markdown("Not measured: the target set needs at least two benign and two malignant images.")
         return
-    name = f"what-helps-{number}"
-    st.plotly_chart(figure, config=as_png(name), key=name, alt="Change in AUC with each step")
+    if explanations.changes_nothing(shift):
+        st.markdown("No step changes the AUC on the target set: every change is 0.00.")
+    else:
+        name = f"what-helps-{number}"
+        st.plotly_chart(figure, config=as_png(name), key=name, alt="Change in AUC with each step")
     with st.expander("As a table"):
         st.table(
             {
-                "step": [formatting.escape(step.name) for step in shift.steps],
-                "images": [str(step.images) for step in shift.steps],
-                "AUC [95 %]": [formatting.escape(explanations.figure_words(step.auc)) for step in shift.steps],
-                "change [95 %]": [formatting.escape(explanations.step_words(shift, step)) for step in shift.steps],
+                "Step": [formatting.escape(step.name) for step in shift.steps],
+                "Images": [str(step.images) for step in shift.steps],
+                "AUC [95%]": [formatting.escape(explanations.figure_words(step.auc)) for step in shift.steps],
+                "Change [95%]": [formatting.escape(explanations.step_words(shift, step)) for step in shift.steps],
             },
             hide_index=True,
         )
@@ -143,4 +146,4 @@ def _statistics_help(shift: Shift) -> str:
 
 
 def _row_words(row: ShiftRow) -> str:
-    return f"{row.source} → {row.target}, model {row.model_version}, {formatting.format_date_time(row.at)}"
+    return f"{row.source} → {row.target}, model {row.model_version}, {times.format_date_time(row.at)}"

@@ -100,7 +100,7 @@ def draw_intervals(groups: Sequence[Group], name: str) -> go.Figure | None:
 
 
 def figure_words(figure: Figure | None) -> str:
-    """Write a figure with its 95 % interval; a dash where it was not measured."""
+    """Write a figure with its 95% interval; a dash where it was not measured."""
     if figure is None:
         return "–"
     interval = "" if figure.low is None or figure.high is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
@@ -180,7 +180,7 @@ def _cell_text(confusion: Confusion, shows: Shows, row: int, column: int) -> str
     if shows == "counts":
         return f"{count:,}"
     total = sum(confusion.counts[row])
-    return f"{count / total:.0%}".replace("%", " %") if total else "–"
+    return f"{count / total:.0%}" if total else "–"
 
 
 def _cell_words(confusion: Confusion, names: Sequence[str], row: int, column: int) -> str:

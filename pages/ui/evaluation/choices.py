@@ -6,14 +6,21 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.statistics.evaluation import Confusion, Evaluation
-from db.values.evaluations import EvaluatedImage, EvaluationRow, ImageFilter
-from pages.ui import formatting, resources
+from db import store
+from db.values.accounts import Permission
+from db.values.evaluations import EvaluatedImage, EvaluationRow, HiddenImages, ImageFilter
+from pages.ui import formatting, resources, times
 from pages.ui.without_names import Numbers, assign_numbers, evaluation_without_names, images_without_names
+from service.evaluation_for_reader import show_figures_only
 
 VIEWS = ("Curves", "Images", "Patients", "Groups")
 VIEW = "evaluation-view"
 SHOWN = "evaluation-images-of"  # session key: the id of the evaluation whose images are shown
 EVERY = -1  # instead of a cell: all images
+_WITHOUT_HASHES = (
+    "this evaluation is of an older version and does not tell which pictures it contains. Its images and patients are "
+    "not shown while you have cases to finish. To see them, evaluate the model again with python -m training.evaluate."
+)
 _COMMAND = "python -m training.evaluate models/starter.safetensors --dataset breakhis --data FOLDER"
 
 
@@ -24,6 +31,7 @@ class StoredEvaluation:
     row: EvaluationRow
     evaluation: Evaluation
     numbers: Numbers | None = None  # in place of names, for readers who may not see these
+    hidden: HiddenImages | None = None  # from readers with cases to finish
 
     @property
     def key(self) -> str:
@@ -130,7 +138,7 @@ def _row_words(row: EvaluationRow, rows: Sequence[EvaluationRow], elsewhere: Eva
     """Write model and version, with the time where it was evaluated on the same images more than once."""
     name = f"{row.model_name} {row.model_version}"
     same = [r for r in rows if (r.model_version, r.dataset, r.split) == (row.model_version, row.dataset, row.split)]
-    when = f" – {formatting.format_date_time(row.at)}" if len(same) > 1 else ""
+    when = f" – {times.format_date_time(row.at)}" if len(same) > 1 else ""
     where = f" on {elsewhere.dataset}, {elsewhere.split}" if elsewhere else ""
     return f"{name}{where}{when}"
 
@@ -140,11 +148,50 @@ def _read_evaluation(row: EvaluationRow) -> StoredEvaluation | None:
         evaluation = Evaluation.from_json(row.document)
     except ValueError as error:
         st.error(
-            f"The evaluation of {formatting.escape(row.model_name)} from {formatting.format_date_time(row.at)} cannot "
+            f"The evaluation of {formatting.escape(row.model_name)} from {times.format_date_time(row.at)} cannot "
             f"be read: {formatting.escape(str(error))}. Evaluate the model again with python -m training.evaluate."
         )
         return None
-    if resources.sees_names():
+    reader = resources.account().id
+    with resources.sessions().read() as session:
+        hidden = store.evaluations.hidden_images(session, reader, row.id)
+    if hidden is None and resources.sees_names():
         return StoredEvaluation(row, evaluation)
     numbers = assign_numbers(row.document, evaluation)
-    return StoredEvaluation(row, evaluation_without_names(evaluation, numbers), numbers)
+    visible = _without_hidden(row, evaluation, hidden, reader)
+    if visible is None:
+        return None
+    return StoredEvaluation(row, evaluation_without_names(visible, numbers), numbers, hidden)
+
+
+def _without_hidden(
+    row: EvaluationRow, evaluation: Evaluation, hidden: HiddenImages | None, reader: int
+) -> Evaluation | None:
+    """Return what a reader may see of an evaluation, and say what is missing; None if nothing is left."""
+    if hidden is None or not hidden.positions:
+        return evaluation
+    name = formatting.escape(f"{row.model_name} {row.model_version}")
+    if hidden.without_hashes:
+        st.info(f"{name}: {_WITHOUT_HASHES}")
+        return show_figures_only(evaluation)
+    images = formatting.count_words(len(hidden.positions), "image")
+    visible = resources.measure_visible(reader, hidden, row)
+    if visible is None:
+        st.info(f"{name}: all images of this evaluation are also in cases that you have not finished.")
+        return None
+    st.info(
+        f"{name}: {images} of this evaluation are also in cases that you have not finished. Until then, everything "
+        "here is measured without them, and numbers replace names."
+    )
+    return visible
+
+
+def warn_of_overlap(chosen: Sequence[StoredEvaluation]) -> None:
+    """Tell an administrator which evaluations contain pictures of cases."""
+    if not resources.may(Permission.ADMINISTER):
+        return
+    for stored in chosen:
+        with resources.sessions().read() as session:
+            shared = store.evaluations.overlap(session, resources.account().id, stored.row.id)
+        if shared.images:
+            st.warning(f"**! {formatting.escape(stored.row.model_name)}:** {shared.words}")

@@ -96,9 +96,9 @@ def draw_images(chosen: Sequence[StoredEvaluation]) -> None:
     """Ask which images to show, and draw one page of them."""
     stored = choices.evaluation_with_images(chosen)
     magnification, patient, maps = _ask_filters(stored)
-    cell = choices.cell_of(stored, patient, magnification)
+    cell, reader = choices.cell_of(stored, patient, magnification), resources.account().id
     with resources.sessions().read() as session:
-        count = store.evaluations.count_evaluated_images(session, stored.row.id, cell)
+        count = store.evaluations.count_evaluated_images(session, reader, stored.row.id, cell)
     place = st.session_state.get(choices.cell_key(stored), choices.EVERY)
     cell_words = choices.cell_words(choices.confusion_of(stored), place)
     filters = [word for word in (patient and f"patient {patient}", magnification) if word]
@@ -114,7 +114,7 @@ def draw_images(chosen: Sequence[StoredEvaluation]) -> None:
     with resources.sessions().read() as session:
         offset = (page - 1) * _IMAGES_PER_PAGE
         page_of_images = store.evaluations.evaluated_images(
-            session, stored.row.id, cell, limit=_IMAGES_PER_PAGE, offset=offset
+            session, reader, stored.row.id, cell, limit=_IMAGES_PER_PAGE, offset=offset
         )
     with st.container(horizontal=True, gap="small", key="evaluation-images"):
         for image in stored.images(page_of_images):

@@ -16,10 +16,10 @@ from pages.ui.evaluation.choices import EVERY, StoredEvaluation
 
 _HEADLINE: tuple[tuple[str, str, Unit], ...] = (
     (figure_names.AUC, "AUC", "image"),
-    (figure_names.PATIENT_RECOGNITION_RATE, "patient recognition rate", "patient"),
-    (figure_names.RECALL, "sensitivity", "image"),
-    (figure_names.SPECIFICITY, "specificity", "image"),
-    (figure_names.CLASS_ACCURACY, "accuracy over all classes", "image"),
+    (figure_names.PATIENT_RECOGNITION_RATE, "Patient recognition rate", "patient"),
+    (figure_names.RECALL, "Sensitivity", "image"),
+    (figure_names.SPECIFICITY, "Specificity", "image"),
+    (figure_names.CLASS_ACCURACY, "Accuracy over all classes", "image"),
 )
 _CURVES: dict[CurveKind, str] = {
     "roc": "ROC",
@@ -53,7 +53,7 @@ def draw_headline(chosen: Sequence[StoredEvaluation]) -> None:
     names = [f"**{formatting.escape(model_words(one))}**" for one in evaluations]
     with st.container(key="evaluation-headline"):
         st.table(
-            ({"model": names} if len(names) > 1 else {})
+            ({"Model": names} if len(names) > 1 else {})
             | {
                 words: [_headline_words(one.figure(name, unit)) for one in evaluations] for name, words, unit in present
             },
@@ -129,12 +129,12 @@ def draw_patients(chosen: Sequence[StoredEvaluation]) -> None:
         key = f"{stored.key}-patients"
         st.dataframe(
             {
-                "patient": [group.name for group in by_errors],
-                "wrong": [group.wrong for group in by_errors],
-                "of images": [group.images for group in by_errors],
-                "share wrong": [group.wrong / group.images for group in by_errors],
+                "Patient": [group.name for group in by_errors],
+                "Wrong": [group.wrong for group in by_errors],
+                "Of images": [group.images for group in by_errors],
+                "Share wrong": [group.wrong / group.images for group in by_errors],
             },
-            column_config={"share wrong": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)},
+            column_config={"Share wrong": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)},
             hide_index=True,
             height=components.table_height(len(by_errors), 420 // len(chosen)),
             on_select=partial(_open_patient, stored, key, [group.name for group in by_errors]),
@@ -154,7 +154,7 @@ def draw_groups(chosen: Sequence[StoredEvaluation]) -> None:
             st.markdown("Neither magnification nor subtype is known for these images.")
             continue
         name = f"groups-{stored.evaluation.model_version}"
-        st.caption("Accuracy of benign against malignant, with 95 % intervals; in brackets: images of patients")
+        st.caption("Accuracy of benign against malignant, with 95% intervals; in brackets: images of patients")
         st.plotly_chart(
             figure,
             config=as_png(name),
@@ -164,12 +164,15 @@ def draw_groups(chosen: Sequence[StoredEvaluation]) -> None:
         columns = [n for n in _GROUP_FIGURES if any(f.name == n for group in both for f in group.figures)]
         st.dataframe(
             {
-                "group": [group.name.replace("_", " ") for group in both],
-                "images": [group.images for group in both],
-                "patients": [group.patients for group in both],
-                "wrong": [group.wrong for group in both],
+                "Group": [group.name.replace("_", " ") for group in both],
+                "Images": [group.images for group in both],
+                "Patients": [group.patients for group in both],
+                "Wrong": [group.wrong for group in both],
             }
-            | {_COLUMN_WORDS.get(name, name): [_group_figure(group, name) for group in both] for name in columns},
+            | {
+                formatting.capitalise(_COLUMN_WORDS.get(name, name)): [_group_figure(group, name) for group in both]
+                for name in columns
+            },
             hide_index=True,
         )
 
@@ -180,7 +183,8 @@ def _headline_words(figure: Figure | None) -> str:
 
 
 def _draw_difference(first: StoredEvaluation, second: StoredEvaluation) -> None:
-    paired = resources.compare_pair(first.row, second.row)
+    hidden = first.hidden, second.hidden
+    paired = resources.compare_pair(resources.account().id, hidden, first.row, second.row)
     names = [formatting.escape(model_words(stored.evaluation)) for stored in (first, second)]
     if paired.comparison is None:
         st.info(f"No paired difference: {formatting.escape(paired.problem)}.")

@@ -1,48 +1,54 @@
 """Draw the tables below an evaluation: published results, the ablation, all figures, and the images left out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import streamlit as st
 
-from core.labels import MAGNIFICATIONS
-from core.statistics.evaluation import AblationRow, Evaluation
+from core.labels import BREAKHIS, MAGNIFICATIONS
+from core.statistics.evaluation import AblationRow, Evaluation, Figure
 from core.statistics.published import HUMAN_REFERENCE, PUBLISHED, Published, PublishedFigure
 from db import store
 from pages.ui import csv_tables, downloads, formatting, resources
 from pages.ui.evaluation.charts import figure_words, model_words
 from pages.ui.evaluation.choices import StoredEvaluation
 
+_LEAKS_LAST = (False, None, True)
+_VALIDATION = "validation"
 _LEAKS = {True: "✗ leaks", False: "✓ no leak found", None: "? unknown"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One published figure, and why it cannot be compared with ours ("" if it can)."""
+
+    row: Published
+    figure: PublishedFigure
+    problem: str
+
+
 def draw_published(chosen: Sequence[StoredEvaluation]) -> None:
-    """Draw published results on this dataset beside ours, each with its protocol and whether patients leaked."""
+    """Draw published results on this dataset beside ours, each with its protocol and whether patients leaked.
+
+    Only figures of the same task on the same images are shown, the rest on request.
+    """
     evaluations = [stored.evaluation for stored in chosen]
     dataset = evaluations[0].dataset
-    rows = [row for row in PUBLISHED if row.dataset.casefold() == dataset.casefold()]
+    lines = _list_published([one for one in evaluations if one.dataset == dataset])
     st.markdown("##### Beside published results")
-    if not rows:
+    if not lines:
         st.markdown("No published results are listed for this dataset.")
         return
-    lines = [(row, figure) for row in rows for figure in row.figures]
-    ours = {
-        formatting.escape(model_words(one)): [_our_words(one, figure) for _, figure in lines]
-        for one in evaluations
-        if one.dataset == dataset
-    }
-    st.table(
-        {
-            "system": [row.system if figure is row.figures[0] else "" for row, figure in lines],
-            "figure": [f"{figure.name}{f', {figure.of}' if figure.of else ''}" for _, figure in lines],
-            "published": [_published_words(figure) for _, figure in lines],
-            **ours,
-            "published protocol": [row.protocol if figure is row.figures[0] else "" for row, figure in lines],
-            "patient leak": [_leak_words(row) if figure is row.figures[0] else "" for row, figure in lines],
-        },
-        hide_index=True,
-        border="horizontal",
+    comparable = [line for line in lines if not line.problem]
+    if not comparable:
+        st.markdown("No published result was measured on the same task and the same images.")
+    rest = formatting.count_words(len(lines) - len(comparable), "figure")
+    shows_all = len(comparable) < len(lines) and st.toggle(
+        f"Also show {rest} that cannot be compared", key="published-all", persist_state="session"
     )
+    if shows_all or comparable:
+        _draw_published_table(lines if shows_all else comparable, evaluations, dataset)
     for one in evaluations:
         st.caption(
             formatting.escape(
@@ -54,13 +60,68 @@ def draw_published(chosen: Sequence[StoredEvaluation]) -> None:
     st.caption(f"Human performance: {people} ({HUMAN_REFERENCE.system}: {HUMAN_REFERENCE.protocol}).")
 
 
-def _our_words(evaluation: Evaluation, figure: PublishedFigure) -> str:
-    """Write our figure of the same name, on the same magnification where one is named."""
+def _list_published(evaluations: Sequence[Evaluation]) -> list[_Line]:
+    """List the figures published on the dataset of our evaluations, those without leaks first, then by protocol."""
+    dataset = evaluations[0].dataset.casefold()
+    rows = [row for row in PUBLISHED if row.dataset.casefold() == dataset]
+    rows.sort(key=lambda row: (_LEAKS_LAST.index(row.leaks), row.protocol.casefold()))
+    return [_Line(row, figure, _find_problem(row, figure, evaluations)) for row in rows for figure in row.figures]
+
+
+def _find_problem(row: Published, figure: PublishedFigure, evaluations: Sequence[Evaluation]) -> str:
+    """Return why none of our evaluations can be compared with a published figure, or ""."""
+    if figure.of == _VALIDATION:
+        return "measured on validation images"
+    if row.of_subtypes and not any(one.label_set.classes == BREAKHIS.classes for one in evaluations):
+        return "another task: eight subtypes"
+    if not any(_our_figure(one, figure) for one in evaluations):
+        return "not measured by ours"
+    if figure.of or row.dataset != "BreaKHis" or any(_has_all_magnifications(one) for one in evaluations):
+        return ""
+    return "measured on images of all magnifications"
+
+
+def _has_all_magnifications(evaluation: Evaluation) -> bool:
+    return {group.name for group in evaluation.groups if group.kind == "magnification"} >= set(MAGNIFICATIONS)
+
+
+def _draw_published_table(lines: Sequence[_Line], evaluations: Sequence[Evaluation], dataset: str) -> None:
+    first = [at == 0 or line.row is not lines[at - 1].row for at, line in enumerate(lines)]
+    ours = {
+        formatting.escape(model_words(one)): [_our_words(one, line.figure) for line in lines]
+        for one in evaluations
+        if one.dataset == dataset
+    }
+    problems = {"Not comparable": [line.problem for line in lines]} if any(line.problem for line in lines) else {}
+    st.table(
+        {
+            "System": [line.row.system if begins else "" for line, begins in zip(lines, first, strict=True)],
+            "Figure": [f"{one.figure.name}{f', {one.figure.of}' if one.figure.of else ''}" for one in lines],
+            "Published": [_published_words(line.figure) for line in lines],
+            **ours,
+            "Published protocol": [
+                line.row.protocol if begins else "" for line, begins in zip(lines, first, strict=True)
+            ],
+            "Patient leak": [
+                _leak_words(line.row) if begins else "" for line, begins in zip(lines, first, strict=True)
+            ],
+            **problems,
+        },
+        hide_index=True,
+        border="horizontal",
+    )
+
+
+def _our_figure(evaluation: Evaluation, figure: PublishedFigure) -> Figure | None:
+    """Return our figure of the same name, on the same magnification where one is named."""
     if figure.of in MAGNIFICATIONS:
         group = next((g for g in evaluation.groups if (g.kind, g.name) == ("magnification", figure.of)), None)
-        measured = next((f for f in group.figures if f.name == figure.name), None) if group else None
-        return formatting.escape(figure_words(measured))
-    return formatting.escape(figure_words(evaluation.figure(figure.name) or evaluation.figure(figure.name, "patient")))
+        return next((f for f in group.figures if f.name == figure.name), None) if group else None
+    return evaluation.figure(figure.name) or evaluation.figure(figure.name, "patient")
+
+
+def _our_words(evaluation: Evaluation, figure: PublishedFigure) -> str:
+    return formatting.escape(figure_words(_our_figure(evaluation, figure)))
 
 
 def _published_words(figure: PublishedFigure) -> str:
@@ -77,7 +138,10 @@ def draw_details(chosen: Sequence[StoredEvaluation]) -> None:
         name = f" – {formatting.escape(model_words(stored.evaluation))}" if len(chosen) > 1 else ""
         evaluation = stored.evaluation
         with st.expander(f"Ablation: views, stain and quality control{name}"):
-            _draw_ablation(evaluation)
+            if stored.hidden is not None and stored.hidden.positions:
+                st.markdown("Not shown: it was measured with the images that are left out.")
+            else:
+                _draw_ablation(evaluation)
         with st.expander(f"All {len(evaluation.figures)} figures{name}"):
             _draw_all_figures(evaluation)
         with st.expander(f"{len(evaluation.excluded):,} images left out, and all warnings in full{name}"):
@@ -91,12 +155,12 @@ def _draw_ablation(evaluation: Evaluation) -> None:
         return
     st.table(
         {
-            "views": [row.views for row in evaluation.ablation],
-            "stain": [row.stain for row in evaluation.ablation],
-            "quality control": ["on" if row.quality_control else "off" for row in evaluation.ablation],
-            "images": [f"{row.images:,}" for row in evaluation.ablation],
+            "Views": [formatting.escape(row.views) for row in evaluation.ablation],
+            "Stain": [formatting.escape(row.stain) for row in evaluation.ablation],
+            "Quality control": ["on" if row.quality_control else "off" for row in evaluation.ablation],
+            "Images": [f"{row.images:,}" for row in evaluation.ablation],
             "AUC": [formatting.escape(figure_words(row.auc)) for row in evaluation.ablation],
-            "paired change": [_change_words(row) for row in evaluation.ablation],
+            "Paired change": [_change_words(row) for row in evaluation.ablation],
         },
         hide_index=True,
         border="horizontal",
@@ -116,9 +180,9 @@ def _draw_all_figures(evaluation: Evaluation) -> None:
     """List all figures with their intervals."""
     st.dataframe(
         {
-            "figure": [figure.name for figure in evaluation.figures],
-            "of": [f"{figure.n:,} {figure.unit}s" for figure in evaluation.figures],
-            "value [95 % interval]": [figure_words(figure) for figure in evaluation.figures],
+            "Figure": [figure.name for figure in evaluation.figures],
+            "Of": [f"{figure.n:,} {figure.unit}s" for figure in evaluation.figures],
+            "Value [95% interval]": [figure_words(figure) for figure in evaluation.figures],
         },
         hide_index=True,
     )
@@ -131,31 +195,31 @@ def _draw_left_out(evaluation: Evaluation) -> None:
     if not evaluation.excluded:
         st.markdown("All images have a prediction.")
         return
-    st.dataframe({"image and reason": [image.words for image in evaluation.excluded]}, hide_index=True)
+    st.dataframe({"Image and reason": [image.words for image in evaluation.excluded]}, hide_index=True)
 
 
 def draw_exports(chosen: Sequence[StoredEvaluation]) -> None:
-    """Offer the figures and the predictions of all images as CSV files."""
+    """Offer the figures and the predictions of all images as tables."""
     with st.container(horizontal=True, gap="small"):
         for stored in chosen:
             name = f" of {formatting.escape(model_words(stored.evaluation))}" if len(chosen) > 1 else ""
             downloads.draw_download(
-                f"Figures{name} as CSV",
+                f"Figures{name}",
                 f"figures of evaluation {stored.row.id}",
                 csv_tables.figures_csv(stored.evaluation),
                 key=f"{stored.key}-figures",
             )
             downloads.draw_lazy_download(
-                f"Predictions{name} as CSV",
+                f"Predictions{name}",
                 f"predictions of evaluation {stored.row.id}",
-                partial(_predictions, stored),
+                partial(_predictions, stored, resources.account().id),
                 f"predictions-{stored.row.id}-{stored.evaluation.model_version}.csv",
                 key=f"{stored.key}-predictions",
             )
         st.caption("Each chart has a camera button that saves it as a PNG.")
 
 
-def _predictions(stored: StoredEvaluation) -> bytes:
+def _predictions(stored: StoredEvaluation, account_id: int) -> csv_tables.TableFile:
     with resources.sessions().read() as session:
-        images = store.evaluations.evaluated_images(session, stored.row.id, limit=max(1, stored.row.images))
-    return csv_tables.predictions_csv(stored.images(images), stored.evaluation.label_set.classes).data
+        images = store.evaluations.evaluated_images(session, account_id, stored.row.id, limit=max(1, stored.row.images))
+    return csv_tables.predictions_csv(stored.images(images), stored.evaluation.label_set.classes)

@@ -8,7 +8,7 @@ import streamlit as st
 from core.card import Card, UnusableCheckpointError, model_version
 from db.values.accounts import Permission
 from db.values.evaluations import Deployment
-from pages.ui import components, formatting, resources
+from pages.ui import components, formatting, resources, times
 from pages.ui.models import model_card
 from pages.ui.resources import CheckpointFile
 from service.worker.try_checkpoint import deploy
@@ -32,7 +32,8 @@ def draw_in_service(file: CheckpointFile) -> None:
         return
     st.markdown(f"**{formatting.escape(file.card.name)}** &nbsp; version `{file.version}`")
     since = (
-        f"put into service {formatting.format_date_time(deployment.at)} by {deployment.account or 'the program'}"
+        f"put into service {times.format_date_time(deployment.at)} by "
+        f"{formatting.escape(deployment.account or 'the program')}"
         if deployment
         else "from the settings; no checkpoint has been put into service yet"
     )
@@ -52,10 +53,10 @@ def draw_history(deployments: Sequence[Deployment]) -> None:
     with st.expander(f"All checkpoints put into service ({len(deployments):,})"):
         st.dataframe(
             {
-                "from": [formatting.format_date_time(each.at) for each in deployments],
-                "name": [each.name for each in deployments],
-                "version": [model_version(each.sha256) for each in deployments],
-                "put into service by": [each.account or "the program" for each in deployments],
+                "From": [times.format_date_time(each.at) for each in deployments],
+                "Name": [each.name for each in deployments],
+                "Version": [model_version(each.sha256) for each in deployments],
+                "Put into service by": [each.account or "the program" for each in deployments],
             },
             hide_index=True,
         )
@@ -115,7 +116,7 @@ def _deploy(file: CheckpointFile) -> None:
         return
     del st.session_state[_TO_CONFIRM]
     components.announce(
-        f"{formatting.escape(deployment.name)} was put into service at {formatting.format_time(deployment.at)}. The "
+        f"{formatting.escape(deployment.name)} was put into service at {times.format_time(deployment.at)}. The "
         "worker switches to it after the image it is analysing."
     )
 

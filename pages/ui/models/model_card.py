@@ -3,16 +3,17 @@
 import streamlit as st
 
 from core.card import Card
+from pages.ui import formatting
 
 
 def draw_card(card: Card) -> None:
     """Draw a card: how the network was made, and how well it performed."""
     if card.note:
-        st.markdown(card.note)
+        st.markdown(formatting.escape(card.note))
     left, right = st.columns(2, gap="large")
     with left:
         st.markdown("##### How it was made")
-        st.table(_facts(card), hide_header=True)
+        st.table({name: formatting.escape(fact) for name, fact in _facts(card).items()}, hide_header=True)
     with right:
         st.markdown("##### How well it performed")
         _draw_metrics(card)
@@ -30,9 +31,9 @@ def _draw_metrics(card: Card) -> None:
         return
     st.table(
         {
-            "measure": [metric.name for metric in card.metrics],
-            "value [95 % interval]": [f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in card.metrics],
-            "protocol": [metric.protocol for metric in card.metrics],
+            "Measure": [formatting.escape(metric.name) for metric in card.metrics],
+            "Value [95% interval]": [f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in card.metrics],
+            "Protocol": [formatting.escape(metric.protocol) for metric in card.metrics],
         },
         hide_index=True,
     )

@@ -12,8 +12,8 @@ from plotly.subplots import make_subplots
 from core.fitting.history import HISTORY_FILE, Epoch, PartHistory, find_best_epoch, read_document, read_lines
 from db import store
 from db.values.evaluations import RunRow, RunState
-from pages.ui import downloads, formatting, resources
-from pages.ui.charts import COLOURS, GREY, SIGNS, TEXT_SIZE
+from pages.ui import downloads, formatting, resources, times
+from pages.ui.charts import COLOURS, GREY, SIGNS, TEXT_SIZE, escape_markup
 from pages.ui.csv_tables import history_csv
 
 _NO_RUN = "This database has no training runs yet. Start one with the same SECOND_READ_DATA as this app:"
@@ -78,27 +78,33 @@ def _draw_curves(number: int, live: bool) -> None:
     parts = _ask_parts(progress.parts, number)
     st.plotly_chart(draw_training_curves(parts), key=f"curves-{number}")
     st.caption("Dotted lines: training; solid lines: validation. A ring marks the best epoch of each part.")
-    downloads.draw_download("Epochs as CSV", f"epochs of training run {run.name}", history_csv(progress.parts))
+    downloads.draw_download("Epochs", f"epochs of training run {run.name}", history_csv(progress.parts))
 
 
 def _ask_parts(parts: Sequence[PartHistory], number: int) -> list[PartHistory]:
     if len(parts) < 2:
         return list(parts)
     names = [part.part for part in parts]
-    selection = st.pills("Parts (all if none is selected)", names, selection_mode="multi", key=f"parts-{number}")
+    selection = st.pills(
+        "Parts (all if none is selected)",
+        names,
+        selection_mode="multi",
+        format_func=formatting.escape,
+        key=f"parts-{number}",
+    )
     return [part for part in parts if not selection or part.part in selection]
 
 
 def _run_words(run: RunRow) -> str:
-    return f"{run.name} – {run.state.value}, started {formatting.format_date_time(run.started_at)}"
+    return f"{run.name} – {run.state.value}, started {times.format_date_time(run.started_at)}"
 
 
 def _state_words(run: RunRow, progress: Progress) -> str:
     count = sum(len(part.epochs) for part in progress.parts)
     epochs = formatting.count_words(count, "epoch")
     if run.finished_at:
-        return f"{run.state.value} {formatting.format_date_time(run.finished_at)}, {epochs}, in {run.folder}"
-    last = f", the last one at {formatting.format_date_time(progress.heard_at)}" if progress.heard_at and count else ""
+        return f"{run.state.value} {times.format_date_time(run.finished_at)}, {epochs}, in {run.folder}"
+    last = f", the last one at {times.format_date_time(progress.heard_at)}" if progress.heard_at and count else ""
     return f"{run.state.value}, {epochs} so far{last}, in {run.folder}"
 
 
@@ -139,19 +145,20 @@ def _add_line(figure: go.Figure, part: PartHistory, place: int, measure: str, ki
     measured = [(epoch, value) for epoch, value in points if value is not None]
     if not measured:
         return
+    name = escape_markup(part.part)
     colour, below = COLOURS[place % len(COLOURS)], measure == "validation AUC"
     figure.add_trace(
         go.Scatter(
             x=[epoch.number for epoch, _ in measured],
             y=[value for _, value in measured],
-            name=f"{part.part} {kind}",
-            legendgroup=f"{part.part} {kind}",
+            name=f"{name} {kind}",
+            legendgroup=f"{name} {kind}",
             showlegend=not below,
             mode="lines+markers",
             line={"color": colour, "dash": "dot" if kind == "training" else "solid", "width": 2},
             marker={"symbol": SIGNS[place % len(SIGNS)], "size": 6},
-            hovertemplate=f"{part.part}, epoch %{{x}} (%{{customdata}})<br>{measure} %{{y:.3f}}<extra></extra>",
-            customdata=[epoch.phase for epoch, _ in measured],
+            hovertemplate=f"{name}, epoch %{{x}} (%{{customdata}})<br>{measure} %{{y:.3f}}<extra></extra>",
+            customdata=[escape_markup(epoch.phase) for epoch, _ in measured],
         ),
         row=2 if below else 1,
         col=1,
@@ -181,7 +188,7 @@ def _add_best(figure: go.Figure, part: PartHistory) -> None:
                     mode="markers",
                     marker={"symbol": "circle-open", "size": 14, "color": GREY, "line": {"width": 2}},
                     showlegend=False,
-                    hovertemplate=f"{part.part}: best epoch {best.number}<extra></extra>",
+                    hovertemplate=f"{escape_markup(part.part)}: best epoch {best.number}<extra></extra>",
                 ),
                 row=row,
                 col=1,
@@ -195,7 +202,13 @@ def _mark_phases(figure: go.Figure, parts: Sequence[PartHistory]) -> None:
         figure.add_vline(x=start - 0.5, line={"color": GREY, "width": 1, "dash": "dash"}, row="all", col=1)
         if phase not in labelled:
             figure.add_annotation(
-                x=start - 0.5, y=1, yref="y domain", text=phase, showarrow=False, xanchor="left", yanchor="bottom"
+                x=start - 0.5,
+                y=1,
+                yref="y domain",
+                text=escape_markup(phase),
+                showarrow=False,
+                xanchor="left",
+                yanchor="bottom",
             )
         labelled.add(phase)
 

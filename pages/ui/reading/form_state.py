@@ -5,13 +5,15 @@ Nothing is drawn here. The keys are a contract: the browser finds fields by them
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, TypeVar
 
 import streamlit as st
 
+from core import clock
 from core.labels import BREAKHIS, Malignancy
 from db.values.reading import REASONS, Opinion, Region, Severity, Vote
+from pages.ui import times
 
 LABELS: dict[str, Malignancy | None] = {"B": "benign", "M": "malignant", "X": None}
 """The labels a reader can choose, by their key; after the reveal, A keeps the label and D changes it."""
@@ -197,7 +199,7 @@ class ReadForm:
 
     def mark_opened(self) -> None:
         """Record when the form was first shown in this session, by the server's clock."""
-        st.session_state.setdefault(self._opened_key, datetime.now(UTC))
+        st.session_state.setdefault(self._opened_key, clock.now())
 
     @property
     def opened_at(self) -> datetime:
@@ -235,7 +237,7 @@ class ReadForm:
 
     def keep_conflict(self, error: Exception) -> None:
         """Record why the form could not be saved."""
-        self._set("conflict", str(error))
+        self._set("conflict", times.localise_message(str(error)))
 
     def drop_conflict(self) -> None:
         """Forget why the form could not be saved."""

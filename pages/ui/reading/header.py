@@ -5,22 +5,36 @@ from functools import partial
 
 import streamlit as st
 
+from db import store
+from db.errors import CaseChangedError
 from db.values.reading import CaseView, Place
-from pages.ui import formatting
+from pages.ui import components, formatting, resources, times
 from pages.ui.reading import mode, saved
 from pages.ui.reading.keyboard_help import show_keyboard_help
+
+_NO_MAGNIFICATION = "no magnification"
+
+_Leave = tuple[str, str, Callable[[], None]]  # words, key, and what leaves the case
 
 
 def draw_routine_header(case: CaseView, to_read: int) -> None:
     """Draw the line above the tissue in routine reading; `to_read` is the number of waiting cases."""
     skip = partial(mode.open_next, case.id) if case.final_read is None else None
-    draw_header_line(case, ("**ROUTINE**", f"{to_read} to read", *_write_other_readers(case)), skip)
+    context = ("**ROUTINE**", f"{to_read} to read", *_write_other_readers(case))
+    missing = case.magnification is None and not case.demonstration
+    kind = _write_kind(case)[:1] if missing else _write_kind(case)
+    ask = partial(_ask_missing_magnification, case) if missing else None
+    _draw([f"**{formatting.escape(case.accession)}**", *kind, *context], _leave_by_skipping(skip), ask)
 
 
 def draw_header_line(case: CaseView, context: Sequence[str], skip: Callable[[], None] | None) -> None:
     """Draw the line above the tissue: the case, its context, and a button to skip it where that is possible."""
     parts = [f"**{formatting.escape(case.accession)}**", *_write_kind(case), *context]
-    _draw(parts, ("Skip to next", "N", skip) if skip else None)
+    _draw(parts, _leave_by_skipping(skip))
+
+
+def _leave_by_skipping(skip: Callable[[], None] | None) -> _Leave | None:
+    return ("Skip to next", "N", skip) if skip else None
 
 
 def draw_study_header(case: CaseView, place: Place, rounds: int, pause: Callable[[], None]) -> None:
@@ -38,22 +52,37 @@ def draw_study_header(case: CaseView, place: Place, rounds: int, pause: Callable
 def _write_other_readers(case: CaseView) -> list[str]:
     """Write who else has the case open now; two readers may read it, and both reads are saved."""
     others = case.open_elsewhere if case.final_read is None else ()
-    return [
-        f"open with {formatting.escape(other.reader)} since {formatting.format_time(other.since)[:5]}"
-        for other in others
-    ]
+    return [f"open with {formatting.escape(other.reader)} since {times.format_minute(other.since)}" for other in others]
 
 
 def _write_kind(case: CaseView) -> tuple[str, str]:
     images = formatting.count_words(len(case.images), "image")
     if case.demonstration:
         return images, "generated demo case"
-    return images, formatting.escape(case.magnification or "no magnification")
+    return images, formatting.escape(case.magnification) if case.magnification else f":orange[{_NO_MAGNIFICATION}]"
 
 
-def _draw(parts: Sequence[str], leave: tuple[str, str, Callable[[], None]] | None) -> None:
+def _ask_missing_magnification(case: CaseView) -> None:
+    """Draw that a case has no magnification, as a word that opens the field to record it."""
+    with st.popover(f":orange[{_NO_MAGNIFICATION}]", type="tertiary", key=f"missing-magnification-{case.id}"):
+        st.caption("It is recorded once, for all readers. The analysis is not repeated.")
+        chosen = components.ask_magnification(st.container(), f"magnification-{case.id}", "Choose or type", kept=False)
+        if not st.button("Record", key=f"record-magnification-{case.id}", disabled=chosen is None) or chosen is None:
+            return
+        try:
+            with resources.sessions().begin() as session:
+                store.cases.set_magnification(session, resources.account().id, case.id, chosen)
+        except (CaseChangedError, ValueError) as error:
+            st.error(formatting.escape(f"Not recorded: {error}."))
+            return
+    st.rerun()
+
+
+def _draw(parts: Sequence[str], leave: _Leave | None, ask: Callable[[], None] | None = None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):
         st.markdown(" &nbsp;·&nbsp; ".join(parts), width="stretch")
+        if ask is not None:
+            ask()
         saved.show_last_saved()
         if leave is not None and st.button(leave[0], shortcut=leave[1], type="tertiary"):
             leave[2]()

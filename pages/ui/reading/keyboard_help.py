@@ -18,7 +18,7 @@ _KEYS = """
 | **P** **T** **F** | Mark a point, box or shape; **arrows** move, **Space** marks at the cross, **Esc** cancels |
 | **E** **Ctrl+Z** | Note on the last mark; undo the last change to the marks |
 | **H** **K** **[** **]** | Heat map, contour, less or more opacity |
-| **0** **Z** **+** **−** | Fit the image, 100 %, zoom in, zoom out |
+| **0** **Z** **+** **−** | Fit the image, 100%, zoom in, zoom out |
 | **←** **→** | Previous or next image of the case |
 """
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.results import Prediction
 from db.values.reading import REASONS, CaseView, ImageRow, Opinion, Read, Reveal, Stage
-from pages.ui import formatting
+from pages.ui import formatting, times
 
 # Images and warnings listed one by one: a case with hundreds of images would push the form off the screen.
 _MOST_PROBABILITIES = 4
@@ -37,7 +37,7 @@ def draw_history(case: CaseView, reads: Sequence[Read]) -> None:
         withdrawn = {read.supersedes for read in reads if read.stage is Stage.WITHDRAWN}
         stages = {read.id: read.stage for read in reads}
         for read in reads:
-            when = formatting.format_date_time(read.saved_at)
+            when = times.format_date_time(read.saved_at)
             if read.stage is Stage.WITHDRAWN:
                 st.caption(f"{when} final opinion withdrawn")
                 continue

@@ -7,7 +7,7 @@ from db import store
 from db.errors import CaseChangedError
 from db.values.adjudication import Amendment, ProposedSignOff, SignOffView
 from db.values.reading import CaseState, CaseView, Consensus, Opinion, SignOff
-from pages.ui import formatting, resources
+from pages.ui import formatting, resources, times
 from pages.ui.reading import drafts, inputs, saved
 from pages.ui.reading.form_state import NOTE_LIMIT, ReadForm
 from pages.ui.resources import reader_name
@@ -56,11 +56,11 @@ def draw_sign_off(case: CaseView) -> None:
     if view.versions:
         _draw_versions(case, view)
     elif view.signed_at is not None:
-        st.caption(f"Signed off {formatting.format_date_time(view.signed_at)}.")
+        st.caption(f"Signed off {times.format_date_time(view.signed_at)}.")
     elif view.proposed is not None:
         _ask_to_sign(case, view.proposed)
     elif view.triggers and not resources.single_reader_mode():
-        st.caption(f"Waiting for adjudication before sign-off: {'; '.join(view.triggers)}.")
+        st.caption(f"Waiting for adjudication before sign-off: {formatting.escape('; '.join(view.triggers))}.")
 
 
 def write_consensus(consensus: Consensus) -> str:
@@ -167,4 +167,4 @@ def _write_label(label: Malignancy | None, subtype: str | None) -> str:
 def _write_version(version: SignOff) -> str:
     why = f", reason: {formatting.escape(version.why)}" if version.why else ""
     note = f" – {formatting.escape(version.note)}" if version.note else ""
-    return f"{formatting.escape(version.signer)}, {formatting.format_date_time(version.saved_at)}{why}{note}"
+    return f"{formatting.escape(version.signer)}, {times.format_date_time(version.saved_at)}{why}{note}"

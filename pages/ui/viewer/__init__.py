@@ -2,7 +2,7 @@
 
 OpenSeadragon does the zooming. Images, heat maps and OpenSeadragon itself come from our own routes, because they must
 pass the gate and be available in a hospital network without a CDN. Keys work anywhere on the page except in a text
-field: 0 fits the image, Z shows it at 100 % (not 1: the digits 1 to 5 are the reader's confidence), + and - zoom, left
+field: 0 fits the image, Z shows it at 100% (not 1: the digits 1 to 5 are the reader's confidence), + and - zoom, left
 and right switch the image, H switches the heat map, [ and ] change its opacity, K switches its contour. P, T and F mark
 a point, a box or a shape, E goes to the note on the last mark, Ctrl+Z undoes the last change to the marks. While
 marking, the arrows move the tissue, Space and Enter mark at the cross in the middle, and Escape cancels.
@@ -19,7 +19,9 @@ from db.values.reading import Region, RegionKind
 
 _MOST_REGIONS = 200  # of one read
 _HERE = Path(__file__).parent
-_SCRIPTS = ("load.js", "heatmap.js", "kept.js", "shapes.js", "marks.js", "marklist.js", "viewer.js", "keys.js")
+_SCRIPTS = (
+    *("load.js", "heatmap.js", "kept.js", "shapes.js", "pinch.js", "marks.js", "marklist.js", "viewer.js", "keys.js"),
+)
 
 VENDOR = _HERE / "vendor"
 """The folder that our own routes serve under `/assets`."""

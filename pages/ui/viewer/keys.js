@@ -19,6 +19,22 @@ const KEYS = {
   ArrowRight: (viewer) => viewer.step(1),
 };
 
+// What a key types on a US keyboard where the layout types something else; letters follow from `KeyA` to `KeyZ`.
+const PHYSICAL = { Digit0: "0", Minus: "-", Equal: "=", BracketLeft: "[", BracketRight: "]" };
+
+/** Return the name of a key in `KEYS`: what the layout types if that is ASCII, else what its place types on a US keyboard.
+ *
+ * Never both: the Z of a German keyboard is Z and not the Y of its place. Streamlit names the keys of the page's buttons
+ * in the same way.
+ */
+function nameKey(event) {
+  const { key, code } = event;
+  if (key.length > 1 && key !== "Dead") return key; // an arrow, Escape, ...
+  if (/^[ -~]$/.test(key) || event.getModifierState("AltGraph")) return key.toLowerCase();
+  const letter = /^Key([A-Z])$/.exec(code);
+  return letter ? letter[1].toLowerCase() : PHYSICAL[code] ?? key;
+}
+
 /** Return whether another element needs the key: text fields all, sliders, choices and menus the arrows. */
 function belongsElsewhere(event) {
   const target = event.composedPath()[0];
@@ -44,7 +60,7 @@ function keepEnterApart(root) {
 window.addEventListener("keydown", (event) => {
   const marks = active?.root.isConnected ? active.marks : null;
   if (!marks || belongsElsewhere(event)) return;
-  const undo = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "z";
+  const undo = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && nameKey(event) === "z";
   if (undo && marks.sheet?.editable) marks.undo();
   else if (!marks.tool || event.ctrlKey || event.altKey || event.metaKey || !marks.handleKey(event)) return;
   event.preventDefault();
@@ -54,7 +70,7 @@ window.addEventListener("keydown", (event) => {
 document.addEventListener("keydown", (event) => {
   // On many keyboards [ and ] are typed with AltGr, which some systems report as Ctrl + Alt.
   const combined = (event.ctrlKey || event.altKey || event.metaKey) && !event.getModifierState("AltGraph");
-  const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  const act = KEYS[nameKey(event)];
   if (!act || combined || event.defaultPrevented || belongsElsewhere(event) || !active?.root.isConnected) return;
   event.preventDefault();
   act(active);

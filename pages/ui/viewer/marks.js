@@ -15,13 +15,14 @@ const sheets = new Map(); // owner and form -> the marks, and the marks before e
 class Marks {
   constructor(viewer, overlay) {
     Object.assign(this, { viewer, overlay, sheet: null, others: [], tool: null, drawn: [], pointer: null });
+    this.pinch = new Pinch(viewer);
     this.page = { regions: [], before: [] };
     this.list = new MarkList(this, viewer.find(".sr-marks"));
     for (const kind of Object.keys(TOOLS)) viewer.find(`[data-mark=${kind}]`).onclick = () => this.pick(kind);
     overlay.addEventListener("pointerdown", (event) => this.press(event));
     overlay.addEventListener("pointermove", (event) => this.move(event));
     overlay.addEventListener("pointerup", (event) => this.release(event));
-    overlay.addEventListener("pointercancel", () => this.drop());
+    overlay.addEventListener("pointercancel", (event) => this.cancel(event));
     // OpenSeadragon must not treat drawing as a pan, a click or a double click; its wheel still zooms.
     for (const name of ["click", "dblclick"]) overlay.addEventListener(name, (event) => event.stopPropagation());
     overlay.addEventListener("dblclick", () => this.close());
@@ -128,16 +129,22 @@ class Marks {
     event.stopPropagation();
     if (event.button !== 0) return;
     this.overlay.setPointerCapture(event.pointerId);
-    this.pointer = { from: [event.offsetX, event.offsetY], dragged: false, corners: this.drawn.length };
+    if (this.pinch.press(event)) this.retract();
+    // A second pointer never draws: it is a finger of a pinch, or the palm beside a pen.
+    else if (!this.pointer) {
+      const at = [event.offsetX, event.offsetY];
+      this.pointer = { id: event.pointerId, from: at, dragged: false, before: [...this.drawn] };
+    }
   }
 
   move(event) {
     event.stopPropagation();
+    if (this.pinch.move(event)) return;
     const at = [event.offsetX, event.offsetY];
-    if (!this.pointer) return;
+    if (this.pointer?.id !== event.pointerId) return;
     const far = Math.hypot(at[0] - this.pointer.from[0], at[1] - this.pointer.from[1]) >= DRAG_FROM;
     if (!this.pointer.dragged && !far) return;
-    if (!this.pointer.dragged && !this.pointer.corners) this.drawn = [this.onImage(this.pointer.from)];
+    if (!this.pointer.dragged && !this.pointer.before.length) this.drawn = [this.onImage(this.pointer.from)];
     this.pointer.dragged = true;
     if (this.tool === "box") this.drawn = [this.drawn[0], this.onImage(at)];
     else if (this.tool === "shape") this.drawn.push(this.onImage(at));
@@ -146,11 +153,24 @@ class Marks {
 
   release(event) {
     event.stopPropagation();
+    this.pinch.release(event);
     const { pointer } = this;
+    if (pointer?.id !== event.pointerId) return;
     this.pointer = null;
-    if (!pointer) return;
     if (!pointer.dragged || this.tool === "point") this.put([event.offsetX, event.offsetY]);
     else this.close();
+  }
+
+  cancel(event) {
+    this.pinch.release(event);
+    if (this.pointer?.id === event.pointerId) this.retract();
+  }
+
+  /** Take back what the pointer on the screen has drawn; corners that were set before it stay. */
+  retract() {
+    if (this.pointer) this.drawn = this.pointer.before;
+    this.pointer = null;
+    this.viewer.paint();
   }
 
   drop() {

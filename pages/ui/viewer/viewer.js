@@ -1,5 +1,5 @@
 // The zooming viewer: OpenSeadragon for the tissue, and a canvas over it for the evidence and the marks.
-// It uses `load.js`, `heatmap.js`, `kept.js`, `shapes.js`, `marks.js`, `marklist.js` and `keys.js`.
+// It uses `load.js`, `heatmap.js`, `kept.js`, `shapes.js`, `pinch.js`, `marks.js`, `marklist.js` and `keys.js`.
 
 const ACTIONS = { fit: "0", full: "Z", in: "+", out: "-", map: "H", contour: "K" };
 // Above this zoom the recorded pixels are shown, not an interpolation between them.
@@ -155,7 +155,7 @@ class CaseViewer {
     this.find("[data-do=map]").setAttribute("aria-pressed", this.state.map);
     this.find("[data-do=contour]").setAttribute("aria-pressed", settings.contour);
     this.find("input[type=range]").value = settings.opacity;
-    this.find("input[type=range]").title = `Opacity ${settings.opacity} % (keys [ and ])`;
+    this.find("input[type=range]").title = `Opacity ${settings.opacity}% (keys [ and ])`;
     this.find(".sr-note").textContent = this.problem || this.marks.hint || (settings.contour && this.evidence?.words) || "";
     this.paint();
   }
@@ -172,7 +172,7 @@ class CaseViewer {
     const { item, osd, overlay, evidence } = this;
     if (!item) return;
     const zoom = item.viewportToImageZoom(osd.viewport.getZoom(true));
-    this.find(".sr-zoom").value = `${Math.round(zoom * 100)} %`;
+    this.find(".sr-zoom").value = `${Math.round(zoom * 100)}%`;
     const smooth = zoom <= SMOOTH_UP_TO;
     // If the whole image is visible, the navigator would only cover a corner of it.
     osd.navigator.element.classList.toggle("sr-needless", zoom <= item.viewportToImageZoom(osd.viewport.getHomeZoom()) * 1.01);

@@ -20,7 +20,7 @@ def test_h_takes_the_evidence_off_the_tissue_and_puts_it_back_at_the_same_place(
     assert paint(screen)[0] == 0
     screen.keyboard.press("h")
     assert paint(screen) == before
-    assert zoom(screen) == shown == "100 %"
+    assert zoom(screen) == shown == "100%"
 
 
 def test_the_strongest_evidence_has_the_last_colour_of_cividis(screen: Page, viewer_address: str) -> None:
@@ -140,7 +140,7 @@ def test_pixels_are_seen_as_pixels_above_200_percent(screen: Page, viewer_addres
     assert screen.evaluate(_SMOOTH) is True
     screen.keyboard.press("+")
     screen.keyboard.press("+")
-    assert zoom(screen) == "225 %"
+    assert zoom(screen) == "225%"
     assert screen.evaluate(_SMOOTH) is False
 
 

@@ -29,7 +29,7 @@ def _image(number: int) -> ViewedImage:
         700,
         460,
         f"image {number} of {COUNT}",
-        "sharp, 82 % tissue",
+        "sharp, 82% tissue",
         evidence,
     )
 

@@ -1,6 +1,6 @@
-"""Check PNG and JPEG files before they are decoded.
+"""Check PNG files before they are decoded.
 
-Decoders fill missing data with black or grey; these checks refuse files with missing data or too costly to decode.
+Decoders fill missing data with black; these checks refuse files with missing data or too costly to decode.
 """
 
 import struct
@@ -8,17 +8,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError, check_size, truncation_error
+from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError, check_size, check_work, truncation_error
 
-# JPEG
-_MAX_SEGMENTS = 10_000  # in the header; a split profile and long metadata take under 300
-_MAX_PROGRESSIVE_PIXELS = 50_000_000  # all their coefficients are held in memory, 6 bytes per pixel
-_MAX_SCAN_PIXELS = 500_000_000  # pixels times passes; each pass visits every pixel
-_START_OF_SCAN = 0xDA
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_SEQUENTIAL = (0xC0, 0xC1)
-
-# PNG
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_CHUNKS = 100_000  # a 200 MB file in the usual 8 kB pieces has 25,000
 _MAX_CHUNK_BYTES = 1 << 22  # of a chunk before the pixels; real colour profiles take under 2 MB
@@ -35,41 +26,6 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 _BEFORE_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"gAMA", b"sRGB", b"iCCP", b"eXIf")
 
 
-def check_jpeg(data: bytes) -> None:
-    """Check the header up to the first scan.
-
-    Raises:
-        UnreadableImageError: If it is damaged, beyond the limits, or would take minutes to decode.
-    """
-    at, frame, pixels = 2, 0, 0
-    for _ in range(_MAX_SEGMENTS):
-        if at + 9 > len(data) or data[at] != 0xFF:
-            break
-        marker = data[at + 1]
-        if marker == 0xFF:  # padding
-            at += 1
-            continue
-        if marker == _START_OF_SCAN and frame:
-            _check_cost(data, frame, pixels)
-            return
-        if marker in _FRAMES:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            check_size(width, height)
-            frame, pixels = marker, width * height
-        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    raise UnreadableImageError("the header of the JPEG is damaged or incomplete. Export it again.")
-
-
-def _check_cost(data: bytes, frame: int, pixels: int) -> None:
-    scans = data.count(b"\xff\xda")
-    if frame in _SEQUENTIAL and scans <= 4:
-        return
-    if pixels > _MAX_PROGRESSIVE_PIXELS or pixels * scans > _MAX_SCAN_PIXELS:
-        raise UnreadableImageError(
-            f"the JPEG is too costly to decode: it is progressive, with {scans} passes. {EXPORT_AGAIN}"
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class CheckedPng:
     """A complete PNG, reduced to the chunks that decide its pixels, and its properties."""
@@ -80,6 +36,7 @@ class CheckedPng:
     direct: bool  # whether the fast decoder, which detects missing rows, may read it
     transparent_colour: bool
     animated: bool
+    stated_bits: int | None  # bits of the largest sample (chunk sBIT), if less than `bits`
 
 
 def check_png(data: bytes) -> CheckedPng:
@@ -91,7 +48,7 @@ def check_png(data: bytes) -> CheckedPng:
     chunks: dict[bytes, memoryview] = {}
     pixels: list[memoryview] = []
     packed: list[memoryview] = []
-    animated = False
+    animated, stated = False, b""
     for kind, payload, whole in _chunks(data):
         if kind == b"IDAT":
             pixels.append(payload)
@@ -104,18 +61,29 @@ def check_png(data: bytes) -> CheckedPng:
         elif not kind[0] & 0x20 and kind != b"IEND":
             raise UnreadableImageError(f"the PNG needs a non-standard extension (chunk {_text(kind)}). {EXPORT_AGAIN}")
         animated |= kind == b"acTL"
+        stated = bytes(payload[:4]) if kind == b"sBIT" else stated
     if b"IHDR" not in chunks or not pixels:
         raise UnreadableImageError("the PNG has no pixels. Export it again.")
     width, height, bits, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"][8:21])
     needed = _packed_size(width, height, bits * _CHANNELS.get(colour_type, 0), interlaced=bool(interlaced))
     if needed > _MAX_UNPACKED:
         raise UnreadableImageError(f"the PNG unpacks to {needed / 1e6:,.0f} MB, which is too large. {EXPORT_AGAIN}")
+    check_work(max(needed, 3 * width * height), len(data))
     # The fast decoder reads rows in order without a colour table, and takes as much memory again as the pixels.
     direct = not interlaced and colour_type != _PALETTE and needed <= _MAX_DIRECT
     if not direct:
         _check_pixels(pixels, needed)
     essential = b"".join([SIGNATURE, *chunks.values(), *packed, _END])
-    return CheckedPng(essential, bits, colour_type, direct, b"tRNS" in chunks, animated)
+    stated_bits = max(stated, default=bits)
+    return CheckedPng(
+        essential,
+        bits,
+        colour_type,
+        direct,
+        b"tRNS" in chunks,
+        animated,
+        stated_bits if 8 < stated_bits < bits else None,
+    )
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:

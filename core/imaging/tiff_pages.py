@@ -1,0 +1,130 @@
+"""Choose the picture of a TIFF among its pages, previews, smaller copies and channels.
+
+The picture is the largest page that is not marked as a smaller copy. Three grey pages are one colour picture if the
+program that wrote them says which is red, green and blue; if it does not, no page is the picture, and the file is
+refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError
+from core.imaging.tiff_channels import read_channels
+from core.imaging.tiff_tags import Directories, Tag, Tags, read_directories
+
+_SMALLER_COPY, _MASK = 1, 4  # bits of the tag 254
+_OLD_SMALLER_COPY = 2  # value of the tag 255
+_MASK_COLOURS = 4  # photometric interpretation
+_GREYS = (0, 1)
+_COMPOSED = "its grey pages were put together as red, green and blue"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The pages that make up the picture: one, or those of red, green and blue; `notes` say what was left out."""
+
+    planes: tuple[Tags, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    tags: Tags
+    name: str  # "page 2"
+    width: int
+    height: int
+    smaller: bool
+    grey: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.width, self.height
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+def choose_picture(data: bytes) -> Picture:
+    """Choose the picture of a TIFF.
+
+    Raises:
+        UnreadableImageError: If it has none, or if several pages may be the picture or part of it.
+    """
+    directories = read_directories(data)
+    pages, broken = _describe(directories)
+    whole = [page for page in pages if not page.smaller]
+    if not whole:
+        if broken:
+            raise UnreadableImageError("the TIFF has only a preview; its picture is missing. Export it again.")
+        largest = max(pages, key=lambda page: page.pixels)
+        return Picture((largest.tags,), ("the file calls its only picture a smaller copy",))
+    lost = ("a further page of the file is damaged and was left out",) if broken else ()
+    composite = _compose(directories, whole)
+    if composite:
+        return Picture(composite.planes, (*composite.notes, *lost))
+    largest = max(whole, key=lambda page: page.pixels)
+    return Picture((largest.tags,), (*_note_choice(largest, whole, pages), *lost))
+
+
+def _describe(directories: Directories) -> tuple[list[_Page], bool]:
+    """Return the pages that have a size, and whether any is damaged; masks are not pages."""
+    named = [(f"page {number}", tags) for number, tags in enumerate(directories.pages, 1)]
+    named += [("the inner picture", tags) for tags in directories.inner]
+    pages, broken = [], directories.broken
+    for name, tags in named:
+        try:
+            if not _is_mask(tags):
+                pages.append(_page(name, tags))
+        except UnreadableImageError:
+            if tags is directories.pages[0]:
+                raise
+            broken = True
+    if not pages:
+        raise UnreadableImageError(f"the TIFF contains only a mask. {EXPORT_AGAIN}")
+    return pages, broken
+
+
+def _page(name: str, tags: Tags) -> _Page:
+    marks = tags.number(Tag.SUBFILE_TYPE, 0)
+    smaller = bool(marks & _SMALLER_COPY) or tags.number(Tag.OLD_SUBFILE_TYPE, 0) == _OLD_SMALLER_COPY
+    grey = tags.number(Tag.SAMPLES, 1) == 1 and tags.number(Tag.PHOTOMETRIC, 2) in _GREYS
+    return _Page(tags, name, tags.number(Tag.WIDTH), tags.number(Tag.HEIGHT), smaller, grey)
+
+
+def _is_mask(tags: Tags) -> bool:
+    return bool(tags.number(Tag.SUBFILE_TYPE, 0) & _MASK) or tags.number(Tag.PHOTOMETRIC, 0) == _MASK_COLOURS
+
+
+def _note_choice(chosen: _Page, whole: Sequence[_Page], pages: Sequence[_Page]) -> tuple[str, ...]:
+    """Return what to tell a reader who sees other pages in another program."""
+    size = f"{chosen.width} x {chosen.height} pixels"
+    if len(whole) > 1:
+        if chosen is whole[0]:
+            return (f"only the first of {len(whole)} pages is used",)
+        return (f"only {chosen.name} is used, the largest of {len(whole)}: {size}",)
+    if chosen is not pages[0]:
+        return (f"{chosen.name} is used, {size}; {pages[0].name} is a smaller copy",)
+    return ()
+
+
+def _compose(directories: Directories, whole: Sequence[_Page]) -> Picture | None:
+    """Return the picture that grey pages make up together; None if a page is a picture by itself."""
+    if not whole[0].grey or whole[0].tags is not directories.pages[0]:
+        return None
+    channels = read_channels(directories.pages[0])
+    alike = [page for page in whole if page.grey and page.size == whole[0].size]
+    if channels is None:
+        if len(alike) == 3 == len(whole):
+            raise UnreadableImageError(
+                "the TIFF has three grey pages and does not say whether they are the red, green and blue of one "
+                f"picture. {EXPORT_AGAIN}"
+            )
+        return None
+    if max(channels.pages) >= len(directories.pages):
+        raise UnreadableImageError(
+            f"the TIFF is one of several channels, and the others are not in this file. {EXPORT_AGAIN}"
+        )
+    planes = tuple(directories.pages[index] for index in channels.pages)
+    rest = len(directories.pages) - len(planes)
+    return Picture(planes, (_COMPOSED, *((f"only the first 3 of {rest + 3} pages are used",) if rest else ())))

@@ -1,0 +1,67 @@
+"""A telephone and a narrow window: everything that can be pressed is within reach, in either colour scheme."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Server
+from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+_PAGES = ("", "upload_cases", "agreement", "evaluation", "domain_shift", "models", "studies", "audit")
+# What can be pressed and lies beyond an edge of the window, unless it can be scrolled into it.
+_OUT_OF_REACH = """() => {
+  const scrolls = one => {
+    for (let up = one.parentElement; up && up.dataset.testid !== "stMain"; up = up.parentElement) {
+      if (/auto|scroll/.test(getComputedStyle(up).overflowX) && up.scrollWidth > up.clientWidth) return true;
+    }
+    return false;
+  };
+  const all = document.querySelectorAll("[data-testid=stMain] :is(button, input, textarea, [role=combobox])");
+  return [...all].filter(one => {
+    const { left, right, width, height } = one.getBoundingClientRect();
+    return width > 1 && height > 1 && (left < -1 || right > innerWidth + 1) && !scrolls(one);
+  }).map(one => one.innerText || one.ariaLabel || one.outerHTML.slice(0, 80));
+}"""
+
+
+@pytest.fixture(
+    params=[(390, "light"), (390, "dark"), (900, "light"), (900, "dark")], ids=lambda look: f"{look[0]} {look[1]}"
+)
+def narrow(browser: Browser, request: pytest.FixtureRequest) -> Iterator[tuple[Page, int, Scheme]]:
+    """A page in a window of this width and colour scheme."""
+    width, scheme = request.param
+    viewport = {"width": width, "height": 844 if width < 640 else 800}
+    page = browser.new_context(viewport=viewport, color_scheme=scheme).new_page()  # type: ignore[arg-type]
+    yield page, width, scheme
+    page.context.close()
+
+
+def within_reach(page: Page) -> None:
+    at_rest(page)
+    assert page.evaluate(_OUT_OF_REACH) == []
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_case_is_read_and_every_page_seen_on_a_narrow_screen(
+    narrow: tuple[Page, int, Scheme], server: Server
+) -> None:
+    page, width, scheme = narrow
+    open_app(page, server)
+    page.get_by_role("button", name="Create a demo case").click()
+    expect(page.get_by_text("Your first opinion")).to_be_visible()
+    within_reach(page)
+    picture(page, f"narrow first opinion, {width} {scheme}")
+    page.get_by_role("button", name="malignant").click()
+    page.get_by_role("button", name="5", exact=True).click()
+    expect(page.get_by_text("Confidence: certain")).to_be_visible()
+    page.get_by_role("button", name="Save and reveal").click()
+    expect(page.get_by_text("Model says")).to_be_visible()
+    within_reach(page)
+    picture(page, f"narrow final opinion, {width} {scheme}")
+    for name in _PAGES:
+        open_app(page, server, name)
+        within_reach(page)
+        picture(page, f"narrow {name or 'worklist'}, {width} {scheme}")

@@ -1,0 +1,139 @@
+"""Strips and tiles are found where tags are wrong, unpacked by the method they name, and never left black."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from core.imaging.decode import decode_image
+from core.imaging.limits import UnreadableImageError
+from tests.helpers.images.odd_modes import png_chunk, raw_png, smooth_colours, tiff
+from tests.helpers.images.odd_tiffs import STRIP_COUNTS, TILE_COUNTS, TILE_OFFSETS, with_numbers, without_tag
+
+_LARGEST_SAMPLE = 281
+_COMPRESSION = 259
+LAYOUTS: dict[str, dict[str, object]] = {
+    "one strip": {"rowsperstrip": 48},
+    "strips": {"rowsperstrip": 7},
+    "tiles": {"tile": (16, 32)},
+}
+WRONG: dict[str, Callable[[list[int]], list[int]]] = {
+    "all zero": lambda counts: [0] * len(counts),
+    "one zero": lambda counts: [0, *counts[1:]],
+    "too large": lambda counts: [2 * count + 40_000 for count in counts],
+}
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(UnreadableImageError) as caught:
+        decode_image(data)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("packing", [None, "lzw", "deflate", "packbits", "jpeg"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_wrong_byte_counts_do_not_change_a_pixel(layout: str, packing: str | None) -> None:
+    data = tiff(smooth_colours(), photometric="rgb", compression=packing, **LAYOUTS[layout])
+    means, tag = decode_image(data).pixels, TILE_COUNTS if layout == "tiles" else STRIP_COUNTS
+    for change in WRONG.values():
+        assert np.array_equal(decode_image(with_numbers(data, tag, change)).pixels, means)
+    assert np.array_equal(decode_image(without_tag(data, tag)).pixels, means)
+
+
+@pytest.mark.parametrize("packing", [None, "lzw", "deflate", "packbits", "jpeg"])
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.995])
+def test_a_file_without_byte_counts_is_refused_when_cut_short(packing: str | None, share: float) -> None:
+    data = tiff(smooth_colours(), photometric="rgb", compression=packing, rowsperstrip=48)
+    refusal(with_numbers(data, STRIP_COUNTS, WRONG["all zero"])[: int(share * len(data))])
+
+
+@pytest.mark.parametrize("packing", ["zstd", "lzma", "jpeg2000", "webp"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_newer_ways_of_packing_are_read(layout: str, packing: str) -> None:
+    exact: dict[str, object] = {"compressionargs": {"lossless": True}} if packing == "webp" else {}
+    data = tiff(smooth_colours(), photometric="rgb", compression=packing, **exact, **LAYOUTS[layout])
+    assert np.array_equal(decode_image(data).pixels, smooth_colours())
+
+
+def test_sixteen_bits_are_read_from_jpeg_2000_and_zstd() -> None:
+    wide = smooth_colours().astype(np.uint16) * np.uint16(257)
+    for options in ({"compression": "jpeg2000"}, {"compression": "zstd", "predictor": True}):
+        data = tiff(wide, photometric="rgb", **options)
+        assert np.array_equal(decode_image(data).pixels, smooth_colours())
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (4, "CCITT fax"),
+        (6, "the old form of JPEG"),
+        (34887, "LERC"),
+        (50002, "JPEG XL"),
+        (33003, "Aperio"),
+        (999, "999"),
+    ],
+)
+def test_a_way_of_packing_that_is_not_read_is_named(number: int, name: str) -> None:
+    data = tiff(smooth_colours(), photometric="rgb")
+    assert name in refusal(with_numbers(data, _COMPRESSION, lambda _: [number]))
+
+
+def test_a_picture_inside_of_another_size_is_refused() -> None:
+    for packing in ("jpeg2000", "webp"):
+        data = tiff(smooth_colours(), photometric="rgb", compression=packing)
+        assert "wrong size" in refusal(with_numbers(data, 257, lambda _: [47]))
+
+
+@pytest.mark.parametrize("packing", [None, "deflate", "jpeg"])
+def test_a_tile_that_a_scanner_left_out_is_glass_and_said_so(packing: str | None) -> None:
+    data = tiff(smooth_colours(), photometric="rgb", compression=packing, tile=(16, 32))
+    means = decode_image(data).pixels.copy()
+    for tag in (TILE_COUNTS, TILE_OFFSETS):
+        data = with_numbers(data, tag, lambda values: [values[0], 0, *values[2:]])
+    decoded = decode_image(data)
+    means[:16, 32:] = 255
+    assert np.array_equal(decoded.pixels, means)
+    assert decoded.notes == ("1 of 6 tiles are not in the file and were left white",)
+
+
+def test_a_file_without_any_tile_is_refused() -> None:
+    data = tiff(smooth_colours(), photometric="rgb", tile=(16, 32))
+    for tag in (TILE_COUNTS, TILE_OFFSETS):
+        data = with_numbers(data, tag, lambda values: [0] * len(values))
+    assert "none of the tiles" in refusal(data)
+
+
+def twelve_bits() -> NDArray[np.uint16]:
+    return np.rint(smooth_colours() / 255 * 4095).astype(np.uint16)
+
+
+def test_twelve_bits_in_sixteen_are_read_if_the_file_states_their_white() -> None:
+    stated = tiff(twelve_bits(), photometric="rgb", extratags=[(_LARGEST_SAMPLE, "H", 3, (4095,) * 3, True)])
+    assert np.array_equal(decode_image(stated).pixels, smooth_colours())
+    bits = png_bits(12)
+    assert np.array_equal(decode_image(raw_png(twelve_bits(), 2, bits)).pixels, smooth_colours())
+
+
+def test_the_largest_sample_that_occurs_is_not_a_white() -> None:
+    largest = int(twelve_bits().max())
+    assert largest < 4095
+    data = tiff(twelve_bits(), photometric="rgb", extratags=[(_LARGEST_SAMPLE, "H", 3, (largest,) * 3, True)])
+    assert "the white level is unknown" in refusal(data)
+
+
+def test_a_stated_white_that_is_exceeded_is_not_believed() -> None:
+    wide = smooth_colours().astype(np.uint16) * np.uint16(257)
+    data = tiff(wide, photometric="rgb", extratags=[(_LARGEST_SAMPLE, "H", 3, (4095,) * 3, True)])
+    assert np.array_equal(decode_image(data).pixels, smooth_colours())
+    assert np.array_equal(decode_image(raw_png(wide, 2, png_bits(12))).pixels, smooth_colours())
+
+
+def test_a_dark_png_that_is_scaled_as_the_format_wants_is_not_brightened() -> None:
+    dark = (twelve_bits() // 16) << np.uint16(4)
+    assert "the white level is unknown" in refusal(raw_png(dark, 2, png_bits(12)))
+
+
+def png_bits(bits: int) -> bytes:
+
+    return png_chunk(b"sBIT", bytes([bits] * 3))
