@@ -78,17 +78,20 @@ class FolderInUse:
         Raises:
             UnusableDatabaseError: If the folder is being restored.
         """
-        self._descriptor = os.open(data / _IN_USE, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(data / _IN_USE, os.O_RDWR | os.O_CREAT, 0o600)
+        self._descriptor: int | None = descriptor
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self.release()
             words = f"{data} is being restored from a backup: start again when that has finished"
             raise UnusableDatabaseError(words) from error
 
     def release(self) -> None:
-        """Remove the mark."""
-        os.close(self._descriptor)
+        """Remove the mark; again changes nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     @staticmethod
     def by_server(data: Path) -> bool:
