@@ -228,6 +228,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The last sign of life of the worker that holds a job."""
+
+    job_id: int
+    attempt: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Opinion:
     """A reader's opinion of a case; `label` None means that the case cannot be assessed."""
 
@@ -375,6 +384,7 @@ class Action(StrEnum):
     CHAINED = "audit trail chained"
     BACKED_UP = "backed up"
     RESTORED = "restored"
+    CLOCK_SET_BACK = "clock set back"
 
 
 @dataclass(frozen=True, slots=True)
