@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from streamlit.runtime import get_instance
 
 from core.settings import Settings
-from pages.ui.incoming import CheckedMessages
 from pages.ui.busy import show_busy
+from pages.ui.incoming import CheckedMessages
 from pages.ui.media import record_media_owners
 from pages.ui.openid_settings import configured_providers
 from pages.ui.viewer import VENDOR

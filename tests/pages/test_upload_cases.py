@@ -10,13 +10,12 @@ from streamlit.testing.v1 import AppTest
 
 from core.imaging.decode import decode_image
 from db import store
-from tests.helpers.app_pages import press, visit, words_on
-from tests.helpers.images.odd_modes import saved
-from tests.helpers.images.odd_tiffs import pages_tiff
 from db.values.reading import CaseState
 from pages.ui import resources
 from service.intake import CasePlan
 from tests.helpers.app_pages import FRAME, press, visit, words_on
+from tests.helpers.images.odd_modes import saved
+from tests.helpers.images.odd_tiffs import pages_tiff
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.rows import stored_image
 from tests.helpers.world import World
