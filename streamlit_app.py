@@ -13,6 +13,7 @@ from streamlit.runtime import get_instance
 
 from core.settings import Settings
 from pages.ui.busy import show_busy
+from pages.ui.incoming import CheckedMessages
 from pages.ui.media import record_media_owners
 from pages.ui.openid_settings import configured_providers
 from pages.ui.viewer import VENDOR
@@ -60,6 +61,6 @@ def _limit_shutdown() -> None:
 app = FastAPI(title="Second Read", lifespan=_run, docs_url=None, redoc_url=None)
 answer_our_errors(app)
 app.include_router(router)
-app.mount("/", PagesUnderPrefix(_pages, _PREFIX))
+app.mount("/", PagesUnderPrefix(CheckedMessages(_pages), _PREFIX))
 # Added last, so that it runs before everything above.
 app.add_middleware(Gate, installation=lambda: getattr(app.state, "installation", None), prefix=_PREFIX)

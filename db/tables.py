@@ -271,6 +271,7 @@ class Read(Base):
         _once("uq_reads_place_first", ("place_id",), "stage = 'first'"),
         _once("uq_reads_place_final", ("place_id",), "stage = 'final' AND supersedes_id IS NULL"),
         Index(None, "account_id", "case_id", "stage"),
+        Index(None, "case_id", "account_id"),
         CheckConstraint("(label IS NULL) = (confidence IS NULL)", name="label_with_confidence"),
         CheckConstraint("confidence BETWEEN 1 AND 5", name="confidence"),
         CheckConstraint("stage = 'final' OR NOT model_visible", name="first_is_blind"),

@@ -7,7 +7,7 @@ from functools import cached_property
 from core.settings import Settings
 from db import store
 from db.database import Sessions, open_database
-from db.files import Files
+from db.files import Files, FolderInUse
 from db.values.reading import Account
 from service.access.browser_tabs import BrowserTabs
 from service.access.media_owners import MediaOwners
@@ -37,20 +37,27 @@ class Installation:
     tabs: BrowserTabs
     media: MediaOwners
     access: Access
+    in_use: FolderInUse
 
     @classmethod
     def open(cls, settings: Settings, *, providers: Providers | None = None) -> "Installation":
         """Open the database and the files; the worker starts and pages can find the installation only in `serve`.
 
         Raises:
-            UnusableDatabaseError: If the database is newer than this program, or not a Second Read database.
+            UnusableDatabaseError: If the database is newer than this program, not a Second Read database, or being
+                restored.
         """
         settings.data.mkdir(parents=True, exist_ok=True)
-        sessions = open_database(settings.database, data=settings.data)
+        in_use = FolderInUse(settings.data)
+        try:
+            sessions = open_database(settings.database, data=settings.data)
+        except BaseException:
+            in_use.release()
+            raise
         access = Access(sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy, providers=providers)
         files, supervisor, tabs = Files(settings.files), Supervisor(settings, sessions), BrowserTabs()
-        batches = Batches(sessions, files)
-        return cls(settings, sessions, files, supervisor, batches, tabs, MediaOwners(tabs), access)
+        batches, media = Batches(sessions, files), MediaOwners(tabs)
+        return cls(settings, sessions, files, supervisor, batches, tabs, media, access, in_use)
 
     def serve(self) -> None:
         """Start the worker, remember browser tabs across restarts, and let the pages of this process find this object.
@@ -74,6 +81,7 @@ class Installation:
             if self in _served:
                 _served.remove(self)
         self.sessions.dispose()
+        self.in_use.release()
 
     @cached_property
     def single_reader(self) -> Account:

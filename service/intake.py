@@ -12,9 +12,10 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from core.card import Card
+from core.files import readable_path
 from core.imaging.decode import decode_image
 from core.imaging.demo import generate_tissue
-from core.imaging.heatmaps import encode_png, make_thumbnail
+from core.imaging.heatmaps import encode_png
 from core.imaging.limits import MAX_BYTES, UnreadableImageError
 from core.imaging.quality import assess_quality
 from core.labels import Malignancy
@@ -28,8 +29,6 @@ from db.errors import CaseChangedError
 from db.files import Files
 from db.values.reading import StoredImage
 
-_PREVIEW_SIDE = 120  # px
-_MOST_PREVIEWED = 8_000_000  # bytes; decoding more would hold up the page
 _DEMO_IMAGES = 3
 _EITHER: tuple[Malignancy, ...] = ("benign", "malignant")
 
@@ -59,10 +58,7 @@ class CasePlan:
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
-    """The result for one file: `image_id` if it was added, else the reason in `already_in` or `message`.
-
-    A `message` together with an `image_id` is a note, for example that only the first page was used.
-    """
+    """The result for one file: `image_id` if it was added, else the reason in `already_in` or `message`."""
 
     name: str  # shown to the uploader, never stored: a file name may contain the diagnosis
     image_id: int | None = None
@@ -74,32 +70,8 @@ class IntakeResult:
     case_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    stored: StoredImage
-    note: str | None
-
-
 Received = tuple[str, bytes | IntakeResult]
 """An image that was received: its name, and its bytes or why it has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """A chosen image before it is stored: a thumbnail as PNG, or why there is none."""
-
-    thumbnail: bytes | None
-    problem: str = ""
-
-
-def make_preview(data: bytes) -> Preview:
-    """Make the thumbnail of an image that was chosen; one that cannot be read would be refused when it is stored."""
-    if len(data) > _MOST_PREVIEWED:
-        return Preview(None, "large image, no preview")
-    try:
-        return Preview(encode_png(make_thumbnail(decode_image(data).pixels, _PREVIEW_SIDE)))
-    except UnreadableImageError as error:
-        return Preview(None, str(error))
 
 
 class _AlreadyStoredError(Exception):
@@ -142,17 +114,16 @@ class Intake:
         name, data = received
         if isinstance(data, IntakeResult):
             return data
-        checked = _check(self._sessions, self._files, self._plan.card, (name, data))
-        if isinstance(checked, IntakeResult):
-            return checked
-        stored = checked.stored
+        stored = _check(self._sessions, self._files, self._plan.card, (name, data))
+        if isinstance(stored, IntakeResult):
+            return stored
         try:
             case_id, image_id = self._add(position, stored)
         except _AlreadyStoredError as error:
             return IntakeResult(name, already_in=error.accession)
         except CaseChangedError as error:
             return IntakeResult(name, message=f"not stored: {error}")
-        return IntakeResult(name, image_id, stored.width, stored.height, stored.quality, checked.note, case_id=case_id)
+        return IntakeResult(name, image_id, stored.width, stored.height, stored.quality, case_id=case_id)
 
     def end(self) -> None:
         """Complete the case.
@@ -209,7 +180,7 @@ def read_folder(folder: Path, import_root: Path | None) -> Iterator[Received]:
         FolderNotAllowedError: If the folder is not inside the import root.
     """
     root = _require_import_root(import_root)
-    return ((path.name, _read(path, root)) for path in list_folder(folder, root))
+    return ((_name(path), _read(path, root)) for path in list_folder(folder, root))
 
 
 def list_folder(folder: Path, import_root: Path | None) -> list[Path]:
@@ -269,7 +240,7 @@ def _add_case(session: Session, plan: CasePlan) -> int:
     )
 
 
-def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str, bytes]) -> _Checked | IntakeResult:
+def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str, bytes]) -> StoredImage | IntakeResult:
     """Recognise, decode, assess and store one image; return an Intake if it cannot be added."""
     name, data = named
     source_sha256 = hashlib.sha256(data).hexdigest()
@@ -286,17 +257,20 @@ def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str
         return IntakeResult(name, message=f"could not be stored: {_describe(error)}")
     height, width = decoded.pixels.shape[:2]
     quality = check_image(decoded.pixels, card) if card else assess_quality(decoded.pixels)
-    stored = StoredImage(source_sha256, file_sha256, height, width, quality)
-    return _Checked(stored, "; ".join(decoded.notes) or None)
+    return StoredImage(source_sha256, file_sha256, height, width, quality.with_notes(decoded.notes))
 
 
 def _read(path: Path, import_root: Path) -> bytes | IntakeResult:
     """Read one file of a folder; return an Intake with the reason if it is skipped."""
     try:
         reason = _reason_to_skip(path, import_root.resolve())
-        return IntakeResult(path.name, message=f"skipped: {reason}") if reason else path.read_bytes()
+        return IntakeResult(_name(path), message=f"skipped: {reason}") if reason else path.read_bytes()
     except (OSError, RuntimeError) as error:
-        return IntakeResult(path.name, message=f"could not be read: {_describe(error)}")
+        return IntakeResult(_name(path), message=f"could not be read: {_describe(error)}")
+
+
+def _name(path: Path) -> str:
+    return readable_path(Path(path.name))
 
 
 def _reason_to_skip(path: Path, import_root: Path) -> str | None:
@@ -305,7 +279,7 @@ def _reason_to_skip(path: Path, import_root: Path) -> str | None:
     if not path.resolve().is_relative_to(import_root):
         return "link to a location outside the import folder"
     if not path.is_file():
-        return "folder" if path.is_dir() else "not a file"
+        return "folder" if path.is_dir() else "link to a file that is not there" if path.is_symlink() else "not a file"
     if path.stat().st_size > MAX_BYTES:
         return f"larger than {MAX_BYTES // 1_000_000} MB"
     return None

@@ -177,4 +177,4 @@ def _image_file(installation: Installation, image_id: int, account_id: int) -> s
 
 @lru_cache(maxsize=_CACHED_THUMBNAILS)
 def _thumbnail(files: Files, file_sha256: str) -> bytes:
-    return encode_png(make_thumbnail(decode_image(files.get(file_sha256)).pixels))
+    return encode_png(make_thumbnail(decode_image(files.get(file_sha256), stored=True).pixels))

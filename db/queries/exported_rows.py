@@ -8,6 +8,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from db import tables
+from db.queries.cases import quality_of
 from db.queries.consensus import is_current_consensus
 from db.queries.intakes import image_places
 from db.queries.study_places import place_subject
@@ -72,7 +73,7 @@ def images_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[Export
         by_case[row.case_id].append(row)
     return {
         case_id: tuple(
-            ExportedImage(row.id, position, row.height, row.width, row.file_sha256)
+            ExportedImage(row.id, position, row.height, row.width, row.file_sha256, quality_of(row).notes)
             for position, row in enumerate(sorted(rows, key=lambda one: places.get(one.id, one.position)), start=1)
         )
         for case_id, rows in by_case.items()

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from core.identifiers import fold_identifier
 from db import tables
+from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.errors import CaseChangedError
 from db.queries.cases import lock_case
@@ -50,7 +51,7 @@ def add_case(
         _insert_named(session, case, requested)
     else:
         _insert_numbered(session, case)
-    record_event(session, account_id, Action.CASE_ADDED, case.accession)
+    record_event(session, account_id, Action.CASE_ADDED, case.accession, content=seal(session, case))
     return case.id
 
 
@@ -85,7 +86,7 @@ def add_image(session: Session, case_id: int, stored: StoredImage) -> AddedImage
     session.add(
         tables.Job(image_id=image.id, state=JobState.QUEUED, attempts=0, queued_at=image.added_at),
     )
-    record_event(session, case.created_by_id, Action.IMAGE_ADDED, case.accession)
+    record_event(session, case.created_by_id, Action.IMAGE_ADDED, case.accession, content=seal(session, case))
     return AddedImage(image.id)
 
 
@@ -116,7 +117,8 @@ def set_magnification(session: Session, account_id: int, case_id: int, magnifica
     if case.magnification is not None:
         raise CaseChangedError(f"the magnification of {case.accession} is already recorded: {case.magnification}")
     case.magnification = words
-    record_event(session, account_id, Action.MAGNIFICATION_SET, f"{case.accession}: {words}")
+    subject = f"{case.accession}: {words}"
+    record_event(session, account_id, Action.MAGNIFICATION_SET, subject, content=seal(session, case))
 
 
 def _check_words(what: str, words: str | None, limit: int) -> str | None:

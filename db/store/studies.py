@@ -247,7 +247,7 @@ def close_study(session: Session, account_id: int, study_id: int) -> None:
     if row.closed_at is not None:
         raise CaseChangedError(f"the study {row.name} was already closed on {row.closed_at:%Y-%m-%d %H:%M UTC}")
     row.closed_at = datetime.now(UTC)
-    record_event(session, account_id, Action.STUDY_CLOSED, row.name)
+    record_event(session, account_id, Action.STUDY_CLOSED, row.name, content=seal(session, row))
 
 
 def drawn_order(plan: StudyPlan, reader_id: int, number: int) -> list[int]:

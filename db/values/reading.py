@@ -17,7 +17,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("other", "other (explain in the note)"),
 )
 
-# How long a final read can be taken back, as long as nothing of others was shown; later it must be amended.
+# How long a final read can be withdrawn, as long as nothing of others was shown; later it must be amended.
 GRACE = timedelta(seconds=60)
 
 _POINTS_LIMIT = 2_000  # of one region
@@ -228,6 +228,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The last sign of life of the worker that holds a job."""
+
+    job_id: int
+    attempt: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Opinion:
     """A reader's opinion of a case; `label` None means that the case cannot be assessed."""
 
@@ -375,6 +384,7 @@ class Action(StrEnum):
     CHAINED = "audit trail chained"
     BACKED_UP = "backed up"
     RESTORED = "restored"
+    CLOCK_SET_BACK = "clock set back"
 
 
 @dataclass(frozen=True, slots=True)

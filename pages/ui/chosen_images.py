@@ -9,7 +9,6 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from core.natural_order import make_natural_key
 from pages.ui import formatting, image_order
 
-_TYPES = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
 _CHOSEN = "chosen-images"  # key of the session state
 _TABLE_ROWS = 6  # more rows scroll inside the table
 
@@ -35,9 +34,8 @@ def ask_images() -> list[ChosenImage]:
     """Ask for files, and return all that were chosen so far, in natural order unless the reader has moved one."""
     choice = _choice()
     key = f"uploads-{choice.round}"
-    st.file_uploader(
-        "PNG, JPEG or TIFF images", type=_TYPES, accept_multiple_files=True, key=key, on_change=_keep, args=(key,)
-    )
+    # Any name is taken: what a file is, its content tells, and a refusal there says why.
+    st.file_uploader("PNG, JPEG or TIFF images", accept_multiple_files=True, key=key, on_change=_keep, args=(key,))
     if choice.images:
         _draw(choice)
     return list(choice.images)

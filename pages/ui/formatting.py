@@ -78,8 +78,9 @@ def count_words(number: int, noun: str) -> str:
 
 
 def quality_words(quality: Quality) -> str:
-    """Return the quality findings of an image, or "ok" without any."""
-    return "; ".join(f"! {finding.message}" for finding in quality.findings) or "ok"
+    """Return what is wrong with an image, or "ok", and how its file was read."""
+    problems = [f"! {problem}" for problem in quality.problems]
+    return "; ".join([*(problems or ["ok"]), *quality.notes])
 
 
 def job_words(image: ImageRow) -> str:

@@ -265,6 +265,7 @@ def test_the_audit_trail_names_who_did_what(sessions: Sessions) -> None:
         newest = store.audit.audit_trail(session, limit=1)
         of_case = store.audit.audit_trail(session, subject="C-0001")
     assert events == [
+        (None, "account added", "dr. a (reader)"),
         ("dr. a", "case added", "C-0001"),
         ("dr. a", "image added", "C-0001"),
         ("dr. a", "case opened", "C-0001"),  # a page drawn again is the same opening

@@ -93,6 +93,7 @@ _ADMINISTER: dict[str, _Act] = {
     "add_signing_account": lambda s, by: store.accounts.add_signing_account(s, by, "new", Role.READER, PASSWORD),
     "add_token": lambda s, by: store.sign_ins.add_token(s, by, _named(s, "other"), "x"),
     "identity_rows": store.identities.identity_rows,
+    "overlap": lambda s, by: store.evaluations.overlap(s, by, 1),
     "link_identity": lambda s, by: store.identities.link_identity(s, by, "other", "https://id.example", subject="1"),
     "put_in_service": lambda s, by: store.models.put_in_service(s, by, "a.safetensors", sha256_of("a"), "a"),
     "revoke_token": lambda s, by: store.sign_ins.revoke_token(s, by, 1),
@@ -106,13 +107,21 @@ _SEE_AGREEMENT: dict[str, _Act] = {
     "adjudicated_labels": store.adjudication.adjudicated_labels,
     "finished_readings": store.agreement.finished_readings,
 }
-_ACTS = _READ | _ADJUDICATE | _PLAN | _ADMINISTER | _SEE_AGREEMENT
+_SEE_MODELS: dict[str, _Act] = {
+    "count_evaluated_images": lambda s, by: store.evaluations.count_evaluated_images(s, by, 1),
+    "evaluated_images": lambda s, by: store.evaluations.evaluated_images(s, by, 1),
+    "evaluation": lambda s, by: store.evaluations.evaluation(s, by, 1),
+    "evaluations": store.evaluations.evaluations,
+    "hidden_images": lambda s, by: store.evaluations.hidden_images(s, by, 1),
+}
+_ACTS = _READ | _ADJUDICATE | _PLAN | _ADMINISTER | _SEE_AGREEMENT | _SEE_MODELS
 _NEEDED = (
     dict.fromkeys(_READ, Permission.READ_CASES)
     | dict.fromkeys(_ADJUDICATE, Permission.ADJUDICATE)
     | dict.fromkeys(_PLAN, Permission.PLAN_READING)
     | dict.fromkeys(_ADMINISTER, Permission.ADMINISTER)
     | dict.fromkeys(_SEE_AGREEMENT, Permission.SEE_AGREEMENT)
+    | dict.fromkeys(_SEE_MODELS, Permission.SEE_MODELS)
 )
 # Exports of reads, of which every role may have some: tests/service/test_mrmc.py says who gets what. Files
 # of pages are downloaded by whoever sees the page.

@@ -1,8 +1,11 @@
 """Bringing images in: by upload, from a folder, or generated."""
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from core.imaging.decode import decode_image
@@ -11,6 +14,8 @@ from db.values.reading import CaseState
 from pages.ui import resources
 from service.intake import CasePlan
 from tests.helpers.app_pages import FRAME, press, visit, words_on
+from tests.helpers.images.odd_modes import saved
+from tests.helpers.images.odd_tiffs import pages_tiff
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.rows import stored_image
 from tests.helpers.world import World
@@ -57,6 +62,25 @@ def test_one_bad_file_does_not_stop_the_others(world: World) -> None:
     assert cases(world) == [("C-0001", 2, None)]
     assert list(tab.table[0].value["State"]) == ["queued", "not stored", "queued"]
     assert list(tab.table[0].value["Quality"])[1].startswith("x ")
+
+
+def test_an_image_is_taken_whatever_its_file_is_called_and_the_rest_is_counted(world: World) -> None:
+    jpeg = saved(Image.open(io.BytesIO(tissue_png(1))), "JPEG")
+    names = ("phone.jfif", "camera.JPE", "scan.TIF", "no ending")
+    files = [(name, tissue_png(n), "") for n, name in enumerate(names, start=2)]
+    tab = upload(
+        visit("upload_cases.py"), ("1.jfif", jpeg, "image/jpeg"), *files, ("x.heic", b"\0\0\0\x18ftypheic", "")
+    )
+    assert cases(world) == [("C-0001", 5, None)]
+    assert tab.warning[0].value == "1 of 6 files were not stored. The table says why."
+    assert "HEIC" in list(tab.table[0].value["Quality"])[5]
+
+
+def test_how_a_file_was_read_is_shown_after_the_upload_and_with_the_case(world: World) -> None:
+    pages = [np.asarray(Image.open(io.BytesIO(tissue_png(seed)))) for seed in (1, 2)]
+    tab = upload(visit("upload_cases.py"), ("pages.tif", pages_tiff([(page, {}) for page in pages]), "image/tiff"))
+    assert list(tab.table[0].value["Quality"]) == ["ok; only the first of 2 pages is used"]
+    assert "only the first of 2 pages is used" in words_on(visit("read_case.py", case="1"))
 
 
 def test_the_same_image_is_named_with_its_case(world: World) -> None:
