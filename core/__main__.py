@@ -15,8 +15,8 @@ from rich.progress import Progress
 
 from core.batch import Batch, BatchFile, find_images, output_names, read_image_file
 from core.card import UnusableCheckpointError
-from core.console import PlainConsole, replace_control_characters
-from core.files import readable_path, write_whole
+from core.console import PlainConsole
+from core.files import readable_path, replace_control_characters, write_whole
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_heatmap, encode_png, overlay_heatmap
 from core.imaging.limits import UnreadableImageError

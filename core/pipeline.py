@@ -41,6 +41,13 @@ class PatchClassifier(Protocol):
         """Return the probabilities of every patch and, from the same forward pass, its evidence."""
 
 
+class MagnificationClassifier(PatchClassifier, Protocol):
+    """A classifier for images of any magnification; what the worker needs."""
+
+    def at(self, magnification: str | None) -> PatchClassifier:
+        """Return the same classifier for images of one magnification; None for an unknown magnification."""
+
+
 def analyse(data: bytes, classifier: PatchClassifier, *, heatmap: bool = True, stored: bool = False) -> Analysis:
     """Decode, check, classify and explain one image; `stored` is for files that this program wrote.
 

@@ -19,7 +19,7 @@ def lock_case(session: Session, case_id: int) -> tables.Case:
     """
     _check_id(case_id)
     query = select(tables.Case).where(tables.Case.id == case_id).with_for_update(key_share=True)
-    case = session.scalar(query)
+    case = session.scalar(query.execution_options(populate_existing=True))
     if case is None:
         raise UnknownCaseError(f"there is no case number {case_id}")
     return case

@@ -8,6 +8,7 @@ from db.values.reading import CaseState, ImageRow, JobState, Opinion
 from db.values.worklist import CaseRow
 
 STATE_WORDS = {
+    CaseState.INCOMPLETE: "incomplete",
     CaseState.READY: "to read",
     CaseState.IN_READING: "in reading",
     CaseState.FIRST_READ: "first read saved",

@@ -110,7 +110,9 @@ class ReportedCase:
     other: int
 
     def export(self, account_id: int | None = None, *, named: bool = False) -> CaseExport:
-        """Ask for its report."""
+        """Ask for its report, which ends Undo."""
+        with self.world.sessions.begin() as session:
+            store.reads.end_undo(session, account_id or self.world.reader)
         with self.world.sessions.read() as session:
             return store.exports.exported_case(session, self.case_id, account_id or self.world.reader, named=named)
 

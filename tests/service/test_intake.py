@@ -26,9 +26,9 @@ from service.intake import (
     FolderNotAllowedError,
     IntakeResult,
     add_demo_case,
-    add_folder,
     add_images,
     list_folder,
+    read_folder,
 )
 from tests.helpers.databases import open_new
 from tests.helpers.fakes import FAKE_CARD
@@ -68,7 +68,7 @@ def _cases(sessions: Sessions, reader: int) -> list[CaseRow]:
 def _take_in_folder(
     sessions: Sessions, files: Files, plan: CasePlan, folder: Path, root: Path | None
 ) -> list[IntakeResult]:
-    return list(add_folder(sessions, files, plan, folder, root))
+    return list(add_images(sessions, files, plan, list(read_folder(folder, root))))
 
 
 def test_an_image_comes_in_with_its_size_and_quality_and_waits(sessions: Sessions, files: Files, reader: int) -> None:

@@ -143,6 +143,21 @@ def test_of_a_folder_it_is_not_known_whose_patients_they_are(tmp_path: Path) -> 
     )
 
 
+def test_patients_are_known_and_counted_however_the_table_writes_them(tmp_path: Path) -> None:
+    checkpoint = tissue_and_checkpoint(tmp_path)
+    kinds = {"benign": "Fibroadenoma ", "malignant": "DUCTAL CARCINOMA"}
+    written = ("0900", "901", "901.0", "00902", "902\u00a0", "903", " 0903", "904")
+    pairs = zip(_two_kinds(tmp_path / "tissue"), written, strict=True)
+    lines = [f".\\{path.name.upper()};{kinds[kind]};{patient};" for (kind, path), patient in pairs]
+    table = "\n".join(["sep=;", "File;Label;Patient ID;", *lines, ";;;"])
+    (tmp_path / "tissue" / "Labels.CSV").write_text(table, encoding="utf-16")
+    found = _judged(tmp_path, EvaluationRequest(checkpoint, "folder", tmp_path / "tissue")).evaluation
+    assert (found.images, found.patients) == (8, 5)
+    said = [warning.words for warning in found.warnings]
+    assert said[0].startswith("the network was trained on patients with the numbers of 1 of 5 patients")
+    assert "3 patients are each written in several ways and taken as one ('901' and '901.0', ...)" in said
+
+
 def _two_kinds(tissue: Path) -> list[tuple[str, Path]]:
     return [("benign" if "_B_" in path.name else "malignant", path) for path in sorted(tissue.glob("*.png"))]
 
