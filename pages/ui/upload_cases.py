@@ -161,8 +161,6 @@ def _show_not_stored(intakes: Sequence[IntakeResult]) -> None:
 
 def _show_progress(intakes: Sequence[IntakeResult], pending_before: bool) -> None:
     rows = _load_rows(intakes)
-    if left_out := sum(intake.image_id is None and not intake.already_in for intake in intakes):
-        st.warning(f"{left_out} of {len(intakes)} files were not stored. The table says why.")
     waiting = [row for row in rows.values() if formatting.is_pending((row,))]
     if pending_before and not waiting:
         st.rerun()

@@ -72,7 +72,7 @@ def test_an_image_is_taken_whatever_its_file_is_called_and_the_rest_is_counted(w
         visit("upload_cases.py"), ("1.jfif", jpeg, "image/jpeg"), *files, ("x.heic", b"\0\0\0\x18ftypheic", "")
     )
     assert cases(world) == [("C-0001", 5, None)]
-    assert tab.warning[0].value == "1 of 6 files were not stored. The table says why."
+    assert tab.warning[0].value == "5 of 6 images stored. Not stored: x.heic. The table says why."
     assert "HEIC" in list(tab.table[0].value["Quality"])[5]
 
 
