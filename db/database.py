@@ -21,6 +21,7 @@ from core import clock
 from db.audit.anchor import AnchorFile, anchor_for
 from db.audit.chain import last_event, start_collecting, write_pending
 from db.audit.clock import record_if_set_back
+from db.busy import telling_busy
 from db.errors import UnusableDatabaseError
 from db.queries.text_search import SQLITE_FUNCTION, find_text
 
@@ -84,8 +85,11 @@ class Sessions:
 
         On SQLite it is the only writer from the start: a session that reads first and writes later could
         lose updates or fail halfway. Audit events are written last, and recorded in the anchor file.
+
+        Raises:
+            DatabaseBusyError: If the database is locked for too long, or cannot be reached.
         """
-        with Session(self._writing, expire_on_commit=False) as session:
+        with telling_busy(), Session(self._writing, expire_on_commit=False) as session:
             with self._write_queue.wait_to_write() if self._write_queue else nullcontext(), session.begin():
                 session.connection()
                 start_collecting(session)
@@ -102,8 +106,12 @@ class Sessions:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a session that sees one state of the database and cannot change it."""
-        with Session(self._reading, expire_on_commit=False) as session:
+        """Open a session that sees one state of the database and cannot change it.
+
+        Raises:
+            DatabaseBusyError: If the database is locked for too long, or cannot be reached.
+        """
+        with telling_busy(), Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     @property

@@ -13,6 +13,7 @@ from service.access.browser_tabs import BrowserTabs
 from service.access.media_owners import MediaOwners
 from service.access.providers import Providers
 from service.access.sessions import Access, lifetime_of
+from service.batches import Batches
 from service.worker.supervisor import Supervisor
 
 _OPEN_TABS = "open_tabs"  # file in the data folder
@@ -26,12 +27,13 @@ _served_lock = threading.Lock()
 
 @dataclass(frozen=True, eq=False)  # compared by identity
 class Installation:
-    """Settings, database, files, worker, browser tabs with their media, and access of one server."""
+    """Settings, database, files, worker, batches, browser tabs with their media, and access of one server."""
 
     settings: Settings
     sessions: Sessions
     files: Files
     supervisor: Supervisor
+    batches: Batches
     tabs: BrowserTabs
     media: MediaOwners
     access: Access
@@ -54,7 +56,8 @@ class Installation:
             raise
         access = Access(sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy, providers=providers)
         files, supervisor, tabs = Files(settings.files), Supervisor(settings, sessions), BrowserTabs()
-        return cls(settings, sessions, files, supervisor, tabs, MediaOwners(tabs), access, in_use)
+        batches, media = Batches(sessions, files), MediaOwners(tabs)
+        return cls(settings, sessions, files, supervisor, batches, tabs, media, access, in_use)
 
     def serve(self) -> None:
         """Start the worker, remember browser tabs across restarts, and let the pages of this process find this object.
@@ -70,7 +73,8 @@ class Installation:
         self.supervisor.start()
 
     def close(self) -> None:
-        """Stop the worker, which may take seconds, then close the database; also if it was never served."""
+        """Stop the batches and the worker, which may take seconds, then close the database; also if never served."""
+        self.batches.close()
         # The worker first, so that a page that is still running keeps its database in the meantime.
         self.supervisor.stop()
         with _served_lock:

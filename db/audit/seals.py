@@ -64,7 +64,14 @@ class SealedTable:
 
 # All tables whose rows are sealed; a table that the database does not have yet is skipped.
 SEALED = (
-    SealedTable("reads", (LinkedTable("read_predictions", "read_id"), LinkedTable("regions", "read_id"))),
+    SealedTable(
+        "reads",
+        (
+            LinkedTable("read_predictions", "read_id"),
+            LinkedTable("regions", "read_id"),
+            LinkedTable("read_images", "read_id"),
+        ),
+    ),
     SealedTable("predictions"),
     SealedTable("evaluations", (LinkedTable("evaluated_images", "evaluation_id"),)),
     SealedTable("shifts"),
@@ -73,6 +80,9 @@ SEALED = (
     SealedTable("sign_offs"),
     SealedTable("assignments"),
     SealedTable("priorities"),
+    SealedTable("intakes"),
+    SealedTable("intake_ends"),
+    SealedTable("image_orders"),
     SealedTable("studies", (LinkedTable("study_places", "study_id"),), changes=True),
     SealedTable("cases", (LinkedTable("images", "case_id", changes=True),), changes=True),
     SealedTable("jobs", changes=True, unfinished=Unfinished("state", ("queued", "running"))),

@@ -18,6 +18,7 @@ from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
 
+from core.archives import TarReader
 from db.errors import BackupError
 
 DATABASE = "second_read.sqlite"
@@ -92,9 +93,10 @@ def unpack(path: Path, place: Callable[[str], Path | None]) -> Manifest:
     members: dict[str, ArchiveMember] = {}
     manifest: bytes | None = None
     try:
-        with tarfile.open(path, "r:") as archive:
+        with path.open("rb") as file:
+            archive = TarReader(file)
             for entry in archive:
-                stream = archive.extractfile(entry) if entry.isreg() else None
+                stream = archive.open(entry) if entry.isreg() else None
                 # A sparse file could fill the disk.
                 is_file = stream is not None and entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
                 if stream is None or not is_file or not _NAME.fullmatch(entry.name) or entry.name in members:

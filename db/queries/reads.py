@@ -50,7 +50,7 @@ class SealedRead:
 
 
 def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SealedRead:
-    """Add a read, the predictions of `reveal` that were on the screen, and the marked regions.
+    """Add a read, the images it was given on, the predictions of `reveal` on the screen, and the marked regions.
 
     Raises:
         ValueError: If a region is outside the images of the case.
@@ -63,6 +63,10 @@ def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SealedRea
     linked: list[tables.Base] = [
         tables.ReadPrediction(read_id=row.id, prediction_id=one.prediction_id) for one in shown
     ]
+    if new.stage is not Stage.WITHDRAWN:
+        # All of the case: since it was first opened, no image can have joined it.
+        images = session.scalars(select(tables.Image.id).where(tables.Image.case_id == new.case_id))
+        linked += [tables.ReadImage(read_id=row.id, image_id=image_id) for image_id in images]
     linked += [_region_row(row.id, region) for region in new.opinion.regions]
     session.add_all(linked)
     account = session.get_one(tables.Account, row.account_id)

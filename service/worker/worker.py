@@ -16,14 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import psutil
 
 from core.card import UnusableCheckpointError, checkpoint_sha256, read_card
-from core.imaging.heatmaps import encode_heatmap
 from core.imaging.limits import UnreadableImageError
-from core.pipeline import PatchClassifier, analyse
 from core.results import Heatmap
 from core.settings import Settings
 from db import store
@@ -34,6 +32,7 @@ from service.worker.checkpoint_in_service import find_checkpoint_in_service
 
 if TYPE_CHECKING:
     from core.network.classifier import Classifier
+    from core.pipeline import MagnificationClassifier
 
 
 UNUSABLE_CHECKPOINT, REPLACED = 3, 4  # exit status; replaced: another checkpoint was put into service
@@ -105,13 +104,6 @@ class SilentJobs:
             return store.jobs.release_silent_jobs(session, silent)
 
 
-class MagnificationClassifier(PatchClassifier, Protocol):
-    """What the worker needs of a classifier: that of the pipeline, for any magnification."""
-
-    def at(self, magnification: str | None) -> PatchClassifier:
-        """Return the same classifier for images of one magnification; None for an unknown magnification."""
-
-
 @dataclass(frozen=True, slots=True)
 class Worker:
     """One process that turns queued images into analyses."""
@@ -119,7 +111,7 @@ class Worker:
     name: str
     sessions: Sessions
     files: Files
-    classifier: MagnificationClassifier
+    classifier: "MagnificationClassifier"
     model: ModelIdentity
     deployment: int | None = None  # number of the deployment that put this model into service
     beat_seconds: float = 5.0
@@ -169,7 +161,10 @@ class Worker:
             self._fail(job, f"the analysis stopped with an internal error ({kind}); the server log has details")
 
     def _analyse(self, job: Job) -> None:
-        analysis = analyse(self.files.get(job.file_sha256), self.classifier.at(job.magnification))
+        # The supervisor imports this module in the server, and so do the pages, which decode no image.
+        from core.pipeline import analyse  # noqa: PLC0415
+
+        analysis = analyse(self.files.get(job.file_sha256), self.classifier.at(job.magnification), stored=True)
         heatmap = None if analysis.heatmap is None else self._store_heatmap(analysis.heatmap)
         with self.sessions.begin() as session:
             is_saved = store.jobs.finish_job(session, job, self.name, analysis, model=self.model, heatmap=heatmap)
@@ -177,6 +172,8 @@ class Worker:
             _log.warning("job %d was reassigned to another worker in the meantime; this result was discarded", job.id)
 
     def _store_heatmap(self, heatmap: Heatmap) -> StoredHeatmap:
+        from core.imaging.heatmaps import encode_heatmap  # noqa: PLC0415
+
         file_sha256 = self.files.put(encode_heatmap(heatmap))
         return StoredHeatmap(file_sha256, float(heatmap.min()), float(heatmap.max()))
 

@@ -107,6 +107,14 @@ def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
         check_backup(tmp_path / "bad.tar")
 
 
+def test_a_backup_of_headers_is_not_read_through(tmp_path: Path) -> None:
+    pax = tarfile.TarInfo("pax")
+    pax.type, pax.size = tarfile.XHDTYPE, 400_000
+    (tmp_path / "bad.tar").write_bytes((pax.tobuf(tarfile.USTAR_FORMAT) + bytes(400_384)) * 3)
+    with pytest.raises(BackupError, match="cannot be read completely: it has a header of"):
+        check_backup(tmp_path / "bad.tar")
+
+
 def test_a_stored_file_that_is_damaged_or_gone_is_named_and_the_rest_backed_up(
     data_folder: DataFolder, tmp_path: Path
 ) -> None:

@@ -138,6 +138,9 @@ READING_ROWS = (
     ("UPDATE study_places SET position = 9", "changed", "studies 1"),
     ("UPDATE studies SET name = 'other'", "changed", "studies 1"),
     ("UPDATE regions SET points = '[[1, 1]]'", "changed", "reads 1"),
+    ("UPDATE intakes SET images = 9", "changed", "intakes 1"),
+    ("DELETE FROM intake_ends", "missing", "intake_ends 1"),
+    ("UPDATE image_orders SET images = '[2, 1]'", "changed", "image_orders 1"),
 )
 
 
@@ -155,6 +158,9 @@ def test_rows_of_studies_and_adjudication_are_sealed_with_what_belongs_to_them(
         (tables.Priority(case_id=case_id, urgent=True, by_id=by, at=at), None),
         (tables.SignOff(case_id=case_id, version=1, account_id=by, note="", why="", saved_at=at), None),
         (consensus, tables.ConsensusRead(consensus_id=1, read_id=1)),
+        (tables.Intake(case_id=case_id, account_id=by, images=2, begun_at=at), None),
+        (tables.IntakeEnd(intake_id=1, account_id=by, at=at), None),
+        (tables.ImageOrder(case_id=case_id, account_id=by, images=[1, 2], at=at), None),
         (
             study,
             tables.StudyPlace(
