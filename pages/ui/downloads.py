@@ -99,6 +99,7 @@ def _ask_disclosure(key: str) -> ExportDetail:
     clock_times = st.toggle(
         "Clock times",
         key=f"{key}-clock",
-        help="Without clock times, times are seconds since the reader's first read was opened.",
+        help="Without clock times, an export with names has seconds since the reader's first read was opened. A "
+        "de-identified one has only rounded durations, exchanged at random among similar reads of a reader.",
     )
     return ExportDetail(named, clock_times)

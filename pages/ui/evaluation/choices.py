@@ -178,11 +178,11 @@ def _without_hidden(
     images = formatting.count_words(len(hidden.positions), "image")
     visible = resources.measure_visible(reader, hidden, row)
     if visible is None:
-        st.info(f"{name}: all images of this evaluation are also in cases that you have not finished.")
+        st.info(f"{name}: all pictures of this evaluation are in cases that you have not finished.")
         return None
     st.info(
-        f"{name}: {images} of this evaluation are also in cases that you have not finished. Until then, everything "
-        "here is measured without them, and numbers replace names."
+        f"{name}: {images} left out. The same pictures are in cases that you have not finished. Until you have, "
+        "everything here is measured without them, and numbers replace names."
     )
     return visible
 
