@@ -160,6 +160,18 @@ def test_curves_are_those_of_scikit_learn() -> None:
     assert risk.y[-1] == pytest.approx(((judged.probabilities >= 0.4) != judged.malignant).mean())
 
 
+def test_curves_end_where_every_image_is_called_malignant() -> None:
+    for malignant, roc_y, recall in (
+        ([True, False, True], (0.0, 0.5, 0.5, 1.0), (0.0, 0.5, 0.5, 1.0)),
+        ([False, True, False], (0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 1.0)),
+    ):
+        roc, precision_recall, _, _ = compute_curves(BinaryPredictions.of(malignant, [0.9, 0.5, 0.1], list("abc")), 0.5)
+        benign = [not one for one in malignant]
+        assert roc.y == roc_y
+        assert roc.x == tuple(np.append(0, np.cumsum(benign) / sum(benign)).tolist())
+        assert precision_recall.x == recall
+
+
 @pytest.mark.parametrize(
     ("threshold", "probabilities", "malignant"),
     [(1.0, [1, 1, 0.5, 0], [True, False, False, False]), (0.0, [0, 0, 0.5, 1], [True, False, True, True])],
