@@ -7,6 +7,10 @@ import pandas as pd
 import pytest
 
 from core.card import read_card
+from core.imaging.decode import decode_image
+from core.statistics.cautions import ImageNote
+from core.statistics.evaluation import Evaluation
+from tests.helpers.images.odd_tiffs import pages_tiff
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.runs.checkpoints import SUBTYPE_CARD, TINY_CARD, bach_folder, tissue_and_checkpoint, write_split
@@ -40,6 +44,22 @@ def test_images_without_a_result_are_listed_with_their_reason(tmp_path: Path) ->
     assert len(table) == 9
     assert table["p_malignant"].isna().sum() == 1
     assert table.loc[broken, "reason"]
+
+
+def test_how_a_file_was_read_is_told_with_the_figures(tmp_path: Path) -> None:
+    checkpoint = tissue_and_checkpoint(tmp_path)
+    first = sorted((tmp_path / "tissue").iterdir())[0]
+    pixels = decode_image(first.read_bytes()).pixels
+    first.write_bytes(pages_tiff([(pixels, {}), (pixels[::-1], {})]))
+    done = _judged(tmp_path, EvaluationRequest(checkpoint, "breakhis", tmp_path / "tissue"))
+    note = ImageNote(first.name, "only the first of 2 pages is used", position=1)
+    assert done.evaluation.notes == (note,)
+    assert Evaluation.from_json(done.evaluation.to_json()).notes == (note,)
+    table = pd.read_parquet(done.folder / "predictions.parquet").set_index("file")
+    assert table.loc[first.name, "notes"] == note.note
+    assert sum(table["notes"] != "") == 1
+    for report in ("report.md", "report.html"):
+        assert "only the first of 2 pages is used" in (done.folder / report).read_text()
 
 
 def test_nothing_that_can_be_judged_is_an_error_with_the_reason(tmp_path: Path) -> None:
