@@ -93,16 +93,16 @@ class Sessions:
             with self._write_queue.wait_to_write() if self._write_queue else nullcontext(), session.begin():
                 session.connection()
                 start_collecting(session)
-                accepts_clock = record_if_set_back(session, self._known)
+                told = record_if_set_back(session, self._known)
                 yield session
                 added = write_pending(session)
                 if added and self.anchor:
                     self.anchor.announce(added)
             if added and self.anchor:
                 self.anchor.confirm(added)
-            if accepts_clock:
+            if told is not None:
                 clock.accept()
-                self._known = added.last if added else self._known
+                self._known = added.last if added else told
 
     @contextmanager
     def read(self) -> Iterator[Session]:

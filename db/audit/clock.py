@@ -1,6 +1,6 @@
 """A clock that is set back is recorded: a sign-in that has expired would live again, so every sign-in ends."""
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from core import clock
@@ -18,7 +18,7 @@ def is_set_back(session: Session) -> bool:
     return clock.was_set_back() or _is_behind_trail(session)
 
 
-def record_if_set_back(session: Session, since: int) -> bool:
+def record_if_set_back(session: Session, since: int) -> int | None:
     """If the clock was set back, record it and end all sign-ins, unless another process has done so.
 
     Args:
@@ -26,17 +26,19 @@ def record_if_set_back(session: Session, since: int) -> bool:
         since: The last event that this process knew when its clock was right.
 
     Returns:
-        Whether to accept the time of the computer's clock once the session is saved.
+        None if the clock is right. Otherwise the event that another process recorded, 0 if there is none; the time of
+        the computer's clock is to be accepted once the session is saved.
     """
     behind = _is_behind_trail(session)
     if not behind and not clock.was_set_back():
-        return False
+        return None
     allow_earlier_time(session)
     event = tables.AuditEvent
-    recorded = select(event.id).where(event.id > since, event.action == Action.CLOCK_SET_BACK)
-    if behind or session.scalar(recorded.limit(1)) is None:
+    by_others = select(func.max(event.id)).where(event.id > since, event.action == Action.CLOCK_SET_BACK)
+    recorded = None if behind else session.scalar(by_others)
+    if recorded is None:
         _record(session)
-    return True
+    return recorded or 0
 
 
 def _is_behind_trail(session: Session) -> bool:

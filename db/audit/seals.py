@@ -84,7 +84,11 @@ SEALED = (
     SealedTable("intake_ends"),
     SealedTable("image_orders"),
     SealedTable("studies", (LinkedTable("study_places", "study_id"),), changes=True),
-    SealedTable("cases", (LinkedTable("images", "case_id", changes=True),), changes=True),
+    SealedTable(
+        "cases",
+        (LinkedTable("images", "case_id", changes=True), LinkedTable("case_numbers", "case_id", changes=True)),
+        changes=True,
+    ),
     SealedTable("jobs", changes=True, unfinished=Unfinished("state", ("queued", "running"))),
     SealedTable(
         "accounts",

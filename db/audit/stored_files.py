@@ -21,10 +21,10 @@ def referenced_files(connection: Connection) -> dict[str, str]:
     """Return the sha256 of every stored file that a row refers to, with one such row."""
     present = inspect(connection).get_table_names()
     return {
-        sha256: f"{table} {key}"
+        sha256: f"{table} {number}"
         for table, key, column in _REFERENCES
         if table in present
-        for sha256, key in connection.execute(text(_first_rows(table, key, column)))
+        for sha256, number in connection.execute(text(_first_rows(table, key, column)))
     }
 
 

@@ -90,6 +90,7 @@ ATTACKS = (
     attack("cases", "UPDATE cases SET magnification = '400X' WHERE id = 2", "changed cases 2"),
     attack("cases", "UPDATE cases SET created_by_id = 1 WHERE id = 2", "changed cases 2"),
     attack("images", f"UPDATE images SET file_sha256 = '{OTHER_FILE}' WHERE id = 1", "changed cases 1"),  # noqa: S608
+    attack("case_numbers", "UPDATE case_numbers SET folded = 'x' WHERE case_id = 1", "changed cases 1"),
     attack("images", "DELETE FROM images WHERE id = 2", "changed cases 1"),
     attack("images", "UPDATE images SET findings = '[]' WHERE id = 1", "changed cases 1"),
     attack(

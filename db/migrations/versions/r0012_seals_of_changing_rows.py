@@ -13,7 +13,7 @@ revision = "0012"
 down_revision = "0011"
 
 _TABLES = (
-    SealedTable("cases", (LinkedTable("images", "case_id"),)),
+    SealedTable("cases", (LinkedTable("images", "case_id"), LinkedTable("case_numbers", "case_id"))),
     SealedTable("jobs", unfinished=Unfinished("state", ("queued", "running"))),
     SealedTable(
         "accounts",
