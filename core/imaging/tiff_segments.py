@@ -100,7 +100,10 @@ def _find(view: memoryview, layout: Layout, place: tuple[int, int, int], rows: i
 
 def _wrong_count(present: int, count: int, end: int) -> UnreadableImageError:
     if count:
-        return truncation_error(present, end)
+        return UnreadableImageError(
+            f"the TIFF says that a strip or tile ends at byte {end:,}, and the file has {present:,}: it is cut short, "
+            "or the number is wrong. Export it again."
+        )
     return UnreadableImageError("the TIFF does not say how long a strip or tile is. Export it again.")
 
 

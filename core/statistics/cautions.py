@@ -74,6 +74,7 @@ class ImageNote:
 
     file: str | None
     note: str
+    position: int | None = None  # of the image among those with a prediction, from 1; None if it has none
 
     @property
     def words(self) -> str:

@@ -31,7 +31,7 @@ _FIGURE = ("of", "name", "figure", "unit", "n", "value", "low", "high")
 _STATISTIC = ("source", "target", "statistic", "unit", "source_median", "target_median", "difference_in_sd", "p")
 _PREDICTION = (
     *("file", "patient_id", "magnification", "label", "predicted"),
-    *("malignant", "called_malignant", "malignant_probability"),
+    *("malignant", "called_malignant", "malignant_probability", "notes"),
 )
 _AGREEMENT = ("view", "of", "figure", "hits", "n", "value", "low", "high")
 _READING = (
@@ -91,7 +91,8 @@ def predictions_csv(images: Iterable["EvaluatedImage"], classes: Sequence[str]) 
     rows = (
         (
             *(image.name, image.patient_id, image.magnification, image.label, image.predicted),
-            *(image.malignant, image.called_malignant, image.malignant_probability, *image.probabilities),
+            *(image.malignant, image.called_malignant, image.malignant_probability),
+            *("; ".join(image.notes), *image.probabilities),
         )
         for image in images
     )

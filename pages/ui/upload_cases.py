@@ -153,16 +153,15 @@ def show_stored_images() -> None:
 
 
 def _show_not_stored(intakes: Sequence[IntakeResult]) -> None:
-    names = [intake.name for intake in intakes if intake.image_id is None]
+    names = [intake.name for intake in intakes if intake.image_id is None and not intake.already_in]
     if names:
-        count = f"{len(intakes) - len(names)} of {formatting.count_words(len(intakes), 'image')} stored"
-        st.warning(f"{count}. Not stored: {formatting.escape(', '.join(names))}. The table says why.")
+        count = f"{len(names)} of {formatting.count_words(len(intakes), 'file')}"
+        named = formatting.escape(", ".join(names))
+        st.warning(f"{count} {'was' if len(names) == 1 else 'were'} not stored: {named}. The table says why.")
 
 
 def _show_progress(intakes: Sequence[IntakeResult], pending_before: bool) -> None:
     rows = _load_rows(intakes)
-    if left_out := sum(intake.image_id is None and not intake.already_in for intake in intakes):
-        st.warning(f"{left_out} of {len(intakes)} files were not stored. The table says why.")
     waiting = [row for row in rows.values() if formatting.is_pending((row,))]
     if pending_before and not waiting:
         st.rerun()

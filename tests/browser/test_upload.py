@@ -46,7 +46,7 @@ def test_chosen_files_stay_in_natural_order_over_a_look_at_another_page(
     expect(page.get_by_role("row", name="1 slide 1.png")).to_be_hidden()
     settled(page)
     picture(page, "upload, stored")
-    page.get_by_text("Add to a case").click()
+    page.get_by_role("radiogroup", name="Create").get_by_text("Add to a case").click()
     expect(page.get_by_text("Images of S24-10 in their order")).to_be_visible()
     page.get_by_text("Images of S24-10 in their order").click()
     expect(page.get_by_role("button", name="Move")).to_be_visible()

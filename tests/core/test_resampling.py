@@ -150,13 +150,27 @@ def test_what_resampling_cannot_bound_has_no_interval() -> None:
         n = len(weights)
         rare = np.where(weights[:, 0] > 0, 1.0 + weights[:, 0], np.nan)  # undefined without the first patient
         edge = (weights > 0).sum(axis=1).astype(float)  # the whole sample is larger than every resample
-        return np.stack([np.full(n, 0.8), np.full(n, np.nan), rare, edge], axis=1)
+        return np.stack([np.full(n, 0.8), np.full(n, np.nan), rare, edge, -edge], axis=1)
 
-    same, undefined, rare, edge = bca_intervals(measure, one_stratum(30))
+    same, undefined, rare, largest, smallest = bca_intervals(measure, one_stratum(30))
     assert (same.value, same.low, same.high) == (0.8, None, None)
     assert np.isnan(undefined.value)
-    for interval in (undefined, rare, edge):
+    for interval in (undefined, rare, largest, smallest):
         assert (interval.low, interval.high) == (None, None)
+
+
+@pytest.mark.parametrize(("undefined", "bounded"), [(2, True), (3, False)])
+def test_a_figure_may_be_undefined_in_one_percent_of_the_resamples_and_no_more(undefined: int, bounded: bool) -> None:
+    values = np.random.default_rng(2).normal(0, 1, 20)
+
+    def measure(weights: Weights) -> NDArray[np.float64]:
+        means = mean_of(values)(weights)
+        if len(weights) == 200:
+            means[:undefined] = np.nan
+        return means
+
+    (found,) = bca_intervals(measure, one_stratum(20), rounds=200)
+    assert (found.low is not None) == bounded
 
 
 @given(values=st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12), seed=st.integers(0, 100))

@@ -57,11 +57,14 @@ class ClickingTab:
         """Click a download that was drawn with this number, and return the address of the file that is made then."""
         asked = BackMsg()
         asked.backend_operation_request.request_id = file_id
+        asked.backend_operation_request.session_id = self.number
         asked.backend_operation_request.deferred_file.file_id = file_id
         self._websocket.send(asked.SerializeToString())
         while (answer := self._receive()).WhichOneof("type") != "backend_operation_response":
             continue
-        return str(answer.backend_operation_response.deferred_file.url)
+        made = answer.backend_operation_response
+        assert not made.error_msg, made
+        return str(made.deferred_file.url)
 
     def choose(self, label: str, option: str) -> None:
         """Choose one of several buttons that stand side by side, and have the page drawn with it."""

@@ -13,7 +13,8 @@ def _sent(*states: WidgetState) -> bytes:
     message = BackMsg()
     message.rerun_script.query_string = "case=1"
     message.rerun_script.widget_states.widgets.extend(states)
-    return message.SerializeToString()
+    data: bytes = message.SerializeToString()
+    return data
 
 
 def _arrived(*states: WidgetState) -> dict[str, WidgetState]:

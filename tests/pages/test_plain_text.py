@@ -99,7 +99,7 @@ def _drawn_as_markdown(tab: AppTest) -> str:
 
 
 def _written(proto: Message) -> str:
-    return MessageToString(proto, as_utf8=True).replace("\\\\", "\\")
+    return str(MessageToString(proto, as_utf8=True)).replace("\\\\", "\\")
 
 
 PAGES = {

@@ -64,7 +64,7 @@ def test_one_bad_file_does_not_stop_the_others(world: World) -> None:
     assert list(tab.table[0].value["Quality"])[1].startswith("x ")
 
 
-def test_an_image_is_taken_whatever_its_file_is_called_and_the_rest_is_counted(world: World) -> None:
+def test_an_image_is_taken_whatever_its_file_is_called_and_the_rest_is_named(world: World) -> None:
     jpeg = saved(Image.open(io.BytesIO(tissue_png(1))), "JPEG")
     names = ("phone.jfif", "camera.JPE", "scan.TIF", "no ending")
     files = [(name, tissue_png(n), "") for n, name in enumerate(names, start=2)]
@@ -72,7 +72,7 @@ def test_an_image_is_taken_whatever_its_file_is_called_and_the_rest_is_counted(w
         visit("upload_cases.py"), ("1.jfif", jpeg, "image/jpeg"), *files, ("x.heic", b"\0\0\0\x18ftypheic", "")
     )
     assert cases(world) == [("C-0001", 5, None)]
-    assert tab.warning[0].value == "1 of 6 files were not stored. The table says why."
+    assert tab.warning[0].value == "1 of 6 files was not stored: x.heic. The table says why."
     assert "HEIC" in list(tab.table[0].value["Quality"])[5]
 
 
@@ -284,7 +284,8 @@ def test_an_opened_case_is_not_offered_for_more_images(world: World) -> None:
 def test_what_was_not_stored_is_named_above_the_table(world: World) -> None:
     tab = visit("upload_cases.py")
     upload(tab, ("a.png", tissue_png(1), PNG), ("bad.png", b"not an image", PNG))
-    assert tab.warning[0].value.replace("\\", "").startswith("1 of 2 images stored. Not stored: bad.png.")
+    words = tab.warning[0].value.replace("\\", "")
+    assert words == "1 of 2 files was not stored: bad.png. The table says why."
 
 
 def test_an_interrupted_batch_is_named_and_can_be_completed(world: World) -> None:

@@ -52,7 +52,7 @@ def test_how_a_file_was_read_is_told_with_the_figures(tmp_path: Path) -> None:
     pixels = decode_image(first.read_bytes()).pixels
     first.write_bytes(pages_tiff([(pixels, {}), (pixels[::-1], {})]))
     done = _judged(tmp_path, EvaluationRequest(checkpoint, "breakhis", tmp_path / "tissue"))
-    note = ImageNote(first.name, "only the first of 2 pages is used")
+    note = ImageNote(first.name, "only the first of 2 pages is used", position=1)
     assert done.evaluation.notes == (note,)
     assert Evaluation.from_json(done.evaluation.to_json()).notes == (note,)
     table = pd.read_parquet(done.folder / "predictions.parquet").set_index("file")

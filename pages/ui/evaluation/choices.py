@@ -1,7 +1,7 @@
 """Ask which stored evaluations to show, and which of their images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
@@ -38,8 +38,12 @@ class StoredEvaluation:
         return f"evaluation-{self.row.id}"
 
     def images(self, images: Sequence[EvaluatedImage]) -> Sequence[EvaluatedImage]:
-        """Return images as this reader may see them: with numbers for names where required."""
-        return images if self.numbers is None else images_without_names(images, self.numbers)
+        """Return images as this reader may see them: with numbers for names where required, and with their notes."""
+        noted = [replace(image, notes=self._notes_of(image.position)) for image in images]
+        return noted if self.numbers is None else images_without_names(noted, self.numbers)
+
+    def _notes_of(self, position: int) -> tuple[str, ...]:
+        return tuple(note.note for note in self.evaluation.notes if note.position == position)
 
 
 def draw_empty_page() -> None:
