@@ -181,9 +181,8 @@ def test_a_browser_whose_sign_in_has_ended_never_sees_json(gate: GateClient, pat
     # Some browsers ask for a download like this.
     assert gate.ask(path, Accept="*/*", Sec_Fetch_Mode="navigate").status == 303
     asked_by_a_script = gate.ask(path, Accept="*/*", Sec_Fetch_Mode="cors")
-    assert asked_by_a_script.status == 401
-    assert asked_by_a_script.headers["content-type"].startswith("text/plain")
-    assert asked_by_a_script.text.startswith("You are signed out.")
+    # Streamlit shows it to the reader: words, without the braces of an object.
+    assert (asked_by_a_script.status, asked_by_a_script.text[:20]) == (401, '"You are signed out.')
     asked_by_a_program = gate.ask(path)
     assert (asked_by_a_program.status, asked_by_a_program.headers["content-type"]) == (401, "application/json")
 
