@@ -28,6 +28,6 @@ def answer_refusal(headers: Headers, reason: str, status: HTTPStatus) -> Respons
     if wants_page(headers):
         return HTMLResponse(_PAGE.format(reason=html.escape(reason)), status, extra)
     if "sec-fetch-mode" in headers:
-        # Asked by the script of a page: Streamlit shows its reader the JSON of the answer, and of a string only the words.
+        # Asked by the script of a page: Streamlit shows its reader the JSON of the answer, of a string only the words.
         return JSONResponse(reason, status, extra)
     return JSONResponse({"detail": reason}, status, extra)
