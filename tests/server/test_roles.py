@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from core.labels import BINARY
 from db import store
 from db.database import open_database
 from db.files import Files
@@ -15,6 +17,7 @@ from db.values.reading import Opinion, Role
 from service.intake import CasePlan, add_images
 from service.routes import router
 from tests.helpers.browser_tab import clicking_tab, open_page
+from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 from tests.helpers.gate import GateClient, Reply
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.server import Server, running_server
@@ -93,7 +96,7 @@ class _House:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_House]:
-    """A server with one account of each role, and one case that nobody has read."""
+    """A server with an account of each role, a case that nobody has read, and an evaluation with its picture."""
     data: Path = tmp_path_factory.mktemp("roles")
     sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
     tokens = {}
@@ -105,6 +108,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_House]:
     assert reader is not None
     plan = CasePlan(reader.id, "100X", _ACCESSION)
     assert next(add_images(sessions, Files(data / "files"), plan, [("a.png", tissue_png(1))])).image_id == 1
+    evaluated = [replace(image, source_sha256="0" * 64, file_sha256="0" * 64) for image in made_images(BINARY)]
+    evaluated[7] = replace(evaluated[7], source_sha256=sha256(tissue_png(1)).hexdigest())
+    add_evaluation(sessions, made_evaluation(BINARY), evaluated)
     with running_server(data, "127.0.0.1") as server:
         house = GateClient(server.port, sessions)
         cookies = {role: house.cookie(f"the {role}") for role in Role}
@@ -181,6 +187,19 @@ def test_each_role_gets_its_pages_and_no_case_if_it_may_not(running: _House, rol
             assert "/images/1" not in shown.words, page
         elif page in ("worklist", "read_case"):
             assert _ACCESSION in shown.words, page
+
+
+@pytest.mark.parametrize("role", list(Role), ids=str)
+def test_an_evaluation_shows_the_picture_of_the_unread_case_to_no_reader(running: _House, role: Role) -> None:
+    with clicking_tab(running.house.port, running.cookies[role]) as tab:
+        tab.open("evaluation")
+        first = tab.words
+        tab.choose("View", "Images")
+    hidden, images = role in _READERS, len(made_images(BINARY))
+    assert ("1 image left out. The same pictures are in cases that you have not finished" in first) is hidden
+    assert (f"all images ({images - hidden})" in tab.words) is True
+    warned = "images of this evaluation that are also pictures of cases: 1, of 1 cases" in first
+    assert warned is (role is Role.ADMINISTRATOR)
 
 
 @pytest.mark.parametrize(
