@@ -153,6 +153,8 @@ def test_a_reader_gets_own_reads_and_no_answer_before_the_last_word(sessions: Se
         assert len(rows) == (1 if study is None else 18)
     with sessions.begin() as session:
         store.reads.record_final_read(session, case_id, own, MALIGNANT, OPENED)
+    with sessions.begin() as session:
+        store.reads.end_undo(session, own)
     rows = csv_rows(unzip(make_reads_archive(sessions, ExportRequest(own)))["reads.csv"])
     assert [(row["stage"], row["reference_label"]) for row in rows] == [("first", "malignant"), ("final", "malignant")]
 
@@ -312,10 +314,12 @@ def test_an_informed_read_is_marked_and_has_no_score(sessions: Sessions) -> None
     world.read_differently()
     world.end_undo(world.reader)
     world.amend(world.reader, SAYS_BENIGN)
+    with sessions.begin() as session:
+        planner = add_person(session, "the planner", Role.ADMINISTRATOR)
+    world = replace(world, planner=planner)
     study = world.make_study(replace(world.plan_study((Arm.UNAIDED,)), reader_ids=(world.reader,)))
     world.read_at_place(place_of(world.open_place(study)))
     with sessions.begin() as session:
-        planner = add_person(session, "the planner", Role.ADMINISTRATOR)
         add_sign_offs(session, world.case_id, world.readers[1], "malignant")
     named = ExportDetail(named=True)
     routine = unzip(make_reads_archive(sessions, ExportRequest(planner, told=named)))
