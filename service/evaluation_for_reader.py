@@ -35,6 +35,7 @@ def evaluate_visible(
 
 def evaluate_images(images: Sequence[EvaluatedImage], evaluation: Evaluation) -> Evaluation:
     """Measure some images of an evaluation in the same way as all of them were measured."""
+    shown = {image.position for image in images}
     about = EvaluationDetails(
         model_name=evaluation.model_name,
         model_version=evaluation.model_version,
@@ -47,6 +48,7 @@ def evaluate_images(images: Sequence[EvaluatedImage], evaluation: Evaluation) ->
         demonstration=evaluation.demonstration,
         warnings=evaluation.warnings,
         excluded=evaluation.excluded,
+        notes=tuple(note for note in evaluation.notes if note.position is None or note.position in shown),
     )
     in_order = sorted(images, key=lambda image: image.position)
     return build_evaluation(_predictions(in_order, evaluation), about, abstention=evaluation.abstention)

@@ -25,6 +25,7 @@ from core import clock
 from db import tables
 from db.queries.cached import cache_statement
 from db.queries.consensus import is_current_consensus, settled_by
+from db.queries.intakes import incomplete_cases
 from db.queries.reader_knowledge import UndoWindow, can_be_withdrawn, others_have_read
 from db.queries.reads import is_current_final, is_routine
 from db.queries.study_places import open_study_cases
@@ -304,6 +305,7 @@ def _state(joined: _Joined) -> ColumnElement[str]:
     predicted = progress.c.predicted > 0
     triggered = has_trigger(joined.triggers)
     return choose(
+        (case.in_(incomplete_cases()), _text(CaseState.INCOMPLETE)),
         (joined.version > 1, _text(CaseState.AMENDED)),
         (joined.version == 1, _text(CaseState.SIGNED_OFF)),
         (and_(known, case.in_(resolved_cases())), _text(CaseState.RESOLVED)),

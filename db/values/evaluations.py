@@ -47,6 +47,8 @@ class EvaluatedImage:
     source_sha256: str | None = None  # of the file; None in an evaluation of an older version
     file_sha256: str | None = None  # of its pixels, as an upload of them would be stored
 
+    notes: tuple[str, ...] = ()  # how its file was read; kept in the document of the evaluation
+
     def __post_init__(self) -> None:
         if not 0 <= self.malignant_probability <= 1:
             raise ValueError(f"{self.name}: a probability must be between 0 and 1, got {self.malignant_probability}")

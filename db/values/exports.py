@@ -54,13 +54,17 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ExportedImage:
-    """One image of a case; `file_sha256` is empty where a hash could identify the image."""
+    """One image of a case; `file_sha256` is empty where a hash could identify the image.
+
+    `notes` say how its file was read, such as that only the first of several pages is used.
+    """
 
     id: int
     position: int
     height: int
     width: int
     file_sha256: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

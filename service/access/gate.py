@@ -67,7 +67,7 @@ _NO_TLS = (
     "Start it with server.sslCertFile and server.sslKeyFile, or behind a TLS proxy with SECOND_READ_BEHIND_PROXY=1."
 )
 _SIGNED_OUT = (
-    "You are signed out. Sign in again in another tab and this page continues, or reload it. "
+    "You are signed out. Reload the page to sign in, or sign in in another tab and this page continues. "
     "Programs must send a valid token."
 )
 _NO_DATABASE = (

@@ -207,6 +207,7 @@ def _media(image: ExportedImage, *, named: bool) -> Resource:
         "height": image.height,
         "width": image.width,
         "content": {"contentType": "image/png", "title": f"image {image.position}"},
+        "note": [{"text": note} for note in image.notes],
     }
 
 

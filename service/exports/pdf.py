@@ -156,6 +156,9 @@ def _draw_images(sheet: ReportSheet, export: CaseExport, files: Files, regions: 
     small = images[LARGE : LARGE + SMALL]
     for first in range(0, len(small), _IMAGES_PER_ROW):
         _draw_row(sheet, files, small[first : first + _IMAGES_PER_ROW])
+    for image in images[LARGE:]:
+        for note in image.notes:
+            sheet.draw_paragraph(f"Image {image.position}. Note: {note}.", size=8)
     omitted = len(images) - LARGE - SMALL
     if omitted > 0:
         sheet.draw_paragraph(f"Images not shown: {omitted}. A report shows at most {LARGE + SMALL} images.", bold=True)
@@ -163,9 +166,11 @@ def _draw_images(sheet: ReportSheet, export: CaseExport, files: Files, regions: 
 
 def _caption(image: ExportedImage, prediction: Prediction | None) -> str:
     size = f"Image {image.position}, {image.width} x {image.height} px"
+    notes = "".join(f" Note: {note}." for note in image.notes)
     if prediction is None:
-        return f"{size}. No model result."
-    return f"{size}. Model: {prediction.malignancy}, probability of malignancy {prediction.malignant_probability:.2f}."
+        return f"{size}. No model result.{notes}"
+    probability = f"probability of malignancy {prediction.malignant_probability:.2f}"
+    return f"{size}. Model: {prediction.malignancy}, {probability}.{notes}"
 
 
 def _draw_large(

@@ -9,7 +9,7 @@ from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, Cell, WriteOnlyCell
 from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
-from openpyxl.worksheet._write_only import WriteOnlyWorksheet
+from openpyxl.worksheet.worksheet import Worksheet
 
 from core.files import escape_formula
 
@@ -43,8 +43,8 @@ def write_workbook(columns: Sequence[Column], rows: Iterable[Sequence[object]]) 
     return buffer.getvalue()
 
 
-def _add_sheet(book: Workbook, title: str, header: Sequence[str]) -> WriteOnlyWorksheet:
-    sheet: WriteOnlyWorksheet = book.create_sheet(title)
+def _add_sheet(book: Workbook, title: str, header: Sequence[str]) -> Worksheet:
+    sheet: Worksheet = book.create_sheet(title)
     sheet.freeze_panes = "A2"
     narrow, wide = _WIDTHS
     for place, name in enumerate(header, start=1):
@@ -57,7 +57,7 @@ def _add_sheet(book: Workbook, title: str, header: Sequence[str]) -> WriteOnlyWo
     return sheet
 
 
-def _make_cell(sheet: WriteOnlyWorksheet, value: object) -> Cell:
+def _make_cell(sheet: Worksheet, value: object) -> Cell:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return WriteOnlyCell(sheet)
     if isinstance(value, bool | int | float):

@@ -1,3 +1,5 @@
+from math import exp, log
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,6 +34,35 @@ def test_out_of_fold_and_validation_predictions_give_the_same_fit() -> None:
     judged = made_judgements(IDC).binary()
     assert fit_temperature(judged, "out of fold") == fit_temperature(judged, "validation")
     assert youden_threshold(judged, "out of fold") == youden_threshold(judged)
+
+
+def of_patients(*patients: tuple[str, bool, float, int]) -> BinaryPredictions:
+    """Patients with an id, the truth, the log-odds of malignant in each of their images, and their number of images."""
+    rows = [(malignant, 1 / (1 + exp(-odds)), one) for one, malignant, odds, images in patients for _ in range(images)]
+    return BinaryPredictions.of([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
+
+
+# The loss of 2u right and u wrong is smallest where exp(u)^3 - exp(u) = 2; log-odds of twice that need a temperature
+# of 2.
+_UNIT = 2 * log(1.5213797068045676)
+
+
+@pytest.mark.parametrize("images", [1, 12])
+def test_a_patient_with_many_images_weighs_as_much_in_the_temperature_as_one_with_few(images: int) -> None:
+    judged = of_patients(
+        ("a", True, 2 * _UNIT, images), ("b", True, -_UNIT, 1), ("c", False, -2 * _UNIT, images), ("d", False, _UNIT, 1)
+    )
+    assert fit_temperature(judged) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("malignant", [1, 9])
+def test_benign_and_malignant_weigh_the_same_in_the_temperature_whatever_their_number(malignant: int) -> None:
+    pairs = [((f"a{i}", True, 2 * _UNIT, 1), (f"b{i}", True, -_UNIT, 1)) for i in range(malignant)]
+    sure = [("c", False, -0.5, 1), ("d", False, -0.5, 1)]  # alone, they would have the lowest temperature
+    alone = [("a", True, 2 * _UNIT, 1), ("b", True, -_UNIT, 1)]
+    found = fit_temperature(of_patients(*(one for pair in pairs for one in pair), *sure))
+    assert found == fit_temperature(of_patients(*alone, *sure))
+    assert 0.25 < found < 2.0
 
 
 @given(seed=st.integers(0, 10_000), images=st.integers(12, 200))

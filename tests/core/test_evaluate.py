@@ -96,6 +96,7 @@ def test_groups_are_all_magnifications_subtypes_and_patients() -> None:
     judgements, evaluation = evaluated(BACH, 300, 12)
     judged = judgements.binary()
     wrong = (judged.probabilities >= 0.4) != judged.malignant
+    right_class = judgements.called(0.4) == judgements.labels
     for kind, names in (
         ("magnification", judgements.magnifications),
         ("subtype", judgements.subtypes),
@@ -108,10 +109,22 @@ def test_groups_are_all_magnifications_subtypes_and_patients() -> None:
             assert group.wrong == wrong[names == group.name].sum()
             accuracy = next(f for f in group.figures if (f.name, f.unit) == (figure_names.ACCURACY, "image"))
             assert accuracy.value == pytest.approx(1 - group.wrong / group.images)
+            by_class = next(f for f in group.figures if (f.name, f.unit) == (figure_names.CLASS_ACCURACY, "image"))
+            assert by_class.value == pytest.approx(right_class[names == group.name].mean())
     magnification = next(group for group in evaluation.groups if group.kind == "magnification")
     assert figure_names.PATIENT_RECOGNITION_RATE in {figure.name for figure in magnification.figures}
     patient = next(group for group in evaluation.groups if group.kind == "patient")
     assert all(figure.low is None for figure in patient.figures), "one patient has no spread of patients"
+
+
+def test_a_patient_judged_benign_or_malignant_only_has_a_share_and_a_mean_probability() -> None:
+    judgements, evaluation = evaluated(IDC, 60, 6)
+    for group in evaluation.groups:
+        if group.kind == "patient":
+            share, mean = group.figures
+            assert (share.name, mean.name) == (figure_names.ACCURACY, figure_names.MALIGNANT_PROBABILITY)
+            own = judgements.patient_ids == group.name
+            assert mean.value == pytest.approx(judgements.binary().probabilities[own].mean())
 
 
 def test_images_of_one_kind_have_no_auc_and_no_roc_but_an_evaluation() -> None:
@@ -145,6 +158,18 @@ def test_curves_are_those_of_scikit_learn() -> None:
     assert np.average(reliability.y, weights=reliability.weights) == pytest.approx(judged.malignant.mean())
     assert risk.x[-1] == 1
     assert risk.y[-1] == pytest.approx(((judged.probabilities >= 0.4) != judged.malignant).mean())
+
+
+def test_curves_end_where_every_image_is_called_malignant() -> None:
+    for malignant, roc_y, recall in (
+        ([True, False, True], (0.0, 0.5, 0.5, 1.0), (0.0, 0.5, 0.5, 1.0)),
+        ([False, True, False], (0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 1.0)),
+    ):
+        roc, precision_recall, _, _ = compute_curves(BinaryPredictions.of(malignant, [0.9, 0.5, 0.1], list("abc")), 0.5)
+        benign = [not one for one in malignant]
+        assert roc.y == roc_y
+        assert roc.x == tuple(np.append(0, np.cumsum(benign) / sum(benign)).tolist())
+        assert precision_recall.x == recall
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,8 @@ def test_class_figures_of_any_resample_are_those_of_scikit_learn(seed: int) -> N
     }
     for position, label in enumerate(BREAKHIS.classes):
         expected[figure_names.of_class(figure_names.RECALL, label)] = by_class[1][position]
+        if (w * (called == position)).any():  # scikit-learn gives 0 where a precision is undefined
+            expected[figure_names.of_class(figure_names.PRECISION, label)] = by_class[0][position]
         expected[figure_names.of_class(figure_names.F1, label)] = by_class[2][position]
         others = reference.recall_score(truth != position, called != position, sample_weight=w)
         expected[figure_names.of_class(figure_names.SPECIFICITY, label)] = others
@@ -166,6 +168,29 @@ def test_a_recognition_rate_averages_over_patients() -> None:
     judged = BinaryPredictions.of([True, True, True, False, True, True], [0.9, 0.8, 0.1, 0.2, 0.1, 0.3], list("aaabcc"))
     found = binary_figures(judged, np.array([[1.0, 1, 1]]))
     assert found[figure_names.PATIENT_RECOGNITION_RATE] == pytest.approx((2 / 3 + 1 + 0) / 3)
+
+
+def test_the_recognition_rate_of_classes_averages_over_the_patients_of_each_resample() -> None:
+    # As above, of four classes: two of three right, one of one right, none of two.
+    said = np.array([3, 3, 0, 1, 0, 1])
+    judgements = ClassPredictions(
+        BACH, np.array([3, 3, 3, 1, 2, 2]), np.eye(4)[said], np.array(list("aaabcc")), np.full(6, ""), np.full(6, "")
+    )
+    weights = np.array([[1.0, 1, 1], [2, 0, 1], [0, 3, 0]])
+    found = {c.name: c.values for c in ClassTally(judgements, THRESHOLD).columns(weights)}
+    assert found[figure_names.CLASS_RECOGNITION_RATE] == pytest.approx([(2 / 3 + 1) / 3, 4 / 9, 1])
+
+
+def test_the_calibration_error_of_classes_is_that_of_the_called_class_in_each_resample() -> None:
+    judgements = made_judgements(BACH, 400, 30)
+    called, place = judgements.called(THRESHOLD), np.unique(judgements.patient_ids, return_inverse=True)[1]
+    gap = judgements.probabilities[np.arange(400), called] - (called == judgements.labels)
+    bins = calibration_bins(judgements.probabilities[np.arange(400), called])
+    weights = resample_patients(np.zeros(30, np.int64), 3, 0)
+    found = {c.name: c.values for c in ClassTally(judgements, THRESHOLD).columns(weights)}
+    for row, w in enumerate(weights[:, place]):
+        expected = sum(abs((w * gap)[bins == one].sum()) for one in np.unique(bins)) / w.sum()
+        assert found[figure_names.CLASS_ECE][row] == pytest.approx(expected)
 
 
 def test_an_image_is_called_by_the_side_first_and_then_by_its_class() -> None:

@@ -80,6 +80,26 @@ def test_the_interval_over_two_strata_is_that_of_scipy_for_two_samples() -> None
     assert bounds(found) == pytest.approx((theirs.low, theirs.high), abs=0.03)
 
 
+def test_each_stratum_bends_the_interval_by_its_own_number_of_patients() -> None:
+    few, many = np.array([0.0, 1.0, 8.0]), np.random.default_rng(9).exponential(1, 24)
+    values, strata = np.concatenate([few, many]), np.repeat([0, 1], [3, 24])
+
+    def total(weights: Weights) -> NDArray[np.float64]:
+        return mean_of(values * (strata == 0))(weights * (strata == 0)) + mean_of(values)(weights * (strata == 1))
+
+    (found,) = bca_intervals(total, strata)
+    # Davison and Hinkley, equation 5.29: of a mean, the influence of a patient is its distance from the mean.
+    influence = np.concatenate([(part - part.mean()) / len(part) for part in (few, many)])
+    acceleration = (influence**3).sum() / (6 * (influence**2).sum() ** 1.5)
+    resampled = total(resample_patients(strata, 2000, 0))[:, 0]
+    normal = NormalDist()
+    bias = normal.inv_cdf(float((resampled < found.value).mean() + (resampled <= found.value).mean()) / 2)
+    z = [bias + normal.inv_cdf(tail) for tail in (0.025, 0.975)]
+    shares = [normal.cdf(bias + one / (1 - acceleration * one)) for one in z]
+    assert found.value == pytest.approx(few.mean() + many.mean())
+    assert bounds(found) == pytest.approx(np.quantile(resampled, shares), abs=1e-9)
+
+
 def test_patients_who_are_alike_may_be_drawn_together() -> None:
     values, copies = np.array([0.2, 0.5, 0.9]), np.array([40, 25, 15])
     one_by_one = mean_of(np.repeat(values, copies))
@@ -130,13 +150,27 @@ def test_what_resampling_cannot_bound_has_no_interval() -> None:
         n = len(weights)
         rare = np.where(weights[:, 0] > 0, 1.0 + weights[:, 0], np.nan)  # undefined without the first patient
         edge = (weights > 0).sum(axis=1).astype(float)  # the whole sample is larger than every resample
-        return np.stack([np.full(n, 0.8), np.full(n, np.nan), rare, edge], axis=1)
+        return np.stack([np.full(n, 0.8), np.full(n, np.nan), rare, edge, -edge], axis=1)
 
-    same, undefined, rare, edge = bca_intervals(measure, one_stratum(30))
+    same, undefined, rare, largest, smallest = bca_intervals(measure, one_stratum(30))
     assert (same.value, same.low, same.high) == (0.8, None, None)
     assert np.isnan(undefined.value)
-    for interval in (undefined, rare, edge):
+    for interval in (undefined, rare, largest, smallest):
         assert (interval.low, interval.high) == (None, None)
+
+
+@pytest.mark.parametrize(("undefined", "bounded"), [(2, True), (3, False)])
+def test_a_figure_may_be_undefined_in_one_percent_of_the_resamples_and_no_more(undefined: int, bounded: bool) -> None:
+    values = np.random.default_rng(2).normal(0, 1, 20)
+
+    def measure(weights: Weights) -> NDArray[np.float64]:
+        means = mean_of(values)(weights)
+        if len(weights) == 200:
+            means[:undefined] = np.nan
+        return means
+
+    (found,) = bca_intervals(measure, one_stratum(20), rounds=200)
+    assert (found.low is not None) == bounded
 
 
 @given(values=st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=12), seed=st.integers(0, 100))
@@ -166,3 +200,13 @@ def test_an_interval_is_the_same_for_the_same_seed() -> None:
     judged = made_judgements(IDC).binary()
     assert auc_estimate(judged, seed=1) == auc_estimate(judged, seed=1)
     assert auc_estimate(judged, seed=1) != auc_estimate(judged, seed=2)
+
+
+def test_a_patient_written_in_two_ways_is_resampled_as_one() -> None:
+    malignant, probabilities = [True, False] * 6, [0.9, 0.2, 0.4, 0.6, 0.7, 0.1, 0.3, 0.5, 0.8, 0.2, 0.6, 0.4]
+    plain = [f"P{n // 4}" for n in range(12)]
+    written = ["P0", "p0", "P0 ", "P0\u00a0", "P1", " P1", "P1", "\ufeffP1", "Ｐ2", "P2", "P2", "P2"]
+    one, other = (BinaryPredictions.of(malignant, probabilities, ids) for ids in (plain, written))
+    assert len(set(other.patient_ids)) == len(other.strata()) == 3
+    assert len(other.by_patient().malignant) == 3
+    assert auc_estimate(other) == auc_estimate(one)

@@ -13,6 +13,7 @@ from tests.helpers.images.odd_tiffs import STRIP_COUNTS, TILE_COUNTS, TILE_OFFSE
 
 _LARGEST_SAMPLE = 281
 _COMPRESSION = 259
+_STRIP_OFFSETS = 273
 LAYOUTS: dict[str, dict[str, object]] = {
     "one strip": {"rowsperstrip": 48},
     "strips": {"rowsperstrip": 7},
@@ -95,6 +96,24 @@ def test_a_tile_that_a_scanner_left_out_is_glass_and_said_so(packing: str | None
     means[:16, 32:] = 255
     assert np.array_equal(decoded.pixels, means)
     assert decoded.notes == ("1 of 6 tiles are not in the file and were left white",)
+
+
+@pytest.mark.parametrize("packing", [None, "deflate", "jpeg"])
+def test_a_tile_without_bytes_is_not_its_neighbour(packing: str | None) -> None:
+    data = tiff(smooth_colours(), photometric="rgb", compression=packing, tile=(16, 32))
+    means = decode_image(data).pixels.copy()
+    data = with_numbers(data, TILE_COUNTS, lambda counts: [counts[0], 0, *counts[2:]])
+    data = with_numbers(data, TILE_OFFSETS, lambda offsets: [offsets[0], offsets[2], *offsets[2:]])
+    means[:16, 32:] = 255
+    assert np.array_equal(decode_image(data).pixels, means)
+
+
+@pytest.mark.parametrize("packing", [None, "deflate", "jpeg"])
+def test_a_strip_without_bytes_is_not_its_neighbour(packing: str | None) -> None:
+    data = tiff(smooth_colours(), photometric="rgb", compression=packing, rowsperstrip=16)
+    data = with_numbers(data, STRIP_COUNTS, lambda counts: [counts[0], 0, counts[2]])
+    refusal(with_numbers(data, _STRIP_OFFSETS, lambda offsets: [offsets[0], offsets[2], offsets[2]]))
+    refusal(with_numbers(data, _STRIP_OFFSETS, lambda offsets: [offsets[0], offsets[2] - 20, offsets[2]]))
 
 
 def test_a_file_without_any_tile_is_refused() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from core.card import Abstention
 from core.imaging.heatmaps import encode_png
 from core.labels import LabelSet
-from core.statistics.cautions import Caution, ImageLeftOut
+from core.statistics.cautions import Caution, ImageLeftOut, ImageNote
 from core.statistics.evaluate import EvaluationDetails, build_evaluation
 from core.statistics.evaluation import Evaluation
 from core.statistics.predictions import ClassPredictions
@@ -29,6 +29,7 @@ ABOUT = EvaluationDetails(
     locked_on="validation, 11 patients",
     warnings=(Caution("trained on", "2 of 12 patients were trained on: these figures flatter"),),
     excluded=(ImageLeftOut("benign/blank.png", "there is no tissue in this image"),),
+    notes=(ImageNote("slides/000.png", "only the first of 2 pages is used", position=0),),
 )
 ABSTENTION = Abstention(0.1, 0.7, 0.8, 0.05, "validation")
 

@@ -289,6 +289,7 @@ def test_the_ablation_and_what_was_left_out_are_told(world: World) -> None:
     assert own == "settings of the card"
     assert other.startswith(f"{auc.value:+.3f}")
     assert "benign/blank.png: there is no tissue in this image" in words_on(tab)
+    assert "slides/000.png: only the first of 2 pages is used" in words_on(tab)
 
 
 def test_the_locked_abstention_is_told_beside_its_curve(world: World) -> None:

@@ -30,6 +30,9 @@ def test_every_image_stands_with_its_probabilities() -> None:
     assert first[:2] == ["slides/000.png", images[0].patient_id]
     assert [float(one) for one in first[-2:]] == list(images[0].probabilities)
     assert len(rest) + 1 == len(images)
+    noted = [replace(images[0], notes=("only the first of 2 pages is used",))]
+    head, row = rows_of(predictions_csv(noted, BINARY.classes))
+    assert row[head.index("notes")] == "only the first of 2 pages is used"
 
 
 def test_a_spreadsheet_runs_nothing_of_it() -> None:

@@ -93,7 +93,7 @@ def test_marks_of_a_window_that_was_overtaken_are_still_there_to_be_saved(world:
     assert world.reads(case_id)[0].opinion.regions == ()
 
 
-def test_a_final_opinion_can_be_taken_back_and_its_form_is_as_it_was(world: World, case_id: int) -> None:
+def test_a_final_opinion_can_be_withdrawn_and_its_form_is_as_it_was(world: World, case_id: int) -> None:
     following = world.add_case(3)
     world.analyse()
     tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "5")

@@ -73,7 +73,7 @@ def test_with_a_certificate_of_its_own_it_serves_others(
         connection.request("GET", "/", headers={"Accept": "text/html"})
         answer = connection.getresponse()
         answer.read()
-        assert answer.getheader("Location") == "/sign-in"
+        assert answer.getheader("Location") == "./sign-in"
         form = urlencode({"name": "dr. a", "password": PASSWORD})
         origin = f"https://localhost:{server.port}"
         sent = {"Origin": origin, "Content-Type": "application/x-www-form-urlencoded"}

@@ -1,5 +1,6 @@
 """The real server, asked by every role for everything it serves: routes, pages, websocket, media, upload, metrics."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -47,7 +48,7 @@ _DOORS = {
     "deep link": _Door("/read_case?case=1", _EVERYBODY, page=True),
     "page file": _Door("/pages/frame.py", _EVERYBODY, page=True),
     "docs": _Door("/docs", _EVERYBODY, page=True),
-    "media": _Door("/media/0123456789abcdef.png", _EVERYBODY),
+    "media": _Door("/media/0123456789abcdef.png", set()),  # nobody was given this file
     "upload": _Door("/_stcore/upload_file/session/file", set(), "PUT"),
     "delete upload": _Door("/_stcore/upload_file/session/file", set(), "DELETE"),
     "metrics": _Door("/_stcore/metrics", {Role.ADMINISTRATOR}),
@@ -209,11 +210,35 @@ def test_an_evaluation_shows_the_picture_of_the_unread_case_to_no_reader(running
         (Role.ADMINISTRATOR, "evaluation", "agreement"),
     ],
 )
-def test_the_first_page_has_its_own_address_too_and_a_foreign_one_has_none(
+def test_the_first_page_has_its_own_address_too_and_a_foreign_one_says_whose_it_is(
     running: _House, role: Role, first: str, foreign: str
 ) -> None:
-    for page, missing in (("", False), (first, False), (foreign, True)):
-        assert open_page(running.house.port, running.cookies[role], page).missing is missing, page
+    for page, is_foreign in (("", False), (first, False), (foreign, True)):
+        shown = open_page(running.house.port, running.cookies[role], page)
+        assert not shown.missing, page
+        assert ("is not for your role" in shown.words) is is_foreign, page
+        assert (f"you are signed in as {role}" in shown.words) is is_foreign, page
+    assert open_page(running.house.port, running.cookies[role], "no_such_page").missing
+
+
+def test_the_study_page_says_why_it_is_missing_to_a_reader_of_no_study(running: _House) -> None:
+    shown = open_page(running.house.port, running.cookies[Role.READER], "read_study")
+    assert "read in no open study" in shown.words
+
+
+def test_what_one_account_was_given_another_cannot_fetch(running: _House) -> None:
+    with running.house.sessions.begin() as session:
+        store.accounts.add_signing_account(session, None, "another administrator", Role.ADMINISTRATOR, PASSWORD)
+    own = running.cookies[Role.ADMINISTRATOR]
+    with clicking_tab(running.house.port, own) as tab:
+        tab.open("audit")
+        address = tab.download(re.findall(r'deferred_file_id: "([0-9a-f]+)"', tab.words)[0])
+        assert address.startswith("/media/")
+        assert "signed in" in running.house.ask(address, Cookie=own).text
+        for other in (running.house.cookie("another administrator"), running.cookies[Role.READER]):
+            refused = running.house.ask(address, Cookie=other)
+            assert (refused.status, "signed in" in refused.text) == (403, False)
+        assert running.house.ask(address).status == 401
 
 
 def test_two_readers_of_one_case_are_two(running: _House) -> None:

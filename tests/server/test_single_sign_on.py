@@ -23,7 +23,7 @@ def test_the_sign_in_page_offers_the_providers_beside_the_password(window: Brows
     page = window.follow(window.get("/read_case?case=7"))
     assert 'type="password"' in page.text
     for label, name in (("127.0.0.1", "default"), ("clinic", "clinic")):
-        href = f"/auth/login?provider={name}&amp;next={quote('/read_case?case=7', safe='')}"
+        href = f"./auth/login?provider={name}&amp;next={quote('/read_case?case=7', safe='')}"
         assert f'<a class="way" href="{href}">Sign in with {label}</a>' in page.text
 
 
@@ -99,7 +99,7 @@ def _sign_out(sso: SingleSignOn, window: Browser) -> None:
     origin = str(window.client.base_url).rstrip("/")
     planted = f"{window.cookie}; _streamlit_user=x; _streamlit_user_1=y"
     response = window.client.post("/sign-out", headers={"Origin": origin, "Cookie": planted})
-    assert response.headers["location"] == "/sign-in"
+    assert response.headers["location"] == "./sign-in"
     emptied = response.headers.get_list("set-cookie")
     for name in (COOKIE, "_streamlit_user", "_streamlit_user_1"):
         assert any(line.startswith(f'{name}="";') and "max-age=0" in line.lower() for line in emptied), emptied

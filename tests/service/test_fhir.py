@@ -15,7 +15,7 @@ from db.values.exports import NO_TIME, pseudonym
 from db.values.reading import Arm, Opinion, Role
 from db.values.studies import StudyPlan
 from service.exports.fhir import DISCLAIMER, write_diagnostic_report
-from tests.helpers.exports import ReportedCase, reported_case
+from tests.helpers.exports import ReportedCase, case_of_first_pages, reported_case
 from tests.helpers.rows import OPENED
 from tests.helpers.world import World
 
@@ -182,3 +182,12 @@ def test_a_case_of_an_open_study_has_no_report(reported: ReportedCase, world: Wo
         store.studies.make_study(session, world.reader, StudyPlan("s", (world.reader,), (free,), (Arm.UNAIDED,)))
     with pytest.raises(InStudyError), world.sessions.read() as session:
         store.exports.exported_case(session, free, world.reader)
+
+
+def test_how_a_file_was_read_is_in_it(world: World) -> None:
+    case_id = case_of_first_pages(world)
+    with world.sessions.read() as session:
+        data = write_diagnostic_report(store.exports.exported_case(session, case_id, world.reader))
+    checked(data)
+    [media] = [one for one in json.loads(data)["contained"] if one["resourceType"] == "Media"]
+    assert media["note"] == [{"text": "only the first of 2 pages is used"}]

@@ -20,13 +20,14 @@ from tests.helpers.exports import (
     PilotStudy,
     add_consensus,
     add_sign_offs,
+    case_of_first_pages,
     csv_rows,
     opinion_with_regions,
     read_pilot_study,
     unzip,
 )
 from tests.helpers.rows import BENIGN, MALIGNANT, OPENED, SAYS_BENIGN
-from tests.helpers.world import add_person, make_case, make_study_world, make_world, place_of
+from tests.helpers.world import World, add_person, make_case, make_study_world, make_world, place_of
 
 
 def settled(sessions: Sessions) -> PilotStudy:
@@ -366,3 +367,11 @@ def test_a_note_is_inert_in_the_table(sessions: Sessions) -> None:
         unzip(make_reads_archive(sessions, ExportRequest(found.planner, told=ExportDetail(named=True))))["reads.csv"]
     )[0]
     assert row["note"] == f"'{NOTE}"
+
+
+def test_how_files_were_read_is_told_with_each_read(world: World) -> None:
+    case_of_first_pages(world)
+    files = unzip(make_reads_archive(world.sessions, ExportRequest(world.reader)))
+    rows = csv_rows(files["reads.csv"])
+    assert {row["image_notes"] for row in rows} == {"image 1: only the first of 2 pages is used"}
+    assert "image_notes" in files["README.txt"].decode()

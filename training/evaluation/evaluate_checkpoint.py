@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from core.labels import BACH, BREAKHIS
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.statistics.calibration import FittedOnTestError
-from core.statistics.cautions import Caution, ImageLeftOut
+from core.statistics.cautions import Caution, ImageLeftOut, ImageNote
 from core.statistics.evaluate import EvaluationDetails, build_evaluation
 from core.statistics.evaluation import AblationRow, Evaluation
 from core.statistics.figure_names import ACCURACY, AUC, BALANCED_ACCURACY, PR_AUC, RECALL, SPECIFICITY
@@ -185,10 +185,19 @@ def _measure(
         demonstration=card.demonstration,
         warnings=warnings,
         excluded=tuple(ImageLeftOut(image.file, image.reason) for image in images if image.reason is not None),
+        notes=tuple(_notes(images)),
     )
     judgements = judgements_of(images, card)
     evaluation = build_evaluation(judgements, about, ablation=ablation, abstention=card.abstention)
     return add_figures_of_known_tissue(evaluation, judgements, about, card)
+
+
+def _notes(images: Sequence[JudgedImage]) -> Iterator[ImageNote]:
+    position = 0
+    for image in images:
+        position += image.reason is None
+        for note in image.notes:
+            yield ImageNote(image.file, note, position if image.reason is None else None)
 
 
 def _incomplete(missing: Sequence[str]) -> tuple[Caution, ...]:

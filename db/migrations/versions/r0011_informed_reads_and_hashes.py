@@ -6,7 +6,7 @@ from alembic import op
 from db.migrations.protection import change_and_keep_as_written
 
 revision = "0011"
-down_revision = "0008"
+down_revision = "0009"
 
 
 def upgrade() -> None:

@@ -32,8 +32,8 @@ def draw_empty_page() -> None:
     st.markdown("Compare two sets of images as a network sees them with the same SECOND_READ_DATA as this app:")
     st.code(_COMMAND, "bash")
     st.markdown(
-        "A set is `breakhis`, `bach`, `idc`, or `folder`: a folder of your own images with a `labels.csv` (columns "
-        "`file`, `label`, `patient_id`)."
+        "A set is `breakhis`, `bach`, `idc`, or `folder`: a folder of your own images with a `labels.csv` or "
+        "`labels.xlsx` (columns `file`, `label`, `patient_id`)."
     )
 
 

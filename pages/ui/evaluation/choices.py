@@ -1,7 +1,7 @@
 """Ask which stored evaluations to show, and which of their images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
@@ -11,7 +11,6 @@ from db.values.accounts import Permission
 from db.values.evaluations import EvaluatedImage, EvaluationRow, HiddenImages, ImageFilter
 from pages.ui import formatting, resources, times
 from pages.ui.without_names import Numbers, assign_numbers, evaluation_without_names, images_without_names
-from service.evaluation_for_reader import show_figures_only
 
 VIEWS = ("Curves", "Images", "Patients", "Groups")
 VIEW = "evaluation-view"
@@ -39,8 +38,12 @@ class StoredEvaluation:
         return f"evaluation-{self.row.id}"
 
     def images(self, images: Sequence[EvaluatedImage]) -> Sequence[EvaluatedImage]:
-        """Return images as this reader may see them: with numbers for names where required."""
-        return images if self.numbers is None else images_without_names(images, self.numbers)
+        """Return images as this reader may see them: with numbers for names where required, and with their notes."""
+        noted = [replace(image, notes=self._notes_of(image.position)) for image in images]
+        return noted if self.numbers is None else images_without_names(noted, self.numbers)
+
+    def _notes_of(self, position: int) -> tuple[str, ...]:
+        return tuple(note.note for note in self.evaluation.notes if note.position == position)
 
 
 def draw_empty_page() -> None:
@@ -172,6 +175,8 @@ def _without_hidden(
         return evaluation
     name = formatting.escape(f"{row.model_name} {row.model_version}")
     if hidden.without_hashes:
+        from service.evaluation_for_reader import show_figures_only  # noqa: PLC0415 - old evaluations only
+
         st.info(f"{name}: {_WITHOUT_HASHES}")
         return show_figures_only(evaluation)
     images = formatting.count_words(len(hidden.positions), "image")

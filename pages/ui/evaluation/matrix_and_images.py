@@ -170,6 +170,7 @@ def _draw_image(image: EvaluatedImage, *, binary: bool, maps: bool) -> None:
         formatting.subtype_words(image.label),
         _prediction_words(image, binary=binary),
         f"malignant {image.malignant_probability:.3f}",
+        *image.notes,
         *(["no heat map stored"] if maps and picture and image.heatmap_sha256 is None else []),
     ]
     st.markdown("  \n".join(formatting.escape(line) for line in lines))
