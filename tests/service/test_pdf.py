@@ -78,8 +78,10 @@ def test_every_page_says_what_it_is_not_and_which_page_it_is(reported: ReportedC
 
 
 def test_it_tells_all_reads_in_order_with_what_was_on_the_screen(reported: ReportedCase) -> None:
-    text = " ".join(pages(reported, reported.export()))
-    assert "5 saved reads" in text
+    plain = " ".join(pages(reported, reported.export()))
+    assert "5 saved reads, in a random order of readers" in plain
+    text = " ".join(pages(reported, reported.export(named=True)))
+    assert "5 saved reads, in chronological order" in text
     order = [
         text.index(f"{number}: {stage}") for number, stage in enumerate(("first", "first", "final, r", "final"), 1)
     ]
