@@ -12,6 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from streamlit.runtime import get_instance
 
 from core.settings import Settings
+from pages.ui.busy import show_busy
+from pages.ui.incoming import CheckedMessages
 from pages.ui.media import record_media_owners
 from pages.ui.openid_settings import configured_providers
 from pages.ui.viewer import VENDOR
@@ -24,7 +26,7 @@ from service.routes import answer_our_errors, router
 _LAST_ANSWERS_SECONDS = 5
 _PREFIX = prefix_of(st.get_option("server.baseUrlPath"))
 
-_pages = st.App("pages/frame.py")
+_pages = st.App("pages/frame.py", on_script_error=show_busy)
 _run_pages = _pages.lifespan()
 
 
@@ -59,6 +61,6 @@ def _limit_shutdown() -> None:
 app = FastAPI(title="Second Read", lifespan=_run, docs_url=None, redoc_url=None)
 answer_our_errors(app)
 app.include_router(router)
-app.mount("/", PagesUnderPrefix(_pages, _PREFIX))
+app.mount("/", PagesUnderPrefix(CheckedMessages(_pages), _PREFIX))
 # Added last, so that it runs before everything above.
 app.add_middleware(Gate, installation=lambda: getattr(app.state, "installation", None), prefix=_PREFIX)

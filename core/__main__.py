@@ -3,38 +3,46 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
+from core.batch import Batch, BatchFile, find_images, output_names, read_image_file
 from core.card import UnusableCheckpointError
+from core.console import PlainConsole
+from core.files import readable_path, replace_control_characters, write_whole
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_heatmap, encode_png, overlay_heatmap
 from core.imaging.limits import UnreadableImageError
 from core.pipeline import PatchClassifier, analyse_image
-from core.results import Analysis, RgbImage
+from core.results import Analysis
 from core.settings import Settings
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 _RESEARCH_ONLY = "Research use only; no output is a diagnosis."
 
 app = typer.Typer(help=f"Analyse breast-histopathology images. {_RESEARCH_ONLY}", add_completion=False)
-_console = Console(stderr=True)  # stdout carries results and nothing else
+_console = PlainConsole(stderr=True)  # stdout carries results and nothing else
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
     """The outcome for one file: an analysis with a prediction, or the reason why there is none."""
 
-    file: Path
-    seconds: float
+    file: BatchFile
+    seconds: float = 0.0
     analysis: Analysis | None = None
     error: str | None = None
+    maps: tuple[Path, Path] | None = None  # the heat map and the overlay that were saved
+
+    @property
+    def name(self) -> str:
+        return readable_path(self.file.path)
 
 
 @app.callback()
@@ -55,22 +63,32 @@ def predict(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per image to stdout.")] = False,
 ) -> None:
-    """Predict benign or malignant, with probabilities and heat maps. The exit code is 1 if any image fails."""
+    """Predict benign or malignant, with probabilities and heat maps.
+
+    The exit code is 1 if any image fails or is left out.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name must not stop the others
     settings = Settings.from_environment()
+    batches = [find_images(root, heatmap) for root in paths]
+    files = [file for batch in batches for file in batch.files]
+    targets = _name_maps(heatmap, files)
     version, classifier = _load(checkpoint or settings.checkpoint, settings)
-    files = [(root, file) for root in paths for file in _images_under(root)]
-    outcomes: dict[Path, list[_Outcome]] = {root: [] for root in paths}
+    outcomes: list[_Outcome] = []
     with Progress(console=_console) as progress:
-        for root, file in progress.track(files, description="Analysing"):
-            outcome = _analyse(file, classifier, _heatmap_path(heatmap, root, file))
-            outcomes[root].append(outcome)
+        for file, target in progress.track(list(zip(files, targets, strict=True)), description="Analysing"):
+            outcome = _analyse(file, classifier, target)
+            outcomes.append(outcome)
             print(json.dumps(_to_record(outcome, version)) if as_json else _to_line(outcome), flush=True)
-    for root, results in outcomes.items():
-        if root.is_dir():
-            print(_summarise(root, results), file=sys.stderr if as_json else sys.stdout)
-    failed = sum(outcome.error is not None for results in outcomes.values() for outcome in results)
+    done = iter(outcomes)
+    for batch in batches:
+        own = list(islice(done, len(batch.files)))
+        if batch.root.is_dir():
+            print(_summarise(batch, own), file=sys.stderr if as_json else sys.stdout)
+    failed = sum(outcome.error is not None for outcome in outcomes)
     if failed or not files:
-        _console.print(f"{failed} of {len(files)} images failed." if files else "No images found.")
+        _console.print(f"{failed} of {len(files)} images failed or were left out." if files else "No images found.")
         raise typer.Exit(1)
 
 
@@ -81,59 +99,54 @@ def _load(path: Path, settings: Settings) -> tuple[str, PatchClassifier]:
     try:
         classifier = load_classifier(path, settings.device)
     except UnusableCheckpointError as error:
-        _console.print(f"[red]{error}[/red]")
+        _console.print(str(error), style="red")
         raise typer.Exit(2) from error
     kind = "Demonstration model" if classifier.card.demonstration else "Model"
     _console.print(f"{kind} {classifier.card.name} (version {classifier.version}). {_RESEARCH_ONLY}")
     return classifier.version, classifier
 
 
-def _images_under(root: Path) -> Iterator[Path]:
-    """Yield a file whatever its name; from a folder, yield the files with an image suffix that are not hidden."""
-    if root.is_file():
-        yield root
-        return
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if path.is_file() and path.suffix.lower() in _SUFFIXES and not hidden:
-            yield path
-
-
-def _heatmap_path(folder: Path | None, root: Path, file: Path) -> Path | None:
-    """Return where to save this file's heat map, without a suffix; subfolders are kept."""
+def _name_maps(folder: Path | None, files: Sequence[BatchFile]) -> list[tuple[Path, Path] | None]:
+    """Return for each file where its heat map and overlay are saved: no two of a batch, and none over an image."""
     if folder is None:
-        return None
-    relative = file.relative_to(root) if root.is_dir() else Path(file.name)
-    return folder / relative.with_suffix("")
+        return [None] * len(files)
+    targets = [(folder / f"{name}.heatmap.tiff", folder / f"{name}.overlay.png") for name in output_names(files)]
+    images = {file.path.resolve() for file in files}
+    for target in (path for pair in targets for path in pair):
+        if target.resolve() in images:
+            _console.print(f"{readable_path(target)} is one of the images: save heat maps elsewhere.", style="red")
+            raise typer.Exit(2)
+    return [*targets]
 
 
-def _analyse(file: Path, classifier: PatchClassifier, target: Path | None) -> _Outcome:
+def _analyse(file: BatchFile, classifier: PatchClassifier, maps: tuple[Path, Path] | None) -> _Outcome:
+    if file.problem is not None:
+        return _Outcome(file, error=file.problem)
     start = time.perf_counter()
     try:
-        image = decode_image(file.read_bytes()).pixels
-    except (UnreadableImageError, OSError) as error:
+        image = decode_image(read_image_file(file.path))
+    except UnreadableImageError as error:
         return _Outcome(file, time.perf_counter() - start, error=str(error))
-    analysis = analyse_image(image, classifier, heatmap=target is not None)
+    analysis = analyse_image(image.pixels, classifier, heatmap=maps is not None, notes=image.notes)
     seconds = time.perf_counter() - start
-    if target is not None:
-        _save_maps(image, analysis, target)
-    return _Outcome(file, seconds, analysis, analysis.reason)
-
-
-def _save_maps(image: RgbImage, analysis: Analysis, target: Path) -> None:
-    if analysis.heatmap is None:
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.with_name(target.name + ".heatmap.tiff").write_bytes(encode_heatmap(analysis.heatmap))
-    target.with_name(target.name + ".overlay.png").write_bytes(encode_png(overlay_heatmap(image, analysis.heatmap)))
+    if maps is None or analysis.heatmap is None:
+        return _Outcome(file, seconds, analysis, analysis.reason)
+    try:
+        write_whole(maps[0], encode_heatmap(analysis.heatmap))
+        write_whole(maps[1], encode_png(overlay_heatmap(image.pixels, analysis.heatmap)))
+    except OSError as error:
+        return _Outcome(file, seconds, error=f"its heat map cannot be saved: {error.strerror}.")
+    return _Outcome(file, seconds, analysis, analysis.reason, maps)
 
 
 def _to_record(outcome: _Outcome, version: str) -> dict[str, object]:
-    if outcome.error is not None or outcome.analysis is None or outcome.analysis.prediction is None:
-        return {"file": str(outcome.file), "error": outcome.error}
-    prediction, quality = outcome.analysis.prediction, outcome.analysis.quality
-    return {
-        "file": str(outcome.file),
+    analysis = outcome.analysis
+    notes = list(analysis.quality.notes) if analysis else []
+    if outcome.error is not None or analysis is None or analysis.prediction is None:
+        return {"file": outcome.name, "error": outcome.error, **({"notes": notes} if notes else {})}
+    prediction, quality = analysis.prediction, analysis.quality
+    record: dict[str, object] = {
+        "file": outcome.name,
         "label": prediction.label,
         "malignant_probability": round(prediction.malignant_probability, 6),
         "probabilities": {
@@ -142,39 +155,53 @@ def _to_record(outcome: _Outcome, version: str) -> dict[str, object]:
         "quality": {
             "sharpness": round(quality.sharpness, 2),
             "tissue_fraction": round(quality.tissue_fraction, 4),
-            "warnings": [finding.message for finding in quality.findings],
+            "warnings": list(quality.problems),
         },
+        "notes": notes,
         "patches": {"benign": prediction.benign_patches, "malignant": prediction.malignant_patches},
         "model_version": version,
         "seconds": round(outcome.seconds, 3),
     }
+    if outcome.maps is not None:
+        record["heatmap"], record["overlay"] = (readable_path(path) for path in outcome.maps)
+    return record
 
 
 def _to_line(outcome: _Outcome) -> str:
+    return replace_control_characters(f"{outcome.name}: {_to_words(outcome)}")
+
+
+def _to_words(outcome: _Outcome) -> str:
     prediction = outcome.analysis.prediction if outcome.analysis else None
     if outcome.analysis is None or prediction is None:
-        return f"{outcome.file}: {outcome.error}"
-    warnings = "; ".join(finding.message for finding in outcome.analysis.quality.findings)
+        return outcome.error or "no result"
+    quality = outcome.analysis.quality
+    said = [*quality.problems, *(f"note: {note}" for note in quality.notes)]
     return (
-        f"{outcome.file}: {prediction.label}, malignant probability {prediction.malignant_probability:.3f} "
+        f"{prediction.label}, malignant probability {prediction.malignant_probability:.3f} "
         f"(threshold {prediction.threshold:.3f}), {prediction.malignant_patches} of {prediction.patches} patches"
-        + (f"; {warnings}" if warnings else "")
+        + "".join(f"; {words}" for words in said)
     )
 
 
-def _summarise(root: Path, outcomes: Sequence[_Outcome]) -> str:
-    """Summarise a folder as one case: the mean over its analysed images, as the app does."""
-    analyses = [outcome.analysis for outcome in outcomes if outcome.analysis is not None]
-    predictions = [analysis.prediction for analysis in analyses if analysis.prediction is not None]
+def _summarise(batch: Batch, own: Sequence[_Outcome]) -> str:
+    """Summarise a folder as one case: the mean over its analysed images, as the app does, and what is not in it."""
+    predictions = [outcome.analysis.prediction for outcome in own if outcome.analysis and outcome.analysis.prediction]
+    name = readable_path(batch.root)
     if not predictions:
-        return f"{root}: none of {len(outcomes)} images could be analysed"
-    mean = sum(p.malignant_probability for p in predictions) / len(predictions)
-    opinion = "malignant" if mean >= predictions[0].threshold else "benign"
-    malignant = sum(p.malignancy == "malignant" for p in predictions)
-    return (
-        f"{root} read as one case: {opinion}, mean malignant probability {mean:.3f}; "
-        f"{malignant} of {len(predictions)} images malignant, {len(outcomes) - len(predictions)} without a result"
-    )
+        lines = [f"{name}: none of {len(own)} images could be analysed"]
+    else:
+        mean = sum(p.malignant_probability for p in predictions) / len(predictions)
+        opinion = "malignant" if mean >= predictions[0].threshold else "benign"
+        malignant = sum(p.malignancy == "malignant" for p in predictions)
+        case = (
+            f"{name} read as one case: {opinion}, mean malignant probability {mean:.3f}; "
+            f"{malignant} of {len(predictions)} images malignant, {len(own) - len(predictions)} without a result"
+        )
+        lines = [case]
+    lines += [f"  without a result: {one.file.relative}: {_to_words(one)}" for one in own if one.error is not None]
+    lines += [f"  not an image, left alone: {readable_path(path.relative_to(batch.root))}" for path in batch.others]
+    return "\n".join(replace_control_characters(line) for line in lines)
 
 
 if __name__ == "__main__":

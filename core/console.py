@@ -1,6 +1,5 @@
 """Print what files and people are called as it is: no name is markup, an emoji code or a control sequence."""
 
-import unicodedata
 from collections.abc import Iterable
 
 from rich.console import Console, HighlighterType, JustifyMethod, OverflowMethod
@@ -8,9 +7,8 @@ from rich.progress import TextColumn
 from rich.style import Style
 from rich.text import Text
 
+from core.files import replace_control_characters
 from core.statistics.cautions import Caution
-
-_LAYOUT = "\n\t"
 
 
 class PlainConsole(Console):
@@ -34,7 +32,8 @@ class PlainConsole(Console):
         highlighter: HighlighterType | None = None,
     ) -> Text:
         """Return a text as it is, whatever was asked; characters that control a terminal are replaced."""
-        return Text(replace_control_characters(text, keep=_LAYOUT), style, justify=justify, overflow=overflow)
+        lines = (replace_control_characters(line) for line in text.split("\n"))
+        return Text("\n".join(lines), style, justify=justify, overflow=overflow)
 
 
 def print_cautions(console: PlainConsole, cautions: Iterable[Caution]) -> None:
@@ -46,11 +45,3 @@ def print_cautions(console: PlainConsole, cautions: Iterable[Caution]) -> None:
 def text_column(width: int = 0) -> TextColumn:
     """Return the column of a progress bar that shows what is being done, as it is."""
     return TextColumn(f"{{task.description:<{width}}}" if width else "{task.description}", markup=False)
-
-
-def replace_control_characters(text: str, keep: str = "") -> str:
-    """Replace characters that control a terminal or the direction of text; file names may contain any character."""
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") and c not in keep else c
-        for c in text
-    )

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +31,16 @@ def write_whole(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def readable_path(path: Path) -> str:
+    """Return a path as text that can be encoded; bytes that are no UTF-8, as in names of old ZIP archives, as \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def replace_control_characters(text: str) -> str:
+    """Replace characters that control a terminal or the direction of text; file names may contain any character."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text)
 
 
 def read_document(kind: TypeAdapter[T], text: str | bytes, what: str) -> T:

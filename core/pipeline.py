@@ -1,5 +1,6 @@
 """From the bytes of an image to its analysis. Read this first."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -40,20 +41,30 @@ class PatchClassifier(Protocol):
         """Return the probabilities of every patch and, from the same forward pass, its evidence."""
 
 
-def analyse(data: bytes, classifier: PatchClassifier, *, heatmap: bool = True) -> Analysis:
-    """Decode, check, classify and explain one image.
+class MagnificationClassifier(PatchClassifier, Protocol):
+    """A classifier for images of any magnification; what the worker needs."""
+
+    def at(self, magnification: str | None) -> PatchClassifier:
+        """Return the same classifier for images of one magnification; None for an unknown magnification."""
+
+
+def analyse(data: bytes, classifier: PatchClassifier, *, heatmap: bool = True, stored: bool = False) -> Analysis:
+    """Decode, check, classify and explain one image; `stored` is for files that this program wrote.
 
     Raises:
         UnreadableImageError: If the bytes cannot be decoded as an image.
     """
-    return analyse_image(decode_image(data).pixels, classifier, heatmap=heatmap)
+    decoded = decode_image(data, stored=stored)
+    return analyse_image(decoded.pixels, classifier, heatmap=heatmap, notes=decoded.notes)
 
 
-def analyse_image(image: RgbImage, classifier: PatchClassifier, *, heatmap: bool = True) -> Analysis:
-    """Check, classify and explain one decoded image."""
+def analyse_image(
+    image: RgbImage, classifier: PatchClassifier, *, heatmap: bool = True, notes: Sequence[str] = ()
+) -> Analysis:
+    """Check, classify and explain one decoded image; `notes` say how its file was read."""
     card = classifier.card
     height, width = image.shape[:2]
-    quality = check_image(image, card)
+    quality = check_image(image, card).with_notes(notes)
     if not quality.readable:
         return Analysis(height, width, quality, reason=_unreadable_reason(quality))
     patches, boxes, padded_size = cut_normalised_patches(image, classifier)

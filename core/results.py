@@ -1,7 +1,8 @@
 """The values that flow from an image to a reader and back: quality, prediction, analysis, reading."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -23,15 +24,15 @@ class NoResultError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class QualityFinding:
-    """One problem of an image, in words for the reader."""
+    """One problem of an image, in words for the reader; a note says how its file was read."""
 
-    kind: Literal["unreadable", "warning"]
+    kind: Literal["unreadable", "warning", "note"]
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What is measured on an image before any network sees it.
+    """What is measured on an image before any network sees it, and what was noticed when its file was read.
 
     `sharpness` is the variance of the Laplacian of the grey image at full size; `tissue_fraction` is in 0..1.
     """
@@ -50,6 +51,20 @@ class Quality:
     def readable(self) -> bool:
         """Whether a network may analyse this image."""
         return not any(finding.kind == "unreadable" for finding in self.findings)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the image."""
+        return tuple(finding.message for finding in self.findings if finding.kind != "note")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How its file was read, such as that only the first of several pages is used."""
+        return tuple(finding.message for finding in self.findings if finding.kind == "note")
+
+    def with_notes(self, notes: Sequence[str]) -> "Quality":
+        """Return the same quality with notes on how the file was read."""
+        return replace(self, findings=(*self.findings, *(QualityFinding("note", note) for note in notes)))
 
 
 @dataclass(frozen=True, slots=True)

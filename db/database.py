@@ -17,8 +17,11 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from core import clock
 from db.audit.anchor import AnchorFile, anchor_for
 from db.audit.chain import last_event, start_collecting, write_pending
+from db.audit.clock import record_if_set_back
+from db.busy import telling_busy
 from db.errors import UnusableDatabaseError
 from db.queries.text_search import SQLITE_FUNCTION, find_text
 
@@ -67,8 +70,9 @@ class WriteQueue:
 class Sessions:
     """Opens sessions of one database: one per click, closed before anything is drawn."""
 
-    def __init__(self, engine: Engine, anchor: AnchorFile | None) -> None:
+    def __init__(self, engine: Engine, anchor: AnchorFile | None, known: int = 0) -> None:
         self._engine = engine
+        self._known = known  # the last event when the clock of this process was right
         self.anchor = anchor
         # PostgreSQL queues writers itself, for each row.
         self._write_queue = WriteQueue(_BUSY_SECONDS) if engine.dialect.name == "sqlite" else None
@@ -81,22 +85,33 @@ class Sessions:
 
         On SQLite it is the only writer from the start: a session that reads first and writes later could
         lose updates or fail halfway. Audit events are written last, and recorded in the anchor file.
+
+        Raises:
+            DatabaseBusyError: If the database is locked for too long, or cannot be reached.
         """
-        with Session(self._writing, expire_on_commit=False) as session:
+        with telling_busy(), Session(self._writing, expire_on_commit=False) as session:
             with self._write_queue.wait_to_write() if self._write_queue else nullcontext(), session.begin():
                 session.connection()
                 start_collecting(session)
+                accepts_clock = record_if_set_back(session, self._known)
                 yield session
                 added = write_pending(session)
                 if added and self.anchor:
                     self.anchor.announce(added)
             if added and self.anchor:
                 self.anchor.confirm(added)
+            if accepts_clock:
+                clock.accept()
+                self._known = added.last if added else self._known
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a session that sees one state of the database and cannot change it."""
-        with Session(self._reading, expire_on_commit=False) as session:
+        """Open a session that sees one state of the database and cannot change it.
+
+        Raises:
+            DatabaseBusyError: If the database is locked for too long, or cannot be reached.
+        """
+        with telling_busy(), Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     @property
@@ -133,17 +148,18 @@ def open_database(url: str, *, data: Path | None = None, sqlite_version: Version
         with engine.execution_options(**{_USE: "upgrade"}).begin() as connection:
             added = upgrade(connection)
             anchor = anchor_for(parsed, data)
-            newest = last_event(Session(connection)) if anchor else None
+            newest = last_event(Session(connection))
             if anchor and added and anchor.begun:
                 anchor.announce(added)
     except (DatabaseError, sqlite3.DatabaseError) as error:
         where = parsed.render_as_string(hide_password=True)
         raise UnusableDatabaseError(f"cannot open the database {where}: {_first_line(error)}") from error
-    if anchor and newest:
+    if anchor:
+        anchor.mend()
         if added and anchor.begun:
             anchor.confirm(added)
         anchor.begin(newest)
-    return Sessions(engine, anchor)
+    return Sessions(engine, anchor, newest.last)
 
 
 def open_as_it_is(url: str, *, data: Path | None = None) -> Sessions:

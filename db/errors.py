@@ -17,6 +17,24 @@ class InStudyError(CaseChangedError):
     """The case belongs to an open study, and this reader may read it only there."""
 
 
+class IncompleteCaseError(CaseChangedError):
+    """Images of the case are still being stored, or its intake was interrupted; nobody may read it yet."""
+
+
+class DatabaseBusyError(Exception):
+    """The database is locked by another program or cannot be reached; the same action may succeed later."""
+
+
+class StoredDifferentlyError(CaseChangedError):
+    """The database stored something else than was entered, so nothing was saved."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database stored something else than was entered, so nothing was saved: tell an administrator, "
+            "who can find the cause with `python -m db audit verify`"
+        )
+
+
 class UnusableDatabaseError(Exception):
     """This version of the program cannot open the database; the message says what to do."""
 

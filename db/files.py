@@ -1,5 +1,6 @@
 """Store images and heat maps on disk, named by their sha256 and verified at every read."""
 
+import fcntl
 import hashlib
 import os
 import re
@@ -7,7 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from db.errors import UnusableDatabaseError
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_IN_USE = ".in_use"  # file in the data folder
 
 
 class DamagedFileError(Exception):
@@ -63,6 +67,45 @@ class Files:
             raise ValueError(f"not a sha256: {sha256!r}")
         # Two levels of folders, because a folder of a million files is slow to list and to back up.
         return self._root / sha256[:2] / sha256[2:4] / sha256
+
+
+class FolderInUse:
+    """Marks a data folder as used by a server until it is released or the process ends."""
+
+    def __init__(self, data: Path) -> None:
+        """Mark the folder.
+
+        Raises:
+            UnusableDatabaseError: If the folder is being restored.
+        """
+        descriptor = os.open(data / _IN_USE, os.O_RDWR | os.O_CREAT, 0o600)
+        self._descriptor: int | None = descriptor
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.release()
+            words = f"{data} is being restored from a backup: start again when that has finished"
+            raise UnusableDatabaseError(words) from error
+
+    def release(self) -> None:
+        """Remove the mark; again changes nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    @staticmethod
+    def by_server(data: Path) -> bool:
+        """Return whether a server uses the folder."""
+        if not (data / _IN_USE).is_file():
+            return False
+        descriptor = os.open(data / _IN_USE, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
 
 def _holds(path: Path, sha256: str) -> bool:

@@ -84,6 +84,7 @@ class Base(DeclarativeBase):
         Malignancy: Enum("benign", "malignant", name="label", native_enum=False, create_constraint=True, length=16),
         list[str]: JSON,
         list[float]: JSON,
+        list[int]: JSON,
         list[dict[str, str]]: JSON,
     }
 
@@ -139,6 +140,70 @@ class Image(Base):
     tissue_fraction: Mapped[float]
     findings: Mapped[list[dict[str, str]]]
     added_at: Mapped[datetime]
+
+
+class CaseNumber(Base):
+    """The accession of a case in the form in which case numbers are compared; derived from it, so its row may change.
+
+    `shared` marks a case from the time when `S24-10` and `s24-10` were two numbers, if an older case has the same one.
+    """
+
+    __tablename__ = "case_numbers"
+    __table_args__ = (_once("uq_case_numbers_folded", ("folded",), "NOT shared"),)
+
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True)
+    folded: Mapped[str] = mapped_column(Text)
+    shared: Mapped[bool]
+
+
+class Intake(Base):
+    """Several images received together: for one case, or with a case for each of them (`case_id` None).
+
+    Until a row of `intake_ends` says that it has ended, the case is incomplete.
+    """
+
+    __tablename__ = "intakes"
+    __table_args__ = (Index(None, "case_id"), CheckConstraint("images > 0", name="images"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int | None] = mapped_column(ForeignKey("cases.id"))
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    images: Mapped[int]  # received, whether or not they could be stored
+    begun_at: Mapped[datetime]
+
+
+class IntakeEnd(Base):
+    """The end of an intake: everything was stored, or somebody has decided to do without the rest."""
+
+    __tablename__ = "intake_ends"
+
+    intake_id: Mapped[int] = mapped_column(ForeignKey("intakes.id"), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    at: Mapped[datetime]
+
+
+class IntakeImage(Base):
+    """Which of the images of an intake was stored as which image; `position` 1 is the first that was received."""
+
+    __tablename__ = "intake_images"
+    __table_args__ = (UniqueConstraint("intake_id", "position"),)
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), primary_key=True)
+    intake_id: Mapped[int] = mapped_column(ForeignKey("intakes.id"))
+    position: Mapped[int]
+
+
+class ImageOrder(Base):
+    """An order of the images of a case, by their ids; the last row of a case counts."""
+
+    __tablename__ = "image_orders"
+    __table_args__ = (Index(None, "case_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    images: Mapped[list[int]]
+    at: Mapped[datetime]
 
 
 class Prediction(Base):
@@ -206,6 +271,7 @@ class Read(Base):
         _once("uq_reads_place_first", ("place_id",), "stage = 'first'"),
         _once("uq_reads_place_final", ("place_id",), "stage = 'final' AND supersedes_id IS NULL"),
         Index(None, "account_id", "case_id", "stage"),
+        Index(None, "case_id", "account_id"),
         CheckConstraint("(label IS NULL) = (confidence IS NULL)", name="label_with_confidence"),
         CheckConstraint("confidence BETWEEN 1 AND 5", name="confidence"),
         CheckConstraint("stage = 'final' OR NOT model_visible", name="first_is_blind"),
@@ -243,6 +309,15 @@ class ReadPrediction(Base):
 
     read_id: Mapped[int] = mapped_column(ForeignKey("reads.id"), primary_key=True)
     prediction_id: Mapped[int] = mapped_column(ForeignKey("predictions.id"), primary_key=True)
+
+
+class ReadImage(Base):
+    """One image that a read was given on; reads from before images were named have none."""
+
+    __tablename__ = "read_images"
+
+    read_id: Mapped[int] = mapped_column(ForeignKey("reads.id"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), primary_key=True)
 
 
 class AuditEvent(Base):

@@ -3,12 +3,14 @@
 import streamlit as st
 
 from db import store
-from pages.ui import components, planning, resources
+from pages.ui import components, formatting, intakes, planning, resources
 
 by = resources.account().id
 with resources.sessions().read() as session:
     readers = store.planning.assignable_readers(session, by)
 components.show_announcement()
+for intake in intakes.list_interrupted():
+    intakes.draw_interrupted(intake, whose=f"{formatting.escape(intake.uploader)} can add the missing images.")
 chosen = planning.ask_filter(readers)
 with resources.sessions().read() as session:
     cases = chosen.among(store.planning.cases_to_plan(session, by, chosen.cases))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from db import store
-from db.errors import InStudyError, UnknownCaseError
+from db.errors import CaseChangedError, IncompleteCaseError, InStudyError, UnknownCaseError
 from db.values.reading import CaseState, CaseView, Read
 from pages.ui import components, formatting, resources, times
 from pages.ui.reading import forms, header, inputs, sign_off, tissue
@@ -71,6 +71,16 @@ def _show_in_study(case_id: int, reason: str) -> None:
     st.page_link("worklist.py", label="Worklist")
 
 
+def _show_incomplete(reason: str) -> None:
+    st.subheader("This case is incomplete")
+    st.markdown(
+        f"{formatting.escape(reason[:1].upper() + reason[1:])}. It can be read as soon as it is complete. Its uploader "
+        "can add what is missing on the page Upload cases; an administrator can complete it without."
+    )
+    st.page_link("worklist.py", label="Worklist")
+    st.page_link("upload_cases.py", label="Upload cases")
+
+
 def _draw_case(case_id: int) -> None:
     reader = resources.account().id
     try:
@@ -89,6 +99,13 @@ def _draw_case(case_id: int) -> None:
         st.session_state.pop(_READING, None)
         _show_in_study(case_id, times.localise_message(str(error)))
         return
+    except IncompleteCaseError as error:
+        st.session_state.pop(_READING, None)
+        _show_incomplete(str(error))
+        return
+    except CaseChangedError:
+        # Images joined it, or changed places, between looking at it and opening it.
+        st.rerun()
     st.session_state[_READING] = case_id
     if st.query_params.get("case") != str(case_id):
         st.query_params["case"] = str(case_id)

@@ -1,51 +1,62 @@
-"""Upload images: they are stored immediately, checked for quality, and analysed in the background."""
+"""Upload images: the server stores them, checks their quality, and analyses them in the background."""
 
 from pathlib import Path
 
 import streamlit as st
 
 from db import store
-from pages.ui import components, formatting, image_previews, resources, upload_cases
-from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, add_folder, add_images, list_folder
+from db.values.intakes import OwnCase
+from pages.ui import chosen_images, components, formatting, image_previews, intakes, resources, upload_cases
+from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, list_folder, read_folder
 
-_TYPES = ("png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp")
-_ONE, _EACH = "One case", "One case per image"
+_ONE, _EACH, _JOIN = "One case", "One case per image", "Add to a case"
 
 
-def _ask_plan(batch_number: int) -> CasePlan:
-    """Ask how the images become cases; the magnification of the last case is suggested."""
-    reader = resources.account().id
+def _ask_plan(batch_number: int) -> CasePlan | None:
+    """Ask how the images become cases; None while no case is chosen that they join."""
+    left, middle, right = st.columns([1.2, 1.2, 1.6], vertical_alignment="bottom")
+    how = right.segmented_control(
+        "Create", [_ONE, _EACH, _JOIN], default=_ONE, required=True, key="upload-how", persist_state="session"
+    )
+    reader, card = resources.account().id, resources.checkpoint().card
+    if how == _JOIN:
+        case = left.selectbox(
+            "Case that nobody has opened", upload_cases.list_own_cases(), format_func=_write_case, key="upload-join"
+        )
+        if case is None:
+            return None
+        upload_cases.ask_order(case)
+        return CasePlan(reader, None, case_id=case.id, card=card)
     with resources.sessions().read() as session:
         remembered = store.cases.remembered_magnification(session, reader)
-    left, middle, right = st.columns([1.2, 1.2, 1.4], vertical_alignment="bottom")
-    how = right.segmented_control("Create", [_ONE, _EACH], default=_ONE, required=True, key="upload-how")
     accession = left.text_input(
         "Case number",
         placeholder="Automatic (C-0001, …)",
         disabled=how == _EACH,
         max_chars=64,
         key=f"accession-{batch_number}",
+        persist_state="session",
     )
     magnification = components.ask_magnification(middle, "upload-magnification", "Choose or type", suggested=remembered)
     own = accession if how == _ONE else None
-    return CasePlan(reader, magnification, own, one_case=how == _ONE, card=resources.checkpoint().card)
+    return CasePlan(reader, magnification, own, one_case=how == _ONE, card=card)
 
 
-def _store(batch: upload_cases.UploadBatch | None) -> None:
-    if batch is None or batch.total == 0:
-        st.error("There is nothing to store. Choose images first.")
+def _write_case(case: OwnCase) -> str:
+    return f"{case.accession} ({len(case.images)})"
+
+
+def _store(plan: CasePlan | None, folder: str, images: list[chosen_images.ChosenImage]) -> None:
+    if plan is None:
+        st.error("There is no case of yours that nobody has opened. Nothing has been stored.")
+    elif folder:
+        root = resources.settings().import_root
+        try:
+            upload_cases.store_batch(plan, read_folder(Path(folder), root), len(list_folder(Path(folder), root)))
+        except FolderNotAllowedError as error:
+            st.error(formatting.escape(str(error)))
     else:
-        st.session_state.setdefault("batch", batch)
-
-
-def _open_folder(plan: CasePlan, folder: Path) -> upload_cases.UploadBatch | None:
-    root = resources.settings().import_root
-    try:
-        total = len(list_folder(folder, root))
-    except FolderNotAllowedError as error:
-        st.error(formatting.escape(str(error)))
-        return None
-    return upload_cases.UploadBatch(add_folder(resources.sessions(), resources.files(), plan, folder, root), total)
+        upload_cases.store_chosen(plan, images)
 
 
 def _add_demo() -> None:
@@ -54,12 +65,16 @@ def _add_demo() -> None:
     st.switch_page("read_case.py", query_params={"case": str(case_id)})
 
 
-number = st.session_state.get("upload-round", 0)
+components.show_announcement()
+for intake in intakes.list_interrupted():
+    intakes.draw_interrupted(intake, whose="Add the missing images to it here, or complete it without them.")
+number = upload_cases.count_rounds()
 plan = _ask_plan(number)
-confirmed = upload_cases.ask_to_confirm_number(plan.accession or "", f"confirmed-{number}-{plan.accession}")
-uploads = st.file_uploader("PNG, JPEG or TIFF images", type=_TYPES, accept_multiple_files=True, key=f"uploads-{number}")
-upload_cases.show_name_warning([upload.name for upload in uploads])
-image_previews.show_previews([(upload.name, upload.getvalue()) for upload in uploads])
+accession = (plan and plan.accession) or ""
+confirmed = upload_cases.ask_to_confirm_number(accession, f"confirmed-{number}-{accession}")
+images = chosen_images.ask_images()
+upload_cases.show_name_warning([image.name for image in images])
+image_previews.show_previews([(image.name, image.data) for image in images])
 import_root = resources.settings().import_root
 folder = (
     st.text_input(f"Or a folder in {formatting.escape(str(import_root))}", key=f"folder-{number}").strip()
@@ -70,12 +85,9 @@ save, demo, _ = st.columns([1.4, 1.4, 3])
 if save.button("Store images", type="primary", width="stretch"):
     if not confirmed:
         st.error("Nothing has been stored. Choose another case number, or confirm this one.")
-    elif folder:
-        _store(_open_folder(plan, Path(folder)))
     else:
-        named = [(upload.name, upload.getvalue()) for upload in uploads]
-        _store(upload_cases.UploadBatch(add_images(resources.sessions(), resources.files(), plan, named), len(named)))
+        _store(plan, folder, images)
 if demo.button("Create a demo case", width="stretch") or bool(st.query_params.pop("demo", "")):
     _add_demo()
-upload_cases.store_batch()
+upload_cases.follow_batch()
 upload_cases.show_stored_images()

@@ -59,7 +59,7 @@ def _draw_worklist() -> None:
         st.markdown("No cases match these filters.")
     elif picked := worklist.draw_case_table(rows):
         _open_row(picked)
-    busy = bool(counts.get(CaseState.WAITING))
+    busy = bool(counts.get(CaseState.WAITING) or counts.get(CaseState.INCOMPLETE))
     if busy != st.session_state.get("worklist-busy", False):
         st.session_state["worklist-busy"] = busy
         st.rerun()

@@ -7,12 +7,13 @@ from functools import cached_property
 from core.settings import Settings
 from db import store
 from db.database import Sessions, open_database
-from db.files import Files
+from db.files import Files, FolderInUse
 from db.values.reading import Account
 from service.access.browser_tabs import BrowserTabs
 from service.access.media_owners import MediaOwners
 from service.access.providers import Providers
 from service.access.sessions import Access, lifetime_of
+from service.batches import Batches
 from service.worker.supervisor import Supervisor
 
 _OPEN_TABS = "open_tabs"  # file in the data folder
@@ -26,28 +27,37 @@ _served_lock = threading.Lock()
 
 @dataclass(frozen=True, eq=False)  # compared by identity
 class Installation:
-    """Settings, database, files, worker, browser tabs with their media, and access of one server."""
+    """Settings, database, files, worker, batches, browser tabs with their media, and access of one server."""
 
     settings: Settings
     sessions: Sessions
     files: Files
     supervisor: Supervisor
+    batches: Batches
     tabs: BrowserTabs
     media: MediaOwners
     access: Access
+    in_use: FolderInUse
 
     @classmethod
     def open(cls, settings: Settings, *, providers: Providers | None = None) -> "Installation":
         """Open the database and the files; the worker starts and pages can find the installation only in `serve`.
 
         Raises:
-            UnusableDatabaseError: If the database is newer than this program, or not a Second Read database.
+            UnusableDatabaseError: If the database is newer than this program, not a Second Read database, or being
+                restored.
         """
         settings.data.mkdir(parents=True, exist_ok=True)
-        sessions = open_database(settings.database, data=settings.data)
+        in_use = FolderInUse(settings.data)
+        try:
+            sessions = open_database(settings.database, data=settings.data)
+        except BaseException:
+            in_use.release()
+            raise
         access = Access(sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy, providers=providers)
         files, supervisor, tabs = Files(settings.files), Supervisor(settings, sessions), BrowserTabs()
-        return cls(settings, sessions, files, supervisor, tabs, MediaOwners(tabs), access)
+        batches, media = Batches(sessions, files), MediaOwners(tabs)
+        return cls(settings, sessions, files, supervisor, batches, tabs, media, access, in_use)
 
     def serve(self) -> None:
         """Start the worker, remember browser tabs across restarts, and let the pages of this process find this object.
@@ -63,13 +73,15 @@ class Installation:
         self.supervisor.start()
 
     def close(self) -> None:
-        """Stop the worker, which may take seconds, then close the database; also if it was never served."""
+        """Stop the batches and the worker, which may take seconds, then close the database; also if never served."""
+        self.batches.close()
         # The worker first, so that a page that is still running keeps its database in the meantime.
         self.supervisor.stop()
         with _served_lock:
             if self in _served:
                 _served.remove(self)
         self.sessions.dispose()
+        self.in_use.release()
 
     @cached_property
     def single_reader(self) -> Account:

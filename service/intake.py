@@ -1,17 +1,21 @@
-"""Intake of images: check, strip metadata, store and queue them; one bad file does not stop the others."""
+"""Intake of images: check, strip metadata, store and queue them; one bad file does not stop the others.
+
+`service/batches.py` does it in the server, so that it goes on when the browser tab is closed.
+"""
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from core.card import Card
+from core.files import readable_path
 from core.imaging.decode import decode_image
 from core.imaging.demo import generate_tissue
-from core.imaging.heatmaps import encode_png, make_thumbnail
+from core.imaging.heatmaps import encode_png
 from core.imaging.limits import MAX_BYTES, UnreadableImageError
 from core.imaging.quality import assess_quality
 from core.labels import Malignancy
@@ -21,11 +25,10 @@ from core.reading.identifying_words import find_identifying_reasons
 from core.results import Quality
 from db import store
 from db.database import Sessions
+from db.errors import CaseChangedError
 from db.files import Files
 from db.values.reading import StoredImage
 
-_PREVIEW_SIDE = 120  # px
-_MOST_PREVIEWED = 8_000_000  # bytes; decoding more would hold up the page
 _DEMO_IMAGES = 3
 _EITHER: tuple[Malignancy, ...] = ("benign", "malignant")
 
@@ -36,26 +39,26 @@ class FolderNotAllowedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CasePlan:
-    """How a set of images becomes cases: all images in one case, or one case per image."""
+    """How a set of images becomes cases: all images in one case, new or already there, or one case per image."""
 
     account_id: int
     magnification: str | None
     accession: str | None = None  # None or empty: numbered automatically
     one_case: bool = True
+    case_id: int | None = None  # of the case that they join
     demonstration: bool = False
     card: Card | None = None  # of the checkpoint in service: its quality limits and patch size
 
     def __post_init__(self) -> None:
         if self.accession and not self.one_case:
             raise ValueError("several cases cannot share one case number")
+        if self.case_id is not None and (self.accession or not self.one_case):
+            raise ValueError("images that join a case cannot become another one")
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeResult:
-    """The result for one file: `image_id` if it was added, else the reason in `already_in` or `message`.
-
-    A `message` together with an `image_id` is a note, for example that only the first page was used.
-    """
+    """The result for one file: `image_id` if it was added, else the reason in `already_in` or `message`."""
 
     name: str  # shown to the uploader, never stored: a file name may contain the diagnosis
     image_id: int | None = None
@@ -67,60 +70,117 @@ class IntakeResult:
     case_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    stored: StoredImage
-    note: str | None
+Received = tuple[str, bytes | IntakeResult]
+"""An image that was received: its name, and its bytes or why it has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """A chosen image before it is stored: a thumbnail as PNG, or why there is none."""
+class _AlreadyStoredError(Exception):
+    """The same file is already in a case."""
 
-    thumbnail: bytes | None
-    problem: str = ""
-
-
-def make_preview(data: bytes) -> Preview:
-    """Make the thumbnail of an image that was chosen; one that cannot be read would be refused when it is stored."""
-    if len(data) > _MOST_PREVIEWED:
-        return Preview(None, "large image, no preview")
-    try:
-        return Preview(encode_png(make_thumbnail(decode_image(data).pixels, _PREVIEW_SIDE)))
-    except UnreadableImageError as error:
-        return Preview(None, str(error))
+    def __init__(self, accession: str) -> None:
+        super().__init__(accession)
+        self.accession = accession
 
 
-def add_images(
-    sessions: Sessions, files: Files, plan: CasePlan, images: Iterable[tuple[str, bytes | IntakeResult]]
-) -> Iterator[IntakeResult]:
-    """Check named images and add them to new cases, one by one.
+class Intake:
+    """Takes the images of one batch in, one after the other, each in a transaction of its own.
 
-    A case is created together with its first image, so that no empty case remains if none of the files is an image.
+    Their case is created together with its first image, so that no empty case remains if none of the files is an
+    image. It is incomplete until `end`, unless it has only one image.
+    """
+
+    def __init__(self, sessions: Sessions, files: Files, plan: CasePlan, received: int) -> None:
+        self._sessions, self._files, self._plan, self._received = sessions, files, plan, received
+        self._case_id = plan.case_id
+        self._intake_id: int | None = None
+
+    @property
+    def case_id(self) -> int | None:
+        """The case of the images; None before its first image is stored, and if each has its own."""
+        return self._case_id
+
+    @property
+    def id(self) -> int | None:
+        """The id of the intake in the database; None before the first image is stored, and if there is only one."""
+        return self._intake_id
+
+    def take_in(self, position: int, received: Received) -> IntakeResult:
+        """Check one image and add it to its case; if this fails, the same image can be taken in again.
+
+        Raises:
+            DatabaseBusyError: If the database is locked or cannot be reached.
+            ValueError: If the case number is already in use or invalid; nothing of the batch has been saved then.
+        """
+        name, data = received
+        if isinstance(data, IntakeResult):
+            return data
+        stored = _check(self._sessions, self._files, self._plan.card, (name, data))
+        if isinstance(stored, IntakeResult):
+            return stored
+        try:
+            case_id, image_id = self._add(position, stored)
+        except _AlreadyStoredError as error:
+            return IntakeResult(name, already_in=error.accession)
+        except CaseChangedError as error:
+            return IntakeResult(name, message=f"not stored: {error}")
+        return IntakeResult(name, image_id, stored.width, stored.height, stored.quality, case_id=case_id)
+
+    def end(self) -> None:
+        """Complete the case.
+
+        Raises:
+            DatabaseBusyError: If the database is locked or cannot be reached.
+        """
+        if self._intake_id is not None:
+            with self._sessions.begin() as session:
+                store.intakes.end_intake(session, self._plan.account_id, self._intake_id)
+
+    def _add(self, position: int, stored: StoredImage) -> tuple[int, int]:
+        """Add an image, with its case if it is the first one; return the ids of both."""
+        with self._sessions.begin() as session:
+            case_id = _add_case(session, self._plan) if self._case_id is None else self._case_id
+            intake_id = self._begin(session, case_id) if self._intake_id is None else self._intake_id
+            added = store.cases.add_image(session, case_id, stored)
+            if added.already_in:
+                # Nothing is saved then: no case may be created for an image that is already in another.
+                raise _AlreadyStoredError(added.already_in)
+            if intake_id is not None:
+                store.intakes.add_to_intake(session, intake_id, position, added.image_id)
+        # Only what is committed is remembered.
+        self._intake_id = intake_id
+        if self._plan.one_case:
+            self._case_id = case_id
+        return case_id, added.image_id
+
+    def _begin(self, session: Session, case_id: int) -> int | None:
+        """Begin the intake with its first image; a new case of one image needs none, and is complete at once."""
+        plan = self._plan
+        if plan.case_id is None and self._received == 1:
+            return None
+        case = case_id if plan.one_case else None
+        return store.intakes.begin_intake(session, plan.account_id, case, self._received)
+
+
+def add_images(sessions: Sessions, files: Files, plan: CasePlan, images: Sequence[Received]) -> Iterator[IntakeResult]:
+    """Check named images and add them to cases, one by one, which are complete when all were taken.
 
     Raises:
         ValueError: If the case number is already in use or invalid; nothing has been saved then.
     """
-    case_id: int | None = None
-    for name, data in images:
-        intake = data if isinstance(data, IntakeResult) else _take_in(sessions, files, plan, case_id, (name, data))
-        if plan.one_case and intake.case_id is not None:
-            case_id = intake.case_id
-        yield intake
+    intake = Intake(sessions, files, plan, len(images))
+    for position, received in enumerate(images, start=1):
+        yield intake.take_in(position, received)
+    intake.end()
 
 
-def add_folder(
-    sessions: Sessions, files: Files, plan: CasePlan, folder: Path, import_root: Path | None
-) -> Iterator[IntakeResult]:
-    """Add the images in one folder on the server, in natural order; one Intake for each of `list_folder`.
+def read_folder(folder: Path, import_root: Path | None) -> Iterator[Received]:
+    """Read the images in one folder on the server, in natural order; one for each of `list_folder`.
 
     Raises:
         FolderNotAllowedError: If the folder is not inside the import root.
-        ValueError: If the case number is already in use or invalid; nothing has been saved then.
     """
     root = _require_import_root(import_root)
-    named = ((path.name, _read(path, root)) for path in list_folder(folder, root))
-    yield from add_images(sessions, files, plan, named)
+    return ((_name(path), _read(path, root)) for path in list_folder(folder, root))
 
 
 def list_folder(folder: Path, import_root: Path | None) -> list[Path]:
@@ -160,7 +220,7 @@ def add_demo_case(sessions: Sessions, files: Files, account_id: int) -> int:
     """Create a case of newly generated images, at random benign or malignant, and return its id."""
     malignancy = secrets.choice(_EITHER)
     plan = CasePlan(account_id, magnification=None, demonstration=True)
-    images: list[tuple[str, bytes | IntakeResult]] = [
+    images: list[Received] = [
         (f"generated {n}", encode_png(generate_tissue(secrets.randbelow(2**31), malignancy)))
         for n in range(1, _DEMO_IMAGES + 1)
     ]
@@ -168,30 +228,6 @@ def add_demo_case(sessions: Sessions, files: Files, account_id: int) -> int:
     if not case_ids:
         raise RuntimeError("none of the generated images could be added")
     return case_ids[0]
-
-
-def _take_in(
-    sessions: Sessions, files: Files, plan: CasePlan, case_id: int | None, named: tuple[str, bytes]
-) -> IntakeResult:
-    """Check one named image and add it to the case, or to a new case according to the plan."""
-    name, _ = named
-    checked = _check(sessions, files, plan.card, named)
-    if isinstance(checked, IntakeResult):
-        return checked
-    stored = checked.stored
-    with sessions.begin() as session:
-        # Checked again in the transaction that writes: no case may be created for an image that is already in another.
-        known = store.cases.known_image(session, stored.source_sha256)
-        if known:
-            return IntakeResult(name, already_in=known)
-        if case_id is None:
-            case_id = _add_case(session, plan)
-        added = store.cases.add_image(session, case_id, stored)
-    if added.already_in:
-        return IntakeResult(name, already_in=added.already_in)
-    return IntakeResult(
-        name, added.image_id, stored.width, stored.height, stored.quality, checked.note, case_id=case_id
-    )
 
 
 def _add_case(session: Session, plan: CasePlan) -> int:
@@ -204,7 +240,7 @@ def _add_case(session: Session, plan: CasePlan) -> int:
     )
 
 
-def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str, bytes]) -> _Checked | IntakeResult:
+def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str, bytes]) -> StoredImage | IntakeResult:
     """Recognise, decode, assess and store one image; return an Intake if it cannot be added."""
     name, data = named
     source_sha256 = hashlib.sha256(data).hexdigest()
@@ -221,17 +257,20 @@ def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str
         return IntakeResult(name, message=f"could not be stored: {_describe(error)}")
     height, width = decoded.pixels.shape[:2]
     quality = check_image(decoded.pixels, card) if card else assess_quality(decoded.pixels)
-    stored = StoredImage(source_sha256, file_sha256, height, width, quality)
-    return _Checked(stored, "; ".join(decoded.notes) or None)
+    return StoredImage(source_sha256, file_sha256, height, width, quality.with_notes(decoded.notes))
 
 
 def _read(path: Path, import_root: Path) -> bytes | IntakeResult:
     """Read one file of a folder; return an Intake with the reason if it is skipped."""
     try:
         reason = _reason_to_skip(path, import_root.resolve())
-        return IntakeResult(path.name, message=f"skipped: {reason}") if reason else path.read_bytes()
+        return IntakeResult(_name(path), message=f"skipped: {reason}") if reason else path.read_bytes()
     except (OSError, RuntimeError) as error:
-        return IntakeResult(path.name, message=f"could not be read: {_describe(error)}")
+        return IntakeResult(_name(path), message=f"could not be read: {_describe(error)}")
+
+
+def _name(path: Path) -> str:
+    return readable_path(Path(path.name))
 
 
 def _reason_to_skip(path: Path, import_root: Path) -> str | None:
@@ -240,7 +279,7 @@ def _reason_to_skip(path: Path, import_root: Path) -> str | None:
     if not path.resolve().is_relative_to(import_root):
         return "link to a location outside the import folder"
     if not path.is_file():
-        return "folder" if path.is_dir() else "not a file"
+        return "folder" if path.is_dir() else "link to a file that is not there" if path.is_symlink() else "not a file"
     if path.stat().st_size > MAX_BYTES:
         return f"larger than {MAX_BYTES // 1_000_000} MB"
     return None

@@ -15,7 +15,13 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import decode_heatmap, encode_png, make_thumbnail, scale_to_grey
 from db import store
-from db.errors import NotAllowedError, NotRevealedError, UnknownCaseError
+from db.errors import (
+    DatabaseBusyError,
+    IncompleteCaseError,
+    NotAllowedError,
+    NotRevealedError,
+    UnknownCaseError,
+)
 from db.files import DamagedFileError, Files
 from db.values.reading import Account
 from service.access.gate import ACCOUNT
@@ -134,6 +140,8 @@ def answer_our_errors(app: FastAPI) -> None:
         (UnknownCaseError, HTTPStatus.NOT_FOUND),
         (NotRevealedError, HTTPStatus.FORBIDDEN),
         (NotAllowedError, HTTPStatus.FORBIDDEN),
+        (IncompleteCaseError, HTTPStatus.CONFLICT),
+        (DatabaseBusyError, HTTPStatus.SERVICE_UNAVAILABLE),
         (DamagedFileError, HTTPStatus.INTERNAL_SERVER_ERROR),
     ):
         app.add_exception_handler(error, _answer(status))
@@ -169,4 +177,4 @@ def _image_file(installation: Installation, image_id: int, account_id: int) -> s
 
 @lru_cache(maxsize=_CACHED_THUMBNAILS)
 def _thumbnail(files: Files, file_sha256: str) -> bytes:
-    return encode_png(make_thumbnail(decode_image(files.get(file_sha256)).pixels))
+    return encode_png(make_thumbnail(decode_image(files.get(file_sha256), stored=True).pixels))

@@ -17,6 +17,9 @@ python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r
 command -v chromium >/dev/null || install_packages chromium fonts-dejavu-core >/dev/null ||
     echo "chromium could not be installed: the browser tests will be skipped"
 
+[ -x /usr/sbin/nginx ] || command -v nginx >/dev/null || install_packages nginx-light openssl >/dev/null ||
+    echo "nginx could not be installed: the tests behind a proxy will be skipped"
+
 if [ -z "${SECOND_READ_TEST_POSTGRES:-}" ]; then
     if url=$(bash tests/postgres.sh start); then
         export SECOND_READ_TEST_POSTGRES="$url"

@@ -32,6 +32,7 @@ RUN_HISTORY = re.compile(r"core\.fitting\.history\b")
 # From core, db takes values only; its commands also need to know where the database is, and write tables.
 VALUE_MODULES = {
     *("core.labels", "core.results", "core.card", "core.settings", "core.files", "core.clock"),
+    "core.archives",  # reading a backup
     *("core.identifiers", "core.natural_order"),  # how case numbers are compared and sorted
 }
 # All of db that the other packages may know.
@@ -154,6 +155,14 @@ def test_no_module_imports_itself_through_others() -> None:
 
     for module in known:
         visit(module, ())
+
+
+def test_commands_print_through_the_console_that_knows_no_markup() -> None:
+    """A name in square brackets is markup to any other console of rich."""
+    for module in _modules():
+        if module != "core.console":
+            used = _imports(module) & {"rich.console.Console", "rich.markup", "rich.print", "rich.progress.TextColumn"}
+            assert not used, f"{module} imports {used}"
 
 
 def test_streamlit_caches_live_in_one_place() -> None:

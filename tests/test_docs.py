@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import hashlib
 import importlib
 import importlib.util
 import re
@@ -23,6 +24,7 @@ DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 PACKAGES = ("core", "db", "service", "training", "pages", "tests")
 LONGEST_LINE = 120
 README_BYTES = 7000
+APACHE_2_0 = "283ea6cc2997a1a70da0049e09adf9317bb60ca1b51279b65196b83a69e1996b"
 
 # Files and folders that the program or whoever runs it makes; they are named and not part of the project.
 MADE = {
@@ -227,3 +229,12 @@ def test_every_decision_has_its_three_lines() -> None:
     wrong = [part for part in decisions if part.startswith("**") and not _DECISION.fullmatch(part)]
     assert wrong == []
     assert any(part.startswith("**Decision**") for part in decisions)
+
+
+def test_the_licence_of_the_shipped_weights_stands_beside_them() -> None:
+    notice, _, licence = (ROOT / "models" / "LICENSE-starter.txt").read_text(encoding="utf-8").partition("-" * 80)
+    assert "ML Illustrated" in notice
+    # The text that the Apache Software Foundation publishes, without the empty lines before and after it.
+    assert hashlib.sha256(licence.strip().encode()).hexdigest() == APACHE_2_0
+    unlicensed = {path.name for path in (ROOT / "models").glob("*.safetensors") if path.name not in notice}
+    assert unlicensed == set()

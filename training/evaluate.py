@@ -3,6 +3,7 @@
 python -m training.evaluate models/starter.safetensors --dataset breakhis --data BREAKHIS
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -81,6 +82,8 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         if evaluation.ablation:
             PlainConsole().print(ablation_table(evaluation), soft_wrap=False)
     print_cautions(_console, evaluation.warnings)
+    for note, images in Counter(note.note for note in evaluation.notes).items():
+        _console.print(f"Note: {images} images: {note}")
     if shared.images:
         _console.print(f"Caution: {shared.words}", style="yellow")
     _console.print(f"{len(evaluation.excluded)} images without a result. Nothing was fitted. Report: {finished.folder}")

@@ -21,6 +21,8 @@ from typing import IO, BinaryIO, cast
 
 import httpx
 
+from core.archives import TarReader
+
 Progress = Callable[[int, int | None], None]  # bytes on disk, and bytes of the whole file if the server states them
 
 _ATTEMPTS = 6  # without a single new byte, before giving up
@@ -29,7 +31,7 @@ _TIMEOUT_SECONDS = 60.0
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 _CHUNK_BYTES = 1 << 20
-_MAX_READ_BYTES = 16 << 20  # of a tar header: tarfile would read one of any length into memory
+_FREE_HEADER_BYTES = 1 << 20  # of a tar archive, however small it is packed
 _ENCRYPTED = 0x1
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, zlib.error, lzma.LZMAError)
 _OPENERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
@@ -198,10 +200,11 @@ class Limits:
 
     total_bytes: int = 60_000_000_000
     files: int = 700_000
+    folders: int = 20_000
     ratio: float = 30.0
 
     def __post_init__(self) -> None:
-        if min(self.total_bytes, self.files, self.ratio) <= 0:
+        if min(self.total_bytes, self.files, self.folders, self.ratio) <= 0:
             raise ValueError(f"limits must be greater than 0: {self}")
 
 
@@ -236,8 +239,9 @@ def unpack(
         with archive.open("rb") as file:
             zipped = file.read(2) == b"PK"
             file.seek(0)
-            members = _zip_members(file) if zipped else _tar_members(file)
-            count = _write_all(members, temporary, _Budget(limits or Limits(), archive.stat().st_size), progress)
+            budget = _Budget(limits or Limits(), archive.stat().st_size)
+            members = _zip_members(file, budget) if zipped else _tar_members(file, budget)
+            count = _write_all(members, temporary, budget, progress)
         temporary.replace(folder)
     except _DAMAGED as error:
         raise UnsafeArchiveError(f"{archive.name} is damaged or of an unsupported kind: {error}") from error
@@ -252,7 +256,8 @@ class _Budget:
     def __init__(self, limits: Limits, packed_bytes: int) -> None:
         self._limits = limits
         self._max_bytes = min(limits.total_bytes, int(limits.ratio * packed_bytes))
-        self.files = self._bytes = 0
+        self._max_header_bytes = max(_FREE_HEADER_BYTES, int(limits.ratio * packed_bytes))
+        self.files = self._folders = self._bytes = 0
 
     def start_file(self, stated_size: int) -> None:
         """Count a file; refuse it by its stated size before any byte is read."""
@@ -261,6 +266,17 @@ class _Budget:
             raise UnsafeArchiveError(f"the archive contains more than {self._limits.files:,} files")
         if self._bytes + stated_size > self._max_bytes:
             self._refuse()
+
+    def start_folder(self) -> None:
+        """Count a folder: it has no bytes, but its entry is read."""
+        self._folders += 1
+        if self._folders > self._limits.folders:
+            raise UnsafeArchiveError(f"the archive contains more than {self._limits.folders:,} folders")
+
+    def check_headers(self, count: int) -> None:
+        """Check the bytes of all headers so far: packed, a million of them can be a small file."""
+        if count > self._max_header_bytes:
+            raise UnsafeArchiveError(f"the archive contains more than {self._max_header_bytes:,} bytes of headers")
 
     def add(self, count: int) -> None:
         """Count bytes actually unpacked, whatever size was stated."""
@@ -305,7 +321,7 @@ def _is_system_file(path: PurePosixPath) -> bool:
     return not path.parts or bool(_SYSTEM_FILES & set(path.parts)) or path.name.startswith("._")
 
 
-def _zip_members(file: BinaryIO) -> Iterator[_Member]:
+def _zip_members(file: BinaryIO, budget: _Budget) -> Iterator[_Member]:
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             path = _safe_path(info.filename)
@@ -314,36 +330,23 @@ def _zip_members(file: BinaryIO) -> Iterator[_Member]:
                 raise UnsafeArchiveError(f"the archive contains a link or a device: {info.filename}")
             if info.flag_bits & _ENCRYPTED:
                 raise UnsafeArchiveError(f"the archive is encrypted: {info.filename}")
-            if not info.is_dir():
+            if info.is_dir():
+                budget.start_folder()
+            else:
                 yield _Member(path, info.file_size, partial(archive.open, info))
 
 
-def _tar_members(file: BinaryIO) -> Iterator[_Member]:
+def _tar_members(file: BinaryIO, budget: _Budget) -> Iterator[_Member]:
     magic = file.read(6)
     file.seek(0)
     opened = next((opener(file) for start, opener in _OPENERS if magic.startswith(start)), file)
-    stream = cast(IO[bytes], _BoundedReads(cast(BinaryIO, opened)))
-    with tarfile.open(fileobj=stream, mode="r:") as archive:
-        for info in archive:
-            path = _safe_path(info.name)
-            if not info.isreg() and not info.isdir():
-                raise UnsafeArchiveError(f"the archive contains a link or a device: {info.name}")
-            if info.isreg():
-                yield _Member(path, info.size, partial(_tar_file, archive, info))
-
-
-def _tar_file(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    return cast(IO[bytes], archive.extractfile(info))  # None only for members that are not files
-
-
-class _BoundedReads:
-    """A stream that refuses very large reads."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.seek, self.tell = stream.seek, stream.tell
-
-    def read(self, size: int) -> bytes:
-        if size > _MAX_READ_BYTES:
-            raise tarfile.ReadError(f"it has a header of {size:,} bytes")
-        return self._stream.read(size)
+    archive = TarReader(cast(BinaryIO, opened))
+    for info in archive:
+        budget.check_headers(archive.header_bytes)
+        path = _safe_path(info.name)
+        if not info.isreg() and not info.isdir():
+            raise UnsafeArchiveError(f"the archive contains a link or a device: {info.name}")
+        if info.isreg():
+            yield _Member(path, info.size, partial(archive.open, info))
+        else:
+            budget.start_folder()

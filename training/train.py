@@ -64,7 +64,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
             order = folder.order()
             # Weights that could not be fetched when the run began may be available as a file now.
             order = replace(order, device=_prepare(order), weights=tuple(weights or order.weights))
-            job = replace(reopen_job(folder), order=order)
+            job = replace(reopen_job(folder, outside=outside), order=order)
         elif config is None or data is None:
             raise ValueError("pass CONFIG and --data to start a run, or --resume FOLDER to continue one")
         else:

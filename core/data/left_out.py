@@ -2,12 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.data.datasets import DatasetName, LabelledImage, parse_breakhis_name, parse_idc_name
 from core.data.folder_files import recognise_file, walk_files
+from core.files import readable_path
 from core.identifiers import find_spellings, show_spellings
 from core.imaging.kinds import is_named_like_an_image
 from core.statistics.cautions import Caution
@@ -40,9 +41,23 @@ def find_left_out(name: DatasetName, root: Path, images: Sequence[LabelledImage]
     reasons = dict.fromkeys(_links(root), "links to folders are not followed")
     for path in walk_files(root):
         if path not in used and (name == "folder" or path.parent in folders or _follows_rule(name, path)):
-            reasons[path] = _reason(name, path, twin=path.with_suffix("") in stems)
-    named = [FileLeftOut(path.relative_to(root).as_posix(), reason) for path, reason in reasons.items() if reason]
-    return tuple(sorted(named, key=lambda one: one.file))
+            if name == "folder":
+                otherwise = "the table of labels does not list it"
+            elif path.with_suffix("") in stems:
+                otherwise = "an image of the same name is used instead"
+            else:
+                otherwise = "its name does not follow the naming rule"
+            reasons[path] = _reason(path, otherwise)
+    return _named(root, reasons)
+
+
+def list_unlabelled(root: Path) -> tuple[tuple[Path, ...], tuple[FileLeftOut, ...]]:
+    """List the images of a folder without labels by their content, and what is named like one but is left out."""
+    files = sorted(walk_files(root))
+    images = [path for path in files if (kind := recognise_file(path)) and kind.kind == "image"]
+    reasons = dict.fromkeys(_links(root), "links to folders are not followed")
+    reasons |= {path: _reason(path, "") for path in files if path not in set(images)}
+    return tuple(images), _named(root, reasons)
 
 
 def describe_merged(images: Sequence[LabelledImage]) -> tuple[str, ...]:
@@ -54,12 +69,17 @@ def dataset_cautions(name: DatasetName, root: Path, images: Sequence[LabelledIma
     """Return what must be known of a listing: patients taken as one, and pictures that are not used."""
     cautions = []
     if merged := describe_merged(images):
-        count = f"{len(merged)} patients are" if len(merged) > 1 else "1 patient is"
+        count = f"{len(merged)} patients are each" if len(merged) > 1 else "1 patient is"
         more = ", ..." if len(merged) > 1 else ""
         cautions.append(
-            Caution("patients merged", f"{count} written in several ways, taken as one each", merged[0] + more)
+            Caution("patients merged", f"{count} written in several ways and taken as one", merged[0] + more)
         )
-    left_out = find_left_out(name, root, images)
+    return (*cautions, *left_out_cautions(find_left_out(name, root, images)))
+
+
+def left_out_cautions(left_out: Sequence[FileLeftOut]) -> tuple[Caution, ...]:
+    """Return how many pictures are left out for each reason, with the first of them."""
+    cautions = []
     for reason, times in Counter(one.reason for one in left_out).most_common():
         first = next(one.file for one in left_out if one.reason == reason)
         pictures = f"{times} pictures in the folder are" if times > 1 else "1 picture in the folder is"
@@ -72,8 +92,8 @@ def _follows_rule(name: DatasetName, path: Path) -> bool:
     return name in _RULES and _RULES[name](path) is not None
 
 
-def _reason(name: DatasetName, path: Path, *, twin: bool) -> str:
-    """Return why a file is not used; "" if it is no picture and not named like one."""
+def _reason(path: Path, otherwise: str) -> str:
+    """Return why a file is not used, `otherwise` if it is an image; "" if it is no picture and not named like one."""
     named = is_named_like_an_image(path.name)
     if not path.exists():
         return "the link leads to nothing" if named else ""
@@ -81,11 +101,12 @@ def _reason(name: DatasetName, path: Path, *, twin: bool) -> str:
     if kind is None or kind.kind == "document":
         what = kind.name if kind else "not a picture that can be recognised"
         return f"it is {what}" if named else ""
-    if kind.kind == "unsupported":
-        return f"it is {kind.name}, which is not supported"
-    if name == "folder":
-        return "the table of labels does not list it"
-    return "an image of the same name is used instead" if twin else "its name does not follow the naming rule"
+    return otherwise if kind.kind == "image" else f"it is {kind.name}, which is not supported"
+
+
+def _named(root: Path, reasons: Mapping[Path, str]) -> tuple[FileLeftOut, ...]:
+    named = [FileLeftOut(readable_path(path.relative_to(root)), reason) for path, reason in reasons.items() if reason]
+    return tuple(sorted(named, key=lambda one: one.file))
 
 
 def _links(root: Path) -> list[Path]:

@@ -207,14 +207,14 @@ def official_folds(images: Sequence[LabelledImage], lists: Path) -> list[Fold]:
     images = unify_patients(images)
     folds: dict[int, dict[str, str]] = {}
     for line in read_fold_lists(lists):
-        folds.setdefault(line.fold, {})[line.file] = line.side
+        folds.setdefault(line.fold, {})[Path(line.file).stem] = line.side
     parts = []
     for number, sides in sorted(folds.items()):
-        if unlisted := sorted(image.path.name for image in images if image.path.name not in sides):
+        if unlisted := sorted(image.path.name for image in images if image.path.stem not in sides):
             raise ValueError(f"fold {number} does not list {len(unlisted)} images, such as {unlisted[0]}")
-        test = [image for image in images if sides[image.path.name] == "test"]
+        test = [image for image in images if sides[image.path.stem] == "test"]
         test_patients = {image.patient_id for image in test}
-        train = [i for i in images if sides[i.path.name] == "train" and i.patient_id not in test_patients]
+        train = [i for i in images if sides[i.path.stem] == "train" and i.patient_id not in test_patients]
         if not train or not test:
             raise ValueError(f"fold {number} has no {'test' if train else 'training'} images")
         parts.append((train, test))

@@ -40,14 +40,16 @@ class DecodedImage:
             raise ValueError(f"pixels must be height x width x 3 bytes, got {self.pixels.shape} {self.pixels.dtype}")
 
 
-def decode_image(data: bytes) -> DecodedImage:
+def decode_image(data: bytes, *, stored: bool = False) -> DecodedImage:
     """Decode PNG, JPEG, TIFF, BMP or WebP, recognised by content, to 8-bit sRGB.
+
+    `stored` is for PNGs that this program wrote: an empty field packs to almost nothing, and is read all the same.
 
     Raises:
         UnreadableImageError: If the bytes cannot be decoded, for whatever reason; nothing else is raised.
     """
     try:
-        return _decode(bytes(data))
+        return _decode(bytes(data), bounded=not stored)
     except UnreadableImageError:
         raise
     except MemoryError as error:
@@ -67,7 +69,7 @@ def _reason(error: Exception) -> str:
     return ": its end is missing" if "truncated" in line.lower() else f" ({line})"
 
 
-def _decode(data: bytes) -> DecodedImage:
+def _decode(data: bytes, *, bounded: bool) -> DecodedImage:
     if not data:
         raise UnreadableImageError("the file is empty.")
     if len(data) > MAX_BYTES:
@@ -80,13 +82,13 @@ def _decode(data: bytes) -> DecodedImage:
         raise UnreadableImageError("this is not a supported image format. Export it as PNG, JPEG or TIFF.")
     if kind.kind != "image":
         raise UnreadableImageError(f"this is {kind.name}, which is not supported. Export it as PNG, JPEG or TIFF.")
-    decode = {"PNG": _decode_png, "JPEG": _decode_jpeg, "TIFF": decode_tiff, "BMP": _decode_bmp, "WebP": _decode_webp}
-    pixels, notes = decode[kind.name](data)
+    decode = {"JPEG": _decode_jpeg, "TIFF": decode_tiff, "BMP": _decode_bmp, "WebP": _decode_webp}
+    pixels, notes = _decode_png(data, bounded=bounded) if kind.name == "PNG" else decode[kind.name](data)
     return DecodedImage(pixels, kind.name, notes)
 
 
-def _decode_png(data: bytes) -> _Decoded:
-    png = check_png(data)
+def _decode_png(data: bytes, *, bounded: bool) -> _Decoded:
+    png = check_png(data, bounded=bounded)
     notes = ("only the still image of the animation is used",) if png.animated else ()
     samples = imagecodecs.png_decode(png.data) if png.direct else None
     if samples is not None and png.stated_bits and png.colour_type in _OPAQUE and not png.transparent_colour:

@@ -24,6 +24,10 @@ _MAX_SEGMENTS = 10_000  # in the header; a split profile and long metadata take 
 _MAX_PROGRESSIVE_PIXELS = 50_000_000  # all their coefficients are held in memory, 6 bytes per pixel
 _MAX_SCAN_PIXELS = 500_000_000  # pixels times passes; each pass visits every pixel
 _SEQUENTIAL = (0xC0, 0xC1)
+_NOT_READ = {
+    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless coding"),
+    **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical coding"),
+}
 _USUAL_PASSES = 12  # of a progressive file; libjpeg writes 10
 _START, _END_OF_IMAGE = 0xD8, 0xD9
 _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD8))
@@ -102,6 +106,9 @@ def check_jpeg(data: bytes) -> None:
         if marker.code in FRAMES and len(marker.payload) >= 6:
             height, width = struct.unpack_from(">HH", marker.payload, 1)
             check_size(width, height)
+            if marker.code in _NOT_READ or marker.payload[0] != 8:
+                method = _NOT_READ.get(marker.code, f"{marker.payload[0]} bits instead of 8")
+                raise UnreadableImageError(f"the JPEG uses {method}, which is not supported. {EXPORT_AGAIN}")
             frame, pixels = marker.code, width * height
     raise UnreadableImageError("the header of the JPEG is damaged or incomplete. Export it again.")
 
@@ -115,7 +122,7 @@ def _check_cost(data: bytes, frame: int, pixels: int) -> None:
         raise UnreadableImageError(
             f"the JPEG is too costly to decode: it is progressive, with {scans} passes. {EXPORT_AGAIN}"
         )
-    check_work(3 * pixels * max(1, scans // _USUAL_PASSES), len(data))
+    check_work(3 * pixels * max(1, -(-scans // _USUAL_PASSES)), len(data))
 
 
 def check_last_block(data: bytes, image: Image.Image) -> None:

@@ -22,6 +22,14 @@ _SPACES = {1: ("L", "GRAY"), 3: ("RGB", "RGB "), 4: ("CMYK", "CMYK")}  # channel
 _ORIENTATION = 274  # EXIF and TIFF use the same tag
 _CHANNELS = {"1": 1, "L": 1, "LA": 1, "I;16": 1, "CMYK": 4}  # of colour, by Pillow's mode; all others have three
 
+# Any other name is text from the file: it may name a hospital or a person, and notes are exported.
+_KNOWN_PROFILES = (
+    *("Adobe RGB", "Apple RGB", "Display P3", "P3", "DCI-P3", "ProPhoto RGB", "Wide Gamut RGB", "ColorMatch RGB"),
+    *("Generic RGB", "Rec. 2020", "Rec2020", "ITU-R BT", "Dot Gain", "Gray Gamma", "Generic Gray"),
+    *("U.S. Web Coated", "Coated FOGRA", "SWOP", "Japan Color", "Generic CMYK"),
+)
+_LONGEST_NAME = 40  # characters, of those names
+
 _ON_WHITE = "transparent areas were placed on white"
 _TURNED = "turned upright as the file specifies"
 _CMYK_WITHOUT_PROFILE = "converted from CMYK without a colour profile"
@@ -120,7 +128,8 @@ def profile_to_srgb(profile: bytes, channels: int) -> tuple[ToSrgb, str | None]:
         transform = _transform(source, mode)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return plain_to_srgb, "the colour profile is damaged and was ignored"
-    note = f"converted from {name or 'the embedded profile'} to sRGB"
+    known = name if name.startswith(_KNOWN_PROFILES) and len(name) <= _LONGEST_NAME else "the embedded profile"
+    note = f"converted from {known} to sRGB"
     if mode == "RGB":
         return lambda samples: transform(plain_to_srgb(samples)), note
     return transform, note

@@ -39,8 +39,8 @@ class CheckedPng:
     stated_bits: int | None  # bits of the largest sample (chunk sBIT), if less than `bits`
 
 
-def check_png(data: bytes) -> CheckedPng:
-    """Check sizes, checksums and the length of the packed pixels.
+def check_png(data: bytes, *, bounded: bool = True) -> CheckedPng:
+    """Check sizes, checksums and the length of the packed pixels, and unless told otherwise the work for each byte.
 
     Raises:
         UnreadableImageError: If anything is missing, damaged or beyond the limits.
@@ -68,7 +68,8 @@ def check_png(data: bytes) -> CheckedPng:
     needed = _packed_size(width, height, bits * _CHANNELS.get(colour_type, 0), interlaced=bool(interlaced))
     if needed > _MAX_UNPACKED:
         raise UnreadableImageError(f"the PNG unpacks to {needed / 1e6:,.0f} MB, which is too large. {EXPORT_AGAIN}")
-    check_work(max(needed, 3 * width * height), len(data))
+    if bounded:
+        check_work(max(needed, 3 * width * height), len(data))
     # The fast decoder reads rows in order without a colour table, and takes as much memory again as the pixels.
     direct = not interlaced and colour_type != _PALETTE and needed <= _MAX_DIRECT
     if not direct:

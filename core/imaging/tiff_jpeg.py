@@ -21,7 +21,7 @@ _YCBCR = 6  # photometric interpretation
 _LOOKED_AT = 9  # strips or tiles, from all over the picture
 _SAMPLE_SIDE = 64  # px; they are decoded that small if the decoder can
 _NEUTRAL = 128
-# Colours taken for YCbCr that are not lie outside RGB. Of 497 real fields, these limits tell 481 stored as RGB and 495
+# Colours taken for YCbCr that are not lie outside RGB. Of 497 real fields, these limits tell 480 stored as RGB and 495
 # stored as YCbCr; the rest they do not tell, and none wrongly.
 _MARGIN = 40
 _OUTSIDE_IF_RGB, _OUTSIDE_IF_YCBCR = 0.1, 0.01

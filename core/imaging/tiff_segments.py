@@ -8,7 +8,8 @@ the size of its pixels, or by the decoder. A tile that a scanner left out of the
 import lzma
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -51,35 +52,43 @@ def find_segments(data: bytes, tags: Tags, layout: Layout) -> tuple[Segment, ...
             f"the TIFF lists only {len(offsets):,} of {layout.segments:,} strips or tiles. Export it again."
         )
     counts += (0,) * (layout.segments - len(counts))
-    ends = _following(offsets, len(data))
+    following, uses = _following(offsets, len(data)), Counter(offsets)
     view = memoryview(data)
     segments = tuple(
-        _find(view, layout, (offset, count, end), layout.rows(index // layout.across % layout.down))
-        for index, (offset, count, end) in enumerate(zip(offsets, counts, ends, strict=True))
+        # A part of no bytes at the place of another one is not there: its neighbour's data are not its own.
+        _find_absent(layout)
+        if count == 0 and (offset == 0 or uses[offset] > 1)
+        else _find(view, layout, (offset, count, following[offset]), layout.rows(index // layout.across % layout.down))
+        for index, (offset, count) in enumerate(zip(offsets, counts, strict=True))
     )
     if all(segment.data is None for segment in segments):
         raise UnreadableImageError("none of the tiles of the TIFF is in the file. Export it again.")
     return segments
 
 
-def _following(offsets: Sequence[int], end: int) -> Iterable[int]:
+def _following(offsets: Sequence[int], end: int) -> dict[int, int]:
     """Return for each offset the next greater one, or the end of the file."""
     order = sorted({*offsets, end})
-    after = dict(zip(order, [*order[1:], end], strict=True))
-    return (after[offset] for offset in offsets)
+    return dict(zip(order, [*order[1:], end], strict=True))
+
+
+def _find_absent(layout: Layout) -> Segment:
+    if not layout.tiled:
+        raise UnreadableImageError("a strip or tile of the TIFF is empty. Export it again.")
+    if layout.photometric not in _GLASS or layout.bits != 8:
+        raise UnreadableImageError(f"the TIFF leaves tiles out whose colour is unknown. {EXPORT_AGAIN}")
+    return Segment(None)
 
 
 def _find(view: memoryview, layout: Layout, place: tuple[int, int, int], rows: int) -> Segment:
     offset, count, following = place
-    if layout.tiled and offset == 0 == count:
-        if layout.photometric not in _GLASS or layout.bits != 8:
-            raise UnreadableImageError(f"the TIFF leaves tiles out whose colour is unknown. {EXPORT_AGAIN}")
-        return Segment(None)
     if offset < 8:
         raise UnreadableImageError("a strip or tile of the TIFF is empty. Export it again.")
     end = offset + count
     if layout.compression == PLAIN and (count == 0 or end > len(view)):
         end = offset + layout.packed_bytes(rows)
+        if following < end <= len(view):
+            raise UnreadableImageError("a strip or tile of the TIFF is empty. Export it again.")
     elif count == 0 or end > (following if layout.compression == PACKBITS else len(view)):
         if layout.compression not in _SELF_ENDING or offset >= len(view):
             raise _wrong_count(len(view), count, end)

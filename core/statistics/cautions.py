@@ -68,6 +68,23 @@ class ImageLeftOut:
         return replace(self, file=None)
 
 
+@dataclass(frozen=True, slots=True)
+class ImageNote:
+    """How the file of an evaluated image was read; `note` names neither the file nor a patient."""
+
+    file: str | None
+    note: str
+
+    @property
+    def words(self) -> str:
+        """Return the note after the file name, if there is one."""
+        return f"{self.file or 'an image'}: {self.note}"
+
+    def without_file(self) -> "ImageNote":
+        """Return the note alone."""
+        return replace(self, file=None)
+
+
 def leak_caution(what: str, sides: str, subject: str) -> Caution:
     """Return the caution for a patient, slide or picture ("patient") on several sides ("test and in train")."""
     article = "an" if what[:1] in "aeiou" else "a"

@@ -10,7 +10,7 @@ from core.card import Abstention
 from core.labels import BINARY
 from core.statistics import figure_names
 from core.statistics.calibration import evaluate_abstention
-from core.statistics.cautions import Caution, ImageLeftOut
+from core.statistics.cautions import Caution, ImageLeftOut, ImageNote
 from core.statistics.evaluation import (
     AblationRow,
     Confusion,
@@ -46,6 +46,7 @@ class EvaluationDetails:
     demonstration: bool = False
     warnings: tuple[Caution, ...] = ()
     excluded: tuple[ImageLeftOut, ...] = ()
+    notes: tuple[ImageNote, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1 or not self.temperature > 0:
@@ -88,6 +89,7 @@ def build_evaluation(
         and evaluate_abstention(predictions.binary(), abstention, f"{about.split}: {about.protocol}"),
         ablation=tuple(ablation),
         excluded=about.excluded,
+        notes=about.notes,
         warnings=about.warnings,
         demonstration=about.demonstration,
     )

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from core.card import Abstention
 from core.files import read_document
 from core.labels import LabelSet
-from core.statistics.cautions import StoredCaution, StoredImageLeftOut
+from core.statistics.cautions import ImageNote, StoredCaution, StoredImageLeftOut
 
 Unit = Literal["image", "patient"]
 CurveKind = Literal["roc", "precision_recall", "reliability", "risk_coverage"]
@@ -97,6 +97,7 @@ class Evaluation:
     abstention: Abstention | None = None
     ablation: tuple[AblationRow, ...] = ()
     excluded: tuple[StoredImageLeftOut, ...] = ()
+    notes: tuple[ImageNote, ...] = ()  # how files were read, if not simply whole
     warnings: tuple[StoredCaution, ...] = ()  # for the reviewer: leaks, images of the training set
     demonstration: bool = False
 

@@ -18,8 +18,10 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from errno import ENOSPC
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -32,6 +34,7 @@ from db.values.reading import Action
 State = Literal["begun", "saving", "saved"]
 
 _SUFFIX = ".audit_heads"
+_LONGEST_LINE = 4096  # bytes; far more than any line has
 _HASH = re.compile(r"[0-9a-f]{64}")
 _log = logging.getLogger("second_read.audit")
 
@@ -83,6 +86,12 @@ class AnchorFile:
         except OSError as error:
             _log.error("the newest audit event could not be confirmed in %s: %s", self.path, error)
 
+    def mend(self) -> None:
+        """Remove a last line that was only half written, because power was lost or the disk was full."""
+        if self.begun:
+            with self._locked() as descriptor:
+                self._remove_torn_line(descriptor)
+
     def lines(self) -> list[AnchorLine | str]:
         """Read all lines, oldest first; a line that this program did not write is returned as text.
 
@@ -93,19 +102,41 @@ class AnchorFile:
         return [_parse(line) for line in _read_text(self.path).split("\n")[:-1]]
 
     def _append(self, line: AnchorLine, *, first: bool = False) -> None:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with self._locked() as descriptor:
+            self._remove_torn_line(descriptor)
             size = os.fstat(descriptor).st_size
             if first and size:
                 return
-            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            words = ("\n" if torn else "") + str(line) + "\n"
-            if os.write(descriptor, words.encode()) != len(words):
-                raise OSError(f"the disk of {self.path} is full")
-            os.fsync(descriptor)
+            words = f"{line}\n".encode()
+            try:
+                if os.write(descriptor, words) != len(words):
+                    raise OSError(ENOSPC, f"the disk of {self.path} is full")
+                os.fsync(descriptor)
+            except OSError:
+                # Nothing relies on it: the transaction does not commit, or its announcement remains.
+                os.ftruncate(descriptor, size)
+                raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield descriptor
         finally:
             os.close(descriptor)
+
+    def _remove_torn_line(self, descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        start = max(0, size - _LONGEST_LINE)
+        tail = os.pread(descriptor, size - start, start)
+        whole = start + tail.rfind(b"\n") + 1
+        # Longer than any line of this program: somebody else wrote it, and it must be reported, not removed.
+        if whole < size and (start == 0 or whole > start):
+            os.ftruncate(descriptor, whole)
+            _log.warning("removed the last line of %s, which was only half written", self.path)
+        elif whole < size:
+            os.write(descriptor, b"\n")
 
 
 def anchor_for(url: URL, data: Path | None) -> AnchorFile | None:

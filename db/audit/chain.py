@@ -78,6 +78,7 @@ class PendingEvent:
 class _Trail:
     pending: list[PendingEvent] = field(default_factory=list)
     added: AddedEvents | None = None
+    may_be_earlier: bool = False
 
 
 def start_collecting(session: Session) -> None:
@@ -106,6 +107,17 @@ def write_pending(session: Session) -> AddedEvents | None:
     return trail.added
 
 
+def newest_moment(session: Session) -> datetime | None:
+    """Return the time of the newest event; None if there is none."""
+    event = tables.AuditEvent
+    return session.scalar(select(event.at).order_by(event.id.desc()).limit(1))
+
+
+def allow_earlier_time(session: Session) -> None:
+    """Let the events of this session be earlier than the one before them, because the clock was set back."""
+    _trail_of(session).may_be_earlier = True
+
+
 def last_event(session: Session) -> AddedEvents:
     """Return the last event of the chain; number 0 if there is none."""
     event = tables.AuditEvent
@@ -127,10 +139,14 @@ def _write(session: Session, trail: _Trail) -> None:
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     last = last_event(session)
+    # Corrections of the clock by less than what counts as set back do not show in the trail.
+    earliest = None if trail.may_be_earlier else newest_moment(session)
     first, number, previous = last.last + 1, last.last, last.hash
     for event in trail.pending:
         number += 1
-        link = Link(previous, number, clock.now(), event.account_id, event.action, event.subject, event.content)
+        now = clock.time_of_day() if trail.may_be_earlier else clock.now()
+        at = max(now, earliest) if earliest else now
+        link = Link(previous, number, at, event.account_id, event.action, event.subject, event.content)
         session.add(_row(link))
         previous = link.hash
     session.flush()

@@ -1,7 +1,8 @@
 """Row seals: a digest of everything written in a row, stored in the event that describes it.
 
 A changed row no longer matches the digest in its event, a deleted row still has an event, and a row added outside
-the program has none.
+the program has none. Rows that the program itself changes are sealed again by the event that reports the change, and
+the newest seal counts.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from sqlalchemy import table as named_table
 from sqlalchemy.orm import Session
 
 from db import tables
+from db.errors import StoredDifferentlyError
 from db.values.audit import Seal
 
 _FORMAT = "second-read-row-1"
@@ -23,60 +25,117 @@ _AT_ONCE = 1000  # rows
 
 @dataclass(frozen=True, slots=True)
 class LinkedTable:
-    """A table whose rows belong to a row of another and are sealed with it; `by` is the column that refers to it."""
+    """A table whose rows belong to a row of another and are sealed with it; `by` is the column that refers to it.
+
+    Its rows are never changed unless it `changes`. Rows whose column `until` is filled in have ended and are left
+    out, and so are the columns in `without`.
+    """
 
     table: str
     by: str
+    until: str | None = None
+    without: tuple[str, ...] = ()
+    changes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The values of a column that mark a row as still in progress; it is sealed when it is finished."""
+
+    column: str
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SealedTable:
-    """A table whose rows are sealed, each by the event that records its insertion; `later` columns are left out.
+    """A table whose rows are sealed by the events that record their insertion and, if it `changes`, each change.
 
-    To seal a table: add it to `SEALED`, and pass `content=seal(session, row)` to the `record_event` of a new row,
-    after everything linked to it was added.
+    To seal a table: add it to `SEALED`, and pass `content=seal(session, row)` to the `record_event` of a new or
+    changed row, after everything linked to it was written. New columns that may be null need nothing more; those in
+    `without` are left out.
     """
 
     table: str
     linked: tuple[LinkedTable, ...] = ()
-    later: tuple[str, ...] = ()  # filled in after the row was added
+    changes: bool = False
+    unfinished: Unfinished | None = None
+    without: tuple[str, ...] = ()
 
 
 # All tables whose rows are sealed; a table that the database does not have yet is skipped.
 SEALED = (
-    SealedTable("reads", (LinkedTable("read_predictions", "read_id"), LinkedTable("regions", "read_id"))),
+    SealedTable(
+        "reads",
+        (
+            LinkedTable("read_predictions", "read_id"),
+            LinkedTable("regions", "read_id"),
+            LinkedTable("read_images", "read_id"),
+        ),
+    ),
     SealedTable("predictions"),
     SealedTable("evaluations", (LinkedTable("evaluated_images", "evaluation_id"),)),
     SealedTable("shifts"),
     SealedTable("deployments"),
     SealedTable("consensus", (LinkedTable("consensus_reads", "consensus_id"),)),
     SealedTable("sign_offs"),
-    SealedTable("studies", (LinkedTable("study_places", "study_id"),), later=("closed_at",)),
     SealedTable("assignments"),
     SealedTable("priorities"),
+    SealedTable("intakes"),
+    SealedTable("intake_ends"),
+    SealedTable("image_orders"),
+    SealedTable("studies", (LinkedTable("study_places", "study_id"),), changes=True),
+    SealedTable("cases", (LinkedTable("images", "case_id", changes=True),), changes=True),
+    SealedTable("jobs", changes=True, unfinished=Unfinished("state", ("queued", "running"))),
+    SealedTable(
+        "accounts",
+        (
+            LinkedTable("credentials", "account_id", changes=True),
+            LinkedTable("api_tokens", "account_id", changes=True),
+            LinkedTable("identities", "account_id", changes=True),
+            # Only those that still let somebody in; their idle time moves with every request.
+            LinkedTable("sign_ins", "account_id", until="ended_at", without=("idle_until",), changes=True),
+        ),
+        changes=True,
+    ),
 )
 
 
-def seal(session: Session, row: tables.Base) -> Seal:
-    """Digest a row of a sealed table as stored in the database, with its linked rows."""
+def sealed_table(name: str) -> SealedTable:
+    """Return how the rows of a table are sealed.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    for one in SEALED:
+        if one.table == name:
+            return one
+    raise ValueError(f"rows of {name} are not sealed: add the table to SEALED first")
+
+
+def seal(session: Session, row: tables.Base, linked: Sequence[tables.Base] | None = None) -> Seal:
+    """Digest a row of a sealed table as stored in the database, with its linked rows.
+
+    Args:
+        session: The session that wrote the row.
+        row: The row, as the program meant it.
+        linked: All rows that belong to it, to be compared with what is stored too; None leaves them uncompared.
+
+    Raises:
+        StoredDifferentlyError: If the database holds something else than was meant; nothing may be saved then.
+    """
     session.flush()
-    sealed = next((one for one in SEALED if one.table == row.__tablename__), None)
-    if sealed is None:
-        raise ValueError(f"rows of {row.__tablename__} are not sealed: add the table to SEALED first")
+    sealed = sealed_table(row.__tablename__)
     key = tuple(inspect(row).identity or ())
-    (computed,) = compute_seals(session.connection(), sealed, tables.Base.metadata, key)
-    return computed
-
-
-def seal_read(session: Session, read_id: int) -> Seal:
-    """Digest one read with the predictions that were shown and the regions that were marked."""
-    return seal(session, session.get_one(tables.Read, read_id))
+    (stored,) = _contents(session.connection(), sealed, tables.Base.metadata, key)
+    if stored.row != _meant(row) or (linked is not None and stored.linked != _meant_linked(sealed, linked)):
+        raise StoredDifferentlyError
+    return stored.seal
 
 
 def compute_seals(
     connection: Connection, sealed: SealedTable, schema: MetaData, key: Sequence[object] = ()
 ) -> Iterator[Seal]:
-    """Digest the rows of a table in the order of their keys, or only the row with this key.
+    """Digest the finished rows of a table in the order of their keys, or only the row with this key.
 
     The digest covers canonical JSON of the columns that are not null, sorted by name, so that adding a nullable
     column or a linked table does not change the digests of older rows.
@@ -87,28 +146,60 @@ def compute_seals(
         schema: The columns of the tables, as the program knows them or as the database has them.
         key: The key of one row; all rows if empty.
     """
+    for content in _contents(connection, sealed, schema, key):
+        yield content.seal
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """Everything that a seal covers; the linked rows of each table as sorted JSON."""
+
+    table: str
+    of: str
+    row: dict[str, object]
+    linked: dict[str, list[str]]
+
+    @property
+    def seal(self) -> Seal:
+        encoded = _json([_FORMAT, self.table, self.row, self.linked])
+        return Seal(f"{self.table} {self.of}", hashlib.sha256(encoded.encode("ascii")).hexdigest())
+
+
+def _contents(
+    connection: Connection, sealed: SealedTable, schema: MetaData, key: Sequence[object]
+) -> Iterator[_Content]:
     table = schema.tables[sealed.table]
     names = [one.name for one in table.primary_key]
     present = [one for one in sealed.linked if one.table in schema.tables]
-    linked = [(one.table, _linked(connection, schema.tables[one.table], one.by, key)) for one in present]
+    linked = {one.table: _linked(connection, schema.tables[one.table], one, key) for one in present}
+    skip = sealed.unfinished
     for row in _rows(connection, table, names, key):
+        if skip and row.get(skip.column) in skip.values:
+            continue
         of = " ".join(str(row.get(name)) for name in names)
-        content = {name: value for name, value in row.items() if name not in sealed.later}
-        linked_rows = {name: sorted(rows[of]) for name, rows in linked if of in rows}
-        encoded = _json([_FORMAT, sealed.table, content, linked_rows])
-        yield Seal(f"{sealed.table} {of}", hashlib.sha256(encoded.encode("ascii")).hexdigest())
+        columns = {name: value for name, value in row.items() if name not in sealed.without}
+        belonging = {name: sorted(rows.pop(of)) for name, rows in linked.items() if of in rows}
+        yield _Content(sealed.table, of, columns, belonging)
+    # Linked rows that belong to no row.
+    for of in sorted({of for rows in linked.values() for of in rows}):
+        yield _Content(sealed.table, of, {}, {name: sorted(rows[of]) for name, rows in linked.items() if of in rows})
 
 
-def _linked(connection: Connection, table: Table, by: str, key: Sequence[object]) -> dict[str, list[str]]:
+def _linked(connection: Connection, table: Table, of: LinkedTable, key: Sequence[object]) -> dict[str, list[str]]:
     """Return the rows of a linked table as JSON, by the key of the row to which they belong."""
     rows: dict[str, list[str]] = {}
-    for row in _rows(connection, table, [by], key):
-        rows.setdefault(str(row.pop(by, None)), []).append(_json(row))
+    for row in _rows(connection, table, [of.by], key, until=of.until):
+        owner = str(row.get(of.by))
+        rows.setdefault(owner, []).append(_linked_json(of, row))
     return rows
 
 
+def _linked_json(of: LinkedTable, row: dict[str, object]) -> str:
+    return _json({name: value for name, value in row.items() if name != of.by and name not in of.without})
+
+
 def _rows(
-    connection: Connection, table: Table, by: Sequence[str], key: Sequence[object]
+    connection: Connection, table: Table, by: Sequence[str], key: Sequence[object], *, until: str | None = None
 ) -> Iterator[dict[str, object]]:
     """Read the rows, or those of one key, as stored, so that values the program cannot read are detected too."""
     kinds = {one.name: _kind(one) for one in table.columns}
@@ -117,9 +208,26 @@ def _rows(
     query = select(*columns).select_from(named_table(table.name))
     if key:
         query = query.where(*(column(name) == value for name, value in zip(by, key, strict=True)))
+    if until:
+        query = query.where(column(until).is_(None))
     for row in connection.execute(query.order_by(*(column(name) for name in by)).execution_options(yield_per=_AT_ONCE)):
         plain = {name: _plain(value, kinds[name]) for name, value in zip(kinds, row, strict=True)}
         yield {name: value for name, value in plain.items() if value is not None}
+
+
+def _meant(row: tables.Base) -> dict[str, object]:
+    """Return the columns of a row that are not null, as the program holds them."""
+    pairs = [(attribute.columns[0], getattr(row, attribute.key)) for attribute in inspect(row).mapper.column_attrs]
+    plain = {of.name: _plain(value, _kind(of)) for of, value in pairs if isinstance(of, Column)}
+    return {name: value for name, value in plain.items() if value is not None}
+
+
+def _meant_linked(sealed: SealedTable, linked: Sequence[tables.Base]) -> dict[str, list[str]]:
+    by_table = {one.table: one for one in sealed.linked}
+    rows: dict[str, list[str]] = {}
+    for row in linked:
+        rows.setdefault(row.__tablename__, []).append(_linked_json(by_table[row.__tablename__], _meant(row)))
+    return {name: sorted(found) for name, found in rows.items()}
 
 
 def _kind(of: Column[object]) -> type[object]:
@@ -150,11 +258,28 @@ def _plain(value: object, kind: type[object]) -> object:
 
 
 def _time(value: object) -> object:
-    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    at = stored_time(value)
+    if at is None:
+        return value if value is None else {"unreadable": repr(value)}
+    return at.isoformat(timespec="microseconds")
+
+
+def stored_time(value: object) -> datetime | None:
+    """Return a time as stored, in UTC; None if it is not one, or not written as this program writes it.
+
+    SQLite keeps times as text and sorts them as text, so another form or zone of the same moment changes the order.
+    """
+    at = value
+    if isinstance(value, str):
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+        if value not in (at.isoformat(" ", timespec="microseconds"), at.isoformat(" ")) or at.tzinfo:
+            return None
     if not isinstance(at, datetime):
-        return value if at is None else {"unreadable": repr(value)}
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
+        return None
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _json(value: object) -> str:

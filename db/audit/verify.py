@@ -1,115 +1,30 @@
-"""Verify the audit trail and the rows it covers: hash chain, external anchor, row seals and triggers."""
+"""Verify the audit trail and what it covers: hash chain, external anchor, row seals, triggers and stored files."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, MetaData, func, select, text
+from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from db.audit.anchor import AnchorLine, find_anchor_mismatches, lines_until
 from db.audit.chain import GENESIS, Link
-from db.audit.seals import SEALED, compute_seals
+from db.audit.rows import EventSeal, check_rows, count_rows, reflect_sealed_tables, unchangeable_tables
+from db.audit.seals import stored_time
+from db.audit.stored_files import check_files, referenced_files
+from db.audit.triggers import check_triggers
 from db.database import Sessions
+from db.files import Files
 from db.values.audit import AuditFinding, Seal, Verification
 
-_ROWS_PER_REPORT = 1000  # rows checked between two reports of progress
 _AT_ONCE = 1000  # events read at once
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 _SELECT = (
     "SELECT previous_hash, id, at, account_id, content_of, content_sha256, action, subject, hash "
     "FROM audit_events ORDER BY id"
 )
-_SQLITE_TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE tbl_name || '_no_%'"
-_POSTGRESQL_TRIGGERS = (
-    "SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid "
-    "WHERE relnamespace = current_schema()::regnamespace AND tgname LIKE relname || '_no_%' "
-    "AND NOT tgisinternal AND tgenabled <> 'D'"
-)
-
-# Called with the number of events and rows checked so far, and their total.
+# Called with the number of events, rows and files checked so far, and their total.
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class EventSeal:
-    """The seal of a row, and the number of the event that holds it."""
-
-    seal: Seal
-    event: int
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedRows:
-    """How many rows were checked, and the findings."""
-
-    rows: int
-    findings: tuple[AuditFinding, ...]
-
-
-def reflect_sealed_tables(connection: Connection) -> MetaData:
-    """Read the schema of the sealed tables, and of those linked to them, from the database."""
-    names = {name for one in SEALED for name in (one.table, *(linked.table for linked in one.linked))}
-    tables = MetaData()
-    tables.reflect(connection, only=lambda name, _: name in names, resolve_fks=False)
-    return tables
-
-
-def unchangeable_tables(tables: MetaData) -> list[str]:
-    """Return the names of the tables whose rows never change and so have triggers that refuse changes."""
-    whole = [one for one in SEALED if not one.later]
-    names = [one.table for one in whole] + [linked.table for one in SEALED for linked in one.linked]
-    return [name for name in names if name in tables.tables]
-
-
-def count_rows(connection: Connection, tables: MetaData) -> int:
-    """Count the rows of all sealed tables."""
-    present = [tables.tables[one.table] for one in SEALED if one.table in tables.tables]
-    return sum(connection.scalar(select(func.count()).select_from(table)) or 0 for table in present)
-
-
-def check_rows(
-    connection: Connection, tables: MetaData, seals_in_events: Sequence[EventSeal], progress: Callable[[int], None]
-) -> CheckedRows:
-    """Find the rows that differ from their seal, are missing, or are not described by any event.
-
-    Args:
-        connection: A connection that sees the database as it was when the events were read.
-        tables: The schema from `reflect_sealed_tables`.
-        seals_in_events: The seals that the events hold.
-        progress: Called now and then with the number of rows checked.
-    """
-    by_row: dict[str, list[EventSeal]] = {}
-    for one in seals_in_events:
-        by_row.setdefault(one.seal.of, []).append(one)
-    findings: list[AuditFinding] = []
-    rows = 0
-    for sealed in SEALED:
-        if sealed.table not in tables.tables:
-            continue
-        for stored in compute_seals(connection, sealed, tables):
-            rows += 1
-            findings += _differences(stored, by_row.pop(stored.of, []))
-            if rows % _ROWS_PER_REPORT == 0:
-                progress(rows)
-    findings += _gone(by_row)
-    return CheckedRows(rows, tuple(findings))
-
-
-def _differences(stored: Seal, events: Sequence[EventSeal]) -> Iterator[AuditFinding]:
-    if not events:
-        yield AuditFinding("inserted", 0, 0, "no event describes this row", stored.of)
-    for event in events:
-        if event.seal != stored:
-            yield AuditFinding(
-                "changed", event.event, event.event, "the row has changed since the event was written", stored.of
-            )
-
-
-def _gone(by_row: Mapping[str, Sequence[EventSeal]]) -> Iterator[AuditFinding]:
-    for of, events in by_row.items():
-        numbers = [one.event for one in events]
-        yield AuditFinding("missing", min(numbers), max(numbers), "the row that the event describes is gone", of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,24 +50,30 @@ def verify(
     sessions: Sessions,
     *,
     copy: Sequence[AnchorLine | str] | None = None,
+    files: Files | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Verification:
-    """Check every event of a database and every row of its sealed tables; others may keep writing meanwhile.
+    """Check every event of a database, every row of its sealed tables, and the files to which rows refer.
+
+    Others may keep writing meanwhile.
 
     Args:
         sessions: The database and its anchor file, if it has one.
         copy: The lines of an older copy of the anchor file, to compare with instead.
-        progress: Called now and then with the number of events and rows checked, and their total.
+        files: The stored files; None leaves them out.
+        progress: Called now and then with the number of events, rows and files checked, and their total.
     """
     before = sessions.anchor.lines() if sessions.anchor and copy is None else []
     with sessions.read() as session:
         connection = _one_moment(session)
         tables = reflect_sealed_tables(connection)
+        referenced = referenced_files(connection) if files else {}
         of = count_rows(connection, tables) + (session.scalar(text("SELECT count(*) FROM audit_events")) or 0)
+        of += len(referenced)
         events = list(_events(session, lambda done: progress(done, of)))
         sealed = [EventSeal(one.link.content, one.number) for one in events if one.link.content]
         rows = check_rows(connection, tables, sealed, lambda done: progress(len(events) + done, of))
-        findings = [*_unprotected(session, unchangeable_tables(tables)), *check_chain(events)]
+        findings = [*check_triggers(connection, ["audit_events", *unchangeable_tables(tables)]), *check_chain(events)]
     lines = copy
     if sessions.anchor and copy is None:
         lines = lines_until(before, sessions.anchor.lines(), events[-1].number if events else 0)
@@ -160,9 +81,12 @@ def verify(
         hashes = {event.number: event.hash for event in events}
         actions = {event.number: event.link.action for event in events}
         findings += _new(findings, find_anchor_mismatches(hashes, actions, lines, complete=copy is None))
+    findings += rows.findings
+    if files:
+        findings += check_files(files, referenced, lambda done: progress(of - len(referenced) + done, of))
     confirmed = [line.added.last for line in lines or () if isinstance(line, AnchorLine) and line.state != "saving"]
     progress(of, of)
-    return Verification(len(events), max(confirmed, default=0), (*findings, *rows.findings), rows.rows)
+    return Verification(len(events), max(confirmed, default=0), tuple(findings), rows.rows, len(referenced))
 
 
 def check_chain(events: Sequence[CheckedEvent]) -> list[AuditFinding]:
@@ -227,7 +151,7 @@ def _events(session: Session, progress: Callable[[int], None]) -> Iterator[Check
 
 
 def _stored(previous: str, number: int, at: object, account: object, *fields: object) -> CheckedEvent:
-    match (_time(at), account, *fields):
+    match (stored_time(at), account, *fields):
         case (datetime() as when, int() | None as who, of, sha256, str() as action, str() as subject, str() as stored):
             content = _content(of, sha256)
             link = Link(str(previous), number, when, who, action, subject, content)
@@ -242,28 +166,6 @@ def _content(of: object, sha256: object) -> Seal | None:
         return Seal(of, sha256) if isinstance(of, str) and isinstance(sha256, str) else None
     except ValueError:
         return None
-
-
-def _time(value: object) -> datetime | None:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if not isinstance(value, datetime):
-        return None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-def _unprotected(session: Session, tables: Iterable[str]) -> Iterator[AuditFinding]:
-    on_postgresql = session.get_bind().dialect.name == "postgresql"
-    present = set(session.scalars(text(_POSTGRESQL_TRIGGERS if on_postgresql else _SQLITE_TRIGGERS)))
-    for verb in ("update", "delete", "truncate") if on_postgresql else ("update", "delete"):
-        if f"audit_events_no_{verb}" not in present:
-            yield AuditFinding("unprotected", 0, 0, f"the trigger that refuses to {verb} events is missing")
-        for table in tables:
-            if f"{table}_no_{verb}" not in present:
-                yield AuditFinding("unprotected", 0, 0, f"the trigger that refuses to {verb} {table} is missing")
 
 
 def _new(chain: Sequence[AuditFinding], more: Iterable[AuditFinding]) -> list[AuditFinding]:

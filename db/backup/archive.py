@@ -16,6 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+from pydantic import TypeAdapter, ValidationError
+
+from core.archives import TarReader
 from db.errors import BackupError
 
 DATABASE = "second_read.sqlite"
@@ -66,6 +69,17 @@ class Manifest:
         return json.dumps({"format": _FORMAT, **asdict(self)}, indent=1).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class _StoredManifest:
+    format: str
+    made_at: str
+    members: tuple[ArchiveMember, ...]
+    lacking: tuple[str, ...]
+
+
+_MANIFEST = TypeAdapter(_StoredManifest)
+
+
 def unpack(path: Path, place: Callable[[str], Path | None]) -> Manifest:
     """Read a whole archive, check every file in it, and write those that have a destination.
 
@@ -79,16 +93,19 @@ def unpack(path: Path, place: Callable[[str], Path | None]) -> Manifest:
     members: dict[str, ArchiveMember] = {}
     manifest: bytes | None = None
     try:
-        with tarfile.open(path, "r:") as archive:
+        with path.open("rb") as file:
+            archive = TarReader(file)
             for entry in archive:
-                stream = archive.extractfile(entry) if entry.isreg() else None
-                if stream is None or not _NAME.fullmatch(entry.name) or entry.name in members:
+                stream = archive.open(entry) if entry.isreg() else None
+                # A sparse file could fill the disk.
+                is_file = stream is not None and entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+                if stream is None or not is_file or not _NAME.fullmatch(entry.name) or entry.name in members:
                     raise BackupError(f"{path.name} is not a Second Read backup: it contains {entry.name!r}")
                 if entry.name == MANIFEST:
                     manifest = stream.read(_LARGEST_MANIFEST)
                 else:
                     members[entry.name] = _copy(entry.name, stream, place(entry.name))
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError) as error:
         raise BackupError(f"the backup {path} cannot be read completely: {error}") from error
     return _check_members(path, manifest, members)
 
@@ -142,10 +159,9 @@ def _check_members(path: Path, manifest_bytes: bytes | None, unpacked: dict[str,
 
 def _parse_manifest(path: Path, manifest_bytes: bytes) -> Manifest:
     try:
-        values = json.loads(manifest_bytes)
-        if values["format"] != _FORMAT:
-            raise BackupError(f"{path.name} was made by another version of Second Read ({values['format']})")
-        members = tuple(ArchiveMember(str(m["name"]), int(m["size"]), str(m["sha256"])) for m in values["members"])
-        return Manifest(str(values["made_at"]), members, tuple(map(str, values["lacking"])))
-    except (ValueError, KeyError, TypeError) as error:
+        stored = _MANIFEST.validate_json(manifest_bytes)
+    except ValidationError as error:
         raise BackupError(f"the list of files in {path.name} is damaged") from error
+    if stored.format != _FORMAT:
+        raise BackupError(f"{path.name} was made by another version of Second Read ({stored.format!r})")
+    return Manifest(stored.made_at, stored.members, stored.lacking)

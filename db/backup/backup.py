@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import make_url, text
+from sqlalchemy import URL, create_engine, make_url, text
 
 from db.audit.anchor import encode_lines, lines_until
+from db.audit.stored_files import referenced_files
 from db.audit.trail import record_event
 from db.backup.archive import ANCHOR, DATABASE, MANIFEST, ArchiveMember, Manifest, hold_lock
 from db.database import Sessions, open_as_it_is
@@ -24,11 +25,6 @@ from db.values.reading import Action
 
 _UNFINISHED = ".making-backup-"  # prefix of the folder for an unfinished backup
 _LOCK = ".second-read-backup.lock"
-# Every column that refers to a stored file.
-_REFERENCED_FILES = (
-    "SELECT file_sha256 FROM images UNION SELECT heatmap_sha256 FROM predictions "
-    "UNION SELECT preview_sha256 FROM evaluated_images UNION SELECT heatmap_sha256 FROM evaluated_images"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +114,7 @@ def _add_anchor(
 ) -> tuple[list[ArchiveMember], set[str]]:
     """Add the anchor file only; return also the files that the database refers to."""
     with sessions.read() as session:
-        referenced = set(session.scalars(text(_REFERENCED_FILES)))
+        referenced = set(referenced_files(session.connection()))
     if sessions.anchor is None:
         return [], referenced
     return [_add(archive, sessions.anchor.path.name, encode_lines(sessions.anchor.lines()))], referenced
@@ -134,9 +130,11 @@ def _add_database(
     before = sessions.anchor.lines()
     copy_database(Path(make_url(source.database).database or ""), copied)
     after = sessions.anchor.lines()
-    with closing(sqlite3.connect(copied)) as copy:
-        referenced = {sha256 for (sha256,) in copy.execute(_REFERENCED_FILES)}
-        (last,) = copy.execute("SELECT coalesce(max(id), 0) FROM audit_events").fetchone()
+    engine = create_engine(URL.create("sqlite", database=str(copied)))
+    with engine.connect() as copy:
+        referenced = set(referenced_files(copy))
+        last = copy.scalar(text("SELECT coalesce(max(id), 0) FROM audit_events")) or 0
+    engine.dispose()
     entry = tarfile.TarInfo(DATABASE)
     entry.size = copied.stat().st_size
     with copied.open("rb") as data:
@@ -162,7 +160,7 @@ def _add_files(
             continue  # listed as lacking if the database refers to it
         members.append(_add(archive, f"files/{sha256[:2]}/{sha256[2:4]}/{sha256}", data))
         whole.add(sha256)
-    lacking = tuple(sorted(sha256 for sha256 in referenced - whole if sha256))
+    lacking = tuple(sorted(referenced - whole))
     manifest = Manifest(at.isoformat(timespec="seconds"), tuple(members), lacking)
     _add(archive, MANIFEST, manifest.as_json())
     return manifest

@@ -12,16 +12,20 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psutil
+from sqlalchemy import make_url
 
 from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.backup.archive import ANCHOR, DATABASE, Manifest, hold_lock, unpack
 from db.database import open_as_it_is, open_database
 from db.errors import BackupError, UnusableDatabaseError
-from db.files import sync_folder
+from db.files import FolderInUse, sync_folder
 from db.values.reading import Action
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
+_EMPTY = "the backup is damaged: its database is empty, or not one of Second Read"
+# Every version of the program has these tables.
+_FIRST_TABLES = {"accounts", "cases", "images", "reads", "audit_events"}
 _HERE = -100  # AT_FDCWD of fcntl.h
 
 
@@ -54,22 +58,26 @@ def check_backup(path: Path) -> CheckedBackup:
         return CheckedBackup(manifest, _problems(manifest, inside))
 
 
-def restore_backup(path: Path, data: Path, *, replace: bool = False) -> RestoredBackup:
+def restore_backup(path: Path, data: Path, *, replace: bool = False, database: str | None = None) -> RestoredBackup:
     """Restore a data folder from a backup; if interrupted, either the old folder or the new one is in place.
 
     Args:
         path: The archive.
         data: The data folder: absent, empty, or replaced with `replace`. The old folder is kept beside it.
         replace: Whether a folder that is not empty may be replaced. The server must be stopped first.
+        database: The URL of the database that the server of this folder uses; None if no server uses the folder.
 
     Raises:
-        BackupError: If the backup is damaged, the folder is not empty, or a program still uses its database.
+        BackupError: If the backup is damaged, the folder is not empty, a program still uses it, or the server would
+            not use the database that is restored.
     """
     occupied = data.exists() and (not data.is_dir() or any(data.iterdir()))
     if occupied and not replace:
         raise BackupError(f"{data} is not empty, so nothing was restored: choose another folder, or use --replace")
     if occupied and (users := _users(data / DATABASE)):
         raise BackupError(f"stop the server first: process {users[0]} uses {data / DATABASE}")
+    if occupied and FolderInUse.by_server(data):
+        raise BackupError(f"stop the server first: it uses {data}")
     data.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{data.name}-restoring-"
     with hold_lock(data.parent / f".{data.name}.restore.lock"):
@@ -78,12 +86,27 @@ def restore_backup(path: Path, data: Path, *, replace: bool = False) -> Restored
         unpacked = Path(tempfile.mkdtemp(dir=data.parent, prefix=prefix))
         try:
             checked = _unpack_into(unpacked, path)
+            if checked.manifest.has_database and database is not None:
+                _require_in_folder(database, data)
             old = _exchange(unpacked, data) if occupied else None
             if not occupied:
                 _move_in(unpacked, data)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
     return RestoredBackup(checked, data, old)
+
+
+def _require_in_folder(database: str, data: Path) -> None:
+    """Refuse to restore a database that the server would not use."""
+    url = make_url(database)
+    inside = data.resolve() / DATABASE
+    if url.get_backend_name() != "sqlite" or Path(url.database or "").resolve() != inside:
+        where = url.render_as_string(hide_password=True)
+        raise BackupError(
+            f"nothing was restored: SECOND_READ_DATABASE is {where}, so the server would not use the database of this "
+            f"backup, which is restored as {inside}. Unset SECOND_READ_DATABASE first, or restore into another folder "
+            "with --data"
+        )
 
 
 def _unpack_into(target: Path, path: Path) -> CheckedBackup:
@@ -110,6 +133,7 @@ def _problems(manifest: Manifest, inside: Path) -> tuple[str, ...]:
         return tuple(lacking)
     if damage := _damage(inside / DATABASE):
         return (*lacking, f"the database was damaged: {damage}")
+    _require_tables(inside / DATABASE)
     try:
         sessions = open_as_it_is(_url(inside))
     except UnusableDatabaseError:
@@ -117,6 +141,18 @@ def _problems(manifest: Manifest, inside: Path) -> tuple[str, ...]:
     trail = [f"audit trail: {finding}" for finding in verify(sessions).findings]
     sessions.dispose()
     return (*lacking, *trail)
+
+
+def _require_tables(database: Path) -> None:
+    """Refuse a file that is a database, but holds nothing of Second Read; opening it would make an empty one."""
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            (revisions,) = connection.execute("SELECT count(version_num) FROM alembic_version").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise BackupError(_EMPTY) from error
+    if revisions != 1 or not names >= _FIRST_TABLES:
+        raise BackupError(_EMPTY)
 
 
 def _damage(database: Path) -> str | None:

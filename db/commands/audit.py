@@ -17,6 +17,7 @@ from db.audit.anchor import AnchorFile
 from db.audit.verify import verify as verify_trail
 from db.database import Sessions, open_as_it_is
 from db.errors import UnusableDatabaseError
+from db.files import Files
 from db.values.audit import EventFilter, Verification
 
 audit = typer.Typer(no_args_is_help=True, help="Show the audit trail, and check it for tampering.")
@@ -33,16 +34,20 @@ def verify(
         Path | None, typer.Option(help="an older copy of the anchor file (.audit_heads) to compare with")
     ] = None,
     *,
+    without_files: Annotated[
+        bool, typer.Option("--without-files", help="leave out the stored files, which takes less time")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as one JSON object")] = False,
 ) -> None:
-    """Check for events and sealed rows that were changed, deleted, swapped, inserted or cut off.
+    """Check for events, sealed rows and stored files that were changed, deleted, swapped, inserted or cut off.
 
     The server may keep running. Exit status 0: no tampering found; 1: tampering found; 2: could not check.
     """
     sessions = _open(database)
     if heads is not None and not heads.is_file():
         raise _stop(f"there is no anchor file at {heads}")
-    result = verify_trail(sessions, copy=AnchorFile(heads).lines() if heads else None)
+    files = None if without_files else Files(Settings.from_environment().files)
+    result = verify_trail(sessions, copy=AnchorFile(heads).lines() if heads else None, files=files)
     if as_json:
         print(json.dumps(asdict(result) | {"whole": result.whole}, indent=1))
     else:
@@ -92,12 +97,12 @@ def _stop(words: str) -> typer.Exit:
 
 def _report(result: Verification, anchor_file: Path | None) -> None:
     where = f"confirmed up to event {result.anchored} in {anchor_file}" if anchor_file else "no anchor file"
-    print(f"{result.events:,} events, {where}; {result.rows:,} sealed rows")
+    print(f"{result.events:,} events, {where}; {result.rows:,} sealed rows, {result.files:,} stored files")
     for finding in result.findings:
         print(f"FOUND {finding}")
     if result.whole:
-        evidence = "hash chain, anchor file and row seals agree" if anchor_file else "hash chain and row seals agree"
-        print(f"No tampering found: {evidence}.")
+        evidence = "hash chain, anchor file and row seals" if anchor_file else "hash chain and row seals"
+        print(f"No tampering found: {evidence} agree{', and so do the stored files' if result.files else ''}.")
 
 
 def _utc(time: datetime | None) -> datetime | None:

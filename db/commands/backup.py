@@ -53,8 +53,11 @@ def restore(
     ] = False,
 ) -> None:
     """Restore a data folder from a backup; stop the server first. Exit status as for check."""
+    settings = Settings.from_environment()
+    folder = (data or settings.data).resolve()
     with _refusals():
-        restored = restore_backup(file, (data or Settings.from_environment().data).resolve(), replace=replace)
+        used = settings.database if folder == settings.data else None
+        restored = restore_backup(file, folder, replace=replace, database=used)
     if restored.kept:
         print(f"the previous data folder is now {restored.kept}")
     print(f"restored into {restored.data}")

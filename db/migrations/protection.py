@@ -6,11 +6,13 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from alembic import op
 
+from db.audit.triggers import refuse_changes
+
 
 def keep_as_written(table: str) -> None:
     """Add triggers that refuse to change or delete the rows of a table."""
-    refuse = _refuse_on_postgresql if op.get_bind().dialect.name == "postgresql" else _refuse_on_sqlite
-    refuse(table)
+    for statement in refuse_changes(table, op.get_bind().dialect.name):
+        op.execute(statement)
 
 
 @contextmanager
@@ -26,24 +28,3 @@ def change_and_keep_as_written(table: str) -> Iterator[None]:
 def one_of(name: str, *values: str) -> sa.Enum:
     """Return the type of a column that holds one of several values."""
     return sa.Enum(*values, name=name, native_enum=False, create_constraint=True, length=16)
-
-
-def _refuse_on_sqlite(table: str) -> None:
-    """Refuse changes; a later batch migration of the table must create these triggers again."""
-    for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are added, never changed'); END"
-        )
-
-
-def _refuse_on_postgresql(table: str) -> None:
-    op.execute(
-        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'rows of % are added, never changed', TG_TABLE_NAME; END $$"
-    )
-    for verb, each in (("UPDATE", "ROW"), ("DELETE", "ROW"), ("TRUNCATE", "STATEMENT")):
-        op.execute(
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-            f"FOR EACH {each} EXECUTE FUNCTION refuse_change()"
-        )

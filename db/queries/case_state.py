@@ -25,7 +25,8 @@ from core import clock
 from db import tables
 from db.queries.cached import cache_statement
 from db.queries.consensus import is_current_consensus, settled_by
-from db.queries.reader_knowledge import UndoWindow, can_be_taken_back, others_have_read
+from db.queries.intakes import incomplete_cases
+from db.queries.reader_knowledge import UndoWindow, can_be_withdrawn, others_have_read
 from db.queries.reads import is_current_final, is_routine
 from db.queries.study_places import open_study_cases
 from db.queries.text_search import contains_text
@@ -290,7 +291,7 @@ def _state(joined: _Joined) -> ColumnElement[str]:
     """Compute the state; what others or the model say stays hidden until this reader has finished.
 
     A reader finishes with a final read; an adjudicator who has seen the readers' opinions cannot save one. While a
-    final read can be taken back, the state does not depend on what others said.
+    final read can be withdrawn, the state does not depend on what others said.
     """
     case, progress, event = tables.Case.id, joined.progress, tables.AuditEvent
     shown_cases = select(event.subject).where(event.account_id == READER, event.action == Action.OPINIONS_SHOWN)
@@ -298,12 +299,13 @@ def _state(joined: _Joined) -> ColumnElement[str]:
     finished = or_(
         joined.final.id.is_not(None), case.in_(settled_by(READER)), and_(begun, tables.Case.accession.in_(shown_cases))
     )
-    hidden = and_(can_be_taken_back(joined.final, _UNDO), others_have_read(case, READER))
+    hidden = and_(can_be_withdrawn(joined.final, _UNDO), others_have_read(case, READER))
     known = and_(finished, not_(func.coalesce(hidden, false())))
     waits = progress.c.analysed < progress.c.images
     predicted = progress.c.predicted > 0
     triggered = has_trigger(joined.triggers)
     return choose(
+        (case.in_(incomplete_cases()), _text(CaseState.INCOMPLETE)),
         (joined.version > 1, _text(CaseState.AMENDED)),
         (joined.version == 1, _text(CaseState.SIGNED_OFF)),
         (and_(known, case.in_(resolved_cases())), _text(CaseState.RESOLVED)),

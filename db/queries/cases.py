@@ -1,5 +1,7 @@
 """Rows of cases and images, and locks on cases."""
 
+from typing import Literal
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -17,7 +19,7 @@ def lock_case(session: Session, case_id: int) -> tables.Case:
     """
     _check_id(case_id)
     query = select(tables.Case).where(tables.Case.id == case_id).with_for_update(key_share=True)
-    case = session.scalar(query)
+    case = session.scalar(query.execution_options(populate_existing=True))
     if case is None:
         raise UnknownCaseError(f"there is no case number {case_id}")
     return case
@@ -42,12 +44,15 @@ def image_row(session: Session, image_id: int) -> tables.Image:
 
 
 def quality_of(row: tables.Image) -> Quality:
-    """Return the quality that was measured at intake."""
-    findings = tuple(
-        QualityFinding("unreadable" if finding["kind"] == "unreadable" else "warning", finding["message"])
-        for finding in row.findings
-    )
+    """Return the quality that was measured at intake, and what was noticed when the file was read."""
+    findings = tuple(QualityFinding(_finding_kind(finding["kind"]), finding["message"]) for finding in row.findings)
     return Quality(row.sharpness, row.tissue_fraction, findings)
+
+
+def _finding_kind(stored: str) -> Literal["unreadable", "warning", "note"]:
+    if stored == "unreadable":
+        return "unreadable"
+    return "note" if stored == "note" else "warning"
 
 
 def _check_id(number: int) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from core.labels import LabelSet
 from core.results import Prediction
 from db import tables
+from db.queries.intakes import image_places
 from db.values.reading import Reveal, RevealedImage
 
 
@@ -21,11 +22,14 @@ def reveal_of(session: Session, case_id: int, *, among: Collection[int] | None =
     that the reader may see it.
     """
     row = tables.Prediction
-    query = select(row).join(tables.Image, tables.Image.id == row.image_id).where(tables.Image.case_id == case_id)
+    query = select(row, tables.Image.position).join(tables.Image, tables.Image.id == row.image_id)
+    query = query.where(tables.Image.case_id == case_id)
     if among is not None:
         query = query.where(row.id.in_(among))
     versions: dict[str, list[tables.Prediction]] = defaultdict(list)
-    for prediction in session.scalars(query.order_by(tables.Image.position)):
+    places = image_places(session, select(tables.Case.id).where(tables.Case.id == case_id))
+    rows = session.execute(query).all()
+    for prediction, _ in sorted(rows, key=lambda one: places.get(one[0].image_id, one[1])):
         versions[prediction.model_version].append(prediction)
     if not versions:
         return None

@@ -3,7 +3,7 @@
 * Its images: always, unless it belongs to an open study of theirs; then only while it is the case to read there.
 * The model's opinion: after their own first read; in an open study, as its arm says.
 * What others said (opinions, consensus, signed versions, reference labels, the true label of an evaluated image): after
-  their own final read of routine reading, as soon as it can no longer be taken back, or after they have adjudicated the
+  their own final read of routine reading, as soon as it can no longer be withdrawn, or after they have adjudicated the
   case; names only after a final read. Never while the case belongs to an open study of theirs.
 
 Blindness belongs to pictures: an evaluated image is hidden while it is also an image of a case of which the reader may
@@ -33,9 +33,9 @@ Moment = datetime | BindParameter[datetime]
 
 @dataclass(frozen=True, slots=True)
 class UndoWindow:
-    """A final read can be taken back if it was saved after `after`, and not after `until`, which is now.
+    """A final read can be withdrawn if it was saved after `after`, and not after `until`, which is now.
 
-    A read from the future shows that the clock was set back: it cannot be taken back either.
+    A read from the future shows that the clock was set back: it cannot be withdrawn either.
     """
 
     after: Moment
@@ -55,8 +55,8 @@ def undo_window(session: Session) -> UndoWindow:
     return UndoWindow(now - GRACE, now)
 
 
-def can_be_taken_back(final: type[tables.Read], window: UndoWindow) -> ColumnElement[bool]:
-    """Select the final reads that their readers can still take back: no amendments, and nothing of others was shown."""
+def can_be_withdrawn(final: type[tables.Read], window: UndoWindow) -> ColumnElement[bool]:
+    """Select the final reads that their readers can still withdraw: no amendments, and nothing of others was shown."""
     replaced, event, case = aliased(tables.Read), aliased(tables.AuditEvent), aliased(tables.Case)
     amends = select(replaced.id).where(replaced.id == final.supersedes_id, replaced.stage == Stage.FINAL)
     shown = (
@@ -86,11 +86,11 @@ def others_have_read(case_id: Numbers, account_id: Numbers | Number) -> ColumnEl
 
 
 def is_open_to_its_reader(final: type[tables.Read], window: UndoWindow) -> ColumnElement[bool]:
-    """Select the final reads whose readers may know what others said: those that can no longer be taken back.
+    """Select the final reads whose readers may know what others said: those that can no longer be withdrawn.
 
     As long as nobody else has read the case there is nothing to hide.
     """
-    hidden = and_(can_be_taken_back(final, window), others_have_read(final.case_id, final.account_id))
+    hidden = and_(can_be_withdrawn(final, window), others_have_read(final.case_id, final.account_id))
     return and_(is_current_final(final), not_(hidden))
 
 
@@ -200,11 +200,11 @@ def _is_due(session: Session, study_id: int, case_id: int, account_id: int) -> b
 
 
 def cases_with_undo(session: Session, account_id: int, case_id: int | None = None) -> Sequence[int]:
-    """Return the cases whose final read this reader can still take back, and of which others have said something."""
+    """Return the cases whose final read this reader can still withdraw, and of which others have said something."""
     final = aliased(tables.Read)
     query = select(final.case_id).where(
         final.account_id == account_id,
-        can_be_taken_back(final, undo_window(session)),
+        can_be_withdrawn(final, undo_window(session)),
         others_have_read(final.case_id, final.account_id),
         final.case_id.not_in(open_study_cases(account_id)),
     )

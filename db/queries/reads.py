@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 from core import clock
 from core.labels import Malignancy
 from db import tables
-from db.audit.seals import seal_read
+from db.audit.seals import seal
 from db.queries.cached import cache_statement
 from db.values.audit import Seal
 from db.values.reading import REASONS, Opinion, Read, Region, Reveal, Stage
@@ -50,7 +50,7 @@ class SealedRead:
 
 
 def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SealedRead:
-    """Add a read, the predictions of `reveal` that were on the screen, and the marked regions.
+    """Add a read, the images it was given on, the predictions of `reveal` on the screen, and the marked regions.
 
     Raises:
         ValueError: If a region is outside the images of the case.
@@ -59,13 +59,18 @@ def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SealedRea
     row = _row(new, reveal)
     session.add(row)
     session.flush()
-    for image in reveal.images if reveal else ():
-        session.add(tables.ReadPrediction(read_id=row.id, prediction_id=image.prediction_id))
-    for region in new.opinion.regions:
-        session.add(_region_row(row.id, region))
-    session.flush()
+    shown = reveal.images if reveal else ()
+    linked: list[tables.Base] = [
+        tables.ReadPrediction(read_id=row.id, prediction_id=one.prediction_id) for one in shown
+    ]
+    if new.stage is not Stage.WITHDRAWN:
+        # All of the case: since it was first opened, no image can have joined it.
+        images = session.scalars(select(tables.Image.id).where(tables.Image.case_id == new.case_id))
+        linked += [tables.ReadImage(read_id=row.id, image_id=image_id) for image_id in images]
+    linked += [_region_row(row.id, region) for region in new.opinion.regions]
+    session.add_all(linked)
     account = session.get_one(tables.Account, row.account_id)
-    return SealedRead(_value(row, account.name, new.opinion.regions), seal_read(session, row.id))
+    return SealedRead(_value(row, account.name, new.opinion.regions), seal(session, row, linked))
 
 
 def current_read(

@@ -12,7 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db import tables
+from db.audit.seals import seal
 from db.audit.trail import record_event
+from db.queries.accounts import lock_account
 from db.queries.permissions import require_permission
 from db.store.sign_ins import end_sign_ins, revoke_tokens
 from db.values.accounts import AccessAction, AccountRow, Permission, ProvenAccount
@@ -46,6 +48,12 @@ def add_account(session: Session, name: str, role: Role) -> Account:
     Raises:
         ValueError: If the name is empty, taken, too long or has invisible characters.
     """
+    row = _insert_account(session, name, role)
+    _record_change(session, None, AccessAction.ACCOUNT_ADDED, f"{row.name} ({role})", row)
+    return _value(row)
+
+
+def _insert_account(session: Session, name: str, role: Role) -> tables.Account:
     name = name.strip()
     if not 0 < len(name) <= 200 or not name.isprintable():
         raise ValueError("the name of an account must have 1 to 200 visible characters")
@@ -55,7 +63,7 @@ def add_account(session: Session, name: str, role: Role) -> Account:
             session.add(row)
     except IntegrityError as error:
         raise ValueError(f"there is already an account {name!r}") from error
-    return _value(row)
+    return row
 
 
 def account_named(session: Session, name: str) -> Account | None:
@@ -133,10 +141,10 @@ def add_signing_account(session: Session, by: int | None, name: str, role: Role,
     require_permission(session, by, Permission.ADMINISTER)
     if password is not None:
         check_password_rules(password, name)
-    account = add_account(session, name, role)
-    session.add(_credential(account.id, password))
-    record_event(session, by, AccessAction.ACCOUNT_ADDED, f"{account.name} ({role})")
-    return account
+    row = _insert_account(session, name, role)
+    session.add(_credential(row.id, password))
+    _record_change(session, by, AccessAction.ACCOUNT_ADDED, f"{row.name} ({role})", row)
+    return _value(row)
 
 
 def set_password(session: Session, by: int | None, name: str, password: str) -> None:
@@ -152,6 +160,7 @@ def set_password(session: Session, by: int | None, name: str, password: str) -> 
     if by != account.id:
         require_permission(session, by, Permission.ADMINISTER)
     check_password_rules(password, account.name)
+    row = lock_account(session, account.id)
     credential = session.get(tables.Credential, account.id, with_for_update=True)
     if credential is None:
         session.add(_credential(account.id, password))
@@ -159,7 +168,7 @@ def set_password(session: Session, by: int | None, name: str, password: str) -> 
         credential.password_hash = hash_password(password)
         credential.changed_at = datetime.now(UTC)
     _end_access(session, account.id)
-    record_event(session, by, AccessAction.PASSWORD_SET, account.name)
+    _record_change(session, by, AccessAction.PASSWORD_SET, account.name, row)
 
 
 def set_role(session: Session, by: int | None, name: str, role: Role) -> None:
@@ -172,9 +181,10 @@ def set_role(session: Session, by: int | None, name: str, role: Role) -> None:
     require_permission(session, by, Permission.ADMINISTER)
     account = _find_account(session, name)
     _refuse_own_account(by, account)
-    session.get_one(tables.Account, account.id).role = role
+    row = lock_account(session, account.id)
+    before, row.role = row.role, role
     end_sign_ins(session, account.id)
-    record_event(session, by, AccessAction.ROLE_CHANGED, f"{account.name} ({account.role} to {role})")
+    _record_change(session, by, AccessAction.ROLE_CHANGED, f"{account.name} ({before} to {role})", row)
 
 
 def set_disabled(session: Session, by: int | None, name: str, *, disabled: bool) -> None:
@@ -187,13 +197,14 @@ def set_disabled(session: Session, by: int | None, name: str, *, disabled: bool)
     require_permission(session, by, Permission.ADMINISTER)
     account = _find_account(session, name)
     _refuse_own_account(by, account)
+    row = lock_account(session, account.id)
     credential = session.get(tables.Credential, account.id, with_for_update=True)
     if credential is None:
         raise ValueError(f"the account {account.name!r} cannot sign in, so it cannot be disabled or enabled")
     credential.disabled, credential.changed_at = disabled, datetime.now(UTC)
     _end_access(session, account.id)
     action = AccessAction.ACCOUNT_DISABLED if disabled else AccessAction.ACCOUNT_ENABLED
-    record_event(session, by, action, account.name)
+    _record_change(session, by, action, account.name, row)
 
 
 def account_rows(session: Session, by: int | None) -> list[AccountRow]:
@@ -225,6 +236,11 @@ def account_with_password(session: Session, name: str, password: str) -> ProvenA
     if not right or account is None or credential is None or credential.disabled:
         return None
     return ProvenAccount(account, credential.changed_at)
+
+
+def _record_change(session: Session, by: int | None, action: AccessAction, subject: str, row: tables.Account) -> None:
+    """Record a change of an account with the seal of the account and everything that belongs to it."""
+    record_event(session, by, action, subject, content=seal(session, row))
 
 
 def _credential(account_id: int, password: str | None) -> tables.Credential:

@@ -10,6 +10,7 @@ from db.audit.chain import write_pending
 from db.audit.trail import event_conditions, record_event
 from db.audit.verify import Progress, verify
 from db.database import Sessions
+from db.files import Files
 from db.queries.permissions import require_permission
 from db.values.accounts import Permission
 from db.values.audit import EventFilter, TrailAction, Verification
@@ -88,17 +89,18 @@ def all_events(session: Session, by: int | None, filters: EventFilter) -> list[A
     return audit_trail(session, limit=None, filters=filters)
 
 
-def verify_for(sessions: Sessions, by: int | None, progress: Progress) -> Verification:
-    """Verify the audit trail and the sealed rows, and record who did so and the number of findings.
+def verify_for(sessions: Sessions, files: Files, by: int | None, progress: Progress) -> Verification:
+    """Verify the audit trail, the sealed rows and the stored files; record who did so and the number of findings.
 
     Raises:
         NotAllowedError: If `by` is not an administrator.
     """
     with sessions.read() as session:
         require_permission(session, by, Permission.ADMINISTER)
-    verified = verify(sessions, progress=progress)
+    verified = verify(sessions, files=files, progress=progress)
     with sessions.begin() as session:
         number = len(verified.findings)
         words = "nothing found" if verified.whole else f"{number} finding{'s' if number > 1 else ''}"
-        record_event(session, by, TrailAction.VERIFIED, f"{verified.events} events, {verified.rows} rows: {words}")
+        checked = f"{verified.events} events, {verified.rows} rows, {verified.files} files"
+        record_event(session, by, TrailAction.VERIFIED, f"{checked}: {words}")
     return verified

@@ -1,15 +1,19 @@
 """Add cases and their images, and record a magnification that was left out."""
 
+import unicodedata
 from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from core.identifiers import fold_identifier
 from db import tables
+from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.errors import CaseChangedError
 from db.queries.cases import lock_case
+from db.queries.intakes import refuse_opened
 from db.queries.permissions import require_permission
 from db.queries.study_places import refuse_in_study
 from db.values.accounts import Permission
@@ -31,7 +35,8 @@ def add_case(
 
     Raises:
         NotAllowedError: If this account may not see cases.
-        ValueError: If the accession is taken, or either text is too long or has invisible characters.
+        ValueError: If the accession is taken, however it was written, or either text is too long or has invisible
+            characters.
     """
     require_permission(session, account_id, Permission.READ_CASES)
     magnification = _check_words("the magnification", magnification, _MAGNIFICATION_LIMIT)
@@ -46,7 +51,7 @@ def add_case(
         _insert_named(session, case, requested)
     else:
         _insert_numbered(session, case)
-    record_event(session, account_id, Action.CASE_ADDED, case.accession)
+    record_event(session, account_id, Action.CASE_ADDED, case.accession, content=seal(session, case))
     return case.id
 
 
@@ -61,8 +66,10 @@ def add_image(session: Session, case_id: int, stored: StoredImage) -> AddedImage
 
     Raises:
         UnknownCaseError: If there is no such case.
+        CaseChangedError: If somebody has opened the case, so that it takes no more images.
     """
     case = lock_case(session, case_id)
+    refuse_opened(session, case)
     existing = _image_by_source(session, stored.source_sha256)
     if existing:
         return existing
@@ -79,7 +86,7 @@ def add_image(session: Session, case_id: int, stored: StoredImage) -> AddedImage
     session.add(
         tables.Job(image_id=image.id, state=JobState.QUEUED, attempts=0, queued_at=image.added_at),
     )
-    record_event(session, case.created_by_id, Action.IMAGE_ADDED, case.accession)
+    record_event(session, case.created_by_id, Action.IMAGE_ADDED, case.accession, content=seal(session, case))
     return AddedImage(image.id)
 
 
@@ -110,11 +117,13 @@ def set_magnification(session: Session, account_id: int, case_id: int, magnifica
     if case.magnification is not None:
         raise CaseChangedError(f"the magnification of {case.accession} is already recorded: {case.magnification}")
     case.magnification = words
-    record_event(session, account_id, Action.MAGNIFICATION_SET, f"{case.accession}: {words}")
+    subject = f"{case.accession}: {words}"
+    record_event(session, account_id, Action.MAGNIFICATION_SET, subject, content=seal(session, case))
 
 
 def _check_words(what: str, words: str | None, limit: int) -> str | None:
-    words = (words or "").strip()
+    # A blank that does not break, pasted from a document, looks like any other and is not printable to Python.
+    words = "".join(" " if unicodedata.category(one) == "Zs" else one for one in words or "").strip()
     if len(words) > limit or not words.isprintable():
         raise ValueError(f"{what} may have at most {limit} characters, all of them visible")
     return words or None
@@ -122,11 +131,12 @@ def _check_words(what: str, words: str | None, limit: int) -> str | None:
 
 def _insert_named(session: Session, case: tables.Case, accession: str) -> None:
     case.accession = accession
-    try:
-        with session.begin_nested():
-            session.add(case)
-    except IntegrityError as error:
-        raise ValueError(f"there is already a case {accession}") from error
+    if not _insert(session, case):
+        taken = _same_number(session, accession)
+        if taken is None:
+            raise ValueError(f"the case number {accession} was taken a moment ago: try again")
+        same = "" if taken == accession else f", which is the same number as {accession}"
+        raise ValueError(f"there is already a case {taken}{same}")
 
 
 def _insert_numbered(session: Session, case: tables.Case) -> None:
@@ -134,26 +144,44 @@ def _insert_numbered(session: Session, case: tables.Case) -> None:
     while True:
         case.automatic_number = _next_number(session)
         case.accession = f"C-{case.automatic_number:04d}"
-        try:
-            with session.begin_nested():
-                session.add(case)
-        except IntegrityError:
-            if not _accession_taken(session, case.accession):
-                raise
-            continue
-        return
+        if _insert(session, case):
+            return
+
+
+def _insert(session: Session, case: tables.Case) -> bool:
+    """Add a case and its number; return False, adding nothing, if another case has the same number."""
+    if _same_number(session, case.accession) is not None:
+        return False
+    try:
+        with session.begin_nested():
+            session.add(case)
+            session.flush()
+            folded = fold_identifier(case.accession)
+            session.add(tables.CaseNumber(case_id=case.id, folded=folded, shared=False))
+    except IntegrityError:
+        # On PostgreSQL another upload may have taken the number after we looked.
+        if _same_number(session, case.accession) is None:
+            raise
+        return False
+    return True
 
 
 def _next_number(session: Session) -> int:
     number = (session.scalar(select(func.max(tables.Case.automatic_number))) or 0) + 1
     # Someone may have typed C-0007 as an accession.
-    while _accession_taken(session, f"C-{number:04d}"):
+    while _same_number(session, f"C-{number:04d}") is not None:
         number += 1
     return number
 
 
-def _accession_taken(session: Session, accession: str) -> bool:
-    return session.scalar(select(tables.Case.id).where(tables.Case.accession == accession)) is not None
+def _same_number(session: Session, accession: str) -> str | None:
+    """Return the accession of the case that has this number, however it was written; None if none has."""
+    query = (
+        select(tables.Case.accession)
+        .join(tables.CaseNumber, tables.CaseNumber.case_id == tables.Case.id)
+        .where(tables.CaseNumber.folded == fold_identifier(accession))
+    )
+    return session.scalar(query.order_by(tables.Case.id).limit(1))
 
 
 def _image_by_source(session: Session, source_sha256: str) -> AddedImage | None:

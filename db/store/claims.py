@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from core import clock
 from db import tables
 from db.queries.cases import case_row
+from db.queries.intakes import refuse_incomplete
 from db.queries.permissions import require_permission
 from db.values.accounts import Permission
 from db.values.reading import Holder
@@ -28,9 +29,10 @@ def claim_case(session: Session, case_id: int, account_id: int) -> None:
     Raises:
         NotAllowedError: If this account may not read cases.
         UnknownCaseError: If there is no such case.
+        IncompleteCaseError: If its images are still being stored.
     """
     require_permission(session, account_id, Permission.READ_CASES)
-    case_row(session, case_id)
+    refuse_incomplete(session, case_row(session, case_id))
     now = clock.now()
     claim = _locked_claim(session, account_id)
     if claim is None:

@@ -15,6 +15,7 @@ from db.queries.cases import case_row
 from db.queries.consensus import consensus_value
 from db.queries.exported_rows import (
     images_of,
+    lasting_key,
     places_of,
     references_of,
     reveals_of,
@@ -28,6 +29,7 @@ from db.queries.study_places import is_outside_open_studies, open_study_cases, r
 from db.store.sign_offs import sign_offs_of
 from db.values.accounts import Permission
 from db.values.exports import (
+    NO_TIME,
     CaseExport,
     ExportedCase,
     ExportedImage,
@@ -40,13 +42,12 @@ from db.values.exports import (
     make_key,
     pseudonym,
     shuffled_numbers,
+    with_shuffled_times,
+    without_times,
 )
 from db.values.reading import Action, Consensus, Read, Reveal, Stage
 
 _ROUTINE = "routine reading"
-
-# The pseudonym of a case is derived from its first image, so it means nothing without that image.
-_PSEUDONYM_KEY = "case"
 
 
 class Scope(StrEnum):
@@ -115,8 +116,9 @@ def exported_reads(
     """Return the reads of a study, or of routine reading, including withdrawn and replaced ones.
 
     Readers and cases are numbered in an order given by `key`; by default, a new key for each export. Without names,
-    notes and image hashes are left out too, because they can identify people. Call `record_export` before writing
-    the reads to a file.
+    notes and image hashes are left out too, because they can identify people. Without names and clock times, times are
+    rounded and shuffled, and the place of a read in the order of its reader is left out: a line of one export cannot be
+    found in another by them. Call `record_export` before writing the reads to a file.
 
     Raises:
         NotAllowedError: If this account may not export them, or not with names or clock times.
@@ -138,6 +140,8 @@ def exported_reads(
     )
     reads = read_exports(session, values, ids, places_of(session, study_id) if study_id is not None else {})
     numbered = [_with_numbers(one, cases[one.read.case_id], numbers) for one in reads]
+    if not told.named and not told.clock_times:
+        numbered = [_without_position(one) for one in with_shuffled_times(numbered, key)]
     return ReadsExport(
         title=study.name if study else _ROUTINE,
         study_open=study is not None and study.closed_at is None,
@@ -246,6 +250,10 @@ def _with_numbers(one: ExportedRead, case: _Case, numbers: _Numbers) -> Exported
     return replace(one, read=read, reader_number=reader, case_number=number)
 
 
+def _without_position(one: ExportedRead) -> ExportedRead:
+    return replace(one, place=replace(one.place, position=None)) if one.place else one
+
+
 def _case(case: _Case, numbers: _Numbers) -> ExportedCase:
     number = numbers.cases[case.accession]
     images = case.images if numbers.named else tuple(replace(image, file_sha256="") for image in case.images)
@@ -253,9 +261,10 @@ def _case(case: _Case, numbers: _Numbers) -> ExportedCase:
     return ExportedCase(number, accession, case.magnification, case.demonstration, images, case.reference)
 
 
-def _sort_key(one: ExportedRead) -> tuple[int, int, int, str]:
-    place = (one.place.round, one.place.position) if one.place else (0, 0)
-    return (one.reader_number, *place, one.read.saved_at.isoformat())
+def _sort_key(one: ExportedRead) -> tuple[int, ...]:
+    number, position = (one.place.round, one.place.position) if one.place else (0, None)
+    # Case numbers are drawn anew for every export, and so is the order that they give.
+    return (one.reader_number, number, one.case_number if position is None else position, one.read.id)
 
 
 def may_export_case(session: Session, case_id: int, account_id: int) -> bool:
@@ -285,10 +294,13 @@ def exported_case(session: Session, case_id: int, account_id: int, *, named: boo
     refuse_in_study(session, row, account_id)
     if not may_know_opinions(session, case_id, account_id):
         raise NotRevealedError("the report contains the opinions of others: save your final opinion first")
-    everything = _full_export(session, row, account_id)
+    everything, key = _full_export(session, row, account_id), lasting_key(session)
     if named:
-        return everything if may_know_names(session, case_id, account_id) else _without_names(everything)
-    return replace(_without_names(_without_typed_words(everything)), named=False)
+        return everything if may_know_names(session, case_id, account_id) else _without_names(everything, key)
+    nameless = _without_typed_words(_without_times(_without_names(everything, key)), key)
+    # In the order of random numbers: the order of saving would tell one reader from another.
+    ordered = sorted(nameless.reads, key=lambda one: (one.read.reader, one.read.id))
+    return replace(nameless, reads=tuple(ordered), named=False)
 
 
 def record_case_export(session: Session, account_id: int, case_id: int, what: CaseExport, kind: str) -> None:
@@ -344,13 +356,13 @@ def _consensus(session: Session, case_id: int) -> tuple[Consensus, ...]:
     return tuple(consensus_value(row, name) for row, name in rows)
 
 
-def _without_names(export: CaseExport) -> CaseExport:
+def _without_names(export: CaseExport, key: str) -> CaseExport:
     """Replace all names by numbers, the same in every report of the case."""
     readers = (one.read.reader for one in export.reads)
     adjudicators = (one.adjudicator for one in export.consensus)
     names = {export.made_by, *readers, *adjudicators, *(one.signer for one in export.sign_offs)}
-    key = export.case.images[0].file_sha256 if export.case.images else ""
-    numbers = {name: f"reader {number}" for name, number in shuffled_numbers(names, key).items()}
+    numbered = shuffled_numbers(names, pseudonym(export.case.accession, key))
+    numbers = {name: f"reader {number}" for name, number in numbered.items()}
     return replace(
         export,
         reads=tuple(replace(one, read=replace(one.read, reader=numbers[one.read.reader])) for one in export.reads),
@@ -360,12 +372,21 @@ def _without_names(export: CaseExport) -> CaseExport:
     )
 
 
-def _without_typed_words(export: CaseExport) -> CaseExport:
-    """Replace the accession by a pseudonym and remove all typed text."""
-    first = export.case.images[0].file_sha256 if export.case.images else ""
+def _without_times(export: CaseExport) -> CaseExport:
+    """Leave only how long each read took, in rounded seconds."""
     return replace(
         export,
-        case=replace(export.case, accession=f"case {pseudonym(first, _PSEUDONYM_KEY)}"),
+        reads=tuple(without_times(one) for one in export.reads),
+        consensus=tuple(replace(one, opened_at=NO_TIME, saved_at=NO_TIME) for one in export.consensus),
+        sign_offs=tuple(replace(one, saved_at=NO_TIME) for one in export.sign_offs),
+    )
+
+
+def _without_typed_words(export: CaseExport, key: str) -> CaseExport:
+    """Replace the accession by a pseudonym, the same in every report of this case, and remove all typed text."""
+    return replace(
+        export,
+        case=replace(export.case, accession=f"case {pseudonym(export.case.accession, key)}"),
         reads=tuple(replace(one, read=without_words(one.read)) for one in export.reads),
         consensus=tuple(replace(one, note="") for one in export.consensus),
         sign_offs=tuple(replace(one, note="", why="") for one in export.sign_offs),

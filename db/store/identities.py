@@ -7,7 +7,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db import tables
+from db.audit.seals import seal
 from db.audit.trail import record_event
+from db.queries.accounts import lock_account
 from db.queries.permissions import require_permission
 from db.store.accounts import account_named
 from db.store.sign_ins import end_sign_ins
@@ -44,6 +46,7 @@ def link_identity(
         check_identity_part("subject", subject)
     elif not normalise_email(email):
         raise ValueError(f"{email!r} is not an e-mail address")
+    owner = lock_account(session, account.id)
     row = tables.LinkedIdentity(
         account_id=account.id,
         issuer=issuer,
@@ -56,7 +59,7 @@ def link_identity(
             session.add(row)
     except IntegrityError as error:
         raise ValueError("this identity is already linked to an account: unlink it first") from error
-    record_event(session, by, AccessAction.IDENTITY_LINKED, _subject(account.name, row))
+    _record_change(session, by, AccessAction.IDENTITY_LINKED, owner, row)
 
 
 def unlink_identity(session: Session, by: int | None, identity_id: int) -> None:
@@ -71,10 +74,10 @@ def unlink_identity(session: Session, by: int | None, identity_id: int) -> None:
     if row is None:
         raise ValueError(f"there is no identity number {identity_id}")
     if row.unlinked_at is None:
+        owner = lock_account(session, row.account_id)
         row.unlinked_at = datetime.now(UTC)
         end_sign_ins(session, row.account_id)
-        name = session.get_one(tables.Account, row.account_id).name
-        record_event(session, by, AccessAction.IDENTITY_UNLINKED, _subject(name, row))
+        _record_change(session, by, AccessAction.IDENTITY_UNLINKED, owner, row)
 
 
 def identity_rows(session: Session, by: int | None) -> list[IdentityRow]:
@@ -101,11 +104,11 @@ def account_with_identity(session: Session, identity: Identity, way: str) -> Pro
     row = _active_link(session, identity)
     if row is None:
         return None
-    account = session.get_one(tables.Account, row.account_id)
+    account = lock_account(session, row.account_id)
     credential = session.get_one(tables.Credential, row.account_id)
     if row.subject is None and not credential.disabled:
         row.subject = identity.subject
-        record_event(session, account.id, AccessAction.IDENTITY_LINKED, _subject(account.name, row))
+        _record_change(session, account.id, AccessAction.IDENTITY_LINKED, account, row)
     return ProvenAccount(Account(account.id, account.name, account.role), credential.changed_at, way)
 
 
@@ -117,6 +120,12 @@ def _active_link(session: Session, identity: Identity) -> tables.LinkedIdentity 
     if link is None and identity.email:
         link = session.scalar(active.where(row.subject.is_(None), row.email == identity.email))
     return link
+
+
+def _record_change(
+    session: Session, by: int | None, action: AccessAction, owner: tables.Account, row: tables.LinkedIdentity
+) -> None:
+    record_event(session, by, action, _subject(owner.name, row), content=seal(session, owner))
 
 
 def _subject(name: str, row: tables.LinkedIdentity) -> str:

@@ -1,6 +1,7 @@
 """The queue of images to analyse: each job is claimed by one worker, and queued again if the worker dies."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection
+from datetime import UTC, datetime
 
 from sqlalchemy import ColumnElement, CursorResult, case, func, select, update
 from sqlalchemy.orm import Session
@@ -10,7 +11,7 @@ from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.values.audit import TrailAction
-from db.values.reading import Job, JobState, ModelIdentity, StoredHeatmap
+from db.values.reading import Heartbeat, Job, JobState, ModelIdentity, StoredHeatmap
 
 MOST_ATTEMPTS = 25
 _RECENT_JOBS = 20  # number of finished jobs used to estimate the remaining time
@@ -58,9 +59,23 @@ def running_workers(session: Session) -> list[str]:
     return [name for name in session.scalars(workers.distinct()) if name]
 
 
-def release_stale_jobs(session: Session, older_than: timedelta) -> int:
-    """Queue the jobs without a heartbeat for this long again; return their number."""
-    return _release(session, tables.Job.heartbeat_at < datetime.now(UTC) - older_than)
+def running_heartbeats(session: Session) -> list[Heartbeat]:
+    """Return the last heartbeat of every running job."""
+    job = tables.Job
+    query = select(job.id, job.attempts, job.heartbeat_at).where(job.state == JobState.RUNNING)
+    return [Heartbeat(number, attempt, at) for number, attempt, at in session.execute(query) if at]
+
+
+def release_silent_jobs(session: Session, silent: Collection[Heartbeat]) -> int:
+    """Queue the jobs again that have had no other heartbeat since; return their number.
+
+    The caller measures how long that is, because the clock by which heartbeats are written can be set back.
+    """
+    job = tables.Job
+    return sum(
+        _release(session, (job.id == one.job_id) & (job.attempts == one.attempt) & (job.heartbeat_at == one.at))
+        for one in silent
+    )
 
 
 def finish_job(
@@ -100,7 +115,8 @@ def seconds_per_job(session: Session) -> float | None:
         .order_by(tables.Job.finished_at.desc())
         .limit(_RECENT_JOBS)
     )
-    spans = [(end - start).total_seconds() for start, end in session.execute(recent) if start and end]
+    # Without those during which the clock was set back.
+    spans = [(end - start).total_seconds() for start, end in session.execute(recent) if start and end and end >= start]
     return sum(spans) / len(spans) if spans else None
 
 
@@ -118,18 +134,33 @@ def _close(session: Session, job: Job, worker: str, state: JobState, message: st
         & (tables.Job.state == JobState.RUNNING)
         & (tables.Job.attempts == job.attempt)
     )
-    return _change(session, claim, state=state, message=message, finished_at=datetime.now(UTC)) == 1
+    if _change(session, claim, state=state, message=message, finished_at=datetime.now(UTC)) != 1:
+        return False
+    _record_end(session, job.id)
+    return True
+
+
+def _record_end(session: Session, job_id: int) -> None:
+    """Record that an analysis has ended, with the seal of its row: that says whether readers get a result."""
+    row = session.get_one(tables.Job, job_id)
+    content = seal(session, row)
+    record_event(session, None, TrailAction.ANALYSIS_ENDED, f"image {row.image_id}", content=content)
 
 
 def _release(session: Session, whose: ColumnElement[bool]) -> int:
     is_exhausted = tables.Job.attempts >= MOST_ATTEMPTS
-    return _change(
+    running = whose & (tables.Job.state == JobState.RUNNING)
+    exhausted = session.scalars(select(tables.Job.id).where(running, is_exhausted).with_for_update()).all()
+    released = _change(
         session,
-        whose & (tables.Job.state == JobState.RUNNING),
+        running,
         state=case((is_exhausted, JobState.FAILED.value), else_=JobState.QUEUED.value),
         message=case((is_exhausted, f"analysis was interrupted {MOST_ATTEMPTS} times"), else_=None),
         worker=None,
     )
+    for job_id in exhausted:
+        _record_end(session, job_id)
+    return released
 
 
 def _change(session: Session, which: ColumnElement[bool], **values: object) -> int:

@@ -7,9 +7,10 @@ from sqlalchemy.orm import Session
 
 from db import tables
 from db.audit.trail import record_opening, record_reveal
-from db.errors import NotRevealedError, UnknownCaseError
+from db.errors import CaseChangedError, NotRevealedError, UnknownCaseError
 from db.queries.case_state import is_signed
-from db.queries.cases import case_row, image_row, quality_of
+from db.queries.cases import case_row, image_row, lock_case, quality_of
+from db.queries.intakes import image_places, ordered_images, refuse_incomplete, was_opened
 from db.queries.model_opinion import reveal_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import may_see_images, may_see_model
@@ -50,6 +51,7 @@ def image_file(session: Session, image_id: int, account_id: int) -> str:
         NotAllowedError: If this account may not see cases.
         NotRevealedError: If its case belongs to an open study of this reader and is not the one to read now.
         UnknownCaseError: If there is no such image or no such account.
+        IncompleteCaseError: If its case is incomplete, and another account's.
     """
     if session.get(tables.Account, account_id) is None:
         raise UnknownCaseError(f"there is no account number {account_id}")
@@ -57,6 +59,9 @@ def image_file(session: Session, image_id: int, account_id: int) -> str:
     image = image_row(session, image_id)
     if not may_see_images(session, image.case_id, account_id):
         raise NotRevealedError("this image belongs to a study: it is shown when its case is to be read")
+    case = case_row(session, image.case_id)
+    if case.created_by_id != account_id:
+        refuse_incomplete(session, case)
     return image.file_sha256
 
 
@@ -70,6 +75,7 @@ def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
         NotAllowedError: If this account may not see cases.
         UnknownCaseError: If there is no such case.
         InStudyError: If this reader must read it in a study.
+        IncompleteCaseError: If its images are still being stored.
     """
     return record_opened(session, case_view(session, case_id, account_id), account_id)
 
@@ -81,10 +87,12 @@ def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
         NotAllowedError: If this account may not see cases.
         UnknownCaseError: If there is no such case.
         InStudyError: If this reader must read it in a study.
+        IncompleteCaseError: If its images are still being stored.
     """
     require_permission(session, account_id, Permission.READ_CASES)
     case = case_row(session, case_id)
     refuse_in_study(session, case, account_id)
+    refuse_incomplete(session, case)
     first = current_read(session, case_id, account_id, Stage.FIRST)
     return CaseView(
         id=case.id,
@@ -108,9 +116,17 @@ def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView
     Raises:
         NotAllowedError: If this account may not see cases.
         InStudyError: If the case has become part of an open study meanwhile.
+        IncompleteCaseError: If images are joining it.
+        CaseChangedError: If images have joined it, or changed places, since the view was made.
     """
     require_permission(session, account_id, Permission.READ_CASES)
-    refuse_in_study(session, case_row(session, case.id), account_id)
+    row = case_row(session, case.id)
+    refuse_in_study(session, row, account_id)
+    if not was_opened(session, row):
+        # From here on no image can join it, so what is shown must be all that it has.
+        refuse_incomplete(session, lock_case(session, case.id))
+    if ordered_images(session, case.id) != tuple(image.id for image in case.images):
+        raise CaseChangedError(f"images of case {row.accession} were added or moved a moment ago: open it again")
     claimed = case.final_read is None and not is_signed(session, case.id)
     if claimed:
         claim_case(session, case.id, account_id)
@@ -134,17 +150,20 @@ def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
         .join(job, job.image_id == tables.Image.id)
         .outerjoin(queue, queue.c.id == job.id)
         .where(tables.Image.case_id == case_id)
-        .order_by(tables.Image.position)
     )
-    rows = session.execute(query).all()
+    places = image_places(session, select(tables.Case.id).where(tables.Case.id == case_id))
+    rows = sorted(session.execute(query).all(), key=lambda row: places.get(row[0].id, row[0].position))
     pace = seconds_per_job(session) if any(place for _, _, place in rows) else None
-    return tuple(_image_row(image, row, place * pace if place and pace else None) for image, row, place in rows)
+    return tuple(
+        _image_row(image, position, job_row, place * pace if place and pace else None)
+        for position, (image, job_row, place) in enumerate(rows, start=1)
+    )
 
 
-def _image_row(image: tables.Image, job: tables.Job, seconds_left: float | None) -> ImageRow:
+def _image_row(image: tables.Image, position: int, job: tables.Job, seconds_left: float | None) -> ImageRow:
     return ImageRow(
         id=image.id,
-        position=image.position,
+        position=position,
         height=image.height,
         width=image.width,
         quality=quality_of(image),

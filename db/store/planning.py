@@ -17,6 +17,7 @@ from db.queries.case_state import (
     urgent_cases,
 )
 from db.queries.cases import lock_case
+from db.queries.intakes import incomplete_cases
 from db.queries.permissions import require_permission
 from db.queries.reads import is_current_final
 from db.values.accounts import ALLOWED, Permission
@@ -95,6 +96,7 @@ def cases_to_plan(session: Session, by: int, filters: CaseFilter = _EVERYTHING) 
             readers.c.names,
             case.id.in_(urgent_cases()),
             case.id.in_(signed_cases()),
+            case.id.in_(incomplete_cases()),
         )
         .join(images, images.c.case_id == case.id)
         .outerjoin(finished, finished.c.case_id == case.id)
@@ -159,8 +161,8 @@ def _reader_names() -> Subquery:
     return query.group_by(assigned.c.case_id).subquery()
 
 
-def _planned_case(row: Row[tables.Case, int, int, str | None, bool, bool]) -> PlannedCase:
-    case, images, finished, names, urgent, signed = row
+def _planned_case(row: Row[tables.Case, int, int, str | None, bool, bool, bool]) -> PlannedCase:
+    case, images, finished, names, urgent, signed, incomplete = row
     return PlannedCase(
         id=case.id,
         accession=case.accession,
@@ -171,4 +173,5 @@ def _planned_case(row: Row[tables.Case, int, int, str | None, bool, bool]) -> Pl
         readers=tuple(sorted(names.split(_BETWEEN_NAMES))) if names else (),
         finished=int(finished),
         signed_off=bool(signed),
+        incomplete=bool(incomplete),
     )

@@ -16,7 +16,7 @@ from db.queries.cases import lock_case
 from db.queries.consensus import record_shown, refuse_adjudicator
 from db.queries.model_opinion import reveal_of
 from db.queries.permissions import require_permission
-from db.queries.reader_knowledge import can_be_taken_back, cases_with_undo, is_informed, latest_time, undo_window
+from db.queries.reader_knowledge import can_be_withdrawn, cases_with_undo, is_informed, latest_time, undo_window
 from db.queries.reads import NewRead, add_read, check_blind, check_reason, current_read, read_values
 from db.queries.study_places import is_outside_open_studies
 from db.store.claims import release_claim
@@ -173,7 +173,7 @@ def withdraw_read(session: Session, read_id: int, account_id: int) -> Read:
 
 
 def undo_left(session: Session, read_id: int, account_id: int) -> timedelta:
-    """Return how long this reader can still take a final read back; 0 if they cannot.
+    """Return how long this reader can still withdraw a final read; 0 if they cannot.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -181,7 +181,7 @@ def undo_left(session: Session, read_id: int, account_id: int) -> timedelta:
     require_permission(session, account_id, Permission.READ_CASES)
     read = tables.Read
     query = select(read.saved_at).where(read.id == read_id, read.account_id == account_id)
-    saved = session.scalar(query.where(can_be_taken_back(read, undo_window(session))))
+    saved = session.scalar(query.where(can_be_withdrawn(read, undo_window(session))))
     return saved + GRACE - latest_time(session) if saved else timedelta()
 
 
@@ -199,7 +199,7 @@ def end_undo(session: Session, account_id: int, case_id: int | None = None) -> N
     """Record that what others said of a case, or of all, is shown to this reader; their final read then stays.
 
     Every page calls this before it shows opinions of others, because
-    queries leave out what could still be taken back.
+    queries leave out what could still be withdrawn.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -207,7 +207,7 @@ def end_undo(session: Session, account_id: int, case_id: int | None = None) -> N
     require_permission(session, account_id, Permission.READ_CASES)
     for waiting in cases_with_undo(session, account_id, case_id):
         case = lock_case(session, waiting)
-        # Another window of this reader may have taken the read back while we waited for the lock.
+        # Another window of this reader may have withdrawn the read while we waited for the lock.
         if cases_with_undo(session, account_id, waiting):
             record_shown(session, account_id, case.accession)
 

@@ -9,7 +9,10 @@ from sqlalchemy.orm import Session
 
 from core import clock
 from db import tables
+from db.audit.clock import is_set_back
+from db.audit.seals import seal
 from db.audit.trail import record_event
+from db.queries.accounts import lock_account
 from db.queries.permissions import require_permission
 from db.values.accounts import AccessAction, Lifetime, Permission, ProvenAccount, TokenRow
 from db.values.reading import Account
@@ -22,12 +25,12 @@ _TOUCH_EVERY = timedelta(minutes=1)
 def start_sign_in(session: Session, recognised: ProvenAccount, lifetime: Lifetime) -> str | None:
     """Sign an account in and return the secret for its cookie; None if it was disabled or changed meanwhile."""
     account = recognised.account
+    owner = lock_account(session, account.id)
     # Locked until the end of this transaction: changing the password either ends this sign-in or prevents it.
     credential = session.get(tables.Credential, account.id, with_for_update=True, populate_existing=True)
     if credential is None or credential.disabled or credential.changed_at != recognised.changed_at:
         return None
     secret, now = secrets.token_urlsafe(_TOKEN_BYTES), clock.now()
-    _end_expired(session)
     row = tables.SignIn(
         account_id=account.id,
         token_sha256=_sha256(secret),
@@ -35,13 +38,18 @@ def start_sign_in(session: Session, recognised: ProvenAccount, lifetime: Lifetim
         idle_until=now + lifetime.idle,
         expires_at=now + lifetime.absolute,
     )
+    _end_expired(session, account.id)
     session.add(row)
-    record_event(session, account.id, AccessAction.SIGNED_IN, f"{account.name[:100]} (by {recognised.way[:80]})")
+    subject = f"{account.name[:100]} (by {recognised.way[:80]})"
+    record_event(session, account.id, AccessAction.SIGNED_IN, subject, content=seal(session, owner))
     return secret
 
 
 def signed_in(session: Session, secret: str) -> Account | None:
-    """Return the account of a cookie's secret; None if the sign-in has ended or timed out."""
+    """Return the account of a cookie's secret; None if the sign-in has ended or timed out.
+
+    None also while the clock is set back and the end of all sign-ins is not recorded yet.
+    """
     now = clock.now()
     account = tables.Account
     query = (
@@ -54,7 +62,8 @@ def signed_in(session: Session, secret: str) -> Account | None:
         # One that begins in the future shows that the clock was set back, and nobody can say whether it has expired.
         .where(tables.SignIn.created_at <= now, tables.SignIn.idle_until > now, tables.SignIn.expires_at > now)
     )
-    return _account(session.scalar(query))
+    found = session.scalar(query)
+    return None if found and is_set_back(session) else _account(found)
 
 
 def needs_touch(session: Session, secret: str, lifetime: Lifetime) -> bool:
@@ -66,7 +75,6 @@ def needs_touch(session: Session, secret: str, lifetime: Lifetime) -> bool:
 def touch_sign_in(session: Session, secret: str, lifetime: Lifetime) -> None:
     """Restart the idle time of a sign-in; one that has ended stays ended."""
     now = clock.now()
-    _end_expired(session)
     active = (
         tables.SignIn.token_sha256 == _sha256(secret),
         tables.SignIn.ended_at.is_(None),
@@ -80,15 +88,24 @@ def end_sign_in(session: Session, secret: str) -> None:
     account = signed_in(session, secret)
     if account is None:
         return
+    owner = lock_account(session, account.id)
     row = tables.SignIn.token_sha256 == _sha256(secret)
     session.execute(update(tables.SignIn).where(row).values(ended_at=clock.now()))
-    record_event(session, account.id, AccessAction.SIGNED_OUT, account.name)
+    record_event(session, account.id, AccessAction.SIGNED_OUT, account.name, content=seal(session, owner))
 
 
 def end_sign_ins(session: Session, account_id: int) -> None:
-    """Sign an account out everywhere."""
+    """Sign an account out everywhere; the caller records it with a new seal of the account."""
     active = (tables.SignIn.account_id == account_id, tables.SignIn.ended_at.is_(None))
     session.execute(update(tables.SignIn).where(*active).values(ended_at=clock.now()))
+
+
+def _end_expired(session: Session, account_id: int) -> None:
+    """End the sign-ins of an account that have timed out, so that no change of the clock brings them back."""
+    row, now = tables.SignIn, clock.now()
+    timed_out = or_(row.idle_until <= now, row.expires_at <= now)
+    expired = update(row).where(row.account_id == account_id, row.ended_at.is_(None), timed_out)
+    session.execute(expired.values(ended_at=now))
 
 
 def add_token(session: Session, by: int | None, account: Account, label: str) -> str:
@@ -102,10 +119,12 @@ def add_token(session: Session, by: int | None, account: Account, label: str) ->
     label = label.strip()
     if not 0 < len(label) <= 100 or not label.isprintable():
         raise ValueError("the label of a token must have 1 to 100 visible characters")
+    owner = lock_account(session, account.id)
     secret = f"sr_{secrets.token_urlsafe(_TOKEN_BYTES)}"
     now = clock.now()
     session.add(tables.ApiToken(account_id=account.id, label=label, token_sha256=_sha256(secret), created_at=now))
-    record_event(session, by, AccessAction.TOKEN_ADDED, f"{account.name[:90]}: {label}")
+    subject = f"{account.name[:90]}: {label}"
+    record_event(session, by, AccessAction.TOKEN_ADDED, subject, content=seal(session, owner))
     return secret
 
 
@@ -151,22 +170,16 @@ def revoke_token(session: Session, by: int | None, token_id: int) -> None:
     if row is None:
         raise ValueError(f"there is no token number {token_id}")
     if row.revoked_at is None:
+        owner = lock_account(session, row.account_id)
         row.revoked_at = clock.now()
-        name = session.get_one(tables.Account, row.account_id).name
-        record_event(session, by, AccessAction.TOKEN_REVOKED, f"{name[:90]}: {row.label}")
+        subject = f"{owner.name[:90]}: {row.label}"
+        record_event(session, by, AccessAction.TOKEN_REVOKED, subject, content=seal(session, owner))
 
 
 def revoke_tokens(session: Session, account_id: int) -> None:
-    """Revoke all tokens of an account."""
+    """Revoke all tokens of an account; the caller records it with a new seal of the account."""
     active = (tables.ApiToken.account_id == account_id, tables.ApiToken.revoked_at.is_(None))
     session.execute(update(tables.ApiToken).where(*active).values(revoked_at=clock.now()))
-
-
-def _end_expired(session: Session) -> None:
-    """End every sign-in that has expired, so that none of them lives again when the clock is set back."""
-    now = clock.now()
-    expired = or_(tables.SignIn.idle_until <= now, tables.SignIn.expires_at <= now)
-    session.execute(update(tables.SignIn).where(tables.SignIn.ended_at.is_(None), expired).values(ended_at=now))
 
 
 def _account(row: tables.Account | None) -> Account | None:

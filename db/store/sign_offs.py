@@ -13,6 +13,7 @@ from db.errors import CaseChangedError, NotRevealedError
 from db.queries import case_state
 from db.queries.cases import case_row, lock_case
 from db.queries.consensus import current_consensus
+from db.queries.intakes import refuse_incomplete
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import may_know_opinions
 from db.queries.reads import current_read, is_current_final
@@ -152,6 +153,7 @@ def lock_case_to_read(session: Session, case_id: int, account_id: int) -> tables
     require_permission(session, account_id, Permission.READ_CASES)
     case = lock_case(session, case_id)
     refuse_in_study(session, case, account_id)
+    refuse_incomplete(session, case)
     return case
 
 

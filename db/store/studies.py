@@ -10,10 +10,12 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from core.identifiers import fold_identifier
 from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.errors import CaseChangedError, UnknownCaseError
+from db.queries.intakes import incomplete_cases
 from db.queries.permissions import require_permission
 from db.queries.study_places import is_finished
 from db.store.accounts import has_accounts
@@ -62,7 +64,7 @@ def cases_for_study(session: Session, account_id: int, filters: CaseChoice) -> t
 
 
 def find_cases(session: Session, account_id: int, accessions: Sequence[str]) -> list[int | None]:
-    """Return the ids of cases by accession, in the same order; None for an unknown accession.
+    """Return the ids of cases by accession, however it is written, in the same order; None for an unknown accession.
 
     Raises:
         NotAllowedError: If this account may not plan studies.
@@ -71,9 +73,14 @@ def find_cases(session: Session, account_id: int, accessions: Sequence[str]) -> 
     require_permission(session, account_id, Permission.PLAN_READING)
     if len(accessions) > MOST_CASES:
         raise ValueError(f"a study may have at most {MOST_CASES} cases, got {len(accessions)}")
-    row = tables.Case
-    ids = dict(session.execute(select(row.accession, row.id).where(row.accession.in_(accessions))).all())
-    return [ids.get(accession) for accession in accessions]
+    row, number = tables.Case, tables.CaseNumber
+    folded = {accession: fold_identifier(accession) for accession in accessions}
+    query = select(row.accession, number.folded, row.id).join(number, number.case_id == row.id)
+    found = session.execute(query.where(number.folded.in_(set(folded.values()))).order_by(row.id.desc())).all()
+    by_number = {same: case_id for _, same, case_id in found}
+    # Two old cases may share a number: then the one that is written like this is meant.
+    exact = {accession: case_id for accession, _, case_id in found}
+    return [exact.get(accession, by_number.get(folded[accession])) for accession in accessions]
 
 
 def preview_study(session: Session, account_id: int, plan: StudyPlan) -> StudyPreview:
@@ -123,10 +130,13 @@ def _obstacles(session: Session, plan: StudyPlan) -> Iterator[Obstacle]:
     pending = select(image.case_id).join(tables.Job, tables.Job.image_id == image.id)
     pending = pending.where(tables.Job.state.in_((JobState.QUEUED, JobState.RUNNING)), image.case_id.in_(cases))
     predicted = select(image.case_id).join(tables.Prediction, tables.Prediction.image_id == image.id)
+    incomplete = set(session.scalars(incomplete_cases().where(tables.Intake.case_id.in_(cases))))
     waiting = set(session.scalars(pending.distinct()))
     analysed = set(session.scalars(predicted.where(image.case_id.in_(cases)).distinct()))
     for case in cases:
-        if case in waiting:
+        if case in incomplete:
+            yield Obstacle(case, accessions[case], "is incomplete: its images are still being stored")
+        elif case in waiting:
             yield Obstacle(case, accessions[case], "is still being analysed")
         elif case not in analysed:
             yield Obstacle(case, accessions[case], "is unreadable: the model has no result for it")
@@ -237,7 +247,7 @@ def close_study(session: Session, account_id: int, study_id: int) -> None:
     if row.closed_at is not None:
         raise CaseChangedError(f"the study {row.name} was already closed on {row.closed_at:%Y-%m-%d %H:%M UTC}")
     row.closed_at = datetime.now(UTC)
-    record_event(session, account_id, Action.STUDY_CLOSED, row.name)
+    record_event(session, account_id, Action.STUDY_CLOSED, row.name, content=seal(session, row))
 
 
 def drawn_order(plan: StudyPlan, reader_id: int, number: int) -> list[int]:

@@ -23,6 +23,7 @@ from db.values.worklist import CaseFilter, CaseOrder, CaseRow
 _TO_DO = (CaseState.READY, CaseState.IN_READING, CaseState.REVEALED, CaseState.FIRST_READ)
 _BEGUN = (CaseState.REVEALED, CaseState.FIRST_READ)
 _AFTER_TO_DO = (
+    CaseState.INCOMPLETE,
     CaseState.WAITING,
     CaseState.UNREADABLE,
     CaseState.DISCORDANT,

@@ -40,6 +40,7 @@ class AccessAction(StrEnum):
     SIGNED_IN = "signed in"
     SIGN_IN_REFUSED = "sign-in refused"
     SIGNED_OUT = "signed out"
+    SIGN_INS_ENDED = "sign-ins ended"
     ACCOUNT_ADDED = "account added"
     ACCOUNT_DISABLED = "account disabled"
     ACCOUNT_ENABLED = "account enabled"

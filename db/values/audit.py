@@ -37,6 +37,7 @@ class TrailAction(StrEnum):
     SEALED = "row sealed"  # a row that existed before rows were sealed
     VERIFIED = "audit trail verified"
     ANALYSED = "image analysed"
+    ANALYSIS_ENDED = "analysis ended"
     EVALUATED = "evaluation stored"
     SHIFT_STORED = "domain shift stored"
 
@@ -85,13 +86,14 @@ class AuditFinding:
 class Verification:
     """The result of a verification; `anchored` is the last event that the anchor file confirms.
 
-    `rows` is the number of sealed rows checked.
+    `rows` is the number of sealed rows checked, `files` that of stored files; 0 if they were left out.
     """
 
     events: int
     anchored: int
     findings: tuple[AuditFinding, ...]
     rows: int = 0
+    files: int = 0
 
     @property
     def whole(self) -> bool:

@@ -2,15 +2,20 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from core.labels import Malignancy
 from db.values.reading import Arm, Consensus, Read, Reveal, SignOff
 
 ReferenceSource = Literal["consensus", "sign-off"]
+
+# In place of times that are not disclosed; only what passed since then is left of them.
+NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+# Seconds. Shorter differences would tell one read from another.
+ROUNDED_TO = 5
 
 _DIGITS = 8  # of a lasting pseudonym; with 10,000 cases, one installation in a hundred has a collision
 
@@ -49,13 +54,17 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class ExportedImage:
-    """One image of a case; `file_sha256` is empty where a hash could identify the image."""
+    """One image of a case; `file_sha256` is empty where a hash could identify the image.
+
+    `notes` say how its file was read, such as that only the first of several pages is used.
+    """
 
     id: int
     position: int
     height: int
     width: int
     file_sha256: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,7 @@ class ReadPlace:
     round: int
     arm: Arm
     iteration: int
-    position: int
+    position: int | None  # in the order of the reader; None where it could tell which read this is
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ class ReadsExport:
     title: str
     study_open: bool
     named: bool
-    clock_times: bool  # if False, write only elapsed times, no dates or clock times
+    clock_times: bool  # if False, write only elapsed times, no dates or clock times; see `with_shuffled_times`
     cases: tuple[ExportedCase, ...]
     reads: tuple[ExportedRead, ...]
 
@@ -143,6 +152,42 @@ class CaseExport:
     made_at: datetime
 
 
+def without_times(one: ExportedRead) -> ExportedRead:
+    """Return a read that tells only how long it took, in rounded seconds; every read begins at `NO_TIME`."""
+    read, opened = one.read, one.read.opened_at
+
+    def since_opening(moment: datetime) -> datetime:
+        return NO_TIME + timedelta(seconds=_rounded((moment - opened).total_seconds()))
+
+    edited = read.edit_seconds if read.edit_seconds is None else float(_rounded(read.edit_seconds))
+    return replace(
+        one,
+        read=replace(read, opened_at=NO_TIME, saved_at=since_opening(read.saved_at), edit_seconds=edited),
+        revealed_at=since_opening(one.revealed_at) if one.revealed_at else None,
+    )
+
+
+def with_shuffled_times(reads: Sequence[ExportedRead], key: str) -> list[ExportedRead]:
+    """Exchange rounded times at random among the reads of a reader with the same stage, arm and round.
+
+    What a reader needs for a read of that kind stays the same, but no longer tells which read it was: otherwise two
+    exports could be matched line by line.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for place, one in enumerate(reads):
+        where = (one.place.arm, one.place.round) if one.place else None
+        kind = (one.reader_number, one.read.stage, where, one.revealed_at is None, one.read.edit_seconds is None)
+        groups.setdefault(kind, []).append(place)
+    shuffled = [without_times(one) for one in reads]
+    plain = list(shuffled)
+    for places in groups.values():
+        drawn = sorted(places, key=lambda place: _digest(str(reads[place].read.id), key))
+        for place, source in zip(places, (plain[other] for other in drawn), strict=True):
+            timed = replace(plain[place].read, saved_at=source.read.saved_at, edit_seconds=source.read.edit_seconds)
+            shuffled[place] = replace(plain[place], read=timed, revealed_at=source.revealed_at)
+    return shuffled
+
+
 def make_key() -> str:
     """Make a random key that is not stored, so that its numbers cannot be matched with another export."""
     return secrets.token_hex(16)
@@ -157,6 +202,10 @@ def shuffled_numbers(names: Iterable[str], key: str) -> Mapping[str, int]:
 def pseudonym(name: str, key: str) -> str:
     """Return eight hexadecimal digits for a name that do not depend on which other names exist."""
     return _digest(name, key)[:_DIGITS]
+
+
+def _rounded(seconds: float) -> int:
+    return ROUNDED_TO * round(max(0.0, seconds) / ROUNDED_TO)
 
 
 def _digest(name: str, key: str) -> str:

@@ -17,7 +17,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     ("other", "other (explain in the note)"),
 )
 
-# How long a final read can be taken back, as long as nothing of others was shown; later it must be amended.
+# How long a final read can be withdrawn, as long as nothing of others was shown; later it must be amended.
 GRACE = timedelta(seconds=60)
 
 _POINTS_LIMIT = 2_000  # of one region
@@ -145,6 +145,7 @@ class Role(StrEnum):
 class CaseState(StrEnum):
     """The state of a case for one reader; computed, never stored."""
 
+    INCOMPLETE = "incomplete"  # its intake has not ended, so nobody may open it
     WAITING = "waiting"  # some image is still queued or being analysed
     UNREADABLE = "unreadable"  # no image of it can be analysed
     READY = "ready"  # this reader can save a first read
@@ -224,6 +225,15 @@ class Job:
     file_sha256: str
     attempt: int
     magnification: str | None  # of the case
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The last sign of life of the worker that holds a job."""
+
+    job_id: int
+    attempt: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +360,9 @@ class Action(StrEnum):
 
     CASE_ADDED = "case added"
     IMAGE_ADDED = "image added"
+    INTAKE_BEGUN = "intake begun"
+    INTAKE_ENDED = "intake ended"
+    IMAGES_ORDERED = "images ordered"
     MAGNIFICATION_SET = "magnification set"
     CASE_OPENED = "case opened"
     FIRST_READ = "first read saved"
@@ -371,6 +384,7 @@ class Action(StrEnum):
     CHAINED = "audit trail chained"
     BACKED_UP = "backed up"
     RESTORED = "restored"
+    CLOCK_SET_BACK = "clock set back"
 
 
 @dataclass(frozen=True, slots=True)

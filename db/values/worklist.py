@@ -70,6 +70,7 @@ class PlannedCase:
     readers: tuple[str, ...]  # names of the readers it is assigned to
     finished: int  # number of readers with a final read
     signed_off: bool
+    incomplete: bool = False  # its intake has not ended, so nobody can read it yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,17 +22,17 @@ def draw_verification() -> None:
     """Offer to check the trail and the rows it covers, and draw the result of the last check."""
     button, words = st.columns([1, 4], vertical_alignment="center")
     if button.button("Verify", type="primary", shortcut="V", width="stretch"):
-        bar = st.progress(0.0, "Checking events and rows …")
+        bar = st.progress(0.0, "Checking events, rows and files …")
 
         def report(done: int, of: int) -> None:
-            bar.progress(done / of if of else 1.0, f"{done:,} of {of:,} events and rows checked …")
+            bar.progress(done / of if of else 1.0, f"{done:,} of {of:,} events, rows and files checked …")
 
-        verified = verify_for(resources.sessions(), resources.account().id, report)
+        verified = verify_for(resources.sessions(), resources.files(), resources.account().id, report)
         bar.empty()
         st.session_state[_VERIFIED] = (datetime.now(UTC), verified)
     last: tuple[datetime, Verification] | None = st.session_state.get(_VERIFIED)
     if last is None:
-        words.caption("Looks for events and rows that were edited, deleted, added, swapped or cut off.")
+        words.caption("Looks for events, rows and files that were edited, deleted, added, swapped or cut off.")
         return
     words.caption(_summary_words(*last))
     _draw_findings(last[1])
@@ -108,15 +108,15 @@ def _span(days: tuple[date, ...]) -> tuple[datetime | None, datetime | None]:
 def _summary_words(at: datetime, verified: Verification) -> str:
     anchor = f"anchored up to event {verified.anchored:,}" if verified.anchored else "not anchored outside the database"
     return (
-        f"Checked at {times.format_time(at)}: {verified.events:,} events, {anchor}, and the {verified.rows:,} rows "
-        "they cover."
+        f"Checked at {times.format_time(at)}: {verified.events:,} events, {anchor}, the {verified.rows:,} rows they "
+        f"cover, and {verified.files:,} stored files."
     )
 
 
 def _draw_findings(verified: Verification) -> None:
     if verified.whole:
-        checks = "hash chain, external anchor and row seals" if verified.anchored else "hash chain and row seals"
-        st.success(f"No tampering found: {checks} agree.")
+        anchor = "external anchor, " if verified.anchored else ""
+        st.success(f"No tampering found: hash chain, {anchor}row seals and stored files agree.")
         return
     st.error(f"{len(verified.findings):,} findings: these records are not as this program wrote them.")
     st.dataframe(

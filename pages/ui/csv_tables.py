@@ -5,18 +5,21 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from core.files import csv_bytes
-from core.fitting.history import PartHistory
 from core.labels import Malignancy
-from core.results import Reading, ReadOpinion
-from core.statistics.evaluation import Evaluation
 from core.statistics.rates import Rate
-from core.statistics.shift import Shift
-from db.values.evaluations import EvaluatedImage
-from db.values.reading import AuditEvent, Read
-from pages.ui.agreement.figures import FigureCell, Table
 from pages.ui.column_meanings import explain_column
+
+if TYPE_CHECKING:  # no page needs all of them
+    from core.fitting.history import PartHistory
+    from core.results import Reading, ReadOpinion
+    from core.statistics.evaluation import Evaluation
+    from core.statistics.shift import Shift
+    from db.values.evaluations import EvaluatedImage
+    from db.values.reading import AuditEvent, Read
+    from pages.ui.agreement.figures import FigureCell, Table
 
 _EPOCH = ("part", "epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "seconds")
 _EVENT = ("event", "at", "account", "action", "subject")
@@ -58,12 +61,12 @@ class TableFile:
         return write_workbook([(name, explain_column(name)) for name in self.columns], self.rows)
 
 
-def reads_csv(reads: Iterable[Read], accessions: Mapping[int, str]) -> TableFile:
+def reads_csv(reads: Iterable["Read"], accessions: Mapping[int, str]) -> TableFile:
     """Write reads, oldest first, times in UTC."""
     return _make_table("reads", _READ, (_read_values(read, accessions) for read in reads))
 
 
-def history_csv(parts: Iterable[PartHistory]) -> TableFile:
+def history_csv(parts: Iterable["PartHistory"]) -> TableFile:
     """Write the epochs of a training run, part by part."""
     rows = (
         (part.part, e.number, e.phase, e.learning_rate, e.loss, e.validation_loss, e.validation_auc, e.seconds)
@@ -73,7 +76,7 @@ def history_csv(parts: Iterable[PartHistory]) -> TableFile:
     return _make_table("training", _EPOCH, rows)
 
 
-def figures_csv(evaluation: Evaluation) -> TableFile:
+def figures_csv(evaluation: "Evaluation") -> TableFile:
     """Write every figure of an evaluation: for all images, then for each magnification, subtype and patient."""
     of_groups = ((group.kind, group.name, figure) for group in evaluation.groups for figure in group.figures)
     rows = (
@@ -83,7 +86,7 @@ def figures_csv(evaluation: Evaluation) -> TableFile:
     return _make_table("figures", _FIGURE, rows)
 
 
-def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) -> TableFile:
+def predictions_csv(images: Iterable["EvaluatedImage"], classes: Sequence[str]) -> TableFile:
     """Write the prediction for every image of an evaluation; `classes` names the probability columns."""
     rows = (
         (
@@ -95,7 +98,7 @@ def predictions_csv(images: Iterable[EvaluatedImage], classes: Sequence[str]) ->
     return _make_table("predictions", (*_PREDICTION, *(f"p_{name}" for name in classes)), rows)
 
 
-def statistics_csv(shift: Shift) -> TableFile:
+def statistics_csv(shift: "Shift") -> TableFile:
     """Write the tissue statistics of two image sets, one row for each statistic."""
     rows = (
         (shift.source, shift.target, f.name, f.unit, f.source_median, f.target_median, f.difference, f.p)
@@ -104,7 +107,7 @@ def statistics_csv(shift: Shift) -> TableFile:
     return _make_table("statistics", _STATISTIC, rows)
 
 
-def agreement_csv(tables: Iterable[tuple[str, Table]]) -> TableFile:
+def agreement_csv(tables: Iterable[tuple[str, "Table"]]) -> TableFile:
     """Write the figures of agreement, view by view; an undefined figure has no value."""
     rows = (
         (view, line.name, column, *_cell_values(cell))
@@ -115,7 +118,7 @@ def agreement_csv(tables: Iterable[tuple[str, Table]]) -> TableFile:
     return _make_table("agreement", _AGREEMENT, rows)
 
 
-def readings_csv(readings: Iterable[Reading], references: Mapping[int, Malignancy]) -> TableFile:
+def readings_csv(readings: Iterable["Reading"], references: Mapping[int, Malignancy]) -> TableFile:
     """Write one row for each time a reader read a case, with the reference label of the case if it has one."""
     rows = (
         (
@@ -130,7 +133,7 @@ def readings_csv(readings: Iterable[Reading], references: Mapping[int, Malignanc
     return _make_table("readings", _READING, rows)
 
 
-def events_csv(events: Iterable[AuditEvent]) -> TableFile:
+def events_csv(events: Iterable["AuditEvent"]) -> TableFile:
     """Write events of the audit trail, in the order given, times in UTC."""
     rows = (
         (one.number, one.at.isoformat(sep=" ", timespec="seconds"), one.account, one.action, one.subject)
@@ -139,7 +142,7 @@ def events_csv(events: Iterable[AuditEvent]) -> TableFile:
     return _make_table("audit", _EVENT, rows)
 
 
-def _cell_values(cell: FigureCell) -> tuple[object, ...]:
+def _cell_values(cell: "FigureCell") -> tuple[object, ...]:
     figure = cell.value
     if figure is None or math.isnan(figure.value):
         return (None, cell.n, None, None, None)
@@ -147,7 +150,7 @@ def _cell_values(cell: FigureCell) -> tuple[object, ...]:
     return (hits, cell.n, figure.value, figure.low, figure.high)
 
 
-def _label(read: ReadOpinion) -> str:
+def _label(read: "ReadOpinion") -> str:
     return read.label or "cannot assess"
 
 
@@ -157,7 +160,7 @@ def _make_table(name: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     return TableFile(f"{name}-{hashlib.sha256(data).hexdigest()[:12]}.csv", data, tuple(columns), kept)
 
 
-def _read_values(read: Read, accessions: Mapping[int, str]) -> tuple[object, ...]:
+def _read_values(read: "Read", accessions: Mapping[int, str]) -> tuple[object, ...]:
     opinion = read.opinion
     return (
         accessions.get(read.case_id, read.case_id),

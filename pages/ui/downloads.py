@@ -10,7 +10,6 @@ from db.store.exports import DEIDENTIFIED, ExportDetail
 from db.values.accounts import Permission
 from pages.ui import resources
 from pages.ui.csv_tables import TableFile
-from service.exports.study_archive import ExportRequest, make_reads_archive
 
 _CSV = "text/csv"
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -73,12 +72,15 @@ def draw_study_export(study_id: int) -> None:
 
 
 def _draw_export(study_id: int | None) -> None:
+    # Only pages that offer this export need its formats.
+    from service.exports.study_archive import ExportRequest, make_reads_archive  # noqa: PLC0415
+
     key = f"export-reads-{study_id or _ROUTINE}"
     disclosure = _ask_disclosure(key) if resources.may(Permission.PLAN_READING) else DEIDENTIFIED
     request = ExportRequest(resources.account().id, study_id, disclosure)
     st.download_button(
         "Reads, scores and regions (ZIP)",
-        partial(_archive, request),
+        partial(make_reads_archive, resources.sessions(), request),
         f"{'study' if study_id else 'routine'}-reads.zip",
         "application/zip",
         key=f"{key}-zip",
@@ -97,10 +99,7 @@ def _ask_disclosure(key: str) -> ExportDetail:
     clock_times = st.toggle(
         "Clock times",
         key=f"{key}-clock",
-        help="Without clock times, times are seconds since the reader's first read was opened.",
+        help="Without clock times, an export with names has seconds since the reader's first read was opened. A "
+        "de-identified one has only rounded durations, exchanged at random among similar reads of a reader.",
     )
     return ExportDetail(named, clock_times)
-
-
-def _archive(request: ExportRequest) -> bytes:
-    return make_reads_archive(resources.sessions(), request)

@@ -8,6 +8,7 @@ from db.values.reading import CaseState, ImageRow, JobState, Opinion
 from db.values.worklist import CaseRow
 
 STATE_WORDS = {
+    CaseState.INCOMPLETE: "incomplete",
     CaseState.READY: "to read",
     CaseState.IN_READING: "in reading",
     CaseState.FIRST_READ: "first read saved",
@@ -77,8 +78,9 @@ def count_words(number: int, noun: str) -> str:
 
 
 def quality_words(quality: Quality) -> str:
-    """Return the quality findings of an image, or "ok" without any."""
-    return "; ".join(f"! {finding.message}" for finding in quality.findings) or "ok"
+    """Return what is wrong with an image, or "ok", and how its file was read."""
+    problems = [f"! {problem}" for problem in quality.problems]
+    return "; ".join([*(problems or ["ok"]), *quality.notes])
 
 
 def job_words(image: ImageRow) -> str:

@@ -63,7 +63,7 @@ def ask_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:
         "Priority": ["urgent" if case.urgent else "" for case in cases],
         "Assigned to": [", ".join(case.readers) for case in cases],
         "Readers finished": [case.finished for case in cases],
-        "State": ["signed off" if case.signed_off else "" for case in cases],
+        "State": ["incomplete" if case.incomplete else "signed off" if case.signed_off else "" for case in cases],
     }
     table = st.dataframe(
         {name: cells for name, cells in columns.items() if name != "State" or any(cells)},

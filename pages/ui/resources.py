@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.card import Card, UnusableCheckpointError, checkpoint_sha256, model_version, read_card
-from core.imaging.heatmaps import paint_preview
 from core.settings import Settings
 from core.statistics.evaluation import Evaluation
 from db import store
@@ -17,11 +17,12 @@ from db.values.accounts import ALLOWED, Permission
 from db.values.evaluations import EvaluationRow, HiddenImages
 from db.values.reading import Account, Role
 from service.access.sessions import cookie_secret
-from service.evaluation_for_reader import evaluate_visible
 from service.installation import Installation, find_served
-from service.intake import Preview, make_preview
-from service.paired_evaluations import PairedComparison, compare_stored
+from service.preview import Preview, make_preview
 from service.worker.checkpoint_in_service import CheckpointInService, find_checkpoint_in_service
+
+if TYPE_CHECKING:
+    from service.paired_evaluations import PairedComparison
 
 _CACHED_PREVIEWS = 512  # about 150 kB each
 _CACHED_UPLOADS = 256  # about 30 kB each
@@ -132,6 +133,9 @@ def _signed_in() -> Account | None:
 @st.cache_data(show_spinner=False, max_entries=_CACHED_PREVIEWS)
 def load_preview(preview_sha256: str, heatmap_sha256: str | None) -> bytes:
     """Return the preview of an evaluated image as PNG, with its heat map painted over it if a hash is given."""
+    # Imports of what only some visits need are in the functions: a page is to open in half a second.
+    from core.imaging.heatmaps import paint_preview  # noqa: PLC0415
+
     picture = files().get(preview_sha256)
     return paint_preview(picture, files().get(heatmap_sha256)) if heatmap_sha256 else picture
 
@@ -148,14 +152,18 @@ def compare_pair(
     hidden: tuple[HiddenImages | None, HiddenImages | None],
     first: EvaluationRow,
     second: EvaluationRow,
-) -> PairedComparison:
+) -> "PairedComparison":
     """Compare two stored evaluations; cached, because only what is hidden from the account changes."""
+    from service.paired_evaluations import compare_stored  # noqa: PLC0415
+
     return compare_stored(sessions(), account_id, first, second)
 
 
 @st.cache_data(show_spinner="Measuring without the images of unread cases …", max_entries=_CACHED_PAIRS)
 def measure_visible(account_id: int, hidden: HiddenImages, row: EvaluationRow) -> Evaluation | None:
     """Measure the images of an evaluation that an account may see; cached until something else is hidden from it."""
+    from service.evaluation_for_reader import evaluate_visible  # noqa: PLC0415
+
     return evaluate_visible(sessions(), account_id, row, Evaluation.from_json(row.document))
 
 

@@ -1,27 +1,25 @@
-"""Storing a batch of uploaded images, and the outcome for each; a rerun continues where the last one stopped."""
+"""Following a batch of images that the server stores, and the outcome for each of them."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
 import streamlit as st
 
 from core.reading.identifying_words import find_identifying_reasons
 from db import store
+from db.errors import CaseChangedError
+from db.values.intakes import OwnCase
 from db.values.reading import ImageRow
-from pages.ui import formatting, resources
-from service.intake import FolderNotAllowedError, IntakeResult, warn_of_identifying_names
+from pages.ui import chosen_images, components, formatting, image_order, resources
+from pages.ui.chosen_images import ChosenImage
+from service.batches import Batch, BatchProgress
+from service.intake import CasePlan, IntakeResult, Received, warn_of_identifying_names
 
 _POLL_SECONDS = 2
+_LOOK_SECONDS = 0.2  # between two looks at a batch that is being stored
 _TABLE_ROWS = 8  # more rows scroll inside the table
-
-
-@dataclass(slots=True)
-class UploadBatch:
-    """A batch being stored; it is kept in the session, so that a second click or a rerun does not start another."""
-
-    incoming: Iterator[IntakeResult]
-    total: int
-    done: list[IntakeResult] = field(default_factory=list)
+_THUMBNAIL_ROWS = 5
+# Keys of the session state: the batch it follows and the chosen files in it, the last outcome, and the batches so far.
+_BATCH, _SENT, _TAKEN, _ROUND = "batch", "sent", "taken", "upload-round"
 
 
 def ask_to_confirm_number(accession: str, key: str) -> bool:
@@ -42,39 +40,129 @@ def show_name_warning(names: Sequence[str]) -> None:
         st.caption(formatting.escape(words))
 
 
-def store_batch() -> None:
-    """Store the images of the batch one by one."""
-    batch: UploadBatch | None = st.session_state.get("batch")
+def list_own_cases() -> list[OwnCase]:
+    """Return the cases of this account whose images can still be changed."""
+    with resources.sessions().read() as session:
+        return store.intakes.own_cases(session, resources.account().id)
+
+
+def ask_order(case: OwnCase) -> None:
+    """Show the images of a case that nobody has opened, and let its uploader change their order."""
+    names = [f"image {place}" for place in range(1, len(case.images) + 1)]
+    with st.expander(f"Images of {formatting.escape(case.accession)} in their order"):
+        st.dataframe(
+            {"Image": names, "Tissue": [components.write_thumbnail_address(image_id) for image_id in case.images]},
+            column_config={"Tissue": st.column_config.ImageColumn(width="medium")},
+            row_height=72,
+            height=components.table_height(2 * min(len(names), _THUMBNAIL_ROWS)),
+            hide_index=True,
+            key=f"images-{case.id}",
+        )
+        if (moved := image_order.ask_move(names, f"move-stored-{case.id}")) is not None:
+            _order(case, image_order.move(case.images, *moved))
+
+
+def _order(case: OwnCase, images: Sequence[int]) -> None:
+    try:
+        with resources.sessions().begin() as session:
+            store.intakes.order_images(session, resources.account().id, case.id, images)
+    except (CaseChangedError, ValueError) as error:
+        st.error(formatting.escape(f"Not changed: {error}."))
+        return
+    components.announce("The images are in the new order.")
+
+
+def count_rounds() -> int:
+    """Return how many batches this session has stored: fields that begin anew with each are named by it."""
+    return int(st.session_state.get(_ROUND, 0))
+
+
+def store_chosen(plan: CasePlan, images: Sequence[ChosenImage]) -> None:
+    """Hand the chosen images to the server, unless this session follows a batch already."""
+    if _BATCH not in st.session_state:
+        st.session_state[_SENT] = frozenset(images)
+    store_batch(plan, [(image.name, image.data) for image in images], len(images))
+
+
+def store_batch(plan: CasePlan, images: Iterable[Received], received: int) -> None:
+    """Hand a batch to the server, unless this session follows one already."""
+    if not received:
+        st.error("There is nothing to store. Choose images first.")
+    elif _BATCH not in st.session_state:
+        try:
+            st.session_state[_BATCH] = resources.installation().batches.store(plan, images, received)
+        except ValueError as error:
+            st.error(formatting.escape(f"Nothing was stored: {error}."))
+
+
+def follow_batch() -> None:
+    """Show how far the batch of this session is, or one that this account has left behind, until it has ended."""
+    own: Batch | None = st.session_state.get(_BATCH)
+    batch = own or resources.installation().batches.unseen(resources.account().id)
     if batch is None:
         return
     bar = st.progress(0.0, "Storing images …")
-    try:
-        for intake in batch.incoming:
-            batch.done.append(intake)
-            bar.progress(len(batch.done) / batch.total, f"{len(batch.done)} of {batch.total} images stored")
-    except (ValueError, FolderNotAllowedError) as error:
-        bar.empty()
-        st.error(f"Nothing was stored: {formatting.escape(str(error).rstrip('.'))}.")
-    else:
-        st.session_state["taken"] = batch.done
-        # A new key empties the uploader and the case number, so that another click does not store the batch again.
-        st.session_state["upload-round"] = st.session_state.get("upload-round", 0) + 1
-    del st.session_state["batch"]
-    if st.session_state.get("taken") is batch.done:
+    while not batch.wait(_LOOK_SECONDS):
+        bar.progress(*_write_storing(batch.progress))
+    progress = batch.progress
+    bar.progress(*_write_storing(progress))
+    if not progress.ended:
+        _show_stopped(batch, progress)
+        return
+    bar.empty()
+    batch.was_seen = True
+    st.session_state.pop(_BATCH, None)
+    if progress.refused:
+        st.error(formatting.escape(f"Nothing was stored: {progress.refused.rstrip('.')}."))
+        return
+    st.session_state[_TAKEN] = progress.results
+    if own is not None:
+        # A new case number, and no chosen files, so that another click does not store the batch again.
+        st.session_state[_ROUND] = count_rounds() + 1
+        chosen_images.forget_images(st.session_state.pop(_SENT, frozenset()))
+    st.rerun()
+
+
+def _write_storing(progress: BatchProgress) -> tuple[float, str]:
+    words = f"{progress.stored} of {progress.received} images stored"
+    if progress.waits_for:
+        words += f". Waiting, because {progress.waits_for} …"
+    return len(progress.results) / progress.received, words
+
+
+def _show_stopped(batch: Batch, progress: BatchProgress) -> None:
+    left = progress.received - len(progress.results)
+    st.warning(
+        f"Storing has stopped: {formatting.escape(progress.stopped_by)}. {progress.stored} of {progress.received} "
+        f"images are stored, and {formatting.count_words(left, 'image')} wait on the server. "
+        "The case is incomplete until they are stored."
+    )
+    if st.button("Continue storing", type="primary"):
+        batch.start()
         st.rerun()
 
 
 def show_stored_images() -> None:
     """Show the outcome of the last batch, updated until all images are analysed."""
-    intakes: list[IntakeResult] = st.session_state.get("taken", [])
+    intakes: Sequence[IntakeResult] = st.session_state.get(_TAKEN, ())
     if intakes:
         show_name_warning([intake.name for intake in intakes])
+        _show_not_stored(intakes)
         pending = any(formatting.is_pending((row,)) for row in _load_rows(intakes).values())
         st.fragment(_show_progress, run_every=_POLL_SECONDS if pending else None)(intakes, pending)
 
 
+def _show_not_stored(intakes: Sequence[IntakeResult]) -> None:
+    names = [intake.name for intake in intakes if intake.image_id is None]
+    if names:
+        count = f"{len(intakes) - len(names)} of {formatting.count_words(len(intakes), 'image')} stored"
+        st.warning(f"{count}. Not stored: {formatting.escape(', '.join(names))}. The table says why.")
+
+
 def _show_progress(intakes: Sequence[IntakeResult], pending_before: bool) -> None:
     rows = _load_rows(intakes)
+    if left_out := sum(intake.image_id is None and not intake.already_in for intake in intakes):
+        st.warning(f"{left_out} of {len(intakes)} files were not stored. The table says why.")
     waiting = [row for row in rows.values() if formatting.is_pending((row,))]
     if pending_before and not waiting:
         st.rerun()
@@ -83,6 +171,8 @@ def _show_progress(intakes: Sequence[IntakeResult], pending_before: bool) -> Non
     first = next((intake.case_id for intake in intakes if intake.case_id is not None), None)
     if first is not None and st.button("Read this case", type="primary", shortcut="N"):
         st.switch_page("read_case.py", query_params={"case": str(first)})
+    if first is not None:
+        st.caption("*Add to a case* above adds images or changes their order, until somebody opens the case.")
     with st.container(height=360 if len(intakes) > _TABLE_ROWS else "content", border=False):
         st.table(
             {
@@ -114,7 +204,7 @@ def _write_quality(intake: IntakeResult) -> str:
         return f"same image as in {intake.already_in}"
     if intake.quality is None:
         return f"x {intake.message}"
-    return "; ".join(filter(None, [formatting.quality_words(intake.quality), intake.message]))
+    return formatting.quality_words(intake.quality)
 
 
 def _write_state(intake: IntakeResult, rows: dict[int, ImageRow]) -> str:

@@ -41,6 +41,7 @@ def evaluation_without_names(evaluation: Evaluation, numbers: Numbers) -> Evalua
         evaluation,
         groups=groups,
         excluded=tuple(image.without_file() for image in evaluation.excluded),
+        notes=tuple(note.without_file() for note in evaluation.notes),
         warnings=tuple(caution.without_subject() for caution in evaluation.warnings),
     )
 

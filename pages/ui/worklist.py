@@ -19,6 +19,7 @@ _GROUPS = {
     "in adjudication": (CaseState.ADJUDICATION,),
     "resolved": (CaseState.RESOLVED,),
     "signed off": (CaseState.SIGNED_OFF, CaseState.AMENDED),
+    "incomplete": (CaseState.INCOMPLETE,),
     "being analysed": (CaseState.WAITING,),
     "unreadable": (CaseState.UNREADABLE,),
 }
@@ -42,7 +43,14 @@ _LIMITS = {
     CaseOrder.DISCORDANCE: "Only cases with your final opinion are listed, because this order reveals the model's.",
 }
 
-_WAITING = (CaseState.WAITING, CaseState.READY, CaseState.IN_READING, CaseState.FIRST_READ, CaseState.REVEALED)
+_WAITING = (
+    CaseState.INCOMPLETE,
+    CaseState.WAITING,
+    CaseState.READY,
+    CaseState.IN_READING,
+    CaseState.FIRST_READ,
+    CaseState.REVEALED,
+)
 _OPTIONAL_COLUMNS = ("Priority", "Reader", "Kind")  # left out when they would be empty
 _ROW_HEIGHT, _THUMBNAIL_WIDTH = 48, 80  # px
 _READER_WIDTH = 180  # px; a short name and a time
@@ -118,7 +126,7 @@ def draw_case_table(rows: Sequence[CaseRow]) -> CaseRow | None:
     """Draw the cases; return the case whose row was clicked."""
     now = datetime.now(UTC)
     columns: dict[str, list[object]] = {
-        "Tissue": [components.write_thumbnail_address(row.first_image) for row in rows],
+        "Tissue": [_find_thumbnail(row) for row in rows],
         "Case": [row.accession for row in rows],
         "State": [formatting.STATE_WORDS[row.state] for row in rows],
         "Priority": ["urgent" if row.urgent else "" for row in rows],
@@ -141,6 +149,11 @@ def draw_case_table(rows: Sequence[CaseRow]) -> CaseRow | None:
         row_height=_ROW_HEIGHT,
     )
     return None if picked is None else rows[picked]
+
+
+def _find_thumbnail(row: CaseRow) -> str | None:
+    """Return the address of the image that stands for a case; nobody else sees those of an incomplete one."""
+    return None if row.state is CaseState.INCOMPLETE else components.write_thumbnail_address(row.first_image)
 
 
 def write_waiting_time(since: datetime, now: datetime) -> str:

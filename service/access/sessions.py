@@ -11,6 +11,7 @@ from typing import Literal
 
 from starlette.datastructures import Headers
 
+from core import clock
 from core.settings import Settings
 from db import store
 from db.database import Sessions
@@ -140,6 +141,7 @@ class Access:
         secret = cookie_secret(headers.getlist("cookie"))
         if not secret:
             return None
+        self._check_clock()
         with self._sessions.read() as session:
             account = store.sign_ins.signed_in(session, secret)
             is_due = active and account is not None and store.sign_ins.needs_touch(session, secret, self.lifetime)
@@ -149,6 +151,7 @@ class Access:
 
     def is_still(self, visitor: Visitor, *, active: bool) -> bool:
         """Return whether a visitor is still signed in and the account is unchanged."""
+        self._check_clock()
         with self._sessions.read() as session:
             account = store.sign_ins.signed_in(session, visitor.secret)
             is_due = (
@@ -167,6 +170,7 @@ class Access:
         wait = self._addresses.attempt(network) or self._names.attempt(name_there)
         if wait:
             return PasswordSignIn(wait_seconds=wait)
+        self._check_clock()
         with self._sessions.read() as session:
             recognised = store.accounts.account_with_password(session, name, password)
             known = store.accounts.account_named(session, name)
@@ -187,6 +191,7 @@ class Access:
 
     def sign_in_as(self, identity: Identity, way: str, address: str) -> IdentitySignIn:
         """Sign in the account that is linked to a verified identity; `way` is the label of the provider."""
+        self._check_clock()
         with self._sessions.begin() as session:
             recognised = store.identities.account_with_identity(session, identity, way)
             secret = store.sign_ins.start_sign_in(session, recognised, self.lifetime) if recognised else None
@@ -201,6 +206,12 @@ class Access:
         """End the sign-in of one browser, in all its tabs."""
         with self._sessions.begin() as session:
             store.sign_ins.end_sign_in(session, secret)
+
+    def _check_clock(self) -> None:
+        """Save that the clock was set back, which ends every sign-in: what has timed out would count again."""
+        if clock.was_set_back():
+            with self._sessions.begin():
+                pass
 
     def _touch(self, secret: str) -> None:
         with self._sessions.begin() as session:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
 
+from db.errors import DatabaseBusyError
 from service.access.prefix import own_path, relative_address
 from service.access.providers import LOGIN, STREAMLIT_USER, Provider
 from service.access.sessions import COOKIE, Access, cookie_secret
@@ -26,6 +27,7 @@ _PASSWORDS_AT_ONCE = 2  # checking one briefly takes 64 MiB of memory
 _WRONG = "Wrong name or password, or the account is disabled."
 _NO_ORIGIN = "Your browser did not state which page sent this form. Please try again here."
 _UNREADABLE = "This form could not be read. Please try again."
+_BUSY = "The database is busy. Please try again in a moment."
 _TOO_MANY = "Too many attempts. Please wait {minutes} min or contact an administrator."
 
 HEADERS = {
@@ -107,8 +109,11 @@ class SignInPages:
             return draw_sign_in_page(access, request.scope, SignInForm(error=_UNREADABLE, status=400))
         name, password, following = fields
         address = request.client.host if request.client else ""
-        async with self._password_checks:
-            answer = await run_in_threadpool(access.sign_in, name, password, address)
+        try:
+            async with self._password_checks:
+                answer = await run_in_threadpool(access.sign_in, name, password, address)
+        except DatabaseBusyError:
+            return draw_sign_in_page(access, request.scope, SignInForm(following, _BUSY, name, 503))
         if answer.wait_seconds:
             return draw_wait_page(access, request.scope, SignInForm(following, name=name), answer.wait_seconds)
         if answer.secret is None:
@@ -116,7 +121,10 @@ class SignInPages:
         return await finish_sign_in(access, request, answer.secret, following)
 
     async def _sign_out(self, access: Access, request: Request) -> Response:
-        await run_in_threadpool(access.sign_out, cookie_secret(request.headers.getlist("cookie")))
+        try:
+            await run_in_threadpool(access.sign_out, cookie_secret(request.headers.getlist("cookie")))
+        except DatabaseBusyError:
+            return _page("Sign out", f'<p class="error" role="alert">{_BUSY}</p>{_SIGN_OUT_FORM}', 503)
         response = redirect(request.scope, SIGN_IN)
         _set_cookie(response, request, "")
         for name in request.cookies:

@@ -1,7 +1,7 @@
 """The report of one case as a FHIR R4 DiagnosticReport that contains every resource it refers to.
 
 Structure: HL7 FHIR R4 (https://hl7.org/fhir/R4/diagnosticreport.html). It has no patient, because this program knows
-none. Without names, it has no dates of reading either.
+none. Without names, it has no dates of reading and no hash of an image either.
 """
 
 import base64
@@ -28,7 +28,7 @@ def write_diagnostic_report(export: CaseExport) -> bytes:
         *(_consensus(export, one, number) for number, one in enumerate(export.consensus, start=1)),
         *(_sign_off(export, one) for one in export.sign_offs),
     ]
-    media = [_media(image) for image in export.case.images]
+    media = [_media(image, named=export.named) for image in export.case.images]
     report: Resource = {
         "resourceType": "DiagnosticReport",
         "meta": {
@@ -108,6 +108,7 @@ def _read(export: CaseExport, one: ExportedRead, number: int) -> Resource:
             _component("threshold that was shown", "valueQuantity", _ratio(shown.threshold if shown else None)),
             _component("model version that was shown", "valueString", shown.version if shown else None),
             _component("replaced by a later read", "valueBoolean", one.superseded or None),
+            _component("given after the opinions of others could be known", "valueBoolean", read.informed or None),
         ],
         **_period(export, one),
     }
@@ -196,18 +197,24 @@ def _sign_off(export: CaseExport, one: SignOff) -> Resource:
     }
 
 
-def _media(image: ExportedImage) -> Resource:
-    # RFC 6920: a URI made of a hash, which FHIR accepts as an identifier.
-    digest = base64.urlsafe_b64encode(bytes.fromhex(image.file_sha256)).decode().rstrip("=")
+def _media(image: ExportedImage, *, named: bool) -> Resource:
     return {
         "resourceType": "Media",
         "id": f"image-{image.position}",
-        "identifier": [{"system": "urn:ietf:rfc:3986", "value": f"ni:///sha-256;{digest}"}],
+        # Whoever has the image could find it by its hash.
+        "identifier": [_hash_of(image)] if named else [],
         "status": "completed",
         "height": image.height,
         "width": image.width,
         "content": {"contentType": "image/png", "title": f"image {image.position}"},
+        "note": [{"text": note} for note in image.notes],
     }
+
+
+def _hash_of(image: ExportedImage) -> Resource:
+    # RFC 6920: a URI made of a hash, which FHIR accepts as an identifier.
+    digest = base64.urlsafe_b64encode(bytes.fromhex(image.file_sha256)).decode().rstrip("=")
+    return {"system": "urn:ietf:rfc:3986", "value": f"ni:///sha-256;{digest}"}
 
 
 def _component(text: str, kind: str, value: object) -> Resource | None:

@@ -36,7 +36,8 @@ def _collection(case: ExportedCase, position: int, marked: Iterable[tuple[Export
     document = {
         "type": "FeatureCollection",
         "image": {"case": case.accession, "position": position, "width": image.width, "height": image.height}
-        | ({"sha256": image.file_sha256} if image.file_sha256 else {}),
+        | ({"sha256": image.file_sha256} if image.file_sha256 else {})
+        | ({"notes": list(image.notes)} if image.notes else {}),
         "features": [_feature(one, region) for one, region in marked],
     }
     return json.dumps(document, indent=1).encode()

@@ -15,12 +15,13 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("round", "round of the study, from 1; rounds are separated by the washout"),
     ("arm", "unaided, blind first (a first read, then the model) or model first; routine reading is blind first"),
     ("iteration", "2 if the reader reads the case for the second time in this arm"),
-    ("position", "position of the case in this reader's randomised order in this round, from 1"),
+    ("position", "position of the case in this reader's order in this round, from 1; empty without names and times"),
     ("reader", "number of the reader in this export"),
     ("case", "number of the case in this export"),
     ("magnification", "magnification of the case, as entered at upload"),
     ("demonstration", "True for a generated demo case"),
     ("images", "number of images of the case"),
+    ("image_notes", "how files of its images were read, such as that only the first of several pages is used"),
     ("stage", "first: before the reveal; final: after the reveal; withdrawn: withdraws the preceding final read"),
     ("label", "benign, malignant or cannot assess"),
     ("confidence", "from 1 (guess) to 5 (certain); empty for cannot assess"),
@@ -38,6 +39,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("saved", "time at which the read was saved"),
     ("seconds", "seconds from opened to saved, by the server's clock"),
     ("edit_seconds", "seconds with the form on the screen, without pauses"),
+    ("informed", "True if the reader could know what others had said of the case; such reads have no scores"),
     ("superseded", "True if a later read of the same reader replaces it"),
     ("withdrawn", "True if the reader withdrew it"),
     ("regions", "number of regions the reader marked; they are exported as GeoJSON with this table"),
@@ -59,7 +61,8 @@ _TRUTH = {"benign": 0, "malignant": 1}
 def write_reads_table(export: ReadsExport) -> bytes:
     """Write one row for each saved read, ordered by reader and by the sequence of their reads.
 
-    Times are seconds since the reader's first read was opened, or clock times in UTC if the export includes them.
+    Times are seconds since the reader's first read was opened, or clock times in UTC if the export includes them. A
+    de-identified export has seconds since the form of each read was opened.
     """
     return csv_bytes([name for name, _ in _columns(export)], _rows(export))
 
@@ -103,13 +106,14 @@ def _row(export: ReadsExport, one: ExportedRead, starts: Mapping[int, datetime])
         export.title,
         *((place.round, place.arm.value, place.iteration, place.position) if place else (None, "blind first", 1, None)),
         *(one.reader_number, one.case_number, case.magnification, case.demonstration, len(case.images)),
+        "; ".join(f"image {image.position}: {note}" for image in case.images for note in image.notes),
         *(read.stage.value, label, opinion.confidence, malignancy_score(one)),
         *(opinion.subtype, opinion.reason, opinion.vote.value if opinion.vote else None),
         *(read.model_visible, *_model(one)),
         *(_time(moment, start) for moment in (read.opened_at, one.revealed_at, read.saved_at)),
         round((read.saved_at - read.opened_at).total_seconds(), 3),
         read.edit_seconds,
-        *(one.superseded, one.withdrawn, len(opinion.regions)),
+        *(read.informed, one.superseded, one.withdrawn, len(opinion.regions)),
         *((case.reference.label, case.reference.source) if case.reference else (None, None)),
         *names,
     )
@@ -129,8 +133,8 @@ def _time(moment: datetime | None, start: datetime | None) -> object:
 def write_imrmc_file(export: ReadsExport) -> bytes | None:
     """Write the scores of all cases with a reference label; None unless there are benign and malignant ones.
 
-    Each arm is one modality, and a blind-first arm two: before and after the reveal. Withdrawn reads and amendments do
-    not count; an amendment may rest on more information than the model's opinion.
+    Each arm is one modality, and a blind-first arm two: before and after the reveal. Withdrawn reads, amendments and
+    informed reads do not count: they may rest on more information than the model's opinion.
     """
     truth = {
         case.number: _TRUTH[case.reference.label]
@@ -194,7 +198,7 @@ def _modalities(arm: Arm, reads: Sequence[ExportedRead]) -> Mapping[str, Exporte
         by_modality = {"model-first": aided}
     else:
         by_modality = {"blind-first-before": first, "blind-first-after": aided}
-    return {modality: one for modality, one in by_modality.items() if one is not None}
+    return {modality: one for modality, one in by_modality.items() if one is not None and not one.read.informed}
 
 
 def _final(reads: Sequence[ExportedRead]) -> ExportedRead | None:

@@ -1,4 +1,4 @@
-"""The PDF report of a case: conclusions, all reads in chronological order, images with heat maps, and the model."""
+"""The PDF report of a case: conclusions, all reads, images with heat maps, and the model."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 from core.card import Card
 from core.results import Prediction
 from db.files import DamagedFileError, Files
-from db.values.exports import CaseExport, ExportedImage, ExportedMap, ExportedRead
+from db.values.exports import ROUNDED_TO, CaseExport, ExportedImage, ExportedMap, ExportedRead
 from db.values.reading import REASONS, Region, Reveal, Stage
 from service.exports import pdf_page
 from service.exports.pdf_page import WIDTH, ReportSheet
@@ -22,9 +22,7 @@ _LINE_HEIGHT = 4.0  # mm
 
 _DISCLAIMER = "Research use only – not a diagnosis. Not for use in patient care."
 _IDENTIFIED = "This report contains the accession number, names, notes and dates: treat it as patient data."
-_DE_IDENTIFIED = (
-    "De-identified: no accession number, names or notes. Times are relative to the first opening of the case."
-)
+_DE_IDENTIFIED = f"De-identified: no accession number, names, notes or times. Durations are rounded to {ROUNDED_TO} s."
 _IMAGE_LEGEND = (
     "Numbers on an image identify the read and the region. Heat maps show the evidence for malignancy in logits, with "
     "the colour scale spanning the range of each map. They belong to the current result of the model."
@@ -48,7 +46,8 @@ def write_case_pdf(export: CaseExport, files: Files, card: Card | None) -> bytes
     sheet.draw_paragraph("\n".join(_describe_case(export)))
     sheet.draw_heading("Conclusions")
     _draw_conclusions(sheet, export)
-    sheet.draw_heading(f"{len(export.reads)} saved reads, in chronological order")
+    order = "in chronological order" if export.named else "in a random order of readers"
+    sheet.draw_heading(f"{len(export.reads)} saved reads, {order}")
     _draw_reads(sheet, export)
     sheet.draw_heading("Images", space=95)
     _draw_images(sheet, export, files, _name_regions(export))
@@ -66,16 +65,14 @@ def _describe_case(export: CaseExport) -> list[str]:
 
 
 def _draw_conclusions(sheet: ReportSheet, export: CaseExport) -> None:
-    start = _start(export)
     if not export.consensus and not export.sign_offs:
         sheet.draw_paragraph("No consensus and no sign-off.")
     for consensus in export.consensus:
         replaced = "" if consensus is export.consensus[-1] else " (replaced by a later consensus)"
         opinion = _opinion(consensus.label, consensus.confidence, consensus.subtype)
-        when = _when(export, consensus.saved_at, start)
         sheet.draw_paragraph(
             f"Consensus{replaced}: {opinion}; severity of the discordance: {consensus.severity.value}; "
-            f"{consensus.adjudicator}, {when}.{_note(consensus.note)}"
+            f"{consensus.adjudicator}{_when(export, consensus.saved_at)}.{_note(consensus.note)}"
         )
     for sign_off in export.sign_offs:
         is_last = sign_off is export.sign_offs[-1]
@@ -83,14 +80,14 @@ def _draw_conclusions(sheet: ReportSheet, export: CaseExport) -> None:
         reason = f" Reason for the amendment: {sign_off.why}" if sign_off.why else ""
         sheet.draw_paragraph(
             f"Signed off, version {sign_off.version}{replaced}: {_opinion(sign_off.label, None, sign_off.subtype)}; "
-            f"{sign_off.signer}, {_when(export, sign_off.saved_at, start)}.{reason}{_note(sign_off.note)}",
+            f"{sign_off.signer}{_when(export, sign_off.saved_at)}.{reason}{_note(sign_off.note)}",
             bold=is_last,
         )
 
 
 def _draw_reads(sheet: ReportSheet, export: CaseExport) -> None:
-    ordered, start = _in_order(export.reads), _start(export)
-    rows = [_read_row(export, one, number, start) for number, one in enumerate(ordered, start=1)]
+    ordered = export.reads
+    rows = [_read_row(export, one, number) for number, one in enumerate(ordered, start=1)]
     sheet.draw_table(_READ_COLUMNS, _READ_WIDTHS, rows)
     for number, one in enumerate(ordered, start=1):
         opinion = one.read.opinion
@@ -101,7 +98,7 @@ def _draw_reads(sheet: ReportSheet, export: CaseExport) -> None:
                 sheet.draw_paragraph(f"Note on read {number}: {note}", size=8)
 
 
-def _read_row(export: CaseExport, one: ExportedRead, number: int, start: datetime) -> tuple[str, ...]:
+def _read_row(export: CaseExport, one: ExportedRead, number: int) -> tuple[str, ...]:
     read, opinion, shown = one.read, one.read.opinion, one.shown
     status = ", withdrawn" if one.withdrawn else ", replaced" if one.superseded else ""
     withdraws = read.stage is Stage.WITHDRAWN
@@ -114,8 +111,9 @@ def _read_row(export: CaseExport, one: ExportedRead, number: int, start: datetim
     remarks = [dict(REASONS)[opinion.reason]] if opinion.reason else []
     remarks += [f"heat map useful: {opinion.vote.value}"] if opinion.vote else []
     remarks += [f"regions marked: {len(opinion.regions)}"] if opinion.regions else []
+    remarks += ["informed by others"] if read.informed else []
     return (
-        _when(export, read.saved_at, start),
+        _when(export, read.saved_at).removeprefix(", "),
         read.reader,
         f"{number}: {'withdraws the previous read' if withdraws else read.stage.value + status}",
         "" if withdraws else _opinion(opinion.label, opinion.confidence, opinion.subtype),
@@ -125,21 +123,9 @@ def _read_row(export: CaseExport, one: ExportedRead, number: int, start: datetim
     )
 
 
-def _in_order(reads: Sequence[ExportedRead]) -> list[ExportedRead]:
-    return sorted(reads, key=lambda one: one.read.saved_at)
-
-
-def _start(export: CaseExport) -> datetime:
-    return min((one.read.opened_at for one in export.reads), default=export.made_at)
-
-
-def _when(export: CaseExport, moment: datetime, start: datetime) -> str:
-    if export.named:
-        return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
-    minutes, seconds = divmod(round((moment - start).total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    return f"+ {f'{days} d ' if days else ''}{hours}:{minutes:02}:{seconds:02}"
+def _when(export: CaseExport, moment: datetime) -> str:
+    """Write after a comma when something was saved; nothing in a de-identified report."""
+    return moment.strftime(", %Y-%m-%d %H:%M:%S UTC") if export.named else ""
 
 
 def _opinion(label: str | None, confidence: int | None, subtype: str | None) -> str:
@@ -155,7 +141,7 @@ def _name_regions(export: CaseExport) -> list[NamedRegion]:
     """Name each marked region after its read and its place in it, such as 2.1; also those of replaced reads."""
     return [
         (f"{number}.{place}", region.image_id, region)
-        for number, one in enumerate(_in_order(export.reads), start=1)
+        for number, one in enumerate(export.reads, start=1)
         for place, region in enumerate(one.read.opinion.regions, start=1)
     ]
 
@@ -170,6 +156,9 @@ def _draw_images(sheet: ReportSheet, export: CaseExport, files: Files, regions: 
     small = images[LARGE : LARGE + SMALL]
     for first in range(0, len(small), _IMAGES_PER_ROW):
         _draw_row(sheet, files, small[first : first + _IMAGES_PER_ROW])
+    for image in images[LARGE:]:
+        for note in image.notes:
+            sheet.draw_paragraph(f"Image {image.position}. Note: {note}.", size=8)
     omitted = len(images) - LARGE - SMALL
     if omitted > 0:
         sheet.draw_paragraph(f"Images not shown: {omitted}. A report shows at most {LARGE + SMALL} images.", bold=True)
@@ -177,9 +166,11 @@ def _draw_images(sheet: ReportSheet, export: CaseExport, files: Files, regions: 
 
 def _caption(image: ExportedImage, prediction: Prediction | None) -> str:
     size = f"Image {image.position}, {image.width} x {image.height} px"
+    notes = "".join(f" Note: {note}." for note in image.notes)
     if prediction is None:
-        return f"{size}. No model result."
-    return f"{size}. Model: {prediction.malignancy}, probability of malignancy {prediction.malignant_probability:.2f}."
+        return f"{size}. No model result.{notes}"
+    probability = f"probability of malignancy {prediction.malignant_probability:.2f}"
+    return f"{size}. Model: {prediction.malignancy}, {probability}.{notes}"
 
 
 def _draw_large(

@@ -46,7 +46,7 @@ def render_image(files: Files, image: ExportedImage, side: int, regions: Sequenc
     Raises:
         DamagedFileError: If the stored file is missing or has changed.
     """
-    shrunk = make_thumbnail(decode_image(files.get(image.file_sha256)).pixels, side)
+    shrunk = make_thumbnail(decode_image(files.get(image.file_sha256), stored=True).pixels, side)
     if not regions:
         return _jpeg(shrunk)
     picture = Image.fromarray(shrunk)
@@ -67,7 +67,7 @@ def render_heatmap(files: Files, image: ExportedImage, stored: ExportedMap, side
         DamagedFileError: If a stored file is missing or has changed.
         ValueError: If the stored file is not a heat map of this program.
     """
-    shrunk = make_thumbnail(decode_image(files.get(image.file_sha256)).pixels, side)
+    shrunk = make_thumbnail(decode_image(files.get(image.file_sha256), stored=True).pixels, side)
     heatmap = shrink_onto(decode_heatmap(files.get(stored.file_sha256)), shrunk)
     return _jpeg(overlay_heatmap(shrunk, heatmap, OPACITY, span=(stored.low, stored.high)))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from db import store
 from db.database import Sessions
 from db.store.exports import DEIDENTIFIED, ExportDetail
-from db.values.exports import ReadsExport
+from db.values.exports import ROUNDED_TO, ReadsExport
 from service.exports.geojson import write_region_files
 from service.exports.mrmc import COLUMNS, NAMED_COLUMNS, write_imrmc_file, write_reads_table, write_reads_workbook
 
@@ -57,6 +57,17 @@ def _files(export: ReadsExport) -> list[tuple[str, bytes]]:
     ]
 
 
+def _describe_times(export: ReadsExport) -> str:
+    if export.clock_times:
+        return "Times are clock times in UTC."
+    if export.named:
+        return "Times are in seconds since the reader's first read in this export was opened."
+    return (
+        f"Times are in seconds since the form of the read was opened, rounded to {ROUNDED_TO} s, and exchanged at "
+        "random among the reads of the same reader, stage, arm and round. The order of the lines is random."
+    )
+
+
 def _explanation(export: ReadsExport, *, has_scores: bool) -> str:
     columns = (*COLUMNS, *(NAMED_COLUMNS if export.named else ()))
     readers = len({one.reader_number for one in export.reads})
@@ -68,9 +79,7 @@ def _explanation(export: ReadsExport, *, has_scores: bool) -> str:
         "This export contains names, accession numbers and notes: treat it as patient data."
         if export.named
         else "De-identified: reader and case numbers were assigned at random for this export only.",
-        "Times are clock times in UTC."
-        if export.clock_times
-        else "Times are in seconds since the reader's first read in this export was opened.",
+        _describe_times(export),
         "",
         "scores.imrmc: scores for iMRMC and RJafroc. Each arm is one modality; the blind-first arm is two, before and"
         " after the reveal."

@@ -12,29 +12,27 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import psutil
 
 from core.card import UnusableCheckpointError, checkpoint_sha256, read_card
-from core.imaging.heatmaps import encode_heatmap
 from core.imaging.limits import UnreadableImageError
-from core.pipeline import PatchClassifier, analyse
 from core.results import Heatmap
 from core.settings import Settings
 from db import store
 from db.database import Sessions, open_database
 from db.files import DamagedFileError, Files
-from db.values.reading import Job, ModelIdentity, StoredHeatmap
+from db.values.reading import Heartbeat, Job, ModelIdentity, StoredHeatmap
 from service.worker.checkpoint_in_service import find_checkpoint_in_service
 
 if TYPE_CHECKING:
     from core.network.classifier import Classifier
+    from core.pipeline import MagnificationClassifier
 
 
 UNUSABLE_CHECKPOINT, REPLACED = 3, 4  # exit status; replaced: another checkpoint was put into service
@@ -43,7 +41,7 @@ WATCHED = "--watched"  # stop when standard input closes, because then the serve
 TRY = "--try"  # with a path: only report whether this checkpoint can be loaded
 
 _POLL_SECONDS = 0.5
-_STALE = timedelta(seconds=60)  # twelve missed heartbeats: the worker of another computer has ended
+_SILENT_SECONDS = 60.0  # twelve missed heartbeats: the worker of another computer has ended
 
 _log = logging.getLogger("second_read.worker")
 
@@ -82,11 +80,28 @@ def _start_time(process: psutil.Process) -> str:
     return f"{process.create_time():.2f}"
 
 
-class MagnificationClassifier(PatchClassifier, Protocol):
-    """What the worker needs of a classifier: that of the pipeline, for any magnification."""
+class SilentJobs:
+    """Queues the jobs of workers again that have been silent for a minute, by a clock that never goes back."""
 
-    def at(self, magnification: str | None) -> PatchClassifier:
-        """Return the same classifier for images of one magnification; None for an unknown magnification."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looked_at = -_SILENT_SECONDS
+        self._since: dict[Heartbeat, float] = {}  # when each was first seen
+
+    def release(self, sessions: Sessions) -> int:
+        """Look at the heartbeats, a few times a minute, and return how many jobs were queued again."""
+        now = self._clock()
+        if now - self._looked_at < _SILENT_SECONDS / 4:
+            return 0
+        self._looked_at = now
+        with sessions.read() as session:
+            beats = store.jobs.running_heartbeats(session)
+        self._since = {beat: self._since.get(beat, now) for beat in beats}
+        silent = [beat for beat, since in self._since.items() if now - since >= _SILENT_SECONDS]
+        if not silent:
+            return 0
+        with sessions.begin() as session:
+            return store.jobs.release_silent_jobs(session, silent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +111,7 @@ class Worker:
     name: str
     sessions: Sessions
     files: Files
-    classifier: MagnificationClassifier
+    classifier: "MagnificationClassifier"
     model: ModelIdentity
     deployment: int | None = None  # number of the deployment that put this model into service
     beat_seconds: float = 5.0
@@ -106,15 +121,13 @@ class Worker:
 
         The current job is always finished first.
         """
-        stale_released_at = time.monotonic()
+        silent = SilentJobs()
         while not stop.is_set():
             if self._is_replaced():
                 return True
             if self.work_once():
                 continue
-            if time.monotonic() - stale_released_at > _STALE.total_seconds():
-                _release_stale(self.sessions)
-                stale_released_at = time.monotonic()
+            silent.release(self.sessions)
             stop.wait(_POLL_SECONDS)
         return False
 
@@ -148,7 +161,10 @@ class Worker:
             self._fail(job, f"the analysis stopped with an internal error ({kind}); the server log has details")
 
     def _analyse(self, job: Job) -> None:
-        analysis = analyse(self.files.get(job.file_sha256), self.classifier.at(job.magnification))
+        # The supervisor imports this module in the server, and so do the pages, which decode no image.
+        from core.pipeline import analyse  # noqa: PLC0415
+
+        analysis = analyse(self.files.get(job.file_sha256), self.classifier.at(job.magnification), stored=True)
         heatmap = None if analysis.heatmap is None else self._store_heatmap(analysis.heatmap)
         with self.sessions.begin() as session:
             is_saved = store.jobs.finish_job(session, job, self.name, analysis, model=self.model, heatmap=heatmap)
@@ -156,6 +172,8 @@ class Worker:
             _log.warning("job %d was reassigned to another worker in the meantime; this result was discarded", job.id)
 
     def _store_heatmap(self, heatmap: Heatmap) -> StoredHeatmap:
+        from core.imaging.heatmaps import encode_heatmap  # noqa: PLC0415
+
         file_sha256 = self.files.put(encode_heatmap(heatmap))
         return StoredHeatmap(file_sha256, float(heatmap.min()), float(heatmap.max()))
 
@@ -203,7 +221,6 @@ def main() -> int:
 def _work(settings: Settings, stop: threading.Event) -> int:
     sessions = open_database(settings.database, data=settings.data)
     release_dead_workers(sessions)
-    _release_stale(sessions)
     with sessions.read() as session:
         chosen = find_checkpoint_in_service(session, settings)
     try:
@@ -242,11 +259,6 @@ def _load(settings: Settings, path: Path) -> "Classifier":
     from core.network.checkpoint import load_classifier  # noqa: PLC0415
 
     return load_classifier(path, settings.device)
-
-
-def _release_stale(sessions: Sessions) -> None:
-    with sessions.begin() as session:
-        store.jobs.release_stale_jobs(session, _STALE)
 
 
 def _stop_with_server(stop: threading.Event) -> None:

@@ -67,7 +67,7 @@ def test_a_reader_signs_in_works_in_two_tabs_and_signs_out_of_both(
     image = tmp_path / "a.png"
     image.write_bytes(tissue_png(1))
     page.locator("input[type=file]").set_input_files(image)
-    expect(page.get_by_role("button", name="Remove a.png")).to_be_visible()
+    expect(page.get_by_role("row", name="1 a.png")).to_be_visible()
     picture(page, "signed in, upload")
     other = page.context.new_page()
     other.set_default_timeout(_PATIENCE_MS)

@@ -32,7 +32,7 @@ def picture(page: Page, name: str, *, connected: bool = True) -> None:
 
 def choose(page: Page, file: Path) -> None:
     page.locator("input[type=file]").set_input_files(file)
-    expect(page.get_by_role("button", name=f"Remove {file.name}")).to_be_visible()
+    expect(page.get_by_role("row", name=f"1 {file.name}")).to_be_visible()
 
 
 def upload(page: Page, image: Path) -> None:

@@ -1,6 +1,7 @@
 """`python -m core predict`, run as a user runs it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import decode_heatmap
+from tests.helpers.images.odd_tiffs import pages_tiff
 from tests.helpers.networks import small_checkpoint
 
 
@@ -26,9 +28,10 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _predict(case: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _predict(case: Path, *arguments: str | bytes, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "core", "predict", "--checkpoint", str(case / "small.safetensors"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.mark.slow
@@ -39,11 +42,15 @@ def test_a_folder_gives_one_object_per_image_and_a_summary_beside(case: Path, tm
     assert [Path(record["file"]).name for record in records] == ["a.png", "b.png"]
     for record in records:
         assert set(record) == {
-            "file", "label", "malignant_probability", "probabilities", "quality", "patches", "model_version", "seconds",
+            "file", "label", "malignant_probability", "probabilities", "quality", "notes", "patches", "model_version",
+            "seconds", "heatmap", "overlay",
         }  # fmt: skip
+        assert Path(record["heatmap"]).is_file()
+        assert Path(record["overlay"]).is_file()
         assert sum(record["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert record["patches"]["benign"] + record["patches"]["malignant"] == 4
     assert "read as one case" in done.stderr
+    assert "not an image, left alone: notes.txt" in done.stderr
     assert decode_heatmap((tmp_path / "left" / "b.heatmap.tiff").read_bytes()).shape == (230, 300)
     shown = cv2.imread(str(tmp_path / "a.overlay.png"))
     assert shown is not None
@@ -69,3 +76,64 @@ def test_an_unusable_checkpoint_is_said_in_one_line(case: Path, tmp_path: Path) 
     assert done.returncode == 2
     assert "not a safetensors file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_what_a_folder_holds_is_analysed_by_content_and_what_is_not_is_named(case: Path, tmp_path: Path) -> None:
+    image = (case / "images" / "a.png").read_bytes()
+    for name in ("no ending", "a.jfif", "b.PNG"):
+        (tmp_path / name).write_bytes(image)
+    (tmp_path / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "[bold]notes.txt").write_text("not an image")
+    done = _predict(case, str(tmp_path))
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert sum("malignant probability" in line and "of 4 patches" in line for line in lines) == 3
+    assert "3 images malignant, 2 without a result" in done.stdout
+    assert "  without a result: phone.HEIC: this is a HEIC or AVIF picture, which is not supported." in done.stdout
+    assert "  without a result: gone.png: a link to a file that is not there." in lines
+    assert "  not an image, left alone: [bold]notes.txt" in lines
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_name_that_is_not_utf_8_is_readable_and_stops_nothing(case: Path, tmp_path: Path, encoding: str) -> None:
+    image = (case / "images" / "a.png").read_bytes()
+    folder = os.fsencode(tmp_path)
+    for name in (b"1 M\xe4rz.png", "2 März.png".encode(), b"3.png"):
+        Path(os.fsdecode(folder + b"/" + name)).write_bytes(image)
+    for output in ([], ["--json"]):
+        done = _predict(case, folder, *output, "--heatmap", str(tmp_path / "maps"), encoding=encoding)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stdout.count("benign") + done.stdout.count("malignant") >= 3
+        assert r"1 M\xe4rz.png" in done.stdout.replace("\\\\", "\\")
+    files = [json.loads(line)["file"] for line in done.stdout.splitlines()]
+    assert [Path(file).name for file in files] == [r"1 M\xe4rz.png", "2 März.png", "3.png"]
+
+
+@pytest.mark.slow
+def test_images_of_one_name_keep_maps_of_their_own(case: Path, tmp_path: Path) -> None:
+    for folder, seed in (("A", 1), ("B", 2)):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "1.png"), generate_tissue(seed, "benign", 230, 300)[:, :, ::-1])
+    folders = [str(tmp_path / "A"), str(tmp_path / "B")]
+    done = _predict(case, *folders, "--json", "--heatmap", str(tmp_path / "maps"))
+    assert done.returncode == 0, done.stderr
+    maps = [Path(json.loads(line)["heatmap"]) for line in done.stdout.splitlines()]
+    assert len(set(maps)) == 2
+    assert maps[0].read_bytes() != maps[1].read_bytes()
+    refused = _predict(case, str(tmp_path / "A" / "1.png"), str(tmp_path / "maps" / "A" / "1.overlay.png"),
+                       "--heatmap", str(tmp_path / "maps" / "A"))  # fmt: skip
+    assert refused.returncode == 2
+    assert "is one of the images" in refused.stderr
+
+
+@pytest.mark.slow
+def test_what_was_noticed_on_reading_a_file_is_told_with_its_result(case: Path, tmp_path: Path) -> None:
+    tissue = [generate_tissue(seed, "benign", 230, 300) for seed in (1, 2)]
+    (tmp_path / "pages.tif").write_bytes(pages_tiff([(picture, {}) for picture in tissue]))
+    as_json, as_text = _predict(case, "--json", str(tmp_path)), _predict(case, str(tmp_path))
+    assert json.loads(as_json.stdout)["notes"] == ["only the first of 2 pages is used"]
+    assert "; note: only the first of 2 pages is used" in as_text.stdout

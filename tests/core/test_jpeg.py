@@ -40,6 +40,15 @@ def test_the_size_in_a_header_with_stray_bytes_is_still_checked() -> None:
     assert "31 x 40" in refusal(between_segments(small, b"?>"))
 
 
+@pytest.mark.parametrize(
+    ("at", "value", "name"), [(1, 0xC3, "lossless"), (1, 0xC5, "hierarchical"), (4, 12, "12 bits")]
+)
+def test_a_way_of_coding_that_is_not_read_is_named(at: int, value: int, name: str) -> None:
+    data = bytearray(saved(Image.fromarray(smooth_colours()), "JPEG"))
+    data[data.index(b"\xff\xc0") + at] = value
+    assert name in refusal(bytes(data))
+
+
 def noise_and_margin(side: str) -> RgbImage:
     picture = np.full((192, 192, 3), 128, np.uint8)
     noise = np.random.default_rng(3).integers(0, 256, (192, 192, 3), dtype=np.uint8)

@@ -98,6 +98,15 @@ def test_pooling_averages_patches_and_counts_both_sides_of_the_threshold() -> No
     assert pool_patches(_two(0.9, 0.3), replace(FAKE_CARD, threshold=0.65)).label == "benign"
 
 
+def test_a_patch_at_the_threshold_counts_as_malignant_as_the_image_would() -> None:
+    # Halves and quarters are exact in 32 bits, so that "at the threshold" is no matter of rounding.
+    prediction = pool_patches(_two(0.5, 0.5), replace(FAKE_CARD, threshold=0.5))
+    assert prediction.label == "malignant"
+    assert (prediction.benign_patches, prediction.malignant_patches) == (0, 2)
+    below = pool_patches(_two(0.25, 0.5), replace(FAKE_CARD, threshold=0.5))
+    assert (below.label, below.benign_patches, below.malignant_patches) == ("benign", 1, 1)
+
+
 def test_the_pipeline_is_imported_without_torch() -> None:
     code = "import sys, core.pipeline; assert not {'torch', 'timm', 'streamlit'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

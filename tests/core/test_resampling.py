@@ -200,3 +200,13 @@ def test_an_interval_is_the_same_for_the_same_seed() -> None:
     judged = made_judgements(IDC).binary()
     assert auc_estimate(judged, seed=1) == auc_estimate(judged, seed=1)
     assert auc_estimate(judged, seed=1) != auc_estimate(judged, seed=2)
+
+
+def test_a_patient_written_in_two_ways_is_resampled_as_one() -> None:
+    malignant, probabilities = [True, False] * 6, [0.9, 0.2, 0.4, 0.6, 0.7, 0.1, 0.3, 0.5, 0.8, 0.2, 0.6, 0.4]
+    plain = [f"P{n // 4}" for n in range(12)]
+    written = ["P0", "p0", "P0 ", "P0\u00a0", "P1", " P1", "P1", "\ufeffP1", "Ｐ2", "P2", "P2", "P2"]
+    one, other = (BinaryPredictions.of(malignant, probabilities, ids) for ids in (plain, written))
+    assert len(set(other.patient_ids)) == len(other.strata()) == 3
+    assert len(other.by_patient().malignant) == 3
+    assert auc_estimate(other) == auc_estimate(one)

@@ -97,6 +97,24 @@ def test_a_tile_that_a_scanner_left_out_is_glass_and_said_so(packing: str | None
     assert decoded.notes == ("1 of 6 tiles are not in the file and were left white",)
 
 
+@pytest.mark.parametrize("packing", [None, "deflate", "jpeg"])
+def test_a_tile_without_bytes_is_not_its_neighbour(packing: str | None) -> None:
+    data = tiff(smooth_colours(), photometric="rgb", compression=packing, tile=(16, 32))
+    means = decode_image(data).pixels.copy()
+    data = with_numbers(data, TILE_COUNTS, lambda counts: [counts[0], 0, *counts[2:]])
+    data = with_numbers(data, TILE_OFFSETS, lambda offsets: [offsets[0], offsets[2], *offsets[2:]])
+    means[:16, 32:] = 255
+    assert np.array_equal(decode_image(data).pixels, means)
+
+
+@pytest.mark.parametrize("packing", [None, "deflate", "jpeg"])
+def test_a_strip_without_bytes_is_not_its_neighbour(packing: str | None) -> None:
+    data = tiff(smooth_colours(), photometric="rgb", compression=packing, rowsperstrip=16)
+    data = with_numbers(data, STRIP_COUNTS, lambda counts: [counts[0], 0, counts[2]])
+    for place in (lambda offsets: offsets[2], lambda offsets: offsets[2] - 20):
+        refusal(with_numbers(data, 273, lambda offsets, place=place: [offsets[0], place(offsets), offsets[2]]))
+
+
 def test_a_file_without_any_tile_is_refused() -> None:
     data = tiff(smooth_colours(), photometric="rgb", tile=(16, 32))
     for tag in (TILE_COUNTS, TILE_OFFSETS):

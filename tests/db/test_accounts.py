@@ -1,12 +1,13 @@
 """Accounts that sign in: passwords, roles, disabling, sign-ins and tokens, on both databases."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from core import clock
 from db import store
 from db.database import Sessions
 from db.errors import NotAllowedError
@@ -156,6 +157,38 @@ def test_a_sign_in_times_out_when_idle_and_at_last_even_in_use(sessions: Session
     with sessions.begin() as session:
         store.sign_ins.touch_sign_in(session, lasting, Lifetime())
     assert who(sessions, lasting) is None
+
+
+def _at(monkeypatch: pytest.MonkeyPatch, moved: timedelta) -> None:
+    """Move the clock of the process; each call moves it from the real time."""
+    monkeypatch.setattr(clock, "now", lambda: datetime.now(UTC) + moved)
+
+
+def test_an_expired_sign_in_never_lives_again_though_the_clock_is_set_back(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(sessions, "dr. a")
+    add(sessions, "dr. b")
+    secret = sign_in(sessions, "dr. a", Lifetime(timedelta(minutes=30), timedelta(hours=12)))
+    _at(monkeypatch, timedelta(hours=2))
+    assert who(sessions, secret) is None
+    # Whoever signs in or works meanwhile has what has expired ended for good; then the server starts on a slow clock.
+    other = sign_in(sessions, "dr. b")
+    _at(monkeypatch, timedelta(minutes=1))
+    assert who(sessions, secret) is None
+    assert who(sessions, other) is None, "it begins in the future: nobody knows how old it is"
+
+
+def test_whoever_works_ends_the_expired_sign_ins_of_others(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("dr. a", "dr. b"):
+        add(sessions, name)
+    idle = sign_in(sessions, "dr. a", Lifetime(timedelta(minutes=30), timedelta(hours=12)))
+    busy = sign_in(sessions, "dr. b", Lifetime(timedelta(hours=5), timedelta(hours=12)))
+    _at(monkeypatch, timedelta(hours=1))
+    with sessions.begin() as session:
+        store.sign_ins.touch_sign_in(session, busy, Lifetime(timedelta(hours=5), timedelta(hours=12)))
+    _at(monkeypatch, timedelta(0))
+    assert (who(sessions, idle), who(sessions, busy)) == (None, "dr. b")
 
 
 def test_being_used_lets_the_idle_time_begin_anew(sessions: Sessions) -> None:

@@ -4,14 +4,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from core.results import Reading
-from db import store
+from db import store, tables
 from db.database import Sessions
 from db.values.reading import Opinion, Vote
-from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, OPENED
-from tests.helpers.world import analyse_all, make_case, make_reader
+from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, OPENED, sign_off_row, study_rows
+from tests.helpers.world import add_sign_in, analyse_all, make_case, make_reader
 
 
 @pytest.fixture
@@ -40,6 +40,25 @@ def given(sessions: Sessions, account_id: int) -> list[Reading]:
         store.reads.end_undo(session, account_id)
     with sessions.read() as session:
         return store.agreement.finished_readings(session, account_id)
+
+
+def labels(sessions: Sessions, account_id: int) -> dict[int, str]:
+    """Return the reference labels of the page."""
+    with sessions.begin() as session:
+        store.reads.end_undo(session, account_id)
+    with sessions.read() as session:
+        return dict(store.adjudication.adjudicated_labels(session, account_id).labels)
+
+
+def references(sessions: Sessions, account_id: int, study_id: int | None = None) -> list[str | None]:
+    """Return the reference labels of a reader's export of their own reads."""
+    with sessions.begin() as session:
+        if not store.accounts.has_accounts(session):
+            for account in session.scalars(select(tables.Account.id)).all():
+                add_sign_in(session, account)
+    with sessions.read() as session:
+        export = store.exports.exported_reads(session, account_id, study_id=study_id)
+    return [case.reference.label for case in export.cases if case.reference]
 
 
 def test_of_a_case_that_is_not_finished_nothing_is_given(
@@ -112,6 +131,44 @@ def test_a_final_read_without_a_result_has_no_model(sessions: Sessions) -> None:
     (found,) = given(sessions, reader)
     assert found.final is not None
     assert (found.final.model, found.model_version) == (None, None)
+
+
+def test_a_case_that_was_read_in_a_study_only_tells_nothing_of_what_others_said_in_routine(
+    sessions: Sessions, three_cases: tuple[int, int, list[int]]
+) -> None:
+    one, other, (case_id, *_) = three_cases
+    first(sessions, case_id, other)
+    final(sessions, case_id, other)
+    with sessions.begin() as session:
+        session.add_all(study_rows(case_id, one, other))
+        session.flush()
+        store.study_reading.record_study_read(session, 1, one, BENIGN, OPENED)
+    with sessions.begin() as session:
+        store.study_reading.record_study_read(session, 1, one, MALIGNANT, OPENED, seen=())
+        session.get_one(tables.Study, 1).closed_at = OPENED
+        session.add_all(sign_off_row(case_id, other, version) for version in (1, 2))
+    assert given(sessions, one) == []
+    assert labels(sessions, one) == {}
+    assert references(sessions, one) == []
+    assert references(sessions, one, study_id=1) == [], "the reference label is what others said, too"
+    assert labels(sessions, other) == {case_id: "benign"}
+
+
+def test_who_has_no_last_word_does_not_learn_the_label_of_the_sign_off(
+    sessions: Sessions, three_cases: tuple[int, int, list[int]]
+) -> None:
+    one, other, (case_id, *_) = three_cases
+    first(sessions, case_id, one)
+    first(sessions, case_id, other)
+    final(sessions, case_id, other)
+    with sessions.begin() as session:
+        session.add(sign_off_row(case_id, other))
+    assert (given(sessions, one), labels(sessions, one), references(sessions, one)) == ([], {}, [])
+    with sessions.read() as session:
+        view = store.sign_offs.sign_offs_of(session, case_id, one)
+    assert (view.versions, view.consensus, view.proposed) == ((), None, None)
+    assert labels(sessions, other) == {case_id: "benign"}
+    assert references(sessions, other) == ["benign"]
 
 
 def test_all_readings_come_in_one_query_by_the_indexes(

@@ -1,24 +1,30 @@
 """A backup is restored with everything, damage to it is seen, and restoring it is done or refused."""
 
+import hashlib
+import io
+import json
 import random
 import sqlite3
 import subprocess
 import sys
 import tarfile
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from core.settings import Settings
 from db.__main__ import app
-from db.backup.archive import DATABASE
+from db.backup.archive import DATABASE, MANIFEST
 from db.backup.backup import BackupSource, make_backup
 from db.backup.restore import check_backup, restore_backup
 from db.database import open_database
 from db.errors import BackupError
 from db.files import Files
 from db.values.reading import Action
+from service.installation import Installation
 from tests.helpers.backups import DataFolder, contents, events, stored_files
 
 
@@ -101,6 +107,14 @@ def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
         check_backup(tmp_path / "bad.tar")
 
 
+def test_a_backup_of_headers_is_not_read_through(tmp_path: Path) -> None:
+    pax = tarfile.TarInfo("pax")
+    pax.type, pax.size = tarfile.XHDTYPE, 400_000
+    (tmp_path / "bad.tar").write_bytes((pax.tobuf(tarfile.USTAR_FORMAT) + bytes(400_384)) * 3)
+    with pytest.raises(BackupError, match="cannot be read completely: it has a header of"):
+        check_backup(tmp_path / "bad.tar")
+
+
 def test_a_stored_file_that_is_damaged_or_gone_is_named_and_the_rest_backed_up(
     data_folder: DataFolder, tmp_path: Path
 ) -> None:
@@ -141,8 +155,120 @@ def test_a_backup_of_postgresql_says_what_to_do_and_takes_the_files(database_url
     sessions.dispose()
 
 
-def command(data_folder: DataFolder, *arguments: str | Path) -> Result:
-    return CliRunner(env={"SECOND_READ_DATA": str(data_folder.data)}).invoke(app, [str(word) for word in arguments])
+def rebuilt(made: Path, target: Path, database: bytes | None = None, manifest: bytes | None = None) -> Path:
+    """Copy a backup with another database that its manifest describes, or with another manifest."""
+    with tarfile.open(made) as archive, tarfile.open(target, "w") as copy:
+        for entry in archive:
+            stream = archive.extractfile(entry)
+            assert stream
+            data = stream.read()
+            if database is not None and entry.name == DATABASE:
+                data = database
+            if database is not None and entry.name == MANIFEST:
+                values = json.loads(data)
+                of_database = next(one for one in values["members"] if one["name"] == DATABASE)
+                of_database |= {"size": len(database), "sha256": hashlib.sha256(database).hexdigest()}
+                data = json.dumps(values).encode()
+            if manifest is not None and entry.name == MANIFEST:
+                data = manifest
+            entry.size = len(data)
+            copy.addfile(entry, io.BytesIO(data))
+    return target
+
+
+def test_a_backup_of_an_empty_database_or_of_another_program_is_damaged(
+    data_folder: DataFolder, tmp_path: Path
+) -> None:
+    made = make_backup(data_folder.source, tmp_path / "backups").path
+    with closing(sqlite3.connect(tmp_path / "other.sqlite")) as other:
+        other.execute("CREATE TABLE cases (id INTEGER)")
+    for database in (b"", (tmp_path / "other.sqlite").read_bytes()):
+        crafted = rebuilt(made, tmp_path / "crafted.tar", database=database)
+        with pytest.raises(BackupError, match="its database is empty, or not one of Second Read"):
+            check_backup(crafted)
+        with pytest.raises(BackupError, match="its database is empty, or not one of Second Read"):
+            restore_backup(crafted, tmp_path / "elsewhere")
+        assert not (tmp_path / "elsewhere").exists()
+
+
+_FORMAT = '"format": "second-read-backup-1", "made_at": "x", "lacking": []'
+MANIFESTS = (
+    *(b"", b"{", b"null", b"[]", b"7", b'"x"', b"\xff\xfe", b"{}", b"[" * 100_000, b'{"a":' * 100_000),
+    *(f"{{{_FORMAT}, {members}}}".encode() for members in (
+        '"members": null', '"members": {}', '"members": [null]', '"members": [{"name": "a"}]',
+        '"members": [{"name": "a", "size": 1e400, "sha256": "b"}]',
+        '"members": [{"name": "a", "size": NaN, "sha256": "b"}]',
+        '"members": [{"name": "a", "size": "x", "sha256": "b"}]',
+    )),
+    b'{"format": {}, "made_at": "x", "members": [], "lacking": []}',
+    b'{"format": "second-read-backup-1", "made_at": 7, "members": [], "lacking": [{}]}',
+)  # fmt: skip
+
+
+def test_a_damaged_manifest_is_refused_in_words(data_folder: DataFolder, tmp_path: Path) -> None:
+    made = make_backup(data_folder.source, tmp_path / "backups").path
+    for number, manifest in enumerate(MANIFESTS):
+        crafted = rebuilt(made, tmp_path / f"{number}.tar", manifest=manifest)
+        with pytest.raises(BackupError, match=r"the list of files in .* is damaged"):
+            check_backup(crafted)
+        said = command(data_folder, "check", crafted)
+        assert (said.exit_code, said.stderr.count("\n")) == (2, 1), manifest[:60]
+
+
+def test_a_backup_of_another_version_is_refused_in_words(data_folder: DataFolder, tmp_path: Path) -> None:
+    made = make_backup(data_folder.source, tmp_path / "backups").path
+    later = b'{"format": "second-read-backup-9", "made_at": "x", "members": [], "lacking": []}'
+    with pytest.raises(BackupError, match="made by another version of Second Read"):
+        check_backup(rebuilt(made, tmp_path / "later.tar", manifest=later))
+
+
+def test_no_byte_of_an_archive_ends_in_anything_but_an_answer(data_folder: DataFolder, tmp_path: Path) -> None:
+    made = make_backup(data_folder.source, tmp_path / "backups").path
+    whole = made.read_bytes()
+    with tarfile.open(made) as archive:
+        headers = [member.offset for member in archive.getmembers()]
+    chance = random.Random(11)  # noqa: S311 (no secret)
+    for _ in range(60):
+        at = chance.choice(headers) + chance.randrange(512)
+        (tmp_path / "bad.tar").write_bytes(whole[:at] + bytes([chance.randrange(256)]) + whole[at + 1 :])
+        with suppress(BackupError):
+            check_backup(tmp_path / "bad.tar")
+
+
+def test_a_database_that_the_settings_would_not_use_is_not_restored(data_folder: DataFolder, tmp_path: Path) -> None:
+    made = make_backup(data_folder.source, tmp_path / "backups").path
+    before = stored_files(data_folder.data)
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.sqlite'}"
+    for url in (elsewhere, "postgresql://reader:secret@host/name"):
+        with pytest.raises(BackupError, match="would not use the database of this backup") as refused:
+            restore_backup(made, data_folder.data, replace=True, database=url)
+        assert "secret" not in str(refused.value)
+        assert stored_files(data_folder.data) == before
+    environment = {"SECOND_READ_DATABASE": elsewhere}
+    refused_command = command(data_folder, "restore", made, "--replace", environment=environment)
+    assert (refused_command.exit_code, "Unset SECOND_READ_DATABASE" in refused_command.stderr) == (2, True)
+    other = tmp_path / "other folder"
+    assert command(data_folder, "restore", made, "--data", other, environment=environment).exit_code == 0
+    assert stored_files(other) == before
+    same = f"sqlite:///{data_folder.data / DATABASE}"
+    assert restore_backup(made, data_folder.data, replace=True, database=same).kept
+
+
+def test_a_folder_whose_server_runs_is_not_replaced_wherever_its_database_is(
+    data_folder: DataFolder, tmp_path: Path
+) -> None:
+    made = make_backup(data_folder.source, tmp_path / "backups").path
+    elsewhere = f"sqlite:///{tmp_path / 'b.sqlite'}"
+    server = Installation.open(replace(Settings.from_environment(), data=data_folder.data, database=elsewhere))
+    with pytest.raises(BackupError, match=f"stop the server first: it uses {data_folder.data}"):
+        restore_backup(made, data_folder.data, replace=True)
+    server.close()
+    assert restore_backup(made, data_folder.data, replace=True).kept
+
+
+def command(data_folder: DataFolder, *arguments: str | Path, environment: dict[str, str] | None = None) -> Result:
+    settings = {"SECOND_READ_DATA": str(data_folder.data), **(environment or {})}
+    return CliRunner(env=settings).invoke(app, [str(word) for word in arguments])
 
 
 def test_the_commands_say_by_their_exit_status_how_it_went(data_folder: DataFolder, tmp_path: Path) -> None:

@@ -60,9 +60,10 @@ def test_a_heat_map_is_refused_before_the_first_read_and_given_after(sessions: S
 
 
 def test_an_image_that_is_not_analysed_has_no_heat_map(sessions: Sessions) -> None:
-    reader = revealed_case(sessions)
+    reader = ready_case(sessions)
     with sessions.begin() as session:
         added = store.cases.add_image(session, reader.case_id, stored_image("late"))
+        store.reads.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
     with sessions.read() as session, pytest.raises(UnknownCaseError, match="has no heat map"):
         store.open_case.heatmap_file(session, added.image_id, reader.account_id)
 
@@ -119,13 +120,14 @@ def test_the_threshold_of_the_card_decides(sessions: Sessions, malignant: float,
 
 
 def test_the_version_that_covers_most_images_speaks_and_then_the_latest(sessions: Sessions) -> None:
-    reader = revealed_case(sessions, images=2, malignant=0.9)
+    reader = ready_case(sessions, images=2, malignant=0.9)
     with sessions.begin() as session:
         store.cases.add_image(session, reader.case_id, stored_image("third"))
     analyse_all(sessions, 0.1, model=NEWER_MODEL)
-    assert reveal(sessions, reader).model_version == MODEL.version
     with sessions.begin() as session:
         store.cases.add_image(session, reader.case_id, stored_image("fourth"))
+        store.reads.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
+    assert reveal(sessions, reader).model_version == MODEL.version
     analyse_all(sessions, 0.1, model=NEWER_MODEL)
     assert reveal(sessions, reader).model_version == NEWER_MODEL.version
 

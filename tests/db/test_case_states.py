@@ -1,15 +1,18 @@
 """What calls for adjudication, which states it gives a case, and who learns of it."""
 
 from dataclasses import replace
+from datetime import timedelta
 
+import pytest
 from sqlalchemy import select
 
+from core import clock
 from db import store, tables
 from db.database import Sessions
 from db.queries import case_state
-from db.values.reading import CaseState, Opinion, Trigger
-from tests.helpers.rows import BENIGN, OPENED, SAYS_MALIGNANT, consensus_row, sign_off_row, study_rows
-from tests.helpers.world import World, make_reader, make_world
+from db.values.reading import CaseState, Opinion, Role, Trigger
+from tests.helpers.rows import BENIGN, OPENED, SAYS_BENIGN, SAYS_MALIGNANT, consensus_row, sign_off_row, study_rows
+from tests.helpers.world import World, add_person, add_sign_in, make_reader, make_world
 
 UNASSESSED = Opinion(None, None)
 NOTHING: tuple[int, ...] = ()  # was seen of the model
@@ -149,6 +152,82 @@ def test_only_a_later_read_that_contradicts_it_opens_a_consensus_again(sessions:
         settle(world, BENIGN, case)
         world.read(late, case, later)
         assert {world.state(who, case) for who in (world.reader, world.readers[1], late)} == {state}
+
+
+def test_a_later_read_opens_a_consensus_again_though_the_clock_was_set_back(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(sessions, can_sign_in=True)
+    with sessions.begin() as session:
+        late = add_person(session, "dr. late", Role.READER)
+    world.read_differently()
+    world.read_first(world.adjudicator, world.case_id)
+    world.adjudicate(world.adjudicator)
+    assert world.state(world.adjudicator) is CaseState.RESOLVED
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda: now() - timedelta(days=3))
+    read = world.read(late, world.case_id, SAYS_BENIGN)
+    with sessions.read() as session:
+        consensus = session.scalars(select(tables.Consensus)).one()
+    assert read.saved_at < consensus.saved_at
+    assert world.state(world.adjudicator) is CaseState.ADJUDICATION
+    assert world.cases_to_adjudicate(world.adjudicator) == ["C-0001"]
+
+
+def test_the_reads_that_a_consensus_was_made_on_do_not_open_it_again(sessions: Sessions) -> None:
+    world = make_world(sessions, can_sign_in=True)
+    world.read_first(world.adjudicator, world.case_id)
+    world.read_differently()
+    world.adjudicate(world.adjudicator)
+    assert world.state(world.adjudicator) is CaseState.RESOLVED, "read after the adjudicator's own, but shown to them"
+
+
+def test_the_case_that_waits_longest_comes_first_by_number(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world(sessions, cases=2, can_sign_in=True)
+    now = clock.now
+    for back, case in zip((0, 3), reversed(world.cases), strict=True):
+        monkeypatch.setattr(clock, "now", lambda back=back: now() - timedelta(days=back))
+        world.read(world.reader, case, SAYS_BENIGN)
+    assert world.cases_to_adjudicate(world.adjudicator) == ["C-0002", "C-0001"]
+
+
+def test_a_model_at_its_threshold_says_malignant_in_sql_too(sessions: Sessions) -> None:
+    """The threshold of the model in these tests is 0.41; the page calls exactly that malignant."""
+    world = make_world(sessions, cases=2, malignant=0.41)
+    agrees, contradicts = world.cases
+    world.read(world.reader, agrees, SAYS_MALIGNANT)
+    world.read(world.reader, contradicts, SAYS_BENIGN)
+    assert triggers(world, agrees) == ()
+    assert triggers(world, contradicts) == (Trigger.MODEL_CONFLICT,)
+
+
+def test_a_final_read_that_was_withdrawn_does_not_finish_a_case(sessions: Sessions) -> None:
+    world = make_world(sessions)
+    final = world.read(world.reader, world.case_id, SAYS_MALIGNANT)
+    world.read(world.readers[1], world.case_id, SAYS_MALIGNANT)
+    with sessions.begin() as session:
+        store.reads.withdraw_read(session, final.id, world.reader)
+    assert world.state(world.reader) is CaseState.REVEALED
+    world.end_undo(world.readers[1])
+    with sessions.read() as session:
+        assert store.agreement.finished_readings(session, world.reader) == []
+        assert not store.exports.may_export_case(session, world.case_id, world.reader)
+        assert store.worklist.find_next_case(session, world.reader) == world.case_id
+        researched = store.agreement.finished_readings(session, world.readers[1])
+    assert [(one.reader, one.final is None) for one in researched] == [("dr. a", True), ("dr. b", False)]
+
+
+def test_a_case_whose_only_final_read_was_withdrawn_is_finished_by_nobody(sessions: Sessions) -> None:
+    world = make_world(sessions)
+    final = world.read(world.reader, world.case_id, SAYS_MALIGNANT)
+    with sessions.begin() as session:
+        researcher = add_person(session, "the researcher", Role.RESEARCHER)
+        for reader in world.readers:
+            add_sign_in(session, reader)
+        assert len(store.agreement.finished_readings(session, researcher)) == 1
+        store.reads.withdraw_read(session, final.id, world.reader)
+        session.flush()
+        assert store.agreement.finished_readings(session, researcher) == []
 
 
 def test_a_consensus_that_was_replaced_does_not_count(sessions: Sessions) -> None:

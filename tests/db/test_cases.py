@@ -100,6 +100,45 @@ def test_a_typed_accession_is_kept_and_may_not_be_used_twice(sessions: Sessions)
 
 
 @pytest.mark.parametrize(
+    ("taken", "again"),
+    [
+        ("S24-10", "s24-10"),
+        ("S24-10", " S24-10\u2009"),
+        ("\u00c4-1", "a\u0308-1"),
+        ("S24 10", "S24\u00a010"),
+        ("Stra\u00dfe 1", "STRASSE 1"),
+        ("\uff33\uff12\uff14-1", "S24-1"),
+        ("0042", "42"),
+    ],
+)
+def test_a_case_number_is_one_however_it_is_written(sessions: Sessions, taken: str, again: str) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+        case_id = store.cases.add_case(session, account_id, accession=taken, magnification=None)
+        with pytest.raises(ValueError, match=f"there is already a case {taken}"):
+            store.cases.add_case(session, account_id, accession=again, magnification=None)
+        assert store.studies.find_cases(session, account_id, [again, taken]) == [case_id, case_id]
+        other = store.cases.add_case(session, account_id, accession=f"{taken} b", magnification=None)
+        with pytest.raises(ValueError, match=f"a case {taken} b, which is the same number as {taken} B"):
+            store.cases.add_case(session, account_id, accession=f"{taken} B", magnification=None)
+    assert accession_of(sessions, other, account_id) == f"{taken} b"
+
+
+def test_cases_added_at_once_under_one_number_in_two_spellings_are_one_case(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        account_id = make_reader(session)
+
+    def add(number: int) -> int:
+        with sessions.begin() as session:
+            accession = "s24-7" if number % 2 else "S24-7"
+            return store.cases.add_case(session, account_id, accession=accession, magnification=None)
+
+    added = at_once(6, add)
+    assert sum(isinstance(one, int) for one in added) == 1
+    assert sum(isinstance(one, ValueError) for one in added) == 5
+
+
+@pytest.mark.parametrize(
     ("accession", "magnification", "words"),
     [("x" * 65, None, "at most 64"), ("a\nb", None, "visible"), ("a\x00", None, "visible"), (None, "9" * 33, "32")],
 )
@@ -226,6 +265,7 @@ def test_the_audit_trail_names_who_did_what(sessions: Sessions) -> None:
         newest = store.audit.audit_trail(session, limit=1)
         of_case = store.audit.audit_trail(session, subject="C-0001")
     assert events == [
+        (None, "account added", "dr. a (reader)"),
         ("dr. a", "case added", "C-0001"),
         ("dr. a", "image added", "C-0001"),
         ("dr. a", "case opened", "C-0001"),  # a page drawn again is the same opening

@@ -76,7 +76,7 @@ def test_pictures_of_unread_cases_are_hidden_by_file_and_by_pixels(world: World)
     assert _shown(world, None) == ALL
 
 
-def test_a_picture_is_hidden_until_the_last_word_and_again_when_that_is_taken_back(world: World) -> None:
+def test_a_picture_is_hidden_until_the_last_word_and_again_when_that_is_withdrawn(world: World) -> None:
     reader, case = world.reader, world.case_id
     world.read_first(reader, case)
     assert _shown(world, reader) == [3], "the label of the picture would still inform the final read"

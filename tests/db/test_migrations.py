@@ -20,11 +20,14 @@ NEVER_CHANGED = (
     *("reads", "read_predictions", "predictions", "audit_events"),
     *("evaluations", "evaluated_images", "shifts", "deployments"),
     *("study_places", "assignments", "priorities", "regions", "consensus", "consensus_reads", "sign_offs"),
+    *("intakes", "intake_ends", "image_orders", "read_images"),
 )
 COLUMNS = {
     "read_predictions": "read_id",
     "evaluated_images": "position",
     "consensus_reads": "read_id",
+    "intake_ends": "intake_id",
+    "read_images": "read_id",
 }  # one of each table; id where not named
 
 

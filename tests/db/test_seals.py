@@ -7,16 +7,17 @@ from sqlalchemy import text
 
 from db import store, tables
 from db.audit.chain import GENESIS, Link
+from db.audit.rows import reflect_sealed_tables, unchangeable_tables
 from db.audit.seals import SEALED, seal
 from db.audit.trail import record_event
-from db.audit.verify import reflect_sealed_tables, unchangeable_tables, verify
+from db.audit.verify import verify
 from db.database import Sessions, open_as_it_is, open_database
 from db.values.audit import AuditFinding, Seal
 from db.values.reading import Arm, Severity
 from tests.db.test_migrations import NEVER_CHANGED
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, OPENED
-from tests.helpers.tampering import READS, engine_of, findings_of, rows_named, without_triggers
+from tests.helpers.tampering import CASES, READERS, READS, engine_of, findings_of, rows_named, without_triggers
 from tests.helpers.world import make_case, make_reader, revealed_case
 
 
@@ -35,7 +36,8 @@ def test_whole_rows_are_no_finding_and_every_sealed_row_is_looked_at(sealed_url:
         counted = sum(session.scalar(text(f"SELECT count(*) FROM {name}")) or 0 for name in names)  # noqa: S608
     sessions.dispose()
     assert found.findings == ()
-    assert found.rows == counted == READS + 4 + 3
+    # Predictions and jobs of four images, what was stored of models, and three people with two cases.
+    assert found.rows == counted == READS + 4 + 4 + 3 + READERS + CASES
 
 
 def test_a_sealed_table_that_is_gone_is_found_row_by_row(sealed_url: str, tmp_path: Path) -> None:
@@ -44,6 +46,27 @@ def test_a_sealed_table_that_is_gone_is_found_row_by_row(sealed_url: str, tmp_pa
         connection.exec_driver_sql("DROP TABLE shifts")
     engine.dispose()
     assert rows_named(findings_of(sealed_url, tmp_path)) == {("missing", "shifts 1")}
+
+
+def test_linked_rows_are_sealed_in_an_order_that_no_database_decides(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        row = tables.Evaluation(
+            id=1, at=OPENED, model_name="m", model_version="v", dataset="d", split="test", folder="f", images=12,
+            document="{}",
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        # The larger the position, the earlier the row comes in the order of its JSON.
+        session.add_all(_evaluated(position) for position in range(12))
+        assert seal(session, row).sha256 == "02aade19f5be306ffc76a30e9ba2600c0a12db9bcb80e3049f5c2d2f08bca71f"
+
+
+def _evaluated(position: int) -> tables.EvaluatedImage:
+    return tables.EvaluatedImage(
+        evaluation_id=1, position=position, name="n", patient_id="p", magnification="40X", label="l", predicted="l",
+        malignant=True, called_malignant=True, malignant_probability=0.5, confidence=0.9 - position / 20,
+        probabilities=[0.5, 0.5],
+    )  # fmt: skip
 
 
 def test_a_forged_seal_breaks_the_chain(sealed_url: str, tmp_path: Path) -> None:
@@ -93,7 +116,7 @@ def test_nothing_is_found_while_readers_go_on_saving(database_url: str, tmp_path
     looked, *others = at_once(4, work)
     assert others == [[]] * 3
     assert looked == [()] * 8
-    assert verify(sessions).rows == 45
+    assert verify(sessions).rows == 45 + 15 + 4  # reads, cases, people; the images still wait
     sessions.dispose()
 
 
@@ -115,6 +138,9 @@ READING_ROWS = (
     ("UPDATE study_places SET position = 9", "changed", "studies 1"),
     ("UPDATE studies SET name = 'other'", "changed", "studies 1"),
     ("UPDATE regions SET points = '[[1, 1]]'", "changed", "reads 1"),
+    ("UPDATE intakes SET images = 9", "changed", "intakes 1"),
+    ("DELETE FROM intake_ends", "missing", "intake_ends 1"),
+    ("UPDATE image_orders SET images = '[2, 1]'", "changed", "image_orders 1"),
 )
 
 
@@ -132,6 +158,9 @@ def test_rows_of_studies_and_adjudication_are_sealed_with_what_belongs_to_them(
         (tables.Priority(case_id=case_id, urgent=True, by_id=by, at=at), None),
         (tables.SignOff(case_id=case_id, version=1, account_id=by, note="", why="", saved_at=at), None),
         (consensus, tables.ConsensusRead(consensus_id=1, read_id=1)),
+        (tables.Intake(case_id=case_id, account_id=by, images=2, begun_at=at), None),
+        (tables.IntakeEnd(intake_id=1, account_id=by, at=at), None),
+        (tables.ImageOrder(case_id=case_id, account_id=by, images=[1, 2], at=at), None),
         (
             study,
             tables.StudyPlace(
@@ -147,7 +176,8 @@ def test_rows_of_studies_and_adjudication_are_sealed_with_what_belongs_to_them(
             record_event(session, by, "made", "x", content=seal(session, row))
     with sessions.begin() as session:
         study.closed_at = at
-        session.merge(study)
+        closed = session.merge(study)
+        record_event(session, by, "closed", "x", content=seal(session, closed))
     assert verify(sessions).findings == ()
     named: set[tuple[str, str]] = set()
     for words, kind, row_named in READING_ROWS:

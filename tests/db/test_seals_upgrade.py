@@ -31,6 +31,9 @@ SEALS = {
     "evaluations 1": "4371557667e9aa6d7dd25a4480a734e1e59b3370cd1fe5b2badceeb1f31362db",
     "shifts 1": "0a8794509062ff20e02fb2a80054a7448fce94e9121ff89116fda6dc4ca3180d",
     "deployments 1": "a3cc68666a36e6d2d798c88293599a55a0a80a82757eba32092ebae57f25294c",
+    "accounts 1": "76d10bdaf78320f1606817d6b49ed6001029ff90c35cb3b66402e3b710c2f8b2",
+    "cases 1": "2dcc7f156c7c5463bcee8e12bc3d19320e411fb5672dfbaee5cffc3d00044ebc",
+    "jobs 1": "f984c65a6109ed66873d2b2bb1b3a77fe7f1b339a649c3fb38101d0220c55eb2",
 }
 SECOND_ROWS = (
     "INSERT INTO evaluations VALUES (1, :at, 'hybrid', '3f9a1c22b0e4', 'breakhis', 'test', 'evaluations/1', 1, '{}')",
@@ -111,7 +114,7 @@ def test_an_upgrade_seals_every_row_and_anchors_the_events_it_adds(old: Old) -> 
     )
     with sessions.begin() as session:
         record_event(session, None, "next", "")
-        newest = store.audit.audit_trail(session, limit=6)
+        newest = store.audit.audit_trail(session, limit=1 + len(SEALS))
     assert {(event.account, event.action) for event in newest[1:]} == {(None, "row sealed")}
     assert "C-0001" in {event.subject for event in newest}
     assert verify(sessions).findings == ()
@@ -177,6 +180,7 @@ _MOMENTS = (
     "ADD COLUMN content_sha256",
     "content_sha256) VALUES",
     "version_num='0005'",
+    "version_num='0012'",
     "before saving",
     "after saving",
 )

@@ -61,7 +61,7 @@ def _known(world: World, account_id: int) -> tuple[CaseState, int, bool, bool]:
     return state, len(readings), signed.proposed is not None, report
 
 
-def test_while_a_read_can_be_taken_back_nothing_tells_what_others_said(world: World) -> None:
+def test_while_a_read_can_be_withdrawn_nothing_tells_what_others_said(world: World) -> None:
     assert _known(world, world.reader) == (CaseState.FINAL, 0, False, False)
     with world.sessions.read() as session, pytest.raises(NotRevealedError, match="save your final opinion first"):
         store.exports.exported_case(session, world.case_id, world.reader)
@@ -109,7 +109,7 @@ def test_a_reader_who_is_alone_loses_no_undo_by_looking(sessions: Sessions) -> N
     assert not again.informed
 
 
-def test_an_amendment_cannot_be_taken_back_to_be_given_anew_as_independent(world: World) -> None:
+def test_an_amendment_cannot_be_withdrawn_to_be_given_anew_as_independent(world: World) -> None:
     amended = world.amend(world.reader, SAYS_BENIGN)
     with pytest.raises(CaseChangedError, match="amend it instead"):
         _withdraw(world, world.reader, amended)
@@ -208,7 +208,7 @@ def test_a_clock_set_back_while_the_server_is_stopped_gives_no_undo_back(
         _withdraw(world, world.reader)
 
 
-def test_a_read_from_the_future_cannot_be_taken_back(sessions: Sessions) -> None:
+def test_a_read_from_the_future_cannot_be_withdrawn(sessions: Sessions) -> None:
     world = make_world(sessions)
     world.read_first(world.reader, world.case_id)
     world.add(

@@ -13,8 +13,10 @@ from alembic import command
 from sqlalchemy import Engine, create_engine, inspect, make_url, text
 
 from db import store
+from db.audit.verify import verify
 from db.database import open_database
 from db.upgrade import alembic_config
+from db.values.reading import CaseState
 
 PROJECT = Path(__file__).resolve().parents[2]
 AT = datetime(2026, 3, 1, 9, 30)  # noqa: DTZ001 (as SQLite keeps it)
@@ -84,6 +86,27 @@ def test_an_upgrade_keeps_every_row(database_url: str) -> None:
     sessions.dispose()
 
 
+def test_old_cases_that_hold_one_number_twice_stay_two_and_are_complete(database_url: str) -> None:
+    old_database(database_url)
+    engine = _engine(database_url)
+    numbers = ("S24-10", "s24-10", "Ä-1", "A\u0308-1", "7", "007")
+    with engine.begin() as connection:
+        for case_id, number in enumerate(numbers, start=2):
+            row = "INSERT INTO cases VALUES (:id, :number, NULL, NULL, :no, 1, :at)"
+            connection.execute(text(row), {"id": case_id, "number": number, "at": AT, "no": False})
+    engine.dispose()
+    sessions = open_database(database_url)
+    with sessions.begin() as session:
+        found = store.studies.find_cases(session, 1, [*numbers, "S24-10 ", "ä-1", "c-0001"])
+        assert found == [2, 3, 4, 5, 6, 7, 2, 4, 1]
+        assert store.worklist.case_state(session, 1, 1) is CaseState.REVEALED
+        for number in ("S24-10", "ä-1", "7.0", "C-0001 "):
+            with pytest.raises(ValueError, match="there is already a case"):
+                store.cases.add_case(session, 1, accession=number, magnification=None)
+    assert verify(sessions).findings == ()
+    sessions.dispose()
+
+
 # Kills itself as soon as the upgrade reaches a statement that has these words.
 _KILLED = """
 import os, signal, sys
@@ -106,6 +129,7 @@ open_database(sys.argv[1])
         *("DROP TRIGGER audit_events_no_delete", "UPDATE audit_events", "INSERT INTO audit_events"),
         *("CREATE TRIGGER audit_events_no_delete", "version_num='0003'"),
         *("CREATE TABLE study_places", "INDEX uq_reads_place_first", "TRIGGER reads_no_update", "version_num='0007'"),
+        *("CREATE TABLE read_images", "INSERT INTO case_numbers", "INDEX uq_case_numbers_folded"),
     ],
 )
 def test_an_upgrade_that_is_killed_changes_nothing_and_succeeds_the_next_time(database_url: str, words: str) -> None:

@@ -13,7 +13,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 120  # a page waits half a minute for a locked database
 _DRAWN = ForwardMsg.ScriptFinishedStatus.FINISHED_SUCCESSFULLY
 _FRAGMENT_DRAWN = ForwardMsg.ScriptFinishedStatus.FINISHED_FRAGMENT_RUN_SUCCESSFULLY
 
@@ -47,6 +47,28 @@ class ClickingTab:
     def type(self, label: str, text: str) -> None:
         """Write into a field; it is sent with the next click."""
         self._typed[label] = WidgetState(id=self._number(label), string_value=text)
+
+    def send_state(self, state: WidgetState) -> None:
+        """Have the page drawn with a state of a widget that no browser of ours would send, and with all others."""
+        self._typed["sent by hand"] = state
+        self.draw_anew()
+
+    def download(self, file_id: str) -> str:
+        """Click a download that was drawn with this number, and return the address of the file that is made then."""
+        asked = BackMsg()
+        asked.backend_operation_request.request_id = file_id
+        asked.backend_operation_request.deferred_file.file_id = file_id
+        self._websocket.send(asked.SerializeToString())
+        while (answer := self._receive()).WhichOneof("type") != "backend_operation_response":
+            continue
+        return str(answer.backend_operation_response.deferred_file.url)
+
+    def choose(self, label: str, option: str) -> None:
+        """Choose one of several buttons that stand side by side, and have the page drawn with it."""
+        state = WidgetState(id=self._number(label))
+        state.string_array_value.data[:] = [option]
+        self._typed[label] = state
+        self.draw_anew()
 
     def upload(self, label: str, files: Sequence[tuple[str, bytes]]) -> None:
         """Hand over files as a browser does, and have the page drawn with them; in single-reader mode only."""
@@ -122,6 +144,8 @@ class ClickingTab:
             self._widgets[element.text_area.label] = element.text_area.id
         elif kind == "text_input":
             self._widgets[element.text_input.label] = element.text_input.id
+        elif kind == "button_group":
+            self._widgets[element.button_group.label] = element.button_group.id
         elif kind == "file_uploader":
             self._widgets[element.file_uploader.label] = element.file_uploader.id
 

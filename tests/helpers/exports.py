@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.imaging.demo import generate_tissue
 from core.labels import Malignancy
 from db import store, tables
 from db.database import Sessions
 from db.values.exports import CaseExport
 from db.values.reading import Arm, Opinion, Region, RegionKind, Role, Severity, Vote
+from tests.helpers.images.odd_tiffs import pages_tiff
 from tests.helpers.rows import MALIGNANT, OPENED
 from tests.helpers.world import World, add_person, add_sign_in, make_study_world, predictions_shown
 
@@ -108,7 +110,9 @@ class ReportedCase:
     other: int
 
     def export(self, account_id: int | None = None, *, named: bool = False) -> CaseExport:
-        """Ask for its report."""
+        """Ask for its report, which ends Undo."""
+        with self.world.sessions.begin() as session:
+            store.reads.end_undo(session, account_id or self.world.reader)
         with self.world.sessions.read() as session:
             return store.exports.exported_case(session, self.case_id, account_id or self.world.reader, named=named)
 
@@ -143,6 +147,18 @@ def reported_case(world: World, *, images: int = 2) -> ReportedCase:
         store.reads.record_final_read(session, case_id, other, opinion_with_regions(image), OPENED)
         store.reads.amend_read(session, case_id, world.reader, Opinion("malignant", 5, note=NOTE), OPENED)
     return ReportedCase(world, case_id, other)
+
+
+def case_of_first_pages(world: World) -> int:
+    """Let the reader finish a case whose only file has two pages, the first of which is read."""
+    case_id = world.add_case(
+        1, pixels=lambda seed: pages_tiff([(generate_tissue(seed + n, "benign"), {}) for n in (0, 1)])
+    )
+    world.analyse(0.8125)
+    with world.sessions.begin() as session:
+        for record in (store.reads.record_first_read, store.reads.record_final_read):
+            record(session, case_id, world.reader, MALIGNANT, OPENED)
+    return case_id
 
 
 def csv_rows(data: bytes) -> list[dict[str, str]]:

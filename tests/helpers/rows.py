@@ -125,7 +125,7 @@ def study_rows(
 
 
 def reading_rows(case: int, account: int) -> Sequence[tables.Base]:
-    """Make a row of each table of studies, regions and adjudication, for a reader with a read of one image."""
+    """Make a row of each table of studies, regions, adjudication and intakes, for a reader with a read of one image."""
     return (
         tables.Study(
             id=1, name="s", seed=1, washout_days=0, counterbalanced=False, created_by_id=account, created_at=OPENED
@@ -150,4 +150,7 @@ def reading_rows(case: int, account: int) -> Sequence[tables.Base]:
         ),
         tables.ConsensusRead(consensus_id=1, read_id=1),
         tables.SignOff(case_id=case, version=1, account_id=account, label="benign", note="", why="", saved_at=OPENED),
+        tables.Intake(id=1, case_id=case, account_id=account, images=2, begun_at=OPENED),
+        tables.IntakeEnd(intake_id=1, account_id=account, at=OPENED),
+        tables.ImageOrder(case_id=case, account_id=account, images=[1], at=OPENED),
     )

@@ -1,5 +1,6 @@
 """Damaged and malicious files: no crash, no hang, no error but ours, bounded memory."""
 
+import io
 import json
 import queue
 import subprocess
@@ -12,13 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
-from tests.helpers.images.odd_modes import ODD_MODES
+from core.imaging.decode import decode_image
+from core.imaging.limits import UnreadableImageError
+from tests.helpers.images.odd_modes import ODD_MODES, saved, smooth_colours, tiff
+from tests.helpers.images.odd_tiffs import TILE_COUNTS, TILE_OFFSETS, odd_tiffs, with_numbers
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SECONDS = 5.0  # of processor time for one file; the watchdog allows for a busy machine
 _MEGABYTES = 1000.0
-_MUTANTS = 600
+_MUTANTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ def judge(files: list[Path]) -> Counter[str]:
 def mutants(count: int, seed: int) -> Iterator[bytes]:
     """Cut, flip, edit and splice files of known pixels."""
     random = np.random.default_rng(seed)
-    whole = [make()[0] for make in ODD_MODES.values()]
+    whole = [*(make()[0] for make in ODD_MODES.values()), *odd_tiffs()]
     for number in range(count):
         data = bytearray(whole[random.integers(len(whole))])
         kind = number % 4
@@ -133,3 +139,43 @@ def test_no_mutant_does_harm(tmp_path: Path) -> None:
         files[-1].write_bytes(data)
     words = judge(files)
     assert words["refused"] > _MUTANTS // 3
+
+
+def flat_png(width: int, height: int) -> bytes:
+    """Return a PNG of one colour, about as small as a PNG of its size can be."""
+    return saved(Image.new("RGB", (width, height), "pink"), "PNG", compress_level=9)
+
+
+def test_a_small_file_cannot_cost_the_work_of_a_large_one() -> None:
+    """The work is bounded for each byte of the file, beyond what any camera field takes."""
+    assert decode_image(flat_png(2048, 1536)).pixels.shape == (1536, 2048, 3)
+    wide = smooth_colours().repeat(60, axis=0).repeat(60, axis=1)
+    bombs = [
+        flat_png(8000, 8000),
+        saved(Image.new("L", (10_000, 9_900), 128), "JPEG"),
+        saved(Image.new("RGB", (6000, 6000), "pink"), "WEBP", lossless=True),
+        tiff(np.full_like(wide, 200), photometric="rgb", compression="zstd"),
+        shared_tile_tiff(),
+    ]
+    for bomb in bombs:
+        with pytest.raises(UnreadableImageError, match="more than 200 times its size"):
+            decode_image(bomb)
+    assert decode_image(bombs[0], stored=True).pixels.shape == (8000, 8000, 3)
+
+
+def shared_tile_tiff() -> bytes:
+    """Return a TIFF of 16 megapixels all of whose tiles lie at one place in the file."""
+    tile = np.random.default_rng(1).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    data = tiff(tile, photometric="rgb", compression="jpeg", tile=(256, 256))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        place, size = file.pages.first.dataoffsets[0], file.pages.first.databytecounts[0]
+    for tag, value in ((TILE_OFFSETS, place), (TILE_COUNTS, size)):
+        data += b"\0" * (len(data) % 2) + b"".join([value.to_bytes(4, "little")] * 256)
+        at = data.index(tag.to_bytes(2, "little"), 8)
+        entry = (
+            tag.to_bytes(2, "little") + b"\4\0" + (256).to_bytes(4, "little") + (len(data) - 1024).to_bytes(4, "little")
+        )
+        data = data[:at] + entry + data[at + 12 :]
+    for tag in (256, 257):
+        data = with_numbers(data, tag, lambda _: [4096])
+    return data

@@ -12,6 +12,7 @@ from db import store
 from db.audit.trail import record_event
 from db.database import Sessions
 from db.errors import NotAllowedError
+from db.files import Files
 from db.store.audit import verify_for
 from db.values.audit import PROGRAM, EventFilter
 from db.values.reading import Action, AuditEvent, Role
@@ -78,12 +79,12 @@ def test_verifying_shows_what_was_done_behind_the_back_and_is_on_the_trail(world
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMINISTRATOR], ids=str)
 @pytest.mark.usefixtures("quick_passwords")
-def test_nobody_but_an_administrator_verifies(sessions: Sessions, role: Role) -> None:
+def test_nobody_but_an_administrator_verifies(sessions: Sessions, role: Role, tmp_path: Path) -> None:
     with sessions.begin() as session:
         by = store.accounts.add_signing_account(session, None, "one", role, PASSWORD)
     told: list[int] = []
     with pytest.raises(NotAllowedError):
-        verify_for(sessions, by.id, lambda done, of: told.append(done))
+        verify_for(sessions, Files(tmp_path), by.id, lambda done, of: told.append(done))
     assert told == []
 
 
@@ -96,7 +97,8 @@ def test_the_file_of_events_holds_them_all_and_no_formula(world: World) -> None:
     lines = list(csv.reader(io.StringIO(csv_tables.events_csv(found).data.decode("utf-8-sig"))))
     assert lines[0] == ["event", "at", "account", "action", "subject"]
     assert len(lines) == 1 + len(found)
-    assert lines[1][2:] == ["", "tried", "'=1+1"]
+    assert lines[2][2:] == ["", "tried", "'=1+1"]
+    assert lines[1][2:] == ["", "account added", "'@dr. b (reader)"]
 
 
 def test_a_file_is_given_out_only_with_an_event_that_says_who_and_what(

@@ -1,16 +1,19 @@
 """The reading page around an opinion: marks go with it, a final one can be taken back, and time in use is measured."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core import clock
 from db import store
-from db.values.reading import CaseState, Region, RegionKind, Stage
+from db.errors import CaseChangedError
+from db.values.reading import GRACE, CaseState, Region, RegionKind, Role, Stage
 from pages.ui.viewer import parse_marks
 from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.rows import SAYS_BENIGN
 from tests.helpers.world import World
 
 SPOT = Region(1, RegionKind.POINT, ((12.5, 30.0),), "mitosis")
@@ -90,7 +93,7 @@ def test_marks_of_a_window_that_was_overtaken_are_still_there_to_be_saved(world:
     assert world.reads(case_id)[0].opinion.regions == ()
 
 
-def test_a_final_opinion_can_be_taken_back_and_its_form_is_as_it_was(world: World, case_id: int) -> None:
+def test_a_final_opinion_can_be_withdrawn_and_its_form_is_as_it_was(world: World, case_id: int) -> None:
     following = world.add_case(3)
     world.analyse()
     tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "5")
@@ -122,6 +125,52 @@ def test_what_was_taken_back_elsewhere_is_not_taken_back_twice(world: World, cas
     press(tab, "Undo (60 s)")
     assert "this opinion was already withdrawn" in words_on(tab)
     assert len(world.reads(case_id)) == 3
+
+
+def _offers_undo(tab: AppTest) -> bool:
+    return any(button.label.startswith("Undo") for button in tab.button)
+
+
+def test_undo_is_offered_no_longer_than_the_store_grants_it(
+    world: World, case_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add_case(3)
+    world.analyse()
+    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
+    assert _offers_undo(tab)
+    saved = world.reads(case_id)[-1].saved_at
+    monkeypatch.setattr(clock, "now", lambda: saved + timedelta(seconds=59.9))
+    assert _offers_undo(tab.run())
+    monkeypatch.setattr(clock, "now", lambda: saved + GRACE)
+    assert not _offers_undo(tab.run())
+
+
+def test_undo_is_gone_once_the_page_of_agreement_has_shown_what_others_said(world: World, case_id: int) -> None:
+    world.add_case(3)
+    world.analyse()
+    with world.sessions.begin() as session:
+        other = store.accounts.add_account(session, "dr. b", Role.READER).id
+    world.read(other, case_id, SAYS_BENIGN)
+    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
+    assert _offers_undo(tab)
+    words = words_on(visit("agreement.py"))
+    assert "dr. b" in words
+    assert not _offers_undo(tab.run())
+    final = world.reads(case_id)[-1]
+    with world.sessions.begin() as session, pytest.raises(CaseChangedError, match="you have seen"):
+        store.reads.withdraw_read(session, final.id, world.reader)
+
+
+def test_a_click_on_undo_that_comes_too_late_is_answered(world: World, case_id: int) -> None:
+    world.add_case(3)
+    world.analyse()
+    with world.sessions.begin() as session:
+        other = store.accounts.add_account(session, "dr. b", Role.READER).id
+    world.read(other, case_id, SAYS_BENIGN)
+    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
+    world.end_undo(world.reader)
+    press(tab, "Undo (60 s)")
+    assert "Not withdrawn: you have seen what others said of this case" in words_on(tab)
 
 
 def test_a_first_opinion_offers_no_undo(world: World, case_id: int) -> None:

@@ -9,10 +9,10 @@ from streamlit.testing.v1 import AppTest
 from db import store
 from db.store.sign_ins import start_sign_in
 from db.values.accounts import Lifetime
-from db.values.reading import Account, Opinion, Role
+from db.values.reading import Account, CaseState, Opinion, Role
 from service.access.sessions import COOKIE
 from tests.helpers.app_pages import press, visit, words_on
-from tests.helpers.rows import OPENED
+from tests.helpers.rows import OPENED, stored_image
 from tests.helpers.world import PASSWORD, World
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
@@ -55,6 +55,25 @@ def office(world: World, monkeypatch: pytest.MonkeyPatch) -> Office:
         store.planning.assign(session, accounts["office"].id, cases[:2], reader, active=True)
         store.planning.set_priority(session, accounts["office"].id, cases[1:2], urgent=True)
     return Office(world, accounts, cases, monkeypatch)
+
+
+def test_an_administrator_sees_an_interrupted_case_and_completes_it_without_the_rest(office: Office) -> None:
+    reader = office.accounts["dr. b"].id
+    with office.world.sessions.begin() as session:
+        case_id = store.cases.add_case(session, reader, accession="S24-1", magnification=None)
+        intake = store.intakes.begin_intake(session, reader, case_id, 3)
+        image_id = store.cases.add_image(session, case_id, stored_image("first")).image_id
+        store.intakes.add_to_intake(session, intake, 1, image_id)
+    tab = office.visit("office")
+    assert list(tab.dataframe[0].value["State"]) == ["", "", "", "incomplete"]
+    words = words_on(tab).replace("\\", "")
+    assert "Missing: images 2 to 3 of 3, counted in the order of the batch" in words
+    assert "dr. b can add the missing images" in words
+    press(tab, "Complete it with 1 image")
+    assert office.world.state(reader, case_id) is CaseState.WAITING
+    with office.world.sessions.read() as session:
+        (event, *_) = store.audit.audit_trail(session)
+    assert (event.account, event.action, event.subject) == ("office", "intake ended", "S24-1")
 
 
 def test_the_plan_shows_who_reads_and_nothing_of_what_was_said(office: Office) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.labels import BINARY
-from core.statistics.cautions import Caution, ImageLeftOut, leak_caution
+from core.statistics.cautions import Caution, ImageLeftOut, ImageNote, leak_caution
 from core.statistics.evaluation import Evaluation
 from core.statistics.shift import Shift
 from db import store
@@ -35,7 +35,9 @@ _OLD_LEFT_OUT = "2 of 9 images of there left out: too dark (limit 3) (such as 13
 
 
 def test_an_evaluation_keeps_its_figures_and_loses_its_names() -> None:
-    found = replace(made_evaluation(BINARY), warnings=(_LEAK, Caution("few patients", "another caution")))
+    note = ImageNote("13412-telltale.tif", "only the first of 2 pages is used")
+    cautions = (_LEAK, Caution("few patients", "another caution"))
+    found = replace(made_evaluation(BINARY), warnings=cautions, notes=(note,))
     numbers = assign_numbers("the document", found)
     hidden = evaluation_without_names(found, numbers)
     assert (hidden.figures, hidden.confusions) == (found.figures, found.confusions)
@@ -43,6 +45,7 @@ def test_an_evaluation_keeps_its_figures_and_loses_its_names() -> None:
     assert sorted(names, key=int) == [str(number) for number in range(1, 13)]
     assert hidden.excluded == (ImageLeftOut(None, "there is no tissue in this image"),)
     assert [image.words for image in hidden.excluded] == ["an image: there is no tissue in this image"]
+    assert [one.words for one in hidden.notes] == ["an image: only the first of 2 pages is used"]
     words = [caution.words for caution in hidden.warnings]
     assert words == ["a patient is in test and in train: the split leaks", "another caution"]
     real = next(group for group in found.groups if group.kind == "patient")

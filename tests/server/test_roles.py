@@ -1,19 +1,23 @@
 """The real server, asked by every role for everything it serves: routes, pages, websocket, media, upload, metrics."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from core.labels import BINARY
 from db import store
 from db.database import open_database
 from db.files import Files
 from db.values.reading import Opinion, Role
 from service.intake import CasePlan, add_images
 from service.routes import router
-from tests.helpers.browser_tab import open_page
+from tests.helpers.browser_tab import clicking_tab, open_page
+from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 from tests.helpers.gate import GateClient, Reply
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.server import Server, running_server
@@ -44,7 +48,7 @@ _DOORS = {
     "deep link": _Door("/read_case?case=1", _EVERYBODY, page=True),
     "page file": _Door("/pages/frame.py", _EVERYBODY, page=True),
     "docs": _Door("/docs", _EVERYBODY, page=True),
-    "media": _Door("/media/0123456789abcdef.png", _EVERYBODY),
+    "media": _Door("/media/0123456789abcdef.png", set()),  # nobody was given this file
     "upload": _Door("/_stcore/upload_file/session/file", set(), "PUT"),
     "delete upload": _Door("/_stcore/upload_file/session/file", set(), "DELETE"),
     "metrics": _Door("/_stcore/metrics", {Role.ADMINISTRATOR}),
@@ -92,7 +96,7 @@ class _House:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_House]:
-    """A server with one account of each role, and one case that nobody has read."""
+    """A server with an account of each role, a case that nobody has read, and an evaluation with its picture."""
     data: Path = tmp_path_factory.mktemp("roles")
     sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
     tokens = {}
@@ -104,6 +108,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_House]:
     assert reader is not None
     plan = CasePlan(reader.id, "100X", _ACCESSION)
     assert next(add_images(sessions, Files(data / "files"), plan, [("a.png", tissue_png(1))])).image_id == 1
+    evaluated = [replace(image, source_sha256="0" * 64, file_sha256="0" * 64) for image in made_images(BINARY)]
+    evaluated[7] = replace(evaluated[7], source_sha256=sha256(tissue_png(1)).hexdigest())
+    add_evaluation(sessions, made_evaluation(BINARY), evaluated)
     with running_server(data, "127.0.0.1") as server:
         house = GateClient(server.port, sessions)
         cookies = {role: house.cookie(f"the {role}") for role in Role}
@@ -182,6 +189,19 @@ def test_each_role_gets_its_pages_and_no_case_if_it_may_not(running: _House, rol
             assert _ACCESSION in shown.words, page
 
 
+@pytest.mark.parametrize("role", list(Role), ids=str)
+def test_an_evaluation_shows_the_picture_of_the_unread_case_to_no_reader(running: _House, role: Role) -> None:
+    with clicking_tab(running.house.port, running.cookies[role]) as tab:
+        tab.open("evaluation")
+        first = tab.words
+        tab.choose("View", "Images")
+    hidden, images = role in _READERS, len(made_images(BINARY))
+    assert ("1 image left out. The same pictures are in cases that you have not finished" in first) is hidden
+    assert (f"all images ({images - hidden})" in tab.words) is True
+    warned = "images of this evaluation that are also pictures of cases: 1, of 1 cases" in first
+    assert warned is (role is Role.ADMINISTRATOR)
+
+
 @pytest.mark.parametrize(
     ("role", "first", "foreign"),
     [
@@ -190,11 +210,37 @@ def test_each_role_gets_its_pages_and_no_case_if_it_may_not(running: _House, rol
         (Role.ADMINISTRATOR, "evaluation", "agreement"),
     ],
 )
-def test_the_first_page_has_its_own_address_too_and_a_foreign_one_has_none(
+def test_the_first_page_has_its_own_address_too_and_a_foreign_one_says_whose_it_is(
     running: _House, role: Role, first: str, foreign: str
 ) -> None:
-    for page, missing in (("", False), (first, False), (foreign, True)):
-        assert open_page(running.house.port, running.cookies[role], page).missing is missing, page
+    for page, is_foreign in (("", False), (first, False), (foreign, True)):
+        shown = open_page(running.house.port, running.cookies[role], page)
+        assert not shown.missing, page
+        assert ("is not for your role" in shown.words) is is_foreign, page
+        assert (f"you are signed in as {role}" in shown.words) is is_foreign, page
+    assert open_page(running.house.port, running.cookies[role], "no_such_page").missing
+
+
+def test_the_study_page_says_why_it_is_missing_to_a_reader_of_no_study(running: _House) -> None:
+    shown = open_page(running.house.port, running.cookies[Role.READER], "read_study")
+    assert "read in no open study" in shown.words
+
+
+def test_what_one_account_was_given_another_cannot_fetch(running: _House) -> None:
+    with running.house.sessions.begin() as session:
+        store.accounts.add_signing_account(session, None, "somebody else", Role.READER, PASSWORD)
+    cookies = [running.cookies[Role.READER], running.house.cookie("somebody else")]
+    for own, other in (cookies, reversed(cookies)):
+        with clicking_tab(running.house.port, own) as tab:
+            tab.open("worklist")
+            drawn = re.findall(r'deferred_file_id: "([0-9a-f]+)"', tab.words)
+            address = tab.download(drawn[0])
+            assert address.startswith("/media/")
+            assert running.house.ask(address, Cookie=own).status == 200
+            assert running.house.ask(address).status == 401
+            # The one who asks second is given a file with the same content, and therefore with the same address.
+            is_first = own == cookies[0]
+            assert running.house.ask(address, Cookie=other).status == (403 if is_first else 200)
 
 
 def test_two_readers_of_one_case_are_two(running: _House) -> None:

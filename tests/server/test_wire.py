@@ -3,7 +3,8 @@
 import base64
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,18 @@ import pytest
 
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_heatmap, encode_png, make_thumbnail, scale_to_grey
-from core.labels import LabelSet
+from core.labels import BINARY, LabelSet
 from core.results import Analysis, Heatmap, Prediction, Quality, RgbImage
 from db import store
 from db.database import Sessions, open_database
 from db.files import Files
+from db.values.evaluations import EvaluatedImage
 from db.values.reading import ModelIdentity, Opinion, Role, StoredHeatmap
+from service.evaluation_for_reader import evaluate_images
 from service.intake import CasePlan, add_images
 from service.routes import router
 from tests.helpers.browser_tab import clicking_tab
+from tests.helpers.evaluations import ABOUT, add_evaluation, made_evaluation, made_images
 from tests.helpers.gate import GateClient
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.rows import OPENED
@@ -50,6 +54,7 @@ class _Case:
     map: StoredHeatmap
     grey: bytes
     pixels: RgbImage
+    evaluated: str  # the name of its picture in an evaluation
 
     @property
     def spellings(self) -> list[bytes]:
@@ -59,8 +64,9 @@ class _Case:
         ]
         shown = [f"width:{self.probability:.1%}".encode(), f"malignancy {self.probability:.2f}".encode()]
         sha256 = [*spelled_text(self.map.file_sha256), bytes.fromhex(self.map.file_sha256)]
+        in_evaluation = [f"malignant {self.probability:.3f}".encode(), *spelled_text(self.evaluated)]
         # Past the header, which is the same for every picture of this size.
-        return [*(each for number in numbers for each in number), *shown, *sha256, self.grey[100:140]]
+        return [*(each for number in numbers for each in number), *shown, *in_evaluation, *sha256, self.grey[100:140]]
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Served]:
         with sessions.begin() as session:
             store.reads.record_first_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
             store.reads.record_final_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
+    _evaluate(sessions, cases)
     with running_server(data, "127.0.0.1") as server:
         yield _Served(GateClient(server.port, sessions), sessions, cases, SentBytes(server.port))
     sessions.dispose()
@@ -113,7 +120,35 @@ def _add(sessions: Sessions, files: Files, account_id: int, place: int) -> _Case
         assert store.jobs.finish_job(session, job, "w", analysis, model=_MODEL, heatmap=stored)
     assert taken.case_id is not None
     assert taken.image_id is not None
-    return _Case(taken.case_id, taken.image_id, malignant, stored, encode_png(scale_to_grey(heatmap)[0]), pixels)
+    grey = encode_png(scale_to_grey(heatmap)[0])
+    return _Case(taken.case_id, taken.image_id, malignant, stored, grey, pixels, f"qzslide{place:03}")
+
+
+def _evaluate(sessions: Sessions, cases: list[_Case]) -> None:
+    """Store an evaluation of the pictures of all cases, by their file or their pixels, and of some others."""
+    pictures = [
+        EvaluatedImage(
+            position=place,
+            name=f"{case.evaluated}.png",
+            patient_id=f"patient of {case.evaluated}",
+            magnification="100X",
+            label=BINARY.classes[place % 2],
+            predicted=BINARY.classes[case.probability >= ABOUT.threshold],
+            malignant=bool(place % 2),
+            called_malignant=case.probability >= ABOUT.threshold,
+            malignant_probability=case.probability,
+            probabilities=(1 - case.probability, case.probability),
+            source_sha256=sha256(tissue_png(place) if place % 2 else b"another file").hexdigest(),
+            file_sha256=sha256(b"other pixels" if place % 2 else encode_png(case.pixels)).hexdigest(),
+        )
+        for place, case in enumerate(cases)
+    ]
+    others = [
+        replace(one, position=len(pictures) + place, source_sha256="0" * 64, file_sha256="0" * 64)
+        for place, one in enumerate(made_images(BINARY))
+    ]
+    images = [*pictures, *others]
+    add_evaluation(sessions, evaluate_images(images, made_evaluation(BINARY)), images)
 
 
 def _routes(case: _Case) -> list[str]:
@@ -131,6 +166,10 @@ def _look_at_everything(served: _Served, role: Role) -> None:
     with clicking_tab(served.house.port, cookie) as tab:
         for page in ("", *_PAGES):
             tab.open(page, f"case={served.cases[0].case_id}&reveal=1&sort=model")
+            if page == "evaluation":
+                assert f"{CASES} images left out" in tab.words, "the reader is told that something is left out"
+                for view in ("Images", "Patients", "Groups"):
+                    tab.choose("View", view)
         for case in served.cases:
             if role is Role.READER:
                 tab.open("read_case", f"case={case.case_id}")
@@ -167,6 +206,21 @@ def test_nothing_of_the_model_is_sent_before_the_first_read(served: _Served, rol
     _look_at_everything(served, role)
     _assert_blind(served.tap, served.cases)
     print(f"\n{role}: {len(served.tap.heard)} messages, {sum(len(d) for _, d in served.tap.heard):,} bytes")
+
+
+def test_who_has_finished_the_cases_finds_their_pictures_in_the_evaluation(served: _Served) -> None:
+    """This shows that the search above would find them."""
+    with served.sessions.begin() as session:
+        reader = store.accounts.account_named(session, "the other reader")
+        assert reader is not None
+        store.reads.end_undo(session, reader.id)
+    served.tap.heard.clear()
+    with clicking_tab(served.house.port, served.house.cookie("the other reader")) as tab:
+        tab.open("evaluation")
+        tab.choose("View", "Patients")
+        served.tap.note("websocket", tab.received)
+    for case in served.cases:
+        assert served.tap.places_of(spelled_text(case.evaluated)), case.evaluated
 
 
 def test_the_images_are_the_tissue_and_nothing_else(served: _Served) -> None:

@@ -1,5 +1,6 @@
 """A case as a FHIR DiagnosticReport: of the right structure, and without names unless they are asked for."""
 
+import base64
 import json
 
 import pytest
@@ -10,10 +11,11 @@ from fhir.resources.R4B.observation import Observation
 
 from db import store
 from db.errors import InStudyError, NotRevealedError
+from db.values.exports import NO_TIME, pseudonym
 from db.values.reading import Arm, Opinion, Role
 from db.values.studies import StudyPlan
 from service.exports.fhir import DISCLAIMER, write_diagnostic_report
-from tests.helpers.exports import ReportedCase, reported_case
+from tests.helpers.exports import ReportedCase, case_of_first_pages, reported_case
 from tests.helpers.rows import OPENED
 from tests.helpers.world import World
 
@@ -67,7 +69,7 @@ def test_an_amended_sign_off_is_an_amended_report_and_the_old_version_stays(repo
 
 
 def test_each_read_stands_with_what_was_shown(reported: ReportedCase) -> None:
-    data = write_diagnostic_report(reported.export())
+    data = write_diagnostic_report(reported.export(named=True))
     checked(data)
     first, replaced, amended = (by_id(data, f"read-{number}") for number in (1, 3, 5))
     assert (first["status"], first["label"], first["regions marked"]) == ("preliminary", "benign", 3)
@@ -131,11 +133,34 @@ def test_the_number_of_a_case_is_the_same_in_each_report_and_not_its_place(repor
     assert one.made_by != again.made_by
 
 
-def test_images_are_named_by_their_hash(reported: ReportedCase) -> None:
-    found = json.loads(write_diagnostic_report(reported.export()))
+def test_images_are_named_by_their_hash_only_if_names_are_asked_for(reported: ReportedCase) -> None:
+    export = reported.export(named=True)
+    found = json.loads(write_diagnostic_report(export))
     media = [one for one in found["contained"] if one["resourceType"] == "Media"]
     assert len(media) == 2
     assert all(one["identifier"][0]["value"].startswith("ni:///sha-256;") for one in media)
+    plain = reported.export()
+    text = write_diagnostic_report(plain).decode()
+    for image in export.case.images:
+        digest = bytes.fromhex(image.file_sha256)
+        for told in (image.file_sha256, base64.urlsafe_b64encode(digest).decode().rstrip("="), "sha-256"):
+            assert told not in text
+        # Nor anything that who has the image could compute from it.
+        assert plain.case.accession != f"case {pseudonym(image.file_sha256, 'case')}"
+
+
+def test_without_names_only_rounded_durations_are_left_of_the_times(reported: ReportedCase) -> None:
+    reported.settle()
+    reported.sign()
+    export = reported.export()
+    assert {one.read.opened_at for one in export.reads} == {NO_TIME}
+    assert {one.saved_at for one in export.consensus} == {one.saved_at for one in export.sign_offs} == {NO_TIME}
+    assert all((one.read.saved_at - NO_TIME).total_seconds() % 5 == 0 for one in export.reads)
+    readers = [one.read.reader for one in export.reads]
+    assert readers == sorted(readers), "not in the order of saving"
+    text = write_diagnostic_report(export).decode()
+    for told in ("effectivePeriod", "issued", "1970", str(OPENED.year)):
+        assert told not in text
 
 
 def test_only_who_has_had_the_last_word_gets_it(reported: ReportedCase) -> None:
@@ -157,3 +182,12 @@ def test_a_case_of_an_open_study_has_no_report(reported: ReportedCase, world: Wo
         store.studies.make_study(session, world.reader, StudyPlan("s", (world.reader,), (free,), (Arm.UNAIDED,)))
     with pytest.raises(InStudyError), world.sessions.read() as session:
         store.exports.exported_case(session, free, world.reader)
+
+
+def test_how_a_file_was_read_is_in_it(world: World) -> None:
+    case_id = case_of_first_pages(world)
+    with world.sessions.read() as session:
+        data = write_diagnostic_report(store.exports.exported_case(session, case_id, world.reader))
+    checked(data)
+    [media] = [one for one in json.loads(data)["contained"] if one["resourceType"] == "Media"]
+    assert media["note"] == [{"text": "only the first of 2 pages is used"}]

@@ -1,13 +1,15 @@
 """Signing in at the gate, on the wire: the form, its cookie, one answer to whatever is wrong, and throttling."""
 
+import sqlite3
 import statistics
 import time
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
-from db import store
+from db import database, store
 from db.values.accounts import AccessAction
 from service.access.sessions import COOKIE
 from tests.helpers.concurrency import wait_until
@@ -163,3 +165,24 @@ def test_a_form_without_an_origin_is_refused(gate: GateClient) -> None:
 )
 def test_what_is_not_our_form_is_refused_without_an_error(gate: GateClient, body: str) -> None:
     assert gate.ask("/sign-in", "POST", body, Origin=f"http://localhost:{gate.port}").status == 400
+
+
+def test_a_locked_database_is_told_on_the_sign_in_page_which_keeps_the_name(
+    tmp_path: Path, quick_passwords: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
+    with running_gate(tmp_path) as client:
+        client.add("dr. a")
+        cookie = client.cookie("dr. a")
+        with closing(sqlite3.connect(tmp_path / "gate.sqlite", isolation_level=None)) as other:
+            # Others may still read, so that the gate lets the form through.
+            other.execute("BEGIN IMMEDIATE")
+            refused = client.sign_in("dr. a", following="/read_case?case=7")
+            staying = client.ask("/sign-out", "POST", Cookie=cookie, Origin=f"http://localhost:{client.port}")
+            other.execute("ROLLBACK")
+        assert (refused.status, staying.status) == (503, 503)
+        for reply in (refused, staying):
+            assert "The database is busy. Please try again in a moment." in reply.text
+        assert 'value="dr. a"' in refused.text
+        assert 'name="next" value="/read_case?case=7"' in refused.text
+        assert client.sign_in("dr. a").status == 303

@@ -1,5 +1,6 @@
 """Taking images in: by upload and from a folder on the server."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -25,12 +26,13 @@ from service.intake import (
     FolderNotAllowedError,
     IntakeResult,
     add_demo_case,
-    add_folder,
     add_images,
     list_folder,
+    read_folder,
 )
 from tests.helpers.databases import open_new
 from tests.helpers.fakes import FAKE_CARD
+from tests.helpers.images.odd_tiffs import pages_tiff
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def _cases(sessions: Sessions, reader: int) -> list[CaseRow]:
 def _take_in_folder(
     sessions: Sessions, files: Files, plan: CasePlan, folder: Path, root: Path | None
 ) -> list[IntakeResult]:
-    return list(add_folder(sessions, files, plan, folder, root))
+    return list(add_images(sessions, files, plan, list(read_folder(folder, root))))
 
 
 def test_an_image_comes_in_with_its_size_and_quality_and_waits(sessions: Sessions, files: Files, reader: int) -> None:
@@ -191,18 +193,37 @@ def test_a_folder_comes_in_by_natural_order_and_says_what_it_left_out(
     (root / "day" / "notes.txt").write_text("not an image")
     (tmp_path / "outside.png").write_bytes(_png(99))
     (root / "day" / "link.png").symlink_to(tmp_path / "outside.png")
+    (root / "day" / "gone.png").symlink_to(root / "day" / "nowhere.png")
+    (root / "day" / "image 11.JFIF").write_bytes(_png(41))
+    (root / "day" / os.fsdecode(b"image 12 M\xe4rz")).write_bytes(_png(42))
     intakes = _take_in_folder(sessions, files, CasePlan(reader, "40X"), Path("day"), root)
     assert [intake.name for intake in intakes] == [
         ".hidden.png",
+        "gone.png",
         "image 2.png",
         "image 10.png",
+        "image 11.JFIF",
+        r"image 12 M\xe4rz",
         "inner",
         "link.png",
         "notes.txt",
     ]
-    assert [intake.name for intake in intakes if intake.image_id] == ["image 2.png", "image 10.png"]
+    taken = ["image 2.png", "image 10.png", "image 11.JFIF", r"image 12 M\xe4rz"]
+    assert [intake.name for intake in intakes if intake.image_id] == taken
     assert all(intake.message for intake in intakes if not intake.image_id)
-    assert [case.images for case in _cases(sessions, reader)] == [2]
+    assert intakes[1].message == "skipped: link to a file that is not there"
+    assert [case.images for case in _cases(sessions, reader)] == [4]
+
+
+def test_how_a_file_was_read_is_kept_with_its_image(sessions: Sessions, files: Files, reader: int) -> None:
+    pages = pages_tiff([(generate_tissue(seed, "benign", 120, 160), {}) for seed in (1, 2)])
+    [intake] = add_images(sessions, files, CasePlan(reader, "40X"), [("pages.tif", pages)])
+    assert intake.case_id is not None
+    with sessions.read() as session:
+        [image] = store.open_case.case_images(session, intake.case_id)
+    assert image.quality.notes == ("only the first of 2 pages is used",)
+    assert image.quality.problems == ()
+    assert image.quality == intake.quality
 
 
 @pytest.mark.parametrize("folder", ["..", "/", "/etc", "day/../../other", "way out", "missing", "a\0b", "circle"])

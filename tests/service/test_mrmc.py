@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from db import store, tables
 from db.database import Sessions, open_database
 from db.errors import InStudyError, NotAllowedError
-from db.store.exports import ExportDetail
-from db.values.reading import Opinion, Role
+from db.store.exports import DEIDENTIFIED, ExportDetail
+from db.values.reading import Arm, Opinion, Role
+from service.exports.mrmc import _scores, write_reads_table
 from service.exports.study_archive import ExportRequest, make_reads_archive
 from tests.helpers.exports import (
     ARMS,
@@ -18,13 +20,14 @@ from tests.helpers.exports import (
     PilotStudy,
     add_consensus,
     add_sign_offs,
+    case_of_first_pages,
     csv_rows,
     opinion_with_regions,
     read_pilot_study,
     unzip,
 )
-from tests.helpers.rows import BENIGN, MALIGNANT, OPENED
-from tests.helpers.world import make_study_world
+from tests.helpers.rows import BENIGN, MALIGNANT, OPENED, SAYS_BENIGN
+from tests.helpers.world import World, add_person, make_case, make_study_world, make_world, place_of
 
 
 def settled(sessions: Sessions) -> PilotStudy:
@@ -68,7 +71,7 @@ def test_every_read_of_a_study_is_one_line_with_its_place(sessions: Sessions) ->
         for number, arm in enumerate(ARMS, start=1):
             of_round = [row for row in of_reader if row["round"] == str(number)]
             assert {row["arm"] for row in of_round} == {arm.value}
-            assert {row["position"] for row in of_round} == {"1", "2", "3"}
+            assert {row["position"] for row in of_round} == {""}, "it would tell which read this is"
             assert {row["iteration"] for row in of_round} == {"2" if number == 4 else "1"}
     aided = [row for row in rows if row["model_visible"] == "True"]
     assert {row["arm"] for row in aided if row["stage"] == "final"} == {"blind first", "model first"}
@@ -253,19 +256,78 @@ def test_regions_are_geojson_in_image_pixels(sessions: Sessions) -> None:
     assert "Telltale" in named["regions/case-1-image-1.geojson"].decode()
 
 
-def test_times_are_seconds_since_the_first_read_of_each_reader(sessions: Sessions) -> None:
+def test_with_names_times_are_seconds_since_the_first_read_of_each_reader(sessions: Sessions) -> None:
     found = make_study_world(sessions, cases=2, readers=2)
     with sessions.begin() as session:
         for days, reader in enumerate(found.readers):
             for minutes, case in enumerate(found.cases):
                 opened = datetime.now(UTC) - timedelta(days=days + 1) + timedelta(minutes=minutes)
                 store.reads.record_first_read(session, case, reader, BENIGN, opened, edit_seconds=12.5)
-    rows = csv_rows(unzip(make_reads_archive(sessions, ExportRequest(found.planner)))["reads.csv"])
+    rows = csv_rows(
+        unzip(make_reads_archive(sessions, ExportRequest(found.planner, told=ExportDetail(named=True))))["reads.csv"]
+    )
     assert [(row["reader"], round(float(row["opened"]))) for row in rows] == [
         ("1", 0), ("1", 60), ("2", 0), ("2", 60),
     ]  # fmt: skip
     assert {row["edit_seconds"] for row in rows} == {"12.5"}
     assert str(datetime.now(UTC).year) not in rows[0]["saved"]
+
+
+def test_lines_of_two_exports_cannot_be_matched_by_their_times(sessions: Sessions) -> None:
+    """Each case has another magnification, so that this test, and nobody else, knows which line is which."""
+    world = make_study_world(sessions, cases=0)
+    with sessions.begin() as session:
+        world = replace(world, cases=tuple(make_case(session, world.planner, magnification=f"{n}X") for n in range(12)))
+        for place, case in enumerate(world.cases):
+            opened = datetime.now(UTC) - timedelta(seconds=37 + 101 * place)
+            store.reads.record_first_read(session, case, world.reader, BENIGN, opened, edit_seconds=11 + 17.25 * place)
+
+    def times(key: str, told: ExportDetail = DEIDENTIFIED) -> dict[str, tuple[str, ...]]:
+        with sessions.read() as session:
+            export = store.exports.exported_reads(session, world.planner, study_id=None, told=told, key=key)
+        columns = ("opened", "revealed", "saved", "seconds", "edit_seconds", "position")
+        return {row["magnification"]: tuple(row[c] for c in columns) for row in csv_rows(write_reads_table(export))}
+
+    one, other = times("one key"), times("another key")
+    named = times("one key", ExportDetail(named=True))
+    assert len(set(named.values())) == 12, "the times of each read are its own"
+    assert sorted(one.values()) == sorted(other.values()), "how long a reader needs is still known"
+    assert sum(one[case] == other[case] for case in one) <= 2, "by chance"
+    assert not set(one.values()) & set(named.values())
+    assert list(one) != list(other) != list(named), "the order of the lines is drawn anew"
+    for since, revealed, saved, seconds, edited, position in one.values():
+        assert (float(since), revealed, position) == (0, "", "")
+        assert float(saved) == float(seconds)
+        assert float(seconds) % 5 == float(edited) % 5 == 0
+
+
+def test_rounded_times_of_a_reveal_stay_between_opening_and_saving(pilot: PilotStudy) -> None:
+    for row in csv_rows(archive(pilot, Role.RESEARCHER, study=pilot.study)["reads.csv"]):
+        assert float(row["opened"]) == 0
+        assert (row["revealed"] != "") is (row["model_visible"] == "True")
+        assert 0 <= float(row["revealed"] or 0) <= float(row["saved"])
+
+
+def test_an_informed_read_is_marked_and_has_no_score(sessions: Sessions) -> None:
+    world = make_world(sessions, readers=2, can_sign_in=True)
+    world.read_differently()
+    world.end_undo(world.reader)
+    world.amend(world.reader, SAYS_BENIGN)
+    study = world.make_study(replace(world.plan_study((Arm.UNAIDED,)), reader_ids=(world.reader,)))
+    world.read_at_place(place_of(world.open_place(study)))
+    with sessions.begin() as session:
+        planner = add_person(session, "the planner", Role.ADMINISTRATOR)
+        add_sign_offs(session, world.case_id, world.readers[1], "malignant")
+    named = ExportDetail(named=True)
+    routine = unzip(make_reads_archive(sessions, ExportRequest(planner, told=named)))
+    marked = [(row["reader_name"], row["stage"], row["informed"]) for row in csv_rows(routine["reads.csv"])]
+    assert [one for one in marked if one[2] == "True"] == [("dr. a", "final", "True")]
+    assert len(marked) == 5
+    inside = unzip(make_reads_archive(sessions, ExportRequest(planner, study, named)))
+    assert [row["informed"] for row in csv_rows(inside["reads.csv"])] == ["True"]
+    with sessions.read() as session:
+        export = store.exports.exported_reads(session, planner, study_id=study)
+    assert list(_scores(export)) == []
 
 
 def test_every_export_is_in_the_audit_trail_before_it_is_given_out(pilot: PilotStudy) -> None:
@@ -301,3 +363,11 @@ def test_a_note_is_inert_in_the_table(sessions: Sessions) -> None:
         unzip(make_reads_archive(sessions, ExportRequest(found.planner, told=ExportDetail(named=True))))["reads.csv"]
     )[0]
     assert row["note"] == f"'{NOTE}"
+
+
+def test_how_files_were_read_is_told_with_each_read(world: World) -> None:
+    case_of_first_pages(world)
+    files = unzip(make_reads_archive(world.sessions, ExportRequest(world.reader)))
+    rows = csv_rows(files["reads.csv"])
+    assert {row["image_notes"] for row in rows} == {"image 1: only the first of 2 pages is used"}
+    assert "image_notes" in files["README.txt"].decode()

@@ -102,3 +102,8 @@ def judged(images: list[EvaluatedImage]) -> BinaryPredictions:
         [image.malignant_probability for image in images],
         [image.patient_id for image in images],
     )
+
+
+def test_a_patient_written_in_another_way_by_the_other_evaluation_is_the_same() -> None:
+    other = [replace(image, patient_id=f" {image.patient_id.lower()}\u00a0") for image in worse(ONE)]
+    assert compare_images(ONE, other) == compare_images(ONE, worse(ONE))

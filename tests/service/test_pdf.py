@@ -21,7 +21,7 @@ from service.exports import fonts
 from service.exports.case_report import CaseReportRequest, make_fhir_report, make_pdf_report
 from service.exports.pdf import LARGE, SMALL, write_case_pdf
 from service.exports.pdf_page import render_heatmap, render_image
-from tests.helpers.exports import ReportedCase, reported_case
+from tests.helpers.exports import ReportedCase, case_of_first_pages, reported_case
 from tests.helpers.rows import OPENED
 from tests.helpers.world import CARD, World
 
@@ -222,3 +222,10 @@ def test_a_report_is_recorded_before_it_is_given_out(reported: ReportedCase) -> 
     with sessions.begin() as session:
         trail = [event.subject for event in store.audit.audit_trail(session) if event.action == "exported"]
     assert trail == ["TELLTALE-17, FHIR report: 5 reads, with names", "TELLTALE-17, PDF report: 5 reads, de-identified"]
+
+
+def test_how_a_file_was_read_is_under_its_image(world: World) -> None:
+    request = CaseReportRequest(case_of_first_pages(world), world.reader)
+    report = PdfReader(io.BytesIO(make_pdf_report(world.sessions, world.files, request, CARD)))
+    words = " ".join(" ".join(page.extract_text().split()) for page in report.pages)
+    assert "Note: only the first of 2 pages is used." in words

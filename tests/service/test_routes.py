@@ -1,10 +1,13 @@
 """The routes beside the pages, with a real database and real files."""
 
+import sqlite3
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
@@ -13,11 +16,13 @@ from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_heatmap
 from core.labels import BINARY
 from core.results import Analysis, Prediction, Quality
-from db import store
-from db.values.reading import ModelIdentity, Opinion, StoredHeatmap
+from db import database, store
+from db.values.reading import ModelIdentity, Opinion, Role, StoredHeatmap
 from pages.ui.viewer import VENDOR
 from service.installation import Installation
 from service.intake import IntakeResult
+from service.routes import _account_id, answer_our_errors, router
+from tests.helpers.world import World
 
 _IMAGE = generate_tissue(1, "malignant", 300, 400)
 
@@ -154,3 +159,42 @@ def test_the_viewer_comes_from_this_server_and_nothing_beside_it_does(client: Te
     assert client.get(f"/assets/{script.name}").content == script.read_bytes()
     for path in ("..", "%2e%2e", "..%2fviewer.js", "%2e%2e%2fviewer.js", "%2fetc%2fpasswd", ".", "missing.js", "a%00b"):
         assert client.get(f"/assets/{path}").status_code == 404
+
+
+def test_an_image_of_an_incomplete_case_is_refused_to_all_but_its_uploader(
+    client: TestClient, installation: Installation, taken: IntakeResult
+) -> None:
+    image_id, case_id = _number(taken)
+    with installation.sessions.begin() as session:
+        store.intakes.begin_intake(session, installation.single_reader.id, case_id, 1)
+    assert client.get(f"/images/{image_id}").status_code == 200
+    with installation.sessions.begin() as session:
+        other = store.accounts.add_account(session, "dr. b", Role.READER)
+    app = client.app
+    assert isinstance(app, FastAPI)
+    app.dependency_overrides[_account_id] = lambda: other.id
+    for path in ("", "/thumbnail"):
+        answer = client.get(f"/images/{image_id}{path}")
+        assert answer.status_code == 409
+        assert "is incomplete" in answer.json()["detail"]
+
+
+def test_a_locked_database_is_told_by_the_routes(
+    world: World, taken: IntakeResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
+    installation = Installation.open(world.settings)
+    app = FastAPI()
+    app.state.installation = installation
+    answer_our_errors(app)
+    app.include_router(router)
+    client = TestClient(app, raise_server_exceptions=False)
+    assert client.get("/images/1").status_code == 200
+    path = world.settings.data / "second_read.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        answer = client.get("/images/1")
+        other.execute("ROLLBACK")
+    assert (answer.status_code, answer.json()) == (503, {"detail": "the database is busy"})
+    assert client.get("/images/1").status_code == 200
+    installation.close()

@@ -14,11 +14,19 @@ from sqlalchemy import select, update
 
 from db import store, tables
 from db.values.reading import JobState
-from service.worker.worker import is_dead, release_dead_workers, worker_name
+from service.worker.supervisor import worker_environment
+from service.worker.worker import (
+    UNUSABLE_CHECKPOINT,
+    WATCHED,
+    SilentJobs,
+    is_dead,
+    release_dead_workers,
+    worker_name,
+)
 from tests.helpers.concurrency import wait_until
 from tests.helpers.fakes import FakeClassifier
 from tests.helpers.workers import images_of_case, make_worker, names_of_working, queue_images, reveal_case
-from tests.helpers.world import World
+from tests.helpers.world import CARD, World, write_card
 
 
 def test_a_queued_image_becomes_a_prediction_with_its_heat_map(world: World) -> None:
@@ -77,6 +85,8 @@ def test_a_worker_that_lost_its_claim_writes_nothing(world: World) -> None:
 def test_a_long_job_keeps_its_claim(world: World) -> None:
     case_id = queue_images(world, 1)
     released: list[int] = []
+    clock = iter([0.0, 59.0, 61.0])
+    silent = SilentJobs(lambda: next(clock))
 
     def last_beat() -> datetime | None:
         with world.sessions.read() as session:
@@ -86,13 +96,36 @@ def test_a_long_job_keeps_its_claim(world: World) -> None:
         long_ago = datetime.now(UTC) - timedelta(hours=1)
         with world.sessions.begin() as session:
             session.execute(update(tables.Job).values(heartbeat_at=long_ago))
+        released.extend([silent.release(world.sessions), silent.release(world.sessions)])
         wait_until(lambda: last_beat() != long_ago, "the next beat")
-        with world.sessions.begin() as session:
-            released.append(store.jobs.release_stale_jobs(session, timedelta(minutes=30)))
+        released.append(silent.release(world.sessions))
 
     make_worker(world, FakeClassifier(meanwhile=take_long)).work_once()
-    assert released == [0]
+    assert released == [0, 0, 0]
     assert images_of_case(world, case_id)[0].job == JobState.DONE
+
+
+def test_the_job_of_a_worker_that_is_silent_for_a_minute_is_queued_again_whatever_its_clock_said(world: World) -> None:
+    queue_images(world, 1)
+    with world.sessions.begin() as session:
+        assert store.jobs.claim_job(session, "elsewhere:1:1")
+        session.execute(update(tables.Job).values(heartbeat_at=datetime.now(UTC) + timedelta(days=1)))
+    clock = iter([0.0, 59.9, 60.0, 75.0])
+    silent = SilentJobs(lambda: next(clock))
+    assert [silent.release(world.sessions) for _ in range(4)] == [0, 0, 0, 1]
+    assert names_of_working(world) == []
+
+
+def test_a_worker_refuses_a_checkpoint_that_has_changed_since_it_was_put_into_service(world: World) -> None:
+    path = world.settings.data / "deployed.safetensors"
+    write_card(path, CARD)
+    with world.sessions.begin() as session:
+        store.models.put_in_service(session, world.reader, str(path), "a" * 64, "deployed")
+    start = [sys.executable, "-m", "service.worker", WATCHED]
+    environment = worker_environment(world.settings)
+    done = subprocess.run(start, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == UNUSABLE_CHECKPOINT
+    assert done.stdout.startswith("unusable deployed.safetensors has changed since it was put into service")
 
 
 def test_images_are_classified_at_the_magnification_of_their_case(world: World) -> None:

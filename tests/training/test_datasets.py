@@ -14,6 +14,7 @@ from core.data.datasets import (
     list_labelled_folder,
     load_dataset,
 )
+from core.data.left_out import describe_merged, find_left_out
 from core.labels import BACH, BINARY, BREAKHIS, IDC
 from tests.helpers.images.dataset_trees import PATIENTS, SLIDES, bach_tree, breakhis_tree, idc_tree
 
@@ -146,6 +147,70 @@ def test_bach_takes_patients_from_a_table_that_names_every_image(tmp_path: Path)
     (root / "patients.csv").write_text("\n".join(rows[1:]))
     with pytest.raises(ValueError, match=r"lacks 1 of 8 images; add a line for each: b001.tif"):
         list_bach(root)
+
+
+@pytest.mark.parametrize(
+    ("table", "patients"),
+    [
+        ("sep=;\nPatient ID;File\n{}", ["P1", "P1", "P1", "P2", "P2", "P2", "P2", "P2"]),
+        ("{}", ["P1", "P1", "P1", "P2", "P2", "P2", "P2", "P2"]),
+    ],
+)
+def test_bach_takes_the_patients_of_a_table_however_they_are_written(
+    tmp_path: Path, table: str, patients: list[str]
+) -> None:
+    root = bach_tree(tmp_path)
+    names = sorted(path.name for path in root.rglob("*.tif"))
+    written = ("P1", "p1", "P1\u00a0", "P2", "P2 ", "\u200bP2", "p2", "Ｐ2")
+    swapped = table.startswith("sep")
+    pairs = [(who, f"Photos\\{name.upper()}") for name, who in zip(names, written, strict=True)]
+    lines = [";".join(pair if swapped else pair[::-1]) for pair in pairs]
+    (root / "Patients.CSV").write_text(table.format("\n".join(lines)), encoding="utf-16")
+    images = list_bach(root)
+    assert [image.patient_id for image in images] == patients
+    assert describe_merged(images)[0] == "'P1', 'p1' and 'P1\\xa0'"
+
+
+def test_bach_refuses_a_table_that_gives_an_image_two_patients(tmp_path: Path) -> None:
+    root = bach_tree(tmp_path)
+    (root / "patients.csv").write_text("b001.tif,P1\nb001.tif ,p1\nB001.tif,P2\n")
+    with pytest.raises(ValueError, match=r"patients.csv, line 3: b001.tif has another patient_id"):
+        list_bach(root)
+    (root / "patients.csv").write_text("b001.tif,P1\nb002.tif\n")
+    with pytest.raises(ValueError, match=r"patients.csv, line 2 has no patient_id"):
+        list_bach(root)
+
+
+def test_files_are_taken_by_what_they_are_and_by_their_names_without_the_suffix(tmp_path: Path) -> None:
+    put(tmp_path, (*NAMES[:3], "SOB_B_A-14-22549AB-40-009.PNG"))
+    jpeg = b"\xff\xd8\xff\xe0" + bytes(200)
+    (tmp_path / "SOB_M_DC-14-13412-100-005.jfif").write_bytes(jpeg)
+    (tmp_path / "SOB_M_DC-14-13412-100-006").write_bytes(jpeg)
+    (tmp_path / "SOB_B_A-14-22549AB-40-001.jpg").write_bytes(jpeg)  # a copy of one that is there as PNG
+    (tmp_path / "lunch.jpg").write_bytes(jpeg)
+    (tmp_path / "SOB_M_DC-14-13412-100-007.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    (tmp_path / "README.txt").write_text("of BreaKHis")
+    images = list_breakhis(tmp_path)
+    assert [image.path.name for image in images] == [
+        "SOB_B_A-14-22549AB-40-001.png",
+        "SOB_B_A-14-22549AB-40-009.PNG",
+        "SOB_B_PT-14-21998AB-100-002.png",
+        "SOB_M_DC-14-13412-100-003.png",
+        "SOB_M_DC-14-13412-100-005.jfif",
+        "SOB_M_DC-14-13412-100-006",
+    ]
+    assert [one.words for one in find_left_out("breakhis", tmp_path, images)] == [
+        "SOB_B_A-14-22549AB-40-001.jpg: an image of the same name is used instead",
+        "SOB_M_DC-14-13412-100-007.heic: it is a HEIC or AVIF picture, which is not supported",
+        "lunch.jpg: its name does not follow the naming rule",
+    ]
+
+
+def test_the_slides_and_thumbnails_of_a_release_are_not_left_out(tmp_path: Path) -> None:
+    root = bach_tree(tmp_path)
+    (root / "WSI").mkdir()
+    (root / "WSI" / "A01.svs").write_bytes(b"II*\0" + bytes(200))
+    assert find_left_out("bach", root, list_bach(root)) == ()
 
 
 def test_idc_reads_patient_and_class_from_the_name(tmp_path: Path) -> None:

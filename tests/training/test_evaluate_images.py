@@ -7,6 +7,10 @@ import pandas as pd
 import pytest
 
 from core.card import read_card
+from core.imaging.decode import decode_image
+from core.statistics.cautions import ImageNote
+from core.statistics.evaluation import Evaluation
+from tests.helpers.images.odd_tiffs import pages_tiff
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.runs.checkpoints import SUBTYPE_CARD, TINY_CARD, bach_folder, tissue_and_checkpoint, write_split
@@ -40,6 +44,22 @@ def test_images_without_a_result_are_listed_with_their_reason(tmp_path: Path) ->
     assert len(table) == 9
     assert table["p_malignant"].isna().sum() == 1
     assert table.loc[broken, "reason"]
+
+
+def test_how_a_file_was_read_is_told_with_the_figures(tmp_path: Path) -> None:
+    checkpoint = tissue_and_checkpoint(tmp_path)
+    first = sorted((tmp_path / "tissue").iterdir())[0]
+    pixels = decode_image(first.read_bytes()).pixels
+    first.write_bytes(pages_tiff([(pixels, {}), (pixels[::-1], {})]))
+    done = _judged(tmp_path, EvaluationRequest(checkpoint, "breakhis", tmp_path / "tissue"))
+    note = ImageNote(first.name, "only the first of 2 pages is used")
+    assert done.evaluation.notes == (note,)
+    assert Evaluation.from_json(done.evaluation.to_json()).notes == (note,)
+    table = pd.read_parquet(done.folder / "predictions.parquet").set_index("file")
+    assert table.loc[first.name, "notes"] == note.note
+    assert sum(table["notes"] != "") == 1
+    for report in ("report.md", "report.html"):
+        assert "only the first of 2 pages is used" in (done.folder / report).read_text()
 
 
 def test_nothing_that_can_be_judged_is_an_error_with_the_reason(tmp_path: Path) -> None:
@@ -121,6 +141,21 @@ def test_of_a_folder_it_is_not_known_whose_patients_they_are(tmp_path: Path) -> 
     assert found.warnings[0].words.startswith(
         "the network was trained on patients with the numbers of 1 of 8 patients; if they are the same"
     )
+
+
+def test_patients_are_known_and_counted_however_the_table_writes_them(tmp_path: Path) -> None:
+    checkpoint = tissue_and_checkpoint(tmp_path)
+    kinds = {"benign": "Fibroadenoma ", "malignant": "DUCTAL CARCINOMA"}
+    written = ("0900", "901", "901.0", "00902", "902\u00a0", "903", " 0903", "904")
+    pairs = zip(_two_kinds(tmp_path / "tissue"), written, strict=True)
+    lines = [f".\\{path.name.upper()};{kinds[kind]};{patient};" for (kind, path), patient in pairs]
+    table = "\n".join(["sep=;", "File;Label;Patient ID;", *lines, ";;;"])
+    (tmp_path / "tissue" / "Labels.CSV").write_text(table, encoding="utf-16")
+    found = _judged(tmp_path, EvaluationRequest(checkpoint, "folder", tmp_path / "tissue")).evaluation
+    assert (found.images, found.patients) == (8, 5)
+    said = [warning.words for warning in found.warnings]
+    assert said[0].startswith("the network was trained on patients with the numbers of 1 of 5 patients")
+    assert "3 patients are each written in several ways and taken as one ('901' and '901.0', ...)" in said
 
 
 def _two_kinds(tissue: Path) -> list[tuple[str, Path]]:

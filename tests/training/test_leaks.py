@@ -261,6 +261,77 @@ def test_a_folder_that_is_absent_or_empty_is_refused_with_the_reason(tmp_path: P
         assert said in result.stderr
 
 
+def labelled(root: Path, *rows: str) -> Path:
+    """A folder of different pictures with a table; a row is a file, a label and a patient."""
+    for number, row in enumerate(rows):
+        write_picture(root / row.split(",")[0], made_picture(number, 64))
+    (root / "labels.csv").write_text("\n".join(["file,label,patient_id", *rows]), encoding="utf-8")
+    return root
+
+
+def test_the_command_tells_which_spellings_it_took_as_one_patient(tmp_path: Path) -> None:
+    rows = ("train/a.png,benign,P1", "test/b.png,benign,P1 ", "test/c.png,malignant,p2", "test/d.png,malignant,P2")
+    result = invoke(labelled(tmp_path, *rows), "--dataset", "folder")
+    assert result.exit_code == 1  # P1 is on both sides
+    assert "4 images of 2 patients" in result.stdout
+    assert "Patients written in several ways, taken as one (2)" in result.stdout
+    assert "'P1 ' and 'P1'" in result.stdout
+    told = json.loads(invoke(tmp_path, "--dataset", "folder", "--json").stdout)
+    assert told["merged"] == ["'P1 ' and 'P1'", "'p2' and 'P2'"]
+    assert [(leak["kind"], leak["key"]) for leak in told["leaks"]] == [("slide", "P1")]
+
+
+def test_the_command_finds_patients_that_are_written_almost_alike(tmp_path: Path) -> None:
+    patients = ("Meier", "Meyer", "P-01", "P01", "O17", "017", "X1", "X001", "22549", "22594", "Z")
+    rows = [f"{n}.png,{'benign' if n % 2 else 'malignant'},{patient}" for n, patient in enumerate(patients)]
+    result = invoke(labelled(tmp_path, *rows), "--dataset", "folder")
+    assert result.exit_code == 0  # they may well be different people
+    assert "Patients written almost alike: are they the same? (5)" in result.stdout
+    for pair in (
+        "'Meier' and 'Meyer'",
+        "'P-01' and 'P01'",
+        "'017' and 'O17'",
+        "'X001' and 'X1'",
+        "'22549' and '22594'",
+    ):
+        assert pair in result.stdout
+
+
+def test_numbered_patients_are_not_taken_for_one_another(tmp_path: Path) -> None:
+    rows = [f"{n}.png,{'benign' if n % 2 else 'malignant'},P{n:02}" for n in range(1, 13)]
+    result = invoke(labelled(tmp_path, *rows), "--dataset", "folder")
+    assert "almost alike" not in result.stdout
+    assert "42 pairs of patients differ in one digit only, as numbered ones do" in result.stdout
+
+
+def test_the_command_counts_and_names_what_is_left_out_and_exits_with_1(tmp_path: Path) -> None:
+    root = labelled(tmp_path, "a.png,benign,P1", "b.png,malignant,P2")
+    assert invoke(root, "--dataset", "folder").exit_code == 0
+    (root / "c.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    result = invoke(root, "--dataset", "folder")
+    assert result.exit_code == 1
+    assert "2 pictures compared; 1 pictures left out" in result.stdout
+    assert "c.HEIC: it is a HEIC or AVIF picture, which is not supported" in result.stdout
+    told = json.loads(invoke(root, "--dataset", "folder", "--json").stdout)
+    assert told["left_out"] == [{"file": "c.HEIC", "reason": "it is a HEIC or AVIF picture, which is not supported"}]
+
+
+@pytest.mark.parametrize("word", ["[red]", "[/red]", "[link=https://example.org]", "[bold", ":warning:", "[/]"])
+def test_names_are_shown_as_they_are(tmp_path: Path, word: str) -> None:
+    root = tmp_path / f"set {word.replace('/', '')}"
+    name = f"{word.replace('/', '')}.png"
+    labelled(root, f"{name},benign,{word}1", f"b.png,malignant,{word}1", f"c.png,benign,{word}I", "d.png,malignant,X")
+    (root / f"left{name}").write_bytes(b"GIF89a" + bytes(200))
+    result = invoke(root, "--dataset", "folder")
+    assert result.exit_code == 1
+    assert f"'{word}1' and '{word}I'" in result.stdout
+    assert f"left{name}: it is a GIF" in result.stdout
+    (root / name).unlink()
+    refused = invoke(root, "--dataset", "folder")
+    assert refused.exit_code == 2
+    assert f"in {root}/labels.csv do not exist: {name} (line 2)" in refused.stderr
+
+
 @pytest.mark.data
 def test_the_real_official_folds_leak_34_times_and_13412_in_three_of_five(shared_data: Path) -> None:
     result = invoke(shared_data / "breakhis" / "official_folds.csv", "--json")

@@ -1,6 +1,9 @@
+import gzip
+import io
 import os
 import stat
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,6 +105,53 @@ def test_a_tar_header_of_any_length_is_not_read_into_memory(tmp_path: Path) -> N
     (tmp_path / "a.tar").write_bytes(info.tobuf(tarfile.USTAR_FORMAT) + bytes(20_000_512))
     with pytest.raises(UnsafeArchiveError, match="a header of 20,000"):
         unpack(tmp_path / "a.tar", tmp_path / "out")
+
+
+def header(kind: bytes, size: int = 0, name: str = "x") -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["tar", "gz"])
+@pytest.mark.parametrize(
+    ("archive", "said"),
+    [
+        (b"".join(header(tarfile.XHDTYPE, 400_000) + bytes(400_384) for _ in range(3)), "a header of"),
+        ((header(tarfile.XHDTYPE, 1) + bytes(512)) * 2_000, "more than 64 headers for one file"),
+        ((header(tarfile.GNUTYPE_LONGNAME, 1) + bytes(512)) * 2_000, "more than 64 headers for one file"),
+        (header(tarfile.XGLTYPE, 1).ljust(1024, b"\0") * 2_000, "more than 64 headers for one file"),
+        (b"".join(header(tarfile.DIRTYPE, name=f"{n}") for n in range(20_001)), "20,000 folders|bytes of headers"),
+    ],
+    ids=["long", "pax", "long names", "global", "folders"],
+)
+def test_an_archive_of_headers_is_not_read_through(
+    tmp_path: Path, archive: bytes, said: str, pack: Callable[[bytes], bytes]
+) -> None:
+    (tmp_path / "a.tar").write_bytes(pack(archive + header(tarfile.REGTYPE) + bytes(10_240)))
+    with pytest.raises(UnsafeArchiveError, match=said):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
+    assert leftovers(tmp_path) == ["a.tar"]
+
+
+def test_headers_that_pack_to_nothing_are_bounded_by_the_size_of_the_archive(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(
+        gzip.compress(b"".join(header(tarfile.REGTYPE, name=f"{n}") for n in range(4_000)))
+    )
+    with pytest.raises(UnsafeArchiveError, match="more than 1,048,576 bytes of headers"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
+
+
+def test_files_with_long_names_and_attributes_come_out_as_they_went_in(tmp_path: Path) -> None:
+    name = "/".join(["a long name of a folder " * 8] * 4) + "/1.png"
+    for number, layout in enumerate((tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)):
+        with tarfile.open(tmp_path / f"{number}.tar", "w", format=layout) as archive:
+            for file in (name, "Müller/2.png"):
+                info = tarfile.TarInfo(file)
+                info.size, info.pax_headers = 1000, {"SCHILY.xattr.user.comment": "x" * 60_000}
+                archive.addfile(info, io.BytesIO(bytes(1000)))
+        assert unpack(tmp_path / f"{number}.tar", tmp_path / f"out{number}") == 2
+        assert (tmp_path / f"out{number}" / name).stat().st_size == 1000
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])

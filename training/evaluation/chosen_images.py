@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from core.card import Card, TrainingData
@@ -13,7 +13,7 @@ from core.data.datasets import DatasetName, LabelledImage
 from core.data.leaks import PlacedImage, audit_splits
 from core.data.splits import official_folds
 from core.fitting.history import SPLIT_FILE
-from core.identifiers import fold_identifier
+from core.identifiers import fold_identifier, fold_text
 from core.labels import BACH
 from core.statistics.cautions import Caution, leak_caution
 from core.tables import UnreadableTableError, read_table
@@ -114,10 +114,10 @@ def _match_images(
     by_path = {relative_name(image, root): image for image in images}
     by_name: defaultdict[str, list[LabelledImage]] = defaultdict(list)
     for image in images:
-        by_name[image.path.name].append(image)
+        by_name[fold_text(image.path.name)].append(image)
 
     def find(file: str) -> LabelledImage | None:
-        same_name = by_name[Path(file).name]
+        same_name = by_name[fold_text(PurePosixPath(file.replace("\\", "/")).name)]
         return by_path.get(file) or (same_name[0] if len(same_name) == 1 else None)
 
     return [(find(file), side) for file, side in rows]

@@ -18,7 +18,7 @@ from core.labels import BACH, BREAKHIS
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.statistics.calibration import FittedOnTestError
-from core.statistics.cautions import Caution, ImageLeftOut
+from core.statistics.cautions import Caution, ImageLeftOut, ImageNote
 from core.statistics.evaluate import EvaluationDetails, build_evaluation
 from core.statistics.evaluation import AblationRow, Evaluation
 from core.statistics.figure_names import ACCURACY, AUC, BALANCED_ACCURACY, PR_AUC, RECALL, SPECIFICITY
@@ -185,6 +185,7 @@ def _measure(
         demonstration=card.demonstration,
         warnings=warnings,
         excluded=tuple(ImageLeftOut(image.file, image.reason) for image in images if image.reason is not None),
+        notes=tuple(ImageNote(image.file, note) for image in images for note in image.notes),
     )
     judgements = judgements_of(images, card)
     evaluation = build_evaluation(judgements, about, ablation=ablation, abstention=card.abstention)

@@ -49,6 +49,7 @@ class JudgedImage:
     malignant_probability: float = 0.0
     called_malignant: bool = False
     quality: tuple[str, ...] = ()  # warnings; they do not stop an analysis
+    notes: tuple[str, ...] = ()  # how the file was read
     reason: str | None = None  # why there is no prediction
     preview_sha256: str | None = None
     heatmap_sha256: str | None = None
@@ -110,14 +111,14 @@ class Judge:
         if image.reason is not None:
             return image
         try:
-            pixels = decode_image(data).pixels
+            decoded = decode_image(data)
         except UnreadableImageError as error:
             return replace(image, reason=str(error))
         classifier = self.classifiers(chosen.fold).at(chosen.image.magnification)
-        analysis = analyse_image(pixels, classifier, heatmap=self.maps)
+        analysis = analyse_image(decoded.pixels, classifier, heatmap=self.maps, notes=decoded.notes)
         # An upload of these pixels is stored as this PNG, whatever kind of file they came in.
-        image = replace(image, pixels_sha256=hashlib.sha256(encode_png(pixels)).hexdigest())
-        return self._store_previews(_with_analysis(image, analysis), pixels, analysis.heatmap)
+        image = replace(image, pixels_sha256=hashlib.sha256(encode_png(decoded.pixels)).hexdigest())
+        return self._store_previews(_with_analysis(image, analysis), decoded.pixels, analysis.heatmap)
 
     def _read(self, chosen: ChosenImage) -> tuple[bytes, JudgedImage]:
         image, data, reason = chosen.image, b"", None
@@ -188,12 +189,12 @@ def probabilities_in(image: JudgedImage, label_set: LabelSet) -> tuple[float, ..
 
 def _with_analysis(image: JudgedImage, analysis: Analysis) -> JudgedImage:
     warnings = tuple(finding.message for finding in analysis.quality.findings if finding.kind == "warning")
+    image = replace(image, quality=warnings, notes=analysis.quality.notes)
     prediction = analysis.prediction
     if prediction is None:
-        return replace(image, quality=warnings, reason=analysis.reason)
+        return replace(image, reason=analysis.reason)
     return replace(
         image,
-        quality=warnings,
         probabilities=prediction.probabilities,
         predicted=prediction.label,
         malignant_probability=prediction.malignant_probability,
@@ -253,6 +254,7 @@ def build_predictions_table(images: Sequence[JudgedImage], card: Card, split: st
             "malignant_probability": math.nan if image.reason else image.malignant_probability,
             "predicted": image.predicted,
             "quality": "; ".join(image.quality),
+            "notes": "; ".join(image.notes),
             "reason": image.reason or "",
             "sha256": image.sha256,
             "evidence_low": image.evidence_low,

@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from core.card import Card
-from core.console import replace_control_characters
+from core.files import replace_control_characters
 from core.statistics.evaluation import Confusion, Curve, Evaluation, Figure, Group, GroupKind
 from core.statistics.figure_names import (
     ACCURACY,

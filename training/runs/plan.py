@@ -1,13 +1,13 @@
 """Plan a run: folder, config, images, and the parts to train and evaluate, always split by patient."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import distributed
 
 from core.data.datasets import DatasetName, LabelledImage, describe_shortfall, load_dataset
-from core.data.left_out import dataset_cautions
+from core.data.left_out import dataset_cautions, left_out_cautions, list_unlabelled
 from core.data.splits import official_folds, patient_folds, shuffle_split, stratified_split
 from core.fitting.config import FitConfig, Task, read_config
 from core.fitting.distributed import rank
@@ -19,8 +19,6 @@ Images = tuple[LabelledImage, ...]
 ALL_PATIENTS = "all patients"
 # The dataset of each task, unless the command names another.
 OWN_DATASET: Mapping[Task, DatasetName] = {"binary": "breakhis", "subtypes": "breakhis", "bach": "bach", "idc": "idc"}
-
-_IMAGES = {".png", ".tif", ".tiff", ".jpg", ".jpeg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +133,12 @@ class TrainingJob:
     plan: RunPlan
     missing: tuple[str, ...]  # differences of the dataset from the official counts
     cautions: tuple[Caution, ...]  # patients taken as one, and pictures that are not used
+    targets: tuple[Path, ...]  # the unlabelled images from another laboratory
 
     @property
     def weight_files(self) -> Mapping[str, Path]:
         """The files of pretrained weights by branch."""
         return weight_files(self.order.weights)
-
-    @property
-    def targets(self) -> tuple[Path, ...]:
-        """The unlabelled images from another laboratory."""
-        folder = self.order.targets
-        return tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in _IMAGES)) if folder else ()
 
 
 def create_job(config: FitConfig, text: str, order: Order, runs: Path) -> TrainingJob:
@@ -160,27 +153,28 @@ def create_job(config: FitConfig, text: str, order: Order, runs: Path) -> Traini
         raise ValueError(
             "domain-adversarial training and --target (a folder of unlabelled images) must be used together"
         )
-    plan, missing, cautions = _plan(config, order)
+    read = _read_images(config, order)
     path = [""]  # a list, so that it can be broadcast
     if rank() == 0:
-        rows = split_rows(plan.assignments, order.data)
+        rows = split_rows(read[0].assignments, order.data)
         path = [str(create_run(runs, config.name, text, order, rows).path)]
     if distributed.is_initialized():
         distributed.broadcast_object_list(path)
-    return TrainingJob(RunFolder(Path(path[0])), config, order, plan, missing, cautions)
+    return TrainingJob(RunFolder(Path(path[0])), config, order, *read)
 
 
-def reopen_job(folder: RunFolder) -> TrainingJob:
+def reopen_job(folder: RunFolder, *, outside: bool = False) -> TrainingJob:
     """Read the plan of an earlier run from its folder.
 
     Raises:
         ValueError: If the folder is not that of a run, or its images have changed.
     """
     order = folder.order()
+    order = replace(order, outside=order.outside or outside)
     config, _ = read_config(folder.config)
-    plan, missing, cautions = _plan(config, order)
-    folder.check_split(split_rows(plan.assignments, order.data))
-    return TrainingJob(folder, config, order, plan, missing, cautions)
+    read = _read_images(config, order)
+    folder.check_split(split_rows(read[0].assignments, order.data))
+    return TrainingJob(folder, config, order, *read)
 
 
 def weight_files(pairs: Sequence[str]) -> dict[str, Path]:
@@ -198,8 +192,12 @@ def weight_files(pairs: Sequence[str]) -> dict[str, Path]:
     return files
 
 
-def _plan(config: FitConfig, order: Order) -> tuple[RunPlan, tuple[str, ...], tuple[Caution, ...]]:
+def _read_images(
+    config: FitConfig, order: Order
+) -> tuple[RunPlan, tuple[str, ...], tuple[Caution, ...], tuple[Path, ...]]:
+    """Return the plan of a run, what its dataset lacks, what must be known of its folders, and its target images."""
     images = load_dataset(order.dataset, order.data, outside=order.outside)
-    missing = describe_shortfall(images, order.dataset)
     plan = plan_run(filter_images(images, config, order.limit), config, order.lists)
-    return plan, missing, dataset_cautions(order.dataset, order.data, images)
+    targets, unused = list_unlabelled(order.targets) if order.targets else ((), ())
+    cautions = (*dataset_cautions(order.dataset, order.data, images), *left_out_cautions(unused))
+    return plan, describe_shortfall(images, order.dataset), cautions, targets

@@ -11,7 +11,6 @@ from db.values.accounts import Permission
 from db.values.evaluations import EvaluatedImage, EvaluationRow, HiddenImages, ImageFilter
 from pages.ui import formatting, resources, times
 from pages.ui.without_names import Numbers, assign_numbers, evaluation_without_names, images_without_names
-from service.evaluation_for_reader import show_figures_only
 
 VIEWS = ("Curves", "Images", "Patients", "Groups")
 VIEW = "evaluation-view"
@@ -172,16 +171,18 @@ def _without_hidden(
         return evaluation
     name = formatting.escape(f"{row.model_name} {row.model_version}")
     if hidden.without_hashes:
+        from service.evaluation_for_reader import show_figures_only  # noqa: PLC0415 - old evaluations only
+
         st.info(f"{name}: {_WITHOUT_HASHES}")
         return show_figures_only(evaluation)
     images = formatting.count_words(len(hidden.positions), "image")
     visible = resources.measure_visible(reader, hidden, row)
     if visible is None:
-        st.info(f"{name}: all images of this evaluation are also in cases that you have not finished.")
+        st.info(f"{name}: all pictures of this evaluation are in cases that you have not finished.")
         return None
     st.info(
-        f"{name}: {images} of this evaluation are also in cases that you have not finished. Until then, everything "
-        "here is measured without them, and numbers replace names."
+        f"{name}: {images} left out. The same pictures are in cases that you have not finished. Until you have, "
+        "everything here is measured without them, and numbers replace names."
     )
     return visible
 

@@ -192,6 +192,8 @@ def _draw_left_out(evaluation: Evaluation) -> None:
     """List all warnings in full, and the images without a prediction, each with its reason."""
     for warning in evaluation.warnings:
         st.markdown(f"- {formatting.escape(' '.join(warning.words.split()))}")
+    if evaluation.notes:
+        st.dataframe({"image and how its file was read": [note.words for note in evaluation.notes]}, hide_index=True)
     if not evaluation.excluded:
         st.markdown("All images have a prediction.")
         return

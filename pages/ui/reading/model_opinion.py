@@ -104,9 +104,10 @@ def _write_images(case: CaseView, reveal: Reveal) -> str:
 
 
 def _list_warnings(case: CaseView) -> list[str]:
-    messages = [(i, words) for i in case.images for words in [*(f.message for f in i.quality.findings), i.job_message]]
+    messages = [(i, words) for i in case.images for words in [*i.quality.problems, i.job_message]]
     # An unreadable image has its reason twice: from the upload and from the analysis.
-    return list(dict.fromkeys(f"! Image {image.position}: {words}" for image, words in messages if words))
+    problems = dict.fromkeys(f"! Image {image.position}: {words}" for image, words in messages if words)
+    return [*problems, *(f"Image {i.position}: {note}" for i in case.images for note in i.quality.notes)]
 
 
 def _shorten(lines: list[str]) -> list[str]:

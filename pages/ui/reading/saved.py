@@ -13,6 +13,7 @@ from pages.ui.reading import drafts, edit_time
 from pages.ui.reading.form_state import ReadForm
 
 _SHORTEST_WAIT = timedelta(seconds=10)  # between two redraws of the undo button
+_BUTTON = "undo-save"  # the key of the undo button
 _WORDS, _FORM, _UNDO = "saved", "saved-form", "undo"  # the text, the form it is about, and the read to undo
 
 
@@ -66,7 +67,7 @@ def show_last_saved() -> None:
         drafts.forget(st.session_state[_FORM])
     offer: _Offer | None = st.session_state.get(_UNDO)
     left = _time_left(offer)
-    if not left:
+    if not left and not st.session_state.get(_BUTTON):
         st.session_state.pop(_UNDO, None)
         _show_words()
         return
@@ -85,7 +86,7 @@ def end_undo_of_all(reader: int) -> None:
 
 
 def _time_left(offer: _Offer | None) -> timedelta:
-    """Return how long the read of an offer can still be taken back: the store also knows what else ends Undo."""
+    """Return how long the read of an offer can still be withdrawn: the store also knows what else ends Undo."""
     if offer is None:
         return timedelta()
     reader = resources.account().id
@@ -102,10 +103,11 @@ def _show_words_and_undo() -> None:
     offer: _Offer | None = st.session_state.get(_UNDO)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
         _show_words()
-        if offer is None or not _time_left(offer):
+        # A click that comes too late is answered with the reason.
+        if offer is None or not (st.session_state.get(_BUTTON) or _time_left(offer)):
             return
         words = f"Undo ({GRACE.seconds} s)"
-        if st.button(words, key="undo-save", shortcut="W", type="tertiary"):
+        if st.button(words, key=_BUTTON, shortcut="W", type="tertiary"):
             _withdraw(offer)
 
 

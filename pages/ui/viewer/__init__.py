@@ -16,8 +16,11 @@ from pathlib import Path
 import streamlit as st
 
 from db.values.reading import Region, RegionKind
+from pages.ui import formatting
 
 _MOST_REGIONS = 200  # of one read
+_REFUSED = "The last change to the marks was refused: {why}. Reload the page to see the marks that will be saved."
+_LONGEST_REASON = 200  # characters
 _HERE = Path(__file__).parent
 _SCRIPTS = (
     *("load.js", "heatmap.js", "kept.js", "shapes.js", "pinch.js", "marks.js", "marklist.js", "viewer.js", "keys.js"),
@@ -153,7 +156,12 @@ def draw_viewer(images: Sequence[ViewedImage], *, key: str, height: int = 560, s
     on_marked = scene.on_marked
 
     def report_marks() -> None:
-        marks = parse_marks(st.session_state[key].get("marks"))
+        try:
+            marks = parse_marks(st.session_state[key].get("marks"))
+        except ValueError as error:
+            # The marks before it stay, and so does the page.
+            st.toast(_REFUSED.format(why=formatting.escape(str(error)[:_LONGEST_REASON])), duration="long")
+            return
         if on_marked is not None and marks is not None:
             on_marked(marks)
 

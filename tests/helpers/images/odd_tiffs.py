@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.results import RgbImage
-from tests.helpers.images.odd_modes import saved
+from tests.helpers.images.odd_modes import HEIGHT, WIDTH, saved, smooth_colours, tiff
 
 STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS = 279, 324, 325
 Pages = Sequence[tuple[NDArray[np.generic], dict[str, object]]]
@@ -70,3 +70,28 @@ def jpeg_of(channels: Image.Image, *, jfif: bool = True, subsampling: int = 0) -
 def rgb_as_ycbcr(colours: RgbImage) -> Image.Image:
     """Return an image that Pillow takes for YCbCr and that holds red, green and blue."""
     return Image.merge("YCbCr", Image.fromarray(colours).split())
+
+
+def odd_tiffs() -> list[bytes]:
+    """Return one TIFF of each kind that takes a path of its own through the decoder."""
+    colours = smooth_colours()
+    large, grey = np.tile(colours, (2, 2, 1)), {"axes": "CYX", "mode": "composite"}
+    names: dict[str, object] = {"axes": "CYX", "Channel": {"Name": ["R", "G", "B"]}}
+    sparse = tiff(colours, photometric="rgb", tile=(16, 32))
+    for tag in (TILE_COUNTS, TILE_OFFSETS):
+        sparse = with_numbers(sparse, tag, lambda values: [values[0], 0, *values[2:]])
+    packed = [
+        tiff(colours, photometric="rgb", compression=packing, tile=(16, 32))
+        for packing in ("zstd", "lzma", "jpeg2000", "webp", "jpeg", "deflate", "packbits")
+    ]
+    return [
+        pages_tiff([(colours, {"subfiletype": 1}), (large, {})]),
+        pages_tiff([(colours, {"subifds": 1}), (large, {})]),
+        channels_tiff(colours, imagej=True, metadata=grey),
+        channels_tiff(colours, ome=True, metadata=names),
+        sparse,
+        *packed,
+        *(with_numbers(data, TILE_COUNTS, lambda values: [0] * len(values)) for data in packed),
+        jpeg_tiff(jpeg_of(rgb_as_ycbcr(colours), jfif=False), 6, WIDTH, HEIGHT),
+        jpeg_tiff(jpeg_of(Image.fromarray(colours)), 2, WIDTH, HEIGHT),
+    ]

@@ -1,0 +1,94 @@
+"""Compare the rows of the sealed tables with the seals in the events."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, MetaData, func, select
+
+from db.audit.seals import SEALED, compute_seals
+from db.values.audit import AuditFinding, Seal
+
+_ROWS_PER_REPORT = 1000  # rows checked between two reports of progress
+
+
+@dataclass(frozen=True, slots=True)
+class EventSeal:
+    """The seal of a row, and the number of the event that holds it."""
+
+    seal: Seal
+    event: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRows:
+    """How many rows were checked, and the findings."""
+
+    rows: int
+    findings: tuple[AuditFinding, ...]
+
+
+def reflect_sealed_tables(connection: Connection) -> MetaData:
+    """Read the schema of the sealed tables, and of those linked to them, from the database."""
+    names = {name for one in SEALED for name in (one.table, *(linked.table for linked in one.linked))}
+    tables = MetaData()
+    tables.reflect(connection, only=lambda name, _: name in names, resolve_fks=False)
+    return tables
+
+
+def unchangeable_tables(tables: MetaData) -> list[str]:
+    """Return the names of the tables whose rows never change and so have triggers that refuse changes."""
+    names = [one.table for one in SEALED if not one.changes]
+    names += [linked.table for one in SEALED for linked in one.linked if not linked.changes]
+    return [name for name in names if name in tables.tables]
+
+
+def count_rows(connection: Connection, tables: MetaData) -> int:
+    """Count the rows of all sealed tables."""
+    present = [tables.tables[one.table] for one in SEALED if one.table in tables.tables]
+    return sum(connection.scalar(select(func.count()).select_from(table)) or 0 for table in present)
+
+
+def check_rows(
+    connection: Connection, tables: MetaData, seals_in_events: Sequence[EventSeal], progress: Callable[[int], None]
+) -> CheckedRows:
+    """Find the rows that differ from their seal, are missing, or are not described by any event.
+
+    Args:
+        connection: A connection that sees the database as it was when the events were read.
+        tables: The schema from `reflect_sealed_tables`.
+        seals_in_events: The seals that the events hold, oldest first.
+        progress: Called now and then with the number of rows checked.
+    """
+    by_row: dict[str, list[EventSeal]] = {}
+    for one in seals_in_events:
+        by_row.setdefault(one.seal.of, []).append(one)
+    findings: list[AuditFinding] = []
+    rows = 0
+    for sealed in SEALED:
+        if sealed.table not in tables.tables:
+            continue
+        for stored in compute_seals(connection, sealed, tables):
+            rows += 1
+            events = by_row.pop(stored.of, [])
+            # A row that changes was sealed again at each change.
+            findings += _differences(stored, events[-1:] if sealed.changes else events)
+            if rows % _ROWS_PER_REPORT == 0:
+                progress(rows)
+    findings += _gone(by_row)
+    return CheckedRows(rows, tuple(findings))
+
+
+def _differences(stored: Seal, events: Sequence[EventSeal]) -> Iterator[AuditFinding]:
+    if not events:
+        yield AuditFinding("inserted", 0, 0, "no event describes this row", stored.of)
+    for event in events:
+        if event.seal != stored:
+            yield AuditFinding(
+                "changed", event.event, event.event, "the row has changed since the event was written", stored.of
+            )
+
+
+def _gone(by_row: Mapping[str, Sequence[EventSeal]]) -> Iterator[AuditFinding]:
+    for of, events in by_row.items():
+        numbers = [one.event for one in events]
+        yield AuditFinding("missing", min(numbers), max(numbers), "the row that the event describes is gone", of)

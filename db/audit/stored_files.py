@@ -1,0 +1,47 @@
+"""Which stored files the rows refer to, and whether each is there and unchanged."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from sqlalchemy import Connection, inspect, text
+
+from db.files import DamagedFileError, Files
+from db.values.audit import AuditFinding, Kind
+
+# Every column that refers to a stored file, and the key of its row.
+_REFERENCES = (
+    ("images", "id", "file_sha256"),
+    ("predictions", "id", "heatmap_sha256"),
+    ("evaluated_images", "evaluation_id", "preview_sha256"),
+    ("evaluated_images", "evaluation_id", "heatmap_sha256"),
+)
+_FILES_PER_REPORT = 20  # files checked between two reports of progress
+
+
+def referenced_files(connection: Connection) -> dict[str, str]:
+    """Return the sha256 of every stored file that a row refers to, with one such row."""
+    present = inspect(connection).get_table_names()
+    return {
+        sha256: f"{table} {key}"
+        for table, key, column in _REFERENCES
+        if table in present
+        for sha256, key in connection.execute(text(_first_rows(table, key, column)))
+    }
+
+
+def _first_rows(table: str, key: str, column: str) -> str:
+    return f"SELECT {column}, min({key}) FROM {table} WHERE {column} IS NOT NULL GROUP BY {column}"  # noqa: S608
+
+
+def check_files(files: Files, referenced: Mapping[str, str], progress: Callable[[int], None]) -> Iterator[AuditFinding]:
+    """Read every referenced file and report those that are missing, unreadable or changed.
+
+    Not while a session is open: reading all images takes long, and SQLite's writers wait for readers.
+    """
+    for number, (sha256, row) in enumerate(sorted(referenced.items()), 1):
+        try:
+            files.get(sha256)
+        except (DamagedFileError, ValueError) as error:
+            kind: Kind = "missing" if isinstance(error.__cause__, FileNotFoundError) else "changed"
+            yield AuditFinding(kind, 0, 0, f"{error} ({row} refers to it)", f"file {sha256[:12]}")
+        if number % _FILES_PER_REPORT == 0:
+            progress(number)

@@ -1,0 +1,164 @@
+"""A database that is locked or unreachable is told apart from one that is broken."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
+
+from db import database, store
+from db.audit.trail import record_event
+from db.busy import telling_busy
+from db.database import Sessions
+from db.errors import DatabaseBusyError
+from tests.helpers.databases import open_new, run_on_server
+
+
+class _SqliteError(sqlite3.OperationalError):
+    """An error of SQLite with the code that the driver gives it."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("words of the driver")
+        self.sqlite_errorcode = code
+
+
+class _PostgresqlError(Exception):
+    """An error of PostgreSQL with its state; None is an error of the connection."""
+
+    def __init__(self, state: str | None) -> None:
+        super().__init__("words of the server")
+        self.sqlstate = state
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a database that does not wait long for whoever locks it."""
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
+    return tmp_path / "test.sqlite"
+
+
+@pytest.fixture
+def short(path: Path) -> Iterator[Sessions]:
+    """Sessions of a database of SQLite."""
+    opened = open_new(path)
+    yield opened
+    opened.dispose()
+
+
+def test_a_click_on_a_locked_database_says_busy_and_the_next_one_saves(path: Path, short: Sessions) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseBusyError, match="the database is busy"), short.begin() as session:
+            record_event(session, None, "tried", "a")
+        with pytest.raises(DatabaseBusyError, match="the database is busy"), short.read() as session:
+            session.scalar(text("SELECT count(*) FROM cases"))
+        other.execute("ROLLBACK")
+    with short.begin() as session:
+        record_event(session, None, "saved", "a")
+        assert [event.action for event in store.audit.audit_trail(session)] == ["saved"]
+
+
+def test_a_lock_that_comes_before_the_commit_says_busy_and_saves_nothing(path: Path, short: Sessions) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        # A reader that holds its snapshot keeps a commit waiting where the journal is deleted at its end.
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM cases").fetchone()
+        with pytest.raises(DatabaseBusyError, match="busy"), short.begin() as session:
+            record_event(session, None, "tried", "a")
+        other.execute("ROLLBACK")
+    with short.begin() as session:
+        assert store.audit.audit_trail(session) == []
+
+
+def _lock_account(sessions: Sessions, account: int, meanwhile: Callable[[], None]) -> None:
+    """Lock the row of an account, waiting only briefly for others, and do something while it is locked."""
+    with sessions.begin() as session:
+        session.execute(text("SET LOCAL lock_timeout = '50ms'"))
+        session.execute(text(f"SELECT id FROM accounts WHERE id = {account} FOR UPDATE"))  # noqa: S608
+        meanwhile()
+
+
+def test_a_postgresql_row_that_another_program_locks_says_busy(sessions: Sessions) -> None:
+    if sessions.dialect != "postgresql":
+        pytest.skip("PostgreSQL's limit for locks")
+    with sessions.begin() as session:
+        account = store.accounts.single_reader(session).id
+
+    def lock_again() -> None:
+        with pytest.raises(DatabaseBusyError, match="busy"):
+            _lock_account(sessions, account, lambda: None)
+
+    _lock_account(sessions, account, lock_again)
+
+
+def test_a_connection_that_the_server_ends_says_unreachable_and_the_next_click_saves(
+    sessions: Sessions, database_url: str
+) -> None:
+    if sessions.dialect != "postgresql":
+        pytest.skip("PostgreSQL's connections")
+    server = make_url(database_url).set(drivername="postgresql+psycopg")
+    end_all = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{server.database}'"  # noqa: S608
+
+    def save(word: str, *, meanwhile: Sequence[str] = ()) -> None:
+        with sessions.begin() as session:
+            session.execute(text("SELECT 1"))
+            run_on_server(server, *meanwhile)
+            record_event(session, None, word, "a")
+
+    with pytest.raises(DatabaseBusyError, match="cannot be reached"):
+        save("tried", meanwhile=[end_all])
+    save("saved")
+    with sessions.read() as session:
+        assert [event.action for event in store.audit.audit_trail(session)] == ["saved"]
+
+
+def test_a_server_that_is_not_there_says_unreachable(tmp_path: Path) -> None:
+    opened = open_new(tmp_path / "a.sqlite")
+    opened.dispose()
+    (tmp_path / "a.sqlite").rename(tmp_path / "b.sqlite")
+    (tmp_path / "a.sqlite").mkdir()
+    with pytest.raises(DatabaseBusyError, match="cannot be reached"), opened.read() as session:
+        session.scalar(text("SELECT 1"))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OperationalError("", {}, _SqliteError(sqlite3.SQLITE_BUSY_SNAPSHOT)), "busy"),
+        (OperationalError("", {}, _SqliteError(sqlite3.SQLITE_LOCKED_SHAREDCACHE)), "busy"),
+        (OperationalError("", {}, _SqliteError(sqlite3.SQLITE_CANTOPEN_ISDIR)), "cannot be reached"),
+        (OperationalError("", {}, _SqliteError(sqlite3.SQLITE_IOERR_READ)), "cannot be reached"),
+        *((OperationalError("", {}, _PostgresqlError(state)), "busy") for state in ("55P03", "40P01", "57014")),
+        *(
+            (OperationalError("", {}, _PostgresqlError(state)), "cannot be reached")
+            for state in (None, "08006", "57P01", "57P03", "53300")
+        ),
+        (DBAPIError("", {}, _PostgresqlError(None), connection_invalidated=True), "cannot be reached"),
+        (NoConnectionError("QueuePool limit"), "busy"),
+    ],
+)
+def test_every_error_that_may_pass_is_told_as_busy_or_unreachable(error: Exception, words: str) -> None:
+    with pytest.raises(DatabaseBusyError, match=words), telling_busy():
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("", {}, _SqliteError(sqlite3.SQLITE_FULL)),
+        OperationalError("", {}, _SqliteError(sqlite3.SQLITE_ERROR)),
+        OperationalError("", {}, _SqliteError(sqlite3.SQLITE_READONLY)),
+        OperationalError("", {}, _PostgresqlError("53100")),
+        InterfaceError("", {}, _PostgresqlError("22P05")),
+        DBAPIError("", {}, _PostgresqlError(None)),
+        ValueError("the database is locked"),
+    ],
+)
+def test_an_error_that_will_not_pass_stays_what_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)), telling_busy():
+        raise error
