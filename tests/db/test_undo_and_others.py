@@ -169,6 +169,12 @@ def test_a_picture_that_was_read_in_another_case_makes_the_next_read_informed(wo
     assert world.read_first(world.reader, twin).informed, "the model's opinion of this picture was shown"
     assert not world.read_first(world.reader, fresh).informed
     assert not world.read_first(world.adjudicator, twin).informed
+    with world.sessions.begin() as session:
+        store.reads.record_final_read(session, twin, world.reader, SAYS_MALIGNANT, OPENED)
+    world.end_undo(world.reader)
+    with world.sessions.read() as session:
+        readings = store.agreement.finished_readings(session, world.reader)
+    assert (twin, "dr. a") not in [(one.case_id, one.reader) for one in readings]
 
 
 def test_every_window_asks_the_store_and_looking_in_one_ends_undo_in_all(world: World) -> None:
