@@ -174,7 +174,10 @@ def test_a_picture_that_was_read_in_another_case_makes_the_next_read_informed(wo
     world.end_undo(world.reader)
     with world.sessions.read() as session:
         readings = store.agreement.finished_readings(session, world.reader)
-    assert (twin, "dr. a") not in [(one.case_id, one.reader) for one in readings]
+    said = [(one.case_id, one.reader, one.standing.label if one.standing else None) for one in readings]
+    assert said == [(world.case_id, "dr. a", "malignant"), (world.case_id, "dr. b", "benign")], (
+        "and nothing of the twin"
+    )
 
 
 def test_every_window_asks_the_store_and_looking_in_one_ends_undo_in_all(world: World) -> None:
