@@ -175,7 +175,8 @@ def test_a_picture_that_was_read_in_another_case_makes_the_next_read_informed(wo
     with world.sessions.read() as session:
         readings = store.agreement.finished_readings(session, world.reader)
     said = [(one.case_id, one.reader, one.standing.label if one.standing else None) for one in readings]
-    assert said == [(world.case_id, "dr. a", "malignant"), (world.case_id, "dr. b", "benign")], (
+    one, other = ((world.case_id, name, label) for name, label in (("dr. a", "malignant"), ("dr. b", "benign")))
+    assert said == [one, other, (twin, "dr. j", None)], "nothing of dr. a's second reading"
         "and nothing of the twin"
     )
 
