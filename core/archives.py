@@ -26,7 +26,8 @@ class TarReader:
             info = self._archive.next()
             if info is None:
                 return
-            self._archive.members.clear()  # tarfile keeps all of them, with their attributes
+            # tarfile keeps all of them, with their attributes, in a list that its types do not know.
+            self._archive.members.clear()  # type: ignore[attr-defined]
             self._stream.expect_data()
             yield info
 

@@ -180,7 +180,7 @@ def _hash_pictures(placed: Iterable[PlacedImage]) -> dict[Path, PictureHash | st
 def _print_report(result: Audit, missing: Sequence[str], left_out: Sequence[FileLeftOut]) -> None:
     slides = f" on {result.slides} slides" if result.slides else ""
     compared = f"{result.pictures:,} pictures compared" if result.pictures else "only names compared, no pictures"
-    out = f"; {len(left_out):,} pictures left out" if left_out else ""
+    out = f"; {_count(len(left_out), 'picture')} left out" if left_out else ""
     _console.print(f"{result.images:,} images of {result.patients} patients{slides}; {compared}{out}")
     _console.print(_class_table([count for count in result.counts if not count.side]))
     for line in _side_lines(result.counts):
@@ -196,7 +196,8 @@ def _print_report(result: Audit, missing: Sequence[str], left_out: Sequence[File
     ):
         _print_section(title, lines)
     if result.near.numbered:
-        _console.print(f"\n{result.near.numbered:,} pairs of patients differ in one digit only, as numbered ones do")
+        pairs = _count(result.near.numbered, "pair")
+        _console.print(f"\nOne digit only tells {pairs} of patients apart, as it does where they are numbered")
     for kind, words in _KINDS.items():
         _print_section(f"LEAKS: {words}, on several sides", [_leak(leak) for leak in result.leaks if leak.kind == kind])
     _console.print(_verdict(result, len(left_out)))
@@ -209,6 +210,10 @@ def _print_section(title: str, lines: Sequence[str]) -> None:
             _console.print(f"  {line}")
         if len(lines) > _SHOWN:
             _console.print(f"  ... and {len(lines) - _SHOWN} more (--json lists them all)")
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _class_table(counts: Sequence[Count]) -> Table:
@@ -250,7 +255,7 @@ def _member(member: LeakMember) -> str:
 
 
 def _verdict(result: Audit, left_out: int) -> str:
-    out = f" {left_out:,} pictures were left out." if left_out else ""
+    out = f" {_count(left_out, 'picture')} left out." if left_out else ""
     if result.clean:
         return (
             f"\nNo leaks and no contradictory labels{'' if result.pictures else ' (pictures were not compared)'}.{out}"

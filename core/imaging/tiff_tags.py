@@ -65,8 +65,8 @@ class Tags:
     _data: bytes
     _places: dict[int, tuple[int, int, int]]  # tag: type, count, offset of the values
 
-    def numbers(self, tag: Tag) -> tuple[int, ...]:
-        """Return all integers of a tag; none if the tag is absent."""
+    def numbers(self, tag: Tag, most: int | None = None) -> tuple[int, ...]:
+        """Return all integers of a tag, or the first ones; none if the tag is absent."""
         if tag not in self._places:
             return ()
         kind, count, offset = self._places[tag]
@@ -74,13 +74,14 @@ class Tags:
             raise UnreadableImageError(f"the TIFF is damaged: its tag {tag.value} is not an integer. Export it again.")
         dtype = np.dtype(self.order + _INTEGERS[kind])
         _require(self._data, offset + count * dtype.itemsize)
-        if count > _MAX_NUMBERS:
+        if most is None and count > _MAX_NUMBERS:
             raise UnreadableImageError(f"the TIFF has {count:,} values in its tag {tag.value}. {EXPORT_AGAIN}")
-        return tuple(np.frombuffer(self._data, dtype, count, offset).tolist())
+        # Pages may share their values, so that a small file would have millions of them read again and again.
+        return tuple(np.frombuffer(self._data, dtype, count if most is None else min(count, most), offset).tolist())
 
     def number(self, tag: Tag, default: int | None = None) -> int:
         """Return the first integer of a tag; without a default the tag must be present."""
-        numbers = self.numbers(tag)
+        numbers = self.numbers(tag, most=1)
         if numbers:
             return numbers[0]
         if default is None:
@@ -121,7 +122,7 @@ def read_directories(data: bytes) -> Directories:
     inner: list[Tags] = []
     for page in pages:
         try:
-            inner.extend(reader.read(start)[0] for start in page.numbers(Tag.SUB_DIRECTORIES))
+            inner.extend(reader.read(start)[0] for start in page.numbers(Tag.SUB_DIRECTORIES, most=_MAX_DIRECTORIES))
         except _NotADirectoryError:
             broken = True
     return Directories(tuple(pages), tuple(inner), broken)

@@ -27,8 +27,8 @@ _AT_ONCE = 1000  # rows
 class LinkedTable:
     """A table whose rows belong to a row of another and are sealed with it; `by` is the column that refers to it.
 
-    Its rows are never changed unless it `changes`. Rows whose column `until` is filled in have ended and are left
-    out, and so are the columns in `without`.
+    Its rows are never changed unless it `changes`; with `early` they may be there before the row to which they belong.
+    Rows whose column `until` is filled in have ended and are left out, and so are the columns in `without`.
     """
 
     table: str
@@ -36,6 +36,7 @@ class LinkedTable:
     until: str | None = None
     without: tuple[str, ...] = ()
     changes: bool = False
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ SEALED = (
     SealedTable("assignments"),
     SealedTable("priorities"),
     SealedTable("intakes"),
-    SealedTable("intake_ends"),
+    # Images join an intake until it ends.
+    SealedTable("intake_ends", (LinkedTable("intake_images", "intake_id", changes=True, early=True),)),
     SealedTable("image_orders"),
     SealedTable("studies", (LinkedTable("study_places", "study_id"),), changes=True),
     SealedTable(
@@ -185,6 +187,8 @@ def _contents(
         belonging = {name: sorted(rows.pop(of)) for name, rows in linked.items() if of in rows}
         yield _Content(sealed.table, of, columns, belonging)
     # Linked rows that belong to no row.
+    for name in [one.table for one in present if one.early]:
+        del linked[name]
     for of in sorted({of for rows in linked.values() for of in rows}):
         yield _Content(sealed.table, of, {}, {name: sorted(rows[of]) for name, rows in linked.items() if of in rows})
 

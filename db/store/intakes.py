@@ -54,7 +54,9 @@ def end_intake(session: Session, by: int, intake_id: int) -> None:
         raise UnknownCaseError(f"there is no intake number {intake_id}")
     if intake.account_id != by:
         require_permission(session, by, Permission.PLAN_READING)
+    # First the case, then the intake, as when an image is added.
     case = lock_case(session, intake.case_id) if intake.case_id is not None else None
+    session.refresh(intake, with_for_update={"key_share": True})
     subject = case.accession if case else f"{intake.images} images, a case for each"
     _end(session, by, intake, subject)
     if case is not None:
@@ -69,6 +71,8 @@ def add_to_intake(session: Session, intake_id: int, position: int, image_id: int
     Raises:
         CaseChangedError: If the intake has ended meanwhile.
     """
+    # Locked until the end of this transaction: the end is sealed with the images that joined before it.
+    session.get_one(tables.Intake, intake_id, with_for_update={"key_share": True})
     ended = session.get(tables.IntakeEnd, intake_id)
     if ended is not None:
         who = session.get_one(tables.Account, ended.account_id).name

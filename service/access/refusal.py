@@ -1,10 +1,10 @@
-"""Answers that say why a request was refused: a page or plain words for a browser, JSON for a program."""
+"""Answers that say why a request was refused: a page or mere words for a browser, JSON for a program."""
 
 import html
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Second Read</title>
@@ -28,6 +28,6 @@ def answer_refusal(headers: Headers, reason: str, status: HTTPStatus) -> Respons
     if wants_page(headers):
         return HTMLResponse(_PAGE.format(reason=html.escape(reason)), status, extra)
     if "sec-fetch-mode" in headers:
-        # Asked by the script of a page: Streamlit shows the answer to its own questions to the reader as it is.
-        return PlainTextResponse(reason, status, extra)
+        # Asked by the script of a page: Streamlit shows its reader the JSON of the answer, of a string only the words.
+        return JSONResponse(reason, status, extra)
     return JSONResponse({"detail": reason}, status, extra)

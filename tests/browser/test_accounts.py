@@ -78,6 +78,7 @@ def test_a_reader_signs_in_works_in_two_tabs_and_signs_out_of_both(
     expect(other.get_by_label("Password")).to_be_visible()
     page.get_by_role("button", name="Store images").click(force=True)
     expect(page.get_by_text("You are signed out. Reload the page")).to_be_visible()
+    expect(page.get_by_text("detail")).to_be_hidden()  # words, not JSON
     picture(page, "signed out in another tab", connected=False)
     with sessions.read() as session:
         reader = store.accounts.account_named(session, "the reader")

@@ -41,7 +41,7 @@ def _sign_in(page: Page, name: str) -> None:
 
 def _type_all(page: Page) -> None:
     expect(page.get_by_text("Your first opinion")).to_be_visible()
-    expect(page.locator(".sr-zoom")).to_have_text(re.compile(r"\d+ %"))
+    expect(page.locator(".sr-zoom")).to_have_text(re.compile(r"\d+%"))
     settled(page)
     for key, words in (("m", "malignant"), ("4", "4")):
         page.keyboard.press(key)

@@ -49,7 +49,7 @@ def _read_one_case(page: Page, address: str, image: Path) -> list[str]:
     page.get_by_role("button", name="Store images").click()
     expect(page.get_by_text("1 of 1 images ready")).to_be_visible()
     page.keyboard.press("n")
-    expect(page.locator(".sr-zoom")).to_have_text(re.compile(r"\d+ %"))
+    expect(page.locator(".sr-zoom")).to_have_text(re.compile(r"\d+%"))
     read_first(page, "m", "4")
     agrees = "malignant" in page.get_by_text("Model says").inner_text()
     page.keyboard.press("a" if agrees else "d")

@@ -98,6 +98,72 @@ def test_the_reason_names_the_field_that_is_wrong() -> None:
         Card.from_json(json.dumps(fields))
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("input_policy.patch_side", 15),
+        ("input_policy.input_side", 100_000),
+        ("input_policy.input_side", 10**400),
+        ("input_policy.stride", 13),
+        ("temperature", 1e-300),
+        ("temperature", 1e300),
+        ("mean.0", 1e400),
+        ("std.2", 1e-9),
+        ("quality_limits.sharpness", float("nan")),
+        ("quality_limits.tissue_fraction", 1.5),
+        ("stain.means.1", -1),
+        ("stain.concentrations.0", 0),
+        ("stain.stain_matrix.1.2", 1e9),
+        ("training_data.images", -1),
+        ("metrics.0.value", float("inf")),
+        ("branches.0", "hf-hub:elsewhere/network"),
+        ("branches.0", "a/b"),
+        ("note", "x" * 5_001),
+        ("name", "x" * 301),
+        ("label_set.name", "x" * 301),
+    ],
+)
+def test_every_number_and_text_of_a_card_has_bounds(path: str, value: object) -> None:
+    fields = json.loads(FULL.to_json())
+    assert Card.from_json(json.dumps(fields)) == FULL
+    *way, last = path.split(".")
+    place = fields
+    for step in way:
+        place = place[int(step) if step.isdecimal() else step]
+    place[int(last) if last.isdecimal() else last] = value
+    if path == "input_policy.patch_side":
+        place["stride"] = 15
+    with pytest.raises(UnusableCheckpointError, match="card is not valid"):
+        Card.from_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize("side", [16, 1024])
+def test_a_card_may_go_as_far_as_its_bounds(side: int) -> None:
+    card = dataclasses.replace(
+        FULL, input_policy=InputPolicy("patches", side, 4096, 512), temperature=0.01, note="x" * 5_000
+    )
+    assert Card.from_json(card.to_json()) == card
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_a_header_or_a_card_that_nests_deeply_is_refused(tmp_path: Path, opening: str) -> None:
+    path = tmp_path / "deep.safetensors"
+    header = (opening * 200_000).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(UnusableCheckpointError, match="not a safetensors file"):
+        read_card(path)
+    with pytest.raises(UnusableCheckpointError, match="card is not valid"):
+        read_card(save(tmp_path / "card.safetensors", {"card": opening * 100_000}))
+
+
+def test_a_card_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    header = b'{"__metadata__": {"card": 7}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(UnusableCheckpointError, match="has no card"):
+        read_card(path)
+
+
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
 def test_a_checkpoint_without_a_card_is_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
     with pytest.raises(UnusableCheckpointError, match="has no card"):

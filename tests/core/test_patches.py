@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.card import InputPolicy
-from core.imaging.patches import cut_patches, fit_boxes, stitch
+from core.imaging.patches import count_boxes, cut_patches, find_size_problem, fit_boxes, stitch
 from core.results import RgbImage
 
 sides = st.integers(1, 90)
@@ -20,6 +20,25 @@ def policies(draw: st.DrawFn) -> InputPolicy:
 
 def pixels(height: int, width: int) -> RgbImage:
     return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_an_image_of_too_many_patches_is_refused_before_any_is_cut() -> None:
+    policy = InputPolicy("patches", input_side=1024, patch_side=16, stride=2)
+    assert count_boxes(10_000, 10_000, policy) == 4_993**2
+    finding = find_size_problem(10_000, 10_000, policy)
+    assert finding is not None
+    assert finding.kind == "unreadable"
+    assert "too much memory" in finding.message
+    # Half overlapping patches of the largest image are taken.
+    assert find_size_problem(10_000, 10_000, InputPolicy("patches", 224, 224, 112)) is None
+
+
+@pytest.mark.parametrize(("side", "stride"), [(1, 1), (7, 3), (16, 16), (40, 13)])
+def test_boxes_are_counted_as_they_are_laid(side: int, stride: int) -> None:
+    policy = InputPolicy("patches", input_side=8, patch_side=side, stride=stride)
+    for height, width in ((1, 50), (39, 40), (40, 40), (41, 97), (64, 64)):
+        assert count_boxes(height, width, policy) == len(fit_boxes(height, width, policy))
+    assert count_boxes(40, 700, InputPolicy("resize")) == 1
 
 
 @given(height=sides, width=sides, policy=policies())

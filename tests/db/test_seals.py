@@ -16,7 +16,7 @@ from db.values.audit import AuditFinding, Seal
 from db.values.reading import Arm, Severity
 from tests.db.test_migrations import NEVER_CHANGED
 from tests.helpers.concurrency import at_once
-from tests.helpers.rows import BENIGN, OPENED
+from tests.helpers.rows import BENIGN, OPENED, stored_image
 from tests.helpers.tampering import CASES, READERS, READS, engine_of, findings_of, rows_named, without_triggers
 from tests.helpers.world import make_case, make_reader, revealed_case
 
@@ -67,6 +67,22 @@ def _evaluated(position: int) -> tables.EvaluatedImage:
         malignant=True, called_malignant=True, malignant_probability=0.5, confidence=0.9 - position / 20,
         probabilities=[0.5, 0.5],
     )  # fmt: skip
+
+
+def test_the_images_of_an_intake_are_sealed_with_its_end(sessions: Sessions, database_url: str) -> None:
+    with sessions.begin() as session:
+        reader = make_reader(session)
+        case_id = make_case(session, reader, images=0)
+        intake = store.intakes.begin_intake(session, reader, case_id, 1)
+        added = store.cases.add_image(session, case_id, stored_image("one"))
+        store.intakes.add_to_intake(session, intake, 1, added.image_id)
+    assert verify(sessions).findings == ()
+    with sessions.begin() as session:
+        store.intakes.end_intake(session, reader, intake)
+    assert verify(sessions).findings == ()
+    with without_triggers(database_url) as connection:
+        connection.exec_driver_sql("UPDATE intake_images SET position = 7")
+    assert rows_named(verify(sessions).findings) == {("changed", f"intake_ends {intake}")}
 
 
 def test_a_forged_seal_breaks_the_chain(sealed_url: str, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ _MOMENTS = (
     "ADD COLUMN content_sha256",
     "content_sha256) VALUES",
     "version_num='0005'",
-    "version_num='0012'",
+    "version_num='0011'",
     "before saving",
     "after saving",
 )

@@ -3,6 +3,7 @@
 import io
 import json
 import queue
+import struct
 import subprocess
 import sys
 import threading
@@ -161,6 +162,19 @@ def test_a_small_file_cannot_cost_the_work_of_a_large_one() -> None:
         with pytest.raises(UnreadableImageError, match="more than 200 times its size"):
             decode_image(bomb)
     assert decode_image(bombs[0], stored=True).pixels.shape == (8000, 8000, 3)
+
+
+def test_pages_that_share_their_values_cost_no_more_than_pages(tmp_path: Path) -> None:
+    pages, numbers = 990, 200_000
+    size = 2 + 12 * 3 + 4
+    values = 8 + pages * size
+    data = bytearray(b"II*\0" + (8).to_bytes(4, "little"))
+    for page in range(1, pages + 1):
+        entries = b"".join(struct.pack("<HHII", tag, 4, numbers, values) for tag in (256, 257, 330))
+        data += struct.pack("<H", 3) + entries + struct.pack("<I", 8 + page * size if page < pages else 0)
+    file = tmp_path / "pages.tif"
+    file.write_bytes(data + struct.pack("<I", 64) * numbers)
+    assert judge([file]) == {"refused": 1}
 
 
 def shared_tile_tiff() -> bytes:

@@ -216,3 +216,13 @@ def test_all_that_was_put_into_service_is_listed_the_newest_first(world: World) 
     assert list(table["Name"]) == ["second", "first"]
     assert list(table["Version"]) == [model_version(checkpoint_sha256(path)) for path in (second, first)]
     assert len(set(table["Put into service by"])) == 1
+
+
+@pytest.mark.parametrize("in_service", [False, True])
+def test_a_checkpoint_made_to_break_pages_breaks_none(world: World, in_service: bool) -> None:
+    checkpoint = Settings.from_environment().checkpoint
+    header = b"[" * 200_000
+    broken = checkpoint if in_service else checkpoint.with_name("deep.safetensors")
+    broken.write_bytes(len(header).to_bytes(8, "little") + header)
+    for page in ("models.py", "worklist.py"):
+        assert ("not a safetensors file" in words_on(visit(page))) is (in_service or page == "models.py")

@@ -96,7 +96,8 @@ def test_the_one_reader_sees_no_word_of_assignments_priorities_and_others(world:
     world.add_case(1)
     world.analyse()
     tab = visit("worklist.py")
-    assert list(tab.dataframe[0].value.columns) == ["Case", "State", "Images", "Magnification", "Waiting", "Added"]
+    shown = ["Tissue", "Case", "State", "Images", "Magnification", "Waiting", "Added"]
+    assert list(tab.dataframe[0].value.columns) == shown
     assert not tab.toggle
 
 

@@ -1,12 +1,14 @@
 """The gate with accounts, on the wire: what it lets through and to whom, dead websockets, proxies and TLS."""
 
-import socket
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
+from starlette.types import Message, Receive, Scope, Send
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -14,6 +16,7 @@ from websockets.typing import Subprotocol
 from db import store, tables
 from db.values.accounts import Lifetime
 from db.values.reading import Role
+from service.access.gate import Gate
 from service.access.sessions import COOKIE
 from tests.helpers.concurrency import wait_until
 from tests.helpers.gate import SECRET, GateClient, running_gate
@@ -140,15 +143,34 @@ def test_an_open_page_dies_when_the_database_no_longer_answers(gate: GateClient)
     assert "a click that nobody could check" not in gate.heard
 
 
-def test_a_request_that_names_two_hosts_is_refused(gate: GateClient) -> None:
-    cookie, own = gate.cookie("dr. a"), f"localhost:{gate.port}"
-    for hosts in ((own, "evil.example"), ("evil.example", own), (own, own), ()):
-        lines = ["GET / HTTP/1.1", *(f"Host: {host}" for host in hosts), f"Cookie: {cookie}", "Connection: close"]
-        with socket.create_connection(("127.0.0.1", gate.port), timeout=20) as connection:
-            connection.sendall("\r\n".join([*lines, "", ""]).encode())
-            answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
-        assert answer.split()[1] in ("400", "403"), (hosts, answer)
-        assert SECRET not in answer
+@pytest.mark.parametrize("hosts", [("own", "evil.example"), ("evil.example", "own"), ("own", "own"), ()])
+def test_a_request_that_names_not_one_host_is_refused(gate: GateClient, hosts: tuple[str, ...]) -> None:
+    """Asked of the gate itself: some servers refuse such a request before it, and not all do."""
+    headers = [(b"host", host.replace("own", f"localhost:{gate.port}").encode()) for host in hosts]
+    assert _status(gate, [(b"host", f"localhost:{gate.port}".encode())]) == 200
+    assert _status(gate, headers) == 403
+
+
+def _status(gate: GateClient, headers: list[tuple[bytes, bytes]]) -> int:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        await asyncio.sleep(0)
+        sent.append(message)
+
+    async def receive() -> Message:
+        await asyncio.sleep(0)
+        return {"type": "http.request"}
+
+    async def inside(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    asked = [*headers, (b"cookie", gate.cookie("dr. a").encode())]
+    scope = {"type": "http", "path": "/", "method": "GET", "headers": asked, "server": ("127.0.0.1", gate.port)}
+    # In a thread of its own: the browser tests leave a loop running in this one.
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(lambda: asyncio.run(Gate(inside, lambda: gate.installation)(scope, receive, send))).result()
+    return int(sent[0]["status"])
 
 
 def test_what_one_page_was_given_only_its_own_account_may_fetch(gate: GateClient) -> None:
@@ -181,9 +203,8 @@ def test_a_browser_whose_sign_in_has_ended_never_sees_json(gate: GateClient, pat
     # Some browsers ask for a download like this.
     assert gate.ask(path, Accept="*/*", Sec_Fetch_Mode="navigate").status == 303
     asked_by_a_script = gate.ask(path, Accept="*/*", Sec_Fetch_Mode="cors")
-    assert asked_by_a_script.status == 401
-    assert asked_by_a_script.headers["content-type"].startswith("text/plain")
-    assert asked_by_a_script.text.startswith("You are signed out.")
+    # Streamlit shows it to the reader: words, without the braces of an object.
+    assert (asked_by_a_script.status, asked_by_a_script.text[:20]) == (401, '"You are signed out.')
     asked_by_a_program = gate.ask(path)
     assert (asked_by_a_program.status, asked_by_a_program.headers["content-type"]) == (401, "application/json")
 

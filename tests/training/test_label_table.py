@@ -4,6 +4,7 @@ import io
 import os
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import openpyxl
 import pytest
@@ -13,6 +14,8 @@ from core.data.left_out import dataset_cautions, describe_merged, find_left_out
 from core.data.splits import check_apart, patient_folds
 from tests.helpers.images.dataset_trees import made_picture, write_picture
 
+Form = Literal["NFC", "NFD"]
+FORMS: tuple[Form, ...] = ("NFC", "NFD")
 FILES = ("a.png", "b.png", "c.png", "d.png")
 PLAIN = "file,label,patient_id\na.png,benign,P1\nb.png,benign,P2\nc.png,malignant,P3\nd.png,malignant,P4\n"
 
@@ -61,7 +64,7 @@ def test_a_table_is_found_whatever_the_case_of_its_name(tmp_path: Path, name: st
     assert rows(list_labelled_folder(folder(tmp_path, name=name))) == EXPECTED
 
 
-def workbook(*rows: tuple[object, ...]) -> bytes:
+def workbook(*rows: tuple[str | float, ...]) -> bytes:
     book = openpyxl.Workbook()
     for row in rows:
         book.worksheets[0].append(row)
@@ -86,10 +89,10 @@ def test_of_several_tables_the_one_of_the_usual_name_is_read_and_otherwise_none(
         list_labelled_folder(tmp_path)
 
 
-@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
-@pytest.mark.parametrize("in_table", ["NFC", "NFD"])
+@pytest.mark.parametrize("on_disk", FORMS)
+@pytest.mark.parametrize("in_table", FORMS)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_a_name_is_found_composed_and_decomposed(tmp_path: Path, on_disk: str, in_table: str, encoding: str) -> None:
+def test_a_name_is_found_composed_and_decomposed(tmp_path: Path, on_disk: Form, in_table: Form, encoding: str) -> None:
     name = "Schnitt Käfer/Müller.png"
     folder(tmp_path, files=(unicodedata.normalize(on_disk, name),))
     table = f"file,label,patient_id\n{unicodedata.normalize(in_table, name)},benign,P1\n"

@@ -301,7 +301,7 @@ def test_numbered_patients_are_not_taken_for_one_another(tmp_path: Path) -> None
     rows = [f"{n}.png,{'benign' if n % 2 else 'malignant'},P{n:02}" for n in range(1, 13)]
     result = invoke(labelled(tmp_path, *rows), "--dataset", "folder")
     assert "almost alike" not in result.stdout
-    assert "42 pairs of patients differ in one digit only, as numbered ones do" in result.stdout
+    assert "One digit only tells 42 pairs of patients apart, as it does where they are numbered" in result.stdout
 
 
 def test_the_command_counts_and_names_what_is_left_out_and_exits_with_1(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_the_command_counts_and_names_what_is_left_out_and_exits_with_1(tmp_path
     (root / "c.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
     result = invoke(root, "--dataset", "folder")
     assert result.exit_code == 1
-    assert "2 pictures compared; 1 pictures left out" in result.stdout
+    assert "2 pictures compared; 1 picture left out" in result.stdout
     assert "c.HEIC: it is a HEIC or AVIF picture, which is not supported" in result.stdout
     told = json.loads(invoke(root, "--dataset", "folder", "--json").stdout)
     assert told["left_out"] == [{"file": "c.HEIC", "reason": "it is a HEIC or AVIF picture, which is not supported"}]

@@ -33,7 +33,7 @@ _LOOKS_THE_SAME = """frames => {
 def open_case(screen: Page, address: str, *, revealed: bool) -> list[str]:
     """Show the case and return the list in which the paths of all later requests appear."""
     screen.goto(f"{address}/?map=1" if revealed else address)
-    expect(screen.locator(".sr-zoom")).to_have_text(re.compile(r"\d+ %"), timeout=30_000)
+    expect(screen.locator(".sr-zoom")).to_have_text(re.compile(r"\d+%"), timeout=30_000)
     if revealed:
         screen.wait_for_function(f"({PAINT})()[0] > 0")
     screen.wait_for_load_state("networkidle")
@@ -45,7 +45,7 @@ def open_case(screen: Page, address: str, *, revealed: bool) -> list[str]:
 def open_sheet(screen: Page, address: str, marks: str = "1") -> None:
     """Show the case with its sheet of marks."""
     screen.goto(f"{address}/?marks={marks}")
-    expect(screen.locator(".sr-zoom")).to_have_text(re.compile(r"\d+ %"), timeout=30_000)
+    expect(screen.locator(".sr-zoom")).to_have_text(re.compile(r"\d+%"), timeout=30_000)
     screen.wait_for_load_state("networkidle")
 
 

@@ -5,7 +5,7 @@ from alembic import op
 
 from db.migrations.protection import change_and_keep_as_written
 
-revision = "0011"
+revision = "0010"
 down_revision = "0009"
 
 

@@ -9,8 +9,8 @@ from db.audit.seals import LinkedTable, SealedTable, Unfinished
 from db.migrations.sealing import add_seals, compute_existing_seals
 from db.values.audit import Seal
 
-revision = "0012"
-down_revision = "0011"
+revision = "0011"
+down_revision = "0010"
 
 _TABLES = (
     SealedTable("cases", (LinkedTable("images", "case_id"), LinkedTable("case_numbers", "case_id"))),
