@@ -177,8 +177,6 @@ def test_a_picture_that_was_read_in_another_case_makes_the_next_read_informed(wo
     said = [(one.case_id, one.reader, one.standing.label if one.standing else None) for one in readings]
     one, other = ((world.case_id, name, label) for name, label in (("dr. a", "malignant"), ("dr. b", "benign")))
     assert said == [one, other, (twin, "dr. j", None)], "nothing of dr. a's second reading"
-        "and nothing of the twin"
-    )
 
 
 def test_every_window_asks_the_store_and_looking_in_one_ends_undo_in_all(world: World) -> None:
