@@ -209,6 +209,24 @@ def test_a_browser_whose_sign_in_has_ended_never_sees_json(gate: GateClient, pat
     assert (asked_by_a_program.status, asked_by_a_program.headers["content-type"]) == (401, "application/json")
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/images", {Role.READER, Role.ADJUDICATOR}),
+        ("/images/1/heatmap", {Role.READER, Role.ADJUDICATOR}),
+        ("/images-of-the-manual", set(Role)),
+        ("/_stcore/metrics", {Role.ADMINISTRATOR}),
+        ("/", set(Role)),
+    ],
+)
+def test_a_role_opens_only_the_paths_that_it_may(gate: GateClient, path: str, allowed: set[Role]) -> None:
+    for role in Role:
+        gate.add(f"the {role}", role)
+        reply = gate.ask(path, Cookie=gate.cookie(f"the {role}"))
+        assert (reply.status, SECRET in reply.text) == ((200, True) if role in allowed else (403, False)), role
+        assert (f"The role {role} is not allowed to" in reply.text) == (role not in allowed)
+
+
 def test_a_token_opens_the_routes_and_no_page(gate: GateClient) -> None:
     bearer = f"Bearer {gate.token(gate.add('robot'))}"
     assert "robot" in gate.ask("/images/1", Authorization=bearer).text
