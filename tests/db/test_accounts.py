@@ -160,8 +160,9 @@ def test_a_sign_in_times_out_when_idle_and_at_last_even_in_use(sessions: Session
 
 
 def _at(monkeypatch: pytest.MonkeyPatch, moved: timedelta) -> None:
-    """Move the clock of the process; each call moves it from the real time."""
-    monkeypatch.setattr(clock, "now", lambda: datetime.now(UTC) + moved)
+    """Move the clocks of the process and the computer; each call moves it from the real time."""
+    for name in ("now", "time_of_day"):
+        monkeypatch.setattr(clock, name, lambda: datetime.now(UTC) + moved)
 
 
 def test_an_expired_sign_in_never_lives_again_though_the_clock_is_set_back(
