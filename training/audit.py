@@ -197,7 +197,7 @@ def _print_report(result: Audit, missing: Sequence[str], left_out: Sequence[File
         _print_section(title, lines)
     if result.near.numbered:
         pairs = _count(result.near.numbered, "pair")
-        _console.print(f"\nOne digit only tells {pairs} of patients apart, as it does where they are numbered")
+        _console.print(f"\n{pairs} of patients differ by one digit only, as numbered patients do")
     for kind, words in _KINDS.items():
         _print_section(f"LEAKS: {words}, on several sides", [_leak(leak) for leak in result.leaks if leak.kind == kind])
     _console.print(_verdict(result, len(left_out)))

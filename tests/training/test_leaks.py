@@ -301,7 +301,7 @@ def test_numbered_patients_are_not_taken_for_one_another(tmp_path: Path) -> None
     rows = [f"{n}.png,{'benign' if n % 2 else 'malignant'},P{n:02}" for n in range(1, 13)]
     result = invoke(labelled(tmp_path, *rows), "--dataset", "folder")
     assert "almost alike" not in result.stdout
-    assert "One digit only tells 42 pairs of patients apart, as it does where they are numbered" in result.stdout
+    assert "42 pairs of patients differ by one digit only, as numbered patients do" in result.stdout
 
 
 def test_the_command_counts_and_names_what_is_left_out_and_exits_with_1(tmp_path: Path) -> None:
