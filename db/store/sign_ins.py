@@ -2,9 +2,9 @@
 
 import hashlib
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from core import clock
@@ -73,7 +73,8 @@ def needs_touch(session: Session, secret: str, lifetime: Lifetime) -> bool:
 
 
 def touch_sign_in(session: Session, secret: str, lifetime: Lifetime) -> None:
-    """Restart the idle time of a sign-in; one that has ended stays ended."""
+    """Restart the idle time of a sign-in; one that has ended stays ended, and all that have timed out end."""
+    _end_all_expired(session)
     now = clock.now()
     active = (
         tables.SignIn.token_sha256 == _sha256(secret),
@@ -100,12 +101,25 @@ def end_sign_ins(session: Session, account_id: int) -> None:
     session.execute(update(tables.SignIn).where(*active).values(ended_at=clock.now()))
 
 
+def _end_all_expired(session: Session) -> None:
+    """End every sign-in that has timed out, and record it, so that no change of the clock brings one back."""
+    expired = select(tables.SignIn.account_id).where(_has_timed_out(clock.now())).distinct()
+    # Always in the same order, so that two sessions that do this at once cannot deadlock.
+    for account_id in session.scalars(expired.order_by(tables.SignIn.account_id)).all():
+        owner = lock_account(session, account_id)
+        _end_expired(session, account_id)
+        record_event(session, None, AccessAction.SIGN_INS_ENDED, owner.name, content=seal(session, owner))
+
+
 def _end_expired(session: Session, account_id: int) -> None:
-    """End the sign-ins of an account that have timed out, so that no change of the clock brings them back."""
+    """End the sign-ins of an account that have timed out; the caller records it with a new seal of the account."""
     row, now = tables.SignIn, clock.now()
-    timed_out = or_(row.idle_until <= now, row.expires_at <= now)
-    expired = update(row).where(row.account_id == account_id, row.ended_at.is_(None), timed_out)
-    session.execute(expired.values(ended_at=now))
+    session.execute(update(row).where(row.account_id == account_id, _has_timed_out(now)).values(ended_at=now))
+
+
+def _has_timed_out(now: datetime) -> ColumnElement[bool]:
+    row = tables.SignIn
+    return and_(row.ended_at.is_(None), or_(row.idle_until <= now, row.expires_at <= now))
 
 
 def add_token(session: Session, by: int | None, account: Account, label: str) -> str:

@@ -160,8 +160,9 @@ def test_a_sign_in_times_out_when_idle_and_at_last_even_in_use(sessions: Session
 
 
 def _at(monkeypatch: pytest.MonkeyPatch, moved: timedelta) -> None:
-    """Move the clock of the process; each call moves it from the real time."""
-    monkeypatch.setattr(clock, "now", lambda: datetime.now(UTC) + moved)
+    """Move the clocks of the process and the computer; each call moves it from the real time."""
+    for name in ("now", "time_of_day"):
+        monkeypatch.setattr(clock, name, lambda: datetime.now(UTC) + moved)
 
 
 def test_an_expired_sign_in_never_lives_again_though_the_clock_is_set_back(
@@ -187,8 +188,14 @@ def test_whoever_works_ends_the_expired_sign_ins_of_others(sessions: Sessions, m
     _at(monkeypatch, timedelta(hours=1))
     with sessions.begin() as session:
         store.sign_ins.touch_sign_in(session, busy, Lifetime(timedelta(hours=5), timedelta(hours=12)))
-    _at(monkeypatch, timedelta(0))
     assert (who(sessions, idle), who(sessions, busy)) == (None, "dr. b")
+    with sessions.read() as session:
+        ended = store.audit.audit_trail(session, limit=1)[0]
+    assert (ended.account, ended.action, ended.subject) == (None, "sign-ins ended", "dr. a")
+    _at(monkeypatch, timedelta(0))
+    assert (who(sessions, idle), who(sessions, busy)) == (None, None), (
+        "the clock was set back: everybody signs in again"
+    )
 
 
 def test_being_used_lets_the_idle_time_begin_anew(sessions: Sessions) -> None:

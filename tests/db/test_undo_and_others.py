@@ -169,6 +169,14 @@ def test_a_picture_that_was_read_in_another_case_makes_the_next_read_informed(wo
     assert world.read_first(world.reader, twin).informed, "the model's opinion of this picture was shown"
     assert not world.read_first(world.reader, fresh).informed
     assert not world.read_first(world.adjudicator, twin).informed
+    with world.sessions.begin() as session:
+        store.reads.record_final_read(session, twin, world.reader, SAYS_MALIGNANT, OPENED)
+    world.end_undo(world.reader)
+    with world.sessions.read() as session:
+        readings = store.agreement.finished_readings(session, world.reader)
+    said = [(one.case_id, one.reader, one.standing.label if one.standing else None) for one in readings]
+    one, other = ((world.case_id, name, label) for name, label in (("dr. a", "malignant"), ("dr. b", "benign")))
+    assert said == [one, other, (twin, "dr. j", None)], "nothing of dr. a's second reading"
 
 
 def test_every_window_asks_the_store_and_looking_in_one_ends_undo_in_all(world: World) -> None:
