@@ -98,13 +98,13 @@ def test_what_contradicts_a_model_that_was_seen_needs_a_reason(shared_sessions: 
     assert world.read_at_place(place_of(unaided), BENIGN).opinion == BENIGN
 
 
-@pytest.mark.parametrize(("arm", "seen"), [(Arm.UNAIDED, ()), (Arm.MODEL_FIRST, None)])
+@pytest.mark.parametrize(("arm", "seen", "how"), [(Arm.UNAIDED, (), "with"), (Arm.MODEL_FIRST, None, "without")])
 def test_an_arm_takes_only_the_form_that_it_has(
-    shared_sessions: Sessions, arm: Arm, seen: tuple[int, ...] | None
+    shared_sessions: Sessions, arm: Arm, seen: tuple[int, ...] | None, how: str
 ) -> None:
     world = make_study_world(shared_sessions)
     place = place_of(world.open_place(world.make_study(world.plan_study((arm,)))))
-    with pytest.raises(ValueError, match=f"the arm {arm} has no read"):
+    with pytest.raises(ValueError, match=f"the arm {arm} has no read {how} the model's opinion"):
         world.read_at_place(place, seen=seen)
     assert world.count_reads() == 0
 
