@@ -38,7 +38,7 @@ def filled(url: str, data: Path) -> Sessions:
     sessions = open_database(url, data=data)
     with sessions.begin() as session:
         reader = make_reader(session)
-    number = 0
+    number = 1  # the event of the new account
     while number < EVENTS:
         with sessions.begin() as session:
             for _ in range(min(1 + number % 3, EVENTS - number)):

@@ -59,6 +59,7 @@ _READ: dict[str, _Act] = {
     "record_study_read": lambda s, by: store.study_reading.record_study_read(s, 1, by, BENIGN, OPENED),
     "release_claim": store.claims.release_claim,
     "remembered_magnification": store.cases.remembered_magnification,
+    "set_magnification": lambda s, by: store.cases.set_magnification(s, by, 1, "40X"),
     "sign_off": lambda s, by: store.sign_offs.sign_off(s, 1, by, ProposedSignOff("benign", None, None, 1), ""),
     "sign_offs_of": lambda s, by: store.sign_offs.sign_offs_of(s, 1, by),
     "state_counts": store.worklist.state_counts,
