@@ -1,6 +1,7 @@
 """Words that would act somewhere are kept as they were typed, or refused in words a reader understands."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -184,6 +185,11 @@ def test_reference_labels(sessions: Sessions) -> None:
             found = read_references(data)
         except UnreadableReferencesError:
             continue
-        assert found == {words.strip(): "benign"}
+        # Characters that nobody sees, such as the one that turns the direction of text, are no part of a case number.
+        raw = words.encode(errors="surrogatepass")
+        # What is no UTF-8 is read as Windows-1252.
+        typed = raw.decode("cp1252") if any("\ud800" <= c <= "\udfff" for c in words) else words
+        shown = "".join(c for c in typed if unicodedata.category(c) not in ("Cf", "Cc"))
+        assert found == {" ".join(shown.split()): "benign"}
         with pytest.raises(UnreadableReferencesError):
             read_references(f'case,label\nC-1,"{quoted}"\n'.encode(errors="surrogatepass"))
