@@ -110,7 +110,7 @@ def test_nothing_of_others_stands_in_a_row_before_the_last_word(world: World) ->
     def rows(of: Sequence[int]) -> list[CaseRow]:
         with world.sessions.read() as session:
             return [
-                replace(row, id=0, accession="", created_at=OPENED)
+                replace(row, id=0, accession="", created_at=OPENED, first_image=0)
                 for row in store.worklist.worklist(session, world.reader)
                 if row.id in of
             ]
