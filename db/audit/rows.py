@@ -70,6 +70,9 @@ def check_rows(
         for stored in compute_seals(connection, sealed, tables):
             rows += 1
             events = by_row.pop(stored.of, [])
+            if stored.row_is_gone and events:
+                findings += _gone({stored.of: events})
+                continue
             # A row that changes was sealed again at each change.
             findings += _differences(stored, events[-1:] if sealed.changes else events)
             if rows % _ROWS_PER_REPORT == 0:

@@ -168,7 +168,8 @@ class _Content:
     @property
     def seal(self) -> Seal:
         encoded = _json([_FORMAT, self.table, self.row, self.linked])
-        return Seal(f"{self.table} {self.of}", hashlib.sha256(encoded.encode("ascii")).hexdigest())
+        digest = hashlib.sha256(encoded.encode("ascii")).hexdigest()
+        return Seal(f"{self.table} {self.of}", digest, row_is_gone=not self.row)
 
 
 def _contents(

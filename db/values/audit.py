@@ -1,7 +1,7 @@
 """Values of the audit trail: filters, row seals, and the result of a verification."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -48,6 +48,7 @@ class Seal:
 
     of: str
     sha256: str
+    row_is_gone: bool = field(default=False, compare=False)  # only rows that belong to it are stored
 
     def __post_init__(self) -> None:
         if not 0 < len(self.of) <= _ROW_LIMIT or not _SHA256.fullmatch(self.sha256):

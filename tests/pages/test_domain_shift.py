@@ -51,7 +51,7 @@ def test_steps_that_change_nothing_are_said_and_not_drawn(world: World) -> None:
     tab = visit("domain_shift.py")
     assert "No step changes the AUC on the target set" in words_on(tab)
     assert not [chart for chart in tab.get("plotly_chart") if "change in AUC" in str(chart.proto.spec)]
-    assert [table for table in tab.table if "change [95 %]" in table.value], "the figures stay at hand"
+    assert [table for table in tab.table if "Change [95%]" in table.value], "the figures stay at hand"
 
 
 def test_another_comparison_can_be_looked_at(world: World) -> None:
