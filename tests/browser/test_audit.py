@@ -40,7 +40,12 @@ def test_tampered_rows_are_named_and_the_events_are_taken_away(page: Page, tampe
     open_app(page, tampered, "audit")
     page.get_by_text("1 to 100 of").wait_for()
     page.keyboard.press("v")
-    expect(page.get_by_text("2 findings: these records are not as this program wrote them.")).to_be_visible()
+    expect(page.get_by_text("the 30 rows they cover, and 8 stored files.")).to_be_visible()
+    # Two rows, and the files of four images and four maps: `fill_database` stores no files.
+    expect(page.get_by_text("10 findings: these records are not as this program wrote them.")).to_be_visible()
+    findings = page.get_by_test_id("stDataFrame").first
+    expect(findings).to_contain_text("reads 4")
+    expect(findings).to_contain_text("reads 9")
     picture(page, "audit findings")
     page.get_by_role("button", name="Older").click()
     expect(page.get_by_text("101 to")).to_be_visible()

@@ -21,7 +21,8 @@ def open_app(page: Page, server: Server, path: str = "") -> None:
     page.set_default_timeout(_PATIENCE_MS)
     expect.set_options(timeout=_PATIENCE_MS)
     page.goto(f"{server.url}/{path}")
-    expect(page.get_by_text("Research use only")).to_be_visible()
+    # exact: the card of a model says it too, within a sentence
+    expect(page.get_by_text("Research use only", exact=True)).to_be_visible()
 
 
 def picture(page: Page, name: str, *, connected: bool = True) -> None:
