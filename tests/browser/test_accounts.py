@@ -10,7 +10,7 @@ from db import store
 from db.database import Sessions, open_database
 from db.values.reading import Role
 from tests.browser.conftest import Server, serve
-from tests.browser.test_reading_loop import Scheme, at_rest, picture
+from tests.browser.test_reading_loop import Scheme, picture
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.world import PASSWORD
 
@@ -94,7 +94,6 @@ def test_who_signs_in_again_goes_on_with_what_was_typed_and_nobody_else_does(
     _sign_in(page, server, "the reader", "upload_cases")
     page.get_by_label("Case number").fill("typed by the reader")
     page.keyboard.press("Tab")
-    at_rest(page)  # a run that the end of the sign-in catches half way leaves nothing but the words of it
     other = page.context.new_page()
     for name in ("the reader", "the adjudicator"):
         other.set_default_timeout(_PATIENCE_MS)
