@@ -28,6 +28,8 @@ _CACHED_PREVIEWS = 512  # about 150 kB each
 _CACHED_UPLOADS = 256  # about 30 kB each
 _CACHED_PAIRS = 64
 
+_SIGN_IN_CHECK_SECONDS = 2.0
+
 _SIGNED_OUT = (
     "You are signed out. Reload the page to sign in again. Saved work is kept, "
     "and an opinion that you were typing will reappear in this tab."
@@ -82,8 +84,16 @@ def account() -> Account:
     signed_in = _signed_in()
     if signed_in is None:
         st.error(_SIGNED_OUT)
+        _continue_after_sign_in()
         st.stop()
     return signed_in
+
+
+@st.fragment(run_every=_SIGN_IN_CHECK_SECONDS)
+def _continue_after_sign_in() -> None:
+    """Draw the page again once its reader has signed in in another tab."""
+    if _signed_in() is not None:
+        st.rerun()
 
 
 def reader_name() -> str:
