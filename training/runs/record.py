@@ -1,11 +1,14 @@
 """Record a run in progress: history, log, progress bar, curves and, optionally, TensorBoard files."""
 
 import json
+import signal
+import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from io import BytesIO
 from itertools import pairwise
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 from matplotlib.axes import Axes
@@ -83,17 +86,32 @@ class Record:
         self._task = self._bar.add_task("training", total=total)
         self._counted: dict[str, int] = {}  # epochs of unfinished parts on the bar
         self._board = _open_board(folder) if tensorboard and leads else None
+        self._is_interrupted = False
+        self._exits = ExitStack()
 
     def __enter__(self) -> Self:
         self._bar.start()
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGINT, self._interrupt)
+            self._exits.callback(signal.signal, signal.SIGINT, before)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._exits.close()
         self._bar.stop()
         if self._board is not None:
             self._board.close()
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_interrupted = True
+        raise KeyboardInterrupt
+
+    def _stop_if_interrupted(self) -> None:
+        # C code that looks up an attribute may have swallowed the exception of Ctrl-C.
+        if self._is_interrupted:
+            raise KeyboardInterrupt
 
     @property
     def parts(self) -> tuple[PartHistory, ...]:
@@ -114,12 +132,14 @@ class Record:
         for name, value in _scalars(epoch):
             if self._board is not None and value is not None:
                 self._board.add_scalar(f"{part}/{name}", value, epoch.number)
+        self._stop_if_interrupted()
 
     def part(self, part: str, epochs: Sequence[Epoch], planned: int) -> None:
         """Record all epochs of a finished part, including those from before a resume."""
         self._store(part, epochs)
         # Epochs from before a resume have not been counted by this bar.
         self._bar.update(self._task, advance=planned - self._counted.pop(part, 0), description=f"{part}: done")
+        self._stop_if_interrupted()
 
     def judging(self, images: int) -> None:
         """Start counting evaluated images instead of epochs."""
@@ -129,6 +149,7 @@ class Record:
     def judged(self) -> None:
         """Count one evaluated image."""
         self._bar.advance(self._task)
+        self._stop_if_interrupted()
 
     def say(self, text: str) -> None:
         """Add a line to the log."""
