@@ -35,6 +35,6 @@ mypy
 if [ $# -gt 0 ]; then
     python -m pytest "$@"
 else
-    # Four files at a time, because many tests wait for a server, a browser or a worker of theirs.
-    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+    # Three files at a time, because many tests wait for a server, a browser or a worker of theirs.
+    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 fi
