@@ -56,7 +56,8 @@ def list_unlabelled(root: Path) -> tuple[tuple[Path, ...], tuple[FileLeftOut, ..
     files = sorted(walk_files(root))
     images = [path for path in files if (kind := recognise_file(path)) and kind.kind == "image"]
     reasons = dict.fromkeys(_links(root), "links to folders are not followed")
-    reasons |= {path: _reason(path, "") for path in files if path not in set(images)}
+    found = set(images)
+    reasons |= {path: _reason(path, "") for path in files if path not in found}
     return tuple(images), _named(root, reasons)
 
 
