@@ -1,8 +1,10 @@
 """The gate with real accounts, in front of a small application on a real socket of this process."""
 
+import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
@@ -14,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from core.settings import Settings
@@ -165,3 +168,31 @@ def _inside(heard: list[str]) -> Starlette:
 
     methods = ["GET", "PUT", "POST", "DELETE"]
     return Starlette(routes=[WebSocketRoute("/_stcore/stream", stream), Route("/{path:path}", page, methods=methods)])
+
+
+def ask_gate_itself(
+    server: tuple[str, int | None] | None,
+    headers: list[tuple[bytes, bytes]],
+    *,
+    passed: int,
+    installation: Callable[[], Installation | None] | None = None,
+) -> int:
+    """Return the status of a request that no server made; `passed` is that of one that the gate lets through."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        await asyncio.sleep(0)
+        sent.append(message)
+
+    async def receive() -> Message:
+        await asyncio.sleep(0)
+        return {"type": "http.request"}
+
+    async def inside(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": passed, "headers": []})
+
+    scope = {"type": "http", "path": "/", "method": "GET", "headers": headers, "server": server}
+    # In a thread of its own: the browser tests leave a loop running in this one.
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(lambda: asyncio.run(Gate(inside, installation)(scope, receive, send))).result()
+    return int(sent[0]["status"])

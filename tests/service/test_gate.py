@@ -1,12 +1,10 @@
 """The gate, in front of a small application on real sockets of this process."""
 
-import asyncio
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
 
@@ -17,12 +15,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from service.access.gate import Gate
+from tests.helpers.gate import ask_gate_itself
 
 _SECRET = "a page with patients on it"
 
@@ -204,21 +202,4 @@ def test_a_server_whose_sockets_are_unknown_is_not_loopback(server: tuple[str, i
 
 def _status(server: tuple[str, int | None] | None, headers: list[tuple[bytes, bytes]]) -> int:
     """Ask the gate itself; 204 when the request passed it."""
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        await asyncio.sleep(0)
-        sent.append(message)
-
-    async def receive() -> Message:
-        await asyncio.sleep(0)
-        return {"type": "http.request"}
-
-    async def inside(_: Scope, __: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-
-    scope = {"type": "http", "path": "/", "method": "GET", "headers": headers, "server": server}
-    # In a thread of its own: the browser tests leave a loop running in this one.
-    with ThreadPoolExecutor(1) as beside:
-        beside.submit(lambda: asyncio.run(Gate(inside)(scope, receive, send))).result()
-    return int(sent[0]["status"])
+    return ask_gate_itself(server, headers, passed=204)

@@ -1,14 +1,11 @@
 """The gate with accounts, on the wire: what it lets through and to whom, dead websockets, proxies and TLS."""
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
-from starlette.types import Message, Receive, Scope, Send
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -16,10 +13,9 @@ from websockets.typing import Subprotocol
 from db import store, tables
 from db.values.accounts import Lifetime
 from db.values.reading import Role
-from service.access.gate import Gate
 from service.access.sessions import COOKIE
 from tests.helpers.concurrency import wait_until
-from tests.helpers.gate import SECRET, GateClient, running_gate
+from tests.helpers.gate import SECRET, GateClient, ask_gate_itself, running_gate
 from tests.helpers.world import PASSWORD
 
 
@@ -152,25 +148,8 @@ def test_a_request_that_names_not_one_host_is_refused(gate: GateClient, hosts: t
 
 
 def _status(gate: GateClient, headers: list[tuple[bytes, bytes]]) -> int:
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        await asyncio.sleep(0)
-        sent.append(message)
-
-    async def receive() -> Message:
-        await asyncio.sleep(0)
-        return {"type": "http.request"}
-
-    async def inside(_: Scope, __: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-
     asked = [*headers, (b"cookie", gate.cookie("dr. a").encode())]
-    scope = {"type": "http", "path": "/", "method": "GET", "headers": asked, "server": ("127.0.0.1", gate.port)}
-    # In a thread of its own: the browser tests leave a loop running in this one.
-    with ThreadPoolExecutor(1) as beside:
-        beside.submit(lambda: asyncio.run(Gate(inside, lambda: gate.installation)(scope, receive, send))).result()
-    return int(sent[0]["status"])
+    return ask_gate_itself(("127.0.0.1", gate.port), asked, passed=200, installation=lambda: gate.installation)
 
 
 def test_what_one_page_was_given_only_its_own_account_may_fetch(gate: GateClient) -> None:
