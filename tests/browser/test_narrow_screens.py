@@ -1,9 +1,11 @@
 """A telephone and a narrow window: everything that can be pressed is within reach, in either colour scheme."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import TimeoutError as NotInTime
 
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
@@ -40,6 +42,8 @@ def narrow(browser: Browser, request: pytest.FixtureRequest) -> Iterator[tuple[P
 
 def within_reach(page: Page) -> None:
     at_rest(page)
+    with suppress(NotInTime):  # a table takes its width, and its tools their place, some time after it is drawn
+        page.wait_for_function(f"() => ({_OUT_OF_REACH})().length === 0", timeout=20_000)
     assert page.evaluate(_OUT_OF_REACH) == []
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
 

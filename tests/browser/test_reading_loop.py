@@ -32,6 +32,7 @@ def picture(page: Page, name: str, *, connected: bool = True) -> None:
 
 
 def choose(page: Page, file: Path) -> None:
+    at_rest(page)
     page.locator("input[type=file]").set_input_files(file)
     expect(page.get_by_role("row", name=f"1 {file.name}")).to_be_visible()
 

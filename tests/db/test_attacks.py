@@ -54,7 +54,7 @@ ATTACKS = (
     ),
     attack("accounts", "UPDATE accounts SET role = 'administrator' WHERE id = 3", OTHER_CHANGED),
     attack("accounts", "UPDATE accounts SET created_at = '2020-01-01 00:00:00.000000' WHERE id = 2", READER_CHANGED),
-    attack("accounts", "DELETE FROM accounts WHERE id = 3", OTHER_CHANGED),
+    attack("accounts", "DELETE FROM accounts WHERE id = 3", f"missing accounts {OTHER}"),
     attack(
         "accounts",
         "INSERT INTO accounts (id, name, role, created_at) VALUES (9, 'x', 'reader', '2026-01-01 00:00:00.000000')",
