@@ -13,6 +13,7 @@ from core.imaging.kinds import recognise
 from core.imaging.limits import EXPORT_AGAIN, MAX_BYTES, MAX_PIXELS, UnreadableImageError, check_size, check_work
 from core.imaging.pixels import convert_image, stretch_stated_range
 from core.imaging.png import check_png
+from core.imaging.scale import Scale
 from core.imaging.tiff_pixels import decode_tiff
 from core.imaging.webp import webp_size
 from core.results import RgbImage
@@ -29,11 +30,12 @@ _Decoded = tuple[RgbImage, tuple[str, ...]]  # the pixels, and notes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedImage:
-    """The pixels of a file, without its metadata; `notes` say how they were converted."""
+    """The pixels of a file, without its metadata but for the scale; `notes` say how they were converted."""
 
     pixels: RgbImage
     format: str
     notes: tuple[str, ...] = ()
+    scale: Scale | None = None  # as the file states it
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
