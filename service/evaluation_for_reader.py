@@ -11,8 +11,8 @@ import numpy as np
 
 from core.identifiers import fold_identifier
 from core.labels import BINARY
-from core.statistics.evaluate import EvaluationDetails, TriedThreshold, build_evaluation, try_threshold
-from core.statistics.evaluation import Evaluation
+from core.statistics.evaluate import EvaluationDetails, build_evaluation, try_threshold
+from core.statistics.evaluation import Evaluation, TriedThreshold
 from core.statistics.predictions import BinaryPredictions, ClassPredictions
 from db.values.evaluations import EvaluatedImage
 

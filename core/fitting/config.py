@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from core.card import Fusion, Head, InputPolicy, Magnification, StainTarget, Triple
+from core.encoder import Encoder
 from core.files import describe_first_problem
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
 
@@ -255,6 +256,11 @@ class FitConfig:
     def label_set(self) -> LabelSet:
         """The classes that the network predicts."""
         return _LABEL_SETS[self.task]
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """None: a run trains timm's networks as they are."""
+        return None
 
     @property
     def epochs(self) -> int:

@@ -20,6 +20,7 @@ from core.statistics.evaluation import (
     Figure,
     Group,
     GroupKind,
+    TriedThreshold,
     Unit,
 )
 from core.statistics.predictions import BinaryPredictions, ClassPredictions
@@ -27,9 +28,6 @@ from core.statistics.resampling import Weights, bca_intervals, divide
 from core.statistics.tallies import BinaryTally, ClassTally, Column, calibration_bins, count_calls
 
 MOST_POINTS = 400  # of a curve; more cannot be seen
-
-# The rates that change with the threshold, as `try_threshold` returns them.
-THRESHOLD_RATES = (figure_names.RECALL, figure_names.SPECIFICITY, figure_names.PRECISION, figure_names.ACCURACY)
 
 _OF_PATIENTS = (figure_names.PATIENT_RECOGNITION_RATE, figure_names.CLASS_RECOGNITION_RATE)
 
@@ -98,15 +96,6 @@ def build_evaluation(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class TriedThreshold:
-    """What another threshold than the locked one would give on the same images: for looking, never to be stored."""
-
-    threshold: float
-    confusion: Confusion
-    figures: tuple[Figure, ...]
-
-
 def try_threshold(predictions: BinaryPredictions, threshold: float, *, seed: int = 0) -> TriedThreshold:
     """Count the calls at a threshold, and return the rates that depend on it, with intervals from resampling patients.
 
@@ -123,7 +112,7 @@ def try_threshold(predictions: BinaryPredictions, threshold: float, *, seed: int
     intervals = bca_intervals(measure, predictions.strata(), seed=seed)
     figures = tuple(
         Figure(name, interval.value, interval.low, interval.high, "image", len(predictions.malignant))
-        for name, interval in zip(THRESHOLD_RATES, intervals, strict=True)
+        for name, interval in zip(figure_names.THRESHOLD_RATES, intervals, strict=True)
         if np.isfinite(interval.value)
     )
     return TriedThreshold(threshold, _binary_confusion(predictions, threshold), figures)

@@ -9,7 +9,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.card import Card, UnusableCheckpointError, checkpoint_sha256, model_version, read_card
 from core.settings import Settings
-from core.statistics.evaluation import Evaluation
+from core.statistics.evaluation import Evaluation, TriedThreshold
 from db import store
 from db.database import Sessions
 from db.files import Files
@@ -24,7 +24,6 @@ from service.visible_evaluations import VisibleEvaluations
 from service.worker.checkpoint_in_service import CheckpointInService, find_checkpoint_in_service
 
 if TYPE_CHECKING:
-    from core.statistics.evaluate import TriedThreshold
     from service.paired_evaluations import PairedComparison
 
 _CACHED_PREVIEWS = 512  # about 150 kB each
@@ -185,7 +184,7 @@ def measure_visible(account_id: int, hidden: HiddenImages, row: EvaluationRow) -
 @st.cache_data(show_spinner=False, max_entries=_CACHED_PAIRS)
 def try_threshold(
     account_id: int, hidden: HiddenImages | None, row: EvaluationRow, threshold: float
-) -> "TriedThreshold | None":
+) -> TriedThreshold | None:
     """Return what another threshold would give on the images that an account may see; None if it may see none."""
     from service.evaluation_for_reader import try_on_images  # noqa: PLC0415
 

@@ -10,7 +10,6 @@ from core.statistics import figure_names
 from core.statistics.cautions import Caution
 from core.statistics.evaluate import (
     MOST_POINTS,
-    THRESHOLD_RATES,
     EvaluationDetails,
     build_evaluation,
     compute_curves,
@@ -218,7 +217,7 @@ def test_a_tried_threshold_gives_what_an_evaluation_at_that_threshold_gives() ->
     whole = build_evaluation(judgements, replace(ABOUT, threshold=0.7))
     tried = try_threshold(judgements.binary(), 0.7)
     assert tried.confusion == whole.confusions[0]
-    assert [figure.name for figure in tried.figures] == list(THRESHOLD_RATES)
+    assert [figure.name for figure in tried.figures] == list(figure_names.THRESHOLD_RATES)
     for figure in tried.figures:
         assert figure == whole.figure(figure.name)
 

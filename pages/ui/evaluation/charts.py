@@ -5,8 +5,7 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from core.statistics.evaluate import TriedThreshold
-from core.statistics.evaluation import Confusion, CurveKind, Evaluation, Figure, Group
+from core.statistics.evaluation import Confusion, CurveKind, Evaluation, Figure, Group, TriedThreshold
 from core.statistics.figure_names import AUC, PR_AUC, PRECISION, RECALL, SPECIFICITY
 from pages.ui.charts import COLOURS, DASHES, GREY, MARGIN, SIGNS, TEXT_SIZE, draw_clickable_matrix, escape_markup
 

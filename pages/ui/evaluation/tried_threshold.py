@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.statistics.evaluate import THRESHOLD_RATES, TriedThreshold
-from core.statistics.evaluation import Figure
-from core.statistics.figure_names import RECALL
+from core.statistics.evaluation import Figure, TriedThreshold
+from core.statistics.figure_names import RECALL, THRESHOLD_RATES
 from pages.ui import formatting, resources
 from pages.ui.charts import as_png, text_colour
 from pages.ui.evaluation import charts
