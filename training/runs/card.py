@@ -27,7 +27,7 @@ MAP_CORRELATION = 0.95  # lowest correlation of heat maps in bfloat16 and fp32
 _MAIN_MAGNIFICATION = "100X"
 _RISK = 0.1  # accepted share of images whose true label is not among the opinions
 _RESEARCH = "Research use only: no decision about a patient may rest on it."
-_NAMES = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC", "binary": "a folder of images"}
+DATASET_NAMES = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC", "binary": "a folder of images"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstra
     """Return the card of a network that has not been evaluated yet."""
     train = plan.trained_on
     patients = tuple(sorted({image.patient_id for image in train}))
-    datasets = ", ".join(_NAMES[name] for name in sorted({image.dataset for image in train}))
+    datasets = ", ".join(DATASET_NAMES[name] for name in sorted({image.dataset for image in train}))
     return Card(
         name=config.name,
         label_set=config.label_set,
