@@ -64,9 +64,9 @@ def test_a_shipped_evaluation_answers_as_a_stored_one_does(world: World, label_s
 
 @pytest.mark.parametrize("seen_as", ["file", "pixels"])
 def test_a_picture_that_a_reader_has_yet_to_read_blind_is_hidden_in_both(world: World, seen_as: str) -> None:
-    world.add_case(1)
+    case_id = world.add_case(1)
     with world.sessions.read() as session:
-        (picture,) = store.open_case.case_view(session, world.case_id, world.reader).images
+        (picture,) = store.open_case.case_view(session, case_id, world.reader).images
     images = with_hashes(made_images(BINARY), {4: tissue_png(1)} if seen_as == "file" else {})
     if seen_as == "pixels":
         images[4] = replace(images[4], file_sha256=picture.file_sha256)
