@@ -33,6 +33,7 @@ _PATCHES = (16, 4096)  # px of the image
 _MOST_OVERLAP = 8  # patches across one patch, in each direction
 _COLOURS = (-10.0, 10.0)
 _TEMPERATURES = (0.01, 100.0)
+_SCALES = (0.01, 20.0)  # µm per pixel
 _MOST_CLASSES, _MOST_BRANCHES, _MOST_METRICS = 100, 8, 100
 _LONGEST_WORD, _LONGEST_TEXT = 300, 5_000  # characters
 _TIMM_NAME = re.compile(r"\w[\w.-]*")  # with a colon or a slash, timm would look for it elsewhere
@@ -82,6 +83,19 @@ class StainTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainedScale:
+    """The micrometres per pixel of the training images, and those that every image is resampled to."""
+
+    low: float
+    high: float
+    working: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.high < math.inf or not 0 < self.working < math.inf:
+            raise ValueError(f"a scale needs 0 < low <= high and a working scale above 0, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingData:
     """What the network was trained on, in numbers a reader can judge."""
 
@@ -119,6 +133,27 @@ class Abstention:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopeReference:
+    """How the checkpoint tells whether an image is like its training images; the reference itself is among its tensors.
+
+    The limits are on the score of an image, and were set by patient: `false_alarms` and `unusual` are the shares of
+    training patients' images, held out patient by patient, that reach `limit_out` and `limit_unusual`.
+    """
+
+    limit_unusual: float
+    limit_out: float
+    false_alarms: float
+    unusual: float
+    images: int
+    patients: int
+    protocol: str
+
+    def __post_init__(self) -> None:
+        if not self.limit_unusual <= self.limit_out:
+            raise ValueError(f"limit_unusual {self.limit_unusual} must not be above limit_out {self.limit_out}")
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """Everything needed to use a network as it was trained, and what is known about its quality."""
 
@@ -133,10 +168,12 @@ class Card:
     magnification: Magnification = "ignored"
     encoder: Encoder | None = None  # how the only branch differs from timm's network of its name
     stain: StainTarget | None = None
+    scale: TrainedScale | None = None  # None: images are used as they are, whatever their scale
     threshold: float = 0.5
     temperature: float = 1.0
     locked_on: str = ""  # the predictions that threshold and temperature were fitted to; never test predictions
     abstention: Abstention | None = None
+    scope: ScopeReference | None = None
     views: Literal["one", "seven", "eight"] = "eight"
     precision: Literal["fp32", "bf16"] = "fp32"
     quality_limits: QualityLimits = QualityLimits()
@@ -161,6 +198,8 @@ class Card:
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
         if min(self.std) <= 0:
             raise ValueError(f"standard deviations must be above 0, got {self.std}")
+        if self.scale and self.input_policy.kind == "resize":
+            raise ValueError("a network that sees whole images squeezed into a square has no working scale")
 
     def to_json(self) -> str:
         """Return the card as the JSON text for a checkpoint's header."""
@@ -228,11 +267,18 @@ def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
         yield from card.encoder.bounded_numbers()
     if card.stain:
         yield from _bounded_stain(card.stain)
+    if card.scale:
+        values = (card.scale.low, card.scale.high, card.scale.working)
+        yield from (("scale", value, *_SCALES) for value in values)
     if card.abstention:
         fit = card.abstention
         # Of few images, the quantile is infinite: then no image is left without an opinion of both classes.
         yield "abstention.quantile", min(fit.quantile, 1e9), 0, 1e9
         yield from (("abstention", value, 0, 1) for value in (fit.risk, fit.coverage, fit.error))
+    if card.scope:
+        yield from (("scope limit", value, 0, 1e6) for value in (card.scope.limit_unusual, card.scope.limit_out))
+        yield from (("scope", value, 0, 1) for value in (card.scope.false_alarms, card.scope.unusual))
+        yield from (("scope", value, 0, 1e9) for value in (card.scope.images, card.scope.patients))
 
 
 def _bounded_stain(stain: StainTarget) -> Iterator[tuple[str, float, float, float]]:
@@ -252,6 +298,8 @@ def _bounded_texts(card: Card) -> Iterator[tuple[str, str, int]]:
     yield from (("a text", text, _LONGEST_TEXT) for text in texts)
     if card.abstention:
         yield "abstention.protocol", card.abstention.protocol, _LONGEST_TEXT
+    if card.scope:
+        yield "scope.protocol", card.scope.protocol, _LONGEST_TEXT
 
 
 def read_card(path: Path) -> Card:
