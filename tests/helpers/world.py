@@ -110,6 +110,16 @@ def analyse_all(
             assert store.jobs.finish_job(session, job, "w", done, model=model, heatmap=file)
 
 
+def analyse_each(sessions: Sessions, *results: Analysis) -> None:
+    """End the next queued jobs with these results, without looking at a pixel."""
+    for result in results:
+        job = claim_job(sessions)
+        assert job is not None, "fewer jobs than results"
+        with sessions.begin() as session:
+            file = rows.heatmap(f"map of {job.image_id}") if result.prediction else None
+            assert store.jobs.finish_job(session, job, "w", result, model=rows.MODEL, heatmap=file)
+
+
 def claim_job(sessions: Sessions, worker: str = "w") -> Job | None:
     with sessions.begin() as session:
         return store.jobs.claim_job(session, worker)
