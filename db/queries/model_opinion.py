@@ -1,4 +1,7 @@
-"""The model's opinion of a case, and how unlike its training images the images are; who may see it is said by `db.queries.reader_knowledge`."""
+"""The model's opinion of a case, and how unlike its training images the images are.
+
+Who may see it is said by `db.queries.reader_knowledge`.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection

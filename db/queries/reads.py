@@ -50,9 +50,7 @@ class SealedRead:
     seal: Seal
 
 
-def add_read(
-    session: Session, new: NewRead, reveal: Reveal | None, scopes: Sequence[RevealedScope] = ()
-) -> SealedRead:
+def add_read(session: Session, new: NewRead, reveal: Reveal | None, scopes: Sequence[RevealedScope] = ()) -> SealedRead:
     """Add a read, the images it was given on, what was on the screen of the model, and the marked regions.
 
     On the screen were the predictions of `reveal`, and the `scopes`.

@@ -3,7 +3,7 @@
 Reads in a study are saved by `db.store.study_reading`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -22,7 +22,7 @@ from db.queries.study_places import is_outside_open_studies
 from db.store.claims import release_claim
 from db.store.sign_offs import lock_case_to_read, refuse_signed
 from db.values.accounts import Permission
-from db.values.reading import GRACE, Action, Opinion, Read, Stage
+from db.values.reading import GRACE, Action, OnScreen, Opinion, Read, Stage
 
 
 def record_first_read(
@@ -64,14 +64,12 @@ def record_final_read(
     opinion: Opinion,
     opened_at: datetime,
     *,
-    seen: Collection[int] | None = None,
-    scopes: Collection[int] = (),
+    seen: OnScreen | None = None,
     edit_seconds: float | None = None,
 ) -> Read:
     """Save a reader's opinion after the reveal; a double click returns the same read.
 
-    `seen` are the ids of the predictions that were on the screen (empty if the model had no result yet), and `scopes`
-    those of the scopes; if `seen` is left out, those of the current reveal.
+    `seen` is what was on the screen of the model; if left out, the current reveal.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -87,8 +85,8 @@ def record_final_read(
         return return_if_same(existing, opinion)
     refuse_signed(session, case)
     refuse_adjudicator(session, case, account_id)
-    reveal = reveal_of(session, case_id, among=seen)
-    shown = scopes_of(session, case_id, reveal, among=None if seen is None else scopes)
+    reveal = reveal_of(session, case_id, among=seen.predictions if seen else None)
+    shown = scopes_of(session, case_id, reveal, among=seen.scopes if seen else None)
     check_reason(opinion, reveal)
     withdrawn = current_read(session, case_id, account_id, Stage.WITHDRAWN)
     replaces = withdrawn.id if withdrawn else None

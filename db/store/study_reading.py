@@ -5,7 +5,6 @@ be changed. No case is skipped, and no read amended or withdrawn; a reader may l
 same place.
 """
 
-from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -23,7 +22,7 @@ from db.queries.study_places import current_place, is_finished, place_subject, s
 from db.store.open_case import case_images
 from db.store.reads import return_if_same
 from db.values.accounts import Permission
-from db.values.reading import Action, Arm, CaseState, CaseView, Opinion, Place, Read, Stage
+from db.values.reading import Action, Arm, CaseState, CaseView, OnScreen, Opinion, Place, Read, Stage
 from db.values.studies import OpenedPlace, OwnStudy
 
 
@@ -81,14 +80,12 @@ def record_study_read(
     opinion: Opinion,
     opened_at: datetime,
     *,
-    seen: Collection[int] | None = None,
-    scopes: Collection[int] = (),
+    seen: OnScreen | None = None,
     edit_seconds: float | None = None,
 ) -> Read:
     """Save a reader's opinion at a place of a study; a double click returns the same read.
 
-    `seen` are the ids of the predictions that were on the screen, or None for a form that does not show the model;
-    `scopes` are those of the scopes.
+    `seen` is what was on the screen of the model, or None for a form that does not show it.
     With `seen` the read is the final one of its place, without it a first, blind one. The arms without the model and
     with the model first have one read; the arm that begins blind has both.
 
@@ -112,20 +109,20 @@ def record_study_read(
         check_blind(opinion)
     elif not shows_model(session, place, row.case_id):
         raise CaseChangedError("save your first opinion before the final one")
-    reveal = reveal_of(session, row.case_id, among=seen) if seen is not None else None
+    reveal = reveal_of(session, row.case_id, among=seen.predictions) if seen else None
     check_reason(opinion, reveal)
     informed = is_informed(session, row.case_id, account_id)
     new = NewRead(
         row.case_id, account_id, stage, opinion, opened_at, edit_seconds, place_id=place_id, informed=informed
     )
-    shown = scopes_of(session, row.case_id, reveal, among=scopes) if seen is not None else ()
+    shown = scopes_of(session, row.case_id, reveal, among=seen.scopes) if seen else ()
     saved = add_read(session, new, reveal, shown)
     action = Action.FIRST_READ if stage is Stage.FIRST else Action.FINAL_READ
     record_event(session, account_id, action, place_subject(case.accession, place), content=saved.seal)
     return saved.read
 
 
-def _stage(arm: Arm, seen: Collection[int] | None) -> Stage:
+def _stage(arm: Arm, seen: OnScreen | None) -> Stage:
     if (arm is Arm.UNAIDED and seen is not None) or (arm is Arm.MODEL_FIRST and seen is None):
         raise ValueError(f"the arm {arm} has no read {'without' if seen is None else 'with'} the model's opinion")
     return Stage.FIRST if seen is None else Stage.FINAL

@@ -1,6 +1,6 @@
 """Values of cases, images, reads, regions, adjudication and sign-off."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -333,6 +333,14 @@ def find_shown_scope(reveal: Reveal | None, scopes: Sequence[RevealedScope]) -> 
 
 
 @dataclass(frozen=True, slots=True)
+class OnScreen:
+    """What was on the screen of the model when a read was saved: ids; empty if it had no result yet."""
+
+    predictions: Collection[int] = ()
+    scopes: Collection[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """Another reader who has a case open."""
 
@@ -363,6 +371,12 @@ class CaseView:
     def shown_scope(self) -> ScopeLevel | None:
         """What is shown of the scope of the case."""
         return find_shown_scope(self.reveal, self.scopes)
+
+    @property
+    def on_screen(self) -> OnScreen:
+        """What this view shows of the model."""
+        predictions = [image.prediction_id for image in self.reveal.images] if self.reveal else []
+        return OnScreen(predictions, [one.scope_id for one in self.scopes])
 
 
 @dataclass(frozen=True, slots=True)

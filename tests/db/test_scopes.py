@@ -1,4 +1,4 @@
-"""An image unlike the training images: the model's opinion is marked or withheld, and every read holds what was shown."""
+"""The model's opinion of an image unlike its training images is marked or withheld; a read holds what was shown."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from db.database import Sessions
 from db.errors import UnknownCaseError
 from db.store.exports import DEIDENTIFIED, ExportDetail
 from db.values.exports import CaseExport, ReadsExport
-from db.values.reading import Arm, CaseState, CaseView, ImageRow, Opinion, Read, Stage, Trigger
+from db.values.reading import Arm, CaseState, CaseView, ImageRow, OnScreen, Opinion, Read, Stage, Trigger
 from tests.helpers.rows import (
     BENIGN,
     MALIGNANT,
@@ -64,11 +64,9 @@ def revealed(sessions: Sessions, reader: Reader, opinion: Opinion = BENIGN) -> C
 def finished(sessions: Sessions, reader: Reader, opinion: Opinion = BENIGN) -> Read:
     """Read a case to the end with what is on the screen, as the page does."""
     view = revealed(sessions, reader)
-    seen = [image.prediction_id for image in view.reveal.images] if view.reveal else []
-    scopes = [one.scope_id for one in view.scopes]
     with sessions.begin() as session:
         return store.reads.record_final_read(
-            session, reader.case_id, reader.account_id, opinion, OPENED, seen=seen, scopes=scopes
+            session, reader.case_id, reader.account_id, opinion, OPENED, seen=view.on_screen
         )
 
 
@@ -149,7 +147,7 @@ def test_a_case_out_of_scope_can_be_read_in_a_study(shared_sessions: Sessions) -
 def study_read(world: World, place: int, scopes: Sequence[int]) -> Read:
     with world.sessions.begin() as session:
         return store.study_reading.record_study_read(
-            session, place, world.reader, BENIGN, OPENED, seen=(), scopes=scopes
+            session, place, world.reader, BENIGN, OPENED, seen=OnScreen(scopes=scopes)
         )
 
 
@@ -169,7 +167,7 @@ def test_out_of_scope_there_is_no_label_and_the_read_holds_that_this_was_shown(
     # Nothing to differ from: no reason is asked for.
     with sessions.begin() as session:
         read = store.reads.record_final_read(
-            session, reader.case_id, reader.account_id, MALIGNANT, OPENED, seen=(), scopes=[scope.scope_id]
+            session, reader.case_id, reader.account_id, MALIGNANT, OPENED, seen=view.on_screen
         )
     assert (read.model_visible, read.shown_scope) == (False, "out")
     assert verify(sessions).findings == ()
@@ -210,7 +208,9 @@ def test_who_did_not_wait_for_the_model_was_not_shown_that_it_gives_no_opinion(s
     reader = case_of(sessions, out_of_scope())
     revealed(sessions, reader)
     with sessions.begin() as session:
-        read = store.reads.record_final_read(session, reader.case_id, reader.account_id, BENIGN, OPENED, seen=())
+        read = store.reads.record_final_read(
+            session, reader.case_id, reader.account_id, BENIGN, OPENED, seen=OnScreen()
+        )
     assert read.shown_scope is None
 
 

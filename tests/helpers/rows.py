@@ -27,6 +27,9 @@ CANNOT_ASSESS = Opinion(None, None)
 RULING = Ruling("malignant", 5, Severity.MAJOR, subtype="ductal_carcinoma", note="invasive at the left edge")
 STRANGE_COLOURS = "its colours are not those of H&E"
 STRANGE_SCALE = "its nuclei are larger than those of the training images"
+USUAL = Scope("in", 0.5, 1.0, 2.0)
+UNUSUAL = Scope("unusual", 1.5, 1.0, 2.0, (STRANGE_SCALE,))
+OUT = Scope("out", 3.0, 1.0, 2.0, (STRANGE_COLOURS,))
 CROSSOVER = (Arm.UNAIDED, Arm.MODEL_FIRST)
 
 
@@ -49,18 +52,25 @@ def analysis(malignant: float = 0.8) -> Analysis:
 
 def unusual(malignant: float = 0.8) -> Analysis:
     """Return an opinion of an image that is somewhat unlike the training images."""
-    return replace(analysis(malignant), scope=Scope("unusual", 1.5, 1.0, 2.0, (STRANGE_SCALE,)))
+    return with_scope(analysis(malignant), UNUSUAL)
 
 
 def usual(malignant: float = 0.8) -> Analysis:
     """Return an opinion of an image like the training images."""
-    return replace(analysis(malignant), scope=Scope("in", 0.5, 1.0, 2.0))
+    return with_scope(analysis(malignant), USUAL)
 
 
 def out_of_scope() -> Analysis:
     """Return that there is no opinion of an image that is unlike the training images."""
-    scope = Scope("out", 3.0, 1.0, 2.0, (STRANGE_COLOURS,))
-    return Analysis(460, 700, QUALITY, reason=f"{OUT_OF_SCOPE}: {STRANGE_COLOURS}", scope=scope)
+    return with_scope(analysis(), OUT)
+
+
+def with_scope(result: Analysis, scope: Scope) -> Analysis:
+    """Return an analysis of an image of this scope; out of scope, it has no opinion."""
+    if scope.level != "out":
+        return replace(result, scope=scope)
+    reason = f"{OUT_OF_SCOPE}: {'; '.join(scope.reasons)}"
+    return Analysis(result.height, result.width, result.quality, reason=reason, scope=scope)
 
 
 def heatmap(name: str = "map") -> StoredHeatmap:
