@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from core.encoder import Encoder
 from core.files import describe_first_problem
 from core.labels import LabelSet
 
@@ -32,6 +33,7 @@ _PATCHES = (16, 4096)  # px of the image
 _MOST_OVERLAP = 8  # patches across one patch, in each direction
 _COLOURS = (-10.0, 10.0)
 _TEMPERATURES = (0.01, 100.0)
+_SCALES = (0.01, 20.0)  # µm per pixel
 _MOST_CLASSES, _MOST_BRANCHES, _MOST_METRICS = 100, 8, 100
 _LONGEST_WORD, _LONGEST_TEXT = 300, 5_000  # characters
 _TIMM_NAME = re.compile(r"\w[\w.-]*")  # with a colon or a slash, timm would look for it elsewhere
@@ -78,6 +80,19 @@ class StainTarget:
     deviations: Triple = (35.4, 17.5, 11.1)
     stain_matrix: tuple[Triple, Triple] | None = None  # optical density of haematoxylin and eosin, RGB
     concentrations: tuple[float, float] | None = None  # 99th percentiles
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedScale:
+    """The micrometres per pixel of the training images, and those that every image is resampled to."""
+
+    low: float
+    high: float
+    working: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.high < math.inf or not 0 < self.working < math.inf:
+            raise ValueError(f"a scale needs 0 < low <= high and a working scale above 0, got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +166,9 @@ class Card:
     std: Triple
     fusion: Fusion = "concatenation"
     magnification: Magnification = "ignored"
+    encoder: Encoder | None = None  # how the only branch differs from timm's network of its name
     stain: StainTarget | None = None
+    scale: TrainedScale | None = None  # None: images are used as they are, whatever their scale
     threshold: float = 0.5
     temperature: float = 1.0
     locked_on: str = ""  # the predictions that threshold and temperature were fitted to; never test predictions
@@ -170,12 +187,19 @@ class Card:
     def __post_init__(self) -> None:
         if not self.branches:
             raise ValueError("a card must name at least one branch")
+        if self.encoder is not None:
+            if len(self.branches) != 1:
+                raise ValueError(f"an encoder of others is the only branch, but there are {len(self.branches)}")
+            if (self.encoder.pooling == "mean") != (self.head == "additive"):
+                raise ValueError("the mean of patch tokens needs the additive head, a class token any other")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
         if min(self.std) <= 0:
             raise ValueError(f"standard deviations must be above 0, got {self.std}")
+        if self.scale and self.input_policy.kind == "resize":
+            raise ValueError("a network that sees whole images squeezed into a square has no working scale")
 
     def to_json(self) -> str:
         """Return the card as the JSON text for a checkpoint's header."""
@@ -239,8 +263,13 @@ def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
     yield "the number of metrics", len(card.metrics), 0, _MOST_METRICS
     for metric in card.metrics:
         yield from (("a metric", value, -1e9, 1e9) for value in (metric.value, metric.low, metric.high))
+    if card.encoder:
+        yield from card.encoder.bounded_numbers()
     if card.stain:
         yield from _bounded_stain(card.stain)
+    if card.scale:
+        values = (card.scale.low, card.scale.high, card.scale.working)
+        yield from (("scale", value, *_SCALES) for value in values)
     if card.abstention:
         fit = card.abstention
         # Of few images, the quantile is infinite: then no image is left without an opinion of both classes.

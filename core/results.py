@@ -16,6 +16,7 @@ Patches = NDArray[np.uint8]  # patches x side x side x 3
 Probabilities = NDArray[np.float32]  # patches x classes
 Evidence = NDArray[np.float32]  # patches x side x side; logit units
 ScopeLevel = Literal["in", "unusual", "out"]
+PatchFeatures = NDArray[np.float32]  # patches x rows x columns x channels, of the upright patch
 Box = tuple[int, int, int, int]  # left, top, right, bottom in image pixels; right and bottom outside
 
 # The reason of an analysis that is withheld begins with this.
@@ -24,6 +25,15 @@ OUT_OF_SCOPE = "No opinion: this image is unlike the training images"
 
 class NoResultError(Exception):
     """The network's output is not a finite number, so there is no result and no label may be derived from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchFindings:
+    """What one forward pass says of the patches of an image; the evidence only if it was asked for."""
+
+    probabilities: Probabilities
+    features: PatchFeatures
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True)

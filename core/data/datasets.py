@@ -2,15 +2,16 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from core.data.folder_files import find_tables, join_first, list_pictures
+from core.data.folder_files import find_table, find_tables, join_first, list_pictures
 from core.data.label_table import LabelledFile, find_label_table, read_labels
 from core.identifiers import fold_identifier, fold_text, tidy_identifier, unify_identifiers
+from core.imaging.scale import Scale
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet, Malignancy
 from core.tables import read_table
 
@@ -21,17 +22,24 @@ _BREAKHIS_NAME = re.compile(
     r"SOB_(?P<malignancy>[BM])_(?P<code>A|F|PT|TA|DC|LC|MC|PC)"
     r"-(?P<slide>\d\d-(?P<patient>\d+)[A-Z]*)-(?P<magnification>40|100|200|400)-\d+"
 )
+# Computed from the published optics (Spanhol et al., 2016, table 1): camera pixels of 6.5 µm behind a relay of 3.3 and
+# objectives of 4x to 40x. The "40X" of a file name is an objective of 4x times the eyepiece.
+_BREAKHIS_UM_PER_PX = {"40": 0.49, "100": 0.20, "200": 0.10, "400": 0.05}
 _BREAKHIS_CODES = dict(zip(("A", "F", "PT", "TA", "DC", "LC", "MC", "PC"), BREAKHIS.classes, strict=True))
 
 DatasetName = Literal["breakhis", "bach", "idc", "folder"]
+PATIENT_TABLE = "Table of the patients of BACH, if it is not in its folder or beside it."  # the help, likewise
 OUTSIDE = "Let labels.csv name links and files outside its folder."  # the help of the option in every command
 
 _BACH_LABELS = "microscopy_ground_truth"  # the name of the table, without the suffix
-_PATIENTS = "patients"
+_PATIENTS = ("bach_patients", "patients")  # below the dataset's folder; beside it only the first is looked for
 # BACH calls itself 200x, but the pixels of BreaKHis' 200X are a quarter as large; the pixel size is unambiguous.
-_BACH_PIXEL = "0.42 um/px"
+_BACH_PIXEL, _BACH_UM_PER_PX = "0.42 um/px", 0.42
 _IDC_NAME = re.compile(r"(?P<patient>\d+)_idx\d+_x\d+_y\d+_class(?P<label>[01])")
-_IDC_PIXEL = "4 um/px"  # Cruz-Roa et al., SPIE Medical Imaging 2014: slides of 0.25 um/px, reduced 16 times
+_IDC_PIXEL, _IDC_UM_PER_PX = (
+    "4 um/px",
+    4.0,
+)  # Cruz-Roa et al., SPIE Medical Imaging 2014: slides of 0.25 um/px, reduced 16 times
 _IDC_FOLDER = "IDC_regular_ps50_idx5"
 
 
@@ -48,8 +56,12 @@ class LabelledImage:
     magnification: str  # "40X" as BreaKHis writes it, or the size of a pixel
     dataset: str  # the name of the label set
     spelling: str = ""
+    um_per_px: float | None = None  # micrometres per pixel; None: unknown, unless the file states it
+    patient_known: bool = True  # otherwise nobody wrote the patient down, and this image counts as one of its own
 
     def __post_init__(self) -> None:
+        if self.um_per_px is not None:
+            Scale(self.um_per_px, "dataset")
         if self.dataset not in _LABEL_SETS:
             raise ValueError(f"{self.dataset!r} is not a known dataset; choose one of {', '.join(_LABEL_SETS)}")
         if self.label not in self.label_set.classes:
@@ -101,7 +113,9 @@ def parse_breakhis_name(path: Path) -> LabelledImage | None:
     label = _BREAKHIS_CODES[match["code"]]
     if BREAKHIS.malignancy(label)[0].upper() != match["malignancy"]:
         return None
-    return LabelledImage(path, label, match["patient"], f"{match['magnification']}X", BREAKHIS.name)
+    magnification = match["magnification"]
+    scale = _BREAKHIS_UM_PER_PX[magnification]
+    return LabelledImage(path, label, match["patient"], f"{magnification}X", BREAKHIS.name, um_per_px=scale)
 
 
 def unify_patients(images: Sequence[LabelledImage]) -> list[LabelledImage]:
@@ -164,22 +178,27 @@ class UnknownNameError(ValueError):
     """File names of a dataset do not follow its naming rule, so the labels are unknown."""
 
 
-def load_dataset(name: DatasetName, root: Path, *, outside: bool = False) -> list[LabelledImage]:
+def load_dataset(
+    name: DatasetName, root: Path, *, outside: bool = False, patients: Path | None = None
+) -> list[LabelledImage]:
     """List the images of a dataset below a folder, in the order of their names.
 
     Args:
         name: The dataset, or `folder` for images of one's own.
         root: The folder.
         outside: Whether `labels.csv` may name links and files outside the folder.
+        patients: A table of the patients of BACH, if it is not in its folder or beside it.
 
     Raises:
         FileNotFoundError: If the folder does not exist or contains no image of the dataset.
         UnknownNameError: If the label of a file is unknown; the message names the files.
-        ValueError: If a table is inconsistent with the files or with itself.
+        ValueError: If a table is inconsistent with the files or with itself, or patients are given for another dataset.
     """
+    if patients is not None and name != "bach":
+        raise ValueError(f"a table of patients is for BACH only: {name} states the patients of its images itself")
     loaders: Mapping[DatasetName, Callable[[Path], list[LabelledImage]]] = {
         "breakhis": list_breakhis,
-        "bach": list_bach,
+        "bach": partial(list_bach, patients=patients),
         "idc": list_idc,
         "folder": partial(list_labelled_folder, outside=outside),
     }
@@ -200,20 +219,22 @@ def list_breakhis(root: Path) -> list[LabelledImage]:
     return _list_named(root, ".png", parse_breakhis_name, "BreaKHis")
 
 
-def list_bach(root: Path) -> list[LabelledImage]:
+def list_bach(root: Path, patients: Path | None = None) -> list[LabelledImage]:
     """List the BACH microscopy images (`Photos/<class>/*.tif`) below a folder, in the order of their names.
 
     The label comes from the folder and from `microscopy_ground_truth.csv`; one of them is enough.
-    The release does not state which images belong to one patient: without a `patients.csv` (`file,patient_id`, no
-    header needed) below the folder, every image counts as a separate patient, and intervals are too narrow.
+    The organisers name the patients of some images only. Their table (`bach_patients.csv` or `patients.csv`, with a
+    file and its patient in each line, no header needed) is `patients`, or is found below the folder or beside it. An
+    image that it does not name counts as a patient of its own, whom the organisers take to be another person.
 
     Raises:
-        FileNotFoundError: If the folder does not exist or contains no TIFF file.
+        FileNotFoundError: If the folder does not exist or contains no TIFF file, or the table does not exist.
         UnknownNameError: If neither gives the label of a TIFF file; the message names the files.
-        ValueError: If folder and table disagree, or images are missing from `patients.csv`.
+        ValueError: If folder and table disagree, or the table of patients names none of the images.
     """
-    labels = _read_pairs(root, _BACH_LABELS, "label")
-    patients = _read_pairs(root, _PATIENTS, "patient_id")
+    labels = _read_pairs(find_tables(root, _BACH_LABELS), "label")
+    tables = [patients] if patients else _find_patient_tables(root)
+    patient_of = _read_pairs(tables, "patient_id")
 
     def parse(path: Path) -> LabelledImage | None:
         folder, table = BACH.find(path.parent.name), labels.get(fold_text(path.name))
@@ -222,16 +243,31 @@ def list_bach(root: Path) -> list[LabelledImage]:
             raise ValueError(
                 f"{path.name} is in the folder {path.parent.name}, but microscopy_ground_truth.csv labels it {table}"
             )
-        spelling = patients.get(fold_text(path.name), "")
-        patient = tidy_identifier(spelling) or path.stem
-        return LabelledImage(path, label, patient, _BACH_PIXEL, BACH.name, spelling) if label else None
+        if not label:
+            return None
+        spelling = patient_of.get(fold_text(path.name), "")
+        return LabelledImage(
+            path,
+            label,
+            tidy_identifier(spelling) or path.stem,
+            _BACH_PIXEL,
+            BACH.name,
+            spelling,
+            um_per_px=_BACH_UM_PER_PX,
+            patient_known=bool(spelling),
+        )
 
     images = _list_named(root, ".tif", parse, "BACH")
-    if patients and (missing := [image.path.name for image in images if not image.spelling]):
-        raise ValueError(
-            f"patients.csv lacks {len(missing)} of {len(images)} images; add a line for each: {join_first(missing)}"
-        )
+    if tables and not any(image.patient_known for image in images):
+        named = join_first(str(table) for table in tables)
+        raise ValueError(f"{named} names the patient of none of the {len(images)} images in {root}")
     return unify_patients(images)
+
+
+def _find_patient_tables(root: Path) -> list[Path]:
+    below = [table for name in _PATIENTS for table in find_tables(root, name)]
+    beside = find_table(root.resolve().parent, _PATIENTS[0])
+    return below or ([beside] if beside else [])
 
 
 def list_idc(root: Path) -> list[LabelledImage]:
@@ -252,13 +288,15 @@ def parse_idc_name(path: Path) -> LabelledImage | None:
     match = _IDC_NAME.fullmatch(path.stem)
     if match is None or (path.parent.name in ("0", "1") and path.parent.name != match["label"]):
         return None
-    return LabelledImage(path, IDC.classes[int(match["label"])], match["patient"], _IDC_PIXEL, IDC.name)
+    label = IDC.classes[int(match["label"])]
+    return LabelledImage(path, label, match["patient"], _IDC_PIXEL, IDC.name, um_per_px=_IDC_UM_PER_PX)
 
 
 def list_labelled_folder(root: Path, *, outside: bool = False) -> list[LabelledImage]:
     """List the images in the table of labels of a folder, in the order of their names.
 
-    `labels.csv`, or a workbook `labels.xlsx`, has the columns file, label, patient_id and optionally magnification.
+    `labels.csv`, or a workbook `labels.xlsx`, has the columns file, label, patient_id and optionally magnification and
+    um_per_px.
     The labels determine the label set: the first one, starting with benign / malignant, that has them all.
 
     Args:
@@ -275,7 +313,9 @@ def list_labelled_folder(root: Path, *, outside: bool = False) -> list[LabelledI
     label_set = _label_set_of(table, files)
     patients = [file.patient_id for file in files]
     return [
-        LabelledImage(file.path, label, patient, file.magnification, label_set.name, file.patient_id)
+        LabelledImage(
+            file.path, label, patient, file.magnification, label_set.name, file.patient_id, um_per_px=file.um_per_px
+        )
         for file, patient in zip(files, unify_identifiers(patients), strict=True)
         if (label := label_set.find(file.label))
     ]
@@ -333,10 +373,10 @@ def _list_named(
     return sorted(images, key=lambda image: (image.path.name, image.path.parent))
 
 
-def _read_pairs(root: Path, name: str, column: str) -> dict[str, str]:
-    """Return what the tables of this name say of each file, by its folded name; no header is needed."""
+def _read_pairs(tables: Iterable[Path], column: str) -> dict[str, str]:
+    """Return what tables say of each file, by its folded name; no header is needed."""
     pairs: dict[str, str] = {}
-    for table in find_tables(root, name):
+    for table in tables:
         for row in read_table(table.read_bytes(), str(table), ("file", column), header=False):
             file = fold_text(PurePosixPath(row["file"].strip().replace("\\", "/")).name)
             said = row[column]
