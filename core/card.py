@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from core.encoder import Encoder
 from core.files import describe_first_problem
 from core.labels import LabelSet
 
@@ -132,6 +133,27 @@ class Abstention:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopeReference:
+    """How the checkpoint tells whether an image is like its training images; the reference itself is among its tensors.
+
+    The limits are on the score of an image, and were set by patient: `false_alarms` and `unusual` are the shares of
+    training patients' images, held out patient by patient, that reach `limit_out` and `limit_unusual`.
+    """
+
+    limit_unusual: float
+    limit_out: float
+    false_alarms: float
+    unusual: float
+    images: int
+    patients: int
+    protocol: str
+
+    def __post_init__(self) -> None:
+        if not self.limit_unusual <= self.limit_out:
+            raise ValueError(f"limit_unusual {self.limit_unusual} must not be above limit_out {self.limit_out}")
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """Everything needed to use a network as it was trained, and what is known about its quality."""
 
@@ -144,12 +166,14 @@ class Card:
     std: Triple
     fusion: Fusion = "concatenation"
     magnification: Magnification = "ignored"
+    encoder: Encoder | None = None  # how the only branch differs from timm's network of its name
     stain: StainTarget | None = None
     scale: TrainedScale | None = None  # None: images are used as they are, whatever their scale
     threshold: float = 0.5
     temperature: float = 1.0
     locked_on: str = ""  # the predictions that threshold and temperature were fitted to; never test predictions
     abstention: Abstention | None = None
+    scope: ScopeReference | None = None
     views: Literal["one", "seven", "eight"] = "eight"
     precision: Literal["fp32", "bf16"] = "fp32"
     quality_limits: QualityLimits = QualityLimits()
@@ -163,6 +187,11 @@ class Card:
     def __post_init__(self) -> None:
         if not self.branches:
             raise ValueError("a card must name at least one branch")
+        if self.encoder is not None:
+            if len(self.branches) != 1:
+                raise ValueError(f"an encoder of others is the only branch, but there are {len(self.branches)}")
+            if (self.encoder.pooling == "mean") != (self.head == "additive"):
+                raise ValueError("the mean of patch tokens needs the additive head, a class token any other")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
@@ -234,6 +263,8 @@ def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
     yield "the number of metrics", len(card.metrics), 0, _MOST_METRICS
     for metric in card.metrics:
         yield from (("a metric", value, -1e9, 1e9) for value in (metric.value, metric.low, metric.high))
+    if card.encoder:
+        yield from card.encoder.bounded_numbers()
     if card.stain:
         yield from _bounded_stain(card.stain)
     if card.scale:
@@ -244,6 +275,10 @@ def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
         # Of few images, the quantile is infinite: then no image is left without an opinion of both classes.
         yield "abstention.quantile", min(fit.quantile, 1e9), 0, 1e9
         yield from (("abstention", value, 0, 1) for value in (fit.risk, fit.coverage, fit.error))
+    if card.scope:
+        yield from (("scope limit", value, 0, 1e6) for value in (card.scope.limit_unusual, card.scope.limit_out))
+        yield from (("scope", value, 0, 1) for value in (card.scope.false_alarms, card.scope.unusual))
+        yield from (("scope", value, 0, 1e9) for value in (card.scope.images, card.scope.patients))
 
 
 def _bounded_stain(stain: StainTarget) -> Iterator[tuple[str, float, float, float]]:
@@ -263,6 +298,8 @@ def _bounded_texts(card: Card) -> Iterator[tuple[str, str, int]]:
     yield from (("a text", text, _LONGEST_TEXT) for text in texts)
     if card.abstention:
         yield "abstention.protocol", card.abstention.protocol, _LONGEST_TEXT
+    if card.scope:
+        yield "scope.protocol", card.scope.protocol, _LONGEST_TEXT
 
 
 def read_card(path: Path) -> Card:

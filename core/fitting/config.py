@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from core.card import Fusion, Head, InputPolicy, Magnification, StainTarget, Triple
+from core.encoder import Encoder
 from core.files import describe_first_problem
 from core.imaging.scale import Scale
 from core.imaging.working_scale import working_factor
@@ -267,6 +268,11 @@ class FitConfig:
     def factor_of(self, um_per_px: float | None) -> float:
         """Return how many times larger an image of this scale becomes; 1 if its scale or the working one is unknown."""
         return working_factor(um_per_px, self.working_um_per_px)
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """None: a run trains timm's networks as they are."""
+        return None
 
     @property
     def epochs(self) -> int:

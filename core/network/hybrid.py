@@ -7,8 +7,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from core.card import Fusion, Head, InputPolicy, Magnification
+from core.encoder import Encoder
 from core.labels import MAGNIFICATIONS, LabelSet
 from core.network.branches import Branch, build_branch, list_blocks
 
@@ -20,6 +22,7 @@ _SKETCH_WIDTH = 4096
 _SMALLEST = 1e-8
 
 PUBLISHED_BRANCHES = ("tf_efficientnetv2_s", "vit_base_patch16_224")
+PLACES = 4  # parts of a patch in each direction, for a map of what is unlike the training images
 MAGNIFICATION_WIDTH = 16  # numbers that represent a magnification, appended to the fused vector
 
 
@@ -158,6 +161,10 @@ class NetworkPlan(Protocol):
     def label_set(self) -> LabelSet:
         """The classes of the outputs."""
 
+    @property
+    def encoder(self) -> Encoder | None:
+        """How the only branch differs from timm's network of its name; None if it does not."""
+
 
 class HybridNetwork(nn.Module):
     """Branches side by side, fused into one vector, and a head over it.
@@ -179,13 +186,21 @@ class HybridNetwork(nn.Module):
         pretrained: bool = False,
         weight_files: Mapping[str, Path] | None = None,
         input_side: int = 224,
+        encoder: Encoder | None = None,
     ) -> None:
         super().__init__()
         files = weight_files or {}
         # A fusion of tokens takes the patch tokens only, without the class token.
         class_token = head != "additive" and not fuses_tokens(fusion, len(branches))
         self.branches = nn.ModuleList(
-            build_branch(name, input_side, class_token=class_token, pretrained=pretrained, file=files.get(name))
+            build_branch(
+                name,
+                input_side,
+                class_token=class_token,
+                pretrained=pretrained,
+                file=files.get(name),
+                encoder=encoder,
+            )
             for name in branches
         )
         self.fusion: FusionModule = build_fusion(fusion, [branch.width for branch in self._branches()])
@@ -237,6 +252,12 @@ class HybridNetwork(nn.Module):
         parts = zip(self._branches(), features, gradients, strict=True)
         return [branch.evidence(f.float(), g.float()) for branch, f, g in parts]
 
+    def places(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the features of all branches, averaged over PLACES x PLACES parts of each patch, channels last."""
+        parts = zip(self._branches(), features, strict=True)
+        grids = [functional.adaptive_avg_pool2d(branch.grid(f), PLACES) for branch, f in parts]
+        return torch.cat(grids, dim=1).permute(0, 2, 3, 1)
+
     def blocks(self) -> list[list[nn.Module]]:
         """Return the blocks of every branch from input to output, as "last:N" counts them."""
         return [list_blocks(branch) for branch in self._branches()]
@@ -270,6 +291,7 @@ def build_hybrid_network(
         pretrained=pretrained,
         weight_files=weight_files,
         input_side=plan.input_policy.input_side,
+        encoder=plan.encoder,
     )
 
 

@@ -27,7 +27,7 @@ MAP_CORRELATION = 0.95  # lowest correlation of heat maps in bfloat16 and fp32
 _MAIN_MAGNIFICATION = "100X"
 _RISK = 0.1  # accepted share of images whose true label is not among the opinions
 _RESEARCH = "Research use only: no decision about a patient may rest on it."
-_NAMES = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC", "binary": "a folder of images"}
+DATASET_NAMES = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC", "binary": "a folder of images"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstra
     """Return the card of a network that has not been evaluated yet."""
     train = plan.trained_on
     patients = tuple(sorted({image.patient_id for image in train}))
-    datasets = ", ".join(_NAMES[name] for name in sorted({image.dataset for image in train}))
+    datasets = ", ".join(DATASET_NAMES[name] for name in sorted({image.dataset for image in train}))
     return Card(
         name=config.name,
         label_set=config.label_set,
@@ -92,7 +92,7 @@ def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstra
         fusion=config.fusion,
         magnification=config.magnification,
         stain=config.stain,
-        scale=trained_scale(train, config),
+        scale=trained_scale(train, config.working_um_per_px),
         views=config.views,
         training_data=TrainingData(datasets, len(train), len(patients), patients, _about_data(plan, config)),
         config=config.flat(),
@@ -102,12 +102,12 @@ def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstra
     )
 
 
-def trained_scale(images: Sequence[LabelledImage], config: FitConfig) -> TrainedScale | None:
+def trained_scale(images: Sequence[LabelledImage], working_um_per_px: float | None) -> TrainedScale | None:
     """Return the scales of training images and the working scale; None if images were used as they are."""
     known = [image.um_per_px for image in images if image.um_per_px is not None]
-    if config.working_um_per_px is None or not known:
+    if working_um_per_px is None or not known:
         return None
-    return TrainedScale(min(known), max(known), config.working_um_per_px)
+    return TrainedScale(min(known), max(known), working_um_per_px)
 
 
 def card_of_part(card: Card, part: Part) -> Card:
