@@ -122,13 +122,13 @@ def test_an_unknown_scale_is_a_note_and_the_image_is_used_as_it_is(image: RgbIma
         (0.05, []),
         (0.2, []),
         (0.399, []),
-        (0.41, ["enlarged 2.0 times to the model's 0.2 µm per pixel: fine detail is missing"]),
-        (0.49, ["enlarged 2.5 times to the model's 0.2 µm per pixel: fine detail is missing"]),
+        (0.41, ["enlarged 2.05 times to the model's 0.2 µm per pixel: fine detail is missing"]),
+        (0.49, ["enlarged 2.45 times to the model's 0.2 µm per pixel: fine detail is missing"]),
         (
             0.6,
             [
                 "its scale of 0.6 µm per pixel is outside that of the model's training images (0.05 to 0.49)",
-                "enlarged 3.0 times to the model's 0.2 µm per pixel: fine detail is missing",
+                "enlarged 3 times to the model's 0.2 µm per pixel: fine detail is missing",
             ],
         ),
     ],
