@@ -3,7 +3,6 @@
 import io
 import struct
 import zlib
-from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -166,7 +165,7 @@ def _fraction_tiff(across: tuple[int, int], down: tuple[int, int]) -> bytes:
         _TISSUE,
         photometric="rgb",
         metadata=None,
-        resolution=(Fraction(7, 11),) * 2,
+        resolution=((7, 11), (7, 11)),
         resolutionunit="CENTIMETER",
     )
     data = bytearray(buffer.getvalue())
