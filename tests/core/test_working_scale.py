@@ -241,7 +241,7 @@ def test_a_400x_image_shrunk_to_the_scale_of_100x_is_judged_as_it_is_itself(shar
     if read_card(starter).scale is None:
         classifier = classifier.with_card(replace(classifier.card, scale=SCALE))
     differences = []
-    for path in sorted(shared_data.glob("breakhis*/BreaKHis_v1/**/400X/*.png"))[:12]:
+    for path in sorted(shared_data.glob("breakhis*/BreaKHis_v1/**/400X/*.png"))[::6]:
         pixels = decode_image(path.read_bytes()).pixels
         shrunk = np.asarray(Image.fromarray(pixels).resize((175, 115), Image.Resampling.BOX))
         whole, part = (
@@ -251,5 +251,5 @@ def test_a_400x_image_shrunk_to_the_scale_of_100x_is_judged_as_it_is_itself(shar
         assert whole is not None
         assert part is not None
         differences.append(abs(whole.malignant_probability - part.malignant_probability))
-    assert len(differences) == 12
+    assert len(differences) == 6
     assert max(differences) < 0.02
