@@ -34,7 +34,7 @@ from training.evaluation.predictions import Judge, judgements_of
 from training.probes.encoders import EncoderConfig, build_network, find_encoder, input_policy
 from training.probes.features import EmbeddedImages, embed_images
 from training.probes.fits import JUDGES, LinearProbe, ProbeName, fit_linear
-from training.runs.card import DATASET_NAMES, with_figures, with_temperature
+from training.runs.card import DATASET_NAMES, trained_scale, with_figures, with_temperature
 from training.runs.folder import code_version
 from training.runs.plan import ALL_PATIENTS, Part, RunPlan
 
@@ -65,6 +65,7 @@ class ProbeRequest:
     folds: int = 5
     seed: int = 0
     device: str = "cpu"
+    working_um_per_px: float | None = None
 
 
 def run(  # noqa: PLR0913 - one for each option of the command
@@ -74,6 +75,9 @@ def run(  # noqa: PLR0913 - one for each option of the command
     dataset: Annotated[DatasetName, typer.Option(help="Dataset in the folders.")] = "breakhis",
     weights: Annotated[Path | None, typer.Option(help="Local .safetensors file with the encoder's weights.")] = None,
     patch_side: Annotated[int, typer.Option(help="Side of the squares that are cut, in pixels of the image.")] = 448,
+    working_scale: Annotated[
+        float | None, typer.Option(help="Micrometres per pixel that images are resampled to before they are cut.")
+    ] = None,
     folds: Annotated[int, typer.Option(help="Number of patient-wise folds.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the assignment of patients to folds.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the linear probe as a checkpoint to this file.")] = None,
@@ -88,7 +92,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
         config = find_encoder(encoder)
         images = unify_patients([image for root in data for image in load_dataset(dataset, root)])
         root = Path(os.path.commonpath([folder.resolve() for folder in data]))
-        request = ProbeRequest(config, tuple(images), root, weights, patch_side, folds, seed, device)
+        request = ProbeRequest(config, tuple(images), root, weights, patch_side, folds, seed, device, working_scale)
         network = build_network(config, weights)
         cautions = [caution for folder in data for caution in dataset_cautions(dataset, folder, images)]
         print_cautions(_console, (*_encoder_cautions(config, dataset), *cautions))
@@ -203,6 +207,7 @@ def _bare_card(request: ProbeRequest) -> Card:
         mean=config.mean,
         std=config.std,
         encoder=config.encoder,
+        scale=trained_scale(request.images, request.working_um_per_px),
         training_data=TrainingData(
             names, len(request.images), len(patients), patients, "the head alone; the encoder was not trained"
         ),

@@ -45,8 +45,10 @@ def test_matrix_and_rates_follow_the_threshold_and_the_locked_ones_stay(world: W
     assert locked["Sensitivity"].startswith(f"{made_evaluation(BINARY).figures[5].value:.3f} ")
     words = words_on(tab)
     assert "**Exploration only.** telltale 3f9a1c22b0e4 at threshold **0.70** instead of the locked 0.40" in words
-    assert f"truth malignant, predicted benign<br>{misses:,} images" in words
-    assert "tried threshold 0.70" in words
+    drawn = [str(chart.proto.spec) for chart in tab.get("plotly_chart")]
+    matrix = next(spec for spec in drawn if f"{misses:,} images ({misses / (hits + misses):.1%} of this row)" in spec)
+    assert "truth malignant, predicted benign" in matrix
+    assert any("tried threshold 0.70" in spec for spec in drawn)
     assert tab.table[0].value.to_string() == before
 
 

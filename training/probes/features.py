@@ -13,6 +13,7 @@ from core.card import Card
 from core.data.datasets import LabelledImage
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
+from core.imaging.scale import known_um_per_px
 from core.network.classifier import Classifier
 from core.network.hybrid import HybridNetwork
 from core.pipeline import check_image, cut_normalised_patches
@@ -83,14 +84,14 @@ def embed_images(
 def _cut(image: LabelledImage, classifier: Classifier) -> Patches | str:
     """Return the patches of an image as in serving, or the reason why there are none."""
     try:
-        pixels = decode_image(image.path.read_bytes()).pixels
+        decoded = decode_image(image.path.read_bytes())
     except (OSError, UnreadableImageError) as error:
         return str(error)
-    quality = check_image(pixels, classifier.card)
+    scale = known_um_per_px(image.um_per_px, decoded.scale)
+    quality = check_image(decoded.pixels, classifier.card, scale)
     if not quality.readable:
         return "; ".join(finding.message for finding in quality.problems)
-    patches, _, _ = cut_normalised_patches(pixels, classifier)
-    return patches
+    return cut_normalised_patches(decoded.pixels, classifier, scale).patches
 
 
 def _embed(patches: Patches, network: HybridNetwork, card: Card, device: str) -> tuple[NDArray[np.float64], Tokens]:

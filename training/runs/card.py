@@ -93,7 +93,7 @@ def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstra
         fusion=config.fusion,
         magnification=config.magnification,
         stain=config.stain,
-        scale=trained_scale(train, config),
+        scale=trained_scale(train, config.working_um_per_px),
         views=config.views,
         training_data=TrainingData(datasets, len(train), len(patients), patients, _about_data(plan, config)),
         config=config.flat(),
@@ -103,12 +103,12 @@ def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstra
     )
 
 
-def trained_scale(images: Sequence[LabelledImage], config: FitConfig) -> TrainedScale | None:
+def trained_scale(images: Sequence[LabelledImage], working_um_per_px: float | None) -> TrainedScale | None:
     """Return the scales of training images and the working scale; None if images were used as they are."""
     known = [image.um_per_px for image in images if image.um_per_px is not None]
-    if config.working_um_per_px is None or not known:
+    if working_um_per_px is None or not known:
         return None
-    return TrainedScale(min(known), max(known), config.working_um_per_px)
+    return TrainedScale(min(known), max(known), working_um_per_px)
 
 
 def card_of_part(card: Card, part: Part) -> Card:
