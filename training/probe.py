@@ -14,6 +14,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 from rich.table import Table
 
 from core.card import Card, TrainingData
@@ -26,7 +27,6 @@ from core.network.branches import MissingWeightsError
 from core.network.checkpoint import save_checkpoint
 from core.network.classifier import Classifier
 from core.network.hybrid import HybridNetwork
-from core.statistics.cautions import Caution
 from core.statistics.predictions import BinaryPredictions, Estimate, auc_estimate
 from training.evaluation.chosen_images import ChosenImage
 from training.evaluation.evaluate_checkpoint import progress_bar
@@ -95,7 +95,10 @@ def run(  # noqa: PLR0913 - one for each option of the command
         request = ProbeRequest(config, tuple(images), root, weights, patch_side, folds, seed, device, working_scale)
         network = build_network(config, weights)
         cautions = [caution for folder in data for caution in dataset_cautions(dataset, folder, images)]
-        print_cautions(_console, (*_encoder_cautions(config, dataset), *cautions))
+        print_cautions(_console, cautions)
+        if dataset in config.saw:
+            saw = f"the pretraining of {config.name} saw images of {dataset}: its figures there flatter it"
+            _console.print(f"Caution: {saw}", style="yellow")
         rows, embedded = probe(request, network)
         card = write_checkpoint(request, embedded, out) if out else None
     except (MissingWeightsError, OSError, ValueError) as error:
@@ -184,7 +187,7 @@ class _FoldProbes:
         return self._classifier
 
 
-def _folds(request: ProbeRequest, embedded: EmbeddedImages) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _folds(request: ProbeRequest, embedded: EmbeddedImages) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield the places of the images to fit to, and of those held out, always split by patient."""
     place = {image.path: number for number, image in enumerate(embedded.images)}
     for sides in patient_folds(embedded.images, request.folds, request.seed):
@@ -218,12 +221,7 @@ def _bare_card(request: ProbeRequest) -> Card:
     )
 
 
-def _encoder_cautions(config: EncoderConfig, dataset: DatasetName) -> tuple[Caution, ...]:
-    saw = f"the pretraining of {config.name} saw images of {dataset}: its figures there flatter it"
-    return (Caution("pretraining", saw),) if dataset in config.saw else ()
-
-
-def _row(name: ProbeName, embedded: EmbeddedImages, malignant: np.ndarray) -> ProbeRow:
+def _row(name: ProbeName, embedded: EmbeddedImages, malignant: NDArray[np.float64]) -> ProbeRow:
     judged = BinaryPredictions(embedded.malignant, malignant, embedded.patient_ids)
     main = np.array([image.magnification == _MAIN for image in embedded.images])
     return ProbeRow(name, _auc(judged.only(main)), _auc(judged), _auc(judged.by_patient()))
