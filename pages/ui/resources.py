@@ -34,8 +34,8 @@ _CACHED_SHIPPED = 4
 _SIGN_IN_CHECK_SECONDS = 2.0
 
 _SIGNED_OUT = (
-    "You are signed out. Reload the page to sign in again. Saved work is kept, "
-    "and an opinion that you were typing will reappear in this tab."
+    "You are signed out. Reload the page to sign in, or sign in in another tab and this page continues. "
+    "Saved work is kept, and an opinion that you were typing will reappear in this tab."
 )
 
 
