@@ -256,7 +256,7 @@ def tissue(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledImage]:
 
 def request(tissue: list[LabelledImage]) -> ProbeRequest:
     config = replace(find_encoder("test_efficientnet"), weights="timm", input_side=32)
-    return ProbeRequest(config, tuple(tissue), tissue[0].path.parent, patch_side=48, folds=2)
+    return ProbeRequest(config, tuple(tissue), (tissue[0].path.parent,), patch_side=48, folds=2)
 
 
 @pytest.fixture(scope="module")
