@@ -30,7 +30,7 @@ from tests.helpers.rows import OPENED
 from tests.helpers.sent_bytes import SentBytes, spelled_number, spelled_text
 from tests.helpers.server import running_server
 from tests.helpers.stress import TIMEOUT, amount
-from tests.helpers.world import PASSWORD
+from tests.helpers.world import PASSWORD, let_all_meet_the_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
 
@@ -100,6 +100,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Served]:
             store.reads.record_first_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
             store.reads.record_final_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
     _evaluate(sessions, cases)
+    let_all_meet_the_model(sessions)
     with running_server(data, "127.0.0.1") as server:
         yield _Served(GateClient(server.port, sessions), sessions, cases, SentBytes(server.port))
     sessions.dispose()
