@@ -86,8 +86,8 @@ def _write_numbers(card: Card) -> Iterator[str]:
     )
     yield (
         "The **heat map** shows which places spoke for malignant and which against it, in logits; the scale of colours "
-        "below the image is that of this image alone. It explains the model, not the tissue: a bright place need not be "
-        "tumour."
+        "below the image is that of this image alone. It explains the model, not the tissue: a bright place need not "
+        "be tumour."
     )
     if card.input_policy.kind == "patches":
         yield "An image is cut into **patches**, and its probability is their mean: a small focus can drown in it."
