@@ -8,6 +8,7 @@ from db import store
 from db.audit.verify import verify
 from db.database import Sessions
 from db.errors import NotAllowedError
+from db.values.adjudication import Adjudication
 from db.values.evaluations import ThresholdAim
 from db.values.reading import Action, Arm, CaseView, Role
 from tests.helpers.rows import MODEL, NEWER_MODEL, out_of_scope
@@ -18,6 +19,7 @@ from tests.helpers.world import (
     make_case,
     make_reader,
     make_study_world,
+    make_world,
     place_of,
     ready_case,
     revealed_case,
@@ -83,6 +85,24 @@ def test_that_the_model_gives_no_opinion_waits_for_the_confirmation_too(shared_s
     assert again.case is not None
     assert [one.withheld for one in again.case.scopes] == [True]
     assert place_of(again) == place_of(opened)
+
+
+def test_an_adjudicator_sees_no_opinion_before_the_confirmation(sessions: Sessions) -> None:
+    world = make_world(sessions)
+    world.read_differently()
+    world.read_first(world.adjudicator, world.case_id)
+
+    def opened() -> Adjudication:
+        with sessions.begin() as session:
+            return store.adjudication.open_adjudication(session, world.case_id, world.adjudicator, met_only=True)
+
+    before = opened()
+    assert (before.case.unmet, before.reads, before.triggers) == (MODEL, (), ())
+    assert Action.OPINIONS_SHOWN not in actions(sessions)
+    confirm(sessions, world.adjudicator)
+    after = opened()
+    assert (after.case.unmet, len(after.reads)) == (None, 2)
+    assert after.case.reveal is not None
 
 
 def test_only_who_reads_cases_confirms_and_only_an_administrator_chooses_a_threshold(sessions: Sessions) -> None:
