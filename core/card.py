@@ -147,6 +147,7 @@ class ScopeReference:
     images: int
     patients: int
     protocol: str
+    patient_scores: tuple[float, ...] = ()  # the mean score of each held-out patient, for the watch over uploads
 
     def __post_init__(self) -> None:
         if not self.limit_unusual <= self.limit_out:
