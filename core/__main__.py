@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from core.files import readable_path, replace_control_characters, write_whole
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_heatmap, encode_png, overlay_heatmap
 from core.imaging.limits import UnreadableImageError
+from core.imaging.scale import Scale
 from core.pipeline import PatchClassifier, analyse_image
 from core.results import Analysis, Prediction, RgbImage
 from core.settings import Settings
@@ -59,6 +60,7 @@ class _Outcome:
     seconds: float = 0.0
     analysis: Analysis | None = None
     error: str | None = None
+    scale: Scale | None = None
     maps: _MapFiles | None = None  # where the maps that the analysis has were saved
 
     @property
@@ -82,6 +84,10 @@ def predict(
         Path | None,
         typer.Option(help="Save heat maps, and maps of what is unlike the training images: TIFF, overlays as PNG."),
     ] = None,
+    um_per_px: Annotated[
+        float | None,
+        typer.Option(help="Micrometres per pixel of all images; by default what each file states of itself."),
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per image to stdout.")] = False,
 ) -> None:
@@ -92,6 +98,7 @@ def predict(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name must not stop the others
+    typed = _read_typed(um_per_px)
     settings = Settings.from_environment()
     batches = [find_images(root, heatmap) for root in paths]
     files = [file for batch in batches for file in batch.files]
@@ -100,7 +107,7 @@ def predict(
     outcomes: list[_Outcome] = []
     with Progress(console=_console) as progress:
         for file, target in progress.track(list(zip(files, targets, strict=True)), description="Analysing"):
-            outcome = _analyse(file, classifier, target)
+            outcome = _analyse(file, classifier, target, typed)
             outcomes.append(outcome)
             print(json.dumps(_to_record(outcome, version)) if as_json else _to_line(outcome), flush=True)
     done = iter(outcomes)
@@ -112,6 +119,13 @@ def predict(
     if failed or not files:
         _console.print(f"{failed} of {len(files)} images failed or were left out." if files else "No images found.")
         raise typer.Exit(1)
+
+
+def _read_typed(um_per_px: float | None) -> Scale | None:
+    try:
+        return None if um_per_px is None else Scale(um_per_px, "typed")
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--um-per-px") from error
 
 
 def _load(path: Path, settings: Settings) -> tuple[str, PatchClassifier]:
@@ -141,7 +155,7 @@ def _name_maps(folder: Path | None, files: Sequence[BatchFile]) -> list[_MapFile
     return [*targets]
 
 
-def _analyse(file: BatchFile, classifier: PatchClassifier, maps: _MapFiles | None) -> _Outcome:
+def _analyse(file: BatchFile, classifier: PatchClassifier, maps: _MapFiles | None, typed: Scale | None) -> _Outcome:
     if file.problem is not None:
         return _Outcome(file, error=file.problem)
     start = time.perf_counter()
@@ -149,17 +163,19 @@ def _analyse(file: BatchFile, classifier: PatchClassifier, maps: _MapFiles | Non
         image = decode_image(read_image_file(file.path))
     except UnreadableImageError as error:
         return _Outcome(file, time.perf_counter() - start, error=str(error))
-    analysis = analyse_image(image.pixels, classifier, heatmap=maps is not None, notes=image.notes)
-    seconds = time.perf_counter() - start
+    scale = typed or image.scale
+    um_per_px = scale.um_per_px if scale else None
+    analysis = analyse_image(image.pixels, classifier, heatmap=maps is not None, notes=image.notes, um_per_px=um_per_px)
     # No opinion is an answer, and no failure.
     error = None if analysis.withheld else analysis.reason
+    outcome = _Outcome(file, time.perf_counter() - start, analysis, error, scale)
     if maps is None:
-        return _Outcome(file, seconds, analysis, error)
+        return outcome
     try:
         _save_maps(maps, image.pixels, analysis)
     except OSError as problem:
-        return _Outcome(file, seconds, error=f"its maps cannot be saved: {problem.strerror}.")
-    return _Outcome(file, seconds, analysis, error, maps)
+        return _Outcome(file, outcome.seconds, error=f"its maps cannot be saved: {problem.strerror}.")
+    return replace(outcome, maps=maps)
 
 
 def _save_maps(files: _MapFiles, image: RgbImage, analysis: Analysis) -> None:
@@ -192,6 +208,8 @@ def _to_record(outcome: _Outcome, version: str) -> dict[str, object]:
             "warnings": list(quality.problems),
         },
         "notes": notes,
+        "um_per_px": round(outcome.scale.um_per_px, 6) if outcome.scale else None,
+        "um_per_px_source": outcome.scale.source if outcome.scale else None,
         "model_version": version,
         "seconds": round(outcome.seconds, 3),
     }

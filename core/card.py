@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from core.encoder import Encoder
 from core.files import describe_first_problem
 from core.labels import LabelSet
 
@@ -167,6 +168,7 @@ class Card:
     std: Triple
     fusion: Fusion = "concatenation"
     magnification: Magnification = "ignored"
+    encoder: Encoder | None = None  # how the only branch differs from timm's network of its name
     stain: StainTarget | None = None
     scale: TrainedScale | None = None  # None: images are used as they are, whatever their scale
     threshold: float = 0.5
@@ -187,6 +189,11 @@ class Card:
     def __post_init__(self) -> None:
         if not self.branches:
             raise ValueError("a card must name at least one branch")
+        if self.encoder is not None:
+            if len(self.branches) != 1:
+                raise ValueError(f"an encoder of others is the only branch, but there are {len(self.branches)}")
+            if (self.encoder.pooling == "mean") != (self.head == "additive"):
+                raise ValueError("the mean of patch tokens needs the additive head, a class token any other")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
@@ -258,6 +265,8 @@ def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
     yield "the number of metrics", len(card.metrics), 0, _MOST_METRICS
     for metric in card.metrics:
         yield from (("a metric", value, -1e9, 1e9) for value in (metric.value, metric.low, metric.high))
+    if card.encoder:
+        yield from card.encoder.bounded_numbers()
     if card.stain:
         yield from _bounded_stain(card.stain)
     if card.scale:

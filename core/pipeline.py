@@ -11,7 +11,13 @@ from core.imaging.decode import decode_image
 from core.imaging.patches import cut_patches, fit_boxes, pad_to_patch, stitch
 from core.imaging.quality import assess_quality
 from core.imaging.scale import known_um_per_px
-from core.imaging.working_scale import find_scale_findings, resample, resample_map, working_factor
+from core.imaging.working_scale import (
+    describe_unusual_scale,
+    find_scale_findings,
+    resample,
+    resample_map,
+    working_factor,
+)
 from core.results import (
     OUT_OF_SCOPE,
     Analysis,
@@ -28,6 +34,7 @@ from core.results import (
     Quality,
     RgbImage,
     Scope,
+    scope_level,
 )
 
 
@@ -145,7 +152,8 @@ def analyse_image(
     except NoResultError as error:
         return Analysis(height, width, quality, reason=str(error))
     judged = classifier.scope.judge(cut.pixels, found.features) if classifier.scope else None
-    scope, places = (judged.scope, cut.lay_back(judged.places) if heatmap else None) if judged else (None, None)
+    scope = judged and _heed_scale(judged.scope, describe_unusual_scale(um_per_px, card.scale))
+    places = cut.lay_back(judged.places) if judged and heatmap else None
     if scope is not None and scope.level == "out":
         return Analysis(height, width, quality, reason=_reason_without_opinion(scope), scope=scope, scope_map=places)
     stitched = None if found.evidence is None else cut.lay_back(found.evidence)
@@ -158,8 +166,8 @@ def cut_normalised_patches(image: RgbImage, classifier: PatchClassifier, um_per_
 
     An image smaller than a patch is mirrored to fill one.
     """
-    policy = classifier.card.input_policy
-    resampled = resample(image, working_factor(um_per_px, classifier.card.scale))
+    policy, scale = classifier.card.input_policy, classifier.card.scale
+    resampled = resample(image, working_factor(um_per_px, scale.working if scale else None))
     padded = pad_to_patch(classifier.normalise(resampled), policy)
     area = (padded.shape[0], padded.shape[1])
     boxes = fit_boxes(*area, policy)
@@ -195,6 +203,15 @@ def pool_patches(probabilities: Probabilities, card: Card) -> Prediction:
         benign_patches=len(probabilities) - malignant_patches,
         malignant_patches=malignant_patches,
     )
+
+
+def _heed_scale(scope: Scope, problem: str | None) -> Scope:
+    """Return the scope of an image, at least unusual if there is a problem with its scale."""
+    if problem is None:
+        return scope
+    score = max(scope.score, scope.limit_unusual)
+    level = scope_level(score, scope.limit_unusual, scope.limit_out)
+    return replace(scope, level=level, score=score, reasons=(*scope.reasons, problem))
 
 
 def _reason_without_opinion(scope: Scope) -> str:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from core.labels import Malignancy
+from core.results import ScopeLevel
 from db.values.evaluations import RunState
 from db.values.reading import Arm, JobState, RegionKind, Role, Severity, Stage, Vote
 
@@ -236,6 +237,28 @@ class Prediction(Base):
     created_at: Mapped[datetime]
 
 
+class ImageScope(Base):
+    """How unlike its training images a model version found an image; `out` means that it gave no opinion."""
+
+    __tablename__ = "image_scopes"
+    __table_args__ = (UniqueConstraint("image_id", "model_version"), Index(None, "job_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    model_version: Mapped[str] = mapped_column(String(64))
+    model_name: Mapped[str] = mapped_column(String(200))
+    demonstration: Mapped[bool]
+    level: Mapped[ScopeLevel] = mapped_column(
+        Enum("in", "unusual", "out", name="level", native_enum=False, create_constraint=True, length=16)
+    )
+    score: Mapped[float]
+    limit_unusual: Mapped[float]
+    limit_out: Mapped[float]
+    reasons: Mapped[list[str]]
+    created_at: Mapped[datetime]
+
+
 class Job(Base):
     """The progress of the analysis of one image; its row changes."""
 
@@ -300,6 +323,8 @@ class Read(Base):
     place_id: Mapped[int | None] = mapped_column(ForeignKey("study_places.id"))  # in a study; None in routine reading
     edit_seconds: Mapped[float | None]  # with the form on the screen, pauses left out
     informed: Mapped[bool | None]  # given after others' opinions were open to the reader; None if not recorded
+    # Of the case: `out` if the model gave no opinion, `unusual` if it was marked; None if nothing of it was shown.
+    shown_scope: Mapped[ScopeLevel | None] = mapped_column(String(16))
 
 
 class ReadPrediction(Base):
@@ -309,6 +334,15 @@ class ReadPrediction(Base):
 
     read_id: Mapped[int] = mapped_column(ForeignKey("reads.id"), primary_key=True)
     prediction_id: Mapped[int] = mapped_column(ForeignKey("predictions.id"), primary_key=True)
+
+
+class ReadScope(Base):
+    """The scope of one image that was on the screen when a read was saved."""
+
+    __tablename__ = "read_scopes"
+
+    read_id: Mapped[int] = mapped_column(ForeignKey("reads.id"), primary_key=True)
+    scope_id: Mapped[int] = mapped_column(ForeignKey("image_scopes.id"), primary_key=True)
 
 
 class ReadImage(Base):

@@ -256,7 +256,8 @@ def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str
     except OSError as error:
         return IntakeResult(name, message=f"could not be stored: {_describe(error)}")
     height, width = decoded.pixels.shape[:2]
-    quality = check_image(decoded.pixels, card) if card else assess_quality(decoded.pixels)
+    scale = decoded.scale.um_per_px if decoded.scale else None
+    quality = check_image(decoded.pixels, card, scale) if card else assess_quality(decoded.pixels)
     return StoredImage(source_sha256, file_sha256, height, width, quality.with_notes(decoded.notes))
 
 

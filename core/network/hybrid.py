@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.card import Fusion, Head, InputPolicy, Magnification
+from core.encoder import Encoder
 from core.labels import MAGNIFICATIONS, LabelSet
 from core.network.branches import Branch, build_branch, list_blocks
 
@@ -160,6 +161,10 @@ class NetworkPlan(Protocol):
     def label_set(self) -> LabelSet:
         """The classes of the outputs."""
 
+    @property
+    def encoder(self) -> Encoder | None:
+        """How the only branch differs from timm's network of its name; None if it does not."""
+
 
 class HybridNetwork(nn.Module):
     """Branches side by side, fused into one vector, and a head over it.
@@ -181,13 +186,21 @@ class HybridNetwork(nn.Module):
         pretrained: bool = False,
         weight_files: Mapping[str, Path] | None = None,
         input_side: int = 224,
+        encoder: Encoder | None = None,
     ) -> None:
         super().__init__()
         files = weight_files or {}
         # A fusion of tokens takes the patch tokens only, without the class token.
         class_token = head != "additive" and not fuses_tokens(fusion, len(branches))
         self.branches = nn.ModuleList(
-            build_branch(name, input_side, class_token=class_token, pretrained=pretrained, file=files.get(name))
+            build_branch(
+                name,
+                input_side,
+                class_token=class_token,
+                pretrained=pretrained,
+                file=files.get(name),
+                encoder=encoder,
+            )
             for name in branches
         )
         self.fusion: FusionModule = build_fusion(fusion, [branch.width for branch in self._branches()])
@@ -292,6 +305,7 @@ def build_hybrid_network(
         pretrained=pretrained,
         weight_files=weight_files,
         input_side=plan.input_policy.input_side,
+        encoder=plan.encoder,
     )
 
 

@@ -13,6 +13,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from core.imaging.quality import is_like_he
 from core.results import JudgedScope, PatchFeatures, RgbImage, Scope, scope_level
 from core.scope.appearance import MEASURES, measure_appearance
 
@@ -23,6 +24,7 @@ LARGEST_SCORE = 1e6
 _SMALLEST_SPREAD = 1e-3  # of a channel within a patch, before the logarithm
 _MOST_DEVIATIONS = 8.0  # of one channel; further away, a single channel would be the whole distance
 _MOST_REASONS = 3
+_NOT_HE = "it does not look stained with H&E"
 _TEXTURE = "its colours and fine texture are unlike those of the training images"
 _PATTERN = "its texture is unlike that of the training images"
 _STRUCTURE = "its structure is unlike that of the training images"
@@ -89,11 +91,14 @@ class TrainingReference:
 
     def judge(self, image: RgbImage, features: PatchFeatures) -> JudgedScope:
         """Judge an image at the working scale, in its own colours, by the features of its patches."""
-        measures = self.measures.distances(measure_appearance(image))
+        measured = measure_appearance(image)
+        measures = self.measures.distances(measured)
         by_layer = self.layer_distances(features)
         score = bounded_score(max(float(np.abs(measures).max()), float(by_layer.max())))
+        reasons = self._reasons(by_layer, measures)
+        if not is_like_he(*measured[:2]):
+            score, reasons = max(score, self.limit_out), (_NOT_HE, *reasons)
         level = scope_level(score, self.limit_unusual, self.limit_out)
-        reasons = () if level == "in" else self._reasons(by_layer, measures)
         scope = Scope(level, score, self.limit_unusual, self.limit_out, reasons)
         return JudgedScope(scope, self.place_distances(features).max(axis=0).astype(np.float32))
 

@@ -45,6 +45,15 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
+class TriedThreshold:
+    """What another threshold than the locked one would give on the same images: for looking, never to be stored."""
+
+    threshold: float
+    confusion: Confusion
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """Points of one curve, in drawing order; `weights` are the image counts of the points of a reliability curve."""
 

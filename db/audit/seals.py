@@ -71,6 +71,7 @@ SEALED = (
             LinkedTable("read_predictions", "read_id"),
             LinkedTable("regions", "read_id"),
             LinkedTable("read_images", "read_id"),
+            LinkedTable("read_scopes", "read_id"),
         ),
     ),
     SealedTable("predictions"),
@@ -91,7 +92,12 @@ SEALED = (
         (LinkedTable("images", "case_id", changes=True), LinkedTable("case_numbers", "case_id", changes=True)),
         changes=True,
     ),
-    SealedTable("jobs", changes=True, unfinished=Unfinished("state", ("queued", "running"))),
+    SealedTable(
+        "jobs",
+        (LinkedTable("image_scopes", "job_id"),),
+        changes=True,
+        unfinished=Unfinished("state", ("queued", "running")),
+    ),
     SealedTable(
         "accounts",
         (

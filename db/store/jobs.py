@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, CursorResult, case, func, select, update
 from sqlalchemy.orm import Session
 
-from core.results import Analysis
+from core.results import Analysis, Scope
 from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
@@ -89,10 +89,17 @@ def finish_job(
 ) -> bool:
     """Save an analysis and close its job; return False, writing nothing, if the worker has lost the job.
 
-    For an analysis without a prediction, the job stores the reason.
+    For an analysis without a prediction, the job stores the reason. Where the scope was measured, it is stored and
+    sealed with the job.
     """
-    if not _close(session, job, worker, JobState.DONE, analysis.reason):
+    if not _claim_end(session, job, worker, JobState.DONE, analysis.reason):
         return False
+    if analysis.scope is not None and not _has_scope(session, job.image_id, model.version):
+        session.add(_scope_row(job, analysis.scope, model))
+    _record_end(session, job.id)
+    if analysis.withheld:
+        # As after a prediction: the trail must not tell before the first read that there is none.
+        record_event(session, None, TrailAction.ANALYSED, f"image {job.image_id}")
     if analysis.prediction is not None and not _has_prediction(session, job.image_id, model.version):
         row = _prediction_row(job.image_id, analysis, model, heatmap)
         session.add(row)
@@ -104,7 +111,10 @@ def finish_job(
 
 def fail_job(session: Session, job: Job, worker: str, message: str) -> bool:
     """Close a job that failed; return False, writing nothing, if the worker has lost the job."""
-    return _close(session, job, worker, JobState.FAILED, message)
+    if not _claim_end(session, job, worker, JobState.FAILED, message):
+        return False
+    _record_end(session, job.id)
+    return True
 
 
 def seconds_per_job(session: Session) -> float | None:
@@ -126,7 +136,8 @@ def jobs_waiting(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(tables.Job).where(waiting)) or 0
 
 
-def _close(session: Session, job: Job, worker: str, state: JobState, message: str | None) -> bool:
+def _claim_end(session: Session, job: Job, worker: str, state: JobState, message: str | None) -> bool:
+    """Close a job; return False if the worker has lost it. Everything that belongs to it is written afterwards."""
     # The attempt is part of the claim: a worker that lost a job and claimed it again must not close it twice.
     claim = (
         (tables.Job.id == job.id)
@@ -134,10 +145,7 @@ def _close(session: Session, job: Job, worker: str, state: JobState, message: st
         & (tables.Job.state == JobState.RUNNING)
         & (tables.Job.attempts == job.attempt)
     )
-    if _change(session, claim, state=state, message=message, finished_at=datetime.now(UTC)) != 1:
-        return False
-    _record_end(session, job.id)
-    return True
+    return _change(session, claim, state=state, message=message, finished_at=datetime.now(UTC)) == 1
 
 
 def _record_end(session: Session, job_id: int) -> None:
@@ -175,6 +183,27 @@ def _change(session: Session, which: ColumnElement[bool], **values: object) -> i
 def _has_prediction(session: Session, image_id: int, version: str) -> bool:
     row = tables.Prediction
     return session.scalar(select(row.id).where(row.image_id == image_id, row.model_version == version)) is not None
+
+
+def _has_scope(session: Session, image_id: int, version: str) -> bool:
+    row = tables.ImageScope
+    return session.scalar(select(row.id).where(row.image_id == image_id, row.model_version == version)) is not None
+
+
+def _scope_row(job: Job, scope: Scope, model: ModelIdentity) -> tables.ImageScope:
+    return tables.ImageScope(
+        job_id=job.id,
+        image_id=job.image_id,
+        model_version=model.version,
+        model_name=model.name,
+        demonstration=model.demonstration,
+        level=scope.level,
+        score=scope.score,
+        limit_unusual=scope.limit_unusual,
+        limit_out=scope.limit_out,
+        reasons=list(scope.reasons),
+        created_at=datetime.now(UTC),
+    )
 
 
 def _prediction_row(

@@ -5,13 +5,14 @@ from dataclasses import replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.results import OUT_OF_SCOPE
 from db import tables
 from db.audit.trail import record_opening, record_reveal
 from db.errors import CaseChangedError, NotRevealedError, UnknownCaseError
 from db.queries.case_state import is_signed
 from db.queries.cases import case_row, image_row, lock_case, quality_of
 from db.queries.intakes import image_places, ordered_images, refuse_incomplete, was_opened
-from db.queries.model_opinion import reveal_of
+from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import may_see_images, may_see_model
 from db.queries.reads import current_read
@@ -40,7 +41,9 @@ def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
     revealed = {one.image_id: one.prediction_id for one in reveal.images} if reveal else {}
     prediction = session.get(tables.Prediction, revealed[image_id]) if image_id in revealed else None
     if prediction is None or prediction.heatmap_sha256 is None:
-        raise UnknownCaseError(f"image {image_id} has no heat map")
+        withheld = {one.image_id for one in scopes_of(session, image.case_id, reveal) if one.withheld}
+        why = f". {OUT_OF_SCOPE}." if image_id in withheld else ""
+        raise UnknownCaseError(f"image {image_id} has no heat map{why}")
     return prediction.heatmap_sha256
 
 
@@ -94,6 +97,8 @@ def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
     refuse_in_study(session, case, account_id)
     refuse_incomplete(session, case)
     first = current_read(session, case_id, account_id, Stage.FIRST)
+    shows = may_see_model(session, case_id, account_id)
+    reveal = reveal_of(session, case_id) if shows else None
     return CaseView(
         id=case.id,
         accession=case.accession,
@@ -103,8 +108,9 @@ def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
         images=case_images(session, case_id),
         first_read=first,
         final_read=current_read(session, case_id, account_id, Stage.FINAL),
-        reveal=reveal_of(session, case_id) if may_see_model(session, case_id, account_id) else None,
+        reveal=reveal,
         open_elsewhere=claim_holders(session, case_id, account_id),
+        scopes=scopes_of(session, case_id, reveal) if shows else (),
     )
 
 
@@ -131,36 +137,44 @@ def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView
     if claimed:
         claim_case(session, case.id, account_id)
     record_opening(session, account_id, case.accession)
-    if case.reveal:
+    if case.reveal or case.scopes:
         record_reveal(session, account_id, case.accession)
     end_undo(session, account_id, case.id)
     return replace(case, state=CaseState.IN_READING) if claimed and case.state is CaseState.READY else case
 
 
 def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
-    """Return the images of a case; those not analysed yet with the estimated seconds left."""
-    job = tables.Job
+    """Return the images of a case; those not analysed yet with the estimated seconds left.
+
+    That the model gave no opinion of an image is part of its opinion, so the reason of such a job is left out.
+    """
+    job, scope = tables.Job, tables.ImageScope
+    withheld = select(scope.id).where(scope.job_id == job.id, scope.level == "out").exists()
     queue = (
         select(job.id, func.row_number().over(order_by=(job.attempts, job.id)).label("place"))
         .where(job.state.in_((JobState.QUEUED, JobState.RUNNING)))
         .subquery()
     )
     query = (
-        select(tables.Image, job, queue.c.place)
+        select(tables.Image, job, queue.c.place, withheld)
         .join(job, job.image_id == tables.Image.id)
         .outerjoin(queue, queue.c.id == job.id)
         .where(tables.Image.case_id == case_id)
     )
     places = image_places(session, select(tables.Case.id).where(tables.Case.id == case_id))
     rows = sorted(session.execute(query).all(), key=lambda row: places.get(row[0].id, row[0].position))
-    pace = seconds_per_job(session) if any(place for _, _, place in rows) else None
+    pace = seconds_per_job(session) if any(place for _, _, place, _ in rows) else None
     return tuple(
-        _image_row(image, position, job_row, place * pace if place and pace else None)
-        for position, (image, job_row, place) in enumerate(rows, start=1)
+        _image_row(
+            image, position, job_row, None if hidden else job_row.message, place * pace if place and pace else None
+        )
+        for position, (image, job_row, place, hidden) in enumerate(rows, start=1)
     )
 
 
-def _image_row(image: tables.Image, position: int, job: tables.Job, seconds_left: float | None) -> ImageRow:
+def _image_row(
+    image: tables.Image, position: int, job: tables.Job, message: str | None, seconds_left: float | None
+) -> ImageRow:
     return ImageRow(
         id=image.id,
         position=position,
@@ -168,6 +182,6 @@ def _image_row(image: tables.Image, position: int, job: tables.Job, seconds_left
         width=image.width,
         quality=quality_of(image),
         job=job.state,
-        job_message=job.message,
+        job_message=message,
         seconds_left=seconds_left,
     )

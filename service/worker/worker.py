@@ -207,18 +207,18 @@ def main() -> int:
     """Load the checkpoint, then work until the server closes our standard input or a signal arrives."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it would log the kind of database at every start
-    stop = threading.Event()
+    stop, loaded = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settings = Settings.from_environment()
     if TRY in sys.argv[1:]:
         return _try_checkpoint(settings, Path(sys.argv[-1]))
     if WATCHED in sys.argv[1:]:
-        threading.Thread(target=_stop_with_server, args=(stop,), daemon=True).start()
-    return _work(settings, stop)
+        threading.Thread(target=_stop_with_server, args=(stop, loaded), daemon=True).start()
+    return _work(settings, stop, loaded)
 
 
-def _work(settings: Settings, stop: threading.Event) -> int:
+def _work(settings: Settings, stop: threading.Event, loaded: threading.Event) -> int:
     sessions = open_database(settings.database, data=settings.data)
     release_dead_workers(sessions)
     with sessions.read() as session:
@@ -232,6 +232,7 @@ def _work(settings: Settings, stop: threading.Event) -> int:
     model = ModelIdentity(classifier.version, classifier.card.name, classifier.card.demonstration)
     deployment = chosen.deployment.id if chosen.deployment else None
     worker = Worker(worker_name(), sessions, Files(settings.files), classifier, model, deployment)
+    loaded.set()
     print(READY, model.version, flush=True)
     return REPLACED if worker.run(stop) else 0
 
@@ -261,8 +262,10 @@ def _load(settings: Settings, path: Path) -> "Classifier":
     return load_classifier(path, settings.device)
 
 
-def _stop_with_server(stop: threading.Event) -> None:
+def _stop_with_server(stop: threading.Event, loaded: threading.Event) -> None:
     # Not sys.stdin: a thread that is blocked in it makes the interpreter abort at exit.
     while os.read(0, 1024):
         continue
     stop.set()
+    if not loaded.is_set():
+        os._exit(0)  # no job is in progress, and the import of torch cannot be interrupted in any other way

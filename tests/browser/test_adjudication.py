@@ -44,7 +44,7 @@ def house(tmp_path: Path, checkpoint: Path, browser: Browser) -> Iterator[House]
     world.add_case(1)
     world.analyse(0.8125)
     SCREENSHOTS.mkdir(exist_ok=True)
-    server = Server(tmp_path, checkpoint)
+    server = Server(tmp_path, checkpoint, workers=0)
     server.start()
     expect.set_options(timeout=_PATIENCE_MS)
     contexts = []

@@ -10,7 +10,7 @@ from playwright.sync_api import TimeoutError as NotInTime
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.worker]
 
 _PAGES = ("", "upload_cases", "agreement", "evaluation", "domain_shift", "models", "studies", "audit")
 # What can be pressed and lies beyond an edge of the window, unless it can be scrolled into it.

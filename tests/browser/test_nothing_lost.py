@@ -14,7 +14,7 @@ from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import chosen, picture, settled
 from tests.helpers.world import PASSWORD
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.worker]
 
 _PATIENCE_MS = 60_000
 NOTE = "spindle cells, see the m"  # its letters are keys elsewhere

@@ -20,7 +20,7 @@ NEVER_CHANGED = (
     *("reads", "read_predictions", "predictions", "audit_events"),
     *("evaluations", "evaluated_images", "shifts", "deployments"),
     *("study_places", "assignments", "priorities", "regions", "consensus", "consensus_reads", "sign_offs"),
-    *("intakes", "intake_ends", "image_orders", "read_images"),
+    *("intakes", "intake_ends", "image_orders", "read_images", "image_scopes", "read_scopes"),
 )
 COLUMNS = {
     "read_predictions": "read_id",
@@ -28,6 +28,7 @@ COLUMNS = {
     "consensus_reads": "read_id",
     "intake_ends": "intake_id",
     "read_images": "read_id",
+    "read_scopes": "read_id",
 }  # one of each table; id where not named
 
 

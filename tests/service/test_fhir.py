@@ -9,14 +9,15 @@ from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from fhir.resources.R4B.media import Media
 from fhir.resources.R4B.observation import Observation
 
+from core.results import OUT_OF_SCOPE
 from db import store
 from db.errors import InStudyError, NotRevealedError
 from db.values.exports import NO_TIME, pseudonym
 from db.values.reading import Arm, Opinion, Role
 from db.values.studies import StudyPlan
 from service.exports.fhir import DISCLAIMER, write_diagnostic_report
-from tests.helpers.exports import ReportedCase, case_of_first_pages, reported_case
-from tests.helpers.rows import OPENED
+from tests.helpers.exports import ReportedCase, case_of_first_pages, case_out_of_scope, reported_case
+from tests.helpers.rows import OPENED, STRANGE_COLOURS
 from tests.helpers.world import World
 
 _CHECKS = {"Observation": Observation.model_validate, "Device": Device.model_validate, "Media": Media.model_validate}
@@ -191,3 +192,17 @@ def test_how_a_file_was_read_is_in_it(world: World) -> None:
     checked(data)
     [media] = [one for one in json.loads(data)["contained"] if one["resourceType"] == "Media"]
     assert media["note"] == [{"text": "only the first of 2 pages is used"}]
+
+
+def test_a_case_out_of_scope_has_no_probability_but_says_why(world: World) -> None:
+    data = write_diagnostic_report(case_out_of_scope(world))
+    checked(data)
+    output = by_id(data, "model-output")
+    assert output["scope of image 1"] == f"{OUT_OF_SCOPE} ({STRANGE_COLOURS})."
+    contained = json.loads(data)["contained"]
+    (found,) = (one for one in contained if one["id"] == "model-output")
+    assert found["dataAbsentReason"]["text"] == OUT_OF_SCOPE
+    assert "valueQuantity" not in found
+    final = next(one for one in contained if one["id"] == "read-2")
+    assert final["code"]["text"] == "final read, after the model gave no opinion"
+    assert by_id(data, "read-2")["scope that was shown: in, unusual or out"] == "out"
