@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from core.labels import Malignancy
 from db import store, tables
 from db.database import Sessions, open_database
 from db.errors import InStudyError, NotAllowedError
@@ -389,7 +390,8 @@ def test_a_case_without_an_opinion_of_the_model_has_no_aided_score_and_is_named(
             for record in (store.reads.record_first_read, store.reads.record_final_read):
                 record(session, case_id, reader, MALIGNANT, OPENED)
         adjudicator = make_reader(session, "dr. j")
-        for case_id, label in zip(cases, ("malignant", "malignant", "benign"), strict=True):
+        labels: tuple[Malignancy, ...] = ("malignant", "malignant", "benign")
+        for case_id, label in zip(cases, labels, strict=True):
             add_sign_offs(session, case_id, adjudicator, label)
     with sessions.read() as session:
         export = store.exports.exported_reads(session, reader, study_id=None, told=ExportDetail(named=True))
