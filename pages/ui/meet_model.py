@@ -36,7 +36,7 @@ def ask_on_page(version: str, *, confirmed: bool) -> None:
     """Ask for the confirmation below the whole explanation, or say that it was given."""
     if confirmed:
         st.caption("You have confirmed that you have read this.")
-    elif st.button(_CONFIRM, shortcut="C", type="primary"):
+    elif st.button(_CONFIRM, shortcut="G", type="primary"):
         _confirm(version)
 
 
@@ -49,7 +49,7 @@ def ask_before_reveal(model: ModelIdentity) -> None:
     lines = [f"**{formatting.escape(model.name)}** {model.version}", *(_write_nature(card) if card else [])]
     lines += [*_write_short_numbers(), _NOT_A_DIAGNOSIS]
     st.markdown("\n".join(f"* {line}" for line in lines))
-    if st.button(f"{_CONFIRM}: show its opinion", shortcut="C", type="primary", width="stretch"):
+    if st.button(f"{_CONFIRM}: show its opinion", shortcut="G", type="primary", width="stretch"):
         _confirm(model.version)
     if card is not None:
         st.page_link("meet_model.py", label="More about this model")

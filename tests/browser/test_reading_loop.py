@@ -92,7 +92,7 @@ def meet_model(page: Page) -> None:
     expect(said.or_(asked).first).to_be_visible()
     if asked.is_visible():
         settled(page)
-        page.keyboard.press("c")
+        page.keyboard.press("g")
     expect(said).to_be_visible()
 
 
