@@ -23,7 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from core.labels import Malignancy
 from core.results import ScopeLevel
-from db.values.evaluations import RunState
+from db.values.evaluations import RunState, ThresholdAim
 from db.values.reading import Arm, JobState, RegionKind, Role, Severity, Stage, Vote
 
 # A later migration cannot drop a constraint that has no name.
@@ -456,6 +456,35 @@ class Deployment(Base):
     path: Mapped[str] = mapped_column(String(1000))
     sha256: Mapped[str] = mapped_column(String(64))
     name: Mapped[str] = mapped_column(String(200))
+
+
+class ModelConfirmation(Base):
+    """An account has confirmed that it knows what a model version is good and bad at."""
+
+    __tablename__ = "model_confirmations"
+    __table_args__ = (UniqueConstraint("account_id", "model_version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    model_version: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+
+
+class SiteThreshold(Base):
+    """The threshold that this site uses of a model version; the last row of a version counts."""
+
+    __tablename__ = "site_thresholds"
+    __table_args__ = (
+        CheckConstraint("value > 0 AND value < 1", name="value"),
+        Index(None, "model_version", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    model_version: Mapped[str] = mapped_column(String(64))
+    aim: Mapped[ThresholdAim] = mapped_column(by_value(ThresholdAim, "aim"))
+    value: Mapped[float]
 
 
 class Study(Base):

@@ -78,6 +78,8 @@ SEALED = (
     SealedTable("evaluations", (LinkedTable("evaluated_images", "evaluation_id"),)),
     SealedTable("shifts"),
     SealedTable("deployments"),
+    SealedTable("model_confirmations"),
+    SealedTable("site_thresholds"),
     SealedTable("consensus", (LinkedTable("consensus_reads", "consensus_id"),)),
     SealedTable("sign_offs"),
     SealedTable("assignments"),

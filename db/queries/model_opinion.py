@@ -69,7 +69,8 @@ def _revealed_scope(row: tables.ImageScope) -> RevealedScope:
 
 def _reveal(rows: list[tables.Prediction]) -> Reveal:
     probability = fmean(row.malignant_probability for row in rows)
-    threshold = rows[0].threshold
+    # One for all images, unless the site chose another between two of them: then the more sensitive one.
+    threshold = min(row.threshold for row in rows)
     return Reveal(
         model_version=rows[0].model_version,
         model_name=rows[0].model_name,

@@ -24,6 +24,7 @@ from db.store import (
     sign_offs,
     studies,
     study_reading,
+    uploads,
     worklist,
 )
 
@@ -47,5 +48,6 @@ __all__ = [
     "sign_offs",
     "studies",
     "study_reading",
+    "uploads",
     "worklist",
 ]

@@ -11,6 +11,7 @@ from db.audit.trail import record_opening, record_reveal
 from db.errors import CaseChangedError, NotRevealedError, UnknownCaseError
 from db.queries.case_state import is_signed
 from db.queries.cases import case_row, image_row, lock_case, quality_of
+from db.queries.confirmed_models import without_unmet_model
 from db.queries.intakes import image_places, ordered_images, refuse_incomplete, was_opened
 from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import require_permission
@@ -68,7 +69,7 @@ def image_file(session: Session, image_id: int, account_id: int) -> str:
     return image.file_sha256
 
 
-def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
+def open_case(session: Session, case_id: int, account_id: int, *, met_only: bool = False) -> CaseView:
     """Open a case for a reader and record it; the model's opinion is included only after their first read.
 
     Needs a writing session for the audit trail. Pages call `case_view` and then `record_opened` instead, so that
@@ -80,11 +81,13 @@ def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
         InStudyError: If this reader must read it in a study.
         IncompleteCaseError: If its images are still being stored.
     """
-    return record_opened(session, case_view(session, case_id, account_id), account_id)
+    return record_opened(session, case_view(session, case_id, account_id, met_only=met_only), account_id)
 
 
-def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
+def case_view(session: Session, case_id: int, account_id: int, *, met_only: bool = False) -> CaseView:
     """Return a case as this reader may see it now; call `record_opened` before showing it.
+
+    With `met_only` the opinion of a model is left out until this reader has confirmed the explanation of the model.
 
     Raises:
         NotAllowedError: If this account may not see cases.
@@ -99,7 +102,7 @@ def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
     first = current_read(session, case_id, account_id, Stage.FIRST)
     shows = may_see_model(session, case_id, account_id)
     reveal = reveal_of(session, case_id) if shows else None
-    return CaseView(
+    view = CaseView(
         id=case.id,
         accession=case.accession,
         magnification=case.magnification,
@@ -112,6 +115,7 @@ def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
         open_elsewhere=claim_holders(session, case_id, account_id),
         scopes=scopes_of(session, case_id, reveal) if shows else (),
     )
+    return without_unmet_model(session, view, account_id) if met_only else view
 
 
 def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView:

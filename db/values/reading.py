@@ -366,11 +366,19 @@ class CaseView:
     reveal: Reveal | None
     open_elsewhere: tuple[Holder, ...] = ()
     scopes: tuple[RevealedScope, ...] = ()  # in the order of the images; without those of older results
+    unmet: "ModelIdentity | None" = None  # the model that is withheld until this reader has confirmed what it is
 
     @property
     def shown_scope(self) -> ScopeLevel | None:
         """What is shown of the scope of the case."""
         return find_shown_scope(self.reveal, self.scopes)
+
+    @property
+    def model(self) -> "ModelIdentity | None":
+        """The model that is shown to have given an opinion, or none."""
+        if self.reveal:
+            return ModelIdentity(self.reveal.model_version, self.reveal.model_name, self.reveal.demonstration)
+        return next((one.model for one in self.scopes if one.withheld), None)
 
     @property
     def on_screen(self) -> OnScreen:
@@ -434,6 +442,8 @@ class Action(StrEnum):
     STUDY_CLOSED = "study closed"
     EXPORTED = "exported"
     MODEL_IN_SERVICE = "model put into service"
+    MODEL_CONFIRMED = "explanation of the model confirmed"
+    THRESHOLD_CHOSEN = "threshold of the model chosen"
     CHAINED = "audit trail chained"
     BACKED_UP = "backed up"
     RESTORED = "restored"

@@ -182,8 +182,9 @@ def _withheld(export: ReadsExport) -> list[str]:
     cases = sorted({one.case_number for one in finals})
     if not cases:
         return []
-    named = ", ".join(map(str, cases))
-    return [f"no score with the model, which gave no opinion outside its scope, for {len(cases)} cases: {named}"]
+    return [
+        f"cases without a score with the model, which gave no opinion outside its scope: {', '.join(map(str, cases))}"
+    ]
 
 
 def _scores(export: ReadsExport) -> Iterable[Score]:

@@ -21,6 +21,7 @@ NEVER_CHANGED = (
     *("evaluations", "evaluated_images", "shifts", "deployments"),
     *("study_places", "assignments", "priorities", "regions", "consensus", "consensus_reads", "sign_offs"),
     *("intakes", "intake_ends", "image_orders", "read_images", "image_scopes", "read_scopes"),
+    *("model_confirmations", "site_thresholds"),
 )
 COLUMNS = {
     "read_predictions": "read_id",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from core.labels import Malignancy
 from db import store, tables
 from db.database import Sessions, open_database
 from db.errors import InStudyError, NotAllowedError
@@ -389,7 +390,8 @@ def test_a_case_without_an_opinion_of_the_model_has_no_aided_score_and_is_named(
             for record in (store.reads.record_first_read, store.reads.record_final_read):
                 record(session, case_id, reader, MALIGNANT, OPENED)
         adjudicator = make_reader(session, "dr. j")
-        for case_id, label in zip(cases, ("malignant", "malignant", "benign"), strict=True):
+        labels: tuple[Malignancy, ...] = ("malignant", "malignant", "benign")
+        for case_id, label in zip(cases, labels, strict=True):
             add_sign_offs(session, case_id, adjudicator, label)
     with sessions.read() as session:
         export = store.exports.exported_reads(session, reader, study_id=None, told=ExportDetail(named=True))
@@ -399,7 +401,7 @@ def test_a_case_without_an_opinion_of_the_model_has_no_aided_score_and_is_named(
     assert [case for case, modality in scored if modality == "blind-first-after" and case == withheld] == []
     assert len(scored) == 5
     scores = (write_imrmc_file(export) or b"").decode()
-    assert f"no score with the model, which gave no opinion outside its scope, for 1 cases: {withheld}\n" in scores
+    assert f"cases without a score with the model, which gave no opinion outside its scope: {withheld}\n" in scores
     row = next(
         row for row in csv_rows(write_reads_table(export)) if row["accession"] == "C-0001" and row["stage"] == "final"
     )

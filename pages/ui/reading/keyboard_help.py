@@ -8,6 +8,7 @@ _KEYS = """
 | **B** **M** **X** | Benign, malignant, cannot assess |
 | **1** … **5** | Confidence, from 1 (a guess) to 5 (certain) |
 | **Enter** | Save; inside a text field **Ctrl+Enter** |
+| **G** | Meet the model: I have read this |
 | **A** **D** | After the reveal: keep or change your opinion |
 | **Y** **O** **U** | Map useful: yes, no, unsure |
 | **N** | Next case |
