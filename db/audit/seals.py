@@ -73,6 +73,8 @@ SEALED = (
             LinkedTable("read_images", "read_id"),
         ),
     ),
+    SealedTable("microscope_profiles"),
+    SealedTable("image_scales"),
     SealedTable("predictions"),
     SealedTable("evaluations", (LinkedTable("evaluated_images", "evaluation_id"),)),
     SealedTable("shifts"),
@@ -136,6 +138,15 @@ def seal(session: Session, row: tables.Base, linked: Sequence[tables.Base] | Non
     if stored.row != _meant(row) or (linked is not None and stored.linked != _meant_linked(sealed, linked)):
         raise StoredDifferentlyError
     return stored.seal
+
+
+def seal_of_unfinished(of: str) -> Seal:
+    """Return what the program records when it takes up a finished row again: that the row is in progress.
+
+    Args:
+        of: The row, such as "jobs 7".
+    """
+    return Seal(of, hashlib.sha256(_json([_FORMAT, of, "unfinished"]).encode("ascii")).hexdigest())
 
 
 def compute_seals(

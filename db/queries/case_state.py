@@ -28,6 +28,7 @@ from db.queries.consensus import is_current_consensus, settled_by
 from db.queries.intakes import incomplete_cases
 from db.queries.reader_knowledge import UndoWindow, can_be_withdrawn, others_have_read
 from db.queries.reads import is_current_final, is_routine
+from db.queries.scales import is_current_prediction
 from db.queries.study_places import open_study_cases
 from db.queries.text_search import contains_text
 from db.tables import UtcDateTime
@@ -258,7 +259,8 @@ def urgent_cases() -> Select[int]:
 
 def images_of_cases(*, only_one: bool = False) -> Subquery:
     """Count the images of each case, those whose job has ended, and those with a prediction; name the first image."""
-    predicted = select(tables.Prediction.image_id).distinct().subquery()
+    current = is_current_prediction(tables.Prediction)
+    predicted = select(tables.Prediction.image_id).where(current).distinct().subquery()
     pending = tables.Job.state.in_(_PENDING)
     query = (
         select(

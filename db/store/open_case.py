@@ -15,6 +15,7 @@ from db.queries.model_opinion import reveal_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import may_see_images, may_see_model
 from db.queries.reads import current_read
+from db.queries.scales import scales_of
 from db.queries.study_places import refuse_in_study
 from db.store.claims import claim_case, claim_holders
 from db.store.jobs import seconds_per_job
@@ -22,6 +23,7 @@ from db.store.reads import end_undo
 from db.store.worklist import case_state
 from db.values.accounts import Permission
 from db.values.reading import CaseState, CaseView, ImageRow, JobState, Stage
+from db.values.scales import ImageScale
 
 
 def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
@@ -153,14 +155,17 @@ def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
     )
     places = image_places(session, select(tables.Case.id).where(tables.Case.id == case_id))
     rows = sorted(session.execute(query).all(), key=lambda row: places.get(row[0].id, row[0].position))
+    scales = scales_of(session, select(tables.Image.id).where(tables.Image.case_id == case_id))
     pace = seconds_per_job(session) if any(place for _, _, place in rows) else None
     return tuple(
-        _image_row(image, position, job_row, place * pace if place and pace else None)
+        _image_row(image, position, job_row, place * pace if place and pace else None, scales.get(image.id))
         for position, (image, job_row, place) in enumerate(rows, start=1)
     )
 
 
-def _image_row(image: tables.Image, position: int, job: tables.Job, seconds_left: float | None) -> ImageRow:
+def _image_row(
+    image: tables.Image, position: int, job: tables.Job, seconds_left: float | None, scale: ImageScale | None
+) -> ImageRow:
     return ImageRow(
         id=image.id,
         position=position,
@@ -170,4 +175,5 @@ def _image_row(image: tables.Image, position: int, job: tables.Job, seconds_left
         job=job.state,
         job_message=job.message,
         seconds_left=seconds_left,
+        scale=scale,
     )

@@ -20,7 +20,7 @@ NEVER_CHANGED = (
     *("reads", "read_predictions", "predictions", "audit_events"),
     *("evaluations", "evaluated_images", "shifts", "deployments"),
     *("study_places", "assignments", "priorities", "regions", "consensus", "consensus_reads", "sign_offs"),
-    *("intakes", "intake_ends", "image_orders", "read_images"),
+    *("intakes", "intake_ends", "image_orders", "read_images", "microscope_profiles", "image_scales"),
 )
 COLUMNS = {
     "read_predictions": "read_id",

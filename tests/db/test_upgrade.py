@@ -12,11 +12,14 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, create_engine, inspect, make_url, text
 
+from core.imaging.scale import Scale
 from db import store
 from db.audit.verify import verify
 from db.database import open_database
 from db.upgrade import alembic_config
 from db.values.reading import CaseState
+from db.values.scales import ChosenScale
+from tests.helpers.rows import stored_image
 
 PROJECT = Path(__file__).resolve().parents[2]
 AT = datetime(2026, 3, 1, 9, 30)  # noqa: DTZ001 (as SQLite keeps it)
@@ -107,6 +110,27 @@ def test_old_cases_that_hold_one_number_twice_stay_two_and_are_complete(database
     sessions.dispose()
 
 
+def test_old_predictions_and_marks_stay_and_their_images_can_get_a_scale(database_url: str) -> None:
+    old_database(database_url)
+    engine = _engine(database_url)
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(connection), "0011")
+        connection.execute(text("INSERT INTO regions VALUES (1, 1, 1, 'box', '[[1, 2], [3, 4]]', 'n')"))
+    engine.dispose()
+    before = _rows(database_url, ("predictions", "regions"))
+    sessions = open_database(database_url)
+    predictions, regions = _rows(database_url, ("predictions", "regions"))
+    assert [row[:-1] for row in predictions] == before[0]
+    assert [row[-1] for row in predictions] == [None]
+    assert regions == before[1]
+    with sessions.begin() as session:
+        assert store.open_case.case_view(session, 1, 1).images[0].scale is None
+        case_id = store.cases.add_case(session, 1, accession=None, magnification=None)
+        added = store.cases.add_image(session, case_id, stored_image("one"))
+        assert store.scales.set_scale(session, 1, added.image_id, ChosenScale(Scale(0.5, "typed")))
+    sessions.dispose()
+
+
 # Kills itself as soon as the upgrade reaches a statement that has these words.
 _KILLED = """
 import os, signal, sys
@@ -130,6 +154,7 @@ open_database(sys.argv[1])
         *("CREATE TRIGGER audit_events_no_delete", "version_num='0003'"),
         *("CREATE TABLE study_places", "INDEX uq_reads_place_first", "TRIGGER reads_no_update", "version_num='0007'"),
         *("CREATE TABLE read_images", "INSERT INTO case_numbers", "INDEX uq_case_numbers_folded"),
+        *("CREATE TABLE image_scales", "INDEX uq_predictions_without_scale"),
     ],
 )
 def test_an_upgrade_that_is_killed_changes_nothing_and_succeeds_the_next_time(database_url: str, words: str) -> None:
