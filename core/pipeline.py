@@ -1,15 +1,17 @@
 """From the bytes of an image to its analysis. Read this first."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from core.card import Card
 from core.imaging.decode import decode_image
-from core.imaging.patches import cut_patches, find_size_problem, fit_boxes, pad_to_patch, stitch
+from core.imaging.patches import cut_patches, fit_boxes, pad_to_patch, stitch
 from core.imaging.quality import assess_quality
+from core.imaging.scale import known_um_per_px
+from core.imaging.working_scale import find_scale_findings, resample, resample_map, working_factor
 from core.results import (
     Analysis,
     Box,
@@ -48,55 +50,119 @@ class MagnificationClassifier(PatchClassifier, Protocol):
         """Return the same classifier for images of one magnification; None for an unknown magnification."""
 
 
-def analyse(data: bytes, classifier: PatchClassifier, *, heatmap: bool = True, stored: bool = False) -> Analysis:
-    """Decode, check, classify and explain one image; `stored` is for files that this program wrote.
+@dataclass(frozen=True, slots=True, eq=False)
+class CutImage:
+    """The patches of an image, and how their maps return to it.
+
+    Sizes are heights and widths: `size` of the image, `inner` of the image at the working scale, and `area` of what its
+    patches cover, which is larger than `inner` where the image was mirrored to fill a patch.
+    """
+
+    patches: Patches
+    size: tuple[int, int]
+    inner: tuple[int, int]
+    area: tuple[int, int]
+    _boxes: tuple[Box, ...]  # in pixels of the area
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Where the patches are, in pixels of the image itself; a mirrored part is outside every image."""
+        down, across = (own / inner for own, inner in zip(self.size, self.inner, strict=True))
+        height, width = self.size
+        return tuple(
+            (
+                round(left * across),
+                round(top * down),
+                min(width, round(right * across)),
+                min(height, round(bottom * down)),
+            )
+            for left, top, right, bottom in self._boxes
+        )
+
+    def lay_back(self, maps: Evidence) -> Heatmap:
+        """Return one map of the size of the image from those of its patches (patches x side x side); units stay."""
+        height, width = self.inner
+        return resample_map(stitch(maps, self._boxes, *self.area)[:height, :width], *self.size)
+
+
+def analyse(
+    data: bytes,
+    classifier: PatchClassifier,
+    *,
+    heatmap: bool = True,
+    stored: bool = False,
+    um_per_px: float | None = None,
+) -> Analysis:
+    """Decode, check, classify and explain one image.
+
+    Args:
+        data: The bytes of its file.
+        classifier: The network with its card.
+        heatmap: Whether to explain it.
+        stored: Whether this program wrote the file.
+        um_per_px: Its scale, if that is known otherwise than from the file, whose own statement it replaces.
 
     Raises:
         UnreadableImageError: If the bytes cannot be decoded as an image.
+        ValueError: If the scale is none of a microscope image.
     """
     decoded = decode_image(data, stored=stored)
-    return analyse_image(decoded.pixels, classifier, heatmap=heatmap, notes=decoded.notes)
+    scale = known_um_per_px(um_per_px, decoded.scale)
+    return analyse_image(decoded.pixels, classifier, heatmap=heatmap, notes=decoded.notes, um_per_px=scale)
 
 
 def analyse_image(
-    image: RgbImage, classifier: PatchClassifier, *, heatmap: bool = True, notes: Sequence[str] = ()
+    image: RgbImage,
+    classifier: PatchClassifier,
+    *,
+    heatmap: bool = True,
+    notes: Sequence[str] = (),
+    um_per_px: float | None = None,
 ) -> Analysis:
-    """Check, classify and explain one decoded image; `notes` say how its file was read."""
+    """Check, classify and explain one decoded image; `notes` say how its file was read, `um_per_px` is its scale."""
     card = classifier.card
     height, width = image.shape[:2]
-    quality = check_image(image, card).with_notes(notes)
+    quality = check_image(image, card, um_per_px).with_notes(notes)
     if not quality.readable:
         return Analysis(height, width, quality, reason=_unreadable_reason(quality))
-    patches, boxes, padded_size = cut_normalised_patches(image, classifier)
+    cut = cut_normalised_patches(image, classifier, um_per_px)
     try:
-        probabilities, evidence = classifier.explain(patches) if heatmap else (classifier.classify(patches), None)
+        probabilities, evidence = (
+            classifier.explain(cut.patches) if heatmap else (classifier.classify(cut.patches), None)
+        )
     except NoResultError as error:
         return Analysis(height, width, quality, reason=str(error))
-    stitched: Heatmap | None = None
-    if evidence is not None:
-        stitched = stitch(evidence, boxes, *padded_size)[:height, :width]
+    stitched = None if evidence is None else cut.lay_back(evidence)
     return Analysis(height, width, quality, pool_patches(probabilities, card), stitched)
 
 
-def cut_normalised_patches(image: RgbImage, classifier: PatchClassifier) -> tuple[Patches, list[Box], tuple[int, int]]:
-    """Normalise the stain of an image and cut it into patches by the card's input policy.
+def cut_normalised_patches(image: RgbImage, classifier: PatchClassifier, um_per_px: float | None = None) -> CutImage:
+    """Bring an image to the working scale, normalise its stain, and cut it into patches by the card's input policy.
 
-    Returns:
-        The patches, their boxes, and the height and width of the area that the boxes cover. An image smaller than a
-        patch is mirrored to fill one, so this area may be larger than the image.
+    An image smaller than a patch is mirrored to fill one.
     """
     policy = classifier.card.input_policy
-    padded = pad_to_patch(classifier.normalise(image), policy)
-    height, width = padded.shape[:2]
-    boxes = fit_boxes(height, width, policy)
-    return cut_patches(padded, boxes, policy.input_side), boxes, (height, width)
+    resampled = resample(image, working_factor(um_per_px, classifier.card.scale))
+    padded = pad_to_patch(classifier.normalise(resampled), policy)
+    area = (padded.shape[0], padded.shape[1])
+    boxes = fit_boxes(*area, policy)
+    return CutImage(
+        cut_patches(padded, boxes, policy.input_side),
+        (image.shape[0], image.shape[1]),
+        (resampled.shape[0], resampled.shape[1]),
+        area,
+        tuple(boxes),
+    )
 
 
-def check_image(image: RgbImage, card: Card) -> Quality:
-    """Assess an image for the network of this card: its quality, and whether it is large enough for a patch."""
+def check_image(image: RgbImage, card: Card, um_per_px: float | None = None) -> Quality:
+    """Assess an image for the network of this card: its quality as it is, its scale, and its size at the working scale.
+
+    An image of unknown scale has no `um_per_px`.
+    """
     quality = assess_quality(image, card.quality_limits)
-    finding = find_size_problem(image.shape[0], image.shape[1], card.input_policy)
-    return replace(quality, findings=(*quality.findings, finding)) if finding else quality
+    findings = find_scale_findings(image.shape[0], image.shape[1], card, um_per_px)
+    return replace(quality, findings=(*quality.findings, *findings)) if findings else quality
 
 
 def pool_patches(probabilities: Probabilities, card: Card) -> Prediction:

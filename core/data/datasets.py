@@ -11,6 +11,7 @@ from typing import Literal
 from core.data.folder_files import find_tables, join_first, list_pictures
 from core.data.label_table import LabelledFile, find_label_table, read_labels
 from core.identifiers import fold_identifier, fold_text, tidy_identifier, unify_identifiers
+from core.imaging.scale import Scale
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet, Malignancy
 from core.tables import read_table
 
@@ -21,6 +22,9 @@ _BREAKHIS_NAME = re.compile(
     r"SOB_(?P<malignancy>[BM])_(?P<code>A|F|PT|TA|DC|LC|MC|PC)"
     r"-(?P<slide>\d\d-(?P<patient>\d+)[A-Z]*)-(?P<magnification>40|100|200|400)-\d+"
 )
+# Computed from the published optics (Spanhol et al., 2016, table 1): camera pixels of 6.5 µm behind a relay of 3.3 and
+# objectives of 4x to 40x. The "40X" of a file name is an objective of 4x times the eyepiece.
+_BREAKHIS_UM_PER_PX = {"40": 0.49, "100": 0.20, "200": 0.10, "400": 0.05}
 _BREAKHIS_CODES = dict(zip(("A", "F", "PT", "TA", "DC", "LC", "MC", "PC"), BREAKHIS.classes, strict=True))
 
 DatasetName = Literal["breakhis", "bach", "idc", "folder"]
@@ -29,9 +33,12 @@ OUTSIDE = "Let labels.csv name links and files outside its folder."  # the help 
 _BACH_LABELS = "microscopy_ground_truth"  # the name of the table, without the suffix
 _PATIENTS = "patients"
 # BACH calls itself 200x, but the pixels of BreaKHis' 200X are a quarter as large; the pixel size is unambiguous.
-_BACH_PIXEL = "0.42 um/px"
+_BACH_PIXEL, _BACH_UM_PER_PX = "0.42 um/px", 0.42
 _IDC_NAME = re.compile(r"(?P<patient>\d+)_idx\d+_x\d+_y\d+_class(?P<label>[01])")
-_IDC_PIXEL = "4 um/px"  # Cruz-Roa et al., SPIE Medical Imaging 2014: slides of 0.25 um/px, reduced 16 times
+_IDC_PIXEL, _IDC_UM_PER_PX = (
+    "4 um/px",
+    4.0,
+)  # Cruz-Roa et al., SPIE Medical Imaging 2014: slides of 0.25 um/px, reduced 16 times
 _IDC_FOLDER = "IDC_regular_ps50_idx5"
 
 
@@ -48,8 +55,11 @@ class LabelledImage:
     magnification: str  # "40X" as BreaKHis writes it, or the size of a pixel
     dataset: str  # the name of the label set
     spelling: str = ""
+    um_per_px: float | None = None  # micrometres per pixel; None: unknown, unless the file states it
 
     def __post_init__(self) -> None:
+        if self.um_per_px is not None:
+            Scale(self.um_per_px, "dataset")
         if self.dataset not in _LABEL_SETS:
             raise ValueError(f"{self.dataset!r} is not a known dataset; choose one of {', '.join(_LABEL_SETS)}")
         if self.label not in self.label_set.classes:
@@ -101,7 +111,9 @@ def parse_breakhis_name(path: Path) -> LabelledImage | None:
     label = _BREAKHIS_CODES[match["code"]]
     if BREAKHIS.malignancy(label)[0].upper() != match["malignancy"]:
         return None
-    return LabelledImage(path, label, match["patient"], f"{match['magnification']}X", BREAKHIS.name)
+    magnification = match["magnification"]
+    scale = _BREAKHIS_UM_PER_PX[magnification]
+    return LabelledImage(path, label, match["patient"], f"{magnification}X", BREAKHIS.name, um_per_px=scale)
 
 
 def unify_patients(images: Sequence[LabelledImage]) -> list[LabelledImage]:
@@ -252,13 +264,15 @@ def parse_idc_name(path: Path) -> LabelledImage | None:
     match = _IDC_NAME.fullmatch(path.stem)
     if match is None or (path.parent.name in ("0", "1") and path.parent.name != match["label"]):
         return None
-    return LabelledImage(path, IDC.classes[int(match["label"])], match["patient"], _IDC_PIXEL, IDC.name)
+    label = IDC.classes[int(match["label"])]
+    return LabelledImage(path, label, match["patient"], _IDC_PIXEL, IDC.name, um_per_px=_IDC_UM_PER_PX)
 
 
 def list_labelled_folder(root: Path, *, outside: bool = False) -> list[LabelledImage]:
     """List the images in the table of labels of a folder, in the order of their names.
 
-    `labels.csv`, or a workbook `labels.xlsx`, has the columns file, label, patient_id and optionally magnification.
+    `labels.csv`, or a workbook `labels.xlsx`, has the columns file, label, patient_id and optionally magnification and
+    um_per_px.
     The labels determine the label set: the first one, starting with benign / malignant, that has them all.
 
     Args:
@@ -275,7 +289,9 @@ def list_labelled_folder(root: Path, *, outside: bool = False) -> list[LabelledI
     label_set = _label_set_of(table, files)
     patients = [file.patient_id for file in files]
     return [
-        LabelledImage(file.path, label, patient, file.magnification, label_set.name, file.patient_id)
+        LabelledImage(
+            file.path, label, patient, file.magnification, label_set.name, file.patient_id, um_per_px=file.um_per_px
+        )
         for file, patient in zip(files, unify_identifiers(patients), strict=True)
         if (label := label_set.find(file.label))
     ]

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from core.data.folder_files import find_table, join_first, walk_files
 from core.identifiers import fold_text, fold_word, tidy_identifier
+from core.imaging.scale import Scale
 from core.tables import Row, read_table
 
 LABELS = "labels"  # the name of the table, without the suffix
 _COLUMNS = ("file", "label", "patient_id")
+_SCALE = "um_per_px"
 _COPIES_SHOWN = 5
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")  # an absolute path of Windows
 _SAMPLE_BYTES = 1 << 14  # of files of one size, before they are read whole
@@ -29,6 +31,7 @@ class LabelledFile:
     magnification: str
     name: str  # of the file, as it is written
     place: str  # such as "line 5"
+    um_per_px: float | None = None
 
     @property
     def words(self) -> str:
@@ -65,7 +68,7 @@ def read_labels(table: Path, *, outside: bool = False) -> list[LabelledFile]:
         ValueError: If the table cannot be read, a cell is empty, a file is named twice or outside the folder, or one
             picture has several labels; the message names the table and the lines.
     """
-    rows = read_table(table.read_bytes(), str(table), _COLUMNS, ("magnification",))
+    rows = read_table(table.read_bytes(), str(table), _COLUMNS, ("magnification", _SCALE))
     if not rows:
         raise FileNotFoundError(f"there are no images in {table}")
     for row in rows:
@@ -94,10 +97,22 @@ def _find_files(table: Path, rows: Sequence[Row], *, outside: bool) -> list[Labe
             continue
         shown = table.parent / path.relative_to(root) if path.is_relative_to(root) else path
         label, magnification = tidy_identifier(row["label"]), tidy_identifier(row["magnification"])
-        files.append(LabelledFile(shown, label, row["patient_id"], magnification, name, row.place))
+        scale = _read_scale(row, table)
+        files.append(LabelledFile(shown, label, row["patient_id"], magnification, name, row.place, scale))
     if absent:
         raise FileNotFoundError(f"{len(absent)} of {len(rows)} images in {table} do not exist: {join_first(absent)}")
     return files
+
+
+def _read_scale(row: Row, table: Path) -> float | None:
+    """Return the micrometres per pixel of a row, None if its cell is empty; the comma of some languages is read too."""
+    text = tidy_identifier(row[_SCALE])
+    if not text:
+        return None
+    try:
+        return Scale(float(text.replace(",", ".")), "dataset").um_per_px
+    except ValueError as error:
+        raise ValueError(f"{table}, {row.place}, column {_SCALE}: {text!r} is no scale in µm per pixel") from error
 
 
 def _find_as_written(root: Path, name: str) -> Path | None:

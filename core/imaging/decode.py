@@ -14,6 +14,7 @@ from core.imaging.limits import EXPORT_AGAIN, MAX_BYTES, MAX_PIXELS, UnreadableI
 from core.imaging.pixels import convert_image, stretch_stated_range
 from core.imaging.png import check_png
 from core.imaging.scale import Scale
+from core.imaging.scale_tags import read_jpeg_scale, read_png_scale
 from core.imaging.tiff_pixels import decode_tiff
 from core.imaging.webp import webp_size
 from core.results import RgbImage
@@ -25,7 +26,7 @@ _MAX_WEBP_PIXELS = 40_000_000  # the decoder holds four copies
 _USUAL_GAMMA = 1 / 2.2
 _OPAQUE = (0, 2)  # colour types of PNG: grey and RGB
 
-_Decoded = tuple[RgbImage, tuple[str, ...]]  # the pixels, and notes
+_Decoded = tuple[RgbImage, tuple[str, ...], Scale | None]  # the pixels, notes, and the scale that the file states
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,8 +86,8 @@ def _decode(data: bytes, *, bounded: bool) -> DecodedImage:
     if kind.kind != "image":
         raise UnreadableImageError(f"this is {kind.name}, which is not supported. Export it as PNG, JPEG or TIFF.")
     decode = {"JPEG": _decode_jpeg, "TIFF": decode_tiff, "BMP": _decode_bmp, "WebP": _decode_webp}
-    pixels, notes = _decode_png(data, bounded=bounded) if kind.name == "PNG" else decode[kind.name](data)
-    return DecodedImage(pixels, kind.name, notes)
+    pixels, notes, scale = _decode_png(data, bounded=bounded) if kind.name == "PNG" else decode[kind.name](data)
+    return DecodedImage(pixels, kind.name, notes, scale)
 
 
 def _decode_png(data: bytes, *, bounded: bool) -> _Decoded:
@@ -106,7 +107,8 @@ def _decode_png(data: bytes, *, bounded: bool) -> _Decoded:
         pixels, conversions = convert_image(
             image, samples=samples, gamma=gamma if unusual else None, sixteen_bits=png.bits == 16
         )
-        return pixels, (*notes, *conversions)
+        stated = read_png_scale(png.density)
+        return pixels, (*notes, *conversions, *stated.notes), stated.scale
 
 
 def _decode_jpeg(data: bytes) -> _Decoded:
@@ -116,7 +118,8 @@ def _decode_jpeg(data: bytes) -> _Decoded:
         image.load()
         check_last_block(data, image)
         pixels, conversions = convert_image(image)
-        return pixels, (*notes, *conversions)
+        stated = read_jpeg_scale(data)
+        return pixels, (*notes, *conversions, *stated.notes), stated.scale
 
 
 def _decode_bmp(data: bytes) -> _Decoded:
@@ -133,8 +136,8 @@ def _decode_bmp(data: bytes) -> _Decoded:
         if image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
             # Programs that know no transparency leave its bytes zero; Windows and other decoders ignore them as well.
             pixels, notes = convert_image(image, samples=np.asarray(image.convert("RGB")))
-            return pixels, (*notes, "the empty transparency channel was ignored")
-        return convert_image(image)
+            return pixels, (*notes, "the empty transparency channel was ignored"), None
+        return *convert_image(image), None
 
 
 def _decode_webp(data: bytes) -> _Decoded:
@@ -148,4 +151,4 @@ def _decode_webp(data: bytes) -> _Decoded:
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
         notes = ("only the first frame of the animation is used",) if getattr(image, "n_frames", 1) > 1 else ()
         pixels, conversions = convert_image(image)
-        return pixels, (*notes, *conversions)
+        return pixels, (*notes, *conversions), None

@@ -1,5 +1,7 @@
 """Cut square patches from an image, and stitch their maps back onto it."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,12 @@ from core.results import Box, Heatmap, QualityFinding, RgbImage
 # Of all patches of one image together: their pixels and their evidence take seven bytes each. Half overlapping patches
 # of the largest image have four times its pixels.
 _MOST_PATCH_PIXELS = 5 * MAX_PIXELS
+
+# How many times an image may be mirrored along one side to fill a patch. If its scale is unknown, a small image is more
+# likely a thumbnail than a small field. If it is known, its cells have the size that the network has learned, and it
+# sees the same ones several times: the whole field of an objective of 40x fills a quarter of a patch of one of 10x.
+_USUAL_MIRRORED = 2
+_MOST_MIRRORED = 4
 
 
 def fit_boxes(height: int, width: int, policy: InputPolicy) -> list[Box]:
@@ -40,22 +48,28 @@ def count_boxes(height: int, width: int, policy: InputPolicy) -> int:
     return rows * columns
 
 
-def find_size_problem(height: int, width: int, policy: InputPolicy) -> QualityFinding | None:
-    """Return a finding if an image is too small or too large for the patches of a policy, or None."""
+def find_size_problem(
+    height: int, width: int, policy: InputPolicy, working: float | None = None
+) -> QualityFinding | None:
+    """Return a finding if an image is too small or too large for the patches of a policy, or None.
+
+    `working` is its scale in µm per pixel if that is known to be the working scale of the network.
+    """
     side, boxes = policy.patch_side, count_boxes(height, width, policy)
+    image = f"a {width} x {height} image" + (f" at {working:.3g} µm per pixel" if working else "")
     if boxes * policy.input_side**2 > _MOST_PATCH_PIXELS:
         return QualityFinding(
             "unreadable",
-            f"a {width} x {height} image makes {boxes:,} patches of {policy.input_side} px for this model, "
-            "which need too much memory",
+            f"{image} makes {boxes:,} patches of {policy.input_side} px for this model, which need too much memory",
         )
     if policy.kind == "resize" or min(height, width) >= side:
         return None
-    problem = f"a {width} x {height} image is smaller than one {side} px patch of this model"
-    # Mirroring half a patch fills a whole one; with less, the network would see the same cells three times.
-    if 2 * min(height, width) >= side:
-        return QualityFinding("warning", f"{problem}; it was mirrored at its edges to fill one")
-    return QualityFinding("unreadable", problem)
+    problem = f"{image} is smaller than one {side} px patch of this model"
+    if (_MOST_MIRRORED if working else _USUAL_MIRRORED) * min(height, width) < side:
+        return QualityFinding("unreadable", problem)
+    if _USUAL_MIRRORED * min(height, width) < side:
+        return QualityFinding("warning", f"{problem}; it was mirrored several times to fill one, and shows few cells")
+    return QualityFinding("warning", f"{problem}; it was mirrored at its edges to fill one")
 
 
 def pad_to_patch(image: RgbImage, policy: InputPolicy) -> RgbImage:
@@ -80,7 +94,7 @@ def cut_patches(image: RgbImage, boxes: list[Box], side: int) -> NDArray[np.uint
     return patches
 
 
-def stitch(maps: NDArray[np.float32], boxes: list[Box], height: int, width: int) -> Heatmap:
+def stitch(maps: NDArray[np.float32], boxes: Sequence[Box], height: int, width: int) -> Heatmap:
     """Average patch maps (boxes x side x side, logit units) back onto the image.
 
     Maps keep their own scale: stretching each patch to 0..1 first would paint an

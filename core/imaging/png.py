@@ -14,6 +14,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_CHUNKS = 100_000  # a 200 MB file in the usual 8 kB pieces has 25,000
 _MAX_CHUNK_BYTES = 1 << 22  # of a chunk before the pixels; real colour profiles take under 2 MB
 _PALETTE = 3  # colour type
+_DENSITY_BYTES = 9
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 _MAX_DIRECT = 201_000_000  # bytes unpacked, for the fast decoder
 _MAX_UNPACKED = 401_000_000  # bytes; 100 megapixels of 8-bit RGB with transparency
@@ -37,6 +38,7 @@ class CheckedPng:
     transparent_colour: bool
     animated: bool
     stated_bits: int | None  # bits of the largest sample (chunk sBIT), if less than `bits`
+    density: bytes  # the contents of the chunk pHYs
 
 
 def check_png(data: bytes, *, bounded: bool = True) -> CheckedPng:
@@ -48,7 +50,7 @@ def check_png(data: bytes, *, bounded: bool = True) -> CheckedPng:
     chunks: dict[bytes, memoryview] = {}
     pixels: list[memoryview] = []
     packed: list[memoryview] = []
-    animated, stated = False, b""
+    animated, stated, density = False, b"", b""
     for kind, payload, whole in _chunks(data):
         if kind == b"IDAT":
             pixels.append(payload)
@@ -62,6 +64,7 @@ def check_png(data: bytes, *, bounded: bool = True) -> CheckedPng:
             raise UnreadableImageError(f"the PNG needs a non-standard extension (chunk {_text(kind)}). {EXPORT_AGAIN}")
         animated |= kind == b"acTL"
         stated = bytes(payload[:4]) if kind == b"sBIT" else stated
+        density = bytes(payload[:_DENSITY_BYTES]) if kind == b"pHYs" else density
     if b"IHDR" not in chunks or not pixels:
         raise UnreadableImageError("the PNG has no pixels. Export it again.")
     width, height, bits, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"][8:21])
@@ -84,6 +87,7 @@ def check_png(data: bytes, *, bounded: bool = True) -> CheckedPng:
         b"tRNS" in chunks,
         animated,
         stated_bits if 8 < stated_bits < bits else None,
+        density,
     )
 
 

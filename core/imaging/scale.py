@@ -31,3 +31,14 @@ def is_plausible(um_per_px: float) -> bool:
     """Return whether a pixel of tissue may be this wide; nan and infinity are not."""
     low, high = LEAST_UM_PER_PX * (1 - _ROUNDING), MOST_UM_PER_PX * (1 + _ROUNDING)
     return math.isfinite(um_per_px) and low <= um_per_px <= high
+
+
+def known_um_per_px(given: float | None, stated: Scale | None) -> float | None:
+    """Return the micrometres per pixel of an image: as they are given, else as its file states them, else None.
+
+    Raises:
+        ValueError: If what is given is no scale of a microscope image.
+    """
+    if given is not None:
+        return Scale(given, "typed").um_per_px
+    return stated.um_per_px if stated else None

@@ -7,6 +7,8 @@ import numpy as np
 
 from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError
 from core.imaging.pixels import Samples
+from core.imaging.scale import Scale
+from core.imaging.scale_tags import read_tiff_scale
 from core.imaging.tiff_jpeg import JpegDecoder, choose_decoder
 from core.imaging.tiff_layout import JPEG, Layout, read_layout
 from core.imaging.tiff_pages import choose_picture
@@ -52,6 +54,7 @@ class Tiff:
     layout: Layout
     colour_map: tuple[int, ...]
     profile: bytes
+    scale: Scale | None
     notes: tuple[str, ...]
     _planes: tuple[_Plane, ...]
 
@@ -73,9 +76,14 @@ def open_tiff(data: bytes) -> Tiff:
     picture = choose_picture(data)
     planes = tuple(_open_plane(data, tags) for tags in picture.planes)
     first = picture.planes[0]
-    notes = (*picture.notes, *_note_planes(planes))
+    stated = read_tiff_scale(first, picture.first)
     return Tiff(
-        _join([plane.layout for plane in planes]), first.numbers(Tag.COLOUR_MAP), first.raw(Tag.PROFILE), notes, planes
+        _join([plane.layout for plane in planes]),
+        first.numbers(Tag.COLOUR_MAP),
+        first.raw(Tag.PROFILE),
+        stated.scale,
+        (*picture.notes, *_note_planes(planes), *stated.notes),
+        planes,
     )
 
 

@@ -6,7 +6,7 @@ refused.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError
 from core.imaging.tiff_channels import read_channels
@@ -24,6 +24,7 @@ class Picture:
     """The pages that make up the picture: one, or those of red, green and blue; `notes` say what was left out."""
 
     planes: tuple[Tags, ...]
+    first: Tags  # the first page of the file, which may describe all of them
     notes: tuple[str, ...] = ()
 
 
@@ -58,13 +59,13 @@ def choose_picture(data: bytes) -> Picture:
         if broken:
             raise UnreadableImageError("the TIFF has only a preview; its picture is missing. Export it again.")
         largest = max(pages, key=lambda page: page.pixels)
-        return Picture((largest.tags,), ("the file calls its only picture a smaller copy",))
+        return Picture((largest.tags,), directories.pages[0], ("the file calls its only picture a smaller copy",))
     lost = ("a further page of the file is damaged and was left out",) if broken else ()
     composite = _compose(directories, whole)
     if composite:
-        return Picture(composite.planes, (*composite.notes, *lost))
+        return replace(composite, notes=(*composite.notes, *lost))
     largest = max(whole, key=lambda page: page.pixels)
-    return Picture((largest.tags,), (*_note_choice(largest, whole, pages), *lost))
+    return Picture((largest.tags,), directories.pages[0], (*_note_choice(largest, whole, pages), *lost))
 
 
 def _describe(directories: Directories) -> tuple[list[_Page], bool]:
@@ -127,4 +128,5 @@ def _compose(directories: Directories, whole: Sequence[_Page]) -> Picture | None
         )
     planes = tuple(directories.pages[index] for index in channels.pages)
     rest = len(directories.pages) - len(planes)
-    return Picture(planes, (_COMPOSED, *((f"only the first 3 of {rest + 3} pages are used",) if rest else ())))
+    unused = (f"only the first 3 of {rest + 3} pages are used",) if rest else ()
+    return Picture(planes, directories.pages[0], (_COMPOSED, *unused))

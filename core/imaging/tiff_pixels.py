@@ -19,6 +19,7 @@ from core.imaging.pixels import (
     to_eight_bits,
     turn_upright,
 )
+from core.imaging.scale import Scale
 from core.imaging.tiff import Tiff, open_tiff
 from core.imaging.tiff_layout import Layout
 from core.results import RgbImage
@@ -28,8 +29,8 @@ _WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK, _LAB = 0, 2, 3, 5, 8
 _PREMULTIPLIED = 1
 
 
-def decode_tiff(data: bytes) -> tuple[RgbImage, tuple[str, ...]]:
-    """Decode the picture of a TIFF to pixels and notes.
+def decode_tiff(data: bytes) -> tuple[RgbImage, tuple[str, ...], Scale | None]:
+    """Decode the picture of a TIFF to pixels, notes, and the scale that it states.
 
     Raises:
         UnreadableImageError: If anything is missing, or cannot be converted faithfully.
@@ -46,7 +47,7 @@ def decode_tiff(data: bytes) -> tuple[RgbImage, tuple[str, ...]]:
     )
     pixels, turn_note = turn_upright(pixels, layout.orientation)
     spare = ("an extra channel of unspecified meaning was ignored",) if layout.extra_samples[:1] == (0,) else ()
-    return pixels, (*tiff.notes, *spare, *colour_note, *white_note, *turn_note)
+    return pixels, (*tiff.notes, *spare, *colour_note, *white_note, *turn_note), tiff.scale
 
 
 def _colour_channels(layout: Layout) -> int:

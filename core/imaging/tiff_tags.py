@@ -3,6 +3,7 @@
 Tag numbers are those of TIFF 6.0 and its supplements; BigTIFF differs only in the width of numbers.
 """
 
+import math
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -12,6 +13,7 @@ import numpy as np
 
 from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError, truncation_error
 
+_FRACTION = 5  # TIFF type: two numbers, to be divided
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}  # TIFF type: numpy type
 # TIFF type: bytes
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -23,7 +25,7 @@ _MAX_NUMBERS = 1_000_000  # values of one tag: two for each strip or tile, or a 
 
 
 class Tag(IntEnum):
-    """Numbers of the tags that decide the pixels."""
+    """Numbers of the tags that decide the pixels and their scale."""
 
     SUBFILE_TYPE = 254
     OLD_SUBFILE_TYPE = 255
@@ -40,7 +42,10 @@ class Tag(IntEnum):
     ROWS_PER_STRIP = 278
     STRIP_COUNTS = 279
     LARGEST_SAMPLE = 281
+    X_RESOLUTION = 282
+    Y_RESOLUTION = 283
     PLANAR = 284
+    RESOLUTION_UNIT = 296
     PREDICTOR = 317
     COLOUR_MAP = 320
     TILE_WIDTH = 322
@@ -87,6 +92,15 @@ class Tags:
         if default is None:
             raise UnreadableImageError(f"the TIFF is damaged: its tag {tag.value} is missing. Export it again.")
         return default
+
+    def fraction(self, tag: Tag) -> float:
+        """Return the first fraction of a tag as a number; nan if there is none."""
+        kind, count, offset = self._places.get(tag, (0, 0, 0))
+        if kind != _FRACTION or not count:
+            return math.nan
+        _require(self._data, offset + _SIZES[_FRACTION])
+        numerator, denominator = struct.unpack_from(self.order + "II", self._data, offset)
+        return numerator / denominator if denominator else math.nan
 
     def raw(self, tag: Tag) -> bytes:
         """Return the bytes of a tag; none if the tag is absent."""
