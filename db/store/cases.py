@@ -11,7 +11,7 @@ from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.errors import CaseChangedError
-from db.queries.cases import lock_case
+from db.queries.cases import lock_case, write_findings
 from db.queries.intakes import refuse_opened
 from db.queries.permissions import require_permission
 from db.queries.scales import add_scale, scale_of
@@ -205,6 +205,6 @@ def _new_image(case_id: int, position: int, stored: StoredImage) -> tables.Image
         width=stored.width,
         sharpness=stored.quality.sharpness,
         tissue_fraction=stored.quality.tissue_fraction,
-        findings=[{"kind": f.kind, "message": f.message} for f in stored.quality.findings],
+        findings=write_findings(stored.quality.findings),
         added_at=datetime.now(UTC),
     )

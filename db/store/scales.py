@@ -7,11 +7,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from core.imaging.scale import Scale
+from core.results import QualityFinding
 from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.errors import CaseChangedError
-from db.queries.cases import case_row, image_row, lock_case
+from db.queries.cases import case_row, image_row, lock_case, quality_of, write_findings
 from db.queries.permissions import require_permission
 from db.queries.scales import add_scale, scale_of, scale_row
 from db.queries.study_places import refuse_in_study
@@ -25,8 +26,16 @@ _NAME_LIMIT = 100  # characters; the widths of the columns
 _OBJECTIVE_LIMIT = 32
 
 
-def set_scale(session: Session, account_id: int, image_id: int, chosen: ChosenScale) -> bool:
+def set_scale(
+    session: Session,
+    account_id: int,
+    image_id: int,
+    chosen: ChosenScale,
+    findings: Sequence[QualityFinding] | None = None,
+) -> bool:
     """Record or correct the scale of an image and queue its analysis again; return False if it has this scale already.
+
+    `findings` are all those of its quality with this scale; None leaves them as they are.
 
     Raises:
         NotAllowedError: If this account may not see cases.
@@ -49,6 +58,10 @@ def set_scale(session: Session, account_id: int, image_id: int, chosen: ChosenSc
     row = add_scale(session, account_id, image_id, chosen)
     subject = f"{case.accession} image {image.position}: {scale_of(session, image_id)}"
     record_event(session, account_id, Action.SCALE_SET, subject, content=seal(session, row))
+    if findings is not None and list(findings) != list(quality_of(image).findings):
+        image.findings = write_findings(findings)
+        content = seal(session, case)
+        record_event(session, account_id, Action.QUALITY_ASSESSED, case.accession, content=content)
     queue_again(session, account_id, image_id)
     return True
 

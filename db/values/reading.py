@@ -389,6 +389,7 @@ class Action(StrEnum):
     IMAGES_ORDERED = "images ordered"
     MAGNIFICATION_SET = "magnification set"
     SCALE_SET = "scale set"
+    QUALITY_ASSESSED = "quality assessed again"
     OBJECTIVE_SET = "objective set"
     CASE_OPENED = "case opened"
     FIRST_READ = "first read saved"
