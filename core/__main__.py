@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from core.files import readable_path, replace_control_characters, write_whole
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_heatmap, encode_png, overlay_heatmap
 from core.imaging.limits import UnreadableImageError
+from core.imaging.scale import Scale
 from core.pipeline import PatchClassifier, analyse_image
 from core.results import Analysis
 from core.settings import Settings
@@ -38,6 +39,7 @@ class _Outcome:
     seconds: float = 0.0
     analysis: Analysis | None = None
     error: str | None = None
+    scale: Scale | None = None
     maps: tuple[Path, Path] | None = None  # the heat map and the overlay that were saved
 
     @property
@@ -60,6 +62,10 @@ def predict(
     heatmap: Annotated[
         Path | None, typer.Option(help="Save heat maps to this folder: logits as TIFF, overlays as PNG.")
     ] = None,
+    um_per_px: Annotated[
+        float | None,
+        typer.Option(help="Micrometres per pixel of all images; by default what each file states of itself."),
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per image to stdout.")] = False,
 ) -> None:
@@ -70,6 +76,7 @@ def predict(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name must not stop the others
+    typed = _read_typed(um_per_px)
     settings = Settings.from_environment()
     batches = [find_images(root, heatmap) for root in paths]
     files = [file for batch in batches for file in batch.files]
@@ -78,7 +85,7 @@ def predict(
     outcomes: list[_Outcome] = []
     with Progress(console=_console) as progress:
         for file, target in progress.track(list(zip(files, targets, strict=True)), description="Analysing"):
-            outcome = _analyse(file, classifier, target)
+            outcome = _analyse(file, classifier, target, typed)
             outcomes.append(outcome)
             print(json.dumps(_to_record(outcome, version)) if as_json else _to_line(outcome), flush=True)
     done = iter(outcomes)
@@ -90,6 +97,13 @@ def predict(
     if failed or not files:
         _console.print(f"{failed} of {len(files)} images failed or were left out." if files else "No images found.")
         raise typer.Exit(1)
+
+
+def _read_typed(um_per_px: float | None) -> Scale | None:
+    try:
+        return None if um_per_px is None else Scale(um_per_px, "typed")
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--um-per-px") from error
 
 
 def _load(path: Path, settings: Settings) -> tuple[str, PatchClassifier]:
@@ -119,7 +133,9 @@ def _name_maps(folder: Path | None, files: Sequence[BatchFile]) -> list[tuple[Pa
     return [*targets]
 
 
-def _analyse(file: BatchFile, classifier: PatchClassifier, maps: tuple[Path, Path] | None) -> _Outcome:
+def _analyse(
+    file: BatchFile, classifier: PatchClassifier, maps: tuple[Path, Path] | None, typed: Scale | None
+) -> _Outcome:
     if file.problem is not None:
         return _Outcome(file, error=file.problem)
     start = time.perf_counter()
@@ -127,16 +143,18 @@ def _analyse(file: BatchFile, classifier: PatchClassifier, maps: tuple[Path, Pat
         image = decode_image(read_image_file(file.path))
     except UnreadableImageError as error:
         return _Outcome(file, time.perf_counter() - start, error=str(error))
-    analysis = analyse_image(image.pixels, classifier, heatmap=maps is not None, notes=image.notes)
-    seconds = time.perf_counter() - start
+    scale = typed or image.scale
+    um_per_px = scale.um_per_px if scale else None
+    analysis = analyse_image(image.pixels, classifier, heatmap=maps is not None, notes=image.notes, um_per_px=um_per_px)
+    outcome = _Outcome(file, time.perf_counter() - start, analysis, analysis.reason, scale)
     if maps is None or analysis.heatmap is None:
-        return _Outcome(file, seconds, analysis, analysis.reason)
+        return outcome
     try:
         write_whole(maps[0], encode_heatmap(analysis.heatmap))
         write_whole(maps[1], encode_png(overlay_heatmap(image.pixels, analysis.heatmap)))
     except OSError as error:
-        return _Outcome(file, seconds, error=f"its heat map cannot be saved: {error.strerror}.")
-    return _Outcome(file, seconds, analysis, analysis.reason, maps)
+        return _Outcome(file, outcome.seconds, error=f"its heat map cannot be saved: {error.strerror}.")
+    return replace(outcome, maps=maps)
 
 
 def _to_record(outcome: _Outcome, version: str) -> dict[str, object]:
@@ -158,6 +176,8 @@ def _to_record(outcome: _Outcome, version: str) -> dict[str, object]:
             "warnings": list(quality.problems),
         },
         "notes": notes,
+        "um_per_px": round(outcome.scale.um_per_px, 6) if outcome.scale else None,
+        "um_per_px_source": outcome.scale.source if outcome.scale else None,
         "patches": {"benign": prediction.benign_patches, "malignant": prediction.malignant_patches},
         "model_version": version,
         "seconds": round(outcome.seconds, 3),

@@ -141,8 +141,8 @@ def cut_normalised_patches(image: RgbImage, classifier: PatchClassifier, um_per_
 
     An image smaller than a patch is mirrored to fill one.
     """
-    policy = classifier.card.input_policy
-    resampled = resample(image, working_factor(um_per_px, classifier.card.scale))
+    policy, scale = classifier.card.input_policy, classifier.card.scale
+    resampled = resample(image, working_factor(um_per_px, scale.working if scale else None))
     padded = pad_to_patch(classifier.normalise(resampled), policy)
     area = (padded.shape[0], padded.shape[1])
     boxes = fit_boxes(*area, policy)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from core.card import UnusableCheckpointError
 from core.console import PlainConsole, print_cautions
-from core.data.datasets import OUTSIDE, DatasetName
+from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName
 from core.labels import BINARY, LabelSet
 from core.settings import Settings
 from core.statistics.evaluation import Evaluation
@@ -42,6 +42,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     ] = None,
     lists: Annotated[Path | None, typer.Option(help="Lists of the official folds, for out-of-fold.")] = None,
     threshold: Annotated[str, typer.Option(help="card or 0.5; never fitted to the evaluated images.")] = "card",
+    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     *,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Also compare views, stain and quality control.")
@@ -55,7 +56,19 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     """Evaluate a checkpoint on labelled images without fitting. Research use only; no output is a diagnosis."""
     settings = Settings.from_environment()
     request = EvaluationRequest(
-        checkpoint, dataset, data, split, run_folder, lists, threshold, ablation, maps, out, settings.device, outside
+        checkpoint,
+        dataset,
+        data,
+        split,
+        run_folder,
+        lists,
+        threshold,
+        ablation,
+        maps,
+        out,
+        settings.device,
+        outside,
+        patients,
     )
     try:
         sessions = open_database(database or settings.database)

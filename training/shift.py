@@ -12,7 +12,7 @@ import typer
 
 from core.card import Card, UnusableCheckpointError
 from core.console import PlainConsole, print_cautions
-from core.data.datasets import OUTSIDE
+from core.data.datasets import OUTSIDE, PATIENT_TABLE
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.settings import Settings
@@ -22,8 +22,9 @@ from core.statistics.shift import Shift, Step
 from db import store
 from db.database import open_database
 from db.errors import UnusableDatabaseError
-from training.evaluation.chosen_images import EACH_IMAGE_A_PATIENT, are_patients_unknown
+from training.evaluation.chosen_images import patients_caution
 from training.evaluation.evaluate_checkpoint import create_folder, progress_bar
+from training.evaluation.usable_images import refuse_unusable
 from training.shifts.sets import (
     AnalysedSet,
     ChosenSet,
@@ -31,7 +32,6 @@ from training.shifts.sets import (
     analyse_set,
     choose_sets,
     count_training_patients,
-    refuse_small_images,
 )
 from training.shifts.steps import auc_figure, build_tables, measure_drop, preparation_steps, scale_step
 
@@ -54,6 +54,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     source_magnification: Annotated[str | None, typer.Option(help="Use only images at this one, such as 100X.")] = None,
     target_magnification: Annotated[str | None, typer.Option(help="Use only images at this one.")] = None,
     most: Annotated[int, typer.Option(min=1, help="Images per patient; if there are more, a random sample.")] = 50,
+    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     *,
     outside: Annotated[bool, typer.Option("--outside", help=OUTSIDE)] = False,
     out: Annotated[Path, typer.Option(help="Folder for the comparisons.")] = Path("shifts"),
@@ -63,8 +64,8 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     """Measure how far one image set lies from another. Research use only; no output is a diagnosis."""
     try:
         requests = (
-            SetRequest.of(source, source_magnification, most, outside=outside),
-            SetRequest.of(target, target_magnification, most, outside=outside),
+            SetRequest.of(source, source_magnification, most, outside=outside, patients=patients),
+            SetRequest.of(target, target_magnification, most, outside=outside, patients=patients),
         )
         sessions = open_database(database or Settings.from_environment().database)
         shift = compare_sets(ShiftRequest(checkpoint, *requests))
@@ -94,8 +95,7 @@ def compare_sets(request: ShiftRequest) -> Shift:
     """
     classifier = load_classifier(request.checkpoint)
     chosen = choose_sets(request.source, request.target)
-    for each in chosen:
-        refuse_small_images(each, classifier.card)
+    refuse_unusable_sets(chosen, classifier.card)
     with progress_bar() as bar:
 
         def begin(name: str, images: int) -> Callable[[], None]:
@@ -120,6 +120,22 @@ def compare_sets(request: ShiftRequest) -> Shift:
         trained_on=_trained_on(classifier.card, (source, target)),
         warnings=(*_cautions(classifier, chosen, (source, target)), *notes),
     )
+
+
+def refuse_unusable_sets(chosen: Sequence[ChosenSet], card: Card) -> None:
+    """Refuse sets of which the network can take no image; only the headers of files are read.
+
+    Raises:
+        ValueError: If it can take no image of one of them; the message names each.
+    """
+    problems = []
+    for each in chosen:
+        try:
+            refuse_unusable(each.name, each.images, card)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(". ".join(problems))
 
 
 _FEW_PATIENTS = 10
@@ -154,10 +170,8 @@ def _cautions(
         if (few := len(set(each.measured.patient_ids))) < _FEW_PATIENTS:
             text = f"{selection.name} has only {few} patients: only large differences can be detected"
             collected.append(Caution("few patients", text))
-        if are_patients_unknown(selection.images):
-            collected.append(
-                Caution("patients unknown", f"the patients of {selection.name} are unknown: {EACH_IMAGE_A_PATIENT}")
-            )
+        if caution := patients_caution(selection.images, selection.name):
+            collected.append(caution)
         if len(selection.images) < selection.found:
             text = f"{len(selection.images)} of {selection.found} images of {selection.name} were sampled (see --most)"
             collected.append(Caution("images drawn", text))

@@ -14,7 +14,7 @@ import typer
 
 from core.card import Card
 from core.console import PlainConsole, print_cautions
-from core.data.datasets import OUTSIDE, DatasetName
+from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName
 from core.fitting.config import read_config
 from core.fitting.distributed import rank, start, stop
 from core.network.branches import MissingWeightsError
@@ -41,6 +41,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
     ] = None,
     weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: pretrained weights of a branch.")] = None,
     lists: Annotated[Path | None, typer.Option(help="Official folds: folder of dsfoldN.txt, or their table.")] = None,
+    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     target: Annotated[Path | None, typer.Option(help="Folder of unlabelled images from another laboratory.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder to cache decoded images and features in.")] = None,
     limit: Annotated[int, typer.Option(help="Images per class and patient, for a quick test; 0: all.")] = 0,
@@ -83,6 +84,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
                 tensorboard=tensorboard,
                 demonstration=demonstration,
                 outside=outside,
+                patients=patients and patients.resolve(),
             )
             device = _prepare(order)
             job = replace(create_job(settings, text, order, runs), order=replace(order, device=device))

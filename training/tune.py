@@ -20,7 +20,7 @@ from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
 
 from core.console import PlainConsole, print_cautions
-from core.data.datasets import OUTSIDE, DatasetName, load_dataset
+from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName, load_dataset
 from core.data.left_out import dataset_cautions
 from core.fitting.config import read_config
 from core.fitting.loop import Work
@@ -66,6 +66,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
     ] = None,
     weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: pretrained weights of a branch.")] = None,
     lists: Annotated[Path | None, typer.Option(help="Official folds: folder of dsfoldN.txt, or their table.")] = None,
+    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder to cache decoded images in; memory by default.")] = None,
     limit: Annotated[int, typer.Option(help="Images per class and patient, for a quick test; 0: all.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads per process; 0: torch decides.")] = 0,
@@ -76,7 +77,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
     try:
         settings, _ = read_config(config, assignments or ())
         name = dataset or OWN_DATASET[settings.task]
-        images = load_dataset(name, data, outside=outside)
+        images = load_dataset(name, data, outside=outside, patients=patients)
         plan = plan_run(filter_images(images, settings, limit), settings, lists)
         tuning = Tuning(
             config=config,

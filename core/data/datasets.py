@@ -2,13 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from core.data.folder_files import find_tables, join_first, list_pictures
+from core.data.folder_files import find_table, find_tables, join_first, list_pictures
 from core.data.label_table import LabelledFile, find_label_table, read_labels
 from core.identifiers import fold_identifier, fold_text, tidy_identifier, unify_identifiers
 from core.imaging.scale import Scale
@@ -28,10 +28,11 @@ _BREAKHIS_UM_PER_PX = {"40": 0.49, "100": 0.20, "200": 0.10, "400": 0.05}
 _BREAKHIS_CODES = dict(zip(("A", "F", "PT", "TA", "DC", "LC", "MC", "PC"), BREAKHIS.classes, strict=True))
 
 DatasetName = Literal["breakhis", "bach", "idc", "folder"]
+PATIENT_TABLE = "Table of the patients of BACH, if it is not in its folder or beside it."  # the help, likewise
 OUTSIDE = "Let labels.csv name links and files outside its folder."  # the help of the option in every command
 
 _BACH_LABELS = "microscopy_ground_truth"  # the name of the table, without the suffix
-_PATIENTS = "patients"
+_PATIENTS = ("bach_patients", "patients")  # below the dataset's folder; beside it only the first is looked for
 # BACH calls itself 200x, but the pixels of BreaKHis' 200X are a quarter as large; the pixel size is unambiguous.
 _BACH_PIXEL, _BACH_UM_PER_PX = "0.42 um/px", 0.42
 _IDC_NAME = re.compile(r"(?P<patient>\d+)_idx\d+_x\d+_y\d+_class(?P<label>[01])")
@@ -56,6 +57,7 @@ class LabelledImage:
     dataset: str  # the name of the label set
     spelling: str = ""
     um_per_px: float | None = None  # micrometres per pixel; None: unknown, unless the file states it
+    patient_known: bool = True  # otherwise nobody wrote the patient down, and this image counts as one of its own
 
     def __post_init__(self) -> None:
         if self.um_per_px is not None:
@@ -176,22 +178,27 @@ class UnknownNameError(ValueError):
     """File names of a dataset do not follow its naming rule, so the labels are unknown."""
 
 
-def load_dataset(name: DatasetName, root: Path, *, outside: bool = False) -> list[LabelledImage]:
+def load_dataset(
+    name: DatasetName, root: Path, *, outside: bool = False, patients: Path | None = None
+) -> list[LabelledImage]:
     """List the images of a dataset below a folder, in the order of their names.
 
     Args:
         name: The dataset, or `folder` for images of one's own.
         root: The folder.
         outside: Whether `labels.csv` may name links and files outside the folder.
+        patients: A table of the patients of BACH, if it is not in its folder or beside it.
 
     Raises:
         FileNotFoundError: If the folder does not exist or contains no image of the dataset.
         UnknownNameError: If the label of a file is unknown; the message names the files.
-        ValueError: If a table is inconsistent with the files or with itself.
+        ValueError: If a table is inconsistent with the files or with itself, or patients are given for another dataset.
     """
+    if patients is not None and name != "bach":
+        raise ValueError(f"a table of patients is for BACH only: {name} states the patients of its images itself")
     loaders: Mapping[DatasetName, Callable[[Path], list[LabelledImage]]] = {
         "breakhis": list_breakhis,
-        "bach": list_bach,
+        "bach": partial(list_bach, patients=patients),
         "idc": list_idc,
         "folder": partial(list_labelled_folder, outside=outside),
     }
@@ -212,20 +219,22 @@ def list_breakhis(root: Path) -> list[LabelledImage]:
     return _list_named(root, ".png", parse_breakhis_name, "BreaKHis")
 
 
-def list_bach(root: Path) -> list[LabelledImage]:
+def list_bach(root: Path, patients: Path | None = None) -> list[LabelledImage]:
     """List the BACH microscopy images (`Photos/<class>/*.tif`) below a folder, in the order of their names.
 
     The label comes from the folder and from `microscopy_ground_truth.csv`; one of them is enough.
-    The release does not state which images belong to one patient: without a `patients.csv` (`file,patient_id`, no
-    header needed) below the folder, every image counts as a separate patient, and intervals are too narrow.
+    The organisers name the patients of some images only. Their table (`bach_patients.csv` or `patients.csv`, with a
+    file and its patient in each line, no header needed) is `patients`, or is found below the folder or beside it. An
+    image that it does not name counts as a patient of its own, whom the organisers take to be another person.
 
     Raises:
-        FileNotFoundError: If the folder does not exist or contains no TIFF file.
+        FileNotFoundError: If the folder does not exist or contains no TIFF file, or the table does not exist.
         UnknownNameError: If neither gives the label of a TIFF file; the message names the files.
-        ValueError: If folder and table disagree, or images are missing from `patients.csv`.
+        ValueError: If folder and table disagree, or the table of patients names none of the images.
     """
-    labels = _read_pairs(root, _BACH_LABELS, "label")
-    patients = _read_pairs(root, _PATIENTS, "patient_id")
+    labels = _read_pairs(find_tables(root, _BACH_LABELS), "label")
+    tables = [patients] if patients else _find_patient_tables(root)
+    patient_of = _read_pairs(tables, "patient_id")
 
     def parse(path: Path) -> LabelledImage | None:
         folder, table = BACH.find(path.parent.name), labels.get(fold_text(path.name))
@@ -234,16 +243,31 @@ def list_bach(root: Path) -> list[LabelledImage]:
             raise ValueError(
                 f"{path.name} is in the folder {path.parent.name}, but microscopy_ground_truth.csv labels it {table}"
             )
-        spelling = patients.get(fold_text(path.name), "")
-        patient = tidy_identifier(spelling) or path.stem
-        return LabelledImage(path, label, patient, _BACH_PIXEL, BACH.name, spelling) if label else None
+        if not label:
+            return None
+        spelling = patient_of.get(fold_text(path.name), "")
+        return LabelledImage(
+            path,
+            label,
+            tidy_identifier(spelling) or path.stem,
+            _BACH_PIXEL,
+            BACH.name,
+            spelling,
+            um_per_px=_BACH_UM_PER_PX,
+            patient_known=bool(spelling),
+        )
 
     images = _list_named(root, ".tif", parse, "BACH")
-    if patients and (missing := [image.path.name for image in images if not image.spelling]):
-        raise ValueError(
-            f"patients.csv lacks {len(missing)} of {len(images)} images; add a line for each: {join_first(missing)}"
-        )
+    if tables and not any(image.patient_known for image in images):
+        named = join_first(str(table) for table in tables)
+        raise ValueError(f"{named} names the patient of none of the {len(images)} images in {root}")
     return unify_patients(images)
+
+
+def _find_patient_tables(root: Path) -> list[Path]:
+    below = [table for name in _PATIENTS for table in find_tables(root, name)]
+    beside = find_table(root.resolve().parent, _PATIENTS[0])
+    return below or ([beside] if beside else [])
 
 
 def list_idc(root: Path) -> list[LabelledImage]:
@@ -349,10 +373,10 @@ def _list_named(
     return sorted(images, key=lambda image: (image.path.name, image.path.parent))
 
 
-def _read_pairs(root: Path, name: str, column: str) -> dict[str, str]:
-    """Return what the tables of this name say of each file, by its folded name; no header is needed."""
+def _read_pairs(tables: Iterable[Path], column: str) -> dict[str, str]:
+    """Return what tables say of each file, by its folded name; no header is needed."""
     pairs: dict[str, str] = {}
-    for table in find_tables(root, name):
+    for table in tables:
         for row in read_table(table.read_bytes(), str(table), ("file", column), header=False):
             file = fold_text(PurePosixPath(row["file"].strip().replace("\\", "/")).name)
             said = row[column]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.card import InputPolicy
 from core.fitting.config import Augmentation, FitConfig, PublishedName
-from core.imaging.patches import cut_patches
+from core.imaging.patches import cut_patches, pad_to_patch
 from core.results import RgbImage
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def training_patch(image: RgbImage, policy: InputPolicy, config: FitConfig, rng:
 
     The result depends on the state of `rng` and on nothing else that could differ between two runs.
     """
+    if config.working_um_per_px is not None:
+        # At the working scale an image may be smaller than a patch: it is mirrored, as in prediction.
+        image = pad_to_patch(image, policy)
     if config.augmentations == "ours":
         return random_patch(image, policy, config.augmentation, rng)
     left, top, right, bottom = _random_box(image, policy, 1.0, rng)

@@ -11,6 +11,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from core.card import Fusion, Head, InputPolicy, Magnification, StainTarget, Triple
 from core.files import describe_first_problem
+from core.imaging.scale import Scale
+from core.imaging.working_scale import working_factor
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
 
 PublishedName = Literal["hybrid", "efficientnet", "resnet50", "vgg16", "cnn", "none"]
@@ -215,6 +217,8 @@ class FitConfig:
     fusion: Fusion = "concatenation"
     magnification: Magnification = "ignored"
     magnifications: tuple[str, ...] = ()  # train and evaluate on these only; () means all
+    # µm per pixel that images of known scale are resampled to, in training and in use; None: they stay as they are
+    working_um_per_px: float | None = None
     stain: StainTarget | None = None
     augmentations: Augmentations = "ours"
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -248,6 +252,10 @@ class FitConfig:
             raise ValueError("dropout and averaging must be at least 0 and below 1")
         if not 0 <= self.sensitivity <= 1:
             raise ValueError(f"the sensitivity of the threshold must lie in 0..1, got {self.sensitivity}")
+        if self.working_um_per_px is not None:
+            Scale(self.working_um_per_px, "typed")
+            if self.input_policy.kind == "resize":
+                raise ValueError("a network that sees whole images squeezed into a square has no working_um_per_px")
         if self.generated and self.task != "binary":
             raise ValueError("generated tissue is benign or malignant, so it can be used for the binary task only")
 
@@ -255,6 +263,10 @@ class FitConfig:
     def label_set(self) -> LabelSet:
         """The classes that the network predicts."""
         return _LABEL_SETS[self.task]
+
+    def factor_of(self, um_per_px: float | None) -> float:
+        """Return how many times larger an image of this scale becomes; 1 if its scale or the working one is unknown."""
+        return working_factor(um_per_px, self.working_um_per_px)
 
     @property
     def epochs(self) -> int:

@@ -149,5 +149,6 @@ def hash_patch_list(kind: str, images: Sequence[LabelledImage], config: FitConfi
     """Return a hash of the files of a list of patches and of the settings that decide how they look."""
     files = [(str(image.path.absolute()), (s := image.path.stat()).st_size, s.st_mtime_ns) for image in images]
     looks = (config.input_policy, config.stain, config.cache_side, config.augmentations, config.augmentation)
-    text = repr((kind, files, looks, config.generated))
+    factors = [config.factor_of(image.um_per_px) for image in images]
+    text = repr((kind, files, looks, config.generated, *([factors] if config.working_um_per_px else [])))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -26,15 +26,25 @@ from core.fitting.config import FitConfig
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.imaging.stain import make_stain_normaliser
+from core.imaging.working_scale import resample
 from core.results import RgbImage
 
-Prepare = Callable[[Path, bytes], RgbImage]  # returns the pixels of a file from its path and bytes
+Prepare = Callable[["Wanted", bytes], RgbImage]  # returns the pixels of a file from its bytes
 Progress = Callable[[int, int], None]  # images ready, total images
+_Content = tuple[str, float]  # the sha256 of a file and how many times larger its image was made
 
 _AT_ONCE = 32  # images written between two waits for the disk; a killed run loses at most as many
 _FORMAT = 1  # to be increased when decoding, stain normalisation or scaling changes
 # Other versions of these packages may round differently.
 _PIXEL_PACKAGES = (cv2.__version__, imagecodecs.__version__, PIL.__version__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file whose pixels are wanted, at the working scale: its image made `factor` times larger."""
+
+    path: Path
+    factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +61,7 @@ def open_pixels(
     folder: Path | None,
     progress: Progress = lambda ready, total: None,
 ) -> Pixels:
-    """Return the pixels of images as a run needs them: decoded and stain-normalised as in prediction, and scaled.
+    """Return the pixels of images as a run needs them: at the working scale and stain-normalised as in prediction.
 
     A patch, or under `resize` the whole image, has `cache_side` px, or its own size if that is smaller. Without a
     folder the images are arrays in memory. In a folder each image is prepared only once and mapped: it is read from
@@ -62,12 +72,12 @@ def open_pixels(
         ValueError: If cached patches would be smaller than the input of the network.
     """
     recipe, policy = _plan_recipe(config)
+    wanted = [Wanted(image.path, config.factor_of(image.um_per_px)) for image in images]
     if folder is not None:
-        store = PixelStore(folder, recipe.name)
-        return Pixels(store.fetch([image.path for image in images], recipe.prepare, progress), policy)
+        return Pixels(PixelStore(folder, recipe.name).fetch(wanted, recipe.prepare, progress), policy)
     prepared = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for pixels in pool.map(lambda image: recipe.prepare(image.path, image.path.read_bytes()), images):
+        for pixels in pool.map(lambda one: recipe.prepare(one, one.path.read_bytes()), wanted):
             prepared.append(pixels)
             progress(len(prepared), len(images))
     return Pixels(tuple(prepared), policy)
@@ -88,8 +98,8 @@ class _Recipe:
         whole = json.dumps([_FORMAT, asdict(self), _PIXEL_PACKAGES])
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
-    def prepare(self, path: Path, data: bytes) -> RgbImage:
-        """Decode the bytes of a file, normalise the stain and scale the image.
+    def prepare(self, wanted: Wanted, data: bytes) -> RgbImage:
+        """Decode the bytes of a file, bring the image to the working scale, normalise the stain, and scale it down.
 
         Raises:
             UnreadableImageError: If the bytes cannot be read; the message names the file.
@@ -97,8 +107,9 @@ class _Recipe:
         try:
             pixels = decode_image(data).pixels
         except UnreadableImageError as error:
-            raise UnreadableImageError(f"{path}: {error}") from error
-        image = self._scaled(make_stain_normaliser(self.stain)(pixels))
+            raise UnreadableImageError(f"{wanted.path}: {error}") from error
+        resampled = resample(pixels, wanted.factor)
+        image = self._scaled(make_stain_normaliser(self.stain)(resampled))
         image.flags.writeable = False
         return image
 
@@ -144,6 +155,7 @@ class _Entry:
     offset: int
     height: int
     width: int
+    factor: float = 1.0  # older lines have none: their images were left as they are
 
     def __post_init__(self) -> None:
         if self.offset < 0 or min(self.height, self.width) < 1:
@@ -158,7 +170,13 @@ class _Entry:
 
     def stands_for(self, source: "_Source") -> bool:
         """Return whether the source is unchanged by path, size and time, so that it need not be read again."""
-        return (self.path, self.size, self.mtime_ns) == (str(source.path), source.size, source.mtime_ns)
+        own = (self.path, self.size, self.mtime_ns, self.factor)
+        return own == (str(source.path), source.size, source.mtime_ns, source.factor)
+
+    @property
+    def content(self) -> _Content:
+        """What its pixels depend on."""
+        return self.sha256, self.factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +186,12 @@ class _Source:
     path: Path
     size: int
     mtime_ns: int
+    factor: float
+
+    @property
+    def wanted(self) -> Wanted:
+        """The file and the scale that are wanted."""
+        return Wanted(self.path, self.factor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,8 +211,8 @@ class PixelStore:
     """Images in one file, with an index next to it that has a line for every source file.
 
     Pixels are on disk before their line is written, and neither is ever changed, so a killed process can leave only an
-    incomplete last line or pixels without a line. Images are identified by the sha256 of their file; a file with the
-    same path, size and modification time is assumed to be unchanged.
+    incomplete last line or pixels without a line. Images are identified by the sha256 of their file and by how much
+    larger they were made; a file with the same path, size and modification time is assumed to be unchanged.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -196,13 +220,13 @@ class PixelStore:
         self._index = folder / f"{name}.jsonl"
         self._guard = folder / f"{name}.lock"
 
-    def fetch(self, paths: Sequence[Path], prepare: Prepare, progress: Progress) -> tuple[RgbImage, ...]:
+    def fetch(self, images: Sequence[Wanted], prepare: Prepare, progress: Progress) -> tuple[RgbImage, ...]:
         """Return read-only views of the images of files, making the pixels of new files.
 
         A second process waits meanwhile and then reads what the first one made.
         """
         self._pixels.parent.mkdir(parents=True, exist_ok=True)
-        sources = [_Source(path, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in map(Path.absolute, paths)]
+        sources = [_look_at(image) for image in images]
         with self._lock():
             index = _Index(self._read_index())
             new = list(dict.fromkeys(source for source in sources if not index.has(source)))
@@ -214,7 +238,7 @@ class PixelStore:
                     read_sources = list(pool.map(lambda source: _read(source, index, prepare), batch))
                     self._append(read_sources, index)
                     progress(ready + start + len(batch), len(sources))
-        return self._views([index.by_path[str(source.path)] for source in sources])
+        return self._views([index.by_path[source.wanted] for source in sources])
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -240,11 +264,13 @@ class PixelStore:
         # Always append: pixels without a line, left by a killed process, may be mapped by another process.
         with self._pixels.open("ab") as file:
             for read_source in sources:
-                entry = index.by_content.get(read_source.sha256)  # a copy of the file may be in the same batch
-                if entry is None:
-                    entry = _Entry("", 0, 0, read_source.sha256, file.tell(), *read_source.image.shape[:2])
-                    file.write(read_source.image.tobytes())
                 source = read_source.source
+                # A copy of the file may be in the same batch.
+                entry = index.by_content.get((read_source.sha256, source.factor))
+                if entry is None:
+                    height, width = read_source.image.shape[:2]
+                    entry = _Entry("", 0, 0, read_source.sha256, file.tell(), height, width, source.factor)
+                    file.write(read_source.image.tobytes())
                 entries.append(replace(entry, path=str(source.path), size=source.size, mtime_ns=source.mtime_ns))
                 index.add(entries[-1])
             _flush_to_disk(file)
@@ -260,19 +286,27 @@ class PixelStore:
 
 
 class _Index:
-    """The entries by path of the source (the last one counts) and by content."""
+    """The entries by source and scale (the last one counts) and by content."""
 
     def __init__(self, entries: Sequence[_Entry]) -> None:
-        self.by_path = {entry.path: entry for entry in entries}
-        self.by_content = {entry.sha256: entry for entry in entries}
+        self.by_path: dict[Wanted, _Entry] = {}
+        self.by_content: dict[_Content, _Entry] = {}
+        for entry in entries:
+            self.add(entry)
 
     def has(self, source: _Source) -> bool:
-        entry = self.by_path.get(str(source.path))
+        entry = self.by_path.get(source.wanted)
         return entry is not None and entry.stands_for(source)
 
     def add(self, entry: _Entry) -> None:
-        self.by_path[entry.path] = entry
-        self.by_content[entry.sha256] = entry
+        self.by_path[Wanted(Path(entry.path), entry.factor)] = entry
+        self.by_content[entry.content] = entry
+
+
+def _look_at(image: Wanted) -> _Source:
+    path = image.path.absolute()
+    stat = path.stat()
+    return _Source(path, stat.st_size, stat.st_mtime_ns, image.factor)
 
 
 def _parse(line: bytes) -> _Entry | None:
@@ -285,7 +319,8 @@ def _parse(line: bytes) -> _Entry | None:
 def _read(source: _Source, index: _Index, prepare: Prepare) -> _ReadSource:
     data = source.path.read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
-    return _ReadSource(source, sha256, _NO_PIXELS if sha256 in index.by_content else prepare(source.path, data))
+    known = (sha256, source.factor) in index.by_content
+    return _ReadSource(source, sha256, _NO_PIXELS if known else prepare(source.wanted, data))
 
 
 def _flush_to_disk(file: BinaryIO) -> None:

@@ -15,6 +15,7 @@ from core.imaging.pixels import convert_image, stretch_stated_range
 from core.imaging.png import check_png
 from core.imaging.scale import Scale
 from core.imaging.scale_tags import read_jpeg_scale, read_png_scale
+from core.imaging.tiff import open_tiff
 from core.imaging.tiff_pixels import decode_tiff
 from core.imaging.webp import webp_size
 from core.results import RgbImage
@@ -63,6 +64,19 @@ def decode_image(data: bytes, *, stored: bool = False) -> DecodedImage:
         raise UnreadableImageError(
             f"the file is damaged or in an unsupported variant{_reason(error)}. {EXPORT_AGAIN}"
         ) from error
+
+
+def read_scale(data: bytes) -> Scale | None:
+    """Return the scale that a file states, without decoding its pixels; None if it states none or is damaged."""
+    kind = recognise(data)
+    try:
+        if kind is None or kind.name not in ("PNG", "JPEG", "TIFF"):
+            return None
+        if kind.name == "TIFF":
+            return open_tiff(data).scale
+        return (read_png_scale(check_png(data).density) if kind.name == "PNG" else read_jpeg_scale(data)).scale
+    except (UnreadableImageError, ValueError, struct.error):
+        return None
 
 
 def _reason(error: Exception) -> str:

@@ -19,11 +19,11 @@ _MUCH_ENLARGED = 2.0
 _MOST_ENLARGED = 8.0
 
 
-def working_factor(um_per_px: float | None, scale: TrainedScale | None) -> float:
-    """Return how many times larger an image becomes; 1 if its scale is unknown, or near the working scale."""
-    if um_per_px is None or scale is None:
+def working_factor(um_per_px: float | None, working: float | None) -> float:
+    """Return how many times larger an image becomes; 1 if a scale is unknown, or if they are nearly the same."""
+    if um_per_px is None or working is None:
         return 1.0
-    factor = um_per_px / scale.working
+    factor = um_per_px / working
     return 1.0 if abs(factor - 1) <= _SAME else factor
 
 
@@ -34,7 +34,7 @@ def working_size(height: int, width: int, factor: float) -> tuple[int, int]:
 
 def resample(image: RgbImage, factor: float) -> RgbImage:
     """Return an image that many times larger; the same one if the factor is 1."""
-    height, width = working_size(*image.shape[:2], factor)
+    height, width = working_size(image.shape[0], image.shape[1], factor)
     if (height, width) == image.shape[:2]:
         return image
     # Area averaging keeps what is small when shrinking, but looks blocky when enlarging.
@@ -61,7 +61,7 @@ def find_scale_findings(height: int, width: int, card: Card, um_per_px: float | 
     if um_per_px is None:
         text = f"the scale of this image is unknown; the model assumes {working:.2f} µm per pixel"
         return (*_listed(find_size_problem(height, width, card.input_policy)), QualityFinding("note", text))
-    factor = working_factor(um_per_px, card.scale)
+    factor = working_factor(um_per_px, working)
     tall, wide = working_size(height, width, factor)
     if factor > _MOST_ENLARGED or tall * wide > MAX_PIXELS:
         return (QualityFinding("unreadable", _refusal(um_per_px, working, factor)),)

@@ -22,6 +22,7 @@ CautionKind = Literal[
     "images left out",
     "no AUC",
     "scale not matched",
+    "scale unknown",
     "unclassified",  # a sentence from an older version that matches none of those below
 ]
 

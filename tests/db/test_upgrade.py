@@ -124,7 +124,7 @@ def test_old_predictions_and_marks_stay_and_their_images_can_get_a_scale(databas
     assert [row[-1] for row in predictions] == [None]
     assert regions == before[1]
     with sessions.begin() as session:
-        assert store.open_case.case_view(session, 1, 1).images[0].scale is None
+        assert store.open_case.case_images(session, 1)[0].scale is None
         case_id = store.cases.add_case(session, 1, accession=None, magnification=None)
         added = store.cases.add_image(session, case_id, stored_image("one"))
         assert store.scales.set_scale(session, 1, added.image_id, ChosenScale(Scale(0.5, "typed")))

@@ -73,6 +73,7 @@ def test_each_read_stands_with_what_was_shown(reported: ReportedCase) -> None:
     checked(data)
     first, replaced, amended = (by_id(data, f"read-{number}") for number in (1, 3, 5))
     assert (first["status"], first["label"], first["regions marked"]) == ("preliminary", "benign", 3)
+    assert first["length measured on image 1"]["code"] == "{pixel}", "without a scale there are no micrometres"
     assert "threshold that was shown" not in first
     assert replaced["replaced by a later read"]
     assert replaced["reason for differing from the model"] == "wrong_area"
@@ -191,3 +192,24 @@ def test_how_a_file_was_read_is_in_it(world: World) -> None:
     checked(data)
     [media] = [one for one in json.loads(data)["contained"] if one["resourceType"] == "Media"]
     assert media["note"] == [{"text": "only the first of 2 pages is used"}]
+
+
+def test_scales_and_lengths_are_in_it(world: World) -> None:
+    case_id = world.add_case(1)
+    world.analyse()
+    with world.sessions.begin() as session:
+        (image,) = store.open_case.case_images(session, case_id)
+        store.scales.set_scale(session, world.reader, image.id, ChosenScale(Scale(0.5, "ruler")))
+    world.analyse()
+    line = Region(image.id, RegionKind.LINE, ((10.0, 10.0), (40.0, 50.0)))
+    with world.sessions.begin() as session:
+        for record in (store.reads.record_first_read, store.reads.record_final_read):
+            record(session, case_id, world.reader, replace(MALIGNANT, regions=(line,)), OPENED)
+    with world.sessions.read() as session:
+        data = write_diagnostic_report(store.exports.exported_case(session, case_id, world.reader))
+    checked(data)
+    [media] = [one for one in json.loads(data)["contained"] if one["resourceType"] == "Media"]
+    assert media["note"] == [{"text": "0.5 µm per pixel, set with the ruler"}]
+    read = by_id(data, "read-1")
+    assert "regions marked" not in read, "a length is no finding"
+    assert (read["length measured on image 1"]["value"], read["length measured on image 1"]["code"]) == (25, "um")

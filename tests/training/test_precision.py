@@ -24,7 +24,7 @@ def test_the_gate_closes_on_any_one_difference() -> None:
 
 @pytest.mark.skipif(not supports_bf16(torch.device("cpu")), reason="this CPU does not multiply bfloat16")
 def test_the_gate_measures_a_real_difference_between_the_precisions() -> None:
-    gate = bf16_gate(small_classifier(), [generate_tissue(seed, "malignant", 224, 224) for seed in range(2)])
+    gate = bf16_gate(small_classifier(), [(generate_tissue(seed, "malignant", 224, 224), None) for seed in range(2)])
     assert gate.images == 2
     assert 0 < gate.largest_difference < 0.1
     assert gate.lowest_correlation < 1

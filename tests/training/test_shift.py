@@ -23,8 +23,9 @@ from db.database import open_database
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.runs.checkpoints import TINY_CARD, bach_folder
+from training.evaluation.usable_images import refuse_unusable
 from training.shift import ShiftRequest, compare_sets, run
-from training.shifts.sets import AnalysedSet, ChosenSet, SetRequest, analyse_set, choose_sets, refuse_small_images
+from training.shifts.sets import AnalysedSet, ChosenSet, SetRequest, analyse_set, choose_sets
 from training.shifts.steps import measure_drop
 
 PATIENTS, EACH = 4, 3
@@ -154,8 +155,8 @@ def test_features_are_the_mean_of_what_the_head_sees_and_statistics_those_of_the
     seen = analyse_set(chosen, classifier)
     data = images[5].path.read_bytes()
     pixels = decode_image(data).pixels
-    patches, boxes, _ = cut_normalised_patches(pixels, classifier)
-    assert len(boxes) > 2
+    patches = cut_normalised_patches(pixels, classifier).patches
+    assert len(patches) > 2
     np.testing.assert_allclose(seen.measured.features[5], classifier.embed(patches).mean(axis=0), atol=1e-5)
     np.testing.assert_array_equal(seen.measured.statistics[5], measure_tissue(pixels))
     prediction = analyse(data, classifier).prediction
@@ -210,9 +211,9 @@ def test_one_image_that_is_large_enough_is_enough_to_begin(tmp_path: Path) -> No
     images = tuple(tissue)
     few = ChosenSet("tissue", "breakhis", images, tuple(image.patient_id for image in images), len(images))
     with pytest.raises(ValueError, match="none of the 12 images of tissue can be used: a 48 x 40 image is smaller"):
-        refuse_small_images(few, card)
+        refuse_unusable(few.name, few.images, card)
     assert cv2.imwrite(str(images[7].path), np.full((96, 96, 3), 200, np.uint8))
-    refuse_small_images(few, card)
+    refuse_unusable(few.name, few.images, card)
 
 
 def test_every_bar_of_progress_ends_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from core.data.datasets import LabelledImage, list_breakhis
 from core.fitting.augmentation import PublishedList, published_list
 from core.fitting.config import FitConfig, Phase, Sampling
 from core.fitting.images import TrainingImages
-from core.fitting.pixel_cache import PixelStore
+from core.fitting.pixel_cache import PixelStore, Wanted
 from core.imaging.demo import generate_tissue
 from core.results import RgbImage
 from training.benchmark.input_memory import CACHE_SIDE, FILES, STORE_NAME
@@ -117,15 +117,15 @@ def _measure_memory(folder: Path) -> Ratio:
     """Fill a cache with as many entries as BreaKHis has images, and draw all of them in a new process."""
     small = [generate_tissue(seed, "malignant", CACHE_SIDE, CACHE_SIDE) for seed in range(4)]
 
-    def pixels(path: Path, data: bytes) -> RgbImage:
+    def pixels(wanted: Wanted, data: bytes) -> RgbImage:
         return np.roll(small[int(data) % len(small)], int(data), axis=0)
 
     # Tiny files stand for the 7,909 images, because decoding is not measured here.
     (folder / FILES).mkdir()
     for number in range(_BREAKHIS_IMAGES):
         (folder / FILES / f"{number:04d}").write_text(str(number), encoding="ascii")
-    paths = sorted((folder / FILES).iterdir())
-    PixelStore(folder, STORE_NAME).fetch(paths, pixels, lambda ready, total: None)
+    images = [Wanted(path) for path in sorted((folder / FILES).iterdir())]
+    PixelStore(folder, STORE_NAME).fetch(images, pixels, lambda ready, total: None)
     command = [sys.executable, "-m", "training.benchmark.input_memory", str(folder)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     private, mapped, whole, seconds = (float(value) for value in output.split())

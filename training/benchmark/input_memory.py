@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from core.fitting.augmentation import published_patch
-from core.fitting.pixel_cache import PixelStore
+from core.fitting.pixel_cache import PixelStore, Wanted
 from core.results import RgbImage
 
 CACHE_SIDE = 256
@@ -21,13 +21,13 @@ def _resident_gb(kind: str) -> float:
     return int(next(line for line in status.splitlines() if line.startswith(f"{kind}:")).split()[1]) * 1024 / 1e9
 
 
-def _refuse_decoding(path: Path, data: bytes) -> RgbImage:
-    raise ValueError(f"{path} should have been in the cache")
+def _refuse_decoding(wanted: Wanted, data: bytes) -> RgbImage:
+    raise ValueError(f"{wanted.path} should have been in the cache")
 
 
 def _open(folder: Path) -> tuple[RgbImage, ...]:
-    paths = sorted((folder / FILES).iterdir())
-    return PixelStore(folder, STORE_NAME).fetch(paths, _refuse_decoding, lambda ready, total: None)
+    images = [Wanted(path) for path in sorted((folder / FILES).iterdir())]
+    return PixelStore(folder, STORE_NAME).fetch(images, _refuse_decoding, lambda ready, total: None)
 
 
 if __name__ == "__main__":

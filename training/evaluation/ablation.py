@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from core.card import Card, StainTarget
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
+from core.imaging.scale import known_um_per_px
 from core.network.classifier import Classifier
 from core.network.views import EIGHT_VIEWS, ViewSet, apply_view, get_views
 from core.pipeline import check_image, cut_normalised_patches, pool_patches
@@ -86,22 +87,23 @@ def _with_stains(classifier: Classifier) -> list[Classifier]:
 def _try_image(chosen: ChosenImage, classifiers: Sequence[Classifier]) -> _Trial | None:
     image = chosen.image
     try:
-        pixels = decode_image(image.path.read_bytes()).pixels
+        decoded = decode_image(image.path.read_bytes())
     except (UnreadableImageError, OSError):
         return None
-    quality = check_image(pixels, classifiers[0].card)
+    pixels, scale = decoded.pixels, known_um_per_px(image.um_per_px, decoded.scale)
+    quality = check_image(pixels, classifiers[0].card, scale)
     if not quality.readable:
         return None
     try:
-        rows = [_by_views(pixels, classifier.at(image.magnification)) for classifier in classifiers]
+        rows = [_by_views(pixels, classifier.at(image.magnification), scale) for classifier in classifiers]
     except NoResultError:
         return None
-    return _Trial(image.malignancy == "malignant", image.patient_id, bool(quality.findings), np.array(rows))
+    return _Trial(image.malignancy == "malignant", image.patient_id, bool(quality.problems), np.array(rows))
 
 
-def _by_views(image: RgbImage, classifier: Classifier) -> list[float]:
+def _by_views(image: RgbImage, classifier: Classifier, um_per_px: float | None) -> list[float]:
     """Return the malignant probability with one, seven and eight views, from one pass over the eight."""
-    patches, _, _ = cut_normalised_patches(image, classifier)
+    patches = cut_normalised_patches(image, classifier, um_per_px).patches
     by_view = classifier.classify(_eight_views(patches)).reshape(len(EIGHT_VIEWS), len(patches), -1)
     means = (by_view[[EIGHT_VIEWS.index(view) for view in get_views(name)]].mean(axis=0) for name, _ in _VIEWS)
     return [pool_patches(mean, classifier.card).malignant_probability for mean in means]

@@ -14,7 +14,6 @@ from core.data.leaks import PlacedImage, audit_splits
 from core.data.splits import official_folds
 from core.fitting.history import SPLIT_FILE
 from core.identifiers import fold_identifier, fold_text
-from core.labels import BACH
 from core.statistics.cautions import Caution, leak_caution
 from core.tables import UnreadableTableError, read_table
 
@@ -28,7 +27,8 @@ _FITTED_HERE = (
 )
 _LOCK_UNKNOWN = "the card does not record which predictions its threshold and temperature were fitted to"
 _FOLDER = "a folder of images"  # the name in cards written by training.train
-EACH_IMAGE_A_PATIENT = "each image is treated as a separate patient, so intervals are too narrow"
+_EACH_IMAGE_A_PATIENT = "each image is treated as a separate patient, so intervals are too narrow"
+_EACH_OF_THEM_A_PATIENT = "each of these is treated as a separate patient, so intervals may be too narrow"
 _ONE_MALIGNANCY = (
     "all images are benign or all are malignant, so there is no AUC and only one of sensitivity and specificity"
 )
@@ -136,17 +136,24 @@ def collect_cautions(
         collected.append(Caution("fitted here", _FITTED_HERE))
     if not cards(None).locked_on:
         collected.append(Caution("lock unknown", _LOCK_UNKNOWN))
-    if are_patients_unknown(images):
-        collected.append(Caution("patients unknown", EACH_IMAGE_A_PATIENT))
+    if caution := patients_caution(images):
+        collected.append(caution)
     if len({image.malignancy for image in images}) < 2:
         collected.append(Caution("one malignancy", _ONE_MALIGNANCY))
     return tuple(collected)
 
 
-def are_patients_unknown(images: Sequence[LabelledImage]) -> bool:
-    """Return whether these are images of BACH without patient numbers, so that each counts as a patient."""
-    distinct = len({image.patient_id for image in images}) == len({image.path for image in images})
-    return distinct and {image.dataset for image in images} == {BACH.name}
+def patients_caution(images: Sequence[LabelledImage], name: str = "") -> Caution | None:
+    """Return that nobody wrote down the patients of images, so that each counts as one; None if all are known."""
+    unknown = sum(not image.patient_known for image in images)
+    if not unknown:
+        return None
+    if unknown == len(images):
+        start = f"the patients of {name} are unknown: " if name else ""
+        return Caution("patients unknown", f"{start}{_EACH_IMAGE_A_PATIENT}")
+    of = f" of {name}" if name else ""
+    text = f"the patients of {unknown} of {len(images)} images{of} are unknown: {_EACH_OF_THEM_A_PATIENT}"
+    return Caution("patients unknown", text)
 
 
 def is_same_dataset(named: str, dataset: str) -> bool:

@@ -2,12 +2,14 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from core.card import Card, read_card
@@ -25,12 +27,21 @@ from core.statistics.figure_names import ACCURACY, AUC, BALANCED_ACCURACY, PR_AU
 from core.statistics.predictions import ClassPredictions
 from db.files import Files
 from training.evaluation.ablation import ablate
-from training.evaluation.chosen_images import ImageChoice, SplitPart, choose_images, collect_cautions, is_same_dataset
+from training.evaluation.chosen_images import (
+    ImageChoice,
+    SplitPart,
+    choose_images,
+    collect_cautions,
+    is_same_dataset,
+    relative_name,
+)
 from training.evaluation.predictions import Judge, JudgedImage, judgements_of
 from training.evaluation.report import write_evaluation
+from training.evaluation.usable_images import refuse_unusable
 from training.runs.folder import RunFolder, unused_folder
 
 WITHOUT = "without normal and in situ"
+KNOWN_PATIENTS = "known patients only"
 # BreaKHis holds benign tumours and invasive carcinomas only (Spanhol et al., IEEE TBME 2016).
 _UNKNOWN_TO_BREAKHIS = ("normal", "in_situ")
 _FIGURES = (ACCURACY, BALANCED_ACCURACY, AUC, PR_AUC, RECALL, SPECIFICITY)
@@ -47,11 +58,27 @@ def add_figures_of_known_tissue(
     """
     if not is_same_dataset(card.training_data.dataset, BREAKHIS.name) or card.label_set == BACH:
         return evaluation
-    known = ~np.isin(judgements.subtypes, _UNKNOWN_TO_BREAKHIS)
-    if known.all() or not known.any():
+    return _add_figures(evaluation, judgements, about, ~np.isin(judgements.subtypes, _UNKNOWN_TO_BREAKHIS), WITHOUT)
+
+
+def add_figures_of_known_patients(
+    evaluation: Evaluation, judgements: ClassPredictions, about: EvaluationDetails, known: NDArray[np.bool_]
+) -> Evaluation:
+    """Add the main figures of the images whose patients are known; only their intervals are sure to be wide enough."""
+    return _add_figures(evaluation, judgements, about, known, KNOWN_PATIENTS)
+
+
+def _add_figures(
+    evaluation: Evaluation,
+    judgements: ClassPredictions,
+    about: EvaluationDetails,
+    chosen: NDArray[np.bool_],
+    words: str,
+) -> Evaluation:
+    if chosen.all() or not chosen.any():
         return evaluation
-    without = build_evaluation(judgements.only(known), about)
-    added = [replace(f, name=f"{f.name}, {WITHOUT}") for f in without.figures if f.name in _FIGURES]
+    part = build_evaluation(judgements.only(chosen), about)
+    added = [replace(f, name=f"{f.name}, {words}") for f in part.figures if f.name in _FIGURES]
     return replace(evaluation, figures=(*evaluation.figures, *added))
 
 
@@ -71,6 +98,7 @@ class EvaluationRequest:
     out: Path = Path("evaluations")
     device: str = "cpu"
     outside: bool = False  # whether labels.csv may name links and files outside its folder
+    patients: Path | None = None  # a table of the patients of BACH
 
     @property
     def dataset_name(self) -> str:
@@ -138,8 +166,9 @@ def evaluate(request: EvaluationRequest, files: Files | None = None) -> Finished
         ValueError: If there is nothing to evaluate; the message has the reason.
     """
     classifier = _with_threshold(load_classifier(request.checkpoint, request.device), request.threshold)
-    labelled = load_dataset(request.dataset, request.data, outside=request.outside)
+    labelled = load_dataset(request.dataset, request.data, outside=request.outside, patients=request.patients)
     choice = choose_images(labelled, request.data, request.part, request.run_folder, request.lists)
+    refuse_unusable(request.dataset_name, [one.image for one in choice.images], classifier.card)
     judges = FoldClassifiers(classifier, request.run_folder, request.device)
     missing = describe_shortfall(labelled, request.dataset)
     warnings = (
@@ -156,7 +185,8 @@ def evaluate(request: EvaluationRequest, files: Files | None = None) -> Finished
             judge.forget()  # there is nothing to resume
         if request.ablation:
             ablation = ablate(choice.images, judges.of, classifier.card, _count_images(bar, "ablation", choice))
-    evaluation = _measure(request, classifier, images, warnings, ablation)
+    unknown = {relative_name(one.image, request.data) for one in choice.images if not one.image.patient_known}
+    evaluation = _measure(request, classifier, images, warnings, ablation, unknown)
     folder = create_folder(
         request.out, evaluation.model_name, evaluation.model_version, evaluation.dataset, evaluation.split
     )
@@ -171,7 +201,9 @@ def _measure(
     images: Sequence[JudgedImage],
     warnings: tuple[Caution, ...],
     ablation: tuple[AblationRow, ...],
+    unknown: Collection[str],
 ) -> Evaluation:
+    """Measure the predictions; `unknown` are the files whose patients nobody wrote down."""
     card = classifier.card
     about = EvaluationDetails(
         model_name=card.name,
@@ -189,7 +221,9 @@ def _measure(
     )
     judgements = judgements_of(images, card)
     evaluation = build_evaluation(judgements, about, ablation=ablation, abstention=card.abstention)
-    return add_figures_of_known_tissue(evaluation, judgements, about, card)
+    evaluation = add_figures_of_known_tissue(evaluation, judgements, about, card)
+    known = np.array([image.file not in unknown for image in images if image.reason is None])
+    return add_figures_of_known_patients(evaluation, judgements, about, known)
 
 
 def _notes(images: Sequence[JudgedImage]) -> Iterator[ImageNote]:
@@ -232,10 +266,17 @@ def _count_images(bar: Progress, what: str, choice: ImageChoice) -> Callable[[],
     return lambda: bar.advance(task)
 
 
-def progress_bar() -> Progress:
-    """Return a progress bar with counts and times, on stderr because stdout carries results."""
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Draw progress bars with counts and times, on stderr because stdout carries results; a failure leaves none."""
     columns = (text_column(10), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=PlainConsole(stderr=True))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=PlainConsole(stderr=True)) as bar:
+        try:
+            yield bar
+        except Exception:
+            for task in bar.task_ids:
+                bar.update(task, visible=False)
+            raise
 
 
 def _journal(request: EvaluationRequest, classifier: Classifier, *, maps: bool) -> Path:

@@ -18,6 +18,7 @@ from core.files import write_whole
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_png, make_thumbnail, scale_to_grey
 from core.imaging.limits import UnreadableImageError
+from core.imaging.scale import known_um_per_px
 from core.labels import BINARY, LabelSet
 from core.network.classifier import Classifier
 from core.pipeline import analyse_image
@@ -56,6 +57,7 @@ class JudgedImage:
     evidence_low: float | None = None  # logit units at grey levels 0 and 255 of the heat map
     evidence_high: float | None = None
     pixels_sha256: str | None = None  # of the pixels as an upload stores them; None without a prediction
+    um_per_px: float | None = None  # as the dataset says; the file is asked only if it does not
 
 
 _ADAPTER = TypeAdapter(JudgedImage)
@@ -77,12 +79,12 @@ class Judge:
 
     def judge(self, chosen: Sequence[ChosenImage], advance: Callable[[], object] = lambda: None) -> list[JudgedImage]:
         """Predict every image, or use its result from the journal."""
-        known = {(image.file, image.sha256, image.fold): image for image in _read_journal(self.journal)}
+        known = {_key(image): image for image in _read_journal(self.journal)}
         judged = []
         with _open_journal(self.journal) as journal:
             for one in chosen:
                 data, image = self._read(one)
-                result = known.get((image.file, image.sha256, image.fold))
+                result = known.get(_key(image))
                 if result is None or not self._is_whole(result):
                     result = self._analyse(image, one, data)
                     if journal is not None:
@@ -115,7 +117,8 @@ class Judge:
         except UnreadableImageError as error:
             return replace(image, reason=str(error))
         classifier = self.classifiers(chosen.fold).at(chosen.image.magnification)
-        analysis = analyse_image(decoded.pixels, classifier, heatmap=self.maps, notes=decoded.notes)
+        scale = known_um_per_px(chosen.image.um_per_px, decoded.scale)
+        analysis = analyse_image(decoded.pixels, classifier, heatmap=self.maps, notes=decoded.notes, um_per_px=scale)
         # An upload of these pixels is stored as this PNG, whatever kind of file they came in.
         image = replace(image, pixels_sha256=hashlib.sha256(encode_png(decoded.pixels)).hexdigest())
         return self._store_previews(_with_analysis(image, analysis), decoded.pixels, analysis.heatmap)
@@ -135,6 +138,7 @@ class Judge:
             label=image.label,
             malignant=image.malignancy == "malignant",
             fold=chosen.fold,
+            um_per_px=image.um_per_px,
             reason=reason,
         )
 
@@ -147,6 +151,11 @@ class Judge:
         grey, low, high = scale_to_grey(heatmap)
         sha256 = self.files.put(encode_png(make_thumbnail(grey, PREVIEW_SIDE)))
         return replace(image, heatmap_sha256=sha256, evidence_low=low, evidence_high=high)
+
+
+def _key(image: JudgedImage) -> tuple[str, str, int | None, float | None]:
+    """Return what a result depends on, beside the checkpoint."""
+    return image.file, image.sha256, image.fold, image.um_per_px
 
 
 def judgements_of(judged: Sequence[JudgedImage], card: Card) -> ClassPredictions:

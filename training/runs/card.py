@@ -1,11 +1,12 @@
 """Build the card of a run: threshold, temperature, precision, and metrics with intervals."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.card import Card, Metric, TrainingData
+from core.card import Card, Metric, TrainedScale, TrainingData
+from core.data.datasets import LabelledImage
 from core.fitting.config import FitConfig
 from core.network.classifier import Classifier
 from core.pipeline import analyse_image
@@ -45,16 +46,16 @@ class PrecisionGate:
         return self.images > 0 and self.labels_changed == 0 and close
 
 
-def bf16_gate(classifier: Classifier, images: Iterable[RgbImage]) -> PrecisionGate:
-    """Analyse every image in both precisions and return the largest differences.
+def bf16_gate(classifier: Classifier, images: Iterable[tuple[RgbImage, float | None]]) -> PrecisionGate:
+    """Analyse every image, which comes with its scale if that is known, in both precisions; return the differences.
 
     A few images are not enough: a precision that flips two labels in fifteen can pass a check on six.
     """
     full = classifier.with_card(replace(classifier.card, precision="fp32"))
     half = classifier.with_card(replace(classifier.card, precision="bf16"))
     count, changed, difference, correlation = 0, 0, 0.0, 1.0
-    for image in images:
-        one, other = analyse_image(image, full), analyse_image(image, half)
+    for image, scale in images:
+        one, other = analyse_image(image, full, um_per_px=scale), analyse_image(image, half, um_per_px=scale)
         if one.prediction is None or other.prediction is None:
             changed += one.prediction is not other.prediction
             continue
@@ -91,6 +92,7 @@ def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstra
         fusion=config.fusion,
         magnification=config.magnification,
         stain=config.stain,
+        scale=trained_scale(train, config),
         views=config.views,
         training_data=TrainingData(datasets, len(train), len(patients), patients, _about_data(plan, config)),
         config=config.flat(),
@@ -98,6 +100,14 @@ def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstra
         demonstration=demonstration,
         note=_note(config, len(patients), demonstration=demonstration),
     )
+
+
+def trained_scale(images: Sequence[LabelledImage], config: FitConfig) -> TrainedScale | None:
+    """Return the scales of training images and the working scale; None if images were used as they are."""
+    known = [image.um_per_px for image in images if image.um_per_px is not None]
+    if config.working_um_per_px is None or not known:
+        return None
+    return TrainedScale(min(known), max(known), config.working_um_per_px)
 
 
 def card_of_part(card: Card, part: Part) -> Card:

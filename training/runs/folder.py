@@ -43,6 +43,7 @@ class Order:
     tensorboard: bool = False
     demonstration: bool = True
     outside: bool = False  # whether labels.csv may name links and files outside its folder
+    patients: Path | None = None  # a table of the patients of BACH
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from torch import distributed
 from core.data.datasets import DatasetName, LabelledImage, describe_shortfall, load_dataset
 from core.data.left_out import dataset_cautions, left_out_cautions, list_unlabelled
 from core.data.splits import official_folds, patient_folds, shuffle_split, stratified_split
+from core.data.stated_scales import with_stated_scales
 from core.fitting.config import FitConfig, Task, read_config
 from core.fitting.distributed import rank
 from core.statistics.calibration import PredictionSource
@@ -95,7 +96,34 @@ def plan_run(images: Sequence[LabelledImage], config: FitConfig, lists: Path | N
 
 
 def filter_images(images: Sequence[LabelledImage], config: FitConfig, most: int) -> list[LabelledImage]:
-    """Return the images at the config's magnifications, at most `most` per patient and class; 0 returns all."""
+    """Return the images at the config's magnifications, at most `most` per patient and class; 0 returns all.
+
+    If the run has a working scale, images of unknown scale get the one that their file states.
+
+    Raises:
+        ValueError: If the run has a working scale, and that of no image is known.
+    """
+    kept = _at_most(images, config, most)
+    if config.working_um_per_px is None:
+        return kept
+    kept = with_stated_scales(kept)
+    if all(image.um_per_px is None for image in kept):
+        raise ValueError(
+            "working_um_per_px needs images of known scale: give labels.csv a column um_per_px, or leave it out"
+        )
+    return kept
+
+
+def scale_cautions(images: Sequence[LabelledImage], config: FitConfig) -> tuple[Caution, ...]:
+    """Return how many images of a run with a working scale are used as they are, because their scale is unknown."""
+    unknown = [image for image in images if image.um_per_px is None]
+    if config.working_um_per_px is None or not unknown:
+        return ()
+    text = f"the scale of {len(unknown)} of {len(images)} images is unknown: they are used as they are"
+    return (Caution("scale unknown", text),)
+
+
+def _at_most(images: Sequence[LabelledImage], config: FitConfig, most: int) -> list[LabelledImage]:
     if config.magnifications:
         images = [image for image in images if image.magnification in config.magnifications]
     if not most:
@@ -196,8 +224,13 @@ def _read_images(
     config: FitConfig, order: Order
 ) -> tuple[RunPlan, tuple[str, ...], tuple[Caution, ...], tuple[Path, ...]]:
     """Return the plan of a run, what its dataset lacks, what must be known of its folders, and its target images."""
-    images = load_dataset(order.dataset, order.data, outside=order.outside)
-    plan = plan_run(filter_images(images, config, order.limit), config, order.lists)
+    images = load_dataset(order.dataset, order.data, outside=order.outside, patients=order.patients)
+    used = filter_images(images, config, order.limit)
+    plan = plan_run(used, config, order.lists)
     targets, unused = list_unlabelled(order.targets) if order.targets else ((), ())
-    cautions = (*dataset_cautions(order.dataset, order.data, images), *left_out_cautions(unused))
+    cautions = (
+        *dataset_cautions(order.dataset, order.data, images),
+        *left_out_cautions(unused),
+        *scale_cautions(used, config),
+    )
     return plan, describe_shortfall(images, order.dataset), cautions, targets

@@ -165,6 +165,6 @@ def _judge_images(
 def _with_gated_precision(network: HybridNetwork, card: Card, plan: RunPlan) -> Card:
     """Return the card with bf16 if that passes on the validation images (with folds: on all images), else with fp32."""
     images = plan.final.train if plan.final else plan.judged[0].validation
-    pixels = (decode_image(image.path.read_bytes()).pixels for image in images)
-    gate = bf16_gate(Classifier(copy.deepcopy(network), card, "unsaved"), pixels)
+    decoded = ((decode_image(image.path.read_bytes()).pixels, image.um_per_px) for image in images)
+    gate = bf16_gate(Classifier(copy.deepcopy(network), card, "unsaved"), decoded)
     return replace(card, precision="bf16" if gate.passed else "fp32")

@@ -8,15 +8,14 @@ from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from core.card import Card
 from core.data.datasets import DatasetName, LabelledImage, load_dataset
 from core.data.left_out import dataset_cautions
 from core.identifiers import fold_identifier
-from core.imaging.decode import decode_image
+from core.imaging.decode import DecodedImage, decode_image
 from core.imaging.limits import UnreadableImageError
-from core.imaging.patches import find_size_problem
+from core.imaging.scale import known_um_per_px
 from core.network.classifier import Classifier
 from core.pipeline import analyse_image, cut_normalised_patches
 from core.results import RgbImage
@@ -25,6 +24,7 @@ from core.statistics.compare_sets import LEAST_PATIENTS, MeasuredSet, TooFewPati
 from core.statistics.predictions import BinaryPredictions
 from core.statistics.tissue_statistics import measure_tissue
 from training.evaluation.chosen_images import fold_patients, may_share_patients
+from training.evaluation.usable_images import none_usable
 
 _REASONS_SHOWN = 8
 _NAMES: dict[DatasetName, str] = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC"}
@@ -39,10 +39,13 @@ class SetRequest:
     magnification: str | None = None
     most: int = 50
     outside: bool = False  # whether labels.csv may name links and files outside its folder
+    patients: Path | None = None  # a table of the patients of BACH
 
     @classmethod
-    def of(cls, text: str, magnification: str | None, most: int, *, outside: bool = False) -> "SetRequest":
-        """Parse NAME=ROOT.
+    def of(
+        cls, text: str, magnification: str | None, most: int, *, outside: bool = False, patients: Path | None = None
+    ) -> "SetRequest":
+        """Parse NAME=ROOT; a table of patients counts for BACH only.
 
         Raises:
             ValueError: If there is no such dataset, or the folder is missing.
@@ -50,7 +53,7 @@ class SetRequest:
         name, _, root = text.partition("=")
         for known in get_args(DatasetName):
             if name == known and root:
-                return cls(known, Path(root), magnification, most, outside)
+                return cls(known, Path(root), magnification, most, outside, patients if known == "bach" else None)
         raise ValueError(f"a set must be NAME=ROOT with NAME one of {', '.join(get_args(DatasetName))}, not {text!r}")
 
 
@@ -73,8 +76,13 @@ class AnalysedSet:
     measured: MeasuredSet
     judged: BinaryPredictions
     dataset: DatasetName
-    images: tuple[LabelledImage, ...]
+    images: tuple[LabelledImage, ...]  # with the scale of their files, where the dataset does not say it
     left_out: tuple[Caution, ...]
+
+    @property
+    def scales(self) -> NDArray[np.float64]:
+        """The micrometres per pixel of every image, nan where they are unknown."""
+        return np.array([np.nan if image.um_per_px is None else image.um_per_px for image in self.images])
 
     @property
     def judgeable(self) -> bool:
@@ -102,7 +110,7 @@ def choose_sets(source: SetRequest, target: SetRequest) -> tuple[ChosenSet, Chos
 
 
 def _choose(request: SetRequest) -> ChosenSet:
-    images = load_dataset(request.dataset, request.root, outside=request.outside)
+    images = load_dataset(request.dataset, request.root, outside=request.outside, patients=request.patients)
     cautions = dataset_cautions(request.dataset, request.root, images)
     # Two folders may use the same number for different people; the numbers of a public dataset are unique in it.
     where = f"folder {request.root.resolve().name}" if request.dataset == "folder" else _NAMES[request.dataset]
@@ -136,38 +144,6 @@ def _check_patients(name: str, persons: Sequence[str], condition: str = "") -> N
         )
 
 
-def refuse_small_images(chosen: ChosenSet, card: Card) -> None:
-    """Refuse a set of which no image is large enough for the network; only the headers of the files are read.
-
-    Raises:
-        ValueError: If every image is too small; the message says how small they are.
-    """
-    problems = []
-    for image in chosen.images:
-        size = _read_size(image.path)
-        problem = find_size_problem(*size, card.input_policy) if size else None
-        if problem is None or problem.kind != "unreadable":
-            return
-        problems.append(problem.message)
-    raise _none_usable(chosen.name, problems)
-
-
-def _read_size(file: Path) -> tuple[int, int] | None:
-    """Return height and width from the header of an image; None if Pillow cannot tell them."""
-    try:
-        with Image.open(file) as image:
-            return image.height, image.width
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
-
-
-def _none_usable(name: str, reasons: Sequence[str]) -> ValueError:
-    return ValueError(
-        f"none of the {len(reasons)} images of {name} can be used: {Counter(reasons).most_common(1)[0][0]}. "
-        "If they are too small, use larger images or a checkpoint for images of this size"
-    )
-
-
 def analyse_set(chosen: ChosenSet, classifier: Classifier, advance: Callable[[], object] = lambda: None) -> AnalysedSet:
     """Measure every image as it is, and predict and embed it as in serving.
 
@@ -185,17 +161,20 @@ def analyse_set(chosen: ChosenSet, classifier: Classifier, advance: Callable[[],
             rows.append(row)
         advance()
     if not usable:
-        raise _none_usable(chosen.name, [reason for _, reason in reasons])
+        raise none_usable(chosen.name, [reason for _, reason in reasons])
     persons = np.array([chosen.persons[number] for number in usable], np.str_)
     _check_patients(chosen.name, list(persons), " among those that can be used")
-    images = tuple(chosen.images[number] for number in usable)
-    features, statistics, probabilities = (np.stack(column) for column in zip(*rows, strict=True))
-    malignant = np.array([image.malignancy == "malignant" for image in images])
+    features, statistics, probabilities, scales = (np.stack(column) for column in zip(*rows, strict=True))
+    used = tuple(
+        replace(chosen.images[number], um_per_px=None if np.isnan(scale) else float(scale))
+        for number, scale in zip(usable, scales, strict=True)
+    )
+    malignant = np.array([image.malignancy == "malignant" for image in used])
     return AnalysedSet(
         MeasuredSet(chosen.name, features, statistics, persons),
         BinaryPredictions(malignant, probabilities, persons),
         chosen.dataset,
-        images,
+        used,
         left_out_cautions(reasons, len(chosen.images), chosen.name),
     )
 
@@ -217,18 +196,20 @@ def left_out_cautions(reasons: Sequence[tuple[str, str]], images: int, name: str
     return (*named, others) if more else tuple(named)
 
 
-def probability_of(pixels: RgbImage, image: LabelledImage, classifier: Classifier) -> float | str:
+def probability_of(
+    pixels: RgbImage, image: LabelledImage, classifier: Classifier, um_per_px: float | None
+) -> float | str:
     """Return the malignant probability that a reader would see, or the reason why there is none."""
-    analysis = analyse_image(pixels, classifier.at(image.magnification), heatmap=False)
+    analysis = analyse_image(pixels, classifier.at(image.magnification), heatmap=False, um_per_px=um_per_px)
     if analysis.prediction is None:
         return analysis.reason or "no result"
     return analysis.prediction.malignant_probability
 
 
-def read_pixels(image: LabelledImage) -> RgbImage | str:
+def read_image(image: LabelledImage) -> DecodedImage | str:
     """Decode an image, or return the reason why it cannot be decoded."""
     try:
-        return decode_image(image.path.read_bytes()).pixels
+        return decode_image(image.path.read_bytes())
     except OSError as error:
         return f"the file cannot be read: {error.strerror}"
     except UnreadableImageError as error:
@@ -242,17 +223,19 @@ def count_training_patients(card: Card, seen: AnalysedSet) -> int:
     return len({fold_identifier(image.patient_id) for image in images} & fold_patients(data))
 
 
-_Row = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+_Row = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
 def _analyse(image: LabelledImage, classifier: Classifier) -> _Row | str:
-    """Return features, statistics and malignant probability of one image, or the reason why there are none."""
-    pixels = read_pixels(image)
-    if isinstance(pixels, str):
-        return pixels
-    probability = probability_of(pixels, image, classifier)
+    """Return features, statistics, malignant probability and scale (nan: unknown), or the reason why there are none."""
+    decoded = read_image(image)
+    if isinstance(decoded, str):
+        return decoded
+    scale = known_um_per_px(image.um_per_px, decoded.scale)
+    probability = probability_of(decoded.pixels, image, classifier, scale)
     if isinstance(probability, str):
         return probability
-    patches, _, _ = cut_normalised_patches(pixels, classifier)
+    patches = cut_normalised_patches(decoded.pixels, classifier, scale).patches
     features = classifier.embed(patches).mean(axis=0, dtype=np.float64)
-    return features, measure_tissue(pixels), np.array(probability)
+    known = np.array(np.nan if scale is None else scale)
+    return features, measure_tissue(decoded.pixels), np.array(probability), known

@@ -1,15 +1,16 @@
 """Measure the drop of AUC between two sets and the effects of views, stain, quality control and scale on it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
 from core.card import Card
+from core.data.datasets import LabelledImage
+from core.imaging.working_scale import resample, working_factor
 from core.network.classifier import Classifier
-from core.results import RgbImage
 from core.statistics.cautions import Caution
 from core.statistics.comparison import compare_auc
 from core.statistics.evaluation import AblationRow, Figure
@@ -20,7 +21,7 @@ from core.statistics.shift import Distance, Shift, Step
 from core.statistics.tissue_statistics import SIZE, STATISTICS
 from training.evaluation.ablation import CHANGE, ablate
 from training.evaluation.chosen_images import ChosenImage
-from training.shifts.sets import AnalysedSet, left_out_cautions, probability_of, read_pixels
+from training.shifts.sets import AnalysedSet, left_out_cautions, probability_of, read_image
 
 _SIZE = [statistic.name for statistic in STATISTICS].index(SIZE)
 _MOST_RESIZED = 5.0  # times; covers all pairs of magnifications of BreaKHis except 40X and 400X
@@ -72,57 +73,86 @@ def preparation_steps(target: AnalysedSet, classifier: Classifier, advance: Adva
     return (Step(_own_name(own), own.images, own.auc, None), *steps)
 
 
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """Another scale for the target set: how many times larger each image is made. The pipeline is told no scale."""
+
+    name: str
+    factors: NDArray[np.float64]
+
+
 def scale_step(
     source: AnalysedSet, target: AnalysedSet, classifier: Classifier, begin: Callable[[], Advance]
 ) -> tuple[Step | None, tuple[Caution, ...]]:
-    """Evaluate the target set with images resized so that dark structures are as large as in the source set.
+    """Evaluate the target set at another scale: what is known of scales is used, or left out if it was used already.
+
+    A network with a working scale has been given the known scales of the target set, so they are left out. For any
+    other network, the images are resized to the scale of the source set if both are known, otherwise so that dark
+    structures are as large as there.
 
     Return cautions as well; if the scale cannot be matched, the step is None, and `begin` is not called.
     """
-    factor, problem = _factor(source, target, classifier.card)
-    if problem:
-        return None, (Caution("scale not matched", problem),)
-    name = f"scale matched (images x {factor:.2f})"
+    trial = _plan_trial(source, target, classifier.card)
+    if isinstance(trial, str):
+        return None, (Caution("scale not matched", f"the scale was not matched: {trial}"),)
     advance = begin()
     usable, reasons, probabilities = [], [], []
-    for number, image in enumerate(target.images):
-        pixels = read_pixels(image)
-        result = pixels if isinstance(pixels, str) else probability_of(_resize(pixels, factor), image, classifier)
+    for number, (image, factor) in enumerate(zip(target.images, trial.factors, strict=True)):
+        result = _judge_again(image, classifier, factor)
         if isinstance(result, str):
             reasons.append((image.path.name, result.rstrip(".")))
         else:
             usable.append(number)
             probabilities.append(result)
         advance()
-    warnings = left_out_cautions(reasons, len(target.images), f"{target.measured.name}, {name},")
+    warnings = left_out_cautions(reasons, len(target.images), f"{target.measured.name}, {trial.name},")
     own = target.judged.only(np.isin(np.arange(len(target.images)), usable))
     if not 2 <= own.malignant.sum() <= len(own.malignant) - 2:
-        few = Caution("no AUC", f"{name}: too few benign or malignant images are left for an AUC")
+        few = Caution("no AUC", f"{trial.name}: too few benign or malignant images are left for an AUC")
         return None, (*warnings, few)
     scaled = BinaryPredictions(own.malignant, np.array(probabilities, np.float64), own.patient_ids)
     paired = compare_auc(scaled, own)
     change = Figure(CHANGE, paired.difference, paired.low, paired.high, "image", paired.n)
-    return Step(name, len(usable), _auc(scaled), change), warnings
+    return Step(trial.name, len(usable), _auc(scaled), change), warnings
 
 
-def _factor(source: AnalysedSet, target: AnalysedSet, card: Card) -> tuple[float, str]:
-    """Return the factor to resize target images by, and why it cannot be used ("" if it can)."""
+def _judge_again(image: LabelledImage, classifier: Classifier, factor: float) -> float | str:
+    decoded = read_image(image)
+    if isinstance(decoded, str):
+        return decoded
+    return probability_of(resample(decoded.pixels, factor), image, classifier, None)
+
+
+def _plan_trial(source: AnalysedSet, target: AnalysedSet, card: Card) -> _Trial | str:
+    """Return the other scale to try, or why there is none."""
     if card.input_policy.kind == "resize":
-        return 1.0, "the scale was not matched: this network resizes every image to the same square"
-    sizes = [seen.measured.statistics[:, _SIZE] for seen in (source, target)]
+        return "this network resizes every image to the same square"
+    known = bool(np.isfinite(target.scales).all())
+    if card.scale is not None and known:
+        return _Trial("scale not used (images as they are)", np.ones(len(target.images)))
+    if card.scale is None and known and np.isfinite(source.scales).all():
+        factors = target.scales / np.median(source.scales)
+        return _limited(_Trial(f"scale matched as stated (images x {np.median(factors):.2f})", factors))
+    sizes = [_size_of_structures(seen, card) for seen in (source, target)]
     if not all(np.isfinite(size).any() for size in sizes):
-        return 1.0, "the scale was not matched: no dark structures were found whose sizes could be compared"
+        return "no dark structures were found whose sizes could be compared"
     factor = float(2 ** (np.nanmedian(sizes[0]) - np.nanmedian(sizes[1])))
+    return _limited(_Trial(f"scale matched (images x {factor:.2f})", np.full(len(target.images), factor)))
+
+
+def _limited(trial: _Trial) -> _Trial | str:
+    factor = float(np.median(trial.factors))
     times, direction = max(factor, 1 / factor), "larger" if factor > 1 else "smaller"
     if times > _MOST_RESIZED:
-        return factor, f"the scale was not matched: images would have to be {times:.1f} times {direction}"
-    return factor, ""
+        return f"images would have to be {times:.1f} times {direction}"
+    return trial
 
 
-def _resize(image: RgbImage, factor: float) -> RgbImage:
-    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    size = [max(1, round(length * factor)) for length in image.shape[1::-1]]
-    return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
+def _size_of_structures(seen: AnalysedSet, card: Card) -> NDArray[np.float64]:
+    """Return the size of dark structures, as the binary logarithm of pixels that the network sees."""
+    working = None if card.scale is None else card.scale.working
+    factors = [working_factor(image.um_per_px, working) for image in seen.images]
+    return np.asarray(seen.measured.statistics[:, _SIZE] + np.log2(factors))
 
 
 def _own_name(row: AblationRow) -> str:

@@ -5,7 +5,7 @@ pass the gate and be available in a hospital network without a CDN. Keys work an
 field: 0 fits the image, Z shows it at 100% (not 1: the digits 1 to 5 are the reader's confidence), + and - zoom, left
 and right switch the image, H switches the heat map, [ and ] change its opacity, K switches its contour. P, T and F mark
 a point, a box or a shape, L measures a length, E goes to the note on the last mark, Ctrl+Z undoes the last change to
-the marks. While marking, the arrows move the tissue, Space and Enter mark at the cross in the middle, and Escape cancels.
+the marks. While marking, the arrows move the tissue, Space and Enter mark at the cross in the middle, Escape cancels.
 """
 
 import math
