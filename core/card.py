@@ -132,6 +132,27 @@ class Abstention:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopeReference:
+    """How the checkpoint tells whether an image is like its training images; the reference itself is among its tensors.
+
+    The limits are on the score of an image, and were set by patient: `false_alarms` and `unusual` are the shares of
+    training patients' images, held out patient by patient, that reach `limit_out` and `limit_unusual`.
+    """
+
+    limit_unusual: float
+    limit_out: float
+    false_alarms: float
+    unusual: float
+    images: int
+    patients: int
+    protocol: str
+
+    def __post_init__(self) -> None:
+        if not self.limit_unusual <= self.limit_out:
+            raise ValueError(f"limit_unusual {self.limit_unusual} must not be above limit_out {self.limit_out}")
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """Everything needed to use a network as it was trained, and what is known about its quality."""
 
@@ -150,6 +171,7 @@ class Card:
     temperature: float = 1.0
     locked_on: str = ""  # the predictions that threshold and temperature were fitted to; never test predictions
     abstention: Abstention | None = None
+    scope: ScopeReference | None = None
     views: Literal["one", "seven", "eight"] = "eight"
     precision: Literal["fp32", "bf16"] = "fp32"
     quality_limits: QualityLimits = QualityLimits()
@@ -244,6 +266,10 @@ def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
         # Of few images, the quantile is infinite: then no image is left without an opinion of both classes.
         yield "abstention.quantile", min(fit.quantile, 1e9), 0, 1e9
         yield from (("abstention", value, 0, 1) for value in (fit.risk, fit.coverage, fit.error))
+    if card.scope:
+        yield from (("scope limit", value, 0, 1e6) for value in (card.scope.limit_unusual, card.scope.limit_out))
+        yield from (("scope", value, 0, 1) for value in (card.scope.false_alarms, card.scope.unusual))
+        yield from (("scope", value, 0, 1e9) for value in (card.scope.images, card.scope.patients))
 
 
 def _bounded_stain(stain: StainTarget) -> Iterator[tuple[str, float, float, float]]:
@@ -263,6 +289,8 @@ def _bounded_texts(card: Card) -> Iterator[tuple[str, str, int]]:
     yield from (("a text", text, _LONGEST_TEXT) for text in texts)
     if card.abstention:
         yield "abstention.protocol", card.abstention.protocol, _LONGEST_TEXT
+    if card.scope:
+        yield "scope.protocol", card.scope.protocol, _LONGEST_TEXT
 
 
 def read_card(path: Path) -> Card:

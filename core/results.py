@@ -15,11 +15,25 @@ Heatmap = NDArray[np.float32]  # height x width of the image it explains; logit 
 Patches = NDArray[np.uint8]  # patches x side x side x 3
 Probabilities = NDArray[np.float32]  # patches x classes
 Evidence = NDArray[np.float32]  # patches x side x side; logit units
+ScopeLevel = Literal["in", "unusual", "out"]
+PatchFeatures = NDArray[np.float32]  # patches x rows x columns x channels, of the upright patch
 Box = tuple[int, int, int, int]  # left, top, right, bottom in image pixels; right and bottom outside
+
+# The reason of an analysis that is withheld begins with this.
+OUT_OF_SCOPE = "No opinion: this image is unlike the training images"
 
 
 class NoResultError(Exception):
     """The network's output is not a finite number, so there is no result and no label may be derived from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchFindings:
+    """What one forward pass says of the patches of an image; the evidence only if it was asked for."""
+
+    probabilities: Probabilities
+    features: PatchFeatures
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +126,40 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """How unlike the training images of the network an image is; a larger score is less like them.
+
+    From `limit_unusual` on, the network's opinion is marked; from `limit_out` on, it gives none.
+    """
+
+    level: ScopeLevel
+    score: float
+    limit_unusual: float
+    limit_out: float
+    reasons: tuple[str, ...] = ()  # in words for the reader
+
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.score, self.limit_unusual, self.limit_out))):
+            raise ValueError(f"score and limits must be numbers, got {self}")
+        if not self.limit_unusual <= self.limit_out:
+            raise ValueError(f"the limit of unusual, {self.limit_unusual}, is above that of out, {self.limit_out}")
+        if self.level != scope_level(self.score, self.limit_unusual, self.limit_out):
+            raise ValueError(f"a score of {self.score} is not {self.level!r}")
+
+
+def scope_level(score: float, limit_unusual: float, limit_out: float) -> ScopeLevel:
+    """Return whether a score is in scope, unusual or out of scope."""
+    if score >= limit_out:
+        return "out"
+    return "unusual" if score >= limit_unusual else "in"
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
-    """Everything the machine says about one image; without a prediction `reason` says why there is none."""
+    """Everything the machine says about one image; without a prediction `reason` says why there is none.
+
+    `scope` is None if the checkpoint has no reference of its training images, or the image was not classified.
+    """
 
     height: int
     width: int
@@ -121,12 +167,22 @@ class Analysis:
     prediction: Prediction | None = None
     heatmap: Heatmap | None = field(default=None, compare=False)
     reason: str | None = None
+    scope: Scope | None = None
+    scope_map: Heatmap | None = field(default=None, compare=False)  # the score of each place, in units of `scope`
 
     def __post_init__(self) -> None:
         if (self.prediction is None) != (self.reason is not None):
             raise ValueError("an analysis has either a prediction or the reason why there is none")
-        if self.heatmap is not None and self.heatmap.shape != (self.height, self.width):
-            raise ValueError(f"heat map of {self.heatmap.shape} on an image of {(self.height, self.width)}")
+        if self.withheld and self.prediction is not None:
+            raise ValueError("an image that is out of scope gets no prediction")
+        for name, drawn in (("heat map", self.heatmap), ("map of the scope", self.scope_map)):
+            if drawn is not None and drawn.shape != (self.height, self.width):
+                raise ValueError(f"{name} of {drawn.shape} on an image of {(self.height, self.width)}")
+
+    @property
+    def withheld(self) -> bool:
+        """Whether there is no opinion because the image is unlike the training images."""
+        return self.scope is not None and self.scope.level == "out"
 
 
 @dataclass(frozen=True, slots=True)

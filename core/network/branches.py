@@ -158,6 +158,10 @@ class ConvolutionalBranch(nn.Module):
         """Return the positions of the map as tokens, images x tokens x channels."""
         return features.flatten(2).transpose(1, 2)
 
+    def grid(self, features: Tensor) -> Tensor:
+        """Return the features where they are in the image, images x channels x rows x columns."""
+        return features
+
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
         """Weigh the channels by their gradients, images x rows x columns, in logit units.
 
@@ -202,12 +206,22 @@ class TransformerBranch(nn.Module):
         """Return the patch tokens, images x tokens x channels; only for a branch that does not use its class token."""
         return features
 
+    def grid(self, features: Tensor) -> Tensor:
+        """Return the patch tokens where they are in the image, images x channels x rows x columns."""
+        return self._patch_tokens(features).transpose(1, 2).unflatten(2, self._shape)
+
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
         """Weigh the channels of the patch tokens, images x rows x columns, in logit units."""
-        prefix = self.net.num_prefix_tokens if self.class_token else 0
-        tokens, gradients = features[:, prefix:], gradients[:, prefix:]
+        tokens, gradients = self._patch_tokens(features), self._patch_tokens(gradients)
+        return torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).unflatten(1, self._shape)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
         rows, columns = self.net.patch_embed.grid_size
-        return torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).reshape(-1, rows, columns)
+        return int(rows), int(columns)
+
+    def _patch_tokens(self, features: Tensor) -> Tensor:
+        return features[:, self.net.num_prefix_tokens if self.class_token else 0 :]
 
 
 Branch = ConvolutionalBranch | TransformerBranch

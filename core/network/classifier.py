@@ -3,7 +3,7 @@
 Batch normalisation is folded into the convolution before it: the same outputs with fewer passes over memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from core.labels import magnification_index
 from core.network.branches import PlainCnn
 from core.network.hybrid import HybridNetwork
 from core.network.views import apply_view, get_views, undo_view
-from core.results import Evidence, NoResultError, Patches, Probabilities, RgbImage
+from core.results import Evidence, NoResultError, Patches, PatchFeatures, PatchFindings, Probabilities, RgbImage
 
 # In these families every normalisation is defined right after the convolution whose output it normalises. A DenseNet,
 # in contrast, normalises concatenated features before it convolves them.
@@ -100,19 +100,36 @@ class Classifier:
         Raises:
             NoResultError: If an output is not a finite number.
         """
-        return np.concatenate([self._classify(chunk) for chunk in self._chunks(patches)])
+        return self.examine(patches, evidence=False).probabilities
 
     def explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
-        """Return the probabilities and, from the same forward pass, evidence (patches x side x side).
+        """Return the probabilities and the evidence of `examine`.
 
-        The evidence is for the malignant log-odds, before the temperature; on two classes that is the
-        difference of the logits.
+        Raises:
+            NoResultError: If an output is not a finite number.
+            ValueError: If there are no patches.
+        """
+        found = self.examine(patches, evidence=True)
+        if found.evidence is None:
+            raise ValueError("there are no patches to explain")
+        return found.probabilities, found.evidence
+
+    def examine(self, patches: Patches, *, evidence: bool) -> PatchFindings:
+        """Return the probabilities and, from the same forward pass, features and evidence (patches x side x side).
+
+        The features are those of the upright patches. The evidence is for the malignant log-odds, before the
+        temperature; on two classes that is the difference of the logits.
 
         Raises:
             NoResultError: If an output is not a finite number.
         """
-        parts = [self._explain(chunk) for chunk in self._chunks(patches)]
-        return np.concatenate([p for p, _ in parts]), np.concatenate([e for _, e in parts])
+        parts = [self._explain(chunk) if evidence else self._classify(chunk) for chunk in self._chunks(patches)]
+        maps = [part.evidence for part in parts if part.evidence is not None]
+        return PatchFindings(
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate([part.features for part in parts]),
+            np.concatenate(maps) if maps else None,
+        )
 
     def embed(self, patches: Patches) -> NDArray[np.float32]:
         """Return the features that the head sees of every upright patch: patches x channels."""
@@ -147,13 +164,15 @@ class Classifier:
             pooled = self._network.pooled(self._network.features(batch))
             return _to_array(torch.cat([p.mean(dim=1) if p.ndim == 3 else p for p in pooled], dim=1))
 
-    def _classify(self, patches: Patches) -> Probabilities:
+    def _classify(self, patches: Patches) -> PatchFindings:
         with torch.inference_mode(), self._autocast():
-            images = self._all_views(patches)
-            logits = self._network(images, self._magnifications(len(images)))
-            return self._probabilities(logits.float(), len(patches))
+            features = self._network.features(self._all_views(patches))
+            logits = self._network.logits(features, self._magnifications(len(features[0])))
+            return PatchFindings(
+                self._probabilities(logits.float(), len(patches)), self._upright_features(features, len(patches))
+            )
 
-    def _explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
+    def _explain(self, patches: Patches) -> PatchFindings:
         with torch.no_grad(), self._autocast():
             features = [f.detach().requires_grad_() for f in self._network.features(self._all_views(patches))]
         with torch.enable_grad(), self._autocast():
@@ -162,7 +181,15 @@ class Classifier:
             gradients = torch.autograd.grad(_malignant_log_odds(logits, self.card).sum(), features)
         with torch.no_grad():
             parts = [self._upright(part, patches.shape[1]) for part in self._network.evidence(features, gradients)]
-            return self._probabilities(logits.detach(), len(patches)), _to_array(torch.stack(parts).sum(dim=0))
+            return PatchFindings(
+                self._probabilities(logits.detach(), len(patches)),
+                self._upright_features([part.detach() for part in features], len(patches)),
+                _to_array(torch.stack(parts).sum(dim=0)),
+            )
+
+    def _upright_features(self, features: Sequence[Tensor], patches: int) -> PatchFeatures:
+        """Return the features of the first view, which is upright in every set of views: see core.network.views."""
+        return _to_array(self._network.places([part[:patches].float() for part in features]))
 
     def _upright(self, maps: Tensor, side: int) -> Tensor:
         """Undo the views, average them, and enlarge to the patch; the mean over positions is preserved."""

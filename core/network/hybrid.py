@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from core.card import Fusion, Head, InputPolicy, Magnification
 from core.labels import MAGNIFICATIONS, LabelSet
@@ -20,6 +21,7 @@ _SKETCH_WIDTH = 4096
 _SMALLEST = 1e-8
 
 PUBLISHED_BRANCHES = ("tf_efficientnetv2_s", "vit_base_patch16_224")
+PLACES = 4  # parts of a patch in each direction, for a map of what is unlike the training images
 MAGNIFICATION_WIDTH = 16  # numbers that represent a magnification, appended to the fused vector
 
 
@@ -236,6 +238,12 @@ class HybridNetwork(nn.Module):
         """Return each branch's evidence, images x rows x columns of that branch, in logit units."""
         parts = zip(self._branches(), features, gradients, strict=True)
         return [branch.evidence(f.float(), g.float()) for branch, f, g in parts]
+
+    def places(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the features of all branches, averaged over PLACES x PLACES parts of each patch, channels last."""
+        parts = zip(self._branches(), features, strict=True)
+        grids = [functional.adaptive_avg_pool2d(branch.grid(f), PLACES) for branch, f in parts]
+        return torch.cat(grids, dim=1).permute(0, 2, 3, 1)
 
     def blocks(self) -> list[list[nn.Module]]:
         """Return the blocks of every branch from input to output, as "last:N" counts them."""

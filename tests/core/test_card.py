@@ -14,6 +14,7 @@ from core.card import (
     InputPolicy,
     Metric,
     QualityLimits,
+    ScopeReference,
     StainTarget,
     TrainingData,
     UnusableCheckpointError,
@@ -33,6 +34,7 @@ FULL = dataclasses.replace(
     stain=StainTarget("macenko", stain_matrix=((0.6, 0.7, 0.3), (0.1, 0.9, 0.4)), concentrations=(1.9, 1.0)),
     threshold=0.2067,
     temperature=1.7,
+    scope=ScopeReference(0.8, 1.0, 0.02, 0.1, 240, 24, "one patient left out at a time"),
     views="seven",
     precision="bf16",
     quality_limits=QualityLimits(10, 0.1),
@@ -77,6 +79,11 @@ def test_an_impossible_card_is_refused(field: str, value: object, message: str) 
         dataclasses.replace(CARD, **{field: value})  # type: ignore[arg-type]
 
 
+def test_the_limit_of_unusual_is_not_above_that_of_out() -> None:
+    with pytest.raises(ValueError, match="limit_unusual"):
+        ScopeReference(1.1, 1.0, 0.02, 0.1, 240, 24, "")
+
+
 def test_a_stride_longer_than_a_patch_would_leave_gaps() -> None:
     InputPolicy("patches", patch_side=112, stride=112)
     with pytest.raises(ValueError, match="gaps"):
@@ -116,6 +123,13 @@ def test_the_reason_names_the_field_that_is_wrong() -> None:
         ("stain.stain_matrix.1.2", 1e9),
         ("training_data.images", -1),
         ("metrics.0.value", float("inf")),
+        ("scope.limit_unusual", -1),
+        ("scope.limit_out", float("inf")),
+        ("scope.false_alarms", 1.5),
+        ("scope.unusual", float("nan")),
+        ("scope.patients", -1),
+        ("scope.images", 1e10),
+        ("scope.protocol", "x" * 5_001),
         ("branches.0", "hf-hub:elsewhere/network"),
         ("branches.0", "a/b"),
         ("note", "x" * 5_001),

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.labels import BINARY, BREAKHIS
-from core.results import Analysis, Prediction, Quality, QualityFinding
+from core.results import Analysis, Prediction, Quality, QualityFinding, Scope, ScopeLevel, scope_level
 
 GOOD = Quality(100.0, 0.9)
+OUT = Scope("out", 3.0, 1.0, 2.0, ("its colours are unlike those of the training images",))
 
 
 def prediction(malignant: float, threshold: float = 0.5) -> Prediction:
@@ -81,3 +82,32 @@ def test_a_heatmap_has_the_size_of_its_image() -> None:
     Analysis(4, 5, GOOD, prediction(0.2), np.zeros((4, 5), dtype=np.float32))
     with pytest.raises(ValueError, match="heat map of"):
         Analysis(4, 5, GOOD, prediction(0.2), np.zeros((5, 4), dtype=np.float32))
+
+
+def test_an_image_that_is_out_of_scope_gets_no_prediction() -> None:
+    assert Analysis(4, 5, GOOD, reason="unlike", scope=OUT).withheld
+    assert not Analysis(4, 5, GOOD, reason="blank").withheld
+    assert not Analysis(4, 5, GOOD, prediction(0.2), scope=Scope("unusual", 1.0, 1.0, 2.0)).withheld
+    with pytest.raises(ValueError, match="out of scope gets no prediction"):
+        Analysis(4, 5, GOOD, prediction(0.2), scope=OUT)
+
+
+def test_a_map_of_the_scope_has_the_size_of_its_image() -> None:
+    Analysis(4, 5, GOOD, reason="unlike", scope=OUT, scope_map=np.zeros((4, 5), dtype=np.float32))
+    with pytest.raises(ValueError, match="map of the scope of"):
+        Analysis(4, 5, GOOD, reason="unlike", scope=OUT, scope_map=np.zeros((5, 4), dtype=np.float32))
+
+
+@pytest.mark.parametrize(("score", "level"), [(0.99, "in"), (1.0, "unusual"), (1.99, "unusual"), (2.0, "out")])
+def test_a_score_is_unusual_and_out_from_its_limits_on(score: float, level: ScopeLevel) -> None:
+    assert scope_level(score, 1.0, 2.0) == level
+    assert Scope(level, score, 1.0, 2.0).level == level
+
+
+@pytest.mark.parametrize(
+    ("level", "score", "unusual", "out"),
+    [("in", 2.5, 1.0, 2.0), ("out", 1.5, 1.0, 2.0), ("in", math.nan, 1.0, 2.0), ("in", 0.0, 2.0, 1.0)],
+)
+def test_an_impossible_scope_is_refused(level: ScopeLevel, score: float, unusual: float, out: float) -> None:
+    with pytest.raises(ValueError, match=r"score|limit"):
+        Scope(level, score, unusual, out)

@@ -1,0 +1,1 @@
+"""Whether an image is like the training images of a network."""
