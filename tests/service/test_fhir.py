@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from fhir.resources.R4B.device import Device
@@ -9,17 +10,20 @@ from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from fhir.resources.R4B.media import Media
 from fhir.resources.R4B.observation import Observation
 
+from core.imaging.scale import Scale
 from db import store
 from db.errors import InStudyError, NotRevealedError
 from db.values.exports import NO_TIME, pseudonym
-from db.values.reading import Arm, Opinion, Role
+from db.values.reading import Arm, Opinion, Region, RegionKind, Role
+from db.values.scales import ChosenScale
 from db.values.studies import StudyPlan
 from service.exports.fhir import DISCLAIMER, write_diagnostic_report
 from tests.helpers.exports import ReportedCase, case_of_first_pages, reported_case
-from tests.helpers.rows import OPENED
+from tests.helpers.rows import MALIGNANT, OPENED
 from tests.helpers.world import World
 
 _CHECKS = {"Observation": Observation.model_validate, "Device": Device.model_validate, "Media": Media.model_validate}
+_UNITS = {"system": "http://unitsofmeasure.org"}
 
 
 @pytest.fixture
@@ -73,7 +77,8 @@ def test_each_read_stands_with_what_was_shown(reported: ReportedCase) -> None:
     checked(data)
     first, replaced, amended = (by_id(data, f"read-{number}") for number in (1, 3, 5))
     assert (first["status"], first["label"], first["regions marked"]) == ("preliminary", "benign", 3)
-    assert first["length measured on image 1"]["code"] == "{pixel}", "without a scale there are no micrometres"
+    # Without a scale there are no micrometres.
+    assert first["length measured on image 1"] == {"value": 150, "unit": "pixel", "code": "{pixel}", **_UNITS}
     assert "threshold that was shown" not in first
     assert replaced["replaced by a later read"]
     assert replaced["reason for differing from the model"] == "wrong_area"
@@ -212,4 +217,4 @@ def test_scales_and_lengths_are_in_it(world: World) -> None:
     assert media["note"] == [{"text": "0.5 µm per pixel, set with the ruler"}]
     read = by_id(data, "read-1")
     assert "regions marked" not in read, "a length is no finding"
-    assert (read["length measured on image 1"]["value"], read["length measured on image 1"]["code"]) == (25, "um")
+    assert read["length measured on image 1"] == {"value": 25, "unit": "µm", "code": "um", **_UNITS}
