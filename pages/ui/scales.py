@@ -86,8 +86,10 @@ def ask_correction(images: Sequence[ImageRow], key: str) -> None:
     of = st.selectbox("Image", list(names), format_func=names.__getitem__, key=f"{key}-image")
     chosen = ask_scale(st.container(), "Scale", f"{key}-scale")
     st.caption("It can be corrected until somebody has read the case. The images are analysed again.")
-    if st.button("Record the scale", key=f"{key}-record", disabled=chosen is None) and chosen is not None:
-        if why := record_scale([image for image in images if of in (_ALL, image.id)], chosen):
+    if st.button("Record the scale", key=f"{key}-record"):
+        if chosen is None:
+            st.error("Choose an objective, or type the width of a pixel.")
+        elif why := record_scale([image for image in images if of in (_ALL, image.id)], chosen):
             st.error(formatting.escape(why))
         else:
             components.announce("The scale is recorded.")

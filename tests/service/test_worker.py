@@ -35,11 +35,12 @@ from tests.helpers.world import CARD, World, write_card
 def test_an_image_is_analysed_at_the_scale_that_is_recorded_for_it(world: World) -> None:
     case_id = queue_images(world, 1)
     classifier = FakeClassifier(replace(FAKE_CARD, scale=TrainedScale(0.25, 1.0, 0.5)), malignant=0.8)
+    (image,) = images_of_case(world, case_id)
     patches = []
     for um_per_px in (0.5, 0.25):
         with world.sessions.begin() as session:
             chosen = ChosenScale(Scale(um_per_px, "typed"))
-            store.scales.set_scale(session, world.reader, images_of_case(world, case_id)[0].id, chosen)
+            store.scales.set_scale(session, world.reader, image.id, chosen)
         assert make_worker(world, classifier).work_once()
         with world.sessions.read() as session:
             newest = session.scalars(select(tables.Prediction).order_by(tables.Prediction.id.desc())).first()

@@ -26,7 +26,7 @@ def draw_routine_header(case: CaseView, to_read: int, *, can_set_scale: bool) ->
     asks = [partial(_ask_missing_magnification, case)] if missing else []
     if can_set_scale and not case.demonstration:
         asks.append(partial(_ask_scale, case))
-    else:
+    elif not case.demonstration:
         kind = (*kind, scales.write_scales(case.images))
     _draw([f"**{formatting.escape(case.accession)}**", *kind, *context], _leave_by_skipping(skip), asks)
 
