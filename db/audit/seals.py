@@ -192,9 +192,12 @@ def _contents(
     linked = {one.table: _linked(connection, schema.tables[one.table], one, key) for one in present}
     skip = sealed.unfinished
     for row in _rows(connection, table, names, key):
-        if skip and row.get(skip.column) in skip.values:
-            continue
         of = " ".join(str(row.get(name)) for name in names)
+        if skip and row.get(skip.column) in skip.values:
+            # What belongs to it was sealed before it was taken up again, and will be with its next end.
+            for rows in linked.values():
+                rows.pop(of, None)
+            continue
         columns = {name: value for name, value in row.items() if name not in sealed.without}
         belonging = {name: sorted(rows.pop(of)) for name, rows in linked.items() if of in rows}
         yield _Content(sealed.table, of, columns, belonging)
