@@ -33,10 +33,8 @@ def write_scales(images: Sequence[ImageRow]) -> str:
     if not known:
         return "scale unknown"
     missing = sum(image.scale is None for image in images)
-    span = write_um_per_px(min(known))
-    if len(known) > 1:
-        span = f"{span} to {write_um_per_px(max(known))}"
-    return f"{span} per pixel" + (f", unknown for {formatting.count_words(missing, 'image')}" if missing else "")
+    span = " to ".join(f"{um_per_px:.3g}" for um_per_px in sorted({min(known), max(known)}))
+    return f"{span} µm/px" + (f", {missing} unknown" if missing else "")
 
 
 def ask_scale(place: DeltaGenerator, label: str, key: str, *, kept: bool = False) -> ChosenScale | None:

@@ -148,7 +148,7 @@ def _name_regions(export: CaseExport) -> list[NamedRegion]:
 
     def length(region: Region) -> str:
         is_line = region.kind is RegionKind.LINE
-        return f" {write_length(region.length, scales[region.image_id])}" if is_line else ""
+        return f": {write_length(region.length, scales[region.image_id])}" if is_line else ""
 
     return [
         (f"{number}.{place}{length(region)}", region.image_id, region)

@@ -111,7 +111,7 @@ def test_the_scale_of_a_case_is_set_while_it_is_read_and_stays_once_it_was(world
     world.read(world.reader, case_id, BENIGN)
     tab = visit("read_case.py", case=str(case_id))
     assert not [button for button in tab.button if button.label == "Record the scale"]
-    assert "0.49 µm per pixel, unknown for 1 image" in words_on(tab)
+    assert "0.49 µm/px, 1 unknown" in words_on(tab)
 
 
 def shown(tab: AppTest) -> dict[str, object]:

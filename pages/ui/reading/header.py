@@ -91,7 +91,7 @@ def _ask_scale(case: CaseView) -> None:
 
 
 def _draw(parts: Sequence[str], leave: _Leave | None, asks: Sequence[Callable[[], None]] = ()) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+    with st.container(horizontal=True, vertical_alignment="center", wrap=False, key="case-line"):
         st.markdown(" &nbsp;·&nbsp; ".join(parts), width="stretch")
         for ask in asks:
             ask()

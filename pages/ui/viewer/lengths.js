@@ -10,6 +10,11 @@ function writeLength(pixels, umPerPx) {
   return `${Number(number.toPrecision(3))} ${um >= 999.5 ? "mm" : "µm"}`;
 }
 
+/** Write the name of a mark with its length, if it has one. */
+function joinName(name, length) {
+  return length ? `${name}: ${length}` : `${name}`;
+}
+
 /** Return the distance between the ends of a line, in image pixels. */
 function measure(points) {
   const [[left, top], [right, bottom]] = [points[0], points.at(-1)];

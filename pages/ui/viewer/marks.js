@@ -210,10 +210,10 @@ class Marks {
     const here = ({ image_id: image }) => image === this.image.image_id;
     const length = ({ kind, points }) => (kind === "line" ? writeLength(measure(points), this.image.um_per_px) : "");
     this.others.forEach(({ name, regions }, at) => regions.filter(here).forEach((region) => {
-      paintMark(pen, region, onScreen, { colour: OTHERS[at % OTHERS.length], name: `${name} ${length(region)}`.trim(), dashed: true });
+      paintMark(pen, region, onScreen, { colour: OTHERS[at % OTHERS.length], name: joinName(name, length(region)), dashed: true });
     }));
     this.page.regions.forEach((region, at) => here(region)
-      && paintMark(pen, region, onScreen, { colour: OWN, name: `${at + 1} ${length(region)}`.trim(), dashed: !this.sheet.editable }));
+      && paintMark(pen, region, onScreen, { colour: OWN, name: joinName(at + 1, length(region)), dashed: !this.sheet.editable }));
     if (!this.tool) return;
     if (this.drawn.length) {
       const kind = POINTS[this.tool] === 2 && this.drawn.length < 2 ? "point" : this.tool;
