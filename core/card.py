@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from core.encoder import Encoder
 from core.files import describe_first_problem
 from core.labels import LabelSet
 
@@ -33,6 +34,7 @@ _MOST_OVERLAP = 8  # patches across one patch, in each direction
 _COLOURS = (-10.0, 10.0)
 _TEMPERATURES = (0.01, 100.0)
 _SCALES = (0.01, 20.0)  # µm per pixel
+_MOST_SCORES = 20_000  # of training patients
 _MOST_CLASSES, _MOST_BRANCHES, _MOST_METRICS = 100, 8, 100
 _LONGEST_WORD, _LONGEST_TEXT = 300, 5_000  # characters
 _TIMM_NAME = re.compile(r"\w[\w.-]*")  # with a colon or a slash, timm would look for it elsewhere
@@ -146,6 +148,7 @@ class ScopeReference:
     images: int
     patients: int
     protocol: str
+    patient_scores: tuple[float, ...] = ()  # the mean score of each held-out patient, for the watch over uploads
 
     def __post_init__(self) -> None:
         if not self.limit_unusual <= self.limit_out:
@@ -165,14 +168,16 @@ class Card:
     std: Triple
     fusion: Fusion = "concatenation"
     magnification: Magnification = "ignored"
+    encoder: Encoder | None = None  # how the only branch differs from timm's network of its name
     stain: StainTarget | None = None
     scale: TrainedScale | None = None  # None: images are used as they are, whatever their scale
     threshold: float = 0.5
+    sensitive_threshold: float | None = None  # at a sensitivity of 95%, where every patient weighs the same
     temperature: float = 1.0
     locked_on: str = ""  # the predictions that threshold and temperature were fitted to; never test predictions
     abstention: Abstention | None = None
     scope: ScopeReference | None = None
-    views: Literal["one", "seven", "eight"] = "eight"
+    views: Literal["one", "four", "seven", "eight"] = "eight"
     precision: Literal["fp32", "bf16"] = "fp32"
     quality_limits: QualityLimits = QualityLimits()
     training_data: TrainingData = TrainingData("unknown", 0, 0)
@@ -185,8 +190,15 @@ class Card:
     def __post_init__(self) -> None:
         if not self.branches:
             raise ValueError("a card must name at least one branch")
+        if self.encoder is not None:
+            if len(self.branches) != 1:
+                raise ValueError(f"an encoder of others is the only branch, but there are {len(self.branches)}")
+            if (self.encoder.pooling == "mean") != (self.head == "additive"):
+                raise ValueError("the mean of patch tokens needs the additive head, a class token any other")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
+        if self.sensitive_threshold is not None and not 0 < self.sensitive_threshold < 1:
+            raise ValueError(f"sensitive_threshold must lie between 0 and 1, got {self.sensitive_threshold}")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
         if min(self.std) <= 0:
@@ -246,6 +258,8 @@ def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
     yield from (("mean", value, *_COLOURS) for value in card.mean)
     yield from (("std", value, 0.001, _COLOURS[1]) for value in card.std)
     yield "threshold", card.threshold, 0, 1
+    if card.sensitive_threshold is not None:
+        yield "sensitive_threshold", card.sensitive_threshold, 0, 1
     yield "temperature", card.temperature, *_TEMPERATURES
     yield "quality_limits.sharpness", limits.sharpness, 0, 1e6
     yield "quality_limits.tissue_fraction", limits.tissue_fraction, 0, 1
@@ -256,6 +270,8 @@ def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
     yield "the number of metrics", len(card.metrics), 0, _MOST_METRICS
     for metric in card.metrics:
         yield from (("a metric", value, -1e9, 1e9) for value in (metric.value, metric.low, metric.high))
+    if card.encoder:
+        yield from card.encoder.bounded_numbers()
     if card.stain:
         yield from _bounded_stain(card.stain)
     if card.scale:
@@ -270,6 +286,8 @@ def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
         yield from (("scope limit", value, 0, 1e6) for value in (card.scope.limit_unusual, card.scope.limit_out))
         yield from (("scope", value, 0, 1) for value in (card.scope.false_alarms, card.scope.unusual))
         yield from (("scope", value, 0, 1e9) for value in (card.scope.images, card.scope.patients))
+        yield "the number of patients' scores", len(card.scope.patient_scores), 0, _MOST_SCORES
+        yield from (("a patient's score", value, 0, 1e6) for value in card.scope.patient_scores)
 
 
 def _bounded_stain(stain: StainTarget) -> Iterator[tuple[str, float, float, float]]:

@@ -16,7 +16,7 @@ Patches = NDArray[np.uint8]  # patches x side x side x 3
 Probabilities = NDArray[np.float32]  # patches x classes
 Evidence = NDArray[np.float32]  # patches x side x side; logit units
 ScopeLevel = Literal["in", "unusual", "out"]
-PatchFeatures = NDArray[np.float32]  # patches x rows x columns x channels, of the upright patch
+PatchFeatures = NDArray[np.float32]  # patches x rows x columns x values, of the upright patch
 Box = tuple[int, int, int, int]  # left, top, right, bottom in image pixels; right and bottom outside
 
 # The reason of an analysis that is withheld begins with this.
@@ -154,6 +154,14 @@ def scope_level(score: float, limit_unusual: float, limit_out: float) -> ScopeLe
     return "unusual" if score >= limit_unusual else "in"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedScope:
+    """The scope of an image, and the score of each place in its patches: patches x rows x columns."""
+
+    scope: Scope
+    places: Evidence
+
+
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """Everything the machine says about one image; without a prediction `reason` says why there is none.
@@ -193,8 +201,11 @@ class ReadOpinion:
     confidence: int | None  # 1 (guess) to 5 (certain)
     seconds: float  # from opening to saving, by the clock of the server
     model: Malignancy | None = None  # None: the model's opinion was not shown
+    withheld: bool = False  # shown was that the model gives no opinion, because the images are out of its scope
 
     def __post_init__(self) -> None:
+        if self.withheld and self.model is not None:
+            raise ValueError("a model that gives no opinion has no label")
         if (self.label is None) != (self.confidence is None):
             raise ValueError("a label needs a confidence; 'cannot assess' must not have one")
         if self.confidence is not None and not 1 <= self.confidence <= 5:
@@ -218,12 +229,12 @@ class Reading:
     standing: ReadOpinion | None = None
     iteration: int = 1  # 2 where the same reader reads the same case again
     vote: Literal["yes", "no", "unsure"] | None = None  # on the heat map, as it stands
-    model_version: str | None = None  # whose opinion was shown with the standing read
+    model_version: str | None = None  # whose opinion, or that it gave none, was shown with the standing read
 
     def __post_init__(self) -> None:
         if (self.final is None) != (self.standing is None):
             raise ValueError("a reading has both a final and a standing read, or neither")
         if self.iteration < 1:
             raise ValueError(f"iteration must be 1 or more, got {self.iteration}")
-        if self.first.model is not None:
+        if self.first.model is not None or self.first.withheld:
             raise ValueError("a first read is blind: it cannot carry the model's opinion")

@@ -19,6 +19,7 @@ class _Environment(BaseSettings):
     import_root: Path | None = None
     device: str = "cpu"
     threads: int = Field(default=0, ge=0)
+    workers: int = Field(default=1, ge=0, le=64)
     behind_proxy: bool = False
     idle_minutes: float = Field(default=30, gt=0)
     signed_in_hours: float = Field(default=12, gt=0)
@@ -29,7 +30,8 @@ class Settings:
     """The settings of one installation.
 
     `import_root` is the only folder whose subfolders the upload page may read; None disables reading from folders.
-    `threads` is the number of threads the worker may use; 0 leaves it to torch.
+    `threads` is the number of threads a worker may use; 0 leaves it to torch.
+    `workers` is the number of workers that the server starts; with 0, others analyse: `python -m service.worker`.
     `behind_proxy` is true when readers reach the server through our own proxy, which encrypts the connection.
     A sign-in ends after `idle_minutes` without a request, and after `signed_in_hours` at the latest.
     """
@@ -40,6 +42,7 @@ class Settings:
     import_root: Path | None
     device: str
     threads: int
+    workers: int = 1
     behind_proxy: bool = False
     idle_minutes: float = 30
     signed_in_hours: float = 12
@@ -51,7 +54,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read SECOND_READ_DATA, _DATABASE, _CHECKPOINT, _IMPORT_ROOT, _DEVICE, _THREADS.
+        """Read SECOND_READ_DATA, _DATABASE, _CHECKPOINT, _IMPORT_ROOT, _DEVICE, _THREADS, _WORKERS.
 
         Sign-in also reads SECOND_READ_BEHIND_PROXY, _IDLE_MINUTES and _SIGNED_IN_HOURS.
         """
@@ -64,6 +67,7 @@ class Settings:
             import_root=environment.import_root.resolve() if environment.import_root else None,
             device=environment.device,
             threads=environment.threads,
+            workers=environment.workers,
             behind_proxy=environment.behind_proxy,
             idle_minutes=environment.idle_minutes,
             signed_in_hours=environment.signed_in_hours,

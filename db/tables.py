@@ -24,7 +24,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from core.imaging.scale import ScaleSource
 from core.labels import Malignancy
-from db.values.evaluations import RunState
+from core.results import ScopeLevel
+from db.values.evaluations import RunState, ThresholdAim
 from db.values.reading import Arm, JobState, RegionKind, Role, Severity, Stage, Vote
 
 # A later migration cannot drop a constraint that has no name.
@@ -279,6 +280,33 @@ class Prediction(Base):
     scale_id: Mapped[int | None] = mapped_column(ForeignKey("image_scales.id"))  # with which it was analysed
 
 
+class ImageScope(Base):
+    """How unlike its training images a model version found an image; `out` means that it gave no opinion."""
+
+    __tablename__ = "image_scopes"
+    __table_args__ = (
+        UniqueConstraint("image_id", "model_version", "scale_id"),
+        _once("uq_image_scopes_without_scale", ("image_id", "model_version"), "scale_id IS NULL"),
+        Index(None, "job_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    model_version: Mapped[str] = mapped_column(String(64))
+    model_name: Mapped[str] = mapped_column(String(200))
+    demonstration: Mapped[bool]
+    level: Mapped[ScopeLevel] = mapped_column(
+        Enum("in", "unusual", "out", name="level", native_enum=False, create_constraint=True, length=16)
+    )
+    score: Mapped[float]
+    limit_unusual: Mapped[float]
+    limit_out: Mapped[float]
+    reasons: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    scale_id: Mapped[int | None] = mapped_column(ForeignKey("image_scales.id"))  # with which it was analysed
+
+
 class Job(Base):
     """The progress of the analysis of one image; its row changes."""
 
@@ -343,6 +371,8 @@ class Read(Base):
     place_id: Mapped[int | None] = mapped_column(ForeignKey("study_places.id"))  # in a study; None in routine reading
     edit_seconds: Mapped[float | None]  # with the form on the screen, pauses left out
     informed: Mapped[bool | None]  # given after others' opinions were open to the reader; None if not recorded
+    # Of the case: `out` if the model gave no opinion, `unusual` if it was marked; None if nothing of it was shown.
+    shown_scope: Mapped[ScopeLevel | None] = mapped_column(String(16))
 
 
 class ReadPrediction(Base):
@@ -352,6 +382,15 @@ class ReadPrediction(Base):
 
     read_id: Mapped[int] = mapped_column(ForeignKey("reads.id"), primary_key=True)
     prediction_id: Mapped[int] = mapped_column(ForeignKey("predictions.id"), primary_key=True)
+
+
+class ReadScope(Base):
+    """The scope of one image that was on the screen when a read was saved."""
+
+    __tablename__ = "read_scopes"
+
+    read_id: Mapped[int] = mapped_column(ForeignKey("reads.id"), primary_key=True)
+    scope_id: Mapped[int] = mapped_column(ForeignKey("image_scopes.id"), primary_key=True)
 
 
 class ReadImage(Base):
@@ -465,6 +504,35 @@ class Deployment(Base):
     path: Mapped[str] = mapped_column(String(1000))
     sha256: Mapped[str] = mapped_column(String(64))
     name: Mapped[str] = mapped_column(String(200))
+
+
+class ModelConfirmation(Base):
+    """An account has confirmed that it knows what a model version is good and bad at."""
+
+    __tablename__ = "model_confirmations"
+    __table_args__ = (UniqueConstraint("account_id", "model_version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    model_version: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+
+
+class SiteThreshold(Base):
+    """The threshold that this site uses of a model version; the last row of a version counts."""
+
+    __tablename__ = "site_thresholds"
+    __table_args__ = (
+        CheckConstraint("value > 0 AND value < 1", name="value"),
+        Index(None, "model_version", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    model_version: Mapped[str] = mapped_column(String(64))
+    aim: Mapped[ThresholdAim] = mapped_column(by_value(ThresholdAim, "aim"))
+    value: Mapped[float]
 
 
 class Study(Base):

@@ -10,7 +10,6 @@ from db.values.accounts import Permission
 from pages.ui import downloads, resources
 from pages.ui.agreement import choices, drawing, views
 from pages.ui.agreement.choices import REVEAL
-from pages.ui.agreement.figures import FigureReadings
 from pages.ui.reading.saved import end_undo_of_all
 
 
@@ -26,8 +25,7 @@ def _draw_figures(view: str, readings: Sequence[Reading]) -> int | None:
         matrices = views.ask_matrices(view, readings)
         drawing.draw_matrices(matrices)
     with right:
-        every = FigureReadings(f"all readings ({len(readings):,})", tuple(readings))
-        chosen = drawing.ask_figure([table], matrices, every)
+        chosen = drawing.ask_figure([table], matrices, readings)
         picked = drawing.draw_cases(chosen, references)
         if resources.may(Permission.READ_CASES):
             st.caption("Click a row to open its case.")

@@ -3,9 +3,8 @@
 import streamlit as st
 
 from core.statistics.shift import Shift
-from db import store
 from pages.ui import formatting, resources
-from pages.ui.domain_shift import panels
+from pages.ui.domain_shift import panels, watch
 from pages.ui.without_names import shift_without_names
 
 
@@ -20,8 +19,8 @@ def _draw_comparison(shift: Shift, number: int) -> None:
     panels.draw_cautions(shift)
 
 
-with resources.sessions().read() as session:
-    rows = store.evaluations.shifts(session)
+watch.draw_watch()
+rows = resources.evaluations().shifts()
 if not rows:
     panels.draw_empty_page()
 else:

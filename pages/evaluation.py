@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from db import store
 from pages.ui import resources
 from pages.ui.evaluation import choices, matrix_and_images, summary, tables
 from pages.ui.evaluation.choices import StoredEvaluation
@@ -43,9 +42,7 @@ def _evaluation(chosen: list[StoredEvaluation]) -> None:
     tables.draw_exports(chosen)
 
 
-reader = resources.account().id
-with resources.sessions().read() as session:
-    rows = store.evaluations.evaluations(session, reader)
+rows = resources.evaluations().rows()
 if not rows:
     choices.draw_empty_page()
 elif chosen := choices.ask_evaluations(rows):

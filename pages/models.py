@@ -14,6 +14,7 @@ with resources.sessions().read() as session:
 current = resources.checkpoint()
 st.subheader("Model in service")
 checkpoints.draw_in_service(current)
+checkpoints.draw_shipped(resources.shipped())
 checkpoints.draw_history(deployments)
 st.subheader("Other checkpoints")
 available = [

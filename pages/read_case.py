@@ -7,7 +7,7 @@ import streamlit as st
 from db import store
 from db.errors import CaseChangedError, IncompleteCaseError, InStudyError, UnknownCaseError
 from db.values.reading import CaseState, CaseView, Read
-from pages.ui import components, formatting, resources, times
+from pages.ui import components, formatting, meet_model, resources, times
 from pages.ui.reading import forms, header, inputs, sign_off, tissue
 from pages.ui.reading.form_state import ReadForm
 from pages.ui.reading.mode import make_routine_mode
@@ -35,7 +35,9 @@ def _draw_opinion(case: CaseView, reads: Sequence[Read]) -> None:
         forms.ask_first_opinion(mode)
         return
     forms.show_unsaved_opinions(case, mode, reads)
-    if case.final_read is not None:
+    if case.unmet is not None:
+        meet_model.ask_before_reveal(case.unmet)
+    elif case.final_read is not None:
         forms.show_saved_opinion(case, reads)
     elif forms.must_wait_for_model(case):
         forms.show_wait_for_model(case)
@@ -86,7 +88,7 @@ def _draw_case(case_id: int) -> None:
     reader = resources.account().id
     try:
         with resources.sessions().read() as session:
-            case = store.open_case.case_view(session, case_id, reader)
+            case = store.open_case.case_view(session, case_id, reader, met_only=True)
             reads = store.reads.own_reads(session, reader, case_id=case_id)
             counts = store.worklist.state_counts(session, reader)
             can_set_scale = store.scales.can_set_scale(session, reader, case_id)

@@ -9,32 +9,19 @@ from dataclasses import replace
 
 import numpy as np
 
+from core.identifiers import fold_identifier
 from core.labels import BINARY
-from core.statistics.evaluate import EvaluationDetails, build_evaluation
-from core.statistics.evaluation import Evaluation
-from core.statistics.predictions import ClassPredictions
-from db import store
-from db.database import Sessions
-from db.values.evaluations import EvaluatedImage, EvaluationRow
-
-
-def evaluate_visible(
-    sessions: Sessions, account_id: int, row: EvaluationRow, evaluation: Evaluation
-) -> Evaluation | None:
-    """Return an evaluation of the images that an account may see; None if it may see none of them.
-
-    The ablation is left out: it was measured with all images.
-
-    Raises:
-        NotAllowedError: If this account may not see evaluations.
-    """
-    with sessions.read() as session:
-        images = store.evaluations.evaluated_images(session, account_id, row.id, limit=max(1, row.images))
-    return evaluate_images(images, evaluation) if images else None
+from core.statistics.evaluate import EvaluationDetails, build_evaluation, try_threshold
+from core.statistics.evaluation import Evaluation, TriedThreshold
+from core.statistics.predictions import BinaryPredictions, ClassPredictions
+from db.values.evaluations import EvaluatedImage
 
 
 def evaluate_images(images: Sequence[EvaluatedImage], evaluation: Evaluation) -> Evaluation:
-    """Measure some images of an evaluation in the same way as all of them were measured."""
+    """Measure some images of an evaluation in the same way as all of them were measured.
+
+    The ablation is left out: it was measured with all images.
+    """
     shown = {image.position for image in images}
     about = EvaluationDetails(
         model_name=evaluation.model_name,
@@ -48,6 +35,7 @@ def evaluate_images(images: Sequence[EvaluatedImage], evaluation: Evaluation) ->
         demonstration=evaluation.demonstration,
         warnings=evaluation.warnings,
         excluded=evaluation.excluded,
+        scope=evaluation.scope,
         notes=tuple(note for note in evaluation.notes if note.position is None or note.position in shown),
     )
     in_order = sorted(images, key=lambda image: image.position)
@@ -57,6 +45,20 @@ def evaluate_images(images: Sequence[EvaluatedImage], evaluation: Evaluation) ->
 def show_figures_only(evaluation: Evaluation) -> Evaluation:
     """Return an evaluation without anything about a single patient."""
     return replace(evaluation, groups=tuple(group for group in evaluation.groups if group.kind != "patient"))
+
+
+def predictions_of(images: Sequence[EvaluatedImage]) -> BinaryPredictions:
+    """Return the malignant probabilities of images with truth and patient."""
+    return BinaryPredictions.of(
+        [image.malignant for image in images],
+        [image.malignant_probability for image in images],
+        [fold_identifier(image.patient_id) for image in images],
+    )
+
+
+def try_on_images(images: Sequence[EvaluatedImage], threshold: float) -> TriedThreshold:
+    """Return what another threshold would give on these images."""
+    return try_threshold(predictions_of(images), threshold)
 
 
 def _predictions(images: Sequence[EvaluatedImage], evaluation: Evaluation) -> ClassPredictions:

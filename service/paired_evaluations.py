@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from core.identifiers import fold_identifier
 from core.statistics.comparison import AccuracyComparison, Comparison, compare_accuracy, compare_auc
-from core.statistics.predictions import BinaryPredictions
-from db import store
-from db.database import Sessions
 from db.values.evaluations import EvaluatedImage, EvaluationRow
+from service.evaluation_for_reader import predictions_of
+from service.visible_evaluations import VisibleEvaluations
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +24,16 @@ class PairedComparison:
     accuracy: AccuracyComparison | None = None  # benign versus malignant, each at its own locked threshold
 
 
-def compare_stored(
-    sessions: Sessions, account_id: int | None, first: EvaluationRow, second: EvaluationRow
-) -> PairedComparison:
+def compare_stored(evaluations: VisibleEvaluations, first: EvaluationRow, second: EvaluationRow) -> PairedComparison:
     """Compare the AUC and accuracy of two evaluations; images are matched by name and patient.
 
-    Images that this account may not see yet are left out; None means the program itself.
+    Images that the account may not see yet are left out.
     """
     if first.dataset != second.dataset:
         return PairedComparison(
             None, f"the evaluations are of different datasets: {first.dataset} and {second.dataset}"
         )
-    with sessions.read() as session:
-        one = store.evaluations.evaluated_images(session, account_id, first.id, limit=max(1, first.images))
-        other = store.evaluations.evaluated_images(session, account_id, second.id, limit=max(1, second.images))
-    return compare_images(one, other)
+    return compare_images(evaluations.all_images(first), evaluations.all_images(second))
 
 
 def compare_images(first: Sequence[EvaluatedImage], second: Sequence[EvaluatedImage]) -> PairedComparison:
@@ -56,7 +50,7 @@ def compare_images(first: Sequence[EvaluatedImage], second: Sequence[EvaluatedIm
     if any(one[key].malignant != other[key].malignant for key in both):
         return PairedComparison(None, "the evaluations use different labels for the same images", *unmatched)
     pair = [one[key] for key in both], [other[key] for key in both]
-    predictions = _predictions(pair[0]), _predictions(pair[1])
+    predictions = predictions_of(pair[0]), predictions_of(pair[1])
     try:
         comparison = compare_auc(*predictions)
     except ValueError as error:
@@ -67,11 +61,3 @@ def compare_images(first: Sequence[EvaluatedImage], second: Sequence[EvaluatedIm
 
 def _called_malignant(images: Sequence[EvaluatedImage]) -> NDArray[np.bool_]:
     return np.array([image.called_malignant for image in images], np.bool_)
-
-
-def _predictions(images: Sequence[EvaluatedImage]) -> BinaryPredictions:
-    return BinaryPredictions.of(
-        [image.malignant for image in images],
-        [image.malignant_probability for image in images],
-        [fold_identifier(image.patient_id) for image in images],
-    )

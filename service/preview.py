@@ -14,7 +14,7 @@ class Preview:
     problem: str = ""
 
 
-def make_preview(data: bytes) -> Preview:
+def make_preview(data: bytes, side: int = _SIDE) -> Preview:
     """Make the thumbnail of an image that was chosen; one that cannot be read would be refused when it is stored."""
     if len(data) > _LARGEST:
         return Preview(None, "large image, no preview")
@@ -24,6 +24,6 @@ def make_preview(data: bytes) -> Preview:
     from core.imaging.limits import UnreadableImageError  # noqa: PLC0415
 
     try:
-        return Preview(encode_png(make_thumbnail(decode_image(data).pixels, _SIDE)))
+        return Preview(encode_png(make_thumbnail(decode_image(data).pixels, side)))
     except UnreadableImageError as error:
         return Preview(None, str(error))

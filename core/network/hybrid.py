@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.card import Fusion, Head, InputPolicy, Magnification
+from core.encoder import Encoder
 from core.labels import MAGNIFICATIONS, LabelSet
 from core.network.branches import Branch, build_branch, list_blocks
 
@@ -160,6 +161,10 @@ class NetworkPlan(Protocol):
     def label_set(self) -> LabelSet:
         """The classes of the outputs."""
 
+    @property
+    def encoder(self) -> Encoder | None:
+        """How the only branch differs from timm's network of its name; None if it does not."""
+
 
 class HybridNetwork(nn.Module):
     """Branches side by side, fused into one vector, and a head over it.
@@ -181,13 +186,21 @@ class HybridNetwork(nn.Module):
         pretrained: bool = False,
         weight_files: Mapping[str, Path] | None = None,
         input_side: int = 224,
+        encoder: Encoder | None = None,
     ) -> None:
         super().__init__()
         files = weight_files or {}
         # A fusion of tokens takes the patch tokens only, without the class token.
         class_token = head != "additive" and not fuses_tokens(fusion, len(branches))
         self.branches = nn.ModuleList(
-            build_branch(name, input_side, class_token=class_token, pretrained=pretrained, file=files.get(name))
+            build_branch(
+                name,
+                input_side,
+                class_token=class_token,
+                pretrained=pretrained,
+                file=files.get(name),
+                encoder=encoder,
+            )
             for name in branches
         )
         self.fusion: FusionModule = build_fusion(fusion, [branch.width for branch in self._branches()])
@@ -205,6 +218,26 @@ class HybridNetwork(nn.Module):
     def features(self, images: Tensor) -> list[Tensor]:
         """Return each branch's features, from images x 3 x side x side."""
         return [branch.features(images) for branch in self._branches()]
+
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """The channels of each layer that `features_and_places` describes."""
+        return tuple(width for branch in self._branches() for width in branch.layer_widths)
+
+    def features_and_places(self, images: Tensor, described: int) -> tuple[list[Tensor], Tensor]:
+        """Return each branch's features and, from the same pass, a description of the first images.
+
+        The description is images x PLACES x PLACES x values: for each layer of `layer_widths` the mean of every channel
+        over that part of the image, then the mean square of every channel.
+        """
+        features, values = [], []
+        for branch in self._branches():
+            last, layers = branch.features_and_layers(images)
+            features.append(last)
+            for layer in layers:
+                part = layer[:described].float()
+                values += [functional.adaptive_avg_pool2d(one, PLACES) for one in (part, part * part)]
+        return features, torch.cat(values, dim=1).permute(0, 2, 3, 1)
 
     def pooled(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return the input of the fusion from each branch: images x channels, or images x tokens x channels."""
@@ -239,12 +272,6 @@ class HybridNetwork(nn.Module):
         parts = zip(self._branches(), features, gradients, strict=True)
         return [branch.evidence(f.float(), g.float()) for branch, f, g in parts]
 
-    def places(self, features: Sequence[Tensor]) -> Tensor:
-        """Return the features of all branches, averaged over PLACES x PLACES parts of each patch, channels last."""
-        parts = zip(self._branches(), features, strict=True)
-        grids = [functional.adaptive_avg_pool2d(branch.grid(f), PLACES) for branch, f in parts]
-        return torch.cat(grids, dim=1).permute(0, 2, 3, 1)
-
     def blocks(self) -> list[list[nn.Module]]:
         """Return the blocks of every branch from input to output, as "last:N" counts them."""
         return [list_blocks(branch) for branch in self._branches()]
@@ -278,6 +305,7 @@ def build_hybrid_network(
         pretrained=pretrained,
         weight_files=weight_files,
         input_side=plan.input_policy.input_side,
+        encoder=plan.encoder,
     )
 
 

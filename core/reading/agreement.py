@@ -78,6 +78,16 @@ def reader_model_pairs(readings: Iterable[Reading], moment: Moment) -> list[Labe
     ]
 
 
+def find_without_opinion(readings: Iterable[Reading]) -> list[Reading]:
+    """Return the first iterations whose reader was shown that the model gives no opinion, out of its scope."""
+    return [one for one in readings if one.iteration == 1 and one.standing is not None and one.standing.withheld]
+
+
+def count_without_opinion(readings: Iterable[Reading]) -> int:
+    """Count the cases of which a reader was shown that the model gives no opinion."""
+    return len({one.case_id for one in find_without_opinion(readings)})
+
+
 def reader_reader_pairs(readings: Iterable[Reading], one: str, other: str, moment: Moment) -> list[LabelPair]:
     """Pair the labels that two readers gave the same case, each in the first iteration."""
     by_case: Mapping[int, dict[str, Reading]] = defaultdict(dict)

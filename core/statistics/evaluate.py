@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from core.card import Abstention
 from core.labels import BINARY
-from core.statistics import figure_names
+from core.statistics import confusion_matrices, figure_names
 from core.statistics.calibration import evaluate_abstention
 from core.statistics.cautions import Caution, ImageLeftOut, ImageNote
 from core.statistics.evaluation import (
@@ -20,11 +20,13 @@ from core.statistics.evaluation import (
     Figure,
     Group,
     GroupKind,
+    ScopeCounts,
+    TriedThreshold,
     Unit,
 )
 from core.statistics.predictions import BinaryPredictions, ClassPredictions
 from core.statistics.resampling import Weights, bca_intervals, divide
-from core.statistics.tallies import BinaryTally, ClassTally, Column, calibration_bins
+from core.statistics.tallies import BinaryTally, ClassTally, Column, calibration_bins, count_calls
 
 MOST_POINTS = 400  # of a curve; more cannot be seen
 
@@ -47,6 +49,7 @@ class EvaluationDetails:
     warnings: tuple[Caution, ...] = ()
     excluded: tuple[ImageLeftOut, ...] = ()
     notes: tuple[ImageNote, ...] = ()
+    scope: ScopeCounts | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1 or not self.temperature > 0:
@@ -87,6 +90,7 @@ def build_evaluation(
         groups=_groups(predictions, about.threshold, seed),
         abstention=abstention
         and evaluate_abstention(predictions.binary(), abstention, f"{about.split}: {about.protocol}"),
+        scope=about.scope,
         ablation=tuple(ablation),
         excluded=about.excluded,
         notes=about.notes,
@@ -95,10 +99,35 @@ def build_evaluation(
     )
 
 
+def try_threshold(predictions: BinaryPredictions, threshold: float, *, seed: int = 0) -> TriedThreshold:
+    """Count the calls at a threshold, and return the rates that depend on it, with intervals from resampling patients.
+
+    A rate that is undefined on these images is omitted.
+    """
+    calls = count_calls(predictions, threshold)
+
+    def measure(weights: Weights) -> NDArray[np.float64]:
+        counts = (weights @ calls).reshape(-1, 2, 2)
+        recalls = confusion_matrices.recalls(counts)
+        precision = confusion_matrices.precisions(counts)[:, 1]
+        return np.stack([recalls[:, 1], recalls[:, 0], precision, confusion_matrices.accuracy(counts)], axis=1)
+
+    intervals = bca_intervals(measure, predictions.strata(), seed=seed)
+    figures = tuple(
+        Figure(name, interval.value, interval.low, interval.high, "image", len(predictions.malignant))
+        for name, interval in zip(figure_names.THRESHOLD_RATES, intervals, strict=True)
+        if np.isfinite(interval.value)
+    )
+    return TriedThreshold(threshold, _binary_confusion(predictions, threshold), figures)
+
+
+def _binary_confusion(predictions: BinaryPredictions, threshold: float) -> Confusion:
+    called = (predictions.probabilities >= threshold).astype(np.int64)
+    return _confusion(BINARY.classes, predictions.malignant.astype(np.int64), called, predictions.patient_ids)
+
+
 def _confusions(predictions: ClassPredictions, threshold: float) -> tuple[Confusion, ...]:
-    binary = predictions.binary()
-    truth, called = binary.malignant.astype(np.int64), (binary.probabilities >= threshold).astype(np.int64)
-    confusions = [_confusion(BINARY.classes, truth, called, binary.patient_ids)]
+    confusions = [_binary_confusion(predictions.binary(), threshold)]
     if len(predictions.label_set.classes) > 2:
         classes, labels = predictions.label_set.classes, predictions.labels
         confusions.append(_confusion(classes, labels, predictions.called(threshold), predictions.patient_ids))

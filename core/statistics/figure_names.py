@@ -33,6 +33,7 @@ BINARY_FIGURES: Final = (
     LOG_LOSS,
     PATIENT_RECOGNITION_RATE,
 )
+THRESHOLD_RATES: Final = (RECALL, SPECIFICITY, PRECISION, ACCURACY)  # what a threshold changes
 
 # More than two classes. A macro average is taken over the classes that occur in the truth.
 CLASS_ACCURACY: Final = "class accuracy"

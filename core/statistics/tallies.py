@@ -31,7 +31,7 @@ class BinaryTally:
         patient = np.unique(predictions.patient_ids, return_inverse=True)[1]
         truth, p = predictions.malignant.astype(np.int64), predictions.probabilities
         called = (p >= threshold).astype(np.int64)
-        self._counts = _count_cells(patient, [truth, called], 2)
+        self._counts = count_calls(predictions, threshold)
         self._shares = recognition_rates(patient, truth == called)
         self._losses = _sum_by_patient(patient, [(p - truth) ** 2, -np.log(_clip(np.where(truth, p, 1 - p)))])
         self._gaps = _sum_gaps(patient, p, truth)
@@ -118,6 +118,13 @@ class ClassTally:
             for position, label in enumerate(self._classes)
             for name, values in by_class
         ]
+
+
+def count_calls(predictions: BinaryPredictions, threshold: float) -> NDArray[np.float64]:
+    """Count each patient's images by truth and call at a threshold: patients x 4, patients in sorted order."""
+    patient = np.unique(predictions.patient_ids, return_inverse=True)[1]
+    called = (predictions.probabilities >= threshold).astype(np.int64)
+    return _count_cells(patient, [predictions.malignant.astype(np.int64), called], 2)
 
 
 def recognition_rates(patient: NDArray[np.int64], correct: NDArray[np.bool_]) -> NDArray[np.float64]:

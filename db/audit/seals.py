@@ -71,6 +71,7 @@ SEALED = (
             LinkedTable("read_predictions", "read_id"),
             LinkedTable("regions", "read_id"),
             LinkedTable("read_images", "read_id"),
+            LinkedTable("read_scopes", "read_id"),
         ),
     ),
     SealedTable("microscope_profiles"),
@@ -79,6 +80,8 @@ SEALED = (
     SealedTable("evaluations", (LinkedTable("evaluated_images", "evaluation_id"),)),
     SealedTable("shifts"),
     SealedTable("deployments"),
+    SealedTable("model_confirmations"),
+    SealedTable("site_thresholds"),
     SealedTable("consensus", (LinkedTable("consensus_reads", "consensus_id"),)),
     SealedTable("sign_offs"),
     SealedTable("assignments"),
@@ -93,7 +96,12 @@ SEALED = (
         (LinkedTable("images", "case_id", changes=True), LinkedTable("case_numbers", "case_id", changes=True)),
         changes=True,
     ),
-    SealedTable("jobs", changes=True, unfinished=Unfinished("state", ("queued", "running"))),
+    SealedTable(
+        "jobs",
+        (LinkedTable("image_scopes", "job_id"),),
+        changes=True,
+        unfinished=Unfinished("state", ("queued", "running")),
+    ),
     SealedTable(
         "accounts",
         (

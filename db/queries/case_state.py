@@ -28,7 +28,7 @@ from db.queries.consensus import is_current_consensus, settled_by
 from db.queries.intakes import incomplete_cases
 from db.queries.reader_knowledge import UndoWindow, can_be_withdrawn, others_have_read
 from db.queries.reads import is_current_final, is_routine
-from db.queries.scales import is_current_prediction
+from db.queries.scales import is_of_current_scale
 from db.queries.study_places import open_study_cases
 from db.queries.text_search import contains_text
 from db.tables import UtcDateTime
@@ -56,7 +56,7 @@ def case_triggers() -> Subquery:
 
     The columns are the members of Trigger in lower case: `readers_split` (some final reads are benign and some
     malignant; "cannot assess" contradicts neither), `model_conflict` (one differs from the model as its reader saw
-    it) and `low_confidence` (one has a confidence of 1 or 2).
+    it; where the model gave no opinion, nothing differs from it) and `low_confidence` (one has a confidence of 1 or 2).
     """
     final = aliased(tables.Read)
     model_says_malignant = final.shown_probability >= final.shown_threshold
@@ -258,23 +258,31 @@ def urgent_cases() -> Select[int]:
 
 
 def images_of_cases(*, only_one: bool = False) -> Subquery:
-    """Count the images of each case, those whose job has ended, and those with a prediction; name the first image."""
-    current = is_current_prediction(tables.Prediction)
-    predicted = select(tables.Prediction.image_id).where(current).distinct().subquery()
+    """Count the images of each case, those whose job has ended, and those with an answer; name the first image."""
     pending = tables.Job.state.in_(_PENDING)
     query = (
         select(
             tables.Image.case_id,
             func.count().label("images"),
             func.sum(choose((pending, 0), else_=1)).label("analysed"),
-            func.count(predicted.c.image_id).label("predicted"),
+            func.sum(choose((has_answer(), 1), else_=0)).label("answered"),
             func.min(tables.Image.id).label("first_image"),
         )
         .join(tables.Job, tables.Job.image_id == tables.Image.id)
-        .outerjoin(predicted, predicted.c.image_id == tables.Image.id)
         .group_by(tables.Image.case_id)
     )
     return (query.where(tables.Image.case_id == _CASE) if only_one else query).subquery()
+
+
+def has_answer() -> ColumnElement[bool]:
+    """Select the images of which the model gave an opinion, or said that they are out of scope.
+
+    A case whose images are all out of scope is read like any other: its state must not tell.
+    """
+    image, prediction, scope = tables.Image, tables.Prediction, tables.ImageScope
+    opinions = select(prediction.id).where(prediction.image_id == image.id, is_of_current_scale(prediction))
+    withheld = select(scope.id).where(scope.image_id == image.id, scope.level == "out", is_of_current_scale(scope))
+    return or_(opinions.correlate(image).exists(), withheld.correlate(image).exists())
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +312,7 @@ def _state(joined: _Joined) -> ColumnElement[str]:
     hidden = and_(can_be_withdrawn(joined.final, _UNDO), others_have_read(case, READER))
     known = and_(finished, not_(func.coalesce(hidden, false())))
     waits = progress.c.analysed < progress.c.images
-    predicted = progress.c.predicted > 0
+    answered = progress.c.answered > 0
     triggered = has_trigger(joined.triggers)
     return choose(
         (case.in_(incomplete_cases()), _text(CaseState.INCOMPLETE)),
@@ -314,11 +322,11 @@ def _state(joined: _Joined) -> ColumnElement[str]:
         (and_(known, triggered, case.in_(adjudicated_cases())), _text(CaseState.ADJUDICATION)),
         (and_(known, triggered), _text(CaseState.DISCORDANT)),
         (finished, _text(CaseState.FINAL)),
-        (and_(begun, waits, not_(predicted)), _text(CaseState.FIRST_READ)),
+        (and_(begun, waits, not_(answered)), _text(CaseState.FIRST_READ)),
         (begun, _text(CaseState.REVEALED)),
         (waits, _text(CaseState.WAITING)),
-        (and_(predicted, joined.open_here), _text(CaseState.IN_READING)),
-        (predicted, _text(CaseState.READY)),
+        (and_(answered, joined.open_here), _text(CaseState.IN_READING)),
+        (answered, _text(CaseState.READY)),
         else_=_text(CaseState.UNREADABLE),
     )
 

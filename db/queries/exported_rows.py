@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from db import tables
@@ -14,7 +14,7 @@ from db.queries.intakes import image_places
 from db.queries.scales import scales_of
 from db.queries.study_places import place_subject
 from db.values.exports import ExportedImage, ReadPlace, Reference, ShownOpinion, make_key
-from db.values.reading import Action
+from db.values.reading import Action, ModelIdentity
 
 
 def places_of(session: Session, study_id: int) -> Mapping[int, ReadPlace]:
@@ -40,6 +40,22 @@ def shown_of(session: Session, reads: Select[int]) -> Mapping[int, ShownOpinion]
     }
 
 
+def withheld_of(session: Session, reads: Select[int]) -> Mapping[int, ModelIdentity]:
+    """Return the models that were shown to give no opinion, out of their scope, by read id."""
+    read, scope, shown = tables.Read, tables.ImageScope, tables.ReadScope
+    query = (
+        select(read.id, scope)
+        .join(shown, shown.read_id == read.id)
+        .join(scope, scope.id == shown.scope_id)
+        .where(read.id.in_(reads), read.shown_scope == "out", scope.level == "out")
+        .order_by(scope.id)
+    )
+    return {
+        number: ModelIdentity(row.model_version, row.model_name, row.demonstration)
+        for number, row in session.execute(query)
+    }
+
+
 def reveals_of(session: Session, reads: Select[int]) -> Mapping[int, datetime]:
     """Return when the model was first shown for each read, according to the audit trail, by read id."""
     read, event = tables.Read, tables.AuditEvent
@@ -54,7 +70,7 @@ def reveals_of(session: Session, reads: Select[int]) -> Mapping[int, datetime]:
         select(read, tables.Case.accession, tables.StudyPlace)
         .join(tables.Case, tables.Case.id == read.case_id)
         .outerjoin(tables.StudyPlace, tables.StudyPlace.id == read.place_id)
-        .where(read.id.in_(reads), read.model_visible)
+        .where(read.id.in_(reads), or_(read.model_visible, read.shown_scope.is_not(None)))
     )
     first_shown: dict[int, datetime] = {}
     for row, accession, place in session.execute(query):

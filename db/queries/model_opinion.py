@@ -1,4 +1,7 @@
-"""The model's opinion of a case; who may see it is said by `db.queries.reader_knowledge`."""
+"""The model's opinion of a case, and how unlike its training images the images are.
+
+Who may see it is said by `db.queries.reader_knowledge`.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -8,11 +11,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.labels import LabelSet
-from core.results import Prediction
+from core.results import Prediction, Scope
 from db import tables
 from db.queries.intakes import image_places
-from db.queries.scales import is_current_prediction
-from db.values.reading import Reveal, RevealedImage
+from db.queries.scales import is_of_current_scale
+from db.values.reading import ModelIdentity, Reveal, RevealedImage, RevealedScope
 
 
 def reveal_of(session: Session, case_id: int, *, among: Collection[int] | None = None) -> Reveal | None:
@@ -25,7 +28,7 @@ def reveal_of(session: Session, case_id: int, *, among: Collection[int] | None =
     """
     row = tables.Prediction
     query = select(row, tables.Image.position).join(tables.Image, tables.Image.id == row.image_id)
-    query = query.where(tables.Image.case_id == case_id, is_current_prediction(row))
+    query = query.where(tables.Image.case_id == case_id, is_of_current_scale(row))
     if among is not None:
         query = query.where(row.id.in_(among))
     versions: dict[str, list[tables.Prediction]] = defaultdict(list)
@@ -38,9 +41,39 @@ def reveal_of(session: Session, case_id: int, *, among: Collection[int] | None =
     return _reveal(max(versions.values(), key=lambda rows: (len(rows), max(row.id for row in rows))))
 
 
+def scopes_of(
+    session: Session, case_id: int, reveal: Reveal | None, *, among: Collection[int] | None = None
+) -> tuple[RevealedScope, ...]:
+    """Return how unlike the training images the images of a case are, in their order.
+
+    Of each image it is what the revealed model version said, else the latest. `among` limits it to these rows: those
+    on a reader's screen. The caller must have checked that the reader may see it.
+    """
+    row, version = tables.ImageScope, reveal.model_version if reveal else None
+    query = select(row, tables.Image.position).join(tables.Image, tables.Image.id == row.image_id)
+    query = query.where(tables.Image.case_id == case_id, is_of_current_scale(row))
+    query = query.order_by(row.model_version == version, row.id)
+    if among is not None:
+        query = query.where(row.id.in_(among))
+    # Of several rows of an image the last one stays.
+    rows = {scope.image_id: (scope, position) for scope, position in session.execute(query)}
+    if not rows:
+        return ()
+    places = image_places(session, select(tables.Case.id).where(tables.Case.id == case_id))
+    ordered = sorted(rows.values(), key=lambda one: places.get(one[0].image_id, one[1]))
+    return tuple(_revealed_scope(scope) for scope, _ in ordered)
+
+
+def _revealed_scope(row: tables.ImageScope) -> RevealedScope:
+    scope = Scope(row.level, row.score, row.limit_unusual, row.limit_out, tuple(row.reasons))
+    model = ModelIdentity(row.model_version, row.model_name, row.demonstration)
+    return RevealedScope(row.image_id, row.id, model, scope)
+
+
 def _reveal(rows: list[tables.Prediction]) -> Reveal:
     probability = fmean(row.malignant_probability for row in rows)
-    threshold = rows[0].threshold
+    # One for all images, unless the site chose another between two of them: then the more sensitive one.
+    threshold = min(row.threshold for row in rows)
     return Reveal(
         model_version=rows[0].model_version,
         model_name=rows[0].model_name,

@@ -137,6 +137,14 @@ def may_see_model(session: Session, case_id: int, account_id: int) -> bool:
     return session.scalar(_first_reads(account_id).where(tables.Read.case_id == case_id).limit(1)) is not None
 
 
+def shows_scopes(case_id: Numbers, account_id: int) -> ColumnElement[bool]:
+    """Select the cases of which this reader may know, added up over many, how like the training images they are.
+
+    As of the model's opinion: after their own first read, and never while the case belongs to an open study of theirs.
+    """
+    return and_(case_id.in_(_first_reads(account_id)), case_id.not_in(open_study_cases(account_id)))
+
+
 def is_informed(session: Session, case_id: int, account_id: int, *, blind: bool = False) -> bool:
     """Return whether a read saved now comes after this reader could learn what others said of the same pictures.
 
@@ -171,18 +179,25 @@ def is_hidden_picture(session: Session, account_id: int | None) -> ColumnElement
     older evaluation, which has neither, nobody can say whether it is among the cases: it stays hidden as long as this
     reader has any case to finish.
     """
-    if account_id is None or not has_permission(session, account_id, Permission.READ_CASES):
+    unfinished = is_unfinished_picture(session, account_id)
+    if unfinished is None:
         return None
     evaluated, image = tables.EvaluatedImage, tables.Image
-    unfinished = not_(knows_opinions(image.case_id, account_id, undo_window(session)))
-    if session.scalar(select(image.id).where(unfinished).limit(1)) is None:
-        return None
     return or_(
         evaluated.source_sha256.in_(select(image.source_sha256).where(unfinished)),
         evaluated.file_sha256.in_(select(image.file_sha256).where(unfinished)),
         evaluated.source_sha256.is_(None),
         evaluated.file_sha256.is_(None),
     )
+
+
+def is_unfinished_picture(session: Session, account_id: int | None) -> ColumnElement[bool] | None:
+    """Select the images of the cases that this reader has yet to finish; None if there are none, or it reads none."""
+    if account_id is None or not has_permission(session, account_id, Permission.READ_CASES):
+        return None
+    image = tables.Image
+    unfinished = not_(knows_opinions(image.case_id, account_id, undo_window(session)))
+    return None if session.scalar(select(image.id).where(unfinished).limit(1)) is None else unfinished
 
 
 def _finished(final: type[tables.Read], account_id: Number, window: UndoWindow) -> Select[int]:

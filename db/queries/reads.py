@@ -1,7 +1,7 @@
 """Rows of reads, with the predictions on the screen and the marked regions; returned as values."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session, aliased
 
 from core import clock
 from core.labels import Malignancy
+from core.results import ScopeLevel
 from db import tables
 from db.audit.seals import seal
 from db.queries.cached import cache_statement
 from db.values.audit import Seal
-from db.values.reading import REASONS, Opinion, Read, Region, Reveal, Stage
+from db.values.reading import REASONS, Opinion, Read, Region, Reveal, RevealedScope, Stage, find_shown_scope
 
 _NEWER = aliased(tables.Read)
 _REASON_CODES = tuple(code for code, _ in REASONS)
@@ -49,20 +50,23 @@ class SealedRead:
     seal: Seal
 
 
-def add_read(session: Session, new: NewRead, reveal: Reveal | None) -> SealedRead:
-    """Add a read, the images it was given on, the predictions of `reveal` on the screen, and the marked regions.
+def add_read(session: Session, new: NewRead, reveal: Reveal | None, scopes: Sequence[RevealedScope] = ()) -> SealedRead:
+    """Add a read, the images it was given on, what was on the screen of the model, and the marked regions.
+
+    On the screen were the predictions of `reveal`, and the `scopes`.
 
     Raises:
         ValueError: If a region is outside the images of the case.
     """
     _check_regions(session, new)
-    row = _row(new, reveal)
+    row = _row(new, reveal, find_shown_scope(reveal, scopes))
     session.add(row)
     session.flush()
     shown = reveal.images if reveal else ()
     linked: list[tables.Base] = [
         tables.ReadPrediction(read_id=row.id, prediction_id=one.prediction_id) for one in shown
     ]
+    linked += [tables.ReadScope(read_id=row.id, scope_id=one.scope_id) for one in scopes]
     if new.stage is not Stage.WITHDRAWN:
         # All of the case: since it was first opened, no image can have joined it.
         images = session.scalars(select(tables.Image.id).where(tables.Image.case_id == new.case_id))
@@ -177,7 +181,7 @@ def _check_regions(session: Session, new: NewRead) -> None:
             raise ValueError(f"a {region.kind} is outside its image of {width} x {height} px")
 
 
-def _row(new: NewRead, reveal: Reveal | None) -> tables.Read:
+def _row(new: NewRead, reveal: Reveal | None, shown_scope: ScopeLevel | None) -> tables.Read:
     opinion = new.opinion
     return tables.Read(
         case_id=new.case_id,
@@ -198,6 +202,7 @@ def _row(new: NewRead, reveal: Reveal | None) -> tables.Read:
         place_id=new.place_id,
         edit_seconds=new.edit_seconds,
         informed=new.informed,
+        shown_scope=shown_scope,
     )
 
 
@@ -235,4 +240,5 @@ def _value(row: tables.Read, reader: str, regions: tuple[Region, ...]) -> Read:
         place_id=row.place_id,
         edit_seconds=row.edit_seconds,
         informed=bool(row.informed),
+        shown_scope=row.shown_scope,
     )

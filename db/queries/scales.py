@@ -1,4 +1,4 @@
-"""Rows of scales: the newest row of an image counts, and it decides which predictions are current."""
+"""Rows of scales: the newest row of an image counts, and it decides which results are current."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -48,11 +48,11 @@ def scales_of(session: Session, images: Select[int]) -> Mapping[int, ImageScale]
     }
 
 
-def is_current_prediction(prediction: type[tables.Prediction]) -> ColumnElement[bool]:
-    """Select the predictions that were made with the scale that their image has now."""
+def is_of_current_scale(result: type[tables.Prediction] | type[tables.ImageScope]) -> ColumnElement[bool]:
+    """Select the results of analyses that were made with the scale that their image has now."""
     scale = aliased(tables.ImageScale)
     later = select(scale.id).where(
-        scale.image_id == prediction.image_id,
-        or_(prediction.scale_id.is_(None), scale.id > prediction.scale_id),
+        scale.image_id == result.image_id,
+        or_(result.scale_id.is_(None), scale.id > result.scale_id),
     )
     return ~later.exists()

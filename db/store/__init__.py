@@ -25,6 +25,7 @@ from db.store import (
     sign_offs,
     studies,
     study_reading,
+    uploads,
     worklist,
 )
 
@@ -49,5 +50,6 @@ __all__ = [
     "sign_offs",
     "studies",
     "study_reading",
+    "uploads",
     "worklist",
 ]

@@ -69,6 +69,16 @@ def _rows_of(cases: Select[int]) -> Select[tables.Read, tables.Case, str, str | 
         .limit(1)  # a reveal shows only one version
         .scalar_subquery()
     )
+    shown_scope, scope = tables.ReadScope, tables.ImageScope
+    withheld_by = (
+        select(scope.model_version)
+        .join(shown_scope, shown_scope.scope_id == scope.id)
+        .where(shown_scope.read_id == read.id, read.shown_scope == "out", scope.level == "out")
+        .correlate(read)
+        .order_by(scope.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
     first = aliased(tables.Read)
     # A reading that began with the model has no blind opinion; the study export has it.
     began_blind = select(first.id).where(
@@ -84,7 +94,7 @@ def _rows_of(cases: Select[int]) -> Select[tables.Read, tables.Case, str, str | 
     )
     as_reader = or_(read.place_id.is_not(None), ~settled.exists())
     return (
-        select(read, tables.Case, tables.Account.name, version)
+        select(read, tables.Case, tables.Account.name, func.coalesce(version, withheld_by))
         .join(tables.Account, tables.Account.id == read.account_id)
         .join(tables.Case, tables.Case.id == read.case_id)
         # All accounts are listed, so that the index on reader and case is used for the other readers too.
@@ -130,4 +140,5 @@ def _add_final(reading: Reading, row: _Row) -> Reading:
 
 
 def _saved_read(read: tables.Read) -> ReadOpinion:
-    return ReadOpinion(read.label, read.confidence, (read.saved_at - read.opened_at).total_seconds(), shown_label(read))
+    seconds = (read.saved_at - read.opened_at).total_seconds()
+    return ReadOpinion(read.label, read.confidence, seconds, shown_label(read), withheld=read.shown_scope == "out")

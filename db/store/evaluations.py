@@ -4,11 +4,11 @@ An evaluation tells the label and the model's opinion of its images. A reader do
 of a case they have not finished; `account_id` None means the program itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, case, false, func, insert, not_, or_, select
+from sqlalchemy import ColumnElement, case, false, func, insert, not_, or_, select, true
 from sqlalchemy.orm import Session
 
 from core.labels import BINARY
@@ -16,7 +16,7 @@ from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.queries.permissions import require_permission
-from db.queries.reader_knowledge import is_hidden_picture
+from db.queries.reader_knowledge import is_hidden_picture, is_unfinished_picture
 from db.values.accounts import Permission
 from db.values.audit import TrailAction
 from db.values.evaluations import (
@@ -140,6 +140,39 @@ def overlap(session: Session, by: int | None, evaluation_id: int) -> Overlap:
     return Overlap(images, cases)
 
 
+def hidden_shipped_images(
+    session: Session, account_id: int | None, images: Sequence[EvaluatedImage]
+) -> HiddenImages | None:
+    """Return which images of an evaluation that is not in the database this account may not see, by the same rule.
+
+    Raises:
+        NotAllowedError: If this account may not see evaluations.
+    """
+    require_permission(session, account_id, Permission.SEE_MODELS)
+    unfinished = is_unfinished_picture(session, account_id)
+    if unfinished is None:
+        return None
+    sources, pixels = _pictures_of_cases(session, images, unfinished)
+    hidden = [image for image in images if _is_among(image, sources.keys(), pixels.keys(), unknown=True)]
+    without_hashes = any(None in (image.source_sha256, image.file_sha256) for image in hidden)
+    return HiddenImages(tuple(image.position for image in hidden), without_hashes)
+
+
+def shipped_overlap(session: Session, by: int | None, images: Sequence[EvaluatedImage]) -> Overlap:
+    """Count the images of an evaluation that is not in the database that are also pictures of cases.
+
+    Raises:
+        NotAllowedError: If this account may not administer models.
+    """
+    require_permission(session, by, Permission.ADMINISTER)
+    sources, pixels = _pictures_of_cases(session, images, true())
+    shared = [image for image in images if _is_among(image, sources.keys(), pixels.keys())]
+    cases = [
+        sources.get(image.source_sha256 or "", set()) | pixels.get(image.file_sha256 or "", set()) for image in shared
+    ]
+    return Overlap(len(shared), len(set().union(*cases)))
+
+
 def add_shift(session: Session, source: str, target: str, model_version: str, document: str) -> int:
     """Store the distance between two image sets, and return its id."""
     row = tables.Shift(
@@ -171,6 +204,32 @@ def _conditions(evaluation_id: int, chosen: ImageFilter) -> list[ColumnElement[b
     row = tables.EvaluatedImage
     terms = [(getattr(row, field.name), getattr(chosen, field.name)) for field in fields(chosen)]
     return [row.evaluation_id == evaluation_id, *(column == value for column, value in terms if value is not None)]
+
+
+def _pictures_of_cases(
+    session: Session, images: Sequence[EvaluatedImage], condition: ColumnElement[bool]
+) -> tuple[dict[str, set[int]], dict[str, set[int]]]:
+    """Find the cases with these pictures: their ids by the hash of the file, and by that of the pixels."""
+    row = tables.Image
+    same = or_(
+        row.source_sha256.in_([image.source_sha256 for image in images if image.source_sha256]),
+        row.file_sha256.in_([image.file_sha256 for image in images if image.file_sha256]),
+    )
+    sources: dict[str, set[int]] = {}
+    pixels: dict[str, set[int]] = {}
+    for source, file, case_id in session.execute(
+        select(row.source_sha256, row.file_sha256, row.case_id).where(condition, same)
+    ):
+        sources.setdefault(source, set()).add(case_id)
+        pixels.setdefault(file, set()).add(case_id)
+    return sources, pixels
+
+
+def _is_among(image: EvaluatedImage, sources: Set[str], pixels: Set[str], *, unknown: bool = False) -> bool:
+    """Return whether an image has one of these hashes; `unknown` is the answer for one that has no hashes."""
+    if image.source_sha256 is None or image.file_sha256 is None:
+        return unknown
+    return image.source_sha256 in sources or image.file_sha256 in pixels
 
 
 def _wrongness() -> ColumnElement[float]:

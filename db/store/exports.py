@@ -20,8 +20,9 @@ from db.queries.exported_rows import (
     references_of,
     reveals_of,
     shown_of,
+    withheld_of,
 )
-from db.queries.model_opinion import reveal_of
+from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import has_permission, require_permission
 from db.queries.reader_knowledge import knows_opinions, may_know_names, may_know_opinions, undo_window
 from db.queries.reads import read_values
@@ -223,6 +224,7 @@ def read_exports(
 ) -> list[ExportedRead]:
     """Add to reads, selected by `ids`, what was on the screen and their later fate; not numbered yet."""
     opinions, reveals, replaced = shown_of(session, ids), reveals_of(session, ids), _replacements(reads)
+    withheld = withheld_of(session, ids)
     return [
         ExportedRead(
             read=read,
@@ -233,6 +235,7 @@ def read_exports(
             revealed_at=reveals.get(read.id),
             superseded=replaced[read.id][0],
             withdrawn=replaced[read.id][1],
+            withheld_by=withheld.get(read.id),
         )
         for read in reads
     ]
@@ -339,6 +342,7 @@ def _full_export(session: Session, row: tables.Case, account_id: int) -> CaseExp
         sign_offs=sign_offs_of(session, row.id, account_id).versions,
         made_by=session.get_one(tables.Account, account_id).name,
         made_at=datetime.now(UTC),
+        scopes=scopes_of(session, row.id, reveal),
     )
 
 

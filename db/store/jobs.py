@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, CursorResult, case, func, select, update
 from sqlalchemy.orm import Session
 
-from core.results import Analysis
+from core.results import Analysis, Scope
 from db import tables
 from db.audit.seals import seal, seal_of_unfinished
 from db.audit.trail import record_event
@@ -92,10 +92,17 @@ def finish_job(
 ) -> bool:
     """Save an analysis and close its job; return False, writing nothing, if the worker has lost the job.
 
-    For an analysis without a prediction, the job stores the reason.
+    For an analysis without a prediction, the job stores the reason. Where the scope was measured, it is stored and
+    sealed with the job.
     """
-    if not _close(session, job, worker, JobState.DONE, analysis.reason):
+    if not _claim_end(session, job, worker, JobState.DONE, analysis.reason):
         return False
+    if analysis.scope is not None and not _has_scope(session, job, model.version):
+        session.add(_scope_row(job, analysis.scope, model))
+    _record_end(session, job.id)
+    if analysis.withheld:
+        # As after a prediction: the trail must not tell before the first read that there is none.
+        record_event(session, None, TrailAction.ANALYSED, f"image {job.image_id}")
     if analysis.prediction is not None and not _has_prediction(session, job, model.version):
         row = _prediction_row(job, analysis, model, heatmap)
         session.add(row)
@@ -107,7 +114,10 @@ def finish_job(
 
 def fail_job(session: Session, job: Job, worker: str, message: str) -> bool:
     """Close a job that failed; return False, writing nothing, if the worker has lost the job."""
-    return _close(session, job, worker, JobState.FAILED, message)
+    if not _claim_end(session, job, worker, JobState.FAILED, message):
+        return False
+    _record_end(session, job.id)
+    return True
 
 
 def queue_again(session: Session, account_id: int, image_id: int) -> None:
@@ -143,7 +153,8 @@ def jobs_waiting(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(tables.Job).where(waiting)) or 0
 
 
-def _close(session: Session, job: Job, worker: str, state: JobState, message: str | None) -> bool:
+def _claim_end(session: Session, job: Job, worker: str, state: JobState, message: str | None) -> bool:
+    """Close a job; return False if the worker has lost it. Everything that belongs to it is written afterwards."""
     # The attempt is part of the claim: a worker that lost a job and claimed it again must not close it twice.
     claim = (
         (tables.Job.id == job.id)
@@ -151,10 +162,7 @@ def _close(session: Session, job: Job, worker: str, state: JobState, message: st
         & (tables.Job.state == JobState.RUNNING)
         & (tables.Job.attempts == job.attempt)
     )
-    if _change(session, claim, state=state, message=message, finished_at=datetime.now(UTC)) != 1:
-        return False
-    _record_end(session, job.id)
-    return True
+    return _change(session, claim, state=state, message=message, finished_at=datetime.now(UTC)) == 1
 
 
 def _record_end(session: Session, job_id: int) -> None:
@@ -194,6 +202,29 @@ def _has_prediction(session: Session, job: Job, version: str) -> bool:
     # SQLAlchemy writes a comparison with None as IS NULL.
     same = (row.image_id == job.image_id, row.model_version == version, row.scale_id == job.scale_id)
     return session.scalar(select(row.id).where(*same)) is not None
+
+
+def _has_scope(session: Session, job: Job, version: str) -> bool:
+    row = tables.ImageScope
+    same = (row.image_id == job.image_id, row.model_version == version, row.scale_id == job.scale_id)
+    return session.scalar(select(row.id).where(*same)) is not None
+
+
+def _scope_row(job: Job, scope: Scope, model: ModelIdentity) -> tables.ImageScope:
+    return tables.ImageScope(
+        job_id=job.id,
+        image_id=job.image_id,
+        model_version=model.version,
+        model_name=model.name,
+        demonstration=model.demonstration,
+        level=scope.level,
+        score=scope.score,
+        limit_unusual=scope.limit_unusual,
+        limit_out=scope.limit_out,
+        reasons=list(scope.reasons),
+        created_at=datetime.now(UTC),
+        scale_id=job.scale_id,
+    )
 
 
 def _prediction_row(

@@ -5,17 +5,19 @@ from dataclasses import replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.results import OUT_OF_SCOPE
 from db import tables
 from db.audit.trail import record_opening, record_reveal
 from db.errors import CaseChangedError, NotRevealedError, UnknownCaseError
 from db.queries.case_state import is_signed
 from db.queries.cases import case_row, image_row, lock_case, quality_of
+from db.queries.confirmed_models import without_unmet_model
 from db.queries.intakes import image_places, ordered_images, refuse_incomplete, was_opened
-from db.queries.model_opinion import reveal_of
+from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import may_see_images, may_see_model
 from db.queries.reads import current_read
-from db.queries.scales import scales_of
+from db.queries.scales import is_of_current_scale, scales_of
 from db.queries.study_places import refuse_in_study
 from db.store.claims import claim_case, claim_holders
 from db.store.jobs import seconds_per_job
@@ -23,7 +25,6 @@ from db.store.reads import end_undo
 from db.store.worklist import case_state
 from db.values.accounts import Permission
 from db.values.reading import CaseState, CaseView, ImageRow, JobState, Stage
-from db.values.scales import ImageScale
 
 
 def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
@@ -42,7 +43,9 @@ def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
     revealed = {one.image_id: one.prediction_id for one in reveal.images} if reveal else {}
     prediction = session.get(tables.Prediction, revealed[image_id]) if image_id in revealed else None
     if prediction is None or prediction.heatmap_sha256 is None:
-        raise UnknownCaseError(f"image {image_id} has no heat map")
+        withheld = {one.image_id for one in scopes_of(session, image.case_id, reveal) if one.withheld}
+        why = f". {OUT_OF_SCOPE}." if image_id in withheld else ""
+        raise UnknownCaseError(f"image {image_id} has no heat map{why}")
     return prediction.heatmap_sha256
 
 
@@ -67,7 +70,7 @@ def image_file(session: Session, image_id: int, account_id: int) -> str:
     return image.file_sha256
 
 
-def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
+def open_case(session: Session, case_id: int, account_id: int, *, met_only: bool = False) -> CaseView:
     """Open a case for a reader and record it; the model's opinion is included only after their first read.
 
     Needs a writing session for the audit trail. Pages call `case_view` and then `record_opened` instead, so that
@@ -79,11 +82,13 @@ def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
         InStudyError: If this reader must read it in a study.
         IncompleteCaseError: If its images are still being stored.
     """
-    return record_opened(session, case_view(session, case_id, account_id), account_id)
+    return record_opened(session, case_view(session, case_id, account_id, met_only=met_only), account_id)
 
 
-def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
+def case_view(session: Session, case_id: int, account_id: int, *, met_only: bool = False) -> CaseView:
     """Return a case as this reader may see it now; call `record_opened` before showing it.
+
+    With `met_only` the opinion of a model is left out until this reader has confirmed the explanation of the model.
 
     Raises:
         NotAllowedError: If this account may not see cases.
@@ -96,7 +101,9 @@ def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
     refuse_in_study(session, case, account_id)
     refuse_incomplete(session, case)
     first = current_read(session, case_id, account_id, Stage.FIRST)
-    return CaseView(
+    shows = may_see_model(session, case_id, account_id)
+    reveal = reveal_of(session, case_id) if shows else None
+    view = CaseView(
         id=case.id,
         accession=case.accession,
         magnification=case.magnification,
@@ -105,9 +112,11 @@ def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
         images=case_images(session, case_id),
         first_read=first,
         final_read=current_read(session, case_id, account_id, Stage.FINAL),
-        reveal=reveal_of(session, case_id) if may_see_model(session, case_id, account_id) else None,
+        reveal=reveal,
         open_elsewhere=claim_holders(session, case_id, account_id),
+        scopes=scopes_of(session, case_id, reveal) if shows else (),
     )
+    return without_unmet_model(session, view, account_id) if met_only else view
 
 
 def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView:
@@ -133,22 +142,26 @@ def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView
     if claimed:
         claim_case(session, case.id, account_id)
     record_opening(session, account_id, case.accession)
-    if case.reveal:
+    if case.reveal or case.scopes:
         record_reveal(session, account_id, case.accession)
     end_undo(session, account_id, case.id)
     return replace(case, state=CaseState.IN_READING) if claimed and case.state is CaseState.READY else case
 
 
 def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
-    """Return the images of a case; those not analysed yet with the estimated seconds left."""
-    job = tables.Job
+    """Return the images of a case; those not analysed yet with the estimated seconds left.
+
+    That the model gave no opinion of an image is part of its opinion, so the reason of such a job is left out.
+    """
+    job, scope = tables.Job, tables.ImageScope
+    withheld = select(scope.id).where(scope.job_id == job.id, scope.level == "out", is_of_current_scale(scope)).exists()
     queue = (
         select(job.id, func.row_number().over(order_by=(job.attempts, job.id)).label("place"))
         .where(job.state.in_((JobState.QUEUED, JobState.RUNNING)))
         .subquery()
     )
     query = (
-        select(tables.Image, job, queue.c.place)
+        select(tables.Image, job, queue.c.place, withheld)
         .join(job, job.image_id == tables.Image.id)
         .outerjoin(queue, queue.c.id == job.id)
         .where(tables.Image.case_id == case_id)
@@ -156,16 +169,18 @@ def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
     places = image_places(session, select(tables.Case.id).where(tables.Case.id == case_id))
     rows = sorted(session.execute(query).all(), key=lambda row: places.get(row[0].id, row[0].position))
     scales = scales_of(session, select(tables.Image.id).where(tables.Image.case_id == case_id))
-    pace = seconds_per_job(session) if any(place for _, _, place in rows) else None
+    pace = seconds_per_job(session) if any(place for _, _, place, _ in rows) else None
     return tuple(
-        _image_row(image, position, job_row, place * pace if place and pace else None, scales.get(image.id))
-        for position, (image, job_row, place) in enumerate(rows, start=1)
+        replace(
+            _image_row(image, position, job_row, None if hidden else job_row.message),
+            seconds_left=place * pace if place and pace else None,
+            scale=scales.get(image.id),
+        )
+        for position, (image, job_row, place, hidden) in enumerate(rows, start=1)
     )
 
 
-def _image_row(
-    image: tables.Image, position: int, job: tables.Job, seconds_left: float | None, scale: ImageScale | None
-) -> ImageRow:
+def _image_row(image: tables.Image, position: int, job: tables.Job, message: str | None) -> ImageRow:
     return ImageRow(
         id=image.id,
         position=position,
@@ -173,7 +188,5 @@ def _image_row(
         width=image.width,
         quality=quality_of(image),
         job=job.state,
-        job_message=job.message,
-        seconds_left=seconds_left,
-        scale=scale,
+        job_message=message,
     )

@@ -3,7 +3,7 @@
 Reads in a study are saved by `db.store.study_reading`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -14,7 +14,7 @@ from db.audit.trail import record_event, was_recorded
 from db.errors import CaseChangedError, NotRevealedError
 from db.queries.cases import lock_case
 from db.queries.consensus import record_shown, refuse_adjudicator
-from db.queries.model_opinion import reveal_of
+from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import can_be_withdrawn, cases_with_undo, is_informed, latest_time, undo_window
 from db.queries.reads import NewRead, add_read, check_blind, check_reason, current_read, read_values
@@ -22,7 +22,7 @@ from db.queries.study_places import is_outside_open_studies
 from db.store.claims import release_claim
 from db.store.sign_offs import lock_case_to_read, refuse_signed
 from db.values.accounts import Permission
-from db.values.reading import GRACE, Action, Opinion, Read, Stage
+from db.values.reading import GRACE, Action, OnScreen, Opinion, Read, Stage
 
 
 def record_first_read(
@@ -64,13 +64,12 @@ def record_final_read(
     opinion: Opinion,
     opened_at: datetime,
     *,
-    seen: Collection[int] | None = None,
+    seen: OnScreen | None = None,
     edit_seconds: float | None = None,
 ) -> Read:
     """Save a reader's opinion after the reveal; a double click returns the same read.
 
-    `seen` are the ids of the predictions that were on the screen (empty if the model had no result yet);
-    if left out, those of the current reveal.
+    `seen` is what was on the screen of the model; if left out, the current reveal.
 
     Raises:
         NotAllowedError: If this account may not read cases.
@@ -86,7 +85,8 @@ def record_final_read(
         return return_if_same(existing, opinion)
     refuse_signed(session, case)
     refuse_adjudicator(session, case, account_id)
-    reveal = reveal_of(session, case_id, among=seen)
+    reveal = reveal_of(session, case_id, among=seen.predictions if seen else None)
+    shown = scopes_of(session, case_id, reveal, among=seen.scopes if seen else None)
     check_reason(opinion, reveal)
     withdrawn = current_read(session, case_id, account_id, Stage.WITHDRAWN)
     replaces = withdrawn.id if withdrawn else None
@@ -94,7 +94,7 @@ def record_final_read(
     new = NewRead(
         case_id, account_id, Stage.FINAL, opinion, opened_at, edit_seconds, supersedes=replaces, informed=informed
     )
-    saved = add_read(session, new, reveal)
+    saved = add_read(session, new, reveal, shown)
     record_event(session, account_id, Action.FINAL_READ, case.accession, content=saved.seal)
     release_claim(session, account_id, case_id)
     return saved.read
@@ -139,7 +139,7 @@ def amend_read(
     new = NewRead(
         case_id, account_id, Stage.FINAL, opinion, opened_at, edit_seconds, supersedes=current.id, informed=informed
     )
-    saved = add_read(session, new, reveal)
+    saved = add_read(session, new, reveal, scopes_of(session, case_id, reveal))
     record_event(session, account_id, Action.AMENDED, case.accession, content=saved.seal)
     return saved.read
 

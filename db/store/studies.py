@@ -15,9 +15,9 @@ from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.errors import CaseChangedError, UnknownCaseError
+from db.queries.case_state import has_answer
 from db.queries.intakes import incomplete_cases
 from db.queries.permissions import require_permission
-from db.queries.scales import is_current_prediction
 from db.queries.study_places import is_finished
 from db.store.accounts import has_accounts
 from db.values.accounts import ALLOWED, Permission
@@ -130,11 +130,10 @@ def _obstacles(session: Session, plan: StudyPlan) -> Iterator[Obstacle]:
         raise ValueError(f"there is no case number {', '.join(unknown)}")
     pending = select(image.case_id).join(tables.Job, tables.Job.image_id == image.id)
     pending = pending.where(tables.Job.state.in_((JobState.QUEUED, JobState.RUNNING)), image.case_id.in_(cases))
-    predicted = select(image.case_id).join(tables.Prediction, tables.Prediction.image_id == image.id)
-    predicted = predicted.where(is_current_prediction(tables.Prediction))
+    answered = select(image.case_id).where(has_answer())
     incomplete = set(session.scalars(incomplete_cases().where(tables.Intake.case_id.in_(cases))))
     waiting = set(session.scalars(pending.distinct()))
-    analysed = set(session.scalars(predicted.where(image.case_id.in_(cases)).distinct()))
+    analysed = set(session.scalars(answered.where(image.case_id.in_(cases)).distinct()))
     for case in cases:
         if case in incomplete:
             yield Obstacle(case, accessions[case], "is incomplete: its images are still being stored")

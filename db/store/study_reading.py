@@ -5,7 +5,6 @@ be changed. No case is skipped, and no read amended or withdrawn; a reader may l
 same place.
 """
 
-from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -15,7 +14,8 @@ from db import tables
 from db.audit.trail import record_event, record_opening, record_reveal
 from db.errors import CaseChangedError, UnknownCaseError
 from db.queries.cases import case_row, lock_case
-from db.queries.model_opinion import reveal_of
+from db.queries.confirmed_models import without_unmet_model
+from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import is_informed
 from db.queries.reads import NewRead, add_read, check_blind, check_reason, current_read
@@ -23,7 +23,7 @@ from db.queries.study_places import current_place, is_finished, place_subject, s
 from db.store.open_case import case_images
 from db.store.reads import return_if_same
 from db.values.accounts import Permission
-from db.values.reading import Action, Arm, CaseState, CaseView, Opinion, Place, Read, Stage
+from db.values.reading import Action, Arm, CaseState, CaseView, OnScreen, Opinion, Place, Read, Stage
 from db.values.studies import OpenedPlace, OwnStudy
 
 
@@ -57,9 +57,10 @@ def reads_in_studies(session: Session, account_id: int) -> bool:
     )
 
 
-def open_place(session: Session, study_id: int, account_id: int) -> OpenedPlace:
+def open_place(session: Session, study_id: int, account_id: int, *, met_only: bool = False) -> OpenedPlace:
     """Open the current case of a reader in a study and record it; the arm decides whether it shows the model's opinion.
 
+    With `met_only` that is left out until this reader has confirmed the explanation of the model.
     There is no case during a washout, after the last case, and in a closed study. Needs a writing session for the
     audit trail.
 
@@ -71,7 +72,7 @@ def open_place(session: Session, study_id: int, account_id: int) -> OpenedPlace:
     study = _own_study(session, _study_of(session, study_id, account_id), account_id)
     if study.place is None or study.rests_until is not None:
         return OpenedPlace(study, None)
-    return OpenedPlace(study, _open_case_at(session, study.place))
+    return OpenedPlace(study, _open_case_at(session, study.place, met_only=met_only))
 
 
 def record_study_read(
@@ -81,12 +82,12 @@ def record_study_read(
     opinion: Opinion,
     opened_at: datetime,
     *,
-    seen: Collection[int] | None = None,
+    seen: OnScreen | None = None,
     edit_seconds: float | None = None,
 ) -> Read:
     """Save a reader's opinion at a place of a study; a double click returns the same read.
 
-    `seen` are the ids of the predictions that were on the screen, or None for a form that does not show the model.
+    `seen` is what was on the screen of the model, or None for a form that does not show it.
     With `seen` the read is the final one of its place, without it a first, blind one. The arms without the model and
     with the model first have one read; the arm that begins blind has both.
 
@@ -110,19 +111,20 @@ def record_study_read(
         check_blind(opinion)
     elif not shows_model(session, place, row.case_id):
         raise CaseChangedError("save your first opinion before the final one")
-    reveal = reveal_of(session, row.case_id, among=seen) if seen is not None else None
+    reveal = reveal_of(session, row.case_id, among=seen.predictions) if seen else None
     check_reason(opinion, reveal)
     informed = is_informed(session, row.case_id, account_id)
     new = NewRead(
         row.case_id, account_id, stage, opinion, opened_at, edit_seconds, place_id=place_id, informed=informed
     )
-    saved = add_read(session, new, reveal)
+    shown = scopes_of(session, row.case_id, reveal, among=seen.scopes) if seen else ()
+    saved = add_read(session, new, reveal, shown)
     action = Action.FIRST_READ if stage is Stage.FIRST else Action.FINAL_READ
     record_event(session, account_id, action, place_subject(case.accession, place), content=saved.seal)
     return saved.read
 
 
-def _stage(arm: Arm, seen: Collection[int] | None) -> Stage:
+def _stage(arm: Arm, seen: OnScreen | None) -> Stage:
     if (arm is Arm.UNAIDED and seen is not None) or (arm is Arm.MODEL_FIRST and seen is None):
         raise ValueError(f"the arm {arm} has no read {'without' if seen is None else 'with'} the model's opinion")
     return Stage.FIRST if seen is None else Stage.FINAL
@@ -173,24 +175,29 @@ def _own_study(session: Session, row: tables.Study, account_id: int) -> OwnStudy
     )
 
 
-def _open_case_at(session: Session, place: Place) -> CaseView:
+def _open_case_at(session: Session, place: Place, *, met_only: bool) -> CaseView:
     case = case_row(session, place.case_id)
     first = current_read(session, place.case_id, place.account_id, Stage.FIRST, place_id=place.id)
-    reveal = reveal_of(session, place.case_id) if shows_model(session, place, place.case_id) else None
-    record_opening(session, place.account_id, place_subject(case.accession, place))
-    if reveal:
-        record_reveal(session, place.account_id, place_subject(case.accession, place))
-    return CaseView(
+    shows = shows_model(session, place, place.case_id)
+    reveal = reveal_of(session, place.case_id) if shows else None
+    scopes = scopes_of(session, place.case_id, reveal) if shows else ()
+    view = CaseView(
         id=case.id,
         accession=case.accession,
         magnification=case.magnification,
         demonstration=case.demonstration,
-        state=CaseState.REVEALED if reveal else CaseState.READY,
+        state=CaseState.REVEALED if reveal or scopes else CaseState.READY,
         images=case_images(session, place.case_id),
         first_read=first,
         final_read=None,
         reveal=reveal,
+        scopes=scopes,
     )
+    shown = without_unmet_model(session, view, place.account_id) if met_only else view
+    record_opening(session, place.account_id, place_subject(case.accession, place))
+    if shown.model:
+        record_reveal(session, place.account_id, place_subject(case.accession, place))
+    return shown
 
 
 def _minute(moment: datetime) -> str:

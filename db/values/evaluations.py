@@ -1,8 +1,27 @@
 """Values of training runs, evaluations, domain shifts and deployments."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from core.files import read_document
+
+# The folder beside a checkpoint, `NAME.evaluations` beside `NAME.safetensors`, has one folder for each evaluation and
+# comparison that comes with it; these are their files.
+SHIPPED_SUFFIX: Final = ".evaluations"
+EVALUATION_FILE: Final = "metrics.json"
+IMAGES_FILE: Final = "images.json"
+SHIFT_FILE: Final = "shift.json"
+
+
+def shipped_folder(checkpoint: Path) -> Path:
+    """Return the folder of the evaluations that come with a checkpoint."""
+    return checkpoint.with_suffix(SHIPPED_SUFFIX)
 
 
 class RunState(StrEnum):
@@ -11,6 +30,28 @@ class RunState(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"
+
+
+class ThresholdAim(StrEnum):
+    """What a threshold of a model was chosen for; the words are stored."""
+
+    BALANCE = "balance"  # the highest sum of sensitivity and specificity (Youden's J)
+    SENSITIVITY = "sensitivity"  # a sensitivity of 95 %
+
+
+@dataclass(frozen=True, slots=True)
+class SiteThreshold:
+    """The threshold that this site uses of a model version, who chose it, and when."""
+
+    model_version: str
+    aim: ThresholdAim
+    value: float
+    account: str
+    at: datetime
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < 1:
+            raise ValueError(f"a threshold must lie between 0 and 1, got {self.value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +95,23 @@ class EvaluatedImage:
             raise ValueError(f"{self.name}: a probability must be between 0 and 1, got {self.malignant_probability}")
         if not self.probabilities:
             raise ValueError(f"{self.name}: an evaluated image needs a probability for each class")
+
+
+_IMAGES = TypeAdapter(tuple[EvaluatedImage, ...])
+
+
+def images_to_json(images: Sequence[EvaluatedImage]) -> str:
+    """Return evaluated images as JSON text, for a file beside the evaluation's own."""
+    return _IMAGES.dump_json(tuple(images)).decode()
+
+
+def images_from_json(text: str | bytes) -> tuple[EvaluatedImage, ...]:
+    """Read evaluated images from JSON text.
+
+    Raises:
+        ValueError: If the text does not hold evaluated images; the message names the first wrong field.
+    """
+    return read_document(_IMAGES, text, "a list of evaluated images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +167,7 @@ class NewEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRow:
-    """One stored evaluation; never changed afterwards."""
+    """One evaluation; never changed afterwards. The numbers of shipped ones are negative."""
 
     id: int
     at: datetime
@@ -120,11 +178,15 @@ class EvaluationRow:
     folder: str
     images: int
     document: str
+    shipped: bool = False  # read from the folder beside its checkpoint, not from the database
 
 
 @dataclass(frozen=True, slots=True)
 class ShiftRow:
-    """One stored distance between two image sets, from the features of `model_version`."""
+    """One distance between two image sets, from the features of `model_version`.
+
+    The numbers of shipped ones are negative.
+    """
 
     id: int
     at: datetime
@@ -132,6 +194,7 @@ class ShiftRow:
     target: str
     model_version: str
     document: str  # JSON
+    shipped: bool = False  # read from the folder beside its checkpoint, not from the database
 
 
 @dataclass(frozen=True, slots=True)

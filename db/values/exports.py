@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from core.labels import Malignancy
-from db.values.reading import Arm, Consensus, Read, Reveal, SignOff
+from db.values.reading import Arm, Consensus, ModelIdentity, Read, Reveal, RevealedScope, SignOff
 from db.values.scales import ImageScale
 
 ReferenceSource = Literal["consensus", "sign-off"]
@@ -112,6 +112,7 @@ class ExportedRead:
     revealed_at: datetime | None
     superseded: bool  # replaced by another read
     withdrawn: bool  # and the other read withdraws it
+    withheld_by: ModelIdentity | None = None  # the model that was shown to give no opinion, out of its scope
 
     def __post_init__(self) -> None:
         if self.withdrawn and not self.superseded:
@@ -161,6 +162,7 @@ class CaseExport:
     sign_offs: tuple[SignOff, ...]  # by version
     made_by: str
     made_at: datetime
+    scopes: tuple[RevealedScope, ...] = ()  # as in `CaseView`
 
 
 def without_times(one: ExportedRead) -> ExportedRead:

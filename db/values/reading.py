@@ -1,12 +1,13 @@
 """Values of cases, images, reads, regions, adjudication and sign-off."""
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from core.labels import Malignancy
-from core.results import Prediction, Quality
+from core.results import Prediction, Quality, Scope, ScopeLevel
 from db.values.scales import ChosenScale, ImageScale
 
 # Why a final read differs from the model: the stored code, and the words on the screen.
@@ -214,7 +215,7 @@ class ImageRow:
     width: int
     quality: Quality
     job: JobState
-    job_message: str | None  # why there is no result; never reveals the model's opinion
+    job_message: str | None  # why there is no result; never reveals the model's opinion, nor that it gave none
     seconds_left: float | None = None
     scale: ImageScale | None = None  # None: unknown
 
@@ -299,6 +300,7 @@ class Read:
     place_id: int | None = None  # of a study; None in routine reading
     edit_seconds: float | None = None
     informed: bool = False  # given after its reader could learn what others said; left out of agreement
+    shown_scope: ScopeLevel | None = None  # as in `find_shown_scope`
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +328,42 @@ class Reveal:
 
 
 @dataclass(frozen=True, slots=True)
+class RevealedScope:
+    """How unlike the training images a model found one image, returned only after the first read."""
+
+    image_id: int
+    scope_id: int
+    model: "ModelIdentity"
+    scope: Scope
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the model gave no opinion of this image."""
+        return self.scope.level == "out"
+
+
+def find_shown_scope(reveal: Reveal | None, scopes: Sequence[RevealedScope]) -> ScopeLevel | None:
+    """Return what is shown of the scope of a case, of which `reveal` is the opinion.
+
+    `out` means that there is no opinion, because all images with an answer are unlike the training images; `unusual`
+    that the opinion is marked, because an image is unusual or was left out of it; None that nothing is known of it.
+    """
+    if reveal is None:
+        return "out" if any(one.withheld for one in scopes) else None
+    if not scopes:
+        return None
+    return "unusual" if any(one.scope.level != "in" for one in scopes) else "in"
+
+
+@dataclass(frozen=True, slots=True)
+class OnScreen:
+    """What was on the screen of the model when a read was saved: ids; empty if it had no result yet."""
+
+    predictions: Collection[int] = ()
+    scopes: Collection[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """Another reader who has a case open."""
 
@@ -335,7 +373,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class CaseView:
-    """What the reading page shows of a case; `reveal` is None until this reader's first read is saved."""
+    """What the reading page shows of a case; `reveal` and `scopes` are empty until this reader's first read is saved.
+
+    Afterwards there may be a scope without a reveal: then the model gave no opinion.
+    """
 
     id: int
     accession: str
@@ -347,6 +388,26 @@ class CaseView:
     final_read: Read | None
     reveal: Reveal | None
     open_elsewhere: tuple[Holder, ...] = ()
+    scopes: tuple[RevealedScope, ...] = ()  # in the order of the images; without those of older results
+    unmet: "ModelIdentity | None" = None  # the model that is withheld until this reader has confirmed what it is
+
+    @property
+    def shown_scope(self) -> ScopeLevel | None:
+        """What is shown of the scope of the case."""
+        return find_shown_scope(self.reveal, self.scopes)
+
+    @property
+    def model(self) -> "ModelIdentity | None":
+        """The model that is shown to have given an opinion, or none."""
+        if self.reveal:
+            return ModelIdentity(self.reveal.model_version, self.reveal.model_name, self.reveal.demonstration)
+        return next((one.model for one in self.scopes if one.withheld), None)
+
+    @property
+    def on_screen(self) -> OnScreen:
+        """What this view shows of the model."""
+        predictions = [image.prediction_id for image in self.reveal.images] if self.reveal else []
+        return OnScreen(predictions, [one.scope_id for one in self.scopes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +469,8 @@ class Action(StrEnum):
     STUDY_CLOSED = "study closed"
     EXPORTED = "exported"
     MODEL_IN_SERVICE = "model put into service"
+    MODEL_CONFIRMED = "explanation of the model confirmed"
+    THRESHOLD_CHOSEN = "threshold of the model chosen"
     CHAINED = "audit trail chained"
     BACKED_UP = "backed up"
     RESTORED = "restored"

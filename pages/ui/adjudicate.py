@@ -6,6 +6,7 @@ from functools import partial
 
 import streamlit as st
 
+from core.reading.scope_words import NO_OPINION
 from db import store
 from db.errors import CaseChangedError
 from db.values.adjudication import Adjudication, Ruling, ShownRead, WaitingCase
@@ -103,6 +104,8 @@ def show_opinions(seen: Adjudication) -> None:
             model_opinion.draw_model_opinion(seen.case)
         else:
             st.caption(model_opinion.write_model(seen.case.reveal))
+            for words in model_opinion.list_scope_words(seen.case):
+                st.caption(formatting.escape(words))
 
 
 @st.fragment
@@ -142,6 +145,8 @@ def _write_table(seen: Adjudication) -> str:
     rows += [(read.name, _write_short(read.first), _write_short(read.final)) for read in seen.reads]
     if reveal is not None:
         rows.append(("Model", f"{formatting.label_words(reveal.malignancy)} {reveal.malignant_probability:.2f}", ""))
+    elif seen.case.shown_scope == "out":
+        rows.append(("Model", NO_OPINION, ""))
     head = ["| | Before the reveal | After |", "|---|---|---|"]
     return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
 

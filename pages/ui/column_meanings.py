@@ -1,5 +1,7 @@
 """What the columns of exported tables mean: the data dictionary that comes with every workbook."""
 
+from core.reading.scope_words import SHOWN_SCOPES
+
 _CASE = {
     "case": "case number",
     "magnification": "magnification of the case, as entered at upload",
@@ -14,6 +16,7 @@ _OPINION = {
     "map_useful": "the reader's rating of the heat map",
     "note": "the reader's note",
     "model_visible": "TRUE if the model's opinion was shown",
+    "model_scope": SHOWN_SCOPES,
     "opened_at": "time at which the form was opened, in UTC",
     "saved_at": "time at which the read was saved, in UTC",
     "read": "number of the read",
@@ -30,7 +33,7 @@ _READING = {
     "final_seconds": "seconds from opening the form to saving the final read",
     "standing_label": "label that counts now, after amendments",
     "standing_confidence": "confidence that counts now, 1 to 5",
-    "model_label": "label of the model that was shown",
+    "model_label": "label of the model that was shown; no opinion if the images were unlike its training images",
     "model": "first twelve digits of the sha256 of the checkpoint that was shown",
     "reference_label": "label that is taken as correct; empty if not settled",
 }

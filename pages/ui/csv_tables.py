@@ -25,7 +25,7 @@ _EPOCH = ("part", "epoch", "phase", "learning_rate", "loss", "validation_loss", 
 _EVENT = ("event", "at", "account", "action", "subject")
 _READ = (
     *("case", "stage", "label", "confidence", "subtype", "reason", "map_useful", "note"),
-    *("model_visible", "opened_at", "saved_at", "read", "replaces"),
+    *("model_visible", "model_scope", "opened_at", "saved_at", "read", "replaces"),
 )
 _FIGURE = ("of", "name", "figure", "unit", "n", "value", "low", "high")
 _STATISTIC = ("source", "target", "statistic", "unit", "source_median", "target_median", "difference_in_sd", "p")
@@ -126,7 +126,7 @@ def readings_csv(readings: Iterable["Reading"], references: Mapping[int, Maligna
             *(one.accession, one.magnification, one.demonstration, one.reader, one.iteration),
             *(_label(one.first), one.first.confidence, round(one.first.seconds, 1)),
             *((_label(one.final), one.final.confidence, round(one.final.seconds, 1)) if one.final else (None,) * 3),
-            *((_label(one.standing), one.standing.confidence, one.standing.model) if one.standing else (None,) * 3),
+            *((_label(one.standing), one.standing.confidence, _model(one.standing)) if one.standing else (None,) * 3),
             *(one.model_version, one.vote, references.get(one.case_id)),
         )
         for one in readings
@@ -155,6 +155,10 @@ def _label(read: "ReadOpinion") -> str:
     return read.label or "cannot assess"
 
 
+def _model(read: "ReadOpinion") -> str | None:
+    return "no opinion" if read.withheld else read.model
+
+
 def _make_table(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> TableFile:
     kept = tuple(map(tuple, rows))
     data = csv_bytes(columns, kept)
@@ -173,6 +177,7 @@ def _read_values(read: "Read", accessions: Mapping[int, str]) -> tuple[object, .
         opinion.vote.value if opinion.vote else None,
         opinion.note,
         read.model_visible,
+        read.shown_scope,
         read.opened_at.isoformat(),
         read.saved_at.isoformat(),
         read.id,

@@ -9,16 +9,18 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.card import Card, UnusableCheckpointError, checkpoint_sha256, model_version, read_card
 from core.settings import Settings
-from core.statistics.evaluation import Evaluation
+from core.statistics.evaluation import Evaluation, TriedThreshold
 from db import store
 from db.database import Sessions
 from db.files import Files
 from db.values.accounts import ALLOWED, Permission
-from db.values.evaluations import EvaluationRow, HiddenImages
+from db.values.evaluations import EvaluatedImage, EvaluationRow, HiddenImages, shipped_folder
 from db.values.reading import Account, Role
 from service.access.sessions import cookie_secret
 from service.installation import Installation, find_served
 from service.preview import Preview, make_preview
+from service.shipped_evaluations import Shipped, find_picture, read_shipped
+from service.visible_evaluations import VisibleEvaluations
 from service.worker.checkpoint_in_service import CheckpointInService, find_checkpoint_in_service
 
 if TYPE_CHECKING:
@@ -27,12 +29,13 @@ if TYPE_CHECKING:
 _CACHED_PREVIEWS = 512  # about 150 kB each
 _CACHED_UPLOADS = 256  # about 30 kB each
 _CACHED_PAIRS = 64
+_CACHED_SHIPPED = 4
 
 _SIGN_IN_CHECK_SECONDS = 2.0
 
 _SIGNED_OUT = (
-    "You are signed out. Reload the page to sign in again. Saved work is kept, "
-    "and an opinion that you were typing will reappear in this tab."
+    "You are signed out. Reload the page to sign in, or sign in in another tab and this page continues. "
+    "Saved work is kept, and an opinion that you were typing will reappear in this tab."
 )
 
 
@@ -166,15 +169,67 @@ def compare_pair(
     """Compare two stored evaluations; cached, because only what is hidden from the account changes."""
     from service.paired_evaluations import compare_stored  # noqa: PLC0415
 
-    return compare_stored(sessions(), account_id, first, second)
+    return compare_stored(evaluations_for(account_id), first, second)
 
 
 @st.cache_data(show_spinner="Measuring without the images of unread cases …", max_entries=_CACHED_PAIRS)
 def measure_visible(account_id: int, hidden: HiddenImages, row: EvaluationRow) -> Evaluation | None:
     """Measure the images of an evaluation that an account may see; cached until something else is hidden from it."""
-    from service.evaluation_for_reader import evaluate_visible  # noqa: PLC0415
+    from service.evaluation_for_reader import evaluate_images  # noqa: PLC0415
 
-    return evaluate_visible(sessions(), account_id, row, Evaluation.from_json(row.document))
+    images = evaluations_for(account_id).all_images(row)
+    return evaluate_images(images, Evaluation.from_json(row.document)) if images else None
+
+
+def measure_for_account(row: EvaluationRow) -> Evaluation | None:
+    """Return an evaluation without the pictures of unfinished cases, as on its own page; None if nothing is left."""
+    hidden = evaluations().hidden(row)
+    if hidden is None or not hidden.positions:
+        return Evaluation.from_json(row.document)
+    return measure_visible(account().id, hidden, row)
+
+
+@st.cache_data(show_spinner=False, max_entries=_CACHED_PAIRS)
+def try_threshold(
+    account_id: int, hidden: HiddenImages | None, row: EvaluationRow, threshold: float
+) -> TriedThreshold | None:
+    """Return what another threshold would give on the images that an account may see; None if it may see none."""
+    from service.evaluation_for_reader import try_on_images  # noqa: PLC0415
+
+    images = evaluations_for(account_id).all_images(row)
+    return try_on_images(images, threshold) if images else None
+
+
+def evaluations() -> VisibleEvaluations:
+    """Return the evaluations that the signed-in account may see."""
+    return evaluations_for(account().id)
+
+
+def evaluations_for(account_id: int) -> VisibleEvaluations:
+    """Return the evaluations that an account may see."""
+    return VisibleEvaluations(sessions(), account_id, shipped())
+
+
+def shipped() -> Shipped:
+    """Return the evaluations that came with the checkpoint in service; cached until their files change."""
+    file = checkpoint()
+    folder = shipped_folder(file.path)
+    if file.card is None or not folder.is_dir():
+        return Shipped()
+    states = ((path, path.stat()) for path in sorted(folder.rglob("*")))
+    return _read_shipped(file.path, file.version, tuple((str(path), s.st_mtime_ns, s.st_size) for path, s in states))
+
+
+@st.cache_data(show_spinner=False, max_entries=_CACHED_SHIPPED)
+def _read_shipped(path: Path, version: str, states: tuple[tuple[str, int, int], ...]) -> Shipped:
+    return read_shipped(path, version)
+
+
+@st.cache_data(show_spinner=False, max_entries=_CACHED_PREVIEWS)
+def load_original(image: EvaluatedImage, root: Path) -> bytes | None:
+    """Return the thumbnail of an image of a shipped evaluation, if the folder of datasets has it."""
+    found = find_picture(image, root)
+    return found.thumbnail if found else None
 
 
 def worker_problem() -> str | None:

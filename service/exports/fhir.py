@@ -6,9 +6,12 @@ none. Without names, it has no dates of reading and no hash of an image either.
 
 import base64
 import json
+from collections.abc import Sequence
 
+from core.reading.scope_words import write_scope
+from core.results import OUT_OF_SCOPE
 from db.values.exports import CaseExport, ExportedImage, ExportedRead
-from db.values.reading import Consensus, Region, Reveal, SignOff, Stage
+from db.values.reading import Consensus, ModelIdentity, Region, Reveal, SignOff, Stage
 from service.exports.mrmc import malignancy_score
 
 Resource = dict[str, object]
@@ -17,6 +20,7 @@ DISCLAIMER = "Research use only. Not a diagnosis."
 _SYSTEM = "urn:second-read"
 _PSEUDONYMISED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "PSEUDED"}
 _RESEARCH = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HRESCH"}
+_NOT_PERFORMED = {"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": "not-performed"}
 _PATHOLOGY = {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "SP", "display": "Surgical Pathology"}
 
 
@@ -24,7 +28,7 @@ def write_diagnostic_report(export: CaseExport) -> bytes:
     """Write every opinion on a case; preliminary until it is signed off, amended after a further version."""
     observations = [
         *(_read(export, one, number) for number, one in enumerate(export.reads, start=1) if not _is_withdrawal(one)),
-        *([_model(export.reveal)] if export.reveal else []),
+        *_model_output(export),
         *(_consensus(export, one, number) for number, one in enumerate(export.consensus, start=1)),
         *(_sign_off(export, one) for one in export.sign_offs),
     ]
@@ -35,7 +39,7 @@ def write_diagnostic_report(export: CaseExport) -> bytes:
             "security": [_RESEARCH, *([] if export.named else [_PSEUDONYMISED])],
             "tag": [{"system": f"{_SYSTEM}:use", "code": "research-only", "display": DISCLAIMER}],
         },
-        "contained": [*observations, *([_device(export.reveal)] if export.reveal else []), *media],
+        "contained": [*observations, *_devices(export), *media],
         "identifier": [
             {"system": f"{_SYSTEM}:{'accession' if export.named else 'pseudonym'}", "value": export.case.accession}
         ],
@@ -88,7 +92,7 @@ def _read(export: CaseExport, one: ExportedRead, number: int) -> Resource:
         "resourceType": "Observation",
         "id": f"read-{number}",
         "status": "cancelled" if one.withdrawn else status,
-        "code": {"text": f"{read.stage.value} read, {'after' if read.model_visible else 'before'} the model's opinion"},
+        "code": {"text": f"{read.stage.value} read, {_moment(one)}"},
         "performer": [{"display": read.reader}],
         "valueCodeableConcept": _label(opinion.label),
         "note": [{"text": opinion.note}] if opinion.note else [],
@@ -107,7 +111,8 @@ def _read(export: CaseExport, one: ExportedRead, number: int) -> Resource:
                 _ratio(shown.probability if shown else None),
             ),
             _component("threshold that was shown", "valueQuantity", _ratio(shown.threshold if shown else None)),
-            _component("model version that was shown", "valueString", shown.version if shown else None),
+            _component("model version that was shown", "valueString", _shown_version(one)),
+            _component("scope that was shown: in, unusual or out", "valueString", read.shown_scope),
             _component("replaced by a later read", "valueBoolean", one.superseded or None),
             _component("given after the opinions of others could be known", "valueBoolean", read.informed or None),
         ],
@@ -125,6 +130,18 @@ def _length(export: CaseExport, region: Region) -> Resource | None:
     return _component(f"length measured on image {image.position}", "valueQuantity", quantity)
 
 
+def _moment(one: ExportedRead) -> str:
+    if one.withheld_by:
+        return "after the model gave no opinion"
+    return f"{'after' if one.read.model_visible else 'before'} the model's opinion"
+
+
+def _shown_version(one: ExportedRead) -> str | None:
+    if one.shown:
+        return one.shown.version
+    return one.withheld_by.version if one.withheld_by else None
+
+
 def _finals(export: CaseExport) -> list[ExportedRead]:
     return [one for one in export.reads if one.read.stage is Stage.FINAL]
 
@@ -139,7 +156,35 @@ def _period(export: CaseExport, one: ExportedRead) -> Resource:
     }
 
 
-def _model(reveal: Reveal) -> Resource:
+def _model_output(export: CaseExport) -> list[Resource]:
+    """Return the model's opinion; without one, that it gave none, if the images are out of its scope."""
+    scopes = _scopes(export)
+    if export.reveal:
+        return [_model(export.reveal, scopes)]
+    if not any(one.withheld for one in export.scopes):
+        return []
+    return [
+        {
+            "resourceType": "Observation",
+            "id": "model-output",
+            "status": "final",
+            "code": {"text": "probability of malignancy, output of a model"},
+            "device": {"reference": "#model"},
+            "dataAbsentReason": {"coding": [_NOT_PERFORMED], "text": OUT_OF_SCOPE},
+            "component": scopes,
+        }
+    ]
+
+
+def _scopes(export: CaseExport) -> list[Resource | None]:
+    positions = {image.id: image.position for image in export.case.images}
+    return [
+        _component(f"scope of image {positions[one.image_id]}", "valueString", write_scope(one.scope) or "in scope")
+        for one in export.scopes
+    ]
+
+
+def _model(reveal: Reveal, scopes: Sequence[Resource | None]) -> Resource:
     return {
         "resourceType": "Observation",
         "id": "model-output",
@@ -152,20 +197,27 @@ def _model(reveal: Reveal) -> Resource:
             _component("label by the threshold", "valueCodeableConcept", _label(reveal.malignancy)),
             _component("images with a result", "valueInteger", len(reveal.images)),
             _component("demonstration model", "valueBoolean", reveal.demonstration),
+            *scopes,
         ],
     }
 
 
-def _device(reveal: Reveal) -> Resource:
+def _devices(export: CaseExport) -> list[Resource]:
+    """Return the model whose opinion there is, or which gave none."""
+    reveal = export.reveal
+    if reveal:
+        return [_device(ModelIdentity(reveal.model_version, reveal.model_name, reveal.demonstration))]
+    return [_device(one.model) for one in export.scopes if one.withheld][-1:]
+
+
+def _device(model: ModelIdentity) -> Resource:
     warning = "Demonstration model: do not rely on its results."
-    note = f"{DISCLAIMER} {warning}" if reveal.demonstration else DISCLAIMER
+    note = f"{DISCLAIMER} {warning}" if model.demonstration else DISCLAIMER
     return {
         "resourceType": "Device",
         "id": "model",
-        "deviceName": [{"name": reveal.model_name, "type": "model-name"}],
-        "version": [
-            {"type": {"text": "first twelve digits of the checkpoint's sha256"}, "value": reveal.model_version}
-        ],
+        "deviceName": [{"name": model.name, "type": "model-name"}],
+        "version": [{"type": {"text": "first twelve digits of the checkpoint's sha256"}, "value": model.version}],
         "note": [{"text": note}],
     }
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from core.files import csv_bytes
 from core.reading.agreement import malignancy_grade
+from core.reading.scope_words import SHOWN_SCOPES
 from db.values.exports import ExportedRead, ReadsExport
 from db.values.reading import Arm, Stage
 
@@ -35,6 +36,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("model_threshold", "threshold that was shown; the model's label is malignant at or above it"),
     ("model_label", "benign or malignant according to that threshold"),
     ("model_version", "first twelve digits of the checkpoint's sha256"),
+    ("model_scope", SHOWN_SCOPES),
     ("opened", "time at which the form was opened"),
     ("revealed", "time at which the model's opinion was first shown"),
     ("saved", "time at which the read was saved"),
@@ -123,8 +125,10 @@ def _row(export: ReadsExport, one: ExportedRead, starts: Mapping[int, datetime])
 
 
 def _model(one: ExportedRead) -> tuple[object, ...]:
-    shown = one.shown
-    return (shown.probability, shown.threshold, shown.label, shown.version) if shown else (None,) * 4
+    shown, scope = one.shown, one.read.shown_scope
+    if shown is None:
+        return (None, None, None, one.withheld_by.version if one.withheld_by else None, scope)
+    return (shown.probability, shown.threshold, shown.label, shown.version, scope)
 
 
 def _time(moment: datetime | None, start: datetime | None) -> object:
@@ -151,6 +155,8 @@ def write_imrmc_file(export: ReadsExport) -> bytes | None:
         return None
     lines = [
         *_description(export, len(export.cases) - len(cases)),
+        *_withheld(export),
+        "",
         f"NR: {len({reader for reader, _, _, _ in scores})}",
         f"N0: {len(cases) - malignant}",
         f"N1: {malignant}",
@@ -170,7 +176,17 @@ def _description(export: ReadsExport, left_out: int) -> list[str]:
         "".join(letter if letter.isascii() and letter.isalnum() else " " for letter in export.title).strip(),
         "scores from 0 (certainly benign) to 9 (certainly malignant)",
         f"cases excluded for lack of a reference label or score: {left_out}",
-        "",
+    ]
+
+
+def _withheld(export: ReadsExport) -> list[str]:
+    """Name the cases that have no score with the model, because it gave no opinion."""
+    finals = [one for one in export.reads if one.read.stage is Stage.FINAL and one.read.shown_scope == "out"]
+    cases = sorted({one.case_number for one in finals})
+    if not cases:
+        return []
+    return [
+        f"cases without a score with the model, which gave no opinion outside its scope: {', '.join(map(str, cases))}"
     ]
 
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from core.card import Card
+from core.reading.scope_words import NO_OPINION, write_scope
 from core.results import Prediction
 from db.files import DamagedFileError, Files
 from db.values.exports import ROUNDED_TO, CaseExport, ExportedImage, ExportedMap, ExportedRead
-from db.values.reading import REASONS, Region, RegionKind, Reveal, Stage
+from db.values.reading import REASONS, Region, RegionKind, Stage
 from db.values.scales import write_length
 from service.exports import pdf_page
 from service.exports.pdf_page import WIDTH, ReportSheet
@@ -53,7 +54,7 @@ def write_case_pdf(export: CaseExport, files: Files, card: Card | None) -> bytes
     sheet.draw_heading("Images", space=95)
     _draw_images(sheet, export, files, _name_regions(export))
     sheet.draw_heading("Model")
-    sheet.draw_paragraph("\n".join(_describe_model(export.reveal, card)))
+    sheet.draw_paragraph("\n".join(_describe_model(export, card)))
     sheet.draw_missing_letters()
     return sheet.to_bytes()
 
@@ -107,13 +108,14 @@ def _read_row(export: CaseExport, one: ExportedRead, number: int) -> tuple[str, 
         f"{_LABELS[shown.label]} {shown.probability:.2f}, threshold {shown.threshold:.2f}; "
         f"{shown.name} {shown.version}{', demonstration' if shown.demonstration else ''}"
         if shown
-        else "none"
+        else _withheld(one)
     )
     remarks = [dict(REASONS)[opinion.reason]] if opinion.reason else []
     remarks += [f"heat map useful: {opinion.vote.value}"] if opinion.vote else []
     remarks += [f"regions marked: {len(opinion.marked)}"] if opinion.marked else []
     remarks += [f"lengths measured: {len(opinion.measured)}"] if opinion.measured else []
     remarks += ["informed by others"] if read.informed else []
+    remarks += ["the model's result was marked as unusual"] if read.shown_scope == "unusual" else []
     return (
         _when(export, read.saved_at).removeprefix(", "),
         read.reader,
@@ -123,6 +125,11 @@ def _read_row(export: CaseExport, one: ExportedRead, number: int) -> tuple[str, 
         "; ".join(remarks),
         "" if withdraws else f"{(read.saved_at - read.opened_at).total_seconds():.0f} s",
     )
+
+
+def _withheld(one: ExportedRead) -> str:
+    model = one.withheld_by
+    return f"{NO_OPINION}: unlike the training images; {model.name} {model.version}" if model else "none"
 
 
 def _when(export: CaseExport, moment: datetime) -> str:
@@ -160,29 +167,32 @@ def _name_regions(export: CaseExport) -> list[NamedRegion]:
 def _draw_images(sheet: ReportSheet, export: CaseExport, files: Files, regions: Sequence[NamedRegion]) -> None:
     images, maps = export.case.images, {one.image_id: one for one in export.maps}
     predictions = {one.image_id: one.prediction for one in export.reveal.images} if export.reveal else {}
+    scopes = {one.image_id: write_scope(one.scope) for one in export.scopes}
     sheet.draw_paragraph(_IMAGE_LEGEND, size=8)
     for image in images[:LARGE]:
         marked = [(name, region) for name, image_id, region in regions if image_id == image.id]
-        _draw_large(sheet, files, (image, maps.get(image.id)), _caption(image, predictions.get(image.id)), marked)
+        caption = _caption(image, predictions.get(image.id), scopes.get(image.id, ""))
+        _draw_large(sheet, files, (image, maps.get(image.id)), caption, marked)
     small = images[LARGE : LARGE + SMALL]
     for first in range(0, len(small), _IMAGES_PER_ROW):
         _draw_row(sheet, files, small[first : first + _IMAGES_PER_ROW])
     for image in images[LARGE:]:
-        for note in image.notes:
-            sheet.draw_paragraph(f"Image {image.position}. Note: {note}.", size=8)
+        for words in (*(f"Note: {note}." for note in image.notes), scopes.get(image.id, "")):
+            if words:
+                sheet.draw_paragraph(f"Image {image.position}. {words}", size=8)
     omitted = len(images) - LARGE - SMALL
     if omitted > 0:
         sheet.draw_paragraph(f"Images not shown: {omitted}. A report shows at most {LARGE + SMALL} images.", bold=True)
 
 
-def _caption(image: ExportedImage, prediction: Prediction | None) -> str:
+def _caption(image: ExportedImage, prediction: Prediction | None, scope: str) -> str:
     scale = f"{image.scale}" if image.scale else "scale unknown"
     size = f"Image {image.position}, {image.width} x {image.height} px, {scale}"
     notes = "".join(f" Note: {note}." for note in image.notes)
     if prediction is None:
-        return f"{size}. No model result.{notes}"
+        return f"{size}. {scope or 'No model result.'}{notes}"
     probability = f"probability of malignancy {prediction.malignant_probability:.2f}"
-    return f"{size}. Model: {prediction.malignancy}, {probability}.{notes}"
+    return f"{size}. Model: {prediction.malignancy}, {probability}.{f' {scope}' if scope else ''}{notes}"
 
 
 def _draw_large(
@@ -247,21 +257,37 @@ def _fit(image: ExportedImage, width: float, height: float) -> tuple[float, floa
     return image.width * scale, image.height * scale
 
 
-def _describe_model(reveal: Reveal | None, card: Card | None) -> list[str]:
+def _describe_model(export: CaseExport, card: Card | None) -> list[str]:
+    reveal, withheld = export.reveal, [one.model for one in export.scopes if one.withheld]
+    if reveal is None and withheld:
+        model = withheld[-1]
+        return [
+            _describe_version(model.name, model.version, demonstration=model.demonstration),
+            "No opinion on this case: its images are unlike the training images of the model.",
+            *_describe_card(card),
+        ]
     if reveal is None:
         return ["The model has no result for this case."]
     label, probability = _LABELS[reveal.malignancy], f"probability of malignancy {reveal.malignant_probability:.2f}"
     images = "1 image" if len(reveal.images) == 1 else f"mean of {len(reveal.images)} images"
-    lines = [
-        f"{reveal.model_name}, version {reveal.model_version}{_DEMONSTRATION if reveal.demonstration else ''}.",
+    return [
+        _describe_version(reveal.model_name, reveal.model_version, demonstration=reveal.demonstration),
         f"Result for this case: {label}; {probability} ({images}), threshold {reveal.threshold:.2f}.",
+        *([f"Images left out of it, unlike the training images: {len(withheld)}."] if withheld else []),
+        *_describe_card(card),
     ]
+
+
+def _describe_version(name: str, version: str, *, demonstration: bool) -> str:
+    return f"{name}, version {version}{_DEMONSTRATION if demonstration else ''}."
+
+
+def _describe_card(card: Card | None) -> list[str]:
     if card is None:
-        return [*lines, "The model card of this version is not available: another checkpoint is now in service."]
+        return ["The model card of this version is not available: another checkpoint is now in service."]
     data = card.training_data
     figures = [f"{one.name} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}], {one.protocol}" for one in card.metrics]
     return [
-        *lines,
         f"Trained on {data.dataset}: {data.images:,} images of {data.patients:,} patients. {data.note}".strip(),
         f"Threshold locked on: {card.locked_on}." if card.locked_on else "Source of the threshold not recorded.",
         *(f"{line}." for line in figures),

@@ -68,6 +68,14 @@ def _describe_times(export: ReadsExport) -> str:
     )
 
 
+def _describe_withheld(export: ReadsExport) -> list[str]:
+    withheld = {one.case_number for one in export.reads if one.read.shown_scope == "out"}
+    if not withheld:
+        return []
+    words = "cases whose images are unlike the training images; reads that were shown this have no score with the model"
+    return [f"No opinion of the model: {len(withheld)} {words}."]
+
+
 def _explanation(export: ReadsExport, *, has_scores: bool) -> str:
     columns = (*COLUMNS, *(NAMED_COLUMNS if export.named else ()))
     readers = len({one.reader_number for one in export.reads})
@@ -85,6 +93,7 @@ def _explanation(export: ReadsExport, *, has_scores: bool) -> str:
         " after the reveal."
         if has_scores
         else "scores.imrmc is missing because it requires cases with both benign and malignant reference labels.",
+        *_describe_withheld(export),
         "regions/: marked regions and measured lengths, as GeoJSON for QuPath, in pixels from the top left corner.",
         "",
         "Columns of reads.csv and of reads.xlsx, which opens in columns in any locale:",

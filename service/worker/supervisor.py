@@ -1,10 +1,11 @@
-"""The supervisor: keeps one worker process running beside the server, and reports why if it cannot."""
+"""The supervisor: keeps the worker processes running beside the server, and reports why if it cannot."""
 
 import logging
 import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from core.settings import Settings
@@ -21,50 +22,75 @@ _log = logging.getLogger("second_read.watcher")
 
 
 class Supervisor:
-    """Starts the worker, restarts it when it dies, and stops it with the server."""
+    """Keeps as many workers running as the settings say, restarts those that die, and stops them with the server."""
 
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
+        self._workers = tuple(_WatchedWorker(settings, sessions) for _ in range(settings.workers))
+
+    @property
+    def model_version(self) -> str | None:
+        """First twelve hex digits of the loaded checkpoint's sha256; None while no worker has loaded one."""
+        return next((worker.model_version for worker in self._workers if worker.model_version), None)
+
+    @property
+    def problem(self) -> str | None:
+        """Why a worker analyses nothing, as a message for readers; None while there is no problem."""
+        return next((worker.problem for worker in self._workers if worker.problem), None)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the first worker that is running; None while none is."""
+        return next((worker.pid for worker in self._workers if worker.pid), None)
+
+    def start(self) -> None:
+        """Start supervising in a thread for each worker."""
+        for worker in self._workers:
+            worker.start()
+
+    def stop(self) -> None:
+        """Let the workers finish their jobs within a few seconds; then kill them and queue their jobs again.
+
+        Does nothing if the supervisor was never started.
+        """
+        for worker in self._workers:
+            worker.ask_to_stop()
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        for worker in self._workers:
+            worker.stop(max(0.0, deadline - time.monotonic()))
+
+
+class _WatchedWorker:
+    """One worker process, and the thread that starts it again when it has ended."""
+
+    def __init__(self, settings: Settings, sessions: Sessions) -> None:
+        self.model_version: str | None = None
+        self.problem: str | None = None
         self._settings = settings
         self._sessions = sessions
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
-        self._model_version: str | None = None
-        self._problem: str | None = None
-
-    @property
-    def model_version(self) -> str | None:
-        """First twelve hex digits of the loaded checkpoint's sha256; None while no worker has loaded one."""
-        return self._model_version
-
-    @property
-    def problem(self) -> str | None:
-        """Why nothing is being analysed, as a message for readers; None while there is no problem."""
-        return self._problem
 
     @property
     def pid(self) -> int | None:
-        """Process id of the worker; None while no worker is running."""
         process = self._process
         return process.pid if process else None
 
     def start(self) -> None:
-        """Start supervising in a thread."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Let the worker finish its job within a few seconds; then kill it and queue the job again.
-
-        Does nothing if the supervisor was never started.
-        """
+    def ask_to_stop(self) -> None:
         with self._lock:
             self._stopping.set()
-            process = self._process
-            if process and process.stdin:
-                process.stdin.close()
+            if self._process and self._process.stdin:
+                self._process.stdin.close()
+
+    def stop(self, patience: float) -> None:
+        """Wait this many seconds for the worker to end; then kill it."""
+        process = self._process
         if self._thread.is_alive():
-            self._thread.join(_PATIENCE_SECONDS)
+            self._thread.join(patience)
         if self._thread.is_alive() and process:
             process.kill()
             self._thread.join()
@@ -92,19 +118,19 @@ class Supervisor:
         with process:
             for line in process.stdout or ():
                 was_ready = self._handle_line(line.strip()) or was_ready
-        self._process = self._model_version = None
+        self._process = self.model_version = None
         if not self._stopping.is_set() and process.returncode not in (UNUSABLE_CHECKPOINT, REPLACED):
-            self._problem = f"the worker stopped unexpectedly (status {process.returncode}) and is being restarted"
-            _log.error("%s", self._problem)
+            self.problem = f"the worker stopped unexpectedly (status {process.returncode}) and is being restarted"
+            _log.error("%s", self.problem)
         return was_ready
 
     def _handle_line(self, line: str) -> bool:
         """Take over the state that the worker reports on standard output; return whether it is ready."""
         word, _, rest = line.partition(" ")
         if word == READY:
-            self._model_version, self._problem = rest, None
+            self.model_version, self.problem = rest, None
         elif word == UNUSABLE:
-            self._problem = rest
+            self.problem = rest
             _log.error("images cannot be analysed: %s", rest)
         return word == READY
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -164,13 +164,21 @@ class Worker:
         # The supervisor imports this module in the server, and so do the pages, which decode no image.
         from core.pipeline import analyse  # noqa: PLC0415
 
-        classifier = self.classifier.at(job.magnification)
+        classifier = self._by_threshold_of_site().at(job.magnification)
         analysis = analyse(self.files.get(job.file_sha256), classifier, stored=True, um_per_px=job.um_per_px)
         heatmap = None if analysis.heatmap is None else self._store_heatmap(analysis.heatmap)
         with self.sessions.begin() as session:
             is_saved = store.jobs.finish_job(session, job, self.name, analysis, model=self.model, heatmap=heatmap)
         if not is_saved:
             _log.warning("job %d was reassigned to another worker in the meantime; this result was discarded", job.id)
+
+    def _by_threshold_of_site(self) -> "MagnificationClassifier":
+        """Return the classifier with the threshold that this site has chosen for it, if it has."""
+        with self.sessions.read() as session:
+            chosen = store.models.site_threshold(session, self.model.version)
+        if chosen is None or chosen.value == self.classifier.card.threshold:
+            return self.classifier
+        return self.classifier.with_card(replace(self.classifier.card, threshold=chosen.value))
 
     def _store_heatmap(self, heatmap: Heatmap) -> StoredHeatmap:
         from core.imaging.heatmaps import encode_heatmap  # noqa: PLC0415
@@ -208,18 +216,18 @@ def main() -> int:
     """Load the checkpoint, then work until the server closes our standard input or a signal arrives."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it would log the kind of database at every start
-    stop = threading.Event()
+    stop, loaded = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     settings = Settings.from_environment()
     if TRY in sys.argv[1:]:
         return _try_checkpoint(settings, Path(sys.argv[-1]))
     if WATCHED in sys.argv[1:]:
-        threading.Thread(target=_stop_with_server, args=(stop,), daemon=True).start()
-    return _work(settings, stop)
+        threading.Thread(target=_stop_with_server, args=(stop, loaded), daemon=True).start()
+    return _work(settings, stop, loaded)
 
 
-def _work(settings: Settings, stop: threading.Event) -> int:
+def _work(settings: Settings, stop: threading.Event, loaded: threading.Event) -> int:
     sessions = open_database(settings.database, data=settings.data)
     release_dead_workers(sessions)
     with sessions.read() as session:
@@ -233,6 +241,7 @@ def _work(settings: Settings, stop: threading.Event) -> int:
     model = ModelIdentity(classifier.version, classifier.card.name, classifier.card.demonstration)
     deployment = chosen.deployment.id if chosen.deployment else None
     worker = Worker(worker_name(), sessions, Files(settings.files), classifier, model, deployment)
+    loaded.set()
     print(READY, model.version, flush=True)
     return REPLACED if worker.run(stop) else 0
 
@@ -262,8 +271,10 @@ def _load(settings: Settings, path: Path) -> "Classifier":
     return load_classifier(path, settings.device)
 
 
-def _stop_with_server(stop: threading.Event) -> None:
+def _stop_with_server(stop: threading.Event, loaded: threading.Event) -> None:
     # Not sys.stdin: a thread that is blocked in it makes the interpreter abort at exit.
     while os.read(0, 1024):
         continue
     stop.set()
+    if not loaded.is_set():
+        os._exit(0)  # no job is in progress, and the import of torch cannot be interrupted in any other way

@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 90.0  # loading torch on a busy machine takes its time
 class Server:
     """`streamlit run streamlit_app.py` on a free port of this computer, under a prefix if one is given."""
 
-    def __init__(self, data: Path, checkpoint: Path, prefix: str = "") -> None:
+    def __init__(self, data: Path, checkpoint: Path, prefix: str = "", *, workers: int = 1) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -35,6 +35,7 @@ class Server:
             "SECOND_READ_DATA": str(data),
             "SECOND_READ_CHECKPOINT": str(checkpoint),
             "SECOND_READ_THREADS": "1",
+            "SECOND_READ_WORKERS": str(workers),
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -84,19 +85,23 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def serve(data: Path, checkpoint: Path) -> Iterator[Server]:
-    """Run a server on a data folder, for one test or for all tests of a file."""
+def serve(data: Path, checkpoint: Path, *, workers: int = 0) -> Iterator[Server]:
+    """Run a server on a data folder, for one test or for all tests of a file.
+
+    A worker loads torch, which takes longer than most tests: only what analyses images asks for one.
+    """
     SCREENSHOTS.mkdir(exist_ok=True)
-    running = Server(data, checkpoint)
+    running = Server(data, checkpoint, workers=workers)
     running.start()
     yield running
     running.stop()
 
 
 @pytest.fixture
-def server(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
-    """Run a server on an empty data folder."""
-    with serve(tmp_path, checkpoint) as running:
+def server(request: pytest.FixtureRequest, tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
+    """Run a server on an empty data folder, with a worker if the test is marked `worker`."""
+    workers = 1 if request.node.get_closest_marker("worker") else 0
+    with serve(tmp_path, checkpoint, workers=workers) as running:
         yield running
 
 

@@ -71,6 +71,7 @@ def test_without_the_policy_each_of_these_would_have_fetched_something(page: Pag
         page.wait_for_timeout(50)
 
 
+@pytest.mark.worker
 def test_no_page_of_ours_needs_what_the_policy_forbids(page: Page, server: Server) -> None:
     said: list[str] = []
 

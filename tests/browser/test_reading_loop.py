@@ -1,13 +1,14 @@
 """The main job in a real browser: an image in, a blind read, the reveal, the last word, and found again."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import SCREENSHOTS, Server
+from tests.browser.conftest import SCREENSHOTS, Server, serve
 from tests.helpers.images.tissue import tissue_png
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -82,7 +83,17 @@ def read_first(page: Page, label: str, confidence: str) -> None:
     page.keyboard.press(confidence)
     chosen(page, confidence)
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Model says")).to_be_visible()
+    meet_model(page)
+
+
+def meet_model(page: Page) -> None:
+    """Confirm the explanation of the model if this is its first opinion here, and wait for the opinion."""
+    said, asked = page.get_by_text("Model says"), page.get_by_role("button", name="I have read this")
+    expect(said.or_(asked).first).to_be_visible()
+    if asked.is_visible():
+        settled(page)
+        page.keyboard.press("c")
+    expect(said).to_be_visible()
 
 
 @pytest.fixture
@@ -91,7 +102,15 @@ def image(shared_data: Path) -> Path:
     return sorted((shared_data / "breakhis").rglob("*-100-*.png"))[0]
 
 
+@pytest.fixture(scope="module")
+def busy_server(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Server]:
+    """A server for the tests that need not be alone on it: each reads a case of its own."""
+    with serve(tmp_path_factory.mktemp("busy"), checkpoint, workers=1) as running:
+        yield running
+
+
 @pytest.mark.data
+@pytest.mark.worker
 def test_the_whole_reading_loop_by_keyboard_and_after_a_power_cut(page: Page, server: Server, image: Path) -> None:
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
@@ -120,7 +139,10 @@ def test_the_whole_reading_loop_by_keyboard_and_after_a_power_cut(page: Page, se
     chosen(page, "4")
     page.get_by_placeholder("note (optional)").fill("back of the field")  # these letters are keys elsewhere
     page.keyboard.press("Control+Enter")
-    expect(page.get_by_text("Model says")).to_be_visible()
+    expect(page.get_by_role("heading", name="Meet the model")).to_be_visible()
+    assert "Model says" not in page.content()
+    picture(page, "3 meet the model")
+    meet_model(page)
     expect(page.get_by_text(re.compile("saved [0-9:]{8}"))).to_be_visible()
     assert page.request.get(f"{server.url}/images/1/heatmap").status == 200
     picture(page, "4 reveal")
@@ -146,35 +168,36 @@ def test_the_whole_reading_loop_by_keyboard_and_after_a_power_cut(page: Page, se
     assert not outside, "nothing is fetched from another computer"
 
 
-def test_a_demo_case_needs_no_images_of_one_s_own(page: Page, server: Server) -> None:
-    open_app(page, server)
+def _make_demo_case(page: Page, server: Server) -> None:
+    open_app(page, server, "upload_cases")
     page.get_by_role("button", name="Create a demo case").click()
+
+
+def test_a_demo_case_needs_no_images_of_one_s_own(page: Page, busy_server: Server) -> None:
+    _make_demo_case(page, busy_server)
     expect(page.get_by_text("generated demo case")).to_be_visible()
     read_first(page, "b", "3")
     picture(page, "8 demo case")
 
 
-def test_a_row_of_the_worklist_opens_its_case_and_lets_the_reader_back(page: Page, server: Server) -> None:
-    open_app(page, server)
-    page.get_by_role("button", name="Create a demo case").click()
+def test_a_row_of_the_worklist_opens_its_case_and_lets_the_reader_back(page: Page, busy_server: Server) -> None:
+    _make_demo_case(page, busy_server)
     expect(page.get_by_text("Your first opinion")).to_be_visible()
-    open_app(page, server)
+    open_app(page, busy_server)
     at_rest(page)
     page.get_by_test_id("stDataFrame").click(position={"x": 200, "y": 55})  # the first row
-    expect(page.get_by_text("Your first opinion")).to_be_visible()
-    assert page.url.endswith("/read_case?case=1")
+    expect(page).to_have_url(re.compile(r"/read_case\?case=\d+$"))
     page.get_by_role("link", name="Worklist").click()
     expect(page.get_by_placeholder("case number")).to_be_visible()
     at_rest(page)  # a row that stays selected would open its case again
     expect(page.get_by_placeholder("case number")).to_be_visible()
 
 
-def test_two_tabs_make_one_first_read_and_lose_no_words(page: Page, server: Server) -> None:
-    open_app(page, server)
-    page.get_by_role("button", name="Create a demo case").click()
+def test_two_tabs_make_one_first_read_and_lose_no_words(page: Page, busy_server: Server) -> None:
+    _make_demo_case(page, busy_server)
     expect(page.get_by_text("Your first opinion")).to_be_visible()
     stale = page.context.new_page()
-    open_app(stale, server, "read_case?case=1")
+    open_app(stale, busy_server, page.url.rpartition("/")[2])
     expect(stale.get_by_text("Your first opinion")).to_be_visible()
     read_first(page, "m", "5")
     stale.keyboard.press("b")
@@ -190,22 +213,31 @@ def test_two_tabs_make_one_first_read_and_lose_no_words(page: Page, server: Serv
     expect(stale.get_by_text("I see it otherwise")).to_be_visible()
 
 
-def test_a_double_click_stores_one_case(page: Page, server: Server, tmp_path: Path) -> None:
+def _cases_to_read(page: Page) -> int:
+    at_rest(page)
+    shown = page.get_by_text(re.compile(r"\d+ to read"))
+    return int(re.findall(r"(\d+) to read", shown.first.inner_text())[0]) if shown.count() else 0
+
+
+def test_a_double_click_stores_one_case(page: Page, busy_server: Server, tmp_path: Path) -> None:
     file = tmp_path / "field.png"
     file.write_bytes(tissue_png(1))
-    open_app(page, server, "upload_cases")
+    open_app(page, busy_server)
+    before = _cases_to_read(page)
+    open_app(page, busy_server, "upload_cases")
     choose(page, file)
     page.get_by_role("button", name="Store images").dblclick()
     expect(page.get_by_text("1 of 1 images ready")).to_be_visible()
-    open_app(page, server)
-    expect(page.get_by_text("1 to read")).to_be_visible()
+    open_app(page, busy_server)
+    assert _cases_to_read(page) == before + 1
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (900, "light")])
-def test_the_buttons_that_save_need_no_scrolling(browser: Browser, server: Server, width: int, scheme: Scheme) -> None:
+def test_the_buttons_that_save_need_no_scrolling(
+    browser: Browser, busy_server: Server, width: int, scheme: Scheme
+) -> None:
     page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
-    open_app(page, server)
-    page.get_by_role("button", name="Create a demo case").click()
+    _make_demo_case(page, busy_server)
     expect(page.get_by_role("button", name="Save and reveal")).to_be_in_viewport(ratio=1)
     picture(page, f"9 first opinion, {width} {scheme}")
     read_first(page, "b", "3")

@@ -23,6 +23,7 @@ def _go(page: Page, title: str) -> None:
     page.get_by_role("link", name=title, exact=True).first.click()
 
 
+@pytest.mark.worker
 def test_chosen_files_stay_in_natural_order_over_a_look_at_another_page(
     page: Page, server: Server, tmp_path: Path
 ) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
@@ -6,7 +8,13 @@ from core.card import Abstention
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet
 from core.statistics import figure_names
 from core.statistics.cautions import Caution
-from core.statistics.evaluate import MOST_POINTS, EvaluationDetails, build_evaluation, compute_curves
+from core.statistics.evaluate import (
+    MOST_POINTS,
+    EvaluationDetails,
+    build_evaluation,
+    compute_curves,
+    try_threshold,
+)
 from core.statistics.evaluation import Evaluation
 from core.statistics.predictions import BinaryPredictions, ClassPredictions
 from tests.helpers.judgements import made_judgements
@@ -202,3 +210,23 @@ def test_long_curves_are_thinned_and_keep_their_ends_and_area() -> None:
 def test_an_evaluation_needs_a_usable_threshold_and_temperature(threshold: float, temperature: float) -> None:
     with pytest.raises(ValueError, match="threshold"):
         EvaluationDetails("m", "v", "d", "test", "p", threshold, temperature, "validation")
+
+
+def test_a_tried_threshold_gives_what_an_evaluation_at_that_threshold_gives() -> None:
+    judgements = made_judgements(IDC, 60, 12)
+    whole = build_evaluation(judgements, replace(ABOUT, threshold=0.7))
+    tried = try_threshold(judgements.binary(), 0.7)
+    assert tried.confusion == whole.confusions[0]
+    assert [figure.name for figure in tried.figures] == list(figure_names.THRESHOLD_RATES)
+    for figure in tried.figures:
+        assert figure == whole.figure(figure.name)
+
+
+def test_a_tried_threshold_above_every_probability_has_no_precision() -> None:
+    tried = try_threshold(made_judgements(IDC, 60, 12).binary(), 1.0)
+    assert [figure.name for figure in tried.figures] == [
+        figure_names.RECALL,
+        figure_names.SPECIFICITY,
+        figure_names.ACCURACY,
+    ]
+    assert tried.figures[0].value == 0

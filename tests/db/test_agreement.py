@@ -9,7 +9,7 @@ from sqlalchemy import event, select
 from core.results import Reading
 from db import store, tables
 from db.database import Sessions
-from db.values.reading import Opinion, Vote
+from db.values.reading import OnScreen, Opinion, Vote
 from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, OPENED, sign_off_row, study_rows
 from tests.helpers.world import add_sign_in, analyse_all, make_case, make_reader
 
@@ -144,7 +144,7 @@ def test_a_case_that_was_read_in_a_study_only_tells_nothing_of_what_others_said_
         session.flush()
         store.study_reading.record_study_read(session, 1, one, BENIGN, OPENED)
     with sessions.begin() as session:
-        store.study_reading.record_study_read(session, 1, one, MALIGNANT, OPENED, seen=())
+        store.study_reading.record_study_read(session, 1, one, MALIGNANT, OPENED, seen=OnScreen())
         session.get_one(tables.Study, 1).closed_at = OPENED
         session.add_all(sign_off_row(case_id, other, version) for version in (1, 2))
     assert given(sessions, one) == []

@@ -21,6 +21,8 @@ NEVER_CHANGED = (
     *("evaluations", "evaluated_images", "shifts", "deployments"),
     *("study_places", "assignments", "priorities", "regions", "consensus", "consensus_reads", "sign_offs"),
     *("intakes", "intake_ends", "image_orders", "read_images", "microscope_profiles", "image_scales"),
+    *("image_scopes", "read_scopes"),
+    *("model_confirmations", "site_thresholds"),
 )
 COLUMNS = {
     "read_predictions": "read_id",
@@ -28,6 +30,7 @@ COLUMNS = {
     "consensus_reads": "read_id",
     "intake_ends": "intake_id",
     "read_images": "read_id",
+    "read_scopes": "read_id",
 }  # one of each table; id where not named
 
 

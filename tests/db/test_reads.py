@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from db import store, tables
 from db.database import Sessions
 from db.errors import CaseChangedError, NotRevealedError, UnknownCaseError
-from db.values.reading import Opinion, Read, Stage, Vote
+from db.values.reading import OnScreen, Opinion, Read, Stage, Vote
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, MALIGNANT, OPENED
 from tests.helpers.world import Reader, analyse_all, make_case, make_reader, ready_case, revealed_case
@@ -156,7 +156,9 @@ def test_without_a_result_of_the_model_there_is_nothing_to_contradict(sessions: 
 def test_a_result_that_came_after_the_page_was_drawn_was_not_seen(sessions: Sessions) -> None:
     reader = revealed_case(sessions, malignant=0.9)
     with sessions.begin() as session:
-        read = store.reads.record_final_read(session, reader.case_id, reader.account_id, BENIGN, OPENED, seen=())
+        read = store.reads.record_final_read(
+            session, reader.case_id, reader.account_id, BENIGN, OPENED, seen=OnScreen()
+        )
     assert not read.model_visible
 
 

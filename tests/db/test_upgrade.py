@@ -12,14 +12,11 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, create_engine, inspect, make_url, text
 
-from core.imaging.scale import Scale
 from db import store
 from db.audit.verify import verify
 from db.database import open_database
 from db.upgrade import alembic_config
 from db.values.reading import CaseState
-from db.values.scales import ChosenScale
-from tests.helpers.rows import stored_image
 
 PROJECT = Path(__file__).resolve().parents[2]
 AT = datetime(2026, 3, 1, 9, 30)  # noqa: DTZ001 (as SQLite keeps it)
@@ -110,7 +107,7 @@ def test_old_cases_that_hold_one_number_twice_stay_two_and_are_complete(database
     sessions.dispose()
 
 
-def test_old_predictions_and_marks_stay_and_their_images_can_get_a_scale(database_url: str) -> None:
+def test_old_predictions_and_marks_stay_and_their_images_have_no_scale(database_url: str) -> None:
     old_database(database_url)
     engine = _engine(database_url)
     with engine.begin() as connection:
@@ -123,11 +120,10 @@ def test_old_predictions_and_marks_stay_and_their_images_can_get_a_scale(databas
     assert [row[:-1] for row in predictions] == before[0]
     assert [row[-1] for row in predictions] == [None]
     assert regions == before[1]
-    with sessions.begin() as session:
+    with sessions.read() as session:
         assert store.open_case.case_images(session, 1)[0].scale is None
-        case_id = store.cases.add_case(session, 1, accession=None, magnification=None)
-        added = store.cases.add_image(session, case_id, stored_image("one"))
-        assert store.scales.set_scale(session, 1, added.image_id, ChosenScale(Scale(0.5, "typed")))
+    # Only the mark, which the program did not add.
+    assert [found.row for found in verify(sessions).findings] == ["reads 1"]
     sessions.dispose()
 
 

@@ -13,9 +13,9 @@ from core.labels import Malignancy
 from db import store, tables
 from db.database import Sessions
 from db.values.exports import CaseExport
-from db.values.reading import Arm, Opinion, Region, RegionKind, Role, Severity, Vote
+from db.values.reading import Arm, OnScreen, Opinion, Region, RegionKind, Role, Severity, Vote
 from tests.helpers.images.odd_tiffs import pages_tiff
-from tests.helpers.rows import MALIGNANT, OPENED
+from tests.helpers.rows import MALIGNANT, OPENED, OUT
 from tests.helpers.world import World, add_person, add_sign_in, make_study_world, predictions_shown
 
 ARMS = (Arm.UNAIDED, Arm.BLIND_FIRST, Arm.MODEL_FIRST, Arm.BLIND_FIRST)
@@ -59,7 +59,7 @@ def _finish(session: Session, study: int, reader: int) -> None:
     if place.arm is not Arm.MODEL_FIRST:
         store.study_reading.record_study_read(session, place.id, reader, MALIGNANT, OPENED)
     if place.arm is not Arm.UNAIDED:
-        seen = predictions_shown(store.study_reading.open_place(session, study, reader))
+        seen = OnScreen(predictions_shown(store.study_reading.open_place(session, study, reader)))
         store.study_reading.record_study_read(session, place.id, reader, MALIGNANT, OPENED, seen=seen)
 
 
@@ -160,6 +160,17 @@ def case_of_first_pages(world: World) -> int:
         for record in (store.reads.record_first_read, store.reads.record_final_read):
             record(session, case_id, world.reader, MALIGNANT, OPENED)
     return case_id
+
+
+def case_out_of_scope(world: World) -> CaseExport:
+    """Let the reader finish a case of which the model gives no opinion, and return its report."""
+    case_id = world.add_case(1)
+    world.analyse(0.8125, OUT)
+    with world.sessions.begin() as session:
+        for record in (store.reads.record_first_read, store.reads.record_final_read):
+            record(session, case_id, world.reader, MALIGNANT, OPENED)
+    with world.sessions.read() as session:
+        return store.exports.exported_case(session, case_id, world.reader)
 
 
 def csv_rows(data: bytes) -> list[dict[str, str]]:

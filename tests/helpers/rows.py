@@ -2,15 +2,16 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from core.labels import BREAKHIS
-from core.results import Analysis, Prediction, Quality, QualityFinding
+from core.results import OUT_OF_SCOPE, Analysis, Prediction, Quality, QualityFinding, Scope
 from db import store, tables
 from db.values.adjudication import Ruling
-from db.values.evaluations import EvaluatedImage, NewEvaluation
+from db.values.evaluations import EvaluatedImage, NewEvaluation, ThresholdAim
 from db.values.reading import Arm, ModelIdentity, Opinion, RegionKind, Severity, Stage, StoredHeatmap, StoredImage
 
 OPENED = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -24,6 +25,11 @@ SAYS_MALIGNANT = Opinion("malignant", 4, subtype="ductal_carcinoma")
 SAYS_BENIGN = Opinion("benign", 4, reason="missed_feature", note="no atypia at all")
 CANNOT_ASSESS = Opinion(None, None)
 RULING = Ruling("malignant", 5, Severity.MAJOR, subtype="ductal_carcinoma", note="invasive at the left edge")
+STRANGE_COLOURS = "its colours are not those of H&E"
+STRANGE_SCALE = "its nuclei are larger than those of the training images"
+USUAL = Scope("in", 0.5, 1.0, 2.0)
+UNUSUAL = Scope("unusual", 1.5, 1.0, 2.0, (STRANGE_SCALE,))
+OUT = Scope("out", 3.0, 1.0, 2.0, (STRANGE_COLOURS,))
 CROSSOVER = (Arm.UNAIDED, Arm.MODEL_FIRST)
 
 
@@ -42,6 +48,29 @@ def prediction(malignant: float) -> Prediction:
 
 def analysis(malignant: float = 0.8) -> Analysis:
     return Analysis(460, 700, QUALITY, prediction(malignant))
+
+
+def unusual(malignant: float = 0.8) -> Analysis:
+    """Return an opinion of an image that is somewhat unlike the training images."""
+    return with_scope(analysis(malignant), UNUSUAL)
+
+
+def usual(malignant: float = 0.8) -> Analysis:
+    """Return an opinion of an image like the training images."""
+    return with_scope(analysis(malignant), USUAL)
+
+
+def out_of_scope() -> Analysis:
+    """Return that there is no opinion of an image that is unlike the training images."""
+    return with_scope(analysis(), OUT)
+
+
+def with_scope(result: Analysis, scope: Scope) -> Analysis:
+    """Return an analysis of an image of this scope; out of scope, it has no opinion."""
+    if scope.level != "out":
+        return replace(result, scope=scope)
+    reason = f"{OUT_OF_SCOPE}: {'; '.join(scope.reasons)}"
+    return Analysis(result.height, result.width, result.quality, reason=reason, scope=scope)
 
 
 def heatmap(name: str = "map") -> StoredHeatmap:
@@ -124,6 +153,14 @@ def study_rows(
     )
 
 
+def scope_row(image_id: int) -> tables.ImageScope:
+    """Return that an image, the first to be analysed, is unusual."""
+    return tables.ImageScope(
+        id=1, job_id=image_id, image_id=image_id, model_version="v", model_name="m", demonstration=False,
+        level="unusual", score=1.5, limit_unusual=1.0, limit_out=2.0, reasons=[STRANGE_SCALE], created_at=OPENED,
+    )  # fmt: skip
+
+
 def reading_rows(case: int, account: int) -> Sequence[tables.Base]:
     """Make a row of each table of studies, regions, adjudication and intakes, for a reader with a read of one image."""
     return (
@@ -155,4 +192,8 @@ def reading_rows(case: int, account: int) -> Sequence[tables.Base]:
         tables.ImageOrder(case_id=case, account_id=account, images=[1], at=OPENED),
         tables.MicroscopeProfile(name="BX", objective="10x", um_per_px=0.5, account_id=account, created_at=OPENED),
         tables.ImageScale(image_id=1, um_per_px=0.5, source="typed", account_id=account, created_at=OPENED),
+        tables.ModelConfirmation(account_id=account, model_version="v", at=OPENED),
+        tables.SiteThreshold(at=OPENED, account_id=account, model_version="v", aim=ThresholdAim.BALANCE, value=0.4),
+        scope_row(1),
+        tables.ReadScope(read_id=1, scope_id=1),
     )

@@ -81,8 +81,7 @@ def _read_on(sessions: Sessions, reader: int, say: Callable[[Read], None]) -> No
             read = store.reads.record_first_read(session, case_id, reader, first, OPENED)
         say(read)
         with sessions.begin() as session:
-            reveal = store.open_case.open_case(session, case_id, reader).reveal
-            seen = [image.prediction_id for image in reveal.images] if reveal else []
+            seen = store.open_case.open_case(session, case_id, reader).on_screen
         with sessions.begin() as session:
             read = store.reads.record_final_read(session, case_id, reader, final, OPENED, seen=seen)
         say(read)

@@ -1,4 +1,4 @@
-"""How much the hard tests do, and what they measure: all that the issue asks for, or a tenth and less."""
+"""How much the hard tests do, and what they measure: the full counts, or a tenth and less."""
 
 import os
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ DATABASES = ("sqlite", "postgresql") if FULL else ("sqlite",)
 
 
 def amount(full: int, usual: int) -> int:
-    """Give the number of the issue when SECOND_READ_STRESS is `full`, else the small one of every day."""
+    """Return the full number when SECOND_READ_STRESS is `full`, else the small one of every day."""
     return full if FULL else usual
 
 

@@ -19,13 +19,14 @@ from core.card import Card, InputPolicy, Metric, TrainingData
 from core.imaging.heatmaps import encode_heatmap
 from core.labels import BINARY
 from core.pipeline import analyse
-from core.results import Analysis
+from core.results import Analysis, Scope
 from core.settings import Settings
 from db import store, tables
 from db.database import Sessions
 from db.errors import NotRevealedError
 from db.files import Files
 from db.store.worklist import case_state
+from db.values.accounts import ALLOWED, Permission
 from db.values.adjudication import Adjudication, Amendment, ProposedSignOff, Ruling, SignOffView
 from db.values.reading import (
     Arm,
@@ -34,6 +35,7 @@ from db.values.reading import (
     Consensus,
     Job,
     ModelIdentity,
+    OnScreen,
     Opinion,
     Read,
     Role,
@@ -108,6 +110,26 @@ def analyse_all(
             done = result or rows.analysis(malignant)
             file = rows.heatmap(f"map of {job.image_id}") if done.prediction else None
             assert store.jobs.finish_job(session, job, "w", done, model=model, heatmap=file)
+
+
+def analyse_each(sessions: Sessions, *results: Analysis) -> None:
+    """End the next queued jobs with these results, without looking at a pixel."""
+    for result in results:
+        job = claim_job(sessions)
+        assert job is not None, "fewer jobs than results"
+        with sessions.begin() as session:
+            file = rows.heatmap(f"map of {job.image_id}") if result.prediction else None
+            assert store.jobs.finish_job(session, job, "w", result, model=rows.MODEL, heatmap=file)
+
+
+def let_all_meet_the_model(sessions: Sessions) -> None:
+    """Let everybody who reads confirm the explanation of every model that has analysed something."""
+    with sessions.begin() as session:
+        versions = session.scalars(select(tables.Prediction.model_version).distinct()).all()
+        for account in session.scalars(select(tables.Account)).all():
+            if Permission.READ_CASES in ALLOWED[account.role]:
+                for version in versions:
+                    store.models.confirm_model(session, account.id, version)
 
 
 def claim_job(sessions: Sessions, worker: str = "w") -> Job | None:
@@ -186,10 +208,15 @@ class World:
         assert case_id is not None, taken
         return case_id
 
-    def analyse(self, malignant: float = 0.8125) -> None:
-        """Do what the worker does with all that is queued, with a classifier that answers one probability."""
+    def analyse(self, malignant: float = 0.8125, *scopes: Scope) -> None:
+        """Do what the worker does with all that is queued, with a classifier that answers one probability.
+
+        `scopes` are those of the images in turn; by default, none is measured.
+        """
+        measured = iter(scopes)
         while (job := claim_job(self.sessions, "test")) is not None:
             analysis = analyse(self.files.get(job.file_sha256), FakeClassifier(CARD, malignant))
+            analysis = rows.with_scope(analysis, scope) if (scope := next(measured, None)) else analysis
             stored = None
             if analysis.heatmap is not None:
                 low, high = float(analysis.heatmap.min()), float(analysis.heatmap.max())
@@ -252,7 +279,8 @@ class World:
         final = replace(opinion, reason=opinion.reason or "quality") if contradicts else opinion
         with self.sessions.begin() as session:
             store.reads.record_first_read(session, case_id, account_id, blind, rows.OPENED)
-            return store.reads.record_final_read(session, case_id, account_id, final, rows.OPENED, seen=seen)
+            on_screen = None if seen is None else OnScreen(seen)
+            return store.reads.record_final_read(session, case_id, account_id, final, rows.OPENED, seen=on_screen)
 
     def read_differently(self) -> tuple[Read, Read]:
         """Let the first reader say malignant, as the model does, and the second one benign."""
@@ -346,7 +374,12 @@ class World:
         """Save an opinion at a place of a study."""
         with self.sessions.begin() as session:
             return store.study_reading.record_study_read(
-                session, place, reader or self.reader, opinion, rows.OPENED, seen=seen
+                session,
+                place,
+                reader or self.reader,
+                opinion,
+                rows.OPENED,
+                seen=None if seen is None else OnScreen(seen),
             )
 
     def finish_place(self, study: int, reader: int | None = None) -> OpenedPlace:
@@ -444,6 +477,8 @@ def open_world(folder: Path) -> Iterator[World]:
     sessions = open_new(folder / "second_read.sqlite")
     with sessions.begin() as session:
         reader = store.accounts.single_reader(session).id
+        # Who reads here has met the model: tests of that itself take the confirmation of another version.
+        store.models.confirm_model(session, reader, CARD_MODEL.version)
     yield World(sessions, (reader,), folder=folder)
     sessions.dispose()
 

@@ -266,6 +266,19 @@ def test_published_rows_without_leaks_come_first_and_equal_protocols_stand_toget
     assert rows == sorted(rows, key=lambda row: ("✓?✗".index(row[0]), row[1].casefold()))
 
 
+def test_published_rows_are_grouped_by_whether_patients_leaked(world: World) -> None:
+    store_one(world)
+    shown = published_table(visit("evaluation.py"))
+    headings = [words for words in shown["Patients"] if words]
+    assert headings == ["**✓ no leak found**", "**? unknown**", "**✗ leaks**"]
+    assert shown["Patients"][0] == headings[0]
+    marks = {"✓": headings[0], "?": headings[1], "✗": headings[2]}
+    heading = ""
+    for words, leak in zip(shown["Patients"], shown["Patient leak"], strict=True):
+        heading = words or heading
+        assert not leak or marks[leak[0]] == heading
+
+
 def test_figures_of_one_magnification_are_not_put_beside_those_of_all(world: World) -> None:
     found = made_evaluation(BINARY)
     one = tuple(group for group in found.groups if group.kind != "magnification" or group.name == "100X")

@@ -18,6 +18,7 @@ from db.values.reading import Opinion
 from pages.ui.evaluation.choices import StoredEvaluation
 from pages.ui.evaluation.tables import _predictions
 from service.evaluation_for_reader import evaluate_images
+from service.visible_evaluations import VisibleEvaluations
 from tests.helpers.app_pages import visit, words_on
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 from tests.helpers.images.tissue import tissue_png
@@ -107,7 +108,7 @@ def test_the_csv_of_predictions_leaves_it_out_too(world: World) -> None:
     stored = _stored(world)
 
     def files() -> set[str]:
-        text = _predictions(stored, world.reader).data.decode("utf-8-sig")
+        text = _predictions(stored, VisibleEvaluations(world.sessions, world.reader)).data.decode("utf-8-sig")
         return {row["file"] for row in csv.DictReader(io.StringIO(text))}
 
     visit("evaluation.py")

@@ -11,6 +11,7 @@ from fhir.resources.R4B.media import Media
 from fhir.resources.R4B.observation import Observation
 
 from core.imaging.scale import Scale
+from core.results import OUT_OF_SCOPE
 from db import store
 from db.errors import InStudyError, NotRevealedError
 from db.values.exports import NO_TIME, pseudonym
@@ -18,8 +19,8 @@ from db.values.reading import Arm, Opinion, Region, RegionKind, Role
 from db.values.scales import ChosenScale
 from db.values.studies import StudyPlan
 from service.exports.fhir import DISCLAIMER, write_diagnostic_report
-from tests.helpers.exports import ReportedCase, case_of_first_pages, reported_case
-from tests.helpers.rows import MALIGNANT, OPENED
+from tests.helpers.exports import ReportedCase, case_of_first_pages, case_out_of_scope, reported_case
+from tests.helpers.rows import MALIGNANT, OPENED, STRANGE_COLOURS
 from tests.helpers.world import World
 
 _CHECKS = {"Observation": Observation.model_validate, "Device": Device.model_validate, "Media": Media.model_validate}
@@ -218,3 +219,17 @@ def test_scales_and_lengths_are_in_it(world: World) -> None:
     read = by_id(data, "read-1")
     assert "regions marked" not in read, "a length is no finding"
     assert read["length measured on image 1"] == {"value": 25, "unit": "µm", "code": "um", **_UNITS}
+
+
+def test_a_case_out_of_scope_has_no_probability_but_says_why(world: World) -> None:
+    data = write_diagnostic_report(case_out_of_scope(world))
+    checked(data)
+    output = by_id(data, "model-output")
+    assert output["scope of image 1"] == f"{OUT_OF_SCOPE} ({STRANGE_COLOURS})."
+    contained = json.loads(data)["contained"]
+    (found,) = (one for one in contained if one["id"] == "model-output")
+    assert found["dataAbsentReason"]["text"] == OUT_OF_SCOPE
+    assert "valueQuantity" not in found
+    final = next(one for one in contained if one["id"] == "read-2")
+    assert final["code"]["text"] == "final read, after the model gave no opinion"
+    assert by_id(data, "read-2")["scope that was shown: in, unusual or out"] == "out"

@@ -14,7 +14,7 @@ from db.errors import InStudyError, NotAllowedError
 from db.store.exports import DEIDENTIFIED, ExportDetail
 from db.values.reading import Opinion, Role
 from db.values.scales import ChosenScale
-from service.exports.mrmc import _scores, write_reads_table
+from service.exports.mrmc import _scores, write_imrmc_file, write_reads_table
 from service.exports.study_archive import ExportRequest, make_reads_archive
 from tests.helpers.exports import (
     ARMS,
@@ -28,8 +28,8 @@ from tests.helpers.exports import (
     read_pilot_study,
     unzip,
 )
-from tests.helpers.rows import BENIGN, MALIGNANT, OPENED, SAYS_BENIGN, study_rows
-from tests.helpers.world import World, add_person, make_case, make_study_world, make_world
+from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, OPENED, SAYS_BENIGN, out_of_scope, study_rows, usual
+from tests.helpers.world import World, add_person, analyse_each, make_case, make_reader, make_study_world, make_world
 
 
 def settled(sessions: Sessions) -> PilotStudy:
@@ -404,3 +404,31 @@ def test_how_files_were_read_is_told_with_each_read(world: World) -> None:
     rows = csv_rows(files["reads.csv"])
     assert {row["image_notes"] for row in rows} == {"image 1: only the first of 2 pages is used"}
     assert "image_notes" in files["README.txt"].decode()
+
+
+def test_a_case_without_an_opinion_of_the_model_has_no_aided_score_and_is_named(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        reader = make_reader(session)
+        cases = [make_case(session, reader) for _ in range(3)]
+    analyse_each(sessions, out_of_scope(), usual(), usual())
+    with sessions.begin() as session:
+        for case_id in cases:
+            for record in (store.reads.record_first_read, store.reads.record_final_read):
+                record(session, case_id, reader, MALIGNANT, OPENED)
+        adjudicator = make_reader(session, "dr. j")
+        for case_id, label in zip(cases, ("malignant", "malignant", "benign"), strict=True):
+            add_sign_offs(session, case_id, adjudicator, label)
+    with sessions.read() as session:
+        export = store.exports.exported_reads(session, reader, study_id=None, told=ExportDetail(named=True))
+    withheld = next(case.number for case in export.cases if case.accession == "C-0001")
+    scored = {(case, modality) for _, case, modality, _ in _scores(export)}
+    assert (withheld, "blind-first-before") in scored
+    assert [case for case, modality in scored if modality == "blind-first-after" and case == withheld] == []
+    assert len(scored) == 5
+    scores = (write_imrmc_file(export) or b"").decode()
+    assert f"cases without a score with the model, which gave no opinion outside its scope: {withheld}\n" in scores
+    row = next(
+        row for row in csv_rows(write_reads_table(export)) if row["accession"] == "C-0001" and row["stage"] == "final"
+    )
+    shown = (row["model_visible"], row["model_scope"], row["model_version"], row["model_label"])
+    assert shown == ("False", "out", MODEL.version, "")

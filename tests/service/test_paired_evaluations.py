@@ -11,6 +11,7 @@ from core.statistics.predictions import BinaryPredictions
 from db import store
 from db.values.evaluations import EvaluatedImage
 from service.paired_evaluations import compare_images, compare_stored
+from service.visible_evaluations import VisibleEvaluations
 from tests.helpers.databases import open_new
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 
@@ -88,9 +89,9 @@ def test_evaluations_of_two_datasets_are_not_compared(tmp_path: Path) -> None:
     add_evaluation(sessions, replace(found, dataset="idc"), ONE)
     with sessions.read() as session:
         elsewhere, second, first = store.evaluations.evaluations(session, None)
-    assert compare_stored(sessions, None, first, second) == compare_images(ONE, worse(ONE))
+    assert compare_stored(VisibleEvaluations(sessions, None), first, second) == compare_images(ONE, worse(ONE))
     assert (
-        compare_stored(sessions, None, first, elsewhere).problem
+        compare_stored(VisibleEvaluations(sessions, None), first, elsewhere).problem
         == "the evaluations are of different datasets: breakhis and idc"
     )
     sessions.dispose()

@@ -13,6 +13,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from core.imaging.heatmaps import make_colour_bar, overlay_heatmap
+from core.results import OUT_OF_SCOPE
 from db import store
 from db.errors import NotRevealedError
 from db.values.exports import CaseExport
@@ -21,8 +22,8 @@ from service.exports import fonts
 from service.exports.case_report import CaseReportRequest, make_fhir_report, make_pdf_report
 from service.exports.pdf import LARGE, SMALL, write_case_pdf
 from service.exports.pdf_page import render_heatmap, render_image
-from tests.helpers.exports import ReportedCase, case_of_first_pages, reported_case
-from tests.helpers.rows import OPENED
+from tests.helpers.exports import ReportedCase, case_of_first_pages, case_out_of_scope, reported_case
+from tests.helpers.rows import OPENED, STRANGE_COLOURS
 from tests.helpers.world import CARD, World
 
 DISCLAIMER = "Research use only – not a diagnosis"
@@ -233,3 +234,14 @@ def test_how_a_file_was_read_is_under_its_image(world: World) -> None:
     report = PdfReader(io.BytesIO(make_pdf_report(world.sessions, world.files, request, CARD)))
     words = " ".join(" ".join(page.extract_text().split()) for page in report.pages)
     assert "Note: only the first of 2 pages is used." in words
+
+
+def test_a_case_out_of_scope_is_reported_without_a_label_of_the_model(world: World) -> None:
+    report = case_out_of_scope(world)
+    reader = PdfReader(io.BytesIO(write_case_pdf(report, world.files, CARD)))
+    words = " ".join(" ".join(page.extract_text().split()) for page in reader.pages)
+    assert f"{OUT_OF_SCOPE} ({STRANGE_COLOURS})." in words
+    assert "no opinion: unlike the training images" in words
+    assert "No opinion on this case" in words
+    assert "Result for this case" not in words
+    assert "probability of malignancy" not in words

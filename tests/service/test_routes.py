@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def test_health_says_how_many_images_wait_and_that_no_worker_runs(client: TestCl
         "queue": 1,
         "problem": None,
     }
+
+
+def test_health_says_that_a_server_starts_no_worker(
+    client: TestClient, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = client.app
+    assert isinstance(app, FastAPI)
+    alone = replace(installation, settings=replace(installation.settings, workers=0))
+    monkeypatch.setattr(app.state, "installation", alone)
+    assert client.get("/health").json()["worker"] == "none"
 
 
 def test_health_answers_without_a_database(client: TestClient, installation: Installation, tmp_path: Path) -> None:

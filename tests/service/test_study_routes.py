@@ -30,10 +30,14 @@ def read(installation: Installation, study: int, *, seen: bool) -> None:
         assert opened.study.place is not None
         reveal = opened.case.reveal if opened.case else None
         assert (reveal is not None) is seen
-        ids = [image.prediction_id for image in reveal.images] if reveal else None
         now = datetime.now(UTC)
         store.study_reading.record_study_read(
-            session, opened.study.place.id, installation.single_reader.id, _SAID, now, seen=ids
+            session,
+            opened.study.place.id,
+            installation.single_reader.id,
+            _SAID,
+            now,
+            seen=opened.case.on_screen if opened.case and reveal else None,
         )
 
 

@@ -56,6 +56,38 @@ def test_without_a_usable_checkpoint_images_wait_and_the_reason_is_known(world: 
     assert reveal_case(world, case_id).model_version == sha256[:12]
 
 
+def test_two_workers_share_the_images_and_each_is_analysed_once(world: World) -> None:
+    small_checkpoint(world.settings.checkpoint)
+    both = Supervisor(replace(world.settings, workers=2), world.sessions)
+    both.start()
+    try:
+        seen: set[str] = set()
+        for first in count(0, 10):
+            if len(seen) == 2:
+                break
+            queue_images(world, 10, first=first)
+            while count_waiting_jobs(world):
+                seen.update(names_of_working(world))
+        with world.sessions.read() as session:
+            predictions = session.scalar(text("SELECT count(*) FROM predictions"))
+            unfinished = session.scalar(text("SELECT count(*) FROM jobs WHERE state != 'done' OR attempts != 1"))
+        assert (predictions, unfinished) == (first, 0)
+    finally:
+        both.stop()
+    assert both.pid is None
+
+
+def test_a_worker_that_is_still_loading_ends_at_once_with_its_server(world: World) -> None:
+    small_checkpoint(world.settings.checkpoint)
+    loading = Supervisor(world.settings, world.sessions)
+    loading.start()
+    wait_until(lambda: loading.pid is not None, "the worker to start")
+    process = psutil.Process(loading.pid or 0)
+    loading.stop()
+    assert not process.is_running()
+    assert loading.model_version is None
+
+
 def test_a_checkpoint_put_into_service_is_taken_up_and_what_was_analysed_stays(
     world: World, watcher: Supervisor
 ) -> None:
@@ -117,7 +149,7 @@ def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(world: World, 
     pid = worker.pid
     with ThreadPoolExecutor(1) as beside:
         stopped = beside.submit(watcher.stop)
-        wait_until(watcher._stopping.is_set, "the server to stop")
+        wait_until(watcher._workers[0]._stopping.is_set, "the server to stop")
         worker.resume()
         stopped.result()
     assert not psutil.pid_exists(pid)

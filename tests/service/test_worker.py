@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from core.card import TrainedScale
 from core.imaging.scale import Scale
 from db import store, tables
+from db.values.evaluations import ThresholdAim
 from db.values.reading import JobState
 from db.values.scales import ChosenScale
 from service.worker.supervisor import worker_environment
@@ -214,3 +215,23 @@ def test_only_the_jobs_of_the_dead_are_released(world: World) -> None:
         assert store.jobs.claim_job(session, dead)
     assert release_dead_workers(world.sessions) == 1
     assert names_of_working(world) == [alive]
+
+
+def test_the_threshold_that_the_site_has_chosen_is_used_from_the_next_image_on(world: World) -> None:
+    case_id = queue_images(world, 2)
+    worker = make_worker(world, FakeClassifier(malignant=0.3))
+    worker.work_once()
+    with world.sessions.begin() as session:
+        store.models.choose_threshold(session, world.reader, worker.model.version, ThresholdAim.SENSITIVITY, 0.25)
+    worker.work_once()
+    before, after = [image.prediction for image in reveal_case(world, case_id).images]
+    assert (before.threshold, before.malignancy, before.malignant_patches) == (0.5, "benign", 0)
+    assert (after.threshold, after.malignancy, after.benign_patches) == (0.25, "malignant", 0)
+
+
+def test_the_threshold_of_another_version_is_not_used(world: World) -> None:
+    case_id = queue_images(world, 1)
+    with world.sessions.begin() as session:
+        store.models.choose_threshold(session, world.reader, "another", ThresholdAim.SENSITIVITY, 0.25)
+    make_worker(world, FakeClassifier(malignant=0.3)).work_once()
+    assert reveal_case(world, case_id).images[0].prediction.threshold == 0.5

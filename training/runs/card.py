@@ -25,9 +25,10 @@ PROBABILITY_TOLERANCE = 0.01  # largest difference between bfloat16 and fp32
 MAP_CORRELATION = 0.95  # lowest correlation of heat maps in bfloat16 and fp32
 
 _MAIN_MAGNIFICATION = "100X"
+_HIGH_SENSITIVITY = 0.95  # of the second threshold on the card; every patient weighs the same
 _RISK = 0.1  # accepted share of images whose true label is not among the opinions
 _RESEARCH = "Research use only: no decision about a patient may rest on it."
-_NAMES = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC", "binary": "a folder of images"}
+DATASET_NAMES = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC", "binary": "a folder of images"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstra
     """Return the card of a network that has not been evaluated yet."""
     train = plan.trained_on
     patients = tuple(sorted({image.patient_id for image in train}))
-    datasets = ", ".join(_NAMES[name] for name in sorted({image.dataset for image in train}))
+    datasets = ", ".join(DATASET_NAMES[name] for name in sorted({image.dataset for image in train}))
     return Card(
         name=config.name,
         label_set=config.label_set,
@@ -92,7 +93,7 @@ def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstra
         fusion=config.fusion,
         magnification=config.magnification,
         stain=config.stain,
-        scale=trained_scale(train, config),
+        scale=trained_scale(train, config.working_um_per_px),
         views=config.views,
         training_data=TrainingData(datasets, len(train), len(patients), patients, _about_data(plan, config)),
         config=config.flat(),
@@ -102,12 +103,12 @@ def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstra
     )
 
 
-def trained_scale(images: Sequence[LabelledImage], config: FitConfig) -> TrainedScale | None:
+def trained_scale(images: Sequence[LabelledImage], working_um_per_px: float | None) -> TrainedScale | None:
     """Return the scales of training images and the working scale; None if images were used as they are."""
     known = [image.um_per_px for image in images if image.um_per_px is not None]
-    if config.working_um_per_px is None or not known:
+    if working_um_per_px is None or not known:
         return None
-    return TrainedScale(min(known), max(known), config.working_um_per_px)
+    return TrainedScale(min(known), max(known), working_um_per_px)
 
 
 def card_of_part(card: Card, part: Part) -> Card:
@@ -126,9 +127,9 @@ def with_temperature(card: Card, held_out: ClassPredictions, source: PredictionS
 def with_figures(card: Card, held_out: ClassPredictions, plan: RunPlan, sensitivity: float = 0.0) -> Card:
     """Fit the threshold to predictions at the card's temperature, measure them, and return the card with both.
 
-    With a `sensitivity` the threshold is the highest one that reaches it on these images, otherwise Youden's. If the
-    held-out patients are all benign or all malignant, as in a quick test, there is nothing to fit or to measure, and
-    the card says so.
+    The card also gets a threshold of high sensitivity. With a `sensitivity` the first threshold is the highest one that
+    reaches it on these images, otherwise Youden's. If the held-out patients are all benign or all malignant, as in a
+    quick test, there is nothing to fit or to measure, and the card says so.
     """
     judged = held_out.binary()
     if not _has_both(judged):
@@ -155,6 +156,9 @@ def with_figures(card: Card, held_out: ClassPredictions, plan: RunPlan, sensitiv
     return replace(
         card,
         threshold=_clip_threshold(threshold),
+        sensitive_threshold=_clip_threshold(
+            sensitivity_threshold(main, _HIGH_SENSITIVITY, source=plan.source, by_patient=True)
+        ),
         locked_on=f"{plan.words}; {_extent(main)}{condition}",
         abstention=fit_abstention(main, _RISK, source=plan.source),
         metrics=tuple(metrics),

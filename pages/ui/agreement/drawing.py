@@ -7,6 +7,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.labels import Malignancy
+from core.reading.agreement import find_without_opinion
+from core.reading.scope_words import NO_OPINION
 from core.results import Reading, ReadOpinion
 from pages.ui import components, formatting
 from pages.ui.agreement import choices
@@ -136,8 +138,11 @@ def _show_cases_of_cell(counted: Matrix, key: str) -> None:
         choices.choose_figure(counted.cells[int(points[0]["point_index"])])
 
 
-def ask_figure(tables: Sequence[Table], counted: Sequence[Matrix], every: FigureReadings) -> FigureReadings:
-    """Ask which cases to show: those of all readings, of a figure, or of a cell."""
+def ask_figure(tables: Sequence[Table], counted: Sequence[Matrix], readings: Sequence[Reading]) -> FigureReadings:
+    """Ask which cases to show: those of all readings, without an opinion of the model, of a figure, or of a cell."""
+    every = FigureReadings(f"all readings ({len(readings):,})", tuple(readings))
+    withheld = find_without_opinion(readings)
+    without = FigureReadings(f"no opinion of the model ({len(withheld):,})", tuple(withheld))
     of_tables = (
         table.behind(line, column)
         for table in tables
@@ -148,7 +153,7 @@ def ask_figure(tables: Sequence[Table], counted: Sequence[Matrix], every: Figure
     # An empty figure is not worth offering, but may have been clicked.
     clicked = choices.chosen_figure()
     offered = (one for one in (*of_tables, *of_cells) if one.readings or one.words == clicked)
-    return choices.ask_figure([every, *offered])
+    return choices.ask_figure([every, *([without] if withheld else []), *offered])
 
 
 def draw_cases(chosen: FigureReadings, references: Mapping[int, Malignancy]) -> int | None:
@@ -164,7 +169,7 @@ def draw_cases(chosen: FigureReadings, references: Mapping[int, Malignancy]) -> 
             "Reader": [one.reader for one in readings],
             "Before": [_read_words(one.first) for one in readings],
             "After": [_read_words(one.final) for one in readings],
-            "Model": [formatting.label_words(m) if (m := _model_label(one)) else "–" for one in readings],
+            "Model": [_model_words(one.standing) for one in readings],
             **labels,
             "Amended": [_read_words(one.standing) if one.standing != one.final else "" for one in readings],
             "Map useful": [one.vote or "" for one in readings],
@@ -183,5 +188,7 @@ def _read_words(read: ReadOpinion | None) -> str:
     return f"{formatting.label_words(read.label)}{f' ({read.confidence}/5)' if read.confidence else ''}"
 
 
-def _model_label(reading: Reading) -> Malignancy | None:
-    return reading.standing.model if reading.standing else None
+def _model_words(standing: ReadOpinion | None) -> str:
+    if standing is None or (standing.model is None and not standing.withheld):
+        return "–"
+    return NO_OPINION if standing.withheld else formatting.label_words(standing.model)

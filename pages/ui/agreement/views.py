@@ -7,10 +7,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.labels import Malignancy
-from core.reading.agreement import reader_couples
+from core.reading.agreement import count_without_opinion, reader_couples
 from core.results import Reading
 from db.values.accounts import Permission
-from pages.ui import csv_tables, resources
+from pages.ui import csv_tables, formatting, resources
 from pages.ui.agreement import choices, figures
 from pages.ui.agreement.choices import HABITS, READER_MODEL, READER_READER, REVEAL
 from pages.ui.agreement.figures import Matrix, Table
@@ -56,6 +56,10 @@ def draw_note(view: str, table: Table, readings: Sequence[Reading], references: 
         words += _NO_REFERENCE
     if table.left_out:
         words += f" Left out: {table.left_out:,} without a label to compare."
+    if view in (READER_MODEL, REVEAL) and (withheld := count_without_opinion(readings)):
+        words += (
+            f" No opinion of the model: {formatting.count_words(withheld, 'case')}, counted in none of the figures."
+        )
     if view == READER_READER and not several:
         st.markdown(_ALONE)
     st.caption(f"{words} {_DASH}")

@@ -146,4 +146,5 @@ def _statistics_help(shift: Shift) -> str:
 
 
 def _row_words(row: ShiftRow) -> str:
-    return f"{row.source} → {row.target}, model {row.model_version}, {times.format_date_time(row.at)}"
+    when = "shipped with the model" if row.shipped else times.format_date_time(row.at)
+    return f"{row.source} → {row.target}, model {row.model_version}, {when}"

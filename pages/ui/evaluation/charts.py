@@ -5,7 +5,7 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from core.statistics.evaluation import Confusion, CurveKind, Evaluation, Figure, Group
+from core.statistics.evaluation import Confusion, CurveKind, Evaluation, Figure, Group, TriedThreshold
 from core.statistics.figure_names import AUC, PR_AUC, PRECISION, RECALL, SPECIFICITY
 from pages.ui.charts import COLOURS, DASHES, GREY, MARGIN, SIGNS, TEXT_SIZE, draw_clickable_matrix, escape_markup
 
@@ -67,6 +67,19 @@ def draw_curve(kind: CurveKind, evaluations: Sequence[Evaluation]) -> go.Figure 
         showlegend=True,
         legend={"orientation": "h", "yanchor": "bottom", "y": 1, "x": 0, "font": {"size": TEXT_SIZE}},
         hovermode="closest",
+    )
+
+
+def mark_tried(figure: go.Figure, tried: TriedThreshold, evaluation: Evaluation, place: int) -> None:
+    """Add where a tried threshold lies on the ROC curve, as an open marker."""
+    rates = {one.name: one.value for one in tried.figures}
+    if RECALL not in rates or SPECIFICITY not in rates:
+        return
+    _add_marker(
+        figure,
+        (1 - rates[SPECIFICITY], rates[RECALL]),
+        f"{model_words(evaluation)}, tried threshold {tried.threshold:.2f}",
+        {"color": COLOURS[place], "symbol": f"{SIGNS[place]}-open", "size": 16, "line": {"width": 3}},
     )
 
 
@@ -133,22 +146,22 @@ def _add_curve(figure: go.Figure, kind: CurveKind, evaluation: Evaluation, place
     )
     point = _locked_point(kind, evaluation)
     if point is not None:
-        figure.add_trace(
-            go.Scatter(
-                x=[point[0]],
-                y=[point[1]],
-                name=escape_markup(f"{model_words(evaluation)}, {point[2]}"),
-                mode="markers",
-                showlegend=False,
-                marker={
-                    "color": COLOURS[place],
-                    "symbol": SIGNS[place],
-                    "size": 12,
-                    "line": {"width": 2, "color": GREY},
-                },
-                hovertemplate="%{x:.3f}, %{y:.3f}<extra>%{fullData.name}</extra>",
-            )
+        marker = {"color": COLOURS[place], "symbol": SIGNS[place], "size": 12, "line": {"width": 2, "color": GREY}}
+        _add_marker(figure, point[:2], f"{model_words(evaluation)}, {point[2]}", marker)
+
+
+def _add_marker(figure: go.Figure, point: tuple[float, float], name: str, marker: dict[str, object]) -> None:
+    figure.add_trace(
+        go.Scatter(
+            x=[point[0]],
+            y=[point[1]],
+            name=escape_markup(name),
+            mode="markers",
+            showlegend=False,
+            marker=marker,
+            hovertemplate="%{x:.3f}, %{y:.3f}<extra>%{fullData.name}</extra>",
         )
+    )
 
 
 def _legend_words(kind: CurveKind, evaluation: Evaluation) -> str:

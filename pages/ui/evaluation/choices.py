@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from core.statistics.evaluation import Confusion, Evaluation
-from db import store
 from db.values.accounts import Permission
 from db.values.evaluations import EvaluatedImage, EvaluationRow, HiddenImages, ImageFilter
 from pages.ui import formatting, resources, times
@@ -142,6 +141,7 @@ def _row_words(row: EvaluationRow, rows: Sequence[EvaluationRow], elsewhere: Eva
     name = f"{row.model_name} {row.model_version}"
     same = [r for r in rows if (r.model_version, r.dataset, r.split) == (row.model_version, row.dataset, row.split)]
     when = f" – {times.format_date_time(row.at)}" if len(same) > 1 else ""
+    when = " – shipped with the model" if row.shipped else when
     where = f" on {elsewhere.dataset}, {elsewhere.split}" if elsewhere else ""
     return f"{name}{where}{when}"
 
@@ -156,8 +156,7 @@ def _read_evaluation(row: EvaluationRow) -> StoredEvaluation | None:
         )
         return None
     reader = resources.account().id
-    with resources.sessions().read() as session:
-        hidden = store.evaluations.hidden_images(session, reader, row.id)
+    hidden = resources.evaluations().hidden(row)
     if hidden is None and resources.sees_names():
         return StoredEvaluation(row, evaluation)
     numbers = assign_numbers(row.document, evaluation)
@@ -196,7 +195,6 @@ def warn_of_overlap(chosen: Sequence[StoredEvaluation]) -> None:
     if not resources.may(Permission.ADMINISTER):
         return
     for stored in chosen:
-        with resources.sessions().read() as session:
-            shared = store.evaluations.overlap(session, resources.account().id, stored.row.id)
+        shared = resources.evaluations().overlap(stored.row)
         if shared.images:
             st.warning(f"**! {formatting.escape(stored.row.model_name)}:** {shared.words}")

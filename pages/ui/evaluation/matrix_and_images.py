@@ -7,9 +7,8 @@ from pathlib import PurePosixPath
 import streamlit as st
 
 from core.labels import BINARY
-from db import store
 from db.files import DamagedFileError
-from db.values.evaluations import EvaluatedImage
+from db.values.evaluations import EvaluatedImage, EvaluationRow
 from pages.ui import formatting, resources
 from pages.ui.charts import as_png, text_colour
 from pages.ui.evaluation import charts, choices
@@ -96,9 +95,8 @@ def draw_images(chosen: Sequence[StoredEvaluation]) -> None:
     """Ask which images to show, and draw one page of them."""
     stored = choices.evaluation_with_images(chosen)
     magnification, patient, maps = _ask_filters(stored)
-    cell, reader = choices.cell_of(stored, patient, magnification), resources.account().id
-    with resources.sessions().read() as session:
-        count = store.evaluations.count_evaluated_images(session, reader, stored.row.id, cell)
+    cell, evaluations = choices.cell_of(stored, patient, magnification), resources.evaluations()
+    count = evaluations.count(stored.row, cell)
     place = st.session_state.get(choices.cell_key(stored), choices.EVERY)
     cell_words = choices.cell_words(choices.confusion_of(stored), place)
     filters = [word for word in (patient and f"patient {patient}", magnification) if word]
@@ -111,15 +109,11 @@ def draw_images(chosen: Sequence[StoredEvaluation]) -> None:
     if not count:
         st.markdown("No images match.")
         return
-    with resources.sessions().read() as session:
-        offset = (page - 1) * _IMAGES_PER_PAGE
-        page_of_images = store.evaluations.evaluated_images(
-            session, reader, stored.row.id, cell, limit=_IMAGES_PER_PAGE, offset=offset
-        )
+    page_of_images = evaluations.images(stored.row, cell, limit=_IMAGES_PER_PAGE, offset=(page - 1) * _IMAGES_PER_PAGE)
     with st.container(horizontal=True, gap="small", key="evaluation-images"):
         for image in stored.images(page_of_images):
             with st.container(width=_IMAGE_WIDTH, gap="xsmall"):
-                _draw_image(image, binary=stored.evaluation.label_set == BINARY, maps=maps)
+                _draw_image(stored.row, image, binary=stored.evaluation.label_set == BINARY, maps=maps)
     st.caption(
         "The most confident errors come first. Heat maps: yellow marks the strongest evidence for malignant, blue the "
         "weakest, within each image's own range."
@@ -154,14 +148,16 @@ def _ask_filters(stored: StoredEvaluation) -> tuple[str | None, str | None, bool
     return magnification, patient, maps
 
 
-def _draw_image(image: EvaluatedImage, *, binary: bool, maps: bool) -> None:
+def _draw_image(row: EvaluationRow, image: EvaluatedImage, *, binary: bool, maps: bool) -> None:
     name, picture = PurePosixPath(image.name).name or image.name, None
     try:
-        picture = _load_picture(image, maps=maps)
+        picture = _load_shipped(row, image.position) if row.shipped else _load_picture(image, maps=maps)
     except (DamagedFileError, ValueError) as error:
         st.markdown(f"! {formatting.escape(str(error))}")
     if picture is not None:
         st.image(picture, width=_IMAGE_WIDTH, alt=name)
+    elif row.shipped:
+        st.markdown("picture not included")
     elif image.preview_sha256 is None:
         st.markdown("no preview stored")
     lines = [
@@ -171,9 +167,14 @@ def _draw_image(image: EvaluatedImage, *, binary: bool, maps: bool) -> None:
         _prediction_words(image, binary=binary),
         f"malignant {image.malignant_probability:.3f}",
         *image.notes,
-        *(["no heat map stored"] if maps and picture and image.heatmap_sha256 is None else []),
+        *(["no heat map stored"] if maps and picture and image.heatmap_sha256 is None and not row.shipped else []),
     ]
     st.markdown("  \n".join(formatting.escape(line) for line in lines))
+
+
+def _load_shipped(row: EvaluationRow, position: int) -> bytes | None:
+    root, original = resources.settings().import_root, resources.evaluations().original(row, position)
+    return resources.load_original(original, root) if root and original else None
 
 
 def _load_picture(image: EvaluatedImage, *, maps: bool) -> bytes | None:

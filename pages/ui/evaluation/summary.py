@@ -10,7 +10,7 @@ from core.statistics import figure_names
 from core.statistics.evaluation import CurveKind, Evaluation, Figure, Group, Unit
 from pages.ui import components, formatting, resources
 from pages.ui.charts import as_png
-from pages.ui.evaluation import charts, choices
+from pages.ui.evaluation import charts, choices, tried_threshold
 from pages.ui.evaluation.charts import figure_words, model_words
 from pages.ui.evaluation.choices import EVERY, StoredEvaluation
 
@@ -44,6 +44,10 @@ _GROUP_FIGURES = (
 _COLUMN_WORDS = {figure_names.RECALL: "sensitivity"}
 _LONGEST_CAUTION = 150  # characters; the full text is further down the page
 _CUT = " … (in full below)"
+_SHIPPED = (
+    "**Shipped with the model**: measured by its makers, not on this computer. The pictures are not included; they "
+    "appear when SECOND_READ_IMPORT_ROOT is the folder of the dataset, or the folder around it."
+)
 
 
 def draw_headline(chosen: Sequence[StoredEvaluation]) -> None:
@@ -66,6 +70,8 @@ def draw_headline(chosen: Sequence[StoredEvaluation]) -> None:
 
 def draw_notes(chosen: Sequence[StoredEvaluation]) -> None:
     """Draw the cautions of each evaluation, its protocol and its threshold."""
+    if any(stored.row.shipped for stored in chosen):
+        st.caption(_SHIPPED)
     for stored in chosen:
         evaluation = stored.evaluation
         name = f"{model_words(evaluation)}: " if len(chosen) > 1 else ""
@@ -101,6 +107,9 @@ def draw_curves(chosen: Sequence[StoredEvaluation]) -> None:
     figure = charts.draw_curve(kind, [stored.evaluation for stored in chosen])
     if figure is None:
         st.markdown("This curve needs both benign and malignant images.")
+        return
+    if kind == "roc":
+        tried_threshold.draw_roc(chosen, _MARKS[kind])
         return
     version = "-".join(stored.evaluation.model_version for stored in chosen)
     st.plotly_chart(figure, config=as_png(f"{kind}-{version}"), alt=f"{_CURVES[kind]} curve")

@@ -9,10 +9,10 @@ import streamlit as st
 from core.labels import BREAKHIS, MAGNIFICATIONS
 from core.statistics.evaluation import AblationRow, Evaluation, Figure
 from core.statistics.published import HUMAN_REFERENCE, PUBLISHED, Published, PublishedFigure
-from db import store
 from pages.ui import csv_tables, downloads, formatting, resources
 from pages.ui.evaluation.charts import figure_words, model_words
 from pages.ui.evaluation.choices import StoredEvaluation
+from service.visible_evaluations import VisibleEvaluations
 
 _LEAKS_LAST = (False, None, True)
 _VALIDATION = "validation"
@@ -29,7 +29,7 @@ class _Line:
 
 
 def draw_published(chosen: Sequence[StoredEvaluation]) -> None:
-    """Draw published results on this dataset beside ours, each with its protocol and whether patients leaked.
+    """Draw published results on this dataset beside ours, grouped by whether patients leaked, each with its protocol.
 
     Only figures of the same task on the same images are shown, the rest on request.
     """
@@ -87,6 +87,7 @@ def _has_all_magnifications(evaluation: Evaluation) -> bool:
 
 def _draw_published_table(lines: Sequence[_Line], evaluations: Sequence[Evaluation], dataset: str) -> None:
     first = [at == 0 or line.row is not lines[at - 1].row for at, line in enumerate(lines)]
+    opens = [at == 0 or line.row.leaks is not lines[at - 1].row.leaks for at, line in enumerate(lines)]
     ours = {
         formatting.escape(model_words(one)): [_our_words(one, line.figure) for line in lines]
         for one in evaluations
@@ -95,6 +96,9 @@ def _draw_published_table(lines: Sequence[_Line], evaluations: Sequence[Evaluati
     problems = {"Not comparable": [line.problem for line in lines]} if any(line.problem for line in lines) else {}
     st.table(
         {
+            "Patients": [
+                f"**{_LEAKS[line.row.leaks]}**" if begins else "" for line, begins in zip(lines, opens, strict=True)
+            ],
             "System": [line.row.system if begins else "" for line, begins in zip(lines, first, strict=True)],
             "Figure": [f"{one.figure.name}{f', {one.figure.of}' if one.figure.of else ''}" for one in lines],
             "Published": [_published_words(line.figure) for line in lines],
@@ -214,14 +218,13 @@ def draw_exports(chosen: Sequence[StoredEvaluation]) -> None:
             downloads.draw_lazy_download(
                 f"Predictions{name}",
                 f"predictions of evaluation {stored.row.id}",
-                partial(_predictions, stored, resources.account().id),
+                partial(_predictions, stored, resources.evaluations()),
                 f"predictions-{stored.row.id}-{stored.evaluation.model_version}.csv",
                 key=f"{stored.key}-predictions",
             )
         st.caption("Each chart has a camera button that saves it as a PNG.")
 
 
-def _predictions(stored: StoredEvaluation, account_id: int) -> csv_tables.TableFile:
-    with resources.sessions().read() as session:
-        images = store.evaluations.evaluated_images(session, account_id, stored.row.id, limit=max(1, stored.row.images))
+def _predictions(stored: StoredEvaluation, evaluations: VisibleEvaluations) -> csv_tables.TableFile:
+    images = evaluations.all_images(stored.row)
     return csv_tables.predictions_csv(stored.images(images), stored.evaluation.label_set.classes)

@@ -6,11 +6,16 @@ from pathlib import Path
 import streamlit as st
 
 from core.card import Card, UnusableCheckpointError, model_version
+from core.statistics.figure_names import AUC
+from core.statistics.shift import Shift
 from db.values.accounts import Permission
 from db.values.evaluations import Deployment
 from pages.ui import components, formatting, resources, times
-from pages.ui.models import model_card
+from pages.ui.domain_shift import explanations
+from pages.ui.evaluation.charts import figure_words
+from pages.ui.models import model_card, thresholds
 from pages.ui.resources import CheckpointFile
+from service.shipped_evaluations import Shipped
 from service.worker.try_checkpoint import deploy
 
 _TO_CONFIRM = "checkpoint-to-put-into-service"  # session key: the path of the checkpoint to confirm
@@ -43,7 +48,38 @@ def draw_in_service(file: CheckpointFile) -> None:
             "This is a demonstration model. It was trained on a small public data set so that the program works out "
             "of the box. It is often wrong and has not been tested on images like yours."
         )
+    thresholds.draw_thresholds(file.card, file.version)
+    st.page_link("meet_model.py", label="Meet the model: an explanation for readers")
     model_card.draw_card(file.card)
+
+
+def draw_shipped(shipped: Shipped) -> None:
+    """Draw the evaluations and comparisons that came with the checkpoint, and where they are shown in full."""
+    if not (shipped.evaluations or shipped.shifts or shipped.problems):
+        return
+    st.markdown("##### Shipped with the model")
+    measured = [(one.row, resources.measure_for_account(one.row)) for one in shipped.evaluations]
+    evaluations = [(row, evaluation) for row, evaluation in measured if evaluation is not None]
+    shifts = [Shift.from_json(row.document) for row in shipped.shifts]
+    if evaluations:
+        st.table(
+            {
+                "Evaluated on": [formatting.escape(f"{row.dataset}, {row.split}") for row, _ in evaluations],
+                "Images": [f"{one.images:,} of {one.patients:,} patients" for _, one in evaluations],
+                "AUC by image": [formatting.escape(figure_words(one.figure(AUC))) for _, one in evaluations],
+                "AUC by patient": [
+                    formatting.escape(figure_words(one.figure(AUC, "patient"))) for _, one in evaluations
+                ],
+            },
+            hide_index=True,
+        )
+        st.page_link("evaluation.py", label="Evaluation: curves, images, patients and groups")
+    for shift in shifts:
+        st.markdown(formatting.escape(explanations.verdict(shift)))
+    if shifts:
+        st.page_link("domain_shift.py", label="Domain shift: what differs, and what helps")
+    for problem in shipped.problems:
+        st.warning(f"Not shown: {formatting.escape(problem)}.")
 
 
 def draw_history(deployments: Sequence[Deployment]) -> None:

@@ -72,7 +72,7 @@ def ask_final_opinion(case: CaseView, first: Read, mode: ReadingMode) -> None:
     choice = inputs.ask_label(form, inputs.list_final_options(first.opinion.label))
     entry = _ask_final_fields(case, form, choice, first.opinion)
     pressed = inputs.draw_save_button(form, _SAVE_FINAL)
-    if _save(mode, form, entry, partial(mode.final, seen=model_opinion.list_shown_predictions(case)), pressed=pressed):
+    if _save(mode, form, entry, partial(mode.final, seen=case.on_screen), pressed=pressed):
         mode.go_on()
 
 
@@ -85,7 +85,7 @@ def ask_opinion_beside_model(case: CaseView, mode: ReadingMode) -> None:
     st.markdown("##### Your opinion")
     entry = _ask_final_fields(case, form, inputs.ask_label(form, inputs.ALL_LABELS), None)
     pressed = inputs.draw_save_button(form, _SAVE_FINAL)
-    if _save(mode, form, entry, partial(mode.final, seen=model_opinion.list_shown_predictions(case)), pressed=pressed):
+    if _save(mode, form, entry, partial(mode.final, seen=case.on_screen), pressed=pressed):
         mode.go_on()
 
 

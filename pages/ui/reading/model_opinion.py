@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.reading.scope_words import NO_OPINION, write_scopes
 from core.results import Prediction
 from db.values.reading import REASONS, CaseView, ImageRow, Opinion, Read, Reveal, Stage
 from pages.ui import formatting, times
@@ -21,6 +22,9 @@ def draw_both_opinions(case: CaseView, first: Read) -> None:
 
 def draw_model_opinion(case: CaseView) -> None:
     """Draw the model's opinion, or why there is none."""
+    if case.shown_scope == "out":
+        _draw_no_opinion(case)
+        return
     if case.reveal is None:
         st.warning(
             "The model has no result for this case. "
@@ -51,24 +55,43 @@ def has_map(case: CaseView) -> bool:
     return case.reveal is not None and any(image.heatmap_low is not None for image in case.reveal.images)
 
 
-def list_shown_predictions(case: CaseView) -> tuple[int, ...]:
-    """Return the ids of the predictions on the screen."""
-    return tuple(image.prediction_id for image in case.reveal.images) if case.reveal else ()
+def list_scope_words(case: CaseView) -> list[str]:
+    """Return what is said of the images that are unlike the training images."""
+    positions = {image.id: image.position for image in case.images}
+    scopes = ((positions[one.image_id], one.scope) for one in case.scopes)
+    return write_scopes(scopes, alone=len(case.images) == 1)
+
+
+def _draw_no_opinion(case: CaseView) -> None:
+    st.markdown(f"Model says &ensp; **{NO_OPINION}**")
+    _draw_scope_words(case)
+    # Images that could not be read, or whose analysis failed.
+    for warning in _shorten(_list_warnings(case)):
+        st.caption(formatting.escape(warning))
+    model = next(one.model for one in case.scopes if one.withheld)
+    st.caption(_write_model_name(model.name, model.version, demonstration=model.demonstration))
+
+
+def _draw_scope_words(case: CaseView) -> None:
+    words = list_scope_words(case)
+    if words:
+        st.warning("  \n".join(map(formatting.escape, _shorten(words))))
 
 
 def _draw_reveal(case: CaseView, reveal: Reveal) -> None:
     words = formatting.label_words(reveal.malignancy)
     st.markdown(f"Model says &ensp; **{words}** &ensp; {reveal.malignant_probability:.2f}")
+    _draw_scope_words(case)
     st.html(_write_bar(reveal.malignant_probability, reveal.threshold))
     st.caption(f"Threshold {reveal.threshold:.2f}. {_write_patches(reveal)}{_write_images(case, reveal)}")
     for warning in _shorten(_list_warnings(case)):
         st.caption(formatting.escape(warning))
-    st.caption(_write_model_name(reveal))
+    st.caption(_write_revealed_name(reveal))
 
 
 def write_model(reveal: Reveal) -> str:
     """Write the malignant threshold and the name of the model in one line."""
-    return f"Model threshold {reveal.threshold:.2f}, {_write_model_name(reveal)}"
+    return f"Model threshold {reveal.threshold:.2f}, {_write_revealed_name(reveal)}"
 
 
 def write_remarks(opinion: Opinion) -> str:
@@ -80,9 +103,12 @@ def write_remarks(opinion: Opinion) -> str:
     return f"{reason}{vote}{marks}{lengths}" + (f" – {formatting.escape(opinion.note)}" if opinion.note else "")
 
 
-def _write_model_name(reveal: Reveal) -> str:
-    demonstration = " – demonstration model" if reveal.demonstration else ""
-    return f"{formatting.escape(reveal.model_name)} {reveal.model_version}{demonstration}"
+def _write_revealed_name(reveal: Reveal) -> str:
+    return _write_model_name(reveal.model_name, reveal.model_version, demonstration=reveal.demonstration)
+
+
+def _write_model_name(name: str, version: str, *, demonstration: bool) -> str:
+    return f"{formatting.escape(name)} {version}{' – demonstration model' if demonstration else ''}"
 
 
 def _write_failure(image: ImageRow) -> str:
@@ -100,6 +126,8 @@ def _write_images(case: CaseView, reveal: Reveal) -> str:
     positions = {image.id: image.position for image in case.images}
     each = [f"image {positions[i.image_id]} {_write_prediction(i.prediction)}" for i in reveal.images]
     probabilities = [i.prediction.malignant_probability for i in reveal.images]
+    if len(each) == 1:
+        return f" Of {each[0]} alone."
     between = f"{len(each)} images from {min(probabilities):.2f} to {max(probabilities):.2f}"
     return f" Mean of {', '.join(each) if len(each) <= _MOST_PROBABILITIES else between}."
 

@@ -6,6 +6,7 @@ from functools import partial
 import streamlit as st
 
 from core.imaging.scale import Scale
+from core.results import ScopeLevel
 from db.values.reading import CaseView, ImageRow, Region, RevealedImage
 from db.values.scales import ChosenScale
 from pages.ui import formatting, resources, scales
@@ -24,6 +25,12 @@ from pages.ui.viewer import (
 )
 
 _SCALED = "scale-was-set"  # key of the session state
+# What the line below an image adds once the model is shown.
+_SCOPES: dict[ScopeLevel, str] = {
+    "in": "",
+    "unusual": "; ! unusual for the model",
+    "out": "; ! no opinion of the model",
+}
 _HEIGHT = 640  # px; with the header it fills a screen of 800
 
 
@@ -99,10 +106,11 @@ def _store_marks(marks: FormMarks) -> None:
 def list_viewed_images(case: CaseView) -> list[ViewedImage]:
     """Return the images in the order of the case, with their heat maps once those are revealed."""
     revealed = {image.image_id: image for image in case.reveal.images} if case.reveal else {}
-    return [_view(image, len(case.images), revealed.get(image.id)) for image in case.images]
+    scopes = {one.image_id: _SCOPES[one.scope.level] for one in case.scopes}
+    return [_view(i, len(case.images), revealed.get(i.id), scopes.get(i.id, "")) for i in case.images]
 
 
-def _view(image: ImageRow, images: int, revealed: RevealedImage | None) -> ViewedImage:
+def _view(image: ImageRow, images: int, revealed: RevealedImage | None, scope: str) -> ViewedImage:
     return ViewedImage(
         image_id=image.id,
         image_url=f"/images/{image.id}",
@@ -110,7 +118,7 @@ def _view(image: ImageRow, images: int, revealed: RevealedImage | None) -> Viewe
         width=image.width,
         height=image.height,
         label=f"Image {image.position} of {images}",
-        caption=_write_caption(image),
+        caption=_write_caption(image) + scope,
         heatmap=_make_layer(revealed) if revealed else None,
         um_per_px=image.scale.um_per_px if image.scale else None,
         scale_words=scales.write_scale(image.scale),

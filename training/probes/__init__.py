@@ -1,0 +1,1 @@
+"""Frozen encoders: their configs, the features of images, and what is fitted to these."""
