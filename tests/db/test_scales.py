@@ -10,7 +10,7 @@ from db.database import Sessions
 from db.errors import CaseChangedError, NotAllowedError
 from db.values.reading import CaseState, JobState, Role, StoredImage
 from db.values.scales import ChosenScale, ImageScale, Objective, write_length
-from tests.helpers.rows import BENIGN, NEWER_MODEL, OPENED, QUALITY, sha256_of, study_rows
+from tests.helpers.rows import BENIGN, NEWER_MODEL, OPENED, QUALITY, out_of_scope, sha256_of, study_rows, usual
 from tests.helpers.tampering import rows_named, without_triggers
 from tests.helpers.world import (
     Reader,
@@ -98,6 +98,33 @@ def test_a_corrected_scale_has_the_image_analysed_again_and_only_that_result_is_
     assert case.reveal.malignant_probability == pytest.approx(0.3)
     assert scale_ids == [None, 1], "both results are kept, and the second says with which scale it was made"
     assert verify(sessions).findings == ()
+
+
+def test_an_image_that_was_out_of_scope_at_a_wrong_scale_has_an_opinion_at_the_right_one(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        account = make_reader(session)
+        case_id = make_case(session, account)
+    analyse_all(sessions, result=out_of_scope())
+    set_scale(sessions, Reader(account, case_id))
+    assert verify(sessions).findings == ()
+    analyse_all(sessions, result=usual(0.3))
+    assert verify(sessions).findings == ()
+    with sessions.begin() as session:
+        store.reads.record_first_read(session, case_id, account, BENIGN, OPENED)
+        case = store.open_case.case_view(session, case_id, account)
+    assert [one.scope.level for one in case.scopes] == ["in"]
+    assert case.reveal is not None
+    # And the other way round: what was said at another scale is no opinion on this one.
+    with sessions.begin() as session:
+        other = make_case(session, account)
+    analyse_all(sessions, result=usual(0.3))
+    set_scale(sessions, Reader(account, other), image_id=2)
+    analyse_all(sessions, result=out_of_scope())
+    with sessions.begin() as session:
+        store.reads.record_first_read(session, other, account, BENIGN, OPENED)
+        case = store.open_case.case_view(session, other, account)
+    assert [one.scope.level for one in case.scopes] == ["out"]
+    assert case.reveal is None
 
 
 def test_the_result_without_a_scale_does_not_count_if_there_is_none_with_it(sessions: Sessions) -> None:
