@@ -115,8 +115,13 @@ def _write_limits(card: Card) -> Iterator[str]:
 
 
 def _draw_record(version: str) -> None:
-    evaluations = [found for found in map(resources.measure_for_account, _rows_of(version)) if found is not None]
-    if not evaluations:
+    rows = _rows_of(version)
+    evaluations = [found for found in map(resources.measure_for_account, rows) if found is not None]
+    if rows and not evaluations:
+        st.markdown(
+            "Its evaluations may contain pictures of cases that you have yet to finish. They are shown here afterwards."
+        )
+    elif not rows:
         st.markdown("No evaluation of this version is known here. Assume nothing about how often it is right.")
     for each in evaluations:
         auc = each.figure(figure_names.AUC)

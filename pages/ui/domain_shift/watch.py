@@ -42,7 +42,8 @@ def _draw_months(months: Sequence[WatchedMonth]) -> None:
     st.table(
         {
             "Month": [f"{month.watched.month:%Y-%m}" for month in newest],
-            "Images": [f"{month.watched.images:,} of {month.watched.cases:,} cases" for month in newest],
+            "Cases": [f"{month.watched.cases:,}" for month in newest],
+            "Images": [f"{month.watched.images:,}" for month in newest],
             "Unusual": [_write_share(month.unusual, month.watched.images) for month in newest],
             "No opinion": [_write_share(month.out, month.watched.images) for month in newest],
             "Compared with the training patients": [_write_verdict(month) for month in newest],
