@@ -45,8 +45,8 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     ] = None,
     lists: Annotated[Path | None, typer.Option(help="Lists of the official folds, for out-of-fold.")] = None,
     threshold: Annotated[str, typer.Option(help="card or 0.5; never fitted to the evaluated images.")] = "card",
-    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     *,
+    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Also compare views, stain and quality control.")
     ] = False,
