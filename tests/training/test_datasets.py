@@ -16,6 +16,7 @@ from core.data.datasets import (
     list_idc,
     list_labelled_folder,
     load_dataset,
+    load_folders,
     parse_breakhis_name,
 )
 from core.data.left_out import describe_merged, find_left_out
@@ -413,3 +414,21 @@ def test_the_real_idc_patches_are_read(shared_data: Path) -> None:
     images = list_idc(shared_data / "idc")
     assert len({image.patient_id for image in images}) == 11
     assert {image.label for image in images} == set(IDC.classes)
+
+
+def test_a_dataset_in_two_folders_has_one_spelling_of_each_patient(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, patient in ((first, "P1"), (second, " p1")):
+        folder.mkdir()
+        (folder / "a.png").write_bytes(b"")
+        (folder / "labels.csv").write_text(f"file,label,patient_id\na.png,benign,{patient}\n")
+    images = load_folders("folder", [first, second])
+    assert [image.path.parent for image in images] == [first, second]
+    assert len({image.patient_id for image in images}) == 1
+
+
+def test_a_folder_inside_another_is_not_listed_twice(tmp_path: Path) -> None:
+    inner = put(tmp_path / "outer" / "inner")
+    for folders in ([tmp_path / "outer", inner], [inner, tmp_path / "outer"], [inner, inner]):
+        with pytest.raises(ValueError, match="would be listed twice"):
+            load_folders("breakhis", folders)

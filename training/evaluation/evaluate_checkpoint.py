@@ -156,7 +156,13 @@ class FoldClassifiers:
         classifier = load_classifier(self._path(fold), self._device)
         card = self._final.card
         return classifier.with_card(
-            replace(classifier.card, threshold=card.threshold, temperature=card.temperature, locked_on=card.locked_on)
+            replace(
+                classifier.card,
+                threshold=card.threshold,
+                sensitive_threshold=card.sensitive_threshold,
+                temperature=card.temperature,
+                locked_on=card.locked_on,
+            )
         )
 
 
