@@ -46,7 +46,7 @@ def test_a_folder_gives_one_object_per_image_and_a_summary_beside(case: Path, tm
     for record in records:
         assert set(record) == {
             "file", "label", "malignant_probability", "probabilities", "quality", "notes", "patches", "model_version",
-            "seconds", "heatmap", "overlay", "um_per_px", "um_per_px_source",
+            "seconds", "heatmap", "overlay", "um_per_px", "um_per_px_source", "scope", "scope_score",
         }  # fmt: skip
         assert Path(record["heatmap"]).is_file()
         assert Path(record["overlay"]).is_file()
