@@ -16,6 +16,7 @@ from tests.helpers.evaluations import made_evaluation, made_images
 from tests.helpers.rows import NEWER_MODEL, new_evaluation, out_of_scope
 from tests.helpers.world import CARD, World, analyse_all, write_card
 
+_ASKED = "Before you see this model"
 _SHOWN = ("Model says", "0.80", "/heatmap", "no opinion**", "patches malignant")
 
 
@@ -48,10 +49,10 @@ def put_card(card: Card) -> None:
 
 
 def test_the_first_opinion_of_a_version_waits_for_one_confirmation(world: World) -> None:
-    case_id = add_case(world)
+    case_id, before = add_case(world), audited(world).count(Action.MODEL_CONFIRMED)
     tab = read_first(case_id)
     words = plain(tab)
-    assert "Meet the model" in words
+    assert _ASKED in words
     assert "For research only" in words
     assert not [shown for shown in _SHOWN if shown in words]
     assert Action.REVEALED not in audited(world)
@@ -59,7 +60,7 @@ def test_the_first_opinion_of_a_version_waits_for_one_confirmation(world: World)
     words = plain(tab)
     assert "Model says" in words
     assert "/heatmap" in words
-    assert audited(world).count(Action.MODEL_CONFIRMED) == 1
+    assert audited(world).count(Action.MODEL_CONFIRMED) == before + 1
     press(tab, "Keep mine", "Save and open next case")
     assert "Model says" in plain(read_first(add_case(world, 2))), "once for each version"
     assert world.reads(case_id)[1].model_visible
@@ -71,7 +72,7 @@ def test_a_case_without_an_opinion_asks_in_the_same_words(world: World) -> None:
     analyse_all(world.sessions, model=NEWER_MODEL, result=out_of_scope())
     asked = [[each.value for each in read_first(case_id).markdown][-3:] for case_id in (one, other)]
     assert asked[0] == asked[1]
-    assert any("Meet the model" in words for words in asked[0])
+    assert any(_ASKED in words for words in asked[0])
 
 
 def test_a_study_asks_only_where_it_shows_the_model(world: World) -> None:
@@ -81,9 +82,9 @@ def test_a_study_asks_only_where_it_shows_the_model(world: World) -> None:
         with world.sessions.begin() as session:
             plan = StudyPlan(name, (world.reader,), (case_id,), (arm,), 0, seed=1)
             studies.append(store.studies.make_study(session, world.reader, plan))
-    assert "Meet the model" not in plain(visit("read_study.py", study=str(studies[0])))
+    assert _ASKED not in plain(visit("read_study.py", study=str(studies[0])))
     tab = visit("read_study.py", study=str(studies[1]))
-    assert "Meet the model" in plain(tab)
+    assert _ASKED in plain(tab)
     assert not [shown for shown in _SHOWN if shown in plain(tab)]
     assert "Model says" in plain(press(tab, "I have read this"))
 
