@@ -45,7 +45,7 @@ def _draw_opinion(case: CaseView, reads: Sequence[Read]) -> None:
         forms.ask_final_opinion(case, case.first_read, mode)
 
 
-def _draw_tissue(case: CaseView) -> None:
+def _draw_tissue(case: CaseView, *, can_set_scale: bool) -> None:
     mode = make_routine_mode(case)
     saved = {mode.first_form: case.first_read, mode.final_form: case.final_read}
     tissue.draw_tissue(
@@ -54,6 +54,7 @@ def _draw_tissue(case: CaseView) -> None:
         form=tissue.find_open_form(case, mode),
         before=tissue.list_saved_marks(case),
         overtaken=tuple(form for form, read in saved.items() if read),
+        unread=case.images if can_set_scale else (),
     )
 
 
@@ -90,6 +91,7 @@ def _draw_case(case_id: int) -> None:
             case = store.open_case.case_view(session, case_id, reader, met_only=True)
             reads = store.reads.own_reads(session, reader, case_id=case_id)
             counts = store.worklist.state_counts(session, reader)
+            can_set_scale = store.scales.can_set_scale(session, reader, case_id)
         # A separate session: while one session writes, all others wait.
         with resources.sessions().begin() as session:
             case = store.open_case.record_opened(session, case, reader)
@@ -111,10 +113,11 @@ def _draw_case(case_id: int) -> None:
     st.session_state[_READING] = case_id
     if st.query_params.get("case") != str(case_id):
         st.query_params["case"] = str(case_id)
-    header.draw_routine_header(case, counts.get(CaseState.READY, 0))
+    components.show_announcement(briefly=True)
+    header.draw_routine_header(case, counts.get(CaseState.READY, 0), can_set_scale=can_set_scale)
     left, right = st.columns([3, 1.15], gap="small", wrap=False)
     with left:
-        _draw_tissue(case)
+        _draw_tissue(case, can_set_scale=can_set_scale)
     with right, st.container(key="opinion"):
         _draw_opinion(case, reads)
 

@@ -247,7 +247,7 @@ class TransformerBranch(nn.Module):
         """Return the patch tokens, images x tokens x channels."""
         return self._finish(features)[:, self.net.num_prefix_tokens :] if self.class_token else features
 
-    def grid(self, features: Tensor) -> Tensor:
+    def _grid(self, features: Tensor) -> Tensor:
         """Return the patch tokens where they are in the image, images x channels x rows x columns."""
         placed: Tensor = self._patch_tokens(features).transpose(1, 2).unflatten(2, self._shape)
         return placed

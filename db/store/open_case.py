@@ -17,6 +17,7 @@ from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import may_see_images, may_see_model
 from db.queries.reads import current_read
+from db.queries.scales import is_of_current_scale, scales_of
 from db.queries.study_places import refuse_in_study
 from db.store.claims import claim_case, claim_holders
 from db.store.jobs import seconds_per_job
@@ -153,7 +154,7 @@ def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
     That the model gave no opinion of an image is part of its opinion, so the reason of such a job is left out.
     """
     job, scope = tables.Job, tables.ImageScope
-    withheld = select(scope.id).where(scope.job_id == job.id, scope.level == "out").exists()
+    withheld = select(scope.id).where(scope.job_id == job.id, scope.level == "out", is_of_current_scale(scope)).exists()
     queue = (
         select(job.id, func.row_number().over(order_by=(job.attempts, job.id)).label("place"))
         .where(job.state.in_((JobState.QUEUED, JobState.RUNNING)))
@@ -167,18 +168,19 @@ def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
     )
     places = image_places(session, select(tables.Case.id).where(tables.Case.id == case_id))
     rows = sorted(session.execute(query).all(), key=lambda row: places.get(row[0].id, row[0].position))
+    scales = scales_of(session, select(tables.Image.id).where(tables.Image.case_id == case_id))
     pace = seconds_per_job(session) if any(place for _, _, place, _ in rows) else None
     return tuple(
-        _image_row(
-            image, position, job_row, None if hidden else job_row.message, place * pace if place and pace else None
+        replace(
+            _image_row(image, position, job_row, None if hidden else job_row.message),
+            seconds_left=place * pace if place and pace else None,
+            scale=scales.get(image.id),
         )
         for position, (image, job_row, place, hidden) in enumerate(rows, start=1)
     )
 
 
-def _image_row(
-    image: tables.Image, position: int, job: tables.Job, message: str | None, seconds_left: float | None
-) -> ImageRow:
+def _image_row(image: tables.Image, position: int, job: tables.Job, message: str | None) -> ImageRow:
     return ImageRow(
         id=image.id,
         position=position,
@@ -187,5 +189,4 @@ def _image_row(
         quality=quality_of(image),
         job=job.state,
         job_message=message,
-        seconds_left=seconds_left,
     )

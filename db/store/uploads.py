@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 from db import tables
 from db.queries.permissions import has_permission, require_permission
 from db.queries.reader_knowledge import shows_scopes
+from db.queries.scales import is_of_current_scale
 from db.values.accounts import Permission
 from db.values.uploads import UploadedScope
 
@@ -25,7 +26,7 @@ def uploaded_scopes(session: Session, account_id: int, version: str) -> list[Upl
         select(image.added_at, case.id, scope.score, scope.level)
         .join(image, image.id == scope.image_id)
         .join(case, case.id == image.case_id)
-        .where(scope.model_version == version, case.demonstration.is_(False))
+        .where(scope.model_version == version, case.demonstration.is_(False), is_of_current_scale(scope))
         .order_by(image.id)
     )
     if has_permission(session, account_id, Permission.READ_CASES):

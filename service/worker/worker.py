@@ -164,9 +164,8 @@ class Worker:
         # The supervisor imports this module in the server, and so do the pages, which decode no image.
         from core.pipeline import analyse  # noqa: PLC0415
 
-        analysis = analyse(
-            self.files.get(job.file_sha256), self._by_threshold_of_site().at(job.magnification), stored=True
-        )
+        classifier = self._by_threshold_of_site().at(job.magnification)
+        analysis = analyse(self.files.get(job.file_sha256), classifier, stored=True, um_per_px=job.um_per_px)
         heatmap = None if analysis.heatmap is None else self._store_heatmap(analysis.heatmap)
         with self.sessions.begin() as session:
             is_saved = store.jobs.finish_job(session, job, self.name, analysis, model=self.model, heatmap=heatmap)

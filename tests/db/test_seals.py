@@ -160,6 +160,8 @@ READING_ROWS = (
     ("UPDATE intakes SET images = 9", "changed", "intakes 1"),
     ("DELETE FROM intake_ends", "missing", "intake_ends 1"),
     ("UPDATE image_orders SET images = '[2, 1]'", "changed", "image_orders 1"),
+    ("UPDATE image_scales SET um_per_px = 0.25", "changed", "image_scales 1"),
+    ("DELETE FROM microscope_profiles", "missing", "microscope_profiles 1"),
 )
 
 
@@ -180,6 +182,8 @@ def test_rows_of_studies_and_adjudication_are_sealed_with_what_belongs_to_them(
         (tables.Intake(case_id=case_id, account_id=by, images=2, begun_at=at), None),
         (tables.IntakeEnd(intake_id=1, account_id=by, at=at), None),
         (tables.ImageOrder(case_id=case_id, account_id=by, images=[1, 2], at=at), None),
+        (tables.ImageScale(image_id=1, um_per_px=0.5, source="typed", account_id=by, created_at=at), None),
+        (tables.MicroscopeProfile(name="BX", objective="10x", um_per_px=0.5, account_id=by, created_at=at), None),
         (tables.ModelConfirmation(account_id=by, model_version="v", at=at), None),
         (
             tables.SiteThreshold(at=at, account_id=by, model_version="v", aim=ThresholdAim.SENSITIVITY, value=0.2),

@@ -12,9 +12,12 @@ import psutil
 import pytest
 from sqlalchemy import select, update
 
+from core.card import TrainedScale
+from core.imaging.scale import Scale
 from db import store, tables
 from db.values.evaluations import ThresholdAim
 from db.values.reading import JobState
+from db.values.scales import ChosenScale
 from service.worker.supervisor import worker_environment
 from service.worker.worker import (
     UNUSABLE_CHECKPOINT,
@@ -25,9 +28,26 @@ from service.worker.worker import (
     worker_name,
 )
 from tests.helpers.concurrency import wait_until
-from tests.helpers.fakes import FakeClassifier
+from tests.helpers.fakes import FAKE_CARD, FakeClassifier
 from tests.helpers.workers import images_of_case, make_worker, names_of_working, queue_images, reveal_case
 from tests.helpers.world import CARD, World, write_card
+
+
+def test_an_image_is_analysed_at_the_scale_that_is_recorded_for_it(world: World) -> None:
+    case_id = queue_images(world, 1)
+    classifier = FakeClassifier(replace(FAKE_CARD, scale=TrainedScale(0.25, 1.0, 0.5)), malignant=0.8)
+    (image,) = images_of_case(world, case_id)
+    patches = []
+    for um_per_px in (0.5, 0.25):
+        with world.sessions.begin() as session:
+            chosen = ChosenScale(Scale(um_per_px, "typed"))
+            store.scales.set_scale(session, world.reader, image.id, chosen)
+        assert make_worker(world, classifier).work_once()
+        with world.sessions.read() as session:
+            newest = session.scalars(select(tables.Prediction).order_by(tables.Prediction.id.desc())).first()
+            assert newest is not None
+            patches.append(newest.benign_patches + newest.malignant_patches)
+    assert patches[0] > patches[1], "an image of finer pixels is made smaller"
 
 
 def test_a_queued_image_becomes_a_prediction_with_its_heat_map(world: World) -> None:
