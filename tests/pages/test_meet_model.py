@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.card import Card, ScopeReference, checkpoint_sha256, model_version
+from core.card import Card, ScopeReference, TrainedScale, checkpoint_sha256, model_version
 from core.labels import BREAKHIS
 from core.settings import Settings
 from db import store
@@ -90,11 +90,13 @@ def test_a_study_asks_only_where_it_shows_the_model(world: World) -> None:
 
 
 def test_the_page_explains_the_model_and_takes_the_confirmation(world: World) -> None:
-    put_card(replace(CARD, scope=ScopeReference(0.8, 1.0, 0.021, 0.1, 240, 24, "one patient left out at a time")))
+    scope = ScopeReference(0.8, 1.0, 0.021, 0.1, 240, 24, "one patient left out at a time")
+    put_card(replace(CARD, scope=scope, scale=TrainedScale(0.1, 0.5, 0.2)))
     tab = visit("meet_model.py")
     words = plain(tab)
     assert "240 images of 24 patients (BreaKHis)" in words
     assert "demonstration model" in words
+    assert "0.1 to 0.5 µm per pixel" in words
     assert "2.1% get no opinion by mistake" in words
     assert "No evaluation of this version is known here" in words
     assert "not a diagnosis" in words
