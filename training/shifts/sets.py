@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.card import Card
-from core.data.datasets import DatasetName, LabelledImage, load_dataset
+from core.data.datasets import DatasetName, LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
 from core.identifiers import fold_identifier
 from core.imaging.decode import DecodedImage, decode_image
@@ -40,6 +40,7 @@ class SetRequest:
     most: int = 50
     outside: bool = False  # whether labels.csv may name links and files outside its folder
     patients: Path | None = None  # a table of the patients of BACH
+    more: tuple[Path, ...] = ()  # further folders of the dataset
 
     @classmethod
     def of(
@@ -110,8 +111,9 @@ def choose_sets(source: SetRequest, target: SetRequest) -> tuple[ChosenSet, Chos
 
 
 def _choose(request: SetRequest) -> ChosenSet:
-    images = load_dataset(request.dataset, request.root, outside=request.outside, patients=request.patients)
-    cautions = dataset_cautions(request.dataset, request.root, images)
+    roots = (request.root, *request.more)
+    images = load_folders(request.dataset, roots, outside=request.outside, patients=request.patients)
+    cautions = dataset_cautions(request.dataset, request.root, images, *request.more)
     # Two folders may use the same number for different people; the numbers of a public dataset are unique in it.
     where = f"folder {request.root.resolve().name}" if request.dataset == "folder" else _NAMES[request.dataset]
     name = f"{where} {request.magnification}" if request.magnification else where
