@@ -167,14 +167,14 @@ def _analyse(file: BatchFile, classifier: PatchClassifier, maps: _MapFiles | Non
     um_per_px = scale.um_per_px if scale else None
     analysis = analyse_image(image.pixels, classifier, heatmap=maps is not None, notes=image.notes, um_per_px=um_per_px)
     # No opinion is an answer, and no failure.
-    error = None if analysis.withheld else analysis.reason
-    outcome = _Outcome(file, time.perf_counter() - start, analysis, error, scale)
+    problem = None if analysis.withheld else analysis.reason
+    outcome = _Outcome(file, time.perf_counter() - start, analysis, problem, scale)
     if maps is None:
         return outcome
     try:
         _save_maps(maps, image.pixels, analysis)
-    except OSError as problem:
-        return _Outcome(file, outcome.seconds, error=f"its maps cannot be saved: {problem.strerror}.")
+    except OSError as error:
+        return _Outcome(file, outcome.seconds, error=f"its maps cannot be saved: {error.strerror}.")
     return replace(outcome, maps=maps)
 
 

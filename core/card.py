@@ -172,11 +172,12 @@ class Card:
     stain: StainTarget | None = None
     scale: TrainedScale | None = None  # None: images are used as they are, whatever their scale
     threshold: float = 0.5
+    sensitive_threshold: float | None = None  # at a sensitivity of 95%, where every patient weighs the same
     temperature: float = 1.0
     locked_on: str = ""  # the predictions that threshold and temperature were fitted to; never test predictions
     abstention: Abstention | None = None
     scope: ScopeReference | None = None
-    views: Literal["one", "seven", "eight"] = "eight"
+    views: Literal["one", "four", "seven", "eight"] = "eight"
     precision: Literal["fp32", "bf16"] = "fp32"
     quality_limits: QualityLimits = QualityLimits()
     training_data: TrainingData = TrainingData("unknown", 0, 0)
@@ -196,6 +197,8 @@ class Card:
                 raise ValueError("the mean of patch tokens needs the additive head, a class token any other")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {self.threshold}")
+        if self.sensitive_threshold is not None and not 0 < self.sensitive_threshold < 1:
+            raise ValueError(f"sensitive_threshold must lie between 0 and 1, got {self.sensitive_threshold}")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature must be above 0, got {self.temperature}")
         if min(self.std) <= 0:
@@ -255,6 +258,8 @@ def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
     yield from (("mean", value, *_COLOURS) for value in card.mean)
     yield from (("std", value, 0.001, _COLOURS[1]) for value in card.std)
     yield "threshold", card.threshold, 0, 1
+    if card.sensitive_threshold is not None:
+        yield "sensitive_threshold", card.sensitive_threshold, 0, 1
     yield "temperature", card.temperature, *_TEMPERATURES
     yield "quality_limits.sharpness", limits.sharpness, 0, 1e6
     yield "quality_limits.tissue_fraction", limits.tissue_fraction, 0, 1

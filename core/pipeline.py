@@ -69,6 +69,9 @@ class MagnificationClassifier(PatchClassifier, Protocol):
     def at(self, magnification: str | None) -> PatchClassifier:
         """Return the same classifier for images of one magnification; None for an unknown magnification."""
 
+    def with_card(self, card: Card) -> "MagnificationClassifier":
+        """Return a classifier with the same network and another card."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CutImage:

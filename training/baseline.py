@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from core.console import PlainConsole, print_cautions
-from core.data.datasets import LabelledImage, list_breakhis
+from core.data.datasets import LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
 from core.data.splits import patient_folds
 from core.fitting.config import FitConfig
@@ -34,13 +34,13 @@ Features = NDArray[np.float64]
 
 
 def run(
-    data: Annotated[Path, typer.Argument(help="Folder that contains BreaKHis_v1.")],
+    data: Annotated[list[Path], typer.Argument(help="Folders that contain BreaKHis_v1.")],
     config: Annotated[Path, typer.Option(help="TOML file of the run whose folds are used.")] = _STARTER,
 ) -> None:
     """Print the baseline's pooled out-of-fold figures."""
     settings = FitConfig.from_toml(config)
-    images = list_breakhis(data)
-    print_cautions(PlainConsole(stderr=True), dataset_cautions("breakhis", data, images))
+    images = load_folders("breakhis", data)
+    print_cautions(PlainConsole(stderr=True), dataset_cautions("breakhis", data[0], images, *data[1:]))
     judged, magnifications = judge_out_of_fold(images, settings.protocol.folds, settings.protocol.seed)
     main = judged.only(magnifications == "100X")
     for name, part in (("image at 100X", main), ("image", judged), ("accession number", judged.by_patient())):

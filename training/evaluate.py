@@ -33,7 +33,10 @@ _console = PlainConsole(stderr=True)  # stdout carries results and nothing else
 def run(  # noqa: PLR0913 - a command line has as many options as there are things to choose
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) to evaluate.")],
     dataset: Annotated[DatasetName, typer.Option(help="Dataset whose file and folder names give the labels.")],
-    data: Annotated[Path, typer.Option(help="Folder of the dataset; a `folder` has a labels.csv.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(help="Folder of the dataset; repeat the option for several. A `folder` has a labels.csv."),
+    ],
     split: Annotated[
         SplitPart, typer.Option(help="Part of the run's split; out-of-fold uses the networks of the folds.")
     ] = "all",
@@ -42,8 +45,8 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     ] = None,
     lists: Annotated[Path | None, typer.Option(help="Lists of the official folds, for out-of-fold.")] = None,
     threshold: Annotated[str, typer.Option(help="card or 0.5; never fitted to the evaluated images.")] = "card",
-    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     *,
+    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Also compare views, stain and quality control.")
     ] = False,
@@ -58,7 +61,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     request = EvaluationRequest(
         checkpoint,
         dataset,
-        data,
+        data[0],
         split,
         run_folder,
         lists,
@@ -69,6 +72,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         settings.device,
         outside,
         patients,
+        tuple(data[1:]),
     )
     try:
         sessions = open_database(database or settings.database)

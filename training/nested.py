@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rich.table import Column, Table
 
 from core.console import PlainConsole, print_cautions
-from core.data.datasets import LabelledImage, list_breakhis
+from core.data.datasets import LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
 from core.data.splits import patient_folds
 from core.files import write_whole
@@ -99,7 +99,9 @@ class Patients:
 
 def run(
     configs: Annotated[list[Path], typer.Argument(help="TOML files of the recipes to choose among.")],
-    data: Annotated[Path, typer.Option(help="Folder that contains BreaKHis_v1.")],
+    data: Annotated[
+        list[Path], typer.Option(help="Folder that contains BreaKHis_v1; repeat the option for several folders.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for training and results; finished parts are reused.")],
     folds: Annotated[int, typer.Option(help="Number of patient-wise folds.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the assignment of patients to folds.")] = 0,
@@ -108,8 +110,8 @@ def run(
     """Print the out-of-fold AUC of each recipe, how often it was chosen, and the AUC of the choice."""
     if threads:
         torch.set_num_threads(threads)
-    images = list_breakhis(data)
-    print_cautions(_console, dataset_cautions("breakhis", data, images))
+    images = load_folders("breakhis", data)
+    print_cautions(_console, dataset_cautions("breakhis", data[0], images, *data[1:]))
     patients = assign_folds(images, folds, seed)
     recipes = [
         try_recipe(FitConfig.from_toml(path), patients, data, folder_of(path, out, f"{folds} {seed}"))
@@ -137,7 +139,7 @@ def folder_of(path: Path, out: Path, split: str) -> Path:
     return out / f"{path.stem}-{digest}"
 
 
-def try_recipe(config: FitConfig, patients: Patients, root: Path, folder: Path) -> Recipe:
+def try_recipe(config: FitConfig, patients: Patients, roots: Sequence[Path], folder: Path) -> Recipe:
     """Train a recipe without each fold and without each pair of folds, and predict the images left out."""
     pairs = list(combinations(range(patients.folds), 2))
     places = RunFolder(folder)
@@ -147,9 +149,9 @@ def try_recipe(config: FitConfig, patients: Patients, root: Path, folder: Path) 
     with Record(places, (patients.folds + len(pairs)) * config.members * config.epochs) as record:
         trainer = Trainer(config, places.parts, Work(cache=folder.parent / "cache", pool=patients.images), record)
         for fold in range(patients.folds):
-            outer[patients.fold == fold] = _predict_left_out(trainer, patients, root, fold)
+            outer[patients.fold == fold] = _predict_left_out(trainer, patients, roots, fold)
         for pair in pairs:
-            probabilities = _predict_left_out(trainer, patients, root, *pair)
+            probabilities = _predict_left_out(trainer, patients, roots, *pair)
             fold_of = patients.fold[np.isin(patients.fold, pair)]
             for outer_fold, inner_fold in (pair, pair[::-1]):
                 inner[outer_fold][patients.fold == inner_fold] = probabilities[fold_of == inner_fold]
@@ -173,7 +175,7 @@ def score(patients: Patients, malignant: Malignant) -> float:
     return (auc(image.malignant, image.probabilities) + auc(patient.malignant, patient.probabilities)) / 2
 
 
-def _predict_left_out(trainer: Trainer, patients: Patients, root: Path, *folds: int) -> Malignant:
+def _predict_left_out(trainer: Trainer, patients: Patients, roots: Sequence[Path], *folds: int) -> Malignant:
     """Train without the given folds and return the probabilities of their images, from the journal if it has them."""
     name = "without " + " and ".join(f"fold {fold + 1}" for fold in folds)
     part = Part(name, patients.without(*folds), ())
@@ -185,7 +187,7 @@ def _predict_left_out(trainer: Trainer, patients: Patients, root: Path, *folds: 
     card = card if len(folds) == 1 else replace(card, views="one")
     classifier = Classifier(trainer.network(start, part), card, "unsaved")
     journal = trainer.folder / f"{name.replace(' ', '-')}.jsonl"
-    judged = Judge(lambda _: classifier, root, journal=journal).judge(
+    judged = Judge(lambda _: classifier, roots[0], journal=journal, more=tuple(roots[1:])).judge(
         [ChosenImage(image) for image in patients.held_out(*folds)]
     )
     return np.array([image.malignant_probability if image.reason is None else np.nan for image in judged])

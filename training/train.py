@@ -31,7 +31,9 @@ _INTERRUPTED = 130  # the exit code of a command stopped by Ctrl-C
 def run(  # noqa: PLR0913 - one for each option of the command
     config: Annotated[Path | None, typer.Argument(help="TOML file that configures the run.")] = None,
     *,
-    data: Annotated[Path | None, typer.Option(help="Folder of the dataset.")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Folder of the dataset; repeat the option for several folders.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the checkpoint to this file.")] = None,
     runs: Annotated[Path, typer.Option(help="Parent folder; the run creates its own folder in it.")] = Path("runs"),
     resume: Annotated[Path | None, typer.Option(help="Folder of an unfinished run to continue.")] = None,
@@ -57,7 +59,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
     """Train on every fold or on the split, evaluate on held-out patients, and write the checkpoint with its card."""
     try:
         if resume is not None:
-            if config is not None or data is not None or assignments:
+            if config is not None or data or assignments:
                 raise ValueError(
                     "a resumed run reads its config and data from its folder: leave out CONFIG, --data and --set"
                 )
@@ -66,12 +68,13 @@ def run(  # noqa: PLR0913 - one for each option of the command
             # Weights that could not be fetched when the run began may be available as a file now.
             order = replace(order, device=_prepare(order), weights=tuple(weights or order.weights))
             job = replace(reopen_job(folder, outside=outside), order=order)
-        elif config is None or data is None:
+        elif config is None or not data:
             raise ValueError("pass CONFIG and --data to start a run, or --resume FOLDER to continue one")
         else:
             settings, text = read_config(config, assignments or ())
             order = Order(
-                data=data.resolve(),
+                data=data[0].resolve(),
+                more=tuple(folder.resolve() for folder in data[1:]),
                 dataset=dataset or OWN_DATASET[settings.task],
                 out=out and out.resolve(),
                 lists=lists and lists.resolve(),

@@ -205,6 +205,24 @@ def load_dataset(
     return loaders[name](root)
 
 
+def load_folders(
+    name: DatasetName, roots: Sequence[Path], *, outside: bool = False, patients: Path | None = None
+) -> list[LabelledImage]:
+    """List the images of a dataset that lies in several folders, folder by folder, with one spelling of each patient.
+
+    Raises:
+        FileNotFoundError: If a folder does not exist or contains no image of the dataset.
+        UnknownNameError: If the label of a file is unknown; the message names the files.
+        ValueError: If one folder contains another, or as in `load_dataset`.
+    """
+    absolute = [root.resolve() for root in roots]
+    for inner in absolute:
+        if any(inner.is_relative_to(outer) for outer in absolute if outer is not inner):
+            raise ValueError(f"{inner} is inside another of the folders: its images would be listed twice")
+    images = [image for root in roots for image in load_dataset(name, root, outside=outside, patients=patients)]
+    return unify_patients(images) if len(roots) > 1 else images
+
+
 def list_breakhis(root: Path) -> list[LabelledImage]:
     """List the BreaKHis images below a folder, in the order of their names.
 

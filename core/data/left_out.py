@@ -66,16 +66,22 @@ def describe_merged(images: Sequence[LabelledImage]) -> tuple[str, ...]:
     return tuple(show_spellings(several) for several in find_spellings(image.written_patient for image in images))
 
 
-def dataset_cautions(name: DatasetName, root: Path, images: Sequence[LabelledImage]) -> tuple[Caution, ...]:
-    """Return what must be known of a listing: patients taken as one, and pictures that are not used."""
+def dataset_cautions(
+    name: DatasetName, root: Path, images: Sequence[LabelledImage], *more: Path
+) -> tuple[Caution, ...]:
+    """Return what must be known of a listing: patients taken as one, and pictures that are not used.
+
+    `more` are further folders of the dataset.
+    """
     cautions = []
     if merged := describe_merged(images):
         count = f"{len(merged)} patients are each" if len(merged) > 1 else "1 patient is"
-        more = ", ..." if len(merged) > 1 else ""
+        others = ", ..." if len(merged) > 1 else ""
         cautions.append(
-            Caution("patients merged", f"{count} written in several ways and taken as one", merged[0] + more)
+            Caution("patients merged", f"{count} written in several ways and taken as one", merged[0] + others)
         )
-    return (*cautions, *left_out_cautions(find_left_out(name, root, images)))
+    left_out = [one for folder in (root, *more) for one in find_left_out(name, folder, images)]
+    return (*cautions, *left_out_cautions(left_out))
 
 
 def left_out_cautions(left_out: Sequence[FileLeftOut]) -> tuple[Caution, ...]:

@@ -83,12 +83,15 @@ class Phase:
     0, new copies are made in every epoch and the backbone runs. `patience` is the number of epochs without a better
     validation metric after which the phase stops; 0 means never. Under `plateau` the rates are multiplied by
     `plateau_factor` whenever the validation loss has not fallen for more than `plateau_patience` epochs.
+    With `shrinkage` the head is not trained in steps but solved, without augmentation or learning rate: a logistic
+    regression over the mean features of each image, in which every patient of a class weighs the same. Larger values
+    shrink its weights more; of several, folds of the training patients choose.
     """
 
     name: str
     epochs: int
     unfrozen: str
-    learning_rate: float
+    learning_rate: float = 1e-3
     backbone_rate: float | None = None
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
     warm_up: float = 0.0
@@ -96,6 +99,7 @@ class Phase:
     patience: int = 0
     plateau_factor: float = 0.5
     plateau_patience: int = 2
+    shrinkage: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         part, _, count = self.unfrozen.partition(":")
@@ -111,6 +115,8 @@ class Phase:
             raise ValueError(
                 f"phase {self.name!r} trains blocks of its branches, so features cannot be cached: set cached to 0"
             )
+        if self.shrinkage and not (self.unfrozen == "head" and self.epochs == 1 and min(self.shrinkage) > 0):
+            raise ValueError(f"phase {self.name!r} solves the head: it needs one epoch and shrinkages above 0")
 
     @property
     def last_blocks(self) -> int:
@@ -237,7 +243,7 @@ class FitConfig:
     averaging: float = 0.0
     keep: Literal["best", "last"] = "last"
     cache_side: int = 0
-    views: Literal["one", "seven", "eight"] = "eight"
+    views: Literal["one", "four", "seven", "eight"] = "eight"
     precision: Literal["fp32", "bf16"] = "fp32"
     # The sensitivity of the locked threshold on held-out images; 0 means Youden's threshold. The threshold is chosen
     # after training, so this is not part of the repr, by which a killed run recognises its configuration.
@@ -259,6 +265,19 @@ class FitConfig:
                 raise ValueError("a network that sees whole images squeezed into a square has no working_um_per_px")
         if self.generated and self.task != "binary":
             raise ValueError("generated tissue is benign or malignant, so it can be used for the binary task only")
+        if any(phase.shrinkage for phase in self.phases):
+            self._check_solvable()
+
+    def _check_solvable(self) -> None:
+        """Refuse a network whose head is not one linear layer over the features, and an option that would be unused."""
+        one_layer = self.head in ("additive", "linear") and self.fusion == "concatenation"
+        if not one_layer or self.magnification != "ignored" or len(self.label_set.classes) != 2:
+            raise ValueError(
+                "a head with a shrinkage is one linear layer for two classes: it needs the head additive or linear, "
+                "fusion by concatenation and magnification ignored"
+            )
+        if self.keep != "last":
+            raise ValueError('a head with a shrinkage has no epochs to choose from: set keep to "last"')
 
     @property
     def label_set(self) -> LabelSet:
@@ -282,7 +301,7 @@ class FitConfig:
     @property
     def caches_features(self) -> bool:
         """Whether any phase uses cached features."""
-        return any(phase.cached for phase in self.phases)
+        return any(phase.cached or phase.shrinkage for phase in self.phases)
 
     @classmethod
     def from_toml(cls, path: Path) -> "FitConfig":

@@ -58,6 +58,13 @@ class HeldOutImages:
         exact = replace(self._config, optimiser=replace(self._config.optimiser, precision="fp32"))
         return compute_features(network, patches, exact, folder, self._device)
 
+    def mean_features(self, network: HybridNetwork, folder: Path | None) -> NDArray[np.float64]:
+        """Return the mean over its patches of what the head sees of each image: images x channels."""
+        rows = self.features(network, folder).rows
+        totals = np.zeros((len(self._images), rows.shape[1]))
+        np.add.at(totals, self._owners, rows)
+        return np.asarray(totals / np.bincount(self._owners)[:, None])
+
     def judge(self, network: HybridNetwork, features: Features | None = None) -> tuple[float, float | None]:
         """Return the mean loss by image and, if both malignancies occur, the AUC; the network is in eval mode."""
         probabilities = self._probabilities(network, features)

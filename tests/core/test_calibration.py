@@ -100,6 +100,17 @@ def test_a_sensitivity_of_one_calls_every_malignant_image() -> None:
     assert (sure.probabilities >= sensitivity_threshold(sure, 1.0)).tolist() == [True, True, True]
 
 
+def test_a_sensitivity_by_patient_is_not_that_of_the_patient_with_most_images() -> None:
+    easy = [(True, 0.9, "many")] * 18
+    hard = [(True, p, "few") for p in (0.2, 0.6)]
+    rows = [*easy, *hard, (False, 0.1, "benign")]
+    judged = BinaryPredictions.of([m for m, _, _ in rows], [p for _, p, _ in rows], [patient for *_, patient in rows])
+    # One missed image is 5% of all images, but a quarter of what two patients of equal weight show.
+    assert 0.2 < sensitivity_threshold(judged, 0.95) < 0.6
+    assert 0.1 < sensitivity_threshold(judged, 0.95, by_patient=True) < 0.2
+    assert 0.2 < sensitivity_threshold(judged, 0.75, by_patient=True) < 0.6
+
+
 @pytest.mark.parametrize("target", [0, -0.1, 1.01])
 def test_an_impossible_target_is_refused(target: float) -> None:
     with pytest.raises(ValueError, match="target sensitivity"):

@@ -7,7 +7,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.network.views import EIGHT_VIEWS, IDENTITY, ONE_VIEW, SEVEN_VIEWS, View, apply_view, get_views, undo_view
+from core.network.views import (
+    EIGHT_VIEWS,
+    FOUR_VIEWS,
+    IDENTITY,
+    ONE_VIEW,
+    SEVEN_VIEWS,
+    View,
+    apply_view,
+    get_views,
+    undo_view,
+)
 
 SQUARE = torch.arange(9.0).reshape(1, 1, 3, 3)
 
@@ -57,7 +67,15 @@ def test_the_seven_views_are_seven_of_the_eight() -> None:
     assert torch.equal(apply_view(SEVEN_VIEWS[3], SQUARE), torch.rot90(SQUARE, 1, (-2, -1)))
 
 
+def test_the_four_views_are_half_turns_and_mirror_images() -> None:
+    shown_views = [apply_view(view, SQUARE) for view in FOUR_VIEWS]
+    expected = [SQUARE, SQUARE.flip(-1), SQUARE.flip(-2), torch.rot90(SQUARE, 2, (-2, -1))]
+    assert len(shown_views) == 4
+    assert all(any(torch.equal(one, other) for other in shown_views) for one in expected)
+
+
 def test_views_are_found_by_the_name_on_a_card() -> None:
+    assert get_views("four") == FOUR_VIEWS
     assert (get_views("one"), get_views("seven"), get_views("eight")) == (ONE_VIEW, SEVEN_VIEWS, EIGHT_VIEWS)
 
 

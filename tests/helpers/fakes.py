@@ -1,7 +1,7 @@
 """The one fake of the test suite: a classifier that answers from colours, without a network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,10 @@ class FakeClassifier:
         """Note the magnification; the answers are the same at each."""
         self.magnified(magnification)
         return self
+
+    def with_card(self, card: Card) -> "FakeClassifier":
+        """Give the same answers by another card."""
+        return replace(self, card=card)
 
     def normalise(self, image: RgbImage) -> RgbImage:
         """Leave the colours alone."""

@@ -23,7 +23,7 @@ def test_an_image_that_several_folds_held_out_is_judged_by_each(images: list[Lab
     run = write_split(tmp_path / "run", {FIRST: "fold 2", SECOND: "train"})
     with (run / "split.csv").open("a") as file:
         file.write(f"{FIRST},1,fibroadenoma,fold 5\n")
-    found = choose_images(images, tmp_path / "tissue", "out-of-fold", run)
+    found = choose_images(images, (tmp_path / "tissue",), "out-of-fold", run)
     assert [(one.image.path.name, one.fold) for one in found.images] == [(FIRST, 2), (FIRST, 5)]
     assert [side for _, side in found.sides] == ["fold 2", "train", "fold 5"]
 
@@ -33,7 +33,7 @@ def test_official_folds_may_come_from_their_lists(images: list[LabelledImage], t
         sides = [(i.path.name, "test" if any(t in i.path.name for t in tested) else "train") for i in images]
         text = "".join(f"{name}|100|{fold}|{side}\n" for name, side in sides)
         (tmp_path / f"dsfold{fold}.txt").write_text(text)
-    found = choose_images(images, tmp_path / "tissue", "out-of-fold", None, tmp_path)
+    found = choose_images(images, (tmp_path / "tissue",), "out-of-fold", None, tmp_path)
     of_patients = {(one.image.patient_id, one.fold) for one in found.images}
     assert of_patients == {("1", 1), ("2", 1), ("2", 2), ("3", 2)}
     assert len(found.images) == 8
@@ -42,7 +42,7 @@ def test_official_folds_may_come_from_their_lists(images: list[LabelledImage], t
 
 def test_images_are_found_again_where_the_folder_moved(images: list[LabelledImage], tmp_path: Path) -> None:
     run = write_split(tmp_path / "run", {f"elsewhere/{FIRST}": "test", SECOND: "train"})
-    (found,) = choose_images(images, tmp_path / "tissue", "test", run).images
+    (found,) = choose_images(images, (tmp_path / "tissue",), "test", run).images
     assert found.image.path.name == FIRST
 
 
@@ -51,12 +51,12 @@ def test_a_name_that_two_images_bear_names_neither(images: list[LabelledImage], 
     (tmp_path / "tissue" / "copy" / FIRST).write_bytes(b"")
     both = list_breakhis(tmp_path / "tissue")
     run = write_split(tmp_path / "run", {f"elsewhere/{FIRST}": "test", SECOND: "test"})
-    found = choose_images(both, tmp_path / "tissue", "test", run)
+    found = choose_images(both, (tmp_path / "tissue",), "test", run)
     assert [one.image.path.name for one in found.images] == [SECOND]
     assert found.warnings == (Caution("images missing", "1 of 2 test images of the run are not in this folder"),)
     with pytest.raises(ValueError, match="none of the 1 test images"):
         choose_images(
-            both, tmp_path / "tissue", "test", write_split(tmp_path / "other", {f"elsewhere/{FIRST}": "test"})
+            both, (tmp_path / "tissue",), "test", write_split(tmp_path / "other", {f"elsewhere/{FIRST}": "test"})
         )
 
 
@@ -70,7 +70,7 @@ def test_a_split_that_cannot_be_read_is_an_error(
     if text is not None:
         (tmp_path / "split.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
-        choose_images(images, tmp_path / "tissue", "test", tmp_path)
+        choose_images(images, (tmp_path / "tissue",), "test", tmp_path)
 
 
 def test_an_image_is_named_by_its_place_below_the_folder(images: list[LabelledImage], tmp_path: Path) -> None:

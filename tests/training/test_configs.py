@@ -100,7 +100,7 @@ def test_a_config_runs_end_to_end(path: Path, trees: dict[str, Path], tmp_path: 
     root = trees[OWN_DATASET[config.task]]
     train.run(
         path,
-        data=root,
+        data=[root],
         out=tmp_path / "checkpoint.safetensors",
         runs=tmp_path / "runs",
         assignments=[

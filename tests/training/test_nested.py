@@ -78,14 +78,14 @@ def test_recipes_are_tried_once_chosen_and_written_down(tmp_path: Path, capsys: 
     for name, rate in (("slow", "1e-5"), ("fast", "3e-3")):
         (tmp_path / f"{name}.toml").write_text(TINY.format(name=name, rate=rate))
     configs = [tmp_path / "slow.toml", tmp_path / "fast.toml"]
-    nested.run(configs, tmp_path / "tissue", tmp_path / "out", folds=3, threads=1)
+    nested.run(configs, [tmp_path / "tissue"], tmp_path / "out", folds=3, threads=1)
     rows = json.loads((tmp_path / "out" / "nested.json").read_text())
     assert [row["name"] for row in rows] == ["slow", "fast", "chosen without the fold it is judged on"]
     assert sum(row["chosen"] or 0 for row in rows) == 3
     assert "AUC by accession" in capsys.readouterr().out
     weights = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("weights.safetensors")}
     assert len(weights) == 2 * (1 + 3 + 3)  # start, without each fold, without each pair
-    nested.run(configs, tmp_path / "tissue", tmp_path / "out", folds=3, threads=1)
+    nested.run(configs, [tmp_path / "tissue"], tmp_path / "out", folds=3, threads=1)
     assert {path: path.stat().st_mtime_ns for path in weights} == weights
 
 

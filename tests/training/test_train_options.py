@@ -62,7 +62,7 @@ def test_official_folds_are_read_from_their_lists_and_judged_pooled(tissue: Plac
         (tissue.path / f"dsfold{fold}.txt").write_text("\n".join(lines))
     train.run(
         tissue.config,
-        data=tissue.tissue,
+        data=[tissue.tissue],
         runs=tissue.runs,
         lists=tissue.path,
         assignments=["protocol.kind=official", *SPLIT[1:]],
@@ -106,7 +106,7 @@ def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
 def test_a_run_can_leave_out_the_demonstration_and_write_for_tensorboard(tissue: Place) -> None:
     train.run(
         tissue.config,
-        data=tissue.tissue,
+        data=[tissue.tissue],
         runs=tissue.runs,
         assignments=list(SPLIT),
         threads=1,
@@ -134,14 +134,14 @@ def test_a_run_can_start_from_a_file_of_pretrained_weights(tmp_path: Path) -> No
 
 def test_weights_without_a_name_are_refused(tissue: Place) -> None:
     with pytest.raises(typer.BadParameter, match="NAME=FILE"):
-        train.run(tissue.config, data=tissue.tissue, runs=tissue.runs, weights=["donor.safetensors"])
+        train.run(tissue.config, data=[tissue.tissue], runs=tissue.runs, weights=["donor.safetensors"])
 
 
 def test_unlabelled_images_of_another_laboratory_take_part(tissue: Place, tmp_path: Path) -> None:
     tissue_folder(tmp_path / "elsewhere", patients=2)
     train.run(
         tissue.config,
-        data=tissue.tissue,
+        data=[tissue.tissue],
         runs=tissue.runs,
         target=tmp_path / "elsewhere",
         assignments=[*SPLIT, "adversarial.weight=0.5"],
@@ -165,7 +165,7 @@ def test_without_weights_a_run_says_how_to_pass_them_and_takes_them_when_resumed
     ):
         train.run(
             tissue.config,
-            data=tissue.tissue,
+            data=[tissue.tissue],
             runs=tissue.runs,
             assignments=assignments,
             database=tissue.database,

@@ -52,12 +52,16 @@ class ImageChoice:
 
 
 def choose_images(
-    images: Sequence[LabelledImage], root: Path, part: SplitPart, run: Path | None, lists: Path | None = None
+    images: Sequence[LabelledImage],
+    roots: Sequence[Path],
+    part: SplitPart,
+    run: Path | None,
+    lists: Path | None = None,
 ) -> ImageChoice:
     """Choose the images of one part of a run's split, or of official folds given by their lists.
 
     Raises:
-        ValueError: If there is no such split, or none of its images is in `root`.
+        ValueError: If there is no such split, or none of its images is below one of the `roots`.
     """
     if part == "all":
         return ImageChoice(tuple(ChosenImage(image) for image in images))
@@ -68,22 +72,25 @@ def choose_images(
         )
     if run is None:
         raise ValueError(f"--split {part} needs the run of the checkpoint: pass its folder with --run")
-    rows = _match_images(_read_split(run / SPLIT_FILE), images, root)
+    rows = _match_images(_read_split(run / SPLIT_FILE), images, roots)
     of_part = [(image, side) for image, side in rows if _belongs(side, part)]
     if not of_part:
         raise ValueError(f"{run / SPLIT_FILE} has no {part} images; use --split all to evaluate every image")
     chosen = tuple(ChosenImage(image, _fold(side)) for image, side in of_part if image is not None)
     if not chosen:
-        raise ValueError(f"none of the {len(of_part)} {part} images of the run is in {root}")
+        raise ValueError(f"none of the {len(of_part)} {part} images of the run is in {', '.join(map(str, roots))}")
     missing = len(of_part) - len(chosen)
     caution = Caution("images missing", f"{missing} of {len(of_part)} {part} images of the run are not in this folder")
     sides = tuple((image, side) for image, side in rows if image is not None)
     return ImageChoice(chosen, sides, (caution,) if missing else ())
 
 
-def relative_name(image: LabelledImage, root: Path) -> str:
-    """Return the path of an image below the dataset's folder, in characters that any text file can store."""
-    path = image.path.relative_to(root) if image.path.is_relative_to(root) else image.path
+def relative_name(image: LabelledImage, *roots: Path) -> str:
+    """Return the path of an image below the dataset's folder, in characters that any text file can store.
+
+    Of several folders it is the one that has the image.
+    """
+    path = next((image.path.relative_to(root) for root in roots if image.path.is_relative_to(root)), image.path)
     return path.as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -108,10 +115,10 @@ def _belongs(side: str, part: SplitPart) -> bool:
 
 
 def _match_images(
-    rows: Sequence[tuple[str, str]], images: Sequence[LabelledImage], root: Path
+    rows: Sequence[tuple[str, str]], images: Sequence[LabelledImage], roots: Sequence[Path]
 ) -> list[tuple[LabelledImage | None, str]]:
-    """Find images by their path below the folder or, if that has changed, by a file name that is unique."""
-    by_path = {relative_name(image, root): image for image in images}
+    """Find images by their path below the folders or, if that has changed, by a file name that is unique."""
+    by_path = {relative_name(image, *roots): image for image in images}
     by_name: defaultdict[str, list[LabelledImage]] = defaultdict(list)
     for image in images:
         by_name[fold_text(image.path.name)].append(image)

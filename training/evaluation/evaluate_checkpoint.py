@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 
 from core.card import Card, read_card
 from core.console import PlainConsole, text_column
-from core.data.datasets import DatasetName, describe_shortfall, load_dataset
+from core.data.datasets import DatasetName, describe_shortfall, load_folders
 from core.data.left_out import dataset_cautions
 from core.labels import BACH, BREAKHIS
 from core.network.checkpoint import load_classifier
@@ -99,6 +99,12 @@ class EvaluationRequest:
     device: str = "cpu"
     outside: bool = False  # whether labels.csv may name links and files outside its folder
     patients: Path | None = None  # a table of the patients of BACH
+    more: tuple[Path, ...] = ()  # further folders of the dataset
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """All folders of the dataset."""
+        return (self.data, *self.more)
 
     @property
     def dataset_name(self) -> str:
@@ -166,18 +172,20 @@ def evaluate(request: EvaluationRequest, files: Files | None = None) -> Finished
         ValueError: If there is nothing to evaluate; the message has the reason.
     """
     classifier = _with_threshold(load_classifier(request.checkpoint, request.device), request.threshold)
-    labelled = load_dataset(request.dataset, request.data, outside=request.outside, patients=request.patients)
-    choice = choose_images(labelled, request.data, request.part, request.run_folder, request.lists)
+    labelled = load_folders(request.dataset, request.roots, outside=request.outside, patients=request.patients)
+    choice = choose_images(labelled, request.roots, request.part, request.run_folder, request.lists)
     refuse_unusable(request.dataset_name, [one.image for one in choice.images], classifier.card)
     judges = FoldClassifiers(classifier, request.run_folder, request.device)
     missing = describe_shortfall(labelled, request.dataset)
     warnings = (
         *collect_cautions(choice, request.dataset, request.part, judges.card),
         *_incomplete(missing),
-        *dataset_cautions(request.dataset, request.data, labelled),
+        *dataset_cautions(request.dataset, request.data, labelled, *request.more),
     )
     maps = request.maps and files is not None
-    judge = Judge(judges.of, request.data, files, maps=maps, journal=_journal(request, classifier, maps=maps))
+    judge = Judge(
+        judges.of, request.data, files, maps=maps, journal=_journal(request, classifier, maps=maps), more=request.more
+    )
     ablation: tuple[AblationRow, ...] = ()
     with progress_bar() as bar:
         images = judge.judge(choice.images, _count_images(bar, "evaluating", choice))
@@ -185,7 +193,7 @@ def evaluate(request: EvaluationRequest, files: Files | None = None) -> Finished
             judge.forget()  # there is nothing to resume
         if request.ablation:
             ablation = ablate(choice.images, judges.of, classifier.card, _count_images(bar, "ablation", choice))
-    unknown = {relative_name(one.image, request.data) for one in choice.images if not one.image.patient_known}
+    unknown = {relative_name(one.image, *request.roots) for one in choice.images if not one.image.patient_known}
     evaluation = _measure(request, classifier, images, warnings, ablation, unknown)
     folder = create_folder(
         request.out, evaluation.model_name, evaluation.model_version, evaluation.dataset, evaluation.split
@@ -291,7 +299,14 @@ def progress_bar() -> Iterator[Progress]:
 
 def _journal(request: EvaluationRequest, classifier: Classifier, *, maps: bool) -> Path:
     """Return the file from which an interrupted evaluation resumes; another request has another file."""
-    key = (request.data.resolve(), request.dataset, request.part, request.run_folder, request.lists, maps)
+    key = (
+        *(root.resolve() for root in request.roots),
+        request.dataset,
+        request.part,
+        request.run_folder,
+        request.lists,
+        maps,
+    )
     digest = hashlib.sha256(repr((*key, classifier.card.threshold)).encode()).hexdigest()
     return request.out / f".unfinished-{classifier.version}-{digest[:12]}.jsonl"
 

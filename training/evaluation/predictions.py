@@ -70,6 +70,8 @@ _ADAPTER = TypeAdapter(JudgedImage)
 class Judge:
     """Predicts images; `classifiers` returns the network of a fold, for None the checkpoint itself.
 
+    A dataset may lie in more folders than `root`: `more` are the others.
+
     Previews and, with `maps`, heat maps are stored in `files`, unless that is None. `journal` is a file to which each
     result is appended at once, so that a killed run resumes where it stopped.
     """
@@ -79,6 +81,7 @@ class Judge:
     files: Files | None = None
     maps: bool = False
     journal: Path | None = None
+    more: tuple[Path, ...] = ()
 
     def judge(self, chosen: Sequence[ChosenImage], advance: Callable[[], object] = lambda: None) -> list[JudgedImage]:
         """Predict every image, or use its result from the journal."""
@@ -133,7 +136,7 @@ class Judge:
         except OSError as error:
             reason = f"the file cannot be read: {error.strerror}"
         return data, JudgedImage(
-            file=relative_name(image, self.root),
+            file=relative_name(image, self.root, *self.more),
             sha256=hashlib.sha256(data).hexdigest(),
             patient_id=image.patient_id,
             magnification=image.magnification,

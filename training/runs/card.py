@@ -25,6 +25,7 @@ PROBABILITY_TOLERANCE = 0.01  # largest difference between bfloat16 and fp32
 MAP_CORRELATION = 0.95  # lowest correlation of heat maps in bfloat16 and fp32
 
 _MAIN_MAGNIFICATION = "100X"
+_HIGH_SENSITIVITY = 0.95  # of the second threshold on the card; every patient weighs the same
 _RISK = 0.1  # accepted share of images whose true label is not among the opinions
 _RESEARCH = "Research use only: no decision about a patient may rest on it."
 DATASET_NAMES = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC", "binary": "a folder of images"}
@@ -126,9 +127,9 @@ def with_temperature(card: Card, held_out: ClassPredictions, source: PredictionS
 def with_figures(card: Card, held_out: ClassPredictions, plan: RunPlan, sensitivity: float = 0.0) -> Card:
     """Fit the threshold to predictions at the card's temperature, measure them, and return the card with both.
 
-    With a `sensitivity` the threshold is the highest one that reaches it on these images, otherwise Youden's. If the
-    held-out patients are all benign or all malignant, as in a quick test, there is nothing to fit or to measure, and
-    the card says so.
+    The card also gets a threshold of high sensitivity. With a `sensitivity` the first threshold is the highest one that
+    reaches it on these images, otherwise Youden's. If the held-out patients are all benign or all malignant, as in a
+    quick test, there is nothing to fit or to measure, and the card says so.
     """
     judged = held_out.binary()
     if not _has_both(judged):
@@ -155,6 +156,9 @@ def with_figures(card: Card, held_out: ClassPredictions, plan: RunPlan, sensitiv
     return replace(
         card,
         threshold=_clip_threshold(threshold),
+        sensitive_threshold=_clip_threshold(
+            sensitivity_threshold(main, _HIGH_SENSITIVITY, source=plan.source, by_patient=True)
+        ),
         locked_on=f"{plan.words}; {_extent(main)}{condition}",
         abstention=fit_abstention(main, _RISK, source=plan.source),
         metrics=tuple(metrics),

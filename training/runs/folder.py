@@ -44,6 +44,12 @@ class Order:
     demonstration: bool = True
     outside: bool = False  # whether labels.csv may name links and files outside its folder
     patients: Path | None = None  # a table of the patients of BACH
+    more: tuple[Path, ...] = ()  # further folders of the dataset
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """All folders of the dataset."""
+        return (self.data, *self.more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +143,13 @@ def unused_folder(parent: Path, name: str) -> Path:
     return path
 
 
-def split_rows(assignments: Sequence[tuple[LabelledImage, str]], root: Path) -> bytes:
+def split_rows(assignments: Sequence[tuple[LabelledImage, str]], *roots: Path) -> bytes:
     """Return images and their split or fold as the bytes of a CSV file."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(("file", "patient_id", "label", "split_or_fold"))
     for image, word in assignments:
-        writer.writerow((relative_name(image, root), image.patient_id, image.label, _short(word)))
+        writer.writerow((relative_name(image, *roots), image.patient_id, image.label, _short(word)))
     return text.getvalue().encode()
 
 

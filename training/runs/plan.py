@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import distributed
 
-from core.data.datasets import DatasetName, LabelledImage, describe_shortfall, load_dataset
+from core.data.datasets import DatasetName, LabelledImage, describe_shortfall, load_folders
 from core.data.left_out import dataset_cautions, left_out_cautions, list_unlabelled
 from core.data.splits import official_folds, patient_folds, shuffle_split, stratified_split
 from core.data.stated_scales import with_stated_scales
@@ -184,7 +184,7 @@ def create_job(config: FitConfig, text: str, order: Order, runs: Path) -> Traini
     read = _read_images(config, order)
     path = [""]  # a list, so that it can be broadcast
     if rank() == 0:
-        rows = split_rows(read[0].assignments, order.data)
+        rows = split_rows(read[0].assignments, *order.roots)
         path = [str(create_run(runs, config.name, text, order, rows).path)]
     if distributed.is_initialized():
         distributed.broadcast_object_list(path)
@@ -201,7 +201,7 @@ def reopen_job(folder: RunFolder, *, outside: bool = False) -> TrainingJob:
     order = replace(order, outside=order.outside or outside)
     config, _ = read_config(folder.config)
     read = _read_images(config, order)
-    folder.check_split(split_rows(read[0].assignments, order.data))
+    folder.check_split(split_rows(read[0].assignments, *order.roots))
     return TrainingJob(folder, config, order, *read)
 
 
@@ -224,12 +224,12 @@ def _read_images(
     config: FitConfig, order: Order
 ) -> tuple[RunPlan, tuple[str, ...], tuple[Caution, ...], tuple[Path, ...]]:
     """Return the plan of a run, what its dataset lacks, what must be known of its folders, and its target images."""
-    images = load_dataset(order.dataset, order.data, outside=order.outside, patients=order.patients)
+    images = load_folders(order.dataset, order.roots, outside=order.outside, patients=order.patients)
     used = filter_images(images, config, order.limit)
     plan = plan_run(used, config, order.lists)
     targets, unused = list_unlabelled(order.targets) if order.targets else ((), ())
     cautions = (
-        *dataset_cautions(order.dataset, order.data, images),
+        *dataset_cautions(order.dataset, order.data, images, *order.more),
         *left_out_cautions(unused),
         *scale_cautions(used, config),
     )

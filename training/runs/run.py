@@ -158,7 +158,8 @@ def save_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: Ru
 def _judge_images(
     folder: RunFolder, trainer: Trainer, name: str, networks: _Networks, chosen: Sequence[ChosenImage]
 ) -> list[JudgedImage]:
-    judge = Judge(networks, folder.order().data, journal=folder.parts / f"judged-{name}.jsonl")
+    order = folder.order()
+    judge = Judge(networks, order.data, journal=folder.parts / f"judged-{name}.jsonl", more=order.more)
     return judge.judge(chosen, trainer.record.judged)
 
 

@@ -73,7 +73,7 @@ class Place:
     def train(self, *assignments: str, name: str = "checkpoint.safetensors", limit: int = 0) -> Path:
         train.run(
             self.config,
-            data=self.tissue,
+            data=[self.tissue],
             out=self.path / name,
             runs=self.runs,
             assignments=list(assignments),
