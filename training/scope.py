@@ -104,7 +104,8 @@ def _held_out_by_folds(images: Sequence[LabelledImage], folds: Sequence[Classifi
         known = tuple(image for image in measured if image.patient_id in trained)
         others = {image.patient_id for image in measured} - trained - seen
         seen |= others
-        yield HeldOut(known, tuple(image for image in measured if image.patient_id in others))
+        if others:
+            yield HeldOut(known, tuple(image for image in measured if image.patient_id in others))
 
 
 if __name__ == "__main__":

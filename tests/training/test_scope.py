@@ -12,6 +12,7 @@ from core.card import TrainingData, read_card
 from core.imaging.heatmaps import encode_png
 from core.network.checkpoint import load_classifier
 from core.pipeline import analyse_image
+from core.scope.reference import describe_places
 from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_classifier
 from tests.helpers.scopes import measure_tissue_of, tissue
 from training import scope
@@ -99,6 +100,18 @@ def test_limits_let_no_more_held_out_images_pass_than_stated() -> None:
     assert about.false_alarms <= FALSE_ALARMS
     assert about.unusual <= UNUSUAL
     assert (reference.limit_unusual, reference.limit_out) == (about.limit_unusual, about.limit_out)
+
+
+def test_places_of_held_out_images_reach_the_limit_as_rarely_as_images() -> None:
+    classifier = small_classifier()
+    measured = measure_tissue_of(classifier, patients=8, each=1)
+    reference, _ = fit_scope(measured, leave_one_out(measured), classifier.layer_widths, "")
+    own = [
+        space.distances(np.concatenate([describe_places(image.places, reference.widths)[number] for image in measured]))
+        for number, space in enumerate(reference.places)
+    ]
+    # Of images that the reference knows, even fewer.
+    assert all(distances.max() > 0.3 and (distances >= 1).mean() <= FALSE_ALARMS for distances in own)
 
 
 def test_a_patient_with_many_images_counts_no_more_than_others() -> None:
