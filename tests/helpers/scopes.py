@@ -1,6 +1,7 @@
 """Small references of training images, fitted to generated tissue."""
 
 from functools import cache
+from itertools import cycle
 
 import numpy as np
 
@@ -46,16 +47,17 @@ def scoped_classifier() -> Classifier:
 
 
 class FixedScope:
-    """Says the same of every image: `score` is unusual from 1 and out of scope from 2; its left half is strange."""
+    """Gives images these scores in turn: unusual from 1 on, out of scope from 2; strange is the left of each patch."""
 
-    def __init__(self, score: float) -> None:
-        self.score = score
+    def __init__(self, *scores: float) -> None:
+        self.scores = cycle(scores)
 
     def judge(self, image: RgbImage, features: PatchFeatures) -> JudgedScope:
-        """Return the score of every image."""
+        """Return the next score."""
         del image
-        level = scope_level(self.score, 1.0, 2.0)
+        score = next(self.scores)
+        level = scope_level(score, 1.0, 2.0)
         reasons = () if level == "in" else ("it is a test",)
         places: Evidence = np.zeros(features.shape[:3], np.float32)
-        places[..., 0] = self.score
-        return JudgedScope(Scope(level, self.score, 1.0, 2.0, reasons), places)
+        places[..., 0] = score
+        return JudgedScope(Scope(level, score, 1.0, 2.0, reasons), places)
