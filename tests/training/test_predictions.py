@@ -185,7 +185,7 @@ def test_if_every_image_is_out_of_scope_that_is_said(tissue: Path, classifier: C
     judge = classifier.with_scope(FixedScope(9.0))  # type: ignore[arg-type]
     judged = Judge(lambda _: judge, tissue / "tissue").judge(_chosen(tissue))
     with pytest.raises(
-        ValueError, match="of 8 images, 0 are in the model's scope, 0 are unusual, and 8 are out of scope"
+        ValueError, match="of 8 images, 0 .* and 8 are out of scope"
     ):
         judgements_of(judged, TINY_CARD)
 
