@@ -184,9 +184,7 @@ def test_images_out_of_scope_are_counted_apart(tissue: Path, classifier: Classif
 def test_if_every_image_is_out_of_scope_that_is_said(tissue: Path, classifier: Classifier) -> None:
     judge = classifier.with_scope(FixedScope(9.0))  # type: ignore[arg-type]
     judged = Judge(lambda _: judge, tissue / "tissue").judge(_chosen(tissue))
-    with pytest.raises(
-        ValueError, match="of 8 images, 0 .* and 8 are out of scope"
-    ):
+    with pytest.raises(ValueError, match="and 8 are out of scope"):
         judgements_of(judged, TINY_CARD)
 
 
