@@ -45,8 +45,8 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     ] = None,
     lists: Annotated[Path | None, typer.Option(help="Lists of the official folds, for out-of-fold.")] = None,
     threshold: Annotated[str, typer.Option(help="card or 0.5; never fitted to the evaluated images.")] = "card",
-    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     *,
+    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Also compare views, stain and quality control.")
     ] = False,
@@ -103,6 +103,8 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         _console.print(f"Note: {images} images: {note}")
     if shared.images:
         _console.print(f"Caution: {shared.words}", style="yellow")
+    if evaluation.scope:
+        _console.print(f"Scope: {evaluation.scope.words}.")
     _console.print(f"{len(evaluation.excluded)} images without a result. Nothing was fitted. Report: {finished.folder}")
 
 

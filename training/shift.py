@@ -54,8 +54,8 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     source_magnification: Annotated[str | None, typer.Option(help="Use only images at this one, such as 100X.")] = None,
     target_magnification: Annotated[str | None, typer.Option(help="Use only images at this one.")] = None,
     most: Annotated[int, typer.Option(min=1, help="Images per patient; if there are more, a random sample.")] = 50,
-    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     *,
+    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     outside: Annotated[bool, typer.Option("--outside", help=OUTSIDE)] = False,
     out: Annotated[Path, typer.Option(help="Folder for the comparisons.")] = Path("shifts"),
     database: Annotated[str | None, typer.Option(help="URL of the database; the app's by default.")] = None,
@@ -118,6 +118,7 @@ def compare_sets(request: ShiftRequest) -> Shift:
         source_auc=auc_figure(source),
         drop=measure_drop(source, target),
         trained_on=_trained_on(classifier.card, (source, target)),
+        scope=(source.scope, target.scope),
         warnings=(*_cautions(classifier, chosen, (source, target)), *notes),
     )
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import permutations
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -215,10 +216,9 @@ def load_folders(
         UnknownNameError: If the label of a file is unknown; the message names the files.
         ValueError: If one folder contains another, or as in `load_dataset`.
     """
-    absolute = [root.resolve() for root in roots]
-    for inner in absolute:
-        if any(inner.is_relative_to(outer) for outer in absolute if outer is not inner):
-            raise ValueError(f"{inner} is inside another of the folders: its images would be listed twice")
+    for inner, outer in permutations([root.resolve() for root in roots], 2):
+        if inner.is_relative_to(outer):
+            raise ValueError(f"{inner} is in {outer}: its images would be listed twice")
     images = [image for root in roots for image in load_dataset(name, root, outside=outside, patients=patients)]
     return unify_patients(images) if len(roots) > 1 else images
 

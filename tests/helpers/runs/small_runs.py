@@ -70,10 +70,16 @@ class Place:
         (path,) = self.runs.iterdir()
         return RunFolder(path)
 
-    def train(self, *assignments: str, name: str = "checkpoint.safetensors", limit: int = 0) -> Path:
+    def train(
+        self,
+        *assignments: str,
+        name: str = "checkpoint.safetensors",
+        limit: int = 0,
+        more: tuple[Path, ...] = (),
+    ) -> Path:
         train.run(
             self.config,
-            data=[self.tissue],
+            data=[self.tissue, *more],
             out=self.path / name,
             runs=self.runs,
             assignments=list(assignments),
