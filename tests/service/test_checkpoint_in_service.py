@@ -73,7 +73,8 @@ def test_a_checkpoint_with_half_its_weights_is_refused_with_its_reason(world: Wo
         deploy(world.sessions, world.settings, path, world.reader)
     with world.sessions.read() as session:
         assert store.models.in_service(session) is None
-        assert [event.action for event in store.audit.audit_trail(session)] == ["account added"]
+        actions = [event.action for event in store.audit.audit_trail(session)]
+    assert actions == ["explanation of the model confirmed", "account added"]
 
 
 def test_a_file_that_is_no_checkpoint_is_refused_before_torch_is_loaded(world: World, tmp_path: Path) -> None:
