@@ -34,6 +34,7 @@ _MOST_OVERLAP = 8  # patches across one patch, in each direction
 _COLOURS = (-10.0, 10.0)
 _TEMPERATURES = (0.01, 100.0)
 _SCALES = (0.01, 20.0)  # µm per pixel
+_MOST_SCORES = 20_000  # of training patients
 _MOST_CLASSES, _MOST_BRANCHES, _MOST_METRICS = 100, 8, 100
 _LONGEST_WORD, _LONGEST_TEXT = 300, 5_000  # characters
 _TIMM_NAME = re.compile(r"\w[\w.-]*")  # with a colon or a slash, timm would look for it elsewhere
@@ -147,6 +148,7 @@ class ScopeReference:
     images: int
     patients: int
     protocol: str
+    patient_scores: tuple[float, ...] = ()  # the mean score of each held-out patient, for the watch over uploads
 
     def __post_init__(self) -> None:
         if not self.limit_unusual <= self.limit_out:
@@ -284,6 +286,8 @@ def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
         yield from (("scope limit", value, 0, 1e6) for value in (card.scope.limit_unusual, card.scope.limit_out))
         yield from (("scope", value, 0, 1) for value in (card.scope.false_alarms, card.scope.unusual))
         yield from (("scope", value, 0, 1e9) for value in (card.scope.images, card.scope.patients))
+        yield "the number of patients' scores", len(card.scope.patient_scores), 0, _MOST_SCORES
+        yield from (("a patient's score", value, 0, 1e6) for value in card.scope.patient_scores)
 
 
 def _bounded_stain(stain: StainTarget) -> Iterator[tuple[str, float, float, float]]:

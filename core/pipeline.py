@@ -11,19 +11,38 @@ from core.imaging.decode import decode_image
 from core.imaging.patches import cut_patches, fit_boxes, pad_to_patch, stitch
 from core.imaging.quality import assess_quality
 from core.imaging.scale import known_um_per_px
-from core.imaging.working_scale import find_scale_findings, resample, resample_map, working_factor
+from core.imaging.working_scale import (
+    describe_unusual_scale,
+    find_scale_findings,
+    resample,
+    resample_map,
+    working_factor,
+)
 from core.results import (
+    OUT_OF_SCOPE,
     Analysis,
     Box,
     Evidence,
     Heatmap,
+    JudgedScope,
     NoResultError,
     Patches,
+    PatchFeatures,
+    PatchFindings,
     Prediction,
     Probabilities,
     Quality,
     RgbImage,
+    Scope,
+    scope_level,
 )
+
+
+class ScopeJudge(Protocol):
+    """What the pipeline needs to tell whether an image is like the training images."""
+
+    def judge(self, image: RgbImage, features: PatchFeatures) -> JudgedScope:
+        """Judge an image at the working scale, in its own colours, by the features of its patches."""
 
 
 class PatchClassifier(Protocol):
@@ -36,11 +55,12 @@ class PatchClassifier(Protocol):
     def normalise(self, image: RgbImage) -> RgbImage:
         """Bring the colours of an image to the training set's."""
 
-    def classify(self, patches: Patches) -> Probabilities:
-        """Return the probabilities of every patch."""
+    @property
+    def scope(self) -> ScopeJudge | None:
+        """What knows how unlike the training images an image is; None without a reference of these."""
 
-    def explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
-        """Return the probabilities of every patch and, from the same forward pass, its evidence."""
+    def examine(self, patches: Patches, *, evidence: bool) -> PatchFindings:
+        """Return the probabilities of every patch and, from the same forward pass, its features and its evidence."""
 
 
 class MagnificationClassifier(PatchClassifier, Protocol):
@@ -48,6 +68,9 @@ class MagnificationClassifier(PatchClassifier, Protocol):
 
     def at(self, magnification: str | None) -> PatchClassifier:
         """Return the same classifier for images of one magnification; None for an unknown magnification."""
+
+    def with_card(self, card: Card) -> "MagnificationClassifier":
+        """Return a classifier with the same network and another card."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +82,7 @@ class CutImage:
     """
 
     patches: Patches
+    pixels: RgbImage  # at the working scale, in the image's own colours
     size: tuple[int, int]
     inner: tuple[int, int]
     area: tuple[int, int]
@@ -127,13 +151,17 @@ def analyse_image(
         return Analysis(height, width, quality, reason=_unreadable_reason(quality))
     cut = cut_normalised_patches(image, classifier, um_per_px)
     try:
-        probabilities, evidence = (
-            classifier.explain(cut.patches) if heatmap else (classifier.classify(cut.patches), None)
-        )
+        found = classifier.examine(cut.patches, evidence=heatmap)
     except NoResultError as error:
         return Analysis(height, width, quality, reason=str(error))
-    stitched = None if evidence is None else cut.lay_back(evidence)
-    return Analysis(height, width, quality, pool_patches(probabilities, card), stitched)
+    judged = classifier.scope.judge(cut.pixels, found.features) if classifier.scope else None
+    scope = judged and _heed_scale(judged.scope, describe_unusual_scale(um_per_px, card.scale))
+    places = cut.lay_back(judged.places) if judged and heatmap else None
+    if scope is not None and scope.level == "out":
+        return Analysis(height, width, quality, reason=_reason_without_opinion(scope), scope=scope, scope_map=places)
+    stitched = None if found.evidence is None else cut.lay_back(found.evidence)
+    prediction = pool_patches(found.probabilities, card)
+    return Analysis(height, width, quality, prediction, stitched, scope=scope, scope_map=places)
 
 
 def cut_normalised_patches(image: RgbImage, classifier: PatchClassifier, um_per_px: float | None = None) -> CutImage:
@@ -148,6 +176,7 @@ def cut_normalised_patches(image: RgbImage, classifier: PatchClassifier, um_per_
     boxes = fit_boxes(*area, policy)
     return CutImage(
         cut_patches(padded, boxes, policy.input_side),
+        resampled,
         (image.shape[0], image.shape[1]),
         (resampled.shape[0], resampled.shape[1]),
         area,
@@ -177,6 +206,19 @@ def pool_patches(probabilities: Probabilities, card: Card) -> Prediction:
         benign_patches=len(probabilities) - malignant_patches,
         malignant_patches=malignant_patches,
     )
+
+
+def _heed_scale(scope: Scope, problem: str | None) -> Scope:
+    """Return the scope of an image, at least unusual if there is a problem with its scale."""
+    if problem is None:
+        return scope
+    score = max(scope.score, scope.limit_unusual)
+    level = scope_level(score, scope.limit_unusual, scope.limit_out)
+    return replace(scope, level=level, score=score, reasons=(*scope.reasons, problem))
+
+
+def _reason_without_opinion(scope: Scope) -> str:
+    return f"{OUT_OF_SCOPE}: {'; '.join(scope.reasons)}." if scope.reasons else f"{OUT_OF_SCOPE}."
 
 
 def _unreadable_reason(quality: Quality) -> str:

@@ -16,7 +16,7 @@ Patches = NDArray[np.uint8]  # patches x side x side x 3
 Probabilities = NDArray[np.float32]  # patches x classes
 Evidence = NDArray[np.float32]  # patches x side x side; logit units
 ScopeLevel = Literal["in", "unusual", "out"]
-PatchFeatures = NDArray[np.float32]  # patches x rows x columns x channels, of the upright patch
+PatchFeatures = NDArray[np.float32]  # patches x rows x columns x values, of the upright patch
 Box = tuple[int, int, int, int]  # left, top, right, bottom in image pixels; right and bottom outside
 
 # The reason of an analysis that is withheld begins with this.
@@ -152,6 +152,14 @@ def scope_level(score: float, limit_unusual: float, limit_out: float) -> ScopeLe
     if score >= limit_out:
         return "out"
     return "unusual" if score >= limit_unusual else "in"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedScope:
+    """The scope of an image, and the score of each place in its patches: patches x rows x columns."""
+
+    scope: Scope
+    places: Evidence
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import get_args
 
 from sqlalchemy import (
     JSON,
@@ -21,9 +22,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from core.imaging.scale import ScaleSource
 from core.labels import Malignancy
 from core.results import ScopeLevel
-from db.values.evaluations import RunState
+from db.values.evaluations import RunState, ThresholdAim
 from db.values.reading import Arm, JobState, RegionKind, Role, Severity, Stage, Vote
 
 # A later migration cannot drop a constraint that has no name.
@@ -207,12 +209,52 @@ class ImageOrder(Base):
     at: Mapped[datetime]
 
 
+class MicroscopeProfile(Base):
+    """The scale of one objective of a microscope, or that it is no longer offered (`um_per_px` None).
+
+    The last row of a microscope and an objective counts.
+    """
+
+    __tablename__ = "microscope_profiles"
+    __table_args__ = (Index(None, "name", "objective", "id"), CheckConstraint("um_per_px > 0", name="um_per_px"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    objective: Mapped[str] = mapped_column(String(32))
+    um_per_px: Mapped[float | None]
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    created_at: Mapped[datetime]
+
+
+class ImageScale(Base):
+    """The scale of an image and who said so; the last row of an image counts, and none is added once it was read."""
+
+    __tablename__ = "image_scales"
+    __table_args__ = (
+        Index(None, "image_id", "id"),
+        CheckConstraint("um_per_px > 0", name="um_per_px"),
+        CheckConstraint("(source = 'microscope') = (profile_id IS NOT NULL)", name="profile"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    um_per_px: Mapped[float]
+    source: Mapped[ScaleSource] = mapped_column(
+        Enum(*get_args(ScaleSource), name="source", native_enum=False, create_constraint=True, length=16)
+    )
+    profile_id: Mapped[int | None] = mapped_column(ForeignKey("microscope_profiles.id"))
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    created_at: Mapped[datetime]
+
+
 class Prediction(Base):
     """The prediction of one model version for one image; holds all fields of a `Prediction` value."""
 
     __tablename__ = "predictions"
     __table_args__ = (
-        UniqueConstraint("image_id", "model_version"),
+        # An image whose scale was corrected is analysed again.
+        UniqueConstraint("image_id", "model_version", "scale_id"),
+        _once("uq_predictions_without_scale", ("image_id", "model_version"), "scale_id IS NULL"),
         CheckConstraint("malignant_probability BETWEEN 0 AND 1", name="probability"),
         CheckConstraint("(heatmap_sha256 IS NULL) = (heatmap_low IS NULL)", name="heatmap_low"),
         CheckConstraint("(heatmap_sha256 IS NULL) = (heatmap_high IS NULL)", name="heatmap_high"),
@@ -235,13 +277,18 @@ class Prediction(Base):
     heatmap_low: Mapped[float | None]
     heatmap_high: Mapped[float | None]
     created_at: Mapped[datetime]
+    scale_id: Mapped[int | None] = mapped_column(ForeignKey("image_scales.id"))  # with which it was analysed
 
 
 class ImageScope(Base):
     """How unlike its training images a model version found an image; `out` means that it gave no opinion."""
 
     __tablename__ = "image_scopes"
-    __table_args__ = (UniqueConstraint("image_id", "model_version"), Index(None, "job_id"))
+    __table_args__ = (
+        UniqueConstraint("image_id", "model_version", "scale_id"),
+        _once("uq_image_scopes_without_scale", ("image_id", "model_version"), "scale_id IS NULL"),
+        Index(None, "job_id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"))
@@ -257,6 +304,7 @@ class ImageScope(Base):
     limit_out: Mapped[float]
     reasons: Mapped[list[str]]
     created_at: Mapped[datetime]
+    scale_id: Mapped[int | None] = mapped_column(ForeignKey("image_scales.id"))  # with which it was analysed
 
 
 class Job(Base):
@@ -456,6 +504,35 @@ class Deployment(Base):
     path: Mapped[str] = mapped_column(String(1000))
     sha256: Mapped[str] = mapped_column(String(64))
     name: Mapped[str] = mapped_column(String(200))
+
+
+class ModelConfirmation(Base):
+    """An account has confirmed that it knows what a model version is good and bad at."""
+
+    __tablename__ = "model_confirmations"
+    __table_args__ = (UniqueConstraint("account_id", "model_version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    model_version: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+
+
+class SiteThreshold(Base):
+    """The threshold that this site uses of a model version; the last row of a version counts."""
+
+    __tablename__ = "site_thresholds"
+    __table_args__ = (
+        CheckConstraint("value > 0 AND value < 1", name="value"),
+        Index(None, "model_version", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"))
+    model_version: Mapped[str] = mapped_column(String(64))
+    aim: Mapped[ThresholdAim] = mapped_column(by_value(ThresholdAim, "aim"))
+    value: Mapped[float]
 
 
 class Study(Base):

@@ -5,7 +5,7 @@ import streamlit as st
 from db import store
 from db.errors import CaseChangedError, UnknownCaseError
 from db.values.adjudication import Adjudication
-from pages.ui import adjudicate, components, formatting, resources, times
+from pages.ui import adjudicate, components, formatting, meet_model, resources, times
 from pages.ui.reading import case_report, forms, sign_off, tissue
 
 
@@ -26,6 +26,9 @@ def _draw_list() -> None:
 
 
 def _draw_opinions(seen: Adjudication) -> None:
+    if seen.case.unmet is not None:
+        meet_model.ask_before_reveal(seen.case.unmet)
+        return
     if seen.blind is None:
         forms.ask_first_opinion(adjudicate.make_blind_mode(seen.case))
         return
@@ -43,7 +46,7 @@ def _draw_case(case_id: int) -> None:
     adjudicator = resources.account().id
     try:
         with resources.sessions().begin() as session:
-            seen = store.adjudication.open_adjudication(session, case_id, adjudicator)
+            seen = store.adjudication.open_adjudication(session, case_id, adjudicator, met_only=True)
     except (UnknownCaseError, CaseChangedError) as error:
         st.subheader("This case cannot be adjudicated")
         words = formatting.escape(times.localise_message(str(error)).rstrip("."))

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.statistics.shift import Shift
 from pages.ui import formatting, resources
-from pages.ui.domain_shift import panels
+from pages.ui.domain_shift import panels, watch
 from pages.ui.without_names import shift_without_names
 
 
@@ -19,6 +19,7 @@ def _draw_comparison(shift: Shift, number: int) -> None:
     panels.draw_cautions(shift)
 
 
+watch.draw_watch()
 rows = resources.evaluations().shifts()
 if not rows:
     panels.draw_empty_page()

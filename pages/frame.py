@@ -39,6 +39,7 @@ pages = [
     *(st.Page(file, title=title) for file, title in others),
     # The first page also under its own name: a link may come from a colleague whose first page is another.
     st.Page(first, title=first_title, visibility="hidden"),
+    st.Page("meet_model.py", title="Meet the model", visibility="hidden"),
     *(
         st.Page(missing_page(title), title=title, url_path=Path(file).stem, visibility="hidden")
         for is_shown, file, title in candidates

@@ -4,7 +4,7 @@ import streamlit as st
 
 from db import store
 from pages.ui import resources
-from pages.ui.models import checkpoints, training_runs
+from pages.ui.models import checkpoints, microscopes, training_runs
 from service.worker.checkpoint_in_service import list_checkpoints
 
 with resources.sessions().read() as session:
@@ -23,3 +23,5 @@ available = [
 checkpoints.draw_others(available, resources.settings().checkpoint.parent)
 st.subheader("Training runs")
 training_runs.draw_training_runs(runs)
+st.subheader("Microscopes")
+microscopes.draw_microscopes()

@@ -7,7 +7,7 @@ import streamlit as st
 from db import store
 from db.errors import CaseChangedError, IncompleteCaseError, InStudyError, UnknownCaseError
 from db.values.reading import CaseState, CaseView, Read
-from pages.ui import components, formatting, resources, times
+from pages.ui import components, formatting, meet_model, resources, times
 from pages.ui.reading import forms, header, inputs, sign_off, tissue
 from pages.ui.reading.form_state import ReadForm
 from pages.ui.reading.mode import make_routine_mode
@@ -35,7 +35,9 @@ def _draw_opinion(case: CaseView, reads: Sequence[Read]) -> None:
         forms.ask_first_opinion(mode)
         return
     forms.show_unsaved_opinions(case, mode, reads)
-    if case.final_read is not None:
+    if case.unmet is not None:
+        meet_model.ask_before_reveal(case.unmet)
+    elif case.final_read is not None:
         forms.show_saved_opinion(case, reads)
     elif forms.must_wait_for_model(case):
         forms.show_wait_for_model(case)
@@ -43,7 +45,7 @@ def _draw_opinion(case: CaseView, reads: Sequence[Read]) -> None:
         forms.ask_final_opinion(case, case.first_read, mode)
 
 
-def _draw_tissue(case: CaseView) -> None:
+def _draw_tissue(case: CaseView, *, can_set_scale: bool) -> None:
     mode = make_routine_mode(case)
     saved = {mode.first_form: case.first_read, mode.final_form: case.final_read}
     tissue.draw_tissue(
@@ -52,6 +54,7 @@ def _draw_tissue(case: CaseView) -> None:
         form=tissue.find_open_form(case, mode),
         before=tissue.list_saved_marks(case),
         overtaken=tuple(form for form, read in saved.items() if read),
+        unread=case.images if can_set_scale else (),
     )
 
 
@@ -85,9 +88,10 @@ def _draw_case(case_id: int) -> None:
     reader = resources.account().id
     try:
         with resources.sessions().read() as session:
-            case = store.open_case.case_view(session, case_id, reader)
+            case = store.open_case.case_view(session, case_id, reader, met_only=True)
             reads = store.reads.own_reads(session, reader, case_id=case_id)
             counts = store.worklist.state_counts(session, reader)
+            can_set_scale = store.scales.can_set_scale(session, reader, case_id)
         # A separate session: while one session writes, all others wait.
         with resources.sessions().begin() as session:
             case = store.open_case.record_opened(session, case, reader)
@@ -109,10 +113,11 @@ def _draw_case(case_id: int) -> None:
     st.session_state[_READING] = case_id
     if st.query_params.get("case") != str(case_id):
         st.query_params["case"] = str(case_id)
-    header.draw_routine_header(case, counts.get(CaseState.READY, 0))
+    components.show_announcement(briefly=True)
+    header.draw_routine_header(case, counts.get(CaseState.READY, 0), can_set_scale=can_set_scale)
     left, right = st.columns([3, 1.15], gap="small", wrap=False)
     with left:
-        _draw_tissue(case)
+        _draw_tissue(case, can_set_scale=can_set_scale)
     with right, st.container(key="opinion"):
         _draw_opinion(case, reads)
 

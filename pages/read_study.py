@@ -57,7 +57,7 @@ def _draw_place(number: int) -> None:
     reader = resources.account().id
     try:
         with resources.sessions().begin() as session:
-            opened = store.study_reading.open_place(session, number, reader)
+            opened = store.study_reading.open_place(session, number, reader, met_only=True)
     except UnknownCaseError:
         st.warning("Study not found, or you are not one of its readers.")
         _draw_list(_load_studies())

@@ -6,15 +6,16 @@ import streamlit as st
 
 from db import store
 from db.values.intakes import OwnCase
-from pages.ui import chosen_images, components, formatting, image_previews, intakes, resources, upload_cases
+from pages.ui import chosen_images, components, formatting, image_previews, intakes, resources, scales, upload_cases
 from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, list_folder, read_folder
 
+_SCALE = "Scale, if the file has none"
 _ONE, _EACH, _JOIN = "One case", "One case per image", "Add to a case"
 
 
 def _ask_plan(batch_number: int) -> CasePlan | None:
     """Ask how the images become cases; None while no case is chosen that they join."""
-    left, middle, right = st.columns([1.2, 1.2, 1.6], vertical_alignment="bottom")
+    left, middle, scale, right = st.columns([1.1, 0.9, 1.2, 1.5], vertical_alignment="bottom")
     how = right.segmented_control(
         "Create", [_ONE, _EACH, _JOIN], default=_ONE, required=True, key="upload-how", persist_state="session"
     )
@@ -25,8 +26,9 @@ def _ask_plan(batch_number: int) -> CasePlan | None:
         )
         if case is None:
             return None
+        chosen = scales.ask_scale(scale, _SCALE, "upload-scale", kept=True)
         upload_cases.ask_order(case)
-        return CasePlan(reader, None, case_id=case.id, card=card)
+        return CasePlan(reader, None, case_id=case.id, card=card, scale=chosen)
     with resources.sessions().read() as session:
         remembered = store.cases.remembered_magnification(session, reader)
     accession = left.text_input(
@@ -38,8 +40,9 @@ def _ask_plan(batch_number: int) -> CasePlan | None:
         persist_state="session",
     )
     magnification = components.ask_magnification(middle, "upload-magnification", "Choose or type", suggested=remembered)
+    chosen = scales.ask_scale(scale, _SCALE, "upload-scale", kept=True)
     own = accession if how == _ONE else None
-    return CasePlan(reader, magnification, own, one_case=how == _ONE, card=card)
+    return CasePlan(reader, magnification, own, one_case=how == _ONE, card=card, scale=chosen)
 
 
 def _write_case(case: OwnCase) -> str:

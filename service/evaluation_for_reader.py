@@ -35,6 +35,7 @@ def evaluate_images(images: Sequence[EvaluatedImage], evaluation: Evaluation) ->
         demonstration=evaluation.demonstration,
         warnings=evaluation.warnings,
         excluded=evaluation.excluded,
+        scope=evaluation.scope,
         notes=tuple(note for note in evaluation.notes if note.position is None or note.position in shown),
     )
     in_order = sorted(images, key=lambda image: image.position)

@@ -28,6 +28,7 @@ from db.database import Sessions
 from db.errors import CaseChangedError
 from db.files import Files
 from db.values.reading import StoredImage
+from db.values.scales import ChosenScale
 
 _DEMO_IMAGES = 3
 _EITHER: tuple[Malignancy, ...] = ("benign", "malignant")
@@ -48,6 +49,7 @@ class CasePlan:
     case_id: int | None = None  # of the case that they join
     demonstration: bool = False
     card: Card | None = None  # of the checkpoint in service: its quality limits and patch size
+    scale: ChosenScale | None = None  # of the images whose files state none
 
     def __post_init__(self) -> None:
         if self.accession and not self.one_case:
@@ -114,7 +116,7 @@ class Intake:
         name, data = received
         if isinstance(data, IntakeResult):
             return data
-        stored = _check(self._sessions, self._files, self._plan.card, (name, data))
+        stored = _check(self._sessions, self._files, self._plan, (name, data))
         if isinstance(stored, IntakeResult):
             return stored
         try:
@@ -240,7 +242,7 @@ def _add_case(session: Session, plan: CasePlan) -> int:
     )
 
 
-def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str, bytes]) -> StoredImage | IntakeResult:
+def _check(sessions: Sessions, files: Files, plan: CasePlan, named: tuple[str, bytes]) -> StoredImage | IntakeResult:
     """Recognise, decode, assess and store one image; return an Intake if it cannot be added."""
     name, data = named
     source_sha256 = hashlib.sha256(data).hexdigest()
@@ -256,9 +258,10 @@ def _check(sessions: Sessions, files: Files, card: Card | None, named: tuple[str
     except OSError as error:
         return IntakeResult(name, message=f"could not be stored: {_describe(error)}")
     height, width = decoded.pixels.shape[:2]
-    scale = decoded.scale.um_per_px if decoded.scale else None
-    quality = check_image(decoded.pixels, card, scale) if card else assess_quality(decoded.pixels)
-    return StoredImage(source_sha256, file_sha256, height, width, quality.with_notes(decoded.notes))
+    scale = ChosenScale(decoded.scale) if decoded.scale else plan.scale
+    um_per_px = scale.scale.um_per_px if scale else None
+    quality = check_image(decoded.pixels, plan.card, um_per_px) if plan.card else assess_quality(decoded.pixels)
+    return StoredImage(source_sha256, file_sha256, height, width, quality.with_notes(decoded.notes), scale)
 
 
 def _read(path: Path, import_root: Path) -> bytes | IntakeResult:

@@ -1,7 +1,7 @@
 """Audit a dataset or a split for leaks: `python -m training.audit ROOT|LISTS`; exits with status 1 if there are any."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.table import Table
 from core.console import PlainConsole, text_column
 from core.data.datasets import (
     OUTSIDE,
+    PATIENT_TABLE,
     DatasetName,
     LabelledImage,
     describe_shortfall,
@@ -33,6 +34,7 @@ from core.data.leaks import (
     hash_pictures,
 )
 from core.data.left_out import FileLeftOut, find_left_out
+from core.data.published_splits import PUBLISHED_SPLITS, SplitName, without_shared_patients
 from core.data.splits import is_fold_list, read_fold_lists
 from core.fitting.history import SPLIT_FILE
 from core.identifiers import show_spellings
@@ -59,7 +61,9 @@ _errors = PlainConsole(stderr=True)
 _console = PlainConsole()
 
 
-def read_placed(source: Path, dataset: DatasetName, images: Path | None, *, outside: bool = False) -> list[PlacedImage]:
+def read_placed(
+    source: Path, dataset: DatasetName, images: Path | None, *, outside: bool = False, patients: Path | None = None
+) -> list[PlacedImage]:
     """Return every image once for each split it belongs to.
 
     Args:
@@ -68,6 +72,7 @@ def read_placed(source: Path, dataset: DatasetName, images: Path | None, *, outs
         dataset: The dataset of the images; lists are always of BreaKHis.
         images: Folder of the pictures named in the lists; None compares names only.
         outside: Whether labels.csv may name links and files outside the folder.
+        patients: A table of the patients of BACH.
 
     Raises:
         FileNotFoundError: If the source does not exist.
@@ -81,7 +86,8 @@ def read_placed(source: Path, dataset: DatasetName, images: Path | None, *, outs
     elif is_fold_list(source):
         placed = _read_lists(source)
     elif source.is_dir():
-        return [_by_folder(image, source) for image in load_dataset(dataset, source, outside=outside)]
+        labelled = load_dataset(dataset, source, outside=outside, patients=patients)
+        return [_by_folder(image, source) for image in labelled]
     else:
         raise ValueError(f"{source} is neither a list of folds nor the {SPLIT_FILE} of a run")
     return placed if images is None else _with_pictures(placed, images)
@@ -133,11 +139,15 @@ def _with_pictures(placed: Sequence[PlacedImage], images: Path) -> list[PlacedIm
     ]
 
 
-def run(
+def run(  # noqa: PLR0913 - a command line has as many options as there are things to choose
     source: Annotated[Path, typer.Argument(help="Folder of a dataset or of a run, or dsfoldN.txt lists.")],
     dataset: Annotated[DatasetName, typer.Option(help="Dataset of the images in the folder.")] = "breakhis",
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures named in the lists.")] = None,
+    published: Annotated[
+        SplitName | None, typer.Option(help="Audit the split of BreaKHis that this benchmark publishes.")
+    ] = None,
     *,
+    patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     pictures: Annotated[bool, typer.Option(help="Compare pictures, not only names.")] = True,
     outside: Annotated[bool, typer.Option("--outside", help=OUTSIDE)] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
@@ -147,21 +157,61 @@ def run(
     Exits with status 1 if there are any.
     """
     try:
-        placed = read_placed(source, dataset, images, outside=outside)
+        placed = read_placed(source, dataset, images, outside=outside, patients=patients)
+        left_out = _find_left_out(source, dataset, placed)
+        if published:
+            placed = place_published(placed, published)
     except (OSError, ValueError) as error:
         _errors.print(str(error), style="red")
         raise typer.Exit(2) from error
-    left_out = _find_left_out(source, dataset, placed)
     result = audit_splits(placed, _hash_pictures(placed) if pictures else None)
     distinct = list({one.image.path: one.image for one in placed}.values())
     # The split of a run may be of another dataset than --dataset, and then has no official counts to compare with.
-    missing = describe_shortfall(distinct, dataset) if {image.dataset for image in distinct} == {dataset} else ()
+    whole = not published and {image.dataset for image in distinct} == {dataset}
+    missing = describe_shortfall(distinct, dataset) if whole else ()
     if as_json:
         others = {"shortfall": missing, "left_out": [asdict(one) for one in left_out], "clean": result.clean}
         print(json.dumps(asdict(result) | others, indent=1))
     else:
         _print_report(result, missing, left_out)
+        if published:
+            _console.print(_describe_correction(placed))
     raise typer.Exit(0 if result.clean and not left_out else 1)
+
+
+def place_published(placed: Sequence[PlacedImage], name: SplitName) -> list[PlacedImage]:
+    """Return the images of BreaKHis that a published split uses, on its sides.
+
+    Raises:
+        ValueError: If it uses none of them.
+    """
+    split = PUBLISHED_SPLITS[name]
+    distinct = {one.image.path: one.image for one in placed}
+    if not (sides := split.place(list(distinct.values()))):
+        raise ValueError(
+            f"the split of {name} uses images of BreaKHis at {split.magnification} of {len(split.classes)} classes, "
+            "and there are none"
+        )
+    return sides
+
+
+def _describe_correction(placed: Sequence[PlacedImage]) -> str:
+    corrected = without_shared_patients(placed)
+    if len(corrected) == len(placed):
+        return "Among these images, the published split needs no correction."
+    kept, train = (sum(one.side == "train" for one in images) for images in (corrected, placed))
+    lost = ", ".join(sorted(_patients_twice(placed)))
+    return (
+        f"Corrected split: the held-out images as published, and {kept:,} of {train:,} training images, without those "
+        f"of accessions {lost}."
+    )
+
+
+def _patients_twice(placed: Sequence[PlacedImage]) -> set[str]:
+    sides: dict[str, set[str]] = defaultdict(set)
+    for one in placed:
+        sides[one.image.patient_id].add(one.side)
+    return {patient for patient, on in sides.items() if len(on) > 1}
 
 
 def _find_left_out(source: Path, dataset: DatasetName, placed: Sequence[PlacedImage]) -> tuple[FileLeftOut, ...]:

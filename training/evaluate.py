@@ -103,6 +103,8 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         _console.print(f"Note: {images} images: {note}")
     if shared.images:
         _console.print(f"Caution: {shared.words}", style="yellow")
+    if evaluation.scope:
+        _console.print(f"Scope: {evaluation.scope.words}.")
     _console.print(f"{len(evaluation.excluded)} images without a result. Nothing was fitted. Report: {finished.folder}")
 
 

@@ -5,7 +5,6 @@ python -m training.probe uni2_h --weights UNI2H.safetensors --data BREAKHIS
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 from rich.table import Table
 
 from core.card import Card, TrainingData
 from core.console import PlainConsole, print_cautions
-from core.data.datasets import DatasetName, LabelledImage, load_dataset, unify_patients
+from core.data.datasets import DatasetName, LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
 from core.data.splits import patient_folds
 from core.labels import BINARY
@@ -26,7 +26,6 @@ from core.network.branches import MissingWeightsError
 from core.network.checkpoint import save_checkpoint
 from core.network.classifier import Classifier
 from core.network.hybrid import HybridNetwork
-from core.statistics.cautions import Caution
 from core.statistics.predictions import BinaryPredictions, Estimate, auc_estimate
 from training.evaluation.chosen_images import ChosenImage
 from training.evaluation.evaluate_checkpoint import progress_bar
@@ -59,7 +58,7 @@ class ProbeRequest:
 
     encoder: EncoderConfig
     images: tuple[LabelledImage, ...]
-    root: Path
+    roots: tuple[Path, ...]
     weights: Path | None = None
     patch_side: int = 448
     folds: int = 5
@@ -90,12 +89,15 @@ def run(  # noqa: PLR0913 - one for each option of the command
         torch.set_num_threads(threads)
     try:
         config = find_encoder(encoder)
-        images = unify_patients([image for root in data for image in load_dataset(dataset, root)])
-        root = Path(os.path.commonpath([folder.resolve() for folder in data]))
-        request = ProbeRequest(config, tuple(images), root, weights, patch_side, folds, seed, device, working_scale)
+        images = load_folders(dataset, data)
+        request = ProbeRequest(
+            config, tuple(images), tuple(data), weights, patch_side, folds, seed, device, working_scale
+        )
         network = build_network(config, weights)
-        cautions = [caution for folder in data for caution in dataset_cautions(dataset, folder, images)]
-        print_cautions(_console, (*_encoder_cautions(config, dataset), *cautions))
+        print_cautions(_console, dataset_cautions(dataset, data[0], images, *data[1:]))
+        if dataset in config.saw:
+            saw = f"the pretraining of {config.name} saw images of {dataset}: its figures there flatter it"
+            _console.print(f"Caution: {saw}", style="yellow")
         rows, embedded = probe(request, network)
         card = write_checkpoint(request, embedded, out) if out else None
     except (MissingWeightsError, OSError, ValueError) as error:
@@ -152,7 +154,7 @@ def write_checkpoint(request: ProbeRequest, embedded: EmbeddedImages, path: Path
         task = bar.add_task("evaluating", total=2 * len(chosen))
 
         def judge(card: Card) -> Judge:
-            return Judge(_FoldProbes(network, probes, card, request.device), request.root)
+            return Judge(_FoldProbes(network, probes, card, request.device), request.roots[0], more=request.roots[1:])
 
         raw = judge(card).judge(chosen, lambda: bar.advance(task))
         card = with_temperature(card, judgements_of(raw, card), plan.source)
@@ -184,7 +186,7 @@ class _FoldProbes:
         return self._classifier
 
 
-def _folds(request: ProbeRequest, embedded: EmbeddedImages) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _folds(request: ProbeRequest, embedded: EmbeddedImages) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield the places of the images to fit to, and of those held out, always split by patient."""
     place = {image.path: number for number, image in enumerate(embedded.images)}
     for sides in patient_folds(embedded.images, request.folds, request.seed):
@@ -218,12 +220,7 @@ def _bare_card(request: ProbeRequest) -> Card:
     )
 
 
-def _encoder_cautions(config: EncoderConfig, dataset: DatasetName) -> tuple[Caution, ...]:
-    saw = f"the pretraining of {config.name} saw images of {dataset}: its figures there flatter it"
-    return (Caution("pretraining", saw),) if dataset in config.saw else ()
-
-
-def _row(name: ProbeName, embedded: EmbeddedImages, malignant: np.ndarray) -> ProbeRow:
+def _row(name: ProbeName, embedded: EmbeddedImages, malignant: NDArray[np.float64]) -> ProbeRow:
     judged = BinaryPredictions(embedded.malignant, malignant, embedded.patient_ids)
     main = np.array([image.magnification == _MAIN for image in embedded.images])
     return ProbeRow(name, _auc(judged.only(main)), _auc(judged), _auc(judged.by_patient()))

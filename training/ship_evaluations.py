@@ -33,7 +33,7 @@ class Shipment:
 
     checkpoint: Path
     run: Path
-    data: Path
+    data: tuple[Path, ...]  # all folders that the run was trained on
     elsewhere: tuple[SetRequest, ...] = ()
     ablation: bool = True
 
@@ -41,7 +41,7 @@ class Shipment:
 def run(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) whose evaluations to make.")],
     run_folder: Annotated[Path, typer.Option("--run", help="Folder of its run, with the networks of the folds.")],
-    data: Annotated[Path, typer.Option(help="Folder that contains BreaKHis_v1.")],
+    data: Annotated[list[Path], typer.Option(help="Folder that contains BreaKHis_v1; repeat the option for several.")],
     elsewhere: Annotated[list[str] | None, typer.Option(help="NAME=ROOT of a set of another laboratory.")] = None,
     *,
     ablation: Annotated[bool, typer.Option(help="Also compare views, stain and quality control.")] = True,
@@ -49,7 +49,7 @@ def run(
     """Evaluate out of fold and elsewhere, compare the sets, and replace the folder beside the checkpoint."""
     try:
         sets = tuple(SetRequest.of(text, None, _MOST) for text in elsewhere or ())
-        written = ship(Shipment(checkpoint, run_folder, data, sets, ablation))
+        written = ship(Shipment(checkpoint, run_folder, tuple(data), sets, ablation))
     except (UnusableCheckpointError, OSError, ValueError) as error:
         _console.print(str(error), style="red")
         raise typer.Exit(2) from error
@@ -91,12 +91,13 @@ def _evaluations(shipment: Shipment, scratch: Path) -> Iterator[tuple[str, Finis
             EvaluationRequest(
                 shipment.checkpoint,
                 "breakhis",
-                shipment.data,
+                shipment.data[0],
                 "out-of-fold",
                 shipment.run,
                 ablation=shipment.ablation,
                 maps=False,
                 out=scratch,
+                more=shipment.data[1:],
             )
         ),
     )
@@ -108,9 +109,9 @@ def _evaluations(shipment: Shipment, scratch: Path) -> Iterator[tuple[str, Finis
 
 
 def _shifts(shipment: Shipment) -> Iterator[tuple[str, Shift]]:
-    source = SetRequest("breakhis", shipment.data, _MAIN, _MOST)
+    source = SetRequest("breakhis", shipment.data[0], _MAIN, _MOST)
     targets: Sequence[tuple[str, SetRequest]] = [
-        (_OTHER, SetRequest("breakhis", shipment.data, _OTHER, _MOST)),
+        (_OTHER, SetRequest("breakhis", shipment.data[0], _OTHER, _MOST)),
         *((_name(each), each) for each in shipment.elsewhere),
     ]
     for name, target in targets:

@@ -76,9 +76,9 @@ def dataset_cautions(
     cautions = []
     if merged := describe_merged(images):
         count = f"{len(merged)} patients are each" if len(merged) > 1 else "1 patient is"
-        more = ", ..." if len(merged) > 1 else ""
+        others = ", ..." if len(merged) > 1 else ""
         cautions.append(
-            Caution("patients merged", f"{count} written in several ways and taken as one", merged[0] + more)
+            Caution("patients merged", f"{count} written in several ways and taken as one", merged[0] + others)
         )
     left_out = [one for folder in (root, *more) for one in find_left_out(name, folder, images)]
     return (*cautions, *left_out_cautions(left_out))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.data.datasets import LabelledImage
+from core.data.stated_scales import with_stated_scales
 from core.fitting.augmentation import training_patch
 from core.fitting.config import FitConfig
 from core.fitting.images import Draw
@@ -67,6 +68,8 @@ class TargetImages:
     def __init__(self, paths: Sequence[Path], config: FitConfig, folder: Path | None) -> None:
         # An image must have a label and a patient; these are never read.
         images = [LabelledImage(path, "benign", "target", "", BINARY.name) for path in paths]
+        if config.working_um_per_px is not None:
+            images = with_stated_scales(images)
         self._pixels = open_pixels(images, config, folder)
         self._config = config
 

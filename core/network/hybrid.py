@@ -219,6 +219,26 @@ class HybridNetwork(nn.Module):
         """Return each branch's features, from images x 3 x side x side."""
         return [branch.features(images) for branch in self._branches()]
 
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """The channels of each layer that `features_and_places` describes."""
+        return tuple(width for branch in self._branches() for width in branch.layer_widths)
+
+    def features_and_places(self, images: Tensor, described: int) -> tuple[list[Tensor], Tensor]:
+        """Return each branch's features and, from the same pass, a description of the first images.
+
+        The description is images x PLACES x PLACES x values: for each layer of `layer_widths` the mean of every channel
+        over that part of the image, then the mean square of every channel.
+        """
+        features, values = [], []
+        for branch in self._branches():
+            last, layers = branch.features_and_layers(images)
+            features.append(last)
+            for layer in layers:
+                part = layer[:described].float()
+                values += [functional.adaptive_avg_pool2d(one, PLACES) for one in (part, part * part)]
+        return features, torch.cat(values, dim=1).permute(0, 2, 3, 1)
+
     def pooled(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return the input of the fusion from each branch: images x channels, or images x tokens x channels."""
         parts = zip(self._branches(), features, strict=True)
@@ -251,12 +271,6 @@ class HybridNetwork(nn.Module):
         """Return each branch's evidence, images x rows x columns of that branch, in logit units."""
         parts = zip(self._branches(), features, gradients, strict=True)
         return [branch.evidence(f.float(), g.float()) for branch, f, g in parts]
-
-    def places(self, features: Sequence[Tensor]) -> Tensor:
-        """Return the features of all branches, averaged over PLACES x PLACES parts of each patch, channels last."""
-        parts = zip(self._branches(), features, strict=True)
-        grids = [functional.adaptive_avg_pool2d(branch.grid(f), PLACES) for branch, f in parts]
-        return torch.cat(grids, dim=1).permute(0, 2, 3, 1)
 
     def blocks(self) -> list[list[nn.Module]]:
         """Return the blocks of every branch from input to output, as "last:N" counts them."""

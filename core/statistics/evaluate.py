@@ -20,6 +20,7 @@ from core.statistics.evaluation import (
     Figure,
     Group,
     GroupKind,
+    ScopeCounts,
     TriedThreshold,
     Unit,
 )
@@ -48,6 +49,7 @@ class EvaluationDetails:
     warnings: tuple[Caution, ...] = ()
     excluded: tuple[ImageLeftOut, ...] = ()
     notes: tuple[ImageNote, ...] = ()
+    scope: ScopeCounts | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1 or not self.temperature > 0:
@@ -88,6 +90,7 @@ def build_evaluation(
         groups=_groups(predictions, about.threshold, seed),
         abstention=abstention
         and evaluate_abstention(predictions.binary(), abstention, f"{about.split}: {about.protocol}"),
+        scope=about.scope,
         ablation=tuple(ablation),
         excluded=about.excluded,
         notes=about.notes,

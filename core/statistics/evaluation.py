@@ -1,5 +1,7 @@
 """The stored evaluation of one model on one labelled dataset: metrics with intervals, matrices, curves, groups."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +10,7 @@ from pydantic import TypeAdapter
 from core.card import Abstention
 from core.files import read_document
 from core.labels import LabelSet
+from core.results import ScopeLevel
 from core.statistics.cautions import ImageNote, StoredCaution, StoredImageLeftOut
 
 Unit = Literal["image", "patient"]
@@ -85,6 +88,39 @@ class AblationRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopeCounts:
+    """How many images the network found in its scope, unusual, and out of scope, where it gives no opinion."""
+
+    within: int
+    unusual: int
+    out: int
+
+    @classmethod
+    def of(cls, levels: Iterable[ScopeLevel | None]) -> "ScopeCounts | None":
+        """Count the levels of images; None if no image has one, because the checkpoint has no reference."""
+        known = Counter(level for level in levels if level is not None)
+        return cls(known["in"], known["unusual"], known["out"]) if known else None
+
+    @property
+    def images(self) -> int:
+        """All images whose scope was judged."""
+        return self.within + self.unusual + self.out
+
+    @property
+    def coverage(self) -> float:
+        """The share of images on which the network gives an opinion."""
+        return 1 - self.out / self.images
+
+    @property
+    def words(self) -> str:
+        """Return the counts as a sentence."""
+        return (
+            f"of {self.images} images, {self.within} are in the model's scope, {self.unusual} are unusual, and "
+            f"{self.out} are out of scope: no opinion on these; coverage {self.coverage:.1%}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """All results of one model version on one labelled dataset, under one protocol."""
 
@@ -104,6 +140,7 @@ class Evaluation:
     curves: tuple[Curve, ...]
     groups: tuple[Group, ...]
     abstention: Abstention | None = None
+    scope: ScopeCounts | None = None  # of all images, those without an opinion too
     ablation: tuple[AblationRow, ...] = ()
     excluded: tuple[StoredImageLeftOut, ...] = ()
     notes: tuple[ImageNote, ...] = ()  # how files were read, if not simply whole

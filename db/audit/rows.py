@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, MetaData, func, select
 
-from db.audit.seals import SEALED, compute_seals
+from db.audit.seals import SEALED, compute_seals, seal_of_unfinished
 from db.values.audit import AuditFinding, Seal
 
 _ROWS_PER_REPORT = 1000  # rows checked between two reports of progress
@@ -77,7 +77,8 @@ def check_rows(
             findings += _differences(stored, events[-1:] if sealed.changes else events)
             if rows % _ROWS_PER_REPORT == 0:
                 progress(rows)
-    findings += _gone(by_row)
+    # Rows in progress are not looked at, and those taken up again have had a seal before.
+    findings += _gone({of: events for of, events in by_row.items() if events[-1].seal != seal_of_unfinished(of)})
     return CheckedRows(rows, tuple(findings))
 
 

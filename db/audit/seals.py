@@ -74,10 +74,14 @@ SEALED = (
             LinkedTable("read_scopes", "read_id"),
         ),
     ),
+    SealedTable("microscope_profiles"),
+    SealedTable("image_scales"),
     SealedTable("predictions"),
     SealedTable("evaluations", (LinkedTable("evaluated_images", "evaluation_id"),)),
     SealedTable("shifts"),
     SealedTable("deployments"),
+    SealedTable("model_confirmations"),
+    SealedTable("site_thresholds"),
     SealedTable("consensus", (LinkedTable("consensus_reads", "consensus_id"),)),
     SealedTable("sign_offs"),
     SealedTable("assignments"),
@@ -144,6 +148,15 @@ def seal(session: Session, row: tables.Base, linked: Sequence[tables.Base] | Non
     return stored.seal
 
 
+def seal_of_unfinished(of: str) -> Seal:
+    """Return what the program records when it takes up a finished row again: that the row is in progress.
+
+    Args:
+        of: The row, such as "jobs 7".
+    """
+    return Seal(of, hashlib.sha256(_json([_FORMAT, of, "unfinished"]).encode("ascii")).hexdigest())
+
+
 def compute_seals(
     connection: Connection, sealed: SealedTable, schema: MetaData, key: Sequence[object] = ()
 ) -> Iterator[Seal]:
@@ -187,9 +200,12 @@ def _contents(
     linked = {one.table: _linked(connection, schema.tables[one.table], one, key) for one in present}
     skip = sealed.unfinished
     for row in _rows(connection, table, names, key):
-        if skip and row.get(skip.column) in skip.values:
-            continue
         of = " ".join(str(row.get(name)) for name in names)
+        if skip and row.get(skip.column) in skip.values:
+            # What belongs to it was sealed before it was taken up again, and will be with its next end.
+            for rows in linked.values():
+                rows.pop(of, None)
+            continue
         columns = {name: value for name, value in row.items() if name not in sealed.without}
         belonging = {name: sorted(rows.pop(of)) for name, rows in linked.items() if of in rows}
         yield _Content(sealed.table, of, columns, belonging)

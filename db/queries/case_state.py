@@ -28,6 +28,7 @@ from db.queries.consensus import is_current_consensus, settled_by
 from db.queries.intakes import incomplete_cases
 from db.queries.reader_knowledge import UndoWindow, can_be_withdrawn, others_have_read
 from db.queries.reads import is_current_final, is_routine
+from db.queries.scales import is_of_current_scale
 from db.queries.study_places import open_study_cases
 from db.queries.text_search import contains_text
 from db.tables import UtcDateTime
@@ -279,9 +280,9 @@ def has_answer() -> ColumnElement[bool]:
     A case whose images are all out of scope is read like any other: its state must not tell.
     """
     image, prediction, scope = tables.Image, tables.Prediction, tables.ImageScope
-    opinions = select(prediction.id).where(prediction.image_id == image.id).correlate(image)
-    withheld = select(scope.id).where(scope.image_id == image.id, scope.level == "out").correlate(image)
-    return or_(opinions.exists(), withheld.exists())
+    opinions = select(prediction.id).where(prediction.image_id == image.id, is_of_current_scale(prediction))
+    withheld = select(scope.id).where(scope.image_id == image.id, scope.level == "out", is_of_current_scale(scope))
+    return or_(opinions.correlate(image).exists(), withheld.correlate(image).exists())
 
 
 @dataclass(frozen=True, slots=True)

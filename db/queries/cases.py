@@ -1,5 +1,6 @@
 """Rows of cases and images, and locks on cases."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from sqlalchemy import select
@@ -47,6 +48,11 @@ def quality_of(row: tables.Image) -> Quality:
     """Return the quality that was measured at intake, and what was noticed when the file was read."""
     findings = tuple(QualityFinding(_finding_kind(finding["kind"]), finding["message"]) for finding in row.findings)
     return Quality(row.sharpness, row.tissue_fraction, findings)
+
+
+def write_findings(findings: Sequence[QualityFinding]) -> list[dict[str, str]]:
+    """Return findings as they are stored."""
+    return [{"kind": finding.kind, "message": finding.message} for finding in findings]
 
 
 def _finding_kind(stored: str) -> Literal["unreadable", "warning", "note"]:

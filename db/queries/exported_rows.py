@@ -11,6 +11,7 @@ from db import tables
 from db.queries.cases import quality_of
 from db.queries.consensus import is_current_consensus
 from db.queries.intakes import image_places
+from db.queries.scales import scales_of
 from db.queries.study_places import place_subject
 from db.values.exports import ExportedImage, ReadPlace, Reference, ShownOpinion, make_key
 from db.values.reading import Action, ModelIdentity
@@ -84,12 +85,15 @@ def reveals_of(session: Session, reads: Select[int]) -> Mapping[int, datetime]:
 def images_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[ExportedImage, ...]]:
     """Return the images of cases by case id, in order."""
     image, places = tables.Image, image_places(session, cases)
+    scales = scales_of(session, select(image.id).where(image.case_id.in_(cases)))
     by_case: dict[int, list[tables.Image]] = defaultdict(list)
     for row in session.scalars(select(image).where(image.case_id.in_(cases))):
         by_case[row.case_id].append(row)
     return {
         case_id: tuple(
-            ExportedImage(row.id, position, row.height, row.width, row.file_sha256, quality_of(row).notes)
+            ExportedImage(
+                row.id, position, row.height, row.width, row.file_sha256, quality_of(row).notes, scales.get(row.id)
+            )
             for position, row in enumerate(sorted(rows, key=lambda one: places.get(one.id, one.position)), start=1)
         )
         for case_id, rows in by_case.items()

@@ -14,6 +14,7 @@ from core.labels import LabelSet
 from core.results import Prediction, Scope
 from db import tables
 from db.queries.intakes import image_places
+from db.queries.scales import is_of_current_scale
 from db.values.reading import ModelIdentity, Reveal, RevealedImage, RevealedScope
 
 
@@ -21,12 +22,13 @@ def reveal_of(session: Session, case_id: int, *, among: Collection[int] | None =
     """Return the model's opinion of a case; None while no image of it has a prediction.
 
     Of several model versions, it is the one that covers the most images, and among those the latest.
+    Predictions made with a scale that was corrected later do not count.
     `among` limits it to these predictions: those on a reader's screen. The caller must have checked
     that the reader may see it.
     """
     row = tables.Prediction
     query = select(row, tables.Image.position).join(tables.Image, tables.Image.id == row.image_id)
-    query = query.where(tables.Image.case_id == case_id)
+    query = query.where(tables.Image.case_id == case_id, is_of_current_scale(row))
     if among is not None:
         query = query.where(row.id.in_(among))
     versions: dict[str, list[tables.Prediction]] = defaultdict(list)
@@ -49,7 +51,8 @@ def scopes_of(
     """
     row, version = tables.ImageScope, reveal.model_version if reveal else None
     query = select(row, tables.Image.position).join(tables.Image, tables.Image.id == row.image_id)
-    query = query.where(tables.Image.case_id == case_id).order_by(row.model_version == version, row.id)
+    query = query.where(tables.Image.case_id == case_id, is_of_current_scale(row))
+    query = query.order_by(row.model_version == version, row.id)
     if among is not None:
         query = query.where(row.id.in_(among))
     # Of several rows of an image the last one stays.
@@ -69,7 +72,8 @@ def _revealed_scope(row: tables.ImageScope) -> RevealedScope:
 
 def _reveal(rows: list[tables.Prediction]) -> Reveal:
     probability = fmean(row.malignant_probability for row in rows)
-    threshold = rows[0].threshold
+    # One for all images, unless the site chose another between two of them: then the more sensitive one.
+    threshold = min(row.threshold for row in rows)
     return Reveal(
         model_version=rows[0].model_version,
         model_name=rows[0].model_name,

@@ -137,6 +137,14 @@ def may_see_model(session: Session, case_id: int, account_id: int) -> bool:
     return session.scalar(_first_reads(account_id).where(tables.Read.case_id == case_id).limit(1)) is not None
 
 
+def shows_scopes(case_id: Numbers, account_id: int) -> ColumnElement[bool]:
+    """Select the cases of which this reader may know, added up over many, how like the training images they are.
+
+    As of the model's opinion: after their own first read, and never while the case belongs to an open study of theirs.
+    """
+    return and_(case_id.in_(_first_reads(account_id)), case_id.not_in(open_study_cases(account_id)))
+
+
 def is_informed(session: Session, case_id: int, account_id: int, *, blind: bool = False) -> bool:
     """Return whether a read saved now comes after this reader could learn what others said of the same pictures.
 

@@ -20,10 +20,12 @@ from db.store import (
     open_case,
     planning,
     reads,
+    scales,
     sign_ins,
     sign_offs,
     studies,
     study_reading,
+    uploads,
     worklist,
 )
 
@@ -43,9 +45,11 @@ __all__ = [
     "open_case",
     "planning",
     "reads",
+    "scales",
     "sign_ins",
     "sign_offs",
     "studies",
     "study_reading",
+    "uploads",
     "worklist",
 ]

@@ -78,9 +78,10 @@ def cases_to_adjudicate(session: Session, account_id: int) -> list[WaitingCase]:
     ]
 
 
-def open_adjudication(session: Session, case_id: int, account_id: int) -> Adjudication:
+def open_adjudication(session: Session, case_id: int, account_id: int, *, met_only: bool = False) -> Adjudication:
     """Open a case for an adjudicator and record it: before the blind read only its images, then every opinion.
 
+    With `met_only` no opinion is shown until this adjudicator has confirmed the explanation of the model.
     Needs a writing session for the audit trail. The blind read is an ordinary first read.
 
     Raises:
@@ -97,8 +98,8 @@ def open_adjudication(session: Session, case_id: int, account_id: int) -> Adjudi
     consensus = current_consensus(session, case_id) if blind else None
     if not waits and consensus is None:
         raise CaseChangedError(f"case {case.accession} does not need adjudication")
-    view = open_case(session, case_id, account_id)
-    if blind is None:
+    view = open_case(session, case_id, account_id, met_only=met_only)
+    if blind is None or view.unmet:
         return Adjudication(view, None, waits=True)
     record_shown(session, account_id, case.accession)
     triggers = case_state.triggers_of(session, select(tables.Case.id).where(tables.Case.id == case_id))

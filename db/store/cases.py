@@ -1,6 +1,5 @@
 """Add cases and their images, and record a magnification that was left out."""
 
-import unicodedata
 from datetime import UTC, datetime
 
 from sqlalchemy import func, select
@@ -12,12 +11,14 @@ from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.errors import CaseChangedError
-from db.queries.cases import lock_case
+from db.queries.cases import lock_case, write_findings
 from db.queries.intakes import refuse_opened
 from db.queries.permissions import require_permission
+from db.queries.scales import add_scale, scale_of
 from db.queries.study_places import refuse_in_study
 from db.values.accounts import Permission
 from db.values.reading import Action, AddedImage, JobState, StoredImage
+from db.values.words import check_words
 
 _ACCESSION_LIMIT = 64  # characters; the widths of the columns
 _MAGNIFICATION_LIMIT = 32
@@ -39,8 +40,8 @@ def add_case(
             characters.
     """
     require_permission(session, account_id, Permission.READ_CASES)
-    magnification = _check_words("the magnification", magnification, _MAGNIFICATION_LIMIT)
-    requested = _check_words("the accession", accession, _ACCESSION_LIMIT)
+    magnification = check_words("the magnification", magnification, _MAGNIFICATION_LIMIT)
+    requested = check_words("the accession", accession, _ACCESSION_LIMIT)
     case = tables.Case(
         magnification=magnification,
         demonstration=demonstration,
@@ -87,6 +88,10 @@ def add_image(session: Session, case_id: int, stored: StoredImage) -> AddedImage
         tables.Job(image_id=image.id, state=JobState.QUEUED, attempts=0, queued_at=image.added_at),
     )
     record_event(session, case.created_by_id, Action.IMAGE_ADDED, case.accession, content=seal(session, case))
+    if stored.scale:
+        row = add_scale(session, case.created_by_id, image.id, stored.scale)
+        subject = f"{case.accession} image {image.position}: {scale_of(session, image.id)}"
+        record_event(session, case.created_by_id, Action.SCALE_SET, subject, content=seal(session, row))
     return AddedImage(image.id)
 
 
@@ -111,7 +116,7 @@ def set_magnification(session: Session, account_id: int, case_id: int, magnifica
     require_permission(session, account_id, Permission.READ_CASES)
     case = lock_case(session, case_id)
     refuse_in_study(session, case, account_id)
-    words = _check_words("the magnification", magnification, _MAGNIFICATION_LIMIT)
+    words = check_words("the magnification", magnification, _MAGNIFICATION_LIMIT)
     if words is None:
         raise ValueError("the magnification is empty")
     if case.magnification is not None:
@@ -119,14 +124,6 @@ def set_magnification(session: Session, account_id: int, case_id: int, magnifica
     case.magnification = words
     subject = f"{case.accession}: {words}"
     record_event(session, account_id, Action.MAGNIFICATION_SET, subject, content=seal(session, case))
-
-
-def _check_words(what: str, words: str | None, limit: int) -> str | None:
-    # A blank that does not break, pasted from a document, looks like any other and is not printable to Python.
-    words = "".join(" " if unicodedata.category(one) == "Zs" else one for one in words or "").strip()
-    if len(words) > limit or not words.isprintable():
-        raise ValueError(f"{what} may have at most {limit} characters, all of them visible")
-    return words or None
 
 
 def _insert_named(session: Session, case: tables.Case, accession: str) -> None:
@@ -208,6 +205,6 @@ def _new_image(case_id: int, position: int, stored: StoredImage) -> tables.Image
         width=stored.width,
         sharpness=stored.quality.sharpness,
         tissue_fraction=stored.quality.tissue_fraction,
-        findings=[{"kind": f.kind, "message": f.message} for f in stored.quality.findings],
+        findings=write_findings(stored.quality.findings),
         added_at=datetime.now(UTC),
     )

@@ -259,7 +259,11 @@ def _without_position(one: ExportedRead) -> ExportedRead:
 
 def _case(case: _Case, numbers: _Numbers) -> ExportedCase:
     number = numbers.cases[case.accession]
-    images = case.images if numbers.named else tuple(replace(image, file_sha256="") for image in case.images)
+    images = (
+        case.images
+        if numbers.named
+        else tuple(replace(image.without_microscope(), file_sha256="") for image in case.images)
+    )
     accession = case.accession if numbers.named else f"case {number}"
     return ExportedCase(number, accession, case.magnification, case.demonstration, images, case.reference)
 
@@ -388,9 +392,10 @@ def _without_times(export: CaseExport) -> CaseExport:
 
 def _without_typed_words(export: CaseExport, key: str) -> CaseExport:
     """Replace the accession by a pseudonym, the same in every report of this case, and remove all typed text."""
+    images = tuple(image.without_microscope() for image in export.case.images)
     return replace(
         export,
-        case=replace(export.case, accession=f"case {pseudonym(export.case.accession, key)}"),
+        case=replace(export.case, accession=f"case {pseudonym(export.case.accession, key)}", images=images),
         reads=tuple(replace(one, read=without_words(one.read)) for one in export.reads),
         consensus=tuple(replace(one, note="") for one in export.consensus),
         sign_offs=tuple(replace(one, note="", why="") for one in export.sign_offs),

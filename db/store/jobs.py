@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from core.results import Analysis, Scope
 from db import tables
-from db.audit.seals import seal
+from db.audit.seals import seal, seal_of_unfinished
 from db.audit.trail import record_event
+from db.queries.scales import scale_row
 from db.values.audit import TrailAction
 from db.values.reading import Heartbeat, Job, JobState, ModelIdentity, StoredHeatmap
 
@@ -39,7 +40,9 @@ def claim_job(session: Session, worker: str) -> Job | None:
         .where(tables.Image.id == row.image_id)
     )
     file, magnification = session.execute(image).one()
-    return Job(row.id, row.image_id, file, row.attempts, magnification)
+    scale = scale_row(session, row.image_id)
+    um_per_px, scale_id = (scale.um_per_px, scale.id) if scale else (None, None)
+    return Job(row.id, row.image_id, file, row.attempts, magnification, um_per_px, scale_id)
 
 
 def record_heartbeat(session: Session, job_id: int, worker: str) -> bool:
@@ -94,14 +97,14 @@ def finish_job(
     """
     if not _claim_end(session, job, worker, JobState.DONE, analysis.reason):
         return False
-    if analysis.scope is not None and not _has_scope(session, job.image_id, model.version):
+    if analysis.scope is not None and not _has_scope(session, job, model.version):
         session.add(_scope_row(job, analysis.scope, model))
     _record_end(session, job.id)
     if analysis.withheld:
         # As after a prediction: the trail must not tell before the first read that there is none.
         record_event(session, None, TrailAction.ANALYSED, f"image {job.image_id}")
-    if analysis.prediction is not None and not _has_prediction(session, job.image_id, model.version):
-        row = _prediction_row(job.image_id, analysis, model, heatmap)
+    if analysis.prediction is not None and not _has_prediction(session, job, model.version):
+        row = _prediction_row(job, analysis, model, heatmap)
         session.add(row)
         # The prediction is sealed because readers are shown it; the event itself does not reveal it.
         content = seal(session, row)
@@ -115,6 +118,20 @@ def fail_job(session: Session, job: Job, worker: str, message: str) -> bool:
         return False
     _record_end(session, job.id)
     return True
+
+
+def queue_again(session: Session, account_id: int, image_id: int) -> None:
+    """Queue the analysis of an image again, whatever became of it; a worker that is at it loses the job."""
+    row = session.scalar(select(tables.Job).where(tables.Job.image_id == image_id).with_for_update())
+    if row is None or row.state is JobState.QUEUED:
+        return
+    had_ended = row.state is not JobState.RUNNING
+    row.state, row.queued_at = JobState.QUEUED, datetime.now(UTC)
+    row.worker = row.message = row.claimed_at = row.heartbeat_at = row.finished_at = None
+    session.flush()
+    if had_ended:
+        content = seal_of_unfinished(f"jobs {row.id}")
+        record_event(session, account_id, TrailAction.QUEUED_AGAIN, f"image {image_id}", content=content)
 
 
 def seconds_per_job(session: Session) -> float | None:
@@ -180,14 +197,17 @@ def _change(session: Session, which: ColumnElement[bool], **values: object) -> i
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 
-def _has_prediction(session: Session, image_id: int, version: str) -> bool:
+def _has_prediction(session: Session, job: Job, version: str) -> bool:
     row = tables.Prediction
-    return session.scalar(select(row.id).where(row.image_id == image_id, row.model_version == version)) is not None
+    # SQLAlchemy writes a comparison with None as IS NULL.
+    same = (row.image_id == job.image_id, row.model_version == version, row.scale_id == job.scale_id)
+    return session.scalar(select(row.id).where(*same)) is not None
 
 
-def _has_scope(session: Session, image_id: int, version: str) -> bool:
+def _has_scope(session: Session, job: Job, version: str) -> bool:
     row = tables.ImageScope
-    return session.scalar(select(row.id).where(row.image_id == image_id, row.model_version == version)) is not None
+    same = (row.image_id == job.image_id, row.model_version == version, row.scale_id == job.scale_id)
+    return session.scalar(select(row.id).where(*same)) is not None
 
 
 def _scope_row(job: Job, scope: Scope, model: ModelIdentity) -> tables.ImageScope:
@@ -203,17 +223,18 @@ def _scope_row(job: Job, scope: Scope, model: ModelIdentity) -> tables.ImageScop
         limit_out=scope.limit_out,
         reasons=list(scope.reasons),
         created_at=datetime.now(UTC),
+        scale_id=job.scale_id,
     )
 
 
 def _prediction_row(
-    image_id: int, analysis: Analysis, model: ModelIdentity, heatmap: StoredHeatmap | None
+    job: Job, analysis: Analysis, model: ModelIdentity, heatmap: StoredHeatmap | None
 ) -> tables.Prediction:
     prediction = analysis.prediction
     if prediction is None:
         raise ValueError("an analysis without a prediction cannot be stored as one")
     return tables.Prediction(
-        image_id=image_id,
+        image_id=job.image_id,
         model_version=model.version,
         model_name=model.name,
         demonstration=model.demonstration,
@@ -229,4 +250,5 @@ def _prediction_row(
         heatmap_low=heatmap.low if heatmap else None,
         heatmap_high=heatmap.high if heatmap else None,
         created_at=datetime.now(UTC),
+        scale_id=job.scale_id,
     )

@@ -1,4 +1,4 @@
-"""Training runs, and the checkpoint in service."""
+"""The checkpoint in service, its threshold here, who has confirmed what it is, and training runs."""
 
 from datetime import UTC, datetime
 
@@ -9,9 +9,10 @@ from core.card import model_version
 from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
+from db.queries.confirmed_models import has_confirmed
 from db.queries.permissions import require_permission
 from db.values.accounts import Permission
-from db.values.evaluations import Deployment, RunRow, RunState
+from db.values.evaluations import Deployment, RunRow, RunState, SiteThreshold, ThresholdAim
 from db.values.reading import Action
 
 _SUBJECT_LIMIT = 200  # characters; the width of the audit trail's column
@@ -42,6 +43,57 @@ def deployments(session: Session) -> list[Deployment]:
     name = select(tables.Account.name).where(tables.Account.id == tables.Deployment.account_id).scalar_subquery()
     rows = session.execute(select(tables.Deployment, name).order_by(tables.Deployment.id.desc()))
     return [_deployment_of(row, account) for row, account in rows]
+
+
+def confirm_model(session: Session, account_id: int, version: str) -> None:
+    """Record that an account knows what a model version is good and bad at; a second time changes nothing.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+    """
+    require_permission(session, account_id, Permission.READ_CASES)
+    if has_confirmed(session, account_id, version):
+        return
+    row = tables.ModelConfirmation(account_id=account_id, model_version=version, at=datetime.now(UTC))
+    session.add(row)
+    record_event(session, account_id, Action.MODEL_CONFIRMED, version, content=seal(session, row))
+
+
+def is_confirmed(session: Session, account_id: int, version: str) -> bool:
+    """Return whether an account has confirmed the explanation of a model version.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+    """
+    require_permission(session, account_id, Permission.READ_CASES)
+    return has_confirmed(session, account_id, version)
+
+
+def choose_threshold(session: Session, account_id: int, version: str, aim: ThresholdAim, value: float) -> None:
+    """Use this threshold for what a model version analyses from now on; stored results keep theirs.
+
+    Raises:
+        NotAllowedError: If this account may not administer models.
+        ValueError: If it is not between 0 and 1.
+    """
+    require_permission(session, account_id, Permission.ADMINISTER)
+    if not 0 < value < 1:
+        raise ValueError(f"a threshold must lie between 0 and 1, got {value}")
+    row = tables.SiteThreshold(at=datetime.now(UTC), account_id=account_id, model_version=version, aim=aim, value=value)
+    session.add(row)
+    subject = f"{version}: {aim.value}, {value:.4f}"
+    record_event(session, account_id, Action.THRESHOLD_CHOSEN, subject, content=seal(session, row))
+
+
+def site_threshold(session: Session, version: str) -> SiteThreshold | None:
+    """Return the threshold that was last chosen for a model version; None if its card decides."""
+    row = tables.SiteThreshold
+    query = select(row, tables.Account.name).join(tables.Account, tables.Account.id == row.account_id)
+    found = session.execute(query.where(row.model_version == version).order_by(row.id.desc()).limit(1)).first()
+    if found is None:
+        return None
+    chosen, name = found
+    return SiteThreshold(chosen.model_version, chosen.aim, chosen.value, name, chosen.at)
 
 
 def _account_name(session: Session, account_id: int | None) -> str | None:

@@ -11,11 +11,13 @@ from db.audit.trail import record_opening, record_reveal
 from db.errors import CaseChangedError, NotRevealedError, UnknownCaseError
 from db.queries.case_state import is_signed
 from db.queries.cases import case_row, image_row, lock_case, quality_of
+from db.queries.confirmed_models import without_unmet_model
 from db.queries.intakes import image_places, ordered_images, refuse_incomplete, was_opened
 from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import may_see_images, may_see_model
 from db.queries.reads import current_read
+from db.queries.scales import is_of_current_scale, scales_of
 from db.queries.study_places import refuse_in_study
 from db.store.claims import claim_case, claim_holders
 from db.store.jobs import seconds_per_job
@@ -68,7 +70,7 @@ def image_file(session: Session, image_id: int, account_id: int) -> str:
     return image.file_sha256
 
 
-def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
+def open_case(session: Session, case_id: int, account_id: int, *, met_only: bool = False) -> CaseView:
     """Open a case for a reader and record it; the model's opinion is included only after their first read.
 
     Needs a writing session for the audit trail. Pages call `case_view` and then `record_opened` instead, so that
@@ -80,11 +82,13 @@ def open_case(session: Session, case_id: int, account_id: int) -> CaseView:
         InStudyError: If this reader must read it in a study.
         IncompleteCaseError: If its images are still being stored.
     """
-    return record_opened(session, case_view(session, case_id, account_id), account_id)
+    return record_opened(session, case_view(session, case_id, account_id, met_only=met_only), account_id)
 
 
-def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
+def case_view(session: Session, case_id: int, account_id: int, *, met_only: bool = False) -> CaseView:
     """Return a case as this reader may see it now; call `record_opened` before showing it.
+
+    With `met_only` the opinion of a model is left out until this reader has confirmed the explanation of the model.
 
     Raises:
         NotAllowedError: If this account may not see cases.
@@ -99,7 +103,7 @@ def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
     first = current_read(session, case_id, account_id, Stage.FIRST)
     shows = may_see_model(session, case_id, account_id)
     reveal = reveal_of(session, case_id) if shows else None
-    return CaseView(
+    view = CaseView(
         id=case.id,
         accession=case.accession,
         magnification=case.magnification,
@@ -112,6 +116,7 @@ def case_view(session: Session, case_id: int, account_id: int) -> CaseView:
         open_elsewhere=claim_holders(session, case_id, account_id),
         scopes=scopes_of(session, case_id, reveal) if shows else (),
     )
+    return without_unmet_model(session, view, account_id) if met_only else view
 
 
 def record_opened(session: Session, case: CaseView, account_id: int) -> CaseView:
@@ -149,7 +154,7 @@ def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
     That the model gave no opinion of an image is part of its opinion, so the reason of such a job is left out.
     """
     job, scope = tables.Job, tables.ImageScope
-    withheld = select(scope.id).where(scope.job_id == job.id, scope.level == "out").exists()
+    withheld = select(scope.id).where(scope.job_id == job.id, scope.level == "out", is_of_current_scale(scope)).exists()
     queue = (
         select(job.id, func.row_number().over(order_by=(job.attempts, job.id)).label("place"))
         .where(job.state.in_((JobState.QUEUED, JobState.RUNNING)))
@@ -163,18 +168,19 @@ def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
     )
     places = image_places(session, select(tables.Case.id).where(tables.Case.id == case_id))
     rows = sorted(session.execute(query).all(), key=lambda row: places.get(row[0].id, row[0].position))
+    scales = scales_of(session, select(tables.Image.id).where(tables.Image.case_id == case_id))
     pace = seconds_per_job(session) if any(place for _, _, place, _ in rows) else None
     return tuple(
-        _image_row(
-            image, position, job_row, None if hidden else job_row.message, place * pace if place and pace else None
+        replace(
+            _image_row(image, position, job_row, None if hidden else job_row.message),
+            seconds_left=place * pace if place and pace else None,
+            scale=scales.get(image.id),
         )
         for position, (image, job_row, place, hidden) in enumerate(rows, start=1)
     )
 
 
-def _image_row(
-    image: tables.Image, position: int, job: tables.Job, message: str | None, seconds_left: float | None
-) -> ImageRow:
+def _image_row(image: tables.Image, position: int, job: tables.Job, message: str | None) -> ImageRow:
     return ImageRow(
         id=image.id,
         position=position,
@@ -183,5 +189,4 @@ def _image_row(
         quality=quality_of(image),
         job=job.state,
         job_message=message,
-        seconds_left=seconds_left,
     )

@@ -14,6 +14,7 @@ from db import tables
 from db.audit.trail import record_event, record_opening, record_reveal
 from db.errors import CaseChangedError, UnknownCaseError
 from db.queries.cases import case_row, lock_case
+from db.queries.confirmed_models import without_unmet_model
 from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import is_informed
@@ -56,9 +57,10 @@ def reads_in_studies(session: Session, account_id: int) -> bool:
     )
 
 
-def open_place(session: Session, study_id: int, account_id: int) -> OpenedPlace:
+def open_place(session: Session, study_id: int, account_id: int, *, met_only: bool = False) -> OpenedPlace:
     """Open the current case of a reader in a study and record it; the arm decides whether it shows the model's opinion.
 
+    With `met_only` that is left out until this reader has confirmed the explanation of the model.
     There is no case during a washout, after the last case, and in a closed study. Needs a writing session for the
     audit trail.
 
@@ -70,7 +72,7 @@ def open_place(session: Session, study_id: int, account_id: int) -> OpenedPlace:
     study = _own_study(session, _study_of(session, study_id, account_id), account_id)
     if study.place is None or study.rests_until is not None:
         return OpenedPlace(study, None)
-    return OpenedPlace(study, _open_case_at(session, study.place))
+    return OpenedPlace(study, _open_case_at(session, study.place, met_only=met_only))
 
 
 def record_study_read(
@@ -173,16 +175,13 @@ def _own_study(session: Session, row: tables.Study, account_id: int) -> OwnStudy
     )
 
 
-def _open_case_at(session: Session, place: Place) -> CaseView:
+def _open_case_at(session: Session, place: Place, *, met_only: bool) -> CaseView:
     case = case_row(session, place.case_id)
     first = current_read(session, place.case_id, place.account_id, Stage.FIRST, place_id=place.id)
     shows = shows_model(session, place, place.case_id)
     reveal = reveal_of(session, place.case_id) if shows else None
     scopes = scopes_of(session, place.case_id, reveal) if shows else ()
-    record_opening(session, place.account_id, place_subject(case.accession, place))
-    if reveal or scopes:
-        record_reveal(session, place.account_id, place_subject(case.accession, place))
-    return CaseView(
+    view = CaseView(
         id=case.id,
         accession=case.accession,
         magnification=case.magnification,
@@ -194,6 +193,11 @@ def _open_case_at(session: Session, place: Place) -> CaseView:
         reveal=reveal,
         scopes=scopes,
     )
+    shown = without_unmet_model(session, view, place.account_id) if met_only else view
+    record_opening(session, place.account_id, place_subject(case.accession, place))
+    if shown.model:
+        record_reveal(session, place.account_id, place_subject(case.accession, place))
+    return shown
 
 
 def _minute(moment: datetime) -> str:

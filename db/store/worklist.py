@@ -15,6 +15,7 @@ from db import tables
 from db.queries.cached import cache_statement
 from db.queries.case_state import ReaderCases, case_conditions, reader_cases, statement_parameters
 from db.queries.permissions import require_permission
+from db.queries.scales import is_of_current_scale
 from db.values.accounts import Permission
 from db.values.reading import CaseState
 from db.values.worklist import CaseFilter, CaseOrder, CaseRow
@@ -75,6 +76,7 @@ def _opinions() -> Subquery:
             .label("place"),
         )
         .join(tables.Image, tables.Image.id == row.image_id)
+        .where(is_of_current_scale(row))
         .group_by(tables.Image.case_id, row.model_version)
         .subquery()
     )

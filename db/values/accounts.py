@@ -19,6 +19,7 @@ class Permission(StrEnum):
     SEE_MODELS = "see models and evaluations"
     SEE_AGREEMENT = "see how readers agree"
     ADJUDICATE = "adjudicate cases"
+    WATCH_UPLOADS = "watch what is uploaded"
     PLAN_READING = "assign cases or plan studies"
     ADMINISTER = "manage accounts or models"
 
@@ -29,8 +30,10 @@ ALLOWED: dict[Role, frozenset[Permission]] = {
     Role.ADJUDICATOR: frozenset(
         {Permission.READ_CASES, Permission.ADJUDICATE, Permission.SEE_MODELS, Permission.SEE_AGREEMENT}
     ),
-    Role.RESEARCHER: frozenset({Permission.SEE_MODELS, Permission.SEE_AGREEMENT}),
-    Role.ADMINISTRATOR: frozenset({Permission.SEE_MODELS, Permission.PLAN_READING, Permission.ADMINISTER}),
+    Role.RESEARCHER: frozenset({Permission.SEE_MODELS, Permission.SEE_AGREEMENT, Permission.WATCH_UPLOADS}),
+    Role.ADMINISTRATOR: frozenset(
+        {Permission.SEE_MODELS, Permission.WATCH_UPLOADS, Permission.PLAN_READING, Permission.ADMINISTER}
+    ),
 }
 
 

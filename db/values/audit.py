@@ -38,6 +38,7 @@ class TrailAction(StrEnum):
     VERIFIED = "audit trail verified"
     ANALYSED = "image analysed"
     ANALYSIS_ENDED = "analysis ended"
+    QUEUED_AGAIN = "analysis queued again"
     EVALUATED = "evaluation stored"
     SHIFT_STORED = "domain shift stored"
 

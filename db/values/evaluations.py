@@ -32,6 +32,28 @@ class RunState(StrEnum):
     FAILED = "failed"
 
 
+class ThresholdAim(StrEnum):
+    """What a threshold of a model was chosen for; the words are stored."""
+
+    BALANCE = "balance"  # the highest sum of sensitivity and specificity (Youden's J)
+    SENSITIVITY = "sensitivity"  # a sensitivity of 95 %
+
+
+@dataclass(frozen=True, slots=True)
+class SiteThreshold:
+    """The threshold that this site uses of a model version, who chose it, and when."""
+
+    model_version: str
+    aim: ThresholdAim
+    value: float
+    account: str
+    at: datetime
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < 1:
+            raise ValueError(f"a threshold must lie between 0 and 1, got {self.value}")
+
+
 @dataclass(frozen=True, slots=True)
 class RunRow:
     """One training run; its files are in `folder`."""

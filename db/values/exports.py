@@ -9,6 +9,7 @@ from typing import Literal
 
 from core.labels import Malignancy
 from db.values.reading import Arm, Consensus, ModelIdentity, Read, Reveal, RevealedScope, SignOff
+from db.values.scales import ImageScale
 
 ReferenceSource = Literal["consensus", "sign-off"]
 
@@ -65,6 +66,16 @@ class ExportedImage:
     width: int
     file_sha256: str
     notes: tuple[str, ...] = ()
+    scale: ImageScale | None = None  # None: unknown
+
+    @property
+    def um_per_px(self) -> float | None:
+        """Micrometres per pixel; None if unknown."""
+        return self.scale.um_per_px if self.scale else None
+
+    def without_microscope(self) -> "ExportedImage":
+        """Return the image without the name of its microscope, which could tell the site."""
+        return replace(self, scale=replace(self.scale, objective="") if self.scale else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Values of cases, images, reads, regions, adjudication and sign-off."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,6 +8,7 @@ from enum import StrEnum
 
 from core.labels import Malignancy
 from core.results import Prediction, Quality, Scope, ScopeLevel
+from db.values.scales import ChosenScale, ImageScale
 
 # Why a final read differs from the model: the stored code, and the words on the screen.
 REASONS: tuple[tuple[str, str], ...] = (
@@ -39,6 +41,7 @@ class RegionKind(StrEnum):
     POINT = "point"
     BOX = "box"
     SHAPE = "shape"
+    LINE = "line"  # a length that was measured; it marks no finding
 
 
 class Severity(StrEnum):
@@ -61,7 +64,7 @@ class Trigger(StrEnum):
 class Region:
     """A place in an image that a reader marked; points are (x, y) in image pixels from the top left corner.
 
-    A point has one, a box its top left and bottom right corners, a shape an outline of at least three.
+    A point has one, a box its top left and bottom right corners, a shape an outline of at least three, a line its ends.
     """
 
     image_id: int
@@ -70,7 +73,7 @@ class Region:
     note: str = ""
 
     def __post_init__(self) -> None:
-        required = {RegionKind.POINT: 1, RegionKind.BOX: 2}.get(self.kind)
+        required = {RegionKind.POINT: 1, RegionKind.BOX: 2, RegionKind.LINE: 2}.get(self.kind)
         if required is not None and len(self.points) != required:
             raise ValueError(
                 f"a {self.kind} needs {required} point{'s' if required > 1 else ''}, got {len(self.points)}"
@@ -81,8 +84,15 @@ class Region:
             raise ValueError("a region must be inside its image")
         if self.kind is RegionKind.BOX and any(a >= b for a, b in zip(*self.points, strict=True)):
             raise ValueError("a box needs its top left corner first and must not be empty")
+        if self.kind is RegionKind.LINE and self.points[0] == self.points[1]:
+            raise ValueError("a line needs two different ends")
         if len(self.note) > _REGION_NOTE_LIMIT:
             raise ValueError(f"the note of a region may have at most {_REGION_NOTE_LIMIT} characters")
+
+    @property
+    def length(self) -> float:
+        """The distance between the first and the last point in pixels: what a line measures."""
+        return math.dist(self.points[0], self.points[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +217,7 @@ class ImageRow:
     job: JobState
     job_message: str | None  # why there is no result; never reveals the model's opinion, nor that it gave none
     seconds_left: float | None = None
+    scale: ImageScale | None = None  # None: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +237,8 @@ class Job:
     file_sha256: str
     attempt: int
     magnification: str | None  # of the case
+    um_per_px: float | None = None  # of the image; None: unknown
+    scale_id: int | None = None  # the row that says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +272,16 @@ class Opinion:
         # They cannot be typed but can be sent: PostgreSQL refuses NUL, and no database stores half a surrogate pair.
         if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in self.note):
             raise ValueError("This note contains characters that cannot be stored. Please retype it.")
+
+    @property
+    def marked(self) -> tuple[Region, ...]:
+        """The regions that were marked as findings: all but lengths."""
+        return tuple(region for region in self.regions if region.kind is not RegionKind.LINE)
+
+    @property
+    def measured(self) -> tuple[Region, ...]:
+        """The lengths that were measured."""
+        return tuple(region for region in self.regions if region.kind is RegionKind.LINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,11 +389,19 @@ class CaseView:
     reveal: Reveal | None
     open_elsewhere: tuple[Holder, ...] = ()
     scopes: tuple[RevealedScope, ...] = ()  # in the order of the images; without those of older results
+    unmet: "ModelIdentity | None" = None  # the model that is withheld until this reader has confirmed what it is
 
     @property
     def shown_scope(self) -> ScopeLevel | None:
         """What is shown of the scope of the case."""
         return find_shown_scope(self.reveal, self.scopes)
+
+    @property
+    def model(self) -> "ModelIdentity | None":
+        """The model that is shown to have given an opinion, or none."""
+        if self.reveal:
+            return ModelIdentity(self.reveal.model_version, self.reveal.model_name, self.reveal.demonstration)
+        return next((one.model for one in self.scopes if one.withheld), None)
 
     @property
     def on_screen(self) -> OnScreen:
@@ -388,6 +419,7 @@ class StoredImage:
     height: int
     width: int
     quality: Quality
+    scale: ChosenScale | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +449,9 @@ class Action(StrEnum):
     INTAKE_ENDED = "intake ended"
     IMAGES_ORDERED = "images ordered"
     MAGNIFICATION_SET = "magnification set"
+    SCALE_SET = "scale set"
+    QUALITY_ASSESSED = "quality assessed again"
+    OBJECTIVE_SET = "objective set"
     CASE_OPENED = "case opened"
     FIRST_READ = "first read saved"
     REVEALED = "revealed"
@@ -434,6 +469,8 @@ class Action(StrEnum):
     STUDY_CLOSED = "study closed"
     EXPORTED = "exported"
     MODEL_IN_SERVICE = "model put into service"
+    MODEL_CONFIRMED = "explanation of the model confirmed"
+    THRESHOLD_CHOSEN = "threshold of the model chosen"
     CHAINED = "audit trail chained"
     BACKED_UP = "backed up"
     RESTORED = "restored"

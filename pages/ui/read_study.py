@@ -6,6 +6,7 @@ import streamlit as st
 
 from db import store
 from db.values.reading import Arm, CaseView, Place
+from pages.ui import meet_model
 from pages.ui.reading import forms, header, inputs, tissue
 from pages.ui.reading.form_state import ReadForm
 from pages.ui.reading.mode import ReadingMode
@@ -34,7 +35,9 @@ def pause_study() -> None:
 
 
 def _draw_form(case: CaseView, place: Place, mode: ReadingMode) -> None:
-    if _is_blind(case, place):
+    if case.unmet is not None:
+        meet_model.ask_before_reveal(case.unmet)
+    elif _is_blind(case, place):
         forms.ask_first_opinion(mode)
     elif case.first_read is None:
         forms.ask_opinion_beside_model(case, mode)

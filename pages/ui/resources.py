@@ -181,6 +181,14 @@ def measure_visible(account_id: int, hidden: HiddenImages, row: EvaluationRow) -
     return evaluate_images(images, Evaluation.from_json(row.document)) if images else None
 
 
+def measure_for_account(row: EvaluationRow) -> Evaluation | None:
+    """Return an evaluation without the pictures of unfinished cases, as on its own page; None if nothing is left."""
+    hidden = evaluations().hidden(row)
+    if hidden is None or not hidden.positions:
+        return Evaluation.from_json(row.document)
+    return measure_visible(account().id, hidden, row)
+
+
 @st.cache_data(show_spinner=False, max_entries=_CACHED_PAIRS)
 def try_threshold(
     account_id: int, hidden: HiddenImages | None, row: EvaluationRow, threshold: float

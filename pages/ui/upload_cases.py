@@ -1,6 +1,7 @@
 """Following a batch of images that the server stores, and the outcome for each of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -9,7 +10,7 @@ from db import store
 from db.errors import CaseChangedError
 from db.values.intakes import OwnCase
 from db.values.reading import ImageRow
-from pages.ui import chosen_images, components, formatting, image_order, resources
+from pages.ui import chosen_images, components, formatting, image_order, resources, scales
 from pages.ui.chosen_images import ChosenImage
 from service.batches import Batch, BatchProgress
 from service.intake import CasePlan, IntakeResult, Received, warn_of_identifying_names
@@ -148,8 +149,28 @@ def show_stored_images() -> None:
     if intakes:
         show_name_warning([intake.name for intake in intakes])
         _show_not_stored(intakes)
-        pending = any(formatting.is_pending((row,)) for row in _load_rows(intakes).values())
+        rows = _load_rows(intakes)
+        pending = any(formatting.is_pending((row,)) for row in rows.values())
         st.fragment(_show_progress, run_every=_POLL_SECONDS if pending else None)(intakes, pending)
+        _offer_correction(intakes, rows)
+
+
+def _offer_correction(intakes: Sequence[IntakeResult], rows: Mapping[int, ImageRow]) -> None:
+    """Offer to correct the scale of the images that were just stored, until somebody has read them."""
+    reader = resources.account().id
+    stored = [intake for intake in intakes if intake.case_id is not None and intake.image_id in rows]
+    with resources.sessions().read() as session:
+        cases = {intake.case_id for intake in stored if intake.case_id is not None}
+        unread = {case for case in cases if store.scales.can_set_scale(session, reader, case)}
+    # Numbered as in the table above, where each may have a case of its own.
+    images = [
+        replace(rows[intake.image_id], position=place)
+        for place, intake in enumerate(stored, start=1)
+        if intake.case_id in unread and intake.image_id is not None
+    ]
+    if images:
+        with st.popover("Set or correct the scale"):
+            scales.ask_correction(images, "correct-scale")
 
 
 def _show_not_stored(intakes: Sequence[IntakeResult]) -> None:
@@ -177,6 +198,7 @@ def _show_progress(intakes: Sequence[IntakeResult], pending_before: bool) -> Non
             {
                 "Image": [formatting.escape(intake.name) for intake in intakes],
                 "Size": [f"{intake.width} x {intake.height}" if intake.width else "–" for intake in intakes],
+                "Scale": [formatting.escape(_write_scale(intake, rows)) for intake in intakes],
                 "Quality": [formatting.escape(_write_quality(intake)) for intake in intakes],
                 "State": [formatting.escape(_write_state(intake, rows)) for intake in intakes],
             },
@@ -196,6 +218,11 @@ def _write_progress(rows: dict[int, ImageRow], waiting: Sequence[ImageRow]) -> s
     left = max((row.seconds_left or 0 for row in waiting), default=0)
     about = f", about {left:.0f} s left" if left >= 1 else ""
     return f"{len(rows) - len(waiting)} of {len(rows)} images ready{about}"
+
+
+def _write_scale(intake: IntakeResult, rows: Mapping[int, ImageRow]) -> str:
+    row = rows.get(intake.image_id or 0)
+    return scales.write_scale(row.scale) if row else "–"
 
 
 def _write_quality(intake: IntakeResult) -> str:

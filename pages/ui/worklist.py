@@ -39,8 +39,10 @@ _ORDERS = {
     CaseOrder.DISCORDANCE: "Model differs most first",
 }
 _LIMITS = {
-    CaseOrder.UNCERTAINTY: "Only cases with your first opinion are listed, because this order reveals the model's.",
-    CaseOrder.DISCORDANCE: "Only cases with your final opinion are listed, because this order reveals the model's.",
+    CaseOrder.UNCERTAINTY: "Only cases with your first opinion are listed, because this order reveals the model's. "
+    "Cases without an opinion of the model come last.",
+    CaseOrder.DISCORDANCE: "Only cases with your final opinion are listed, because this order reveals the model's. "
+    "Cases that you read without an opinion of the model come last.",
 }
 
 _WAITING = (

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from core.reading.scope_words import write_scope
 from core.results import OUT_OF_SCOPE
 from db.values.exports import CaseExport, ExportedImage, ExportedRead
-from db.values.reading import Consensus, ModelIdentity, Reveal, SignOff, Stage
+from db.values.reading import Consensus, ModelIdentity, Region, Reveal, SignOff, Stage
 from service.exports.mrmc import malignancy_score
 
 Resource = dict[str, object]
@@ -102,7 +102,8 @@ def _read(export: CaseExport, one: ExportedRead, number: int) -> Resource:
             _component("subtype", "valueString", opinion.subtype),
             _component("reason for differing from the model", "valueString", opinion.reason),
             _component("heat map useful", "valueString", opinion.vote.value if opinion.vote else None),
-            _component("regions marked", "valueInteger", len(opinion.regions) or None),
+            _component("regions marked", "valueInteger", len(opinion.marked) or None),
+            *(_length(export, region) for region in opinion.measured),
             _component("seconds from opening to saving", "valueQuantity", _seconds(seconds)),
             _component(
                 "probability of malignancy that was shown",
@@ -117,6 +118,16 @@ def _read(export: CaseExport, one: ExportedRead, number: int) -> Resource:
         ],
         **_period(export, one),
     }
+
+
+def _length(export: CaseExport, region: Region) -> Resource | None:
+    """Describe a length in micrometres, or in pixels if the scale of its image is unknown."""
+    (image,) = (image for image in export.case.images if image.id == region.image_id)
+    value, unit, code = region.length, "pixel", "{pixel}"
+    if image.um_per_px is not None:
+        value, unit, code = value * image.um_per_px, "µm", "um"
+    quantity = {"value": round(value, 2), "unit": unit, "system": "http://unitsofmeasure.org", "code": code}
+    return _component(f"length measured on image {image.position}", "valueQuantity", quantity)
 
 
 def _moment(one: ExportedRead) -> str:
@@ -259,7 +270,7 @@ def _media(image: ExportedImage, *, named: bool) -> Resource:
         "height": image.height,
         "width": image.width,
         "content": {"contentType": "image/png", "title": f"image {image.position}"},
-        "note": [{"text": note} for note in image.notes],
+        "note": [{"text": note} for note in (*([f"{image.scale}"] if image.scale else []), *image.notes)],
     }
 
 

@@ -1,4 +1,4 @@
-"""The regions that readers marked, as one GeoJSON file per image, in pixels from its top left corner.
+"""Marked regions and measured lengths, as one GeoJSON file per image, in pixels from its top left corner.
 
 QuPath loads them onto an image of the same size (File, Import objects).
 """
@@ -37,31 +37,47 @@ def _collection(case: ExportedCase, position: int, marked: Iterable[tuple[Export
         "type": "FeatureCollection",
         "image": {"case": case.accession, "position": position, "width": image.width, "height": image.height}
         | ({"sha256": image.file_sha256} if image.file_sha256 else {})
+        | ({"um_per_px": image.scale.um_per_px, "scale": image.scale.source_words} if image.scale else {})
         | ({"notes": list(image.notes)} if image.notes else {}),
-        "features": [_feature(one, region) for one, region in marked],
+        "features": [_feature(one, region, image.um_per_px) for one, region in marked],
     }
     return json.dumps(document, indent=1).encode()
 
 
-def _feature(one: ExportedRead, region: Region) -> dict[str, object]:
-    label = one.read.opinion.label or "cannot assess"
-    point = region.kind is RegionKind.POINT
-    geometry = {
-        "type": "Point" if point else "Polygon",
-        "coordinates": region.points[0] if point else [outline(region)],
-    }
-    metadata = {
-        "reader": str(one.reader_number),
-        "stage": one.read.stage.value,
-        "superseded": str(one.superseded),
-        "withdrawn": str(one.withdrawn),
-        "kind": region.kind.value,
-    } | ({"note": region.note} if region.note else {})
+def _geometry(region: Region) -> dict[str, object]:
+    if region.kind is RegionKind.POINT:
+        return {"type": "Point", "coordinates": region.points[0]}
+    if region.kind is RegionKind.LINE:
+        return {"type": "LineString", "coordinates": list(region.points)}
+    return {"type": "Polygon", "coordinates": [outline(region)]}
+
+
+def _lengths(region: Region, um_per_px: float | None) -> dict[str, str]:
+    if region.kind is not RegionKind.LINE:
+        return {}
+    known = {} if um_per_px is None else {"length_um": f"{region.length * um_per_px:.4g}"}
+    return {"length_px": f"{region.length:.1f}"} | known
+
+
+def _feature(one: ExportedRead, region: Region, um_per_px: float | None) -> dict[str, object]:
+    # A length says nothing of the tissue: it must not be loaded as an area of the label.
+    label = "length" if region.kind is RegionKind.LINE else one.read.opinion.label or "cannot assess"
+    metadata = (
+        {
+            "reader": str(one.reader_number),
+            "stage": one.read.stage.value,
+            "superseded": str(one.superseded),
+            "withdrawn": str(one.withdrawn),
+            "kind": region.kind.value,
+        }
+        | _lengths(region, um_per_px)
+        | ({"note": region.note} if region.note else {})
+    )
     if one.place:
         metadata |= {"arm": one.place.arm.value, "round": str(one.place.round), "iteration": str(one.place.iteration)}
     return {
         "type": "Feature",
-        "geometry": geometry,
+        "geometry": _geometry(region),
         "properties": {
             "objectType": "annotation",
             "name": f"reader {one.reader_number}, {one.read.stage.value}",

@@ -23,6 +23,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("demonstration", "True for a generated demo case"),
     ("images", "number of images of the case"),
     ("image_notes", "how files of its images were read, such as that only the first of several pages is used"),
+    ("image_scales", "micrometres per pixel of its images, with their source; empty if unknown"),
     ("stage", "first: before the reveal; final: after the reveal; withdrawn: withdraws the preceding final read"),
     ("label", "benign, malignant or cannot assess"),
     ("confidence", "from 1 (guess) to 5 (certain); empty for cannot assess"),
@@ -45,6 +46,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("superseded", "True if a later read of the same reader replaces it"),
     ("withdrawn", "True if the reader withdrew it"),
     ("regions", "number of regions the reader marked; they are exported as GeoJSON with this table"),
+    ("lengths", "number of lengths the reader measured; they are in the same GeoJSON files"),
     ("reference_label", "label that is taken as correct; empty if not settled or if the case cannot be assessed"),
     ("reference_from", "consensus or sign-off; a sign-off if it was amended or if there is no consensus"),
 )  # fmt: skip
@@ -109,13 +111,14 @@ def _row(export: ReadsExport, one: ExportedRead, starts: Mapping[int, datetime])
         *((place.round, place.arm.value, place.iteration, place.position) if place else (None, "blind first", 1, None)),
         *(one.reader_number, one.case_number, case.magnification, case.demonstration, len(case.images)),
         "; ".join(f"image {image.position}: {note}" for image in case.images for note in image.notes),
+        "; ".join(f"image {image.position}: {image.scale}" for image in case.images if image.scale),
         *(read.stage.value, label, opinion.confidence, malignancy_score(one)),
         *(opinion.subtype, opinion.reason, opinion.vote.value if opinion.vote else None),
         *(read.model_visible, *_model(one)),
         *(_time(moment, start) for moment in (read.opened_at, one.revealed_at, read.saved_at)),
         round((read.saved_at - read.opened_at).total_seconds(), 3),
         read.edit_seconds,
-        *(read.informed, one.superseded, one.withdrawn, len(opinion.regions)),
+        *(read.informed, one.superseded, one.withdrawn, len(opinion.marked), len(opinion.measured)),
         *((case.reference.label, case.reference.source) if case.reference else (None, None)),
         *names,
     )
@@ -182,8 +185,9 @@ def _withheld(export: ReadsExport) -> list[str]:
     cases = sorted({one.case_number for one in finals})
     if not cases:
         return []
-    named = ", ".join(map(str, cases))
-    return [f"no score with the model, which gave no opinion outside its scope, for {len(cases)} cases: {named}"]
+    return [
+        f"cases without a score with the model, which gave no opinion outside its scope: {', '.join(map(str, cases))}"
+    ]
 
 
 def _scores(export: ReadsExport) -> Iterable[Score]:

@@ -8,7 +8,8 @@ from core.reading.scope_words import NO_OPINION, write_scope
 from core.results import Prediction
 from db.files import DamagedFileError, Files
 from db.values.exports import ROUNDED_TO, CaseExport, ExportedImage, ExportedMap, ExportedRead
-from db.values.reading import REASONS, Region, Stage
+from db.values.reading import REASONS, Region, RegionKind, Stage
+from db.values.scales import write_length
 from service.exports import pdf_page
 from service.exports.pdf_page import WIDTH, ReportSheet
 
@@ -111,7 +112,8 @@ def _read_row(export: CaseExport, one: ExportedRead, number: int) -> tuple[str, 
     )
     remarks = [dict(REASONS)[opinion.reason]] if opinion.reason else []
     remarks += [f"heat map useful: {opinion.vote.value}"] if opinion.vote else []
-    remarks += [f"regions marked: {len(opinion.regions)}"] if opinion.regions else []
+    remarks += [f"regions marked: {len(opinion.marked)}"] if opinion.marked else []
+    remarks += [f"lengths measured: {len(opinion.measured)}"] if opinion.measured else []
     remarks += ["informed by others"] if read.informed else []
     remarks += ["the model's result was marked as unusual"] if read.shown_scope == "unusual" else []
     return (
@@ -145,9 +147,18 @@ def _note(note: str) -> str:
 
 
 def _name_regions(export: CaseExport) -> list[NamedRegion]:
-    """Name each marked region after its read and its place in it, such as 2.1; also those of replaced reads."""
+    """Name each marked region after its read and its place in it, such as 2.1; also those of replaced reads.
+
+    The name of a line has its length.
+    """
+    scales = {image.id: image.um_per_px for image in export.case.images}
+
+    def length(region: Region) -> str:
+        is_line = region.kind is RegionKind.LINE
+        return f": {write_length(region.length, scales[region.image_id])}" if is_line else ""
+
     return [
-        (f"{number}.{place}", region.image_id, region)
+        (f"{number}.{place}{length(region)}", region.image_id, region)
         for number, one in enumerate(export.reads, start=1)
         for place, region in enumerate(one.read.opinion.regions, start=1)
     ]
@@ -175,7 +186,8 @@ def _draw_images(sheet: ReportSheet, export: CaseExport, files: Files, regions: 
 
 
 def _caption(image: ExportedImage, prediction: Prediction | None, scope: str) -> str:
-    size = f"Image {image.position}, {image.width} x {image.height} px"
+    scale = f"{image.scale}" if image.scale else "scale unknown"
+    size = f"Image {image.position}, {image.width} x {image.height} px, {scale}"
     notes = "".join(f" Note: {note}." for note in image.notes)
     if prediction is None:
         return f"{size}. {scope or 'No model result.'}{notes}"

@@ -55,7 +55,8 @@ def render_image(files: Files, image: ExportedImage, side: int, regions: Sequenc
     for name, region in regions:
         _draw_region(pen, [(x * scale, y * scale) for x, y in _line(region)], point=region.kind is RegionKind.POINT)
         x, y = region.points[0]
-        place = (min(x * scale + 4, shrunk.shape[1] - 3 * _TEXT_SIZE), max(0, y * scale - _TEXT_SIZE - 6))
+        room = max(3 * _TEXT_SIZE, pen.textlength(name, font=font) + 4)
+        place = (min(x * scale + 4, shrunk.shape[1] - room), max(0, y * scale - _TEXT_SIZE - 6))
         pen.text(place, name, fill=_INK, stroke_fill=_HALO, stroke_width=3, font=font)
     return _encode(picture)
 
@@ -78,7 +79,8 @@ def render_colour_bar() -> bytes:
 
 
 def _line(region: Region) -> list[tuple[float, float]]:
-    return list(region.points) if region.kind is RegionKind.POINT else outline(region)
+    is_open = region.kind in (RegionKind.POINT, RegionKind.LINE)
+    return list(region.points) if is_open else outline(region)
 
 
 def _draw_region(pen: ImageDraw.ImageDraw, line: list[tuple[float, float]], *, point: bool) -> None:

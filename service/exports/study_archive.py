@@ -94,7 +94,7 @@ def _explanation(export: ReadsExport, *, has_scores: bool) -> str:
         if has_scores
         else "scores.imrmc is missing because it requires cases with both benign and malignant reference labels.",
         *_describe_withheld(export),
-        "regions/: regions that readers marked, as GeoJSON for QuPath, in image pixels from the top left corner.",
+        "regions/: marked regions and measured lengths, as GeoJSON for QuPath, in pixels from the top left corner.",
         "",
         "Columns of reads.csv and of reads.xlsx, which opens in columns in any locale:",
         *(f"  {name}: {words}" for name, words in columns),

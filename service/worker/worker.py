@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -164,12 +164,21 @@ class Worker:
         # The supervisor imports this module in the server, and so do the pages, which decode no image.
         from core.pipeline import analyse  # noqa: PLC0415
 
-        analysis = analyse(self.files.get(job.file_sha256), self.classifier.at(job.magnification), stored=True)
+        classifier = self._by_threshold_of_site().at(job.magnification)
+        analysis = analyse(self.files.get(job.file_sha256), classifier, stored=True, um_per_px=job.um_per_px)
         heatmap = None if analysis.heatmap is None else self._store_heatmap(analysis.heatmap)
         with self.sessions.begin() as session:
             is_saved = store.jobs.finish_job(session, job, self.name, analysis, model=self.model, heatmap=heatmap)
         if not is_saved:
             _log.warning("job %d was reassigned to another worker in the meantime; this result was discarded", job.id)
+
+    def _by_threshold_of_site(self) -> "MagnificationClassifier":
+        """Return the classifier with the threshold that this site has chosen for it, if it has."""
+        with self.sessions.read() as session:
+            chosen = store.models.site_threshold(session, self.model.version)
+        if chosen is None or chosen.value == self.classifier.card.threshold:
+            return self.classifier
+        return self.classifier.with_card(replace(self.classifier.card, threshold=chosen.value))
 
     def _store_heatmap(self, heatmap: Heatmap) -> StoredHeatmap:
         from core.imaging.heatmaps import encode_heatmap  # noqa: PLC0415

@@ -13,7 +13,7 @@ from db.database import Sessions, open_database
 from db.values.reading import Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import at_rest, settled
-from tests.helpers.world import PASSWORD, World
+from tests.helpers.world import PASSWORD, World, let_all_meet_the_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -43,6 +43,7 @@ def house(tmp_path: Path, checkpoint: Path, browser: Browser) -> Iterator[House]
     world = World(sessions, (ids["dr. ann"],), folder=tmp_path)
     world.add_case(1)
     world.analyse(0.8125)
+    let_all_meet_the_model(sessions)
     SCREENSHOTS.mkdir(exist_ok=True)
     server = Server(tmp_path, checkpoint, workers=0)
     server.start()

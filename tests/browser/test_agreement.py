@@ -12,7 +12,7 @@ from db.values.reading import Opinion, Role
 from tests.browser.conftest import Server, serve
 from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
 from tests.helpers.rows import OPENED
-from tests.helpers.world import World
+from tests.helpers.world import World, let_all_meet_the_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -30,6 +30,7 @@ def read_by_two(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> I
     world = World(sessions, (readers[0],), folder=data)
     cases = [world.add_case(seed) for seed in range(3)]
     world.analyse(0.9)
+    let_all_meet_the_model(sessions)
     with sessions.begin() as session:
         for place, case_id in enumerate(cases):
             for reader in readers:

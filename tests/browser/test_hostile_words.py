@@ -14,7 +14,7 @@ from tests.browser.conftest import Server, serve
 from tests.browser.test_reading_loop import open_app, picture
 from tests.helpers.rows import OPENED, stored_image
 from tests.helpers.stress import FULL, amount
-from tests.helpers.world import analyse_all, make_case
+from tests.helpers.world import analyse_all, let_all_meet_the_model, make_case
 from tests.hostile.words import SCRIPTS
 
 pytestmark = [
@@ -40,6 +40,7 @@ def written_in(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
                 number = store.cases.add_case(session, reader, accession=words, magnification=words[:32])
                 store.cases.add_image(session, number, stored_image(words))
     analyse_all(sessions)
+    let_all_meet_the_model(sessions)
     for place, case_id in enumerate(read):
         note = "\n\n".join(SCRIPTS[place * _AT_ONCE : (place + 1) * _AT_ONCE])
         with sessions.begin() as session:

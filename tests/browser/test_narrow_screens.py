@@ -8,11 +8,11 @@ from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import TimeoutError as NotInTime
 
 from tests.browser.conftest import Server
-from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
+from tests.browser.test_reading_loop import Scheme, at_rest, meet_model, open_app, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.worker]
 
-_PAGES = ("", "upload_cases", "agreement", "evaluation", "domain_shift", "models", "studies", "audit")
+_PAGES = ("", "upload_cases", "agreement", "evaluation", "domain_shift", "models", "meet_model", "studies", "audit")
 # What can be pressed and lies beyond an edge of the window, unless it can be scrolled into it.
 _OUT_OF_REACH = """() => {
   const scrolls = one => {
@@ -61,7 +61,10 @@ def test_a_case_is_read_and_every_page_seen_on_a_narrow_screen(
     page.get_by_role("button", name="5", exact=True).click()
     expect(page.get_by_text("Confidence: certain")).to_be_visible()
     page.get_by_role("button", name="Save and reveal").click()
-    expect(page.get_by_text("Model says")).to_be_visible()
+    expect(page.get_by_role("heading", name="Meet the model")).to_be_visible()
+    within_reach(page)
+    picture(page, f"narrow meet the model, {width} {scheme}")
+    meet_model(page)
     within_reach(page)
     picture(page, f"narrow final opinion, {width} {scheme}")
     for name in _PAGES:

@@ -11,7 +11,7 @@ from db import store
 from db.database import Sessions, open_database
 from db.values.reading import Opinion, Read, Role, Stage
 from tests.browser.conftest import Server
-from tests.browser.test_reading_loop import chosen, picture, settled
+from tests.browser.test_reading_loop import chosen, meet_model, picture, settled
 from tests.helpers.world import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.worker]
@@ -121,6 +121,7 @@ def _sign_out_in_another_tab(page: Page, server: Server) -> None:
 
 
 def _finish_and_take_back(page: Page) -> None:
+    meet_model(page)
     expect(page.get_by_text("Final opinion")).to_be_visible()
     settled(page)
     page.keyboard.press("x")  # needs no reason, whatever the model says

@@ -9,7 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
+from typer.testing import CliRunner
 
+from core.__main__ import app
 from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import decode_heatmap
 from tests.helpers.images.odd_tiffs import pages_tiff
@@ -137,3 +140,24 @@ def test_what_was_noticed_on_reading_a_file_is_told_with_its_result(case: Path, 
     as_json, as_text = _predict(case, "--json", str(tmp_path)), _predict(case, str(tmp_path))
     assert json.loads(as_json.stdout)["notes"] == ["only the first of 2 pages is used"]
     assert "; note: only the first of 2 pages is used" in as_text.stdout
+
+
+def test_a_scale_is_typed_for_all_images_or_taken_from_each_file(case: Path, tmp_path: Path) -> None:
+    pixels = generate_tissue(2, "benign", 230, 300)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", resolution=(4e4, 4e4), resolutionunit="CENTIMETER")
+    cv2.imwrite(str(tmp_path / "b.png"), pixels)
+    command = ["predict", "--checkpoint", str(case / "small.safetensors"), "--json", str(tmp_path)]
+    found = {}
+    for typed in ([], ["--um-per-px", "0.5"]):
+        done = CliRunner().invoke(app, [*command, *typed])
+        assert done.exit_code == 0, done.output
+        records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        found[bool(typed)] = [(record["um_per_px"], record["um_per_px_source"]) for record in records]
+    assert found == {False: [(0.25, "tiff"), (None, None)], True: [(0.5, "typed"), (0.5, "typed")]}
+
+
+@pytest.mark.parametrize("typed", ["0", "-0.2", "nan", "300"])
+def test_a_typed_scale_that_is_none_is_refused_before_a_checkpoint_is_loaded(case: Path, typed: str) -> None:
+    done = CliRunner().invoke(app, ["predict", str(case / "images"), "--checkpoint", "absent", "--um-per-px", typed])
+    assert done.exit_code == 2
+    assert "is no scale of a microscope image" in " ".join(done.output.replace("│", " ").split())

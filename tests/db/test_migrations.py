@@ -20,7 +20,9 @@ NEVER_CHANGED = (
     *("reads", "read_predictions", "predictions", "audit_events"),
     *("evaluations", "evaluated_images", "shifts", "deployments"),
     *("study_places", "assignments", "priorities", "regions", "consensus", "consensus_reads", "sign_offs"),
-    *("intakes", "intake_ends", "image_orders", "read_images", "image_scopes", "read_scopes"),
+    *("intakes", "intake_ends", "image_orders", "read_images", "microscope_profiles", "image_scales"),
+    *("image_scopes", "read_scopes"),
+    *("model_confirmations", "site_thresholds"),
 )
 COLUMNS = {
     "read_predictions": "read_id",

@@ -26,6 +26,7 @@ def regions_of(image_id: int) -> tuple[Region, ...]:
         Region(image_id, RegionKind.POINT, ((0.0, 0.0),), "mitosis"),
         Region(image_id, RegionKind.BOX, ((10.5, 20.1), (WIDTH, HEIGHT))),
         Region(image_id, RegionKind.SHAPE, tuple((float(x), float(x * x % 97)) for x in range(200))),
+        Region(image_id, RegionKind.LINE, ((10.5, 20.1), (3.0, 400.0)), "diameter"),
     )
 
 
@@ -72,7 +73,7 @@ def test_the_same_marks_twice_are_one_read_and_others_are_refused(sessions: Sess
     assert first(sessions, reader, said) == first(sessions, reader, said)
     with pytest.raises(CaseChangedError, match="already saved"):
         first(sessions, reader, replace(BENIGN, regions=marked[:2]))
-    assert count_regions(sessions) == 3
+    assert count_regions(sessions) == 4
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from db.errors import CaseChangedError, NotAllowedError, NotRevealedError
 from db.values.accounts import ALLOWED, Permission
 from db.values.adjudication import Amendment, ProposedSignOff, Ruling
 from db.values.audit import EventFilter
+from db.values.evaluations import ThresholdAim
 from db.values.exports import CaseExport, ExportedCase
 from db.values.reading import Account, Arm, Role, Severity
 from db.values.studies import CaseChoice, StudyPlan
@@ -39,6 +40,8 @@ _READ: dict[str, _Act] = {
     "own_cases": store.intakes.own_cases,
     "case_view": lambda s, by: store.open_case.case_view(s, 1, by),
     "claim_case": lambda s, by: store.claims.claim_case(s, 1, by),
+    "confirm_model": lambda s, by: store.models.confirm_model(s, by, "v"),
+    "is_confirmed": lambda s, by: store.models.is_confirmed(s, by, "v"),
     "claim_holders": lambda s, by: store.claims.claim_holders(s, 1, by),
     "heatmap_file": lambda s, by: store.open_case.heatmap_file(s, 1, by),
     "image_file": lambda s, by: store.open_case.image_file(s, 1, by),
@@ -95,7 +98,9 @@ _ADMINISTER: dict[str, _Act] = {
     "add_token": lambda s, by: store.sign_ins.add_token(s, by, _named(s, "other"), "x"),
     "identity_rows": store.identities.identity_rows,
     "overlap": lambda s, by: store.evaluations.overlap(s, by, 1),
+    "shipped_overlap": lambda s, by: store.evaluations.shipped_overlap(s, by, []),
     "link_identity": lambda s, by: store.identities.link_identity(s, by, "other", "https://id.example", subject="1"),
+    "choose_threshold": lambda s, by: store.models.choose_threshold(s, by, "v", ThresholdAim.SENSITIVITY, 0.2),
     "put_in_service": lambda s, by: store.models.put_in_service(s, by, "a.safetensors", sha256_of("a"), "a"),
     "revoke_token": lambda s, by: store.sign_ins.revoke_token(s, by, 1),
     "set_disabled": lambda s, by: store.accounts.set_disabled(s, by, "other", disabled=True),
@@ -114,8 +119,10 @@ _SEE_MODELS: dict[str, _Act] = {
     "evaluation": lambda s, by: store.evaluations.evaluation(s, by, 1),
     "evaluations": store.evaluations.evaluations,
     "hidden_images": lambda s, by: store.evaluations.hidden_images(s, by, 1),
+    "hidden_shipped_images": lambda s, by: store.evaluations.hidden_shipped_images(s, by, []),
 }
-_ACTS = _READ | _ADJUDICATE | _PLAN | _ADMINISTER | _SEE_AGREEMENT | _SEE_MODELS
+_WATCH: dict[str, _Act] = {"uploaded_scopes": lambda s, by: store.uploads.uploaded_scopes(s, by, "v")}
+_ACTS = _READ | _ADJUDICATE | _PLAN | _ADMINISTER | _SEE_AGREEMENT | _SEE_MODELS | _WATCH
 _NEEDED = (
     dict.fromkeys(_READ, Permission.READ_CASES)
     | dict.fromkeys(_ADJUDICATE, Permission.ADJUDICATE)
@@ -123,6 +130,7 @@ _NEEDED = (
     | dict.fromkeys(_ADMINISTER, Permission.ADMINISTER)
     | dict.fromkeys(_SEE_AGREEMENT, Permission.SEE_AGREEMENT)
     | dict.fromkeys(_SEE_MODELS, Permission.SEE_MODELS)
+    | dict.fromkeys(_WATCH, Permission.WATCH_UPLOADS)
 )
 # Exports of reads, of which every role may have some: tests/service/test_mrmc.py says who gets what. Files
 # of pages are downloaded by whoever sees the page.

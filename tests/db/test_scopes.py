@@ -25,6 +25,7 @@ from tests.helpers.rows import (
     STRANGE_SCALE,
     analysis,
     out_of_scope,
+    prediction,
     unusual,
     usual,
 )
@@ -276,3 +277,12 @@ def test_an_export_of_reads_says_what_was_shown_of_the_scope(sessions: Sessions)
     assert final.revealed_at is not None
     whole = report(sessions, reader)
     assert (whole.reveal, [one.withheld for one in whole.scopes]) == (None, [True])
+
+
+def test_the_threshold_of_a_case_is_the_more_sensitive_one_if_the_site_changed_it_between_two_images(
+    sessions: Sessions,
+) -> None:
+    changed = replace(analysis(0.35), prediction=replace(prediction(0.35), threshold=0.3))
+    view = revealed(sessions, case_of(sessions, analysis(0.35), changed))
+    assert view.reveal is not None
+    assert (view.reveal.threshold, view.reveal.malignancy) == (0.3, "malignant")

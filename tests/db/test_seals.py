@@ -13,6 +13,7 @@ from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.database import Sessions, open_as_it_is, open_database
 from db.values.audit import AuditFinding, Seal
+from db.values.evaluations import ThresholdAim
 from db.values.reading import Arm, Severity
 from tests.db.test_migrations import NEVER_CHANGED
 from tests.helpers.concurrency import at_once
@@ -154,9 +155,13 @@ READING_ROWS = (
     ("UPDATE study_places SET position = 9", "changed", "studies 1"),
     ("UPDATE studies SET name = 'other'", "changed", "studies 1"),
     ("UPDATE regions SET points = '[[1, 1]]'", "changed", "reads 1"),
+    ("UPDATE model_confirmations SET model_version = 'x'", "changed", "model_confirmations 1"),
+    ("UPDATE site_thresholds SET value = 0.1", "changed", "site_thresholds 1"),
     ("UPDATE intakes SET images = 9", "changed", "intakes 1"),
     ("DELETE FROM intake_ends", "missing", "intake_ends 1"),
     ("UPDATE image_orders SET images = '[2, 1]'", "changed", "image_orders 1"),
+    ("UPDATE image_scales SET um_per_px = 0.25", "changed", "image_scales 1"),
+    ("DELETE FROM microscope_profiles", "missing", "microscope_profiles 1"),
 )
 
 
@@ -177,6 +182,13 @@ def test_rows_of_studies_and_adjudication_are_sealed_with_what_belongs_to_them(
         (tables.Intake(case_id=case_id, account_id=by, images=2, begun_at=at), None),
         (tables.IntakeEnd(intake_id=1, account_id=by, at=at), None),
         (tables.ImageOrder(case_id=case_id, account_id=by, images=[1, 2], at=at), None),
+        (tables.ImageScale(image_id=1, um_per_px=0.5, source="typed", account_id=by, created_at=at), None),
+        (tables.MicroscopeProfile(name="BX", objective="10x", um_per_px=0.5, account_id=by, created_at=at), None),
+        (tables.ModelConfirmation(account_id=by, model_version="v", at=at), None),
+        (
+            tables.SiteThreshold(at=at, account_id=by, model_version="v", aim=ThresholdAim.SENSITIVITY, value=0.2),
+            None,
+        ),
         (
             study,
             tables.StudyPlace(

@@ -107,6 +107,26 @@ def test_old_cases_that_hold_one_number_twice_stay_two_and_are_complete(database
     sessions.dispose()
 
 
+def test_old_predictions_and_marks_stay_and_their_images_have_no_scale(database_url: str) -> None:
+    old_database(database_url)
+    engine = _engine(database_url)
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(connection), "0011")
+        connection.execute(text("INSERT INTO regions VALUES (1, 1, 1, 'box', '[[1, 2], [3, 4]]', 'n')"))
+    engine.dispose()
+    before = _rows(database_url, ("predictions", "regions"))
+    sessions = open_database(database_url)
+    predictions, regions = _rows(database_url, ("predictions", "regions"))
+    assert [row[:-1] for row in predictions] == before[0]
+    assert [row[-1] for row in predictions] == [None]
+    assert regions == before[1]
+    with sessions.read() as session:
+        assert store.open_case.case_images(session, 1)[0].scale is None
+    # Only the mark, which the program did not add.
+    assert [found.row for found in verify(sessions).findings] == ["reads 1"]
+    sessions.dispose()
+
+
 # Kills itself as soon as the upgrade reaches a statement that has these words.
 _KILLED = """
 import os, signal, sys
@@ -130,6 +150,7 @@ open_database(sys.argv[1])
         *("CREATE TRIGGER audit_events_no_delete", "version_num='0003'"),
         *("CREATE TABLE study_places", "INDEX uq_reads_place_first", "TRIGGER reads_no_update", "version_num='0007'"),
         *("CREATE TABLE read_images", "INSERT INTO case_numbers", "INDEX uq_case_numbers_folded"),
+        *("CREATE TABLE image_scales", "INDEX uq_predictions_without_scale"),
     ],
 )
 def test_an_upgrade_that_is_killed_changes_nothing_and_succeeds_the_next_time(database_url: str, words: str) -> None:

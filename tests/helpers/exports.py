@@ -97,6 +97,7 @@ def opinion_with_regions(image_id: int, label: Malignancy = "malignant") -> Opin
         Region(image_id, RegionKind.POINT, ((10.5, 20.0),), NOTE),
         Region(image_id, RegionKind.BOX, ((5, 6), (50, 60))),
         Region(image_id, RegionKind.SHAPE, ((1, 1), (90, 4), (40, 80))),
+        Region(image_id, RegionKind.LINE, ((10, 10), (130, 100))),
     )
     return Opinion(label, 4, subtype="ductal_carcinoma" if label == "malignant" else None, note=NOTE, regions=regions)
 

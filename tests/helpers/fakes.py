@@ -1,13 +1,14 @@
 """The one fake of the test suite: a classifier that answers from colours, without a network."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from core.card import Card, InputPolicy
 from core.labels import BINARY
-from core.results import Evidence, NoResultError, Patches, Probabilities, RgbImage
+from core.pipeline import ScopeJudge
+from core.results import NoResultError, Patches, PatchFindings, Probabilities, RgbImage
 
 FAKE_CARD = Card(
     name="fake",
@@ -37,25 +38,33 @@ class FakeClassifier:
     malignant: float | None = None
     meanwhile: Callable[[], None] = nothing
     magnified: Callable[[str | None], None] = lambda _: None
+    scope: ScopeJudge | None = None
 
     def at(self, magnification: str | None) -> "FakeClassifier":
         """Note the magnification; the answers are the same at each."""
         self.magnified(magnification)
         return self
 
+    def with_card(self, card: Card) -> "FakeClassifier":
+        """Give the same answers by another card."""
+        return replace(self, card=card)
+
     def normalise(self, image: RgbImage) -> RgbImage:
         """Leave the colours alone."""
         return image
 
-    def classify(self, patches: Patches) -> Probabilities:
+    def examine(self, patches: Patches, *, evidence: bool) -> PatchFindings:
+        """Mark the middle of every patch; its features are the mean colours of its quarters."""
+        marked = np.full(patches.shape[:3], -1, np.float32)
+        marked[:, 8:24, 8:24] = 2
+        half = patches.shape[1] // 2
+        quarters = patches[:, : 2 * half, : 2 * half].reshape(len(patches), 2, half, 2, half, 3)
+        features = quarters.mean(axis=(2, 4), dtype=np.float32)
+        return PatchFindings(self._classify(patches), features, marked if evidence else None)
+
+    def _classify(self, patches: Patches) -> Probabilities:
         """Give two probabilities to every patch."""
         self.meanwhile()
         darkness = 1 - patches.mean(axis=(1, 2, 3), dtype=np.float32) / 255
         malignant = darkness if self.malignant is None else np.full_like(darkness, self.malignant)
         return np.stack([1 - malignant, malignant], axis=1)
-
-    def explain(self, patches: Patches) -> tuple[Probabilities, Evidence]:
-        """Mark the middle of every patch."""
-        evidence = np.full(patches.shape[:3], -1, np.float32)
-        evidence[:, 8:24, 8:24] = 2
-        return self.classify(patches), evidence

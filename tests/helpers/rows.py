@@ -11,7 +11,7 @@ from core.labels import BREAKHIS
 from core.results import OUT_OF_SCOPE, Analysis, Prediction, Quality, QualityFinding, Scope
 from db import store, tables
 from db.values.adjudication import Ruling
-from db.values.evaluations import EvaluatedImage, NewEvaluation
+from db.values.evaluations import EvaluatedImage, NewEvaluation, ThresholdAim
 from db.values.reading import Arm, ModelIdentity, Opinion, RegionKind, Severity, Stage, StoredHeatmap, StoredImage
 
 OPENED = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -190,6 +190,10 @@ def reading_rows(case: int, account: int) -> Sequence[tables.Base]:
         tables.Intake(id=1, case_id=case, account_id=account, images=2, begun_at=OPENED),
         tables.IntakeEnd(intake_id=1, account_id=account, at=OPENED),
         tables.ImageOrder(case_id=case, account_id=account, images=[1], at=OPENED),
+        tables.MicroscopeProfile(name="BX", objective="10x", um_per_px=0.5, account_id=account, created_at=OPENED),
+        tables.ImageScale(image_id=1, um_per_px=0.5, source="typed", account_id=account, created_at=OPENED),
+        tables.ModelConfirmation(account_id=account, model_version="v", at=OPENED),
+        tables.SiteThreshold(at=OPENED, account_id=account, model_version="v", aim=ThresholdAim.BALANCE, value=0.4),
         scope_row(1),
         tables.ReadScope(read_id=1, scope_id=1),
     )

@@ -6,7 +6,7 @@ The functions work on any database. `World` remembers whom and what it made, so 
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -23,7 +23,7 @@ from core.results import Analysis, Scope
 from core.settings import Settings
 from db import store, tables
 from db.database import Sessions
-from db.errors import NotRevealedError
+from db.errors import NotAllowedError, NotRevealedError
 from db.files import Files
 from db.store.worklist import case_state
 from db.values.adjudication import Adjudication, Amendment, ProposedSignOff, Ruling, SignOffView
@@ -119,6 +119,16 @@ def analyse_each(sessions: Sessions, *results: Analysis) -> None:
         with sessions.begin() as session:
             file = rows.heatmap(f"map of {job.image_id}") if result.prediction else None
             assert store.jobs.finish_job(session, job, "w", result, model=rows.MODEL, heatmap=file)
+
+
+def let_all_meet_the_model(sessions: Sessions) -> None:
+    """Let everybody who reads confirm the explanation of every model that has analysed something."""
+    with sessions.begin() as session:
+        versions = session.scalars(select(tables.Prediction.model_version).distinct()).all()
+        for account in session.scalars(select(tables.Account)).all():
+            for version in versions:
+                with suppress(NotAllowedError):  # no reader, or the single reader where there are accounts
+                    store.models.confirm_model(session, account.id, version)
 
 
 def claim_job(sessions: Sessions, worker: str = "w") -> Job | None:
@@ -466,6 +476,8 @@ def open_world(folder: Path) -> Iterator[World]:
     sessions = open_new(folder / "second_read.sqlite")
     with sessions.begin() as session:
         reader = store.accounts.single_reader(session).id
+        # Who reads here has met the model: tests of that itself take the confirmation of another version.
+        store.models.confirm_model(session, reader, CARD_MODEL.version)
     yield World(sessions, (reader,), folder=folder)
     sessions.dispose()
 

@@ -13,7 +13,7 @@ from db.values.reading import Account, Opinion, Role, Severity
 from service.access.sessions import COOKIE
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import OPENED, RULING, SAYS_BENIGN, SAYS_MALIGNANT
-from tests.helpers.world import PASSWORD, World
+from tests.helpers.world import PASSWORD, World, let_all_meet_the_model
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
 
@@ -74,6 +74,7 @@ def court(world: World, monkeypatch: pytest.MonkeyPatch) -> Court:
             ("prof. d", Role.ADJUDICATOR),
         ):
             accounts[name] = store.accounts.add_signing_account(session, None, name, role, PASSWORD)
+    let_all_meet_the_model(world.sessions)
     made = Court(world, case_id, accounts, monkeypatch)
     made.read("dr. ann", SAYS_MALIGNANT)
     made.read("dr. bob", SAYS_BENIGN)

@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
+from core.card import ScopeReference, checkpoint_sha256, model_version
+from core.settings import Settings
+from core.statistics.drift import LEAST_CASES
 from core.statistics.shift import Shift
 from db import store
 from tests.helpers.app_pages import visit, words_on
+from tests.helpers.rows import out_of_scope, unusual
 from tests.helpers.shifts import STEPS, figure, shifted
-from tests.helpers.world import World
+from tests.helpers.world import CARD, CARD_MODEL, World, analyse_all, write_card
 
 
 def add(world: World, shift: Shift, document: str | None = None) -> None:
@@ -75,3 +79,27 @@ def test_a_comparison_that_cannot_be_read_is_no_crash(world: World) -> None:
     tab = visit("domain_shift.py")
     assert "cannot be read" in tab.error[0].value
     assert "training.shift" in tab.error[0].value
+
+
+def test_the_watch_over_uploads_tells_the_months_and_their_alarm(world: World) -> None:
+    scores = tuple(0.3 + 0.01 * place for place in range(24))
+    scope = ScopeReference(1.0, 2.0, 0.02, 0.1, 240, 24, "held out", patient_scores=scores)
+    path = Settings.from_environment().checkpoint
+    write_card(path, replace(CARD, scope=scope))
+    assert "no upload yet" in words_on(visit("domain_shift.py"))
+    for seed in range(LEAST_CASES):
+        case_id = world.add_case(seed)
+        model = replace(CARD_MODEL, version=model_version(checkpoint_sha256(path)))
+        analyse_all(world.sessions, result=out_of_scope() if seed == 0 else unusual(), model=model)
+        world.read_first(world.reader, case_id)
+    words = words_on(visit("domain_shift.py"))
+    assert "Cases" in words
+    assert "1 (20%)" in words
+    assert "4 (80%)" in words
+    assert "less alike than chance explains" in words
+    assert "less like the training images than chance explains" in words
+    assert "5% of years" in words
+
+
+def test_a_model_without_a_scope_has_no_watch(world: World) -> None:
+    assert "Uploads of this site" not in words_on(visit("domain_shift.py"))

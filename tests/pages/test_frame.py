@@ -17,6 +17,7 @@ TITLES = {
     "evaluation.py": "Evaluation",
     "domain_shift.py": "Domain shift",
     "models.py": "Models",
+    "meet_model.py": "Meet the model",
     "studies.py": "Studies",
     "audit.py": "Audit trail",
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.card import Abstention, Card, checkpoint_sha256, model_version
+from core.card import Abstention, Card, ScopeReference, checkpoint_sha256, model_version
 from core.settings import Settings
 from db import store
 from db.values.evaluations import Deployment, RunState
@@ -226,3 +226,32 @@ def test_a_checkpoint_made_to_break_pages_breaks_none(world: World, in_service: 
     broken.write_bytes(len(header).to_bytes(8, "little") + header)
     for page in ("models.py", "worklist.py"):
         assert ("not a safetensors file" in words_on(visit(page))) is (in_service or page == "models.py")
+
+
+def test_a_card_with_one_threshold_leaves_nothing_to_choose(world: World) -> None:
+    assert "Threshold at this site" not in words_on(visit("models.py"))
+
+
+def test_an_administrator_chooses_the_threshold_for_sensitivity(world: World) -> None:
+    write_card(Settings.from_environment().checkpoint, replace(CARD, sensitive_threshold=0.1875))
+    tab = visit("models.py")
+    assert "Threshold at this site" in words_on(tab)
+    assert "The card decides" in words_on(tab)
+    press(tab, "Use 0.19")
+    assert "Chosen by" in words_on(tab)
+    assert any(button.label.startswith("Use 0.44") for button in tab.button)
+    with world.sessions.read() as session:
+        version = model_version(checkpoint_sha256(Settings.from_environment().checkpoint))
+        chosen = store.models.site_threshold(session, version)
+        trail = [event.action for event in store.audit.audit_trail(session, limit=None)]
+    assert chosen is not None
+    assert chosen.value == 0.1875
+    assert Action.THRESHOLD_CHOSEN in trail
+
+
+def test_the_card_tells_the_limits_of_its_scope_and_its_false_alarms(world: World) -> None:
+    scope = ScopeReference(0.8, 1.25, 0.021, 0.104, 240, 24, "one patient left out at a time")
+    write_card(Settings.from_environment().checkpoint, replace(CARD, scope=scope))
+    words = words_on(visit("models.py"))
+    for told in ("no opinion from 1.25", "2.1% get no opinion", "10.4% are unusual", "one patient left out"):
+        assert told in words, told

@@ -5,12 +5,16 @@ from streamlit.testing.v1 import AppTest
 
 from core.results import OUT_OF_SCOPE, Scope
 from db.values.reading import Opinion
-from pages.ui.formatting import escape
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import OUT, STRANGE_COLOURS, STRANGE_SCALE, UNUSUAL, USUAL
 from tests.helpers.world import CARD_MODEL, World
 
 TELLTALES = ("opinion: this image", "no opinion", "nusual", "unlike", STRANGE_COLOURS, STRANGE_SCALE, "no result")
+
+
+def plain(tab: AppTest) -> str:
+    """Return what was sent to the browser, without the signs that keep texts from being Markdown."""
+    return words_on(tab).replace("\\", "").replace("\u2060", "")
 
 
 def read_first(case_id: int) -> AppTest:
@@ -29,19 +33,19 @@ def test_nothing_of_the_scope_is_sent_before_the_first_read(world: World, scope:
     case_id = add_case(world, scope)
     tab = visit("read_case.py", case=str(case_id))
     for words in (
-        words_on(tab),
-        words_on(press(tab, "▲")),
-        words_on(visit("worklist.py")),
-        words_on(visit("audit.py")),
+        plain(tab),
+        plain(press(tab, "▲")),
+        plain(visit("worklist.py")),
+        plain(visit("audit.py")),
     ):
         assert not [telltale for telltale in TELLTALES if telltale in words]
 
 
 def test_out_of_scope_the_page_says_that_there_is_no_opinion_and_why(world: World) -> None:
     tab = read_first(add_case(world, OUT))
-    words = words_on(tab)
+    words = plain(tab)
     assert "⊘ no opinion" in words
-    assert escape(OUT_OF_SCOPE) in words
+    assert OUT_OF_SCOPE in words
     assert STRANGE_COLOURS in words
     assert CARD_MODEL.version in words
     assert "no opinion of the model" in words, "below the tissue too"
@@ -53,24 +57,24 @@ def test_out_of_scope_the_page_says_that_there_is_no_opinion_and_why(world: Worl
 
 def test_an_unusual_image_has_its_label_and_a_mark_in_words(world: World) -> None:
     tab = read_first(add_case(world, UNUSUAL))
-    words = words_on(tab)
+    words = plain(tab)
     assert "▲ malignant" in words
-    assert escape("Unusual image: rely on it less") in words
+    assert "Unusual image: rely on it less" in words
     assert STRANGE_SCALE in words
     press(tab, "Keep mine", "Save and open next case")
     assert world.reads(1)[1].shown_scope == "unusual"
 
 
 def test_of_several_images_the_page_says_which_are_left_out(world: World) -> None:
-    words = words_on(read_first(add_case(world, USUAL, OUT, UNUSUAL)))
-    assert escape(f"Image 2: {OUT_OF_SCOPE}") in words
-    assert escape("Image 3: Unusual image") in words
+    words = plain(read_first(add_case(world, USUAL, OUT, UNUSUAL)))
+    assert f"Image 2: {OUT_OF_SCOPE}" in words
+    assert "Image 3: Unusual image" in words
     assert "Mean of image 1 0.81, image 3 0.81" in words
     assert "⊘ no opinion" not in words
 
 
 def test_an_opinion_of_one_image_among_several_is_no_mean(world: World) -> None:
-    words = words_on(read_first(add_case(world, USUAL, OUT)))
+    words = plain(read_first(add_case(world, USUAL, OUT)))
     assert "Of image 1 0.81 alone" in words
     assert "Mean of" not in words
 
@@ -78,7 +82,7 @@ def test_an_opinion_of_one_image_among_several_is_no_mean(world: World) -> None:
 def test_agreement_counts_the_cases_without_an_opinion_apart(world: World) -> None:
     add_case(world, OUT)
     press(read_first(1), "Keep mine", "Save and open next case")
-    words = words_on(visit("agreement.py"))
+    words = plain(visit("agreement.py"))
     assert "No opinion of the model: 1 case, counted in none of the figures" in words
     assert "no opinion of the model (1)" in words
     assert f"model {CARD_MODEL.version}" in words

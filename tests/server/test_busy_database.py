@@ -12,7 +12,7 @@ from db.database import open_database
 from tests.helpers.browser_tab import clicking_tab
 from tests.helpers.server import running_server
 from tests.helpers.stress import TIMEOUT
-from tests.helpers.world import analyse_all, make_case
+from tests.helpers.world import analyse_all, let_all_meet_the_model, make_case
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
 
@@ -35,6 +35,7 @@ def test_a_locked_database_is_told_and_the_click_succeeds_when_it_is_free(tmp_pa
         reader = store.accounts.single_reader(session).id
         case_id = make_case(session, reader)
     analyse_all(sessions)
+    let_all_meet_the_model(sessions)
     with running_server(tmp_path, "127.0.0.1") as server, clicking_tab(server.port) as tab:
         tab.open("read_case", f"case={case_id}")
         tab.press("▲", "4")

@@ -26,7 +26,7 @@ from tests.helpers.rows import OPENED
 from tests.helpers.saving_server import acknowledged, saving
 from tests.helpers.server import running_server
 from tests.helpers.stress import DATABASES, TIMEOUT, amount
-from tests.helpers.world import analyse_all, make_case, make_reader
+from tests.helpers.world import analyse_all, let_all_meet_the_model, make_case, make_reader
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
 
@@ -115,6 +115,7 @@ def test_the_app_killed_under_its_readers_loses_nothing_that_a_page_called_saved
         reader = store.accounts.single_reader(session).id
         cases = [make_case(session, reader) for _ in range(12 * APP_KILLS)]
     analyse_all(sessions)
+    let_all_meet_the_model(sessions)
     moment, waiting = random.Random(5), iter(cases)  # noqa: S311 (when to strike, no secret)
     said: list[tuple[int, str]] = []
     for _ in range(APP_KILLS):

@@ -24,6 +24,7 @@ from tests.helpers.images.about_people import images_about_people, unpacked
 from tests.helpers.sent_bytes import SentBytes, spelled_text
 from tests.helpers.server import Server, running_server
 from tests.helpers.stress import TIMEOUT, amount
+from tests.helpers.world import let_all_meet_the_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
 
@@ -98,6 +99,7 @@ def _read_all(server: Server, sessions: Sessions, reader: int) -> SentBytes:
     with sessions.read() as session:
         rows = store.worklist.worklist(session, reader)
         images = [image.id for row in rows for image in store.open_case.case_images(session, row.id)]
+    let_all_meet_the_model(sessions)
     with clicking_tab(server.port) as tab:
         for page in ("", "agreement", "models"):
             tab.open(page)

@@ -16,7 +16,7 @@ from tests.helpers.concurrency import at_once
 from tests.helpers.rows import OPENED
 from tests.helpers.server import Server, running_server
 from tests.helpers.stress import DATABASES, TIMEOUT, amount
-from tests.helpers.world import Reader, analyse_all, make_case, make_reader
+from tests.helpers.world import Reader, analyse_all, let_all_meet_the_model, make_case, make_reader
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
 
@@ -27,6 +27,7 @@ def _cases(sessions: Sessions, account_id: int, cases: int) -> list[int]:
     with sessions.begin() as session:
         made = [make_case(session, account_id) for _ in range(cases)]
     analyse_all(sessions)
+    let_all_meet_the_model(sessions)
     return made
 
 

@@ -13,7 +13,7 @@ import pytest
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_heatmap, encode_png, make_thumbnail, scale_to_grey
 from core.labels import BINARY, LabelSet
-from core.results import Analysis, Heatmap, Prediction, Quality, RgbImage
+from core.results import Analysis, Heatmap, Prediction, Quality, RgbImage, Scope
 from db import store
 from db.database import Sessions, open_database
 from db.files import Files
@@ -30,7 +30,7 @@ from tests.helpers.rows import OPENED
 from tests.helpers.sent_bytes import SentBytes, spelled_number, spelled_text
 from tests.helpers.server import running_server
 from tests.helpers.stress import TIMEOUT, amount
-from tests.helpers.world import PASSWORD
+from tests.helpers.world import PASSWORD, let_all_meet_the_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
 
@@ -41,7 +41,12 @@ _LABELS = LabelSet(
     "telltale set", ("qzbenignkappa", "qzmalignantomega", "qzmalignantsigma"), ("qzmalignantomega", "qzmalignantsigma")
 )
 _THRESHOLD = 0.43829
-_WORDS = ("Model says", "patches malignant", "probability of malignancy", "/heatmap", *_LABELS.classes, _LABELS.name)
+_STRANGE = "qzstrangecolours"
+_SCOPE = Scope("unusual", 1.4127, 1.0917, 2.3081, (_STRANGE,))
+_WORDS = (
+    *("Model says", "patches malignant", "probability of malignancy", "/heatmap", *_LABELS.classes, _LABELS.name),
+    *("rely on it less", "unusual for the model", _STRANGE),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Served]:
             store.reads.record_first_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
             store.reads.record_final_read(session, case.case_id, other.id, Opinion(None, None), OPENED)
     _evaluate(sessions, cases)
+    let_all_meet_the_model(sessions)
     with running_server(data, "127.0.0.1") as server:
         yield _Served(GateClient(server.port, sessions), sessions, cases, SentBytes(server.port))
     sessions.dispose()
@@ -116,7 +122,7 @@ def _add(sessions: Sessions, files: Files, account_id: int, place: int) -> _Case
     with sessions.begin() as session:
         job = store.jobs.claim_job(session, "w")
         assert job is not None
-        analysis = Analysis(pixels.shape[0], pixels.shape[1], Quality(100, 0.9), said)
+        analysis = Analysis(pixels.shape[0], pixels.shape[1], Quality(100, 0.9), said, scope=_SCOPE)
         assert store.jobs.finish_job(session, job, "w", analysis, model=_MODEL, heatmap=stored)
     assert taken.case_id is not None
     assert taken.image_id is not None
@@ -274,7 +280,15 @@ def test_after_the_first_read_it_is_there_and_of_this_case_only(served: _Served)
         served.tap.note("websocket", tab.received)
     answered = served.tap.ask(f"/images/{case.image_id}/heatmap", Cookie=cookie)
     assert answered.body == case.grey
-    for word in ("Model says", "patches malignant", "/heatmap", _MODEL.name, _MODEL.version):
+    for word in (
+        "Model says",
+        "patches malignant",
+        "/heatmap",
+        _MODEL.name,
+        _MODEL.version,
+        "rely on it less",
+        _STRANGE,
+    ):
         assert served.tap.places_of(spelled_text(word)), word
     for value in (case.map.low, case.map.high):
         assert served.tap.places_of(spelled_number(value)), value

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from fhir.resources.R4B.device import Device
@@ -9,18 +10,21 @@ from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from fhir.resources.R4B.media import Media
 from fhir.resources.R4B.observation import Observation
 
+from core.imaging.scale import Scale
 from core.results import OUT_OF_SCOPE
 from db import store
 from db.errors import InStudyError, NotRevealedError
 from db.values.exports import NO_TIME, pseudonym
-from db.values.reading import Arm, Opinion, Role
+from db.values.reading import Arm, Opinion, Region, RegionKind, Role
+from db.values.scales import ChosenScale
 from db.values.studies import StudyPlan
 from service.exports.fhir import DISCLAIMER, write_diagnostic_report
 from tests.helpers.exports import ReportedCase, case_of_first_pages, case_out_of_scope, reported_case
-from tests.helpers.rows import OPENED, STRANGE_COLOURS
+from tests.helpers.rows import MALIGNANT, OPENED, STRANGE_COLOURS
 from tests.helpers.world import World
 
 _CHECKS = {"Observation": Observation.model_validate, "Device": Device.model_validate, "Media": Media.model_validate}
+_UNITS = {"system": "http://unitsofmeasure.org"}
 
 
 @pytest.fixture
@@ -74,6 +78,8 @@ def test_each_read_stands_with_what_was_shown(reported: ReportedCase) -> None:
     checked(data)
     first, replaced, amended = (by_id(data, f"read-{number}") for number in (1, 3, 5))
     assert (first["status"], first["label"], first["regions marked"]) == ("preliminary", "benign", 3)
+    # Without a scale there are no micrometres.
+    assert first["length measured on image 1"] == {"value": 150, "unit": "pixel", "code": "{pixel}", **_UNITS}
     assert "threshold that was shown" not in first
     assert replaced["replaced by a later read"]
     assert replaced["reason for differing from the model"] == "wrong_area"
@@ -192,6 +198,27 @@ def test_how_a_file_was_read_is_in_it(world: World) -> None:
     checked(data)
     [media] = [one for one in json.loads(data)["contained"] if one["resourceType"] == "Media"]
     assert media["note"] == [{"text": "only the first of 2 pages is used"}]
+
+
+def test_scales_and_lengths_are_in_it(world: World) -> None:
+    case_id = world.add_case(1)
+    world.analyse()
+    with world.sessions.begin() as session:
+        (image,) = store.open_case.case_images(session, case_id)
+        store.scales.set_scale(session, world.reader, image.id, ChosenScale(Scale(0.5, "ruler")))
+    world.analyse()
+    line = Region(image.id, RegionKind.LINE, ((10.0, 10.0), (40.0, 50.0)))
+    with world.sessions.begin() as session:
+        for record in (store.reads.record_first_read, store.reads.record_final_read):
+            record(session, case_id, world.reader, replace(MALIGNANT, regions=(line,)), OPENED)
+    with world.sessions.read() as session:
+        data = write_diagnostic_report(store.exports.exported_case(session, case_id, world.reader))
+    checked(data)
+    [media] = [one for one in json.loads(data)["contained"] if one["resourceType"] == "Media"]
+    assert media["note"] == [{"text": "0.5 µm per pixel, set with the ruler"}]
+    read = by_id(data, "read-1")
+    assert "regions marked" not in read, "a length is no finding"
+    assert read["length measured on image 1"] == {"value": 25, "unit": "µm", "code": "um", **_UNITS}
 
 
 def test_a_case_out_of_scope_has_no_probability_but_says_why(world: World) -> None:

@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from core.imaging.scale import Scale
+from core.labels import Malignancy
 from db import store, tables
 from db.database import Sessions, open_database
 from db.errors import InStudyError, NotAllowedError
 from db.store.exports import DEIDENTIFIED, ExportDetail
 from db.values.reading import Opinion, Role
+from db.values.scales import ChosenScale
 from service.exports.mrmc import _scores, write_imrmc_file, write_reads_table
 from service.exports.study_archive import ExportRequest, make_reads_archive
 from tests.helpers.exports import (
@@ -249,14 +252,39 @@ def test_regions_are_geojson_in_image_pixels(sessions: Sessions) -> None:
         {"type": "Point", "coordinates": [10.5, 20]},
         {"type": "Polygon", "coordinates": [[[5, 6], [50, 6], [50, 60], [5, 60], [5, 6]]]},
         {"type": "Polygon", "coordinates": [[[1, 1], [90, 4], [40, 80], [1, 1]]]},
+        {"type": "LineString", "coordinates": [[10, 10], [130, 100]]},
     ]
     assert {feature["properties"]["objectType"] for feature in document["features"]} == {"annotation"}
-    assert {feature["properties"]["classification"]["name"] for feature in document["features"]} == {"malignant"}
+    *areas, line = (feature["properties"] for feature in document["features"])
+    assert {area["classification"]["name"] for area in areas} == {"malignant"}
+    assert line["classification"]["name"] == "length", "a length is no area of the label"
+    assert line["metadata"]["length_px"] == "150.0"
+    assert "length_um" not in line["metadata"], "without a scale there are no micrometres"
     assert document["image"] == {"case": "case 1", "position": 1, "width": 700, "height": 460}
-    assert csv_rows(files["reads.csv"])[0]["regions"] == "3"
+    row = csv_rows(files["reads.csv"])[0]
+    assert (row["regions"], row["lengths"], row["image_scales"]) == ("3", "1", "")
     assert "Telltale" not in json.dumps(document)
     named = unzip(make_reads_archive(sessions, ExportRequest(found.planner, told=ExportDetail(named=True))))
     assert "Telltale" in named["regions/case-1-image-1.geojson"].decode()
+
+
+def test_scales_are_in_an_export_and_the_microscope_only_with_names(sessions: Sessions) -> None:
+    found = make_study_world(sessions, cases=1)
+    reader, case_id = found.readers[0], found.cases[0]
+    with sessions.begin() as session:
+        image = store.open_case.case_images(session, case_id)[0].id
+        store.scales.set_objective(session, found.planner, "Telltale BX51", "10x", 0.2)
+        (lens,) = store.scales.objectives(session, reader)
+        store.scales.set_scale(session, reader, image, ChosenScale(Scale(0.2, "microscope"), lens.id))
+        store.reads.record_first_read(session, case_id, reader, opinion_with_regions(image), OPENED)
+    files = unzip(make_reads_archive(sessions, ExportRequest(found.planner)))
+    assert csv_rows(files["reads.csv"])[0]["image_scales"] == "image 1: 0.2 µm per pixel, from a microscope profile"
+    document = json.loads(files["regions/case-1-image-1.geojson"])
+    assert (document["image"]["um_per_px"], document["image"]["scale"]) == (0.2, "from a microscope profile")
+    assert document["features"][-1]["properties"]["metadata"]["length_um"] == "30"
+    assert b"Telltale" not in b"".join(files.values())
+    named = unzip(make_reads_archive(sessions, ExportRequest(found.planner, told=ExportDetail(named=True))))
+    assert "Telltale BX51, 10x" in csv_rows(named["reads.csv"])[0]["image_scales"]
 
 
 def test_with_names_times_are_seconds_since_the_first_read_of_each_reader(sessions: Sessions) -> None:
@@ -389,7 +417,8 @@ def test_a_case_without_an_opinion_of_the_model_has_no_aided_score_and_is_named(
             for record in (store.reads.record_first_read, store.reads.record_final_read):
                 record(session, case_id, reader, MALIGNANT, OPENED)
         adjudicator = make_reader(session, "dr. j")
-        for case_id, label in zip(cases, ("malignant", "malignant", "benign"), strict=True):
+        labels: tuple[Malignancy, ...] = ("malignant", "malignant", "benign")
+        for case_id, label in zip(cases, labels, strict=True):
             add_sign_offs(session, case_id, adjudicator, label)
     with sessions.read() as session:
         export = store.exports.exported_reads(session, reader, study_id=None, told=ExportDetail(named=True))
@@ -399,7 +428,7 @@ def test_a_case_without_an_opinion_of_the_model_has_no_aided_score_and_is_named(
     assert [case for case, modality in scored if modality == "blind-first-after" and case == withheld] == []
     assert len(scored) == 5
     scores = (write_imrmc_file(export) or b"").decode()
-    assert f"no score with the model, which gave no opinion outside its scope, for 1 cases: {withheld}\n" in scores
+    assert f"cases without a score with the model, which gave no opinion outside its scope: {withheld}\n" in scores
     row = next(
         row for row in csv_rows(write_reads_table(export)) if row["accession"] == "C-0001" and row["stage"] == "final"
     )

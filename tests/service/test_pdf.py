@@ -90,6 +90,8 @@ def test_it_tells_all_reads_in_order_with_what_was_on_the_screen(reported: Repor
     assert text.count("▲ malignant 0.81, threshold 0.44; telltale network 0123456789ab, demonstration") == 3
     assert "model attends to the wrong area; heat map useful: no" in text
     assert "regions marked: 3" in text
+    assert "lengths measured: 1" in text
+    assert "Image 1, 320 x 260 px, scale unknown." in text
     assert "No consensus and no sign-off." in text
     reported.settle()
     reported.sign(versions=2)

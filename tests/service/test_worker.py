@@ -12,8 +12,12 @@ import psutil
 import pytest
 from sqlalchemy import select, update
 
+from core.card import TrainedScale
+from core.imaging.scale import Scale
 from db import store, tables
+from db.values.evaluations import ThresholdAim
 from db.values.reading import JobState
+from db.values.scales import ChosenScale
 from service.worker.supervisor import worker_environment
 from service.worker.worker import (
     UNUSABLE_CHECKPOINT,
@@ -24,9 +28,26 @@ from service.worker.worker import (
     worker_name,
 )
 from tests.helpers.concurrency import wait_until
-from tests.helpers.fakes import FakeClassifier
+from tests.helpers.fakes import FAKE_CARD, FakeClassifier
 from tests.helpers.workers import images_of_case, make_worker, names_of_working, queue_images, reveal_case
 from tests.helpers.world import CARD, World, write_card
+
+
+def test_an_image_is_analysed_at_the_scale_that_is_recorded_for_it(world: World) -> None:
+    case_id = queue_images(world, 1)
+    classifier = FakeClassifier(replace(FAKE_CARD, scale=TrainedScale(0.25, 1.0, 0.5)), malignant=0.8)
+    (image,) = images_of_case(world, case_id)
+    patches = []
+    for um_per_px in (0.5, 0.25):
+        with world.sessions.begin() as session:
+            chosen = ChosenScale(Scale(um_per_px, "typed"))
+            store.scales.set_scale(session, world.reader, image.id, chosen)
+        assert make_worker(world, classifier).work_once()
+        with world.sessions.read() as session:
+            newest = session.scalars(select(tables.Prediction).order_by(tables.Prediction.id.desc())).first()
+            assert newest is not None
+            patches.append(newest.benign_patches + newest.malignant_patches)
+    assert patches[0] > patches[1], "an image of finer pixels is made smaller"
 
 
 def test_a_queued_image_becomes_a_prediction_with_its_heat_map(world: World) -> None:
@@ -194,3 +215,23 @@ def test_only_the_jobs_of_the_dead_are_released(world: World) -> None:
         assert store.jobs.claim_job(session, dead)
     assert release_dead_workers(world.sessions) == 1
     assert names_of_working(world) == [alive]
+
+
+def test_the_threshold_that_the_site_has_chosen_is_used_from_the_next_image_on(world: World) -> None:
+    case_id = queue_images(world, 2)
+    worker = make_worker(world, FakeClassifier(malignant=0.3))
+    worker.work_once()
+    with world.sessions.begin() as session:
+        store.models.choose_threshold(session, world.reader, worker.model.version, ThresholdAim.SENSITIVITY, 0.25)
+    worker.work_once()
+    before, after = [image.prediction for image in reveal_case(world, case_id).images]
+    assert (before.threshold, before.malignancy, before.malignant_patches) == (0.5, "benign", 0)
+    assert (after.threshold, after.malignancy, after.benign_patches) == (0.25, "malignant", 0)
+
+
+def test_the_threshold_of_another_version_is_not_used(world: World) -> None:
+    case_id = queue_images(world, 1)
+    with world.sessions.begin() as session:
+        store.models.choose_threshold(session, world.reader, "another", ThresholdAim.SENSITIVITY, 0.25)
+    make_worker(world, FakeClassifier(malignant=0.3)).work_once()
+    assert reveal_case(world, case_id).images[0].prediction.threshold == 0.5

@@ -1,6 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from core.data.datasets import (
     OFFICIAL_COUNTS,
@@ -14,8 +17,10 @@ from core.data.datasets import (
     list_labelled_folder,
     load_dataset,
     load_folders,
+    parse_breakhis_name,
 )
 from core.data.left_out import describe_merged, find_left_out
+from core.data.stated_scales import with_stated_scales
 from core.labels import BACH, BINARY, BREAKHIS, IDC
 from tests.helpers.images.dataset_trees import PATIENTS, SLIDES, bach_tree, breakhis_tree, idc_tree
 
@@ -144,10 +149,100 @@ def test_bach_takes_patients_from_a_table_that_names_every_image(tmp_path: Path)
     names = sorted(path.name for path in root.rglob("*.tif"))
     rows = [f"{name},{number // 2}" for number, name in enumerate(names)]
     (root / "patients.csv").write_text("\n".join(["file,patient_id", *rows]))
-    assert [image.patient_id for image in list_bach(root)] == ["0", "0", "1", "1", "2", "2", "3", "3"]
-    (root / "patients.csv").write_text("\n".join(rows[1:]))
-    with pytest.raises(ValueError, match=r"lacks 1 of 8 images; add a line for each: b001.tif"):
-        list_bach(root)
+    images = list_bach(root)
+    assert [image.patient_id for image in images] == ["0", "0", "1", "1", "2", "2", "3", "3"]
+    assert all(image.patient_known for image in images)
+
+
+@pytest.mark.parametrize("place", ["below", "beside", "given"])
+def test_bach_takes_a_partial_table_and_every_other_image_for_a_patient_of_its_own(tmp_path: Path, place: str) -> None:
+    root = bach_tree(tmp_path / "bach")
+    table = {"below": root, "beside": tmp_path, "given": tmp_path / "elsewhere"}[place] / "bach_patients.csv"
+    table.parent.mkdir(exist_ok=True)
+    table.write_text("image,patient\nb001.tif,11\nb002.tif,11\niv001.tif,11\niv999.tif,12\n")
+    images = load_dataset("bach", root, patients=table if place == "given" else None)
+    assert [(image.patient_id, image.patient_known) for image in images] == [
+        ("11", True),
+        ("11", True),
+        ("is001", False),
+        ("is002", False),
+        ("11", True),
+        ("iv002", False),
+        ("n001", False),
+        ("n002", False),
+    ]
+
+
+def test_a_table_of_patients_that_names_none_of_the_images_is_refused(tmp_path: Path) -> None:
+    root = bach_tree(tmp_path)
+    table = tmp_path / "elsewhere.csv"
+    table.write_text("x001.tif,11\n")
+    with pytest.raises(ValueError, match=r"elsewhere.csv names the patient of none of the 8 images"):
+        list_bach(root, table)
+    with pytest.raises(FileNotFoundError):
+        list_bach(root, tmp_path / "absent.csv")
+    with pytest.raises(ValueError, match="a table of patients is for BACH only"):
+        load_dataset("idc", idc_tree(tmp_path / "idc"), patients=table)
+
+
+@pytest.mark.data
+def test_the_organisers_name_29_patients_of_145_images(shared_data: Path, tmp_path: Path) -> None:
+    rows = (shared_data / "bach_patients.csv").read_text().splitlines()[1:]
+    folders = {"n": "Normal", "b": "Benign", "is": "InSitu", "iv": "Invasive"}
+    for name in [*(row.partition(",")[0] for row in rows), "n999.tif"]:
+        path = tmp_path / "Photos" / folders[name.rstrip(".tif0123456789")] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    images = list_bach(tmp_path, shared_data / "bach_patients.csv")
+    known = [image for image in images if image.patient_known]
+    assert (len(images), len(known), len({image.patient_id for image in known})) == (146, 145, 29)
+
+
+def test_datasets_know_the_scale_of_their_images(tmp_path: Path) -> None:
+    scales = {image.magnification: image.um_per_px for image in list_breakhis(breakhis_tree(tmp_path / "breakhis"))}
+    assert scales == {"40X": 0.49, "100X": 0.20}
+    found = [parse_breakhis_name(Path(f"SOB_B_A-14-22549AB-{power}-001.png")) for power in (200, 400)]
+    assert [image.um_per_px for image in found if image] == [0.10, 0.05]
+    assert {image.um_per_px for image in list_bach(bach_tree(tmp_path / "bach"))} == {0.42}
+    assert {image.um_per_px for image in load_dataset("idc", idc_tree(tmp_path / "idc"))} == {4.0}
+
+
+def _scaled_folder(root: Path) -> Path:
+    """Write two TIFFs, of which one states 0.25 µm, and a PNG that states nothing."""
+    root.mkdir(exist_ok=True)
+    pixels = np.full((40, 40, 3), 200, np.uint8)
+    for name, dots, unit in (("a.tif", 40_000, "CENTIMETER"), ("b.tif", 300, "INCH")):
+        tifffile.imwrite(
+            root / name, pixels, photometric="rgb", metadata=None, resolution=(dots, dots), resolutionunit=unit
+        )
+    Image.fromarray(pixels).save(root / "c.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("cells", "scales"), [(("", "0.5", "0,42"), [None, 0.5, 0.42]), (("0.3", "", ""), [0.3, None, None])]
+)
+def test_a_folder_states_scales_in_a_column_and_else_its_files_do(
+    tmp_path: Path, cells: tuple[str, ...], scales: list[float | None]
+) -> None:
+    root = _scaled_folder(tmp_path)
+    rows = [f"{name};benign;{name};{cell}" for name, cell in zip(("a.tif", "b.tif", "c.png"), cells, strict=True)]
+    (root / "labels.csv").write_text("\n".join(["file;label;patient_id;um per px", *rows]))
+    images = load_dataset("folder", root)
+    assert [image.um_per_px for image in images] == scales
+    filled = with_stated_scales(images)
+    assert [image.um_per_px for image in filled] == [scales[0] or pytest.approx(0.25), *scales[1:]]
+    assert [image.path for image in filled] == [image.path for image in images]
+
+
+@pytest.mark.parametrize("cell", ["0", "-0.2", "nan", "inf", "300", "40X", "0.2 um"])
+def test_a_scale_that_is_none_is_refused_with_its_line(tmp_path: Path, cell: str) -> None:
+    root = _scaled_folder(tmp_path)
+    (root / "labels.csv").write_text(f"file,label,patient_id,um_per_px\na.tif,benign,1,0.2\nb.tif,benign,1,{cell}\n")
+    with pytest.raises(
+        ValueError, match=rf"labels.csv, line 3, column um_per_px: '{cell}' is no scale in µm per pixel"
+    ):
+        load_dataset("folder", root)
 
 
 @pytest.mark.parametrize(

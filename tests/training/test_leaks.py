@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from core.data.leaks import (
     hash_picture,
     hash_pictures,
 )
+from core.data.published_splits import PUBLISHED_SPLITS, without_shared_patients
 from tests.helpers.images.dataset_trees import SLIDES, breakhis_tree, fold_lists, idc_tree, made_picture, write_picture
+from training.audit import place_published, read_placed
 from training.audit import run as audit_command
 from training.runs.folder import split_rows
 
@@ -353,3 +356,44 @@ def test_the_real_subset_has_no_picture_of_two_patients(shared_data: Path) -> No
     assert found.leaks == ()
     assert found.pictures == 240
     assert [conflict.key for conflict in found.conflicts] == ["14-13412", "21998"]
+
+
+@pytest.mark.data
+def test_the_published_splits_of_two_benchmarks_share_four_accessions(
+    shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = shared_data / "breakhis" / "official_folds.csv"
+    everything = read_placed(lists, "breakhis", None)
+    for name, held_out in (("eva", "validation"), ("thunder", "test")):
+        split = place_published(everything, name)  # type: ignore[arg-type]
+        sides = Counter(one.side for one in split)
+        assert sides == {"train": 1132, held_out: 339}, "the counts that both publish"
+        assert [leak.key for leak in audit_splits(split).leaks] == ["16184", "18842", "19979", "23060"]
+    with pytest.raises(typer.Exit) as stopped:
+        audit_command(lists, published="eva", pictures=False)
+    assert stopped.value.exit_code == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "eva: train 1,132 images, validation 339 images" in printed
+    assert "1,038 of 1,132 training images" in printed
+
+
+def test_a_corrected_split_keeps_the_published_images_and_loses_the_shared_patients() -> None:
+    names = ("B_F-14-23060AB-40-001", "B_F-14-23060CD-40-001", "M_MC-14-9999-40-001", "M_PC-14-18842D-40-001")
+    split = PUBLISHED_SPLITS["eva"].place([*named(*names), *named("B_F-14-23060CD-100-001")])
+    assert [(one.image.slide_id, one.side) for one in split] == [
+        ("14-23060AB", "train"),
+        ("14-23060CD", "validation"),
+        ("14-9999", "train"),
+    ]
+    corrected = without_shared_patients(split)
+    assert [one.image.slide_id for one in corrected] == ["14-23060CD", "14-9999"]
+    assert audit_splits(corrected).clean
+    assert not audit_splits(split).clean
+
+
+def test_a_published_split_needs_images_that_it_uses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    idc_tree(tmp_path)
+    with pytest.raises(typer.Exit) as stopped:
+        audit_command(tmp_path, "idc", published="eva", pictures=False)
+    assert stopped.value.exit_code == 2
+    assert "uses images of BreaKHis at 40X" in " ".join(capsys.readouterr().err.split())

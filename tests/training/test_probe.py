@@ -1,7 +1,7 @@
 """`python -m training.probe`: encoders in every published shape, probes by patient, and the checkpoint of one."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +10,10 @@ import pytest
 import timm
 import torch
 import typer
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
-from timm.layers import SwiGLUPacked
+from timm.layers.mlp import SwiGLUPacked
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from core.card import Card, InputPolicy, UnusableCheckpointError, read_card
 from core.data.datasets import LabelledImage
 from core.encoder import Encoder
 from core.labels import BINARY
-from core.network.branches import MissingWeightsError
+from core.network.branches import MissingWeightsError, TransformerBranch
 from core.network.checkpoint import load_classifier, save_checkpoint
 from core.network.encoder_weights import load_encoder
 from core.network.hybrid import HybridNetwork
@@ -41,28 +42,33 @@ Weights = dict[str, Tensor]
 
 def shapes() -> dict[str, Encoder]:
     """Give every shape of the published encoders, as small as it can be."""
-    found = {path.stem: EncoderConfig.from_toml(path).encoder or Encoder() for path in ALL_CONFIGS}
-    small = {"patch_size": 8, "embed_dim": None, "depth": 2, "num_heads": 2}
-    # The giant of DINOv2 has SwiGLU and registers of its own, which the tiny network has to be told.
-    giants: dict[str, dict[str, int | float | bool]] = {
-        "h_optimus_0": {"swiglu": True, "mlp_ratio": 4.0, "reg_tokens": 4, "no_embed_class": True},
-        "midnight_12k": {"swiglu": True, "mlp_ratio": 4.0},
-    }
-    # The halves of SwiGLU need an even width, which the published ratio does not give of 64.
-    even = {name: {"mlp_ratio": 4.0} if one.swiglu else {} for name, one in found.items()}
-    return {name: replace(one, **small, **(giants.get(name) or even[name])) for name, one in found.items()}
+    return {path.stem: _shrink(path.stem, EncoderConfig.from_toml(path).encoder or Encoder()) for path in ALL_CONFIGS}
+
+
+def _shrink(name: str, encoder: Encoder) -> Encoder:
+    small = replace(encoder, patch_size=8, embed_dim=None, depth=2, num_heads=2)
+    # The giants of DINOv2 have SwiGLU and registers of their own, which the tiny network has to be told. The halves of
+    # SwiGLU need an even width, which the published ratios do not give of 64.
+    if name == "h_optimus_0":
+        return replace(small, swiglu=True, mlp_ratio=4.0, reg_tokens=4, no_embed_class=True)
+    return replace(small, swiglu=True, mlp_ratio=4.0) if encoder.swiglu or name == "midnight_12k" else small
 
 
 def tiny_config(encoder: Encoder) -> EncoderConfig:
     return EncoderConfig("tiny", TINY, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), SIDE, encoder=encoder)
 
 
+def timm_network(options: Mapping[str, object]) -> VisionTransformer:
+    net = timm.create_model(TINY, num_classes=0, **options).eval()  # type: ignore[arg-type]
+    assert isinstance(net, VisionTransformer)
+    return net
+
+
 def own_network(encoder: Encoder, seed: int = 0) -> VisionTransformer:
     """Build the encoder as its authors' page says: by timm alone."""
     torch.manual_seed(seed)
     extra = {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU} if encoder.swiglu else {}
-    net = timm.create_model(TINY, num_classes=0, img_size=SIDE, **encoder.timm_arguments(), **extra).eval()
-    assert isinstance(net, VisionTransformer)
+    net = timm_network({"img_size": SIDE, **encoder.timm_arguments(), **extra})
     for weight in net.parameters():  # the layer scales too: at 1e-5 no block would show
         nn.init.normal_(weight, std=0.3)
     return net
@@ -172,9 +178,10 @@ def test_weights_of_another_architecture_are_refused(change: Callable[[Weights],
 
 def test_a_larger_grid_of_positions_is_adapted() -> None:
     encoder = Encoder(depth=2, patch_size=8)
-    large = timm.create_model(TINY, num_classes=0, img_size=2 * SIDE, **encoder.timm_arguments())
+    large = timm_network({"img_size": 2 * SIDE, **encoder.timm_arguments()})
     net = own_network(encoder)
     load_encoder(net, large.state_dict())
+    assert net.pos_embed is not None
     assert net.pos_embed.shape[1] == 17
 
 
@@ -189,8 +196,10 @@ def test_every_encoder_that_is_listed_is_a_network_that_timm_can_build(path: Pat
             (config.architecture,), config.head, 2, input_side=config.input_side, encoder=config.encoder
         )
         assert config.encoder is not None
+        branch = network.branches[0]
+        assert isinstance(branch, TransformerBranch)
         both = 2 if config.encoder.pooling == "class_mean" else 1
-        assert network.head.in_features == both * network.branches[0].net.num_features
+        assert network.head.in_features == branch.width == both * branch.net.num_features
     card = Card("c", BINARY, (config.architecture,), config.head, InputPolicy("resize"), config.mean, config.std)
     assert Card.from_json(replace(card, encoder=config.encoder).to_json()).encoder == config.encoder
 
@@ -245,9 +254,9 @@ def tissue(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledImage]:
     return tissue_folder(tmp_path_factory.mktemp("tissue"), 8, 2)
 
 
-def request(tissue: list[LabelledImage], **changes: object) -> ProbeRequest:
+def request(tissue: list[LabelledImage]) -> ProbeRequest:
     config = replace(find_encoder("test_efficientnet"), weights="timm", input_side=32)
-    return ProbeRequest(config, tuple(tissue), tissue[0].path.parent, patch_side=48, folds=2)
+    return ProbeRequest(config, tuple(tissue), (tissue[0].path.parent,), patch_side=48, folds=2)
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +314,7 @@ def test_no_patient_is_judged_by_a_probe_that_was_fitted_to_them(
 ) -> None:
     seen: list[tuple[set[str], set[str]]] = []
 
-    def watch(train: EmbeddedImages, held_out: EmbeddedImages, seed: int) -> np.ndarray:
+    def watch(train: EmbeddedImages, held_out: EmbeddedImages, seed: int) -> NDArray[np.float64]:
         seen.append((set(train.patient_ids), set(held_out.patient_ids)))
         return np.full(len(held_out.images), 0.5)
 

@@ -42,7 +42,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stale.parent.mkdir(parents=True)
     stale.write_text("{}")
     elsewhere = another_laboratory(place.path / "elsewhere")
-    run(checkpoint, place.only_run().path, place.tissue, [f"folder={elsewhere}"])
+    run(checkpoint, place.only_run().path, [place.tissue], [f"folder={elsewhere}"])
     return checkpoint
 
 
@@ -83,6 +83,6 @@ def test_what_an_older_version_left_is_gone_and_nothing_half_made_remains(shippe
 def test_a_command_that_fails_leaves_the_folder_as_it_was(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.read_bytes() for path in shipped_folder(shipped).rglob("*.json")}
     with pytest.raises(typer.Exit):
-        run(shipped, shipped.parent / "no run", shipped.parent / "tissue")
+        run(shipped, shipped.parent / "no run", [shipped.parent / "tissue"])
     assert "cannot read the run's split" in " ".join(capsys.readouterr().err.split())
     assert {path: path.read_bytes() for path in shipped_folder(shipped).rglob("*.json")} == before

@@ -22,7 +22,7 @@ from core.network.classifier import Classifier
 from core.statistics.calibration import FittedOnTestError
 from core.statistics.cautions import Caution, ImageLeftOut, ImageNote
 from core.statistics.evaluate import EvaluationDetails, build_evaluation
-from core.statistics.evaluation import AblationRow, Evaluation
+from core.statistics.evaluation import AblationRow, Evaluation, ScopeCounts
 from core.statistics.figure_names import ACCURACY, AUC, BALANCED_ACCURACY, PR_AUC, RECALL, SPECIFICITY
 from core.statistics.predictions import ClassPredictions
 from db.files import Files
@@ -219,6 +219,7 @@ def _measure(
 ) -> Evaluation:
     """Measure the predictions; `unknown` are the files whose patients nobody wrote down."""
     card = classifier.card
+    scope = ScopeCounts.of(image.scope for image in images)
     about = EvaluationDetails(
         model_name=card.name,
         model_version=classifier.version,
@@ -229,15 +230,24 @@ def _measure(
         temperature=card.temperature,
         locked_on=card.locked_on,
         demonstration=card.demonstration,
-        warnings=warnings,
+        warnings=(*warnings, *_without_opinion(scope)),
         excluded=tuple(ImageLeftOut(image.file, image.reason) for image in images if image.reason is not None),
         notes=tuple(_notes(images)),
+        scope=scope,
     )
     judgements = judgements_of(images, card)
     evaluation = build_evaluation(judgements, about, ablation=ablation, abstention=card.abstention)
     evaluation = add_figures_of_known_tissue(evaluation, judgements, about, card)
     known = np.array([image.file not in unknown for image in images if image.reason is None])
     return add_figures_of_known_patients(evaluation, judgements, about, known)
+
+
+def _without_opinion(scope: ScopeCounts | None) -> tuple[Caution, ...]:
+    return (
+        (Caution("images left out", f"figures are of answered images only: {scope.words}"),)
+        if scope and scope.out
+        else ()
+    )
 
 
 def _notes(images: Sequence[JudgedImage]) -> Iterator[ImageNote]:

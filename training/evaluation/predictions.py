@@ -22,7 +22,8 @@ from core.imaging.scale import known_um_per_px
 from core.labels import BINARY, LabelSet
 from core.network.classifier import Classifier
 from core.pipeline import analyse_image
-from core.results import Analysis, Heatmap, RgbImage
+from core.results import Analysis, Heatmap, RgbImage, ScopeLevel
+from core.statistics.evaluation import ScopeCounts
 from core.statistics.predictions import ClassPredictions
 from db.files import DamagedFileError, Files
 from training.evaluation.chosen_images import ChosenImage, relative_name
@@ -52,6 +53,8 @@ class JudgedImage:
     quality: tuple[str, ...] = ()  # warnings; they do not stop an analysis
     notes: tuple[str, ...] = ()  # how the file was read
     reason: str | None = None  # why there is no prediction
+    scope: ScopeLevel | None = None  # None: not judged, or the checkpoint has no reference of its training images
+    scope_score: float | None = None
     preview_sha256: str | None = None
     heatmap_sha256: str | None = None
     evidence_low: float | None = None  # logit units at grey levels 0 and 255 of the heat map
@@ -171,6 +174,8 @@ def judgements_of(judged: Sequence[JudgedImage], card: Card) -> ClassPredictions
     """
     predicted = [image for image in judged if image.reason is None]
     if not predicted:
+        if counts := ScopeCounts.of(image.scope for image in judged):
+            raise ValueError(f"there is nothing to measure: {counts.words}")
         first = judged[0].reason if judged else "there are no images"
         raise ValueError(f"none of {len(judged)} images has a prediction: {first}")
     label_set = common_label_set(judged, card)
@@ -202,6 +207,8 @@ def probabilities_in(image: JudgedImage, label_set: LabelSet) -> tuple[float, ..
 def _with_analysis(image: JudgedImage, analysis: Analysis) -> JudgedImage:
     warnings = tuple(finding.message for finding in analysis.quality.findings if finding.kind == "warning")
     image = replace(image, quality=warnings, notes=analysis.quality.notes)
+    if analysis.scope is not None:
+        image = replace(image, scope=analysis.scope.level, scope_score=analysis.scope.score)
     prediction = analysis.prediction
     if prediction is None:
         return replace(image, reason=analysis.reason)
@@ -268,6 +275,8 @@ def build_predictions_table(images: Sequence[JudgedImage], card: Card, split: st
             "quality": "; ".join(image.quality),
             "notes": "; ".join(image.notes),
             "reason": image.reason or "",
+            "scope": image.scope or "",
+            "scope_score": math.nan if image.scope_score is None else image.scope_score,
             "sha256": image.sha256,
             "evidence_low": image.evidence_low,
             "evidence_high": image.evidence_high,

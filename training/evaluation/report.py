@@ -209,7 +209,8 @@ def _data_answers(evaluation: Evaluation, card: Card) -> dict[int, str]:
         8: "every readable image of the selected part, including images with quality warnings",
         9: _preprocessing(card),
         10: f"split: {evaluation.split}",
-        12: f"{len(evaluation.excluded)} images without a prediction were excluded and are listed with the reasons",
+        12: f"{len(evaluation.excluded)} images without a prediction were excluded and are listed with the reasons"
+        f"{f'; {evaluation.scope.words}' if evaluation.scope else ''}",
         14: _FOLDER_LABELS if _is_folder(evaluation) else f"the labels of {evaluation.dataset} as published",
         35: f"{evaluation.images} images of {evaluation.patients} patients included, {len(evaluation.excluded)} images "
         f"excluded; flagged, but not excluded: sharpness below {limits.sharpness:g}, "

@@ -172,12 +172,13 @@ def _read_hub(config: EncoderConfig) -> Mapping[str, Tensor]:
     if not config.weights.startswith(HUB):
         raise MissingWeightsError(f"{config.name} has no weights of its own: pass a .safetensors file with --weights")
     try:
-        return load_state_dict_from_hf(config.weights.removeprefix(HUB), weights_only=True)
+        state: Mapping[str, Tensor] = load_state_dict_from_hf(config.weights.removeprefix(HUB), weights_only=True)
     except Exception as error:  # offline, the hub's client raises errors of several libraries
         raise MissingWeightsError(
             f"cannot get the weights of {config.weights}: {error}. Without a network, download the file elsewhere and "
             "pass it with --weights"
         ) from error
+    return state
 
 
 def _triple(values: tuple[float, ...]) -> Triple:

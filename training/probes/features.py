@@ -90,7 +90,7 @@ def _cut(image: LabelledImage, classifier: Classifier) -> Patches | str:
     scale = known_um_per_px(image.um_per_px, decoded.scale)
     quality = check_image(decoded.pixels, classifier.card, scale)
     if not quality.readable:
-        return "; ".join(finding.message for finding in quality.problems)
+        return "; ".join(quality.problems)
     return cut_normalised_patches(decoded.pixels, classifier, scale).patches
 
 

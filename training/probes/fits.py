@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.neighbors import KNeighborsClassifier
@@ -23,9 +24,9 @@ _SHRINKAGE = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of scikit-learn: smaller shrinks
 _UNCHOSEN = 1e-3  # with too few patients to choose
 _INNER_FOLDS = 3
 _NEIGHBOURS = 20
-_HIDDEN = 64  # units of the attention
+_COMPONENTS = 64  # principal components of the tokens: few patients cannot teach a thousand weights
+_HIDDEN = 32  # units of the attention
 _STEPS, _RATE, _DECAY, _DROPOUT = 150, 1e-3, 0.05, 0.25
-_SMALLEST = 1e-6  # of a standard deviation
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,17 @@ def judge_neighbours(train: EmbeddedImages, held_out: EmbeddedImages, seed: int 
 
 
 def judge_attention(train: EmbeddedImages, held_out: EmbeddedImages, seed: int = 0) -> Probabilities:
-    """Return what gated attention over the tokens says (Ilse et al., "Attention-based deep MIL", ICML 2018)."""
+    """Return what gated attention says, over the whitened principal components of the tokens of an image.
+
+    Source: Ilse et al., "Attention-based Deep Multiple Instance Learning", ICML 2018.
+    """
     everything = np.concatenate(train.tokens).astype(np.float32)
-    mean, std = everything.mean(axis=0), everything.std(axis=0) + _SMALLEST
+    components = PCA(min(_COMPONENTS, *everything.shape), whiten=True, svd_solver="randomized", random_state=seed)
+    components.fit(everything)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = _AttentionPooling(everything.shape[1])
-        bags, mask = _stack(train.tokens, mean, std)
+        network = _AttentionPooling(components.n_components_)
+        bags, mask = _stack(train.tokens, components)
         malignant = torch.tensor(train.malignant, dtype=torch.float32)
         share = float(malignant.mean())
         weights = torch.tensor(even_weights(train.patient_ids), dtype=torch.float32)
@@ -88,7 +93,7 @@ def judge_attention(train: EmbeddedImages, held_out: EmbeddedImages, seed: int =
             loss.backward()
             optimiser.step()
     with torch.inference_mode():
-        logits: Tensor = network.eval()(*_stack(held_out.tokens, mean, std))
+        logits: Tensor = network.eval()(*_stack(held_out.tokens, components))
     return np.asarray(torch.sigmoid(logits).double().numpy())
 
 
@@ -124,13 +129,13 @@ class _AttentionPooling(nn.Module):
         return logits
 
 
-def _stack(tokens: Sequence[Tokens], mean: NDArray[np.float32], std: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-    """Return standardised tokens, images x the largest number x channels, and which of them are there."""
+def _stack(tokens: Sequence[Tokens], components: PCA) -> tuple[Tensor, Tensor]:
+    """Return the components of tokens, images x the largest number x components, and which of them are there."""
     most = max(len(one) for one in tokens)
-    bags = torch.zeros(len(tokens), most, len(mean))
+    bags = torch.zeros(len(tokens), most, components.n_components_)
     mask = torch.zeros(len(tokens), most, dtype=torch.bool)
     for place, one in enumerate(tokens):
-        bags[place, : len(one)] = torch.from_numpy((one.astype(np.float32) - mean) / std)
+        bags[place, : len(one)] = torch.from_numpy(components.transform(one.astype(np.float32)).astype(np.float32))
         mask[place, : len(one)] = True
     return bags, mask
 

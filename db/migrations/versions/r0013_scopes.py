@@ -3,11 +3,11 @@
 import sqlalchemy as sa
 from alembic import op
 
-from db.migrations.parts import key, points_at
+from db.migrations.parts import key, once, points_at
 from db.migrations.protection import change_and_keep_as_written, keep_as_written, one_of
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 
 
 def upgrade() -> None:
@@ -26,11 +26,16 @@ def upgrade() -> None:
         sa.Column("limit_out", sa.Double(), nullable=False),
         sa.Column("reasons", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("scale_id", sa.Integer(), nullable=True),
         points_at("image_scopes", "job_id", "jobs"),
         points_at("image_scopes", "image_id", "images"),
+        points_at("image_scopes", "scale_id", "image_scales"),
         key("image_scopes"),
-        sa.UniqueConstraint("image_id", "model_version", name=op.f("uq_image_scopes_image_id_model_version")),
+        sa.UniqueConstraint(
+            "image_id", "model_version", "scale_id", name=op.f("uq_image_scopes_image_id_model_version_scale_id")
+        ),
     )
+    once("uq_image_scopes_without_scale", "image_scopes", ["image_id", "model_version"], "scale_id IS NULL")
     op.create_index(op.f("ix_image_scopes_job_id"), "image_scopes", ["job_id"])
     op.create_table(
         "read_scopes",

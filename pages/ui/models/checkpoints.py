@@ -6,15 +6,14 @@ from pathlib import Path
 import streamlit as st
 
 from core.card import Card, UnusableCheckpointError, model_version
-from core.statistics.evaluation import Evaluation
 from core.statistics.figure_names import AUC
 from core.statistics.shift import Shift
 from db.values.accounts import Permission
-from db.values.evaluations import Deployment, EvaluationRow
+from db.values.evaluations import Deployment
 from pages.ui import components, formatting, resources, times
 from pages.ui.domain_shift import explanations
 from pages.ui.evaluation.charts import figure_words
-from pages.ui.models import model_card
+from pages.ui.models import model_card, thresholds
 from pages.ui.resources import CheckpointFile
 from service.shipped_evaluations import Shipped
 from service.worker.try_checkpoint import deploy
@@ -49,6 +48,8 @@ def draw_in_service(file: CheckpointFile) -> None:
             "This is a demonstration model. It was trained on a small public data set so that the program works out "
             "of the box. It is often wrong and has not been tested on images like yours."
         )
+    thresholds.draw_thresholds(file.card, file.version)
+    st.page_link("meet_model.py", label="Meet the model: an explanation for readers")
     model_card.draw_card(file.card)
 
 
@@ -57,7 +58,7 @@ def draw_shipped(shipped: Shipped) -> None:
     if not (shipped.evaluations or shipped.shifts or shipped.problems):
         return
     st.markdown("##### Shipped with the model")
-    measured = [(one.row, _measure_visible(one.row)) for one in shipped.evaluations]
+    measured = [(one.row, resources.measure_for_account(one.row)) for one in shipped.evaluations]
     evaluations = [(row, evaluation) for row, evaluation in measured if evaluation is not None]
     shifts = [Shift.from_json(row.document) for row in shipped.shifts]
     if evaluations:
@@ -79,14 +80,6 @@ def draw_shipped(shipped: Shipped) -> None:
         st.page_link("domain_shift.py", label="Domain shift: what differs, and what helps")
     for problem in shipped.problems:
         st.warning(f"Not shown: {formatting.escape(problem)}.")
-
-
-def _measure_visible(row: EvaluationRow) -> Evaluation | None:
-    """Return an evaluation without the pictures of unfinished cases, as on its own page; None if nothing is left."""
-    hidden = resources.evaluations().hidden(row)
-    if hidden is None or not hidden.positions:
-        return Evaluation.from_json(row.document)
-    return resources.measure_visible(resources.account().id, hidden, row)
 
 
 def draw_history(deployments: Sequence[Deployment]) -> None:

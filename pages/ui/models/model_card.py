@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.card import Card
+from core.card import Card, ScopeReference
 from pages.ui import formatting
 
 
@@ -55,11 +55,21 @@ def _facts(card: Card) -> dict[str, str]:
         "Trained on": f"{data.dataset}: {data.images:,} images of {data.patients} patients. {data.note}",
         "Code version": card.code_version,
     }
+    if card.scope:
+        facts["Scope"] = _scope_words(card.scope)
     if card.abstention:
         fit = card.abstention
         measured = f"opinion on {fit.coverage:.0%} of the images, {fit.error:.1%} of these wrong ({fit.protocol})"
         facts["Abstention"] = f"fitted to a risk of {fit.risk:.0%}: {measured}"
     return facts
+
+
+def _scope_words(scope: ScopeReference) -> str:
+    return (
+        f"unusual from a score of {scope.limit_unusual:.2f}, no opinion from {scope.limit_out:.2f}; of held-out images "
+        f"of {scope.images:,} of {scope.patients:,} training patients, {scope.unusual:.1%} are unusual or beyond, and "
+        f"{scope.false_alarms:.1%} get no opinion by mistake ({scope.protocol})"
+    )
 
 
 def _head_words(card: Card) -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 from db import store
 from db.errors import CaseChangedError
 from db.values.reading import CaseView, Place
-from pages.ui import components, formatting, resources, times
+from pages.ui import components, formatting, resources, scales, times
 from pages.ui.reading import mode, saved
 from pages.ui.reading.keyboard_help import show_keyboard_help
 
@@ -17,14 +17,18 @@ _NO_MAGNIFICATION = "no magnification"
 _Leave = tuple[str, str, Callable[[], None]]  # words, key, and what leaves the case
 
 
-def draw_routine_header(case: CaseView, to_read: int) -> None:
+def draw_routine_header(case: CaseView, to_read: int, *, can_set_scale: bool) -> None:
     """Draw the line above the tissue in routine reading; `to_read` is the number of waiting cases."""
     skip = partial(mode.open_next, case.id) if case.final_read is None else None
     context = ("**ROUTINE**", f"{to_read} to read", *_write_other_readers(case))
     missing = case.magnification is None and not case.demonstration
     kind = _write_kind(case)[:1] if missing else _write_kind(case)
-    ask = partial(_ask_missing_magnification, case) if missing else None
-    _draw([f"**{formatting.escape(case.accession)}**", *kind, *context], _leave_by_skipping(skip), ask)
+    asks = [partial(_ask_missing_magnification, case)] if missing else []
+    if can_set_scale and not case.demonstration:
+        asks.append(partial(_ask_scale, case))
+    elif not case.demonstration:
+        kind = (*kind, scales.write_scales(case.images))
+    _draw([f"**{formatting.escape(case.accession)}**", *kind, *context], _leave_by_skipping(skip), asks)
 
 
 def draw_header_line(case: CaseView, context: Sequence[str], skip: Callable[[], None] | None) -> None:
@@ -78,10 +82,18 @@ def _ask_missing_magnification(case: CaseView) -> None:
     st.rerun()
 
 
-def _draw(parts: Sequence[str], leave: _Leave | None, ask: Callable[[], None] | None = None) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+def _ask_scale(case: CaseView) -> None:
+    """Draw the scale of the images, as a word that opens the field to record or correct it."""
+    words = scales.write_scales(case.images)
+    known = all(image.scale for image in case.images)
+    with st.popover(words if known else f":orange[{words}]", type="tertiary", key=f"scale-{case.id}"):
+        scales.ask_correction(case.images, f"scale-{case.id}")
+
+
+def _draw(parts: Sequence[str], leave: _Leave | None, asks: Sequence[Callable[[], None]] = ()) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", wrap=False, key="case-line"):
         st.markdown(" &nbsp;·&nbsp; ".join(parts), width="stretch")
-        if ask is not None:
+        for ask in asks:
             ask()
         saved.show_last_saved()
         if leave is not None and st.button(leave[0], shortcut=leave[1], type="tertiary"):

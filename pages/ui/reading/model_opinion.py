@@ -95,11 +95,12 @@ def write_model(reveal: Reveal) -> str:
 
 
 def write_remarks(opinion: Opinion) -> str:
-    """Write reason, vote, number of marks and note of an opinion, each after a dash."""
+    """Write reason, vote, number of marks and of lengths, and note of an opinion, each after a dash."""
     reason = f" – {dict(REASONS)[opinion.reason]}" if opinion.reason else ""
     vote = f" – map useful: {opinion.vote}" if opinion.vote else ""
-    marks = f" – {formatting.count_words(len(opinion.regions), 'mark')}" if opinion.regions else ""
-    return f"{reason}{vote}{marks}" + (f" – {formatting.escape(opinion.note)}" if opinion.note else "")
+    marks = f" – {formatting.count_words(len(opinion.marked), 'mark')}" if opinion.marked else ""
+    lengths = f" – {formatting.count_words(len(opinion.measured), 'length')}" if opinion.measured else ""
+    return f"{reason}{vote}{marks}{lengths}" + (f" – {formatting.escape(opinion.note)}" if opinion.note else "")
 
 
 def _write_revealed_name(reveal: Reveal) -> str:

@@ -1,17 +1,30 @@
 """The tissue of a case in the viewer, with the marks of the open form, of saved reads and of other readers."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
+from core.imaging.scale import Scale
 from core.results import ScopeLevel
 from db.values.reading import CaseView, ImageRow, Region, RevealedImage
-from pages.ui import formatting, resources
+from db.values.scales import ChosenScale
+from pages.ui import formatting, resources, scales
 from pages.ui.reading import drafts, edit_time
 from pages.ui.reading.form_state import ReadForm
 from pages.ui.reading.mode import ReadingMode
-from pages.ui.viewer import FormMarks, HeatmapLayer, MarkSheet, OthersMarks, Scene, ViewedImage, draw_viewer
+from pages.ui.viewer import (
+    FormMarks,
+    HeatmapLayer,
+    KnownLength,
+    MarkSheet,
+    OthersMarks,
+    Scene,
+    ViewedImage,
+    draw_viewer,
+)
 
+_SCALED = "scale-was-set"  # key of the session state
 # What the line below an image adds once the model is shown.
 _SCOPES: dict[ScopeLevel, str] = {
     "in": "",
@@ -46,6 +59,7 @@ def draw_tissue(
     before: tuple[Region, ...] = (),
     overtaken: tuple[ReadForm, ...] = (),
     others: tuple[OthersMarks, ...] = (),
+    unread: Sequence[ImageRow] = (),
 ) -> None:
     """Draw the images with their marks.
 
@@ -57,14 +71,30 @@ def draw_tissue(
         overtaken: Forms that another window has saved; unsaved marks of theirs in this session or browser tab are
             added to those of `form`.
         others: The marks of other readers, for adjudication only: a reader sees none before their own first read.
+        unread: The images whose scale a line of known length can set, because nobody has read them.
     """
+    if st.session_state.pop(_SCALED, False):
+        st.rerun()  # the whole page: the images that were passed have the scale that was corrected
     unsaved = tuple(each for each in overtaken if not each.is_saved)
     initial = tuple(dict.fromkeys([*before, *(region for each in unsaved for region in each.marks)]))
     regions = form.begin_marks(initial) if form else before
     owner, session = resources.account().id, drafts.name_server_session()
     names = tuple(each.key for each in unsaved)
     sheet = MarkSheet(form.key if form else "", regions, form is not None, owner, session, names)
-    draw_viewer(images, key=key, height=_HEIGHT, scene=Scene(sheet, others, _store_marks))
+    scene = Scene(sheet, others, _store_marks, partial(_store_scale, unread) if unread else None)
+    draw_viewer(images, key=key, height=_HEIGHT, scene=scene)
+
+
+def _store_scale(unread: Sequence[ImageRow], known: KnownLength) -> None:
+    try:
+        chosen = ChosenScale(Scale(known.um_per_px, "ruler"))
+        why = scales.record_scale([image for image in unread if image.id == known.image_id], chosen)
+    except ValueError as error:
+        why = f"Not recorded: {error}."
+    if why:
+        st.toast(formatting.escape(why), duration="long")
+    else:
+        st.session_state[_SCALED] = True
 
 
 def _store_marks(marks: FormMarks) -> None:
@@ -90,6 +120,9 @@ def _view(image: ImageRow, images: int, revealed: RevealedImage | None, scope: s
         label=f"Image {image.position} of {images}",
         caption=_write_caption(image) + scope,
         heatmap=_make_layer(revealed) if revealed else None,
+        um_per_px=image.scale.um_per_px if image.scale else None,
+        scale_words=scales.write_scale(image.scale),
+        scale_is_measured=image.scale is not None and image.scale.source == "ruler",
     )
 
 

@@ -4,8 +4,8 @@ OpenSeadragon does the zooming. Images, heat maps and OpenSeadragon itself come 
 pass the gate and be available in a hospital network without a CDN. Keys work anywhere on the page except in a text
 field: 0 fits the image, Z shows it at 100% (not 1: the digits 1 to 5 are the reader's confidence), + and - zoom, left
 and right switch the image, H switches the heat map, [ and ] change its opacity, K switches its contour. P, T and F mark
-a point, a box or a shape, E goes to the note on the last mark, Ctrl+Z undoes the last change to the marks. While
-marking, the arrows move the tissue, Space and Enter mark at the cross in the middle, and Escape cancels.
+a point, a box or a shape, L measures a length, E goes to the note on the last mark, Ctrl+Z undoes the last change to
+the marks. While marking, the arrows move the tissue, Space and Enter mark at the cross in the middle, Escape cancels.
 """
 
 import math
@@ -20,10 +20,12 @@ from pages.ui import formatting
 
 _MOST_REGIONS = 200  # of one read
 _REFUSED = "The last change to the marks was refused: {why}. Reload the page to see the marks that will be saved."
+_NO_SCALE = "The scale was not set: {why}."
 _LONGEST_REASON = 200  # characters
 _HERE = Path(__file__).parent
 _SCRIPTS = (
-    *("load.js", "heatmap.js", "kept.js", "shapes.js", "pinch.js", "marks.js", "marklist.js", "viewer.js", "keys.js"),
+    *("load.js", "heatmap.js", "kept.js", "lengths.js", "shapes.js", "pinch.js"),
+    *("marks.js", "marklist.js", "viewer.js", "keys.js"),
 )
 
 VENDOR = _HERE / "vendor"
@@ -64,7 +66,8 @@ class HeatmapLayer:
 class ViewedImage:
     """One image of the case: its addresses, its size in pixels, its texts, and its evidence if that may be shown.
 
-    `label` names it among the images of the case ("Image 2 of 4"); `caption` describes its quality.
+    `label` names it among the images of the case ("Image 2 of 4"); `caption` describes its quality. Without `um_per_px`
+    its scale is unknown; `scale_words` say where it comes from.
     """
 
     image_id: int
@@ -75,6 +78,9 @@ class ViewedImage:
     label: str
     caption: str = ""
     heatmap: HeatmapLayer | None = None
+    um_per_px: float | None = None
+    scale_words: str = ""
+    scale_is_measured: bool = False  # with the ruler
 
     def __post_init__(self) -> None:
         _check_own_route(self.image_url)
@@ -115,15 +121,35 @@ class FormMarks:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownLength:
+    """What a reader says of a line on an image: it is so many pixels and so many micrometres long."""
+
+    image_id: int
+    pixels: float
+    um: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.pixels < math.inf and 0 < self.um < math.inf):
+            raise ValueError(f"a length must be positive, got {self.pixels} px and {self.um} µm")
+
+    @property
+    def um_per_px(self) -> float:
+        """The scale that follows."""
+        return self.um / self.pixels
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """The marks painted over the images: the reader's own, and those of others if they may be shown.
 
-    `on_marked` is called after every change to an editable sheet.
+    `on_marked` is called after every change to an editable sheet, `on_scaled` when the reader says how long a line is;
+    without it the scale of an image cannot be set.
     """
 
     sheet: MarkSheet | None = None
     others: tuple[OthersMarks, ...] = ()
     on_marked: Callable[[FormMarks], None] | None = None
+    on_scaled: Callable[[KnownLength], None] | None = None
 
 
 def draw_viewer(images: Sequence[ViewedImage], *, key: str, height: int = 560, scene: Scene | None = None) -> None:
@@ -152,8 +178,9 @@ def draw_viewer(images: Sequence[ViewedImage], *, key: str, height: int = 560, s
         "images": [asdict(image) for image in images],
         "sheet": asdict(scene.sheet) if scene.sheet else None,
         "others": [asdict(other) for other in scene.others],
+        "can_set_scale": scene.on_scaled is not None,
     }
-    on_marked = scene.on_marked
+    on_marked, on_scaled = scene.on_marked, scene.on_scaled
 
     def report_marks() -> None:
         try:
@@ -165,7 +192,16 @@ def draw_viewer(images: Sequence[ViewedImage], *, key: str, height: int = 560, s
         if on_marked is not None and marks is not None:
             on_marked(marks)
 
-    _mount(key=key, data=data, on_marks_change=report_marks)
+    def report_scale() -> None:
+        try:
+            known = parse_known_length(st.session_state[key].get("scale"))
+        except ValueError as error:
+            st.toast(_NO_SCALE.format(why=formatting.escape(str(error)[:_LONGEST_REASON])), duration="long")
+            return
+        if on_scaled is not None and known is not None:
+            on_scaled(known)
+
+    _mount(key=key, data=data, on_marks_change=report_marks, on_scale_change=report_scale)
 
 
 def parse_marks(value: object) -> FormMarks | None:
@@ -182,6 +218,20 @@ def parse_marks(value: object) -> FormMarks | None:
     if len(regions) > _MOST_REGIONS:
         raise ValueError(f"one read can have at most {_MOST_REGIONS} marks, got {len(regions)}: delete some")
     return FormMarks(form, tuple(_parse_region(region) for region in regions))
+
+
+def parse_known_length(value: object) -> KnownLength | None:
+    """Parse what the browser sent of a line whose length is known; return None if it has sent nothing.
+
+    Raises:
+        ValueError: If our viewer could not have sent it.
+    """
+    if value is None:
+        return None
+    image_id, pixels, um = (_get_field(value, name) for name in ("image_id", "pixels", "um"))
+    if not isinstance(image_id, int) or not isinstance(pixels, int | float) or not isinstance(um, int | float):
+        raise ValueError(f"not a known length: {value!r}")
+    return KnownLength(image_id, float(pixels), float(um))
 
 
 def _parse_region(value: object) -> Region:

@@ -61,7 +61,10 @@ window.addEventListener("keydown", (event) => {
   const marks = active?.root.isConnected ? active.marks : null;
   if (!marks || belongsElsewhere(event)) return;
   const undo = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && nameKey(event) === "z";
+  // Once the case is read, the same key signs it off: the page must not have it as well.
+  const measures = !event.ctrlKey && !event.altKey && !event.metaKey && nameKey(event) === "l";
   if (undo && marks.sheet?.editable) marks.undo();
+  else if (measures && marks.sheet?.editable) marks.pick("line");
   else if (!marks.tool || event.ctrlKey || event.altKey || event.metaKey || !marks.handleKey(event)) return;
   event.preventDefault();
   event.stopImmediatePropagation();

@@ -1,6 +1,6 @@
 // The list of marks: show a mark, write a note on it, delete it.
 
-const KIND_WORDS = { point: "point", box: "box", shape: "shape" };
+const KIND_WORDS = { point: "point", box: "box", shape: "shape", line: "length" };
 const NOTE_LIMIT = 200; // characters
 const NOTE_DELAY_MS = 400; // from the last letter of a note until it is sent to the server
 
@@ -24,22 +24,39 @@ class MarkList {
   }
 
   describe() {
-    const { page, others, sheet, viewer } = this.marks;
-    return JSON.stringify([page.regions, others, sheet?.editable, viewer.images.map((image) => image.image_id)]);
+    const { page, others, sheet, viewer, canSetScale } = this.marks;
+    const images = viewer.images.map((image) => [image.image_id, image.um_per_px, image.scale_is_measured]);
+    return JSON.stringify([page.regions, others, sheet?.editable, images, canSetScale]);
   }
 
   makeRow(region, at) {
     const row = document.createElement("li");
-    const words = `${at + 1} ${KIND_WORDS[region.kind]}${this.writeImage(region)}`;
+    const words = `${at + 1} ${this.writeKind(region)}${this.writeImage(region)}`;
     row.append(this.makeButton(words, `Show mark ${at + 1}`, () => this.goTo(region)));
     if (!this.marks.sheet.editable) {
       row.append(Object.assign(document.createElement("span"), { textContent: region.note }));
       return row;
     }
-    row.append(this.makeNoteInput(region, at), this.makeButton("×", `Delete mark ${at + 1}`, () => {
+    row.append(...this.makeScaleField(region, at), this.makeNoteInput(region, at), this.makeButton("×", `Delete mark ${at + 1}`, () => {
       this.marks.change(this.marks.page.regions.filter((_, other) => other !== at));
     }));
     return row;
+  }
+
+  writeKind({ kind, image_id: image, points }) {
+    if (kind !== "line") return KIND_WORDS[kind];
+    return `${KIND_WORDS[kind]} ${writeLength(measure(points), this.findImage(image)?.um_per_px)}`;
+  }
+
+  findImage(id) {
+    return this.marks.viewer.images.find((image) => image.image_id === id);
+  }
+
+  /** Make the field that sets the scale from a line, on an image whose scale nobody else has stated. */
+  makeScaleField({ kind, image_id: id, points }, at) {
+    const image = this.findImage(id);
+    if (kind !== "line" || !this.marks.canSetScale || !image || (image.um_per_px && !image.scale_is_measured)) return [];
+    return makeScaleField(at, (um) => this.marks.setTrigger("scale", { image_id: id, pixels: measure(points), um }));
   }
 
   makeOthersRow({ name, regions }) {

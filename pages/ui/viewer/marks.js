@@ -1,10 +1,12 @@
 // Regions that a reader marks on the tissue: tools, mouse and keyboard input, and the marks so far.
 
-const TOOLS = { point: "P", box: "T", shape: "F" };
+const TOOLS = { point: "P", box: "T", shape: "F", line: "L" };
+const POINTS = { point: 1, box: 2, line: 2 }; // after which a mark is finished
 const HINTS = {
   point: "Point: click, or move the tissue with the arrow keys and press Space at the cross. Esc cancels.",
   box: "Box: drag, or click two corners (Space at the cross). Esc cancels.",
   shape: "Shape: drag along the outline, or click its corners (Space at the cross) and press Enter. Esc cancels.",
+  line: "Ruler: drag, or click both ends (Space at the cross). Esc cancels.",
 };
 const PAN = 40; // screen pixels per arrow key, a tenth of that with Shift
 const MOST_MARKS = 200; // of one read
@@ -29,8 +31,8 @@ class Marks {
   }
 
   /** Take over the data of the server; for an open form, the marks on the screen take precedence. */
-  show({ sheet, others }, setState) {
-    Object.assign(this, { others, setState });
+  show({ sheet, others, can_set_scale: canSetScale }, setState, setTrigger) {
+    Object.assign(this, { others, canSetScale, setState, setTrigger });
     this.viewer.find(".sr-mark-tools").hidden = !sheet?.editable;
     if (sheet?.form !== this.sheet?.form || !sheet?.editable) this.leave();
     this.sheet = sheet;
@@ -146,7 +148,7 @@ class Marks {
     if (!this.pointer.dragged && !far) return;
     if (!this.pointer.dragged && !this.pointer.before.length) this.drawn = [this.onImage(this.pointer.from)];
     this.pointer.dragged = true;
-    if (this.tool === "box") this.drawn = [this.drawn[0], this.onImage(at)];
+    if (POINTS[this.tool] === 2) this.drawn = [this.drawn[0], this.onImage(at)];
     else if (this.tool === "shape") this.drawn.push(this.onImage(at));
     this.viewer.paint();
   }
@@ -187,7 +189,7 @@ class Marks {
       return;
     }
     this.drawn.push(this.onImage(at));
-    if (this.drawn.length === { point: 1, box: 2 }[this.tool]) this.close();
+    if (this.drawn.length === POINTS[this.tool]) this.close();
     else this.viewer.paint();
   }
 
@@ -206,15 +208,17 @@ class Marks {
   paint(pen) {
     const onScreen = (point) => this.onScreen(point);
     const here = ({ image_id: image }) => image === this.image.image_id;
+    const length = ({ kind, points }) => (kind === "line" ? writeLength(measure(points), this.image.um_per_px) : "");
     this.others.forEach(({ name, regions }, at) => regions.filter(here).forEach((region) => {
-      paintMark(pen, region, onScreen, { colour: OTHERS[at % OTHERS.length], name, dashed: true });
+      paintMark(pen, region, onScreen, { colour: OTHERS[at % OTHERS.length], name: joinName(name, length(region)), dashed: true });
     }));
     this.page.regions.forEach((region, at) => here(region)
-      && paintMark(pen, region, onScreen, { colour: OWN, name: `${at + 1}`, dashed: !this.sheet.editable }));
+      && paintMark(pen, region, onScreen, { colour: OWN, name: joinName(at + 1, length(region)), dashed: !this.sheet.editable }));
     if (!this.tool) return;
     if (this.drawn.length) {
-      const kind = this.tool === "box" && this.drawn.length < 2 ? "point" : this.tool;
-      paintMark(pen, { kind, points: this.drawn }, onScreen, { colour: OWN, open: kind === "shape" });
+      const kind = POINTS[this.tool] === 2 && this.drawn.length < 2 ? "point" : this.tool;
+      const drawn = { kind, points: this.drawn };
+      paintMark(pen, drawn, onScreen, { colour: OWN, name: length(drawn), open: kind === "shape" });
     }
     paintCross(pen, this.cross);
   }

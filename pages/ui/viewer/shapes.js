@@ -23,6 +23,7 @@ function finishPoints(kind, drawn, image) {
     const [xs, ys] = [0, 1].map((axis) => [points[0][axis], points.at(-1)[axis]].sort((a, b) => a - b));
     return xs[0] < xs[1] && ys[0] < ys[1] ? [[xs[0], ys[0]], [xs[1], ys[1]]] : null;
   }
+  if (kind === "line") return points.length > 1 && measure(points) > 0 ? [points[0], points.at(-1)] : null;
   const outline = points.filter(([x, y], at) => at === 0 || x !== points[at - 1][0] || y !== points[at - 1][1]);
   return outline.length < 3 ? null : simplify(outline);
 }
@@ -68,13 +69,24 @@ function paintMark(pen, { kind, points }, onScreen, { colour, name, dashed, open
     path.arc(x, y, 0.5, 0, 2 * Math.PI);
   } else {
     corners.forEach(([x, y], at) => (at ? path.lineTo(x, y) : path.moveTo(x, y)));
-    if (!open) path.closePath();
+    if (kind === "line") addEnds(path, corners);
+    else if (!open) path.closePath();
   }
   pen.setLineDash(dashed ? [7, 5] : []);
   strokePath(pen, path, colour);
   pen.setLineDash([]);
   const left = corners.reduce((least, corner) => (corner[0] < least[0] ? corner : least));
   if (name) paintName(pen, name, kind === "point" ? [left[0] + 10, left[1] - 8] : [left[0] + 5, left[1] - 6], colour);
+}
+
+/** Add short strokes across the ends of a line. */
+function addEnds(path, [from, to]) {
+  const length = Math.hypot(to[0] - from[0], to[1] - from[1]) || 1;
+  const [across, along] = [(-6 * (to[1] - from[1])) / length, (6 * (to[0] - from[0])) / length];
+  for (const [x, y] of [from, to]) {
+    path.moveTo(x - across, y - along);
+    path.lineTo(x + across, y + along);
+  }
 }
 
 /** Paint the cross at which the keyboard marks. */

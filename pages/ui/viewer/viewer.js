@@ -1,5 +1,5 @@
 // The zooming viewer: OpenSeadragon for the tissue, and a canvas over it for the evidence and the marks.
-// It uses `load.js`, `heatmap.js`, `kept.js`, `shapes.js`, `pinch.js`, `marks.js`, `marklist.js` and `keys.js`.
+// It uses `load.js`, `heatmap.js`, `kept.js`, `lengths.js`, `shapes.js`, `pinch.js`, `marks.js`, `marklist.js`, `keys.js`.
 
 const ACTIONS = { fit: "0", full: "Z", in: "+", out: "-", map: "H", contour: "K" };
 // Above this zoom the recorded pixels are shown, not an interpolation between them.
@@ -11,13 +11,13 @@ const settings = { opacity: 50, contour: false }; // kept from case to case
 let active = null; // the viewer that receives the keys: the one last pointed at
 
 /** Called by Streamlit once per rerun in which the data changed. */
-export default function mount({ data, parentElement, setStateValue }) {
+export default function mount({ data, parentElement, setStateValue, setTriggerValue }) {
   let viewer = viewers.get(parentElement);
   if (!viewer) {
     viewer = new CaseViewer(parentElement.querySelector(".sr-viewer"), data);
     viewers.set(parentElement, viewer);
   }
-  viewer.show(data, setStateValue);
+  viewer.show(data, setStateValue, setTriggerValue);
   return () => {
     // Streamlit also calls this for a run that the next one has replaced; then the viewer is still on the page.
     if (parentElement.isConnected) return;
@@ -77,12 +77,12 @@ class CaseViewer {
     if (active === this) active = null;
   }
 
-  show(data, setState) {
+  show(data, setState, setTrigger) {
     this.root.style.minHeight = `${data.height}px`;
     this.images = data.images;
     this.drawStrip();
     this.go(Math.min(this.state.index, data.images.length - 1));
-    this.marks.show(data, setState);
+    this.marks.show(data, setState, setTrigger);
     this.paint();
   }
 
@@ -173,6 +173,7 @@ class CaseViewer {
     if (!item) return;
     const zoom = item.viewportToImageZoom(osd.viewport.getZoom(true));
     this.find(".sr-zoom").value = `${Math.round(zoom * 100)}%`;
+    drawScaleBar(this.root, this.marks.image, zoom, this.marks.canSetScale);
     const smooth = zoom <= SMOOTH_UP_TO;
     // If the whole image is visible, the navigator would only cover a corner of it.
     osd.navigator.element.classList.toggle("sr-needless", zoom <= item.viewportToImageZoom(osd.viewport.getHomeZoom()) * 1.01);

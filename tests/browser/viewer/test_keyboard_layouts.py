@@ -33,7 +33,12 @@ def test_every_key_works_on_a_cyrillic_layout(screen: Page, viewer_address: str)
     assert zoom(screen) == "100%"
     screen.keyboard.press("0")
     assert zoom(screen) == fitted
-    for tool, (typed, place) in {"Point": ("з", "KeyP"), "Box": ("е", "KeyT"), "Shape": ("а", "KeyF")}.items():
+    for tool, (typed, place) in {
+        "Point": ("з", "KeyP"),
+        "Box": ("е", "KeyT"),
+        "Shape": ("а", "KeyF"),
+        "Ruler": ("д", "KeyL"),
+    }.items():
         press(screen, typed, place)
         pressed(screen, tool)
     screen.keyboard.press("Escape")
@@ -66,7 +71,7 @@ def test_a_letter_that_the_layout_types_is_never_taken_for_its_place(screen: Pag
     assert zoom(screen) == "100%"
     press(screen, "p", "KeyR")  # Dvorak
     pressed(screen, "Point")
-    press(screen, "l", "KeyP")
+    press(screen, "y", "KeyT")
     pressed(screen, "Point")
     screen.keyboard.press("Space")
     kept(screen, 1)

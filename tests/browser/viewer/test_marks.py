@@ -29,7 +29,7 @@ def kept(screen: Page, marks: int) -> list[Mark]:
     """Wait until the server has so many marks, and give them."""
     shown = screen.get_by_test_id("stText")
     expect.set_options(timeout=10_000)
-    words = "'point'|'box'|'shape'"
+    words = "'point'|'box'|'shape'|'line'"
     screen.wait_for_function(
         f"() => (document.querySelector('[data-testid=stText]')?.innerText.match(/{words}/g) ?? []).length === {marks}"
     )
@@ -113,11 +113,13 @@ def test_the_keyboard_marks_each_kind_at_the_cross(screen: Page, viewer_address:
     assert near(kept(screen, 2)[1].points, [(350, 230), (430, 270)])
     press_all(screen, "f", "Space", "ArrowLeft", "Space", "ArrowUp", "Space", "Enter")
     assert near(kept(screen, 3)[2].points, [(430, 270), (390, 270), (390, 230)])
+    press_all(screen, "l", "Space", "ArrowRight", "ArrowDown", "Enter")
+    assert near(kept(screen, 4)[3].points, [(390, 230), (430, 270)])
     assert label(screen) == "image 1 of 4", "while a tool is in the hand the arrows move the tissue"
     expect(screen.get_by_text("saved 0 times")).to_be_visible()
     press_all(screen, "p", "Escape", "Enter")
     expect(screen.get_by_text("saved 1 times")).to_be_visible()
-    assert len(kept(screen, 3)) == 3
+    assert len(kept(screen, 4)) == 4
 
 
 def press_all(screen: Page, *keys: str) -> None:

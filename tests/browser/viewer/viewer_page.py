@@ -3,7 +3,16 @@
 import streamlit as st
 
 from db.values.reading import Region, RegionKind
-from pages.ui.viewer import FormMarks, HeatmapLayer, MarkSheet, OthersMarks, Scene, ViewedImage, draw_viewer
+from pages.ui.viewer import (
+    FormMarks,
+    HeatmapLayer,
+    KnownLength,
+    MarkSheet,
+    OthersMarks,
+    Scene,
+    ViewedImage,
+    draw_viewer,
+)
 
 st.set_page_config(layout="wide", page_title="Viewer")
 tissue, form = st.columns([2.2, 1])
@@ -18,6 +27,9 @@ with form:
     st.write(f"note is {note!r}")
 
 COUNT = 4
+# Of all images: what the address says, or what the reader has set with the ruler.
+stated = st.session_state.get("measured") or float(st.query_params.get("scale", 0))
+scale = stated or None
 
 
 def _image(number: int) -> ViewedImage:
@@ -31,11 +43,18 @@ def _image(number: int) -> ViewedImage:
         f"image {number} of {COUNT}",
         "sharp, 82% tissue",
         evidence,
+        um_per_px=scale,
+        scale_words="0.5 µm per pixel, from the TIFF's tags" if scale else "unknown",
+        scale_is_measured="measured" in st.session_state,
     )
 
 
 def _keep(now: FormMarks) -> None:
     st.session_state["marks"] = now.regions
+
+
+def _scale(known: KnownLength) -> None:
+    st.session_state["measured"] = known.um_per_px
 
 
 def _scene() -> Scene | None:
@@ -46,7 +65,8 @@ def _scene() -> Scene | None:
     form, overtaken = ("final-7", ("first-7",)) if wanted == "final" else ("first-7", ())
     sheet = MarkSheet(form, regions, editable=wanted != "saved", owner=1, session="one", overtaken=overtaken)
     others = (OthersMarks("reader 2", (Region(1, RegionKind.BOX, ((20.0, 20.0), (60.0, 60.0))),)),)
-    return Scene(sheet, others if "others" in st.query_params else (), _keep)
+    can_scale = wanted == "1"
+    return Scene(sheet, others if "others" in st.query_params else (), _keep, _scale if can_scale else None)
 
 
 with tissue:

@@ -1,0 +1,153 @@
+"""Explain a model to its readers in plain words, and ask them to confirm it once before they see its opinion."""
+
+from collections.abc import Iterator, Sequence
+
+import streamlit as st
+
+from core.card import Card
+from core.reading.scope_words import NO_OPINION, UNUSUAL
+from core.statistics import figure_names
+from core.statistics.evaluation import Group
+from db import store
+from db.values.evaluations import EvaluationRow
+from db.values.reading import ModelIdentity
+from pages.ui import formatting, resources
+from pages.ui.evaluation.charts import figure_words
+
+_CONFIRM = "I have read this"
+_NOT_A_DIAGNOSIS = "For research only. It is not a diagnosis, and it must not decide about a patient."
+_KINDS = {"subtype": "Subtype", "magnification": "Magnification"}
+
+
+def draw_explanation(card: Card, version: str) -> None:
+    """Draw the whole explanation of the model in service."""
+    st.markdown(f"**{formatting.escape(card.name)}** &nbsp; version `{version}`")
+    st.markdown("##### What it is")
+    st.markdown("\n".join(f"* {line}" for line in _write_nature(card)))
+    st.markdown("##### What it is good and bad at")
+    _draw_record(version)
+    st.markdown("##### What its numbers and colours mean")
+    st.markdown("\n".join(f"* {line}" for line in _write_numbers(card)))
+    st.markdown("##### What it does not know")
+    st.markdown("\n".join(f"* {line}" for line in _write_limits(card)))
+
+
+def ask_on_page(version: str, *, confirmed: bool) -> None:
+    """Ask for the confirmation below the whole explanation, or say that it was given."""
+    if confirmed:
+        st.caption("You have confirmed that you have read this.")
+    elif st.button(_CONFIRM, shortcut="G", type="primary"):
+        _confirm(version)
+
+
+def ask_before_reveal(model: ModelIdentity) -> None:
+    """Ask in place of the model's first opinion for the confirmation; one click shows the opinion."""
+    st.markdown("##### Meet the model")
+    st.markdown("Before you see this model's opinion for the first time:")
+    file = resources.checkpoint()
+    card = file.card if file.version == model.version else None
+    lines = [f"**{formatting.escape(model.name)}** {model.version}", *(_write_nature(card) if card else [])]
+    lines += [*_write_short_numbers(), _NOT_A_DIAGNOSIS]
+    st.markdown("\n".join(f"* {line}" for line in lines))
+    if st.button(f"{_CONFIRM}: show its opinion", shortcut="G", type="primary", width="stretch"):
+        _confirm(model.version)
+    if card is not None:
+        st.page_link("meet_model.py", label="More about this model")
+
+
+def _confirm(version: str) -> None:
+    reader = resources.account().id
+    with resources.sessions().begin() as session:
+        store.models.confirm_model(session, reader, version)
+    st.rerun()
+
+
+def _write_nature(card: Card) -> Iterator[str]:
+    data = card.training_data
+    patients = formatting.count_words(data.patients, "patient")
+    yield (
+        f"It learned from {formatting.count_words(data.images, 'image')} of {patients} "
+        f"({formatting.escape(data.dataset)}), and knows nothing else: no history, no other stain, no whole slide."
+    )
+    if card.demonstration:
+        yield "It is a demonstration model: it was made to try this program, and it is often wrong."
+
+
+def _write_short_numbers() -> Iterator[str]:
+    yield "Its number is a probability that it learned, not a certainty. It can be sure and wrong."
+    yield "The map shows what spoke for malignant, and not where a tumour is."
+    yield f'"{NO_OPINION.removeprefix("⊘ ").capitalize()}" means that the images are unlike those it learned from.'
+
+
+def _write_numbers(card: Card) -> Iterator[str]:
+    yield (
+        "The **probability** of malignancy lies between 0 and 1. From the **threshold** on, the model says malignant. "
+        "It can be sure and wrong: a probability of 0.9 is not a certainty of 90%."
+    )
+    yield (
+        "The **heat map** shows which places spoke for malignant and which against it, in logits; the scale of colours "
+        "below the image is that of this image alone. It explains the model, not the tissue: a bright place need not "
+        "be tumour."
+    )
+    if card.input_policy.kind == "patches":
+        yield "An image is cut into **patches**, and its probability is their mean: a small focus can drown in it."
+    yield "The probability of a **case** is the mean of its images."
+
+
+def _write_limits(card: Card) -> Iterator[str]:
+    if card.scope is None:
+        yield (
+            "It cannot tell whether an image is like those it learned from: it answers any picture. Be wary of images "
+            "of another laboratory, stain, scanner or magnification."
+        )
+    else:
+        scope = card.scope
+        yield (
+            f"It compares each image with those it learned from. **{formatting.escape(UNUSUAL)}**: it is less like "
+            "them than most. **No opinion**: it is too unlike them, and the model gives neither label nor number."
+        )
+        yield (
+            f"This is no guarantee. Of images like the training images, {scope.false_alarms:.1%} get no opinion by "
+            "mistake, and a strange image may pass."
+        )
+    yield "Whatever its training set lacks, such as rare entities, it calls by the nearest label that it has."
+    yield _NOT_A_DIAGNOSIS
+
+
+def _draw_record(version: str) -> None:
+    rows = _rows_of(version)
+    evaluations = [found for found in map(resources.measure_for_account, rows) if found is not None]
+    if rows and not evaluations:
+        st.markdown(
+            "Its evaluations may contain pictures of cases that you have yet to finish. They are shown here afterwards."
+        )
+    elif not rows:
+        st.markdown("No evaluation of this version is known here. Assume nothing about how often it is right.")
+    for each in evaluations:
+        auc = each.figure(figure_names.AUC)
+        st.markdown(
+            f"On **{formatting.escape(each.dataset)}**, {formatting.escape(each.split)}: "
+            f"{formatting.count_words(each.images, 'image')} of {formatting.count_words(each.patients, 'patient')}, "
+            f"AUC {formatting.escape(figure_words(auc))} (0.5 is guessing, 1 is perfect)."
+        )
+        for kind, words in _KINDS.items():
+            _draw_groups(words, [group for group in each.groups if group.kind == kind])
+    st.page_link("evaluation.py", label="Evaluation: curves, and images with typical errors")
+
+
+def _rows_of(version: str) -> Sequence[EvaluationRow]:
+    return [row for row in resources.evaluations().rows() if row.model_version == version]
+
+
+def _draw_groups(words: str, groups: Sequence[Group]) -> None:
+    if len(groups) < 2:
+        return
+    ordered = sorted(groups, key=lambda group: group.wrong / max(1, group.images))
+    st.table(
+        {
+            words: [formatting.escape(formatting.subtype_words(group.name)) for group in ordered],
+            "Images": [f"{group.images:,} of {formatting.count_words(group.patients, 'patient')}" for group in ordered],
+            "Called wrongly": [f"{group.wrong:,} ({group.wrong / max(1, group.images):.0%})" for group in ordered],
+        },
+        hide_index=True,
+    )
