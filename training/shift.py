@@ -118,6 +118,7 @@ def compare_sets(request: ShiftRequest) -> Shift:
         source_auc=auc_figure(source),
         drop=measure_drop(source, target),
         trained_on=_trained_on(classifier.card, (source, target)),
+        scope=(source.scope, target.scope),
         warnings=(*_cautions(classifier, chosen, (source, target)), *notes),
     )
 

@@ -6,7 +6,7 @@ python -m training.ship_evaluations models/starter.safetensors --run RUN --data 
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -109,9 +109,10 @@ def _evaluations(shipment: Shipment, scratch: Path) -> Iterator[tuple[str, Finis
 
 
 def _shifts(shipment: Shipment) -> Iterator[tuple[str, Shift]]:
-    source = SetRequest("breakhis", shipment.data[0], _MAIN, _MOST)
+    root, *more = shipment.data
+    source = SetRequest("breakhis", root, _MAIN, _MOST, more=tuple(more))
     targets: Sequence[tuple[str, SetRequest]] = [
-        (_OTHER, SetRequest("breakhis", shipment.data[0], _OTHER, _MOST)),
+        (_OTHER, replace(source, magnification=_OTHER)),
         *((_name(each), each) for each in shipment.elsewhere),
     ]
     for name, target in targets:

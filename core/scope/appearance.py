@@ -10,7 +10,7 @@ from core.imaging.quality import stain_cast
 from core.results import RgbImage
 
 _SIDE = 1024  # px; of a larger image the middle of this side is measured for sharpness
-_SAMPLES = 40_000  # pixels measured for colour
+_SAMPLES = 20_000  # pixels measured for colour
 _LEAST_DENSITY = 0.15  # in the sum of R, G and B; paler pixels are glass
 _LEAST_TISSUE = 50  # pixels; below it all pixels count
 _FLOOR = 1e-6  # squared optical density; less than rounding to grey levels causes

@@ -94,7 +94,7 @@ class TrainingReference:
         measured = measure_appearance(image)
         measures = self.measures.distances(measured)
         by_layer = self.layer_distances(features)
-        score = bounded_score(max(float(np.abs(measures).max()), float(by_layer.max())))
+        score = bounded_score(float(np.concatenate([np.abs(measures), by_layer]).max()))
         reasons = self._reasons(by_layer, measures)
         if not is_like_he(*measured[:2]):
             score, reasons = max(score, self.limit_out), (_NOT_HE, *reasons)

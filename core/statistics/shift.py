@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from core.files import read_document
 from core.statistics.cautions import StoredCaution
-from core.statistics.evaluation import Figure
+from core.statistics.evaluation import Figure, ScopeCounts
 
 Side = Literal["source", "target"]
 
@@ -84,6 +84,7 @@ class Shift:
     source_auc: Figure | None = None
     drop: Figure | None = None  # AUC on the source set minus that on the target set, with the card's preparation
     trained_on: tuple[int, int] = (0, 0)  # patients of either set that the network was trained on
+    scope: tuple[ScopeCounts | None, ScopeCounts | None] = (None, None)  # source, target
     warnings: tuple[StoredCaution, ...] = ()
 
     def distance(self, name: str) -> Distance | None:

@@ -110,6 +110,11 @@ def _write_limits(card: Card) -> Iterator[str]:
             f"This is no guarantee. Of images like the training images, {scope.false_alarms:.1%} get no opinion by "
             "mistake, and a strange image may pass."
         )
+    if card.scale is not None:
+        yield (
+            f"It was trained on images of {card.scale.low:g} to {card.scale.high:g} µm per pixel. An image of another "
+            "scale is resampled if its scale is known; if not, it is taken as it is."
+        )
     yield "Whatever its training set lacks, such as rare entities, it calls by the nearest label that it has."
     yield _NOT_A_DIAGNOSIS
 

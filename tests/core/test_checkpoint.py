@@ -25,6 +25,7 @@ from core.labels import LabelSet
 from core.network.checkpoint import load_classifier, save_checkpoint
 from core.network.classifier import Classifier
 from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_network
+from tests.helpers.scopes import small_scope
 
 
 @pytest.fixture
@@ -183,3 +184,60 @@ def test_a_network_that_does_not_fit_its_card_is_not_saved(tmp_path: Path) -> No
     with pytest.raises(UnusableCheckpointError, match="head"):
         save_checkpoint(tmp_path / "x.safetensors", small_network(replace(SMALL_CARD, head="published")), SMALL_CARD)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def scoped(tmp_path: Path) -> Path:
+    reference, about = small_scope()
+    card = replace(SMALL_CARD, scope=about)
+    save_checkpoint(tmp_path / "scoped.safetensors", small_network(card), card, reference)
+    return tmp_path / "scoped.safetensors"
+
+
+def test_the_scope_comes_back_with_its_checkpoint(scoped: Path) -> None:
+    reference, about = small_scope()
+    loaded = load_classifier(scoped)
+    assert loaded.card.scope == about
+    assert loaded.scope is not None
+    assert loaded.scope.widths == reference.widths
+    patches = np.random.default_rng(0).integers(0, 256, (2, 160, 160, 3), dtype=np.uint8)
+    features = loaded.features(patches)
+    np.testing.assert_allclose(loaded.scope.layer_distances(features), reference.layer_distances(features), rtol=1e-3)
+    for same in (loaded.at("100X"), loaded.with_card(replace(loaded.card, threshold=0.4))):
+        assert same.scope is loaded.scope
+    assert loaded.with_scope(None).scope is None
+
+
+def test_a_checkpoint_without_a_scope_has_none(checkpoint: Path) -> None:
+    assert load_classifier(checkpoint).scope is None
+
+
+def test_a_scope_that_does_not_fit_its_checkpoint_is_refused(scoped: Path) -> None:
+    card = read_card(scoped)
+    state = load_file(scoped)
+    axes = "scope.layer.0.axes"
+    wrong: list[tuple[str | None, dict[str, torch.Tensor | None]]] = [
+        (card.to_json(), {axes: None}),
+        (card.to_json(), {axes: state[axes] * torch.nan}),
+        (card.to_json(), {axes: state[axes].double()}),
+        (card.to_json(), {axes: state[axes][:, 1:].contiguous()}),
+        (card.to_json(), {"scope.more": torch.zeros(3)}),
+        (card.to_json(), {"scope.more": torch.zeros(600_000)}),
+        (card.to_json(), {name: None for name in state if name.startswith("scope.")}),
+        (replace(card, scope=None).to_json(), {}),
+        (replace(card, scope=card.scope and replace(card.scope, limit_out=2.0)).to_json(), {}),
+    ]
+    whole = scoped.read_bytes()
+    for card_json, changes in wrong:
+        _rewrite(scoped, card_json, **changes)
+        with pytest.raises(UnusableCheckpointError, match="scope"):
+            load_classifier(scoped)
+        scoped.write_bytes(whole)
+    assert load_classifier(scoped).scope is not None
+
+
+def test_a_card_from_before_the_scope_is_still_understood(checkpoint: Path) -> None:
+    fields = json.loads(SMALL_CARD.to_json())
+    del fields["scope"]
+    _rewrite(checkpoint, json.dumps(fields))
+    assert load_classifier(checkpoint).card == SMALL_CARD

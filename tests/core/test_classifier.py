@@ -184,3 +184,34 @@ def test_eight_threads_give_what_one_gives() -> None:
     for (p, evidence), (q, same) in zip(alone, together, strict=True):
         np.testing.assert_array_equal(p, q)
         np.testing.assert_array_equal(evidence, same)
+
+
+@pytest.mark.parametrize("evidence", [False, True])
+def test_the_features_of_upright_patches_come_with_the_probabilities(evidence: bool) -> None:
+    classifier = small_classifier()
+    found = classifier.examine(_patches(5), evidence=evidence)
+    np.testing.assert_allclose(found.features, classifier.features(_patches(5)), rtol=1e-3, atol=1e-4)
+    assert found.features.shape == (5, 4, 4, 2 * sum(classifier.layer_widths))
+    assert (found.evidence is not None) == evidence
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet", "resnet18", "mobilenetv3_small_050", "densenet121", "vgg11_bn"])
+def test_early_maps_come_from_the_pass_that_gives_the_last_one(name: str) -> None:
+    network = small_network(replace(SMALL_CARD, branches=(name,), head="published")).eval()
+    images = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        (last,), places = network.features_and_places(images, 1)
+        torch.testing.assert_close(last, network.features(images)[0])
+    assert len(network.layer_widths) == 3
+    assert places.shape == (1, 4, 4, 2 * sum(network.layer_widths))
+
+
+def test_a_network_without_early_maps_is_described_by_its_last_one() -> None:
+    network = small_network(replace(SMALL_CARD, branches=("cnn3", "test_vit"))).eval()
+    images = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        features, places = network.features_and_places(images, 2)
+    cnn, vit = network.layer_widths
+    assert len(features) == 2
+    torch.testing.assert_close(places[..., :cnn].mean(dim=(1, 2)), features[0].mean(dim=(2, 3)))
+    assert places.shape == (2, 4, 4, 2 * (cnn + vit))

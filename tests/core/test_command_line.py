@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,8 +16,11 @@ from typer.testing import CliRunner
 from core.__main__ import app
 from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import decode_heatmap
+from core.network.checkpoint import save_checkpoint
+from core.results import OUT_OF_SCOPE
 from tests.helpers.images.odd_tiffs import pages_tiff
-from tests.helpers.networks import small_checkpoint
+from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_network
+from tests.helpers.scopes import small_scope
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,7 @@ def test_a_folder_gives_one_object_per_image_and_a_summary_beside(case: Path, tm
     for record in records:
         assert set(record) == {
             "file", "label", "malignant_probability", "probabilities", "quality", "notes", "patches", "model_version",
-            "seconds", "heatmap", "overlay", "um_per_px", "um_per_px_source",
+            "seconds", "heatmap", "overlay", "um_per_px", "um_per_px_source", "scope", "scope_score",
         }  # fmt: skip
         assert Path(record["heatmap"]).is_file()
         assert Path(record["overlay"]).is_file()
@@ -161,3 +165,28 @@ def test_a_typed_scale_that_is_none_is_refused_before_a_checkpoint_is_loaded(cas
     done = CliRunner().invoke(app, ["predict", str(case / "images"), "--checkpoint", "absent", "--um-per-px", typed])
     assert done.exit_code == 2
     assert "is no scale of a microscope image" in " ".join(done.output.replace("│", " ").split())
+
+
+@pytest.mark.slow
+def test_an_image_out_of_scope_is_answered_without_a_label(tmp_path: Path) -> None:
+    reference, about = small_scope()
+    card = replace(SMALL_CARD, scope=about)
+    save_checkpoint(tmp_path / "small.safetensors", small_network(card), card, reference)
+    (tmp_path / "images").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (240, 240, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "images" / "noise.png"), noise)
+    done = _predict(tmp_path, "--json", "--heatmap", str(tmp_path / "maps"), str(tmp_path / "images"))
+    assert done.returncode == 0, done.stderr
+    (record,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert record["scope"] == "out"
+    assert record["scope_score"] > about.limit_out
+    assert record["scope_reasons"]
+    assert (record["label"], record["malignant_probability"], record["probabilities"]) == (None, None, None)
+    assert record["reason"].startswith(OUT_OF_SCOPE)
+    assert "error" not in record
+    assert "heatmap" not in record
+    assert decode_heatmap(Path(record["scope_map"]).read_bytes()).shape == (240, 240)
+    assert Path(record["scope_overlay"]).is_file()
+    text = _predict(tmp_path, str(tmp_path / "images")).stdout
+    assert f"noise.png: {OUT_OF_SCOPE}" in text
+    assert "malignant probability" not in text

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.card import InputPolicy
+from core.card import InputPolicy, TrainedScale
 from core.imaging.demo import generate_tissue
 from core.imaging.limits import UnreadableImageError
 from core.pipeline import analyse, analyse_image, pool_patches
 from core.results import RgbImage
 from tests.helpers.fakes import FAKE_CARD, FakeClassifier, give_no_number
+from tests.helpers.scopes import FixedScope
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +111,42 @@ def test_a_patch_at_the_threshold_counts_as_malignant_as_the_image_would() -> No
 def test_the_pipeline_is_imported_without_torch() -> None:
     code = "import sys, core.pipeline; assert not {'torch', 'timm', 'streamlit'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_unusual_image_gets_an_opinion_and_its_scope(image: RgbImage) -> None:
+    analysis = analyse_image(image, FakeClassifier(scope=FixedScope(1.5)))
+    assert analysis.prediction is not None
+    assert analysis.heatmap is not None
+    assert analysis.scope is not None
+    assert (analysis.scope.level, analysis.scope.reasons) == ("unusual", ("it is a test",))
+    assert analysis.scope_map is not None
+    assert analysis.scope_map.shape == (200, 300)
+    assert analysis.scope_map[:, :40].mean() > analysis.scope_map[:, 40:64].mean()
+
+
+def test_an_image_out_of_scope_gets_no_opinion_and_the_reason(image: RgbImage) -> None:
+    analysis = analyse_image(image, FakeClassifier(scope=FixedScope(2.0)))
+    assert analysis.withheld
+    assert (analysis.prediction, analysis.heatmap) == (None, None)
+    assert analysis.reason == "No opinion: this image is unlike the training images: it is a test."
+    assert analyse_image(image, FakeClassifier(scope=FixedScope(2.0)), heatmap=False).scope_map is None
+
+
+def test_without_a_reference_there_is_no_scope(image: RgbImage) -> None:
+    analysis = analyse_image(image, FakeClassifier())
+    assert (analysis.scope, analysis.scope_map) == (None, None)
+
+
+def test_an_image_of_a_scale_outside_that_of_training_is_unusual_however_alike(image: RgbImage) -> None:
+    card = replace(FAKE_CARD, scale=TrainedScale(0.2, 0.5, 0.25))
+    classifier = FakeClassifier(card, scope=FixedScope(0.1))
+    usual = analyse_image(image, classifier, um_per_px=0.3).scope
+    unusual = analyse_image(image, classifier, um_per_px=0.1).scope
+    assert usual is not None
+    assert unusual is not None
+    assert (usual.level, usual.reasons) == ("in", ())
+    assert (unusual.level, unusual.score) == ("unusual", 1.0)
+    assert "0.1 µm per pixel is outside" in unusual.reasons[-1]
+    worse = analyse_image(image, FakeClassifier(card, scope=FixedScope(3.0)), um_per_px=0.1).scope
+    assert worse is not None
+    assert (worse.level, worse.score) == ("out", 3.0)

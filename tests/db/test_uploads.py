@@ -44,7 +44,7 @@ def test_the_single_reader_watches_only_the_cases_they_have_read_first(sessions:
 
 def test_generated_cases_are_no_uploads(sessions: Sessions) -> None:
     with sessions.begin() as session:
-        reader = make_reader(session)
+        reader = add_person(session, "dr. a", Role.READER)
         researcher = add_person(session, "the researcher", Role.RESEARCHER)
         case_id = make_case(session, reader)
         session.get_one(tables.Case, case_id).demonstration = True

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.card import Card, ScopeReference, checkpoint_sha256, model_version
+from core.card import Card, ScopeReference, TrainedScale, checkpoint_sha256, model_version
 from core.labels import BREAKHIS
 from core.settings import Settings
 from db import store
@@ -16,6 +16,7 @@ from tests.helpers.evaluations import made_evaluation, made_images
 from tests.helpers.rows import NEWER_MODEL, new_evaluation, out_of_scope
 from tests.helpers.world import CARD, World, analyse_all, write_card
 
+_ASKED = "Before you see this model"
 _SHOWN = ("Model says", "0.80", "/heatmap", "no opinion**", "patches malignant")
 
 
@@ -48,10 +49,10 @@ def put_card(card: Card) -> None:
 
 
 def test_the_first_opinion_of_a_version_waits_for_one_confirmation(world: World) -> None:
-    case_id = add_case(world)
+    case_id, before = add_case(world), audited(world).count(Action.MODEL_CONFIRMED)
     tab = read_first(case_id)
     words = plain(tab)
-    assert "Meet the model" in words
+    assert _ASKED in words
     assert "For research only" in words
     assert not [shown for shown in _SHOWN if shown in words]
     assert Action.REVEALED not in audited(world)
@@ -59,7 +60,7 @@ def test_the_first_opinion_of_a_version_waits_for_one_confirmation(world: World)
     words = plain(tab)
     assert "Model says" in words
     assert "/heatmap" in words
-    assert audited(world).count(Action.MODEL_CONFIRMED) == 1
+    assert audited(world).count(Action.MODEL_CONFIRMED) == before + 1
     press(tab, "Keep mine", "Save and open next case")
     assert "Model says" in plain(read_first(add_case(world, 2))), "once for each version"
     assert world.reads(case_id)[1].model_visible
@@ -71,7 +72,7 @@ def test_a_case_without_an_opinion_asks_in_the_same_words(world: World) -> None:
     analyse_all(world.sessions, model=NEWER_MODEL, result=out_of_scope())
     asked = [[each.value for each in read_first(case_id).markdown][-3:] for case_id in (one, other)]
     assert asked[0] == asked[1]
-    assert any("Meet the model" in words for words in asked[0])
+    assert any(_ASKED in words for words in asked[0])
 
 
 def test_a_study_asks_only_where_it_shows_the_model(world: World) -> None:
@@ -81,19 +82,21 @@ def test_a_study_asks_only_where_it_shows_the_model(world: World) -> None:
         with world.sessions.begin() as session:
             plan = StudyPlan(name, (world.reader,), (case_id,), (arm,), 0, seed=1)
             studies.append(store.studies.make_study(session, world.reader, plan))
-    assert "Meet the model" not in plain(visit("read_study.py", study=str(studies[0])))
+    assert _ASKED not in plain(visit("read_study.py", study=str(studies[0])))
     tab = visit("read_study.py", study=str(studies[1]))
-    assert "Meet the model" in plain(tab)
+    assert _ASKED in plain(tab)
     assert not [shown for shown in _SHOWN if shown in plain(tab)]
     assert "Model says" in plain(press(tab, "I have read this"))
 
 
 def test_the_page_explains_the_model_and_takes_the_confirmation(world: World) -> None:
-    put_card(replace(CARD, scope=ScopeReference(0.8, 1.0, 0.021, 0.1, 240, 24, "one patient left out at a time")))
+    scope = ScopeReference(0.8, 1.0, 0.021, 0.1, 240, 24, "one patient left out at a time")
+    put_card(replace(CARD, scope=scope, scale=TrainedScale(0.1, 0.5, 0.2)))
     tab = visit("meet_model.py")
     words = plain(tab)
     assert "240 images of 24 patients (BreaKHis)" in words
     assert "demonstration model" in words
+    assert "0.1 to 0.5 µm per pixel" in words
     assert "2.1% get no opinion by mistake" in words
     assert "No evaluation of this version is known here" in words
     assert "not a diagnosis" in words

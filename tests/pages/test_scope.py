@@ -49,7 +49,7 @@ def test_out_of_scope_the_page_says_that_there_is_no_opinion_and_why(world: Worl
     assert STRANGE_COLOURS in words
     assert CARD_MODEL.version in words
     assert "no opinion of the model" in words, "below the tissue too"
-    assert not [gone for gone in ("0.81", "Threshold", "patches malignant", "/heatmap", "Map useful") if gone in words]
+    assert not [gone for gone in ("0.81", "Threshold", "patches malignant", "/heatmap", "Map useful?") if gone in words]
     press(tab, "Change to", "Save and open next case")
     _, final = world.reads(1)
     assert (final.opinion, final.shown_scope, final.model_visible) == (Opinion("benign", 4), "out", False)

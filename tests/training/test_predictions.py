@@ -14,10 +14,18 @@ from core.labels import BACH, BINARY, BREAKHIS
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.pipeline import analyse
+from core.statistics.evaluation import ScopeCounts
 from db.files import Files
 from tests.helpers.runs.checkpoints import SUBTYPE_CARD, TINY_CARD, tissue_and_checkpoint
+from tests.helpers.scopes import FixedScope
 from training.evaluation.chosen_images import ChosenImage
-from training.evaluation.predictions import PREVIEW_SIDE, Judge, common_label_set, judgements_of
+from training.evaluation.predictions import (
+    PREVIEW_SIDE,
+    Judge,
+    build_predictions_table,
+    common_label_set,
+    judgements_of,
+)
 
 
 class KilledError(Exception):
@@ -156,3 +164,31 @@ def test_only_malignancy_is_compared_where_classes_differ(tissue: Path, classifi
     assert found.labels.tolist() == [int(image.malignant) for image in judged]
     assert found.probabilities[:, 1].tolist() == [image.malignant_probability for image in judged]
     assert set(found.subtypes) == {"fibroadenoma", "ductal_carcinoma"}
+
+
+def test_images_out_of_scope_are_counted_apart(tissue: Path, classifier: Classifier) -> None:
+    judge = classifier.with_scope(FixedScope(0.5, 2.5, 1.5, 0.5))  # type: ignore[arg-type]
+    judged = Judge(lambda _: judge, tissue / "tissue").judge(_chosen(tissue))
+    assert [image.scope for image in judged] == ["in", "out", "unusual", "in"] * 2
+    assert [image.scope_score for image in judged[:2]] == [0.5, 2.5]
+    assert all((image.reason is not None) == (image.scope == "out") for image in judged)
+    assert len(judgements_of(judged, TINY_CARD).labels) == 6
+    counts = ScopeCounts.of(image.scope for image in judged)
+    assert counts == ScopeCounts(4, 2, 2)
+    assert counts.coverage == 0.75
+    table = build_predictions_table(judged, TINY_CARD, "all")
+    assert list(table["scope"]) == [image.scope for image in judged]
+    assert np.isnan(table["p_malignant"][1])
+
+
+def test_if_every_image_is_out_of_scope_that_is_said(tissue: Path, classifier: Classifier) -> None:
+    judge = classifier.with_scope(FixedScope(9.0))  # type: ignore[arg-type]
+    judged = Judge(lambda _: judge, tissue / "tissue").judge(_chosen(tissue))
+    with pytest.raises(ValueError, match="and 8 are out of scope"):
+        judgements_of(judged, TINY_CARD)
+
+
+def test_without_a_reference_no_scope_is_counted(tissue: Path, classifier: Classifier) -> None:
+    judged = Judge(lambda _: classifier, tissue / "tissue").judge(_chosen(tissue)[:1])
+    assert judged[0].scope is None
+    assert ScopeCounts.of(image.scope for image in judged) is None

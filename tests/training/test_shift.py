@@ -15,6 +15,7 @@ from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.pipeline import analyse, cut_normalised_patches
 from core.statistics.compare_sets import MeasuredSet
+from core.statistics.evaluation import ScopeCounts
 from core.statistics.predictions import BinaryPredictions
 from core.statistics.shift import Shift
 from core.statistics.tissue_statistics import STATISTICS, measure_tissue
@@ -23,10 +24,11 @@ from db.database import open_database
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.runs.checkpoints import TINY_CARD, bach_folder
+from tests.helpers.scopes import FixedScope
 from training.evaluation.usable_images import refuse_unusable
 from training.shift import ShiftRequest, compare_sets, run
 from training.shifts.sets import AnalysedSet, ChosenSet, SetRequest, analyse_set, choose_sets
-from training.shifts.steps import measure_drop
+from training.shifts.steps import measure_drop, scope_table
 
 PATIENTS, EACH = 4, 3
 
@@ -309,3 +311,22 @@ def test_a_set_compared_with_itself_drops_by_nothing_in_every_resample() -> None
     drop = measure_drop(same, same)
     assert drop is not None
     assert (drop.value, drop.low, drop.high) == (0, None, None)
+
+
+def test_images_out_of_scope_are_compared_and_counted(tmp_path: Path) -> None:
+    tissue_folder(tmp_path / "tissue", PATIENTS, EACH, 48)
+    other = other_laboratory(tmp_path / "elsewhere")
+    chosen, _ = choose_sets(SetRequest("breakhis", tmp_path / "tissue"), SetRequest("folder", other))
+    classifier = load_classifier(checkpoint(tmp_path))
+    plain = analyse_set(chosen, classifier)
+    scoped = analyse_set(chosen, classifier.with_scope(FixedScope(0.5, 1.5, 2.5)))  # type: ignore[arg-type]
+    assert plain.scope is None
+    assert scoped.scope == ScopeCounts(4, 4, 4)
+    np.testing.assert_array_equal(scoped.judged.probabilities, plain.judged.probabilities)
+
+
+def test_the_scope_of_both_sets_is_in_the_tables() -> None:
+    shift = Shift("a", "b", "m", "v", (3, 3), (3, 3), (), (), (), (0.5, 0.3), scope=(ScopeCounts(3, 0, 0), None))
+    table = scope_table(shift)
+    assert [list(column.cells) for column in table.columns] == [["a"], ["3"], ["100.0%"], ["0.0%"], ["0.0%"]]
+    assert Shift.from_json(shift.to_json()) == shift

@@ -19,7 +19,9 @@ from core.network.checkpoint import save_checkpoint
 from core.network.classifier import Classifier, supports_bf16
 from core.network.hybrid import PUBLISHED_BRANCHES, HybridNetwork
 from core.results import Patches, RgbImage
+from core.scope.reference import TrainingReference
 from training.benchmark.timing import Ratio, ratio, time_in_pairs
+from training.scopes.fit import LEAST_PATIENTS, MeasuredImage, fit_scope, leave_one_out, measure_image
 
 FULL_SIZE = Card(
     name="full-size hybrid, random weights",
@@ -129,6 +131,17 @@ def networks(rounds: int) -> list[Ratio]:
             time_in_pairs(lambda: assess_quality(_IMAGE), explain, rounds),
         ),
     ]
+    patches = _patches(len(fit_boxes(_IMAGE.shape[0], _IMAGE.shape[1], FULL_SIZE.input_policy)))
+    reference, features = _fit_reference(ours), ours.features(patches)
+    shares = time_in_pairs(lambda: reference.judge(_IMAGE, features), explain, rounds)
+    ratios.append(
+        ratio(
+            "scope of an image, as a share of the prediction of all its patches",
+            "<= 0.03",
+            [share / len(patches) for share in shares],
+            f"{len(patches)} patches",
+        )
+    )
     if supports_bf16(torch.device("cpu")):
         half = ours.with_card(replace(FULL_SIZE, precision="bf16"))
         values = time_in_pairs(lambda: on_one(patch), lambda: half.explain(patch), rounds)
@@ -141,6 +154,14 @@ def networks(rounds: int) -> list[Ratio]:
             )
         )
     return ratios
+
+
+def _fit_reference(classifier: Classifier) -> TrainingReference:
+    """Fit a reference to generated tissue; its values do not matter for the time."""
+    small = classifier.with_card(replace(FULL_SIZE, input_policy=InputPolicy("resize")))
+    images = (measure_image(generate_tissue(seed, "benign"), str(seed), small) for seed in range(LEAST_PATIENTS))
+    measured = [image for image in images if isinstance(image, MeasuredImage)]
+    return fit_scope(measured, leave_one_out(measured), classifier.layer_widths, "generated tissue")[0]
 
 
 def _settled_network(images: torch.Tensor) -> HybridNetwork:

@@ -198,7 +198,9 @@ def evaluate(request: EvaluationRequest, files: Files | None = None) -> Finished
         if all(image.reason is not None for image in images):
             judge.forget()  # there is nothing to resume
         if request.ablation:
-            ablation = ablate(choice.images, judges.of, classifier.card, _count_images(bar, "ablation", choice))
+            pairs = zip(choice.images, images, strict=True)
+            answered = [one for one, image in pairs if image.scope != "out"]
+            ablation = ablate(answered, judges.of, classifier.card, _count_images(bar, "ablation", choice))
     unknown = {relative_name(one.image, *request.roots) for one in choice.images if not one.image.patient_known}
     evaluation = _measure(request, classifier, images, warnings, ablation, unknown)
     folder = create_folder(

@@ -82,7 +82,8 @@ def fit_scope(
     if patients < LEAST_PATIENTS:
         raise ValueError(f"a scope needs images of at least {LEAST_PATIENTS} patients, there are {patients}")
     tried = [_try(part, widths) for part in held_out]
-    distances, places = (np.concatenate([getattr(one, name) for one in tried]) for name in ("images", "places"))
+    distances = np.concatenate([one.images for one in tried])
+    places = np.concatenate([one.places for one in tried])
     persons = np.concatenate([one.patients for one in tried])
     weights = _even_weights(persons)
     typical = np.array([_quantile(column, weights, 1 - _TYPICAL) for column in distances.T])
@@ -90,7 +91,8 @@ def fit_scope(
     limit = _quantile(scores, weights, FALSE_ALARMS)
     scores, units = scores / limit, typical * limit
     unusual = min(1.0, _quantile(scores, weights, UNUSUAL))
-    place_weights = np.repeat(weights, [count for one in tried for count in one.counts])
+    counts = [count for one in tried for count in one.counts]
+    place_weights = np.repeat(weights / np.array(counts), counts)
     place_units = [_quantile(column, place_weights, FALSE_ALARMS) for column in places.T]
     reference = _with_units(_fit(images, widths), units, place_units)
     about = ScopeReference(

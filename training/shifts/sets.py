@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.card import Card
-from core.data.datasets import DatasetName, LabelledImage, load_dataset
+from core.data.datasets import DatasetName, LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
 from core.identifiers import fold_identifier
 from core.imaging.decode import DecodedImage, decode_image
@@ -18,9 +18,10 @@ from core.imaging.limits import UnreadableImageError
 from core.imaging.scale import known_um_per_px
 from core.network.classifier import Classifier
 from core.pipeline import analyse_image, cut_normalised_patches
-from core.results import RgbImage
+from core.results import RgbImage, ScopeLevel
 from core.statistics.cautions import Caution
 from core.statistics.compare_sets import LEAST_PATIENTS, MeasuredSet, TooFewPatientsError
+from core.statistics.evaluation import ScopeCounts
 from core.statistics.predictions import BinaryPredictions
 from core.statistics.tissue_statistics import measure_tissue
 from training.evaluation.chosen_images import fold_patients, may_share_patients
@@ -40,6 +41,7 @@ class SetRequest:
     most: int = 50
     outside: bool = False  # whether labels.csv may name links and files outside its folder
     patients: Path | None = None  # a table of the patients of BACH
+    more: tuple[Path, ...] = ()  # further folders of the dataset
 
     @classmethod
     def of(
@@ -78,6 +80,7 @@ class AnalysedSet:
     dataset: DatasetName
     images: tuple[LabelledImage, ...]  # with the scale of their files, where the dataset does not say it
     left_out: tuple[Caution, ...]
+    scope: ScopeCounts | None = None  # None: the checkpoint has no reference of its training images
 
     @property
     def scales(self) -> NDArray[np.float64]:
@@ -110,8 +113,9 @@ def choose_sets(source: SetRequest, target: SetRequest) -> tuple[ChosenSet, Chos
 
 
 def _choose(request: SetRequest) -> ChosenSet:
-    images = load_dataset(request.dataset, request.root, outside=request.outside, patients=request.patients)
-    cautions = dataset_cautions(request.dataset, request.root, images)
+    roots = (request.root, *request.more)
+    images = load_folders(request.dataset, roots, outside=request.outside, patients=request.patients)
+    cautions = dataset_cautions(request.dataset, request.root, images, *request.more)
     # Two folders may use the same number for different people; the numbers of a public dataset are unique in it.
     where = f"folder {request.root.resolve().name}" if request.dataset == "folder" else _NAMES[request.dataset]
     name = f"{where} {request.magnification}" if request.magnification else where
@@ -151,14 +155,15 @@ def analyse_set(chosen: ChosenSet, classifier: Classifier, advance: Callable[[],
         TooFewPatientsError: If the usable images are of too few patients.
         ValueError: If no image is usable; the message has the most common reason.
     """
-    usable, reasons, rows = [], [], []
+    usable, reasons, rows, levels = [], [], [], []
     for number, image in enumerate(chosen.images):
         row = _analyse(image, classifier)
         if isinstance(row, str):
             reasons.append((image.path.name, row.rstrip(".")))
         else:
             usable.append(number)
-            rows.append(row)
+            rows.append(row[0])
+            levels.append(row[1])
         advance()
     if not usable:
         raise none_usable(chosen.name, [reason for _, reason in reasons])
@@ -176,6 +181,7 @@ def analyse_set(chosen: ChosenSet, classifier: Classifier, advance: Callable[[],
         chosen.dataset,
         used,
         left_out_cautions(reasons, len(chosen.images), chosen.name),
+        ScopeCounts.of(levels),
     )
 
 
@@ -199,8 +205,12 @@ def left_out_cautions(reasons: Sequence[tuple[str, str]], images: int, name: str
 def probability_of(
     pixels: RgbImage, image: LabelledImage, classifier: Classifier, um_per_px: float | None
 ) -> float | str:
-    """Return the malignant probability that a reader would see, or the reason why there is none."""
-    analysis = analyse_image(pixels, classifier.at(image.magnification), heatmap=False, um_per_px=um_per_px)
+    """Return the malignant probability, or the reason why there is none.
+
+    It is also that of an image out of scope, of which a reader would see none: a shift is about just such images.
+    """
+    judge = classifier.with_scope(None).at(image.magnification)
+    analysis = analyse_image(pixels, judge, heatmap=False, um_per_px=um_per_px)
     if analysis.prediction is None:
         return analysis.reason or "no result"
     return analysis.prediction.malignant_probability
@@ -226,8 +236,11 @@ def count_training_patients(card: Card, seen: AnalysedSet) -> int:
 _Row = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
-def _analyse(image: LabelledImage, classifier: Classifier) -> _Row | str:
-    """Return features, statistics, malignant probability and scale (nan: unknown), or the reason why there are none."""
+def _analyse(image: LabelledImage, classifier: Classifier) -> tuple[_Row, ScopeLevel | None] | str:
+    """Return features, statistics, malignant probability and scale (nan: unknown), or the reason why there are none.
+
+    With them comes how unlike the training images it is.
+    """
     decoded = read_image(image)
     if isinstance(decoded, str):
         return decoded
@@ -235,7 +248,10 @@ def _analyse(image: LabelledImage, classifier: Classifier) -> _Row | str:
     probability = probability_of(decoded.pixels, image, classifier, scale)
     if isinstance(probability, str):
         return probability
-    patches = cut_normalised_patches(decoded.pixels, classifier, scale).patches
-    features = classifier.embed(patches).mean(axis=0, dtype=np.float64)
+    cut = cut_normalised_patches(decoded.pixels, classifier, scale)
+    features = classifier.embed(cut.patches).mean(axis=0, dtype=np.float64)
     known = np.array(np.nan if scale is None else scale)
-    return features, measure_tissue(decoded.pixels), np.array(probability), known
+    level: ScopeLevel | None = None
+    if classifier.scope is not None:
+        level = classifier.scope.judge(cut.pixels, classifier.features(cut.patches)).scope.level
+    return (features, measure_tissue(decoded.pixels), np.array(probability), known), level

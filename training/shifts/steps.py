@@ -180,7 +180,8 @@ def _auc(judged: BinaryPredictions) -> Figure:
 def build_tables(shift: Shift) -> tuple[Table, ...]:
     """Return tables of the distances, the image statistics and, if measured, the effects of preparation steps."""
     effects = (effect_table(shift),) if shift.steps else ()
-    return distance_table(shift), statistic_table(shift), *effects
+    scopes = (scope_table(shift),) if any(shift.scope) else ()
+    return distance_table(shift), statistic_table(shift), *scopes, *effects
 
 
 def distance_table(shift: Shift) -> Table:
@@ -203,6 +204,17 @@ def statistic_table(shift: Shift) -> Table:
     for each in sorted(shift.distributions, key=lambda each: -abs(each.difference)):
         medians = (f"{each.source_median:.3g}", f"{each.target_median:.3g}")
         table.add_row(f"{each.name} ({each.unit})", *medians, f"{each.difference:+.2f}", f"{each.p:.3f}")
+    return table
+
+
+def scope_table(shift: Shift) -> Table:
+    """Return a table of the shares of images in the network's scope, unusual and out of scope."""
+    caption = "No reader would see an opinion on images out of scope; the figures of this comparison count them"
+    table = Table("set", "images", "in scope", "unusual", "out of scope", title="Scope of the network", caption=caption)
+    for name, counts in zip((shift.source, shift.target), shift.scope, strict=True):
+        if counts is not None:
+            parts = (counts.within, counts.unusual, counts.out)
+            table.add_row(name, str(counts.images), *(f"{part / counts.images:.1%}" for part in parts))
     return table
 
 
