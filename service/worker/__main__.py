@@ -1,8 +1,24 @@
-"""Run the analysis worker: `python -m service.worker`."""
+"""Run an analysis worker, beside the server or on another machine: `python -m service.worker`."""
 
-import sys
+from pathlib import Path
+from typing import Annotated
 
-from service.worker.worker import main
+import typer
+
+from service.worker.worker import TRY, WATCHED, try_checkpoint, work
+
+
+def run(
+    *,
+    watched: Annotated[bool, typer.Option(WATCHED, hidden=True)] = False,
+    tried: Annotated[Path | None, typer.Option(TRY, hidden=True)] = None,
+) -> None:
+    """Analyse queued images until Ctrl-C, each one once, however many workers run.
+
+    The settings are those of the server: SECOND_READ_DATABASE, SECOND_READ_DATA and so on.
+    """
+    raise typer.Exit(try_checkpoint(tried) if tried else work(watched=watched))
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(run)

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -212,19 +211,36 @@ class Worker:
             store.jobs.fail_job(session, job, self.name, message)
 
 
-def main() -> int:
-    """Load the checkpoint, then work until the server closes our standard input or a signal arrives."""
+def work(*, watched: bool) -> int:
+    """Load the checkpoint, then work until a signal arrives or, if watched, the server closes our standard input.
+
+    Returns:
+        The exit status.
+    """
+    stop, loaded = _prepare(), threading.Event()
+    if watched:
+        threading.Thread(target=_stop_with_server, args=(stop, loaded), daemon=True).start()
+    return _work(Settings.from_environment(), stop, loaded)
+
+
+def try_checkpoint(path: Path) -> int:
+    """Report whether this checkpoint can be loaded; return the exit status."""
+    _prepare()
+    try:
+        print(READY, _load(Settings.from_environment(), path).version, flush=True)
+    except UnusableCheckpointError as error:
+        return _report_unusable(error, path)
+    return 0
+
+
+def _prepare() -> threading.Event:
+    """Set up the log, and return an event that a signal to stop sets."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it would log the kind of database at every start
-    stop, loaded = threading.Event(), threading.Event()
+    stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    settings = Settings.from_environment()
-    if TRY in sys.argv[1:]:
-        return _try_checkpoint(settings, Path(sys.argv[-1]))
-    if WATCHED in sys.argv[1:]:
-        threading.Thread(target=_stop_with_server, args=(stop, loaded), daemon=True).start()
-    return _work(settings, stop, loaded)
+    return stop
 
 
 def _work(settings: Settings, stop: threading.Event, loaded: threading.Event) -> int:
@@ -244,14 +260,6 @@ def _work(settings: Settings, stop: threading.Event, loaded: threading.Event) ->
     loaded.set()
     print(READY, model.version, flush=True)
     return REPLACED if worker.run(stop) else 0
-
-
-def _try_checkpoint(settings: Settings, path: Path) -> int:
-    try:
-        print(READY, _load(settings, path).version, flush=True)
-    except UnusableCheckpointError as error:
-        return _report_unusable(error, path)
-    return 0
 
 
 def _report_unusable(error: UnusableCheckpointError, path: Path) -> int:
