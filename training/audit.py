@@ -147,6 +147,9 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         SplitName | None, typer.Option(help="Audit the split of BreaKHis that this benchmark publishes.")
     ] = None,
     *,
+    more: Annotated[
+        list[Path] | None, typer.Option(help="Another folder of the same dataset, audited with it; can be repeated.")
+    ] = None,
     patients: Annotated[Path | None, typer.Option(help=PATIENT_TABLE)] = None,
     pictures: Annotated[bool, typer.Option(help="Compare pictures, not only names.")] = True,
     outside: Annotated[bool, typer.Option("--outside", help=OUTSIDE)] = False,
@@ -157,8 +160,13 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     Exits with status 1 if there are any.
     """
     try:
-        placed = read_placed(source, dataset, images, outside=outside, patients=patients)
-        left_out = _find_left_out(source, dataset, placed)
+        folders = (source, *(more or ()))
+        placed = [
+            one
+            for folder in folders
+            for one in read_placed(folder, dataset, images, outside=outside, patients=patients)
+        ]
+        left_out = tuple(one for folder in folders for one in _find_left_out(folder, dataset, placed))
         if published:
             placed = place_published(placed, published)
     except (OSError, ValueError) as error:

@@ -21,6 +21,7 @@ from core.data.leaks import (
 )
 from core.data.published_splits import PUBLISHED_SPLITS, without_shared_patients
 from tests.helpers.images.dataset_trees import SLIDES, breakhis_tree, fold_lists, idc_tree, made_picture, write_picture
+from tests.helpers.images.tissue import tissue_folder
 from training.audit import place_published, read_placed
 from training.audit import run as audit_command
 from training.runs.folder import split_rows
@@ -397,3 +398,12 @@ def test_a_published_split_needs_images_that_it_uses(tmp_path: Path, capsys: pyt
         audit_command(tmp_path, "idc", published="eva", pictures=False)
     assert stopped.value.exit_code == 2
     assert "uses images of BreaKHis at 40X" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_dataset_in_two_folders_is_audited_as_one(tmp_path: Path) -> None:
+    first = tissue_folder(tmp_path / "first", patients=4)
+    tissue_folder(tmp_path / "second", patients=2)
+    result = invoke(tmp_path / "first", "--more", tmp_path / "second", "--json")
+    told = json.loads(result.stdout)
+    assert (told["images"], told["patients"], told["pictures"]) == (len(first) + 4, 4, len(first) + 4)
+    assert told["left_out"] == []
