@@ -116,6 +116,7 @@ def analyse(
     heatmap: bool = True,
     stored: bool = False,
     um_per_px: float | None = None,
+    judge_scope: bool = True,
 ) -> Analysis:
     """Decode, check, classify and explain one image.
 
@@ -125,6 +126,7 @@ def analyse(
         heatmap: Whether to explain it.
         stored: Whether this program wrote the file.
         um_per_px: Its scale, if that is known otherwise than from the file, whose own statement it replaces.
+        judge_scope: Whether to ask how like the training images it is; generated tissue is like none of them.
 
     Raises:
         UnreadableImageError: If the bytes cannot be decoded as an image.
@@ -132,7 +134,14 @@ def analyse(
     """
     decoded = decode_image(data, stored=stored)
     scale = known_um_per_px(um_per_px, decoded.scale)
-    return analyse_image(decoded.pixels, classifier, heatmap=heatmap, notes=decoded.notes, um_per_px=scale)
+    return analyse_image(
+        decoded.pixels,
+        classifier,
+        heatmap=heatmap,
+        notes=decoded.notes,
+        um_per_px=scale,
+        judge_scope=judge_scope,
+    )
 
 
 def analyse_image(
@@ -142,6 +151,7 @@ def analyse_image(
     heatmap: bool = True,
     notes: Sequence[str] = (),
     um_per_px: float | None = None,
+    judge_scope: bool = True,
 ) -> Analysis:
     """Check, classify and explain one decoded image; `notes` say how its file was read, `um_per_px` is its scale."""
     card = classifier.card
@@ -154,7 +164,7 @@ def analyse_image(
         found = classifier.examine(cut.patches, evidence=heatmap)
     except NoResultError as error:
         return Analysis(height, width, quality, reason=str(error))
-    judged = classifier.scope.judge(cut.pixels, found.features) if classifier.scope else None
+    judged = classifier.scope.judge(cut.pixels, found.features) if classifier.scope and judge_scope else None
     scope = judged and _heed_scale(judged.scope, describe_unusual_scale(um_per_px, card.scale))
     places = cut.lay_back(judged.places) if judged and heatmap else None
     if scope is not None and scope.level == "out":

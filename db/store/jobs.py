@@ -35,14 +35,14 @@ def claim_job(session: Session, worker: str) -> Job | None:
     row.claimed_at = row.heartbeat_at = now
     session.flush()
     image = (
-        select(tables.Image.file_sha256, tables.Case.magnification)
+        select(tables.Image.file_sha256, tables.Case.magnification, tables.Case.demonstration)
         .join(tables.Case, tables.Case.id == tables.Image.case_id)
         .where(tables.Image.id == row.image_id)
     )
-    file, magnification = session.execute(image).one()
+    file, magnification, demonstration = session.execute(image).one()
     scale = scale_row(session, row.image_id)
     um_per_px, scale_id = (scale.um_per_px, scale.id) if scale else (None, None)
-    return Job(row.id, row.image_id, file, row.attempts, magnification, um_per_px, scale_id)
+    return Job(row.id, row.image_id, file, row.attempts, magnification, um_per_px, scale_id, demonstration)
 
 
 def record_heartbeat(session: Session, job_id: int, worker: str) -> bool:

@@ -239,6 +239,7 @@ class Job:
     magnification: str | None  # of the case
     um_per_px: float | None = None  # of the image; None: unknown
     scale_id: int | None = None  # the row that says so
+    demonstration: bool = False  # generated tissue
 
 
 @dataclass(frozen=True, slots=True)

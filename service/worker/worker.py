@@ -164,7 +164,13 @@ class Worker:
         from core.pipeline import analyse  # noqa: PLC0415
 
         classifier = self._by_threshold_of_site().at(job.magnification)
-        analysis = analyse(self.files.get(job.file_sha256), classifier, stored=True, um_per_px=job.um_per_px)
+        analysis = analyse(
+            self.files.get(job.file_sha256),
+            classifier,
+            stored=True,
+            um_per_px=job.um_per_px,
+            judge_scope=not job.demonstration,
+        )
         heatmap = None if analysis.heatmap is None else self._store_heatmap(analysis.heatmap)
         with self.sessions.begin() as session:
             is_saved = store.jobs.finish_job(session, job, self.name, analysis, model=self.model, heatmap=heatmap)

@@ -132,6 +132,12 @@ def test_an_image_out_of_scope_gets_no_opinion_and_the_reason(image: RgbImage) -
     assert analyse_image(image, FakeClassifier(scope=FixedScope(2.0)), heatmap=False).scope_map is None
 
 
+def test_generated_tissue_is_not_asked_for_its_scope(image: RgbImage) -> None:
+    analysis = analyse_image(image, FakeClassifier(scope=FixedScope(2.0)), judge_scope=False)
+    assert analysis.prediction is not None
+    assert (analysis.scope, analysis.scope_map) == (None, None)
+
+
 def test_without_a_reference_there_is_no_scope(image: RgbImage) -> None:
     analysis = analyse_image(image, FakeClassifier())
     assert (analysis.scope, analysis.scope_map) == (None, None)

@@ -18,10 +18,10 @@ from db import store, tables
 from db.values.evaluations import ThresholdAim
 from db.values.reading import JobState
 from db.values.scales import ChosenScale
+from service.intake import add_demo_case
 from service.worker.supervisor import worker_environment
 from service.worker.worker import (
     UNUSABLE_CHECKPOINT,
-    WATCHED,
     SilentJobs,
     is_dead,
     release_dead_workers,
@@ -29,6 +29,7 @@ from service.worker.worker import (
 )
 from tests.helpers.concurrency import wait_until
 from tests.helpers.fakes import FAKE_CARD, FakeClassifier
+from tests.helpers.scopes import FixedScope
 from tests.helpers.workers import images_of_case, make_worker, names_of_working, queue_images, reveal_case
 from tests.helpers.world import CARD, World, write_card
 
@@ -48,6 +49,17 @@ def test_an_image_is_analysed_at_the_scale_that_is_recorded_for_it(world: World)
             assert newest is not None
             patches.append(newest.benign_patches + newest.malignant_patches)
     assert patches[0] > patches[1], "an image of finer pixels is made smaller"
+
+
+def test_a_generated_demo_case_shows_how_the_model_answers_though_it_is_unlike_real_tissue(world: World) -> None:
+    demo = add_demo_case(world.sessions, world.files, world.reader)
+    (uploaded,) = images_of_case(world, queue_images(world, 1))
+    worker = make_worker(world, FakeClassifier(malignant=0.8, scope=FixedScope(2.0)))
+    while worker.work_once():
+        continue
+    assert {image.prediction.label for image in reveal_case(world, demo).images} == {"malignant"}
+    with world.sessions.read() as session:
+        assert session.scalars(select(tables.ImageScope.image_id)).all() == [uploaded.id]
 
 
 def test_a_queued_image_becomes_a_prediction_with_its_heat_map(world: World) -> None:
@@ -142,7 +154,7 @@ def test_a_worker_refuses_a_checkpoint_that_has_changed_since_it_was_put_into_se
     write_card(path, CARD)
     with world.sessions.begin() as session:
         store.models.put_in_service(session, world.reader, str(path), "a" * 64, "deployed")
-    start = [sys.executable, "-m", "service.worker", WATCHED]
+    start = [sys.executable, "-m", "service.worker"]
     environment = worker_environment(world.settings)
     done = subprocess.run(start, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert done.returncode == UNUSABLE_CHECKPOINT
