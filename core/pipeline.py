@@ -165,7 +165,7 @@ def analyse_image(
     except NoResultError as error:
         return Analysis(height, width, quality, reason=str(error))
     judged = classifier.scope.judge(cut.pixels, found.features) if classifier.scope and judge_scope else None
-    scope = judged and _heed_scale(judged.scope, describe_unusual_scale(um_per_px, card.scale))
+    scope = _heed_scale(judged.scope, describe_unusual_scale(um_per_px, card.scale)) if judged else None
     places = cut.lay_back(judged.places) if judged and heatmap else None
     if scope is not None and scope.level == "out":
         return Analysis(height, width, quality, reason=_reason_without_opinion(scope), scope=scope, scope_map=places)

@@ -153,7 +153,8 @@ class Classifier:
     @property
     def layer_widths(self) -> tuple[int, ...]:
         """The channels of each layer that the features describe."""
-        return self._network.layer_widths
+        widths: tuple[int, ...] = self._network.layer_widths
+        return widths
 
     def _chunks(self, patches: Patches) -> Iterator[Patches]:
         batch = _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH

@@ -28,7 +28,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = tissue_and_checkpoint(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECOND_READ_DATA", str(folder / "data"))
-        run(checkpoint, "breakhis", folder / "tissue", out=folder / "evaluations", ablation=True, as_json=True)
+        run(checkpoint, "breakhis", [folder / "tissue"], out=folder / "evaluations", ablation=True, as_json=True)
     return folder
 
 
@@ -118,7 +118,7 @@ def test_a_threshold_is_never_fitted_to_the_images_it_is_judged_on(
             EvaluationRequest(checkpoint, "breakhis", tmp_path / "tissue", threshold="youden", out=tmp_path / "out")
         )
     with pytest.raises(typer.Exit) as stopped:
-        run(checkpoint, "breakhis", tmp_path / "tissue", threshold="youden", out=tmp_path / "out")
+        run(checkpoint, "breakhis", [tmp_path / "tissue"], threshold="youden", out=tmp_path / "out")
     assert stopped.value.exit_code == 2
     assert "no threshold is fitted to the evaluated images" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -94,7 +94,7 @@ def fit_scope(
     counts = [count for one in tried for count in one.counts]
     place_weights = np.repeat(weights / np.array(counts), counts)
     place_units = [_quantile(column, place_weights, FALSE_ALARMS) for column in places.T]
-    reference = _with_units(_fit(images, widths), units, place_units)
+    reference = _with_units(_fit(images, widths), units.tolist(), place_units)
     about = ScopeReference(
         limit_unusual=unusual,
         limit_out=1.0,

@@ -37,7 +37,8 @@ def _restain(image: RgbImage, first: NDArray[np.float64], second: NDArray[np.flo
 
 
 def _develop(densities: NDArray[np.float64]) -> RgbImage:
-    return np.clip(np.rint(256 * np.exp(-np.clip(densities, 0, None)) - 1), 0, 255).astype(np.uint8)
+    developed: RgbImage = np.clip(np.rint(256 * np.exp(-np.clip(densities, 0, None)) - 1), 0, 255).astype(np.uint8)
+    return developed
 
 
 def _turn_hue(image: RgbImage, degrees: int) -> RgbImage:
@@ -181,7 +182,8 @@ def _stripes(random: Generator) -> RgbImage:
 def _board(random: Generator) -> RgbImage:
     side = int(random.integers(8, 60))
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    return random.integers(0, 256, (2, 3)).astype(np.uint8)[(rows // side + columns // side) % 2]
+    board: RgbImage = random.integers(0, 256, (2, 3)).astype(np.uint8)[(rows // side + columns // side) % 2]
+    return board
 
 
 def _shapes(random: Generator) -> RgbImage:
@@ -235,7 +237,8 @@ def _cells(random: Generator) -> RgbImage:
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     middles = random.uniform(0, (WIDTH, HEIGHT), (count, 2))
     _, nearest = cKDTree(middles).query(np.stack([columns.ravel(), rows.ravel()], axis=1))
-    return random.integers(0, 256, (count, 3)).astype(np.uint8)[nearest].reshape(HEIGHT, WIDTH, 3)
+    plane: RgbImage = random.integers(0, 256, (count, 3)).astype(np.uint8)[nearest].reshape(HEIGHT, WIDTH, 3)
+    return plane
 
 
 def _fractal(random: Generator) -> RgbImage:
