@@ -26,7 +26,7 @@ _INNER_FOLDS = 3
 _NEIGHBOURS = 20
 _COMPONENTS = 64  # principal components of the tokens: few patients cannot teach a thousand weights
 _HIDDEN = 32  # units of the attention
-_STEPS, _RATE, _DECAY, _DROPOUT = 150, 1e-3, 0.05, 0.25
+_STEPS, _RATE, _DECAY, _DROPOUT = 150, 1e-2, 0.05, 0.25
 
 
 @dataclass(frozen=True, slots=True)
