@@ -72,8 +72,14 @@ def find_scale_findings(height: int, width: int, card: Card, um_per_px: float | 
 
 
 def describe_unusual_scale(um_per_px: float | None, scale: TrainedScale | None) -> str | None:
-    """Return what is unusual about a scale that is outside that of the training images; None if nothing is known."""
-    if um_per_px is None or scale is None or scale.low * (1 - _SAME) <= um_per_px <= scale.high * (1 + _SAME):
+    """Return what is unusual about a scale: that it is unknown, or outside that of the training images; else None."""
+    if scale is None:
+        return None
+    if um_per_px is None:
+        return (
+            f"its scale is unknown; at another than {scale.working:.2f} µm per pixel the model would answer differently"
+        )
+    if scale.low * (1 - _SAME) <= um_per_px <= scale.high * (1 + _SAME):
         return None
     return (
         f"its scale of {um_per_px:.3g} µm per pixel is outside that of the model's training images "
