@@ -20,10 +20,12 @@ from tests.helpers.runs.fits import CONFIG, tiny_network, weights_of
 SOLVED = replace(CONFIG, phases=(Phase("head", 1, "head", shrinkage=(1.0,)),), generated=None, averaging=0.0)
 
 
-def _features(seed: int, patients: int = 12, each: int = 3, signal: float = 1.0) -> tuple[NDArray[np.float64], ...]:
+def _features(
+    seed: int, patients: int = 12, each: int = 3, signal: float = 1.0
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Make features of ten channels, the first of which tells the classes apart, for as many patients of either."""
     rng = np.random.default_rng(seed)
-    classes = np.repeat(np.arange(patients) % 2, each)
+    classes = np.repeat(np.arange(patients, dtype=np.int64) % 2, each)
     features = rng.normal(0, 1, (patients * each, 10)) * np.geomspace(0.1, 10, 10)
     features[:, 0] += 0.1 * signal * classes
     return features, classes
