@@ -25,7 +25,7 @@ def _features(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Make features of ten channels, the first of which tells the classes apart, for as many patients of either."""
     rng = np.random.default_rng(seed)
-    classes = np.repeat(np.arange(patients) % 2, each)
+    classes = np.repeat(np.arange(patients, dtype=np.int64) % 2, each)
     features = rng.normal(0, 1, (patients * each, 10)) * np.geomspace(0.1, 10, 10)
     features[:, 0] += 0.1 * signal * classes
     return features, classes
