@@ -1,5 +1,6 @@
 """`python -m training.scope`: the scope of a checkpoint, fitted by patient, and what is tried on it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from core.pipeline import analyse_image
 from core.scope.reference import describe_places
 from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_classifier
 from tests.helpers.scopes import measure_tissue_of, tissue
-from training import scope
+from training import scope, try_scope
 from training.scopes.fit import FALSE_ALARMS, LEAST_PATIENTS, UNUSUAL, fit_scope, leave_one_out
 from training.scopes.pictures import ALTERATIONS, GENERATED, HEIGHT, WIDTH, generate_picture, photographs
 
 APP = Typer()
 APP.command()(scope.run)
+TRIAL = Typer()
+TRIAL.command()(try_scope.run)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,25 @@ def test_with_a_run_limits_come_from_the_networks_of_its_folds(folder: Path, tmp
     about = read_card(tmp_path / "new.safetensors").scope
     assert about is not None
     assert len(about.patient_scores) == 6  # 1005, whom no network knows, once
+
+
+def test_a_trial_counts_what_is_out_of_scope_for_each_kind_of_picture(folder: Path, tmp_path: Path) -> None:
+    small_checkpoint(tmp_path / "old.safetensors")
+    fit(folder, tmp_path / "old.safetensors", tmp_path / "new.safetensors")
+    asked = ["--data", str(folder / "first"), "--pictures", "12", "--altered", "2", "--json"]
+    done = CliRunner().invoke(TRIAL, [str(tmp_path / "new.safetensors"), *asked])
+    assert done.exit_code == 0, done.output
+    counts = json.loads(done.stdout)
+    pictures = [counts[kind] for kind in counts if "pictures" in kind or "photographs" in kind]
+    assert sum(sum(found.values()) for found in pictures) == 12
+    assert {sum(counts[kind].values()) for kind in ALTERATIONS} == {2}
+
+
+def test_a_trial_of_a_checkpoint_without_a_scope_says_how_to_fit_one(folder: Path, tmp_path: Path) -> None:
+    small_checkpoint(tmp_path / "old.safetensors")
+    done = CliRunner().invoke(TRIAL, [str(tmp_path / "old.safetensors"), "--data", str(folder / "first")])
+    assert done.exit_code == 2
+    assert "python -m training.scope" in done.stderr
 
 
 def test_too_few_patients_are_refused(folder: Path, tmp_path: Path) -> None:
