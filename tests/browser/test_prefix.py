@@ -12,7 +12,6 @@ from db.database import open_database
 from db.values.reading import Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import at_rest, choose, chosen, picture, read_first
-from tests.helpers.images.tissue import tissue_png
 from tests.helpers.nginx import running_nginx
 from tests.helpers.world import PASSWORD
 
@@ -33,11 +32,9 @@ def prefixed(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def image(tmp_path: Path) -> Path:
-    """One image to upload."""
-    path = tmp_path / "a.png"
-    path.write_bytes(tissue_png(1))
-    return path
+def image(shared_data: Path) -> Path:
+    """One real image of BreaKHis at 100X: on generated tissue the model gives no opinion."""
+    return sorted((shared_data / "breakhis").rglob("*-100-*.png"))[0]
 
 
 def _read_one_case(page: Page, address: str, image: Path) -> list[str]:
@@ -67,6 +64,7 @@ def _read_one_case(page: Page, address: str, image: Path) -> list[str]:
     return asked
 
 
+@pytest.mark.data
 def test_the_reading_loop_works_under_the_base_path_of_streamlit(page: Page, prefixed: Server, image: Path) -> None:
     page.set_default_timeout(_PATIENCE_MS)
     expect.set_options(timeout=_PATIENCE_MS)
@@ -83,6 +81,7 @@ def test_the_reading_loop_works_under_the_base_path_of_streamlit(page: Page, pre
     picture(page, "worklist under a prefix")
 
 
+@pytest.mark.data
 @pytest.mark.parametrize("strips", [False, True], ids=["prefix passed on", "prefix stripped"])
 def test_behind_nginx_with_tls_readers_sign_in_read_and_sign_out_under_a_prefix(
     browser: Browser, tmp_path: Path, checkpoint: Path, image: Path, monkeypatch: pytest.MonkeyPatch, *, strips: bool

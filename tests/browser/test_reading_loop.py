@@ -94,6 +94,7 @@ def meet_model(page: Page) -> None:
         settled(page)
         page.keyboard.press("g")
     expect(said).to_be_visible()
+    at_rest(page)
 
 
 @pytest.fixture

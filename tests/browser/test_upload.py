@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Server
-from tests.browser.test_reading_loop import chosen, open_app, picture, settled
+from tests.browser.test_reading_loop import chosen, meet_model, open_app, picture, settled
 from tests.helpers.images.tissue import tissue_png
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -55,6 +55,7 @@ def test_chosen_files_stay_in_natural_order_over_a_look_at_another_page(
     picture(page, "upload, own case")
 
 
+@pytest.mark.worker
 def test_a_locked_database_keeps_what_was_typed_and_the_next_try_saves_it(
     page: Page, server: Server, tmp_path: Path
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_locked_database_keeps_what_was_typed_and_the_next_try_saves_it(
     chosen(page, "4")
     settled(page)
     page.get_by_role("button", name="Save and reveal").click()
+    meet_model(page)
     expect(page.get_by_text("Final opinion")).to_be_visible()
     with closing(sqlite3.connect(tmp_path / "second_read.sqlite")) as saved:
         assert saved.execute("SELECT label, confidence, note FROM reads").fetchall() == [
