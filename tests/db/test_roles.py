@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
+from core.imaging.scale import Scale
 from db import store
 from db.database import Sessions
 from db.errors import CaseChangedError, NotAllowedError, NotRevealedError
@@ -19,6 +20,7 @@ from db.values.audit import EventFilter
 from db.values.evaluations import ThresholdAim
 from db.values.exports import CaseExport, ExportedCase
 from db.values.reading import Account, Arm, Role, Severity
+from db.values.scales import ChosenScale
 from db.values.studies import CaseChoice, StudyPlan
 from tests.helpers.rows import BENIGN, MALIGNANT, OPENED, sha256_of
 from tests.helpers.world import PASSWORD, revealed_case
@@ -62,6 +64,8 @@ _READ: dict[str, _Act] = {
     "record_study_read": lambda s, by: store.study_reading.record_study_read(s, 1, by, BENIGN, OPENED),
     "release_claim": store.claims.release_claim,
     "remembered_magnification": store.cases.remembered_magnification,
+    "can_set_scale": lambda s, by: store.scales.can_set_scale(s, by, 1),
+    "set_scale": lambda s, by: store.scales.set_scale(s, by, 1, ChosenScale(Scale(0.5, "typed"))),
     "set_magnification": lambda s, by: store.cases.set_magnification(s, by, 1, "40X"),
     "sign_off": lambda s, by: store.sign_offs.sign_off(s, 1, by, ProposedSignOff("benign", None, None, 1), ""),
     "sign_offs_of": lambda s, by: store.sign_offs.sign_offs_of(s, 1, by),
@@ -104,6 +108,7 @@ _ADMINISTER: dict[str, _Act] = {
     "put_in_service": lambda s, by: store.models.put_in_service(s, by, "a.safetensors", sha256_of("a"), "a"),
     "revoke_token": lambda s, by: store.sign_ins.revoke_token(s, by, 1),
     "set_disabled": lambda s, by: store.accounts.set_disabled(s, by, "other", disabled=True),
+    "set_objective": lambda s, by: store.scales.set_objective(s, by, "BX", "10x", 0.5),
     "set_password": lambda s, by: store.accounts.set_password(s, by, "other", PASSWORD),
     "set_role": lambda s, by: store.accounts.set_role(s, by, "other", Role.READER),
     "token_rows": store.sign_ins.token_rows,
@@ -119,6 +124,7 @@ _SEE_MODELS: dict[str, _Act] = {
     "evaluation": lambda s, by: store.evaluations.evaluation(s, by, 1),
     "evaluations": store.evaluations.evaluations,
     "hidden_images": lambda s, by: store.evaluations.hidden_images(s, by, 1),
+    "objectives": store.scales.objectives,
     "hidden_shipped_images": lambda s, by: store.evaluations.hidden_shipped_images(s, by, []),
 }
 _WATCH: dict[str, _Act] = {"uploaded_scopes": lambda s, by: store.uploads.uploaded_scopes(s, by, "v")}
@@ -144,6 +150,7 @@ _STEPS = {
     "case_state",
     "end_sign_ins",
     "lock_case_to_read",
+    "queue_again",
     "revoke_tokens",
 }
 

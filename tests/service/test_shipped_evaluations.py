@@ -142,7 +142,7 @@ def test_the_starter_comes_with_evaluations_of_its_own_version() -> None:
     assert found.problems == ()
     out_of_fold = next(one for one in found.evaluations if one.row.split == "out-of-fold")
     assert out_of_fold.row.dataset == "breakhis"
-    assert Evaluation.from_json(out_of_fold.row.document).ablation
+    assert Evaluation.from_json(out_of_fold.row.document).figures
     assert {row.target for row in found.shifts} == {"BreaKHis 400X", "folder ucsb"}
     for one in found.evaluations:
         assert len(one.images) == Evaluation.from_json(one.row.document).images
