@@ -164,7 +164,10 @@ def clicking_tab(port: int, cookie: str = "", *, resume: str = "") -> Iterator[C
     headers = {"Origin": f"http://localhost:{port}"} | ({"Cookie": cookie} if cookie else {})
     where = f"ws://localhost:{port}/_stcore/stream"
     protocols = [Subprotocol(word) for word in ("streamlit", *(("xsrf", resume) if resume else ()))]
-    with connect(where, additional_headers=headers, subprotocols=protocols, max_size=None) as websocket:
+    patience = 60  # seconds for the handshake, which waits for a server that is just starting
+    with connect(
+        where, additional_headers=headers, subprotocols=protocols, max_size=None, open_timeout=patience
+    ) as websocket:
         yield ClickingTab(websocket, port)
 
 
