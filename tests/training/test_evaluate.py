@@ -98,7 +98,7 @@ def test_json_is_all_that_stdout_carries(
 ) -> None:
     monkeypatch.setenv("SECOND_READ_DATA", str(tmp_path / "data"))
     checkpoint = tissue_and_checkpoint(tmp_path)
-    arguments = (checkpoint, "breakhis", tmp_path / "tissue")
+    arguments = (checkpoint, "breakhis", [tmp_path / "tissue"])
     run(*arguments, out=tmp_path / "evaluations", maps=False, as_json=True)  # type: ignore[arg-type]
     found = Evaluation.from_json(capsys.readouterr().out)
     assert found.images == 8
