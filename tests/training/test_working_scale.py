@@ -146,12 +146,12 @@ def test_the_gate_of_bfloat16_judges_images_at_their_scale(monkeypatch: pytest.M
     small_checkpoint(tmp_path / "scaled.safetensors", replace(TINY_CARD, scale=SCALE))
     seen: list[int] = []
 
-    def count(self: Classifier, patches: Patches) -> object:
+    def count(self: Classifier, patches: Patches, *, evidence: bool) -> object:
         seen.append(len(patches))
-        return explain(self, patches)
+        return examine(self, patches, evidence=evidence)
 
-    explain = Classifier.explain
-    monkeypatch.setattr(Classifier, "explain", count)
+    examine = Classifier.examine
+    monkeypatch.setattr(Classifier, "examine", count)
     pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
     bf16_gate(load_classifier(tmp_path / "scaled.safetensors"), [(pixels, 0.2), (pixels, 0.4)])
     assert seen[2] == seen[3] > seen[0] == seen[1]
@@ -226,7 +226,7 @@ def test_figures_are_given_with_and_without_images_whose_patients_are_unknown(
     known = [name for number, name in enumerate(names) if number % 3]
     table.write_text("\n".join(f"{name},{number % 4}" for number, name in enumerate(known)))
     small_checkpoint(tmp_path / "tiny.safetensors", TINY_CARD)
-    arguments = (tmp_path / "tiny.safetensors", "bach", root)
+    arguments = (tmp_path / "tiny.safetensors", "bach", [root])
     evaluate_command(*arguments, out=tmp_path / "out", maps=False, as_json=True, patients=table)  # type: ignore[arg-type]
     printed = capsys.readouterr()
     found = Evaluation.from_json(printed.out)
