@@ -97,13 +97,13 @@ def finish_job(
     """
     if not _claim_end(session, job, worker, JobState.DONE, analysis.reason):
         return False
-    if analysis.scope is not None and not _has_scope(session, job, model.version):
+    if analysis.scope is not None and not _has_result(session, tables.ImageScope, job, model.version):
         session.add(_scope_row(job, analysis.scope, model))
     _record_end(session, job.id)
     if analysis.withheld:
         # As after a prediction: the trail must not tell before the first read that there is none.
         record_event(session, None, TrailAction.ANALYSED, f"image {job.image_id}")
-    if analysis.prediction is not None and not _has_prediction(session, job, model.version):
+    if analysis.prediction is not None and not _has_result(session, tables.Prediction, job, model.version):
         row = _prediction_row(job, analysis, model, heatmap)
         session.add(row)
         # The prediction is sealed because readers are shown it; the event itself does not reveal it.
@@ -197,15 +197,11 @@ def _change(session: Session, which: ColumnElement[bool], **values: object) -> i
     return result.rowcount if isinstance(result, CursorResult) else 0
 
 
-def _has_prediction(session: Session, job: Job, version: str) -> bool:
-    row = tables.Prediction
+def _has_result(
+    session: Session, row: type[tables.Prediction] | type[tables.ImageScope], job: Job, version: str
+) -> bool:
+    """Return whether this model has already answered for the image at the scale of this job."""
     # SQLAlchemy writes a comparison with None as IS NULL.
-    same = (row.image_id == job.image_id, row.model_version == version, row.scale_id == job.scale_id)
-    return session.scalar(select(row.id).where(*same)) is not None
-
-
-def _has_scope(session: Session, job: Job, version: str) -> bool:
-    row = tables.ImageScope
     same = (row.image_id == job.image_id, row.model_version == version, row.scale_id == job.scale_id)
     return session.scalar(select(row.id).where(*same)) is not None
 
