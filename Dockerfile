@@ -33,7 +33,7 @@ COPY . /opt/second-read
 RUN chmod -R u=rwX,go=rX /opt/second-read && python3 -m compileall -q /opt/second-read
 
 FROM base AS runtime
-RUN useradd --system --uid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin second-read \
+RUN useradd --uid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin second-read \
     && install --directory --owner second-read --group second-read --mode 700 /data
 WORKDIR /opt/second-read
 ENV PATH=/opt/second-read/.venv/bin:$PATH \
