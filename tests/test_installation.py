@@ -76,11 +76,11 @@ def test_both_locks_differ_by_what_only_a_gpu_needs() -> None:
 
 def said_licence(package: PackageMetadata) -> str:
     """Return what a package says of its licence: the expression, else a short text, else its classifiers."""
-    for field in ("License-Expression", "License"):
-        for text in package.get_all(field) or []:
-            if "\n" not in text.strip() and 0 < len(text) < 120 and not text.startswith("Copyright"):
-                return text
-    classifiers = package.get_all("Classifier") or []
+    texts: list[str] = [*(package.get_all("License-Expression") or []), *(package.get_all("License") or [])]
+    for text in texts:
+        if "\n" not in text and 0 < len(text) < 120 and not text.startswith("Copyright"):
+            return text
+    classifiers: list[str] = package.get_all("Classifier") or []
     return ", ".join(each.rpartition(" :: ")[2] for each in classifiers if each.startswith("License ::"))
 
 
