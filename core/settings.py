@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _PROJECT = Path(__file__).resolve().parent.parent
+
+
+class UnusableSettingError(ValueError):
+    """The value of a setting is none that it may have; the message names the setting."""
 
 
 class _Environment(BaseSettings):
@@ -57,8 +61,14 @@ class Settings:
         """Read SECOND_READ_DATA, _DATABASE, _CHECKPOINT, _IMPORT_ROOT, _DEVICE, _THREADS, _WORKERS.
 
         Sign-in also reads SECOND_READ_BEHIND_PROXY, _IDLE_MINUTES and _SIGNED_IN_HOURS.
+
+        Raises:
+            UnusableSettingError: If one of them has a value that it may not have.
         """
-        environment = _Environment()
+        try:
+            environment = _Environment()
+        except ValidationError as error:
+            raise UnusableSettingError(f"SECOND_READ_{_first_problem(error)}") from error
         data = environment.data.resolve()
         return cls(
             data=data,
@@ -72,3 +82,8 @@ class Settings:
             idle_minutes=environment.idle_minutes,
             signed_in_hours=environment.signed_in_hours,
         )
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{str(first['loc'][0]).upper()}={first['input']}: {first['msg']}"

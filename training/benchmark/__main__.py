@@ -12,6 +12,7 @@ import torch
 import typer
 from rich.table import Table
 
+from core.command_line import make_app, run_app
 from core.console import PlainConsole
 from training.benchmark.input import input_pipeline
 from training.benchmark.metrics import bootstrap
@@ -30,10 +31,7 @@ PARTS: tuple[Callable[[int], list[Ratio]], ...] = (
 )
 _NAMES = ", ".join(part.__name__ for part in PARTS)
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
 def benchmark(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -59,5 +57,7 @@ def benchmark(
     PlainConsole(width=150).print(table, soft_wrap=False)
 
 
+app = make_app(benchmark, "python -m training.benchmark --only preprocessing --rounds 3")
+
 if __name__ == "__main__":
-    app()
+    run_app(app)
