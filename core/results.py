@@ -16,6 +16,7 @@ Patches = NDArray[np.uint8]  # patches x side x side x 3
 Probabilities = NDArray[np.float32]  # patches x classes
 Evidence = NDArray[np.float32]  # patches x side x side; logit units
 ScopeLevel = Literal["in", "unusual", "out"]
+Priority = Literal["interactive", "cohort"]  # somebody waits for it, or it is one of very many images
 PatchFeatures = NDArray[np.float32]  # patches x rows x columns x values, of the upright patch
 Box = tuple[int, int, int, int]  # left, top, right, bottom in image pixels; right and bottom outside
 
@@ -34,6 +35,21 @@ class PatchFindings:
     probabilities: Probabilities
     features: PatchFeatures
     evidence: Evidence | None = None
+
+    @classmethod
+    def join(cls, parts: "Sequence[PatchFindings]") -> "PatchFindings":
+        """Return the findings of all patches from those of parts of them, in order."""
+        maps = [part.evidence for part in parts if part.evidence is not None]
+        return cls(
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate([part.features for part in parts]),
+            np.concatenate(maps) if maps else None,
+        )
+
+    def cut(self, start: int, stop: int) -> "PatchFindings":
+        """Return the findings of some of the patches."""
+        evidence = None if self.evidence is None else self.evidence[start:stop]
+        return PatchFindings(self.probabilities[start:stop], self.features[start:stop], evidence)
 
 
 @dataclass(frozen=True, slots=True)

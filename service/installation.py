@@ -14,6 +14,9 @@ from service.access.media_owners import MediaOwners
 from service.access.providers import Providers
 from service.access.sessions import Access, lifetime_of
 from service.batches import Batches
+from service.engine.answer_cache import AnswerCache
+from service.engine.client import EngineClient
+from service.engine.requests import Analyser
 from service.worker.supervisor import Supervisor
 
 _OPEN_TABS = "open_tabs"  # file in the data folder
@@ -38,6 +41,7 @@ class Installation:
     media: MediaOwners
     access: Access
     in_use: FolderInUse
+    analyser: Analyser  # of the images of requests; those that are stored are jobs
 
     @classmethod
     def open(cls, settings: Settings, *, providers: Providers | None = None) -> "Installation":
@@ -57,7 +61,8 @@ class Installation:
         access = Access(sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy, providers=providers)
         files, supervisor, tabs = Files(settings.files), Supervisor(settings, sessions), BrowserTabs()
         batches, media = Batches(sessions, files), MediaOwners(tabs)
-        return cls(settings, sessions, files, supervisor, batches, tabs, media, access, in_use)
+        analyser = EngineClient(sessions, supervisor.requests, AnswerCache(settings.cache_mb * 1_000_000))
+        return cls(settings, sessions, files, supervisor, batches, tabs, media, access, in_use, analyser)
 
     def serve(self) -> None:
         """Start the worker, remember browser tabs across restarts, and let the pages of this process find this object.
