@@ -14,6 +14,8 @@ from service.access.media_owners import MediaOwners
 from service.access.providers import Providers
 from service.access.sessions import Access, lifetime_of
 from service.batches import Batches
+from service.engine.absent import NO_ENGINE
+from service.engine.requests import Analyser
 from service.worker.supervisor import Supervisor
 
 _OPEN_TABS = "open_tabs"  # file in the data folder
@@ -38,6 +40,7 @@ class Installation:
     media: MediaOwners
     access: Access
     in_use: FolderInUse
+    analyser: Analyser = NO_ENGINE
 
     @classmethod
     def open(cls, settings: Settings, *, providers: Providers | None = None) -> "Installation":
