@@ -25,6 +25,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from core.imaging.scale import ScaleSource
 from core.labels import Malignancy
 from core.results import ScopeLevel
+from db.values.accounts import TokenScope
 from db.values.evaluations import RunState, ThresholdAim
 from db.values.reading import Arm, JobState, RegionKind, Role, Severity, Stage, Vote
 
@@ -715,7 +716,10 @@ class SignIn(Base):
 
 
 class ApiToken(Base):
-    """One token of a program that acts for an account; stores only its hash."""
+    """One token of a program that acts for an account; stores only its hash.
+
+    Without a scope it shows images as its account may see them, as all tokens once did.
+    """
 
     __tablename__ = "api_tokens"
     __table_args__ = (Index(None, "account_id"),)
@@ -726,6 +730,40 @@ class ApiToken(Base):
     token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    scope: Mapped[TokenScope | None] = mapped_column(by_value(TokenScope, "scope"))
+
+
+class KeyedRequest(Base):
+    """A request of a program that must be carried out only once, by the key it was sent with, and its answer.
+
+    Without an answer it is being carried out, or was interrupted.
+    """
+
+    __tablename__ = "keyed_requests"
+    __table_args__ = (
+        UniqueConstraint("token_id", "key"),
+        CheckConstraint("(status IS NULL) = (answer IS NULL)", name="answered"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_id: Mapped[int] = mapped_column(ForeignKey("api_tokens.id"))
+    key: Mapped[str] = mapped_column(String(255))
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    status: Mapped[int | None]
+    answer: Mapped[str | None] = mapped_column(Text)
+
+
+class PredictionPermit(Base):
+    """An administrator lets programs ask for predictions of the images of a case before it is signed off."""
+
+    __tablename__ = "prediction_permits"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), unique=True)
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))  # None: a command
+    why: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime]
 
 
 class LinkedIdentity(Base):
