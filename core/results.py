@@ -17,6 +17,8 @@ Probabilities = NDArray[np.float32]  # patches x classes
 Evidence = NDArray[np.float32]  # patches x side x side; logit units
 ScopeLevel = Literal["in", "unusual", "out"]
 PatchFeatures = NDArray[np.float32]  # patches x rows x columns x values, of the upright patch
+PatchEmbeddings = NDArray[np.float32]  # patches x channels: what the head sees of the upright patch
+Embedding = NDArray[np.float16]  # channels of an image; of length 1
 Box = tuple[int, int, int, int]  # left, top, right, bottom in image pixels; right and bottom outside
 
 # The reason of an analysis that is withheld begins with this.
@@ -34,6 +36,7 @@ class PatchFindings:
     probabilities: Probabilities
     features: PatchFeatures
     evidence: Evidence | None = None
+    embeddings: PatchEmbeddings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,7 @@ class Analysis:
     reason: str | None = None
     scope: Scope | None = None
     scope_map: Heatmap | None = field(default=None, compare=False)  # the score of each place, in units of `scope`
+    embedding: Embedding | None = field(default=None, compare=False)  # by which similar images are found
 
     def __post_init__(self) -> None:
         if (self.prediction is None) != (self.reason is not None):

@@ -14,6 +14,7 @@ from service.access.media_owners import MediaOwners
 from service.access.providers import Providers
 from service.access.sessions import Access, lifetime_of
 from service.batches import Batches
+from service.similar_cases import SimilarCaseFinder
 from service.worker.supervisor import Supervisor
 
 _OPEN_TABS = "open_tabs"  # file in the data folder
@@ -27,7 +28,7 @@ _served_lock = threading.Lock()
 
 @dataclass(frozen=True, eq=False)  # compared by identity
 class Installation:
-    """Settings, database, files, worker, batches, browser tabs with their media, and access of one server."""
+    """Settings, database, files, worker, batches, browser tabs with their media, access and search of one server."""
 
     settings: Settings
     sessions: Sessions
@@ -38,6 +39,7 @@ class Installation:
     media: MediaOwners
     access: Access
     in_use: FolderInUse
+    similar: SimilarCaseFinder
 
     @classmethod
     def open(cls, settings: Settings, *, providers: Providers | None = None) -> "Installation":
@@ -57,7 +59,9 @@ class Installation:
         access = Access(sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy, providers=providers)
         files, supervisor, tabs = Files(settings.files), Supervisor(settings, sessions), BrowserTabs()
         batches, media = Batches(sessions, files), MediaOwners(tabs)
-        return cls(settings, sessions, files, supervisor, batches, tabs, media, access, in_use)
+        return cls(
+            settings, sessions, files, supervisor, batches, tabs, media, access, in_use, SimilarCaseFinder(sessions)
+        )
 
     def serve(self) -> None:
         """Start the worker, remember browser tabs across restarts, and let the pages of this process find this object.

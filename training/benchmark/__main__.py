@@ -15,6 +15,7 @@ from rich.table import Table
 from core.console import PlainConsole
 from training.benchmark.input import input_pipeline
 from training.benchmark.metrics import bootstrap
+from training.benchmark.search import similar_images
 from training.benchmark.serving import imports, loading, networks, preprocessing
 from training.benchmark.timing import Ratio
 from training.benchmark.training import frozen_phase
@@ -27,6 +28,7 @@ PARTS: tuple[Callable[[int], list[Ratio]], ...] = (
     bootstrap,
     frozen_phase,
     input_pipeline,
+    similar_images,
 )
 _NAMES = ", ".join(part.__name__ for part in PARTS)
 
