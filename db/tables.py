@@ -13,6 +13,7 @@ from sqlalchemy import (
     Enum,
     ForeignKey,
     Index,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -279,6 +280,22 @@ class Prediction(Base):
     heatmap_high: Mapped[float | None]
     created_at: Mapped[datetime]
     scale_id: Mapped[int | None] = mapped_column(ForeignKey("image_scales.id"))  # with which it was analysed
+
+
+class ImageEmbedding(Base):
+    """Where an image lies among all others for the network that predicted it, by which similar images are found.
+
+    `network` is the version of the model whose weights made it: a version that was calibrated for a site has those of
+    its origin. The values are of half precision, little-endian, and of length 1 together.
+    """
+
+    __tablename__ = "image_embeddings"
+    __table_args__ = (Index(None, "network", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    prediction_id: Mapped[int] = mapped_column(ForeignKey("predictions.id"), unique=True)
+    network: Mapped[str] = mapped_column(String(64))
+    embedding: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class ImageScope(Base):
