@@ -22,7 +22,7 @@ def triggers(world: World, case_id: int | None = None) -> tuple[Trigger, ...]:
     """Give the triggers of a case, the first one unless said; it waits for an adjudicator exactly if it has any."""
     case = case_id or world.cases[0]
     with world.sessions.read() as session:
-        found = case_state.triggers_of(session, select(tables.Case.id)).get(case, ())
+        found = case_state.triggers_of(session, case)
         assert (case in set(session.scalars(case_state.cases_to_adjudicate()))) is bool(found)
     return found
 
