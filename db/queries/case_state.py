@@ -107,6 +107,7 @@ def derivation() -> Select[int, int, int, float | None, float | None]:
             choose((first.id.is_not(None), func.coalesce(distance, _NOTHING_SAID))).label("uncertainty"),
             choose((final.id.is_not(None), func.coalesce(agrees, _NOTHING_SAID))).label("concordance"),
         )
+        .select_from(case)
         .join(reader, true())
         .join(progress, progress.c.case_id == case.id)
         .outerjoin(triggers, triggers.c.case_id == case.id)

@@ -70,7 +70,7 @@ def newest_case(session: Session) -> int:
 
 
 def cases_by_id(session: Session, wanted: Wanted, cases: Collection[int]) -> list[ListedCase]:
-    """Return those of these cases that match the filters, whatever their piles."""
+    """Return those of these cases that match the filters, whatever their piles, and though they are left out there."""
     if not cases:
         return []
     query = _query(wanted).where(tables.WorklistCase.case_id.in_(cases))
@@ -81,7 +81,7 @@ def cases_by_id(session: Session, wanted: Wanted, cases: Collection[int]) -> lis
 
 def cases_of_piles(session: Session, wanted: Wanted) -> list[ListedCase]:
     """Return all cases of the piles that match the filters, in no order."""
-    query = _of_piles(wanted)
+    query = _of_piles(wanted, wanted.piles)
     if wanted.filters.text:
         query = query.where(_has_term(wanted.filters.text))
     return _listed(session, query)
@@ -91,7 +91,7 @@ def cases_by_text(session: Session, wanted: Wanted) -> list[ListedCase]:
     """Return the first cases with a part of the accession that begins like the text, one more than `FEW` at most."""
     term, row = tables.CaseTerm, tables.WorklistCase
     low, high = search_range(wanted.filters.text or "")
-    query = _of_piles(wanted).join(term, term.case_id == row.case_id)
+    query = _of_piles(wanted, wanted.piles).join(term, term.case_id == row.case_id)
     query = query.where(term.term >= low, term.term < high).order_by(term.term, term.case_id).limit(FEW + 1)
     found = {one.case_id: one for one in _listed(session, query)}
     return list(found.values())
@@ -111,7 +111,7 @@ def cases_of_pile(
         newest_first: Whether the newest case comes first.
     """
     case_id = tables.WorklistCase.case_id
-    query = _query(wanted).where(tables.WorklistCase.pile == pile.number)
+    query = _of_piles(wanted, [pile])
     if newest_first:
         query = (query.where(case_id < beyond) if beyond else query).order_by(case_id.desc())
     else:
@@ -127,7 +127,7 @@ def cases_in_order(
     The orders of the model hold only cases of which this reader knows what it says.
     """
     row, key = tables.WorklistCase, tables.CaseSortKey
-    query = _of_piles(wanted)
+    query = _of_piles(wanted, wanted.piles)
     if order is CaseOrder.ACCESSION:
         query = query.join(key, key.case_id == row.case_id).order_by(key.sort_key, key.case_id)
         if after is not None:
@@ -180,13 +180,15 @@ def _query(wanted: Wanted) -> _Query:
     conditions = case_conditions(CaseFilter(None, None, filters.magnification, False, filters.since, filters.until))
     if wanted.oldest:
         conditions.append(row.case_id >= wanted.oldest)
-    if wanted.without:
-        conditions.append(row.case_id.not_in(wanted.without))
     return query.where(*conditions)
 
 
-def _of_piles(wanted: Wanted) -> _Query:
-    return _query(wanted).where(tables.WorklistCase.pile.in_([pile.number for pile in wanted.piles]))
+def _of_piles(wanted: Wanted, piles: Sequence[Pile]) -> _Query:
+    row, numbers = tables.WorklistCase, [pile.number for pile in piles]
+    # With IN, the database would sort even those of one pile.
+    among = row.pile == numbers[0] if len(numbers) == 1 else row.pile.in_(numbers)
+    query = _query(wanted).where(among)
+    return query.where(row.case_id.not_in(wanted.without)) if wanted.without else query
 
 
 def _has_term(text: str) -> ColumnElement[bool]:
