@@ -8,10 +8,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.orm import Session
 
 from db import tables
 from db.audit.chain import ADDED_EVENTS, AddedEvents
 from db.errors import UnusableDatabaseError
+from db.projection.write import rebuild
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 # Any number, but the same in every process: two that start at once upgrade one after the other.
@@ -43,6 +45,8 @@ def upgrade(connection: Connection) -> AddedEvents | None:
         )
     config = alembic_config(connection)
     command.upgrade(config, "head")
+    # Not in a revision: it needs the tables as they are now, and any revision may change what follows from the rows.
+    rebuild(Session(connection))
     if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
         raise UnusableDatabaseError(
             "the upgrade was cancelled and nothing was changed: it would leave rows that refer to missing rows"

@@ -13,6 +13,7 @@ from hypothesis import settings
 from sqlalchemy import URL, make_url
 
 from db.database import Sessions, open_database
+from db.projection.check import find_differences
 from db.store import accounts
 from tests.helpers.backups import DataFolder, make_data_folder
 from tests.helpers.compiled_statements import share_compiled_statements
@@ -75,6 +76,8 @@ def sessions(request: pytest.FixtureRequest, database_url: str) -> Iterator[Sess
     with_tables(request, database_url)
     opened = open_database(database_url)
     yield opened
+    with opened.read() as session:
+        assert list(find_differences(session)) == [], "the worklists are not what follows from the rows"
     opened.dispose()
 
 
