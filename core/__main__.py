@@ -21,6 +21,7 @@ from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_heatmap, encode_png, overlay_heatmap
 from core.imaging.limits import UnreadableImageError
 from core.imaging.scale import Scale
+from core.memory import keep_freed_memory
 from core.pipeline import PatchClassifier, analyse_image
 from core.results import Analysis, Prediction, RgbImage
 from core.settings import Settings
@@ -279,4 +280,5 @@ def _summarise(batch: Batch, own: Sequence[_Outcome]) -> str:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     app()

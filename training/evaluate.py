@@ -15,6 +15,7 @@ from core.card import UnusableCheckpointError
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName
 from core.labels import BINARY, LabelSet
+from core.memory import keep_freed_memory
 from core.settings import Settings
 from core.statistics.evaluation import Evaluation
 from db import store
@@ -156,4 +157,5 @@ def stored_images(images: Sequence[JudgedImage], label_set: LabelSet) -> list[Ev
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     typer.run(run)

@@ -22,6 +22,7 @@ from core.data.datasets import DatasetName, LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
 from core.data.splits import patient_folds
 from core.labels import BINARY
+from core.memory import keep_freed_memory
 from core.network.branches import MissingWeightsError
 from core.network.checkpoint import save_checkpoint
 from core.network.classifier import Classifier
@@ -244,4 +245,5 @@ def _text(estimate: Estimate | None) -> str:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     typer.run(run)

@@ -16,6 +16,7 @@ from core.identifiers import fold_identifier
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.imaging.scale import known_um_per_px
+from core.memory import keep_freed_memory
 from core.network.checkpoint import add_scope, load_classifier
 from core.network.classifier import Classifier
 from training.evaluation.chosen_images import fold_patients
@@ -109,4 +110,5 @@ def _held_out_by_folds(images: Sequence[LabelledImage], folds: Sequence[Classifi
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     typer.run(run)

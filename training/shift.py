@@ -13,6 +13,7 @@ import typer
 from core.card import Card, UnusableCheckpointError
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import OUTSIDE, PATIENT_TABLE
+from core.memory import keep_freed_memory
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.settings import Settings
@@ -186,4 +187,5 @@ def _cautions(
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     typer.run(run)

@@ -14,6 +14,7 @@ import typer
 
 from core.card import UnusableCheckpointError
 from core.console import PlainConsole
+from core.memory import keep_freed_memory
 from core.statistics.shift import Shift
 from db.values.evaluations import EVALUATION_FILE, IMAGES_FILE, SHIFT_FILE, images_to_json, shipped_folder
 from training.evaluate import stored_images
@@ -134,4 +135,5 @@ def _write(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     typer.run(run)

@@ -17,6 +17,7 @@ from core.console import PlainConsole, print_cautions
 from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName
 from core.fitting.config import read_config
 from core.fitting.distributed import rank, start, stop
+from core.memory import keep_freed_memory
 from core.network.branches import MissingWeightsError
 from core.settings import Settings
 from db.errors import UnusableDatabaseError
@@ -135,6 +136,7 @@ def _print_result(console: PlainConsole, job: TrainingJob, card: Card) -> None:
 
 if __name__ == "__main__":
     try:
+        keep_freed_memory()
         typer.run(run)
     except (MissingWeightsError, UnusableDatabaseError) as error:
         sys.exit(str(error))

@@ -18,6 +18,7 @@ from core.console import PlainConsole
 from core.data.datasets import DatasetName, LabelledImage, load_dataset
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
+from core.memory import keep_freed_memory
 from core.network.checkpoint import load_classifier
 from core.pipeline import analyse_image
 from core.results import RgbImage
@@ -107,4 +108,5 @@ def _read(image: LabelledImage) -> RgbImage | None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     typer.run(run)
