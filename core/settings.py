@@ -1,13 +1,20 @@
 """Paths and other settings, read from the environment once at startup and passed down."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _PROJECT = Path(__file__).resolve().parent.parent
+_SECRETS = "SECOND_READ_SECRETS"  # a folder of files that are named like the settings
+_SECRETS_OF_CONTAINERS = Path("/run/secrets")
+
+
+class UnusableSettingError(ValueError):
+    """The value of a setting is none that it may have; the message names the setting."""
 
 
 class _Environment(BaseSettings):
@@ -68,9 +75,16 @@ class Settings:
         """Read SECOND_READ_DATA, _DATABASE, _CHECKPOINT, _IMPORT_ROOT, _DEVICE, _THREADS, _WORKERS.
 
         The engine also reads SECOND_READ_BATCH_VIEWS, _BATCH_WAIT_MS, _QUEUE and _CACHE_MB.
-        Sign-in also reads SECOND_READ_BEHIND_PROXY, _IDLE_MINUTES and _SIGNED_IN_HOURS.
+        Sign-in also reads SECOND_READ_BEHIND_PROXY, _IDLE_MINUTES and _SIGNED_IN_HOURS. What the environment does not
+        say is read from a file such as `second_read_database` in the folder SECOND_READ_SECRETS.
+
+        Raises:
+            UnusableSettingError: If SECOND_READ_SECRETS is not a folder, or a setting has a value that it may not have.
         """
-        environment = _Environment()
+        try:
+            environment = _Environment(_secrets_dir=_secrets_folder())
+        except ValidationError as error:
+            raise UnusableSettingError(f"SECOND_READ_{_first_problem(error)}") from error
         data = environment.data.resolve()
         return cls(
             data=data,
@@ -88,3 +102,18 @@ class Settings:
             idle_minutes=environment.idle_minutes,
             signed_in_hours=environment.signed_in_hours,
         )
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{str(first['loc'][0]).upper()}={first['input']}: {first['msg']}"
+
+
+def _secrets_folder() -> Path | None:
+    """Return the folder of secrets; unless it is named, the one that container engines make, if there is one."""
+    named = os.environ.get(_SECRETS)
+    if named is None:
+        return _SECRETS_OF_CONTAINERS if _SECRETS_OF_CONTAINERS.is_dir() else None
+    if not Path(named).is_dir():
+        raise UnusableSettingError(f"{_SECRETS} names {named}, which is not a folder that this account may read")
+    return Path(named)

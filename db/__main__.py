@@ -2,6 +2,7 @@
 
 import typer
 
+from core.command_line import run_app, show_example
 from db.commands.accounts import accounts
 from db.commands.audit import audit
 from db.commands.backup import backup, check, restore
@@ -9,13 +10,15 @@ from db.commands.backup import backup, check, restore
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     help="Manage the accounts, audit trail and backups of Second Read. Research use only.",
 )
 app.add_typer(accounts, name="accounts")
 app.add_typer(audit, name="audit")
-for command in (backup, check, restore):
-    app.command()(command)
+app.command(epilog=show_example("python -m db backup backups/"))(backup)
+app.command(epilog=show_example("python -m db check BACKUP"))(check)
+app.command(epilog=show_example("python -m db restore BACKUP --data data-restored"))(restore)
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

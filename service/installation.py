@@ -17,6 +17,7 @@ from service.batches import Batches
 from service.engine.answer_cache import AnswerCache
 from service.engine.client import EngineClient
 from service.engine.requests import Analyser
+from service.similar_cases import SimilarCaseFinder
 from service.worker.supervisor import Supervisor
 
 _OPEN_TABS = "open_tabs"  # file in the data folder
@@ -30,7 +31,7 @@ _served_lock = threading.Lock()
 
 @dataclass(frozen=True, eq=False)  # compared by identity
 class Installation:
-    """Settings, database, files, worker, batches, browser tabs with their media, and access of one server."""
+    """Settings, database, files, worker, batches, browser tabs with their media, access and search of one server."""
 
     settings: Settings
     sessions: Sessions
@@ -42,6 +43,7 @@ class Installation:
     access: Access
     in_use: FolderInUse
     analyser: Analyser  # of the images of requests; those that are stored are jobs
+    similar: SimilarCaseFinder
 
     @classmethod
     def open(cls, settings: Settings, *, providers: Providers | None = None) -> "Installation":
@@ -62,7 +64,8 @@ class Installation:
         files, supervisor, tabs = Files(settings.files), Supervisor(settings, sessions), BrowserTabs()
         batches, media = Batches(sessions, files), MediaOwners(tabs)
         analyser = EngineClient(sessions, supervisor.requests, AnswerCache(settings.cache_mb * 1_000_000))
-        return cls(settings, sessions, files, supervisor, batches, tabs, media, access, in_use, analyser)
+        similar = SimilarCaseFinder(sessions)
+        return cls(settings, sessions, files, supervisor, batches, tabs, media, access, in_use, analyser, similar)
 
     def serve(self) -> None:
         """Start the worker, remember browser tabs across restarts, and let the pages of this process find this object.

@@ -12,15 +12,15 @@ import typer
 from rich.table import Table
 
 from core.card import UnusableCheckpointError
+from core.command_line import make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName
 from core.labels import BINARY, LabelSet
-from core.memory import keep_freed_memory
 from core.settings import Settings
 from core.statistics.evaluation import Evaluation
 from db import store
 from db.database import open_database
-from db.errors import UnusableDatabaseError
+from db.errors import DatabaseBusyError, UnusableDatabaseError
 from db.files import Files
 from db.values.evaluations import EvaluatedImage, NewEvaluation
 from training.evaluation.chosen_images import SplitPart
@@ -156,6 +156,13 @@ def stored_images(images: Sequence[JudgedImage], label_set: LabelSet) -> list[Ev
     ]
 
 
+app = make_app(
+    run,
+    "python -m training.evaluate models/starter.safetensors --dataset breakhis --data BREAKHIS",
+    OSError,
+    ValueError,
+    DatabaseBusyError,
+)
+
 if __name__ == "__main__":
-    keep_freed_memory()
-    typer.run(run)
+    run_app(app)

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from core.card import Card, TrainingData
+from core.command_line import make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import DatasetName, LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
 from core.data.splits import patient_folds
 from core.labels import BINARY
-from core.memory import keep_freed_memory
 from core.network.branches import MissingWeightsError
 from core.network.checkpoint import save_checkpoint
 from core.network.classifier import Classifier
@@ -244,6 +244,7 @@ def _text(estimate: Estimate | None) -> str:
     return "–" if estimate is None else f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
+app = make_app(run, "python -m training.probe tf_efficientnet_lite0 --data BREAKHIS --out models/probe.safetensors")
+
 if __name__ == "__main__":
-    keep_freed_memory()
-    typer.run(run)
+    run_app(app)

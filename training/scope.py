@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 
 from core.card import UnusableCheckpointError
+from core.command_line import make_app, run_app
 from core.console import PlainConsole
 from core.data.datasets import OUTSIDE, DatasetName, LabelledImage, load_dataset
 from core.identifiers import fold_identifier
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.imaging.scale import known_um_per_px
-from core.memory import keep_freed_memory
 from core.network.checkpoint import add_scope, load_classifier
 from core.network.classifier import Classifier
 from training.evaluation.chosen_images import fold_patients
@@ -109,6 +109,10 @@ def _held_out_by_folds(images: Sequence[LabelledImage], folds: Sequence[Classifi
             yield HeldOut(known, tuple(image for image in measured if image.patient_id in others))
 
 
+app = make_app(
+    run,
+    "python -m training.scope models/starter.safetensors --data BREAKHIS --out models/scoped.safetensors",
+)
+
 if __name__ == "__main__":
-    keep_freed_memory()
-    typer.run(run)
+    run_app(app)

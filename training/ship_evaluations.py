@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from core.card import UnusableCheckpointError
+from core.command_line import make_app, run_app
 from core.console import PlainConsole
-from core.memory import keep_freed_memory
 from core.statistics.shift import Shift
 from db.values.evaluations import EVALUATION_FILE, IMAGES_FILE, SHIFT_FILE, images_to_json, shipped_folder
 from training.evaluate import stored_images
@@ -134,6 +134,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+app = make_app(run, "python -m training.ship_evaluations models/starter.safetensors --run RUN --data BREAKHIS")
+
 if __name__ == "__main__":
-    keep_freed_memory()
-    typer.run(run)
+    run_app(app)

@@ -3,7 +3,7 @@
 Batch normalisation is folded into the convolution before it: the same outputs with fewer passes over memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 
 import numpy as np
@@ -24,7 +24,16 @@ from core.labels import magnification_index
 from core.network.branches import PlainCnn
 from core.network.hybrid import HybridNetwork
 from core.network.views import apply_view, get_views, undo_view
-from core.results import Evidence, NoResultError, Patches, PatchFeatures, PatchFindings, Probabilities, RgbImage
+from core.results import (
+    Evidence,
+    NoResultError,
+    PatchEmbeddings,
+    Patches,
+    PatchFeatures,
+    PatchFindings,
+    Probabilities,
+    RgbImage,
+)
 from core.scope.reference import TrainingReference
 
 # In these families every normalisation is defined right after the convolution whose output it normalises. A DenseNet,
@@ -152,7 +161,7 @@ class Classifier:
         chunks = self._chunks(patches)
         return PatchFindings.join([self._explain(chunk) if evidence else self._classify(chunk) for chunk in chunks])
 
-    def embed(self, patches: Patches) -> NDArray[np.float32]:
+    def embed(self, patches: Patches) -> PatchEmbeddings:
         """Return the features that the head sees of every upright patch: patches x channels."""
         return np.concatenate([self._embed(chunk) for chunk in self._chunks(patches)])
 
@@ -197,25 +206,30 @@ class Classifier:
             batch = self._standardised(patches).contiguous(memory_format=torch.channels_last)
             return _to_array(self._network.features_and_places(batch, len(batch))[1])
 
-    def _embed(self, patches: Patches) -> NDArray[np.float32]:
+    def _embed(self, patches: Patches) -> PatchEmbeddings:
         with torch.inference_mode():
             batch = self._standardised(patches).contiguous(memory_format=torch.channels_last)
-            pooled = self._network.pooled(self._network.features(batch))
-            return _to_array(torch.cat([p.mean(dim=1) if p.ndim == 3 else p for p in pooled], dim=1))
+            return _join_pooled(self._network.pooled(self._network.features(batch)), len(batch))
 
     def _classify(self, patches: Patches) -> PatchFindings:
         with torch.inference_mode(), self._autocast():
             # The first view is upright in every set of views: see core.network.views.
             features, places = self._network.features_and_places(self._all_views(patches), len(patches))
-            logits = self._network.logits(features, self._magnifications(len(features[0])))
-            return PatchFindings(self._probabilities(logits.float(), len(patches)), _to_array(places))
+            pooled = self._network.pooled(features)
+            logits = self._network.logits_of(pooled, self._magnifications(len(features[0])))
+            return PatchFindings(
+                self._probabilities(logits.float(), len(patches)),
+                _to_array(places),
+                embeddings=_join_pooled(pooled, len(patches)),
+            )
 
     def _explain(self, patches: Patches) -> PatchFindings:
         with torch.no_grad(), self._autocast():
             found, places = self._network.features_and_places(self._all_views(patches), len(patches))
             features = [f.detach().requires_grad_() for f in found]
         with torch.enable_grad(), self._autocast():
-            logits = self._network.logits(features, self._magnifications(len(features[0]))).float()
+            pooled = self._network.pooled(features)
+            logits = self._network.logits_of(pooled, self._magnifications(len(features[0]))).float()
             # Gradients of these leaves only: nothing accumulates on the shared network, so threads cannot interfere.
             gradients = torch.autograd.grad(_malignant_log_odds(logits, self.card).sum(), features)
         with torch.no_grad():
@@ -224,6 +238,7 @@ class Classifier:
                 self._probabilities(logits.detach(), len(patches)),
                 _to_array(places),
                 _to_array(torch.stack(parts).sum(dim=0)),
+                _join_pooled(pooled, len(patches)),
             )
 
     def _upright(self, maps: Tensor, side: int) -> Tensor:
@@ -244,6 +259,12 @@ def supports_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def _join_pooled(pooled: Sequence[Tensor], patches: int) -> PatchEmbeddings:
+    """Return the branches' pooled features of the first images side by side; tokens are averaged."""
+    first = [part[:patches].detach().float() for part in pooled]
+    return _to_array(torch.cat([p.mean(dim=1) if p.ndim == 3 else p for p in first], dim=1))
 
 
 def _to_array(tensor: Tensor) -> NDArray[np.float32]:

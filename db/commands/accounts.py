@@ -12,10 +12,11 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
+from core.command_line import show_example
 from core.settings import Settings
 from db import store
 from db.database import open_database
-from db.errors import UnusableDatabaseError
+from db.errors import DatabaseBusyError, UnusableDatabaseError
 from db.values.reading import Role
 
 accounts = typer.Typer(no_args_is_help=True, help="Manage who may sign in, and in which role.")
@@ -24,7 +25,7 @@ _Name = Annotated[str, typer.Argument(help="name of the account")]
 _AnyRole = Annotated[Role, typer.Option(help="reader, adjudicator, researcher or administrator")]
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts add NAME --role reader"))
 def add(
     name: _Name,
     role: _AnyRole = Role.READER,
@@ -40,7 +41,7 @@ def add(
     typer.echo(f"{account.name} may sign in as {role}")
 
 
-@accounts.command(name="list")
+@accounts.command(name="list", epilog=show_example("python -m db accounts list"))
 def list_accounts() -> None:
     """List all accounts."""
     with _database() as session:
@@ -50,13 +51,13 @@ def list_accounts() -> None:
         typer.echo(f"{row.name}\t{row.role}\t{state}\tsince {row.created_at:%Y-%m-%d}")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts disable NAME"))
 def disable(name: _Name) -> None:
     """Disable an account and sign it out everywhere at once; its reads are kept."""
     _change(lambda session: store.accounts.set_disabled(session, None, name, disabled=True), f"{name} is disabled")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts enable NAME"))
 def enable(name: _Name) -> None:
     """Enable a disabled account."""
     _change(
@@ -64,13 +65,13 @@ def enable(name: _Name) -> None:
     )
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts role NAME adjudicator"))
 def role(name: _Name, role: Annotated[Role, typer.Argument()]) -> None:
     """Change the role of an account; it has to sign in again."""
     _change(lambda session: store.accounts.set_role(session, None, name, role), f"the role of {name} is now {role}")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts password NAME"))
 def password(name: _Name) -> None:
     """Set a new password; this ends all sign-ins and tokens of the account."""
     new = _ask_password()
@@ -79,7 +80,7 @@ def password(name: _Name) -> None:
     )
 
 
-@accounts.command()
+@accounts.command(epilog=show_example('python -m db accounts token NAME --label "image server"'))
 def token(name: _Name, label: Annotated[str, typer.Option(help="what the token is for")]) -> None:
     """Create a token for a program; it is shown only once."""
     with _database() as session:
@@ -90,7 +91,7 @@ def token(name: _Name, label: Annotated[str, typer.Option(help="what the token i
     typer.echo(secret)
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts tokens"))
 def tokens() -> None:
     """List all tokens by number, without the tokens themselves."""
     with _database() as session:
@@ -100,13 +101,15 @@ def tokens() -> None:
         typer.echo(f"{row.id}\t{row.account}\t{row.label}\t{state}")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts revoke 7"))
 def revoke(number: Annotated[int, typer.Argument(help="number of the token")]) -> None:
     """Revoke a token at once."""
     _change(lambda session: store.sign_ins.revoke_token(session, None, number), f"token {number} is revoked")
 
 
-@accounts.command()
+@accounts.command(
+    epilog=show_example("python -m db accounts link NAME --issuer https://id.example --email name@example.org")
+)
 def link(
     name: _Name,
     issuer: Annotated[
@@ -122,7 +125,7 @@ def link(
     )
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts identities"))
 def identities() -> None:
     """List all linked identities by number."""
     with _database() as session:
@@ -132,7 +135,7 @@ def identities() -> None:
         typer.echo(f"{row.id}\t{row.account}\t{row.issuer}\t{row.subject}\t{row.email}\t{state}")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts unlink 7"))
 def unlink(number: Annotated[int, typer.Argument(help="number of the identity")]) -> None:
     """Unlink an identity; its account is signed out everywhere."""
     _change(lambda session: store.identities.unlink_identity(session, None, number), f"identity {number} is unlinked")
@@ -167,6 +170,6 @@ def _database() -> Iterator[Session]:
                 yield session
         finally:
             sessions.dispose()
-    except (ValueError, UnusableDatabaseError) as error:
+    except (ValueError, OSError, UnusableDatabaseError, DatabaseBusyError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

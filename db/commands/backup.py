@@ -11,7 +11,7 @@ from core.settings import Settings
 from db.backup.archive import Manifest
 from db.backup.backup import BackupSource, make_backup
 from db.backup.restore import CheckedBackup, check_backup, restore_backup
-from db.errors import BackupError, UnusableDatabaseError
+from db.errors import BackupError, DatabaseBusyError, UnusableDatabaseError
 
 _File = Annotated[Path, typer.Argument(help="the backup file", exists=True, dir_okay=False, resolve_path=True)]
 
@@ -72,7 +72,7 @@ def restore(
 def _refusals() -> Iterator[None]:
     try:
         yield
-    except (BackupError, UnusableDatabaseError, ValueError, OSError) as error:
+    except (BackupError, UnusableDatabaseError, DatabaseBusyError, ValueError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
 

@@ -1,6 +1,7 @@
-"""Answers that say why a request was refused: a page or mere words for a browser, JSON for a program."""
+"""Answers that say why a request was refused: a page or mere words for a browser, problem details for a program."""
 
 import html
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
@@ -20,14 +21,45 @@ def wants_page(headers: Headers) -> bool:
     return "text/html" in headers.get("accept", "") or headers.get("sec-fetch-mode") == "navigate"
 
 
-def answer_refusal(headers: Headers, reason: str, status: HTTPStatus) -> Response:
-    """Return the answer to a request with these headers."""
-    extra = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+class ProblemResponse(JSONResponse):
+    """Problem details for programs, as RFC 9457 defines them."""
+
+    media_type = "application/problem+json"
+
+
+def answer_refusal(
+    headers: Headers,
+    reason: str,
+    status: HTTPStatus,
+    *,
+    also: Mapping[str, str] | None = None,
+    members: Mapping[str, int | list[str]] | None = None,
+) -> Response:
+    """Return the answer to a request with these headers.
+
+    Args:
+        headers: What the request said.
+        reason: Why it was refused, and what to do.
+        status: The status of the answer.
+        also: More headers of the answer, such as Retry-After.
+        members: What else the problem details hold.
+    """
+    extra = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(also or {})}
     if status == HTTPStatus.UNAUTHORIZED:
         extra["WWW-Authenticate"] = "Bearer"
     if wants_page(headers):
         return HTMLResponse(_PAGE.format(reason=html.escape(reason)), status, extra)
-    if "sec-fetch-mode" in headers:
+    if _is_of_streamlit(headers):
         # Asked by the script of a page: Streamlit shows its reader the JSON of the answer, of a string only the words.
         return JSONResponse(reason, status, extra)
-    return JSONResponse({"detail": reason}, status, extra)
+    return ProblemResponse({**problem_details(reason, status), **(members or {})}, status, extra)
+
+
+def problem_details(reason: str, status: HTTPStatus) -> dict[str, str | int]:
+    """Return what a program is answered about a refusal."""
+    return {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": reason}
+
+
+def _is_of_streamlit(headers: Headers) -> bool:
+    """Return whether a script of Streamlit asked: that of /docs sends a token, and shows all that is answered."""
+    return "sec-fetch-mode" in headers and "authorization" not in headers

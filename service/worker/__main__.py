@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from core.command_line import make_app, run_app
+from db.errors import DatabaseBusyError, UnusableDatabaseError
 from service.worker.worker import REQUESTS, TRY, WATCHED, try_checkpoint, work
 
 
@@ -21,5 +23,7 @@ def run(
     raise typer.Exit(try_checkpoint(tried) if tried else work(watched=watched, requests=requests))
 
 
+app = make_app(run, "python -m service.worker", UnusableDatabaseError, DatabaseBusyError)
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

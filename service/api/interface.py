@@ -1,0 +1,14 @@
+"""All routes for programs, joined to the application."""
+
+from fastapi import FastAPI
+
+from service.api import cases, docs, predict, results
+from service.api.limits import Limits
+from service.api.routing import let_programs_in
+
+
+def add_interface(app: FastAPI, limits: Limits | None = None) -> None:
+    """Add the routes for programs to the application of a server."""
+    let_programs_in(app, limits or Limits())
+    for part in (predict, cases, results, docs):
+        app.include_router(part.router)
