@@ -22,7 +22,6 @@ import psutil
 
 from core.card import UnusableCheckpointError, checkpoint_sha256, read_card
 from core.imaging.limits import UnreadableImageError
-from core.memory import keep_freed_memory
 from core.results import Heatmap
 from core.settings import Settings
 from db import store
@@ -303,7 +302,6 @@ def _load(settings: Settings, path: Path) -> "Classifier":
     read_card(path)
     if settings.threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings.threads)
-    keep_freed_memory()
     # torch reads the number of threads when it is imported.
     from core.network.checkpoint import load_classifier  # noqa: PLC0415
 
