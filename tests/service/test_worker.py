@@ -32,7 +32,6 @@ from tests.helpers.concurrency import wait_until
 from tests.helpers.fakes import FAKE_CARD, FakeClassifier
 from tests.helpers.scopes import FixedScope
 from tests.helpers.workers import (
-    count_waiting_jobs,
     images_of_case,
     make_worker,
     names_of_working,
