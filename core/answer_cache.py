@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from core.results import Analysis
 
-_BYTES_BESIDE_MAPS = 4096  # an analysis without maps, its key and its place, generously
+_BYTES_BESIDE_ARRAYS = 4096  # an analysis without its arrays, its key and its place, generously
 
 Key = TypeVar("Key")  # all that an analysis depends on
 
@@ -40,5 +40,5 @@ class AnswerCache(Generic[Key]):
 
 
 def _size(analysis: Analysis) -> int:
-    maps = (analysis.heatmap, analysis.scope_map)
-    return _BYTES_BESIDE_MAPS + sum(one.nbytes for one in maps if one is not None)
+    arrays = (analysis.heatmap, analysis.scope_map, analysis.embedding)
+    return _BYTES_BESIDE_ARRAYS + sum(one.nbytes for one in arrays if one is not None)

@@ -177,7 +177,7 @@ def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(world
     while kills < wanted:
         if not count_waiting_jobs(world):  # it was quicker than this test
             case_ids.append(queue_images(world, images, first=images * len(case_ids)))
-        while sum(not ticket.result.done() for ticket in asked) < 10:
+        while sum(not ticket.result.done() for ticket in asked) < amount(10, 4):
             asked.append(watcher.requests.submit(AnalysisRequest(_tissue(len(asked)))))
         wait_until(lambda: bool(names_of_working(world)) or not count_waiting_jobs(world), "a job to be claimed")
         time.sleep(moment.uniform(0, 0.1))
