@@ -4,18 +4,16 @@ They check no permission, because anyone who can run them can open the database 
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from getpass import getpass
 from typing import Annotated
 
 import typer
 from sqlalchemy.orm import Session
 
-from core.settings import Settings
 from db import store
-from db.database import open_database
-from db.errors import UnusableDatabaseError
+from db.commands.session import writing_session
+from db.values.accounts import TokenScope
 from db.values.reading import Role
 
 accounts = typer.Typer(no_args_is_help=True, help="Manage who may sign in, and in which role.")
@@ -35,7 +33,7 @@ def add(
 ) -> None:
     """Create an account; its password is prompted for, or read from standard input."""
     password = None if without_password else _ask_password()
-    with _database() as session:
+    with writing_session() as session:
         account = store.accounts.add_signing_account(session, None, name, role, password)
     typer.echo(f"{account.name} may sign in as {role}")
 
@@ -43,7 +41,7 @@ def add(
 @accounts.command(name="list")
 def list_accounts() -> None:
     """List all accounts."""
-    with _database() as session:
+    with writing_session() as session:
         rows = store.accounts.account_rows(session, None)
     for row in rows:
         state = "disabled" if row.disabled else "enabled" if row.can_sign_in else "cannot sign in"
@@ -80,24 +78,34 @@ def password(name: _Name) -> None:
 
 
 @accounts.command()
-def token(name: _Name, label: Annotated[str, typer.Option(help="what the token is for")]) -> None:
+def token(
+    name: _Name,
+    label: Annotated[str, typer.Option(help="which program has it")],
+    scope: Annotated[
+        TokenScope | None,
+        typer.Option(
+            help="what the program may do: get predictions, add cases, or export reads; without it, see images as the "
+            "account does"
+        ),
+    ] = None,
+) -> None:
     """Create a token for a program; it is shown only once."""
-    with _database() as session:
+    with writing_session() as session:
         account = store.accounts.account_named(session, name.strip())
         if account is None:
             raise ValueError(f"there is no account {name.strip()!r}")
-        secret = store.sign_ins.add_token(session, None, account, label)
+        secret = store.sign_ins.add_token(session, None, account, label, scope)
     typer.echo(secret)
 
 
 @accounts.command()
 def tokens() -> None:
     """List all tokens by number, without the tokens themselves."""
-    with _database() as session:
+    with writing_session() as session:
         rows = store.sign_ins.token_rows(session, None)
     for row in rows:
         state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "valid"
-        typer.echo(f"{row.id}\t{row.account}\t{row.label}\t{state}")
+        typer.echo(f"{row.id}\t{row.account}\t{row.label}\t{state}\t{row.scope or 'images'}")
 
 
 @accounts.command()
@@ -125,7 +133,7 @@ def link(
 @accounts.command()
 def identities() -> None:
     """List all linked identities by number."""
-    with _database() as session:
+    with writing_session() as session:
         rows = store.identities.identity_rows(session, None)
     for row in rows:
         state = f"unlinked {row.unlinked_at:%Y-%m-%d}" if row.unlinked_at else "linked"
@@ -139,7 +147,7 @@ def unlink(number: Annotated[int, typer.Argument(help="number of the identity")]
 
 
 def _change(change: Callable[[Session], None], done: str) -> None:
-    with _database() as session:
+    with writing_session() as session:
         change(session)
     typer.echo(done)
 
@@ -153,20 +161,3 @@ def _ask_password() -> str:
         typer.echo("The passwords do not match.", err=True)
         raise typer.Exit(2)
     return first
-
-
-@contextmanager
-def _database() -> Iterator[Session]:
-    """Open a session that may write; print an error in one line."""
-    settings = Settings.from_environment()
-    try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-        sessions = open_database(settings.database, data=settings.data)
-        try:
-            with sessions.begin() as session:
-                yield session
-        finally:
-            sessions.dispose()
-    except (ValueError, UnusableDatabaseError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error

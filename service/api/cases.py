@@ -48,7 +48,7 @@ _RETRY_SECONDS = 5
 _ENDED = (JobState.DONE, JobState.FAILED)
 _EVENTS = "text/event-stream"
 
-_uploads = APIRouter(route_class=UploadRoute, dependencies=[Depends(described_token)], tags=["cases"])
+uploads = APIRouter(route_class=UploadRoute, dependencies=[Depends(described_token)], tags=["cases"])
 router = APIRouter(route_class=TokenRoute, dependencies=[Depends(described_token)], tags=["cases"])
 
 _Number = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
@@ -110,7 +110,7 @@ class AddedCase:
 _JOB, _CASE, _ADDED = TypeAdapter(JobAnswer), TypeAdapter(CaseAnswer), TypeAdapter(AddedCase)
 
 
-@_uploads.post(
+@uploads.post(
     "/cases", status_code=HTTPStatus.CREATED, response_model=AddedCase, responses=REFUSALS, summary="Add a case"
 )
 async def add_case(
@@ -300,6 +300,3 @@ def _job_answer(job: PostedJob) -> JobAnswer:
 def _case_answer(case: PostedCase) -> CaseAnswer:
     images = tuple(ImageOfCase(image.image_id, image.job_id, image.job) for image in case.images)
     return CaseAnswer(case.id, case.accession, case.magnification, case.state, case.created_at, images)
-
-
-router.include_router(_uploads)
