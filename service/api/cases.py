@@ -21,10 +21,9 @@ from db.errors import DatabaseBusyError, NotAllowedError, UnknownCaseError
 from db.values.programs import BegunRequest, KeyedAnswer, KeyedRequest, PostedCase, PostedJob
 from db.values.reading import CaseState, JobState
 from db.values.scales import ChosenScale
-from service.access.refusal import problem_details
+from service.access.refusal import REFUSALS, problem_details
 from service.api.kept_answers import Answer
 from service.api.routing import (
-    REFUSALS,
     ByPost,
     OfToken,
     TokenRoute,
@@ -115,7 +114,7 @@ _JOB, _CASE, _ADDED = TypeAdapter(JobAnswer), TypeAdapter(CaseAnswer), TypeAdapt
 )
 async def add_case(
     posted: ByPost,
-    files: Annotated[list[UploadFile], File(description="The images of the case, in their order.")],
+    files: Annotated[list[UploadFile], File(min_length=1, description="The images of the case, in their order.")],
     accession: Annotated[str | None, Form(max_length=64, description="Numbered automatically if left out.")] = None,
     magnification: Annotated[str | None, Form(max_length=32, description='Such as "100X".')] = None,
     um_per_px: UmPerPx = None,

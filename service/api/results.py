@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Response
 
 from db import store
-from service.api.routing import REFUSALS, OfToken, ProgramsOnlyRoute, TokenRoute, described_token
+from service.access.refusal import REFUSALS
+from service.api.routing import OfToken, ProgramsOnlyRoute, TokenRoute, described_token
 from service.exports.study_archive import ExportRequest, make_reads_archive
 from service.routes import OfServer
 from service.worker.checkpoint_in_service import read_checkpoint_in_service

@@ -1,4 +1,4 @@
-"""Tokens have a scope that fits their account, programs get no prediction of what is still to be read, keys count once."""
+"""Tokens have a scope that fits their account, no program gets a prediction of an unread case, and keys count once."""
 
 from dataclasses import replace
 
