@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass
 from functools import cached_property
 
+from core.answer_cache import AnswerCache
 from core.settings import Settings
 from db import store
 from db.database import Sessions, open_database
@@ -14,7 +15,6 @@ from service.access.media_owners import MediaOwners
 from service.access.providers import Providers
 from service.access.sessions import Access, lifetime_of
 from service.batches import Batches
-from service.engine.answer_cache import AnswerCache
 from service.engine.client import EngineClient
 from service.engine.requests import Analyser
 from service.similar_cases import SimilarCaseFinder

@@ -3,20 +3,37 @@
 import asyncio
 import hashlib
 import time
+from dataclasses import dataclass
 
+from core.answer_cache import AnswerCache
 from core.imaging.scale import known_um_per_px
 from core.results import Analysis
 from db.database import Sessions
-from service.engine.answer_cache import AnswerCache, AnswerKey
 from service.engine.queue import RequestQueue
 from service.engine.requests import AnalysisAnswer, AnalysisRequest
-from service.engine.site_policy import read_site_policy
+from service.engine.site_policy import SitePolicy, read_site_policy
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerKey:
+    """All that an answer depends on; two requests with the same key have the same answer."""
+
+    sha256: str
+    model_version: str
+    policy: SitePolicy
+    heatmap: bool
+    um_per_px: float | None
+
+    @classmethod
+    def of(cls, request: AnalysisRequest, sha256: str, model_version: str, policy: SitePolicy) -> "AnswerKey":
+        """Return the key of a request."""
+        return cls(sha256, model_version, policy, request.heatmap, request.um_per_px)
 
 
 class EngineClient:
     """The `Analyser` of a server; what is posted stays in memory and is forgotten with its answer."""
 
-    def __init__(self, sessions: Sessions, queue: RequestQueue, cache: AnswerCache) -> None:
+    def __init__(self, sessions: Sessions, queue: RequestQueue, cache: AnswerCache[AnswerKey]) -> None:
         self._sessions = sessions
         self._queue = queue
         self._cache = cache

@@ -1,4 +1,4 @@
-"""The worker process: claims queued images one at a time, analyses them and stores the results.
+"""The worker process: claims queued images, two at a time, analyses them and stores the results.
 
 The server starts and supervises it (`service/worker/supervisor.py`); `python -m service.worker` starts it manually.
 It is the only long-lived process that loads torch. From the name of a worker, any process on the same computer can
@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -45,6 +46,7 @@ REQUESTS = "--requests"  # with a file descriptor: the connection over which the
 TRY = "--try"  # with a path: only report whether this checkpoint can be loaded
 
 _POLL_SECONDS = 0.5
+_JOBS_AT_ONCE = 2  # one is decoded or stored while the network looks at the other
 _SILENT_SECONDS = 60.0  # twelve missed heartbeats: the worker of another computer has ended
 
 _log = logging.getLogger("second_read.worker")
@@ -91,9 +93,14 @@ class SilentJobs:
         self._clock = clock
         self._looked_at = -_SILENT_SECONDS
         self._since: dict[Heartbeat, float] = {}  # when each was first seen
+        self._looking = threading.Lock()
 
     def release(self, sessions: Sessions) -> int:
         """Look at the heartbeats, a few times a minute, and return how many jobs were queued again."""
+        with self._looking:
+            return self._release(sessions)
+
+    def _release(self, sessions: Sessions) -> int:
         now = self._clock()
         if now - self._looked_at < _SILENT_SECONDS / 4:
             return 0
@@ -119,20 +126,30 @@ class Worker:
     model: ModelIdentity
     deployment: int | None = None  # number of the deployment that put this model into service
     beat_seconds: float = 5.0
+    jobs_at_once: int = 1
 
     def run(self, stop: threading.Event) -> bool:
         """Work until `stop` is set or another checkpoint is put into service; return True in the latter case.
 
-        The current job is always finished first.
+        The current jobs are always finished first.
         """
         silent = SilentJobs()
-        while not stop.is_set():
-            if self._is_replaced():
-                return True
-            if self.work_once():
-                continue
-            silent.release(self.sessions)
-            stop.wait(_POLL_SECONDS)
+        with ThreadPoolExecutor(self.jobs_at_once, "jobs") as pool:
+            lines = [pool.submit(self._work_until, stop, silent) for _ in range(self.jobs_at_once)]
+        return any(line.result() for line in lines)
+
+    def _work_until(self, stop: threading.Event, silent: "SilentJobs") -> bool:
+        try:
+            while not stop.is_set():
+                if self._is_replaced():
+                    return True
+                if self.work_once():
+                    continue
+                silent.release(self.sessions)
+                stop.wait(_POLL_SECONDS)
+        except BaseException:
+            stop.set()  # the others finish their jobs, then the process ends with this error
+            raise
         return False
 
     def work_once(self) -> bool:
@@ -273,7 +290,8 @@ def _work(settings: Settings, stop: threading.Event, loaded: threading.Event, re
         if requests is not None:
             answer_requests(Connection(requests), owner, sessions, model.version, stop)
         shared = owner.classifier()
-        worker = Worker(worker_name(), sessions, Files(settings.files), shared, model, deployment)
+        files = Files(settings.files)
+        worker = Worker(worker_name(), sessions, files, shared, model, deployment, jobs_at_once=_JOBS_AT_ONCE)
         loaded.set()
         print(READY, model.version, flush=True)
         return REPLACED if worker.run(stop) else 0

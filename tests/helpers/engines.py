@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 
+from core.answer_cache import AnswerCache
 from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_png
 from core.micro_batches import NetworkOwner
 from core.pipeline import MagnificationClassifier
-from service.engine.answer_cache import AnswerCache
 from service.engine.client import EngineClient
 from service.engine.queue import RequestQueue
 from service.worker.answering import answer_requests

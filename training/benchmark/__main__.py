@@ -16,6 +16,7 @@ from core.command_line import make_app, run_app
 from core.console import PlainConsole
 from training.benchmark.input import input_pipeline
 from training.benchmark.metrics import bootstrap
+from training.benchmark.one_engine import one_engine
 from training.benchmark.search import similar_images
 from training.benchmark.serving import imports, loading, networks, preprocessing
 from training.benchmark.timing import Ratio
@@ -30,6 +31,7 @@ PARTS: tuple[Callable[[int], list[Ratio]], ...] = (
     frozen_phase,
     input_pipeline,
     similar_images,
+    one_engine,
 )
 _NAMES = ", ".join(part.__name__ for part in PARTS)
 
