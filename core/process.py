@@ -9,7 +9,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _LARGEST = 2**31 - 1  # bytes; mallopt takes an int
 _TOP_PAD = 256 * 2**20
 
-# Turns of the loop in which an idle thread of GNU OpenMP waits before it sleeps. By default it goes round 300,000 times,
+# Turns of the loop in which an idle thread of GNU OpenMP waits before it sleeps. By default it makes 300,000 turns,
 # and takes the processor from whoever has work; 1,000 is what it does itself where it sees too many threads of its own.
 _SPINS = "1000"
 
