@@ -30,7 +30,7 @@ from db.files import DamagedFileError, Files
 from db.values.reading import Account
 from service.access.gate import ACCOUNT
 from service.access.prefix import own_path
-from service.access.refusal import answer_refusal
+from service.access.refusal import REFUSALS, answer_refusal
 from service.installation import Installation
 
 # The browser must revalidate each time: in a new data folder, the same id is another patient's image.
@@ -45,7 +45,7 @@ _NO_SUCH_ADDRESS = "There is no such address here: images have whole numbers, as
 
 _CACHED_THUMBNAILS = 512  # about 100 kB each
 
-router = APIRouter()
+router = APIRouter(responses=REFUSALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ def _account_id(request: Request, installation: OfServer) -> int:
 ForAccount = Annotated[int, Depends(_account_id)]
 
 
-@router.api_route("/health", methods=["GET", "HEAD"])
+@router.head("/health", include_in_schema=False)
+@router.get("/health")
 def health(installation: OfServer) -> Health:
     """Return whether the server and its worker are healthy."""
     supervisor = installation.supervisor
@@ -163,7 +164,7 @@ def answer_our_errors(app: FastAPI) -> None:
         (NotAllowedError, HTTPStatus.FORBIDDEN),
         (CaseChangedError, HTTPStatus.CONFLICT),
         (StoredDifferentlyError, HTTPStatus.INTERNAL_SERVER_ERROR),
-        (KeyReusedError, HTTPStatus.UNPROCESSABLE_ENTITY),
+        (KeyReusedError, HTTPStatus.CONFLICT),
         (DatabaseBusyError, HTTPStatus.SERVICE_UNAVAILABLE),
         (DamagedFileError, HTTPStatus.INTERNAL_SERVER_ERROR),
     ):

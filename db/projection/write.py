@@ -16,7 +16,7 @@ from db.queries.case_state import DerivedCase, derivation, derive_cases
 from db.values.accessions import search_terms, sort_key
 from db.values.accounts import ALLOWED, Permission
 
-AT_ONCE = 500  # cases derived by one statement; SQLite allows 32,766 parameters
+AT_ONCE = 200  # cases derived by one statement; SQLite allows 32,766 parameters
 
 _ROW = ("account_id", "case_id", "pile", "uncertainty", "concordance")
 _READER_ROLES = [role for role, allowed in ALLOWED.items() if Permission.READ_CASES in allowed]

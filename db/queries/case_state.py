@@ -27,6 +27,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from db import tables
 from db.queries.cached import cache_statement
 from db.queries.consensus import is_current_consensus
+from db.queries.events import is_event_of
 from db.queries.intakes import is_open_intake
 from db.queries.reads import is_current_final, is_routine
 from db.queries.scales import is_of_current_scale
@@ -181,7 +182,7 @@ def _is_settled_by(case_id: Numbers, account_id: Numbers) -> ColumnElement[bool]
 def _were_opinions_shown(accession: InstrumentedAttribute[str], account_id: Numbers) -> ColumnElement[bool]:
     event = aliased(tables.AuditEvent)
     return exists().where(
-        event.subject == accession, event.account_id == account_id, event.action == Action.OPINIONS_SHOWN
+        event.subject == accession, is_event_of(event, account_id), event.action == Action.OPINIONS_SHOWN
     )
 
 
@@ -210,9 +211,11 @@ def _is_adjudicated(case_id: Numbers) -> ColumnElement[bool]:
     )
     return exists().where(
         first.case_id == case_id,
+        first.stage == Stage.FIRST,
+        # Written so that SQLite does not look for all reads without a place instead of those of the case.
+        func.coalesce(first.place_id, 0) == 0,
         adjudicator.id == first.account_id,
         adjudicator.role == Role.ADJUDICATOR,
-        is_routine(first, Stage.FIRST),
         ~read_as_reader,
     )
 

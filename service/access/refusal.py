@@ -2,8 +2,10 @@
 
 import html
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
+from pydantic import TypeAdapter
 from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
@@ -14,6 +16,36 @@ _PAGE = """<!doctype html>
 body {{ font: 18px/1.5 sans-serif; max-width: 40em; margin: 4em auto; padding: 0 1em }}
 </style>
 </head><body><h1>Second Read</h1><p>{reason}</p><p>Research use only.</p></body></html>"""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a request was refused, as RFC 9457 describes it."""
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"
+
+
+def _refusal(words: str) -> dict[str, object]:
+    schema = TypeAdapter(Problem).json_schema()
+    return {"description": words, "content": {"application/problem+json": {"schema": schema}}}
+
+
+# How any route may refuse, for /openapi.json.
+REFUSALS: dict[int | str, dict[str, object]] = {
+    HTTPStatus.BAD_REQUEST: _refusal("The form cannot be read."),
+    HTTPStatus.UNAUTHORIZED: _refusal("There is no valid token."),
+    HTTPStatus.FORBIDDEN: _refusal("The token is for something else, or its account may not do this."),
+    HTTPStatus.NOT_FOUND: _refusal("There is no such case, job, model or study."),
+    HTTPStatus.REQUEST_TIMEOUT: _refusal("The request did not arrive in time."),
+    HTTPStatus.CONFLICT: _refusal("The case does not allow it now, for example because it is still to be read blind."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _refusal("Too many bytes or files."),
+    HTTPStatus.UNPROCESSABLE_ENTITY: _refusal("A field is missing or wrong, or a file cannot be read as an image."),
+    HTTPStatus.TOO_MANY_REQUESTS: _refusal("Too many requests of this token; Retry-After says when to try again."),
+    HTTPStatus.SERVICE_UNAVAILABLE: _refusal("Busy or not ready; Retry-After says when to try again."),
+}
 
 
 def wants_page(headers: Headers) -> bool:

@@ -21,10 +21,9 @@ from db.errors import DatabaseBusyError, NotAllowedError, UnknownCaseError
 from db.values.programs import BegunRequest, KeyedAnswer, KeyedRequest, PostedCase, PostedJob
 from db.values.reading import CaseState, JobState
 from db.values.scales import ChosenScale
-from service.access.refusal import problem_details
+from service.access.refusal import REFUSALS, problem_details
 from service.api.kept_answers import Answer
 from service.api.routing import (
-    REFUSALS,
     ByPost,
     OfToken,
     TokenRoute,
@@ -48,7 +47,7 @@ _RETRY_SECONDS = 5
 _ENDED = (JobState.DONE, JobState.FAILED)
 _EVENTS = "text/event-stream"
 
-_uploads = APIRouter(route_class=UploadRoute, dependencies=[Depends(described_token)], tags=["cases"])
+uploads = APIRouter(route_class=UploadRoute, dependencies=[Depends(described_token)], tags=["cases"])
 router = APIRouter(route_class=TokenRoute, dependencies=[Depends(described_token)], tags=["cases"])
 
 _Number = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
@@ -110,12 +109,12 @@ class AddedCase:
 _JOB, _CASE, _ADDED = TypeAdapter(JobAnswer), TypeAdapter(CaseAnswer), TypeAdapter(AddedCase)
 
 
-@_uploads.post(
+@uploads.post(
     "/cases", status_code=HTTPStatus.CREATED, response_model=AddedCase, responses=REFUSALS, summary="Add a case"
 )
 async def add_case(
     posted: ByPost,
-    files: Annotated[list[UploadFile], File(description="The images of the case, in their order.")],
+    files: Annotated[list[UploadFile], File(min_length=1, description="The images of the case, in their order.")],
     accession: Annotated[str | None, Form(max_length=64, description="Numbered automatically if left out.")] = None,
     magnification: Annotated[str | None, Form(max_length=32, description='Such as "100X".')] = None,
     um_per_px: UmPerPx = None,
@@ -300,6 +299,3 @@ def _job_answer(job: PostedJob) -> JobAnswer:
 def _case_answer(case: PostedCase) -> CaseAnswer:
     images = tuple(ImageOfCase(image.image_id, image.job_id, image.job) for image in case.images)
     return CaseAnswer(case.id, case.accession, case.magnification, case.state, case.created_at, images)
-
-
-router.include_router(_uploads)

@@ -6,9 +6,11 @@ from service.api import cases, docs, predict, results
 from service.api.limits import Limits
 from service.api.routing import let_programs_in
 
+ROUTERS = (predict.router, cases.uploads, cases.router, results.models, results.reads, docs.router)
+
 
 def add_interface(app: FastAPI, limits: Limits | None = None) -> None:
     """Add the routes for programs to the application of a server."""
     let_programs_in(app, limits or Limits())
-    for part in (predict, cases, results, docs):
-        app.include_router(part.router)
+    for router in ROUTERS:
+        app.include_router(router)

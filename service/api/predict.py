@@ -19,6 +19,7 @@ from core.imaging.scale import Scale
 from core.results import RgbImage
 from db import store
 from db.values.programs import KeyedRequest
+from service.access.refusal import REFUSALS
 from service.api.kept_answers import Answer
 from service.api.predictions import (
     Analysed,
@@ -28,7 +29,6 @@ from service.api.predictions import (
     describe_image,
 )
 from service.api.routing import (
-    REFUSALS,
     ByPost,
     Posted,
     UmPerPx,
@@ -112,7 +112,7 @@ async def predict_single(
 @router.post("/predict/folder", response_model=FolderPredictions, responses=REFUSALS)
 async def predict_folder(
     posted: ByPost,
-    files: Annotated[list[UploadFile], File(description="Images of one patient.")],
+    files: Annotated[list[UploadFile], File(min_length=1, description="Images of one patient.")],
     heatmap: AskHeatmap = False,
     um_per_px: UmPerPx = None,
 ) -> Response:

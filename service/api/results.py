@@ -8,16 +8,16 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Response
 
 from db import store
-from service.api.routing import REFUSALS, OfToken, ProgramsOnlyRoute, TokenRoute, described_token
+from service.access.refusal import REFUSALS
+from service.api.routing import OfToken, ProgramsOnlyRoute, TokenRoute, described_token
 from service.exports.study_archive import ExportRequest, make_reads_archive
 from service.routes import OfServer
 from service.worker.checkpoint_in_service import read_checkpoint_in_service
 
 _LARGEST_ID = 2**31 - 1
 
-router = APIRouter(dependencies=[Depends(described_token)])
-_models = APIRouter(route_class=ProgramsOnlyRoute, tags=["models"])
-_reads = APIRouter(route_class=TokenRoute, tags=["reads"])
+models = APIRouter(route_class=ProgramsOnlyRoute, dependencies=[Depends(described_token)], tags=["models"])
+reads = APIRouter(route_class=TokenRoute, dependencies=[Depends(described_token)], tags=["reads"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class ModelsAnswer:
     research_use_only: Literal[True] = True
 
 
-@_models.get("/models", responses=REFUSALS, summary="The model in service")
+@models.get("/models", responses=REFUSALS, summary="The model in service")
 def list_models(installation: OfServer) -> ModelsAnswer:
     """Return the model in service, and those before it."""
     file = read_checkpoint_in_service(installation.sessions, installation.settings)
@@ -72,7 +72,7 @@ def list_models(installation: OfServer) -> ModelsAnswer:
     )
 
 
-@_reads.get(
+@reads.get(
     "/reads",
     response_class=Response,
     responses=REFUSALS
@@ -89,7 +89,3 @@ def export_reads(
     name = "study-reads.zip" if study else "routine-reads.zip"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return Response(archive, headers=headers, media_type="application/zip")
-
-
-router.include_router(_models)
-router.include_router(_reads)

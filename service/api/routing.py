@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Form, Header, HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
-from pydantic import TypeAdapter
 from starlette.datastructures import Headers
 from starlette.routing import Match
 from starlette.types import Scope
@@ -39,16 +38,6 @@ class Programs:
 
     admission: Admission
     kept: KeptAnswers
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a request was refused, as RFC 9457 describes it."""
-
-    title: str
-    status: int
-    detail: str
-    type: str = "about:blank"
 
 
 def let_programs_in(app: FastAPI, limits: Limits) -> None:
@@ -115,25 +104,6 @@ class ProgramsOnlyRoute(APIRoute):
             return Match.NONE, {}
         return super().matches(scope)
 
-
-def _refusal(words: str) -> dict[str, object]:
-    schema = TypeAdapter(Problem).json_schema()
-    return {"description": words, "content": {"application/problem+json": {"schema": schema}}}
-
-
-# How any route for programs may refuse, for /openapi.json.
-REFUSALS: dict[int | str, dict[str, object]] = {
-    HTTPStatus.BAD_REQUEST: _refusal("The form cannot be read."),
-    HTTPStatus.UNAUTHORIZED: _refusal("There is no valid token."),
-    HTTPStatus.FORBIDDEN: _refusal("The token is for something else, or its account may not do this."),
-    HTTPStatus.NOT_FOUND: _refusal("There is no such case, job, model or study."),
-    HTTPStatus.REQUEST_TIMEOUT: _refusal("The request did not arrive in time."),
-    HTTPStatus.CONFLICT: _refusal("The case does not allow it now, for example because it is still to be read blind."),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _refusal("Too many bytes or files."),
-    HTTPStatus.UNPROCESSABLE_ENTITY: _refusal("A field is missing or wrong, or a file cannot be read as an image."),
-    HTTPStatus.TOO_MANY_REQUESTS: _refusal("Too many requests of this token; Retry-After says when to try again."),
-    HTTPStatus.SERVICE_UNAVAILABLE: _refusal("Busy or not ready; Retry-After says when to try again."),
-}
 
 OfToken = Annotated[HeldToken, Depends(held_token)]
 OfPrograms = Annotated[Programs, Depends(programs_of)]

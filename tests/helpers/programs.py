@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from httpx import Response
+from httpx2 import Response
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
@@ -71,9 +71,9 @@ class Interface:
         """Its database."""
         return self.installation.sessions
 
-    def headers(self, scope: TokenScope, role: Role | None = None) -> dict[str, str]:
+    def headers(self, scope: TokenScope | None, role: Role | None = None) -> dict[str, str]:
         """Return the headers of a program with a token, of the first role that may hold it if none is named."""
-        role = role or next(one for one in Role if may_hold(one, scope))
+        role = role or next(one for one in Role if scope is None or may_hold(one, scope))
         return {"Authorization": f"Bearer {self.tokens[role, scope]}"}
 
     def predict(self, *images: bytes, key: str | None = None, folder: bool = False, **form: str) -> Response:

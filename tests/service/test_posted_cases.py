@@ -133,7 +133,7 @@ def test_the_same_key_adds_a_case_once_also_after_a_restart(interface: Interface
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.json() == first.json()
     other = interface.add_case(image, key="k-1", accession="LIS-5")
-    assert (other.status_code, "new key" in other.json()["detail"]) == (422, True)
+    assert (other.status_code, "new key" in other.json()["detail"]) == (409, True)
     refused = interface.add_case(_field(), key="k-2", accession="LIS-4")
     assert refused.status_code == 409
 

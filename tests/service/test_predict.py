@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from httpx import Response
+from httpx2 import Response
 from PIL import Image
 from sqlalchemy import text
 
@@ -170,7 +170,7 @@ def test_the_same_key_gives_the_same_answer_and_is_carried_out_once(interface: I
     assert len(interface.engine.asked) == 1
     assert interface.predict(_IMAGE).content != first.content, "another time"
     other = interface.predict(_OTHER, key="a")
-    assert other.status_code == 422
+    assert other.status_code == 409
     assert "use a new key" in other.json()["detail"]
 
 
