@@ -22,10 +22,12 @@ from core.results import (
     OUT_OF_SCOPE,
     Analysis,
     Box,
+    Embedding,
     Evidence,
     Heatmap,
     JudgedScope,
     NoResultError,
+    PatchEmbeddings,
     Patches,
     PatchFeatures,
     PatchFindings,
@@ -36,6 +38,8 @@ from core.results import (
     Scope,
     scope_level,
 )
+
+_SHORTEST = 1e-6  # of an embedding that has a direction
 
 
 class ScopeJudge(Protocol):
@@ -171,7 +175,8 @@ def analyse_image(
         return Analysis(height, width, quality, reason=_reason_without_opinion(scope), scope=scope, scope_map=places)
     stitched = None if found.evidence is None else cut.lay_back(found.evidence)
     prediction = pool_patches(found.probabilities, card)
-    return Analysis(height, width, quality, prediction, stitched, scope=scope, scope_map=places)
+    embedding = None if found.embeddings is None else pool_embeddings(found.embeddings)
+    return Analysis(height, width, quality, prediction, stitched, scope=scope, scope_map=places, embedding=embedding)
 
 
 def cut_normalised_patches(image: RgbImage, classifier: PatchClassifier, um_per_px: float | None = None) -> CutImage:
@@ -216,6 +221,13 @@ def pool_patches(probabilities: Probabilities, card: Card) -> Prediction:
         benign_patches=len(probabilities) - malignant_patches,
         malignant_patches=malignant_patches,
     )
+
+
+def pool_embeddings(embeddings: PatchEmbeddings) -> Embedding | None:
+    """Average the embeddings of an image's patches and bring them to length 1; None if that is no number."""
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(mean))
+    return (mean / length).astype(np.float16) if np.isfinite(length) and length > _SHORTEST else None
 
 
 def _heed_scale(scope: Scope, problem: str | None) -> Scope:

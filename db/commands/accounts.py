@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
+from core.command_line import show_example
 from db import store
 from db.commands.session import writing_session
 from db.values.accounts import TokenScope
@@ -22,7 +23,7 @@ _Name = Annotated[str, typer.Argument(help="name of the account")]
 _AnyRole = Annotated[Role, typer.Option(help="reader, adjudicator, researcher or administrator")]
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts add NAME --role reader"))
 def add(
     name: _Name,
     role: _AnyRole = Role.READER,
@@ -38,7 +39,7 @@ def add(
     typer.echo(f"{account.name} may sign in as {role}")
 
 
-@accounts.command(name="list")
+@accounts.command(name="list", epilog=show_example("python -m db accounts list"))
 def list_accounts() -> None:
     """List all accounts."""
     with writing_session() as session:
@@ -48,13 +49,13 @@ def list_accounts() -> None:
         typer.echo(f"{row.name}\t{row.role}\t{state}\tsince {row.created_at:%Y-%m-%d}")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts disable NAME"))
 def disable(name: _Name) -> None:
     """Disable an account and sign it out everywhere at once; its reads are kept."""
     _change(lambda session: store.accounts.set_disabled(session, None, name, disabled=True), f"{name} is disabled")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts enable NAME"))
 def enable(name: _Name) -> None:
     """Enable a disabled account."""
     _change(
@@ -62,13 +63,13 @@ def enable(name: _Name) -> None:
     )
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts role NAME adjudicator"))
 def role(name: _Name, role: Annotated[Role, typer.Argument()]) -> None:
     """Change the role of an account; it has to sign in again."""
     _change(lambda session: store.accounts.set_role(session, None, name, role), f"the role of {name} is now {role}")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts password NAME"))
 def password(name: _Name) -> None:
     """Set a new password; this ends all sign-ins and tokens of the account."""
     new = _ask_password()
@@ -77,7 +78,7 @@ def password(name: _Name) -> None:
     )
 
 
-@accounts.command()
+@accounts.command(epilog=show_example('python -m db accounts token NAME --label "image server" --scope predict'))
 def token(
     name: _Name,
     label: Annotated[str, typer.Option(help="which program has it")],
@@ -98,7 +99,7 @@ def token(
     typer.echo(secret)
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts tokens"))
 def tokens() -> None:
     """List all tokens by number, without the tokens themselves."""
     with writing_session() as session:
@@ -108,13 +109,15 @@ def tokens() -> None:
         typer.echo(f"{row.id}\t{row.account}\t{row.label}\t{state}\t{row.scope or 'images'}")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts revoke 7"))
 def revoke(number: Annotated[int, typer.Argument(help="number of the token")]) -> None:
     """Revoke a token at once."""
     _change(lambda session: store.sign_ins.revoke_token(session, None, number), f"token {number} is revoked")
 
 
-@accounts.command()
+@accounts.command(
+    epilog=show_example("python -m db accounts link NAME --issuer https://id.example --email name@example.org")
+)
 def link(
     name: _Name,
     issuer: Annotated[
@@ -130,7 +133,7 @@ def link(
     )
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts identities"))
 def identities() -> None:
     """List all linked identities by number."""
     with writing_session() as session:
@@ -140,7 +143,7 @@ def identities() -> None:
         typer.echo(f"{row.id}\t{row.account}\t{row.issuer}\t{row.subject}\t{row.email}\t{state}")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts unlink 7"))
 def unlink(number: Annotated[int, typer.Argument(help="number of the identity")]) -> None:
     """Unlink an identity; its account is signed out everywhere."""
     _change(lambda session: store.identities.unlink_identity(session, None, number), f"identity {number} is unlinked")

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from core.command_line import show_example
 from db import store
 from db.commands.session import writing_session
 
@@ -15,7 +16,7 @@ def _cases() -> None:
     """Keep the name of the only command."""
 
 
-@cases.command()
+@cases.command(epilog=show_example('python -m db cases open-to-predictions B12-345 --why "asked by the tumour board"'))
 def open_to_predictions(
     case: Annotated[str, typer.Argument(help="number of the case, as readers see it")],
     why: Annotated[str, typer.Option(help="the reason, for the audit trail")],

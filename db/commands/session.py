@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.settings import Settings
 from db.database import open_database
-from db.errors import UnknownCaseError, UnusableDatabaseError
+from db.errors import DatabaseBusyError, UnknownCaseError, UnusableDatabaseError
 
 
 @contextmanager
@@ -23,6 +23,6 @@ def writing_session() -> Iterator[Session]:
                 yield session
         finally:
             sessions.dispose()
-    except (ValueError, UnknownCaseError, UnusableDatabaseError) as error:
+    except (ValueError, OSError, UnknownCaseError, UnusableDatabaseError, DatabaseBusyError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

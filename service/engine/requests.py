@@ -1,11 +1,9 @@
 """What the server asks of the engine, what it answers, and why it may not."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from core.results import Analysis
-
-Priority = Literal["interactive", "cohort"]
+from core.results import Analysis, Priority
 
 
 @dataclass(frozen=True, slots=True)

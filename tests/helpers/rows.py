@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 from sqlalchemy.orm import Session
 
 from core.labels import BREAKHIS
@@ -47,7 +48,7 @@ def prediction(malignant: float) -> Prediction:
 
 
 def analysis(malignant: float = 0.8) -> Analysis:
-    return Analysis(460, 700, QUALITY, prediction(malignant))
+    return Analysis(460, 700, QUALITY, prediction(malignant), embedding=np.array([0.6, 0.8], np.float16))
 
 
 def unusual(malignant: float = 0.8) -> Analysis:

@@ -7,7 +7,7 @@ from db.migrations.parts import key, points_at
 from db.migrations.protection import keep_as_written, one_of
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 
 
 def upgrade() -> None:
