@@ -16,6 +16,7 @@ from core.console import PlainConsole
 from training.benchmark.input import input_pipeline
 from training.benchmark.metrics import bootstrap
 from training.benchmark.serving import imports, loading, networks, preprocessing
+from training.benchmark.store import store
 from training.benchmark.timing import Ratio
 from training.benchmark.training import frozen_phase
 
@@ -27,6 +28,7 @@ PARTS: tuple[Callable[[int], list[Ratio]], ...] = (
     bootstrap,
     frozen_phase,
     input_pipeline,
+    store,
 )
 _NAMES = ", ".join(part.__name__ for part in PARTS)
 
