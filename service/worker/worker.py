@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from core.card import UnusableCheckpointError, checkpoint_sha256, read_card
+from core.card import Card, UnusableCheckpointError, checkpoint_sha256, read_card
 from core.imaging.limits import UnreadableImageError
 from core.results import Heatmap
 from core.settings import Settings
@@ -260,12 +260,17 @@ def _work(settings: Settings, stop: threading.Event, loaded: threading.Event) ->
         classifier = _load(settings, chosen.path)
     except UnusableCheckpointError as error:
         return _report_unusable(error, chosen.path)
-    model = ModelIdentity(classifier.version, classifier.card.name, classifier.card.demonstration)
+    model = identify_model(classifier.version, classifier.card)
     deployment = chosen.deployment.id if chosen.deployment else None
     worker = Worker(worker_name(), sessions, Files(settings.files), classifier, model, deployment)
     loaded.set()
     print(READY, model.version, flush=True)
     return REPLACED if worker.run(stop) else 0
+
+
+def identify_model(version: str, card: Card) -> ModelIdentity:
+    """Return which model a checkpoint is."""
+    return ModelIdentity(version, card.name, card.demonstration, card.site.origin if card.site else None)
 
 
 def _report_unusable(error: UnusableCheckpointError, path: Path) -> int:
