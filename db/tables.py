@@ -15,6 +15,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Text,
     TypeDecorator,
@@ -26,6 +27,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from core.imaging.scale import ScaleSource
 from core.labels import Malignancy
 from core.results import ScopeLevel
+from db.values.accounts import TokenScope
 from db.values.evaluations import RunState, ThresholdAim
 from db.values.reading import Arm, JobState, RegionKind, Role, Severity, Stage, Vote
 
@@ -112,7 +114,7 @@ class Case(Base):
     """One diagnostic request; `automatic_number` is set if its accession was generated."""
 
     __tablename__ = "cases"
-    __table_args__ = (Index(None, "created_by_id", "id"),)
+    __table_args__ = (Index(None, "created_by_id", "id"), Index(None, "created_at", "id"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     accession: Mapped[str] = mapped_column(String(64), unique=True)
@@ -158,6 +160,71 @@ class CaseNumber(Base):
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True)
     folded: Mapped[str] = mapped_column(Text)
     shared: Mapped[bool]
+
+
+class WorklistCase(Base):
+    """A case on the worklist of one reader: derived from the other rows by `db.projection`, so its row changes.
+
+    The state in `pile` (`db.values.piles`) is the one that the reader learns when Undo has ended, without claims.
+    `uncertainty` and `concordance` are 2 where the model said nothing; they are null before the reader's own first or
+    final read.
+    """
+
+    __tablename__ = "worklist_cases"
+    __table_args__ = (
+        Index(None, "account_id", "pile", "case_id"),
+        Index(
+            "ix_worklist_cases_uncertainty",
+            *("account_id", "uncertainty", "case_id"),
+            sqlite_where=text("uncertainty IS NOT NULL"),
+            postgresql_where=text("uncertainty IS NOT NULL"),
+        ),
+        Index(
+            "ix_worklist_cases_concordance",
+            *("account_id", "concordance", "case_id"),
+            sqlite_where=text("concordance IS NOT NULL"),
+            postgresql_where=text("concordance IS NOT NULL"),
+        ),
+        # SQLite then keeps the rows of a reader together, in the order of the cases.
+        {"sqlite_with_rowid": False},
+    )
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True)
+    pile: Mapped[int] = mapped_column(SmallInteger)
+    uncertainty: Mapped[float | None]  # distance of the model's probability from its threshold
+    concordance: Mapped[float | None]  # how far the shown probability is on the reader's side of the threshold
+
+
+class WorklistPile(Base):
+    """How many cases are on a pile of one reader; derived like `worklist_cases`."""
+
+    __tablename__ = "worklist_piles"
+    __table_args__ = (CheckConstraint("cases >= 0", name="cases"), {"sqlite_with_rowid": False})
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    pile: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    cases: Mapped[int]
+
+
+class CaseTerm(Base):
+    """The accession of a case from one of its parts on, in the form in which it is searched; derived from it."""
+
+    __tablename__ = "case_terms"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    term: Mapped[bytes] = mapped_column(primary_key=True)  # bytes sort alike in every database
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True)
+
+
+class CaseSortKey(Base):
+    """The place of a case in the natural order of accessions; derived from its accession."""
+
+    __tablename__ = "case_sort_keys"
+    __table_args__ = (Index(None, "sort_key", "case_id"),)
+
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True)
+    sort_key: Mapped[bytes]
 
 
 class Intake(Base):
@@ -329,7 +396,7 @@ class Job(Base):
 
     __tablename__ = "jobs"
     # In the order in which jobs are claimed.
-    __table_args__ = (Index(None, "state", "attempts", "id"),)
+    __table_args__ = (Index(None, "state", "attempts", "id"), Index(None, "state", "finished_at"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), unique=True)
@@ -360,6 +427,7 @@ class Read(Base):
         _once("uq_reads_place_final", ("place_id",), "stage = 'final' AND supersedes_id IS NULL"),
         Index(None, "account_id", "case_id", "stage"),
         Index(None, "case_id", "account_id"),
+        Index(None, "account_id", "saved_at"),
         CheckConstraint("(label IS NULL) = (confidence IS NULL)", name="label_with_confidence"),
         CheckConstraint("confidence BETWEEN 1 AND 5", name="confidence"),
         CheckConstraint("stage = 'final' OR NOT model_visible", name="first_is_blind"),
@@ -654,6 +722,7 @@ class Consensus(Base):
             sqlite_where=text("supersedes_id IS NULL"),
             postgresql_where=text("supersedes_id IS NULL"),
         ),
+        Index(None, "case_id", "id"),
         CheckConstraint("(label IS NULL) = (confidence IS NULL)", name="label_with_confidence"),
         CheckConstraint("confidence BETWEEN 1 AND 5", name="confidence"),
     )
@@ -732,7 +801,10 @@ class SignIn(Base):
 
 
 class ApiToken(Base):
-    """One token of a program that acts for an account; stores only its hash."""
+    """One token of a program that acts for an account; stores only its hash.
+
+    Without a scope it shows images as its account may see them, as all tokens once did.
+    """
 
     __tablename__ = "api_tokens"
     __table_args__ = (Index(None, "account_id"),)
@@ -743,6 +815,40 @@ class ApiToken(Base):
     token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    scope: Mapped[TokenScope | None] = mapped_column(by_value(TokenScope, "scope"))
+
+
+class KeyedRequest(Base):
+    """A request of a program that must be carried out only once, by the key it was sent with, and its answer.
+
+    Without an answer it is being carried out, or was interrupted.
+    """
+
+    __tablename__ = "keyed_requests"
+    __table_args__ = (
+        UniqueConstraint("token_id", "key"),
+        CheckConstraint("(status IS NULL) = (answer IS NULL)", name="answered"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_id: Mapped[int] = mapped_column(ForeignKey("api_tokens.id"))
+    key: Mapped[str] = mapped_column(String(255))
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    status: Mapped[int | None]
+    answer: Mapped[str | None] = mapped_column(Text)
+
+
+class PredictionPermit(Base):
+    """An administrator lets programs ask for predictions of the images of a case before it is signed off."""
+
+    __tablename__ = "prediction_permits"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), unique=True)
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))  # None: a command
+    why: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime]
 
 
 class LinkedIdentity(Base):

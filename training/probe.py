@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from core.card import Card, TrainingData
+from core.command_line import make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import DatasetName, LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
@@ -243,5 +244,7 @@ def _text(estimate: Estimate | None) -> str:
     return "–" if estimate is None else f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
+app = make_app(run, "python -m training.probe tf_efficientnet_lite0 --data BREAKHIS --out models/probe.safetensors")
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

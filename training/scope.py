@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from core.card import UnusableCheckpointError
+from core.command_line import make_app, run_app
 from core.console import PlainConsole
 from core.data.datasets import OUTSIDE, DatasetName, LabelledImage, load_dataset
 from core.identifiers import fold_identifier
@@ -108,5 +109,10 @@ def _held_out_by_folds(images: Sequence[LabelledImage], folds: Sequence[Classifi
             yield HeldOut(known, tuple(image for image in measured if image.patient_id in others))
 
 
+app = make_app(
+    run,
+    "python -m training.scope models/starter.safetensors --data BREAKHIS --out models/scoped.safetensors",
+)
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

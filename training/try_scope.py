@@ -14,6 +14,7 @@ import numpy as np
 import typer
 
 from core.card import UnusableCheckpointError
+from core.command_line import make_app, run_app
 from core.console import PlainConsole
 from core.data.datasets import DatasetName, LabelledImage, load_dataset
 from core.imaging.decode import decode_image
@@ -106,5 +107,7 @@ def _read(image: LabelledImage) -> RgbImage | None:
         return None
 
 
+app = make_app(run, "python -m training.try_scope models/starter.safetensors --data BREAKHIS --pictures 500")
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

@@ -4,6 +4,7 @@ Batch normalisation is folded into the convolution before it: the same outputs w
 """
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -76,16 +77,20 @@ class Classifier:
         version: str,
         device: str = "cpu",
         *,
-        magnification: str | None = None,
         scope: TrainingReference | None = None,
     ) -> None:
-        self.card = card
         self.scope = scope
         self.version = version
         self._device = torch.device(device)
-        self._magnification = magnification
+        self._magnification: str | None = None
+        self._batch_views = _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH
         network = fold_batch_norms(network.eval().requires_grad_(False))
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._use(card)
+
+    def _use(self, card: Card) -> None:
+        """Take over a card; only for a classifier that nobody has yet."""
+        self.card = card
         self._views = get_views(card.views)
         self._normalise = make_stain_normaliser(card.stain)
         self._mean = torch.tensor(card.mean, device=self._device).view(3, 1, 1)
@@ -93,22 +98,32 @@ class Classifier:
 
     def with_card(self, card: Card) -> "Classifier":
         """Return a classifier with the same network and another card."""
-        return self._like(card, self._magnification, self.scope)
+        other = copy(self)
+        other._use(card)
+        return other
 
     def at(self, magnification: str | None) -> "Classifier":
         """Return a classifier with the same network for images of one magnification; None means unknown.
 
         It matters only if the network takes the magnification as input; any word outside MAGNIFICATIONS is unknown.
         """
-        return self._like(self.card, magnification, self.scope)
+        other = copy(self)
+        other._magnification = magnification
+        return other
 
     def with_scope(self, scope: TrainingReference | None) -> "Classifier":
         """Return a classifier with the same network that judges the scope of images by this reference, or not."""
-        return self._like(self.card, self._magnification, scope)
+        other = copy(self)
+        other.scope = scope
+        return other
 
-    def _like(self, card: Card, magnification: str | None, scope: TrainingReference | None) -> "Classifier":
-        device = str(self._device)
-        return Classifier(self._network, card, self.version, device, magnification=magnification, scope=scope)
+    def with_batch(self, views: int) -> "Classifier":
+        """Return a classifier with the same network through which so many views of patches go at once."""
+        if views < 1:
+            raise ValueError(f"a batch has one view or more, not {views}")
+        other = copy(self)
+        other._batch_views = views
+        return other
 
     def normalise(self, image: RgbImage) -> RgbImage:
         """Normalise the colours of an image to the card's target, if it has one."""
@@ -143,14 +158,8 @@ class Classifier:
         Raises:
             NoResultError: If an output is not a finite number.
         """
-        parts = [self._explain(chunk) if evidence else self._classify(chunk) for chunk in self._chunks(patches)]
-        maps = [part.evidence for part in parts if part.evidence is not None]
-        return PatchFindings(
-            np.concatenate([part.probabilities for part in parts]),
-            np.concatenate([part.features for part in parts]),
-            np.concatenate(maps) if maps else None,
-            np.concatenate([part.embeddings for part in parts if part.embeddings is not None]),
-        )
+        chunks = self._chunks(patches)
+        return PatchFindings.join([self._explain(chunk) if evidence else self._classify(chunk) for chunk in chunks])
 
     def embed(self, patches: Patches) -> PatchEmbeddings:
         """Return the features that the head sees of every upright patch: patches x channels."""
@@ -166,11 +175,14 @@ class Classifier:
         widths: tuple[int, ...] = self._network.layer_widths
         return widths
 
+    @property
+    def batch(self) -> int:
+        """How many patches, all their views together, go through the network at once."""
+        return max(1, self._batch_views // len(self._views))
+
     def _chunks(self, patches: Patches) -> Iterator[Patches]:
-        batch = _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH
-        size = max(1, batch // len(self._views))
-        for start in range(0, len(patches), size):
-            yield patches[start : start + size]
+        for start in range(0, len(patches), self.batch):
+            yield patches[start : start + self.batch]
 
     def _autocast(self) -> torch.autocast:
         use_bf16 = self.card.precision == "bf16" and supports_bf16(self._device)

@@ -82,6 +82,7 @@ SEALED = (
     SealedTable("deployments"),
     SealedTable("model_confirmations"),
     SealedTable("site_thresholds"),
+    SealedTable("prediction_permits"),
     SealedTable("consensus", (LinkedTable("consensus_reads", "consensus_id"),)),
     SealedTable("sign_offs"),
     SealedTable("assignments"),

@@ -20,6 +20,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from core import clock
 from db import tables
 from db.queries.consensus import settled_by
+from db.queries.events import is_event_of
 from db.queries.permissions import has_permission
 from db.queries.reads import is_current_final, is_routine
 from db.queries.study_places import current_place, open_studies_with, open_study_cases, shows_model, washout_ends
@@ -62,7 +63,7 @@ def can_be_withdrawn(final: type[tables.Read], window: UndoWindow) -> ColumnElem
     shown = (
         select(event.id)
         .join(case, case.accession == event.subject)
-        .where(case.id == final.case_id, event.account_id == final.account_id, event.action == Action.OPINIONS_SHOWN)
+        .where(case.id == final.case_id, is_event_of(event, final.account_id), event.action == Action.OPINIONS_SHOWN)
     )
     # The times come first: they leave only a few reads to look at.
     return and_(

@@ -480,6 +480,7 @@ class Action(StrEnum):
     MODEL_CONFIRMED = "explanation of the model confirmed"
     THRESHOLD_CHOSEN = "threshold of the model chosen"
     SITE_CALIBRATED = "model fitted to this site"
+    OPENED_TO_PREDICTIONS = "case opened to predictions"
     CHAINED = "audit trail chained"
     BACKED_UP = "backed up"
     RESTORED = "restored"

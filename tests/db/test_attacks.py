@@ -66,6 +66,7 @@ ATTACKS = (
     attack("credentials", "UPDATE credentials SET disabled = NOT disabled WHERE account_id = 3", OTHER_CHANGED),
     attack("credentials", "DELETE FROM credentials WHERE account_id = 2", READER_CHANGED),
     attack("api_tokens", "UPDATE api_tokens SET token_sha256 = 'x' WHERE id = 1", READER_CHANGED),
+    attack("api_tokens", "UPDATE api_tokens SET scope = 'predict' WHERE id = 1", READER_CHANGED),
     attack("api_tokens", "UPDATE api_tokens SET revoked_at = NULL WHERE id = 2", READER_CHANGED),
     attack("api_tokens", "UPDATE api_tokens SET account_id = 1 WHERE id = 1", READER_CHANGED, "changed accounts 1"),
     attack(

@@ -22,7 +22,7 @@ NEVER_CHANGED = (
     *("study_places", "assignments", "priorities", "regions", "consensus", "consensus_reads", "sign_offs"),
     *("intakes", "intake_ends", "image_orders", "read_images", "microscope_profiles", "image_scales"),
     *("image_scopes", "read_scopes", "image_embeddings"),
-    *("model_confirmations", "site_thresholds"),
+    *("model_confirmations", "site_thresholds", "prediction_permits"),
 )
 COLUMNS = {
     "read_predictions": "read_id",

@@ -13,6 +13,7 @@ from db.store.worklist import case_state
 from db.values.reading import CaseState, JobState, Opinion, Stage
 from db.values.worklist import CaseFilter, CaseOrder
 from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, OPENED, QUALITY, sha256_of, stored_image
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import analyse_all, claim_job, make_case, make_reader, ready_case
 
 SURE = replace(MALIGNANT, confidence=4)
@@ -51,7 +52,7 @@ def one_case_of_each_state(sessions: Sessions) -> tuple[int, dict[CaseState, int
 def test_every_state_is_recognised_in_the_list_the_counts_and_the_case_itself(sessions: Sessions) -> None:
     account_id, cases = one_case_of_each_state(sessions)
     with sessions.begin() as session:
-        rows = store.worklist.worklist(session, account_id)
+        rows = whole_worklist(session, account_id)
         assert {row.state: row.id for row in rows} == cases
         assert store.worklist.state_counts(session, account_id) == dict.fromkeys(CaseState, 0) | dict.fromkeys(cases, 1)
         assert {case_state(session, i, account_id): i for i in cases.values()} == cases
@@ -60,7 +61,7 @@ def test_every_state_is_recognised_in_the_list_the_counts_and_the_case_itself(se
 def test_the_list_is_in_the_order_of_work(sessions: Sessions) -> None:
     account_id, _ = one_case_of_each_state(sessions)
     with sessions.read() as session:
-        states = [row.state.value for row in store.worklist.worklist(session, account_id)]
+        states = [row.state.value for row in whole_worklist(session, account_id)]
     assert states == [
         "ready",
         "in reading",
@@ -85,7 +86,7 @@ def test_an_empty_list_counts_nothing_and_has_no_next_case(sessions: Sessions) -
     with sessions.begin() as session:
         account_id = make_reader(session)
         make_case(session, account_id, images=0)
-        assert store.worklist.worklist(session, account_id) == []
+        assert whole_worklist(session, account_id) == []
         assert store.worklist.state_counts(session, account_id) == dict.fromkeys(CaseState, 0)
         assert store.worklist.find_next_case(session, account_id) is None
 
@@ -104,7 +105,7 @@ def test_a_row_counts_images_and_those_whose_analysis_is_over(sessions: Sessions
             else:
                 store.jobs.fail_job(session, job, "w", "damaged")
     with sessions.read() as session:
-        (row,) = store.worklist.worklist(session, account_id)
+        (row,) = whole_worklist(session, account_id)
     assert (row.id, row.images, row.analysed, row.state) == (case_id, 3, 2, CaseState.WAITING)
     assert (row.accession, row.magnification, row.demonstration) == ("C-0001", "100X", False)
     assert row.created_at.tzinfo is UTC
@@ -116,7 +117,7 @@ def test_one_readable_image_makes_a_case_ready(sessions: Sessions) -> None:
         store.cases.add_image(session, reader.case_id, stored_image("blank"))
     analyse_all(sessions, result=UNREADABLE)
     with sessions.read() as session:
-        assert store.worklist.worklist(session, reader.account_id)[0].state is CaseState.READY
+        assert whole_worklist(session, reader.account_id)[0].state is CaseState.READY
 
 
 @pytest.mark.parametrize("opinion", [Opinion(None, None), SURE])
@@ -125,7 +126,7 @@ def test_cannot_assess_and_agreement_are_final_and_not_discordant(sessions: Sess
     with sessions.begin() as session:
         store.reads.record_first_read(session, reader.case_id, reader.account_id, BENIGN, OPENED)
         store.reads.record_final_read(session, reader.case_id, reader.account_id, opinion, OPENED)
-        assert store.worklist.worklist(session, reader.account_id)[0].state is CaseState.FINAL
+        assert whole_worklist(session, reader.account_id)[0].state is CaseState.FINAL
 
 
 def test_an_amendment_moves_a_case_between_final_and_discordant(sessions: Sessions) -> None:
@@ -136,7 +137,7 @@ def test_an_amendment_moves_a_case_between_final_and_discordant(sessions: Sessio
     for opinion, state in ((replace(BENIGN, reason="quality"), CaseState.DISCORDANT), (SURE, CaseState.FINAL)):
         with sessions.begin() as session:
             store.reads.amend_read(session, reader.case_id, reader.account_id, opinion, OPENED)
-            rows = store.worklist.worklist(session, reader.account_id)
+            rows = whole_worklist(session, reader.account_id)
         assert [row.state for row in rows] == [state]
 
 
@@ -148,7 +149,7 @@ def test_the_list_is_filtered_by_text_state_and_magnification(sessions: Sessions
             store.cases.add_image(session, case_id, stored_image(accession))
 
         def found(wanted: CaseFilter) -> list[str]:
-            return [row.accession for row in store.worklist.worklist(session, account_id, wanted)]
+            return [row.accession for row in whole_worklist(session, account_id, wanted)]
 
         assert found(CaseFilter(text=" h26 ")) == ["H26-100%", "h26-1000"]
         assert found(CaseFilter(text="100%")) == ["H26-100%"]
@@ -164,7 +165,7 @@ def test_the_list_is_filtered_by_text_state_and_magnification(sessions: Sessions
 def test_the_list_is_filtered_by_the_day_a_case_was_added(sessions: Sessions) -> None:
     reader = ready_case(sessions)
     with sessions.read() as session:
-        (row,) = store.worklist.worklist(session, reader.account_id)
+        (row,) = whole_worklist(session, reader.account_id)
         moment, later = row.created_at, row.created_at + timedelta(microseconds=1)
         wanted = {
             CaseFilter(since=moment): 1,
@@ -172,7 +173,7 @@ def test_the_list_is_filtered_by_the_day_a_case_was_added(sessions: Sessions) ->
             CaseFilter(until=moment): 0,
             CaseFilter(until=later): 1,
         }
-        assert {one: len(store.worklist.worklist(session, reader.account_id, one)) for one in wanted} == wanted
+        assert {one: len(whole_worklist(session, reader.account_id, one)) for one in wanted} == wanted
     with pytest.raises(ValueError, match="time zone"):
         CaseFilter(since=datetime(2026, 3, 1))  # noqa: DTZ001
 
@@ -185,7 +186,7 @@ def test_the_list_is_sorted_by_age_and_by_number(sessions: Sessions) -> None:
             store.cases.add_image(session, case_id, stored_image(accession))
 
         def found(order: CaseOrder) -> str:
-            return "".join(row.accession for row in store.worklist.worklist(session, account_id, order=order))
+            return "".join(row.accession for row in whole_worklist(session, account_id, order=order))
 
         assert found(CaseOrder.OLDEST) == "bCa"
         assert found(CaseOrder.NEWEST) == "aCb"
@@ -200,7 +201,7 @@ def test_case_numbers_are_sorted_as_the_reader_counts_and_spells(sessions: Sessi
             store.cases.add_image(session, case_id, stored_image(accession))
 
         def found(language: str | None) -> list[str]:
-            rows = store.worklist.worklist(session, account_id, order=CaseOrder.ACCESSION, language=language)
+            rows = whole_worklist(session, account_id, order=CaseOrder.ACCESSION, language=language)
             return [row.accession for row in rows]
 
         assert found("de-DE") == ["Ä-1", "S24-1", "S24-2", "s24-3", "S24-10", "Z-1"]
@@ -215,9 +216,9 @@ def test_a_letter_is_found_in_either_case_however_it_was_typed(sessions: Session
         for accession in ("Ä-1", "ä-10", "A-1", "Ж-1"):
             case_id = store.cases.add_case(session, account_id, accession=accession, magnification=None)
             store.cases.add_image(session, case_id, stored_image(accession))
-        found = store.worklist.worklist(session, account_id, CaseFilter(text=text))
+        found = whole_worklist(session, account_id, CaseFilter(text=text))
         assert [row.accession for row in found] == ["Ä-1", "ä-10"]
-        (other,) = store.worklist.worklist(session, account_id, CaseFilter(text="ж"))
+        (other,) = whole_worklist(session, account_id, CaseFilter(text="ж"))
         assert other.accession == "Ж-1"
 
 
@@ -254,7 +255,7 @@ def test_ten_thousand_cases_are_listed_right_and_in_one_query(sessions: Sessions
     statements: list[str] = []
     with sessions.read() as session:
         event.listen(session.get_bind(), "before_cursor_execute", lambda *args: statements.append(args[2]))
-        rows = store.worklist.worklist(session, account_id)
+        rows = whole_worklist(session, account_id)
         counts = store.worklist.state_counts(session, account_id)
         following = store.worklist.find_next_case(session, account_id)
     assert sum(one.startswith("SELECT") for one in statements) == 6, (

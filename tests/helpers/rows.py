@@ -195,6 +195,7 @@ def reading_rows(case: int, account: int) -> Sequence[tables.Base]:
         tables.ImageScale(image_id=1, um_per_px=0.5, source="typed", account_id=account, created_at=OPENED),
         tables.ModelConfirmation(account_id=account, model_version="v", at=OPENED),
         tables.SiteThreshold(at=OPENED, account_id=account, model_version="v", aim=ThresholdAim.BALANCE, value=0.4),
+        tables.PredictionPermit(case_id=case, account_id=account, why="a demonstration", at=OPENED),
         scope_row(1),
         tables.ReadScope(read_id=1, scope_id=1),
     )

@@ -30,6 +30,7 @@ from tests.helpers.rows import OPENED
 from tests.helpers.sent_bytes import SentBytes, spelled_number, spelled_text
 from tests.helpers.server import running_server
 from tests.helpers.stress import TIMEOUT, amount
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import PASSWORD, let_all_meet_the_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
@@ -244,7 +245,7 @@ def _without_the_model(served: _Served) -> list[_Case]:
     with served.sessions.read() as session:
         reader = store.accounts.account_named(session, "the reader")
         assert reader is not None
-        taken = {row.id: bool(row.open_with) for row in store.worklist.worklist(session, reader.id)}
+        taken = {row.id: bool(row.open_with) for row in whole_worklist(session, reader.id)}
     return sorted(served.cases, key=lambda case: (taken[case.case_id], case.case_id))
 
 

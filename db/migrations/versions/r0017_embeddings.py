@@ -7,7 +7,7 @@ from db.migrations.parts import key, points_at
 from db.migrations.protection import keep_as_written
 
 revision = "0017"
-down_revision = "0014"
+down_revision = "0016"
 
 
 def upgrade() -> None:

@@ -14,8 +14,8 @@ from pages.ui import components, formatting, resources, times
 from pages.ui.domain_shift import explanations
 from pages.ui.evaluation.charts import figure_words
 from pages.ui.models import model_card, site_calibration, thresholds
-from pages.ui.resources import CheckpointFile
 from service.shipped_evaluations import Shipped
+from service.worker.checkpoint_in_service import CheckpointFile
 from service.worker.try_checkpoint import deploy
 
 _TO_CONFIRM = "checkpoint-to-put-into-service"  # session key: the path of the checkpoint to confirm

@@ -14,8 +14,8 @@ from core.statistics.site_calibration import (
 )
 from db.values.accounts import Permission
 from pages.ui import components, formatting, resources
-from pages.ui.resources import CheckpointFile
 from service.site_calibration import find_cases, fit_model, write_fitted
+from service.worker.checkpoint_in_service import CheckpointFile
 
 _FITTED = "site-fit"  # session key: the version and what was fitted to it
 _ABOUT = (
