@@ -58,9 +58,16 @@ def describe_missing(cases: Sequence[LocalCase]) -> str | None:
     """Return in words how many more cases are needed; None if there are enough."""
     malignant = sum(case.malignant for case in cases)
     counts = ((LEAST_OF_EACH - malignant, "malignant"), (LEAST_OF_EACH - (len(cases) - malignant), "benign"))
-    needed = [f"{LEAST_CASES - len(cases)} more"] if len(cases) < LEAST_CASES else []
-    needed += [f"{count} more {label}" for count, label in counts if count > 0]
-    return " and ".join(needed) or None
+    of_labels = [(count, label) for count, label in counts if count > 0]
+    at_least = sum(count for count, _ in of_labels)
+    needed = max(LEAST_CASES - len(cases), at_least)
+    if needed <= 0:
+        return None
+    whole = f"{needed} more {'case' if needed == 1 else 'cases'}"
+    parts = " and ".join(f"{count} {label}" for count, label in of_labels)
+    if not parts:
+        return whole
+    return f"{whole}: {parts}" if at_least == needed else f"{whole}, among them {parts}"
 
 
 def fit_to_site(cases: Sequence[LocalCase], threshold: float) -> SiteFit:
@@ -70,7 +77,7 @@ def fit_to_site(cases: Sequence[LocalCase], threshold: float) -> SiteFit:
         TooFewCasesError: If there are fewer than 30 cases, or fewer than 5 of either label.
     """
     if (missing := describe_missing(cases)) is not None:
-        raise TooFewCasesError(f"{missing} needed")
+        raise TooFewCasesError(f"still missing: {missing}")
     ordered = sorted(cases, key=lambda case: case.malignant)
     truth = np.array([case.malignant for case in ordered])
     before = _case_means(ordered, 1.0)

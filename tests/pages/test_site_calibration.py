@@ -55,8 +55,8 @@ def test_below_thirty_cases_nothing_is_fitted_and_the_page_says_how_many_are_mis
     analyse_each(world.sessions, analysis())
     tab = visit("models.py")
     words = words_on(tab)
-    assert "4 cases so far: 1 malignant, 3 benign. Needed: 30, 5 of each label" in words
-    assert "still 26 more and 4 more malignant and 2 more benign." in words
+    assert "4 cases so far: 1 malignant, 3 benign. At least 30 are needed, 5 of each label" in words
+    assert "still missing: 26 more cases, among them 4 malignant and 2 benign." in words
     assert not [button for button in tab.button if button.label == "Fit and compare"]
 
 

@@ -19,8 +19,8 @@ from service.worker.checkpoint_in_service import CheckpointFile
 
 _FITTED = "site-fit"  # session key: the version and what was fitted to it
 _ABOUT = (
-    "Its temperature and thresholds can be fitted to signed-off or adjudicated cases of this site. The weights stay as "
-    "they are, and so does the order of the cases by probability, nearly."
+    "Its temperature and thresholds can be fitted to signed-off or adjudicated cases of this site; its weights stay as "
+    "they are."
 )
 _CAUTION = (
     "The labels are those of readers who may have seen the model's opinion, so the figures can flatter it. "
@@ -40,7 +40,9 @@ def draw_site_calibration(file: CheckpointFile) -> None:
     )
     missing = describe_missing(cases)
     if missing is not None:
-        st.caption(f"{_ABOUT} {counted} Needed: {LEAST_CASES}, {LEAST_OF_EACH} of each label; still {missing}.")
+        st.caption(
+            f"{_ABOUT} {counted} At least {LEAST_CASES} are needed, {LEAST_OF_EACH} of each label; still missing: {missing}."
+        )
         return
     st.caption(f"{_ABOUT} {counted}")
     if st.button("Fit and compare"):

@@ -11,8 +11,8 @@ from db.values.similar_cases import SimilarCase, SimilarCases
 from pages.ui import components, formatting, resources
 
 _WHAT_IT_IS = (
-    "Near in the model's own view, of images of signed-off cases that you have finished; a pathologist may see it "
-    "differently. 0 is the same picture"
+    "Nearest in the model's own view, among signed-off cases that you have finished; a pathologist may see it "
+    "differently. Distance 0 is the same picture"
 )
 _TOO_OLD = "Similar cases: this case was analysed before the model's view of images was stored."
 
