@@ -41,7 +41,8 @@ def draw_site_calibration(file: CheckpointFile) -> None:
     missing = describe_missing(cases)
     if missing is not None:
         st.caption(
-            f"{_ABOUT} {counted} At least {LEAST_CASES} are needed, {LEAST_OF_EACH} of each label; still missing: {missing}."
+            f"{_ABOUT} {counted} At least {LEAST_CASES} are needed, {LEAST_OF_EACH} of each label; "
+            f"still missing: {missing}."
         )
         return
     st.caption(f"{_ABOUT} {counted}")
