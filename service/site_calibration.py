@@ -12,7 +12,7 @@ from db.database import Sessions
 
 _SUFFIX = ", fitted to this site"
 _PROTOCOL = "signed-off or adjudicated cases of this site, by case; their readers may have seen the model's opinion"
-_HELD_OUT = "cases held out, cross-validated"
+_HELD_OUT = "cases of this site, cross-validated (the AUC: of the fit to all)"
 
 
 def find_cases(sessions: Sessions, account_id: int, version: str) -> list[LocalCase]:

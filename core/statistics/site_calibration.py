@@ -42,7 +42,10 @@ class SiteFigures:
 
 @dataclass(frozen=True, slots=True)
 class SiteFit:
-    """What was fitted to all cases, and the figures without it and with it, the latter of cases that were held out."""
+    """What was fitted to all cases, and the figures without it and with it.
+
+    The latter are of cases that were held out, but for the AUC: that is of the fit to all cases.
+    """
 
     temperature: float  # divides the log-odds of an image
     threshold: float
@@ -83,7 +86,9 @@ def fit_to_site(cases: Sequence[LocalCase], threshold: float) -> SiteFit:
     before = _case_means(ordered, 1.0)
     held_out, called = _cross_validate(ordered, truth)
     whole = _fit(ordered, truth)
-    figures = _measure(truth, np.stack([before, held_out]), np.stack([before >= threshold, called]))
+    # One temperature hardly changes the order of cases; those of different folds together would look like a loss.
+    rankings = [Ranking(truth, row, _names(len(truth))) for row in (before, _case_means(ordered, whole[0]))]
+    figures = _measure(truth, rankings, np.stack([before, held_out]), np.stack([before >= threshold, called]))
     counts = int((~truth).sum()), int(truth.sum())
     return SiteFit(*whole, *counts, SiteFigures(*figures[:4]), SiteFigures(*figures[4:8]), figures[8])
 
@@ -124,9 +129,10 @@ def _names(count: int) -> NDArray[np.str_]:
     return np.array([f"{number:08d}" for number in range(count)], np.str_)
 
 
-def _measure(truth: NDArray[np.bool_], probabilities: NDArray[np.float64], called: NDArray[np.bool_]) -> list[Interval]:
+def _measure(
+    truth: NDArray[np.bool_], rankings: Sequence[Ranking], probabilities: NDArray[np.float64], called: NDArray[np.bool_]
+) -> list[Interval]:
     """Return four figures before, four after, and by how much the log loss is lower; cases are resampled."""
-    rankings = [Ranking(truth, row, _names(len(truth))) for row in probabilities]
     likelihoods = np.where(truth, probabilities, 1 - probabilities)
     losses = -np.log(np.maximum(likelihoods, _SMALLEST_PROBABILITY))
 

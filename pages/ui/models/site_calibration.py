@@ -24,7 +24,7 @@ _ABOUT = (
 )
 _CAUTION = (
     "The labels are those of readers who may have seen the model's opinion, so the figures can flatter it. "
-    "After the fit: each case by a fit to the others."
+    "After the fit: each case by a fit to the others, but the AUC by the fit to all."
 )
 
 
