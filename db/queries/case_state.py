@@ -26,7 +26,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db import tables
 from db.queries.cached import cache_statement
-from db.queries.consensus import is_current_consensus
+from db.queries.consensus import has_settled, is_current_consensus
 from db.queries.events import is_event_of
 from db.queries.intakes import is_open_intake
 from db.queries.reads import is_current_final, is_routine
@@ -86,7 +86,7 @@ def derivation() -> Select[int, int, int, float | None, float | None]:
     signed = _signed()
     finished = or_(
         final.id.is_not(None),
-        _is_settled_by(case.id, reader.id),
+        has_settled(case.id, reader.id),
         and_(first.id.is_not(None), _were_opinions_shown(case.accession, reader.id)),
     )
     known = _Known(
@@ -174,11 +174,6 @@ def _share(case_id: Numbers, account_id: Numbers) -> ColumnElement[int]:
     )
 
 
-def _is_settled_by(case_id: Numbers, account_id: Numbers) -> ColumnElement[bool]:
-    settled = aliased(tables.Consensus)
-    return exists().where(settled.case_id == case_id, settled.account_id == account_id)
-
-
 def _were_opinions_shown(accession: InstrumentedAttribute[str], account_id: Numbers) -> ColumnElement[bool]:
     event = aliased(tables.AuditEvent)
     return exists().where(
@@ -211,9 +206,7 @@ def _is_adjudicated(case_id: Numbers) -> ColumnElement[bool]:
     )
     return exists().where(
         first.case_id == case_id,
-        first.stage == Stage.FIRST,
-        # Written so that SQLite does not look for all reads without a place instead of those of the case.
-        func.coalesce(first.place_id, 0) == 0,
+        is_routine(first, Stage.FIRST),
         adjudicator.id == first.account_id,
         adjudicator.role == Role.ADJUDICATOR,
         ~read_as_reader,
