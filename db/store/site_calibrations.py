@@ -8,7 +8,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from core.labels import Malignancy
 from db import tables
 from db.audit.trail import record_event
-from db.queries.case_state import resolved_cases
+from db.queries.case_state import is_resolved
 from db.queries.consensus import is_current_consensus
 from db.queries.permissions import require_permission
 from db.queries.scales import is_of_current_scale
@@ -69,7 +69,7 @@ def _settled_labels(session: Session, version: str) -> dict[int, Malignancy | No
     row = tables.Consensus
     query = (
         select(row.case_id, row.label)
-        .where(is_current_consensus(row), row.case_id.in_(resolved_cases()), _is_answered(row.case_id, version))
+        .where(is_current_consensus(row), is_resolved(row.case_id), _is_answered(row.case_id, version))
         .order_by(row.id.desc())
         .limit(_MOST_CASES)
     )
