@@ -16,7 +16,7 @@ from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_png
 from core.imaging.limits import UnreadableImageError
 from core.imaging.scale import Scale
-from core.results import RgbImage
+from core.results import Priority, RgbImage
 from db import store
 from db.values.programs import KeyedRequest
 from service.access.refusal import REFUSALS
@@ -41,7 +41,6 @@ from service.engine.requests import (
     AnalysisRequest,
     EngineBusyError,
     EngineUnavailableError,
-    Priority,
 )
 from service.installation import Installation
 

@@ -96,7 +96,8 @@ def test_the_heat_map_comes_as_a_png_over_the_image_and_as_logits_when_it_is_ask
     overlay = np.asarray(Image.open(BytesIO(unpack(found["overlay_png"]))))
     logits = tifffile.imread(BytesIO(unpack(found["logits_tiff"])))
     assert overlay.shape == (128, 192, 3)
-    assert (logits.shape, logits.dtype) == ((128, 192), np.float32)
+    assert logits.shape == (128, 192)
+    assert logits.dtype == np.float32
     assert {float(logits.min()), float(logits.max())} == {-1, 2}
     assert interface.engine.asked[0].heatmap
 
