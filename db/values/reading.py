@@ -479,6 +479,7 @@ class Action(StrEnum):
     MODEL_IN_SERVICE = "model put into service"
     MODEL_CONFIRMED = "explanation of the model confirmed"
     THRESHOLD_CHOSEN = "threshold of the model chosen"
+    SITE_CALIBRATED = "model fitted to this site"
     OPENED_TO_PREDICTIONS = "case opened to predictions"
     CHAINED = "audit trail chained"
     BACKED_UP = "backed up"
