@@ -1,4 +1,4 @@
-"""The command line of the database: `python -m db accounts|audit|backup|check|restore`."""
+"""The command line of the database: `python -m db accounts|audit|backup|cases|check|restore`."""
 
 import typer
 
@@ -6,6 +6,7 @@ from core.command_line import run_app, show_example
 from db.commands.accounts import accounts
 from db.commands.audit import audit
 from db.commands.backup import backup, check, restore
+from db.commands.cases import cases
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,8 +16,9 @@ app = typer.Typer(
 )
 app.add_typer(accounts, name="accounts")
 app.add_typer(audit, name="audit")
+app.add_typer(cases, name="cases")
 app.command(epilog=show_example("python -m db backup backups/"))(backup)
-app.command(epilog=show_example("python -m db check BACKUP"))(check)
+app.command(epilog=show_example("python -m db check BACKUP, or python -m db check --rebuild"))(check)
 app.command(epilog=show_example("python -m db restore BACKUP --data data-restored"))(restore)
 
 

@@ -23,6 +23,8 @@ from db.audit.chain import last_event, start_collecting, write_pending
 from db.audit.clock import record_if_set_back
 from db.busy import telling_busy
 from db.errors import UnusableDatabaseError
+from db.projection.touched import start_watching
+from db.projection.write import project_touched
 from db.queries.text_search import SQLITE_FUNCTION, find_text
 
 # How long a writer waits for the others before it gives up.
@@ -84,7 +86,8 @@ class Sessions:
         """Open a session that may write; committed at the end of the block, rolled back if the block raises.
 
         On SQLite it is the only writer from the start: a session that reads first and writes later could
-        lose updates or fail halfway. Audit events are written last, and recorded in the anchor file.
+        lose updates or fail halfway. Audit events are written at the end and recorded in the anchor file, and the
+        worklists of the cases that the session has touched are derived again.
 
         Raises:
             DatabaseBusyError: If the database is locked for too long, or cannot be reached.
@@ -93,9 +96,11 @@ class Sessions:
             with self._write_queue.wait_to_write() if self._write_queue else nullcontext(), session.begin():
                 session.connection()
                 start_collecting(session)
+                start_watching(session)
                 told = record_if_set_back(session, self._known)
                 yield session
                 added = write_pending(session)
+                project_touched(session)
                 if added and self.anchor:
                     self.anchor.announce(added)
             if added and self.anchor:

@@ -13,7 +13,9 @@ from sqlalchemy import (
     Enum,
     ForeignKey,
     Index,
+    LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Text,
     TypeDecorator,
@@ -25,6 +27,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from core.imaging.scale import ScaleSource
 from core.labels import Malignancy
 from core.results import ScopeLevel
+from db.values.accounts import TokenScope
 from db.values.evaluations import RunState, ThresholdAim
 from db.values.reading import Arm, JobState, RegionKind, Role, Severity, Stage, Vote
 
@@ -111,7 +114,7 @@ class Case(Base):
     """One diagnostic request; `automatic_number` is set if its accession was generated."""
 
     __tablename__ = "cases"
-    __table_args__ = (Index(None, "created_by_id", "id"),)
+    __table_args__ = (Index(None, "created_by_id", "id"), Index(None, "created_at", "id"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     accession: Mapped[str] = mapped_column(String(64), unique=True)
@@ -157,6 +160,71 @@ class CaseNumber(Base):
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True)
     folded: Mapped[str] = mapped_column(Text)
     shared: Mapped[bool]
+
+
+class WorklistCase(Base):
+    """A case on the worklist of one reader: derived from the other rows by `db.projection`, so its row changes.
+
+    The state in `pile` (`db.values.piles`) is the one that the reader learns when Undo has ended, without claims.
+    `uncertainty` and `concordance` are 2 where the model said nothing; they are null before the reader's own first or
+    final read.
+    """
+
+    __tablename__ = "worklist_cases"
+    __table_args__ = (
+        Index(None, "account_id", "pile", "case_id"),
+        Index(
+            "ix_worklist_cases_uncertainty",
+            *("account_id", "uncertainty", "case_id"),
+            sqlite_where=text("uncertainty IS NOT NULL"),
+            postgresql_where=text("uncertainty IS NOT NULL"),
+        ),
+        Index(
+            "ix_worklist_cases_concordance",
+            *("account_id", "concordance", "case_id"),
+            sqlite_where=text("concordance IS NOT NULL"),
+            postgresql_where=text("concordance IS NOT NULL"),
+        ),
+        # SQLite then keeps the rows of a reader together, in the order of the cases.
+        {"sqlite_with_rowid": False},
+    )
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True)
+    pile: Mapped[int] = mapped_column(SmallInteger)
+    uncertainty: Mapped[float | None]  # distance of the model's probability from its threshold
+    concordance: Mapped[float | None]  # how far the shown probability is on the reader's side of the threshold
+
+
+class WorklistPile(Base):
+    """How many cases are on a pile of one reader; derived like `worklist_cases`."""
+
+    __tablename__ = "worklist_piles"
+    __table_args__ = (CheckConstraint("cases >= 0", name="cases"), {"sqlite_with_rowid": False})
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    pile: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    cases: Mapped[int]
+
+
+class CaseTerm(Base):
+    """The accession of a case from one of its parts on, in the form in which it is searched; derived from it."""
+
+    __tablename__ = "case_terms"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    term: Mapped[bytes] = mapped_column(primary_key=True)  # bytes sort alike in every database
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True)
+
+
+class CaseSortKey(Base):
+    """The place of a case in the natural order of accessions; derived from its accession."""
+
+    __tablename__ = "case_sort_keys"
+    __table_args__ = (Index(None, "sort_key", "case_id"),)
+
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), primary_key=True)
+    sort_key: Mapped[bytes]
 
 
 class Intake(Base):
@@ -280,6 +348,22 @@ class Prediction(Base):
     scale_id: Mapped[int | None] = mapped_column(ForeignKey("image_scales.id"))  # with which it was analysed
 
 
+class ImageEmbedding(Base):
+    """Where an image lies among all others for the network that predicted it, by which similar images are found.
+
+    `network` is the version of the model whose weights made it: a version that was calibrated for a site has those of
+    its origin. The values are of half precision, little-endian, and of length 1 together.
+    """
+
+    __tablename__ = "image_embeddings"
+    __table_args__ = (Index(None, "network", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    prediction_id: Mapped[int] = mapped_column(ForeignKey("predictions.id"), unique=True)
+    network: Mapped[str] = mapped_column(String(64))
+    embedding: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class ImageScope(Base):
     """How unlike its training images a model version found an image; `out` means that it gave no opinion."""
 
@@ -312,7 +396,7 @@ class Job(Base):
 
     __tablename__ = "jobs"
     # In the order in which jobs are claimed.
-    __table_args__ = (Index(None, "state", "attempts", "id"),)
+    __table_args__ = (Index(None, "state", "attempts", "id"), Index(None, "state", "finished_at"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), unique=True)
@@ -339,10 +423,16 @@ class Read(Base):
             "stage = 'final' AND supersedes_id IS NULL AND place_id IS NULL",
         ),
         # In a study a reader reads a case again in every round.
-        _once("uq_reads_place_first", ("place_id",), "stage = 'first'"),
-        _once("uq_reads_place_final", ("place_id",), "stage = 'final' AND supersedes_id IS NULL"),
+        # Without the reads of routine reading: SQLite would look for all of them here, instead of those of a case.
+        _once("uq_reads_place_first", ("place_id",), "stage = 'first' AND place_id IS NOT NULL"),
+        _once(
+            "uq_reads_place_final",
+            ("place_id",),
+            "stage = 'final' AND supersedes_id IS NULL AND place_id IS NOT NULL",
+        ),
         Index(None, "account_id", "case_id", "stage"),
         Index(None, "case_id", "account_id"),
+        Index(None, "account_id", "saved_at"),
         CheckConstraint("(label IS NULL) = (confidence IS NULL)", name="label_with_confidence"),
         CheckConstraint("confidence BETWEEN 1 AND 5", name="confidence"),
         CheckConstraint("stage = 'final' OR NOT model_visible", name="first_is_blind"),
@@ -637,6 +727,7 @@ class Consensus(Base):
             sqlite_where=text("supersedes_id IS NULL"),
             postgresql_where=text("supersedes_id IS NULL"),
         ),
+        Index(None, "case_id", "id"),
         CheckConstraint("(label IS NULL) = (confidence IS NULL)", name="label_with_confidence"),
         CheckConstraint("confidence BETWEEN 1 AND 5", name="confidence"),
     )
@@ -715,7 +806,10 @@ class SignIn(Base):
 
 
 class ApiToken(Base):
-    """One token of a program that acts for an account; stores only its hash."""
+    """One token of a program that acts for an account; stores only its hash.
+
+    Without a scope it shows images as its account may see them, as all tokens once did.
+    """
 
     __tablename__ = "api_tokens"
     __table_args__ = (Index(None, "account_id"),)
@@ -726,6 +820,40 @@ class ApiToken(Base):
     token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    scope: Mapped[TokenScope | None] = mapped_column(by_value(TokenScope, "scope"))
+
+
+class KeyedRequest(Base):
+    """A request of a program that must be carried out only once, by the key it was sent with, and its answer.
+
+    Without an answer it is being carried out, or was interrupted.
+    """
+
+    __tablename__ = "keyed_requests"
+    __table_args__ = (
+        UniqueConstraint("token_id", "key"),
+        CheckConstraint("(status IS NULL) = (answer IS NULL)", name="answered"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_id: Mapped[int] = mapped_column(ForeignKey("api_tokens.id"))
+    key: Mapped[str] = mapped_column(String(255))
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    status: Mapped[int | None]
+    answer: Mapped[str | None] = mapped_column(Text)
+
+
+class PredictionPermit(Base):
+    """An administrator lets programs ask for predictions of the images of a case before it is signed off."""
+
+    __tablename__ = "prediction_permits"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), unique=True)
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))  # None: a command
+    why: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime]
 
 
 class LinkedIdentity(Base):

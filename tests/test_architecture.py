@@ -129,7 +129,8 @@ def test_other_packages_know_only_the_store_the_values_and_the_files_of_the_data
         ("db.values", r"db\.values\b"),
         ("db.tables", r"db\.values\b"),
         ("db.queries", r"db\.(values|tables|errors|audit|queries)\b"),
-        ("db.store", r"db\.(values|tables|errors|audit|queries|store|database|files)\b"),
+        ("db.projection", r"db\.(values|tables|errors|audit|queries|projection)\b"),
+        ("db.store", r"db\.(values|tables|errors|audit|queries|projection|store|database|files)\b"),
     ],
 )
 def test_a_layer_of_the_database_imports_only_from_those_below_it(layer: str, may_import: str) -> None:

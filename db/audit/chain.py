@@ -125,6 +125,15 @@ def last_event(session: Session) -> AddedEvents:
     return AddedEvents(newest[0], newest[0], newest[1]) if newest else AddedEvents(0, 0, GENESIS)
 
 
+def lock_chain(session: Session) -> None:
+    """Let this session be the only one that ends its work, until it commits.
+
+    SQLite needs no extra lock: there is only one writing session at a time.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+
 def _trail_of(session: Session) -> _Trail:
     trail = session.info.get(_TRAIL)
     return trail if isinstance(trail, _Trail) else _Trail()
@@ -133,11 +142,10 @@ def _trail_of(session: Session) -> _Trail:
 def _write(session: Session, trail: _Trail) -> None:
     """Chain the pending events to the last one while other writers wait.
 
-    SQLite needs no extra lock: there is only one writing session at a time. On PostgreSQL the lock is taken before
-    the last event is read, in a separate statement, so that the read sees what the lock waited for.
+    The lock is taken before the last event is read, in a separate statement, so that the read sees what the lock
+    waited for.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    lock_chain(session)
     last = last_event(session)
     # Corrections of the clock by less than what counts as set back do not show in the trail.
     earliest = None if trail.may_be_earlier else newest_moment(session)

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from db import tables
 from db.audit.chain import PendingEvent, add_event, pending
+from db.queries.events import is_event_of
 from db.queries.text_search import contains_text
 from db.values.audit import PROGRAM, EventFilter, Seal
 from db.values.reading import Action
@@ -79,6 +80,6 @@ def record_first_time(session: Session, account_id: int, action: Action, subject
 def was_recorded(session: Session, account_id: int, action: Action, subject: str) -> bool:
     """Return whether this account has ever done this to this subject, in this session or before."""
     event = tables.AuditEvent
-    query = select(event.id).where(event.subject == subject, event.account_id == account_id, event.action == action)
+    query = select(event.id).where(event.subject == subject, is_event_of(event, account_id), event.action == action)
     is_pending = PendingEvent(account_id, str(action), subject) in pending(session)
     return is_pending or session.scalar(query.limit(1)) is not None

@@ -4,8 +4,7 @@ They check no permission, because anyone who can run them can open the database 
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from getpass import getpass
 from typing import Annotated
 
@@ -13,10 +12,9 @@ import typer
 from sqlalchemy.orm import Session
 
 from core.command_line import show_example
-from core.settings import Settings
 from db import store
-from db.database import open_database
-from db.errors import DatabaseBusyError, UnusableDatabaseError
+from db.commands.session import writing_session
+from db.values.accounts import TokenScope
 from db.values.reading import Role
 
 accounts = typer.Typer(no_args_is_help=True, help="Manage who may sign in, and in which role.")
@@ -36,7 +34,7 @@ def add(
 ) -> None:
     """Create an account; its password is prompted for, or read from standard input."""
     password = None if without_password else _ask_password()
-    with _database() as session:
+    with writing_session() as session:
         account = store.accounts.add_signing_account(session, None, name, role, password)
     typer.echo(f"{account.name} may sign in as {role}")
 
@@ -44,7 +42,7 @@ def add(
 @accounts.command(name="list", epilog=show_example("python -m db accounts list"))
 def list_accounts() -> None:
     """List all accounts."""
-    with _database() as session:
+    with writing_session() as session:
         rows = store.accounts.account_rows(session, None)
     for row in rows:
         state = "disabled" if row.disabled else "enabled" if row.can_sign_in else "cannot sign in"
@@ -80,25 +78,35 @@ def password(name: _Name) -> None:
     )
 
 
-@accounts.command(epilog=show_example('python -m db accounts token NAME --label "image server"'))
-def token(name: _Name, label: Annotated[str, typer.Option(help="what the token is for")]) -> None:
+@accounts.command(epilog=show_example('python -m db accounts token NAME --label "image server" --scope predict'))
+def token(
+    name: _Name,
+    label: Annotated[str, typer.Option(help="which program has it")],
+    scope: Annotated[
+        TokenScope | None,
+        typer.Option(
+            help="what the program may do: get predictions, add cases, or export reads; without it, see images as the "
+            "account does"
+        ),
+    ] = None,
+) -> None:
     """Create a token for a program; it is shown only once."""
-    with _database() as session:
+    with writing_session() as session:
         account = store.accounts.account_named(session, name.strip())
         if account is None:
             raise ValueError(f"there is no account {name.strip()!r}")
-        secret = store.sign_ins.add_token(session, None, account, label)
+        secret = store.sign_ins.add_token(session, None, account, label, scope)
     typer.echo(secret)
 
 
 @accounts.command(epilog=show_example("python -m db accounts tokens"))
 def tokens() -> None:
     """List all tokens by number, without the tokens themselves."""
-    with _database() as session:
+    with writing_session() as session:
         rows = store.sign_ins.token_rows(session, None)
     for row in rows:
         state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "valid"
-        typer.echo(f"{row.id}\t{row.account}\t{row.label}\t{state}")
+        typer.echo(f"{row.id}\t{row.account}\t{row.label}\t{state}\t{row.scope or 'images'}")
 
 
 @accounts.command(epilog=show_example("python -m db accounts revoke 7"))
@@ -128,7 +136,7 @@ def link(
 @accounts.command(epilog=show_example("python -m db accounts identities"))
 def identities() -> None:
     """List all linked identities by number."""
-    with _database() as session:
+    with writing_session() as session:
         rows = store.identities.identity_rows(session, None)
     for row in rows:
         state = f"unlinked {row.unlinked_at:%Y-%m-%d}" if row.unlinked_at else "linked"
@@ -142,7 +150,7 @@ def unlink(number: Annotated[int, typer.Argument(help="number of the identity")]
 
 
 def _change(change: Callable[[Session], None], done: str) -> None:
-    with _database() as session:
+    with writing_session() as session:
         change(session)
     typer.echo(done)
 
@@ -156,20 +164,3 @@ def _ask_password() -> str:
         typer.echo("The passwords do not match.", err=True)
         raise typer.Exit(2)
     return first
-
-
-@contextmanager
-def _database() -> Iterator[Session]:
-    """Open a session that may write; print an error in one line."""
-    settings = Settings.from_environment()
-    try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-        sessions = open_database(settings.database, data=settings.data)
-        try:
-            with sessions.begin() as session:
-                yield session
-        finally:
-            sessions.dispose()
-    except (ValueError, OSError, UnusableDatabaseError, DatabaseBusyError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error

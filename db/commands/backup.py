@@ -1,7 +1,8 @@
-"""Commands for backups: `python -m db backup FOLDER`, `check FILE`, `restore FILE`."""
+"""Commands for backups and checks: `python -m db backup FOLDER`, `check [FILE]`, `restore FILE`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,12 @@ from core.settings import Settings
 from db.backup.archive import Manifest
 from db.backup.backup import BackupSource, make_backup
 from db.backup.restore import CheckedBackup, check_backup, restore_backup
+from db.database import open_as_it_is
 from db.errors import BackupError, DatabaseBusyError, UnusableDatabaseError
+from db.projection import write
+from db.projection.check import find_differences
+
+_MOST_DIFFERENCES = 100  # that are printed
 
 _File = Annotated[Path, typer.Argument(help="the backup file", exists=True, dir_okay=False, resolve_path=True)]
 
@@ -34,14 +40,52 @@ def backup(
     _finish([f"the stored file {name[:12]} is missing or damaged" for name in made.manifest.lacking])
 
 
-def check(file: _File) -> None:
-    """Check a whole backup: every hash, and its database.
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="the backup file; without it, the worklists of the database", dir_okay=False, resolve_path=True
+        ),
+    ] = None,
+    *,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="make the worklists of the database anew from its cases and reads")
+    ] = False,
+) -> None:
+    """Check a whole backup: every hash, and its database. Without FILE, check the worklists of the database.
 
-    Exit status 0: intact; 1: intact, but something was already wrong when it was made; 2: damaged.
+    Worklists are kept beside the cases and reads from which they follow; no read depends on them.
+
+    Exit status 0: intact; 1: something is wrong, or was when the backup was made; 2: damaged, or could not check.
     """
+    if file is None:
+        _check_worklists(rebuild=rebuild)
+        return
+    if rebuild:
+        raise typer.BadParameter("--rebuild is for the database: leave out the file")
+    if not file.is_file():
+        raise typer.BadParameter(f"there is no file {file}")
     with _refusals():
         checked = check_backup(file)
     _report(file, checked)
+
+
+def _check_worklists(*, rebuild: bool) -> None:
+    settings = Settings.from_environment()
+    with _refusals():
+        sessions = open_as_it_is(settings.database, data=settings.data)
+        if rebuild:
+            with sessions.begin() as session:
+                print(f"the worklists were made anew: {write.rebuild(session):,} entries")
+            return
+        with sessions.read() as session:
+            differences = list(islice(find_differences(session), _MOST_DIFFERENCES))
+    for words in differences:
+        print(f"FOUND {words}")
+    if differences:
+        typer.echo("The worklists differ from the cases and reads: python -m db check --rebuild", err=True)
+        raise typer.Exit(1)
+    print("The worklists agree with the cases and reads.")
 
 
 def restore(

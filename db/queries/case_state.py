@@ -1,8 +1,11 @@
-"""SQL for the state of each case for one reader, and for what triggers adjudication."""
+"""SQL for the state of cases for their readers, and for what triggers adjudication.
 
-from collections.abc import Mapping
+The state is derived here, from the rows that are never changed. What the worklists show is kept beside them by
+`db.projection`, which asks the same statement.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import (
     ColumnElement,
@@ -11,101 +14,236 @@ from sqlalchemy import (
     Subquery,
     and_,
     bindparam,
-    false,
+    exists,
     func,
     literal_column,
-    not_,
     or_,
     select,
+    true,
 )
 from sqlalchemy import case as choose
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from core import clock
 from db import tables
 from db.queries.cached import cache_statement
-from db.queries.consensus import is_current_consensus, settled_by
-from db.queries.intakes import incomplete_cases
-from db.queries.reader_knowledge import UndoWindow, can_be_withdrawn, others_have_read
+from db.queries.consensus import has_settled, is_current_consensus
+from db.queries.events import is_event_of
+from db.queries.intakes import is_open_intake
 from db.queries.reads import is_current_final, is_routine
 from db.queries.scales import is_of_current_scale
-from db.queries.study_places import open_study_cases
 from db.queries.text_search import contains_text
-from db.tables import UtcDateTime
-from db.values.reading import GRACE, Action, CaseState, JobState, Role, Stage, Trigger
+from db.values.piles import SHARES, STATE_NUMBERS, Pile, Share
+from db.values.reading import Action, CaseState, JobState, Role, Stage, Trigger
 from db.values.worklist import CaseFilter
 
 _NOT_SURE = 2  # of 5; a confidence up to this calls for another opinion
-
-StatementParameters = dict[str, int | datetime]
-
+_NOTHING_SAID: ColumnElement[float] = literal_column(
+    "2.0"
+)  # farther than any distance between a probability and a threshold
 _PENDING = (JobState.QUEUED, JobState.RUNNING)
+_SEVERAL = SHARES * 2  # piles of one state
+
+Numbers = ColumnElement[int] | InstrumentedAttribute[int]
 
 # Statements are built once, because building them takes longer than running them; these are filled in each time.
-READER = bindparam("reader", type_=Integer())
-_CASE = bindparam("case", type_=Integer())
-_NOW = bindparam("now", type_=UtcDateTime())
-_UNDO = UndoWindow(bindparam("undo_after", type_=UtcDateTime()), _NOW)
+_CASES = bindparam("cases", type_=Integer(), expanding=True)
+_READERS = bindparam("readers", type_=Integer(), expanding=True)
 
-_FIRST, _FINAL, _MINE = aliased(tables.Read), aliased(tables.Read), aliased(tables.Claim)
+
+@dataclass(frozen=True, slots=True)
+class DerivedCase:
+    """A case for one reader as it follows from the rows; the fields are those of `tables.WorklistCase`."""
+
+    account_id: int
+    case_id: int
+    pile: Pile
+    uncertainty: float | None
+    concordance: float | None
+
+    @classmethod
+    def of_row(
+        cls, account_id: int, case_id: int, pile: int, uncertainty: float | None, concordance: float | None
+    ) -> "DerivedCase":
+        """Return the value of a row."""
+        return cls(account_id, case_id, Pile.of_number(pile), uncertainty, concordance)
+
+
+def derive_cases(session: Session, cases: Sequence[int], readers: Sequence[int]) -> list[DerivedCase]:
+    """Derive the state of these cases for these readers, without cases that one must read in an open study.
+
+    Neither claims nor Undo count: both end by themselves, so `db.queries.live_cases` adds them when a list is made.
+    """
+    found = session.execute(derivation(), {"cases": list(cases), "readers": list(readers)})
+    return [DerivedCase.of_row(*row) for row in found]
 
 
 @cache_statement
-def case_triggers() -> Subquery:
-    """Return a row per case with a current routine final read: `case_id`, and 1 or 0 for each trigger.
-
-    The columns are the members of Trigger in lower case: `readers_split` (some final reads are benign and some
-    malignant; "cannot assess" contradicts neither), `model_conflict` (one differs from the model as its reader saw
-    it; where the model gave no opinion, nothing differs from it) and `low_confidence` (one has a confidence of 1 or 2).
-    """
-    final = aliased(tables.Read)
-    model_says_malignant = final.shown_probability >= final.shown_threshold
-    differs = and_(final.label.is_not(None), final.model_visible, (final.label == "malignant") != model_says_malignant)
+def derivation() -> Select[int, int, int, float | None, float | None]:
+    """Select the fields of `DerivedCase` for the parameters `cases` and `readers`."""
+    case, reader = tables.Case, tables.Account
+    first, final = aliased(tables.Read), aliased(tables.Read)
+    progress, triggers, opinion = images_of_cases(chosen=True), _case_triggers(chosen=True), _opinions()
+    signed = _signed()
+    finished = or_(
+        final.id.is_not(None),
+        has_settled(case.id, reader.id),
+        and_(first.id.is_not(None), _were_opinions_shown(case.accession, reader.id)),
+    )
+    known = _Known(
+        first=first.id.is_not(None),
+        finished=finished,
+        waits=progress.c.analysed < progress.c.images,
+        answered=progress.c.answered > 0,
+        triggered=func.coalesce(triggers.c.any, 0) == 1,
+        version=signed.c.version,
+    )
+    beyond = final.shown_probability - final.shown_threshold
+    agrees = choose((final.label == "malignant", beyond), (final.label == "benign", -beyond))
+    distance: ColumnElement[float] = func.abs(opinion.c.probability - opinion.c.threshold)
     return (
         select(
-            final.case_id,
-            (_any(final.label == "benign") * _any(final.label == "malignant")).label(_column(Trigger.READERS_SPLIT)),
-            _any(differs).label(_column(Trigger.MODEL_CONFLICT)),
-            _any(final.confidence <= _NOT_SURE).label(_column(Trigger.LOW_CONFIDENCE)),
+            reader.id,
+            case.id,
+            (_state(case.id, known) + _urgency(case.id) + _share(case.id, reader.id)).label("pile"),
+            choose((first.id.is_not(None), func.coalesce(distance, _NOTHING_SAID))).label("uncertainty"),
+            choose((final.id.is_not(None), func.coalesce(agrees, _NOTHING_SAID))).label("concordance"),
         )
-        .where(is_current_final(final))
-        .group_by(final.case_id)
-        .subquery()
+        .select_from(case)
+        .join(reader, true())
+        .join(progress, progress.c.case_id == case.id)
+        .outerjoin(triggers, triggers.c.case_id == case.id)
+        .outerjoin(signed, signed.c.case_id == case.id)
+        .outerjoin(opinion, opinion.c.case_id == case.id)
+        .outerjoin(first, and_(first.case_id == case.id, first.account_id == reader.id, is_routine(first, Stage.FIRST)))
+        .outerjoin(final, and_(final.case_id == case.id, final.account_id == reader.id, is_current_final(final)))
+        .where(case.id.in_(_CASES), reader.id.in_(_READERS), ~_is_in_open_study(case.id, reader.id))
     )
 
 
-def has_trigger(triggers: Subquery) -> ColumnElement[bool]:
-    """Select the rows of `case_triggers` with any trigger; NULL where an outer join has no row."""
-    return or_(*(triggers.c[_column(trigger)] == 1 for trigger in Trigger))
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """From what the state of a case is computed, apart from what its number alone decides."""
+
+    first: ColumnElement[bool]  # this reader has a first read
+    finished: ColumnElement[bool]
+    waits: ColumnElement[bool]
+    answered: ColumnElement[bool]
+    triggered: ColumnElement[bool]
+    version: ColumnElement[int | None]  # of the sign-off
 
 
-@cache_statement
-def resolved_cases() -> Select[int]:
-    """Select the ids of the cases with a current consensus that no later opinion contradicts.
+def _state(case_id: Numbers, known: _Known) -> ColumnElement[int]:
+    """Compute the number of the first pile of the state; what others or the model say counts only for who finished.
+
+    A reader finishes with a final read; an adjudicator who has seen the readers' opinions cannot save one.
+    """
+    return choose(
+        (_is_incomplete(case_id), _first_pile(CaseState.INCOMPLETE)),
+        (known.version > 1, _first_pile(CaseState.AMENDED)),
+        (known.version == 1, _first_pile(CaseState.SIGNED_OFF)),
+        (and_(known.finished, is_resolved(case_id)), _first_pile(CaseState.RESOLVED)),
+        (and_(known.finished, known.triggered, _is_adjudicated(case_id)), _first_pile(CaseState.ADJUDICATION)),
+        (and_(known.finished, known.triggered), _first_pile(CaseState.DISCORDANT)),
+        (known.finished, _first_pile(CaseState.FINAL)),
+        (and_(known.first, known.waits, ~known.answered), _first_pile(CaseState.FIRST_READ)),
+        (known.first, _first_pile(CaseState.REVEALED)),
+        (known.waits, _first_pile(CaseState.WAITING)),
+        (known.answered, _first_pile(CaseState.READY)),
+        else_=_first_pile(CaseState.UNREADABLE),
+    )
+
+
+def _first_pile(state: CaseState) -> ColumnElement[int]:
+    # A literal: PostgreSQL cannot infer the type of a CASE that has only parameters.
+    return literal_column(str(STATE_NUMBERS[state] * _SEVERAL), Integer())
+
+
+def _urgency(case_id: Numbers) -> ColumnElement[int]:
+    return choose((_is_urgent(case_id), literal_column(str(SHARES))), else_=literal_column("0"))
+
+
+def _share(case_id: Numbers, account_id: Numbers) -> ColumnElement[int]:
+    assigned = current_assignments()
+    to = tables.Assignment
+    anybody = assigned.where(to.case_id == case_id).correlate(tables.Case).exists()
+    mine = assigned.where(to.case_id == case_id, to.account_id == account_id)
+    return choose(
+        (mine.correlate(tables.Case, tables.Account).exists(), literal_column(str(Share.MINE.value))),
+        (anybody, literal_column(str(Share.OTHERS.value))),
+        else_=literal_column(str(Share.NOBODY.value)),
+    )
+
+
+def _were_opinions_shown(accession: InstrumentedAttribute[str], account_id: Numbers) -> ColumnElement[bool]:
+    event = aliased(tables.AuditEvent)
+    return exists().where(
+        event.subject == accession, is_event_of(event, account_id), event.action == Action.OPINIONS_SHOWN
+    )
+
+
+def _is_in_open_study(case_id: Numbers, account_id: Numbers) -> ColumnElement[bool]:
+    place, study = aliased(tables.StudyPlace), aliased(tables.Study)
+    return exists().where(
+        place.account_id == account_id,
+        place.case_id == case_id,
+        study.id == place.study_id,
+        study.closed_at.is_(None),
+    )
+
+
+def _is_incomplete(case_id: Numbers) -> ColumnElement[bool]:
+    return exists().where(tables.Intake.case_id == case_id, is_open_intake())
+
+
+def _is_adjudicated(case_id: Numbers) -> ColumnElement[bool]:
+    """Select the cases that an adjudicator has read blind: with a first read, but no final one."""
+    first, final, adjudicator = aliased(tables.Read), aliased(tables.Read), aliased(tables.Account)
+    read_as_reader = (
+        select(final.id)
+        .where(final.case_id == first.case_id, final.account_id == first.account_id, is_current_final(final))
+        .correlate(first)
+        .exists()
+    )
+    return exists().where(
+        first.case_id == case_id,
+        is_routine(first, Stage.FIRST),
+        adjudicator.id == first.account_id,
+        adjudicator.role == Role.ADJUDICATOR,
+        ~read_as_reader,
+    )
+
+
+def is_resolved(case_id: Numbers) -> ColumnElement[bool]:
+    """Select the cases with a current consensus that no later opinion contradicts.
 
     A consensus resolves a case until a later current final read says benign where the consensus says malignant, or
     the other way round. A low confidence or "cannot assess" does not reopen a case. Later is a read that has a higher
     number than the adjudicator's own and was not shown to them; a clock may be set back, a number never is.
     """
-    consensus, later, seen = aliased(tables.Consensus), aliased(tables.Read), tables.ConsensusRead
+    consensus, later, seen = aliased(tables.Consensus), aliased(tables.Read), aliased(tables.ConsensusRead)
+    was_shown = (
+        select(seen.read_id)
+        .where(seen.consensus_id == consensus.id, seen.read_id == later.id)
+        .correlate(consensus, later)
+        .exists()
+    )
     contradicted = (
         select(later.id)
         .where(
             later.case_id == consensus.case_id,
             later.id > consensus.blind_read_id,
-            later.id.not_in(select(seen.read_id).where(seen.consensus_id == consensus.id)),
+            ~was_shown,
             later.label != consensus.label,
             is_current_final(later),
         )
+        .correlate(consensus)
         .exists()
     )
-    return select(consensus.case_id).where(is_current_consensus(consensus), ~contradicted)
+    return exists().where(consensus.case_id == case_id, is_current_consensus(consensus), ~contradicted)
 
 
-@cache_statement
-def signed_cases() -> Select[int]:
-    """Select the ids of the cases that are signed off, amended or not."""
-    return select(tables.SignOff.case_id)
+def _is_urgent(case_id: Numbers) -> ColumnElement[bool]:
+    return urgent_cases().where(tables.Priority.case_id == case_id).correlate(tables.Case).exists()
 
 
 def is_signed(session: Session, case_id: int) -> bool:
@@ -114,40 +252,75 @@ def is_signed(session: Session, case_id: int) -> bool:
 
 
 @cache_statement
-def adjudicated_cases() -> Select[int]:
-    """Select the ids of the cases that an adjudicator has read blind: with a first read, but no final one."""
-    first, final, adjudicator = aliased(tables.Read), aliased(tables.Read), aliased(tables.Account)
-    read_as_reader = (
-        select(final.id)
-        .where(final.case_id == first.case_id, final.account_id == first.account_id, is_current_final(final))
-        .exists()
-    )
-    return (
-        select(first.case_id)
-        .join(adjudicator, adjudicator.id == first.account_id)
-        .where(adjudicator.role == Role.ADJUDICATOR, is_routine(first, Stage.FIRST), ~read_as_reader)
-    )
+def signed_cases() -> Select[int]:
+    """Select the ids of the cases that are signed off, amended or not."""
+    return select(tables.SignOff.case_id)
+
+
+@cache_statement
+def _signed() -> Subquery:
+    row = tables.SignOff
+    query = select(row.case_id, func.max(row.version).label("version")).where(row.case_id.in_(_CASES))
+    return query.group_by(row.case_id).subquery()
+
+
+def _case_triggers(*, chosen: bool = False) -> Subquery:
+    """Return a row per case with a current routine final read: `case_id`, and 1 or 0 for each trigger and for `any`.
+
+    The columns are the members of Trigger in lower case: `readers_split` (some final reads are benign and some
+    malignant; "cannot assess" contradicts neither), `model_conflict` (one differs from the model as its reader saw
+    it; where the model gave no opinion, nothing differs from it) and `low_confidence` (one has a confidence of 1 or 2).
+    With `chosen` only the cases of the parameter `cases` have a row.
+    """
+    final = aliased(tables.Read)
+    model_says_malignant = final.shown_probability >= final.shown_threshold
+    differs = and_(final.label.is_not(None), final.model_visible, (final.label == "malignant") != model_says_malignant)
+    flags = {
+        Trigger.READERS_SPLIT: _any(final.label == "benign") * _any(final.label == "malignant"),
+        Trigger.MODEL_CONFLICT: _any(differs),
+        Trigger.LOW_CONFIDENCE: _any(final.confidence <= _NOT_SURE),
+    }
+    holds = or_(*(flag == 1 for flag in flags.values()))
+    query = select(
+        final.case_id,
+        *(flag.label(_column(trigger)) for trigger, flag in flags.items()),
+        choose((holds, literal_column("1")), else_=literal_column("0")).label("any"),
+    ).where(is_current_final(final))
+    return (query.where(final.case_id.in_(_CASES)) if chosen else query).group_by(final.case_id).subquery()
 
 
 @cache_statement
 def cases_to_adjudicate() -> Select[int]:
     """Select the ids of the cases with a trigger that are neither resolved nor signed off."""
-    triggers = case_triggers()
+    return _to_adjudicate(_case_triggers())
+
+
+def waits_for_adjudication(session: Session, case_id: int) -> bool:
+    """Return whether a case has a trigger and is neither resolved nor signed off."""
+    return session.scalar(_one_to_adjudicate(), {"cases": [case_id]}) is not None
+
+
+def triggers_of(session: Session, case_id: int) -> tuple[Trigger, ...]:
+    """Return the triggers of a case, in the order of Trigger."""
+    flags = session.execute(_triggers_of_one(), {"cases": [case_id]}).first()
+    return tuple(trigger for trigger, holds in zip(Trigger, flags, strict=True) if holds) if flags else ()
+
+
+@cache_statement
+def _one_to_adjudicate() -> Select[int]:
+    return _to_adjudicate(_case_triggers(chosen=True))
+
+
+@cache_statement
+def _triggers_of_one() -> Select[*tuple[int, ...]]:
+    triggers = _case_triggers(chosen=True)
+    return select(*(triggers.c[_column(trigger)] for trigger in Trigger))
+
+
+def _to_adjudicate(triggers: Subquery) -> Select[int]:
     case_id: ColumnElement[int] = triggers.c.case_id
-    return select(case_id).where(
-        has_trigger(triggers), case_id.not_in(resolved_cases()), case_id.not_in(signed_cases())
-    )
-
-
-def triggers_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[Trigger, ...]]:
-    """Return the triggers of those of these cases that have any, in the order of Trigger."""
-    triggers = case_triggers()
-    columns = [triggers.c[_column(trigger)] for trigger in Trigger]
-    query = select(triggers.c.case_id, *columns).where(has_trigger(triggers), triggers.c.case_id.in_(cases))
-    return {
-        case_id: tuple(trigger for trigger, holds in zip(Trigger, flags, strict=True) if holds)
-        for case_id, *flags in session.execute(query)
-    }
+    signed = exists().where(tables.SignOff.case_id == case_id)
+    return select(case_id).where(triggers.c.any == 1, ~is_resolved(case_id), ~signed)
 
 
 def _any(holds: ColumnElement[bool]) -> ColumnElement[int]:
@@ -158,67 +331,24 @@ def _column(trigger: Trigger) -> str:
     return trigger.name.lower()
 
 
-_IS_FIRST, _IS_FINAL = is_routine(_FIRST, Stage.FIRST), is_current_final(_FINAL)
-
-
-@dataclass(frozen=True, slots=True)
-class ReaderCases:
-    """A statement that selects id and state, and its parts for further columns, filters and orders."""
-
-    query: Select[int, str]
-    state: ColumnElement[str]
-    first: type[tables.Read]  # this reader's first read, outer-joined
-    final: type[tables.Read]  # this reader's current final read, outer-joined
-    images: ColumnElement[int]
-    analysed: ColumnElement[int]
-    first_image: ColumnElement[int]
-    urgent: ColumnElement[bool]
-    mine: ColumnElement[bool]
-    others: ColumnElement[bool]  # assigned to others, and not to this reader
-    open_with: ColumnElement[str | None]
-    open_since: ColumnElement[datetime | None]
-
-
-def statement_parameters(account_id: int, case_id: int | None = None) -> StatementParameters:
-    """Return the parameters for a statement of `reader_cases`: the reader, the time and the case, if only one."""
-    now = clock.now()
-    parameters: StatementParameters = {"reader": account_id, "now": now, "undo_after": now - GRACE}
-    return parameters if case_id is None else {**parameters, "case": case_id}
-
-
-@cache_statement
-def reader_cases(*, only_one: bool = False) -> ReaderCases:
-    """Select the cases with an image that a reader may read in routine, or one; run it with `statement_parameters`."""
-    first, final, mine, case = _FIRST, _FINAL, _MINE, tables.Case
-    progress, triggers, signed = images_of_cases(only_one=only_one), case_triggers(), _signed()
-    assigned, others = _shares(), _open_elsewhere()
-    state = _state(_Joined(first, final, progress, triggers, signed.c.version, mine.account_id.is_not(None)))
-    query = (
-        select(case.id, state.label("state"))
-        .join(progress, progress.c.case_id == case.id)
-        .outerjoin(first, and_(first.case_id == case.id, first.account_id == READER, _IS_FIRST))
-        .outerjoin(final, and_(final.case_id == case.id, final.account_id == READER, _IS_FINAL))
-        .outerjoin(triggers, triggers.c.case_id == case.id)
-        .outerjoin(signed, signed.c.case_id == case.id)
-        .outerjoin(assigned, assigned.c.case_id == case.id)
-        .outerjoin(others, others.c.case_id == case.id)
-        .outerjoin(mine, and_(mine.case_id == case.id, mine.account_id == READER, _is_live(mine)))
-        .where(case.id.not_in(open_study_cases(READER)))
+def _opinions() -> Subquery:
+    """Return the model's probability and threshold by case, of the version that `db.queries.model_opinion` reveals."""
+    row = tables.Prediction
+    of_versions = (
+        select(
+            tables.Image.case_id,
+            func.avg(row.malignant_probability).label("probability"),
+            func.min(row.threshold).label("threshold"),
+            func.row_number()
+            .over(partition_by=tables.Image.case_id, order_by=(func.count().desc(), func.max(row.id).desc()))
+            .label("place"),
+        )
+        .join(tables.Image, tables.Image.id == row.image_id)
+        .where(is_of_current_scale(row), tables.Image.case_id.in_(_CASES))
+        .group_by(tables.Image.case_id, row.model_version)
+        .subquery()
     )
-    return ReaderCases(
-        query=query.where(case.id == _CASE) if only_one else query,
-        state=state,
-        first=first,
-        final=final,
-        images=progress.c.images,
-        analysed=progress.c.analysed,
-        first_image=progress.c.first_image,
-        urgent=case.id.in_(urgent_cases()),
-        mine=func.coalesce(assigned.c.mine, 0) == 1,
-        others=and_(assigned.c.case_id.is_not(None), assigned.c.mine == 0),
-        open_with=others.c.names,
-        open_since=others.c.since,
-    )
+    return select(of_versions).where(of_versions.c.place == 1).subquery()
 
 
 def case_conditions(filters: CaseFilter) -> list[ColumnElement[bool]]:
@@ -257,8 +387,11 @@ def urgent_cases() -> Select[int]:
     return select(tables.Priority.case_id).where(tables.Priority.urgent, ~newer.exists())
 
 
-def images_of_cases(*, only_one: bool = False) -> Subquery:
-    """Count the images of each case, those whose job has ended, and those with an answer; name the first image."""
+def images_of_cases(*, chosen: bool = False) -> Subquery:
+    """Count the images of each case, those whose job has ended, and those with an answer; name the first image.
+
+    With `chosen` only the cases of the parameter `cases` have a row.
+    """
     pending = tables.Job.state.in_(_PENDING)
     query = (
         select(
@@ -271,7 +404,7 @@ def images_of_cases(*, only_one: bool = False) -> Subquery:
         .join(tables.Job, tables.Job.image_id == tables.Image.id)
         .group_by(tables.Image.case_id)
     )
-    return (query.where(tables.Image.case_id == _CASE) if only_one else query).subquery()
+    return (query.where(tables.Image.case_id.in_(_CASES)) if chosen else query).subquery()
 
 
 def has_answer() -> ColumnElement[bool]:
@@ -283,88 +416,3 @@ def has_answer() -> ColumnElement[bool]:
     opinions = select(prediction.id).where(prediction.image_id == image.id, is_of_current_scale(prediction))
     withheld = select(scope.id).where(scope.image_id == image.id, scope.level == "out", is_of_current_scale(scope))
     return or_(opinions.correlate(image).exists(), withheld.correlate(image).exists())
-
-
-@dataclass(frozen=True, slots=True)
-class _Joined:
-    """The joined tables from which the state of a case is computed."""
-
-    first: type[tables.Read]
-    final: type[tables.Read]
-    progress: Subquery
-    triggers: Subquery
-    version: ColumnElement[int | None]  # of the sign-off
-    open_here: ColumnElement[bool]
-
-
-def _state(joined: _Joined) -> ColumnElement[str]:
-    """Compute the state; what others or the model say stays hidden until this reader has finished.
-
-    A reader finishes with a final read; an adjudicator who has seen the readers' opinions cannot save one. While a
-    final read can be withdrawn, the state does not depend on what others said.
-    """
-    case, progress, event = tables.Case.id, joined.progress, tables.AuditEvent
-    shown_cases = select(event.subject).where(event.account_id == READER, event.action == Action.OPINIONS_SHOWN)
-    begun = joined.first.id.is_not(None)
-    finished = or_(
-        joined.final.id.is_not(None), case.in_(settled_by(READER)), and_(begun, tables.Case.accession.in_(shown_cases))
-    )
-    hidden = and_(can_be_withdrawn(joined.final, _UNDO), others_have_read(case, READER))
-    known = and_(finished, not_(func.coalesce(hidden, false())))
-    waits = progress.c.analysed < progress.c.images
-    answered = progress.c.answered > 0
-    triggered = has_trigger(joined.triggers)
-    return choose(
-        (case.in_(incomplete_cases()), _text(CaseState.INCOMPLETE)),
-        (joined.version > 1, _text(CaseState.AMENDED)),
-        (joined.version == 1, _text(CaseState.SIGNED_OFF)),
-        (and_(known, case.in_(resolved_cases())), _text(CaseState.RESOLVED)),
-        (and_(known, triggered, case.in_(adjudicated_cases())), _text(CaseState.ADJUDICATION)),
-        (and_(known, triggered), _text(CaseState.DISCORDANT)),
-        (finished, _text(CaseState.FINAL)),
-        (and_(begun, waits, not_(answered)), _text(CaseState.FIRST_READ)),
-        (begun, _text(CaseState.REVEALED)),
-        (waits, _text(CaseState.WAITING)),
-        (and_(answered, joined.open_here), _text(CaseState.IN_READING)),
-        (answered, _text(CaseState.READY)),
-        else_=_text(CaseState.UNREADABLE),
-    )
-
-
-@cache_statement
-def _signed() -> Subquery:
-    return (
-        select(tables.SignOff.case_id, func.max(tables.SignOff.version).label("version"))
-        .group_by(tables.SignOff.case_id)
-        .subquery()
-    )
-
-
-def _shares() -> Subquery:
-    """Select the assigned cases, and for each whether it is assigned to this reader."""
-    assigned = current_assignments().subquery()
-    mine = func.max(choose((assigned.c.account_id == READER, 1), else_=0))
-    return select(assigned.c.case_id, mine.label("mine")).group_by(assigned.c.case_id).subquery()
-
-
-def _open_elsewhere() -> Subquery:
-    return (
-        select(
-            tables.Claim.case_id,
-            func.aggregate_strings(tables.Account.name, ", ").label("names"),
-            func.min(tables.Claim.claimed_at).label("since"),
-        )
-        .join(tables.Account, tables.Account.id == tables.Claim.account_id)
-        .where(tables.Claim.account_id != READER, _is_live(tables.Claim))
-        .group_by(tables.Claim.case_id)
-        .subquery()
-    )
-
-
-def _text(state: CaseState) -> ColumnElement[str]:
-    # A literal: PostgreSQL cannot infer the type of a CASE that has only parameters.
-    return literal_column(f"'{state.value}'")
-
-
-def _is_live(claim: type[tables.Claim]) -> ColumnElement[bool]:
-    return claim.expires_at > _NOW

@@ -93,7 +93,7 @@ def open_adjudication(session: Session, case_id: int, account_id: int, *, met_on
     case = case_row(session, case_id)
     refuse_in_study(session, case, account_id)
     _refuse_own_reader(session, case, account_id)
-    waits = _waits_for_adjudication(session, case_id)
+    waits = case_state.waits_for_adjudication(session, case_id)
     blind = current_read(session, case_id, account_id, Stage.FIRST)
     consensus = current_consensus(session, case_id) if blind else None
     if not waits and consensus is None:
@@ -102,12 +102,11 @@ def open_adjudication(session: Session, case_id: int, account_id: int, *, met_on
     if blind is None or view.unmet:
         return Adjudication(view, None, waits=True)
     record_shown(session, account_id, case.accession)
-    triggers = case_state.triggers_of(session, select(tables.Case.id).where(tables.Case.id == case_id))
     return Adjudication(
         case=view,
         blind=blind,
         waits=waits,
-        triggers=triggers.get(case_id, ()),
+        triggers=case_state.triggers_of(session, case_id),
         reads=_shown_reads(session, case_id),
         consensus=consensus,
     )
@@ -135,7 +134,7 @@ def record_consensus(
     if blind is None:
         raise NotRevealedError("save your own opinion first: the readers' opinions are shown only after it")
     before = current_consensus(session, case_id)
-    if not _waits_for_adjudication(session, case_id):
+    if not case_state.waits_for_adjudication(session, case_id):
         return _confirm_same(session, case, account_id, before, ruling)
     finals = _final_rows(session, case_id)
     if {read.id for read in finals} != set(seen):
@@ -149,13 +148,6 @@ def record_consensus(
     session.add_all(tables.ConsensusRead(consensus_id=row.id, read_id=read.id) for read in finals)
     record_event(session, account_id, Action.CONSENSUS, case.accession, content=seal(session, row))
     return consensus_value(row, session.get_one(tables.Account, account_id).name)
-
-
-def _waits_for_adjudication(session: Session, case_id: int) -> bool:
-    query = select(tables.Case.id).where(
-        tables.Case.id == case_id, tables.Case.id.in_(case_state.cases_to_adjudicate())
-    )
-    return session.scalar(query) is not None
 
 
 def _refuse_own_reader(session: Session, case: tables.Case, account_id: int) -> None:

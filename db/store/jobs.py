@@ -3,18 +3,20 @@
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, CursorResult, case, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, case, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from core.results import Analysis, Scope
 from db import tables
 from db.audit.seals import seal, seal_of_unfinished
 from db.audit.trail import record_event
+from db.projection.touched import touch_image
 from db.queries.scales import scale_row
 from db.values.audit import TrailAction
 from db.values.reading import Heartbeat, Job, JobState, ModelIdentity, StoredHeatmap
 
 MOST_ATTEMPTS = 25
+_PENDING = (JobState.QUEUED, JobState.RUNNING)
 _RECENT_JOBS = 20  # number of finished jobs used to estimate the remaining time
 
 
@@ -106,8 +108,11 @@ def finish_job(
     if analysis.prediction is not None and not _has_result(session, tables.Prediction, job, model.version):
         row = _prediction_row(job, analysis, model, heatmap)
         session.add(row)
+        session.flush()
+        linked = _embedding_rows(row.id, analysis, model)
+        session.add_all(linked)
         # The prediction is sealed because readers are shown it; the event itself does not reveal it.
-        content = seal(session, row)
+        content = seal(session, row, linked)
         record_event(session, None, TrailAction.ANALYSED, f"image {job.image_id}", content=content)
     return True
 
@@ -147,9 +152,21 @@ def seconds_per_job(session: Session) -> float | None:
     return sum(spans) / len(spans) if spans else None
 
 
+def is_pending(job: tables.Job) -> bool:
+    """Return whether a job is queued or running."""
+    return job.state in _PENDING
+
+
+def place_in_queue(session: Session, job: tables.Job) -> int:
+    """Return the place of a pending job in the order in which jobs are claimed; 1 is the first."""
+    row = tables.Job
+    before = tuple_(row.attempts, row.id) <= (job.attempts, job.id)
+    return session.scalar(select(func.count()).select_from(row).where(row.state.in_(_PENDING), before)) or 0
+
+
 def jobs_waiting(session: Session) -> int:
     """Count the jobs that are queued or running."""
-    waiting = tables.Job.state.in_((JobState.QUEUED, JobState.RUNNING))
+    waiting = tables.Job.state.in_(_PENDING)
     return session.scalar(select(func.count()).select_from(tables.Job).where(waiting)) or 0
 
 
@@ -168,6 +185,7 @@ def _claim_end(session: Session, job: Job, worker: str, state: JobState, message
 def _record_end(session: Session, job_id: int) -> None:
     """Record that an analysis has ended, with the seal of its row: that says whether readers get a result."""
     row = session.get_one(tables.Job, job_id)
+    touch_image(session, row.image_id)
     content = seal(session, row)
     record_event(session, None, TrailAction.ANALYSIS_ENDED, f"image {row.image_id}", content=content)
 
@@ -221,6 +239,13 @@ def _scope_row(job: Job, scope: Scope, model: ModelIdentity) -> tables.ImageScop
         created_at=datetime.now(UTC),
         scale_id=job.scale_id,
     )
+
+
+def _embedding_rows(prediction_id: int, analysis: Analysis, model: ModelIdentity) -> list[tables.ImageEmbedding]:
+    if analysis.embedding is None:
+        return []
+    values = analysis.embedding.astype("<f2").tobytes()
+    return [tables.ImageEmbedding(prediction_id=prediction_id, network=model.network, embedding=values)]
 
 
 def _prediction_row(

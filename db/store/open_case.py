@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.results import OUT_OF_SCOPE
@@ -20,11 +20,11 @@ from db.queries.reads import current_read
 from db.queries.scales import is_of_current_scale, scales_of
 from db.queries.study_places import refuse_in_study
 from db.store.claims import claim_case, claim_holders
-from db.store.jobs import seconds_per_job
+from db.store.jobs import is_pending, place_in_queue, seconds_per_job
 from db.store.reads import end_undo
 from db.store.worklist import case_state
 from db.values.accounts import Permission
-from db.values.reading import CaseState, CaseView, ImageRow, JobState, Stage
+from db.values.reading import CaseState, CaseView, ImageRow, Stage
 
 
 def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
@@ -155,28 +155,22 @@ def case_images(session: Session, case_id: int) -> tuple[ImageRow, ...]:
     """
     job, scope = tables.Job, tables.ImageScope
     withheld = select(scope.id).where(scope.job_id == job.id, scope.level == "out", is_of_current_scale(scope)).exists()
-    queue = (
-        select(job.id, func.row_number().over(order_by=(job.attempts, job.id)).label("place"))
-        .where(job.state.in_((JobState.QUEUED, JobState.RUNNING)))
-        .subquery()
-    )
     query = (
-        select(tables.Image, job, queue.c.place, withheld)
+        select(tables.Image, job, withheld)
         .join(job, job.image_id == tables.Image.id)
-        .outerjoin(queue, queue.c.id == job.id)
         .where(tables.Image.case_id == case_id)
     )
     places = image_places(session, select(tables.Case.id).where(tables.Case.id == case_id))
     rows = sorted(session.execute(query).all(), key=lambda row: places.get(row[0].id, row[0].position))
     scales = scales_of(session, select(tables.Image.id).where(tables.Image.case_id == case_id))
-    pace = seconds_per_job(session) if any(place for _, _, place, _ in rows) else None
+    pace = seconds_per_job(session) if any(is_pending(row) for _, row, _ in rows) else None
     return tuple(
         replace(
-            _image_row(image, position, job_row, None if hidden else job_row.message),
-            seconds_left=place * pace if place and pace else None,
+            _image_row(image, position, row, None if hidden else row.message),
+            seconds_left=place_in_queue(session, row) * pace if pace and is_pending(row) else None,
             scale=scales.get(image.id),
         )
-        for position, (image, job_row, place, hidden) in enumerate(rows, start=1)
+        for position, (image, row, hidden) in enumerate(rows, start=1)
     )
 
 

@@ -169,8 +169,8 @@ def _open_triggers(session: Session, case_id: int) -> tuple[Trigger, ...]:
     """Return what must be adjudicated first; nothing in single-reader mode, where there is no adjudicator."""
     if not has_accounts(session):
         return ()
-    waiting = case_state.cases_to_adjudicate()
-    return case_state.triggers_of(session, waiting).get(case_id, ())
+    waits = case_state.waits_for_adjudication(session, case_id)
+    return case_state.triggers_of(session, case_id) if waits else ()
 
 
 def _proposal(session: Session, case_id: int, consensus: Consensus | None) -> ProposedSignOff:

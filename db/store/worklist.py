@@ -1,91 +1,51 @@
-"""The worklist of one reader: cases with their state, filters and orders, and the case to read next.
+"""The worklist of one reader: a page of cases with their state, filters and orders, and the case to read next.
 
 Neither the model's opinion nor an order based on it is used before the reader's own first read. Cases without an
-image are left out, and so are cases that this reader must read in an open study.
+image are left out, and so are cases that this reader must read in an open study. What is listed was written by
+`db.projection` with the rows from which it follows; the few cases whose state depends on the time are added here.
 """
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
 
-from sqlalchemy import ColumnElement, Row, Select, Subquery, and_, func, select
-from sqlalchemy import case as choose
 from sqlalchemy.orm import Session
 
-from core.natural_order import make_natural_key
-from db import tables
-from db.queries.cached import cache_statement
-from db.queries.case_state import ReaderCases, case_conditions, reader_cases, statement_parameters
-from db.queries.permissions import require_permission
-from db.queries.scales import is_of_current_scale
-from db.values.accounts import Permission
-from db.values.reading import CaseState
-from db.values.worklist import CaseFilter, CaseOrder, CaseRow
-
-# Cases that wait for this reader come first, then those that wait for others or for the analysis, then finished ones.
-_TO_DO = (CaseState.READY, CaseState.IN_READING, CaseState.REVEALED, CaseState.FIRST_READ)
-_BEGUN = (CaseState.REVEALED, CaseState.FIRST_READ)
-_AFTER_TO_DO = (
-    CaseState.INCOMPLETE,
-    CaseState.WAITING,
-    CaseState.UNREADABLE,
-    CaseState.DISCORDANT,
-    CaseState.ADJUDICATION,
-    CaseState.FINAL,
-    CaseState.RESOLVED,
-    CaseState.SIGNED_OFF,
-    CaseState.AMENDED,
+from core.natural_order import NaturalKey, make_natural_key
+from db.projection.write import project_touched
+from db.queries.case_state import derive_cases
+from db.queries.listed_cases import (
+    FEW,
+    CaseDetails,
+    Wanted,
+    case_details,
+    cases_by_id,
+    cases_by_text,
+    cases_in_order,
+    cases_of_pile,
+    cases_of_piles,
+    count_piles,
+    first_case_since,
+    newest_case,
 )
+from db.queries.live_cases import LiveCases, live_cases
+from db.queries.permissions import require_permission
+from db.values.accessions import sort_key
+from db.values.accounts import Permission
+from db.values.piles import Pile, Share
+from db.values.reading import CaseState
+from db.values.worklist import CaseFilter, CaseOrder, CaseRow, ListedCase, WorklistPage
 
-_CaseQuery = Select[int, str]  # ids and accessions
-_Lines = Select[*tuple[object, ...]]  # the fields of CaseRow, by their names
-_Line = Row[*tuple[object, ...]]
+PAGE = 50  # cases
+
 _EVERYTHING = CaseFilter()
 
+_OF_MODEL = (CaseOrder.UNCERTAINTY, CaseOrder.DISCORDANCE)
 
-def order_by_uncertainty(cases: ReaderCases, query: _CaseQuery) -> _CaseQuery:
-    """Select the cases with this reader's first read, ordered by how close their probability is to the threshold.
-
-    Cases without a result come last.
-    """
-    opinion = _opinions()
-    distance: ColumnElement[float] = func.abs(opinion.c.probability - opinion.c.threshold)
-    with_opinion = query.outerjoin(opinion, opinion.c.case_id == tables.Case.id).where(cases.first.id.is_not(None))
-    return with_opinion.order_by(_last_without(distance), distance, tables.Case.id)
-
-
-def order_by_discordance(cases: ReaderCases, query: _CaseQuery) -> _CaseQuery:
-    """Select the cases with this reader's final read, ordered by how strongly the shown model contradicts it.
-
-    Cases that could not be assessed, or were read without the model, come last.
-    """
-    final = cases.final
-    beyond = final.shown_probability - final.shown_threshold
-    against = choose((final.label == "benign", beyond), (final.label == "malignant", -beyond))
-    return query.where(final.id.is_not(None)).order_by(_last_without(against), against.desc(), tables.Case.id)
-
-
-def _opinions() -> Subquery:
-    """Return the model's probability and threshold by case, of the version that `db.queries.model_opinion` reveals."""
-    row = tables.Prediction
-    of_versions = (
-        select(
-            tables.Image.case_id,
-            func.avg(row.malignant_probability).label("probability"),
-            func.min(row.threshold).label("threshold"),
-            func.row_number()
-            .over(partition_by=tables.Image.case_id, order_by=(func.count().desc(), func.max(row.id).desc()))
-            .label("place"),
-        )
-        .join(tables.Image, tables.Image.id == row.image_id)
-        .where(is_of_current_scale(row))
-        .group_by(tables.Image.case_id, row.model_version)
-        .subquery()
-    )
-    return select(of_versions).where(of_versions.c.place == 1).subquery()
-
-
-def _last_without(value: ColumnElement[float]) -> ColumnElement[int]:
-    # SQLite and PostgreSQL sort NULL differently.
-    return choose((value.is_(None), 1), else_=0)
+_Key = tuple[int | float | bool | NaturalKey | bytes, ...]
+_Keys = Callable[[ListedCase], _Key]
 
 
 def worklist(
@@ -95,25 +55,62 @@ def worklist(
     *,
     order: CaseOrder = CaseOrder.WORK,
     language: str | None = None,
-) -> list[CaseRow]:
-    """Return the cases of one reader; orders based on the model include only cases that this reader has read.
+    after: ListedCase | None = None,
+    size: int = PAGE,
+) -> WorklistPage:
+    """Return a page of the cases of one reader; orders based on the model include only cases that this reader has read.
 
-    Case numbers are sorted naturally, as the reader's `language` sorts its letters.
+    Case numbers are sorted naturally, as the reader's `language` sorts its letters; in long lists every letter is
+    sorted by its base letter. `after` is the `last` of the page before.
     """
     require_permission(session, account_id, Permission.READ_CASES)
-    query = _filtered(_lines(order), filters)
-    rows = [_case_row(row) for row in session.execute(query, statement_parameters(account_id))]
-    if order is CaseOrder.ACCESSION:
-        # Not in SQL: neither SQLite nor every PostgreSQL knows natural orders of languages.
-        rows.sort(key=lambda row: make_natural_key(row.accession, language))
-    return rows
+    project_touched(session)
+    filters = replace(filters, text=(filters.text or "").strip() or None)
+    live, piles = live_cases(session, account_id), count_piles(session, account_id)
+    chosen = [pile for pile in piles if _matches(pile, filters)]
+    wanted = Wanted(account_id, chosen, filters, live.ids, first_case_since(session, filters))
+    before = cases_by_id(session, wanted, live.ids)
+    listed = [one for one in _as_now(before, live) if _matches(one.pile, filters)]
+    number = sum(piles[pile] for pile in chosen)
+    is_short = number <= FEW or (wanted.oldest and newest_case(session) - wanted.oldest < FEW)
+    total: int | None = None
+    if is_short or filters.text:
+        listed += cases_of_piles(session, wanted) if is_short else cases_by_text(session, wanted)
+        listed = [one for one in listed if _has_place(one, order)]
+        cut = not is_short and len(listed) > FEW
+        total = None if cut else len(listed)
+        keys = _keys(order, partial(make_natural_key, language=language))
+    else:
+        cut = False
+        if _tells_nothing_of_cases(filters) and order not in _OF_MODEL:
+            total = number + len(listed) - sum(_matches(one.pile, filters) for one in before)
+        listed += _next_cases(session, wanted, order, size + 1, after)
+        listed = [one for one in listed if _has_place(one, order)]
+        keys = _keys(order, sort_key)
+    remaining = [one for one in sorted(listed, key=keys) if after is None or keys(one) > keys(after)]
+    page = remaining[:size]
+    details = case_details(session, account_id, [one.case_id for one in page])
+    return WorklistPage(
+        rows=tuple(_case_row(one, details[one.case_id], live) for one in page),
+        last=page[-1] if len(remaining) > size else None,
+        total=total,
+        cut=cut,
+    )
 
 
 def state_counts(session: Session, account_id: int) -> dict[CaseState, int]:
     """Count this reader's cases by state; every state is included, even with 0."""
     require_permission(session, account_id, Permission.READ_CASES)
-    counts = session.execute(_counts(), statement_parameters(account_id))
-    return dict.fromkeys(CaseState, 0) | {CaseState(state): count for state, count in counts}
+    project_touched(session)
+    live = live_cases(session, account_id)
+    counts = Counter(dict.fromkeys(CaseState, 0))
+    for pile, cases in count_piles(session, account_id).items():
+        counts[pile.state] += cases
+    before = cases_by_id(session, Wanted(account_id, (), _EVERYTHING), live.ids)
+    for stored, now in zip(before, _as_now(before, live), strict=True):
+        counts[stored.pile.state] -= 1
+        counts[now.pile.state] += 1
+    return dict(counts)
 
 
 def find_next_case(
@@ -126,105 +123,127 @@ def find_next_case(
     and the case itself is left out; the cases in `passed` come when no other is left.
     """
     require_permission(session, account_id, Permission.READ_CASES)
-    query = _to_do()
-    order = [*((_position_in(passed),) if passed else ()), *_work_order()]
-    if after is not None:
-        query = query.where(tables.Case.id != after)
-        order.append(choose((tables.Case.id > after, 0), else_=1))
-    row = session.execute(query.order_by(*order, tables.Case.id).limit(1), statement_parameters(account_id)).first()
-    return row[0] if row else None
+    project_touched(session)
+    live = live_cases(session, account_id)
+    places = {case_id: place for place, case_id in enumerate(passed, 1)}
+    apart = (live.ids | places.keys()) - {after}
+    wanted = Wanted(account_id, (), _EVERYTHING, apart | ({after} if after is not None else set()))
+    found = [one for one in _as_now(cases_by_id(session, wanted, apart), live) if one.pile.to_do]
+    piles = [pile for pile in count_piles(session, account_id) if pile.to_do]
+    for _, alike in groupby(sorted(piles, key=Pile.work_key), key=Pile.work_key):
+        first = [one for pile in alike for one in _first_of(session, wanted, pile, after)]
+        if first:
+            found += first
+            break
+
+    def key(one: ListedCase) -> _Key:
+        is_older = after is not None and one.case_id < after
+        return places.get(one.case_id, 0), *one.pile.work_key(open_elsewhere=one.open_elsewhere), is_older, one.case_id
+
+    return min(found, key=key).case_id if found else None
 
 
 def case_state(session: Session, case_id: int, account_id: int) -> CaseState:
-    """Return the state of a case for one reader."""
-    row = session.execute(reader_cases(only_one=True).query, statement_parameters(account_id, case_id)).first()
-    # A case without images is not on the worklist and cannot be analysed.
-    return CaseState(row[1]) if row else CaseState.UNREADABLE
+    """Return the state of a case for one reader, from the rows of this case alone."""
+    derived = derive_cases(session, [case_id], [account_id])
+    if not derived:
+        # A case without images is not on the worklist and cannot be analysed.
+        return CaseState.UNREADABLE
+    return live_cases(session, account_id).now(case_id, derived[0].pile).state
 
 
-@cache_statement
-def _counts() -> Select[str, int]:
-    cases = reader_cases().query.subquery()
-    return select(cases.c.state, func.count()).group_by(cases.c.state)
+def _matches(pile: Pile, filters: CaseFilter) -> bool:
+    in_state = filters.states is None or pile.state in filters.states
+    return in_state and (not filters.mine or pile.share is Share.MINE)
 
 
-@cache_statement
-def _to_do() -> _CaseQuery:
-    cases = reader_cases()
-    return cases.query.where(_is_one_of(cases, _TO_DO), ~_only_for_others(cases))
+def _tells_nothing_of_cases(filters: CaseFilter) -> bool:
+    return filters == CaseFilter(states=filters.states, mine=filters.mine)
 
 
-@cache_statement
-def _lines(order: CaseOrder) -> _Lines:
-    cases, row = reader_cases(), tables.Case
-    return _ordered(cases, cases.query, order).with_only_columns(
-        row.id,
-        row.accession,
-        row.magnification,
-        cases.images.label("images"),
-        cases.analysed.label("analysed"),
-        cases.state.label("state"),
-        row.created_at,
-        row.demonstration,
-        cases.final.id.is_not(None).label("read_to_end"),
-        cases.urgent.label("urgent"),
-        cases.mine.label("assigned_to_me"),
-        cases.others.label("assigned_to_others"),
-        cases.open_with.label("open_with"),
-        cases.open_since.label("open_since"),
-        cases.first_image.label("first_image"),
-    )
-
-
-def _filtered(query: _Lines, filters: CaseFilter) -> _Lines:
-    cases = reader_cases()
-    if conditions := case_conditions(filters):
-        query = query.where(*conditions)
-    if filters.states is not None:
-        query = query.where(_is_one_of(cases, filters.states))
-    return query.where(cases.mine) if filters.mine else query
-
-
-def _ordered(cases: ReaderCases, query: _CaseQuery, order: CaseOrder) -> _CaseQuery:
-    row = tables.Case
+def _has_place(one: ListedCase, order: CaseOrder) -> bool:
+    """Return whether a case is listed in an order: those of the model hold only what this reader knows of it."""
     if order is CaseOrder.UNCERTAINTY:
-        return order_by_uncertainty(cases, query)
-    if order is CaseOrder.DISCORDANCE:
-        return order_by_discordance(cases, query)
-    if order is CaseOrder.NEWEST:
-        return query.order_by(row.created_at.desc(), row.id.desc())
-    if order is CaseOrder.OLDEST:
-        return query.order_by(row.created_at, row.id)
-    return query.order_by(*_work_order(), row.id)
+        return one.uncertainty is not None
+    return order is not CaseOrder.DISCORDANCE or one.concordance is not None
 
 
-@cache_statement
-def _work_order() -> tuple[ColumnElement[int], ...]:
-    """Return the order of work; ties are broken by case number."""
-    cases = reader_cases()
-    rank = choose({state.value: rank for rank, state in enumerate(_AFTER_TO_DO, 2)}, value=cases.state, else_=0)
-    return (
-        choose((_only_for_others(cases), 1), else_=rank),
-        choose((cases.open_with.is_not(None), 1), else_=0),
-        choose((cases.urgent, 0), else_=1),
-        choose((_is_one_of(cases, _BEGUN), 1), else_=0),
-        choose((cases.mine, 0), else_=1),
+def _as_now(cases: Sequence[ListedCase], live: LiveCases) -> list[ListedCase]:
+    return [
+        replace(one, pile=live.now(one.case_id, one.pile), open_elsewhere=one.case_id in live.elsewhere)
+        for one in cases
+    ]
+
+
+def _next_cases(
+    session: Session, wanted: Wanted, order: CaseOrder, many: int, after: ListedCase | None
+) -> list[ListedCase]:
+    """Return at least the next cases of a long list, without those whose state depends on the time."""
+    if order is CaseOrder.WORK:
+        return _next_to_work_on(session, wanted, many, after)
+    if order in (CaseOrder.NEWEST, CaseOrder.OLDEST):
+        beyond, newest_first = after.case_id if after else 0, order is CaseOrder.NEWEST
+        of_piles = (
+            cases_of_pile(session, wanted, pile, many, beyond=beyond, newest_first=newest_first)
+            for pile in wanted.piles
+        )
+        return [one for cases in of_piles for one in cases]
+    return cases_in_order(session, wanted, order, many, after)
+
+
+def _next_to_work_on(session: Session, wanted: Wanted, many: int, after: ListedCase | None) -> list[ListedCase]:
+    reached = after.pile.work_key(open_elsewhere=after.open_elsewhere) if after else None
+    found: list[ListedCase] = []
+    for key, alike in groupby(sorted(wanted.piles, key=Pile.work_key), key=Pile.work_key):
+        if after is not None and reached is not None and key < reached:
+            continue
+        if len(found) >= many:
+            break
+        beyond = after.case_id if after is not None and key == reached else 0
+        for pile in alike:
+            found += cases_of_pile(session, wanted, pile, many, beyond=beyond)
+    return found
+
+
+def _first_of(session: Session, wanted: Wanted, pile: Pile, after: int | None) -> list[ListedCase]:
+    """Return the first case of a pile that is newer than the last one, or else the first."""
+    newer = cases_of_pile(session, wanted, pile, 1, beyond=after or 0)
+    return newer or cases_of_pile(session, wanted, pile, 1)
+
+
+def _keys(order: CaseOrder, sort_accession: Callable[[str], NaturalKey | bytes]) -> _Keys:
+    """Return the function that gives the place of a case in an order; the case itself decides last."""
+    match order:
+        case CaseOrder.WORK:
+            return lambda one: (*one.pile.work_key(open_elsewhere=one.open_elsewhere), one.case_id)
+        case CaseOrder.NEWEST:
+            return lambda one: (-one.case_id,)
+        case CaseOrder.OLDEST:
+            return lambda one: (one.case_id,)
+        case CaseOrder.ACCESSION:
+            return lambda one: (sort_accession(one.accession), one.case_id)
+        case CaseOrder.UNCERTAINTY:
+            return lambda one: (one.uncertainty or 0.0, one.case_id)
+        case CaseOrder.DISCORDANCE:
+            return lambda one: (one.concordance or 0.0, one.case_id)
+
+
+def _case_row(one: ListedCase, details: CaseDetails, live: LiveCases) -> CaseRow:
+    holder = live.elsewhere.get(one.case_id)
+    return CaseRow(
+        id=one.case_id,
+        accession=details.accession,
+        magnification=details.magnification,
+        images=details.images,
+        analysed=details.analysed,
+        state=one.pile.state,
+        created_at=details.created_at,
+        demonstration=details.demonstration,
+        read_to_end=details.read_to_end,
+        urgent=one.pile.urgent,
+        assigned_to_me=one.pile.share is Share.MINE,
+        assigned_to_others=one.pile.share is Share.OTHERS,
+        open_with=holder.reader if holder else "",
+        open_since=holder.since if holder else None,
+        first_image=details.first_image,
     )
-
-
-def _only_for_others(cases: ReaderCases) -> ColumnElement[bool]:
-    """Select the unread cases assigned only to others; a case already begun may be finished."""
-    return and_(cases.others, _is_one_of(cases, (CaseState.READY, CaseState.IN_READING)))
-
-
-def _is_one_of(cases: ReaderCases, states: Collection[CaseState]) -> ColumnElement[bool]:
-    return cases.state.in_([state.value for state in states])
-
-
-def _position_in(passed: Collection[int]) -> ColumnElement[int]:
-    return choose({case_id: place for place, case_id in enumerate(passed, 1)}, value=tables.Case.id, else_=0)
-
-
-def _case_row(line: _Line) -> CaseRow:
-    values = line._asdict()
-    return CaseRow(**{**values, "state": CaseState(values["state"]), "open_with": values["open_with"] or ""})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from db.values.piles import Pile
 from db.values.reading import CaseState
 
 
@@ -24,7 +25,7 @@ class CaseOrder(StrEnum):
 class CaseFilter:
     """A filter for cases; None means any. `since` is inclusive, `until` exclusive."""
 
-    text: str | None = None  # part of the accession
+    text: str | None = None  # of the accession: the beginning of one of its parts on the worklist
     states: Collection[CaseState] | None = None
     magnification: str | None = None
     mine: bool = False  # assigned to this reader
@@ -55,6 +56,31 @@ class CaseRow:
     open_with: str = ""  # the other readers who have it open
     open_since: datetime | None = None
     first_image: int = 0  # id of the image that stands for the case
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCase:
+    """What the orders of the worklist compare, as it was when the case was listed; also marks where a page ends.
+
+    `uncertainty` is None without this reader's first read, `concordance` without their final one.
+    """
+
+    case_id: int
+    pile: Pile
+    open_elsewhere: bool = False
+    accession: str = ""
+    uncertainty: float | None = None
+    concordance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistPage:
+    """Some cases of the worklist, and the last of them if others follow."""
+
+    rows: tuple[CaseRow, ...]
+    last: ListedCase | None = None
+    total: int | None = None  # of all pages; None if counting them would take too long
+    cut: bool = False  # more cases than can be listed have a number like this
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,12 @@ def test_the_modes_take_an_image_or_a_folder(case: Path) -> None:
     done = CliRunner().invoke(app, [*command, "--mode", "single", "--image", image])
     assert done.exit_code == 0, done.output
     assert "of 4 patches" in done.stdout
-    wrong = ([], ["--mode", "single"], ["--mode", "single", "--folder", folder], ["--mode", "folder", "--image", image])
+    wrong: tuple[list[str], ...] = (
+        [],
+        ["--mode", "single"],
+        ["--mode", "single", "--folder", folder],
+        ["--mode", "folder", "--image", image],
+    )
     for words in wrong:
         assert CliRunner().invoke(app, [*command, *words]).exit_code == 2, words
 

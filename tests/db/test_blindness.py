@@ -9,6 +9,7 @@ from db.database import Sessions
 from db.errors import NotRevealedError, UnknownCaseError
 from db.values.reading import CaseState, CaseView, Reveal
 from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, NEWER_MODEL, OPENED, prediction, sha256_of, stored_image
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import Reader, analyse_all, make_case, make_reader, ready_case, revealed_case
 
 
@@ -29,7 +30,7 @@ def test_two_cases_that_differ_only_in_the_models_opinion_look_the_same_before_t
     benign = ready_case(sessions, images=2, malignant=0.01, name="dr. a")
     malignant = ready_case(sessions, images=2, malignant=0.99, name="dr. b")
     with sessions.read() as session:
-        rows = store.worklist.worklist(session, benign.account_id)
+        rows = whole_worklist(session, benign.account_id)
     one, two = open_it(sessions, benign), open_it(sessions, replace(malignant, account_id=benign.account_id))
     assert one.reveal is two.reveal is None
     same = {"id": 0, "accession": "", "images": tuple(replace(image, id=0) for image in one.images)}

@@ -12,6 +12,7 @@ from db.database import Sessions
 from db.queries import case_state
 from db.values.reading import CaseState, Opinion, Role, Trigger
 from tests.helpers.rows import BENIGN, OPENED, SAYS_BENIGN, SAYS_MALIGNANT, consensus_row, sign_off_row, study_rows
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import World, add_person, add_sign_in, make_reader, make_world
 
 UNASSESSED = Opinion(None, None)
@@ -22,7 +23,7 @@ def triggers(world: World, case_id: int | None = None) -> tuple[Trigger, ...]:
     """Give the triggers of a case, the first one unless said; it waits for an adjudicator exactly if it has any."""
     case = case_id or world.cases[0]
     with world.sessions.read() as session:
-        found = case_state.triggers_of(session, select(tables.Case.id)).get(case, ())
+        found = case_state.triggers_of(session, case)
         assert (case in set(session.scalars(case_state.cases_to_adjudicate()))) is bool(found)
     return found
 
@@ -251,7 +252,7 @@ def test_a_case_of_an_open_study_is_not_in_the_routine_list_of_its_reader(sessio
 
     def listed(account_id: int) -> list[int]:
         with sessions.read() as session:
-            rows = [row.id for row in store.worklist.worklist(session, account_id)]
+            rows = [row.id for row in whole_worklist(session, account_id)]
             assert sum(store.worklist.state_counts(session, account_id).values()) == len(rows)
             assert store.worklist.find_next_case(session, account_id) == rows[0]
         return rows

@@ -11,6 +11,7 @@ from db.values.reading import CaseState, Holder
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, OPENED, SAYS_MALIGNANT, claim_row, sign_off_row
 from tests.helpers.stress import amount
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import World, make_world
 
 
@@ -119,7 +120,7 @@ def test_what_another_has_open_is_offered_last_and_is_marked(sessions: Sessions)
     open_it(world, world.readers[1], one)
     assert (following(world, world.reader), following(world, world.readers[1])) == (two, one)
     with sessions.read() as session:
-        rows = store.worklist.worklist(session, world.reader)
+        rows = whole_worklist(session, world.reader)
     assert [(row.id, row.open_with) for row in rows] == [(two, ""), (one, "dr. b")]
     assert rows[1].open_since is not None
     open_it(world, world.adjudicator, two)

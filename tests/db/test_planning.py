@@ -9,6 +9,7 @@ from db.errors import NotAllowedError, UnknownCaseError
 from db.values.reading import Role
 from db.values.worklist import AssignableReader, CaseFilter
 from tests.helpers.rows import BENIGN, OPENED, SAYS_MALIGNANT, claim_row, sign_off_row
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import PASSWORD, World, analyse_all, make_case, make_world
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
@@ -36,7 +37,7 @@ def following(world: World, account_id: int, after: int | None = None, *, passed
 
 def listed(world: World, account_id: int, wanted: CaseFilter | None = None) -> list[int]:
     with world.sessions.read() as session:
-        return [row.id for row in store.worklist.worklist(session, account_id, wanted or CaseFilter())]
+        return [row.id for row in whole_worklist(session, account_id, wanted or CaseFilter())]
 
 
 def test_urgent_comes_first_then_mine_then_nobodys_and_never_what_is_only_for_others(

@@ -30,6 +30,7 @@ from tests.helpers.rows import (
     usual,
 )
 from tests.helpers.tampering import rows_named, without_triggers
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import (
     Reader,
     World,
@@ -111,7 +112,7 @@ def test_before_the_first_read_a_strange_image_looks_like_any_other(sessions: Se
     assert nameless(views[0].images) == nameless(views[1].images)
     assert views[1].images[0].job_message is None
     with sessions.read() as session:
-        rows = store.worklist.worklist(session, plain.account_id)
+        rows = whole_worklist(session, plain.account_id)
         assert {row.state for row in rows} == {CaseState.READY, CaseState.IN_READING}
         plan = store.studies.find_cases(session, plain.account_id, [row.accession for row in rows])
     assert len(plan) == 2
@@ -265,7 +266,7 @@ def test_without_an_opinion_nobody_contradicts_the_model_and_agreement_counts_th
     assert [pair.case_id for pair in reader_model_pairs(found, "after")] == [other]
     assert count_without_opinion(found) == 1
     with sessions.read() as session:
-        triggers = store.worklist.worklist(session, reader.account_id)
+        triggers = whole_worklist(session, reader.account_id)
     assert {row.state for row in triggers} == {CaseState.FINAL}, Trigger.MODEL_CONFLICT
 
 

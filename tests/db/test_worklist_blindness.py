@@ -12,6 +12,7 @@ from db.database import Sessions
 from db.values.reading import CaseState, Opinion
 from db.values.worklist import CaseFilter, CaseOrder, CaseRow
 from tests.helpers.rows import BENIGN, OPENED, SAYS_MALIGNANT, prediction, sign_off_row
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import World, make_world
 
 _FILTERS = (CaseFilter(), CaseFilter(states=[CaseState.READY, CaseState.FINAL, CaseState.DISCORDANT]))
@@ -61,9 +62,7 @@ def everything(world: World) -> list[object]:
     """Give all that the worklist tells this reader, in every order."""
     with world.sessions.read() as session:
         lists: list[object] = [
-            store.worklist.worklist(session, world.reader, wanted, order=order)
-            for wanted in _FILTERS
-            for order in CaseOrder
+            whole_worklist(session, world.reader, wanted, order=order) for wanted in _FILTERS for order in CaseOrder
         ]
         following = [store.worklist.find_next_case(session, world.reader, case_id) for case_id in (None, *world.cases)]
         return [*lists, following, store.worklist.state_counts(session, world.reader)]
@@ -71,7 +70,7 @@ def everything(world: World) -> list[object]:
 
 def ids(world: World, order: CaseOrder) -> list[int]:
     with world.sessions.read() as session:
-        return [row.id for row in store.worklist.worklist(session, world.reader, order=order)]
+        return [row.id for row in whole_worklist(session, world.reader, order=order)]
 
 
 def test_whatever_the_model_says_of_unread_cases_the_list_stays_the_same(world: World) -> None:
@@ -111,7 +110,7 @@ def test_nothing_of_others_stands_in_a_row_before_the_last_word(world: World) ->
         with world.sessions.read() as session:
             return [
                 replace(row, id=0, accession="", created_at=OPENED, first_image=0)
-                for row in store.worklist.worklist(session, world.reader)
+                for row in whole_worklist(session, world.reader)
                 if row.id in of
             ]
 

@@ -18,6 +18,7 @@ from db.values.reading import Opinion, Role
 from db.values.worklist import CaseFilter
 from tests.helpers.rows import OPENED, evaluated_image, stored_image
 from tests.helpers.stress import FULL, amount
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import PASSWORD, make_case, make_reader
 from tests.hostile.words import BAD_NAMES, FORMULAS, SCRIPTS
 
@@ -131,7 +132,7 @@ def test_nobody_signs_in_by_words(sessions: Sessions) -> None:
         with sessions.read() as session:
             assert store.accounts.account_with_password(session, words, words) is None
             assert store.sign_ins.signed_in(session, words) is None
-            assert store.sign_ins.token_account(session, words) is None
+            assert store.sign_ins.find_token(session, words) is None
 
 
 def test_filters(sessions: Sessions, reader: int) -> None:
@@ -142,10 +143,10 @@ def test_filters(sessions: Sessions, reader: int) -> None:
         if not _travels(words) or "\0" in words:
             continue  # PostgreSQL refuses to look for NUL, which nobody can type; nothing is shown then
         with sessions.read() as session:
-            found = store.worklist.worklist(session, reader, CaseFilter(text=words))
+            found = whole_worklist(session, reader, CaseFilter(text=words))
             assert len(found) == (words.strip() in "50%_off"), words
             if words.strip():
-                assert store.worklist.worklist(session, reader, CaseFilter(magnification=words)) == []
+                assert whole_worklist(session, reader, CaseFilter(magnification=words)) == []
             for wanted in (EventFilter(subject=words), EventFilter(account=words), EventFilter(action=words)):
                 # No words at all stand for the program itself, which added the reader.
                 events = store.audit.audit_trail(session, filters=wanted)

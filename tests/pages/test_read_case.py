@@ -3,10 +3,10 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from db import store
 from db.values.reading import CaseState, Opinion, Vote
 from service.intake import add_demo_case
 from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import CARD, CARD_MODEL, World
 
 # What could give the model's opinion away: its name, its probability, its threshold, its address of maps.
@@ -19,6 +19,7 @@ TELLTALES = (
     "/heatmap",
     "Model says",
     "patches malignant",
+    "imilar",
 )
 
 
@@ -203,7 +204,7 @@ def test_a_missing_magnification_is_a_word_that_opens_the_field_to_record_it(wor
     assert "no magnification" not in words_on(tab)
     assert "40X" in words_on(tab)
     with world.sessions.read() as session:
-        (row,) = store.worklist.worklist(session, world.reader)
+        (row,) = whole_worklist(session, world.reader)
     assert row.magnification == "40X"
 
 

@@ -18,6 +18,7 @@ from tests.helpers.images.odd_modes import saved
 from tests.helpers.images.odd_tiffs import pages_tiff
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.rows import stored_image
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import World
 
 PNG = "image/png"
@@ -30,9 +31,7 @@ def upload(tab: AppTest, *files: tuple[str, bytes, str]) -> AppTest:
 
 def cases(world: World) -> list[tuple[str, int, str | None]]:
     with world.sessions.read() as session:
-        return [
-            (row.accession, row.images, row.magnification) for row in store.worklist.worklist(session, world.reader)
-        ]
+        return [(row.accession, row.images, row.magnification) for row in whole_worklist(session, world.reader)]
 
 
 def test_several_images_become_one_case(world: World) -> None:
@@ -346,4 +345,4 @@ def test_chosen_images_are_shown_with_what_happens_next_before_they_are_stored(w
     assert "and 2 more" in drawn
     assert "Next: the server stores 14 images" in words_on(tab)
     with world.sessions.read() as session:
-        assert store.worklist.worklist(session, world.reader) == []
+        assert whole_worklist(session, world.reader) == []

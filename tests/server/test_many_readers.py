@@ -20,6 +20,7 @@ from tests.helpers.concurrency import at_once
 from tests.helpers.rows import OPENED
 from tests.helpers.saving_server import saving
 from tests.helpers.stress import TIMEOUT, amount, milliseconds
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import analyse_all, make_case, make_reader
 
 pytestmark = pytest.mark.timeout(TIMEOUT)
@@ -66,7 +67,7 @@ class Room:
     def _look(self, reader: int) -> None:
         with self.sessions.read() as session:
             store.worklist.state_counts(session, reader)
-            store.worklist.worklist(session, reader)
+            whole_worklist(session, reader)
             store.worklist.find_next_case(session, reader)
 
     def _open(self, case_id: int, reader: int) -> None:

@@ -25,6 +25,7 @@ from tests.helpers.networks import small_checkpoint
 from tests.helpers.sent_bytes import SentBytes, spelled_text
 from tests.helpers.server import Server, running_server
 from tests.helpers.stress import TIMEOUT, amount
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import let_all_meet_the_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
@@ -97,7 +98,7 @@ def _read_all(server: Server, sessions: Sessions, reader: int) -> SentBytes:
     """Read every case as somebody who did not bring it in; give everything that was sent."""
     tap = SentBytes(server.port)
     with sessions.read() as session:
-        rows = store.worklist.worklist(session, reader)
+        rows = whole_worklist(session, reader)
         images = [image.id for row in rows for image in store.open_case.case_images(session, row.id)]
     let_all_meet_the_model(sessions)
     with clicking_tab(server.port) as tab:

@@ -30,6 +30,7 @@ from tests.helpers.rows import OPENED
 from tests.helpers.sent_bytes import SentBytes, spelled_number, spelled_text
 from tests.helpers.server import running_server
 from tests.helpers.stress import TIMEOUT, amount
+from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import PASSWORD, let_all_meet_the_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
@@ -46,6 +47,7 @@ _SCOPE = Scope("unusual", 1.4127, 1.0917, 2.3081, (_STRANGE,))
 _WORDS = (
     *("Model says", "patches malignant", "probability of malignancy", "/heatmap", *_LABELS.classes, _LABELS.name),
     *("rely on it less", "unusual for the model", _STRANGE),
+    *("Similar signed-off cases", "similar-cases"),
 )
 
 
@@ -243,7 +245,7 @@ def _without_the_model(served: _Served) -> list[_Case]:
     with served.sessions.read() as session:
         reader = store.accounts.account_named(session, "the reader")
         assert reader is not None
-        taken = {row.id: bool(row.open_with) for row in store.worklist.worklist(session, reader.id)}
+        taken = {row.id: bool(row.open_with) for row in whole_worklist(session, reader.id)}
     return sorted(served.cases, key=lambda case: (taken[case.case_id], case.case_id))
 
 

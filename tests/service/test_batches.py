@@ -19,6 +19,7 @@ from service.batches import Batch, Batches
 from service.intake import CasePlan, IntakeResult, Received
 from tests.helpers.concurrency import wait_until
 from tests.helpers.databases import open_new
+from tests.helpers.worklists import whole_worklist
 
 IMAGES = 4
 LONG = 60  # seconds; how long a test waits for what must come
@@ -81,7 +82,7 @@ def _images(count: int = IMAGES) -> list[Received]:
 
 def _states(sessions: Sessions, reader: int) -> list[tuple[str, int, CaseState]]:
     with sessions.read() as session:
-        return [(row.accession, row.images, row.state) for row in store.worklist.worklist(session, reader)]
+        return [(row.accession, row.images, row.state) for row in whole_worklist(session, reader)]
 
 
 def _stored(batch: Batch) -> list[str]:

@@ -34,6 +34,7 @@ from service.intake import (
 from tests.helpers.databases import open_new
 from tests.helpers.fakes import FAKE_CARD
 from tests.helpers.images.odd_tiffs import pages_tiff
+from tests.helpers.worklists import whole_worklist
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def _png(seed: int) -> bytes:
 
 def _cases(sessions: Sessions, reader: int) -> list[CaseRow]:
     with sessions.read() as session:
-        return list(store.worklist.worklist(session, reader))
+        return list(whole_worklist(session, reader))
 
 
 def _take_in_folder(

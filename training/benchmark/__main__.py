@@ -16,7 +16,10 @@ from core.command_line import make_app, run_app
 from core.console import PlainConsole
 from training.benchmark.input import input_pipeline
 from training.benchmark.metrics import bootstrap
+from training.benchmark.one_engine import one_engine
+from training.benchmark.search import similar_images
 from training.benchmark.serving import imports, loading, networks, preprocessing
+from training.benchmark.store import store
 from training.benchmark.timing import Ratio
 from training.benchmark.training import frozen_phase
 
@@ -28,6 +31,9 @@ PARTS: tuple[Callable[[int], list[Ratio]], ...] = (
     bootstrap,
     frozen_phase,
     input_pipeline,
+    similar_images,
+    one_engine,
+    store,
 )
 _NAMES = ", ".join(part.__name__ for part in PARTS)
 

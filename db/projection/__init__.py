@@ -1,0 +1,1 @@
+"""What the worklists show, kept beside the rows from which it is derived, in the same transaction."""
