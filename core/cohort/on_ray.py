@@ -39,10 +39,11 @@ def score_on_ray(
     try:
         _connect(address)
         ray.data.DataContext.get_current().enable_progress_bars = False
+        shared = ray.put(list(files))  # kept until the end: an actor that is started again asks for it
         places = ray.data.range(len(files), override_num_blocks=-(-len(files) // _BLOCK))
         scored = places.map_batches(
             _Scorer,
-            fn_constructor_args=(ray.put(list(files)), str(checkpoint), device, made_with),
+            fn_constructor_args=(shared, str(checkpoint), device, made_with),
             batch_format="pyarrow",
             batch_size=None,
             compute=ray.data.ActorPoolStrategy(size=actors),
