@@ -19,6 +19,7 @@ from pages.ui.openid_settings import configured_providers
 from pages.ui.viewer import VENDOR
 from service.access.gate import Gate
 from service.access.prefix import PagesUnderPrefix, prefix_of
+from service.api.interface import add_interface
 from service.installation import Installation
 from service.routes import answer_our_errors, router
 
@@ -57,10 +58,11 @@ def _limit_shutdown() -> None:
         server.config.timeout_graceful_shutdown = _LAST_ANSWERS_SECONDS
 
 
-# FastAPI's /docs would load scripts from the internet; /openapi.json describes the routes without it.
+# FastAPI's /docs would load scripts from the internet.
 app = FastAPI(title="Second Read", lifespan=_run, docs_url=None, redoc_url=None)
 answer_our_errors(app)
 app.include_router(router)
+add_interface(app)
 app.mount("/", PagesUnderPrefix(CheckedMessages(_pages), _PREFIX))
 # Added last, so that it runs before everything above.
 app.add_middleware(Gate, installation=lambda: getattr(app.state, "installation", None), prefix=_PREFIX)

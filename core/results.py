@@ -16,7 +16,10 @@ Patches = NDArray[np.uint8]  # patches x side x side x 3
 Probabilities = NDArray[np.float32]  # patches x classes
 Evidence = NDArray[np.float32]  # patches x side x side; logit units
 ScopeLevel = Literal["in", "unusual", "out"]
+Priority = Literal["interactive", "cohort"]  # somebody waits for it, or it is one of very many images
 PatchFeatures = NDArray[np.float32]  # patches x rows x columns x values, of the upright patch
+PatchEmbeddings = NDArray[np.float32]  # patches x channels: what the head sees of the upright patch
+Embedding = NDArray[np.float16]  # channels of an image; of length 1
 Box = tuple[int, int, int, int]  # left, top, right, bottom in image pixels; right and bottom outside
 
 # The reason of an analysis that is withheld begins with this.
@@ -34,6 +37,25 @@ class PatchFindings:
     probabilities: Probabilities
     features: PatchFeatures
     evidence: Evidence | None = None
+    embeddings: PatchEmbeddings | None = None
+
+    @classmethod
+    def join(cls, parts: "Sequence[PatchFindings]") -> "PatchFindings":
+        """Return the findings of all patches from those of parts of them, in order."""
+        maps = [part.evidence for part in parts if part.evidence is not None]
+        embeddings = [part.embeddings for part in parts if part.embeddings is not None]
+        return cls(
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate([part.features for part in parts]),
+            np.concatenate(maps) if maps else None,
+            np.concatenate(embeddings) if embeddings else None,
+        )
+
+    def cut(self, start: int, stop: int) -> "PatchFindings":
+        """Return the findings of some of the patches."""
+        evidence = None if self.evidence is None else self.evidence[start:stop]
+        embeddings = None if self.embeddings is None else self.embeddings[start:stop]
+        return PatchFindings(self.probabilities[start:stop], self.features[start:stop], evidence, embeddings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +199,7 @@ class Analysis:
     reason: str | None = None
     scope: Scope | None = None
     scope_map: Heatmap | None = field(default=None, compare=False)  # the score of each place, in units of `scope`
+    embedding: Embedding | None = field(default=None, compare=False)  # by which similar images are found
 
     def __post_init__(self) -> None:
         if (self.prediction is None) != (self.reason is not None):

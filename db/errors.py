@@ -21,6 +21,24 @@ class IncompleteCaseError(CaseChangedError):
     """Images of the case are still being stored, or its intake was interrupted; nobody may read it yet."""
 
 
+class StillBlindError(Exception):
+    """An image is in a case that somebody still has to read without the model, so no program gets a prediction."""
+
+    def __init__(self, case_id: int) -> None:
+        super().__init__(
+            f"this image is in case number {case_id}, which is still to be read without the model: ask again when the "
+            "case is signed off, or ask an administrator to open it to predictions"
+        )
+        self.case_id = case_id
+
+
+class KeyReusedError(ValueError):
+    """An idempotency key came with another request than before."""
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was sent with another request before: use a new key for each request")
+
+
 class DatabaseBusyError(Exception):
     """The database is locked by another program or cannot be reached; the same action may succeed later."""
 

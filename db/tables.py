@@ -13,6 +13,7 @@ from sqlalchemy import (
     Enum,
     ForeignKey,
     Index,
+    LargeBinary,
     MetaData,
     SmallInteger,
     String,
@@ -26,6 +27,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from core.imaging.scale import ScaleSource
 from core.labels import Malignancy
 from core.results import ScopeLevel
+from db.values.accounts import TokenScope
 from db.values.evaluations import RunState, ThresholdAim
 from db.values.reading import Arm, JobState, RegionKind, Role, Severity, Stage, Vote
 
@@ -344,6 +346,22 @@ class Prediction(Base):
     heatmap_high: Mapped[float | None]
     created_at: Mapped[datetime]
     scale_id: Mapped[int | None] = mapped_column(ForeignKey("image_scales.id"))  # with which it was analysed
+
+
+class ImageEmbedding(Base):
+    """Where an image lies among all others for the network that predicted it, by which similar images are found.
+
+    `network` is the version of the model whose weights made it: a version that was calibrated for a site has those of
+    its origin. The values are of half precision, little-endian, and of length 1 together.
+    """
+
+    __tablename__ = "image_embeddings"
+    __table_args__ = (Index(None, "network", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    prediction_id: Mapped[int] = mapped_column(ForeignKey("predictions.id"), unique=True)
+    network: Mapped[str] = mapped_column(String(64))
+    embedding: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class ImageScope(Base):
@@ -788,7 +806,10 @@ class SignIn(Base):
 
 
 class ApiToken(Base):
-    """One token of a program that acts for an account; stores only its hash."""
+    """One token of a program that acts for an account; stores only its hash.
+
+    Without a scope it shows images as its account may see them, as all tokens once did.
+    """
 
     __tablename__ = "api_tokens"
     __table_args__ = (Index(None, "account_id"),)
@@ -799,6 +820,40 @@ class ApiToken(Base):
     token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    scope: Mapped[TokenScope | None] = mapped_column(by_value(TokenScope, "scope"))
+
+
+class KeyedRequest(Base):
+    """A request of a program that must be carried out only once, by the key it was sent with, and its answer.
+
+    Without an answer it is being carried out, or was interrupted.
+    """
+
+    __tablename__ = "keyed_requests"
+    __table_args__ = (
+        UniqueConstraint("token_id", "key"),
+        CheckConstraint("(status IS NULL) = (answer IS NULL)", name="answered"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_id: Mapped[int] = mapped_column(ForeignKey("api_tokens.id"))
+    key: Mapped[str] = mapped_column(String(255))
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    status: Mapped[int | None]
+    answer: Mapped[str | None] = mapped_column(Text)
+
+
+class PredictionPermit(Base):
+    """An administrator lets programs ask for predictions of the images of a case before it is signed off."""
+
+    __tablename__ = "prediction_permits"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), unique=True)
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("accounts.id"))  # None: a command
+    why: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime]
 
 
 class LinkedIdentity(Base):

@@ -1,5 +1,6 @@
 """Create or upgrade the tables of a database; safe when several processes start at once."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -32,18 +33,17 @@ def upgrade(connection: Connection) -> AddedEvents | None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    config = alembic_config(connection)
-    script = ScriptDirectory.from_config(config)
     revision = MigrationContext.configure(connection).get_current_revision()
-    if revision == script.get_current_head():
+    if revision == _revisions()[0]:
         return None
     if revision is None:
         _refuse_foreign_tables(connection)
-    elif revision not in {known.revision for known in script.walk_revisions()}:
+    elif revision not in _revisions():
         raise UnusableDatabaseError(
             f"the database belongs to a newer version of Second Read (its tables are at revision {revision}): "
             "install that version, or restore the backup made before the upgrade"
         )
+    config = alembic_config(connection)
     command.upgrade(config, "head")
     # Not in a revision: it needs the tables as they are now, and any revision may change what follows from the rows.
     rebuild(Session(connection))
@@ -61,22 +61,32 @@ def require_current(connection: Connection) -> None:
     Raises:
         UnusableDatabaseError: If its tables are not at the current revision; the message says what to do.
     """
-    script = ScriptDirectory.from_config(alembic_config(connection))
     revision = MigrationContext.configure(connection).get_current_revision()
-    if revision != script.get_current_head():
+    if revision != _revisions()[0]:
         raise UnusableDatabaseError(
-            f"the tables of the database are at revision {revision}, not {script.get_current_head()}: "
+            f"the tables of the database are at revision {revision}, not {_revisions()[0]}: "
             "start this version of Second Read once to upgrade it, or use the version that created it"
         )
 
 
 def alembic_config(connection: Connection) -> Config:
     """Configure Alembic for a connection, independent of the working directory."""
+    config = _config()
+    config.attributes["connection"] = connection
+    return config
+
+
+def _config() -> Config:
     config = Config()
     # Alembic's configuration treats a percent sign in a path as a placeholder.
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
     return config
+
+
+@cache
+def _revisions() -> tuple[str, ...]:
+    # The newest first. Kept, because Alembic runs every file to learn them, which takes longer than all else here.
+    return tuple(known.revision for known in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 def _refuse_foreign_tables(connection: Connection) -> None:

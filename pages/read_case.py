@@ -8,7 +8,7 @@ from db import store
 from db.errors import CaseChangedError, IncompleteCaseError, InStudyError, UnknownCaseError
 from db.values.reading import CaseState, CaseView, Read
 from pages.ui import components, formatting, meet_model, resources, times
-from pages.ui.reading import forms, header, inputs, sign_off, tissue
+from pages.ui.reading import forms, header, inputs, sign_off, similar_cases, tissue
 from pages.ui.reading.form_state import ReadForm
 from pages.ui.reading.mode import make_routine_mode
 
@@ -118,6 +118,7 @@ def _draw_case(case_id: int) -> None:
     left, right = st.columns([3, 1.15], gap="small", wrap=False)
     with left:
         _draw_tissue(case, can_set_scale=can_set_scale)
+        similar_cases.draw_similar_cases(case)
     with right, st.container(key="opinion"):
         _draw_opinion(case, reads)
 

@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass
 from functools import cached_property
 
+from core.answer_cache import AnswerCache
 from core.settings import Settings
 from db import store
 from db.database import Sessions, open_database
@@ -14,6 +15,9 @@ from service.access.media_owners import MediaOwners
 from service.access.providers import Providers
 from service.access.sessions import Access, lifetime_of
 from service.batches import Batches
+from service.engine.client import EngineClient
+from service.engine.requests import Analyser
+from service.similar_cases import SimilarCaseFinder
 from service.worker.supervisor import Supervisor
 
 _OPEN_TABS = "open_tabs"  # file in the data folder
@@ -27,7 +31,7 @@ _served_lock = threading.Lock()
 
 @dataclass(frozen=True, eq=False)  # compared by identity
 class Installation:
-    """Settings, database, files, worker, batches, browser tabs with their media, and access of one server."""
+    """Settings, database, files, worker, batches, browser tabs with their media, access and search of one server."""
 
     settings: Settings
     sessions: Sessions
@@ -38,6 +42,8 @@ class Installation:
     media: MediaOwners
     access: Access
     in_use: FolderInUse
+    analyser: Analyser  # of the images of requests; those that are stored are jobs
+    similar: SimilarCaseFinder
 
     @classmethod
     def open(cls, settings: Settings, *, providers: Providers | None = None) -> "Installation":
@@ -57,7 +63,9 @@ class Installation:
         access = Access(sessions, lifetime_of(settings), behind_proxy=settings.behind_proxy, providers=providers)
         files, supervisor, tabs = Files(settings.files), Supervisor(settings, sessions), BrowserTabs()
         batches, media = Batches(sessions, files), MediaOwners(tabs)
-        return cls(settings, sessions, files, supervisor, batches, tabs, media, access, in_use)
+        analyser = EngineClient(sessions, supervisor.requests, AnswerCache(settings.cache_mb * 1_000_000))
+        similar = SimilarCaseFinder(sessions)
+        return cls(settings, sessions, files, supervisor, batches, tabs, media, access, in_use, analyser, similar)
 
     def serve(self) -> None:
         """Start the worker, remember browser tabs across restarts, and let the pages of this process find this object.

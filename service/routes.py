@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
@@ -16,16 +17,20 @@ from core.imaging.decode import decode_image
 from core.imaging.heatmaps import decode_heatmap, encode_png, make_thumbnail, scale_to_grey
 from db import store
 from db.errors import (
+    CaseChangedError,
     DatabaseBusyError,
-    IncompleteCaseError,
+    KeyReusedError,
     NotAllowedError,
     NotRevealedError,
+    StillBlindError,
+    StoredDifferentlyError,
     UnknownCaseError,
 )
 from db.files import DamagedFileError, Files
 from db.values.reading import Account
 from service.access.gate import ACCOUNT
-from service.access.refusal import answer_refusal
+from service.access.prefix import own_path
+from service.access.refusal import REFUSALS, answer_refusal
 from service.installation import Installation
 
 # The browser must revalidate each time: in a new data folder, the same id is another patient's image.
@@ -35,18 +40,24 @@ _REVALIDATE = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _ONE_DAY = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
 
+_IMAGES = "/images/"
 _NO_SUCH_ADDRESS = "There is no such address here: images have whole numbers, as in /images/1."
 
 _CACHED_THUMBNAILS = 512  # about 100 kB each
 
-router = APIRouter()
+router = APIRouter(responses=REFUSALS)
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The state of the server that anyone may see: nothing about cases, accounts or file locations."""
+    """The state of the server that anyone may see: nothing about cases, accounts or file locations.
+
+    `status`, `model_loaded` and `timestamp` are the names that clients of a published service know.
+    """
 
     status: Literal["ok", "degraded"]
+    model_loaded: bool
+    timestamp: datetime
     model_version: str | None
     worker: Literal["ready", "starting", "stopped", "none"]  # none: this server starts no worker
     queue: int | None
@@ -76,7 +87,8 @@ def _account_id(request: Request, installation: OfServer) -> int:
 ForAccount = Annotated[int, Depends(_account_id)]
 
 
-@router.api_route("/health", methods=["GET", "HEAD"])
+@router.head("/health", include_in_schema=False)
+@router.get("/health")
 def health(installation: OfServer) -> Health:
     """Return whether the server and its worker are healthy."""
     supervisor = installation.supervisor
@@ -88,6 +100,8 @@ def health(installation: OfServer) -> Health:
         queue, problem = None, "the database is not responding"
     return Health(
         status="degraded" if problem else "ok",
+        model_loaded=version is not None,
+        timestamp=datetime.now(UTC),
         model_version=version,
         worker=_worker_state(installation),
         queue=queue,
@@ -148,13 +162,16 @@ def answer_our_errors(app: FastAPI) -> None:
         (UnknownCaseError, HTTPStatus.NOT_FOUND),
         (NotRevealedError, HTTPStatus.FORBIDDEN),
         (NotAllowedError, HTTPStatus.FORBIDDEN),
-        (IncompleteCaseError, HTTPStatus.CONFLICT),
+        (CaseChangedError, HTTPStatus.CONFLICT),
+        (StoredDifferentlyError, HTTPStatus.INTERNAL_SERVER_ERROR),
+        (KeyReusedError, HTTPStatus.CONFLICT),
         (DatabaseBusyError, HTTPStatus.SERVICE_UNAVAILABLE),
         (DamagedFileError, HTTPStatus.INTERNAL_SERVER_ERROR),
     ):
         app.add_exception_handler(error, _answer(status))
+    app.add_exception_handler(StillBlindError, _answer_still_blind)
     app.add_exception_handler(StarletteHTTPException, _answer_http_error)
-    app.add_exception_handler(RequestValidationError, _answer(HTTPStatus.UNPROCESSABLE_ENTITY, _NO_SUCH_ADDRESS))
+    app.add_exception_handler(RequestValidationError, _answer_invalid_request)
 
 
 def _answer(status: HTTPStatus, reason: str = "") -> Callable[[Request, Exception], Response]:
@@ -167,7 +184,27 @@ def _answer(status: HTTPStatus, reason: str = "") -> Callable[[Request, Exceptio
 def _answer_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, StarletteHTTPException):
         raise error
-    return answer_refusal(request.headers, str(error.detail), HTTPStatus(error.status_code))
+    return answer_refusal(request.headers, str(error.detail), HTTPStatus(error.status_code), also=error.headers)
+
+
+def _answer_still_blind(request: Request, error: Exception) -> Response:
+    if not isinstance(error, StillBlindError):
+        raise error
+    return answer_refusal(request.headers, str(error), HTTPStatus.CONFLICT, members={"case_id": error.case_id})
+
+
+def _answer_invalid_request(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    if own_path(request.scope).startswith(_IMAGES):
+        return answer_refusal(request.headers, _NO_SUCH_ADDRESS, HTTPStatus.UNPROCESSABLE_ENTITY)
+    wrong = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+    return answer_refusal(
+        request.headers,
+        "The request is not as /openapi.json describes it.",
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        members={"errors": wrong},
+    )
 
 
 def _png(request: Request, file_sha256: str, read: Callable[[], bytes]) -> Response:

@@ -16,11 +16,13 @@ from db.database import Sessions, open_database
 from db.projection.check import find_differences
 from db.store import accounts
 from tests.helpers.backups import DataFolder, make_data_folder
-from tests.helpers.databases import empty_database, run_on_server, with_tables
+from tests.helpers.compiled_statements import share_compiled_statements
+from tests.helpers.databases import copy_database, empty_database, run_on_server, with_tables
 
 # No test of a property judges how long an example takes: that is the machine's doing.
 settings.register_profile("second_read", deadline=None)
 settings.load_profile("second_read")
+share_compiled_statements()
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -84,7 +86,7 @@ def tables_on_postgresql(postgres_server: str) -> Iterator[URL]:
     """URL of a database that has all its tables and nothing in them."""
     server = make_url(postgres_server).set(drivername="postgresql+psycopg")
     template = server.set(database=f"tables_{uuid.uuid4().hex}")
-    run_on_server(server, f"CREATE DATABASE {template.database}")
+    copy_database(server, "template1", str(template.database))
     open_database(template.render_as_string(hide_password=False)).dispose()
     yield template
     run_on_server(server, f"DROP DATABASE {template.database}")

@@ -33,6 +33,7 @@ RUN_HISTORY = re.compile(r"core\.fitting\.history\b")
 VALUE_MODULES = {
     *("core.labels", "core.results", "core.card", "core.settings", "core.files", "core.clock"),
     "core.archives",  # reading a backup
+    "core.command_line",  # what all commands share
     *("core.identifiers", "core.natural_order"),  # how case numbers are compared and sorted
 }
 VALUES_OF_IMAGING = re.compile(r"core\.imaging\.scale\b")  # of core.imaging, db knows nothing else

@@ -11,6 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress
 from rich.table import Table
 
+from core.command_line import make_app, run_app
 from core.console import PlainConsole, text_column
 from core.data.datasets import (
     OUTSIDE,
@@ -325,5 +326,7 @@ def _verdict(result: Audit, left_out: int) -> str:
     return f"\nLeaks: {len(result.leaks)}{details}. Contradictory labels: {contradictions}.{out}"
 
 
+app = make_app(run, "python -m training.audit BREAKHIS", OSError, ValueError)
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

@@ -16,12 +16,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from core.command_line import make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
 from core.data.splits import patient_folds
 from core.fitting.config import FitConfig
 from core.imaging.decode import decode_image
+from core.imaging.limits import UnreadableImageError
 from core.results import RgbImage
 from core.statistics.predictions import BinaryPredictions, auc_estimate
 
@@ -124,5 +126,7 @@ def _even_weights(images: Sequence[LabelledImage]) -> Features:
     return np.asarray(weights * len(weights) / weights.sum())
 
 
+app = make_app(run, "python -m training.baseline BREAKHIS", OSError, ValueError, UnreadableImageError)
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
+from core.command_line import make_app, run_app
 from core.console import PlainConsole, print_cautions, text_column
 from core.data.datasets import describe_shortfall, load_dataset
 from core.data.left_out import dataset_cautions
@@ -78,5 +79,7 @@ def _unpack(archive: Path, images: Path, sha256: str) -> None:
     _console.print(f"Unpacked {count:,} files.")
 
 
+app = make_app(run, "python -m training.download breakhis --archive BreaKHis_v1.tar.gz --out data/breakhis")
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

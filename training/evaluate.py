@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from core.card import UnusableCheckpointError
+from core.command_line import make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName
 from core.labels import BINARY, LabelSet
@@ -19,7 +20,7 @@ from core.settings import Settings
 from core.statistics.evaluation import Evaluation
 from db import store
 from db.database import open_database
-from db.errors import UnusableDatabaseError
+from db.errors import DatabaseBusyError, UnusableDatabaseError
 from db.files import Files
 from db.values.evaluations import EvaluatedImage, NewEvaluation
 from training.evaluation.chosen_images import SplitPart
@@ -155,5 +156,13 @@ def stored_images(images: Sequence[JudgedImage], label_set: LabelSet) -> list[Ev
     ]
 
 
+app = make_app(
+    run,
+    "python -m training.evaluate models/starter.safetensors --dataset breakhis --data BREAKHIS",
+    OSError,
+    ValueError,
+    DatabaseBusyError,
+)
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

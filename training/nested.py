@@ -21,6 +21,7 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Column, Table
 
+from core.command_line import make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
@@ -214,5 +215,12 @@ def _text(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
+app = make_app(
+    run,
+    "python -m training.nested training/configs/recipes/*.toml --data BREAKHIS --out nested",
+    OSError,
+    ValueError,
+)
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from core.card import Card, TrainingData
-from core.console import PlainConsole, print_cautions
+from core.command_line import make_app, run_app
+from core.console import PlainConsole, print_cautions, progress_bar
 from core.data.datasets import DatasetName, LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
 from core.data.splits import patient_folds
@@ -28,7 +29,6 @@ from core.network.classifier import Classifier
 from core.network.hybrid import HybridNetwork
 from core.statistics.predictions import BinaryPredictions, Estimate, auc_estimate
 from training.evaluation.chosen_images import ChosenImage
-from training.evaluation.evaluate_checkpoint import progress_bar
 from training.evaluation.predictions import Judge, judgements_of
 from training.probes.encoders import EncoderConfig, build_network, find_encoder, input_policy
 from training.probes.features import EmbeddedImages, embed_images
@@ -243,5 +243,7 @@ def _text(estimate: Estimate | None) -> str:
     return "–" if estimate is None else f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
+app = make_app(run, "python -m training.probe tf_efficientnet_lite0 --data BREAKHIS --out models/probe.safetensors")
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from core.card import UnusableCheckpointError
-from core.console import PlainConsole
+from core.command_line import make_app, run_app
+from core.console import PlainConsole, progress_bar
 from core.data.datasets import OUTSIDE, DatasetName, LabelledImage, load_dataset
 from core.identifiers import fold_identifier
 from core.imaging.decode import decode_image
@@ -19,7 +20,6 @@ from core.imaging.scale import known_um_per_px
 from core.network.checkpoint import add_scope, load_classifier
 from core.network.classifier import Classifier
 from training.evaluation.chosen_images import fold_patients
-from training.evaluation.evaluate_checkpoint import progress_bar
 from training.runs.folder import RunFolder
 from training.scopes.fit import HeldOut, MeasuredImage, fit_scope, leave_one_out, measure_image
 
@@ -108,5 +108,10 @@ def _held_out_by_folds(images: Sequence[LabelledImage], folds: Sequence[Classifi
             yield HeldOut(known, tuple(image for image in measured if image.patient_id in others))
 
 
+app = make_app(
+    run,
+    "python -m training.scope models/starter.safetensors --data BREAKHIS --out models/scoped.safetensors",
+)
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from core.card import Card, UnusableCheckpointError
-from core.console import PlainConsole, print_cautions
+from core.command_line import make_app, run_app
+from core.console import PlainConsole, print_cautions, progress_bar
 from core.data.datasets import OUTSIDE, PATIENT_TABLE
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
@@ -21,9 +22,9 @@ from core.statistics.compare_sets import measure_shift
 from core.statistics.shift import Shift, Step
 from db import store
 from db.database import open_database
-from db.errors import UnusableDatabaseError
+from db.errors import DatabaseBusyError, UnusableDatabaseError
 from training.evaluation.chosen_images import patients_caution
-from training.evaluation.evaluate_checkpoint import create_folder, progress_bar
+from training.evaluation.evaluate_checkpoint import create_folder
 from training.evaluation.usable_images import refuse_unusable
 from training.shifts.sets import (
     AnalysedSet,
@@ -185,5 +186,12 @@ def _cautions(
     return tuple(collected)
 
 
+app = make_app(
+    run,
+    "python -m training.shift models/starter.safetensors --source breakhis=BREAKHIS --target bach=BACH",
+    OSError,
+    DatabaseBusyError,
+)
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

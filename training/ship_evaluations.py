@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from core.card import UnusableCheckpointError
+from core.command_line import make_app, run_app
 from core.console import PlainConsole
 from core.statistics.shift import Shift
 from db.values.evaluations import EVALUATION_FILE, IMAGES_FILE, SHIFT_FILE, images_to_json, shipped_folder
@@ -133,5 +134,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+app = make_app(run, "python -m training.ship_evaluations models/starter.safetensors --run RUN --data BREAKHIS")
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

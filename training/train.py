@@ -4,7 +4,6 @@ python -m training.train training/configs/starter.toml --data BREAKHIS --out mod
 python -m training.train --resume runs/starter-20261120-140000
 """
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +12,14 @@ import torch
 import typer
 
 from core.card import Card
+from core.command_line import make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName
 from core.fitting.config import read_config
 from core.fitting.distributed import rank, start, stop
 from core.network.branches import MissingWeightsError
 from core.settings import Settings
-from db.errors import UnusableDatabaseError
+from db.errors import DatabaseBusyError, UnusableDatabaseError
 from training.runs.folder import Order, RunFolder
 from training.runs.plan import OWN_DATASET, TrainingJob, create_job, reopen_job
 from training.runs.run import carry_out
@@ -133,8 +133,13 @@ def _print_result(console: PlainConsole, job: TrainingJob, card: Card) -> None:
     console.print(f"Wrote {where} ({size:.1f} MB). Run folder: {job.folder.path}")
 
 
+app = make_app(
+    run,
+    "python -m training.train training/configs/starter.toml --data BREAKHIS",
+    MissingWeightsError,
+    UnusableDatabaseError,
+    DatabaseBusyError,
+)
+
 if __name__ == "__main__":
-    try:
-        typer.run(run)
-    except (MissingWeightsError, UnusableDatabaseError) as error:
-        sys.exit(str(error))
+    run_app(app)

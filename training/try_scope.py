@@ -14,14 +14,14 @@ import numpy as np
 import typer
 
 from core.card import UnusableCheckpointError
-from core.console import PlainConsole
+from core.command_line import make_app, run_app
+from core.console import PlainConsole, progress_bar
 from core.data.datasets import DatasetName, LabelledImage, load_dataset
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.network.checkpoint import load_classifier
 from core.pipeline import analyse_image
 from core.results import RgbImage
-from training.evaluation.evaluate_checkpoint import progress_bar
 from training.scopes.pictures import (
     ALTERATIONS,
     GENERATED,
@@ -106,5 +106,7 @@ def _read(image: LabelledImage) -> RgbImage | None:
         return None
 
 
+app = make_app(run, "python -m training.try_scope models/starter.safetensors --data BREAKHIS --pictures 500")
+
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

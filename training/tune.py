@@ -1,11 +1,10 @@
 """Search the values of a training config with Optuna, scored on validation patients and never on test patients.
 
-python -m training.tune CONFIG training/configs/search_starter.toml --data BREAKHIS --storage runs/starter.sqlite
+python -m training.tune CONFIG SEARCH --data BREAKHIS --storage runs/starter.sqlite
 """
 
 import multiprocessing
 import shlex
-import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
 
+from core.command_line import make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName, load_dataset
 from core.data.left_out import dataset_cautions
@@ -173,8 +173,11 @@ def _print_best(study: optuna.Study, tuning: Tuning) -> None:
     typer.echo(" ".join(f"--set {shlex.quote(assignment)}" for assignment in assignments))
 
 
+app = make_app(
+    run,
+    "python -m training.tune CONFIG SEARCH --data BREAKHIS --storage trials.sqlite",
+    MissingWeightsError,
+)
+
 if __name__ == "__main__":
-    try:
-        typer.run(run)
-    except MissingWeightsError as error:
-        sys.exit(str(error))
+    run_app(app)

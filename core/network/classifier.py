@@ -3,7 +3,8 @@
 Batch normalisation is folded into the convolution before it: the same outputs with fewer passes over memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -23,7 +24,16 @@ from core.labels import magnification_index
 from core.network.branches import PlainCnn
 from core.network.hybrid import HybridNetwork
 from core.network.views import apply_view, get_views, undo_view
-from core.results import Evidence, NoResultError, Patches, PatchFeatures, PatchFindings, Probabilities, RgbImage
+from core.results import (
+    Evidence,
+    NoResultError,
+    PatchEmbeddings,
+    Patches,
+    PatchFeatures,
+    PatchFindings,
+    Probabilities,
+    RgbImage,
+)
 from core.scope.reference import TrainingReference
 
 # In these families every normalisation is defined right after the convolution whose output it normalises. A DenseNet,
@@ -67,16 +77,20 @@ class Classifier:
         version: str,
         device: str = "cpu",
         *,
-        magnification: str | None = None,
         scope: TrainingReference | None = None,
     ) -> None:
-        self.card = card
         self.scope = scope
         self.version = version
         self._device = torch.device(device)
-        self._magnification = magnification
+        self._magnification: str | None = None
+        self._batch_views = _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH
         network = fold_batch_norms(network.eval().requires_grad_(False))
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._use(card)
+
+    def _use(self, card: Card) -> None:
+        """Take over a card; only for a classifier that nobody has yet."""
+        self.card = card
         self._views = get_views(card.views)
         self._normalise = make_stain_normaliser(card.stain)
         self._mean = torch.tensor(card.mean, device=self._device).view(3, 1, 1)
@@ -84,22 +98,32 @@ class Classifier:
 
     def with_card(self, card: Card) -> "Classifier":
         """Return a classifier with the same network and another card."""
-        return self._like(card, self._magnification, self.scope)
+        other = copy(self)
+        other._use(card)
+        return other
 
     def at(self, magnification: str | None) -> "Classifier":
         """Return a classifier with the same network for images of one magnification; None means unknown.
 
         It matters only if the network takes the magnification as input; any word outside MAGNIFICATIONS is unknown.
         """
-        return self._like(self.card, magnification, self.scope)
+        other = copy(self)
+        other._magnification = magnification
+        return other
 
     def with_scope(self, scope: TrainingReference | None) -> "Classifier":
         """Return a classifier with the same network that judges the scope of images by this reference, or not."""
-        return self._like(self.card, self._magnification, scope)
+        other = copy(self)
+        other.scope = scope
+        return other
 
-    def _like(self, card: Card, magnification: str | None, scope: TrainingReference | None) -> "Classifier":
-        device = str(self._device)
-        return Classifier(self._network, card, self.version, device, magnification=magnification, scope=scope)
+    def with_batch(self, views: int) -> "Classifier":
+        """Return a classifier with the same network through which so many views of patches go at once."""
+        if views < 1:
+            raise ValueError(f"a batch has one view or more, not {views}")
+        other = copy(self)
+        other._batch_views = views
+        return other
 
     def normalise(self, image: RgbImage) -> RgbImage:
         """Normalise the colours of an image to the card's target, if it has one."""
@@ -134,15 +158,10 @@ class Classifier:
         Raises:
             NoResultError: If an output is not a finite number.
         """
-        parts = [self._explain(chunk) if evidence else self._classify(chunk) for chunk in self._chunks(patches)]
-        maps = [part.evidence for part in parts if part.evidence is not None]
-        return PatchFindings(
-            np.concatenate([part.probabilities for part in parts]),
-            np.concatenate([part.features for part in parts]),
-            np.concatenate(maps) if maps else None,
-        )
+        chunks = self._chunks(patches)
+        return PatchFindings.join([self._explain(chunk) if evidence else self._classify(chunk) for chunk in chunks])
 
-    def embed(self, patches: Patches) -> NDArray[np.float32]:
+    def embed(self, patches: Patches) -> PatchEmbeddings:
         """Return the features that the head sees of every upright patch: patches x channels."""
         return np.concatenate([self._embed(chunk) for chunk in self._chunks(patches)])
 
@@ -156,11 +175,14 @@ class Classifier:
         widths: tuple[int, ...] = self._network.layer_widths
         return widths
 
+    @property
+    def batch(self) -> int:
+        """How many patches, all their views together, go through the network at once."""
+        return max(1, self._batch_views // len(self._views))
+
     def _chunks(self, patches: Patches) -> Iterator[Patches]:
-        batch = _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH
-        size = max(1, batch // len(self._views))
-        for start in range(0, len(patches), size):
-            yield patches[start : start + size]
+        for start in range(0, len(patches), self.batch):
+            yield patches[start : start + self.batch]
 
     def _autocast(self) -> torch.autocast:
         use_bf16 = self.card.precision == "bf16" and supports_bf16(self._device)
@@ -184,25 +206,30 @@ class Classifier:
             batch = self._standardised(patches).contiguous(memory_format=torch.channels_last)
             return _to_array(self._network.features_and_places(batch, len(batch))[1])
 
-    def _embed(self, patches: Patches) -> NDArray[np.float32]:
+    def _embed(self, patches: Patches) -> PatchEmbeddings:
         with torch.inference_mode():
             batch = self._standardised(patches).contiguous(memory_format=torch.channels_last)
-            pooled = self._network.pooled(self._network.features(batch))
-            return _to_array(torch.cat([p.mean(dim=1) if p.ndim == 3 else p for p in pooled], dim=1))
+            return _join_pooled(self._network.pooled(self._network.features(batch)), len(batch))
 
     def _classify(self, patches: Patches) -> PatchFindings:
         with torch.inference_mode(), self._autocast():
             # The first view is upright in every set of views: see core.network.views.
             features, places = self._network.features_and_places(self._all_views(patches), len(patches))
-            logits = self._network.logits(features, self._magnifications(len(features[0])))
-            return PatchFindings(self._probabilities(logits.float(), len(patches)), _to_array(places))
+            pooled = self._network.pooled(features)
+            logits = self._network.logits_of(pooled, self._magnifications(len(features[0])))
+            return PatchFindings(
+                self._probabilities(logits.float(), len(patches)),
+                _to_array(places),
+                embeddings=_join_pooled(pooled, len(patches)),
+            )
 
     def _explain(self, patches: Patches) -> PatchFindings:
         with torch.no_grad(), self._autocast():
             found, places = self._network.features_and_places(self._all_views(patches), len(patches))
             features = [f.detach().requires_grad_() for f in found]
         with torch.enable_grad(), self._autocast():
-            logits = self._network.logits(features, self._magnifications(len(features[0]))).float()
+            pooled = self._network.pooled(features)
+            logits = self._network.logits_of(pooled, self._magnifications(len(features[0]))).float()
             # Gradients of these leaves only: nothing accumulates on the shared network, so threads cannot interfere.
             gradients = torch.autograd.grad(_malignant_log_odds(logits, self.card).sum(), features)
         with torch.no_grad():
@@ -211,6 +238,7 @@ class Classifier:
                 self._probabilities(logits.detach(), len(patches)),
                 _to_array(places),
                 _to_array(torch.stack(parts).sum(dim=0)),
+                _join_pooled(pooled, len(patches)),
             )
 
     def _upright(self, maps: Tensor, side: int) -> Tensor:
@@ -231,6 +259,12 @@ def supports_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def _join_pooled(pooled: Sequence[Tensor], patches: int) -> PatchEmbeddings:
+    """Return the branches' pooled features of the first images side by side; tokens are averaged."""
+    first = [part[:patches].detach().float() for part in pooled]
+    return _to_array(torch.cat([p.mean(dim=1) if p.ndim == 3 else p for p in first], dim=1))
 
 
 def _to_array(tensor: Tensor) -> NDArray[np.float32]:

@@ -76,12 +76,13 @@ SEALED = (
     ),
     SealedTable("microscope_profiles"),
     SealedTable("image_scales"),
-    SealedTable("predictions"),
+    SealedTable("predictions", (LinkedTable("image_embeddings", "prediction_id"),)),
     SealedTable("evaluations", (LinkedTable("evaluated_images", "evaluation_id"),)),
     SealedTable("shifts"),
     SealedTable("deployments"),
     SealedTable("model_confirmations"),
     SealedTable("site_thresholds"),
+    SealedTable("prediction_permits"),
     SealedTable("consensus", (LinkedTable("consensus_reads", "consensus_id"),)),
     SealedTable("sign_offs"),
     SealedTable("assignments"),
@@ -274,8 +275,8 @@ def _kind(of: Column[object]) -> type[object]:
 def _plain(value: object, kind: type[object]) -> object:
     """Return a value as JSON, the same from SQLite and PostgreSQL; mark one that does not fit its column."""
     try:
-        if kind is datetime:
-            return _time(value)
+        if kind in (datetime, bytes):
+            return _time(value) if kind is datetime else _digest(value)
         if kind is dict and isinstance(value, str):
             return json.loads(value)
     except ValueError:
@@ -286,6 +287,13 @@ def _plain(value: object, kind: type[object]) -> object:
         return float(value)
     is_json = value is None or isinstance(value, str | int | float) or (kind is dict and isinstance(value, dict | list))
     return value if is_json else {"unreadable": repr(value)}
+
+
+def _digest(value: object) -> object:
+    if value is None:
+        return None
+    # Text in the place of bytes must not look like the digest of some.
+    return hashlib.sha256(value).hexdigest() if isinstance(value, bytes | memoryview) else {"unreadable": repr(value)}
 
 
 def _time(value: object) -> object:

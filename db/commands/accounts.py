@@ -4,18 +4,17 @@ They check no permission, because anyone who can run them can open the database 
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from getpass import getpass
 from typing import Annotated
 
 import typer
 from sqlalchemy.orm import Session
 
-from core.settings import Settings
+from core.command_line import show_example
 from db import store
-from db.database import open_database
-from db.errors import UnusableDatabaseError
+from db.commands.session import writing_session
+from db.values.accounts import TokenScope
 from db.values.reading import Role
 
 accounts = typer.Typer(no_args_is_help=True, help="Manage who may sign in, and in which role.")
@@ -24,7 +23,7 @@ _Name = Annotated[str, typer.Argument(help="name of the account")]
 _AnyRole = Annotated[Role, typer.Option(help="reader, adjudicator, researcher or administrator")]
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts add NAME --role reader"))
 def add(
     name: _Name,
     role: _AnyRole = Role.READER,
@@ -35,28 +34,28 @@ def add(
 ) -> None:
     """Create an account; its password is prompted for, or read from standard input."""
     password = None if without_password else _ask_password()
-    with _database() as session:
+    with writing_session() as session:
         account = store.accounts.add_signing_account(session, None, name, role, password)
     typer.echo(f"{account.name} may sign in as {role}")
 
 
-@accounts.command(name="list")
+@accounts.command(name="list", epilog=show_example("python -m db accounts list"))
 def list_accounts() -> None:
     """List all accounts."""
-    with _database() as session:
+    with writing_session() as session:
         rows = store.accounts.account_rows(session, None)
     for row in rows:
         state = "disabled" if row.disabled else "enabled" if row.can_sign_in else "cannot sign in"
         typer.echo(f"{row.name}\t{row.role}\t{state}\tsince {row.created_at:%Y-%m-%d}")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts disable NAME"))
 def disable(name: _Name) -> None:
     """Disable an account and sign it out everywhere at once; its reads are kept."""
     _change(lambda session: store.accounts.set_disabled(session, None, name, disabled=True), f"{name} is disabled")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts enable NAME"))
 def enable(name: _Name) -> None:
     """Enable a disabled account."""
     _change(
@@ -64,13 +63,13 @@ def enable(name: _Name) -> None:
     )
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts role NAME adjudicator"))
 def role(name: _Name, role: Annotated[Role, typer.Argument()]) -> None:
     """Change the role of an account; it has to sign in again."""
     _change(lambda session: store.accounts.set_role(session, None, name, role), f"the role of {name} is now {role}")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts password NAME"))
 def password(name: _Name) -> None:
     """Set a new password; this ends all sign-ins and tokens of the account."""
     new = _ask_password()
@@ -79,34 +78,46 @@ def password(name: _Name) -> None:
     )
 
 
-@accounts.command()
-def token(name: _Name, label: Annotated[str, typer.Option(help="what the token is for")]) -> None:
+@accounts.command(epilog=show_example('python -m db accounts token NAME --label "image server" --scope predict'))
+def token(
+    name: _Name,
+    label: Annotated[str, typer.Option(help="which program has it")],
+    scope: Annotated[
+        TokenScope | None,
+        typer.Option(
+            help="what the program may do: get predictions, add cases, or export reads; without it, see images as the "
+            "account does"
+        ),
+    ] = None,
+) -> None:
     """Create a token for a program; it is shown only once."""
-    with _database() as session:
+    with writing_session() as session:
         account = store.accounts.account_named(session, name.strip())
         if account is None:
             raise ValueError(f"there is no account {name.strip()!r}")
-        secret = store.sign_ins.add_token(session, None, account, label)
+        secret = store.sign_ins.add_token(session, None, account, label, scope)
     typer.echo(secret)
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts tokens"))
 def tokens() -> None:
     """List all tokens by number, without the tokens themselves."""
-    with _database() as session:
+    with writing_session() as session:
         rows = store.sign_ins.token_rows(session, None)
     for row in rows:
         state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "valid"
-        typer.echo(f"{row.id}\t{row.account}\t{row.label}\t{state}")
+        typer.echo(f"{row.id}\t{row.account}\t{row.label}\t{state}\t{row.scope or 'images'}")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts revoke 7"))
 def revoke(number: Annotated[int, typer.Argument(help="number of the token")]) -> None:
     """Revoke a token at once."""
     _change(lambda session: store.sign_ins.revoke_token(session, None, number), f"token {number} is revoked")
 
 
-@accounts.command()
+@accounts.command(
+    epilog=show_example("python -m db accounts link NAME --issuer https://id.example --email name@example.org")
+)
 def link(
     name: _Name,
     issuer: Annotated[
@@ -122,24 +133,24 @@ def link(
     )
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts identities"))
 def identities() -> None:
     """List all linked identities by number."""
-    with _database() as session:
+    with writing_session() as session:
         rows = store.identities.identity_rows(session, None)
     for row in rows:
         state = f"unlinked {row.unlinked_at:%Y-%m-%d}" if row.unlinked_at else "linked"
         typer.echo(f"{row.id}\t{row.account}\t{row.issuer}\t{row.subject}\t{row.email}\t{state}")
 
 
-@accounts.command()
+@accounts.command(epilog=show_example("python -m db accounts unlink 7"))
 def unlink(number: Annotated[int, typer.Argument(help="number of the identity")]) -> None:
     """Unlink an identity; its account is signed out everywhere."""
     _change(lambda session: store.identities.unlink_identity(session, None, number), f"identity {number} is unlinked")
 
 
 def _change(change: Callable[[Session], None], done: str) -> None:
-    with _database() as session:
+    with writing_session() as session:
         change(session)
     typer.echo(done)
 
@@ -153,20 +164,3 @@ def _ask_password() -> str:
         typer.echo("The passwords do not match.", err=True)
         raise typer.Exit(2)
     return first
-
-
-@contextmanager
-def _database() -> Iterator[Session]:
-    """Open a session that may write; print an error in one line."""
-    settings = Settings.from_environment()
-    try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-        sessions = open_database(settings.database, data=settings.data)
-        try:
-            with sessions.begin() as session:
-                yield session
-        finally:
-            sessions.dispose()
-    except (ValueError, UnusableDatabaseError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error

@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
+from core.command_line import refuse_in_words, show_example
 from core.files import escape_formula
 from core.settings import Settings
 from db import store
 from db.audit.anchor import AnchorFile
 from db.audit.verify import verify as verify_trail
 from db.database import Sessions, open_as_it_is
-from db.errors import UnusableDatabaseError
+from db.errors import DatabaseBusyError, UnusableDatabaseError
 from db.files import Files
 from db.values.audit import EventFilter, Verification
 
@@ -27,7 +28,8 @@ _COLUMNS = ("event", "at", "account", "action", "subject")
 _Database = Annotated[str | None, typer.Option(help="URL of the database; default: from the settings")]
 
 
-@audit.command()
+@audit.command(epilog=show_example("python -m db audit verify --json"))
+@refuse_in_words(DatabaseBusyError, OSError)
 def verify(
     database: _Database = None,
     heads: Annotated[
@@ -55,7 +57,8 @@ def verify(
     raise typer.Exit(0 if result.whole else 1)
 
 
-@audit.command(name="list")
+@audit.command(name="list", epilog=show_example("python -m db audit list --since 2026-01-01 --csv"))
+@refuse_in_words(DatabaseBusyError)
 def list_events(  # noqa: PLR0913 (each is an option of the command)
     database: _Database = None,
     account: Annotated[str | None, typer.Option(help="only events of this account, by name")] = None,

@@ -13,7 +13,7 @@ from db.backup.archive import Manifest
 from db.backup.backup import BackupSource, make_backup
 from db.backup.restore import CheckedBackup, check_backup, restore_backup
 from db.database import open_as_it_is
-from db.errors import BackupError, UnusableDatabaseError
+from db.errors import BackupError, DatabaseBusyError, UnusableDatabaseError
 from db.projection import write
 from db.projection.check import find_differences
 
@@ -55,7 +55,6 @@ def check(
     """Check a whole backup: every hash, and its database. Without FILE, check the worklists of the database.
 
     Worklists are kept beside the cases and reads from which they follow; no read depends on them.
-    Example: python -m db check --rebuild
 
     Exit status 0: intact; 1: something is wrong, or was when the backup was made; 2: damaged, or could not check.
     """
@@ -117,7 +116,7 @@ def restore(
 def _refusals() -> Iterator[None]:
     try:
         yield
-    except (BackupError, UnusableDatabaseError, ValueError, OSError) as error:
+    except (BackupError, UnusableDatabaseError, DatabaseBusyError, ValueError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
 

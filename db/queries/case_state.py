@@ -141,7 +141,7 @@ def _state(case_id: Numbers, known: _Known) -> ColumnElement[int]:
         (_is_incomplete(case_id), _first_pile(CaseState.INCOMPLETE)),
         (known.version > 1, _first_pile(CaseState.AMENDED)),
         (known.version == 1, _first_pile(CaseState.SIGNED_OFF)),
-        (and_(known.finished, _is_resolved(case_id)), _first_pile(CaseState.RESOLVED)),
+        (and_(known.finished, is_resolved(case_id)), _first_pile(CaseState.RESOLVED)),
         (and_(known.finished, known.triggered, _is_adjudicated(case_id)), _first_pile(CaseState.ADJUDICATION)),
         (and_(known.finished, known.triggered), _first_pile(CaseState.DISCORDANT)),
         (known.finished, _first_pile(CaseState.FINAL)),
@@ -213,7 +213,7 @@ def _is_adjudicated(case_id: Numbers) -> ColumnElement[bool]:
     )
 
 
-def _is_resolved(case_id: Numbers) -> ColumnElement[bool]:
+def is_resolved(case_id: Numbers) -> ColumnElement[bool]:
     """Select the cases with a current consensus that no later opinion contradicts.
 
     A consensus resolves a case until a later current final read says benign where the consensus says malignant, or
@@ -320,7 +320,7 @@ def _triggers_of_one() -> Select[*tuple[int, ...]]:
 def _to_adjudicate(triggers: Subquery) -> Select[int]:
     case_id: ColumnElement[int] = triggers.c.case_id
     signed = exists().where(tables.SignOff.case_id == case_id)
-    return select(case_id).where(triggers.c.any == 1, ~_is_resolved(case_id), ~signed)
+    return select(case_id).where(triggers.c.any == 1, ~is_resolved(case_id), ~signed)
 
 
 def _any(holds: ColumnElement[bool]) -> ColumnElement[int]:

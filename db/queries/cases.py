@@ -18,7 +18,7 @@ def lock_case(session: Session, case_id: int) -> tables.Case:
 
     SQLite has no row locks and needs none: there is only one writing session at a time.
     """
-    _check_id(case_id)
+    check_id(case_id)
     query = select(tables.Case).where(tables.Case.id == case_id).with_for_update(key_share=True)
     case = session.scalar(query.execution_options(populate_existing=True))
     if case is None:
@@ -28,7 +28,7 @@ def lock_case(session: Session, case_id: int) -> tables.Case:
 
 def case_row(session: Session, case_id: int) -> tables.Case:
     """Return the row of a case, or raise UnknownCaseError."""
-    _check_id(case_id)
+    check_id(case_id)
     case = session.get(tables.Case, case_id)
     if case is None:
         raise UnknownCaseError(f"there is no case number {case_id}")
@@ -37,7 +37,7 @@ def case_row(session: Session, case_id: int) -> tables.Case:
 
 def image_row(session: Session, image_id: int) -> tables.Image:
     """Return the row of an image, or raise UnknownCaseError."""
-    _check_id(image_id)
+    check_id(image_id)
     image = session.get(tables.Image, image_id)
     if image is None:
         raise UnknownCaseError(f"there is no image number {image_id}")
@@ -61,6 +61,11 @@ def _finding_kind(stored: str) -> Literal["unreadable", "warning", "note"]:
     return "note" if stored == "note" else "warning"
 
 
-def _check_id(number: int) -> None:
+def check_id(number: int) -> None:
+    """Refuse a number that no row can have.
+
+    Raises:
+        UnknownCaseError: If it is one.
+    """
     if not 0 < number <= _LARGEST_ID:
         raise UnknownCaseError(f"there is no case or image number {number}")

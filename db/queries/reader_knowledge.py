@@ -10,7 +10,7 @@ Blindness belongs to pictures: an evaluated image is hidden while it is also an 
 not know what others said. Whatever a reader saves later is marked as informed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -120,6 +120,18 @@ def may_know_opinions(session: Session, case_id: int, account_id: int) -> bool:
     known = or_(_has_finished(case, account_id, undo_window(session)), has_settled(case, account_id))
     query = select(case).where(case == case_id, known, case.not_in(open_study_cases(account_id)))
     return session.scalar(query) is not None
+
+
+def known_among(session: Session, cases: Collection[int], account_id: int) -> set[int]:
+    """Return those of some cases of which this reader may know what others said.
+
+    As `knows_opinions`, but of few cases: its cost does not grow with what else the reader has finished.
+    """
+    final = aliased(tables.Read)
+    finished = _finished(final, account_id, undo_window(session)).where(final.case_id.in_(cases))
+    settled = settled_by(account_id).where(tables.Consensus.case_id.in_(cases))
+    in_study = open_study_cases(account_id).where(tables.StudyPlace.case_id.in_(cases))
+    return {*session.scalars(finished), *session.scalars(settled)} - set(session.scalars(in_study))
 
 
 def may_see_images(session: Session, case_id: int, account_id: int) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from db import tables
 from db.audit.trail import record_event
-from db.errors import InStudyError, NotAllowedError, NotRevealedError
+from db.errors import InStudyError, NotAllowedError, NotRevealedError, UnknownCaseError
 from db.queries.cases import case_row
 from db.queries.consensus import consensus_value
 from db.queries.exported_rows import (
@@ -124,7 +124,7 @@ def exported_reads(
     Raises:
         NotAllowedError: If this account may not export them, or not with names or clock times.
         InStudyError: If it reads in this study and the study is open.
-        LookupError: If there is no such study.
+        UnknownCaseError: If there is no such study.
     """
     scope = export_scope(session, account_id)
     if (told.named or told.clock_times) and scope is not Scope.EVERYBODY:
@@ -172,7 +172,7 @@ def without_words(read: Read) -> Read:
 def _exportable_study(session: Session, account_id: int, study_id: int) -> tables.Study:
     study = session.get(tables.Study, study_id)
     if study is None:
-        raise LookupError(f"there is no study number {study_id}")
+        raise UnknownCaseError(f"there is no study number {study_id}")
     place = select(tables.StudyPlace.id).where(
         tables.StudyPlace.study_id == study_id, tables.StudyPlace.account_id == account_id
     )

@@ -108,8 +108,11 @@ def finish_job(
     if analysis.prediction is not None and not _has_result(session, tables.Prediction, job, model.version):
         row = _prediction_row(job, analysis, model, heatmap)
         session.add(row)
+        session.flush()
+        linked = _embedding_rows(row.id, analysis, model)
+        session.add_all(linked)
         # The prediction is sealed because readers are shown it; the event itself does not reveal it.
-        content = seal(session, row)
+        content = seal(session, row, linked)
         record_event(session, None, TrailAction.ANALYSED, f"image {job.image_id}", content=content)
     return True
 
@@ -236,6 +239,13 @@ def _scope_row(job: Job, scope: Scope, model: ModelIdentity) -> tables.ImageScop
         created_at=datetime.now(UTC),
         scale_id=job.scale_id,
     )
+
+
+def _embedding_rows(prediction_id: int, analysis: Analysis, model: ModelIdentity) -> list[tables.ImageEmbedding]:
+    if analysis.embedding is None:
+        return []
+    values = analysis.embedding.astype("<f2").tobytes()
+    return [tables.ImageEmbedding(prediction_id=prediction_id, network=model.network, embedding=values)]
 
 
 def _prediction_row(

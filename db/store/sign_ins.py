@@ -14,8 +14,17 @@ from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.queries.accounts import lock_account
 from db.queries.permissions import require_permission
-from db.values.accounts import AccessAction, Lifetime, Permission, ProvenAccount, TokenRow
-from db.values.reading import Account
+from db.values.accounts import (
+    AccessAction,
+    HeldToken,
+    Lifetime,
+    Permission,
+    ProvenAccount,
+    TokenRow,
+    TokenScope,
+    may_hold,
+)
+from db.values.reading import Account, Role
 
 _TOKEN_BYTES = 32  # 256 bits cannot be guessed, so a plain hash is enough
 # Writing at every request would make every image on a page a write.
@@ -122,40 +131,52 @@ def _has_timed_out(now: datetime) -> ColumnElement[bool]:
     return and_(row.ended_at.is_(None), or_(row.idle_until <= now, row.expires_at <= now))
 
 
-def add_token(session: Session, by: int | None, account: Account, label: str) -> str:
+def add_token(session: Session, by: int | None, account: Account, label: str, scope: TokenScope | None = None) -> str:
     """Create a token for a program that acts for an account, and return it; it cannot be shown again.
 
     Raises:
         NotAllowedError: If `by` is not an administrator.
-        ValueError: If the label is empty, too long or has invisible characters.
+        ValueError: If the label is empty, too long or has invisible characters, or the account may not have a token
+            with this scope.
     """
     require_permission(session, by, Permission.ADMINISTER)
     label = label.strip()
     if not 0 < len(label) <= 100 or not label.isprintable():
         raise ValueError("the label of a token must have 1 to 100 visible characters")
     owner = lock_account(session, account.id)
+    if scope is not None and not may_hold(owner.role, scope):
+        raise ValueError(_refuse_scope(owner.role, scope))
     secret = f"sr_{secrets.token_urlsafe(_TOKEN_BYTES)}"
     now = clock.now()
-    session.add(tables.ApiToken(account_id=account.id, label=label, token_sha256=_sha256(secret), created_at=now))
-    subject = f"{account.name[:90]}: {label}"
+    session.add(
+        tables.ApiToken(account_id=account.id, label=label, token_sha256=_sha256(secret), created_at=now, scope=scope)
+    )
+    subject = f"{account.name[:80]}: {label}" + (f" ({scope})" if scope else "")
     record_event(session, by, AccessAction.TOKEN_ADDED, subject, content=seal(session, owner))
     return secret
 
 
-def token_account(session: Session, secret: str) -> Account | None:
-    """Return the account of a token; None if the token is revoked or the account disabled."""
-    account = tables.Account
+def find_token(session: Session, secret: str) -> HeldToken | None:
+    """Return a token by its secret; None if it is revoked, its account disabled, or its scope no longer allowed."""
+    account, token = tables.Account, tables.ApiToken
     query = (
-        select(account)
-        .join(tables.ApiToken, tables.ApiToken.account_id == account.id)
+        select(account, token.id, token.scope)
+        .join(token, token.account_id == account.id)
         .join(tables.Credential, tables.Credential.account_id == account.id)
         .where(
-            tables.ApiToken.token_sha256 == _sha256(secret),
-            tables.ApiToken.revoked_at.is_(None),
+            token.token_sha256 == _sha256(secret),
+            token.revoked_at.is_(None),
             ~tables.Credential.disabled,
         )
     )
-    return _account(session.scalar(query))
+    found = session.execute(query).first()
+    if found is None:
+        return None
+    row, number, scope = found
+    # A change of role revokes all tokens; this holds even if the role was changed in the database itself.
+    if scope is not None and not may_hold(row.role, scope):
+        return None
+    return HeldToken(number, Account(row.id, row.name, row.role), scope)
 
 
 def token_rows(session: Session, by: int | None) -> list[TokenRow]:
@@ -169,7 +190,7 @@ def token_rows(session: Session, by: int | None) -> list[TokenRow]:
         tables.Account, tables.Account.id == tables.ApiToken.account_id
     )
     rows = session.execute(query.order_by(tables.ApiToken.id.desc()))
-    return [TokenRow(row.id, name, row.label, row.created_at, row.revoked_at) for row, name in rows]
+    return [TokenRow(row.id, name, row.label, row.created_at, row.revoked_at, row.scope) for row, name in rows]
 
 
 def revoke_token(session: Session, by: int | None, token_id: int) -> None:
@@ -198,6 +219,15 @@ def revoke_tokens(session: Session, account_id: int) -> None:
 
 def _account(row: tables.Account | None) -> Account | None:
     return Account(row.id, row.name, row.role) if row else None
+
+
+def _refuse_scope(role: Role, scope: TokenScope) -> str:
+    if scope is TokenScope.CASES:
+        return f"a {role} may not add cases: choose the account of a reader or an adjudicator"
+    return (
+        f"a token for {scope} cannot belong to a {role}, who reads cases: choose the account of a researcher or an "
+        "administrator, such as one made for the program"
+    )
 
 
 def _sha256(secret: str) -> str:

@@ -37,6 +37,23 @@ ALLOWED: dict[Role, frozenset[Permission]] = {
 }
 
 
+class TokenScope(StrEnum):
+    """What a program may ask for with a token; the words are stored."""
+
+    PREDICT = "predict"  # opinions of the model on images that are in no case
+    CASES = "cases"  # adding cases, and asking how far they are
+    READS = "reads"  # exports of reads without names
+
+
+def may_hold(role: Role, scope: TokenScope) -> bool:
+    """Return whether the tokens of an account may have a scope.
+
+    Whoever reads cases must not get the opinion of the model, or what others said, past the first read.
+    """
+    reads_cases = Permission.READ_CASES in ALLOWED[role]
+    return reads_cases if scope is TokenScope.CASES else not reads_cases
+
+
 class AccessAction(StrEnum):
     """Actions in the audit trail that concern accounts and access; the words are stored."""
 
@@ -85,6 +102,16 @@ class TokenRow:
     label: str
     created_at: datetime
     revoked_at: datetime | None
+    scope: TokenScope | None = None  # None: it shows images as its account may see them
+
+
+@dataclass(frozen=True, slots=True)
+class HeldToken:
+    """A valid token: its number, the account for which it acts, and its scope."""
+
+    id: int
+    account: Account
+    scope: TokenScope | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -439,6 +439,12 @@ class ModelIdentity:
     version: str  # first twelve hex digits of the file's sha256
     name: str
     demonstration: bool
+    origin: str | None = None  # the version with the same weights that this one was calibrated from
+
+    @property
+    def network(self) -> str:
+        """The version whose weights it has: embeddings of one network are comparable."""
+        return self.origin or self.version
 
 
 class Action(StrEnum):
@@ -456,6 +462,7 @@ class Action(StrEnum):
     CASE_OPENED = "case opened"
     FIRST_READ = "first read saved"
     REVEALED = "revealed"
+    SIMILAR_SHOWN = "similar cases shown"
     FINAL_READ = "final read saved"
     AMENDED = "read amended"
     WITHDRAWN = "read withdrawn"
@@ -472,6 +479,8 @@ class Action(StrEnum):
     MODEL_IN_SERVICE = "model put into service"
     MODEL_CONFIRMED = "explanation of the model confirmed"
     THRESHOLD_CHOSEN = "threshold of the model chosen"
+    SITE_CALIBRATED = "model fitted to this site"
+    OPENED_TO_PREDICTIONS = "case opened to predictions"
     CHAINED = "audit trail chained"
     BACKED_UP = "backed up"
     RESTORED = "restored"

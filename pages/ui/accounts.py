@@ -7,12 +7,18 @@ import streamlit as st
 from db import store
 from db.errors import NotAllowedError
 from db.store.accounts import SHORTEST
-from db.values.accounts import AccountRow, IdentityRow, TokenRow
+from db.values.accounts import AccountRow, IdentityRow, TokenRow, TokenScope
 from db.values.reading import Role
 from pages.ui import components, formatting, resources, times
 
 # Session key of the number of changes: fields have it in their keys, so that they are empty after each change.
 _ROUND = "accounts-round"
+_SCOPES: dict[TokenScope | None, str] = {
+    None: "see images as the account does",
+    TokenScope.PREDICT: "get predictions",
+    TokenScope.CASES: "add cases and follow their progress",
+    TokenScope.READS: "export reads without names",
+}
 _DISABLE, _ENABLE = "disable", "enable"
 
 
@@ -169,6 +175,7 @@ def draw_token_table(rows: Sequence[TokenRow]) -> None:
             "Number": [row.id for row in rows],
             "Account": [row.account for row in rows],
             "Label": [row.label for row in rows],
+            "May": [_SCOPES[row.scope] for row in rows],
             "Created": [times.format_date(row.created_at) for row in rows],
             "Revoked": [times.format_date(row.revoked_at) if row.revoked_at else "" for row in rows],
         },
@@ -181,13 +188,18 @@ def draw_token_form(rows: Sequence[AccountRow]) -> None:
     with st.form("add-token"):
         st.markdown("**New token** – for a program that acts on behalf of an account")
         row = st.selectbox("Account", rows, format_func=lambda row: row.name, index=None, key="account-of-the-token")
+        scope = st.selectbox("What it may do", list(_SCOPES), format_func=_SCOPES.__getitem__, key="scope-of-the-token")
+        st.caption(
+            "A program that gets predictions needs an account that reads no cases: that of a researcher, made for the "
+            "program. One that adds cases needs the account of a reader."
+        )
         label = st.text_input("What it is for", max_chars=100)
         if st.form_submit_button("Create the token", type="primary") and row is not None:
             by = resources.account().id
             try:
                 with resources.sessions().begin() as session:
                     account = store.accounts.account_named(session, row.name)
-                    secret = store.sign_ins.add_token(session, by, account, label) if account else ""
+                    secret = store.sign_ins.add_token(session, by, account, label, scope) if account else ""
             except (ValueError, NotAllowedError) as error:
                 st.error(formatting.escape(str(error)))
             else:

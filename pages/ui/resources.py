@@ -1,13 +1,11 @@
 """What all pages share: settings, database, files, account and checkpoint; the only caches of Streamlit."""
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from core.card import Card, UnusableCheckpointError, checkpoint_sha256, model_version, read_card
 from core.settings import Settings
 from core.statistics.evaluation import Evaluation, TriedThreshold
 from db import store
@@ -21,7 +19,12 @@ from service.installation import Installation, find_served
 from service.preview import Preview, make_preview
 from service.shipped_evaluations import Shipped, find_picture, read_shipped
 from service.visible_evaluations import VisibleEvaluations
-from service.worker.checkpoint_in_service import CheckpointInService, find_checkpoint_in_service
+from service.worker.checkpoint_in_service import (
+    CheckpointFile,
+    CheckpointInService,
+    find_checkpoint_in_service,
+    read_checkpoint,
+)
 
 if TYPE_CHECKING:
     from service.paired_evaluations import PairedComparison
@@ -37,21 +40,6 @@ _SIGNED_OUT = (
     "You are signed out. Reload the page to sign in, or sign in in another tab and this page continues. "
     "Saved work is kept, and an opinion that you were typing will reappear in this tab."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointFile:
-    """A checkpoint on disk: its card, or the problem that prevents its use."""
-
-    path: Path
-    sha256: str = ""
-    card: Card | None = None
-    problem: str | None = None
-
-    @property
-    def version(self) -> str:
-        """The twelve hex digits that identify the checkpoint beside every result."""
-        return model_version(self.sha256)
 
 
 def installation() -> Installation:
@@ -246,13 +234,7 @@ def checkpoint_in_service() -> CheckpointInService:
 def checkpoint() -> CheckpointFile:
     """Return the file of the checkpoint in service; with a problem and no card if it has changed since."""
     in_service = checkpoint_in_service()
-    file = checkpoint_file(in_service.path)
-    try:
-        if file.card is not None:
-            in_service.check_unchanged(file.sha256)
-    except UnusableCheckpointError as error:
-        return replace(file, card=None, problem=str(error))
-    return file
+    return in_service.check_file(checkpoint_file(in_service.path))
 
 
 def checkpoint_file(path: Path) -> CheckpointFile:
@@ -263,10 +245,4 @@ def checkpoint_file(path: Path) -> CheckpointFile:
 
 @st.cache_data(show_spinner="Reading a checkpoint …")
 def _read_checkpoint(path: Path, state: tuple[int, int] | None) -> CheckpointFile:
-    if state is None:
-        return CheckpointFile(path, problem=f"there is no checkpoint at {path}")
-    try:
-        card = read_card(path)
-        return CheckpointFile(path, checkpoint_sha256(path), card)
-    except UnusableCheckpointError as error:
-        return CheckpointFile(path, problem=str(error))
+    return read_checkpoint(path)

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from db.values.accounts import ALLOWED, Permission
+from db.values.accounts import ALLOWED, Permission, TokenScope
 from service.access.media_owners import MEDIA
 from service.access.openid import ProviderSignIn
 from service.access.origin import ListeningSockets, as_sent_to_the_proxy, came_through_proxy, names_this_computer
@@ -36,6 +36,15 @@ _RESTRICTED_PATHS = (
     ("/_stcore/upload_file", Permission.READ_CASES),
     ("/images", Permission.READ_CASES),
 )
+# Paths that only a token with this scope opens, whatever the role: no browser, and no token for something else.
+SCOPES = (
+    ("/predict", TokenScope.PREDICT),
+    ("/cases", TokenScope.CASES),
+    ("/jobs", TokenScope.CASES),
+    ("/reads", TokenScope.READS),
+)
+# All else that a token with a scope may ask for.
+_FOR_EVERY_SCOPE = ("/models", "/docs", "/openapi.json")
 # Streamlit's interface for programs runs pages without a browser, and therefore without a sign-in.
 _BLOCKED_PATHS = ("/_stcore/agent",)
 # Requests that a browser sends on its own; they do not show that its reader is present.
@@ -44,6 +53,7 @@ _UPLOAD = "/_stcore/upload_file/"
 _HEALTH = "/health"
 
 ACCOUNT = "second_read.account"  # scope key: the Account of a request that passed, when accounts exist
+TOKEN = "second_read.token"  # scope key: the HeldToken of a request that passed with one # noqa: S105
 
 _NOT_LOOPBACK = (
     "Second Read has no accounts, but it can be reached from other computers. "
@@ -75,6 +85,11 @@ _NO_DATABASE = (
 )
 _BROWSERS_ONLY = "This address is for browsers only. Programs use the routes listed in /openapi.json."
 _ROUTES_ONLY = "A token is valid only for the routes listed in /openapi.json. To open pages, sign in with a browser."
+_NEEDS_SCOPE = (
+    "This address needs a token for {scope}, sent as `Authorization: Bearer TOKEN`. An administrator creates it on the "
+    "page Accounts or with `python -m db accounts token`."
+)
+_OTHER_SCOPE = "This token is for {scope} only, and this address is not part of it."
 _FOREIGN_UPLOAD = "This upload belongs to another account's browser tab. Please reload the page."
 _FOREIGN_MEDIA = "This file was not made for a page of your account. Please reload the page and try again."
 _FOREIGN_TAB = "This browser tab was opened by another account. Please reload the page."
@@ -87,8 +102,18 @@ def find_refusal(scope: Scope, visitor: Visitor, installation: Installation) -> 
     path, role = own_path(scope), visitor.account.role
     if any(_is_under(path, blocked) for blocked in _BLOCKED_PATHS):
         return _BROWSERS_ONLY
-    if visitor.by == "token" and (scope["type"] == "websocket" or path.startswith("/_stcore/")):
+    if visitor.token is not None and (scope["type"] == "websocket" or path.startswith("/_stcore/")):
         return _ROUTES_ONLY
+    of_token = visitor.token.scope if visitor.token else None
+    needed = needed_scope(path)
+    if needed is not of_token and needed is not None:
+        return _NEEDS_SCOPE.format(scope=needed)
+    if (
+        of_token is not None
+        and needed is None
+        and not any(_is_under(path, open_path) for open_path in _FOR_EVERY_SCOPE)
+    ):
+        return _OTHER_SCOPE.format(scope=of_token)
     for restricted, permission in _RESTRICTED_PATHS:
         if _is_under(path, restricted) and permission not in ALLOWED[role]:
             return f"The role {role} is not allowed to {permission}. Ask an administrator for access."
@@ -106,6 +131,11 @@ def _find_other_owner(scope: Scope, account_id: int, installation: Installation)
         # What one reader typed must neither be shown to nor saved for the next reader at the same computer.
         return _FOREIGN_TAB
     return None
+
+
+def needed_scope(path: str) -> TokenScope | None:
+    """Return the scope of the token that a path needs; None if it needs none."""
+    return next((scope for root, scope in SCOPES if _is_under(path, root)), None)
 
 
 def is_background_request(scope: Scope) -> bool:
@@ -242,7 +272,7 @@ class Gate:
         if reason is not None:
             await _refuse(scope, receive, send, reason)
             return
-        scope = {**scope, ACCOUNT: visitor.account}
+        scope = {**scope, ACCOUNT: visitor.account, TOKEN: visitor.token}
         if scope["type"] == "websocket":
             await GuardedWebsocket(receive, send, _session_check(access, visitor)).run(self._app, scope)
         else:

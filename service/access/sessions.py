@@ -7,7 +7,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
 
 from starlette.datastructures import Headers
 
@@ -15,7 +14,7 @@ from core import clock
 from core.settings import Settings
 from db import store
 from db.database import Sessions
-from db.values.accounts import Identity, Lifetime
+from db.values.accounts import HeldToken, Identity, Lifetime
 from db.values.reading import Account
 from service.access.providers import Providers
 
@@ -71,11 +70,11 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """The account behind a request, and the credential that identifies it."""
+    """The account behind a request, and the credential that identifies it: a cookie, or the secret of a `token`."""
 
     account: Account
     secret: str
-    by: Literal["cookie", "token"]
+    token: HeldToken | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +132,11 @@ class Access:
 
         An `active` request extends the sign-in; one that the browser sends on its own does not.
         """
-        scheme, _, token = headers.get("authorization", "").partition(" ")
+        scheme, _, secret = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             with self._sessions.read() as session:
-                account = store.sign_ins.token_account(session, token.strip())
-            return Visitor(account, token.strip(), "token") if account else None
+                token = store.sign_ins.find_token(session, secret.strip())
+            return Visitor(token.account, secret.strip(), token) if token else None
         secret = cookie_secret(headers.getlist("cookie"))
         if not secret:
             return None
@@ -147,7 +146,7 @@ class Access:
             is_due = active and account is not None and store.sign_ins.needs_touch(session, secret, self.lifetime)
         if is_due:
             self._touch(secret)
-        return Visitor(account, secret, "cookie") if account else None
+        return Visitor(account, secret) if account else None
 
     def is_still(self, visitor: Visitor, *, active: bool) -> bool:
         """Return whether a visitor is still signed in and the account is unchanged."""

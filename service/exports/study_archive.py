@@ -29,7 +29,7 @@ def make_reads_archive(sessions: Sessions, request: ExportRequest) -> bytes:
     Raises:
         NotAllowedError: If this account may not export these reads.
         InStudyError: If this account reads in the study and the study is open.
-        LookupError: If there is no such study.
+        UnknownCaseError: If there is no such study.
     """
     with sessions.read() as session:
         export = store.exports.exported_reads(session, request.account_id, study_id=request.study_id, told=request.told)

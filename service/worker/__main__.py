@@ -5,20 +5,25 @@ from typing import Annotated
 
 import typer
 
-from service.worker.worker import TRY, WATCHED, try_checkpoint, work
+from core.command_line import make_app, run_app
+from db.errors import DatabaseBusyError, UnusableDatabaseError
+from service.worker.worker import REQUESTS, TRY, WATCHED, try_checkpoint, work
 
 
 def run(
     *,
     watched: Annotated[bool, typer.Option(WATCHED, hidden=True)] = False,
+    requests: Annotated[int | None, typer.Option(REQUESTS, hidden=True)] = None,
     tried: Annotated[Path | None, typer.Option(TRY, hidden=True)] = None,
 ) -> None:
     """Analyse queued images until Ctrl-C, each one once, however many workers run.
 
     The settings are those of the server: SECOND_READ_DATABASE, SECOND_READ_DATA and so on.
     """
-    raise typer.Exit(try_checkpoint(tried) if tried else work(watched=watched))
+    raise typer.Exit(try_checkpoint(tried) if tried else work(watched=watched, requests=requests))
 
+
+app = make_app(run, "python -m service.worker", UnusableDatabaseError, DatabaseBusyError)
 
 if __name__ == "__main__":
-    typer.run(run)
+    run_app(app)

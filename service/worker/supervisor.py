@@ -6,11 +6,21 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 
 from core.settings import Settings
 from db.database import Sessions
-from service.worker.worker import READY, REPLACED, UNUSABLE, UNUSABLE_CHECKPOINT, WATCHED, release_dead_workers
+from service.engine.queue import RequestQueue, WorkerLink
+from service.worker.worker import (
+    READY,
+    REPLACED,
+    REQUESTS,
+    UNUSABLE,
+    UNUSABLE_CHECKPOINT,
+    WATCHED,
+    release_dead_workers,
+)
 
 _PROJECT = Path(__file__).resolve().parents[2]
 
@@ -22,10 +32,14 @@ _log = logging.getLogger("second_read.watcher")
 
 
 class Supervisor:
-    """Keeps as many workers running as the settings say, restarts those that die, and stops them with the server."""
+    """Keeps as many workers running as the settings say, restarts those that die, and stops them with the server.
+
+    `requests` are the images that its workers analyse besides those that are stored.
+    """
 
     def __init__(self, settings: Settings, sessions: Sessions) -> None:
-        self._workers = tuple(_WatchedWorker(settings, sessions) for _ in range(settings.workers))
+        self.requests = RequestQueue(settings.queue)
+        self._workers = tuple(_WatchedWorker(settings, sessions, self.requests) for _ in range(settings.workers))
 
     @property
     def model_version(self) -> str | None:
@@ -44,6 +58,8 @@ class Supervisor:
 
     def start(self) -> None:
         """Start supervising in a thread for each worker."""
+        if self._workers:
+            self.requests.open()
         for worker in self._workers:
             worker.start()
 
@@ -57,16 +73,18 @@ class Supervisor:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         for worker in self._workers:
             worker.stop(max(0.0, deadline - time.monotonic()))
+        self.requests.give_up("the server is stopping")
 
 
 class _WatchedWorker:
     """One worker process, and the thread that starts it again when it has ended."""
 
-    def __init__(self, settings: Settings, sessions: Sessions) -> None:
+    def __init__(self, settings: Settings, sessions: Sessions, requests: RequestQueue) -> None:
         self.model_version: str | None = None
         self.problem: str | None = None
         self._settings = settings
         self._sessions = sessions
+        self._requests = requests
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._process: subprocess.Popen[str] | None = None
@@ -105,6 +123,8 @@ class _WatchedWorker:
                 # The supervisor must survive a lack of memory for a process, or a database that is not responding.
                 was_ready = False
                 _log.exception("the worker could not be started or its jobs could not be released; trying again")
+            if not was_ready:
+                self._requests.give_up(self.problem or "the worker could not be started; the server log has details")
             delay = _FIRST_DELAY_SECONDS if was_ready else min(2 * delay, _LONGEST_DELAY_SECONDS)
             self._stopping.wait(delay)
 
@@ -113,11 +133,13 @@ class _WatchedWorker:
         with self._lock:
             if self._stopping.is_set():
                 return False
-            process = self._process = _start_worker(self._settings)
+            process, link = _start_worker(self._settings, self._requests)
+            self._process = process
         was_ready = False
         with process:
             for line in process.stdout or ():
                 was_ready = self._handle_line(line.strip()) or was_ready
+        link.join()
         self._process = self.model_version = None
         if not self._stopping.is_set() and process.returncode not in (UNUSABLE_CHECKPOINT, REPLACED):
             self.problem = f"the worker stopped unexpectedly (status {process.returncode}) and is being restarted"
@@ -135,16 +157,22 @@ class _WatchedWorker:
         return word == READY
 
 
-def _start_worker(settings: Settings) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        # -P: a folder named core/ in the working directory must not replace ours.
-        [sys.executable, "-P", "-m", "service.worker", WATCHED],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=worker_environment(settings),
-        start_new_session=True,  # Ctrl-C in the terminal reaches only the server, which then stops the worker
-    )
+def _start_worker(settings: Settings, requests: RequestQueue) -> "tuple[subprocess.Popen[str], WorkerLink]":
+    # A pair of sockets without a name: nobody but this server and this worker can reach it, so neither asks who is
+    # there, and its end is seen at once when either is killed.
+    ours, its_end = Pipe()
+    with its_end:
+        process = subprocess.Popen(
+            # -P: a folder named core/ in the working directory must not replace ours.
+            [sys.executable, "-P", "-m", "service.worker", WATCHED, REQUESTS, str(its_end.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=worker_environment(settings),
+            start_new_session=True,  # Ctrl-C in the terminal reaches only the server, which then stops the worker
+            pass_fds=[its_end.fileno()],
+        )
+    return process, requests.attach(ours)
 
 
 def worker_environment(settings: Settings) -> dict[str, str]:
@@ -157,4 +185,6 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "SECOND_READ_CHECKPOINT": str(settings.checkpoint),
         "SECOND_READ_DEVICE": settings.device,
         "SECOND_READ_THREADS": str(settings.threads),
+        "SECOND_READ_BATCH_VIEWS": str(settings.batch_views),
+        "SECOND_READ_BATCH_WAIT_MS": str(settings.batch_wait_ms),
     }

@@ -1,4 +1,4 @@
-"""The worker process: claims queued images one at a time, analyses them and stores the results.
+"""The worker process: claims queued images, two at a time, analyses them and stores the results.
 
 The server starts and supervises it (`service/worker/supervisor.py`); `python -m service.worker` starts it manually.
 It is the only long-lived process that loads torch. From the name of a worker, any process on the same computer can
@@ -12,14 +12,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
-from core.card import UnusableCheckpointError, checkpoint_sha256, read_card
+from core.card import Card, UnusableCheckpointError, checkpoint_sha256, read_card
 from core.imaging.limits import UnreadableImageError
 from core.results import Heatmap
 from core.settings import Settings
@@ -27,9 +29,12 @@ from db import store
 from db.database import Sessions, open_database
 from db.files import DamagedFileError, Files
 from db.values.reading import Heartbeat, Job, ModelIdentity, StoredHeatmap
+from service.engine.site_policy import read_site_policy
+from service.worker.answering import answer_requests
 from service.worker.checkpoint_in_service import find_checkpoint_in_service
 
 if TYPE_CHECKING:
+    from core.micro_batches import NetworkOwner
     from core.network.classifier import Classifier
     from core.pipeline import MagnificationClassifier
 
@@ -37,9 +42,11 @@ if TYPE_CHECKING:
 UNUSABLE_CHECKPOINT, REPLACED = 3, 4  # exit status; replaced: another checkpoint was put into service
 READY, UNUSABLE = "ready", "unusable"  # first word of a line for the supervisor on standard output
 WATCHED = "--watched"  # stop when standard input closes, because then the server has ended
+REQUESTS = "--requests"  # with a file descriptor: the connection over which the server asks for analyses
 TRY = "--try"  # with a path: only report whether this checkpoint can be loaded
 
 _POLL_SECONDS = 0.5
+_JOBS_AT_ONCE = 2  # one is decoded or stored while the network looks at the other
 _SILENT_SECONDS = 60.0  # twelve missed heartbeats: the worker of another computer has ended
 
 _log = logging.getLogger("second_read.worker")
@@ -86,9 +93,14 @@ class SilentJobs:
         self._clock = clock
         self._looked_at = -_SILENT_SECONDS
         self._since: dict[Heartbeat, float] = {}  # when each was first seen
+        self._looking = threading.Lock()
 
     def release(self, sessions: Sessions) -> int:
         """Look at the heartbeats, a few times a minute, and return how many jobs were queued again."""
+        with self._looking:
+            return self._release(sessions)
+
+    def _release(self, sessions: Sessions) -> int:
         now = self._clock()
         if now - self._looked_at < _SILENT_SECONDS / 4:
             return 0
@@ -114,20 +126,30 @@ class Worker:
     model: ModelIdentity
     deployment: int | None = None  # number of the deployment that put this model into service
     beat_seconds: float = 5.0
+    jobs_at_once: int = 1
 
     def run(self, stop: threading.Event) -> bool:
         """Work until `stop` is set or another checkpoint is put into service; return True in the latter case.
 
-        The current job is always finished first.
+        The current jobs are always finished first.
         """
         silent = SilentJobs()
-        while not stop.is_set():
-            if self._is_replaced():
-                return True
-            if self.work_once():
-                continue
-            silent.release(self.sessions)
-            stop.wait(_POLL_SECONDS)
+        with ThreadPoolExecutor(self.jobs_at_once, "jobs") as pool:
+            lines = [pool.submit(self._work_until, stop, silent) for _ in range(self.jobs_at_once)]
+        return any(line.result() for line in lines)
+
+    def _work_until(self, stop: threading.Event, silent: "SilentJobs") -> bool:
+        try:
+            while not stop.is_set():
+                if self._is_replaced():
+                    return True
+                if self.work_once():
+                    continue
+                silent.release(self.sessions)
+                stop.wait(_POLL_SECONDS)
+        except BaseException:
+            stop.set()  # the others finish their jobs, then the process ends with this error
+            raise
         return False
 
     def work_once(self) -> bool:
@@ -163,7 +185,7 @@ class Worker:
         # The supervisor imports this module in the server, and so do the pages, which decode no image.
         from core.pipeline import analyse  # noqa: PLC0415
 
-        classifier = self._by_threshold_of_site().at(job.magnification)
+        classifier = self._by_choices_of_site().at(job.magnification)
         analysis = analyse(
             self.files.get(job.file_sha256),
             classifier,
@@ -177,13 +199,11 @@ class Worker:
         if not is_saved:
             _log.warning("job %d was reassigned to another worker in the meantime; this result was discarded", job.id)
 
-    def _by_threshold_of_site(self) -> "MagnificationClassifier":
-        """Return the classifier with the threshold that this site has chosen for it, if it has."""
+    def _by_choices_of_site(self) -> "MagnificationClassifier":
+        """Return the classifier by the card as this site uses it."""
         with self.sessions.read() as session:
-            chosen = store.models.site_threshold(session, self.model.version)
-        if chosen is None or chosen.value == self.classifier.card.threshold:
-            return self.classifier
-        return self.classifier.with_card(replace(self.classifier.card, threshold=chosen.value))
+            policy = read_site_policy(session, self.model.version)
+        return self.classifier.with_card(policy.apply(self.classifier.card))
 
     def _store_heatmap(self, heatmap: Heatmap) -> StoredHeatmap:
         from core.imaging.heatmaps import encode_heatmap  # noqa: PLC0415
@@ -217,8 +237,12 @@ class Worker:
             store.jobs.fail_job(session, job, self.name, message)
 
 
-def work(*, watched: bool) -> int:
+def work(*, watched: bool, requests: int | None = None) -> int:
     """Load the checkpoint, then work until a signal arrives or, if watched, the server closes our standard input.
+
+    Args:
+        watched: Whether a server watches this process.
+        requests: The file descriptor of the connection over which it asks for analyses.
 
     Returns:
         The exit status.
@@ -226,7 +250,7 @@ def work(*, watched: bool) -> int:
     stop, loaded = _prepare(), threading.Event()
     if watched:
         threading.Thread(target=_stop_with_server, args=(stop, loaded), daemon=True).start()
-    return _work(Settings.from_environment(), stop, loaded)
+    return _work(Settings.from_environment(), stop, loaded, requests)
 
 
 def try_checkpoint(path: Path) -> int:
@@ -249,7 +273,7 @@ def _prepare() -> threading.Event:
     return stop
 
 
-def _work(settings: Settings, stop: threading.Event, loaded: threading.Event) -> int:
+def _work(settings: Settings, stop: threading.Event, loaded: threading.Event, requests: int | None) -> int:
     sessions = open_database(settings.database, data=settings.data)
     release_dead_workers(sessions)
     with sessions.read() as session:
@@ -260,12 +284,34 @@ def _work(settings: Settings, stop: threading.Event, loaded: threading.Event) ->
         classifier = _load(settings, chosen.path)
     except UnusableCheckpointError as error:
         return _report_unusable(error, chosen.path)
-    model = ModelIdentity(classifier.version, classifier.card.name, classifier.card.demonstration)
+    model = identify_model(classifier.version, classifier.card)
     deployment = chosen.deployment.id if chosen.deployment else None
-    worker = Worker(worker_name(), sessions, Files(settings.files), classifier, model, deployment)
-    loaded.set()
-    print(READY, model.version, flush=True)
-    return REPLACED if worker.run(stop) else 0
+    with _owner_of(classifier, settings) as owner:
+        if requests is not None:
+            answer_requests(Connection(requests), owner, sessions, model.version, stop)
+        shared = owner.classifier()
+        files = Files(settings.files)
+        worker = Worker(worker_name(), sessions, files, shared, model, deployment, jobs_at_once=_JOBS_AT_ONCE)
+        loaded.set()
+        print(READY, model.version, flush=True)
+        return REPLACED if worker.run(stop) else 0
+
+
+@contextmanager
+def _owner_of(classifier: "Classifier", settings: Settings) -> Iterator["NetworkOwner"]:
+    from core.micro_batches import NetworkOwner  # noqa: PLC0415
+
+    wanted = classifier.with_batch(settings.batch_views) if settings.batch_views else classifier
+    owner = NetworkOwner(wanted, batch=wanted.batch, wait_seconds=settings.batch_wait_ms / 1000)
+    try:
+        yield owner
+    finally:
+        owner.close()
+
+
+def identify_model(version: str, card: Card) -> ModelIdentity:
+    """Return which model a checkpoint is."""
+    return ModelIdentity(version, card.name, card.demonstration, card.site.origin if card.site else None)
 
 
 def _report_unusable(error: UnusableCheckpointError, path: Path) -> int:

@@ -1,9 +1,11 @@
 """Second Read under a prefix in a real browser: by Streamlit's option, and behind nginx with TLS."""
 
 import re
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -90,7 +92,8 @@ def test_behind_nginx_with_tls_readers_sign_in_read_and_sign_out_under_a_prefix(
     expect.set_options(timeout=_PATIENCE_MS)
     sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with sessions.begin() as session:
-        store.accounts.add_signing_account(session, None, "the reader", Role.READER, PASSWORD)
+        reader = store.accounts.add_signing_account(session, None, "the reader", Role.READER, PASSWORD)
+        token = store.sign_ins.add_token(session, None, reader, "a program")
     sessions.dispose()
     server = Server(tmp_path, checkpoint, "" if strips else _PREFIX)
     with running_nginx(tmp_path / "nginx", server.port, strips=strips) as address:
@@ -118,4 +121,16 @@ def test_behind_nginx_with_tls_readers_sign_in_read_and_sign_out_under_a_prefix(
         page.goto(f"{address}/read_case?case=1")
         assert page.url == f"{address}/sign-in?next=/read_case%3Fcase%3D1"
         context.close()
+        _ask_as_a_program(address, token, tmp_path / "nginx" / "certificate.pem")
         server.stop()
+
+
+def _ask_as_a_program(address: str, token: str, certificate: Path) -> None:
+    """Ask the routes for programs through the proxy."""
+    trusted = ssl.create_default_context(cafile=certificate)
+    with httpx.Client(verify=trusted, headers={"Authorization": f"Bearer {token}"}, timeout=60) as program:
+        assert program.get(f"{address}/health").json()["worker"] == "ready"
+        assert program.get(f"{address}/openapi.json").json()["info"]["title"] == "Second Read"
+        for image in ("images/1", "images/1/heatmap"):
+            assert program.get(f"{address}/{image}").headers["content-type"] == "image/png"
+        assert program.get(address).headers["location"] == "/second-read/"

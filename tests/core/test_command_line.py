@@ -1,7 +1,9 @@
 """`python -m core predict`, run as a user runs it."""
 
+import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -190,3 +192,53 @@ def test_an_image_out_of_scope_is_answered_without_a_label(tmp_path: Path) -> No
     text = _predict(tmp_path, str(tmp_path / "images")).stdout
     assert f"noise.png: {OUT_OF_SCOPE}" in text
     assert "malignant probability" not in text
+
+
+def test_a_folder_is_summed_up_and_written_as_a_table(case: Path, tmp_path: Path) -> None:
+    shutil.copytree(case / "images", tmp_path / "images")
+    (tmp_path / "images" / "=bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    table = tmp_path / "results" / "table.csv"
+    command = ["predict", "--checkpoint", str(case / "small.safetensors"), "--csv", str(table)]
+    done = CliRunner().invoke(app, [*command, "--mode", "folder", "--folder", str(tmp_path / "images")])
+    assert done.exit_code == 1, done.output  # one of them is no image
+    rows = {Path(row["file"]).name: row for row in csv.DictReader(table.read_text("utf-8-sig").splitlines())}
+    assert set(rows) == {"a.png", "b.png", "=bad.png"}
+    assert rows["=bad.png"]["reason"]
+    assert rows["=bad.png"]["label"] == ""
+    answered = [rows["a.png"], rows["b.png"]]
+    mean = sum(float(row["malignant_probability"]) for row in answered) / 2
+    label = "malignant" if mean >= float(answered[0]["threshold"]) else "benign"
+    confidence = mean if label == "malignant" else 1 - mean
+    images = [sum(row["label"] == side for row in answered) for side in ("benign", "malignant")]
+    patches = [sum(int(row[f"{side}_patches"]) for row in answered) for side in ("benign", "malignant")]
+    lines = done.stdout.splitlines()
+    assert f"  prediction: {label}, confidence {confidence:.3f}" in lines
+    assert f"  images: {images[0]} benign, {images[1]} malignant" in lines
+    assert f"  patches: {patches[0]} benign, {patches[1]} malignant" in lines
+    assert sum(patches) == 8
+    assert "diagnosis" not in done.stdout
+
+
+def test_the_modes_take_an_image_or_a_folder(case: Path) -> None:
+    image, folder = str(case / "images" / "a.png"), str(case / "images")
+    command = ["predict", "--checkpoint", str(case / "small.safetensors")]
+    done = CliRunner().invoke(app, [*command, "--mode", "single", "--image", image])
+    assert done.exit_code == 0, done.output
+    assert "of 4 patches" in done.stdout
+    wrong: tuple[list[str], ...] = (
+        [],
+        ["--mode", "single"],
+        ["--mode", "single", "--folder", folder],
+        ["--mode", "folder", "--image", image],
+    )
+    for words in wrong:
+        assert CliRunner().invoke(app, [*command, *words]).exit_code == 2, words
+
+
+def test_a_table_never_replaces_an_image(case: Path) -> None:
+    image = case / "images" / "a.png"
+    before = image.read_bytes()
+    done = CliRunner().invoke(app, ["predict", str(image), "--csv", str(image), "--checkpoint", "absent"])
+    assert done.exit_code == 2
+    assert "is one of the images" in done.stderr
+    assert image.read_bytes() == before

@@ -27,3 +27,17 @@ def test_a_data_folder_with_odd_characters_holds_the_database(monkeypatch: pytes
 def test_the_database_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECOND_READ_DATABASE", "postgresql+psycopg://server/second_read")
     assert Settings.from_environment().database == "postgresql+psycopg://server/second_read"
+
+
+def test_a_password_can_stay_out_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "second_read_database").write_text("postgresql+psycopg://second_read:secret@server/second_read\n")
+    monkeypatch.setenv("SECOND_READ_SECRETS", str(tmp_path))
+    assert Settings.from_environment().database == "postgresql+psycopg://second_read:secret@server/second_read"
+    monkeypatch.setenv("SECOND_READ_DATABASE", "postgresql+psycopg://other/second_read")
+    assert Settings.from_environment().database == "postgresql+psycopg://other/second_read"
+
+
+def test_a_folder_of_secrets_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SECOND_READ_SECRETS", str(tmp_path / "secrets"))
+    with pytest.raises(ValueError, match="SECOND_READ_SECRETS names"):
+        Settings.from_environment()

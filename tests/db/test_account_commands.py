@@ -9,6 +9,7 @@ from core.settings import Settings
 from db import store
 from db.__main__ import app
 from db.database import open_database
+from db.values.reading import Role
 from tests.helpers.world import PASSWORD
 
 
@@ -57,6 +58,7 @@ def test_an_account_is_made_listed_changed_and_disabled() -> None:
         (["role", "nobody", "reader"], "", "no account 'nobody'"),
         (["revoke", "9"], "", "no token number 9"),
         (["token", "nobody", "--label", "x"], "", "no account 'nobody'"),
+        (["token", "dr. a", "--label", "x", "--scope", "predict"], "", "cannot belong to a reader"),
         (["link", "nobody", "--issuer", "https://id.example", "--subject", "1"], "", "no account 'nobody'"),
         (["link", "dr. a", "--issuer", "https://id.example"], "", "either the subject or the e-mail"),
         (["unlink", "9"], "", "no identity number 9"),
@@ -86,6 +88,30 @@ def test_a_token_is_shown_once_and_can_be_revoked() -> None:
     assert secret not in listed
     assert _run("revoke", "1").exit_code == 0
     assert "1\trobot\tnightly\trevoked" in _run("tokens").output
+
+
+def test_a_token_for_predictions_belongs_to_an_account_that_reads_no_cases() -> None:
+    assert _run("add", "lab system", "--role", "researcher", "--without-password").exit_code == 0
+    assert _run("token", "lab system", "--label", "analyser", "--scope", "predict").output.startswith("sr_")
+    assert "1\tlab system\tanalyser\tvalid\tpredict" in _run("tokens").output
+
+
+def test_a_case_is_opened_to_predictions_with_a_reason() -> None:
+    sessions = open_database(Settings.from_environment().database)
+    with sessions.begin() as session:
+        reader = store.accounts.add_account(session, "dr. a", Role.READER)
+        store.cases.add_case(session, reader.id, accession="S24-10", magnification=None)
+    for words, code, says in (
+        (["s24-10", "--why", "compared with another system"], 0, "predictions of the images of s24-10"),
+        (["S24-11", "--why", "x"], 1, "there is no case S24-11"),
+        (["S24-10", "--why", " "], 1, "say why"),
+    ):
+        done = CliRunner().invoke(app, ["cases", "open-to-predictions", *words])
+        assert (done.exit_code, says in done.output) == (code, True), done.output
+    with sessions.read() as session:
+        trail = [(event.action, event.subject) for event in store.audit.audit_trail(session)]
+    assert trail[0] == ("case opened to predictions", "S24-10")
+    sessions.dispose()
 
 
 def test_an_identity_is_linked_listed_and_unlinked() -> None:

@@ -215,14 +215,16 @@ def test_a_token_works_until_it_is_revoked_or_its_account_shut(sessions: Session
         number = next(row.id for row in store.sign_ins.token_rows(session, None) if row.label == "nightly")
         store.sign_ins.revoke_token(session, None, number)
     with sessions.read() as session:
-        assert store.sign_ins.token_account(session, first) is None
-        assert store.sign_ins.token_account(session, second) == account
+        assert store.sign_ins.find_token(session, first) is None
+        found = store.sign_ins.find_token(session, second)
+        assert found is not None
+        assert (found.account, found.scope) == (account, None)
         assert store.sign_ins.signed_in(session, second) is None, "a token is no cookie"
     with sessions.begin() as session:
         store.accounts.set_disabled(session, None, "robot", disabled=True)
         store.accounts.set_disabled(session, None, "robot", disabled=False)
     with sessions.read() as session:
-        assert store.sign_ins.token_account(session, second) is None
+        assert store.sign_ins.find_token(session, second) is None
 
 
 def test_no_secret_stands_in_the_database_or_the_audit_trail(sessions: Sessions) -> None:

@@ -66,6 +66,7 @@ ATTACKS = (
     attack("credentials", "UPDATE credentials SET disabled = NOT disabled WHERE account_id = 3", OTHER_CHANGED),
     attack("credentials", "DELETE FROM credentials WHERE account_id = 2", READER_CHANGED),
     attack("api_tokens", "UPDATE api_tokens SET token_sha256 = 'x' WHERE id = 1", READER_CHANGED),
+    attack("api_tokens", "UPDATE api_tokens SET scope = 'predict' WHERE id = 1", READER_CHANGED),
     attack("api_tokens", "UPDATE api_tokens SET revoked_at = NULL WHERE id = 2", READER_CHANGED),
     attack("api_tokens", "UPDATE api_tokens SET account_id = 1 WHERE id = 1", READER_CHANGED, "changed accounts 1"),
     attack(
@@ -110,6 +111,14 @@ ATTACKS = (
     attack("study_places", "UPDATE study_places SET case_id = 1 WHERE study_id = 1", "changed studies 1"),
     attack("reads", "UPDATE reads SET label = 'malignant' WHERE id = 1", "changed reads 1"),
     attack("predictions", "UPDATE predictions SET malignant_probability = 0.1 WHERE id = 1", "changed predictions 1"),
+    attack("image_embeddings", "UPDATE image_embeddings SET network = 'x' WHERE id = 1", "changed predictions 1"),
+    attack(
+        "image_embeddings",
+        "UPDATE image_embeddings SET embedding = (SELECT embedding || embedding FROM image_embeddings WHERE id = 2) "
+        "WHERE id = 1",
+        "changed predictions 1",
+    ),
+    attack("image_embeddings", "DELETE FROM image_embeddings WHERE id = 2", "changed predictions 2"),
 )
 # The same moment, in another form or zone: as text it sorts elsewhere.
 OTHER_FORMS = (

@@ -21,8 +21,8 @@ NEVER_CHANGED = (
     *("evaluations", "evaluated_images", "shifts", "deployments"),
     *("study_places", "assignments", "priorities", "regions", "consensus", "consensus_reads", "sign_offs"),
     *("intakes", "intake_ends", "image_orders", "read_images", "microscope_profiles", "image_scales"),
-    *("image_scopes", "read_scopes"),
-    *("model_confirmations", "site_thresholds"),
+    *("image_scopes", "read_scopes", "image_embeddings"),
+    *("model_confirmations", "site_thresholds", "prediction_permits"),
 )
 COLUMNS = {
     "read_predictions": "read_id",

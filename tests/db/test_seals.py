@@ -157,6 +157,7 @@ READING_ROWS = (
     ("UPDATE regions SET points = '[[1, 1]]'", "changed", "reads 1"),
     ("UPDATE model_confirmations SET model_version = 'x'", "changed", "model_confirmations 1"),
     ("UPDATE site_thresholds SET value = 0.1", "changed", "site_thresholds 1"),
+    ("UPDATE prediction_permits SET why = 'x'", "changed", "prediction_permits 1"),
     ("UPDATE intakes SET images = 9", "changed", "intakes 1"),
     ("DELETE FROM intake_ends", "missing", "intake_ends 1"),
     ("UPDATE image_orders SET images = '[2, 1]'", "changed", "image_orders 1"),
@@ -185,6 +186,7 @@ def test_rows_of_studies_and_adjudication_are_sealed_with_what_belongs_to_them(
         (tables.ImageScale(image_id=1, um_per_px=0.5, source="typed", account_id=by, created_at=at), None),
         (tables.MicroscopeProfile(name="BX", objective="10x", um_per_px=0.5, account_id=by, created_at=at), None),
         (tables.ModelConfirmation(account_id=by, model_version="v", at=at), None),
+        (tables.PredictionPermit(case_id=case_id, account_id=by, why="a demonstration", at=at), None),
         (
             tables.SiteThreshold(at=at, account_id=by, model_version="v", aim=ThresholdAim.SENSITIVITY, value=0.2),
             None,

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psycopg
 import pytest
-from sqlalchemy import URL, create_engine, make_url, text
+from sqlalchemy import URL, make_url
 
 from db.database import Sessions, open_database
 
@@ -34,7 +35,7 @@ def empty_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str
         return
     server = make_url(request.getfixturevalue("postgres_server")).set(drivername="postgresql+psycopg")
     name = f"test_{uuid.uuid4().hex}"
-    run_on_server(server, f"CREATE DATABASE {name}")
+    copy_database(server, "template1", name)
     yield server.set(database=name).render_as_string(hide_password=False)
     run_on_server(server, f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -47,16 +48,28 @@ def with_tables(request: pytest.FixtureRequest, url: str) -> None:
         return
     template = request.getfixturevalue("tables_on_postgresql")
     name = made.database
-    run_on_server(template, f"DROP DATABASE {name}", f"CREATE DATABASE {name} TEMPLATE {template.database}")
+    run_on_server(template, f"DROP DATABASE {name}")
+    copy_database(template, str(template.database), str(name))
+
+
+def copy_database(server: URL, template: str, name: str) -> None:
+    """Make a database as a copy of another: its files are copied, which takes a tenth of the time of writing a log."""
+    with _administrator(server) as connection:
+        # Before version 15 there was no other way, and no word for it.
+        strategy = "STRATEGY file_copy" if connection.info.server_version >= 150000 else ""
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} {strategy}".encode())
 
 
 def run_on_server(server: URL, *statements: str) -> None:
     """Run statements outside the databases of the tests and outside a transaction, as PostgreSQL demands of some."""
-    engine = create_engine(server.set(database="postgres"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with _administrator(server) as connection:
         for statement in statements:
-            connection.execute(text(statement))
-    engine.dispose()
+            connection.execute(statement.encode())
+
+
+def _administrator(server: URL) -> "psycopg.Connection[tuple[object, ...]]":
+    address = server.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+    return psycopg.connect(address, autocommit=True)
 
 
 @cache

@@ -54,13 +54,14 @@ class FakeClassifier:
         return image
 
     def examine(self, patches: Patches, *, evidence: bool) -> PatchFindings:
-        """Mark the middle of every patch; its features are the mean colours of its quarters."""
+        """Mark the middle of every patch; its features and embeddings are the mean colours of its quarters."""
         marked = np.full(patches.shape[:3], -1, np.float32)
         marked[:, 8:24, 8:24] = 2
         half = patches.shape[1] // 2
         quarters = patches[:, : 2 * half, : 2 * half].reshape(len(patches), 2, half, 2, half, 3)
         features = quarters.mean(axis=(2, 4), dtype=np.float32)
-        return PatchFindings(self._classify(patches), features, marked if evidence else None)
+        embeddings = features.reshape(len(patches), -1)
+        return PatchFindings(self._classify(patches), features, marked if evidence else None, embeddings)
 
     def _classify(self, patches: Patches) -> Probabilities:
         """Give two probabilities to every patch."""

@@ -1,4 +1,4 @@
-"""A real nginx with TLS in front of a server, as docs/deployment.md describes it."""
+"""A real nginx with TLS in front of a server, configured by the file that is shipped for it, deploy/nginx.conf."""
 
 import shutil
 import socket
@@ -11,8 +11,8 @@ import pytest
 
 from tests.helpers.concurrency import wait_until
 
-# The two lines that differ from docs/deployment.md: one process, which needs no account of its own, and no daemon.
-_CONFIGURATION = """
+# What surrounds the shipped file: one process, which needs no account of its own, no daemon, and folders of the test.
+_AROUND = """
 daemon off; master_process off;
 pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ }}
@@ -20,25 +20,10 @@ http {{
   access_log off;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
-  server {{
-    listen 127.0.0.1:{port} ssl;
-    ssl_certificate {folder}/certificate.pem;
-    ssl_certificate_key {folder}/key.pem;
-    client_max_body_size 200m;
-    location /second-read/ {{
-      proxy_pass http://127.0.0.1:{behind}{path};
-      proxy_http_version 1.1;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-      proxy_set_header X-Forwarded-Host $http_host;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_read_timeout 1h;
-    }}
-  }}
+  include {folder}/second-read.conf;
 }}
 """
+_SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "nginx.conf"
 
 
 @contextmanager
@@ -52,8 +37,8 @@ def running_nginx(folder: Path, behind: int, *, strips: bool) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    filled = _CONFIGURATION.format(folder=folder, port=port, behind=behind, path="/" if strips else "")
-    (folder / "nginx.conf").write_text(filled)
+    (folder / "nginx.conf").write_text(_AROUND.format(folder=folder))
+    (folder / "second-read.conf").write_text(_shipped_for(folder, port, behind, strips=strips))
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
             [program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")],
@@ -69,10 +54,26 @@ def running_nginx(folder: Path, behind: int, *, strips: bool) -> Iterator[str]:
         process.wait(30)
 
 
+def _shipped_for(folder: Path, port: int, behind: int, *, strips: bool) -> str:
+    """Return the shipped file with the lines changed that it asks everybody to change, and other ports."""
+    text = _SHIPPED.read_text(encoding="utf-8")
+    for shipped, ours in (
+        ("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
+        ("server_name reads.example;", "server_name localhost;"),
+        ("/etc/ssl/certs/reads.example.pem", f"{folder}/certificate.pem"),
+        ("/etc/ssl/private/reads.example.key", f"{folder}/key.pem"),
+        ("proxy_pass http://127.0.0.1:8501/;", f"proxy_pass http://127.0.0.1:{behind}{'/' if strips else ''};"),
+    ):
+        assert text.count(shipped) == 1, shipped
+        text = text.replace(shipped, ours)
+    return text
+
+
 def _make_certificate(folder: Path) -> None:
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
-    subprocess.run([*made, *files], check=True, capture_output=True)
+    subprocess.run([*made, *names, *files], check=True, capture_output=True)
 
 
 def _answers(port: int) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 from sqlalchemy.orm import Session
 
 from core.labels import BREAKHIS
@@ -47,7 +48,7 @@ def prediction(malignant: float) -> Prediction:
 
 
 def analysis(malignant: float = 0.8) -> Analysis:
-    return Analysis(460, 700, QUALITY, prediction(malignant))
+    return Analysis(460, 700, QUALITY, prediction(malignant), embedding=np.array([0.6, 0.8], np.float16))
 
 
 def unusual(malignant: float = 0.8) -> Analysis:
@@ -194,6 +195,7 @@ def reading_rows(case: int, account: int) -> Sequence[tables.Base]:
         tables.ImageScale(image_id=1, um_per_px=0.5, source="typed", account_id=account, created_at=OPENED),
         tables.ModelConfirmation(account_id=account, model_version="v", at=OPENED),
         tables.SiteThreshold(at=OPENED, account_id=account, model_version="v", aim=ThresholdAim.BALANCE, value=0.4),
+        tables.PredictionPermit(case_id=case, account_id=account, why="a demonstration", at=OPENED),
         scope_row(1),
         tables.ReadScope(read_id=1, scope_id=1),
     )

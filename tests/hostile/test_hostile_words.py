@@ -132,7 +132,7 @@ def test_nobody_signs_in_by_words(sessions: Sessions) -> None:
         with sessions.read() as session:
             assert store.accounts.account_with_password(session, words, words) is None
             assert store.sign_ins.signed_in(session, words) is None
-            assert store.sign_ins.token_account(session, words) is None
+            assert store.sign_ins.find_token(session, words) is None
 
 
 def test_filters(sessions: Sessions, reader: int) -> None:

@@ -19,6 +19,7 @@ TELLTALES = (
     "/heatmap",
     "Model says",
     "patches malignant",
+    "imilar",
 )
 
 

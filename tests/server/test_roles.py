@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
+import httpx
 import pytest
 
 from core.labels import BINARY
 from db import store
 from db.database import open_database
 from db.files import Files
+from db.values.accounts import TokenScope, may_hold
 from db.values.reading import Opinion, Role
+from service.api.interface import ROUTERS
 from service.intake import CasePlan, add_images
 from service.routes import router
 from tests.helpers.browser_tab import clicking_tab, open_page
@@ -38,6 +41,8 @@ class _Door:
     roles: set[Role]
     method: str = "GET"
     page: bool = False
+    scope: TokenScope | None = None  # that a token needs; no role opens it in a browser
+    any_scope: bool = False  # open to every token with a scope
 
 
 # Every kind of thing; what is not our own belongs to Streamlit 1.67.
@@ -47,7 +52,8 @@ _DOORS = {
     # Streamlit answers every page with the same empty frame; what stands in it comes over the websocket.
     "deep link": _Door("/read_case?case=1", _EVERYBODY, page=True),
     "page file": _Door("/pages/frame.py", _EVERYBODY, page=True),
-    "docs": _Door("/docs", _EVERYBODY, page=True),
+    "docs": _Door("/docs", _EVERYBODY, page=True, any_scope=True),
+    "file of the docs": _Door("/docs/swagger-ui.css", _EVERYBODY, any_scope=True),
     "media": _Door("/media/0123456789abcdef.png", set()),  # nobody was given this file
     "upload": _Door("/_stcore/upload_file/session/file", set(), "PUT"),
     "delete upload": _Door("/_stcore/upload_file/session/file", set(), "DELETE"),
@@ -66,7 +72,15 @@ _DOORS = {
     "login": _Door("/auth/login", _EVERYBODY),
     "back from a provider": _Door("/oauth2callback?code=x&state=y", _EVERYBODY),
     "logout": _Door("/auth/logout", _EVERYBODY),
-    "routes": _Door("/openapi.json", _EVERYBODY),
+    "routes": _Door("/openapi.json", _EVERYBODY, any_scope=True),
+    "page of models": _Door("/models", _EVERYBODY, page=True, any_scope=True),
+    "models": _Door("/models", _EVERYBODY, any_scope=True),
+    "predict an image": _Door("/predict/single", set(), "POST", scope=TokenScope.PREDICT),
+    "predict a folder": _Door("/predict/folder", set(), "POST", scope=TokenScope.PREDICT),
+    "add a case": _Door("/cases", set(), "POST", scope=TokenScope.CASES),
+    "a case": _Door("/cases/1", set(), scope=TokenScope.CASES),
+    "a job": _Door("/jobs/1", set(), scope=TokenScope.CASES),
+    "reads": _Door("/reads", set(), scope=TokenScope.READS),
     "trace": _Door("/", _EVERYBODY, "TRACE"),
     "image": _Door("/images/1", _READERS),
     "thumbnail": _Door("/images/1/thumbnail", _READERS),
@@ -91,7 +105,7 @@ class _House:
     house: GateClient
     server: Server
     cookies: dict[Role, str]
-    tokens: dict[Role, str]
+    tokens: dict[tuple[Role, TokenScope | None], str]
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +113,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_House]:
     """A server with an account of each role, a case that nobody has read, and an evaluation with its picture."""
     data: Path = tmp_path_factory.mktemp("roles")
     sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
-    tokens = {}
+    tokens: dict[tuple[Role, TokenScope | None], str] = {}
     with sessions.begin() as session:
         for role in Role:
             account = store.accounts.add_signing_account(session, None, f"the {role}", role, PASSWORD)
-            tokens[role] = store.sign_ins.add_token(session, None, account, "test")
+            for scope in (None, *TokenScope):
+                if scope is None or may_hold(role, scope):
+                    tokens[role, scope] = store.sign_ins.add_token(session, None, account, "test", scope)
         reader = store.accounts.account_named(session, "the reader")
     assert reader is not None
     plan = CasePlan(reader.id, "100X", _ACCESSION)
@@ -132,8 +148,16 @@ def _ask(running: _House, door: _Door, **headers: str) -> Reply:
 
 def test_every_route_of_ours_is_in_this_matrix() -> None:
     asked = {door.path for door in _DOORS.values()} | {"/health"}
-    filled = {"{image_id}": "1", "{name}": "openseadragon.min.js"}
-    for route in router.routes:
+    filled = {
+        "/docs/{name}": "/docs/swagger-ui.css",
+        "{image_id}": "1",
+        "{case_id}": "1",
+        "{job_id}": "1",
+        "{name}": "openseadragon.min.js",
+    }
+    routes = [route for one in (router, *ROUTERS) for route in one.routes]
+    assert len(routes) >= 14
+    for route in routes:
         path = str(getattr(route, "path", ""))
         for placeholder, value in filled.items():
             path = path.replace(placeholder, value)
@@ -160,10 +184,39 @@ def test_each_role_gets_what_it_may_have_and_nothing_else(running: _House, kind:
 @pytest.mark.parametrize("role", list(Role), ids=str)
 def test_a_token_may_do_no_more_than_its_account(running: _House, role: Role) -> None:
     for kind, door in _DOORS.items():
-        reply = _ask(running, door, Authorization=f"Bearer {running.tokens[role]}")
+        reply = _ask(running, door, Authorization=f"Bearer {running.tokens[role, None]}")
         allowed = role in door.roles and not door.path.startswith("/_stcore/")
         assert _let_in(door, reply) is allowed, (kind, role, reply)
-    assert running.server.upgrade("/_stcore/stream", Authorization=f"Bearer {running.tokens[role]}").status == 403
+    token = running.tokens[role, None]
+    assert running.server.upgrade("/_stcore/stream", Authorization=f"Bearer {token}").status == 403
+
+
+@pytest.mark.parametrize("scope", list(TokenScope), ids=str)
+@pytest.mark.parametrize("role", list(Role), ids=str)
+def test_a_token_with_a_scope_opens_what_it_is_for_and_nothing_else(
+    running: _House, role: Role, scope: TokenScope
+) -> None:
+    assert ((role, scope) in running.tokens) is ((role in _READERS) is (scope is TokenScope.CASES))
+    if (role, scope) not in running.tokens:
+        return
+    bearer = f"Bearer {running.tokens[role, scope]}"
+    for kind, door in _DOORS.items():
+        reply = _ask(running, door, Authorization=bearer)
+        assert _let_in(door, reply) is (door.any_scope or door.scope is scope), (kind, role, scope, reply)
+    assert running.server.upgrade("/_stcore/stream", Authorization=bearer).status == 403
+
+
+def test_no_program_gets_a_prediction_of_the_unread_case_over_the_wire(running: _House) -> None:
+    for path, name in (("/predict/single", "file"), ("/predict/folder", "files")):
+        for role in (Role.RESEARCHER, Role.ADMINISTRATOR):
+            answer = httpx.post(
+                f"http://localhost:{running.house.port}{path}",
+                headers={"Authorization": f"Bearer {running.tokens[role, TokenScope.PREDICT]}"},
+                files=[(name, tissue_png(1)), (name, tissue_png(2))] if name == "files" else [(name, tissue_png(1))],
+            )
+            assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
+            assert "still to be read without the model" in answer.json()["detail"]
+            assert not {"prediction", "probabilities"} & set(answer.json())
 
 
 def test_the_websocket_opens_for_those_who_are_signed_in_only(running: _House) -> None:

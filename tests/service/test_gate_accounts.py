@@ -185,7 +185,7 @@ def test_a_browser_whose_sign_in_has_ended_never_sees_json(gate: GateClient, pat
     # Streamlit shows it to the reader: words, without the braces of an object.
     assert (asked_by_a_script.status, asked_by_a_script.text[:20]) == (401, '"You are signed out.')
     asked_by_a_program = gate.ask(path)
-    assert (asked_by_a_program.status, asked_by_a_program.headers["content-type"]) == (401, "application/json")
+    assert (asked_by_a_program.status, asked_by_a_program.headers["content-type"]) == (401, "application/problem+json")
 
 
 @pytest.mark.parametrize(

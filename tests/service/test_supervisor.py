@@ -15,12 +15,17 @@ import psutil
 import pytest
 from sqlalchemy import text
 
+from core.imaging.demo import generate_tissue
+from core.imaging.heatmaps import encode_png
+from core.pipeline import analyse
 from core.results import Quality
 from db import store
 from db.values.reading import JobState, Opinion, StoredImage
+from service.engine.queue import Ticket
+from service.engine.requests import AnalysisRequest, EngineUnavailableError
 from service.worker.supervisor import Supervisor
 from tests.helpers.concurrency import wait_until
-from tests.helpers.networks import SMALL_CARD, small_checkpoint
+from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_classifier
 from tests.helpers.stress import amount
 from tests.helpers.workers import (
     PROJECT,
@@ -157,16 +162,23 @@ def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(world: World, 
     assert count_waiting_jobs(world) > 0
 
 
+def _tissue(seed: int) -> bytes:
+    return encode_png(generate_tissue(seed, "malignant", 300, 300))
+
+
 def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(world: World, watcher: Supervisor) -> None:
     small_checkpoint(world.settings.checkpoint)
-    images, wanted = amount(30, 6), amount(20, 2)
+    images, wanted = amount(30, 6), amount(100, 2)
     case_ids = [queue_images(world, images)]
     moment = random.Random(7)  # noqa: S311 -- when to strike, not a secret
     watcher.start()
+    asked: list[Ticket] = []
     kills = 0
     while kills < wanted:
         if not count_waiting_jobs(world):  # it was quicker than this test
             case_ids.append(queue_images(world, images, first=images * len(case_ids)))
+        while sum(not ticket.result.done() for ticket in asked) < amount(10, 4):
+            asked.append(watcher.requests.submit(AnalysisRequest(_tissue(len(asked)))))
         wait_until(lambda: bool(names_of_working(world)) or not count_waiting_jobs(world), "a job to be claimed")
         time.sleep(moment.uniform(0, 0.1))
         pid = watcher.pid
@@ -183,12 +195,32 @@ def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(world
         assert all(image.heatmap_high is not None for image in reveal.images)
     with world.sessions.read() as session:
         assert session.execute(text("select count(*) from predictions")).scalar_one() == images * len(case_ids)
+    _check_answers(asked, kills)
+
+
+def _check_answers(asked: list[Ticket], kills: int) -> None:
+    """Check that each request has the answer of its own image; only after five kills may one be given up."""
+    classifier = small_classifier()
+    given_up = 0
+    for seed, ticket in enumerate(asked):
+        try:
+            found = ticket.result.result(60).analysis.prediction
+        except EngineUnavailableError:
+            given_up += 1
+            continue
+        expected = analyse(_tissue(seed), classifier).prediction
+        assert found is not None
+        assert expected is not None
+        assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+    assert given_up <= kills // 5
 
 
 _SERVER = """
 import sys, time
 from core.settings import Settings
 from db.database import open_database
+from service.engine.queue import Ticket
+from service.engine.requests import AnalysisRequest, EngineUnavailableError
 from service.worker.supervisor import Supervisor
 settings = Settings.from_environment()
 watcher = Supervisor(settings, open_database(settings.database))

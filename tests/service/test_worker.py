@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import OperationalError
 
 from core.card import TrainedScale
 from core.imaging.scale import Scale
@@ -30,7 +31,13 @@ from service.worker.worker import (
 from tests.helpers.concurrency import wait_until
 from tests.helpers.fakes import FAKE_CARD, FakeClassifier
 from tests.helpers.scopes import FixedScope
-from tests.helpers.workers import images_of_case, make_worker, names_of_working, queue_images, reveal_case
+from tests.helpers.workers import (
+    images_of_case,
+    make_worker,
+    names_of_working,
+    queue_images,
+    reveal_case,
+)
 from tests.helpers.world import CARD, World, write_card
 
 
@@ -194,6 +201,31 @@ def test_a_worker_whose_checkpoint_stays_in_service_works_until_it_is_told_to_st
     worker = replace(make_worker(world, FakeClassifier(meanwhile=stop_when_all_is_done)), deployment=put.id)
     assert not worker.run(stop)
     assert {image.job for image in images_of_case(world, case_id)} == {JobState.DONE}
+
+
+def test_two_jobs_are_in_hand_at_the_same_time_and_each_is_finished_once(world: World) -> None:
+    case_id = queue_images(world, 2)
+    stop, both = threading.Event(), threading.Barrier(2, timeout=60)
+
+    def meet() -> None:
+        both.wait()
+        stop.set()
+
+    worker = replace(make_worker(world, FakeClassifier(meanwhile=meet)), jobs_at_once=2)
+    assert not worker.run(stop)
+    assert {image.job for image in images_of_case(world, case_id)} == {JobState.DONE}
+    with world.sessions.read() as session:
+        assert session.scalars(select(tables.Job.attempts)).all() == [1, 1]
+
+
+def test_an_error_outside_of_a_job_ends_all_its_threads(world: World) -> None:
+    worker = replace(make_worker(world, FakeClassifier()), jobs_at_once=2)
+    with world.sessions.begin() as session:
+        session.execute(text("ALTER TABLE jobs RENAME TO lost_jobs"))
+    stop = threading.Event()
+    with pytest.raises(OperationalError):
+        worker.run(stop)
+    assert stop.is_set()
 
 
 def test_this_process_is_not_taken_for_dead() -> None:

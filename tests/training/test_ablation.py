@@ -6,14 +6,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from torch import Tensor
 
 from core.card import StainTarget
 from core.data.datasets import LabelledImage, list_breakhis
 from core.imaging.decode import decode_image
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
+from core.network.hybrid import HybridNetwork
 from core.network.views import ViewSet
-from core.pipeline import analyse_image, check_image
+from core.pipeline import analyse_image, check_image, cut_normalised_patches
 from core.statistics.evaluation import AblationRow
 from core.statistics.predictions import auc
 from tests.helpers.runs.checkpoints import TINY_CARD, tissue_and_checkpoint
@@ -78,6 +80,23 @@ def test_each_way_is_what_a_classifier_with_such_a_card_says(
     (row,) = [row for row in rows if (row.views, row.stain, row.quality_control) == (word, stain, False)]
     assert row.images == 9
     assert row.auc.value == pytest.approx(_auc(_images(tissue), other))
+
+
+def test_all_ways_of_an_image_take_its_eight_views_through_the_network_once_per_stain(
+    tissue: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[int] = []
+    original = HybridNetwork.features_and_places
+
+    def counted(self: HybridNetwork, images: Tensor, described: int) -> tuple[list[Tensor], Tensor]:
+        passed.append(len(images))
+        return original(self, images, described)
+
+    monkeypatch.setattr(HybridNetwork, "features_and_places", counted)
+    image = _images(tissue)[0]
+    patches = len(cut_normalised_patches(decode_image(image.path.read_bytes()).pixels, classifier).patches)
+    assert len(ablate([ChosenImage(image)], lambda fold: classifier, classifier.card)) == 0  # no AUC of one image
+    assert sum(passed) == 3 * 8 * patches
 
 
 def test_quality_control_leaves_out_what_has_a_warning(

@@ -12,9 +12,12 @@ import torch
 import typer
 from rich.table import Table
 
+from core.command_line import make_app, run_app
 from core.console import PlainConsole
 from training.benchmark.input import input_pipeline
 from training.benchmark.metrics import bootstrap
+from training.benchmark.one_engine import one_engine
+from training.benchmark.search import similar_images
 from training.benchmark.serving import imports, loading, networks, preprocessing
 from training.benchmark.store import store
 from training.benchmark.timing import Ratio
@@ -28,14 +31,13 @@ PARTS: tuple[Callable[[int], list[Ratio]], ...] = (
     bootstrap,
     frozen_phase,
     input_pipeline,
+    similar_images,
+    one_engine,
     store,
 )
 _NAMES = ", ".join(part.__name__ for part in PARTS)
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
 def benchmark(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -61,5 +63,7 @@ def benchmark(
     PlainConsole(width=150).print(table, soft_wrap=False)
 
 
+app = make_app(benchmark, "python -m training.benchmark --only preprocessing --rounds 3")
+
 if __name__ == "__main__":
-    app()
+    run_app(app)

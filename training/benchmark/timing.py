@@ -26,12 +26,13 @@ def time_in_pairs(peer: Callable[[], object], ours: Callable[[], object], rounds
     ratios = []
     for number in range(rounds):
         order = (peer, ours) if number % 2 else (ours, peer)
-        seconds = {step: _seconds(step) for step in order}
+        seconds = {step: seconds_of(step) for step in order}
         ratios.append(seconds[peer] / seconds[ours])
     return ratios
 
 
-def _seconds(step: Callable[[], object]) -> float:
+def seconds_of(step: Callable[[], object]) -> float:
+    """Return how long a step takes."""
     start = time.perf_counter()
     step()
     return time.perf_counter() - start

@@ -22,24 +22,10 @@ class Outputs:
 class RememberingClassifier(Classifier):
     """A classifier without evidence and features for patches that its network has seen; not for several threads."""
 
-    def __init__(
-        self,
-        network: HybridNetwork,
-        card: Card,
-        device: str,
-        outputs: Outputs,
-        *,
-        magnification: str | None = None,
-    ) -> None:
-        super().__init__(network, card, "unsaved", device, magnification=magnification)
+    def __init__(self, network: HybridNetwork, card: Card, device: str, outputs: Outputs) -> None:
+        super().__init__(network, card, "unsaved", device)
         self._outputs = outputs
         self._chunks_seen: list[tuple[Tensor, int]] = []
-
-    def at(self, magnification: str | None) -> "RememberingClassifier":
-        """Return the same classifier for images of one magnification."""
-        return RememberingClassifier(
-            self._network, self.card, str(self._device), self._outputs, magnification=magnification
-        )
 
     def examine(self, patches: Patches, *, evidence: bool) -> PatchFindings:
         """Return the findings; of patches that were seen before, only the probabilities at this card's temperature."""

@@ -1,0 +1,1 @@
+"""The interface for programs: predictions, cases, exports and models over HTTP."""

@@ -1,0 +1,16 @@
+"""All routes for programs, joined to the application."""
+
+from fastapi import FastAPI
+
+from service.api import cases, docs, predict, results
+from service.api.limits import Limits
+from service.api.routing import let_programs_in
+
+ROUTERS = (predict.router, cases.uploads, cases.router, results.models, results.reads, docs.router)
+
+
+def add_interface(app: FastAPI, limits: Limits | None = None) -> None:
+    """Add the routes for programs to the application of a server."""
+    let_programs_in(app, limits or Limits())
+    for router in ROUTERS:
+        app.include_router(router)

@@ -1,0 +1,91 @@
+"""The routes for models and for exports of reads."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from db import store
+from service.access.refusal import REFUSALS
+from service.api.routing import OfToken, ProgramsOnlyRoute, TokenRoute, described_token
+from service.exports.study_archive import ExportRequest, make_reads_archive
+from service.routes import OfServer
+from service.worker.checkpoint_in_service import read_checkpoint_in_service
+
+_LARGEST_ID = 2**31 - 1
+
+models = APIRouter(route_class=ProgramsOnlyRoute, dependencies=[Depends(described_token)], tags=["models"])
+reads = APIRouter(route_class=TokenRoute, dependencies=[Depends(described_token)], tags=["reads"])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """One model that is or was in service; `since` is null for the one of the settings."""
+
+    model_version: str
+    name: str
+    in_service: bool
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInService:
+    """What the model in service is, as its card says; `problem` says why it cannot be used."""
+
+    model_version: str | None
+    name: str | None
+    classes: tuple[str, ...]
+    threshold: float | None
+    demonstration: bool
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsAnswer:
+    """The model in service, and all that were put into service, newest first."""
+
+    in_service: ModelInService
+    deployments: tuple[ModelAnswer, ...]
+    research_use_only: Literal[True] = True
+
+
+@models.get("/models", responses=REFUSALS, summary="The model in service")
+def list_models(installation: OfServer) -> ModelsAnswer:
+    """Return the model in service, and those before it."""
+    file = read_checkpoint_in_service(installation.sessions, installation.settings)
+    with installation.sessions.read() as session:
+        deployments = store.models.deployments(session)
+        site = store.models.site_threshold(session, file.version) if file.card else None
+    card = file.card
+    return ModelsAnswer(
+        ModelInService(
+            model_version=file.version or None,
+            name=card.name if card else None,
+            classes=card.label_set.classes if card else (),
+            threshold=site.value if site else card.threshold if card else None,
+            demonstration=card.demonstration if card else False,
+            problem="the checkpoint in service cannot be used: see /health" if file.problem else None,
+        ),
+        tuple(ModelAnswer(one.sha256[:12], one.name, number == 0, one.at) for number, one in enumerate(deployments)),
+    )
+
+
+@reads.get(
+    "/reads",
+    response_class=Response,
+    responses=REFUSALS
+    | {HTTPStatus.OK: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}},
+    summary="Export reads",
+)
+def export_reads(
+    installation: OfServer,
+    token: OfToken,
+    study: Annotated[int | None, Query(ge=1, le=_LARGEST_ID, description="Without it, routine reading.")] = None,
+) -> Response:
+    """Return the reads of a study or of routine reading as a ZIP file, without names and times, and record it."""
+    archive = make_reads_archive(installation.sessions, ExportRequest(token.account.id, study))
+    name = "study-reads.zip" if study else "routine-reads.zip"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Response(archive, headers=headers, media_type="application/zip")

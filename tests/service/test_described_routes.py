@@ -1,0 +1,83 @@
+"""Every route that /openapi.json describes answers as described there, whatever is sent to it."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import seed as seeded
+from schemathesis.generation import GenerationMode
+
+from core.imaging.demo import generate_tissue
+from core.imaging.heatmaps import encode_png
+from db.values.accounts import TokenScope
+from db.values.reading import Role
+from service.access.gate import needed_scope
+from service.api.limits import Limits
+from tests.helpers.programs import Interface, running_interface
+from tests.helpers.stress import amount
+
+_EACH = amount(150, 2)  # requests for each route and kind
+_TAKE_ANYTHING = ("/health", "/assets/{name}")  # no request to them can be against what is described
+_SEEDS = count()
+_ASKED: list[str] = []  # the paths of all requests
+_ROUTES = (
+    *(("POST", path) for path in ("/predict/single", "/predict/folder", "/cases")),
+    *(("GET", path) for path in ("/cases/{case_id}", "/jobs/{job_id}", "/models", "/reads")),
+    *(("GET", f"/images/{{image_id}}{rest}") for rest in ("", "/thumbnail", "/heatmap")),
+    *(("GET", path) for path in ("/health", "/assets/{name}")),
+)
+
+
+@pytest.fixture(scope="module")
+def interface(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
+    """One server for all tests of this module, which lets in as much as is sent."""
+    with running_interface(tmp_path_factory.mktemp("described")) as served:
+        served.change_limits(Limits(requests=1_000_000))
+        yield served
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "mode"),
+    [
+        (method, path, mode)
+        for method, path in _ROUTES
+        for mode in GenerationMode
+        if mode is GenerationMode.POSITIVE or path not in _TAKE_ANYTHING
+    ],
+    ids=str,
+)
+def test_a_route_answers_as_it_is_described(interface: Interface, method: str, path: str, mode: GenerationMode) -> None:
+    scope = needed_scope(path)
+    headers = interface.headers(scope, None if scope else Role.READER)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", interface.behind_gate, headers=headers)
+    operation = schema[path][method]
+
+    @seeded(1)
+    @settings(max_examples=_EACH, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: "schemathesis.Case[schemathesis.APIOperation]") -> None:
+        if mode is GenerationMode.POSITIVE:
+            _send_images(case)
+        case.call_and_validate(headers=headers)
+        _ASKED.append(path)
+
+    ask()
+
+
+def test_every_route_is_asked(interface: Interface) -> None:
+    headers = interface.headers(TokenScope.READS)
+    described = interface.client.get("/openapi.json", headers=headers).json()["paths"]
+    assert {(method.upper(), path) for path, methods in described.items() for method in methods} == set(_ROUTES)
+    print(f"{len(_ASKED)} requests")
+
+
+def _send_images(case: "schemathesis.Case[schemathesis.APIOperation]") -> None:
+    """Put images in the place of arbitrary bytes: no schema can say what an image is."""
+    if not isinstance(case.body, dict):
+        return
+    image = encode_png(generate_tissue(next(_SEEDS), "benign", 64, 64))
+    for name, value in (("file", image), ("files", [image])):
+        if name in case.body:
+            case.body[name] = value
