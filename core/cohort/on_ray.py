@@ -13,6 +13,7 @@ import pyarrow as pa
 import core
 from core.cohort.listing import CohortFile
 from core.cohort.rows import build_table, score_image
+from core.process import prepare_process
 
 _BLOCK = 16  # images that are given to an actor at once, and again if it dies
 _HERE = "local"
@@ -75,6 +76,7 @@ class _Scorer:
 
         from core.network.checkpoint import load_classifier  # noqa: PLC0415 - only actors load torch
 
+        prepare_process()
         self._files: list[CohortFile] = ray.get(files)
         self._classifier = load_classifier(Path(checkpoint), device)
         self._made_with = made_with
