@@ -1,9 +1,10 @@
-"""The command line: `python -m core predict PATH...` analyses images and folders of images."""
+"""The command line: `python -m core predict` analyses images, `python -m core score` a whole cohort."""
 
 import typer
 
 from core.command_line import refuse_in_words, run_app, show_example
 from core.commands.predict import RESEARCH_ONLY, predict
+from core.commands.score import score
 
 app = typer.Typer(
     help=f"Analyse breast-histopathology images. {RESEARCH_ONLY}",
@@ -12,12 +13,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(epilog=show_example("python -m core predict images/ --csv results.csv"))(refuse_in_words(OSError)(predict))
-
-
-@app.callback()
-def _commands() -> None:
-    """Keep `predict` a subcommand while it is the only one."""
-
+app.command(epilog=show_example("python -m core score cohort/ --out scores.parquet"))(score)
 
 if __name__ == "__main__":
     run_app(app)

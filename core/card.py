@@ -3,11 +3,15 @@
 import hashlib
 import json
 import math
+import os
 import re
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -23,6 +27,7 @@ Magnification = Literal["ignored", "input", "auxiliary"]
 # The safetensors format: eight bytes of header length, then that many bytes of JSON.
 _HEADER_LIMIT_BYTES = 25_000_000
 _HASH_CHUNK_BYTES = 1 << 24
+_ALIGNMENT = 8  # bytes, of the weights
 _CARD_LIMIT_BYTES = 1_000_000
 CARD_KEY = "card"  # its key in the header's metadata
 
@@ -156,6 +161,25 @@ class ScopeReference:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteCalibration:
+    """How a site has fitted the probabilities of a checkpoint to its own cases; the weights are those of `origin`.
+
+    The log-odds of malignancy of an image are divided by `temperature`, once its patches were averaged. The card's
+    thresholds were fitted to the same cases; its metrics were measured on them.
+    """
+
+    origin: str  # the version of the checkpoint before any site fitted it
+    temperature: float
+    cases: int
+    malignant: int  # of the cases
+    protocol: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.malignant < self.cases:
+            raise ValueError(f"a site needs benign and malignant cases, got {self.malignant} malignant of {self.cases}")
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """Everything needed to use a network as it was trained, and what is known about its quality."""
 
@@ -177,6 +201,7 @@ class Card:
     locked_on: str = ""  # the predictions that threshold and temperature were fitted to; never test predictions
     abstention: Abstention | None = None
     scope: ScopeReference | None = None
+    site: SiteCalibration | None = None  # None: as it was trained
     views: Literal["one", "four", "seven", "eight"] = "eight"
     precision: Literal["fp32", "bf16"] = "fp32"
     quality_limits: QualityLimits = QualityLimits()
@@ -282,6 +307,9 @@ def _bounded_numbers(card: Card) -> Iterator[tuple[str, float, float, float]]:
         # Of few images, the quantile is infinite: then no image is left without an opinion of both classes.
         yield "abstention.quantile", min(fit.quantile, 1e9), 0, 1e9
         yield from (("abstention", value, 0, 1) for value in (fit.risk, fit.coverage, fit.error))
+    if card.site:
+        yield "site.temperature", card.site.temperature, *_TEMPERATURES
+        yield from (("site.cases", value, 0, 1e9) for value in (card.site.cases, card.site.malignant))
     if card.scope:
         yield from (("scope limit", value, 0, 1e6) for value in (card.scope.limit_unusual, card.scope.limit_out))
         yield from (("scope", value, 0, 1) for value in (card.scope.false_alarms, card.scope.unusual))
@@ -307,6 +335,8 @@ def _bounded_texts(card: Card) -> Iterator[tuple[str, str, int]]:
     yield from (("a text", text, _LONGEST_TEXT) for text in texts)
     if card.abstention:
         yield "abstention.protocol", card.abstention.protocol, _LONGEST_TEXT
+    if card.site:
+        yield from (("site", text, _LONGEST_TEXT) for text in (card.site.origin, card.site.protocol))
     if card.scope:
         yield "scope.protocol", card.scope.protocol, _LONGEST_TEXT
 
@@ -331,6 +361,35 @@ def read_card(path: Path) -> Card:
     if not isinstance(metadata, dict) or not isinstance(metadata.get(CARD_KEY), str):
         raise UnusableCheckpointError(f"{path.name} has no card: choose a checkpoint saved by this project's training")
     return Card.from_json(metadata[CARD_KEY])
+
+
+def write_with_card(path: Path, folder: Path, stem: str, card: Card) -> Path:
+    """Write a checkpoint again with another card, the weights byte for byte the same; return the new file.
+
+    Its name is the stem and the new version, so that writing the same twice gives one file. It is written whole or not
+    at all.
+
+    Raises:
+        UnusableCheckpointError: If the checkpoint cannot be read, or the new one cannot be written.
+    """
+    read_card(path)
+    temporary = folder / f"{stem}-{uuid4().hex}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("rb") as old, temporary.open("xb") as new:
+            header = json.loads(old.read(int.from_bytes(old.read(8), "little")))
+            header["__metadata__"][CARD_KEY] = card.to_json()
+            text = json.dumps(header, separators=(",", ":")).encode()
+            text += b" " * (-len(text) % _ALIGNMENT)
+            new.write(len(text).to_bytes(8, "little") + text)
+            shutil.copyfileobj(old, new, _HASH_CHUNK_BYTES)
+            new.flush()
+            os.fsync(new.fileno())
+        return temporary.replace(folder / f"{stem}-{model_version(checkpoint_sha256(temporary))}.safetensors")
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise UnusableCheckpointError(f"cannot write a checkpoint to {folder}: {error.strerror}") from error
 
 
 def checkpoint_sha256(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import ParamSpec
 import typer
 
 from core.console import PlainConsole
-from core.memory import keep_freed_memory
+from core.process import prepare_process
 from core.settings import UnusableSettingError
 
 _Given = ParamSpec("_Given")
@@ -49,7 +49,7 @@ def refuse_in_words(
 
 def run_app(app: typer.Typer) -> None:
     """Run a program; an error that nobody expected is called the program's own, below where it happened."""
-    keep_freed_memory()
+    prepare_process()
     try:
         app()
     except UnusableSettingError as error:

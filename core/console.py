@@ -1,9 +1,10 @@
 """Print what files and people are called as it is: no name is markup, an emoji code or a control sequence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console, HighlighterType, JustifyMethod, OverflowMethod
-from rich.progress import TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.style import Style
 from rich.text import Text
 
@@ -45,3 +46,16 @@ def print_cautions(console: PlainConsole, cautions: Iterable[Caution]) -> None:
 def text_column(width: int = 0) -> TextColumn:
     """Return the column of a progress bar that shows what is being done, as it is."""
     return TextColumn(f"{{task.description:<{width}}}" if width else "{task.description}", markup=False)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Draw progress bars with counts and times, on stderr because stdout carries results; a failure leaves none."""
+    columns = (text_column(10), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=PlainConsole(stderr=True)) as bar:
+        try:
+            yield bar
+        except Exception:
+            for task in bar.task_ids:
+                bar.update(task, visible=False)
+            raise

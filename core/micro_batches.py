@@ -2,8 +2,9 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from core.card import Card
 from core.pipeline import MagnificationClassifier, PatchClassifier, ScopeJudge
 from core.results import NoResultError, Patches, PatchFindings, Priority, RgbImage
 
-# Of so many batches, one goes to a cohort although somebody waits, so that it goes on.
+# Of so many batches, and of so many images, one goes to a cohort although somebody waits, so that it goes on.
 _SHARE_OF_COHORTS = 5
 
 
@@ -27,9 +28,9 @@ def _never() -> bool:
 class NetworkOwner:
     """The only thread that uses the network; others analyse images beside each other with `classifier`.
 
-    An image alone goes through the network in the same batches as without an owner, and gets the same bits. Patches of
-    several images share a batch if the same network looks at them in the same way; then the last bits of a result
-    depend on its neighbours, as they do on the size of a batch.
+    An image that somebody waits for goes, if it is alone, through the network in the same batches as without an owner,
+    and gets the same bits. Patches of several images share a batch if the same network looks at them in the same way;
+    then the last bits of a result depend on its neighbours, as they do on the size of a batch.
     """
 
     def __init__(self, classifier: MagnificationClassifier, *, batch: int, wait_seconds: float = 0.0) -> None:
@@ -47,7 +48,9 @@ class NetworkOwner:
         self._wait_seconds = wait_seconds
         self._networks: dict[tuple[str, str | None], PatchClassifier] = {}
         self._lanes: dict[Priority, deque[_Waiting]] = {"interactive": deque(), "cohort": deque()}
-        self._since_cohort = 0
+        self._since_cohort = 0  # batches
+        self._passed_cohort = 0  # images
+        self._in_hand = 0  # images that somebody waits for
         self._closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="network", daemon=True)
@@ -58,6 +61,33 @@ class NetworkOwner:
     ) -> "SharedClassifier":
         """Return a classifier that hands its patches to this owner and waits for what it finds."""
         return SharedClassifier(self, self._classifier.card, priority, is_cancelled)
+
+    @contextmanager
+    def image(
+        self, priority: Priority = "interactive", is_cancelled: Callable[[], bool] = _never
+    ) -> Iterator["SharedClassifier"]:
+        """Return a classifier for one image, from its decoding to its maps; an image of a cohort waits for its turn.
+
+        Decoding and stitching take the processor too, from the images that somebody waits for.
+        """
+        with self._changed:
+            if priority == "cohort":
+                self._changed.wait_for(lambda: self._closed or is_cancelled() or self._is_turn_of_cohort())
+                self._passed_cohort = 0
+            else:
+                self._in_hand += 1
+                self._passed_cohort += 1
+                self._changed.notify_all()
+        try:
+            yield self.classifier(priority, is_cancelled)
+        finally:
+            if priority == "interactive":
+                with self._changed:
+                    self._in_hand -= 1
+                    self._changed.notify_all()
+
+    def _is_turn_of_cohort(self) -> bool:
+        return self._in_hand == 0 or self._passed_cohort >= _SHARE_OF_COHORTS - 1
 
     def close(self) -> None:
         """Finish the batch in hand; whoever still waits gets a CancelledAnalysisError."""
@@ -125,7 +155,9 @@ class NetworkOwner:
 
     def _take(self, lane: "deque[_Waiting]") -> "list[_Share]":
         """Take up to a batch of patches from the images that the network of the first looks at in the same way."""
-        first, shares, room = lane[0], [], self._batch
+        # Whoever comes waits for the batch in hand, so those of a cohort are half as large.
+        room = self._batch if lane is self._lanes["interactive"] else max(1, self._batch // 2)
+        first, shares = lane[0], []
         for one in [one for one in lane if one.network is first.network and one.evidence == first.evidence]:
             if room == 0:
                 break

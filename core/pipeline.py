@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.card import Card
 from core.imaging.decode import decode_image
@@ -38,6 +39,7 @@ from core.results import (
     Scope,
     scope_level,
 )
+from core.statistics.calibration import soften
 
 _SHORTEST = 1e-6  # of an embedding that has a direction
 
@@ -211,9 +213,10 @@ def check_image(image: RgbImage, card: Card, um_per_px: float | None = None) -> 
 
 def pool_patches(probabilities: Probabilities, card: Card) -> Prediction:
     """Average the probabilities of an image's patches, and count the patches on either side of the threshold."""
-    mean = probabilities.mean(axis=0, dtype=np.float64)
-    malignant = probabilities[:, list(card.label_set.malignant_indices)].sum(axis=1)
+    own = _fit_to_site(probabilities, card)
+    malignant = own[:, list(card.label_set.malignant_indices)].sum(axis=1)
     malignant_patches = int((malignant >= card.threshold).sum())
+    mean = _fit_to_site(probabilities.mean(axis=0, dtype=np.float64)[None], card)[0]
     return Prediction(
         label_set=card.label_set,
         probabilities=tuple(float(p) for p in np.clip(mean / mean.sum(), 0, 1)),
@@ -221,6 +224,21 @@ def pool_patches(probabilities: Probabilities, card: Card) -> Prediction:
         benign_patches=len(probabilities) - malignant_patches,
         malignant_patches=malignant_patches,
     )
+
+
+def _fit_to_site(probabilities: NDArray[np.floating], card: Card) -> NDArray[np.floating]:
+    """Return rows of probabilities at the site's temperature; the classes of either malignancy keep their shares."""
+    if card.site is None:
+        return probabilities
+    malignant = np.isin(np.arange(probabilities.shape[1]), card.label_set.malignant_indices)
+    before = probabilities[:, malignant].sum(axis=1, dtype=np.float64)
+    after = soften(np.clip(before, 0, 1), card.site.temperature)
+    factors = np.where(malignant, _share(after, before)[:, None], _share(1 - after, 1 - before)[:, None])
+    return np.asarray(probabilities * factors)
+
+
+def _share(after: NDArray[np.float64], before: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(after, before, out=np.zeros_like(after), where=before > 0)
 
 
 def pool_embeddings(embeddings: PatchEmbeddings) -> Embedding | None:

@@ -70,6 +70,11 @@ class Settings:
         """Folder of images and heat maps, named by their sha256."""
         return self.data / "files"
 
+    @property
+    def fitted_checkpoints(self) -> Path:
+        """Folder of the checkpoints that were fitted to this site."""
+        return self.data / "checkpoints"
+
     @classmethod
     def from_environment(cls) -> "Settings":
         """Read SECOND_READ_DATA, _DATABASE, _CHECKPOINT, _IMPORT_ROOT, _DEVICE, _THREADS, _WORKERS.

@@ -423,8 +423,13 @@ class Read(Base):
             "stage = 'final' AND supersedes_id IS NULL AND place_id IS NULL",
         ),
         # In a study a reader reads a case again in every round.
-        _once("uq_reads_place_first", ("place_id",), "stage = 'first'"),
-        _once("uq_reads_place_final", ("place_id",), "stage = 'final' AND supersedes_id IS NULL"),
+        # Without the reads of routine reading: SQLite would look for all of them here, instead of those of a case.
+        _once("uq_reads_place_first", ("place_id",), "stage = 'first' AND place_id IS NOT NULL"),
+        _once(
+            "uq_reads_place_final",
+            ("place_id",),
+            "stage = 'final' AND supersedes_id IS NULL AND place_id IS NOT NULL",
+        ),
         Index(None, "account_id", "case_id", "stage"),
         Index(None, "case_id", "account_id"),
         Index(None, "account_id", "saved_at"),

@@ -1,12 +1,14 @@
 """The cases by state, and the next one to read."""
 
+from functools import partial
+
 import streamlit as st
 
 from db import store
 from db.values.reading import CaseState
 from db.values.worklist import CaseRow
-from pages.ui import downloads, resources, worklist
-from pages.ui.csv_tables import reads_csv
+from pages.ui import downloads, paging, resources, worklist
+from pages.ui.csv_tables import TableFile, reads_csv
 from pages.ui.reading import mode, saved
 
 _IN_ADJUDICATION = (CaseState.DISCORDANT, CaseState.ADJUDICATION, CaseState.RESOLVED)
@@ -51,14 +53,27 @@ def _draw_worklist() -> None:
         mode.forget_skipped_cases()
         _open(following)
     query = worklist.ask_filters(states)
+    start = paging.end_of_previous_page(query)
     with resources.sessions().read() as session:
-        rows = store.worklist.worklist(session, reader, query.cases, order=query.order, language=st.context.locale)
+        page = store.worklist.worklist(
+            session,
+            reader,
+            query.cases,
+            order=query.order,
+            language=st.context.locale,
+            after=start,
+        )
     hint = "No cases are waiting for you." if disabled else "Click a row to open its case."
-    st.caption(query.limit or hint)
-    if not rows:
+    st.caption(paging.explain_cut(page) or query.limit or hint)
+    if page.rows:
+        picked = worklist.draw_case_table(page.rows)
+        paging.draw_page_buttons(page)
+        if picked:
+            _open_row(picked)
+    elif start is not None:
+        paging.show_first_page()
+    else:
         st.markdown("No cases match these filters.")
-    elif picked := worklist.draw_case_table(rows):
-        _open_row(picked)
     busy = bool(counts.get(CaseState.WAITING) or counts.get(CaseState.INCOMPLETE))
     if busy != st.session_state.get("worklist-busy", False):
         st.session_state["worklist-busy"] = busy
@@ -68,10 +83,14 @@ def _draw_worklist() -> None:
 def _draw_export() -> None:
     reader = resources.account().id
     with resources.sessions().read() as session:
-        reads = store.reads.own_reads(session, reader)
-        accessions = {row.id: row.accession for row in store.worklist.worklist(session, reader)}
-    if reads:
-        downloads.draw_download("My reads", "own reads", reads_csv(reads, accessions))
+        any_reads = store.reads.has_own_reads(session, reader)
+    if any_reads:
+        downloads.draw_lazy_download("My reads", "own reads", partial(_make_export, reader), "my-reads.csv")
+
+
+def _make_export(reader: int) -> TableFile:
+    with resources.sessions().read() as session:
+        return reads_csv(store.reads.own_reads(session, reader), store.reads.own_accessions(session, reader))
 
 
 saved.show_last_saved()

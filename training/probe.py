@@ -18,7 +18,7 @@ from rich.table import Table
 
 from core.card import Card, TrainingData
 from core.command_line import make_app, run_app
-from core.console import PlainConsole, print_cautions
+from core.console import PlainConsole, print_cautions, progress_bar
 from core.data.datasets import DatasetName, LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
 from core.data.splits import patient_folds
@@ -29,7 +29,6 @@ from core.network.classifier import Classifier
 from core.network.hybrid import HybridNetwork
 from core.statistics.predictions import BinaryPredictions, Estimate, auc_estimate
 from training.evaluation.chosen_images import ChosenImage
-from training.evaluation.evaluate_checkpoint import progress_bar
 from training.evaluation.predictions import Judge, judgements_of
 from training.probes.encoders import EncoderConfig, build_network, find_encoder, input_policy
 from training.probes.features import EmbeddedImages, embed_images

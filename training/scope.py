@@ -11,7 +11,7 @@ import typer
 
 from core.card import UnusableCheckpointError
 from core.command_line import make_app, run_app
-from core.console import PlainConsole
+from core.console import PlainConsole, progress_bar
 from core.data.datasets import OUTSIDE, DatasetName, LabelledImage, load_dataset
 from core.identifiers import fold_identifier
 from core.imaging.decode import decode_image
@@ -20,7 +20,6 @@ from core.imaging.scale import known_um_per_px
 from core.network.checkpoint import add_scope, load_classifier
 from core.network.classifier import Classifier
 from training.evaluation.chosen_images import fold_patients
-from training.evaluation.evaluate_checkpoint import progress_bar
 from training.runs.folder import RunFolder
 from training.scopes.fit import HeldOut, MeasuredImage, fit_scope, leave_one_out, measure_image
 

@@ -12,7 +12,7 @@ import typer
 
 from core.card import Card, UnusableCheckpointError
 from core.command_line import make_app, run_app
-from core.console import PlainConsole, print_cautions
+from core.console import PlainConsole, print_cautions, progress_bar
 from core.data.datasets import OUTSIDE, PATIENT_TABLE
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
@@ -24,7 +24,7 @@ from db import store
 from db.database import open_database
 from db.errors import DatabaseBusyError, UnusableDatabaseError
 from training.evaluation.chosen_images import patients_caution
-from training.evaluation.evaluate_checkpoint import create_folder, progress_bar
+from training.evaluation.evaluate_checkpoint import create_folder
 from training.evaluation.usable_images import refuse_unusable
 from training.shifts.sets import (
     AnalysedSet,

@@ -15,14 +15,13 @@ import typer
 
 from core.card import UnusableCheckpointError
 from core.command_line import make_app, run_app
-from core.console import PlainConsole
+from core.console import PlainConsole, progress_bar
 from core.data.datasets import DatasetName, LabelledImage, load_dataset
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.network.checkpoint import load_classifier
 from core.pipeline import analyse_image
 from core.results import RgbImage
-from training.evaluation.evaluate_checkpoint import progress_bar
 from training.scopes.pictures import (
     ALTERATIONS,
     GENERATED,

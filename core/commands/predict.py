@@ -14,7 +14,7 @@ import typer
 from rich.progress import Progress
 
 from core.batch import BatchFile, find_images, output_names, read_image_file
-from core.card import UnusableCheckpointError
+from core.card import Card, UnusableCheckpointError
 from core.commands.outcomes import MapFiles, Outcome, summarise, to_line, to_record, to_table
 from core.console import PlainConsole
 from core.files import readable_path, write_whole
@@ -66,13 +66,13 @@ def predict(  # noqa: PLR0913 - a command line has as many options as there are 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name must not stop the others
-    typed = _read_typed(um_per_px)
+    typed = read_typed_scale(um_per_px)
     settings = Settings.from_environment()
     batches = [find_images(root, heatmap) for root in _named(paths or [], image, folder)]
     files = [file for batch in batches for file in batch.files]
     targets = _name_maps(heatmap, files)
     _refuse_replacing([csv] if csv else [], files)
-    version, classifier = _load(checkpoint or settings.checkpoint, settings)
+    version, classifier = load(checkpoint or settings.checkpoint, settings)
     outcomes: list[Outcome] = []
     with Progress(console=_console) as progress:
         for file, target in progress.track(list(zip(files, targets, strict=True)), description="Analysing"):
@@ -107,14 +107,16 @@ def _named(paths: list[Path], *more: Path | None) -> list[Path]:
     return named
 
 
-def _read_typed(um_per_px: float | None) -> Scale | None:
+def read_typed_scale(um_per_px: float | None) -> Scale | None:
+    """Return the scale that was typed, or refuse it."""
     try:
         return None if um_per_px is None else Scale(um_per_px, "typed")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--um-per-px") from error
 
 
-def _load(path: Path, settings: Settings) -> tuple[str, PatchClassifier]:
+def load(path: Path, settings: Settings) -> tuple[str, PatchClassifier]:
+    """Load a checkpoint and say which; return its version with it."""
     # torch takes seconds to import; `--help` and a wrong path should not wait for it.
     from core.network.checkpoint import load_classifier  # noqa: PLC0415
 
@@ -123,9 +125,15 @@ def _load(path: Path, settings: Settings) -> tuple[str, PatchClassifier]:
     except UnusableCheckpointError as error:
         _console.print(str(error), style="red")
         raise typer.Exit(2) from error
-    kind = "Demonstration model" if classifier.card.demonstration else "Model"
-    _console.print(f"{kind} {classifier.card.name} (version {classifier.version}). {RESEARCH_ONLY}")
+    _console.print(describe_model(classifier.card, classifier.version))
     return classifier.version, classifier
+
+
+def describe_model(card: Card, version: str) -> str:
+    """Return which model is used, and for what."""
+    return (
+        f"{'Demonstration model' if card.demonstration else 'Model'} {card.name} (version {version}). {RESEARCH_ONLY}"
+    )
 
 
 def _name_maps(folder: Path | None, files: Sequence[BatchFile]) -> list[MapFiles | None]:

@@ -40,6 +40,14 @@ def fit_temperature(predictions: BinaryPredictions, source: PredictionSource = "
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
 
+def soften(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Return probabilities whose log-odds are divided by a temperature."""
+    if temperature == 1:
+        return probabilities
+    p = np.clip(probabilities, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
+    return np.asarray(1 / (1 + ((1 - p) / p) ** (1 / temperature)))
+
+
 def youden_threshold(predictions: BinaryPredictions, source: PredictionSource = "validation") -> float:
     """Return the threshold with the largest sensitivity + specificity - 1 (Youden, Cancer 1950).
 

@@ -26,7 +26,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db import tables
 from db.queries.cached import cache_statement
-from db.queries.consensus import is_current_consensus
+from db.queries.consensus import has_settled, is_current_consensus
 from db.queries.events import is_event_of
 from db.queries.intakes import is_open_intake
 from db.queries.reads import is_current_final, is_routine
@@ -86,7 +86,7 @@ def derivation() -> Select[int, int, int, float | None, float | None]:
     signed = _signed()
     finished = or_(
         final.id.is_not(None),
-        _is_settled_by(case.id, reader.id),
+        has_settled(case.id, reader.id),
         and_(first.id.is_not(None), _were_opinions_shown(case.accession, reader.id)),
     )
     known = _Known(
@@ -141,7 +141,7 @@ def _state(case_id: Numbers, known: _Known) -> ColumnElement[int]:
         (_is_incomplete(case_id), _first_pile(CaseState.INCOMPLETE)),
         (known.version > 1, _first_pile(CaseState.AMENDED)),
         (known.version == 1, _first_pile(CaseState.SIGNED_OFF)),
-        (and_(known.finished, _is_resolved(case_id)), _first_pile(CaseState.RESOLVED)),
+        (and_(known.finished, is_resolved(case_id)), _first_pile(CaseState.RESOLVED)),
         (and_(known.finished, known.triggered, _is_adjudicated(case_id)), _first_pile(CaseState.ADJUDICATION)),
         (and_(known.finished, known.triggered), _first_pile(CaseState.DISCORDANT)),
         (known.finished, _first_pile(CaseState.FINAL)),
@@ -172,11 +172,6 @@ def _share(case_id: Numbers, account_id: Numbers) -> ColumnElement[int]:
         (anybody, literal_column(str(Share.OTHERS.value))),
         else_=literal_column(str(Share.NOBODY.value)),
     )
-
-
-def _is_settled_by(case_id: Numbers, account_id: Numbers) -> ColumnElement[bool]:
-    settled = aliased(tables.Consensus)
-    return exists().where(settled.case_id == case_id, settled.account_id == account_id)
 
 
 def _were_opinions_shown(accession: InstrumentedAttribute[str], account_id: Numbers) -> ColumnElement[bool]:
@@ -211,16 +206,14 @@ def _is_adjudicated(case_id: Numbers) -> ColumnElement[bool]:
     )
     return exists().where(
         first.case_id == case_id,
-        first.stage == Stage.FIRST,
-        # Written so that SQLite does not look for all reads without a place instead of those of the case.
-        func.coalesce(first.place_id, 0) == 0,
+        is_routine(first, Stage.FIRST),
         adjudicator.id == first.account_id,
         adjudicator.role == Role.ADJUDICATOR,
         ~read_as_reader,
     )
 
 
-def _is_resolved(case_id: Numbers) -> ColumnElement[bool]:
+def is_resolved(case_id: Numbers) -> ColumnElement[bool]:
     """Select the cases with a current consensus that no later opinion contradicts.
 
     A consensus resolves a case until a later current final read says benign where the consensus says malignant, or
@@ -327,7 +320,7 @@ def _triggers_of_one() -> Select[*tuple[int, ...]]:
 def _to_adjudicate(triggers: Subquery) -> Select[int]:
     case_id: ColumnElement[int] = triggers.c.case_id
     signed = exists().where(tables.SignOff.case_id == case_id)
-    return select(case_id).where(triggers.c.any == 1, ~_is_resolved(case_id), ~signed)
+    return select(case_id).where(triggers.c.any == 1, ~is_resolved(case_id), ~signed)
 
 
 def _any(holds: ColumnElement[bool]) -> ColumnElement[int]:

@@ -1,7 +1,7 @@
 """Rows of consensus: the current one of a case, and who has seen the readers' opinions."""
 
-from sqlalchemy import BindParameter, ColumnElement, Select, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import BindParameter, ColumnElement, Select, exists, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db import tables
 from db.audit.trail import record_first_time, was_recorded
@@ -26,6 +26,15 @@ def is_current_consensus(consensus: type[tables.Consensus]) -> ColumnElement[boo
 def settled_by(account_id: int | BindParameter[int]) -> Select[int]:
     """Select the ids of the cases on which this account has ever saved a consensus."""
     return select(tables.Consensus.case_id).where(tables.Consensus.account_id == account_id)
+
+
+def has_settled(
+    case_id: ColumnElement[int] | InstrumentedAttribute[int],
+    account_id: ColumnElement[int] | InstrumentedAttribute[int] | int,
+) -> ColumnElement[bool]:
+    """Select the cases on which an account has ever saved a consensus, one case at a time."""
+    settled = aliased(tables.Consensus)
+    return exists().where(settled.case_id == case_id, settled.account_id == account_id)
 
 
 def consensus_value(row: tables.Consensus, adjudicator: str) -> Consensus:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, func, null, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from db import tables
@@ -61,7 +61,7 @@ def first_case_since(session: Session, filters: CaseFilter) -> int:
         return 0
     case = tables.Case
     oldest = select(case.id).where(case.created_at >= filters.since).order_by(case.created_at, case.id).limit(FEW)
-    return session.scalar(select(func.min(oldest.subquery().c.id))) or 0
+    return session.scalar(select(func.min(oldest.subquery().c.id))) or newest_case(session) + 1
 
 
 def newest_case(session: Session) -> int:
@@ -111,7 +111,9 @@ def cases_of_pile(
         newest_first: Whether the newest case comes first.
     """
     case_id = tables.WorklistCase.case_id
-    query = _of_piles(wanted, [pile])
+    row, case = tables.WorklistCase, tables.Case
+    # Without what the model said: the index of piles holds the rest.
+    query = _of_piles(wanted, [pile]).with_only_columns(row.case_id, row.pile, null(), null(), case.accession)
     if newest_first:
         query = (query.where(case_id < beyond) if beyond else query).order_by(case_id.desc())
     else:
@@ -129,10 +131,12 @@ def cases_in_order(
     row, key = tables.WorklistCase, tables.CaseSortKey
     query = _of_piles(wanted, wanted.piles)
     if order is CaseOrder.ACCESSION:
-        query = query.join(key, key.case_id == row.case_id).order_by(key.sort_key, key.case_id)
+        # Not joined: SQLite would begin with all cases of the reader, and sort them.
+        listed = query.where(row.case_id == key.case_id).correlate(key).exists()
+        ordered = select(key.case_id).where(listed).order_by(key.sort_key, key.case_id).limit(many)
         if after is not None:
-            query = query.where(tuple_(key.sort_key, key.case_id) > (sort_key(after.accession), after.case_id))
-        return _listed(session, query.limit(many))
+            ordered = ordered.where(tuple_(key.sort_key, key.case_id) > (sort_key(after.accession), after.case_id))
+        return _listed(session, query.where(row.case_id.in_(session.scalars(ordered).all())))
     uncertain = order is CaseOrder.UNCERTAINTY
     column = row.uncertainty if uncertain else row.concordance
     query = query.where(column.is_not(None)).order_by(column, row.case_id)

@@ -14,12 +14,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BindParameter, ColumnElement, Select, and_, not_, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, exists, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from core import clock
 from db import tables
-from db.queries.consensus import settled_by
+from db.queries.consensus import has_settled, settled_by
 from db.queries.events import is_event_of
 from db.queries.permissions import has_permission
 from db.queries.reads import is_current_final, is_routine
@@ -110,15 +110,16 @@ def knows_opinions(case_id: Numbers, account_id: Number, window: UndoWindow) -> 
 def may_know_names(session: Session, case_id: int, account_id: int) -> bool:
     """Return whether this reader may know who said what of a case."""
     case = tables.Case.id
-    known = case.in_(finished_cases(account_id, undo_window(session)))
+    known = and_(_has_finished(case, account_id, undo_window(session)), case.not_in(open_study_cases(account_id)))
     return session.scalar(select(case).where(case == case_id, known)) is not None
 
 
 def may_know_opinions(session: Session, case_id: int, account_id: int) -> bool:
     """Return whether this reader may know what others said of a case."""
     case = tables.Case.id
-    known = knows_opinions(case, account_id, undo_window(session))
-    return session.scalar(select(case).where(case == case_id, known)) is not None
+    known = or_(_has_finished(case, account_id, undo_window(session)), has_settled(case, account_id))
+    query = select(case).where(case == case_id, known, case.not_in(open_study_cases(account_id)))
+    return session.scalar(query) is not None
 
 
 def known_among(session: Session, cases: Collection[int], account_id: int) -> set[int]:
@@ -171,16 +172,15 @@ def is_informed(session: Session, case_id: int, account_id: int, *, blind: bool 
         .where(mine.case_id == case_id)
         .distinct()
     )
-    shown = select(event.subject).where(event.account_id == account_id, event.action == Action.OPINIONS_SHOWN)
-    # A study of these cases is no reason to forget what was known before.
-    finished = case.id.in_(_finished(aliased(tables.Read), account_id, undo_window(session)))
-    known = or_(
-        and_(finished, others_have_read(case.id, account_id)),
-        case.id.in_(settled_by(account_id)),
-        case.accession.in_(shown),
+    shown = exists().where(
+        event.subject == case.accession, is_event_of(event, account_id), event.action == Action.OPINIONS_SHOWN
     )
+    # A study of these cases is no reason to forget what was known before.
+    finished = _has_finished(case.id, account_id, undo_window(session))
+    known = or_(and_(finished, others_have_read(case.id, account_id)), has_settled(case.id, account_id), shown)
     if blind:
-        known = or_(known, and_(case.id != case_id, case.id.in_(_first_reads(account_id))))
+        begun = _first_reads(account_id).where(tables.Read.case_id == case.id).exists()
+        known = or_(known, and_(case.id != case_id, begun))
     same = or_(case.id == case_id, case.id.in_(alike))
     return session.scalar(select(case.id).where(same, known).limit(1)) is not None
 
@@ -215,6 +215,14 @@ def is_unfinished_picture(session: Session, account_id: int | None) -> ColumnEle
 
 def _finished(final: type[tables.Read], account_id: Number, window: UndoWindow) -> Select[int]:
     return select(final.case_id).where(final.account_id == account_id, is_open_to_its_reader(final, window))
+
+
+def _has_finished(case_id: Numbers, account_id: int, window: UndoWindow) -> ColumnElement[bool]:
+    """Select the cases whose final read by this reader is open to them; one case at a time, unlike `_finished`."""
+    final = aliased(tables.Read)
+    return exists().where(
+        final.case_id == case_id, final.account_id == account_id, is_open_to_its_reader(final, window)
+    )
 
 
 def _first_reads(account_id: int) -> Select[int]:

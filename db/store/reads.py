@@ -3,7 +3,7 @@
 Reads in a study are saved by `db.store.study_reading`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -18,7 +18,7 @@ from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import can_be_withdrawn, cases_with_undo, is_informed, latest_time, undo_window
 from db.queries.reads import NewRead, add_read, check_blind, check_reason, current_read, read_values
-from db.queries.study_places import is_outside_open_studies
+from db.queries.study_places import is_outside_open_studies, open_study_cases
 from db.store.claims import release_claim
 from db.store.sign_offs import lock_case_to_read, refuse_signed
 from db.values.accounts import Permission
@@ -221,6 +221,31 @@ def own_reads(session: Session, account_id: int, *, case_id: int | None = None) 
     read = tables.Read
     conditions = [read.account_id == account_id, is_outside_open_studies()]
     return read_values(session, *conditions, *([read.case_id == case_id] if case_id is not None else []))
+
+
+def has_own_reads(session: Session, account_id: int) -> bool:
+    """Return whether `own_reads` has any.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+    """
+    require_permission(session, account_id, Permission.READ_CASES)
+    read = tables.Read
+    query = select(read.id).where(read.account_id == account_id, is_outside_open_studies())
+    return session.scalar(query.limit(1)) is not None
+
+
+def own_accessions(session: Session, account_id: int) -> Mapping[int, str]:
+    """Return the accessions of the cases that this reader has read, without those of open studies.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+    """
+    require_permission(session, account_id, Permission.READ_CASES)
+    case, read = tables.Case, tables.Read
+    mine = select(read.case_id).where(read.account_id == account_id)
+    query = select(case.id, case.accession).where(case.id.in_(mine), case.id.not_in(open_study_cases(account_id)))
+    return dict(session.execute(query).all())
 
 
 def return_if_same(existing: Read, opinion: Opinion) -> Read:

@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from core.files import read_document
+from core.labels import Malignancy
 
 # The folder beside a checkpoint, `NAME.evaluations` beside `NAME.safetensors`, has one folder for each evaluation and
 # comparison that comes with it; these are their files.
@@ -52,6 +53,14 @@ class SiteThreshold:
     def __post_init__(self) -> None:
         if not 0 < self.value < 1:
             raise ValueError(f"a threshold must lie between 0 and 1, got {self.value}")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedCase:
+    """A case of this site whose label was settled or signed, and what a model version said of its images."""
+
+    label: Malignancy
+    probabilities: tuple[float, ...]  # malignant
 
 
 @dataclass(frozen=True, slots=True)

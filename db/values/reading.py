@@ -154,7 +154,7 @@ class Role(StrEnum):
 
 
 class CaseState(StrEnum):
-    """The state of a case for one reader; computed, never stored."""
+    """The state of a case for one reader; derived from the rows, and kept beside them for the worklists."""
 
     INCOMPLETE = "incomplete"  # its intake has not ended, so nobody may open it
     WAITING = "waiting"  # some image is still queued or being analysed
@@ -479,6 +479,7 @@ class Action(StrEnum):
     MODEL_IN_SERVICE = "model put into service"
     MODEL_CONFIRMED = "explanation of the model confirmed"
     THRESHOLD_CHOSEN = "threshold of the model chosen"
+    SITE_CALIBRATED = "model fitted to this site"
     OPENED_TO_PREDICTIONS = "case opened to predictions"
     CHAINED = "audit trail chained"
     BACKED_UP = "backed up"

@@ -65,6 +65,7 @@ class WorklistQuery:
 
     cases: CaseFilter
     order: CaseOrder
+    added: str | None  # when the cases were added, in words
     limit: str
 
 
@@ -117,7 +118,7 @@ def ask_filters(states: list[CaseState] | None) -> WorklistQuery:
     )
     since, until = _ADDED[when] if when else (None, None)
     cases = CaseFilter(number, states, power, own, _days_ago(since), _days_ago(until))
-    return WorklistQuery(cases, sorting, _LIMITS.get(sorting, ""))
+    return WorklistQuery(cases, sorting, when, _LIMITS.get(sorting, ""))
 
 
 def _days_ago(days: int | None) -> datetime | None:

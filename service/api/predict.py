@@ -16,7 +16,7 @@ from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_png
 from core.imaging.limits import UnreadableImageError
 from core.imaging.scale import Scale
-from core.results import RgbImage
+from core.results import Priority, RgbImage
 from db import store
 from db.values.programs import KeyedRequest
 from service.access.refusal import REFUSALS
@@ -41,7 +41,6 @@ from service.engine.requests import (
     AnalysisRequest,
     EngineBusyError,
     EngineUnavailableError,
-    Priority,
 )
 from service.installation import Installation
 
@@ -98,9 +97,9 @@ async def predict_single(
         started = time.perf_counter()
         try:
             image = await run_in_threadpool(_recognise, installation, received, asked)
+            analysed = await _analyse(installation, image, asked, started)
         except UnreadableImageError as error:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
-        analysed = await _analyse(installation, image, asked, started)
         await run_in_threadpool(_refuse_still_blind, installation, [image])
         return Answer(
             HTTPStatus.OK, await run_in_threadpool(lambda: _SINGLE.dump_json(describe_image(received.name, analysed)))
@@ -196,8 +195,11 @@ async def _analyse_all(
     async def analyse_one(image: _Recognised | str) -> Analysed | str:
         if isinstance(image, str):
             return image
-        async with places:
-            return await _analyse(installation, image, asked, time.perf_counter())
+        try:
+            async with places:
+                return await _analyse(installation, image, asked, time.perf_counter())
+        except UnreadableImageError as error:  # for want of memory, which the server had
+            return str(error)
 
     tasks = [asyncio.ensure_future(analyse_one(image)) for image in images]
     try:

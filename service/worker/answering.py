@@ -103,20 +103,21 @@ class _Answering:
         from core.pipeline import analyse_image  # noqa: PLC0415
 
         request = asked.request
-        classifier = self._owner.classifier(request.priority, cancelled.is_set)
-        with self._sessions.read() as session:
-            policy = read_site_policy(session, self._model_version)
-        with self._decoding:
-            decoded = decode_image(request.data)
-        is_large = decoded.pixels.shape[0] * decoded.pixels.shape[1] > _LARGE_PIXELS
-        with self._large if is_large else nullcontext():
-            return analyse_image(
-                decoded.pixels,
-                classifier.with_card(policy.apply(classifier.card)),
-                heatmap=request.heatmap,
-                notes=decoded.notes,
-                um_per_px=known_um_per_px(request.um_per_px, decoded.scale),
-            ), policy
+        with self._owner.image(request.priority, cancelled.is_set) as classifier:
+            with self._sessions.read() as session:
+                policy = read_site_policy(session, self._model_version)
+            with self._decoding:
+                decoded = decode_image(request.data)
+            is_large = decoded.pixels.shape[0] * decoded.pixels.shape[1] > _LARGE_PIXELS
+            with self._large if is_large else nullcontext():
+                analysis = analyse_image(
+                    decoded.pixels,
+                    classifier.with_card(policy.apply(classifier.card)),
+                    heatmap=request.heatmap,
+                    notes=decoded.notes,
+                    um_per_px=known_um_per_px(request.um_per_px, decoded.scale),
+                )
+        return analysis, policy
 
     def _say(self, message: FromWorker) -> None:
         with self._saying:

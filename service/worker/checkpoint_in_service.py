@@ -95,14 +95,19 @@ def find_checkpoint_in_service(session: Session, settings: Settings) -> Checkpoi
 
 
 def list_checkpoints(session: Session, settings: Settings) -> list[Path]:
-    """List the checkpoint in service, those next to the one in the settings, and those of finished runs, each once."""
+    """List the checkpoint in service, those beside the one in the settings, those of this site, those of finished runs.
+
+    Each is listed once.
+    """
     beside = sorted(settings.checkpoint.parent.glob("*.safetensors"))
+    fitted = sorted(settings.fitted_checkpoints.glob("*.safetensors"))
     finished = [
         Path(run.folder) / CHECKPOINT_FILE for run in store.models.runs(session) if run.state is RunState.FINISHED
     ]
     paths = [
         find_checkpoint_in_service(session, settings).path,
         *beside,
+        *fitted,
         *(path for path in finished if path.is_file()),
     ]
     return list(dict.fromkeys(path.resolve() for path in paths))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from core.card import UnusableCheckpointError, checkpoint_sha256, read_card
+from core.card import Card, UnusableCheckpointError, checkpoint_sha256, read_card
 from core.imaging.limits import UnreadableImageError
 from core.results import Heatmap
 from core.settings import Settings
@@ -284,7 +284,7 @@ def _work(settings: Settings, stop: threading.Event, loaded: threading.Event, re
         classifier = _load(settings, chosen.path)
     except UnusableCheckpointError as error:
         return _report_unusable(error, chosen.path)
-    model = ModelIdentity(classifier.version, classifier.card.name, classifier.card.demonstration)
+    model = identify_model(classifier.version, classifier.card)
     deployment = chosen.deployment.id if chosen.deployment else None
     with _owner_of(classifier, settings) as owner:
         if requests is not None:
@@ -307,6 +307,11 @@ def _owner_of(classifier: "Classifier", settings: Settings) -> Iterator["Network
         yield owner
     finally:
         owner.close()
+
+
+def identify_model(version: str, card: Card) -> ModelIdentity:
+    """Return which model a checkpoint is."""
+    return ModelIdentity(version, card.name, card.demonstration, card.site.origin if card.site else None)
 
 
 def _report_unusable(error: UnusableCheckpointError, path: Path) -> int:

@@ -195,6 +195,15 @@ def test_the_features_of_upright_patches_come_with_the_probabilities(evidence: b
     assert (found.evidence is not None) == evidence
 
 
+@pytest.mark.parametrize("evidence", [False, True])
+@pytest.mark.parametrize("fusion", ["concatenation", "cross_attention"])
+def test_where_upright_patches_lie_comes_with_the_probabilities(fusion: Fusion, evidence: bool) -> None:
+    classifier = small_classifier(fusion=fusion, head="dense")
+    found = classifier.examine(_patches(5), evidence=evidence)
+    assert found.embeddings is not None
+    np.testing.assert_allclose(found.embeddings, classifier.embed(_patches(5)), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["test_efficientnet", "resnet18", "mobilenetv3_small_050", "densenet121", "vgg11_bn"])
 def test_early_maps_come_from_the_pass_that_gives_the_last_one(name: str) -> None:
     network = small_network(replace(SMALL_CARD, branches=(name,), head="published")).eval()

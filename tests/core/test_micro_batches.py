@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from threading import Event
@@ -161,8 +161,31 @@ def test_an_image_that_somebody_waits_for_goes_before_a_cohort_which_still_goes_
     for level in range(100, 112):
         crowd.add(level)
     batches = crowd.release()
-    assert batches[:5] == [[100, 101], [102, 103], [104, 105], [106, 107], [1, 1]]
+    assert batches[:5] == [[100, 101], [102, 103], [104, 105], [106, 107], [1]], "half a batch of a cohort"
     assert sorted(chain.from_iterable(batches)) == [1, 1, 1, 1, *range(100, 112)]
+
+
+@pytest.mark.parametrize(("passing", "order"), [(1, ["waited for", "cohort"]), (4, ["cohort", "waited for"])])
+def test_an_image_of_a_cohort_begins_when_nobody_waits_or_when_four_have_passed_it(
+    passing: int, order: list[str]
+) -> None:
+    happened: list[str] = []
+    with owner_of(FakeClassifier()) as owner, ThreadPoolExecutor(1) as pool:
+
+        def begin() -> None:
+            with owner.image("cohort"):
+                happened.append("cohort")
+
+        with ExitStack() as waiting:
+            for _ in range(passing):
+                waiting.enter_context(owner.image())
+            cohort = pool.submit(begin)
+            wait_until(lambda: cohort.running() or cohort.done(), "the cohort to come")
+            if passing == 4:
+                cohort.result(60)
+            happened.append("waited for")
+        cohort.result(60)
+    assert happened == order
 
 
 def test_a_cancelled_image_is_left_out_and_the_others_are_answered(crowd: Crowd) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.card import InputPolicy, TrainedScale
 from core.imaging.demo import generate_tissue
 from core.imaging.limits import UnreadableImageError
-from core.pipeline import analyse, analyse_image, pool_patches
+from core.pipeline import analyse, analyse_image, pool_embeddings, pool_patches
 from core.results import RgbImage
 from tests.helpers.fakes import FAKE_CARD, FakeClassifier, give_no_number
 from tests.helpers.scopes import FixedScope
@@ -40,6 +40,22 @@ def test_without_a_map_the_prediction_is_the_same(image: RgbImage) -> None:
     bare = analyse_image(image, FakeClassifier(), heatmap=False)
     assert bare.heatmap is None
     assert bare.prediction == analyse_image(image, FakeClassifier()).prediction
+
+
+def test_an_image_lies_where_its_patches_lie_on_average_at_length_one(image: RgbImage) -> None:
+    embedding = analyse_image(image, FakeClassifier(), heatmap=False).embedding
+    assert embedding is not None
+    assert embedding.dtype == np.float16
+    assert np.linalg.norm(embedding.astype(np.float64)) == pytest.approx(1, abs=2e-3)
+    patches = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    pooled = pool_embeddings(patches)
+    assert pooled is not None
+    assert pooled.tolist() == pytest.approx([0.5**0.5, 0.5**0.5, 0], abs=1e-3)
+
+
+@pytest.mark.parametrize("nowhere", [0.0, np.nan, np.inf])
+def test_an_image_that_lies_nowhere_has_no_embedding(nowhere: float) -> None:
+    assert pool_embeddings(np.full((2, 3), nowhere, np.float32)) is None
 
 
 def test_a_blank_image_is_never_shown_to_the_network() -> None:

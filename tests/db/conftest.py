@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from db.database import Sessions, open_database
+from db.projection.check import find_differences
 from tests.helpers.databases import empty_database, with_tables
 from tests.helpers.tampering import fill_database
 
@@ -17,6 +18,8 @@ def shared_sessions(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
         with_tables(request, url)
         opened = open_database(url)
         yield opened
+        with opened.read() as session:
+            assert list(find_differences(session)) == [], "the worklists are not what follows from the rows"
         opened.dispose()
 
 

@@ -112,6 +112,8 @@ _ADMINISTER: dict[str, _Act] = {
     "shipped_overlap": lambda s, by: store.evaluations.shipped_overlap(s, by, []),
     "link_identity": lambda s, by: store.identities.link_identity(s, by, "other", "https://id.example", subject="1"),
     "choose_threshold": lambda s, by: store.models.choose_threshold(s, by, "v", ThresholdAim.SENSITIVITY, 0.2),
+    "judged_cases": lambda s, by: store.site_calibrations.judged_cases(s, by, "v"),
+    "record_calibration": lambda s, by: store.site_calibrations.record_calibration(s, by, "v", "w", "x"),
     "put_in_service": lambda s, by: store.models.put_in_service(s, by, "a.safetensors", sha256_of("a"), "a"),
     "revoke_token": lambda s, by: store.sign_ins.revoke_token(s, by, 1),
     "set_disabled": lambda s, by: store.accounts.set_disabled(s, by, "other", disabled=True),

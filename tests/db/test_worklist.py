@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import event, insert
@@ -9,6 +10,8 @@ from sqlalchemy import event, insert
 from core.results import Analysis
 from db import store, tables
 from db.database import Sessions
+from db.projection.write import rebuild
+from db.queries.listed_cases import FEW
 from db.store.worklist import case_state
 from db.values.reading import CaseState, JobState, Opinion, Stage
 from db.values.worklist import CaseFilter, CaseOrder
@@ -241,31 +244,38 @@ def test_the_oldest_ready_case_is_next_and_then_what_was_left_half_read(sessions
         assert store.worklist.find_next_case(session, account_id, after=one) is None
 
 
-@pytest.mark.slow
-def test_ten_thousand_cases_are_listed_right_and_in_one_query(sessions: Sessions) -> None:
-    cases = 10_000
-    with sessions.begin() as session:
-        account_id, other = make_reader(session, "dr. a"), make_reader(session, "dr. b")
-        now, numbers = datetime.now(UTC), range(1, cases + 1)
-        session.execute(insert(tables.Case), [_case_values(n, account_id, now) for n in numbers])
-        session.execute(insert(tables.Image), [_image_values(n, now) for n in numbers])
-        session.execute(insert(tables.Job), [_job_values(n, now) for n in numbers])
-        for reader in (account_id, other):
-            session.execute(insert(tables.Read), [_read_values(n, reader, now) for n in numbers[3::4]])
-    statements: list[str] = []
-    with sessions.read() as session:
-        event.listen(session.get_bind(), "before_cursor_execute", lambda *args: statements.append(args[2]))
-        rows = whole_worklist(session, account_id)
-        counts = store.worklist.state_counts(session, account_id)
-        following = store.worklist.find_next_case(session, account_id)
-    assert sum(one.startswith("SELECT") for one in statements) == 6, (
-        "each is one query, after one that asks what the account may do"
-    )
-    assert len(rows) == cases
-    expected = {CaseState.REVEALED: 2500, CaseState.UNREADABLE: 2500, CaseState.WAITING: 5000}
-    assert counts == dict.fromkeys(CaseState, 0) | expected
-    assert following == 4
-    assert [row.id for row in rows[:3]] == [4, 8, 12]
+def test_a_long_list_is_right_and_takes_as_many_queries_as_one_half_as_long(sessions: Sessions) -> None:
+    asked: list[int] = []
+    for cases in (FEW + 200, 2 * (FEW + 200)):
+        first = cases - FEW - 200 + 1 if asked else 1
+        with sessions.begin() as session:
+            account_id = make_reader(session, f"dr. {cases}")
+            now, numbers = datetime.now(UTC), range(first, cases + 1)
+            session.execute(insert(tables.Case), [_case_values(n, account_id, now) for n in numbers])
+            session.execute(insert(tables.Image), [_image_values(n, now) for n in numbers])
+            session.execute(insert(tables.Job), [_job_values(n, now) for n in numbers])
+            session.execute(insert(tables.Read), [_read_values(n, account_id, now) for n in range(4, cases + 1, 4)])
+            rebuild(session)
+        with sessions.read() as session:
+            statements: list[str] = []
+            note = partial(_note_statement, statements)
+            event.listen(session.get_bind(), "before_cursor_execute", note)
+            page = store.worklist.worklist(session, account_id)
+            counts = store.worklist.state_counts(session, account_id)
+            following = store.worklist.find_next_case(session, account_id)
+            event.remove(session.get_bind(), "before_cursor_execute", note)
+            rows = whole_worklist(session, account_id, size=500)
+        asked.append(sum(one.startswith("SELECT") for one in statements))
+        assert page.total == len(rows) == len({row.id for row in rows}) == cases
+        expected = {CaseState.REVEALED: cases // 4, CaseState.UNREADABLE: cases // 4, CaseState.WAITING: cases // 2}
+        assert counts == dict.fromkeys(CaseState, 0) | expected
+        assert following == 4
+        assert [row.id for row in page.rows] == [row.id for row in rows[:50]] == list(range(4, 204, 4))
+    assert asked[0] == asked[1] < 25
+
+
+def _note_statement(statements: list[str], *args: object) -> None:
+    statements.append(str(args[2]))
 
 
 def _case_values(number: int, account_id: int, now: datetime) -> dict[str, object]:

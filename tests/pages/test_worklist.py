@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from db import store
+from db.store.worklist import PAGE
 from db.values.reading import Opinion
 from db.values.worklist import CaseOrder
 from pages.ui.worklist import write_waiting_time
 from tests.helpers.app_pages import Place, press, visit, visit_from, words_on
-from tests.helpers.world import World
+from tests.helpers.world import World, make_case
 
 
 def test_an_empty_worklist_offers_two_ways_to_begin(world: World) -> None:
@@ -124,6 +125,30 @@ def test_who_skips_all_cases_sees_each_of_them_once_before_one_comes_again(world
     assert [one for [one] in seen] == ["2", "3", "1", "2"]
     tab.switch_page("worklist.py").run()
     assert list(tab.dataframe[0].value["Priority"]) == ["urgent", "", ""]
+
+
+def test_a_long_list_is_turned_page_by_page_and_begins_anew_with_another_filter(world: World) -> None:
+    with world.sessions.begin() as session:
+        for _ in range(PAGE + 2):
+            make_case(session, world.reader)
+    tab = visit("worklist.py")
+    shown = [list(tab.dataframe[0].value["Case"])]
+    assert f"1 to {PAGE} of {PAGE + 2} cases" in words_on(tab)
+    assert [tab.button(key=f"worklist-{way}").disabled for way in ("previous", "next")] == [True, False]
+    for way in ("next", "previous", "next"):
+        tab.button(key=f"worklist-{way}").click().run()
+        shown.append(list(tab.dataframe[0].value["Case"]))
+    assert [len(page) for page in shown] == [PAGE, 2, PAGE, 2]
+    assert shown[0] == shown[2]
+    assert shown[0] + shown[1] == [f"C-{number:04d}" for number in range(1, PAGE + 3)]
+    assert [tab.button(key=f"worklist-{way}").disabled for way in ("previous", "next")] == [False, True]
+    tab.selectbox(key="worklist-order").set_value(CaseOrder.NEWEST).run()
+    assert tab.dataframe[0].value["Case"][0] == f"C-{PAGE + 2:04d}"
+
+
+def test_a_list_of_one_page_has_no_buttons_to_turn_it(world: World) -> None:
+    world.add_case(1)
+    assert not [button for button in visit("worklist.py").button if "page" in button.label]
 
 
 @pytest.mark.parametrize(

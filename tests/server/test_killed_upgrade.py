@@ -17,6 +17,7 @@ from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from db import store
 from db.audit.verify import verify
 from db.database import open_database
+from db.projection.check import find_differences
 from db.upgrade import alembic_config
 from db.values.reading import Opinion, Stage
 from tests.helpers.stress import TIMEOUT, amount
@@ -147,6 +148,9 @@ def _assert_finished(url: str, data: Path, columns: _Columns, before: _Rows) -> 
     assert after.pop("audit_events")[: len(events)] == events
     assert after == {name: rows for name, rows in before.items() if name in after}
     assert verify(sessions).findings == ()
+    with sessions.read() as session:
+        assert sum(store.worklist.state_counts(session, 1).values()) == CASES
+        assert list(find_differences(session)) == []
     with sessions.begin() as session:
         reads = store.reads.own_reads(session, 1, case_id=3)
         assert [read.stage for read in reads] == [Stage.FIRST, Stage.FINAL, Stage.FINAL]

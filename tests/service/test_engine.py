@@ -277,7 +277,7 @@ def test_the_same_image_is_remembered_for_the_same_question_only(world: World) -
 def test_what_is_remembered_is_bounded_and_the_least_used_goes_first(world: World) -> None:
     size = expected(watermarked(1), heatmap=True).heatmap
     assert size is not None
-    with running_engine(world, cache_bytes=3 * size.nbytes + 3 * 4096) as engine:
+    with running_engine(world, cache_bytes=3 * (size.nbytes + 5000)) as engine:
         engine.add_worker()
         first, *others = [AnalysisRequest(watermarked(number), heatmap=True) for number in range(4)]
         for request in (first, *others[:2]):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from core.card import InputPolicy, TrainedScale
+from core.console import progress_bar
 from core.data.datasets import LabelledImage, list_breakhis, load_dataset
 from core.fitting.augmentation import training_patch
 from core.fitting.config import Augmentation, FitConfig
@@ -27,7 +28,7 @@ from tests.helpers.networks import small_checkpoint
 from tests.helpers.runs.checkpoints import TINY_CARD, bach_folder
 from tests.helpers.runs.fits import CONFIG, tiny_network
 from training.evaluate import run as evaluate_command
-from training.evaluation.evaluate_checkpoint import KNOWN_PATIENTS, EvaluationRequest, evaluate, progress_bar
+from training.evaluation.evaluate_checkpoint import KNOWN_PATIENTS, EvaluationRequest, evaluate
 from training.runs.card import bf16_gate, build_card
 from training.runs.plan import filter_images, plan_run, scale_cautions
 from training.shift import ShiftRequest, compare_sets

@@ -19,6 +19,7 @@ from training.benchmark.metrics import bootstrap
 from training.benchmark.one_engine import one_engine
 from training.benchmark.search import similar_images
 from training.benchmark.serving import imports, loading, networks, preprocessing
+from training.benchmark.store import store
 from training.benchmark.timing import Ratio
 from training.benchmark.training import frozen_phase
 
@@ -32,6 +33,7 @@ PARTS: tuple[Callable[[int], list[Ratio]], ...] = (
     input_pipeline,
     similar_images,
     one_engine,
+    store,
 )
 _NAMES = ", ".join(part.__name__ for part in PARTS)
 

@@ -3,17 +3,16 @@
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from core.card import Card, read_card
-from core.console import PlainConsole, text_column
+from core.console import progress_bar
 from core.data.datasets import DatasetName, describe_shortfall, load_folders
 from core.data.left_out import dataset_cautions
 from core.labels import BACH, BREAKHIS
@@ -290,19 +289,6 @@ def _protocol(request: EvaluationRequest, card: Card) -> str:
 def _count_images(bar: Progress, what: str, choice: ImageChoice) -> Callable[[], None]:
     task = bar.add_task(what, total=len(choice.images))
     return lambda: bar.advance(task)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """Draw progress bars with counts and times, on stderr because stdout carries results; a failure leaves none."""
-    columns = (text_column(10), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=PlainConsole(stderr=True)) as bar:
-        try:
-            yield bar
-        except Exception:
-            for task in bar.task_ids:
-                bar.update(task, visible=False)
-            raise
 
 
 def _journal(request: EvaluationRequest, classifier: Classifier, *, maps: bool) -> Path:

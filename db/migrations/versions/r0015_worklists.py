@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from db.migrations.parts import points_at
+from db.migrations.parts import once, points_at
 
 revision = "0015"
 down_revision = "0014"
@@ -17,6 +17,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_jobs_state_finished_at"), "jobs", ["state", "finished_at"])
     op.create_index(op.f("ix_reads_account_id_saved_at"), "reads", ["account_id", "saved_at"])
     op.create_index(op.f("ix_consensus_case_id_id"), "consensus", ["case_id", "id"])
+    # They held all reads of routine reading, and SQLite looked there for those of one case.
+    for name, stage in (("first", "stage = 'first'"), ("final", "stage = 'final' AND supersedes_id IS NULL")):
+        op.drop_index(f"uq_reads_place_{name}", "reads")
+        once(f"uq_reads_place_{name}", "reads", ["place_id"], f"{stage} AND place_id IS NOT NULL")
 
 
 def downgrade() -> None:

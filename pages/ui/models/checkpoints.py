@@ -13,7 +13,7 @@ from db.values.evaluations import Deployment
 from pages.ui import components, formatting, resources, times
 from pages.ui.domain_shift import explanations
 from pages.ui.evaluation.charts import figure_words
-from pages.ui.models import model_card, thresholds
+from pages.ui.models import model_card, site_calibration, thresholds
 from service.shipped_evaluations import Shipped
 from service.worker.checkpoint_in_service import CheckpointFile
 from service.worker.try_checkpoint import deploy
@@ -49,6 +49,7 @@ def draw_in_service(file: CheckpointFile) -> None:
             "of the box. It is often wrong and has not been tested on images like yours."
         )
     thresholds.draw_thresholds(file.card, file.version)
+    site_calibration.draw_site_calibration(file)
     st.page_link("meet_model.py", label="Meet the model: an explanation for readers")
     model_card.draw_card(file.card)
 

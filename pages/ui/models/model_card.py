@@ -55,6 +55,11 @@ def _facts(card: Card) -> dict[str, str]:
         "Trained on": f"{data.dataset}: {data.images:,} images of {data.patients} patients. {data.note}",
         "Code version": card.code_version,
     }
+    if card.site:
+        facts["Fitted to this site"] = (
+            f"{card.site.cases:,} cases, {card.site.malignant:,} malignant; temperature {card.site.temperature:.2f}; "
+            f"the weights are those of version {card.site.origin} ({card.site.protocol})"
+        )
     if card.scope:
         facts["Scope"] = _scope_words(card.scope)
     if card.abstention:

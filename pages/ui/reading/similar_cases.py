@@ -11,9 +11,10 @@ from db.values.similar_cases import SimilarCase, SimilarCases
 from pages.ui import components, formatting, resources
 
 _WHAT_IT_IS = (
-    "Near in the model's own view, of images of signed-off cases that you have finished; a pathologist may see it "
-    "differently. 0 is the same picture"
+    "Nearest in the model's own view, among signed-off cases that you have finished; a pathologist may see it "
+    "differently. Distance 0 is the same picture"
 )
+_RECORDED = "similar-cases-recorded"  # session key: cases and readers
 _TOO_OLD = "Similar cases: this case was analysed before the model's view of images was stored."
 
 
@@ -31,12 +32,21 @@ def draw_similar_cases(case: CaseView) -> None:
         st.caption(_TOO_OLD)
     if not found.cases:
         return
-    with resources.sessions().begin() as session:
-        store.similar_cases.record_shown(session, case.id, reader)
+    _record_shown(case.id, reader)
     with st.container(key="similar-cases"):
         st.markdown("##### Similar signed-off cases")
         st.html(f'<div class="similar-cases">{"".join(map(_draw_figure, found.cases))}</div>')
         st.caption(_write_caption(found))
+
+
+def _record_shown(case_id: int, reader: int) -> None:
+    """Record once that they were shown; a page is drawn again at every click, and a writing session blocks others."""
+    recorded: set[tuple[int, int]] = st.session_state.setdefault(_RECORDED, set())
+    if (case_id, reader) in recorded:
+        return
+    with resources.sessions().begin() as session:
+        store.similar_cases.record_shown(session, case_id, reader)
+    recorded.add((case_id, reader))
 
 
 def _draw_figure(similar: SimilarCase) -> str:

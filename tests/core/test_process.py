@@ -1,19 +1,20 @@
-"""The memory of big tensors is kept where the C library is glibc."""
+"""How a process keeps memory and waits, before it computes."""
 
 import ctypes
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
 
-from core.memory import keep_freed_memory
+from core.process import keep_freed_memory, prepare_process
 
 # Two rounds of big arrays: what the second costs in page faults, after the first has touched the memory.
 _ROUNDS = """
 import resource, sys
 import numpy as np
-from core.memory import keep_freed_memory
+from core.process import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def work():
@@ -38,3 +39,13 @@ def test_what_was_freed_is_used_again_without_asking_the_system() -> None:
 def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     assert not keep_freed_memory()
+
+
+def test_an_idle_thread_leaves_the_processor_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for given, expected in (({}, "1000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, None)):
+        environment: dict[str, str] = dict(given)
+        monkeypatch.setattr(os, "environ", environment)
+        prepare_process()
+        assert environment.get("GOMP_SPINCOUNT") == expected

@@ -1,0 +1,70 @@
+"""Which images a cohort has: all of a folder, or those that a table names."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.batch import find_images
+from core.files import readable_path
+from core.identifiers import tidy_identifier
+from core.imaging.scale import Scale
+from core.tables import Row, has_columns, read_table
+
+_NAMES = ("path", "file")  # what the column with the images may be called
+_OPTIONAL = ("label", "um_per_px")
+
+
+@dataclass(frozen=True, slots=True)
+class CohortFile:
+    """One image of a cohort, or a file that cannot be one and why; `name` is what the results call it."""
+
+    name: str
+    path: Path
+    label: str | None = None
+    scale: Scale | None = None  # as the table says; the file is asked only if it does not
+    problem: str | None = None
+
+
+def list_cohort(source: Path) -> list[CohortFile]:
+    """Return the images of a folder, or those in the column `path` or `file` of a table, in its order.
+
+    Raises:
+        OSError: If the source cannot be read.
+        ValueError: If there are none, or two of them have the same name; the message says what to change.
+    """
+    files = _in_folder(source) if source.is_dir() else _in_table(source)
+    if not files:
+        raise ValueError(f"there are no images in {readable_path(source)}")
+    _refuse_doubles(files)
+    return files
+
+
+def _in_folder(root: Path) -> list[CohortFile]:
+    return [CohortFile(str(file.relative), file.path, problem=file.problem) for file in find_images(root).files]
+
+
+def _in_table(table: Path) -> list[CohortFile]:
+    data = table.read_bytes()
+    column = next((name for name in _NAMES if has_columns(data, table.name, [name])), _NAMES[0])
+    return [_named_in(row, column, table.parent) for row in read_table(data, table.name, [column], _OPTIONAL)]
+
+
+def _named_in(row: Row, column: str, folder: Path) -> CohortFile:
+    name = os.path.normpath(row[column].strip())  # one name for one file: ./a.png is a.png
+    path, label = folder / name, tidy_identifier(row["label"]) or None
+    scale, problem = None, None if path.is_file() else "there is no such file."
+    if text := row["um_per_px"].strip():
+        try:
+            scale = Scale(float(text), "dataset")
+        except ValueError as error:
+            problem = problem or f"um_per_px of {row.place}: {error}"
+    return CohortFile(name, path, label, scale, problem)
+
+
+def _refuse_doubles(files: Sequence[CohortFile]) -> None:
+    seen: set[str] = set()
+    for file in files:
+        if file.name in seen:
+            raise ValueError(f"two images are called {file.name}; every image may be named only once")
+        seen.add(file.name)
