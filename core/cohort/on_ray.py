@@ -13,6 +13,7 @@ import pyarrow as pa
 import core
 from core.cohort.listing import CohortFile
 from core.cohort.rows import build_table, score_image
+from core.process import prepare_process
 
 _BLOCK = 16  # images that are given to an actor at once, and again if it dies
 _HERE = "local"
@@ -39,10 +40,11 @@ def score_on_ray(
     try:
         _connect(address)
         ray.data.DataContext.get_current().enable_progress_bars = False
+        shared = ray.put(list(files))  # kept until the end: an actor that is started again asks for it
         places = ray.data.range(len(files), override_num_blocks=-(-len(files) // _BLOCK))
         scored = places.map_batches(
             _Scorer,
-            fn_constructor_args=(ray.put(list(files)), str(checkpoint), device, made_with),
+            fn_constructor_args=(shared, str(checkpoint), device, made_with),
             batch_format="pyarrow",
             batch_size=None,
             compute=ray.data.ActorPoolStrategy(size=actors),
@@ -74,6 +76,7 @@ class _Scorer:
 
         from core.network.checkpoint import load_classifier  # noqa: PLC0415 - only actors load torch
 
+        prepare_process()
         self._files: list[CohortFile] = ray.get(files)
         self._classifier = load_classifier(Path(checkpoint), device)
         self._made_with = made_with

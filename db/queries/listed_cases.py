@@ -61,7 +61,7 @@ def first_case_since(session: Session, filters: CaseFilter) -> int:
         return 0
     case = tables.Case
     oldest = select(case.id).where(case.created_at >= filters.since).order_by(case.created_at, case.id).limit(FEW)
-    return session.scalar(select(func.min(oldest.subquery().c.id))) or 0
+    return session.scalar(select(func.min(oldest.subquery().c.id))) or newest_case(session) + 1
 
 
 def newest_case(session: Session) -> int:

@@ -154,7 +154,7 @@ class Role(StrEnum):
 
 
 class CaseState(StrEnum):
-    """The state of a case for one reader; computed, never stored."""
+    """The state of a case for one reader; derived from the rows, and kept beside them for the worklists."""
 
     INCOMPLETE = "incomplete"  # its intake has not ended, so nobody may open it
     WAITING = "waiting"  # some image is still queued or being analysed

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Path, Request, Response, UploadFile
 from fastapi.sse import format_sse_event
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
@@ -25,6 +25,7 @@ from service.access.refusal import REFUSALS, problem_details
 from service.api.kept_answers import Answer
 from service.api.routing import (
     ByPost,
+    LeftOut,
     OfToken,
     TokenRoute,
     UmPerPx,
@@ -115,8 +116,12 @@ _JOB, _CASE, _ADDED = TypeAdapter(JobAnswer), TypeAdapter(CaseAnswer), TypeAdapt
 async def add_case(
     posted: ByPost,
     files: Annotated[list[UploadFile], File(min_length=1, description="The images of the case, in their order.")],
-    accession: Annotated[str | None, Form(max_length=64, description="Numbered automatically if left out.")] = None,
-    magnification: Annotated[str | None, Form(max_length=32, description='Such as "100X".')] = None,
+    accession: Annotated[
+        Annotated[str, Field(max_length=64)] | LeftOut, Form(description="Numbered automatically if left out.")
+    ] = None,
+    magnification: Annotated[
+        Annotated[str, Field(max_length=32)] | LeftOut, Form(description='Such as "100X".')
+    ] = None,
     um_per_px: UmPerPx = None,
 ) -> Response:
     """Add a case with its images, and queue their analysis. A file that cannot be read does not stop the others."""

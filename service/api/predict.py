@@ -97,9 +97,9 @@ async def predict_single(
         started = time.perf_counter()
         try:
             image = await run_in_threadpool(_recognise, installation, received, asked)
+            analysed = await _analyse(installation, image, asked, started)
         except UnreadableImageError as error:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
-        analysed = await _analyse(installation, image, asked, started)
         await run_in_threadpool(_refuse_still_blind, installation, [image])
         return Answer(
             HTTPStatus.OK, await run_in_threadpool(lambda: _SINGLE.dump_json(describe_image(received.name, analysed)))
@@ -195,8 +195,11 @@ async def _analyse_all(
     async def analyse_one(image: _Recognised | str) -> Analysed | str:
         if isinstance(image, str):
             return image
-        async with places:
-            return await _analyse(installation, image, asked, time.perf_counter())
+        try:
+            async with places:
+                return await _analyse(installation, image, asked, time.perf_counter())
+        except UnreadableImageError as error:  # for want of memory, which the server had
+            return str(error)
 
     tasks = [asyncio.ensure_future(analyse_one(image)) for image in images]
     try:

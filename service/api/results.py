@@ -6,10 +6,11 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from db import store
 from service.access.refusal import REFUSALS
-from service.api.routing import OfToken, ProgramsOnlyRoute, TokenRoute, described_token
+from service.api.routing import LeftOut, OfToken, ProgramsOnlyRoute, TokenRoute, described_token
 from service.exports.study_archive import ExportRequest, make_reads_archive
 from service.routes import OfServer
 from service.worker.checkpoint_in_service import read_checkpoint_in_service
@@ -51,6 +52,14 @@ class ModelsAnswer:
     research_use_only: Literal[True] = True
 
 
+class WhichReads(BaseModel):
+    """Whose reads to export: those of a study; without it, those of routine reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    study: Annotated[int, Field(ge=1, le=_LARGEST_ID)] | LeftOut = None
+
+
 @models.get("/models", responses=REFUSALS, summary="The model in service")
 def list_models(installation: OfServer) -> ModelsAnswer:
     """Return the model in service, and those before it."""
@@ -82,10 +91,10 @@ def list_models(installation: OfServer) -> ModelsAnswer:
 def export_reads(
     installation: OfServer,
     token: OfToken,
-    study: Annotated[int | None, Query(ge=1, le=_LARGEST_ID, description="Without it, routine reading.")] = None,
+    asked: Annotated[WhichReads, Query()],
 ) -> Response:
     """Return the reads of a study or of routine reading as a ZIP file, without names and times, and record it."""
-    archive = make_reads_archive(installation.sessions, ExportRequest(token.account.id, study))
-    name = "study-reads.zip" if study else "routine-reads.zip"
+    archive = make_reads_archive(installation.sessions, ExportRequest(token.account.id, asked.study))
+    name = "study-reads.zip" if asked.study else "routine-reads.zip"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return Response(archive, headers=headers, media_type="application/zip")

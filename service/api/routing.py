@@ -8,6 +8,8 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Form, Header, HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 from starlette.datastructures import Headers
 from starlette.routing import Match
 from starlette.types import Scope
@@ -105,24 +107,18 @@ class ProgramsOnlyRoute(APIRoute):
         return super().matches(scope)
 
 
+# A field that is left out: a form cannot send null.
+LeftOut = SkipJsonSchema[None]
+
 OfToken = Annotated[HeldToken, Depends(held_token)]
 OfPrograms = Annotated[Programs, Depends(programs_of)]
 IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=255,
-        pattern=r"^[!-~]+$",
-        description="The same key with the same request gives the same answer, and is carried out once.",
-    ),
+    Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")] | LeftOut,
+    Header(description="The same key with the same request gives the same answer, and is carried out once."),
 ]
 UmPerPx = Annotated[
-    float | None,
-    Form(
-        ge=LEAST_UM_PER_PX,
-        le=MOST_UM_PER_PX,
-        description="The scale in micrometres per pixel, if it is known otherwise than from the file.",
-    ),
+    Annotated[float, Field(ge=LEAST_UM_PER_PX, le=MOST_UM_PER_PX)] | LeftOut,
+    Form(description="The scale in micrometres per pixel, if it is known otherwise than from the file."),
 ]
 
 

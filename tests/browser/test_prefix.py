@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from db import store
 from db.database import open_database
+from db.values.accounts import TokenScope
 from db.values.reading import Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import at_rest, choose, chosen, picture, read_first
@@ -93,7 +94,9 @@ def test_behind_nginx_with_tls_readers_sign_in_read_and_sign_out_under_a_prefix(
     sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with sessions.begin() as session:
         reader = store.accounts.add_signing_account(session, None, "the reader", Role.READER, PASSWORD)
-        token = store.sign_ins.add_token(session, None, reader, "a program")
+        researcher = store.accounts.add_signing_account(session, None, "the researcher", Role.RESEARCHER, PASSWORD)
+        sees = store.sign_ins.add_token(session, None, reader, "a viewer")
+        predicts = store.sign_ins.add_token(session, None, researcher, "a laboratory system", TokenScope.PREDICT)
     sessions.dispose()
     server = Server(tmp_path, checkpoint, "" if strips else _PREFIX)
     with running_nginx(tmp_path / "nginx", server.port, strips=strips) as address:
@@ -121,16 +124,30 @@ def test_behind_nginx_with_tls_readers_sign_in_read_and_sign_out_under_a_prefix(
         page.goto(f"{address}/read_case?case=1")
         assert page.url == f"{address}/sign-in?next=/read_case%3Fcase%3D1"
         context.close()
-        _ask_as_a_program(address, token, tmp_path / "nginx" / "certificate.pem")
+        trusted = ssl.create_default_context(cafile=tmp_path / "nginx" / "certificate.pem")
+        with httpx.Client(verify=trusted, timeout=60) as program:
+            _ask_as_a_program(program, address, sees)
+            _predict_as_a_program(program, address, predicts, sorted(image.parent.glob("*.png"))[1])
         server.stop()
 
 
-def _ask_as_a_program(address: str, token: str, certificate: Path) -> None:
-    """Ask the routes for programs through the proxy."""
-    trusted = ssl.create_default_context(cafile=certificate)
-    with httpx.Client(verify=trusted, headers={"Authorization": f"Bearer {token}"}, timeout=60) as program:
-        assert program.get(f"{address}/health").json()["worker"] == "ready"
-        assert program.get(f"{address}/openapi.json").json()["info"]["title"] == "Second Read"
-        for image in ("images/1", "images/1/heatmap"):
-            assert program.get(f"{address}/{image}").headers["content-type"] == "image/png"
-        assert program.get(address).headers["location"] == "/second-read/"
+def _ask_as_a_program(program: httpx.Client, address: str, token: str) -> None:
+    """Ask what any token may see."""
+    program.headers["Authorization"] = f"Bearer {token}"
+    assert program.get(f"{address}/health").json()["worker"] == "ready"
+    assert program.get(f"{address}/openapi.json").json()["info"]["title"] == "Second Read"
+    assert program.get(f"{address}/docs/swagger-ui.css").headers["content-type"].startswith("text/css")
+    for image in ("images/1", "images/1/heatmap"):
+        assert program.get(f"{address}/{image}").headers["content-type"] == "image/png"
+    assert program.get(address).headers["location"] == "/second-read/"
+
+
+def _predict_as_a_program(program: httpx.Client, address: str, token: str, image: Path) -> None:
+    """Get a prediction for an image that is in no case."""
+    answer = program.post(
+        f"{address}/predict/single",
+        files={"file": (image.name, image.read_bytes())},
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["num_patches"] > 0

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_png
+from core.imaging.limits import UnreadableImageError
 from core.results import OUT_OF_SCOPE, JudgedScope, PatchFeatures, RgbImage, Scope
 from db import store
 from db.values.accounts import TokenScope
@@ -96,7 +97,8 @@ def test_the_heat_map_comes_as_a_png_over_the_image_and_as_logits_when_it_is_ask
     overlay = np.asarray(Image.open(BytesIO(unpack(found["overlay_png"]))))
     logits = tifffile.imread(BytesIO(unpack(found["logits_tiff"])))
     assert overlay.shape == (128, 192, 3)
-    assert (logits.shape, logits.dtype) == ((128, 192), np.float32)
+    assert logits.shape == (128, 192)
+    assert logits.dtype == np.float32
     assert {float(logits.min()), float(logits.max())} == {-1, 2}
     assert interface.engine.asked[0].heatmap
 
@@ -162,6 +164,13 @@ def test_a_busy_or_missing_engine_says_when_to_try_again(interface: Interface, e
     for answer in (interface.predict(_IMAGE), interface.predict(_IMAGE, _OTHER)):
         assert (answer.status_code, answer.headers["retry-after"]) == (503, seconds)
         assert answer.json()["detail"] == str(error)
+
+
+def test_an_image_that_only_the_engine_cannot_read_is_a_problem_or_an_entry(interface: Interface) -> None:
+    interface.engine.fails = UnreadableImageError("there is not enough memory")
+    one, folder = interface.predict(_IMAGE), interface.predict(_IMAGE, _OTHER)
+    assert (one.status_code, one.json()["detail"]) == (422, "there is not enough memory")
+    assert [entry["error"] for entry in folder.json()["individual_predictions"]] == ["there is not enough memory"] * 2
 
 
 def test_the_same_key_gives_the_same_answer_and_is_carried_out_once(interface: Interface) -> None:

@@ -127,7 +127,7 @@ def _copy(connection: Connection, copies: int) -> None:
         columns = ", ".join(column.name for column in table.columns)
         values = ", ".join(_copied(table, column.name, blocks) for column in table.columns)
         # Of the events only those of cases: others are about images and accounts.
-        rows = f" WHERE subject LIKE '{_PREFIX}%'" if table.name == "audit_events" else ""
+        rows = f" WHERE subject LIKE '{_PREFIX}%' AND subject NOT LIKE '% %'" if table.name == "audit_events" else ""
         base = f"(SELECT * FROM {table.name}{rows}) AS base"  # noqa: S608 (names of our own tables)
         insert = f"INSERT INTO {table.name} ({columns}) SELECT {values} FROM copies CROSS JOIN {base}"  # noqa: S608
         connection.execute(text(f"{numbers} {insert}"))
