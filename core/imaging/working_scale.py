@@ -60,7 +60,9 @@ def find_scale_findings(height: int, width: int, card: Card, um_per_px: float | 
     working = card.scale.working
     if um_per_px is None:
         text = f"the scale of this image is unknown; the model assumes {working:.2f} µm per pixel"
-        return (*_listed(find_size_problem(height, width, card.input_policy)), QualityFinding("note", text))
+        # A network that judges the scope says it as a reason why the image is unusual, and it is said once.
+        note = None if card.scope else QualityFinding("note", text)
+        return (*_listed(find_size_problem(height, width, card.input_policy)), *_listed(note))
     factor = working_factor(um_per_px, working)
     tall, wide = working_size(height, width, factor)
     if factor > _MOST_ENLARGED or tall * wide > MAX_PIXELS:

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from core.card import Card, InputPolicy, TrainedScale, UnusableCheckpointError, read_card
+from core.card import Card, InputPolicy, ScopeReference, TrainedScale, UnusableCheckpointError, read_card
 from core.imaging.decode import decode_image
 from core.imaging.demo import generate_tissue
 from core.imaging.limits import MAX_PIXELS
@@ -114,6 +114,11 @@ def test_an_unknown_scale_is_a_note_and_the_image_is_used_as_it_is(image: RgbIma
     assert analysis.quality.notes == ("the scale of this image is unknown; the model assumes 0.20 µm per pixel",)
     assert analysis.prediction == analyse_image(image, FakeClassifier()).prediction
     assert analysis.quality.problems == analyse_image(image, FakeClassifier()).quality.problems
+
+
+def test_an_unknown_scale_is_said_once_by_a_network_that_judges_the_scope() -> None:
+    judging = replace(CARD, scope=ScopeReference(0.8, 1.0, 0.02, 0.1, 240, 24, "one patient left out at a time"))
+    assert messages(200, 300, None, judging) == []
 
 
 @pytest.mark.parametrize(
