@@ -47,7 +47,7 @@ _SCOPE = Scope("unusual", 1.4127, 1.0917, 2.3081, (_STRANGE,))
 _WORDS = (
     *("Model says", "patches malignant", "probability of malignancy", "/heatmap", *_LABELS.classes, _LABELS.name),
     *("rely on it less", "unusual for the model", _STRANGE),
-    *("Similar signed-off cases", "similar-cases"),
+    *("Similar signed-off cases", "Image of a similar case"),
 )
 
 
