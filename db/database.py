@@ -235,6 +235,8 @@ def _engine(url: URL, version: Version) -> Engine:
 def _prepare_sqlite(connection: DBAPIConnection, mode: str) -> None:
     # The driver begins transactions late and ends them early; as SQLAlchemy recommends, we begin them ourselves.
     connection.isolation_level = None
+    # Bytes that are no text, which only tampering can put there, are read as they are, so that they can be found.
+    connection.text_factory = lambda stored: stored.decode("utf-8", "surrogateescape")
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA journal_mode = {mode}")
     cursor.execute("PRAGMA synchronous = FULL")

@@ -18,6 +18,7 @@ from db.store import accounts
 from tests.helpers.backups import DataFolder, make_data_folder
 from tests.helpers.compiled_statements import share_compiled_statements
 from tests.helpers.databases import copy_database, empty_database, run_on_server, with_tables
+from tests.helpers.tampering import TAMPERED_URLS
 
 # No test of a property judges how long an example takes: that is the machine's doing.
 settings.register_profile("second_read", deadline=None)
@@ -76,8 +77,9 @@ def sessions(request: pytest.FixtureRequest, database_url: str) -> Iterator[Sess
     with_tables(request, database_url)
     opened = open_database(database_url)
     yield opened
-    with opened.read() as session:
-        assert list(find_differences(session)) == [], "the worklists are not what follows from the rows"
+    if database_url not in TAMPERED_URLS:
+        with opened.read() as session:
+            assert list(find_differences(session)) == [], "the worklists are not what follows from the rows"
     opened.dispose()
 
 

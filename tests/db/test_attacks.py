@@ -124,6 +124,7 @@ ATTACKS = (
 OTHER_FORMS = (
     attack("reads", "UPDATE reads SET saved_at = replace(saved_at, ' ', 'T') WHERE id = 1", "changed reads 1"),
     attack("reads", "UPDATE reads SET saved_at = saved_at || '+00:00' WHERE id = 1", "changed reads 1"),
+    attack("reads", "UPDATE reads SET note = CAST(x'ff' AS TEXT) WHERE id = 1", "changed reads 1"),
     attack(
         "reads",
         "UPDATE reads SET saved_at = strftime('%Y-%m-%d %H:%M:', saved_at, '+2 hours') || substr(saved_at, 18) || "

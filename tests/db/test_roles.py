@@ -58,6 +58,8 @@ _READ: dict[str, _Act] = {
     "open_case": lambda s, by: store.open_case.open_case(s, 1, by),
     "open_place": lambda s, by: store.study_reading.open_place(s, 1, by),
     "own_reads": store.reads.own_reads,
+    "has_own_reads": store.reads.has_own_reads,
+    "own_accessions": store.reads.own_accessions,
     "own_studies": store.study_reading.own_studies,
     "reads_in_studies": store.study_reading.reads_in_studies,
     "record_case_export": lambda s, by: store.exports.record_case_export(s, by, 1, _REPORT, "PDF report"),
