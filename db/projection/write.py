@@ -39,8 +39,9 @@ def project_touched(session: Session) -> None:
     if touched is None:
         return
     lock_chain(session)
+    # All lists first: a single row would make one look begun.
     for account_id in touched.accounts:
-        _project_account(session, account_id)
+        _begin_or_end_list(session, account_id)
     readers = reading_accounts(session)
     for cases in _in_parts(sorted(_touched_cases(session, touched))):
         _project_accessions(session, cases)
@@ -114,11 +115,8 @@ def _insert_derived(session: Session, cases: Sequence[int], readers: Sequence[in
     session.execute(insert(tables.WorklistCase).from_select(_ROW, derived))
 
 
-def _project_account(session: Session, account_id: int) -> None:
-    """Give an account that begins to read its worklist, take it from one that no longer does, and touch its cases.
-
-    Whether it is disabled, and whether it adjudicates, counts for others wherever it has read or is to read.
-    """
+def _begin_or_end_list(session: Session, account_id: int) -> None:
+    """Give an account that begins to read its worklist, and take it from one that no longer does."""
     row = tables.WorklistCase
     reads = account_id in reading_accounts(session)
     has_list = session.scalar(select(row.case_id).where(row.account_id == account_id).limit(1)) is not None
@@ -130,18 +128,18 @@ def _project_account(session: Session, account_id: int) -> None:
             _insert_derived(session, cases, [account_id])
         piles = counted_piles().where(row.account_id == account_id)
         session.execute(insert(tables.WorklistPile).from_select(["account_id", "pile", "cases"], piles))
-    read, assignment = tables.Read, tables.Assignment
-    touched = select(read.case_id).where(read.account_id == account_id)
-    assigned = select(assignment.case_id).where(assignment.account_id == account_id)
-    readers = reading_accounts(session)
-    for cases in _in_parts(session.scalars(touched.union(assigned)).all()):
-        project_cases(session, cases, readers)
 
 
 def _touched_cases(session: Session, touched: Touched) -> set[int]:
-    """Return the cases of all that was touched."""
+    """Return the cases of all that was touched.
+
+    Whether an account is disabled, and whether it adjudicates, counts for others wherever it has read or is to read.
+    """
     image, intake, place, case = tables.Image, tables.Intake, tables.StudyPlace, tables.Case
+    read, assignment = tables.Read, tables.Assignment
     queries = (
+        (touched.accounts, select(read.case_id).where(read.account_id.in_(touched.accounts)).distinct()),
+        (touched.accounts, select(assignment.case_id).where(assignment.account_id.in_(touched.accounts)).distinct()),
         (touched.images, select(image.case_id).where(image.id.in_(touched.images))),
         (touched.intakes, select(intake.case_id).where(intake.id.in_(touched.intakes), intake.case_id.is_not(None))),
         (touched.studies, select(place.case_id).where(place.study_id.in_(touched.studies)).distinct()),

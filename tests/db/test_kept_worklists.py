@@ -240,6 +240,15 @@ def test_an_account_that_begins_to_read_gets_all_cases_and_one_that_stops_has_no
     assert len(world.cases) == 3
 
 
+def test_readers_who_begin_in_one_transaction_get_all_cases_though_one_of_them_has_read(sessions: Sessions) -> None:
+    world = make_world(sessions, cases=3)
+    with sessions.begin() as session:
+        first, second = (add_person(session, name, Role.READER) for name in ("dr. x", "dr. y"))
+        store.reads.record_first_read(session, world.case_id, first, SAYS_MALIGNANT, OPENED)
+    with sessions.read() as session:
+        assert [sum(store.worklist.state_counts(session, reader).values()) for reader in (first, second)] == [3, 3]
+
+
 def test_pages_of_a_long_list_are_those_of_a_short_one(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short lists are sorted at once, long ones by an index."""
     world = make_world(sessions, cases=9, readers=3)
