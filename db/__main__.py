@@ -18,7 +18,7 @@ app.add_typer(accounts, name="accounts")
 app.add_typer(audit, name="audit")
 app.add_typer(cases, name="cases")
 app.command(epilog=show_example("python -m db backup backups/"))(backup)
-app.command(epilog=show_example("python -m db check BACKUP, or python -m db check --rebuild"))(check)
+app.command(epilog=show_example("python -m db check BACKUP"))(check)
 app.command(epilog=show_example("python -m db restore BACKUP --data data-restored"))(restore)
 
 

@@ -4,7 +4,6 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
@@ -29,7 +28,7 @@ from service.access.gate import ACCOUNT, Gate
 from service.access.media_owners import MediaOwners
 from service.access.sessions import COOKIE, Access
 from service.installation import Installation
-from tests.helpers.concurrency import wait_until
+from tests.helpers.concurrency import run_async, wait_until
 from tests.helpers.databases import copy_tables
 from tests.helpers.world import PASSWORD
 
@@ -192,7 +191,5 @@ def ask_gate_itself(
         await send({"type": "http.response.start", "status": passed, "headers": []})
 
     scope = {"type": "http", "path": "/", "method": "GET", "headers": headers, "server": server}
-    # In a thread of its own: the browser tests leave a loop running in this one.
-    with ThreadPoolExecutor(1) as beside:
-        beside.submit(lambda: asyncio.run(Gate(inside, installation)(scope, receive, send))).result()
+    run_async(Gate(inside, installation)(scope, receive, send))
     return int(sent[0]["status"])

@@ -20,7 +20,7 @@ from db.values.evaluations import ThresholdAim
 from service.engine.queue import AT_ONCE, Result, Ticket
 from service.engine.requests import AnalysisAnswer, AnalysisRequest, EngineBusyError, EngineUnavailableError
 from service.installation import Installation
-from tests.helpers.concurrency import wait_until
+from tests.helpers.concurrency import run_async, wait_until
 from tests.helpers.engines import VERSION, Engine, running_engine, watermarked
 from tests.helpers.fakes import FakeClassifier, nothing
 from tests.helpers.stress import amount
@@ -60,7 +60,7 @@ def gate() -> Iterator[Gate]:
 
 
 def ask(engine: Engine, request: AnalysisRequest) -> AnalysisAnswer:
-    return asyncio.run(engine.client.analyse(request))
+    return run_async(engine.client.analyse(request))
 
 
 def expected(data: bytes, *, heatmap: bool = False) -> Analysis:
@@ -89,7 +89,7 @@ def test_the_answers_of_twenty_sessions_never_cross(engine: Engine) -> None:
     async def ask_all() -> list[list[AnalysisAnswer]]:
         return await asyncio.gather(*(ask_one_after_another(session) for session in range(20)))
 
-    answers = [answer.analysis for answer in chain.from_iterable(asyncio.run(ask_all()))]
+    answers = [answer.analysis for answer in chain.from_iterable(run_async(ask_all()))]
     assert answers == [expected(data) for data in chain.from_iterable(images)]
     assert len({answer.prediction.probabilities for answer in answers if answer.prediction}) == 20 * each
 
@@ -130,7 +130,7 @@ def test_nothing_of_a_request_is_stored(engine: Engine) -> None:
 
 def test_without_workers_the_reason_is_said_at_once(installation: Installation) -> None:
     with pytest.raises(EngineUnavailableError, match="started no worker"):
-        asyncio.run(installation.analyser.analyse(AnalysisRequest(watermarked(1))))
+        run_async(installation.analyser.analyse(AnalysisRequest(watermarked(1))))
 
 
 def test_a_request_waits_for_a_worker_that_is_still_loading(engine: Engine) -> None:
@@ -140,7 +140,7 @@ def test_a_request_waits_for_a_worker_that_is_still_loading(engine: Engine) -> N
         await asyncio.to_thread(engine.add_worker)
         return await asked
 
-    assert asyncio.run(ask_first()).analysis == expected(watermarked(3))
+    assert run_async(ask_first()).analysis == expected(watermarked(3))
 
 
 def test_when_no_worker_can_be_started_those_who_wait_and_those_who_come_are_told_why(engine: Engine) -> None:
@@ -200,7 +200,7 @@ def test_a_cancelled_request_is_not_analysed_wherever_it_was(engine: Engine, gat
         gate.go.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
-    answers = asyncio.run(cancel_some())
+    answers = run_async(cancel_some())
     assert isinstance(answers[0], AnalysisAnswer)
     assert all(isinstance(answer, asyncio.CancelledError) for answer in answers[1:])
     wait_until(lambda: not engine.queue._links[0].in_hand, "the worker to have nothing in hand")
