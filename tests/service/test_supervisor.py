@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 
@@ -20,6 +21,7 @@ from core.imaging.heatmaps import encode_png
 from core.pipeline import analyse
 from core.results import Quality
 from db import store
+from db.errors import DatabaseBusyError
 from db.values.reading import JobState, Opinion, StoredImage
 from service.engine.queue import Ticket
 from service.engine.requests import AnalysisRequest, EngineUnavailableError
@@ -141,8 +143,10 @@ def _paused_in_a_job(world: World, watcher: Supervisor) -> psutil.Process:
             wait_until(lambda: bool(names_of_working(world)) or not count_waiting_jobs(world), "a job to be claimed")
             assert watcher.pid is not None
             worker = _paused(watcher.pid)
-            if names_of_working(world) and count_waiting_jobs(world) > 1:
-                return worker
+            # One that is stopped in the middle of a commit keeps the database locked: it is tried again.
+            with suppress(DatabaseBusyError):
+                if names_of_working(world) and count_waiting_jobs(world) > 1:
+                    return worker
             worker.resume()
     raise AssertionError
 
