@@ -1,8 +1,9 @@
 """The values that flow from an image to a reader and back: quality, prediction, analysis, reading."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -138,13 +139,53 @@ class Prediction:
     @property
     def malignancy(self) -> Malignancy:
         """Benign or malignant, by the threshold of the card."""
-        return "malignant" if self.malignant_probability >= self.threshold else "benign"
+        return _malignancy(self.malignant_probability, self.threshold)
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the predicted malignancy."""
+        return _confidence(self.malignant_probability, self.threshold)
 
     @property
     def label(self) -> str:
         """Most probable class among those of the predicted malignancy."""
         side = [i for i, c in enumerate(self.label_set.classes) if self.label_set.malignancy(c) == self.malignancy]
         return self.label_set.classes[max(side, key=lambda i: self.probabilities[i])]
+
+
+@dataclass(frozen=True, slots=True)
+class PooledOpinion:
+    """The model's opinion of several images of one patient: the mean of their probabilities."""
+
+    malignant_probability: float
+    threshold: float
+
+    @classmethod
+    def of(cls, images: Iterable[tuple[float, float]]) -> "PooledOpinion":
+        """Pool the malignant probabilities of images with their thresholds; there must be one.
+
+        All have one threshold, unless the site chose another between two of them: then the more sensitive one counts.
+        """
+        probabilities, thresholds = zip(*images, strict=True)
+        return cls(fmean(probabilities), min(thresholds))
+
+    @property
+    def malignancy(self) -> Malignancy:
+        """Benign or malignant, by the threshold."""
+        return _malignancy(self.malignant_probability, self.threshold)
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the predicted malignancy."""
+        return _confidence(self.malignant_probability, self.threshold)
+
+
+def _malignancy(malignant_probability: float, threshold: float) -> Malignancy:
+    return "malignant" if malignant_probability >= threshold else "benign"
+
+
+def _confidence(malignant_probability: float, threshold: float) -> float:
+    return malignant_probability if malignant_probability >= threshold else 1 - malignant_probability
 
 
 @dataclass(frozen=True, slots=True)

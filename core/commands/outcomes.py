@@ -7,7 +7,7 @@ from pathlib import Path
 from core.batch import Batch, BatchFile
 from core.files import csv_bytes, readable_path, replace_control_characters
 from core.imaging.scale import Scale
-from core.results import Analysis, Prediction
+from core.results import Analysis, PooledOpinion, Prediction
 
 _COLUMNS = (
     *("file", "label", "malignant_probability", "threshold", "benign_patches", "malignant_patches"),
@@ -135,20 +135,20 @@ def summarise(batch: Batch, own: Sequence[Outcome]) -> str:
     if not predictions:
         lines = [f"{name}: none of {len(own)} images could be analysed"]
     else:
-        mean = sum(p.malignant_probability for p in predictions) / len(predictions)
-        opinion = "malignant" if mean >= predictions[0].threshold else "benign"
+        opinion = PooledOpinion.of((p.malignant_probability, p.threshold) for p in predictions)
         malignant = sum(p.malignancy == "malignant" for p in predictions)
         malignant_patches = sum(p.malignant_patches for p in predictions)
         withheld = sum(outcome.analysis is not None and outcome.analysis.withheld for outcome in own)
         failed = len(own) - len(predictions) - withheld
         case = (
-            f"{name} read as one case: {opinion}, mean malignant probability {mean:.3f}; "
+            f"{name} read as one case: {opinion.malignancy}, "
+            f"mean malignant probability {opinion.malignant_probability:.3f}; "
             f"{malignant} of {len(predictions)} images malignant, {failed} without a result"
             f"{f', {withheld} without an opinion' if withheld else ''}"
         )
         lines = [
             case,
-            f"  prediction: {opinion}, confidence {mean if opinion == 'malignant' else 1 - mean:.3f}",
+            f"  prediction: {opinion.malignancy}, confidence {opinion.confidence:.3f}",
             f"  images: {len(predictions) - malignant} benign, {malignant} malignant",
             f"  patches: {sum(p.benign_patches for p in predictions)} benign, {malignant_patches} malignant",
         ]

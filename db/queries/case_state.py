@@ -27,13 +27,14 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from db import tables
 from db.queries.cached import cache_statement
 from db.queries.consensus import has_settled, is_current_consensus
-from db.queries.events import is_event_of
+from db.queries.events import were_opinions_shown
 from db.queries.intakes import is_open_intake
 from db.queries.reads import is_current_final, is_routine
 from db.queries.scales import is_of_current_scale
+from db.queries.study_places import open_study_cases
 from db.queries.text_search import contains_text
 from db.values.piles import SHARES, STATE_NUMBERS, Pile, Share
-from db.values.reading import Action, CaseState, JobState, Role, Stage, Trigger
+from db.values.reading import CaseState, JobState, Role, Stage, Trigger
 from db.values.worklist import CaseFilter
 
 _NOT_SURE = 2  # of 5; a confidence up to this calls for another opinion
@@ -84,10 +85,11 @@ def derivation() -> Select[int, int, int, float | None, float | None]:
     first, final = aliased(tables.Read), aliased(tables.Read)
     progress, triggers, opinion = images_of_cases(chosen=True), _case_triggers(chosen=True), _opinions()
     signed = _signed()
+    in_open_study = open_study_cases(reader.id).where(tables.StudyPlace.case_id == case.id).exists()
     finished = or_(
         final.id.is_not(None),
         has_settled(case.id, reader.id),
-        and_(first.id.is_not(None), _were_opinions_shown(case.accession, reader.id)),
+        and_(first.id.is_not(None), were_opinions_shown(case.accession, reader.id)),
     )
     known = _Known(
         first=first.id.is_not(None),
@@ -116,7 +118,7 @@ def derivation() -> Select[int, int, int, float | None, float | None]:
         .outerjoin(opinion, opinion.c.case_id == case.id)
         .outerjoin(first, and_(first.case_id == case.id, first.account_id == reader.id, is_routine(first, Stage.FIRST)))
         .outerjoin(final, and_(final.case_id == case.id, final.account_id == reader.id, is_current_final(final)))
-        .where(case.id.in_(_CASES), reader.id.in_(_READERS), ~_is_in_open_study(case.id, reader.id))
+        .where(case.id.in_(_CASES), reader.id.in_(_READERS), ~in_open_study)
     )
 
 
@@ -171,23 +173,6 @@ def _share(case_id: Numbers, account_id: Numbers) -> ColumnElement[int]:
         (mine.correlate(tables.Case, tables.Account).exists(), literal_column(str(Share.MINE.value))),
         (anybody, literal_column(str(Share.OTHERS.value))),
         else_=literal_column(str(Share.NOBODY.value)),
-    )
-
-
-def _were_opinions_shown(accession: InstrumentedAttribute[str], account_id: Numbers) -> ColumnElement[bool]:
-    event = aliased(tables.AuditEvent)
-    return exists().where(
-        event.subject == accession, is_event_of(event, account_id), event.action == Action.OPINIONS_SHOWN
-    )
-
-
-def _is_in_open_study(case_id: Numbers, account_id: Numbers) -> ColumnElement[bool]:
-    place, study = aliased(tables.StudyPlace), aliased(tables.Study)
-    return exists().where(
-        place.account_id == account_id,
-        place.case_id == case_id,
-        study.id == place.study_id,
-        study.closed_at.is_(None),
     )
 
 

@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 from core.results import Quality, QualityFinding
 from db import tables
 from db.errors import UnknownCaseError
-
-_LARGEST_ID = 2**31 - 1  # of a row; larger numbers fail differently in PostgreSQL and SQLite
+from db.values.reading import LARGEST_ID
 
 
 def lock_case(session: Session, case_id: int) -> tables.Case:
@@ -67,5 +66,5 @@ def check_id(number: int) -> None:
     Raises:
         UnknownCaseError: If it is one.
     """
-    if not 0 < number <= _LARGEST_ID:
+    if not 0 < number <= LARGEST_ID:
         raise UnknownCaseError(f"there is no case or image number {number}")

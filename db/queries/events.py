@@ -1,17 +1,25 @@
-"""A condition on events of the audit trail that keeps their search short."""
+"""Conditions on events of the audit trail that keep their search short."""
 
-from sqlalchemy import BindParameter, ColumnElement, func
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import BindParameter, ColumnElement, exists, func
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from db import tables
+from db.values.reading import Action
+
+_Account = ColumnElement[int] | InstrumentedAttribute[int] | BindParameter[int] | int
 
 
-def is_event_of(
-    event: type[tables.AuditEvent],
-    account_id: ColumnElement[int] | InstrumentedAttribute[int] | BindParameter[int] | int,
-) -> ColumnElement[bool]:
+def is_event_of(event: type[tables.AuditEvent], account_id: _Account) -> ColumnElement[bool]:
     """Select the events of an account among those of a subject.
 
     Written so that SQLite searches by the subject, which has few events: an account has very many.
     """
     return func.coalesce(event.account_id, 0) == account_id
+
+
+def were_opinions_shown(accession: InstrumentedAttribute[str], account_id: _Account) -> ColumnElement[bool]:
+    """Select the cases of which an account was shown what others said."""
+    event = aliased(tables.AuditEvent)
+    return exists().where(
+        event.subject == accession, is_event_of(event, account_id), event.action == Action.OPINIONS_SHOWN
+    )

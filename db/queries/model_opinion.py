@@ -5,13 +5,12 @@ Who may see it is said by `db.queries.reader_knowledge`.
 
 from collections import defaultdict
 from collections.abc import Collection
-from statistics import fmean
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.labels import LabelSet
-from core.results import Prediction, Scope
+from core.results import PooledOpinion, Prediction, Scope
 from db import tables
 from db.queries.intakes import image_places
 from db.queries.scales import is_of_current_scale
@@ -71,16 +70,14 @@ def _revealed_scope(row: tables.ImageScope) -> RevealedScope:
 
 
 def _reveal(rows: list[tables.Prediction]) -> Reveal:
-    probability = fmean(row.malignant_probability for row in rows)
-    # One for all images, unless the site chose another between two of them: then the more sensitive one.
-    threshold = min(row.threshold for row in rows)
+    opinion = PooledOpinion.of((row.malignant_probability, row.threshold) for row in rows)
     return Reveal(
         model_version=rows[0].model_version,
         model_name=rows[0].model_name,
         demonstration=rows[0].demonstration,
-        malignant_probability=probability,
-        threshold=threshold,
-        malignancy="malignant" if probability >= threshold else "benign",
+        malignant_probability=opinion.malignant_probability,
+        threshold=opinion.threshold,
+        malignancy=opinion.malignancy,
         images=tuple(_revealed_image(row) for row in rows),
     )
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from core import clock
 from db import tables
 from db.queries.consensus import has_settled, settled_by
-from db.queries.events import is_event_of
+from db.queries.events import is_event_of, were_opinions_shown
 from db.queries.permissions import has_permission
 from db.queries.reads import is_current_final, is_routine
 from db.queries.study_places import current_place, open_studies_with, open_study_cases, shows_model, washout_ends
@@ -116,10 +116,7 @@ def may_know_names(session: Session, case_id: int, account_id: int) -> bool:
 
 def may_know_opinions(session: Session, case_id: int, account_id: int) -> bool:
     """Return whether this reader may know what others said of a case."""
-    case = tables.Case.id
-    known = or_(_has_finished(case, account_id, undo_window(session)), has_settled(case, account_id))
-    query = select(case).where(case == case_id, known, case.not_in(open_study_cases(account_id)))
-    return session.scalar(query) is not None
+    return case_id in known_among(session, [case_id], account_id)
 
 
 def known_among(session: Session, cases: Collection[int], account_id: int) -> set[int]:
@@ -165,16 +162,14 @@ def is_informed(session: Session, case_id: int, account_id: int, *, blind: bool 
     With `blind`, which stands for a first read of routine reading, it also counts if this reader has seen the model's
     opinion of another case with one of these pictures.
     """
-    mine, other, event, case = aliased(tables.Image), aliased(tables.Image), tables.AuditEvent, tables.Case
+    mine, other, case = aliased(tables.Image), aliased(tables.Image), tables.Case
     alike = (
         select(other.case_id)
         .join(mine, mine.file_sha256 == other.file_sha256)
         .where(mine.case_id == case_id)
         .distinct()
     )
-    shown = exists().where(
-        event.subject == case.accession, is_event_of(event, account_id), event.action == Action.OPINIONS_SHOWN
-    )
+    shown = were_opinions_shown(case.accession, account_id)
     # A study of these cases is no reason to forget what was known before.
     finished = _has_finished(case.id, account_id, undo_window(session))
     known = or_(and_(finished, others_have_read(case.id, account_id)), has_settled(case.id, account_id), shown)

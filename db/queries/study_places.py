@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import BindParameter, ColumnElement, Integer, Select, bindparam, func, select
 from sqlalchemy import case as choose
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from core import clock
 from db import tables
@@ -22,7 +22,7 @@ def place_subject(accession: str, place: Place | tables.StudyPlace) -> str:
     return f"{accession}, study {place.study_id}, round {place.round}, case {place.position}"
 
 
-def open_study_cases(account_id: int | BindParameter[int]) -> Select[int]:
+def open_study_cases(account_id: int | BindParameter[int] | InstrumentedAttribute[int]) -> Select[int]:
     """Select the ids of the cases that this reader may see only in an open study."""
     return (
         select(tables.StudyPlace.case_id)

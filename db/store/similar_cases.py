@@ -7,7 +7,7 @@ pictures that are in no other case. Nothing is shown in studies.
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from db import tables
 from db.audit.trail import record_first_time
@@ -17,6 +17,7 @@ from db.queries.model_opinion import reveal_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import known_among, may_see_model
 from db.queries.scales import is_of_current_scale
+from db.queries.sign_offs import is_current_sign_off
 from db.queries.study_places import refuse_in_study
 from db.values.accounts import Permission
 from db.values.reading import Action
@@ -75,8 +76,7 @@ def comparable_images(
     """
     own = _revealed_case(session, case_id, account_id)
     row, prediction, image, case = tables.ImageEmbedding, tables.Prediction, tables.Image, tables.Case
-    signed, later = tables.SignOff, aliased(tables.SignOff)
-    is_amended = select(later.id).where(later.case_id == signed.case_id, later.version > signed.version).exists()
+    signed = tables.SignOff
     query = (
         select(row, image.id, image.file_sha256, case.id, case.magnification, signed.label, signed.subtype)
         .join(prediction, prediction.id == row.prediction_id)
@@ -88,7 +88,7 @@ def comparable_images(
             case.id != own.id,
             case.demonstration == own.demonstration,
             signed.label.is_not(None),
-            ~is_amended,
+            is_current_sign_off(signed),
             is_of_current_scale(prediction),
         )
     )

@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 from sqlalchemy import ColumnElement, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from core.labels import Malignancy
 from db import tables
@@ -12,6 +12,7 @@ from db.queries.case_state import is_resolved
 from db.queries.consensus import is_current_consensus
 from db.queries.permissions import require_permission
 from db.queries.scales import is_of_current_scale
+from db.queries.sign_offs import is_current_sign_off
 from db.values.accounts import Permission
 from db.values.evaluations import JudgedCase
 from db.values.reading import Action
@@ -54,11 +55,10 @@ def record_calibration(session: Session, account_id: int, before: str, after: st
 
 
 def _signed_labels(session: Session, version: str) -> dict[int, Malignancy | None]:
-    signed, later = tables.SignOff, aliased(tables.SignOff)
-    is_amended = select(later.id).where(later.case_id == signed.case_id, later.version > signed.version).exists()
+    signed = tables.SignOff
     query = (
         select(signed.case_id, signed.label)
-        .where(~is_amended, _is_answered(signed.case_id, version))
+        .where(is_current_sign_off(signed), _is_answered(signed.case_id, version))
         .order_by(signed.id.desc())
         .limit(_MOST_CASES)
     )

@@ -23,6 +23,7 @@ REASONS: tuple[tuple[str, str], ...] = (
 # How long a final read can be withdrawn, as long as nothing of others was shown; later it must be amended.
 GRACE = timedelta(seconds=60)
 
+LARGEST_ID = 2**31 - 1  # of a row; larger numbers fail differently in PostgreSQL and SQLite
 _POINTS_LIMIT = 2_000  # of one region
 _REGION_NOTE_LIMIT = 200  # characters
 

@@ -19,7 +19,7 @@ from core.imaging.scale import Scale
 from db import store
 from db.errors import DatabaseBusyError, NotAllowedError, UnknownCaseError
 from db.values.programs import BegunRequest, KeyedAnswer, KeyedRequest, PostedCase, PostedJob
-from db.values.reading import CaseState, JobState
+from db.values.reading import LARGEST_ID, CaseState, JobState
 from db.values.scales import ChosenScale
 from service.access.refusal import REFUSALS, problem_details
 from service.api.kept_answers import Answer
@@ -39,7 +39,6 @@ from service.intake import CasePlan
 from service.routes import OfServer
 from service.worker.checkpoint_in_service import read_checkpoint_in_service
 
-_LARGEST_ID = 2**31 - 1
 _LOOK_SECONDS = 0.05  # between two looks at a batch that is being stored
 _POLL_SECONDS = 1.0  # between two looks at a job
 _SIGN_OF_LIFE_SECONDS = 15.0  # proxies close a connection on which nothing happens
@@ -51,7 +50,7 @@ _EVENTS = "text/event-stream"
 uploads = APIRouter(route_class=UploadRoute, dependencies=[Depends(described_token)], tags=["cases"])
 router = APIRouter(route_class=TokenRoute, dependencies=[Depends(described_token)], tags=["cases"])
 
-_Number = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
+_Number = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,12 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Literal
 
 from core.imaging.heatmaps import encode_heatmap, encode_png, overlay_heatmap
 from core.imaging.scale import Scale
 from core.labels import Malignancy
-from core.results import Analysis, Prediction, RgbImage, ScopeLevel
+from core.results import Analysis, PooledOpinion, Prediction, RgbImage, ScopeLevel
 
 _UNKNOWN_SCALE = "The scale is unknown: neither the file nor the request states it."
 
@@ -171,7 +170,7 @@ def describe_image(filename: str, analysed: Analysed) -> ImagePrediction:
     return replace(
         described,
         prediction=prediction.malignancy,
-        confidence=_confidence(prediction.malignancy, prediction.malignant_probability),
+        confidence=prediction.confidence,
         probabilities=_probabilities(prediction.malignant_probability),
         num_patches=prediction.patches,
         patch_breakdown=PatchBreakdown(prediction.benign_patches, prediction.malignant_patches),
@@ -186,16 +185,17 @@ def describe_folder(
     entries: Sequence[ImagePrediction], predictions: Sequence[Prediction], version: str | None, seconds: float
 ) -> FolderPredictions:
     """Return what is answered about a folder; `predictions` are those of the images with an opinion."""
-    # As for the images of a case: of two thresholds, the more sensitive one.
-    threshold = min((one.threshold for one in predictions), default=None)
+    opinion = (
+        PooledOpinion.of((one.malignant_probability, one.threshold) for one in predictions) if predictions else None
+    )
     malignant = sum(one.malignancy == "malignant" for one in predictions)
     return FolderPredictions(
-        aggregated_diagnosis=_aggregate(predictions, threshold),
+        aggregated_diagnosis=_aggregate(opinion),
         num_images=len(entries),
         image_breakdown=ImageBreakdown(len(predictions) - malignant, malignant),
         individual_predictions=tuple(entries),
         processing_time_seconds=seconds,
-        threshold=threshold,
+        threshold=opinion.threshold if opinion else None,
         model_version=version,
     )
 
@@ -209,16 +209,10 @@ def describe_scale(scale: Scale | None) -> ImageScale:
     )
 
 
-def _aggregate(predictions: Sequence[Prediction], threshold: float | None) -> Aggregate:
-    if threshold is None:
+def _aggregate(opinion: PooledOpinion | None) -> Aggregate:
+    if opinion is None:
         return Aggregate(None, None, None)
-    probability = fmean(one.malignant_probability for one in predictions)
-    malignancy: Malignancy = "malignant" if probability >= threshold else "benign"
-    return Aggregate(malignancy, _confidence(malignancy, probability), _probabilities(probability))
-
-
-def _confidence(malignancy: Malignancy, malignant_probability: float) -> float:
-    return malignant_probability if malignancy == "malignant" else 1 - malignant_probability
+    return Aggregate(opinion.malignancy, opinion.confidence, _probabilities(opinion.malignant_probability))
 
 
 def _probabilities(malignant: float) -> Probabilities:

@@ -9,13 +9,12 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from db import store
+from db.values.reading import LARGEST_ID
 from service.access.refusal import REFUSALS
 from service.api.routing import LeftOut, OfToken, ProgramsOnlyRoute, TokenRoute, described_token
 from service.exports.study_archive import ExportRequest, make_reads_archive
 from service.routes import OfServer
 from service.worker.checkpoint_in_service import read_checkpoint_in_service
-
-_LARGEST_ID = 2**31 - 1
 
 models = APIRouter(route_class=ProgramsOnlyRoute, dependencies=[Depends(described_token)], tags=["models"])
 reads = APIRouter(route_class=TokenRoute, dependencies=[Depends(described_token)], tags=["reads"])
@@ -57,7 +56,7 @@ class WhichReads(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    study: Annotated[int, Field(ge=1, le=_LARGEST_ID)] | LeftOut = None
+    study: Annotated[int, Field(ge=1, le=LARGEST_ID)] | LeftOut = None
 
 
 @models.get("/models", responses=REFUSALS, summary="The model in service")

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 
 from fastapi import HTTPException, UploadFile
@@ -21,14 +22,14 @@ _MOST_FIELDS = 20  # of a form, beside its files
 _LONGEST_FIELD = 10_000  # bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: the digest of a large file is kept
 class ReceivedFile:
     """One file of a request; its name is answered to the program and stored nowhere."""
 
     name: str
     data: bytes
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """The digest of its bytes."""
         return hashlib.sha256(self.data).hexdigest()
