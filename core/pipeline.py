@@ -47,8 +47,8 @@ _SHORTEST = 1e-6  # of an embedding that has a direction
 class ScopeJudge(Protocol):
     """What the pipeline needs to tell whether an image is like the training images."""
 
-    def judge(self, image: RgbImage, features: PatchFeatures) -> JudgedScope:
-        """Judge an image at the working scale, in its own colours, by the features of its patches."""
+    def judge(self, recorded: RgbImage, image: RgbImage, features: PatchFeatures) -> JudgedScope:
+        """Judge an image as it was recorded, and at the working scale in its own colours with its patches' features."""
 
 
 class PatchClassifier(Protocol):
@@ -170,7 +170,7 @@ def analyse_image(
         found = classifier.examine(cut.patches, evidence=heatmap)
     except NoResultError as error:
         return Analysis(height, width, quality, reason=str(error))
-    judged = classifier.scope.judge(cut.pixels, found.features) if classifier.scope and judge_scope else None
+    judged = classifier.scope.judge(image, cut.pixels, found.features) if classifier.scope and judge_scope else None
     scope = _heed_scale(judged.scope, describe_unusual_scale(um_per_px, card.scale)) if judged else None
     places = cut.lay_back(judged.places) if judged and heatmap else None
     if scope is not None and scope.level == "out":

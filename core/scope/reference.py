@@ -3,10 +3,11 @@
 Each layer of the network is described by the means and spreads of its channels. Their distribution over the training
 images is a Gaussian in the main directions and one variance for all others (Tipping and Bishop, "Probabilistic
 principal component analysis", 1999), and the distance of an image is that of Mahalanobis. Shallow layers see stain,
-camera and sharpness, deeper ones structures. The range of simple measures of the image is checked beside it.
+camera and sharpness, deeper ones structures. Two more are checked beside it: the range of simple measures of the
+image, and the distribution of what its recording left in it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from core.imaging.quality import is_like_he
 from core.results import JudgedScope, PatchFeatures, RgbImage, Scope, scope_level
 from core.scope.appearance import MEASURES, measure_appearance
+from core.scope.recording import RECORDING_MEASURES, measure_recording
 
 Values = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -24,7 +26,10 @@ LARGEST_SCORE = 1e6
 _SMALLEST_SPREAD = 1e-3  # of a channel within a patch, before the logarithm
 _MOST_DEVIATIONS = 8.0  # of one channel; further away, a single channel would be the whole distance
 _MOST_REASONS = 3
+_RECORDING = "recording"  # begins the names of its arrays
 _NOT_HE = "it does not look stained with H&E"
+_RECORDED = "its camera, compression or resizing is unlike that of the training images"
+_TOO_SMALL = "it is too small to tell how it was recorded"
 _TEXTURE = "its colours and fine texture are unlike those of the training images"
 _PATTERN = "its texture is unlike that of the training images"
 _STRUCTURE = "its structure is unlike that of the training images"
@@ -35,8 +40,10 @@ class UnusableReferenceError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LayerSpace:
-    """The distribution of one layer's description (2 x channels) over the training images or their places.
+class DescriptionSpace:
+    """The distribution of a description over the training images or their places.
+
+    A layer is described by 2 x channels numbers, a recording by its measures.
 
     `unit` is the distance that counts as 1: the limit of what is in scope.
     """
@@ -55,7 +62,7 @@ class LayerSpace:
         outside = np.maximum((scaled**2).sum(axis=1) - (components**2).sum(axis=1), 0) / self.rest
         return np.asarray(np.sqrt((components**2 / self.variances).sum(axis=1) + outside) / self.unit)
 
-    def with_unit(self, unit: float) -> "LayerSpace":
+    def with_unit(self, unit: float) -> "DescriptionSpace":
         """Return the same space with another distance that counts as 1."""
         return replace(self, unit=unit)
 
@@ -76,11 +83,15 @@ class MeasureRange:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingReference:
-    """What is kept of the training images: a space for each layer, one for its places, and the range of measures."""
+    """What is kept of the training images: a space for each layer, one for its places, and the range of measures.
 
-    layers: tuple[LayerSpace, ...]
-    places: tuple[LayerSpace, ...]
+    `recording` is None if they were too small to measure how they were recorded.
+    """
+
+    layers: tuple[DescriptionSpace, ...]
+    places: tuple[DescriptionSpace, ...]
     measures: MeasureRange
+    recording: DescriptionSpace | None = None
     limit_unusual: float = 1.0
     limit_out: float = 1.0
 
@@ -89,13 +100,16 @@ class TrainingReference:
         """The number of channels of each layer."""
         return tuple(len(layer.mean) // 2 for layer in self.layers)
 
-    def judge(self, image: RgbImage, features: PatchFeatures) -> JudgedScope:
-        """Judge an image at the working scale, in its own colours, by the features of its patches."""
+    def judge(self, recorded: RgbImage, image: RgbImage, features: PatchFeatures) -> JudgedScope:
+        """Judge an image as it was recorded, and at the working scale in its own colours with its patches' features."""
         measured = measure_appearance(image)
         measures = self.measures.distances(measured)
         by_layer = self.layer_distances(features)
-        score = bounded_score(float(np.concatenate([np.abs(measures), by_layer]).max()))
-        reasons = self._reasons(by_layer, measures)
+        recording = self.recording_distance(measure_recording(recorded))
+        score = bounded_score(float(np.max([*np.abs(measures), *by_layer, recording or 0])))
+        reasons = self._reasons(by_layer, measures, recording or 0)
+        if recording is None:
+            score, reasons = max(score, self.limit_unusual), (*reasons, _TOO_SMALL)
         if not is_like_he(*measured[:2]):
             score, reasons = max(score, self.limit_out), (_NOT_HE, *reasons)
         level = scope_level(score, self.limit_unusual, self.limit_out)
@@ -107,6 +121,12 @@ class TrainingReference:
         described = describe_image(features, self.widths)
         return np.array([space.distances(one[None])[0] for space, one in zip(self.layers, described, strict=True)])
 
+    def recording_distance(self, measured: Values | None) -> float | None:
+        """Return the distance of how an image was recorded; None if that could not be measured."""
+        if self.recording is None:
+            return 0.0
+        return None if measured is None else float(self.recording.distances(measured[None])[0])
+
     def place_distances(self, features: PatchFeatures) -> Values:
         """Return the distance of each place in each layer: layers x patches x rows x columns."""
         places = features.reshape(-1, features.shape[-1])
@@ -116,11 +136,12 @@ class TrainingReference:
             len(self.places), *features.shape[:-1]
         )
 
-    def _reasons(self, by_layer: Values, measures: Values) -> tuple[str, ...]:
+    def _reasons(self, by_layer: Values, measures: Values, recording: float) -> tuple[str, ...]:
         """Return what is unlike the training images, the most unlike first."""
         words = [_word_layer(number, len(by_layer)) for number in range(len(by_layer))]
         said = list(zip(by_layer, words, strict=True))
         said += [(abs(far), MEASURES[n][int(far > 0)]) for n, far in enumerate(measures)]
+        said.append((recording, _RECORDED))
         said.sort(key=lambda one: -one[0])
         return tuple(text for far, text in said[:_MOST_REASONS] if not far < self.limit_unusual)
 
@@ -128,13 +149,18 @@ class TrainingReference:
         """Return the arrays that a checkpoint stores."""
         arrays: dict[str, Values] = {"measures": np.stack([self.measures.low, self.measures.high])}
         arrays["limits"] = np.array([self.measures.unit, self.limit_unusual, self.limit_out])
-        for kind, spaces in (("layer", self.layers), ("place", self.places)):
-            for number, space in enumerate(spaces):
-                name = f"{kind}.{number}"
-                arrays[f"{name}.channels"] = np.stack([space.mean, space.scale])
-                arrays[f"{name}.axes"] = space.axes
-                arrays[f"{name}.variances"] = np.array([space.unit, space.rest, *space.variances])
+        for name, space in self._spaces():
+            arrays[f"{name}.channels"] = np.stack([space.mean, space.scale])
+            arrays[f"{name}.axes"] = space.axes
+            arrays[f"{name}.variances"] = np.array([space.unit, space.rest, *space.variances])
         return {name: np.ascontiguousarray(values, np.float32) for name, values in arrays.items()}
+
+    def _spaces(self) -> Iterator[tuple[str, DescriptionSpace]]:
+        """Yield the spaces with the names of their arrays."""
+        for kind, spaces in (("layer", self.layers), ("place", self.places)):
+            yield from ((f"{kind}.{number}", space) for number, space in enumerate(spaces))
+        if self.recording is not None:
+            yield _RECORDING, self.recording
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, widths: Sequence[int]) -> "TrainingReference":
@@ -159,7 +185,8 @@ class TrainingReference:
         )
         if not (0 < unusual <= out and unit > 0 and (low <= high).all()):
             raise UnusableReferenceError("its limits contradict each other")
-        return cls(layers, places, MeasureRange(low, high, unit), unusual, out)
+        recording = _read_space(arrays, _RECORDING) if _holds_recording(arrays) else None
+        return cls(layers, places, MeasureRange(low, high, unit), recording, unusual, out)
 
 
 def describe_image(features: PatchFeatures, widths: Sequence[int]) -> list[Values]:
@@ -204,20 +231,26 @@ def _word_layer(number: int, layers: int) -> str:
 
 def _shapes(arrays: Arrays, widths: Sequence[int]) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {"measures": (2, len(MEASURES)), "limits": (3,)}
-    for kind in ("layer", "place"):
-        for number, width in enumerate(widths):
-            name = f"{kind}.{number}"
-            axes = arrays.get(f"{name}.axes")
-            components = len(axes) if axes is not None and axes.ndim else 0
-            shapes[f"{name}.channels"] = (2, 2 * width)
-            shapes[f"{name}.axes"] = (components, 2 * width)
-            shapes[f"{name}.variances"] = (2 + components,)
+    lengths = {f"{kind}.{number}": 2 * width for kind in ("layer", "place") for number, width in enumerate(widths)}
+    if _holds_recording(arrays):
+        lengths[_RECORDING] = RECORDING_MEASURES
+    for name, length in lengths.items():
+        axes = arrays.get(f"{name}.axes")
+        components = len(axes) if axes is not None and axes.ndim else 0
+        shapes[f"{name}.channels"] = (2, length)
+        shapes[f"{name}.axes"] = (components, length)
+        shapes[f"{name}.variances"] = (2 + components,)
     return shapes
 
 
-def _read_space(arrays: Arrays, name: str) -> LayerSpace:
+def _holds_recording(arrays: Arrays) -> bool:
+    """Return whether the reference knows how its images were recorded; those of before did not."""
+    return any(name.startswith(f"{_RECORDING}.") for name in arrays)
+
+
+def _read_space(arrays: Arrays, name: str) -> DescriptionSpace:
     mean, scale = arrays[f"{name}.channels"].astype(np.float64)
     unit, rest, *variances = (float(value) for value in arrays[f"{name}.variances"])
     if not (unit > 0 and rest > 0 and min(variances, default=1.0) > 0 and (scale > 0).all()):
         raise UnusableReferenceError(f"{name} has a spread that is not above 0")
-    return LayerSpace(mean, scale, arrays[f"{name}.axes"].astype(np.float64), np.array(variances), rest, unit)
+    return DescriptionSpace(mean, scale, arrays[f"{name}.axes"].astype(np.float64), np.array(variances), rest, unit)

@@ -84,7 +84,7 @@ def test_an_image_out_of_scope_keeps_its_map_and_gets_neither_prediction_nor_hea
 def test_features_that_are_no_numbers_are_as_far_away_as_can_be() -> None:
     reference, _ = small_scope()
     features = np.full((1, 4, 4, 2 * sum(reference.widths)), np.nan, np.float32)
-    judged = reference.judge(tissue(20), features)
+    judged = reference.judge(tissue(20), tissue(20), features)
     assert judged.scope.level == "out"
     assert judged.scope.score == LARGEST_SCORE
     assert np.isfinite(judged.places).all()

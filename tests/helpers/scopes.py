@@ -52,9 +52,9 @@ class FixedScope:
     def __init__(self, *scores: float) -> None:
         self.scores = cycle(scores)
 
-    def judge(self, image: RgbImage, features: PatchFeatures) -> JudgedScope:
+    def judge(self, recorded: RgbImage, image: RgbImage, features: PatchFeatures) -> JudgedScope:
         """Return the next score."""
-        del image
+        del recorded, image
         score = next(self.scores)
         level = scope_level(score, 1.0, 2.0)
         reasons = () if level == "in" else ("it is a test",)

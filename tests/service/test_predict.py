@@ -34,7 +34,7 @@ _NO_IMAGE = b"this is not an image"
 class _OutOfScope:
     """Finds that every image is unlike the training images."""
 
-    def judge(self, image: RgbImage, features: PatchFeatures) -> JudgedScope:
+    def judge(self, recorded: RgbImage, image: RgbImage, features: PatchFeatures) -> JudgedScope:
         """Judge one image."""
         scope = Scope("out", 2.5, 1.0, 2.0, ("it is a test",))
         return JudgedScope(scope, np.zeros((len(features), *image.shape[:2]), np.float32))

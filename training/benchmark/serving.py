@@ -133,7 +133,7 @@ def networks(rounds: int) -> list[Ratio]:
     ]
     patches = _patches(len(fit_boxes(_IMAGE.shape[0], _IMAGE.shape[1], FULL_SIZE.input_policy)))
     reference, features = _fit_reference(ours), ours.features(patches)
-    shares = time_in_pairs(lambda: reference.judge(_IMAGE, features), explain, rounds)
+    shares = time_in_pairs(lambda: reference.judge(_IMAGE, _IMAGE, features), explain, rounds)
     ratios.append(
         ratio(
             "scope of an image, as a share of the prediction of all its patches",

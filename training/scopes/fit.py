@@ -11,8 +11,9 @@ from core.network.classifier import Classifier
 from core.pipeline import check_image, cut_normalised_patches
 from core.results import RgbImage
 from core.scope.appearance import measure_appearance
+from core.scope.recording import measure_recording
 from core.scope.reference import (
-    LayerSpace,
+    DescriptionSpace,
     MeasureRange,
     TrainingReference,
     Values,
@@ -38,6 +39,7 @@ class MeasuredImage:
     measures: Values
     layers: tuple[Values, ...]
     places: NDArray[np.float16]  # some of them, places x features
+    recording: Values | None  # None if it is too small
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +62,10 @@ def measure_image(
     places = features.reshape(-1, features.shape[-1])
     chosen = np.random.default_rng(0).permutation(len(places))[:_PLACES]
     layers = tuple(describe_image(features, classifier.layer_widths))
-    return MeasuredImage(patient_id, measure_appearance(cut.pixels), layers, places[chosen].astype(np.float16))
+    recording = measure_recording(image)
+    return MeasuredImage(
+        patient_id, measure_appearance(cut.pixels), layers, places[chosen].astype(np.float16), recording
+    )
 
 
 def leave_one_out(images: Sequence[MeasuredImage]) -> Iterable[HeldOut]:
@@ -110,7 +115,10 @@ def fit_scope(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tried:
-    """Distances of held-out images and places: rows x layers, for images with the measures in the last column."""
+    """Distances of held-out images and places: rows x layers, for images with two more columns.
+
+    These are the measures and the recording, which is 0 if it is not compared.
+    """
 
     images: Values
     patients: NDArray[np.str_]
@@ -123,7 +131,8 @@ def _try(part: HeldOut, widths: Sequence[int]) -> _Tried:
     rows, places = [], []
     for image in part.images:
         layers = [space.distances(one[None])[0] for space, one in zip(reference.layers, image.layers, strict=True)]
-        rows.append([*layers, np.abs(reference.measures.distances(image.measures)).max()])
+        recording = reference.recording_distance(image.recording) or 0.0
+        rows.append([*layers, np.abs(reference.measures.distances(image.measures)).max(), recording])
         described = describe_places(image.places, widths)
         places.append(np.stack([s.distances(one) for s, one in zip(reference.places, described, strict=True)], axis=1))
     bounded = [[bounded_score(float(value)) for value in row] for row in rows]
@@ -145,10 +154,12 @@ def _fit(images: Sequence[MeasuredImage], widths: Sequence[int]) -> TrainingRefe
         _fit_space(np.concatenate([one[number] for one in described]), place_weights) for number in range(len(widths))
     )
     measures = np.stack([image.measures for image in images])
-    return TrainingReference(layers, places, MeasureRange(measures.min(axis=0), measures.max(axis=0)))
+    recordings = [image.recording for image in images if image.recording is not None]
+    recording = _fit_space(np.stack(recordings), weights) if len(recordings) == len(images) else None
+    return TrainingReference(layers, places, MeasureRange(measures.min(axis=0), measures.max(axis=0)), recording)
 
 
-def _fit_space(described: Values, weights: Values) -> LayerSpace:
+def _fit_space(described: Values, weights: Values) -> DescriptionSpace:
     mean = weights @ described
     scale = np.sqrt(weights @ (described - mean) ** 2) + 1e-3
     scaled = (described - mean) / scale
@@ -159,18 +170,19 @@ def _fit_space(described: Values, weights: Values) -> LayerSpace:
     total = float(values.sum()) / width
     rest = float(values[count:].mean()) if count < width else 0.0
     shrunk = values[:count] * (1 - _SHRINKAGE) + _SHRINKAGE * total
-    return LayerSpace(
+    return DescriptionSpace(
         mean, scale, vectors[:, :count].T, shrunk, max(rest * (1 - _SHRINKAGE) + _SHRINKAGE * total, 1e-6)
     )
 
 
 def _with_units(reference: TrainingReference, units: Sequence[float], places: Sequence[float]) -> TrainingReference:
-    *of_layers, of_measures = (float(unit) for unit in units)
+    *of_layers, of_measures, of_recording = (float(unit) for unit in units)
     return replace(
         reference,
         layers=tuple(space.with_unit(unit) for space, unit in zip(reference.layers, of_layers, strict=True)),
         places=tuple(space.with_unit(float(unit)) for space, unit in zip(reference.places, places, strict=True)),
         measures=replace(reference.measures, unit=of_measures),
+        recording=reference.recording and reference.recording.with_unit(of_recording),
     )
 
 
