@@ -51,6 +51,9 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     ablation: Annotated[
         bool, typer.Option("--ablation", help="Also compare views, stain and quality control.")
     ] = False,
+    beyond_scope: Annotated[
+        bool, typer.Option("--beyond-scope", help="Also measure images on which readers get no opinion.")
+    ] = False,
     outside: Annotated[bool, typer.Option("--outside", help=OUTSIDE)] = False,
     maps: Annotated[bool, typer.Option(help="Store a heat map for every image.")] = True,
     out: Annotated[Path, typer.Option(help="Folder for the evaluations.")] = Path("evaluations"),
@@ -74,6 +77,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         outside,
         patients,
         tuple(data[1:]),
+        beyond_scope,
     )
     try:
         sessions = open_database(database or settings.database)

@@ -104,7 +104,13 @@ def _evaluations(shipment: Shipment, scratch: Path) -> Iterator[tuple[str, Finis
     )
     for each in shipment.elsewhere:
         request = EvaluationRequest(
-            shipment.checkpoint, each.dataset, each.root, ablation=shipment.ablation, maps=False, out=scratch
+            shipment.checkpoint,
+            each.dataset,
+            each.root,
+            ablation=shipment.ablation,
+            maps=False,
+            out=scratch,
+            beyond_scope=True,
         )
         yield _name(each), evaluate(request)
 

@@ -20,6 +20,7 @@ CautionKind = Literal[
     "few patients",
     "images drawn",
     "images left out",
+    "out of scope",
     "no AUC",
     "scale not matched",
     "scale unknown",

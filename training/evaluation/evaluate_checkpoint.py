@@ -99,6 +99,7 @@ class EvaluationRequest:
     outside: bool = False  # whether labels.csv may name links and files outside its folder
     patients: Path | None = None  # a table of the patients of BACH
     more: tuple[Path, ...] = ()  # further folders of the dataset
+    beyond_scope: bool = False  # whether images out of scope, on which readers get no opinion, are measured too
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -189,7 +190,13 @@ def evaluate(request: EvaluationRequest, files: Files | None = None) -> Finished
     )
     maps = request.maps and files is not None
     judge = Judge(
-        judges.of, request.data, files, maps=maps, journal=_journal(request, classifier, maps=maps), more=request.more
+        judges.of,
+        request.data,
+        files,
+        maps=maps,
+        journal=_journal(request, classifier, maps=maps),
+        more=request.more,
+        beyond_scope=request.beyond_scope,
     )
     ablation: tuple[AblationRow, ...] = ()
     with progress_bar() as bar:
@@ -198,7 +205,7 @@ def evaluate(request: EvaluationRequest, files: Files | None = None) -> Finished
             judge.forget()  # there is nothing to resume
         if request.ablation:
             pairs = zip(choice.images, images, strict=True)
-            answered = [one for one, image in pairs if image.scope != "out"]
+            answered = [one for one, image in pairs if request.beyond_scope or image.scope != "out"]
             ablation = ablate(answered, judges.of, classifier.card, _count_images(bar, "ablation", choice))
     unknown = {relative_name(one.image, *request.roots) for one in choice.images if not one.image.patient_known}
     evaluation = _measure(request, classifier, images, warnings, ablation, unknown)
@@ -231,7 +238,7 @@ def _measure(
         temperature=card.temperature,
         locked_on=card.locked_on,
         demonstration=card.demonstration,
-        warnings=(*warnings, *_without_opinion(scope)),
+        warnings=(*warnings, *_without_opinion(request, scope)),
         excluded=tuple(ImageLeftOut(image.file, image.reason) for image in images if image.reason is not None),
         notes=tuple(_notes(images)),
         scope=scope,
@@ -243,12 +250,12 @@ def _measure(
     return add_figures_of_known_patients(evaluation, judgements, about, known)
 
 
-def _without_opinion(scope: ScopeCounts | None) -> tuple[Caution, ...]:
-    return (
-        (Caution("images left out", f"figures are of answered images only: {scope.words}"),)
-        if scope and scope.out
-        else ()
-    )
+def _without_opinion(request: EvaluationRequest, scope: ScopeCounts | None) -> tuple[Caution, ...]:
+    if scope is None or not scope.out:
+        return ()
+    if request.beyond_scope:
+        return (Caution("out of scope", f"figures are also of images on which readers get no opinion: {scope.words}"),)
+    return (Caution("images left out", f"figures are of answered images only: {scope.words}"),)
 
 
 def _notes(images: Sequence[JudgedImage]) -> Iterator[ImageNote]:
@@ -300,6 +307,7 @@ def _journal(request: EvaluationRequest, classifier: Classifier, *, maps: bool) 
         request.run_folder,
         request.lists,
         maps,
+        request.beyond_scope,
     )
     digest = hashlib.sha256(repr((*key, classifier.card.threshold)).encode()).hexdigest()
     return request.out / f".unfinished-{classifier.version}-{digest[:12]}.jsonl"

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -73,7 +74,8 @@ class Judge:
     A dataset may lie in more folders than `root`: `more` are the others.
 
     Previews and, with `maps`, heat maps are stored in `files`, unless that is None. `journal` is a file to which each
-    result is appended at once, so that a killed run resumes where it stopped.
+    result is appended at once, so that a killed run resumes where it stopped. With `beyond_scope` an image out of the
+    model's scope keeps what the network says of it.
     """
 
     classifiers: Callable[[int | None], Classifier]
@@ -82,6 +84,7 @@ class Judge:
     maps: bool = False
     journal: Path | None = None
     more: tuple[Path, ...] = ()
+    beyond_scope: bool = False
 
     def judge(self, chosen: Sequence[ChosenImage], advance: Callable[[], object] = lambda: None) -> list[JudgedImage]:
         """Predict every image, or use its result from the journal."""
@@ -124,7 +127,13 @@ class Judge:
             return replace(image, reason=str(error))
         classifier = self.classifiers(chosen.fold).at(chosen.image.magnification)
         scale = known_um_per_px(chosen.image.um_per_px, decoded.scale)
-        analysis = analyse_image(decoded.pixels, classifier, heatmap=self.maps, notes=decoded.notes, um_per_px=scale)
+        analyse = partial(
+            analyse_image, decoded.pixels, classifier, heatmap=self.maps, notes=decoded.notes, um_per_px=scale
+        )
+        analysis = analyse()
+        if analysis.withheld and self.beyond_scope:
+            image = replace(_with_analysis(image, analysis), reason=None)
+            analysis = analyse(judge_scope=False)
         # An upload of these pixels is stored as this PNG, whatever kind of file they came in.
         image = replace(image, pixels_sha256=hashlib.sha256(encode_png(decoded.pixels)).hexdigest())
         return self._store_previews(_with_analysis(image, analysis), decoded.pixels, analysis.heatmap)
@@ -175,7 +184,7 @@ def judgements_of(judged: Sequence[JudgedImage], card: Card) -> ClassPredictions
     predicted = [image for image in judged if image.reason is None]
     if not predicted:
         if counts := ScopeCounts.of(image.scope for image in judged):
-            raise ValueError(f"there is nothing to measure: {counts.words}")
+            raise ValueError(f"there is nothing to measure: {counts.words}. With --beyond-scope they are measured too.")
         first = judged[0].reason if judged else "there are no images"
         raise ValueError(f"none of {len(judged)} images has a prediction: {first}")
     label_set = common_label_set(judged, card)
