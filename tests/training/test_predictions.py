@@ -181,10 +181,21 @@ def test_images_out_of_scope_are_counted_apart(tissue: Path, classifier: Classif
     assert np.isnan(table["p_malignant"][1])
 
 
+def test_what_the_network_says_beyond_its_scope_is_kept_where_that_is_asked(
+    tissue: Path, classifier: Classifier
+) -> None:
+    narrow = classifier.with_scope(FixedScope(0.5, 2.5))  # type: ignore[arg-type]
+    judged = Judge(lambda _: narrow, tissue / "tissue", beyond_scope=True).judge(_chosen(tissue))
+    plain = Judge(lambda _: classifier, tissue / "tissue").judge(_chosen(tissue))
+    assert [(image.scope, image.scope_score) for image in judged] == [("in", 0.5), ("out", 2.5)] * 4
+    assert [image.probabilities for image in judged] == [image.probabilities for image in plain]
+    assert len(judgements_of(judged, TINY_CARD).labels) == 8
+
+
 def test_if_every_image_is_out_of_scope_that_is_said(tissue: Path, classifier: Classifier) -> None:
     judge = classifier.with_scope(FixedScope(9.0))  # type: ignore[arg-type]
     judged = Judge(lambda _: judge, tissue / "tissue").judge(_chosen(tissue))
-    with pytest.raises(ValueError, match="and 8 are out of scope"):
+    with pytest.raises(ValueError, match=r"and 8 are out of scope.*With --beyond-scope they are measured too"):
         judgements_of(judged, TINY_CARD)
 
 

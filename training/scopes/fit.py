@@ -29,6 +29,7 @@ _COMPONENTS = 64
 _SHRINKAGE = 0.02  # towards the mean variance; more than this hides the directions in which tissue hardly varies
 _TYPICAL = 0.95  # the quantile at which layers and measures are made comparable
 _PLACES = 24  # kept of each image
+_LEAST_LIMIT = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,6 +199,6 @@ def _quantile(scores: Values, weights: Values, share: float) -> float:
     ranked, reached = scores[order], np.cumsum(weights[order])
     within = int((reached <= share + 1e-9).sum())
     if within == 0:
-        return float(ranked[0]) * 1.001
+        return max(float(ranked[0]) * 1.001, _LEAST_LIMIT)
     below = ranked[min(within, len(ranked) - 1)]
-    return max(float(ranked[within - 1] + below) / 2, 1e-6)
+    return max(float(ranked[within - 1] + below) / 2, _LEAST_LIMIT)
