@@ -104,8 +104,8 @@ def _write_limits(card: Card) -> Iterator[str]:
         scope = card.scope
         yield (
             f"It compares each image with those it learned from. **{formatting.escape(UNUSUAL)}**: it is less like "
-            "them than most. **No opinion**: it is too unlike them, and the model gives neither label nor number. Upload "
-            "the file that the camera wrote: a copy that was turned, resized or compressed may get no opinion."
+            "them than most. **No opinion**: it is too unlike them, and the model gives neither label nor number. "
+            "Upload the file that the camera wrote: a copy that was turned, resized or compressed may get no opinion."
         )
         yield (
             f"This is no guarantee. Of images like the training images, {scope.false_alarms:.1%} get no opinion by "
