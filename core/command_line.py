@@ -3,7 +3,7 @@
 import functools
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ParamSpec
 
 import typer
@@ -11,9 +11,10 @@ import typer
 from core.console import PlainConsole
 from core.process import prepare_process
 from core.settings import UnusableSettingError
+from core.statistics.cautions import Caution
 
 _Given = ParamSpec("_Given")
-_WRONG_USE, _FAULT = 2, 70  # exit status; 70 is that of sysexits.h for an error of the program itself
+_LEFT_OUT, _WRONG_USE, _FAULT = 1, 2, 70  # exit status; 70 is that of sysexits.h for an error of the program itself
 
 
 def make_app(function: Callable[_Given, None], example: str, *refusals: type[Exception]) -> typer.Typer:
@@ -45,6 +46,12 @@ def refuse_in_words(
         return refusing
 
     return decorate
+
+
+def end_if_left_out(cautions: Iterable[Caution]) -> None:
+    """End a command that has done its work with status 1 if pictures were left out of it."""
+    if any(caution.kind == "images left out" for caution in cautions):
+        raise typer.Exit(_LEFT_OUT)
 
 
 def run_app(app: typer.Typer) -> None:

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from core.card import UnusableCheckpointError
-from core.command_line import make_app, run_app
+from core.command_line import end_if_left_out, make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName
 from core.labels import BINARY, LabelSet
@@ -111,6 +111,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
     if evaluation.scope:
         _console.print(f"Scope: {evaluation.scope.words}.")
     _console.print(f"{len(evaluation.excluded)} images without a result. Nothing was fitted. Report: {finished.folder}")
+    end_if_left_out(evaluation.warnings)
 
 
 def figure_table(evaluation: Evaluation) -> Table:

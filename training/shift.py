@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from core.card import Card, UnusableCheckpointError
-from core.command_line import make_app, run_app
+from core.command_line import end_if_left_out, make_app, run_app
 from core.console import PlainConsole, print_cautions, progress_bar
 from core.data.datasets import OUTSIDE, PATIENT_TABLE
 from core.network.checkpoint import load_classifier
@@ -83,6 +83,7 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
         PlainConsole().print(*build_tables(shift), sep="\n", soft_wrap=False)
     print_cautions(_console, shift.warnings)
     _console.print(f"Saved to {folder / 'shift.json'}; also shown on the Domain shift page.")
+    end_if_left_out(shift.warnings)
 
 
 def compare_sets(request: ShiftRequest) -> Shift:

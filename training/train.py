@@ -12,11 +12,11 @@ import torch
 import typer
 
 from core.card import Card
-from core.command_line import make_app, run_app
+from core.command_line import end_if_left_out, make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName
 from core.fitting.config import read_config
-from core.fitting.distributed import rank, start, stop
+from core.fitting.distributed import rank, start, stop, world_size
 from core.network.branches import MissingWeightsError
 from core.settings import Settings
 from db.errors import DatabaseBusyError, UnusableDatabaseError
@@ -122,6 +122,8 @@ def _carry_out(job: TrainingJob, database: str) -> None:
         stop()
     if card is not None:
         _print_result(console, job, card)
+        if world_size() == 1:  # torchrun would report the status as a failed process
+            end_if_left_out(job.cautions)
 
 
 def _print_result(console: PlainConsole, job: TrainingJob, card: Card) -> None:

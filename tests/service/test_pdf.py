@@ -160,6 +160,16 @@ def test_letters_that_an_installed_font_has_are_printed(
     assert "are printed as �: U+1300." in text
 
 
+def test_the_real_font_for_chinese_japanese_and_korean_is_used(reported: ReportedCase) -> None:
+    if not any("NotoSansCJK" in font.name for font in fonts.list_fallback_fonts()):
+        pytest.skip("Noto Sans CJK is not installed")
+    text = " ".join(pages(reported, replace(reported.export(named=True), made_by="病理 検査 조직")))
+    assert "by 病理 検査 조직" in text.replace(
+        "\0", ""
+    )  # the reader of PDFs puts zeros between letters of this kind of font
+    assert "�" not in text
+
+
 def test_words_of_every_length_fit_on_the_page(reported: ReportedCase) -> None:
     found = reported.export(named=True)
     long = replace(found.reads[0].read.opinion, note="x" * 3000 + " <b>&amp; {{nb}} **bold**", subtype="y" * 64)

@@ -108,6 +108,22 @@ def test_json_is_all_that_stdout_carries(
     assert "95% interval" in printed
 
 
+def test_a_picture_that_is_left_out_ends_the_command_with_status_1_once_the_rest_is_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECOND_READ_DATA", str(tmp_path / "data"))
+    checkpoint = tissue_and_checkpoint(tmp_path)
+    damaged = next((tmp_path / "tissue").rglob("*.png"))
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    with pytest.raises(typer.Exit) as ended:
+        run(checkpoint, "breakhis", [tmp_path / "tissue"], out=tmp_path / "out", maps=False, as_json=True)
+    assert ended.value.exit_code == 1
+    printed = capsys.readouterr()
+    assert Evaluation.from_json(printed.out).images == 7
+    assert "1 of 8 images could not be analysed" in printed.err
+    assert _stored(tmp_path)[0].images == 7
+
+
 def test_a_threshold_is_never_fitted_to_the_images_it_is_judged_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

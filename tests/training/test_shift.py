@@ -65,13 +65,15 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "tissue" / "SOB_B_F-14-3-100-077.png").write_bytes(b"\x89PNG\r\n\x1a\nthe rest is lost")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECOND_READ_DATA", str(folder / "data"))
-        run(
-            checkpoint(folder),
-            f"breakhis={folder / 'tissue'}",
-            f"folder={folder / 'elsewhere'}",
-            source_magnification="100X",
-            out=folder / "shifts",
-        )
+        with pytest.raises(typer.Exit) as ended:
+            run(
+                checkpoint(folder),
+                f"breakhis={folder / 'tissue'}",
+                f"folder={folder / 'elsewhere'}",
+                source_magnification="100X",
+                out=folder / "shifts",
+            )
+    assert ended.value.exit_code == 1  # one image was left out
     return folder
 
 
@@ -140,7 +142,8 @@ def test_the_tables_say_all_of_it(
     monkeypatch.setenv("SECOND_READ_DATA", str(ran / "data"))
     monkeypatch.setenv("COLUMNS", "160")
     places = (f"breakhis={ran / 'tissue'}", f"folder={ran / 'elsewhere'}")
-    run(ran / "tiny.safetensors", *places, most=2, out=ran / "again")
+    with pytest.raises(typer.Exit):
+        run(ran / "tiny.safetensors", *places, most=2, out=ran / "again")
     printed = capsys.readouterr()
     for words in ("Frechet distance", "told apart with AUC", "size of dark structures", "Macenko", "Drop of AUC"):
         assert words in printed.out

@@ -238,7 +238,7 @@ def _measure(
         temperature=card.temperature,
         locked_on=card.locked_on,
         demonstration=card.demonstration,
-        warnings=(*warnings, *_without_opinion(request, scope)),
+        warnings=(*warnings, *_without_result(request, images)),
         excluded=tuple(ImageLeftOut(image.file, image.reason) for image in images if image.reason is not None),
         notes=tuple(_notes(images)),
         scope=scope,
@@ -250,12 +250,17 @@ def _measure(
     return add_figures_of_known_patients(evaluation, judgements, about, known)
 
 
-def _without_opinion(request: EvaluationRequest, scope: ScopeCounts | None) -> tuple[Caution, ...]:
-    if scope is None or not scope.out:
-        return ()
-    if request.beyond_scope:
-        return (Caution("out of scope", f"figures are also of images on which readers get no opinion: {scope.words}"),)
-    return (Caution("images left out", f"figures are of answered images only: {scope.words}"),)
+def _without_result(request: EvaluationRequest, images: Sequence[JudgedImage]) -> Iterator[Caution]:
+    """Yield what must be known of images that readers would get no opinion on, or that could not be analysed."""
+    unusable = sum(image.reason is not None and image.scope != "out" for image in images)
+    if unusable:
+        yield Caution("images left out", f"{unusable} of {len(images)} images could not be analysed")
+    scope = ScopeCounts.of(image.scope for image in images)
+    if scope is not None and scope.out:
+        measured = (
+            "also of images on which readers get no opinion" if request.beyond_scope else "of answered images only"
+        )
+        yield Caution("out of scope", f"figures are {measured}: {scope.words}")
 
 
 def _notes(images: Sequence[JudgedImage]) -> Iterator[ImageNote]:
