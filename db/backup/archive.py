@@ -24,6 +24,7 @@ from db.errors import BackupError
 DATABASE = "second_read.sqlite"
 ANCHOR = "second_read.audit_heads"
 MANIFEST = "manifest.json"
+CHECKPOINTS = "checkpoints"  # folder of those that were fitted to the site
 
 _FORMAT = "second-read-backup-1"
 _CHUNK = 1 << 20  # bytes
@@ -31,6 +32,7 @@ _LARGEST_MANIFEST = 1 << 30  # bytes; ten million files
 # Nothing else is unpacked, so no name can point outside the folder.
 _NAME = re.compile(
     r"second_read\.sqlite|[\w.-]+\.audit_heads|manifest\.json|files/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{64}"
+    rf"|{CHECKPOINTS}/[^/\\\0]+\.safetensors"
 )
 
 
@@ -63,6 +65,11 @@ class Manifest:
     def files(self) -> int:
         """Count the images, heat maps and previews."""
         return sum(member.name.startswith("files/") for member in self.members)
+
+    @property
+    def checkpoints(self) -> int:
+        """Count the checkpoints that were fitted to the site."""
+        return sum(member.name.startswith(f"{CHECKPOINTS}/") for member in self.members)
 
     def as_json(self) -> bytes:
         """Encode it as it is stored in the archive."""

@@ -1,4 +1,4 @@
-"""Make a backup while the server is running: the database, every stored file and the anchor file."""
+"""Make a backup while the server is running: the database, stored files, fitted checkpoints and the anchor file."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from sqlalchemy import URL, create_engine, make_url, text
 from db.audit.anchor import encode_lines, lines_until
 from db.audit.stored_files import referenced_files
 from db.audit.trail import record_event
-from db.backup.archive import ANCHOR, DATABASE, MANIFEST, ArchiveMember, Manifest, hold_lock
+from db.backup.archive import ANCHOR, CHECKPOINTS, DATABASE, MANIFEST, ArchiveMember, Manifest, hold_lock
 from db.database import Sessions, open_as_it_is
 from db.errors import BackupError
 from db.files import DamagedFileError, Files, sync_folder
@@ -29,11 +29,15 @@ _LOCK = ".second-read-backup.lock"
 
 @dataclass(frozen=True, slots=True)
 class BackupSource:
-    """What to back up: a database URL, the data folder, and the folder of stored files in it."""
+    """What to back up: a database URL, the data folder, and in it the folders of stored files and of checkpoints.
+
+    `checkpoints` has those that were fitted to this site; it need not exist.
+    """
 
     database: str
     data: Path
     files: Path
+    checkpoints: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class FinishedBackup:
 def make_backup(source: BackupSource, folder: Path, *, files_only: bool = False) -> FinishedBackup:
     """Make an archive in a folder, completely or not at all.
 
-    It contains everything saved before the backup began, but not the checkpoint in service, which is a separate file.
+    It contains everything saved before the backup began, but no checkpoint from elsewhere, which is a separate file.
 
     Args:
         source: What to back up.
@@ -101,6 +105,7 @@ def _write(path: Path, sessions: Sessions, source: BackupSource, at: datetime, *
             with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
                 record = _add_anchor if files_only else _add_database
                 members, referenced = record(archive, sessions, source, Path(temporary))
+                members += _add_checkpoints(archive, source.checkpoints)
                 manifest = _add_files(archive, Files(source.files), at, members, referenced)
             out.flush()
             os.fsync(out.fileno())
@@ -135,14 +140,13 @@ def _add_database(
         referenced = set(referenced_files(copy))
         last = copy.scalar(text("SELECT coalesce(max(id), 0) FROM audit_events")) or 0
     engine.dispose()
-    entry = tarfile.TarInfo(DATABASE)
-    entry.size = copied.stat().st_size
-    with copied.open("rb") as data:
-        sha256 = hashlib.file_digest(data, "sha256").hexdigest()
-        data.seek(0)
-        archive.addfile(entry, data)
-    anchor = _add(archive, ANCHOR, encode_lines(lines_until(before, after, last)))
-    return [ArchiveMember(DATABASE, entry.size, sha256), anchor], referenced
+    anchor = encode_lines(lines_until(before, after, last))
+    return [_add_path(archive, DATABASE, copied), _add(archive, ANCHOR, anchor)], referenced
+
+
+def _add_checkpoints(archive: tarfile.TarFile, folder: Path) -> list[ArchiveMember]:
+    """Add every checkpoint that was fitted to the site; nobody could make the same one again."""
+    return [_add_path(archive, f"{CHECKPOINTS}/{path.name}", path) for path in sorted(folder.glob("*.safetensors"))]
 
 
 def _add_files(
@@ -164,6 +168,17 @@ def _add_files(
     manifest = Manifest(at.isoformat(timespec="seconds"), tuple(members), lacking)
     _add(archive, MANIFEST, manifest.as_json())
     return manifest
+
+
+def _add_path(archive: tarfile.TarFile, name: str, path: Path) -> ArchiveMember:
+    """Add a file that may be too large for the memory."""
+    entry = tarfile.TarInfo(name)
+    entry.size = path.stat().st_size
+    with path.open("rb") as data:
+        sha256 = hashlib.file_digest(data, "sha256").hexdigest()
+        data.seek(0)
+        archive.addfile(entry, data)
+    return ArchiveMember(name, entry.size, sha256)
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> ArchiveMember:

@@ -27,15 +27,16 @@ def backup(
     *,
     files_only: Annotated[bool, typer.Option(help="leave out the database, as PostgreSQL requires")] = False,
 ) -> None:
-    """Back up the database, all stored files and the anchor file; the server may keep running.
+    """Back up the database, all stored files, checkpoints fitted to this site, and the anchor file.
+
+    The server may keep running.
 
     Exit status 0: complete; 1: made, but some stored files were already missing or damaged; 2: not made.
     """
     settings = Settings.from_environment()
     with _refusals():
-        made = make_backup(
-            BackupSource(settings.database, settings.data, settings.files), folder, files_only=files_only
-        )
+        source = BackupSource(settings.database, settings.data, settings.files, settings.fitted_checkpoints)
+        made = make_backup(source, folder, files_only=files_only)
     print(f"{made.path}: {_contents(made.manifest)}")
     _finish([f"the stored file {name[:12]} is missing or damaged" for name in made.manifest.lacking])
 
@@ -129,7 +130,8 @@ def _report(file: Path, checked: CheckedBackup) -> None:
 def _contents(manifest: Manifest) -> str:
     size = sum(member.size for member in manifest.members) / 1e6
     database = "the database and " if manifest.has_database else "no database, "
-    return f"{database}{manifest.files:,} stored files, {size:,.1f} MB"
+    fitted = f", {manifest.checkpoints} fitted checkpoints" if manifest.checkpoints else ""
+    return f"{database}{manifest.files:,} stored files{fitted}, {size:,.1f} MB"
 
 
 def _finish(problems: list[str]) -> None:

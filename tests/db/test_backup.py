@@ -42,6 +42,23 @@ def test_a_backup_is_restored_with_every_row_file_and_event(data_folder: DataFol
     assert sorted(path.name for path in (tmp_path / "backups").iterdir() if path.suffix == ".tar") == [made.path.name]
 
 
+@pytest.mark.parametrize("files_only", [False, True])
+def test_checkpoints_that_were_fitted_to_the_site_come_back(
+    data_folder: DataFolder, tmp_path: Path, files_only: bool
+) -> None:
+    fitted = data_folder.source.checkpoints
+    fitted.mkdir()
+    names = ("starter.site-0123456789ab.safetensors", "our own (2).site-b.safetensors")
+    for name in names:
+        (fitted / name).write_bytes(name.encode() * 1000)
+    (fitted / ".starter.site.safetensors.part").write_bytes(b"half a checkpoint")
+    made = make_backup(data_folder.source, tmp_path / "backups", files_only=files_only)
+    assert made.manifest.checkpoints == 2
+    restore_backup(made.path, tmp_path / "restored")
+    restored = tmp_path / "restored" / "checkpoints"
+    assert {path.name: path.read_bytes() for path in restored.iterdir()} == {n: n.encode() * 1000 for n in names}
+
+
 def test_a_folder_with_something_in_it_is_left_alone_unless_told_and_then_kept(
     data_folder: DataFolder, tmp_path: Path
 ) -> None:
@@ -89,13 +106,15 @@ def test_any_byte_that_changes_in_a_backup_is_seen(data_folder: DataFolder, tmp_
     assert list(tmp_path.glob(".*-restoring-*")) == []
 
 
-@pytest.mark.parametrize("name", ["../outside", "/outside", "files/../../outside", "other"])
+@pytest.mark.parametrize(
+    "name", ["../outside", "/outside", "files/../../outside", "checkpoints/../../outside.safetensors", "other"]
+)
 def test_an_archive_that_would_write_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     with tarfile.open(tmp_path / "bad.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo(name))
     with pytest.raises(BackupError, match="is not a Second Read backup: it contains"):
         restore_backup(tmp_path / "bad.tar", tmp_path / "inside" / "data")
-    assert not list(tmp_path.rglob("outside"))
+    assert not list(tmp_path.rglob("outside*"))
 
 
 def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
@@ -143,7 +162,7 @@ def test_what_was_done_to_the_audit_trail_before_a_backup_shows_in_it(data_folde
 def test_a_backup_of_postgresql_says_what_to_do_and_takes_the_files(database_url: str, tmp_path: Path) -> None:
     sessions = open_database(database_url, data=tmp_path)
     pixels = Files(tmp_path / "files").put(b"pixels")
-    source = BackupSource(database_url, tmp_path, tmp_path / "files")
+    source = BackupSource(database_url, tmp_path, tmp_path / "files", tmp_path / "checkpoints")
     with pytest.raises(BackupError, match=r"first run `pg_dump.*then this command with --files-only"):
         make_backup(source, tmp_path / "backups")
     made = make_backup(source, tmp_path / "backups", files_only=True)

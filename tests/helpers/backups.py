@@ -24,7 +24,9 @@ class DataFolder:
 
     @property
     def source(self) -> BackupSource:
-        return BackupSource(f"sqlite:///{self.data / DATABASE}", self.data, self.data / "files")
+        return BackupSource(
+            f"sqlite:///{self.data / DATABASE}", self.data, self.data / "files", self.data / "checkpoints"
+        )
 
 
 def make_data_folder(data: Path) -> DataFolder:

@@ -38,7 +38,8 @@ def strike(name, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 if sys.argv[2] == "backup":
-    source, folder = BackupSource(f"sqlite:///{data}/second_read.sqlite", data, data / "files"), Path(sys.argv[4])
+    source = BackupSource(f"sqlite:///{data}/second_read.sqlite", data, data / "files", data / "checkpoints")
+    folder = Path(sys.argv[4])
     sys.addaudithook(strike)
     make_backup(source, folder)
 else:

@@ -129,7 +129,8 @@ def test_no_word_about_a_person_outlives_the_intake(served: tuple[Server, Path])
         assert store.worklist.state_counts(session, reader)[CaseState.FINAL] > 0
         reads, finished = store.reads.own_reads(session, reader), store.agreement.finished_readings(session, reader)
     backup = make_backup(
-        BackupSource(f"sqlite:///{data / 'second_read.sqlite'}", data, data / "files"), root / "backups"
+        BackupSource(f"sqlite:///{data / 'second_read.sqlite'}", data, data / "files", data / "checkpoints"),
+        root / "backups",
     )
     with tarfile.open(backup.path) as archive:
         assert vocabulary.found_in("\n".join(archive.getnames()).encode()) == []
