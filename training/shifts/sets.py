@@ -253,6 +253,6 @@ def _analyse(image: LabelledImage, classifier: Classifier) -> tuple[_Row, ScopeL
     known = np.array(np.nan if scale is None else scale)
     level: ScopeLevel | None = None
     if classifier.scope is not None:
-        features = classifier.features(cut.patches)
-        level = classifier.scope.judge(decoded.pixels, cut.pixels, features).scope.level
+        judged = classifier.scope.judge(decoded.pixels, cut.pixels, classifier.features(cut.patches))
+        level = judged.scope.level
     return (features, measure_tissue(decoded.pixels), np.array(probability), known), level
