@@ -5,7 +5,6 @@ could do at best at that time.
 """
 
 import resource
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 

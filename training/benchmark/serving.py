@@ -162,8 +162,9 @@ def settled_network(images: torch.Tensor) -> HybridNetwork:
 
 
 def full_size_patches(count: int) -> Patches:
+    """Return the first patches of a generated image, as the full-size hybrid sees them."""
     boxes = fit_boxes(_IMAGE.shape[0], _IMAGE.shape[1], FULL_SIZE.input_policy)
-    return cutfull_size_patches(_IMAGE, boxes[:count], FULL_SIZE.input_policy.input_side)
+    return cut_patches(_IMAGE, boxes[:count], FULL_SIZE.input_policy.input_side)
 
 
 def loading(rounds: int) -> list[Ratio]:
