@@ -80,9 +80,9 @@ class PlainResNet(nn.Module):
 
     def adopt(self, network: HybridNetwork) -> None:
         """Copy the weights of our network, so that both must return the same probabilities."""
-        branch: nn.Module = network.branches[0].net  # type: ignore[union-attr,assignment]
+        branch: nn.Module = network.branches[0].net  # type: ignore[assignment]
         self.net.load_state_dict(branch.state_dict(), strict=False)
-        self.net.fc.load_state_dict(network.head.state_dict())  # type: ignore[union-attr,operator]
+        self.net.fc.load_state_dict(network.head.state_dict())  # type: ignore[union-attr]
 
 
 def patch_by_patch(network: PlainResNet, card: Card) -> Callable[[RgbImage], NDArray[np.float32]]:
