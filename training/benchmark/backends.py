@@ -22,6 +22,7 @@ from core.labels import BINARY
 from core.network.backends import UnusableBackendError, library_of, precision_of
 from core.network.classifier import Classifier
 from core.network.hybrid import build_hybrid_network
+from core.results import Patches, Probabilities, RgbImage
 from training.benchmark.serving import FULL_SIZE, full_size_patches, settled_network
 from training.benchmark.timing import Ratio, ratio, seconds_of, time_in_pairs
 
@@ -56,12 +57,12 @@ def backends(rounds: int) -> list[Ratio]:
     plain.adopt(network)
     peer = peers.views_then_grad_cam(plain, FULL_SIZE, every_view=False)
     patch, ways = full_size_patches(1), _ways(Classifier(network, FULL_SIZE, "benchmark"))
+    work = _count_operations(ways["torch-fp32"], patch)
     gaps = {name: np.abs(peer(patch) - one.classify(patch)).max() for name, one in ways.items()}
     steps: dict[str, Callable[[], object]] = {"peer": lambda: peer(patch)}
     steps |= {name: lambda one=one: one.explain(patch) for name, one in ways.items()}  # type: ignore[misc]
     steps |= {f"peak {precision}": _product(precision) for precision in (torch.float32, torch.bfloat16)}
     taken = _take_turns(steps, rounds)
-    work = _count_operations(ways["torch-fp32"], lambda one: one.explain(patch))
     return [
         figure
         for name in ways
@@ -126,10 +127,11 @@ def _product_operations() -> int:
     return 4 * 2 * _SIDE**3
 
 
-def _count_operations(classifier: Classifier, step: Callable[[Classifier], object]) -> int:
-    """Return multiplications and additions of a step; the counter does not know fused attention."""
+def _count_operations(classifier: Classifier, patches: Patches) -> int:
+    """Return the multiplications and additions of all views of patches, without those of the gradients of the head."""
+    # The counter does not know fused attention.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        step(classifier)
+        classifier.classify(patches)
     return int(counter.get_total_flops())
 
 
@@ -158,7 +160,7 @@ def resnet_patches(rounds: int) -> list[Ratio]:
     ]
 
 
-def _by_ours(classifier: Classifier, image: np.ndarray) -> np.ndarray:
+def _by_ours(classifier: Classifier, image: RgbImage) -> Probabilities:
     policy = _RESNET.input_policy
     boxes = fit_boxes(image.shape[0], image.shape[1], policy)
     return classifier.classify(cut_patches(image, boxes, policy.input_side))
