@@ -134,11 +134,11 @@ class CrampedGpu:
         return gpu
 
 
-def _examine(classifier: Classifier) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, list[Computing]]:
+def _examine(classifier: Classifier) -> tuple[NDArray[np.float32], NDArray[np.float32], list[Computing]]:
     told: list[Computing] = []
     classifier.tell_changes(told.append)
-    found = classifier.examine(_patches(4), evidence=True)
-    return found.probabilities, found.evidence, told
+    probabilities, evidence = classifier.explain(_patches(4))
+    return probabilities, evidence, told
 
 
 def _behind(
@@ -179,6 +179,6 @@ def test_the_processor_computes_if_not_even_one_patch_fits_and_says_so() -> None
 
 def test_what_the_processor_cannot_hold_either_is_an_error_of_the_image() -> None:
     gpu, classifier = _behind(4)
-    gpu.network.to = lambda *_, **__: gpu.network  # type: ignore[method-assign, assignment, return-value]
+    gpu.network.to = lambda *_, **__: gpu.network  # type: ignore[method-assign]
     with pytest.raises(torch.cuda.OutOfMemoryError):
         classifier.classify(_patches(1))
