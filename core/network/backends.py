@@ -90,7 +90,8 @@ class OpenVinoBackend:
         """Return the features in single precision, whatever precision they were computed in."""
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
-        found = self._own.request.infer([np.ascontiguousarray(images.numpy())])
+        # Its memory is read before the same thread computes again, so nothing is copied.
+        found = self._own.request.infer([np.ascontiguousarray(images.numpy())], share_inputs=True, share_outputs=True)
         maps = [torch.from_numpy(found[place]) for place in range(len(self._compiled.outputs))]
         return maps[: self._branches], describe_places(maps[self._branches :], described)
 
