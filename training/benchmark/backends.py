@@ -104,8 +104,13 @@ def _take(step: Callable[[], object]) -> _Taken:
 def _figures(name: Backend, taken: dict[str, list[_Taken]], work: int, note: str) -> list[Ratio]:
     ours, peer = taken[name], taken["peer"]
     peak = taken[f"peak {precision_of(name) or torch.float32}"]
+
+    def least(steps: list[_Taken]) -> float:
+        return min(step.processor for step in steps)
+
     speeds = [_product_operations() / one.processor for one in peak]
     shares = [work / one.processor / speed for one, speed in zip(ours, speeds, strict=True)]
+    of_best = f"{least(peer) / least(ours):.2f}, {work / least(ours) / max(speeds):.0%} of the peak"
     best = f"of processor time; {work / 1e9:.0f} GFLOP; products reach {max(speeds) / 1e9:.0f} GFLOP/s a core"
     return [
         ratio(
@@ -118,6 +123,7 @@ def _figures(name: Backend, taken: dict[str, list[_Taken]], work: int, note: str
             f"the same in processor time, which other work disturbs less, {name}",
             _GOALS[name],
             [one.processor / other.processor for one, other in zip(peer, ours, strict=True)],
+            f"fastest against fastest {of_best}",
         ),
         ratio(f"the same as a share of the machine's measured peak, {name}", "", shares, best),
         ratio(f"share of the system in its processor time, {name}", "< 0.1", [one.system for one in ours]),
