@@ -3,6 +3,7 @@
 import typer
 
 from core.command_line import refuse_in_words, run_app, show_example
+from core.commands.check_precision import check_precision
 from core.commands.predict import RESEARCH_ONLY, predict
 from core.commands.score import score
 
@@ -14,6 +15,9 @@ app = typer.Typer(
 )
 app.command(epilog=show_example("python -m core predict images/ --csv results.csv"))(refuse_in_words(OSError)(predict))
 app.command(epilog=show_example("python -m core score cohort/ --out scores.parquet"))(score)
+app.command("check-precision", epilog=show_example("python -m core check-precision images/ --backend openvino-bf16"))(
+    check_precision
+)
 
 if __name__ == "__main__":
     run_app(app)

@@ -8,6 +8,8 @@ from urllib.parse import quote
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.computing import WantedBackend, WantedComputing
+
 _PROJECT = Path(__file__).resolve().parent.parent
 _SECRETS = "SECOND_READ_SECRETS"  # a folder of files that are named like the settings
 _SECRETS_OF_CONTAINERS = Path("/run/secrets")
@@ -25,6 +27,7 @@ class _Environment(BaseSettings):
     checkpoint: Path = _PROJECT / "models" / "starter.safetensors"
     import_root: Path | None = None
     device: str = "cpu"
+    backend: WantedBackend = "card"
     threads: int = Field(default=0, ge=0)
     workers: int = Field(default=1, ge=0, le=64)
     batch_views: int = Field(default=0, ge=0, le=65_536)
@@ -41,6 +44,7 @@ class Settings:
     """The settings of one installation.
 
     `import_root` is the only folder whose subfolders the upload page may read; None disables reading from folders.
+    `backend` is how the network computes on the device: as its card says, or faster where that was checked.
     `threads` is the number of threads a worker may use; 0 leaves it to torch.
     `workers` is the number of workers that the server starts; with 0, others analyse: `python -m service.worker`.
     `batch_views` is how many views of patches, of one image or of several, go through the network at once; 0 leaves it
@@ -56,6 +60,7 @@ class Settings:
     import_root: Path | None
     device: str
     threads: int
+    backend: WantedBackend = "card"
     workers: int = 1
     batch_views: int = 0
     batch_wait_ms: float = 2
@@ -71,13 +76,18 @@ class Settings:
         return self.data / "files"
 
     @property
+    def computing(self) -> WantedComputing:
+        """How the network is to compute, and where the records are of what was checked."""
+        return WantedComputing(self.device, self.backend, self.data / "precision")
+
+    @property
     def fitted_checkpoints(self) -> Path:
         """Folder of the checkpoints that were fitted to this site."""
         return self.data / "checkpoints"
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read SECOND_READ_DATA, _DATABASE, _CHECKPOINT, _IMPORT_ROOT, _DEVICE, _THREADS, _WORKERS.
+        """Read SECOND_READ_DATA, _DATABASE, _CHECKPOINT, _IMPORT_ROOT, _DEVICE, _BACKEND, _THREADS, _WORKERS.
 
         The engine also reads SECOND_READ_BATCH_VIEWS, _BATCH_WAIT_MS, _QUEUE and _CACHE_MB.
         Sign-in also reads SECOND_READ_BEHIND_PROXY, _IDLE_MINUTES and _SIGNED_IN_HOURS. What the environment does not
@@ -98,6 +108,7 @@ class Settings:
             import_root=environment.import_root.resolve() if environment.import_root else None,
             device=environment.device,
             threads=environment.threads,
+            backend=environment.backend,
             workers=environment.workers,
             batch_views=environment.batch_views,
             batch_wait_ms=environment.batch_wait_ms,

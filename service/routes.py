@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from core.computing import Backend
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import decode_heatmap, encode_png, make_thumbnail, scale_to_grey
 from db import store
@@ -52,6 +53,7 @@ router = APIRouter(responses=REFUSALS)
 class Health:
     """The state of the server that anyone may see: nothing about cases, accounts or file locations.
 
+    `backend` is how a worker computes, and `caution` why that is not as the settings want; it is no problem.
     `status`, `model_loaded` and `timestamp` are the names that clients of a published service know.
     """
 
@@ -62,6 +64,9 @@ class Health:
     worker: Literal["ready", "starting", "stopped", "none"]  # none: this server starts no worker
     queue: int | None
     problem: str | None
+    backend: Backend | None
+    device: str | None
+    caution: str | None
 
 
 def _installation(request: Request) -> Installation:
@@ -92,7 +97,7 @@ ForAccount = Annotated[int, Depends(_account_id)]
 def health(installation: OfServer) -> Health:
     """Return whether the server and its worker are healthy."""
     supervisor = installation.supervisor
-    version, problem = supervisor.model_version, supervisor.problem
+    version, problem, computing = supervisor.model_version, supervisor.problem, supervisor.computing
     try:
         with installation.sessions.read() as session:
             queue = store.jobs.jobs_waiting(session)
@@ -106,6 +111,9 @@ def health(installation: OfServer) -> Health:
         worker=_worker_state(installation),
         queue=queue,
         problem=problem,
+        backend=computing.backend if computing else None,
+        device=computing.device if computing else None,
+        caution=computing.caution if computing else None,
     )
 
 

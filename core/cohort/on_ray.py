@@ -13,6 +13,7 @@ import pyarrow as pa
 import core
 from core.cohort.listing import CohortFile
 from core.cohort.rows import build_table, score_image
+from core.computing import WantedComputing
 from core.process import prepare_process
 
 _BLOCK = 16  # images that are given to an actor at once, and again if it dies
@@ -24,7 +25,7 @@ class ClusterError(Exception):
 
 
 def score_on_ray(
-    files: Sequence[CohortFile], checkpoint: Path, device: str, made_with: str, address: str, actors: int
+    files: Sequence[CohortFile], checkpoint: Path, wanted: WantedComputing, made_with: str, address: str, actors: int
 ) -> Iterator[pa.Table]:
     """Yield the rows of all images, a block at a time, in whatever order they are done.
 
@@ -44,12 +45,12 @@ def score_on_ray(
         places = ray.data.range(len(files), override_num_blocks=-(-len(files) // _BLOCK))
         scored = places.map_batches(
             _Scorer,
-            fn_constructor_args=(shared, str(checkpoint), device, made_with),
+            fn_constructor_args=(shared, str(checkpoint), wanted, made_with),
             batch_format="pyarrow",
             batch_size=None,
             compute=ray.data.ActorPoolStrategy(size=actors),
             num_cpus=1,
-            num_gpus=1 if device.startswith("cuda") else None,
+            num_gpus=1 if wanted.device.startswith("cuda") else None,
         )
         yield from scored.iter_batches(batch_format="pyarrow", batch_size=None)
     except (ray.exceptions.RayError, ConnectionError, ValueError) as error:
@@ -71,14 +72,14 @@ def _connect(address: str) -> None:
 class _Scorer:
     """An actor: one network, which scores the images at the places it is given."""
 
-    def __init__(self, files: object, checkpoint: str, device: str, made_with: str) -> None:
+    def __init__(self, files: object, checkpoint: str, wanted: WantedComputing, made_with: str) -> None:
         import ray  # noqa: PLC0415
 
-        from core.network.checkpoint import load_classifier  # noqa: PLC0415 - only actors load torch
+        from core.network.checkpoint import load_for_use  # noqa: PLC0415 - only actors load torch
 
         prepare_process()
         self._files: list[CohortFile] = ray.get(files)
-        self._classifier = load_classifier(Path(checkpoint), device)
+        self._classifier = load_for_use(Path(checkpoint), wanted)
         self._made_with = made_with
 
     def __call__(self, block: pa.Table) -> pa.Table:

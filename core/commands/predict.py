@@ -16,6 +16,7 @@ from rich.progress import Progress
 from core.batch import BatchFile, find_images, output_names, read_image_file
 from core.card import Card, UnusableCheckpointError
 from core.commands.outcomes import MapFiles, Outcome, summarise, to_line, to_record, to_table
+from core.computing import Computing
 from core.console import PlainConsole
 from core.files import readable_path, write_whole
 from core.imaging.decode import decode_image
@@ -118,15 +119,22 @@ def read_typed_scale(um_per_px: float | None) -> Scale | None:
 def load(path: Path, settings: Settings) -> tuple[str, PatchClassifier]:
     """Load a checkpoint and say which; return its version with it."""
     # torch takes seconds to import; `--help` and a wrong path should not wait for it.
-    from core.network.checkpoint import load_classifier  # noqa: PLC0415
+    from core.network.checkpoint import load_for_use  # noqa: PLC0415
 
     try:
-        classifier = load_classifier(path, settings.device)
+        classifier = load_for_use(path, settings.computing)
     except UnusableCheckpointError as error:
         _console.print(str(error), style="red")
         raise typer.Exit(2) from error
     _console.print(describe_model(classifier.card, classifier.version))
+    _say_caution(classifier.computing)
+    classifier.tell_changes(_say_caution)
     return classifier.version, classifier
+
+
+def _say_caution(computing: Computing) -> None:
+    if computing.caution is not None:
+        _console.print(f"Note: {computing.caution}")
 
 
 def describe_model(card: Card, version: str) -> str:

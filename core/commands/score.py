@@ -17,6 +17,7 @@ from core.cohort.parts import CohortInUseError, CohortResults
 from core.cohort.rows import build_table, score_image
 from core.command_line import refuse_in_words
 from core.commands.predict import describe_model, load, read_typed_scale
+from core.computing import WantedBackend
 from core.console import PlainConsole, progress_bar
 from core.settings import Settings
 
@@ -52,7 +53,7 @@ def score(
     path, typed = (checkpoint or settings.checkpoint).absolute(), read_typed_scale(um_per_px)
     files = [replace(file, scale=typed or file.scale) for file in list_cohort(source.absolute())]
     version = model_version(checkpoint_sha256(path))
-    results = CohortResults(out, f"model {version}")
+    results = CohortResults(out, _made_with(version, settings.backend))
     with results.alone():
         missing = results.find_missing(files)
         if len(missing) < len(files):
@@ -60,7 +61,7 @@ def score(
         scored: Iterator[pa.Table] = iter(())
         if missing and ray is not None:
             _console.print(describe_model(read_card(path), version))
-            scored = score_on_ray(missing, path, settings.device, results.made_with, ray, actors)
+            scored = score_on_ray(missing, path, settings.computing, results.made_with, ray, actors)
         elif missing:
             version, classifier = load(path, settings)
             scored = (build_table([score_image(file, classifier, version)], results.made_with) for file in missing)
@@ -74,6 +75,11 @@ def score(
     _console.print(_summarise(table))
     print(out)
     raise typer.Exit(1 if table.column("error").null_count < len(table) else 0)
+
+
+def _made_with(version: str, backend: WantedBackend) -> str:
+    """Return what rows depend on: those that were made in another way are not taken over."""
+    return f"model {version}" if backend == "card" else f"model {version}, {backend}"
 
 
 class _Telling:

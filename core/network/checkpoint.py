@@ -19,9 +19,11 @@ from core.card import (
     model_version,
     read_card,
 )
+from core.computing import WantedComputing
 from core.files import write_whole
 from core.labels import BACH, BINARY, BREAKHIS, IDC
 from core.network.classifier import Classifier
+from core.network.computer import NO_ROOM
 from core.network.hybrid import HybridNetwork, build_hybrid_network
 from core.scope.reference import TrainingReference, UnusableReferenceError
 
@@ -58,11 +60,32 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
     Raises:
         UnusableCheckpointError: If the file, its card or its weights are invalid.
     """
+    return _load(path, device)[0]
+
+
+def load_for_use(path: Path, wanted: WantedComputing) -> Classifier:
+    """Load a checkpoint to analyse images as the settings want, if that was checked for it on this machine.
+
+    Raises:
+        UnusableCheckpointError: If the file, its card or its weights are invalid.
+    """
+    try:
+        classifier, sha256 = _load(path, wanted.device)
+    except torch.cuda.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        classifier, sha256 = _load(path, "cpu")
+        classifier.note_shortage(NO_ROOM)
+    classifier.choose_backend(wanted, sha256)
+    return classifier
+
+
+def _load(path: Path, device: str) -> tuple[Classifier, str]:
+    """Return a classifier, and the sha256 of its file."""
     card = read_card(path)
     _check_class_order(card)
     with ThreadPoolExecutor(1) as executor:
         # Hashing takes as long as everything else, and releases the lock of the interpreter.
-        sha256 = executor.submit(checkpoint_sha256, path)
+        hashing = executor.submit(checkpoint_sha256, path)
         network = _empty_network(card)
         try:
             state = load_file(path, device=device)
@@ -72,7 +95,8 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
         _check_shapes(path.name, network, state)
         scope = _read_scope(path.name, card, network, kept)
         network.load_state_dict(state, assign=True)
-        return Classifier(network, card, model_version(sha256.result()), device, scope=scope)
+        sha256 = hashing.result()
+        return Classifier(network, card, model_version(sha256), device, scope=scope), sha256
 
 
 def add_scope(path: Path, out: Path, scope: TrainingReference, about: ScopeReference) -> str:

@@ -3,7 +3,7 @@
 Batch normalisation is folded into the convolution before it: the same outputs with fewer passes over memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 
 import numpy as np
@@ -19,11 +19,15 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from core.card import Card
+from core.computing import Backend, Computing, WantedComputing
 from core.imaging.stain import make_stain_normaliser
 from core.labels import magnification_index
+from core.network.backends import backend_of_card
 from core.network.branches import PlainCnn
+from core.network.computer import Computer
 from core.network.hybrid import HybridNetwork
 from core.network.views import apply_view, get_views, undo_view
+from core.precision import CheckedWay
 from core.results import (
     Evidence,
     NoResultError,
@@ -39,10 +43,6 @@ from core.scope.reference import TrainingReference
 # In these families every normalisation is defined right after the convolution whose output it normalises. A DenseNet,
 # in contrast, normalises concatenated features before it convolves them.
 _FOLDABLE = (EfficientNet, MobileNetV3, ResNet, VGG, PlainCnn)
-
-# Views of patches in one forward pass; larger batches cost memory and are no faster on a CPU.
-_CPU_BATCH = 16
-_GPU_BATCH = 256
 
 
 def fold_batch_norms(network: HybridNetwork) -> HybridNetwork:
@@ -68,7 +68,11 @@ def _without_normalisation(norm: nn.BatchNorm2d) -> nn.Module:
 
 
 class Classifier:
-    """Network, card and device; safe to share between threads, because it never changes."""
+    """A network with its card; safe to share between threads, because it never changes.
+
+    Only where a GPU runs out of memory its computer changes, which classifiers of the same network share; then only one
+    thread may use it.
+    """
 
     def __init__(
         self,
@@ -81,11 +85,10 @@ class Classifier:
     ) -> None:
         self.scope = scope
         self.version = version
-        self._device = torch.device(device)
         self._magnification: str | None = None
-        self._batch_views = _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH
-        network = fold_batch_norms(network.eval().requires_grad_(False))
-        self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._batch_views: int | None = None  # as many as the computer takes
+        folded, place = fold_batch_norms(network.eval().requires_grad_(False)), torch.device(device)
+        self._computer = Computer(folded, backend_of_card(card, place), card.input_policy.input_side, place)
         self._use(card)
 
     def _use(self, card: Card) -> None:
@@ -93,8 +96,42 @@ class Classifier:
         self.card = card
         self._views = get_views(card.views)
         self._normalise = make_stain_normaliser(card.stain)
-        self._mean = torch.tensor(card.mean, device=self._device).view(3, 1, 1)
-        self._std = torch.tensor(card.std, device=self._device).view(3, 1, 1)
+        self._mean = torch.tensor(card.mean).view(3, 1, 1)
+        self._std = torch.tensor(card.std).view(3, 1, 1)
+
+    @property
+    def computing(self) -> Computing:
+        """How the network computes at the moment."""
+        return self._computer.state
+
+    def tell_changes(self, tell: Callable[[Computing], None]) -> None:
+        """Call this whenever a lack of memory changes how the network computes."""
+        self._computer.tell_changes(tell)
+
+    def note_shortage(self, words: str) -> None:
+        """Remember in words that memory did not suffice while the network was loaded."""
+        self._computer.note_shortage(words)
+
+    def choose_backend(self, wanted: WantedComputing, checkpoint_sha256: str) -> None:
+        """Compute as the settings want if that was checked for this checkpoint on this machine; else exactly.
+
+        Only for a classifier that nobody has yet.
+        """
+        self._computer.choose(wanted, checkpoint_sha256, backend_of_card(self.card, self._computer.device))
+
+    def way(self, checkpoint_sha256: str) -> CheckedWay:
+        """Return the way in which the network computes, as it is checked for its checkpoint."""
+        return self._computer.way(checkpoint_sha256)
+
+    def computed_by(self, backend: Backend) -> "Classifier":
+        """Return a classifier with the same network that computes in another way, whether that was checked or not.
+
+        Raises:
+            UnusableBackendError: If this machine cannot.
+        """
+        other = copy(self)
+        other._computer = self._computer.computed_by(backend)
+        return other
 
     def with_card(self, card: Card) -> "Classifier":
         """Return a classifier with the same network and another card."""
@@ -158,8 +195,17 @@ class Classifier:
         Raises:
             NoResultError: If an output is not a finite number.
         """
-        chunks = self._chunks(patches)
-        return PatchFindings.join([self._explain(chunk) if evidence else self._classify(chunk) for chunk in chunks])
+        parts, done = [], 0
+        while done < len(patches):
+            chunk = patches[done : done + self.batch]
+            try:
+                parts.append(self._explain(chunk) if evidence else self._classify(chunk))
+            except torch.cuda.OutOfMemoryError:
+                if not self._computer.make_room(len(chunk) * len(self._views), len(self._views)):
+                    raise
+                continue
+            done += len(chunk)
+        return PatchFindings.join(parts)
 
     def embed(self, patches: Patches) -> PatchEmbeddings:
         """Return the features that the head sees of every upright patch: patches x channels."""
@@ -172,51 +218,48 @@ class Classifier:
     @property
     def layer_widths(self) -> tuple[int, ...]:
         """The channels of each layer that the features describe."""
-        widths: tuple[int, ...] = self._network.layer_widths
+        widths: tuple[int, ...] = self._computer.network.layer_widths
         return widths
 
     @property
     def batch(self) -> int:
         """How many patches, all their views together, go through the network at once."""
-        return max(1, self._batch_views // len(self._views))
+        return max(1, self._computer.views_at_once(self._batch_views) // len(self._views))
 
     def _chunks(self, patches: Patches) -> Iterator[Patches]:
         for start in range(0, len(patches), self.batch):
             yield patches[start : start + self.batch]
 
-    def _autocast(self) -> torch.autocast:
-        use_bf16 = self.card.precision == "bf16" and supports_bf16(self._device)
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=use_bf16)
-
     def _standardised(self, patches: Patches) -> Tensor:
-        images = torch.from_numpy(patches).to(self._device).permute(0, 3, 1, 2).float() / 255
-        return (images - self._mean) / self._std
+        device = self._computer.device
+        images = torch.from_numpy(patches).to(device).permute(0, 3, 1, 2).float() / 255
+        return (images - self._mean.to(device)) / self._std.to(device)
 
     def _all_views(self, patches: Patches) -> Tensor:
         """Stack the views of the standardised patches, view-major: views * patches x 3 x side x side."""
         standardised = self._standardised(patches)
-        batch = torch.cat([apply_view(view, standardised) for view in self._views])
-        return batch.contiguous(memory_format=torch.channels_last)
+        return torch.cat([apply_view(view, standardised) for view in self._views])
 
     def _magnifications(self, images: int) -> Tensor:
-        return torch.full((images,), magnification_index(self._magnification), device=self._device)
+        return torch.full((images,), magnification_index(self._magnification), device=self._computer.device)
 
     def _features(self, patches: Patches) -> PatchFeatures:
-        with torch.inference_mode(), self._autocast():
-            batch = self._standardised(patches).contiguous(memory_format=torch.channels_last)
-            return _to_array(self._network.features_and_places(batch, len(batch))[1])
+        with torch.inference_mode(), self._computer.autocast():
+            return _to_array(self._computer.features_and_places(self._standardised(patches), len(patches))[1])
 
     def _embed(self, patches: Patches) -> PatchEmbeddings:
         with torch.inference_mode():
             batch = self._standardised(patches).contiguous(memory_format=torch.channels_last)
-            return _join_pooled(self._network.pooled(self._network.features(batch)), len(batch))
+            network = self._computer.network
+            return _join_pooled(network.pooled(network.features(batch)), len(batch))
 
     def _classify(self, patches: Patches) -> PatchFindings:
-        with torch.inference_mode(), self._autocast():
+        computer = self._computer
+        with torch.inference_mode(), computer.autocast():
             # The first view is upright in every set of views: see core.network.views.
-            features, places = self._network.features_and_places(self._all_views(patches), len(patches))
-            pooled = self._network.pooled(features)
-            logits = self._network.logits_of(pooled, self._magnifications(len(features[0])))
+            features, places = computer.features_and_places(self._all_views(patches), len(patches))
+            pooled = computer.network.pooled(features)
+            logits = computer.network.logits_of(pooled, self._magnifications(len(features[0])))
             return PatchFindings(
                 self._probabilities(logits.float(), len(patches)),
                 _to_array(places),
@@ -224,16 +267,18 @@ class Classifier:
             )
 
     def _explain(self, patches: Patches) -> PatchFindings:
-        with torch.no_grad(), self._autocast():
-            found, places = self._network.features_and_places(self._all_views(patches), len(patches))
+        computer = self._computer
+        with torch.no_grad(), computer.autocast():
+            found, places = computer.features_and_places(self._all_views(patches), len(patches))
             features = [f.detach().requires_grad_() for f in found]
-        with torch.enable_grad(), self._autocast():
-            pooled = self._network.pooled(features)
-            logits = self._network.logits_of(pooled, self._magnifications(len(features[0]))).float()
+        with torch.enable_grad(), computer.autocast():
+            pooled = computer.network.pooled(features)
+            logits = computer.network.logits_of(pooled, self._magnifications(len(features[0]))).float()
             # Gradients of these leaves only: nothing accumulates on the shared network, so threads cannot interfere.
             gradients = torch.autograd.grad(_malignant_log_odds(logits, self.card).sum(), features)
         with torch.no_grad():
-            parts = [self._upright(part, patches.shape[1]) for part in self._network.evidence(features, gradients)]
+            maps = computer.network.evidence(features, gradients)
+            parts = [self._upright(part, patches.shape[1]) for part in maps]
             return PatchFindings(
                 self._probabilities(logits.detach(), len(patches)),
                 _to_array(places),
@@ -252,13 +297,6 @@ class Classifier:
             raise NoResultError("the network's output is not a finite number")
         softmax = torch.softmax(logits / self.card.temperature, dim=1)
         return _to_array(softmax.unflatten(0, (len(self._views), patches)).mean(dim=0))
-
-
-def supports_bf16(device: torch.device) -> bool:
-    """Return whether the device multiplies bfloat16 in hardware; on a CPU without it, it would only be slower."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def _join_pooled(pooled: Sequence[Tensor], patches: int) -> PatchEmbeddings:

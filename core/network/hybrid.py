@@ -230,14 +230,17 @@ class HybridNetwork(nn.Module):
         The description is images x PLACES x PLACES x values: for each layer of `layer_widths` the mean of every channel
         over that part of the image, then the mean square of every channel.
         """
-        features, values = [], []
+        features, layers = self.features_and_layers(images)
+        return features, describe_places(layers, described)
+
+    def features_and_layers(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return each branch's features and, from the same pass, the layers of `layer_widths`, as maps."""
+        features, layers = [], []
         for branch in self._branches():
-            last, layers = branch.features_and_layers(images)
+            last, early = branch.features_and_layers(images)
             features.append(last)
-            for layer in layers:
-                part = layer[:described].float()
-                values += [functional.adaptive_avg_pool2d(one, PLACES) for one in (part, part * part)]
-        return features, torch.cat(values, dim=1).permute(0, 2, 3, 1)
+            layers += early
+        return features, layers
 
     def pooled(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return the input of the fusion from each branch: images x channels, or images x tokens x channels."""
@@ -285,6 +288,15 @@ class HybridNetwork(nn.Module):
             magnifications = torch.full((len(fused),), len(MAGNIFICATIONS), device=fused.device)
         embedded: Tensor = self.magnification_embedding(magnifications)
         return embedded
+
+
+def describe_places(layers: Sequence[Tensor], described: int) -> Tensor:
+    """Return the description of `features_and_places`, in single precision, from the maps of all layers."""
+    values = []
+    for layer in layers:
+        part = layer[:described].float()
+        values += [functional.adaptive_avg_pool2d(one, PLACES) for one in (part, part * part)]
+    return torch.cat(values, dim=1).permute(0, 2, 3, 1)
 
 
 def build_hybrid_network(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from core.computing import Computing
 from core.settings import Settings
 from core.statistics.evaluation import Evaluation, TriedThreshold
 from db import store
@@ -223,6 +224,11 @@ def load_original(image: EvaluatedImage, root: Path) -> bytes | None:
 def worker_problem() -> str | None:
     """Return why the worker of this server cannot analyse images; None if there is no problem or no server."""
     return installation().supervisor.problem
+
+
+def computing() -> Computing | None:
+    """Return how the workers of this server compute; None while none has said, or without a server."""
+    return installation().supervisor.computing
 
 
 def checkpoint_in_service() -> CheckpointInService:

@@ -21,6 +21,7 @@ from db import store
 from db.values.programs import KeyedRequest
 from service.access.refusal import REFUSALS
 from service.api.kept_answers import Answer
+from service.api.known_files import KnownFile
 from service.api.predictions import (
     Analysed,
     FolderPredictions,
@@ -96,7 +97,7 @@ async def predict_single(
     async def answer() -> Answer:
         started = time.perf_counter()
         try:
-            image = await run_in_threadpool(_recognise, installation, received, asked)
+            image = await run_in_threadpool(_recognise, posted, received, asked)
             analysed = await _analyse(installation, image, asked, started)
         except UnreadableImageError as error:
             raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
@@ -125,7 +126,7 @@ async def predict_folder(
     async def answer() -> Answer:
         started = time.perf_counter()
         # All before any is analysed: one that is still to be read blind refuses all of a patient's.
-        images = [await run_in_threadpool(_recognise_or_say_why, installation, one, asked) for one in received]
+        images = [await run_in_threadpool(_recognise_or_say_why, posted, one, asked) for one in received]
         found = await _analyse_all(installation, images, asked)
         known = [image for image in images if isinstance(image, _Recognised)]
         await run_in_threadpool(_refuse_still_blind, installation, known)
@@ -134,28 +135,28 @@ async def predict_folder(
     return await _answer_once(posted, posted.keyed(asked.fields, received), answer)
 
 
-def _recognise(installation: Installation, file: ReceivedFile, asked: _Asked) -> _Recognised:
-    """Decode an image, and refuse one that is in a case that somebody still has to read blind.
+def _recognise(posted: Posted, file: ReceivedFile, asked: _Asked) -> _Recognised:
+    """Decode an image, unless its file was sent before, and refuse one of a case that somebody still has to read blind.
 
     Raises:
         UnreadableImageError: If it cannot be decoded.
         StillBlindError: If it is in such a case.
     """
-    decoded = decode_image(file.data)
-    image = _Recognised(
-        file,
-        file.sha256,
-        sha256(encode_png(decoded.pixels)).hexdigest(),
-        Scale(asked.um_per_px, "typed") if asked.um_per_px is not None else decoded.scale,
-        decoded.pixels if asked.heatmap else None,
-    )
-    _refuse_still_blind(installation, [image])
+    known, pixels = posted.programs.files.get(file.sha256), None
+    if known is None or asked.heatmap:
+        decoded = decode_image(file.data)
+        pixels = decoded.pixels
+        known = known or KnownFile(sha256(encode_png(pixels)).hexdigest(), decoded.scale)
+        posted.programs.files.put(file.sha256, known)
+    scale = Scale(asked.um_per_px, "typed") if asked.um_per_px is not None else known.scale
+    image = _Recognised(file, file.sha256, known.file_sha256, scale, pixels if asked.heatmap else None)
+    _refuse_still_blind(posted.installation, [image])
     return image
 
 
-def _recognise_or_say_why(installation: Installation, file: ReceivedFile, asked: _Asked) -> _Recognised | str:
+def _recognise_or_say_why(posted: Posted, file: ReceivedFile, asked: _Asked) -> _Recognised | str:
     try:
-        return _recognise(installation, file, asked)
+        return _recognise(posted, file, asked)
     except UnreadableImageError as error:
         return str(error)
 

@@ -21,6 +21,7 @@ from service.access.gate import TOKEN, needed_scope
 from service.access.prefix import own_path
 from service.access.refusal import wants_page
 from service.api.kept_answers import KeptAnswers
+from service.api.known_files import KnownFiles
 from service.api.limits import Admission, Limits
 from service.api.uploads import ReceivedFile, UploadRequest, digest
 from service.routes import OfServer
@@ -36,15 +37,16 @@ described_token = HTTPBearer(auto_error=False, description="A token that an admi
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Programs:
-    """What the server remembers of its programs: how much they ask for now, and answers to requests with a key."""
+    """What the server remembers of its programs: how much they ask for now, answers to requests with a key, files."""
 
     admission: Admission
     kept: KeptAnswers
+    files: KnownFiles
 
 
 def let_programs_in(app: FastAPI, limits: Limits) -> None:
     """Prepare an application for the routes for programs."""
-    app.state.programs = Programs(Admission(limits), KeptAnswers())
+    app.state.programs = Programs(Admission(limits), KeptAnswers(), KnownFiles())
 
 
 def programs_of(request: Request) -> Programs:

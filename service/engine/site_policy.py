@@ -21,5 +21,4 @@ class SitePolicy:
 
 def read_site_policy(session: Session, model_version: str) -> SitePolicy:
     """Return what this site has chosen for a model version."""
-    chosen = store.models.site_threshold(session, model_version)
-    return SitePolicy(chosen.value if chosen else None)
+    return SitePolicy(store.models.site_threshold_value(session, model_version))

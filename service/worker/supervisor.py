@@ -9,10 +9,12 @@ import time
 from multiprocessing import Pipe
 from pathlib import Path
 
+from core.computing import BACKENDS, Computing
 from core.settings import Settings
 from db.database import Sessions
 from service.engine.queue import RequestQueue, WorkerLink
 from service.worker.worker import (
+    COMPUTES,
     READY,
     REPLACED,
     REQUESTS,
@@ -45,6 +47,12 @@ class Supervisor:
     def model_version(self) -> str | None:
         """First twelve hex digits of the loaded checkpoint's sha256; None while no worker has loaded one."""
         return next((worker.model_version for worker in self._workers if worker.model_version), None)
+
+    @property
+    def computing(self) -> Computing | None:
+        """How a worker computes, one with a caution before others; None while no worker has said."""
+        said = [worker.computing for worker in self._workers if worker.computing]
+        return next((one for one in said if one.caution), said[0] if said else None)
 
     @property
     def problem(self) -> str | None:
@@ -82,6 +90,7 @@ class _WatchedWorker:
     def __init__(self, settings: Settings, sessions: Sessions, requests: RequestQueue) -> None:
         self.model_version: str | None = None
         self.problem: str | None = None
+        self.computing: Computing | None = None
         self._settings = settings
         self._sessions = sessions
         self._requests = requests
@@ -140,7 +149,7 @@ class _WatchedWorker:
             for line in process.stdout or ():
                 was_ready = self._handle_line(line.strip()) or was_ready
         link.join()
-        self._process = self.model_version = None
+        self._process = self.model_version = self.computing = None
         if not self._stopping.is_set() and process.returncode not in (UNUSABLE_CHECKPOINT, REPLACED):
             self.problem = f"the worker stopped unexpectedly (status {process.returncode}) and is being restarted"
             _log.error("%s", self.problem)
@@ -151,10 +160,18 @@ class _WatchedWorker:
         word, _, rest = line.partition(" ")
         if word == READY:
             self.model_version, self.problem = rest, None
+        elif word == COMPUTES:
+            self.computing = _read_computing(rest)
         elif word == UNUSABLE:
             self.problem = rest
             _log.error("images cannot be analysed: %s", rest)
         return word == READY
+
+
+def _read_computing(said: str) -> Computing | None:
+    backend, device, caution = (*said.split(" ", 2), "", "")[:3]
+    known = next((one for one in BACKENDS if one == backend), None)
+    return Computing(known, device, caution or None) if known else None
 
 
 def _start_worker(settings: Settings, requests: RequestQueue) -> "tuple[subprocess.Popen[str], WorkerLink]":
@@ -184,6 +201,7 @@ def worker_environment(settings: Settings) -> dict[str, str]:
         "SECOND_READ_DATABASE": settings.database,
         "SECOND_READ_CHECKPOINT": str(settings.checkpoint),
         "SECOND_READ_DEVICE": settings.device,
+        "SECOND_READ_BACKEND": settings.backend,
         "SECOND_READ_THREADS": str(settings.threads),
         "SECOND_READ_BATCH_VIEWS": str(settings.batch_views),
         "SECOND_READ_BATCH_WAIT_MS": str(settings.batch_wait_ms),

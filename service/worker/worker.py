@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from core.card import Card, UnusableCheckpointError, checkpoint_sha256, read_card
+from core.computing import Computing
 from core.imaging.limits import UnreadableImageError
 from core.results import Heatmap
 from core.settings import Settings
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 UNUSABLE_CHECKPOINT, REPLACED = 3, 4  # exit status; replaced: another checkpoint was put into service
 READY, UNUSABLE = "ready", "unusable"  # first word of a line for the supervisor on standard output
+COMPUTES = "computes"  # the same: then backend, device, and what there is to say about them
 WATCHED = "--watched"  # stop when standard input closes, because then the server has ended
 REQUESTS = "--requests"  # with a file descriptor: the connection over which the server asks for analyses
 TRY = "--try"  # with a path: only report whether this checkpoint can be loaded
@@ -281,7 +283,7 @@ def _work(settings: Settings, stop: threading.Event, loaded: threading.Event, re
     try:
         if chosen.deployment is not None:
             chosen.check_unchanged(checkpoint_sha256(chosen.path))
-        classifier = _load(settings, chosen.path)
+        classifier = _load_for_use(settings, chosen.path)
     except UnusableCheckpointError as error:
         return _report_unusable(error, chosen.path)
     model = identify_model(classifier.version, classifier.card)
@@ -293,6 +295,8 @@ def _work(settings: Settings, stop: threading.Event, loaded: threading.Event, re
         files = Files(settings.files)
         worker = Worker(worker_name(), sessions, files, shared, model, deployment, jobs_at_once=_JOBS_AT_ONCE)
         loaded.set()
+        _tell_computing(classifier.computing)
+        classifier.tell_changes(_tell_computing)
         print(READY, model.version, flush=True)
         return REPLACED if worker.run(stop) else 0
 
@@ -320,15 +324,33 @@ def _report_unusable(error: UnusableCheckpointError, path: Path) -> int:
     return UNUSABLE_CHECKPOINT
 
 
+def _tell_computing(computing: Computing) -> None:
+    if computing.caution is not None:
+        _log.warning("%s", computing.caution)
+    print(COMPUTES, computing.backend, computing.device, computing.caution or "", flush=True)
+
+
 def _load(settings: Settings, path: Path) -> "Classifier":
-    # Before torch, whose import takes seconds: the supervisor retries a missing or unusable file again and again.
-    read_card(path)
-    if settings.threads:
-        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings.threads)
-    # torch reads the number of threads when it is imported.
+    """Load a checkpoint only to see that it can be loaded."""
+    _prepare_torch(settings, path)
     from core.network.checkpoint import load_classifier  # noqa: PLC0415
 
     return load_classifier(path, settings.device)
+
+
+def _load_for_use(settings: Settings, path: Path) -> "Classifier":
+    _prepare_torch(settings, path)
+    from core.network.checkpoint import load_for_use  # noqa: PLC0415
+
+    return load_for_use(path, settings.computing)
+
+
+def _prepare_torch(settings: Settings, path: Path) -> None:
+    # Before torch, whose import takes seconds: the supervisor retries a missing or unusable file again and again.
+    read_card(path)
+    if settings.threads:
+        # torch reads the number of threads when it is imported.
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings.threads)
 
 
 def _stop_with_server(stop: threading.Event, loaded: threading.Event) -> None:

@@ -23,6 +23,7 @@ from core.cohort.listing import CohortFile, list_cohort
 from core.cohort.on_ray import score_on_ray
 from core.cohort.parts import PART_ROWS, CohortInUseError, CohortResults
 from core.cohort.rows import COLUMNS, ScoredImage, build_table, score_image
+from core.computing import WantedComputing
 from core.imaging.demo import generate_tissue
 from tests.helpers.fakes import FakeClassifier
 from tests.helpers.networks import small_checkpoint
@@ -191,7 +192,9 @@ def test_ray_gives_one_row_per_image_though_an_actor_is_killed(images: Path, tmp
     files, results = list_cohort(images), CohortResults(tmp_path / "ray.parquet", MODEL)
     killed = 0
     with results.alone():
-        for _ in results.store(score_on_ray(files, checkpoint, "cpu", MODEL, "local", 2)):
+        for _ in results.store(
+            score_on_ray(files, checkpoint, WantedComputing("cpu", "card", tmp_path), MODEL, "local", 2)
+        ):
             actors = [one for one in psutil.Process().children(recursive=True) if "ray::_MapWorker" in one.name()]
             if not killed and len(actors) == 2:
                 actors[0].kill()

@@ -128,6 +128,8 @@ def test_the_last_threshold_that_was_chosen_for_a_version_counts_and_is_audited(
             store.models.choose_threshold(session, account_id, MODEL.version, aim, value)
     with sessions.read() as session:
         chosen = store.models.site_threshold(session, MODEL.version)
+        assert store.models.site_threshold_value(session, MODEL.version) == 0.25
+        assert store.models.site_threshold_value(session, NEWER_MODEL.version) is None
         assert store.models.site_threshold(session, NEWER_MODEL.version) is None
         trail = store.audit.audit_trail(session, limit=None)
     assert chosen is not None

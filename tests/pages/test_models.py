@@ -11,6 +11,7 @@ from core.settings import Settings
 from db import store
 from db.values.evaluations import Deployment, RunState
 from db.values.reading import Action
+from pages.ui import resources
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.networks import SMALL_CARD, small_checkpoint
 from tests.helpers.runs.histories import as_document, epoch_line, run_lines
@@ -52,6 +53,17 @@ def add_run(world: World, lines: str, state: RunState = RunState.FINISHED, name:
 
 def curves(tab: AppTest) -> list[str]:
     return [str(chart.proto.spec) for chart in tab.get("plotly_chart")]
+
+
+def test_the_page_says_how_the_worker_computes_and_why_that_is_not_as_the_settings_want(world: World) -> None:
+    assert "Computed with" not in words_on(visit("models.py"))
+    (worker,) = resources.installation().supervisor._workers
+    worker._handle_line("computes torch-fp32 cpu openvino-bf16 changes *too* much")
+    tab = visit("models.py")
+    assert "Computed with torch-fp32 on the processor" in words_on(tab)
+    assert [one.value for one in tab.warning] == [
+        "Slower than the settings want, with the same results: openvino-bf16 changes \\*too\\* much."
+    ]
 
 
 def test_the_card_is_told_in_full(world: World) -> None:

@@ -19,10 +19,12 @@ from core.results import OUT_OF_SCOPE, JudgedScope, PatchFeatures, RgbImage, Sco
 from db import store
 from db.values.accounts import TokenScope
 from db.values.reading import Role
+from service.api import predict
+from service.api.known_files import KnownFile, KnownFiles
 from service.api.limits import Limits
 from service.engine.requests import EngineBusyError, EngineUnavailableError
 from service.intake import CasePlan, add_images
-from tests.helpers.fakes import FakeClassifier, nothing
+from tests.helpers.fakes import FakeClassifier, give_no_number, nothing
 from tests.helpers.programs import VERSION, Interface, running_interface, unpack
 from tests.helpers.rows import sign_off_row, study_rows
 
@@ -229,6 +231,30 @@ def test_an_image_of_a_case_still_to_be_read_is_refused_until_it_is_signed_off(
     assert interface.engine.asked == [], "nothing was computed"
     interface.world.add(sign_off_row(case_id, interface.account(Role.READER).id))
     assert interface.predict(posted).status_code == 200
+
+
+def test_an_image_that_was_answered_before_is_refused_once_its_pixels_are_in_a_case(
+    interface: Interface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = encode_png(generate_tissue(15, "malignant", 128, 192))
+    posted = _encode_again(image)
+    first = interface.predict(posted)
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "encode_png", give_no_number)
+        assert interface.predict(posted).json()["probabilities"] == first.json()["probabilities"], "known by its bytes"
+        assert interface.predict(posted, heatmap="true").json()["heatmap"] is not None
+        case_id = _add_case(interface, image)
+        assert interface.predict(posted).json()["case_id"] == case_id
+    assert interface.predict(posted).status_code == 409
+
+
+def test_the_files_that_were_sent_last_are_known() -> None:
+    files, known = KnownFiles(most=2), KnownFile("stored", None)
+    files.put("a", known)
+    files.put("b", known)
+    assert files.get("a") is known
+    files.put("c", known)
+    assert [files.get(one) is known for one in "abc"] == [True, False, True]
 
 
 def test_a_signed_case_in_an_open_study_is_still_to_be_read(interface: Interface) -> None:

@@ -70,7 +70,25 @@ def test_health_says_how_many_images_wait_and_that_no_worker_runs(client: TestCl
         "worker": "stopped",
         "queue": 1,
         "problem": None,
+        "backend": None,
+        "device": None,
+        "caution": None,
     }
+
+
+def test_health_says_how_a_worker_computes_and_why_that_is_not_as_wanted(
+    client: TestClient, installation: Installation
+) -> None:
+    (worker,) = installation.supervisor._workers
+    worker._handle_line("computes openvino-bf16 cpu ")
+    found = client.get("/health").json()
+    assert (found["backend"], found["device"], found["caution"]) == ("openvino-bf16", "cpu", None)
+    worker._handle_line("computes torch-fp32 cpu the GPU ran out of memory: the processor computes")
+    found = client.get("/health").json()
+    assert (found["status"], found["backend"]) == ("ok", "torch-fp32")
+    assert found["caution"] == "the GPU ran out of memory: the processor computes"
+    worker._handle_line("computes in another way")
+    assert client.get("/health").json()["backend"] is None, "a worker of another version is not believed"
 
 
 def test_health_says_that_a_server_starts_no_worker(

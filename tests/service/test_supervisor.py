@@ -16,6 +16,7 @@ import psutil
 import pytest
 from sqlalchemy import text
 
+from core.computing import Computing
 from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_png
 from core.pipeline import analyse
@@ -60,6 +61,7 @@ def test_without_a_usable_checkpoint_images_wait_and_the_reason_is_known(world: 
     wait_until(lambda: count_waiting_jobs(world) == 0, "the image to be analysed")
     assert watcher.problem is None
     assert watcher.model_version == sha256[:12]
+    assert watcher.computing == Computing("torch-fp32", "cpu")
     assert reveal_case(world, case_id).model_version == sha256[:12]
 
 

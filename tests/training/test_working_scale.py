@@ -19,6 +19,7 @@ from core.imaging.decode import decode_image
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.pipeline import analyse, cut_normalised_patches
+from core.precision import compare
 from core.results import Patches
 from core.statistics.evaluation import Evaluation
 from tests.helpers.fakes import FAKE_CARD, FakeClassifier
@@ -29,7 +30,7 @@ from tests.helpers.runs.checkpoints import TINY_CARD, bach_folder
 from tests.helpers.runs.fits import CONFIG, tiny_network
 from training.evaluate import run as evaluate_command
 from training.evaluation.evaluate_checkpoint import KNOWN_PATIENTS, EvaluationRequest, evaluate
-from training.runs.card import bf16_gate, build_card
+from training.runs.card import build_card
 from training.runs.plan import filter_images, plan_run, scale_cautions
 from training.shift import ShiftRequest, compare_sets
 from training.shifts.sets import SetRequest
@@ -143,7 +144,7 @@ def test_an_evaluation_uses_the_scale_that_the_dataset_knows(tmp_path: Path) -> 
     assert unscaled.probabilities != judged[1].probabilities
 
 
-def test_the_gate_of_bfloat16_judges_images_at_their_scale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_gate_of_precisions_judges_images_at_their_scale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     small_checkpoint(tmp_path / "scaled.safetensors", replace(TINY_CARD, scale=SCALE))
     seen: list[int] = []
 
@@ -154,7 +155,8 @@ def test_the_gate_of_bfloat16_judges_images_at_their_scale(monkeypatch: pytest.M
     examine = Classifier.examine
     monkeypatch.setattr(Classifier, "examine", count)
     pixels = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
-    bf16_gate(load_classifier(tmp_path / "scaled.safetensors"), [(pixels, 0.2), (pixels, 0.4)])
+    classifier = load_classifier(tmp_path / "scaled.safetensors")
+    compare(classifier, classifier, [(pixels, 0.2), (pixels, 0.4)])
     assert seen[2] == seen[3] > seen[0] == seen[1]
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from core.command_line import make_app, run_app
 from core.console import PlainConsole
+from training.benchmark.backends import backends, resnet_patches
 from training.benchmark.input import input_pipeline
 from training.benchmark.metrics import bootstrap
 from training.benchmark.one_engine import one_engine
@@ -27,6 +28,8 @@ PARTS: tuple[Callable[[int], list[Ratio]], ...] = (
     preprocessing,
     imports,
     networks,
+    backends,
+    resnet_patches,
     loading,
     bootstrap,
     frozen_phase,

@@ -146,8 +146,8 @@ def _time_asked_again(network: str, classifier: Classifier, image: bytes, rounds
 
         def ask() -> None:
             with sessions.read() as session:
-                chosen = store.models.site_threshold(session, classifier.version)
-            key = (hashlib.sha256(image).hexdigest(), classifier.version, chosen.value if chosen else None)
+                chosen = store.models.site_threshold_value(session, classifier.version)
+            key = (hashlib.sha256(image).hexdigest(), classifier.version, chosen)
             if cache.get(key) is None:
                 cache.put(key, analyse(image, classifier))
 

@@ -8,10 +8,12 @@ import torch
 import torchstain
 import ttach
 from numpy.typing import NDArray
+from PIL import Image
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from skimage.color import lab2rgb, rgb2lab
 from torch import Tensor, nn
+from torchvision import transforms
 
 from core.card import Card, Triple
 from core.network.hybrid import HybridNetwork, build_published_head
@@ -60,6 +62,44 @@ def views_then_grad_cam(
                 cam(input_tensor=view.augment_image(images) if view else images, targets=target * len(images))
         result: NDArray[np.float32] = probabilities.numpy()
         return result
+
+    return analyse
+
+
+class PlainResNet(nn.Module):
+    """The published ResNet50 of single patches: a timm network and one linear layer."""
+
+    def __init__(self, card: Card) -> None:
+        super().__init__()
+        self.net = timm.create_model("resnet50", num_classes=len(card.label_set.classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, images x classes."""
+        logits: Tensor = self.net(images)
+        return logits
+
+    def adopt(self, network: HybridNetwork) -> None:
+        """Copy the weights of our network, so that both must return the same probabilities."""
+        branch: nn.Module = network.branches[0].net  # type: ignore[assignment]
+        self.net.load_state_dict(branch.state_dict(), strict=False)
+        self.net.fc.load_state_dict(network.head.state_dict())  # type: ignore[union-attr]
+
+
+def patch_by_patch(network: PlainResNet, card: Card) -> Callable[[RgbImage], NDArray[np.float32]]:
+    """Return the published way: whole patches from the upper left corner, one after another; edges are dropped."""
+    network.eval()
+    to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize(card.mean, card.std)])
+    side = card.input_policy.patch_side
+
+    def analyse(image: RgbImage) -> NDArray[np.float32]:
+        picture, rows = Image.fromarray(image), []
+        for top in range(0, picture.height - side + 1, side):
+            for left in range(0, picture.width - side + 1, side):
+                patch = picture.crop((left, top, left + side, top + side))
+                with torch.no_grad():
+                    logits = network(to_tensor(patch).unsqueeze(0))
+                rows.append(torch.softmax(logits, dim=1).numpy()[0])
+        return np.array(rows)
 
     return analyse
 

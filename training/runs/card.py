@@ -1,16 +1,13 @@
-"""Build the card of a run: threshold, temperature, precision, and metrics with intervals."""
+"""Build the card of a run: threshold, temperature, and metrics with intervals."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from core.card import Card, Metric, TrainedScale, TrainingData
 from core.data.datasets import LabelledImage
 from core.fitting.config import FitConfig
-from core.network.classifier import Classifier
-from core.pipeline import analyse_image
-from core.results import Heatmap, RgbImage
 from core.statistics.calibration import (
     PredictionSource,
     fit_abstention,
@@ -21,60 +18,11 @@ from core.statistics.calibration import (
 from core.statistics.predictions import BinaryPredictions, ClassPredictions, auc_estimate
 from training.runs.plan import Part, RunPlan
 
-PROBABILITY_TOLERANCE = 0.01  # largest difference between bfloat16 and fp32
-MAP_CORRELATION = 0.95  # lowest correlation of heat maps in bfloat16 and fp32
-
 _MAIN_MAGNIFICATION = "100X"
 _HIGH_SENSITIVITY = 0.95  # of the second threshold on the card; every patient weighs the same
 _RISK = 0.1  # accepted share of images whose true label is not among the opinions
 _RESEARCH = "Research use only: no decision about a patient may rest on it."
 DATASET_NAMES = {"breakhis": "BreaKHis", "bach": "BACH", "idc": "IDC", "binary": "a folder of images"}
-
-
-@dataclass(frozen=True, slots=True)
-class PrecisionGate:
-    """Differences between bfloat16 and fp32 over a set of labelled images, with trained weights."""
-
-    images: int
-    labels_changed: int
-    largest_difference: float  # of the malignant probability
-    lowest_correlation: float  # of the heat maps
-
-    @property
-    def passed(self) -> bool:
-        """Whether bfloat16 may be used: no label changes, and probabilities and heat maps are close."""
-        close = self.largest_difference <= PROBABILITY_TOLERANCE and self.lowest_correlation >= MAP_CORRELATION
-        return self.images > 0 and self.labels_changed == 0 and close
-
-
-def bf16_gate(classifier: Classifier, images: Iterable[tuple[RgbImage, float | None]]) -> PrecisionGate:
-    """Analyse every image, which comes with its scale if that is known, in both precisions; return the differences.
-
-    A few images are not enough: a precision that flips two labels in fifteen can pass a check on six.
-    """
-    full = classifier.with_card(replace(classifier.card, precision="fp32"))
-    half = classifier.with_card(replace(classifier.card, precision="bf16"))
-    count, changed, difference, correlation = 0, 0, 0.0, 1.0
-    for image, scale in images:
-        one, other = analyse_image(image, full, um_per_px=scale), analyse_image(image, half, um_per_px=scale)
-        if one.prediction is None or other.prediction is None:
-            changed += one.prediction is not other.prediction
-            continue
-        count += 1
-        changed += one.prediction.label != other.prediction.label
-        gap = abs(one.prediction.malignant_probability - other.prediction.malignant_probability)
-        difference = max(difference, gap)
-        if one.heatmap is not None and other.heatmap is not None:
-            correlation = min(correlation, map_correlation(one.heatmap, other.heatmap))
-    return PrecisionGate(count, changed, difference, correlation)
-
-
-def map_correlation(one: Heatmap, other: Heatmap) -> float:
-    """Return Pearson's correlation of two heat maps: 1 if both are flat, 0 if only one is."""
-    flat = [float(np.ptp(heatmap)) == 0 for heatmap in (one, other)]
-    if any(flat):
-        return 1.0 if all(flat) else 0.0
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
 def build_card(plan: RunPlan, config: FitConfig, code_version: str, *, demonstration: bool) -> Card:

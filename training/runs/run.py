@@ -12,15 +12,17 @@ from core.fitting.config import FitConfig
 from core.fitting.distributed import rank, stop
 from core.fitting.loop import Work
 from core.imaging.decode import decode_image
+from core.network.backends import UnusableBackendError
 from core.network.checkpoint import save_checkpoint
 from core.network.classifier import Classifier
 from core.network.hybrid import HybridNetwork
+from core.precision import compare
 from db import store
 from db.database import open_database
 from db.values.evaluations import RunState
 from training.evaluation.chosen_images import ChosenImage
 from training.evaluation.predictions import Judge, JudgedImage, judgements_of, save_predictions
-from training.runs.card import bf16_gate, build_card, card_of_part, with_figures, with_temperature
+from training.runs.card import build_card, card_of_part, with_figures, with_temperature
 from training.runs.folder import RunFolder, copy_whole
 from training.runs.parts import WARM_UP, Trainer, planned_epochs
 from training.runs.plan import RunPlan, TrainingJob
@@ -171,5 +173,9 @@ def _with_gated_precision(network: HybridNetwork, card: Card, plan: RunPlan) -> 
     """Return the card with bf16 if that passes on the validation images (with folds: on all images), else with fp32."""
     images = plan.final.train if plan.final else plan.judged[0].validation
     decoded = ((decode_image(image.path.read_bytes()).pixels, image.um_per_px) for image in images)
-    gate = bf16_gate(Classifier(copy.deepcopy(network), card, "unsaved"), decoded)
-    return replace(card, precision="bf16" if gate.passed else "fp32")
+    classifier = Classifier(copy.deepcopy(network), replace(card, precision="fp32"), "unsaved")
+    try:
+        difference = compare(classifier, classifier.computed_by("torch-bf16"), decoded)
+    except UnusableBackendError:
+        return replace(card, precision="fp32")
+    return replace(card, precision="bf16" if difference.passed else "fp32")

@@ -43,6 +43,7 @@ def draw_in_service(file: CheckpointFile) -> None:
         else "from the settings; no checkpoint has been put into service yet"
     )
     st.caption(f"sha256 {file.sha256} &nbsp;·&nbsp; {since}")
+    _draw_computing()
     if file.card.demonstration:
         st.info(
             "This is a demonstration model. It was trained on a small public data set so that the program works out "
@@ -52,6 +53,17 @@ def draw_in_service(file: CheckpointFile) -> None:
     site_calibration.draw_site_calibration(file)
     st.page_link("meet_model.py", label="Meet the model: an explanation for readers")
     model_card.draw_card(file.card)
+
+
+def _draw_computing() -> None:
+    """Draw how the workers of this server compute, and why that is not as the settings want."""
+    computing = resources.computing()
+    if computing is None:
+        return
+    st.caption(f"Computed with {computing.backend} on {'the GPU' if computing.device == 'cuda' else 'the processor'}")
+    if computing.caution is not None:
+        # Whatever the settings want changes no label, or it would not be used.
+        st.warning(f"Slower than the settings want, with the same results: {formatting.escape(computing.caution)}.")
 
 
 def draw_shipped(shipped: Shipped) -> None:
