@@ -326,6 +326,7 @@ def test_images_out_of_scope_are_compared_and_counted(tmp_path: Path) -> None:
     assert plain.scope is None
     assert scoped.scope == ScopeCounts(4, 4, 4)
     np.testing.assert_array_equal(scoped.judged.probabilities, plain.judged.probabilities)
+    np.testing.assert_array_equal(scoped.measured.features, plain.measured.features)
 
 
 def test_the_scope_of_both_sets_is_in_the_tables() -> None:
