@@ -196,8 +196,19 @@ def slowest_readings(
     return SlowReadings(tuple(page), page[-1] if len(rows) > size else None)
 
 
-def cases_named(session: Session, account_id: int, names: Collection[str]) -> Mapping[str, int]:
-    """Return the ids of the cases with these names, however they are spelt, of which this account knows the readings.
+def has_readings(session: Session, account_id: int) -> bool:
+    """Return whether this account may know any reading.
+
+    Raises:
+        NotAllowedError: If this account may not see how readers agree.
+    """
+    known, read = _known(session, account_id), tables.Read
+    query = select(read.id).where(read.stage == Stage.FIRST, read.case_id.in_(known.cases), is_reading_row(read))
+    return session.scalar(query.limit(1)) is not None
+
+
+def cases_named(session: Session, account_id: int, names: Collection[str]) -> Mapping[int, str]:
+    """Return the cases with these names, however they are spelt, of which this account knows the readings: id and name.
 
     The names are folded accessions; a researcher's are folded pseudonyms.
 
@@ -205,18 +216,14 @@ def cases_named(session: Session, account_id: int, names: Collection[str]) -> Ma
         NotAllowedError: If this account may not see how readers agree.
     """
     known, case, number = _known(session, account_id), tables.Case, tables.CaseNumber
-    found: dict[str, int] = {}
     if known.key is None:
         query = select(number.folded, number.case_id).where(
             number.folded.in_(given_texts(session, names)), number.case_id.in_(known.cases)
         )
-        return {row.folded: row.case_id for row in session.execute(query.order_by(number.case_id))}
+        return {row.case_id: row.folded for row in session.execute(query)}
     every = select(case.id, case.accession).where(case.id.in_(known.cases)).execution_options(yield_per=_ROWS)
-    for case_id, accession in session.execute(every):
-        folded = fold_identifier(known.case(accession))
-        if folded in names:
-            found[folded] = case_id
-    return found
+    folded = ((case_id, fold_identifier(known.case(accession))) for case_id, accession in session.execute(every))
+    return {case_id: name for case_id, name in folded if name in names}
 
 
 def cases_of_researcher() -> Select[int]:

@@ -55,6 +55,15 @@ class ReadingFilter:
     model_version: str | None = None
     reader: str | None = None
 
+    def wants(self, reading: Reading) -> bool:
+        """Return whether a reading counts."""
+        return (
+            self.demonstration in (None, reading.demonstration)
+            and (self.magnifications is None or reading.magnification in self.magnifications)
+            and self.model_version in (None, reading.model_version)
+            and self.reader in (None, reading.reader)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SlowReading:

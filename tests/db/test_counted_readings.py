@@ -280,7 +280,9 @@ def test_counted_readings_give_the_effect_of_the_reveal_by_either_kind_of_refere
     assert settled == len(adjudicated.by_consensus & expected.keys())
     assert words(figures.measure_reveal(found, labels)) == words(figures.measure_reveal(everything, expected))
     assert words(figures.measure_reveal(found, {})) == words(figures.measure_reveal(everything, {}))
-    given: dict[int, Malignancy] = {one.case_id: "malignant" if one.case_id % 3 else "benign" for one in everything[:40]}
+    given: dict[int, Malignancy] = {
+        one.case_id: "malignant" if one.case_id % 3 else "benign" for one in everything[:40]
+    }
     with sessions.read() as session:
         kinds = store.agreement.alike_readings(session, account, Comparison.REVEAL, given)
     found = [one for kind in kinds for one in kind.readings]

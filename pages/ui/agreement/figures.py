@@ -43,6 +43,7 @@ class FigureReadings:
     readings: tuple[Reading, ...]
     foremost: int = 0
     slowest: Literal["first", "final"] | None = None
+    reader: str | None = None  # whose reads those are
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Table:
         """Return the readings behind one figure."""
         cell = self.lines[line].cells[column]
         words = f"{self.lines[line].name}: {self.columns[column]} – {cell.text}"
-        return FigureReadings(words, cell.readings, cell.foremost, cell.slowest)
+        name = self.lines[line].name
+        return FigureReadings(words, cell.readings, cell.foremost, cell.slowest, None if name == EVERYONE else name)
 
 
 @dataclass(frozen=True, slots=True)
