@@ -59,10 +59,9 @@ class _Chain:
 def is_reading_row(read: _ReadTable) -> ColumnElement[bool]:
     """Select the rows of readings: blind ones, by readers.
 
-    A reading that began with the model has no blind opinion; the study export has it. An adjudicator reads only
-    difficult cases: counted as another reader, they would make all readers look worse.
+    A reading that began with the model has no blind opinion; the study export has it.
     """
-    first, settled = aliased(tables.Read), aliased(tables.Consensus)
+    first = aliased(tables.Read)
     began_blind = select(first.id).where(
         first.case_id == read.case_id,
         first.account_id == read.account_id,
@@ -70,12 +69,22 @@ def is_reading_row(read: _ReadTable) -> ColumnElement[bool]:
         first.informed.is_not(True),
         func.coalesce(first.place_id, 0) == func.coalesce(read.place_id, 0),
     )
+    return and_(began_blind.correlate(read).exists(), _is_blind_row(read))
+
+
+def is_first_of_reading(read: _ReadTable) -> ColumnElement[bool]:
+    """Select the first rows of readings."""
+    return and_(read.stage == Stage.FIRST, _is_blind_row(read))
+
+
+def _is_blind_row(read: _ReadTable) -> ColumnElement[bool]:
+    """Select uninformed rows, but none of routine reading by who settled the case.
+
+    An adjudicator reads only difficult cases: counted as another reader, they would make all readers look worse.
+    """
+    settled = aliased(tables.Consensus)
     has_settled = select(settled.id).where(settled.case_id == read.case_id, settled.account_id == read.account_id)
-    return and_(
-        read.informed.is_not(True),
-        began_blind.correlate(read).exists(),
-        or_(read.place_id.is_not(None), ~has_settled.correlate(read).exists()),
-    )
+    return and_(read.informed.is_not(True), or_(read.place_id.is_not(None), ~has_settled.correlate(read).exists()))
 
 
 def shown_version(read: _ReadTable) -> ColumnElement[str | None]:
@@ -236,7 +245,7 @@ def _of_chain(query: Select[*_Columns], chain: _Chain) -> Select[*_Columns]:
         query.select_from(first)
         .outerjoin(standing, and_(standing.id == newest, standing.stage == Stage.FINAL))
         .outerjoin(original, original.id == first_saved)
-        .where(first.stage == Stage.FIRST, is_reading_row(first))
+        .where(is_first_of_reading(first))
     )
 
 
@@ -271,9 +280,8 @@ def _iteration(first: _ReadTable) -> ColumnElement[int]:
     before = select(func.count(earlier.id)).where(
         earlier.case_id == first.case_id,
         earlier.account_id == first.account_id,
-        earlier.stage == Stage.FIRST,
         func.coalesce(earlier.place_id, 0) < first.place_id,
-        is_reading_row(earlier),
+        is_first_of_reading(earlier),
     )
     number = before.correlate(first).scalar_subquery() + 1
     return choose((first.place_id.is_(None), literal(1, Integer())), else_=number)

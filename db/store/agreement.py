@@ -20,7 +20,14 @@ from core.identifiers import fold_identifier
 from core.labels import Malignancy
 from core.results import Reading, ReadOpinion
 from db import tables
-from db.queries.counted_readings import References, alike_cases, is_reading_row, shown_version, timed_readings
+from db.queries.counted_readings import (
+    References,
+    alike_cases,
+    is_first_of_reading,
+    is_reading_row,
+    shown_version,
+    timed_readings,
+)
 from db.queries.exported_rows import lasting_key
 from db.queries.given_values import given_integers, given_texts
 from db.queries.permissions import require_permission
@@ -203,8 +210,13 @@ def has_readings(session: Session, account_id: int) -> bool:
         NotAllowedError: If this account may not see how readers agree.
     """
     known, read = _known(session, account_id), tables.Read
-    query = select(read.id).where(read.stage == Stage.FIRST, read.case_id.in_(known.cases), is_reading_row(read))
+    query = select(read.id).where(read.case_id.in_(known.cases), is_first_of_reading(read))
     return session.scalar(query.limit(1)) is not None
+
+
+def newest_event(session: Session) -> int:
+    """Return the number of the newest event: nothing that is counted here changes without one."""
+    return session.scalar(select(func.max(tables.AuditEvent.id))) or 0
 
 
 def cases_named(session: Session, account_id: int, names: Collection[str]) -> Mapping[int, str]:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from core.command_line import make_app, run_app
 from core.console import PlainConsole
+from training.benchmark.agreement import agreement
 from training.benchmark.input import input_pipeline
 from training.benchmark.metrics import bootstrap
 from training.benchmark.one_engine import one_engine
@@ -34,6 +35,7 @@ PARTS: tuple[Callable[[int], list[Ratio]], ...] = (
     similar_images,
     one_engine,
     store,
+    agreement,
 )
 _NAMES = ", ".join(part.__name__ for part in PARTS)
 

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+import streamlit as st
+
 from core.labels import Malignancy
 from core.reading.reveal_effect import Seconds
 from core.results import Reading
@@ -10,6 +12,8 @@ from db import store
 from db.values.agreement import AlikeCases, Comparison, ReadCase, ReadingFilter, SlowReading
 from pages.ui import resources
 from pages.ui.agreement.figures import FigureReadings
+
+_KEPT = "agreement-counted"  # key of the session state
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,14 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class _Kept:
+    """What was counted last in this session, and for which question at which event."""
+
+    asked: tuple[int, Comparison, Mapping[int, Malignancy] | None, int]
+    counted: Counted
+
+
+@dataclass(frozen=True, slots=True)
 class ShownReading:
     """A reading behind a figure, with the reference label of its case."""
 
@@ -68,11 +80,20 @@ class ShownReadings:
 def count_alike(
     comparison: Comparison, wanted: ReadingFilter, references: Mapping[int, Malignancy] | None = None
 ) -> Counted:
-    """Count the cases that this account has finished, with the reference labels of a file if there is one."""
+    """Count the cases that this account has finished, with the reference labels of a file if there is one.
+
+    Until something is written, a click need not count them again.
+    """
     account = resources.account().id
     with resources.sessions().read() as session:
+        asked = (account, comparison, references, store.agreement.newest_event(session))
+        kept = st.session_state.get(_KEPT)
+        if isinstance(kept, _Kept) and kept.asked == asked:
+            return kept.counted.narrow(wanted)
         alike = store.agreement.alike_readings(session, account, comparison, references)
-    return Counted(comparison, wanted, tuple(alike), references).narrow(wanted)
+    counted = Counted(comparison, ReadingFilter(), tuple(alike), references)
+    st.session_state[_KEPT] = _Kept(asked, counted)
+    return counted.narrow(wanted)
 
 
 def measure_seconds(wanted: ReadingFilter) -> dict[str, Seconds]:
