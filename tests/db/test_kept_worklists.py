@@ -12,7 +12,7 @@ from db import store, tables
 from db.__main__ import app
 from db.database import Sessions, open_database
 from db.projection.check import find_differences
-from db.queries import listed_cases
+from db.queries import case_state, listed_cases
 from db.store import worklist as store_worklist
 from db.values.accessions import search_range, search_terms, sort_key
 from db.values.piles import STATE_NUMBERS, Pile, Share
@@ -29,6 +29,18 @@ from tests.helpers.world import add_person, make_case, make_world
 
 _ACTS = 100
 _ACCESSIONS = ("S24-2", "S24-10", "s24-10", "Ä-1", "a1", "A-1", "B_1", "H26-100%", "007", "7", "7b", "Ж-1", "²", "S24")
+
+
+def listed_to_adjudicate(sessions: Sessions) -> set[int]:
+    """Return the cases that wait for an adjudicator, as their list finds them by the piles of readers."""
+    with sessions.read() as session:
+        return set(session.scalars(case_state.cases_to_adjudicate()))
+
+
+def waiting_one_by_one(sessions: Sessions) -> set[int]:
+    with sessions.read() as session:
+        cases = session.scalars(select(tables.Case.id)).all()
+        return {case_id for case_id in cases if case_state.waits_for_adjudication(session, case_id)}
 
 
 def differences(sessions: Sessions) -> list[str]:
@@ -53,6 +65,7 @@ def test_whatever_people_do_in_whatever_order_the_worklists_are_what_follows_fro
             continue
         done.add(act.__name__)
         assert differences(sessions) == [], act.__name__
+        assert listed_to_adjudicate(sessions) == waiting_one_by_one(sessions), act.__name__
     assert len(done) >= len({*OFTEN, *SELDOM}) - 4, "most of the acts are allowed at some time"
 
 
