@@ -164,6 +164,7 @@ def test_a_text_that_very_many_case_numbers_begin_with_lists_the_first_of_them(
     world = make_world(sessions, cases=5)
     for module in (store_worklist, listed_cases):
         monkeypatch.setattr(module, "FEW", 2)
+        monkeypatch.setattr(module, "FOUND", 2)
     with sessions.read() as session:
         page = store.worklist.worklist(session, world.reader, CaseFilter(text="c-"))
         exact = store.worklist.worklist(session, world.reader, CaseFilter(text="4"))
