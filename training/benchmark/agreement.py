@@ -82,6 +82,6 @@ def by_resampling(frame: pd.DataFrame, resamples: int) -> tuple[pd.DataFrame, fl
 
 
 def _kappa(matrix: NDArray[np.int64]) -> float:
-    total = matrix.sum()
+    total = float(matrix.sum())
     by_chance = float((matrix.sum(axis=0) * matrix.sum(axis=1)).sum()) / total**2
     return (float(np.trace(matrix)) / total - by_chance) / (1 - by_chance)
