@@ -327,11 +327,11 @@ def test_the_cases_behind_keys_are_found_page_by_page_group_by_group(
         pages: list[ReadCase] = []
         after: ReadCase | None = None
         while True:
-            page = store.agreement.cases_behind(session, account, comparison, groups, after=after, size=7)
+            page = store.agreement.cases_behind(session, account, comparison, groups, after=after, size=20)
             pages += page.cases
             if page.last is None:
                 break
-            assert len(page.cases) == 7
+            assert len(page.cases) == 20
             after = page.last
     everything = every(sessions, account)
     assert [case.key in groups[0] for case in pages] == sorted((case.key in groups[0] for case in pages), reverse=True)
@@ -360,7 +360,7 @@ def test_the_slowest_readings_come_first_page_by_page(
         while True:
             with sessions.read() as session:
                 page = store.agreement.slowest_readings(
-                    session, account, stage, ReadingFilter(reader=name), after=after, size=9
+                    session, account, stage, ReadingFilter(reader=name), after=after, size=40
                 )
             found += [one.reading for one in page.readings]
             if page.last is None:
