@@ -81,7 +81,8 @@ def draw_events(page: EventPage, number: int, chosen: EventFilter) -> None:
     first = (number - 1) * PAGE_SIZE
     where.caption(f"{first + 1:,} to {first + len(page.events):,} of {page.found:,} events, the newest first.")
     with file:
-        make, write = (partial(each, resources.account().id, chosen) for each in (_events_file, _write_events))
+        make = partial(_events_file, resources.account().id, chosen)
+        write = partial(_write_events, resources.account().id, chosen)
         what = f"audit trail, {page.found} events"
         downloads.draw_lazy_download("These events", what, make, "audit.csv", write=write)
 
