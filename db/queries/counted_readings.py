@@ -35,9 +35,9 @@ class _Microseconds(GenericFunction[int]):
 
 @compiles(_Microseconds, "sqlite")
 def _of_texts(element: _Microseconds, compiler: SQLCompiler, **_: object) -> str:
-    # Times are texts of equal length; the functions of SQLite know milliseconds only.
+    # Times are texts of equal length; the functions of SQLite round to milliseconds, and so to the next second.
     until, since = (compiler.process(clause) for clause in element.clauses)
-    seconds = f"strftime('%s', {until}) - strftime('%s', {since})"
+    seconds = f"strftime('%s', substr({until}, 1, 19)) - strftime('%s', substr({since}, 1, 19))"
     return f"(({seconds}) * 1000000 + substr({until}, 21, 6) - substr({since}, 21, 6))"
 
 

@@ -24,7 +24,7 @@ from tests.helpers.world import add_person, make_case
 
 _CASES = 70
 _LABELS: tuple[Malignancy | None, ...] = ("benign", "malignant", "malignant", None)
-_SAVED = datetime.now(UTC) - timedelta(days=1)
+_SAVED = datetime.now(UTC).replace(microsecond=999_650) - timedelta(days=1)
 
 
 class Rows:
@@ -143,7 +143,10 @@ class Rows:
             model_visible=screen == "model",
             shown_probability=(0.9 if self.usual else dice.choice((0.2, 0.5, 0.9))) if screen == "model" else None,
             shown_threshold=0.5 if screen == "model" else None,
-            opened_at=saved - timedelta(microseconds=dice.randrange(10**8)),
+            # Some begin less than a millisecond before a whole second.
+            opened_at=(saved - timedelta(microseconds=dice.randrange(10**8))).replace(
+                microsecond=dice.choice((0, 1, 250_000, 999_700, 999_999))
+            ),
             saved_at=saved,
             supersedes_id=replaces,
             place_id=place,
