@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +20,7 @@ _SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
 _INVISIBLE = '"\\s\\x00-\\x20\\xa0\\xad\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2064\\ufeff'
 # In some locales a spreadsheet splits at semicolons, and then also at line ends inside quotes.
 _FORMULA_STARTS = re.compile(f"(\\A|[;\\t\\r\\n\\v\\f\\x85\\u2028\\u2029])([{_INVISIBLE}]*)(?=[{_SIGNS}])")
+_IN_MEMORY = 8_000_000  # bytes of a table that is being written; the rest is on the disk
 _CONTROLS = ("\t", "\r", "\n")
 
 
@@ -63,12 +65,18 @@ def describe_first_problem(error: ValidationError, whole: str) -> str:
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    """Return a table as UTF-8 with a byte order mark, so that spreadsheets read accents; None becomes an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([escape_formula(column) for column in columns])
-    writer.writerows([escape_formula(cell) for cell in row] for row in rows)
-    return text.getvalue().encode("utf-8-sig")
+    """Return a table as UTF-8 with a byte order mark, so that spreadsheets read accents; None becomes an empty cell.
+
+    Rows are written as they come, and none is kept.
+    """
+    with SpooledTemporaryFile(_IN_MEMORY) as file:
+        text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+        writer = csv.writer(text)
+        writer.writerow([escape_formula(column) for column in columns])
+        writer.writerows([escape_formula(cell) for cell in row] for row in rows)
+        text.detach()
+        file.seek(0)
+        return file.read()
 
 
 def escape_formula(cell: object) -> str:

@@ -294,8 +294,11 @@ class Reading:
     iteration: int = 1  # 2 where the same reader reads the same case again
     vote: Literal["yes", "no", "unsure"] | None = None  # on the heat map, as it stands
     model_version: str | None = None  # whose opinion, or that it gave none, was shown with the standing read
+    copies: int = 1  # how many readings of other cases this one stands for, itself included
 
     def __post_init__(self) -> None:
+        if self.copies < 1:
+            raise ValueError(f"a reading stands for itself at least, got {self.copies} copies")
         if (self.final is None) != (self.standing is None):
             raise ValueError("a reading has both a final and a standing read, or neither")
         if self.iteration < 1:

@@ -6,11 +6,18 @@ from db import store
 from db.errors import CaseChangedError, UnknownCaseError
 from db.values.adjudication import Adjudication
 from pages.ui import adjudicate, components, formatting, meet_model, resources, times
+from pages.ui.paging import Pages
 from pages.ui.reading import case_report, forms, sign_off, tissue
+
+_PAGES = Pages("adjudication", store.adjudication.PAGE, int)
 
 
 def _draw_list() -> None:
-    cases = adjudicate.list_waiting_cases()
+    end = _PAGES.end_of_previous(())
+    waiting = adjudicate.list_waiting_cases(end)
+    if not waiting.rows and end is not None:
+        _PAGES.show_first()
+    cases = waiting.rows
     if not cases:
         st.subheader("No cases are waiting for adjudication")
         st.markdown("Cases are listed here when readers differ from each other or from the model, or are unsure.")
@@ -18,9 +25,10 @@ def _draw_list() -> None:
         return
     start, note = st.columns([1.2, 4], vertical_alignment="center")
     if start.button("Adjudicate next", type="primary", shortcut="N", width="stretch"):
-        adjudicate.open_case(cases[0].id)
+        adjudicate.open_case(adjudicate.list_waiting_cases(size=1).rows[0].id)
     note.caption("You read each case blind first. Then you see why it needs adjudication, and all opinions.")
     picked = adjudicate.draw_case_table(cases)
+    _PAGES.draw_buttons(len(cases), cases[-1].id if waiting.more else None, waiting.total, "case")
     if picked is not None:
         adjudicate.open_case(picked)
 

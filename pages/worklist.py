@@ -6,13 +6,15 @@ import streamlit as st
 
 from db import store
 from db.values.reading import CaseState
-from db.values.worklist import CaseRow
-from pages.ui import downloads, paging, resources, worklist
+from db.values.worklist import CaseRow, ListedCase
+from pages.ui import downloads, resources, worklist
 from pages.ui.csv_tables import TableFile, reads_csv
+from pages.ui.paging import Pages
 from pages.ui.reading import mode, saved
 
 _IN_ADJUDICATION = (CaseState.DISCORDANT, CaseState.ADJUDICATION, CaseState.RESOLVED)
 _REFRESH = "3s"  # while something is being analysed
+_PAGES = Pages("worklist", store.worklist.PAGE, ListedCase)
 
 
 def _open(case_id: int, page: str = "read_case.py") -> None:
@@ -53,7 +55,7 @@ def _draw_worklist() -> None:
         mode.forget_skipped_cases()
         _open(following)
     query = worklist.ask_filters(states)
-    start = paging.end_of_previous_page(query)
+    start = _PAGES.end_of_previous(query.without_times())
     with resources.sessions().read() as session:
         page = store.worklist.worklist(
             session,
@@ -64,14 +66,14 @@ def _draw_worklist() -> None:
             after=start,
         )
     hint = "No cases are waiting for you." if disabled else "Click a row to open its case."
-    st.caption(paging.explain_cut(page) or query.limit or hint)
+    st.caption(worklist.explain_cut(page) or query.limit or hint)
     if page.rows:
         picked = worklist.draw_case_table(page.rows)
-        paging.draw_page_buttons(page)
+        _PAGES.draw_buttons(len(page.rows), page.last, page.total, "case")
         if picked:
             _open_row(picked)
     elif start is not None:
-        paging.show_first_page()
+        _PAGES.show_first()
     else:
         st.markdown("No cases match these filters.")
     busy = bool(counts.get(CaseState.WAITING) or counts.get(CaseState.INCOMPLETE))

@@ -1,7 +1,8 @@
 """Measure how far readers agree with the model, with each other and with themselves.
 
 Rates come first and kappa second. Rates have Wilson intervals; kappas are resampled by case, because the reads of
-one case are not independent.
+one case are not independent. Cases that were read alike are drawn together, so the readings of one of them, with the
+number of copies, give the same figures as all of them.
 """
 
 import math
@@ -37,6 +38,11 @@ class LabelPair:
     labels: tuple[Label, Label]
     grades: tuple[int, int] | None = None
     readings: tuple[Reading, ...] = ()
+
+    @property
+    def copies(self) -> int:
+        """The number of cases that it stands for."""
+        return self.readings[0].copies if self.readings else 1
 
     @property
     def assessed(self) -> bool:
@@ -85,7 +91,17 @@ def find_without_opinion(readings: Iterable[Reading]) -> list[Reading]:
 
 def count_without_opinion(readings: Iterable[Reading]) -> int:
     """Count the cases of which a reader was shown that the model gives no opinion."""
-    return len({one.case_id for one in find_without_opinion(readings)})
+    return count_cases(find_without_opinion(readings))
+
+
+def count_readings(readings: Iterable[Reading]) -> int:
+    """Count readings, those that they stand for included."""
+    return sum(one.copies for one in readings)
+
+
+def count_cases(readings: Iterable[Reading]) -> int:
+    """Count the cases of readings, those that they stand for included."""
+    return sum({one.case_id: one.copies for one in readings}.values())
 
 
 def reader_reader_pairs(readings: Iterable[Reading], one: str, other: str, moment: Moment) -> list[LabelPair]:
@@ -127,16 +143,18 @@ def measure_agreement(pairs: Sequence[LabelPair]) -> Agreement:
     graded = [pair for pair in assessed if pair.grades is not None]
     grades = [pair.grades[0] * _GRADES + pair.grades[1] for pair in graded if pair.grades is not None]
     return Agreement(
-        rate=wilson_interval(sum(pair.agree for pair in assessed), len(assessed)),
+        rate=wilson_interval(_count(pair for pair in assessed if pair.agree), _count(assessed)),
         kappa=_kappa_by_case(assessed, cells, 2, weighted=False),
         weighted_kappa=_kappa_by_case(graded, grades, _GRADES, weighted=True) if graded else None,
-        left_out=len(pairs) - len(assessed),
+        left_out=_count(pairs) - _count(assessed),
     )
 
 
 def count_labels(pairs: Iterable[LabelPair]) -> tuple[tuple[int, ...], ...]:
     """Count pairs by the label of the first rater (row) and the second (column), in the order of LABELS."""
-    counts = Counter(pair.labels for pair in pairs)
+    counts: Counter[tuple[Label, Label]] = Counter()
+    for pair in pairs:
+        counts[pair.labels] += pair.copies
     return tuple(tuple(counts[one, other] for other in LABELS) for one in LABELS)
 
 
@@ -154,11 +172,15 @@ def measure_consensus(readings: Iterable[Reading], moment: Moment) -> ReaderCons
     """Measure how far all readers agree on the cases that two or more of them gave a label."""
     cases = shared_cases(readings, moment)
     labels = [[read.label for one in shared if (read := _read_at(one, moment))] for shared in cases.values()]
+    copies = [shared[0].copies for shared in cases.values()]
     votes = np.array([[case.count(side) for side in _SIDES] for case in labels], np.int64).reshape(-1, 2)
+    unanimous = sum(many for case, many in zip(labels, copies, strict=True) if len(set(case)) == 1)
     return ReaderConsensus(
         readers=len(reader_names(one for shared in cases.values() for one in shared)),
-        unanimous=wilson_interval(sum(len(set(case)) == 1 for case in labels), len(labels)),
-        kappa=_kappa_interval(lambda kinds: lambda weights: fleiss_kappa(weights, kinds)[:, None], votes),
+        unanimous=wilson_interval(unanimous, sum(copies)),
+        kappa=_kappa_interval(
+            lambda kinds: lambda weights: fleiss_kappa(weights, kinds)[:, None], votes, np.array(copies, np.int64)
+        ),
     )
 
 
@@ -188,18 +210,32 @@ def _labels(pairs: Iterable[LabelPair]) -> list[tuple[Malignancy, Malignancy]]:
 
 def _kappa_by_case(pairs: Sequence[LabelPair], cells: Sequence[int], size: int, *, weighted: bool) -> Interval:
     """Return kappa of a `size` x `size` table of labels, resampled by case; `cells` are indices into that table."""
-    cases, rows = np.unique(np.array([pair.case_id for pair in pairs], np.int64), return_inverse=True)
+    cases, first, rows = np.unique(
+        np.array([pair.case_id for pair in pairs], np.int64), return_index=True, return_inverse=True
+    )
+    copies = np.array([pair.copies for pair in pairs], np.int64)[first]
     table = np.zeros((len(cases), size * size), np.int64)
     np.add.at(table, (rows, np.array(cells, np.int64)), 1)
     figure = weighted_kappa if weighted else kappa
     return _kappa_interval(
-        lambda kinds: lambda weights: figure((weights @ kinds).reshape(-1, size, size))[:, None], table
+        lambda kinds: lambda weights: figure((weights @ kinds).reshape(-1, size, size))[:, None], table, copies
     )
 
 
-def _kappa_interval(measure: Callable[[NDArray[np.int64]], Measure], table: NDArray[np.int64]) -> Interval:
-    """Return the interval from resampling cases, the rows of the table; identical rows are drawn together."""
+def _kappa_interval(
+    measure: Callable[[NDArray[np.int64]], Measure], table: NDArray[np.int64], copies: NDArray[np.int64]
+) -> Interval:
+    """Return the interval from resampling cases, the rows of the table with their copies.
+
+    Identical rows are drawn together, which is the same as one by one: their numbers are multinomial.
+    """
     if len(table) == 0:
         return Interval(math.nan, None, None)
-    kinds, copies = np.unique(table, axis=0, return_counts=True)
-    return bca_intervals(measure(kinds), np.zeros(len(kinds), np.int64), copies=copies)[0]
+    kinds, rows = np.unique(table, axis=0, return_inverse=True)
+    together = np.zeros(len(kinds), np.int64)
+    np.add.at(together, rows.reshape(-1), copies)
+    return bca_intervals(measure(kinds), np.zeros(len(kinds), np.int64), copies=together)[0]
+
+
+def _count(pairs: Iterable[LabelPair]) -> int:
+    return sum(pair.copies for pair in pairs)

@@ -72,17 +72,16 @@ def list_events(  # noqa: PLR0913 (each is an option of the command)
 ) -> None:
     """List events, newest first, with times in UTC."""
     filters = EventFilter(account, action, subject, _utc(since), _utc(until))
-    with _open(database).read() as session:
-        events = store.audit.audit_trail(session, limit=limit or None, filters=filters)
     table = csv.writer(sys.stdout, delimiter="," if as_csv else "\t", lineterminator="\n")
-    if as_csv:
-        table.writerow(_COLUMNS)
-    for event in events:
-        words = (event.account or "", event.action, event.subject)
-        at = event.at.isoformat(sep=" ", timespec="seconds")
-        table.writerow(
-            (event.number, at, *(escape_formula(_visible(word)) if as_csv else _visible(word) for word in words))
-        )
+    with _open(database).read() as session:
+        if as_csv:
+            table.writerow(_COLUMNS)
+        for event in store.audit.each_event(session, filters, limit or None):
+            words = (event.account or "", event.action, event.subject)
+            at = event.at.isoformat(sep=" ", timespec="seconds")
+            table.writerow(
+                (event.number, at, *(escape_formula(_visible(word)) if as_csv else _visible(word) for word in words))
+            )
 
 
 def _open(database: str | None) -> Sessions:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union,
 )
 from sqlalchemy import case as choose
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
@@ -33,6 +34,7 @@ from db.queries.reads import is_current_final, is_routine
 from db.queries.scales import is_of_current_scale
 from db.queries.study_places import open_study_cases
 from db.queries.text_search import contains_text
+from db.values.accounts import ALLOWED, Permission
 from db.values.piles import SHARES, STATE_NUMBERS, Pile, Share
 from db.values.reading import CaseState, JobState, Role, Stage, Trigger
 from db.values.worklist import CaseFilter
@@ -43,6 +45,7 @@ _NOTHING_SAID: ColumnElement[float] = literal_column(
 )  # farther than any distance between a probability and a threshold
 _PENDING = (JobState.QUEUED, JobState.RUNNING)
 _SEVERAL = SHARES * 2  # piles of one state
+_READING_ROLES = [role for role, allowed in ALLOWED.items() if Permission.READ_CASES in allowed]
 
 Numbers = ColumnElement[int] | InstrumentedAttribute[int]
 
@@ -249,13 +252,13 @@ def _signed() -> Subquery:
     return query.group_by(row.case_id).subquery()
 
 
-def _case_triggers(*, chosen: bool = False) -> Subquery:
+def _case_triggers(*, chosen: bool = False, among: Select[int] | None = None) -> Subquery:
     """Return a row per case with a current routine final read: `case_id`, and 1 or 0 for each trigger and for `any`.
 
     The columns are the members of Trigger in lower case: `readers_split` (some final reads are benign and some
     malignant; "cannot assess" contradicts neither), `model_conflict` (one differs from the model as its reader saw
     it; where the model gave no opinion, nothing differs from it) and `low_confidence` (one has a confidence of 1 or 2).
-    With `chosen` only the cases of the parameter `cases` have a row.
+    With `chosen` only the cases of the parameter `cases` have a row, with `among` only these.
     """
     final = aliased(tables.Read)
     model_says_malignant = final.shown_probability >= final.shown_threshold
@@ -271,13 +274,31 @@ def _case_triggers(*, chosen: bool = False) -> Subquery:
         *(flag.label(_column(trigger)) for trigger, flag in flags.items()),
         choose((holds, literal_column("1")), else_=literal_column("0")).label("any"),
     ).where(is_current_final(final))
+    if among is not None:
+        query = query.where(final.case_id.in_(among))
     return (query.where(final.case_id.in_(_CASES)) if chosen else query).group_by(final.case_id).subquery()
 
 
 @cache_statement
 def cases_to_adjudicate() -> Select[int]:
-    """Select the ids of the cases with a trigger that are neither resolved nor signed off."""
-    return _to_adjudicate(_case_triggers())
+    """Select the ids of the cases with a trigger that are neither resolved nor signed off.
+
+    Only cases that can have a trigger are looked at: those that are on such a pile of a reader who finished them, and
+    the few that somebody may have finished without having them on a worklist.
+    """
+    row, read, reader = tables.WorklistCase, aliased(tables.Read), tables.Account
+    piles = [
+        pile
+        for state in (CaseState.DISCORDANT, CaseState.ADJUDICATION)
+        for pile in range(STATE_NUMBERS[state] * _SEVERAL, (STATE_NUMBERS[state] + 1) * _SEVERAL)
+    ]
+    # All accounts are listed, so that the index of piles is used.
+    on_piles = select(row.case_id).where(row.account_id.in_(select(reader.id)), row.pile.in_(piles))
+    without_list = select(reader.id).where(reader.role.not_in(_READING_ROLES))
+    by_others = select(read.case_id).where(read.account_id.in_(without_list), is_routine(read, Stage.FINAL))
+    in_study = select(tables.StudyPlace.case_id).join(tables.Study).where(tables.Study.closed_at.is_(None))
+    among = union(on_piles, by_others, in_study).subquery()
+    return _to_adjudicate(_case_triggers(among=select(among.c.case_id)))
 
 
 def waits_for_adjudication(session: Session, case_id: int) -> bool:

@@ -15,6 +15,7 @@ from db.values.piles import Pile
 from db.values.worklist import CaseFilter, CaseOrder, ListedCase
 
 FEW = 1000  # cases that may be loaded and sorted at once
+FOUND = 250  # cases that a search lists at most, each of which costs two look-ups
 
 _Row = Row[int, int, float | None, float | None, str]
 _Query = Select[int, int, float | None, float | None, str]
@@ -88,11 +89,11 @@ def cases_of_piles(session: Session, wanted: Wanted) -> list[ListedCase]:
 
 
 def cases_by_text(session: Session, wanted: Wanted) -> list[ListedCase]:
-    """Return the first cases with a part of the accession that begins like the text, one more than `FEW` at most."""
+    """Return the first cases with a part of the accession that begins like the text, one more than `FOUND` at most."""
     term, row = tables.CaseTerm, tables.WorklistCase
     low, high = search_range(wanted.filters.text or "")
     query = _of_piles(wanted, wanted.piles).join(term, term.case_id == row.case_id)
-    query = query.where(term.term >= low, term.term < high).order_by(term.term, term.case_id).limit(FEW + 1)
+    query = query.where(term.term >= low, term.term < high).order_by(term.term, term.case_id).limit(FOUND + 1)
     found = {one.case_id: one for one in _listed(session, query)}
     return list(found.values())
 

@@ -4,14 +4,15 @@ import hashlib
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session, aliased
 
 from core import clock
 from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.errors import CaseChangedError, NotRevealedError
+from db.projection.write import project_touched
 from db.queries import case_state
 from db.queries.cases import case_row, lock_case
 from db.queries.consensus import consensus_value, current_consensus, record_shown
@@ -24,8 +25,10 @@ from db.store.agreement import cases_of_researcher
 from db.store.open_case import open_case
 from db.store.sign_offs import refuse_signed
 from db.values.accounts import Permission
-from db.values.adjudication import AdjudicatedLabels, Adjudication, Ruling, ShownRead, WaitingCase
+from db.values.adjudication import AdjudicatedLabels, Adjudication, Ruling, ShownRead, WaitingCase, WaitingCases
 from db.values.reading import Action, Consensus, Read, Role, Stage
+
+PAGE = 50  # cases
 
 
 def adjudicated_labels(session: Session, account_id: int) -> AdjudicatedLabels:
@@ -45,37 +48,54 @@ def adjudicated_labels(session: Session, account_id: int) -> AdjudicatedLabels:
     return AdjudicatedLabels(labels, by_consensus)
 
 
-def cases_to_adjudicate(session: Session, account_id: int) -> list[WaitingCase]:
-    """Return the cases that need an adjudicator other than their readers, longest waiting first.
+def cases_to_adjudicate(
+    session: Session, account_id: int, *, after: int | None = None, size: int = PAGE
+) -> WaitingCases:
+    """Return a page of the cases that need an adjudicator other than their readers, longest waiting first.
 
-    The reason is left out: it would reveal the opinions of the readers or of the model.
+    The reason is left out: it would reveal the opinions of the readers or of the model. `after` is the id of a case:
+    the page begins with those that have waited less long, or with the first if it does not wait itself.
 
     Raises:
         NotAllowedError: If this account may not adjudicate.
     """
     require_permission(session, account_id, Permission.ADJUDICATE)
-    case, read, own, image = tables.Case, tables.Read, tables.Read, tables.Image
-    last = (
-        select(read.case_id, func.max(read.id).label("number"), func.max(read.saved_at).label("at"))
-        .where(is_current_final(read))
-        .group_by(read.case_id)
-        .subquery()
-    )
-    images = select(func.count(image.id)).where(image.case_id == case.id)
+    project_touched(session)
+    case, read = tables.Case, tables.Read
+    waiting = _waiting(account_id).cte()
+    total = session.scalar(select(func.count()).select_from(waiting)) or 0
+    page = select(waiting.c.case_id, waiting.c.at)
+    if after is not None:
+        before = select(waiting.c.number).where(waiting.c.case_id == after).scalar_subquery()
+        page = page.where(waiting.c.number > func.coalesce(before, 0))
+    found = session.execute(page.order_by(waiting.c.number).limit(size + 1)).all()
+    since = {case_id: at for case_id, at in found[:size] if at is not None}
+    images = select(func.count(tables.Image.id)).where(tables.Image.case_id == case.id).scalar_subquery()
+    begun = select(read.case_id).where(read.account_id == account_id, is_routine(read, Stage.FIRST))
+    query = select(case, images, begun.where(read.case_id == case.id).exists()).where(case.id.in_(since))
+    rows = {
+        row.id: WaitingCase(
+            row.id, row.accession, row.magnification, count or 0, since[row.id], row.demonstration, bool(mine)
+        )
+        for row, count, mine in session.execute(query)
+    }
+    return WaitingCases(tuple(rows[case_id] for case_id in since), total, more=len(found) > size)
+
+
+def _waiting(account_id: int) -> Select[int, int, datetime | None]:
+    """Select the cases that wait for an adjudicator, with the number and the time of the last final read."""
+    read, own = tables.Read, aliased(tables.Read)
     ended = select(own.case_id).where(own.account_id == account_id, is_current_final(own))
-    begun = select(own.case_id).where(own.account_id == account_id, is_routine(own, Stage.FIRST))
-    query = (
-        select(case, images.scalar_subquery(), last.c.at, case.id.in_(begun))
-        .join(last, last.c.case_id == case.id)
-        .where(case.id.in_(case_state.cases_to_adjudicate()))
-        .where(case.id.not_in(ended), case.id.not_in(open_study_cases(account_id)))
-        .order_by(last.c.number, case.id)
+    return (
+        select(read.case_id, func.max(read.id).label("number"), func.max(read.saved_at).label("at"))
+        .where(
+            is_current_final(read),
+            read.case_id.in_(case_state.cases_to_adjudicate()),
+            ~ended.where(own.case_id == read.case_id).correlate(read).exists(),
+            read.case_id.not_in(open_study_cases(account_id)),
+        )
+        .group_by(read.case_id)
     )
-    return [
-        WaitingCase(row.id, row.accession, row.magnification, count or 0, at, row.demonstration, bool(mine))
-        for row, count, at, mine in session.execute(query)
-        if at is not None
-    ]
 
 
 def open_adjudication(session: Session, case_id: int, account_id: int, *, met_only: bool = False) -> Adjudication:

@@ -1,24 +1,75 @@
-"""The readings from which agreement is calculated, of the cases that one reader has finished."""
+"""The readings from which agreement is calculated, of the cases that one reader has finished.
 
-from dataclasses import replace
+Figures need only the cases that were read alike, counted by the database, and the readings of one of each. The cases
+behind a figure are found again by the same keys, one page at a time.
+"""
+
+import heapq
+from array import array
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from sqlalchemy import Row, Select, func, or_, select
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Row, Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from core.identifiers import fold_identifier
+from core.labels import Malignancy
 from core.results import Reading, ReadOpinion
 from db import tables
+from db.queries.counted_readings import (
+    References,
+    alike_cases,
+    is_first_of_reading,
+    is_reading_row,
+    shown_version,
+    timed_readings,
+)
 from db.queries.exported_rows import lasting_key
+from db.queries.given_values import given_integers, given_texts
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import finished_cases, undo_window
 from db.queries.reads import is_current_read, shown_label
 from db.values.accounts import Permission
+from db.values.agreement import (
+    AlikeCases,
+    Comparison,
+    ReadCase,
+    ReadCases,
+    ReadingFilter,
+    SlowReading,
+    SlowReadings,
+    TimedStage,
+)
 from db.values.exports import pseudonym
 from db.values.reading import Role, Stage, Vote
 
+PAGE = 50  # cases
+_AT_ONCE = 500  # cases whose readings are loaded together
+_ROWS = 5000  # fetched at a time
 _VOTES: dict[Vote, Literal["yes", "no", "unsure"]] = {Vote.YES: "yes", Vote.NO: "no", Vote.UNSURE: "unsure"}
+_SIDES: dict[str, Malignancy] = {"b": "benign", "m": "malignant"}
 
 _Row = Row[tables.Read, tables.Case, str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The cases of which an account may know the readings; with `key`, a researcher's, without names."""
+
+    cases: Select[int]
+    key: str | None
+
+    def case(self, accession: str) -> str:
+        """Return the name of a case for this account."""
+        return accession if self.key is None else f"case {pseudonym(f'case {accession}', self.key)}"
+
+    def reader(self, name: str) -> str:
+        """Return the name of a reader for this account."""
+        return name if self.key is None else f"reader {pseudonym(f'reader {name}', self.key)}"
 
 
 def finished_readings(session: Session, account_id: int) -> list[Reading]:
@@ -32,25 +83,159 @@ def finished_readings(session: Session, account_id: int) -> list[Reading]:
     Raises:
         NotAllowedError: If this account may not see how readers agree.
     """
-    require_permission(session, account_id, Permission.SEE_AGREEMENT)
-    researcher = session.get_one(tables.Account, account_id).role is Role.RESEARCHER
-    key = lasting_key(session) if researcher else ""
-    readings: list[Reading] = []
-    reader: tuple[int, int] | None = None
-    cases = cases_of_researcher() if researcher else finished_cases(account_id, undo_window(session))
-    for row in session.execute(_rows_of(cases)):
-        read = row[0]
-        if read.stage is Stage.FIRST:
-            same = reader == (read.case_id, read.account_id)
-            reading = _start_reading(row, readings[-1].iteration + 1 if same else 1)
-            readings.append(_without_names(reading, key) if researcher else reading)
-        elif read.stage is Stage.WITHDRAWN:
-            readings[-1] = replace(readings[-1], final=None, standing=None, vote=None, model_version=None)
-        else:
-            readings[-1] = _add_final(readings[-1], row)
-        reader = (read.case_id, read.account_id)
+    known = _known(session, account_id)
+    readings = list(_readings(session, known, known.cases))
     # Sorted by pseudonym: the order of the rows would reveal when a case was added.
-    return sorted(readings, key=lambda one: (one.accession, one.reader, one.iteration)) if researcher else readings
+    if known.key is None:
+        return readings
+    return sorted(readings, key=lambda one: (one.accession, one.reader, one.iteration))
+
+
+def alike_readings(
+    session: Session, account_id: int, comparison: Comparison, references: Mapping[int, Malignancy] | None = None
+) -> list[AlikeCases]:
+    """Count together the cases of `finished_readings` that are alike in what is compared.
+
+    In `Comparison.REVEAL` they are alike in their reference label too: what was adjudicated here, unless `references`
+    has other labels by case.
+
+    Raises:
+        NotAllowedError: If this account may not see how readers agree.
+    """
+    known = _known(session, account_id)
+    alike = alike_cases(known.cases, comparison, _references(session, references))
+    example = func.min(alike.c.case_id)
+    rows = session.execute(select(alike.c.key, func.count(), example).group_by(alike.c.key).order_by(example)).all()
+    readings = _by_case(session, known, [case_id for _, _, case_id in rows])
+    found = []
+    for key, copies, case_id in rows:
+        letters = key.partition("|")[0]
+        found.append(
+            AlikeCases(
+                key,
+                tuple(replace(one, copies=copies) for one in readings[case_id]),
+                _SIDES.get(letters.removeprefix("c")),
+                letters.startswith("c"),
+            )
+        )
+    return found
+
+
+def cases_behind(
+    session: Session,
+    account_id: int,
+    comparison: Comparison,
+    keys: Sequence[Collection[str]],
+    *,
+    references: Mapping[int, Malignancy] | None = None,
+    after: ReadCase | None = None,
+    size: int = PAGE,
+) -> ReadCases:
+    """Return a page of the cases with these keys of `alike_readings`: all of the first group, then of the next.
+
+    Within a group, a reader gets them in the order in which they were added; a researcher, to whom this would reveal
+    which case is which, in the order of their pseudonyms.
+
+    Raises:
+        NotAllowedError: If this account may not see how readers agree.
+    """
+    known = _known(session, account_id)
+    given = _references(session, references)
+    found: list[tuple[str, int, str]] = []
+    reached = after is None
+    for group in keys:
+        if len(found) > size or not group or not (reached or (after and after.key in group)):
+            continue
+        beyond, reached = None if reached else after, True
+        many = size + 1 - len(found)
+        if known.key is None:
+            found += _next_cases(session, known, comparison, given, group, beyond, many)
+        else:
+            found += _next_nameless(session, known, comparison, given, group, beyond, many)
+    readings = _by_case(session, known, [case_id for _, case_id, _ in found[:size]])
+    page = tuple(ReadCase(case_id, key, tuple(readings[case_id]), place) for place, case_id, key in found[:size])
+    return ReadCases(page, page[-1] if len(found) > size else None)
+
+
+def reading_seconds(
+    session: Session, account_id: int, wanted: ReadingFilter
+) -> tuple[Mapping[str, NDArray[np.float64]], Mapping[str, NDArray[np.float64]]]:
+    """Return how many seconds the first and the final reads of each reader took, of the readings that are wanted.
+
+    Raises:
+        NotAllowedError: If this account may not see how readers agree.
+    """
+    known = _known(session, account_id)
+    return _seconds(session, known, "first", wanted), _seconds(session, known, "final", wanted)
+
+
+def slowest_readings(
+    session: Session,
+    account_id: int,
+    stage: TimedStage,
+    wanted: ReadingFilter,
+    *,
+    after: SlowReading | None = None,
+    size: int = PAGE,
+) -> SlowReadings:
+    """Return a page of readings, those whose read of a stage took longest first.
+
+    Raises:
+        NotAllowedError: If this account may not see how readers agree.
+    """
+    known = _known(session, account_id)
+    timed = timed_readings(known.cases, stage, _with_true_name(session, known, wanted))
+    query = select(timed.c.case_id, timed.c.reader, timed.c.iteration, timed.c.first_id, timed.c.microseconds)
+    if after is not None:
+        same = and_(timed.c.microseconds == after.microseconds, timed.c.first_id > after.first_id)
+        query = query.where(or_(timed.c.microseconds < after.microseconds, same))
+    query = query.order_by(timed.c.microseconds.desc(), timed.c.first_id).limit(size + 1)
+    rows = session.execute(query).all()
+    readings = {
+        (case_id, one.reader, one.iteration): one
+        for case_id, of_case in _by_case(session, known, {row.case_id for row in rows}).items()
+        for one in of_case
+    }
+    page = [
+        SlowReading(readings[row.case_id, known.reader(row.reader), row.iteration], row.microseconds, row.first_id)
+        for row in rows[:size]
+    ]
+    return SlowReadings(tuple(page), page[-1] if len(rows) > size else None)
+
+
+def has_readings(session: Session, account_id: int) -> bool:
+    """Return whether this account may know any reading.
+
+    Raises:
+        NotAllowedError: If this account may not see how readers agree.
+    """
+    known, read = _known(session, account_id), tables.Read
+    query = select(read.id).where(read.case_id.in_(known.cases), is_first_of_reading(read))
+    return session.scalar(query.limit(1)) is not None
+
+
+def newest_event(session: Session) -> int:
+    """Return the number of the newest event: nothing that is counted here changes without one."""
+    return session.scalar(select(func.max(tables.AuditEvent.id))) or 0
+
+
+def cases_named(session: Session, account_id: int, names: Collection[str]) -> Mapping[int, str]:
+    """Return the cases with these names, however they are spelt, of which this account knows the readings: id and name.
+
+    The names are folded accessions; a researcher's are folded pseudonyms.
+
+    Raises:
+        NotAllowedError: If this account may not see how readers agree.
+    """
+    known, case, number = _known(session, account_id), tables.Case, tables.CaseNumber
+    if known.key is None:
+        query = select(number.folded, number.case_id).where(
+            number.folded.in_(given_texts(session, names)), number.case_id.in_(known.cases)
+        )
+        return {row.case_id: row.folded for row in session.execute(query)}
+    every = select(case.id, case.accession).where(case.id.in_(known.cases)).execution_options(yield_per=_ROWS)
+    folded = ((case_id, fold_identifier(known.case(accession))) for case_id, accession in session.execute(every))
+    return {case_id: name for case_id, name in folded if name in names}
 
 
 def cases_of_researcher() -> Select[int]:
@@ -59,72 +244,130 @@ def cases_of_researcher() -> Select[int]:
     return select(read.case_id).where(read.stage == Stage.FINAL, is_current_read(read))
 
 
+def _known(session: Session, account_id: int) -> _Known:
+    require_permission(session, account_id, Permission.SEE_AGREEMENT)
+    if session.get_one(tables.Account, account_id).role is Role.RESEARCHER:
+        return _Known(cases_of_researcher(), lasting_key(session))
+    return _Known(finished_cases(account_id, undo_window(session)), None)
+
+
+def _references(session: Session, given: Mapping[int, Malignancy] | None) -> References:
+    if given is None:
+        return References()
+    benign, malignant = (
+        given_integers(session, [case_id for case_id, label in given.items() if label == side])
+        for side in _SIDES.values()
+    )
+    return References(benign, malignant)
+
+
+def _next_cases(
+    session: Session,
+    known: _Known,
+    comparison: Comparison,
+    references: References,
+    group: Collection[str],
+    after: ReadCase | None,
+    many: int,
+) -> list[tuple[str, int, str]]:
+    """Return the next cases of a group as place, id and key, in the order in which they were added."""
+    case = tables.Case
+    cases = known.cases if after is None else select(case.id).where(case.id.in_(known.cases), case.id > after.case_id)
+    alike = alike_cases(cases, comparison, references)
+    query = select(alike.c.case_id, alike.c.key).where(alike.c.key.in_(given_texts(session, group)))
+    return [("", case_id, key) for case_id, key in session.execute(query.order_by(alike.c.case_id).limit(many))]
+
+
+def _next_nameless(
+    session: Session,
+    known: _Known,
+    comparison: Comparison,
+    references: References,
+    group: Collection[str],
+    after: ReadCase | None,
+    many: int,
+) -> list[tuple[str, int, str]]:
+    """Return the next cases of a group as place, id and key, in the order of pseudonyms, which no index knows."""
+    alike, case = alike_cases(known.cases, comparison, references), tables.Case
+    query = select(case.id, case.accession, alike.c.key).join(alike, alike.c.case_id == case.id)
+    rows = session.execute(query.where(alike.c.key.in_(given_texts(session, group))).execution_options(yield_per=_ROWS))
+    reached = ("", 0) if after is None else (after.place, after.case_id)
+    named = ((known.case(accession), case_id, key) for case_id, accession, key in rows)
+    return heapq.nsmallest(many, (one for one in named if one[:2] > reached))
+
+
+def _seconds(
+    session: Session, known: _Known, stage: TimedStage, wanted: ReadingFilter
+) -> dict[str, NDArray[np.float64]]:
+    timed = timed_readings(known.cases, stage, _with_true_name(session, known, wanted))
+    query = select(timed.c.reader, timed.c.microseconds).execution_options(yield_per=_ROWS)
+    # Eight bytes for each reading: a median needs them all.
+    found: dict[str, array[int]] = defaultdict(lambda: array("q"))
+    for reader, microseconds in session.execute(query):
+        found[reader].append(microseconds)
+    return {known.reader(reader): np.frombuffer(each, np.int64) / 10**6 for reader, each in found.items()}
+
+
+def _with_true_name(session: Session, known: _Known, wanted: ReadingFilter) -> ReadingFilter:
+    if known.key is None or wanted.reader is None:
+        return wanted
+    names = session.scalars(select(tables.Account.name))
+    return replace(wanted, reader=next((name for name in names if known.reader(name) == wanted.reader), ""))
+
+
+def _by_case(session: Session, known: _Known, cases: Collection[int]) -> Mapping[int, list[Reading]]:
+    """Return the readings of some of the cases of which an account may know them, by case."""
+    found: dict[int, list[Reading]] = defaultdict(list)
+    ordered = sorted(cases)
+    for start in range(0, len(ordered), _AT_ONCE):
+        for one in _readings(session, known, given_integers(session, ordered[start : start + _AT_ONCE])):
+            found[one.case_id].append(one)
+    return found
+
+
+def _readings(session: Session, known: _Known, cases: Select[int]) -> Iterator[Reading]:
+    """Yield the readings of cases, which the caller has asked of `known`, by case and reader."""
+    last: Reading | None = None
+    reader: tuple[int, int] | None = None
+    for row in session.execute(_rows_of(cases)):
+        read = row[0]
+        if read.stage is Stage.FIRST:
+            if last is not None:
+                yield last
+            same = last is not None and reader == (read.case_id, read.account_id)
+            last = _start_reading(row, known, last.iteration + 1 if same and last is not None else 1)
+        elif last is not None and read.stage is Stage.WITHDRAWN:
+            last = replace(last, final=None, standing=None, vote=None, model_version=None)
+        elif last is not None:
+            last = _add_final(last, row)
+        reader = (read.case_id, read.account_id)
+    if last is not None:
+        yield last
+
+
 def _rows_of(cases: Select[int]) -> Select[tables.Read, tables.Case, str, str | None]:
     read = tables.Read
-    shown_prediction, prediction = tables.ReadPrediction, tables.Prediction
-    version = (
-        select(prediction.model_version)
-        .join(shown_prediction, shown_prediction.prediction_id == prediction.id)
-        .where(shown_prediction.read_id == read.id)
-        .limit(1)  # a reveal shows only one version
-        .scalar_subquery()
-    )
-    shown_scope, scope = tables.ReadScope, tables.ImageScope
-    withheld_by = (
-        select(scope.model_version)
-        .join(shown_scope, shown_scope.scope_id == scope.id)
-        .where(shown_scope.read_id == read.id, read.shown_scope == "out", scope.level == "out")
-        .correlate(read)
-        .order_by(scope.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    first = aliased(tables.Read)
-    # A reading that began with the model has no blind opinion; the study export has it.
-    began_blind = select(first.id).where(
-        first.case_id == read.case_id,
-        first.account_id == read.account_id,
-        first.stage == Stage.FIRST,
-        first.informed.is_not(True),
-        func.coalesce(first.place_id, 0) == func.coalesce(read.place_id, 0),
-    )
-    # An adjudicator reads only difficult cases: counted as another reader, they would make all readers look worse.
-    settled = select(tables.Consensus.id).where(
-        tables.Consensus.case_id == read.case_id, tables.Consensus.account_id == read.account_id
-    )
-    as_reader = or_(read.place_id.is_not(None), ~settled.exists())
     return (
-        select(read, tables.Case, tables.Account.name, func.coalesce(version, withheld_by))
+        select(read, tables.Case, tables.Account.name, shown_version(read))
         .join(tables.Account, tables.Account.id == read.account_id)
         .join(tables.Case, tables.Case.id == read.case_id)
         # All accounts are listed, so that the index on reader and case is used for the other readers too.
-        .where(
-            read.account_id.in_(select(tables.Account.id)),
-            read.case_id.in_(cases),
-            read.informed.is_not(True),
-            began_blind.exists(),
-            as_reader,
-        )
+        .where(read.account_id.in_(select(tables.Account.id)), read.case_id.in_(cases), is_reading_row(read))
         .order_by(read.case_id, tables.Account.name, func.coalesce(read.place_id, 0), read.id)
     )
 
 
-def _start_reading(row: _Row, iteration: int) -> Reading:
+def _start_reading(row: _Row, known: _Known, iteration: int) -> Reading:
     read, case, reader, _ = row
     return Reading(
         case_id=case.id,
-        accession=case.accession,
+        accession=known.case(case.accession),
         magnification=case.magnification,
         demonstration=case.demonstration,
-        reader=reader,
+        reader=known.reader(reader),
         first=_saved_read(read),
         iteration=iteration,
     )
-
-
-def _without_names(reading: Reading, key: str) -> Reading:
-    case, reader = (pseudonym(what, key) for what in (f"case {reading.accession}", f"reader {reading.reader}"))
-    return replace(reading, accession=f"case {case}", reader=f"reader {reader}")
 
 
 def _add_final(reading: Reading, row: _Row) -> Reading:

@@ -1,5 +1,6 @@
 """The audit trail for administrators: filtered events, and verification."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -15,6 +16,8 @@ from db.queries.permissions import require_permission
 from db.values.accounts import Permission
 from db.values.audit import EventFilter, TrailAction, Verification
 from db.values.reading import AuditEvent
+
+AT_ONCE = 1000  # events in memory
 
 
 def audit_trail(
@@ -35,6 +38,27 @@ def audit_trail(
         query = query.where(event.subject == subject)
     rows = session.execute(query.order_by(event.id.desc()).limit(limit).offset(offset))
     return [AuditEvent(row.at, name, row.action, row.subject, row.id) for row, name in rows]
+
+
+def each_event(session: Session, filters: EventFilter, most: int | None = None) -> Iterator[AuditEvent]:
+    """Yield the newest matching events, newest first, all or so many of them; few are in memory at once."""
+    write_pending(session)
+    event = tables.AuditEvent
+    # Columns, not rows, which the session would keep.
+    query = select(event.at, tables.Account.name, event.action, event.subject, event.id)
+    query = query.outerjoin(tables.Account, tables.Account.id == event.account_id)
+    query = query.where(*event_conditions(filters)).order_by(event.id.desc())
+    yielded, before = 0, None
+    while most is None or yielded < most:
+        many = AT_ONCE if most is None else min(AT_ONCE, most - yielded)
+        page = query if before is None else query.where(event.id < before)
+        rows = session.execute(page.limit(many)).all()
+        for row in rows:
+            yield AuditEvent(*row)
+        yielded += len(rows)
+        if len(rows) < many:
+            return
+        before = rows[-1].id
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +103,14 @@ def event_choices(session: Session, by: int | None) -> EventChoices:
     return EventChoices(tuple(sorted(session.scalars(people))), tuple(sorted(session.scalars(actions))))
 
 
-def all_events(session: Session, by: int | None, filters: EventFilter) -> list[AuditEvent]:
-    """Return all matching events, newest first.
+def all_events(session: Session, by: int | None, filters: EventFilter) -> Iterator[AuditEvent]:
+    """Return all matching events, newest first, as the database gives them.
 
     Raises:
         NotAllowedError: If `by` is not an administrator.
     """
     require_permission(session, by, Permission.ADMINISTER)
-    return audit_trail(session, limit=None, filters=filters)
+    return each_event(session, filters)
 
 
 def verify_for(sessions: Sessions, files: Files, by: int | None, progress: Progress) -> Verification:

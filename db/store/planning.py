@@ -1,14 +1,16 @@
 """Assignments and priorities set by administrators, as rows that are added and never changed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Row, Select, Subquery, func, select
+from sqlalchemy import ColumnElement, Row, Select, Subquery, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
+from db.projection.write import project_touched
 from db.queries.case_state import (
     case_conditions,
     current_assignments,
@@ -17,14 +19,16 @@ from db.queries.case_state import (
     urgent_cases,
 )
 from db.queries.cases import lock_case
-from db.queries.intakes import incomplete_cases
+from db.queries.intakes import is_open_intake
 from db.queries.permissions import require_permission
 from db.queries.reads import is_current_final
+from db.values.accessions import search_range
 from db.values.accounts import ALLOWED, Permission
 from db.values.reading import Action
-from db.values.worklist import AssignableReader, CaseFilter, PlannedCase
+from db.values.worklist import AssignableReader, PlanFilter, PlannedCase, PlanPage
 
-_EVERYTHING = CaseFilter()
+PAGE = 50  # cases
+_EVERYTHING = PlanFilter()
 _READERS = tuple(role for role, allowed in ALLOWED.items() if Permission.READ_CASES in allowed)
 _BETWEEN_NAMES = "\n"  # occurs in no name
 
@@ -79,31 +83,64 @@ def set_priority(session: Session, by: int, case_ids: Collection[int], *, urgent
     return changed
 
 
-def cases_to_plan(session: Session, by: int, filters: CaseFilter = _EVERYTHING) -> list[PlannedCase]:
-    """Return the cases with an image, oldest first; `states` and `mine` of the filter are ignored.
+def cases_to_plan(
+    session: Session, by: int, filters: PlanFilter = _EVERYTHING, *, after: PlannedCase | None = None, size: int = PAGE
+) -> PlanPage:
+    """Return a page of the cases with an image, oldest first; `after` is the `last` of the page before.
 
     Raises:
         NotAllowedError: If `by` may not plan reading.
     """
     require_permission(session, by, Permission.PLAN_READING)
+    project_touched(session)
+    case, image = tables.Case, tables.Image
+    analysed = select(image.id).join(tables.Job, tables.Job.image_id == image.id).where(image.case_id == case.id)
+    query = select(case.id).where(analysed.exists(), *_plan_conditions(filters))
+    if after is not None:
+        query = query.where(case.id > after.id)
+    found = session.scalars(query.order_by(case.id).limit(size + 1)).all()
+    rows = _planned_cases(session, found[:size])
+    return PlanPage(tuple(rows), rows[-1] if len(found) > size else None)
+
+
+def _plan_conditions(filters: PlanFilter) -> list[ColumnElement[bool]]:
+    case, term, text = tables.Case, tables.CaseTerm, (filters.cases.text or "").strip()
+    conditions = case_conditions(replace(filters.cases, text=None))
+    if text:
+        low, high = search_range(text)
+        conditions.append(case.id.in_(select(term.case_id).where(term.term >= low, term.term < high)))
+    if not filters.signed_off:
+        conditions.append(~exists().where(tables.SignOff.case_id == case.id))
+    assigned = current_assignments()
+    if filters.reader is not None:
+        theirs = assigned.where(tables.Assignment.account_id == filters.reader)
+        conditions.append(case.id.in_(theirs.with_only_columns(tables.Assignment.case_id)))
+    if filters.unassigned:
+        conditions.append(~assigned.where(tables.Assignment.case_id == case.id).correlate(case).exists())
+    return conditions
+
+
+def _planned_cases(session: Session, cases: Sequence[int]) -> list[PlannedCase]:
+    """Return what the plan shows of some cases, oldest first."""
     case = tables.Case
-    images, finished, readers = images_of_cases(), _finished_counts(), _reader_names()
+    images, finished, readers = images_of_cases(chosen=True), _finished_counts(cases), _reader_names(cases)
     query = (
         select(
             case,
             images.c.images,
             func.coalesce(finished.c.readers, 0),
             readers.c.names,
-            case.id.in_(urgent_cases()),
-            case.id.in_(signed_cases()),
-            case.id.in_(incomplete_cases()),
+            urgent_cases().where(tables.Priority.case_id == case.id).correlate(case).exists(),
+            exists().where(tables.SignOff.case_id == case.id),
+            exists().where(tables.Intake.case_id == case.id, is_open_intake()),
         )
         .join(images, images.c.case_id == case.id)
         .outerjoin(finished, finished.c.case_id == case.id)
         .outerjoin(readers, readers.c.case_id == case.id)
-        .where(*case_conditions(filters))
+        .where(case.id.in_(cases))
     )
-    return [_planned_case(row) for row in session.execute(query.order_by(case.id))]
+    rows = session.execute(query.order_by(case.id), {"cases": list(cases)})
+    return [_planned_case(row) for row in rows]
 
 
 def assignable_readers(session: Session, by: int) -> list[AssignableReader]:
@@ -147,14 +184,14 @@ def _is_urgent(session: Session, case_id: int) -> bool:
     return session.scalar(query.order_by(tables.Priority.id.desc()).limit(1)) or False
 
 
-def _finished_counts() -> Subquery:
+def _finished_counts(cases: Sequence[int]) -> Subquery:
     final = aliased(tables.Read)
     query = select(final.case_id, func.count(final.account_id.distinct()).label("readers"))
-    return query.where(is_current_final(final)).group_by(final.case_id).subquery()
+    return query.where(is_current_final(final), final.case_id.in_(cases)).group_by(final.case_id).subquery()
 
 
-def _reader_names() -> Subquery:
-    assigned = current_assignments().subquery()
+def _reader_names(cases: Sequence[int]) -> Subquery:
+    assigned = current_assignments().where(tables.Assignment.case_id.in_(cases)).subquery()
     query: Select[int, str] = select(
         assigned.c.case_id, func.aggregate_strings(tables.Account.name, _BETWEEN_NAMES).label("names")
     ).join(tables.Account, tables.Account.id == assigned.c.account_id)

@@ -18,6 +18,7 @@ from db.projection.write import project_touched
 from db.queries.case_state import derive_cases
 from db.queries.listed_cases import (
     FEW,
+    FOUND,
     CaseDetails,
     Wanted,
     case_details,
@@ -77,7 +78,7 @@ def worklist(
     if is_short or filters.text:
         listed += cases_of_piles(session, wanted) if is_short else cases_by_text(session, wanted)
         listed = [one for one in listed if _has_place(one, order)]
-        cut = not is_short and len(listed) > FEW
+        cut = not is_short and len(listed) > FOUND
         total = None if cut else len(listed)
         keys = _keys(order, partial(make_natural_key, language=language))
     else:

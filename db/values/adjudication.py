@@ -22,6 +22,15 @@ class WaitingCase:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingCases:
+    """Some cases of an adjudicator's list, and how many there are in all."""
+
+    rows: tuple[WaitingCase, ...]
+    total: int
+    more: bool = False  # whether others follow
+
+
+@dataclass(frozen=True, slots=True)
 class ShownRead:
     """The opinions of one reader before and after the reveal, without name and time."""
 

@@ -84,6 +84,24 @@ class WorklistPage:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanFilter:
+    """A filter for the cases of a plan; of `cases`, `states` and `mine` are ignored."""
+
+    cases: CaseFilter = CaseFilter()
+    reader: int | None = None  # assigned to this account
+    unassigned: bool = False  # assigned to nobody
+    signed_off: bool = True  # with cases that are signed off
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPage:
+    """Some cases of the plan, and the last of them if others follow."""
+
+    rows: tuple["PlannedCase", ...]
+    last: "PlannedCase | None" = None
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedCase:
     """A case as a planner sees it, without the opinions of the model and the readers."""
 

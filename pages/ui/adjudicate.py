@@ -9,7 +9,7 @@ import streamlit as st
 from core.reading.scope_words import NO_OPINION
 from db import store
 from db.errors import CaseChangedError
-from db.values.adjudication import Adjudication, Ruling, ShownRead, WaitingCase
+from db.values.adjudication import Adjudication, Ruling, ShownRead, WaitingCase, WaitingCases
 from db.values.reading import CaseView, Consensus, Opinion, Severity
 from pages.ui import components, formatting, resources, times
 from pages.ui.reading import drafts, header, inputs, model_opinion, saved, sign_off
@@ -28,11 +28,11 @@ _HEIGHT = 210  # px; longer opinions scroll, so that the form stays on the scree
 _FEW, _LONG = 2, 160  # readers, and characters of their remarks, that need no scrolling
 
 
-def list_waiting_cases() -> list[WaitingCase]:
-    """Return the cases that wait for this adjudicator."""
+def list_waiting_cases(after: int | None = None, size: int = store.adjudication.PAGE) -> WaitingCases:
+    """Return a page of the cases that wait for this adjudicator, or the next ones after a case."""
     adjudicator = resources.account().id
     with resources.sessions().read() as session:
-        return store.adjudication.cases_to_adjudicate(session, adjudicator)
+        return store.adjudication.cases_to_adjudicate(session, adjudicator, after=after, size=size)
 
 
 def open_case(case_id: int) -> None:
@@ -43,9 +43,9 @@ def open_case(case_id: int) -> None:
 
 def open_next(after: int) -> None:
     """Show the next case that waits for this adjudicator, or the empty list."""
-    cases = [case.id for case in list_waiting_cases()]
-    start = cases.index(after) + 1 if after in cases else 0
-    others = [case_id for case_id in (*cases[start:], *cases[:start]) if case_id != after]
+    # After the last one comes the first.
+    found = (*list_waiting_cases(after, size=1).rows, *list_waiting_cases(size=2).rows)
+    others = [case.id for case in found if case.id != after]
     if not others:
         st.query_params.clear()
         st.rerun()
@@ -55,7 +55,9 @@ def open_next(after: int) -> None:
 def draw_header(seen: Adjudication) -> None:
     """Draw the line above the tissue."""
     skip = partial(open_next, seen.case.id) if seen.waits else None
-    header.draw_header_line(seen.case, ("**ADJUDICATION**", f"{len(list_waiting_cases())} to adjudicate"), skip)
+    header.draw_header_line(
+        seen.case, ("**ADJUDICATION**", f"{list_waiting_cases(size=1).total:,} to adjudicate"), skip
+    )
 
 
 def make_blind_mode(case: CaseView) -> ReadingMode:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -136,11 +136,17 @@ def readings_csv(readings: Iterable["Reading"], references: Mapping[int, Maligna
 
 def events_csv(events: Iterable["AuditEvent"]) -> TableFile:
     """Write events of the audit trail, in the order given, times in UTC."""
-    rows = (
-        (one.number, one.at.isoformat(sep=" ", timespec="seconds"), one.account, one.action, one.subject)
-        for one in events
-    )
-    return _make_table("audit", _EVENT, rows)
+    return _make_table("audit", _EVENT, _event_rows(events))
+
+
+def write_events(events: Iterable["AuditEvent"]) -> bytes:
+    """Return the CSV file of `events_csv` alone, for which no row is kept."""
+    return csv_bytes(_EVENT, _event_rows(events))
+
+
+def _event_rows(events: Iterable["AuditEvent"]) -> Iterator[tuple[object, ...]]:
+    for one in events:
+        yield one.number, one.at.isoformat(sep=" ", timespec="seconds"), one.account, one.action, one.subject
 
 
 def _cell_values(cell: "FigureCell") -> tuple[object, ...]:

@@ -1,41 +1,17 @@
 """Draw the filters, the table of cases and the buttons of the Planning page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import streamlit as st
 
 from db import store
-from db.values.worklist import AssignableReader, CaseFilter, PlannedCase
+from db.values.worklist import AssignableReader, CaseFilter, PlanFilter, PlannedCase
 from pages.ui import components, formatting, resources, times
 
 _UNASSIGNED = "no reader yet"
 
 
-@dataclass(frozen=True, slots=True)
-class PlanningFilter:
-    """The filters of the page: which cases, assigned to which reader; None means any."""
-
-    cases: CaseFilter
-    reader: str | None
-    signed_off: bool
-
-    def among(self, cases: Sequence[PlannedCase]) -> list[PlannedCase]:
-        """Return the cases that match, without signed off ones unless these are included."""
-        return [case for case in cases if self._of_reader(case) and (self.signed_off or not case.signed_off)]
-
-    @property
-    def narrowed(self) -> bool:
-        """Return whether the filters can leave out any case."""
-        return self != PlanningFilter(CaseFilter(), None, signed_off=True)
-
-    def _of_reader(self, case: PlannedCase) -> bool:
-        if self.reader is None:
-            return True
-        return not case.readers if self.reader == _UNASSIGNED else self.reader in case.readers
-
-
-def ask_filter(readers: Sequence[AssignableReader]) -> PlanningFilter:
+def ask_filter(readers: Sequence[AssignableReader]) -> PlanFilter:
     """Ask which cases to list."""
     text, power, reader, signed = st.columns([1.5, 1.3, 1.8, 1.2], vertical_alignment="center")
     number = components.ask_case_number(text, "planning")
@@ -50,7 +26,12 @@ def ask_filter(readers: Sequence[AssignableReader]) -> PlanningFilter:
         persist_state="session",
     )
     with_signed = signed.toggle("include signed off", key="planning-signed", persist_state="session")
-    return PlanningFilter(CaseFilter(text=number, magnification=magnification), assigned_to, with_signed)
+    return PlanFilter(
+        CaseFilter(text=number, magnification=magnification),
+        reader=next((one.id for one in readers if one.name == assigned_to), None),
+        unassigned=assigned_to == _UNASSIGNED,
+        signed_off=with_signed,
+    )
 
 
 def ask_cases(cases: Sequence[PlannedCase]) -> list[PlannedCase]:

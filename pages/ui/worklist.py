@@ -1,13 +1,13 @@
 """The table, filters and order of the worklist; the choices stay while the reader visits a case."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
 from db.values.reading import CaseState
-from db.values.worklist import CaseFilter, CaseOrder, CaseRow
+from db.values.worklist import CaseFilter, CaseOrder, CaseRow, WorklistPage
 from pages.ui import components, formatting, resources, times
 
 # States counted together, because the reader has the same to do.
@@ -67,6 +67,15 @@ class WorklistQuery:
     order: CaseOrder
     added: str | None  # when the cases were added, in words
     limit: str
+
+    def without_times(self) -> "WorklistQuery":
+        """Return it without its times, which move with the clock: what they were chosen as stays."""
+        return replace(self, cases=replace(self.cases, since=None, until=None))
+
+
+def explain_cut(page: WorklistPage) -> str:
+    """Return what to do if more cases match the text than can be listed; empty otherwise."""
+    return "Very many case numbers begin like this: only the first are listed. Type more of it." if page.cut else ""
 
 
 def ask_states(counts: Mapping[CaseState, int]) -> list[CaseState] | None:

@@ -118,14 +118,14 @@ def test_an_adjudicator_reads_a_case_of_an_open_study_only_there(world: World) -
 def test_the_list_says_nothing_of_what_anybody_thinks(world: World, sessions: Sessions) -> None:
     world.read_differently()
     with sessions.read() as session:
-        (case,) = store.adjudication.cases_to_adjudicate(session, world.adjudicators[0])
+        (case,) = store.adjudication.cases_to_adjudicate(session, world.adjudicators[0]).rows
     assert (case.id, case.accession, case.magnification, case.images, case.begun) == (1, "C-0001", "100X", 1, False)
     assert {field.name for field in fields(WaitingCase)} == {
         "id", "accession", "magnification", "images", "since", "demonstration", "begun",
     }  # fmt: skip
     world.read_first(world.adjudicators[0], world.case_id)
     with sessions.read() as session:
-        assert store.adjudication.cases_to_adjudicate(session, world.adjudicators[0])[0].begun
+        assert store.adjudication.cases_to_adjudicate(session, world.adjudicators[0]).rows[0].begun
 
 
 def test_before_the_blind_read_there_is_nothing_but_tissue(world: World) -> None:
@@ -292,3 +292,21 @@ def test_a_reader_reads_on_as_long_as_the_case_is_not_signed(world: World) -> No
     world.read_first(world.adjudicators[0], world.case_id)
     world.adjudicate(world.adjudicators[0])
     assert world.amend(world.readers[1], replace(SAYS_MALIGNANT, note="convinced")).opinion.label == "malignant"
+
+
+def test_the_list_comes_page_by_page_and_goes_on_after_a_case(sessions: Sessions) -> None:
+    world = make_world(sessions, cases=4)
+    for case_id in (3, 1, 4):
+        for reader, said in zip(world.readers, (SAYS_MALIGNANT, SAYS_BENIGN), strict=True):
+            world.read(reader, world.cases[case_id - 1], said)
+    expected = [world.cases[place] for place in (2, 0, 3)]
+
+    def listed(after: int | None, size: int) -> tuple[list[int], int, bool]:
+        with sessions.read() as session:
+            page = store.adjudication.cases_to_adjudicate(session, world.adjudicator, after=after, size=size)
+        return [case.id for case in page.rows], page.total, page.more
+
+    assert listed(None, 2) == (expected[:2], 3, True)
+    assert listed(expected[1], 2) == (expected[2:], 3, False)
+    assert listed(expected[2], 2) == ([], 3, False)
+    assert listed(world.cases[1], 1) == (expected[:1], 3, True), "it does not wait"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner, Result
 
@@ -18,7 +18,8 @@ from db.audit.chain import GENESIS, AddedEvents, Link
 from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.database import Sessions, open_database
-from db.values.audit import Verification
+from db.store import audit as store_audit
+from db.values.audit import EventFilter, Verification
 from tests.db.test_upgrade import old_database
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, OPENED
@@ -264,3 +265,27 @@ def test_events_are_listed_by_what_is_asked_and_no_cell_is_a_formula(tmp_path: P
     assert len(command("list", "--database", url, "--account", "dr. a").stdout.splitlines()) == 1
     assert len(command("list", "--database", url, "--until", "2026-01-01").stdout.splitlines()) == 0
     assert len(command("list", "--database", url, "--limit", "1").stdout.splitlines()) == 1
+
+
+def test_a_long_trail_is_given_before_its_end_is_fetched(anchored: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_audit, "AT_ONCE", 2)
+    with anchored.begin() as session:
+        for number in range(5):
+            record_event(session, None, "written", f"event {number}")
+    fetched: list[str] = []
+    with anchored.read() as session:
+        expected = store.audit.audit_trail(session, limit=None)
+        events = store.audit.each_event(session, EventFilter())
+
+        def note(_c: object, _k: object, statement: str, *_: object) -> None:
+            fetched.append(statement)
+
+        engine = session.get_bind()
+        event.listen(engine, "before_cursor_execute", note)
+        found = [next(events), next(events)]
+        assert len(fetched) == 1, "the third event has not been asked for yet"
+        found += events
+        event.remove(engine, "before_cursor_execute", note)
+        assert list(store.audit.each_event(session, EventFilter(), 3)) == expected[:3]
+    assert found == expected
+    assert len(fetched) == len(expected) // 2 + 1

@@ -236,7 +236,7 @@ def test_an_interrupted_intake_says_what_is_missing_and_is_completed_by_its_uplo
         assert store.intakes.open_intakes(session, other) == []
         mine = store.intakes.open_intakes(session, uploader)
         assert store.intakes.open_intakes(session, planner) == mine
-        planned = {case.accession: case.incomplete for case in store.planning.cases_to_plan(session, planner)}
+        planned = {case.accession: case.incomplete for case in store.planning.cases_to_plan(session, planner).rows}
     assert [(one.accession, one.stored, write_positions(one.missing)) for one in mine] == [
         ("C-0001", 3, "3 to 4, 6 to 10"),
         ("C-0002", 1, "2 to 10"),

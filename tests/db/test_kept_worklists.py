@@ -1,176 +1,46 @@
 """What the worklists show is kept with every write, and is at any time what follows from the rows."""
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
 from core.natural_order import make_natural_key
-from core.results import Analysis
 from db import store, tables
 from db.__main__ import app
 from db.database import Sessions, open_database
-from db.errors import CaseChangedError, InStudyError, NotAllowedError, NotRevealedError
 from db.projection.check import find_differences
-from db.queries import listed_cases
+from db.queries import case_state, listed_cases
 from db.store import worklist as store_worklist
 from db.values.accessions import search_range, search_terms, sort_key
-from db.values.adjudication import Amendment
 from db.values.piles import STATE_NUMBERS, Pile, Share
-from db.values.reading import Arm, CaseState, Role
-from db.values.studies import StudyPlan
+from db.values.reading import CaseState, Role
 from db.values.worklist import CaseFilter, CaseOrder
+from tests.helpers.chance import OFTEN, REFUSED, SELDOM, Chance
 from tests.helpers.rows import (
-    CANNOT_ASSESS,
-    MALIGNANT,
-    MODEL,
     OPENED,
-    QUALITY,
-    RULING,
     SAYS_BENIGN,
     SAYS_MALIGNANT,
-    analysis,
 )
 from tests.helpers.worklists import whole_worklist
-from tests.helpers.world import World, add_person, make_case, make_world
+from tests.helpers.world import add_person, make_case, make_world
 
-_REFUSED = (CaseChangedError, InStudyError, NotAllowedError, NotRevealedError, ValueError)
 _ACTS = 100
 _ACCESSIONS = ("S24-2", "S24-10", "s24-10", "Ä-1", "a1", "A-1", "B_1", "H26-100%", "007", "7", "7b", "Ж-1", "²", "S24")
 
 
-@dataclass(frozen=True, slots=True)
-class Chance:
-    """Who does something with which case, and how the dice fall."""
-
-    world: World
-    planner: int
-    dice: random.Random
-
-    @property
-    def case(self) -> int:
-        return self.dice.choice(self.world.cases)
-
-    @property
-    def who(self) -> int:
-        return self.dice.choice((*self.world.readers, *self.world.adjudicators))
+def listed_to_adjudicate(sessions: Sessions) -> set[int]:
+    """Return the cases that wait for an adjudicator, as their list finds them by the piles of readers."""
+    with sessions.read() as session:
+        return set(session.scalars(case_state.cases_to_adjudicate()))
 
 
-def read_first(session: Session, by: Chance) -> None:
-    opinion = by.dice.choice((SAYS_MALIGNANT, CANNOT_ASSESS, replace(MALIGNANT, confidence=1)))
-    store.reads.record_first_read(session, by.case, by.who, opinion, OPENED)
-
-
-def read_to_the_end(session: Session, by: Chance) -> None:
-    opinion = by.dice.choice((SAYS_MALIGNANT, SAYS_BENIGN, CANNOT_ASSESS))
-    store.reads.record_final_read(session, by.case, by.who, opinion, OPENED)
-
-
-def amend(session: Session, by: Chance) -> None:
-    store.reads.amend_read(session, by.case, by.who, by.dice.choice((SAYS_MALIGNANT, SAYS_BENIGN)), OPENED)
-
-
-def withdraw(session: Session, by: Chance) -> None:
-    who = by.who
-    for read in store.reads.own_reads(session, who)[-1:]:
-        store.reads.withdraw_read(session, read.id, who)
-
-
-def sign_off(session: Session, by: Chance) -> None:
-    case, who = by.case, by.who
-    store.reads.end_undo(session, who)
-    session.flush()
-    view = store.sign_offs.sign_offs_of(session, case, who)
-    if view.proposed is not None:
-        store.sign_offs.sign_off(session, case, who, view.proposed, "")
-    elif view.versions:
-        amended = Amendment("benign", None, f"note {by.dice.random()}", why="looked again")
-        replaces = view.versions[-1].version
-        store.sign_offs.amend_sign_off(session, case, who, amended, replaces_version=replaces)
-
-
-def settle(session: Session, by: Chance) -> None:
-    case, who = by.case, by.world.adjudicator
-    opened = store.adjudication.open_adjudication(session, case, who)
-    seen = [read.read_id for read in opened.reads]
-    store.adjudication.record_consensus(session, case, who, RULING, OPENED, seen=seen)
-
-
-def plan(session: Session, by: Chance) -> None:
-    store.planning.assign(session, by.planner, [by.case], by.who, active=by.dice.random() < 0.7)
-    store.planning.set_priority(session, by.planner, [by.case], urgent=by.dice.random() < 0.5)
-
-
-def plan_study(session: Session, by: Chance) -> None:
-    name = f"study {by.dice.random()}"
-    store.studies.make_study(session, by.planner, StudyPlan(name, (by.who,), (by.case,), (Arm.UNAIDED,)))
-
-
-def close_study(session: Session, by: Chance) -> None:
-    for study in session.scalars(select(tables.Study.id).where(tables.Study.closed_at.is_(None))).all():
-        store.studies.close_study(session, by.planner, study)
-
-
-def change_account(session: Session, by: Chance) -> None:
-    name = session.get_one(tables.Account, by.who).name
-    store.accounts.set_disabled(session, by.planner, name, disabled=by.dice.random() < 0.3)
-    other = session.get_one(tables.Account, by.world.readers[-1]).name
-    store.accounts.set_role(session, by.planner, other, by.dice.choice(list(Role)))
-
-
-def take_in(session: Session, by: Chance) -> None:
-    who = by.world.reader
-    case_id = store.cases.add_case(session, who, accession=None, magnification="40X")
-    intake = store.intakes.begin_intake(session, who, case_id, 1)
-    if by.dice.random() < 0.5:
-        store.intakes.end_intake(session, who, intake)
-
-
-def add_image(session: Session, by: Chance) -> None:
-    make_case(session, by.world.reader, images=by.dice.choice((1, 2)))
-
-
-def work(session: Session, by: Chance) -> None:
-    job = store.jobs.claim_job(session, "w")
-    if job is None:
-        return
-    match by.dice.choice(("found", "blank", "failed", "released")):
-        case "found":
-            result = analysis(by.dice.random())
-            store.jobs.finish_job(session, job, "w", result, model=MODEL, heatmap=None)
-        case "blank":
-            blank = Analysis(460, 700, QUALITY, reason="the image is blank")
-            store.jobs.finish_job(session, job, "w", blank, model=MODEL, heatmap=None)
-        case "failed":
-            store.jobs.fail_job(session, job, "w", "damaged")
-        case _:
-            store.jobs.release_jobs(session, "w")
-
-
-def analyse_again(session: Session, by: Chance) -> None:
-    image = session.scalar(select(tables.Image.id).where(tables.Image.case_id == by.case))
-    assert image is not None
-    store.jobs.queue_again(session, by.who, image)
-
-
-def open_a_case(session: Session, by: Chance) -> None:
-    store.open_case.open_case(session, by.case, by.who)
-
-
-def end_undo(session: Session, by: Chance) -> None:
-    store.reads.end_undo(session, by.who)
-
-
-_OFTEN: list[Callable[[Session, Chance], None]] = [read_first, read_to_the_end] * 4
-_SELDOM: list[Callable[[Session, Chance], None]] = [
-    *(amend, withdraw, sign_off, settle, plan, plan_study, close_study, change_account, take_in, add_image),
-    *(work, work, analyse_again, open_a_case, end_undo),
-]
+def waiting_one_by_one(sessions: Sessions) -> set[int]:
+    with sessions.read() as session:
+        cases = session.scalars(select(tables.Case.id)).all()
+        return {case_id for case_id in cases if case_state.waits_for_adjudication(session, case_id)}
 
 
 def differences(sessions: Sessions) -> list[str]:
@@ -187,15 +57,16 @@ def test_whatever_people_do_in_whatever_order_the_worklists_are_what_follows_fro
     dice = random.Random(2)  # noqa: S311 (a test, no secret)
     chance, done = Chance(world, planner, dice), set()
     for _ in range(_ACTS):
-        act = dice.choice(_OFTEN + _SELDOM)
+        act = dice.choice(OFTEN + SELDOM)
         try:
             with sessions.begin() as session:
                 act(session, chance)
-        except _REFUSED:
+        except REFUSED:
             continue
         done.add(act.__name__)
         assert differences(sessions) == [], act.__name__
-    assert len(done) >= len({*_OFTEN, *_SELDOM}) - 4, "most of the acts are allowed at some time"
+        assert listed_to_adjudicate(sessions) == waiting_one_by_one(sessions), act.__name__
+    assert len(done) >= len({*OFTEN, *SELDOM}) - 4, "most of the acts are allowed at some time"
 
 
 def test_a_list_says_what_was_written_earlier_in_the_same_transaction(sessions: Sessions) -> None:
@@ -293,6 +164,7 @@ def test_a_text_that_very_many_case_numbers_begin_with_lists_the_first_of_them(
     world = make_world(sessions, cases=5)
     for module in (store_worklist, listed_cases):
         monkeypatch.setattr(module, "FEW", 2)
+        monkeypatch.setattr(module, "FOUND", 2)
     with sessions.read() as session:
         page = store.worklist.worklist(session, world.reader, CaseFilter(text="c-"))
         exact = store.worklist.worklist(session, world.reader, CaseFilter(text="4"))

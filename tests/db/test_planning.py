@@ -7,7 +7,7 @@ from db import store, tables
 from db.database import Sessions
 from db.errors import NotAllowedError, UnknownCaseError
 from db.values.reading import Role
-from db.values.worklist import AssignableReader, CaseFilter
+from db.values.worklist import AssignableReader, CaseFilter, PlanFilter, PlannedCase
 from tests.helpers.rows import BENIGN, OPENED, SAYS_MALIGNANT, claim_row, sign_off_row
 from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import PASSWORD, World, analyse_all, make_case, make_world
@@ -117,11 +117,10 @@ def test_the_plan_tells_who_reads_and_how_far_they_are_and_nothing_of_what_they_
     world.read(world.readers[1], one, SAYS_MALIGNANT)
     world.add(sign_off_row(three, world.reader))
     with world.sessions.read() as session:
-        rows = store.planning.cases_to_plan(session, office)
+        rows = store.planning.cases_to_plan(session, office).rows
         readers = store.planning.assignable_readers(session, office)
-        assert [row.accession for row in store.planning.cases_to_plan(session, office, CaseFilter(text="0002"))] == [
-            "C-0002"
-        ]
+        found = store.planning.cases_to_plan(session, office, PlanFilter(CaseFilter(text="0002"))).rows
+        assert [row.accession for row in found] == ["C-0002"]
     assert [(row.readers, row.finished, row.urgent, row.signed_off) for row in rows] == [
         (("dr. a", "dr. b"), 2, False, False),
         (("dr. a",), 0, True, False),
@@ -136,6 +135,31 @@ def test_the_plan_tells_who_reads_and_how_far_they_are_and_nothing_of_what_they_
     ]
 
 
+def test_the_plan_comes_page_by_page_with_every_filter(planned: tuple[World, int]) -> None:
+    world, office = planned
+    one, two, three, four = world.cases
+    with world.sessions.begin() as session:
+        store.planning.assign(session, office, [one, four], world.reader, active=True)
+    world.add(sign_off_row(three, world.reader))
+
+    def listed_by(wanted: PlanFilter) -> list[int]:
+        found: list[PlannedCase] = []
+        with world.sessions.read() as session:
+            while True:
+                page = store.planning.cases_to_plan(session, office, wanted, after=found[-1] if found else None, size=1)
+                found += page.rows
+                if page.last is None:
+                    return [case.id for case in found]
+                assert page.last == found[-1]
+
+    assert listed_by(PlanFilter()) == [one, two, three, four]
+    assert listed_by(PlanFilter(signed_off=False)) == [one, two, four]
+    assert listed_by(PlanFilter(reader=world.reader)) == [one, four]
+    assert listed_by(PlanFilter(reader=world.readers[1])) == []
+    assert listed_by(PlanFilter(unassigned=True)) == [two, three]
+    assert listed_by(PlanFilter(CaseFilter(text="c-000"), unassigned=True, signed_off=False)) == [two]
+
+
 def test_a_disabled_reader_keeps_no_case_from_the_others(planned: tuple[World, int]) -> None:
     world, office = planned
     with world.sessions.begin() as session:
@@ -145,7 +169,7 @@ def test_a_disabled_reader_keeps_no_case_from_the_others(planned: tuple[World, i
         store.accounts.set_disabled(session, office, "dr. b", disabled=True)
     assert following(world, world.reader) == world.cases[0]
     with world.sessions.begin() as session:
-        assert store.planning.cases_to_plan(session, office)[0].readers == ()
+        assert store.planning.cases_to_plan(session, office).rows[0].readers == ()
         with pytest.raises(ValueError, match="cannot read cases"):
             store.planning.assign(session, office, world.cases, world.readers[1], active=True)
         assert store.planning.assign(session, office, world.cases, world.readers[1], active=False) == 4

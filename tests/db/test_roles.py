@@ -16,6 +16,7 @@ from db.database import Sessions
 from db.errors import CaseChangedError, NotAllowedError, NotRevealedError
 from db.values.accounts import ALLOWED, Permission
 from db.values.adjudication import Amendment, ProposedSignOff, Ruling
+from db.values.agreement import Comparison, ReadingFilter
 from db.values.audit import EventFilter
 from db.values.evaluations import ThresholdAim
 from db.values.exports import CaseExport, ExportedCase
@@ -128,6 +129,12 @@ _ADMINISTER: dict[str, _Act] = {
 _SEE_AGREEMENT: dict[str, _Act] = {
     "adjudicated_labels": store.adjudication.adjudicated_labels,
     "finished_readings": store.agreement.finished_readings,
+    "has_readings": store.agreement.has_readings,
+    "alike_readings": lambda s, by: store.agreement.alike_readings(s, by, Comparison.MODEL),
+    "cases_behind": lambda s, by: store.agreement.cases_behind(s, by, Comparison.MODEL, [{"k"}]),
+    "cases_named": lambda s, by: store.agreement.cases_named(s, by, {"c-0001"}),
+    "reading_seconds": lambda s, by: store.agreement.reading_seconds(s, by, ReadingFilter()),
+    "slowest_readings": lambda s, by: store.agreement.slowest_readings(s, by, "first", ReadingFilter()),
 }
 _SEE_MODELS: dict[str, _Act] = {
     "count_evaluated_images": lambda s, by: store.evaluations.count_evaluated_images(s, by, 1),

@@ -75,8 +75,8 @@ def test_the_audit_trail_tells_a_case_signed_off_from_a_person_signed_out(agreed
         assert secret
         store.sign_ins.end_sign_in(session, secret)
     with agreed.sessions.read() as session:
-        cases = store.audit.all_events(session, None, EventFilter(action="signed off"))
-        people = store.audit.all_events(session, None, EventFilter(action="signed out"))
+        cases = list(store.audit.all_events(session, None, EventFilter(action="signed off")))
+        people = list(store.audit.all_events(session, None, EventFilter(action="signed out")))
     # The words of databases that are in use: old events and new ones are found by the same filter.
     assert [event.subject for event in cases] == ["C-0001"]
     assert [event.subject for event in people] == ["dr. a"]

@@ -294,7 +294,7 @@ class World:
     def cases_to_adjudicate(self, account_id: int) -> list[str]:
         """Name the cases that wait for an adjudicator."""
         with self.sessions.read() as session:
-            return [case.accession for case in store.adjudication.cases_to_adjudicate(session, account_id)]
+            return [case.accession for case in store.adjudication.cases_to_adjudicate(session, account_id).rows]
 
     def open_adjudication(self, account_id: int) -> Adjudication:
         """Open the first case as an adjudicator."""

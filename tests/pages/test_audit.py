@@ -93,7 +93,7 @@ def test_the_file_of_events_holds_them_all_and_no_formula(world: World) -> None:
         record_event(session, None, "tried", "=1+1")
         make_reader(session, "@dr. b")
     with world.sessions.read() as session:
-        found = store.audit.all_events(session, world.reader, EventFilter())
+        found = list(store.audit.all_events(session, world.reader, EventFilter()))
     lines = list(csv.reader(io.StringIO(csv_tables.events_csv(found).data.decode("utf-8-sig"))))
     assert lines[0] == ["event", "at", "account", "action", "subject"]
     assert len(lines) == 1 + len(found)

@@ -54,13 +54,13 @@ def test_matrix_and_rates_follow_the_threshold_and_the_locked_ones_stay(world: W
 
 def test_a_tried_threshold_is_stored_nowhere(world: World) -> None:
     with world.sessions.read() as session:
-        events = len(store.audit.all_events(session, world.reader, EventFilter()))
+        events = len(list(store.audit.all_events(session, world.reader, EventFilter())))
     tab = move(stored(world), TRIED)
     assert "nothing is stored" in words_on(tab)
     with world.sessions.read() as session:
         (row,) = store.evaluations.evaluations(session, None)
         assert row.document == made_evaluation(BINARY).to_json()
-        assert len(store.audit.all_events(session, world.reader, EventFilter())) == events + 1, (
+        assert len(list(store.audit.all_events(session, world.reader, EventFilter()))) == events + 1, (
             "that of the evaluation alone"
         )
     again = visit("evaluation.py")

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from core.command_line import make_app, run_app
 from core.console import PlainConsole
+from training.benchmark.agreement import agreement
 from training.benchmark.backends import backends, resnet_patches
 from training.benchmark.input import input_pipeline
 from training.benchmark.metrics import bootstrap
@@ -37,6 +38,7 @@ PARTS: tuple[Callable[[int], list[Ratio]], ...] = (
     similar_images,
     one_engine,
     store,
+    agreement,
 )
 _NAMES = ", ".join(part.__name__ for part in PARTS)
 

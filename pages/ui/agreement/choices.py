@@ -1,16 +1,18 @@
 """Ask what the Agreement page shows: which cases, which view, and which reference labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import streamlit as st
 
 from core.identifiers import fold_identifier
 from core.labels import Malignancy
+from core.reading.agreement import count_cases
 from core.reading.reference_labels import UnreadableReferencesError, read_references
 from core.results import Reading
 from db import store
-from db.values.adjudication import AdjudicatedLabels
+from db.values.agreement import ReadingFilter
 from pages.ui import formatting, resources
+from pages.ui.agreement.counted import Counted, count_alike
 from pages.ui.agreement.figures import FigureReadings
 
 READER_MODEL, READER_READER, REVEAL, HABITS = VIEWS = (
@@ -28,8 +30,8 @@ _TABLES = ("csv", "tsv", "txt", "xlsx")
 _ADJUDICATED, _FILE, _NONE = "adjudicated labels", "a CSV file", "none"
 
 
-def ask_readings(readings: Sequence[Reading]) -> list[Reading]:
-    """Ask for a kind of case, a magnification and a model, and return their readings; demo cases are kept apart."""
+def ask_filter(readings: Sequence[Reading]) -> ReadingFilter:
+    """Ask for a kind of case, a magnification and a model; demo cases are kept apart."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         kinds = [_KINDS[one] for one in sorted({one.demonstration for one in readings})]
         kind = _ask_filter("Cases", [*kinds, _ALL_KINDS] if len(kinds) > 1 else kinds, _ALL_KINDS, first=0)
@@ -38,13 +40,12 @@ def ask_readings(readings: Sequence[Reading]) -> list[Reading]:
         )
         versions = sorted({one.model_version for one in readings if one.model_version})
         version = _ask_filter("Model", versions, "all models") if len(versions) > 1 else None
-    return [
-        one
-        for one in readings
-        if kind in (_ALL_KINDS, _KINDS[one.demonstration])
-        and magnification in (None, _magnification(one))
-        and version in (None, one.model_version)
-    ]
+    powers = frozenset(one.magnification for one in readings if _magnification(one) == magnification)
+    return ReadingFilter(
+        demonstration=None if kind == _ALL_KINDS else kind == _KINDS[True],
+        magnifications=powers if magnification is not None else None,
+        model_version=version,
+    )
 
 
 def _ask_filter(label: str, options: Sequence[str], placeholder: str, *, first: int | None = None) -> str | None:
@@ -79,25 +80,26 @@ def ask_view() -> str:
     )
 
 
-def ask_references(readings: Sequence[Reading]) -> Mapping[int, Malignancy]:
-    """Ask for reference labels of the finished cases; by default, they are the labels adjudicated here."""
-    account = resources.account().id
-    with resources.sessions().read() as session:
-        adjudicated = store.adjudication.adjudicated_labels(session, account)
-    cases = {one.case_id for one in readings}
-    known = {case_id: label for case_id, label in adjudicated.labels.items() if case_id in cases}
+def ask_references(counted: Counted) -> Counted:
+    """Ask for reference labels of the finished cases, and return these with them.
+
+    By default, they are the labels adjudicated here, which they have already.
+    """
+    known, cases = counted.count_references(), count_cases(counted.readings)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.popover("Reference labels"):
             source = _ask_source(offered=bool(known))
             file = _ask_file() if source == _FILE else None
         if source == _ADJUDICATED and known:
-            st.caption(_adjudicated_words(known, adjudicated, len(cases)))
-            return known
+            st.caption(_adjudicated_words(known, counted.count_references(by_consensus=True), cases))
+            return counted
         if file is not None:
-            labels = _read_labels(file[1], readings)
-            st.caption(_file_words(file[0], len(labels), len(cases)))
-            return labels
-    return {}
+            labelled = count_alike(counted.comparison, counted.wanted, _read_labels(file[1]))
+            st.caption(_file_words(file[0], labelled.count_references(), cases))
+            if not labelled.count_references():
+                st.warning("The file of reference labels does not name any of these cases.")
+            return labelled
+    return counted.without_references()
 
 
 def _ask_source(*, offered: bool) -> str:
@@ -116,24 +118,22 @@ def _ask_file() -> tuple[str, bytes] | None:
     return (file.name, file.getvalue()) if file else None
 
 
-def _read_labels(data: bytes, readings: Sequence[Reading]) -> dict[int, Malignancy]:
+def _read_labels(data: bytes) -> dict[int, Malignancy]:
     try:
         labels = read_references(data)
     except UnreadableReferencesError as error:
         st.error(f"These reference labels cannot be used: {formatting.escape(str(error))}.")
         return {}
     by_number = {fold_identifier(accession): label for accession, label in labels.items()}
-    wanted = {one.case_id: fold_identifier(one.accession) for one in readings}
-    known = {case_id: by_number[number] for case_id, number in wanted.items() if number in by_number}
-    if not known:
-        st.warning("The file of reference labels does not name any of these cases.")
-    return known
+    account = resources.account().id
+    with resources.sessions().read() as session:
+        named = store.agreement.cases_named(session, account, by_number.keys())
+    return {case_id: by_number[number] for case_id, number in named.items()}
 
 
-def _adjudicated_words(known: Mapping[int, Malignancy], adjudicated: AdjudicatedLabels, cases: int) -> str:
-    settled = len(adjudicated.by_consensus & known.keys())
-    words = f"Reference: adjudicated labels of {len(known):,} of {cases:,} cases, {settled:,} by consensus"
-    unanimous = len(known) - settled
+def _adjudicated_words(known: int, settled: int, cases: int) -> str:
+    words = f"Reference: adjudicated labels of {known:,} of {cases:,} cases, {settled:,} by consensus"
+    unanimous = known - settled
     if unanimous:
         # The label on which all readers ended becomes the reference: a reader who moved to it counts as right.
         words += f", {unanimous:,} signed off without one: there the readers' last opinion is right by definition"
@@ -172,9 +172,8 @@ def _figure_key() -> str:
     return f"agreement-behind-{st.session_state.get('agreement-view')}"
 
 
-def reference_words(reading: Reading, labels: Mapping[int, Malignancy]) -> str:
-    """Write the reference label of a reading's case."""
-    label = labels.get(reading.case_id)
+def reference_words(label: Malignancy | None) -> str:
+    """Write the reference label of a case."""
     return formatting.label_words(label) if label else "–"
 
 

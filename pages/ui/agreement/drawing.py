@@ -1,22 +1,26 @@
 """Draw agreement: tables of figures, clickable matrices, and the cases behind each of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.labels import Malignancy
-from core.reading.agreement import find_without_opinion
+from core.reading.agreement import count_cases, count_readings, find_without_opinion
 from core.reading.scope_words import NO_OPINION
 from core.results import Reading, ReadOpinion
+from db import store
+from db.values.agreement import ReadCase, SlowReading
 from pages.ui import components, formatting
 from pages.ui.agreement import choices
+from pages.ui.agreement.counted import Counted, find_readings
 from pages.ui.agreement.figures import FigureReadings, Matrix, Table
 from pages.ui.charts import MARGIN, TEXT_SIZE, as_png, draw_clickable_matrix, escape_markup, text_colour
+from pages.ui.paging import Pages
 
 _MATRIX_HEIGHT = 240  # px
 _TABLE_HEIGHT = 400  # px; more rows scroll inside the table
+_PAGES: Pages[ReadCase | SlowReading] = Pages("agreement", store.agreement.PAGE, (ReadCase, SlowReading))
 
 
 def draw_empty_page(*, reads: bool) -> None:
@@ -35,11 +39,12 @@ def draw_empty_page(*, reads: bool) -> None:
 def draw_headline(readings: Sequence[Reading], *, reads: bool) -> None:
     """Draw the numbers of cases, readings, readers and models; `reads` says whether the cases are the account's own."""
     whose, rest = ("you have", "; cases you have not finished are left out") if reads else ("a reader has", "")
-    case_count, readers = len({one.case_id for one in readings}), len({one.reader for one in readings})
+    cases = formatting.count_words(count_cases(readings), "case")
+    how_many = formatting.count_words(count_readings(readings), "reading")
+    readers = formatting.count_words(len({one.reader for one in readings}), "reader")
     versions = sorted({one.model_version for one in readings if one.model_version})
     st.markdown(
-        f"**{formatting.count_words(case_count, 'case')} {whose} finished**, "
-        f"{formatting.count_words(len(readings), 'reading')} by {formatting.count_words(readers, 'reader')}, "
+        f"**{cases} {whose} finished**, {how_many} by {readers}, "
         f"{'model ' + ', '.join(versions) if versions else 'no model'}{rest}."
     )
     if len(versions) > 1:
@@ -140,9 +145,9 @@ def _show_cases_of_cell(counted: Matrix, key: str) -> None:
 
 def ask_figure(tables: Sequence[Table], counted: Sequence[Matrix], readings: Sequence[Reading]) -> FigureReadings:
     """Ask which cases to show: those of all readings, without an opinion of the model, of a figure, or of a cell."""
-    every = FigureReadings(f"all readings ({len(readings):,})", tuple(readings))
+    every = FigureReadings(f"all readings ({count_readings(readings):,})", tuple(readings))
     withheld = find_without_opinion(readings)
-    without = FigureReadings(f"no opinion of the model ({len(withheld):,})", tuple(withheld))
+    without = FigureReadings(f"no opinion of the model ({count_readings(withheld):,})", tuple(withheld))
     of_tables = (
         table.behind(line, column)
         for table in tables
@@ -156,13 +161,18 @@ def ask_figure(tables: Sequence[Table], counted: Sequence[Matrix], readings: Seq
     return choices.ask_figure([every, *([without] if withheld else []), *offered])
 
 
-def draw_cases(chosen: FigureReadings, references: Mapping[int, Malignancy]) -> int | None:
-    """Draw the readings behind a figure, and return the id of the case whose row was clicked."""
+def draw_cases(chosen: FigureReadings, counted: Counted) -> int | None:
+    """Draw a page of the readings behind a figure, and return the id of the case whose row was clicked."""
     if not chosen.readings:
         st.markdown("No cases match.")
         return None
-    readings = chosen.readings
-    labels = {"Reference": [choices.reference_words(one, references) for one in readings]} if references else {}
+    start = _PAGES.end_of_previous((counted.comparison, counted.wanted, counted.given, chosen.words))
+    page = find_readings(chosen, counted, start)
+    if not page.rows and start is not None:
+        _PAGES.show_first()
+    readings = [one.reading for one in page.rows]
+    has_references = bool(counted.references)
+    labels = {"Reference": [choices.reference_words(one.reference) for one in page.rows]} if has_references else {}
     picked = components.draw_clickable_table(
         {
             "Case": [one.accession for one in readings],
@@ -179,6 +189,7 @@ def draw_cases(chosen: FigureReadings, references: Mapping[int, Malignancy]) -> 
         key="agreement-cases",
         most=_TABLE_HEIGHT,
     )
+    _PAGES.draw_buttons(len({one.case_id for one in readings}), page.last, None, "case")
     return None if picked is None else readings[picked].case_id
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from core.labels import Malignancy
 from core.reading.agreement import (
@@ -20,7 +21,7 @@ from core.reading.agreement import (
     reader_reader_pairs,
     shared_cases,
 )
-from core.reading.reveal_effect import find_changes, measure_effect, measure_habits
+from core.reading.reveal_effect import Seconds, find_changes, join_seconds, measure_effect, measure_habits, was_amended
 from core.results import Reading
 from core.statistics.rates import Median, Rate
 from core.statistics.resampling import Interval
@@ -32,10 +33,17 @@ _MOMENT_WORDS: dict[Moment, str] = {"before": "before the reveal", "after": "aft
 
 @dataclass(frozen=True, slots=True)
 class FigureReadings:
-    """The readings behind a figure, and the words for it."""
+    """The readings behind a figure, and the words for it.
+
+    The first ones, `foremost` of them, are what the figure is about, such as those that differ. With `slowest` they are
+    listed by how long the read of this stage took instead.
+    """
 
     words: str
     readings: tuple[Reading, ...]
+    foremost: int = 0
+    slowest: Literal["first", "final"] | None = None
+    reader: str | None = None  # whose reads those are
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,8 @@ class FigureCell:
     value: Rate | Interval | Median | None
     n: int
     readings: tuple[Reading, ...]
+    foremost: int = 0  # as in `FigureReadings`
+    slowest: Literal["first", "final"] | None = None
 
     @property
     def text(self) -> str:
@@ -72,7 +82,9 @@ class Table:
     def behind(self, line: int, column: int) -> FigureReadings:
         """Return the readings behind one figure."""
         cell = self.lines[line].cells[column]
-        return FigureReadings(f"{self.lines[line].name}: {self.columns[column]} – {cell.text}", cell.readings)
+        words = f"{self.lines[line].name}: {self.columns[column]} – {cell.text}"
+        name = self.lines[line].name
+        return FigureReadings(words, cell.readings, cell.foremost, cell.slowest, None if name == EVERYONE else name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +160,15 @@ def measure_reveal(readings: Sequence[Reading], references: Mapping[int, Maligna
     return Table("reader", columns, lines, measure_effect(readings, references).left_out)
 
 
-def measure_reading_habits(readings: Sequence[Reading]) -> Table:
-    """Compute how long each reader's reads took, how often maps were useful, and how often labels were amended."""
+def measure_reading_habits(readings: Sequence[Reading], seconds: Mapping[str, Seconds] | None = None) -> Table:
+    """Compute how long each reader's reads took, how often maps were useful, and how often labels were amended.
+
+    `seconds` are those of each reader, where the readings stand for others too.
+    """
     columns = ("first read", "final read", "map useful", "label amended")
-    return Table("reader", columns, tuple(Line(name, _habit_cells(own)) for name, own in by_reader(readings)))
+    times = {**seconds, EVERYONE: join_seconds(seconds.values())} if seconds else {}
+    lines = (Line(name, _habit_cells(own, times.get(name))) for name, own in by_reader(readings))
+    return Table("reader", columns, tuple(lines))
 
 
 def model_matrices(readings: Sequence[Reading], name: str) -> list[Matrix]:
@@ -187,8 +204,9 @@ def _agreement_cells(pairs: Sequence[LabelPair]) -> tuple[FigureCell, ...]:
     measured = measure_agreement(pairs)
     assessed = sorted((pair for pair in pairs if pair.assessed), key=lambda pair: pair.agree)
     readings = tuple(one for pair in assessed for one in pair.readings)
+    differing = sum(len(pair.readings) for pair in assessed if not pair.agree)
     return tuple(
-        FigureCell(value, measured.rate.n, readings)
+        FigureCell(value, measured.rate.n, readings, differing)
         for value in (measured.rate, measured.kappa, measured.weighted_kappa)
     )
 
@@ -209,7 +227,7 @@ def _reveal_cells(readings: Sequence[Reading], references: Mapping[int, Malignan
     def cell(value: Rate, counts: Callable[[bool, bool], bool], *, alone: bool) -> FigureCell:
         first = [one.reading for one in changed if counts(one.before, one.after)]
         others = [] if alone else [one.reading for one in changed if not counts(one.before, one.after)]
-        return FigureCell(value, value.n, (*first, *others))
+        return FigureCell(value, value.n, (*first, *others), len(first))
 
     return (
         cell(measured.before, lambda before, _: not before, alone=False),
@@ -219,18 +237,21 @@ def _reveal_cells(readings: Sequence[Reading], references: Mapping[int, Malignan
     )
 
 
-def _habit_cells(readings: Sequence[Reading]) -> tuple[FigureCell, ...]:
-    measured = measure_habits(readings)
+def _habit_cells(readings: Sequence[Reading], seconds: Seconds | None) -> tuple[FigureCell, ...]:
+    measured = measure_habits(readings, seconds)
     slowest = tuple(sorted(readings, key=lambda one: -one.first.seconds))
     finals = sorted((one.final.seconds, place) for place, one in enumerate(readings) if one.final)
-    amended = tuple(one for one in readings if one.final and one.standing and one.final.label != one.standing.label)
+    amended = tuple(one for one in readings if was_amended(one))
     voted = sorted((one for one in readings if one.vote), key=lambda one: one.vote == "yes")
     return (
-        FigureCell(measured.first_seconds, measured.first_seconds.n, slowest),
+        FigureCell(measured.first_seconds, measured.first_seconds.n, slowest, slowest="first"),
         FigureCell(
-            measured.final_seconds, measured.final_seconds.n, tuple(readings[place] for _, place in reversed(finals))
+            measured.final_seconds,
+            measured.final_seconds.n,
+            tuple(readings[place] for _, place in reversed(finals)),
+            slowest="final",
         ),
-        FigureCell(measured.maps_useful, measured.maps_useful.n, tuple(voted)),
+        FigureCell(measured.maps_useful, measured.maps_useful.n, tuple(voted), sum(one.vote != "yes" for one in voted)),
         FigureCell(measured.amended, measured.amended.n, amended),
     )
 

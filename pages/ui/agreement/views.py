@@ -8,11 +8,15 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.labels import Malignancy
 from core.reading.agreement import count_without_opinion, reader_couples
+from core.reading.reveal_effect import Seconds
 from core.results import Reading
+from db import store
 from db.values.accounts import Permission
+from db.values.agreement import Comparison
 from pages.ui import csv_tables, formatting, resources
 from pages.ui.agreement import choices, figures
 from pages.ui.agreement.choices import HABITS, READER_MODEL, READER_READER, REVEAL
+from pages.ui.agreement.counted import Counted
 from pages.ui.agreement.figures import Matrix, Table
 from pages.ui.downloads import draw_lazy_download
 from pages.ui.without_names import readings_without_names
@@ -32,18 +36,29 @@ _TOGETHER = " For all readers together: reads of one case are not independent, s
 _ALONE = "Only one reader has read these cases. Agreement between readers needs a second reader of the same cases."
 _NO_REFERENCE = " Without reference labels it is not known who was right: the figures show who moved towards the model."
 _DASH = '"–" means not enough data.'
+COMPARISONS = {
+    READER_MODEL: Comparison.MODEL,
+    READER_READER: Comparison.READERS,
+    REVEAL: Comparison.REVEAL,
+    HABITS: Comparison.HABITS,
+}
 _NO_REPEAT = " No reader has read a case a second time; an amendment does not count as one."
 
 
-def measure_view(view: str, readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> Table:
-    """Compute the table of a view."""
+def measure_view(
+    view: str,
+    readings: Sequence[Reading],
+    references: Mapping[int, Malignancy],
+    seconds: Mapping[str, Seconds] | None = None,
+) -> Table:
+    """Compute the table of a view; `seconds` where the readings stand for others too."""
     if view == READER_MODEL:
         return figures.measure_reader_model(readings)
     if view == READER_READER:
         return figures.measure_reader_reader(readings)
     if view == REVEAL:
         return figures.measure_reveal(readings, references)
-    return figures.measure_reading_habits(readings)
+    return figures.measure_reading_habits(readings, seconds)
 
 
 def draw_note(view: str, table: Table, readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
@@ -91,28 +106,35 @@ def _ask_raters(names: Sequence[str]) -> str:
     return st.selectbox("Matrices of", names, key=key, label_visibility="collapsed", persist_state="session")
 
 
-def draw_downloads(readings: Sequence[Reading], references: Mapping[int, Malignancy]) -> None:
+def draw_downloads(counted: Counted) -> None:
     """Offer the figures of all views and their readings as tables, de-identified unless names are asked for."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         named = resources.may(Permission.PLAN_READING) and st.toggle(
             "Include names in the files", key="agreement-named"
         )
         how = "with names" if named else "de-identified"
-        make_figures, make_readings = (
-            partial(make, readings, references, named=named) for make in (_figures_file, _readings_file)
-        )
+        make_figures, make_readings = (partial(make, counted, named=named) for make in (_figures_file, _readings_file))
         draw_lazy_download("Figures", f"agreement figures, {how}", make_figures, "agreement.csv")
         draw_lazy_download("Readings", f"agreement readings, {how}", make_readings, "readings.csv")
 
 
-def _figures_file(
-    readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool
-) -> csv_tables.TableFile:
+def _figures_file(counted: Counted, *, named: bool) -> csv_tables.TableFile:
+    readings, references = _load_readings(counted)
     exported = readings if named else readings_without_names(readings)
     return csv_tables.agreement_csv((view, measure_view(view, exported, references)) for view in choices.VIEWS)
 
 
-def _readings_file(
-    readings: Sequence[Reading], references: Mapping[int, Malignancy], *, named: bool
-) -> csv_tables.TableFile:
+def _readings_file(counted: Counted, *, named: bool) -> csv_tables.TableFile:
+    readings, references = _load_readings(counted)
     return csv_tables.readings_csv(readings if named else readings_without_names(readings), references)
+
+
+def _load_readings(counted: Counted) -> tuple[list[Reading], Mapping[int, Malignancy]]:
+    """Return all readings that are wanted, and the reference labels of their cases."""
+    account = resources.account().id
+    with resources.sessions().read() as session:
+        readings = store.agreement.finished_readings(session, account)
+        references = counted.given or {}
+        if counted.given is None and counted.references:
+            references = store.adjudication.adjudicated_labels(session, account).labels
+    return [one for one in readings if counted.wanted.wants(one)], references
