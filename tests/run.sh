@@ -29,6 +29,9 @@ if [ -z "${SECOND_READ_TEST_POSTGRES:-}" ]; then
     fi
 fi
 
+# Images of containers often set this: each of the many processes that the tests start would compile all modules anew.
+unset PYTHONDONTWRITEBYTECODE
+
 ruff format --check .
 ruff check .
 mypy
