@@ -1,7 +1,7 @@
 """Programs of tests as processes of their own, forked from one that has already imported what they need.
 
-A new Python takes 1.3 s to import the store and 9 s to import training: far longer than what the program does, which
-is often to be killed. A forked one is as real a process: it has its own memory, files and signals.
+A new Python takes 1.3 s to import the store, 3 s a server and 9 s training: longer than what most of these programs do,
+which often is to be killed. A forked one is as real a process: it has its own memory, files and signals.
 """
 
 import json
@@ -12,8 +12,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,23 @@ from typing import IO, TextIO
 PROJECT = Path(__file__).resolve().parents[2]
 STORE = ("db.store", "db.backup.restore", "db.backup.backup", "db.upgrade", "alembic.command", "psycopg")
 TRAINING = ("training.runs.run", "training.runs.plan", "core.fitting.loop", "torch._dynamo", "db.store")
+_SERVER = (
+    *STORE,
+    "streamlit.web.cli",
+    "streamlit.web.bootstrap",
+    "uvicorn",
+    "fastapi",
+    "pandas",
+    "pyarrow",
+    "plotly.graph_objects",
+    "core.pipeline",
+    "core.statistics.drift",
+    "core.statistics.site_calibration",
+    "service.access.gate",
+    "service.api.interface",
+    "service.installation",
+    "service.routes",
+)
 
 _LONGEST = 150_000  # bytes of a message: a program with its arguments and its environment
 
@@ -40,21 +58,21 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A running program, with what it reads and what it has written."""
+    """A running program."""
 
     pid: int
-    stdin: TextIO
-    stdout: TextIO
-    _errors: IO[bytes]
     _parent: "_Parent"
 
     def poll(self) -> int | None:
         """Return the status of a program that has ended; None while it runs."""
         return self._parent.status(self.pid)
 
-    def wait(self) -> int:
+    def wait(self, seconds: float = 600) -> int:
         """Wait until it has ended, and return its status."""
+        end = time.monotonic() + seconds
         while (status := self.poll()) is None:
+            if time.monotonic() > end:
+                raise TimeoutError(f"process {self.pid} has not ended in {seconds:.0f} seconds")
             time.sleep(0.002)
         return status
 
@@ -63,9 +81,22 @@ class Program:
         if self.poll() is None:
             os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """Kill it."""
         self.send_signal(signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class PipedProgram(Program):
+    """A running program, with what it reads and what it has written."""
+
+    stdin: TextIO
+    stdout: TextIO
+    _errors: IO[bytes]
 
     def finish(self) -> Ended:
         """Wait until it has ended, and return what is left of it."""
@@ -75,17 +106,33 @@ class Program:
         return Ended(status, said, self._errors.read().decode(errors="replace"))
 
 
+def start_server(app: Path, options: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path) -> Program:
+    """Run `streamlit run` in a folder, with what it says added to a file; the caller ends it."""
+    parent = _parent(_SERVER)
+    command = ["streamlit", "run", str(app), *options]
+    with log.open("ab") as said, Path(os.devnull).open("rb") as nothing:
+        files = (nothing.fileno(), said.fileno(), said.fileno())
+        return Program(parent.start(command, folder, {**os.environ, **environment}, files), parent)
+
+
 @contextmanager
-def running(code: str, *arguments: object, imported: Sequence[str] = STORE) -> Iterator[Program]:
-    """Run a program as `python -c` does, or a module if it is named as after `-m`, and kill it when the block ends."""
+def running(
+    code: str, *arguments: object, imported: Sequence[str] = STORE, environment: Mapping[str, str] | None = None
+) -> Iterator[PipedProgram]:
+    """Run a program as `python -c` does, or a module if it is named as after `-m`, and kill it when the block ends.
+
+    `environment` is added to that of the tests.
+    """
     with tempfile.TemporaryFile() as errors:
         (theirs, write), (read, said) = os.pipe(), os.pipe()
         parent = _parent(tuple(imported))
-        pid = parent.start([code, *map(str, arguments)], (theirs, said, errors.fileno()))
+        command = [code, *map(str, arguments)]
+        files = (theirs, said, errors.fileno())
+        pid = parent.start(command, Path.cwd(), {**os.environ, **(environment or {})}, files)
         os.close(theirs)
         os.close(said)
         with open(write, "w") as stdin, open(read) as stdout:  # noqa: PTH123 - of pipes
-            program = Program(pid, stdin, stdout, errors, parent)
+            program = PipedProgram(pid, parent, stdin, stdout, errors)
             try:
                 yield program
             finally:
@@ -104,29 +151,31 @@ class _Parent:
 
     def __init__(self, imported: Sequence[str]) -> None:
         self._ended: dict[int, int] = {}
+        self._asking = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "tests.helpers.forked", str(theirs.fileno()), *imported]
         self._process = subprocess.Popen(command, cwd=PROJECT, pass_fds=[theirs.fileno()])
         theirs.close()
 
-    def start(self, command: list[str], files: tuple[int, int, int]) -> int:
-        """Start a program with standard input, output and error, and return its number."""
-        message = json.dumps([command, str(Path.cwd()), dict(os.environ)]).encode()
+    def start(self, command: list[str], folder: Path, environment: dict[str, str], files: tuple[int, int, int]) -> int:
+        """Start a program in a folder with standard input, output and error, and return its number."""
+        message = json.dumps([command, str(folder), environment]).encode()
         assert len(message) < _LONGEST
-        socket.send_fds(self._socket, [message], files)
-        pid = int(self._socket.recv(100))
-        self._ended.pop(pid, None)
+        with self._asking:
+            socket.send_fds(self._socket, [message], files)
+            pid = int(self._socket.recv(100))
+            self._ended.pop(pid, None)
         return pid
 
     def status(self, pid: int) -> int | None:
         """Return the status of a program that has ended; None while it runs."""
-        if pid not in self._ended:
-            self._socket.send(str(pid).encode())
-            answer = json.loads(self._socket.recv(100))
-            if answer is None:
-                return None
-            self._ended[pid] = int(answer)
-        return self._ended[pid]
+        with self._asking:
+            if pid not in self._ended:
+                self._socket.send(str(pid).encode())
+                if (answer := json.loads(self._socket.recv(100))) is None:
+                    return None
+                self._ended[pid] = int(answer)
+            return self._ended[pid]
 
 
 @cache
