@@ -266,16 +266,18 @@ for case_id in map(int, sys.argv[2:]):
 """
 
 
-def _bare_case(world: World, number: int) -> int:
-    sha256 = f"{number:064x}"
+def _bare_cases(world: World, count: int) -> list[int]:
+    cases = []
     with world.sessions.begin() as session:
-        case_id = store.cases.add_case(session, world.reader, accession=None, magnification=None)
-        store.cases.add_image(session, case_id, StoredImage(sha256, sha256, 100, 100, Quality(100, 0.9)))
-    return case_id
+        for number in range(count):
+            sha256 = f"{number:064x}"
+            cases.append(store.cases.add_case(session, world.reader, accession=None, magnification=None))
+            store.cases.add_image(session, cases[-1], StoredImage(sha256, sha256, 100, 100, Quality(100, 0.9)))
+    return cases
 
 
 def test_a_killed_server_loses_no_read_that_it_acknowledged(world: World) -> None:
-    cases = [_bare_case(world, number) for number in range(400)]
+    cases = _bare_cases(world, 150)  # of which the readers below read 120 at most
     rest = cases
     for stop_after in (3, 17, 40):
         with forked.running(_READER, world.settings.database, *rest) as server:
