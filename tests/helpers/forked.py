@@ -4,6 +4,7 @@ A new Python takes 1.3 s to import the store, 3 s a server and 9 s training: lon
 which often is to be killed. A forked one is as real a process: it has its own memory, files and signals.
 """
 
+import atexit
 import json
 import os
 import runpy
@@ -156,6 +157,11 @@ class _Parent:
         command = [sys.executable, "-m", "tests.helpers.forked", str(theirs.fileno()), *imported]
         self._process = subprocess.Popen(command, cwd=PROJECT, pass_fds=[theirs.fileno()])
         theirs.close()
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self._socket.close()
+        self._process.wait()
 
     def start(self, command: list[str], folder: Path, environment: dict[str, str], files: tuple[int, int, int]) -> int:
         """Start a program in a folder with standard input, output and error, and return its number."""
