@@ -17,7 +17,7 @@ from db.projection.check import find_differences
 from db.store import accounts
 from tests.helpers.backups import DataFolder, make_data_folder
 from tests.helpers.compiled_statements import share_compiled_statements
-from tests.helpers.databases import copy_database, empty_database, run_on_server, with_tables
+from tests.helpers.databases import copy_database, new_database, run_on_server
 from tests.helpers.tampering import TAMPERED_URLS
 
 # No test of a property judges how long an example takes: that is the machine's doing.
@@ -66,15 +66,19 @@ def postgres_server() -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of an empty database of its own, once on SQLite and once on PostgreSQL."""
-    with empty_database(request, tmp_path) as url:
+    """URL of a database of its own, once on SQLite and once on PostgreSQL; empty, unless `with_tables` is asked for."""
+    with new_database(request, tmp_path, tables="with_tables" in request.fixturenames) as url:
         yield url
 
 
 @pytest.fixture
-def sessions(request: pytest.FixtureRequest, database_url: str) -> Iterator[Sessions]:
+def with_tables() -> None:
+    """Ask `database_url` for all tables."""
+
+
+@pytest.fixture
+def sessions(with_tables: None, database_url: str) -> Iterator[Sessions]:
     """Sessions of an empty database with all its tables, once on SQLite and once on PostgreSQL."""
-    with_tables(request, database_url)
     opened = open_database(database_url)
     yield opened
     if database_url not in TAMPERED_URLS:

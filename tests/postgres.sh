@@ -44,11 +44,13 @@ start() {
     fi
     # A short path: a socket's may have only 107 characters.
     folder=$(as_server mktemp -d /tmp/second-read-pg.XXXXXX)
-    # Only a socket in a folder of mode 700, so no port is taken and nobody else gets in; no fsync, nothing here is kept.
+    # Only a socket in a folder of mode 700, so no port is taken and nobody else gets in. Nothing here is kept: no
+    # fsync, and nothing that would only help later.
     if ! {
         as_server "$bin/initdb" -D "$folder/data" -U postgres --auth=trust --encoding=UTF8 --no-sync &&
             as_server "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w -t 60 start \
-                -o "-k $folder -c listen_addresses= -c fsync=off -c max_connections=200"
+                -o "-k $folder -c listen_addresses= -c max_connections=200 -c fsync=off -c synchronous_commit=off \
+                    -c full_page_writes=off -c autovacuum=off -c jit=off -c max_wal_size=4GB -c checkpoint_timeout=1h"
     } >/dev/null 2>"$folder.err"; then
         cat "$folder.err" >&2
         rm -rf "$folder" "$folder.err"

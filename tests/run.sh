@@ -29,12 +29,23 @@ if [ -z "${SECOND_READ_TEST_POSTGRES:-}" ]; then
     fi
 fi
 
+# Images of containers often set this: each of the many processes that the tests start would compile all modules anew.
+unset PYTHONDONTWRITEBYTECODE
+
 ruff format --check .
 ruff check .
-mypy
 if [ $# -gt 0 ]; then
+    mypy
     python -m pytest "$@"
 else
+    # Beside the tests, which often wait: mypy by itself would leave the other cores idle for a minute or more.
+    types=$(mktemp)
+    mypy >"$types" 2>&1 &
     # Three files at a time, because many tests wait for a server, a browser or a worker of theirs.
-    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+    failed=0
+    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 3 --dist loadfile --no-loadscope-reorder || failed=$?
+    wait $! || failed=1
+    cat "$types"
+    rm "$types"
+    exit $failed
 fi

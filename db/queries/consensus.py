@@ -8,6 +8,9 @@ from db.audit.trail import record_first_time, was_recorded
 from db.errors import CaseChangedError
 from db.values.reading import Action, Consensus
 
+# Made once: each alias lays its columns out anew.
+_NEWER, _SETTLED = aliased(tables.Consensus), aliased(tables.Consensus)
+
 
 def current_consensus(session: Session, case_id: int) -> Consensus | None:
     """Return the current consensus on a case, which no later one has replaced."""
@@ -19,8 +22,7 @@ def current_consensus(session: Session, case_id: int) -> Consensus | None:
 
 def is_current_consensus(consensus: type[tables.Consensus]) -> ColumnElement[bool]:
     """Select the consensus that no other has replaced."""
-    newer = aliased(tables.Consensus)
-    return ~select(newer.id).where(newer.supersedes_id == consensus.id).exists()
+    return ~select(_NEWER.id).where(_NEWER.supersedes_id == consensus.id).exists()
 
 
 def settled_by(account_id: int | BindParameter[int]) -> Select[int]:
@@ -33,8 +35,7 @@ def has_settled(
     account_id: ColumnElement[int] | InstrumentedAttribute[int] | int,
 ) -> ColumnElement[bool]:
     """Select the cases on which an account has ever saved a consensus, one case at a time."""
-    settled = aliased(tables.Consensus)
-    return exists().where(settled.case_id == case_id, settled.account_id == account_id)
+    return exists().where(_SETTLED.case_id == case_id, _SETTLED.account_id == account_id)
 
 
 def consensus_value(row: tables.Consensus, adjudicator: str) -> Consensus:

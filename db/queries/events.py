@@ -8,6 +8,8 @@ from db.values.reading import Action
 
 _Account = ColumnElement[int] | InstrumentedAttribute[int] | BindParameter[int] | int
 
+_SHOWN = aliased(tables.AuditEvent)  # made once: each alias lays its columns out anew
+
 
 def is_event_of(event: type[tables.AuditEvent], account_id: _Account) -> ColumnElement[bool]:
     """Select the events of an account among those of a subject.
@@ -19,7 +21,7 @@ def is_event_of(event: type[tables.AuditEvent], account_id: _Account) -> ColumnE
 
 def were_opinions_shown(accession: InstrumentedAttribute[str], account_id: _Account) -> ColumnElement[bool]:
     """Select the cases of which an account was shown what others said."""
-    event = aliased(tables.AuditEvent)
+    event = _SHOWN
     return exists().where(
         event.subject == accession, is_event_of(event, account_id), event.action == Action.OPINIONS_SHOWN
     )

@@ -31,6 +31,11 @@ Number = int | BindParameter[int]
 Numbers = ColumnElement[int] | InstrumentedAttribute[int]
 Moment = datetime | BindParameter[datetime]
 
+# Made once: the columns of an alias are laid out anew for each, which takes longer than the statement.
+_FINAL, _FINISHED, _REPLACED, _OTHERS = (aliased(tables.Read) for _ in range(4))
+_SHOWN, _SHOWN_CASE = aliased(tables.AuditEvent), aliased(tables.Case)
+_MINE, _OTHER = aliased(tables.Image), aliased(tables.Image)
+
 
 @dataclass(frozen=True, slots=True)
 class UndoWindow:
@@ -58,7 +63,7 @@ def undo_window(session: Session) -> UndoWindow:
 
 def can_be_withdrawn(final: type[tables.Read], window: UndoWindow) -> ColumnElement[bool]:
     """Select the final reads that their readers can still withdraw: no amendments, and nothing of others was shown."""
-    replaced, event, case = aliased(tables.Read), aliased(tables.AuditEvent), aliased(tables.Case)
+    replaced, event, case = _REPLACED, _SHOWN, _SHOWN_CASE
     amends = select(replaced.id).where(replaced.id == final.supersedes_id, replaced.stage == Stage.FINAL)
     shown = (
         select(event.id)
@@ -77,7 +82,7 @@ def can_be_withdrawn(final: type[tables.Read], window: UndoWindow) -> ColumnElem
 
 def others_have_read(case_id: Numbers, account_id: Numbers | Number) -> ColumnElement[bool]:
     """Select the cases of which there is a read by somebody else in routine reading."""
-    read = aliased(tables.Read)
+    read = _OTHERS
     return (
         select(read.id)
         .where(read.case_id == case_id, read.account_id != account_id, read.place_id.is_(None))
@@ -97,7 +102,7 @@ def is_open_to_its_reader(final: type[tables.Read], window: UndoWindow) -> Colum
 
 def finished_cases(account_id: Number, window: UndoWindow) -> Select[int]:
     """Select the ids of the cases of which this reader may know what others said, with their names."""
-    final = aliased(tables.Read)
+    final = _FINAL
     return _finished(final, account_id, window).where(final.case_id.not_in(open_study_cases(account_id)))
 
 
@@ -124,7 +129,7 @@ def known_among(session: Session, cases: Collection[int], account_id: int) -> se
 
     As `knows_opinions`, but of few cases: its cost does not grow with what else the reader has finished.
     """
-    final = aliased(tables.Read)
+    final = _FINAL
     finished = _finished(final, account_id, undo_window(session)).where(final.case_id.in_(cases))
     settled = settled_by(account_id).where(tables.Consensus.case_id.in_(cases))
     in_study = open_study_cases(account_id).where(tables.StudyPlace.case_id.in_(cases))
@@ -162,7 +167,7 @@ def is_informed(session: Session, case_id: int, account_id: int, *, blind: bool 
     With `blind`, which stands for a first read of routine reading, it also counts if this reader has seen the model's
     opinion of another case with one of these pictures.
     """
-    mine, other, case = aliased(tables.Image), aliased(tables.Image), tables.Case
+    mine, other, case = _MINE, _OTHER, tables.Case
     alike = (
         select(other.case_id)
         .join(mine, mine.file_sha256 == other.file_sha256)
@@ -214,7 +219,7 @@ def _finished(final: type[tables.Read], account_id: Number, window: UndoWindow) 
 
 def _has_finished(case_id: Numbers, account_id: int, window: UndoWindow) -> ColumnElement[bool]:
     """Select the cases whose final read by this reader is open to them; one case at a time, unlike `_finished`."""
-    final = aliased(tables.Read)
+    final = _FINISHED
     return exists().where(
         final.case_id == case_id, final.account_id == account_id, is_open_to_its_reader(final, window)
     )
@@ -232,7 +237,7 @@ def _is_due(session: Session, study_id: int, case_id: int, account_id: int) -> b
 
 def cases_with_undo(session: Session, account_id: int, case_id: int | None = None) -> Sequence[int]:
     """Return the cases whose final read this reader can still withdraw, and of which others have said something."""
-    final = aliased(tables.Read)
+    final = _FINAL
     query = select(final.case_id).where(
         final.account_id == account_id,
         can_be_withdrawn(final, undo_window(session)),

@@ -5,8 +5,9 @@ from sqlalchemy.orm import aliased
 
 from db import tables
 
+_LATER = aliased(tables.SignOff)  # made once: each alias lays its columns out anew
+
 
 def is_current_sign_off(signed: type[tables.SignOff]) -> ColumnElement[bool]:
     """Select the sign-off that has not been amended."""
-    later = aliased(tables.SignOff)
-    return ~select(later.id).where(later.case_id == signed.case_id, later.version > signed.version).exists()
+    return ~select(_LATER.id).where(_LATER.case_id == signed.case_id, _LATER.version > signed.version).exists()

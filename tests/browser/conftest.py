@@ -1,10 +1,7 @@
 """A real server for the browser tests: started as a reader would, stopped, and started again on the same data."""
 
-import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from core.settings import Settings
+from tests.helpers.forked import PROJECT, Program, start_server
 
-PROJECT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 _PATIENCE_SECONDS = 90.0  # loading torch on a busy machine takes its time
 
@@ -31,19 +28,18 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}{prefix}"
         self._options = [f"--server.port={self.port}", f"--server.baseUrlPath={prefix}"]
         self._log = data / "server.log"
-        self._environment = os.environ | {
+        self._environment = {
             "SECOND_READ_DATA": str(data),
             "SECOND_READ_CHECKPOINT": str(checkpoint),
             "SECOND_READ_THREADS": "1",
             "SECOND_READ_WORKERS": str(workers),
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Program | None = None
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", *self._options]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=PROJECT, env=self._environment, stdout=log, stderr=log)
+        app = PROJECT / "streamlit_app.py"
+        self._process = start_server(app, self._options, PROJECT, self._environment, self._log)
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:

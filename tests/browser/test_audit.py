@@ -11,7 +11,7 @@ from db import store
 from db.audit.trail import record_event
 from db.database import open_database
 from tests.browser.conftest import Server, serve
-from tests.browser.test_reading_loop import Scheme, open_app, picture
+from tests.browser.test_reading_loop import Scheme, open_app, picture, settled
 from tests.helpers.tampering import fill_database, without_triggers
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -39,6 +39,7 @@ def tampered(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iter
 def test_tampered_rows_are_named_and_the_events_are_taken_away(page: Page, tampered: Server) -> None:
     open_app(page, tampered, "audit")
     page.get_by_text("1 to 100 of").wait_for()
+    settled(page)
     page.keyboard.press("v")
     expect(page.get_by_text("the 30 rows they cover, and 8 stored files.")).to_be_visible()
     # Two rows, and the files of four images and four maps: `fill_database` stores no files.

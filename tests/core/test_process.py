@@ -49,3 +49,8 @@ def test_an_idle_thread_leaves_the_processor_unless_the_environment_says_otherwi
         monkeypatch.setattr(os, "environ", environment)
         prepare_process()
         assert environment.get("GOMP_SPINCOUNT") == expected
+
+
+def test_garbage_is_looked_for_less_often_than_python_does_by_itself() -> None:
+    code = "import gc\nbefore = gc.get_threshold()[0]\nimport core\nprint(before < gc.get_threshold()[0])"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout == b"True\n"

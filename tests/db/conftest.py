@@ -7,15 +7,14 @@ import pytest
 
 from db.database import Sessions, open_database
 from db.projection.check import find_differences
-from tests.helpers.databases import empty_database, with_tables
+from tests.helpers.databases import new_database
 from tests.helpers.tampering import fill_database
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def shared_sessions(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sessions]:
     """Sessions of one database for all tests of a module, which costs less than one for each."""
-    with empty_database(request, tmp_path_factory.mktemp("studies")) as url:
-        with_tables(request, url)
+    with new_database(request, tmp_path_factory.mktemp("studies"), tables=True) as url:
         opened = open_database(url)
         yield opened
         with opened.read() as session:
@@ -24,8 +23,7 @@ def shared_sessions(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture
-def sealed_url(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> str:
+def sealed_url(with_tables: None, database_url: str, tmp_path: Path) -> str:
     """URL of a filled database, once on SQLite and once on PostgreSQL."""
-    with_tables(request, database_url)
     fill_database(database_url, tmp_path).dispose()
     return database_url

@@ -1,8 +1,6 @@
 """The anchor file holds whole lines only, whatever the disk does, and a backup takes those of its database."""
 
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +11,9 @@ from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.database import Sessions, open_database
 from db.values.audit import Verification
+from tests.helpers import forked
 from tests.helpers.rows import OPENED
 
-PROJECT = Path(__file__).resolve().parents[2]
 # Announces events when only some bytes are left on the disk.
 _ON_A_FULL_DISK = """
 import resource, sys
@@ -53,8 +51,8 @@ def test_a_full_disk_leaves_no_half_line_and_with_room_again_the_trail_verifies(
     add(sessions, "a")
     path = anchor_of(sessions).path
     before = path.read_bytes()
-    start = [sys.executable, "-c", _ON_A_FULL_DISK, str(path), str(room)]
-    done = subprocess.run(start, cwd=PROJECT, check=True, capture_output=True, text=True)
+    done = forked.run(_ON_A_FULL_DISK, path, room)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("refused")
     assert path.read_bytes() == before
     add(sessions, "b")

@@ -16,7 +16,6 @@ from db.files import Files
 from db.values.accounts import Lifetime, ProvenAccount
 from db.values.reading import Arm, Opinion, Region, RegionKind, Role
 from db.values.studies import StudyPlan
-from tests.helpers.databases import with_tables
 from tests.helpers.rows import BENIGN, OPENED, sha256_of
 from tests.helpers.tampering import engine_of, rows_named, without_triggers
 from tests.helpers.world import PASSWORD, analyse_all, make_case
@@ -137,9 +136,8 @@ OTHER_FORMS = (
 
 
 @pytest.fixture
-def attacked(request: pytest.FixtureRequest, database_url: str, tmp_path: Path, quick_passwords: None) -> "Attacked":
+def attacked(with_tables: None, database_url: str, tmp_path: Path, quick_passwords: None) -> "Attacked":
     """A database with something in every table that gives a read its meaning, and the files of its images."""
-    with_tables(request, database_url)
     made = Attacked(database_url, tmp_path)
     made.fill()
     assert made.named() == set()

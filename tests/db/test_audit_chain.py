@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,11 +19,10 @@ from db.database import Sessions, open_database
 from db.store import audit as store_audit
 from db.values.audit import EventFilter, Verification
 from tests.db.test_upgrade import old_database
+from tests.helpers import forked
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, OPENED
 from tests.helpers.world import make_case, make_reader
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -159,8 +156,7 @@ for number in range(9):
 def test_a_server_killed_around_a_click_raises_no_false_alarm(
     anchored: Sessions, database_url: str, tmp_path: Path, moment: str, saved: int
 ) -> None:
-    start = [sys.executable, "-c", _KILLED, database_url, str(tmp_path), moment]
-    killed = subprocess.run(start, cwd=PROJECT, check=False, capture_output=True)
+    killed = forked.run(_KILLED, database_url, tmp_path, moment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert verify(anchored).findings == ()
     add(anchored, "next")

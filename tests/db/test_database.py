@@ -1,8 +1,7 @@
 """The database opens safely, and a click is saved whole or not at all."""
 
 import sqlite3
-import subprocess
-import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
@@ -16,9 +15,8 @@ from db.audit.trail import record_event
 from db.database import Sessions, journal_mode, open_database
 from db.errors import UnusableDatabaseError
 from db.values.reading import Role
+from tests.helpers import forked
 from tests.helpers.concurrency import at_once
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -160,11 +158,11 @@ def test_processes_that_start_at_once_agree_on_one_database(database_url: str, v
         f"sessions = open_database(sys.argv[1], sqlite_version={version})\n"
         "with sessions.begin() as session:\n    print(store.accounts.single_reader(session).id)\n"
     )
-    start = [sys.executable, "-c", program, database_url]
-    running = [subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
-    said = [process.communicate() for process in running]
-    assert [process.returncode for process in running] == [0] * 3, said
-    assert {out for out, _ in said} == {b"1\n"}
+    with ExitStack() as processes:
+        started = [processes.enter_context(forked.running(program, database_url)) for _ in range(3)]
+        ended = [process.finish() for process in started]
+    assert [each.returncode for each in ended] == [0] * 3, ended
+    assert {each.stdout for each in ended} == {"1\n"}
 
 
 def test_a_copy_by_the_backup_interface_is_whole_while_others_write(tmp_path: Path) -> None:
@@ -189,13 +187,11 @@ def test_a_killed_server_loses_nothing_that_it_said_was_saved(sessions: Sessions
         "    with sessions.begin() as session:\n        record_event(session, None, 'saved', str(number))\n"
         "    print(number, flush=True)\n"
     )
-    start = [sys.executable, "-c", program, database_url]
-    with subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
+    with forked.running(program, database_url) as process:
         said = [process.stdout.readline() for _ in range(10)]
         process.kill()
         said += process.stdout.readlines()
-    acknowledged = {line.decode().strip() for line in said if line.endswith(b"\n")}
+    acknowledged = {line.strip() for line in said if line.endswith("\n")}
     with sessions.read() as session:
         assert acknowledged <= {event.subject for event in store.audit.audit_trail(session, limit=100_000)}
     assert len(acknowledged) >= 10

@@ -1,9 +1,6 @@
 """Rows that were there before rows were sealed are sealed by the upgrade, anchored, or nothing is changed."""
 
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +18,9 @@ from db.database import Sessions, open_database
 from db.upgrade import alembic_config
 from db.values.audit import Verification
 from tests.db.test_upgrade import AT, FIRST_ROWS, FIRST_TABLES
+from tests.helpers import forked
 from tests.helpers.tampering import engine_of, without_triggers
 
-PROJECT = Path(__file__).resolve().parents[2]
 # Whatever the database and the version: another digest of the same row would be a finding in every upgraded database.
 SEALS = {
     "reads 1": "d66c797b6d2c7c5a23c9400ddde6912b359e082646fc3dc7c379ee6938d2272f",
@@ -189,8 +186,7 @@ _MOMENTS = (
 @pytest.mark.parametrize("moment", _MOMENTS)
 def test_an_upgrade_that_is_killed_keeps_every_row_and_raises_no_false_alarm(old: Old, moment: str) -> None:
     before = old.rows()
-    start = [sys.executable, "-c", _KILLED, old.url, str(old.data), moment]
-    killed = subprocess.run(start, cwd=PROJECT, env=os.environ, check=False, capture_output=True)
+    killed = forked.run(_KILLED, old.url, old.data, moment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     if moment != "after saving":
         assert old.rows() == before

@@ -1,12 +1,8 @@
 """A database of part 1 is brought up to date with every row it had, or not touched at all."""
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from alembic import command
@@ -17,8 +13,8 @@ from db.audit.verify import verify
 from db.database import open_database
 from db.upgrade import alembic_config
 from db.values.reading import CaseState
+from tests.helpers import forked
 
-PROJECT = Path(__file__).resolve().parents[2]
 AT = datetime(2026, 3, 1, 9, 30)  # noqa: DTZ001 (as SQLite keeps it)
 # One row in each table of the first revision, as that version of the program wrote them.
 FIRST_ROWS = (
@@ -156,10 +152,8 @@ open_database(sys.argv[1])
 def test_an_upgrade_that_is_killed_changes_nothing_and_succeeds_the_next_time(database_url: str, words: str) -> None:
     old_database(database_url)
     tables, before = _tables(database_url), _rows(database_url, (*FIRST_TABLES, "alembic_version"))
-    killed = subprocess.run(
-        [sys.executable, "-c", _KILLED, database_url, words], cwd=PROJECT, env=os.environ, check=False
-    )
-    assert killed.returncode == -signal.SIGKILL
+    killed = forked.run(_KILLED, database_url, words)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert _tables(database_url) == tables
     assert _rows(database_url, (*FIRST_TABLES, "alembic_version")) == before
     open_database(database_url).dispose()

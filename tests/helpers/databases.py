@@ -28,28 +28,20 @@ def copy_tables(path: Path) -> None:
 
 
 @contextmanager
-def empty_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
-    """Yield the URL of an empty database of the kind that a fixture is asked for, until the block ends."""
+def new_database(request: pytest.FixtureRequest, folder: Path, *, tables: bool) -> Iterator[str]:
+    """Yield the URL of a database of the kind that a fixture is asked for, empty or with all tables, until the end."""
     if request.param == "sqlite":
-        yield f"sqlite:///{folder / 'second_read.sqlite'}"
+        path = folder / "second_read.sqlite"
+        if tables:
+            copy_tables(path)
+        yield f"sqlite:///{path}"
         return
     server = make_url(request.getfixturevalue("postgres_server")).set(drivername="postgresql+psycopg")
+    template = str(request.getfixturevalue("tables_on_postgresql").database) if tables else "template1"
     name = f"test_{uuid.uuid4().hex}"
-    copy_database(server, "template1", name)
+    copy_database(server, template, name)
     yield server.set(database=name).render_as_string(hide_password=False)
     run_on_server(server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def with_tables(request: pytest.FixtureRequest, url: str) -> None:
-    """Give an empty database its tables, copied from another."""
-    made = make_url(url)
-    if made.get_backend_name() == "sqlite":
-        copy_tables(Path(str(made.database)))
-        return
-    template = request.getfixturevalue("tables_on_postgresql")
-    name = made.database
-    run_on_server(template, f"DROP DATABASE {name}")
-    copy_database(template, str(template.database), str(name))
 
 
 def copy_database(server: URL, template: str, name: str) -> None:

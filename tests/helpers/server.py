@@ -1,9 +1,6 @@
 """A real server, started as a reader starts it, for tests that ask it over the network."""
 
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +11,8 @@ from urllib.parse import urljoin
 
 import psutil
 
-_PROJECT = Path(__file__).resolve().parents[2]
+from tests.helpers.forked import PROJECT, Program, start_server
+
 _START_SECONDS = 60
 
 
@@ -33,7 +31,7 @@ class Server:
 
     address: str
     port: int
-    process: "subprocess.Popen[bytes]"
+    process: Program
 
     def ask(self, path: str, method: str = "GET", host: str = "localhost", **headers: str) -> Answer:
         """Ask once, and never follow anywhere."""
@@ -67,16 +65,9 @@ def running_server(
     data.mkdir(exist_ok=True)
     port = _free_port(reach)
     chosen = {"SECOND_READ_DATA": str(data), "SECOND_READ_CHECKPOINT": str(checkpoint or data / "none.safetensors")}
-    command = ["-m", "streamlit", "run", str(_PROJECT / "streamlit_app.py")]
     options = [f"--server.address={bound}", f"--server.port={port}"]
-    with (data / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, *command, *options],
-            cwd=data,
-            env=os.environ | chosen,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+    (data / "server.log").unlink(missing_ok=True)
+    process = start_server(PROJECT / "streamlit_app.py", options, data, chosen, data / "server.log")
     try:
         _wait_for_port(process, port, data / "server.log")
         yield Server(reach, port, process)
@@ -99,7 +90,7 @@ def _listens(pid: int, port: int) -> bool:
     return any(one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port for one in found)
 
 
-def _wait_for_port(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+def _wait_for_port(process: Program, port: int, log: Path) -> None:
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:

@@ -1,10 +1,7 @@
 """A backup made while others write is whole, and one or a restore that is killed is done or not done."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,10 +11,11 @@ from db.backup.backup import make_backup
 from db.backup.restore import check_backup, restore_backup
 from db.files import Files
 from db.values.reading import Action
+from tests.helpers import forked
 from tests.helpers.backups import DataFolder, contents, events, stored_files
+from tests.helpers.forked import Program
 from tests.helpers.stress import amount
 
-PROJECT = Path(__file__).resolve().parents[2]
 BACKUPS = amount(40, 10)
 
 
@@ -50,8 +48,7 @@ else:
 
 def killed_after(steps: int, what: str, data: Path, other: Path) -> bool:
     """Run and kill; say whether it was killed before it was done."""
-    start = [sys.executable, "-c", _KILLED, str(steps), what, str(data), str(other)]
-    done = subprocess.run(start, cwd=PROJECT, env=os.environ, check=False, capture_output=True)
+    done = forked.run(_KILLED, steps, what, data, other)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode != 0
 
@@ -98,7 +95,7 @@ from db.database import open_database
 from db.values.reading import StoredImage
 from tests.helpers.rows import BENIGN, OPENED, QUALITY, sha256_of
 
-data = Path(sys.argv[1])
+data, said = Path(sys.argv[1]), open(sys.argv[2], "w")
 sessions, files = open_database(f"sqlite:///{data}/second_read.sqlite"), Files(data / "files")
 for number in count(1):
     pixels = files.put(f"live pixels {number}".encode())
@@ -107,11 +104,11 @@ for number in count(1):
         store.cases.add_image(session, case_id, StoredImage(sha256_of(f"live {number}"), pixels, 4, 4, QUALITY))
     with sessions.begin() as session:
         read = store.reads.record_first_read(session, case_id, 1, BENIGN, OPENED)
-    print(read.id, flush=True)
+    print(read.id, file=said, flush=True)
 """
 
 
-def _more_than(known: set[int], said: Path, server: "subprocess.Popen[bytes]") -> set[int]:
+def _more_than(known: set[int], said: Path, server: Program) -> set[int]:
     """Wait until the server has saved another read, and return all that it says it has saved."""
     while (saved := {int(line) for line in said.read_text().split("\n")[:-1]}) == known:
         assert server.poll() is None
@@ -124,10 +121,8 @@ def test_live_backups_restore_with_all_that_was_acknowledged_before_each_began(
     data_folder: DataFolder, tmp_path: Path
 ) -> None:
     said = tmp_path / "said"
-    with (
-        said.open("wb") as out,
-        subprocess.Popen([sys.executable, "-c", _WRITER, data_folder.data], cwd=PROJECT, stdout=out) as server,
-    ):
+    said.touch()
+    with forked.running(_WRITER, data_folder.data, said) as server:
         acknowledged, made = [set[int]()], []
         for _ in range(BACKUPS):
             acknowledged.append(_more_than(acknowledged[-1], said, server))

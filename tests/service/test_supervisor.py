@@ -3,8 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,11 +25,11 @@ from db.values.reading import JobState, Opinion, StoredImage
 from service.engine.queue import Ticket
 from service.engine.requests import AnalysisRequest, EngineUnavailableError
 from service.worker.supervisor import Supervisor
+from tests.helpers import forked
 from tests.helpers.concurrency import wait_until
 from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_classifier
 from tests.helpers.stress import amount
 from tests.helpers.workers import (
-    PROJECT,
     count_waiting_jobs,
     images_of_case,
     names_of_working,
@@ -243,9 +241,7 @@ def test_a_killed_server_takes_its_worker_along_and_the_next_one_finishes(world:
     queue_images(world, 8)
     chosen = {"SECOND_READ_DATA": str(world.settings.data), "SECOND_READ_DATABASE": world.settings.database}
     chosen |= {"SECOND_READ_CHECKPOINT": str(world.settings.checkpoint), "SECOND_READ_THREADS": "1"}
-    command = [sys.executable, "-c", _SERVER]
-    with subprocess.Popen(command, cwd=PROJECT, env=os.environ | chosen, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
+    with forked.running(_SERVER, environment=chosen) as server:
         orphan = int(server.stdout.readline())
         server.kill()
     wait_until(lambda: not psutil.pid_exists(orphan), "the worker to follow its server")
@@ -272,23 +268,21 @@ for case_id in map(int, sys.argv[2:]):
 """
 
 
-def _bare_case(world: World, number: int) -> int:
-    sha256 = f"{number:064x}"
+def _bare_cases(world: World, count: int) -> list[int]:
+    cases = []
     with world.sessions.begin() as session:
-        case_id = store.cases.add_case(session, world.reader, accession=None, magnification=None)
-        store.cases.add_image(session, case_id, StoredImage(sha256, sha256, 100, 100, Quality(100, 0.9)))
-    return case_id
+        for number in range(count):
+            sha256 = f"{number:064x}"
+            cases.append(store.cases.add_case(session, world.reader, accession=None, magnification=None))
+            store.cases.add_image(session, cases[-1], StoredImage(sha256, sha256, 100, 100, Quality(100, 0.9)))
+    return cases
 
 
 def test_a_killed_server_loses_no_read_that_it_acknowledged(world: World) -> None:
-    cases = [_bare_case(world, number) for number in range(400)]
-    command = [sys.executable, "-c", _READER, world.settings.database]
+    cases = _bare_cases(world, 150)  # of which the readers below read 120 at most
     rest = cases
     for stop_after in (3, 17, 40):
-        start, pipe = [*command, *map(str, rest)], subprocess.PIPE
-        with subprocess.Popen(start, cwd=PROJECT, stdin=pipe, stdout=pipe, text=True) as server:
-            assert server.stdin is not None
-            assert server.stdout is not None
+        with forked.running(_READER, world.settings.database, *rest) as server:
             server.stdin.write("\n" * (stop_after + 20))
             server.stdin.flush()
             acknowledged = [int(server.stdout.readline()) for _ in range(stop_after)]

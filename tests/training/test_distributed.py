@@ -1,5 +1,5 @@
-import subprocess
-import sys
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from core.fitting import distributed
+from tests.helpers import forked
 from tests.helpers.images.tissue import tissue_folder
 
 pytestmark = pytest.mark.slow
@@ -17,12 +18,30 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the outcome of one process and of two that worked together."""
     folder = tmp_path_factory.mktemp("shared")
     tissue_folder(folder / "tissue", patients=6)
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for command in (["-m"], [*torchrun, "-m"]):
-        line = [sys.executable, *command, "tests.helpers.runs.shared_fit", str(folder)]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
+    for count in (1, 2):
+        # What torchrun tells each process; test_train_resume.py starts it.
+        told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(count)}
+        with ExitStack() as processes:
+            started = [
+                processes.enter_context(
+                    forked.running(
+                        "tests.helpers.runs.shared_fit",
+                        folder,
+                        imported=forked.TRAINING,
+                        environment={**told, "RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else None,
+                    )
+                )
+                for rank in range(count)
+            ]
+            for ended in [process.finish() for process in started]:
+                assert ended.returncode == 0, ended.stderr
     return folder
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_two_processes_compute_the_gradient_of_one(trained: Path) -> None:

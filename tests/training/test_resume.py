@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from core.data.datasets import LabelledImage
 from core.fitting.config import Phase
 from core.fitting.history import Epoch
 from core.fitting.loop import Work, fit
+from tests.helpers import forked
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.fits import CONFIG, HEAD_THEN_LAST_THEN_ALL, tiny_network, weights_of
 
@@ -86,9 +85,9 @@ def test_the_state_of_another_run_is_refused(images: list[LabelledImage], tmp_pa
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_run_killed_at_random_moments_ends_with_the_same_weights(tmp_path: Path, seed: int) -> None:
     tissue_folder(tmp_path / "tissue")
-    command = [sys.executable, "-m", "tests.helpers.runs.killed_fit", str(tmp_path), str(seed)]
-    kills = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert kills > 0
+    ended = forked.run("tests.helpers.runs.killed_fit", tmp_path, seed, imported=forked.TRAINING)
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) > 0
     whole, killed = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("whole", "killed"))
     assert torch.equal(whole["weights"], killed["weights"])
     assert whole["losses"] == killed["losses"]

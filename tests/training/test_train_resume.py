@@ -1,13 +1,13 @@
 """A run that was killed, at any point and as often as one likes, goes on to the very same checkpoint."""
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from core.card import read_card
 from db import store
 from db.database import open_database
 from db.values.evaluations import RunState
+from tests.helpers.forked import TRAINING, PipedProgram, Program, running
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.small_runs import Place
 from tests.helpers.stress import amount
@@ -37,26 +38,20 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return place
 
 
-def command(*arguments: str | Path, held_at: tuple[str, int] | None = None) -> subprocess.Popen[str]:
+def command(*arguments: str | Path, held_at: tuple[str, int] | None = None) -> AbstractContextManager[PipedProgram]:
     """Start a run, which waits for good before it puts a file with so many lines in place, if one is named."""
-    module = ["training.train"] if held_at is None else ["tests.helpers.runs.held_run", *map(str, held_at)]
-    return subprocess.Popen(
-        [sys.executable, "-m", *module, *map(str, arguments)],
-        cwd=PROJECT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    if held_at is None:
+        return running("training.train", *arguments, imported=TRAINING)
+    return running("tests.helpers.runs.held_run", *held_at, *arguments, imported=TRAINING)
 
 
-def new_run(place: Place, held_at: tuple[str, int]) -> subprocess.Popen[str]:
+def new_run(place: Place, held_at: tuple[str, int]) -> AbstractContextManager[PipedProgram]:
     sets = [word for assignment in SHORT for word in ("--set", assignment)]
     folders = ("--data", place.tissue, "--runs", place.runs, "--out", place.path / "killed.safetensors")
     return command(place.config, *folders, *sets, "--threads", "1", "--database", place.database, held_at=held_at)
 
 
-def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
+def wait_for(happened: Callable[[], bool], process: Program) -> bool:
     """Wait until something happened, as long as pytest lets a test run; False if the process ended before."""
     while not happened():
         if process.poll() is not None:
@@ -88,18 +83,20 @@ def test_a_run_killed_again_and_again_gives_the_same_checkpoint(place: Place) ->
         lambda: any(place.runs.glob("*/folds/2.safetensors")),
     ]
     finished: dict[Path, int] = {}
-    process = new_run(place, held_at=LAST_FILE)
+    run = new_run(place, held_at=LAST_FILE)
     for number, point in enumerate(points, 1):
-        assert wait_for(point, process)
-        time.sleep(RANDOM.uniform(0, 0.3))  # a kill at any moment after the point; the end is not reached in it
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with run as process:
+            assert wait_for(point, process)
+            time.sleep(RANDOM.uniform(0, 0.3))  # a kill at any moment after the point; the end is not reached in it
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
         assert finished.items() <= finished_parts(place).items(), "a finished part was trained again"
         finished = finished_parts(place)
         held_at = LAST_FILE if number < len(points) else None
-        process = command("--resume", place.only_run().path, "--database", place.database, held_at=held_at)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
+        run = command("--resume", place.only_run().path, "--database", place.database, held_at=held_at)
+    with run as process:
+        ended = process.finish()
+    assert ended.returncode == 0, ended.stderr
     assert (place.path / "killed.safetensors").read_bytes() == whole.read_bytes()
     folder = place.only_run()
     assert not folder.parts.exists()
@@ -112,13 +109,13 @@ def test_a_run_killed_again_and_again_gives_the_same_checkpoint(place: Place) ->
 
 @pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on_and_a_second_command_does(place: Place) -> None:
-    process = new_run(place, held_at=("history.jsonl", 3))
-    assert wait_for(lines_told(place, 2), process)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    with new_run(place, held_at=("history.jsonl", 3)) as process:
+        assert wait_for(lines_told(place, 2), process)
+        process.send_signal(signal.SIGINT)
+        ended = process.finish()
     folder = place.only_run()
-    assert process.returncode == 130, errors
-    assert f"python -m training.train --resume {folder.path}" in errors
+    assert ended.returncode == 130, ended.stderr
+    assert f"python -m training.train --resume {folder.path}" in ended.stderr
     assert states(place) == {str(folder.path): RunState.FAILED}
     train.run(resume=folder.path, database=place.database)
     assert read_card(place.path / "killed.safetensors").metrics

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torch._dynamo  # by the first optimiser of each child, otherwise
 
 from core.data.datasets import list_breakhis
 from core.fitting.config import Optimiser
