@@ -18,7 +18,7 @@ from db.errors import NotAllowedError
 from db.values.agreement import Comparison, ReadCase, ReadingFilter, SlowReading, TimedStage
 from db.values.reading import Arm, ModelIdentity, Role, Severity, Stage, Vote
 from pages.ui.agreement import figures
-from tests.helpers.databases import empty_database, with_tables
+from tests.helpers.databases import new_database
 from tests.helpers.rows import MODEL, NEWER_MODEL, OPENED, prediction, scope_row
 from tests.helpers.world import add_person, make_case
 
@@ -200,8 +200,7 @@ def filled(
 ) -> Iterator[tuple[Sessions, Mapping[str, int]]]:
     """One database of readings for all tests here, and those who ask."""
     folder: Path = tmp_path_factory.mktemp("readings")
-    with empty_database(request, folder) as url:
-        with_tables(request, url)
+    with new_database(request, folder, tables=True) as url:
         sessions = open_database(url)
         with sessions.begin() as session:
             rows = Rows(session, 4)
