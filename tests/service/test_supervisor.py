@@ -135,17 +135,18 @@ def _paused(pid: int) -> psutil.Process:
     return process
 
 
-def _paused_in_a_job(world: World, watcher: Supervisor) -> psutil.Process:
-    """Queue images until the worker is stopped, by a signal, with one in hand and others waiting."""
-    for first in count(0, 10):
-        queue_images(world, 10, first=first)
+def _paused_in_a_job(world: World, watcher: Supervisor, waiting: int = 2) -> psutil.Process:
+    """Queue images until the worker is stopped, by a signal, with one in hand and at least so many waiting."""
+    images = 5 * waiting
+    for first in count(0, images):
+        queue_images(world, images, first=first)
         while count_waiting_jobs(world):
             wait_until(lambda: bool(names_of_working(world)) or not count_waiting_jobs(world), "a job to be claimed")
             assert watcher.pid is not None
             worker = _paused(watcher.pid)
             # One that is stopped in the middle of a commit keeps the database locked: it is tried again.
             with suppress(DatabaseBusyError):
-                if names_of_working(world) and count_waiting_jobs(world) > 1:
+                if names_of_working(world) and count_waiting_jobs(world) >= waiting:
                     return worker
             worker.resume()
     raise AssertionError
@@ -154,7 +155,7 @@ def _paused_in_a_job(world: World, watcher: Supervisor) -> psutil.Process:
 def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(world: World, watcher: Supervisor) -> None:
     small_checkpoint(world.settings.checkpoint)
     watcher.start()
-    worker = _paused_in_a_job(world, watcher)
+    worker = _paused_in_a_job(world, watcher, waiting=20)  # it may finish some before it sees that it is to stop
     pid = worker.pid
     with ThreadPoolExecutor(1) as beside:
         stopped = beside.submit(watcher.stop)
