@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db import tables
@@ -31,27 +32,20 @@ def audit_trail(
     """Return the newest events, newest first; all of them if `limit` is None, or only those of one subject."""
     # Include the events of this session.
     write_pending(session)
-    event = tables.AuditEvent
-    query = select(event, tables.Account.name).outerjoin(tables.Account, tables.Account.id == event.account_id)
-    query = query.where(*event_conditions(filters or EventFilter()))
+    query = _newest_first(filters or EventFilter())
     if subject is not None:
-        query = query.where(event.subject == subject)
-    rows = session.execute(query.order_by(event.id.desc()).limit(limit).offset(offset))
-    return [AuditEvent(row.at, name, row.action, row.subject, row.id) for row, name in rows]
+        query = query.where(tables.AuditEvent.subject == subject)
+    return [AuditEvent(*row) for row in session.execute(query.limit(limit).offset(offset))]
 
 
 def each_event(session: Session, filters: EventFilter, most: int | None = None) -> Iterator[AuditEvent]:
     """Yield the newest matching events, newest first, all or so many of them; few are in memory at once."""
     write_pending(session)
-    event = tables.AuditEvent
-    # Columns, not rows, which the session would keep.
-    query = select(event.at, tables.Account.name, event.action, event.subject, event.id)
-    query = query.outerjoin(tables.Account, tables.Account.id == event.account_id)
-    query = query.where(*event_conditions(filters)).order_by(event.id.desc())
+    query = _newest_first(filters)
     yielded, before = 0, None
     while most is None or yielded < most:
         many = AT_ONCE if most is None else min(AT_ONCE, most - yielded)
-        page = query if before is None else query.where(event.id < before)
+        page = query if before is None else query.where(tables.AuditEvent.id < before)
         rows = session.execute(page.limit(many)).all()
         for row in rows:
             yield AuditEvent(*row)
@@ -59,6 +53,15 @@ def each_event(session: Session, filters: EventFilter, most: int | None = None) 
         if len(rows) < many:
             return
         before = rows[-1].id
+
+
+def _newest_first(filters: EventFilter) -> Select[datetime, str, str, str, int]:
+    """Select the matching events, in the order of the fields of AuditEvent."""
+    event = tables.AuditEvent
+    # Columns, not rows, which the session would keep.
+    query = select(event.at, tables.Account.name, event.action, event.subject, event.id)
+    query = query.outerjoin(tables.Account, tables.Account.id == event.account_id)
+    return query.where(*event_conditions(filters)).order_by(event.id.desc())
 
 
 @dataclass(frozen=True, slots=True)
