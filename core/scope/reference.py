@@ -105,7 +105,7 @@ class TrainingReference:
         measured = measure_appearance(image)
         measures = self.measures.distances(measured)
         by_layer = self.layer_distances(features)
-        recording = self.recording_distance(measure_recording(recorded))
+        recording = 0.0 if self.recording is None else self.recording_distance(measure_recording(recorded))
         score = bounded_score(float(np.max([*np.abs(measures), *by_layer, recording or 0])))
         reasons = self._reasons(by_layer, measures, recording or 0)
         if recording is None:
