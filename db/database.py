@@ -78,7 +78,8 @@ class Sessions:
         self.anchor = anchor
         # PostgreSQL queues writers itself, for each row.
         self._write_queue = WriteQueue(_BUSY_SECONDS) if engine.dialect.name == "sqlite" else None
-        self._reading = engine.execution_options(**{_USE: "read", "postgresql_readonly": True})
+        one_state = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reading = engine.execution_options(**{_USE: "read"} | ({} if self._write_queue else one_state))
         self._writing = engine.execution_options(**{_USE: "write"})
 
     @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.audit.anchor import AnchorLine, find_anchor_mismatches, lines_until
@@ -65,7 +65,7 @@ def verify(
     """
     before = sessions.anchor.lines() if sessions.anchor and copy is None else []
     with sessions.read() as session:
-        connection = _one_moment(session)
+        connection = session.connection()
         tables = reflect_sealed_tables(connection)
         referenced = referenced_files(connection) if files else {}
         of = count_rows(connection, tables) + (session.scalar(text("SELECT count(*) FROM audit_events")) or 0)
@@ -133,12 +133,6 @@ def _inserted(events: Sequence[CheckedEvent]) -> AuditFinding:
     stored_as = f" (stored as number {numbers[0]})" if numbers[0] < 1 else ""
     words = f"not part of the chain, which continues past it{stored_as}"
     return AuditFinding("inserted", max(0, min(numbers)), max(0, *numbers), words)
-
-
-def _one_moment(session: Session) -> Connection:
-    """Return a connection that sees one state of the database; otherwise new rows would lack their events."""
-    on_postgresql = session.get_bind().dialect.name == "postgresql"
-    return session.connection(execution_options={"isolation_level": "REPEATABLE READ"} if on_postgresql else {})
 
 
 def _events(session: Session, progress: Callable[[int], None]) -> Iterator[CheckedEvent]:

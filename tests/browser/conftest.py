@@ -27,6 +27,7 @@ class Server:
             self.port: int = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}{prefix}"
         self._options = [f"--server.port={self.port}", f"--server.baseUrlPath={prefix}"]
+        self.database = f"sqlite:///{data / 'second_read.sqlite'}"
         self._log = data / "server.log"
         self._environment = {
             "SECOND_READ_DATA": str(data),

@@ -113,6 +113,18 @@ def test_a_reading_session_cannot_write(sessions: Sessions) -> None:
         record_event(session, None, "done", "a")
 
 
+def test_a_reading_session_sees_one_state_while_others_write(sessions: Sessions) -> None:
+    if sessions.dialect == "sqlite":
+        pytest.skip("a file of SQLite without WAL is not written while somebody reads it")
+    with sessions.read() as session:
+        before = store.audit.audit_trail(session)
+        with sessions.begin() as writing:
+            record_event(writing, None, "done", "a")
+        assert store.audit.audit_trail(session) == before
+    with sessions.read() as session:
+        assert len(store.audit.audit_trail(session)) == len(before) + 1
+
+
 def test_a_row_that_points_at_nothing_is_refused(sessions: Sessions) -> None:
     with pytest.raises(IntegrityError), sessions.begin() as session:
         record_event(session, 4711, "tried", "a")
