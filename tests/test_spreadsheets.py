@@ -20,8 +20,8 @@ from pages.ui import csv_tables
 from pages.ui.agreement import figures
 from pages.ui.agreement.figures import Table
 from pages.ui.csv_tables import TableFile
-from service.exports.mrmc import write_reads_table
 from tests.helpers.evaluations import made_evaluation
+from tests.helpers.exports import reads_table
 from tests.helpers.readings import made_readings, reading
 from tests.helpers.rows import OPENED, evaluated_image
 from tests.helpers.runs.histories import run_lines
@@ -83,7 +83,7 @@ def test_every_table_is_a_workbook_too_that_explains_all_its_columns_and_runs_no
 def exports_of(cell: str) -> dict[str, bytes]:
     """Make every export with this text wherever a text can be."""
     return {name: file.data for name, file in tables_of(cell).items()} | {
-        "reads for MRMC software": write_reads_table(_reads(cell))
+        "reads for MRMC software": reads_table(_reads(cell))
     }
 
 

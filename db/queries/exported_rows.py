@@ -1,10 +1,10 @@
 """Rows for exports, and the key of lasting pseudonyms."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from db import tables
@@ -14,16 +14,17 @@ from db.queries.intakes import image_places
 from db.queries.scales import scales_of
 from db.queries.study_places import place_subject
 from db.values.exports import ExportedImage, ReadPlace, Reference, ShownOpinion, make_key
-from db.values.reading import Action, ModelIdentity
+from db.values.reading import Action, ModelIdentity, Read, Stage
 
 
-def places_of(session: Session, study_id: int) -> Mapping[int, ReadPlace]:
-    """Return the places of a study by id."""
-    rows = session.scalars(select(tables.StudyPlace).where(tables.StudyPlace.study_id == study_id))
+def places_of(session: Session, reads: Sequence[Read]) -> Mapping[int, ReadPlace]:
+    """Return the places in studies of reads by id of the place."""
+    ids = [read.place_id for read in reads if read.place_id is not None]
+    rows = session.scalars(select(tables.StudyPlace).where(tables.StudyPlace.id.in_(ids))) if ids else ()
     return {row.id: ReadPlace(row.round, row.arm, row.iteration, row.position) for row in rows}
 
 
-def shown_of(session: Session, reads: Select[int]) -> Mapping[int, ShownOpinion]:
+def shown_of(session: Session, reads: Sequence[int]) -> Mapping[int, ShownOpinion]:
     """Return the model's opinion shown with each read, by read id."""
     read, prediction, shown_prediction = tables.Read, tables.Prediction, tables.ReadPrediction
     query = (
@@ -40,7 +41,7 @@ def shown_of(session: Session, reads: Select[int]) -> Mapping[int, ShownOpinion]
     }
 
 
-def withheld_of(session: Session, reads: Select[int]) -> Mapping[int, ModelIdentity]:
+def withheld_of(session: Session, reads: Sequence[int]) -> Mapping[int, ModelIdentity]:
     """Return the models that were shown to give no opinion, out of their scope, by read id."""
     read, scope, shown = tables.Read, tables.ImageScope, tables.ReadScope
     query = (
@@ -56,33 +57,48 @@ def withheld_of(session: Session, reads: Select[int]) -> Mapping[int, ModelIdent
     }
 
 
-def reveals_of(session: Session, reads: Select[int]) -> Mapping[int, datetime]:
+def reveals_of(session: Session, reads: Sequence[int]) -> Mapping[int, datetime]:
     """Return when the model was first shown for each read, according to the audit trail, by read id."""
-    read, event = tables.Read, tables.AuditEvent
-    readers = select(read.account_id).where(read.id.in_(reads))
-    events = select(event.account_id, event.subject, event.at).where(
-        event.action == Action.REVEALED, event.account_id.in_(readers)
-    )
-    times: dict[tuple[int | None, str], list[datetime]] = defaultdict(list)
-    for account_id, subject, at in session.execute(events.order_by(event.id)):
-        times[account_id, subject].append(at)
+    read = tables.Read
     query = (
         select(read, tables.Case.accession, tables.StudyPlace)
         .join(tables.Case, tables.Case.id == read.case_id)
         .outerjoin(tables.StudyPlace, tables.StudyPlace.id == read.place_id)
         .where(read.id.in_(reads), or_(read.model_visible, read.shown_scope.is_not(None)))
     )
+    shown = [
+        (row, place_subject(accession, place) if place else accession)
+        for row, accession, place in session.execute(query)
+    ]
+    times = _first_reveals(session, {row.account_id for row, _ in shown}, {subject for _, subject in shown})
     first_shown: dict[int, datetime] = {}
-    for row, accession, place in session.execute(query):
-        subject = place_subject(accession, place) if place else accession
-        # The first time counts, and it cannot be later than the read.
-        first_shown[row.id] = min(
-            (at for at in times[row.account_id, subject] if at <= row.saved_at), default=row.opened_at
-        )
+    for row, subject in shown:
+        first = times.get((row.account_id, subject))
+        # It cannot be later than the read.
+        first_shown[row.id] = first if first is not None and first <= row.saved_at else row.opened_at
     return first_shown
 
 
-def images_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[ExportedImage, ...]]:
+def _first_reveals(
+    session: Session, readers: Collection[int], subjects: Collection[str]
+) -> Mapping[tuple[int | None, str], datetime]:
+    event = tables.AuditEvent
+    query = (
+        select(event.account_id, event.subject, func.min(event.at))
+        .where(event.action == Action.REVEALED, event.account_id.in_(readers), event.subject.in_(subjects))
+        .group_by(event.account_id, event.subject)
+    )
+    return {(account_id, subject): at for account_id, subject, at in session.execute(query)}
+
+
+def replacements_of(session: Session, reads: Sequence[int]) -> Mapping[int, Stage]:
+    """Return the stage of the read that replaces each read, by the id of the one replaced."""
+    read = tables.Read
+    query = select(read.supersedes_id, read.stage).where(read.supersedes_id.in_(reads))
+    return {number: stage for number, stage in session.execute(query) if number is not None}
+
+
+def images_of(session: Session, cases: Select[int] | Sequence[int]) -> Mapping[int, tuple[ExportedImage, ...]]:
     """Return the images of cases by case id, in order."""
     image, places = tables.Image, image_places(session, cases)
     scales = scales_of(session, select(image.id).where(image.case_id.in_(cases)))
@@ -100,7 +116,7 @@ def images_of(session: Session, cases: Select[int]) -> Mapping[int, tuple[Export
     }
 
 
-def references_of(session: Session, cases: Select[int]) -> Mapping[int, Reference]:
+def references_of(session: Session, cases: Select[int] | Collection[int]) -> Mapping[int, Reference]:
     """Return reference labels by case id: an amended sign-off, else the current consensus, else the sign-off."""
     signed = select(tables.SignOff).where(tables.SignOff.case_id.in_(cases)).order_by(tables.SignOff.version)
     settled = select(tables.Consensus).where(

@@ -1,6 +1,6 @@
 """Which cases are incomplete, which have been opened, and the order of their images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -58,7 +58,7 @@ def was_opened(session: Session, case: tables.Case) -> bool:
     return session.scalar(_traces_of(), {"case": case.id, "accession": case.accession}) is not None
 
 
-def image_places(session: Session, cases: Select[int]) -> Mapping[int, int]:
+def image_places(session: Session, cases: Select[int] | Sequence[int]) -> Mapping[int, int]:
     """Return the place of each image, by id, in the cases whose order was changed; 1 is the first."""
     order, later = tables.ImageOrder, aliased(tables.ImageOrder)
     newer = select(later.id).where(later.case_id == order.case_id, later.id > order.id)

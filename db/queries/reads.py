@@ -1,7 +1,8 @@
 """Rows of reads, with the predictions on the screen and the marked regions; returned as values."""
 
+from array import array
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +18,7 @@ from db.queries.cached import cache_statement
 from db.values.audit import Seal
 from db.values.reading import REASONS, Opinion, Read, Region, Reveal, RevealedScope, Stage, find_shown_scope
 
+AT_ONCE = 500  # reads in memory
 _NEWER = aliased(tables.Read)
 _REASON_CODES = tuple(code for code, _ in REASONS)
 
@@ -131,6 +133,19 @@ def read_values(session: Session, *conditions: ColumnElement[bool]) -> list[Read
     rows = session.execute(query.where(*conditions).order_by(read.id)).all()
     regions = _regions_of(session, select(read.id).where(*conditions)) if rows else {}
     return [_value(row, name, regions.get(row.id, ())) for row, name in rows]
+
+
+def read_ids(session: Session, *conditions: ColumnElement[bool]) -> Sequence[int]:
+    """Return the ids of the reads that meet all conditions, oldest first."""
+    query = select(tables.Read.id).where(*conditions).order_by(tables.Read.id)
+    return array("q", session.scalars(query.execution_options(yield_per=AT_ONCE)))
+
+
+def read_blocks(session: Session, ids: Sequence[int]) -> Iterator[list[Read]]:
+    """Yield the reads with these ids, in ascending order, so many at once that few are in memory."""
+    for start in range(0, len(ids), AT_ONCE):
+        # By their keys, not by the conditions again: no block costs more than another.
+        yield read_values(session, tables.Read.id.in_(list(ids[start : start + AT_ONCE])))
 
 
 def shown_label(row: tables.Read) -> Malignancy | None:

@@ -1,11 +1,10 @@
 """Exports of reads and of single cases: who may export them, and with which names."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from db import tables
@@ -13,18 +12,15 @@ from db.audit.trail import record_event
 from db.errors import InStudyError, NotAllowedError, NotRevealedError, UnknownCaseError
 from db.queries.cases import case_row
 from db.queries.consensus import consensus_value
+from db.queries.exported_reads import Disclosure, collect_reads, read_exports, without_words
 from db.queries.exported_rows import (
     images_of,
     lasting_key,
-    places_of,
     references_of,
-    reveals_of,
-    shown_of,
-    withheld_of,
 )
 from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import has_permission, require_permission
-from db.queries.reader_knowledge import knows_opinions, may_know_names, may_know_opinions, undo_window
+from db.queries.reader_knowledge import may_know_names, may_know_opinions
 from db.queries.reads import read_values
 from db.queries.study_places import is_outside_open_studies, open_study_cases, refuse_in_study
 from db.store.sign_offs import sign_offs_of
@@ -33,20 +29,15 @@ from db.values.exports import (
     NO_TIME,
     CaseExport,
     ExportedCase,
-    ExportedImage,
     ExportedMap,
-    ExportedRead,
     NamedStudy,
-    ReadPlace,
     ReadsExport,
-    Reference,
     make_key,
     pseudonym,
     shuffled_numbers,
-    with_shuffled_times,
     without_times,
 )
-from db.values.reading import Action, Consensus, Read, Reveal, Stage
+from db.values.reading import Action, Consensus, Reveal
 
 _ROUTINE = "routine reading"
 
@@ -68,15 +59,6 @@ class ExportDetail:
 
 
 DEIDENTIFIED = ExportDetail()
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """The numbers of one export; names are kept only if `named`."""
-
-    readers: Mapping[str, int]
-    cases: Mapping[str, int]
-    named: bool
 
 
 def export_scope(session: Session, account_id: int) -> Scope:
@@ -130,43 +112,25 @@ def exported_reads(
     if (told.named or told.clock_times) and scope is not Scope.EVERYBODY:
         raise NotAllowedError("your role may not export names or clock times: export without them")
     study = _exportable_study(session, account_id, study_id) if study_id is not None else None
-    conditions = _read_conditions(account_id, scope, study_id)
-    values = read_values(session, *conditions)
-    ids = select(tables.Read.id).where(*conditions)
-    cases = _cases(session, ids, None if scope is not Scope.OWN else account_id)
-    readers = {read.reader for read in values}
-    key = key or make_key()
-    numbers = _Numbers(
-        shuffled_numbers(readers, key), shuffled_numbers((case.accession for case in cases.values()), key), told.named
-    )
-    reads = read_exports(session, values, ids, places_of(session, study_id) if study_id is not None else {})
-    numbered = [_with_numbers(one, cases[one.read.case_id], numbers) for one in reads]
-    if not told.named and not told.clock_times:
-        numbered = [_without_position(one) for one in with_shuffled_times(numbered, key)]
+    blind = account_id if scope is Scope.OWN else None
+    disclosure = Disclosure(told.named, told.named or told.clock_times, blind)
+    collected = collect_reads(session, _read_conditions(account_id, scope, study_id), disclosure, key or make_key())
     return ReadsExport(
         title=study.name if study else _ROUTINE,
         study_open=study is not None and study.closed_at is None,
         named=told.named,
         clock_times=told.clock_times,
-        cases=tuple(sorted((_case(case, numbers) for case in cases.values()), key=lambda case: case.number)),
-        reads=tuple(sorted(numbered, key=_sort_key)),
+        cases=collected.cases,
+        reads=collected.reads,
     )
 
 
 def record_export(session: Session, account_id: int, what: ReadsExport) -> None:
     """Record an export of reads: which, how many, and whether with names."""
     export_scope(session, account_id)
-    readers = len({one.reader_number for one in what.reads})
     names = "with names" if what.named else "with times of the clock" if what.clock_times else "de-identified"
-    counts = f"{len(what.reads)} reads of {readers} readers and {len(what.cases)} cases"
+    counts = f"{len(what.reads)} reads of {what.readers} readers and {len(what.cases)} cases"
     record_event(session, account_id, Action.EXPORTED, f"{counts}, {names}: {what.title}")
-
-
-def without_words(read: Read) -> Read:
-    """Return a read without any typed text."""
-    opinion = read.opinion
-    regions = tuple(replace(region, note="") for region in opinion.regions)
-    return replace(read, opinion=replace(opinion, note="", regions=regions))
 
 
 def _exportable_study(session: Session, account_id: int, study_id: int) -> tables.Study:
@@ -194,84 +158,6 @@ def _read_conditions(account_id: int, scope: Scope, study_id: int | None) -> lis
         if scope is not Scope.OWN
         else [*conditions, read.account_id == account_id, is_outside_open_studies()]
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    accession: str
-    magnification: str | None
-    demonstration: bool
-    images: tuple[ExportedImage, ...]
-    reference: Reference | None
-
-
-def _cases(session: Session, reads: Select[int], blind: int | None) -> Mapping[int, _Case]:
-    """Return the cases of reads by id; for a reader in `blind`, with the reference labels that they may know."""
-    ids = select(tables.Read.case_id).where(tables.Read.id.in_(reads))
-    images = images_of(session, ids)
-    known = ids if blind is None else ids.where(knows_opinions(tables.Read.case_id, blind, undo_window(session)))
-    references = references_of(session, known)
-    return {
-        row.id: _Case(
-            row.accession, row.magnification, row.demonstration, images.get(row.id, ()), references.get(row.id)
-        )
-        for row in session.scalars(select(tables.Case).where(tables.Case.id.in_(ids)))
-    }
-
-
-def read_exports(
-    session: Session, reads: Sequence[Read], ids: Select[int], places: Mapping[int, ReadPlace]
-) -> list[ExportedRead]:
-    """Add to reads, selected by `ids`, what was on the screen and their later fate; not numbered yet."""
-    opinions, reveals, replaced = shown_of(session, ids), reveals_of(session, ids), _replacements(reads)
-    withheld = withheld_of(session, ids)
-    return [
-        ExportedRead(
-            read=read,
-            reader_number=0,
-            case_number=0,
-            place=places[read.place_id] if read.place_id is not None else None,
-            shown=opinions.get(read.id),
-            revealed_at=reveals.get(read.id),
-            superseded=replaced[read.id][0],
-            withdrawn=replaced[read.id][1],
-            withheld_by=withheld.get(read.id),
-        )
-        for read in reads
-    ]
-
-
-def _replacements(reads: Sequence[Read]) -> Mapping[int, tuple[bool, bool]]:
-    """Return for each read, by id, whether it is superseded, and whether it is withdrawn."""
-    above = {read.supersedes: read for read in reads if read.supersedes is not None}
-    return {read.id: (read.id in above, read.id in above and above[read.id].stage is Stage.WITHDRAWN) for read in reads}
-
-
-def _with_numbers(one: ExportedRead, case: _Case, numbers: _Numbers) -> ExportedRead:
-    reader, number = numbers.readers[one.read.reader], numbers.cases[case.accession]
-    read = one.read if numbers.named else replace(without_words(one.read), reader=f"reader {reader}", case_id=number)
-    return replace(one, read=read, reader_number=reader, case_number=number)
-
-
-def _without_position(one: ExportedRead) -> ExportedRead:
-    return replace(one, place=replace(one.place, position=None)) if one.place else one
-
-
-def _case(case: _Case, numbers: _Numbers) -> ExportedCase:
-    number = numbers.cases[case.accession]
-    images = (
-        case.images
-        if numbers.named
-        else tuple(replace(image.without_microscope(), file_sha256="") for image in case.images)
-    )
-    accession = case.accession if numbers.named else f"case {number}"
-    return ExportedCase(number, accession, case.magnification, case.demonstration, images, case.reference)
-
-
-def _sort_key(one: ExportedRead) -> tuple[int, ...]:
-    number, position = (one.place.round, one.place.position) if one.place else (0, None)
-    # Case numbers are drawn anew for every export, and so is the order that they give.
-    return (one.reader_number, number, one.case_number if position is None else position, one.read.id)
 
 
 def may_export_case(session: Session, case_id: int, account_id: int) -> bool:
@@ -333,9 +219,7 @@ def _full_export(session: Session, row: tables.Case, account_id: int) -> CaseExp
     return CaseExport(
         case=case,
         named=True,
-        reads=tuple(
-            read_exports(session, read_values(session, *conditions), select(tables.Read.id).where(*conditions), {})
-        ),
+        reads=tuple(read_exports(session, read_values(session, *conditions))),
         reveal=reveal,
         maps=_maps(session, reveal),
         consensus=_consensus(session, row.id),

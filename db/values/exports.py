@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -121,21 +122,29 @@ class ExportedRead:
 
 @dataclass(frozen=True, slots=True)
 class ReadsExport:
-    """The reads of a study, or of routine reading, in the order of readers and their work."""
+    """The reads of a study, or of routine reading, in the order of readers and their work.
+
+    There may be more of them than fit into the memory: go through them one by one.
+    """
 
     title: str
     study_open: bool
     named: bool
-    clock_times: bool  # if False, write only elapsed times, no dates or clock times; see `with_shuffled_times`
-    cases: tuple[ExportedCase, ...]
-    reads: tuple[ExportedRead, ...]
+    clock_times: bool  # if False, write only elapsed times, no dates or clock times; see `draw_sources`
+    cases: Sequence[ExportedCase]
+    reads: Sequence[ExportedRead]
 
     def case(self, number: int) -> ExportedCase:
         """Return the case with this number."""
         return self.cases[number - 1]
 
+    @property
+    def readers(self) -> int:
+        """The number of readers; the reads come in the order of theirs, which begin at 1."""
+        return self.reads[-1].reader_number if self.reads else 0
+
     def __post_init__(self) -> None:
-        if [case.number for case in self.cases] != list(range(1, len(self.cases) + 1)):
+        if any(case.number != number for number, case in enumerate(self.cases, start=1)):
             raise ValueError("the cases of an export must be numbered from 1, in order")
 
 
@@ -180,25 +189,29 @@ def without_times(one: ExportedRead) -> ExportedRead:
     )
 
 
-def with_shuffled_times(reads: Sequence[ExportedRead], key: str) -> list[ExportedRead]:
-    """Exchange rounded times at random among the reads of a reader with the same stage, arm and round.
+def draw_sources(ids: Sequence[int], kinds: Sequence[int], key: str) -> Sequence[int]:
+    """Draw for each read, by its place, the place of the one whose times it gets: one of the same kind.
 
-    What a reader needs for a read of that kind stays the same, but no longer tells which read it was: otherwise two
-    exports could be matched line by line.
+    With times exchanged at random among the reads of a reader with the same stage, arm and round, what a reader needs
+    for a read of that kind stays the same, but no longer tells which read it was: otherwise two exports could be
+    matched line by line.
     """
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for place, one in enumerate(reads):
-        where = (one.place.arm, one.place.round) if one.place else None
-        kind = (one.reader_number, one.read.stage, where, one.revealed_at is None, one.read.edit_seconds is None)
-        groups.setdefault(kind, []).append(place)
-    shuffled = [without_times(one) for one in reads]
-    plain = list(shuffled)
-    for places in groups.values():
-        drawn = sorted(places, key=lambda place: _digest(str(reads[place].read.id), key))
-        for place, source in zip(places, (plain[other] for other in drawn), strict=True):
-            timed = replace(plain[place].read, saved_at=source.read.saved_at, edit_seconds=source.read.edit_seconds)
-            shuffled[place] = replace(plain[place], read=timed, revealed_at=source.revealed_at)
-    return shuffled
+    by_kind: dict[int, array[int]] = {}
+    for place, kind in enumerate(kinds):
+        by_kind.setdefault(kind, array("q")).append(place)
+    sources = array("q", range(len(ids)))
+    for places in by_kind.values():
+        drawn = sorted(places, key=lambda place: _digest(str(ids[place]), key))
+        for place, source in zip(places, drawn, strict=True):
+            sources[place] = source
+    return sources
+
+
+def with_times_of(one: ExportedRead, source: ExportedRead) -> ExportedRead:
+    """Return a read that tells only how long another took, in rounded seconds."""
+    timed = without_times(source)
+    read = replace(one.read, opened_at=NO_TIME, saved_at=timed.read.saved_at, edit_seconds=timed.read.edit_seconds)
+    return replace(one, read=read, revealed_at=timed.revealed_at)
 
 
 def make_key() -> str:

@@ -1,20 +1,25 @@
 """The routes for models and for exports of reads."""
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import IO, Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import StreamingResponse
 
 from db import store
 from db.values.reading import LARGEST_ID
 from service.access.refusal import REFUSALS
 from service.api.routing import LeftOut, OfToken, ProgramsOnlyRoute, TokenRoute, described_token
-from service.exports.study_archive import ExportRequest, make_reads_archive
+from service.exports.study_archive import ExportRequest, open_reads_archive
 from service.routes import OfServer
 from service.worker.checkpoint_in_service import read_checkpoint_in_service
+
+_PART_BYTES = 1 << 16
 
 models = APIRouter(route_class=ProgramsOnlyRoute, dependencies=[Depends(described_token)], tags=["models"])
 reads = APIRouter(route_class=TokenRoute, dependencies=[Depends(described_token)], tags=["reads"])
@@ -93,7 +98,19 @@ def export_reads(
     asked: Annotated[WhichReads, Query()],
 ) -> Response:
     """Return the reads of a study or of routine reading as a ZIP file, without names and times, and record it."""
-    archive = make_reads_archive(installation.sessions, ExportRequest(token.account.id, asked.study))
+    archive = open_reads_archive(installation.sessions, ExportRequest(token.account.id, asked.study))
     name = "study-reads.zip" if asked.study else "routine-reads.zip"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    return Response(archive, headers=headers, media_type="application/zip")
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Cache-Control": "no-store",
+        "Content-Length": str(archive.seek(0, os.SEEK_END)),
+    }
+    return StreamingResponse(_parts(archive), headers=headers, media_type="application/zip")
+
+
+def _parts(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield a file part by part, and close it."""
+    with file:
+        file.seek(0)
+        while part := file.read(_PART_BYTES):
+            yield part

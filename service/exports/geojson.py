@@ -4,23 +4,25 @@ QuPath loads them onto an image of the same size (File, Import objects).
 """
 
 import json
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator
 
-from db.values.exports import ExportedCase, ExportedRead, ReadsExport
+from db.values.exports import ExportedCase, ExportedImage, ExportedRead, ReadsExport
 from db.values.reading import Region, RegionKind
 
 
-def write_region_files(export: ReadsExport) -> list[tuple[str, bytes]]:
-    """Return the file name and content for each image with at least one marked region."""
-    marked: dict[tuple[int, int], list[tuple[ExportedRead, Region]]] = {}
-    for one in export.reads:
-        for region in one.read.opinion.regions:
-            marked.setdefault((one.case_number, region.image_id), []).append((one, region))
-    positions = {image.id: image.position for case in export.cases for image in case.images}
-    return [
-        (f"case-{case}-image-{positions[image]}.geojson", _collection(export.case(case), positions[image], regions))
-        for (case, image), regions in sorted(marked.items())
-    ]
+def write_region_files(export: ReadsExport) -> Iterator[tuple[str, bytes]]:
+    """Yield the file name and content for each image with at least one marked region."""
+    marked: dict[tuple[int, int], array[int]] = {}  # the places of the reads that mark each image
+    for place, one in enumerate(export.reads):
+        for image_id in {region.image_id for region in one.read.opinion.regions}:
+            marked.setdefault((one.case_number, image_id), array("q")).append(place)
+    for (number, image_id), places in sorted(marked.items()):
+        case = export.case(number)
+        image = next(image for image in case.images if image.id == image_id)
+        reads = (export.reads[place] for place in places)
+        regions = ((one, region) for one in reads for region in one.read.opinion.regions if region.image_id == image_id)
+        yield f"case-{number}-image-{image.position}.geojson", _collection(case, image, regions)
 
 
 def outline(region: Region) -> list[tuple[float, float]]:
@@ -31,11 +33,10 @@ def outline(region: Region) -> list[tuple[float, float]]:
     return [*region.points, region.points[0]]
 
 
-def _collection(case: ExportedCase, position: int, marked: Iterable[tuple[ExportedRead, Region]]) -> bytes:
-    image = next(image for image in case.images if image.position == position)
+def _collection(case: ExportedCase, image: ExportedImage, marked: Iterable[tuple[ExportedRead, Region]]) -> bytes:
     document = {
         "type": "FeatureCollection",
-        "image": {"case": case.accession, "position": position, "width": image.width, "height": image.height}
+        "image": {"case": case.accession, "position": image.position, "width": image.width, "height": image.height}
         | ({"sha256": image.file_sha256} if image.file_sha256 else {})
         | ({"um_per_px": image.scale.um_per_px, "scale": image.scale.source_words} if image.scale else {})
         | ({"notes": list(image.notes)} if image.notes else {}),

@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
+from typing import IO
 
-from core.files import csv_bytes
+from core.files import write_csv
 from core.reading.agreement import malignancy_grade
 from core.reading.scope_words import SHOWN_SCOPES
 from db.values.exports import ExportedRead, ReadsExport
@@ -62,21 +64,21 @@ _Reading = tuple[int, int, int, Arm]  # reader, case, round, arm
 _TRUTH = {"benign": 0, "malignant": 1}
 
 
-def write_reads_table(export: ReadsExport) -> bytes:
-    """Write one row for each saved read, ordered by reader and by the sequence of their reads.
+def write_reads_table(file: IO[bytes], export: ReadsExport) -> None:
+    """Write a CSV file with one row for each saved read, ordered by reader and by the sequence of their reads.
 
     Times are seconds since the reader's first read was opened, or clock times in UTC if the export includes them. A
     de-identified export has seconds since the form of each read was opened.
     """
-    return csv_bytes([name for name, _ in _columns(export)], _rows(export))
+    write_csv(file, [name for name, _ in _columns(export)], _rows(export))
 
 
-def write_reads_workbook(export: ReadsExport) -> bytes:
+def write_reads_workbook(file: IO[bytes], export: ReadsExport) -> None:
     """Write the same table as XLSX, with a sheet that explains its columns."""
     # Importing takes a quarter of a second, and pages do not need it until an export is requested.
-    from service.exports.workbook import write_workbook  # noqa: PLC0415
+    from service.exports.workbook import save_workbook  # noqa: PLC0415
 
-    return write_workbook(_columns(export), _rows(export))
+    save_workbook(file, _columns(export), _rows(export))
 
 
 def _columns(export: ReadsExport) -> tuple[tuple[str, str], ...]:
@@ -191,19 +193,25 @@ def _withheld(export: ReadsExport) -> list[str]:
 
 
 def _scores(export: ReadsExport) -> Iterable[Score]:
-    readings: dict[_Reading, list[ExportedRead]] = {}
-    for one in export.reads:
-        number, arm = (one.place.round, one.place.arm) if one.place else (1, Arm.BLIND_FIRST)
-        readings.setdefault((one.reader_number, one.case_number, number, arm), []).append(one)
+    # The reads of a reading follow each other in the order of an export.
+    readings = ((reading, _scores_of(reading, list(reads))) for reading, reads in groupby(export.reads, _reading))
     times: Counter[tuple[int, int, Arm]] = Counter()
-    for (reader, case, _, arm), reads in sorted(readings.items(), key=lambda reading: reading[0][:3]):
+    for (reader, case, _, arm), scores in sorted(readings, key=lambda reading: reading[0][:3]):
         times[reader, case, arm] += 1
         # The format allows one score per reader, case and modality.
         repetition = f"-again-{times[reader, case, arm]}" if times[reader, case, arm] > 1 else ""
-        for modality, one in _modalities(arm, reads).items():
-            score = malignancy_score(one)
-            if score is not None:
-                yield reader, case, f"{modality}{repetition}", score
+        for modality, score in scores:
+            yield reader, case, f"{modality}{repetition}", score
+
+
+def _reading(one: ExportedRead) -> _Reading:
+    number, arm = (one.place.round, one.place.arm) if one.place else (1, Arm.BLIND_FIRST)
+    return one.reader_number, one.case_number, number, arm
+
+
+def _scores_of(reading: _Reading, reads: Sequence[ExportedRead]) -> list[tuple[str, int]]:
+    scores = ((modality, malignancy_score(one)) for modality, one in _modalities(reading[3], reads).items())
+    return [(modality, score) for modality, score in scores if score is not None]
 
 
 def _modalities(arm: Arm, reads: Sequence[ExportedRead]) -> Mapping[str, ExportedRead]:

@@ -1,8 +1,12 @@
 """The ZIP export of a study or of routine reading: the table of reads, scores, marked regions and an explanation."""
 
-import io
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from shutil import copyfileobj
+from tempfile import SpooledTemporaryFile
+from typing import IO
 
 from db import store
 from db.database import Sessions
@@ -12,6 +16,10 @@ from service.exports.geojson import write_region_files
 from service.exports.mrmc import COLUMNS, NAMED_COLUMNS, write_imrmc_file, write_reads_table, write_reads_workbook
 
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest time of the ZIP format
+_IN_MEMORY = 1_000_000  # bytes of a file that is being written; the rest is on the disk
+
+Write = Callable[[IO[bytes]], None]
+"""What writes one file of the archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +32,13 @@ class ExportRequest:
 
 
 def make_reads_archive(sessions: Sessions, request: ExportRequest) -> bytes:
-    """Create a ZIP file of reads, and record the export in the audit trail before returning it.
+    """Return the ZIP file of `open_reads_archive`."""
+    with open_reads_archive(sessions, request) as archive:
+        return archive.read()
+
+
+def open_reads_archive(sessions: Sessions, request: ExportRequest) -> IO[bytes]:
+    """Create a ZIP file of reads in a temporary file, and record the export in the audit trail before returning it.
 
     Raises:
         NotAllowedError: If this account may not export these reads.
@@ -33,28 +47,49 @@ def make_reads_archive(sessions: Sessions, request: ExportRequest) -> bytes:
     """
     with sessions.read() as session:
         export = store.exports.exported_reads(session, request.account_id, study_id=request.study_id, told=request.told)
-    files = _files(export)
-    # Written only now: while a session writes, no reader can save, and collecting thousands of reads takes time.
-    with sessions.begin() as session:
-        store.exports.record_export(session, request.account_id, export)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files:
-            entry = zipfile.ZipInfo(name, _NO_TIME)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, data)
-    return buffer.getvalue()
+    # Only now, from the disk: while a session is open, readers may have to wait before they can save.
+    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - the caller closes it
+    try:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, write in _files(export):
+                _add(archive, name, write)
+        with sessions.begin() as session:
+            store.exports.record_export(session, request.account_id, export)
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file
 
 
-def _files(export: ReadsExport) -> list[tuple[str, bytes]]:
+def _add(archive: zipfile.ZipFile, name: str, write: Write) -> None:
+    with SpooledTemporaryFile(_IN_MEMORY) as content:
+        write(content)
+        entry = zipfile.ZipInfo(name, _NO_TIME)
+        entry.compress_type = zipfile.ZIP_DEFLATED
+        # With its size, ZipFile knows whether the entry needs the format for large ones.
+        entry.file_size = content.tell()
+        content.seek(0)
+        with archive.open(entry, "w") as packed:
+            copyfileobj(content, packed)
+
+
+def _files(export: ReadsExport) -> Iterator[tuple[str, Write]]:
     scores = write_imrmc_file(export)
-    return [
-        ("README.txt", _explanation(export, has_scores=scores is not None).encode()),
-        ("reads.csv", write_reads_table(export)),
-        ("reads.xlsx", write_reads_workbook(export)),
-        *([("scores.imrmc", scores)] if scores is not None else []),
-        *((f"regions/{name}", data) for name, data in write_region_files(export)),
-    ]
+    yield "README.txt", _writing(_explanation(export, has_scores=scores is not None).encode())
+    yield "reads.csv", partial(write_reads_table, export=export)
+    yield "reads.xlsx", partial(write_reads_workbook, export=export)
+    if scores is not None:
+        yield "scores.imrmc", _writing(scores)
+    for name, data in write_region_files(export):
+        yield f"regions/{name}", _writing(data)
+
+
+def _writing(data: bytes) -> Write:
+    def write(file: IO[bytes]) -> None:
+        file.write(data)
+
+    return write
 
 
 def _describe_times(export: ReadsExport) -> str:
@@ -78,11 +113,10 @@ def _describe_withheld(export: ReadsExport) -> list[str]:
 
 def _explanation(export: ReadsExport, *, has_scores: bool) -> str:
     columns = (*COLUMNS, *(NAMED_COLUMNS if export.named else ()))
-    readers = len({one.reader_number for one in export.reads})
     lines = [
         "Second Read: exported reads. Research use only. Not a diagnosis.",
         "",
-        f"Reads: {len(export.reads)}. Readers: {readers}. Cases: {len(export.cases)}.",
+        f"Reads: {len(export.reads)}. Readers: {export.readers}. Cases: {len(export.cases)}.",
         *(["The study is still open, so more reads may follow."] if export.study_open else []),
         "This export contains names, accession numbers and notes: treat it as patient data."
         if export.named

@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import IO
 
 from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, Cell, WriteOnlyCell
@@ -23,10 +24,18 @@ _BOLD = Font(bold=True)
 
 
 def write_workbook(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> bytes:
-    """Return a table as XLSX: its rows, in several sheets if one is full, and a sheet "columns" that explains them.
+    """Return a table as XLSX: its rows, in several sheets if one is full, and a sheet "columns" that explains them."""
+    buffer = io.BytesIO()
+    save_workbook(buffer, columns, rows)
+    return buffer.getvalue()
+
+
+def save_workbook(file: IO[bytes], columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
+    """Write the workbook of `write_workbook` to a file, row by row.
 
     Text stays text: nothing is read as a formula, a date or a number.
     """
+    # Rows go to a file as they come, and none is kept.
     book = Workbook(write_only=True)
     book.properties.created = book.properties.modified = _NO_TIME
     header = [name for name, _ in columns]
@@ -38,9 +47,7 @@ def write_workbook(columns: Sequence[Column], rows: Iterable[Sequence[object]]) 
     meanings = _add_sheet(book, "columns", ("column", "meaning"))
     for column in columns:
         meanings.append([_make_cell(meanings, words) for words in column])
-    buffer = io.BytesIO()
-    book.save(buffer)
-    return buffer.getvalue()
+    book.save(file)
 
 
 def _add_sheet(book: Workbook, title: str, header: Sequence[str]) -> Worksheet:

@@ -12,8 +12,9 @@ from core.imaging.demo import generate_tissue
 from core.labels import Malignancy
 from db import store, tables
 from db.database import Sessions
-from db.values.exports import CaseExport
+from db.values.exports import CaseExport, ReadsExport
 from db.values.reading import Arm, OnScreen, Opinion, Region, RegionKind, Role, Severity, Vote
+from service.exports.mrmc import write_reads_table
 from tests.helpers.images.odd_tiffs import pages_tiff
 from tests.helpers.rows import MALIGNANT, OPENED, OUT
 from tests.helpers.world import World, add_person, add_sign_in, make_study_world, predictions_shown
@@ -171,6 +172,13 @@ def case_out_of_scope(world: World) -> CaseExport:
             record(session, case_id, world.reader, MALIGNANT, OPENED)
     with world.sessions.read() as session:
         return store.exports.exported_case(session, case_id, world.reader)
+
+
+def reads_table(export: ReadsExport) -> bytes:
+    """Return the CSV file of exported reads."""
+    file = io.BytesIO()
+    write_reads_table(file, export)
+    return file.getvalue()
 
 
 def csv_rows(data: bytes) -> list[dict[str, str]]:

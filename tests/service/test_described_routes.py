@@ -1,5 +1,7 @@
 """Every route that /openapi.json describes answers as described there, whatever is sent to it."""
 
+import io
+import zipfile
 from collections.abc import Iterator
 from itertools import count
 
@@ -81,3 +83,15 @@ def _send_images(case: schemathesis.Case) -> None:  # type: ignore[type-arg]
     for name, value in (("file", image), ("files", [image])):
         if name in case.body:
             case.body[name] = value  # type: ignore[assignment]
+
+
+def test_an_export_of_reads_comes_in_parts_and_whole(interface: Interface, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.api.results._PART_BYTES", 100)
+    with interface.client.stream("GET", "/reads", headers=interface.headers(TokenScope.READS)) as answer:
+        parts = list(answer.iter_raw())
+    assert answer.headers["content-length"] == str(sum(map(len, parts)))
+    assert len(parts) > 1
+    assert "routine-reads.zip" in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(b"".join(parts))) as archive:
+        assert archive.testzip() is None
+        assert {"README.txt", "reads.csv", "reads.xlsx"} <= set(archive.namelist())

@@ -12,10 +12,12 @@ from core.labels import Malignancy
 from db import store, tables
 from db.database import Sessions, open_database
 from db.errors import InStudyError, NotAllowedError
+from db.queries import exported_reads, reads
 from db.store.exports import DEIDENTIFIED, ExportDetail
+from db.values.exports import ExportedCase, ExportedRead
 from db.values.reading import Opinion, Role
 from db.values.scales import ChosenScale
-from service.exports.mrmc import _scores, write_imrmc_file, write_reads_table
+from service.exports.mrmc import _scores, write_imrmc_file
 from service.exports.study_archive import ExportRequest, make_reads_archive
 from tests.helpers.exports import (
     ARMS,
@@ -27,6 +29,7 @@ from tests.helpers.exports import (
     csv_rows,
     opinion_with_regions,
     read_pilot_study,
+    reads_table,
     unzip,
 )
 from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, OPENED, SAYS_BENIGN, out_of_scope, study_rows, usual
@@ -317,7 +320,7 @@ def test_lines_of_two_exports_cannot_be_matched_by_their_times(sessions: Session
         with sessions.read() as session:
             export = store.exports.exported_reads(session, world.planner, study_id=None, told=told, key=key)
         columns = ("opened", "revealed", "saved", "seconds", "edit_seconds", "position")
-        return {row["magnification"]: tuple(row[c] for c in columns) for row in csv_rows(write_reads_table(export))}
+        return {row["magnification"]: tuple(row[c] for c in columns) for row in csv_rows(reads_table(export))}
 
     one, other = times("one key"), times("another key")
     named = times("one key", ExportDetail(named=True))
@@ -377,6 +380,49 @@ def test_every_export_is_in_the_audit_trail_before_it_is_given_out(pilot: PilotS
     assert len(trail(pilot)) == before
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_an_export_is_the_same_however_few_reads_come_at_once(
+    pilot: PilotStudy, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    asked = [
+        (pilot.roles[Role.ADMINISTRATOR], study, ExportDetail(named, clock))
+        for study in (pilot.study, None)
+        for named in (False, True)
+        for clock in (False, True)
+    ]
+    asked += [(pilot.world.readers[0], pilot.study, DEIDENTIFIED), (pilot.roles[Role.RESEARCHER], None, DEIDENTIFIED)]
+
+    def export_all() -> list[tuple[list[ExportedCase], list[ExportedRead]]]:
+        with pilot.sessions.read() as session:
+            made = [
+                store.exports.exported_reads(session, who, study_id=study, told=told, key="a key")
+                for who, study, told in asked
+            ]
+        return [(list(one.cases), list(one.reads)) for one in made]
+
+    together = export_all()
+    for module in (reads, exported_reads):
+        monkeypatch.setattr(module, "AT_ONCE", at_once)
+    assert export_all() == together
+    assert {len(saved) for _, saved in together} == {36, 18, 2}
+    assert any(one.superseded for _, saved in together for one in saved) is False
+
+
+def test_an_export_finds_what_replaces_a_read_in_another_block(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (reads, exported_reads):
+        monkeypatch.setattr(module, "AT_ONCE", 1)
+    world = make_study_world(sessions, cases=1)
+    with sessions.begin() as session:
+        store.reads.record_first_read(session, world.case_id, world.reader, BENIGN, OPENED)
+        final = store.reads.record_final_read(session, world.case_id, world.reader, MALIGNANT, OPENED)
+        store.reads.withdraw_read(session, final.id, world.reader)
+    with sessions.read() as session:
+        export = store.exports.exported_reads(session, world.planner, study_id=None)
+    assert [(one.superseded, one.withdrawn) for one in export.reads] == [(False, False), (True, True), (False, False)]
+
+
 def test_who_is_disabled_gets_nothing(pilot: PilotStudy) -> None:
     with pilot.sessions.begin() as session:
         account = store.accounts.add_account(session, "gone", Role.RESEARCHER).id
@@ -429,8 +475,6 @@ def test_a_case_without_an_opinion_of_the_model_has_no_aided_score_and_is_named(
     assert len(scored) == 5
     scores = (write_imrmc_file(export) or b"").decode()
     assert f"cases without a score with the model, which gave no opinion outside its scope: {withheld}\n" in scores
-    row = next(
-        row for row in csv_rows(write_reads_table(export)) if row["accession"] == "C-0001" and row["stage"] == "final"
-    )
+    row = next(row for row in csv_rows(reads_table(export)) if row["accession"] == "C-0001" and row["stage"] == "final")
     shown = (row["model_visible"], row["model_scope"], row["model_version"], row["model_label"])
     assert shown == ("False", "out", MODEL.version, "")
