@@ -16,8 +16,9 @@ import fcntl
 import logging
 import os
 import re
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from typing import Literal, get_args
 from sqlalchemy import URL
 
 from db.audit.chain import AddedEvents
+from db.audit.kept_events import KeptEvents
 from db.values.audit import AuditFinding, Kind, TrailAction
 from db.values.reading import Action
 
@@ -92,14 +94,14 @@ class AnchorFile:
             with self._locked() as descriptor:
                 self._remove_torn_line(descriptor)
 
-    def lines(self) -> list[AnchorLine | str]:
-        """Read all lines, oldest first; a line that this program did not write is returned as text.
+    def lines(self, start: int = 0) -> list[AnchorLine | str]:
+        """Read all lines from one on, oldest first; a line that this program did not write is returned as text.
 
         An unfinished last line is left out: power was lost while it was written, so nothing relied on it.
         """
         if not self.path.exists():
             return []
-        return [_parse(line) for line in _read_text(self.path).split("\n")[:-1]]
+        return [_parse(line) for line in _read_text(self.path).split("\n")[start:-1]]
 
     def _append(self, line: AnchorLine, *, first: bool = False) -> None:
         with self._locked() as descriptor:
@@ -149,13 +151,14 @@ def anchor_for(url: URL, data: Path | None) -> AnchorFile | None:
     return AnchorFile(data / f"{url.database}{_SUFFIX}") if data else None
 
 
-def lines_until(before: list[AnchorLine | str], after: list[AnchorLine | str], last: int) -> list[AnchorLine | str]:
+def lines_until(
+    before: list[AnchorLine | str], meanwhile: Iterable[AnchorLine | str], last: int
+) -> list[AnchorLine | str]:
     """Return the lines that belong to a copy of the database whose last event is `last`.
 
-    `before` and `after` were read before and after the copy was made: of the lines added in between, only those
+    `before` was read before the copy was made, and `meanwhile` are the lines added until it was: of these, only those
     up to its last event count.
     """
-    meanwhile = after[len(before) :]
     return before + [line for line in meanwhile if isinstance(line, str) or line.added.last <= last]
 
 
@@ -190,13 +193,12 @@ def _state(word: str) -> State:
 
 
 def find_anchor_mismatches(
-    hashes: Mapping[int, str], actions: Mapping[int, str], lines: Sequence[AnchorLine | str], *, complete: bool
+    stored: KeptEvents, lines: Sequence[AnchorLine | str], *, complete: bool
 ) -> Iterator[AuditFinding]:
     """Find the events that differ from those that were announced and confirmed.
 
     Args:
-        hashes: Hashes of the stored events, by event number.
-        actions: Actions of the stored events, by event number.
+        stored: The stored events.
         lines: Lines of the anchor file.
         complete: Whether the file is the one in use; an older copy cannot know the events after it.
     """
@@ -209,36 +211,40 @@ def find_anchor_mismatches(
             "unanchored", 0, 0, "the anchor file is missing or empty, so events cut off the end cannot be detected"
         )
         return
-    yield from _check_beginnings(anchored, actions)
-    yield from _merge_neighbours(_find_rewritten(anchored, hashes))
-    yield from _merge_neighbours(_find_unannounced(anchored, hashes, complete=complete))
+    yield from _check_beginnings(anchored, stored)
+    yield from _merge_neighbours(_find_rewritten(anchored, stored))
+    yield from _merge_neighbours(_find_unannounced(anchored, stored, complete=complete))
 
 
-def _check_beginnings(lines: Sequence[AnchorLine], actions: Mapping[int, str]) -> Iterator[AuditFinding]:
+def _check_beginnings(lines: Sequence[AnchorLine], stored: KeptEvents) -> Iterator[AuditFinding]:
     """Check that the file begins with the first event, or with the last one that an upgrade wrote."""
     if lines[0].state != "begun":
         yield AuditFinding("unanchored", 0, 0, "the beginning of the anchor file is missing")
     for place, line in enumerate(lines):
         last = line.added.last
-        if line.state == "begun" and (place > 0 or (last > 0 and actions.get(last) not in _WRITTEN_BY_UPGRADES)):
+        if line.state == "begun" and (place > 0 or (last > 0 and stored.action_of(last) not in _WRITTEN_BY_UPGRADES)):
             words = (
                 f"the anchor file was started again at {line.at:%Y-%m-%d %H:%M:%S} UTC; earlier events are not anchored"
             )
             yield AuditFinding("unanchored", min(1, last), last, words)
 
 
-def _find_rewritten(lines: Sequence[AnchorLine], hashes: Mapping[int, str]) -> Iterator[AuditFinding]:
+def _find_rewritten(lines: Sequence[AnchorLine], events: KeptEvents) -> Iterator[AuditFinding]:
+    # Only of these can a line tell something else than the database.
+    doubtful = {line.added.last for line in lines if events.hash_of(line.added.last) != line.added.hash}
     announced: dict[int, set[str]] = defaultdict(set)
     confirmed: dict[int, set[str]] = defaultdict(set)
     first: dict[int, int] = {}
     for line in lines:
+        if line.added.last not in doubtful:
+            continue
         first.setdefault(line.added.last, line.added.first)
         announced[line.added.last].add(line.added.hash)
         if line.state != "saving" and line.added.last:
             confirmed[line.added.last].add(line.added.hash)
-    covered = _covered_by_chain(lines, hashes)
+    covered = _covered_by_chain(lines, events, sorted(doubtful))
     for number in sorted(announced):
-        stored = hashes.get(number)
+        stored = events.hash_of(number)
         expected = confirmed.get(number) or announced[number]
         if stored is None and number in confirmed:
             yield AuditFinding(
@@ -250,28 +256,48 @@ def _find_rewritten(lines: Sequence[AnchorLine], hashes: Mapping[int, str]) -> I
             yield AuditFinding("changed", first[number], number, "the anchor file has a different hash")
 
 
-def _covered_by_chain(lines: Iterable[AnchorLine], hashes: Mapping[int, str]) -> set[int]:
-    """Return the events before the last one of each transaction stored as announced: the chain vouches for them.
+def _covered_by_chain(lines: Iterable[AnchorLine], events: KeptEvents, doubtful: Sequence[int]) -> set[int]:
+    """Return the doubtful events before the last one of a transaction stored as announced: the chain vouches for them.
 
     A transaction that was killed may have announced one of them as its own last; the next one reused its numbers.
     """
     covered: set[int] = set()
     for line in lines:
-        if hashes.get(line.added.last) == line.added.hash:
-            covered.update(range(line.added.first, line.added.last))
+        added = line.added
+        if doubtful and events.hash_of(added.last) == added.hash:
+            covered.update(doubtful[bisect_left(doubtful, added.first) : bisect_left(doubtful, added.last)])
     return covered
 
 
-def _find_unannounced(
-    lines: Iterable[AnchorLine], hashes: Mapping[int, str], *, complete: bool
-) -> Iterator[AuditFinding]:
-    announced: set[int] = set()
-    for line in lines:
-        announced.update(range(line.added.first, line.added.last + 1))
-    newest = max(announced, default=0)
-    for number in sorted(hashes):
-        if number > 0 and number not in announced and (complete or number < newest):
+def _find_unannounced(lines: Iterable[AnchorLine], events: KeptEvents, *, complete: bool) -> Iterator[AuditFinding]:
+    announced = _announced_runs(lines)
+    ends = [end for _, end in announced]
+    newest = max(ends, default=0)
+    for number in events.numbers:
+        place = bisect_left(ends, number)
+        is_announced = place < len(ends) and announced[place][0] <= number
+        if number > 0 and not is_announced and (complete or number < newest):
             yield AuditFinding("inserted", number, number, "never announced in the anchor file")
+
+
+def _announced_runs(lines: Iterable[AnchorLine]) -> list[tuple[int, int]]:
+    """Return the first and last numbers of the runs of announced events, in order."""
+    # Joined as they come, because nearly all follow the one before: few runs are left to sort.
+    return list(_join(sorted(_join((line.added.first, line.added.last) for line in lines))))
+
+
+def _join(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Join each run of numbers with the one before, if that touches it."""
+    joined: tuple[int, int] | None = None
+    for first, last in runs:
+        if joined and joined[0] <= first <= joined[1] + 1:
+            joined = joined[0], max(joined[1], last)
+            continue
+        if joined:
+            yield joined
+        joined = first, last
+    if joined:
+        yield joined
 
 
 def _merge_neighbours(findings: Iterable[AuditFinding]) -> Iterator[AuditFinding]:

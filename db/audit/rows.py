@@ -1,22 +1,15 @@
 """Compare the rows of the sealed tables with the seals in the events."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, MetaData, func, select
 
+from db.audit.kept_events import EventSeal, KeptSeals
 from db.audit.seals import SEALED, compute_seals, seal_of_unfinished
 from db.values.audit import AuditFinding, Seal
 
 _ROWS_PER_REPORT = 1000  # rows checked between two reports of progress
-
-
-@dataclass(frozen=True, slots=True)
-class EventSeal:
-    """The seal of a row, and the number of the event that holds it."""
-
-    seal: Seal
-    event: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +42,17 @@ def count_rows(connection: Connection, tables: MetaData) -> int:
 
 
 def check_rows(
-    connection: Connection, tables: MetaData, seals_in_events: Sequence[EventSeal], progress: Callable[[int], None]
+    connection: Connection, tables: MetaData, seals: KeptSeals, progress: Callable[[int], None]
 ) -> CheckedRows:
     """Find the rows that differ from their seal, are missing, or are not described by any event.
 
     Args:
         connection: A connection that sees the database as it was when the events were read.
         tables: The schema from `reflect_sealed_tables`.
-        seals_in_events: The seals that the events hold, oldest first.
+        seals: The seals that the events hold.
         progress: Called now and then with the number of rows checked.
     """
-    by_row: dict[str, list[EventSeal]] = {}
-    for one in seals_in_events:
-        by_row.setdefault(one.seal.of, []).append(one)
+    seals.order()
     findings: list[AuditFinding] = []
     rows = 0
     for sealed in SEALED:
@@ -69,16 +60,16 @@ def check_rows(
             continue
         for stored in compute_seals(connection, sealed, tables):
             rows += 1
-            events = by_row.pop(stored.of, [])
+            events = seals.take(stored.of)
             if stored.row_is_gone and events:
-                findings += _gone({stored.of: events})
+                findings.append(_gone(stored.of, events))
                 continue
             # A row that changes was sealed again at each change.
             findings += _differences(stored, events[-1:] if sealed.changes else events)
             if rows % _ROWS_PER_REPORT == 0:
                 progress(rows)
     # Rows in progress are not looked at, and those taken up again have had a seal before.
-    findings += _gone({of: events for of, events in by_row.items() if events[-1].seal != seal_of_unfinished(of)})
+    findings += [_gone(of, events) for of, events in seals.take_rest() if events[-1].seal != seal_of_unfinished(of)]
     return CheckedRows(rows, tuple(findings))
 
 
@@ -92,7 +83,6 @@ def _differences(stored: Seal, events: Sequence[EventSeal]) -> Iterator[AuditFin
             )
 
 
-def _gone(by_row: Mapping[str, Sequence[EventSeal]]) -> Iterator[AuditFinding]:
-    for of, events in by_row.items():
-        numbers = [one.event for one in events]
-        yield AuditFinding("missing", min(numbers), max(numbers), "the row that the event describes is gone", of)
+def _gone(of: str, events: Sequence[EventSeal]) -> AuditFinding:
+    numbers = [one.event for one in events]
+    return AuditFinding("missing", min(numbers), max(numbers), "the row that the event describes is gone", of)

@@ -10,8 +10,22 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
-from sqlalchemy import JSON, Column, ColumnElement, Connection, MetaData, Table, TypeDecorator, column, inspect, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    MetaData,
+    Table,
+    TypeDecorator,
+    and_,
+    column,
+    inspect,
+    or_,
+    select,
+)
 from sqlalchemy import table as named_table
 from sqlalchemy.orm import Session
 
@@ -198,31 +212,59 @@ def _contents(
     table = schema.tables[sealed.table]
     names = [one.name for one in table.primary_key]
     present = [one for one in sealed.linked if one.table in schema.tables]
-    linked = {one.table: _linked(connection, schema.tables[one.table], one, key) for one in present}
     skip = sealed.unfinished
-    for row in _rows(connection, table, names, key):
-        of = " ".join(str(row.get(name)) for name in names)
-        if skip and row.get(skip.column) in skip.values:
-            # What belongs to it was sealed before it was taken up again, and will be with its next end.
-            for rows in linked.values():
-                rows.pop(of, None)
-            continue
-        columns = {name: value for name, value in row.items() if name not in sealed.without}
-        belonging = {name: sorted(rows.pop(of)) for name, rows in linked.items() if of in rows}
-        yield _Content(sealed.table, of, columns, belonging)
-    # Linked rows that belong to no row.
-    for name in [one.table for one in present if one.early]:
-        del linked[name]
-    for of in sorted({of for rows in linked.values() for of in rows}):
-        yield _Content(sealed.table, of, {}, {name: sorted(rows[of]) for name, rows in linked.items() if of in rows})
+    chosen = [column(name) == value for name, value in zip(names, key, strict=True)] if key else []
+    for rows in _blocks(_rows(connection, table, names, *chosen)):
+        keys = [row.get(names[0]) for row in rows]
+        linked = {one.table: _linked(connection, schema.tables[one.table], one, keys) for one in present}
+        for row in rows:
+            of = " ".join(str(row.get(name)) for name in names)
+            if skip and row.get(skip.column) in skip.values:
+                # What belongs to it was sealed before it was taken up again, and will be with its next end.
+                continue
+            columns = {name: value for name, value in row.items() if name not in sealed.without}
+            belonging = {name: sorted(found[of]) for name, found in linked.items() if of in found}
+            yield _Content(sealed.table, of, columns, belonging)
+    if not key:
+        yield from _orphans(connection, table, schema, [one for one in present if not one.early])
 
 
-def _linked(connection: Connection, table: Table, of: LinkedTable, key: Sequence[object]) -> dict[str, list[str]]:
-    """Return the rows of a linked table as JSON, by the key of the row to which they belong."""
+def _orphans(
+    connection: Connection, table: Table, schema: MetaData, linked: Sequence[LinkedTable]
+) -> Iterator[_Content]:
+    """Return the linked rows that belong to no row."""
+    found = {one.table: _linked(connection, schema.tables[one.table], one, owners=table) for one in linked}
+    for of in sorted({of for rows in found.values() for of in rows}):
+        yield _Content(table.name, of, {}, {name: sorted(rows[of]) for name, rows in found.items() if of in rows})
+
+
+def _blocks(rows: Iterator[dict[str, object]]) -> Iterator[list[dict[str, object]]]:
+    while block := list(islice(rows, _AT_ONCE)):
+        yield block
+
+
+def _linked(
+    connection: Connection, table: Table, of: LinkedTable, owners: Sequence[object] | Table
+) -> dict[str, list[str]]:
+    """Return linked rows as JSON, by the key of the row to which they belong.
+
+    Args:
+        connection: A connection to the database.
+        table: The linked table.
+        of: How it is linked.
+        owners: The keys of the rows whose linked rows are asked for; or the table of all, for those of none of them.
+    """
+    owner: ColumnElement[object] = column(of.by)
+    if isinstance(owners, Table):
+        key: ColumnElement[object] = column(next(iter(owners.primary_key)).name)
+        condition = or_(owner.is_(None), owner.not_in(select(key).select_from(named_table(owners.name))))
+    else:
+        condition = owner.in_(owners)
+    if of.until:
+        condition = and_(condition, column(of.until).is_(None))
     rows: dict[str, list[str]] = {}
-    for row in _rows(connection, table, [of.by], key, until=of.until):
-        owner = str(row.get(of.by))
-        rows.setdefault(owner, []).append(_linked_json(of, row))
+    for row in _rows(connection, table, [of.by], condition):
+        rows.setdefault(str(row.get(of.by)), []).append(_linked_json(of, row))
     return rows
 
 
@@ -231,17 +273,13 @@ def _linked_json(of: LinkedTable, row: dict[str, object]) -> str:
 
 
 def _rows(
-    connection: Connection, table: Table, by: Sequence[str], key: Sequence[object], *, until: str | None = None
+    connection: Connection, table: Table, by: Sequence[str], *conditions: ColumnElement[bool]
 ) -> Iterator[dict[str, object]]:
-    """Read the rows, or those of one key, as stored, so that values the program cannot read are detected too."""
+    """Read the rows that meet all conditions, as stored, so that values the program cannot read are detected too."""
     kinds = {one.name: _kind(one) for one in table.columns}
     # Without column types, so that nothing is converted.
     columns: list[ColumnElement[object]] = [column(name) for name in kinds]
-    query = select(*columns).select_from(named_table(table.name))
-    if key:
-        query = query.where(*(column(name) == value for name, value in zip(by, key, strict=True)))
-    if until:
-        query = query.where(column(until).is_(None))
+    query = select(*columns).select_from(named_table(table.name)).where(*conditions)
     for row in connection.execute(query.order_by(*(column(name) for name in by)).execution_options(yield_per=_AT_ONCE)):
         plain = {name: _plain(value, kinds[name]) for name, value in zip(kinds, row, strict=True)}
         yield {name: value for name, value in plain.items() if value is not None}

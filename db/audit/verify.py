@@ -1,16 +1,17 @@
 """Verify the audit trail and what it covers: hash chain, external anchor, row seals, triggers and stored files."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from db.audit.anchor import AnchorLine, find_anchor_mismatches, lines_until
-from db.audit.chain import GENESIS, Link
-from db.audit.rows import EventSeal, check_rows, count_rows, reflect_sealed_tables, unchangeable_tables
-from db.audit.seals import stored_time
+from db.audit.chain import Link
+from db.audit.chain_check import ChainCheck, CheckedEvent
+from db.audit.kept_events import KeptSeals
+from db.audit.rows import check_rows, count_rows, reflect_sealed_tables, unchangeable_tables
+from db.audit.seals import SEALED, stored_time
 from db.audit.stored_files import check_files, referenced_files
 from db.audit.triggers import check_triggers
 from db.database import Sessions
@@ -25,25 +26,6 @@ _SELECT = (
 )
 # Called with the number of events, rows and files checked so far, and their total.
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedEvent:
-    """One event as stored: its fields, its stored hash, and the hash computed from its fields."""
-
-    link: Link
-    hash: str
-    computed: str
-
-    @property
-    def agrees(self) -> bool:
-        """Return whether the stored hash matches the fields."""
-        return self.hash == self.computed
-
-    @property
-    def number(self) -> int:
-        """The event's number."""
-        return self.link.number
 
 
 def verify(
@@ -70,69 +52,28 @@ def verify(
         referenced = referenced_files(connection) if files else {}
         of = count_rows(connection, tables) + (session.scalar(text("SELECT count(*) FROM audit_events")) or 0)
         of += len(referenced)
-        events = list(_events(session, lambda done: progress(done, of)))
-        sealed = [EventSeal(one.link.content, one.number) for one in events if one.link.content]
-        rows = check_rows(connection, tables, sealed, lambda done: progress(len(events) + done, of))
-        findings = [*check_triggers(connection, ["audit_events", *unchangeable_tables(tables)]), *check_chain(events)]
+        chain, seals = ChainCheck(), KeptSeals(one.table for one in SEALED)
+        for event in _events(session, lambda done: progress(done, of)):
+            chain.add(event)
+            if event.link.content:
+                seals.add(event.link.content, event.number)
+        events = chain.events
+        rows = check_rows(connection, tables, seals, lambda done: progress(len(events) + done, of))
+        findings = [
+            *check_triggers(connection, ["audit_events", *unchangeable_tables(tables)]),
+            *chain.findings(),
+        ]
     lines = copy
     if sessions.anchor and copy is None:
-        lines = lines_until(before, sessions.anchor.lines(), events[-1].number if events else 0)
+        lines = lines_until(before, sessions.anchor.lines(len(before)), events.numbers[-1] if events else 0)
     if lines is not None:
-        hashes = {event.number: event.hash for event in events}
-        actions = {event.number: event.link.action for event in events}
-        findings += _new(findings, find_anchor_mismatches(hashes, actions, lines, complete=copy is None))
+        findings += _new(findings, find_anchor_mismatches(events, lines, complete=copy is None))
     findings += rows.findings
     if files:
         findings += check_files(files, referenced, lambda done: progress(of - len(referenced) + done, of))
     confirmed = [line.added.last for line in lines or () if isinstance(line, AnchorLine) and line.state != "saving"]
     progress(of, of)
     return Verification(len(events), max(confirmed, default=0), tuple(findings), rows.rows, len(referenced))
-
-
-def check_chain(events: Sequence[CheckedEvent]) -> list[AuditFinding]:
-    """Follow the chain from its beginning and report where it is broken.
-
-    An event that follows one further back shows that the events in between do not belong to the chain. If it
-    follows no stored event, a gap in the numbers means that events are missing; otherwise one of the two was changed.
-    """
-    place = {GENESIS: -1}  # of the event with this hash, among those already checked
-    findings: list[AuditFinding] = []
-    broken: list[tuple[int, AuditFinding]] = []  # the place of the event that follows nothing
-    for here, event in enumerate(events):
-        if not event.agrees:
-            findings.append(
-                AuditFinding(
-                    "changed", max(0, event.number), max(0, event.number), "its hash does not match its contents"
-                )
-            )
-        origin = place.get(event.link.previous_hash)
-        if origin is not None and origin < here - 1:
-            findings.append(_inserted(events[origin + 1 : here]))
-            broken = [(at, finding) for at, finding in broken if not origin < at < here]
-        elif origin is None and (finding := _break(events[here - 1] if here else None, event)):
-            broken.append((here, finding))
-        place[event.hash] = place[event.computed] = here
-    return sorted([*findings, *(finding for _, finding in broken)], key=lambda finding: (finding.first, finding.last))
-
-
-def _break(before: CheckedEvent | None, event: CheckedEvent) -> AuditFinding | None:
-    last = before.number if before else 0
-    if event.number > last + 1:
-        return AuditFinding("missing", last + 1, event.number - 1, "the next event does not follow the one before them")
-    if not event.agrees or (before and not before.agrees):
-        return None  # reported already
-    if before is None or last < 1:
-        return AuditFinding("changed", max(0, event.number), max(0, event.number), "it does not begin the chain")
-    return AuditFinding(
-        "changed", last, event.number, "one of the two was changed: the second does not follow the first"
-    )
-
-
-def _inserted(events: Sequence[CheckedEvent]) -> AuditFinding:
-    numbers = [event.number for event in events]
-    stored_as = f" (stored as number {numbers[0]})" if numbers[0] < 1 else ""
-    words = f"not part of the chain, which continues past it{stored_as}"
-    return AuditFinding("inserted", max(0, min(numbers)), max(0, *numbers), words)
 
 
 def _events(session: Session, progress: Callable[[int], None]) -> Iterator[CheckedEvent]:

@@ -134,13 +134,13 @@ def _add_database(
     copied = temporary / DATABASE
     before = sessions.anchor.lines()
     copy_database(Path(make_url(source.database).database or ""), copied)
-    after = sessions.anchor.lines()
+    meanwhile = sessions.anchor.lines(len(before))
     engine = create_engine(URL.create("sqlite", database=str(copied)))
     with engine.connect() as copy:
         referenced = set(referenced_files(copy))
         last = copy.scalar(text("SELECT coalesce(max(id), 0) FROM audit_events")) or 0
     engine.dispose()
-    anchor = encode_lines(lines_until(before, after, last))
+    anchor = encode_lines(lines_until(before, meanwhile, last))
     return [_add_path(archive, DATABASE, copied), _add(archive, ANCHOR, anchor)], referenced
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 # Used instead of an account name for what the program did itself.
 PROGRAM = ""
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 _ROW_LIMIT = 120  # characters; the width of the column
 
 
@@ -52,7 +52,7 @@ class Seal:
     row_is_gone: bool = field(default=False, compare=False)  # only rows that belong to it are stored
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.of) <= _ROW_LIMIT or not _SHA256.fullmatch(self.sha256):
+        if not 0 < len(self.of) <= _ROW_LIMIT or not SHA256.fullmatch(self.sha256):
             raise ValueError(f"a seal needs a row and its sha256, got {self.of!r} and {self.sha256!r}")
 
 

@@ -95,6 +95,6 @@ def test_a_copy_of_the_database_gets_the_lines_up_to_its_last_event_and_no_other
         return AnchorLine(OPENED, "saved", AddedEvents(last, last, f"{last:064x}"))
 
     before: list[AnchorLine | str] = [line(1)]
-    after = [*before, line(2), "written by somebody", line(3), line(4)]
-    assert lines_until(before, after, 3) == [line(1), line(2), "written by somebody", line(3)]
-    assert lines_until(before, after, 0) == [line(1), "written by somebody"]
+    meanwhile: list[AnchorLine | str] = [line(2), "written by somebody", line(3), line(4)]
+    assert lines_until(before, meanwhile, 3) == [line(1), line(2), "written by somebody", line(3)]
+    assert lines_until(before, meanwhile, 0) == [line(1), "written by somebody"]
