@@ -69,7 +69,9 @@ class ChainCheck:
     def _origin(self, previous_hash: str) -> int | None:
         """Return the place of the last event with this hash, -1 for the beginning; None if there is none."""
         last = self._last
-        if last is not None and previous_hash in (last.hash, last.computed):
+        if last is None:
+            return -1 if previous_hash == GENESIS else None
+        if previous_hash in (last.hash, last.computed):
             return len(self.events) - 1
         if self._places is None:
             self._places = self._find_places()
