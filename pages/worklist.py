@@ -92,7 +92,7 @@ def _draw_export() -> None:
 
 def _make_export(reader: int) -> TableFile:
     with resources.sessions().read() as session:
-        return reads_csv(store.reads.own_reads(session, reader), store.reads.own_accessions(session, reader))
+        return reads_csv(store.reads.each_own_read(session, reader), store.reads.own_accessions(session, reader))
 
 
 saved.show_last_saved()

@@ -3,8 +3,9 @@
 Reads in a study are saved by `db.store.study_reading`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,7 +18,16 @@ from db.queries.consensus import record_shown, refuse_adjudicator
 from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import can_be_withdrawn, cases_with_undo, is_informed, latest_time, undo_window
-from db.queries.reads import NewRead, add_read, check_blind, check_reason, current_read, read_values
+from db.queries.reads import (
+    NewRead,
+    add_read,
+    check_blind,
+    check_reason,
+    current_read,
+    read_blocks,
+    read_ids,
+    read_values,
+)
 from db.queries.study_places import is_outside_open_studies, open_study_cases
 from db.store.claims import release_claim
 from db.store.sign_offs import lock_case_to_read, refuse_signed
@@ -221,6 +231,17 @@ def own_reads(session: Session, account_id: int, *, case_id: int | None = None) 
     read = tables.Read
     conditions = [read.account_id == account_id, is_outside_open_studies()]
     return read_values(session, *conditions, *([read.case_id == case_id] if case_id is not None else []))
+
+
+def each_own_read(session: Session, account_id: int) -> Iterator[Read]:
+    """Return the reads of `own_reads` as the database gives them; few are in memory at once.
+
+    Raises:
+        NotAllowedError: If this account may not read cases.
+    """
+    require_permission(session, account_id, Permission.READ_CASES)
+    ids = read_ids(session, tables.Read.account_id == account_id, is_outside_open_studies())
+    return chain.from_iterable(read_blocks(session, ids))
 
 
 def has_own_reads(session: Session, account_id: int) -> bool:

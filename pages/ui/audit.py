@@ -82,19 +82,13 @@ def draw_events(page: EventPage, number: int, chosen: EventFilter) -> None:
     where.caption(f"{first + 1:,} to {first + len(page.events):,} of {page.found:,} events, the newest first.")
     with file:
         make = partial(_events_file, resources.account().id, chosen)
-        write = partial(_write_events, resources.account().id, chosen)
         what = f"audit trail, {page.found} events"
-        downloads.draw_lazy_download("These events", what, make, "audit.csv", write=write)
+        downloads.draw_lazy_download("These events", what, make, "audit.csv")
 
 
 def _events_file(by: int, chosen: EventFilter) -> csv_tables.TableFile:
     with resources.sessions().read() as session:
         return csv_tables.events_csv(store.audit.all_events(session, by, chosen))
-
-
-def _write_events(by: int, chosen: EventFilter) -> bytes:
-    with resources.sessions().read() as session:
-        return csv_tables.write_events(store.audit.all_events(session, by, chosen))
 
 
 def _change_page(step: int) -> None:

@@ -2,12 +2,12 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from core.files import csv_bytes
+from core.files import ListOnDisk, csv_bytes
 from core.labels import Malignancy
 from core.statistics.rates import Rate
 from pages.ui.column_meanings import explain_column
@@ -51,7 +51,7 @@ class TableFile:
     name: str
     data: bytes
     columns: tuple[str, ...]
-    rows: tuple[tuple[object, ...], ...]
+    rows: Sequence[tuple[object, ...]]
 
     def make_workbook(self) -> bytes:
         """Return the same table as XLSX, with a sheet that explains its columns."""
@@ -63,7 +63,7 @@ class TableFile:
 
 def reads_csv(reads: Iterable["Read"], accessions: Mapping[int, str]) -> TableFile:
     """Write reads, oldest first, times in UTC."""
-    return _make_table("reads", _READ, (_read_values(read, accessions) for read in reads))
+    return _make_table("reads", _READ, ListOnDisk(_read_values(read, accessions) for read in reads))
 
 
 def history_csv(parts: Iterable["PartHistory"]) -> TableFile:
@@ -136,17 +136,11 @@ def readings_csv(readings: Iterable["Reading"], references: Mapping[int, Maligna
 
 def events_csv(events: Iterable["AuditEvent"]) -> TableFile:
     """Write events of the audit trail, in the order given, times in UTC."""
-    return _make_table("audit", _EVENT, _event_rows(events))
-
-
-def write_events(events: Iterable["AuditEvent"]) -> bytes:
-    """Return the CSV file of `events_csv` alone, for which no row is kept."""
-    return csv_bytes(_EVENT, _event_rows(events))
-
-
-def _event_rows(events: Iterable["AuditEvent"]) -> Iterator[tuple[object, ...]]:
-    for one in events:
-        yield one.number, one.at.isoformat(sep=" ", timespec="seconds"), one.account, one.action, one.subject
+    rows = (
+        (one.number, one.at.isoformat(sep=" ", timespec="seconds"), one.account, one.action, one.subject)
+        for one in events
+    )
+    return _make_table("audit", _EVENT, ListOnDisk(rows))
 
 
 def _cell_values(cell: "FigureCell") -> tuple[object, ...]:
@@ -165,8 +159,9 @@ def _model(read: "ReadOpinion") -> str | None:
     return "no opinion" if read.withheld else read.model
 
 
-def _make_table(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> TableFile:
-    kept = tuple(map(tuple, rows))
+def _make_table(name: str, columns: Sequence[str], rows: Iterable[tuple[object, ...]]) -> TableFile:
+    # Very many rows are on the disk already.
+    kept = rows if isinstance(rows, ListOnDisk) else tuple(rows)
     data = csv_bytes(columns, kept)
     return TableFile(f"{name}-{hashlib.sha256(data).hexdigest()[:12]}.csv", data, tuple(columns), kept)
 

@@ -28,7 +28,6 @@ def draw_lazy_download(
     name: str,
     *,
     key: str | None = None,
-    write: Callable[[], bytes] | None = None,
 ) -> None:
     """Draw the download buttons of a table, as CSV and XLSX, that `make` creates at the click: creating it takes long.
 
@@ -38,10 +37,9 @@ def draw_lazy_download(
         make: Creates the table.
         name: The name of the CSV file.
         key: Names the buttons among the elements of the page.
-        write: Writes the CSV file alone, of a table with so many rows that not all should be in memory.
     """
     with st.container(horizontal=True, gap="small", width="content"):
-        _draw_button(f"{label} as CSV", what, write or (lambda: make().data), name, _CSV, key)
+        _draw_button(f"{label} as CSV", what, lambda: make().data, name, _CSV, key)
         workbook = name.removesuffix(".csv") + ".xlsx"
         _draw_button(f"{label} as XLSX", what, lambda: make().make_workbook(), workbook, _XLSX, key and f"{key}-xlsx")
 

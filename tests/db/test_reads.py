@@ -9,10 +9,11 @@ from sqlalchemy import func, select
 from db import store, tables
 from db.database import Sessions
 from db.errors import CaseChangedError, NotRevealedError, UnknownCaseError
+from db.queries import reads
 from db.values.reading import OnScreen, Opinion, Read, Stage, Vote
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, MALIGNANT, OPENED
-from tests.helpers.world import Reader, analyse_all, make_case, make_reader, ready_case, revealed_case
+from tests.helpers.world import Reader, analyse_all, make_case, make_reader, make_study_world, ready_case, revealed_case
 
 CANNOT_ASSESS = Opinion(None, None, note="crushed")
 
@@ -240,3 +241,16 @@ def test_every_step_of_a_read_is_on_the_audit_trail_once(sessions: Sessions) -> 
         "case opened",
         "read amended",
     ]
+
+
+def test_own_reads_are_the_same_however_few_come_at_once(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_study_world(sessions, cases=3, readers=2)
+    with sessions.begin() as session:
+        for case_id in world.cases:
+            for reader in world.readers:
+                store.reads.record_first_read(session, case_id, reader, BENIGN, OPENED)
+    monkeypatch.setattr(reads, "AT_ONCE", 2)
+    with sessions.read() as session:
+        own = store.reads.own_reads(session, world.reader)
+        assert list(store.reads.each_own_read(session, world.reader)) == own
+    assert [read.case_id for read in own] == list(world.cases)

@@ -59,6 +59,7 @@ _READ: dict[str, _Act] = {
     "open_case": lambda s, by: store.open_case.open_case(s, 1, by),
     "open_place": lambda s, by: store.study_reading.open_place(s, 1, by),
     "own_reads": store.reads.own_reads,
+    "each_own_read": store.reads.each_own_read,
     "has_own_reads": store.reads.has_own_reads,
     "own_accessions": store.reads.own_accessions,
     "own_studies": store.study_reading.own_studies,
