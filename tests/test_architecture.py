@@ -127,7 +127,7 @@ def test_other_packages_know_only_the_store_the_values_and_the_files_of_the_data
     ("layer", "may_import"),
     [
         ("db.values", r"db\.values\b"),
-        ("db.tables", r"db\.values\b"),
+        ("db.tables", r"db\.(values|tables)\b"),
         ("db.queries", r"db\.(values|tables|errors|audit|queries)\b"),
         ("db.projection", r"db\.(values|tables|errors|audit|queries|projection)\b"),
         ("db.store", r"db\.(values|tables|errors|audit|queries|projection|store|database|files)\b"),
