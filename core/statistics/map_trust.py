@@ -1,16 +1,12 @@
 """The stored measurement of how far the heat maps of a checkpoint can be believed."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from pydantic import TypeAdapter
 
 from core.files import read_document
 from core.statistics.cautions import StoredCaution
 from core.statistics.resampling import Interval
-
-# In the folder of evaluations beside a checkpoint, or in that of its version in the data folder.
-MAP_TRUST_FILE: Final = "map_trust.json"
 
 
 @dataclass(frozen=True, slots=True)
