@@ -18,7 +18,7 @@ from db.values.reading import Account, Role
 from service.access.sessions import cookie_secret
 from service.installation import Installation, find_served
 from service.preview import Preview, make_preview
-from service.shipped_evaluations import Shipped, find_picture, read_shipped
+from service.shipped_evaluations import FoundMapTrust, Shipped, find_picture, read_map_trust, read_shipped
 from service.visible_evaluations import VisibleEvaluations
 from service.worker.checkpoint_in_service import (
     CheckpointFile,
@@ -207,6 +207,11 @@ def shipped() -> Shipped:
         return Shipped()
     states = ((path, path.stat()) for path in sorted(folder.rglob("*")))
     return _read_shipped(file.path, file.version, tuple((str(path), s.st_mtime_ns, s.st_size) for path, s in states))
+
+
+def map_trust(file: CheckpointFile) -> FoundMapTrust:
+    """Return how far the heat maps of a checkpoint can be believed, as far as that was measured."""
+    return read_map_trust(file.path, file.version, settings().evaluations)
 
 
 @st.cache_data(show_spinner=False, max_entries=_CACHED_SHIPPED)

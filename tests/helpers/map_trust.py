@@ -14,7 +14,7 @@ def made_trust(
     return MapTrust(
         model_name="telltale network",
         model_version=version,
-        dataset="breakhis",
+        dataset="BreaKHis",
         images=48,
         patients=24,
         trained_on=24,
