@@ -37,8 +37,8 @@ def draw_map_trust(file: CheckpointFile) -> None:
     for problem in found.problems:
         st.warning(f"Not shown: {formatting.escape(problem)}.")
     if found.trust is None:
-        command = f"python -m training.map_trust {file.path.name} --data FOLDER"
-        st.markdown(f"{_NOT_MEASURED} `{command.replace('`', '')}`")
+        st.markdown(_NOT_MEASURED)
+        st.code(f"python -m training.map_trust {file.path.parent.name}/{file.path.name} --data FOLDER", "bash")
         _draw_lines([_write_votes(file.version)])
         return
     st.caption(formatting.escape(_write_images(found.trust)))
@@ -86,28 +86,26 @@ def write_findings(trust: MapTrust) -> Iterator[str]:
 
 def _write_advantage(advantage: Interval, directions: tuple[str, str]) -> str:
     """Write how much better than a random order the map's is; `directions` are the better and the worse one."""
-    better, worse = directions
     low, high = advantage.low, advantage.high
-    if low is not None and low > 0:
-        finding = f"{better} by {_escaped(advantage)} than in a random order: **the map marks what the model uses.**"
-    elif high is not None and high < 0:
-        opposite = Interval(-advantage.value, -high, None if low is None else -low)
-        finding = f"{worse} by {_escaped(opposite)} than in a random order: **the map is worse than chance.**"
-    else:
-        finding = (
-            f"{better} by {_escaped(advantage)} than in a random order. This does not exclude 0: **it is not shown "
-            "that the map marks what the model uses.**"
+    shown, direction, verdict = advantage, directions[0], " **the map marks what the model uses.**"
+    if high is not None and high < 0:
+        shown = Interval(-advantage.value, -high, None if low is None else -low)
+        direction, verdict = directions[1], " **the map is worse than chance.**"
+    elif low is None or low <= 0:
+        return (
+            f"{direction} by {_escaped(shown)} than with regions in a random order. This does not exclude 0: **it is "
+            "not shown that the map marks what the model uses.**"
         )
-    return finding
+    return f"{direction} by {_escaped(shown)} than with regions in a random order:{verdict}"
 
 
 def _write_redrawn(redrawn: RedrawnWeights) -> str:
     learned = max(redrawn.head.value, redrawn.all_weights.value) < _ALIKE
     verdict = "the map depends on what the model learned" if learned else "much of the map is there without learning"
     return (
-        "**Weights drawn at random.** With a random last layer the map has a rank correlation of "
-        f"{_escaped(redrawn.head)} with the real one, and with all weights random {_escaped(redrawn.all_weights)}. "
-        f"Equal maps have 1, and random ones as smooth as these {_escaped(redrawn.chance)}: **{verdict}.**"
+        "**Weights drawn at random.** With its last layers random, the network draws maps whose rank correlation with "
+        f"the real ones is {_escaped(redrawn.head)}; with all weights random, {_escaped(redrawn.all_weights)}. Equal "
+        f"maps have 1, and random maps that are as smooth {_escaped(redrawn.chance)}: **{verdict}.**"
     )
 
 
@@ -159,7 +157,7 @@ def draw_curves(trust: MapTrust) -> go.Figure:
         _add_curve(figure, f"{name} at random", test.by_random, place, by_map=False)
     axis = {"fixedrange": True, "zeroline": False, "title_font_size": TEXT_SIZE, "tickfont_size": TEXT_SIZE}
     figure.update_xaxes(title_text="share of the image blurred, or shown", range=[-0.02, 1.02], **axis)
-    figure.update_yaxes(title_text="probability of its own label", **axis)
+    figure.update_yaxes(title_text="probability of its own label", range=[0, 1.02], **axis)
     return figure.update_layout(
         height=_CURVES_HEIGHT,
         margin=MARGIN,
