@@ -172,7 +172,7 @@ def test_the_curves_run_from_nothing_to_the_whole_image_and_differ_by_more_than_
 def vote(world: World, *votes: Vote) -> None:
     """Let the first reader vote on the maps of the version in service, one uploaded case for each vote."""
     version = checkpoint()[1]
-    cases = [world.add_case(seed) for seed, _ in enumerate(votes)]
+    cases = [world.add_case(10 * len(votes) + seed) for seed, _ in enumerate(votes)]
     analyse_all(world.sessions, model=ModelIdentity(version, CARD.name, demonstration=True))
     for case_id, each in zip(cases, votes, strict=True):
         world.read(world.reader, case_id, replace(SAYS_MALIGNANT, vote=each))
@@ -184,6 +184,8 @@ def test_votes_are_counted_with_their_interval(world: World) -> None:
     # Wilson's interval of 2 of 4.
     assert "Whether the map was useful: 2 yes, 1 no, 1 unsure, so 50% [15%, 85%] of 4 votes" in words
     assert "in cases that you have finished, without demo cases" in words
+    vote(world, Vote.NO)
+    assert "2 yes, 2 no, 1 unsure" in plain(visit("models.py")), "what was counted before is counted anew"
 
 
 def test_an_administrator_sees_the_measurements_and_no_votes(

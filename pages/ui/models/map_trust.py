@@ -8,7 +8,6 @@ import streamlit as st
 from core.statistics.map_trust import BranchAgreement, MapTrust, RedrawnWeights
 from core.statistics.rates import wilson_interval
 from core.statistics.resampling import Interval
-from db import store
 from db.values.accounts import Permission
 from db.values.agreement import MapVotes
 from pages.ui import formatting, resources
@@ -128,9 +127,7 @@ def _write_votes(version: str) -> str:
     """Write what readers said, as far as this account may know it."""
     if not resources.may(Permission.SEE_AGREEMENT):
         return "**Readers here.** Their votes are shown to readers and researchers."
-    account = resources.account().id
-    with resources.sessions().read() as session:
-        votes = store.agreement.map_votes(session, account, version)
+    votes = resources.map_votes(version)
     whose = "in cases that you have finished" if resources.may(Permission.READ_CASES) else "in finished cases"
     if not votes.cast:
         return f"**Readers here.** Nobody has voted on maps of this version {whose}; demo cases are not counted."
