@@ -18,9 +18,8 @@ from tests.helpers.browser_tab import ClickingTab, clicking_tab
 from tests.helpers.concurrency import wait_until
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.server import running_server
-from tests.helpers.stress import TIMEOUT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
+pytestmark = pytest.mark.slow
 
 IMAGES = 10
 FILES = [(f"image {number}.png", tissue_png(number, 900, 1200)) for number in range(1, IMAGES + 1)]

@@ -11,10 +11,9 @@ from db import store
 from db.database import open_database
 from tests.helpers.browser_tab import clicking_tab
 from tests.helpers.server import running_server
-from tests.helpers.stress import TIMEOUT
 from tests.helpers.world import analyse_all, let_all_meet_the_model, make_case
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
+pytestmark = pytest.mark.slow
 
 BUSY = "The database is busy. What you have entered is kept."
 

@@ -25,10 +25,10 @@ from tests.helpers.concurrency import wait_until
 from tests.helpers.rows import OPENED
 from tests.helpers.saving_server import acknowledged, saving
 from tests.helpers.server import running_server
-from tests.helpers.stress import DATABASES, TIMEOUT, amount
+from tests.helpers.stress import DATABASES, amount
 from tests.helpers.world import analyse_all, let_all_meet_the_model, make_case, make_reader
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
+pytestmark = pytest.mark.slow
 
 KILLS, APP_KILLS = amount(200, 8), amount(30, 1)
 _LONGEST_LIFE_SECONDS = 0.4  # after the first read; a reader saves five times in it

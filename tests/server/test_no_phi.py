@@ -24,11 +24,11 @@ from tests.helpers.images.about_people import images_about_people, unpacked
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.sent_bytes import SentBytes, spelled_text
 from tests.helpers.server import Server, running_server
-from tests.helpers.stress import TIMEOUT, amount
+from tests.helpers.stress import amount
 from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import let_all_meet_the_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
+pytestmark = pytest.mark.slow
 
 WORDS = amount(200, 100)  # at least; a set of images holds about a hundred
 

@@ -29,11 +29,11 @@ from tests.helpers.images.tissue import tissue_png
 from tests.helpers.rows import OPENED
 from tests.helpers.sent_bytes import SentBytes, spelled_number, spelled_text
 from tests.helpers.server import running_server
-from tests.helpers.stress import TIMEOUT, amount
+from tests.helpers.stress import amount
 from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import PASSWORD, let_all_meet_the_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
+pytestmark = pytest.mark.slow
 
 CASES = amount(20, 3)
 _PAGES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "pages").glob("*.py"))

@@ -137,7 +137,7 @@ def _paused(pid: int) -> psutil.Process:
 
 def _paused_in_a_job(world: World, watcher: Supervisor, waiting: int = 2) -> psutil.Process:
     """Queue images until the worker is stopped, by a signal, with one in hand and at least so many waiting."""
-    images = 5 * waiting
+    images = waiting + 10
     for first in count(0, images):
         queue_images(world, images, first=first)
         while count_waiting_jobs(world):
