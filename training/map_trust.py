@@ -81,17 +81,14 @@ def run(
     """Measure whether heat maps mark what counts for the network. Research use only; no output is a diagnosis."""
     settings = Settings.from_environment()
     request = MapTrustRequest(checkpoint, dataset, tuple(data), images, outside, patients, settings.device)
-    try:
-        trust = measure_map_trust(request)
-        file = write_map_trust(checkpoint, trust, settings.evaluations)
-    except (UnusableCheckpointError, OSError, ValueError) as error:
-        _console.print(str(error), style="red")
-        raise typer.Exit(2) from error
+    trust = measure_map_trust(request)
+    # Before it is written: a full disk must not cost what took minutes.
     if as_json:
         print(trust.to_json(), end="")
     else:
         PlainConsole().print(figure_table(trust), soft_wrap=False)
     print_cautions(_console, trust.warnings)
+    file = write_map_trust(checkpoint, trust, settings.evaluations)
     _console.print(f"Saved to {file}; also shown on the Models page.")
     end_if_left_out(trust.warnings)
 
@@ -99,8 +96,9 @@ def run(
 def write_map_trust(checkpoint: Path, trust: MapTrust, evaluations: Path) -> Path:
     """Write a measurement beside its checkpoint if that has a folder of evaluations, and else to those of this site."""
     beside, here = map_trust_files(checkpoint, trust.model_version, evaluations)
-    # What was installed by somebody else stays as it is.
-    file = beside if beside.parent.is_dir() and os.access(beside.parent, os.W_OK) else here
+    # What was installed by somebody else stays as it is; what was measured here before would hide the new one.
+    may_write = beside.parent.is_dir() and os.access(beside.parent, os.W_OK)
+    file = beside if may_write and not here.exists() else here
     write_whole(file, trust.to_json().encode())
     return file
 
@@ -133,7 +131,7 @@ def measure_map_trust(request: MapTrustRequest) -> MapTrust:
     ]
     figures = summarise_maps(measured)
     used = [one.image for one in seen]
-    pairs = zip(combinations(classifier.card.branches, 2), figures.branches, strict=True)
+    couples = zip(combinations(classifier.card.branches, 2), figures.branches, strict=True)
     return MapTrust(
         model_name=classifier.card.name,
         model_version=classifier.version,
@@ -144,7 +142,7 @@ def measure_map_trust(request: MapTrustRequest) -> MapTrust:
         deletion=figures.deletion,
         insertion=figures.insertion,
         redrawn=figures.redrawn,
-        branches=tuple(BranchAgreement(first, second, found) for (first, second), found in pairs),
+        branches=tuple(BranchAgreement(*names, correlation) for names, correlation in couples),
         warnings=_cautions(name, used, reasons, len(chosen)),
     )
 
@@ -308,6 +306,9 @@ def _cells(figure: Interval) -> tuple[str, str]:
 app = make_app(
     run,
     "python -m training.map_trust models/starter.safetensors --data BREAKHIS",
+    UnusableCheckpointError,
+    OSError,
+    ValueError,
 )
 
 if __name__ == "__main__":

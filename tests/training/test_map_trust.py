@@ -16,6 +16,7 @@ from core.settings import Settings
 from core.statistics.compare_maps import STEPS
 from core.statistics.map_trust import MapTrust
 from db.values.evaluations import MAP_TRUST_FILE, shipped_folder
+from service.shipped_evaluations import read_map_trust
 from tests.helpers.networks import small_network
 from tests.helpers.runs.checkpoints import TINY_CARD, tissue_and_checkpoint
 from tests.helpers.scopes import FixedScope
@@ -125,6 +126,27 @@ def test_a_folder_beside_the_checkpoint_that_may_not_be_written_is_left_alone(
     written = write_map_trust(checkpoint, hybrid, Settings.from_environment().evaluations)
     assert written.is_relative_to(Settings.from_environment().evaluations)
     assert list(shipped_folder(checkpoint).iterdir()) == []
+
+
+def test_a_new_measurement_is_not_hidden_by_an_older_one_in_the_data_folder(tmp_path: Path, hybrid: MapTrust) -> None:
+    checkpoint, evaluations = tmp_path / "measured.safetensors", Settings.from_environment().evaluations
+    older = write_map_trust(checkpoint, hybrid, evaluations)
+    shipped_folder(checkpoint).mkdir()
+    newer = replace(hybrid, model_name="measured again")
+    write_map_trust(checkpoint, newer, evaluations)
+    assert read_map_trust(checkpoint, hybrid.model_version, evaluations).trust == newer
+    older.unlink()
+    write_map_trust(checkpoint, newer, evaluations)
+    assert [path.name for path in shipped_folder(checkpoint).iterdir()] == [MAP_TRUST_FILE]
+
+
+def test_what_was_measured_is_printed_even_if_it_cannot_be_written(tmp_path: Path, data_folder: Path) -> None:
+    checkpoint = tissue_and_checkpoint(tmp_path, ONE_BRANCH)
+    (data_folder / "evaluations").write_text("no folder")
+    done = run(checkpoint, "--data", str(tmp_path / "tissue"), "--images", "1", "--json")
+    assert done.exit_code == 2
+    assert MapTrust.from_json(done.stdout).images == PATIENTS
+    assert "evaluations" in done.stderr.splitlines()[-1]
 
 
 def test_images_out_of_scope_are_left_out_because_readers_see_no_map_of_them(
