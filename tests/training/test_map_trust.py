@@ -83,6 +83,19 @@ def test_two_branches_are_compared_and_one_is_not_compared(hybrid: MapTrust, tmp
     assert alone.redrawn.all_weights.value != alone.redrawn.head.value
 
 
+def test_regions_count_for_the_label_that_the_network_gives_whichever_it_is(tmp_path: Path) -> None:
+    """What is put back first for malignant is replaced last for benign: the curves of one are those of the other."""
+    areas = []
+    for name, threshold in (("malignant", 0.001), ("benign", 0.999)):
+        found = measure_map_trust(replace(made(tmp_path / name, replace(ONE_BRANCH, threshold=threshold)), most=1))
+        areas.append((found.deletion.area_of_map.value, found.insertion.area_of_map.value))
+    (deletion, insertion), (other_deletion, other_insertion) = areas
+    nearly = abs(insertion - deletion) / 20  # the order of pixels that are alike is free
+    assert nearly > 0
+    assert other_deletion == pytest.approx(1 - insertion, abs=nearly)
+    assert other_insertion == pytest.approx(1 - deletion, abs=nearly)
+
+
 def test_the_file_lies_beside_a_checkpoint_that_has_a_folder_of_evaluations(tmp_path: Path) -> None:
     checkpoint = tissue_and_checkpoint(tmp_path, ONE_BRANCH)
     shipped_folder(checkpoint).mkdir()
