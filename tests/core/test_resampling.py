@@ -186,7 +186,7 @@ def test_any_interval_holds_its_figure(values: list[float], seed: int) -> None:
 
 def test_figures_that_differ_too_little_to_be_squared_go_without_an_interval() -> None:
     with np.errstate(divide="raise", invalid="raise"):
-        (found,) = bca_intervals(mean_of(np.arange(1, 13) * 1e-120), one_stratum(12), rounds=200)
+        (found,) = bca_intervals(mean_of(np.arange(1, 13, dtype=np.float64) * 1e-120), one_stratum(12), rounds=200)
     assert (found.low, found.high) == (None, None)
 
 

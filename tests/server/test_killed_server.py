@@ -22,6 +22,7 @@ from db.database import Sessions, open_database
 from db.values.reading import Read
 from tests.helpers.browser_tab import clicking_tab
 from tests.helpers.concurrency import wait_until
+from tests.helpers.databases import open_new
 from tests.helpers.rows import OPENED
 from tests.helpers.saving_server import acknowledged, saving
 from tests.helpers.server import running_server
@@ -72,7 +73,7 @@ def test_a_server_killed_at_random_moments_loses_no_acknowledged_read(database_u
 
 
 def test_a_longer_click_after_one_that_was_cut_off_raises_no_false_alarm(tmp_path: Path) -> None:
-    sessions = open_database(f"sqlite:///{tmp_path / 'a.sqlite'}")
+    sessions = open_new(tmp_path / "a.sqlite")
     with sessions.begin() as session:
         record_event(session, None, "before", "")
     assert sessions.anchor
