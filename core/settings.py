@@ -81,6 +81,11 @@ class Settings:
         return WantedComputing(self.device, self.backend, self.data / "precision")
 
     @property
+    def evaluations(self) -> Path:
+        """Folder of what was measured here on checkpoints that have no folder beside them, one for each version."""
+        return self.data / "evaluations"
+
+    @property
     def fitted_checkpoints(self) -> Path:
         """Folder of the checkpoints that were fitted to this site."""
         return self.data / "checkpoints"

@@ -8,7 +8,10 @@ from db.commands.audit import audit
 from db.commands.backup import backup, check, restore
 from db.commands.cases import cases
 
+_EXAMPLE = show_example("python -m db backup backups/")
+
 app = typer.Typer(
+    epilog=_EXAMPLE,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -17,7 +20,7 @@ app = typer.Typer(
 app.add_typer(accounts, name="accounts")
 app.add_typer(audit, name="audit")
 app.add_typer(cases, name="cases")
-app.command(epilog=show_example("python -m db backup backups/"))(backup)
+app.command(epilog=_EXAMPLE)(backup)
 app.command(epilog=show_example("python -m db check BACKUP"))(check)
 app.command(epilog=show_example("python -m db restore BACKUP --data data-restored"))(restore)
 

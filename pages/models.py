@@ -4,7 +4,7 @@ import streamlit as st
 
 from db import store
 from pages.ui import resources
-from pages.ui.models import checkpoints, microscopes, training_runs
+from pages.ui.models import checkpoints, map_trust, microscopes, training_runs
 from service.worker.checkpoint_in_service import list_checkpoints
 
 with resources.sessions().read() as session:
@@ -15,6 +15,7 @@ current = resources.checkpoint()
 st.subheader("Model in service")
 checkpoints.draw_in_service(current)
 checkpoints.draw_shipped(resources.shipped())
+map_trust.draw_map_trust(current)
 checkpoints.draw_history(deployments)
 st.subheader("Other checkpoints")
 available = [

@@ -46,7 +46,17 @@ _NO_SUCH_ADDRESS = "There is no such address here: images have whole numbers, as
 
 _CACHED_THUMBNAILS = 512  # about 100 kB each
 
+_UNCHANGED: dict[int | str, dict[str, object]] = {
+    HTTPStatus.NOT_MODIFIED: {"description": "the browser has the file already"}
+}
+
 router = APIRouter(responses=REFUSALS)
+
+
+class PngResponse(Response):
+    """A picture as PNG."""
+
+    media_type = "image/png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,27 +135,27 @@ def _worker_state(installation: Installation) -> Literal["ready", "starting", "s
     return "stopped" if installation.supervisor.pid is None else "starting"
 
 
-@router.get("/images/{image_id}")
+@router.get("/images/{image_id}", response_class=PngResponse, responses=_UNCHANGED)
 def image(image_id: int, request: Request, installation: OfServer, account_id: ForAccount) -> Response:
     """Return the pixels of an image as PNG, without metadata."""
     file_sha256 = _image_file(installation, image_id, account_id)
     return _png(request, file_sha256, lambda: installation.files.get(file_sha256))
 
 
-@router.get("/images/{image_id}/thumbnail")
+@router.get("/images/{image_id}/thumbnail", response_class=PngResponse, responses=_UNCHANGED)
 def image_thumbnail(image_id: int, request: Request, installation: OfServer, account_id: ForAccount) -> Response:
     """Return an image whose longest side is at most 256 px."""
     file_sha256 = _image_file(installation, image_id, account_id)
     return _png(request, file_sha256, lambda: _thumbnail(installation.files, file_sha256))
 
 
-@router.get("/images/{image_id}/heatmap")
+@router.get("/images/{image_id}/heatmap", response_class=PngResponse)
 def image_heatmap(image_id: int, installation: OfServer, account_id: ForAccount) -> Response:
     """Return the heat map as grey levels over its own range, once the first read is saved."""
     with installation.sessions.read() as session:
         file_sha256 = store.open_case.heatmap_file(session, image_id, account_id)
     grey, _, _ = scale_to_grey(decode_heatmap(installation.files.get(file_sha256)))
-    return Response(encode_png(grey), media_type="image/png", headers=_NO_STORE)
+    return PngResponse(encode_png(grey), headers=_NO_STORE)
 
 
 def _assets(request: Request) -> Path:
@@ -155,7 +165,7 @@ def _assets(request: Request) -> Path:
     return folder
 
 
-@router.get("/assets/{name}")
+@router.get("/assets/{name}", response_class=FileResponse)
 def asset(name: str, folder: Annotated[Path, Depends(_assets)]) -> FileResponse:
     """Return one file that the pages load in the browser."""
     path = folder / name
@@ -220,7 +230,7 @@ def _png(request: Request, file_sha256: str, read: Callable[[], bytes]) -> Respo
     headers = {**_REVALIDATE, "ETag": f'"{file_sha256}"'}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(read(), media_type="image/png", headers=headers)
+    return PngResponse(read(), headers=headers)
 
 
 def _image_file(installation: Installation, image_id: int, account_id: int) -> str:

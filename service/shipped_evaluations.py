@@ -2,7 +2,8 @@
 
 `models/starter.safetensors` has `models/starter.evaluations/`. Each folder in it holds an evaluation (`metrics.json` as
 training.evaluate writes it, and its images) or a comparison of two image sets (`shift.json`). They are of one version
-of the checkpoint: beside another version, what they say is not true, and they are not shown.
+of the checkpoint: beside another version, what they say is not true, and they are not shown. The folder also holds what
+was measured on the heat maps (`map_trust.json`), unless that was done here and lies in the data folder.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from core.statistics.evaluation import Evaluation
+from core.statistics.map_trust import MapTrust
 from core.statistics.shift import Shift
 from db.values.evaluations import (
     EVALUATION_FILE,
@@ -20,6 +22,7 @@ from db.values.evaluations import (
     EvaluationRow,
     ShiftRow,
     images_from_json,
+    map_trust_files,
     shipped_folder,
 )
 from service.preview import Preview, make_preview
@@ -66,6 +69,29 @@ def read_shipped(checkpoint: Path, version: str) -> Shipped:
         except (OSError, ValueError) as error:
             problems.append(f"{folder.name}/{part.name}: {error}")
     return Shipped(tuple(evaluations), tuple(shifts), tuple(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class FoundMapTrust:
+    """The measurement of a checkpoint's heat maps; `problems` says why one that is there is not shown."""
+
+    trust: MapTrust | None = None
+    problems: tuple[str, ...] = ()
+
+
+def read_map_trust(checkpoint: Path, version: str, evaluations: Path) -> FoundMapTrust:
+    """Read how far the heat maps of a version can be believed: as measured here, or as it came with the checkpoint."""
+    beside, here = map_trust_files(checkpoint, version, evaluations)
+    problems = []
+    for file in (here, beside):
+        try:
+            if file.is_file():
+                trust = MapTrust.from_json(file.read_bytes())
+                _check_version(trust.model_version, version)
+                return FoundMapTrust(trust)
+        except (OSError, ValueError) as error:
+            problems.append(f"{file.parent.name}/{file.name}: {error}")
+    return FoundMapTrust(problems=tuple(problems))
 
 
 def find_picture(image: EvaluatedImage, root: Path) -> Preview | None:

@@ -18,6 +18,7 @@ from db.store import accounts
 from tests.helpers.backups import DataFolder, make_data_folder
 from tests.helpers.compiled_statements import share_compiled_statements
 from tests.helpers.databases import copy_database, new_database, run_on_server
+from tests.helpers.stress import FULL, FULL_TIMEOUT
 from tests.helpers.tampering import TAMPERED_URLS
 
 # No test of a property judges how long an example takes: that is the machine's doing.
@@ -29,8 +30,13 @@ _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow ones: left to the end, one of them would keep the other cores waiting."""
+    """Begin with the slow ones: left to the end, one of them would keep the other cores waiting.
+
+    With full counts each of them may take longer.
+    """
     items.sort(key=lambda item: not any(item.iter_markers("slow")) and not any(item.iter_markers("browser")))
+    for item in items if FULL else ():
+        item.add_marker(pytest.mark.timeout(FULL_TIMEOUT))
 
 
 def pytest_collection_finish() -> None:

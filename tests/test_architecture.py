@@ -100,6 +100,17 @@ def test_only_the_worker_loads_torch_outside_core_and_training() -> None:
                 assert module == "service.worker.worker"
 
 
+def test_pages_do_not_wait_for_scipy_before_they_need_it() -> None:
+    """Its import takes longer than that of a whole page."""
+    for package in ("core", "db", "service", "pages"):
+        for module in _modules_of(package):
+            at_start = _imported(iter(ast.parse(_modules()[module].read_text(encoding="utf-8")).body))
+            if {name.split(".")[0] for name in at_start} & {"scipy", "sklearn"} and not TRAINING_ONLY.match(module):
+                # The watch over uploads, which draws with it, and comparisons of sets and maps, which are commands'.
+                statistics = ("drift", "compare_sets", "compare_maps")
+                assert module in {f"core.statistics.{name}" for name in statistics}, module
+
+
 def test_the_app_needs_nothing_that_only_training_needs() -> None:
     for package in ("core", "db", "service", "pages"):
         for module in _modules_of(package):
@@ -127,7 +138,7 @@ def test_other_packages_know_only_the_store_the_values_and_the_files_of_the_data
     ("layer", "may_import"),
     [
         ("db.values", r"db\.values\b"),
-        ("db.tables", r"db\.values\b"),
+        ("db.tables", r"db\.(values|tables)\b"),
         ("db.queries", r"db\.(values|tables|errors|audit|queries)\b"),
         ("db.projection", r"db\.(values|tables|errors|audit|queries|projection)\b"),
         ("db.store", r"db\.(values|tables|errors|audit|queries|projection|store|database|files)\b"),

@@ -76,6 +76,21 @@ def test_every_command_has_a_help_with_an_example_that_it_understands(program: s
         assert lacking == [], (words, lacking)
 
 
+@pytest.mark.parametrize("program", ["core.__main__", "db.__main__"])
+def test_the_help_of_a_group_ends_with_the_example_of_one_of_its_commands(program: str) -> None:
+    def look(words: list[str], group: TyperGroup) -> None:
+        shown = run(program, *words, "--help")
+        assert "Example:" in shown.output, words
+        assert group.epilog in {one.epilog for one in group.commands.values()}
+        for name, inner in group.commands.items():
+            if isinstance(inner, TyperGroup):
+                look([*words, name], inner)
+
+    whole = typer.main.get_command(app_of(program))
+    assert isinstance(whole, TyperGroup)
+    look([], whole)
+
+
 @pytest.mark.parametrize("program", _COMMANDS)
 def test_wrong_use_is_told_with_status_2(program: str) -> None:
     for words, command in commands_of(program):

@@ -145,7 +145,8 @@ _FEW_PATIENTS = 10
 
 
 def _trained_on(card: Card, sets: tuple[AnalysedSet, AnalysedSet]) -> tuple[int, int]:
-    return count_training_patients(card, sets[0]), count_training_patients(card, sets[1])
+    first, second = (count_training_patients(card, each.dataset, each.images) for each in sets)
+    return first, second
 
 
 def _no_auc(seen: AnalysedSet) -> Caution:

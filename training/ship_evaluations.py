@@ -16,9 +16,17 @@ from core.card import UnusableCheckpointError
 from core.command_line import make_app, run_app
 from core.console import PlainConsole
 from core.statistics.shift import Shift
-from db.values.evaluations import EVALUATION_FILE, IMAGES_FILE, SHIFT_FILE, images_to_json, shipped_folder
+from db.values.evaluations import (
+    EVALUATION_FILE,
+    IMAGES_FILE,
+    MAP_TRUST_FILE,
+    SHIFT_FILE,
+    images_to_json,
+    shipped_folder,
+)
 from training.evaluate import stored_images
 from training.evaluation.evaluate_checkpoint import EvaluationRequest, FinishedEvaluation, evaluate
+from training.map_trust import MapTrustRequest, measure_map_trust
 from training.runs.folder import unused_folder
 from training.shift import ShiftRequest, compare_sets
 from training.shifts.sets import SetRequest
@@ -37,6 +45,7 @@ class Shipment:
     data: tuple[Path, ...]  # all folders that the run was trained on
     elsewhere: tuple[SetRequest, ...] = ()
     ablation: bool = True
+    map_images: int = 2  # of each patient, on which heat maps are measured
 
 
 def run(
@@ -46,11 +55,12 @@ def run(
     elsewhere: Annotated[list[str] | None, typer.Option(help="NAME=ROOT of a set of another laboratory.")] = None,
     *,
     ablation: Annotated[bool, typer.Option(help="Also compare views, stain and quality control.")] = True,
+    map_images: Annotated[int, typer.Option(min=1, help="Images per patient on which heat maps are measured.")] = 2,
 ) -> None:
-    """Evaluate out of fold and elsewhere, compare the sets, and replace the folder beside the checkpoint."""
+    """Evaluate out of fold and elsewhere, compare sets, measure heat maps, and replace the folder beside the file."""
     try:
         sets = tuple(SetRequest.of(text, None, _MOST) for text in elsewhere or ())
-        written = ship(Shipment(checkpoint, run_folder, tuple(data), sets, ablation))
+        written = ship(Shipment(checkpoint, run_folder, tuple(data), sets, ablation, map_images))
     except (UnusableCheckpointError, OSError, ValueError) as error:
         _console.print(str(error), style="red")
         raise typer.Exit(2) from error
@@ -77,6 +87,8 @@ def ship(shipment: Shipment) -> list[Path]:
                 _write(made / name / IMAGES_FILE, _images(finished))
             for name, shift in _shifts(shipment):
                 _write(made / name / SHIFT_FILE, shift.to_json())
+            maps = MapTrustRequest(shipment.checkpoint, "breakhis", shipment.data, shipment.map_images)
+            _write(made / MAP_TRUST_FILE, measure_map_trust(maps).to_json())
             # The old folder stays until the new one is whole.
             shutil.rmtree(target, ignore_errors=True)
             made.rename(target)

@@ -27,6 +27,8 @@ from core.network.computer import NO_ROOM
 from core.network.hybrid import HybridNetwork, build_hybrid_network
 from core.scope.reference import TrainingReference, UnusableReferenceError
 
+_BRANCHES = "branches."  # begins the names of the weights of the branches
+_REDRAWN = "redrawn"  # in place of a version: no file holds these weights
 _SCOPE = "scope."  # begins the names of the tensors that are no weights
 _MOST_SCOPE_BYTES = 2_000_000
 _KNOWN_SETS = {known.name: known for known in (BINARY, BREAKHIS, BACH, IDC)}
@@ -79,6 +81,27 @@ def load_for_use(path: Path, wanted: WantedComputing) -> Classifier:
     return classifier
 
 
+def load_redrawn(path: Path, seed: int, *, keep_branches: bool, device: str = "cpu") -> Classifier:
+    """Load a checkpoint with its weights drawn anew, all of them or only those behind its branches.
+
+    Its maps show what a map shows without what was learned. It knows nothing of a scope.
+
+    Raises:
+        UnusableCheckpointError: If the file, its card or its weights are invalid.
+    """
+    card = read_card(path)
+    _check_class_order(card)
+    state = {name: weight for name, weight in _read_weights(path, "cpu").items() if not name.startswith(_SCOPE)}
+    _check_shapes(path.name, _empty_network(card), state)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_hybrid_network(card)
+    if keep_branches:
+        kept = {name: weight for name, weight in state.items() if name.startswith(_BRANCHES)}
+        network.load_state_dict(kept, strict=False)
+    return Classifier(network.to(device), card, _REDRAWN, device)
+
+
 def _load(path: Path, device: str) -> tuple[Classifier, str]:
     """Return a classifier, and the sha256 of its file."""
     card = read_card(path)
@@ -87,16 +110,20 @@ def _load(path: Path, device: str) -> tuple[Classifier, str]:
         # Hashing takes as long as everything else, and releases the lock of the interpreter.
         hashing = executor.submit(checkpoint_sha256, path)
         network = _empty_network(card)
-        try:
-            state = load_file(path, device=device)
-        except (safetensors.SafetensorError, OSError) as error:
-            raise UnusableCheckpointError(f"{path.name} is damaged: {error}; copy it again") from error
+        state = _read_weights(path, device)
         kept = {name: state.pop(name).cpu() for name in list(state) if name.startswith(_SCOPE)}
         _check_shapes(path.name, network, state)
         scope = _read_scope(path.name, card, network, kept)
         network.load_state_dict(state, assign=True)
         sha256 = hashing.result()
         return Classifier(network, card, model_version(sha256), device, scope=scope), sha256
+
+
+def _read_weights(path: Path, device: str) -> dict[str, Tensor]:
+    try:
+        return load_file(path, device=device)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UnusableCheckpointError(f"{path.name} is damaged: {error}; copy it again") from error
 
 
 def add_scope(path: Path, out: Path, scope: TrainingReference, about: ScopeReference) -> str:

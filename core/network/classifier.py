@@ -5,6 +5,7 @@ Batch normalisation is folded into the convolution before it: the same outputs w
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -207,6 +208,15 @@ class Classifier:
             done += len(chunk)
         return PatchFindings.join(parts)
 
+    def explain_by_branch(self, patches: Patches) -> tuple[Evidence, ...]:
+        """Return the evidence of each branch, patches x side x side; their sum is that of `examine`.
+
+        Raises:
+            NoResultError: If an output is not a finite number.
+        """
+        chunks = [self._explain_parts(chunk)[1] for chunk in self._chunks(patches)]
+        return tuple(_to_array(torch.cat(parts)) for parts in zip(*chunks, strict=True))
+
     def embed(self, patches: Patches) -> PatchEmbeddings:
         """Return the features that the head sees of every upright patch: patches x channels."""
         return np.concatenate([self._embed(chunk) for chunk in self._chunks(patches)])
@@ -267,10 +277,15 @@ class Classifier:
             )
 
     def _explain(self, patches: Patches) -> PatchFindings:
+        found, parts = self._explain_parts(patches)
+        return replace(found, evidence=_to_array(torch.stack(parts).sum(dim=0)))
+
+    def _explain_parts(self, patches: Patches) -> tuple[PatchFindings, list[Tensor]]:
+        """Return what is found of the patches without their evidence, and the evidence of each branch."""
         computer = self._computer
         with torch.no_grad(), computer.autocast():
-            found, places = computer.features_and_places(self._all_views(patches), len(patches))
-            features = [f.detach().requires_grad_() for f in found]
+            last, places = computer.features_and_places(self._all_views(patches), len(patches))
+            features = [f.detach().requires_grad_() for f in last]
         with torch.enable_grad(), computer.autocast():
             pooled = computer.network.pooled(features)
             logits = computer.network.logits_of(pooled, self._magnifications(len(features[0]))).float()
@@ -279,12 +294,12 @@ class Classifier:
         with torch.no_grad():
             maps = computer.network.evidence(features, gradients)
             parts = [self._upright(part, patches.shape[1]) for part in maps]
-            return PatchFindings(
+            found = PatchFindings(
                 self._probabilities(logits.detach(), len(patches)),
                 _to_array(places),
-                _to_array(torch.stack(parts).sum(dim=0)),
-                _join_pooled(pooled, len(patches)),
+                embeddings=_join_pooled(pooled, len(patches)),
             )
+            return found, parts
 
     def _upright(self, maps: Tensor, side: int) -> Tensor:
         """Undo the views, average them, and enlarge to the patch; the mean over positions is preserved."""

@@ -7,7 +7,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
 
 from core.statistics.confusion_matrices import Counts
 from core.statistics.resampling import Weights, divide
@@ -107,6 +106,9 @@ def median_of(values: Sequence[float] | NDArray[np.float64]) -> Median:
 def _values_outside(n: int) -> int:
     """Return how many of `n` values lie beyond either end of the interval of their median, the end included."""
     if n > _FEW_VALUES:
+        # Most pages import this module, and only many values need SciPy, which takes longer than all else they import.
+        from scipy.special import bdtr  # noqa: PLC0415
+
         # Within a millionth of the sum below, which would take hours for a million values.
         place = math.ceil(n / 2 - _Z * math.sqrt(n) / 2) - 2
         while bdtr(place, n, 0.5) <= _TAIL:

@@ -88,7 +88,8 @@ def _acceleration(measure: Measure, strata: NDArray[np.int64], copies: NDArray[n
         influence = np.nan_to_num(((part * alike).sum(axis=0) / size - part) * (size - 1) / size)
         cubes += (alike * influence**3).sum(axis=0)
         squares += (alike * influence**2).sum(axis=0)
-    return np.divide(cubes, 6 * squares**1.5, out=np.zeros_like(cubes), where=squares > 0)
+    spread = 6 * squares**1.5  # 0 also where the squares are too small
+    return np.divide(cubes, spread, out=np.zeros_like(cubes), where=spread > 0)
 
 
 def _leave_one_out(copies: NDArray[np.int64]) -> Iterator[Weights]:

@@ -17,13 +17,15 @@ from db.commands.session import writing_session
 from db.values.accounts import TokenScope
 from db.values.reading import Role
 
-accounts = typer.Typer(no_args_is_help=True, help="Manage who may sign in, and in which role.")
+_EXAMPLE = show_example("python -m db accounts add NAME --role reader")
+
+accounts = typer.Typer(epilog=_EXAMPLE, no_args_is_help=True, help="Manage who may sign in, and in which role.")
 
 _Name = Annotated[str, typer.Argument(help="name of the account")]
 _AnyRole = Annotated[Role, typer.Option(help="reader, adjudicator, researcher or administrator")]
 
 
-@accounts.command(epilog=show_example("python -m db accounts add NAME --role reader"))
+@accounts.command(epilog=_EXAMPLE)
 def add(
     name: _Name,
     role: _AnyRole = Role.READER,

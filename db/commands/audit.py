@@ -21,14 +21,16 @@ from db.errors import DatabaseBusyError, UnusableDatabaseError
 from db.files import Files
 from db.values.audit import EventFilter, Verification
 
-audit = typer.Typer(no_args_is_help=True, help="Show the audit trail, and check it for tampering.")
+_EXAMPLE = show_example("python -m db audit verify --json")
+
+audit = typer.Typer(epilog=_EXAMPLE, no_args_is_help=True, help="Show the audit trail, and check it for tampering.")
 
 _COLUMNS = ("event", "at", "account", "action", "subject")
 
 _Database = Annotated[str | None, typer.Option(help="URL of the database; default: from the settings")]
 
 
-@audit.command(epilog=show_example("python -m db audit verify --json"))
+@audit.command(epilog=_EXAMPLE)
 @refuse_in_words(DatabaseBusyError, OSError)
 def verify(
     database: _Database = None,

@@ -8,7 +8,9 @@ from core.command_line import show_example
 from db import store
 from db.commands.session import writing_session
 
-cases = typer.Typer(no_args_is_help=True, help="Manage what programs may ask about cases.")
+_EXAMPLE = show_example('python -m db cases open-to-predictions B12-345 --why "asked by the tumour board"')
+
+cases = typer.Typer(epilog=_EXAMPLE, no_args_is_help=True, help="Manage what programs may ask about cases.")
 
 
 @cases.callback()
@@ -16,7 +18,7 @@ def _cases() -> None:
     """Keep the name of the only command."""
 
 
-@cases.command(epilog=show_example('python -m db cases open-to-predictions B12-345 --why "asked by the tumour board"'))
+@cases.command(epilog=_EXAMPLE)
 def open_to_predictions(
     case: Annotated[str, typer.Argument(help="number of the case, as readers see it")],
     why: Annotated[str, typer.Option(help="the reason, for the audit trail")],

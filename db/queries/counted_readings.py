@@ -18,7 +18,7 @@ from sqlalchemy.types import BigInteger
 from db import tables
 from db.queries.consensus import is_current_consensus
 from db.values.agreement import Comparison, ReadingFilter, TimedStage
-from db.values.reading import Stage
+from db.values.reading import Stage, Vote
 
 _BETWEEN = ","  # the readings of a case; in none of their keys
 _ReadTable = type[tables.Read]
@@ -214,6 +214,22 @@ def timed_readings(cases: Select[int], stage: TimedStage, wanted: ReadingFilter)
         query = query.where(account.name == wanted.reader)
     # With a cursor it would plan for the first rows only, and search all cases anew for each.
     return query.cte().prefix_with("MATERIALIZED", dialect="postgresql")
+
+
+def map_votes(cases: Select[int], model_version: str) -> Select[Vote | None, int]:
+    """Count each vote on the maps of a model version in the standing reads of these cases, without demo cases."""
+    chain, case = _chain(), aliased(tables.Case)
+    return (
+        _of_chain(select(chain.standing.vote, func.count()), chain)
+        .join(case, case.id == chain.first.case_id)
+        .where(
+            chain.first.case_id.in_(cases),
+            case.demonstration.is_(False),
+            chain.standing.vote.is_not(None),
+            shown_version(chain.standing) == model_version,
+        )
+        .group_by(chain.standing.vote)
+    )
 
 
 def _chain() -> _Chain:

@@ -20,6 +20,7 @@ from core.identifiers import fold_identifier
 from core.labels import Malignancy
 from core.results import Reading, ReadOpinion
 from db import tables
+from db.queries import counted_readings
 from db.queries.counted_readings import (
     References,
     alike_cases,
@@ -37,6 +38,7 @@ from db.values.accounts import Permission
 from db.values.agreement import (
     AlikeCases,
     Comparison,
+    MapVotes,
     ReadCase,
     ReadCases,
     ReadingFilter,
@@ -212,6 +214,17 @@ def has_readings(session: Session, account_id: int) -> bool:
     known, read = _known(session, account_id), tables.Read
     query = select(read.id).where(read.case_id.in_(known.cases), is_first_of_reading(read))
     return session.scalar(query.limit(1)) is not None
+
+
+def map_votes(session: Session, account_id: int, model_version: str) -> MapVotes:
+    """Count the votes on the heat maps of a model version in `finished_readings`; those on demo cases are left out.
+
+    Raises:
+        NotAllowedError: If this account may not see how readers agree.
+    """
+    query = counted_readings.map_votes(_known(session, account_id).cases, model_version)
+    counts = {_VOTES[vote]: count for vote, count in session.execute(query) if vote is not None}
+    return MapVotes(counts.get("yes", 0), counts.get("no", 0), counts.get("unsure", 0))
 
 
 def newest_event(session: Session) -> int:

@@ -82,4 +82,18 @@ class SlowReadings:
     last: SlowReading | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MapVotes:
+    """What readers said of the heat maps of one model version: whether they were useful, as it stands."""
+
+    yes: int = 0
+    no: int = 0
+    unsure: int = 0
+
+    @property
+    def cast(self) -> int:
+        """How many votes there are."""
+        return self.yes + self.no + self.unsure
+
+
 TimedStage = Literal["first", "final"]

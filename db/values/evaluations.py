@@ -13,16 +13,25 @@ from core.files import read_document
 from core.labels import Malignancy
 
 # The folder beside a checkpoint, `NAME.evaluations` beside `NAME.safetensors`, has one folder for each evaluation and
-# comparison that comes with it; these are their files.
+# comparison that comes with it; these are their files. The measurement of its heat maps lies in the folder itself.
 SHIPPED_SUFFIX: Final = ".evaluations"
 EVALUATION_FILE: Final = "metrics.json"
 IMAGES_FILE: Final = "images.json"
 SHIFT_FILE: Final = "shift.json"
+MAP_TRUST_FILE: Final = "map_trust.json"
 
 
 def shipped_folder(checkpoint: Path) -> Path:
     """Return the folder of the evaluations that come with a checkpoint."""
     return checkpoint.with_suffix(SHIPPED_SUFFIX)
+
+
+def map_trust_files(checkpoint: Path, version: str, evaluations: Path) -> tuple[Path, Path]:
+    """Return where a measurement of a checkpoint's heat maps may lie: beside it, and in a folder of evaluations.
+
+    The first one is replaced with the checkpoint; the second one is for checkpoints that have no folder beside them.
+    """
+    return shipped_folder(checkpoint) / MAP_TRUST_FILE, evaluations / version / MAP_TRUST_FILE
 
 
 class RunState(StrEnum):

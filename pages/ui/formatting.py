@@ -4,6 +4,7 @@ import re
 
 from core.labels import Malignancy
 from core.results import Quality
+from core.statistics.resampling import Interval
 from db.values.reading import CaseState, ImageRow, JobState, Opinion
 from db.values.worklist import CaseRow
 
@@ -75,6 +76,12 @@ def magnification_words(magnification: str | None) -> str:
 def count_words(number: int, noun: str) -> str:
     """Return a number with its noun in singular or plural: "1 case", "2 cases"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def interval_words(figure: Interval) -> str:
+    """Return a figure with its 95% interval, if it has one."""
+    interval = "" if figure.low is None or figure.high is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
+    return f"{figure.value:.3f}{interval}"
 
 
 def quality_words(quality: Quality) -> str:

@@ -13,12 +13,13 @@ from db import store
 from db.database import Sessions
 from db.files import Files
 from db.values.accounts import ALLOWED, Permission
+from db.values.agreement import MapVotes
 from db.values.evaluations import EvaluatedImage, EvaluationRow, HiddenImages, shipped_folder
 from db.values.reading import Account, Role
 from service.access.sessions import cookie_secret
 from service.installation import Installation, find_served
 from service.preview import Preview, make_preview
-from service.shipped_evaluations import Shipped, find_picture, read_shipped
+from service.shipped_evaluations import FoundMapTrust, Shipped, find_picture, read_map_trust, read_shipped
 from service.visible_evaluations import VisibleEvaluations
 from service.worker.checkpoint_in_service import (
     CheckpointFile,
@@ -34,6 +35,7 @@ _CACHED_PREVIEWS = 512  # about 150 kB each
 _CACHED_UPLOADS = 256  # about 30 kB each
 _CACHED_PAIRS = 64
 _CACHED_SHIPPED = 4
+_CACHED_VOTES = 64
 
 _SIGN_IN_CHECK_SECONDS = 2.0
 
@@ -207,6 +209,30 @@ def shipped() -> Shipped:
         return Shipped()
     states = ((path, path.stat()) for path in sorted(folder.rglob("*")))
     return _read_shipped(file.path, file.version, tuple((str(path), s.st_mtime_ns, s.st_size) for path, s in states))
+
+
+def map_trust(file: CheckpointFile) -> FoundMapTrust:
+    """Return how far the heat maps of a checkpoint can be believed, as far as that was measured."""
+    return read_map_trust(file.path, file.version, settings().evaluations)
+
+
+def map_votes(version: str) -> MapVotes:
+    """Return what readers said of the heat maps of a version, as far as the account may know it.
+
+    Cached until something is written.
+
+    Raises:
+        NotAllowedError: If this account may not see how readers agree.
+    """
+    with sessions().read() as session:
+        newest = store.agreement.newest_event(session)
+    return _count_map_votes(account().id, version, newest)
+
+
+@st.cache_data(show_spinner="Counting the votes …", max_entries=_CACHED_VOTES)
+def _count_map_votes(account_id: int, version: str, newest_event: int) -> MapVotes:
+    with sessions().read() as session:
+        return store.agreement.map_votes(session, account_id, version)
 
 
 @st.cache_data(show_spinner=False, max_entries=_CACHED_SHIPPED)

@@ -9,10 +9,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.database import Sessions, open_database
+from db.database import Sessions
 from db.values.reading import Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import at_rest, settled
+from tests.helpers.databases import open_new
 from tests.helpers.world import PASSWORD, World, let_all_meet_the_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -34,7 +35,7 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path, checkpoint: Path, browser: Browser) -> Iterator[House]:
     """Analyse the case before the server starts, so that nobody waits for the worker."""
-    sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}", data=tmp_path)
+    sessions = open_new(tmp_path / "second_read.sqlite", data=tmp_path)
     with sessions.begin() as session:
         ids = {
             name: store.accounts.add_signing_account(session, None, name, role, PASSWORD).id

@@ -7,10 +7,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.database import open_database
 from db.values.reading import Opinion, Role
 from tests.browser.conftest import Server, serve
 from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
+from tests.helpers.databases import open_new
 from tests.helpers.rows import OPENED
 from tests.helpers.world import World, let_all_meet_the_model
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def read_by_two(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Server]:
     """A server whose database holds three cases that two readers have finished; no test changes them."""
     data = tmp_path_factory.mktemp("agreement")
-    sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
+    sessions = open_new(data / "second_read.sqlite")
     with sessions.begin() as session:
         readers = [
             store.accounts.single_reader(session).id,

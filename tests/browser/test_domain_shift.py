@@ -7,9 +7,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.database import open_database
 from tests.browser.conftest import Server, serve
 from tests.browser.test_reading_loop import Scheme, open_app, picture
+from tests.helpers.databases import open_new
 from tests.helpers.shifts import shifted
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 def compared(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Server]:
     """A server whose database holds two comparisons; no test changes them."""
     data = tmp_path_factory.mktemp("shifts")
-    sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
+    sessions = open_new(data / "second_read.sqlite")
     with sessions.begin() as session:
         for found in (shifted(away=0, target="nearby"), shifted()):
             store.evaluations.add_shift(session, found.source, found.target, found.model_version, found.to_json())

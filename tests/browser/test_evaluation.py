@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from core.labels import BREAKHIS
-from db.database import open_database
 from db.files import Files
 from tests.browser.conftest import SCREENSHOTS, Server, serve
 from tests.browser.test_reading_loop import at_rest
+from tests.helpers.databases import open_new
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -30,7 +30,7 @@ _CLICKS = 3
 def server(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Server]:
     """A server whose database holds two evaluations, one of them with a hostile name; no test changes them."""
     data = tmp_path_factory.mktemp("evaluations")
-    sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
+    sessions = open_new(data / "second_read.sqlite")
     images = made_images(BREAKHIS, Files(data / "files"))
     add_evaluation(sessions, replace(made_evaluation(BREAKHIS), model_name=HOSTILE), images)
     add_evaluation(sessions, made_evaluation(BREAKHIS), images)

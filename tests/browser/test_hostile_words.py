@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from db import store
-from db.database import open_database
 from db.values.reading import Opinion
 from tests.browser.conftest import Server, serve
 from tests.browser.test_reading_loop import open_app, picture
+from tests.helpers.databases import open_new
 from tests.helpers.rows import OPENED, stored_image
 from tests.helpers.stress import FULL, amount
 from tests.helpers.world import analyse_all, let_all_meet_the_model, make_case
@@ -31,7 +31,7 @@ _ACTED = '() => window.hacked || document.querySelectorAll(\'img[src="x"], [href
 @pytest.fixture
 def written_in(tmp_path: Path, checkpoint: Path) -> Iterator[Server]:
     """A server whose cases have hostile numbers and magnifications, and hostile notes in what was read of them."""
-    sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
+    sessions = open_new(tmp_path / "second_read.sqlite")
     with sessions.begin() as session:
         reader = store.accounts.single_reader(session).id
         read = [make_case(session, reader, magnification=SCRIPTS[place][:32]) for place in range(_CASES)]

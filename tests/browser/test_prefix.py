@@ -10,11 +10,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.database import open_database
 from db.values.accounts import TokenScope
 from db.values.reading import Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.browser.test_reading_loop import at_rest, choose, chosen, picture, read_first
+from tests.helpers.databases import open_new
 from tests.helpers.nginx import running_nginx
 from tests.helpers.world import PASSWORD
 
@@ -91,7 +91,7 @@ def test_behind_nginx_with_tls_readers_sign_in_read_and_sign_out_under_a_prefix(
 ) -> None:
     monkeypatch.setenv("SECOND_READ_BEHIND_PROXY", "1")
     expect.set_options(timeout=_PATIENCE_MS)
-    sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
+    sessions = open_new(tmp_path / "second_read.sqlite")
     with sessions.begin() as session:
         reader = store.accounts.add_signing_account(session, None, "the reader", Role.READER, PASSWORD)
         researcher = store.accounts.add_signing_account(session, None, "the researcher", Role.RESEARCHER, PASSWORD)

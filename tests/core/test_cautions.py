@@ -25,8 +25,8 @@ from core.statistics.evaluation import Evaluation
 from core.statistics.shift import Shift
 from db import store
 from db.audit.verify import verify
-from db.database import open_database
 from db.values.evaluations import NewEvaluation
+from tests.helpers.databases import open_new
 from tests.helpers.evaluations import made_evaluation
 from tests.helpers.networks import SMALL_CARD
 from tests.helpers.shifts import shifted
@@ -234,7 +234,7 @@ def test_sealed_rows_of_before_open_stay_as_they_are_and_verify(tmp_path: Path) 
     leak, left_out = OLD_WITH_SUBJECT[0][0], OLD_WITH_SUBJECT[3][0]
     evaluation = _old_document(made_evaluation(BINARY).to_json(), [leak], [f"{PATIENT}.png: there is no tissue"])
     shift = _old_document(shifted().to_json(), [left_out])
-    sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}", data=tmp_path)
+    sessions = open_new(tmp_path / "second_read.sqlite", data=tmp_path)
     with sessions.begin() as session:
         store.evaluations.add_evaluation(
             session, NewEvaluation("m", "3f9a1c22b0e4", "breakhis", "test", "x", evaluation), []

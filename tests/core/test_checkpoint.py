@@ -22,7 +22,7 @@ from core.card import (
     read_card,
 )
 from core.labels import LabelSet
-from core.network.checkpoint import load_classifier, save_checkpoint
+from core.network.checkpoint import load_classifier, load_redrawn, save_checkpoint
 from core.network.classifier import Classifier
 from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_network
 from tests.helpers.scopes import small_scope
@@ -45,6 +45,22 @@ def test_a_saved_network_gives_the_same_after_loading(checkpoint: Path) -> None:
     patches = np.random.default_rng(0).integers(0, 256, (2, 160, 160, 3), dtype=np.uint8)
     before = Classifier(small_network(), SMALL_CARD, "v").classify(patches)
     np.testing.assert_array_equal(load_classifier(checkpoint).classify(patches), before)
+
+
+@pytest.mark.parametrize("keep_branches", [True, False])
+def test_weights_are_drawn_anew_by_their_seed_and_branches_are_kept_if_wanted(
+    checkpoint: Path, keep_branches: bool
+) -> None:
+    patch = np.random.default_rng(0).integers(0, 256, (1, 160, 160, 3), dtype=np.uint8)
+    before = torch.random.get_rng_state()
+    own = load_classifier(checkpoint)
+    one, again, other = (load_redrawn(checkpoint, seed, keep_branches=keep_branches) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), before), "nobody else's draws change"
+    said = [classifier.classify(patch) for classifier in (own, one, other)]
+    np.testing.assert_array_equal(again.classify(patch), said[1])
+    assert min(np.abs(said[first] - said[second]).max() for first, second in ((0, 1), (0, 2), (1, 2))) > 1e-4
+    assert np.allclose(one.features(patch), own.features(patch), atol=1e-4) is keep_branches
+    assert (one.card, one.version != own.version) == (own.card, True)
 
 
 def test_the_card_comes_back_as_it_was(checkpoint: Path) -> None:
@@ -206,6 +222,11 @@ def test_the_scope_comes_back_with_its_checkpoint(scoped: Path) -> None:
     for same in (loaded.at("100X"), loaded.with_card(replace(loaded.card, threshold=0.4))):
         assert same.scope is loaded.scope
     assert loaded.with_scope(None).scope is None
+
+
+def test_weights_drawn_anew_know_of_no_scope(scoped: Path) -> None:
+    assert load_classifier(scoped).scope is not None
+    assert load_redrawn(scoped, 1, keep_branches=True).scope is None
 
 
 def test_a_checkpoint_without_a_scope_has_none(checkpoint: Path) -> None:

@@ -168,6 +168,14 @@ def test_an_output_that_is_not_a_number_gives_no_result(bad: float) -> None:
         classifier.explain(_patches())
 
 
+def test_the_evidence_of_the_branches_adds_up_to_that_of_the_network() -> None:
+    classifier, patches = small_classifier().with_batch(16), _patches(5)
+    parts = classifier.explain_by_branch(patches)
+    assert [part.shape for part in parts] == [patches.shape[:3]] * 2
+    np.testing.assert_allclose(sum(parts), classifier.explain(patches)[1], atol=1e-5)
+    assert np.abs(parts[0] - parts[1]).max() > 1e-3
+
+
 def test_no_gradient_is_left_on_the_shared_network() -> None:
     network: HybridNetwork = small_network()
     Classifier(network, SMALL_CARD, "v").explain(_patches())

@@ -184,6 +184,12 @@ def test_any_interval_holds_its_figure(values: list[float], seed: int) -> None:
         assert np.ptp(values) < 1e-9 or len(values) < 3, "only alike or very few patients go without"
 
 
+def test_figures_that_differ_too_little_to_be_squared_go_without_an_interval() -> None:
+    with np.errstate(divide="raise", invalid="raise"):
+        (found,) = bca_intervals(mean_of(np.arange(1, 13, dtype=np.float64) * 1e-120), one_stratum(12), rounds=200)
+    assert (found.low, found.high) == (None, None)
+
+
 def test_one_patient_of_a_kind_gives_an_interval_from_the_others() -> None:
     judged = made_judgements(IDC, 100, 12).binary()
     alone = judged.only(~judged.malignant | (judged.patient_ids == judged.patient_ids[judged.malignant][0]))

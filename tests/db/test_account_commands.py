@@ -10,6 +10,7 @@ from db import store
 from db.__main__ import app
 from db.database import open_database
 from db.values.reading import Role
+from tests.helpers.databases import copy_tables
 from tests.helpers.world import PASSWORD
 
 
@@ -17,6 +18,7 @@ from tests.helpers.world import PASSWORD
 def _settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_passwords: None) -> None:
     monkeypatch.setenv("SECOND_READ_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("SECOND_READ_DATABASE", raising=False)
+    copy_tables(tmp_path / "data" / "second_read.sqlite")
 
 
 def _run(*words: str, typed: str = "") -> Result:

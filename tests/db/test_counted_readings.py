@@ -1,6 +1,7 @@
 """What the database counts of readings gives the figures that all readings give, and finds the cases behind them."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -317,6 +318,21 @@ def test_counted_readings_give_the_habits_of_all_readings(
     assert words(found) == words(figures.measure_reading_habits(everything))
 
 
+@pytest.mark.parametrize("who", ["reader", "other", "adjudicator", "researcher"])
+@pytest.mark.parametrize("model", [MODEL, NEWER_MODEL], ids=["older", "newer"])
+def test_votes_are_those_of_all_uploaded_readings_of_a_model(
+    filled: tuple[Sessions, Mapping[str, int]], who: str, model: ModelIdentity
+) -> None:
+    sessions, account = filled[0], filled[1][who]
+    voted = every(sessions, account, lambda one: not one.demonstration and one.model_version == model.version)
+    votes = Counter(one.vote for one in voted)
+    with sessions.read() as session:
+        found = store.agreement.map_votes(session, account, model.version)
+    assert (found.yes, found.no, found.unsure) == (votes["yes"], votes["no"], votes["unsure"])
+    assert found.cast == len(voted) - votes[None]
+    assert who != "researcher" or min(found.yes, found.no, found.unsure) > 0
+
+
 @WHO
 @pytest.mark.parametrize("comparison", [Comparison.MODEL, Comparison.REVEAL])
 def test_the_cases_behind_keys_are_found_page_by_page_group_by_group(
@@ -382,6 +398,7 @@ def test_only_who_sees_agreement_gets_anything_counted(filled: tuple[Sessions, M
         lambda session: store.agreement.reading_seconds(session, planner, ReadingFilter()),
         lambda session: store.agreement.slowest_readings(session, planner, "first", ReadingFilter()),
         lambda session: store.agreement.cases_named(session, planner, {"c"}),
+        lambda session: store.agreement.map_votes(session, planner, MODEL.version),
     ]
     for ask in asked:
         with sessions.read() as session, pytest.raises(NotAllowedError):

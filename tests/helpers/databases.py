@@ -15,14 +15,15 @@ from sqlalchemy import URL, make_url
 from db.database import Sessions, open_database
 
 
-def open_new(path: Path) -> Sessions:
+def open_new(path: Path, *, data: Path | None = None) -> Sessions:
     """Open a database of SQLite that did not exist, with all its tables and nothing in them."""
     copy_tables(path)
-    return open_database(f"sqlite:///{path}")
+    return open_database(f"sqlite:///{path}", data=data)
 
 
 def copy_tables(path: Path) -> None:
     """Write an SQLite file that has all the tables and nothing in them."""
+    assert not path.exists(), path
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(_made().name + "/tables.sqlite", path)
 

@@ -11,9 +11,10 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from db import store
-from db.database import Sessions, open_database
+from db.database import Sessions
 from db.values.reading import Account, Role
 from service.access.sessions import COOKIE
+from tests.helpers.databases import open_new
 from tests.helpers.openid_provider import CLIENT, CLIENT_SECRET, OpenIdProvider, running_provider
 from tests.helpers.server import Server, running_server
 from tests.helpers.world import PASSWORD
@@ -114,7 +115,7 @@ class Browser:
 @contextmanager
 def running_single_sign_on(data: Path) -> Iterator[SingleSignOn]:
     """Run a server with one administrator, and the provider, until the block ends."""
-    sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
+    sessions = open_new(data / "second_read.sqlite")
     with sessions.begin() as session:
         store.accounts.add_signing_account(session, None, "the administrator", Role.ADMINISTRATOR, PASSWORD)
     with running_provider() as provider:

@@ -15,9 +15,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def queue_images(world: World, images: int, *, first: int = 0) -> int:
-    """Take generated images in, counted from `first`, and return their case."""
+    """Take small generated images in, counted from `first`, and return their case."""
     return world.add_case(
-        *range(first, first + images), pixels=lambda seed: encode_png(generate_tissue(seed, "benign"))
+        *range(first, first + images), pixels=lambda seed: encode_png(generate_tissue(seed, "benign", 240, 240))
     )
 
 

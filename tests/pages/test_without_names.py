@@ -12,7 +12,6 @@ from core.statistics.cautions import Caution, ImageLeftOut, ImageNote, leak_caut
 from core.statistics.evaluation import Evaluation
 from core.statistics.shift import Shift
 from db import store
-from db.database import open_database
 from db.values.reading import Role
 from pages.ui.csv_tables import figures_csv, predictions_csv
 from pages.ui.without_names import (
@@ -23,6 +22,7 @@ from pages.ui.without_names import (
     shift_without_names,
 )
 from tests.helpers.browser_tab import open_page
+from tests.helpers.databases import open_new
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 from tests.helpers.gate import GateClient
 from tests.helpers.readings import made_readings
@@ -133,7 +133,7 @@ def test_readings_have_other_numbers_each_time_and_stay_what_they_are() -> None:
 @pytest.fixture
 def gate_and_cookies(tmp_path: Path, quick_passwords: None) -> Iterator[tuple[GateClient, dict[Role, str]]]:
     """A server with an evaluation, and a signed-in browser of each role."""
-    sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
+    sessions = open_new(tmp_path / "second_read.sqlite")
     found = replace(made_evaluation(BINARY), warnings=(_LEAK,))
     images = [replace(image, patient_id=image.patient_id) for image in made_images(BINARY)]
     add_evaluation(sessions, found, images)

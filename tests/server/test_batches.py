@@ -10,17 +10,17 @@ import pytest
 
 from db import store
 from db.audit.verify import verify
-from db.database import Sessions, open_database
+from db.database import Sessions
 from db.store.worklist import case_state
 from db.values.intakes import OpenIntake
 from db.values.reading import CaseState
 from tests.helpers.browser_tab import ClickingTab, clicking_tab
 from tests.helpers.concurrency import wait_until
+from tests.helpers.databases import open_new
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.server import running_server
-from tests.helpers.stress import TIMEOUT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
+pytestmark = pytest.mark.slow
 
 IMAGES = 10
 FILES = [(f"image {number}.png", tissue_png(number, 900, 1200)) for number in range(1, IMAGES + 1)]
@@ -32,7 +32,7 @@ class _Stored:
 
     def __init__(self, data: Path) -> None:
         self.path = data / "second_read.sqlite"
-        self.sessions: Sessions = open_database(f"sqlite:///{self.path}")
+        self.sessions: Sessions = open_new(self.path)
         with self.sessions.begin() as session:
             self.reader = store.accounts.single_reader(session).id
 

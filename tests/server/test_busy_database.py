@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from db import store
-from db.database import open_database
 from tests.helpers.browser_tab import clicking_tab
+from tests.helpers.databases import open_new
 from tests.helpers.server import running_server
-from tests.helpers.stress import TIMEOUT
 from tests.helpers.world import analyse_all, let_all_meet_the_model, make_case
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
+pytestmark = pytest.mark.slow
 
 BUSY = "The database is busy. What you have entered is kept."
 
@@ -30,7 +29,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def test_a_locked_database_is_told_and_the_click_succeeds_when_it_is_free(tmp_path: Path) -> None:
     path = tmp_path / "second_read.sqlite"
-    sessions = open_database(f"sqlite:///{path}")
+    sessions = open_new(path)
     with sessions.begin() as session:
         reader = store.accounts.single_reader(session).id
         case_id = make_case(session, reader)

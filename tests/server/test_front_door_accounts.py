@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 import pytest
 
 from db import store
-from db.database import Sessions, open_database
+from db.database import Sessions
 from db.values.reading import Role
+from tests.helpers.databases import open_new
 from tests.helpers.gate import GateClient
 from tests.helpers.server import Server, running_server
 from tests.helpers.world import PASSWORD
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def sessions(tmp_path: Path) -> Iterator[Sessions]:
     """The database of the server, with one reader."""
-    opened = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
+    opened = open_new(tmp_path / "second_read.sqlite")
     with opened.begin() as session:
         store.accounts.add_signing_account(session, None, "dr. a", Role.READER, PASSWORD)
     yield opened

@@ -22,13 +22,14 @@ from db.database import Sessions, open_database
 from db.values.reading import Read
 from tests.helpers.browser_tab import clicking_tab
 from tests.helpers.concurrency import wait_until
+from tests.helpers.databases import open_new
 from tests.helpers.rows import OPENED
 from tests.helpers.saving_server import acknowledged, saving
 from tests.helpers.server import running_server
-from tests.helpers.stress import DATABASES, TIMEOUT, amount
+from tests.helpers.stress import DATABASES, amount
 from tests.helpers.world import analyse_all, let_all_meet_the_model, make_case, make_reader
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
+pytestmark = pytest.mark.slow
 
 KILLS, APP_KILLS = amount(200, 8), amount(30, 1)
 _LONGEST_LIFE_SECONDS = 0.4  # after the first read; a reader saves five times in it
@@ -72,7 +73,7 @@ def test_a_server_killed_at_random_moments_loses_no_acknowledged_read(database_u
 
 
 def test_a_longer_click_after_one_that_was_cut_off_raises_no_false_alarm(tmp_path: Path) -> None:
-    sessions = open_database(f"sqlite:///{tmp_path / 'a.sqlite'}")
+    sessions = open_new(tmp_path / "a.sqlite")
     with sessions.begin() as session:
         record_event(session, None, "before", "")
     assert sessions.anchor

@@ -20,9 +20,9 @@ from db.database import open_database
 from db.projection.check import find_differences
 from db.upgrade import alembic_config
 from db.values.reading import Opinion, Stage
-from tests.helpers.stress import TIMEOUT, amount
+from tests.helpers.stress import amount
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
+pytestmark = pytest.mark.slow
 
 KILLS = amount(200, 4)
 CASES, READERS = 25, 3

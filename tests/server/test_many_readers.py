@@ -19,11 +19,9 @@ from db.values.reading import Action, Opinion, Read
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import OPENED
 from tests.helpers.saving_server import saving
-from tests.helpers.stress import TIMEOUT, amount, milliseconds
+from tests.helpers.stress import amount, milliseconds
 from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import analyse_all, make_case, make_reader
-
-pytestmark = pytest.mark.timeout(TIMEOUT)
 
 READERS = 20
 SECONDS = amount(60, 4)

@@ -12,7 +12,6 @@ import pytest
 
 from core.labels import BINARY
 from db import store
-from db.database import open_database
 from db.files import Files
 from db.values.accounts import TokenScope, may_hold
 from db.values.reading import Opinion, Role
@@ -20,6 +19,7 @@ from service.api.interface import ROUTERS
 from service.intake import CasePlan, add_images
 from service.routes import router
 from tests.helpers.browser_tab import clicking_tab, open_page
+from tests.helpers.databases import open_new
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 from tests.helpers.gate import GateClient, Reply
 from tests.helpers.images.tissue import tissue_png
@@ -112,7 +112,7 @@ class _House:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_House]:
     """A server with an account of each role, a case that nobody has read, and an evaluation with its picture."""
     data: Path = tmp_path_factory.mktemp("roles")
-    sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
+    sessions = open_new(data / "second_read.sqlite")
     tokens: dict[tuple[Role, TokenScope | None], str] = {}
     with sessions.begin() as session:
         for role in Role:

@@ -15,10 +15,8 @@ from tests.helpers.browser_tab import ClickingTab, clicking_tab
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import OPENED
 from tests.helpers.server import Server, running_server
-from tests.helpers.stress import DATABASES, TIMEOUT, amount
+from tests.helpers.stress import DATABASES, amount
 from tests.helpers.world import Reader, analyse_all, let_all_meet_the_model, make_case, make_reader
-
-pytestmark = pytest.mark.timeout(TIMEOUT)
 
 DOUBLED, RACES, STALE = amount(500, 40), amount(500, 40), amount(100, 2)
 

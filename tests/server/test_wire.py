@@ -15,7 +15,7 @@ from core.imaging.heatmaps import encode_heatmap, encode_png, make_thumbnail, sc
 from core.labels import BINARY, LabelSet
 from core.results import Analysis, Heatmap, Prediction, Quality, RgbImage, Scope
 from db import store
-from db.database import Sessions, open_database
+from db.database import Sessions
 from db.files import Files
 from db.values.evaluations import EvaluatedImage
 from db.values.reading import ModelIdentity, Opinion, Role, StoredHeatmap
@@ -23,17 +23,18 @@ from service.evaluation_for_reader import evaluate_images
 from service.intake import CasePlan, add_images
 from service.routes import router
 from tests.helpers.browser_tab import clicking_tab
+from tests.helpers.databases import open_new
 from tests.helpers.evaluations import ABOUT, add_evaluation, made_evaluation, made_images
 from tests.helpers.gate import GateClient
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.rows import OPENED
 from tests.helpers.sent_bytes import SentBytes, spelled_number, spelled_text
 from tests.helpers.server import running_server
-from tests.helpers.stress import TIMEOUT, amount
+from tests.helpers.stress import amount
 from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import PASSWORD, let_all_meet_the_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT)]
+pytestmark = pytest.mark.slow
 
 CASES = amount(20, 3)
 _PAGES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "pages").glob("*.py"))
@@ -93,7 +94,7 @@ def _probability(place: int) -> float:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Served]:
     """A server whose cases are all analysed, and read to the end by another reader."""
     data: Path = tmp_path_factory.mktemp("wire")
-    sessions, files = open_database(f"sqlite:///{data / 'second_read.sqlite'}"), Files(data / "files")
+    sessions, files = open_new(data / "second_read.sqlite"), Files(data / "files")
     with sessions.begin() as session:
         for role in Role:
             store.accounts.add_signing_account(session, None, f"the {role}", role, PASSWORD)

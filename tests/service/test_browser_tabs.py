@@ -6,10 +6,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from db import store
-from db.database import open_database
 from db.values.reading import Role
 from service.access.browser_tabs import BrowserTabs
 from tests.helpers.browser_tab import clicking_tab
+from tests.helpers.databases import open_new
 from tests.helpers.gate import GateClient
 from tests.helpers.server import running_server
 from tests.helpers.world import PASSWORD
@@ -47,7 +47,7 @@ def test_a_folder_that_cannot_be_written_keeps_nobody_from_reading(tmp_path: Pat
 
 @pytest.mark.slow
 def test_after_a_restart_the_next_reader_does_not_go_on_in_the_tab_of_the_one_before(tmp_path: Path) -> None:
-    sessions = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
+    sessions = open_new(tmp_path / "second_read.sqlite")
     with sessions.begin() as session:
         for name in ("dr. a", "dr. b"):
             store.accounts.add_signing_account(session, None, name, Role.READER, PASSWORD)

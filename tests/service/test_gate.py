@@ -114,6 +114,11 @@ def test_two_loopback_addresses_are_still_loopback() -> None:
         assert _ask(port) == (200, _SECRET)
 
 
+def test_another_port_that_others_can_reach_leaves_the_gate_open() -> None:
+    with _served("127.0.0.1") as port, _bound("0.0.0.0", 0):
+        assert _ask(port) == (200, _SECRET)
+
+
 def test_health_answers_behind_a_closed_gate_and_nothing_that_looks_like_it_does() -> None:
     with _served("0.0.0.0") as port:
         assert _ask(port, "/health")[0] == 200

@@ -10,7 +10,7 @@ import pytest
 from core.imaging.scale import Scale
 from core.labels import Malignancy
 from db import store, tables
-from db.database import Sessions, open_database
+from db.database import Sessions
 from db.errors import InStudyError, NotAllowedError
 from db.queries import exported_reads, reads
 from db.store.exports import DEIDENTIFIED, ExportDetail
@@ -19,6 +19,7 @@ from db.values.reading import Opinion, Role
 from db.values.scales import ChosenScale
 from service.exports.mrmc import _scores, write_imrmc_file
 from service.exports.study_archive import ExportRequest, make_reads_archive
+from tests.helpers.databases import open_new
 from tests.helpers.exports import (
     ARMS,
     NOTE,
@@ -51,7 +52,7 @@ def settled(sessions: Sessions) -> PilotStudy:
 @pytest.fixture(scope="module")
 def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PilotStudy]:
     """One for all tests that only look at it."""
-    sessions = open_database(f"sqlite:///{tmp_path_factory.mktemp('pilot') / 'second_read.sqlite'}")
+    sessions = open_new(tmp_path_factory.mktemp("pilot") / "second_read.sqlite")
     yield settled(sessions)
     sessions.dispose()
 

@@ -14,7 +14,7 @@ from core.labels import BINARY, BREAKHIS, LabelSet
 from core.settings import Settings
 from core.statistics.evaluation import Evaluation
 from db.values.evaluations import ImageFilter, shipped_folder
-from service.shipped_evaluations import Shipped, find_picture, read_shipped
+from service.shipped_evaluations import Shipped, find_picture, read_map_trust, read_shipped
 from service.visible_evaluations import VisibleEvaluations
 from tests.helpers.evaluations import add_evaluation, made_images
 from tests.helpers.images.tissue import tissue_png
@@ -137,7 +137,7 @@ def test_a_name_that_leads_out_of_the_folder_finds_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(not STARTER.is_file(), reason="the starter checkpoint is not here")
-def test_the_starter_comes_with_evaluations_of_its_own_version() -> None:
+def test_the_starter_comes_with_evaluations_of_its_own_version(tmp_path: Path) -> None:
     found = read_shipped(STARTER, model_version(checkpoint_sha256(STARTER)))
     assert found.problems == ()
     out_of_fold = next(one for one in found.evaluations if one.row.split == "out-of-fold")
@@ -148,5 +148,9 @@ def test_the_starter_comes_with_evaluations_of_its_own_version() -> None:
         assert len(one.images) == Evaluation.from_json(one.row.document).images
         assert all(image.source_sha256 and image.file_sha256 for image in one.images)
         assert not any(image.preview_sha256 or image.heatmap_sha256 for image in one.images)
+    maps = read_map_trust(STARTER, model_version(checkpoint_sha256(STARTER)), tmp_path)
+    assert maps.problems == ()
+    assert maps.trust is not None
+    assert maps.trust.images >= maps.trust.patients == maps.trust.trained_on
     files = [path for path in shipped_folder(STARTER).rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < _MOST_BYTES

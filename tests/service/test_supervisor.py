@@ -137,7 +137,7 @@ def _paused(pid: int) -> psutil.Process:
 
 def _paused_in_a_job(world: World, watcher: Supervisor, waiting: int = 2) -> psutil.Process:
     """Queue images until the worker is stopped, by a signal, with one in hand and at least so many waiting."""
-    images = 5 * waiting
+    images = waiting + 10
     for first in count(0, images):
         queue_images(world, images, first=first)
         while count_waiting_jobs(world):
@@ -205,7 +205,10 @@ def test_a_worker_that_is_killed_again_and_again_analyses_every_image_once(world
 
 
 def _check_answers(asked: list[Ticket], kills: int) -> None:
-    """Check that each request has the answer of its own image; only after five kills may one be given up."""
+    """Check that each request has the answer of its own image.
+
+    One may be given up after five kills; the first may hit others with it, then it is sent alone.
+    """
     classifier = small_classifier()
     given_up = 0
     for seed, ticket in enumerate(asked):
@@ -218,7 +221,7 @@ def _check_answers(asked: list[Ticket], kills: int) -> None:
         assert found is not None
         assert expected is not None
         assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
-    assert given_up <= kills // 5
+    assert given_up <= kills // 4
 
 
 _SERVER = """

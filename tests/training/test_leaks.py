@@ -53,6 +53,13 @@ def test_a_slide_on_both_sides_is_found() -> None:
     assert not found.clean
 
 
+def test_of_many_files_of_a_leak_the_first_three_are_named() -> None:
+    many = named(*(f"B_A-14-1-40-00{number}" for number in (4, 2, 3, 1)))
+    member = audit_splits(placed(train=many, test=named("B_A-14-1-40-005"))).leaks[0].members[1]
+    assert (member.side, member.images) == ("train", 4)
+    assert member.files == tuple(f"SOB_B_A-14-1-40-00{number}.png" for number in (1, 2, 3))
+
+
 def test_a_number_under_other_letters_is_found_and_told_apart() -> None:
     found = audit_splits(placed(train=named("B_TA-14-16184-40-001"), test=named("B_TA-14-16184CD-40-001")))
     assert kinds(found) == [("patient", "16184")]

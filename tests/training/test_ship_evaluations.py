@@ -7,8 +7,9 @@ import typer
 
 from core.card import checkpoint_sha256, model_version
 from core.statistics.evaluation import Evaluation
+from core.statistics.map_trust import MapTrust
 from core.statistics.shift import Shift
-from db.values.evaluations import shipped_folder
+from db.values.evaluations import MAP_TRUST_FILE, shipped_folder
 from service.shipped_evaluations import read_shipped
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.small_runs import Place
@@ -37,12 +38,12 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint of a small run, whose evaluations have been made by the command."""
     place = Place(tmp_path_factory.mktemp("shipped"))
     magnified(place.tissue)
-    checkpoint = place.train("members=1", "generated=", "phases.0.epochs=1", "views=one")
+    checkpoint = place.train('branches=["cnn3"]', "members=1", "generated=", "phases.0.epochs=1", "views=one")
     stale = shipped_folder(checkpoint) / "of an older version" / "metrics.json"
     stale.parent.mkdir(parents=True)
     stale.write_text("{}")
     elsewhere = another_laboratory(place.path / "elsewhere")
-    run(checkpoint, place.only_run().path, [place.tissue], [f"folder={elsewhere}"])
+    run(checkpoint, place.only_run().path, [place.tissue], [f"folder={elsewhere}"], map_images=1)
     return checkpoint
 
 
@@ -70,12 +71,19 @@ def test_images_are_shipped_without_pixels_and_with_the_hashes_that_keep_readers
     assert {path.suffix for path in shipped_folder(shipped).rglob("*") if path.is_file()} == {".json"}
 
 
+def test_the_heat_maps_are_measured_on_the_images_it_was_trained_on(shipped: Path) -> None:
+    found = MapTrust.from_json((shipped_folder(shipped) / MAP_TRUST_FILE).read_bytes())
+    assert found.model_version == model_version(checkpoint_sha256(shipped))
+    assert (found.dataset, found.images, found.patients, found.trained_on) == ("BreaKHis", PATIENTS, PATIENTS, PATIENTS)
+
+
 def test_what_an_older_version_left_is_gone_and_nothing_half_made_remains(shipped: Path) -> None:
     assert {path.name for path in shipped_folder(shipped).iterdir()} == {
         "breakhis",
         "breakhis-100X-to-400X",
         "breakhis-100X-to-elsewhere",
         "elsewhere",
+        MAP_TRUST_FILE,
     }
     assert not list(shipped.parent.glob(".*evaluations*"))
 

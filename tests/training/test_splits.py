@@ -82,6 +82,13 @@ def test_a_split_has_every_image_once_and_no_patient_twice(
         assert 0.10 < len(side) / len(images) < 0.20
 
 
+def test_a_share_of_more_than_half_is_halved() -> None:
+    images = images_of(60)
+    split = stratified_split(images, Protocol(test=0.3, validation=0.6))
+    assert len(split.test) / len(images) == pytest.approx(1 / 3, abs=0.05)
+    assert len(split.validation) == pytest.approx(len(split.train), abs=len(images) // 20)
+
+
 def test_a_stratified_split_keeps_the_share_of_malignant_images() -> None:
     images = images_of(60)
     split = stratified_split(images, Protocol())

@@ -117,20 +117,25 @@ def _choose(request: SetRequest) -> ChosenSet:
     images = load_folders(request.dataset, roots, outside=request.outside, patients=request.patients)
     cautions = dataset_cautions(request.dataset, request.root, images, *request.more)
     # Two folders may use the same number for different people; the numbers of a public dataset are unique in it.
-    where = f"folder {request.root.resolve().name}" if request.dataset == "folder" else _NAMES[request.dataset]
+    where = name_set(request.dataset, request.root)
     name = f"{where} {request.magnification}" if request.magnification else where
     if request.magnification:
         available = sorted({image.magnification for image in images})
         images = [image for image in images if image.magnification == request.magnification]
         if not images:
             raise ValueError(f"{where} has no images at {request.magnification}; available: {', '.join(available)}")
-    chosen = _sample_images(images, request.most)
+    chosen = sample_images(images, request.most)
     persons = tuple(f"{where} {image.patient_id}" for image in chosen)
     _check_patients(name, persons)
     return ChosenSet(name, request.dataset, tuple(chosen), persons, len(images), cautions)
 
 
-def _sample_images(images: Sequence[LabelledImage], most: int) -> list[LabelledImage]:
+def name_set(dataset: DatasetName, root: Path) -> str:
+    """Return what the images of a dataset are called in words."""
+    return f"folder {root.resolve().name}" if dataset == "folder" else _NAMES[dataset]
+
+
+def sample_images(images: Sequence[LabelledImage], most: int) -> list[LabelledImage]:
     """Draw at most `most` images of each patient, in their original order."""
     rng = np.random.default_rng(0)
     by_patient: defaultdict[str, list[int]] = defaultdict(list)
@@ -226,11 +231,11 @@ def read_image(image: LabelledImage) -> DecodedImage | str:
         return str(error)
 
 
-def count_training_patients(card: Card, seen: AnalysedSet) -> int:
-    """Count the patients of a set that the network was trained on."""
+def count_training_patients(card: Card, dataset: DatasetName, images: Sequence[LabelledImage]) -> int:
+    """Count the patients of images that the network was trained on."""
     data = card.training_data
-    images = [image for image in seen.images if may_share_patients(data, seen.dataset, image.dataset)]
-    return len({fold_identifier(image.patient_id) for image in images} & fold_patients(data))
+    shared = [image for image in images if may_share_patients(data, dataset, image.dataset)]
+    return len({fold_identifier(image.patient_id) for image in shared} & fold_patients(data))
 
 
 _Row = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]

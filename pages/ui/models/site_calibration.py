@@ -100,9 +100,7 @@ def _list_figures(figures: SiteFigures) -> list[str]:
 
 
 def _write_interval(figure: Interval) -> str:
-    if figure.low is None or figure.high is None:
-        return f"{figure.value:.3f}"
-    return formatting.escape(f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]")
+    return formatting.escape(formatting.interval_words(figure))
 
 
 def _write_gain(gain: Interval) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.helpers.databases import copy_tables
 from training import train
 from training.runs.folder import RunFolder
 
@@ -64,7 +65,10 @@ class Place:
 
     @property
     def database(self) -> str:
-        return f"sqlite:///{self.path / 'runs.sqlite'}"
+        path = self.path / "runs.sqlite"
+        if not path.exists():
+            copy_tables(path)
+        return f"sqlite:///{path}"
 
     def only_run(self) -> RunFolder:
         (path,) = self.runs.iterdir()
