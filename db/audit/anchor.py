@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from errno import ENOSPC
+from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -101,7 +102,13 @@ class AnchorFile:
         """
         if not self.path.exists():
             return []
-        return [_parse(line) for line in _read_text(self.path).split("\n")[start:-1]]
+        with self.path.open("rb") as file:
+            # Invalid bytes must be reported as a foreign line, not stop the check.
+            return [
+                _parse(line[:-1].decode(errors="surrogateescape"))
+                for line in islice(file, start, None)
+                if line.endswith(b"\n")
+            ]
 
     def _append(self, line: AnchorLine, *, first: bool = False) -> None:
         with self._locked() as descriptor:
@@ -165,11 +172,6 @@ def lines_until(
 def encode_lines(lines: Iterable[AnchorLine | str]) -> bytes:
     """Encode lines as they are in the file."""
     return "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
-
-
-def _read_text(path: Path) -> str:
-    # Invalid bytes must be reported as a foreign line, not stop the check.
-    return path.read_bytes().decode(errors="surrogateescape")
 
 
 def _parse(text: str) -> AnchorLine | str:
