@@ -7,11 +7,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.database import Sessions
+from db.database import Sessions, open_database
 from db.values.reading import Role
 from tests.browser.conftest import Server, serve
 from tests.browser.test_reading_loop import Scheme, picture
-from tests.helpers.databases import open_new
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.world import PASSWORD
 
@@ -36,7 +35,7 @@ def server(data: Path, checkpoint: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def sessions(server: Server, data: Path) -> Iterator[Sessions]:
     """The database of the server, with an account of each role."""
-    opened = open_new(data / "second_read.sqlite")
+    opened = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
     with opened.begin() as session:
         for role in Role:
             store.accounts.add_signing_account(session, None, f"the {role}", role, PASSWORD)

@@ -8,11 +8,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from db import store
-from db.database import Sessions
+from db.database import Sessions, open_database
 from db.values.reading import Opinion, Read, Role, Stage
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import chosen, meet_model, picture, settled
-from tests.helpers.databases import open_new
 from tests.helpers.world import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.worker]
@@ -24,7 +23,7 @@ NOTE = "spindle cells, see the m"  # its letters are keys elsewhere
 @pytest.fixture
 def sessions(server: Server, tmp_path: Path) -> Iterator[Sessions]:
     """The database of the server, with two readers."""
-    opened = open_new(tmp_path / "second_read.sqlite")
+    opened = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with opened.begin() as session:
         for name in ("dr. a", "dr. b"):
             store.accounts.add_signing_account(session, None, name, Role.READER, PASSWORD)

@@ -7,13 +7,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from db import store
-from db.database import Sessions
+from db.database import Sessions, open_database
 from db.files import Files
 from db.values.reading import Role
 from service.intake import CasePlan, add_images
 from tests.browser.conftest import Server
 from tests.browser.test_reading_loop import at_rest, picture
-from tests.helpers.databases import open_new
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import PASSWORD
@@ -27,7 +26,7 @@ _ROW, _HEAD, _BOX = 35, 36, 16  # px: a row of the table, its head, the middle o
 @pytest.fixture
 def sessions(server: Server, tmp_path: Path) -> Iterator[Sessions]:
     """The database of the server, with two readers, an administrator and three cases."""
-    opened = open_new(tmp_path / "second_read.sqlite")
+    opened = open_database(f"sqlite:///{tmp_path / 'second_read.sqlite'}")
     with opened.begin() as session:
         reader = store.accounts.add_signing_account(session, None, "dr. a", Role.READER, PASSWORD)
         store.accounts.add_signing_account(session, None, "dr. b", Role.READER, PASSWORD)

@@ -10,7 +10,7 @@ import pytest
 
 from db import store
 from db.backup.backup import BackupSource, make_backup
-from db.database import Sessions
+from db.database import Sessions, open_database
 from db.files import Files
 from db.store.exports import ExportDetail
 from db.values.reading import CaseState, Stage
@@ -19,7 +19,6 @@ from service.exports.case_report import CaseReportRequest, make_fhir_report, mak
 from service.exports.study_archive import ExportRequest, make_reads_archive
 from tests.helpers.browser_tab import clicking_tab
 from tests.helpers.concurrency import wait_until
-from tests.helpers.databases import open_new
 from tests.helpers.exports import unzip
 from tests.helpers.images.about_people import images_about_people, unpacked
 from tests.helpers.networks import small_checkpoint
@@ -121,7 +120,7 @@ def test_no_word_about_a_person_outlives_the_intake(served: tuple[Server, Path])
     vocabulary = _Vocabulary()
     _take_in(server, root / "import", vocabulary)
     data = root / "data"
-    sessions = open_new(data / "second_read.sqlite")
+    sessions = open_database(f"sqlite:///{data / 'second_read.sqlite'}")
     with sessions.begin() as session:
         reader = store.accounts.single_reader(session).id
     wait_until(lambda: _waiting(sessions) == 0, "the images to be analysed", 300)
