@@ -135,6 +135,7 @@ _SEE_AGREEMENT: dict[str, _Act] = {
     "cases_behind": lambda s, by: store.agreement.cases_behind(s, by, Comparison.MODEL, [{"k"}]),
     "cases_named": lambda s, by: store.agreement.cases_named(s, by, {"c-0001"}),
     "reading_seconds": lambda s, by: store.agreement.reading_seconds(s, by, ReadingFilter()),
+    "map_votes": lambda s, by: store.agreement.map_votes(s, by, "0123456789ab"),
     "slowest_readings": lambda s, by: store.agreement.slowest_readings(s, by, "first", ReadingFilter()),
 }
 _SEE_MODELS: dict[str, _Act] = {
