@@ -76,10 +76,12 @@ class Sessions:
         self._engine = engine
         self._known = known  # the last event when the clock of this process was right
         self.anchor = anchor
+        on_sqlite = engine.dialect.name == "sqlite"
         # PostgreSQL queues writers itself, for each row.
-        self._write_queue = WriteQueue(_BUSY_SECONDS) if engine.dialect.name == "sqlite" else None
-        one_state = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        self._reading = engine.execution_options(**{_USE: "read"} | ({} if self._write_queue else one_state))
+        self._write_queue = WriteQueue(_BUSY_SECONDS) if on_sqlite else None
+        # In SQLite every transaction sees one state.
+        one_state = {} if on_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reading = engine.execution_options(**{_USE: "read"} | one_state)
         self._writing = engine.execution_options(**{_USE: "write"})
 
     @contextmanager

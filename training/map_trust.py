@@ -26,7 +26,7 @@ from core.network.classifier import Classifier
 from core.pipeline import analyse_image, cut_normalised_patches, pool_patches
 from core.results import Heatmap, NoResultError, RgbImage
 from core.settings import Settings
-from core.statistics.cautions import Caution
+from core.statistics.cautions import FEW_PATIENTS, Caution
 from core.statistics.compare_maps import (
     RANDOM_MAPS,
     MapCurves,
@@ -48,7 +48,6 @@ from training.evaluation.usable_images import none_usable, refuse_unusable
 from training.shifts.sets import count_training_patients, left_out_cautions, name_set, read_image, sample_images
 
 DRAWS = 3  # of the head and of all weights
-_FEW_PATIENTS = 10
 _OUT = "it is out of scope, and readers see no heat map of it"
 _FLAT = "its heat map is the same everywhere"
 
@@ -264,7 +263,7 @@ def _cautions(
 ) -> tuple[Caution, ...]:
     """Return what a reader of the figures has to know; what was left out is said without the names of files."""
     collected = []
-    if (few := len({image.patient_id for image in used})) < _FEW_PATIENTS:
+    if (few := len({image.patient_id for image in used})) < FEW_PATIENTS:
         text = f"{name} has only {few} patients here: intervals are wide and may still be too narrow"
         collected.append(Caution("few patients", text))
     if caution := patients_caution(used, name):

@@ -17,7 +17,7 @@ from core.data.datasets import OUTSIDE, PATIENT_TABLE
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
 from core.settings import Settings
-from core.statistics.cautions import Caution
+from core.statistics.cautions import FEW_PATIENTS, Caution
 from core.statistics.compare_sets import measure_shift
 from core.statistics.shift import Shift, Step
 from db import store
@@ -141,9 +141,6 @@ def refuse_unusable_sets(chosen: Sequence[ChosenSet], card: Card) -> None:
         raise ValueError(". ".join(problems))
 
 
-_FEW_PATIENTS = 10
-
-
 def _trained_on(card: Card, sets: tuple[AnalysedSet, AnalysedSet]) -> tuple[int, int]:
     first, second = (count_training_patients(card, each.dataset, each.images) for each in sets)
     return first, second
@@ -171,7 +168,7 @@ def _cautions(
         text = f"{len(shared)} patients are in both sets; resampling and random halves keep their images together"
         collected.append(Caution("shared patients", text))
     for selection, each in zip(chosen, seen, strict=True):
-        if (few := len(set(each.measured.patient_ids))) < _FEW_PATIENTS:
+        if (few := len(set(each.measured.patient_ids))) < FEW_PATIENTS:
             text = f"{selection.name} has only {few} patients: only large differences can be detected"
             collected.append(Caution("few patients", text))
         if caution := patients_caution(selection.images, selection.name):

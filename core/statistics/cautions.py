@@ -27,6 +27,8 @@ CautionKind = Literal[
     "unclassified",  # a sentence from an older version that matches none of those below
 ]
 
+FEW_PATIENTS = 10  # fewer are said to be few
+
 _NOT_SHOWN = "a caution from an older version is hidden because it may name a patient or a file"
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from core.files import ListOnDisk
+from core.list_on_disk import ListOnDisk
 from db import tables
 from db.queries.exported_rows import (
     images_of,

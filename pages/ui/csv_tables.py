@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from core.files import ListOnDisk, csv_bytes
+from core.files import csv_bytes
 from core.labels import Malignancy
+from core.list_on_disk import ListOnDisk
 from core.statistics.rates import Rate
 from pages.ui.column_meanings import explain_column
 

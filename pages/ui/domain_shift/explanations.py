@@ -1,10 +1,10 @@
 """Explain a comparison of two image sets in words for people who read slides rather than statistics."""
 
+from core.statistics.cautions import FEW_PATIENTS
 from core.statistics.evaluation import Figure
 from core.statistics.shift import DISCREPANCY, FRECHET, TWO_SAMPLE_AUC, Distance, Distribution, Shift, Step
 
 _VERY_UNLIKELY, _UNLIKELY = 0.01, 0.05  # p-values below which chance is so
-_FEW_PATIENTS = 10
 _SMALLEST_CHANGE = 0.005  # of an AUC
 _SMALLEST_DIFFERENCE = 0.05  # standard deviations; less would be written as 0.0
 _GUESSING = 0.5  # AUC
@@ -60,7 +60,7 @@ def verdict(shift: Shift) -> str:
     )[sum(signs)]
     few = (
         ""
-        if all(signs) or min(shift.patients) >= _FEW_PATIENTS
+        if all(signs) or min(shift.patients) >= FEW_PATIENTS
         else " With so few patients, a difference is easily missed."
     )
     return f"To this network, images of {shift.source} and of {shift.target} {conclusion}.{few}"
