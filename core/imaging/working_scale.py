@@ -79,7 +79,7 @@ def describe_unusual_scale(um_per_px: float | None, scale: TrainedScale | None) 
         return None
     if um_per_px is None:
         return (
-            f"its scale is unknown; at another than {scale.working:.2f} µm per pixel the model would answer differently"
+            f"its scale is unknown; if it is not {scale.working:.2f} µm per pixel, the model would answer differently"
         )
     if scale.low * (1 - _SAME) <= um_per_px <= scale.high * (1 + _SAME):
         return None
