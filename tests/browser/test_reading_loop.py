@@ -47,14 +47,24 @@ def upload(page: Page, image: Path) -> None:
     expect(page.get_by_text("1 of 1 images ready")).to_be_visible()
 
 
-def chosen(page: Page, words: str) -> None:
-    """Wait until a button is drawn as the chosen one."""
-    expect(page.get_by_test_id("stBaseButton-primary").filter(has_text=words)).to_be_visible()
+# True once no script has run for so many frames in a row: React lets a new button listen after the frame that shows it.
+_IDLE = """frames => {
+  const idle = document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning";
+  window.idleFrames = idle ? (window.idleFrames ?? 0) + 1 : 0;
+  return window.idleFrames >= frames;
+}"""
 
 
 def settled(page: Page) -> None:
-    """Wait until the page is drawn whole: a key that comes before its button is there goes nowhere."""
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    """Wait until the page is drawn whole and listens: a key that comes before its button listens goes nowhere."""
+    page.evaluate("() => { delete window.idleFrames; }")
+    page.wait_for_function(_IDLE, arg=5)
+
+
+def chosen(page: Page, words: str) -> None:
+    """Wait until a button is drawn as the chosen one, and the page listens to the next key."""
+    expect(page.get_by_test_id("stBaseButton-primary").filter(has_text=words)).to_be_visible()
+    settled(page)
 
 
 # True once no script has run, nothing has moved and nothing was missing for so many frames in a row.
@@ -204,6 +214,7 @@ def test_two_tabs_make_one_first_read_and_lose_no_words(page: Page, busy_server:
     open_app(stale, busy_server, page.url.rpartition("/")[2])
     expect(stale.get_by_text("Your first opinion")).to_be_visible()
     read_first(page, "m", "5")
+    settled(stale)
     stale.keyboard.press("b")
     chosen(stale, "benign")
     stale.keyboard.press("2")
