@@ -47,9 +47,11 @@ def upload(page: Page, image: Path) -> None:
     expect(page.get_by_text("1 of 1 images ready")).to_be_visible()
 
 
-# True once no script has run for so many frames in a row: React lets a new button listen after the frame that shows it.
+# True once for so many frames in a row no script has run and no part of the page was still loading: Streamlit loads the
+# code of buttons and tables when they are first drawn, and a new button listens after the frame that shows it.
 _IDLE = """frames => {
-  const idle = document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning";
+  const idle = document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
+    && !document.querySelector("[data-testid=stSkeleton]");
   window.idleFrames = idle ? (window.idleFrames ?? 0) + 1 : 0;
   return window.idleFrames >= frames;
 }"""
@@ -75,7 +77,8 @@ _RESTS = """frames => {
     const { x, y, width, height } = one.getBoundingClientRect();
     return [x, y, width, height];
   });
-  const look = script === "notRunning" && loaded && document.fonts.status === "loaded" && places.join();
+  const drawn = !document.querySelector("[data-testid=stSkeleton]");
+  const look = script === "notRunning" && drawn && loaded && document.fonts.status === "loaded" && places.join();
   window.sameFrames = look && look === window.lastLook ? window.sameFrames + 1 : 0;
   window.lastLook = look;
   return window.sameFrames >= frames;

@@ -16,14 +16,25 @@ from core.pipeline import analyse_image
 from core.scope.reference import describe_places
 from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_classifier
 from tests.helpers.scopes import measure_tissue_of, tissue
-from training import scope, try_scope
+from training import scope, try_scope, try_watch
 from training.scopes.fit import FALSE_ALARMS, LEAST_PATIENTS, UNUSUAL, fit_scope, leave_one_out
-from training.scopes.pictures import ALTERATIONS, GENERATED, HEIGHT, WIDTH, generate_picture, photographs
+from training.scopes.pictures import (
+    ALTERATIONS,
+    GENERATED,
+    HEIGHT,
+    WIDTH,
+    change_stain,
+    generate_picture,
+    measure_stain,
+    photographs,
+)
 
 APP = Typer()
 APP.command()(scope.run)
 TRIAL = Typer()
 TRIAL.command()(try_scope.run)
+WATCH = Typer()
+WATCH.command()(try_watch.run)
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +171,32 @@ def test_every_alteration_and_every_generated_picture_is_a_picture() -> None:
         assert altered.dtype == np.uint8, name
         assert (altered != image).any(), name
     assert len(list(photographs())) > 20
+
+
+def test_a_darker_stain_raises_alarms_that_an_unchanged_one_does_not(folder: Path, tmp_path: Path) -> None:
+    small_checkpoint(tmp_path / "old.safetensors")
+    fit(folder, tmp_path / "old.safetensors", tmp_path / "new.safetensors")
+    roots = [str(part) for place in ("first", "more") for part in ("--data", folder / place)]
+    done = CliRunner().invoke(WATCH, [str(tmp_path / "new.safetensors"), *roots, "--months", "100", "--json"])
+    assert done.exit_code == 0, done.output
+    trials = json.loads(done.stdout)
+    about = read_card(tmp_path / "new.safetensors").scope
+    assert about is not None
+    unchanged, darker = trials["unchanged"], trials["darker by 2 SD"]
+    assert unchanged["patients"] == about.patients
+    assert unchanged["typical"] == pytest.approx(np.exp(np.log(about.patient_scores).mean()))
+    assert darker["typical"] > unchanged["typical"]
+    assert darker["alarms"]["20"] >= unchanged["alarms"]["20"]
+
+
+def test_the_watch_cannot_be_tried_on_a_checkpoint_without_a_scope(folder: Path, tmp_path: Path) -> None:
+    small_checkpoint(tmp_path / "old.safetensors")
+    done = CliRunner().invoke(WATCH, [str(tmp_path / "old.safetensors"), "--data", str(folder / "first")])
+    assert done.exit_code == 2
+    assert "python -m training.scope" in done.stderr
+
+
+def test_a_stain_that_is_changed_by_a_factor_is_measured_as_changed() -> None:
+    image = tissue(1)
+    factors = np.array([1.2, 1.0, 0.8])
+    np.testing.assert_allclose(measure_stain(change_stain(image, factors)), measure_stain(image) * factors, rtol=0.05)

@@ -1,6 +1,6 @@
 """Fit what a checkpoint keeps of its training images, with limits from patients who were held out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,7 +87,7 @@ def fit_scope(
     patients = len({image.patient_id for image in images})
     if patients < LEAST_PATIENTS:
         raise ValueError(f"a scope needs images of at least {LEAST_PATIENTS} patients, there are {patients}")
-    tried = [_try(part, widths) for part in held_out]
+    tried = [_measure_distances(_fit(part.known, widths), part.images, widths) for part in held_out]
     distances = np.concatenate([one.images for one in tried])
     places = np.concatenate([one.places for one in tried])
     persons = np.concatenate([one.patients for one in tried])
@@ -114,6 +114,25 @@ def fit_scope(
     return replace(reference, limit_unusual=unusual, limit_out=1.0), about
 
 
+def score_altered(
+    known: Sequence[MeasuredImage], altered: Mapping[str, Sequence[MeasuredImage]], reference: TrainingReference
+) -> Mapping[str, Mapping[str, float]]:
+    """Return for each alteration the mean score of each patient's images, compared with all others' unaltered ones.
+
+    Scores are in the units of the reference, which was fitted to the unaltered images: from 1 on, out of scope.
+    """
+    units = np.array([*(space.unit for space in reference.layers), reference.measures.unit, _recording_unit(reference)])
+    scores: dict[str, dict[str, float]] = {name: {} for name in altered}
+    for part in leave_one_out(known):
+        fitted, patient = _fit(part.known, reference.widths), part.images[0].patient_id
+        for name, images in altered.items():
+            own = [image for image in images if image.patient_id == patient]
+            if own:
+                distances = _measure_distances(fitted, own, reference.widths).images
+                scores[name][patient] = float((distances / units).max(axis=1).mean())
+    return scores
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tried:
     """Distances of held-out images and places: rows x layers, for images with two more columns.
@@ -127,18 +146,17 @@ class _Tried:
     counts: tuple[int, ...]  # places of each image
 
 
-def _try(part: HeldOut, widths: Sequence[int]) -> _Tried:
-    reference = _fit(part.known, widths)
+def _measure_distances(reference: TrainingReference, images: Sequence[MeasuredImage], widths: Sequence[int]) -> _Tried:
     rows, places = [], []
-    for image in part.images:
+    for image in images:
         layers = [space.distances(one[None])[0] for space, one in zip(reference.layers, image.layers, strict=True)]
         recording = reference.recording_distance(image.recording) or 0.0
         rows.append([*layers, np.abs(reference.measures.distances(image.measures)).max(), recording])
         described = describe_places(image.places, widths)
         places.append(np.stack([s.distances(one) for s, one in zip(reference.places, described, strict=True)], axis=1))
     bounded = [[bounded_score(float(value)) for value in row] for row in rows]
-    persons = np.array([image.patient_id for image in part.images], np.str_)
-    counts = tuple(len(image.places) for image in part.images)
+    persons = np.array([image.patient_id for image in images], np.str_)
+    counts = tuple(len(image.places) for image in images)
     return _Tried(np.array(bounded), persons, np.concatenate(places), counts)
 
 
@@ -185,6 +203,10 @@ def _with_units(reference: TrainingReference, units: Sequence[float], places: Se
         measures=replace(reference.measures, unit=of_measures),
         recording=reference.recording and reference.recording.with_unit(of_recording),
     )
+
+
+def _recording_unit(reference: TrainingReference) -> float:
+    return reference.recording.unit if reference.recording else 1.0
 
 
 def _even_weights(patient_ids: NDArray[np.str_]) -> Values:

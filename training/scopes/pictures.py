@@ -18,6 +18,7 @@ HEIGHT, WIDTH = 460, 700  # px, of the images of BreaKHis
 _HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
 _EOSIN = np.array([0.07, 0.99, 0.11])
 _BROWN = np.array([0.27, 0.57, 0.78])  # diaminobenzidine, of immunostains
+_LEAST_STAIN = 0.15  # optical density, R, G and B together; less is background
 _PACKAGES = ("scikit-image", "scikit-learn", "matplotlib", "streamlit", "networkx", "sympy")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".gif")
 _LEAST_SIDE = 32  # px; smaller pictures are icons
@@ -32,8 +33,12 @@ def _restain(image: RgbImage, first: NDArray[np.float64], second: NDArray[np.flo
         np.stack([stain / np.linalg.norm(stain) for stain in stains])
         for stains in ((_HAEMATOXYLIN, _EOSIN, rest), (first, second, rest))
     )
-    densities = -np.log((image.astype(np.float64) + 1) / 256) @ np.linalg.inv(before) @ after
-    return _develop(densities)
+    return _develop(_densities(image) @ np.linalg.inv(before) @ after)
+
+
+def _densities(image: RgbImage) -> NDArray[np.float64]:
+    """Return the optical density of each pixel in R, G and B, to the natural logarithm."""
+    return np.asarray(-np.log((image.astype(np.float64) + 1) / 256))
 
 
 def _develop(densities: NDArray[np.float64]) -> RgbImage:
@@ -124,11 +129,23 @@ def simulate_laboratory(image: RgbImage, random: Generator) -> RgbImage:
     """Show tissue as another laboratory might: other stains, another lamp, a softer lens, compressed as JPEG."""
     stains = [np.clip(stain + random.normal(0, 0.07, 3), 0.02, None) for stain in (_HAEMATOXYLIN, _EOSIN)]
     stained = _restain(image, stains[0], stains[1])
-    densities = -np.log((stained.astype(np.float64) + 1) / 256) * random.uniform(0.7, 1.3)
+    densities = _densities(stained) * random.uniform(0.7, 1.3)
     shown = _blur(_develop(densities + random.normal(0, 0.04, 3)), random.uniform(0.3, 1.5))
     quality = int(random.integers(50, 90))
     _, data = cv2.imencode(".jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
+
+
+def measure_stain(image: RgbImage) -> NDArray[np.float64]:
+    """Return the mean optical density of the tissue in R, G and B."""
+    densities = _densities(image).reshape(-1, 3)
+    stained = densities[densities.sum(axis=1) > _LEAST_STAIN]
+    return np.asarray((stained if len(stained) else densities).mean(axis=0))
+
+
+def change_stain(image: RgbImage, factors: NDArray[np.float64]) -> RgbImage:
+    """Multiply the optical densities in R, G and B: above 1 the stain is darker, below 1 paler."""
+    return _develop(_densities(image) * factors)
 
 
 def generate_picture(kind: str, random: Generator) -> RgbImage:
