@@ -64,5 +64,5 @@ def run_app(app: typer.Typer) -> None:
         sys.exit(_WRONG_USE)
     except Exception:
         traceback.print_exc()
-        print("This is an error of the program. Please report it with the lines above.", file=sys.stderr)
+        print("This is an error in the program. Please report it with the lines above.", file=sys.stderr)
         sys.exit(_FAULT)

@@ -53,8 +53,8 @@ class Difference:
     def __str__(self) -> str:
         """Return the figures in words."""
         return (
-            f"on {self.images:,} images {self.labels_changed:,} labels changed, probabilities by up to "
-            f"{self.largest_difference:.4f} (limit {PROBABILITY_TOLERANCE}), heat maps correlate by at least "
+            f"on {self.images:,} images, {self.labels_changed:,} labels changed, probabilities changed by up to "
+            f"{self.largest_difference:.4f} (limit {PROBABILITY_TOLERANCE}), the lowest correlation of heat maps is "
             f"{self.lowest_correlation:.3f} (limit {MAP_CORRELATION})"
         )
 

@@ -44,11 +44,11 @@ class DatabaseBusyError(Exception):
 
 
 class StoredDifferentlyError(CaseChangedError):
-    """The database stored something else than was entered, so nothing was saved."""
+    """The database did not store what was entered, so nothing was saved."""
 
     def __init__(self) -> None:
         super().__init__(
-            "the database stored something else than was entered, so nothing was saved: tell an administrator, "
+            "the database did not store what was entered, so nothing was saved: contact an administrator, "
             "who can find the cause with `python -m db audit verify`"
         )
 

@@ -78,7 +78,7 @@ def _show_incomplete(reason: str) -> None:
     st.subheader("This case is incomplete")
     st.markdown(
         f"{formatting.escape(reason[:1].upper() + reason[1:])}. It can be read as soon as it is complete. Its uploader "
-        "can add what is missing on the page Upload cases; an administrator can complete it without."
+        "can add the missing images on the Upload cases page; an administrator can complete it without them."
     )
     st.page_link("worklist.py", label="Worklist")
     st.page_link("upload_cases.py", label="Upload cases")

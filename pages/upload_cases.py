@@ -51,7 +51,7 @@ def _write_case(case: OwnCase) -> str:
 
 def _store(plan: CasePlan | None, folder: str, images: list[chosen_images.ChosenImage]) -> None:
     if plan is None:
-        st.error("There is no case of yours that nobody has opened. Nothing has been stored.")
+        st.error("You have no unopened case to add images to. Nothing has been stored.")
     elif folder:
         root = resources.settings().import_root
         try:

@@ -123,7 +123,7 @@ def test_an_error_of_the_program_is_called_one(
     with pytest.raises(SystemExit) as stopped:
         run_app(make_app(divide, "python -m divide"))
     assert stopped.value.code not in (0, 1, 2)
-    assert capsys.readouterr().err.endswith("error of the program. Please report it with the lines above.\n")
+    assert capsys.readouterr().err.endswith("error in the program. Please report it with the lines above.\n")
 
 
 def test_a_setting_that_cannot_be_used_is_named(

@@ -96,7 +96,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
         network = build_network(config, weights)
         print_cautions(_console, dataset_cautions(dataset, data[0], images, *data[1:]))
         if dataset in config.saw:
-            saw = f"the pretraining of {config.name} saw images of {dataset}: its figures there flatter it"
+            saw = f"{config.name} was pretrained on images of {dataset}, so its figures there are too optimistic"
             _console.print(f"Caution: {saw}", style="yellow")
         rows, embedded = probe(request, network)
         card = write_checkpoint(request, embedded, out) if out else None

@@ -38,7 +38,7 @@ _LABORATORY = "simulated laboratory"
 
 def run(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) that has a scope.")],
-    data: Annotated[Path, typer.Option(help="Folder of images of tissue, which are altered.")],
+    data: Annotated[Path, typer.Option(help="Folder of tissue images; altered copies of them are tried.")],
     *,
     dataset: Annotated[DatasetName, typer.Option(help="Dataset in the folder.")] = "breakhis",
     pictures: Annotated[int, typer.Option(min=2, help="How many pictures that are no histology.")] = 500,

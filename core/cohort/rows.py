@@ -44,7 +44,7 @@ COLUMNS: Final = (
     ("reason", pa.string(), "why an image that was read has no prediction: it is out of scope"),
     ("error", pa.string(), "why there is no result; null if there is one"),
     ("stated_um_per_px", pa.float64(), "the scale that the table states; null if it states none"),
-    ("file_bytes", pa.int64(), "size of the file; with the next, whether it has changed since"),
+    ("file_bytes", pa.int64(), "size of the file; shows, with the next column, whether the file has changed since"),
     ("file_modified_ns", pa.int64(), "when the file was last changed, in nanoseconds since 1970"),
 )
 _SCHEMA = pa.schema([pa.field(name, kind, metadata={"meaning": words}) for name, kind, words in COLUMNS])

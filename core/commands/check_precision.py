@@ -53,8 +53,8 @@ def check_precision(
     _console.print(f"{chosen}: {found}.")
     if not found.is_of_enough:
         _console.print(
-            f"That is too few to tell: it takes {LEAST_IMAGES} images with a prediction, and of these {LEAST_OF_EACH} "
-            f"benign and {LEAST_OF_EACH} malignant by the model; here are {found.benign} and {found.malignant}."
+            f"Too few images: at least {LEAST_IMAGES} with a prediction are needed, of which {LEAST_OF_EACH} "
+            f"benign and {LEAST_OF_EACH} malignant by the model; there are {found.benign} and {found.malignant}."
         )
     may = found.passed and found.is_of_enough
     print(f"{chosen} {'may' if may else 'may not'} be used for {path.name} on this machine")

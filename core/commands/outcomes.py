@@ -141,7 +141,7 @@ def summarise(batch: Batch, own: Sequence[Outcome]) -> str:
         withheld = sum(outcome.analysis is not None and outcome.analysis.withheld for outcome in own)
         failed = len(own) - len(predictions) - withheld
         case = (
-            f"{name} read as one case: {opinion.malignancy}, "
+            f"{name} taken as one case: {opinion.malignancy}, "
             f"mean malignant probability {opinion.malignant_probability:.3f}; "
             f"{malignant} of {len(predictions)} images malignant, {failed} without a result"
             f"{f', {withheld} without an opinion' if withheld else ''}"
@@ -153,7 +153,7 @@ def summarise(batch: Batch, own: Sequence[Outcome]) -> str:
             f"  patches: {sum(p.benign_patches for p in predictions)} benign, {malignant_patches} malignant",
         ]
     lines += [f"  without a result: {one.file.relative}: {_to_words(one)}" for one in own if one.error is not None]
-    lines += [f"  not an image, left alone: {readable_path(path.relative_to(batch.root))}" for path in batch.others]
+    lines += [f"  not an image, ignored: {readable_path(path.relative_to(batch.root))}" for path in batch.others]
     return "\n".join(replace_control_characters(line) for line in lines)
 
 

@@ -40,7 +40,7 @@ def predict(  # noqa: PLR0913 - a command line has as many options as there are 
     ] = None,
     heatmap: Annotated[
         Path | None,
-        typer.Option(help="Save heat maps, and maps of what is unlike the training images: TIFF, overlays as PNG."),
+        typer.Option(help="Folder for heat maps and maps of what is unlike the training images (TIFF; overlays: PNG)."),
     ] = None,
     um_per_px: Annotated[
         float | None,
@@ -53,9 +53,9 @@ def predict(  # noqa: PLR0913 - a command line has as many options as there are 
     mode: Annotated[
         Literal["single", "folder"] | None, typer.Option(help="single: --image FILE; folder: --folder FOLDER.")
     ] = None,
-    image: Annotated[Path | None, typer.Option(help="An image; the same as naming it.", exists=True)] = None,
+    image: Annotated[Path | None, typer.Option(help="One image, as if given in PATHS.", exists=True)] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="A folder; the same as naming it.", exists=True, file_okay=False)
+        Path | None, typer.Option(help="One folder, as if given in PATHS.", exists=True, file_okay=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per image to stdout.")] = False,
 ) -> None:

@@ -29,7 +29,7 @@ _console = PlainConsole(stderr=True)
 @refuse_in_words(UnusableCheckpointError, ClusterError, CohortInUseError, OSError, ValueError)
 def score(
     source: Annotated[
-        Path, typer.Argument(help="Folder of images, or a table with the column path, and label if known.", exists=True)
+        Path, typer.Argument(help="Folder of images, or a table with columns path and, if known, label.", exists=True)
     ],
     out: Annotated[Path, typer.Option(help="Parquet file with one row per image.", dir_okay=False)],
     *,
@@ -38,7 +38,7 @@ def score(
         typer.Option(help="A .safetensors checkpoint. Default: SECOND_READ_CHECKPOINT or the starter model."),
     ] = None,
     um_per_px: Annotated[
-        float | None, typer.Option(help="Micrometres per pixel of all images; by default the table, then each file.")
+        float | None, typer.Option(help="Micrometres per pixel of all images; default: the table's, else each file's.")
     ] = None,
     ray: Annotated[
         str | None, typer.Option(help="Score on Ray: the address of a cluster, or local to start one here.")
@@ -47,7 +47,7 @@ def score(
 ) -> None:
     """Score every image of a cohort; nothing is shown to readers. Research use only; no output is a diagnosis.
 
-    If it is stopped or killed, the same command goes on where it was. The exit status is 1 if any image has an error.
+    If it is stopped or killed, run the same command again to continue. The exit status is 1 if any image has an error.
     """
     settings = Settings.from_environment()
     path, typed = (checkpoint or settings.checkpoint).absolute(), read_typed_scale(um_per_px)

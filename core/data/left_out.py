@@ -103,7 +103,7 @@ def _reason(path: Path, otherwise: str) -> str:
     """Return why a file is not used, `otherwise` if it is an image; "" if it is no picture and not named like one."""
     named = is_named_like_an_image(path.name)
     if not path.exists():
-        return "the link leads to nothing" if named else ""
+        return "the link is broken" if named else ""
     kind = recognise_file(path)
     if kind is None or kind.kind == "document":
         what = kind.name if kind else "not a picture that can be recognised"

@@ -178,7 +178,7 @@ def patient_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> lis
     patients = np.array([image.patient_id for image in images])
     for kind, mask in (("benign", ~malignant), ("malignant", malignant)):
         if (count := len(set(patients[mask]))) < folds:
-            raise ValueError(f"{folds} folds need {folds} {kind} patients, there are {count}")
+            raise ValueError(f"{folds} folds need {folds} {kind} patients, but there are {count}")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = [
         ([images[i] for i in train], [images[i] for i in validation])
@@ -233,4 +233,4 @@ def check_apart(train: Sequence[LabelledImage], validation: Sequence[LabelledIma
 def _refuse_shared(images: Sequence[LabelledImage], others: Sequence[LabelledImage], where: str) -> None:
     known = {fold_identifier(image.patient_id) for image in images}
     if both := {image.patient_id for image in others if fold_identifier(image.patient_id) in known}:
-        raise ValueError(f"patients {where}: {', '.join(sorted(both))}")
+        raise ValueError(f"the same patients are {where}: {', '.join(sorted(both))}")

@@ -68,7 +68,7 @@ def choose_decoder(segments: Sequence[memoryview], tables: bytes, layout: Layout
     colours = _settle(tag, statement, looks)
     if colours is None:
         raise UnreadableImageError(
-            f"the colours of the TIFF cannot be told: it calls them {tag.value}, and its JPEG data contradict it. "
+            f"the colours of the TIFF are unclear: it calls them {tag.value}, but its JPEG data say otherwise. "
             f"{EXPORT_AGAIN}"
         )
     note = f"the colours are read as {colours.value}, although the file says {tag.value}"

@@ -78,9 +78,7 @@ def describe_unusual_scale(um_per_px: float | None, scale: TrainedScale | None) 
     if scale is None:
         return None
     if um_per_px is None:
-        return (
-            f"its scale is unknown; if it is not {scale.working:.2f} µm per pixel, the model would answer differently"
-        )
+        return f"its scale is unknown; if it is not {scale.working:.2f} µm per pixel, the model's answer could differ"
     if scale.low * (1 - _SAME) <= um_per_px <= scale.high * (1 + _SAME):
         return None
     return (
@@ -97,7 +95,7 @@ def _refusal(um_per_px: float, working: float, factor: float) -> str:
     return (
         f"its pixels of {um_per_px:.3g} µm would have to be enlarged {factor:.3g} times for this model, which works at "
         f"{working:.3g} µm per pixel; "
-        + ("that is more than they can show" if factor > _MOST_ENLARGED else "that needs too much memory")
+        + ("the image has too little detail for that" if factor > _MOST_ENLARGED else "that needs too much memory")
     )
 
 

@@ -384,7 +384,7 @@ def _create(name: str, options: Mapping[str, Any], *, pretrained: bool, file: Pa
         if not pretrained and file is None:
             raise
         raise MissingWeightsError(
-            f"cannot get pretrained weights for {name}: {error}. Without a network, download the file elsewhere "
+            f"cannot get pretrained weights for {name}: {error}. If offline, download the file elsewhere "
             f"and pass it as --weights {name}=FILE"
         ) from error
     if packaged:

@@ -118,7 +118,7 @@ class Computer:
         with self._changing:
             if views > fewest:
                 self._limit = max(fewest, views // 2)
-                words = f"the GPU ran out of memory: {self._limit} views go through the network at once"
+                words = f"the GPU ran out of memory: the network now takes {self._limit} views at a time"
             elif not self._left_gpu:
                 self._leave_gpu()
                 words = NO_ROOM

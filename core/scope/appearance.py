@@ -22,8 +22,8 @@ MEASURES: Final = (
     ("its dark parts are less blue than H&E-stained nuclei", "its dark parts are bluer than H&E-stained nuclei"),
     ("it is paler than the training images", "it is darker than the training images"),
     ("its contrast is lower than in the training images", "its contrast is higher than in the training images"),
-    ("its stains take less red light", "its stains take more red light"),
-    ("its stains take less blue light", "its stains take more blue light"),
+    ("its stains absorb less red light", "its stains absorb more red light"),
+    ("its stains absorb less blue light", "its stains absorb more blue light"),
     ("it is less sharp than the training images", "it is sharper or noisier than the training images"),
     ("its edges are less sharp than in the training images", "its edges are sharper than in the training images"),
 )

@@ -167,7 +167,7 @@ class TrainingReference:
         """Read the arrays of a checkpoint whose layers have these numbers of channels.
 
         Raises:
-            UnusableReferenceError: If one is missing, has another shape, or holds what is no sensible number.
+            UnusableReferenceError: If one is missing, has another shape, or contains values that are not valid numbers.
         """
         expected = _shapes(arrays, widths)
         if missing := sorted(expected.keys() ^ arrays.keys()):
@@ -176,7 +176,7 @@ class TrainingReference:
             if arrays[name].shape != shape:
                 raise UnusableReferenceError(f"{name} is {arrays[name].shape}, but must be {shape}")
             if not np.isfinite(arrays[name]).all() or np.abs(arrays[name]).max() > LARGEST_SCORE:
-                raise UnusableReferenceError(f"{name} holds what is no sensible number")
+                raise UnusableReferenceError(f"{name} contains values that are not valid numbers")
         unit, unusual, out = (float(value) for value in arrays["limits"])
         low, high = arrays["measures"].astype(np.float64)
         layers, places = (

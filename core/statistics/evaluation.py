@@ -143,7 +143,7 @@ class Evaluation:
     scope: ScopeCounts | None = None  # of all images, those without an opinion too
     ablation: tuple[AblationRow, ...] = ()
     excluded: tuple[StoredImageLeftOut, ...] = ()
-    notes: tuple[ImageNote, ...] = ()  # how files were read, if not simply whole
+    notes: tuple[ImageNote, ...] = ()  # how files were read, if anything was left out or changed
     warnings: tuple[StoredCaution, ...] = ()  # for the reviewer: leaks, images of the training set
     demonstration: bool = False
 

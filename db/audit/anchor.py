@@ -232,7 +232,7 @@ def _check_beginnings(lines: Sequence[AnchorLine], stored: KeptEvents) -> Iterat
 
 
 def _find_rewritten(lines: Sequence[AnchorLine], events: KeptEvents) -> Iterator[AuditFinding]:
-    # Only of these can a line tell something else than the database.
+    # Only of these can a line say something other than the database.
     doubtful = {line.added.last for line in lines if events.hash_of(line.added.last) != line.added.hash}
     announced: dict[int, set[str]] = defaultdict(set)
     confirmed: dict[int, set[str]] = defaultdict(set)

@@ -152,7 +152,7 @@ def seal(session: Session, row: tables.Base, linked: Sequence[tables.Base] | Non
         linked: All rows that belong to it, to be compared with what is stored too; None leaves them uncompared.
 
     Raises:
-        StoredDifferentlyError: If the database holds something else than was meant; nothing may be saved then.
+        StoredDifferentlyError: If the database holds something other than what was meant; nothing may be saved then.
     """
     session.flush()
     sealed = sealed_table(row.__tablename__)

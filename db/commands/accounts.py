@@ -83,7 +83,7 @@ def password(name: _Name) -> None:
 @accounts.command(epilog=show_example('python -m db accounts token NAME --label "image server" --scope predict'))
 def token(
     name: _Name,
-    label: Annotated[str, typer.Option(help="which program has it")],
+    label: Annotated[str, typer.Option(help="name of the program that uses it")],
     scope: Annotated[
         TokenScope | None,
         typer.Option(

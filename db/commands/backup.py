@@ -25,7 +25,7 @@ _File = Annotated[Path, typer.Argument(help="the backup file", exists=True, dir_
 def backup(
     folder: Annotated[Path, typer.Argument(help="folder for the backup", file_okay=False, resolve_path=True)],
     *,
-    files_only: Annotated[bool, typer.Option(help="leave out the database, as PostgreSQL requires")] = False,
+    files_only: Annotated[bool, typer.Option(help="leave out the database; needed with PostgreSQL")] = False,
 ) -> None:
     """Back up the database, all stored files, checkpoints fitted to this site, and the anchor file.
 
@@ -45,12 +45,12 @@ def check(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="the backup file; without it, the worklists of the database", dir_okay=False, resolve_path=True
+            help="the backup file; without it, the worklists are checked", dir_okay=False, resolve_path=True
         ),
     ] = None,
     *,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="make the worklists of the database anew from its cases and reads")
+        bool, typer.Option("--rebuild", help="rebuild the worklists of the database from its cases and reads")
     ] = False,
 ) -> None:
     """Check a whole backup: every hash, and its database. Without FILE, check the worklists of the database.
@@ -77,7 +77,7 @@ def _check_worklists(*, rebuild: bool) -> None:
         sessions = open_as_it_is(settings.database, data=settings.data)
         if rebuild:
             with sessions.begin() as session:
-                print(f"the worklists were made anew: {write.rebuild(session):,} entries")
+                print(f"the worklists were rebuilt: {write.rebuild(session):,} entries")
             return
         with sessions.read() as session:
             differences = list(islice(find_differences(session), _MOST_DIFFERENCES))

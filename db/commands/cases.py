@@ -8,7 +8,7 @@ from core.command_line import show_example
 from db import store
 from db.commands.session import writing_session
 
-_EXAMPLE = show_example('python -m db cases open-to-predictions B12-345 --why "asked by the tumour board"')
+_EXAMPLE = show_example('python -m db cases open-to-predictions B12-345 --why "requested by the tumour board"')
 
 cases = typer.Typer(epilog=_EXAMPLE, no_args_is_help=True, help="Manage what programs may ask about cases.")
 

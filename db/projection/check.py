@@ -28,7 +28,7 @@ def find_differences(session: Session) -> Iterator[str]:
     for account, number in sorted(counted.keys() | kept.keys()):
         have, should = kept.get((account, number), 0), counted.get((account, number), 0)
         if have != should:
-            yield f"account {account} has {should:,} cases on pile {number}, not {have:,}"
+            yield f"account {account} should have {should:,} cases on pile {number}, but has {have:,}"
 
 
 def _cases(session: Session, cases: Sequence[int], readers: Sequence[int]) -> Iterator[str]:
@@ -40,7 +40,7 @@ def _cases(session: Session, cases: Sequence[int], readers: Sequence[int]) -> It
             words = "should not be listed" if should is None else "is not listed"
             yield f"case number {case} {words} for account {account}"
         elif not _are_same(should, have):
-            yield f"case number {case} is {_words(should)} for account {account}, not {_words(have)}"
+            yield f"for account {account}, case number {case} should be {_words(should)}, but is {_words(have)}"
 
 
 def _accessions(session: Session, cases: Sequence[int]) -> Iterator[str]:

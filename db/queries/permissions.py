@@ -24,7 +24,7 @@ def require_permission(session: Session, account_id: int | None, permission: Per
     if role is None or disabled is not False:
         raise NotAllowedError("this account is disabled: sign in with another account, or ask an administrator")
     if permission not in ALLOWED[role]:
-        raise NotAllowedError(f"as {role} you may not {permission}: ask an administrator")
+        raise NotAllowedError(f"the role {role} is not allowed to {permission}: ask an administrator for access")
 
 
 def has_permission(session: Session, account_id: int, permission: Permission) -> bool:

@@ -158,9 +158,7 @@ def record_consensus(
         return _confirm_same(session, case, account_id, before, ruling)
     finals = _final_rows(session, case_id)
     if {read.id for read in finals} != set(seen):
-        raise CaseChangedError(
-            f"a reader of {case.accession} has changed an opinion meanwhile: review the opinions again"
-        )
+        raise CaseChangedError(f"a reader has since changed an opinion on {case.accession}: review the opinions again")
     row = _row(case_id, account_id, blind.id, ruling, opened_at)
     row.supersedes_id = before.id if before else None
     session.add(row)

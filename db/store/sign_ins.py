@@ -223,9 +223,9 @@ def _account(row: tables.Account | None) -> Account | None:
 
 def _refuse_scope(role: Role, scope: TokenScope) -> str:
     if scope is TokenScope.CASES:
-        return f"a {role} may not add cases: choose the account of a reader or an adjudicator"
+        return f"the role {role} may not add cases: choose the account of a reader or an adjudicator"
     return (
-        f"a token for {scope} cannot belong to a {role}, who reads cases: choose the account of a researcher or an "
+        f"a token for {scope} cannot belong to an account with the role {role}: choose a researcher or an "
         "administrator, such as one made for the program"
     )
 

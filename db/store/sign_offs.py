@@ -75,7 +75,7 @@ def sign_off(session: Session, case_id: int, account_id: int, proposed: Proposed
         raise CaseChangedError(f"case {case.accession} needs adjudication first: {', '.join(triggers)}")
     if _proposal(session, case_id, consensus) != proposed:
         raise CaseChangedError(
-            f"another opinion on {case.accession} was saved meanwhile: check what you are about to sign off"
+            f"another opinion on {case.accession} has been saved since: check what you are about to sign off"
         )
     row = tables.SignOff(
         case_id=case_id,
@@ -203,7 +203,7 @@ def _content_by(row: tables.SignOff, account_id: int) -> _Content | None:
 def _amended_meanwhile(last: SignOff) -> CaseChangedError:
     when = last.saved_at.strftime("%Y-%m-%d %H:%M:%S UTC")
     words = last.label or "cannot assess"
-    return CaseChangedError(f"{last.signer} saved version {last.version} meanwhile ({words}, {when})")
+    return CaseChangedError(f"{last.signer} has since saved version {last.version} ({words}, {when})")
 
 
 def _add_version(session: Session, case: tables.Case, row: tables.SignOff, action: Action) -> SignOff:

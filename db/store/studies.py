@@ -154,7 +154,7 @@ def _read_in_routine(session: Session, plan: StudyPlan) -> Iterator[tuple[int, s
         .where(read.case_id.in_(plan.case_ids), read.account_id.in_(plan.reader_ids))
     )
     for case, name in session.execute(query.order_by(read.id)):
-        yield case, f"was read by {name} in routine reading, who may know the model's opinion"
+        yield case, f"was read in routine reading by {name}, who may know the model's opinion"
 
 
 def _in_open_studies(session: Session, plan: StudyPlan) -> Iterator[tuple[int, str]]:

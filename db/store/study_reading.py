@@ -154,7 +154,7 @@ def _study_of(session: Session, study_id: int, account_id: int) -> tables.Study:
     )
     study = session.scalar(select(tables.Study).where(tables.Study.id == study_id, inside.exists()))
     if study is None:
-        raise UnknownCaseError(f"you are not a reader of a study number {study_id}")
+        raise UnknownCaseError(f"you are not a reader of study number {study_id}")
     return study
 
 

@@ -175,7 +175,7 @@ def draw_token_table(rows: Sequence[TokenRow]) -> None:
             "Number": [row.id for row in rows],
             "Account": [row.account for row in rows],
             "Label": [row.label for row in rows],
-            "May": [_SCOPES[row.scope] for row in rows],
+            "Allowed to": [_SCOPES[row.scope] for row in rows],
             "Created": [times.format_date(row.created_at) for row in rows],
             "Revoked": [times.format_date(row.revoked_at) if row.revoked_at else "" for row in rows],
         },

@@ -56,7 +56,7 @@ _PREDICTIONS = {
     "malignant": "TRUE if the label is malignant",
     "called_malignant": "TRUE if the probability of malignancy reaches the threshold",
     "malignant_probability": "probability of malignancy, 0 to 1",
-    "notes": "how the file of the image was read, if not simply whole",
+    "notes": "how the image file was read, if anything was left out or changed",
 }
 _STATISTICS = {
     "source": "name of the source set",

@@ -21,7 +21,7 @@ def show_previews(images: Sequence[tuple[str, bytes]]) -> None:
     st.html(f'<div class="image-previews">{figures}{rest}</div>')
     st.caption(
         f"Next: the server stores {formatting.count_words(len(images), 'image')} without names and metadata, checks "
-        f"the quality, and analyses them in the background. You can leave this page meanwhile."
+        f"the quality, and analyses them in the background. You can leave this page in the meantime."
     )
 
 

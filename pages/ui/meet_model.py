@@ -15,7 +15,7 @@ from pages.ui import formatting, resources
 from pages.ui.evaluation.charts import figure_words
 
 _CONFIRM = "I have read this"
-_NOT_A_DIAGNOSIS = "For research only. It is not a diagnosis, and it must not decide about a patient."
+_NOT_A_DIAGNOSIS = "For research only. It is not a diagnosis, and it must not be used to decide about a patient's care."
 _KINDS = {"subtype": "Subtype", "magnification": "Magnification"}
 
 
@@ -70,34 +70,34 @@ def _write_nature(card: Card) -> Iterator[str]:
         f"({formatting.escape(data.dataset)}), and knows nothing else: no history, no other stain, no whole slide."
     )
     if card.demonstration:
-        yield "It is a demonstration model: it was made to try this program, and it is often wrong."
+        yield "It is a demonstration model: it is meant for trying out this program, and it is often wrong."
 
 
 def _write_short_numbers() -> Iterator[str]:
-    yield "Its number is a probability that it learned, not a certainty. It can be sure and wrong."
-    yield "The map shows what spoke for malignant, and not where a tumour is."
+    yield "Its number is an estimated probability, not a certainty. It can be confident and still be wrong."
+    yield "The map shows what the model took as evidence for malignant, not where a tumour is."
     yield f'"{NO_OPINION.removeprefix("⊘ ").capitalize()}" means that the images are unlike those it learned from.'
 
 
 def _write_numbers(card: Card) -> Iterator[str]:
     yield (
-        "The **probability** of malignancy lies between 0 and 1. From the **threshold** on, the model says malignant. "
-        "It can be sure and wrong: a probability of 0.9 is not a certainty of 90%."
+        "The **probability** of malignancy lies between 0 and 1. At or above the **threshold** the model says malignant. It "
+        "can be confident and still be wrong: a probability of 0.9 is not a certainty of 90%."
     )
     yield (
-        "The **heat map** shows which places spoke for malignant and which against it, in logits; the scale of colours "
-        "below the image is that of this image alone. It explains the model, not the tissue: a bright place need not "
+        "The **heat map** shows the evidence for or against malignant at each place, in logits; the colour scale "
+        "below the image applies to that image only. It explains the model, not the tissue: a bright place need not "
         "be tumour."
     )
     if card.input_policy.kind == "patches":
-        yield "An image is cut into **patches**, and its probability is their mean: a small focus can drown in it."
+        yield "An image is cut into **patches**, and its probability is their mean, which can hide a small focus."
     yield "The probability of a **case** is the mean of its images."
 
 
 def _write_limits(card: Card) -> Iterator[str]:
     if card.scope is None:
         yield (
-            "It cannot tell whether an image is like those it learned from: it answers any picture. Be wary of images "
+            "It cannot tell whether an image is like those it learned from: it labels any image. Be wary of images "
             "of another laboratory, stain, scanner or magnification."
         )
     else:
@@ -105,18 +105,18 @@ def _write_limits(card: Card) -> Iterator[str]:
         yield (
             f"It compares each image with those it learned from. **{formatting.escape(UNUSUAL)}**: it is less like "
             "them than most. **No opinion**: it is too unlike them, and the model gives neither label nor number. "
-            "Upload the file that the camera wrote: a copy that was turned, resized or compressed may get no opinion."
+            "Upload the original camera file: a copy that was turned, resized or compressed may get no opinion."
         )
         yield (
             f"This is no guarantee. Of images like the training images, {scope.false_alarms:.1%} get no opinion by "
-            "mistake, and a strange image may pass."
+            "mistake, and an image unlike them may still get one."
         )
     if card.scale is not None:
         yield (
             f"It was trained on images of {card.scale.low:g} to {card.scale.high:g} µm per pixel. An image of another "
             "scale is resampled if its scale is known; if not, it is taken as it is."
         )
-    yield "Whatever its training set lacks, such as rare entities, it calls by the nearest label that it has."
+    yield "Anything its training set lacks, such as a rare entity, gets the closest label that the model knows."
     yield _NOT_A_DIAGNOSIS
 
 

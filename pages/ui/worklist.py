@@ -40,9 +40,9 @@ _ORDERS = {
 }
 _LIMITS = {
     CaseOrder.UNCERTAINTY: "Only cases with your first opinion are listed, because this order reveals the model's. "
-    "Cases without an opinion of the model come last.",
+    "Cases without a model opinion come last.",
     CaseOrder.DISCORDANCE: "Only cases with your final opinion are listed, because this order reveals the model's. "
-    "Cases that you read without an opinion of the model come last.",
+    "Cases that you read without a model opinion come last.",
 }
 
 _WAITING = (
@@ -75,7 +75,7 @@ class WorklistQuery:
 
 def explain_cut(page: WorklistPage) -> str:
     """Return what to do if more cases match the text than can be listed; empty otherwise."""
-    return "Very many case numbers begin like this: only the first are listed. Type more of it." if page.cut else ""
+    return "Too many case numbers match: only the first are listed. Type more of the number." if page.cut else ""
 
 
 def ask_states(counts: Mapping[CaseState, int]) -> list[CaseState] | None:

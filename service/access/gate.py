@@ -64,9 +64,7 @@ _PROXIED = (
     "This request came through a proxy, and Second Read has no accounts. "
     "Without accounts it serves only the computer it runs on and accepts no proxy."
 )
-_WRONG_HOST = (
-    "Without accounts, Second Read can only be opened under the name of this computer: use localhost or 127.0.0.1."
-)
+_WRONG_HOST = "Without accounts, Second Read can only be opened on the computer it runs on, as localhost or 127.0.0.1."
 _WRONG_ORIGIN = "Another website tried to use Second Read through this browser. The request was refused."
 _UNEXPECTED_PROXY = (
     "This request came through a proxy that Second Read does not expect. "

@@ -273,7 +273,7 @@ def _describe_model(export: CaseExport, card: Card | None) -> list[str]:
     return [
         _describe_version(reveal.model_name, reveal.model_version, demonstration=reveal.demonstration),
         f"Result for this case: {label}; {probability} ({images}), threshold {reveal.threshold:.2f}.",
-        *([f"Images left out of it, unlike the training images: {len(withheld)}."] if withheld else []),
+        *([f"Images left out because they are unlike the training images: {len(withheld)}."] if withheld else []),
         *_describe_card(card),
     ]
 

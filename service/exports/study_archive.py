@@ -107,8 +107,8 @@ def _describe_withheld(export: ReadsExport) -> list[str]:
     withheld = {one.case_number for one in export.reads if one.read.shown_scope == "out"}
     if not withheld:
         return []
-    words = "cases whose images are unlike the training images; reads that were shown this have no score with the model"
-    return [f"No opinion of the model: {len(withheld)} {words}."]
+    words = "cases whose images are unlike the training images; reads after this was shown have no score with the model"
+    return [f"No model opinion: {len(withheld)} {words}."]
 
 
 def _explanation(export: ReadsExport, *, has_scores: bool) -> str:

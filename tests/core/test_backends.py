@@ -157,7 +157,7 @@ def test_a_gpu_without_enough_memory_computes_smaller_batches_and_says_so() -> N
     np.testing.assert_allclose(maps, evidence, atol=1e-5)
     assert gpu.tried == [32, 16, 8, 8, 8, 8]
     assert [one.caution for one in told] == [
-        f"the GPU ran out of memory: {views} views go through the network at once" for views in (16, 8)
+        f"the GPU ran out of memory: the network now takes {views} views at a time" for views in (16, 8)
     ]
     assert classifier.batch == 1
     classifier.classify(_patches(4))

@@ -62,8 +62,8 @@ def test_a_folder_gives_one_object_per_image_and_a_summary_beside(case: Path, tm
         assert Path(record["overlay"]).is_file()
         assert sum(record["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert record["patches"]["benign"] + record["patches"]["malignant"] == 4
-    assert "read as one case" in done.stderr
-    assert "not an image, left alone: notes.txt" in done.stderr
+    assert "taken as one case" in done.stderr
+    assert "not an image, ignored: notes.txt" in done.stderr
     assert decode_heatmap((tmp_path / "left" / "b.heatmap.tiff").read_bytes()).shape == (230, 300)
     shown = cv2.imread(str(tmp_path / "a.overlay.png"))
     assert shown is not None
@@ -103,7 +103,7 @@ def test_what_a_folder_holds_is_analysed_by_content_and_what_is_not_is_named(cas
     assert "3 images malignant, 2 without a result" in done.stdout
     assert "  without a result: phone.HEIC: this is a HEIC or AVIF picture, which is not supported." in done.stdout
     assert "  without a result: gone.png: a link to a file that is not there." in lines
-    assert "  not an image, left alone: [bold]notes.txt" in lines
+    assert "  not an image, ignored: [bold]notes.txt" in lines
 
 
 @pytest.mark.slow

@@ -129,7 +129,7 @@ def test_an_older_evaluation_shows_its_figures_and_neither_images_nor_patients(w
     add_evaluation(world.sessions, made_evaluation(BINARY), made_images(BINARY, world.files))
     tab = visit("evaluation.py")
     words = words_on(tab)
-    assert "this evaluation is of an older version and does not tell which pictures it contains" in words
+    assert "this evaluation is of an older version and does not record which images it contains" in words
     assert f"{made_evaluation(BINARY).figures[0].value:.3f}"[:3] in words
     assert "No images match" in words_on(_turn_to(tab, "Images"))
     assert "of 0 patients" in words_on(_turn_to(tab, "Patients"))

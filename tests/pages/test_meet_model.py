@@ -107,7 +107,7 @@ def test_the_page_explains_the_model_and_takes_the_confirmation(world: World) ->
 
 
 def test_the_page_says_that_a_model_without_a_scope_answers_any_picture(world: World) -> None:
-    assert "it answers any picture" in plain(visit("meet_model.py"))
+    assert "it labels any image" in plain(visit("meet_model.py"))
 
 
 def test_the_page_says_what_the_model_is_good_and_bad_at(world: World) -> None:

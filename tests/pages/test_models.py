@@ -249,7 +249,7 @@ def test_an_administrator_chooses_the_threshold_for_sensitivity(world: World) ->
     write_card(Settings.from_environment().checkpoint, replace(CARD, sensitive_threshold=0.1875))
     tab = visit("models.py")
     assert "Threshold at this site" in words_on(tab)
-    assert "The card decides" in words_on(tab)
+    assert "The model card sets the threshold" in words_on(tab)
     press(tab, "Use 0.19")
     assert "Chosen by" in words_on(tab)
     assert any(button.label.startswith("Use 0.44") for button in tab.button)

@@ -48,7 +48,7 @@ def test_out_of_scope_the_page_says_that_there_is_no_opinion_and_why(world: Worl
     assert OUT_OF_SCOPE in words
     assert STRANGE_COLOURS in words
     assert CARD_MODEL.version in words
-    assert "no opinion of the model" in words, "below the tissue too"
+    assert "no model opinion" in words, "below the tissue too"
     assert not [gone for gone in ("0.81", "Threshold", "patches malignant", "/heatmap", "Map useful?") if gone in words]
     press(tab, "Change to", "Save and open next case")
     _, final = world.reads(1)
@@ -83,6 +83,6 @@ def test_agreement_counts_the_cases_without_an_opinion_apart(world: World) -> No
     add_case(world, OUT)
     press(read_first(1), "Keep mine", "Save and open next case")
     words = plain(visit("agreement.py"))
-    assert "No opinion of the model: 1 case, counted in none of the figures" in words
-    assert "no opinion of the model (1)" in words
+    assert "No model opinion: 1 case, left out of all figures" in words
+    assert "no model opinion (1)" in words
     assert f"model {CARD_MODEL.version}" in words

@@ -276,7 +276,7 @@ def test_an_opened_case_is_not_offered_for_more_images(world: World) -> None:
     tab = visit("upload_cases.py")
     tab.segmented_control[0].set_value("Add to a case").run()
     upload(tab, ("c.png", tissue_png(3), PNG))
-    assert "no case of yours that nobody has opened" in tab.error[0].value
+    assert "no unopened case to add images to" in tab.error[0].value
     assert [row[1] for row in cases(world)] == [1]
 
 
@@ -296,7 +296,7 @@ def test_an_interrupted_batch_is_named_and_can_be_completed(world: World) -> Non
     words = words_on(tab).replace("\\", "")
     assert "Case **S24-1** is incomplete" in words
     assert "Missing: images 2 to 3 of 3, counted in the order of the batch" in words
-    press(tab, "Complete it with 1 image of this batch")
+    press(tab, "Complete it with the 1 image stored from this batch")
     assert "S24-1 is complete" in tab.success[0].value.replace("\\", "")
     assert world.state(world.reader, case_id) is CaseState.WAITING
 

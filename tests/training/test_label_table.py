@@ -234,7 +234,7 @@ def test_a_patient_written_in_several_ways_is_on_one_side_of_every_fold(tmp_path
     for train, validation in (*patient_folds(images, 3, 0), *patient_folds(as_written, 3, 0)):
         numbers = [{image.path.name.split("-")[0] for image in side} for side in (train, validation)]
         assert not numbers[0] & numbers[1]
-    with pytest.raises(ValueError, match="patients in train and in validation: P1"):
+    with pytest.raises(ValueError, match="the same patients are in train and in validation: P1"):
         check_apart([image for image in as_written if image.patient_id == "P1"], as_written[:6])
 
 
@@ -252,7 +252,7 @@ def test_pictures_that_a_table_does_not_name_are_told_with_the_reason(tmp_path: 
     assert [(one.file, one.reason) for one in find_left_out("folder", tmp_path, images)] == [
         ("f.HEIC", "it is a HEIC or AVIF picture, which is not supported"),
         ("g.PNG", "it is not a picture that can be recognised"),
-        ("h.jpg", "the link leads to nothing"),
+        ("h.jpg", "the link is broken"),
         ("linked", "links to folders are not followed"),
         ("more/e.png", "the table of labels does not list it"),
         ("more/phone", "the table of labels does not list it"),

@@ -371,7 +371,7 @@ def test_the_command_prints_the_figures_and_warns_of_what_the_encoder_saw(
     rows = json.loads(printed.out)
     assert [row["probe"] for row in rows] == list(JUDGES)
     assert all(0 <= row["image"]["low"] <= row["image"]["value"] <= row["image"]["high"] <= 1 for row in rows)
-    assert "the pretraining of tiny saw images of breakhis" in " ".join(printed.err.split())
+    assert "tiny was pretrained on images of breakhis" in " ".join(printed.err.split())
 
 
 def test_a_wrong_encoder_ends_the_command_with_a_message(

@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_folds_and_another_gives_others() -> None:
 
 
 def test_too_few_benign_patients_are_refused_with_their_number() -> None:
-    with pytest.raises(ValueError, match="5 folds need 5 benign patients, there are 3"):
+    with pytest.raises(ValueError, match="5 folds need 5 benign patients, but there are 3"):
         patient_folds(images_of(9), 5, 0)
 
 

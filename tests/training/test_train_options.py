@@ -51,7 +51,7 @@ def test_a_split_learns_from_train_decides_on_validation_and_leaves_test_alone(t
 
 def test_figures_say_when_the_judges_chose_the_epoch(tissue: Place) -> None:
     card = read_card(tissue.train(*SPLIT, "keep=best"))
-    assert "the same patients had a say in the training" in card.metrics[0].protocol
+    assert "the same patients influenced the training" in card.metrics[0].protocol
 
 
 def test_official_folds_are_read_from_their_lists_and_judged_pooled(tissue: Place) -> None:

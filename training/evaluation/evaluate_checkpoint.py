@@ -258,7 +258,7 @@ def _without_result(request: EvaluationRequest, images: Sequence[JudgedImage]) -
     scope = ScopeCounts.of(image.scope for image in images)
     if scope is not None and scope.out:
         measured = (
-            "also of images on which readers get no opinion" if request.beyond_scope else "of answered images only"
+            "also of images on which readers get no opinion" if request.beyond_scope else "of images with an opinion"
         )
         yield Caution("out of scope", f"figures are {measured}: {scope.words}")
 

@@ -175,7 +175,7 @@ def _read_hub(config: EncoderConfig) -> Mapping[str, Tensor]:
         state: Mapping[str, Tensor] = load_state_dict_from_hf(config.weights.removeprefix(HUB), weights_only=True)
     except Exception as error:  # offline, the hub's client raises errors of several libraries
         raise MissingWeightsError(
-            f"cannot get the weights of {config.weights}: {error}. Without a network, download the file elsewhere and "
+            f"cannot get the weights of {config.weights}: {error}. If offline, download the file elsewhere and "
             "pass it with --weights"
         ) from error
     return state

@@ -87,7 +87,7 @@ def plan_run(images: Sequence[LabelledImage], config: FitConfig, lists: Path | N
         if lists is None:
             raise ValueError("the official protocol needs its fold lists: pass --lists FOLDER with dsfold1.txt, ...")
         folds = official_folds(images, lists)
-        words = f"official folds, pooled over their test sides, in which patients come again{reuse}"
+        words = f"official folds, pooled over their test sides, which share patients{reuse}"
         return RunPlan(_fold_parts(folds), Part(ALL_PATIENTS, tuple(images), ()), (), words)
     cut = shuffle_split if protocol.kind == "shuffle_split" else stratified_split
     split = cut(images, protocol)
@@ -109,7 +109,7 @@ def filter_images(images: Sequence[LabelledImage], config: FitConfig, most: int)
     kept = with_stated_scales(kept)
     if all(image.um_per_px is None for image in kept):
         raise ValueError(
-            "working_um_per_px needs images of known scale: give labels.csv a column um_per_px, or leave it out"
+            "working_um_per_px needs images of known scale: add a column um_per_px to labels.csv, or unset it"
         )
     return kept
 
@@ -148,7 +148,7 @@ def _fold_parts(folds: Sequence[tuple[Sequence[LabelledImage], Sequence[Labelled
 def _reuse_note(config: FitConfig) -> str:
     """Return a note if the evaluated patients also chose the epoch or learning rate: figures are then optimistic."""
     monitored = any(phase.patience or phase.schedule == "plateau" for phase in config.phases)
-    return "; the same patients had a say in the training" if config.keep == "best" or monitored else ""
+    return "; the same patients influenced the training" if config.keep == "best" or monitored else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def fit_scope(
     """
     patients = len({image.patient_id for image in images})
     if patients < LEAST_PATIENTS:
-        raise ValueError(f"a scope needs images of at least {LEAST_PATIENTS} patients, there are {patients}")
+        raise ValueError(f"a scope needs images of at least {LEAST_PATIENTS} patients, but there are {patients}")
     tried = [_measure_distances(_fit(part.known, widths), part.images, widths) for part in held_out]
     distances = np.concatenate([one.images for one in tried])
     places = np.concatenate([one.places for one in tried])

@@ -209,7 +209,7 @@ def statistic_table(shift: Shift) -> Table:
 
 def scope_table(shift: Shift) -> Table:
     """Return a table of the shares of images in the network's scope, unusual and out of scope."""
-    caption = "No reader would see an opinion on images out of scope; the figures of this comparison count them"
+    caption = "Readers would see no opinion on images out of scope, but the figures here include them"
     table = Table("set", "images", "in scope", "unusual", "out of scope", title="Scope of the network", caption=caption)
     for name, counts in zip((shift.source, shift.target), shift.scope, strict=True):
         if counts is not None:

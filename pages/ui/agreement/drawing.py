@@ -48,7 +48,7 @@ def draw_headline(readings: Sequence[Reading], *, reads: bool) -> None:
         f"{'model ' + ', '.join(versions) if versions else 'no model'}{rest}."
     )
     if len(versions) > 1:
-        st.warning("These readings saw different models: choose one above before you compare readers with the model.")
+        st.warning("Readers saw different models: choose one above before you compare readers with the model.")
 
 
 def draw_figures(table: Table) -> None:
@@ -147,7 +147,7 @@ def ask_figure(tables: Sequence[Table], counted: Sequence[Matrix], readings: Seq
     """Ask which cases to show: those of all readings, without an opinion of the model, of a figure, or of a cell."""
     every = FigureReadings(f"all readings ({count_readings(readings):,})", tuple(readings))
     withheld = find_without_opinion(readings)
-    without = FigureReadings(f"no opinion of the model ({count_readings(withheld):,})", tuple(withheld))
+    without = FigureReadings(f"no model opinion ({count_readings(withheld):,})", tuple(withheld))
     of_tables = (
         table.behind(line, column)
         for table in tables

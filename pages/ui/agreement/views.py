@@ -72,9 +72,7 @@ def draw_note(view: str, table: Table, readings: Sequence[Reading], references: 
     if table.left_out:
         words += f" Left out: {table.left_out:,} without a label to compare."
     if view in (READER_MODEL, REVEAL) and (withheld := count_without_opinion(readings)):
-        words += (
-            f" No opinion of the model: {formatting.count_words(withheld, 'case')}, counted in none of the figures."
-        )
+        words += f" No model opinion: {formatting.count_words(withheld, 'case')}, left out of all figures."
     if view == READER_READER and not several:
         st.markdown(_ALONE)
     st.caption(f"{words} {_DASH}")

@@ -24,7 +24,7 @@ def draw_watch() -> None:
         uploads = store.uploads.uploaded_scopes(session, account, file.version)
     st.subheader("Uploads of this site")
     if not uploads:
-        st.markdown("The model in service has analysed no upload yet that you may know of.")
+        st.markdown("The model in service has not yet analysed any upload that you may see.")
         return
     months = watch_months(uploads, file.card.scope.patient_scores)[-_SHOWN_MONTHS:]
     _draw_months(months)
@@ -35,7 +35,7 @@ def _draw_months(months: Sequence[WatchedMonth]) -> None:
     alarms = [f"{month.watched.month:%B %Y}" for month in months if month.watched.alarm]
     if alarms:
         st.warning(
-            f"The uploads of {', '.join(alarms)} are less like the training images than chance explains. Look for a "
+            f"The uploads of {', '.join(alarms)} differ from the training images by more than chance. Look for a "
             "change of stain, scanner, magnification or kind of case."
         )
     newest = months[::-1]
@@ -60,7 +60,7 @@ def _write_verdict(month: WatchedMonth) -> str:
     watched = month.watched
     if watched.limit is None:
         return f"too little to compare (score {watched.typical:.2f})"
-    words = "! less alike than chance explains" if watched.alarm else "as expected"
+    words = "! differs by more than chance" if watched.alarm else "as expected"
     return f"{words} (score {watched.typical:.2f}, limit {watched.limit:.2f})"
 
 
@@ -74,6 +74,6 @@ def _write_method(scope: ScopeReference) -> str:
     )
     return (
         f"A month is compared as soon as it has {formatting.count_words(LEAST_CASES, 'case')}. If nothing changes, at "
-        f"most {FALSE_ALARMS_PER_YEAR:.0%} of years have an alarm.{change} Generated demo cases are left out. The "
+        f"most {FALSE_ALARMS_PER_YEAR:.0%} of years have a false alarm.{change} Generated demo cases are left out. The "
         "order of reading does not depend on it."
     )

@@ -16,7 +16,7 @@ VIEW = "evaluation-view"
 SHOWN = "evaluation-images-of"  # session key: the id of the evaluation whose images are shown
 EVERY = -1  # instead of a cell: all images
 _WITHOUT_HASHES = (
-    "this evaluation is of an older version and does not tell which pictures it contains. Its images and patients are "
+    "this evaluation is of an older version and does not record which images it contains. Its images and patients are "
     "not shown while you have cases to finish. To see them, evaluate the model again with python -m training.evaluate."
 )
 _COMMAND = "python -m training.evaluate models/starter.safetensors --dataset breakhis --data FOLDER"

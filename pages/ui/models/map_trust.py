@@ -18,7 +18,7 @@ from service.worker.checkpoint_in_service import CheckpointFile
 _ALIKE = 0.5
 _CURVES_HEIGHT = 380  # px
 _NOT_MEASURED = (
-    "Not measured for this version. Whoever runs the server can measure it, on images that the model was trained on or "
+    "Not measured for this version. It can be measured on the server, on images that the model was trained on or "
     "on labelled images of this site; it takes some seconds for each image:"
 )
 _MEANING = (
@@ -92,19 +92,19 @@ def _write_advantage(advantage: Interval, directions: tuple[str, str]) -> str:
         direction, verdict = directions[1], " **the map is worse than chance.**"
     elif low is None or low <= 0:
         return (
-            f"{direction} by {_escaped(shown)} than with regions in a random order. This does not exclude 0: **it is "
-            "not shown that the map marks what the model uses.**"
+            f"{direction} by {_escaped(shown)} than with regions in a random order. Zero is not excluded: **this does "
+            "not show that the map marks what the model uses.**"
         )
     return f"{direction} by {_escaped(shown)} than with regions in a random order:{verdict}"
 
 
 def _write_redrawn(redrawn: RedrawnWeights) -> str:
     learned = max(redrawn.head.value, redrawn.all_weights.value) < _ALIKE
-    verdict = "the map depends on what the model learned" if learned else "much of the map is there without learning"
+    verdict = "the map depends on what the model learned" if learned else "much of the map does not come from learning"
     return (
         "**Weights drawn at random.** With its last layers random, the network draws maps whose rank correlation with "
         f"the real ones is {_escaped(redrawn.head)}; with all weights random, {_escaped(redrawn.all_weights)}. Equal "
-        f"maps have 1, and random maps that are as smooth {_escaped(redrawn.chance)}: **{verdict}.**"
+        f"maps have 1, and random maps of the same smoothness {_escaped(redrawn.chance)}: **{verdict}.**"
     )
 
 

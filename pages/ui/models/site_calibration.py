@@ -23,8 +23,8 @@ _ABOUT = (
     "they are."
 )
 _CAUTION = (
-    "The labels are those of readers who may have seen the model's opinion, so the figures can flatter it. "
-    "After the fit: each case by a fit to the others, but the AUC by the fit to all."
+    "The labels are those of readers who may have seen the model's opinion, so the figures may be too favourable. "
+    "After the fit: each case is measured with a fit to the other cases, but the AUC with the fit to all."
 )
 
 
@@ -74,7 +74,7 @@ def _draw_fit(file: CheckpointFile, card: Card, fit: SiteFit) -> None:
     )
     st.markdown(
         f"Temperature {fit.temperature:.2f}, threshold {fit.threshold:.2f} (now {card.threshold:.2f}), for a "
-        f"sensitivity of 95% {fit.sensitive_threshold:.2f}. {_write_gain(fit.gain)}"
+        f"sensitivity of 95%: {fit.sensitive_threshold:.2f}. {_write_gain(fit.gain)}"
     )
     st.caption(_CAUTION)
     if st.button("Write as a new checkpoint"):
@@ -106,4 +106,4 @@ def _write_interval(figure: Interval) -> str:
 def _write_gain(gain: Interval) -> str:
     if gain.low is not None and gain.low > 0:
         return f"The log loss is lower by {_write_interval(gain)}."
-    return f"A gain is not shown: the log loss changes by {_write_interval(gain)}, and 0 is not excluded."
+    return f"No gain has been shown: the log loss changes by {_write_interval(gain)}, and 0 is not excluded."

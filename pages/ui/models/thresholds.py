@@ -45,13 +45,13 @@ def _choose(version: str, aim: ThresholdAim, value: float) -> None:
     with resources.sessions().begin() as session:
         store.models.choose_threshold(session, account, version, aim, value)
     components.announce(
-        f"Images are called malignant from {value:.2f} from now on. Results that are stored keep their threshold."
+        f"From now on, images at {value:.2f} or above are called malignant. Stored results keep their threshold."
     )
 
 
 def _write_origin(card: Card, chosen: SiteThreshold | None) -> str:
     locked = f" Both were measured on {formatting.escape(card.locked_on)}." if card.locked_on else ""
     if chosen is None:
-        return f"The card decides; nobody has chosen otherwise here.{locked}"
+        return f"The model card sets the threshold; no other has been chosen here.{locked}"
     who = f"{formatting.escape(chosen.account)}, {times.format_date_time(chosen.at)}"
-    return f"Chosen by {who}. Results from before keep their threshold.{locked}"
+    return f"Chosen by {who}. Earlier results keep their threshold.{locked}"

@@ -127,7 +127,7 @@ def _write_images(case: CaseView, reveal: Reveal) -> str:
     each = [f"image {positions[i.image_id]} {_write_prediction(i.prediction)}" for i in reveal.images]
     probabilities = [i.prediction.malignant_probability for i in reveal.images]
     if len(each) == 1:
-        return f" Of {each[0]} alone."
+        return f" From one image only: {each[0]}."
     between = f"{len(each)} images from {min(probabilities):.2f} to {max(probabilities):.2f}"
     return f" Mean of {', '.join(each) if len(each) <= _MOST_PROBABILITIES else between}."
 

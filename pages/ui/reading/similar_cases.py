@@ -11,11 +11,11 @@ from db.values.similar_cases import SimilarCase, SimilarCases
 from pages.ui import components, formatting, resources
 
 _WHAT_IT_IS = (
-    "Nearest in the model's own view, among signed-off cases that you have finished; a pathologist may see it "
+    "Most similar by the model's features, among the signed-off cases that you have finished; a pathologist may see it "
     "differently. Distance 0 is the same picture"
 )
 _RECORDED = "similar-cases-recorded"  # session key: cases and readers
-_TOO_OLD = "Similar cases: this case was analysed before the model's view of images was stored."
+_TOO_OLD = "No similar cases: this case was analysed before the program stored what it compares."
 
 
 def draw_similar_cases(case: CaseView) -> None:

@@ -29,7 +29,7 @@ _SCALED = "scale-was-set"  # key of the session state
 _SCOPES: dict[ScopeLevel, str] = {
     "in": "",
     "unusual": "; ! unusual for the model",
-    "out": "; ! no opinion of the model",
+    "out": "; ! no model opinion",
 }
 _HEIGHT = 640  # px; with the header it fills a screen of 800
 
