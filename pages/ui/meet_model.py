@@ -81,8 +81,8 @@ def _write_short_numbers() -> Iterator[str]:
 
 def _write_numbers(card: Card) -> Iterator[str]:
     yield (
-        "The **probability** of malignancy lies between 0 and 1. At or above the **threshold** the model says malignant. It "
-        "can be confident and still be wrong: a probability of 0.9 is not a certainty of 90%."
+        "The **probability** of malignancy lies between 0 and 1. At or above the **threshold**, the model says "
+        "malignant. It can be confident and still be wrong: a probability of 0.9 is not a certainty of 90%."
     )
     yield (
         "The **heat map** shows the evidence for or against malignant at each place, in logits; the colour scale "
