@@ -10,7 +10,7 @@ from db import store
 from db.database import Sessions, open_database
 from db.values.reading import Role
 from tests.browser.conftest import Server, serve
-from tests.browser.test_reading_loop import Scheme, picture
+from tests.helpers.browser_steps import Scheme, picture
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.world import PASSWORD
 

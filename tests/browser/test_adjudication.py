@@ -12,7 +12,7 @@ from db import store
 from db.database import Sessions
 from db.values.reading import Role
 from tests.browser.conftest import SCREENSHOTS, Server
-from tests.browser.test_reading_loop import at_rest, settled
+from tests.helpers.browser_steps import at_rest, settled
 from tests.helpers.databases import open_new
 from tests.helpers.world import PASSWORD, World, let_all_meet_the_model
 

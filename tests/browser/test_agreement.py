@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from db import store
 from db.values.reading import Opinion, Role
 from tests.browser.conftest import Server, serve
-from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
+from tests.helpers.browser_steps import Scheme, at_rest, open_app, picture
 from tests.helpers.databases import open_new
 from tests.helpers.rows import OPENED
 from tests.helpers.world import World, let_all_meet_the_model

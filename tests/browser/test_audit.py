@@ -11,7 +11,7 @@ from db import store
 from db.audit.trail import record_event
 from db.database import open_database
 from tests.browser.conftest import Server, serve
-from tests.browser.test_reading_loop import Scheme, open_app, picture, settled
+from tests.helpers.browser_steps import Scheme, open_app, picture, settled
 from tests.helpers.tampering import fill_database, without_triggers
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page, Route, expect
 
 from tests.browser.conftest import Server
-from tests.browser.test_reading_loop import at_rest, open_app, read_first
+from tests.helpers.browser_steps import at_rest, open_app, read_first
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

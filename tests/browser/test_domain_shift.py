@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from db import store
 from tests.browser.conftest import Server, serve
-from tests.browser.test_reading_loop import Scheme, open_app, picture
+from tests.helpers.browser_steps import Scheme, open_app, picture
 from tests.helpers.databases import open_new
 from tests.helpers.shifts import shifted
 

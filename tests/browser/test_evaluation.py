@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from core.labels import BREAKHIS
 from db.files import Files
 from tests.browser.conftest import SCREENSHOTS, Server, serve
-from tests.browser.test_reading_loop import at_rest
+from tests.helpers.browser_steps import at_rest
 from tests.helpers.databases import open_new
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
 

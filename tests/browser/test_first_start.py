@@ -11,7 +11,7 @@ from core.settings import Settings
 from core.statistics.evaluation import Evaluation
 from service.shipped_evaluations import read_shipped
 from tests.browser.conftest import Server, serve
-from tests.browser.test_reading_loop import Scheme, at_rest, open_app, picture
+from tests.helpers.browser_steps import Scheme, at_rest, open_app, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Request, expect
 from db import store
 from db.values.reading import Opinion
 from tests.browser.conftest import Server, serve
-from tests.browser.test_reading_loop import open_app, picture
+from tests.helpers.browser_steps import open_app, picture
 from tests.helpers.databases import open_new
 from tests.helpers.rows import OPENED, stored_image
 from tests.helpers.stress import FULL, amount

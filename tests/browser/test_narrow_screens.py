@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import TimeoutError as NotInTime
 
 from tests.browser.conftest import Server
-from tests.browser.test_reading_loop import Scheme, at_rest, meet_model, open_app, picture
+from tests.helpers.browser_steps import Scheme, at_rest, meet_model, open_app, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.worker]
 

@@ -11,7 +11,7 @@ from db import store
 from db.database import Sessions, open_database
 from db.values.reading import Opinion, Read, Role, Stage
 from tests.browser.conftest import Server
-from tests.browser.test_reading_loop import chosen, meet_model, picture, settled
+from tests.helpers.browser_steps import chosen, meet_model, picture, settled
 from tests.helpers.world import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.worker]

@@ -12,7 +12,7 @@ from db.files import Files
 from db.values.reading import Role
 from service.intake import CasePlan, add_images
 from tests.browser.conftest import Server
-from tests.browser.test_reading_loop import at_rest, picture
+from tests.helpers.browser_steps import at_rest, picture
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import PASSWORD

@@ -13,7 +13,7 @@ from db import store
 from db.values.accounts import TokenScope
 from db.values.reading import Role
 from tests.browser.conftest import SCREENSHOTS, Server
-from tests.browser.test_reading_loop import at_rest, choose, chosen, picture, read_first
+from tests.helpers.browser_steps import at_rest, choose, chosen, picture, read_first
 from tests.helpers.databases import open_new
 from tests.helpers.nginx import running_nginx
 from tests.helpers.world import PASSWORD

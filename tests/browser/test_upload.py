@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Server
-from tests.browser.test_reading_loop import chosen, meet_model, open_app, picture, settled
+from tests.helpers.browser_steps import chosen, meet_model, open_app, picture, settled
 from tests.helpers.images.tissue import tissue_png
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

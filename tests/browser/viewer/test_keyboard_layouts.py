@@ -3,8 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.viewer.test_marks import kept
-from tests.browser.viewer.viewing import open_sheet, paint, zoom
+from tests.browser.viewer.viewing import kept, open_sheet, paint, zoom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

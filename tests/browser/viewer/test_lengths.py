@@ -5,8 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.viewer.test_marks import Stage, kept, near, press_all
-from tests.browser.viewer.viewing import open_sheet, zoom
+from tests.browser.viewer.viewing import Stage, kept, near, open_sheet, press_all, zoom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

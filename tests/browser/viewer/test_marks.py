@@ -1,73 +1,13 @@
 """Marking on the tissue in a real chromium: by mouse and by keyboard, at two zooms, kept in image pixels."""
 
-import ast
 from math import cos, pi, sin
-from typing import NamedTuple
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.viewer.viewing import PAINT, label, open_sheet, paint, wait_for_rest, zoom
+from tests.browser.viewer.viewing import PAINT, Stage, kept, label, near, open_sheet, paint, press_all, zoom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-WIDTH, HEIGHT = 700, 460  # of the images, in pixels
-
-Point = tuple[float, float]
-
-
-class Mark(NamedTuple):
-    """One region as the server has it."""
-
-    image_id: int
-    kind: str
-    points: tuple[Point, ...]
-    note: str
-
-
-def kept(screen: Page, marks: int) -> list[Mark]:
-    """Wait until the server has so many marks, and give them."""
-    shown = screen.get_by_test_id("stText")
-    expect.set_options(timeout=10_000)
-    words = "'point'|'box'|'shape'|'line'"
-    screen.wait_for_function(
-        f"() => (document.querySelector('[data-testid=stText]')?.innerText.match(/{words}/g) ?? []).length === {marks}"
-    )
-    return [Mark(*each) for each in ast.literal_eval(shown.inner_text())]
-
-
-class Stage:
-    """The tissue on the screen, with a geometry of our own to compare with: where each image pixel must be."""
-
-    def __init__(self, screen: Page) -> None:
-        self._screen = screen
-        self._box = screen.locator(".sr-overlay").bounding_box()
-        assert self._box is not None
-
-    def at(self, point: Point, scale: float | None = None) -> Point:
-        """Give the place on the screen of an image pixel while the image is centred; fitted without a scale."""
-        box = self._box
-        assert box is not None
-        scale = scale or min(box["width"] / WIDTH, box["height"] / HEIGHT)
-        x = box["x"] + box["width"] / 2 + (point[0] - WIDTH / 2) * scale
-        y = box["y"] + box["height"] / 2 + (point[1] - HEIGHT / 2) * scale
-        return x, y
-
-    def drag(self, *points: Point) -> None:
-        """Draw from place to place with the mouse."""
-        self._screen.mouse.move(*points[0])
-        self._screen.mouse.down()
-        for point in points[1:]:
-            self._screen.mouse.move(*point)
-        self._screen.mouse.up()
-
-
-def near(points: tuple[Point, ...], wanted: list[Point], pixels: float = 1.0) -> bool:
-    return len(points) == len(wanted) and all(
-        abs(a - b) <= pixels
-        for found, want in zip(points, wanted, strict=True)
-        for a, b in zip(found, want, strict=True)
-    )
 
 
 def test_the_mouse_marks_each_kind_within_a_pixel(screen: Page, viewer_address: str) -> None:
@@ -120,12 +60,6 @@ def test_the_keyboard_marks_each_kind_at_the_cross(screen: Page, viewer_address:
     press_all(screen, "p", "Escape", "Enter")
     expect(screen.get_by_text("saved 1 times")).to_be_visible()
     assert len(kept(screen, 4)) == 4
-
-
-def press_all(screen: Page, *keys: str) -> None:
-    for key in keys:
-        screen.keyboard.press(key)
-        wait_for_rest(screen)  # the tissue glides
 
 
 def test_a_mark_can_be_noted_deleted_and_brought_back(screen: Page, viewer_address: str) -> None:

@@ -5,12 +5,9 @@ from collections.abc import Sequence
 import pytest
 from playwright.sync_api import CDPSession, Page
 
-from tests.browser.viewer.test_marks import Stage, kept, near
-from tests.browser.viewer.viewing import open_sheet, zoom
+from tests.browser.viewer.viewing import Point, Stage, kept, near, open_sheet, zoom
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-Point = tuple[float, float]
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,15 @@
-"""How the browser tests look at the viewer: what is painted, at which zoom, of which image."""
+"""How the browser tests look at the viewer and mark in it: what is painted, at which zoom, and what the server kept."""
 
+import ast
 import re
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, expect
+
+WIDTH, HEIGHT = 700, 460  # of the images, in pixels
+
+Point = tuple[float, float]
 
 # The painted part of the overlay: how many pixels, how opaque the most opaque is, and the colour of that one.
 PAINT = """() => {
@@ -68,3 +74,63 @@ def zoom(screen: Page) -> str:
 
 def label(screen: Page) -> str:
     return screen.locator(".sr-words strong").inner_text()
+
+
+def press_all(screen: Page, *keys: str) -> None:
+    for key in keys:
+        screen.keyboard.press(key)
+        wait_for_rest(screen)  # the tissue glides
+
+
+class Mark(NamedTuple):
+    """One region as the server has it."""
+
+    image_id: int
+    kind: str
+    points: tuple[Point, ...]
+    note: str
+
+
+def kept(screen: Page, marks: int) -> list[Mark]:
+    """Wait until the server has so many marks, and give them."""
+    shown = screen.get_by_test_id("stText")
+    expect.set_options(timeout=10_000)
+    words = "'point'|'box'|'shape'|'line'"
+    screen.wait_for_function(
+        f"() => (document.querySelector('[data-testid=stText]')?.innerText.match(/{words}/g) ?? []).length === {marks}"
+    )
+    return [Mark(*each) for each in ast.literal_eval(shown.inner_text())]
+
+
+class Stage:
+    """The tissue on the screen, with a geometry of our own to compare with: where each image pixel must be."""
+
+    def __init__(self, screen: Page) -> None:
+        self._screen = screen
+        self._box = screen.locator(".sr-overlay").bounding_box()
+        assert self._box is not None
+
+    def at(self, point: Point, scale: float | None = None) -> Point:
+        """Give the place on the screen of an image pixel while the image is centred; fitted without a scale."""
+        box = self._box
+        assert box is not None
+        scale = scale or min(box["width"] / WIDTH, box["height"] / HEIGHT)
+        x = box["x"] + box["width"] / 2 + (point[0] - WIDTH / 2) * scale
+        y = box["y"] + box["height"] / 2 + (point[1] - HEIGHT / 2) * scale
+        return x, y
+
+    def drag(self, *points: Point) -> None:
+        """Draw from place to place with the mouse."""
+        self._screen.mouse.move(*points[0])
+        self._screen.mouse.down()
+        for point in points[1:]:
+            self._screen.mouse.move(*point)
+        self._screen.mouse.up()
+
+
+def near(points: tuple[Point, ...], wanted: list[Point], pixels: float = 1.0) -> bool:
+    return len(points) == len(wanted) and all(
+        abs(a - b) <= pixels
+        for found, want in zip(points, wanted, strict=True)
+        for a, b in zip(found, want, strict=True)
+    )
