@@ -9,7 +9,7 @@ from core.settings import Settings
 from db import store
 from db.database import Sessions, open_database
 from db.files import Files, FolderInUse
-from db.values.reading import Account
+from db.values.accounts import Account
 from service.access.browser_tabs import BrowserTabs
 from service.access.media_owners import MediaOwners
 from service.access.providers import Providers

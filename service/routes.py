@@ -28,7 +28,7 @@ from db.errors import (
     UnknownCaseError,
 )
 from db.files import DamagedFileError, Files
-from db.values.reading import Account
+from db.values.accounts import Account
 from service.access.gate import ACCOUNT
 from service.access.prefix import own_path
 from service.access.refusal import REFUSALS, answer_refusal

@@ -14,8 +14,9 @@ from core.fitting.history import read_lines
 from core.labels import BINARY
 from core.statistics.evaluation import Evaluation
 from core.statistics.shift import Shift
+from db.values.audit import AuditEvent
 from db.values.exports import ExportedCase, ExportedRead, ReadsExport
-from db.values.reading import AuditEvent, Opinion, Read, Stage
+from db.values.reading import Opinion, Read, Stage
 from pages.ui import csv_tables
 from pages.ui.agreement import figures
 from pages.ui.agreement.figures import Table

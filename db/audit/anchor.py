@@ -31,8 +31,7 @@ from sqlalchemy import URL
 
 from db.audit.chain import AddedEvents
 from db.audit.kept_events import KeptEvents
-from db.values.audit import AuditFinding, Kind, TrailAction
-from db.values.reading import Action
+from db.values.audit import Action, AuditFinding, Kind, TrailAction
 
 State = Literal["begun", "saving", "saved"]
 

@@ -10,7 +10,7 @@ from db.audit.seals import seal
 from db.audit.trail import record_event
 from db.queries.accounts import lock_account
 from db.values.accounts import AccessAction
-from db.values.reading import Action
+from db.values.audit import Action
 
 
 def is_set_back(session: Session) -> bool:

@@ -9,8 +9,7 @@ from db import tables
 from db.audit.chain import PendingEvent, add_event, pending
 from db.queries.events import is_event_of
 from db.queries.text_search import contains_text
-from db.values.audit import PROGRAM, EventFilter, Seal
-from db.values.reading import Action
+from db.values.audit import PROGRAM, Action, EventFilter, Seal
 
 # A page is redrawn at every click; that still counts as opening the case once.
 _SAME_OPENING = timedelta(minutes=10)

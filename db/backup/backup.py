@@ -21,7 +21,7 @@ from db.backup.archive import ANCHOR, CHECKPOINTS, DATABASE, MANIFEST, ArchiveMe
 from db.database import Sessions, open_as_it_is
 from db.errors import BackupError
 from db.files import DamagedFileError, Files, sync_folder
-from db.values.reading import Action
+from db.values.audit import Action
 
 _UNFINISHED = ".making-backup-"  # prefix of the folder for an unfinished backup
 _LOCK = ".second-read-backup.lock"

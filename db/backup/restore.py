@@ -20,7 +20,7 @@ from db.backup.archive import ANCHOR, DATABASE, Manifest, hold_lock, unpack
 from db.database import open_as_it_is, open_database
 from db.errors import BackupError, UnusableDatabaseError
 from db.files import FolderInUse, sync_folder
-from db.values.reading import Action
+from db.values.audit import Action
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
 _EMPTY = "the backup is damaged: its database is empty, or not one of Second Read"

@@ -14,8 +14,7 @@ from sqlalchemy.orm import Session
 from core.command_line import show_example
 from db import store
 from db.commands.session import writing_session
-from db.values.accounts import TokenScope
-from db.values.reading import Role
+from db.values.accounts import Role, TokenScope
 
 _EXAMPLE = show_example("python -m db accounts add NAME --role reader")
 

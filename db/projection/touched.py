@@ -10,7 +10,7 @@ from sqlalchemy import event, inspect
 from sqlalchemy.orm import Session, UOWTransaction
 
 from db import tables
-from db.values.reading import Action
+from db.values.audit import Action
 
 _TOUCHED = "touched cases"  # key in `session.info`
 _OF_CASE = (

@@ -34,9 +34,11 @@ from db.queries.reads import is_current_final, is_routine
 from db.queries.scales import is_of_current_scale
 from db.queries.study_places import open_study_cases
 from db.queries.text_search import contains_text
-from db.values.accounts import ALLOWED, Permission
+from db.values.accounts import ALLOWED, Permission, Role
+from db.values.adjudication import Trigger
+from db.values.jobs import JobState
 from db.values.piles import SHARES, STATE_NUMBERS, Pile, Share
-from db.values.reading import CaseState, JobState, Role, Stage, Trigger
+from db.values.reading import CaseState, Stage
 from db.values.worklist import CaseFilter
 
 _NOT_SURE = 2  # of 5; a confidence up to this calls for another opinion

@@ -6,7 +6,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 from db import tables
 from db.audit.trail import record_first_time, was_recorded
 from db.errors import CaseChangedError
-from db.values.reading import Action, Consensus
+from db.values.adjudication import Consensus
+from db.values.audit import Action
 
 # Made once: each alias lays its columns out anew.
 _NEWER, _SETTLED = aliased(tables.Consensus), aliased(tables.Consensus)

@@ -4,7 +4,7 @@ from sqlalchemy import BindParameter, ColumnElement, exists, func
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from db import tables
-from db.values.reading import Action
+from db.values.audit import Action
 
 _Account = ColumnElement[int] | InstrumentedAttribute[int] | BindParameter[int] | int
 

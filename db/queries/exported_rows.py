@@ -13,8 +13,9 @@ from db.queries.consensus import is_current_consensus
 from db.queries.intakes import image_places
 from db.queries.scales import scales_of
 from db.queries.study_places import place_subject
+from db.values.audit import Action
 from db.values.exports import ExportedImage, ReadPlace, Reference, ShownOpinion, make_key
-from db.values.reading import Action, ModelIdentity, Read, Stage
+from db.values.reading import ModelIdentity, Read, Stage
 
 
 def places_of(session: Session, reads: Sequence[Read]) -> Mapping[int, ReadPlace]:

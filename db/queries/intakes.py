@@ -9,7 +9,7 @@ from db import tables
 from db.audit.chain import pending
 from db.errors import CaseChangedError, IncompleteCaseError
 from db.queries.cached import cache_statement
-from db.values.reading import Action
+from db.values.audit import Action
 
 _CASE = bindparam("case", type_=Integer())
 

@@ -6,8 +6,7 @@ from sqlalchemy.orm import Session
 from db import tables
 from db.errors import NotAllowedError
 from db.queries.cached import cache_statement
-from db.values.accounts import ALLOWED, Permission
-from db.values.reading import Role
+from db.values.accounts import ALLOWED, Permission, Role
 
 
 def require_permission(session: Session, account_id: int | None, permission: Permission) -> None:

@@ -25,7 +25,8 @@ from db.queries.permissions import has_permission
 from db.queries.reads import is_current_final, is_routine
 from db.queries.study_places import current_place, open_studies_with, open_study_cases, shows_model, washout_ends
 from db.values.accounts import Permission
-from db.values.reading import GRACE, Action, Stage
+from db.values.audit import Action
+from db.values.reading import GRACE, Stage
 
 Number = int | BindParameter[int]
 Numbers = ColumnElement[int] | InstrumentedAttribute[int]

@@ -17,8 +17,7 @@ from db.audit.trail import record_event
 from db.queries.accounts import lock_account
 from db.queries.permissions import require_permission
 from db.store.sign_ins import end_sign_ins, revoke_tokens
-from db.values.accounts import AccessAction, AccountRow, Permission, ProvenAccount
-from db.values.reading import Account, Role
+from db.values.accounts import AccessAction, Account, AccountRow, Permission, ProvenAccount, Role
 
 SINGLE_READER = "reader"
 

@@ -24,9 +24,18 @@ from db.queries.study_places import open_study_cases, refuse_in_study
 from db.store.agreement import cases_of_researcher
 from db.store.open_case import open_case
 from db.store.sign_offs import refuse_signed
-from db.values.accounts import Permission
-from db.values.adjudication import AdjudicatedLabels, Adjudication, Ruling, ShownRead, WaitingCase, WaitingCases
-from db.values.reading import Action, Consensus, Read, Role, Stage
+from db.values.accounts import Permission, Role
+from db.values.adjudication import (
+    AdjudicatedLabels,
+    Adjudication,
+    Consensus,
+    Ruling,
+    ShownRead,
+    WaitingCase,
+    WaitingCases,
+)
+from db.values.audit import Action
+from db.values.reading import Read, Stage
 
 PAGE = 50  # cases
 

@@ -34,7 +34,7 @@ from db.queries.given_values import given_integers, given_texts
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import finished_cases, undo_window
 from db.queries.reads import is_current_read, shown_label
-from db.values.accounts import Permission
+from db.values.accounts import Permission, Role
 from db.values.agreement import (
     AlikeCases,
     Comparison,
@@ -47,7 +47,7 @@ from db.values.agreement import (
     TimedStage,
 )
 from db.values.exports import pseudonym
-from db.values.reading import Role, Stage, Vote
+from db.values.reading import Stage, Vote
 
 PAGE = 50  # cases
 _AT_ONCE = 500  # cases whose readings are loaded together

@@ -15,8 +15,7 @@ from db.database import Sessions
 from db.files import Files
 from db.queries.permissions import require_permission
 from db.values.accounts import Permission
-from db.values.audit import EventFilter, TrailAction, Verification
-from db.values.reading import AuditEvent
+from db.values.audit import AuditEvent, EventFilter, TrailAction, Verification
 
 AT_ONCE = 1000  # events in memory
 

@@ -17,7 +17,9 @@ from db.queries.permissions import require_permission
 from db.queries.scales import add_scale, scale_of
 from db.queries.study_places import refuse_in_study
 from db.values.accounts import Permission
-from db.values.reading import Action, AddedImage, JobState, StoredImage
+from db.values.audit import Action
+from db.values.jobs import JobState
+from db.values.reading import AddedImage, StoredImage
 from db.values.words import check_words
 
 _ACCESSION_LIMIT = 64  # characters; the widths of the columns

@@ -25,6 +25,8 @@ from db.queries.reads import read_values
 from db.queries.study_places import is_outside_open_studies, open_study_cases, refuse_in_study
 from db.store.sign_offs import sign_offs_of
 from db.values.accounts import Permission
+from db.values.adjudication import Consensus
+from db.values.audit import Action
 from db.values.exports import (
     NO_TIME,
     CaseExport,
@@ -37,7 +39,7 @@ from db.values.exports import (
     shuffled_numbers,
     without_times,
 )
-from db.values.reading import Action, Consensus, Reveal
+from db.values.reading import Reveal
 
 _ROUTINE = "routine reading"
 

@@ -15,6 +15,7 @@ from db.store.accounts import account_named
 from db.store.sign_ins import end_sign_ins
 from db.values.accounts import (
     AccessAction,
+    Account,
     Identity,
     IdentityRow,
     Permission,
@@ -22,7 +23,6 @@ from db.values.accounts import (
     check_identity_part,
     normalise_email,
 )
-from db.values.reading import Account
 
 
 def link_identity(

@@ -14,8 +14,8 @@ from db.queries.cases import lock_case
 from db.queries.intakes import is_open_intake, ordered_images, refuse_opened
 from db.queries.permissions import require_permission
 from db.values.accounts import Permission
+from db.values.audit import Action
 from db.values.intakes import OpenIntake, OwnCase
-from db.values.reading import Action
 
 _MOST_OWN_CASES = 200  # the newest ones; older cases have nearly always been opened
 

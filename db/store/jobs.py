@@ -13,7 +13,8 @@ from db.audit.trail import record_event
 from db.projection.touched import touch_image
 from db.queries.scales import scale_row
 from db.values.audit import TrailAction
-from db.values.reading import Heartbeat, Job, JobState, ModelIdentity, StoredHeatmap
+from db.values.jobs import Heartbeat, Job, JobState, StoredHeatmap
+from db.values.reading import ModelIdentity
 
 MOST_ATTEMPTS = 25
 _PENDING = (JobState.QUEUED, JobState.RUNNING)

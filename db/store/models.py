@@ -12,8 +12,8 @@ from db.audit.trail import record_event
 from db.queries.confirmed_models import has_confirmed
 from db.queries.permissions import require_permission
 from db.values.accounts import Permission
+from db.values.audit import Action
 from db.values.evaluations import Deployment, RunRow, RunState, SiteThreshold, ThresholdAim
-from db.values.reading import Action
 
 _SUBJECT_LIMIT = 200  # characters; the width of the audit trail's column
 

@@ -24,7 +24,7 @@ from db.queries.permissions import require_permission
 from db.queries.reads import is_current_final
 from db.values.accessions import search_range
 from db.values.accounts import ALLOWED, Permission
-from db.values.reading import Action
+from db.values.audit import Action
 from db.values.worklist import AssignableReader, PlanFilter, PlannedCase, PlanPage
 
 PAGE = 50  # cases

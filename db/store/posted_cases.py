@@ -14,8 +14,8 @@ from db.queries.study_places import refuse_in_study
 from db.store.jobs import seconds_per_job
 from db.store.worklist import case_state
 from db.values.accounts import Permission
+from db.values.jobs import JobState
 from db.values.programs import PostedCase, PostedImage, PostedJob
-from db.values.reading import JobState
 
 _WAITING = (JobState.QUEUED, JobState.RUNNING)
 

@@ -13,7 +13,7 @@ from db.errors import StillBlindError, UnknownCaseError
 from db.queries.cases import lock_case
 from db.queries.permissions import require_permission
 from db.values.accounts import Permission
-from db.values.reading import Action
+from db.values.audit import Action
 from db.values.words import check_words
 
 _LONGEST_REASON = 200  # characters; the width of the column

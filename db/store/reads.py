@@ -32,7 +32,8 @@ from db.queries.study_places import is_outside_open_studies, open_study_cases
 from db.store.claims import release_claim
 from db.store.sign_offs import lock_case_to_read, refuse_signed
 from db.values.accounts import Permission
-from db.values.reading import GRACE, Action, OnScreen, Opinion, Read, Stage
+from db.values.audit import Action
+from db.values.reading import GRACE, OnScreen, Opinion, Read, Stage
 
 
 def record_first_read(

@@ -18,7 +18,7 @@ from db.queries.scales import add_scale, scale_of, scale_row
 from db.queries.study_places import refuse_in_study
 from db.store.jobs import queue_again
 from db.values.accounts import Permission
-from db.values.reading import Action
+from db.values.audit import Action
 from db.values.scales import ChosenScale, Objective, write_um_per_px
 from db.values.words import check_words
 

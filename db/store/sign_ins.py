@@ -16,15 +16,16 @@ from db.queries.accounts import lock_account
 from db.queries.permissions import require_permission
 from db.values.accounts import (
     AccessAction,
+    Account,
     HeldToken,
     Lifetime,
     Permission,
     ProvenAccount,
+    Role,
     TokenRow,
     TokenScope,
     may_hold,
 )
-from db.values.reading import Account, Role
 
 _TOKEN_BYTES = 32  # 256 bits cannot be guessed, so a plain hash is enough
 # Writing at every request would make every image on a page a write.

@@ -20,8 +20,9 @@ from db.queries.reads import current_read, is_current_final
 from db.queries.study_places import refuse_in_study
 from db.store.accounts import has_accounts
 from db.values.accounts import Permission
-from db.values.adjudication import Amendment, ProposedSignOff, SignOffView
-from db.values.reading import Action, Consensus, SignOff, Stage, Trigger
+from db.values.adjudication import Amendment, Consensus, ProposedSignOff, SignOff, SignOffView, Trigger
+from db.values.audit import Action
+from db.values.reading import Stage
 
 _Content = tuple[object, ...]
 

@@ -20,7 +20,7 @@ from db.queries.scales import is_of_current_scale
 from db.queries.sign_offs import is_current_sign_off
 from db.queries.study_places import refuse_in_study
 from db.values.accounts import Permission
-from db.values.reading import Action
+from db.values.audit import Action
 from db.values.similar_cases import CaseEmbeddings, ComparableImage, StoredEmbedding
 
 

@@ -14,8 +14,8 @@ from db.queries.permissions import require_permission
 from db.queries.scales import is_of_current_scale
 from db.queries.sign_offs import is_current_sign_off
 from db.values.accounts import Permission
+from db.values.audit import Action
 from db.values.evaluations import JudgedCase
-from db.values.reading import Action
 
 _MOST_CASES = 1000  # signed and settled ones each; more would hardly move what is fitted
 

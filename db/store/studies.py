@@ -20,8 +20,10 @@ from db.queries.intakes import incomplete_cases
 from db.queries.permissions import require_permission
 from db.queries.study_places import is_finished
 from db.store.accounts import has_accounts
-from db.values.accounts import ALLOWED, Permission
-from db.values.reading import Account, Action, Arm, JobState, Role, Stage
+from db.values.accounts import ALLOWED, Account, Permission, Role
+from db.values.audit import Action
+from db.values.jobs import JobState
+from db.values.reading import Arm, Stage
 from db.values.studies import MOST_CASES, CaseChoice, Obstacle, RoundProgress, StudyPlan, StudyPreview, StudyRow
 
 _READER_ROLES = [role for role in Role if Permission.READ_CASES in ALLOWED[role]]

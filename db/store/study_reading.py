@@ -23,7 +23,8 @@ from db.queries.study_places import current_place, is_finished, place_subject, s
 from db.store.open_case import case_images
 from db.store.reads import return_if_same
 from db.values.accounts import Permission
-from db.values.reading import Action, Arm, CaseState, CaseView, OnScreen, Opinion, Place, Read, Stage
+from db.values.audit import Action
+from db.values.reading import Arm, CaseState, CaseView, OnScreen, Opinion, Place, Read, Stage
 from db.values.studies import OpenedPlace, OwnStudy
 
 

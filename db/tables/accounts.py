@@ -6,8 +6,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueC
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.tables.base import Base, by_value
-from db.values.accounts import TokenScope
-from db.values.reading import Role
+from db.values.accounts import Role, TokenScope
 
 
 class Account(Base):

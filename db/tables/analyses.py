@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from core.results import ScopeLevel
 from db.tables.base import Base, unique_where
-from db.values.reading import JobState
+from db.values.jobs import JobState
 
 
 class Job(Base):

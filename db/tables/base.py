@@ -8,7 +8,9 @@ from sqlalchemy import JSON, DateTime, Dialect, Enum, Index, MetaData, TypeDecor
 from sqlalchemy.orm import DeclarativeBase
 
 from core.labels import Malignancy
-from db.values.reading import JobState, Role, Stage, Vote
+from db.values.accounts import Role
+from db.values.jobs import JobState
+from db.values.reading import Stage, Vote
 
 # A later migration cannot drop a constraint that has no name.
 _NAMES = {

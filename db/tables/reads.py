@@ -8,7 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core.labels import Malignancy
 from core.results import ScopeLevel
 from db.tables.base import Base, by_value, unique_where
-from db.values.reading import RegionKind, Severity, Stage, Vote
+from db.values.adjudication import Severity
+from db.values.reading import RegionKind, Stage, Vote
 
 
 class Read(Base):

@@ -5,11 +5,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from db.values.reading import Account, Role
-
 _LONGEST = 255  # characters, as OpenID Connect Core allows for a subject
 # ASCII only: some letters of other alphabets become Latin letters in lower case.
 _EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+")
+
+
+class Role(StrEnum):
+    """What an account may do."""
+
+    READER = "reader"
+    ADJUDICATOR = "adjudicator"
+    RESEARCHER = "researcher"
+    ADMINISTRATOR = "administrator"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One person who may sign in."""
+
+    id: int
+    name: str
+    role: Role
 
 
 class Permission(StrEnum):

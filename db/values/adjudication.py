@@ -3,9 +3,59 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from core.labels import Malignancy
-from db.values.reading import CaseView, Consensus, Opinion, Read, Severity, SignOff, Trigger
+from db.values.reading import CaseView, Opinion, Read
+
+
+class Severity(StrEnum):
+    """The severity of a discordance."""
+
+    NONE = "none"
+    MINOR = "minor"
+    MAJOR = "major"
+
+
+class Trigger(StrEnum):
+    """Why a case needs adjudication."""
+
+    READERS_SPLIT = "readers differ"
+    MODEL_CONFLICT = "a reader and the model differ"
+    LOW_CONFIDENCE = "a reader is not sure"
+
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """The decision of an adjudicator; `supersedes` is the id of an earlier consensus on the same case."""
+
+    id: int
+    case_id: int
+    adjudicator: str
+    label: Malignancy | None
+    confidence: int | None
+    subtype: str | None
+    severity: Severity
+    note: str
+    opened_at: datetime
+    saved_at: datetime
+    supersedes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignOff:
+    """One signed version of a case; version 1 is the sign-off, later ones are amendments with a reason."""
+
+    id: int
+    case_id: int
+    version: int
+    signer: str
+    label: Malignancy | None
+    subtype: str | None
+    note: str
+    why: str
+    consensus_id: int | None
+    saved_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

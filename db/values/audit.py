@@ -13,6 +13,57 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 _ROW_LIMIT = 120  # characters; the width of the column
 
 
+class Action(StrEnum):
+    """Actions in the audit trail; accounts and results have their own. Never change the words: they are stored."""
+
+    CASE_ADDED = "case added"
+    IMAGE_ADDED = "image added"
+    INTAKE_BEGUN = "intake begun"
+    INTAKE_ENDED = "intake ended"
+    IMAGES_ORDERED = "images ordered"
+    MAGNIFICATION_SET = "magnification set"
+    SCALE_SET = "scale set"
+    QUALITY_ASSESSED = "quality assessed again"
+    OBJECTIVE_SET = "objective set"
+    CASE_OPENED = "case opened"
+    FIRST_READ = "first read saved"
+    REVEALED = "revealed"
+    SIMILAR_SHOWN = "similar cases shown"
+    FINAL_READ = "final read saved"
+    AMENDED = "read amended"
+    WITHDRAWN = "read withdrawn"
+    OPINIONS_SHOWN = "opinions of others shown"
+    CONSENSUS = "consensus saved"
+    SIGNED_OFF = "signed off"  # a case; a person who ends a sign-in is AccessAction.SIGNED_OUT
+    SIGN_OFF_AMENDED = "sign-off amended"
+    ASSIGNED = "case assigned"
+    UNASSIGNED = "assignment withdrawn"
+    PRIORITY_SET = "priority set"
+    STUDY_MADE = "study made"
+    STUDY_CLOSED = "study closed"
+    EXPORTED = "exported"
+    MODEL_IN_SERVICE = "model put into service"
+    MODEL_CONFIRMED = "explanation of the model confirmed"
+    THRESHOLD_CHOSEN = "threshold of the model chosen"
+    SITE_CALIBRATED = "model fitted to this site"
+    OPENED_TO_PREDICTIONS = "case opened to predictions"
+    CHAINED = "audit trail chained"
+    BACKED_UP = "backed up"
+    RESTORED = "restored"
+    CLOCK_SET_BACK = "clock set back"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One line of the audit trail; `account` None means the program itself."""
+
+    at: datetime
+    account: str | None
+    action: str
+    subject: str
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class EventFilter:
     """A filter for events; None means any. `since` is inclusive, `until` exclusive.

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from core.labels import Malignancy
-from db.values.reading import Arm, Consensus, ModelIdentity, Read, Reveal, RevealedScope, SignOff
+from db.values.adjudication import Consensus, SignOff
+from db.values.reading import Arm, ModelIdentity, Read, Reveal, RevealedScope
 from db.values.scales import ImageScale
 
 ReferenceSource = Literal["consensus", "sign-off"]

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from db.values.reading import CaseState, JobState
+from db.values.jobs import JobState
+from db.values.reading import CaseState
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Values of cases, images, reads, regions, adjudication and sign-off."""
+"""Values of cases and their images, reads, regions, and what is shown of the model."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from core.labels import Malignancy
 from core.results import Prediction, Quality, Scope, ScopeLevel
+from db.values.jobs import JobState
 from db.values.scales import ChosenScale, ImageScale
 
 # Why a final read differs from the model: the stored code, and the words on the screen.
@@ -43,22 +44,6 @@ class RegionKind(StrEnum):
     BOX = "box"
     SHAPE = "shape"
     LINE = "line"  # a length that was measured; it marks no finding
-
-
-class Severity(StrEnum):
-    """The severity of a discordance."""
-
-    NONE = "none"
-    MINOR = "minor"
-    MAJOR = "major"
-
-
-class Trigger(StrEnum):
-    """Why a case needs adjudication."""
-
-    READERS_SPLIT = "readers differ"
-    MODEL_CONFLICT = "a reader and the model differ"
-    LOW_CONFIDENCE = "a reader is not sure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,48 +97,6 @@ class Place:
     of: int  # cases in the round
 
 
-@dataclass(frozen=True, slots=True)
-class Consensus:
-    """The decision of an adjudicator; `supersedes` is the id of an earlier consensus on the same case."""
-
-    id: int
-    case_id: int
-    adjudicator: str
-    label: Malignancy | None
-    confidence: int | None
-    subtype: str | None
-    severity: Severity
-    note: str
-    opened_at: datetime
-    saved_at: datetime
-    supersedes: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class SignOff:
-    """One signed version of a case; version 1 is the sign-off, later ones are amendments with a reason."""
-
-    id: int
-    case_id: int
-    version: int
-    signer: str
-    label: Malignancy | None
-    subtype: str | None
-    note: str
-    why: str
-    consensus_id: int | None
-    saved_at: datetime
-
-
-class Role(StrEnum):
-    """What an account may do."""
-
-    READER = "reader"
-    ADJUDICATOR = "adjudicator"
-    RESEARCHER = "researcher"
-    ADMINISTRATOR = "administrator"
-
-
 class CaseState(StrEnum):
     """The state of a case for one reader; derived from the rows, and kept beside them for the worklists."""
 
@@ -172,15 +115,6 @@ class CaseState(StrEnum):
     AMENDED = "amended"  # signed off, and amended since
 
 
-class JobState(StrEnum):
-    """The progress of the analysis of one image."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
 class Stage(StrEnum):
     """Whether a read was saved before or after the reveal, or withdraws one."""
 
@@ -195,15 +129,6 @@ class Vote(StrEnum):
     YES = "yes"
     NO = "no"
     UNSURE = "unsure"
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """One person who may sign in."""
-
-    id: int
-    name: str
-    role: Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,29 +152,6 @@ class AddedImage:
 
     image_id: int
     already_in: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """The analysis of one image, claimed by one worker."""
-
-    id: int
-    image_id: int
-    file_sha256: str
-    attempt: int
-    magnification: str | None  # of the case
-    um_per_px: float | None = None  # of the image; None: unknown
-    scale_id: int | None = None  # the row that says so
-    demonstration: bool = False  # generated tissue
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """The last sign of life of the worker that holds a job."""
-
-    job_id: int
-    attempt: int
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,15 +327,6 @@ class StoredImage:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredHeatmap:
-    """A heat map that is already on disk, with the range of its evidence in logit units."""
-
-    file_sha256: str
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
 class ModelIdentity:
     """Which checkpoint made a prediction."""
 
@@ -446,54 +339,3 @@ class ModelIdentity:
     def network(self) -> str:
         """The version whose weights it has: embeddings of one network are comparable."""
         return self.origin or self.version
-
-
-class Action(StrEnum):
-    """Actions in the audit trail; accounts and results have their own. Never change the words: they are stored."""
-
-    CASE_ADDED = "case added"
-    IMAGE_ADDED = "image added"
-    INTAKE_BEGUN = "intake begun"
-    INTAKE_ENDED = "intake ended"
-    IMAGES_ORDERED = "images ordered"
-    MAGNIFICATION_SET = "magnification set"
-    SCALE_SET = "scale set"
-    QUALITY_ASSESSED = "quality assessed again"
-    OBJECTIVE_SET = "objective set"
-    CASE_OPENED = "case opened"
-    FIRST_READ = "first read saved"
-    REVEALED = "revealed"
-    SIMILAR_SHOWN = "similar cases shown"
-    FINAL_READ = "final read saved"
-    AMENDED = "read amended"
-    WITHDRAWN = "read withdrawn"
-    OPINIONS_SHOWN = "opinions of others shown"
-    CONSENSUS = "consensus saved"
-    SIGNED_OFF = "signed off"  # a case; a person who ends a sign-in is AccessAction.SIGNED_OUT
-    SIGN_OFF_AMENDED = "sign-off amended"
-    ASSIGNED = "case assigned"
-    UNASSIGNED = "assignment withdrawn"
-    PRIORITY_SET = "priority set"
-    STUDY_MADE = "study made"
-    STUDY_CLOSED = "study closed"
-    EXPORTED = "exported"
-    MODEL_IN_SERVICE = "model put into service"
-    MODEL_CONFIRMED = "explanation of the model confirmed"
-    THRESHOLD_CHOSEN = "threshold of the model chosen"
-    SITE_CALIBRATED = "model fitted to this site"
-    OPENED_TO_PREDICTIONS = "case opened to predictions"
-    CHAINED = "audit trail chained"
-    BACKED_UP = "backed up"
-    RESTORED = "restored"
-    CLOCK_SET_BACK = "clock set back"
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
-    """One line of the audit trail; `account` None means the program itself."""
-
-    at: datetime
-    account: str | None
-    action: str
-    subject: str
-    number: int

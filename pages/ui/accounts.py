@@ -7,8 +7,7 @@ import streamlit as st
 from db import store
 from db.errors import NotAllowedError
 from db.store.accounts import SHORTEST
-from db.values.accounts import AccountRow, IdentityRow, TokenRow, TokenScope
-from db.values.reading import Role
+from db.values.accounts import AccountRow, IdentityRow, Role, TokenRow, TokenScope
 from pages.ui import components, formatting, resources, times
 
 # Session key of the number of changes: fields have it in their keys, so that they are empty after each change.

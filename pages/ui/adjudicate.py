@@ -9,8 +9,8 @@ import streamlit as st
 from core.reading.scope_words import NO_OPINION
 from db import store
 from db.errors import CaseChangedError
-from db.values.adjudication import Adjudication, Ruling, ShownRead, WaitingCase, WaitingCases
-from db.values.reading import CaseView, Consensus, Opinion, Severity
+from db.values.adjudication import Adjudication, Consensus, Ruling, Severity, ShownRead, WaitingCase, WaitingCases
+from db.values.reading import CaseView, Opinion
 from pages.ui import components, formatting, resources, times
 from pages.ui.reading import drafts, header, inputs, model_opinion, saved, sign_off
 from pages.ui.reading.form_state import ReadForm

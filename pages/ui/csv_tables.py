@@ -18,8 +18,9 @@ if TYPE_CHECKING:  # no page needs all of them
     from core.results import Reading, ReadOpinion
     from core.statistics.evaluation import Evaluation
     from core.statistics.shift import Shift
+    from db.values.audit import AuditEvent
     from db.values.evaluations import EvaluatedImage
-    from db.values.reading import AuditEvent, Read
+    from db.values.reading import Read
     from pages.ui.agreement.figures import FigureCell, Table
 
 _EPOCH = ("part", "epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "seconds")

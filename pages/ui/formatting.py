@@ -5,7 +5,8 @@ import re
 from core.labels import Malignancy
 from core.results import Quality
 from core.statistics.resampling import Interval
-from db.values.reading import CaseState, ImageRow, JobState, Opinion
+from db.values.jobs import JobState
+from db.values.reading import CaseState, ImageRow, Opinion
 from db.values.worklist import CaseRow
 
 STATE_WORDS = {

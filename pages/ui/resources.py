@@ -12,10 +12,9 @@ from core.statistics.evaluation import Evaluation, TriedThreshold
 from db import store
 from db.database import Sessions
 from db.files import Files
-from db.values.accounts import ALLOWED, Permission
+from db.values.accounts import ALLOWED, Account, Permission, Role
 from db.values.agreement import MapVotes
 from db.values.evaluations import EvaluatedImage, EvaluationRow, HiddenImages, shipped_folder
-from db.values.reading import Account, Role
 from service.access.sessions import cookie_secret
 from service.installation import Installation, find_served
 from service.preview import Preview, make_preview

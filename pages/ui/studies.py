@@ -9,7 +9,8 @@ import streamlit as st
 
 from db import store
 from db.errors import CaseChangedError
-from db.values.reading import Account, Arm
+from db.values.accounts import Account
+from db.values.reading import Arm
 from db.values.studies import LARGEST_SEED, CaseChoice, StudyPlan, StudyPreview, StudyRow
 from pages.ui import components, downloads, formatting, resources, times
 

@@ -14,8 +14,7 @@ from core import clock
 from core.settings import Settings
 from db import store
 from db.database import Sessions
-from db.values.accounts import HeldToken, Identity, Lifetime
-from db.values.reading import Account
+from db.values.accounts import Account, HeldToken, Identity, Lifetime
 from service.access.providers import Providers
 
 COOKIE = "second_read"

@@ -18,8 +18,9 @@ from starlette.responses import StreamingResponse
 from core.imaging.scale import Scale
 from db import store
 from db.errors import DatabaseBusyError, NotAllowedError, UnknownCaseError
+from db.values.jobs import JobState
 from db.values.programs import BegunRequest, KeyedAnswer, KeyedRequest, PostedCase, PostedJob
-from db.values.reading import LARGEST_ID, CaseState, JobState
+from db.values.reading import LARGEST_ID, CaseState
 from db.values.scales import ChosenScale
 from service.access.refusal import REFUSALS, problem_details
 from service.api.kept_answers import Answer

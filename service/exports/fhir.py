@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from core.reading.scope_words import write_scope
 from core.results import OUT_OF_SCOPE
+from db.values.adjudication import Consensus, SignOff
 from db.values.exports import CaseExport, ExportedImage, ExportedRead
-from db.values.reading import Consensus, ModelIdentity, Region, Reveal, SignOff, Stage
+from db.values.reading import ModelIdentity, Region, Reveal, Stage
 from service.exports.mrmc import malignancy_score
 
 Resource = dict[str, object]

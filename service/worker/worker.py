@@ -29,7 +29,8 @@ from core.settings import Settings
 from db import store
 from db.database import Sessions, open_database
 from db.files import DamagedFileError, Files
-from db.values.reading import Heartbeat, Job, ModelIdentity, StoredHeatmap
+from db.values.jobs import Heartbeat, Job, StoredHeatmap
+from db.values.reading import ModelIdentity
 from service.engine.site_policy import read_site_policy
 from service.worker.answering import answer_requests
 from service.worker.checkpoint_in_service import find_checkpoint_in_service

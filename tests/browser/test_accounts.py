@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from db import store
 from db.database import Sessions, open_database
-from db.values.reading import Role
+from db.values.accounts import Role
 from tests.browser.conftest import Server, serve
 from tests.helpers.browser_steps import Scheme, picture
 from tests.helpers.images.tissue import tissue_png

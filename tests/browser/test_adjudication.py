@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from db import store
 from db.database import Sessions
-from db.values.reading import Role
+from db.values.accounts import Role
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.helpers.browser_steps import at_rest, settled
 from tests.helpers.databases import open_new

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.values.reading import Opinion, Role
+from db.values.accounts import Role
+from db.values.reading import Opinion
 from tests.browser.conftest import Server, serve
 from tests.helpers.browser_steps import Scheme, at_rest, open_app, picture
 from tests.helpers.databases import open_new

@@ -9,7 +9,8 @@ from playwright.sync_api import Page, expect
 
 from db import store
 from db.database import Sessions, open_database
-from db.values.reading import Opinion, Read, Role, Stage
+from db.values.accounts import Role
+from db.values.reading import Opinion, Read, Stage
 from tests.browser.conftest import Server
 from tests.helpers.browser_steps import chosen, meet_model, picture, settled
 from tests.helpers.world import PASSWORD

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from db import store
 from db.database import Sessions, open_database
 from db.files import Files
-from db.values.reading import Role
+from db.values.accounts import Role
 from service.intake import CasePlan, add_images
 from tests.browser.conftest import Server
 from tests.helpers.browser_steps import at_rest, picture

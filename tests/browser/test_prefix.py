@@ -10,8 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from db import store
-from db.values.accounts import TokenScope
-from db.values.reading import Role
+from db.values.accounts import Role, TokenScope
 from tests.browser.conftest import SCREENSHOTS, Server
 from tests.helpers.browser_steps import at_rest, choose, chosen, picture, read_first
 from tests.helpers.databases import open_new

@@ -9,7 +9,7 @@ from core.settings import Settings
 from db import store
 from db.__main__ import app
 from db.database import open_database
-from db.values.reading import Role
+from db.values.accounts import Role
 from tests.helpers.databases import copy_tables
 from tests.helpers.world import PASSWORD
 

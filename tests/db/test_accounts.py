@@ -11,8 +11,7 @@ from core import clock
 from db import store
 from db.database import Sessions
 from db.errors import NotAllowedError
-from db.values.accounts import AccessAction, Lifetime
-from db.values.reading import Account, Role
+from db.values.accounts import AccessAction, Account, Lifetime, Role
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")
 

@@ -9,8 +9,9 @@ from sqlalchemy import insert, select
 from db import store, tables
 from db.database import Sessions
 from db.errors import CaseChangedError, InStudyError, NotRevealedError
-from db.values.adjudication import Ruling, WaitingCase
-from db.values.reading import Arm, Consensus, Opinion, Region, RegionKind, Role, Severity, Trigger
+from db.values.accounts import Role
+from db.values.adjudication import Consensus, Ruling, Severity, Trigger, WaitingCase
+from db.values.reading import Arm, Opinion, Region, RegionKind
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import CANNOT_ASSESS, OPENED, RULING, SAYS_BENIGN, SAYS_MALIGNANT, stored_image
 from tests.helpers.world import World, add_person, analyse_all, make_world

@@ -13,8 +13,8 @@ from db.audit.verify import verify
 from db.database import Sessions, open_as_it_is, open_database
 from db.errors import StoredDifferentlyError
 from db.files import Files
-from db.values.accounts import Lifetime, ProvenAccount
-from db.values.reading import Arm, Opinion, Region, RegionKind, Role
+from db.values.accounts import Lifetime, ProvenAccount, Role
+from db.values.reading import Arm, Opinion, Region, RegionKind
 from db.values.studies import StudyPlan
 from tests.helpers.rows import BENIGN, OPENED, sha256_of
 from tests.helpers.tampering import engine_of, rows_named, without_triggers

@@ -16,8 +16,7 @@ from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.database import Sessions, open_as_it_is, open_database
 from db.tables import UtcDateTime
-from db.values.audit import AuditFinding
-from db.values.reading import Action
+from db.values.audit import Action, AuditFinding
 from tests.helpers.stress import amount
 from tests.helpers.world import make_reader
 

@@ -23,7 +23,7 @@ from db.backup.restore import check_backup, restore_backup
 from db.database import open_database
 from db.errors import BackupError
 from db.files import Files
-from db.values.reading import Action
+from db.values.audit import Action
 from service.installation import Installation
 from tests.helpers.backups import DataFolder, contents, events, stored_files
 

@@ -10,7 +10,9 @@ from core import clock
 from db import store, tables
 from db.database import Sessions
 from db.queries import case_state
-from db.values.reading import CaseState, Opinion, Role, Trigger
+from db.values.accounts import Role
+from db.values.adjudication import Trigger
+from db.values.reading import CaseState, Opinion
 from tests.helpers.rows import BENIGN, OPENED, SAYS_BENIGN, SAYS_MALIGNANT, consensus_row, sign_off_row, study_rows
 from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import World, add_person, add_sign_in, make_reader, make_world

@@ -8,7 +8,9 @@ from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.database import Sessions
 from db.errors import CaseChangedError, UnknownCaseError
-from db.values.reading import Account, AddedImage, JobState, Role
+from db.values.accounts import Account, Role
+from db.values.jobs import JobState
+from db.values.reading import AddedImage
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import QUALITY, sha256_of, stored_image
 from tests.helpers.world import make_case, make_reader

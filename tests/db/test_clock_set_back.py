@@ -12,8 +12,8 @@ from db import store
 from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.database import Sessions, open_database
-from db.values.accounts import Lifetime
-from db.values.reading import AuditEvent, Role
+from db.values.accounts import Lifetime, Role
+from db.values.audit import AuditEvent
 from service.access.sessions import COOKIE, Access
 from tests.helpers.world import PASSWORD
 

@@ -16,8 +16,10 @@ from core.results import Reading
 from db import store, tables
 from db.database import Sessions, open_database
 from db.errors import NotAllowedError
+from db.values.accounts import Role
+from db.values.adjudication import Severity
 from db.values.agreement import Comparison, ReadCase, ReadingFilter, SlowReading, TimedStage
-from db.values.reading import Arm, ModelIdentity, Role, Severity, Stage, Vote
+from db.values.reading import Arm, ModelIdentity, Stage, Vote
 from pages.ui.agreement import figures
 from tests.helpers.databases import new_database
 from tests.helpers.rows import MODEL, NEWER_MODEL, OPENED, prediction, scope_row

@@ -14,7 +14,7 @@ from db import store, tables
 from db.audit.trail import record_event
 from db.database import Sessions, journal_mode, open_database
 from db.errors import UnusableDatabaseError
-from db.values.reading import Role
+from db.values.accounts import Role
 from tests.helpers import forked
 from tests.helpers.concurrency import at_once
 

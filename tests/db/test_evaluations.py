@@ -7,8 +7,8 @@ from sqlalchemy.exc import IntegrityError
 
 from db import store
 from db.database import Sessions
+from db.values.audit import Action
 from db.values.evaluations import EvaluatedImage, ImageFilter, RunState
-from db.values.reading import Action
 from tests.helpers.rows import evaluated_image, new_evaluation, sha256_of
 from tests.helpers.world import make_reader
 

@@ -8,8 +8,8 @@ from sqlalchemy import select
 
 from db import store, tables
 from db.database import Sessions
+from db.values.accounts import Role
 from db.values.evaluations import EvaluatedImage, HiddenImages, Overlap
-from db.values.reading import Role
 from tests.helpers.rows import (
     CANNOT_ASSESS,
     OPENED,

@@ -6,8 +6,7 @@ from sqlalchemy.exc import IntegrityError
 from db import store, tables
 from db.database import Sessions
 from db.errors import NotAllowedError
-from db.values.accounts import AccessAction, Identity, Lifetime, normalise_email
-from db.values.reading import Account, Role
+from db.values.accounts import AccessAction, Account, Identity, Lifetime, Role, normalise_email
 from tests.helpers.world import PASSWORD
 
 pytestmark = pytest.mark.usefixtures("quick_passwords")

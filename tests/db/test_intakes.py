@@ -8,8 +8,9 @@ from db.audit.verify import verify
 from db.database import Sessions
 from db.errors import CaseChangedError, IncompleteCaseError, NotAllowedError
 from db.store.worklist import case_state
+from db.values.accounts import Role
 from db.values.intakes import write_positions
-from db.values.reading import CaseState, Role, StoredImage
+from db.values.reading import CaseState, StoredImage
 from db.values.studies import StudyPlan
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, OPENED, stored_image

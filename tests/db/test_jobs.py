@@ -8,7 +8,8 @@ from sqlalchemy import func, select, update
 from core.results import Analysis, Quality, QualityFinding
 from db import store, tables
 from db.database import Sessions
-from db.values.reading import CaseView, ImageRow, Job, JobState
+from db.values.jobs import Job, JobState
+from db.values.reading import CaseView, ImageRow
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import MODEL, NEWER_MODEL, analysis, heatmap, sha256_of
 from tests.helpers.world import analyse_all, claim_job, make_case, make_reader, ready_case

@@ -15,8 +15,9 @@ from db.projection.check import find_differences
 from db.queries import case_state, listed_cases
 from db.store import worklist as store_worklist
 from db.values.accessions import search_range, search_terms, sort_key
+from db.values.accounts import Role
 from db.values.piles import STATE_NUMBERS, Pile, Share
-from db.values.reading import CaseState, Role
+from db.values.reading import CaseState
 from db.values.worklist import CaseFilter, CaseOrder
 from tests.helpers.chance import OFTEN, REFUSED, SELDOM, Chance
 from tests.helpers.rows import (

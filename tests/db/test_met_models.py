@@ -8,9 +8,11 @@ from db import store
 from db.audit.verify import verify
 from db.database import Sessions
 from db.errors import NotAllowedError
+from db.values.accounts import Role
 from db.values.adjudication import Adjudication
+from db.values.audit import Action
 from db.values.evaluations import ThresholdAim
-from db.values.reading import Action, Arm, CaseView, Role
+from db.values.reading import Arm, CaseView
 from tests.helpers.rows import MODEL, NEWER_MODEL, out_of_scope
 from tests.helpers.world import (
     Reader,

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from db import store, tables
 from db.database import Sessions
 from db.errors import NotAllowedError, UnknownCaseError
-from db.values.reading import Role
+from db.values.accounts import Role
 from db.values.worklist import AssignableReader, CaseFilter, PlanFilter, PlannedCase
 from tests.helpers.rows import BENIGN, OPENED, SAYS_MALIGNANT, claim_row, sign_off_row
 from tests.helpers.worklists import whole_worklist

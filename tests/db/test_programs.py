@@ -8,9 +8,8 @@ from db import store
 from db.audit.verify import verify
 from db.database import Sessions
 from db.errors import KeyReusedError, StillBlindError, UnknownCaseError
-from db.values.accounts import TokenScope, may_hold
+from db.values.accounts import Account, Role, TokenScope, may_hold
 from db.values.programs import KeyedAnswer, KeyedRequest
-from db.values.reading import Account, Role
 from tests.helpers.rows import sha256_of, sign_off_row, stored_image, study_rows
 from tests.helpers.world import make_case, make_reader, ready_case
 

@@ -14,13 +14,13 @@ from core.imaging.scale import Scale
 from db import store
 from db.database import Sessions
 from db.errors import CaseChangedError, NotAllowedError, NotRevealedError
-from db.values.accounts import ALLOWED, Permission
-from db.values.adjudication import Amendment, ProposedSignOff, Ruling
+from db.values.accounts import ALLOWED, Account, Permission, Role
+from db.values.adjudication import Amendment, ProposedSignOff, Ruling, Severity
 from db.values.agreement import Comparison, ReadingFilter
 from db.values.audit import EventFilter
 from db.values.evaluations import ThresholdAim
 from db.values.exports import CaseExport, ExportedCase
-from db.values.reading import Account, Arm, Role, Severity
+from db.values.reading import Arm
 from db.values.scales import ChosenScale
 from db.values.studies import CaseChoice, StudyPlan
 from tests.helpers.rows import BENIGN, MALIGNANT, OPENED, sha256_of

@@ -8,7 +8,9 @@ from db import store
 from db.audit.verify import verify
 from db.database import Sessions
 from db.errors import CaseChangedError, NotAllowedError
-from db.values.reading import CaseState, JobState, Role, StoredImage
+from db.values.accounts import Role
+from db.values.jobs import JobState
+from db.values.reading import CaseState, StoredImage
 from db.values.scales import ChosenScale, ImageScale, Objective, write_length
 from tests.helpers.rows import BENIGN, NEWER_MODEL, OPENED, QUALITY, out_of_scope, sha256_of, study_rows, usual
 from tests.helpers.tampering import rows_named, without_triggers

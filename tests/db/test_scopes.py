@@ -13,8 +13,9 @@ from db.audit.verify import verify
 from db.database import Sessions
 from db.errors import UnknownCaseError
 from db.store.exports import DEIDENTIFIED, ExportDetail
+from db.values.adjudication import Trigger
 from db.values.exports import CaseExport, ReadsExport
-from db.values.reading import Arm, CaseState, CaseView, ImageRow, OnScreen, Opinion, Read, Stage, Trigger
+from db.values.reading import Arm, CaseState, CaseView, ImageRow, OnScreen, Opinion, Read, Stage
 from tests.helpers.rows import (
     BENIGN,
     MALIGNANT,

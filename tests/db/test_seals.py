@@ -12,9 +12,10 @@ from db.audit.seals import SEALED, seal
 from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.database import Sessions, open_as_it_is, open_database
+from db.values.adjudication import Severity
 from db.values.audit import AuditFinding, Seal
 from db.values.evaluations import ThresholdAim
-from db.values.reading import Arm, Severity
+from db.values.reading import Arm
 from tests.db.test_migrations import NEVER_CHANGED
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, OPENED, stored_image

@@ -8,10 +8,10 @@ from sqlalchemy import select
 from db import store, tables
 from db.database import Sessions
 from db.errors import CaseChangedError, InStudyError, NotRevealedError
-from db.values.accounts import Lifetime
-from db.values.adjudication import Amendment, ProposedSignOff, SignOffView
+from db.values.accounts import Lifetime, Role
+from db.values.adjudication import Amendment, ProposedSignOff, SignOff, SignOffView, Trigger
 from db.values.audit import EventFilter
-from db.values.reading import Opinion, Read, Role, SignOff, Trigger
+from db.values.reading import Opinion, Read
 from tests.db.test_adjudication import join_study
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import CANNOT_ASSESS, OPENED, SAYS_BENIGN, SAYS_MALIGNANT

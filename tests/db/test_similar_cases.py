@@ -12,7 +12,7 @@ from core.statistics.nearest import look_nearest_first
 from db import store, tables
 from db.database import Sessions
 from db.errors import InStudyError, NotRevealedError
-from db.values.reading import Action
+from db.values.audit import Action
 from db.values.similar_cases import SimilarCase, SimilarCases
 from service import similar_cases
 from service.similar_cases import SimilarCaseFinder

@@ -2,8 +2,8 @@
 
 from db import store, tables
 from db.database import Sessions
+from db.values.audit import Action
 from db.values.evaluations import JudgedCase
-from db.values.reading import Action
 from tests.helpers.rows import MODEL, NEWER_MODEL, analysis, consensus_row, prediction, sign_off_row, stored_image
 from tests.helpers.rows import SAYS_MALIGNANT as MALIGNANT
 from tests.helpers.world import World, analyse_each, make_case, make_world

@@ -13,7 +13,7 @@ from core.results import Analysis
 from db import store, tables
 from db.database import Sessions
 from db.errors import CaseChangedError, NotAllowedError, UnknownCaseError
-from db.values.reading import Role
+from db.values.accounts import Role
 from db.values.studies import CaseChoice, StudyRow
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, CROSSOVER, OPENED, QUALITY, stored_image

@@ -10,7 +10,8 @@ from db import store, tables
 from db.audit.verify import verify
 from db.database import Sessions
 from db.errors import CaseChangedError, InStudyError, NotAllowedError, UnknownCaseError
-from db.values.reading import Arm, Opinion, Read, Role, Stage
+from db.values.accounts import Role
+from db.values.reading import Arm, Opinion, Read, Stage
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import BENIGN, CROSSOVER, OPENED
 from tests.helpers.stress import amount

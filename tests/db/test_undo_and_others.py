@@ -10,7 +10,9 @@ from core import clock
 from db import store, tables
 from db.database import Sessions
 from db.errors import CaseChangedError, NotRevealedError
-from db.values.reading import Action, CaseState, Read, SignOff
+from db.values.adjudication import SignOff
+from db.values.audit import Action
+from db.values.reading import CaseState, Read
 from tests.helpers.rows import OPENED, SAYS_BENIGN, SAYS_MALIGNANT, sha256_of, study_rows
 from tests.helpers.world import World, make_world
 

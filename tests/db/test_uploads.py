@@ -5,7 +5,7 @@ import pytest
 from db import store, tables
 from db.database import Sessions
 from db.errors import NotAllowedError
-from db.values.reading import Role
+from db.values.accounts import Role
 from db.values.uploads import UploadedScope
 from tests.helpers.rows import BENIGN, MODEL, NEWER_MODEL, OPENED, out_of_scope, unusual, usual
 from tests.helpers.world import add_person, analyse_each, make_case, make_reader

@@ -13,7 +13,8 @@ from db.database import Sessions
 from db.projection.write import rebuild
 from db.queries.listed_cases import FEW
 from db.store.worklist import case_state
-from db.values.reading import CaseState, JobState, Opinion, Stage
+from db.values.jobs import JobState
+from db.values.reading import CaseState, Opinion, Stage
 from db.values.worklist import CaseFilter, CaseOrder
 from tests.helpers.rows import BENIGN, MALIGNANT, MODEL, OPENED, QUALITY, sha256_of, stored_image
 from tests.helpers.worklists import whole_worklist

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from core.results import Analysis
 from db import store, tables
 from db.errors import CaseChangedError, InStudyError, NotAllowedError, NotRevealedError
+from db.values.accounts import Role
 from db.values.adjudication import Amendment
-from db.values.reading import Arm, Role
+from db.values.reading import Arm
 from db.values.studies import StudyPlan
 from tests.helpers.rows import (
     CANNOT_ASSESS,

@@ -12,8 +12,10 @@ from core.imaging.demo import generate_tissue
 from core.labels import Malignancy
 from db import store, tables
 from db.database import Sessions
+from db.values.accounts import Role
+from db.values.adjudication import Severity
 from db.values.exports import CaseExport, ReadsExport
-from db.values.reading import Arm, OnScreen, Opinion, Region, RegionKind, Role, Severity, Vote
+from db.values.reading import Arm, OnScreen, Opinion, Region, RegionKind, Vote
 from service.exports.mrmc import write_reads_table
 from tests.helpers.images.odd_tiffs import pages_tiff
 from tests.helpers.rows import MALIGNANT, OPENED, OUT

@@ -21,8 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from core.settings import Settings
 from db import store
 from db.database import Sessions
-from db.values.accounts import Lifetime
-from db.values.reading import Account, Role
+from db.values.accounts import Account, Lifetime, Role
 from service.access.browser_tabs import BrowserTabs
 from service.access.gate import ACCOUNT, Gate
 from service.access.media_owners import MediaOwners

@@ -15,8 +15,7 @@ from starlette.types import ASGIApp
 from core.pipeline import analyse
 from db import store
 from db.database import Sessions
-from db.values.accounts import Lifetime, TokenScope, may_hold
-from db.values.reading import Account, Role
+from db.values.accounts import Account, Lifetime, Role, TokenScope, may_hold
 from service.access.gate import Gate
 from service.access.sessions import Access
 from service.api.interface import add_interface

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from core.labels import BREAKHIS
 from core.results import OUT_OF_SCOPE, Analysis, Prediction, Quality, QualityFinding, Scope
 from db import store, tables
-from db.values.adjudication import Ruling
+from db.values.adjudication import Ruling, Severity
 from db.values.evaluations import EvaluatedImage, NewEvaluation, ThresholdAim
-from db.values.reading import Arm, ModelIdentity, Opinion, RegionKind, Severity, Stage, StoredHeatmap, StoredImage
+from db.values.jobs import StoredHeatmap
+from db.values.reading import Arm, ModelIdentity, Opinion, RegionKind, Stage, StoredImage
 
 OPENED = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 QUALITY = Quality(41.5, 0.62, (QualityFinding("warning", "blurred (41, limit 75)"),))

@@ -12,7 +12,7 @@ import httpx
 
 from db import store
 from db.database import Sessions
-from db.values.reading import Account, Role
+from db.values.accounts import Account, Role
 from service.access.sessions import COOKIE
 from tests.helpers.databases import open_new
 from tests.helpers.openid_provider import CLIENT, CLIENT_SECRET, OpenIdProvider, running_provider

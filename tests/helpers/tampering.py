@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from db import store
 from db.audit.verify import verify
 from db.database import Sessions, open_as_it_is, open_database
+from db.values.accounts import Role
 from db.values.audit import AuditFinding
-from db.values.reading import Role
 from tests.helpers.rows import BENIGN, MALIGNANT, OPENED, evaluated_image, new_evaluation, sha256_of
 from tests.helpers.world import analyse_all, make_case
 

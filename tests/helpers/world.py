@@ -26,22 +26,10 @@ from db.database import Sessions
 from db.errors import NotAllowedError, NotRevealedError
 from db.files import Files
 from db.store.worklist import case_state
-from db.values.adjudication import Adjudication, Amendment, ProposedSignOff, Ruling, SignOffView
-from db.values.reading import (
-    Arm,
-    CaseState,
-    CaseView,
-    Consensus,
-    Job,
-    ModelIdentity,
-    OnScreen,
-    Opinion,
-    Read,
-    Role,
-    SignOff,
-    Stage,
-    StoredHeatmap,
-)
+from db.values.accounts import Role
+from db.values.adjudication import Adjudication, Amendment, Consensus, ProposedSignOff, Ruling, SignOff, SignOffView
+from db.values.jobs import Job, StoredHeatmap
+from db.values.reading import Arm, CaseState, CaseView, ModelIdentity, OnScreen, Opinion, Read, Stage
 from db.values.studies import OpenedPlace, StudyPlan
 from service.intake import CasePlan, add_images
 from tests.helpers import rows

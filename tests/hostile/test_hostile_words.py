@@ -12,9 +12,10 @@ from core.reading.reference_labels import UnreadableReferencesError, read_refere
 from db import store, tables
 from db.audit.verify import verify
 from db.database import Sessions
+from db.values.accounts import Role
 from db.values.audit import PROGRAM, EventFilter
 from db.values.evaluations import ImageFilter, NewEvaluation
-from db.values.reading import Opinion, Role
+from db.values.reading import Opinion
 from db.values.worklist import CaseFilter
 from tests.helpers.rows import OPENED, evaluated_image, stored_image
 from tests.helpers.stress import FULL, amount

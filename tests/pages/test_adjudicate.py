@@ -8,8 +8,9 @@ from streamlit.testing.v1 import AppTest
 
 from db import store
 from db.store.sign_ins import start_sign_in
-from db.values.accounts import Lifetime
-from db.values.reading import Account, Opinion, Role, Severity
+from db.values.accounts import Account, Lifetime, Role
+from db.values.adjudication import Severity
+from db.values.reading import Opinion
 from service.access.sessions import COOKIE
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import OPENED, RULING, SAYS_BENIGN, SAYS_MALIGNANT

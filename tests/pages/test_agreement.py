@@ -5,8 +5,9 @@ from streamlit.testing.v1 import AppTest
 
 from core.labels import Malignancy
 from db import store
-from db.values.adjudication import ProposedSignOff, Ruling
-from db.values.reading import Opinion, Role, Severity
+from db.values.accounts import Role
+from db.values.adjudication import ProposedSignOff, Ruling, Severity
+from db.values.reading import Opinion
 from pages.ui.agreement.choices import VIEWS
 from service.intake import CasePlan, add_images
 from tests.helpers.app_pages import visit, words_on

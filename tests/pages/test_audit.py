@@ -14,8 +14,8 @@ from db.database import Sessions
 from db.errors import NotAllowedError
 from db.files import Files
 from db.store.audit import verify_for
-from db.values.audit import PROGRAM, EventFilter
-from db.values.reading import Action, AuditEvent, Role
+from db.values.accounts import Role
+from db.values.audit import PROGRAM, Action, AuditEvent, EventFilter
 from pages.ui import audit, csv_tables, downloads
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.world import PASSWORD, World, make_reader

@@ -6,7 +6,8 @@ from datetime import datetime
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from db.values.reading import Opinion, Region, RegionKind, Severity, Vote
+from db.values.adjudication import Severity
+from db.values.reading import Opinion, Region, RegionKind, Vote
 from pages.ui.reading import inputs
 from pages.ui.reading.form_state import NOTE_LIMIT, ReadForm
 

@@ -13,9 +13,9 @@ from core.statistics.map_trust import MapTrust
 from core.statistics.resampling import Interval
 from db import store
 from db.store.sign_ins import start_sign_in
-from db.values.accounts import Lifetime
+from db.values.accounts import Lifetime, Role
 from db.values.evaluations import map_trust_files
-from db.values.reading import ModelIdentity, Role, Vote
+from db.values.reading import ModelIdentity, Vote
 from pages.ui.models.map_trust import draw_curves, write_findings
 from service.access.sessions import COOKIE
 from service.shipped_evaluations import FoundMapTrust, read_map_trust

@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 from core import clock
 from db import store
 from db.errors import CaseChangedError
-from db.values.reading import GRACE, CaseState, Region, RegionKind, Role, Stage
+from db.values.accounts import Role
+from db.values.reading import GRACE, CaseState, Region, RegionKind, Stage
 from pages.ui.viewer import parse_marks
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import SAYS_BENIGN

@@ -9,7 +9,8 @@ from core.card import Card, ScopeReference, TrainedScale, checkpoint_sha256, mod
 from core.labels import BREAKHIS
 from core.settings import Settings
 from db import store
-from db.values.reading import Action, Arm, ModelIdentity
+from db.values.audit import Action
+from db.values.reading import Arm, ModelIdentity
 from db.values.studies import StudyPlan
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.evaluations import made_evaluation, made_images

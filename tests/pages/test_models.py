@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 from core.card import Abstention, Card, ScopeReference, checkpoint_sha256, model_version
 from core.settings import Settings
 from db import store
+from db.values.audit import Action
 from db.values.evaluations import Deployment, RunState
-from db.values.reading import Action
 from pages.ui import resources
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.networks import SMALL_CARD, small_checkpoint

@@ -8,8 +8,8 @@ from streamlit.testing.v1 import AppTest
 
 from db import store
 from db.store.sign_ins import start_sign_in
-from db.values.accounts import Lifetime
-from db.values.reading import Account, CaseState, Opinion, Role
+from db.values.accounts import Account, Lifetime, Role
+from db.values.reading import CaseState, Opinion
 from service.access.sessions import COOKIE
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import OPENED, stored_image

@@ -11,7 +11,9 @@ from streamlit.testing.v1 import AppTest
 from core.card import TrainedScale
 from core.imaging.scale import Scale
 from db import store
-from db.values.reading import ImageRow, JobState, Role
+from db.values.accounts import Role
+from db.values.jobs import JobState
+from db.values.reading import ImageRow
 from db.values.scales import ChosenScale
 from pages.ui.viewer import KnownLength, parse_known_length
 from service.scales import record_scale

@@ -5,7 +5,8 @@ from sqlalchemy import select
 from streamlit.testing.v1 import AppTest
 
 from db import store, tables
-from db.values.reading import Action, Arm
+from db.values.audit import Action
+from db.values.reading import Arm
 from db.values.studies import StudyPlan
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import MALIGNANT, OPENED, sign_off_row

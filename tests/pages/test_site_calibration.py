@@ -12,7 +12,9 @@ from core.labels import Malignancy
 from core.results import Prediction
 from core.settings import Settings
 from db import store, tables
-from db.values.reading import Action, ModelIdentity, Role
+from db.values.accounts import Role
+from db.values.audit import Action
+from db.values.reading import ModelIdentity
 from service.worker.worker import identify_model
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import analysis, sign_off_row

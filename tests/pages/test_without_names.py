@@ -12,7 +12,7 @@ from core.statistics.cautions import Caution, ImageLeftOut, ImageNote, leak_caut
 from core.statistics.evaluation import Evaluation
 from core.statistics.shift import Shift
 from db import store
-from db.values.reading import Role
+from db.values.accounts import Role
 from pages.ui.csv_tables import figures_csv, predictions_csv
 from pages.ui.without_names import (
     assign_numbers,

@@ -12,7 +12,7 @@ import pytest
 
 from db import store
 from db.database import Sessions
-from db.values.reading import Role
+from db.values.accounts import Role
 from tests.helpers.databases import open_new
 from tests.helpers.gate import GateClient
 from tests.helpers.server import Server, running_server

@@ -10,7 +10,7 @@ import pytest
 from db.backup.backup import make_backup
 from db.backup.restore import check_backup, restore_backup
 from db.files import Files
-from db.values.reading import Action
+from db.values.audit import Action
 from tests.helpers import forked
 from tests.helpers.backups import DataFolder, contents, events, stored_files
 from tests.helpers.forked import Program

@@ -15,7 +15,8 @@ import pytest
 from db import store
 from db.audit.verify import verify
 from db.database import Sessions, WriteQueue, open_database
-from db.values.reading import Action, Opinion, Read
+from db.values.audit import Action
+from db.values.reading import Opinion, Read
 from tests.helpers.concurrency import at_once
 from tests.helpers.rows import OPENED
 from tests.helpers.saving_server import saving

@@ -13,8 +13,8 @@ import pytest
 from core.labels import BINARY
 from db import store
 from db.files import Files
-from db.values.accounts import TokenScope, may_hold
-from db.values.reading import Opinion, Role
+from db.values.accounts import Role, TokenScope, may_hold
+from db.values.reading import Opinion
 from service.api.interface import ROUTERS
 from service.intake import CasePlan, add_images
 from service.routes import router

@@ -8,8 +8,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from db import store
-from db.values.accounts import AccessAction
-from db.values.reading import Role
+from db.values.accounts import AccessAction, Role
 from service.access.sessions import COOKIE
 from tests.helpers.browser_tab import open_page
 from tests.helpers.gate import GateClient

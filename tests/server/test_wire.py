@@ -17,8 +17,10 @@ from core.results import Analysis, Heatmap, Prediction, Quality, RgbImage, Scope
 from db import store
 from db.database import Sessions
 from db.files import Files
+from db.values.accounts import Role
 from db.values.evaluations import EvaluatedImage
-from db.values.reading import ModelIdentity, Opinion, Role, StoredHeatmap
+from db.values.jobs import StoredHeatmap
+from db.values.reading import ModelIdentity, Opinion
 from service.evaluation_for_reader import evaluate_images
 from service.intake import CasePlan, add_images
 from service.routes import router

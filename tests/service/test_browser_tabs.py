@@ -6,7 +6,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from db import store
-from db.values.reading import Role
+from db.values.accounts import Role
 from service.access.browser_tabs import BrowserTabs
 from tests.helpers.browser_tab import clicking_tab
 from tests.helpers.databases import open_new

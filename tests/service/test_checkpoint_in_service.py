@@ -6,8 +6,8 @@ import pytest
 
 from core.card import UnusableCheckpointError, checkpoint_sha256, read_card
 from db import store
+from db.values.audit import Action
 from db.values.evaluations import RunState
-from db.values.reading import Action
 from service.worker.checkpoint_in_service import find_checkpoint_in_service, list_checkpoints
 from service.worker.try_checkpoint import deploy
 from tests.helpers.networks import small_checkpoint

@@ -14,8 +14,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection
 
 from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_png
-from db.values.accounts import TokenScope
-from db.values.reading import Role
+from db.values.accounts import Role, TokenScope
 from service.access.gate import needed_scope
 from service.api.limits import Limits
 from tests.helpers.programs import Interface, running_interface

@@ -14,8 +14,9 @@ from core.imaging.scale import Scale
 from core.results import OUT_OF_SCOPE
 from db import store
 from db.errors import InStudyError, NotRevealedError
+from db.values.accounts import Role
 from db.values.exports import NO_TIME, pseudonym
-from db.values.reading import Arm, Opinion, Region, RegionKind, Role
+from db.values.reading import Arm, Opinion, Region, RegionKind
 from db.values.scales import ChosenScale
 from db.values.studies import StudyPlan
 from service.exports.fhir import DISCLAIMER, write_diagnostic_report

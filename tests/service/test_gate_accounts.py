@@ -11,8 +11,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from db import store, tables
-from db.values.accounts import Lifetime
-from db.values.reading import Role
+from db.values.accounts import Lifetime, Role
 from service.access.sessions import COOKIE
 from tests.helpers.concurrency import wait_until
 from tests.helpers.gate import SECRET, GateClient, ask_gate_itself, running_gate

@@ -13,7 +13,7 @@ from core.settings import Settings
 from db import store
 from db.audit.trail import record_event
 from db.files import DamagedFileError
-from db.values.reading import Role
+from db.values.accounts import Role
 from service.installation import Installation, find_served
 from tests.helpers.concurrency import wait_until
 from tests.helpers.databases import copy_tables

@@ -14,8 +14,9 @@ from db.database import Sessions
 from db.errors import InStudyError, NotAllowedError
 from db.queries import exported_reads, reads
 from db.store.exports import DEIDENTIFIED, ExportDetail
+from db.values.accounts import Role
 from db.values.exports import ExportedCase, ExportedRead
-from db.values.reading import Opinion, Role
+from db.values.reading import Opinion
 from db.values.scales import ChosenScale
 from service.exports.mrmc import _scores, write_imrmc_file
 from service.exports.study_archive import ExportRequest, make_reads_archive

@@ -16,8 +16,8 @@ from core.imaging.heatmaps import make_colour_bar, overlay_heatmap
 from core.results import OUT_OF_SCOPE
 from db import store
 from db.errors import NotRevealedError
+from db.values.accounts import Role
 from db.values.exports import CaseExport
-from db.values.reading import Role
 from service.exports import fonts
 from service.exports.case_report import CaseReportRequest, make_fhir_report, make_pdf_report
 from service.exports.pdf import LARGE, SMALL, write_case_pdf

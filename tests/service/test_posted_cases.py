@@ -9,9 +9,9 @@ from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_png
 from core.imaging.scale import Scale
 from db import store
-from db.values.accounts import TokenScope
+from db.values.accounts import Role, TokenScope
+from db.values.jobs import JobState
 from db.values.programs import KeyedRequest
-from db.values.reading import JobState, Role
 from service.api.limits import Limits
 from service.api.routing import let_programs_in
 from service.api.uploads import ReceivedFile, digest

@@ -17,8 +17,7 @@ from core.imaging.heatmaps import encode_png
 from core.imaging.limits import UnreadableImageError
 from core.results import OUT_OF_SCOPE, JudgedScope, PatchFeatures, RgbImage, Scope
 from db import store
-from db.values.accounts import TokenScope
-from db.values.reading import Role
+from db.values.accounts import Role, TokenScope
 from service.api import predict
 from service.api.known_files import KnownFile, KnownFiles
 from service.api.limits import Limits

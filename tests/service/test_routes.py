@@ -19,7 +19,9 @@ from core.imaging.heatmaps import encode_heatmap
 from core.labels import BINARY
 from core.results import Analysis, Prediction, Quality
 from db import database, store
-from db.values.reading import ModelIdentity, Opinion, Role, StoredHeatmap
+from db.values.accounts import Role
+from db.values.jobs import StoredHeatmap
+from db.values.reading import ModelIdentity, Opinion
 from pages.ui.viewer import VENDOR
 from service.installation import Installation
 from service.intake import IntakeResult

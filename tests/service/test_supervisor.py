@@ -21,7 +21,8 @@ from core.pipeline import analyse
 from core.results import Quality
 from db import store
 from db.errors import DatabaseBusyError
-from db.values.reading import JobState, Opinion, StoredImage
+from db.values.jobs import JobState
+from db.values.reading import Opinion, StoredImage
 from service.engine.queue import Ticket
 from service.engine.requests import AnalysisRequest, EngineUnavailableError
 from service.worker.supervisor import Supervisor

@@ -17,7 +17,7 @@ from core.card import TrainedScale
 from core.imaging.scale import Scale
 from db import store, tables
 from db.values.evaluations import ThresholdAim
-from db.values.reading import JobState
+from db.values.jobs import JobState
 from db.values.scales import ChosenScale
 from service.intake import add_demo_case
 from service.worker.supervisor import worker_environment

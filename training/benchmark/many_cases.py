@@ -18,7 +18,8 @@ from core.labels import BINARY, Malignancy
 from core.results import Analysis, Prediction, Quality
 from db import store
 from db.database import Sessions, open_database
-from db.values.reading import ModelIdentity, Opinion, Role, StoredImage
+from db.values.accounts import Role
+from db.values.reading import ModelIdentity, Opinion, StoredImage
 
 BASE = 200  # cases that are read one by one; twice as many readings
 # Of 20 cases in a row, those that nobody has read yet, those begun by the first reader, and those that both finished.

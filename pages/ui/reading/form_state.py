@@ -12,7 +12,8 @@ import streamlit as st
 
 from core import clock
 from core.labels import BREAKHIS, Malignancy
-from db.values.reading import REASONS, Opinion, Region, Severity, Vote
+from db.values.adjudication import Severity
+from db.values.reading import REASONS, Opinion, Region, Vote
 from pages.ui import times
 
 LABELS: dict[str, Malignancy | None] = {"B": "benign", "M": "malignant", "X": None}

@@ -5,8 +5,8 @@ import streamlit as st
 from core.labels import Malignancy
 from db import store
 from db.errors import CaseChangedError
-from db.values.adjudication import Amendment, ProposedSignOff, SignOffView
-from db.values.reading import CaseState, CaseView, Consensus, Opinion, SignOff
+from db.values.adjudication import Amendment, Consensus, ProposedSignOff, SignOff, SignOffView
+from db.values.reading import CaseState, CaseView, Opinion
 from pages.ui import formatting, resources, times
 from pages.ui.reading import drafts, inputs, saved
 from pages.ui.reading.form_state import NOTE_LIMIT, ReadForm
