@@ -16,16 +16,11 @@ from PIL import Image, ImageCms
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from tests.helpers.images.odd_modes import ODD_MODES, adam7, png_chunk, raw_png, saved, smooth_colours, tiff
+from tests.helpers.images.refusals import refusal
 
 
 def rgb_file(kind: str, **options: object) -> bytes:
     return saved(Image.fromarray(smooth_colours()), kind, **options)
-
-
-def refusal(data: bytes) -> str:
-    with pytest.raises(UnreadableImageError) as caught:
-        decode_image(data)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("mode", list(ODD_MODES))

@@ -8,19 +8,13 @@ from PIL import Image
 
 from core.imaging.decode import decode_image
 from core.imaging.demo import generate_tissue
-from core.imaging.limits import UnreadableImageError
 from core.results import RgbImage
 from tests.helpers.images.odd_modes import saved, smooth_colours
 from tests.helpers.images.odd_tiffs import jpeg_of, jpeg_tiff, rgb_as_ycbcr
+from tests.helpers.images.refusals import refusal
 
 _RGB, _YCBCR = 2, 6  # photometric interpretation
 _WIDTH, _HEIGHT = 128, 96
-
-
-def refusal(data: bytes) -> str:
-    with pytest.raises(UnreadableImageError) as caught:
-        decode_image(data)
-    return str(caught.value)
 
 
 def between_segments(data: bytes, stray: bytes) -> bytes:

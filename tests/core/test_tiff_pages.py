@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from core.imaging.decode import decode_image
-from core.imaging.limits import UnreadableImageError
 from core.results import RgbImage
 from tests.helpers.images.odd_modes import smooth_colours, tiff
 from tests.helpers.images.odd_tiffs import Pages, channels_tiff, pages_tiff
+from tests.helpers.images.refusals import refusal
 
 _SMALLER_COPY, _MASK = 1, 4  # marks of a page
 
@@ -20,12 +20,6 @@ def ramp(channel: int) -> RgbImage:
     table = np.zeros((3, 256), np.uint8)
     table[channel] = np.arange(256)
     return table
-
-
-def refusal(data: bytes) -> str:
-    with pytest.raises(UnreadableImageError) as caught:
-        decode_image(data)
-    return str(caught.value)
 
 
 FOUND: dict[str, tuple[Pages, str]] = {

@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from core.imaging.decode import decode_image
-from core.imaging.limits import UnreadableImageError
 from tests.helpers.images.odd_modes import png_chunk, raw_png, smooth_colours, tiff
 from tests.helpers.images.odd_tiffs import STRIP_COUNTS, TILE_COUNTS, TILE_OFFSETS, with_numbers, without_tag
+from tests.helpers.images.refusals import refusal
 
 _LARGEST_SAMPLE = 281
 _COMPRESSION = 259
@@ -24,12 +24,6 @@ WRONG: dict[str, Callable[[list[int]], list[int]]] = {
     "one zero": lambda counts: [0, *counts[1:]],
     "too large": lambda counts: [2 * count + 40_000 for count in counts],
 }
-
-
-def refusal(data: bytes) -> str:
-    with pytest.raises(UnreadableImageError) as caught:
-        decode_image(data)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("packing", [None, "lzw", "deflate", "packbits", "jpeg"])

@@ -4,9 +4,18 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import pytest
 import streamlit as st
 from streamlit.components.v2 import manifest_scanner
+from streamlit.runtime.context import ContextProxy, StreamlitHeaders
 from streamlit.testing.v1 import AppTest
+
+from db import store
+from db.database import Sessions
+from db.store.sign_ins import start_sign_in
+from db.values.accounts import Lifetime
+from service.access.sessions import COOKIE
+from tests.helpers.world import PASSWORD
 
 FRAME = Path(__file__).resolve().parents[2] / "pages" / "frame.py"
 # A server looks once through all installed packages for components; a test tab would do it every time.
@@ -36,6 +45,22 @@ def visit_from(place: Place, page: str, **query: str) -> AppTest:
     tab.run()
     assert not tab.exception, tab.exception
     return tab
+
+
+def open_case(case_id: int) -> AppTest:
+    """Open a case in a new tab, to be read."""
+    return visit("read_case.py", case=str(case_id))
+
+
+def sign_in(monkeypatch: pytest.MonkeyPatch, sessions: Sessions, name: str) -> None:
+    """Sign in with the password of all tests: from now on the browser sends this cookie."""
+    with sessions.begin() as session:
+        recognised = store.accounts.account_with_password(session, name, PASSWORD)
+        assert recognised is not None
+        secret = start_sign_in(session, recognised, Lifetime())
+    sent = StreamlitHeaders([("Cookie", f"{COOKIE}={secret}")])
+    # A tab of these tests has no websocket on which a cookie could come.
+    monkeypatch.setattr(ContextProxy, "headers", sent)
 
 
 def words_on(tab: AppTest) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import psutil
+import pytest
 
 from tests.helpers.forked import PROJECT, Program, start_server
 
@@ -74,6 +75,15 @@ def running_server(
     finally:
         process.terminate()
         process.wait(30)
+
+
+def outside_address() -> str:
+    """Return an address of this computer that others can reach; skip the test if there is none."""
+    for addresses in psutil.net_if_addrs().values():
+        for found in addresses:
+            if found.family == socket.AF_INET and not found.address.startswith("127."):
+                return found.address
+    pytest.skip("this computer has no address but loopback")
 
 
 def _free_port(address: str) -> int:

@@ -3,16 +3,13 @@
 from dataclasses import dataclass, replace
 
 import pytest
-from streamlit.runtime.context import ContextProxy, StreamlitHeaders
 from streamlit.testing.v1 import AppTest
 
 from db import store
-from db.store.sign_ins import start_sign_in
-from db.values.accounts import Account, Lifetime, Role
+from db.values.accounts import Account, Role
 from db.values.adjudication import Severity
 from db.values.reading import Opinion
-from service.access.sessions import COOKIE
-from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.app_pages import press, sign_in, visit, words_on
 from tests.helpers.rows import OPENED, RULING, SAYS_BENIGN, SAYS_MALIGNANT
 from tests.helpers.world import PASSWORD, World, let_all_meet_the_model
 
@@ -47,13 +44,7 @@ class Court:
 
     def be(self, name: str) -> None:
         """Sign in: from now on the browser sends this cookie."""
-        with self.world.sessions.begin() as session:
-            recognised = store.accounts.account_with_password(session, name, PASSWORD)
-            assert recognised is not None
-            secret = start_sign_in(session, recognised, Lifetime())
-        sent = StreamlitHeaders([("Cookie", f"{COOKIE}={secret}")])
-        # A tab of these tests has no websocket on which a cookie could come.
-        self.monkeypatch.setattr(ContextProxy, "headers", sent)
+        sign_in(self.monkeypatch, self.world.sessions, name)
 
     def visit(self, name: str, page: str = "adjudicate.py", **query: str) -> AppTest:
         """Open a page as somebody who has signed in."""

@@ -8,8 +8,8 @@ from core.statistics.shift import Shift
 from core.statistics.tissue_statistics import STATISTICS
 from pages.ui.csv_tables import statistics_csv
 from pages.ui.domain_shift import charts, explanations
+from tests.helpers.colours import contrast
 from tests.helpers.shifts import STEPS, figure, shifted
-from tests.pages.test_training_run_charts import luminance
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,7 @@ def test_every_colour_reads_on_the_light_and_on_the_dark_background(far: Shift) 
     used |= {trace.marker.color for trace in charts.draw_points(far).data}
     for colour in used:
         for background in ("#ffffff", "#16191b"):
-            dark, light = sorted((luminance(colour), luminance(background)))
-            assert (light + 0.05) / (dark + 0.05) >= 3, (colour, background)
+            assert contrast(colour, background) >= 3, (colour, background)
 
 
 @pytest.mark.parametrize(

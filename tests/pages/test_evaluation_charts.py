@@ -10,6 +10,7 @@ from core.statistics.evaluation import Confusion, Figure, Group
 from core.statistics.figure_names import ACCURACY, RECALL, SPECIFICITY
 from pages.ui.charts import escape_markup
 from pages.ui.evaluation.charts import Shows, draw_curve, draw_intervals, draw_matrix, figure_words
+from tests.helpers.colours import contrast
 from tests.helpers.evaluations import made_evaluation
 
 PUBLISHED = Confusion(("benign", "malignant"), ((220, 162), (59, 468)), ((9, 7), (5, 12)))
@@ -72,8 +73,7 @@ def test_numbers_stay_readable_on_the_fullest_cell(ink: str) -> None:
     assert points.textfont.color == points.selected.textfont.color == points.unselected.textfont.color == ink
     *colour, share = (float(part) for part in figure.data[0].colorscale[-1][1][5:-1].split(","))
     mixed = [share * part + (1 - share) * below for part, below in zip(colour, BACKGROUNDS[ink], strict=True)]
-    dark, light = sorted((luminance(mixed), luminance([int(ink[i : i + 2], 16) for i in (1, 3, 5)])))
-    assert (light + 0.05) / (dark + 0.05) >= 4.5
+    assert contrast(mixed, ink) >= 4.5
 
 
 def test_two_models_differ_by_line_and_sign_as_well_as_by_colour() -> None:
@@ -147,8 +147,3 @@ def test_a_figure_without_an_interval_is_written_without_one() -> None:
     assert figure_words(Figure(ACCURACY, 0.8, 0.5, 0.9, "image", 19)) == "0.800 [0.500, 0.900]"
     assert figure_words(Figure(ACCURACY, 0.8, None, None, "image", 19)) == "0.800"
     assert figure_words(None) == "–"
-
-
-def luminance(colour: list[float] | list[int]) -> float:
-    linear = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

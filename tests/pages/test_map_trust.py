@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from streamlit.runtime.context import ContextProxy, StreamlitHeaders
 from streamlit.testing.v1 import AppTest
 
 from core.card import checkpoint_sha256, model_version
@@ -12,14 +11,12 @@ from core.settings import Settings
 from core.statistics.map_trust import MapTrust
 from core.statistics.resampling import Interval
 from db import store
-from db.store.sign_ins import start_sign_in
-from db.values.accounts import Lifetime, Role
+from db.values.accounts import Role
 from db.values.evaluations import map_trust_files
 from db.values.reading import ModelIdentity, Vote
 from pages.ui.models.map_trust import draw_curves, write_findings
-from service.access.sessions import COOKIE
 from service.shipped_evaluations import FoundMapTrust, read_map_trust
-from tests.helpers.app_pages import visit, words_on
+from tests.helpers.app_pages import sign_in, visit, words_on
 from tests.helpers.map_trust import made_trust
 from tests.helpers.rows import SAYS_MALIGNANT
 from tests.helpers.world import CARD, PASSWORD, World, analyse_all
@@ -195,10 +192,7 @@ def test_an_administrator_sees_the_measurements_and_no_votes(
     write(made_trust(checkpoint()[1]).to_json())
     with world.sessions.begin() as session:
         store.accounts.add_signing_account(session, None, "office", Role.ADMINISTRATOR, PASSWORD)
-        recognised = store.accounts.account_with_password(session, "office", PASSWORD)
-        assert recognised is not None
-        secret = start_sign_in(session, recognised, Lifetime())
-    monkeypatch.setattr(ContextProxy, "headers", StreamlitHeaders([("Cookie", f"{COOKIE}={secret}")]))
+    sign_in(monkeypatch, world.sessions, "office")
     words = plain(visit("models.py"))
     assert "Their votes are shown to readers and researchers." in words
     assert "1 yes" not in words

@@ -13,7 +13,7 @@ from db.errors import CaseChangedError
 from db.values.accounts import Role
 from db.values.reading import GRACE, CaseState, Region, RegionKind, Stage
 from pages.ui.viewer import parse_marks
-from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.app_pages import open_case, press, visit, words_on
 from tests.helpers.rows import SAYS_BENIGN
 from tests.helpers.world import World
 
@@ -27,10 +27,6 @@ def case_id(world: World) -> int:
     made = world.add_case(1, 2)
     world.analyse(0.8125)
     return made
-
-
-def open_case(world: World, case_id: int) -> AppTest:
-    return visit("read_case.py", case=str(case_id))
 
 
 class Shown(NamedTuple):
@@ -53,7 +49,7 @@ def mark(tab: AppTest, form: str, *regions: Region) -> None:
 
 
 def test_marks_are_saved_with_the_first_opinion_and_carried_over_to_the_final_one(world: World, case_id: int) -> None:
-    tab = open_case(world, case_id)
+    tab = open_case(case_id)
     assert sheet(tab) == (f"first-{case_id}", [], True)
     mark(tab, f"first-{case_id}", SPOT, FIELD)
     press(tab, "▲", "4", "Save and reveal")
@@ -70,11 +66,11 @@ def test_marks_are_saved_with_the_first_opinion_and_carried_over_to_the_final_on
     assert (first.opinion.regions, final.opinion.regions) == ((SPOT, FIELD), (FIELD,))
 
 
-def test_saved_marks_can_only_be_changed_in_an_amendment(world: World, case_id: int) -> None:
-    tab = open_case(world, case_id)
+def test_saved_marks_can_only_be_changed_in_an_amendment(case_id: int) -> None:
+    tab = open_case(case_id)
     mark(tab, f"first-{case_id}", SPOT)
     press(tab, "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
-    tab = open_case(world, case_id)
+    tab = open_case(case_id)
     assert sheet(tab).editable is False
     assert len(sheet(tab).regions) == 1
     tab.toggle[0].set_value(True).run()
@@ -84,9 +80,9 @@ def test_saved_marks_can_only_be_changed_in_an_amendment(world: World, case_id: 
 
 
 def test_marks_of_a_window_that_was_overtaken_are_still_there_to_be_saved(world: World, case_id: int) -> None:
-    stale = press(open_case(world, case_id), "○", "2")
+    stale = press(open_case(case_id), "○", "2")
     mark(stale, f"first-{case_id}", SPOT)
-    press(open_case(world, case_id), "▲", "4", "Save and reveal")
+    press(open_case(case_id), "▲", "4", "Save and reveal")
     press(stale, "Save and reveal")
     stale.run()
     assert "(1 mark)" in stale.warning[0].value
@@ -97,7 +93,7 @@ def test_marks_of_a_window_that_was_overtaken_are_still_there_to_be_saved(world:
 def test_a_final_opinion_can_be_withdrawn_and_its_form_is_as_it_was(world: World, case_id: int) -> None:
     following = world.add_case(3)
     world.analyse()
-    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "5")
+    tab = press(open_case(case_id), "▲", "4", "Save and reveal", "Keep mine", "5")
     tab.text_area[0].set_value("the nests on the left")
     press(tab, "Save and open next case")
     assert tab.query_params["case"] == str(following)
@@ -110,7 +106,7 @@ def test_a_final_opinion_can_be_withdrawn_and_its_form_is_as_it_was(world: World
     press(tab, "Save and open next case")
     stages = [read.stage for read in world.reads(case_id)]
     assert stages == [Stage.FIRST, Stage.FINAL, Stage.WITHDRAWN, Stage.FINAL]
-    words = words_on(open_case(world, case_id))
+    words = words_on(open_case(case_id))
     assert "final (withdrawn): ▲ malignant (5/5)" in words
     assert "final opinion withdrawn" in words
     assert "amended" not in words
@@ -119,7 +115,7 @@ def test_a_final_opinion_can_be_withdrawn_and_its_form_is_as_it_was(world: World
 def test_what_was_taken_back_elsewhere_is_not_taken_back_twice(world: World, case_id: int) -> None:
     world.add_case(3)
     world.analyse()
-    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
+    tab = press(open_case(case_id), "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
     final = world.reads(case_id)[-1]
     with world.sessions.begin() as session:
         store.reads.withdraw_read(session, final.id, world.reader)
@@ -137,7 +133,7 @@ def test_undo_is_offered_no_longer_than_the_store_grants_it(
 ) -> None:
     world.add_case(3)
     world.analyse()
-    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
+    tab = press(open_case(case_id), "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
     assert _offers_undo(tab)
     saved = world.reads(case_id)[-1].saved_at
     monkeypatch.setattr(clock, "now", lambda: saved + timedelta(seconds=59.9))
@@ -152,7 +148,7 @@ def test_undo_is_gone_once_the_page_of_agreement_has_shown_what_others_said(worl
     with world.sessions.begin() as session:
         other = store.accounts.add_account(session, "dr. b", Role.READER).id
     world.read(other, case_id, SAYS_BENIGN)
-    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
+    tab = press(open_case(case_id), "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
     assert _offers_undo(tab)
     words = words_on(visit("agreement.py"))
     assert "dr. b" in words
@@ -168,21 +164,21 @@ def test_a_click_on_undo_that_comes_too_late_is_answered(world: World, case_id: 
     with world.sessions.begin() as session:
         other = store.accounts.add_account(session, "dr. b", Role.READER).id
     world.read(other, case_id, SAYS_BENIGN)
-    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
+    tab = press(open_case(case_id), "▲", "4", "Save and reveal", "Keep mine", "Save and open next case")
     world.end_undo(world.reader)
     press(tab, "Undo (60 s)")
     assert "you have seen what others said of this case" in words_on(tab)
 
 
-def test_a_first_opinion_offers_no_undo(world: World, case_id: int) -> None:
-    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal")
+def test_a_first_opinion_offers_no_undo(case_id: int) -> None:
+    tab = press(open_case(case_id), "▲", "4", "Save and reveal")
     assert "C-0001 saved" in words_on(tab)
     assert not [button for button in tab.button if button.label.startswith("Undo")]
 
 
 def test_the_time_a_form_was_in_use_is_kept_with_the_read(world: World, case_id: int) -> None:
     began = datetime.now(UTC)
-    tab = press(open_case(world, case_id), "▲", "4")
+    tab = press(open_case(case_id), "▲", "4")
     tab.session_state[f"first-{case_id}-seconds"] += 7.0
     press(tab, "Save and reveal")
     took = (datetime.now(UTC) - began).total_seconds()
@@ -191,9 +187,9 @@ def test_the_time_a_form_was_in_use_is_kept_with_the_read(world: World, case_id:
     assert 7.0 < read.edit_seconds <= 7.0 + took
 
 
-def test_a_long_absence_counts_as_two_minutes_and_another_page_not_at_all(world: World, case_id: int) -> None:
+def test_a_long_absence_counts_as_two_minutes_and_another_page_not_at_all(case_id: int) -> None:
     form = f"first-{case_id}"
-    tab = press(open_case(world, case_id), "▲")
+    tab = press(open_case(case_id), "▲")
     named, last = tab.session_state["edit-clock"]
     assert named == form
     tab.session_state["edit-clock"] = (form, last - 3600)
@@ -206,15 +202,15 @@ def test_a_long_absence_counts_as_two_minutes_and_another_page_not_at_all(world:
 
 
 def test_a_note_that_looks_like_a_person_is_warned_about_and_saved_all_the_same(world: World, case_id: int) -> None:
-    tab = open_case(world, case_id)
+    tab = open_case(case_id)
     tab.text_area[0].set_value("born 12.03.1961").run()
     assert [caption for caption in tab.caption if "Notes must not identify the patient" in caption.value]
     press(tab, "▲", "4", "Save and reveal")
     assert world.reads(case_id)[0].opinion.note == "born 12.03.1961"
 
 
-def test_the_tab_keeps_what_was_typed_and_nothing_of_the_model(world: World, case_id: int) -> None:
-    tab = press(open_case(world, case_id), "▲", "4", "Save and reveal", "Keep mine", "Yes")
+def test_the_tab_keeps_what_was_typed_and_nothing_of_the_model(case_id: int) -> None:
+    tab = press(open_case(case_id), "▲", "4", "Save and reveal", "Keep mine", "Yes")
     drafts = [found for found in tab.get("bidi_component") if "typed" in json.loads(found.proto.json)]
     typed = {found["form"]: found["typed"] for found in (json.loads(draft.proto.json) for draft in drafts)}
     assert typed[f"final-{case_id}"] == {"choice": "A", "confidence": 4, "vote": "yes"}

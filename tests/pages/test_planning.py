@@ -3,15 +3,12 @@
 from dataclasses import dataclass
 
 import pytest
-from streamlit.runtime.context import ContextProxy, StreamlitHeaders
 from streamlit.testing.v1 import AppTest
 
 from db import store
-from db.store.sign_ins import start_sign_in
-from db.values.accounts import Account, Lifetime, Role
+from db.values.accounts import Account, Role
 from db.values.reading import CaseState, Opinion
-from service.access.sessions import COOKIE
-from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.app_pages import press, sign_in, visit, words_on
 from tests.helpers.rows import OPENED, stored_image
 from tests.helpers.world import PASSWORD, World
 
@@ -29,13 +26,7 @@ class Office:
 
     def visit(self, name: str, page: str = "planning.py", **query: str) -> AppTest:
         """Open a page as somebody who has signed in."""
-        with self.world.sessions.begin() as session:
-            recognised = store.accounts.account_with_password(session, name, PASSWORD)
-            assert recognised is not None
-            secret = start_sign_in(session, recognised, Lifetime())
-        sent = StreamlitHeaders([("Cookie", f"{COOKIE}={secret}")])
-        # A tab of these tests has no websocket on which a cookie could come.
-        self.monkeypatch.setattr(ContextProxy, "headers", sent)
+        sign_in(self.monkeypatch, self.world.sessions, name)
         return visit(page, **query)
 
 

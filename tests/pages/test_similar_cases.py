@@ -2,13 +2,12 @@
 
 import pytest
 from sqlalchemy import select
-from streamlit.testing.v1 import AppTest
 
 from db import store, tables
 from db.values.audit import Action
 from db.values.reading import Arm
 from db.values.studies import StudyPlan
-from tests.helpers.app_pages import press, visit, words_on
+from tests.helpers.app_pages import open_case, press, visit, words_on
 from tests.helpers.rows import MALIGNANT, OPENED, sign_off_row
 from tests.helpers.world import World
 
@@ -28,12 +27,8 @@ def case_id(world: World) -> int:
     return made
 
 
-def _open(case_id: int) -> AppTest:
-    return visit("read_case.py", case=str(case_id))
-
-
 def test_a_similar_case_is_shown_after_the_reveal_and_not_before(world: World, case_id: int) -> None:
-    tab = _open(case_id)
+    tab = open_case(case_id)
     before = words_on(press(tab, "▲", "4"))
     assert not [word for word in (TITLE, "images/1/thumbnail", "imilar", "distance 0") if word in before]
     after = words_on(press(tab, "Save and reveal"))
@@ -61,7 +56,7 @@ def test_a_study_shows_no_similar_case(world: World, case_id: int, arm: Arm) -> 
 def test_without_a_case_to_compare_with_there_is_nothing(world: World) -> None:
     lone = world.add_case(1)
     world.analyse()
-    assert "imilar" not in words_on(press(_open(lone), "▲", "4", "Save and reveal"))
+    assert "imilar" not in words_on(press(open_case(lone), "▲", "4", "Save and reveal"))
 
 
 def test_a_case_analysed_before_embeddings_were_stored_says_so(world: World, case_id: int) -> None:
@@ -70,6 +65,6 @@ def test_a_case_analysed_before_embeddings_were_stored_says_so(world: World, cas
             session.connection().exec_driver_sql(f"DROP TRIGGER image_embeddings_{trigger}")
         newest = select(tables.ImageEmbedding).order_by(tables.ImageEmbedding.id.desc()).limit(1)
         session.delete(session.scalars(newest).one())
-    words = words_on(press(_open(case_id), "▲", "4", "Save and reveal"))
+    words = words_on(press(open_case(case_id), "▲", "4", "Save and reveal"))
     assert "this case was analysed before" in words
     assert TITLE not in words

@@ -7,6 +7,7 @@ import pytest
 
 from core.fitting.history import read_lines
 from pages.ui.models.training_runs import draw_training_curves
+from tests.helpers.colours import contrast
 from tests.helpers.runs.histories import epoch_line, run_lines
 
 
@@ -68,20 +69,13 @@ def test_hovering_names_part_epoch_phase_and_measure() -> None:
     assert training.customdata[:3] == ("head", "head", "all")
 
 
-def luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 def test_every_colour_reads_on_the_light_and_on_the_dark_background() -> None:
     figure = curves(run_lines(parts=6))
     used = {trace.line.color or trace.marker.color for trace in figure.data}
     used |= {line.line.color for line in figure.layout.shapes}
     for colour in used:
         for background in ("#ffffff", "#16191b"):
-            dark, light = sorted((luminance(colour), luminance(background)))
-            assert (light + 0.05) / (dark + 0.05) >= 3, (colour, background)
+            assert contrast(colour, background) >= 3, (colour, background)
 
 
 def test_many_parts_reuse_colours_in_turn() -> None:

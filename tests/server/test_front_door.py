@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import streamlit
 
-from tests.helpers.server import Answer, Server, running_server
+from tests.helpers.server import Answer, Server, outside_address, running_server
 from tests.helpers.stress import amount
 
 pytestmark = pytest.mark.slow
@@ -44,14 +43,6 @@ _ASKED: dict[str, Callable[[Server], Answer]] = {
 }
 
 
-def _outside_address() -> str:
-    for addresses in psutil.net_if_addrs().values():
-        for found in addresses:
-            if found.family == socket.AF_INET and not found.address.startswith("127."):
-                return found.address
-    pytest.skip("this computer has no address but loopback")
-
-
 def _assert_closed(server: Server, kind: str) -> None:
     answer = _ASKED[kind](server)
     assert answer.status == 403, (kind, answer)
@@ -69,7 +60,7 @@ def test_on_every_interface_the_very_first_request_is_refused_and_so_is_every_ot
 
 
 def test_on_the_machines_own_address_every_request_is_refused(tmp_path: Path) -> None:
-    address = _outside_address()
+    address = outside_address()
     with running_server(tmp_path, address, reach=address) as server:
         for kind in _ASKED:
             _assert_closed(server, kind)

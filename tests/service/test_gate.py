@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 
-import psutil
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -21,6 +20,7 @@ from websockets.sync.client import connect
 
 from service.access.gate import Gate
 from tests.helpers.gate import ask_gate_itself
+from tests.helpers.server import outside_address
 
 _SECRET = "a page with patients on it"
 
@@ -76,15 +76,6 @@ def _ask(port: int, path: str = "/read_case", method: str = "GET", *headers: tup
     return answer.status, answer.read().decode()
 
 
-def _outside_address() -> str:
-    """Give an address of this computer that others can reach."""
-    for addresses in psutil.net_if_addrs().values():
-        for found in addresses:
-            if found.family == socket.AF_INET and not found.address.startswith("127."):
-                return found.address
-    pytest.skip("this computer has no address but loopback")
-
-
 def test_on_loopback_the_reader_of_this_computer_passes() -> None:
     with _served("127.0.0.1") as port:
         assert _ask(port) == (200, _SECRET)
@@ -104,8 +95,8 @@ def test_on_every_interface_nothing_passes_even_when_asked_from_this_computer(ad
         assert refused.value.response.status_code == 403
 
 
-def test_one_outside_address_beside_loopback_closes_the_gate() -> None:
-    with _served("127.0.0.1", _outside_address()) as port:
+def test_oneoutside_address_beside_loopback_closes_the_gate() -> None:
+    with _served("127.0.0.1", outside_address()) as port:
         assert _ask(port)[0] == 403
 
 
