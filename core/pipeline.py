@@ -52,7 +52,7 @@ class ScopeJudge(Protocol):
 
 
 class PatchClassifier(Protocol):
-    """What the pipeline needs from a classifier; tests pass a ten-line fake."""
+    """What the pipeline needs from a classifier; tests pass a small fake."""
 
     @property
     def card(self) -> Card:

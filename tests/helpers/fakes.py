@@ -1,4 +1,4 @@
-"""The one fake of the test suite: a classifier that answers from colours, without a network."""
+"""The fake classifier of the tests, which answers from colours, without a network; `programs.py` has a fake engine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
