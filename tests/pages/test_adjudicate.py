@@ -194,7 +194,7 @@ def test_a_reader_signs_and_amends_beside_the_tissue(court: Court) -> None:
     assert "reason: immunohistochemistry came back" in words
     court.be("dr. bob")
     press(stale, "Save amendment")
-    assert "saved version 2 meanwhile" in stale.error[0].value
+    assert "dr. ann has since saved version 2" in stale.error[0].value
     press(stale, "Show saved version")
     assert stale.text_area[1].value == "the block was mixed up"
     press(stale, "Save amendment")

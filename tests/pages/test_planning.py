@@ -60,7 +60,7 @@ def test_an_administrator_sees_an_interrupted_case_and_completes_it_without_the_
     words = words_on(tab).replace("\\", "")
     assert "Missing: images 2 to 3 of 3, counted in the order of the batch" in words
     assert "dr. b can add the missing images" in words
-    press(tab, "Complete it with 1 image")
+    press(tab, "Complete it with the 1 image")
     assert office.world.state(reader, case_id) is CaseState.WAITING
     with office.world.sessions.read() as session:
         (event, *_) = store.audit.audit_trail(session)
