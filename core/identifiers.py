@@ -31,9 +31,14 @@ def fold_text(text: str) -> str:
     """Return the form in which names and words are compared: as identifiers, but a number keeps its zeros."""
     if text.isascii() and text.isprintable():  # nearly every text, and the rest is slow
         return " ".join(text.casefold().split())
-    folded = _collapse_blanks(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()))
+    folded = _collapse_blanks(fold_case(text))
     # Dropping a character can bring two together that compose or fold further.
     return folded if folded == text else fold_text(folded)
+
+
+def fold_case(text: str) -> str:
+    """Return a text as it is searched: without case, letters by compatibility (NFKC); blanks and dashes stay."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def fold_word(word: str) -> str:

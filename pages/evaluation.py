@@ -29,7 +29,7 @@ def _view(chosen: list[StoredEvaluation]) -> None:
 
 
 def _evaluation(chosen: list[StoredEvaluation]) -> None:
-    choices.warn_of_overlap(chosen)
+    choices.show_overlap(chosen)
     summary.draw_headline(chosen)
     summary.draw_notes(chosen)
     left, right = st.columns([1, 1.4], gap="medium")

@@ -243,7 +243,7 @@ def _add_case(session: Session, plan: CasePlan) -> int:
 
 
 def _check(sessions: Sessions, files: Files, plan: CasePlan, named: tuple[str, bytes]) -> StoredImage | IntakeResult:
-    """Recognise, decode, assess and store one image; return an Intake if it cannot be added."""
+    """Recognise, decode, assess and store one image; return an IntakeResult if it cannot be added."""
     name, data = named
     source_sha256 = hashlib.sha256(data).hexdigest()
     with sessions.read() as session:
@@ -265,7 +265,7 @@ def _check(sessions: Sessions, files: Files, plan: CasePlan, named: tuple[str, b
 
 
 def _read(path: Path, import_root: Path) -> bytes | IntakeResult:
-    """Read one file of a folder; return an Intake with the reason if it is skipped."""
+    """Read one file of a folder; return an IntakeResult with the reason if it is skipped."""
     try:
         reason = _reason_to_skip(path, import_root.resolve())
         return IntakeResult(_name(path), message=f"skipped: {reason}") if reason else path.read_bytes()

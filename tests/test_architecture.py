@@ -27,8 +27,6 @@ NEVER = {
 # The parts of core that may import torch, and those that the app, the worker and the database never need.
 TORCH = re.compile(r"core\.(network|fitting)\b")
 TRAINING_ONLY = re.compile(r"core\.(fitting|data)\b")
-# Read by the pages that show a training run; imports nothing of training itself.
-RUN_HISTORY = re.compile(r"core\.fitting\.history\b")
 # From core, db takes values only; its commands also need to know where the database is, and write tables.
 VALUE_MODULES = {
     *("core.labels", "core.results", "core.card", "core.settings", "core.files", "core.clock"),
@@ -97,7 +95,7 @@ def test_torch_stays_in_networks_and_fitting() -> None:
 def test_only_the_worker_loads_torch_outside_core_and_training() -> None:
     for package in ("db", "service", "pages"):
         for module in _modules_of(package):
-            if any(TORCH.match(name) and not RUN_HISTORY.match(name) for name in _imports(module)):
+            if any(TORCH.match(name) for name in _imports(module)):
                 assert module == "service.worker.worker"
 
 
@@ -117,8 +115,7 @@ def test_the_app_needs_nothing_that_only_training_needs() -> None:
         for module in _modules_of(package):
             if not TRAINING_ONLY.match(module):
                 needed = {name for name in _imports(module) if TRAINING_ONLY.match(name)}
-                allowed = {name for name in needed if RUN_HISTORY.match(name) and package in ("service", "pages")}
-                assert needed == allowed, f"{module} imports {needed - allowed}"
+                assert not needed, f"{module} imports {needed}"
 
 
 def test_the_database_takes_values_only_from_core() -> None:

@@ -10,8 +10,8 @@ import pytest
 from openpyxl import load_workbook
 
 from core.files import csv_bytes, escape_formula
-from core.fitting.history import read_lines
 from core.labels import BINARY
+from core.run_history import read_lines
 from core.statistics.evaluation import Evaluation
 from core.statistics.shift import Shift
 from db.values.audit import AuditEvent

@@ -37,8 +37,8 @@ from core.data.leaks import (
 from core.data.left_out import FileLeftOut, find_left_out
 from core.data.published_splits import PUBLISHED_SPLITS, SplitName, without_shared_patients
 from core.data.splits import is_fold_list, read_fold_lists
-from core.fitting.history import SPLIT_FILE
 from core.identifiers import show_spellings
+from core.run_history import SPLIT_FILE
 from core.tables import SUFFIXES, has_columns, read_table
 
 _SIDES = {

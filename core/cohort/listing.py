@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.batch import find_images
 from core.files import readable_path
 from core.identifiers import tidy_identifier
+from core.image_files import find_images
 from core.imaging.scale import Scale
 from core.tables import Row, has_columns, read_table
 

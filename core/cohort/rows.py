@@ -11,8 +11,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.batch import read_image_file
 from core.cohort.listing import CohortFile
+from core.image_files import read_image_file
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.pipeline import PatchClassifier, analyse_image

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from core.batch import read_image_file
 from core.card import UnusableCheckpointError, checkpoint_sha256
 from core.cohort.listing import CohortFile, list_cohort
 from core.command_line import refuse_in_words
 from core.commands.predict import describe_model
 from core.computing import EXACT, Backend
 from core.console import PlainConsole, progress_bar
+from core.image_files import read_image_file
 from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.precision import LEAST_IMAGES, LEAST_OF_EACH, PrecisionRecord, compare

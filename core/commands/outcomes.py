@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.batch import Batch, BatchFile
 from core.files import csv_bytes, readable_path, replace_control_characters
+from core.image_files import FoundImages, ImageFile
 from core.imaging.scale import Scale
 from core.results import Analysis, PooledOpinion, Prediction
 
@@ -41,7 +41,7 @@ class MapFiles:
 class Outcome:
     """The outcome for one file: an analysis, or the reason why there is none."""
 
-    file: BatchFile
+    file: ImageFile
     seconds: float = 0.0
     analysis: Analysis | None = None
     error: str | None = None
@@ -128,7 +128,7 @@ def _to_words(outcome: Outcome) -> str:
     )
 
 
-def summarise(batch: Batch, own: Sequence[Outcome]) -> str:
+def summarise(batch: FoundImages, own: Sequence[Outcome]) -> str:
     """Summarise a folder as one case: the mean over its analysed images, as the app does, and what is not in it."""
     predictions = [outcome.analysis.prediction for outcome in own if outcome.analysis and outcome.analysis.prediction]
     name = readable_path(batch.root)

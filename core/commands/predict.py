@@ -13,12 +13,12 @@ from typing import Annotated, Literal
 import typer
 from rich.progress import Progress
 
-from core.batch import BatchFile, find_images, output_names, read_image_file
 from core.card import Card, UnusableCheckpointError
 from core.commands.outcomes import MapFiles, Outcome, summarise, to_line, to_record, to_table
 from core.computing import Computing
 from core.console import PlainConsole
 from core.files import readable_path, write_whole
+from core.image_files import ImageFile, find_images, output_names, read_image_file
 from core.imaging.decode import decode_image
 from core.imaging.heatmaps import encode_heatmap, encode_png, overlay_heatmap
 from core.imaging.limits import UnreadableImageError
@@ -144,7 +144,7 @@ def describe_model(card: Card, version: str) -> str:
     )
 
 
-def _name_maps(folder: Path | None, files: Sequence[BatchFile]) -> list[MapFiles | None]:
+def _name_maps(folder: Path | None, files: Sequence[ImageFile]) -> list[MapFiles | None]:
     """Return for each file where its maps are saved: no two of a batch, and none over an image."""
     if folder is None:
         return [None] * len(files)
@@ -153,7 +153,7 @@ def _name_maps(folder: Path | None, files: Sequence[BatchFile]) -> list[MapFiles
     return [*targets]
 
 
-def _refuse_replacing(results: Sequence[Path], files: Sequence[BatchFile]) -> None:
+def _refuse_replacing(results: Sequence[Path], files: Sequence[ImageFile]) -> None:
     images = {file.path.resolve() for file in files}
     for path in results:
         if path.resolve() in images:
@@ -161,7 +161,7 @@ def _refuse_replacing(results: Sequence[Path], files: Sequence[BatchFile]) -> No
             raise typer.Exit(2)
 
 
-def _analyse(file: BatchFile, classifier: PatchClassifier, maps: MapFiles | None, typed: Scale | None) -> Outcome:
+def _analyse(file: ImageFile, classifier: PatchClassifier, maps: MapFiles | None, typed: Scale | None) -> Outcome:
     if file.problem is not None:
         return Outcome(file, error=file.problem)
     start = time.perf_counter()

@@ -19,12 +19,12 @@ from core.fitting import distributed
 from core.fitting.adversarial import DomainHead, TargetImages
 from core.fitting.config import FitConfig, Generated, Phase, Sampling
 from core.fitting.held_out import HeldOutImages
-from core.fitting.history import Epoch, History, find_best_epoch, has_stalled
 from core.fitting.images import TrainingImages
 from core.fitting.phase import Data, Networks, PhaseRun
 from core.fitting.solved_head import put_in, solve_head
 from core.fitting.state import BestEpoch, Fingerprint, State, StateFolder
 from core.network.hybrid import HybridNetwork
+from core.run_history import Epoch, History, find_best_epoch, has_stalled
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,12 @@ from core.fitting.config import FitConfig
 from core.fitting.feature_cache import Features, PatchList, compute_features
 from core.fitting.freezing import begin_phase, build_optimiser, rate_share, set_modes
 from core.fitting.held_out import HeldOutImages
-from core.fitting.history import Epoch, count_reductions
 from core.fitting.images import UNKNOWN, Draw, TrainingImages
 from core.fitting.loss import Objective, Totals, class_weights
 from core.fitting.sampling import TORCH, make_generator
 from core.network.hybrid import HybridNetwork
 from core.results import RgbImage
+from core.run_history import Epoch, count_reductions
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,7 @@ from torch import Tensor
 from core.data.datasets import LabelledImage
 from core.fitting.config import FitConfig
 from core.fitting.distributed import rank
-from core.fitting.history import Epoch
+from core.run_history import Epoch
 
 Weights = Mapping[str, Tensor]  # by name, as in a state_dict
 Values = Mapping[str, object]  # a state_dict of more than weights

@@ -32,7 +32,7 @@ _LONGEST_NAME = 40  # characters, of those names
 
 _ON_WHITE = "transparent areas were placed on white"
 _TURNED = "turned upright as the file specifies"
-_CMYK_WITHOUT_PROFILE = "converted from CMYK without a colour profile"
+CMYK_WITHOUT_PROFILE = "converted from CMYK without a colour profile"
 
 
 def to_eight_bits(samples: Samples, bits: int) -> Samples8:
@@ -274,7 +274,7 @@ def _conversion(image: Image.Image, channels: int, gamma: float | None) -> tuple
         return convert, (note,) if note else ()
     if gamma is not None:
         return gamma_to_srgb(gamma), (f"converted from gamma {gamma:.2f} to sRGB",)
-    return plain_to_srgb, (_CMYK_WITHOUT_PROFILE,) if image.mode == "CMYK" else ()
+    return plain_to_srgb, (CMYK_WITHOUT_PROFILE,) if image.mode == "CMYK" else ()
 
 
 def _bands(image: Image.Image) -> Iterator[Band]:

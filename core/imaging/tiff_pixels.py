@@ -7,6 +7,7 @@ import numpy as np
 from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError
 from core.imaging.pixels import (
     BAND_PIXELS,
+    CMYK_WITHOUT_PROFILE,
     Band,
     Samples,
     Samples8,
@@ -70,7 +71,7 @@ def _conversion(tiff: Tiff, channels: int) -> tuple[ToSrgb, tuple[str, ...]]:
     if tiff.profile:
         convert, note = profile_to_srgb(tiff.profile, 3 if tiff.layout.photometric == _PALETTE else channels)
         return convert, (note,) if note else ()
-    return plain_to_srgb, ("converted from CMYK without a colour profile",) if tiff.layout.photometric == _CMYK else ()
+    return plain_to_srgb, (CMYK_WITHOUT_PROFILE,) if tiff.layout.photometric == _CMYK else ()
 
 
 def _palette(tiff: Tiff) -> Samples8 | None:

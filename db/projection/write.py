@@ -14,12 +14,11 @@ from db.audit.chain import lock_chain
 from db.projection.touched import Touched, take_touched
 from db.queries.case_state import DerivedCase, derivation, derive_cases
 from db.values.accessions import search_terms, sort_key
-from db.values.accounts import ALLOWED, Permission
+from db.values.accounts import READING_ROLES
 
 AT_ONCE = 200  # cases derived by one statement; SQLite allows 32,766 parameters
 
 _ROW = ("account_id", "case_id", "pile", "uncertainty", "concordance")
-_READER_ROLES = [role for role, allowed in ALLOWED.items() if Permission.READ_CASES in allowed]
 _PUT = text(
     "INSERT INTO worklist_cases (account_id, case_id, pile, uncertainty, concordance) "
     "VALUES (:account_id, :case_id, :pile, :uncertainty, :concordance) ON CONFLICT (account_id, case_id) DO UPDATE "
@@ -80,7 +79,7 @@ def stored_cases(session: Session, cases: Sequence[int], readers: Sequence[int])
 def reading_accounts(session: Session) -> Sequence[int]:
     """Return the accounts that have a worklist: those whose role reads cases, disabled or not."""
     account = tables.Account
-    return session.scalars(select(account.id).where(account.role.in_(_READER_ROLES)).order_by(account.id)).all()
+    return session.scalars(select(account.id).where(account.role.in_(READING_ROLES)).order_by(account.id)).all()
 
 
 def all_cases(session: Session) -> Iterator[Sequence[int]]:

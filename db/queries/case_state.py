@@ -34,9 +34,9 @@ from db.queries.reads import is_current_final, is_routine
 from db.queries.scales import is_of_current_scale
 from db.queries.study_places import open_study_cases
 from db.queries.text_search import contains_text
-from db.values.accounts import ALLOWED, Permission, Role
+from db.values.accounts import READING_ROLES, Role
 from db.values.adjudication import Trigger
-from db.values.jobs import JobState
+from db.values.jobs import PENDING
 from db.values.piles import SHARES, STATE_NUMBERS, Pile, Share
 from db.values.reading import CaseState, Stage
 from db.values.worklist import CaseFilter
@@ -45,9 +45,7 @@ _NOT_SURE = 2  # of 5; a confidence up to this calls for another opinion
 _NOTHING_SAID: ColumnElement[float] = literal_column(
     "2.0"
 )  # farther than any distance between a probability and a threshold
-_PENDING = (JobState.QUEUED, JobState.RUNNING)
 _SEVERAL = SHARES * 2  # piles of one state
-_READING_ROLES = [role for role, allowed in ALLOWED.items() if Permission.READ_CASES in allowed]
 
 Numbers = ColumnElement[int] | InstrumentedAttribute[int]
 
@@ -296,7 +294,7 @@ def cases_to_adjudicate() -> Select[int]:
     ]
     # All accounts are listed, so that the index of piles is used.
     on_piles = select(row.case_id).where(row.account_id.in_(select(reader.id)), row.pile.in_(piles))
-    without_list = select(reader.id).where(reader.role.not_in(_READING_ROLES))
+    without_list = select(reader.id).where(reader.role.not_in(READING_ROLES))
     by_others = select(read.case_id).where(read.account_id.in_(without_list), is_routine(read, Stage.FINAL))
     in_study = select(tables.StudyPlace.case_id).join(tables.Study).where(tables.Study.closed_at.is_(None))
     among = union(on_piles, by_others, in_study).subquery()
@@ -400,7 +398,7 @@ def images_of_cases(*, chosen: bool = False) -> Subquery:
 
     With `chosen` only the cases of the parameter `cases` have a row.
     """
-    pending = tables.Job.state.in_(_PENDING)
+    pending = tables.Job.state.in_(PENDING)
     query = (
         select(
             tables.Image.case_id,

@@ -4,7 +4,7 @@ from sqlalchemy import BindParameter, ColumnElement, Select, exists, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from db import tables
-from db.audit.trail import record_first_time, was_recorded
+from db.audit.trail import was_recorded
 from db.errors import CaseChangedError
 from db.values.adjudication import Consensus
 from db.values.audit import Action
@@ -54,11 +54,6 @@ def consensus_value(row: tables.Consensus, adjudicator: str) -> Consensus:
         saved_at=row.saved_at,
         supersedes=row.supersedes_id,
     )
-
-
-def record_shown(session: Session, account_id: int, accession: str) -> None:
-    """Record the first time that an adjudicator saw the readers' opinions of a case."""
-    record_first_time(session, account_id, Action.OPINIONS_SHOWN, accession)
 
 
 def refuse_adjudicator(session: Session, case: tables.Case, account_id: int) -> None:

@@ -1,12 +1,12 @@
 """Search for a text without case in any script: ä finds Ä, whichever way the letter was typed."""
 
-import unicodedata
-
 from sqlalchemy import ColumnElement, SQLColumnExpression
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import Boolean
+
+from core.identifiers import fold_case
 
 SQLITE_FUNCTION = "second_read_contains"
 """The name of `find_text` in SQLite, whose own `lower` and LIKE know only the letters of ASCII."""
@@ -31,8 +31,4 @@ def contains_text(column: SQLColumnExpression[str], text: str) -> ColumnElement[
 
 def find_text(value: str | None, text: str) -> bool | None:
     """Return whether a value contains a text, whatever the case of either."""
-    return None if value is None else _fold(text) in _fold(value)
-
-
-def _fold(text: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return None if value is None else fold_case(text) in fold_case(value)

@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session, aliased
 from core import clock
 from db import tables
 from db.audit.seals import seal
-from db.audit.trail import record_event
+from db.audit.trail import record_event, record_first_time
 from db.errors import CaseChangedError, NotRevealedError
 from db.projection.write import project_touched
 from db.queries import case_state
 from db.queries.cases import case_row, lock_case
-from db.queries.consensus import consensus_value, current_consensus, record_shown
+from db.queries.consensus import consensus_value, current_consensus
 from db.queries.exported_rows import references_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import finished_cases, undo_window
@@ -130,7 +130,7 @@ def open_adjudication(session: Session, case_id: int, account_id: int, *, met_on
     view = open_case(session, case_id, account_id, met_only=met_only)
     if blind is None or view.unmet:
         return Adjudication(view, None, waits=True)
-    record_shown(session, account_id, case.accession)
+    record_first_time(session, account_id, Action.OPINIONS_SHOWN, case.accession)
     return Adjudication(
         case=view,
         blind=blind,

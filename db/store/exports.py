@@ -44,7 +44,7 @@ from db.values.reading import Reveal
 _ROUTINE = "routine reading"
 
 
-class Scope(StrEnum):
+class ExportExtent(StrEnum):
     """Whose reads an account may export."""
 
     EVERYBODY = "everybody's, with names when asked"
@@ -63,16 +63,16 @@ class ExportDetail:
 DEIDENTIFIED = ExportDetail()
 
 
-def export_scope(session: Session, account_id: int) -> Scope:
+def export_extent(session: Session, account_id: int) -> ExportExtent:
     """Return whose reads this account may export.
 
     Raises:
         NotAllowedError: If it may not export any.
     """
     if has_permission(session, account_id, Permission.PLAN_READING):
-        return Scope.EVERYBODY
+        return ExportExtent.EVERYBODY
     require_permission(session, account_id, Permission.SEE_AGREEMENT)
-    return Scope.OWN if has_permission(session, account_id, Permission.READ_CASES) else Scope.NAMELESS
+    return ExportExtent.OWN if has_permission(session, account_id, Permission.READ_CASES) else ExportExtent.NAMELESS
 
 
 def exportable_studies(session: Session, account_id: int) -> list[NamedStudy]:
@@ -81,11 +81,11 @@ def exportable_studies(session: Session, account_id: int) -> list[NamedStudy]:
     Raises:
         NotAllowedError: If it may not export any reads.
     """
-    scope = export_scope(session, account_id)
+    extent = export_extent(session, account_id)
     reads_in = select(tables.StudyPlace.study_id).where(tables.StudyPlace.account_id == account_id)
     own = tables.Study.id.in_(reads_in)
     closed = tables.Study.closed_at.is_not(None)
-    may_have = and_(own, closed) if scope is Scope.OWN else or_(closed, ~own)
+    may_have = and_(own, closed) if extent is ExportExtent.OWN else or_(closed, ~own)
     rows = session.execute(select(tables.Study.id, tables.Study.name).where(may_have).order_by(tables.Study.name))
     return [NamedStudy(number, name) for number, name in rows]
 
@@ -110,13 +110,13 @@ def exported_reads(
         InStudyError: If it reads in this study and the study is open.
         UnknownCaseError: If there is no such study.
     """
-    scope = export_scope(session, account_id)
-    if (told.named or told.clock_times) and scope is not Scope.EVERYBODY:
+    extent = export_extent(session, account_id)
+    if (told.named or told.clock_times) and extent is not ExportExtent.EVERYBODY:
         raise NotAllowedError("your role may not export names or clock times: export without them")
     study = _exportable_study(session, account_id, study_id) if study_id is not None else None
-    blind = account_id if scope is Scope.OWN else None
+    blind = account_id if extent is ExportExtent.OWN else None
     disclosure = Disclosure(told.named, told.named or told.clock_times, blind)
-    collected = collect_reads(session, _read_conditions(account_id, scope, study_id), disclosure, key or make_key())
+    collected = collect_reads(session, _read_conditions(account_id, extent, study_id), disclosure, key or make_key())
     return ReadsExport(
         title=study.name if study else _ROUTINE,
         study_open=study is not None and study.closed_at is None,
@@ -129,7 +129,7 @@ def exported_reads(
 
 def record_export(session: Session, account_id: int, what: ReadsExport) -> None:
     """Record an export of reads: which, how many, and whether with names."""
-    export_scope(session, account_id)
+    export_extent(session, account_id)
     names = "with names" if what.named else "with times of the clock" if what.clock_times else "de-identified"
     counts = f"{len(what.reads)} reads of {what.readers} readers and {len(what.cases)} cases"
     record_event(session, account_id, Action.EXPORTED, f"{counts}, {names}: {what.title}")
@@ -147,7 +147,7 @@ def _exportable_study(session: Session, account_id: int, study_id: int) -> table
     return study
 
 
-def _read_conditions(account_id: int, scope: Scope, study_id: int | None) -> list[ColumnElement[bool]]:
+def _read_conditions(account_id: int, extent: ExportExtent, study_id: int | None) -> list[ColumnElement[bool]]:
     read = tables.Read
     conditions: list[ColumnElement[bool]]
     if study_id is None:
@@ -157,7 +157,7 @@ def _read_conditions(account_id: int, scope: Scope, study_id: int | None) -> lis
         conditions = [read.place_id.in_(places)]
     return (
         conditions
-        if scope is not Scope.OWN
+        if extent is not ExportExtent.OWN
         else [*conditions, read.account_id == account_id, is_outside_open_studies()]
     )
 

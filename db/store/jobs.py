@@ -13,11 +13,10 @@ from db.audit.trail import record_event
 from db.projection.touched import touch_image
 from db.queries.scales import scale_row
 from db.values.audit import TrailAction
-from db.values.jobs import Heartbeat, Job, JobState, StoredHeatmap
+from db.values.jobs import PENDING, Heartbeat, Job, JobState, StoredHeatmap
 from db.values.reading import ModelIdentity
 
 MOST_ATTEMPTS = 25
-_PENDING = (JobState.QUEUED, JobState.RUNNING)
 _RECENT_JOBS = 20  # number of finished jobs used to estimate the remaining time
 
 
@@ -155,19 +154,19 @@ def seconds_per_job(session: Session) -> float | None:
 
 def is_pending(job: tables.Job) -> bool:
     """Return whether a job is queued or running."""
-    return job.state in _PENDING
+    return job.state in PENDING
 
 
 def place_in_queue(session: Session, job: tables.Job) -> int:
     """Return the place of a pending job in the order in which jobs are claimed; 1 is the first."""
     row = tables.Job
     before = tuple_(row.attempts, row.id) <= (job.attempts, job.id)
-    return session.scalar(select(func.count()).select_from(row).where(row.state.in_(_PENDING), before)) or 0
+    return session.scalar(select(func.count()).select_from(row).where(row.state.in_(PENDING), before)) or 0
 
 
 def jobs_waiting(session: Session) -> int:
     """Count the jobs that are queued or running."""
-    waiting = tables.Job.state.in_(_PENDING)
+    waiting = tables.Job.state.in_(PENDING)
     return session.scalar(select(func.count()).select_from(tables.Job).where(waiting)) or 0
 
 

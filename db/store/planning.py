@@ -23,13 +23,12 @@ from db.queries.intakes import is_open_intake
 from db.queries.permissions import require_permission
 from db.queries.reads import is_current_final
 from db.values.accessions import search_range
-from db.values.accounts import ALLOWED, Permission
+from db.values.accounts import READING_ROLES, Permission
 from db.values.audit import Action
 from db.values.worklist import AssignableReader, PlanFilter, PlannedCase, PlanPage
 
 PAGE = 50  # cases
 _EVERYTHING = PlanFilter()
-_READERS = tuple(role for role, allowed in ALLOWED.items() if Permission.READ_CASES in allowed)
 _BETWEEN_NAMES = "\n"  # occurs in no name
 
 
@@ -168,7 +167,7 @@ def _readers(session: Session) -> list[AssignableReader]:
     query = (
         select(account.id, account.name, waiting)
         .join(tables.Credential, tables.Credential.account_id == account.id)
-        .where(account.role.in_(_READERS), ~tables.Credential.disabled)
+        .where(account.role.in_(READING_ROLES), ~tables.Credential.disabled)
     )
     return [AssignableReader(*row) for row in session.execute(query.order_by(account.name))]
 

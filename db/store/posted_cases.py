@@ -14,10 +14,8 @@ from db.queries.study_places import refuse_in_study
 from db.store.jobs import seconds_per_job
 from db.store.worklist import case_state
 from db.values.accounts import Permission
-from db.values.jobs import JobState
+from db.values.jobs import PENDING
 from db.values.programs import PostedCase, PostedImage, PostedJob
-
-_WAITING = (JobState.QUEUED, JobState.RUNNING)
 
 
 def posted_case(session: Session, case_id: int, account_id: int) -> PostedCase:
@@ -95,7 +93,7 @@ def posted_job(session: Session, job_id: int, account_id: int) -> PostedJob:
     if found is None:
         raise UnknownCaseError(f"there is no job number {job_id}")
     row, case_id = found
-    place = _place(session, row) if row.state in _WAITING else None
+    place = _place(session, row) if row.state in PENDING else None
     pace = seconds_per_job(session) if place else None
     return PostedJob(
         id=row.id,
@@ -112,4 +110,4 @@ def _place(session: Session, job: tables.Job) -> int:
     """Count the jobs up to this one, in the order in which workers claim them."""
     row = tables.Job
     before = (row.attempts < job.attempts) | ((row.attempts == job.attempts) & (row.id <= job.id))
-    return session.scalar(select(func.count()).select_from(row).where(row.state.in_(_WAITING), before)) or 1
+    return session.scalar(select(func.count()).select_from(row).where(row.state.in_(PENDING), before)) or 1

@@ -11,10 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import tables
-from db.audit.trail import record_event, was_recorded
+from db.audit.trail import record_event, record_first_time, was_recorded
 from db.errors import CaseChangedError, NotRevealedError
 from db.queries.cases import lock_case
-from db.queries.consensus import record_shown, refuse_adjudicator
+from db.queries.consensus import refuse_adjudicator
 from db.queries.model_opinion import reveal_of, scopes_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import can_be_withdrawn, cases_with_undo, is_informed, latest_time, undo_window
@@ -220,7 +220,7 @@ def end_undo(session: Session, account_id: int, case_id: int | None = None) -> N
         case = lock_case(session, waiting)
         # Another window of this reader may have withdrawn the read while we waited for the lock.
         if cases_with_undo(session, account_id, waiting):
-            record_shown(session, account_id, case.accession)
+            record_first_time(session, account_id, Action.OPINIONS_SHOWN, case.accession)
 
 
 def own_reads(session: Session, account_id: int, *, case_id: int | None = None) -> list[Read]:

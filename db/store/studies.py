@@ -22,7 +22,7 @@ from db.queries.study_places import is_finished
 from db.store.accounts import has_accounts
 from db.values.accounts import ALLOWED, Account, Permission, Role
 from db.values.audit import Action
-from db.values.jobs import JobState
+from db.values.jobs import PENDING
 from db.values.reading import Arm, Stage
 from db.values.studies import MOST_CASES, CaseChoice, Obstacle, RoundProgress, StudyPlan, StudyPreview, StudyRow
 
@@ -131,7 +131,7 @@ def _obstacles(session: Session, plan: StudyPlan) -> Iterator[Obstacle]:
     if unknown := [str(case) for case in cases if case not in accessions]:
         raise ValueError(f"there is no case number {', '.join(unknown)}")
     pending = select(image.case_id).join(tables.Job, tables.Job.image_id == image.id)
-    pending = pending.where(tables.Job.state.in_((JobState.QUEUED, JobState.RUNNING)), image.case_id.in_(cases))
+    pending = pending.where(tables.Job.state.in_(PENDING), image.case_id.in_(cases))
     answered = select(image.case_id).where(has_answer())
     incomplete = set(session.scalars(incomplete_cases().where(tables.Intake.case_id.in_(cases))))
     waiting = set(session.scalars(pending.distinct()))

@@ -1,8 +1,8 @@
 """How accessions are searched and sorted by an index: by the beginning of each part, and in their natural order."""
 
 import re
-import unicodedata
 
+from core.identifiers import fold_case
 from core.natural_order import make_natural_key
 
 _PART = re.compile(r"[^\W\d_]+|\d+")  # letters, or digits
@@ -12,14 +12,14 @@ _AFTER_ALL = b"\xff"  # sorts after every byte of UTF-8
 
 def search_terms(accession: str) -> frozenset[bytes]:
     """Return the accession from each of its parts on: a search finds whatever begins like the text."""
-    folded = _fold(accession)
+    folded = fold_case(accession)
     starts = {0, *(part.start() for part in _PART.finditer(folded))}
     return frozenset(folded[start:].encode() for start in starts)
 
 
 def search_range(text: str) -> tuple[bytes, bytes]:
     """Return the first term that begins like a text, and what comes after the last one."""
-    folded = _fold(text.strip()).encode()
+    folded = fold_case(text.strip()).encode()
     return folded, folded + _AFTER_ALL
 
 
@@ -35,7 +35,3 @@ def sort_key(accession: str) -> bytes:
     )
     # Those that differ in accents or case only are told apart last.
     return b"".join(pieces) + b"\x00" + folded.encode() + b"\x00" + text.encode()
-
-
-def _fold(text: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

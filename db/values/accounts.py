@@ -51,6 +51,7 @@ ALLOWED: dict[Role, frozenset[Permission]] = {
         {Permission.SEE_MODELS, Permission.WATCH_UPLOADS, Permission.PLAN_READING, Permission.ADMINISTER}
     ),
 }
+READING_ROLES = tuple(role for role, allowed in ALLOWED.items() if Permission.READ_CASES in allowed)
 
 
 class TokenScope(StrEnum):

@@ -14,6 +14,9 @@ class JobState(StrEnum):
     FAILED = "failed"
 
 
+PENDING = (JobState.QUEUED, JobState.RUNNING)  # there will be a result
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """The analysis of one image, claimed by one worker."""

@@ -14,8 +14,8 @@ from core.statistics.rates import Rate
 from pages.ui.column_meanings import explain_column
 
 if TYPE_CHECKING:  # no page needs all of them
-    from core.fitting.history import PartHistory
     from core.results import Reading, ReadOpinion
+    from core.run_history import PartHistory
     from core.statistics.evaluation import Evaluation
     from core.statistics.shift import Shift
     from db.values.audit import AuditEvent

@@ -1,13 +1,17 @@
 """Formatting of labels, opinions, quality and states on pages, and escaping of text that people typed."""
 
 import re
+from typing import TYPE_CHECKING
 
 from core.labels import Malignancy
 from core.results import Quality
 from core.statistics.resampling import Interval
-from db.values.jobs import JobState
+from db.values.jobs import PENDING, JobState
 from db.values.reading import CaseState, ImageRow, Opinion
 from db.values.worklist import CaseRow
+
+if TYPE_CHECKING:  # every page imports this module, and few show a figure of an evaluation
+    from core.statistics.evaluation import Figure
 
 STATE_WORDS = {
     CaseState.INCOMPLETE: "incomplete",
@@ -79,10 +83,12 @@ def count_words(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def interval_words(figure: Interval) -> str:
-    """Return a figure with its 95% interval, if it has one."""
-    interval = "" if figure.low is None or figure.high is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
-    return f"{figure.value:.3f}{interval}"
+def interval_words(figure: "Interval | Figure | None", style: str = ".3f") -> str:
+    """Return a figure with its 95% interval, if it has one; a dash where it was not measured."""
+    if figure is None:
+        return "–"
+    interval = "" if figure.low is None or figure.high is None else f" [{figure.low:{style}}, {figure.high:{style}}]"
+    return f"{figure.value:{style}}{interval}"
 
 
 def quality_words(quality: Quality) -> str:
@@ -101,7 +107,7 @@ def job_words(image: ImageRow) -> str:
 
 def is_pending(images: tuple[ImageRow, ...]) -> bool:
     """Return whether any image is still waiting for its analysis."""
-    return any(image.job in (JobState.QUEUED, JobState.RUNNING) for image in images)
+    return any(image.job in PENDING for image in images)
 
 
 def images_words(row: CaseRow) -> str:

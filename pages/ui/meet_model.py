@@ -12,7 +12,6 @@ from db import store
 from db.values.evaluations import EvaluationRow
 from db.values.reading import ModelIdentity
 from pages.ui import formatting, resources
-from pages.ui.evaluation.charts import figure_words
 
 _CONFIRM = "I have read this"
 _NOT_A_DIAGNOSIS = "For research only. It is not a diagnosis, and it must not be used to decide about a patient's care."
@@ -134,7 +133,7 @@ def _draw_record(version: str) -> None:
         st.markdown(
             f"On **{formatting.escape(each.dataset)}**, {formatting.escape(each.split)}: "
             f"{formatting.count_words(each.images, 'image')} of {formatting.count_words(each.patients, 'patient')}, "
-            f"AUC {formatting.escape(figure_words(auc))} (0.5 is guessing, 1 is perfect)."
+            f"AUC {formatting.escape(formatting.interval_words(auc))} (0.5 is guessing, 1 is perfect)."
         )
         for kind, words in _KINDS.items():
             _draw_groups(words, [group for group in each.groups if group.kind == kind])

@@ -44,7 +44,6 @@ _LOOK_SECONDS = 0.05  # between two looks at a batch that is being stored
 _POLL_SECONDS = 1.0  # between two looks at a job
 _SIGN_OF_LIFE_SECONDS = 15.0  # proxies close a connection on which nothing happens
 _LONGEST_STREAM_SECONDS = 3600.0
-_RETRY_SECONDS = 5
 _ENDED = (JobState.DONE, JobState.FAILED)
 _EVENTS = "text/event-stream"
 

@@ -1,1 +1,1 @@
-"""The engine: one owner of the network in each worker process, and the way of the server's requests to it."""
+"""The way of the server's requests for analyses to its workers."""

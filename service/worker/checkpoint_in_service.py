@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from core.card import Card, UnusableCheckpointError, checkpoint_sha256, model_version, read_card
-from core.fitting.history import CHECKPOINT_FILE
+from core.run_history import CHECKPOINT_FILE
 from core.settings import Settings
 from db import store
 from db.database import Sessions

@@ -160,7 +160,7 @@ _NEEDED = (
 )
 # Exports of reads, of which every role may have some: tests/service/test_mrmc.py says who gets what. Files
 # of pages are downloaded by whoever sees the page.
-_FOR_EVERYBODY = {"export_scope", "exportable_studies", "exported_reads", "record_export", "record_download"}
+_FOR_EVERYBODY = {"export_extent", "exportable_studies", "exported_reads", "record_export", "record_download"}
 # For the uploader, who reads cases, and for planners, who do not: tests/db/test_intakes.py says who gets what.
 _FOR_UPLOADERS_AND_PLANNERS = {"end_intake", "open_intakes"}
 # Opens its own sessions: tests/pages/test_audit.py says who may call it.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from openpyxl import load_workbook
 
-from core.fitting.history import read_lines
+from core.run_history import read_lines
 from db import store
 from db.values.reading import Opinion, Read, Stage
 from pages.ui.csv_tables import history_csv, reads_csv

@@ -9,7 +9,8 @@ from core.labels import BACH, BINARY
 from core.statistics.evaluation import Confusion, Figure, Group
 from core.statistics.figure_names import ACCURACY, RECALL, SPECIFICITY
 from pages.ui.charts import escape_markup
-from pages.ui.evaluation.charts import Shows, draw_curve, draw_intervals, draw_matrix, figure_words
+from pages.ui.evaluation.charts import Shows, draw_curve, draw_intervals, draw_matrix
+from pages.ui.formatting import interval_words
 from tests.helpers.colours import contrast
 from tests.helpers.evaluations import made_evaluation
 
@@ -144,6 +145,6 @@ def test_groups_stand_with_their_intervals() -> None:
 
 
 def test_a_figure_without_an_interval_is_written_without_one() -> None:
-    assert figure_words(Figure(ACCURACY, 0.8, 0.5, 0.9, "image", 19)) == "0.800 [0.500, 0.900]"
-    assert figure_words(Figure(ACCURACY, 0.8, None, None, "image", 19)) == "0.800"
-    assert figure_words(None) == "–"
+    assert interval_words(Figure(ACCURACY, 0.8, 0.5, 0.9, "image", 19)) == "0.800 [0.500, 0.900]"
+    assert interval_words(Figure(ACCURACY, 0.8, None, None, "image", 19)) == "0.800"
+    assert interval_words(None) == "–"

@@ -75,7 +75,7 @@ def test_of_several_images_the_page_says_which_are_left_out(world: World) -> Non
 
 def test_an_opinion_of_one_image_among_several_is_no_mean(world: World) -> None:
     words = plain(read_first(add_case(world, USUAL, OUT)))
-    assert "Of image 1 0.81 alone" in words
+    assert "From one image only: image 1 0.81" in words
     assert "Mean of" not in words
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import plotly.graph_objects as go
 import pytest
 
-from core.fitting.history import read_lines
+from core.run_history import read_lines
 from pages.ui.models.training_runs import draw_training_curves
 from tests.helpers.colours import contrast
 from tests.helpers.runs.histories import epoch_line, run_lines

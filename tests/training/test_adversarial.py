@@ -12,10 +12,10 @@ from core.data.datasets import LabelledImage
 from core.fitting.adversarial import DomainHead, TargetImages, domain_weight, reverse_gradients
 from core.fitting.batches import TrainingBatch
 from core.fitting.config import Adversarial, Phase, Sampling
-from core.fitting.history import Epoch
 from core.fitting.images import TrainingImages
 from core.fitting.loop import Work, fit
 from core.fitting.loss import Objective, Totals
+from core.run_history import Epoch
 from tests.helpers.runs.fits import CONFIG, tiny_network, weights_of
 
 HIDING = replace(

@@ -6,8 +6,8 @@ import torch
 
 from core.fitting.config import Optimiser, Phase
 from core.fitting.freezing import begin_phase, build_optimiser, changing_names, rate_share, set_modes
-from core.fitting.history import Epoch, count_reductions, find_best_epoch, has_stalled
 from core.network.hybrid import HybridNetwork
+from core.run_history import Epoch, count_reductions, find_best_epoch, has_stalled
 from tests.helpers.runs.fits import CONFIG, tiny_network
 
 

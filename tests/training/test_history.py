@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.fitting.history import find_best_epoch, read_document, read_lines
+from core.run_history import find_best_epoch, read_document, read_lines
 from tests.helpers.runs.histories import as_document, epoch_line, run_lines
 
 

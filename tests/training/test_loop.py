@@ -8,12 +8,12 @@ from core.card import StainTarget
 from core.data.datasets import LabelledImage
 from core.fitting.averaging import average_networks
 from core.fitting.config import FitConfig, Generated, Optimiser, Phase, Sampling
-from core.fitting.history import Epoch
 from core.fitting.images import UNKNOWN, TrainingImages
 from core.fitting.loop import fit, warm_up
 from core.fitting.loss import drop_channels
 from core.fitting.sampling import Places
 from core.labels import magnification_index
+from core.run_history import Epoch
 from tests.helpers.runs.fits import CONFIG, HEAD_THEN_LAST_THEN_ALL, tiny_network, weights_of
 
 TISSUE = Generated(images=4, batches=4, share=0.5)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.fitting.history import Epoch
+from core.run_history import Epoch
 from training.runs.folder import RunFolder
 from training.runs.record import Record
 

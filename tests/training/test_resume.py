@@ -6,8 +6,8 @@ import torch
 
 from core.data.datasets import LabelledImage
 from core.fitting.config import Phase
-from core.fitting.history import Epoch
 from core.fitting.loop import Work, fit
+from core.run_history import Epoch
 from tests.helpers import forked
 from tests.helpers.images.tissue import tissue_folder
 from tests.helpers.runs.fits import CONFIG, HEAD_THEN_LAST_THEN_ALL, tiny_network, weights_of

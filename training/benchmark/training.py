@@ -14,11 +14,11 @@ from core.card import InputPolicy
 from core.data.datasets import LabelledImage
 from core.fitting.build import build_network
 from core.fitting.config import FitConfig, Optimiser, Phase
-from core.fitting.history import History
 from core.fitting.loop import fit
 from core.imaging.demo import generate_tissue
 from core.labels import BINARY
 from core.network.hybrid import PUBLISHED_BRANCHES, HybridNetwork
+from core.run_history import History
 from training.benchmark.timing import Ratio, ratio
 
 _IMAGES = 32

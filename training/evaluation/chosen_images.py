@@ -12,8 +12,8 @@ from core.card import Card, TrainingData
 from core.data.datasets import DatasetName, LabelledImage
 from core.data.leaks import PlacedImage, audit_splits
 from core.data.splits import official_folds
-from core.fitting.history import SPLIT_FILE
 from core.identifiers import fold_identifier, fold_text
+from core.run_history import SPLIT_FILE
 from core.statistics.cautions import Caution, leak_caution
 from core.tables import UnreadableTableError, read_table
 

@@ -18,7 +18,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from core.data.datasets import DatasetName, LabelledImage
-from core.fitting.history import CARD_FILE, CHECKPOINT_FILE, CONFIG_FILE, ENVIRONMENT_FILE, HISTORY_FILE, SPLIT_FILE
+from core.run_history import CARD_FILE, CHECKPOINT_FILE, CONFIG_FILE, ENVIRONMENT_FILE, HISTORY_FILE, SPLIT_FILE
 from training.evaluation.chosen_images import relative_name
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -162,12 +162,12 @@ def copy_whole(source: Path, target: Path) -> None:
 
 
 def code_version() -> str:
-    """Return the git commit or, without git, the version of the package."""
+    """Return the git commit, or "unknown" where there is no git."""
     try:
         command = ["git", "-C", str(_PROJECT), "describe", "--always", "--dirty", "--tags"]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return _version("second-read")
+        return "unknown"
 
 
 def _short(word: str) -> str:

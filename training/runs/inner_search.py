@@ -13,8 +13,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from core.data.splits import patient_folds
 from core.fitting.config import FitConfig, toml_value
-from core.fitting.history import Epoch, History
 from core.fitting.loop import Work, fit
+from core.run_history import Epoch, History
 from training.runs.parts import build_warmed_up_network
 from training.runs.plan import Part, RunPlan
 

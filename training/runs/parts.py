@@ -17,9 +17,9 @@ from core.fitting.averaging import average_networks
 from core.fitting.build import build_network
 from core.fitting.config import FitConfig
 from core.fitting.distributed import rank, wait
-from core.fitting.history import Epoch
 from core.fitting.loop import Work, fit, warm_up
 from core.network.hybrid import HybridNetwork
+from core.run_history import Epoch
 from training.runs.plan import Part, RunPlan
 from training.runs.record import Record
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 
 from core.console import PlainConsole, text_column
 from core.files import write_whole
-from core.fitting.history import Epoch, PartHistory, read_lines
+from core.run_history import Epoch, PartHistory, read_lines
 from training.runs.folder import RunFolder
 
 if TYPE_CHECKING:

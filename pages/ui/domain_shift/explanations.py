@@ -1,8 +1,8 @@
 """Explain a comparison of two image sets in words for people who read slides rather than statistics."""
 
 from core.statistics.cautions import FEW_PATIENTS
-from core.statistics.evaluation import Figure
 from core.statistics.shift import DISCREPANCY, FRECHET, TWO_SAMPLE_AUC, Distance, Distribution, Shift, Step
+from pages.ui import formatting
 
 _VERY_UNLIKELY, _UNLIKELY = 0.01, 0.05  # p-values below which chance is so
 _SMALLEST_CHANGE = 0.005  # of an AUC
@@ -127,7 +127,7 @@ def drop_words(shift: Shift) -> str:
         return ""
     low, high = shift.drop.low, shift.drop.high
     certain = low is not None and high is not None and (low > 0 or high < 0)
-    return f"drop {figure_words(shift.drop, '+.3f')}{'' if certain else ': there may be no drop'}"
+    return f"drop {formatting.interval_words(shift.drop, '+.3f')}{'' if certain else ': there may be no drop'}"
 
 
 def trained_on_words(shift: Shift) -> str:
@@ -151,10 +151,4 @@ def step_words(shift: Shift, step: Step) -> str:
         return "as it is"
     share = shift.given_back(step)
     of_drop = "" if share is None else f", {share:+.0%} of the drop"
-    return f"{figure_words(step.change, '+.3f')}{of_drop}"
-
-
-def figure_words(figure: Figure, style: str = ".3f") -> str:
-    """Write a figure with its interval."""
-    bounds = "" if figure.low is None or figure.high is None else f" [{figure.low:{style}}, {figure.high:{style}}]"
-    return f"{figure.value:{style}}{bounds}"
+    return f"{formatting.interval_words(step.change, '+.3f')}{of_drop}"

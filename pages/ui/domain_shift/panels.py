@@ -126,7 +126,7 @@ def draw_what_helps(shift: Shift, number: int) -> None:
             {
                 "Step": [formatting.escape(step.name) for step in shift.steps],
                 "Images": [str(step.images) for step in shift.steps],
-                "AUC [95%]": [formatting.escape(explanations.figure_words(step.auc)) for step in shift.steps],
+                "AUC [95%]": [formatting.escape(formatting.interval_words(step.auc)) for step in shift.steps],
                 "Change [95%]": [formatting.escape(explanations.step_words(shift, step)) for step in shift.steps],
             },
             hide_index=True,

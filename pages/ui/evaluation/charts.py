@@ -5,8 +5,9 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from core.statistics.evaluation import Confusion, CurveKind, Evaluation, Figure, Group, TriedThreshold
+from core.statistics.evaluation import Confusion, CurveKind, Evaluation, Group, TriedThreshold
 from core.statistics.figure_names import AUC, PR_AUC, PRECISION, RECALL, SPECIFICITY
+from pages.ui import formatting
 from pages.ui.charts import COLOURS, DASHES, GREY, MARGIN, SIGNS, TEXT_SIZE, draw_clickable_matrix, escape_markup
 
 Shows = Literal["counts", "row %", "patients"]
@@ -103,21 +104,13 @@ def draw_intervals(groups: Sequence[Group], name: str) -> go.Figure | None:
             },
             mode="markers",
             marker={"color": COLOURS[0], "size": 9},
-            customdata=[figure_words(each) for _, each in measured],
+            customdata=[formatting.interval_words(each) for _, each in measured],
             hovertemplate="%{y}: %{customdata}<extra></extra>",
         )
     )
     figure.update_xaxes(title_text=name, range=[-0.02, 1.02], fixedrange=True, zeroline=False, tickfont_size=TEXT_SIZE)
     figure.update_yaxes(autorange="reversed", fixedrange=True, tickfont_size=TEXT_SIZE, automargin=True)
     return figure.update_layout(height=90 + 34 * len(measured), margin=MARGIN)
-
-
-def figure_words(figure: Figure | None) -> str:
-    """Write a figure with its 95% interval; a dash where it was not measured."""
-    if figure is None:
-        return "–"
-    interval = "" if figure.low is None or figure.high is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
-    return f"{figure.value:.3f}{interval}"
 
 
 def model_words(evaluation: Evaluation) -> str:
@@ -166,7 +159,7 @@ def _add_marker(figure: go.Figure, point: tuple[float, float], name: str, marker
 
 def _legend_words(kind: CurveKind, evaluation: Evaluation) -> str:
     name = {"roc": AUC, "precision_recall": PR_AUC}.get(kind)
-    return f", {name} {figure_words(evaluation.figure(name))}" if name else ""
+    return f", {name} {formatting.interval_words(evaluation.figure(name))}" if name else ""
 
 
 def _locked_point(kind: CurveKind, evaluation: Evaluation) -> tuple[float, float, str] | None:

@@ -190,7 +190,7 @@ def _without_hidden(
     return visible
 
 
-def warn_of_overlap(chosen: Sequence[StoredEvaluation]) -> None:
+def show_overlap(chosen: Sequence[StoredEvaluation]) -> None:
     """Tell an administrator which evaluations contain pictures of cases."""
     if not resources.may(Permission.ADMINISTER):
         return

@@ -11,7 +11,7 @@ from core.statistics.evaluation import CurveKind, Evaluation, Figure, Group, Uni
 from pages.ui import components, formatting, resources
 from pages.ui.charts import as_png
 from pages.ui.evaluation import charts, choices, tried_threshold
-from pages.ui.evaluation.charts import figure_words, model_words
+from pages.ui.evaluation.charts import model_words
 from pages.ui.evaluation.choices import EVERY, StoredEvaluation
 
 _HEADLINE: tuple[tuple[str, str, Unit], ...] = (
@@ -187,7 +187,7 @@ def draw_groups(chosen: Sequence[StoredEvaluation]) -> None:
 
 
 def _headline_words(figure: Figure | None) -> str:
-    value, _, interval = figure_words(figure).partition(" ")
+    value, _, interval = formatting.interval_words(figure).partition(" ")
     return f"**{value}** {formatting.escape(interval)}".replace(", ", ",\N{NO-BREAK SPACE}")
 
 
@@ -243,7 +243,7 @@ def _sort_key(group: Group) -> tuple[int, str]:
 
 
 def _group_figure(group: Group, name: str) -> str:
-    return figure_words(next((figure for figure in group.figures if figure.name == name), None))
+    return formatting.interval_words(next((figure for figure in group.figures if figure.name == name), None))
 
 
 def _open_patient(stored: StoredEvaluation, key: str, names: Sequence[str]) -> None:

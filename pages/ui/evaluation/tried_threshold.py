@@ -9,7 +9,7 @@ from core.statistics.figure_names import RECALL, THRESHOLD_RATES
 from pages.ui import formatting, resources
 from pages.ui.charts import as_png, text_colour
 from pages.ui.evaluation import charts
-from pages.ui.evaluation.charts import figure_words, model_words
+from pages.ui.evaluation.charts import model_words
 from pages.ui.evaluation.choices import StoredEvaluation
 
 _STEP = 0.01
@@ -90,4 +90,4 @@ def _draw_tried(stored: StoredEvaluation, tried: TriedThreshold) -> None:
 
 
 def _words(figure: Figure | None) -> str:
-    return formatting.escape(figure_words(figure))
+    return formatting.escape(formatting.interval_words(figure))

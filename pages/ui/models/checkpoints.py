@@ -6,13 +6,13 @@ from pathlib import Path
 import streamlit as st
 
 from core.card import Card, UnusableCheckpointError, model_version
+from core.statistics.evaluation import Figure
 from core.statistics.figure_names import AUC
 from core.statistics.shift import Shift
 from db.values.accounts import Permission
 from db.values.evaluations import Deployment
 from pages.ui import components, formatting, resources, times
 from pages.ui.domain_shift import explanations
-from pages.ui.evaluation.charts import figure_words
 from pages.ui.models import model_card, site_calibration, thresholds
 from service.shipped_evaluations import Shipped
 from service.worker.checkpoint_in_service import CheckpointFile
@@ -79,10 +79,8 @@ def draw_shipped(shipped: Shipped) -> None:
             {
                 "Evaluated on": [formatting.escape(f"{row.dataset}, {row.split}") for row, _ in evaluations],
                 "Images": [f"{one.images:,} of {one.patients:,} patients" for _, one in evaluations],
-                "AUC by image": [formatting.escape(figure_words(one.figure(AUC))) for _, one in evaluations],
-                "AUC by patient": [
-                    formatting.escape(figure_words(one.figure(AUC, "patient"))) for _, one in evaluations
-                ],
+                "AUC by image": [_auc_words(one.figure(AUC)) for _, one in evaluations],
+                "AUC by patient": [_auc_words(one.figure(AUC, "patient")) for _, one in evaluations],
             },
             hide_index=True,
         )
@@ -176,3 +174,7 @@ def _title(file: CheckpointFile) -> str:
     kind = " – demonstration" if file.card.demonstration else ""
     measured = f" – {formatting.escape(model_card.summarise_metrics(file.card, 1))}" if file.card.metrics else ""
     return f"**{formatting.escape(file.card.name)}** `{file.version}`{kind}{measured}"
+
+
+def _auc_words(figure: Figure | None) -> str:
+    return formatting.escape(formatting.interval_words(figure))

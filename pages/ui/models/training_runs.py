@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
 
-from core.fitting.history import HISTORY_FILE, Epoch, PartHistory, find_best_epoch, read_document, read_lines
+from core.run_history import HISTORY_FILE, Epoch, PartHistory, find_best_epoch, read_document, read_lines
 from db import store
 from db.values.evaluations import RunRow, RunState
 from pages.ui import downloads, formatting, resources, times

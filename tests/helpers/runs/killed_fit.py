@@ -18,8 +18,8 @@ import torch._dynamo  # by the first optimiser of each child, otherwise
 
 from core.data.datasets import list_breakhis
 from core.fitting.config import Optimiser
-from core.fitting.history import Epoch
 from core.fitting.loop import Work, fit
+from core.run_history import Epoch
 from tests.helpers.runs.fits import CONFIG, HEAD_THEN_LAST_THEN_ALL, tiny_network, weights_of
 
 KILLS = 5

@@ -10,8 +10,8 @@ import torch
 from core.data.datasets import list_breakhis
 from core.fitting import distributed
 from core.fitting.config import FitConfig, Loss, Optimiser, Phase, Sampling
-from core.fitting.history import Epoch
 from core.fitting.loop import Work, fit
+from core.run_history import Epoch
 from tests.helpers.runs.fits import CONFIG, tiny_network
 
 # No batch statistics, no dropout: what one process computes, two compute together.

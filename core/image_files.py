@@ -1,4 +1,4 @@
-"""The files of a batch: which of the named files and folders are images, and what their results are called."""
+"""Which of the named files and folders are images, and what their results are called."""
 
 import stat
 import unicodedata
@@ -14,7 +14,7 @@ _NOT_A_FILE = "not a regular file"
 
 
 @dataclass(frozen=True, slots=True)
-class BatchFile:
+class ImageFile:
     """One file to analyse, or one that cannot be and why; `root` is the argument it was found under."""
 
     root: Path
@@ -29,29 +29,29 @@ class BatchFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class FoundImages:
     """What was found under one argument: files to analyse or to name as left out, and what is no image at all."""
 
     root: Path
-    files: tuple[BatchFile, ...]
+    files: tuple[ImageFile, ...]
     others: tuple[Path, ...] = ()
 
 
-def find_images(root: Path, results: Path | None = None) -> Batch:
+def find_images(root: Path, results: Path | None = None) -> FoundImages:
     """Return a file whatever it is, or all files of a folder, told apart by their content.
 
     Nothing of a folder is dropped without a word: what may be an image and cannot be read is among the files, with
     the reason. `results` is a folder for results; if it lies in `root`, it is no input.
     """
     if not root.is_dir():
-        return Batch(root, (BatchFile(root, root),))
+        return FoundImages(root, (ImageFile(root, root),))
     files, others = [], []
     for path, problem in _walk(root, results and results.resolve()):
         if problem is None and not _may_be_image(path):
             others.append(path)
         else:
-            files.append(BatchFile(root, path, problem))
-    return Batch(root, tuple(files), tuple(others))
+            files.append(ImageFile(root, path, problem))
+    return FoundImages(root, tuple(files), tuple(others))
 
 
 def read_image_file(path: Path) -> bytes:
@@ -74,7 +74,7 @@ def read_image_file(path: Path) -> bytes:
         raise UnreadableImageError(f"the file cannot be read: {error.strerror}.") from error
 
 
-def output_names(files: Sequence[BatchFile]) -> list[str]:
+def output_names(files: Sequence[ImageFile]) -> list[str]:
     """Return a name for the results of each file, without a suffix, no two of which are the same on any disk.
 
     The shortest way that tells all files of the batch apart is taken for all of them: without and with their suffix,
@@ -93,7 +93,7 @@ def output_names(files: Sequence[BatchFile]) -> list[str]:
     return [f"{number}-{file.relative.name}" for number, file in enumerate(files, start=1)]
 
 
-def _below_root(file: BatchFile) -> PurePosixPath:
+def _below_root(file: ImageFile) -> PurePosixPath:
     folder = file.root.resolve().parent if file.path == file.root else file.root.resolve()
     return PurePosixPath(readable_path(Path(folder.name))) / file.relative
 

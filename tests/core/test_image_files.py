@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from core.batch import BatchFile, find_images, output_names, read_image_file
+from core.image_files import ImageFile, find_images, output_names, read_image_file
 from core.imaging.limits import UnreadableImageError
 from tests.helpers.images.odd_modes import saved, smooth_colours
 
@@ -67,8 +67,8 @@ def test_what_cannot_be_read_is_refused_in_words(folder: Path) -> None:
         read_image_file(folder / "gone.jpg")
 
 
-def named(*paths: str, root: str = "case") -> list[BatchFile]:
-    return [BatchFile(Path(root), Path(root) / path) for path in paths]
+def named(*paths: str, root: str = "case") -> list[ImageFile]:
+    return [ImageFile(Path(root), Path(root) / path) for path in paths]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def named(*paths: str, root: str = "case") -> list[BatchFile]:
         (named("a.png", root=".."), ["a"]),
     ],
 )
-def test_names_of_results_are_short_and_tell_all_files_apart(files: list[BatchFile], names: list[str]) -> None:
+def test_names_of_results_are_short_and_tell_all_files_apart(files: list[ImageFile], names: list[str]) -> None:
     assert output_names(files) == names
 
 
@@ -92,7 +92,7 @@ _NAMES = st.text("aAäÄ.b1", min_size=1, max_size=3).filter(lambda name: name.s
 
 @given(st.lists(st.tuples(st.sampled_from(["A", "x/A", "a", "../A"]), st.lists(_NAMES, min_size=1, max_size=2))))
 def test_no_two_files_share_a_name_for_their_results(paths: list[tuple[str, list[str]]]) -> None:
-    files = [BatchFile(Path(root), Path(root).joinpath(*parts)) for root, parts in paths]
+    files = [ImageFile(Path(root), Path(root).joinpath(*parts)) for root, parts in paths]
     names = output_names(files)
     assert len({name.casefold() for name in names}) == len(files)
     assert not any(name.startswith("/") or ".." in name.split("/") for name in names)
@@ -100,4 +100,4 @@ def test_no_two_files_share_a_name_for_their_results(paths: list[tuple[str, list
 
 def test_names_of_other_encodings_become_text(tmp_path: Path) -> None:
     file = tmp_path / os.fsdecode(b"M\xe4rz.png")
-    assert output_names([BatchFile(tmp_path, file)]) == [r"M\xe4rz"]
+    assert output_names([ImageFile(tmp_path, file)]) == [r"M\xe4rz"]
