@@ -119,7 +119,7 @@ def test_the_command_records_what_it_finds_and_says_when_images_are_too_few(
     done = CliRunner().invoke(app, [*command, "--backend", "torch-bf16"])
     assert (done.exit_code, "may not be used" in done.stdout) == (1, True), done.output
     assert "left out: broken.png" in done.stderr
-    assert "That is too few" in " ".join(done.stderr.split())
+    assert "Too few images" in " ".join(done.stderr.split())
     backend: Backend = "torch-bf16"
     way = CheckedWay(
         checkpoint_sha256(tmp_path / "small.safetensors"),

@@ -60,7 +60,11 @@ def test_an_account_is_made_listed_changed_and_disabled() -> None:
         (["role", "nobody", "reader"], "", "no account 'nobody'"),
         (["revoke", "9"], "", "no token number 9"),
         (["token", "nobody", "--label", "x"], "", "no account 'nobody'"),
-        (["token", "dr. a", "--label", "x", "--scope", "predict"], "", "cannot belong to a reader"),
+        (
+            ["token", "dr. a", "--label", "x", "--scope", "predict"],
+            "",
+            "cannot belong to an account with the role reader",
+        ),
         (["link", "nobody", "--issuer", "https://id.example", "--subject", "1"], "", "no account 'nobody'"),
         (["link", "dr. a", "--issuer", "https://id.example"], "", "either the subject or the e-mail"),
         (["unlink", "9"], "", "no identity number 9"),

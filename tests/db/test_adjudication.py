@@ -241,7 +241,7 @@ def test_a_read_that_changed_meanwhile_is_looked_at_again(world: World) -> None:
     first, second = world.read_differently()
     world.read_first(world.adjudicators[0], world.case_id)
     amended = world.amend(world.readers[1], replace(SAYS_BENIGN, confidence=5))
-    with pytest.raises(CaseChangedError, match="changed an opinion meanwhile"):
+    with pytest.raises(CaseChangedError, match="has since changed an opinion"):
         world.adjudicate(world.adjudicators[0], seen=(first.id, second.id))
     world.adjudicate(world.adjudicators[0], seen=(amended.id, first.id))
 

@@ -199,7 +199,7 @@ def test_amending_twice_needs_the_version_that_stands(agreed: World) -> None:
     agreed.sign_off(agreed.readers[0])
     second = agreed.amend_sign_off(agreed.readers[0], AMENDED)
     assert agreed.amend_sign_off(agreed.readers[0], AMENDED) == second, "a double click"
-    with pytest.raises(CaseChangedError, match=r"dr\. a saved version 2 meanwhile \(benign, "):
+    with pytest.raises(CaseChangedError, match=r"dr\. a has since saved version 2 \(benign, "):
         agreed.amend_sign_off(agreed.readers[1], replace(AMENDED, note="other"))
     third = agreed.amend_sign_off(agreed.readers[1], replace(AMENDED, note="other"), replaces=2)
     assert third.version == 3

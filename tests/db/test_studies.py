@@ -64,7 +64,7 @@ def test_a_case_that_a_reader_has_read_in_routine_is_named_and_can_be_left_out(s
         for case in world.cases[:7]:
             store.reads.record_first_read(session, case, world.readers[1], BENIGN, OPENED)
     plan = world.plan_study()
-    with pytest.raises(ValueError, match=r"C-\d+ was read by dr\. b \d+ in routine.*; and 2 more cases"):
+    with pytest.raises(ValueError, match=r"C-\d+ was read in routine reading by dr\. b \d+, .*; and 2 more cases"):
         world.make_study(plan)
     world.make_study(replace(plan, reader_ids=world.readers[:1], name=f"alone {world.number}"))
     with shared_sessions.read() as session:

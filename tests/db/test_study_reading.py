@@ -136,7 +136,7 @@ def test_only_readers_of_a_study_open_it(shared_sessions: Sessions) -> None:
     world = make_study_world(shared_sessions, readers=2)
     study = world.make_study(replace(world.plan_study(), reader_ids=world.readers[:1]))
     for wrong in (study, 10**6):
-        with pytest.raises(UnknownCaseError, match="you are not a reader of a study"):
+        with pytest.raises(UnknownCaseError, match="you are not a reader of study"):
             world.open_place(wrong, world.readers[1])
     with shared_sessions.read() as session:
         assert store.study_reading.own_studies(session, world.readers[1]) == []

@@ -111,7 +111,7 @@ def test_cases_that_cannot_be_in_it_are_listed_and_left_out_when_asked(world: Wo
     tab = give_name(visit("studies.py"), "pilot")
     assert "2 cases cannot be in this study" in tab.warning[0].value
     words = words_on(tab)
-    assert "was read by reader in routine" in words
+    assert "was read in routine reading by reader" in words
     assert "is still being analysed" in words
     assert not [button for button in tab.button if button.label == "Create the study"]
     next(box for box in tab.checkbox if box.label == "Leave them out").check().run()
