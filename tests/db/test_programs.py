@@ -33,7 +33,7 @@ def test_no_account_that_reads_cases_gets_a_token_for_predictions_or_reads(sessi
                 assert found is not None
                 assert (found.account, found.scope) == (account, scope)
             else:
-                with pytest.raises(ValueError, match="choose the account of a reader or|choose a researcher or"):
+                with pytest.raises(ValueError, match=r"choose the account of a reader or|choose a researcher or"):
                     store.sign_ins.add_token(session, None, account, "x", scope)
     assert verify(sessions).findings == ()
 
