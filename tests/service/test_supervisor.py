@@ -153,14 +153,20 @@ def _paused_in_a_job(world: World, watcher: Supervisor, waiting: int = 2) -> psu
     raise AssertionError
 
 
+def _is_told_to_stop(watcher: Supervisor) -> bool:
+    """Return whether the server has closed the standard input of its worker."""
+    process = watcher._workers[0]._process
+    return process is not None and process.stdin is not None and process.stdin.closed
+
+
 def test_stopping_the_server_stops_the_worker_and_leaves_no_claim(world: World, watcher: Supervisor) -> None:
     small_checkpoint(world.settings.checkpoint)
     watcher.start()
-    worker = _paused_in_a_job(world, watcher, waiting=20)  # it may finish some before it sees that it is to stop
+    worker = _paused_in_a_job(world, watcher, waiting=40)  # it may finish some before it sees that it is to stop
     pid = worker.pid
     with ThreadPoolExecutor(1) as beside:
         stopped = beside.submit(watcher.stop)
-        wait_until(watcher._workers[0]._stopping.is_set, "the server to stop")
+        wait_until(lambda: _is_told_to_stop(watcher), "the worker to be told to stop")
         worker.resume()
         stopped.result()
     assert not psutil.pid_exists(pid)
