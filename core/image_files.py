@@ -77,7 +77,7 @@ def read_image_file(path: Path) -> bytes:
 def output_names(files: Sequence[ImageFile]) -> list[str]:
     """Return a name for the results of each file, without a suffix, no two of which are the same on any disk.
 
-    The shortest way that tells all files of the batch apart is taken for all of them: without and with their suffix,
+    The shortest way that tells all files apart is taken for all of them: without and with their suffix,
     then below the name of the folder that was named, then with a number.
     """
     ways = (

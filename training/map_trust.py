@@ -18,6 +18,7 @@ from core.card import Card, UnusableCheckpointError
 from core.command_line import end_if_left_out, make_app, run_app
 from core.console import PlainConsole, print_cautions, progress_bar
 from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName, LabelledImage, load_folders
+from core.data.images import read_image
 from core.files import write_whole
 from core.imaging.scale import known_um_per_px
 from core.imaging.working_scale import resample_map
@@ -45,7 +46,7 @@ from core.statistics.resampling import Interval
 from db.values.evaluations import map_trust_files
 from training.evaluation.chosen_images import patients_caution
 from training.evaluation.usable_images import none_usable, refuse_unusable
-from training.shifts.sets import count_training_patients, left_out_cautions, name_set, read_image, sample_images
+from training.shifts.sets import count_training_patients, left_out_cautions, name_set, sample_images
 
 DRAWS = 3  # of the head and of all weights
 _OUT = "it is out of scope, and readers see no heat map of it"

@@ -13,9 +13,8 @@ from core.card import UnusableCheckpointError
 from core.command_line import make_app, run_app
 from core.console import PlainConsole, progress_bar
 from core.data.datasets import OUTSIDE, DatasetName, LabelledImage, load_dataset
+from core.data.images import read_image
 from core.identifiers import fold_identifier
-from core.imaging.decode import decode_image
-from core.imaging.limits import UnreadableImageError
 from core.imaging.scale import known_um_per_px
 from core.network.checkpoint import add_scope, load_classifier
 from core.network.classifier import Classifier
@@ -78,12 +77,9 @@ def _measure(images: Sequence[LabelledImage], classifier: Classifier, name: str)
 
 
 def _measure_file(image: LabelledImage, classifier: Classifier) -> MeasuredImage | str:
-    try:
-        decoded = decode_image(image.path.read_bytes())
-    except OSError as error:
-        return f"the file cannot be read: {error.strerror}"
-    except UnreadableImageError as error:
-        return str(error)
+    decoded = read_image(image)
+    if isinstance(decoded, str):
+        return decoded
     scale = known_um_per_px(image.um_per_px, decoded.scale)
     return measure_image(decoded.pixels, fold_identifier(image.patient_id), classifier, scale)
 

@@ -17,8 +17,7 @@ from core.card import UnusableCheckpointError
 from core.command_line import make_app, run_app
 from core.console import PlainConsole, progress_bar
 from core.data.datasets import DatasetName, LabelledImage, load_dataset
-from core.imaging.decode import decode_image
-from core.imaging.limits import UnreadableImageError
+from core.data.images import read_image
 from core.network.checkpoint import load_classifier
 from core.pipeline import analyse_image
 from core.results import RgbImage
@@ -99,11 +98,11 @@ def _draw(
 
 
 def _read(image: LabelledImage) -> RgbImage | None:
-    try:
-        return decode_image(image.path.read_bytes()).pixels
-    except (OSError, UnreadableImageError) as error:
-        _console.print(f"left out: {image.path.name}: {error}")
+    decoded = read_image(image)
+    if isinstance(decoded, str):
+        _console.print(f"left out: {image.path.name}: {decoded}")
         return None
+    return decoded.pixels
 
 
 app = make_app(run, "python -m training.try_scope models/starter.safetensors --data BREAKHIS --pictures 500")

@@ -18,9 +18,9 @@ from core.card import UnusableCheckpointError
 from core.command_line import make_app, run_app
 from core.console import PlainConsole, progress_bar
 from core.data.datasets import OUTSIDE, DatasetName, LabelledImage, load_dataset
+from core.data.images import read_image
 from core.identifiers import fold_identifier
-from core.imaging.decode import DecodedImage, decode_image
-from core.imaging.limits import UnreadableImageError
+from core.imaging.decode import DecodedImage
 from core.imaging.scale import known_um_per_px
 from core.network.checkpoint import load_classifier
 from core.network.classifier import Classifier
@@ -117,11 +117,11 @@ def _measure(images: Sequence[LabelledImage], classifier: Classifier) -> dict[st
 
 
 def _read(image: LabelledImage) -> DecodedImage | None:
-    try:
-        return decode_image(image.path.read_bytes())
-    except (OSError, UnreadableImageError) as error:
-        _console.print(f"left out: {image.path.name}: {error}")
+    decoded = read_image(image)
+    if isinstance(decoded, str):
+        _console.print(f"left out: {image.path.name}: {decoded}")
         return None
+    return decoded
 
 
 def _spread_between_patients(images: Sequence[tuple[LabelledImage, DecodedImage]]) -> NDArray[np.float64]:

@@ -128,10 +128,10 @@ def _to_words(outcome: Outcome) -> str:
     )
 
 
-def summarise(batch: FoundImages, own: Sequence[Outcome]) -> str:
+def summarise(found: FoundImages, own: Sequence[Outcome]) -> str:
     """Summarise a folder as one case: the mean over its analysed images, as the app does, and what is not in it."""
     predictions = [outcome.analysis.prediction for outcome in own if outcome.analysis and outcome.analysis.prediction]
-    name = readable_path(batch.root)
+    name = readable_path(found.root)
     if not predictions:
         lines = [f"{name}: none of {len(own)} images could be analysed"]
     else:
@@ -153,7 +153,7 @@ def summarise(batch: FoundImages, own: Sequence[Outcome]) -> str:
             f"  patches: {sum(p.benign_patches for p in predictions)} benign, {malignant_patches} malignant",
         ]
     lines += [f"  without a result: {one.file.relative}: {_to_words(one)}" for one in own if one.error is not None]
-    lines += [f"  not an image, ignored: {readable_path(path.relative_to(batch.root))}" for path in batch.others]
+    lines += [f"  not an image, ignored: {readable_path(path.relative_to(found.root))}" for path in found.others]
     return "\n".join(replace_control_characters(line) for line in lines)
 
 

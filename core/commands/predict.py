@@ -145,7 +145,7 @@ def describe_model(card: Card, version: str) -> str:
 
 
 def _name_maps(folder: Path | None, files: Sequence[ImageFile]) -> list[MapFiles | None]:
-    """Return for each file where its maps are saved: no two of a batch, and none over an image."""
+    """Return for each file where its maps are saved: no two alike, and none over an image."""
     if folder is None:
         return [None] * len(files)
     targets = [MapFiles.of(folder, name) for name in output_names(files)]

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from core.card import Card
 from core.data.datasets import DatasetName, LabelledImage, load_folders
+from core.data.images import read_image
 from core.data.left_out import dataset_cautions
 from core.identifiers import fold_identifier
-from core.imaging.decode import DecodedImage, decode_image
-from core.imaging.limits import UnreadableImageError
 from core.imaging.scale import known_um_per_px
 from core.network.classifier import Classifier
 from core.pipeline import analyse_image, cut_normalised_patches
@@ -219,16 +218,6 @@ def probability_of(
     if analysis.prediction is None:
         return analysis.reason or "no result"
     return analysis.prediction.malignant_probability
-
-
-def read_image(image: LabelledImage) -> DecodedImage | str:
-    """Decode an image, or return the reason why it cannot be decoded."""
-    try:
-        return decode_image(image.path.read_bytes())
-    except OSError as error:
-        return f"the file cannot be read: {error.strerror}"
-    except UnreadableImageError as error:
-        return str(error)
 
 
 def count_training_patients(card: Card, dataset: DatasetName, images: Sequence[LabelledImage]) -> int:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from core.card import Card
 from core.data.datasets import LabelledImage
+from core.data.images import read_image
 from core.imaging.working_scale import resample, working_factor
 from core.network.classifier import Classifier
 from core.statistics.cautions import Caution
@@ -21,7 +22,7 @@ from core.statistics.shift import Distance, Shift, Step
 from core.statistics.tissue_statistics import SIZE, STATISTICS
 from training.evaluation.ablation import CHANGE, ablate
 from training.evaluation.chosen_images import ChosenImage
-from training.shifts.sets import AnalysedSet, left_out_cautions, probability_of, read_image
+from training.shifts.sets import AnalysedSet, left_out_cautions, probability_of
 
 _SIZE = [statistic.name for statistic in STATISTICS].index(SIZE)
 _MOST_RESIZED = 5.0  # times; covers all pairs of magnifications of BreaKHis except 40X and 400X
