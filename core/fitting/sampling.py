@@ -19,6 +19,7 @@ PATCHES: Final = 2
 COPIES: Final = 3
 TORCH: Final = 4
 TARGETS: Final = 5
+DISTILLATION: Final = 6
 
 
 def make_generator(seed: int, stream: int, *place: int) -> np.random.Generator:

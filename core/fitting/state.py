@@ -102,7 +102,7 @@ class StateFolder:
             epochs = [asdict(epoch) for epoch in state.epochs]
             if rank() == 0:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                _write_atomically(self.folder / "state.pt", {**values, "epochs": epochs, **asdict(self.fingerprint)})
+                write_atomically(self.folder / "state.pt", {**values, "epochs": epochs, **asdict(self.fingerprint)})
         needed = {"state", f"phase-{state.phase}", f"phase-{best.phase}", f"best-{best.epoch}"}
         self._remove_all_but(needed)
 
@@ -127,7 +127,7 @@ class StateFolder:
             self._in_memory[name] = {key: tensor.detach().clone() for key, tensor in weights.items()}
         elif rank() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_atomically(self.folder / f"{name}.pt", weights)
+            write_atomically(self.folder / f"{name}.pt", weights)
 
     def _read(self, name: str) -> Weights:
         if self.folder is None:
@@ -144,7 +144,8 @@ class StateFolder:
                     path.unlink()
 
 
-def _write_atomically(path: Path, values: Values) -> None:
+def write_atomically(path: Path, values: Values) -> None:
+    """Write values as torch saves them; a killed process leaves the earlier file, or none."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         torch.save(dict(values), file)

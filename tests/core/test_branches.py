@@ -32,6 +32,7 @@ NAMED = {
     "tf_efficientnet_b7": (2560, 7),
     "tf_efficientnetv2_s": (1280, 7),
     "vit_base_patch16_224": (768, 14),
+    "vit_tiny_r_s16_p8_224": (192, 7),
     "resnet50": (2048, 7),
     "vgg16": (512, 7),
     "densenet121": (1024, 7),
