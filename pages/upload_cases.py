@@ -71,7 +71,7 @@ def _add_demo() -> None:
 components.show_announcement()
 for intake in intakes.list_interrupted():
     intakes.draw_interrupted(intake, whose="Add the missing images to it here, or complete it without them.")
-number = upload_cases.count_rounds()
+number = components.form_number(upload_cases.FORM)
 plan = _ask_plan(number)
 accession = (plan and plan.accession) or ""
 confirmed = upload_cases.ask_to_confirm_number(accession, f"confirmed-{number}-{accession}")

@@ -96,7 +96,7 @@ def test_only_the_worker_loads_torch_outside_core_and_training() -> None:
     for package in ("db", "service", "pages"):
         for module in _modules_of(package):
             if any(TORCH.match(name) for name in _imports(module)):
-                assert module == "service.worker.worker"
+                assert module == "service.worker.process"
 
 
 def test_pages_do_not_wait_for_scipy_before_they_need_it() -> None:

@@ -11,7 +11,7 @@ from db.values.accounts import AccountRow, IdentityRow, Role, TokenRow, TokenSco
 from pages.ui import components, formatting, resources, times
 
 # Session key of the number of changes: fields have it in their keys, so that they are empty after each change.
-_ROUND = "accounts-round"
+_FORMS = "accounts"
 _SCOPES: dict[TokenScope | None, str] = {
     None: "see images as the account does",
     TokenScope.PREDICT: "get predictions",
@@ -40,14 +40,15 @@ def _state_words(row: AccountRow) -> str:
 
 def draw_add_form() -> None:
     """Ask for a new account."""
-    with st.form(f"add-account-{current_round()}"):
+    number = components.form_number(_FORMS)
+    with st.form(f"add-account-{number}"):
         st.markdown("**New account**")
-        name = st.text_input("Name", max_chars=200, autocomplete="off", key=f"name-{current_round()}")
-        role = st.selectbox("Role", list(Role), format_func=str, key=f"first-role-{current_round()}") or Role.READER
+        name = st.text_input("Name", max_chars=200, autocomplete="off", key=f"name-{number}")
+        role = st.selectbox("Role", list(Role), format_func=str, key=f"first-role-{number}") or Role.READER
         password = st.text_input(
-            f"Password (at least {SHORTEST} characters)", type="password", key=f"first-password-{current_round()}"
+            f"Password (at least {SHORTEST} characters)", type="password", key=f"first-password-{number}"
         )
-        without = st.checkbox("No password: signs in through an identity provider", key=f"without-{current_round()}")
+        without = st.checkbox("No password: signs in through an identity provider", key=f"without-{number}")
         if st.form_submit_button("Add the account", type="primary"):
             if without and password:
                 st.error('Enter a password or tick "No password", not both.')
@@ -64,18 +65,15 @@ def draw_add_form() -> None:
 
 def draw_change_form(rows: Sequence[AccountRow]) -> None:
     """Ask for a change of another account; it is signed out everywhere at once."""
-    with st.form(f"change-account-{current_round()}"):
+    number = components.form_number(_FORMS)
+    with st.form(f"change-account-{number}"):
         st.markdown("**Change an account** – it is signed out everywhere at once")
-        row = st.selectbox(
-            "Account", rows, format_func=lambda row: row.name, index=None, key=f"changed-{current_round()}"
-        )
+        row = st.selectbox("Account", rows, format_func=lambda row: row.name, index=None, key=f"changed-{number}")
         role = st.selectbox(
-            "New role", list(Role), format_func=str, index=None, placeholder="keep", key=f"next-role-{current_round()}"
+            "New role", list(Role), format_func=str, index=None, placeholder="keep", key=f"next-role-{number}"
         )
-        password = st.text_input(
-            "New password", type="password", placeholder="keep", key=f"next-password-{current_round()}"
-        )
-        switch = st.segmented_control("Access", [_DISABLE, _ENABLE], key=f"access-{current_round()}")
+        password = st.text_input("New password", type="password", placeholder="keep", key=f"next-password-{number}")
+        switch = st.segmented_control("Access", [_DISABLE, _ENABLE], key=f"access-{number}")
         if st.form_submit_button("Change the account", type="primary"):
             if row is None or not (role or password or switch):
                 st.error("Choose an account and what to change.")
@@ -120,7 +118,7 @@ def draw_identity_table(rows: Sequence[IdentityRow]) -> None:
 
 def draw_link_form(accounts: Sequence[AccountRow], known: Sequence[IdentityRow]) -> None:
     """Ask which identity may sign in to which account."""
-    number = current_round()
+    number = components.form_number(_FORMS)
     with st.form(f"link-identity-{number}"):
         st.markdown("**Link an identity** – it can then sign in to the account through its provider")
         row = st.selectbox(
@@ -220,10 +218,5 @@ def draw_revoke_form(rows: Sequence[TokenRow]) -> None:
 
 def finish(words: str) -> None:
     """Redraw the page with empty fields, and announce what was done."""
-    st.session_state[_ROUND] = current_round() + 1
+    components.empty_form(_FORMS)
     components.announce(words)
-
-
-def current_round() -> int:
-    """Return the number to put into the keys of fields that are emptied after each change."""
-    return int(st.session_state.get(_ROUND, 0))

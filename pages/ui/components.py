@@ -79,6 +79,16 @@ def show_announcement(*, briefly: bool = False) -> None:
         st.success(text)
 
 
+def form_number(form: str) -> int:
+    """Return the number to put into the keys of a form's fields: after `empty_form` it is another one."""
+    return int(st.session_state.get(f"{form}-number", 0))
+
+
+def empty_form(form: str) -> None:
+    """Let the fields of a form be empty when the page is drawn again, by other keys."""
+    st.session_state[f"{form}-number"] = form_number(form) + 1
+
+
 def number_in_address(name: str) -> int | None:
     """Return the number of a parameter in the page's address: None without it, 0 if it is not a number."""
     value = st.query_params.get(name, "")

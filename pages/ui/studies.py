@@ -18,7 +18,7 @@ _BY_FILTER, _FROM_LIST = "by filter", "from a list"
 _KINDS = {"uploaded": False, "generated demo cases": True}
 _MOST_PROBLEMS = 5  # lines of a list that are reported; of more, only the number
 _MINUTES_PER_CASE = 1
-_ROUND = "study-form"  # session key: counts the studies created, so that the next form begins empty
+_FORM = "study"
 _ARM_WORDS = {
     Arm.UNAIDED: "unaided: the model is never shown",
     Arm.BLIND_FIRST: "blind first: a first opinion, then the model, then a final one",
@@ -91,7 +91,7 @@ class _ChosenCases:
 
 def draw_form(readers: Sequence[Account]) -> None:
     """Ask for a new study, show the reading it requires, and create it."""
-    key = f"study-{st.session_state.get(_ROUND, 0)}"
+    key = f"study-{components.form_number(_FORM)}"
     st.markdown("**New study**")
     left, right = st.columns([1, 1.4])
     name = left.text_input("Name", max_chars=200, autocomplete="off", key=f"name-{key}").strip()
@@ -276,5 +276,5 @@ def _create(plan: StudyPlan) -> None:
     except ValueError as error:
         st.error(formatting.escape(f"Not saved: {error}."))
         return
-    st.session_state[_ROUND] = int(st.session_state.get(_ROUND, 0)) + 1
+    components.empty_form(_FORM)
     components.announce(f"The study {formatting.escape(plan.name)} was created. Its readers find it under Study.")

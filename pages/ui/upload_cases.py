@@ -20,7 +20,8 @@ _LOOK_SECONDS = 0.2  # between two looks at a batch that is being stored
 _TABLE_ROWS = 8  # more rows scroll inside the table
 _THUMBNAIL_ROWS = 5
 # Keys of the session state: the batch it follows and the chosen files in it, the last outcome, and the batches so far.
-_BATCH, _SENT, _TAKEN, _ROUND = "batch", "sent", "taken", "upload-round"
+_BATCH, _SENT, _TAKEN = "batch", "sent", "taken"
+FORM = "upload"  # whose fields are empty again after each batch
 
 
 def ask_to_confirm_number(accession: str, key: str) -> bool:
@@ -73,11 +74,6 @@ def _order(case: OwnCase, images: Sequence[int]) -> None:
     components.announce("The images are in the new order.")
 
 
-def count_rounds() -> int:
-    """Return how many batches this session has stored: fields that begin anew with each are named by it."""
-    return int(st.session_state.get(_ROUND, 0))
-
-
 def store_chosen(plan: CasePlan, images: Sequence[ChosenImage]) -> None:
     """Hand the chosen images to the server, unless this session follows a batch already."""
     if _BATCH not in st.session_state:
@@ -119,7 +115,7 @@ def follow_batch() -> None:
     st.session_state[_TAKEN] = progress.results
     if own is not None:
         # A new case number, and no chosen files, so that another click does not store the batch again.
-        st.session_state[_ROUND] = count_rounds() + 1
+        components.empty_form(FORM)
         chosen_images.forget_images(st.session_state.pop(_SENT, frozenset()))
     st.rerun()
 

@@ -7,7 +7,8 @@ import typer
 
 from core.command_line import make_app, run_app
 from db.errors import DatabaseBusyError, UnusableDatabaseError
-from service.worker.worker import REQUESTS, TRY, WATCHED, try_checkpoint, work
+from service.worker.process import try_checkpoint, work
+from service.worker.protocol import REQUESTS, TRY, WATCHED
 
 
 def run(

@@ -13,7 +13,8 @@ from core.computing import BACKENDS, Computing
 from core.settings import Settings
 from db.database import Sessions
 from service.engine.queue import RequestQueue, WorkerLink
-from service.worker.worker import (
+from service.worker.lost_workers import release_dead_workers
+from service.worker.protocol import (
     COMPUTES,
     READY,
     REPLACED,
@@ -21,7 +22,6 @@ from service.worker.worker import (
     UNUSABLE,
     UNUSABLE_CHECKPOINT,
     WATCHED,
-    release_dead_workers,
 )
 
 _PROJECT = Path(__file__).resolve().parents[2]

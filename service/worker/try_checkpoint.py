@@ -9,8 +9,8 @@ from core.settings import Settings
 from db import store
 from db.database import Sessions
 from db.values.evaluations import Deployment
+from service.worker.protocol import READY, TRY, UNUSABLE
 from service.worker.supervisor import worker_environment
-from service.worker.worker import READY, TRY, UNUSABLE
 
 _PATIENCE_SECONDS = 300.0  # loading torch and a large network on a busy machine
 

@@ -15,7 +15,7 @@ from db import store, tables
 from db.values.accounts import Role
 from db.values.audit import Action
 from db.values.reading import ModelIdentity
-from service.worker.worker import identify_model
+from service.worker.process import identify_model
 from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import analysis, sign_off_row
 from tests.helpers.world import CARD, World, add_person, analyse_each, make_case

@@ -20,14 +20,9 @@ from db.values.evaluations import ThresholdAim
 from db.values.jobs import JobState
 from db.values.scales import ChosenScale
 from service.intake import add_demo_case
+from service.worker.lost_workers import SilentJobs, is_dead, release_dead_workers, worker_name
+from service.worker.protocol import UNUSABLE_CHECKPOINT
 from service.worker.supervisor import worker_environment
-from service.worker.worker import (
-    UNUSABLE_CHECKPOINT,
-    SilentJobs,
-    is_dead,
-    release_dead_workers,
-    worker_name,
-)
 from tests.helpers.concurrency import wait_until
 from tests.helpers.fakes import FAKE_CARD, FakeClassifier
 from tests.helpers.scopes import FixedScope

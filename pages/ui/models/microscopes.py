@@ -10,7 +10,7 @@ from db.values.accounts import Permission
 from db.values.scales import Objective
 from pages.ui import components, formatting, resources
 
-_ROUND = "microscopes-round"  # fields have it in their keys, so that they are empty after each change
+_FORM = "microscopes"
 _EXPLANATION = (
     "Readers choose an objective where the file of an image does not state its scale. For example, the pixels of "
     "BreaKHis are 0.49, 0.20, 0.10 and 0.05 µm wide at 40X, 100X, 200X and 400X; its 40X is a 4x objective with a 10x "
@@ -44,7 +44,7 @@ def draw_microscopes() -> None:
 
 
 def _ask_objective() -> None:
-    number = _current_round()
+    number = components.form_number(_FORM)
     with st.form(f"objective-{number}"):
         st.markdown("**Enter or correct an objective** – images that are stored keep their scale")
         name, objective, width = st.columns([1.6, 1, 1])
@@ -75,9 +75,5 @@ def _record(microscope: str, objective: str, um_per_px: float | None, done: str)
     except (ValueError, NotAllowedError) as error:
         st.error(formatting.escape(f"Not recorded: {str(error).rstrip('.')}."))
         return
-    st.session_state[_ROUND] = _current_round() + 1
+    components.empty_form(_FORM)
     components.announce(done)
-
-
-def _current_round() -> int:
-    return int(st.session_state.get(_ROUND, 0))
