@@ -74,7 +74,7 @@ def test_a_case_and_its_jobs_tell_how_far_they_are_and_nothing_else(interface: I
     job = case["images"][1]["job_id"]
     waiting = json.loads(_get(interface, f"/jobs/{job}")[1])
     assert (waiting["state"], waiting["place"] >= 2) == ("queued", True)
-    analyse_all(interface.sessions, 0.9)
+    analyse_all(interface.sessions, 0.90625)
     case_after, job_after = (_get(interface, path)[1] for path in (f"/cases/{case['case_id']}", f"/jobs/{job}"))
     assert json.loads(case_after)["state"] == "ready"
     assert json.loads(job_after) | {"attempts": 1} == waiting | {
@@ -85,7 +85,7 @@ def test_a_case_and_its_jobs_tell_how_far_they_are_and_nothing_else(interface: I
     }
     for text in (case_after, job_after):
         assert "malignant" not in text
-        assert "0.9" not in text
+        assert "0.90625" not in text
 
 
 def test_a_program_does_not_learn_that_the_model_gives_no_opinion(interface: Interface) -> None:

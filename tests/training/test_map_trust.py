@@ -126,7 +126,7 @@ def test_the_file_of_another_checkpoint_lies_in_the_data_folder_and_names_no_ima
     found = MapTrust.from_json(written.read_text())
     assert found.images == PATIENTS
     assert any("1 of 5 images of BreaKHis were left out" in caution.words for caution in found.warnings)
-    assert "077" not in done.stdout
+    assert "100-077" not in done.stdout
 
 
 def test_a_folder_beside_the_checkpoint_that_may_not_be_written_is_left_alone(
