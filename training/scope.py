@@ -51,7 +51,7 @@ def run(
         held_out = _held_out_by_folds(images, folds) if folds else leave_one_out(measured)
         who = "the networks of the folds" if folds else "one patient left out at a time"
         protocol = f"{who}: {len(measured)} images of {len({image.patient_id for image in measured})} patients"
-        reference, about = fit_scope(measured, held_out, classifier.layer_widths, protocol)
+        reference, about = fit_scope(measured, held_out, classifier.reference_widths, protocol)
         sha256 = add_scope(checkpoint, out, reference, about)
     except (UnusableCheckpointError, OSError, ValueError) as error:
         _console.print(str(error), style="red")

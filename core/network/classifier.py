@@ -232,6 +232,12 @@ class Classifier:
         return widths
 
     @property
+    def reference_widths(self) -> tuple[int, ...]:
+        """The channels of the first layers, by which images are compared with the training images."""
+        widths: tuple[int, ...] = self._computer.network.reference_widths
+        return widths
+
+    @property
     def batch(self) -> int:
         """How many patches, all their views together, go through the network at once."""
         return max(1, self._computer.views_at_once(self._batch_views) // len(self._views))

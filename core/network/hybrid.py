@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from torch.nn import functional
 from core.card import Fusion, Head, InputPolicy, Magnification
 from core.encoder import Encoder
 from core.labels import MAGNIFICATIONS, LabelSet
-from core.network.branches import Branch, build_branch, list_blocks
+from core.network.branches import Branch, ConvolutionalBranch, build_branch, list_blocks
 
 _ATTENTION_WIDTH = 256
 _ATTENTION_HEADS = 8
@@ -223,6 +224,16 @@ class HybridNetwork(nn.Module):
     def layer_widths(self) -> tuple[int, ...]:
         """The channels of each layer that `features_and_places` describes."""
         return tuple(width for branch in self._branches() for width in branch.layer_widths)
+
+    @property
+    def reference_widths(self) -> tuple[int, ...]:
+        """The channels of the layers by which images are compared with the training images, the first of all layers.
+
+        These are the layers of the convolutional branches before the first transformer, whose last layer is made to see
+        past laboratories and cameras; all layers, if a transformer comes first.
+        """
+        leading = takewhile(lambda branch: isinstance(branch, ConvolutionalBranch), self._branches())
+        return tuple(width for branch in leading for width in branch.layer_widths) or self.layer_widths
 
     def features_and_places(self, images: Tensor, described: int) -> tuple[list[Tensor], Tensor]:
         """Return each branch's features and, from the same pass, a description of the first images.

@@ -164,11 +164,12 @@ class TrainingReference:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, widths: Sequence[int]) -> "TrainingReference":
-        """Read the arrays of a checkpoint whose layers have these numbers of channels.
+        """Read the arrays of a checkpoint whose layers have these numbers of channels; its first ones may be compared.
 
         Raises:
             UnusableReferenceError: If one is missing, has another shape, or contains values that are not valid numbers.
         """
+        widths = widths[: sum(name.startswith("layer.") and name.endswith(".axes") for name in arrays)] or widths
         expected = _shapes(arrays, widths)
         if missing := sorted(expected.keys() ^ arrays.keys()):
             raise UnusableReferenceError(f"{missing[0]} is missing, or one too many")
@@ -213,9 +214,9 @@ def bounded_score(score: float) -> float:
 
 
 def _split(features: Values, widths: Sequence[int]) -> list[tuple[Values, Values]]:
-    """Return the means and the mean squares of each layer, which lie one after the other in the last axis."""
+    """Return the means and the mean squares of each layer; they come one after the other, before those of others."""
     ends = list(accumulate(2 * width for width in widths))
-    if features.shape[-1] != ends[-1]:
+    if features.shape[-1] < ends[-1]:
         raise ValueError(f"{features.shape[-1]} features for layers of {widths} channels")
     return [
         (features[..., end - 2 * width : end - width], features[..., end - width : end])

@@ -24,7 +24,8 @@ from core.card import (
 from core.labels import LabelSet
 from core.network.checkpoint import load_classifier, load_redrawn, save_checkpoint
 from core.network.classifier import Classifier
-from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_network
+from core.scope.reference import DescriptionSpace
+from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_classifier, small_network
 from tests.helpers.scopes import small_scope
 
 
@@ -222,6 +223,19 @@ def test_the_scope_comes_back_with_its_checkpoint(scoped: Path) -> None:
     for same in (loaded.at("100X"), loaded.with_card(replace(loaded.card, threshold=0.4))):
         assert same.scope is loaded.scope
     assert loaded.with_scope(None).scope is None
+
+
+def test_a_scope_of_all_layers_as_hybrids_had_before_is_still_read(tmp_path: Path) -> None:
+    reference, about = small_scope()
+    width = 2 * small_classifier().layer_widths[-1]
+    ones = np.ones(width)
+    last = DescriptionSpace(0 * ones, ones, ones[None] / np.sqrt(width), np.ones(1), 1.0)
+    whole = replace(reference, layers=(*reference.layers, last), places=(*reference.places, last))
+    card = replace(SMALL_CARD, scope=about)
+    save_checkpoint(tmp_path / "before.safetensors", small_network(card), card, whole)
+    scope = load_classifier(tmp_path / "before.safetensors").scope
+    assert scope is not None
+    assert scope.widths == small_classifier().layer_widths != reference.widths
 
 
 def test_weights_drawn_anew_know_of_no_scope(scoped: Path) -> None:

@@ -223,6 +223,15 @@ def test_early_maps_come_from_the_pass_that_gives_the_last_one(name: str) -> Non
     assert places.shape == (1, 4, 4, 2 * sum(network.layer_widths))
 
 
+def test_images_are_compared_by_the_layers_of_the_convolutional_branches_that_come_first() -> None:
+    hybrid = small_network(replace(SMALL_CARD, branches=("test_efficientnet", "test_vit")))
+    assert hybrid.reference_widths == hybrid.layer_widths[:3]
+    assert len(hybrid.layer_widths) == 4
+    for branches in (("test_vit", "test_efficientnet"), ("test_efficientnet",)):
+        network = small_network(replace(SMALL_CARD, branches=branches))
+        assert network.reference_widths == network.layer_widths
+
+
 def test_a_network_without_early_maps_is_described_by_its_last_one() -> None:
     network = small_network(replace(SMALL_CARD, branches=("cnn3", "test_vit"))).eval()
     images = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(0))

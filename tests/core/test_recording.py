@@ -91,7 +91,7 @@ def test_a_reference_of_small_images_does_not_ask_how_they_were_recorded() -> No
         for patient in range(6)
     ]
     images = [one for one in small if not isinstance(one, str)]
-    reference, _ = fit_scope(images, leave_one_out(images), classifier.layer_widths, "")
+    reference, _ = fit_scope(images, leave_one_out(images), classifier.reference_widths, "")
     assert reference.recording is None
     assert "it is too small to tell how it was recorded" not in _judge(reference, tissue(20)[:150, :150]).reasons
     again = TrainingReference.from_arrays(reference.to_arrays(), reference.widths)
@@ -122,7 +122,7 @@ def test_measures_that_are_no_numbers_are_as_far_away_as_can_be() -> None:
 def test_held_out_patients_set_the_limit_of_the_recording_as_well() -> None:
     classifier = small_classifier()
     measured = measure_tissue_of(classifier, patients=8, each=1)
-    reference, about = fit_scope(measured, leave_one_out(measured), classifier.layer_widths, "")
+    reference, about = fit_scope(measured, leave_one_out(measured), classifier.reference_widths, "")
     assert about.false_alarms <= 0.02
     own = [reference.recording_distance(image.recording) for image in measured]
     assert all(far is not None and far < 1 for far in own)

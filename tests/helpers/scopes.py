@@ -37,7 +37,7 @@ def small_scope() -> tuple[TrainingReference, ScopeReference]:
     """Fit the scope of the small test network to generated tissue, once for all tests."""
     classifier = small_classifier()
     measured = measure_tissue_of(classifier)
-    return fit_scope(measured, leave_one_out(measured), classifier.layer_widths, "generated tissue")
+    return fit_scope(measured, leave_one_out(measured), classifier.reference_widths, "generated tissue")
 
 
 def scoped_classifier() -> Classifier:

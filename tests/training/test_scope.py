@@ -129,7 +129,7 @@ def test_too_few_patients_are_refused(folder: Path, tmp_path: Path) -> None:
 def test_limits_let_no_more_held_out_images_pass_than_stated() -> None:
     classifier = small_classifier()
     measured = measure_tissue_of(classifier, patients=8, each=1)
-    reference, about = fit_scope(measured, leave_one_out(measured), classifier.layer_widths, "")
+    reference, about = fit_scope(measured, leave_one_out(measured), classifier.reference_widths, "")
     assert about.false_alarms <= FALSE_ALARMS
     assert about.unusual <= UNUSUAL
     assert (reference.limit_unusual, reference.limit_out) == (about.limit_unusual, about.limit_out)
@@ -138,7 +138,7 @@ def test_limits_let_no_more_held_out_images_pass_than_stated() -> None:
 def test_places_of_held_out_images_reach_the_limit_as_rarely_as_images() -> None:
     classifier = small_classifier()
     measured = measure_tissue_of(classifier, patients=8, each=1)
-    reference, _ = fit_scope(measured, leave_one_out(measured), classifier.layer_widths, "")
+    reference, _ = fit_scope(measured, leave_one_out(measured), classifier.reference_widths, "")
     own = [
         space.distances(np.concatenate([describe_places(image.places, reference.widths)[number] for image in measured]))
         for number, space in enumerate(reference.places)
@@ -152,7 +152,7 @@ def test_a_patient_with_many_images_counts_no_more_than_others() -> None:
     measured = measure_tissue_of(classifier, patients=6, each=1)
     many = [*measured, *(measured[0] for _ in range(30))]
     (once, _), (often, _) = (
-        fit_scope(images, leave_one_out(images), classifier.layer_widths, "") for images in (measured, many)
+        fit_scope(images, leave_one_out(images), classifier.reference_widths, "") for images in (measured, many)
     )
     np.testing.assert_allclose(once.layers[0].mean, often.layers[0].mean, rtol=1e-6)
     np.testing.assert_allclose(once.layers[0].unit, often.layers[0].unit, rtol=1e-2)

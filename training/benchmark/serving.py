@@ -142,7 +142,7 @@ def _fit_reference(classifier: Classifier) -> TrainingReference:
     small = classifier.with_card(replace(FULL_SIZE, input_policy=InputPolicy("resize")))
     images = (measure_image(generate_tissue(seed, "benign"), str(seed), small) for seed in range(LEAST_PATIENTS))
     measured = [image for image in images if isinstance(image, MeasuredImage)]
-    return fit_scope(measured, leave_one_out(measured), classifier.layer_widths, "generated tissue")[0]
+    return fit_scope(measured, leave_one_out(measured), classifier.reference_widths, "generated tissue")[0]
 
 
 def settled_network(images: torch.Tensor) -> HybridNetwork:

@@ -62,7 +62,7 @@ def measure_image(
     features = classifier.features(cut.patches)
     places = features.reshape(-1, features.shape[-1])
     chosen = np.random.default_rng(0).permutation(len(places))[:_PLACES]
-    layers = tuple(describe_image(features, classifier.layer_widths))
+    layers = tuple(describe_image(features, classifier.reference_widths))
     recording = measure_recording(image)
     return MeasuredImage(
         patient_id, measure_appearance(cut.pixels), layers, places[chosen].astype(np.float16), recording
