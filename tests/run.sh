@@ -12,7 +12,8 @@ if [ -z "${VIRTUAL_ENV:-}" ]; then
     [ -x .venv/bin/python ] || python3 -m venv .venv
     export VIRTUAL_ENV="$PWD/.venv" PATH="$PWD/.venv/bin:$PATH"
 fi
-python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/requirements.txt
+# Modules are compiled when they are first imported: most of what torch brings never is.
+python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt -r tests/requirements.txt
 
 command -v chromium >/dev/null || install_packages chromium fonts-dejavu-core >/dev/null ||
     echo "chromium could not be installed: the browser tests will be skipped"
@@ -41,9 +42,9 @@ else
     # Beside the tests, which often wait: mypy by itself would leave the other cores idle for a minute or more.
     types=$(mktemp)
     mypy >"$types" 2>&1 &
-    # Three files at a time, because many tests wait for a server, a browser or a worker of theirs.
+    # Four files at a time, because many tests wait for a server, a browser or a worker of theirs.
     failed=0
-    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 3 --dist loadfile --no-loadscope-reorder || failed=$?
+    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 4 --dist loadfile --no-loadscope-reorder || failed=$?
     wait $! || failed=1
     cat "$types"
     rm "$types"
