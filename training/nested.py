@@ -9,10 +9,11 @@ best". The recipes' own rows in the table are too optimistic for that, because t
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import numpy as np
@@ -21,6 +22,7 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Column, Table
 
+from core.card import UnusableCheckpointError, checkpoint_sha256
 from core.command_line import make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import LabelledImage, load_folders
@@ -29,14 +31,16 @@ from core.data.splits import patient_folds
 from core.files import write_whole
 from core.fitting.config import FitConfig
 from core.fitting.loop import Work
+from core.network.branches import MissingWeightsError
 from core.network.classifier import Classifier
+from core.network.hybrid import HybridNetwork
 from core.statistics.predictions import BinaryPredictions, Estimate, auc, auc_estimate
 from training.evaluation.chosen_images import ChosenImage
 from training.evaluation.predictions import Judge
 from training.runs.card import build_card
 from training.runs.folder import RunFolder, code_version
 from training.runs.parts import Trainer
-from training.runs.plan import Part, RunPlan
+from training.runs.plan import Part, RunPlan, weight_files
 from training.runs.record import Record
 
 _MAIN_MAGNIFICATION = "100X"
@@ -104,8 +108,9 @@ def run(
         list[Path], typer.Option(help="Folder that contains BreaKHis_v1; repeat the option for several folders.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for training and results; finished parts are reused.")],
-    folds: Annotated[int, typer.Option(help="Number of patient-wise folds.")] = 5,
+    folds: Annotated[int, typer.Option(min=3, help="Number of patient-wise folds.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the assignment of patients to folds.")] = 0,
+    weights: Annotated[list[str] | None, typer.Option(help="NAME=FILE: pretrained weights of a branch.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0: torch decides.")] = 0,
 ) -> None:
     """Print the out-of-fold AUC of each recipe, how often it was chosen, and the AUC of the choice."""
@@ -114,8 +119,9 @@ def run(
     images = load_folders("breakhis", data)
     print_cautions(_console, dataset_cautions("breakhis", data[0], images, *data[1:]))
     patients = assign_folds(images, folds, seed)
+    files = weight_files(weights or ())
     recipes = [
-        try_recipe(FitConfig.from_toml(path), patients, data, folder_of(path, out, f"{folds} {seed}"))
+        try_recipe(FitConfig.from_toml(path), patients, data, folder_of(path, out, f"{folds} {seed}", files), files)
         for path in configs
     ]
     choices, nested = choose(recipes, patients)
@@ -134,13 +140,24 @@ def assign_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> Pati
     return Patients(tuple(images), np.array([number[image.path] for image in images]))
 
 
-def folder_of(path: Path, out: Path, split: str) -> Path:
-    """Return the folder of a recipe, named by a hash of all its values: a changed recipe gets another folder."""
-    digest = hashlib.sha256(f"{FitConfig.from_toml(path)!r} {split}".encode()).hexdigest()[:8]
+def folder_of(path: Path, out: Path, split: str, weights: Mapping[str, Path] = MappingProxyType({})) -> Path:
+    """Return the folder of a recipe, named by a hash of all its values: a changed recipe gets another folder.
+
+    So does one whose pretrained weights have changed.
+    """
+    config = FitConfig.from_toml(path)
+    own = {name: checkpoint_sha256(weights[name]) for name in config.branches if name in weights}
+    digest = hashlib.sha256(f"{config!r} {split}{own or ''}".encode()).hexdigest()[:8]
     return out / f"{path.stem}-{digest}"
 
 
-def try_recipe(config: FitConfig, patients: Patients, roots: Sequence[Path], folder: Path) -> Recipe:
+def try_recipe(
+    config: FitConfig,
+    patients: Patients,
+    roots: Sequence[Path],
+    folder: Path,
+    weights: Mapping[str, Path] = MappingProxyType({}),
+) -> Recipe:
     """Train a recipe without each fold and without each pair of folds, and predict the images left out."""
     pairs = list(combinations(range(patients.folds), 2))
     places = RunFolder(folder)
@@ -149,10 +166,11 @@ def try_recipe(config: FitConfig, patients: Patients, roots: Sequence[Path], fol
     inner = tuple(outer.copy() for _ in range(patients.folds))
     with Record(places, (patients.folds + len(pairs)) * config.members * config.epochs) as record:
         trainer = Trainer(config, places.parts, Work(cache=folder.parent / "cache", pool=patients.images), record)
+        start = trainer.start(weights)
         for fold in range(patients.folds):
-            outer[patients.fold == fold] = _predict_left_out(trainer, patients, roots, fold)
+            outer[patients.fold == fold] = _predict_left_out(trainer, start, patients, roots, fold)
         for pair in pairs:
-            probabilities = _predict_left_out(trainer, patients, roots, *pair)
+            probabilities = _predict_left_out(trainer, start, patients, roots, *pair)
             fold_of = patients.fold[np.isin(patients.fold, pair)]
             for outer_fold, inner_fold in (pair, pair[::-1]):
                 inner[outer_fold][patients.fold == inner_fold] = probabilities[fold_of == inner_fold]
@@ -176,12 +194,13 @@ def score(patients: Patients, malignant: Malignant) -> float:
     return (auc(image.malignant, image.probabilities) + auc(patient.malignant, patient.probabilities)) / 2
 
 
-def _predict_left_out(trainer: Trainer, patients: Patients, roots: Sequence[Path], *folds: int) -> Malignant:
+def _predict_left_out(
+    trainer: Trainer, start: HybridNetwork, patients: Patients, roots: Sequence[Path], *folds: int
+) -> Malignant:
     """Train without the given folds and return the probabilities of their images, from the journal if it has them."""
     name = "without " + " and ".join(f"fold {fold + 1}" for fold in folds)
     part = Part(name, patients.without(*folds), ())
     plan = RunPlan((), part, (), name)
-    start = trainer.start({})
     trainer.train(start, part)
     card = build_card(plan, trainer.config, code_version(), demonstration=True)
     # One view is enough to choose a recipe; the figures use all views, as in serving.
@@ -218,7 +237,9 @@ def _text(estimate: Estimate) -> str:
 app = make_app(
     run,
     "python -m training.nested training/configs/recipes/*.toml --data BREAKHIS --out nested",
+    MissingWeightsError,
     OSError,
+    UnusableCheckpointError,
     ValueError,
 )
 

@@ -3,12 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
 
 from core.data.datasets import LabelledImage
 from tests.helpers.images.tissue import tissue_folder
 from training import nested
 from training.nested import Patients, Recipe
 
+NET = "test_efficientnet"
 TINY = """
 name = "{name}"
 branches = ["test_efficientnet"]
@@ -94,5 +98,26 @@ def test_a_changed_recipe_is_not_taken_for_the_one_of_its_name(tmp_path: Path) -
     first = nested.folder_of(tmp_path / "a.toml", tmp_path, "5 0")
     assert nested.folder_of(tmp_path / "a.toml", tmp_path, "5 0") == first
     assert nested.folder_of(tmp_path / "a.toml", tmp_path, "5 1") != first
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"one")
+    with_weights = nested.folder_of(tmp_path / "a.toml", tmp_path, "5 0", {"test_efficientnet": weights})
+    assert with_weights != first
+    assert nested.folder_of(tmp_path / "a.toml", tmp_path, "5 0", {"a branch of another recipe": weights}) == first
+    weights.write_bytes(b"other")
+    assert nested.folder_of(tmp_path / "a.toml", tmp_path, "5 0", {"test_efficientnet": weights}) != with_weights
     (tmp_path / "a.toml").write_text(TINY.format(name="a", rate="2e-3"))
     assert nested.folder_of(tmp_path / "a.toml", tmp_path, "5 0") != first
+
+
+def test_a_recipe_starts_from_the_weights_that_are_passed(tmp_path: Path) -> None:
+    tissue_folder(tmp_path / "tissue", patients=6, each=1)
+    (tmp_path / "a.toml").write_text(TINY.format(name="a", rate="1e-9"))
+    started = {
+        name: torch.full_like(value, 0.01) for name, value in timm.create_model(NET, num_classes=0).state_dict().items()
+    }
+    save_file(started, tmp_path / "weights.safetensors")
+    weights = [f"{NET}={tmp_path / 'weights.safetensors'}"]
+    nested.run([tmp_path / "a.toml"], [tmp_path / "tissue"], tmp_path / "out", folds=3, threads=1, weights=weights)
+    (start,) = (tmp_path / "out").rglob("start/weights.safetensors")
+    used = load_file(start)
+    assert torch.equal(used["branches.0.net.conv_stem.weight"], started["conv_stem.weight"])
