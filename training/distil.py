@@ -1,7 +1,7 @@
 """Give the vision transformer of a hybrid a start without pretrained weights: distil it from the convolutional branch.
 
-python -m training.distil training/configs/starter_hybrid.toml --data BREAKHIS --out vit.safetensors
-python -m training.train training/configs/starter_hybrid.toml --data BREAKHIS --weights NAME=vit.safetensors
+python -m training.distil training/configs/starter.toml --data BREAKHIS --out vit.safetensors
+python -m training.train training/configs/starter.toml --data BREAKHIS --weights NAME=vit.safetensors
 """
 
 from collections import deque
@@ -79,7 +79,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
 
 app = make_app(
     run,
-    "python -m training.distil training/configs/starter_hybrid.toml --data BREAKHIS --out vit.safetensors",
+    "python -m training.distil training/configs/starter.toml --data BREAKHIS --out vit.safetensors",
     MissingWeightsError,
 )
 

@@ -1,7 +1,7 @@
 """Train a network as configured by a TOML file, evaluate it on held-out patients, and write the checkpoint.
 
-python -m training.train training/configs/starter.toml --data BREAKHIS --out models/starter.safetensors
-python -m training.train --resume runs/starter-20261120-140000
+python -m training.train training/configs/recipes/lite0_head_fine.toml --data BREAKHIS --out models/lite0.safetensors
+python -m training.train --resume runs/lite0_head_fine-20261120-140000
 """
 
 from dataclasses import replace
@@ -137,7 +137,7 @@ def _print_result(console: PlainConsole, job: TrainingJob, card: Card) -> None:
 
 app = make_app(
     run,
-    "python -m training.train training/configs/starter.toml --data BREAKHIS",
+    "python -m training.train training/configs/recipes/lite0_head_fine.toml --data BREAKHIS",
     MissingWeightsError,
     UnusableDatabaseError,
     DatabaseBusyError,

@@ -92,7 +92,7 @@ def test_it_takes_one_branch_of_either_kind(
 @pytest.mark.slow
 def test_the_command_writes_weights_that_a_run_starts_from(tmp_path: Path) -> None:
     tree, out = breakhis_tree(tmp_path / "data"), tmp_path / "vit.safetensors"
-    config = Path("training/configs/starter_hybrid.toml")
+    config = Path("training/configs/starter.toml")
     options = ("--steps=2", "--batch-size=2", "--set=input_policy.input_side=64")
     done = CliRunner().invoke(app, [str(config), f"--data={tree}", f"--out={out}", *options])
     assert done.exit_code == 0, done.output

@@ -114,7 +114,8 @@ def draw_others(files: list[CheckpointFile], folder: Path) -> None:
     if not files:
         st.markdown("There are no other checkpoints. Train one, or copy one into the model folder:")
         st.code(
-            f"python -m training.train training/configs/starter.toml --data FOLDER\ncp CHECKPOINT {folder.name}/",
+            "python -m training.train training/configs/recipes/lite0_head_fine.toml --data FOLDER\n"
+            f"cp CHECKPOINT {folder.name}/",
             "bash",
         )
     for file in sorted(files, key=lambda file: file.card is None):

@@ -17,7 +17,7 @@ from pages.ui.charts import COLOURS, GREY, SIGNS, TEXT_SIZE, escape_markup
 from pages.ui.csv_tables import history_csv
 
 _NO_RUN = "This database has no training runs yet. Start one with the same SECOND_READ_DATA as this app:"
-_COMMAND = "python -m training.train training/configs/starter.toml --data FOLDER"
+_COMMAND = "python -m training.train training/configs/recipes/lite0_head_fine.toml --data FOLDER"
 _REFRESH = "3s"  # while a run goes on
 _CURVES_HEIGHT = 460  # px
 _EPOCHS_NUMBERED = 12  # up to so many, the axis numbers each epoch; with more, Plotly chooses
