@@ -6,7 +6,8 @@ import streamlit as st
 
 from db import store
 from db.values.intakes import OwnCase
-from pages.ui import chosen_images, components, formatting, image_previews, intakes, resources, scales, upload_cases
+from pages.ui import components, formatting, intakes, resources, scales
+from pages.ui.upload_cases import batch, case_plan, chosen_images, previews
 from service.intake import CasePlan, FolderNotAllowedError, add_demo_case, list_folder, read_folder
 
 _SCALE = "Scale, if the file has none"
@@ -22,12 +23,12 @@ def _ask_plan(batch_number: int) -> CasePlan | None:
     reader, card = resources.account().id, resources.checkpoint().card
     if how == _JOIN:
         case = left.selectbox(
-            "Case that nobody has opened", upload_cases.list_own_cases(), format_func=_write_case, key="upload-join"
+            "Case that nobody has opened", case_plan.list_own_cases(), format_func=_write_case, key="upload-join"
         )
         if case is None:
             return None
         chosen = scales.ask_scale(scale, _SCALE, "upload-scale", kept=True)
-        upload_cases.ask_order(case)
+        case_plan.ask_order(case)
         return CasePlan(reader, None, case_id=case.id, card=card, scale=chosen)
     with resources.sessions().read() as session:
         remembered = store.cases.remembered_magnification(session, reader)
@@ -55,11 +56,11 @@ def _store(plan: CasePlan | None, folder: str, images: list[chosen_images.Chosen
     elif folder:
         root = resources.settings().import_root
         try:
-            upload_cases.store_batch(plan, read_folder(Path(folder), root), len(list_folder(Path(folder), root)))
+            batch.store_batch(plan, read_folder(Path(folder), root), len(list_folder(Path(folder), root)))
         except FolderNotAllowedError as error:
             st.error(formatting.escape(str(error)))
     else:
-        upload_cases.store_chosen(plan, images)
+        batch.store_chosen(plan, images)
 
 
 def _add_demo() -> None:
@@ -71,13 +72,13 @@ def _add_demo() -> None:
 components.show_announcement()
 for intake in intakes.list_interrupted():
     intakes.draw_interrupted(intake, whose="Add the missing images to it here, or complete it without them.")
-number = components.form_number(upload_cases.FORM)
+number = components.form_number(batch.FORM)
 plan = _ask_plan(number)
 accession = (plan and plan.accession) or ""
-confirmed = upload_cases.ask_to_confirm_number(accession, f"confirmed-{number}-{accession}")
+confirmed = case_plan.ask_to_confirm_number(accession, f"confirmed-{number}-{accession}")
 images = chosen_images.ask_images()
-upload_cases.show_name_warning([image.name for image in images])
-image_previews.show_previews([(image.name, image.data) for image in images])
+case_plan.show_name_warning([image.name for image in images])
+previews.show_previews([(image.name, image.data) for image in images])
 import_root = resources.settings().import_root
 folder = (
     st.text_input(f"Or a folder in {formatting.escape(str(import_root))}", key=f"folder-{number}").strip()
@@ -92,5 +93,5 @@ if save.button("Store images", type="primary", width="stretch"):
         _store(plan, folder, images)
 if demo.button("Create a demo case", width="stretch") or bool(st.query_params.pop("demo", "")):
     _add_demo()
-upload_cases.follow_batch()
-upload_cases.show_stored_images()
+batch.follow_batch()
+batch.show_stored_images()

@@ -46,7 +46,7 @@ def test_a_missing_checkpoint_is_said_on_every_page(world: World, monkeypatch: p
 def test_pages_load_no_torch() -> None:
     project = Path(__file__).resolve().parents[2]
     code = (
-        "import sys, pages.ui.resources, pages.ui.reading.forms, pages.ui.reading.tissue, pages.ui.upload_cases\n"
+        "import sys, pages.ui.resources, pages.ui.reading.forms, pages.ui.reading.tissue, pages.ui.upload_cases.batch\n"
         "print(sorted({'torch', 'timm', 'torchvision'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project, check=True, timeout=120, stdout=subprocess.PIPE)

@@ -5,73 +5,20 @@ from dataclasses import replace
 
 import streamlit as st
 
-from core.reading.identifying_words import find_identifying_reasons
 from db import store
-from db.errors import CaseChangedError
-from db.values.intakes import OwnCase
 from db.values.reading import ImageRow
-from pages.ui import chosen_images, components, formatting, image_order, resources, scales
-from pages.ui.chosen_images import ChosenImage
+from pages.ui import components, formatting, resources, scales
+from pages.ui.upload_cases import case_plan, chosen_images
+from pages.ui.upload_cases.chosen_images import ChosenImage
 from service.batches import Batch, BatchProgress
-from service.intake import CasePlan, IntakeResult, Received, warn_of_identifying_names
+from service.intake import CasePlan, IntakeResult, Received
 
 _POLL_SECONDS = 2
 _LOOK_SECONDS = 0.2  # between two looks at a batch that is being stored
 _TABLE_ROWS = 8  # more rows scroll inside the table
-_THUMBNAIL_ROWS = 5
-# Keys of the session state: the batch it follows and the chosen files in it, the last outcome, and the batches so far.
+# Keys of the session state: the batch it follows, the chosen files in it, and the last outcome.
 _BATCH, _SENT, _TAKEN = "batch", "sent", "taken"
 FORM = "upload"  # whose fields are empty again after each batch
-
-
-def ask_to_confirm_number(accession: str, key: str) -> bool:
-    """Ask for confirmation if a case number may identify a person; return False until the reader confirms it."""
-    reasons = find_identifying_reasons(accession)
-    if not reasons:
-        return True
-    st.warning(
-        f"This case number contains {', '.join(reasons)}. All readers will see it, and it cannot be deleted. "
-        "Choose a neutral number, or leave the field empty to number the case automatically."
-    )
-    return st.checkbox("It does not identify anyone: store it unchanged", key=key)
-
-
-def show_name_warning(names: Sequence[str]) -> None:
-    """Show a note if names of files may identify a person."""
-    if words := warn_of_identifying_names(names):
-        st.caption(formatting.escape(words))
-
-
-def list_own_cases() -> list[OwnCase]:
-    """Return the cases of this account whose images can still be changed."""
-    with resources.sessions().read() as session:
-        return store.intakes.own_cases(session, resources.account().id)
-
-
-def ask_order(case: OwnCase) -> None:
-    """Show the images of a case that nobody has opened, and let its uploader change their order."""
-    names = [f"image {place}" for place in range(1, len(case.images) + 1)]
-    with st.expander(f"Images of {formatting.escape(case.accession)} in their order"):
-        st.dataframe(
-            {"Image": names, "Tissue": [components.write_thumbnail_address(image_id) for image_id in case.images]},
-            column_config={"Tissue": st.column_config.ImageColumn(width="medium")},
-            row_height=72,
-            height=components.table_height(2 * min(len(names), _THUMBNAIL_ROWS)),
-            hide_index=True,
-            key=f"images-{case.id}",
-        )
-        if (moved := image_order.ask_move(names, f"move-stored-{case.id}")) is not None:
-            _order(case, image_order.move(case.images, *moved))
-
-
-def _order(case: OwnCase, images: Sequence[int]) -> None:
-    try:
-        with resources.sessions().begin() as session:
-            store.intakes.order_images(session, resources.account().id, case.id, images)
-    except (CaseChangedError, ValueError) as error:
-        st.error(formatting.escape(f"Not changed: {error}."))
-        return
-    components.announce("The images are in the new order.")
 
 
 def store_chosen(plan: CasePlan, images: Sequence[ChosenImage]) -> None:
@@ -143,7 +90,7 @@ def show_stored_images() -> None:
     """Show the outcome of the last batch, updated until all images are analysed."""
     intakes: Sequence[IntakeResult] = st.session_state.get(_TAKEN, ())
     if intakes:
-        show_name_warning([intake.name for intake in intakes])
+        case_plan.show_name_warning([intake.name for intake in intakes])
         _show_not_stored(intakes)
         rows = _load_rows(intakes)
         pending = any(formatting.is_pending((row,)) for row in rows.values())

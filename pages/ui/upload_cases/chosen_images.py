@@ -7,7 +7,8 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from core.natural_order import make_natural_key
-from pages.ui import formatting, image_order
+from pages.ui import formatting
+from pages.ui.upload_cases import image_order
 
 _CHOSEN = "chosen-images"  # key of the session state
 _TABLE_ROWS = 6  # more rows scroll inside the table

@@ -1,0 +1,1 @@
+"""The Upload cases page."""
