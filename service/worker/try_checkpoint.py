@@ -15,7 +15,7 @@ from service.worker.supervisor import worker_environment
 _PATIENCE_SECONDS = 300.0  # loading torch and a large network on a busy machine
 
 
-def deploy(sessions: Sessions, settings: Settings, path: Path, account_id: int) -> Deployment:
+def put_into_service(sessions: Sessions, settings: Settings, path: Path, account_id: int) -> Deployment:
     """Try a checkpoint and put it into service; the worker switches to it after its current image.
 
     Raises:

@@ -9,7 +9,7 @@ from db import store
 from db.values.audit import Action
 from db.values.evaluations import RunState
 from service.worker.checkpoint_in_service import find_checkpoint_in_service, list_checkpoints
-from service.worker.try_checkpoint import deploy
+from service.worker.try_checkpoint import put_into_service
 from tests.helpers.networks import small_checkpoint
 from tests.helpers.world import World
 
@@ -54,7 +54,7 @@ def test_known_are_those_beside_the_one_of_the_settings_and_those_of_finished_ru
 def test_a_checkpoint_that_loads_is_put_into_service_and_it_is_audited(world: World, tmp_path: Path) -> None:
     path = tmp_path / "new.safetensors"
     sha256 = small_checkpoint(path)
-    put = deploy(world.sessions, world.settings, path, world.reader)
+    put = put_into_service(world.sessions, world.settings, path, world.reader)
     with world.sessions.read() as session:
         assert store.models.in_service(session) == put
         event = store.audit.audit_trail(session)[0]
@@ -70,7 +70,7 @@ def test_a_checkpoint_with_half_its_weights_is_refused_with_its_reason(world: Wo
     assert read_card(path).name  # its header alone looks well
     assert checkpoint_sha256(path)
     with pytest.raises(UnusableCheckpointError, match=r"half\.safetensors is damaged"):
-        deploy(world.sessions, world.settings, path, world.reader)
+        put_into_service(world.sessions, world.settings, path, world.reader)
     with world.sessions.read() as session:
         assert store.models.in_service(session) is None
         actions = [event.action for event in store.audit.audit_trail(session)]
@@ -81,4 +81,4 @@ def test_a_file_that_is_no_checkpoint_is_refused_before_torch_is_loaded(world: W
     path = tmp_path / "text.safetensors"
     path.write_text("not a checkpoint")
     with pytest.raises(UnusableCheckpointError, match=r"text\.safetensors is not a safetensors file"):
-        deploy(world.sessions, world.settings, path, world.reader)
+        put_into_service(world.sessions, world.settings, path, world.reader)

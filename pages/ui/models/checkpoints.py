@@ -16,7 +16,7 @@ from pages.ui.domain_shift import explanations
 from pages.ui.models import model_card, site_calibration, thresholds
 from service.shipped_evaluations import Shipped
 from service.worker.checkpoint_in_service import CheckpointFile
-from service.worker.try_checkpoint import deploy
+from service.worker.try_checkpoint import put_into_service
 
 _TO_CONFIRM = "checkpoint-to-put-into-service"  # session key: the path of the checkpoint to confirm
 _EFFECT = (
@@ -158,7 +158,7 @@ def _ask_to_confirm(file: CheckpointFile, card: Card, key: str) -> None:
 def _deploy(file: CheckpointFile) -> None:
     try:
         with st.spinner("Loading the checkpoint to test it …"):
-            deployment = deploy(resources.sessions(), resources.settings(), file.path, resources.account().id)
+            deployment = put_into_service(resources.sessions(), resources.settings(), file.path, resources.account().id)
     except UnusableCheckpointError as error:
         st.error(f"It was not put into service: {formatting.escape(str(error))}.")
         return
