@@ -50,7 +50,7 @@ def _write_case(case: OwnCase) -> str:
     return f"{case.accession} ({len(case.images)})"
 
 
-def _store(plan: CasePlan | None, folder: str, images: list[chosen_images.ChosenImage]) -> None:
+def _store(plan: CasePlan | None, folder: str, images: list[chosen_images.ChosenFile]) -> None:
     if plan is None:
         st.error("You have no unopened case to add images to. Nothing has been stored.")
     elif folder:

@@ -191,7 +191,7 @@ class UnsafeArchiveError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ArchiveLimits:
     """Limits on the contents of an archive.
 
     The largest supported release has 13 GB and 277,524 files, and one copy of it has every file twice. Images hardly
@@ -218,7 +218,10 @@ class _Member:
 
 
 def unpack(
-    archive: Path, folder: Path, limits: Limits | None = None, progress: Callable[[int], None] = lambda files: None
+    archive: Path,
+    folder: Path,
+    limits: ArchiveLimits | None = None,
+    progress: Callable[[int], None] = lambda files: None,
 ) -> int:
     """Unpack a .zip or .tar(.gz, .bz2, .xz) into a new folder and return the number of files.
 
@@ -239,7 +242,7 @@ def unpack(
         with archive.open("rb") as file:
             zipped = file.read(2) == b"PK"
             file.seek(0)
-            budget = _Budget(limits or Limits(), archive.stat().st_size)
+            budget = _Budget(limits or ArchiveLimits(), archive.stat().st_size)
             members = _zip_members(file, budget) if zipped else _tar_members(file, budget)
             count = _write_all(members, temporary, budget, progress)
         temporary.replace(folder)
@@ -253,7 +256,7 @@ def unpack(
 class _Budget:
     """Counts unpacked files and bytes, and raises an error at the limits."""
 
-    def __init__(self, limits: Limits, packed_bytes: int) -> None:
+    def __init__(self, limits: ArchiveLimits, packed_bytes: int) -> None:
         self._limits = limits
         self._max_bytes = min(limits.total_bytes, int(limits.ratio * packed_bytes))
         self._max_header_bytes = max(_FREE_HEADER_BYTES, int(limits.ratio * packed_bytes))

@@ -46,7 +46,7 @@ from core.statistics.resampling import Interval
 from db.values.evaluations import map_trust_files
 from training.evaluation.chosen_images import patients_caution
 from training.evaluation.usable_images import none_usable, refuse_unusable
-from training.shifts.sets import count_training_patients, left_out_cautions, name_set, sample_images
+from training.shifts.sets import count_training_patients, name_set, sample_images, unusable_image_cautions
 
 DRAWS = 3  # of the head and of all weights
 _OUT = "it is out of scope, and readers see no heat map of it"
@@ -273,7 +273,7 @@ def _cautions(
         text = f"{out} of {chosen} images of {name} are out of scope: readers see no heat map of them"
         collected.append(Caution("out of scope", text))
     others = [one for one in reasons if one[1] != _OUT]
-    return (*collected, *(caution.without_subject() for caution in left_out_cautions(others, chosen, name)))
+    return (*collected, *(caution.without_subject() for caution in unusable_image_cautions(others, chosen, name)))
 
 
 def figure_table(trust: MapTrust) -> Table:

@@ -17,7 +17,7 @@ from sqlalchemy.types import BigInteger
 
 from db import tables
 from db.queries.consensus import is_current_consensus
-from db.values.agreement import Comparison, ReadingFilter, TimedStage
+from db.values.agreement import ComparedReadings, ReadingFilter, TimedStage
 from db.values.reading import Stage, Vote
 
 _BETWEEN = ","  # the readings of a case; in none of their keys
@@ -111,7 +111,7 @@ def shown_version(read: _ReadTable) -> ColumnElement[str | None]:
     return func.coalesce(version, withheld_by)
 
 
-def alike_cases(cases: Select[int], comparison: Comparison, references: "References") -> CTE:
+def alike_cases(cases: Select[int], comparison: ComparedReadings, references: "References") -> CTE:
     """Return the columns `case_id` and `key` of these cases: equal keys mean that they count alike in all figures."""
     chain, case = _chain(), tables.Case
     key = _key_of_reading(chain, comparison)
@@ -127,7 +127,7 @@ def alike_cases(cases: Select[int], comparison: Comparison, references: "Referen
         .group_by(readings.c.case_id)
         .subquery()
     )
-    reference = references.of_case(case) if comparison is Comparison.REVEAL else literal("", String())
+    reference = references.of_case(case) if comparison is ComparedReadings.REVEAL else literal("", String())
     demonstration = choose((case.demonstration, literal("d", String())), else_=literal("", String()))
     power = func.coalesce(case.magnification, "")
     known = choose((case.magnification.is_(None), literal("", String())), else_=literal("x", String()))
@@ -265,7 +265,7 @@ def _of_chain(query: Select[*_Columns], chain: _Chain) -> Select[*_Columns]:
     )
 
 
-def _key_of_reading(chain: _Chain, comparison: Comparison) -> ColumnElement[str]:
+def _key_of_reading(chain: _Chain, comparison: ComparedReadings) -> ColumnElement[str]:
     first, standing, original = chain.first, chain.standing, chain.original
     whose = cast(first.account_id, String()) + "i" + cast(_iteration(first), String()) + ":"
     model = choose(
@@ -275,10 +275,10 @@ def _key_of_reading(chain: _Chain, comparison: Comparison) -> ColumnElement[str]
         else_=literal("-", String()),
     )
     compared = {
-        Comparison.MODEL: (_letter(first.label), _if_final(standing, _letter(standing.label))),
-        Comparison.READERS: (_grade(first), _if_final(standing, _grade(standing))),
-        Comparison.REVEAL: (_letter(first.label), _if_final(original, _letter(original.label)), _shown(original)),
-        Comparison.HABITS: (
+        ComparedReadings.MODEL: (_letter(first.label), _if_final(standing, _letter(standing.label))),
+        ComparedReadings.READERS: (_grade(first), _if_final(standing, _grade(standing))),
+        ComparedReadings.REVEAL: (_letter(first.label), _if_final(original, _letter(original.label)), _shown(original)),
+        ComparedReadings.HABITS: (
             _if_final(original, _letter(original.label)),
             _if_final(standing, _letter(standing.label)),
             func.coalesce(cast(standing.vote, String()), "-"),

@@ -37,7 +37,7 @@ from db.queries.reads import is_current_read, shown_label
 from db.values.accounts import Permission, Role
 from db.values.agreement import (
     AlikeCases,
-    Comparison,
+    ComparedReadings,
     MapVotes,
     ReadCase,
     ReadCases,
@@ -94,12 +94,12 @@ def finished_readings(session: Session, account_id: int) -> list[Reading]:
 
 
 def alike_readings(
-    session: Session, account_id: int, comparison: Comparison, references: Mapping[int, Malignancy] | None = None
+    session: Session, account_id: int, comparison: ComparedReadings, references: Mapping[int, Malignancy] | None = None
 ) -> list[AlikeCases]:
     """Count together the cases of `finished_readings` that are alike in what is compared.
 
-    In `Comparison.REVEAL` they are alike in their reference label too: what was adjudicated here, unless `references`
-    has other labels by case.
+    In `ComparedReadings.REVEAL` they are alike in their reference label too: what was adjudicated here, unless
+    `references` has other labels by case.
 
     Raises:
         NotAllowedError: If this account may not see how readers agree.
@@ -126,7 +126,7 @@ def alike_readings(
 def cases_behind(
     session: Session,
     account_id: int,
-    comparison: Comparison,
+    comparison: ComparedReadings,
     keys: Sequence[Collection[str]],
     *,
     references: Mapping[int, Malignancy] | None = None,
@@ -277,7 +277,7 @@ def _references(session: Session, given: Mapping[int, Malignancy] | None) -> Ref
 def _next_cases(
     session: Session,
     known: _Known,
-    comparison: Comparison,
+    comparison: ComparedReadings,
     references: References,
     group: Collection[str],
     after: ReadCase | None,
@@ -294,7 +294,7 @@ def _next_cases(
 def _next_nameless(
     session: Session,
     known: _Known,
-    comparison: Comparison,
+    comparison: ComparedReadings,
     references: References,
     group: Collection[str],
     after: ReadCase | None,

@@ -9,7 +9,7 @@ from core.labels import Malignancy
 from core.results import Reading
 
 
-class Comparison(StrEnum):
+class ComparedReadings(StrEnum):
     """What is compared of readings; cases that are alike in it are counted together."""
 
     MODEL = "labels of readers and model"

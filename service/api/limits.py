@@ -16,7 +16,7 @@ _SOON_SECONDS = 2  # after which a place among the parallel requests is likely t
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """What is let in: `requests` of one token within `window_seconds`, and uploads at once of one token and of all.
 
     An upload has at most `files` files and `body_bytes`, arrives within `receive_seconds` and is answered within
@@ -36,7 +36,7 @@ class Limits:
 class Admission:
     """Counts the requests of every token, and the uploads that are being answered now."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: RequestLimits) -> None:
         self.limits = limits
         self._rate = Throttle(limits.requests, limits.window_seconds)
         self._lock = threading.Lock()

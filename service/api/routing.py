@@ -22,7 +22,7 @@ from service.access.prefix import own_path
 from service.access.refusal import wants_page
 from service.api.kept_answers import KeptAnswers
 from service.api.known_files import KnownFiles
-from service.api.limits import Admission, Limits
+from service.api.limits import Admission, RequestLimits
 from service.api.uploads import ReceivedFile, UploadRequest, digest
 from service.routes import OfServer
 
@@ -44,7 +44,7 @@ class Programs:
     files: KnownFiles
 
 
-def let_programs_in(app: FastAPI, limits: Limits) -> None:
+def let_programs_in(app: FastAPI, limits: RequestLimits) -> None:
     """Prepare an application for the routes for programs."""
     app.state.programs = Programs(Admission(limits), KeptAnswers(), KnownFiles())
 

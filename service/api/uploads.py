@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope
 
 from core.imaging.limits import MAX_BYTES
-from service.api.limits import Limits
+from service.api.limits import RequestLimits
 
 _MOST_FIELDS = 20  # of a form, beside its files
 _LONGEST_FIELD = 10_000  # bytes
@@ -44,7 +44,7 @@ class _MemoryParser(MultiPartParser):
 class UploadRequest(Request):
     """A request whose form is read in memory, within the limits."""
 
-    def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
+    def __init__(self, scope: Scope, receive: Receive, limits: RequestLimits) -> None:
         super().__init__(scope, receive)
         self._limits = limits
 
@@ -111,6 +111,6 @@ def digest(path: str, fields: Sequence[str], files: Sequence[ReceivedFile]) -> s
     return hashlib.sha256("\0".join(f"{len(part)}:{part}" for part in parts).encode(errors="replace")).hexdigest()
 
 
-def _too_large(limits: Limits) -> HTTPException:
+def _too_large(limits: RequestLimits) -> HTTPException:
     words = f"the request is larger than {limits.body_bytes // 1_000_000} MB: send fewer images at once"
     return HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words)

@@ -31,7 +31,7 @@ from tests.helpers.evaluations import made_evaluation
 from tests.helpers.networks import SMALL_CARD
 from tests.helpers.shifts import shifted
 from training.evaluation.chosen_images import ChosenImage, ImageChoice, collect_cautions
-from training.shifts.sets import left_out_cautions
+from training.shifts.sets import unusable_image_cautions
 
 KINDS: tuple[CautionKind, ...] = get_args(CautionKind)
 PATIENT = "13412-telltale"
@@ -266,7 +266,7 @@ def test_what_training_says_of_a_leak_names_the_patient_in_the_subject_alone() -
 
 def test_what_training_says_of_files_left_out_names_them_in_the_subject_alone() -> None:
     reasons = [(f"{PATIENT}-{n}.png", f"reason {n % 10}") for n in range(25)]
-    found = left_out_cautions(reasons, 30, "folder here")
+    found = unusable_image_cautions(reasons, 30, "folder here")
     assert [caution.kind for caution in found] == ["images left out"] * 9
     assert found[0] == Caution(
         "images left out", "3 of 30 images of folder here were left out: reason 0", f"such as {PATIENT}-0.png"

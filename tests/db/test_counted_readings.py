@@ -18,7 +18,7 @@ from db.database import Sessions, open_database
 from db.errors import NotAllowedError
 from db.values.accounts import Role
 from db.values.adjudication import Severity
-from db.values.agreement import Comparison, ReadCase, ReadingFilter, SlowReading, TimedStage
+from db.values.agreement import ComparedReadings, ReadCase, ReadingFilter, SlowReading, TimedStage
 from db.values.reading import Arm, ModelIdentity, Stage, Vote
 from pages.ui.agreement import figures
 from tests.helpers.databases import new_database
@@ -240,7 +240,7 @@ def counts(matrices: Sequence[figures.Matrix]) -> object:
     return [(each.name, each.rows, each.columns, each.counts, [cell.words for cell in each.cells]) for each in matrices]
 
 
-def alike(sessions: Sessions, who: int, comparison: Comparison, kept: Callable[[Reading], bool]) -> list[Reading]:
+def alike(sessions: Sessions, who: int, comparison: ComparedReadings, kept: Callable[[Reading], bool]) -> list[Reading]:
     with sessions.read() as session:
         kinds = store.agreement.alike_readings(session, who, comparison)
     return [one for kind in kinds for one in kind.readings if kept(one)]
@@ -258,7 +258,9 @@ def test_counted_readings_give_the_figures_of_all_readings(
     sessions, account, kept = filled[0], filled[1][who], _KEPT[filtered]
     everything = every(sessions, account, kept)
     assert len(everything) > 3
-    by_model, by_reader = (alike(sessions, account, one, kept) for one in (Comparison.MODEL, Comparison.READERS))
+    by_model, by_reader = (
+        alike(sessions, account, one, kept) for one in (ComparedReadings.MODEL, ComparedReadings.READERS)
+    )
     assert who == "adjudicator" or len(by_model) < len(everything), "some cases are read alike"
     assert words(figures.measure_reader_model(by_model)) == words(figures.measure_reader_model(everything))
     for name, _ in figures.by_reader(everything):
@@ -282,7 +284,7 @@ def test_counted_readings_give_the_effect_of_the_reveal_by_either_kind_of_refere
     everything = every(sessions, account)
     with sessions.read() as session:
         adjudicated = store.adjudication.adjudicated_labels(session, account)
-        kinds = store.agreement.alike_readings(session, account, Comparison.REVEAL)
+        kinds = store.agreement.alike_readings(session, account, ComparedReadings.REVEAL)
     found = [one for kind in kinds for one in kind.readings]
     labels = {kind.readings[0].case_id: kind.reference for kind in kinds if kind.reference}
     assert labels
@@ -294,7 +296,7 @@ def test_counted_readings_give_the_effect_of_the_reveal_by_either_kind_of_refere
     assert words(figures.measure_reveal(found, {})) == words(figures.measure_reveal(everything, {}))
     given: dict[int, Malignancy] = {one.case_id: _LABELS[one.case_id % 2] or "benign" for one in everything[:40]}
     with sessions.read() as session:
-        kinds = store.agreement.alike_readings(session, account, Comparison.REVEAL, given)
+        kinds = store.agreement.alike_readings(session, account, ComparedReadings.REVEAL, given)
     found = [one for kind in kinds for one in kind.readings]
     labels = {kind.readings[0].case_id: kind.reference for kind in kinds if kind.reference}
     assert words(figures.measure_reveal(found, labels)) == words(figures.measure_reveal(everything, given))
@@ -316,7 +318,7 @@ def test_counted_readings_give_the_habits_of_all_readings(
         first, final = store.agreement.reading_seconds(session, account, wanted)
     assert first.keys() == {one.reader for one in everything}
     seconds = {name: Seconds(first[name], final.get(name, first[name][:0])) for name in first}
-    found = figures.measure_reading_habits(alike(sessions, account, Comparison.HABITS, kept), seconds)
+    found = figures.measure_reading_habits(alike(sessions, account, ComparedReadings.HABITS, kept), seconds)
     assert words(found) == words(figures.measure_reading_habits(everything))
 
 
@@ -336,9 +338,9 @@ def test_votes_are_those_of_all_uploaded_readings_of_a_model(
 
 
 @WHO
-@pytest.mark.parametrize("comparison", [Comparison.MODEL, Comparison.REVEAL])
+@pytest.mark.parametrize("comparison", [ComparedReadings.MODEL, ComparedReadings.REVEAL])
 def test_the_cases_behind_keys_are_found_page_by_page_group_by_group(
-    filled: tuple[Sessions, Mapping[str, int]], who: str, comparison: Comparison
+    filled: tuple[Sessions, Mapping[str, int]], who: str, comparison: ComparedReadings
 ) -> None:
     sessions, account = filled[0], filled[1][who]
     with sessions.read() as session:
@@ -395,8 +397,8 @@ def test_the_slowest_readings_come_first_page_by_page(
 def test_only_who_sees_agreement_gets_anything_counted(filled: tuple[Sessions, Mapping[str, int]]) -> None:
     sessions, planner = filled[0], filled[1]["planner"]
     asked: list[Callable[[Session], object]] = [
-        lambda session: store.agreement.alike_readings(session, planner, Comparison.MODEL),
-        lambda session: store.agreement.cases_behind(session, planner, Comparison.MODEL, [{"x"}]),
+        lambda session: store.agreement.alike_readings(session, planner, ComparedReadings.MODEL),
+        lambda session: store.agreement.cases_behind(session, planner, ComparedReadings.MODEL, [{"x"}]),
         lambda session: store.agreement.reading_seconds(session, planner, ReadingFilter()),
         lambda session: store.agreement.slowest_readings(session, planner, "first", ReadingFilter()),
         lambda session: store.agreement.cases_named(session, planner, {"c"}),

@@ -16,7 +16,7 @@ from db.database import Sessions
 from db.errors import CaseChangedError, NotAllowedError, NotRevealedError
 from db.values.accounts import ALLOWED, Account, Permission, Role
 from db.values.adjudication import Amendment, ProposedSignOff, Ruling, Severity
-from db.values.agreement import Comparison, ReadingFilter
+from db.values.agreement import ComparedReadings, ReadingFilter
 from db.values.audit import EventFilter
 from db.values.evaluations import ThresholdAim
 from db.values.exports import CaseExport, ExportedCase
@@ -131,8 +131,8 @@ _SEE_AGREEMENT: dict[str, _Act] = {
     "adjudicated_labels": store.adjudication.adjudicated_labels,
     "finished_readings": store.agreement.finished_readings,
     "has_readings": store.agreement.has_readings,
-    "alike_readings": lambda s, by: store.agreement.alike_readings(s, by, Comparison.MODEL),
-    "cases_behind": lambda s, by: store.agreement.cases_behind(s, by, Comparison.MODEL, [{"k"}]),
+    "alike_readings": lambda s, by: store.agreement.alike_readings(s, by, ComparedReadings.MODEL),
+    "cases_behind": lambda s, by: store.agreement.cases_behind(s, by, ComparedReadings.MODEL, [{"k"}]),
     "cases_named": lambda s, by: store.agreement.cases_named(s, by, {"c-0001"}),
     "reading_seconds": lambda s, by: store.agreement.reading_seconds(s, by, ReadingFilter()),
     "map_votes": lambda s, by: store.agreement.map_votes(s, by, "0123456789ab"),

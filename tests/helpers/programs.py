@@ -19,7 +19,7 @@ from db.values.accounts import Account, Lifetime, Role, TokenScope, may_hold
 from service.access.gate import Gate
 from service.access.sessions import Access
 from service.api.interface import add_interface
-from service.api.limits import Limits
+from service.api.limits import RequestLimits
 from service.api.routing import let_programs_in
 from service.engine.requests import AnalysisAnswer, AnalysisRequest
 from service.installation import Installation
@@ -96,7 +96,7 @@ class Interface:
         assert account is not None
         return account
 
-    def change_limits(self, limits: Limits) -> None:
+    def change_limits(self, limits: RequestLimits) -> None:
         """Let in what other limits let in, from now on."""
         let_programs_in(self.app, limits)
 

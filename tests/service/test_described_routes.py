@@ -16,7 +16,7 @@ from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_png
 from db.values.accounts import Role, TokenScope
 from service.access.gate import needed_scope
-from service.api.limits import Limits
+from service.api.limits import RequestLimits
 from tests.helpers.programs import Interface, running_interface
 from tests.helpers.stress import amount
 
@@ -36,7 +36,7 @@ _ROUTES = (
 def interface(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Interface]:
     """One server for all tests of this module, which lets in as much as is sent."""
     with running_interface(tmp_path_factory.mktemp("described")) as served:
-        served.change_limits(Limits(requests=1_000_000))
+        served.change_limits(RequestLimits(requests=1_000_000))
         yield served
 
 

@@ -12,7 +12,7 @@ from db import store
 from db.values.accounts import Role, TokenScope
 from db.values.jobs import JobState
 from db.values.programs import KeyedRequest
-from service.api.limits import Limits
+from service.api.limits import RequestLimits
 from service.api.routing import let_programs_in
 from service.api.uploads import ReceivedFile, digest
 from service.intake import CasePlan, Intake
@@ -128,7 +128,7 @@ def test_the_progress_of_a_job_arrives_as_events_until_it_has_ended(
 def test_the_same_key_adds_a_case_once_also_after_a_restart(interface: Interface) -> None:
     image = _field()
     first = interface.add_case(image, key="k-1", accession="LIS-4")
-    let_programs_in(interface.app, Limits())  # as after a restart: only the database remembers
+    let_programs_in(interface.app, RequestLimits())  # as after a restart: only the database remembers
     again = interface.add_case(image, key="k-1", accession="LIS-4")
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.json() == first.json()

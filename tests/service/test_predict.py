@@ -20,7 +20,7 @@ from db import store
 from db.values.accounts import Role, TokenScope
 from service.api import predict
 from service.api.known_files import KnownFile, KnownFiles
-from service.api.limits import Limits
+from service.api.limits import RequestLimits
 from service.engine.requests import EngineBusyError, EngineUnavailableError
 from service.intake import CasePlan, add_images
 from tests.helpers.fakes import FakeClassifier, give_no_number, nothing
@@ -54,7 +54,7 @@ def interface(served: Interface) -> Iterator[Interface]:
     served.engine.asked.clear()
     yield served
     served.engine.classifier, served.engine.fails, served.engine.meanwhile = FakeClassifier(), None, nothing
-    served.change_limits(Limits())
+    served.change_limits(RequestLimits())
 
 
 def test_one_image_is_answered_with_the_published_fields(interface: Interface) -> None:
@@ -286,10 +286,10 @@ def test_an_image_that_becomes_one_of_a_case_meanwhile_is_refused(interface: Int
 
 
 def test_too_many_files_and_too_many_bytes_are_refused_before_anything_is_analysed(interface: Interface) -> None:
-    interface.change_limits(Limits(files=2))
+    interface.change_limits(RequestLimits(files=2))
     many = interface.predict(_IMAGE, _OTHER, _OTHER)
     assert (many.status_code, "Maximum number of files is 2" in many.text) == (413, True)
-    interface.change_limits(Limits(body_bytes=1000))
+    interface.change_limits(RequestLimits(body_bytes=1000))
     large = interface.predict(_IMAGE)
     assert (large.status_code, large.headers["content-type"]) == (413, "application/problem+json")
     # Without a length that says so before.
@@ -305,7 +305,7 @@ def test_too_many_files_and_too_many_bytes_are_refused_before_anything_is_analys
 
 
 def test_a_token_that_asks_too_often_is_told_when_to_try_again(interface: Interface) -> None:
-    interface.change_limits(Limits(requests=2))
+    interface.change_limits(RequestLimits(requests=2))
     assert [interface.predict(_IMAGE).status_code for _ in range(2)] == [200, 200]
     refused = interface.predict(_IMAGE)
     assert refused.status_code == 429
@@ -322,7 +322,7 @@ def test_uploads_of_one_token_and_of_all_are_limited(interface: Interface) -> No
         interface.engine.meanwhile = nothing
         refused.append(interface.predict(_OTHER))
 
-    for limits in (Limits(uploads_of_token=1), Limits(uploads=1)):
+    for limits in (RequestLimits(uploads_of_token=1), RequestLimits(uploads=1)):
         interface.change_limits(limits)
         interface.engine.meanwhile = ask_once_more
         assert interface.predict(_IMAGE).status_code == 200
@@ -331,7 +331,7 @@ def test_uploads_of_one_token_and_of_all_are_limited(interface: Interface) -> No
 
 
 def test_an_answer_that_takes_too_long_is_given_up(interface: Interface) -> None:
-    interface.change_limits(Limits(answer_seconds=0.0))
+    interface.change_limits(RequestLimits(answer_seconds=0.0))
     answer = interface.predict(_IMAGE)
     assert answer.status_code == 503
     assert "send fewer images" in answer.json()["detail"]

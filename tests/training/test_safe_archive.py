@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.archives import make_tar, make_zip
-from training.fetch import Limits, UnsafeArchiveError, unpack
+from training.fetch import ArchiveLimits, UnsafeArchiveError, unpack
 
 FILES = {
     "a/1.png": os.urandom(3000),
@@ -72,11 +72,11 @@ def test_links_and_encrypted_files_of_a_zip_are_refused(tmp_path: Path) -> None:
 def test_limits_hold_on_both_sides(tmp_path: Path, make: str) -> None:
     files = {f"{n}.png": os.urandom(1000) for n in range(5)}
     archive = (make_zip if make == "zip" else make_tar)(tmp_path / "a", files)
-    assert unpack(archive, tmp_path / "in", Limits(total_bytes=5000, files=5)) == 5
+    assert unpack(archive, tmp_path / "in", ArchiveLimits(total_bytes=5000, files=5)) == 5
     with pytest.raises(UnsafeArchiveError, match="more than 4,999 bytes"):
-        unpack(archive, tmp_path / "out", Limits(total_bytes=4999))
+        unpack(archive, tmp_path / "out", ArchiveLimits(total_bytes=4999))
     with pytest.raises(UnsafeArchiveError, match="more than 4 files"):
-        unpack(archive, tmp_path / "out", Limits(files=4))
+        unpack(archive, tmp_path / "out", ArchiveLimits(files=4))
     assert leftovers(tmp_path) == ["a", "in"]
 
 

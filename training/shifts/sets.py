@@ -184,12 +184,12 @@ def analyse_set(chosen: ChosenSet, classifier: Classifier, advance: Callable[[],
         BinaryPredictions(malignant, probabilities, persons),
         chosen.dataset,
         used,
-        left_out_cautions(reasons, len(chosen.images), chosen.name),
+        unusable_image_cautions(reasons, len(chosen.images), chosen.name),
         ScopeCounts.of(levels),
     )
 
 
-def left_out_cautions(reasons: Sequence[tuple[str, str]], images: int, name: str) -> tuple[Caution, ...]:
+def unusable_image_cautions(reasons: Sequence[tuple[str, str]], images: int, name: str) -> tuple[Caution, ...]:
     """Return how many images were left out for each reason, with one file; `reasons` are file names and reasons."""
     counts = Counter(reason for _, reason in reasons)
     first = {reason: file for file, reason in reversed(reasons)}

@@ -22,7 +22,7 @@ from core.statistics.shift import Distance, Shift, Step
 from core.statistics.tissue_statistics import SIZE, STATISTICS
 from training.evaluation.ablation import CHANGE, ablate
 from training.evaluation.chosen_images import ChosenImage
-from training.shifts.sets import AnalysedSet, left_out_cautions, probability_of
+from training.shifts.sets import AnalysedSet, probability_of, unusable_image_cautions
 
 _SIZE = [statistic.name for statistic in STATISTICS].index(SIZE)
 _MOST_RESIZED = 5.0  # times; covers all pairs of magnifications of BreaKHis except 40X and 400X
@@ -106,7 +106,7 @@ def scale_step(
             usable.append(number)
             probabilities.append(result)
         advance()
-    warnings = left_out_cautions(reasons, len(target.images), f"{target.measured.name}, {trial.name},")
+    warnings = unusable_image_cautions(reasons, len(target.images), f"{target.measured.name}, {trial.name},")
     own = target.judged.only(np.isin(np.arange(len(target.images)), usable))
     if not 2 <= own.malignant.sum() <= len(own.malignant) - 2:
         few = Caution("no AUC", f"{trial.name}: too few benign or malignant images are left for an AUC")

@@ -9,7 +9,7 @@ from core.labels import Malignancy
 from core.reading.reveal_effect import Seconds
 from core.results import Reading
 from db import store
-from db.values.agreement import AlikeCases, Comparison, ReadCase, ReadingFilter, SlowReading
+from db.values.agreement import AlikeCases, ComparedReadings, ReadCase, ReadingFilter, SlowReading
 from pages.ui import resources
 from pages.ui.agreement.figures import FigureReadings
 
@@ -20,7 +20,7 @@ _KEPT = "agreement-counted"  # key of the session state
 class Counted:
     """Cases that are alike in what is compared, with the readings that are wanted of one of each."""
 
-    comparison: Comparison
+    comparison: ComparedReadings
     wanted: ReadingFilter
     alike: tuple[AlikeCases, ...]
     given: Mapping[int, Malignancy] | None = None  # reference labels of a file
@@ -57,7 +57,7 @@ class Counted:
 class _Kept:
     """What was counted last in this session, and for which question at which event."""
 
-    asked: tuple[int, Comparison, Mapping[int, Malignancy] | None, int]
+    asked: tuple[int, ComparedReadings, Mapping[int, Malignancy] | None, int]
     counted: Counted
 
 
@@ -78,7 +78,7 @@ class ShownReadings:
 
 
 def count_alike(
-    comparison: Comparison, wanted: ReadingFilter, references: Mapping[int, Malignancy] | None = None
+    comparison: ComparedReadings, wanted: ReadingFilter, references: Mapping[int, Malignancy] | None = None
 ) -> Counted:
     """Count the cases that this account has finished, with the reference labels of a file if there is one.
 

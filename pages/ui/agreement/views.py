@@ -12,7 +12,7 @@ from core.reading.reveal_effect import Seconds
 from core.results import Reading
 from db import store
 from db.values.accounts import Permission
-from db.values.agreement import Comparison
+from db.values.agreement import ComparedReadings
 from pages.ui import csv_tables, formatting, resources
 from pages.ui.agreement import choices, figures
 from pages.ui.agreement.choices import HABITS, READER_MODEL, READER_READER, REVEAL
@@ -37,10 +37,10 @@ _ALONE = "Only one reader has read these cases. Agreement between readers needs 
 _NO_REFERENCE = " Without reference labels it is not known who was right: the figures show who moved towards the model."
 _DASH = '"–" means not enough data.'
 COMPARISONS = {
-    READER_MODEL: Comparison.MODEL,
-    READER_READER: Comparison.READERS,
-    REVEAL: Comparison.REVEAL,
-    HABITS: Comparison.HABITS,
+    READER_MODEL: ComparedReadings.MODEL,
+    READER_READER: ComparedReadings.READERS,
+    REVEAL: ComparedReadings.REVEAL,
+    HABITS: ComparedReadings.HABITS,
 }
 _NO_REPEAT = " No reader has read a case a second time; an amendment does not count as one."
 

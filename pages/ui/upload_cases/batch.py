@@ -9,7 +9,7 @@ from db import store
 from db.values.reading import ImageRow
 from pages.ui import components, formatting, resources, scales
 from pages.ui.upload_cases import case_plan, chosen_images
-from pages.ui.upload_cases.chosen_images import ChosenImage
+from pages.ui.upload_cases.chosen_images import ChosenFile
 from service.batches import Batch, BatchProgress
 from service.intake import CasePlan, IntakeResult, Received
 
@@ -21,7 +21,7 @@ _BATCH, _SENT, _TAKEN = "batch", "sent", "taken"
 FORM = "upload"  # whose fields are empty again after each batch
 
 
-def store_chosen(plan: CasePlan, images: Sequence[ChosenImage]) -> None:
+def store_chosen(plan: CasePlan, images: Sequence[ChosenFile]) -> None:
     """Hand the chosen images to the server, unless this session follows a batch already."""
     if _BATCH not in st.session_state:
         st.session_state[_SENT] = frozenset(images)

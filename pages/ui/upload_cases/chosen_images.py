@@ -15,7 +15,7 @@ _TABLE_ROWS = 6  # more rows scroll inside the table
 
 
 @dataclass(frozen=True, slots=True)
-class ChosenImage:
+class ChosenFile:
     """One file that was chosen: its name and content."""
 
     name: str
@@ -26,12 +26,12 @@ class ChosenImage:
 class _Choice:
     """The chosen files of a session; `round` numbers the uploader, which is empty and new after each choice."""
 
-    images: list[ChosenImage] = field(default_factory=list)
+    images: list[ChosenFile] = field(default_factory=list)
     was_moved: bool = False
     round: int = 0
 
 
-def ask_images() -> list[ChosenImage]:
+def ask_images() -> list[ChosenFile]:
     """Ask for files, and return all that were chosen so far, in natural order unless the reader has moved one."""
     choice = _choice()
     key = f"uploads-{choice.round}"
@@ -42,7 +42,7 @@ def ask_images() -> list[ChosenImage]:
     return list(choice.images)
 
 
-def forget_images(stored: Collection[ChosenImage]) -> None:
+def forget_images(stored: Collection[ChosenFile]) -> None:
     """Forget the files that were handed over to be stored; what was chosen since then stays."""
     choice = _choice()
     left = [image for image in choice.images if image not in stored]
@@ -58,7 +58,7 @@ def _keep(key: str) -> None:
     """Move the files from the uploader, which forgets them when the page is left, into the session."""
     uploads: list[UploadedFile] = st.session_state[key] or []
     choice = _choice()
-    new = sorted((ChosenImage(one.name, one.getvalue()) for one in uploads), key=lambda one: make_natural_key(one.name))
+    new = sorted((ChosenFile(one.name, one.getvalue()) for one in uploads), key=lambda one: make_natural_key(one.name))
     choice.images = list(dict.fromkeys([*choice.images, *new]))
     if not choice.was_moved:
         choice.images.sort(key=lambda one: make_natural_key(one.name))
