@@ -153,7 +153,6 @@ def test_a_draft_is_put_back_as_it_was_kept(session: Session) -> None:
 @pytest.mark.parametrize(
     "draft",
     [
-        None,
         "choice",
         {"choice": "Q", "confidence": 6, "reason": "because", "vote": "perhaps", "subtype": "sarcoma", "note": 7},
         {"choice": ["M"], "confidence": "4", "reason": {}, "vote": None, "subtype": ["adenosis"], "note": ["words"]},
@@ -166,6 +165,13 @@ def test_of_a_draft_only_what_a_reader_can_type_is_put_back(session: Session, dr
     assert session.run(lambda: (FIRST.was_restored, FIRST.is_saved, FIRST.conflict)) == (True, False, None)
     assert session.run(lambda: (FIRST.awaits_confirmation, FIRST.severity)) == (False, None)
     session.run(draw_first)
+
+
+def test_a_message_without_a_draft_does_not_end_the_wait_for_it(session: Session) -> None:
+    session.run(lambda: FIRST.restore(None))
+    assert session.run(lambda: FIRST.was_restored) is False
+    session.run(lambda: FIRST.restore({"choice": "M"}))
+    assert session.run(lambda: (FIRST.was_restored, FIRST.choice)) == (True, "M")
 
 
 def test_marks_begin_with_those_before_and_then_are_the_form_s_own(session: Session) -> None:

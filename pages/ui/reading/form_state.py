@@ -167,7 +167,12 @@ class ReadForm:
         return {name: value for name, key in keys.items() if (value := st.session_state.get(key))}
 
     def restore(self, draft: object) -> None:
-        """Restore a draft from the browser tab; ignore values that no reader could have entered."""
+        """Restore a draft from the browser tab; ignore values that no reader could have entered.
+
+        None is not a draft: nothing came with the message, and the tab, which still has everything, asks again.
+        """
+        if draft is None:
+            return
         self._set("restored", True)
         if not isinstance(draft, Mapping):
             return

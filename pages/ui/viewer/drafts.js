@@ -6,7 +6,7 @@ const MOST_RETRIES = 60; // one minute
 const CONNECTED_STATES = ["CONNECTED", "STATIC_CONNECTED"];
 
 const open = new Map(); // form -> the last data from the server, and how to reply
-const requested = new Set(); // forms whose draft was returned to this server session
+const asked = new Map(); // forms whose draft was returned to this server session -> until when to ask again
 const alerts = new Set(); // elements that can show the lost connection; only one does
 let alarm = null;
 
@@ -31,14 +31,22 @@ export default function mount({ data, parentElement, setTriggerValue }) {
 function follow(data) {
   const left = kept(data, "typed");
   const name = `${data.session} ${data.form}`;
-  if (left && left.session !== data.session && !data.restored) {
-    if (!requested.has(name)) requestRestore(data, MOST_RETRIES);
-    requested.add(name);
-    return;
+  if (left && left.session !== data.session && !isRestored(data, left.value)) {
+    if (!asked.has(name)) {
+      asked.set(name, Date.now() + MOST_RETRIES * RETRY_MS);
+      requestRestore(data, MOST_RETRIES);
+    }
+    // What the server refuses for good, such as a subtype of another version, must not stop the storing for ever.
+    if (!data.restored || Date.now() < asked.get(name)) return;
   }
   const field = noteField(data.form);
   const typed = field && field === document.activeElement ? { ...data.typed, note: field.value } : data.typed;
   if (left || Object.keys(typed).length) keep(data, "typed", typed);
+}
+
+/** Whether the server has everything of a draft again; what was emptied is not among its entries. */
+function isRestored(data, value) {
+  return data.restored && Object.entries(value).every(([field, entry]) => !entry || field in data.typed);
 }
 
 /** Ask the server to restore the draft, and repeat until it has: when two parts of a page send something at the same
@@ -46,8 +54,8 @@ function follow(data) {
 function requestRestore(data, times) {
   const now = open.get(data.form);
   const left = kept(data, "typed");
-  const isDone = now && (now.data.restored || now.data.session !== data.session);
-  if (isDone || !left || left.session === data.session || !times) return;
+  if (!left || left.session === data.session || !times) return;
+  if (now && (isRestored(now.data, left.value) || now.data.session !== data.session)) return;
   now?.send("left", left.value);
   setTimeout(requestRestore, RETRY_MS, data, times - 1);
 }
@@ -60,7 +68,9 @@ function noteField(form) {
 document.addEventListener("input", (event) => {
   for (const [form, { data }] of open) {
     if (event.target !== noteField(form)) continue;
-    keep(data, "typed", { ...kept(data, "typed")?.value, note: event.target.value });
+    const left = kept(data, "typed");
+    // What a restarted server does not know yet stays marked so.
+    keep({ ...data, session: left?.session ?? data.session }, "typed", { ...left?.value, note: event.target.value });
   }
 });
 
