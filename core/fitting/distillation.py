@@ -5,7 +5,6 @@ of the frozen convolutional branch at every position, as in FitNets (Romero et a
 """
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,8 @@ from torch.nn import functional
 
 from core.data.datasets import LabelledImage
 from core.fitting.augmentation import training_patch
-from core.fitting.config import FitConfig
+from core.fitting.config import FitConfig, Phase
+from core.fitting.freezing import rate_share
 from core.fitting.loading import make_ahead, standardise
 from core.fitting.pixel_cache import Pixels, open_pixels
 from core.fitting.sampling import DISTILLATION, make_generator
@@ -45,10 +45,10 @@ class Distillation:
         if min(self.steps, self.batch_size) < 1 or not self.learning_rate > 0:
             raise ValueError("a distillation needs at least one step, one patch in a batch and a learning rate above 0")
 
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
-        rise = min(1.0, (step + 1) / max(1.0, self.warm_up * self.steps))
-        return self.learning_rate * rise * (0.5 + 0.5 * math.cos(math.pi * step / self.steps))
+    @property
+    def phase(self) -> Phase:
+        """The only phase, which has the rates."""
+        return Phase("distillation", 1, "all", self.learning_rate, schedule="cosine", warm_up=self.warm_up)
 
 
 class DistilledStep(NamedTuple):
@@ -153,7 +153,7 @@ class _Run:
         predicted = functional.adaptive_avg_pool2d(tokens.float(), (target.shape[-2], target.shape[-1]))
         loss = functional.mse_loss(predicted, target)
         for group in self._optimiser.param_groups:
-            group["lr"] = self._how.rate(step)
+            group["lr"] = self._how.learning_rate * rate_share(self._how.phase, step, self._how.steps, reductions=0)
         self._optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self._learning, _CLIP)
