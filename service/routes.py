@@ -154,7 +154,19 @@ def image_heatmap(image_id: int, installation: OfServer, account_id: ForAccount)
     """Return the heat map as grey levels over its own range, once the first read is saved."""
     with installation.sessions.read() as session:
         file_sha256 = store.open_case.heatmap_file(session, image_id, account_id)
-    grey, _, _ = scale_to_grey(decode_heatmap(installation.files.get(file_sha256)))
+    return _grey_levels(installation, file_sha256)
+
+
+@router.get("/images/{image_id}/scope-map", response_class=PngResponse)
+def image_scope_map(image_id: int, installation: OfServer, account_id: ForAccount) -> Response:
+    """Return where the image is unlike the training images, as grey levels, once the first read is saved."""
+    with installation.sessions.read() as session:
+        file_sha256 = store.open_case.scope_map_file(session, image_id, account_id)
+    return _grey_levels(installation, file_sha256)
+
+
+def _grey_levels(installation: Installation, map_sha256: str) -> Response:
+    grey, _, _ = scale_to_grey(decode_heatmap(installation.files.get(map_sha256)))
     return PngResponse(encode_png(grey), headers=_NO_STORE)
 
 

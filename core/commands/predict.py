@@ -20,7 +20,7 @@ from core.console import PlainConsole
 from core.files import readable_path, write_whole
 from core.image_files import ImageFile, find_images, output_names, read_image_file
 from core.imaging.decode import decode_image
-from core.imaging.heatmaps import encode_heatmap, encode_png, overlay_heatmap
+from core.imaging.heatmaps import encode_heatmap, encode_png, encode_scope_map, overlay_heatmap
 from core.imaging.limits import UnreadableImageError
 from core.imaging.scale import Scale
 from core.pipeline import PatchClassifier, analyse_image
@@ -189,7 +189,7 @@ def _save_maps(files: MapFiles, image: RgbImage, analysis: Analysis) -> None:
         write_whole(files.heatmap, encode_heatmap(analysis.heatmap))
         write_whole(files.overlay, encode_png(overlay_heatmap(image, analysis.heatmap)))
     if analysis.scope is not None and analysis.scope_map is not None:
-        write_whole(files.scope_map, encode_heatmap(analysis.scope_map))
+        write_whole(files.scope_map, encode_scope_map(analysis.scope_map))
         # One span for all images: an image in scope must not look as if a part of it were not.
         painted = overlay_heatmap(image, analysis.scope_map, span=(0, analysis.scope.limit_out))
         write_whole(files.scope_overlay, encode_png(painted))

@@ -34,18 +34,27 @@ _DAMAGED = (
 def encode_heatmap(heatmap: Heatmap) -> bytes:
     """Encode a heat map as a deflated 32-bit float TIFF.
 
-    QuPath and ImageJ open it and show the evidence in logit units under the pointer. There is no predictor,
-    because ImageJ supports none for floats.
+    QuPath and ImageJ open it and show the evidence in logit units under the pointer.
     """
+    return _encode_floats(heatmap, "evidence in logit units; research use only")
+
+
+def encode_scope_map(scores: Heatmap) -> bytes:
+    """Encode a map of where an image is unlike the training images in the same way; `decode_heatmap` reads both."""
+    return _encode_floats(scores, "how unlike the training images, in units of the scope score; research use only")
+
+
+def _encode_floats(values: Heatmap, description: str) -> bytes:
+    # There is no predictor, because ImageJ supports none for floats.
     buffer = BytesIO()
     tifffile.imwrite(
         buffer,
-        heatmap.astype(np.float32, copy=False),
+        values.astype(np.float32, copy=False),
         photometric="minisblack",
         compression="zlib",
         compressionargs={"level": 1},
         rowsperstrip=64,
-        description="evidence in logit units; research use only",
+        description=description,
         metadata=None,
         software="Second Read",
     )
@@ -56,7 +65,7 @@ def decode_heatmap(data: bytes) -> Heatmap:
     """Decode a heat map, exactly as it was encoded.
 
     Raises:
-        ValueError: If the bytes are not a heat map written by `encode_heatmap`.
+        ValueError: If the bytes are not a map that this module wrote.
     """
     try:
         heatmap = tifffile.imread(BytesIO(data))

@@ -11,6 +11,7 @@ from db.values.audit import AuditFinding, Kind
 _REFERENCES = (
     ("images", "id", "file_sha256"),
     ("predictions", "id", "heatmap_sha256"),
+    ("image_scopes", "id", "map_sha256"),
     ("evaluated_images", "evaluation_id", "preview_sha256"),
     ("evaluated_images", "evaluation_id", "heatmap_sha256"),
 )
@@ -18,14 +19,21 @@ _FILES_PER_REPORT = 20  # files checked between two reports of progress
 
 
 def referenced_files(connection: Connection) -> dict[str, str]:
-    """Return the sha256 of every stored file that a row refers to, with one such row."""
-    present = inspect(connection).get_table_names()
+    """Return the sha256 of every stored file that a row refers to, with one such row.
+
+    A database that was not upgraded yet, such as an older backup, lacks some of the columns.
+    """
     return {
         sha256: f"{table} {number}"
         for table, key, column in _REFERENCES
-        if table in present
+        if _has_column(connection, table, column)
         for sha256, number in connection.execute(text(_first_rows(table, key, column)))
     }
+
+
+def _has_column(connection: Connection, table: str, column: str) -> bool:
+    known = inspect(connection)
+    return known.has_table(table) and column in {one["name"] for one in known.get_columns(table)}
 
 
 def _first_rows(table: str, key: str, column: str) -> str:

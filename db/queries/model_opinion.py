@@ -66,7 +66,7 @@ def scopes_of(
 def _revealed_scope(row: tables.ImageScope) -> RevealedScope:
     scope = Scope(row.level, row.score, row.limit_unusual, row.limit_out, tuple(row.reasons))
     model = ModelIdentity(row.model_version, row.model_name, row.demonstration)
-    return RevealedScope(row.image_id, row.id, model, scope)
+    return RevealedScope(row.image_id, row.id, model, scope, has_map=row.map_sha256 is not None)
 
 
 def _reveal(rows: list[tables.Prediction]) -> Reveal:

@@ -91,16 +91,17 @@ def finish_job(
     *,
     model: ModelIdentity,
     heatmap: StoredHeatmap | None,
+    scope_map_sha256: str | None = None,
 ) -> bool:
     """Save an analysis and close its job; return False, writing nothing, if the worker has lost the job.
 
-    For an analysis without a prediction, the job stores the reason. Where the scope was measured, it is stored and
-    sealed with the job.
+    For an analysis without a prediction, the job stores the reason. Where the scope was measured, it is stored with
+    the file of its map, and sealed with the job.
     """
     if not _claim_end(session, job, worker, JobState.DONE, analysis.reason):
         return False
     if analysis.scope is not None and not _has_result(session, tables.ImageScope, job, model.version):
-        session.add(_scope_row(job, analysis.scope, model))
+        session.add(_scope_row(job, analysis.scope, model, scope_map_sha256))
     _record_end(session, job.id)
     if analysis.withheld:
         # As after a prediction: the trail must not tell before the first read that there is none.
@@ -224,7 +225,7 @@ def _has_result(
     return session.scalar(select(row.id).where(*same)) is not None
 
 
-def _scope_row(job: Job, scope: Scope, model: ModelIdentity) -> tables.ImageScope:
+def _scope_row(job: Job, scope: Scope, model: ModelIdentity, map_sha256: str | None) -> tables.ImageScope:
     return tables.ImageScope(
         job_id=job.id,
         image_id=job.image_id,
@@ -236,6 +237,7 @@ def _scope_row(job: Job, scope: Scope, model: ModelIdentity) -> tables.ImageScop
         limit_unusual=scope.limit_unusual,
         limit_out=scope.limit_out,
         reasons=list(scope.reasons),
+        map_sha256=map_sha256,
         created_at=datetime.now(UTC),
         scale_id=job.scale_id,
     )

@@ -35,10 +35,7 @@ def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
         NotRevealedError: If this reader has not saved a first read of the case.
         UnknownCaseError: If there is no such image, or it has no heat map.
     """
-    require_permission(session, account_id, Permission.READ_CASES)
-    image = image_row(session, image_id)
-    if not may_see_model(session, image.case_id, account_id):
-        raise NotRevealedError("save your first opinion to see the heat map")
+    image = _image_with_model(session, image_id, account_id)
     reveal = reveal_of(session, image.case_id)
     revealed = {one.image_id: one.prediction_id for one in reveal.images} if reveal else {}
     prediction = session.get(tables.Prediction, revealed[image_id]) if image_id in revealed else None
@@ -47,6 +44,32 @@ def heatmap_file(session: Session, image_id: int, account_id: int) -> str:
         why = f". {OUT_OF_SCOPE}." if image_id in withheld else ""
         raise UnknownCaseError(f"image {image_id} has no heat map{why}")
     return prediction.heatmap_sha256
+
+
+def scope_map_file(session: Session, image_id: int, account_id: int) -> str:
+    """Return the sha256 of the map of where an image is unlike the training images of the revealed model version.
+
+    Raises:
+        NotAllowedError: If this account may not see cases.
+        NotRevealedError: If this reader has not saved a first read of the case.
+        UnknownCaseError: If there is no such image, or it has no such map.
+    """
+    image = _image_with_model(session, image_id, account_id)
+    scopes = scopes_of(session, image.case_id, reveal_of(session, image.case_id))
+    shown = next((one.scope_id for one in scopes if one.image_id == image_id), None)
+    scope = None if shown is None else session.get(tables.ImageScope, shown)
+    if scope is None or scope.map_sha256 is None:
+        raise UnknownCaseError(f"image {image_id} has no map of where it is unlike the training images")
+    return scope.map_sha256
+
+
+def _image_with_model(session: Session, image_id: int, account_id: int) -> tables.Image:
+    """Return the row of an image of which this reader may see what the model says."""
+    require_permission(session, account_id, Permission.READ_CASES)
+    image = image_row(session, image_id)
+    if not may_see_model(session, image.case_id, account_id):
+        raise NotRevealedError("save your first opinion to see what the model says")
+    return image
 
 
 def image_file(session: Session, image_id: int, account_id: int) -> str:

@@ -239,6 +239,7 @@ class RevealedScope:
     scope_id: int
     model: "ModelIdentity"
     scope: Scope
+    has_map: bool = False  # of where it is unlike them
 
     @property
     def withheld(self) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.imaging.limits import UnreadableImageError
-from core.results import Heatmap
+from core.results import Analysis, Heatmap
 from db import store
 from db.database import Sessions
 from db.files import DamagedFileError, Files
@@ -105,8 +105,11 @@ class Worker:
             judge_scope=not job.demonstration,
         )
         heatmap = None if analysis.heatmap is None else self._store_heatmap(analysis.heatmap)
+        scope_map = self._store_scope_map(analysis)
         with self.sessions.begin() as session:
-            is_saved = store.jobs.finish_job(session, job, self.name, analysis, model=self.model, heatmap=heatmap)
+            is_saved = store.jobs.finish_job(
+                session, job, self.name, analysis, model=self.model, heatmap=heatmap, scope_map_sha256=scope_map
+            )
         if not is_saved:
             _log.warning("job %d was reassigned to another worker in the meantime; this result was discarded", job.id)
 
@@ -121,6 +124,14 @@ class Worker:
 
         file_sha256 = self.files.put(encode_heatmap(heatmap))
         return StoredHeatmap(file_sha256, float(heatmap.min()), float(heatmap.max()))
+
+    def _store_scope_map(self, analysis: Analysis) -> str | None:
+        """Store where an image is unlike the training images, if readers are told that it is."""
+        from core.imaging.heatmaps import encode_scope_map  # noqa: PLC0415
+
+        if analysis.scope is None or analysis.scope.level == "in" or analysis.scope_map is None:
+            return None
+        return self.files.put(encode_scope_map(analysis.scope_map))
 
     @contextmanager
     def _heartbeat(self, job: Job) -> Iterator[None]:

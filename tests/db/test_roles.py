@@ -50,6 +50,7 @@ _READ: dict[str, _Act] = {
     "is_confirmed": lambda s, by: store.models.is_confirmed(s, by, "v"),
     "claim_holders": lambda s, by: store.claims.claim_holders(s, 1, by),
     "heatmap_file": lambda s, by: store.open_case.heatmap_file(s, 1, by),
+    "scope_map_file": lambda s, by: store.open_case.scope_map_file(s, 1, by),
     "image_file": lambda s, by: store.open_case.image_file(s, 1, by),
     "may_export_case": lambda s, by: store.exports.may_export_case(s, 1, by),
     "end_undo": store.reads.end_undo,

@@ -11,7 +11,7 @@ from core.results import Analysis, Reading
 from db import store, tables
 from db.audit.verify import verify
 from db.database import Sessions
-from db.errors import UnknownCaseError
+from db.errors import NotRevealedError, UnknownCaseError
 from db.store.exports import DEIDENTIFIED, ExportDetail
 from db.values.adjudication import Trigger
 from db.values.exports import CaseExport, ReadsExport
@@ -27,6 +27,7 @@ from tests.helpers.rows import (
     analysis,
     out_of_scope,
     prediction,
+    sha256_of,
     unusual,
     usual,
 )
@@ -154,7 +155,30 @@ def study_read(world: World, place: int, scopes: Sequence[int]) -> Read:
         )
 
 
+@pytest.mark.parametrize("result", [unusual(), out_of_scope()], ids=["unusual", "out of scope"])
+def test_the_map_of_the_scope_is_refused_before_the_first_read_and_given_after(
+    sessions: Sessions, result: Analysis
+) -> None:
+    reader = case_of(sessions, result)
+    image_id = opened(sessions, reader).images[0].id
+    with sessions.read() as session, pytest.raises(NotRevealedError, match="save your first opinion to see"):
+        store.open_case.scope_map_file(session, image_id, reader.account_id)
+    (scope,) = revealed(sessions, reader).scopes
+    assert scope.has_map
+    with sessions.read() as session:
+        stored = store.open_case.scope_map_file(session, image_id, reader.account_id)
+    assert stored == sha256_of(f"scope map of {image_id}")
+
+
 # After the first read.
+
+
+def test_an_image_like_the_training_images_has_no_map_of_the_scope(sessions: Sessions) -> None:
+    reader = case_of(sessions, usual())
+    view = revealed(sessions, reader)
+    assert [one.has_map for one in view.scopes] == [False]
+    with sessions.read() as session, pytest.raises(UnknownCaseError, match="no map of where it is unlike"):
+        store.open_case.scope_map_file(session, view.images[0].id, reader.account_id)
 
 
 def test_out_of_scope_there_is_no_label_and_the_read_holds_that_this_was_shown(

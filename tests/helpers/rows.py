@@ -79,6 +79,12 @@ def heatmap(name: str = "map") -> StoredHeatmap:
     return StoredHeatmap(sha256_of(name), -1.25, 3.5)
 
 
+def scope_map(result: Analysis, image_id: int) -> str | None:
+    """Return the file of the map that a worker stores with this result of an image."""
+    is_told = result.scope is not None and result.scope.level != "in"
+    return sha256_of(f"scope map of {image_id}") if is_told else None
+
+
 def new_evaluation(document: str = "{}", *, split: str = "test") -> NewEvaluation:
     return NewEvaluation("hybrid", "3f9a1c22b0e4", "breakhis", split, "evaluations/1", document)
 

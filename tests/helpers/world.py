@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.card import Card, InputPolicy, Metric, TrainingData
-from core.imaging.heatmaps import encode_heatmap
+from core.imaging.heatmaps import encode_heatmap, encode_scope_map
 from core.labels import BINARY
 from core.pipeline import analyse
 from core.results import Analysis, Scope
@@ -96,7 +97,8 @@ def analyse_all(
         with sessions.begin() as session:
             done = result or rows.analysis(malignant)
             file = rows.heatmap(f"map of {job.image_id}") if done.prediction else None
-            assert store.jobs.finish_job(session, job, "w", done, model=model, heatmap=file)
+            strange = rows.scope_map(done, job.image_id)
+            assert store.jobs.finish_job(session, job, "w", done, model=model, heatmap=file, scope_map_sha256=strange)
 
 
 def analyse_each(sessions: Sessions, *results: Analysis) -> None:
@@ -106,7 +108,10 @@ def analyse_each(sessions: Sessions, *results: Analysis) -> None:
         assert job is not None, "fewer jobs than results"
         with sessions.begin() as session:
             file = rows.heatmap(f"map of {job.image_id}") if result.prediction else None
-            assert store.jobs.finish_job(session, job, "w", result, model=rows.MODEL, heatmap=file)
+            strange = rows.scope_map(result, job.image_id)
+            assert store.jobs.finish_job(
+                session, job, "w", result, model=rows.MODEL, heatmap=file, scope_map_sha256=strange
+            )
 
 
 def let_all_meet_the_model(sessions: Sessions) -> None:
@@ -208,8 +213,14 @@ class World:
             if analysis.heatmap is not None:
                 low, high = float(analysis.heatmap.min()), float(analysis.heatmap.max())
                 stored = StoredHeatmap(self.files.put(encode_heatmap(analysis.heatmap)), low, high)
+            strange = None
+            if analysis.scope is not None and analysis.scope.level != "in":
+                ramp = np.tile(np.linspace(0.5, 2, analysis.width, dtype=np.float32), (analysis.height, 1))
+                strange = self.files.put(encode_scope_map(ramp))
             with self.sessions.begin() as session:
-                assert store.jobs.finish_job(session, job, "test", analysis, model=CARD_MODEL, heatmap=stored)
+                assert store.jobs.finish_job(
+                    session, job, "test", analysis, model=CARD_MODEL, heatmap=stored, scope_map_sha256=strange
+                )
 
     def fail_jobs(self, message: str) -> None:
         """End every queued job without a result."""

@@ -9,7 +9,16 @@ from tests.helpers.app_pages import press, visit, words_on
 from tests.helpers.rows import OUT, STRANGE_COLOURS, STRANGE_SCALE, UNUSUAL, USUAL
 from tests.helpers.world import CARD_MODEL, World
 
-TELLTALES = ("opinion: this image", "no opinion", "nusual", "unlike", STRANGE_COLOURS, STRANGE_SCALE, "no result")
+TELLTALES = (
+    "opinion: this image",
+    "no opinion",
+    "nusual",
+    "unlike",
+    STRANGE_COLOURS,
+    STRANGE_SCALE,
+    "no result",
+    "/scope-map",
+)
 
 
 def plain(tab: AppTest) -> str:
@@ -49,6 +58,7 @@ def test_out_of_scope_the_page_says_that_there_is_no_opinion_and_why(world: Worl
     assert STRANGE_COLOURS in words
     assert CARD_MODEL.version in words
     assert "no model opinion" in words, "below the tissue too"
+    assert "/images/1/scope-map" in words, "a map of where takes the place of the heat map"
     assert not [gone for gone in ("0.81", "Threshold", "patches malignant", "/heatmap", "Map useful?") if gone in words]
     press(tab, "Change to", "Save and open next case")
     _, final = world.reads(1)
@@ -61,6 +71,7 @@ def test_an_unusual_image_has_its_label_and_a_mark_in_words(world: World) -> Non
     assert "▲ malignant" in words
     assert "Unusual image: rely on it less" in words
     assert STRANGE_SCALE in words
+    assert ("/images/1/heatmap" in words, "/images/1/scope-map" in words) == (True, True)
     press(tab, "Keep mine", "Save and open next case")
     assert world.reads(1)[1].shown_scope == "unusual"
 

@@ -33,6 +33,7 @@ _ASKED: dict[str, Callable[[Server], Answer]] = {
     "app static": lambda server: server.ask("/app/static/x.png"),
     "image": lambda server: server.ask("/images/1"),
     "heat map": lambda server: server.ask("/images/1/heatmap"),
+    "scope map": lambda server: server.ask("/images/1/scope-map"),
     "viewer": lambda server: server.ask("/assets/openseadragon.min.js"),
     "routes": lambda server: server.ask("/openapi.json"),
     "docs": lambda server: server.ask("/docs"),

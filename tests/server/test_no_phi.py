@@ -110,7 +110,7 @@ def _read_all(server: Server, sessions: Sessions, reader: int) -> SentBytes:
             tab.press("Keep mine", "Save and open next case", "Yes, it cannot")
         tap.note("websocket", tab.received)
     for image in images:
-        for path in ("", "/thumbnail", "/heatmap"):
+        for path in ("", "/thumbnail", "/heatmap", "/scope-map"):
             tap.ask(f"/images/{image}{path}")
     return tap
 

@@ -85,6 +85,7 @@ _DOORS = {
     "image": _Door("/images/1", _READERS),
     "thumbnail": _Door("/images/1/thumbnail", _READERS),
     "heat map": _Door("/images/1/heatmap", set()),  # nobody has read the case
+    "scope map": _Door("/images/1/scope-map", set()),  # nor may anybody know that there is none
     "other image": _Door("/images/999", _READERS),
     "viewer": _Door("/assets/openseadragon.min.js", _EVERYBODY),
 }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.imaging.decode import decode_image
-from core.imaging.heatmaps import encode_heatmap, encode_png, make_thumbnail, scale_to_grey
+from core.imaging.heatmaps import encode_heatmap, encode_png, encode_scope_map, make_thumbnail, scale_to_grey
 from core.labels import BINARY, LabelSet
 from core.results import Analysis, Heatmap, Prediction, Quality, RgbImage, Scope
 from db import store
@@ -47,8 +47,10 @@ _LABELS = LabelSet(
 _THRESHOLD = 0.43829
 _STRANGE = "qzstrangecolours"
 _SCOPE = Scope("unusual", 1.4127, 1.0917, 2.3081, (_STRANGE,))
+_MAP_ROUTES = ("/heatmap", "/scope-map")
 _WORDS = (
-    *("Model says", "patches malignant", "probability of malignancy", "/heatmap", *_LABELS.classes, _LABELS.name),
+    *("Model says", "patches malignant", "probability of malignancy", *_MAP_ROUTES),
+    *(*_LABELS.classes, _LABELS.name),
     *("rely on it less", "unusual for the model", _STRANGE),
     *("Similar signed-off cases", "Image of a similar case"),
 )
@@ -63,6 +65,8 @@ class _Case:
     probability: float
     map: StoredHeatmap
     grey: bytes
+    scope_map: str  # its file
+    scope_grey: bytes
     pixels: RgbImage
     evaluated: str  # the name of its picture in an evaluation
 
@@ -73,10 +77,12 @@ class _Case:
             spelled_number(value) for value in (self.probability, 1 - self.probability, self.map.low, self.map.high)
         ]
         shown = [f"width:{self.probability:.1%}".encode(), f"malignancy {self.probability:.2f}".encode()]
-        sha256 = [*spelled_text(self.map.file_sha256), bytes.fromhex(self.map.file_sha256)]
+        files = (self.map.file_sha256, self.scope_map)
+        sha256 = [each for file in files for each in (*spelled_text(file), bytes.fromhex(file))]
         in_evaluation = [f"malignant {self.probability:.3f}".encode(), *spelled_text(self.evaluated)]
         # Past the header, which is the same for every picture of this size.
-        return [*(each for number in numbers for each in number), *shown, *in_evaluation, *sha256, self.grey[100:140]]
+        maps = [grey[100:140] for grey in (self.grey, self.scope_grey)]
+        return [*(each for number in numbers for each in number), *shown, *in_evaluation, *sha256, *maps]
 
 
 @dataclass(frozen=True)
@@ -122,17 +128,22 @@ def _add(sessions: Sessions, files: Files, account_id: int, place: int) -> _Case
     heatmap: Heatmap = np.random.default_rng(place).normal(0, 1, pixels.shape[:2]).astype(np.float32)
     low, high = float(heatmap.min()), float(heatmap.max())
     stored = StoredHeatmap(files.put(encode_heatmap(heatmap)), low, high)
+    strange: Heatmap = np.random.default_rng(1000 + place).normal(1, 0.2, pixels.shape[:2]).astype(np.float32)
+    scope_map = files.put(encode_scope_map(strange))
     malignant = _probability(place)
     said = Prediction(_LABELS, (1 - malignant, malignant / 2, malignant / 2), _THRESHOLD, 3, 9)
     with sessions.begin() as session:
         job = store.jobs.claim_job(session, "w")
         assert job is not None
         analysis = Analysis(pixels.shape[0], pixels.shape[1], Quality(100, 0.9), said, scope=_SCOPE)
-        assert store.jobs.finish_job(session, job, "w", analysis, model=_MODEL, heatmap=stored)
+        assert store.jobs.finish_job(
+            session, job, "w", analysis, model=_MODEL, heatmap=stored, scope_map_sha256=scope_map
+        )
     assert taken.case_id is not None
     assert taken.image_id is not None
-    grey = encode_png(scale_to_grey(heatmap)[0])
-    return _Case(taken.case_id, taken.image_id, malignant, stored, grey, pixels, f"qzslide{place:03}")
+    grey, scope_grey = (encode_png(scale_to_grey(each)[0]) for each in (heatmap, strange))
+    ids = taken.case_id, taken.image_id
+    return _Case(*ids, malignant, stored, grey, scope_map, scope_grey, pixels, f"qzslide{place:03}")
 
 
 def _evaluate(sessions: Sessions, cases: list[_Case]) -> None:
@@ -189,6 +200,7 @@ def _look_at_everything(served: _Served, role: Role) -> None:
                 tap.ask(path, Cookie=cookie)
             tap.ask(f"/images/{case.image_id}/heatmap", "HEAD", Cookie=cookie)
             tap.ask(f"/images/{case.image_id}/heatmap", Cookie=cookie, Range="bytes=0-50")
+            tap.ask(f"/images/{case.image_id}/scope-map", Cookie=cookie, Range="bytes=0-50")
             tap.ask(f"/media/{case.map.file_sha256}.png", Cookie=cookie)
         for address in sorted(set(re.findall(r"/media/[\w.-]+", tab.all_words))):
             tap.ask(address, Cookie=cookie)
@@ -198,14 +210,14 @@ def _look_at_everything(served: _Served, role: Role) -> None:
 def _assert_blind(tap: SentBytes, cases: list[_Case]) -> None:
     for case in cases:
         assert tap.places_of(case.spellings) == [], case
-    # The description of the routes names the one that gives heat maps to those who may have them.
+    # The description of the routes names those that give maps to readers who may have them.
     for word in _WORDS:
         found = [
             place
             for place in tap.places_of(spelled_text(word))
             if "openapi.json" not in place and "/assets/" not in place
         ]
-        assert [place for place in found if not (word == "/heatmap" and place.startswith(("GET", "HEAD")))] == []
+        assert [place for place in found if not (word in _MAP_ROUTES and place.startswith(("GET", "HEAD")))] == []
     for word in (_MODEL.name, _MODEL.version):
         assert tap.places_of(spelled_text(word)) == []
     assert tap.places_of(spelled_number(_THRESHOLD)) == []
@@ -240,7 +252,8 @@ def test_the_images_are_the_tissue_and_nothing_else(served: _Served) -> None:
         for path, wanted in (("", case.pixels), ("/thumbnail", make_thumbnail(case.pixels))):
             answered = served.tap.ask(f"/images/{case.image_id}{path}", Cookie=cookie)
             assert np.array_equal(decode_image(answered.body).pixels, wanted)
-        assert served.tap.ask(f"/images/{case.image_id}/heatmap", Cookie=cookie).status == 403
+        for route in _MAP_ROUTES:
+            assert served.tap.ask(f"/images/{case.image_id}{route}", Cookie=cookie).status == 403
 
 
 def _without_the_model(served: _Served) -> list[_Case]:
@@ -285,10 +298,11 @@ def test_after_the_first_read_it_is_there_and_of_this_case_only(served: _Served)
         served.tap.note("websocket", tab.received)
     answered = served.tap.ask(f"/images/{case.image_id}/heatmap", Cookie=cookie)
     assert answered.body == case.grey
+    assert served.tap.ask(f"/images/{case.image_id}/scope-map", Cookie=cookie).body == case.scope_grey
     for word in (
         "Model says",
         "patches malignant",
-        "/heatmap",
+        *_MAP_ROUTES,
         _MODEL.name,
         _MODEL.version,
         "rely on it less",

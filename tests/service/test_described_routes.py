@@ -27,7 +27,7 @@ _ASKED: list[str] = []  # the paths of all requests
 _ROUTES = (
     *(("POST", path) for path in ("/predict/single", "/predict/folder", "/cases")),
     *(("GET", path) for path in ("/cases/{case_id}", "/jobs/{job_id}", "/models", "/reads")),
-    *(("GET", f"/images/{{image_id}}{rest}") for rest in ("", "/thumbnail", "/heatmap")),
+    *(("GET", f"/images/{{image_id}}{rest}") for rest in ("", "/thumbnail", "/heatmap", "/scope-map")),
     *(("GET", path) for path in ("/health", "/assets/{name}")),
 )
 
@@ -72,7 +72,7 @@ def test_a_route_answers_as_it_is_described(interface: Interface, method: str, p
 def test_pictures_are_described_as_png(interface: Interface) -> None:
     headers = interface.headers(TokenScope.READS)
     described = interface.client.get("/openapi.json", headers=headers).json()["paths"]
-    for rest in ("", "/thumbnail", "/heatmap"):
+    for rest in ("", "/thumbnail", "/heatmap", "/scope-map"):
         answers = described[f"/images/{{image_id}}{rest}"]["get"]["responses"]
         assert set(answers["200"]["content"]) == {"image/png"}
 

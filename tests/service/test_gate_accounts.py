@@ -192,6 +192,7 @@ def test_a_browser_whose_sign_in_has_ended_never_sees_json(gate: GateClient, pat
     [
         ("/images", {Role.READER, Role.ADJUDICATOR}),
         ("/images/1/heatmap", {Role.READER, Role.ADJUDICATOR}),
+        ("/images/1/scope-map", {Role.READER, Role.ADJUDICATOR}),
         ("/images-of-the-manual", set(Role)),
         ("/_stcore/metrics", {Role.ADMINISTRATOR}),
         ("/", set(Role)),

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.imaging.demo import generate_tissue
-from core.imaging.heatmaps import encode_heatmap
+from core.imaging.heatmaps import encode_heatmap, encode_scope_map
 from core.labels import BINARY
-from core.results import Analysis, Prediction, Quality
+from core.results import Analysis, Prediction, Quality, Scope
 from db import database, store
 from db.values.accounts import Role
 from db.values.jobs import StoredHeatmap
@@ -26,21 +26,25 @@ from pages.ui.viewer import VENDOR
 from service.installation import Installation
 from service.intake import IntakeResult
 from service.routes import _account_id, answer_our_errors, router
+from tests.helpers.rows import UNUSUAL
 from tests.helpers.world import World
 
 _IMAGE = generate_tissue(1, "malignant", 300, 400)
 
 
-def _analyse(installation: Installation, heatmap: bool = True) -> None:
+def _analyse(installation: Installation, heatmap: bool = True, scope: Scope | None = None) -> None:
     rows, columns = np.mgrid[0:300, 0:400].astype(np.float32)
     evidence = rows + columns
-    analysis = Analysis(300, 400, Quality(100, 0.9), Prediction(BINARY, (0.2, 0.8), 0.5, 0, 1), evidence)
+    analysis = Analysis(300, 400, Quality(100, 0.9), Prediction(BINARY, (0.2, 0.8), 0.5, 0, 1), evidence, scope=scope)
+    strange = installation.files.put(encode_scope_map(columns)) if scope else None
     stored = StoredHeatmap(installation.files.put(encode_heatmap(evidence)), 0.0, 698.0) if heatmap else None
     with installation.sessions.begin() as session:
         job = store.jobs.claim_job(session, "test:1:1")
         assert job is not None
         model = ModelIdentity("0123456789ab", "a model", demonstration=True)
-        assert store.jobs.finish_job(session, job, "test:1:1", analysis, model=model, heatmap=stored)
+        assert store.jobs.finish_job(
+            session, job, "test:1:1", analysis, model=model, heatmap=stored, scope_map_sha256=strange
+        )
 
 
 def _read_first(installation: Installation, case_id: int) -> None:
@@ -160,6 +164,19 @@ def test_the_heat_map_is_grey_over_its_own_range_and_not_kept(
     grey = _pixels(answer.content)
     assert grey.shape == (300, 400)
     assert (grey[0, 0], grey[-1, -1]) == (0, 255)
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_the_map_of_the_scope_is_refused_before_the_first_opinion_and_given_after(
+    client: TestClient, installation: Installation, taken: IntakeResult
+) -> None:
+    image_id, case_id = _number(taken)
+    _analyse(installation, scope=UNUSUAL)
+    assert client.get(f"/images/{image_id}/scope-map").status_code == 403
+    _read_first(installation, case_id)
+    answer = client.get(f"/images/{image_id}/scope-map")
+    grey = _pixels(answer.content)
+    assert (grey.shape, grey[0, 0], grey[0, -1]) == ((300, 400), 0, 255)
     assert answer.headers["cache-control"] == "no-store"
 
 

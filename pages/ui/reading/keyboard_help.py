@@ -19,6 +19,7 @@ _KEYS = """
 | **L** | While an opinion is open: ruler. Later: sign off (**S** confirms), or amend the sign-off |
 | **E** **Ctrl+Z** | Note on the last mark; undo the last change to the marks |
 | **H** **K** **[** **]** | Heat map, contour, less or more opacity |
+| **J** | Where the image is least like the training images, in place of the heat map |
 | **0** **Z** **+** **−** | Fit the image, 100%, zoom in, zoom out |
 | **←** **→** | Previous or next image of the case |
 """

@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.imaging.scale import Scale
 from core.results import ScopeLevel
-from db.values.reading import CaseView, ImageRow, Region, RevealedImage
+from db.values.reading import CaseView, ImageRow, Region, RevealedImage, RevealedScope
 from db.values.scales import ChosenScale
 from pages.ui import formatting, resources, scales
 from pages.ui.reading import drafts, edit_time
@@ -104,13 +104,13 @@ def _store_marks(marks: FormMarks) -> None:
 
 
 def list_viewed_images(case: CaseView) -> list[ViewedImage]:
-    """Return the images in the order of the case, with their heat maps once those are revealed."""
+    """Return the images in the order of the case, with their maps once those are revealed."""
     revealed = {image.image_id: image for image in case.reveal.images} if case.reveal else {}
-    scopes = {one.image_id: _SCOPES[one.scope.level] for one in case.scopes}
-    return [_view(i, len(case.images), revealed.get(i.id), scopes.get(i.id, "")) for i in case.images]
+    scopes = {one.image_id: one for one in case.scopes}
+    return [_view(i, len(case.images), revealed.get(i.id), scopes.get(i.id)) for i in case.images]
 
 
-def _view(image: ImageRow, images: int, revealed: RevealedImage | None, scope: str) -> ViewedImage:
+def _view(image: ImageRow, images: int, revealed: RevealedImage | None, scope: RevealedScope | None) -> ViewedImage:
     return ViewedImage(
         image_id=image.id,
         image_url=f"/images/{image.id}",
@@ -118,8 +118,9 @@ def _view(image: ImageRow, images: int, revealed: RevealedImage | None, scope: s
         width=image.width,
         height=image.height,
         label=f"Image {image.position} of {images}",
-        caption=_write_caption(image) + scope,
+        caption=_write_caption(image) + (_SCOPES[scope.scope.level] if scope else ""),
         heatmap=_make_layer(revealed) if revealed else None,
+        scope_map_url=f"/images/{image.id}/scope-map" if scope and scope.has_map else None,
         um_per_px=image.scale.um_per_px if image.scale else None,
         scale_words=scales.write_scale(image.scale),
         scale_is_measured=image.scale is not None and image.scale.source == "ruler",

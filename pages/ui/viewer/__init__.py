@@ -3,9 +3,10 @@
 OpenSeadragon does the zooming. Images, heat maps and OpenSeadragon itself come from our own routes, because they must
 pass the gate and be available in a hospital network without a CDN. Keys work anywhere on the page except in a text
 field: 0 fits the image, Z shows it at 100% (not 1: the digits 1 to 5 are the reader's confidence), + and - zoom, left
-and right switch the image, H switches the heat map, [ and ] change its opacity, K switches its contour. P, T and F mark
-a point, a box or a shape, L measures a length, E goes to the note on the last mark, Ctrl+Z undoes the last change to
-the marks. While marking, the arrows move the tissue, Space and Enter mark at the cross in the middle, Escape cancels.
+and right switch the image, H switches the heat map, [ and ] change its opacity, K switches its contour, J shows where
+the image is unlike the training images. P, T and F mark a point, a box or a shape, L measures a length, E goes to the
+note on the last mark, Ctrl+Z undoes the last change to the marks. While marking, the arrows move the tissue, Space and
+Enter mark at the cross in the middle, Escape cancels.
 """
 
 import math
@@ -24,7 +25,7 @@ _NO_SCALE = "The scale was not set: {why}."
 _LONGEST_REASON = 200  # characters
 _HERE = Path(__file__).parent
 _SCRIPTS = (
-    *("load.js", "heatmap.js", "kept.js", "lengths.js", "shapes.js", "pinch.js"),
+    *("load.js", "heatmap.js", "maps.js", "kept.js", "lengths.js", "shapes.js", "pinch.js"),
     *("marks.js", "marklist.js", "viewer.js", "keys.js"),
 )
 
@@ -64,10 +65,11 @@ class HeatmapLayer:
 
 @dataclass(frozen=True, slots=True)
 class ViewedImage:
-    """One image of the case: its addresses, its size in pixels, its texts, and its evidence if that may be shown.
+    """One image of the case: its addresses, its size in pixels, its texts, and its maps if they may be shown.
 
     `label` names it among the images of the case ("Image 2 of 4"); `caption` describes its quality. Without `um_per_px`
-    its scale is unknown; `scale_words` say where it comes from.
+    its scale is unknown; `scale_words` say where it comes from. `scope_map_url` is a grey PNG of where it is unlike the
+    training images, bright where it is least like them.
     """
 
     image_id: int
@@ -78,6 +80,7 @@ class ViewedImage:
     label: str
     caption: str = ""
     heatmap: HeatmapLayer | None = None
+    scope_map_url: str | None = None
     um_per_px: float | None = None
     scale_words: str = ""
     scale_is_measured: bool = False  # with the ruler
@@ -85,6 +88,8 @@ class ViewedImage:
     def __post_init__(self) -> None:
         _check_own_route(self.image_url)
         _check_own_route(self.thumbnail_url)
+        if self.scope_map_url is not None:
+            _check_own_route(self.scope_map_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +158,10 @@ class Scene:
 
 
 def draw_viewer(images: Sequence[ViewedImage], *, key: str, height: int = 560, scene: Scene | None = None) -> None:
-    """Draw the images of a case with zoom, thumbnails, marks and, if given, the evidence.
+    """Draw the images of a case with zoom, thumbnails, marks and, if given, the maps of the model.
 
     The reader's view (image, zoom, map on or off) survives reruns as long as `key` stays the same, so the key should
-    name the case. For an image with `heatmap=None` nothing of the model is sent to the browser.
+    name the case. For an image without maps nothing of the model is sent to the browser.
 
     Args:
         images: The images of the case, in order; at least one.

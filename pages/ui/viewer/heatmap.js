@@ -1,4 +1,4 @@
-// Evidence as an overlay: a grey heat map becomes colours and a contour.
+// A map as an overlay: its grey levels become colours and a contour. `maps.js` says which maps there are.
 
 // OpenCV's cividis, 256 x RGB: uniform in lightness, and distinct from H&E for colour-blind readers too.
 const CIVIDIS = Uint8Array.from(atob(
@@ -18,18 +18,18 @@ const CIVIDIS = Uint8Array.from(atob(
 const MAP_SIDE = 768;
 // The contour needs fewer points still: on a fine grid the 256 grey levels would turn it into a staircase.
 const LINE_SIDE = 160;
-// Low evidence is painted with this share of the opacity: on real sections, uniform opacity greyed all of the tissue.
+// Low values are painted with this share of the opacity: on real sections, uniform opacity greyed all of the tissue.
 const COLDEST_PAINT = 0.2;
 
-/** Load one heat map; return its colours, its contour and the text for the contour. */
-async function loadEvidence(url, low, high) {
+/** Load one map; return its colours, its contour and the text for the contour. */
+async function loadMap(layer) {
   const picture = new Image();
-  picture.src = url;
+  picture.src = address(layer.url);
   await picture.decode();
   const fine = readGrey(picture, MAP_SIDE);
   const coarse = readGrey(picture, LINE_SIDE);
-  const iso = chooseLevel(coarse.grey, low, high);
-  return { canvas: drawColours(fine), words: iso.words, line: traceContour(coarse, iso.grey) };
+  const iso = chooseLevel(coarse.grey, layer);
+  return { canvas: drawColours(fine, MAPS[layer.kind].colours), words: iso.words, line: traceContour(coarse, iso.grey) };
 }
 
 /** Return the grey values of a picture, shrunk to sides of at most `side` pixels. */
@@ -44,12 +44,12 @@ function readGrey(picture, side) {
   return { width, height, grey: Uint8Array.from({ length: width * height }, (_, at) => data[4 * at]) };
 }
 
-/** Return a canvas with the colours of the map, more transparent where the evidence is low. */
-function drawColours({ width, height, grey }) {
+/** Return a canvas with the colours of the map, more transparent where its values are low. */
+function drawColours({ width, height, grey }, colours) {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const pixels = new ImageData(width, height);
   grey.forEach((value, at) => {
-    pixels.data.set(CIVIDIS.subarray(3 * value, 3 * value + 3), 4 * at);
+    pixels.data.set(colours.subarray(3 * value, 3 * value + 3), 4 * at);
     pixels.data[4 * at + 3] = 255 * COLDEST_PAINT + value * (1 - COLDEST_PAINT);
   });
   canvas.getContext("2d").putImageData(pixels, 0, 0);
@@ -57,11 +57,11 @@ function drawColours({ width, height, grey }) {
 }
 
 /** Return the level of the contour: zero logits, where evidence changes sign, else the upper quartile of the map. */
-function chooseLevel(grey, low, high) {
+function chooseLevel(grey, { low, high }) {
   if (low < 0 && high > 0) return { grey: (-low / (high - low)) * 255, words: "Contour at 0 logits" };
   const quartile = [...grey].sort((a, b) => a - b)[Math.floor(grey.length * 0.75)];
-  const logits = low + (quartile / 255) * (high - low);
-  return { grey: quartile, words: `Contour at the upper quartile, ${formatLogits(logits)} logits` };
+  const logits = low === undefined ? "" : `, ${formatLogits(low + (quartile / 255) * (high - low))} logits`;
+  return { grey: quartile, words: `Contour at the upper quartile${logits}` };
 }
 
 /** Trace a contour by marching squares between pixel centres; the path is in fractions of the image, 0..1 in x and y. */
@@ -113,14 +113,14 @@ function formatLogits(value) {
   return value.toFixed(Math.abs(value) < 10 ? 1 : 0).replace("-", "\u2212");
 }
 
-/** Paint the colour bar: cividis from left to right. */
-function paintBar(canvas) {
+/** Paint the colour bar: 256 colours from left to right. */
+function paintBar(canvas, colours) {
   canvas.width = 256;
   canvas.height = 1;
   const pen = canvas.getContext("2d");
   const pixels = pen.createImageData(256, 1);
   for (let value = 0; value < 256; value += 1) {
-    pixels.data.set([...CIVIDIS.subarray(3 * value, 3 * value + 3), 255], 4 * value);
+    pixels.data.set([...colours.subarray(3 * value, 3 * value + 3), 255], 4 * value);
   }
   pen.putImageData(pixels, 0, 0);
 }

@@ -8,6 +8,7 @@ const KEYS = {
   "=": (viewer) => viewer.zoomBy(1.5),
   "-": (viewer) => viewer.zoomBy(1 / 1.5),
   h: (viewer) => viewer.toggleMap(),
+  j: (viewer) => viewer.toggleScope(),
   k: (viewer) => viewer.toggleContour(),
   "[": (viewer) => viewer.setOpacity(settings.opacity - 10),
   "]": (viewer) => viewer.setOpacity(settings.opacity + 10),

@@ -1,7 +1,7 @@
-// The zooming viewer: OpenSeadragon for the tissue, and a canvas over it for the evidence and the marks.
-// It uses `load.js`, `heatmap.js`, `kept.js`, `lengths.js`, `shapes.js`, `pinch.js`, `marks.js`, `marklist.js`, `keys.js`.
+// The zooming viewer: OpenSeadragon for the tissue, and a canvas over it for a map and the marks.
+// It uses the other files of this folder.
 
-const ACTIONS = { fit: "0", full: "Z", in: "+", out: "-", map: "H", contour: "K" };
+const ACTIONS = { fit: "0", full: "Z", in: "+", out: "-", map: "H", scope: "J", contour: "K" };
 // Above this zoom the recorded pixels are shown, not an interpolation between them.
 const SMOOTH_UP_TO = 2;
 
@@ -30,9 +30,8 @@ class CaseViewer {
   constructor(root, { key, library: path }) {
     this.root = root;
     this.images = [];
-    if (!states.has(key)) states.set(key, { index: 0, bounds: null, map: true });
+    if (!states.has(key)) states.set(key, { index: 0, bounds: null, map: true, scope: false });
     this.state = states.get(key);
-    paintBar(this.find(".sr-bar canvas"));
     this.overlay = Object.assign(document.createElement("canvas"), { className: "sr-overlay" });
     this.marks = new Marks(this, this.overlay);
     for (const [action, key] of Object.entries(ACTIONS)) {
@@ -113,7 +112,7 @@ class CaseViewer {
     caption.textContent = [`${image.width} × ${image.height} px`, image.caption].filter(Boolean).join(" · ");
     this.find(".sr-strip").childNodes.forEach((button, at) => button.setAttribute("aria-current", at === index));
     if (this.imageUrl !== image.image_url) this.load(image);
-    this.useMap(image.heatmap);
+    this.useMap(chooseLayer(image, this.state.scope));
   }
 
   async load(image) {
@@ -132,28 +131,23 @@ class CaseViewer {
     this.find(".sr-map-tools").hidden = this.find(".sr-scale").hidden = !layer;
     this.drawTools();
     if (!layer) return;
-    this.drawScale(layer);
+    drawScale(this.root, layer);
     try {
-      const evidence = await loadEvidence(address(layer.url), layer.low, layer.high);
+      const evidence = await loadMap(layer);
       if (this.layer !== content) return;
       this.evidence = evidence;
     } catch {
-      if (this.layer === content) this.problem = "The heat map could not be loaded. Reload the page.";
+      if (this.layer === content) this.problem = "The map could not be loaded. Reload the page.";
     }
     this.drawTools();
-  }
-
-  drawScale({ low, high }) {
-    this.find(".sr-low").textContent = formatLogits(low);
-    this.find(".sr-high").textContent = formatLogits(high);
-    this.find(".sr-zero").hidden = !(low < 0 && high > 0);
-    this.find(".sr-zero").style.left = `${(-low / (high - low)) * 100}%`;
   }
 
   /** Update buttons, slider and legend, then paint. */
   drawTools() {
     this.find("[data-do=map]").setAttribute("aria-pressed", this.state.map);
     this.find("[data-do=contour]").setAttribute("aria-pressed", settings.contour);
+    this.find("[data-do=scope]").hidden = !this.image?.scope_map_url;
+    this.find("[data-do=scope]").setAttribute("aria-pressed", this.showsScope);
     this.find("input[type=range]").value = settings.opacity;
     this.find("input[type=range]").title = `Opacity ${settings.opacity}% (keys [ and ])`;
     this.find(".sr-note").textContent = this.problem || this.marks.hint || (settings.contour && this.evidence?.words) || "";
@@ -225,6 +219,22 @@ class CaseViewer {
   toggleMap() {
     if (!this.evidence) return;
     this.state.map = !this.state.map;
+    this.drawTools();
+  }
+
+  get image() {
+    return this.images[this.state.index];
+  }
+
+  get showsScope() {
+    return this.state.map && chooseLayer(this.image, this.state.scope)?.kind === "scope";
+  }
+
+  toggleScope() {
+    if (!this.image?.scope_map_url) return;
+    const leaves = this.showsScope;
+    Object.assign(this.state, { scope: !leaves, map: !leaves || this.image.heatmap !== null });
+    this.useMap(chooseLayer(this.image, this.state.scope));
     this.drawTools();
   }
 

@@ -147,7 +147,9 @@ def test_pixels_are_seen_as_pixels_above_200_percent(screen: Page, viewer_addres
 @pytest.mark.parametrize("width", [900, 420])
 def test_a_narrow_window_shows_every_tool(screen: Page, viewer_address: str, width: int) -> None:
     screen.set_viewport_size({"width": width, "height": 800})
-    open_sheet(screen, viewer_address, "1&map=1")
+    open_sheet(screen, viewer_address, "1&map=1&unlike=1")
+    screen.get_by_role("button", name="image 2 of 4").click()
+    expect(screen.get_by_role("button", name="Unlike")).to_be_visible()
     assert screen.evaluate(
         "() => { const v = document.querySelector('.sr-viewer'); return v.scrollWidth <= v.clientWidth; }"
     )

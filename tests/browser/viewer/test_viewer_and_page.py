@@ -71,6 +71,6 @@ def test_an_image_that_cannot_be_loaded_says_so_and_the_others_still_open(screen
 def test_a_map_that_cannot_be_loaded_leaves_the_tissue_to_be_read(screen: Page, viewer_address: str) -> None:
     screen.route("**/heatmap", lambda route: route.fulfill(status=403))
     screen.goto(f"{viewer_address}/?map=1")
-    expect(screen.locator(".sr-note")).to_have_text("The heat map could not be loaded. Reload the page.")
+    expect(screen.locator(".sr-note")).to_have_text("The map could not be loaded. Reload the page.")
     expect(screen.locator(".sr-zoom")).to_have_text(re.compile(r"\d+%"))
     expect(screen.locator(".sr-message")).to_be_empty()

@@ -60,5 +60,12 @@ def heatmap(number: int) -> Response:
     return _png(np.asarray(cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX), np.uint8))  # type: ignore[call-overload]
 
 
+@app.get("/images/{number}/scope-map")
+def scope_map(number: int) -> Response:
+    """The left is like the training images, the right is not."""
+    del number
+    return _png(np.tile(np.linspace(0, 255, WIDTH // 2).astype(np.uint8), (HEIGHT // 2, 1)))
+
+
 app.mount("/assets", StaticFiles(directory=VENDOR))
 app.mount("/", ui)

@@ -18,6 +18,7 @@ st.set_page_config(layout="wide", page_title="Viewer")
 tissue, form = st.columns([2.2, 1])
 with form:
     revealed = st.toggle("reveal", value="map" in st.query_params)
+    unlike = revealed and "unlike" in st.query_params
     damaged = st.toggle("damaged")
     note = st.text_area("note")
     st.radio("opinion", ["benign", "malignant"])
@@ -42,7 +43,9 @@ def _image(number: int) -> ViewedImage:
         460,
         f"image {number} of {COUNT}",
         "sharp, 82% tissue",
-        evidence,
+        # Of the third image the model gave no opinion: only the map of its scope is there.
+        None if number == 3 and unlike else evidence,
+        f"/images/{number}/scope-map" if unlike and number in (2, 3) else None,
         um_per_px=scale,
         scale_words="0.5 µm per pixel, from the TIFF's tags" if scale else "unknown",
         scale_is_measured="measured" in st.session_state,

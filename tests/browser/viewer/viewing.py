@@ -36,9 +36,9 @@ _LOOKS_THE_SAME = """frames => {
 }"""
 
 
-def open_case(screen: Page, address: str, *, revealed: bool) -> list[str]:
-    """Show the case and return the list in which the paths of all later requests appear."""
-    screen.goto(f"{address}/?map=1" if revealed else address)
+def open_case(screen: Page, address: str, *, revealed: bool, more: str = "") -> list[str]:
+    """Show the case, with `more` in its address; return the list to which the path of each later request is added."""
+    screen.goto(f"{address}/?map=1{more}" if revealed else address)
     expect(screen.locator(".sr-zoom")).to_have_text(re.compile(r"\d+%"), timeout=30_000)
     if revealed:
         screen.wait_for_function(f"({PAINT})()[0] > 0")
