@@ -11,6 +11,7 @@ from datetime import date, time, timedelta
 from typing import TYPE_CHECKING
 
 from core.identifiers import fold_text, fold_word
+from core.wording import count_words
 
 if TYPE_CHECKING:
     from openpyxl.cell.cell import Cell, MergedCell
@@ -278,7 +279,7 @@ def _row(line: _Line, places: dict[str, int], columns: tuple[str, ...], width: i
     surplus = [cell for cell in line.cells[width:] if fold_text(cell)]
     if surplus:
         raise UnreadableTableError(
-            f"{name}, {line.place}: {len(line.cells)} cells in {width} columns; "
+            f"{name}, {line.place}: {count_words(len(line.cells), 'cell')} in {count_words(width, 'column')}; "
             "write a cell that contains the separator in quotation marks"
         )
     for column, position in places.items():

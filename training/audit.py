@@ -40,6 +40,7 @@ from core.data.splits import is_fold_list, read_fold_lists
 from core.identifiers import show_spellings
 from core.run_history import SPLIT_FILE
 from core.tables import SUFFIXES, has_columns, read_table
+from core.wording import count_words
 
 _SIDES = {
     word: side
@@ -237,10 +238,12 @@ def _hash_pictures(placed: Iterable[PlacedImage]) -> dict[Path, PictureHash | st
 
 
 def _print_report(result: Audit, missing: Sequence[str], left_out: Sequence[FileLeftOut]) -> None:
-    slides = f" on {result.slides} slides" if result.slides else ""
-    compared = f"{result.pictures:,} pictures compared" if result.pictures else "only names compared, no pictures"
-    out = f"; {_count(len(left_out), 'picture')} left out" if left_out else ""
-    _console.print(f"{result.images:,} images of {result.patients} patients{slides}; {compared}{out}")
+    slides = f" on {count_words(result.slides, 'slide')}" if result.slides else ""
+    pictures = f"{count_words(result.pictures, 'picture')} compared"
+    compared = pictures if result.pictures else "only names compared, no pictures"
+    extent = f"{count_words(result.images, 'image')} of {count_words(result.patients, 'patient')}"
+    out = f"; {count_words(len(left_out), 'picture')} left out" if left_out else ""
+    _console.print(f"{extent}{slides}; {compared}{out}")
     _console.print(_class_table([count for count in result.counts if not count.side]))
     for line in _side_lines(result.counts):
         _console.print(line)
@@ -255,7 +258,7 @@ def _print_report(result: Audit, missing: Sequence[str], left_out: Sequence[File
     ):
         _print_section(title, lines)
     if result.near.numbered:
-        pairs = _count(result.near.numbered, "pair")
+        pairs = count_words(result.near.numbered, "pair")
         _console.print(f"\n{pairs} of patients differ by one digit only, as numbered patients do")
     for kind, words in _KINDS.items():
         _print_section(f"LEAKS: {words}, on several sides", [_leak(leak) for leak in result.leaks if leak.kind == kind])
@@ -269,10 +272,6 @@ def _print_section(title: str, lines: Sequence[str]) -> None:
             _console.print(f"  {line}")
         if len(lines) > _SHOWN:
             _console.print(f"  ... and {len(lines) - _SHOWN} more (--json lists them all)")
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _class_table(counts: Sequence[Count]) -> Table:
@@ -291,7 +290,7 @@ def _side_lines(counts: Sequence[Count]) -> Iterable[str]:
         for count in counts:
             if count.split == split and count.side:
                 sides[count.side] += count.images
-        yield f"{split}: " + ", ".join(f"{side} {images:,} images" for side, images in sides.items())
+        yield f"{split}: " + ", ".join(f"{side} {count_words(images, 'image')}" for side, images in sides.items())
 
 
 def _several(conflicts: Iterable[Conflict]) -> list[str]:
@@ -314,7 +313,7 @@ def _member(member: LeakMember) -> str:
 
 
 def _verdict(result: Audit, left_out: int) -> str:
-    out = f" {_count(left_out, 'picture')} left out." if left_out else ""
+    out = f" {count_words(left_out, 'picture')} left out." if left_out else ""
     if result.clean:
         return (
             f"\nNo leaks and no contradictory labels{'' if result.pictures else ' (pictures were not compared)'}.{out}"

@@ -18,6 +18,7 @@ from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName
 from core.labels import BINARY, LabelSet
 from core.settings import Settings
 from core.statistics.evaluation import Evaluation
+from core.wording import count_words
 from db import store
 from db.database import open_database
 from db.errors import DatabaseBusyError, UnusableDatabaseError
@@ -105,12 +106,15 @@ def run(  # noqa: PLR0913 - a command line has as many options as there are thin
             PlainConsole().print(ablation_table(evaluation), soft_wrap=False)
     print_cautions(_console, evaluation.warnings)
     for note, images in Counter(note.note for note in evaluation.notes).items():
-        _console.print(f"Note: {images} images: {note}")
+        _console.print(f"Note: {count_words(images, 'image')}: {note}")
     if shared.images:
         _console.print(f"Caution: {shared.words}", style="yellow")
     if evaluation.scope:
         _console.print(f"Scope: {evaluation.scope.words}.")
-    _console.print(f"{len(evaluation.excluded)} images without a result. Nothing was fitted. Report: {finished.folder}")
+    _console.print(
+        f"{count_words(len(evaluation.excluded), 'image')} without a result. Nothing was fitted. "
+        f"Report: {finished.folder}"
+    )
     end_if_left_out(evaluation.warnings)
 
 

@@ -43,6 +43,7 @@ from core.statistics.compare_maps import (
 )
 from core.statistics.map_trust import BranchAgreement, MapTrust
 from core.statistics.resampling import Interval
+from core.wording import count_words
 from db.values.evaluations import map_trust_files
 from training.evaluation.chosen_images import patients_caution
 from training.evaluation.usable_images import none_usable, refuse_unusable
@@ -265,7 +266,7 @@ def _cautions(
     """Return what a reader of the figures has to know; what was left out is said without the names of files."""
     collected = []
     if (few := len({image.patient_id for image in used})) < FEW_PATIENTS:
-        text = f"{name} has only {few} patients here: intervals are wide and may still be too narrow"
+        text = f"{name} has only {count_words(few, 'patient')} here: intervals are wide and may still be too narrow"
         collected.append(Caution("few patients", text))
     if caution := patients_caution(used, name):
         collected.append(caution)

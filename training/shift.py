@@ -20,6 +20,7 @@ from core.settings import Settings
 from core.statistics.cautions import FEW_PATIENTS, Caution
 from core.statistics.compare_sets import measure_shift
 from core.statistics.shift import Shift, Step
+from core.wording import count_words
 from db import store
 from db.database import open_database
 from db.errors import DatabaseBusyError, UnusableDatabaseError
@@ -165,11 +166,12 @@ def _cautions(
             collected.append(Caution("trained on", text))
     shared = set(seen[0].measured.patient_ids) & set(seen[1].measured.patient_ids)
     if shared:
-        text = f"{len(shared)} patients are in both sets; resampling and random halves keep their images together"
+        common = count_words(len(shared), "patient")
+        text = f"both sets have {common} in common; resampling and random halves keep their images together"
         collected.append(Caution("shared patients", text))
     for selection, each in zip(chosen, seen, strict=True):
         if (few := len(set(each.measured.patient_ids))) < FEW_PATIENTS:
-            text = f"{selection.name} has only {few} patients: only large differences can be detected"
+            text = f"{selection.name} has only {count_words(few, 'patient')}: only large differences can be detected"
             collected.append(Caution("few patients", text))
         if caution := patients_caution(selection.images, selection.name):
             collected.append(caution)

@@ -20,6 +20,7 @@ from core.commands.predict import describe_model, load, read_typed_scale
 from core.computing import WantedBackend
 from core.console import PlainConsole, progress_bar
 from core.settings import Settings
+from core.wording import count_words
 
 _SAID_EVERY = 60.0  # seconds; a log, unlike a terminal, keeps every line
 
@@ -105,6 +106,6 @@ def _summarise(table: pa.Table) -> str:
     failed, withheld = (len(table) - table.column(name).null_count for name in ("error", "reason"))
     predicted = len(table) - table.column("probability").null_count
     return (
-        f"{len(table):,} images: {predicted:,} with a prediction, {withheld:,} without an opinion because they are out "
-        f"of scope, {failed:,} with an error."
+        f"{count_words(len(table), 'image')}: {predicted:,} with a prediction, {withheld:,} without an opinion because "
+        f"they are out of scope, {failed:,} with an error."
     )

@@ -9,12 +9,13 @@ from itertools import permutations
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from core.data.folder_files import find_table, find_tables, join_first, list_pictures
+from core.data.folder_files import find_table, find_tables, list_pictures
 from core.data.label_table import LabelledFile, find_label_table, read_labels
 from core.identifiers import fold_identifier, fold_text, tidy_identifier, unify_identifiers
 from core.imaging.scale import Scale
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet, Malignancy
 from core.tables import read_table
+from core.wording import join_first
 
 _LABEL_SETS = {known.name: known for known in (BINARY, BREAKHIS, BACH, IDC)}
 

@@ -1,15 +1,13 @@
 """Find the pictures and the tables in a folder: pictures by their content, tables in whatever case and kind."""
 
 import os
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.identifiers import fold_text
 from core.imaging.kinds import HEAD_BYTES, FileKind, recognise
 from core.tables import SUFFIXES
-
-_NAMES_SHOWN = 5  # of the files in an error
+from core.wording import join_first
 
 
 def walk_files(root: Path) -> Iterator[Path]:
@@ -71,9 +69,3 @@ def find_table(folder: Path, name: str) -> Path | None:
     if len(tables) > 1 and usual not in tables:
         raise ValueError(f"{folder} has several tables of {name}, keep one: {join_first(path.name for path in tables)}")
     return usual if usual in tables else next(iter(tables), None)
-
-
-def join_first(names: Iterable[str]) -> str:
-    """Return the first few names, separated by commas."""
-    shown = list(islice(names, _NAMES_SHOWN + 1))
-    return ", ".join(shown[:_NAMES_SHOWN]) + (", ..." if len(shown) > _NAMES_SHOWN else "")

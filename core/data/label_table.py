@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.data.folder_files import find_table, join_first, walk_files
+from core.data.folder_files import find_table, walk_files
 from core.identifiers import fold_text, fold_word, tidy_identifier
 from core.imaging.scale import Scale
 from core.tables import Row, read_table
+from core.wording import join_first
 
 LABELS = "labels"  # the name of the table, without the suffix
 _COLUMNS = ("file", "label", "patient_id")

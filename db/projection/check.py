@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.wording import count_words
 from db import tables
 from db.projection.write import all_cases, counted_piles, reading_accounts, stored_cases
 from db.queries.case_state import DerivedCase, derive_cases
@@ -28,7 +29,7 @@ def find_differences(session: Session) -> Iterator[str]:
     for account, number in sorted(counted.keys() | kept.keys()):
         have, should = kept.get((account, number), 0), counted.get((account, number), 0)
         if have != should:
-            yield f"account {account} should have {should:,} cases on pile {number}, but has {have:,}"
+            yield f"account {account} should have {count_words(should, 'case')} on pile {number}, but has {have:,}"
 
 
 def _cases(session: Session, cases: Sequence[int], readers: Sequence[int]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from core.wording import count_words
 from db import tables
 from db.audit.chain import write_pending
 from db.audit.trail import event_conditions, record_event
@@ -126,7 +127,8 @@ def verify_for(sessions: Sessions, files: Files, by: int | None, progress: Progr
     verified = verify(sessions, files=files, progress=progress)
     with sessions.begin() as session:
         number = len(verified.findings)
-        words = "nothing found" if verified.whole else f"{number} finding{'s' if number > 1 else ''}"
-        checked = f"{verified.events} events, {verified.rows} rows, {verified.files} files"
+        words = "nothing found" if verified.whole else count_words(number, "finding")
+        counts = ((verified.events, "event"), (verified.rows, "row"), (verified.files, "file"))
+        checked = ", ".join(count_words(count, noun) for count, noun in counts)
         record_event(session, by, TrailAction.VERIFIED, f"{checked}: {words}")
     return verified

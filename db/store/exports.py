@@ -7,6 +7,7 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
+from core.wording import count_words
 from db import tables
 from db.audit.trail import record_event
 from db.errors import InStudyError, NotAllowedError, NotRevealedError, UnknownCaseError
@@ -131,7 +132,8 @@ def record_export(session: Session, account_id: int, what: ReadsExport) -> None:
     """Record an export of reads: which, how many, and whether with names."""
     export_extent(session, account_id)
     names = "with names" if what.named else "with times of the clock" if what.clock_times else "de-identified"
-    counts = f"{len(what.reads)} reads of {what.readers} readers and {len(what.cases)} cases"
+    reads = count_words(len(what.reads), "read")
+    counts = f"{reads} of {count_words(what.readers, 'reader')} and {count_words(len(what.cases), 'case')}"
     record_event(session, account_id, Action.EXPORTED, f"{counts}, {names}: {what.title}")
 
 
@@ -202,7 +204,7 @@ def record_case_export(session: Session, account_id: int, case_id: int, what: Ca
     """Record an export of a case report, and whether it has names."""
     require_permission(session, account_id, Permission.READ_CASES)
     names = "with names" if what.named else "de-identified"
-    subject = f"{case_row(session, case_id).accession}, {kind}: {len(what.reads)} reads, {names}"
+    subject = f"{case_row(session, case_id).accession}, {kind}: {count_words(len(what.reads), 'read')}, {names}"
     record_event(session, account_id, Action.EXPORTED, subject)
 
 

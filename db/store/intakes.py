@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from core.wording import count_words
 from db import tables
 from db.audit.seals import seal
 from db.audit.trail import record_event
@@ -35,7 +36,7 @@ def begin_intake(session: Session, account_id: int, case_id: int | None, images:
     case = _lock_own_case(session, account_id, case_id) if case_id is not None else None
     row = tables.Intake(case_id=case_id, account_id=account_id, images=images, begun_at=datetime.now(UTC))
     session.add(row)
-    subject = case.accession if case else f"{images} images, a case for each"
+    subject = case.accession if case else f"{count_words(images, 'image')}, a case for each"
     record_event(session, account_id, Action.INTAKE_BEGUN, subject, content=seal(session, row))
     return row.id
 
@@ -57,7 +58,7 @@ def end_intake(session: Session, by: int, intake_id: int) -> None:
     # First the case, then the intake, as when an image is added.
     case = lock_case(session, intake.case_id) if intake.case_id is not None else None
     session.refresh(intake, with_for_update={"key_share": True})
-    subject = case.accession if case else f"{intake.images} images, a case for each"
+    subject = case.accession if case else f"{count_words(intake.images, 'image')}, a case for each"
     _end(session, by, intake, subject)
     if case is not None:
         for earlier in _open_intakes(session, case.id):

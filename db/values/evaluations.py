@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from core.files import read_document
 from core.labels import Malignancy
+from core.wording import count_words
 
 # The folder beside a checkpoint, `NAME.evaluations` beside `NAME.safetensors`, has one folder for each evaluation and
 # comparison that comes with it; these are their files. The measurement of its heat maps lies in the folder itself.
@@ -154,7 +155,8 @@ class Overlap:
     def words(self) -> str:
         """The warning that a reader could learn from the evaluation what they have yet to read blind."""
         return (
-            f"images of this evaluation that are also pictures of cases: {self.images:,}, of {self.cases:,} cases. "
+            f"images of this evaluation that are also pictures of cases: {self.images:,}, of "
+            f"{count_words(self.cases, 'case')}. "
             "Until readers have finished these cases, the evaluation is shown to them without these images."
         )
 

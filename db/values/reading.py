@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from core.labels import Malignancy
 from core.results import Prediction, Quality, Scope, ScopeLevel
+from core.wording import count_words
 from db.values.jobs import JobState
 from db.values.scales import ChosenScale, ImageScale
 
@@ -61,9 +62,7 @@ class Region:
     def __post_init__(self) -> None:
         required = {RegionKind.POINT: 1, RegionKind.BOX: 2, RegionKind.LINE: 2}.get(self.kind)
         if required is not None and len(self.points) != required:
-            raise ValueError(
-                f"a {self.kind} needs {required} point{'s' if required > 1 else ''}, got {len(self.points)}"
-            )
+            raise ValueError(f"a {self.kind} needs {count_words(required, 'point')}, got {len(self.points)}")
         if self.kind is RegionKind.SHAPE and not 3 <= len(self.points) <= _POINTS_LIMIT:
             raise ValueError(f"a shape needs 3 to {_POINTS_LIMIT} points, got {len(self.points)}")
         if any(not 0 <= c < float("inf") for point in self.points for c in point):

@@ -5,10 +5,11 @@ from functools import partial
 
 import streamlit as st
 
+from core.wording import count_words
 from db import store
 from db.store.audit import EventChoices, EventPage, verify_for
 from db.values.audit import PROGRAM, AuditFinding, EventFilter, Verification
-from pages.ui import csv_tables, downloads, formatting, resources, times
+from pages.ui import csv_tables, downloads, resources, times
 
 PAGE_SIZE = 100  # events
 _VERIFIED = "audit-verified"  # session keys
@@ -119,7 +120,7 @@ def _draw_findings(verified: Verification) -> None:
         anchor = "external anchor, " if verified.anchored else ""
         st.success(f"No tampering found: hash chain, {anchor}row seals and stored files agree.")
         return
-    number = formatting.count_words(len(verified.findings), "finding")
+    number = count_words(len(verified.findings), "finding")
     st.error(f"{number}: these records are not as this program wrote them.")
     st.dataframe(
         {

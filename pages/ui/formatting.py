@@ -78,11 +78,6 @@ def magnification_words(magnification: str | None) -> str:
     return magnification or "not recorded"
 
 
-def count_words(number: int, noun: str) -> str:
-    """Return a number with its noun in singular or plural: "1 case", "2 cases"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def interval_words(figure: "Interval | Figure | None", style: str = ".3f") -> str:
     """Return a figure with its 95% interval, if it has one; a dash where it was not measured."""
     if figure is None:

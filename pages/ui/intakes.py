@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from core.wording import count_words
 from db import store
 from db.values.intakes import OpenIntake, write_positions
 from pages.ui import components, formatting, resources, times
@@ -34,7 +35,7 @@ def draw_interrupted(intake: OpenIntake, *, whose: str = "") -> None:
                 f"Case **{case}** is incomplete: storing its images was interrupted on {when}. "
                 f"Missing: {what or 'nothing'}. Nobody can read the case until it is complete. {whose}"
             )
-            label = f"Complete it with the {formatting.count_words(intake.stored, 'image')} stored from this batch"
+            label = f"Complete it with the {count_words(intake.stored, 'image')} stored from this batch"
         if st.button(label, key=f"end-intake-{intake.id}"):
             _end(intake)
 

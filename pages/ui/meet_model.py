@@ -8,6 +8,7 @@ from core.card import Card
 from core.reading.scope_words import NO_OPINION, UNUSUAL
 from core.statistics import figure_names
 from core.statistics.evaluation import Group
+from core.wording import count_words
 from db import store
 from db.values.evaluations import EvaluationRow
 from db.values.reading import ModelIdentity
@@ -63,9 +64,9 @@ def _confirm(version: str) -> None:
 
 def _write_nature(card: Card) -> Iterator[str]:
     data = card.training_data
-    patients = formatting.count_words(data.patients, "patient")
+    patients = count_words(data.patients, "patient")
     yield (
-        f"It learned from {formatting.count_words(data.images, 'image')} of {patients} "
+        f"It learned from {count_words(data.images, 'image')} of {patients} "
         f"({formatting.escape(data.dataset)}), and knows nothing else: no history, no other stain, no whole slide."
     )
     if card.demonstration:
@@ -132,7 +133,7 @@ def _draw_record(version: str) -> None:
         auc = each.figure(figure_names.AUC)
         st.markdown(
             f"On **{formatting.escape(each.dataset)}**, {formatting.escape(each.split)}: "
-            f"{formatting.count_words(each.images, 'image')} of {formatting.count_words(each.patients, 'patient')}, "
+            f"{count_words(each.images, 'image')} of {count_words(each.patients, 'patient')}, "
             f"AUC {formatting.escape(formatting.interval_words(auc))} (0.5 is guessing, 1 is perfect)."
         )
         for kind, words in _KINDS.items():
@@ -151,7 +152,7 @@ def _draw_groups(words: str, groups: Sequence[Group]) -> None:
     st.table(
         {
             words: [formatting.escape(formatting.subtype_words(group.name)) for group in ordered],
-            "Images": [f"{group.images:,} of {formatting.count_words(group.patients, 'patient')}" for group in ordered],
+            "Images": [f"{group.images:,} of {count_words(group.patients, 'patient')}" for group in ordered],
             "Called wrongly": [f"{group.wrong:,} ({group.wrong / max(1, group.images):.0%})" for group in ordered],
         },
         hide_index=True,

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 import streamlit as st
 
-from pages.ui import formatting
+from core.wording import count_words
 
 _End = TypeVar("_End")
 
@@ -58,7 +58,7 @@ class Pages(Generic[_End]):
             if st.button("Next page", key=after, disabled=last is None, shortcut="Ctrl+Right") and last is not None:
                 self._turn_to(replace(pages, ends=(*pages.ends, last)))
             first = len(pages.ends) * self.size + 1
-            of = f" of {formatting.count_words(total, what)}" if total is not None else ""
+            of = f" of {count_words(total, what)}" if total is not None else ""
             st.caption(f"{first:,} to {first + shown - 1:,}{of}")
 
     @property

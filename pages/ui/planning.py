@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.wording import count_words
 from db import store
 from db.values.worklist import AssignableReader, CaseFilter, PlanFilter, PlannedCase
 from pages.ui import components, formatting, resources, times
@@ -83,9 +84,7 @@ def draw_actions(picked: Sequence[PlannedCase], readers: Sequence[AssignableRead
         _set_priority(picked, urgent=False)
     waiting = ", ".join(f"{formatting.escape(one.name)} {one.waiting}" for one in readers)
     selection = (
-        f"{formatting.count_words(len(picked), 'case')} picked."
-        if picked
-        else "Tick cases to assign them or set their priority."
+        f"{count_words(len(picked), 'case')} picked." if picked else "Tick cases to assign them or set their priority."
     )
     st.caption(
         f"{selection} Assigned and not yet read: {waiting}." if waiting else f"{selection} There are no readers yet."
@@ -103,7 +102,7 @@ def _assign(picked: Sequence[PlannedCase], reader: AssignableReader, *, active: 
     action = "assigned to" if active else "unassigned from"
     why = "already assigned" if active else "not assigned"
     _finish(
-        f"{formatting.count_words(changed, 'case')} {action} {formatting.escape(reader.name)}",
+        f"{count_words(changed, 'case')} {action} {formatting.escape(reader.name)}",
         len(picked) - changed,
         why,
     )
@@ -114,7 +113,7 @@ def _set_priority(picked: Sequence[PlannedCase], *, urgent: bool) -> None:
     with resources.sessions().begin() as session:
         changed = store.planning.set_priority(session, by, [case.id for case in picked], urgent=urgent)
     word = "urgent" if urgent else "routine"
-    _finish(f"{formatting.count_words(changed, 'case')} set to {word}", len(picked) - changed, f"already {word}")
+    _finish(f"{count_words(changed, 'case')} set to {word}", len(picked) - changed, f"already {word}")
 
 
 def _finish(words: str, unchanged: int, why: str) -> None:

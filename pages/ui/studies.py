@@ -7,6 +7,7 @@ from secrets import randbelow
 
 import streamlit as st
 
+from core.wording import count_words
 from db import store
 from db.errors import CaseChangedError
 from db.values.accounts import Account
@@ -40,7 +41,7 @@ def _draw_study(study: StudyRow) -> None:
     facts = [
         f"created by {formatting.escape(study.created_by)} on {times.format_date_time(study.created_at)}",
         f"seed {study.seed}",
-        f"washout {study.washout_days:g} days",
+        f"washout in days: {study.washout_days:g}",
         "counterbalanced" if study.counterbalanced else "the same arms for all readers",
     ]
     st.caption(" · ".join(facts))
@@ -235,7 +236,7 @@ def _preview_and_create(key: str, plan: StudyPlan, names: dict[int, str], *, com
 
 def _ask_to_leave_out(key: str, preview: StudyPreview) -> bool:
     number = len(preview.obstacles)
-    st.warning(f"{formatting.count_words(number, 'case')} cannot be in this study.")
+    st.warning(f"{count_words(number, 'case')} cannot be in this study.")
     st.dataframe(
         {"Case": [one.accession for one in preview.obstacles], "Reason": [one.why for one in preview.obstacles]},
         hide_index=True,
@@ -251,9 +252,9 @@ def _draw_workload(plan: StudyPlan, preview: StudyPreview, names: dict[int, str]
     hours, minutes = divmod(each * _MINUTES_PER_CASE, 60)
     duration = f"{hours} h {minutes} min" if hours else f"{minutes} min"
     parts = ((cases, "case"), (len(plan.reader_ids), "reader"), (rounds, "round"))
-    factors = ", ".join(formatting.count_words(number, what) for number, what in parts)
+    factors = ", ".join(count_words(number, what) for number, what in parts)
     words = [
-        f"**{formatting.count_words(each * len(plan.reader_ids), 'reading')}**: {factors}",
+        f"**{count_words(each * len(plan.reader_ids), 'reading')}**: {factors}",
         f"{each} for each reader, about {duration} at a minute per case",
     ]
     if rounds > 1:

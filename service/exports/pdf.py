@@ -6,6 +6,7 @@ from datetime import datetime
 from core.card import Card
 from core.reading.scope_words import NO_OPINION, write_scope
 from core.results import Prediction
+from core.wording import count_words
 from db.files import DamagedFileError, Files
 from db.values.exports import ROUNDED_TO, CaseExport, ExportedImage, ExportedMap, ExportedRead
 from db.values.reading import REASONS, Region, RegionKind, Stage
@@ -61,7 +62,7 @@ def write_case_pdf(export: CaseExport, files: Files, card: Card | None) -> bytes
 
 def _describe_case(export: CaseExport) -> list[str]:
     case = export.case
-    images = "1 image" if len(case.images) == 1 else f"{len(case.images)} images"
+    images = count_words(len(case.images), "image")
     kind = "generated demo case" if case.demonstration else case.magnification or "magnification not recorded"
     return [f"{images}, {kind}.", _IDENTIFIED if export.named else _DE_IDENTIFIED]
 

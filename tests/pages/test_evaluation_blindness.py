@@ -160,4 +160,4 @@ def test_the_administrator_is_warned_of_the_overlap(world: World) -> None:
     assert "also pictures of cases" not in words_on(visit("evaluation.py"))
     world.add_case(1)
     words = words_on(visit("evaluation.py"))
-    assert "images of this evaluation that are also pictures of cases: 1, of 1 cases." in words
+    assert "images of this evaluation that are also pictures of cases: 1, of 1 case." in words

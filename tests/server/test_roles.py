@@ -252,7 +252,7 @@ def test_an_evaluation_shows_the_picture_of_the_unread_case_to_no_reader(running
     hidden, images = role in _READERS, len(made_images(BINARY))
     assert ("1 image left out. The same pictures are in cases that you have not finished" in first) is hidden
     assert (f"all images ({images - hidden})" in tab.words) is True
-    warned = "images of this evaluation that are also pictures of cases: 1, of 1 cases" in first
+    warned = "images of this evaluation that are also pictures of cases: 1, of 1 case" in first
     assert warned is (role is Role.ADMINISTRATOR)
 
 

@@ -258,7 +258,7 @@ def test_the_same_patients_in_two_magnifications_are_the_same_people(tmp_path: P
     found = compare_sets(
         ShiftRequest(checkpoint(tmp_path), SetRequest("breakhis", root, "100X"), SetRequest("breakhis", root, "40X"))
     )
-    assert any("4 patients are in both sets" in warning.words for warning in found.warnings)
+    assert any("both sets have 4 patients in common" in warning.words for warning in found.warnings)
     assert {point.patient_id for point in found.points} == {f"BreaKHis {number}" for number in range(1, 5)}
 
 

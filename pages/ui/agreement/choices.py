@@ -9,6 +9,7 @@ from core.labels import Malignancy
 from core.reading.agreement import count_cases
 from core.reading.reference_labels import UnreadableReferencesError, read_references
 from core.results import Reading
+from core.wording import count_words
 from db import store
 from db.values.agreement import ReadingFilter
 from pages.ui import formatting, resources
@@ -132,7 +133,7 @@ def _read_labels(data: bytes) -> dict[int, Malignancy]:
 
 
 def _adjudicated_words(known: int, settled: int, cases: int) -> str:
-    words = f"Reference: adjudicated labels of {known:,} of {cases:,} cases, {settled:,} by consensus"
+    words = f"Reference: adjudicated labels of {known:,} of {count_words(cases, 'case')}, {settled:,} by consensus"
     unanimous = known - settled
     if unanimous:
         # The label on which all readers ended becomes the reference: a reader who moved to it counts as right.
@@ -141,7 +142,7 @@ def _adjudicated_words(known: int, settled: int, cases: int) -> str:
 
 
 def _file_words(name: str, known: int, cases: int) -> str:
-    return f"Reference: {formatting.escape(name)}, {known:,} of {cases:,} cases."
+    return f"Reference: {formatting.escape(name)}, {known:,} of {count_words(cases, 'case')}."
 
 
 def ask_figure(figures: Sequence[FigureReadings]) -> FigureReadings:

@@ -9,6 +9,7 @@ import streamlit as st
 from core.reading.agreement import count_cases, count_readings, find_without_opinion
 from core.reading.scope_words import NO_OPINION
 from core.results import Reading, ReadOpinion
+from core.wording import count_words
 from db import store
 from db.values.agreement import ReadCase, SlowReading
 from pages.ui import components, formatting
@@ -39,9 +40,9 @@ def draw_empty_page(*, reads: bool) -> None:
 def draw_headline(readings: Sequence[Reading], *, reads: bool) -> None:
     """Draw the numbers of cases, readings, readers and models; `reads` says whether the cases are the account's own."""
     whose, rest = ("you have", "; cases you have not finished are left out") if reads else ("a reader has", "")
-    cases = formatting.count_words(count_cases(readings), "case")
-    how_many = formatting.count_words(count_readings(readings), "reading")
-    readers = formatting.count_words(len({one.reader for one in readings}), "reader")
+    cases = count_words(count_cases(readings), "case")
+    how_many = count_words(count_readings(readings), "reading")
+    readers = count_words(len({one.reader for one in readings}), "reader")
     versions = sorted({one.model_version for one in readings if one.model_version})
     st.markdown(
         f"**{cases} {whose} finished**, {how_many} by {readers}, "

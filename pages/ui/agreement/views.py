@@ -10,10 +10,11 @@ from core.labels import Malignancy
 from core.reading.agreement import count_without_opinion, reader_couples
 from core.reading.reveal_effect import Seconds
 from core.results import Reading
+from core.wording import count_words
 from db import store
 from db.values.accounts import Permission
 from db.values.agreement import ComparedReadings
-from pages.ui import csv_tables, formatting, resources
+from pages.ui import csv_tables, resources
 from pages.ui.agreement import choices, figures
 from pages.ui.agreement.choices import HABITS, READER_MODEL, READER_READER, REVEAL
 from pages.ui.agreement.counted import Counted
@@ -72,7 +73,7 @@ def draw_note(view: str, table: Table, readings: Sequence[Reading], references: 
     if table.left_out:
         words += f" Left out: {table.left_out:,} without a label to compare."
     if view in (READER_MODEL, REVEAL) and (withheld := count_without_opinion(readings)):
-        words += f" No model opinion: {formatting.count_words(withheld, 'case')}, left out of all figures."
+        words += f" No model opinion: {count_words(withheld, 'case')}, left out of all figures."
     if view == READER_READER and not several:
         st.markdown(_ALONE)
     st.caption(f"{words} {_DASH}")

@@ -6,9 +6,10 @@ import streamlit as st
 
 from core.card import ScopeReference
 from core.statistics.drift import FALSE_ALARMS_PER_YEAR, LEAST_CASES, cases_to_notice
+from core.wording import count_words
 from db import store
 from db.values.accounts import Permission
-from pages.ui import formatting, resources
+from pages.ui import resources
 from service.upload_watch import WatchedMonth, watch_months
 
 _SHOWN_MONTHS = 24
@@ -73,7 +74,7 @@ def _write_method(scope: ScopeReference) -> str:
         else ""
     )
     return (
-        f"A month is compared as soon as it has {formatting.count_words(LEAST_CASES, 'case')}. If nothing changes, at "
+        f"A month is compared as soon as it has {count_words(LEAST_CASES, 'case')}. If nothing changes, at "
         f"most {FALSE_ALARMS_PER_YEAR:.0%} of years have a false alarm.{change} Generated demo cases are left out. The "
         "order of reading does not depend on it."
     )

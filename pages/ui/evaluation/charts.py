@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from core.statistics.evaluation import Confusion, CurveKind, Evaluation, Group, TriedThreshold
 from core.statistics.figure_names import AUC, PR_AUC, PRECISION, RECALL, SPECIFICITY
+from core.wording import count_words
 from pages.ui import formatting
 from pages.ui.charts import COLOURS, DASHES, GREY, MARGIN, SIGNS, TEXT_SIZE, draw_clickable_matrix, escape_markup
 
@@ -133,7 +134,7 @@ def _add_curve(figure: go.Figure, kind: CurveKind, evaluation: Evaluation, place
             mode="lines+markers" if line.weights else "lines",
             line={"color": COLOURS[place], "dash": DASHES[place], "width": 2},
             marker=style if line.weights else None,
-            customdata=[f"<br>{weight:,} images" if weight else "" for weight in weights],
+            customdata=[f"<br>{count_words(weight, 'image')}" if weight else "" for weight in weights],
             hovertemplate="%{x:.3f}, %{y:.3f}%{customdata}<extra>%{fullData.name}</extra>",
         )
     )
@@ -193,7 +194,8 @@ def _cell_words(confusion: Confusion, names: Sequence[str], row: int, column: in
     count, total = confusion.counts[row][column], sum(confusion.counts[row])
     share = f"{count / total:.1%} of this row" if total else "an empty row"
     patients = confusion.patients[row][column]
-    return f"truth {names[row]}, predicted {names[column]}<br>{count:,} images ({share}) of {patients:,} patients"
+    extent = f"{count_words(count, 'image')} ({share}) of {count_words(patients, 'patient')}"
+    return f"truth {names[row]}, predicted {names[column]}<br>{extent}"
 
 
 def _group_words(group: Group) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from core.statistics.evaluation import Confusion, Evaluation
+from core.wording import count_words
 from db.values.accounts import Permission
 from db.values.evaluations import EvaluatedImage, EvaluationRow, HiddenImages, ImageFilter
 from pages.ui import formatting, resources, times
@@ -178,7 +179,7 @@ def _without_hidden(
 
         st.info(f"{name}: {_WITHOUT_HASHES}")
         return show_figures_only(evaluation)
-    images = formatting.count_words(len(hidden.positions), "image")
+    images = count_words(len(hidden.positions), "image")
     visible = resources.measure_visible(reader, hidden, row)
     if visible is None:
         st.info(f"{name}: all pictures of this evaluation are in cases that you have not finished.")

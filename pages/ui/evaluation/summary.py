@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.statistics import figure_names
 from core.statistics.evaluation import CurveKind, Evaluation, Figure, Group, Unit
+from core.wording import count_words
 from pages.ui import components, formatting, resources
 from pages.ui.charts import as_png
 from pages.ui.evaluation import charts, choices, tried_threshold
@@ -132,8 +133,8 @@ def draw_patients(chosen: Sequence[StoredEvaluation]) -> None:
         wrong = sum(group.wrong for group in by_errors)
         with_errors = sum(group.wrong > 0 for group in by_errors)
         st.markdown(
-            f"{formatting.escape(model_words(stored.evaluation))}: **{wrong:,} wrong images in {with_errors:,} of "
-            f"{len(by_errors):,} patients.** Click a row to open the patient's images."
+            f"{formatting.escape(model_words(stored.evaluation))}: **{count_words(wrong, 'wrong image')} in "
+            f"{with_errors:,} of {len(by_errors):,} patients.** Click a row to open the patient's images."
         )
         key = f"{stored.key}-patients"
         st.dataframe(

@@ -9,6 +9,7 @@ import streamlit as st
 from core.labels import BREAKHIS, MAGNIFICATIONS
 from core.statistics.evaluation import AblationRow, Evaluation, Figure
 from core.statistics.published import HUMAN_REFERENCE, PUBLISHED, Published, PublishedFigure
+from core.wording import count_words
 from pages.ui import csv_tables, downloads, formatting, resources
 from pages.ui.evaluation.charts import model_words
 from pages.ui.evaluation.choices import StoredEvaluation
@@ -43,7 +44,7 @@ def draw_published(chosen: Sequence[StoredEvaluation]) -> None:
     comparable = [line for line in lines if not line.problem]
     if not comparable:
         st.markdown("No published result was measured on the same task and the same images.")
-    rest = formatting.count_words(len(lines) - len(comparable), "figure")
+    rest = count_words(len(lines) - len(comparable), "figure")
     shows_all = len(comparable) < len(lines) and st.toggle(
         f"Also show {rest} that cannot be compared", key="published-all", persist_state="session"
     )
@@ -148,7 +149,7 @@ def draw_details(chosen: Sequence[StoredEvaluation]) -> None:
                 _draw_ablation(evaluation)
         with st.expander(f"All {len(evaluation.figures)} figures{name}"):
             _draw_all_figures(evaluation)
-        with st.expander(f"{len(evaluation.excluded):,} images left out, and all warnings in full{name}"):
+        with st.expander(f"{count_words(len(evaluation.excluded), 'image')} left out, and all warnings in full{name}"):
             _draw_left_out(evaluation)
 
 

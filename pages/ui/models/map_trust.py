@@ -8,6 +8,7 @@ import streamlit as st
 from core.statistics.map_trust import BranchAgreement, MapTrust, RedrawnWeights
 from core.statistics.rates import wilson_interval
 from core.statistics.resampling import Interval
+from core.wording import count_words
 from db.values.accounts import Permission
 from db.values.agreement import MapVotes
 from pages.ui import formatting, resources
@@ -61,7 +62,7 @@ def _draw_lines(lines: Sequence[str]) -> None:
 def _write_images(trust: MapTrust) -> str:
     known = {0: "none of whom", trust.patients: "all of whom"}.get(trust.trained_on, f"{trust.trained_on:,} of whom")
     images, patients = (
-        formatting.count_words(number, noun) for number, noun in ((trust.images, "image"), (trust.patients, "patient"))
+        count_words(number, noun) for number, noun in ((trust.images, "image"), (trust.patients, "patient"))
     )
     cautions = "".join(f" {formatting.capitalise(caution.words)}." for caution in trust.warnings)
     return f"Measured on {images} of {patients} ({trust.dataset}), {known} the model was trained on.{cautions}"
@@ -137,7 +138,7 @@ def _write_votes(version: str) -> str:
 def _count_votes(votes: MapVotes) -> str:
     rate = wilson_interval(votes.yes, votes.cast)
     share = formatting.escape(f"{rate.value:.0%} [{rate.low:.0%}, {rate.high:.0%}]")
-    count = formatting.count_words(votes.cast, "vote")
+    count = count_words(votes.cast, "vote")
     cast = f"{votes.yes:,} yes, {votes.no:,} no, {votes.unsure:,} unsure"
     return f"Whether the map was useful: {cast}, so {share} of {count}"
 

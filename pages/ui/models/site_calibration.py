@@ -12,6 +12,7 @@ from core.statistics.site_calibration import (
     TooFewCasesError,
     describe_missing,
 )
+from core.wording import count_words
 from db.values.accounts import Permission
 from pages.ui import components, formatting, resources
 from service.site_calibration import find_cases, fit_model, write_fitted
@@ -35,9 +36,7 @@ def draw_site_calibration(file: CheckpointFile) -> None:
     st.markdown("##### Fit to this site")
     cases = find_cases(resources.sessions(), resources.account().id, file.version)
     malignant = sum(case.malignant for case in cases)
-    counted = (
-        f"{formatting.count_words(len(cases), 'case')} so far: {malignant} malignant, {len(cases) - malignant} benign."
-    )
+    counted = f"{count_words(len(cases), 'case')} so far: {malignant} malignant, {len(cases) - malignant} benign."
     missing = describe_missing(cases)
     if missing is not None:
         st.caption(

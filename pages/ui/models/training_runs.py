@@ -10,6 +10,7 @@ import streamlit as st
 from plotly.subplots import make_subplots
 
 from core.run_history import HISTORY_FILE, Epoch, PartHistory, find_best_epoch, read_document, read_lines
+from core.wording import count_words
 from db import store
 from db.values.evaluations import RunRow, RunState
 from pages.ui import downloads, formatting, resources, times
@@ -101,7 +102,7 @@ def _run_words(run: RunRow) -> str:
 
 def _state_words(run: RunRow, progress: Progress) -> str:
     count = sum(len(part.epochs) for part in progress.parts)
-    epochs = formatting.count_words(count, "epoch")
+    epochs = count_words(count, "epoch")
     if run.finished_at:
         return f"{run.state.value} {times.format_date_time(run.finished_at)}, {epochs}, in {run.folder}"
     last = f", the last one at {times.format_date_time(progress.heard_at)}" if progress.heard_at and count else ""

@@ -5,6 +5,7 @@ from functools import partial
 
 import streamlit as st
 
+from core.wording import count_words
 from db import store
 from db.errors import CaseChangedError
 from db.values.reading import CaseView, Place
@@ -60,7 +61,7 @@ def _write_other_readers(case: CaseView) -> list[str]:
 
 
 def _write_kind(case: CaseView) -> tuple[str, str]:
-    images = formatting.count_words(len(case.images), "image")
+    images = count_words(len(case.images), "image")
     if case.demonstration:
         return images, "generated demo case"
     return images, formatting.escape(case.magnification) if case.magnification else f":orange[{_NO_MAGNIFICATION}]"

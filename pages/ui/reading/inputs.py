@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.labels import BREAKHIS, Malignancy
 from core.reading.identifying_words import find_identifying_reasons
+from core.wording import count_words
 from db.values.reading import REASONS, Opinion, Vote
 from pages.ui import formatting
 from pages.ui.reading.form_state import CONFIDENCES, LABELS, NOTE_LIMIT, Answer, ReadForm
@@ -156,7 +157,7 @@ def describe_typed(form: ReadForm) -> str:
     confidence = form.confidence  # may be the suggestion from the previous opinion
     sure = f"({confidence}/5)" if confidence and (chosen or note) else ""
     marks = len(form.marks) if chosen or note else 0
-    return " ".join(filter(None, [chosen, sure, note, f"({formatting.count_words(marks, 'mark')})" if marks else ""]))
+    return " ".join(filter(None, [chosen, sure, note, f"({count_words(marks, 'mark')})" if marks else ""]))
 
 
 def show_unsaved(*forms: ReadForm) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.reading.scope_words import NO_OPINION, write_scopes
 from core.results import Prediction
+from core.wording import count_words
 from db.values.reading import REASONS, CaseView, ImageRow, Opinion, Read, Reveal, Stage
 from pages.ui import formatting, times
 
@@ -37,7 +38,7 @@ def draw_model_opinion(case: CaseView) -> None:
 def draw_history(case: CaseView, reads: Sequence[Read]) -> None:
     """Draw the list of all reads of the case that this reader ever saved, in order."""
     count = sum(read.stage is not Stage.WITHDRAWN for read in reads)
-    with st.expander(f"Your {count} reads of {formatting.escape(case.accession)}"):
+    with st.expander(f"Your {count_words(count, 'read')} of {formatting.escape(case.accession)}"):
         withdrawn = {read.supersedes for read in reads if read.stage is Stage.WITHDRAWN}
         stages = {read.id: read.stage for read in reads}
         for read in reads:
@@ -98,8 +99,8 @@ def write_remarks(opinion: Opinion) -> str:
     """Write reason, vote, number of marks and of lengths, and note of an opinion, each after a dash."""
     reason = f" – {dict(REASONS)[opinion.reason]}" if opinion.reason else ""
     vote = f" – map useful: {opinion.vote}" if opinion.vote else ""
-    marks = f" – {formatting.count_words(len(opinion.marked), 'mark')}" if opinion.marked else ""
-    lengths = f" – {formatting.count_words(len(opinion.measured), 'length')}" if opinion.measured else ""
+    marks = f" – {count_words(len(opinion.marked), 'mark')}" if opinion.marked else ""
+    lengths = f" – {count_words(len(opinion.measured), 'length')}" if opinion.measured else ""
     return f"{reason}{vote}{marks}{lengths}" + (f" – {formatting.escape(opinion.note)}" if opinion.note else "")
 
 

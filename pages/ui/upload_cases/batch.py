@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from core.wording import count_words
 from db import store
 from db.values.reading import ImageRow
 from pages.ui import components, formatting, resources, scales
@@ -78,7 +79,7 @@ def _show_stopped(batch: Batch, progress: BatchProgress) -> None:
     left = progress.received - len(progress.results)
     st.warning(
         f"Storing has stopped: {formatting.escape(progress.stopped_by)}. {progress.stored} of {progress.received} "
-        f"images are stored, and {formatting.count_words(left, 'image')} wait on the server. "
+        f"images are stored, and {count_words(left, 'image')} wait on the server. "
         "The case is incomplete until they are stored."
     )
     if st.button("Continue storing", type="primary"):
@@ -119,7 +120,7 @@ def _offer_correction(intakes: Sequence[IntakeResult], rows: Mapping[int, ImageR
 def _show_not_stored(intakes: Sequence[IntakeResult]) -> None:
     names = [intake.name for intake in intakes if intake.image_id is None and not intake.already_in]
     if names:
-        count = f"{len(names)} of {formatting.count_words(len(intakes), 'file')}"
+        count = f"{len(names)} of {count_words(len(intakes), 'file')}"
         named = formatting.escape(", ".join(names))
         st.warning(f"{count} {'was' if len(names) == 1 else 'were'} not stored: {named}. The table says why.")
 

@@ -6,7 +6,8 @@ from html import escape
 
 import streamlit as st
 
-from pages.ui import formatting, resources
+from core.wording import count_words
+from pages.ui import resources
 
 _SHOWN = 12  # of more images, only their number is shown
 
@@ -20,7 +21,7 @@ def show_previews(images: Sequence[tuple[str, bytes]]) -> None:
     rest = f"<p>and {more:,} more</p>" if more > 0 else ""
     st.html(f'<div class="image-previews">{figures}{rest}</div>')
     st.caption(
-        f"Next: the server stores {formatting.count_words(len(images), 'image')} without names and metadata, checks "
+        f"Next: the server stores {count_words(len(images), 'image')} without names and metadata, checks "
         f"the quality, and analyses them in the background. You can leave this page in the meantime."
     )
 

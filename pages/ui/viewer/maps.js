@@ -30,3 +30,14 @@ function drawScale(root, { kind, low, high }) {
   find(".sr-zero").hidden = !(low < 0 && high > 0);
   find(".sr-zero").style.left = `${(-low / (high - low)) * 100}%`;
 }
+
+/** Draw what is switched on: the map, that of the scope if there is one, the contour, and the opacity. */
+function drawMapTools(root, map, hasScope, showsScope) {
+  const find = (selector) => root.querySelector(selector);
+  find("[data-do=map]").setAttribute("aria-pressed", map);
+  find("[data-do=contour]").setAttribute("aria-pressed", settings.contour);
+  find("[data-do=scope]").hidden = !hasScope;
+  find("[data-do=scope]").setAttribute("aria-pressed", showsScope);
+  find("input[type=range]").value = settings.opacity;
+  find("input[type=range]").title = `Opacity ${settings.opacity}% (keys [ and ])`;
+}

@@ -144,12 +144,7 @@ class CaseViewer {
 
   /** Update buttons, slider and legend, then paint. */
   drawTools() {
-    this.find("[data-do=map]").setAttribute("aria-pressed", this.state.map);
-    this.find("[data-do=contour]").setAttribute("aria-pressed", settings.contour);
-    this.find("[data-do=scope]").hidden = !this.image?.scope_map_url;
-    this.find("[data-do=scope]").setAttribute("aria-pressed", this.showsScope);
-    this.find("input[type=range]").value = settings.opacity;
-    this.find("input[type=range]").title = `Opacity ${settings.opacity}% (keys [ and ])`;
+    drawMapTools(this.root, this.state.map, this.image?.scope_map_url, this.showsScope);
     this.find(".sr-note").textContent = this.problem || this.marks.hint || (settings.contour && this.evidence?.words) || "";
     this.paint();
   }
