@@ -26,6 +26,7 @@ from core.imaging.decode import decode_image
 from core.imaging.limits import UnreadableImageError
 from core.results import RgbImage
 from core.statistics.predictions import BinaryPredictions, auc_estimate
+from core.statistics.weights import weigh_patients
 
 _STARTER = Path(__file__).resolve().parent / "configs" / "starter.toml"
 _GREYS = 16  # levels of the co-occurrence matrices
@@ -62,7 +63,7 @@ def judge_out_of_fold(
         regression = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000))
         malignant = [image.malignancy == "malignant" for image in train]
         # Every patient weighs the same, as in the training of the networks.
-        weights = _even_weights(train)
+        weights = weigh_patients(np.array([image.patient_id for image in train], np.str_))
         rows = np.stack([features[image.path] for image in train])
         regression.fit(rows, malignant, logisticregression__sample_weight=weights)
         held_out = np.stack([features[image.path] for image in validation])
@@ -118,12 +119,6 @@ def _haralick(counts: NDArray[np.int64]) -> Features:
     return np.array(
         [(share * apart**2).sum(), (share / (1 + apart)).sum(), (share**2).sum(), -(positive * np.log(positive)).sum()]
     )
-
-
-def _even_weights(images: Sequence[LabelledImage]) -> Features:
-    patients = [image.patient_id for image in images]
-    weights = np.array([1 / patients.count(patient) for patient in patients])
-    return np.asarray(weights * len(weights) / weights.sum())
 
 
 app = make_app(run, "python -m training.baseline BREAKHIS", OSError, ValueError, UnreadableImageError)

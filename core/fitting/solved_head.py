@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from core.network.hybrid import HybridNetwork
+from core.statistics.weights import weigh_patients_in_classes
 
 _INNER_FOLDS = 5
 _ITERATIONS = 5000
@@ -64,18 +65,8 @@ def put_in(network: HybridNetwork, solved: SolvedHead) -> None:
         layer.bias.copy_(torch.tensor([-solved.bias / 2, solved.bias / 2]))
 
 
-def even_weights(classes: NDArray[np.int64], patients: NDArray[np.str_]) -> NDArray[np.float64]:
-    """Return weights with which both classes, and the patients within each, count the same; 1 on average."""
-    weights = np.zeros(len(classes))
-    for label in np.unique(classes):
-        of_class = classes == label
-        _, patient, images = np.unique(patients[of_class], return_inverse=True, return_counts=True)
-        weights[of_class] = 1 / images[patient] / len(images)
-    return np.asarray(weights * len(weights) / weights.sum())
-
-
 def _solve(features: Vectors, classes: NDArray[np.int64], patients: NDArray[np.str_], shrinkage: float) -> SolvedHead:
-    weights = even_weights(classes, patients)
+    weights = weigh_patients_in_classes(classes, patients)
     scaler = StandardScaler().fit(features, sample_weight=weights)
     # By channel, so that one shrinkage means the same for narrow and wide networks.
     regression = LogisticRegression(C=1 / (shrinkage * features.shape[1]), max_iter=_ITERATIONS)
@@ -93,7 +84,7 @@ def _choose(
     few = min(len(np.unique(patients[classes == label])) for label in np.unique(classes))
     if few < 2:
         return max(shrinkages)
-    weights = even_weights(classes, patients)
+    weights = weigh_patients_in_classes(classes, patients)
     folds = StratifiedGroupKFold(min(_INNER_FOLDS, few), shuffle=True, random_state=0)
     losses = np.zeros(len(shrinkages))
     for train, held_out in folds.split(features, classes, patients):

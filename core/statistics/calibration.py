@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.card import Abstention
 from core.statistics.predictions import BinaryPredictions
+from core.statistics.weights import weigh_patients_in_classes
 
 PredictionSource = Literal["out of fold", "validation", "test"]
 
@@ -35,7 +36,7 @@ def fit_temperature(predictions: BinaryPredictions, source: PredictionSource = "
     _refuse_test(source, "a temperature")
     p = np.clip(predictions.probabilities, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
     signed = np.log(p / (1 - p)) * np.where(predictions.malignant, 1, -1)
-    weights = _even_weights(predictions.malignant.astype(np.int64), predictions.patient_ids)
+    weights = weigh_patients_in_classes(predictions.malignant.astype(np.int64), predictions.patient_ids)
     losses = [float((weights * np.logaddexp(0, -signed / t)).sum()) for t in _TEMPERATURES]
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
@@ -170,11 +171,3 @@ def _refuse_test(source: PredictionSource, what: str) -> None:
 def _check_malignancies(predictions: BinaryPredictions, *, benign: bool) -> None:
     if not predictions.malignant.any() or (benign and predictions.malignant.all()):
         raise ValueError(f"a threshold needs {'both malignant and benign' if benign else 'malignant'} images")
-
-
-def _even_weights(labels: NDArray[np.int64], patient_ids: NDArray[np.str_]) -> NDArray[np.float64]:
-    _, patient, count = np.unique(patient_ids, return_inverse=True, return_counts=True)
-    weights = 1.0 / count[patient]
-    for label in np.unique(labels):
-        weights[labels == label] /= weights[labels == label].sum()
-    return weights

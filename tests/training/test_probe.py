@@ -26,6 +26,7 @@ from core.network.checkpoint import load_classifier, save_checkpoint
 from core.network.encoder_weights import load_encoder
 from core.network.hybrid import HybridNetwork
 from core.pipeline import analyse
+from core.statistics.weights import weigh_patients
 from tests.helpers.images.tissue import tissue_folder
 from training.probe import ProbeRequest, probe, run, write_checkpoint
 from training.probes import fits
@@ -298,15 +299,9 @@ def test_a_linear_probe_is_the_logistic_regression_of_standardised_vectors(embed
     mean, std = embedded.features.mean(axis=0), embedded.features.std(axis=0)
     reference = LogisticRegression(C=found.shrinkage, class_weight="balanced", max_iter=5000)
     scaled = (embedded.features - mean) / np.where(std == 0, 1, std)
-    reference.fit(scaled, embedded.malignant, sample_weight=fits.even_weights(embedded.patient_ids))
+    reference.fit(scaled, embedded.malignant, sample_weight=weigh_patients(embedded.patient_ids))
     ours = embedded.features @ found.weights + found.bias
     assert np.allclose(ours, reference.decision_function(scaled), atol=1e-4)
-
-
-def test_every_patient_weighs_the_same() -> None:
-    weights = fits.even_weights(np.array(["a", "a", "a", "b"]))
-    assert weights[:3].sum() == pytest.approx(weights[3])
-    assert weights.mean() == pytest.approx(1)
 
 
 def test_no_patient_is_judged_by_a_probe_that_was_fitted_to_them(

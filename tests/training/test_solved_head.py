@@ -14,7 +14,7 @@ from core.data.datasets import LabelledImage
 from core.fitting.config import FitConfig, Phase
 from core.fitting.held_out import HeldOutImages
 from core.fitting.loop import Work, fit
-from core.fitting.solved_head import even_weights, solve_head
+from core.fitting.solved_head import solve_head
 from tests.helpers.runs.fits import CONFIG, tiny_network, weights_of
 
 SOLVED = replace(CONFIG, phases=(Phase("head", 1, "head", shrinkage=(1.0,)),), generated=None, averaging=0.0)
@@ -55,11 +55,6 @@ def test_a_patient_with_many_images_weighs_as_much_as_one_with_few() -> None:
     again = [*range(len(ids)), *own * 5]
     more = solve_head(features[again], classes[again], [ids[row] for row in again], [2.0 * len(again) / len(ids)])
     np.testing.assert_allclose(more.weights, once.weights, rtol=2e-3, atol=1e-4)
-
-
-def test_both_classes_weigh_the_same_however_many_patients_they_have() -> None:
-    weights = even_weights(np.array([0, 1, 1, 1, 1]), np.array(["a", "b", "b", "c", "d"]))
-    np.testing.assert_allclose(weights, np.array([1 / 2, 1 / 12, 1 / 12, 1 / 6, 1 / 6]) * 5)
 
 
 def test_a_larger_shrinkage_makes_smaller_weights() -> None:

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from torch import Tensor, nn
 
+from core.statistics.weights import weigh_patients
 from training.probes.features import EmbeddedImages, Features, Tokens
 
 ProbeName = Literal["linear", "nearest neighbours", "attention pooling"]
@@ -46,7 +47,7 @@ def fit_linear(train: EmbeddedImages, seed: int = 0) -> LinearProbe:
     grid = _SHRINKAGE if folds > 1 else (_UNCHOSEN,)
     splits = StratifiedGroupKFold(folds, shuffle=True, random_state=seed) if folds > 1 else [_whole(train)]
     search = GridSearchCV(steps, {"logisticregression__C": grid}, scoring="neg_log_loss", cv=splits)
-    weights = even_weights(patients)
+    weights = weigh_patients(patients)
     search.fit(train.features, malignant, groups=patients, logisticregression__sample_weight=weights)
     best: Pipeline = search.best_estimator_
     scaler, regression = best[0], best[1]
@@ -84,7 +85,7 @@ def judge_attention(train: EmbeddedImages, held_out: EmbeddedImages, seed: int =
         bags, mask = _stack(train.tokens, components)
         malignant = torch.tensor(train.malignant, dtype=torch.float32)
         share = float(malignant.mean())
-        weights = torch.tensor(even_weights(train.patient_ids), dtype=torch.float32)
+        weights = torch.tensor(weigh_patients(train.patient_ids), dtype=torch.float32)
         weights = weights * torch.where(malignant > 0, 0.5 / share, 0.5 / (1 - share))
         optimiser = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_DECAY)
         for _ in range(_STEPS):
@@ -102,13 +103,6 @@ JUDGES: dict[ProbeName, Callable[[EmbeddedImages, EmbeddedImages, int], Probabil
     "nearest neighbours": judge_neighbours,
     "attention pooling": judge_attention,
 }
-
-
-def even_weights(patient_ids: NDArray[np.str_]) -> Features:
-    """Return weights with which every patient counts the same, 1 on average."""
-    _, patient, count = np.unique(patient_ids, return_inverse=True, return_counts=True)
-    weights = 1 / count[patient]
-    return np.asarray(weights * len(weights) / weights.sum())
 
 
 class _AttentionPooling(nn.Module):

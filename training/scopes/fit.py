@@ -21,6 +21,7 @@ from core.scope.reference import (
     describe_image,
     describe_places,
 )
+from core.statistics.weights import share_among_patients
 
 FALSE_ALARMS = 0.02  # share of held-out images, every patient with the same weight, that may be declared out of scope
 UNUSUAL = 0.10
@@ -91,7 +92,7 @@ def fit_scope(
     distances = np.concatenate([one.images for one in tried])
     places = np.concatenate([one.places for one in tried])
     persons = np.concatenate([one.patients for one in tried])
-    weights = _even_weights(persons)
+    weights = share_among_patients(persons)
     typical = np.array([_quantile(column, weights, 1 - _TYPICAL) for column in distances.T])
     scores = (distances / typical).max(axis=1)
     limit = _quantile(scores, weights, FALSE_ALARMS)
@@ -162,7 +163,7 @@ def _measure_distances(reference: TrainingReference, images: Sequence[MeasuredIm
 
 def _fit(images: Sequence[MeasuredImage], widths: Sequence[int]) -> TrainingReference:
     """Fit the spaces and the range, all units 1; every patient has the same weight."""
-    weights = _even_weights(np.array([image.patient_id for image in images], np.str_))
+    weights = share_among_patients(np.array([image.patient_id for image in images], np.str_))
     layers = tuple(
         _fit_space(np.stack([image.layers[number] for image in images]), weights) for number in range(len(widths))
     )
@@ -207,12 +208,6 @@ def _with_units(reference: TrainingReference, units: Sequence[float], places: Se
 
 def _recording_unit(reference: TrainingReference) -> float:
     return reference.recording.unit if reference.recording else 1.0
-
-
-def _even_weights(patient_ids: NDArray[np.str_]) -> Values:
-    """Return the weight of each image: every patient has the same, and all together have 1."""
-    _, patient, count = np.unique(patient_ids, return_inverse=True, return_counts=True)
-    return np.asarray(1.0 / count[patient] / len(count))
 
 
 def _quantile(scores: Values, weights: Values, share: float) -> float:
