@@ -34,7 +34,7 @@ VALUE_MODULES = {
     "core.list_on_disk",  # very many rows of an export
     "core.command_line",  # what all commands share
     *("core.identifiers", "core.natural_order"),  # how case numbers are compared and sorted
-    "core.wording",  # counts in words
+    "core.wording",  # counts and figures in words
 }
 VALUES_OF_IMAGING = re.compile(r"core\.imaging\.scale\b")  # of core.imaging, db knows nothing else
 # All of db that the other packages may know.

@@ -27,6 +27,7 @@ from core.imaging.limits import UnreadableImageError
 from core.results import RgbImage
 from core.statistics.predictions import BinaryPredictions, auc_estimate
 from core.statistics.weights import weigh_patients
+from core.wording import interval_words
 
 _STARTER = Path(__file__).resolve().parent / "configs" / "starter.toml"
 _GREYS = 16  # levels of the co-occurrence matrices
@@ -48,7 +49,7 @@ def run(
     main = judged.only(magnifications == "100X")
     for name, part in (("image at 100X", main), ("image", judged), ("accession number", judged.by_patient())):
         auc = auc_estimate(part)
-        typer.echo(f"AUC by {name}: {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]")
+        typer.echo(f"AUC by {name}: {interval_words(auc)}")
 
 
 def judge_out_of_fold(

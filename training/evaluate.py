@@ -18,7 +18,7 @@ from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName
 from core.labels import BINARY, LabelSet
 from core.settings import Settings
 from core.statistics.evaluation import Evaluation
-from core.wording import count_words
+from core.wording import bounds_words, count_words
 from db import store
 from db.database import open_database
 from db.errors import DatabaseBusyError, UnusableDatabaseError
@@ -27,7 +27,7 @@ from db.values.evaluations import EvaluatedImage, NewEvaluation
 from training.evaluation.chosen_images import SplitPart
 from training.evaluation.evaluate_checkpoint import EvaluationRequest, evaluate
 from training.evaluation.predictions import JudgedImage, probabilities_in
-from training.evaluation.report import format_interval, format_number
+from training.evaluation.report import format_number
 
 _console = PlainConsole(stderr=True)  # stdout carries results and nothing else
 
@@ -123,7 +123,7 @@ def figure_table(evaluation: Evaluation) -> Table:
     title = f"{evaluation.model_name} {evaluation.model_version} on {evaluation.dataset}, {evaluation.split}"
     table = Table("figure", "by", "n", "value", "95% interval", title=title)
     for figure in evaluation.figures:
-        table.add_row(figure.name, figure.unit, str(figure.n), format_number(figure.value), format_interval(figure))
+        table.add_row(figure.name, figure.unit, str(figure.n), format_number(figure.value), bounds_words(figure))
     return table
 
 
@@ -134,7 +134,7 @@ def ablation_table(evaluation: Evaluation) -> Table:
         change = (
             ("reference (as in the card)", "")
             if row.change is None
-            else (format_number(row.change.value), format_interval(row.change))
+            else (format_number(row.change.value), bounds_words(row.change))
         )
         control = "on" if row.quality_control else "off"
         table.add_row(row.views, row.stain, control, str(row.images), format_number(row.auc.value), *change)

@@ -35,6 +35,7 @@ from core.network.branches import MissingWeightsError
 from core.network.classifier import Classifier
 from core.network.hybrid import HybridNetwork
 from core.statistics.predictions import BinaryPredictions, Estimate, auc, auc_estimate
+from core.wording import interval_words
 from training.evaluation.chosen_images import ChosenImage
 from training.evaluation.predictions import Judge
 from training.runs.card import build_card
@@ -226,12 +227,13 @@ def _table(rows: Sequence[Row], folds: int) -> Table:
         f"times chosen, of {folds} folds",
     )
     for row in rows:
-        table.add_row(row.name, _text(row.image), _text(row.patient), "" if row.chosen is None else str(row.chosen))
+        table.add_row(
+            row.name,
+            interval_words(row.image),
+            interval_words(row.patient),
+            "" if row.chosen is None else str(row.chosen),
+        )
     return table
-
-
-def _text(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 app = make_app(

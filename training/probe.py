@@ -28,6 +28,7 @@ from core.network.checkpoint import save_checkpoint
 from core.network.classifier import Classifier
 from core.network.hybrid import HybridNetwork
 from core.statistics.predictions import BinaryPredictions, Estimate, auc_estimate
+from core.wording import interval_words
 from training.evaluation.chosen_images import ChosenImage
 from training.evaluation.predictions import Judge, judgements_of
 from training.probes.encoders import EncoderConfig, build_network, find_encoder, input_policy
@@ -111,7 +112,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
         PlainConsole().print(build_table(config, rows), soft_wrap=False)
     if card is not None:
         for metric in card.metrics:
-            figure = f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
+            figure = interval_words(metric)
             _console.print(f"As a checkpoint, {metric.name}: {figure}, {metric.protocol}")
         _console.print(f"Wrote {out}")
 
@@ -235,12 +236,8 @@ def build_table(config: EncoderConfig, rows: Sequence[ProbeRow]) -> Table:
     title = f"{config.name}, frozen; pooled out of fold"
     table = Table("probe", f"AUC by image, {_MAIN}", "AUC by image", "AUC by patient", title=title)
     for row in rows:
-        table.add_row(row.probe, *(_text(estimate) for estimate in (row.main, row.image, row.patient)))
+        table.add_row(row.probe, *(interval_words(estimate) for estimate in (row.main, row.image, row.patient)))
     return table
-
-
-def _text(estimate: Estimate | None) -> str:
-    return "–" if estimate is None else f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 app = make_app(run, "python -m training.probe tf_efficientnet_lite0 --data BREAKHIS --out models/probe.safetensors")

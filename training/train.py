@@ -19,6 +19,7 @@ from core.fitting.config import read_config
 from core.fitting.distributed import rank, start, stop, world_size
 from core.network.branches import MissingWeightsError
 from core.settings import Settings
+from core.wording import interval_words
 from db.errors import DatabaseBusyError, UnusableDatabaseError
 from training.runs.folder import Order, RunFolder
 from training.runs.plan import OWN_DATASET, TrainingJob, create_job, reopen_job
@@ -128,7 +129,7 @@ def _carry_out(job: TrainingJob, database: str) -> None:
 
 def _print_result(console: PlainConsole, job: TrainingJob, card: Card) -> None:
     for metric in card.metrics:
-        figure = f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
+        figure = interval_words(metric)
         console.print(f"{metric.name}: {figure}, {metric.protocol}")
     size = job.folder.checkpoint.stat().st_size / 1e6
     where = job.order.out or job.folder.checkpoint

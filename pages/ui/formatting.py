@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 
 from core.labels import Malignancy
 from core.results import Quality
-from core.statistics.resampling import Interval
 from db.values.jobs import PENDING, JobState
 from db.values.reading import CaseState, ImageRow, Opinion
 from db.values.worklist import CaseRow
 
 if TYPE_CHECKING:  # every page imports this module, and few show a figure of an evaluation
-    from core.statistics.evaluation import Figure
+    pass
 
 STATE_WORDS = {
     CaseState.INCOMPLETE: "incomplete",
@@ -76,14 +75,6 @@ def escape(text: str) -> str:
 def magnification_words(magnification: str | None) -> str:
     """Return a magnification, or that none was recorded."""
     return magnification or "not recorded"
-
-
-def interval_words(figure: "Interval | Figure | None", style: str = ".3f") -> str:
-    """Return a figure with its 95% interval, if it has one; a dash where it was not measured."""
-    if figure is None:
-        return "–"
-    interval = "" if figure.low is None or figure.high is None else f" [{figure.low:{style}}, {figure.high:{style}}]"
-    return f"{figure.value:{style}}{interval}"
 
 
 def quality_words(quality: Quality) -> str:

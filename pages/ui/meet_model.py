@@ -8,7 +8,7 @@ from core.card import Card
 from core.reading.scope_words import NO_OPINION, UNUSUAL
 from core.statistics import figure_names
 from core.statistics.evaluation import Group
-from core.wording import count_words
+from core.wording import count_words, interval_words
 from db import store
 from db.values.evaluations import EvaluationRow
 from db.values.reading import ModelIdentity
@@ -134,7 +134,7 @@ def _draw_record(version: str) -> None:
         st.markdown(
             f"On **{formatting.escape(each.dataset)}**, {formatting.escape(each.split)}: "
             f"{count_words(each.images, 'image')} of {count_words(each.patients, 'patient')}, "
-            f"AUC {formatting.escape(formatting.interval_words(auc))} (0.5 is guessing, 1 is perfect)."
+            f"AUC {formatting.escape(interval_words(auc))} (0.5 is guessing, 1 is perfect)."
         )
         for kind, words in _KINDS.items():
             _draw_groups(words, [group for group in each.groups if group.kind == kind])

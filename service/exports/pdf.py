@@ -6,7 +6,7 @@ from datetime import datetime
 from core.card import Card
 from core.reading.scope_words import NO_OPINION, write_scope
 from core.results import Prediction
-from core.wording import count_words
+from core.wording import count_words, interval_words
 from db.files import DamagedFileError, Files
 from db.values.exports import ROUNDED_TO, CaseExport, ExportedImage, ExportedMap, ExportedRead
 from db.values.reading import REASONS, Region, RegionKind, Stage
@@ -287,7 +287,7 @@ def _describe_card(card: Card | None) -> list[str]:
     if card is None:
         return ["The model card of this version is not available: another checkpoint is now in service."]
     data = card.training_data
-    figures = [f"{one.name} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}], {one.protocol}" for one in card.metrics]
+    figures = [f"{one.name} {interval_words(one)}, {one.protocol}" for one in card.metrics]
     return [
         f"Trained on {data.dataset}: {data.images:,} images of {data.patients:,} patients. {data.note}".strip(),
         f"Threshold locked on: {card.locked_on}." if card.locked_on else "Source of the threshold not recorded.",

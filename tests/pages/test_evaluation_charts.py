@@ -8,9 +8,9 @@ import pytest
 from core.labels import BACH, BINARY
 from core.statistics.evaluation import Confusion, Figure, Group
 from core.statistics.figure_names import ACCURACY, RECALL, SPECIFICITY
+from core.wording import interval_words
 from pages.ui.charts import escape_markup
 from pages.ui.evaluation.charts import Shows, draw_curve, draw_intervals, draw_matrix
-from pages.ui.formatting import interval_words
 from tests.helpers.colours import contrast
 from tests.helpers.evaluations import made_evaluation
 

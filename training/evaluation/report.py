@@ -31,6 +31,7 @@ from core.statistics.figure_names import (
     RECALL,
     SPECIFICITY,
 )
+from core.wording import bounds_words
 from training.evaluation.predictions import JudgedImage, build_predictions_table
 
 NOT_REPORTED = "not reported"
@@ -416,15 +417,6 @@ def format_number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def format_interval(figure: Figure) -> str:
-    """Format the bounds of a figure; a dash if there are none."""
-    return (
-        "–"
-        if figure.low is None or figure.high is None
-        else f"{format_number(figure.low)} to {format_number(figure.high)}"
-    )
-
-
 def _natural(group: Group) -> tuple[int, str]:
     """Return a sort key that puts 40X before 100X."""
     digits = re.match(r"\d{1,9}", group.name)
@@ -449,7 +441,7 @@ def _environment(*, html: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": format_number, "interval": format_interval}
+    environment.filters |= {"number": format_number, "interval": bounds_words}
     return environment
 
 

@@ -18,8 +18,9 @@ from core.statistics.evaluation import AblationRow, Figure
 from core.statistics.figure_names import AUC
 from core.statistics.predictions import BinaryPredictions, auc_estimate
 from core.statistics.resampling import Ranking, Weights, bca_intervals
-from core.statistics.shift import Distance, Shift, Step
+from core.statistics.shift import Shift, Step
 from core.statistics.tissue_statistics import SIZE, STATISTICS
+from core.wording import bounds_words, interval_words
 from training.evaluation.ablation import CHANGE, ablate
 from training.evaluation.chosen_images import ChosenImage
 from training.shifts.sets import AnalysedSet, probability_of, unusable_image_cautions
@@ -195,7 +196,7 @@ def distance_table(shift: Shift) -> Table:
     table = Table("distance", "value", "95% interval", "halves", "p", title=title, caption=caption)
     for distance in shift.distances:
         p = "" if distance.p is None else f"{distance.p:.3f}"
-        table.add_row(distance.name, f"{distance.value:.3f}", _interval(distance), f"{distance.halves:.3f}", p)
+        table.add_row(distance.name, f"{distance.value:.3f}", bounds_words(distance), f"{distance.halves:.3f}", p)
     return table
 
 
@@ -224,22 +225,18 @@ def effect_table(shift: Shift) -> Table:
     columns = ("set and preparation", "images", "AUC [95%]", "change [95%]", "share of drop")
     table = Table(*columns, title="Effects of preparation steps", caption=_caption(shift))
     if shift.source_auc is not None:
-        table.add_row(_set_name(shift, "source", 0), str(shift.source_auc.n), _figure(shift.source_auc), "", "")
+        table.add_row(_set_name(shift, "source", 0), str(shift.source_auc.n), interval_words(shift.source_auc), "", "")
     for step in shift.steps:
         name = _set_name(shift, f"target, {step.name}", 1) if step.change is None else step.name
         share = shift.given_back(step)
-        change = "" if step.change is None else _figure(step.change, "+.3f")
-        table.add_row(name, str(step.images), _figure(step.auc), change, "" if share is None else f"{share:+.0%}")
+        change = "" if step.change is None else interval_words(step.change, "+.3f")
+        gained = "" if share is None else f"{share:+.0%}"
+        table.add_row(name, str(step.images), interval_words(step.auc), change, gained)
     return table
 
 
 def _set_name(shift: Shift, name: str, place: int) -> str:
     return f"{name} (has training patients)" if shift.trained_on[place] else name
-
-
-def _figure(figure: Figure, style: str = ".3f") -> str:
-    bounds = "" if figure.low is None or figure.high is None else f" [{figure.low:{style}}, {figure.high:{style}}]"
-    return f"{figure.value:{style}}{bounds}"
 
 
 def _caption(shift: Shift) -> str:
@@ -248,8 +245,4 @@ def _caption(shift: Shift) -> str:
         return "The drop of AUC from source to target cannot be measured"
     is_clear = drop.low is not None and drop.low > 0
     note = "" if is_clear else "; the interval includes 0, so shares of the drop are not given"
-    return f"Drop of AUC from source to target {_figure(drop, '+.3f')}{note}"
-
-
-def _interval(distance: Distance) -> str:
-    return "" if distance.low is None or distance.high is None else f"{distance.low:.3f} to {distance.high:.3f}"
+    return f"Drop of AUC from source to target {interval_words(drop, '+.3f')}{note}"

@@ -2,7 +2,7 @@
 
 from core.statistics.cautions import FEW_PATIENTS
 from core.statistics.shift import DISCREPANCY, FRECHET, TWO_SAMPLE_AUC, Distance, Distribution, Shift, Step
-from pages.ui import formatting
+from core.wording import interval_words
 
 _VERY_UNLIKELY, _UNLIKELY = 0.01, 0.05  # p-values below which chance is so
 _SMALLEST_CHANGE = 0.005  # of an AUC
@@ -127,7 +127,7 @@ def drop_words(shift: Shift) -> str:
         return ""
     low, high = shift.drop.low, shift.drop.high
     certain = low is not None and high is not None and (low > 0 or high < 0)
-    return f"drop {formatting.interval_words(shift.drop, '+.3f')}{'' if certain else ': there may be no drop'}"
+    return f"drop {interval_words(shift.drop, '+.3f')}{'' if certain else ': there may be no drop'}"
 
 
 def trained_on_words(shift: Shift) -> str:
@@ -151,4 +151,4 @@ def step_words(shift: Shift, step: Step) -> str:
         return "as it is"
     share = shift.given_back(step)
     of_drop = "" if share is None else f", {share:+.0%} of the drop"
-    return f"{formatting.interval_words(step.change, '+.3f')}{of_drop}"
+    return f"{interval_words(step.change, '+.3f')}{of_drop}"

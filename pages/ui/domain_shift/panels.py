@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.statistics.shift import DISCREPANCY, FRECHET, TWO_SAMPLE_AUC, Shift
+from core.wording import interval_words
 from db.values.evaluations import ShiftRow
 from pages.ui import downloads, formatting, times
 from pages.ui.charts import as_png
@@ -126,7 +127,7 @@ def draw_what_helps(shift: Shift, number: int) -> None:
             {
                 "Step": [formatting.escape(step.name) for step in shift.steps],
                 "Images": [str(step.images) for step in shift.steps],
-                "AUC [95%]": [formatting.escape(formatting.interval_words(step.auc)) for step in shift.steps],
+                "AUC [95%]": [formatting.escape(interval_words(step.auc)) for step in shift.steps],
                 "Change [95%]": [formatting.escape(explanations.step_words(shift, step)) for step in shift.steps],
             },
             hide_index=True,

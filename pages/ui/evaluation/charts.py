@@ -7,8 +7,7 @@ import plotly.graph_objects as go
 
 from core.statistics.evaluation import Confusion, CurveKind, Evaluation, Group, TriedThreshold
 from core.statistics.figure_names import AUC, PR_AUC, PRECISION, RECALL, SPECIFICITY
-from core.wording import count_words
-from pages.ui import formatting
+from core.wording import count_words, interval_words
 from pages.ui.charts import COLOURS, DASHES, GREY, MARGIN, SIGNS, TEXT_SIZE, draw_clickable_matrix, escape_markup
 
 Shows = Literal["counts", "row %", "patients"]
@@ -105,7 +104,7 @@ def draw_intervals(groups: Sequence[Group], name: str) -> go.Figure | None:
             },
             mode="markers",
             marker={"color": COLOURS[0], "size": 9},
-            customdata=[formatting.interval_words(each) for _, each in measured],
+            customdata=[interval_words(each) for _, each in measured],
             hovertemplate="%{y}: %{customdata}<extra></extra>",
         )
     )
@@ -160,7 +159,7 @@ def _add_marker(figure: go.Figure, point: tuple[float, float], name: str, marker
 
 def _legend_words(kind: CurveKind, evaluation: Evaluation) -> str:
     name = {"roc": AUC, "precision_recall": PR_AUC}.get(kind)
-    return f", {name} {formatting.interval_words(evaluation.figure(name))}" if name else ""
+    return f", {name} {interval_words(evaluation.figure(name))}" if name else ""
 
 
 def _locked_point(kind: CurveKind, evaluation: Evaluation) -> tuple[float, float, str] | None:

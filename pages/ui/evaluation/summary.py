@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.statistics import figure_names
 from core.statistics.evaluation import CurveKind, Evaluation, Figure, Group, Unit
-from core.wording import count_words
+from core.wording import count_words, interval_words
 from pages.ui import components, formatting, resources
 from pages.ui.charts import as_png
 from pages.ui.evaluation import charts, choices, tried_threshold
@@ -188,7 +188,7 @@ def draw_groups(chosen: Sequence[StoredEvaluation]) -> None:
 
 
 def _headline_words(figure: Figure | None) -> str:
-    value, _, interval = formatting.interval_words(figure).partition(" ")
+    value, _, interval = interval_words(figure).partition(" ")
     return f"**{value}** {formatting.escape(interval)}".replace(", ", ",\N{NO-BREAK SPACE}")
 
 
@@ -244,7 +244,7 @@ def _sort_key(group: Group) -> tuple[int, str]:
 
 
 def _group_figure(group: Group, name: str) -> str:
-    return formatting.interval_words(next((figure for figure in group.figures if figure.name == name), None))
+    return interval_words(next((figure for figure in group.figures if figure.name == name), None))
 
 
 def _open_patient(stored: StoredEvaluation, key: str, names: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 from core.labels import BREAKHIS, MAGNIFICATIONS
 from core.statistics.evaluation import AblationRow, Evaluation, Figure
 from core.statistics.published import HUMAN_REFERENCE, PUBLISHED, Published, PublishedFigure
-from core.wording import count_words
+from core.wording import count_words, interval_words
 from pages.ui import csv_tables, downloads, formatting, resources
 from pages.ui.evaluation.charts import model_words
 from pages.ui.evaluation.choices import StoredEvaluation
@@ -126,7 +126,7 @@ def _our_figure(evaluation: Evaluation, figure: PublishedFigure) -> Figure | Non
 
 
 def _our_words(evaluation: Evaluation, figure: PublishedFigure) -> str:
-    return formatting.escape(formatting.interval_words(_our_figure(evaluation, figure)))
+    return formatting.escape(interval_words(_our_figure(evaluation, figure)))
 
 
 def _published_words(figure: PublishedFigure) -> str:
@@ -164,7 +164,7 @@ def _draw_ablation(evaluation: Evaluation) -> None:
             "Stain": [formatting.escape(row.stain) for row in evaluation.ablation],
             "Quality control": ["on" if row.quality_control else "off" for row in evaluation.ablation],
             "Images": [f"{row.images:,}" for row in evaluation.ablation],
-            "AUC": [formatting.escape(formatting.interval_words(row.auc)) for row in evaluation.ablation],
+            "AUC": [formatting.escape(interval_words(row.auc)) for row in evaluation.ablation],
             "Paired change": [_change_words(row) for row in evaluation.ablation],
         },
         hide_index=True,
@@ -187,7 +187,7 @@ def _draw_all_figures(evaluation: Evaluation) -> None:
         {
             "Figure": [figure.name for figure in evaluation.figures],
             "Of": [f"{figure.n:,} {figure.unit}s" for figure in evaluation.figures],
-            "Value [95% interval]": [formatting.interval_words(figure) for figure in evaluation.figures],
+            "Value [95% interval]": [interval_words(figure) for figure in evaluation.figures],
         },
         hide_index=True,
     )

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.statistics.evaluation import Figure, TriedThreshold
 from core.statistics.figure_names import RECALL, THRESHOLD_RATES
+from core.wording import interval_words
 from pages.ui import formatting, resources
 from pages.ui.charts import as_png, text_colour
 from pages.ui.evaluation import charts
@@ -90,4 +91,4 @@ def _draw_tried(stored: StoredEvaluation, tried: TriedThreshold) -> None:
 
 
 def _words(figure: Figure | None) -> str:
-    return formatting.escape(formatting.interval_words(figure))
+    return formatting.escape(interval_words(figure))

@@ -9,6 +9,7 @@ from core.card import Card, UnusableCheckpointError, model_version
 from core.statistics.evaluation import Figure
 from core.statistics.figure_names import AUC
 from core.statistics.shift import Shift
+from core.wording import interval_words
 from db.values.accounts import Permission
 from db.values.evaluations import Deployment
 from pages.ui import components, formatting, resources, times
@@ -178,4 +179,4 @@ def _title(file: CheckpointFile) -> str:
 
 
 def _auc_words(figure: Figure | None) -> str:
-    return formatting.escape(formatting.interval_words(figure))
+    return formatting.escape(interval_words(figure))

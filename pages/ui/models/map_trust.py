@@ -8,7 +8,7 @@ import streamlit as st
 from core.statistics.map_trust import BranchAgreement, MapTrust, RedrawnWeights
 from core.statistics.rates import wilson_interval
 from core.statistics.resampling import Interval
-from core.wording import count_words
+from core.wording import count_words, interval_words
 from db.values.accounts import Permission
 from db.values.agreement import MapVotes
 from pages.ui import formatting, resources
@@ -144,7 +144,7 @@ def _count_votes(votes: MapVotes) -> str:
 
 
 def _escaped(figure: Interval) -> str:
-    return formatting.escape(formatting.interval_words(figure))
+    return formatting.escape(interval_words(figure))
 
 
 def draw_curves(trust: MapTrust) -> go.Figure:

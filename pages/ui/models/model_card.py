@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.card import Card, ScopeReference
+from core.wording import interval_words
 from pages.ui import formatting
 
 
@@ -21,7 +22,7 @@ def draw_card(card: Card) -> None:
 
 def summarise_metrics(card: Card, most: int = 4) -> str:
     """Return the first metrics of a card as one line."""
-    figures = [f"{m.name} {m.value:.3f} [{m.low:.3f}, {m.high:.3f}] ({m.protocol})" for m in card.metrics[:most]]
+    figures = [f"{m.name} {interval_words(m)} ({m.protocol})" for m in card.metrics[:most]]
     return "; ".join(figures) or "nothing; its card lists no figures"
 
 
@@ -32,7 +33,7 @@ def _draw_metrics(card: Card) -> None:
     st.table(
         {
             "Measure": [formatting.escape(metric.name) for metric in card.metrics],
-            "Value [95% interval]": [f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in card.metrics],
+            "Value [95% interval]": [interval_words(m) for m in card.metrics],
             "Protocol": [formatting.escape(metric.protocol) for metric in card.metrics],
         },
         hide_index=True,

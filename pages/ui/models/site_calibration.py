@@ -12,7 +12,7 @@ from core.statistics.site_calibration import (
     TooFewCasesError,
     describe_missing,
 )
-from core.wording import count_words
+from core.wording import count_words, interval_words
 from db.values.accounts import Permission
 from pages.ui import components, formatting, resources
 from service.site_calibration import find_cases, fit_model, write_fitted
@@ -99,7 +99,7 @@ def _list_figures(figures: SiteFigures) -> list[str]:
 
 
 def _write_interval(figure: Interval) -> str:
-    return formatting.escape(formatting.interval_words(figure))
+    return formatting.escape(interval_words(figure))
 
 
 def _write_gain(gain: Interval) -> str:
