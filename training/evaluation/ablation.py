@@ -20,8 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from core.card import Card, StainTarget
-from core.imaging.decode import decode_image
-from core.imaging.limits import UnreadableImageError
+from core.data.images import read_image
 from core.imaging.scale import known_um_per_px
 from core.network.classifier import Classifier
 from core.network.views import EIGHT_VIEWS, ViewSet, apply_view, get_views
@@ -86,9 +85,8 @@ def _with_stains(classifier: Classifier) -> list[Classifier]:
 
 def _try_image(chosen: ChosenImage, classifiers: Sequence[Classifier]) -> _Trial | None:
     image = chosen.image
-    try:
-        decoded = decode_image(image.path.read_bytes())
-    except (UnreadableImageError, OSError):
+    decoded = read_image(image)
+    if isinstance(decoded, str):
         return None
     pixels, scale = decoded.pixels, known_um_per_px(image.um_per_px, decoded.scale)
     quality = check_image(pixels, classifiers[0].card, scale)

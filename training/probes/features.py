@@ -11,8 +11,7 @@ from torch.nn import functional
 
 from core.card import Card
 from core.data.datasets import LabelledImage
-from core.imaging.decode import decode_image
-from core.imaging.limits import UnreadableImageError
+from core.data.images import read_image
 from core.imaging.scale import known_um_per_px
 from core.network.classifier import Classifier
 from core.network.hybrid import HybridNetwork
@@ -83,10 +82,9 @@ def embed_images(
 
 def _cut(image: LabelledImage, classifier: Classifier) -> Patches | str:
     """Return the patches of an image as in serving, or the reason why there are none."""
-    try:
-        decoded = decode_image(image.path.read_bytes())
-    except (OSError, UnreadableImageError) as error:
-        return str(error)
+    decoded = read_image(image)
+    if isinstance(decoded, str):
+        return decoded
     scale = known_um_per_px(image.um_per_px, decoded.scale)
     quality = check_image(decoded.pixels, classifier.card, scale)
     if not quality.readable:
