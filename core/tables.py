@@ -6,7 +6,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -25,9 +25,12 @@ _MOST_ROWS = 1_048_576  # of a workbook, as in Excel
 _MOST_CELLS = 10_000_000  # of a workbook; a row that has one cell far to the right has thousands before it
 _DELIMITERS = (",", ";", "\t")
 # What Excel reads, and some programs write, above the header: sep=;
-_SEPARATOR_LINE = re.compile(r'"?sep=([^\w"\s]|\t)"?[,;\s]*', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=([^\w"\s]|\t)"?[,;\t ]*(?:\r\n?|\n|$)', re.IGNORECASE)
 _TEXT_FORMULA = re.compile(r'="(.*)"')  # ="007", as programs write a text that Excel must not take for a number
 _ZEROS = re.compile("0+")  # a number format that shows 7 as 007
+_EXACT_BELOW = 10**15  # Excel keeps 15 digits of a number and makes the others zeros
+_FORMULA = re.compile(rb"<(?:\w+:)?f[ />]")
+_NO_RESULT = "is a formula without a result; open the workbook, let it calculate, and save it"
 _SAVE_AGAIN = "save it as CSV (UTF-8) or as .xlsx"
 _UTF_BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -70,7 +73,7 @@ class _Line:
     @property
     def blank(self) -> bool:
         # With the wrong delimiter, the empty row of a spreadsheet is one cell of separators.
-        return not any(fold_text(cell).strip(",; ") for cell in self.cells)
+        return not self.problems and not any(fold_text(cell).strip(",; ") for cell in self.cells)
 
 
 def read_table(
@@ -152,11 +155,10 @@ def _read_lines(data: bytes, name: str, needed: Sequence[str]) -> list[_Line]:
 
 
 def _read_csv(text: str, name: str, needed: Sequence[str]) -> list[_Line]:
-    first, _, rest = text.partition("\n")
-    separator = _SEPARATOR_LINE.fullmatch(first)
+    separator = _SEPARATOR_LINE.match(text)
     if separator is None:
         return list(_parse(text, _find_delimiter(text, needed), name))
-    return list(_parse(rest, separator[1], name, skipped=1))
+    return list(_parse(text[separator.end() :], separator[1], name, skipped=1))
 
 
 def _find_delimiter(text: str, needed: Sequence[str]) -> str:
@@ -199,21 +201,22 @@ def _describe_csv_error(error: str) -> str:
 
 
 def _read_workbook(data: bytes, name: str, needed: Sequence[str]) -> list[_Line]:
-    """Return the first visible sheet that names a needed column, or else the first that is not empty."""
-    import openpyxl  # noqa: PLC0415 - slow to import, and most tables are CSV
-
+    """Return the visible sheet that names the most of the needed columns, or else the first that is not empty."""
     try:
         _check_parts(data, name)
-        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        sheets = [_read_sheet(sheet, name) for sheet in book.worksheets if sheet.sheet_state == "visible"]
+        sheets = dict(_read_sheets(data, name))
     except UnreadableTableError:
         raise
     except Exception as error:  # on a damaged workbook openpyxl may raise anything
         raise UnreadableTableError(f"{name} is a damaged Excel workbook; {_SAVE_AGAIN}") from error
-    filled = [lines for sheet in sheets if (lines := [line for line in sheet if not line.blank])]
+    filled = {title: kept for title, lines in sheets.items() if (kept := [line for line in lines if not line.blank])}
     wanted = {fold_word(column) for column in needed}
-    named = (lines for lines in filled if wanted & {fold_word(cell) for cell in lines[0].cells})
-    return next(named, filled[0] if filled else [])
+    named = {title: len(wanted & {fold_word(cell) for cell in lines[0].cells}) for title, lines in filled.items()}
+    if len(whole := [title for title, columns in named.items() if columns == len(wanted)]) > 1:
+        raise UnreadableTableError(
+            f"{name} has several sheets with the columns {_join(needed)}: {_join(whole)}; put all rows on one of them"
+        )
+    return filled[max(named, key=lambda title: named[title])] if named else []
 
 
 def _check_parts(data: bytes, name: str) -> None:
@@ -225,7 +228,24 @@ def _check_parts(data: bytes, name: str) -> None:
         raise UnreadableTableError(f"{name} unpacks to more than {_LARGEST_UNPACKED_BYTES:,} bytes; {_SAVE_AGAIN}")
 
 
-def _read_sheet(sheet: "ReadOnlyWorksheet", name: str) -> list[_Line]:
+def _read_sheets(data: bytes, name: str) -> Iterator[tuple[str, list[_Line]]]:
+    import openpyxl  # noqa: PLC0415 - slow to import, and most tables are CSV
+
+    book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+    # The results of formulas and the formulas cannot be had at once.
+    formulas = openpyxl.load_workbook(io.BytesIO(data), read_only=True) if _has_formulas(data) else None
+    for sheet in book.worksheets:
+        if sheet.sheet_state == "visible":
+            yield sheet.title, _read_sheet(sheet, formulas[sheet.title] if formulas else None, name)
+
+
+def _has_formulas(data: bytes) -> bool:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        sheets = [part for part in archive.namelist() if part.startswith("xl/worksheets/")]
+        return any(_FORMULA.search(archive.read(part)) for part in sheets)
+
+
+def _read_sheet(sheet: "ReadOnlyWorksheet", formulas: "ReadOnlyWorksheet | None", name: str) -> list[_Line]:
     sheet.reset_dimensions()  # those stated may be a million empty rows
     lines, cells = [], 0
     for number, row in enumerate(sheet.rows, start=1):
@@ -236,13 +256,27 @@ def _read_sheet(sheet: "ReadOnlyWorksheet", name: str) -> list[_Line]:
             continue
         problems = {n: problem for n, cell in enumerate(row) if (problem := _describe_cell(cell))}
         lines.append(_Line(f"row {number}", [_cell_text(cell) for cell in row], problems))
-    return lines
+    return lines if formulas is None else _mark_formulas(lines, formulas)
+
+
+def _mark_formulas(lines: Sequence[_Line], formulas: "ReadOnlyWorksheet") -> list[_Line]:
+    """Return the lines with a problem where a cell has a formula and no result."""
+    formulas.reset_dimensions()
+    by_place = {line.place: line for line in lines}
+    for number, row in enumerate(formulas.rows, start=1):
+        if (line := by_place.get(f"row {number}")) is None:
+            continue
+        problems = {n: _NO_RESULT for n, cell in enumerate(row) if cell.data_type == "f" and not line.cells[n]}
+        by_place[line.place] = replace(line, problems=line.problems | problems)
+    return list(by_place.values())
 
 
 def _describe_cell(cell: "Cell | MergedCell") -> str:
     """Return why a cell cannot be used; "" if it can."""
     if isinstance(cell.value, date | time | timedelta):
         return f"is a date or a time to Excel ({cell.value}); format the column as text and type the cell again"
+    if isinstance(cell.value, int | float) and abs(cell.value) >= _EXACT_BELOW:
+        return "is a number of which Excel keeps 15 digits only; format the column as text and type the cell again"
     return f"is an error of Excel ({cell.value})" if cell.data_type == "e" else ""
 
 

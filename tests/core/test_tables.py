@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import re
 import zipfile
 from collections.abc import Sequence
 from datetime import date
@@ -55,9 +56,10 @@ def test_a_table_with_a_mark_of_either_byte_order_is_read() -> None:
     assert cells(codecs.BOM_UTF16_LE + text.encode("utf-16-le")) == ROWS
 
 
-@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "sep=;\r", "sep=;;;"])
-def test_the_separator_of_the_first_line_is_used(first: str) -> None:
-    table = read(f"{first}\n" + PLAIN.replace(",", ";"))
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "sep=; ", "sep=;;;"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_the_separator_of_the_first_line_is_used(first: str, line_end: str) -> None:
+    table = read(f"{first}\n{PLAIN.replace(',', ';')}".replace("\n", line_end))
     assert [row.cells for row in table] == ROWS
     assert [row.place for row in table] == ["line 3", "line 4"]
 
@@ -146,6 +148,62 @@ def test_the_sheet_that_names_the_columns_is_read() -> None:
     out = io.BytesIO()
     book.save(out)
     assert cells(out.getvalue()) == ROWS
+
+
+def with_sheet(data: bytes, title: str, rows: Sequence[Sequence[object]], place: int | None = None) -> bytes:
+    book = openpyxl.load_workbook(io.BytesIO(data))
+    sheet = book.create_sheet(title, place)
+    for row in rows:
+        sheet.append(list(row))
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def test_the_sheet_that_names_the_most_columns_is_read() -> None:
+    assert cells(with_sheet(workbook([COLUMNS, *ROWS]), "Files", [("File", "Note"), ("a.png", "ok")], 0)) == ROWS
+
+
+def test_no_sheet_of_several_that_fit_is_left_out_without_a_word() -> None:
+    two = with_sheet(workbook([COLUMNS, ROWS[0]]), "Second site", [COLUMNS, ROWS[1]])
+    with pytest.raises(
+        UnreadableTableError, match=r"several sheets with the columns .*: Sheet and Second site; put all"
+    ):
+        read(two)
+    book = openpyxl.load_workbook(io.BytesIO(two))
+    book["Second site"].sheet_state = "hidden"
+    out = io.BytesIO()
+    book.save(out)
+    assert cells(out.getvalue()) == ROWS[:1]
+
+
+@pytest.mark.parametrize("column", [1, 2, 3])
+def test_a_formula_without_a_result_is_not_an_empty_cell(column: int) -> None:
+    row = ["a.png", "benign", "P1"]
+    row[column - 1] = '="x"'
+    with pytest.raises(UnreadableTableError, match=rf"row 2, column {COLUMNS[column - 1]}: the cell is a formula"):
+        read(workbook([COLUMNS, row]))
+
+
+def test_a_row_of_formulas_without_results_is_not_an_empty_row() -> None:
+    with pytest.raises(UnreadableTableError, match="row 3, column file: the cell is a formula without a result"):
+        read(workbook([COLUMNS, ROWS[0], ("=A2", "=B2", "=C2")]))
+
+
+def test_a_formula_with_its_result_is_read() -> None:
+    data = workbook([COLUMNS, ("a.png", "benign", "=3+4")])
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        parts = {name.replace("/", "__"): archive.read(name) for name in archive.namelist()}
+    sheet = "xl__worksheets__sheet1.xml"
+    parts[sheet] = re.sub(rb"<f>3\+4</f><v ?/?>(</v>)?", b"<f>3+4</f><v>7</v>", parts[sheet])
+    assert cells(zipped(**parts)) == [("a.png", "benign", "7")]
+
+
+def test_a_number_with_more_digits_than_excel_keeps_is_refused() -> None:
+    assert cells(workbook([COLUMNS, ("a.png", "benign", 999_999_999_999_999)]))[0][2] == "999999999999999"
+    for number in (1_000_000_000_000_000, 20240001234567890, 2.5e18):
+        with pytest.raises(UnreadableTableError, match="row 2, column patient_id: the cell is a number of which Excel"):
+            read(workbook([COLUMNS, ("a.png", "benign", number)]))
 
 
 def test_what_excel_took_for_a_date_is_refused_where_it_matters() -> None:
