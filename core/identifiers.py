@@ -13,6 +13,15 @@ _UNSEEN = re.compile("[\u034f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 # As a numeric column comes out of a spreadsheet or of pandas: 007, 7, 7.0
 _NUMBER = re.compile(r"0*([0-9]+)(?:\.0+)?")
 _BETWEEN_WORDS = re.compile(r"[\s_-]+")
+# As Excel shows a number for which its column is too narrow, and writes it to a CSV file: 1.23457E+11
+_SHORTENED = re.compile(r"[+-]?\d(?:[.,]\d+)?e\+\d{2,3}")
+# What spreadsheets, pandas and R write where there is nothing, and the errors of Excel, some in German and French.
+_ABSENT = frozenset(
+    (
+        *("nan", "na", "n/a", "<na>", "nat", "null", "none", "#n/a", "#nv", "#ref!", "#bezug!", "#value!", "#wert!"),
+        *("#valeur!", "#name?", "#nom?", "#div/0!", "#num!", "#zahl!", "#nombre!", "#null!", "#nul!", "#spill!"),
+    )
+)
 
 
 def fold_identifier(identifier: str) -> str:
@@ -57,6 +66,19 @@ def unify_identifiers(identifiers: Sequence[str]) -> list[str]:
     """Return every identifier in the first of its spellings, so that equal ones are equal as text."""
     first: dict[str, str] = {}
     return [first.setdefault(fold_identifier(one), tidy_identifier(one)) for one in identifiers]
+
+
+def describe_loss(identifier: str) -> str:
+    """Return why what is written cannot be the identifier that was meant; "" if it can.
+
+    Different identifiers look alike then: 123456789012 and 123456700000 are both shortened to 1.23457E+11.
+    """
+    folded = fold_text(identifier)
+    if _SHORTENED.fullmatch(folded):
+        return "is a number that a spreadsheet has shortened; format the column as text and type it again"
+    if folded in _ABSENT or (folded and not folded.strip("#")):
+        return "is what programs write where there is no value"
+    return ""
 
 
 def find_spellings(identifiers: Iterable[str]) -> list[tuple[str, ...]]:

@@ -37,7 +37,7 @@ from core.data.leaks import (
 from core.data.left_out import FileLeftOut, find_left_out
 from core.data.published_splits import PUBLISHED_SPLITS, SplitName, without_shared_patients
 from core.data.splits import is_fold_list, read_fold_lists
-from core.identifiers import show_spellings
+from core.identifiers import describe_loss, show_spellings
 from core.run_history import SPLIT_FILE
 from core.tables import SUFFIXES, has_columns, read_table
 from core.wording import count_words
@@ -120,6 +120,8 @@ def _read_run(table: Path) -> list[PlacedImage]:
         label, path = label_set.find(row["label"]), Path(row["file"])
         if not label or not row["patient_id"].strip():
             raise ValueError(f"{table}, {row.place} has no label or no patient_id; every image needs both")
+        if loss := describe_loss(row["patient_id"]):
+            raise ValueError(f"{table}, {row.place}, column patient_id: {row['patient_id']!r} {loss}")
         image = parse_breakhis_name(path) or LabelledImage(path, label, row["patient_id"], "", label_set.name)
         placed.append(PlacedImage(image, table.parent.name, row["split_or_fold"]))
     return placed

@@ -11,7 +11,7 @@ from typing import Literal
 
 from core.data.folder_files import find_table, find_tables, list_pictures
 from core.data.label_table import LabelledFile, find_label_table, read_labels
-from core.identifiers import fold_identifier, fold_text, tidy_identifier, unify_identifiers
+from core.identifiers import describe_loss, fold_identifier, fold_text, tidy_identifier, unify_identifiers
 from core.imaging.scale import Scale
 from core.labels import BACH, BINARY, BREAKHIS, IDC, LabelSet, Malignancy
 from core.tables import read_table
@@ -401,6 +401,8 @@ def _read_pairs(tables: Iterable[Path], column: str) -> dict[str, str]:
             said = row[column]
             if not file or not fold_text(said):
                 raise ValueError(f"{table}, {row.place} has no {column if file else 'file'}; every line needs both")
+            if loss := describe_loss(said):
+                raise ValueError(f"{table}, {row.place}, column {column}: {said!r} {loss}")
             if fold_identifier(pairs.setdefault(file, said)) != fold_identifier(said):
                 raise ValueError(f"{table}, {row.place}: {file} has another {column} in an earlier line")
     return pairs

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.data.folder_files import find_table, walk_files
-from core.identifiers import fold_text, fold_word, tidy_identifier
+from core.identifiers import describe_loss, fold_text, fold_word, tidy_identifier
 from core.imaging.scale import Scale
 from core.tables import Row, read_table
 from core.wording import join_first
@@ -75,6 +75,8 @@ def read_labels(table: Path, *, outside: bool = False) -> list[LabelledFile]:
     for row in rows:
         if missing := [column for column in _COLUMNS if not fold_text(row[column])]:
             raise ValueError(f"{table}, {row.place} has no {' and no '.join(missing)}; every image needs all three")
+        if loss := describe_loss(row["patient_id"]):
+            raise ValueError(f"{table}, {row.place}, column patient_id: {row['patient_id']!r} {loss}")
     files = _find_files(table, rows, outside=outside)
     _refuse_repeated(table, files)
     _refuse_contradictions(table, files)

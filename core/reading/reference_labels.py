@@ -1,6 +1,6 @@
 """Read the reference labels of cases, against which readers are compared, from a table."""
 
-from core.identifiers import fold_identifier, tidy_identifier
+from core.identifiers import describe_loss, fold_identifier, tidy_identifier
 from core.labels import BINARY, BREAKHIS, Malignancy
 from core.tables import Row, UnreadableTableError, read_table
 
@@ -45,4 +45,6 @@ def _case_and_label(row: Row) -> tuple[str, Malignancy]:
     label = next(labels, None)
     if label is None or not accession:
         raise UnreadableReferencesError(f"{row.place} {_EXPECTED}, got {accession!r} and {word!r}")
+    if loss := describe_loss(accession):
+        raise UnreadableReferencesError(f"{row.place}, column case: {accession!r} {loss}")
     return accession, label

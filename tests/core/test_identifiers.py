@@ -5,6 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.identifiers import (
+    describe_loss,
     find_spellings,
     fold_identifier,
     fold_text,
@@ -112,3 +113,18 @@ def test_spellings_that_look_alike_are_shown_with_what_tells_them_apart() -> Non
     assert show_spellings(["P1", "p1"]) == "'P1' and 'p1'"
     assert show_spellings(["P1", "P1 ", "P1\u00a0"]) == "'P1', 'P1 ' and 'P1\\xa0'"
     assert show_spellings(["Mü", "Mu\u0308"]) == "'M\\xfc' and 'Mu\\u0308'"
+
+
+@pytest.mark.parametrize("shortened", ["1E+05", "1.23457E+11", "1,23457E+11", " 2.0e+15 ", "-1E+100", "１E+05"])
+def test_a_number_that_a_spreadsheet_has_shortened_is_no_identifier(shortened: str) -> None:
+    assert "a spreadsheet has shortened" in describe_loss(shortened)
+
+
+@pytest.mark.parametrize("absent", ["nan", "NaN", "NA", "n/a", "#N/A", "#NV", "#WERT!", "NULL", "None", "<NA>", "####"])
+def test_what_programs_write_for_nothing_is_no_identifier(absent: str) -> None:
+    assert "where there is no value" in describe_loss(f" {absent}")
+
+
+@pytest.mark.parametrize("identifier", ["", "100000", "E5", "1E05", "1E+5", "S24-1E+05", "Nan Li", "#1", "P1", "Nora"])
+def test_every_other_identifier_may_be_meant(identifier: str) -> None:
+    assert describe_loss(identifier) == ""

@@ -25,6 +25,7 @@ def test_cases_are_benign_malignant_or_a_class_of_breakhis() -> None:
         (b"case,label\nC-1,perhaps\n", "line 2.*'perhaps'"),
         (b"case,label\nC-1\n", "line 2"),
         (b"case,label\n,benign\n", "line 2"),
+        (b"case,label\nC-1,benign\n1E+05,benign\n", "line 3, column case: '1E.05' is a number that .* has shortened"),
         (b"case,label\nC-1,benign\nC-1,malignant\n", "line 3.*another label"),
         (b"\xff\xfe\x00", "UTF-8"),
         (b'case,label\n"C-1,benign\n', "not a valid CSV table"),
