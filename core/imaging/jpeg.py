@@ -4,20 +4,15 @@ Decoders fill missing data with grey; these checks refuse files with missing dat
 codes are those of ISO/IEC 10918-1, table B.1.
 """
 
-import io
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-from PIL import Image
-
 from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError, check_size, check_work
 
 START_OF_SCAN = 0xDA
-FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+FRAMES = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}
 JFIF, ADOBE = 0xE0, 0xEE
 
 _MAX_SEGMENTS = 10_000  # in the header; a split profile and long metadata take under 300
@@ -27,14 +22,11 @@ _SEQUENTIAL = (0xC0, 0xC1)
 _NOT_READ = {
     **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless coding"),
     **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical coding"),
+    0xF7: "JPEG-LS coding",
 }
 _USUAL_PASSES = 12  # of a progressive file; libjpeg writes 10
 _START, _END_OF_IMAGE = 0xD8, 0xD9
 _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD8))
-# A marker other than those that belong to packed data: FF00 is a byte FF, FFD0 to FFD7 restart the decoder.
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-# Packed data that decode to something other than grey, whatever the tables.
-_MORE_DATA = bytes((37 * n + 11) % 251 for n in range(96))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,46 +115,6 @@ def _check_cost(data: bytes, frame: int, pixels: int) -> None:
             f"the JPEG is too costly to decode: it is progressive, with {scans} passes. {EXPORT_AGAIN}"
         )
     check_work(3 * pixels * max(1, -(-scans // _USUAL_PASSES)), len(data))
-
-
-def check_last_block(data: bytes, image: Image.Image) -> None:
-    """Refuse a JPEG whose last part is missing, which decoders fill with mid-grey.
-
-    A grey margin looks the same, but its blocks are in the data. More data after the last block change nothing;
-    after missing blocks, they are taken for those blocks.
-
-    Raises:
-        UnreadableImageError: If blocks are missing.
-    """
-    width, height = image.size
-    corner = np.asarray(image.crop((width - 8, height - 8, width, height)))
-    if not np.isin(corner[..., :3], (127, 128)).all():
-        return
-    end = find_end(data)
-    if end is not None:
-        longer = data[:end] + _MORE_DATA + data[end:]
-        with Image.open(io.BytesIO(longer), formats=["JPEG"]) as probe:
-            if np.array_equal(np.asarray(probe), np.asarray(image)):
-                return
-    raise UnreadableImageError("the last part of the JPEG is missing. Export it again.")
-
-
-def find_end(data: bytes) -> int | None:
-    """Return where the marker is that ends the image; None if there is none."""
-    header = list(header_markers(data))
-    if not header or header[-1].code != START_OF_SCAN:
-        return None
-    at = header[-1].end
-    for _ in range(_MAX_SEGMENTS):
-        found = _MARKER.search(data, at)
-        if found is None:
-            return None
-        if data[found.start() + 1] == _END_OF_IMAGE:
-            return found.start()
-        at = found.end()
-        if len(data) >= at + 2:
-            at += struct.unpack_from(">H", data, at)[0]
-    return None
 
 
 def read_statement(markers: list[JpegMarker]) -> Statement:

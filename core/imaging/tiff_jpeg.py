@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from core.imaging.jpeg import ADOBE, JFIF, Colours, Statement, header_markers, read_statement
+from core.imaging.jpeg_scans import check_data
 from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError
 from core.imaging.pixels import Samples, Samples8
 from core.imaging.tiff_layout import Layout
@@ -42,9 +43,12 @@ class JpegDecoder:
         Raises:
             UnreadableImageError: If it has another size or other channels than the TIFF says.
         """
-        with Image.open(io.BytesIO(_restate(segment, self.tables, self.colours)), formats=["JPEG"]) as image:
+        whole = _restate(segment, self.tables, self.colours)
+        with Image.open(io.BytesIO(whole), formats=["JPEG"]) as image:
             if image.width != layout.segment_width or not rows <= image.height <= max(rows, layout.segment_height):
                 raise UnreadableImageError("a strip or tile of the TIFF has the wrong size. Export it again.")
+            image.load()
+            check_data(whole, image)
             samples = np.asarray(image)
         samples = samples[:rows].reshape(rows, layout.segment_width, -1)
         if samples.shape[2] != layout.channels or layout.channels > 3:
