@@ -38,6 +38,17 @@ def read_channels(first: Tags) -> Channels | None:
     return None
 
 
+def count_stated(first: Tags) -> int:
+    """Return how many pictures the description says that the file holds; ImageJ lists only the first as a page."""
+    description = first.text(Tag.DESCRIPTION)
+    if description.startswith("ImageJ="):
+        stated = re.search(r"^images=(\d{1,9})\s*$", description, re.MULTILINE)
+        return int(stated[1]) if stated else 1
+    # tifffile's own description of an array, such as {"shape": [5, 96, 160, 3], "truncated": true}
+    shape = re.match(r'\{"shape": \[(\d{1,9}), \d+, \d+(?:, [34])?\]', description)
+    return int(shape[1]) if shape and '"truncated": true' in description else 1
+
+
 def _imagej_channels(description: str, first: Tags) -> Channels | None:
     """Read ImageJ's lines of key and value; channels are its fastest dimension, then slices, then frames."""
     stated = dict(re.findall(r"^(\w+)=(.*?)\r?$", description, re.MULTILINE))

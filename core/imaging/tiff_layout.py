@@ -154,7 +154,8 @@ def _find_unread_packing(tags: Tags, layout: Layout) -> str:
         method = _NOT_READ.get(layout.compression, f"method number {layout.compression}")
         return f"the TIFF is compressed with {method}, which is not supported."
     if layout.predictor not in (1, 2) or (layout.predictor == 2 and layout.bits not in (8, 16)):
-        return f"the TIFF uses an unsupported predictor (number {layout.predictor})."
+        kind = "that for floating-point numbers" if layout.predictor == 3 else f"number {layout.predictor}"
+        return f"the TIFF uses an unsupported predictor ({kind})."
     if tags.number(Tag.FILL_ORDER, 1) != 1:
         return "the TIFF stores its bits in reverse order, which is not supported."
     if layout.compression in (JPEG, WEBP) and layout.bits != 8:
@@ -171,8 +172,9 @@ def _find_unread_colours(tags: Tags, layout: Layout, bits: set[int]) -> str:
         return _UNKNOWN_WHITE.format("signed or floating-point numbers")
     if len(bits) != 1 or layout.bits not in _BITS:
         return _UNKNOWN_WHITE.format(f"numbers of {' and '.join(map(str, sorted(bits)))} bits")
-    if layout.compression != JPEG and layout.photometric == 6:
-        return "the TIFF uses YCbCr colours without JPEG compression, which is not supported."
+    if layout.photometric == 6 and (layout.compression != JPEG or layout.planar):
+        how = "with each channel apart" if layout.compression == JPEG else "without JPEG compression"
+        return f"the TIFF uses YCbCr colours {how}, which is not supported."
     if layout.photometric == 5 and tags.number(Tag.INK_SET, 1) != 1:
         return "the TIFF uses inks other than cyan, magenta, yellow and black."
     return ""

@@ -1,21 +1,23 @@
-"""Choose the picture of a TIFF among its pages, previews, smaller copies and channels.
+"""Choose the picture of a TIFF among its pages, previews, smaller copies, masks and channels.
 
-The picture is the largest page that is not marked as a smaller copy. Three grey pages are one colour picture if the
-program that wrote them says which is red, green and blue; if it does not, no page is the picture, and the file is
-refused.
+The picture is the largest page in colour that is not marked as a smaller copy; a grey page counts only if none in
+colour comes near its size, because beside a picture of tissue it is a mask or a map. Three grey pages are one colour
+picture if the program that wrote them says which is red, green and blue; if it does not, no page is the picture, and
+the file is refused.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError
-from core.imaging.tiff_channels import read_channels
+from core.imaging.tiff_channels import count_stated, read_channels
 from core.imaging.tiff_tags import Directories, Tag, Tags, read_directories
 
 _SMALLER_COPY, _MASK = 1, 4  # bits of the tag 254
 _OLD_SMALLER_COPY = 2  # value of the tag 255
 _MASK_COLOURS = 4  # photometric interpretation
 _GREYS = (0, 1)
+_PREVIEW = 4  # a page with less than a quarter of the pixels of another one may be its preview
 _COMPOSED = "its grey pages were put together as red, green and blue"
 
 
@@ -60,12 +62,27 @@ def choose_picture(data: bytes) -> Picture:
             raise UnreadableImageError("the TIFF has only a preview; its picture is missing. Export it again.")
         largest = max(pages, key=lambda page: page.pixels)
         return Picture((largest.tags,), directories.pages[0], ("the file calls its only picture a smaller copy",))
-    lost = ("a further page of the file is damaged and was left out",) if broken else ()
+    lost = _note_lost(directories, broken=broken)
     composite = _compose(directories, whole)
     if composite:
         return replace(composite, notes=(*composite.notes, *lost))
+    chosen = _choose(whole)
+    return Picture((chosen.tags,), directories.pages[0], (*_note_choice(chosen, whole, pages), *lost))
+
+
+def _choose(whole: Sequence[_Page]) -> _Page:
+    """Return the largest page, or of pages of like size the largest in colour."""
     largest = max(whole, key=lambda page: page.pixels)
-    return Picture((largest.tags,), directories.pages[0], (*_note_choice(largest, whole, pages), *lost))
+    coloured = [page for page in whole if not page.grey and _PREVIEW * page.pixels >= largest.pixels]
+    return max(coloured, key=lambda page: page.pixels, default=largest)
+
+
+def _note_lost(directories: Directories, *, broken: bool) -> tuple[str, ...]:
+    notes = ["a further page of the file is damaged and was left out"] if broken else []
+    stated, listed = count_stated(directories.pages[0]), len(directories.pages)
+    if stated > listed:
+        notes.append(f"the file says that it holds {stated} pictures and lists {listed}; the others are not used")
+    return tuple(notes)
 
 
 def _describe(directories: Directories) -> tuple[list[_Page], bool]:
@@ -103,7 +120,9 @@ def _note_choice(chosen: _Page, whole: Sequence[_Page], pages: Sequence[_Page]) 
     if len(whole) > 1:
         if chosen is whole[0]:
             return (f"only the first of {len(whole)} pages is used",)
-        return (f"only {chosen.name} is used, the largest of {len(whole)}: {size}",)
+        largest = max(whole, key=lambda page: page.pixels)
+        kind = "the largest" if chosen is largest else "the largest in colour"
+        return (f"only {chosen.name} is used, {kind} of {len(whole)}: {size}",)
     if chosen is not pages[0]:
         return (f"{chosen.name} is used, {size}; {pages[0].name} is a smaller copy",)
     return ()
@@ -124,7 +143,8 @@ def _compose(directories: Directories, whole: Sequence[_Page]) -> Picture | None
         return None
     if max(channels.pages) >= len(directories.pages):
         raise UnreadableImageError(
-            f"the TIFF is one of several channels, and the others are not in this file. {EXPORT_AGAIN}"
+            f"the TIFF lists only {len(directories.pages)} of its {max(channels.pages) + 1} channels as pages. "
+            f"{EXPORT_AGAIN}"
         )
     planes = tuple(directories.pages[index] for index in channels.pages)
     rest = len(directories.pages) - len(planes)

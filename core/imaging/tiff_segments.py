@@ -45,8 +45,10 @@ def find_segments(data: bytes, tags: Tags, layout: Layout) -> tuple[Segment, ...
     Raises:
         UnreadableImageError: If one is empty, or extends beyond the end of the file.
     """
-    offsets = tags.numbers(Tag.TILE_OFFSETS if layout.tiled else Tag.STRIP_OFFSETS)[: layout.segments]
-    counts = tags.numbers(Tag.TILE_COUNTS if layout.tiled else Tag.STRIP_COUNTS)[: layout.segments]
+    # Some programs list tiles under the tags of strips, as libtiff accepts.
+    offsets = (tags.numbers(Tag.TILE_OFFSETS) if layout.tiled else ()) or tags.numbers(Tag.STRIP_OFFSETS)
+    counts = (tags.numbers(Tag.TILE_COUNTS) if layout.tiled else ()) or tags.numbers(Tag.STRIP_COUNTS)
+    offsets, counts = offsets[: layout.segments], counts[: layout.segments]
     if len(offsets) < layout.segments:
         raise UnreadableImageError(
             f"the TIFF lists only {len(offsets):,} of {layout.segments:,} strips or tiles. Export it again."
@@ -89,6 +91,8 @@ def _find(view: memoryview, layout: Layout, place: tuple[int, int, int], rows: i
         end = offset + layout.packed_bytes(rows)
         if following < end <= len(view):
             raise UnreadableImageError("a strip or tile of the TIFF is empty. Export it again.")
+    elif layout.compression == PLAIN and end < offset + layout.packed_bytes(rows) == following < len(view):
+        end = following  # the next part begins where this one must end, so the number of bytes is wrong
     elif count == 0 or end > (following if layout.compression == PACKBITS else len(view)):
         if layout.compression not in _SELF_ENDING or offset >= len(view):
             raise _wrong_count(len(view), count, end)

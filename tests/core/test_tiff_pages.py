@@ -43,6 +43,18 @@ FOUND: dict[str, tuple[Pages, str]] = {
         ((large(), {}), (smooth_colours(), {})),
         "only the first of 2 pages is used",
     ),
+    "a mask first, not marked": (
+        ((np.full((96, 128), 255, np.uint8), {"photometric": "minisblack"}), (large(), {})),
+        "only page 2 is used, the largest in colour of 2: 128 x 96 pixels",
+    ),
+    "a mask of one bit first, not marked": (
+        ((np.ones((96, 128), bool), {"photometric": "minisblack"}), (large(), {})),
+        "only page 2 is used, the largest in colour of 2: 128 x 96 pixels",
+    ),
+    "a larger mask behind the picture, not marked": (
+        ((large(), {}), (np.zeros((192, 256), np.uint8), {"photometric": "minisblack"})),
+        "only the first of 2 pages is used",
+    ),
     "three pictures of one size": (
         ((large(), {}), (large()[::-1], {}), (large()[:, ::-1], {})),
         "only the first of 3 pages is used",
@@ -56,6 +68,27 @@ def test_the_whole_picture_is_taken_and_what_is_left_out_is_said(kind: str) -> N
     decoded = decode_image(pages_tiff(pages))
     assert np.array_equal(decoded.pixels, large())
     assert decoded.notes == (note,)
+
+
+def test_a_coloured_preview_of_a_grey_picture_is_not_the_picture() -> None:
+    grey = np.tile(smooth_colours()[..., 0], (3, 3))
+    data = pages_tiff([(smooth_colours(), {}), (grey, {"photometric": "minisblack"})])
+    assert np.array_equal(decode_image(data).pixels, np.repeat(grey[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("options", [{"imagej": True, "metadata": {"axes": "ZYXS"}}, {"photometric": "rgb"}])
+def test_pictures_that_no_page_lists_are_told(options: dict[str, object]) -> None:
+    stack = np.stack([smooth_colours(), smooth_colours()[::-1], smooth_colours()])
+    decoded = decode_image(tiff(stack, truncate=True, **options))
+    assert np.array_equal(decoded.pixels, smooth_colours())
+    assert decoded.notes == ("the file says that it holds 3 pictures and lists 1; the others are not used",)
+    assert decode_image(tiff(stack, **options)).notes == ("only the first of 3 pages is used",)
+
+
+def test_channels_that_no_page_lists_are_not_half_a_picture() -> None:
+    metadata = {"axes": "CYX", "mode": "composite"}
+    said = refusal(channels_tiff(smooth_colours(), imagej=True, metadata=metadata, truncate=True))
+    assert "lists only 1 of its 3 channels" in said
 
 
 def test_smaller_copies_and_masks_beside_the_picture_need_no_note() -> None:

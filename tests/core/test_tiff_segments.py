@@ -1,5 +1,6 @@
 """Strips and tiles are found where tags are wrong, unpacked by the method they name, and never left black."""
 
+import struct
 from collections.abc import Callable
 
 import numpy as np
@@ -43,6 +44,22 @@ def test_a_file_without_byte_counts_is_refused_when_cut_short(packing: str | Non
     refusal(with_numbers(data, STRIP_COUNTS, WRONG["all zero"])[: int(share * len(data))])
 
 
+def test_a_strip_that_ends_where_the_next_begins_may_state_less() -> None:
+    data = tiff(smooth_colours(), photometric="rgb", rowsperstrip=16)
+    stated = with_numbers(data, STRIP_COUNTS, lambda counts: [counts[0] - 1, counts[1] - 700, counts[2]])
+    assert np.array_equal(decode_image(stated).pixels, smooth_colours())
+    last = with_numbers(data, STRIP_COUNTS, lambda counts: [*counts[:2], counts[2] - 1])
+    assert "has only 3,071 of 3,072 bytes" in refusal(last)
+
+
+def test_tiles_are_found_under_the_tags_of_strips() -> None:
+    data = tiff(smooth_colours(), photometric="rgb", tile=(16, 32))
+    for tag, name in ((TILE_OFFSETS, _STRIP_OFFSETS), (TILE_COUNTS, STRIP_COUNTS)):
+        at = data.index(struct.pack("<H", tag), 8)
+        data = data[:at] + struct.pack("<H", name) + data[at + 2 :]
+    assert np.array_equal(decode_image(data).pixels, smooth_colours())
+
+
 @pytest.mark.parametrize("packing", ["zstd", "lzma", "jpeg2000", "webp"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_newer_ways_of_packing_are_read(layout: str, packing: str) -> None:
@@ -72,6 +89,19 @@ def test_sixteen_bits_are_read_from_jpeg_2000_and_zstd() -> None:
 def test_a_way_of_packing_that_is_not_read_is_named(number: int, name: str) -> None:
     data = tiff(smooth_colours(), photometric="rgb")
     assert name in refusal(with_numbers(data, _COMPRESSION, lambda _: [number]))
+
+
+def test_a_predictor_that_is_not_read_is_named() -> None:
+    numbers = (smooth_colours() / 255).astype(np.float32)
+    said = refusal(tiff(numbers, photometric="rgb", compression="deflate", predictor=3))
+    assert "predictor (that for floating-point numbers)" in said
+
+
+def test_ycbcr_channels_that_are_stored_apart_are_not_taken_for_rgb() -> None:
+    planes = np.moveaxis(smooth_colours(), 2, 0).copy()
+    data = tiff(planes, photometric="rgb", planarconfig="separate", compression="jpeg")
+    assert np.abs(decode_image(data).pixels.astype(int) - smooth_colours()).mean() <= 3
+    assert "uses YCbCr colours with each channel apart" in refusal(with_numbers(data, 262, lambda _: [6]))
 
 
 def test_a_picture_inside_of_another_size_is_refused() -> None:
