@@ -30,6 +30,8 @@ _KNOWN_PROFILES = (
 )
 _LONGEST_NAME = 40  # characters, of those names
 
+_ROUNDING = 3  # levels of 255; profiles of sRGB differ by 1 or 2
+
 _ON_WHITE = "transparent areas were placed on white"
 _TURNED = "turned upright as the file specifies"
 CMYK_WITHOUT_PROFILE = "converted from CMYK without a colour profile"
@@ -123,9 +125,9 @@ def profile_to_srgb(profile: bytes, channels: int) -> tuple[ToSrgb, str | None]:
             mode, space = "RGB", "RGB "
         if source_space != space:
             return plain_to_srgb, f"the colour profile is for {source_space.strip()} and was ignored"
-        if name.startswith("sRGB"):
-            return plain_to_srgb, None
         transform = _transform(source, mode)
+        if name.startswith("sRGB") and mode == "RGB" and _changes_nothing(transform):
+            return plain_to_srgb, None
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return plain_to_srgb, "the colour profile is damaged and was ignored"
     known = name if name.startswith(_KNOWN_PROFILES) and len(name) <= _LONGEST_NAME else "the embedded profile"
@@ -133,6 +135,13 @@ def profile_to_srgb(profile: bytes, channels: int) -> tuple[ToSrgb, str | None]:
     if mode == "RGB":
         return lambda samples: transform(plain_to_srgb(samples)), note
     return transform, note
+
+
+def _changes_nothing(transform: ToSrgb) -> bool:
+    """Return whether a profile is sRGB but for rounding, whatever its name says."""
+    levels = np.linspace(0, 255, 9).astype(np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(9, 81, 3)
+    return int(np.abs(transform(colours).astype(np.int16) - colours).max()) <= _ROUNDING
 
 
 def _transform(source: ImageCms.ImageCmsProfile, mode: str) -> ToSrgb:

@@ -108,6 +108,23 @@ def test_an_srgb_profile_changes_nothing() -> None:
     assert decoded.notes == ()
 
 
+def test_a_profile_of_other_colours_is_used_although_it_is_called_srgb() -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    # The primaries of Display P3, adapted to D50.
+    primaries = {b"rXYZ": (0.515, 0.241, -0.001), b"gXYZ": (0.292, 0.692, 0.042), b"bXYZ": (0.157, 0.067, 0.784)}
+    for tag, numbers in primaries.items():
+        (at,) = struct.unpack_from(">I", profile, profile.index(tag) + 4)
+        struct.pack_into(">3i", profile, at + 8, *(round(65536 * number) for number in numbers))
+    source = ImageCms.ImageCmsProfile(io.BytesIO(bytes(profile)))
+    assert ImageCms.getProfileDescription(source).startswith("sRGB")
+    decoded = decode_image(rgb_file("PNG", icc_profile=bytes(profile)))
+    means = ImageCms.profileToProfile(
+        Image.fromarray(smooth_colours()), source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+    )
+    assert np.array_equal(decoded.pixels, np.asarray(means))
+    assert decoded.notes == ("converted from the embedded profile to sRGB",)
+
+
 def test_a_damaged_profile_is_left_out_and_said_so() -> None:
     decoded = decode_image(rgb_file("PNG", icc_profile=b"not a profile" * 20))
     assert np.array_equal(decoded.pixels, smooth_colours())
