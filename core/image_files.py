@@ -41,16 +41,18 @@ def find_images(root: Path, results: Path | None = None) -> FoundImages:
     """Return a file whatever it is, or all files of a folder, told apart by their content.
 
     Nothing of a folder is dropped without a word: what may be an image and cannot be read is among the files, with
-    the reason. `results` is a folder for results; if it lies in `root`, it is no input.
+    the reason. `results` is a folder for results; if it lies in `root`, it is no input. A file with several names
+    counts once.
     """
     if not root.is_dir():
         return FoundImages(root, (ImageFile(root, root),))
     files, others = [], []
+    first: dict[tuple[int, int], Path] = {}
     for path, problem in _walk(root, results and results.resolve()):
         if problem is None and not _may_be_image(path):
             others.append(path)
         else:
-            files.append(ImageFile(root, path, problem))
+            files.append(ImageFile(root, path, problem or _find_first(path, root, first)))
     return FoundImages(root, tuple(files), tuple(others))
 
 
@@ -74,8 +76,8 @@ def read_image_file(path: Path) -> bytes:
         raise UnreadableImageError(f"the file cannot be read: {error.strerror}.") from error
 
 
-def output_names(files: Sequence[ImageFile]) -> list[str]:
-    """Return a name for the results of each file, without a suffix, no two of which are the same on any disk.
+def output_names(files: Sequence[ImageFile], endings: Sequence[str] = ("",)) -> list[str]:
+    """Return a name for the results of each file, no two of which are the same on any disk with any of the endings.
 
     The shortest way that tells all files apart is taken for all of them: without and with their suffix,
     then below the name of the folder that was named, then with a number.
@@ -88,7 +90,7 @@ def output_names(files: Sequence[ImageFile]) -> list[str]:
     )
     for way in ways:
         names = [str(way(file)) for file in files]
-        if len({_comparable(name) for name in names}) == len(names):
+        if len({_comparable(name + ending) for name in names for ending in endings}) == len(names) * len(endings):
             return names
     return [f"{number}-{file.relative.name}" for number, file in enumerate(files, start=1)]
 
@@ -129,6 +131,13 @@ def _find_problem(path: Path) -> str | None:
     if not stat.S_ISREG(mode):
         return f"{_NOT_A_FILE}."
     return "a hidden file." if path.name.startswith(".") and _may_be_image(path) else None
+
+
+def _find_first(path: Path, root: Path, first: dict[tuple[int, int], Path]) -> str | None:
+    """Remember a file; return that it is one that is known already, by a link or under a second name."""
+    found = path.stat()
+    known = first.setdefault((found.st_dev, found.st_ino), path)
+    return None if known is path else f"the same file as {readable_path(known.relative_to(root))}."
 
 
 def _may_be_image(path: Path) -> bool:

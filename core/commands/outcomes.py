@@ -14,6 +14,7 @@ _COLUMNS = (
     *("scope", "scope_score", "warnings", "notes", "reason", "um_per_px", "um_per_px_source"),
     *("model_version", "seconds"),
 )
+MAP_ENDINGS = (".heatmap.tiff", ".overlay.png", ".scope.tiff", ".scope.overlay.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,7 @@ class MapFiles:
     @classmethod
     def of(cls, folder: Path, name: str) -> "MapFiles":
         """Name the files of an image."""
-        endings = ("heatmap.tiff", "overlay.png", "scope.tiff", "scope.overlay.png")
-        return cls(*(folder / f"{name}.{ending}" for ending in endings))
+        return cls(*(folder / f"{name}{ending}" for ending in MAP_ENDINGS))
 
     @property
     def paths(self) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ import typer
 from rich.progress import Progress
 
 from core.card import Card, UnusableCheckpointError
-from core.commands.outcomes import MapFiles, Outcome, summarise, to_line, to_record, to_table
+from core.commands.outcomes import MAP_ENDINGS, MapFiles, Outcome, summarise, to_line, to_record, to_table
 from core.computing import Computing
 from core.console import PlainConsole
 from core.files import readable_path, write_whole
@@ -148,7 +148,7 @@ def _name_maps(folder: Path | None, files: Sequence[ImageFile]) -> list[MapFiles
     """Return for each file where its maps are saved: no two alike, and none over an image."""
     if folder is None:
         return [None] * len(files)
-    targets = [MapFiles.of(folder, name) for name in output_names(files)]
+    targets = [MapFiles.of(folder, name) for name in output_names(files, MAP_ENDINGS)]
     _refuse_replacing([path for files_of_one in targets for path in files_of_one.paths], files)
     return [*targets]
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from core.commands.outcomes import MAP_ENDINGS
 from core.image_files import ImageFile, find_images, output_names, read_image_file
 from core.imaging.limits import UnreadableImageError
 from tests.helpers.images.odd_modes import saved, smooth_colours
@@ -49,6 +50,30 @@ def test_every_file_of_a_folder_is_analysed_or_named(folder: Path) -> None:
     assert others == {"notes.txt", "README", "table.csv", "report.pdf", ".cache", ".DS_Store", "._1.jpg"}
 
 
+def test_a_file_with_several_names_counts_once(folder: Path) -> None:
+    (folder / "5.jpg").symlink_to("1.JPG")
+    os.link(folder / "1.JPG", folder / "inner" / "hard.jpg")
+    problems = {str(file.relative): file.problem for file in find_images(folder).files}
+    assert (problems["5.jpg"], problems["inner/hard.jpg"]) == ("the same file as 1.JPG.", "the same file as 1.JPG.")
+    assert problems["1.JPG"] is None
+
+
+@pytest.mark.parametrize("name", ["slide.zvi", "raw.dng", "scan.tga", "stack.ets"])
+def test_what_is_named_like_an_image_is_not_called_none(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\xd0\xcf\x11\xe0 or anything else")
+    assert [file.path.name for file in find_images(tmp_path).files] == [name]
+
+
+def test_what_systems_and_programs_keep_is_no_image(tmp_path: Path) -> None:
+    for name, head in (
+        ("Thumbs.db", b"\xd0\xcf\x11\xe0"),
+        ("features.h5", b"\x89HDF\r\n\x1a\n"),
+        ("a.gz", b"\x1f\x8b"),
+    ):
+        (tmp_path / name).write_bytes(head + bytes(200))
+    assert find_images(tmp_path).files == ()
+
+
 def test_a_folder_of_results_inside_is_no_input(folder: Path) -> None:
     batch = find_images(folder, folder / "inner")
     assert "inner/5.TIF" not in {str(file.relative) for file in batch.files}
@@ -85,6 +110,12 @@ def named(*paths: str, root: str = "case") -> list[ImageFile]:
 )
 def test_names_of_results_are_short_and_tell_all_files_apart(files: list[ImageFile], names: list[str]) -> None:
     assert output_names(files) == names
+
+
+def test_no_result_of_one_file_is_a_result_of_another() -> None:
+    files = named("x.png", "x.scope.png")
+    assert output_names(files) == ["x", "x.scope"]
+    assert output_names(files, MAP_ENDINGS) == ["x.png", "x.scope.png"]
 
 
 _NAMES = st.text("aAäÄ.b1", min_size=1, max_size=3).filter(lambda name: name.strip(".") != "")
