@@ -9,6 +9,7 @@ from core.files import readable_path
 from core.identifiers import tidy_identifier
 from core.image_files import find_images
 from core.imaging.scale import Scale
+from core.named_files import find_as_written
 from core.tables import Row, has_columns, read_table
 
 _NAMES = ("path", "file")  # what the column with the images may be called
@@ -31,7 +32,7 @@ def list_cohort(source: Path) -> list[CohortFile]:
 
     Raises:
         OSError: If the source cannot be read.
-        ValueError: If there are none, or two of them have the same name; the message says what to change.
+        ValueError: If there are none, or one is named twice; the message says what to change.
     """
     files = _in_folder(source) if source.is_dir() else _in_table(source)
     if not files:
@@ -52,11 +53,12 @@ def _in_table(table: Path) -> list[CohortFile]:
 
 def _named_in(row: Row, column: str, folder: Path) -> CohortFile:
     name = os.path.normpath(row[column].strip())  # one name for one file: ./a.png is a.png
-    path, label = folder / name, tidy_identifier(row["label"]) or None
-    scale, problem = None, None if path.is_file() else "there is no such file."
+    found, label = find_as_written(folder, row[column]), tidy_identifier(row["label"]) or None
+    path, problem = found or folder / name, None if found else "there is no such file."
+    scale = None
     if text := row["um_per_px"].strip():
         try:
-            scale = Scale(float(text), "dataset")
+            scale = Scale(float(text.replace(",", ".")), "dataset")
         except ValueError as error:
             problem = problem or f"um_per_px of {row.place}: {error}"
     return CohortFile(name, path, label, scale, problem)
@@ -64,7 +66,12 @@ def _named_in(row: Row, column: str, folder: Path) -> CohortFile:
 
 def _refuse_doubles(files: Sequence[CohortFile]) -> None:
     seen: set[str] = set()
+    first: dict[tuple[int, int], str] = {}
     for file in files:
         if file.name in seen:
             raise ValueError(f"two images are called {file.name}; every image may be named only once")
         seen.add(file.name)
+        if file.problem is None:
+            found = file.path.stat()
+            if (known := first.setdefault((found.st_dev, found.st_ino), file.name)) != file.name:
+                raise ValueError(f"{known} and {file.name} are one file; every image may be named only once")

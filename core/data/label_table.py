@@ -11,6 +11,7 @@ from pathlib import Path
 from core.data.folder_files import find_table, walk_files
 from core.identifiers import describe_loss, fold_text, fold_word, tidy_identifier
 from core.imaging.scale import Scale
+from core.named_files import find_as_written
 from core.tables import Row, read_table
 from core.wording import join_first
 
@@ -58,7 +59,8 @@ def find_label_table(root: Path) -> Path:
 def read_labels(table: Path, *, outside: bool = False) -> list[LabelledFile]:
     """Return the files that a table names, with their labels, in the order of its rows.
 
-    A name is found as it is written, with the slashes of Windows, in another case, and composed or decomposed.
+    A name is found as it is written, with the slashes of Windows, with the codes of web addresses (%20), in another
+    case, and composed or decomposed.
 
     Args:
         table: The table, in the folder that its names start from.
@@ -89,7 +91,7 @@ def _find_files(table: Path, rows: Sequence[Row], *, outside: bool) -> list[Labe
     files, absent = [], []
     for row in rows:
         name = tidy_identifier(row["file"])
-        path = _find_as_written(root, row["file"])
+        path = find_as_written(root, row["file"])
         if path is None:
             index = index or _index_files(root)
             path = _find_folded(table, row, index)
@@ -103,7 +105,10 @@ def _find_files(table: Path, rows: Sequence[Row], *, outside: bool) -> list[Labe
         scale = _read_scale(row, table)
         files.append(LabelledFile(shown, label, row["patient_id"], magnification, name, row.place, scale))
     if absent:
-        raise FileNotFoundError(f"{len(absent)} of {len(rows)} images in {table} do not exist: {join_first(absent)}")
+        hint = "" if "".join(absent).isascii() else "; if letters look wrong, save the table as CSV (UTF-8)"
+        raise FileNotFoundError(
+            f"{len(absent)} of {len(rows)} images in {table} do not exist: {join_first(absent)}{hint}"
+        )
     return files
 
 
@@ -116,15 +121,6 @@ def _read_scale(row: Row, table: Path) -> float | None:
         return Scale(float(text.replace(",", ".")), "dataset").um_per_px
     except ValueError as error:
         raise ValueError(f"{table}, {row.place}, column {_SCALE}: {text!r} is no scale in µm per pixel") from error
-
-
-def _find_as_written(root: Path, name: str) -> Path | None:
-    """Return the file that a name means, without "." and ".."; None if there is none."""
-    for written in (name, name.strip(), name.strip().replace("\\", "/")):
-        path = Path(os.path.normpath(root / written))
-        if written and "\0" not in written and path.is_file():
-            return path
-    return None
 
 
 def _index_files(root: Path) -> dict[str, list[Path]]:

@@ -1,6 +1,7 @@
 """Find identifiers that are written almost alike: of two patients, or of one with a slip of the hand."""
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ MOST_COMPARED = 5_000  # identifiers; where there are more, nearly all have neig
 # Patients are numbered, so numbers one digit apart say nothing where they are common: more than one for ten patients.
 _COMMON = 0.1
 _NUMBER = re.compile(r"0*([0-9]+)")
+# What marks a text in Excel, and the decimals of a whole number, with the comma of many languages.
+_DECORATION = re.compile(r"^['\u2019]|[.,]0{1,2}$")
 
 
 @dataclass(frozen=True, slots=True)
 class NearIdentifiers:
-    """Pairs of identifiers one edit apart, or apart by zeros in front of a number.
+    """Pairs of identifiers one edit apart, or equal as numbers: P1 and P001.
 
     `pairs` are those to look at; `numbered` counts further pairs that differ in one digit, as numbered patients do.
     """
@@ -35,7 +38,7 @@ def find_near_identifiers(identifiers: Iterable[str]) -> NearIdentifiers:
         first.setdefault(fold_identifier(one), one)
     if len(first) > MOST_COMPARED:
         return NearIdentifiers(())
-    near = _one_edit_apart(sorted(first)) | _zeros_apart(sorted(first))
+    near = _one_edit_apart(sorted(first)) | _equal_as_numbers(sorted(first))
     numbers = {pair for pair in near if _differ_in_a_number(*pair)}
     common = len(numbers) > _COMMON * len(first)
     shown = sorted(near - numbers) + ([] if common else sorted(numbers))
@@ -62,11 +65,12 @@ def _is_one_edit(one: str, other: str) -> bool:
     return one[start + 1 :] == other[start + 1 :] or exchanged
 
 
-def _zeros_apart(identifiers: Sequence[str]) -> set[tuple[str, str]]:
-    """Return the pairs that are equal without the zeros before their numbers: P1 and P001."""
+def _equal_as_numbers(identifiers: Sequence[str]) -> set[tuple[str, str]]:
+    """Return the pairs that are equal as numbers: P1 and P001, 1 and 1,0, '7 and 7, 12 in the digits of two scripts."""
     alike: dict[str, list[str]] = defaultdict(list)
     for one in identifiers:
-        alike[_NUMBER.sub(r"\1", one)].append(one)
+        digits = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in one)
+        alike[_NUMBER.sub(r"\1", _DECORATION.sub("", digits))].append(one)
     return {pair for group in alike.values() for pair in pairwise(group)}
 
 

@@ -25,6 +25,7 @@ from core.cohort.parts import PART_ROWS, CohortInUseError, CohortResults
 from core.cohort.rows import COLUMNS, ScoredImage, build_table, score_image
 from core.computing import WantedComputing
 from core.imaging.demo import generate_tissue
+from core.imaging.scale import Scale
 from tests.helpers.fakes import FakeClassifier
 from tests.helpers.networks import small_checkpoint
 
@@ -169,14 +170,37 @@ def test_a_table_gives_labels_and_scales_and_bad_images_are_rows_with_their_erro
 
 @pytest.mark.parametrize(
     ("table", "says"),
-    [("path\na.png\na.png\n", "only once"), ("path\n", "no images"), ("picture\na.png\n", "path")],
+    [
+        ("path\na.png\na.png\n", "only once"),
+        ("path\nb.png\nlink.png\n", "b.png and link.png are one file"),
+        ("path\nb.png\nhard.png\n", "b.png and hard.png are one file"),
+        ("path\nsub\\c.png\nsub/c.png\n", "sub\\c.png and sub/c.png are one file"),
+        ("path\n", "no images"),
+        ("picture\na.png\n", "path"),
+    ],
 )
 def test_a_list_that_cannot_be_used_is_refused_in_a_sentence(
     tmp_path: Path, checkpoint: Path, table: str, says: str
 ) -> None:
     (tmp_path / "list.csv").write_text(table)
+    (tmp_path / "sub").mkdir()
+    for name in ("b.png", "sub/c.png"):
+        (tmp_path / name).write_bytes(b"no image")
+    (tmp_path / "link.png").symlink_to("b.png")
+    os.link(tmp_path / "b.png", tmp_path / "hard.png")
     done = score(tmp_path / "list.csv", tmp_path / "scores.parquet", checkpoint)
     assert (done.exit_code, says in done.stderr) == (2, True), done.output
+
+
+def test_names_and_scales_in_a_list_are_read_as_in_a_table_of_labels(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("sub/a.png", "b c.png"):
+        (tmp_path / name).write_bytes(b"no image")
+    (tmp_path / "list.csv").write_text("file;um_per_px\nsub\\a.png;0,25\nb%20c.png;0,5 px\n")
+    one, other = list_cohort(tmp_path / "list.csv")
+    assert (one.path, one.problem, one.scale) == (tmp_path / "sub" / "a.png", None, Scale(0.25, "dataset"))
+    assert other.path == tmp_path / "b c.png"
+    assert "um_per_px of line 3" in str(other.problem)
 
 
 def test_a_file_that_is_no_table_of_scores_is_not_replaced(images: Path, tmp_path: Path, checkpoint: Path) -> None:

@@ -101,7 +101,9 @@ def test_a_name_is_found_composed_and_decomposed(tmp_path: Path, on_disk: Form, 
     assert image.path.is_file()
 
 
-@pytest.mark.parametrize("written", ["sub\\a.png", ".\\sub\\a.png", "SUB\\A.PNG", "sub/./a.png", "./sub//a.png"])
+@pytest.mark.parametrize(
+    "written", ["sub\\a.png", ".\\sub\\a.png", "SUB\\A.PNG", "sub/./a.png", "./sub//a.png", "sub%2Fa.png"]
+)
 def test_a_path_of_windows_is_found(tmp_path: Path, written: str) -> None:
     folder(tmp_path, f"file,label,patient_id\n{written},benign,P1\n", files=("sub/a.png",))
     (image,) = list_labelled_folder(tmp_path)
@@ -114,7 +116,7 @@ def test_a_name_that_may_mean_two_files_is_refused(tmp_path: Path) -> None:
         list_labelled_folder(tmp_path)
 
 
-@pytest.mark.parametrize("again", ["./a.png", "sub/../a.png", "A.PNG", " a.png", ".\\a.png", "hard.png"])
+@pytest.mark.parametrize("again", ["./a.png", "sub/../a.png", "A.PNG", " a.png", ".\\a.png", "%61.png", "hard.png"])
 def test_one_file_under_two_names_is_refused(tmp_path: Path, again: str) -> None:
     folder(tmp_path, f"{PLAIN}{again},malignant,P9\n")
     os.link(tmp_path / "a.png", tmp_path / "hard.png")
@@ -166,6 +168,23 @@ def test_it_is_not_told_whether_a_file_outside_exists(tmp_path: Path) -> None:
         folder(tmp_path, f"{PLAIN}{name},malignant,P9\n")
         with pytest.raises(ValueError, match="is outside the folder"):
             list_labelled_folder(tmp_path)
+
+
+def test_the_codes_of_web_addresses_lead_nowhere_outside(tmp_path: Path) -> None:
+    write_picture(tmp_path / "out.png", made_picture(9, 64))
+    said = set()
+    for name in ("..%2Fout.png", "..%2Fno such file.png"):
+        folder(tmp_path / "set", f"{PLAIN}{name},malignant,P9\n")
+        with pytest.raises(FileNotFoundError) as caught:
+            list_labelled_folder(tmp_path / "set")
+        said.add(str(caught.value).replace(name, ""))
+    assert len(said) == 1
+
+
+def test_a_name_in_another_encoding_is_said_to_be_one(tmp_path: Path) -> None:
+    table = "file,label,patient_id\nKörper.png,benign,P1\n".encode("mac_roman")
+    with pytest.raises(FileNotFoundError, match=r"do not exist: K.rper\.png \(line 2\); if letters look wrong, save"):
+        list_labelled_folder(folder(tmp_path, table, files=("Körper.png",)))
 
 
 def test_a_folder_that_is_a_link_leads_outside(tmp_path: Path) -> None:

@@ -308,6 +308,14 @@ def test_the_command_finds_patients_that_are_written_almost_alike(tmp_path: Path
         assert pair in result.stdout
 
 
+def test_the_command_finds_patients_with_equal_numbers(tmp_path: Path) -> None:
+    patients = ("741", '"741,0"', "'852", "852", "\u0669\u0666", "96", "X")
+    rows = [f"{n}.png,{'benign' if n % 2 else 'malignant'},{patient}" for n, patient in enumerate(patients)]
+    result = invoke(labelled(tmp_path, *rows), "--dataset", "folder")
+    assert "Patients written almost alike: are they the same? (3)" in result.stdout
+    assert "'741' and '741,0'" in result.stdout
+
+
 def test_numbered_patients_are_not_taken_for_one_another(tmp_path: Path) -> None:
     rows = [f"{n}.png,{'benign' if n % 2 else 'malignant'},P{n:02}" for n in range(1, 13)]
     result = invoke(labelled(tmp_path, *rows), "--dataset", "folder")
