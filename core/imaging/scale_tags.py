@@ -23,6 +23,8 @@ _CENTIMETRE, _INCH = 10_000.0, 25_400.0  # µm
 
 # Units as ImageJ and OME-XML write them, in µm. ImageJ escapes the letter µ, and there are two of them in Unicode.
 _UNITS: Mapping[str, float] = {
+    "pm": 1e-6,
+    **dict.fromkeys(("å", "angstrom", "angstroms", "ångström"), 1e-4),
     **dict.fromkeys(("nm", "nanometer", "nanometre", "nanometers"), 1e-3),
     **dict.fromkeys(("um", "micron", "microns", "micrometer", "micrometre", "micrometers", "micrometres"), 1.0),
     **dict.fromkeys(("mm", "millimeter", "millimetre", "millimeters"), 1e3),
@@ -148,9 +150,12 @@ def _read_imagej(description: str, tags: Tags) -> StatedScale:
     """Read ImageJ's unit; its tags then hold the pixels per unit, and no unit of their own."""
     if not description.startswith("ImageJ=") or len(description) > _MAX_DESCRIPTION:
         return _NOTHING
-    named = re.search(r"^unit=(.{1,40}?)\s*$", description, re.MULTILINE)
-    unit = _unit(named[1]) if named else None
-    return _square("imagej", unit, *_resolutions(tags)) if unit else _NOTHING
+    stated = dict(re.findall(r"^(unit|yunit)=(.{1,40}?)\s*$", description, re.MULTILINE))
+    across, down = _unit(stated.get("unit", "")), _unit(stated.get("yunit", stated.get("unit", "")))
+    resolutions = _resolutions(tags)
+    if not (across and down and all(map(_is_positive, resolutions))):
+        return _NOTHING
+    return _of_pixel("imagej", across / resolutions[0], down / resolutions[1])
 
 
 def _unit(name: str) -> float | None:

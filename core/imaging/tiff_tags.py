@@ -112,8 +112,12 @@ class Tags:
         return self._data[offset : offset + size]
 
     def text(self, tag: Tag) -> str:
-        """Return the text of a tag; empty if the tag is absent."""
-        return self.raw(tag).rstrip(b"\0").decode("utf-8", "replace")
+        """Return the text of a tag, which older programs write in Latin-1; empty if the tag is absent."""
+        packed = self.raw(tag).rstrip(b"\0")
+        try:
+            return packed.decode("utf-8")
+        except UnicodeDecodeError:
+            return packed.decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)

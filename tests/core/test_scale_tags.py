@@ -77,6 +77,20 @@ def test_imagej_states_a_unit_in_its_description(unit: str) -> None:
     assert stated(decoded) == (0.2, "imagej")
 
 
+def test_a_unit_in_latin_1_is_read() -> None:
+    description = "ImageJ=1.40\nunit=µm\n".encode("latin-1")
+    options: dict[str, object] = {"resolution": (5, 5), "resolutionunit": "NONE"}
+    assert stated(tiff(extratags=[(270, 2, len(description), description, True)], **options)) == (0.2, "imagej")
+
+
+@pytest.mark.parametrize(("resolution", "scale"), [((5, 0.005), (0.2, "imagej")), ((5, 5), None), ((5, 0.05), None)])
+def test_imagej_may_state_another_unit_down_the_image(
+    resolution: tuple[float, float], scale: tuple[float, str] | None
+) -> None:
+    description = "ImageJ=1.53t\nunit=um\nyunit=nm\n"
+    assert stated(tiff(description=description, resolution=resolution, resolutionunit="NONE")) == scale
+
+
 def test_what_imagej_itself_would_write_is_read() -> None:
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, _TISSUE, imagej=True, resolution=(4.0, 4.0), metadata={"unit": "um", "axes": "YXS"})
@@ -89,7 +103,8 @@ def test_a_unit_of_imagej_that_is_no_length_is_no_scale(unit: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "side"), [(None, 0.25), ("µm", 0.25), ("um", 0.25), ("nm", 250), ("mm", 0.00025), ("cm", 0.000025)]
+    ("unit", "side"),
+    [(None, 0.25), ("µm", 0.25), ("um", 0.25), ("nm", 250), ("mm", 0.00025), ("pm", 250_000), ("Å", 2500)],
 )
 def test_ome_xml_states_the_physical_size_of_a_pixel(unit: str | None, side: float) -> None:
     buffer = io.BytesIO()
