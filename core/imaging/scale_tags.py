@@ -150,7 +150,7 @@ def _read_imagej(description: str, tags: Tags) -> StatedScale:
     """Read ImageJ's unit; its tags then hold the pixels per unit, and no unit of their own."""
     if not description.startswith("ImageJ=") or len(description) > _MAX_DESCRIPTION:
         return _NOTHING
-    stated = dict(re.findall(r"^(unit|yunit)=(.{1,40}?)\s*$", description, re.MULTILINE))
+    stated: dict[str, str] = dict(re.findall(r"^(unit|yunit)=(.{1,40}?)\s*$", description, re.MULTILINE))
     across, down = _unit(stated.get("unit", "")), _unit(stated.get("yunit", stated.get("unit", "")))
     resolutions = _resolutions(tags)
     if not (across and down and all(map(_is_positive, resolutions))):

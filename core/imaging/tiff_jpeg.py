@@ -51,7 +51,9 @@ class JpegDecoder:
             check_data(whole, image)
             samples = np.asarray(image)
         samples = samples[:rows].reshape(rows, layout.segment_width, -1)
-        if samples.shape[2] != layout.channels or layout.channels > 3:
+        if layout.channels > 3:
+            raise UnreadableImageError(f"the TIFF contains JPEG data of CMYK, which is not supported. {EXPORT_AGAIN}")
+        if samples.shape[2] != layout.channels:
             raise UnreadableImageError(f"the TIFF contains JPEG data with unexpected colours. {EXPORT_AGAIN}")
         return samples
 

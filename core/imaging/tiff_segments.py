@@ -87,12 +87,13 @@ def _find(view: memoryview, layout: Layout, place: tuple[int, int, int], rows: i
     if offset < 8:
         raise UnreadableImageError("a strip or tile of the TIFF is empty. Export it again.")
     end = offset + count
-    if layout.compression == PLAIN and (count == 0 or end > len(view)):
-        end = offset + layout.packed_bytes(rows)
-        if following < end <= len(view):
-            raise UnreadableImageError("a strip or tile of the TIFF is empty. Export it again.")
-    elif layout.compression == PLAIN and end < offset + layout.packed_bytes(rows) == following < len(view):
-        end = following  # the next part begins where this one must end, so the number of bytes is wrong
+    if layout.compression == PLAIN:
+        needed = offset + layout.packed_bytes(rows)
+        if following < needed <= len(view):
+            raise UnreadableImageError("a strip or tile of the TIFF begins inside another one. Export it again.")
+        # Where the next part begins where this one must end, only the number of its bytes is wrong.
+        if count == 0 or end > len(view) or needed == following < len(view):
+            end = needed
     elif count == 0 or end > (following if layout.compression == PACKBITS else len(view)):
         if layout.compression not in _SELF_ENDING or offset >= len(view):
             raise _wrong_count(len(view), count, end)

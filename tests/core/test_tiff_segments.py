@@ -44,6 +44,25 @@ def test_a_file_without_byte_counts_is_refused_when_cut_short(packing: str | Non
     refusal(with_numbers(data, STRIP_COUNTS, WRONG["all zero"])[: int(share * len(data))])
 
 
+def test_strips_that_share_bytes_are_refused() -> None:
+    data = tiff(smooth_colours(), photometric="rgb", rowsperstrip=16)
+    moved = with_numbers(data, _STRIP_OFFSETS, lambda offsets: [offsets[0], offsets[1] - 10, offsets[2] - 10])
+    assert "begins inside another one" in refusal(moved)
+
+
+def test_tiles_that_are_alike_may_be_stored_once() -> None:
+    colours = smooth_colours()
+    colours[:16, 32:] = colours[:16, :32]
+    data = tiff(colours, photometric="rgb", tile=(16, 32))
+    once = with_numbers(data, TILE_OFFSETS, lambda offsets: [offsets[0], offsets[0], *offsets[2:]])
+    assert np.array_equal(decode_image(once).pixels, colours)
+
+
+def test_cmyk_in_jpeg_is_named() -> None:
+    inks = np.dstack([smooth_colours(), smooth_colours()[..., 0]])
+    assert "JPEG data of CMYK" in refusal(tiff(inks, photometric="separated", compression="jpeg"))
+
+
 def test_a_strip_that_ends_where_the_next_begins_may_state_less() -> None:
     data = tiff(smooth_colours(), photometric="rgb", rowsperstrip=16)
     stated = with_numbers(data, STRIP_COUNTS, lambda counts: [counts[0] - 1, counts[1] - 700, counts[2]])
