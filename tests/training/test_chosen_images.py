@@ -60,6 +60,17 @@ def test_a_name_that_two_images_bear_names_neither(images: list[LabelledImage], 
         )
 
 
+def test_two_names_of_one_image_are_refused(images: list[LabelledImage], tmp_path: Path) -> None:
+    run = write_split(tmp_path / "run", {FIRST: "train", f"./{FIRST}": "test", SECOND: "test"})
+    with pytest.raises(ValueError, match=rf"lead to one file, {FIRST}: {FIRST} and \./{FIRST}"):
+        choose_images(images, (tmp_path / "tissue",), "test", run)
+
+
+def test_a_side_is_read_as_people_type_it(images: list[LabelledImage], tmp_path: Path) -> None:
+    run = write_split(tmp_path / "run", {FIRST: "Test ", SECOND: "TEST"})
+    assert len(choose_images(images, (tmp_path / "tissue",), "test", run).images) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [(None, "cannot read the run's split"), ("a,b\n1,2\n", "has no column"), ("", "has no test images")],

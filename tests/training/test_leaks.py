@@ -280,6 +280,32 @@ def labelled(root: Path, *rows: str) -> Path:
     return root
 
 
+_SPLIT = "file,patient_id,label,split_or_fold\n"
+
+
+def split_table(folder: Path, *rows: str) -> Path:
+    (folder / "split.csv").write_text(_SPLIT + "\n".join(rows))
+    return folder / "split.csv"
+
+
+@pytest.mark.parametrize(("one", "other"), [("a.png", "./a.png"), ("s/a.png", "s\\a.png"), ("a.png", " a.png ")])
+def test_a_file_on_two_sides_under_two_names_is_not_one_image(tmp_path: Path, one: str, other: str) -> None:
+    result = invoke(split_table(tmp_path, f"{one},1,benign,train", f'"{other}",2,malignant,test'))
+    assert result.exit_code == 2
+    assert "lists a file more than once" in result.stderr
+
+
+def test_sides_of_a_split_are_read_as_people_type_them(tmp_path: Path) -> None:
+    table = split_table(tmp_path, "a.png,1,benign,train", "b.png,1,benign,Train ", "c.png,2,malignant,TEST")
+    assert invoke(table).exit_code == 0
+
+
+def test_a_split_whose_patients_a_spreadsheet_has_shortened_is_refused(tmp_path: Path) -> None:
+    result = invoke(split_table(tmp_path, "a.png,1.2E+11,benign,train", "b.png,1.2E+11,malignant,test"))
+    assert result.exit_code == 2
+    assert "line 2, column patient_id: '1.2E+11' is a number that a spreadsheet has shortened" in result.stderr
+
+
 def test_the_command_tells_which_spellings_it_took_as_one_patient(tmp_path: Path) -> None:
     rows = ("train/a.png,benign,P1", "test/b.png,benign,P1 ", "test/c.png,malignant,p2", "test/d.png,malignant,P2")
     result = invoke(labelled(tmp_path, *rows), "--dataset", "folder")

@@ -102,7 +102,7 @@ def _read_split(path: Path) -> list[tuple[str, str]]:
         raise ValueError(f"cannot read the run's split {path}: {error.strerror}") from error
     except UnreadableTableError as error:
         raise ValueError(f"{error}; training.train writes it so") from error
-    return [(row["file"], row["split_or_fold"]) for row in rows]
+    return [(row["file"], fold_text(row["split_or_fold"])) for row in rows]
 
 
 def _fold(side: str) -> int | None:
@@ -117,7 +117,11 @@ def _belongs(side: str, part: SplitPart) -> bool:
 def _match_images(
     rows: Sequence[tuple[str, str]], images: Sequence[LabelledImage], roots: Sequence[Path]
 ) -> list[tuple[LabelledImage | None, str]]:
-    """Find images by their path below the folders or, if that has changed, by a file name that is unique."""
+    """Find images by their path below the folders or, if that has changed, by a file name that is unique.
+
+    Raises:
+        ValueError: If two names lead to one image, which would count twice or be on two sides.
+    """
     by_path = {relative_name(image, *roots): image for image in images}
     by_name: defaultdict[str, list[LabelledImage]] = defaultdict(list)
     for image in images:
@@ -127,7 +131,12 @@ def _match_images(
         same_name = by_name[fold_text(PurePosixPath(file.replace("\\", "/")).name)]
         return by_path.get(file) or (same_name[0] if len(same_name) == 1 else None)
 
-    return [(find(file), side) for file, side in rows]
+    matched = [(find(file), side) for file, side in rows]
+    spelling: dict[Path, str] = {}
+    for (file, _), (found, _) in zip(rows, matched, strict=True):
+        if found is not None and (known := spelling.setdefault(found.path, file)) != file:
+            raise ValueError(f"two names in the run's split lead to one file, {found.path.name}: {known} and {file}")
+    return matched
 
 
 def collect_cautions(
