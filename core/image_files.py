@@ -11,6 +11,8 @@ from core.imaging.kinds import HEAD_BYTES, is_named_like_an_image, recognise
 from core.imaging.limits import MAX_BYTES, UnreadableImageError
 
 _NOT_A_FILE = "not a regular file"
+# Where a network storage keeps smaller copies, and where systems keep what was deleted or belongs to other files.
+_OF_SYSTEMS = ("@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__macosx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,11 @@ def find_images(root: Path, results: Path | None = None) -> FoundImages:
         else:
             files.append(ImageFile(root, path, problem or _find_first(path, root, first)))
     return FoundImages(root, tuple(files), tuple(others))
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, or a folder that systems keep for themselves."""
+    return name.startswith(".") or name.casefold() in _OF_SYSTEMS
 
 
 def read_image_file(path: Path) -> bytes:
@@ -113,7 +120,7 @@ def _walk(root: Path, results: Path | None) -> Iterator[tuple[Path, str | None]]
         yield root, f"the folder cannot be read: {error.strerror}."
         return
     for path in inside:
-        if path.is_dir() and not path.is_symlink() and not path.name.startswith(".") and path.resolve() != results:
+        if path.is_dir() and not path.is_symlink() and not is_hidden(path.name) and path.resolve() != results:
             yield from _walk(path, results)
         else:
             yield path, _find_problem(path)

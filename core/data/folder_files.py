@@ -5,16 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.identifiers import fold_text
+from core.image_files import is_hidden
 from core.imaging.kinds import HEAD_BYTES, FileKind, recognise
 from core.tables import SUFFIXES
 from core.wording import join_first
 
 
 def walk_files(root: Path) -> Iterator[Path]:
-    """Yield the files below a folder, links among them; hidden files are ignored."""
-    for folder, _, names in os.walk(root):
+    """Yield the files below a folder, links among them; hidden files and folders are ignored."""
+    for folder, inner, names in os.walk(root):
+        inner[:] = [name for name in inner if not is_hidden(name)]
         for name in names:
-            if not name.startswith("."):
+            if not is_hidden(name):
                 yield Path(folder, name)
 
 

@@ -74,6 +74,15 @@ def test_what_systems_and_programs_keep_is_no_image(tmp_path: Path) -> None:
     assert find_images(tmp_path).files == ()
 
 
+@pytest.mark.parametrize("name", ["@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX", ".thumbnails"])
+def test_smaller_copies_and_deleted_files_that_systems_keep_are_no_input(folder: Path, name: str) -> None:
+    (folder / name / "1.JPG").mkdir(parents=True)
+    (folder / name / "1.JPG" / "SYNOPHOTO_THUMB_M.jpg").write_bytes(saved(Image.fromarray(smooth_colours()), "JPEG"))
+    found = find_images(folder)
+    assert not any(name in file.path.parts for file in found.files)
+    assert folder / name in found.others
+
+
 def test_a_folder_of_results_inside_is_no_input(folder: Path) -> None:
     batch = find_images(folder, folder / "inner")
     assert "inner/5.TIF" not in {str(file.relative) for file in batch.files}

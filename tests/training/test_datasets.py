@@ -52,6 +52,14 @@ def test_the_name_of_an_image_tells_label_patient_slide_and_magnification(tmp_pa
     assert all(image.dataset == "breakhis" and image.path.is_file() for image in images)
 
 
+@pytest.mark.parametrize("name", [".Trash", "@eaDir", "__MACOSX"])
+def test_copies_in_folders_that_systems_keep_are_no_images(tmp_path: Path, name: str) -> None:
+    images = list_breakhis(put(tmp_path))
+    put(tmp_path / name)
+    assert list_breakhis(tmp_path) == images
+    assert find_left_out("breakhis", tmp_path, images) == ()
+
+
 @pytest.mark.parametrize("flat", [False, True])
 def test_the_official_tree_and_a_flat_folder_give_the_same(tmp_path: Path, *, flat: bool) -> None:
     images = list_breakhis(breakhis_tree(tmp_path / "BreaKHis_v1", flat=flat))
