@@ -22,6 +22,7 @@ _END_OF_IMAGE, _RESTART_INTERVAL = 0xD9, 0xDD
 _START = b"\xff\xd8\xff"
 _BLOCK = 8  # px
 _COEFFICIENTS = 64  # of a block
+_WHOLE_BLOCK = (0, _COEFFICIENTS - 1, 0)  # the first and the last coefficient, and the lowest bit
 _MAX_MARKERS = 10_000  # after the first pass; a picture has under 100
 _MAX_FURTHER = 16  # pictures that are looked for behind the first; cameras add one to three
 # A marker other than those that belong to packed data: FF00 is a byte FF, FFD0 to FFD7 restart the decoder.
@@ -119,10 +120,9 @@ def check_data(data: bytes, image: Image.Image) -> None:
     scans = read_scans(data)
     if scans is None:
         return
-    if scans.progressive and not _has_all_passes(scans):
-        raise UnreadableImageError(
-            "the JPEG is progressive and its last passes are missing, so it is blurred. Export it again."
-        )
+    if not _has_all_passes(scans):
+        lost = "its last passes, so it is blurred" if scans.progressive else "one of its channels"
+        raise UnreadableImageError(f"the JPEG lacks {lost}. Export it again.")
     if any(_lacks_restarts(data, scans, scan) for scan in scans.scans):
         raise UnreadableImageError("a part of the JPEG, between two restart markers, is missing. Export it again.")
     if _may_lack_blocks(image, scans) and not _is_whole(data, image, scans):
@@ -136,7 +136,8 @@ def _has_all_passes(scans: JpegScans) -> bool:
         count = scan.header[0] if scan.header else 0
         if len(scan.header) < 4 + 2 * count:
             return False
-        first, last, position = scan.header[1 + 2 * count : 4 + 2 * count]
+        # Decoders ignore these numbers in pictures that are not progressive, and some programs leave them 0.
+        first, last, position = scan.header[1 + 2 * count : 4 + 2 * count] if scans.progressive else _WHOLE_BLOCK
         for number in scan.header[1 : 1 + 2 * count : 2]:
             for coefficient in range(first, min(last, _COEFFICIENTS - 1) + 1):
                 if number in known:

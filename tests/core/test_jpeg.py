@@ -1,5 +1,6 @@
 """JPEGs that other decoders read are read, cut ones are refused, and colours are those in the data."""
 
+import re
 import struct
 
 import numpy as np
@@ -68,14 +69,14 @@ def test_a_grey_margin_is_read_and_a_cut_file_with_the_same_look_is_refused(
     )
     for share in (0.3, 0.6, 0.9):
         cut = whole[: int(len(whole) * share)].rstrip(b"\xff") + b"\xff\xd9"
-        assert "missing" in refusal(cut)
+        assert re.search("last passes|last part|between two restart markers", refusal(cut))
 
 
 def test_a_progressive_file_cut_in_its_first_pass_is_refused() -> None:
     noise = np.random.default_rng(3).integers(0, 256, (192, 192, 3), np.uint8)
     data = saved(Image.fromarray(noise), "JPEG", progressive=True)
     first = data.index(b"\xff\xda")
-    assert "last passes are missing" in refusal(data[: first + 300].rstrip(b"\xff") + b"\xff\xd9")
+    assert "lacks its last passes" in refusal(data[: first + 300].rstrip(b"\xff") + b"\xff\xd9")
 
 
 def tissue() -> RgbImage:

@@ -35,13 +35,33 @@ def restarts(data: bytes) -> list[int]:
 def test_a_progressive_picture_without_its_last_passes_is_refused(last: int) -> None:
     data = saved(tissue(), "JPEG", progressive=True, quality=95)
     assert len(passes(data)) == 10
-    assert "last passes are missing, so it is blurred" in refusal(data[: passes(data)[last]] + _END)
+    assert "lacks its last passes, so it is blurred" in refusal(data[: passes(data)[last]] + _END)
 
 
 def test_a_last_pass_that_is_cut_is_missed() -> None:
     data = saved(tissue(), "JPEG", progressive=True, quality=95)
     cut = data[: (passes(data)[-1] + len(data)) // 2].rstrip(b"\xff") + _END
     assert "the last part of the JPEG is missing" in refusal(cut)
+
+
+def channel_by_channel() -> list[bytes]:
+    """Return the header of a JPEG whose channels are passes of their own, and these passes."""
+    channels = [saved(channel, "JPEG", quality=95) for channel in tissue().convert("YCbCr").split()]
+    frame, scan = channels[0].index(b"\xff\xc0"), channels[0].index(b"\xff\xda")
+    grey = channels[0][frame : frame + 10]
+    three = b"\x00\x11" + grey[4:9] + b"\x03" + b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
+    header = channels[0][:frame] + b"\xff\xc0" + three + channels[0][frame + 13 : scan]
+    passes = [data[data.index(b"\xff\xda") : -2] for data in channels]
+    return [header, *(part[:5] + bytes([number]) + part[6:] for number, part in enumerate(passes, start=1))]
+
+
+def test_a_jpeg_without_one_of_its_channels_is_refused() -> None:
+    parts = channel_by_channel()
+    whole = decode_image(b"".join(parts) + _END).pixels
+    assert np.abs(whole.astype(int) - np.asarray(tissue())).mean() <= 4
+    for lost in (1, 2, 3):
+        data = b"".join(part for number, part in enumerate(parts) if number != lost) + _END
+        assert "lacks one of its channels" in refusal(data)
 
 
 def restarting(**options: object) -> bytes:
