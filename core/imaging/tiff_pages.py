@@ -130,12 +130,12 @@ def _note_choice(chosen: _Page, whole: Sequence[_Page], pages: Sequence[_Page]) 
 
 def _compose(directories: Directories, whole: Sequence[_Page]) -> Picture | None:
     """Return the picture that grey pages make up together; None if a page is a picture by itself."""
-    if not whole[0].grey or whole[0].tags is not directories.pages[0]:
+    chosen, first = _choose(whole), whole[0]
+    if not chosen.grey:
         return None
-    channels = read_channels(directories.pages[0])
-    alike = [page for page in whole if page.grey and page.size == whole[0].size]
+    channels = read_channels(directories.pages[0]) if first.grey and first.tags is directories.pages[0] else None
     if channels is None:
-        if len(alike) == 3 == len(whole):
+        if sum(page.grey and page.size == chosen.size for page in whole) == 3:
             raise UnreadableImageError(
                 "the TIFF has three grey pages and does not say whether they are the red, green and blue of one "
                 f"picture. {EXPORT_AGAIN}"

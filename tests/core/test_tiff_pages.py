@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from core.imaging.decode import decode_image
 from core.results import RgbImage
@@ -184,6 +185,15 @@ UNKNOWN: dict[str, tuple[dict[str, object], str]] = {
 def test_three_grey_pages_of_unknown_colours_are_refused(kind: str) -> None:
     options, words = UNKNOWN[kind]
     assert words in refusal(channels_tiff(smooth_colours(), **options))
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_three_grey_pages_beside_a_preview_in_colour_are_refused(place: int) -> None:
+    pages: list[tuple[NDArray[np.uint8], dict[str, object]]] = [
+        (large()[..., channel].copy(), {"photometric": "minisblack"}) for channel in range(3)
+    ]
+    pages.insert(place, (large()[::3, ::3].copy(), {}))
+    assert "does not say whether they are" in refusal(pages_tiff(pages))
 
 
 def test_four_channels_are_not_a_colour_picture() -> None:
