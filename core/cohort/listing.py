@@ -1,7 +1,7 @@
 """Which images a cohort has: all of a folder, or those that a table names."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,22 +27,26 @@ class CohortFile:
     problem: str | None = None
 
 
-def list_cohort(source: Path) -> list[CohortFile]:
+def list_cohort(source: Path, tell_others: Callable[[Sequence[Path]], None] = lambda _: None) -> list[CohortFile]:
     """Return the images of a folder, or those in the column `path` or `file` of a table, in its order.
+
+    `tell_others` is called with what the folder holds beside images.
 
     Raises:
         OSError: If the source cannot be read.
         ValueError: If there are none, or one is named twice; the message says what to change.
     """
-    files = _in_folder(source) if source.is_dir() else _in_table(source)
+    files = _in_folder(source, tell_others) if source.is_dir() else _in_table(source)
     if not files:
         raise ValueError(f"there are no images in {readable_path(source)}")
     _refuse_doubles(files)
     return files
 
 
-def _in_folder(root: Path) -> list[CohortFile]:
-    return [CohortFile(str(file.relative), file.path, problem=file.problem) for file in find_images(root).files]
+def _in_folder(root: Path, tell_others: Callable[[Sequence[Path]], None]) -> list[CohortFile]:
+    found = find_images(root)
+    tell_others(found.others)
+    return [CohortFile(str(file.relative), file.path, problem=file.problem) for file in found.files]
 
 
 def _in_table(table: Path) -> list[CohortFile]:

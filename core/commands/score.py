@@ -1,7 +1,7 @@
 """`python -m core score FOLDER` scores the images of a cohort into one Parquet table, and goes on after a kill."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +19,11 @@ from core.command_line import refuse_in_words
 from core.commands.predict import describe_model, load, read_typed_scale
 from core.computing import WantedBackend
 from core.console import PlainConsole, progress_bar
+from core.files import readable_path, replace_control_characters
 from core.settings import Settings
 from core.wording import count_words
 
+_OTHERS_SHOWN = 5
 _SAID_EVERY = 60.0  # seconds; a log, unlike a terminal, keeps every line
 
 _console = PlainConsole(stderr=True)
@@ -52,7 +54,7 @@ def score(
     """
     settings = Settings.from_environment()
     path, typed = (checkpoint or settings.checkpoint).absolute(), read_typed_scale(um_per_px)
-    files = [replace(file, scale=typed or file.scale) for file in list_cohort(source.absolute())]
+    files = [replace(file, scale=typed or file.scale) for file in list_cohort(source.absolute(), _tell_others)]
     version = model_version(checkpoint_sha256(path))
     results = CohortResults(out, _made_with(version, settings.backend))
     with results.alone():
@@ -81,6 +83,13 @@ def score(
 def _made_with(version: str, backend: WantedBackend) -> str:
     """Return what rows depend on: those that were made in another way are not taken over."""
     return f"model {version}" if backend == "card" else f"model {version}, {backend}"
+
+
+def _tell_others(others: Sequence[Path]) -> None:
+    if others:
+        names = ", ".join(replace_control_characters(readable_path(Path(path.name))) for path in others[:_OTHERS_SHOWN])
+        more = ", ..." if len(others) > _OTHERS_SHOWN else ""
+        _console.print(f"Not images, ignored: {len(others):,} ({names}{more})")
 
 
 class _Telling:

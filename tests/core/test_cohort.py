@@ -192,6 +192,15 @@ def test_a_list_that_cannot_be_used_is_refused_in_a_sentence(
     assert (done.exit_code, says in done.stderr) == (2, True), done.output
 
 
+def test_what_a_folder_holds_beside_images_is_told(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for name in ("a.png", "notes.txt", "report.pdf"):
+        (tmp_path / "set" / name).write_bytes(b"no image")
+    done = score(tmp_path / "set", tmp_path / "scores.parquet", checkpoint)
+    assert "Not images, ignored: 2 (notes.txt, report.pdf)" in done.stderr
+    assert "1 images: 0 with a prediction" in done.stderr
+
+
 def test_names_and_scales_in_a_list_are_read_as_in_a_table_of_labels(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("sub/a.png", "b c.png"):
