@@ -10,6 +10,7 @@ from core.files import readable_path
 from core.imaging.kinds import HEAD_BYTES, is_named_like_an_image, recognise
 from core.imaging.limits import MAX_BYTES, UnreadableImageError
 
+_LONGEST_NAME = 255 - len(".tmp")  # bytes, of a file that is being written
 _NOT_A_FILE = "not a regular file"
 # Where a network storage keeps smaller copies, and where systems keep what was deleted or belongs to other files.
 _OF_SYSTEMS = ("@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__macosx")
@@ -87,8 +88,9 @@ def output_names(files: Sequence[ImageFile], endings: Sequence[str] = ("",)) -> 
     """Return a name for the results of each file, no two of which are the same on any disk with any of the endings.
 
     The shortest way that tells all files apart is taken for all of them: without and with their suffix,
-    then below the name of the folder that was named, then with a number.
+    then below the name of the folder that was named, then with a number and, if it is too long, cut.
     """
+    longest = _LONGEST_NAME - max(len(ending) for ending in endings)
     ways = (
         lambda file: file.relative.with_suffix(""),
         lambda file: file.relative,
@@ -97,9 +99,15 @@ def output_names(files: Sequence[ImageFile], endings: Sequence[str] = ("",)) -> 
     )
     for way in ways:
         names = [str(way(file)) for file in files]
+        if any(len(part.encode()) > longest for name in names for part in PurePosixPath(name).parts):
+            continue
         if len({_comparable(name + ending) for name in names for ending in endings}) == len(names) * len(endings):
             return names
-    return [f"{number}-{file.relative.name}" for number, file in enumerate(files, start=1)]
+    return [_cut(f"{number}-{file.relative.name}", longest) for number, file in enumerate(files, start=1)]
+
+
+def _cut(name: str, longest: int) -> str:
+    return name.encode()[:longest].decode("utf-8", "ignore")
 
 
 def _below_root(file: ImageFile) -> PurePosixPath:

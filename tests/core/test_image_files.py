@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.commands.outcomes import MAP_ENDINGS
+from core.files import write_whole
 from core.image_files import ImageFile, find_images, output_names, read_image_file
 from core.imaging.limits import UnreadableImageError
 from tests.helpers.images.odd_modes import saved, smooth_colours
@@ -125,6 +126,15 @@ def test_no_result_of_one_file_is_a_result_of_another() -> None:
     files = named("x.png", "x.scope.png")
     assert output_names(files) == ["x", "x.scope"]
     assert output_names(files, MAP_ENDINGS) == ["x.png", "x.scope.png"]
+
+
+def test_the_results_of_a_file_with_the_longest_name_can_be_saved(tmp_path: Path) -> None:
+    files = named("x" * 251 + ".png", "x" * 251 + ".tif", "Ü" * 125 + ".png", "a.png")
+    names = output_names(files, MAP_ENDINGS)
+    assert [name[:3] for name in names] == ["1-x", "2-x", "3-Ü", "4-a"]
+    for name in names:
+        for ending in MAP_ENDINGS:
+            write_whole(tmp_path / f"{name}{ending}", b"")
 
 
 _NAMES = st.text("aAäÄ.b1", min_size=1, max_size=3).filter(lambda name: name.strip(".") != "")
