@@ -21,9 +21,8 @@ from core.computing import WantedBackend
 from core.console import PlainConsole, progress_bar
 from core.files import readable_path, replace_control_characters
 from core.settings import Settings
-from core.wording import count_words
+from core.wording import count_words, join_first
 
-_OTHERS_SHOWN = 5
 _SAID_EVERY = 60.0  # seconds; a log, unlike a terminal, keeps every line
 
 _console = PlainConsole(stderr=True)
@@ -87,9 +86,8 @@ def _made_with(version: str, backend: WantedBackend) -> str:
 
 def _tell_others(others: Sequence[Path]) -> None:
     if others:
-        names = ", ".join(replace_control_characters(readable_path(Path(path.name))) for path in others[:_OTHERS_SHOWN])
-        more = ", ..." if len(others) > _OTHERS_SHOWN else ""
-        _console.print(f"Not images, ignored: {len(others):,} ({names}{more})")
+        names = join_first(replace_control_characters(readable_path(Path(path.name))) for path in others)
+        _console.print(f"Not images, ignored: {len(others):,} ({names})")
 
 
 class _Telling:
