@@ -198,7 +198,7 @@ def test_what_a_folder_holds_beside_images_is_told(tmp_path: Path, checkpoint: P
         (tmp_path / "set" / name).write_bytes(b"no image")
     done = score(tmp_path / "set", tmp_path / "scores.parquet", checkpoint)
     assert "Not images, ignored: 2 (notes.txt, report.pdf)" in done.stderr
-    assert "1 images: 0 with a prediction" in done.stderr
+    assert "1 image: 0 with a prediction" in done.stderr
 
 
 def test_names_and_scales_in_a_list_are_read_as_in_a_table_of_labels(tmp_path: Path) -> None:
