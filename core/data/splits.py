@@ -170,15 +170,15 @@ def _hold_out_at_random(images: Sequence[LabelledImage], share: float, seed: int
 def patient_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> list[Fold]:
     """Split the patients into folds, each with its share of benign and malignant images.
 
+    With few patients there are few such splits, so seeds hardly differ; `dealt_folds` do.
+
     Raises:
         ValueError: If there are too few patients for every fold to contain both benign and malignant.
     """
     images = unify_patients(images)
+    _patients_to_deal(images, folds)
     malignant = np.array([image.malignancy == "malignant" for image in images])
     patients = np.array([image.patient_id for image in images])
-    for kind, mask in (("benign", ~malignant), ("malignant", malignant)):
-        if (count := len(set(patients[mask]))) < folds:
-            raise ValueError(f"{folds} folds need {folds} {kind} patients, but there are {count}")
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     parts = [
         ([images[i] for i in train], [images[i] for i in validation])
@@ -191,6 +191,36 @@ def patient_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> lis
                 f"with {folds} folds and seed {seed}, a fold has no benign or no malignant images; try another seed"
             )
     return parts
+
+
+def dealt_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> list[Fold]:
+    """Deal the benign and the malignant patients to folds in random order, however many images each has.
+
+    Raises:
+        ValueError: If there are too few patients for every fold to contain both benign and malignant.
+    """
+    images, order = unify_patients(images), np.random.default_rng(seed)
+    fold_of: dict[str, int] = {}
+    for patients in _patients_to_deal(images, folds):
+        order.shuffle(patients)
+        fold_of |= {patient: place % folds for place, patient in enumerate(patients)}
+    parts = []
+    for fold in range(folds):
+        validation = [image for image in images if fold_of[image.patient_id] == fold]
+        parts.append(([image for image in images if fold_of[image.patient_id] != fold], validation))
+        check_apart(*parts[-1])
+    return parts
+
+
+def _patients_to_deal(images: Sequence[LabelledImage], folds: int) -> tuple[list[str], list[str]]:
+    """Return the benign and the malignant patients; refuse too few for every fold to have both."""
+    benign, malignant = (
+        sorted({image.patient_id for image in images if image.malignancy == kind}) for kind in ("benign", "malignant")
+    )
+    for kind, patients in (("benign", benign), ("malignant", malignant)):
+        if len(patients) < folds:
+            raise ValueError(f"{folds} folds need {folds} {kind} patients, but there are {len(patients)}")
+    return benign, malignant
 
 
 def official_folds(images: Sequence[LabelledImage], lists: Path) -> list[Fold]:

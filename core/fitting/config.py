@@ -183,12 +183,13 @@ class Adversarial:
 class Protocol:
     """How patients are split.
 
-    `folds`: metrics are pooled out of fold, then the checkpoint is trained on all patients. `split`: two-stage
+    `folds`: metrics are pooled out of fold, then the checkpoint is trained on all patients. `dealt`: the same with
+    patients dealt to folds at random, which shows how much the figures depend on the folds. `split`: two-stage
     stratified train / validation / test by patient. `shuffle_split`: the same by GroupShuffleSplit, as in the hybrid's
     publication. `official`: Spanhol's five folds, pooled.
     """
 
-    kind: Literal["folds", "split", "shuffle_split", "official"] = "split"
+    kind: Literal["folds", "dealt", "split", "shuffle_split", "official"] = "split"
     folds: int = 5
     seed: int = 0
     validation: float = 0.15

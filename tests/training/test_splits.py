@@ -6,9 +6,11 @@ import pytest
 
 from core.data.datasets import LabelledImage, list_breakhis, parse_breakhis_name
 from core.data.splits import (
+    Fold,
     FoldLine,
     Split,
     check_apart,
+    dealt_folds,
     is_fold_list,
     official_folds,
     patient_folds,
@@ -20,6 +22,7 @@ from core.fitting.config import Protocol
 from tests.helpers.images.dataset_trees import breakhis_tree, fold_lists
 
 Cut = Callable[[list[LabelledImage], Protocol], Split]
+CutFolds = Callable[[Sequence[LabelledImage], int, int], list[Fold]]
 
 
 def images_of(patients: int, each: int = 3) -> list[LabelledImage]:
@@ -37,11 +40,12 @@ def patients_of(images: tuple[LabelledImage, ...] | list[LabelledImage]) -> set[
     return {image.patient_id for image in images}
 
 
+@pytest.mark.parametrize("cut", [patient_folds, dealt_folds])
 @pytest.mark.parametrize("seed", range(8))
-def test_no_patient_is_on_both_sides_and_every_image_is_held_out_once(seed: int) -> None:
+def test_no_patient_is_on_both_sides_and_every_image_is_held_out_once(cut: CutFolds, seed: int) -> None:
     images = images_of(24)
     held_out = []
-    for train, validation in patient_folds(images, 5, seed):
+    for train, validation in cut(images, 5, seed):
         assert not patients_of(train) & patients_of(validation)
         assert len(train) + len(validation) == len(images)
         assert {i.malignancy for i in validation} == {i.malignancy for i in train} == {"benign", "malignant"}
@@ -49,15 +53,24 @@ def test_no_patient_is_on_both_sides_and_every_image_is_held_out_once(seed: int)
     assert sorted(str(i.path) for i in held_out) == sorted(str(i.path) for i in images)
 
 
-def test_the_same_seed_gives_the_same_folds_and_another_gives_others() -> None:
+@pytest.mark.parametrize("cut", [patient_folds, dealt_folds])
+def test_the_same_seed_gives_the_same_folds_and_another_gives_others(cut: CutFolds) -> None:
     images = images_of(24)
-    assert patient_folds(images, 4, 1) == patient_folds(images, 4, 1)
-    assert patient_folds(images, 4, 1) != patient_folds(images, 4, 2)
+    assert cut(images, 4, 1) == cut(images, 4, 1)
+    assert cut(images, 4, 1) != cut(images, 4, 2)
 
 
-def test_too_few_benign_patients_are_refused_with_their_number() -> None:
+def test_dealt_folds_have_equal_numbers_of_patients_and_seeds_that_differ_much() -> None:
+    images = images_of(30)
+    dealt = [[patients_of(held_out) for _, held_out in dealt_folds(images, 5, seed)] for seed in range(6)]
+    assert {len(fold) for folds in dealt for fold in folds} == {6}
+    assert len({tuple(sorted(map(tuple, map(sorted, folds)))) for folds in dealt}) == 6
+
+
+@pytest.mark.parametrize("cut", [patient_folds, dealt_folds])
+def test_too_few_benign_patients_are_refused_with_their_number(cut: CutFolds) -> None:
     with pytest.raises(ValueError, match="5 folds need 5 benign patients, but there are 3"):
-        patient_folds(images_of(9), 5, 0)
+        cut(images_of(9), 5, 0)
 
 
 def test_a_straddling_patient_is_named() -> None:

@@ -8,7 +8,7 @@ from torch import distributed
 
 from core.data.datasets import DatasetName, LabelledImage, describe_shortfall, load_folders
 from core.data.left_out import dataset_cautions, left_out_cautions, list_unlabelled
-from core.data.splits import official_folds, patient_folds, shuffle_split, stratified_split
+from core.data.splits import dealt_folds, official_folds, patient_folds, shuffle_split, stratified_split
 from core.data.stated_scales import with_stated_scales
 from core.fitting.config import FitConfig, Task, read_config
 from core.fitting.distributed import rank
@@ -79,9 +79,11 @@ def plan_run(images: Sequence[LabelledImage], config: FitConfig, lists: Path | N
     """
     protocol = config.protocol
     reuse = _reuse_note(config)
-    if protocol.kind == "folds":
-        folds = patient_folds(images, protocol.folds, protocol.seed)
-        words = f"patient-wise {protocol.folds}-fold, pooled out of fold{reuse}"
+    if protocol.kind in ("folds", "dealt"):
+        is_dealt = protocol.kind == "dealt"
+        folds = (dealt_folds if is_dealt else patient_folds)(images, protocol.folds, protocol.seed)
+        how = f" dealt with seed {protocol.seed}" if is_dealt else ""
+        words = f"patient-wise {protocol.folds}-fold{how}, pooled out of fold{reuse}"
         return RunPlan(_fold_parts(folds), Part(ALL_PATIENTS, tuple(images), ()), (), words)
     if protocol.kind == "official":
         if lists is None:
