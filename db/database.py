@@ -32,6 +32,7 @@ _BUSY_SECONDS = 30
 # Connections of one process, shared by the pages, routes and gate of a server. Opened when first needed.
 _POOL_SIZE, _POOL_OVERFLOW = 20, 40
 _USE = "second_read_use"  # execution option: what a connection is used for; "write" if not set
+_ANSWER_SECONDS = 10  # in which PostgreSQL must answer a new connection, unless the URL says otherwise
 
 Version = tuple[int, int, int]
 
@@ -221,7 +222,7 @@ def _checked(url: str) -> URL:
 
 def _engine(url: URL, version: Version) -> Engine:
     if url.get_backend_name() == "postgresql":
-        return create_engine(url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, pool_pre_ping=True)
+        return _postgresql_engine(url)
     engine = create_engine(
         url, pool_size=_POOL_SIZE, max_overflow=_POOL_OVERFLOW, connect_args={"timeout": _BUSY_SECONDS}
     )
@@ -232,6 +233,28 @@ def _engine(url: URL, version: Version) -> Engine:
         _prepare_sqlite(connection, mode)
 
     event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    # Importing psycopg takes time that is not spent on SQLite.
+    from db.postgresql import PostgresqlConnection, prepare  # noqa: PLC0415
+
+    engine = create_engine(
+        url,
+        pool_size=_POOL_SIZE,
+        max_overflow=_POOL_OVERFLOW,
+        pool_pre_ping=True,
+        # What comes after a lock must see what the lock has waited for, so each statement needs the newest state.
+        isolation_level="READ COMMITTED",
+        connect_args={} if "connect_timeout" in url.query else {"connect_timeout": _ANSWER_SECONDS},
+    )
+
+    def _prepare(connection: PostgresqlConnection, _: ConnectionPoolEntry) -> None:
+        prepare(connection, _BUSY_SECONDS)
+
+    # Before SQLAlchemy asks its first question, whose answer it could not read in some encodings.
+    event.listen(engine, "connect", _prepare, insert=True)
     return engine
 
 

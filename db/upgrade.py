@@ -7,6 +7,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.orm import Session
 
@@ -32,8 +33,8 @@ def upgrade(connection: Connection) -> AddedEvents | None:
         UnusableDatabaseError: If the database is newer than this program, or not a Second Read database.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    revision = MigrationContext.configure(connection).get_current_revision()
+        _wait_for_other_upgrade(connection)
+    revision = _revision(connection)
     if revision == _revisions()[0]:
         return None
     if revision is None:
@@ -61,12 +62,32 @@ def require_current(connection: Connection) -> None:
     Raises:
         UnusableDatabaseError: If its tables are not at the current revision; the message says what to do.
     """
-    revision = MigrationContext.configure(connection).get_current_revision()
+    revision = _revision(connection)
     if revision != _revisions()[0]:
         raise UnusableDatabaseError(
             f"the tables of the database are at revision {revision}, not {_revisions()[0]}: "
             "start this version of Second Read once to upgrade it, or use the version that created it"
         )
+
+
+def _wait_for_other_upgrade(connection: Connection) -> None:
+    """Wait as long as another process upgrades this database, which may take minutes."""
+    limit = connection.scalar(text("SHOW lock_timeout"))
+    set_limit = text("SELECT set_config('lock_timeout', :limit, true)")
+    connection.execute(set_limit, {"limit": "0"})
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    connection.execute(set_limit, {"limit": limit})
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the revision of the tables; None before they are made."""
+    try:
+        return MigrationContext.configure(connection).get_current_revision()
+    except CommandError as error:
+        raise UnusableDatabaseError(
+            "the tables of the database belong to several revisions at once (table alembic_version): "
+            "restore the backup made before that"
+        ) from error
 
 
 def alembic_config(connection: Connection) -> Config:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -13,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionError
 from db import database, store
 from db.audit.trail import record_event
 from db.busy import telling_busy
-from db.database import Sessions
+from db.database import Sessions, open_database
 from db.errors import DatabaseBusyError
 from tests.helpers.databases import open_new, run_on_server
 
@@ -94,6 +95,25 @@ def test_a_postgresql_row_that_another_program_locks_says_busy(sessions: Session
             _lock_account(sessions, account, lambda: None)
 
     _lock_account(sessions, account, lock_again)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_table_of_postgresql_that_another_program_locks_says_busy(
+    with_tables: None, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
+    sessions = open_database(database_url)
+    # The other program has no limit of its own, and ends only after ours has given up.
+    with psycopg.connect(make_url(database_url).set(drivername="postgresql").render_as_string(False)) as other:
+        other.execute("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(DatabaseBusyError, match="the database is busy"), sessions.begin() as session:
+            record_event(session, None, "tried", "a")
+        with pytest.raises(DatabaseBusyError, match="the database is busy"), sessions.read() as session:
+            store.audit.audit_trail(session)
+    with sessions.begin() as session:
+        record_event(session, None, "saved", "a")
+        assert [event.action for event in store.audit.audit_trail(session)] == ["saved"]
+    sessions.dispose()
 
 
 def test_a_connection_that_the_server_ends_says_unreachable_and_the_next_click_saves(

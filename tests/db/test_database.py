@@ -1,22 +1,28 @@
 """The database opens safely, and a click is saved whole or not at all."""
 
 import sqlite3
+import uuid
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
 from db import store, tables
 from db.audit.trail import record_event
-from db.database import Sessions, journal_mode, open_database
+from db.audit.verify import verify
+from db.database import Sessions, journal_mode, open_as_it_is, open_database
 from db.errors import UnusableDatabaseError
 from db.values.accounts import Role
 from tests.helpers import forked
 from tests.helpers.concurrency import at_once
+from tests.helpers.databases import run_on_server
+from tests.helpers.rows import BENIGN, OPENED
+from tests.helpers.world import analyse_all, make_case
 
 
 @pytest.mark.parametrize(
@@ -144,6 +150,64 @@ def test_times_come_back_aware_and_in_utc(sessions: Sessions) -> None:
         found = session.scalars(select(tables.Account.created_at)).one()
     assert found == tokyo
     assert found.tzinfo is UTC
+
+
+DEFAULTS = [
+    "timezone = 'Asia/Kolkata'",
+    "datestyle = 'German'",
+    "extra_float_digits = -15",
+    "bytea_output = 'escape'",
+    "standard_conforming_strings = off",
+    "client_encoding = 'SQL_ASCII'",
+    "quote_all_identifiers = on",
+    "default_transaction_isolation = 'repeatable read'",
+    "default_transaction_isolation = 'serializable'",
+]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("default", DEFAULTS)
+def test_what_is_stored_does_not_depend_on_the_defaults_of_postgresql(database_url: str, default: str) -> None:
+    server = make_url(database_url)
+    run_on_server(server, f"ALTER DATABASE {server.database} SET {default}")
+    sessions = open_database(database_url)
+    with sessions.begin() as session:
+        reader = store.accounts.single_reader(session).id
+        case_id = make_case(session, reader)
+    analyse_all(sessions, 1 / 3)
+    with sessions.begin() as session:
+        store.open_case.open_case(session, case_id, reader)
+        # Another click is saved between the first look at the database and the end of this one.
+        with sessions.begin() as other:
+            make_case(other, reader)
+        store.reads.record_first_read(session, case_id, reader, replace(BENIGN, note="C:\\x 'ü漢"), OPENED)
+    with sessions.read() as session:
+        (read,) = store.reads.own_reads(session, reader)
+        assert read.opinion.note == "C:\\x 'ü漢"
+        assert session.scalars(select(tables.Prediction.malignant_probability)).one() == 1 / 3
+        assert session.scalars(select(tables.Read.saved_at)).one().utcoffset() == timedelta(0)
+    assert verify(sessions).findings == ()
+    sessions.dispose()
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_is_not_in_utf_8_is_refused_in_words(postgres_server: str, encoding: str) -> None:
+    server = make_url(postgres_server).set(drivername="postgresql+psycopg")
+    name = f"test_{uuid.uuid4().hex}"
+    run_on_server(server, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING {encoding} LOCALE 'C'")
+    try:
+        with pytest.raises(UnusableDatabaseError, match=f"the database is in {encoding}: create one in UTF-8"):
+            open_database(server.set(database=name).render_as_string(hide_password=False))
+    finally:
+        run_on_server(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_tables_of_two_revisions_are_refused_in_words(sessions: Sessions, database_url: str) -> None:
+    with sessions.begin() as session:
+        session.execute(text("INSERT INTO alembic_version VALUES ('r0001')"))
+    for open_again in (open_database, open_as_it_is):
+        with pytest.raises(UnusableDatabaseError, match="several revisions at once"):
+            open_again(database_url)
 
 
 def test_read_then_write_by_twenty_threads_loses_no_update(sessions: Sessions) -> None:
