@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from core.imaging.limits import UnreadableImageError
 from core.results import Analysis
 from db.database import Sessions
+from db.errors import DatabaseBusyError
 from service.engine.messages import Answered, Asked, FromWorker, Ready, Refused, ToWorker
 from service.engine.queue import AT_ONCE
 from service.engine.site_policy import SitePolicy, read_site_policy
@@ -84,6 +85,8 @@ class _Answering:
         except CancelledAnalysisError as error:
             if not cancelled.is_set():
                 return  # this worker ends, and the server asks another
+            answer = Refused(asked.number, error)
+        except DatabaseBusyError as error:
             answer = Refused(asked.number, error)
         except Exception as error:
             _log.exception("request %d", asked.number)

@@ -2,16 +2,17 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from core.imaging.limits import UnreadableImageError
 from core.results import Analysis, Heatmap
 from db import store
 from db.database import Sessions
+from db.errors import DatabaseBusyError
 from db.files import DamagedFileError, Files
 from db.values.jobs import Job, StoredHeatmap
 from db.values.reading import ModelIdentity
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.5
 
+_T = TypeVar("_T")
 _log = logging.getLogger("second_read.worker")
 
 
@@ -52,25 +54,33 @@ class Worker:
     def _work_until(self, stop: threading.Event, silent: SilentJobs) -> bool:
         try:
             while not stop.is_set():
-                if self._is_replaced():
-                    return True
-                if self.work_once():
-                    continue
-                silent.release(self.sessions)
+                try:
+                    if self._is_replaced():
+                        return True
+                    if self.work_once(stop):
+                        continue
+                    silent.release(self.sessions)
+                except DatabaseBusyError as error:
+                    _log.warning("%s; trying again", error)
                 stop.wait(_POLL_SECONDS)
         except BaseException:
             stop.set()  # the others finish their jobs, then the process ends with this error
             raise
         return False
 
-    def work_once(self) -> bool:
-        """Claim one job and process it; return False if there is none."""
+    def work_once(self, stop: threading.Event | None = None) -> bool:
+        """Claim one job and process it; return False if there is none.
+
+        Raises:
+            DatabaseBusyError: If no job can be claimed now, or the database stays busy until `stop` is set; the job is
+                then queued again when this worker has ended.
+        """
         with self.sessions.begin() as session:
             job = store.jobs.claim_job(session, self.name)
         if job is None:
             return False
         with self._heartbeat(job):
-            self._process(job)
+            self._process(job, stop or threading.Event())
         return True
 
     def _is_replaced(self) -> bool:
@@ -78,25 +88,27 @@ class Worker:
             deployment = store.models.in_service(session)
         return deployment is not None and deployment.id != self.deployment
 
-    def _process(self, job: Job) -> None:
+    def _process(self, job: Job, stop: threading.Event) -> None:
         try:
-            self._analyse(job)
+            self._analyse(job, stop)
+        except DatabaseBusyError:
+            raise  # that is no fault of the image
         except UnreadableImageError as error:
-            self._fail(job, str(error))
+            self._fail(job, str(error), stop)
         except DamagedFileError:
             _log.exception("job %d", job.id)
-            self._fail(job, "the stored image is damaged; restore it from a backup")
+            self._fail(job, "the stored image is damaged; restore it from a backup", stop)
         except Exception as error:
             # One bad image must not stop the following ones; the reader sees that it failed.
             _log.exception("job %d", job.id)
             kind = type(error).__name__
-            self._fail(job, f"the analysis stopped with an internal error ({kind}); the server log has details")
+            self._fail(job, f"the analysis stopped with an internal error ({kind}); the server log has details", stop)
 
-    def _analyse(self, job: Job) -> None:
+    def _analyse(self, job: Job, stop: threading.Event) -> None:
         # The supervisor imports this module in the server, and so do the pages, which decode no image.
         from core.pipeline import analyse  # noqa: PLC0415
 
-        classifier = self._by_choices_of_site().at(job.magnification)
+        classifier = _patiently(self._by_choices_of_site, stop).at(job.magnification)
         analysis = analyse(
             self.files.get(job.file_sha256),
             classifier,
@@ -106,11 +118,14 @@ class Worker:
         )
         heatmap = None if analysis.heatmap is None else self._store_heatmap(analysis.heatmap)
         scope_map = self._store_scope_map(analysis)
-        with self.sessions.begin() as session:
-            is_saved = store.jobs.finish_job(
-                session, job, self.name, analysis, model=self.model, heatmap=heatmap, scope_map_sha256=scope_map
-            )
-        if not is_saved:
+
+        def save() -> bool:
+            with self.sessions.begin() as session:
+                return store.jobs.finish_job(
+                    session, job, self.name, analysis, model=self.model, heatmap=heatmap, scope_map_sha256=scope_map
+                )
+
+        if not _patiently(save, stop):
             _log.warning("job %d was reassigned to another worker in the meantime; this result was discarded", job.id)
 
     def _by_choices_of_site(self) -> "MagnificationClassifier":
@@ -154,6 +169,24 @@ class Worker:
                 # A missed heartbeat does no harm: a job is released only after sixty seconds without one.
                 _log.exception("the heartbeat of job %d failed", job.id)
 
-    def _fail(self, job: Job, message: str) -> None:
-        with self.sessions.begin() as session:
-            store.jobs.fail_job(session, job, self.name, message)
+    def _fail(self, job: Job, message: str, stop: threading.Event) -> None:
+        def save() -> None:
+            with self.sessions.begin() as session:
+                store.jobs.fail_job(session, job, self.name, message)
+
+        _patiently(save, stop)
+
+
+def _patiently(act: Callable[[], _T], stop: threading.Event) -> _T:
+    """Do something in the database, again and again while it is busy: an analysis is not made twice for that.
+
+    Raises:
+        DatabaseBusyError: If it is still busy when the worker is to stop.
+    """
+    while True:
+        try:
+            return act()
+        except DatabaseBusyError as error:
+            _log.warning("%s; trying again", error)
+            if stop.wait(_POLL_SECONDS):
+                raise

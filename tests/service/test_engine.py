@@ -1,21 +1,25 @@
 """The engine behind the server: each request gets its own answer, whatever else is asked, cancelled or killed."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from threading import Event
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, make_url, select
 
 from core.imaging.demo import generate_tissue
 from core.imaging.heatmaps import encode_png
 from core.imaging.limits import UnreadableImageError
 from core.pipeline import analyse
 from core.results import Analysis, Priority, RgbImage
-from db import store, tables
+from db import database, store, tables
+from db.errors import DatabaseBusyError
 from db.values.evaluations import ThresholdAim
 from service.engine.queue import AT_ONCE, Result, Ticket
 from service.engine.requests import AnalysisAnswer, AnalysisRequest, EngineBusyError, EngineUnavailableError
@@ -24,7 +28,7 @@ from tests.helpers.concurrency import run_async, wait_until
 from tests.helpers.engines import VERSION, Engine, running_engine, watermarked
 from tests.helpers.fakes import FakeClassifier, nothing
 from tests.helpers.stress import amount
-from tests.helpers.world import World
+from tests.helpers.world import World, open_world
 
 A_MEGABYTE = 1_000_000
 
@@ -117,6 +121,16 @@ def test_an_error_of_ours_is_told_without_its_details(engine: Engine) -> None:
     with pytest.raises(RuntimeError, match=r"internal error \(ZeroDivisionError\)") as told:
         ask(engine, AnalysisRequest(watermarked(1)))
     assert "secret" not in str(told.value)
+
+
+def test_a_busy_database_is_no_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
+    with open_world(tmp_path) as world, running_engine(world) as engine:
+        engine.add_worker()
+        with closing(sqlite3.connect(make_url(world.settings.database).database or "", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(DatabaseBusyError, match="the database is busy"):
+                engine.queue.submit(AnalysisRequest(watermarked(1))).result.result(timeout=60)
 
 
 def test_nothing_of_a_request_is_stored(engine: Engine) -> None:

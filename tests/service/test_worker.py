@@ -2,24 +2,28 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from core.card import TrainedScale
 from core.imaging.scale import Scale
-from db import store, tables
+from db import database, store, tables
 from db.values.evaluations import ThresholdAim
 from db.values.jobs import JobState
 from db.values.scales import ChosenScale
 from service.intake import add_demo_case
+from service.worker import worker as worker_module
 from service.worker.lost_workers import SilentJobs, is_dead, release_dead_workers, worker_name
 from service.worker.protocol import UNUSABLE_CHECKPOINT
 from service.worker.supervisor import worker_environment
@@ -33,7 +37,7 @@ from tests.helpers.workers import (
     queue_images,
     reveal_case,
 )
-from tests.helpers.world import CARD, World, write_card
+from tests.helpers.world import CARD, World, open_world, write_card
 
 
 def test_an_image_is_analysed_at_the_scale_that_is_recorded_for_it(world: World) -> None:
@@ -101,6 +105,76 @@ def test_an_error_of_ours_is_told_to_the_reader_without_a_traceback(world: World
     assert image.job_message is not None
     assert "internal error (ZeroDivisionError)" in image.job_message
     assert "secret" not in image.job_message
+
+
+class Locks:
+    """Locks the database of a world while the network looks at an image, as another program does."""
+
+    def __init__(self, world: World) -> None:
+        path = make_url(world.settings.database).database or ""
+        self._other = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60)
+        self.times = 0
+
+    def lock(self) -> None:
+        self.times += 1
+        self._other.execute("BEGIN EXCLUSIVE")
+
+    def end(self) -> None:
+        self._other.execute("ROLLBACK")
+        self._other.close()
+
+
+@pytest.fixture
+def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """An installation whose database does not wait long for whoever locks it."""
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(worker_module, "_POLL_SECONDS", 0.05)
+    with open_world(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("ends", ["analysed", "failed"])
+def test_an_image_is_analysed_once_however_long_the_database_is_busy_afterwards(
+    impatient: World, ends: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    case_id = queue_images(impatient, 1)
+    locks = Locks(impatient)
+
+    def look() -> None:
+        locks.lock()
+        if ends == "failed":
+            raise RuntimeError("out of order")
+
+    worker = make_worker(impatient, FakeClassifier(meanwhile=look))
+    thread = threading.Thread(target=worker.work_once)
+    thread.start()
+    wait_until(lambda: "the database is busy; trying again" in caplog.text)
+    locks.end()
+    thread.join()
+    (image,) = images_of_case(impatient, case_id)
+    assert image.job is (JobState.FAILED if ends == "failed" else JobState.DONE)
+    assert locks.times == 1
+
+
+def test_a_worker_outlives_a_busy_database_and_can_be_stopped_meanwhile(
+    impatient: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    case_id = queue_images(impatient, 1)
+    locks, stop = Locks(impatient), threading.Event()
+    locks.lock()
+    worker = make_worker(impatient, FakeClassifier())
+    thread = threading.Thread(target=worker.run, args=[stop])
+    thread.start()
+    wait_until(lambda: "the database is busy; trying again" in caplog.text)
+    locks.end()
+    wait_until(lambda: images_of_case(impatient, case_id)[0].job is JobState.DONE)
+    again = Locks(impatient)
+    again.lock()
+    caplog.clear()
+    wait_until(lambda: "the database is busy; trying again" in caplog.text)
+    stop.set()
+    thread.join()
+    again.end()
 
 
 def test_a_worker_that_lost_its_claim_writes_nothing(world: World) -> None:
