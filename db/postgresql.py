@@ -18,7 +18,8 @@ _SETTINGS = {
     # With quotes, the types of columns are none that SQLAlchemy knows.
     "quote_all_identifiers": "off",
 }
-_TIMES = ("timestamptz", "timestamp", "date", "time", "timetz", "interval")
+# Types of which PostgreSQL has values that Python has not.
+_WIDER = ("timestamptz", "timestamp", "date", "time", "timetz", "interval", "json", "jsonb")
 
 PostgresqlConnection = psycopg.Connection[tuple[object, ...]]
 
@@ -42,12 +43,12 @@ def prepare(connection: PostgresqlConnection, busy_seconds: float) -> None:
     connection.autocommit = True  # the end of a transaction could take the settings back
     connection.execute(f"SELECT {chosen}".encode())
     connection.autocommit = False
-    _keep_unreadable_times(connection)
+    _keep_unreadable_values(connection)
 
 
-def _keep_unreadable_times(connection: PostgresqlConnection) -> None:
-    """Read times that Python does not have, which only tampering can put there, as text, so that they can be found."""
-    for name in _TIMES:
+def _keep_unreadable_values(connection: PostgresqlConnection) -> None:
+    """Read as text what only tampering can put there, such as the time infinity, so that it can be found."""
+    for name in _WIDER:
         oid = connection.adapters.types[name].oid
         known = connection.adapters.get_loader(oid, Format.TEXT)
         if known is not None:
@@ -63,7 +64,7 @@ def _or_text(known: type[abc.Loader]) -> type[Loader]:
         def load(self, data: Buffer) -> object:
             try:
                 return self._known.load(data)
-            except psycopg.DataError:
+            except (psycopg.DataError, RecursionError):  # the latter for JSON that is nested too deeply
                 return bytes(data).decode()
 
     return OrText

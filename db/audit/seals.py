@@ -35,6 +35,7 @@ from db.values.audit import Seal
 
 _FORMAT = "second-read-row-1"
 _AT_ONCE = 1000  # rows
+_TOO_DEEP = '{"unreadable":"nested too deeply"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ def _contents(
     connection: Connection, sealed: SealedTable, schema: MetaData, key: Sequence[object]
 ) -> Iterator[_Content]:
     table = schema.tables[sealed.table]
-    names = [one.name for one in table.primary_key]
+    names = key_columns(sealed.table)
     present = [one for one in sealed.linked if one.table in schema.tables]
     skip = sealed.unfinished
     chosen = [column(name) == value for name, value in zip(names, key, strict=True)] if key else []
@@ -256,7 +257,7 @@ def _linked(
     """
     owner: ColumnElement[object] = column(of.by)
     if isinstance(owners, Table):
-        key: ColumnElement[object] = column(next(iter(owners.primary_key)).name)
+        key: ColumnElement[object] = column(key_columns(owners.name)[0])
         condition = or_(owner.is_(None), owner.not_in(select(key).select_from(named_table(owners.name))))
     else:
         condition = owner.in_(owners)
@@ -276,7 +277,7 @@ def _rows(
     connection: Connection, table: Table, by: Sequence[str], *conditions: ColumnElement[bool]
 ) -> Iterator[dict[str, object]]:
     """Read the rows that meet all conditions, as stored, so that values the program cannot read are detected too."""
-    kinds = {one.name: _kind(one) for one in table.columns}
+    kinds = {one.name: column_kind(one) for one in table.columns}
     # Without column types, so that nothing is converted.
     columns: list[ColumnElement[object]] = [column(name) for name in kinds]
     query = select(*columns).select_from(named_table(table.name)).where(*conditions)
@@ -288,7 +289,7 @@ def _rows(
 def _meant(row: tables.Base) -> dict[str, object]:
     """Return the columns of a row that are not null, as the program holds them."""
     pairs = [(attribute.columns[0], getattr(row, attribute.key)) for attribute in inspect(row).mapper.column_attrs]
-    plain = {of.name: _plain(value, _kind(of)) for of, value in pairs if isinstance(of, Column)}
+    plain = {of.name: _plain(value, column_kind(of)) for of, value in pairs if isinstance(of, Column)}
     return {name: value for name, value in plain.items() if value is not None}
 
 
@@ -300,12 +301,19 @@ def _meant_linked(sealed: SealedTable, linked: Sequence[tables.Base]) -> dict[st
     return {name: sorted(found) for name, found in rows.items()}
 
 
-def _kind(of: Column[object]) -> type[object]:
+def key_columns(table: str) -> list[str]:
+    """Return the names of the primary key of a table as this program made it."""
+    return [one.name for one in tables.Base.metadata.tables[table].primary_key]
+
+
+def column_kind(of: Column[object]) -> type[object]:
+    """Return the type of Python for the values of a column."""
     column_type = of.type.impl_instance if isinstance(of.type, TypeDecorator) else of.type
     if isinstance(column_type, JSON):
         return dict
     try:
-        return column_type.python_type
+        kind: type[object] = column_type.python_type
+        return str if issubclass(kind, str) else kind  # an enum is stored as text
     except NotImplementedError:  # a type that no migration has used
         return str
 
@@ -317,7 +325,7 @@ def _plain(value: object, kind: type[object]) -> object:
             return _time(value) if kind is datetime else _digest(value)
         if kind is dict and isinstance(value, str):
             return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"unreadable": repr(value)}
     if kind is bool and isinstance(value, int) and value in (0, 1):
         return bool(value)
@@ -360,4 +368,7 @@ def stored_time(value: object) -> datetime | None:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    except RecursionError:  # nested deeper than anything that this program writes
+        return _TOO_DEEP

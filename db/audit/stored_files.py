@@ -1,6 +1,6 @@
 """Which stored files the rows refer to, and whether each is there and unchanged."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from sqlalchemy import Connection, inspect, text
 
@@ -8,7 +8,7 @@ from db.files import DamagedFileError, Files
 from db.values.audit import AuditFinding, Kind
 
 # Every column that refers to a stored file, and the key of its row.
-_REFERENCES = (
+FILE_COLUMNS = (
     ("images", "id", "file_sha256"),
     ("predictions", "id", "heatmap_sha256"),
     ("image_scopes", "id", "map_sha256"),
@@ -18,15 +18,15 @@ _REFERENCES = (
 _FILES_PER_REPORT = 20  # files checked between two reports of progress
 
 
-def referenced_files(connection: Connection) -> dict[str, str]:
-    """Return the sha256 of every stored file that a row refers to, with one such row.
+def referenced_files(connection: Connection, without: Collection[str] = ()) -> dict[str, str]:
+    """Return the sha256 of every stored file that a row refers to, with one such row; `without` some tables.
 
     A database that was not upgraded yet, such as an older backup, lacks some of the columns.
     """
     return {
         sha256: f"{table} {number}"
-        for table, key, column in _REFERENCES
-        if _has_column(connection, table, column)
+        for table, key, column in FILE_COLUMNS
+        if table not in without and _has_column(connection, table, column)
         for sha256, number in connection.execute(text(_first_rows(table, key, column)))
     }
 

@@ -1,5 +1,7 @@
 """Triggers that refuse to change or delete rows: their definitions, and the check that these and no others are there.
 
+On PostgreSQL also that nothing else switches them off, hides rows or changes what is saved.
+
 Databases hold the definitions as they were when a revision made them, so the texts here must never change.
 """
 
@@ -17,12 +19,36 @@ _POSTGRESQL_KINDS = {"update": ("ROW", 1 + 2 + 16), "delete": ("ROW", 1 + 2 + 8)
 _SQLITE_VERBS = ("update", "delete")
 
 _SQLITE_TRIGGERS = "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+# Every name with its schema: another schema of the search path may have something of the same name.
 _POSTGRESQL_TRIGGERS = """
-    SELECT tgname, relname, tgenabled, tgtype, tgqual IS NULL AND tgattr = ''::int2vector AS plain, proname, prosrc
-    FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid
-    WHERE relnamespace = current_schema()::regnamespace AND NOT tgisinternal ORDER BY tgname
+    SELECT tgname, relname, tgenabled, tgtype, tgqual IS NULL AND tgattr = ''::pg_catalog.int2vector AS plain,
+        proname, prosrc
+    FROM pg_catalog.pg_trigger
+        JOIN pg_catalog.pg_class ON pg_class.oid = tgrelid JOIN pg_catalog.pg_proc ON pg_proc.oid = tgfoid
+    WHERE relnamespace = pg_catalog.current_schema()::pg_catalog.regnamespace
+        -- PostgreSQL's own, for foreign keys; that a trigger is internal can be written into the catalogue.
+        AND NOT (tgisinternal AND proname LIKE 'RI\\_FKey\\_%' AND pronamespace = 'pg_catalog'::pg_catalog.regnamespace)
+    ORDER BY tgname
 """
-_POSTGRESQL_RULES = "SELECT rulename, tablename FROM pg_rules WHERE schemaname = current_schema() ORDER BY rulename"
+_POSTGRESQL_RULES = """
+    SELECT rulename, tablename FROM pg_catalog.pg_rules
+    WHERE schemaname = pg_catalog.current_schema() ORDER BY rulename
+"""
+_POSTGRESQL_ROW_SECURITY = """
+    SELECT relname FROM pg_catalog.pg_class
+    WHERE relnamespace = pg_catalog.current_schema()::pg_catalog.regnamespace AND relrowsecurity ORDER BY relname
+"""
+# As it is for this connection, and as it is set for other roles that use this database.
+_POSTGRESQL_SWITCHED_OFF = """
+    SELECT pg_catalog.current_setting('session_replication_role') <> 'origin' OR EXISTS (
+        SELECT FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) AS one
+        WHERE setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))
+            AND one LIKE 'session_replication_role=%' AND one <> 'session_replication_role=origin')
+"""
+_POSTGRESQL_SCHEMAS = """
+    SELECT name FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS one (name, place)
+    WHERE name NOT LIKE 'pg\\_temp%' ORDER BY place LIMIT 1
+"""
 
 
 def sqlite_trigger(table: str, verb: str) -> str:
@@ -77,6 +103,21 @@ def check_triggers(connection: Connection, protected: Iterable[str]) -> Iterator
     for one in by_place.values():
         words = "this program did not make it, and it can change what is saved"
         yield AuditFinding("inserted", 0, 0, words, f"trigger {one.name} on {one.table}")
+    if on_postgresql:
+        yield from _check_surroundings(connection)
+
+
+def _check_surroundings(connection: Connection) -> Iterator[AuditFinding]:
+    """Find what makes triggers of PostgreSQL ineffective or hides rows, and leaves triggers and rows as they are."""
+    for (table,) in connection.execute(text(_POSTGRESQL_ROW_SECURITY)):
+        words = "this program did not switch it on, and it can hide rows or refuse new ones"
+        yield AuditFinding("inserted", 0, 0, words, f"row security of {table}")
+    if connection.scalar(text(_POSTGRESQL_SWITCHED_OFF)):
+        words = "the setting session_replication_role switches off the triggers that refuse changes"
+        yield AuditFinding("unprotected", 0, 0, words)
+    if (first := connection.scalar(text(_POSTGRESQL_SCHEMAS))) != "pg_catalog":
+        words = f"the setting search_path lets names of schema {first} take the place of PostgreSQL's own"
+        yield AuditFinding("unprotected", 0, 0, words)
 
 
 def _on_sqlite(connection: Connection) -> Iterator[_Trigger]:

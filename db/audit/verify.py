@@ -12,6 +12,7 @@ from db.audit.chain_check import ChainCheck, CheckedEvent
 from db.audit.kept_events import KeptSeals
 from db.audit.rows import check_rows, count_rows, reflect_sealed_tables, unchangeable_tables
 from db.audit.seals import SEALED, stored_time
+from db.audit.shapes import EVENTS, find_altered_tables, find_lost_tables
 from db.audit.stored_files import check_files, referenced_files
 from db.audit.triggers import check_triggers
 from db.database import Sessions
@@ -49,7 +50,11 @@ def verify(
     with sessions.read() as session:
         connection = session.connection()
         tables = reflect_sealed_tables(connection)
-        referenced = referenced_files(connection) if files else {}
+        altered, lost = find_altered_tables(tables), tuple(find_lost_tables(tables))
+        if EVENTS in altered or EVENTS not in tables.tables:
+            # Without the events nothing else has a meaning.
+            return Verification(0, 0, (*lost, *altered.values()), 0, 0)
+        referenced = referenced_files(connection, altered) if files else {}
         of = count_rows(connection, tables) + (session.scalar(text("SELECT count(*) FROM audit_events")) or 0)
         of += len(referenced)
         chain, seals = ChainCheck(), KeptSeals(one.table for one in SEALED)
@@ -58,9 +63,11 @@ def verify(
             if event.link.content:
                 seals.add(event.link.content, event.number)
         events = chain.events
-        rows = check_rows(connection, tables, seals, lambda done: progress(len(events) + done, of))
+        rows = check_rows(connection, tables, seals, lambda done: progress(len(events) + done, of), altered)
         findings = [
-            *check_triggers(connection, ["audit_events", *unchangeable_tables(tables)]),
+            *lost,
+            *altered.values(),
+            *check_triggers(connection, [EVENTS, *unchangeable_tables(tables)]),
             *chain.findings(),
         ]
     lines = copy

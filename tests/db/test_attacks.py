@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from db import store
 from db.audit.verify import verify
@@ -347,3 +347,101 @@ def test_a_trigger_that_changes_new_reads_is_named_and_such_a_read_is_not_saved(
 def test_a_rule_of_postgresql_that_swallows_new_reads_is_named(attacked: Attacked) -> None:
     attacked.run("CREATE RULE swallow AS ON INSERT TO sign_offs DO INSTEAD NOTHING")
     assert attacked.named() == {("inserted", "trigger swallow on sign_offs")}
+
+
+ROW_SECURITY = "this program did not switch it on, and it can hide rows or refuse new ones"
+SWITCHED_OFF = "unprotected: the setting session_replication_role switches off the triggers that refuse changes"
+FOREIGN_TRIGGER = "this program did not make it, and it can change what is saved"
+FLIP_READS = FLIPS["postgresql"]["reads"]
+# What is done to PostgreSQL around the rows, and what is said of it; {name} is the database.
+AROUND = [
+    (("ALTER TABLE claims ENABLE ROW LEVEL SECURITY",), f"inserted row security of claims: {ROW_SECURITY}"),
+    (("ALTER DATABASE {name} SET session_replication_role = replica",), SWITCHED_OFF),
+    (("ALTER ROLE postgres IN DATABASE {name} SET session_replication_role = local",), SWITCHED_OFF),
+    (
+        (*FLIP_READS, "UPDATE pg_trigger SET tgisinternal = true WHERE tgname = 'flip'"),
+        f"inserted trigger flip on reads: {FOREIGN_TRIGGER}",
+    ),
+    (
+        (
+            *FLIP_READS,
+            "CREATE VIEW pg_trigger AS SELECT * FROM pg_catalog.pg_trigger WHERE tgname <> 'flip'",
+            "ALTER DATABASE {name} SET search_path = public, pg_catalog",
+        ),
+        f"inserted trigger flip on reads: {FOREIGN_TRIGGER}",
+    ),
+    (
+        ("ALTER DATABASE {name} SET search_path = public, pg_catalog",),
+        "unprotected: the setting search_path lets names of schema public take the place of PostgreSQL's own",
+    ),
+]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(("statements", "words"), AROUND)
+def test_what_makes_the_triggers_of_postgresql_useless_or_hides_rows_is_named(
+    attacked: Attacked, statements: tuple[str, ...], words: str
+) -> None:
+    attacked.run(*(statement.format(name=make_url(attacked.url).database) for statement in statements))
+    assert words in attacked.words()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("value", ["infinity", "-infinity", "294276-01-01", "0044-03-15 BC"])
+def test_a_time_of_postgresql_that_python_does_not_have_is_found_and_stops_nothing(
+    attacked: Attacked, value: str
+) -> None:
+    with without_triggers(attacked.url) as connection:
+        connection.execute(text(f"UPDATE cases SET created_at = '{value}' WHERE id = 1"))  # noqa: S608
+        connection.execute(text(f"UPDATE audit_events SET at = '{value}' WHERE id = 3"))  # noqa: S608
+        connection.execute(text("UPDATE predictions SET malignant_probability = 0.1 WHERE id = 1"))
+    assert {("changed", "cases 1"), ("changed", "predictions 1")} <= attacked.named()
+    assert "changed event 3: its hash does not match its contents" in attacked.words()
+
+
+def test_lists_nested_deeper_than_can_be_read_are_found_and_stop_nothing(attacked: Attacked) -> None:
+    with without_triggers(attacked.url) as connection:
+        # The limit depends on where it is read: just below it, what can be read cannot be written any more.
+        for number, depth in enumerate((5000, *range(950, 975, 5)), 1):
+            deep = "[" * depth + "]" * depth
+            connection.execute(text(f"UPDATE predictions SET classes = '{deep}' WHERE id = {number}"))  # noqa: S608
+    assert attacked.named() == {("changed", f"predictions {number}") for number in range(1, 7)}
+
+
+WITHOUT_KEY = "ALTER TABLE reads DROP CONSTRAINT pk_reads CASCADE"
+# What is done to the columns of PostgreSQL, and which tables are named.
+ALTERED = [
+    (("ALTER TABLE audit_events ALTER id TYPE numeric",), "audit_events"),
+    (("ALTER TABLE audit_events DROP COLUMN subject",), "audit_events"),
+    ((WITHOUT_KEY, "ALTER TABLE reads ALTER id DROP DEFAULT", "ALTER TABLE reads ALTER id TYPE text"), "reads"),
+    ((WITHOUT_KEY, "ALTER TABLE read_images ALTER read_id TYPE text"), "read_images"),
+    (("ALTER TABLE sign_ins DROP COLUMN ended_at CASCADE",), "sign_ins"),
+    (("ALTER TABLE images ALTER file_sha256 TYPE bytea USING 'x'",), "images"),
+    (("ALTER TABLE sign_offs RENAME TO others", "CREATE VIEW sign_offs AS SELECT * FROM others"), "sign_offs"),
+]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(("statements", "table"), ALTERED)
+def test_a_table_of_postgresql_that_was_altered_is_named_and_the_others_are_checked(
+    attacked: Attacked, statements: tuple[str, ...], table: str
+) -> None:
+    with without_triggers(attacked.url) as connection:
+        connection.execute(text("UPDATE predictions SET malignant_probability = 0.1 WHERE id = 1"))
+    attacked.run(*statements)
+    assert f"table {table}" in {row for _, row in attacked.named()}
+    # Without the events there is nothing to compare the others with.
+    assert (("changed", "predictions 1") in attacked.named()) is (table != "audit_events")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_the_rows_of_a_table_without_its_key_are_checked(attacked: Attacked) -> None:
+    with without_triggers(attacked.url) as connection:
+        connection.execute(text("UPDATE reads SET label = 'malignant' WHERE id = 1"))
+        connection.execute(text(WITHOUT_KEY))
+    assert attacked.named() == {("changed", "reads 1")}
+
+
+def test_events_under_another_name_are_missed(attacked: Attacked) -> None:
+    attacked.run("ALTER TABLE audit_events RENAME TO others")
+    assert attacked.words() == ["missing table audit_events: it is gone, or something else is in its place"]
