@@ -161,8 +161,7 @@ def open_database(url: str, *, data: Path | None = None, sqlite_version: Version
             if anchor and added and anchor.begun:
                 anchor.announce(added)
     except (DatabaseError, sqlite3.DatabaseError) as error:
-        where = parsed.render_as_string(hide_password=True)
-        raise UnusableDatabaseError(f"cannot open the database {where}: {_first_line(error)}") from error
+        raise UnusableDatabaseError(f"cannot open the database {describe_url(parsed)}: {_first_line(error)}") from error
     if anchor:
         anchor.mend()
         if added and anchor.begun:
@@ -188,8 +187,7 @@ def open_as_it_is(url: str, *, data: Path | None = None) -> Sessions:
         with sessions.read() as session:
             require_current(session.connection())
     except (DatabaseError, sqlite3.DatabaseError) as error:
-        where = parsed.render_as_string(hide_password=True)
-        raise UnusableDatabaseError(f"cannot open the database {where}: {_first_line(error)}") from error
+        raise UnusableDatabaseError(f"cannot open the database {describe_url(parsed)}: {_first_line(error)}") from error
     return sessions
 
 
@@ -203,12 +201,19 @@ def journal_mode(version: Version) -> Literal["wal", "delete"]:
     return "wal" if fixed else "delete"
 
 
+def describe_url(url: URL) -> str:
+    """Return a URL as it may be shown: without a password, wherever that is."""
+    return url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
+
+
 def _checked(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
+        # Without repeating it: a password may be in it.
         raise ValueError(
-            f"{url!r} is not a database URL: use sqlite:////absolute/path or postgresql://user@host/name"
+            "this is not a database URL: use sqlite:////absolute/path or postgresql://user:password@host:port/name, "
+            "and write special characters of the password as in %40 for @"
         ) from error
     backend = parsed.get_backend_name()
     if backend == "postgresql":

@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 from db.audit.trail import record_event
 from db.audit.verify import verify
 from db.backup.archive import ANCHOR, DATABASE, Manifest, hold_lock, unpack
-from db.database import open_as_it_is, open_database
+from db.database import describe_url, open_as_it_is, open_database
 from db.errors import BackupError, UnusableDatabaseError
 from db.files import FolderInUse, sync_folder
 from db.values.audit import Action
@@ -101,11 +101,10 @@ def _require_in_folder(database: str, data: Path) -> None:
     url = make_url(database)
     inside = data.resolve() / DATABASE
     if url.get_backend_name() != "sqlite" or Path(url.database or "").resolve() != inside:
-        where = url.render_as_string(hide_password=True)
         raise BackupError(
-            f"nothing was restored: SECOND_READ_DATABASE is {where}, so the server would not use the database of this "
-            f"backup, which is restored as {inside}. Unset SECOND_READ_DATABASE first, or restore into another folder "
-            "with --data"
+            f"nothing was restored: SECOND_READ_DATABASE is {describe_url(url)}, so the server would not use the database "
+            f"of this backup, which is restored as {inside}. Unset SECOND_READ_DATABASE first, or restore into another "
+            "folder with --data"
         )
 
 

@@ -88,6 +88,24 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: P
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:/reader:secret@host/a",
+        "postgresql://reader:secret@host:port/a",
+        "postgresql://reader:secret@[::1/a",
+        "postgresql://reader@/a?host=/nowhere&password=secret",
+        "postgresql://reader@/a?host=/nowhere&sslpassword=secret",
+        "reader:secret",
+    ],
+)
+def test_no_refusal_of_an_address_repeats_its_password(url: str) -> None:
+    words = "is not a database URL|cannot open the database postgresql"
+    with pytest.raises((ValueError, UnusableDatabaseError), match=words) as caught:
+        open_database(url)
+    assert "secret" not in str(caught.value)
+
+
 def test_what_a_click_saved_is_there_after_a_restart(database_url: str) -> None:
     first = open_database(database_url)
     with first.begin() as session:
