@@ -102,9 +102,9 @@ def _require_in_folder(database: str, data: Path) -> None:
     inside = data.resolve() / DATABASE
     if url.get_backend_name() != "sqlite" or Path(url.database or "").resolve() != inside:
         raise BackupError(
-            f"nothing was restored: SECOND_READ_DATABASE is {describe_url(url)}, so the server would not use the database "
-            f"of this backup, which is restored as {inside}. Unset SECOND_READ_DATABASE first, or restore into another "
-            "folder with --data"
+            f"nothing was restored: SECOND_READ_DATABASE is {describe_url(url)}, so the server would not use the "
+            f"database of this backup, which is restored as {inside}. Unset SECOND_READ_DATABASE first, or restore "
+            "into another folder with --data"
         )
 
 

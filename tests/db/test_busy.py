@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from db import database, store
+from db import database, store, upgrade
 from db.audit.trail import record_event
 from db.busy import telling_busy
 from db.database import Sessions, open_database
 from db.errors import DatabaseBusyError
+from tests.helpers.concurrency import wait_until
 from tests.helpers.databases import open_new, run_on_server
 
 
@@ -113,6 +115,27 @@ def test_a_table_of_postgresql_that_another_program_locks_says_busy(
     with sessions.begin() as session:
         record_event(session, None, "saved", "a")
         assert [event.action for event in store.audit.audit_trail(session)] == ["saved"]
+    sessions.dispose()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_server_waits_for_the_upgrade_of_another_longer_than_for_a_lock(
+    with_tables: None, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = "
+    waits += "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    raw = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(raw) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [upgrade._LOCK])
+        opening = pool.submit(open_database, database_url)
+        wait_until(lambda: other.execute(waits).fetchone() == (1,), "the second server to wait")
+        other.execute("SELECT pg_sleep(0.5)")
+        assert not opening.done()
+        other.rollback()
+        sessions = opening.result()
+    with sessions.read() as session:
+        assert session.scalar(text("SHOW lock_timeout")) == "200ms"
     sessions.dispose()
 
 
