@@ -106,8 +106,8 @@ def test_pages_do_not_wait_for_scipy_before_they_need_it() -> None:
         for module in _modules_of(package):
             at_start = _imported(iter(ast.parse(_modules()[module].read_text(encoding="utf-8")).body))
             if {name.split(".")[0] for name in at_start} & {"scipy", "sklearn"} and not TRAINING_ONLY.match(module):
-                # The watch over uploads, which draws with it, and comparisons of sets and maps, which are commands'.
-                statistics = ("drift", "compare_sets", "compare_maps")
+                # Comparisons of sets and maps, which are commands'.
+                statistics = ("compare_sets", "compare_maps")
                 assert module in {f"core.statistics.{name}" for name in statistics}, module
 
 

@@ -8,7 +8,6 @@ from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import nctdtr, stdtrit
 
 FALSE_ALARMS_PER_YEAR = 0.05  # share of years with an alarm although nothing has changed
 LEAST_CASES = 5  # in a month; of fewer, one odd case would be the month
@@ -66,6 +65,8 @@ def cases_to_notice(training_patients: int, change: float = 1.0, certainty: floa
     The change is in standard deviations between patients (of the logarithm of their scores). None if no number of
     cases is enough, because the training patients are too few.
     """
+    from scipy.special import nctdtr  # noqa: PLC0415 - slow to import, and a page imports this module
+
     if training_patients < LEAST_PATIENTS:
         return None
     numbers = np.arange(LEAST_CASES, _MOST_CASES)
@@ -92,6 +93,8 @@ def _limit(cases: int, training_scores: Sequence[float]) -> float | None:
 
 
 def _quantile(patients: int) -> float:
+    from scipy.special import stdtrit  # noqa: PLC0415 - as above
+
     return float(stdtrit(patients - 1, 1 - FALSE_ALARMS_PER_YEAR / 12))
 
 

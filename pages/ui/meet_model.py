@@ -26,6 +26,8 @@ def draw_explanation(card: Card, version: str) -> None:
     st.markdown("\n".join(f"* {line}" for line in _write_nature(card)))
     st.markdown("##### What it is good and bad at")
     _draw_record(version)
+    if card.note:
+        st.caption(formatting.escape(card.note))
     st.markdown("##### What its numbers and colours mean")
     st.markdown("\n".join(f"* {line}" for line in _write_numbers(card)))
     st.markdown("##### What it does not know")
