@@ -35,6 +35,16 @@ def write_whole(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
+def file_key(path: Path) -> tuple[int, int]:
+    """Return what is the same for all names of one file, whatever links lead to it.
+
+    Raises:
+        OSError: If there is no such file.
+    """
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 def readable_path(path: Path) -> str:
     """Return a path as text that can be encoded; bytes that are no UTF-8, as in names of old ZIP archives, as \\xNN."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

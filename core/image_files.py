@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from core.files import readable_path
+from core.files import file_key, readable_path
 from core.imaging.kinds import HEAD_BYTES, is_named_like_an_image, recognise
 from core.imaging.limits import MAX_BYTES, UnreadableImageError
 
@@ -150,8 +150,7 @@ def _find_problem(path: Path) -> str | None:
 
 def _find_first(path: Path, root: Path, first: dict[tuple[int, int], Path]) -> str | None:
     """Remember a file; return that it is one that is known already, by a link or under a second name."""
-    found = path.stat()
-    known = first.setdefault((found.st_dev, found.st_ino), path)
+    known = first.setdefault(file_key(path), path)
     return None if known is path else f"the same file as {readable_path(known.relative_to(root))}."
 
 

@@ -172,13 +172,17 @@ def analyse_image(
         return Analysis(height, width, quality, reason=str(error))
     judged = classifier.scope.judge(image, cut.pixels, found.features) if classifier.scope and judge_scope else None
     scope = _heed_scale(judged.scope, describe_unusual_scale(um_per_px, card.scale)) if judged else None
+    looks = judged.scope.level if judged else None
     places = cut.lay_back(judged.places) if judged and heatmap else None
     if scope is not None and scope.level == "out":
-        return Analysis(height, width, quality, reason=_reason_without_opinion(scope), scope=scope, scope_map=places)
+        reason = _reason_without_opinion(scope)
+        return Analysis(height, width, quality, reason=reason, scope=scope, looks=looks, scope_map=places)
     stitched = None if found.evidence is None else cut.lay_back(found.evidence)
     prediction = pool_patches(found.probabilities, card)
     embedding = None if found.embeddings is None else pool_embeddings(found.embeddings)
-    return Analysis(height, width, quality, prediction, stitched, scope=scope, scope_map=places, embedding=embedding)
+    return Analysis(
+        height, width, quality, prediction, stitched, scope=scope, looks=looks, scope_map=places, embedding=embedding
+    )
 
 
 def cut_normalised_patches(image: RgbImage, classifier: PatchClassifier, um_per_px: float | None = None) -> CutImage:

@@ -239,6 +239,7 @@ class Analysis:
     heatmap: Heatmap | None = field(default=None, compare=False)
     reason: str | None = None
     scope: Scope | None = None
+    looks: ScopeLevel | None = None  # the level without regard to the scale, which has no place in `scope_map`
     scope_map: Heatmap | None = field(default=None, compare=False)  # the score of each place, in units of `scope`
     embedding: Embedding | None = field(default=None, compare=False)  # by which similar images are found
 

@@ -5,7 +5,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from typing import TYPE_CHECKING
@@ -248,6 +248,7 @@ def _has_formulas(data: bytes) -> bool:
 def _read_sheet(sheet: "ReadOnlyWorksheet", formulas: "ReadOnlyWorksheet | None", name: str) -> list[_Line]:
     sheet.reset_dimensions()  # those stated may be a million empty rows
     lines, cells = [], 0
+    calculated: set[tuple[str, int]] = set()  # cells with a text as result of a formula, which may be empty
     for number, row in enumerate(sheet.rows, start=1):
         cells += len(row)
         if number > _MOST_ROWS or cells > _MOST_CELLS:
@@ -256,17 +257,24 @@ def _read_sheet(sheet: "ReadOnlyWorksheet", formulas: "ReadOnlyWorksheet | None"
             continue
         problems = {n: problem for n, cell in enumerate(row) if (problem := _describe_cell(cell))}
         lines.append(_Line(f"row {number}", [_cell_text(cell) for cell in row], problems))
-    return lines if formulas is None else _mark_formulas(lines, formulas)
+        calculated |= {(lines[-1].place, n) for n, cell in enumerate(row) if cell.data_type == "str"}
+    return lines if formulas is None else _mark_formulas(lines, formulas, calculated)
 
 
-def _mark_formulas(lines: Sequence[_Line], formulas: "ReadOnlyWorksheet") -> list[_Line]:
-    """Return the lines with a problem where a cell has a formula and no result."""
+def _mark_formulas(
+    lines: Sequence[_Line], formulas: "ReadOnlyWorksheet", calculated: Collection[tuple[str, int]]
+) -> list[_Line]:
+    """Return the lines with a problem where a cell has a formula and no result, not even an empty text."""
     formulas.reset_dimensions()
     by_place = {line.place: line for line in lines}
     for number, row in enumerate(formulas.rows, start=1):
         if (line := by_place.get(f"row {number}")) is None:
             continue
-        problems = {n: _NO_RESULT for n, cell in enumerate(row) if cell.data_type == "f" and not line.cells[n]}
+        problems = {
+            n: _NO_RESULT
+            for n, cell in enumerate(row)
+            if cell.data_type == "f" and not line.cells[n] and (line.place, n) not in calculated
+        }
         by_place[line.place] = replace(line, problems=line.problems | problems)
     return list(by_place.values())
 

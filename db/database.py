@@ -209,12 +209,15 @@ def describe_url(url: URL) -> str:
 def _checked(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        # Without repeating it: a password may be in it.
+    except (ArgumentError, ValueError):
+        parsed = None
+    # With an @ that was not escaped, a part of the password is taken for the host.
+    if parsed is None or "@" in (parsed.host or ""):
+        # Without repeating the URL, or the error that does: a password may be in it.
         raise ValueError(
             "this is not a database URL: use sqlite:////absolute/path or postgresql://user:password@host:port/name, "
             "and write special characters of the password as in %40 for @"
-        ) from error
+        ) from None
     backend = parsed.get_backend_name()
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")

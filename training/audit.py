@@ -1,7 +1,6 @@
 """Audit a dataset or a split for leaks: `python -m training.audit ROOT|LISTS`; exits with status 1 if there are any."""
 
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
@@ -39,6 +38,7 @@ from core.data.left_out import FileLeftOut, find_left_out
 from core.data.published_splits import PUBLISHED_SPLITS, SplitName, without_shared_patients
 from core.data.splits import is_fold_list, read_fold_lists
 from core.identifiers import describe_loss, fold_text, show_spellings
+from core.named_files import tidy_path
 from core.run_history import SPLIT_FILE
 from core.tables import SUFFIXES, Row, has_columns, read_table
 from core.wording import count_words
@@ -115,7 +115,7 @@ def _read_run(table: Path) -> list[PlacedImage]:
     label_set = find_label_set({row["label"] for row in rows})
     placed = []
     for row in rows:
-        label, path = label_set.find(row["label"]), _tidy_path(row["file"])
+        label, path = label_set.find(row["label"]), tidy_path(row["file"])
         if not label or not row["patient_id"].strip():
             raise ValueError(f"{table}, {row.place} has no label or no patient_id; every image needs both")
         if loss := describe_loss(row["patient_id"]):
@@ -128,7 +128,7 @@ def _read_run(table: Path) -> list[PlacedImage]:
 def _refuse_repeated(table: Path, rows: Sequence[Row]) -> None:
     first: dict[Path, Row] = {}
     for row in rows:
-        known = first.setdefault(_tidy_path(row["file"]), row)
+        known = first.setdefault(tidy_path(row["file"]), row)
         if known is not row and known["file"] == row["file"]:
             raise ValueError(
                 f"{table} has images in several folds, as official folds do: pass the lists of these folds instead"
@@ -137,11 +137,6 @@ def _refuse_repeated(table: Path, rows: Sequence[Row]) -> None:
             raise ValueError(
                 f"{table} lists a file more than once: {known['file']} ({known.place}) and {row['file']} ({row.place})"
             )
-
-
-def _tidy_path(name: str) -> Path:
-    """Return a path without what a spreadsheet or Windows adds, and without "." and ".."."""
-    return Path(os.path.normpath(name.strip().replace("\\", "/")))
 
 
 def _by_folder(image: LabelledImage, root: Path) -> PlacedImage:

@@ -1,15 +1,14 @@
 """Which images a cohort has: all of a folder, or those that a table names."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.files import readable_path
+from core.files import file_key, readable_path
 from core.identifiers import tidy_identifier
 from core.image_files import find_images
 from core.imaging.scale import Scale
-from core.named_files import find_as_written
+from core.named_files import find_as_written, tidy_path
 from core.tables import Row, has_columns, read_table
 
 _NAMES = ("path", "file")  # what the column with the images may be called
@@ -45,7 +44,7 @@ def list_cohort(source: Path, tell_others: Callable[[Sequence[Path]], None] = la
 
 def _in_folder(root: Path, tell_others: Callable[[Sequence[Path]], None]) -> list[CohortFile]:
     found = find_images(root)
-    tell_others(found.others)
+    tell_others([path.relative_to(root) for path in found.others])
     return [CohortFile(str(file.relative), file.path, problem=file.problem) for file in found.files]
 
 
@@ -56,7 +55,7 @@ def _in_table(table: Path) -> list[CohortFile]:
 
 
 def _named_in(row: Row, column: str, folder: Path) -> CohortFile:
-    name = os.path.normpath(row[column].strip())  # one name for one file: ./a.png is a.png
+    name = str(tidy_path(row[column]))  # one name for one file: ./a.png is a.png
     found, label = find_as_written(folder, row[column]), tidy_identifier(row["label"]) or None
     path, problem = found or folder / name, None if found else "there is no such file."
     scale = None
@@ -75,7 +74,5 @@ def _refuse_doubles(files: Sequence[CohortFile]) -> None:
         if file.name in seen:
             raise ValueError(f"two images are called {file.name}; every image may be named only once")
         seen.add(file.name)
-        if file.problem is None:
-            found = file.path.stat()
-            if (known := first.setdefault((found.st_dev, found.st_ino), file.name)) != file.name:
-                raise ValueError(f"{known} and {file.name} are one file; every image may be named only once")
+        if file.problem is None and (known := first.setdefault(file_key(file.path), file.name)) != file.name:
+            raise ValueError(f"{known} and {file.name} are one file; every image may be named only once")

@@ -19,7 +19,7 @@ from core.command_line import refuse_in_words
 from core.commands.predict import describe_model, load, read_typed_scale
 from core.computing import WantedBackend
 from core.console import PlainConsole, progress_bar
-from core.files import readable_path, replace_control_characters
+from core.files import readable_path
 from core.settings import Settings
 from core.wording import count_words, join_first
 
@@ -86,7 +86,7 @@ def _made_with(version: str, backend: WantedBackend) -> str:
 
 def _tell_others(others: Sequence[Path]) -> None:
     if others:
-        names = join_first(replace_control_characters(readable_path(Path(path.name))) for path in others)
+        names = join_first(readable_path(path) for path in others)
         _console.print(f"Not images, ignored: {len(others):,} ({names})")
 
 

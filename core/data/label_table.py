@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.data.folder_files import find_table, walk_files
+from core.files import file_key
 from core.identifiers import describe_loss, fold_text, fold_word, tidy_identifier
 from core.imaging.scale import Scale
-from core.named_files import find_as_written
+from core.named_files import find_as_written, tidy_path
 from core.tables import Row, read_table
 from core.wording import join_first
 
@@ -131,7 +132,7 @@ def _index_files(root: Path) -> dict[str, list[Path]]:
 
 
 def _find_folded(table: Path, row: Row, index: dict[str, list[Path]]) -> Path | None:
-    found = index.get(fold_text(os.path.normpath(row["file"].strip().replace("\\", "/"))), [])
+    found = index.get(fold_text(str(tidy_path(row["file"]))), [])
     if len(found) > 1:
         raise ValueError(
             f"{table}, {row.place}, column file: {tidy_identifier(row['file'])} may be any of "
@@ -156,8 +157,7 @@ def _refuse_repeated(table: Path, files: Sequence[LabelledFile]) -> None:
     first: dict[tuple[int, int], LabelledFile] = {}
     repeated = []
     for file in files:
-        stat = file.path.stat()
-        known = first.setdefault((stat.st_dev, stat.st_ino), file)
+        known = first.setdefault(file_key(file.path), file)
         if known is not file:
             repeated.append(f"{known.words} and {file.words}")
     if repeated:

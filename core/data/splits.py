@@ -176,7 +176,7 @@ def patient_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> lis
         ValueError: If there are too few patients for every fold to contain both benign and malignant.
     """
     images = unify_patients(images)
-    _patients_to_deal(images, folds)
+    _patients_of_each(images, folds)
     malignant = np.array([image.malignancy == "malignant" for image in images])
     patients = np.array([image.patient_id for image in images])
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -184,43 +184,50 @@ def patient_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> lis
         ([images[i] for i in train], [images[i] for i in validation])
         for train, validation in splitter.split(malignant, malignant, patients)
     ]
-    for train, validation in parts:
-        check_apart(train, validation)
-        if len({image.malignancy for image in validation}) < 2:
-            raise ValueError(
-                f"with {folds} folds and seed {seed}, a fold has no benign or no malignant images; try another seed"
-            )
-    return parts
+    return _check_folds(parts, seed)
 
 
 def dealt_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> list[Fold]:
-    """Deal the benign and the malignant patients to folds in random order, however many images each has.
+    """Deal the patients to folds in random order, however many images each has.
+
+    Those with a malignant image are dealt apart from the others, so that every fold has its share of both.
 
     Raises:
         ValueError: If there are too few patients for every fold to contain both benign and malignant.
     """
     images, order = unify_patients(images), np.random.default_rng(seed)
+    benign, malignant = _patients_of_each(images, folds)
     fold_of: dict[str, int] = {}
-    for patients in _patients_to_deal(images, folds):
+    for patients in (sorted(benign - malignant), sorted(malignant)):
         order.shuffle(patients)
         fold_of |= {patient: place % folds for place, patient in enumerate(patients)}
-    parts = []
-    for fold in range(folds):
-        validation = [image for image in images if fold_of[image.patient_id] == fold]
-        parts.append(([image for image in images if fold_of[image.patient_id] != fold], validation))
-        check_apart(*parts[-1])
-    return parts
+    parts: list[Fold] = [([], []) for _ in range(folds)]
+    for image in images:
+        for fold, (train, validation) in enumerate(parts):
+            (validation if fold_of[image.patient_id] == fold else train).append(image)
+    return _check_folds(parts, seed)
 
 
-def _patients_to_deal(images: Sequence[LabelledImage], folds: int) -> tuple[list[str], list[str]]:
-    """Return the benign and the malignant patients; refuse too few for every fold to have both."""
+def _patients_of_each(images: Sequence[LabelledImage], folds: int) -> tuple[set[str], set[str]]:
+    """Return the patients with benign and those with malignant images; refuse too few for every fold to have both."""
     benign, malignant = (
-        sorted({image.patient_id for image in images if image.malignancy == kind}) for kind in ("benign", "malignant")
+        {image.patient_id for image in images if image.malignancy == kind} for kind in ("benign", "malignant")
     )
     for kind, patients in (("benign", benign), ("malignant", malignant)):
         if len(patients) < folds:
             raise ValueError(f"{folds} folds need {folds} {kind} patients, but there are {len(patients)}")
     return benign, malignant
+
+
+def _check_folds(parts: list[Fold], seed: int) -> list[Fold]:
+    for train, validation in parts:
+        check_apart(train, validation)
+        if len({image.malignancy for image in validation}) < 2:
+            raise ValueError(
+                f"with {len(parts)} folds and seed {seed}, a fold has no benign or no malignant images; "
+                "try another seed"
+            )
+    return parts
 
 
 def official_folds(images: Sequence[LabelledImage], lists: Path) -> list[Fold]:

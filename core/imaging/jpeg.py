@@ -1,7 +1,7 @@
 """Check JPEG files before they are decoded, and read what their markers say of their colours.
 
-Decoders fill missing data with grey; these checks refuse files with missing data or too costly to decode. Marker
-codes are those of ISO/IEC 10918-1, table B.1.
+These checks refuse damaged headers and files that are too costly to decode; `jpeg_scans` refuses files with missing
+data. Marker codes are those of ISO/IEC 10918-1, table B.1.
 """
 
 import struct
@@ -54,12 +54,12 @@ class Statement:
     sure: bool = False
 
 
-def header_markers(data: bytes, at: int = 2) -> Iterator[JpegMarker]:
+def header_markers(data: bytes, at: int = 2, most: int = _MAX_SEGMENTS) -> Iterator[JpegMarker]:
     """Yield the markers up to the start of the first scan, and end early where the header is damaged.
 
-    Bytes between the markers are skipped, as decoders do.
+    Bytes between the markers are skipped, as decoders do. `most` bounds how many markers are looked at.
     """
-    for _ in range(_MAX_SEGMENTS):
+    for _ in range(most):
         start = data.find(b"\xff", at)
         if start < 0:
             return

@@ -24,7 +24,8 @@ _BLOCK = 8  # px
 _COEFFICIENTS = 64  # of a block
 _WHOLE_BLOCK = (0, _COEFFICIENTS - 1, 0)  # the first and the last coefficient, and the lowest bit
 _MAX_MARKERS = 10_000  # after the first pass; a picture has under 100
-_MAX_FURTHER = 16  # pictures that are looked for behind the first; cameras add one to three
+_MAX_STARTS = 16  # of pictures that are looked at behind the first, damaged ones too; cameras add one to three
+_MAX_SEGMENTS = 300  # in the header of such a picture
 # A marker other than those that belong to packed data: FF00 is a byte FF, FFD0 to FFD7 restart the decoder.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
@@ -68,9 +69,12 @@ class JpegScans:
         return self.code in _PROGRESSIVE
 
 
-def read_scans(data: bytes, start: int = 0) -> JpegScans | None:
-    """Find the passes of the JPEG that starts at an offset; None if its header is damaged."""
-    header = list(header_markers(data, start + 2))
+def read_scans(data: bytes) -> JpegScans | None:
+    """Find the passes of a JPEG; None if its header is damaged."""
+    return _read_scans(data, list(header_markers(data)))
+
+
+def _read_scans(data: bytes, header: Sequence[JpegMarker]) -> JpegScans | None:
     frame = next((marker for marker in header if marker.code in FRAMES and len(marker.payload) >= 6), None)
     if frame is None or header[-1].code != START_OF_SCAN:
         return None
@@ -199,8 +203,10 @@ def check_further_pictures(data: bytes) -> int:
     """
     first = read_scans(data)
     at, number = first.end if first else None, 0
-    while first and at is not None and number < _MAX_FURTHER and (at := data.find(_START, at)) >= 0:
-        further = read_scans(data, at)
+    for _ in range(_MAX_STARTS):
+        if first is None or at is None or (at := data.find(_START, at)) < 0:
+            break
+        further = _read_scans(data, list(header_markers(data, at + 2, _MAX_SEGMENTS)))
         if further and further.width * further.height > first.width * first.height:
             raise UnreadableImageError(
                 f"the JPEG begins with a picture of {first.width} x {first.height} pixels, and a larger one of "

@@ -45,7 +45,7 @@ _POSTGRESQL_SWITCHED_OFF = """
         WHERE setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))
             AND one LIKE 'session_replication_role=%' AND one <> 'session_replication_role=origin')
 """
-_POSTGRESQL_SCHEMAS = """
+_POSTGRESQL_FIRST_SCHEMA = """
     SELECT name FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS one (name, place)
     WHERE name NOT LIKE 'pg\\_temp%' ORDER BY place LIMIT 1
 """
@@ -115,7 +115,7 @@ def _check_surroundings(connection: Connection) -> Iterator[AuditFinding]:
     if connection.scalar(text(_POSTGRESQL_SWITCHED_OFF)):
         words = "the setting session_replication_role switches off the triggers that refuse changes"
         yield AuditFinding("unprotected", 0, 0, words)
-    if (first := connection.scalar(text(_POSTGRESQL_SCHEMAS))) != "pg_catalog":
+    if (first := connection.scalar(text(_POSTGRESQL_FIRST_SCHEMA))) != "pg_catalog":
         words = f"the setting search_path lets names of schema {first} take the place of PostgreSQL's own"
         yield AuditFinding("unprotected", 0, 0, words)
 

@@ -57,11 +57,7 @@ def verify(
         referenced = referenced_files(connection, altered) if files else {}
         of = count_rows(connection, tables) + (session.scalar(text("SELECT count(*) FROM audit_events")) or 0)
         of += len(referenced)
-        chain, seals = ChainCheck(), KeptSeals(one.table for one in SEALED)
-        for event in _events(session, lambda done: progress(done, of)):
-            chain.add(event)
-            if event.link.content:
-                seals.add(event.link.content, event.number)
+        chain, seals = _check_chain(session, lambda done: progress(done, of))
         events = chain.events
         rows = check_rows(connection, tables, seals, lambda done: progress(len(events) + done, of), altered)
         findings = [
@@ -81,6 +77,16 @@ def verify(
     confirmed = [line.added.last for line in lines or () if isinstance(line, AnchorLine) and line.state != "saving"]
     progress(of, of)
     return Verification(len(events), max(confirmed, default=0), tuple(findings), rows.rows, len(referenced))
+
+
+def _check_chain(session: Session, progress: Callable[[int], None]) -> tuple[ChainCheck, KeptSeals]:
+    """Check the chain of events, and keep the newest seal of each row."""
+    chain, seals = ChainCheck(), KeptSeals(one.table for one in SEALED)
+    for event in _events(session, progress):
+        chain.add(event)
+        if event.link.content:
+            seals.add(event.link.content, event.number)
+    return chain, seals
 
 
 def _events(session: Session, progress: Callable[[int], None]) -> Iterator[CheckedEvent]:

@@ -85,7 +85,7 @@ class ImageScope(Base):
     limit_unusual: Mapped[float]
     limit_out: Mapped[float]
     reasons: Mapped[list[str]]
-    map_sha256: Mapped[str | None] = mapped_column(String(64))  # of the file that says where
+    map_sha256: Mapped[str | None] = mapped_column(String(64))  # of the file of its map; null if none was stored
     created_at: Mapped[datetime]
     scale_id: Mapped[int | None] = mapped_column(ForeignKey("image_scales.id"))  # with which it was analysed
 

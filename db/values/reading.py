@@ -238,7 +238,7 @@ class RevealedScope:
     scope_id: int
     model: "ModelIdentity"
     scope: Scope
-    has_map: bool = False  # of where it is unlike them
+    has_map: bool = False  # whether a map of where it is unlike them is stored
 
     @property
     def withheld(self) -> bool:

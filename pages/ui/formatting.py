@@ -1,16 +1,12 @@
 """Formatting of labels, opinions, quality and states on pages, and escaping of text that people typed."""
 
 import re
-from typing import TYPE_CHECKING
 
 from core.labels import Malignancy
 from core.results import Quality
 from db.values.jobs import PENDING, JobState
 from db.values.reading import CaseState, ImageRow, Opinion
 from db.values.worklist import CaseRow
-
-if TYPE_CHECKING:  # every page imports this module, and few show a figure of an evaluation
-    pass
 
 STATE_WORDS = {
     CaseState.INCOMPLETE: "incomplete",

@@ -41,7 +41,7 @@ def _draw_study(study: StudyRow) -> None:
     facts = [
         f"created by {formatting.escape(study.created_by)} on {times.format_date_time(study.created_at)}",
         f"seed {study.seed}",
-        f"washout in days: {study.washout_days:g}",
+        f"washout: {study.washout_days:g} {'day' if study.washout_days == 1 else 'days'}",
         "counterbalanced" if study.counterbalanced else "the same arms for all readers",
     ]
     st.caption(" · ".join(facts))

@@ -80,13 +80,11 @@ class _Answering:
 
         try:
             answer: FromWorker = Answered(asked.number, *self._analyse(asked, cancelled))
-        except UnreadableImageError as error:
+        except (UnreadableImageError, DatabaseBusyError) as error:
             answer = Refused(asked.number, error)
         except CancelledAnalysisError as error:
             if not cancelled.is_set():
                 return  # this worker ends, and the server asks another
-            answer = Refused(asked.number, error)
-        except DatabaseBusyError as error:
             answer = Refused(asked.number, error)
         except Exception as error:
             _log.exception("request %d", asked.number)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from core.pipeline import MagnificationClassifier
 
 _POLL_SECONDS = 0.5
+_BUSY_SECONDS = 5.0  # between two tries while the database is busy or away
 
 _T = TypeVar("_T")
 _log = logging.getLogger("second_read.worker")
@@ -44,7 +45,7 @@ class Worker:
     def run(self, stop: threading.Event) -> bool:
         """Work until `stop` is set or another checkpoint is put into service; return True in the latter case.
 
-        The current jobs are always finished first.
+        The current jobs are finished first, unless the database is busy when the worker is told to stop.
         """
         silent = SilentJobs()
         with ThreadPoolExecutor(self.jobs_at_once, "jobs") as pool:
@@ -60,9 +61,9 @@ class Worker:
                     if self.work_once(stop):
                         continue
                     silent.release(self.sessions)
+                    stop.wait(_POLL_SECONDS)
                 except DatabaseBusyError as error:
-                    _log.warning("%s; trying again", error)
-                stop.wait(_POLL_SECONDS)
+                    _wait_while_busy(error, stop)
         except BaseException:
             stop.set()  # the others finish their jobs, then the process ends with this error
             raise
@@ -141,10 +142,10 @@ class Worker:
         return StoredHeatmap(file_sha256, float(heatmap.min()), float(heatmap.max()))
 
     def _store_scope_map(self, analysis: Analysis) -> str | None:
-        """Store where an image is unlike the training images, if readers are told that it is."""
+        """Store where an image is unlike the training images, if it is by its looks and not for its scale alone."""
         from core.imaging.heatmaps import encode_scope_map  # noqa: PLC0415
 
-        if analysis.scope is None or analysis.scope.level == "in" or analysis.scope_map is None:
+        if analysis.looks not in ("unusual", "out") or analysis.scope_map is None:
             return None
         return self.files.put(encode_scope_map(analysis.scope_map))
 
@@ -187,6 +188,11 @@ def _patiently(act: Callable[[], _T], stop: threading.Event) -> _T:
         try:
             return act()
         except DatabaseBusyError as error:
-            _log.warning("%s; trying again", error)
-            if stop.wait(_POLL_SECONDS):
+            if _wait_while_busy(error, stop):
                 raise
+
+
+def _wait_while_busy(error: DatabaseBusyError, stop: threading.Event) -> bool:
+    """Wait before the next try; return True if the worker is to stop instead."""
+    _log.warning("%s; trying again in %.0f s", error, _BUSY_SECONDS)
+    return stop.wait(_BUSY_SECONDS)

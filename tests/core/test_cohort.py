@@ -174,7 +174,7 @@ def test_a_table_gives_labels_and_scales_and_bad_images_are_rows_with_their_erro
         ("path\na.png\na.png\n", "only once"),
         ("path\nb.png\nlink.png\n", "b.png and link.png are one file"),
         ("path\nb.png\nhard.png\n", "b.png and hard.png are one file"),
-        ("path\nsub\\c.png\nsub/c.png\n", "sub\\c.png and sub/c.png are one file"),
+        ("path\nsub\\c.png\nsub/c.png\n", "two images are called sub/c.png"),
         ("path\n", "no images"),
         ("picture\na.png\n", "path"),
     ],
@@ -209,6 +209,7 @@ def test_names_and_scales_in_a_list_are_read_as_in_a_table_of_labels(tmp_path: P
     one, other = list_cohort(tmp_path / "list.csv")
     assert (one.path, one.problem, one.scale) == (tmp_path / "sub" / "a.png", None, Scale(0.25, "dataset"))
     assert other.path == tmp_path / "b c.png"
+    assert [file.path.name for file in list_cohort(tmp_path / "sub" / ".." / "list.csv")] == ["a.png", "b c.png"]
     assert "um_per_px of line 3" in str(other.problem)
 
 

@@ -1,14 +1,16 @@
 """A JPEG that lacks a part of its data is refused, wherever the part was; a preview is not taken for the picture."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from core.imaging import jpeg_scans
 from core.imaging.decode import decode_image
 from core.imaging.demo import generate_tissue
+from core.imaging.jpeg import JpegMarker, header_markers
 from core.imaging.jpeg_scans import read_scans
 from tests.helpers.images.odd_modes import saved
 from tests.helpers.images.odd_tiffs import jpeg_tiff
@@ -141,6 +143,19 @@ def test_a_smaller_picture_behind_the_first_is_told() -> None:
 @pytest.mark.parametrize("behind", [b"\0" * 99, b"\0\0\0\x18ftypmp42", b"\xff\xd8\xff\xe0 no picture", _END])
 def test_other_data_behind_a_picture_are_no_picture(behind: bytes) -> None:
     assert decode_image(saved(tissue(), "JPEG") + behind).notes == ()
+
+
+def test_many_damaged_starts_behind_a_picture_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+
+    def counted(data: bytes, at: int = 2, most: int = 10_000) -> Iterator[JpegMarker]:
+        for marker in header_markers(data, at, most):
+            looked_at.append(marker)
+            yield marker
+
+    monkeypatch.setattr(jpeg_scans, "header_markers", counted)
+    assert decode_image(saved(tissue(), "JPEG") + b"\xff\xe0\x00\x05\xff\xd8\xff" * 3000).notes == ()
+    assert 300 < len(looked_at) <= 20 * 300
 
 
 def test_a_preview_in_the_header_is_no_picture_of_its_own() -> None:

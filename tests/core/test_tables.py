@@ -199,6 +199,18 @@ def test_a_formula_with_its_result_is_read() -> None:
     assert cells(zipped(**parts)) == [("a.png", "benign", "7")]
 
 
+def test_a_formula_whose_result_is_an_empty_text_is_an_empty_cell() -> None:
+    data = workbook([COLUMNS, ROWS[0], ("=A2", "=B2", "=C2")])
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        parts = {name.replace("/", "__"): archive.read(name) for name in archive.namelist()}
+    sheet = "xl__worksheets__sheet1.xml"
+    parts[sheet], calculated = re.subn(
+        rb'<c r="([A-C]3)"[^>]*><f>([^<]*)</f><v ?/?>(</v>)?', rb'<c r="\1" t="str"><f>\2</f><v></v>', parts[sheet]
+    )
+    assert calculated == 3
+    assert cells(zipped(**parts)) == [ROWS[0]]
+
+
 def test_a_number_with_more_digits_than_excel_keeps_is_refused() -> None:
     assert cells(workbook([COLUMNS, ("a.png", "benign", 999_999_999_999_999)]))[0][2] == "999999999999999"
     for number in (1_000_000_000_000_000, 20240001234567890, 2.5e18):

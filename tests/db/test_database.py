@@ -96,6 +96,7 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: P
         "postgresql://reader:secret@[::1/a",
         "postgresql://reader@/a?host=/nowhere&password=secret",
         "postgresql://reader@/a?host=/nowhere&sslpassword=secret",
+        "postgresql://reader:part@secret@host/a",
         "reader:secret",
     ],
 )

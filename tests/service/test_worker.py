@@ -68,6 +68,18 @@ def test_a_generated_demo_case_shows_how_the_model_answers_though_it_is_unlike_r
         assert session.scalars(select(tables.ImageScope.image_id)).all() == [uploaded.id]
 
 
+def test_a_map_of_the_scope_is_stored_for_what_looks_unlike_and_not_for_an_unknown_scale_alone(world: World) -> None:
+    queue_images(world, 3)
+    card = replace(FAKE_CARD, scale=TrainedScale(0.2, 0.5, 0.25))
+    worker = make_worker(world, FakeClassifier(card, 0.8, scope=FixedScope(0.5, 1.5, 2.5)))
+    while worker.work_once():
+        continue
+    with world.sessions.read() as session:
+        rows = session.scalars(select(tables.ImageScope).order_by(tables.ImageScope.id)).all()
+        found = [(row.level, row.map_sha256 is not None) for row in rows]
+    assert found == [("unusual", False), ("unusual", True), ("out", True)]
+
+
 def test_a_queued_image_becomes_a_prediction_with_its_heat_map(world: World) -> None:
     case_id = queue_images(world, 1)
     worker = make_worker(world, FakeClassifier(malignant=0.8))
@@ -128,7 +140,7 @@ class Locks:
 def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An installation whose database does not wait long for whoever locks it."""
     monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
-    monkeypatch.setattr(worker_module, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(worker_module, "_BUSY_SECONDS", 0.05)
     with open_world(tmp_path) as made:
         yield made
 

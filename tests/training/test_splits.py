@@ -60,6 +60,18 @@ def test_the_same_seed_gives_the_same_folds_and_another_gives_others(cut: CutFol
     assert cut(images, 4, 1) != cut(images, 4, 2)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_patient_with_images_of_both_kinds_leaves_no_fold_without_one(seed: int) -> None:
+    mixed = [
+        LabelledImage(Path(f"{patient}-{label}.png"), label, str(patient), "100X", "breakhis")
+        for patient in range(100, 110)
+        for label in ("fibroadenoma", "ductal_carcinoma")
+    ]
+    images = [*images_of(24), *mixed]
+    for _, validation in dealt_folds(images, 5, seed):
+        assert {image.malignancy for image in validation} == {"benign", "malignant"}
+
+
 def test_dealt_folds_have_equal_numbers_of_patients_and_seeds_that_differ_much() -> None:
     images = images_of(30)
     dealt = [[patients_of(held_out) for _, held_out in dealt_folds(images, 5, seed)] for seed in range(6)]

@@ -79,7 +79,7 @@ def _show_stopped(batch: Batch, progress: BatchProgress) -> None:
     left = progress.received - len(progress.results)
     st.warning(
         f"Storing has stopped: {formatting.escape(progress.stopped_by)}. {progress.stored} of {progress.received} "
-        f"images are stored, and {count_words(left, 'image')} wait on the server. "
+        f"images are stored; still waiting on the server: {left:,}. "
         "The case is incomplete until they are stored."
     )
     if st.button("Continue storing", type="primary"):

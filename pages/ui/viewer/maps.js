@@ -9,7 +9,7 @@ const GREENS = Uint8Array.from({ length: 3 * 256 }, (_, at) => {
 
 const MAPS = {
   evidence: { colours: CIVIDIS, legend: "Evidence for malignant (logits)" },
-  scope: { colours: GREENS, legend: "Unlike the training images, within this image" },
+  scope: { colours: GREENS, legend: "Unlike the training images (relative to this image)" },
 };
 
 /** Return the map of an image that is shown, with its kind; null if it has none. */

@@ -25,7 +25,7 @@ def test_j_changes_between_the_heat_map_and_where_the_image_is_unlike_the_traini
     evidence = paint(screen)
     legend = screen.locator(".sr-scale")
     screen.keyboard.press("j")
-    expect(legend).to_contain_text("Unlike the training images, within this image")
+    expect(legend).to_contain_text("Unlike the training images (relative to this image)")
     expect(legend.locator(".sr-high")).to_have_text("more")
     screen.wait_for_function(f"({PAINT})()[0] > 0")
     assert paint(screen)[2:] == pytest.approx(_GREEN, abs=8)
