@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from core.command_line import make_app, run_app
+from core.command_line import end_if_left_out, make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
@@ -44,12 +44,14 @@ def run(
     """Print the baseline's pooled out-of-fold figures."""
     settings = FitConfig.from_toml(config)
     images = load_folders("breakhis", data)
-    print_cautions(PlainConsole(stderr=True), dataset_cautions("breakhis", data[0], images, *data[1:]))
+    cautions = dataset_cautions("breakhis", data[0], images, *data[1:])
+    print_cautions(PlainConsole(stderr=True), cautions)
     judged, magnifications = judge_out_of_fold(images, settings.protocol.folds, settings.protocol.seed)
     main = judged.only(magnifications == "100X")
     for name, part in (("image at 100X", main), ("image", judged), ("accession number", judged.by_patient())):
         auc = auc_estimate(part)
         typer.echo(f"AUC by {name}: {interval_words(auc)}")
+    end_if_left_out(cautions)
 
 
 def judge_out_of_fold(

@@ -12,9 +12,10 @@ import torch
 import typer
 from safetensors.torch import save_file
 
-from core.command_line import make_app, run_app
+from core.command_line import end_if_left_out, make_app, run_app
 from core.console import PlainConsole, print_cautions, progress_bar
 from core.data.datasets import OUTSIDE, DatasetName, load_folders
+from core.data.left_out import dataset_cautions
 from core.fitting.config import read_config
 from core.fitting.distillation import Distillation, DistilledStep, distil
 from core.imaging.limits import UnreadableImageError
@@ -55,11 +56,12 @@ def run(  # noqa: PLR0913 - one for each option of the command
     state = out.with_name(f"{out.name}.state")
     try:
         settings, _ = read_config(config, assignments or ())
-        images = filter_images(
-            load_folders(dataset or OWN_DATASET[settings.task], data, outside=outside), settings, most=0
-        )
+        name = dataset or OWN_DATASET[settings.task]
+        found = load_folders(name, data, outside=outside)
+        images = filter_images(found, settings, most=0)
         how = Distillation(steps, batch_size, learning_rate)
-        print_cautions(_console, scale_cautions(images, settings))
+        cautions = [*dataset_cautions(name, data[0], found, *data[1:]), *scale_cautions(images, settings)]
+        print_cautions(_console, cautions)
         with progress_bar() as bar:
             task = bar.add_task("distilling", total=steps)
 
@@ -75,6 +77,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
     state.unlink(missing_ok=True)
     explained = f" It predicts {sum(last) / len(last):.1%} of the variance of the feature map." if last else ""
     print(f"Wrote {out} from {len(images)} images, whose labels were not used.{explained}")
+    end_if_left_out(cautions)
 
 
 app = make_app(

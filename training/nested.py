@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rich.table import Column, Table
 
 from core.card import UnusableCheckpointError, checkpoint_sha256
-from core.command_line import make_app, run_app
+from core.command_line import end_if_left_out, make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
@@ -118,7 +118,8 @@ def run(
     if threads:
         torch.set_num_threads(threads)
     images = load_folders("breakhis", data)
-    print_cautions(_console, dataset_cautions("breakhis", data[0], images, *data[1:]))
+    cautions = dataset_cautions("breakhis", data[0], images, *data[1:])
+    print_cautions(_console, cautions)
     patients = assign_folds(images, folds, seed)
     files = weight_files(weights or ())
     recipes = [
@@ -132,6 +133,7 @@ def run(
     PlainConsole().print(_table(rows, folds), soft_wrap=False)
     best = max(recipes, key=lambda recipe: score(patients, recipe.outer))
     _console.print(f"Chosen on all folds: {best.name}. Results: {out}")
+    end_if_left_out(cautions)
 
 
 def assign_folds(images: Sequence[LabelledImage], folds: int, seed: int) -> Patients:

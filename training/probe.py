@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from core.card import Card, TrainingData
-from core.command_line import make_app, run_app
+from core.command_line import end_if_left_out, make_app, run_app
 from core.console import PlainConsole, print_cautions, progress_bar
 from core.data.datasets import DatasetName, LabelledImage, load_folders
 from core.data.left_out import dataset_cautions
@@ -95,7 +95,8 @@ def run(  # noqa: PLR0913 - one for each option of the command
             config, tuple(images), tuple(data), weights, patch_side, folds, seed, device, working_scale
         )
         network = build_network(config, weights)
-        print_cautions(_console, dataset_cautions(dataset, data[0], images, *data[1:]))
+        cautions = dataset_cautions(dataset, data[0], images, *data[1:])
+        print_cautions(_console, cautions)
         if dataset in config.saw:
             saw = f"{config.name} was pretrained on images of {dataset}, so its figures there are too optimistic"
             _console.print(f"Caution: {saw}", style="yellow")
@@ -115,6 +116,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
             figure = interval_words(metric)
             _console.print(f"As a checkpoint, {metric.name}: {figure}, {metric.protocol}")
         _console.print(f"Wrote {out}")
+    end_if_left_out(cautions)
 
 
 def probe(request: ProbeRequest, network: HybridNetwork) -> tuple[list[ProbeRow], EmbeddedImages]:

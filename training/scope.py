@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from core.card import UnusableCheckpointError
-from core.command_line import make_app, run_app
-from core.console import PlainConsole, progress_bar
+from core.command_line import end_if_left_out, make_app, run_app
+from core.console import PlainConsole, print_cautions, progress_bar
 from core.data.datasets import OUTSIDE, DatasetName, LabelledImage, load_dataset
 from core.data.images import read_image
+from core.data.left_out import dataset_cautions
 from core.identifiers import fold_identifier
 from core.imaging.scale import known_um_per_px
 from core.network.checkpoint import add_scope, load_classifier
@@ -45,6 +46,8 @@ def run(
     """Fit the scope of a checkpoint by patient and write it with the network to a new file."""
     try:
         images = [image for root in data for image in load_dataset(dataset, root, outside=outside)]
+        cautions = dataset_cautions(dataset, data[0], images, *data[1:])
+        print_cautions(_console, cautions)
         classifier = load_classifier(checkpoint, device)
         measured = _measure(images, classifier, "network")
         folds = [] if run_folder is None else list(_fold_networks(run_folder, device))
@@ -60,6 +63,7 @@ def run(
         f"Wrote {out} (version {sha256[:12]}). Out of scope: {about.false_alarms:.1%} of held-out training images, "
         f"every patient with the same weight; unusual or out: {about.unusual:.1%}. {about.protocol}."
     )
+    end_if_left_out(cautions)
 
 
 def _measure(images: Sequence[LabelledImage], classifier: Classifier, name: str) -> list[MeasuredImage]:

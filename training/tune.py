@@ -18,7 +18,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
 
-from core.command_line import make_app, run_app
+from core.command_line import end_if_left_out, make_app, run_app
 from core.console import PlainConsole, print_cautions
 from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName, load_dataset
 from core.data.left_out import dataset_cautions
@@ -93,12 +93,14 @@ def run(  # noqa: PLR0913 - one for each option of the command
         weight_files(tuning.weights)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    print_cautions(PlainConsole(stderr=True), dataset_cautions(name, data, images))
+    cautions = dataset_cautions(name, data, images)
+    print_cautions(PlainConsole(stderr=True), cautions)
     storage.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(tuning)
     _search_in_processes(tuning, jobs)
     _print_best(study, tuning)
+    end_if_left_out(cautions)
 
 
 def open_study(tuning: Tuning, worker: int = 0) -> optuna.Study:

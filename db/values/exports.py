@@ -180,9 +180,9 @@ def without_times(one: ExportedRead) -> ExportedRead:
     read, opened = one.read, one.read.opened_at
 
     def since_opening(moment: datetime) -> datetime:
-        return NO_TIME + timedelta(seconds=_rounded((moment - opened).total_seconds()))
+        return NO_TIME + timedelta(seconds=round_seconds((moment - opened).total_seconds()))
 
-    edited = read.edit_seconds if read.edit_seconds is None else float(_rounded(read.edit_seconds))
+    edited = read.edit_seconds if read.edit_seconds is None else float(round_seconds(read.edit_seconds))
     return replace(
         one,
         read=replace(read, opened_at=NO_TIME, saved_at=since_opening(read.saved_at), edit_seconds=edited),
@@ -215,6 +215,11 @@ def with_times_of(one: ExportedRead, source: ExportedRead) -> ExportedRead:
     return replace(one, read=read, revealed_at=timed.revealed_at)
 
 
+def round_seconds(seconds: float) -> int:
+    """Return a duration as de-identified exports tell it."""
+    return ROUNDED_TO * round(max(0.0, seconds) / ROUNDED_TO)
+
+
 def make_key() -> str:
     """Make a random key that is not stored, so that its numbers cannot be matched with another export."""
     return secrets.token_hex(16)
@@ -229,10 +234,6 @@ def shuffled_numbers(names: Iterable[str], key: str) -> Mapping[str, int]:
 def pseudonym(name: str, key: str) -> str:
     """Return eight hexadecimal digits for a name that do not depend on which other names exist."""
     return _digest(name, key)[:_DIGITS]
-
-
-def _rounded(seconds: float) -> int:
-    return ROUNDED_TO * round(max(0.0, seconds) / ROUNDED_TO)
 
 
 def _digest(name: str, key: str) -> str:

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from core.results import Reading
+from core.results import Reading, ReadOpinion
 from core.statistics.evaluation import Evaluation
 from core.statistics.shift import Shift
 from db.values.evaluations import EvaluatedImage
-from db.values.exports import make_key, shuffled_numbers
+from db.values.exports import draw_sources, make_key, round_seconds, shuffled_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +59,33 @@ def images_without_names(images: Iterable[EvaluatedImage], numbers: Numbers) -> 
 
 
 def readings_without_names(readings: Sequence[Reading]) -> list[Reading]:
-    """Return readings with new random numbers for readers and cases, in the order of these numbers."""
+    """Return readings with new random numbers for readers and cases, in the order of these numbers.
+
+    Durations are rounded, and exchanged at random among the readings of a reader, as in other exports: otherwise two
+    files could be matched line by line.
+    """
     key = make_key()
     readers = shuffled_numbers((one.reader for one in readings), key)
     cases = shuffled_numbers((one.accession for one in readings), key)
+    kinds = [(one.reader, one.iteration, one.final is None, one.standing is None) for one in readings]
+    numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+    sources = draw_sources(range(len(readings)), [numbers[kind] for kind in kinds], key)
     numbered = [
-        replace(one, accession=f"case {cases[one.accession]}", reader=f"reader {readers[one.reader]}")
-        for one in readings
+        replace(
+            one,
+            accession=f"case {cases[one.accession]}",
+            reader=f"reader {readers[one.reader]}",
+            first=replace(one.first, seconds=round_seconds(source.first.seconds)),
+            final=_with_seconds_of(one.final, source.final),
+            standing=_with_seconds_of(one.standing, source.standing),
+        )
+        for one, source in zip(readings, map(readings.__getitem__, sources), strict=True)
     ]
     return sorted(numbered, key=lambda one: (one.accession, one.reader, one.iteration))
+
+
+def _with_seconds_of(opinion: ReadOpinion | None, source: ReadOpinion | None) -> ReadOpinion | None:
+    return replace(opinion, seconds=round_seconds(source.seconds)) if opinion and source else opinion
 
 
 def shift_without_names(shift: Shift, document: str) -> Shift:

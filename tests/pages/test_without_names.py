@@ -130,6 +130,27 @@ def test_readings_have_other_numbers_each_time_and_stay_what_they_are() -> None:
     assert len({tuple(each) for each in cases}) > 1
 
 
+def test_durations_do_not_tell_which_reading_it_is_and_stay_those_of_their_reader() -> None:
+    readings = [
+        replace(
+            one,
+            first=replace(one.first, seconds=61.3 + place),
+            final=replace(one.final, seconds=7.0) if one.final else None,
+        )
+        for place, one in enumerate(made_readings(12))
+    ]
+    hidden, again = readings_without_names(readings), readings_without_names(readings)
+    names = ("reader 1", "reader 2", "reader 3")
+    told = [sorted(one.first.seconds for one in hidden if one.reader == name) for name in names]
+    own = [
+        sorted(5 * round(one.first.seconds / 5) for one in readings if one.reader == name)
+        for name in ("dr. a", "dr. b", "dr. c")
+    ]
+    assert sorted(told) == sorted(own), "rounded, and exchanged within a reader only"
+    assert {one.final.seconds for one in hidden if one.final} == {5}
+    assert [one.first.seconds for one in hidden] != [one.first.seconds for one in again]
+
+
 @pytest.fixture
 def gate_and_cookies(tmp_path: Path, quick_passwords: None) -> Iterator[tuple[GateClient, dict[Role, str]]]:
     """A server with an evaluation, and a signed-in browser of each role."""

@@ -1,6 +1,7 @@
 """`python -m training.scope`: the scope of a checkpoint, fitted by patient, and what is tried on it."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,20 @@ def test_the_command_adds_a_scope_and_leaves_the_network_as_it_was(folder: Path,
     assert analyse_image(noise, other, heatmap=False).withheld
     assert fit(folder, new, new)  # again, over itself
     assert load_classifier(new).card.scope == about
+
+
+def test_a_picture_that_is_left_out_is_named_and_ends_the_command_with_status_1(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for place in ("first", "more"):
+        shutil.copytree(folder / place, data / place)
+    (data / "first" / "overview.jfif").write_bytes(encode_png(tissue(1)))
+    small_checkpoint(tmp_path / "old.safetensors")
+    roots = ("--data", str(data / "first"), "--data", str(data / "more"))
+    done = CliRunner().invoke(
+        APP, [str(tmp_path / "old.safetensors"), *roots, "--out", str(tmp_path / "new.safetensors")]
+    )
+    assert (done.exit_code, (tmp_path / "new.safetensors").is_file()) == (1, True), done.output
+    assert "overview.jfif" in done.output
 
 
 def test_with_a_run_limits_come_from_the_networks_of_its_folds(folder: Path, tmp_path: Path) -> None:
