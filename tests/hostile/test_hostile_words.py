@@ -145,7 +145,8 @@ def test_filters(sessions: Sessions, reader: int) -> None:
             continue  # PostgreSQL refuses to look for NUL, which nobody can type; nothing is shown then
         with sessions.read() as session:
             found = whole_worklist(session, reader, CaseFilter(text=words))
-            assert len(found) == (words.strip() in "50%_off"), words
+            # A search finds what a part of the number begins with; signs alone begin no part.
+            assert len(found) == any(part.startswith(words.strip()) for part in ("50%_off", "off")), words
             if words.strip():
                 assert whole_worklist(session, reader, CaseFilter(magnification=words)) == []
             for wanted in (EventFilter(subject=words), EventFilter(account=words), EventFilter(action=words)):
@@ -191,7 +192,7 @@ def test_reference_labels(sessions: Sessions) -> None:
         raw = words.encode(errors="surrogatepass")
         # What is no UTF-8 is read as Windows-1252.
         typed = raw.decode("cp1252") if any("\ud800" <= c <= "\udfff" for c in words) else words
-        shown = "".join(c for c in typed if unicodedata.category(c) not in ("Cf", "Cc"))
-        assert found == {" ".join(shown.split()): "benign"}
+        shown = "".join(c for c in typed if c.isspace() or unicodedata.category(c) not in ("Cf", "Cc"))
+        assert found == {unicodedata.normalize("NFC", " ".join(shown.split())): "benign"}
         with pytest.raises(UnreadableReferencesError):
             read_references(f'case,label\nC-1,"{quoted}"\n'.encode(errors="surrogatepass"))
