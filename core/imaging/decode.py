@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from core.imaging.jpeg import check_jpeg
-from core.imaging.jpeg_scans import check_data, check_further_pictures
+from core.imaging.jpeg_scans import check_data, check_further_pictures, read_scans
 from core.imaging.kinds import recognise
 from core.imaging.limits import EXPORT_AGAIN, MAX_BYTES, MAX_PIXELS, UnreadableImageError, check_size, check_work
 from core.imaging.pixels import convert_image, stretch_stated_range
@@ -128,12 +128,13 @@ def _decode_png(data: bytes, *, bounded: bool) -> _Decoded:
 
 def _decode_jpeg(data: bytes) -> _Decoded:
     check_jpeg(data)
-    further = check_further_pictures(data)
+    scans = read_scans(data)
+    further = check_further_pictures(data, scans)
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
         several = further or getattr(image, "n_frames", 1) > 1
         notes = ("only the first of several images is used",) if several else ()
         image.load()
-        check_data(data, image)
+        check_data(data, scans, image)
         pixels, conversions = convert_image(image)
         stated = read_jpeg_scale(data)
         return pixels, (*notes, *conversions, *stated.notes), stated.scale

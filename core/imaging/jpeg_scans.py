@@ -115,13 +115,12 @@ def _read_interval(payload: bytes) -> int:
     return int.from_bytes(payload[:2], "big")
 
 
-def check_data(data: bytes, image: Image.Image) -> None:
-    """Refuse a JPEG that lacks a part of its data; `image` is what was decoded from them.
+def check_data(data: bytes, scans: JpegScans | None, image: Image.Image) -> None:
+    """Refuse a JPEG that lacks a part of its data; `scans` are its passes, and `image` is what was decoded from them.
 
     Raises:
         UnreadableImageError: If the last blocks, a part between two restarts, or passes are missing.
     """
-    scans = read_scans(data)
     if scans is None:
         return
     if not _has_all_passes(scans):
@@ -195,13 +194,12 @@ def _is_whole(data: bytes, image: Image.Image, scans: JpegScans) -> bool:
         return np.array_equal(np.asarray(probe), np.asarray(image))
 
 
-def check_further_pictures(data: bytes) -> int:
+def check_further_pictures(data: bytes, first: JpegScans | None) -> int:
     """Return how many pictures follow the first one in the file; cameras add previews and other exposures.
 
     Raises:
         UnreadableImageError: If one of them is larger than the first: that is the picture, and the first a preview.
     """
-    first = read_scans(data)
     at, number = first.end if first else None, 0
     for _ in range(_MAX_STARTS):
         if first is None or at is None or (at := data.find(_START, at)) < 0:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from core.imaging.jpeg import ADOBE, JFIF, Colours, Statement, header_markers, read_statement
-from core.imaging.jpeg_scans import check_data
+from core.imaging.jpeg_scans import check_data, read_scans
 from core.imaging.limits import EXPORT_AGAIN, UnreadableImageError
 from core.imaging.pixels import Samples, Samples8
 from core.imaging.tiff_layout import Layout
@@ -48,7 +48,7 @@ class JpegDecoder:
             if image.width != layout.segment_width or not rows <= image.height <= max(rows, layout.segment_height):
                 raise UnreadableImageError("a strip or tile of the TIFF has the wrong size. Export it again.")
             image.load()
-            check_data(whole, image)
+            check_data(whole, read_scans(whole), image)
             samples = np.asarray(image)
         samples = samples[:rows].reshape(rows, layout.segment_width, -1)
         if layout.channels > 3:
