@@ -64,12 +64,12 @@ def chosen(page: Page, words: str) -> None:
 _RESTS = """frames => {
   const script = document.querySelector("[data-test-script-state]")?.dataset.testScriptState ?? "notRunning";
   const loaded = [...document.images].every(image => image.complete || image.loading === "lazy");
-  const places = [...document.querySelectorAll("body *")].map(one => {
+  const drawn = !document.querySelector("[data-testid=stSkeleton]");
+  const places = () => [...document.querySelectorAll("body *")].map(one => {
     const { x, y, width, height } = one.getBoundingClientRect();
     return [x, y, width, height];
   });
-  const drawn = !document.querySelector("[data-testid=stSkeleton]");
-  const look = script === "notRunning" && drawn && loaded && document.fonts.status === "loaded" && places.join();
+  const look = script === "notRunning" && drawn && loaded && document.fonts.status === "loaded" && places().join();
   window.sameFrames = look && look === window.lastLook ? window.sameFrames + 1 : 0;
   window.lastLook = look;
   return window.sameFrames >= frames;
@@ -79,7 +79,7 @@ _RESTS = """frames => {
 def at_rest(page: Page) -> None:
     """Wait until the page is drawn whole and stays as it is: a click on what is just being redrawn is lost."""
     page.evaluate("() => { delete window.lastLook; }")
-    page.wait_for_function(_RESTS, arg=20)
+    page.wait_for_function(_RESTS, arg=7, polling=50)
 
 
 def read_first(page: Page, label: str, confidence: str) -> None:
