@@ -33,6 +33,11 @@ COPY . /opt/second-read
 RUN chmod -R u=rwX,go=rX /opt/second-read && python3 -m compileall -q /opt/second-read
 
 FROM base AS runtime
+# For names in reports that the fonts of the packages have no letters for.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends fonts-noto-cjk \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin second-read \
     && install --directory --owner second-read --group second-read --mode 700 /data
 WORKDIR /opt/second-read

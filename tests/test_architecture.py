@@ -31,7 +31,7 @@ TRAINING_ONLY = re.compile(r"core\.(fitting|data)\b")
 VALUE_MODULES = {
     *("core.labels", "core.results", "core.card", "core.settings", "core.files", "core.clock"),
     "core.archives",  # reading a backup
-    "core.list_on_disk",  # very many rows of an export
+    *("core.list_on_disk", "core.workbook"),  # very many rows of an export
     "core.command_line",  # what all commands share
     *("core.identifiers", "core.natural_order"),  # how case numbers are compared and sorted
     "core.wording",  # counts and figures in words

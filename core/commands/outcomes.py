@@ -1,19 +1,14 @@
-"""What `python -m core predict` prints of an image and of a folder, and the rows of its table."""
+"""What `python -m core predict` prints of an image and of a folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.files import csv_bytes, readable_path, replace_control_characters
+from core.files import readable_path, replace_control_characters
 from core.image_files import FoundImages, ImageFile
 from core.imaging.scale import Scale
 from core.results import Analysis, PooledOpinion, Prediction
 
-_COLUMNS = (
-    *("file", "label", "malignant_probability", "threshold", "benign_patches", "malignant_patches"),
-    *("scope", "scope_score", "warnings", "notes", "reason", "um_per_px", "um_per_px_source"),
-    *("model_version", "seconds"),
-)
 MAP_ENDINGS = (".heatmap.tiff", ".overlay.png", ".scope.tiff", ".scope.overlay.png")
 
 
@@ -155,30 +150,3 @@ def summarise(found: FoundImages, own: Sequence[Outcome]) -> str:
     lines += [f"  without a result: {one.file.relative}: {_to_words(one)}" for one in own if one.error is not None]
     lines += [f"  not an image, ignored: {readable_path(path.relative_to(found.root))}" for path in found.others]
     return "\n".join(replace_control_characters(line) for line in lines)
-
-
-def to_table(outcomes: Sequence[Outcome], version: str) -> bytes:
-    """Return a CSV file with one row per image, those without a prediction with the reason, safe in a spreadsheet."""
-    return csv_bytes(_COLUMNS, (_to_row(outcome, version) for outcome in outcomes))
-
-
-def _to_row(outcome: Outcome, version: str) -> Sequence[object]:
-    analysis = outcome.analysis
-    prediction, scope = (analysis.prediction, analysis.scope) if analysis else (None, None)
-    return (
-        outcome.name,
-        prediction.label if prediction else None,
-        round(prediction.malignant_probability, 6) if prediction else None,
-        prediction.threshold if prediction else None,
-        prediction.benign_patches if prediction else None,
-        prediction.malignant_patches if prediction else None,
-        scope.level if scope else None,
-        round(scope.score, 4) if scope else None,
-        "; ".join(analysis.quality.problems) if analysis else None,
-        "; ".join(analysis.quality.notes) if analysis else None,
-        outcome.error or (analysis.reason if analysis else None),
-        round(outcome.scale.um_per_px, 6) if outcome.scale else None,
-        outcome.scale.source if outcome.scale else None,
-        version,
-        round(outcome.seconds, 3),
-    )

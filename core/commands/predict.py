@@ -14,7 +14,8 @@ import typer
 from rich.progress import Progress
 
 from core.card import Card, UnusableCheckpointError
-from core.commands.outcomes import MAP_ENDINGS, MapFiles, Outcome, summarise, to_line, to_record, to_table
+from core.commands.outcome_table import to_csv, to_workbook
+from core.commands.outcomes import MAP_ENDINGS, MapFiles, Outcome, summarise, to_line, to_record
 from core.computing import Computing
 from core.console import PlainConsole
 from core.files import readable_path, write_whole
@@ -48,7 +49,10 @@ def predict(  # noqa: PLR0913 - a command line has as many options as there are 
     ] = None,
     *,
     csv: Annotated[
-        Path | None, typer.Option(help="Also write a table with one row per image to this file.", dir_okay=False)
+        Path | None, typer.Option(help="Also write a table with one row per image to this CSV file.", dir_okay=False)
+    ] = None,
+    xlsx: Annotated[
+        Path | None, typer.Option(help="The same table as a workbook, which explains its columns.", dir_okay=False)
     ] = None,
     mode: Annotated[
         Literal["single", "folder"] | None, typer.Option(help="single: --image FILE; folder: --folder FOLDER.")
@@ -72,7 +76,7 @@ def predict(  # noqa: PLR0913 - a command line has as many options as there are 
     batches = [find_images(root, heatmap) for root in _named(paths or [], image, folder)]
     files = [file for batch in batches for file in batch.files]
     targets = _name_maps(heatmap, files)
-    _refuse_replacing([csv] if csv else [], files)
+    _refuse_replacing([path for path in (csv, xlsx) if path], files)
     version, classifier = load(checkpoint or settings.checkpoint, settings)
     outcomes: list[Outcome] = []
     with Progress(console=_console) as progress:
@@ -81,7 +85,9 @@ def predict(  # noqa: PLR0913 - a command line has as many options as there are 
             print(json.dumps(to_record(outcome, version)) if as_json else to_line(outcome), flush=True)
             outcomes.append(outcome.without_maps())
     if csv is not None:
-        write_whole(csv, to_table(outcomes, version))
+        write_whole(csv, to_csv(outcomes, version))
+    if xlsx is not None:
+        write_whole(xlsx, to_workbook(outcomes, version))
     done = iter(outcomes)
     for batch in batches:
         own = list(islice(done, len(batch.files)))

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from core.command_line import refuse_in_words, show_example
-from core.files import escape_formula
+from core.files import escape_formula, write_whole
 from core.settings import Settings
 from db import store
 from db.audit.anchor import AnchorFile
@@ -19,13 +19,11 @@ from db.audit.verify import verify as verify_trail
 from db.database import Sessions, open_as_it_is
 from db.errors import DatabaseBusyError, UnusableDatabaseError
 from db.files import Files
-from db.values.audit import EventFilter, Verification
+from db.values.audit import EVENT_COLUMNS, AuditEvent, EventFilter, Verification
 
 _EXAMPLE = show_example("python -m db audit verify --json")
 
 audit = typer.Typer(epilog=_EXAMPLE, no_args_is_help=True, help="Show the audit trail, and check it for tampering.")
-
-_COLUMNS = ("event", "at", "account", "action", "subject")
 
 _Database = Annotated[str | None, typer.Option(help="URL of the database; default: from the settings")]
 
@@ -71,19 +69,31 @@ def list_events(  # noqa: PLR0913 (each is an option of the command)
     limit: Annotated[int, typer.Option(min=0, help="how many of the newest events to show; 0 for all")] = 50,
     *,
     as_csv: Annotated[bool, typer.Option("--csv", help="print CSV that is safe to open in a spreadsheet")] = False,
+    xlsx: Annotated[
+        Path | None,
+        typer.Option(help="write a workbook, which explains its columns, and print nothing", dir_okay=False),
+    ] = None,
 ) -> None:
     """List events, newest first, with times in UTC."""
     filters = EventFilter(account, action, subject, _utc(since), _utc(until))
-    table = csv.writer(sys.stdout, delimiter="," if as_csv else "\t", lineterminator="\n")
     with _open(database).read() as session:
-        if as_csv:
-            table.writerow(_COLUMNS)
-        for event in store.audit.each_event(session, filters, limit or None):
-            words = (event.account or "", event.action, event.subject)
-            at = event.at.isoformat(sep=" ", timespec="seconds")
-            table.writerow(
-                (event.number, at, *(escape_formula(_visible(word)) if as_csv else _visible(word) for word in words))
-            )
+        rows = (_to_row(event) for event in store.audit.each_event(session, filters, limit or None))
+        if xlsx is not None:
+            # Importing takes a quarter of a second, which no other command needs.
+            from core.workbook import write_workbook  # noqa: PLC0415
+
+            write_whole(xlsx, write_workbook(EVENT_COLUMNS, rows))
+        elif as_csv:
+            table = csv.writer(sys.stdout, lineterminator="\n")
+            table.writerow(name for name, _ in EVENT_COLUMNS)
+            table.writerows([escape_formula(cell) for cell in row] for row in rows)
+        else:
+            csv.writer(sys.stdout, delimiter="\t", lineterminator="\n").writerows(rows)
+
+
+def _to_row(event: AuditEvent) -> tuple[object, ...]:
+    words = (event.account or "", event.action, event.subject)
+    return (event.number, event.at.isoformat(sep=" ", timespec="seconds"), *(_visible(word) for word in words))
 
 
 def _open(database: str | None) -> Sessions:

@@ -12,6 +12,15 @@ PROGRAM = ""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _ROW_LIMIT = 120  # characters; the width of the column
 
+EVENT_COLUMNS = (
+    ("event", "number of the event; events are numbered without gaps"),
+    ("at", "time of the event, in UTC"),
+    ("account", "who did it; empty for the program itself"),
+    ("action", "what was done"),
+    ("subject", "to which case or what else"),
+)
+"""The columns of a table of events, and what is in them."""
+
 
 class Action(StrEnum):
     """Actions in the audit trail; accounts and results have their own. Never change the words: they are stored."""

@@ -1,6 +1,7 @@
 """What the columns of exported tables mean: the data dictionary that comes with every workbook."""
 
 from core.reading.scope_words import SHOWN_SCOPES
+from db.values.audit import EVENT_COLUMNS
 
 _CASE = {
     "case": "case number",
@@ -77,14 +78,7 @@ _TRAINING = {
     "validation_auc": "AUC on the validation images",
     "seconds": "duration of the epoch in seconds",
 }
-_EVENTS = {
-    "event": "number of the event; events are numbered without gaps",
-    "at": "time of the event, in UTC",
-    "account": "who did it; empty for the program itself",
-    "action": "what was done",
-    "subject": "to which case or what else",
-}
-_MEANINGS = _CASE | _OPINION | _READING | _FIGURES | _PREDICTIONS | _STATISTICS | _TRAINING | _EVENTS
+_MEANINGS = _CASE | _OPINION | _READING | _FIGURES | _PREDICTIONS | _STATISTICS | _TRAINING | dict(EVENT_COLUMNS)
 _PROBABILITY = "p_"  # beginning of the columns with the probabilities of classes
 
 

@@ -11,6 +11,7 @@ from core.files import csv_bytes
 from core.labels import Malignancy
 from core.list_on_disk import ListOnDisk
 from core.statistics.rates import Rate
+from db.values.audit import EVENT_COLUMNS
 from pages.ui.column_meanings import explain_column
 
 if TYPE_CHECKING:  # no page needs all of them
@@ -24,7 +25,6 @@ if TYPE_CHECKING:  # no page needs all of them
     from pages.ui.agreement.figures import FigureCell, Table
 
 _EPOCH = ("part", "epoch", "phase", "learning_rate", "loss", "validation_loss", "validation_auc", "seconds")
-_EVENT = ("event", "at", "account", "action", "subject")
 _READ = (
     *("case", "stage", "label", "confidence", "subtype", "reason", "map_useful", "note"),
     *("model_visible", "model_scope", "opened_at", "saved_at", "read", "replaces"),
@@ -58,7 +58,7 @@ class TableFile:
     def make_workbook(self) -> bytes:
         """Return the same table as XLSX, with a sheet that explains its columns."""
         # Importing takes a quarter of a second, and pages do not need it until a workbook is requested.
-        from service.exports.workbook import write_workbook  # noqa: PLC0415
+        from core.workbook import write_workbook  # noqa: PLC0415
 
         return write_workbook([(name, explain_column(name)) for name in self.columns], self.rows)
 
@@ -142,7 +142,7 @@ def events_csv(events: Iterable["AuditEvent"]) -> TableFile:
         (one.number, one.at.isoformat(sep=" ", timespec="seconds"), one.account, one.action, one.subject)
         for one in events
     )
-    return _make_table("audit", _EVENT, ListOnDisk(rows))
+    return _make_table("audit", [name for name, _ in EVENT_COLUMNS], ListOnDisk(rows))
 
 
 def _cell_values(cell: "FigureCell") -> tuple[object, ...]:

@@ -76,7 +76,7 @@ def write_reads_table(file: IO[bytes], export: ReadsExport) -> None:
 def write_reads_workbook(file: IO[bytes], export: ReadsExport) -> None:
     """Write the same table as XLSX, with a sheet that explains its columns."""
     # Importing takes a quarter of a second, and pages do not need it until an export is requested.
-    from service.exports.workbook import save_workbook  # noqa: PLC0415
+    from core.workbook import save_workbook  # noqa: PLC0415
 
     save_workbook(file, _columns(export), _rows(export))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import openpyxl
 import pytest
 import tifffile
 from typer.testing import CliRunner, Result
@@ -195,14 +196,20 @@ def test_an_image_out_of_scope_is_answered_without_a_label(tmp_path: Path) -> No
 def test_a_folder_is_summed_up_and_written_as_a_table(case: Path, tmp_path: Path) -> None:
     shutil.copytree(case / "images", tmp_path / "images")
     (tmp_path / "images" / "=bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    table = tmp_path / "results" / "table.csv"
-    command = ["predict", "--checkpoint", str(case / "small.safetensors"), "--csv", str(table)]
+    table, workbook = tmp_path / "results" / "table.csv", tmp_path / "results" / "table.xlsx"
+    command = ["predict", "--checkpoint", str(case / "small.safetensors"), "--csv", str(table), "--xlsx", str(workbook)]
     done = CliRunner().invoke(app, [*command, "--mode", "folder", "--folder", str(tmp_path / "images")])
     assert done.exit_code == 1, done.output  # one of them is no image
     rows = {Path(row["file"]).name: row for row in csv.DictReader(table.read_text("utf-8-sig").splitlines())}
     assert set(rows) == {"a.png", "b.png", "=bad.png"}
     assert rows["=bad.png"]["reason"]
     assert rows["=bad.png"]["label"] == ""
+    results, meanings = openpyxl.load_workbook(workbook).worksheets
+    header, *cells = results.values
+    for line, row in zip(cells, rows.values(), strict=True):
+        assert header == tuple(row)
+        assert [_read_cell(text) for text in row.values()] == list(line)
+    assert [row[0] for row in meanings.values] == ["column", *header]
     answered = [rows["a.png"], rows["b.png"]]
     mean = sum(float(row["malignant_probability"]) for row in answered) / 2
     label = "malignant" if mean >= float(answered[0]["threshold"]) else "benign"
@@ -215,6 +222,13 @@ def test_a_folder_is_summed_up_and_written_as_a_table(case: Path, tmp_path: Path
     assert f"  patches: {patches[0]} benign, {patches[1]} malignant" in lines
     assert sum(patches) == 8
     assert "diagnosis" not in done.stdout
+
+
+def _read_cell(text: str) -> object:
+    try:
+        return float(text)
+    except ValueError:
+        return text or None
 
 
 def test_the_modes_take_an_image_or_a_folder(case: Path) -> None:
@@ -236,7 +250,8 @@ def test_the_modes_take_an_image_or_a_folder(case: Path) -> None:
 def test_a_table_never_replaces_an_image(case: Path) -> None:
     image = case / "images" / "a.png"
     before = image.read_bytes()
-    done = CliRunner().invoke(app, ["predict", str(image), "--csv", str(image), "--checkpoint", "absent"])
-    assert done.exit_code == 2
-    assert "is one of the images" in done.stderr
-    assert image.read_bytes() == before
+    for option in ("--csv", "--xlsx"):
+        done = CliRunner().invoke(app, ["predict", str(image), option, str(image), "--checkpoint", "absent"])
+        assert done.exit_code == 2
+        assert "is one of the images" in done.stderr
+        assert image.read_bytes() == before

@@ -4,6 +4,7 @@ import json
 import signal
 from pathlib import Path
 
+import openpyxl
 import pytest
 from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.exc import IntegrityError
@@ -261,6 +262,14 @@ def test_events_are_listed_by_what_is_asked_and_no_cell_is_a_formula(tmp_path: P
     assert len(command("list", "--database", url, "--account", "dr. a").stdout.splitlines()) == 1
     assert len(command("list", "--database", url, "--until", "2026-01-01").stdout.splitlines()) == 0
     assert len(command("list", "--database", url, "--limit", "1").stdout.splitlines()) == 1
+    workbook = tmp_path / "exports" / "events.xlsx"
+    assert command("list", "--database", url, "--xlsx", str(workbook), "--limit", "0").stdout == ""
+    events, meanings = openpyxl.load_workbook(workbook).worksheets
+    rows = list(events.values)
+    assert rows[0] == ("event", "at", "account", "action", "subject")
+    assert [row[0] for row in rows[1:]] == [5, 4, 3, 2, 1]
+    assert rows[5][3:] == ("added", "=1+1")
+    assert [row[0] for row in meanings.values] == ["column", *rows[0]]
 
 
 def test_a_long_trail_is_given_before_its_end_is_fetched(anchored: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:

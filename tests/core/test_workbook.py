@@ -7,8 +7,8 @@ import pytest
 from openpyxl import load_workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
-from service.exports import workbook
-from service.exports.workbook import write_workbook
+from core import workbook
+from core.workbook import write_workbook
 from tests.hostile.words import FORMULAS
 
 COLUMNS = (("case", "case number"), ("n", "a number"), ("note", "the reader's note"))
