@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 from core.settings import Settings
+from tests.helpers.databases import copy_tables
 from tests.helpers.forked import PROJECT, Program, start_server
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
@@ -82,12 +84,15 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def serve(data: Path, checkpoint: Path, *, workers: int = 0) -> Iterator[Server]:
+def serve(data: Path, checkpoint: Path, *, workers: int = 0, tables: bool = True) -> Iterator[Server]:
     """Run a server on a data folder, for one test or for all tests of a file.
 
-    A worker loads torch, which takes longer than most tests: only what analyses images asks for one.
+    A worker loads torch, which takes longer than most tests: only what analyses images asks for one. `tables` gives an
+    empty folder the tables that the server would make.
     """
     SCREENSHOTS.mkdir(exist_ok=True)
+    if tables and not (data / "second_read.sqlite").exists():
+        copy_tables(data / "second_read.sqlite")
     running = Server(data, checkpoint, workers=workers)
     running.start()
     yield running
@@ -114,3 +119,13 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dic
 def browser_context_args(browser_context_args: dict[str, object]) -> dict[str, object]:
     """Look at the pages as on a small laptop."""
     return {**browser_context_args, "viewport": {"width": 1280, "height": 800}}
+
+
+@pytest.fixture
+def telephone(browser: Browser) -> Iterator[Page]:
+    """A page on a touch screen as wide as a telephone, in Tokyo."""
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, timezone_id="Asia/Tokyo", color_scheme="light"
+    )
+    yield context.new_page()
+    context.close()

@@ -10,7 +10,7 @@ from db import store
 from db.database import Sessions, open_database
 from db.values.accounts import Role
 from tests.browser.conftest import Server, serve
-from tests.helpers.browser_steps import Scheme, picture
+from tests.helpers.browser_steps import Scheme, picture, within_reach_on_a_telephone
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.world import PASSWORD
 
@@ -141,5 +141,6 @@ def test_an_administrator_adds_an_account(page: Page, server: Server, sessions: 
     expect(page.get_by_text("dr. new may sign in as reader")).to_be_visible()
     expect(page.get_by_label("Password (at least 12 characters)")).to_have_value("")
     picture(page, "accounts")
+    within_reach_on_a_telephone(page, "accounts")
     with sessions.read() as session:
         assert store.accounts.account_with_password(session, "dr. new", PASSWORD) is not None

@@ -12,7 +12,7 @@ from db import store
 from db.database import Sessions
 from db.values.accounts import Role
 from tests.browser.conftest import SCREENSHOTS, Server
-from tests.helpers.browser_steps import at_rest, settled
+from tests.helpers.browser_steps import at_rest, settled, within_reach_on_a_telephone
 from tests.helpers.databases import open_new
 from tests.helpers.world import PASSWORD, World, let_all_meet_the_model
 
@@ -151,11 +151,13 @@ def _an_adjudicator_settles_it_and_signs(house: House) -> None:
     prof = house.sign_in("prof. c", "adjudicate")
     expect(prof.get_by_role("button", name="Adjudicate next")).to_be_visible()
     pictures(prof, "2 list")
+    within_reach_on_a_telephone(prof, "adjudication 2 list")
     prof.keyboard.press("n")
     expect(prof.get_by_role("button", name="Save and show opinions")).to_be_in_viewport(ratio=1)
     assert not [word for word in ("atypia", "dr. bob", "Model says", "Reader A") if word in prof.content()]
     assert prof.request.get(f"{house.server.url}/images/1/heatmap").status == 403
     pictures(prof, "3 blind read")
+    within_reach_on_a_telephone(prof, "adjudication 3 blind read")
     read_blind(prof, "m", "malignant", "Reader B")
     expect(prof.get_by_text("no atypia at all")).to_be_visible()
     assert "dr. bob" not in prof.content()
@@ -164,6 +166,7 @@ def _an_adjudicator_settles_it_and_signs(house: House) -> None:
     prof.set_viewport_size({"width": 900, "height": 800})
     pictures(prof, "4 the readers, 900")
     prof.set_viewport_size({"width": 1280, "height": 800})
+    within_reach_on_a_telephone(prof, "adjudication 4 the readers")
     press(prof, "m", "malignant")
     press(prof, "5", "5")
     press(prof, "9", "major")
@@ -176,6 +179,7 @@ def _an_adjudicator_settles_it_and_signs(house: House) -> None:
     prof.keyboard.press("l")
     expect(prof.get_by_role("button", name="Yes, sign it off")).to_be_in_viewport(ratio=1)
     pictures(prof, "7 asked once more")
+    within_reach_on_a_telephone(prof, "adjudication 7 asked once more")
     prof.keyboard.press("s")
     expect(prof.get_by_text("Signed off", exact=False).first).to_be_visible()
     expect(prof.get_by_text(re.compile(r"prof\. c, 20\d\d"))).to_have_count(2)  # settled it, and signed it
@@ -192,6 +196,7 @@ def _the_first_reader_amends(house: House, ann: Page) -> None:
     press(ann, "b", "benign")
     ann.get_by_placeholder("Reason for the amendment").fill("immunohistochemistry came back")
     pictures(ann, "9 amending")
+    within_reach_on_a_telephone(ann, "adjudication 9 amending")
     expect(ann.get_by_role("button", name="Save amendment")).to_be_in_viewport(ratio=1)
     ann.keyboard.press("Control+Enter")
     expect(ann.get_by_text("Amended, version 2")).to_be_visible()

@@ -21,7 +21,7 @@ _LOOKS: tuple[tuple[int, Scheme], ...] = ((1280, "light"), (1280, "dark"), (900,
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Server]:
     """A server on an empty data folder; no test writes to it."""
-    with serve(tmp_path_factory.mktemp("empty"), checkpoint) as running:
+    with serve(tmp_path_factory.mktemp("empty"), checkpoint, tables=False) as running:
         yield running
 
 

@@ -1,34 +1,16 @@
 """A telephone and a narrow window: everything that can be pressed is within reach, in either colour scheme."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from playwright.sync_api import TimeoutError as NotInTime
 
 from tests.browser.conftest import Server
-from tests.helpers.browser_steps import Scheme, at_rest, meet_model, open_app, picture
+from tests.helpers.browser_steps import Scheme, meet_model, open_app, picture, within_reach
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.worker]
 
 _PAGES = ("", "upload_cases", "agreement", "evaluation", "domain_shift", "models", "meet_model", "studies", "audit")
-# What can be pressed and lies beyond an edge of the window, unless it can be scrolled into it.
-_OUT_OF_REACH = """() => {
-  const scrolls = one => {
-    for (let up = one.parentElement; up && up.dataset.testid !== "stMain"; up = up.parentElement) {
-      if (/auto|scroll/.test(getComputedStyle(up).overflowX) && up.scrollWidth > up.clientWidth) return true;
-    }
-    return false;
-  };
-  const all = document.querySelectorAll("[data-testid=stMain] :is(button, input, textarea, [role=combobox])");
-  return [...all].filter(one => {
-    const { left, right, width, height } = one.getBoundingClientRect();
-    return width > 1 && height > 1 && (left < -1 || right > innerWidth + 1) && !scrolls(one);
-  }).map(one => one.innerText || one.ariaLabel || one.outerHTML.slice(0, 80));
-}"""
-
-
 # On a busy machine Streamlit sometimes measures a table before its place has a width, and sets the least there is.
 _MEASURE_TOO_EARLY = """() => {
   const { style } = document.querySelector("[data-testid=stDataFrameResizable]");
@@ -45,14 +27,6 @@ def narrow(browser: Browser, request: pytest.FixtureRequest) -> Iterator[tuple[P
     page = browser.new_context(viewport=viewport, color_scheme=scheme).new_page()  # type: ignore[arg-type]
     yield page, width, scheme
     page.context.close()
-
-
-def within_reach(page: Page) -> None:
-    at_rest(page)
-    with suppress(NotInTime):  # a table takes its width, and its tools their place, some time after it is drawn
-        page.wait_for_function(f"() => ({_OUT_OF_REACH})().length === 0", timeout=20_000)
-    assert page.evaluate(_OUT_OF_REACH) == []
-    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_case_is_read_and_every_page_seen_on_a_narrow_screen(

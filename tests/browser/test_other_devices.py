@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Server, serve
-from tests.helpers.browser_steps import at_rest, chosen, meet_model, open_app, picture, settled
+from tests.helpers.browser_steps import chosen, meet_model, open_app, picture, settled, tap
 from tests.helpers.key_layouts import press_at
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.worker]
@@ -21,38 +21,23 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) ->
         yield running
 
 
-@pytest.fixture
-def telephone(browser: Browser) -> Iterator[Page]:
-    """A page on a touch screen of 390 px in Tokyo."""
-    context = browser.new_context(
-        viewport={"width": 390, "height": 844}, has_touch=True, timezone_id="Asia/Tokyo", color_scheme="light"
-    )
-    yield context.new_page()
-    context.close()
-
-
-def _tap(page: Page, name: str | re.Pattern[str], *, exact: bool = False) -> None:
-    at_rest(page)  # a tap on what is just being redrawn is lost
-    page.get_by_role("button", name=name, exact=exact).tap()
-
-
 def test_a_case_is_read_by_touch_alone_in_another_time_zone(telephone: Page, shared_server: Server) -> None:
     page = telephone
     open_app(page, shared_server, "upload_cases")
-    _tap(page, "Create a demo case")
+    tap(page, "Create a demo case")
     expect(page.get_by_text("Your first opinion")).to_be_visible()
     expect(page.get_by_text("times: Asia/Tokyo")).to_be_visible()
-    _tap(page, "malignant")
+    tap(page, "malignant")
     chosen(page, "malignant")
-    _tap(page, "4", exact=True)
+    tap(page, "4", exact=True)
     chosen(page, "4")
-    _tap(page, "Save and reveal")
+    tap(page, "Save and reveal")
     meet_model(page)
     agrees = "malignant" in page.get_by_text("Model says").inner_text()
-    _tap(page, re.compile("Keep mine" if agrees else "Change to"))
+    tap(page, re.compile("Keep mine" if agrees else "Change to"))
     chosen(page, "Keep mine" if agrees else "Change to")
     picture(page, "touch final opinion")
-    _tap(page, re.compile("Save and"))
+    tap(page, re.compile("Save and"))
     open_app(page, shared_server)
     expect(page.get_by_text("1 final")).to_be_visible()
     picture(page, "touch worklist")

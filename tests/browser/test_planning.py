@@ -12,7 +12,7 @@ from db.files import Files
 from db.values.accounts import Role
 from service.intake import CasePlan, add_images
 from tests.browser.conftest import Server
-from tests.helpers.browser_steps import at_rest, picture
+from tests.helpers.browser_steps import at_rest, picture, within_reach_on_a_telephone
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import PASSWORD
@@ -64,6 +64,7 @@ def test_cases_are_assigned_taken_back_and_made_urgent(page: Page, server: Serve
     expect(page.get_by_text("2 cases assigned to dr. b.")).to_be_visible()
     expect(page.get_by_text("dr. a 0, dr. b 2")).to_be_visible()
     picture(page, "planning, assigned")
+    within_reach_on_a_telephone(page, "planning")
     page.get_by_role("button", name="Urgent").click()
     expect(page.get_by_text("2 cases set to urgent.")).to_be_visible()
     _tick(page, 2)  # no more

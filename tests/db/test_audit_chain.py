@@ -27,7 +27,7 @@ from tests.helpers.world import make_case, make_reader
 
 
 @pytest.fixture
-def anchored(database_url: str, tmp_path: Path) -> Sessions:
+def anchored(with_tables: None, database_url: str, tmp_path: Path) -> Sessions:
     """Sessions of an empty database whose anchor is in a folder, once on SQLite and once on PostgreSQL."""
     return open_database(database_url, data=tmp_path)
 

@@ -45,7 +45,7 @@ def computer(monkeypatch: pytest.MonkeyPatch, quick_passwords: None) -> Computer
 
 
 @pytest.fixture
-def served(computer: ComputerClock, database_url: str, tmp_path: Path) -> Access:
+def served(computer: ComputerClock, with_tables: None, database_url: str, tmp_path: Path) -> Access:
     """The access of an installation with one reader."""
     sessions = open_database(database_url, data=tmp_path)
     with sessions.begin() as session:

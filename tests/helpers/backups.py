@@ -12,6 +12,7 @@ from db.backup.backup import BackupSource
 from db.database import open_database
 from db.files import Files
 from db.values.reading import StoredImage
+from tests.helpers.databases import open_new
 from tests.helpers.rows import BENIGN, OPENED, QUALITY, sha256_of
 from tests.helpers.world import make_reader
 
@@ -32,7 +33,7 @@ class DataFolder:
 def make_data_folder(data: Path) -> DataFolder:
     """Make an installation with three cases of one image each, read once."""
     made = DataFolder(data)
-    sessions = open_database(made.source.database)
+    sessions = open_new(data / DATABASE)
     files = Files(made.source.files)
     with sessions.begin() as session:
         reader = make_reader(session)

@@ -1,14 +1,18 @@
 """What a reader does at a page, for the tests in a real browser: open, upload, read, and wait until it is drawn."""
 
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
+from playwright.sync_api import TimeoutError as NotInTime
 
 from tests.browser.conftest import SCREENSHOTS, Server
 
 Scheme = Literal["dark", "light"]
 
+TELEPHONE: ViewportSize = {"width": 390, "height": 844}
 _PATIENCE_MS = 60_000  # the worker loads torch before its first image
 
 
@@ -82,6 +86,11 @@ def at_rest(page: Page) -> None:
     page.wait_for_function(_RESTS, arg=7, polling=50)
 
 
+def tap(page: Page, name: str | re.Pattern[str], *, exact: bool = False) -> None:
+    at_rest(page)
+    page.get_by_role("button", name=name, exact=exact).tap()
+
+
 def read_first(page: Page, label: str, confidence: str) -> None:
     expect(page.get_by_text("Your first opinion")).to_be_visible()
     settled(page)
@@ -102,3 +111,39 @@ def meet_model(page: Page) -> None:
         page.keyboard.press("g")
     expect(said).to_be_visible()
     at_rest(page)
+
+
+# What can be pressed and lies beyond an edge of the window, unless it can be scrolled into it.
+_OUT_OF_REACH = """() => {
+  const scrolls = one => {
+    for (let up = one.parentElement; up && up.dataset.testid !== "stMain"; up = up.parentElement) {
+      if (/auto|scroll/.test(getComputedStyle(up).overflowX) && up.scrollWidth > up.clientWidth) return true;
+    }
+    return false;
+  };
+  const all = document.querySelectorAll("[data-testid=stMain] :is(button, input, textarea, [role=combobox])");
+  return [...all].filter(one => {
+    const { left, right, width, height } = one.getBoundingClientRect();
+    return width > 1 && height > 1 && (left < -1 || right > innerWidth + 1) && !scrolls(one);
+  }).map(one => one.innerText || one.ariaLabel || one.outerHTML.slice(0, 80));
+}"""
+
+
+def within_reach(page: Page) -> None:
+    """Expect that all that can be pressed lies within the window, or can be scrolled into it."""
+    at_rest(page)
+    with suppress(NotInTime):  # a table takes its width, and its tools their place, some time after it is drawn
+        page.wait_for_function(f"() => ({_OUT_OF_REACH})().length === 0", timeout=20_000)
+    assert page.evaluate(_OUT_OF_REACH) == []
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+def within_reach_on_a_telephone(page: Page, name: str) -> None:
+    """Look at the page once in a window as wide as a telephone, and go back."""
+    before = page.viewport_size
+    assert before is not None
+    page.set_viewport_size(TELEPHONE)
+    within_reach(page)
+    picture(page, f"narrow {name}, {TELEPHONE['width']} px")
+    page.set_viewport_size(before)
+    settled(page)
