@@ -40,7 +40,7 @@ class MeasuredImage:
     patient_id: str
     measures: Values
     layers: tuple[Values, ...]
-    places: NDArray[np.float16]  # some of them, places x features
+    places: NDArray[np.float32]  # some of them, places x features
     recording: Values | None  # None if it is too small
 
 
@@ -65,9 +65,7 @@ def measure_image(
     chosen = np.random.default_rng(0).permutation(len(places))[:_PLACES]
     layers = tuple(describe_image(features, classifier.reference_widths))
     recording = measure_recording(image)
-    return MeasuredImage(
-        patient_id, measure_appearance(cut.pixels), layers, places[chosen].astype(np.float16), recording
-    )
+    return MeasuredImage(patient_id, measure_appearance(cut.pixels), layers, places[chosen], recording)
 
 
 def leave_one_out(images: Sequence[MeasuredImage]) -> Iterable[HeldOut]:
