@@ -1,4 +1,4 @@
-"""Tell a database that is locked or cannot be reached, which may pass, from one that is broken."""
+"""Tell a database that is locked, full, read-only or away, which may pass, from one that is broken."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -11,28 +11,33 @@ from db.errors import DatabaseBusyError
 
 _BUSY = "the database is busy"
 _UNREACHABLE = "the database cannot be reached"
+_FULL = "the disk of the database is full"
+_READ_ONLY = "the database does not take changes now"
 
 # Primary result codes, the low byte of the extended ones. A share that went away gives the last two.
 _SQLITE_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _SQLITE_UNREACHABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
+# What else may pass, in a session that may write: in others, only a fault of the program asks for a change.
+_SQLITE_UNWRITABLE = {sqlite3.SQLITE_FULL: _FULL, sqlite3.SQLITE_READONLY: _READ_ONLY}
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRESQL_BUSY = (
     *("40001", "40P01", "55P03", "57014"),  # serialization, deadlock, lock not available, cancelled by a timeout
     *("25P03", "25P04"),  # a transaction that was idle, or lasted, too long
 )
 _POSTGRESQL_UNREACHABLE = ("57P01", "57P02", "57P03", "57P05", "53300")  # shut down, starting, too many connections
+_POSTGRESQL_UNWRITABLE = {"53100": _FULL, "25006": _READ_ONLY}  # disk full, read-only transaction
 _CONNECTION_CLASS = "08"
 
 
 @contextmanager
-def telling_busy() -> Iterator[None]:
-    """Raise DatabaseBusyError in place of an error that says that the database is locked or cannot be reached."""
+def telling_busy(*, writing: bool = False) -> Iterator[None]:
+    """Raise DatabaseBusyError in place of an error that may pass; `writing` says that the block may change rows."""
     try:
         yield
     except NoConnectionError as error:
         raise DatabaseBusyError(_BUSY) from error
     except DBAPIError as error:
-        words = _describe(error)
+        words = _describe(error) or (_describe_unwritable(error) if writing else None)
         if words is None:
             raise
         raise DatabaseBusyError(words) from error
@@ -51,3 +56,9 @@ def _describe(error: DBAPIError) -> str | None:
     lost = error.connection_invalidated or (state is None and isinstance(error, OperationalError))
     away = state is not None and (state.startswith(_CONNECTION_CLASS) or state in _POSTGRESQL_UNREACHABLE)
     return _UNREACHABLE if lost or away else None
+
+
+def _describe_unwritable(error: DBAPIError) -> str | None:
+    if isinstance(error.orig, sqlite3.Error):
+        return _SQLITE_UNWRITABLE.get(getattr(error.orig, "sqlite_errorcode", 0) & 0xFF)
+    return _POSTGRESQL_UNWRITABLE.get(getattr(error.orig, "sqlstate", None) or "")

@@ -94,9 +94,9 @@ class Sessions:
         worklists of the cases that the session has touched are derived again.
 
         Raises:
-            DatabaseBusyError: If the database is locked for too long, or cannot be reached.
+            DatabaseBusyError: If the database is locked for too long, full or read-only, or cannot be reached.
         """
-        with telling_busy(), Session(self._writing, expire_on_commit=False) as session:
+        with telling_busy(writing=True), Session(self._writing, expire_on_commit=False) as session:
             with self._write_queue.wait_to_write() if self._write_queue else nullcontext(), session.begin():
                 session.connection()
                 start_collecting(session)

@@ -40,7 +40,7 @@ class KeyReusedError(ValueError):
 
 
 class DatabaseBusyError(Exception):
-    """The database is locked by another program or cannot be reached; the same action may succeed later."""
+    """The database is locked, full, read-only or cannot be reached; the same action may succeed later."""
 
 
 class StoredDifferentlyError(CaseChangedError):

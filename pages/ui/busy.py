@@ -1,4 +1,4 @@
-"""What is shown when the database is locked by another program or cannot be reached."""
+"""What is shown when the database is locked, full, read-only or cannot be reached."""
 
 from secrets import token_hex
 

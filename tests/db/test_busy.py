@@ -17,6 +17,7 @@ from db.audit.trail import record_event
 from db.busy import telling_busy
 from db.database import Sessions, open_database
 from db.errors import DatabaseBusyError
+from db.values.audit import EventFilter
 from tests.helpers.concurrency import wait_until
 from tests.helpers.databases import open_new, run_on_server
 
@@ -194,15 +195,68 @@ def test_every_error_that_may_pass_is_told_as_busy_or_unreachable(error: Excepti
 @pytest.mark.parametrize(
     "error",
     [
-        OperationalError("", {}, _SqliteError(sqlite3.SQLITE_FULL)),
         OperationalError("", {}, _SqliteError(sqlite3.SQLITE_ERROR)),
-        OperationalError("", {}, _SqliteError(sqlite3.SQLITE_READONLY)),
-        OperationalError("", {}, _PostgresqlError("53100")),
         InterfaceError("", {}, _PostgresqlError("22P05")),
         DBAPIError("", {}, _PostgresqlError(None)),
         ValueError("the database is locked"),
     ],
 )
 def test_an_error_that_will_not_pass_stays_what_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)), telling_busy(writing=True):
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OperationalError("", {}, _SqliteError(sqlite3.SQLITE_FULL)), "disk of the database is full"),
+        (OperationalError("", {}, _SqliteError(sqlite3.SQLITE_READONLY_DBMOVED)), "does not take changes"),
+        (OperationalError("", {}, _PostgresqlError("53100")), "disk of the database is full"),
+        (DBAPIError("", {}, _PostgresqlError("25006")), "does not take changes"),
+    ],
+)
+def test_a_database_that_takes_no_changes_is_told_where_there_may_be_some(error: Exception, words: str) -> None:
+    with pytest.raises(DatabaseBusyError, match=words), telling_busy(writing=True):
+        raise error
     with pytest.raises(type(error)), telling_busy():
         raise error
+
+
+def test_a_full_disk_saves_nothing_and_the_same_click_succeeds_when_there_is_room(short: Sessions) -> None:
+    def save(pages: int) -> None:
+        with short.begin() as session:
+            session.execute(text(f"PRAGMA max_page_count = {pages}"))  # a disk of this size
+            for number in range(500):
+                record_event(session, None, "saved", f"a long subject of a case, {number}")
+
+    with pytest.raises(DatabaseBusyError, match="the disk of the database is full"):
+        save(1)
+    with short.read() as session:
+        assert store.audit.audit_trail(session) == []
+    save(1_000_000)
+    with short.read() as session:
+        assert len(list(store.audit.each_event(session, EventFilter()))) == 500
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_server_that_is_read_only_for_a_while_loses_nothing(with_tables: None, database_url: str) -> None:
+    sessions = open_database(database_url)
+    server = make_url(database_url).set(drivername="postgresql+psycopg")
+    alter = f"ALTER DATABASE {server.database} SET default_transaction_read_only ="
+
+    def save() -> None:
+        with sessions.begin() as session:
+            record_event(session, None, "saved", "a")
+
+    run_on_server(server, f"{alter} on")
+    sessions.dispose()  # the setting holds for new connections
+    with pytest.raises(DatabaseBusyError, match="does not take changes now"):
+        save()
+    with sessions.read() as session:
+        assert store.audit.audit_trail(session) == []
+    run_on_server(server, f"{alter} off")
+    sessions.dispose()
+    save()
+    with sessions.read() as session:
+        assert [event.action for event in store.audit.audit_trail(session)] == ["saved"]
+    sessions.dispose()
