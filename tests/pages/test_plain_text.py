@@ -17,13 +17,15 @@ from core.statistics.cautions import Caution
 from core.statistics.evaluation import AblationRow, Figure
 from db import store
 from db.values.evaluations import RunState
-from db.values.reading import Opinion
-from tests.helpers.app_pages import visit
+from db.values.accounts import Role
+from db.values.reading import Arm, Opinion
+from db.values.studies import StudyPlan
+from tests.helpers.app_pages import sign_in, visit
 from tests.helpers.evaluations import add_evaluation, made_evaluation, made_images
-from tests.helpers.rows import OPENED, stored_image
+from tests.helpers.rows import OPENED, SAYS_BENIGN, SAYS_MALIGNANT, stored_image
 from tests.helpers.runs.histories import as_document, run_lines
 from tests.helpers.shifts import shifted
-from tests.helpers.world import CARD, World, analyse_all, write_card
+from tests.helpers.world import CARD, PASSWORD, World, analyse_all, let_all_meet_the_model, write_card
 
 HOSTILE = "![x](http://evil.example/x) :material/home: -> &lt;"
 _ACTS = re.compile(r"!\[x\]\(http|:material/home:| -> |(?<!\\)&lt;")
@@ -112,6 +114,9 @@ PAGES = {
     "studies.py": {},
     "audit.py": {},
     "upload_cases.py": {},
+    "meet_model.py": {},
+    "planning.py": {},
+    "read_study.py": {},
 }
 
 
@@ -134,4 +139,46 @@ def test_a_problem_with_the_checkpoint_is_plain_too(world: World, monkeypatch: p
     monkeypatch.setenv("SECOND_READ_CHECKPOINT", str(Path("/nowhere") / HOSTILE))
     drawn = _drawn_as_markdown(visit("worklist.py"))
     assert not _ACTS.search(drawn)
+    assert r"!\[x\]" in drawn
+
+
+@pytest.fixture
+def people(world: World, quick_passwords: None) -> World:
+    """The same with accounts, two of which differ on a case; their names and notes are hostile too."""
+    case_id = world.add_case(1, accession=f"{HOSTILE} 2")
+    world.analyse()
+    with world.sessions.begin() as session:
+        accounts = {
+            role: store.accounts.add_signing_account(session, None, f"{HOSTILE} {role}", role, PASSWORD)
+            for role in (Role.READER, Role.ADJUDICATOR, Role.ADMINISTRATOR)
+        }
+        store.sign_ins.add_token(session, None, accounts[Role.ADMINISTRATOR], HOSTILE)
+    let_all_meet_the_model(world.sessions)
+    for role, opinion in ((Role.READER, SAYS_BENIGN), (Role.ADJUDICATOR, SAYS_MALIGNANT)):
+        world.read(accounts[role].id, 1, replace(opinion, note=HOSTILE))
+    with world.sessions.begin() as session:
+        plan = StudyPlan(HOSTILE, (accounts[Role.READER].id,), (case_id,), (Arm.UNAIDED,))
+        store.studies.make_study(session, accounts[Role.ADMINISTRATOR].id, plan)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("role", "page", "query"),
+    [
+        (Role.ADMINISTRATOR, "planning.py", {}),
+        (Role.ADMINISTRATOR, "accounts.py", {}),
+        (Role.ADMINISTRATOR, "studies.py", {}),
+        (Role.ADMINISTRATOR, "audit.py", {}),
+        (Role.ADJUDICATOR, "adjudicate.py", {"case": "1"}),
+        (Role.ADJUDICATOR, "read_case.py", {"case": "1"}),
+        (Role.READER, "read_study.py", {}),
+        (Role.READER, "read_study.py", {"study": "1"}),
+    ],
+)
+def test_names_and_notes_of_people_are_plain_to_each_other(
+    people: World, monkeypatch: pytest.MonkeyPatch, role: Role, page: str, query: dict[str, str]
+) -> None:
+    sign_in(monkeypatch, people.sessions, f"{HOSTILE} {role}")
+    drawn = _drawn_as_markdown(visit(page, **query))
+    assert not _ACTS.search(drawn), [drawn[max(0, m.start() - 200) : m.end() + 50] for m in _ACTS.finditer(drawn)]
     assert r"!\[x\]" in drawn
