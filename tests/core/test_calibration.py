@@ -12,6 +12,7 @@ from core.statistics.calibration import (
     fit_temperature,
     give_opinion,
     sensitivity_threshold,
+    soften,
     youden_threshold,
 )
 from core.statistics.predictions import BinaryPredictions
@@ -63,6 +64,20 @@ def test_benign_and_malignant_weigh_the_same_in_the_temperature_whatever_their_n
     found = fit_temperature(of_patients(*(one for pair in pairs for one in pair), *sure))
     assert found == fit_temperature(of_patients(*alone, *sure))
     assert 0.25 < found < 2.0
+
+
+@pytest.mark.parametrize("malignant", [True, False])
+def test_either_side_alone_can_decide_the_temperature(*, malignant: bool) -> None:
+    sign = 1 if malignant else -1
+    decides = (("a", malignant, 2 * sign * _UNIT, 1), ("b", malignant, -sign * _UNIT, 1))
+    # Log-odds of zero fit as well under any temperature.
+    assert fit_temperature(of_patients(*decides, ("c", not malignant, 0.0, 1))) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("temperature", "expected"), [(0.5, 81 / 82), (1.0, 0.9), (2.0, 0.75)])
+def test_a_temperature_divides_the_log_odds(temperature: float, expected: float) -> None:
+    p = np.array([0.9, 0.1])  # odds of 9
+    assert soften(p, temperature) == pytest.approx([expected, 1 - expected])
 
 
 @given(seed=st.integers(0, 10_000), images=st.integers(12, 200))
@@ -164,6 +179,7 @@ def test_an_opinion_is_one_malignancy_within_the_quantile() -> None:
     assert give_opinion(p, 0.3).tolist() == [True, False, True]  # the middle: neither
     assert give_opinion(p, 0.7).tolist() == [True, False, True]  # the middle: both
     assert give_opinion(p, 0.96).tolist() == [False, False, False]
+    assert give_opinion(np.array([0.25, 0.75]), 0.25).tolist() == [True, True]  # just within the quantile
 
 
 @pytest.mark.parametrize("risk", [0, 1])

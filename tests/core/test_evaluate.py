@@ -86,6 +86,26 @@ def test_eight_classes_have_their_own_figures_beside_the_binary_ones() -> None:
     assert np.array_equal(classes.counts, reference.confusion_matrix(judgements.labels, called))
 
 
+def test_two_classes_have_binary_figures_only() -> None:
+    _, evaluation = evaluated()
+    assert evaluation.figure(figure_names.MACRO_F1) is None
+    assert len(evaluation.confusions) == 1
+
+
+def test_a_class_without_images_is_left_out_of_the_mean_auc() -> None:
+    judgements = made_judgements(BREAKHIS)
+    kept = judgements.labels != 0
+    without = ClassPredictions(
+        BREAKHIS,
+        *(judgements.labels[kept], judgements.probabilities[kept], judgements.patient_ids[kept]),
+        *(judgements.magnifications[kept], judgements.subtypes[kept]),
+    )
+    of_classes = [reference.roc_auc_score(without.labels == n, without.probabilities[:, n]) for n in range(1, 8)]
+    found = build_evaluation(without, ABOUT).figure(figure_names.MACRO_AUC)
+    assert found is not None
+    assert found.value == pytest.approx(np.mean(of_classes))
+
+
 def test_a_matrix_counts_images_and_different_patients() -> None:
     judgements = ClassPredictions(
         BINARY,

@@ -47,6 +47,13 @@ def test_a_set_that_contradicts_itself_is_refused(
         LabelSet("odd", classes, malignant)
 
 
+@pytest.mark.parametrize(
+    ("word", "label"), [("in_situ", "in_situ"), (" In Situ ", "in_situ"), ("BENIGN", "benign"), ("situ", None)]
+)
+def test_a_class_is_found_by_its_name_whatever_its_case_and_blanks(word: str, label: str | None) -> None:
+    assert BACH.find(word) == label
+
+
 def test_magnifications_are_counted_upwards_and_other_words_are_unknown() -> None:
     assert [magnification_index(word) for word in MAGNIFICATIONS] == [0, 1, 2, 3]
     assert {magnification_index(word) for word in (None, "", "40x", "20X")} == {4}

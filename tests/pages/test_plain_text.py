@@ -16,8 +16,8 @@ from core.settings import Settings
 from core.statistics.cautions import Caution
 from core.statistics.evaluation import AblationRow, Figure
 from db import store
-from db.values.evaluations import RunState
 from db.values.accounts import Role
+from db.values.evaluations import RunState
 from db.values.reading import Arm, Opinion
 from db.values.studies import StudyPlan
 from tests.helpers.app_pages import sign_in, visit
