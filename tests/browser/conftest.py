@@ -8,9 +8,10 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from core.settings import Settings
 from tests.helpers.databases import copy_tables
@@ -119,6 +120,23 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dic
 def browser_context_args(browser_context_args: dict[str, object]) -> dict[str, object]:
     """Look at the pages as on a small laptop."""
     return {**browser_context_args, "viewport": {"width": 1280, "height": 800}}
+
+
+@pytest.fixture(scope="module")
+def shared_context(browser: Browser, browser_context_args: dict[str, Any]) -> Iterator[BrowserContext]:
+    """One context for all tests of a file, so that the scripts of a page are loaded and compiled once for a server."""
+    context = browser.new_context(**browser_context_args)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(shared_context: BrowserContext) -> Iterator[Page]:
+    """A tab of its own, and no cookies."""
+    yield shared_context.new_page()
+    for tab in shared_context.pages:
+        tab.close()
+    shared_context.clear_cookies()
 
 
 @pytest.fixture
