@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Integer,
     Select,
@@ -337,7 +338,7 @@ def _column(trigger: Trigger) -> str:
     return trigger.name.lower()
 
 
-def _opinions() -> Subquery:
+def _opinions() -> CTE:
     """Return the model's probability and threshold by case, of the version that `db.queries.model_opinion` reveals."""
     row = tables.Prediction
     of_versions = (
@@ -354,7 +355,8 @@ def _opinions() -> Subquery:
         .group_by(tables.Image.case_id, row.model_version)
         .subquery()
     )
-    return select(of_versions).where(of_versions.c.place == 1).subquery()
+    # PostgreSQL takes the cases for fewer than they are, and would compute it anew for each of them.
+    return select(of_versions).where(of_versions.c.place == 1).cte().prefix_with("MATERIALIZED", dialect="postgresql")
 
 
 def case_conditions(filters: CaseFilter) -> list[ColumnElement[bool]]:

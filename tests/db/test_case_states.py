@@ -1,10 +1,11 @@
 """What calls for adjudication, which states it gives a case, and who learns of it."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from core import clock
 from db import store, tables
@@ -287,3 +288,15 @@ def test_reads_of_a_study_call_for_nothing_and_change_no_state(sessions: Session
         )
     assert triggers(world) == ()
     assert (world.state(world.reader), world.state(world.readers[1])) == (CaseState.FINAL, CaseState.READY)
+
+
+def test_postgresql_computes_the_opinion_of_the_model_once_for_all_cases(sessions: Sessions) -> None:
+    if sessions.dialect != "postgresql":
+        pytest.skip("PostgreSQL's planner")
+    world = make_world(sessions, cases=8, readers=2)
+    derived = case_state.derivation().params(cases=list(world.cases), readers=list(world.readers))
+    with sessions.read() as session:
+        statement = derived.compile(session.connection(), compile_kwargs={"literal_binds": True})
+        explained = session.scalars(text(f"EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) {statement}")).all()
+    # The only window in it numbers the versions of the model.
+    assert [re.findall(r"loops=\d+", line) for line in explained if "WindowAgg" in line] == [["loops=1"]]
