@@ -97,7 +97,7 @@ def rebuild(session: Session) -> int:
         session.execute(delete(table))
     readers = reading_accounts(session)
     for cases in all_cases(session):
-        _project_accessions(session, cases)
+        _insert_accessions(session, _accessions_of(cases))
         _insert_derived(session, cases, readers)
     session.execute(insert(tables.WorklistPile).from_select(["account_id", "pile", "cases"], counted_piles()))
     return session.scalar(select(func.count()).select_from(tables.WorklistCase)) or 0
@@ -150,12 +150,20 @@ def _touched_cases(session: Session, touched: Touched) -> set[int]:
 
 def _project_accessions(session: Session, cases: Sequence[int]) -> None:
     """Write how the accessions of these cases are searched and sorted; they never change."""
-    case, key = tables.Case, tables.CaseSortKey
-    known = select(key.case_id).where(key.case_id == case.id).exists()
-    added = session.execute(select(case.id, case.accession).where(case.id.in_(cases), ~known)).all()
+    known = select(tables.CaseSortKey.case_id).where(tables.CaseSortKey.case_id == tables.Case.id).exists()
+    _insert_accessions(session, _accessions_of(cases).where(~known))
+
+
+def _accessions_of(cases: Sequence[int]) -> Select[int, str]:
+    return select(tables.Case.id, tables.Case.accession).where(tables.Case.id.in_(cases))
+
+
+def _insert_accessions(session: Session, query: Select[int, str]) -> None:
+    added = session.execute(query).all()
     if not added:
         return
-    session.execute(insert(key), [{"case_id": number, "sort_key": sort_key(words)} for number, words in added])
+    keys = [{"case_id": number, "sort_key": sort_key(words)} for number, words in added]
+    session.execute(insert(tables.CaseSortKey), keys)
     terms = [{"case_id": number, "term": term} for number, words in added for term in search_terms(words)]
     session.execute(insert(tables.CaseTerm), terms)
 
