@@ -39,6 +39,8 @@ def refuse_in_words(
         def refusing(*args: _Given.args, **kwargs: _Given.kwargs) -> None:
             try:
                 function(*args, **kwargs)
+            except BrokenPipeError:  # whoever reads what is printed has seen enough
+                raise
             except refusals as error:
                 PlainConsole(stderr=True).print(str(error), style="red")
                 raise typer.Exit(_WRONG_USE) from error

@@ -1,5 +1,6 @@
 """Every command has a help with an example, is left with status 2 if used wrongly, and ends in no bare traceback."""
 
+import errno
 import importlib
 import re
 import shlex
@@ -124,6 +125,14 @@ def test_an_error_of_the_program_is_called_one(
         run_app(make_app(divide, "python -m divide"))
     assert stopped.value.code not in (0, 1, 2)
     assert capsys.readouterr().err.endswith("error in the program. Please report it with the lines above.\n")
+
+
+def test_a_command_whose_output_nobody_reads_any_more_ends_without_a_word() -> None:
+    def print_all() -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    done = CliRunner().invoke(make_app(print_all, "python -m all", OSError))
+    assert (done.exit_code, done.output) == (1, "")
 
 
 def test_a_setting_that_cannot_be_used_is_named(

@@ -58,7 +58,7 @@ def verify(
 
 
 @audit.command(name="list", epilog=show_example("python -m db audit list --since 2026-01-01 --csv"))
-@refuse_in_words(DatabaseBusyError)
+@refuse_in_words(DatabaseBusyError, OSError)
 def list_events(  # noqa: PLR0913 (each is an option of the command)
     database: _Database = None,
     account: Annotated[str | None, typer.Option(help="only events of this account, by name")] = None,
