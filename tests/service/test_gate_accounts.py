@@ -127,6 +127,15 @@ def test_using_a_page_keeps_a_sign_in_awake_and_leaving_it_open_does_not(tmp_pat
         assert gate.ask("/", Cookie=left).status == 401
 
 
+def test_a_request_keeps_a_sign_in_awake_but_not_one_that_a_browser_sends_on_its_own(gate: GateClient) -> None:
+    used, left = gate.cookie("dr. a"), gate.cookie("dr. a")
+    for _ in range(2):
+        _let_pass(gate, Lifetime().idle * 0.6)
+        assert gate.ask("/images/1", Cookie=used).status == 200
+        gate.ask("/_stcore/health", Cookie=left)
+    assert gate.ask("/", Cookie=left).status == 401
+
+
 def test_an_open_page_dies_when_the_database_no_longer_answers(gate: GateClient) -> None:
     cookie = gate.cookie("dr. a")
     with _socket(gate, cookie) as silent, _socket(gate, cookie) as busy:
