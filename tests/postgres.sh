@@ -40,7 +40,7 @@ find_bin() {
 find_place() {
     local free
     free=$(df --output=avail --block-size=1G /dev/shm 2>/dev/null | tail -n 1) || free=0
-    if [ "${free:-0}" -ge 3 ]; then echo /dev/shm; else echo /tmp; fi
+    if [ "${free:-0}" -ge 3 ] && as_server test -w /dev/shm; then echo /dev/shm; else echo /tmp; fi
 }
 
 start() {
