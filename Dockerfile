@@ -33,7 +33,7 @@ COPY . /opt/second-read
 RUN chmod -R u=rwX,go=rX /opt/second-read && python3 -m compileall -q /opt/second-read
 
 FROM base AS runtime
-# For names in reports that the fonts of the packages have no letters for.
+# For Chinese, Japanese and Korean names in reports, which no font in the Python packages can print.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends fonts-noto-cjk \

@@ -39,7 +39,7 @@ def refuse_in_words(
         def refusing(*args: _Given.args, **kwargs: _Given.kwargs) -> None:
             try:
                 function(*args, **kwargs)
-            except BrokenPipeError:  # whoever reads what is printed has seen enough
+            except BrokenPipeError:  # the reader of the pipe has gone, and typer ends without a message
                 raise
             except refusals as error:
                 PlainConsole(stderr=True).print(str(error), style="red")

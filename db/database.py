@@ -21,7 +21,7 @@ from core import clock
 from db.audit.anchor import AnchorFile, anchor_for
 from db.audit.chain import last_event, start_collecting, write_pending
 from db.audit.clock import record_if_set_back
-from db.busy import telling_busy
+from db.busy import telling_busy, telling_full_disk
 from db.errors import UnusableDatabaseError
 from db.projection.touched import start_watching
 from db.projection.write import project_touched
@@ -106,7 +106,8 @@ class Sessions:
                 added = write_pending(session)
                 project_touched(session)
                 if added and self.anchor:
-                    self.anchor.announce(added)
+                    with telling_full_disk():
+                        self.anchor.announce(added)
             if added and self.anchor:
                 self.anchor.confirm(added)
             if told is not None:

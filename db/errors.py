@@ -40,7 +40,7 @@ class KeyReusedError(ValueError):
 
 
 class DatabaseBusyError(Exception):
-    """The database is locked, full, read-only or cannot be reached; the same action may succeed later."""
+    """The database is locked, read-only or unreachable, or a disk is full; the same action may succeed later."""
 
 
 class StoredDifferentlyError(CaseChangedError):

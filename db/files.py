@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from db.busy import telling_full_disk
 from db.errors import UnusableDatabaseError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -28,13 +29,15 @@ class Files:
         """Store bytes and return their sha256; an intact copy is not written again.
 
         Raises:
-            OSError: If they cannot be stored, for example on a full disk; nothing is left behind.
+            DatabaseBusyError: If the disk is full; nothing is left behind.
+            OSError: If they cannot be stored for another reason; nothing is left behind either.
         """
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._path(sha256)
         if not _holds(path, sha256):
-            _make_folder(path.parent, self._root)
-            _write_whole(path, data)
+            with telling_full_disk():
+                _make_folder(path.parent, self._root)
+                _write_whole(path, data)
         return sha256
 
     def get(self, sha256: str) -> bytes:

@@ -110,7 +110,7 @@ class Intake:
         """Check one image and add it to its case; if this fails, the same image can be taken in again.
 
         Raises:
-            DatabaseBusyError: If the database is locked or cannot be reached.
+            DatabaseBusyError: If the database is locked, full, read-only or unreachable, or the disk is full.
             ValueError: If the case number is already in use or invalid; nothing of the batch has been saved then.
         """
         name, data = received
@@ -131,7 +131,7 @@ class Intake:
         """Complete the case.
 
         Raises:
-            DatabaseBusyError: If the database is locked or cannot be reached.
+            DatabaseBusyError: If the database is locked, full, read-only or unreachable, or the disk is full.
         """
         if self._intake_id is not None:
             with self._sessions.begin() as session:

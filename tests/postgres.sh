@@ -38,9 +38,14 @@ find_bin() {
 # In memory where there is room. A database is some 900 files, and ext4 takes up to half a second to create as many
 # shortly after others were deleted, because it passes over their inodes.
 find_place() {
-    local free
-    free=$(df --output=avail --block-size=1G /dev/shm 2>/dev/null | tail -n 1) || free=0
-    if [ "${free:-0}" -ge 3 ] && as_server test -w /dev/shm; then echo /dev/shm; else echo /tmp; fi
+    local most free
+    most=$(df --output=avail --block-size=1M /dev/shm 2>/dev/null | tail -n 1) || most=0
+    free=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null) || free=0
+    if [ "${most:-0}" -ge 3000 ] && [ "${free:-0}" -ge 6000 ] && as_server test -w /dev/shm; then
+        echo /dev/shm
+    else
+        echo /tmp
+    fi
 }
 
 start() {

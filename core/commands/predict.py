@@ -76,6 +76,8 @@ def predict(  # noqa: PLR0913 - a command line has as many options as there are 
     batches = [find_images(root, heatmap) for root in _named(paths or [], image, folder)]
     files = [file for batch in batches for file in batch.files]
     targets = _name_maps(heatmap, files)
+    if csv is not None and xlsx is not None and csv.resolve() == xlsx.resolve():
+        raise typer.BadParameter("the table and the workbook need a file each", param_hint="--xlsx")
     _refuse_replacing([path for path in (csv, xlsx) if path], files)
     version, classifier = load(checkpoint or settings.checkpoint, settings)
     outcomes: list[Outcome] = []

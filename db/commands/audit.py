@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from core.command_line import refuse_in_words, show_example
 from core.files import escape_formula, write_whole
+from core.list_on_disk import ListOnDisk
 from core.settings import Settings
 from db import store
 from db.audit.anchor import AnchorFile
@@ -75,20 +77,28 @@ def list_events(  # noqa: PLR0913 (each is an option of the command)
     ] = None,
 ) -> None:
     """List events, newest first, with times in UTC."""
+    if as_csv and xlsx is not None:
+        raise typer.BadParameter("choose --csv or --xlsx", param_hint="--xlsx")
     filters = EventFilter(account, action, subject, _utc(since), _utc(until))
     with _open(database).read() as session:
         rows = (_to_row(event) for event in store.audit.each_event(session, filters, limit or None))
         if xlsx is not None:
-            # Importing takes a quarter of a second, which no other command needs.
-            from core.workbook import write_workbook  # noqa: PLC0415
-
-            write_whole(xlsx, write_workbook(EVENT_COLUMNS, rows))
+            kept = ListOnDisk(rows)
         elif as_csv:
             table = csv.writer(sys.stdout, lineterminator="\n")
             table.writerow(name for name, _ in EVENT_COLUMNS)
             table.writerows([escape_formula(cell) for cell in row] for row in rows)
         else:
             csv.writer(sys.stdout, delimiter="\t", lineterminator="\n").writerows(rows)
+    if xlsx is not None:
+        _write_workbook(xlsx, kept)
+
+
+def _write_workbook(file: Path, rows: Iterable[tuple[object, ...]]) -> None:
+    # Importing takes a quarter of a second, which no other command needs.
+    from core.workbook import write_workbook  # noqa: PLC0415
+
+    write_whole(file, write_workbook(EVENT_COLUMNS, rows))
 
 
 def _to_row(event: AuditEvent) -> tuple[object, ...]:

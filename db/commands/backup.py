@@ -117,6 +117,8 @@ def restore(
 def _refusals() -> Iterator[None]:
     try:
         yield
+    except BrokenPipeError:
+        raise
     except (BackupError, UnusableDatabaseError, DatabaseBusyError, ValueError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

@@ -23,6 +23,8 @@ def writing_session() -> Iterator[Session]:
                 yield session
         finally:
             sessions.dispose()
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, UnknownCaseError, UnusableDatabaseError, DatabaseBusyError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

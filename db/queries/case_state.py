@@ -355,7 +355,7 @@ def _opinions() -> CTE:
         .group_by(tables.Image.case_id, row.model_version)
         .subquery()
     )
-    # PostgreSQL takes the cases for fewer than they are, and would compute it anew for each of them.
+    # PostgreSQL underestimates the number of cases, and would otherwise compute this once for each of them.
     return select(of_versions).where(of_versions.c.place == 1).cte().prefix_with("MATERIALIZED", dialect="postgresql")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from core.imaging.limits import UnreadableImageError
@@ -117,8 +118,8 @@ class Worker:
             um_per_px=job.um_per_px,
             judge_scope=not job.demonstration,
         )
-        heatmap = None if analysis.heatmap is None else self._store_heatmap(analysis.heatmap)
-        scope_map = self._store_scope_map(analysis)
+        heatmap = _patiently(partial(self._store_heatmap, analysis.heatmap), stop)
+        scope_map = _patiently(partial(self._store_scope_map, analysis), stop)
 
         def save() -> bool:
             with self.sessions.begin() as session:
@@ -135,9 +136,11 @@ class Worker:
             policy = read_site_policy(session, self.model.version)
         return self.classifier.with_card(policy.apply(self.classifier.card))
 
-    def _store_heatmap(self, heatmap: Heatmap) -> StoredHeatmap:
+    def _store_heatmap(self, heatmap: Heatmap | None) -> StoredHeatmap | None:
         from core.imaging.heatmaps import encode_heatmap  # noqa: PLC0415
 
+        if heatmap is None:
+            return None
         file_sha256 = self.files.put(encode_heatmap(heatmap))
         return StoredHeatmap(file_sha256, float(heatmap.min()), float(heatmap.max()))
 
@@ -179,7 +182,9 @@ class Worker:
 
 
 def _patiently(act: Callable[[], _T], stop: threading.Event) -> _T:
-    """Do something in the database, again and again while it is busy: an analysis is not made twice for that.
+    """Do something in the database or on its disk, again and again while that is busy or full.
+
+    An analysis is not made twice for that.
 
     Raises:
         DatabaseBusyError: If it is still busy when the worker is to stop.

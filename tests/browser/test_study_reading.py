@@ -1,4 +1,4 @@
-"""A reader goes through a study by touch on a telephone: the model after each first opinion, and no way back."""
+"""A reader goes through a study by touch on a telephone: the model after each first opinion, then the next case."""
 
 from pathlib import Path
 

@@ -1,9 +1,10 @@
-"""A database that is locked or unreachable is told apart from one that is broken."""
+"""A database that is locked, full, read-only or unreachable is told apart from one that is broken."""
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from errno import ENOSPC
 from pathlib import Path
 
 import psycopg
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from db import database, store, upgrade
+from db.audit.anchor import AnchorFile
 from db.audit.trail import record_event
 from db.busy import telling_busy
 from db.database import Sessions, open_database
@@ -174,6 +176,8 @@ def test_a_server_that_is_not_there_says_unreachable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
+        (OperationalError("", {}, _SqliteError(sqlite3.SQLITE_FULL)), "disk of the database is full"),
+        (OperationalError("", {}, _PostgresqlError("53100")), "disk of the database is full"),
         (OperationalError("", {}, _SqliteError(sqlite3.SQLITE_BUSY_SNAPSHOT)), "busy"),
         (OperationalError("", {}, _SqliteError(sqlite3.SQLITE_LOCKED_SHAREDCACHE)), "busy"),
         (OperationalError("", {}, _SqliteError(sqlite3.SQLITE_CANTOPEN_ISDIR)), "cannot be reached"),
@@ -187,7 +191,7 @@ def test_a_server_that_is_not_there_says_unreachable(tmp_path: Path) -> None:
         (NoConnectionError("QueuePool limit"), "busy"),
     ],
 )
-def test_every_error_that_may_pass_is_told_as_busy_or_unreachable(error: Exception, words: str) -> None:
+def test_every_error_that_may_pass_is_told_as_busy_full_or_unreachable(error: Exception, words: str) -> None:
     with pytest.raises(DatabaseBusyError, match=words), telling_busy():
         raise error
 
@@ -207,16 +211,14 @@ def test_an_error_that_will_not_pass_stays_what_it_is(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    "error",
     [
-        (OperationalError("", {}, _SqliteError(sqlite3.SQLITE_FULL)), "disk of the database is full"),
-        (OperationalError("", {}, _SqliteError(sqlite3.SQLITE_READONLY_DBMOVED)), "does not take changes"),
-        (OperationalError("", {}, _PostgresqlError("53100")), "disk of the database is full"),
-        (DBAPIError("", {}, _PostgresqlError("25006")), "does not take changes"),
+        OperationalError("", {}, _SqliteError(sqlite3.SQLITE_READONLY_DBMOVED)),
+        DBAPIError("", {}, _PostgresqlError("25006")),
     ],
 )
-def test_a_database_that_takes_no_changes_is_told_where_there_may_be_some(error: Exception, words: str) -> None:
-    with pytest.raises(DatabaseBusyError, match=words), telling_busy(writing=True):
+def test_a_read_only_database_is_told_in_a_session_that_may_write(error: Exception) -> None:
+    with pytest.raises(DatabaseBusyError, match="read-only at the moment"), telling_busy(writing=True):
         raise error
     with pytest.raises(type(error)), telling_busy():
         raise error
@@ -250,7 +252,7 @@ def test_a_server_that_is_read_only_for_a_while_loses_nothing(with_tables: None,
 
     run_on_server(server, f"{alter} on")
     sessions.dispose()  # the setting holds for new connections
-    with pytest.raises(DatabaseBusyError, match="does not take changes now"):
+    with pytest.raises(DatabaseBusyError, match="read-only at the moment"):
         save()
     with sessions.read() as session:
         assert store.audit.audit_trail(session) == []
@@ -260,3 +262,18 @@ def test_a_server_that_is_read_only_for_a_while_loses_nothing(with_tables: None,
     with sessions.read() as session:
         assert [event.action for event in store.audit.audit_trail(session)] == ["saved"]
     sessions.dispose()
+
+
+def test_a_click_that_cannot_be_announced_on_a_full_disk_saves_nothing(
+    short: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def announce(anchor: AnchorFile, added: object) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(AnchorFile, "announce", announce)
+        with pytest.raises(DatabaseBusyError, match="the disk of the data folder is full"), short.begin() as session:
+            record_event(session, None, "tried", "a")
+    with short.begin() as session:
+        record_event(session, None, "saved", "a")
+        assert [event.action for event in store.audit.audit_trail(session)] == ["saved"]

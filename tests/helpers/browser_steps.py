@@ -64,8 +64,8 @@ def chosen(page: Page, words: str) -> None:
     settled(page)
 
 
-# True once no script has run, nothing has moved and nothing was missing for so many frames in a row.
-_RESTS = """frames => {
+# True once no script has run, nothing has moved and nothing was missing for so many looks in a row.
+_RESTS = """looks => {
   const script = document.querySelector("[data-test-script-state]")?.dataset.testScriptState ?? "notRunning";
   const loaded = [...document.images].every(image => image.complete || image.loading === "lazy");
   const drawn = !document.querySelector("[data-testid=stSkeleton]");
@@ -74,9 +74,9 @@ _RESTS = """frames => {
     return [x, y, width, height];
   });
   const look = script === "notRunning" && drawn && loaded && document.fonts.status === "loaded" && places().join();
-  window.sameFrames = look && look === window.lastLook ? window.sameFrames + 1 : 0;
+  window.sameLooks = look && look === window.lastLook ? window.sameLooks + 1 : 0;
   window.lastLook = look;
-  return window.sameFrames >= frames;
+  return window.sameLooks >= looks;
 }"""
 
 

@@ -19,6 +19,7 @@ from service.batches import Batch, Batches
 from service.intake import CasePlan, IntakeResult, Received
 from tests.helpers.concurrency import wait_until
 from tests.helpers.databases import open_new
+from tests.helpers.full_disks import FullDisk
 from tests.helpers.worklists import whole_worklist
 
 IMAGES = 4
@@ -122,6 +123,23 @@ def test_a_locked_database_delays_a_batch_and_cuts_nothing_off(
     assert batch.progress.ended
     assert _stored(batch) == ["1.png", "2.png", "3.png", "4.png"]
     assert _states(sessions, reader) == [("C-0001", IMAGES, CaseState.WAITING)]
+
+
+def test_a_full_disk_delays_a_batch_and_cuts_nothing_off(
+    sessions: Sessions, batches: Batches, reader: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = HeldImages()
+    batch = batches.store(CasePlan(reader, None), held, IMAGES)
+    held.let_go(2)
+    wait_until(lambda: batch.progress.stored == 2)
+    disk = FullDisk(monkeypatch)
+    held.let_go(2)
+    wait_until(lambda: batch.progress.waits_for == "the disk of the data folder is full")
+    assert batch.progress.stored == 2
+    disk.make_room()
+    assert batch.wait(LONG)
+    assert batch.progress.ended
+    assert _stored(batch) == ["1.png", "2.png", "3.png", "4.png"]
 
 
 def test_a_batch_that_gave_up_keeps_its_images_and_goes_on_when_asked(

@@ -29,6 +29,7 @@ from service.worker.protocol import UNUSABLE_CHECKPOINT
 from service.worker.supervisor import worker_environment
 from tests.helpers.concurrency import wait_until
 from tests.helpers.fakes import FAKE_CARD, FakeClassifier
+from tests.helpers.full_disks import FullDisk
 from tests.helpers.scopes import FixedScope
 from tests.helpers.workers import (
     images_of_case,
@@ -166,6 +167,21 @@ def test_an_image_is_analysed_once_however_long_the_database_is_busy_afterwards(
     (image,) = images_of_case(impatient, case_id)
     assert image.job is (JobState.FAILED if ends == "failed" else JobState.DONE)
     assert locks.times == 1
+
+
+def test_an_analysis_waits_for_room_on_the_disk_and_is_not_made_again(
+    impatient: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    case_id, disk, looked = queue_images(impatient, 1), FullDisk(monkeypatch), list[int]()
+    worker = make_worker(impatient, FakeClassifier(meanwhile=lambda: looked.append(1)))
+    thread = threading.Thread(target=worker.work_once)
+    thread.start()
+    wait_until(lambda: "the disk of the data folder is full; trying again" in caplog.text)
+    disk.make_room()
+    thread.join()
+    (image,) = images_of_case(impatient, case_id)
+    assert image.job is JobState.DONE
+    assert len(looked) == 1
 
 
 def test_a_worker_outlives_a_busy_database_and_can_be_stopped_meanwhile(

@@ -18,7 +18,7 @@ from core.scope.reference import describe_places
 from tests.helpers.networks import SMALL_CARD, small_checkpoint, small_classifier
 from tests.helpers.scopes import measure_tissue_of, tissue
 from training import scope, try_scope, try_watch
-from training.scopes.fit import FALSE_ALARMS, LEAST_PATIENTS, UNUSUAL, fit_scope, leave_one_out
+from training.scopes.fit import FALSE_ALARMS, LEAST_PATIENTS, UNUSUAL, fit_scope, leave_one_out, measure_image
 from training.scopes.pictures import (
     ALTERATIONS,
     GENERATED,
@@ -57,6 +57,16 @@ def fit(folder: Path, checkpoint: Path, out: Path, *more: str) -> str:
     done = CliRunner().invoke(APP, [str(checkpoint), *roots, "--out", str(out), *more])
     assert done.exit_code == 0, done.output
     return done.output
+
+
+def test_features_beyond_half_precision_are_measured_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = small_classifier()
+    features = classifier.features
+    monkeypatch.setattr(classifier, "features", lambda patches: features(patches) * 1e6)
+    image = measure_image(tissue(0), "patient 0", classifier)
+    assert not isinstance(image, str)
+    assert np.abs(image.places).max() > np.finfo(np.float16).max
+    assert np.isfinite(image.places).all()
 
 
 def test_the_command_adds_a_scope_and_leaves_the_network_as_it_was(folder: Path, tmp_path: Path) -> None:
