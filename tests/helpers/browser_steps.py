@@ -64,8 +64,8 @@ def chosen(page: Page, words: str) -> None:
     settled(page)
 
 
-# True once no script has run, nothing has moved and nothing was missing for so many looks in a row.
-_RESTS = """looks => {
+# True once no script has run, nothing has moved and nothing was missing for so many frames in a row.
+_RESTS = """frames => {
   const script = document.querySelector("[data-test-script-state]")?.dataset.testScriptState ?? "notRunning";
   const loaded = [...document.images].every(image => image.complete || image.loading === "lazy");
   const drawn = !document.querySelector("[data-testid=stSkeleton]");
@@ -74,16 +74,16 @@ _RESTS = """looks => {
     return [x, y, width, height];
   });
   const look = script === "notRunning" && drawn && loaded && document.fonts.status === "loaded" && places().join();
-  window.sameLooks = look && look === window.lastLook ? window.sameLooks + 1 : 0;
+  window.sameFrames = look && look === window.lastLook ? window.sameFrames + 1 : 0;
   window.lastLook = look;
-  return window.sameLooks >= looks;
+  return window.sameFrames >= frames;
 }"""
 
 
 def at_rest(page: Page) -> None:
     """Wait until the page is drawn whole and stays as it is: a click on what is just being redrawn is lost."""
     page.evaluate("() => { delete window.lastLook; }")
-    page.wait_for_function(_RESTS, arg=7, polling=50)
+    page.wait_for_function(_RESTS, arg=20)
 
 
 def tap(page: Page, name: str | re.Pattern[str], *, exact: bool = False) -> None:
