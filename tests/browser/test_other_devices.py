@@ -38,6 +38,7 @@ def test_a_case_is_read_by_touch_alone_in_another_time_zone(telephone: Page, sha
     chosen(page, "Keep mine" if agrees else "Change to")
     picture(page, "touch final opinion")
     tap(page, re.compile("Save and"))
+    expect(page.get_by_text(re.compile("saved [0-9:]{8}"))).to_be_visible()
     open_app(page, shared_server)
     expect(page.get_by_text("1 final")).to_be_visible()
     picture(page, "touch worklist")
