@@ -21,7 +21,6 @@ from tests.helpers.concurrency import at_once
 from tests.helpers.rows import OPENED
 from tests.helpers.saving_server import saving
 from tests.helpers.stress import amount, milliseconds
-from tests.helpers.worklists import whole_worklist
 from tests.helpers.world import analyse_all, make_case, make_reader
 
 READERS = 20
@@ -66,7 +65,7 @@ class Room:
     def _look(self, reader: int) -> None:
         with self.sessions.read() as session:
             store.worklist.state_counts(session, reader)
-            whole_worklist(session, reader)
+            store.worklist.worklist(session, reader)
             store.worklist.find_next_case(session, reader)
 
     def _open(self, case_id: int, reader: int) -> None:
