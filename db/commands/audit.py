@@ -82,16 +82,20 @@ def list_events(  # noqa: PLR0913 (each is an option of the command)
     filters = EventFilter(account, action, subject, _utc(since), _utc(until))
     with _open(database).read() as session:
         rows = (_to_row(event) for event in store.audit.each_event(session, filters, limit or None))
-        if xlsx is not None:
-            kept = ListOnDisk(rows)
-        elif as_csv:
-            table = csv.writer(sys.stdout, lineterminator="\n")
-            table.writerow(name for name, _ in EVENT_COLUMNS)
-            table.writerows([escape_formula(cell) for cell in row] for row in rows)
-        else:
-            csv.writer(sys.stdout, delimiter="\t", lineterminator="\n").writerows(rows)
-    if xlsx is not None:
-        _write_workbook(xlsx, kept)
+        if xlsx is None:
+            _print_events(rows, as_csv=as_csv)
+            return
+        kept = ListOnDisk(rows)
+    _write_workbook(xlsx, kept)
+
+
+def _print_events(rows: Iterable[tuple[object, ...]], *, as_csv: bool) -> None:
+    if as_csv:
+        table = csv.writer(sys.stdout, lineterminator="\n")
+        table.writerow(name for name, _ in EVENT_COLUMNS)
+        table.writerows([escape_formula(cell) for cell in row] for row in rows)
+    else:
+        csv.writer(sys.stdout, delimiter="\t", lineterminator="\n").writerows(rows)
 
 
 def _write_workbook(file: Path, rows: Iterable[tuple[object, ...]]) -> None:

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +27,7 @@ from service.worker import worker as worker_module
 from service.worker.lost_workers import SilentJobs, is_dead, release_dead_workers, worker_name
 from service.worker.protocol import UNUSABLE_CHECKPOINT
 from service.worker.supervisor import worker_environment
+from service.worker.worker import Worker
 from tests.helpers.concurrency import wait_until
 from tests.helpers.fakes import FAKE_CARD, FakeClassifier
 from tests.helpers.full_disks import FullDisk
@@ -146,6 +147,17 @@ def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World
         yield made
 
 
+def _work_once_through(
+    worker: Worker, trouble: str, end_it: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Let a worker do one job, and end what keeps it waiting once its log tells of it."""
+    thread = threading.Thread(target=worker.work_once)
+    thread.start()
+    wait_until(lambda: trouble in caplog.text)
+    end_it()
+    thread.join()
+
+
 @pytest.mark.parametrize("ends", ["analysed", "failed"])
 def test_an_image_is_analysed_once_however_long_the_database_is_busy_afterwards(
     impatient: World, ends: str, caplog: pytest.LogCaptureFixture
@@ -159,11 +171,7 @@ def test_an_image_is_analysed_once_however_long_the_database_is_busy_afterwards(
             raise RuntimeError("out of order")
 
     worker = make_worker(impatient, FakeClassifier(meanwhile=look))
-    thread = threading.Thread(target=worker.work_once)
-    thread.start()
-    wait_until(lambda: "the database is busy; trying again" in caplog.text)
-    locks.end()
-    thread.join()
+    _work_once_through(worker, "the database is busy; trying again", locks.end, caplog)
     (image,) = images_of_case(impatient, case_id)
     assert image.job is (JobState.FAILED if ends == "failed" else JobState.DONE)
     assert locks.times == 1
@@ -174,11 +182,7 @@ def test_an_analysis_waits_for_room_on_the_disk_and_is_not_made_again(
 ) -> None:
     case_id, disk, looked = queue_images(impatient, 1), FullDisk(monkeypatch), list[int]()
     worker = make_worker(impatient, FakeClassifier(meanwhile=lambda: looked.append(1)))
-    thread = threading.Thread(target=worker.work_once)
-    thread.start()
-    wait_until(lambda: "the disk of the data folder is full; trying again" in caplog.text)
-    disk.make_room()
-    thread.join()
+    _work_once_through(worker, "the disk of the data folder is full; trying again", disk.make_room, caplog)
     (image,) = images_of_case(impatient, case_id)
     assert image.job is JobState.DONE
     assert len(looked) == 1
