@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
 from core.settings import Settings
 from tests.helpers.databases import copy_tables
 from tests.helpers.forked import PROJECT, Program, start_server
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
+TELEPHONE: ViewportSize = {"width": 390, "height": 844}
 _PATIENCE_SECONDS = 90.0  # loading torch on a busy machine takes its time
 
 
@@ -142,8 +143,6 @@ def page(shared_context: BrowserContext) -> Iterator[Page]:
 @pytest.fixture
 def telephone(browser: Browser) -> Iterator[Page]:
     """A page on a touch screen as wide as a telephone, in Tokyo."""
-    context = browser.new_context(
-        viewport={"width": 390, "height": 844}, has_touch=True, timezone_id="Asia/Tokyo", color_scheme="light"
-    )
+    context = browser.new_context(viewport=TELEPHONE, has_touch=True, timezone_id="Asia/Tokyo", color_scheme="light")
     yield context.new_page()
     context.close()

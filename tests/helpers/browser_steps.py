@@ -5,14 +5,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import Page, ViewportSize, expect
+from playwright.sync_api import Page, expect
 from playwright.sync_api import TimeoutError as NotInTime
 
-from tests.browser.conftest import SCREENSHOTS, Server
+from tests.browser.conftest import SCREENSHOTS, TELEPHONE, Server
 
 Scheme = Literal["dark", "light"]
 
-TELEPHONE: ViewportSize = {"width": 390, "height": 844}
 _PATIENCE_MS = 60_000  # the worker loads torch before its first image
 
 
