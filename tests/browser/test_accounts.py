@@ -10,7 +10,7 @@ from db import store
 from db.database import Sessions, open_database
 from db.values.accounts import Role
 from tests.browser.conftest import Server, serve
-from tests.helpers.browser_steps import Scheme, picture, within_reach_on_a_telephone
+from tests.helpers.browser_steps import Scheme, choose, picture, within_reach_on_a_telephone
 from tests.helpers.images.tissue import tissue_png
 from tests.helpers.world import PASSWORD
 
@@ -66,8 +66,7 @@ def test_a_reader_signs_in_works_in_two_tabs_and_signs_out_of_both(
     assert page.url == f"{server.url}/upload_cases"
     image = tmp_path / "a.png"
     image.write_bytes(tissue_png(1))
-    page.locator("input[type=file]").set_input_files(image)
-    expect(page.get_by_role("row", name="1 a.png")).to_be_visible()
+    choose(page, image)
     picture(page, "signed in, upload")
     other = page.context.new_page()
     other.set_default_timeout(_PATIENCE_MS)

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Server
-from tests.helpers.browser_steps import chosen, meet_model, open_app, picture, settled
+from tests.helpers.browser_steps import choose, chosen, meet_model, open_app, picture, settled
 from tests.helpers.images.tissue import tissue_png
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -32,7 +32,7 @@ def test_chosen_files_stay_in_natural_order_over_a_look_at_another_page(
     open_app(page, server, "upload_cases")
     page.get_by_label("Case number").fill("S24-10")
     page.get_by_label("Case number").press("Enter")
-    page.locator("input[type=file]").set_input_files([tmp_path / name for name in NAMES])
+    choose(page, *(tmp_path / name for name in NAMES))
     expect(page.get_by_role("row", name="1 slide 1.png")).to_be_visible()
     settled(page)
     picture(page, "upload, chosen")

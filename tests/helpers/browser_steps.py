@@ -29,10 +29,12 @@ def picture(page: Page, name: str, *, connected: bool = True) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
-def choose(page: Page, file: Path) -> None:
+def choose(page: Page, *files: Path) -> None:
+    """Choose files on a page at rest: Streamlit forgets its answer to a chosen file where a run begins meanwhile."""
     at_rest(page)
-    page.locator("input[type=file]").set_input_files(file)
-    expect(page.get_by_role("row", name=f"1 {file.name}")).to_be_visible()
+    page.locator("input[type=file]").set_input_files(files)
+    for file in files:
+        expect(page.get_by_role("row", name=re.compile(rf"^\d+ {re.escape(file.name)}"))).to_be_visible()
 
 
 def upload(page: Page, image: Path) -> None:
