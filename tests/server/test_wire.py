@@ -165,9 +165,12 @@ def _evaluate(sessions: Sessions, cases: list[_Case]) -> None:
         )
         for place, case in enumerate(cases)
     ]
+    # The others are shown: none may have a probability that, as it is written, is also that of a case.
+    written = {f"{case.probability:.3f}" for case in cases}
+    others = [one for one in made_images(BINARY) if f"{one.malignant_probability:.3f}" not in written]
     others = [
         replace(one, position=len(pictures) + place, source_sha256="0" * 64, file_sha256="0" * 64)
-        for place, one in enumerate(made_images(BINARY))
+        for place, one in enumerate(others)
     ]
     images = [*pictures, *others]
     add_evaluation(sessions, evaluate_images(images, made_evaluation(BINARY)), images)
