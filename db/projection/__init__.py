@@ -1,1 +1,1 @@
-"""What the worklists show, kept beside the rows from which it is derived, in the same transaction."""
+"""What the worklists show and what agreement counts, kept beside the rows from which it is derived."""

@@ -1,4 +1,4 @@
-"""Compare what the worklists show with the rows from which it is derived."""
+"""Compare what the worklists show and what agreement counts with the rows from which it is derived."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,17 +8,19 @@ from sqlalchemy.orm import Session
 
 from core.wording import count_words
 from db import tables
+from db.projection.comparisons import find_case_differences, find_group_differences
 from db.projection.write import all_cases, counted_piles, reading_accounts, stored_cases
 from db.queries.case_state import DerivedCase, derive_cases
 from db.values.accessions import search_terms, sort_key
 
 
 def find_differences(session: Session) -> Iterator[str]:
-    """Yield in words where the worklists differ from what their cases, reads and assignments say."""
+    """Yield in words what differs from what cases, reads and assignments say."""
     readers = reading_accounts(session)
     for cases in all_cases(session):
         yield from _cases(session, cases, readers)
         yield from _accessions(session, cases)
+        yield from find_case_differences(session, cases)
     row, pile = tables.WorklistCase, tables.WorklistPile
     strangers = select(func.count()).select_from(row).where(row.account_id.not_in(readers))
     if number := session.scalar(strangers):
@@ -30,6 +32,7 @@ def find_differences(session: Session) -> Iterator[str]:
         have, should = kept.get((account, number), 0), counted.get((account, number), 0)
         if have != should:
             yield f"account {account} should have {count_words(should, 'case')} on pile {number}, but has {have:,}"
+    yield from find_group_differences(session)
 
 
 def _cases(session: Session, cases: Sequence[int], readers: Sequence[int]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Write what the worklists show: derived again for the cases that a transaction has touched, or for all.
+"""Write what the worklists show and what agreement counts: derived again for touched cases, or for all.
 
 The rows that are never changed stay the truth. Nothing here is sealed: it can be derived again at any time.
 """
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db import tables
 from db.audit.chain import lock_chain
+from db.projection.comparisons import project_comparisons, rebuild_comparisons
 from db.projection.touched import Touched, take_touched
 from db.queries.case_state import DerivedCase, derivation, derive_cases
 from db.values.accessions import search_terms, sort_key
@@ -30,7 +31,7 @@ _Columns = dict[str, int | float | None]
 
 
 def project_touched(session: Session) -> None:
-    """Derive the worklists of what this session has touched; called before it commits, and before it asks for a list.
+    """Derive again what this session has touched; called before it commits, and before it asks for a list or counts.
 
     On PostgreSQL one writer at a time does this, so that each derives from what the others have committed.
     """
@@ -45,6 +46,7 @@ def project_touched(session: Session) -> None:
     for cases in _in_parts(sorted(_touched_cases(session, touched))):
         _project_accessions(session, cases)
         project_cases(session, cases, readers)
+        project_comparisons(session, cases)
 
 
 def project_cases(session: Session, cases: Sequence[int], readers: Sequence[int]) -> None:
@@ -100,6 +102,7 @@ def rebuild(session: Session) -> int:
         _insert_accessions(session, _accessions_of(cases))
         _insert_derived(session, cases, readers)
     session.execute(insert(tables.WorklistPile).from_select(["account_id", "pile", "cases"], counted_piles()))
+    rebuild_comparisons(session, all_cases(session))
     return session.scalar(select(func.count()).select_from(tables.WorklistCase)) or 0
 
 

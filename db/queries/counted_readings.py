@@ -1,4 +1,4 @@
-"""SQL that counts together the cases that were read alike, and finds them again, one page by key.
+"""SQL for the readings that count in the figures of agreement, and for how long they took.
 
 A reading is a blind first read with what follows it at the same place: the final reads and withdrawals that no informed
 one is among. `db.store.agreement` makes values of the same rows.
@@ -7,7 +7,7 @@ one is among. `db.store.agreement` makes values of the same rows.
 from dataclasses import dataclass
 from typing import TypeVarTuple
 
-from sqlalchemy import CTE, ColumnElement, Integer, Select, String, and_, cast, func, literal, or_, select, true
+from sqlalchemy import CTE, ColumnElement, Integer, Select, and_, func, literal, or_, select, true
 from sqlalchemy import case as choose
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import aliased
@@ -16,12 +16,10 @@ from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import BigInteger
 
 from db import tables
-from db.queries.consensus import is_current_consensus
-from db.values.agreement import ComparedReadings, ReadingFilter, TimedStage
-from db.values.reading import Stage, Vote
+from db.values.agreement import ReadingFilter, TimedStage
+from db.values.reading import Stage
 
-_BETWEEN = ","  # the readings of a case; in none of their keys
-_ReadTable = type[tables.Read]
+ReadTable = type[tables.Read]
 _Columns = TypeVarTuple("_Columns")
 
 
@@ -48,15 +46,15 @@ def _of_times(element: _Microseconds, compiler: SQLCompiler, **_: object) -> str
 
 
 @dataclass(frozen=True, slots=True)
-class _Chain:
+class Chain:
     """The rows of a reading: its first read, its final one as first saved, and the one that stands; null if none."""
 
-    first: _ReadTable
-    original: _ReadTable
-    standing: _ReadTable
+    first: ReadTable
+    original: ReadTable
+    standing: ReadTable
 
 
-def is_reading_row(read: _ReadTable) -> ColumnElement[bool]:
+def is_reading_row(read: ReadTable) -> ColumnElement[bool]:
     """Select the rows of readings: blind ones, by readers.
 
     A reading that began with the model has no blind opinion; the study export has it.
@@ -72,12 +70,12 @@ def is_reading_row(read: _ReadTable) -> ColumnElement[bool]:
     return and_(began_blind.correlate(read).exists(), _is_blind_row(read))
 
 
-def is_first_of_reading(read: _ReadTable) -> ColumnElement[bool]:
+def is_first_of_reading(read: ReadTable) -> ColumnElement[bool]:
     """Select the first rows of readings."""
     return and_(read.stage == Stage.FIRST, _is_blind_row(read))
 
 
-def _is_blind_row(read: _ReadTable) -> ColumnElement[bool]:
+def _is_blind_row(read: ReadTable) -> ColumnElement[bool]:
     """Select uninformed rows, but none of routine reading by who settled the case.
 
     An adjudicator reads only difficult cases: counted as another reader, they would make all readers look worse.
@@ -87,7 +85,7 @@ def _is_blind_row(read: _ReadTable) -> ColumnElement[bool]:
     return and_(read.informed.is_not(True), or_(read.place_id.is_not(None), ~has_settled.correlate(read).exists()))
 
 
-def shown_version(read: _ReadTable) -> ColumnElement[str | None]:
+def shown_version(read: ReadTable) -> ColumnElement[str | None]:
     """Compute the version of the model whose opinion, or that it gave none, was shown with a read."""
     shown_prediction, prediction = aliased(tables.ReadPrediction), aliased(tables.Prediction)
     version = (
@@ -111,87 +109,20 @@ def shown_version(read: _ReadTable) -> ColumnElement[str | None]:
     return func.coalesce(version, withheld_by)
 
 
-def alike_cases(cases: Select[int], comparison: ComparedReadings, references: "References") -> CTE:
-    """Return the columns `case_id` and `key` of these cases: equal keys mean that they count alike in all figures."""
-    chain, case = _chain(), tables.Case
-    key = _key_of_reading(chain, comparison)
-    readings = (
-        _of_chain(select(chain.first.case_id.label("case_id"), key.label("key")), chain)
-        .where(chain.first.case_id.in_(cases))
-        # In this order the keys are put together; another one would only make more kinds of cases.
-        .order_by(chain.first.case_id, chain.first.account_id, func.coalesce(chain.first.place_id, 0))
-        .subquery()
-    )
-    together = (
-        select(readings.c.case_id, func.aggregate_strings(readings.c.key, _BETWEEN).label("readings"))
-        .group_by(readings.c.case_id)
-        .subquery()
-    )
-    reference = references.of_case(case) if comparison is ComparedReadings.REVEAL else literal("", String())
-    demonstration = choose((case.demonstration, literal("d", String())), else_=literal("", String()))
-    power = func.coalesce(case.magnification, "")
-    known = choose((case.magnification.is_(None), literal("", String())), else_=literal("x", String()))
-    return (
-        select(
-            together.c.case_id,
-            (reference + "|" + demonstration + "|" + together.c.readings + "|" + known + power).label("key"),
-        )
-        .join(case, case.id == together.c.case_id)
-        .cte()
-        # It would put the keys together once for each key that is looked for.
-        .prefix_with("MATERIALIZED", dialect="postgresql")
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class References:
-    """Where reference labels come from: what was adjudicated here, or given labels by case."""
-
-    benign: Select[int] | None = None
-    malignant: Select[int] | None = None
-
-    def of_case(self, case: type[tables.Case]) -> ColumnElement[str]:
-        """Compute the reference label of a case: b or m, after c if by consensus; empty without one."""
-        if self.benign is not None and self.malignant is not None:
-            given = ((case.id.in_(self.benign), literal("b", String())), (case.id.in_(self.malignant), literal("m")))
-            return choose(*given, else_=literal("", String()))
-        return _adjudicated(case)
-
-
-def _adjudicated(case: type[tables.Case]) -> ColumnElement[str]:
-    """Compute the label by the rule of `db.queries.exported_rows.references_of`."""
-    signed, settled = aliased(tables.SignOff), aliased(tables.Consensus)
-
-    of_case = select(func.max(signed.version)).where(signed.case_id == case.id)
-    version = of_case.correlate(case).scalar_subquery()
-    newest = select(_letter(signed.label, none="")).where(signed.case_id == case.id, signed.version == version)
-    current = select(literal("c", String()) + _letter(settled.label, none="")).where(
-        settled.case_id == case.id, is_current_consensus(settled)
-    )
-    by_sign_off = func.coalesce(newest.correlate(case).scalar_subquery(), "")
-    by_consensus = func.coalesce(current.correlate(case).scalar_subquery(), "")
-    # The first version repeats the consensus; an amendment was made with knowledge of it.
-    return choose(
-        (or_(version > 1, by_consensus == ""), by_sign_off),
-        (by_consensus == "c", literal("", String())),
-        else_=by_consensus,
-    )
-
-
 def timed_readings(cases: Select[int], stage: TimedStage, wanted: ReadingFilter) -> CTE:
     """Return how long the reads of a stage took.
 
     The columns are `first_id`, `case_id`, `reader`, `iteration` and `microseconds`.
     """
-    chain, case, account = _chain(), aliased(tables.Case), aliased(tables.Account)
+    chain, case, account = make_chain(), aliased(tables.Case), aliased(tables.Account)
     read = chain.first if stage == "first" else chain.original
     query = (
-        _of_chain(
+        of_chain(
             select(
                 chain.first.id.label("first_id"),
                 chain.first.case_id.label("case_id"),
                 account.name.label("reader"),
-                _iteration(chain.first).label("iteration"),
+                iteration(chain.first).label("iteration"),
                 _Microseconds(read.saved_at, read.opened_at).label("microseconds"),
             ),
             chain,
@@ -216,32 +147,17 @@ def timed_readings(cases: Select[int], stage: TimedStage, wanted: ReadingFilter)
     return query.cte().prefix_with("MATERIALIZED", dialect="postgresql")
 
 
-def map_votes(cases: Select[int], model_version: str) -> Select[Vote | None, int]:
-    """Count each vote on the maps of a model version in the standing reads of these cases, without demo cases."""
-    chain, case = _chain(), aliased(tables.Case)
-    return (
-        _of_chain(select(chain.standing.vote, func.count()), chain)
-        .join(case, case.id == chain.first.case_id)
-        .where(
-            chain.first.case_id.in_(cases),
-            case.demonstration.is_(False),
-            chain.standing.vote.is_not(None),
-            shown_version(chain.standing) == model_version,
-        )
-        .group_by(chain.standing.vote)
-    )
+def make_chain() -> Chain:
+    """Return aliases for the rows of a reading."""
+    return Chain(aliased(tables.Read), aliased(tables.Read), aliased(tables.Read))
 
 
-def _chain() -> _Chain:
-    return _Chain(aliased(tables.Read), aliased(tables.Read), aliased(tables.Read))
-
-
-def _of_chain(query: Select[*_Columns], chain: _Chain) -> Select[*_Columns]:
+def of_chain(query: Select[*_Columns], chain: Chain) -> Select[*_Columns]:
     """Join the final reads to the first ones of readings."""
     first, standing, original = chain.first, chain.standing, chain.original
     last, withdrawn, saved = aliased(tables.Read), aliased(tables.Read), aliased(tables.Read)
 
-    def same(read: _ReadTable) -> ColumnElement[bool]:
+    def same(read: ReadTable) -> ColumnElement[bool]:
         return and_(
             read.case_id == first.case_id,
             read.account_id == first.account_id,
@@ -265,32 +181,7 @@ def _of_chain(query: Select[*_Columns], chain: _Chain) -> Select[*_Columns]:
     )
 
 
-def _key_of_reading(chain: _Chain, comparison: ComparedReadings) -> ColumnElement[str]:
-    first, standing, original = chain.first, chain.standing, chain.original
-    whose = cast(first.account_id, String()) + "i" + cast(_iteration(first), String()) + ":"
-    model = choose(
-        (standing.shown_scope == "out", literal("w", String())),
-        (standing.shown_probability >= standing.shown_threshold, literal("m", String())),
-        (standing.shown_probability.is_not(None), literal("b", String())),
-        else_=literal("-", String()),
-    )
-    compared = {
-        ComparedReadings.MODEL: (_letter(first.label), _if_final(standing, _letter(standing.label))),
-        ComparedReadings.READERS: (_grade(first), _if_final(standing, _grade(standing))),
-        ComparedReadings.REVEAL: (_letter(first.label), _if_final(original, _letter(original.label)), _shown(original)),
-        ComparedReadings.HABITS: (
-            _if_final(original, _letter(original.label)),
-            _if_final(standing, _letter(standing.label)),
-            func.coalesce(cast(standing.vote, String()), "-"),
-        ),
-    }
-    key = whose + model
-    for part in compared[comparison]:
-        key = key + part
-    return key + "@" + func.coalesce(shown_version(standing), "")
-
-
-def _iteration(first: _ReadTable) -> ColumnElement[int]:
+def iteration(first: ReadTable) -> ColumnElement[int]:
     """Compute the number of a reading among those of the same reader and case; routine reading comes first."""
     earlier = aliased(tables.Read)
     before = select(func.count(earlier.id)).where(
@@ -301,23 +192,3 @@ def _iteration(first: _ReadTable) -> ColumnElement[int]:
     )
     number = before.correlate(first).scalar_subquery() + 1
     return choose((first.place_id.is_(None), literal(1, Integer())), else_=number)
-
-
-def _letter(label: ColumnElement[str] | object, *, none: str = "?") -> ColumnElement[str]:
-    return func.coalesce(func.substr(cast(label, String()), 1, 1), none)
-
-
-def _grade(read: _ReadTable) -> ColumnElement[str]:
-    return _letter(read.label) + func.coalesce(cast(read.confidence, String()), "")
-
-
-def _if_final(read: _ReadTable, words: ColumnElement[str]) -> ColumnElement[str]:
-    return choose((read.id.is_(None), literal("-", String())), else_=words)
-
-
-def _shown(read: _ReadTable) -> ColumnElement[str]:
-    return choose(
-        (read.shown_probability >= read.shown_threshold, literal("m", String())),
-        (read.shown_probability.is_not(None), literal("b", String())),
-        else_=literal("-", String()),
-    )

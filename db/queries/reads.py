@@ -126,6 +126,11 @@ def is_current_final(read: type[tables.Read]) -> ColumnElement[bool]:
     return and_(is_routine(read, Stage.FINAL), is_current_read(read))
 
 
+def is_final_of_any_kind(read: type[tables.Read]) -> ColumnElement[bool]:
+    """Select the final reads, of routine reading or of a study, that no later read has replaced."""
+    return and_(read.stage == Stage.FINAL, is_current_read(read))
+
+
 def read_values(session: Session, *conditions: ColumnElement[bool]) -> list[Read]:
     """Return the reads that meet all conditions, oldest first."""
     read = tables.Read

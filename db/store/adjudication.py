@@ -19,9 +19,15 @@ from db.queries.consensus import consensus_value, current_consensus
 from db.queries.exported_rows import references_of
 from db.queries.permissions import require_permission
 from db.queries.reader_knowledge import finished_cases, undo_window
-from db.queries.reads import current_read, is_current_final, is_routine, read_values, shown_label
+from db.queries.reads import (
+    current_read,
+    is_current_final,
+    is_final_of_any_kind,
+    is_routine,
+    read_values,
+    shown_label,
+)
 from db.queries.study_places import open_study_cases, refuse_in_study
-from db.store.agreement import cases_of_researcher
 from db.store.open_case import open_case
 from db.store.sign_offs import refuse_signed
 from db.values.accounts import Permission, Role
@@ -50,7 +56,9 @@ def adjudicated_labels(session: Session, account_id: int) -> AdjudicatedLabels:
     """
     require_permission(session, account_id, Permission.SEE_AGREEMENT)
     researcher = session.get_one(tables.Account, account_id).role is Role.RESEARCHER
-    finished = cases_of_researcher() if researcher else finished_cases(account_id, undo_window(session))
+    read = aliased(tables.Read)
+    by_any = select(read.case_id).where(is_final_of_any_kind(read))
+    finished = by_any if researcher else finished_cases(account_id, undo_window(session))
     references = references_of(session, finished)
     labels = {case_id: one.label for case_id, one in references.items() if one.label is not None}
     by_consensus = frozenset(case_id for case_id in labels if references[case_id].source == "consensus")

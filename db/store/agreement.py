@@ -6,7 +6,7 @@ behind a figure are found again by the same keys, one page at a time.
 
 import heapq
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,26 +14,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Row, Select, and_, func, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from core.identifiers import fold_identifier
 from core.labels import Malignancy
 from core.results import Reading, ReadOpinion
 from db import tables
-from db.queries import counted_readings
-from db.queries.counted_readings import (
-    References,
-    alike_cases,
-    is_first_of_reading,
-    is_reading_row,
-    shown_version,
-    timed_readings,
-)
+from db.projection.write import project_touched
+from db.queries.compared_cases import SIDES, ComparedCases, Group, select_cases
+from db.queries.comparison_keys import RESEARCHERS
+from db.queries.counted_readings import is_reading_row, shown_version, timed_readings
 from db.queries.exported_rows import lasting_key
 from db.queries.given_values import given_integers, given_texts
 from db.queries.permissions import require_permission
-from db.queries.reader_knowledge import finished_cases, undo_window
-from db.queries.reads import is_current_read, shown_label
+from db.queries.reader_knowledge import cases_with_undo
+from db.queries.reads import shown_label
 from db.values.accounts import Permission, Role
 from db.values.agreement import (
     AlikeCases,
@@ -53,15 +48,17 @@ PAGE = 50  # cases
 _AT_ONCE = 500  # cases whose readings are loaded together
 _ROWS = 5000  # fetched at a time
 _VOTES: dict[Vote, Literal["yes", "no", "unsure"]] = {Vote.YES: "yes", Vote.NO: "no", Vote.UNSURE: "unsure"}
-_SIDES: dict[str, Malignancy] = {"b": "benign", "m": "malignant"}
 
 _Row = Row[tables.Read, tables.Case, str, str | None]
+_Place = tuple[str, int, str]  # of a case on its page: its pseudonym or nothing, id and key
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     """The cases of which an account may know the readings; with `key`, a researcher's, without names."""
 
+    account_id: int  # by which they are counted
+    without: frozenset[int]  # cases of which it may not know them as long as it can withdraw its own
     cases: Select[int]
     key: str | None
 
@@ -105,18 +102,16 @@ def alike_readings(
         NotAllowedError: If this account may not see how readers agree.
     """
     known = _known(session, account_id)
-    alike = alike_cases(known.cases, comparison, _references(session, references))
-    example = func.min(alike.c.case_id)
-    rows = session.execute(select(alike.c.key, func.count(), example).group_by(alike.c.key).order_by(example)).all()
-    readings = _by_case(session, known, [case_id for _, _, case_id in rows])
+    groups = _compared(session, known, comparison, references).count()
+    readings = _by_case(session, known, [group.first for group in groups])
     found = []
-    for key, copies, case_id in rows:
-        letters = key.partition("|")[0]
+    for group in groups:
+        letters = group.key.partition("|")[0]
         found.append(
             AlikeCases(
-                key,
-                tuple(replace(one, copies=copies) for one in readings[case_id]),
-                _SIDES.get(letters.removeprefix("c")),
+                group.key,
+                tuple(replace(one, copies=group.cases) for one in readings[group.first]),
+                SIDES.get(letters.removeprefix("c")),
                 letters.startswith("c"),
             )
         )
@@ -133,27 +128,26 @@ def cases_behind(
     after: ReadCase | None = None,
     size: int = PAGE,
 ) -> ReadCases:
-    """Return a page of the cases with these keys of `alike_readings`: all of the first group, then of the next.
+    """Return a page of the cases with these keys of `alike_readings`: all of the first set, then of the next.
 
-    Within a group, a reader gets them in the order in which they were added; a researcher, to whom this would reveal
+    Within a set, a reader gets them in the order in which they were added; a researcher, to whom this would reveal
     which case is which, in the order of their pseudonyms.
 
     Raises:
         NotAllowedError: If this account may not see how readers agree.
     """
     known = _known(session, account_id)
-    given = _references(session, references)
-    found: list[tuple[str, int, str]] = []
+    compared = _compared(session, known, comparison, references)
+    groups = {group.key: group for group in compared.count()}
+    find = _next_cases if known.key is None else _next_nameless
+    found: list[_Place] = []
     reached = after is None
-    for group in keys:
-        if len(found) > size or not group or not (reached or (after and after.key in group)):
+    for wanted in keys:
+        if len(found) > size or not wanted or not (reached or (after and after.key in wanted)):
             continue
         beyond, reached = None if reached else after, True
-        many = size + 1 - len(found)
-        if known.key is None:
-            found += _next_cases(session, known, comparison, given, group, beyond, many)
-        else:
-            found += _next_nameless(session, known, comparison, given, group, beyond, many)
+        chosen = [groups[key] for key in wanted if key in groups]
+        found += find(session, known, compared, chosen, beyond, size + 1 - len(found))
     readings = _by_case(session, known, [case_id for _, case_id, _ in found[:size]])
     page = tuple(ReadCase(case_id, key, tuple(readings[case_id]), place) for place, case_id, key in found[:size])
     return ReadCases(page, page[-1] if len(found) > size else None)
@@ -211,9 +205,7 @@ def has_readings(session: Session, account_id: int) -> bool:
     Raises:
         NotAllowedError: If this account may not see how readers agree.
     """
-    known, read = _known(session, account_id), tables.Read
-    query = select(read.id).where(read.case_id.in_(known.cases), is_first_of_reading(read))
-    return session.scalar(query.limit(1)) is not None
+    return session.scalar(_known(session, account_id).cases.limit(1)) is not None
 
 
 def map_votes(session: Session, account_id: int, model_version: str) -> MapVotes:
@@ -222,9 +214,12 @@ def map_votes(session: Session, account_id: int, model_version: str) -> MapVotes
     Raises:
         NotAllowedError: If this account may not see how readers agree.
     """
-    query = counted_readings.map_votes(_known(session, account_id).cases, model_version)
-    counts = {_VOTES[vote]: count for vote, count in session.execute(query) if vote is not None}
-    return MapVotes(counts.get("yes", 0), counts.get("no", 0), counts.get("unsure", 0))
+    counts: Counter[str] = Counter()
+    for alike in alike_readings(session, account_id, ComparedReadings.HABITS):
+        for one in alike.readings:
+            if one.vote and one.model_version == model_version and not one.demonstration:
+                counts[one.vote] += one.copies
+    return MapVotes(counts["yes"], counts["no"], counts["unsure"])
 
 
 def newest_event(session: Session) -> int:
@@ -242,70 +237,49 @@ def cases_named(session: Session, account_id: int, names: Collection[str]) -> Ma
     """
     known, case, number = _known(session, account_id), tables.Case, tables.CaseNumber
     if known.key is None:
-        query = select(number.folded, number.case_id).where(
-            number.folded.in_(given_texts(session, names)), number.case_id.in_(known.cases)
-        )
-        return {row.case_id: row.folded for row in session.execute(query)}
+        query = select(number.folded, number.case_id).where(number.folded.in_(given_texts(session, names)))
+        of_names = {case_id: name for name, case_id in session.execute(query)}
+        given = known.cases.where(tables.ComparedCase.case_id.in_(given_integers(session, of_names.keys())))
+        return {case_id: of_names[case_id] for case_id in session.scalars(given)}
     every = select(case.id, case.accession).where(case.id.in_(known.cases)).execution_options(yield_per=_ROWS)
     folded = ((case_id, fold_identifier(known.case(accession))) for case_id, accession in session.execute(every))
     return {case_id: name for case_id, name in folded if name in names}
 
 
-def cases_of_researcher() -> Select[int]:
-    """Select the ids of the cases that any reader has finished, in routine reading or in a study."""
-    read = aliased(tables.Read)
-    return select(read.case_id).where(read.stage == Stage.FINAL, is_current_read(read))
-
-
 def _known(session: Session, account_id: int) -> _Known:
     require_permission(session, account_id, Permission.SEE_AGREEMENT)
+    project_touched(session)
     if session.get_one(tables.Account, account_id).role is Role.RESEARCHER:
-        return _Known(cases_of_researcher(), lasting_key(session))
-    return _Known(finished_cases(account_id, undo_window(session)), None)
+        return _Known(RESEARCHERS, frozenset(), select_cases(session, RESEARCHERS), lasting_key(session))
+    without = frozenset(cases_with_undo(session, account_id))
+    return _Known(account_id, without, select_cases(session, account_id, without), None)
 
 
-def _references(session: Session, given: Mapping[int, Malignancy] | None) -> References:
-    if given is None:
-        return References()
-    benign, malignant = (
-        given_integers(session, [case_id for case_id, label in given.items() if label == side])
-        for side in _SIDES.values()
-    )
-    return References(benign, malignant)
+def _compared(
+    session: Session, known: _Known, comparison: ComparedReadings, references: Mapping[int, Malignancy] | None
+) -> ComparedCases:
+    return ComparedCases(session, known.account_id, comparison, without=known.without, references=references)
 
 
 def _next_cases(
-    session: Session,
-    known: _Known,
-    comparison: ComparedReadings,
-    references: References,
-    group: Collection[str],
-    after: ReadCase | None,
-    many: int,
-) -> list[tuple[str, int, str]]:
-    """Return the next cases of a group as place, id and key, in the order in which they were added."""
-    case = tables.Case
-    cases = known.cases if after is None else select(case.id).where(case.id.in_(known.cases), case.id > after.case_id)
-    alike = alike_cases(cases, comparison, references)
-    query = select(alike.c.case_id, alike.c.key).where(alike.c.key.in_(given_texts(session, group)))
-    return [("", case_id, key) for case_id, key in session.execute(query.order_by(alike.c.case_id).limit(many))]
+    session: Session, known: _Known, compared: ComparedCases, groups: Sequence[Group], after: ReadCase | None, many: int
+) -> list[_Place]:
+    """Return the next cases of some groups, in the order in which they were added."""
+    since = 0 if after is None else after.case_id
+    found = [(case_id, one.key) for one in groups for case_id in compared.cases_of(one, after=since, most=many)]
+    return [("", case_id, key) for case_id, key in heapq.nsmallest(many, found)]
 
 
 def _next_nameless(
-    session: Session,
-    known: _Known,
-    comparison: ComparedReadings,
-    references: References,
-    group: Collection[str],
-    after: ReadCase | None,
-    many: int,
-) -> list[tuple[str, int, str]]:
-    """Return the next cases of a group as place, id and key, in the order of pseudonyms, which no index knows."""
-    alike, case = alike_cases(known.cases, comparison, references), tables.Case
-    query = select(case.id, case.accession, alike.c.key).join(alike, alike.c.case_id == case.id)
-    rows = session.execute(query.where(alike.c.key.in_(given_texts(session, group))).execution_options(yield_per=_ROWS))
+    session: Session, known: _Known, compared: ComparedCases, groups: Sequence[Group], after: ReadCase | None, many: int
+) -> list[_Place]:
+    """Return the next cases of some groups, in the order of pseudonyms, which no index knows."""
     reached = ("", 0) if after is None else (after.place, after.case_id)
-    named = ((known.case(accession), case_id, key) for case_id, accession, key in rows)
+    key_of = {case_id: one.key for one in groups for case_id in compared.cases_of(one)}
+    case = tables.Case
+    query = select(case.id, case.accession).where(case.id.in_(given_integers(session, key_of.keys())))
+    rows = session.execute(query.execution_options(yield_per=_ROWS))
+    named = ((known.case(accession), case_id, key_of[case_id]) for case_id, accession in rows)
     return heapq.nsmallest(many, (one for one in named if one[:2] > reached))
 
 

@@ -15,6 +15,7 @@ from db.tables.cases import (
     IntakeImage,
     MicroscopeProfile,
 )
+from db.tables.comparisons import ComparedCase, ComparedGroup
 from db.tables.models import Deployment, EvaluatedImage, Evaluation, ModelConfirmation, Run, Shift, SiteThreshold
 from db.tables.planning import Assignment, Claim, Priority
 from db.tables.reads import Consensus, ConsensusRead, Read, ReadImage, ReadPrediction, ReadScope, Region, SignOff
@@ -32,6 +33,8 @@ __all__ = [
     "CaseSortKey",
     "CaseTerm",
     "Claim",
+    "ComparedCase",
+    "ComparedGroup",
     "Consensus",
     "ConsensusRead",
     "Credential",

@@ -4,7 +4,7 @@ import re
 from dataclasses import fields, replace
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from db import store, tables
 from db.database import Sessions
@@ -103,7 +103,7 @@ def test_reads_of_a_study_call_for_nobody(world: World) -> None:
             row = {"case_id": world.case_id, "account_id": world.readers[1], "stage": stage, "note": ""}
             said = {"label": "benign", "confidence": 1, "model_visible": visible, "place_id": place}
             times = {"opened_at": OPENED, "saved_at": OPENED, "shown_probability": shown, "shown_threshold": shown}
-            session.execute(insert(tables.Read).values(row | said | times))
+            session.add(tables.Read(**row, **said, **times))
     assert world.cases_to_adjudicate(world.adjudicators[0]) == []
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db import store as questions
 from db.database import Sessions, open_as_it_is
+from db.values.agreement import ComparedReadings
 from db.values.worklist import CaseFilter, CaseOrder
 from training.benchmark.many_cases import ManyCases, make_many_cases
 from training.benchmark.timing import Ratio, ratio, time_in_pairs
@@ -33,7 +34,18 @@ _QUESTIONS: dict[str, _Question] = {
     "a search": lambda session, made: questions.worklist.worklist(
         session, made.readers[0], CaseFilter(text=f"S24-{made.finished}")
     ),
+    "the counts of agreement": lambda session, made: questions.agreement.alike_readings(
+        session, made.readers[0], ComparedReadings.MODEL
+    ),
+    "has agreement anything to show": lambda session, made: questions.agreement.has_readings(session, made.readers[0]),
+    "the cases behind a figure": lambda session, made: _cases_behind(session, made.readers[0]),
 }
+
+
+def _cases_behind(session: Session, account_id: int) -> object:
+    """Find the first page of the cases behind every second group of alike cases."""
+    keys = [one.key for one in questions.agreement.alike_readings(session, account_id, ComparedReadings.MODEL)]
+    return questions.agreement.cases_behind(session, account_id, ComparedReadings.MODEL, [keys[::2]])
 
 
 def store(rounds: int) -> list[Ratio]:

@@ -1,0 +1,138 @@
+"""Write by what the figures of agreement are counted: derived again for the cases that a transaction has touched."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy.orm import Session
+
+from core.wording import count_words
+from db import tables
+from db.queries.compared_cases import COLUMNS
+from db.queries.comparison_keys import derive_keys, number_of
+
+_PUT = text(
+    "INSERT INTO compared_cases (account_id, case_id, by_model, by_readers, by_reveal, by_habits) "
+    "VALUES (:account_id, :case_id, :by_model, :by_readers, :by_reveal, :by_habits) "
+    "ON CONFLICT (case_id, account_id) DO UPDATE SET by_model = excluded.by_model, "
+    "by_readers = excluded.by_readers, by_reveal = excluded.by_reveal, by_habits = excluded.by_habits"
+)
+_REMOVE = text("DELETE FROM compared_cases WHERE account_id = :account_id AND case_id = :case_id")
+_OF_GROUP = "account_id = :account_id AND comparison = :comparison AND number = :number"
+_MORE = text(
+    "INSERT INTO compared_groups (account_id, comparison, number, key, cases) "
+    "VALUES (:account_id, :comparison, :number, :key, :cases) "
+    "ON CONFLICT (account_id, comparison, number) DO UPDATE SET cases = compared_groups.cases + excluded.cases"
+)
+_FEWER = text(f"UPDATE compared_groups SET cases = cases - :cases WHERE {_OF_GROUP}")  # noqa: S608 (a constant)
+_EMPTY = text(f"DELETE FROM compared_groups WHERE {_OF_GROUP} AND cases <= 0")  # noqa: S608 (a constant)
+
+_Numbers = tuple[int, ...]  # of the keys of a case, in the order of `COLUMNS`
+_Group = tuple[int, str, int]  # account, comparison and number
+_ByCase = dict[tuple[int, int], _Numbers]  # by account and case
+
+
+class _Keys:
+    """The numbers of keys, with the keys of those that were asked for."""
+
+    def __init__(self) -> None:
+        self.by_number: dict[int, str] = {}
+
+    def numbers(self, keys: Sequence[str]) -> _Numbers:
+        """Return the numbers of the keys of a case."""
+        found = tuple(map(number_of, keys))
+        self.by_number.update(zip(found, keys, strict=True))
+        return found
+
+
+def project_comparisons(session: Session, cases: Sequence[int]) -> None:
+    """Derive by what some cases are counted, and write what differs from what is stored."""
+    keys = _Keys()
+    derived = {key: keys.numbers(each) for key, each in derive_keys(session, cases).items()}
+    before = _stored(session, cases)
+    changed = {key: numbers for key, numbers in derived.items() if before.get(key) != numbers}
+    gone = {key: numbers for key, numbers in before.items() if derived.get(key) != numbers}
+    if changed:
+        session.execute(_PUT, [_columns(account_id, case_id, each) for (account_id, case_id), each in changed.items()])
+    if removed := gone.keys() - derived.keys():
+        session.execute(_REMOVE, [{"account_id": account_id, "case_id": case_id} for account_id, case_id in removed])
+    moved = _count(changed)
+    moved.subtract(_count(gone))
+    _move(session, moved, keys.by_number)
+
+
+def rebuild_comparisons(session: Session, blocks: Iterator[Sequence[int]]) -> None:
+    """Derive by what all cases are counted, some cases at a time."""
+    for table in (tables.ComparedGroup, tables.ComparedCase):
+        session.execute(delete(table))
+    keys, groups = _Keys(), Counter[_Group]()
+    for cases in blocks:
+        derived = {key: keys.numbers(each) for key, each in derive_keys(session, cases).items()}
+        groups.update(_count(derived))
+        if derived:
+            rows = [_columns(account_id, case_id, each) for (account_id, case_id), each in derived.items()]
+            session.execute(insert(tables.ComparedCase), rows)
+    _move(session, groups, keys.by_number)
+
+
+def find_case_differences(session: Session, cases: Sequence[int]) -> Iterator[str]:
+    """Yield in words which of some cases are counted by something else than what their reads say."""
+    derived = {key: tuple(map(number_of, each)) for key, each in derive_keys(session, cases).items()}
+    stored = _stored(session, cases)
+    for account_id, case_id in sorted(derived.keys() | stored.keys()):
+        if derived.get((account_id, case_id)) != stored.get((account_id, case_id)):
+            yield f"case number {case_id} is not counted as it was read in the agreement of account {account_id}"
+
+
+def find_group_differences(session: Session) -> Iterator[str]:
+    """Yield in words which counts differ from the cases that are counted."""
+    row, group = tables.ComparedCase, tables.ComparedGroup
+    counted: dict[_Group, int] = {}
+    for name in COLUMNS.values():
+        number = getattr(row, name)
+        query = select(row.account_id, number, func.count()).group_by(row.account_id, number)
+        counted |= {(account_id, name, one): cases for account_id, one, cases in session.execute(query)}
+    kept = {}
+    for account_id, name, number, key, cases in session.execute(
+        select(group.account_id, group.comparison, group.number, group.key, group.cases)
+    ):
+        kept[account_id, name, number] = cases if number == number_of(key) else -1
+    for account_id, name, number in sorted(counted.keys() | kept.keys()):
+        have, should = (each.get((account_id, name, number), 0) for each in (kept, counted))
+        if have != should:
+            yield (
+                f"the agreement of account {account_id} should count {count_words(should, 'case')} alike {name}, "
+                f"but counts {max(have, 0):,}"
+            )
+
+
+def _stored(session: Session, cases: Sequence[int]) -> _ByCase:
+    row = tables.ComparedCase
+    numbers = (getattr(row, name) for name in COLUMNS.values())
+    query = select(row.account_id, row.case_id, *numbers).where(row.case_id.in_(cases))
+    return {(account_id, case_id): tuple(each) for account_id, case_id, *each in session.execute(query)}
+
+
+def _count(cases: Mapping[tuple[int, int], _Numbers]) -> Counter[_Group]:
+    return Counter(
+        (account_id, name, number)
+        for (account_id, _), numbers in cases.items()
+        for name, number in zip(COLUMNS.values(), numbers, strict=True)
+    )
+
+
+def _move(session: Session, moved: Counter[_Group], keys: Mapping[int, str]) -> None:
+    more, fewer = [], []
+    for (account_id, name, number), cases in sorted(moved.items()):
+        group = {"account_id": account_id, "comparison": name, "number": number, "cases": abs(cases)}
+        if cases > 0:
+            more.append({**group, "key": keys[number]})
+        elif cases < 0:
+            fewer.append(group)
+    for statement, groups in ((_MORE, more), (_FEWER, fewer), (_EMPTY, fewer)):
+        if groups:
+            session.execute(statement, groups)
+
+
+def _columns(account_id: int, case_id: int, numbers: _Numbers) -> dict[str, int]:
+    return {"account_id": account_id, "case_id": case_id, **dict(zip(COLUMNS.values(), numbers, strict=True))}
