@@ -45,22 +45,24 @@ def check(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="the backup file; without it, the worklists are checked", dir_okay=False, resolve_path=True
+            help="the backup file; without it, worklists and counts of agreement are checked",
+            dir_okay=False,
+            resolve_path=True,
         ),
     ] = None,
     *,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="rebuild the worklists of the database from its cases and reads")
+        bool, typer.Option("--rebuild", help="rebuild worklists and counts of agreement from the cases and reads")
     ] = False,
 ) -> None:
-    """Check a whole backup: every hash, and its database. Without FILE, check the worklists of the database.
+    """Check a whole backup: every hash, and its database. Without FILE, check worklists and counts of agreement.
 
-    Worklists are kept beside the cases and reads from which they follow; no read depends on them.
+    These are kept in the database beside the cases and reads from which they follow; no read depends on them.
 
     Exit status 0: intact; 1: something is wrong, or was when the backup was made; 2: damaged, or could not check.
     """
     if file is None:
-        _check_worklists(rebuild=rebuild)
+        _check_kept(rebuild=rebuild)
         return
     if rebuild:
         raise typer.BadParameter("--rebuild is for the database: leave out the file")
@@ -71,22 +73,25 @@ def check(
     _report(file, checked)
 
 
-def _check_worklists(*, rebuild: bool) -> None:
+def _check_kept(*, rebuild: bool) -> None:
     settings = Settings.from_environment()
     with _refusals():
         sessions = open_as_it_is(settings.database, data=settings.data)
         if rebuild:
             with sessions.begin() as session:
-                print(f"the worklists were rebuilt: {write.rebuild(session):,} entries")
+                print(f"the worklists and the counts of agreement were rebuilt: {write.rebuild(session):,} entries")
             return
         with sessions.read() as session:
             differences = list(islice(find_differences(session), _MOST_DIFFERENCES))
     for words in differences:
         print(f"FOUND {words}")
     if differences:
-        typer.echo("The worklists differ from the cases and reads: python -m db check --rebuild", err=True)
+        typer.echo(
+            "The worklists or the counts of agreement differ from the cases and reads: python -m db check --rebuild",
+            err=True,
+        )
         raise typer.Exit(1)
-    print("The worklists agree with the cases and reads.")
+    print("The worklists and the counts of agreement match the cases and reads.")
 
 
 def restore(

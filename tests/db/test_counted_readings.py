@@ -338,24 +338,35 @@ def test_votes_are_those_of_all_uploaded_readings_of_a_model(
 
 
 @WHO
-@pytest.mark.parametrize("comparison", [ComparedReadings.MODEL, ComparedReadings.REVEAL])
+@pytest.mark.parametrize(
+    ("comparison", "labelled"),
+    [(ComparedReadings.MODEL, None), (ComparedReadings.REVEAL, None), (ComparedReadings.REVEAL, 30)],
+)
 def test_the_cases_behind_keys_are_found_page_by_page_group_by_group(
-    filled: tuple[Sessions, Mapping[str, int]], who: str, comparison: ComparedReadings
+    filled: tuple[Sessions, Mapping[str, int]], who: str, comparison: ComparedReadings, labelled: int | None
 ) -> None:
     sessions, account = filled[0], filled[1][who]
+    given: dict[int, Malignancy] | None = None
+    if labelled is not None:
+        cases = [one.case_id for one in every(sessions, account)][:labelled]
+        given = {case_id: _LABELS[case_id % 2] or "benign" for case_id in cases}
     with sessions.read() as session:
-        kinds = store.agreement.alike_readings(session, account, comparison)
+        kinds = store.agreement.alike_readings(session, account, comparison, given)
         groups = [{kind.key for kind in kinds[::2]}, set(), {kind.key for kind in kinds[1::2]}]
         pages: list[ReadCase] = []
         after: ReadCase | None = None
         while True:
-            page = store.agreement.cases_behind(session, account, comparison, groups, after=after, size=20)
+            page = store.agreement.cases_behind(
+                session, account, comparison, groups, references=given, after=after, size=20
+            )
             pages += page.cases
             if page.last is None:
                 break
             assert len(page.cases) == 20
             after = page.last
     everything = every(sessions, account)
+    label_of = {kind.key: kind.reference for kind in kinds}
+    assert given is None or all(label_of[case.key] == given.get(case.case_id) for case in pages)
     assert [case.key in groups[0] for case in pages] == sorted((case.key in groups[0] for case in pages), reverse=True)
     assert sorted(one.case_id for one in pages) == sorted({one.case_id for one in everything})
     by_case: dict[int, list[Reading]] = {}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.orm import aliased
 from typer.testing import CliRunner
 
 from core.natural_order import make_natural_key
@@ -13,6 +14,9 @@ from db.__main__ import app
 from db.database import Sessions, open_database
 from db.projection.check import find_differences
 from db.queries import case_state, listed_cases
+from db.queries.compared_cases import select_cases
+from db.queries.counted_readings import is_first_of_reading
+from db.queries.reader_knowledge import cases_with_undo, finished_cases, undo_window
 from db.store import worklist as store_worklist
 from db.values.accessions import search_range, search_terms, sort_key
 from db.values.accounts import Role
@@ -44,6 +48,17 @@ def waiting_one_by_one(sessions: Sessions) -> set[int]:
         return {case_id for case_id in cases if case_state.waits_for_adjudication(session, case_id)}
 
 
+def known_and_by_the_rule(sessions: Sessions, account_id: int) -> tuple[set[int], set[int]]:
+    """Return the cases whose readings are counted for a reader, and those that are to be."""
+    read = aliased(tables.Read)
+    with sessions.read() as session:
+        without = frozenset(cases_with_undo(session, account_id))
+        counted = set(session.scalars(select_cases(session, account_id, without)))
+        finished = finished_cases(account_id, undo_window(session))
+        ruled = select(read.case_id).where(read.case_id.in_(finished), is_first_of_reading(read))
+        return counted, set(session.scalars(ruled))
+
+
 def differences(sessions: Sessions) -> list[str]:
     with sessions.read() as session:
         return list(find_differences(session))
@@ -57,6 +72,7 @@ def test_whatever_people_do_in_whatever_order_the_worklists_are_what_follows_fro
         planner = add_person(session, "the planner", Role.ADMINISTRATOR)
     dice = random.Random(2)  # noqa: S311 (a test, no secret)
     chance, done = Chance(world, planner, dice), set()
+    counted_once: set[int] = set()
     for _ in range(_ACTS):
         act = dice.choice(OFTEN + SELDOM)
         try:
@@ -67,6 +83,10 @@ def test_whatever_people_do_in_whatever_order_the_worklists_are_what_follows_fro
         done.add(act.__name__)
         assert differences(sessions) == [], act.__name__
         assert listed_to_adjudicate(sessions) == waiting_one_by_one(sessions), act.__name__
+        counted, ruled = known_and_by_the_rule(sessions, dice.choice(world.readers))
+        assert counted == ruled, act.__name__
+        counted_once |= counted
+    assert counted_once
     assert len(done) >= len({*OFTEN, *SELDOM}) - 4, "most of the acts are allowed at some time"
 
 
@@ -208,7 +228,7 @@ def test_the_check_finds_what_was_changed_by_hand_and_makes_it_anew(
         result = CliRunner().invoke(app, ["check", *words])
         return result.exit_code, result.output
 
-    assert run() == (0, "The worklists agree with the cases and reads.\n")
+    assert run() == (0, "The worklists and the counts of agreement match the cases and reads.\n")
     with sessions.begin() as session:
         session.execute(text("UPDATE worklist_cases SET pile = 54 WHERE case_id = :case"), {"case": world.cases[0]})
         session.execute(text("DELETE FROM worklist_cases WHERE case_id = :case"), {"case": world.cases[1]})
