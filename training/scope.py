@@ -12,7 +12,7 @@ import typer
 from core.card import UnusableCheckpointError
 from core.command_line import end_if_left_out, make_app, run_app
 from core.console import PlainConsole, print_cautions, progress_bar
-from core.data.datasets import OUTSIDE, DatasetName, LabelledImage, load_dataset
+from core.data.datasets import OUTSIDE, DatasetName, LabelledImage, load_folders
 from core.data.images import read_image
 from core.data.left_out import dataset_cautions
 from core.identifiers import fold_identifier
@@ -45,7 +45,7 @@ def run(
 ) -> None:
     """Fit the scope of a checkpoint by patient and write it with the network to a new file."""
     try:
-        images = [image for root in data for image in load_dataset(dataset, root, outside=outside)]
+        images = load_folders(dataset, data, outside=outside)
         cautions = dataset_cautions(dataset, data[0], images, *data[1:])
         print_cautions(_console, cautions)
         classifier = load_classifier(checkpoint, device)

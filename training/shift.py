@@ -51,8 +51,12 @@ class ShiftRequest:
 
 def run(  # noqa: PLR0913 - a command line has as many options as there are things to choose
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint (.safetensors) to compare the sets with.")],
-    source: Annotated[str, typer.Option(help="NAME=ROOT of the source set: breakhis, bach, idc or folder.")],
-    target: Annotated[str, typer.Option(help="NAME=ROOT of the target set; a `folder` has a labels.csv.")],
+    source: Annotated[
+        list[str], typer.Option(help="NAME=ROOT of the source set: breakhis, bach, idc or folder; repeatable.")
+    ],
+    target: Annotated[
+        list[str], typer.Option(help="NAME=ROOT of the target set; a `folder` has a labels.csv; repeatable.")
+    ],
     source_magnification: Annotated[str | None, typer.Option(help="Use only this magnification, such as 100X.")] = None,
     target_magnification: Annotated[str | None, typer.Option(help="Use only this magnification.")] = None,
     most: Annotated[int, typer.Option(min=1, help="Images per patient; if there are more, a random sample.")] = 50,

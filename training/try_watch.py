@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from core.card import UnusableCheckpointError
 from core.command_line import make_app, run_app
 from core.console import PlainConsole, progress_bar
-from core.data.datasets import OUTSIDE, DatasetName, LabelledImage, load_dataset
+from core.data.datasets import OUTSIDE, DatasetName, LabelledImage, load_folders
 from core.data.images import read_image
 from core.identifiers import fold_identifier
 from core.imaging.decode import DecodedImage
@@ -68,7 +68,7 @@ def run(
     is measured in standard deviations between patients.
     """
     try:
-        images = [image for root in data for image in load_dataset(dataset, root, outside=outside)]
+        images = load_folders(dataset, data, outside=outside)
         classifier = load_classifier(checkpoint)
         if classifier.scope is None or classifier.card.scope is None:
             raise ValueError(f"{checkpoint.name} has no scope: fit it with python -m training.scope")

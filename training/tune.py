@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from core.command_line import end_if_left_out, make_app, run_app
 from core.console import PlainConsole, print_cautions
-from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName, load_dataset
+from core.data.datasets import OUTSIDE, PATIENT_TABLE, DatasetName, load_folders
 from core.data.left_out import dataset_cautions
 from core.fitting.config import read_config
 from core.fitting.loop import Work
@@ -54,7 +54,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
     config: Annotated[Path, typer.Argument(help="TOML file of the training run to tune.")],
     search: Annotated[Path, typer.Argument(help="TOML file with a [search] table of ranges and choices.")],
     *,
-    data: Annotated[Path, typer.Option(help="Folder of the dataset.")],
+    data: Annotated[list[Path], typer.Option(help="Folder of the dataset; repeatable.")],
     storage: Annotated[Path, typer.Option(help="SQLite file for the trials; an existing search is continued.")],
     trials: Annotated[int, typer.Option(min=1, help="Total number of completed or pruned trials to stop at.")] = 50,
     jobs: Annotated[int, typer.Option(min=1, help="Number of parallel processes.")] = 1,
@@ -77,7 +77,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
     try:
         settings, _ = read_config(config, assignments or ())
         name = dataset or OWN_DATASET[settings.task]
-        images = load_dataset(name, data, outside=outside, patients=patients)
+        images = load_folders(name, data, outside=outside, patients=patients)
         plan = plan_run(filter_images(images, settings, limit), settings, lists)
         tuning = Tuning(
             config=config,
@@ -93,7 +93,7 @@ def run(  # noqa: PLR0913 - one for each option of the command
         weight_files(tuning.weights)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    cautions = dataset_cautions(name, data, images)
+    cautions = dataset_cautions(name, data[0], images, *data[1:])
     print_cautions(PlainConsole(stderr=True), cautions)
     storage.parent.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

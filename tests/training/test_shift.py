@@ -68,8 +68,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with pytest.raises(typer.Exit) as ended:
             run(
                 checkpoint(folder),
-                f"breakhis={folder / 'tissue'}",
-                f"folder={folder / 'elsewhere'}",
+                [f"breakhis={folder / 'tissue'}"],
+                [f"folder={folder / 'elsewhere'}"],
                 source_magnification="100X",
                 out=folder / "shifts",
             )
@@ -141,7 +141,7 @@ def test_the_tables_say_all_of_it(
 ) -> None:
     monkeypatch.setenv("SECOND_READ_DATA", str(ran / "data"))
     monkeypatch.setenv("COLUMNS", "160")
-    places = (f"breakhis={ran / 'tissue'}", f"folder={ran / 'elsewhere'}")
+    places = [f"breakhis={ran / 'tissue'}"], [f"folder={ran / 'elsewhere'}"]
     with pytest.raises(typer.Exit):
         run(ran / "tiny.safetensors", *places, most=2, out=ran / "again")
     printed = capsys.readouterr()
@@ -264,7 +264,7 @@ def test_the_same_patients_in_two_magnifications_are_the_same_people(tmp_path: P
 
 def refusal(capsys: pytest.CaptureFixture[str], folder: Path, source: str, target: str, at: str | None = None) -> str:
     with pytest.raises(typer.Exit) as stopped:
-        run(checkpoint(folder), source, target, at, out=folder / "out", database=f"sqlite:///{folder / 'a.sqlite'}")
+        run(checkpoint(folder), [source], [target], at, out=folder / "out", database=f"sqlite:///{folder / 'a.sqlite'}")
     assert stopped.value.exit_code == 2
     assert not (folder / "out").exists()
     return capsys.readouterr().err
@@ -280,6 +280,21 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path: Path, caps
         capsys, tmp_path, tissue, "camelyon=x"
     )
     assert "there is no folder" in refusal(capsys, tmp_path, tissue, f"bach={tmp_path / 'nowhere'}")
+
+
+def test_a_set_may_lie_in_several_folders(tmp_path: Path) -> None:
+    images = tissue_folder(tmp_path / "one", PATIENTS, EACH)
+    (tmp_path / "two").mkdir()
+    for image in images[::2]:
+        image.path.rename(tmp_path / "two" / image.path.name)
+    asked = [f"breakhis={tmp_path / name}" for name in ("one", "two")]
+    source, _ = choose_sets(
+        SetRequest.of(asked, None, 50), SetRequest("folder", other_laboratory(tmp_path / "elsewhere"))
+    )
+    assert source.found == len(source.images) == len(images)
+    assert {image.path.parent.name for image in source.images} == {"one", "two"}
+    with pytest.raises(ValueError, match="breakhis and bach cannot be mixed"):
+        SetRequest.of([asked[0], "bach=x"], None, 50)
 
 
 def test_two_copies_of_a_dataset_are_named_by_their_folders(tmp_path: Path) -> None:

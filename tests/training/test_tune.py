@@ -37,11 +37,11 @@ def place(tmp_path: Path) -> Place:
     return place
 
 
-def search(place: Place, trials: int, jobs: int = 1) -> None:
+def search(place: Place, trials: int, jobs: int = 1, data: list[Path] | None = None) -> None:
     tune.run(
         place.config,
         place.path / "ranges.toml",
-        data=place.tissue,
+        data=data or [place.tissue],
         storage=place.path / "trials.sqlite",
         trials=trials,
         jobs=jobs,
@@ -154,10 +154,9 @@ def test_several_processes_share_one_search(place: Place) -> None:
 
 
 def test_a_search_without_its_images_is_refused(place: Place, tmp_path: Path) -> None:
-    with pytest.raises(typer.BadParameter, match=re.escape(str(tmp_path / "nowhere"))):
-        tune.run(
-            place.config, place.path / "ranges.toml", data=tmp_path / "nowhere", storage=tmp_path / "trials.sqlite"
-        )
+    for data in ([tmp_path / "nowhere"], [place.tissue, tmp_path / "nowhere"]):
+        with pytest.raises(typer.BadParameter, match=re.escape(str(tmp_path / "nowhere"))):
+            search(place, trials=1, data=data)
 
 
 def _tuning(place: Place, trials: int = 7) -> tune.Tuning:

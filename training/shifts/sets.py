@@ -44,18 +44,25 @@ class SetRequest:
 
     @classmethod
     def of(
-        cls, text: str, magnification: str | None, most: int, *, outside: bool = False, patients: Path | None = None
+        cls,
+        texts: Sequence[str],
+        magnification: str | None,
+        most: int,
+        *,
+        outside: bool = False,
+        patients: Path | None = None,
     ) -> "SetRequest":
-        """Parse NAME=ROOT; a table of patients counts for BACH only.
+        """Parse NAME=ROOT, once for each folder of a dataset; a table of patients counts for BACH only.
 
         Raises:
-            ValueError: If there is no such dataset, or the folder is missing.
+            ValueError: If there is no such dataset, a folder is missing, or the folders are of several datasets.
         """
-        name, _, root = text.partition("=")
-        for known in get_args(DatasetName):
-            if name == known and root:
-                return cls(known, Path(root), magnification, most, outside, patients if known == "bach" else None)
-        raise ValueError(f"a set must be NAME=ROOT with NAME one of {', '.join(get_args(DatasetName))}, not {text!r}")
+        parsed = [_parse(text) for text in texts]
+        dataset, root = parsed[0]
+        if other := next((name for name, _ in parsed if name != dataset), None):
+            raise ValueError(f"a set is of one dataset: {dataset} and {other} cannot be mixed")
+        more = tuple(folder for _, folder in parsed[1:])
+        return cls(dataset, root, magnification, most, outside, patients if dataset == "bach" else None, more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,14 @@ class AnalysedSet:
     def judgeable(self) -> bool:
         """Whether there are at least two benign and two malignant images, as an AUC and its change require."""
         return 2 <= int(self.judged.malignant.sum()) <= len(self.judged.malignant) - 2
+
+
+def _parse(text: str) -> tuple[DatasetName, Path]:
+    name, _, root = text.partition("=")
+    for known in get_args(DatasetName):
+        if name == known and root:
+            return known, Path(root)
+    raise ValueError(f"a set must be NAME=ROOT with NAME one of {', '.join(get_args(DatasetName))}, not {text!r}")
 
 
 def choose_sets(source: SetRequest, target: SetRequest) -> tuple[ChosenSet, ChosenSet]:
