@@ -79,7 +79,8 @@ def _check_kept(*, rebuild: bool) -> None:
         sessions = open_as_it_is(settings.database, data=settings.data)
         if rebuild:
             with sessions.begin() as session:
-                print(f"the worklists and the counts of agreement were rebuilt: {write.rebuild(session):,} entries")
+                entries = write.rebuild(session)
+            print(f"the worklists, with {entries:,} entries, and the counts of agreement were rebuilt")
             return
         with sessions.read() as session:
             differences = list(islice(find_differences(session), _MOST_DIFFERENCES))

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from core.wording import count_words
 from db import tables
 from db.queries.compared_cases import COLUMNS
-from db.queries.comparison_keys import derive_keys, number_of
+from db.queries.comparison_keys import RESEARCHERS, derive_keys, number_of
 
 _PUT = text(
     "INSERT INTO compared_cases (account_id, case_id, by_model, by_readers, by_reveal, by_habits) "
@@ -26,6 +26,8 @@ _MORE = text(
 )
 _FEWER = text(f"UPDATE compared_groups SET cases = cases - :cases WHERE {_OF_GROUP}")  # noqa: S608 (a constant)
 _EMPTY = text(f"DELETE FROM compared_groups WHERE {_OF_GROUP} AND cases <= 0")  # noqa: S608 (a constant)
+
+_COMPARED = {name: comparison.value for comparison, name in COLUMNS.items()}
 
 _Numbers = tuple[int, ...]  # of the keys of a case, in the order of `COLUMNS`
 _Group = tuple[int, str, int]  # account, comparison and number
@@ -65,14 +67,13 @@ def rebuild_comparisons(session: Session, blocks: Iterator[Sequence[int]]) -> No
     """Derive by what all cases are counted, some cases at a time."""
     for table in (tables.ComparedGroup, tables.ComparedCase):
         session.execute(delete(table))
-    keys, groups = _Keys(), Counter[_Group]()
     for cases in blocks:
+        keys = _Keys()
         derived = {key: keys.numbers(each) for key, each in derive_keys(session, cases).items()}
-        groups.update(_count(derived))
         if derived:
             rows = [_columns(account_id, case_id, each) for (account_id, case_id), each in derived.items()]
             session.execute(insert(tables.ComparedCase), rows)
-    _move(session, groups, keys.by_number)
+            _move(session, _count(derived), keys.by_number)
 
 
 def find_case_differences(session: Session, cases: Sequence[int]) -> Iterator[str]:
@@ -81,7 +82,7 @@ def find_case_differences(session: Session, cases: Sequence[int]) -> Iterator[st
     stored = _stored(session, cases)
     for account_id, case_id in sorted(derived.keys() | stored.keys()):
         if derived.get((account_id, case_id)) != stored.get((account_id, case_id)):
-            yield f"case number {case_id} is not counted as it was read in the agreement of account {account_id}"
+            yield f"case number {case_id} is not counted as it was read in the agreement of {_whose(account_id)}"
 
 
 def find_group_differences(session: Session) -> Iterator[str]:
@@ -101,9 +102,13 @@ def find_group_differences(session: Session) -> Iterator[str]:
         have, should = (each.get((account_id, name, number), 0) for each in (kept, counted))
         if have != should:
             yield (
-                f"the agreement of account {account_id} should count {count_words(should, 'case')} alike {name}, "
-                f"but counts {max(have, 0):,}"
+                f"the agreement of {_whose(account_id)} should count {count_words(should, 'case')} with the same "
+                f"{_COMPARED[name]}, but counts {max(have, 0):,}"
             )
+
+
+def _whose(account_id: int) -> str:
+    return "researchers" if account_id == RESEARCHERS else f"account {account_id}"
 
 
 def _stored(session: Session, cases: Sequence[int]) -> _ByCase:

@@ -5,7 +5,7 @@ The counts are kept (`db.projection.comparisons`), so that their cost grows with
 
 import heapq
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -14,6 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from core.labels import Malignancy
 from db import tables
+from db.queries.comparison_keys import number_of
 from db.queries.given_values import given_integers
 from db.values.agreement import ComparedReadings
 
@@ -24,6 +25,7 @@ COLUMNS: Mapping[ComparedReadings, str] = {
     ComparedReadings.HABITS: "by_habits",
 }
 SIDES: Mapping[str, Malignancy] = {"b": "benign", "m": "malignant"}
+_FEW_NUMBERS = 20
 _LETTERS = {label: letter for letter, label in SIDES.items()}
 
 
@@ -82,19 +84,39 @@ class ComparedCases:
                 group.add(first, cases - aside[number])
                 group.numbers.append(number)
         for case_id, number in labelled.items():
+            if number not in keys:  # a count was lost: `python -m db check` finds it
+                continue
             group = _group_of(found, _with_reference(keys[number], _LETTERS[(self._references or {})[case_id]]))
             group.add(case_id, 1)
             group.labelled.append(case_id)
         return sorted(found.values(), key=lambda one: one.first)
 
-    def cases_of(self, group: Group, *, after: int = 0, most: int | None = None) -> list[int]:
-        """Return the next cases of a group, or all of them, in the order in which they were added."""
+    def find(self, keys: Collection[str]) -> list[Group]:
+        """Return the groups with these keys, without counting them where that is not needed."""
+        if self._references is None:
+            return [Group(key, numbers=[number_of(key)]) for key in dict.fromkeys(keys)]
+        groups = {group.key: group for group in self.count()}
+        return [groups[key] for key in dict.fromkeys(keys) if key in groups]
+
+    def next_cases(self, groups: Sequence[Group], *, after: int = 0, most: int | None = None) -> list[tuple[int, str]]:
+        """Return the next cases of some groups, or all, in the order in which they were added, with their keys."""
+        key_of = {number: group.key for group in groups for number in group.numbers}
+        labelled = sorted((one, group.key) for group in groups for one in group.labelled if one > after)
+        parts = [((case_id, key_of[number]) for case_id, number in rows) for rows in self._rows(key_of, after, most)]
+        return list(islice(heapq.merge(labelled, *parts), most))
+
+    def _rows(self, numbers: Collection[int], after: int, most: int | None) -> Iterator[Iterable[tuple[int, int]]]:
+        """Yield the next cases with these numbers, in the order of the cases, in one part or one for each number."""
         row = tables.ComparedCase
-        query = select(row.case_id).where(*self._unlabelled, row.case_id > after).order_by(row.case_id).limit(most)
-        # One number after the other: each is a place in an index, in the order of the cases.
-        found = [self._session.scalars(query.where(self._kept == number)) for number in group.numbers]
-        labelled = (case_id for case_id in group.labelled if case_id > after)
-        return list(islice(heapq.merge(labelled, *found), most))
+        query = select(row.case_id, self._kept).where(*self._unlabelled, row.case_id > after)
+        query = query.order_by(row.case_id).limit(most)
+        # Each number is a place in an index, in the order of the cases; very many would be as many statements.
+        few = len(numbers) <= _FEW_NUMBERS
+        among = (
+            [self._kept == one for one in numbers] if few else [self._kept.in_(given_integers(self._session, numbers))]
+        )
+        for condition in among:
+            yield [(case_id, number) for case_id, number in self._session.execute(query.where(condition))]
 
     def _groups(self) -> Select[int, str, int, int | None]:
         row, group = tables.ComparedCase, tables.ComparedGroup

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, aliased
 from db import tables
 from db.queries.cached import cache_statement
 from db.queries.consensus import is_current_consensus
-from db.queries.counted_readings import make_chain, of_chain, shown_version
+from db.queries.counted_readings import ReadTable, make_chain, of_chain, shown_version
 from db.queries.reads import is_current_final, is_final_of_any_kind
 from db.queries.study_places import open_study_cases
 from db.values.agreement import ComparedReadings
@@ -73,10 +73,15 @@ def _keys(session: Session, cases: Sequence[int]) -> dict[int, tuple[str, ...]]:
     for case_id, demonstration, power, reference in session.execute(_cases(), {"cases": list(readings)}):
         before, after = "d" if demonstration else "", "" if power is None else f"x{power}"
         found[case_id] = tuple(
-            "|".join((reference if compared is ComparedReadings.REVEAL else "", before, ",".join(texts), after))
+            _key(reference if compared is ComparedReadings.REVEAL else "", before, ",".join(texts), after)
             for compared, texts in zip(ComparedReadings, zip(*readings[case_id], strict=True), strict=True)
         )
     return found
+
+
+def _key(*parts: str) -> str:
+    # What is no text, which only tampering can put there, cannot be written as it is.
+    return "|".join(parts).encode("utf-8", "backslashreplace").decode()
 
 
 @cache_statement
@@ -85,15 +90,14 @@ def _readings() -> Select[*tuple[Any, ...]]:
     chain = make_chain()
     first, original, standing = chain.first, chain.original, chain.standing
     columns = (
-        *(first.case_id, first.account_id, first.label, first.confidence),
-        *(original.id.label("original"), original.label.label("original_label")),
-        *(original.shown_probability.label("saw"), original.shown_threshold.label("saw_threshold")),
-        *(
-            standing.id.label("standing"),
-            standing.label.label("last_label"),
-            standing.confidence.label("last_confidence"),
-        ),
-        *(standing.shown_scope, standing.shown_probability, standing.shown_threshold, standing.vote),
+        *(first.case_id, first.account_id, _initial(first.label).label("first_label"), first.confidence),
+        *(original.id.label("original"), _initial(original.label).label("original_label")),
+        *(standing.id.label("standing"), _initial(standing.label).label("last_label")),
+        standing.confidence.label("last_confidence"),
+        # As texts: a value that only tampering can put there must keep nobody from saving.
+        cast(standing.vote, String()).label("vote"),
+        _side(original).label("saw"),
+        choose((standing.shown_scope == "out", literal("w", String())), else_=_side(standing)).label("model"),
         shown_version(standing).label("version"),
     )
     query = of_chain(select(*columns), chain).where(first.case_id.in_(_CASES))
@@ -102,30 +106,26 @@ def _readings() -> Select[*tuple[Any, ...]]:
 
 def _texts(row: _Reading, iteration: int) -> tuple[str, ...]:
     """Write how a reading counts, in the order of `ComparedReadings`."""
-    model = "w" if row.shown_scope == "out" else _side(row.shown_probability, row.shown_threshold)
-    first, last, original = _letter(row.label), _letter(row.last_label), _letter(row.original_label)
-    if row.standing is None:
-        last = "-"
-    if row.original is None:
-        original = "-"
+    first = row.first_label or "?"
+    last = "-" if row.standing is None else row.last_label or "?"
+    original = "-" if row.original is None else row.original_label or "?"
     compared = {
         ComparedReadings.MODEL: first + last,
         ComparedReadings.READERS: f"{first}{row.confidence or ''}{last}{row.last_confidence or ''}",
-        ComparedReadings.REVEAL: first + original + _side(row.saw, row.saw_threshold),
+        ComparedReadings.REVEAL: first + original + row.saw,
         ComparedReadings.HABITS: f"{original}{last}{row.vote or '-'}",
     }
-    whose, version = f"{row.account_id}i{iteration}:{model}", f"@{row.version or ''}"
+    whose, version = f"{row.account_id}i{iteration}:{row.model}", f"@{row.version or ''}"
     return tuple(whose + compared[each] + version for each in ComparedReadings)
 
 
-def _letter(label: str | None) -> str:
-    return label[0] if label else "?"
-
-
-def _side(probability: float | None, threshold: float | None) -> str:
-    if probability is None or threshold is None:
-        return "-"
-    return "m" if probability >= threshold else "b"
+def _side(read: ReadTable) -> ColumnElement[str]:
+    """Compute on which side of its threshold the model was, as it was shown."""
+    return choose(
+        (read.shown_probability >= read.shown_threshold, literal("m", String())),
+        (read.shown_probability.is_not(None), literal("b", String())),
+        else_=literal("-", String()),
+    )
 
 
 @cache_statement

@@ -122,7 +122,7 @@ def timed_readings(cases: Select[int], stage: TimedStage, wanted: ReadingFilter)
                 chain.first.id.label("first_id"),
                 chain.first.case_id.label("case_id"),
                 account.name.label("reader"),
-                iteration(chain.first).label("iteration"),
+                _iteration(chain.first).label("iteration"),
                 _Microseconds(read.saved_at, read.opened_at).label("microseconds"),
             ),
             chain,
@@ -181,7 +181,7 @@ def of_chain(query: Select[*_Columns], chain: Chain) -> Select[*_Columns]:
     )
 
 
-def iteration(first: ReadTable) -> ColumnElement[int]:
+def _iteration(first: ReadTable) -> ColumnElement[int]:
     """Compute the number of a reading among those of the same reader and case; routine reading comes first."""
     earlier = aliased(tables.Read)
     before = select(func.count(earlier.id)).where(

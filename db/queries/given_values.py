@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection
 from typing import TypeVar
 
-from sqlalchemy import Integer, Select, String, bindparam, cast, func, select
+from sqlalchemy import BigInteger, Select, String, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
@@ -13,8 +13,8 @@ _V = TypeVar("_V")
 
 
 def given_integers(session: Session, values: Collection[int]) -> Select[int]:
-    """Select these integers."""
-    return _select(session, json.dumps(sorted(values)), Integer())
+    """Select these integers, of up to 64 bits."""
+    return _select(session, json.dumps(sorted(values)), BigInteger())
 
 
 def given_texts(session: Session, values: Collection[str]) -> Select[str]:

@@ -107,10 +107,11 @@ def finished_cases(account_id: Number, window: UndoWindow) -> Select[int]:
     return _finished(final, account_id, window).where(final.case_id.not_in(open_study_cases(account_id)))
 
 
-def knows_opinions(case_id: Numbers, account_id: Number, window: UndoWindow) -> ColumnElement[bool]:
-    """Select the cases of which this reader may know what others said."""
-    adjudicated = and_(case_id.in_(settled_by(account_id)), case_id.not_in(open_study_cases(account_id)))
-    return or_(case_id.in_(finished_cases(account_id, window)), adjudicated)
+def knows_opinions(case_id: Numbers, account_id: int, window: UndoWindow) -> ColumnElement[bool]:
+    """Select the cases of which this reader may know what others said, one case at a time."""
+    in_study = open_study_cases(account_id).where(tables.StudyPlace.case_id == case_id)
+    said = or_(_has_finished(case_id, account_id, window), has_settled(case_id, account_id))
+    return and_(said, ~in_study.exists())
 
 
 def may_know_names(session: Session, case_id: int, account_id: int) -> bool:
@@ -159,7 +160,9 @@ def shows_scopes(case_id: Numbers, account_id: int) -> ColumnElement[bool]:
 
     As of the model's opinion: after their own first read, and never while the case belongs to an open study of theirs.
     """
-    return and_(case_id.in_(_first_reads(account_id)), case_id.not_in(open_study_cases(account_id)))
+    begun = _first_reads(account_id).where(tables.Read.case_id == case_id)
+    in_study = open_study_cases(account_id).where(tables.StudyPlace.case_id == case_id)
+    return and_(begun.exists(), ~in_study.exists())
 
 
 def is_informed(session: Session, case_id: int, account_id: int, *, blind: bool = False) -> bool:
@@ -197,9 +200,11 @@ def is_hidden_picture(session: Session, account_id: int | None) -> ColumnElement
     if unfinished is None:
         return None
     evaluated, image = tables.EvaluatedImage, tables.Image
+    pictures = select(image.id).where(unfinished)
+    # Asked for each evaluated image: the cases of a reader may be very many.
     return or_(
-        evaluated.source_sha256.in_(select(image.source_sha256).where(unfinished)),
-        evaluated.file_sha256.in_(select(image.file_sha256).where(unfinished)),
+        pictures.where(image.source_sha256 == evaluated.source_sha256).exists(),
+        pictures.where(image.file_sha256 == evaluated.file_sha256).exists(),
         evaluated.source_sha256.is_(None),
         evaluated.file_sha256.is_(None),
     )
@@ -211,7 +216,9 @@ def is_unfinished_picture(session: Session, account_id: int | None) -> ColumnEle
         return None
     image = tables.Image
     unfinished = not_(knows_opinions(image.case_id, account_id, undo_window(session)))
-    return None if session.scalar(select(image.id).where(unfinished).limit(1)) is None else unfinished
+    # The newest first: where a reader has finished nearly all, it is the newest that are left.
+    found = session.scalar(select(image.id).where(unfinished).order_by(image.id.desc()).limit(1))
+    return None if found is None else unfinished
 
 
 def _finished(final: type[tables.Read], account_id: Number, window: UndoWindow) -> Select[int]:

@@ -21,7 +21,7 @@ from core.labels import Malignancy
 from core.results import Reading, ReadOpinion
 from db import tables
 from db.projection.write import project_touched
-from db.queries.compared_cases import SIDES, ComparedCases, Group, select_cases
+from db.queries.compared_cases import SIDES, ComparedCases, select_cases
 from db.queries.comparison_keys import RESEARCHERS
 from db.queries.counted_readings import is_reading_row, shown_version, timed_readings
 from db.queries.exported_rows import lasting_key
@@ -138,16 +138,18 @@ def cases_behind(
     """
     known = _known(session, account_id)
     compared = _compared(session, known, comparison, references)
-    groups = {group.key: group for group in compared.count()}
-    find = _next_cases if known.key is None else _next_nameless
     found: list[_Place] = []
     reached = after is None
     for wanted in keys:
         if len(found) > size or not wanted or not (reached or (after and after.key in wanted)):
             continue
         beyond, reached = None if reached else after, True
-        chosen = [groups[key] for key in wanted if key in groups]
-        found += find(session, known, compared, chosen, beyond, size + 1 - len(found))
+        groups, many = compared.find(wanted), size + 1 - len(found)
+        if known.key is None:
+            cases = compared.next_cases(groups, after=beyond.case_id if beyond else 0, most=many)
+            found += [("", case_id, key) for case_id, key in cases]
+        else:
+            found += _next_nameless(session, known, compared.next_cases(groups), beyond, many)
     readings = _by_case(session, known, [case_id for _, case_id, _ in found[:size]])
     page = tuple(ReadCase(case_id, key, tuple(readings[case_id]), place) for place, case_id, key in found[:size])
     return ReadCases(page, page[-1] if len(found) > size else None)
@@ -247,6 +249,7 @@ def cases_named(session: Session, account_id: int, names: Collection[str]) -> Ma
 
 
 def _known(session: Session, account_id: int) -> _Known:
+    # In a session that sees one state: what is withheld and what is counted must be of the same moment.
     require_permission(session, account_id, Permission.SEE_AGREEMENT)
     project_touched(session)
     if session.get_one(tables.Account, account_id).role is Role.RESEARCHER:
@@ -258,25 +261,16 @@ def _known(session: Session, account_id: int) -> _Known:
 def _compared(
     session: Session, known: _Known, comparison: ComparedReadings, references: Mapping[int, Malignancy] | None
 ) -> ComparedCases:
-    return ComparedCases(session, known.account_id, comparison, without=known.without, references=references)
-
-
-def _next_cases(
-    session: Session, known: _Known, compared: ComparedCases, groups: Sequence[Group], after: ReadCase | None, many: int
-) -> list[_Place]:
-    """Return the next cases of some groups, in the order in which they were added."""
-    since = 0 if after is None else after.case_id
-    found = [(case_id, one.key) for one in groups for case_id in compared.cases_of(one, after=since, most=many)]
-    return [("", case_id, key) for case_id, key in heapq.nsmallest(many, found)]
+    given = references if comparison is ComparedReadings.REVEAL else None
+    return ComparedCases(session, known.account_id, comparison, without=known.without, references=given)
 
 
 def _next_nameless(
-    session: Session, known: _Known, compared: ComparedCases, groups: Sequence[Group], after: ReadCase | None, many: int
+    session: Session, known: _Known, found: Sequence[tuple[int, str]], after: ReadCase | None, many: int
 ) -> list[_Place]:
-    """Return the next cases of some groups, in the order of pseudonyms, which no index knows."""
+    """Return the next of some cases, in the order of their pseudonyms, which no index knows."""
     reached = ("", 0) if after is None else (after.place, after.case_id)
-    key_of = {case_id: one.key for one in groups for case_id in compared.cases_of(one)}
-    case = tables.Case
+    key_of, case = dict(found), tables.Case
     query = select(case.id, case.accession).where(case.id.in_(given_integers(session, key_of.keys())))
     rows = session.execute(query.execution_options(yield_per=_ROWS))
     named = ((known.case(accession), case_id, key_of[case_id]) for case_id, accession in rows)

@@ -8,7 +8,7 @@ from collections.abc import Sequence, Set
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, case, false, func, insert, not_, or_, select, true
+from sqlalchemy import ColumnElement, case, func, insert, not_, or_, select, true
 from sqlalchemy.orm import Session
 
 from core.labels import BINARY
@@ -197,7 +197,7 @@ def _columns(evaluation_id: int, image: EvaluatedImage) -> dict[str, object]:
 
 def _visible(session: Session, account_id: int | None) -> list[ColumnElement[bool]]:
     hidden = is_hidden_picture(session, account_id)
-    return [] if hidden is None else [not_(func.coalesce(hidden, false()))]
+    return [] if hidden is None else [not_(hidden)]
 
 
 def _conditions(evaluation_id: int, chosen: ImageFilter) -> list[ColumnElement[bool]]:

@@ -50,6 +50,7 @@ def cases_for_study(session: Session, account_id: int, filters: CaseChoice) -> t
 
     Raises:
         NotAllowedError: If this account may not plan studies.
+        ValueError: If there are more of them than a study may have cases.
     """
     require_permission(session, account_id, Permission.PLAN_READING)
     row = tables.Case
@@ -63,7 +64,10 @@ def cases_for_study(session: Session, account_id: int, filters: CaseChoice) -> t
         query = query.where(row.created_at >= filters.since)
     if filters.until is not None:
         query = query.where(row.created_at < filters.until)
-    return tuple(session.scalars(query))
+    found = tuple(session.scalars(query.limit(MOST_CASES + 1)))
+    if len(found) > MOST_CASES:
+        raise ValueError(f"more than {MOST_CASES:,} cases match, and a study may not have more: choose fewer")
+    return found
 
 
 def find_cases(session: Session, account_id: int, accessions: Sequence[str]) -> list[int | None]:
@@ -79,7 +83,8 @@ def find_cases(session: Session, account_id: int, accessions: Sequence[str]) -> 
     row, number = tables.Case, tables.CaseNumber
     folded = {accession: fold_identifier(accession) for accession in accessions}
     query = select(row.accession, number.folded, row.id).join(number, number.case_id == row.id)
-    found = session.execute(query.where(number.folded.in_(set(folded.values()))).order_by(row.id.desc())).all()
+    # Sorted here: to find them in this order, the database would look at all cases.
+    found = sorted(session.execute(query.where(number.folded.in_(set(folded.values())))), key=lambda one: -one.id)
     by_number = {same: case_id for _, same, case_id in found}
     # Two old cases may share a number: then the one that is written like this is meant.
     exact = {accession: case_id for accession, _, case_id in found}

@@ -139,8 +139,11 @@ def _ask_for_filter(key: str) -> _ChosenCases:
         until=_start(until.date_input("Added until", None, key=f"until-{key}"), days=1),
     )
     by = resources.account().id
-    with resources.sessions().read() as session:
-        return _ChosenCases(store.studies.cases_for_study(session, by, choice))
+    try:
+        with resources.sessions().read() as session:
+            return _ChosenCases(store.studies.cases_for_study(session, by, choice))
+    except ValueError as error:
+        return _ChosenCases((), (str(error),))
 
 
 def _start(day: date | None, *, days: int = 0) -> datetime | None:

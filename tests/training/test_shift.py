@@ -293,6 +293,10 @@ def test_a_set_may_lie_in_several_folders(tmp_path: Path) -> None:
     )
     assert source.found == len(source.images) == len(images)
     assert {image.path.parent.name for image in source.images} == {"one", "two"}
+    assert source.name == "BreaKHis"
+    own = [f"folder={other_laboratory(tmp_path / name)}" for name in ("here", "there")]
+    _, target = choose_sets(SetRequest.of(asked, None, 50), SetRequest.of(own, None, 50))
+    assert (target.name, target.found) == ("folder here, folder there", 2 * len(images))
     with pytest.raises(ValueError, match="breakhis and bach cannot be mixed"):
         SetRequest.of([asked[0], "bach=x"], None, 50)
 

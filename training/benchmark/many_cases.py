@@ -110,10 +110,11 @@ def _read(sessions: Sessions, number: int, reader: int, malignant: bool) -> None
     now = datetime.now(UTC)
     label: Malignancy = "malignant" if malignant else "benign"
     reason = None if malignant == _says_malignant(number) else "context"
+    confidence = 1 + (number * reader) % 5
     with sessions.begin() as session:
-        store.reads.record_first_read(session, number, reader, Opinion(label, 4), now)
+        store.reads.record_first_read(session, number, reader, Opinion(label, confidence), now)
     with sessions.begin() as session:
-        store.reads.record_final_read(session, number, reader, Opinion(label, 4, reason=reason), now)
+        store.reads.record_final_read(session, number, reader, Opinion(label, confidence, reason=reason), now)
         store.reads.end_undo(session, reader)
 
 

@@ -37,6 +37,9 @@ _QUESTIONS: dict[str, _Question] = {
     "the counts of agreement": lambda session, made: questions.agreement.alike_readings(
         session, made.readers[0], ComparedReadings.MODEL
     ),
+    "the counts of two readers": lambda session, made: questions.agreement.alike_readings(
+        session, made.readers[0], ComparedReadings.READERS
+    ),
     "has agreement anything to show": lambda session, made: questions.agreement.has_readings(session, made.readers[0]),
     "the cases behind a figure": lambda session, made: _cases_behind(session, made.readers[0]),
 }

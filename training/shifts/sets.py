@@ -131,7 +131,7 @@ def _choose(request: SetRequest) -> ChosenSet:
     images = load_folders(request.dataset, roots, outside=request.outside, patients=request.patients)
     cautions = dataset_cautions(request.dataset, request.root, images, *request.more)
     # Two folders may use the same number for different people; the numbers of a public dataset are unique in it.
-    where = name_set(request.dataset, request.root)
+    where = ", ".join(dict.fromkeys(name_set(request.dataset, root) for root in roots))
     name = f"{where} {request.magnification}" if request.magnification else where
     if request.magnification:
         available = sorted({image.magnification for image in images})
