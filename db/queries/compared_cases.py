@@ -25,7 +25,7 @@ COLUMNS: Mapping[ComparedReadings, str] = {
     ComparedReadings.HABITS: "by_habits",
 }
 SIDES: Mapping[str, Malignancy] = {"b": "benign", "m": "malignant"}
-_FEW_NUMBERS = 20
+_FEW_NUMBERS = 20  # are asked for one after the other
 _LETTERS = {label: letter for letter, label in SIDES.items()}
 
 

@@ -226,6 +226,18 @@ def test_cases_are_chosen_by_what_is_known_of_them_without_the_model(sessions: S
             store.studies.find_cases(session, world.planner, ["C-0001"] * 5_001)
 
 
+def test_more_cases_than_a_study_may_have_are_refused_before_they_are_listed(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_study_world(sessions, cases=3)
+    monkeypatch.setattr(store.studies, "MOST_CASES", 3)
+    with sessions.read() as session:
+        assert store.studies.cases_for_study(session, world.planner, CaseChoice()) == world.cases
+        monkeypatch.setattr(store.studies, "MOST_CASES", 2)
+        with pytest.raises(ValueError, match="more than 2 cases match"):
+            store.studies.cases_for_study(session, world.planner, CaseChoice())
+
+
 def test_the_single_reader_plans_and_reads_alone(shared_sessions: Sessions) -> None:
     world = make_study_world(shared_sessions)
     with shared_sessions.begin() as session:

@@ -30,6 +30,8 @@ def test_events_are_shown_newest_first_and_filtered_by_person_action_and_subject
     world.add_case(1, accession="S26-100")
     world.add_case(2, accession="S26-200")
     tab = visit("audit.py")
+    assert {"case added", "image added"} <= {*tab.selectbox(key="audit-action").options}
+    assert {one.action for one in events(world)} == {*tab.selectbox(key="audit-action").options}
     shown = tab.dataframe[0].value
     assert list(shown["Case or subject"])[:2] == ["S26-200", "S26-200"]
     assert list(shown["Event"]) == sorted(shown["Event"], reverse=True)

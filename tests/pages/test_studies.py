@@ -105,6 +105,15 @@ def test_a_pasted_list_is_checked_line_by_line(world: World, cases: tuple[int, .
     assert studies(world)[0].total == 2
 
 
+def test_a_filter_that_more_cases_match_than_a_study_may_have_says_so(
+    world: World, cases: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store.studies, "MOST_CASES", 2)
+    tab = give_name(visit("studies.py"), "pilot")
+    assert "more than 2 cases match" in tab.error[0].value
+    assert "Create the study" not in {button.label for button in tab.button}
+
+
 def test_cases_that_cannot_be_in_it_are_listed_and_left_out_when_asked(world: World, cases: tuple[int, ...]) -> None:
     read_first(world, cases[1])
     world.add_case(9)
