@@ -31,7 +31,7 @@ _COPIED = (
     *("cases", "case_numbers", "images", "jobs", "predictions"),
     *("reads", "read_predictions", "read_images", "assignments", "priorities", "audit_events"),
 )
-# Hashes of copies: the last seven digits are replaced by the number of the copy.
+# Hashes of copies: the last seven digits are replaced by an F, which no hash has, and the number of the copy.
 _HASHES = ("source_sha256", "file_sha256", "heatmap_sha256", "hash", "previous_hash")
 _PREFIX = "S24-"
 
@@ -143,7 +143,7 @@ def _copied(table: Table, column: str, blocks: Mapping[str, int]) -> str:
         return f"base.{column} + n * {blocks[of]}"
     cases = blocks["cases"]
     if column in _HASHES:
-        return f"substr(base.{column}, 1, 57) || CAST(1000000 + n AS VARCHAR(7))"
+        return f"substr(base.{column}, 1, 57) || 'F' || CAST(100000 + n AS VARCHAR(6))"
     if column in ("accession", "subject", "folded"):
         start = _PREFIX.lower() if column == "folded" else _PREFIX
         return (
