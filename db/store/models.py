@@ -85,10 +85,11 @@ def choose_threshold(session: Session, account_id: int, version: str, aim: Thres
     record_event(session, account_id, Action.THRESHOLD_CHOSEN, subject, content=seal(session, row))
 
 
+_THRESHOLDS = tables.SiteThreshold.__table__.c  # without the ORM, which takes a third of the time
 _NEWEST_THRESHOLD = (
-    select(tables.SiteThreshold.value)
-    .where(tables.SiteThreshold.model_version == bindparam("version"))
-    .order_by(tables.SiteThreshold.id.desc())
+    select(_THRESHOLDS.value)
+    .where(_THRESHOLDS.model_version == bindparam("version"))
+    .order_by(_THRESHOLDS.id.desc())
     .limit(1)
 )
 
