@@ -27,6 +27,7 @@ _MORE = text(
 _FEWER = text(f"UPDATE compared_groups SET cases = cases - :cases WHERE {_OF_GROUP}")  # noqa: S608 (a constant)
 _EMPTY = text(f"DELETE FROM compared_groups WHERE {_OF_GROUP} AND cases <= 0")  # noqa: S608 (a constant)
 
+_MOST_GROUPS = 20_000  # in memory
 _COMPARED = {name: comparison.value for comparison, name in COLUMNS.items()}
 
 _Numbers = tuple[int, ...]  # of the keys of a case, in the order of `COLUMNS`
@@ -67,13 +68,17 @@ def rebuild_comparisons(session: Session, blocks: Iterator[Sequence[int]]) -> No
     """Derive by what all cases are counted, some cases at a time."""
     for table in (tables.ComparedGroup, tables.ComparedCase):
         session.execute(delete(table))
+    keys, groups = _Keys(), Counter[_Group]()
     for cases in blocks:
-        keys = _Keys()
         derived = {key: keys.numbers(each) for key, each in derive_keys(session, cases).items()}
         if derived:
             rows = [_columns(account_id, case_id, each) for (account_id, case_id), each in derived.items()]
             session.execute(insert(tables.ComparedCase), rows)
-            _move(session, _count(derived), keys.by_number)
+        groups.update(_count(derived))
+        if len(groups) > _MOST_GROUPS:
+            _move(session, groups, keys.by_number)
+            keys, groups = _Keys(), Counter[_Group]()
+    _move(session, groups, keys.by_number)
 
 
 def find_case_differences(session: Session, cases: Sequence[int]) -> Iterator[str]:
