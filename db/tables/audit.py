@@ -12,7 +12,7 @@ class AuditEvent(Base):
     """Who did what to what, and when, chained by its hashes: `db.audit.chain`."""
 
     __tablename__ = "audit_events"
-    __table_args__ = (Index(None, "account_id", "id"), Index(None, "subject", "id"), Index(None, "action", "id"))
+    __table_args__ = (Index(None, "account_id", "id"), Index(None, "subject", "id"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]

@@ -1,4 +1,4 @@
-"""By what the figures of agreement are counted, kept beside the reads: `db.projection`. Events are found by action."""
+"""By what the figures of agreement are counted, kept beside the reads: `db.projection`."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,7 +13,6 @@ _NUMBERS = ("by_model", "by_readers", "by_reveal", "by_habits")
 
 def upgrade() -> None:
     """Create the tables, with an index for each way in which readings are compared; the upgrade fills them."""
-    op.create_index(op.f("ix_audit_events_action_id"), "audit_events", ["action", "id"])
     op.create_table(
         "compared_cases",
         sa.Column("case_id", sa.Integer(), nullable=False),
