@@ -5,12 +5,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from core import clock
 from db import store, tables
 from db.database import Sessions
-from db.queries import case_state
+from db.queries import case_state, comparison_keys
 from db.values.accounts import Role
 from db.values.adjudication import Trigger
 from db.values.reading import CaseState, Opinion
@@ -300,3 +300,30 @@ def test_postgresql_computes_the_opinion_of_the_model_once_for_all_cases(session
         explained = session.scalars(text(f"EXPLAIN (ANALYZE, TIMING OFF, COSTS OFF) {statement}")).all()
     # The only window in it numbers the versions of the model.
     assert [re.findall(r"loops=\d+", line) for line in explained if "WindowAgg" in line] == [["loops=1"]]
+
+
+def test_sqlite_finds_what_it_derives_of_a_case_by_the_case(sessions: Sessions) -> None:
+    """A plan that looks at all reads, or at all events of a kind, for each case is not felt in a small database."""
+    if sessions.dialect != "sqlite":
+        pytest.skip("SQLite's planner")
+    world = make_world(sessions, cases=2, readers=2)
+    world.read(world.reader, world.case_id, SAYS_MALIGNANT)
+    asked: list[tuple[str, object]] = []
+
+    def note(_c: object, _k: object, statement: str, parameters: object, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    with sessions.read() as session:
+        event.listen(session.get_bind(), "before_cursor_execute", note)
+        case_state.derive_cases(session, world.cases, world.readers)
+        comparison_keys.derive_keys(session, world.cases)
+        event.remove(session.get_bind(), "before_cursor_execute", note)
+        derived = [(words, given) for words, given in asked if words.startswith(("SELECT", "WITH"))]
+        assert len(derived) == 5
+        for words, given in derived:
+            assert isinstance(given, tuple)
+            plan = [row[-1] for row in session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {words}", given)]
+            assert any("(case_id=?" in line or "(subject=?" in line for line in plan)
+            scanned = [line for line in plan if re.match(r"SCAN (reads|audit_events|images|predictions|cases)", line)]
+            assert scanned == []
+            assert [line for line in plan if "audit_events" in line and "(subject=?" not in line] == []
