@@ -288,8 +288,12 @@ def _begin_sqlite(connection: Connection) -> None:
     # SQLite ignores foreign keys unless asked to on every connection; migrations that rebuild a table need them off.
     cursor.execute(f"PRAGMA foreign_keys = {'OFF' if use == 'upgrade' else 'ON'}")
     cursor.execute(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
+    if use == "read":
+        cursor.execute("BEGIN")
     cursor.close()
-    connection.exec_driver_sql("BEGIN" if use == "read" else "BEGIN IMMEDIATE")
+    if use != "read":
+        # It may wait for a lock in vain, which SQLAlchemy then reports as it does every error.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _linked_sqlite() -> Version:
