@@ -36,7 +36,7 @@ _ByCase = dict[tuple[int, int], _Numbers]  # by account and case
 
 
 class _Keys:
-    """The numbers of keys, with the keys of those that were asked for."""
+    """Turns keys into numbers, and remembers for which key a number stands."""
 
     def __init__(self) -> None:
         self.by_number: dict[int, str] = {}
