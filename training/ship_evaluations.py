@@ -59,7 +59,7 @@ def run(
 ) -> None:
     """Evaluate out of fold and elsewhere, compare sets, measure heat maps, and replace the folder beside the file."""
     try:
-        sets = tuple(SetRequest.of(text, None, _MOST) for text in elsewhere or ())
+        sets = tuple(SetRequest.of([text], None, _MOST) for text in elsewhere or ())
         written = ship(Shipment(checkpoint, run_folder, tuple(data), sets, ablation, map_images))
     except (UnusableCheckpointError, OSError, ValueError) as error:
         _console.print(str(error), style="red")

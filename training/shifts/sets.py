@@ -45,7 +45,7 @@ class SetRequest:
     @classmethod
     def of(
         cls,
-        texts: Sequence[str],
+        texts: list[str],  # not a sequence: a text is one too
         magnification: str | None,
         most: int,
         *,
