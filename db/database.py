@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -284,16 +284,15 @@ def _prepare_sqlite(connection: DBAPIConnection, mode: str) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     use = connection.get_execution_options().get(_USE, "write")
     # The driver's own cursor: every transaction begins with this, and SQLAlchemy would take several times as long.
-    cursor = connection.connection.cursor()
-    # SQLite ignores foreign keys unless asked to on every connection; migrations that rebuild a table need them off.
-    cursor.execute(f"PRAGMA foreign_keys = {'OFF' if use == 'upgrade' else 'ON'}")
-    cursor.execute(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
-    if use == "read":
-        cursor.execute("BEGIN")
-    cursor.close()
-    if use != "read":
-        # It may wait for a lock in vain, which SQLAlchemy then reports as it does every error.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    with closing(connection.connection.cursor()) as cursor:
+        # SQLite ignores foreign keys unless asked to on every connection; migrations that rebuild tables need them off.
+        cursor.execute(f"PRAGMA foreign_keys = {'OFF' if use == 'upgrade' else 'ON'}")
+        cursor.execute(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
+        if use == "read":
+            cursor.execute("BEGIN")
+        else:
+            # It may wait for a lock in vain, which SQLAlchemy then reports as it does every error.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _linked_sqlite() -> Version:

@@ -1,4 +1,4 @@
-"""Write by what the figures of agreement are counted: derived again for the cases that a transaction has touched."""
+"""Keep what agreement counts: derived again for the cases that a transaction has touched, or for all."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,23 +35,9 @@ _Group = tuple[int, str, int]  # account, comparison and number
 _ByCase = dict[tuple[int, int], _Numbers]  # by account and case
 
 
-class _Keys:
-    """Turns keys into numbers, and remembers for which key a number stands."""
-
-    def __init__(self) -> None:
-        self.by_number: dict[int, str] = {}
-
-    def numbers(self, keys: Sequence[str]) -> _Numbers:
-        """Return the numbers of the keys of a case."""
-        found = tuple(map(number_of, keys))
-        self.by_number.update(zip(found, keys, strict=True))
-        return found
-
-
 def project_comparisons(session: Session, cases: Sequence[int]) -> None:
-    """Derive by what some cases are counted, and write what differs from what is stored."""
-    keys = _Keys()
-    derived = {key: keys.numbers(each) for key, each in derive_keys(session, cases).items()}
+    """Derive how some cases are counted, and write what differs from what is stored."""
+    derived, keys = _derive(session, cases)
     before = _stored(session, cases)
     changed = {key: numbers for key, numbers in derived.items() if before.get(key) != numbers}
     gone = {key: numbers for key, numbers in before.items() if derived.get(key) != numbers}
@@ -61,29 +47,32 @@ def project_comparisons(session: Session, cases: Sequence[int]) -> None:
         session.execute(_REMOVE, [{"account_id": account_id, "case_id": case_id} for account_id, case_id in removed])
     moved = _count(changed)
     moved.subtract(_count(gone))
-    _move(session, moved, keys.by_number)
+    _move(session, moved, keys)
 
 
 def rebuild_comparisons(session: Session, blocks: Iterator[Sequence[int]]) -> None:
-    """Derive by what all cases are counted, some cases at a time."""
+    """Derive how all cases are counted, some cases at a time."""
     for table in (tables.ComparedGroup, tables.ComparedCase):
         session.execute(delete(table))
-    keys, groups = _Keys(), Counter[_Group]()
+    keys: dict[int, str] = {}
+    groups = Counter[_Group]()
     for cases in blocks:
-        derived = {key: keys.numbers(each) for key, each in derive_keys(session, cases).items()}
+        derived, found = _derive(session, cases)
+        keys |= found
         if derived:
             rows = [_columns(account_id, case_id, each) for (account_id, case_id), each in derived.items()]
             session.execute(insert(tables.ComparedCase), rows)
         groups.update(_count(derived))
         if len(groups) > _MOST_GROUPS:
-            _move(session, groups, keys.by_number)
-            keys, groups = _Keys(), Counter[_Group]()
-    _move(session, groups, keys.by_number)
+            _move(session, groups, keys)
+            keys.clear()
+            groups.clear()
+    _move(session, groups, keys)
 
 
 def find_case_differences(session: Session, cases: Sequence[int]) -> Iterator[str]:
-    """Yield in words which of some cases are counted by something else than what their reads say."""
-    derived = {key: tuple(map(number_of, each)) for key, each in derive_keys(session, cases).items()}
+    """Yield, in words, which of some cases are not counted as they were read."""
+    derived, _ = _derive(session, cases)
     stored = _stored(session, cases)
     for account_id, case_id in sorted(derived.keys() | stored.keys()):
         if derived.get((account_id, case_id)) != stored.get((account_id, case_id)):
@@ -91,7 +80,7 @@ def find_case_differences(session: Session, cases: Sequence[int]) -> Iterator[st
 
 
 def find_group_differences(session: Session) -> Iterator[str]:
-    """Yield in words which counts differ from the cases that are counted."""
+    """Yield, in words, which counts differ from the number of cases."""
     row, group = tables.ComparedCase, tables.ComparedGroup
     counted: dict[_Group, int] = {}
     for name in COLUMNS.values():
@@ -114,6 +103,14 @@ def find_group_differences(session: Session) -> Iterator[str]:
 
 def _whose(account_id: int) -> str:
     return "researchers" if account_id == RESEARCHERS else f"account {account_id}"
+
+
+def _derive(session: Session, cases: Sequence[int]) -> tuple[_ByCase, dict[int, str]]:
+    """Return the numbers of the keys of some cases, and the key for which each number stands."""
+    keys = derive_keys(session, cases)
+    number = {key: number_of(key) for of_case in keys.values() for key in of_case}
+    derived = {whose: tuple(number[key] for key in of_case) for whose, of_case in keys.items()}
+    return derived, {one: key for key, one in number.items()}
 
 
 def _stored(session: Session, cases: Sequence[int]) -> _ByCase:

@@ -33,7 +33,7 @@ from db.queries.events import were_opinions_shown
 from db.queries.intakes import is_open_intake
 from db.queries.reads import is_current_final, is_routine
 from db.queries.scales import is_of_current_scale
-from db.queries.study_places import open_study_cases
+from db.queries.study_places import is_in_open_study
 from db.queries.text_search import contains_text
 from db.values.accounts import READING_ROLES, Role
 from db.values.adjudication import Trigger
@@ -89,7 +89,6 @@ def derivation() -> Select[int, int, int, float | None, float | None]:
     first, final = aliased(tables.Read), aliased(tables.Read)
     progress, triggers, opinion = images_of_cases(chosen=True), _case_triggers(chosen=True), _opinions()
     signed = _signed()
-    in_open_study = open_study_cases(reader.id).where(tables.StudyPlace.case_id == case.id).exists()
     finished = or_(
         final.id.is_not(None),
         has_settled(case.id, reader.id),
@@ -122,7 +121,7 @@ def derivation() -> Select[int, int, int, float | None, float | None]:
         .outerjoin(opinion, opinion.c.case_id == case.id)
         .outerjoin(first, and_(first.case_id == case.id, first.account_id == reader.id, is_routine(first, Stage.FIRST)))
         .outerjoin(final, and_(final.case_id == case.id, final.account_id == reader.id, is_current_final(final)))
-        .where(case.id.in_(_CASES), reader.id.in_(_READERS), ~in_open_study)
+        .where(case.id.in_(_CASES), reader.id.in_(_READERS), ~is_in_open_study(case.id, reader.id))
     )
 
 

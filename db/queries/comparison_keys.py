@@ -18,7 +18,7 @@ from db.queries.cached import cache_statement
 from db.queries.consensus import is_current_consensus
 from db.queries.counted_readings import ReadTable, make_chain, of_chain, shown_version
 from db.queries.reads import is_current_final, is_final_of_any_kind
-from db.queries.study_places import open_study_cases
+from db.queries.study_places import is_in_open_study
 from db.values.agreement import ComparedReadings
 
 RESEARCHERS = 0  # in place of an account: they know every case that any reader has finished
@@ -50,9 +50,8 @@ def number_of(key: str) -> int:
 def _knowers() -> Select[int, int]:
     """Select account and case by the rule of `db.queries.reader_knowledge.finished_cases`, without Undo."""
     final = aliased(tables.Read)
-    in_open_study = open_study_cases(final.account_id).where(tables.StudyPlace.case_id == final.case_id)
     return select(final.account_id, final.case_id).where(
-        final.case_id.in_(_CASES), is_current_final(final), ~in_open_study.exists()
+        final.case_id.in_(_CASES), is_current_final(final), ~is_in_open_study(final.case_id, final.account_id)
     )
 
 

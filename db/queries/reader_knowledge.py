@@ -23,7 +23,14 @@ from db.queries.consensus import has_settled, settled_by
 from db.queries.events import is_event_of, were_opinions_shown
 from db.queries.permissions import has_permission
 from db.queries.reads import is_current_final, is_routine
-from db.queries.study_places import current_place, open_studies_with, open_study_cases, shows_model, washout_ends
+from db.queries.study_places import (
+    current_place,
+    is_in_open_study,
+    open_studies_with,
+    open_study_cases,
+    shows_model,
+    washout_ends,
+)
 from db.values.accounts import Permission
 from db.values.audit import Action
 from db.values.reading import GRACE, Stage
@@ -109,9 +116,8 @@ def finished_cases(account_id: Number, window: UndoWindow) -> Select[int]:
 
 def knows_opinions(case_id: Numbers, account_id: int, window: UndoWindow) -> ColumnElement[bool]:
     """Select the cases of which this reader may know what others said, one case at a time."""
-    in_study = open_study_cases(account_id).where(tables.StudyPlace.case_id == case_id)
     said = or_(_has_finished(case_id, account_id, window), has_settled(case_id, account_id))
-    return and_(said, ~in_study.exists())
+    return and_(said, ~is_in_open_study(case_id, account_id))
 
 
 def may_know_names(session: Session, case_id: int, account_id: int) -> bool:
@@ -161,8 +167,7 @@ def shows_scopes(case_id: Numbers, account_id: int) -> ColumnElement[bool]:
     As of the model's opinion: after their own first read, and never while the case belongs to an open study of theirs.
     """
     begun = _first_reads(account_id).where(tables.Read.case_id == case_id)
-    in_study = open_study_cases(account_id).where(tables.StudyPlace.case_id == case_id)
-    return and_(begun.exists(), ~in_study.exists())
+    return and_(begun.exists(), ~is_in_open_study(case_id, account_id))
 
 
 def is_informed(session: Session, case_id: int, account_id: int, *, blind: bool = False) -> bool:

@@ -31,6 +31,14 @@ def open_study_cases(account_id: int | BindParameter[int] | InstrumentedAttribut
     )
 
 
+def is_in_open_study(
+    case_id: ColumnElement[int] | InstrumentedAttribute[int],
+    account_id: int | BindParameter[int] | InstrumentedAttribute[int],
+) -> ColumnElement[bool]:
+    """Select the cases that this reader may see only in an open study, one case at a time."""
+    return open_study_cases(account_id).where(tables.StudyPlace.case_id == case_id).exists()
+
+
 def is_outside_open_studies() -> ColumnElement[bool]:
     """Select the reads that were not saved in an open study."""
     place = aliased(tables.StudyPlace)

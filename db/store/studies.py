@@ -66,7 +66,7 @@ def cases_for_study(session: Session, account_id: int, filters: CaseChoice) -> t
         query = query.where(row.created_at < filters.until)
     found = tuple(session.scalars(query.limit(MOST_CASES + 1)))
     if len(found) > MOST_CASES:
-        raise ValueError(f"more than {MOST_CASES:,} cases match, the most that a study may have: narrow the filter")
+        raise ValueError(f"more than {MOST_CASES:,} cases match, and a study may have no more: narrow the filter")
     return found
 
 

@@ -1,4 +1,4 @@
-"""By what the figures of agreement are counted; derived from the other rows by `db.projection`."""
+"""How cases are counted for the figures of agreement; derived from the other rows by `db.projection`."""
 
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column

@@ -1,4 +1,4 @@
-"""By what the figures of agreement are counted, kept beside the reads: `db.projection`."""
+"""How cases are counted for the figures of agreement, kept beside the reads: `db.projection`."""
 
 import sqlalchemy as sa
 from alembic import op
