@@ -200,7 +200,7 @@ def test_numbers_do_not_follow_the_order_of_entry_and_change_with_every_export(s
     for readers, cases in orders:
         assert sorted(readers) == list(range(1, 7))
         assert sorted(cases) == list(range(1, 9))
-    assert len({tuple(cases) for _, cases in orders}) == 3
+    assert len({tuple(cases) for _, cases in orders}) > 1
     assert len({tuple(readers) for readers, _ in orders}) > 1
     assert numbered("a key") == numbered("a key") != numbered("another key")
 
