@@ -20,6 +20,9 @@ _MOST_PATCH_PIXELS = 5 * MAX_PIXELS
 _USUAL_MIRRORED = 2
 _MOST_MIRRORED = 4
 
+# Which part of a patch's side its map continues beyond it: half a cell of the coarsest maps, which have 7 x 7.
+_CONTINUED = 14
+
 
 def fit_boxes(height: int, width: int, policy: InputPolicy) -> list[Box]:
     """Lay the boxes of an input policy over an image, row by row.
@@ -97,18 +100,40 @@ def cut_patches(image: RgbImage, boxes: list[Box], side: int) -> NDArray[np.uint
 def stitch(maps: NDArray[np.float32], boxes: Sequence[Box], height: int, width: int) -> Heatmap:
     """Average patch maps (boxes x side x side, logit units) back onto the image.
 
-    Maps keep their own scale: stretching each patch to 0..1 first would paint an
-    empty patch as hot as a tumour. Pixels outside every box are 0: no evidence.
+    A map counts less the nearer its patch ends, so that where patches overlap one fades into the next. Where they only
+    meet, each map continues a little beyond its patch with the values of its edge: between the cells of two patches the
+    map then changes as it does between those of one patch, and no seam is seen.
+    Maps keep their own scale: stretching each patch to 0..1 first would paint an empty patch as hot as a tumour.
+    Pixels that no map reaches are 0: no evidence.
     """
     if len(maps) != len(boxes):
         raise ValueError(f"{len(maps)} maps for {len(boxes)} boxes")
     total = np.zeros((height, width), dtype=np.float32)
-    covered = np.zeros((height, width), dtype=np.float32)
-    for patch_map, (left, top, right, bottom) in zip(maps, boxes, strict=True):
-        size = (right - left, bottom - top)
-        total[top:bottom, left:right] += cv2.resize(patch_map, size, interpolation=cv2.INTER_LINEAR)
-        covered[top:bottom, left:right] += 1
-    return np.divide(total, np.maximum(covered, 1, out=covered), out=total)
+    weight = np.zeros((height, width), dtype=np.float32)
+    for patch_map, box in zip(maps, boxes, strict=True):
+        continued, (left, top, right, bottom) = _continue_beyond(patch_map, box, height, width)
+        weights = np.outer(_fading_weights(bottom - top), _fading_weights(right - left))
+        total[top:bottom, left:right] += continued * weights
+        weight[top:bottom, left:right] += weights
+    return np.divide(total, weight, out=total, where=weight > 0)
+
+
+def _continue_beyond(patch_map: NDArray[np.float32], box: Box, height: int, width: int) -> tuple[Heatmap, Box]:
+    """Enlarge a map to its box and continue it beyond, as far as the image goes; return it with its larger box."""
+    left, top, right, bottom = box
+    down, across = (bottom - top) // _CONTINUED, (right - left) // _CONTINUED
+    larger = (max(0, left - across), max(0, top - down), min(width, right + across), min(height, bottom + down))
+    enlarged = cv2.resize(patch_map, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    beyond = (top - larger[1], larger[3] - bottom, left - larger[0], larger[2] - right)
+    continued = cv2.copyMakeBorder(enlarged, *beyond, borderType=cv2.BORDER_REPLICATE)
+    return continued.astype(np.float32, copy=False), larger
+
+
+def _fading_weights(length: int) -> NDArray[np.float32]:
+    """Return the distance of each pixel of a line from its nearer end, in pixels; 0.5 for the first and the last."""
+    from_start = np.arange(0.5, length, dtype=np.float32)
+    nearer: NDArray[np.float32] = np.minimum(from_start, from_start[::-1])
+    return nearer
 
 
 def _starts(length: int, side: int, stride: int) -> list[int]:

@@ -1,5 +1,6 @@
 """Patches cover the image, and their maps return to where they came from."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -118,10 +119,29 @@ def test_an_empty_patch_stays_cold() -> None:
     assert (heatmap[:, 10:] == 4).all()
 
 
-def test_overlapping_maps_are_averaged_and_uncovered_pixels_are_no_evidence() -> None:
+def test_overlapping_maps_are_averaged_by_their_distance_from_the_end_and_uncovered_pixels_are_no_evidence() -> None:
     maps = np.stack([np.full((4, 4), 1.0), np.full((4, 4), 3.0)]).astype(np.float32)
     heatmap = stitch(maps, [(0, 0, 4, 4), (2, 0, 6, 4)], 4, 8)
-    assert heatmap[0].tolist() == [1, 1, 2, 2, 3, 3, 0, 0]
+    assert heatmap[0].tolist() == [1, 1, 1.5, 2.5, 3, 3, 0, 0]
+
+
+@pytest.mark.parametrize(("overlap", "over"), [(0, 12), (1, 13), (28, 40)])
+def test_one_map_fades_into_the_next_without_a_seam(overlap: int, over: int) -> None:
+    boxes = [(0, 0, 84, 84), (84 - overlap, 0, 168 - overlap, 84)]
+    maps = np.stack([np.full((7, 7), 1.0), np.full((7, 7), 3.0)]).astype(np.float32)
+    heatmap = stitch(maps, boxes, 84, 168 - overlap)
+    assert np.allclose(heatmap, heatmap[0])
+    steps = np.diff(heatmap[0])
+    assert steps.min() >= 0
+    assert steps.max() == pytest.approx(2 / over, rel=1e-4)
+    assert heatmap[0, [0, -1]].tolist() == [1, 3]
+
+
+def test_cells_of_patches_that_meet_are_joined_as_those_of_one_patch_are() -> None:
+    cells = np.random.default_rng(0).normal(size=(7, 14)).astype(np.float32)
+    boxes = [(0, 0, 84, 84), (84, 0, 168, 84)]
+    heatmap = stitch(np.stack([cells[:, :7], cells[:, 7:]]), boxes, 84, 168)
+    assert np.allclose(heatmap, cv2.resize(cells, (168, 84), interpolation=cv2.INTER_LINEAR), atol=1e-5)
 
 
 def test_a_map_is_not_moved_by_its_enlargement() -> None:
