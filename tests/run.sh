@@ -42,9 +42,9 @@ else
     # Beside the tests, which often wait: mypy by itself would leave the other cores idle for a minute or more.
     types=$(mktemp)
     mypy >"$types" 2>&1 &
-    # Three files at a time, because many tests wait for a server, a browser or a worker of theirs.
+    # Four files at a time, because many tests wait for a server, a browser or a worker of theirs.
     failed=0
-    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 3 --dist loadfile --no-loadscope-reorder || failed=$?
+    OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest -n 4 --dist loadfile --no-loadscope-reorder || failed=$?
     wait $! || failed=1
     cat "$types"
     rm "$types"
