@@ -13,8 +13,8 @@ from db.values.accounts import Role
 from db.values.adjudication import Consensus, Ruling, Severity, Trigger, WaitingCase
 from db.values.reading import Arm, Opinion, Region, RegionKind
 from tests.helpers.concurrency import at_once
-from tests.helpers.rows import CANNOT_ASSESS, OPENED, RULING, SAYS_BENIGN, SAYS_MALIGNANT, stored_image
-from tests.helpers.world import World, add_person, analyse_all, make_world
+from tests.helpers.rows import CANNOT_ASSESS, OPENED, RULING, SAYS_BENIGN, SAYS_MALIGNANT
+from tests.helpers.world import World, add_person, make_world
 
 
 @pytest.fixture
