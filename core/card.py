@@ -217,7 +217,7 @@ class Card:
             raise ValueError("a card must name at least one branch")
         if self.encoder is not None:
             if len(self.branches) != 1:
-                raise ValueError(f"an encoder of others is the only branch, but there are {len(self.branches)}")
+                raise ValueError(f"a third-party encoder must be the only branch, but there are {len(self.branches)}")
             if (self.encoder.pooling == "mean") != (self.head == "additive"):
                 raise ValueError("the mean of patch tokens needs the additive head, a class token any other")
         if not 0 < self.threshold < 1:

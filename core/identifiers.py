@@ -77,7 +77,7 @@ def describe_loss(identifier: str) -> str:
     if _SHORTENED.fullmatch(folded):
         return "is a number that a spreadsheet has shortened; format the column as text and type it again"
     if folded in _ABSENT or (folded and not folded.strip("#")):
-        return "is what programs write where there is no value"
+        return "is a placeholder for a missing value"
     return ""
 
 

@@ -156,4 +156,4 @@ def find_objection(way: CheckedWay, folder: Path) -> str | None:
     found = record.difference
     if not found.is_of_enough:
         return f"{way.backend} was checked on too few images: {found}"
-    return None if found.passed else f"{way.backend} changes too much: {found}"
+    return None if found.passed else f"{way.backend} changes the results too much: {found}"

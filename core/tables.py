@@ -282,10 +282,14 @@ def _mark_formulas(
 def _describe_cell(cell: "Cell | MergedCell") -> str:
     """Return why a cell cannot be used; "" if it can."""
     if isinstance(cell.value, date | time | timedelta):
-        return f"is a date or a time to Excel ({cell.value}); format the column as text and type the cell again"
+        return (
+            f"was stored by Excel as a date or time ({cell.value}); format the column as text and type the cell again"
+        )
     if isinstance(cell.value, int | float) and abs(cell.value) >= _EXACT_BELOW:
-        return "is a number of which Excel keeps 15 digits only; format the column as text and type the cell again"
-    return f"is an error of Excel ({cell.value})" if cell.data_type == "e" else ""
+        return (
+            "is a number longer than the 15 digits that Excel keeps; format the column as text and type the cell again"
+        )
+    return f"is an Excel error ({cell.value})" if cell.data_type == "e" else ""
 
 
 def _cell_text(cell: "Cell | MergedCell") -> str:

@@ -26,7 +26,7 @@ class StillBlindError(Exception):
 
     def __init__(self, case_id: int) -> None:
         super().__init__(
-            f"this image is in case number {case_id}, which is still to be read without the model: ask again when the "
+            f"this image is in case number {case_id}, which must first be read without the model: try again when the "
             "case is signed off, or ask an administrator to open it to predictions"
         )
         self.case_id = case_id

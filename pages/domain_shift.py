@@ -29,8 +29,7 @@ else:
         shift = Shift.from_json(chosen.document)
     except ValueError as error:
         st.error(
-            f"This comparison cannot be read: {formatting.escape(str(error))}. Make it again with "
-            "python -m training.shift."
+            f"This comparison cannot be read: {formatting.escape(str(error))}. Run python -m training.shift again."
         )
     else:
         _draw_comparison(shift if resources.sees_names() else shift_without_names(shift, chosen.document), chosen.id)

@@ -55,7 +55,7 @@ class CasePlan:
         if self.accession and not self.one_case:
             raise ValueError("several cases cannot share one case number")
         if self.case_id is not None and (self.accession or not self.one_case):
-            raise ValueError("images that join a case cannot become another one")
+            raise ValueError("images added to a case cannot also form a new case")
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,7 +231,7 @@ def _answer_invalid_request(request: Request, error: Exception) -> Response:
     wrong = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
     return answer_refusal(
         request.headers,
-        "The request is not as /openapi.json describes it.",
+        "The request does not match /openapi.json.",
         HTTPStatus.UNPROCESSABLE_ENTITY,
         members={"errors": wrong},
     )

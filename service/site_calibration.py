@@ -12,7 +12,7 @@ from db.database import Sessions
 
 _SUFFIX = ", fitted to this site"
 _PROTOCOL = "signed-off or adjudicated cases of this site, by case; their readers may have seen the model's opinion"
-_HELD_OUT = "cases of this site, cross-validated (the AUC: of the fit to all)"
+_HELD_OUT = "cases of this site, cross-validated (AUC: fit to all cases)"
 
 
 def find_cases(sessions: Sessions, account_id: int, version: str) -> list[LocalCase]:

@@ -29,7 +29,16 @@ APACHE_2_0 = "283ea6cc2997a1a70da0049e09adf9317bb60ca1b51279b65196b83a69e1996b"
 # Files and folders that the program or whoever runs it makes; they are named and not part of the project.
 MADE = {
     *("data/", ".venv", ".venv/bin/activate", "breakhis/", ".streamlit/secrets.toml"),
-    *("labels.csv", "patients.csv", "images.csv", "scores.imrmc", "second_read.dump", "sbom.json", "small.txt"),
+    *(
+        "labels.csv",
+        "patients.csv",
+        "images.csv",
+        "models/ours.safetensors",
+        "scores.imrmc",
+        "second_read.dump",
+        "sbom.json",
+        "small.txt",
+    ),
     *("secrets/", "secrets/postgres_password", "secrets/second_read_database", ".venv/bin/pip", ".venv/bin/python"),
 }
 # Endings by which a word without a slash is a file; one such as `training.evaluate` is none.

@@ -40,7 +40,7 @@ def run(
     data: Annotated[Path, typer.Option(help="Folder of tissue images; altered copies of them are tried.")],
     *,
     dataset: Annotated[DatasetName, typer.Option(help="Dataset in the folder.")] = "breakhis",
-    pictures: Annotated[int, typer.Option(min=2, help="How many pictures that are no histology.")] = 500,
+    pictures: Annotated[int, typer.Option(min=2, help="How many images that are not histology.")] = 500,
     altered: Annotated[int, typer.Option(min=1, help="How many images for each alteration.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn at random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,

@@ -23,13 +23,13 @@ _WORDS = pa.list_(pa.string())
 COLUMNS: Final = (
     ("path", pa.string(), "the image, below the folder or as the table names it"),
     ("sha256", pa.string(), "of the bytes of the file; null if it could not be read"),
-    ("label", pa.string(), "as the table says; null if it says nothing"),
-    ("probability", pa.float64(), "that the image is malignant, by the model; null without a prediction"),
+    ("label", pa.string(), "as the table states it; null if it states none"),
+    ("probability", pa.float64(), "of malignancy, by the model; null without a prediction"),
     ("prediction", pa.string(), "the class that the model predicts at its threshold; not a diagnosis"),
     ("threshold", pa.float64(), "on the probability, from the card of the model"),
     ("benign_patches", pa.int64(), "patches below the threshold"),
     ("malignant_patches", pa.int64(), "patches at or above it"),
-    ("scope", pa.string(), "in, unusual or out; null if the model knows nothing of its training images"),
+    ("scope", pa.string(), "in, unusual or out; null if the model cannot compare images with its training images"),
     ("scope_score", pa.float64(), "how unlike the training images it is; larger is less like them"),
     ("sharpness", pa.float64(), "variance of the Laplacian of the grey image"),
     ("tissue_fraction", pa.float64(), "share of the image that shows tissue, 0 to 1"),
@@ -38,7 +38,7 @@ COLUMNS: Final = (
     ("height", pa.int64(), "in pixels"),
     ("width", pa.int64(), "in pixels"),
     ("um_per_px", pa.float64(), "micrometres per pixel; null if unknown"),
-    ("um_per_px_source", pa.string(), "who says so"),
+    ("um_per_px_source", pa.string(), "where the scale comes from"),
     ("model_version", pa.string(), "the first 12 hex digits of the checkpoint's sha256"),
     ("seconds", pa.float64(), "taken by this image"),
     ("reason", pa.string(), "why an image that was read has no prediction: it is out of scope"),
@@ -172,8 +172,8 @@ def read_rows(path: Path, made_with: str) -> pa.Table | None:
     try:
         table = pq.read_table(path)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is no table of scores: {error}") from error
+        raise ValueError(f"{path} is not a table of scores: {error}") from error
     made = (table.schema.metadata or {}).get(_MADE_WITH)
     if made is None:
-        raise ValueError(f"{path} is no table of scores")
+        raise ValueError(f"{path} is not a table of scores")
     return table if made == made_with.encode() and table.schema.names == _SCHEMA.names else None

@@ -121,7 +121,7 @@ def _read_scale(row: Row, table: Path) -> float | None:
     try:
         return Scale(float(text.replace(",", ".")), "dataset").um_per_px
     except ValueError as error:
-        raise ValueError(f"{table}, {row.place}, column {_SCALE}: {text!r} is no scale in µm per pixel") from error
+        raise ValueError(f"{table}, {row.place}, column {_SCALE}: {text!r} is not a scale in µm per pixel") from error
 
 
 def _index_files(root: Path) -> dict[str, list[Path]]:

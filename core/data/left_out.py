@@ -78,7 +78,7 @@ def dataset_cautions(
         count = f"{len(merged)} patients are each" if len(merged) > 1 else "1 patient is"
         others = ", ..." if len(merged) > 1 else ""
         cautions.append(
-            Caution("patients merged", f"{count} written in several ways and taken as one", merged[0] + others)
+            Caution("patients merged", f"{count} spelled in several ways and treated as one", merged[0] + others)
         )
     left_out = [one for folder in (root, *more) for one in find_left_out(name, folder, images)]
     return (*cautions, *left_out_cautions(left_out))

@@ -43,7 +43,7 @@ def check_work(unpacked: int, packed: int) -> None:
     if unpacked > FREE_WORK and unpacked > MOST_WORK * packed:
         raise UnreadableImageError(
             f"the file of {packed:,} bytes would unpack to {unpacked / 1e6:,.0f} MB, more than {MOST_WORK} times its "
-            "size: it is cut short, empty or made to do harm. Export a smaller field of view."
+            "size: it is truncated, empty or malicious. Export a smaller field of view."
         )
 
 

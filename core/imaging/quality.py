@@ -70,7 +70,7 @@ def _unreadable(image: RgbImage, measures: _Measures) -> tuple[QualityFinding, .
     if measures.tissue_fraction < _BLANK_TISSUE and measures.contrast < _BLANK_CONTRAST:
         messages.append(f"blank (tissue {_percent(measures.tissue_fraction)}, contrast {measures.contrast:.1f})")
     elif measures.contrast < _FLAT_CONTRAST:
-        messages.append(f"flat (contrast {measures.contrast:.1f}, at least {_FLAT_CONTRAST:g} grey levels)")
+        messages.append(f"flat (contrast {measures.contrast:.1f}, minimum {_FLAT_CONTRAST:g} grey levels)")
     return tuple(QualityFinding("unreadable", message) for message in messages)
 
 
@@ -83,7 +83,7 @@ def _warnings(image: RgbImage, measures: _Measures, limits: QualityLimits) -> tu
         messages.append(f"sparse (tissue {share}, limit {limit})")
     red, blue = stain_cast(image)
     if not is_like_he(red, blue):
-        messages.append(f"not H&E-like (dark tissue: red {red:+.0f} and blue {blue:+.0f} against green)")
+        messages.append(f"not H&E-like (in dark tissue, red is {red:+.0f} and blue {blue:+.0f} relative to green)")
     return tuple(QualityFinding("warning", message) for message in messages)
 
 

@@ -22,7 +22,7 @@ class Scale:
     def __post_init__(self) -> None:
         if not is_plausible(self.um_per_px):
             raise ValueError(
-                f"a pixel of {self.um_per_px:g} µm is no scale of a microscope image; "
+                f"a pixel of {self.um_per_px:g} µm is not a plausible scale for a microscope image; "
                 f"it must be between {LEAST_UM_PER_PX:g} and {MOST_UM_PER_PX:g} µm"
             )
 

@@ -61,7 +61,7 @@ def choose_picture(data: bytes) -> Picture:
         if broken:
             raise UnreadableImageError("the TIFF has only a preview; its picture is missing. Export it again.")
         largest = max(pages, key=lambda page: page.pixels)
-        return Picture((largest.tags,), directories.pages[0], ("the file calls its only picture a smaller copy",))
+        return Picture((largest.tags,), directories.pages[0], ("the file marks its only image as a smaller copy",))
     lost = _note_lost(directories, broken=broken)
     composite = _compose(directories, whole)
     if composite:

@@ -202,7 +202,9 @@ def _decode_picture(data: bytes, shape: tuple[int, int, int], layout: Layout) ->
 def _j2k_size(data: bytes) -> tuple[int, int, int, int]:
     """Return width, height, channels and bits of a JPEG 2000 codestream (ISO/IEC 15444-1, A.5.1)."""
     if not data.startswith(_J2K_START) or len(data) < 45 or not data.rstrip(b"\0").endswith(_END):
-        raise UnreadableImageError("a strip or tile of the TIFF is no whole JPEG 2000 codestream. Export it again.")
+        raise UnreadableImageError(
+            "a strip or tile of the TIFF is not a complete JPEG 2000 codestream. Export it again."
+        )
     right, bottom, left, top, tile_width, tile_height = struct.unpack_from(">6I", data, 8)
     (channels,) = struct.unpack_from(">H", data, 40)
     parts = {data[42 + 3 * n : 45 + 3 * n] for n in range(min(channels, 5))}

@@ -128,7 +128,7 @@ def build_backend(backend: Backend, network: HybridNetwork, side: int, device: t
 def find_problem(backend: Backend, device: torch.device) -> str | None:
     """Return why a device cannot compute in this way, as far as that is known without trying; None if it can."""
     if backend.startswith(_OPENVINO) and device.type != "cpu":
-        return f"{backend} computes on the processor only, not on {device}"
+        return f"{backend} runs on the CPU only, not on {device}"
     if backend == "torch-fp16" and device.type != "cuda":
         return f"{backend} needs a GPU"
     if precision_of(backend) is torch.bfloat16 and not supports_bf16(device):

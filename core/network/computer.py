@@ -27,7 +27,7 @@ _GPU_BATCH = 256
 
 _CPU = torch.device("cpu")
 
-NO_ROOM = "the GPU ran out of memory: the processor computes until the next start"
+NO_ROOM = "the GPU ran out of memory: the CPU is used until the next restart"
 
 
 class Computer:
@@ -111,7 +111,7 @@ class Computer:
         return CheckedWay(checkpoint_sha256, backend, library_of(backend), processor_of(self.device))
 
     def make_room(self, views: int, fewest: int) -> bool:
-        """Let fewer views go through the network at once than did not fit, at last on the processor.
+        """Let fewer views go through the network at once than did not fit, at last on the CPU.
 
         Return False if that was tried already.
         """

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 from core.results import OUT_OF_SCOPE, Scope, ScopeLevel
 
-UNUSUAL = "Unusual image: rely on it less"
+UNUSUAL = "Unusual image: rely less on the model's opinion"
 # Of a case: the sign goes with the words, as those of benign and malignant do.
 NO_OPINION = "⊘ no opinion"
 
 # What exports say in the column of a read.
 SHOWN_SCOPES = (
-    "in: like the training images; unusual: the model's opinion was marked, because an image is unusual or was left "
-    "out of it; out: the model gave no opinion, because the images are unlike the training images; empty: not shown or "
+    "in: like the training images; unusual: the opinion was shown with a caution, because an image was unusual or was "
+    "left out; out: the model gave no opinion, because the images are unlike the training images; empty: not shown or "
     "not measured"
 )
 

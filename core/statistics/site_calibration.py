@@ -70,7 +70,7 @@ def describe_missing(cases: Sequence[LocalCase]) -> str | None:
     parts = " and ".join(f"{count} {label}" for count, label in of_labels)
     if not parts:
         return whole
-    return f"{whole}: {parts}" if at_least == needed else f"{whole}, among them {parts}"
+    return f"{whole}: {parts}" if at_least == needed else f"{whole}, including {parts}"
 
 
 def fit_to_site(cases: Sequence[LocalCase], threshold: float) -> SiteFit:
@@ -80,7 +80,7 @@ def fit_to_site(cases: Sequence[LocalCase], threshold: float) -> SiteFit:
         TooFewCasesError: If there are fewer than 30 cases, or fewer than 5 of either label.
     """
     if (missing := describe_missing(cases)) is not None:
-        raise TooFewCasesError(f"still missing: {missing}")
+        raise TooFewCasesError(f"still needed: {missing}")
     ordered = sorted(cases, key=lambda case: case.malignant)
     truth = np.array([case.malignant for case in ordered])
     before = _case_means(ordered, 1.0)

@@ -278,7 +278,7 @@ def _find_unannounced(lines: Iterable[AnchorLine], events: KeptEvents, *, comple
         place = bisect_left(ends, number)
         is_announced = place < len(ends) and announced[place][0] <= number
         if number > 0 and not is_announced and (complete or number < newest):
-            yield AuditFinding("inserted", number, number, "never announced in the anchor file")
+            yield AuditFinding("inserted", number, number, "not recorded in the anchor file")
 
 
 def _announced_runs(lines: Iterable[AnchorLine]) -> list[tuple[int, int]]:

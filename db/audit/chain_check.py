@@ -89,7 +89,9 @@ class ChainCheck:
 def _break(before: CheckedEvent | None, event: CheckedEvent) -> AuditFinding | None:
     last = before.number if before else 0
     if event.number > last + 1:
-        return AuditFinding("missing", last + 1, event.number - 1, "the next event does not follow the one before them")
+        return AuditFinding(
+            "missing", last + 1, event.number - 1, "the next event does not continue from the one before the gap"
+        )
     if not event.agrees or (before and not before.agrees):
         return None  # reported already
     if before is None or last < 1:
@@ -101,5 +103,5 @@ def _break(before: CheckedEvent | None, event: CheckedEvent) -> AuditFinding | N
 
 def _inserted(numbers: "array[int]") -> AuditFinding:
     stored_as = f" (stored as number {numbers[0]})" if numbers[0] < 1 else ""
-    words = f"not part of the chain, which continues past it{stored_as}"
+    words = f"not part of the chain: the next event continues from an earlier one{stored_as}"
     return AuditFinding("inserted", max(0, min(numbers)), max(0, *numbers), words)

@@ -96,4 +96,4 @@ def _differences(stored: Seal, events: Sequence[EventSeal]) -> Iterator[AuditFin
 
 def _gone(of: str, events: Sequence[EventSeal]) -> AuditFinding:
     numbers = [one.event for one in events]
-    return AuditFinding("missing", min(numbers), max(numbers), "the row that the event describes is gone", of)
+    return AuditFinding("missing", min(numbers), max(numbers), "the row that the event describes is missing", of)

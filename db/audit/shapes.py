@@ -30,7 +30,7 @@ def find_lost_tables(schema: MetaData) -> Iterator[AuditFinding]:
     """Find the tables that are gone."""
     for name in _needed_columns():
         if name not in schema.tables:
-            yield AuditFinding("missing", 0, 0, "it is gone, or something else is in its place", f"table {name}")
+            yield AuditFinding("missing", 0, 0, "it is missing or was replaced", f"table {name}")
 
 
 def is_altered(sealed: SealedTable, altered: Mapping[str, AuditFinding]) -> bool:

@@ -31,7 +31,8 @@ def find_differences(session: Session) -> Iterator[str]:
     for account, number in sorted(counted.keys() | kept.keys()):
         have, should = kept.get((account, number), 0), counted.get((account, number), 0)
         if have != should:
-            yield f"account {account} should have {count_words(should, 'case')} on pile {number}, but has {have:,}"
+            expected = count_words(should, "case")
+            yield f"account {account} should have {expected} in worklist group {number}, but has {have:,}"
     yield from find_group_differences(session)
 
 

@@ -76,7 +76,8 @@ def find_case_differences(session: Session, cases: Sequence[int]) -> Iterator[st
     stored = _stored(session, cases)
     for account_id, case_id in sorted(derived.keys() | stored.keys()):
         if derived.get((account_id, case_id)) != stored.get((account_id, case_id)):
-            yield f"case number {case_id} is not counted as it was read in the agreement of {_whose(account_id)}"
+            whose = _whose(account_id)
+            yield f"case number {case_id} is counted differently from how it was read in the agreement of {whose}"
 
 
 def find_group_differences(session: Session) -> Iterator[str]:

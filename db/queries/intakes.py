@@ -46,9 +46,9 @@ def refuse_opened(session: Session, case: tables.Case) -> None:
         CaseChangedError: If its images can no longer be changed; the message says why.
     """
     if session.scalar(_places_of(), {"case": case.id}) is not None:
-        raise CaseChangedError(f"case {case.accession} is part of a study: its images stay as they are")
+        raise CaseChangedError(f"case {case.accession} is part of a study: its images can no longer be changed")
     if was_opened(session, case):
-        raise CaseChangedError(f"somebody has opened case {case.accession}: its images stay as they are")
+        raise CaseChangedError(f"somebody has opened case {case.accession}: its images can no longer be changed")
 
 
 def was_opened(session: Session, case: tables.Case) -> bool:

@@ -131,7 +131,7 @@ def exported_reads(
 def record_export(session: Session, account_id: int, what: ReadsExport) -> None:
     """Record an export of reads: which, how many, and whether with names."""
     export_extent(session, account_id)
-    names = "with names" if what.named else "with times of the clock" if what.clock_times else "de-identified"
+    names = "with names" if what.named else "with clock times" if what.clock_times else "de-identified"
     reads = count_words(len(what.reads), "read")
     counts = f"{reads} of {count_words(what.readers, 'reader')} and {count_words(len(what.cases), 'case')}"
     record_event(session, account_id, Action.EXPORTED, f"{counts}, {names}: {what.title}")

@@ -290,4 +290,6 @@ def _already_saved(existing: Read) -> CaseChangedError:
     label = existing.opinion.label or "cannot assess"
     when = existing.saved_at.strftime("%Y-%m-%d %H:%M:%S UTC")
     stage = existing.stage.value
-    return CaseChangedError(f"your {stage} opinion on this case was already saved ({label}, {when}); it stays as it is")
+    return CaseChangedError(
+        f"your {stage} opinion on this case was already saved ({label}, {when}) and cannot be replaced"
+    )

@@ -135,7 +135,7 @@ def _check_objective(session: Session, chosen: ChosenScale) -> None:
 def _why_fixed(session: Session, case: tables.Case) -> str | None:
     read, place = tables.Read, tables.StudyPlace
     if session.scalar(select(read.id).where(read.case_id == case.id).limit(1)) is not None:
-        return f"case {case.accession} has been read: the scale of its images stays as it is"
+        return f"case {case.accession} has been read: the scale of its images can no longer be changed"
     if session.scalar(select(place.id).where(place.case_id == case.id).limit(1)) is not None:
-        return f"case {case.accession} is part of a study: the scale of its images stays as it is"
+        return f"case {case.accession} is part of a study: the scale of its images can no longer be changed"
     return None

@@ -155,9 +155,8 @@ class Overlap:
     def words(self) -> str:
         """The warning that a reader could learn from the evaluation what they have yet to read blind."""
         return (
-            f"images of this evaluation that are also pictures of cases: {self.images:,}, of "
-            f"{count_words(self.cases, 'case')}. "
-            "Until readers have finished these cases, the evaluation is shown to them without these images."
+            f"This evaluation shares {count_words(self.images, 'image')} with {count_words(self.cases, 'case')}. Until "
+            "readers have finished these cases, the evaluation is shown to them without these images."
         )
 
 

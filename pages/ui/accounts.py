@@ -49,7 +49,7 @@ def draw_add_form() -> None:
             f"Password (at least {SHORTEST} characters)", type="password", key=f"first-password-{number}"
         )
         without = st.checkbox("No password: signs in through an identity provider", key=f"without-{number}")
-        if st.form_submit_button("Add the account", type="primary"):
+        if st.form_submit_button("Add account", type="primary"):
             if without and password:
                 st.error('Enter a password or tick "No password", not both.')
                 return
@@ -67,14 +67,14 @@ def draw_change_form(rows: Sequence[AccountRow]) -> None:
     """Ask for a change of another account; it is signed out everywhere at once."""
     number = components.form_number(_FORMS)
     with st.form(f"change-account-{number}"):
-        st.markdown("**Change an account** – it is signed out everywhere at once")
+        st.markdown("**Change an account** – it will be signed out everywhere immediately")
         row = st.selectbox("Account", rows, format_func=lambda row: row.name, index=None, key=f"changed-{number}")
         role = st.selectbox(
             "New role", list(Role), format_func=str, index=None, placeholder="keep", key=f"next-role-{number}"
         )
         password = st.text_input("New password", type="password", placeholder="keep", key=f"next-password-{number}")
         switch = st.segmented_control("Access", [_DISABLE, _ENABLE], key=f"access-{number}")
-        if st.form_submit_button("Change the account", type="primary"):
+        if st.form_submit_button("Change account", type="primary"):
             if row is None or not (role or password or switch):
                 st.error("Choose an account and what to change.")
                 return
@@ -132,7 +132,7 @@ def draw_link_form(accounts: Sequence[AccountRow], known: Sequence[IdentityRow])
         email = st.text_input(
             "or e-mail address, verified by the provider", max_chars=255, autocomplete="off", key=f"email-{number}"
         )
-        if st.form_submit_button("Link the identity", type="primary"):
+        if st.form_submit_button("Link identity", type="primary"):
             if row is None:
                 st.error("Choose an account.")
                 return
@@ -149,9 +149,9 @@ def draw_link_form(accounts: Sequence[AccountRow], known: Sequence[IdentityRow])
 def draw_unlink_form(rows: Sequence[IdentityRow]) -> None:
     """Ask which identity to unlink."""
     with st.form("unlink-identity"):
-        st.markdown("**Unlink an identity** – its account is signed out everywhere at once")
+        st.markdown("**Unlink an identity** – its account will be signed out everywhere immediately")
         row = st.selectbox("Identity", rows, format_func=_identity_words, index=None)
-        if st.form_submit_button("Unlink the identity", type="primary") and row is not None:
+        if st.form_submit_button("Unlink identity", type="primary") and row is not None:
             by = resources.account().id
             with resources.sessions().begin() as session:
                 store.identities.unlink_identity(session, by, row.id)
@@ -187,11 +187,11 @@ def draw_token_form(rows: Sequence[AccountRow]) -> None:
         row = st.selectbox("Account", rows, format_func=lambda row: row.name, index=None, key="account-of-the-token")
         scope = st.selectbox("What it may do", list(_SCOPES), format_func=_SCOPES.__getitem__, key="scope-of-the-token")
         st.caption(
-            "A program that gets predictions needs an account that reads no cases: that of a researcher, made for the "
-            "program. One that adds cases needs the account of a reader."
+            "A program that gets predictions needs an account that reads no cases, such as a researcher's account made "
+            "for it. A program that adds cases needs a reader's account."
         )
         label = st.text_input("What it is for", max_chars=100)
-        if st.form_submit_button("Create the token", type="primary") and row is not None:
+        if st.form_submit_button("Create token", type="primary") and row is not None:
             by = resources.account().id
             try:
                 with resources.sessions().begin() as session:
@@ -207,9 +207,9 @@ def draw_token_form(rows: Sequence[AccountRow]) -> None:
 def draw_revoke_form(rows: Sequence[TokenRow]) -> None:
     """Ask which token to revoke."""
     with st.form("revoke-token"):
-        st.markdown("**Revoke a token** – it stops working at once")
+        st.markdown("**Revoke a token** – it stops working immediately")
         row = st.selectbox("Token", rows, format_func=lambda row: f"{row.id}: {row.account}, {row.label}", index=None)
-        if st.form_submit_button("Revoke the token", type="primary") and row is not None:
+        if st.form_submit_button("Revoke token", type="primary") and row is not None:
             by = resources.account().id
             with resources.sessions().begin() as session:
                 store.sign_ins.revoke_token(session, by, row.id)

@@ -45,7 +45,9 @@ def ask_filter(choices: EventChoices) -> EventFilter:
     account = person.selectbox("Person", [PROGRAM, *choices.accounts], format_func=_person_words, index=None,
                                placeholder="anyone", key="audit-person")  # fmt: skip
     done = action.selectbox("Action", choices.actions, index=None, placeholder="anything", key="audit-action")
-    text = about.text_input("Case or subject", placeholder="any part of it", max_chars=200, key="audit-about").strip()
+    text = about.text_input(
+        "Case or subject", placeholder="any part of the name or number", max_chars=200, key="audit-about"
+    ).strip()
     chosen = days.date_input("Days", value=[], key="audit-days")
     since, until = _span(chosen if isinstance(chosen, tuple) else (chosen,))
     return EventFilter(account=account, action=done, since=since, until=until, about=text or None)
@@ -80,7 +82,7 @@ def draw_events(page: EventPage, number: int, chosen: EventFilter) -> None:
     newer.button("Newer", disabled=number <= 1, on_click=_change_page, args=(-1,), width="stretch")
     older.button("Older", disabled=number >= last, on_click=_change_page, args=(1,), width="stretch")
     first = (number - 1) * PAGE_SIZE
-    where.caption(f"{first + 1:,} to {first + len(page.events):,} of {page.found:,} events, the newest first.")
+    where.caption(f"{first + 1:,} to {first + len(page.events):,} of {page.found:,} events, newest first.")
     with file:
         make = partial(_events_file, resources.account().id, chosen)
         what = f"audit trail, {page.found} events"
@@ -121,7 +123,7 @@ def _draw_findings(verified: Verification) -> None:
         st.success(f"No tampering found: hash chain, {anchor}row seals and stored files agree.")
         return
     number = count_words(len(verified.findings), "finding")
-    st.error(f"{number}: these records are not as this program wrote them.")
+    st.error(f"{number}: these records differ from what this program wrote.")
     st.dataframe(
         {
             "What": [_KIND_WORDS.get(one.kind, one.kind) for one in verified.findings],

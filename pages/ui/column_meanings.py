@@ -41,7 +41,7 @@ _READING = {
 _FIGURES = {
     "of": "images that the figure is about: all of them, or the kind of the group",
     "name": "name of the group; empty for all images. Of agreement: the pair that is compared",
-    "view": "view of the page Agreement",
+    "view": "view of the Agreement page",
     "figure": "name of the figure",
     "unit": "what is counted or measured: images, patients, or the unit of a statistic",
     "n": "number of units that the figure is measured on",

@@ -104,7 +104,7 @@ def _ask_disclosure(key: str) -> ExportDetail:
     clock_times = st.toggle(
         "Clock times",
         key=f"{key}-clock",
-        help="Without clock times, an export with names has seconds since the reader's first read was opened. A "
-        "de-identified one has only rounded durations, exchanged at random among similar reads of a reader.",
+        help="Without clock times, an export with names gives seconds since the reader's first read was opened. A "
+        "de-identified one gives only rounded durations, shuffled among similar reads of the same reader.",
     )
     return ExportDetail(named, clock_times)

@@ -20,13 +20,13 @@ def draw_interrupted(intake: OpenIntake, *, whose: str = "") -> None:
     """Show what is missing of an intake, and offer to complete it; `whose` says who can add the missing images."""
     missing = write_positions(intake.missing)
     images = "image" if len(intake.missing) == 1 else "images"
-    what = f"{images} {missing} of {intake.received}, counted in the order of the batch" if missing else ""
+    what = f"{images} {missing} of {intake.received}, in upload order" if missing else ""
     when = times.format_date_time(intake.begun_at)
     with st.container(border=True, key=f"intake-{intake.id}"):
         if intake.case_id is None:
             st.markdown(
-                f"A batch of {when}, with a case for each image, was interrupted. Not stored: {what or 'nothing'}. "
-                "Choose its files again: those that are stored already are recognised."
+                f"The upload of {when} (one case per image) was interrupted. Not stored: {what or 'nothing'}. "
+                "Choose its files again: those already stored are recognised."
             )
             label = "Dismiss"
         else:
@@ -35,7 +35,7 @@ def draw_interrupted(intake: OpenIntake, *, whose: str = "") -> None:
                 f"Case **{case}** is incomplete: storing its images was interrupted on {when}. "
                 f"Missing: {what or 'nothing'}. Nobody can read the case until it is complete. {whose}"
             )
-            label = f"Complete it with the {count_words(intake.stored, 'image')} stored from this batch"
+            label = f"Complete the case with the {count_words(intake.stored, 'image')} already stored"
         if st.button(label, key=f"end-intake-{intake.id}"):
             _end(intake)
 

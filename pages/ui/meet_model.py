@@ -15,7 +15,9 @@ from db.values.reading import ModelIdentity
 from pages.ui import formatting, resources
 
 _CONFIRM = "I have read this"
-_NOT_A_DIAGNOSIS = "For research only. It is not a diagnosis, and it must not be used to decide about a patient's care."
+_NOT_A_DIAGNOSIS = (
+    "For research use only. Its opinion is not a diagnosis and must not be used to decide about a patient's care."
+)
 _KINDS = {"subtype": "Subtype", "magnification": "Magnification"}
 
 
@@ -68,8 +70,8 @@ def _write_nature(card: Card) -> Iterator[str]:
     data = card.training_data
     patients = count_words(data.patients, "patient")
     yield (
-        f"It learned from {count_words(data.images, 'image')} of {patients} "
-        f"({formatting.escape(data.dataset)}), and knows nothing else: no history, no other stain, no whole slide."
+        f"It was trained only on {count_words(data.images, 'image')} of {patients} "
+        f"({formatting.escape(data.dataset)}). It knows nothing of the clinical history, other stains or whole slides."
     )
     if card.demonstration:
         yield "It is a demonstration model: it is meant for trying out this program, and it is often wrong."
@@ -77,19 +79,19 @@ def _write_nature(card: Card) -> Iterator[str]:
 
 def _write_short_numbers() -> Iterator[str]:
     yield "Its number is an estimated probability, not a certainty. It can be confident and still be wrong."
-    yield "The map shows what the model took as evidence for malignant, not where a tumour is."
+    yield "The map shows what the model took as evidence for malignancy, not where a tumour is."
     yield f'"{NO_OPINION.removeprefix("⊘ ").capitalize()}" means that the images are unlike those it learned from.'
 
 
 def _write_numbers(card: Card) -> Iterator[str]:
     yield (
         "The **probability** of malignancy lies between 0 and 1. At or above the **threshold**, the model says "
-        "malignant. It can be confident and still be wrong: a probability of 0.9 is not a certainty of 90%."
+        "malignant. It can be confident and still be wrong: 0.9 does not mean that it is right nine times out of ten."
     )
     yield (
-        "The **heat map** shows the evidence for or against malignant at each place, in logits; the colour scale "
-        "below the image applies to that image only. It explains the model, not the tissue: a bright place need not "
-        "be tumour."
+        "The **heat map** shows the evidence for or against malignancy at each point, in logits; the colour scale "
+        "below the image applies to that image only. It explains the model, not the tissue: a bright area is not "
+        "necessarily tumour."
     )
     if card.input_policy.kind == "patches":
         yield "An image is cut into **patches**, and its probability is their mean, which can hide a small focus."
@@ -106,8 +108,8 @@ def _write_limits(card: Card) -> Iterator[str]:
         scope = card.scope
         yield (
             f"It compares each image with those it learned from. **{formatting.escape(UNUSUAL)}**: it is less like "
-            "them than most. **No opinion**: it is too unlike them, and the model gives neither label nor number. "
-            "Upload the original camera file: a copy that was turned, resized or compressed may get no opinion."
+            "them than most images are. **No opinion**: it is too unlike them, and the model gives neither label nor "
+            "number. Upload the original camera file: a rotated, resized or compressed copy may get no opinion."
         )
         yield (
             f"This is no guarantee. Of images like the training images, {scope.false_alarms:.1%} get no opinion by "
@@ -115,8 +117,8 @@ def _write_limits(card: Card) -> Iterator[str]:
         )
     if card.scale is not None:
         yield (
-            f"It was trained on images of {card.scale.low:g} to {card.scale.high:g} µm per pixel. An image of another "
-            "scale is resampled if its scale is known; if not, it is taken as it is."
+            f"It was trained on images of {card.scale.low:g} to {card.scale.high:g} µm per pixel. An image at another "
+            "scale is resampled if its scale is known; otherwise it is analysed unchanged."
         )
     yield "Anything its training set lacks, such as a rare entity, gets the closest label that the model knows."
     yield _NOT_A_DIAGNOSIS
@@ -127,10 +129,10 @@ def _draw_record(version: str) -> None:
     evaluations = [found for found in map(resources.measure_for_account, rows) if found is not None]
     if rows and not evaluations:
         st.markdown(
-            "Its evaluations may contain pictures of cases that you have yet to finish. They are shown here afterwards."
+            "Its evaluations may include images of cases you have not finished. They will be shown here once you have."
         )
     elif not rows:
-        st.markdown("No evaluation of this version is known here. Assume nothing about how often it is right.")
+        st.markdown("This version has not been evaluated here, so its error rate is unknown.")
     for each in evaluations:
         auc = each.figure(figure_names.AUC)
         st.markdown(
@@ -155,7 +157,7 @@ def _draw_groups(words: str, groups: Sequence[Group]) -> None:
         {
             words: [formatting.escape(formatting.subtype_words(group.name)) for group in ordered],
             "Images": [f"{group.images:,} of {count_words(group.patients, 'patient')}" for group in ordered],
-            "Called wrongly": [f"{group.wrong:,} ({group.wrong / max(1, group.images):.0%})" for group in ordered],
+            "Misclassified": [f"{group.wrong:,} ({group.wrong / max(1, group.images):.0%})" for group in ordered],
         },
         hide_index=True,
     )

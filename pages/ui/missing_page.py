@@ -19,11 +19,11 @@ def missing_page(title: str) -> Callable[[], None]:
 
 def _reason(title: str) -> str:
     if resources.single_reader_mode():
-        return f"The page {title} needs accounts, and there are none: everyone at this computer is the same reader."
+        return f"The {title} page needs accounts, and there are none: everyone at this computer is the same reader."
     role = resources.account().role
     if title == "Study":
-        return f"The page {title} is for the readers of a study. You are signed in as {role} and read in no open study."
+        return f"The {title} page is for the readers of a study. You are signed in as {role} and read in no open study."
     return (
-        f"The page {title} is not for your role: you are signed in as {role}. "
+        f"The {title} page is not for your role: you are signed in as {role}. "
         "If you need the page, ask an administrator to change your role."
     )

@@ -26,7 +26,7 @@ def ask_filter(readers: Sequence[AssignableReader]) -> PlanFilter:
         key="planning-reader",
         persist_state="session",
     )
-    with_signed = signed.toggle("include signed off", key="planning-signed", persist_state="session")
+    with_signed = signed.toggle("include signed-off cases", key="planning-signed", persist_state="session")
     return PlanFilter(
         CaseFilter(text=number, magnification=magnification),
         reader=next((one.id for one in readers if one.name == assigned_to), None),
@@ -84,7 +84,9 @@ def draw_actions(picked: Sequence[PlannedCase], readers: Sequence[AssignableRead
         _set_priority(picked, urgent=False)
     waiting = ", ".join(f"{formatting.escape(one.name)} {one.waiting}" for one in readers)
     selection = (
-        f"{count_words(len(picked), 'case')} picked." if picked else "Tick cases to assign them or set their priority."
+        f"{count_words(len(picked), 'case')} selected."
+        if picked
+        else "Tick cases to assign them or set their priority."
     )
     st.caption(
         f"{selection} Assigned and not yet read: {waiting}." if waiting else f"{selection} There are no readers yet."

@@ -17,8 +17,8 @@ from service import scales
 _ALL = 0  # in place of the id of an image
 _TYPED = re.compile(r"(\d+(?:[.,]\d+)?|[.,]\d+)\s*(?:[µμu]m)?(?:\s*(?:/|per)\s*(?:px|pixel))?", re.IGNORECASE)
 _HELP = (
-    "An objective of a microscope that an administrator has entered on the page Models, or the width of a pixel in "
-    "micrometres, such as 0.25."
+    "A microscope objective entered by an administrator on the Models page, or the width of a pixel in micrometres, "
+    "such as 0.25."
 )
 
 
@@ -72,7 +72,7 @@ def _choose(words: str, offered: Mapping[str, Objective]) -> ChosenScale:
         return ChosenScale(Scale(one.um_per_px, "microscope"), one.id)
     typed = _TYPED.fullmatch(words.strip())
     if typed is None:
-        raise ValueError(f"{words} is no width of a pixel: type micrometres per pixel, such as 0.25")
+        raise ValueError(f"{words} is not the width of a pixel: type micrometres per pixel, such as 0.25")
     return ChosenScale(Scale(float(typed[1].replace(",", ".")), "typed"))
 
 
@@ -83,8 +83,10 @@ def ask_correction(images: Sequence[ImageRow], key: str) -> None:
         names = {_ALL: f"All {len(images)} images"} | names
     of = st.selectbox("Image", list(names), format_func=names.__getitem__, key=f"{key}-image")
     chosen = ask_scale(st.container(), "Scale", f"{key}-scale")
-    st.caption("It can be corrected until somebody has read the case. The images are analysed again.")
-    if st.button("Record the scale", key=f"{key}-record"):
+    st.caption(
+        "The scale can be corrected until somebody has read the case. The images are analysed again after each change."
+    )
+    if st.button("Record scale", key=f"{key}-record"):
         if chosen is None:
             st.error("Choose an objective, or type the width of a pixel.")
         elif why := record_scale([image for image in images if of in (_ALL, image.id)], chosen):

@@ -64,11 +64,13 @@ def _draw_study(study: StudyRow) -> None:
 
 
 def _ask_to_close(study: StudyRow) -> None:
-    with st.popover("Close the study"):
+    with st.popover("Close study"):
         left = study.total - study.done
         st.markdown(
-            f"{left} of {study.total} readings are missing. " * bool(left)
-            + "A closed study takes no more readings and cannot be reopened; its cases return to the worklist."
+            f"{left} of {study.total} readings are missing. "
+            * bool(left)
+            + "No more readings can be saved in a closed study, and it cannot be reopened; its cases return to the "
+            "worklist."
         )
         if not st.button("Yes, close it", key=f"close-{study.id}", type="primary"):
             return
@@ -198,7 +200,7 @@ def _ask_order(key: str, *, several: bool) -> tuple[float, bool, int]:
     )
     counterbalanced = mixed.checkbox(
         "Counterbalanced",
-        help="Each reader begins with the next arm.",
+        help="Readers start with the arms in rotation.",
         disabled=not several,
         key=f"balance-{key}",
     )
@@ -231,7 +233,7 @@ def _preview_and_create(key: str, plan: StudyPlan, names: dict[int, str], *, com
         st.error("No cases are left.")
         return
     _draw_workload(plan.without(preview.obstacles), preview, names)
-    if st.button("Create the study", type="primary", key=f"make-{key}", disabled=not complete):
+    if st.button("Create study", type="primary", key=f"make-{key}", disabled=not complete):
         _create(plan.without(preview.obstacles))
     if not complete:
         st.caption("Enter a name, and correct the problems shown above.")

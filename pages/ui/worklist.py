@@ -31,17 +31,17 @@ _ADDED: dict[str, tuple[int | None, int | None]] = {
     "Over 30 days ago": (None, 30),
 }
 _ORDERS = {
-    CaseOrder.WORK: "Order of work",
+    CaseOrder.WORK: "Next to read first",
     CaseOrder.NEWEST: "Newest first",
     CaseOrder.OLDEST: "Oldest first",
     CaseOrder.ACCESSION: "Case number",
     CaseOrder.UNCERTAINTY: "Model least certain first",
-    CaseOrder.DISCORDANCE: "Model differs most first",
+    CaseOrder.DISCORDANCE: "Largest difference from the model first",
 }
 _LIMITS = {
-    CaseOrder.UNCERTAINTY: "Only cases with your first opinion are listed, because this order reveals the model's. "
+    CaseOrder.UNCERTAINTY: "Only cases with your first opinion are listed: this order would reveal the model's. "
     "Cases without a model opinion come last.",
-    CaseOrder.DISCORDANCE: "Only cases with your final opinion are listed, because this order reveals the model's. "
+    CaseOrder.DISCORDANCE: "Only cases with your final opinion are listed: this order would reveal the model's. "
     "Cases that you read without a model opinion come last.",
 }
 

@@ -85,9 +85,9 @@ _BROWSERS_ONLY = "This address is for browsers only. Programs use the routes lis
 _ROUTES_ONLY = "A token is valid only for the routes listed in /openapi.json. To open pages, sign in with a browser."
 _NEEDS_SCOPE = (
     "This address needs a token for {scope}, sent as `Authorization: Bearer TOKEN`. An administrator creates it on the "
-    "page Accounts or with `python -m db accounts token`."
+    "Accounts page or with `python -m db accounts token`."
 )
-_OTHER_SCOPE = "This token is for {scope} only, and this address is not part of it."
+_OTHER_SCOPE = "This token is for {scope} only, and does not cover this address."
 _FOREIGN_UPLOAD = "This upload belongs to another account's browser tab. Please reload the page."
 _FOREIGN_MEDIA = "This file was not made for a page of your account. Please reload the page and try again."
 _FOREIGN_TAB = "This browser tab was opened by another account. Please reload the page."

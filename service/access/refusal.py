@@ -37,13 +37,15 @@ def _refusal(words: str) -> dict[str, object]:
 REFUSALS: dict[int | str, dict[str, object]] = {
     HTTPStatus.BAD_REQUEST: _refusal("The form cannot be read."),
     HTTPStatus.UNAUTHORIZED: _refusal("There is no valid token."),
-    HTTPStatus.FORBIDDEN: _refusal("The token is for something else, or its account may not do this."),
+    HTTPStatus.FORBIDDEN: _refusal("The token or its account does not permit this."),
     HTTPStatus.NOT_FOUND: _refusal("There is no such case, job, model or study."),
     HTTPStatus.REQUEST_TIMEOUT: _refusal("The request did not arrive in time."),
-    HTTPStatus.CONFLICT: _refusal("The case does not allow it now, for example because it is still to be read blind."),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _refusal("Too many bytes or files."),
+    HTTPStatus.CONFLICT: _refusal(
+        "The case does not allow it now, for example because it has not been read blind yet."
+    ),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _refusal("The request is too large or has too many files."),
     HTTPStatus.UNPROCESSABLE_ENTITY: _refusal("A field is missing or wrong, or a file cannot be read as an image."),
-    HTTPStatus.TOO_MANY_REQUESTS: _refusal("Too many requests of this token; Retry-After says when to try again."),
+    HTTPStatus.TOO_MANY_REQUESTS: _refusal("Too many requests with this token; Retry-After says when to try again."),
     HTTPStatus.SERVICE_UNAVAILABLE: _refusal("Busy or not ready; Retry-After says when to try again."),
 }
 

@@ -245,7 +245,7 @@ def _refuse(status: HTTPStatus, words: str, *, settled: bool = True) -> Answer:
     return Answer(status, json.dumps(problem_details(words, status)).encode(), settled)
 
 
-@router.get("/cases/{case_id}", response_model=CaseAnswer, responses=REFUSALS, summary="How far a case is")
+@router.get("/cases/{case_id}", response_model=CaseAnswer, responses=REFUSALS, summary="Get the status of a case")
 def find_case(case_id: _Number, installation: OfServer, token: OfToken) -> CaseAnswer:
     """Return the state of a case that this account has added, and of the analysis of its images."""
     with installation.sessions.read() as session:
@@ -256,7 +256,7 @@ def find_case(case_id: _Number, installation: OfServer, token: OfToken) -> CaseA
     "/jobs/{job_id}",
     response_model=JobAnswer,
     responses=REFUSALS | {HTTPStatus.OK: {"content": {_EVENTS: {"schema": {"type": "string"}}}}},
-    summary="How far an analysis is",
+    summary="Get the status of an analysis",
 )
 async def follow_job(job_id: _Number, request: Request, installation: OfServer, token: OfToken) -> Response:
     """Return how far the analysis of an image is; with `Accept: text/event-stream`, every change until it has ended."""

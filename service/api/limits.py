@@ -51,7 +51,7 @@ class Admission:
         wait = self._rate.attempt(str(token_id))
         if wait:
             limits = self.limits
-            words = f"the limit of this token is {limits.requests} requests within {limits.window_seconds:g} s"
+            words = f"this token is limited to {limits.requests} requests per {limits.window_seconds:g} s"
             raise _try_again(HTTPStatus.TOO_MANY_REQUESTS, words, math.ceil(wait))
 
     @contextmanager

@@ -54,7 +54,7 @@ _T = TypeVar("_T")
 
 router = APIRouter(route_class=UploadRoute, dependencies=[Depends(described_token)], tags=["predictions"])
 
-AskHeatmap = Annotated[bool, Form(description="Whether to answer the heat map too.")]
+AskHeatmap = Annotated[bool, Form(description="Whether to return the heat map too.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ async def _unless_gone(request: Request, work: Callable[[], Awaitable[_T]]) -> _
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise HTTPException(HTTPStatus.BAD_REQUEST, "the program has gone away")
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "the client has disconnected")
         return task.result()
     finally:
         task.cancel()

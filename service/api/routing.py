@@ -116,11 +116,11 @@ OfToken = Annotated[HeldToken, Depends(held_token)]
 OfPrograms = Annotated[Programs, Depends(programs_of)]
 IdempotencyKey = Annotated[
     Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")] | LeftOut,
-    Header(description="The same key with the same request gives the same answer, and is carried out once."),
+    Header(description="A repeated request with the same key returns the same answer and is carried out only once."),
 ]
 UmPerPx = Annotated[
     Annotated[float, Field(ge=LEAST_UM_PER_PX, le=MOST_UM_PER_PX)] | LeftOut,
-    Form(description="The scale in micrometres per pixel, if it is known otherwise than from the file."),
+    Form(description="The scale in micrometres per pixel, if it is known from another source than the file."),
 ]
 
 

@@ -57,7 +57,7 @@ class RequestQueue:
         self._lost: deque[Ticket] = deque()  # a worker ended with them in hand
         self._links: list[WorkerLink] = []
         self._seconds: deque[float] = deque(maxlen=_RECENT)
-        self._problem: str | None = "the server has started no worker that analyses images"
+        self._problem: str | None = "the server has not started a worker that analyses images"
 
     @property
     def model_version(self) -> str | None:
@@ -163,7 +163,7 @@ class RequestQueue:
                     self._lost.append(ticket)
             self._changed.notify_all()
         for ticket in hopeless:
-            _fail(ticket, EngineUnavailableError(f"{ticket.losses} workers ended while they analysed this image"))
+            _fail(ticket, EngineUnavailableError(f"{ticket.losses} workers ended while analysing this image"))
 
     def _pick(self, link: "WorkerLink") -> Ticket | None:
         """Return what a worker gets next, if it has room for it."""

@@ -115,7 +115,9 @@ def _read(export: CaseExport, one: ExportedRead, number: int) -> Resource:
             _component("model version that was shown", "valueString", _shown_version(one)),
             _component("scope that was shown: in, unusual or out", "valueString", read.shown_scope),
             _component("replaced by a later read", "valueBoolean", one.superseded or None),
-            _component("given after the opinions of others could be known", "valueBoolean", read.informed or None),
+            _component(
+                "given after the reader could have seen the opinions of others", "valueBoolean", read.informed or None
+            ),
         ],
         **_period(export, one),
     }

@@ -187,9 +187,7 @@ def _withheld(export: ReadsExport) -> list[str]:
     cases = sorted({one.case_number for one in finals})
     if not cases:
         return []
-    return [
-        f"cases without a score with the model, which gave no opinion outside its scope: {', '.join(map(str, cases))}"
-    ]
+    return [f"cases without a score with the model, because they are outside its scope: {', '.join(map(str, cases))}"]
 
 
 def _scores(export: ReadsExport) -> Iterable[Score]:

@@ -98,8 +98,8 @@ def _describe_times(export: ReadsExport) -> str:
     if export.named:
         return "Times are in seconds since the reader's first read in this export was opened."
     return (
-        f"Times are in seconds since the form of the read was opened, rounded to {ROUNDED_TO} s, and exchanged at "
-        "random among the reads of the same reader, stage, arm and round. The order of the lines is random."
+        f"Times are in seconds since the form of the read was opened, rounded to {ROUNDED_TO} s, and shuffled "
+        "among the reads of the same reader, stage, arm and round. The order of the lines is random."
     )
 
 
@@ -107,7 +107,9 @@ def _describe_withheld(export: ReadsExport) -> list[str]:
     withheld = {one.case_number for one in export.reads if one.read.shown_scope == "out"}
     if not withheld:
         return []
-    words = "cases whose images are unlike the training images; reads after this was shown have no score with the model"
+    words = (
+        "cases with images unlike the training images; reads saved after this was shown have no score with the model"
+    )
     return [f"No model opinion: {len(withheld)} {words}."]
 
 
@@ -130,7 +132,7 @@ def _explanation(export: ReadsExport, *, has_scores: bool) -> str:
         *_describe_withheld(export),
         "regions/: marked regions and measured lengths, as GeoJSON for QuPath, in pixels from the top left corner.",
         "",
-        "Columns of reads.csv and of reads.xlsx, which opens in columns in any locale:",
+        "Columns of reads.csv and of reads.xlsx (which opens correctly in any locale):",
         *(f"  {name}: {words}" for name, words in columns),
     ]
     return "\n".join(lines) + "\n"

@@ -46,7 +46,7 @@ class CheckpointInService:
             raise UnusableCheckpointError(
                 f"{self.path.name} has changed since it was put into service (version "
                 f"{model_version(self.deployment.sha256)} then, {model_version(sha256)} now): "
-                "restore the file, or put another checkpoint into service on the page Models"
+                "restore the file, or put another checkpoint into service on the Models page"
             )
 
     def check_file(self, file: CheckpointFile) -> CheckpointFile:

@@ -47,7 +47,7 @@ def test_a_figure_and_a_cell_open_their_cases_and_a_row_its_case(page: Page, rea
     open_app(page, read_by_two)
     page.get_by_role("link", name="Agreement").click()
     expect(page.get_by_text("3 cases you have finished")).to_be_visible()
-    chosen = page.get_by_role("combobox", name="Cases behind a figure")
+    chosen = page.get_by_role("combobox", name="Cases behind a number")
     expect(chosen).to_have_value("all readings (6)")
     figures = page.get_by_test_id("stDataFrame").first
     at_rest(page)
@@ -75,6 +75,6 @@ def test_the_figures_and_their_cases_need_no_scrolling(
     page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
     open_app(page, read_by_two, "agreement")
     expect(page.get_by_test_id("stDataFrame").first).to_be_in_viewport(ratio=1)
-    expect(page.get_by_role("combobox", name="Cases behind a figure")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("combobox", name="Cases behind a number")).to_be_in_viewport(ratio=1)
     expect(page.locator(".stPlotlyChart").first).to_be_in_viewport(ratio=0.9)
     picture(page, f"agreement {width} {scheme}")

@@ -43,7 +43,7 @@ def test_tampered_rows_are_named_and_the_events_are_taken_away(page: Page, tampe
     page.keyboard.press("v")
     expect(page.get_by_text("the 30 rows they cover, and 8 stored files.")).to_be_visible()
     # Two rows, and the files of four images and four maps: `fill_database` stores no files.
-    expect(page.get_by_text("10 findings: these records are not as this program wrote them.")).to_be_visible()
+    expect(page.get_by_text("10 findings: these records differ from what this program wrote.")).to_be_visible()
     findings = page.get_by_test_id("stDataFrame").first
     expect(findings).to_contain_text("reads 4")
     expect(findings).to_contain_text("reads 9")

@@ -57,7 +57,7 @@ def test_cases_are_assigned_taken_back_and_made_urgent(page: Page, server: Serve
     _sign_in(page, server, "office", "planning")
     expect(page.get_by_role("button", name="Assign", exact=True)).to_be_disabled()
     _tick(page, 1, 2)
-    expect(page.get_by_text("2 cases picked")).to_be_visible()
+    expect(page.get_by_text("2 cases selected")).to_be_visible()
     page.get_by_label("Reader").click()
     page.get_by_role("option", name="dr. b").click()
     page.get_by_role("button", name="Assign", exact=True).click()
@@ -68,7 +68,7 @@ def test_cases_are_assigned_taken_back_and_made_urgent(page: Page, server: Serve
     page.get_by_role("button", name="Urgent").click()
     expect(page.get_by_text("2 cases set to urgent.")).to_be_visible()
     _tick(page, 2)  # no more
-    expect(page.get_by_text("1 case picked")).to_be_visible()
+    expect(page.get_by_text("1 case selected")).to_be_visible()
     page.get_by_role("button", name="Unassign").click()
     expect(page.get_by_text("1 case unassigned from dr. b.")).to_be_visible()
     page.emulate_media(color_scheme="dark")

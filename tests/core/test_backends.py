@@ -171,7 +171,7 @@ def test_the_processor_computes_if_not_even_one_patch_fits_and_says_so() -> None
     np.testing.assert_allclose(found, probabilities, atol=1e-6)
     np.testing.assert_allclose(maps, evidence, atol=1e-5)
     assert gpu.tried == [16, 8, 16, 16]
-    assert told[-1].caution == "the GPU ran out of memory: the processor computes until the next start"
+    assert told[-1].caution == "the GPU ran out of memory: the CPU is used until the next restart"
     assert classifier.computing == told[-1]
     assert (told[-1].backend, told[-1].device) == ("torch-fp32", "cpu")
     assert classifier.at("40X").computing == told[-1], "classifiers of one network share it"

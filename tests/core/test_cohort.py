@@ -217,7 +217,7 @@ def test_a_file_that_is_no_table_of_scores_is_not_replaced(images: Path, tmp_pat
     out = tmp_path / "notes.parquet"
     out.write_bytes(b"something else")
     done = score(images, out, checkpoint)
-    assert (done.exit_code, "is no table of scores" in done.stderr) == (2, True), done.output
+    assert (done.exit_code, "is not a table of scores" in done.stderr) == (2, True), done.output
     assert out.read_bytes() == b"something else"
 
 

@@ -166,7 +166,7 @@ def test_a_scale_is_typed_for_all_images_or_taken_from_each_file(case: Path, tmp
 def test_a_typed_scale_that_is_none_is_refused_before_a_checkpoint_is_loaded(case: Path, typed: str) -> None:
     done = CliRunner().invoke(app, ["predict", str(case / "images"), "--checkpoint", "absent", "--um-per-px", typed])
     assert done.exit_code == 2
-    assert "is no scale of a microscope image" in " ".join(done.output.replace("│", " ").split())
+    assert "is not a plausible scale for a microscope image" in " ".join(done.output.replace("│", " ").split())
 
 
 def test_an_image_out_of_scope_is_answered_without_a_label(tmp_path: Path) -> None:

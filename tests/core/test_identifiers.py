@@ -122,7 +122,7 @@ def test_a_number_that_a_spreadsheet_has_shortened_is_no_identifier(shortened: s
 
 @pytest.mark.parametrize("absent", ["nan", "NaN", "NA", "n/a", "#N/A", "#NV", "#WERT!", "NULL", "None", "<NA>", "####"])
 def test_what_programs_write_for_nothing_is_no_identifier(absent: str) -> None:
-    assert "where there is no value" in describe_loss(f" {absent}")
+    assert "a placeholder for a missing value" in describe_loss(f" {absent}")
 
 
 @pytest.mark.parametrize("identifier", ["", "100000", "E5", "1E05", "1E+5", "S24-1E+05", "Nan Li", "#1", "P1", "Nora"])

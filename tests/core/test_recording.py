@@ -74,14 +74,14 @@ def test_the_same_tissue_recorded_otherwise_gets_no_opinion_and_is_told_why() ->
     doubled = np.ascontiguousarray(np.repeat(image[:, ::2], 2, axis=1))
     found = _scope_of(doubled)
     assert found.level == "out"
-    assert found.reasons[0] == "its camera, compression or resizing is unlike that of the training images"
+    assert found.reasons[0] == "its camera, compression or resizing differs from that of the training images"
 
 
 def test_an_image_that_is_too_small_to_tell_is_marked_and_not_refused() -> None:
     image = np.ascontiguousarray(tissue(20)[: LEAST_SIDE - 20])
     found = _scope_of(image)
     assert found.level == "unusual"
-    assert "it is too small to tell how it was recorded" in found.reasons
+    assert "it is too small to assess its camera, compression and resizing" in found.reasons
 
 
 def test_a_reference_of_small_images_does_not_ask_how_they_were_recorded() -> None:
@@ -93,7 +93,10 @@ def test_a_reference_of_small_images_does_not_ask_how_they_were_recorded() -> No
     images = [one for one in small if not isinstance(one, str)]
     reference, _ = fit_scope(images, leave_one_out(images), classifier.reference_widths, "")
     assert reference.recording is None
-    assert "it is too small to tell how it was recorded" not in _judge(reference, tissue(20)[:150, :150]).reasons
+    assert (
+        "it is too small to assess its camera, compression and resizing"
+        not in _judge(reference, tissue(20)[:150, :150]).reasons
+    )
     again = TrainingReference.from_arrays(reference.to_arrays(), reference.widths)
     assert again.recording is None
 

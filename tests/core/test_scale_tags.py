@@ -266,7 +266,7 @@ def test_a_scale_is_plausible_or_none() -> None:
     assert Scale(1e4 / 200_000, "tiff").um_per_px == pytest.approx(0.05)
     for wrong in (0.0, -0.2, 0.049, 5.1, float("nan"), float("inf"), float("-inf"), 264.6):
         assert not is_plausible(wrong)
-        with pytest.raises(ValueError, match="no scale of a microscope image"):
+        with pytest.raises(ValueError, match="is not a plausible scale for a microscope image"):
             Scale(wrong, "typed")
 
 

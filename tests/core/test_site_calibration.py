@@ -38,12 +38,12 @@ def _cases(count: int, overconfident: float = 4.0) -> list[LocalCase]:
 
 def test_too_few_cases_are_refused_and_what_is_missing_is_said() -> None:
     benign, malignant = LocalCase(False, (0.2,)), LocalCase(True, (0.8,))
-    assert describe_missing([]) == "30 more cases, among them 5 malignant and 5 benign"
+    assert describe_missing([]) == "30 more cases, including 5 malignant and 5 benign"
     assert describe_missing([benign] * 28 + [malignant]) == "4 more cases: 4 malignant"
     assert describe_missing([benign] * 26 + [malignant] * 4) == "1 more case: 1 malignant"
     assert describe_missing([benign] * 9 + [malignant] * 9) == "12 more cases"
     assert describe_missing([benign] * 5 + [malignant] * 25) is None
-    with pytest.raises(TooFewCasesError, match="still missing: 1 more case: 1 malignant"):
+    with pytest.raises(TooFewCasesError, match="still needed: 1 more case: 1 malignant"):
         fit_to_site([benign] * 26 + [malignant] * 4, 0.5)
 
 

@@ -211,7 +211,7 @@ def test_a_given_scale_wins_over_that_of_the_file(image: RgbImage) -> None:
     assert given is not None
     assert from_file is not None
     assert given.patches > from_file.patches
-    with pytest.raises(ValueError, match="no scale of a microscope image"):
+    with pytest.raises(ValueError, match="is not a plausible scale for a microscope image"):
         analyse(buffer.getvalue(), classifier, um_per_px=300.0)
 
 

@@ -444,4 +444,4 @@ def test_the_rows_of_a_table_without_its_key_are_checked(attacked: Attacked) -> 
 
 def test_events_under_another_name_are_missed(attacked: Attacked) -> None:
     attacked.run("ALTER TABLE audit_events RENAME TO others")
-    assert attacked.words() == ["missing table audit_events: it is gone, or something else is in its place"]
+    assert attacked.words() == ["missing table audit_events: it is missing or was replaced"]

@@ -166,5 +166,5 @@ def test_the_administrator_learns_how_many_images_are_pictures_of_cases(world: W
         assert store.evaluations.overlap(session, None, 1) == Overlap(images=2, cases=2)
         assert store.evaluations.overlap(session, None, number) == Overlap(images=0, cases=0)
         assert store.evaluations.overlap(session, None, 1).words.startswith(
-            "images of this evaluation that are also pictures of cases: 2, of 2 cases."
+            "This evaluation shares 2 images with 2 cases."
         )

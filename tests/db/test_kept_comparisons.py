@@ -76,8 +76,11 @@ def test_what_was_written_in_the_same_transaction_counts(sessions: Sessions) -> 
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ("UPDATE compared_cases SET by_reveal = 1 WHERE case_id = 1", "case number 1 is not counted as it was read"),
-        ("DELETE FROM compared_cases WHERE case_id = 2 AND account_id > 0", "case number 2 is not counted"),
+        (
+            "UPDATE compared_cases SET by_reveal = 1 WHERE case_id = 1",
+            "case number 1 is counted differently from how it was read",
+        ),
+        ("DELETE FROM compared_cases WHERE case_id = 2 AND account_id > 0", "case number 2 is counted differently"),
         (
             "UPDATE compared_groups SET cases = 7 WHERE comparison = 'by_model'",
             "with the same labels of readers and model, but counts 7",
@@ -135,7 +138,7 @@ def test_a_value_that_was_damaged_keeps_nobody_from_saving_and_the_check_goes_on
     with sessions.begin() as session:
         store.reads.record_first_read(session, world.case_id, third, BENIGN, OPENED)
     with sessions.read() as session:
-        assert "case number 2 is not counted as it was read" in "\n".join(find_differences(session))
+        assert "case number 2 is counted differently from how it was read" in "\n".join(find_differences(session))
     with sessions.begin() as session:
         rebuild(session)
     with sessions.read() as session:

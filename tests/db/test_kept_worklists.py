@@ -240,7 +240,7 @@ def test_the_check_finds_what_was_changed_by_hand_and_makes_it_anew(
         "but is final",
         "is not listed",
         "is not found or sorted",
-        "on pile 54",
+        "in worklist group 54",
         "--rebuild",
     ):
         assert found in words

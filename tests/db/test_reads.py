@@ -73,7 +73,9 @@ def test_ten_clicks_at_once_give_one_read(sessions: Sessions) -> None:
 def test_two_windows_with_different_labels_keep_the_first_one(sessions: Sessions) -> None:
     reader = ready_case(sessions)
     saved = first(sessions, reader, BENIGN)
-    with pytest.raises(CaseChangedError, match=r"your first opinion .* already saved \(benign, .*\); it stays"):
+    with pytest.raises(
+        CaseChangedError, match=r"your first opinion .* already saved \(benign, .*\) and cannot be replaced"
+    ):
         first(sessions, reader, MALIGNANT)
     decided = final(sessions, reader, MALIGNANT)
     with pytest.raises(CaseChangedError, match=r"your final opinion .* \(malignant, "):

@@ -176,7 +176,9 @@ def test_a_case_that_somebody_has_read_keeps_its_scale(sessions: Sessions) -> No
         other = Reader(make_reader(session, "dr. b"), reader.case_id)
         assert not store.scales.can_set_scale(session, other.account_id, reader.case_id)
     for who in (reader, other):
-        with pytest.raises(CaseChangedError, match="C-0001 has been read: the scale of its images stays as it is"):
+        with pytest.raises(
+            CaseChangedError, match="C-0001 has been read: the scale of its images can no longer be changed"
+        ):
             set_scale(sessions, who)
     assert scales_of(sessions, reader.case_id) == [None]
 
@@ -240,7 +242,7 @@ def test_the_newest_row_of_an_objective_counts_and_images_keep_what_they_have_fr
         ("BX", " ", 0.5, "needs a name"),
         ("BX" * 51, "10x", 0.5, "at most 100 characters"),
         ("BX", "10x\n", 0.5, "at most 32 characters, all of them visible"),
-        ("BX", "10x", 12.0, "no scale of a microscope image"),
+        ("BX", "10x", 12.0, "is not a plausible scale for a microscope image"),
         ("BX", "10x", None, "there is no objective 10x of BX"),
     ],
 )

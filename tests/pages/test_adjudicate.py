@@ -109,7 +109,7 @@ def test_after_it_all_is_there_without_a_name(court: Court) -> None:
 def test_the_whole_way_to_a_signed_case(court: Court) -> None:
     tab = read_blind(court)
     press(tab, "Save consensus")
-    assert "Choose an answer" in tab.error[0].value
+    assert "Choose benign, malignant or cannot assess" in tab.error[0].value
     press(tab, "▲", "5", "Save consensus")
     assert "Choose a severity" in tab.error[0].value
     tab.text_area[0].set_value("invasive at the left edge")
@@ -124,7 +124,7 @@ def test_the_whole_way_to_a_signed_case(court: Court) -> None:
     )
     assert seen.consensus.note == "invasive at the left edge"
     press(tab, "Sign off the case")
-    assert "takes no further reads" in words_on(tab)
+    assert "no further opinions can be saved" in words_on(tab)
     press(tab, "Yes, sign it off")
     assert "Signed off" in words_on(tab)
     press(tab, "Next case")
@@ -171,7 +171,7 @@ def test_an_adjudicator_who_saw_the_others_is_sent_back_to_the_adjudication(cour
 def test_a_reader_sees_why_a_case_cannot_be_signed_yet_and_what_was_settled(court: Court) -> None:
     words = words_on(court.visit("dr. ann", "read_case.py", case=str(court.case_id)))
     assert "Waiting for adjudication" in words
-    assert "To sign off" not in words
+    assert "Label to sign off" not in words
 
 
 def test_a_reader_signs_and_amends_beside_the_tissue(court: Court) -> None:

@@ -160,11 +160,11 @@ def test_adjudicated_labels_are_the_reference_unless_a_file_is_chosen(read_world
     settle(read_world, 4, "benign")  # which this reader has not finished
     tab = turn_to(visit("agreement.py"), "Effect of the reveal")
     words = words_on(tab)
-    assert "adjudicated labels of 2 of 4 cases, 1 by consensus, 1 signed off without one" in words
-    assert "right by definition" in words
+    assert "adjudicated labels of 2 of 4 cases, 1 by consensus, 1 signed off without consensus" in words
+    assert "counts as correct" in words
     assert list(tab.dataframe[0].value["Wrong → right"])[2] == "50% [9%, 91%], 1 of 2"
     assert "C-0004" not in words
-    tab.radio(key="agreement-reference-source").set_value("a CSV file").run()
+    tab.radio(key="agreement-reference-source").set_value("a file").run()
     tab.file_uploader[0].set_value([("labels.csv", b"case,label\nC-0001,benign\n", "text/csv")]).run()
     assert "Reference: labels.csv, 1 of 4 cases" in words_on(tab).replace("\\\\", "").replace("\u2060", "")
     tab.radio(key="agreement-reference-source").set_value("none").run()

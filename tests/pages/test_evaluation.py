@@ -157,7 +157,7 @@ def test_models_judged_on_other_images_are_not_compared(world: World) -> None:
     strangers = [replace(i, name=f"other {i.name}") for i in made_images(BINARY)]
     add_evaluation(world.sessions, replace(made_evaluation(BINARY), model_name="another"), strangers)
     tab = choose(visit("evaluation.py"), "Compare with", "telltale")
-    assert tab.info[0].value == "No paired difference: the evaluations have no image in common."
+    assert tab.info[0].value == "The models cannot be compared image by image: the evaluations have no image in common."
 
 
 @pytest.mark.parametrize("view", ["Curves", "Images", "Patients", "Groups"])

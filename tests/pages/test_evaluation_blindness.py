@@ -66,7 +66,7 @@ def test_label_and_probability_of_the_picture_are_on_no_view_before_the_last_wor
     images = _store(world, how=how)
     hidden = images[HIDDEN]
     tab = visit("evaluation.py")
-    assert "1 image left out. The same pictures are in cases that you have not finished" in words_on(tab)
+    assert "1 image left out, because cases that you have not finished contain the same pictures" in words_on(tab)
     for view in ("Curves", "Images", "Patients", "Groups"):
         words = words_on(_turn_to(tab, view))
         for telltale in (hidden.name, f"{hidden.malignant_probability:.3f}", str(hidden.preview_sha256)):
@@ -74,7 +74,7 @@ def test_label_and_probability_of_the_picture_are_on_no_view_before_the_last_wor
     assert f"all images ({len(images) - 1})" in words_on(_turn_to(tab, "Images"))
     _finish(world, case_id)
     words = words_on(_turn_to(visit("evaluation.py"), "Images"))
-    assert "The same pictures are" not in words
+    assert "contain the same pictures" not in words
     assert f"all images ({len(images)})" in words
 
 
@@ -129,7 +129,7 @@ def test_an_older_evaluation_shows_its_figures_and_neither_images_nor_patients(w
     add_evaluation(world.sessions, made_evaluation(BINARY), made_images(BINARY, world.files))
     tab = visit("evaluation.py")
     words = words_on(tab)
-    assert "this evaluation is of an older version and does not record which images it contains" in words
+    assert "this evaluation was made by an older version and does not record which images it contains" in words
     assert f"{made_evaluation(BINARY).figures[0].value:.3f}"[:3] in words
     assert "No images match" in words_on(_turn_to(tab, "Images"))
     assert "of 0 patients" in words_on(_turn_to(tab, "Patients"))
@@ -140,7 +140,7 @@ def test_an_evaluation_of_nothing_but_unread_pictures_is_not_shown(world: World)
     image = next(image for image in made_images(BINARY) if image.position == HIDDEN)
     add_evaluation(world.sessions, made_evaluation(BINARY), [_known_by(image, "file")])
     words = words_on(visit("evaluation.py"))
-    assert "all pictures of this evaluation are in cases that you have not finished" in words
+    assert "all images of this evaluation are in cases that you have not finished" in words
     assert "AUC" not in words
 
 
@@ -157,7 +157,7 @@ def test_two_evaluations_are_compared_without_it(world: World) -> None:
 
 def test_the_administrator_is_warned_of_the_overlap(world: World) -> None:
     _store(world)
-    assert "also pictures of cases" not in words_on(visit("evaluation.py"))
+    assert "This evaluation shares" not in words_on(visit("evaluation.py"))
     world.add_case(1)
     words = words_on(visit("evaluation.py"))
-    assert "images of this evaluation that are also pictures of cases: 1, of 1 case." in words
+    assert "This evaluation shares 1 image with 1 case." in words

@@ -1,4 +1,4 @@
-"""The map trust card on the page Models: what was measured, what readers say, and what each means."""
+"""The map trust card on the Models page: what was measured, what readers say, and what each means."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -119,11 +119,11 @@ def test_what_was_measured_here_comes_first_and_a_damaged_file_hides_no_other(wo
     [
         (
             NOTHING_SHOWN,
-            "by 0.010 [-0.020, 0.030] than with regions in a random order. Zero is not excluded: **this does not show",
+            "by 0.010 [-0.020, 0.030] than with regions in a random order. The interval includes 0: **this does not",
         ),
         (
             Interval(0.05, None, None),
-            "by 0.050 than with regions in a random order. Zero is not excluded: **this does not show",
+            "by 0.050 than with regions in a random order. The interval includes 0: **this does not show",
         ),
         (WORSE, "by 0.040 [0.020, 0.070] than with regions in a random order: **the map is worse than chance.**"),
     ],
@@ -136,7 +136,7 @@ def test_a_map_that_is_no_better_than_chance_is_said_to_be_so(advantage: Interva
 
 
 def test_a_map_that_needs_no_learning_is_said_to_be_so() -> None:
-    assert "**much of the map does not come from learning.**" in findings(made_trust(head=0.6))[2]
+    assert "**much of the map does not depend on what the model learned.**" in findings(made_trust(head=0.6))[2]
     assert "random maps of the same smoothness 0.140 [0.120, 0.160]" in findings(made_trust())[2]
 
 

@@ -54,7 +54,7 @@ def test_the_first_opinion_of_a_version_waits_for_one_confirmation(world: World)
     tab = read_first(case_id)
     words = plain(tab)
     assert _ASKED in words
-    assert "For research only" in words
+    assert "For research use only" in words
     assert not [shown for shown in _SHOWN if shown in words]
     assert Action.REVEALED not in audited(world)
     press(tab, "I have read this")
@@ -99,7 +99,7 @@ def test_the_page_explains_the_model_and_takes_the_confirmation(world: World) ->
     assert "demonstration model" in words
     assert "0.1 to 0.5 µm per pixel" in words
     assert "2.1% get no opinion by mistake" in words
-    assert "No evaluation of this version is known here" in words
+    assert "This version has not been evaluated here" in words
     assert "not a diagnosis" in words
     press(tab, "I have read this")
     assert "You have confirmed" in plain(tab)
@@ -119,7 +119,7 @@ def test_the_page_says_what_the_model_is_good_and_bad_at(world: World) -> None:
     words = plain(visit("meet_model.py"))
     assert "On **breakhis**, test" in words
     assert "ductal carcinoma" in words
-    assert "Called wrongly" in words
+    assert "Misclassified" in words
     assert "Magnification" in words
 
 

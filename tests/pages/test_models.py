@@ -60,9 +60,9 @@ def test_the_page_says_how_the_worker_computes_and_why_that_is_not_as_the_settin
     (worker,) = resources.installation().supervisor._workers
     worker._handle_line("computes torch-fp32 cpu openvino-bf16 changes *too* much")
     tab = visit("models.py")
-    assert "Computed with torch-fp32 on the processor" in words_on(tab)
+    assert "Computed with torch-fp32 on the CPU" in words_on(tab)
     assert [one.value for one in tab.warning] == [
-        "Slower than the settings want, with the same results: openvino-bf16 changes \\*too\\* much."
+        "Slower than configured, with the same results: openvino-bf16 changes \\*too\\* much."
     ]
 
 

@@ -58,9 +58,9 @@ def test_an_administrator_sees_an_interrupted_case_and_completes_it_without_the_
     tab = office.visit("office")
     assert list(tab.dataframe[0].value["State"]) == ["", "", "", "incomplete"]
     words = words_on(tab).replace("\\", "")
-    assert "Missing: images 2 to 3 of 3, counted in the order of the batch" in words
+    assert "Missing: images 2 to 3 of 3, in upload order" in words
     assert "dr. b can add the missing images" in words
-    press(tab, "Complete it with the 1 image")
+    press(tab, "Complete the case with the 1 image")
     assert office.world.state(reader, case_id) is CaseState.WAITING
     with office.world.sessions.read() as session:
         (event, *_) = store.audit.audit_trail(session)
@@ -114,11 +114,11 @@ def test_who_has_a_case_open_is_named_in_the_list_and_above_the_tissue(office: O
     table = office.visit("dr. a", "worklist.py").dataframe[0].value
     (place,) = [row for row, case in enumerate(table["Case"]) if case == "C-0003"]
     assert table["Reader"][place].startswith("dr. b, open since ")
-    assert "open with dr. b since" in words_on(office.visit("dr. a", "read_case.py", case="3"))
+    assert "also opened by dr. b at" in words_on(office.visit("dr. a", "read_case.py", case="3"))
     mine = office.visit("dr. b", "read_case.py", case="3")
-    assert "open with dr. a since" in words_on(mine)
+    assert "also opened by dr. a at" in words_on(mine)
     done = words_on(office.visit("dr. a", "read_case.py", case="1"))
-    assert "open with" not in done
+    assert "also opened by" not in done
 
 
 def test_skipping_lets_go_of_a_case(office: Office) -> None:

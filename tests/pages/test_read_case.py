@@ -93,7 +93,7 @@ def test_saving_the_final_opinion_opens_the_next_case(world: World, case_id: int
 
 def test_a_first_opinion_needs_a_label_and_a_confidence(world: World, case_id: int) -> None:
     tab = press(open_case(case_id), "Save and reveal")
-    assert "Choose an answer" in tab.error[0].value
+    assert "Choose benign, malignant or cannot assess" in tab.error[0].value
     press(tab, "○", "Save and reveal")
     assert "Choose your confidence" in tab.error[0].value
     assert not world.reads(case_id)
@@ -193,11 +193,11 @@ def test_a_missing_magnification_is_a_word_that_opens_the_field_to_record_it(wor
     case_id = world.add_case(1, magnification=None)
     world.analyse(0.2)
     tab = open_case(case_id)
-    assert ":orange[no magnification]" in words_on(tab)
+    assert ":orange[magnification not recorded]" in words_on(tab)
     assert next(button for button in tab.button if button.label == "Record").disabled
     tab.selectbox(key=f"magnification-{case_id}").set_value("40X").run()
     tab = press(tab, "Record")
-    assert "no magnification" not in words_on(tab)
+    assert "magnification not recorded" not in words_on(tab)
     assert "40X" in words_on(tab)
     with world.sessions.read() as session:
         (row,) = whole_worklist(session, world.reader)
@@ -206,4 +206,4 @@ def test_a_missing_magnification_is_a_word_that_opens_the_field_to_record_it(wor
 
 def test_a_generated_case_needs_no_magnification(world: World) -> None:
     case_id = add_demo_case(world.sessions, world.files, world.reader)
-    assert "no magnification" not in words_on(open_case(case_id))
+    assert "magnification not recorded" not in words_on(open_case(case_id))

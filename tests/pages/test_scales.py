@@ -80,7 +80,9 @@ def test_a_scale_is_chosen_from_a_microscope_profile(world: World) -> None:
     assert scales(world) == ["0.2 µm per pixel, from a microscope profile (BX_51, 10x)"]
 
 
-@pytest.mark.parametrize(("typed", "why"), [("40X", "no width of a pixel"), ("40", "no scale of a microscope image")])
+@pytest.mark.parametrize(
+    ("typed", "why"), [("40X", "not the width of a pixel"), ("40", "is not a plausible scale for a microscope image")]
+)
 def test_a_typed_scale_without_sense_is_said_at_once(world: World, typed: str, why: str) -> None:
     tab = visit("upload_cases.py")
     type_scale(tab, "upload-scale", typed)
@@ -94,7 +96,7 @@ def test_a_scale_is_corrected_after_the_upload_and_the_images_are_analysed_again
     tab.run()
     assert tab.selectbox(key="correct-scale-image").options[1] == "Image 1: 0.25 µm per pixel, from the TIFF's tags"
     type_scale(tab, "correct-scale-scale", "0.2")
-    press(tab, "Record the scale")
+    press(tab, "Record scale")
     assert scales(world) == ["0.2 µm per pixel, typed by hand"] * 2
     assert [image.job for image in images(world)] == [JobState.QUEUED] * 2
     assert list(tab.table[0].value["Scale"]) == ["0.2 µm per pixel, typed by hand"] * 2
@@ -107,12 +109,12 @@ def test_the_scale_of_a_case_is_set_while_it_is_read_and_stays_once_it_was(world
     second = images(world)[1].id
     tab.selectbox(key=f"scale-{case_id}-image").set_value(second)
     type_scale(tab, f"scale-{case_id}-scale", "0.49")
-    press(tab, "Record the scale")
+    press(tab, "Record scale")
     assert scales(world) == ["None", "0.49 µm per pixel, typed by hand"]
     world.analyse()
     world.read(world.reader, case_id, BENIGN)
     tab = visit("read_case.py", case=str(case_id))
-    assert not [button for button in tab.button if button.label == "Record the scale"]
+    assert not [button for button in tab.button if button.label == "Record scale"]
     assert "0.49 µm/px, 1 unknown" in words_on(tab)
 
 
@@ -178,7 +180,7 @@ def test_an_administrator_keeps_the_microscopes_and_readers_see_them(world: Worl
     tab.text_input(key="microscope-0").set_value("Olympus BX51")
     tab.text_input(key="lens-0").set_value("4x")
     tab.number_input(key="um-0").set_value(0.49)
-    press(tab, "Record the objective")
+    press(tab, "Record objective")
     assert "Olympus BX51" in words_on(tab)
     with world.sessions.begin() as session:
         add_person(session, "admin", Role.ADMINISTRATOR)
@@ -191,5 +193,5 @@ def test_an_objective_is_withdrawn(world: World) -> None:
     add_objective(world, world.reader)
     tab = visit("models.py")
     tab.selectbox(key="withdrawn-lens").select_index(0)
-    press(tab, "Withdraw the objective")
+    press(tab, "Withdraw objective")
     assert "No microscope has been entered." in words_on(tab)

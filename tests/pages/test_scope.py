@@ -69,7 +69,7 @@ def test_an_unusual_image_has_its_label_and_a_mark_in_words(world: World) -> Non
     tab = read_first(add_case(world, UNUSUAL))
     words = plain(tab)
     assert "▲ malignant" in words
-    assert "Unusual image: rely on it less" in words
+    assert "Unusual image: rely less on the model's opinion" in words
     assert STRANGE_SCALE in words
     assert ("/images/1/heatmap" in words, "/images/1/scope-map" in words) == (True, True)
     press(tab, "Keep mine", "Save and open next case")
@@ -86,7 +86,7 @@ def test_of_several_images_the_page_says_which_are_left_out(world: World) -> Non
 
 def test_an_opinion_of_one_image_among_several_is_no_mean(world: World) -> None:
     words = plain(read_first(add_case(world, USUAL, OUT)))
-    assert "From one image only: image 1 0.81" in words
+    assert "Based on one image only: image 1 0.81" in words
     assert "Mean of" not in words
 
 

@@ -36,10 +36,10 @@ def test_the_first_start_shows_the_evaluation_that_came_with_the_model(world: Wo
     auc = found.figure("AUC")
     assert auc is not None
     assert f"**{auc.value:.3f}**" in str(tab.table[0].value["AUC"][0])
-    assert "measured by its makers, not on this computer" in words_on(tab)
+    assert "measured by its developers, not on this computer" in words_on(tab)
     words = words_on(open_images(tab))
     assert "all images (60)" in words
-    assert words.count("picture not included") == 12
+    assert words.count("image not included") == 12
     with world.sessions.read() as session:
         assert store.evaluations.evaluations(session, None) == []
 
@@ -67,12 +67,12 @@ def test_an_evaluation_of_this_computer_comes_before_the_shipped_one(world: Worl
     tab = visit("evaluation.py")
     options = tab.selectbox(key="evaluation-model").options
     assert ["shipped" in option for option in options] == [False, True]
-    assert "measured by its makers" not in words_on(tab)
+    assert "measured by its developers" not in words_on(tab)
     beside = tab.selectbox(key="evaluation-beside")
     beside.select(beside.options[0]).run()
     words = words_on(tab)
     assert "on the same 60 images" in words
-    assert "measured by its makers" in words
+    assert "measured by its developers" in words
 
 
 def test_a_shipped_picture_that_is_also_an_unread_case_tells_nothing(world: World) -> None:
@@ -80,7 +80,7 @@ def test_a_shipped_picture_that_is_also_an_unread_case_tells_nothing(world: Worl
     images = images_with((4, tissue_png(1)))
     ship(images)
     tab = visit("evaluation.py")
-    assert "1 image left out. The same pictures are in cases that you have not finished" in words_on(tab)
+    assert "1 image left out, because cases that you have not finished contain the same pictures" in words_on(tab)
     words = words_on(open_images(tab))
     assert "all images (59)" in words
     assert images[4].name not in words

@@ -1,4 +1,4 @@
-"""Fitting the model in service to this site on the page Models: refused, compared, written, and listed."""
+"""Fitting the model in service to this site on the Models page: refused, compared, written, and listed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_below_thirty_cases_nothing_is_fitted_and_the_page_says_how_many_are_mis
     tab = visit("models.py")
     words = words_on(tab)
     assert "4 cases so far: 1 malignant, 3 benign. At least 30 are needed, 5 of each label" in words
-    assert "still missing: 26 more cases, among them 4 malignant and 2 benign." in words
+    assert "still needed: 26 more cases, including 4 malignant and 2 benign." in words
     assert not [button for button in tab.button if button.label == "Fit and compare"]
 
 

@@ -47,7 +47,7 @@ def test_the_single_reader_makes_a_study_and_finds_it(world: World, cases: tuple
     words = words_on(tab)
     assert "There are no studies yet" in words
     assert "**3 readings**: 3 cases, 1 reader, 1 round; 3 for each reader, about 3 min" in words
-    press(tab, "Create the study")
+    press(tab, "Create study")
     (made,) = studies(world)
     assert (made.name, made.total, made.done, made.counterbalanced, made.washout_days) == ("pilot <b>", 3, 0, False, 0)
     assert "The study pilot \\<b\\> was created" in tab.success[0].value
@@ -64,7 +64,7 @@ def test_rounds_arms_washout_balance_and_seed_are_kept(world: World, cases: tupl
     tab.checkbox[0].check().run()
     assert "6 for each reader" in words_on(tab)
     assert "each round begins 14 days after" in words_on(tab)
-    press(tab, "Create the study")
+    press(tab, "Create study")
     (made,) = studies(world)
     assert (made.seed, made.washout_days, made.counterbalanced) == (4711, 14, True)
     assert [(part.round, part.arm, part.of) for part in made.progress] == [
@@ -92,16 +92,16 @@ def test_cases_are_chosen_by_filter(world: World, cases: tuple[int, ...]) -> Non
     assert "**2 readings**" in words_on(tab)
     next(box for box in tab.selectbox if box.label == "Kind").set_value("generated demo cases").run()
     assert "1 to 5000 cases, got 0" in words_on(tab)
-    assert not [button for button in tab.button if button.label == "Create the study"]
+    assert not [button for button in tab.button if button.label == "Create study"]
 
 
 def test_a_pasted_list_is_checked_line_by_line(world: World, cases: tuple[int, ...]) -> None:
     tab = paste(give_name(visit("studies.py"), "pilot"), ["C-0001", "", "nowhere *", " C-0003 ", "C-0001"])
     assert tab.error[0].value == "line 3\\: there is no case nowhere \\*  \nline 5\\: C-0001 is already in line 1"
-    make = next(button for button in tab.button if button.label == "Create the study")
+    make = next(button for button in tab.button if button.label == "Create study")
     assert make.disabled
     paste(tab, ["C-0003", "C-0001"])
-    press(tab, "Create the study")
+    press(tab, "Create study")
     assert studies(world)[0].total == 2
 
 
@@ -111,7 +111,7 @@ def test_a_filter_that_more_cases_match_than_a_study_may_have_says_so(
     monkeypatch.setattr(store.studies, "MOST_CASES", 2)
     tab = give_name(visit("studies.py"), "pilot")
     assert "more than 2 cases match" in tab.error[0].value
-    assert "Create the study" not in {button.label for button in tab.button}
+    assert "Create study" not in {button.label for button in tab.button}
 
 
 def test_cases_that_cannot_be_in_it_are_listed_and_left_out_when_asked(world: World, cases: tuple[int, ...]) -> None:
@@ -122,23 +122,23 @@ def test_cases_that_cannot_be_in_it_are_listed_and_left_out_when_asked(world: Wo
     words = words_on(tab)
     assert "was read in routine reading by reader" in words
     assert "is still being analysed" in words
-    assert not [button for button in tab.button if button.label == "Create the study"]
+    assert not [button for button in tab.button if button.label == "Create study"]
     next(box for box in tab.checkbox if box.label == "Leave them out").check().run()
-    press(tab, "Create the study")
+    press(tab, "Create study")
     assert studies(world)[0].total == 2
 
 
 def test_what_changed_since_the_preview_is_told_and_nothing_typed_is_lost(world: World, cases: tuple[int, ...]) -> None:
     one, two = (give_name(visit("studies.py"), "pilot") for _ in range(2))
-    press(one, "Create the study")
-    press(two, "Create the study")
+    press(one, "Create study")
+    press(two, "Create study")
     assert len(studies(world)) == 1
     assert "3 cases cannot be in this study" in two.warning[0].value
     assert next(field for field in two.text_input if field.label == "Name").value == "pilot"
 
 
 def test_a_study_is_closed_after_a_confirmation(world: World, cases: tuple[int, ...]) -> None:
-    tab = press(give_name(visit("studies.py"), "pilot"), "Create the study")
+    tab = press(give_name(visit("studies.py"), "pilot"), "Create study")
     assert "3 of 3 readings are missing" in words_on(tab)
     press(tab, "Yes, close it")
     assert "The study pilot is closed" in tab.success[0].value
@@ -148,7 +148,7 @@ def test_a_study_is_closed_after_a_confirmation(world: World, cases: tuple[int, 
 
 
 def test_nothing_of_what_is_said_stands_on_the_page(world: World, cases: tuple[int, ...]) -> None:
-    press(give_name(visit("studies.py"), "pilot"), "Create the study")
+    press(give_name(visit("studies.py"), "pilot"), "Create study")
     press(visit("read_study.py", study="1"), "▲", "5", "Save and open next case")
     words = words_on(visit("studies.py"))
     assert "1 of 3 read" in words

@@ -295,8 +295,8 @@ def test_an_interrupted_batch_is_named_and_can_be_completed(world: World) -> Non
     tab = visit("upload_cases.py")
     words = words_on(tab).replace("\\", "")
     assert "Case **S24-1** is incomplete" in words
-    assert "Missing: images 2 to 3 of 3, counted in the order of the batch" in words
-    press(tab, "Complete it with the 1 image stored from this batch")
+    assert "Missing: images 2 to 3 of 3, in upload order" in words
+    press(tab, "Complete the case with the 1 image already stored")
     assert "S24-1 is complete" in tab.success[0].value.replace("\\", "")
     assert world.state(world.reader, case_id) is CaseState.WAITING
 
@@ -343,6 +343,6 @@ def test_chosen_images_are_shown_with_what_happens_next_before_they_are_stored(w
     assert "&lt;b&gt;1&lt;/b&gt;.png" in drawn
     assert drawn.count("<figcaption>&lt;b&gt;2&lt;/b&gt; notes.png") == 1
     assert "and 2 more" in drawn
-    assert "Next: the server stores 14 images" in words_on(tab)
+    assert "Next, the server stores 14 images" in words_on(tab)
     with world.sessions.read() as session:
         assert whole_worklist(session, world.reader) == []

@@ -133,8 +133,8 @@ def test_a_killed_server_keeps_what_it_acknowledged_and_says_what_is_missing(sto
         assert "This case is incomplete" in tab.words
         tab.open("upload_cases")
         missing = str(IMAGES) if kept == IMAGES - 1 else f"{kept + 1} to {IMAGES}"
-        assert f"{missing} of {IMAGES}, counted in the order of the batch" in tab.words
-        tab.press(f"Complete it with the {kept} image")
+        assert f"{missing} of {IMAGES}, in upload order" in tab.words
+        tab.press(f"Complete the case with the {kept} image")
         assert stored.state() is not CaseState.INCOMPLETE
         assert stored.count() == kept
     assert verify(stored.sessions).findings == ()

@@ -216,7 +216,7 @@ def test_no_program_gets_a_prediction_of_the_unread_case_over_the_wire(running: 
                 files=[(name, tissue_png(1)), (name, tissue_png(2))] if name == "files" else [(name, tissue_png(1))],
             )
             assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
-            assert "still to be read without the model" in answer.json()["detail"]
+            assert "must first be read without the model" in answer.json()["detail"]
             assert not {"prediction", "probabilities"} & set(answer.json())
 
 
@@ -250,9 +250,9 @@ def test_an_evaluation_shows_the_picture_of_the_unread_case_to_no_reader(running
         first = tab.words
         tab.choose("View", "Images")
     hidden, images = role in _READERS, len(made_images(BINARY))
-    assert ("1 image left out. The same pictures are in cases that you have not finished" in first) is hidden
+    assert ("1 image left out, because cases that you have not finished contain the same pictures" in first) is hidden
     assert (f"all images ({images - hidden})" in tab.words) is True
-    warned = "images of this evaluation that are also pictures of cases: 1, of 1 case" in first
+    warned = "This evaluation shares 1 image with 1 case" in first
     assert warned is (role is Role.ADMINISTRATOR)
 
 

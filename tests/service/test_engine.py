@@ -143,7 +143,7 @@ def test_nothing_of_a_request_is_stored(engine: Engine) -> None:
 
 
 def test_without_workers_the_reason_is_said_at_once(installation: Installation) -> None:
-    with pytest.raises(EngineUnavailableError, match="started no worker"):
+    with pytest.raises(EngineUnavailableError, match="has not started a worker"):
         run_async(installation.analyser.analyse(AnalysisRequest(watermarked(1))))
 
 

@@ -476,7 +476,7 @@ def test_a_case_without_an_opinion_of_the_model_has_no_aided_score_and_is_named(
     assert [case for case, modality in scored if modality == "blind-first-after" and case == withheld] == []
     assert len(scored) == 5
     scores = (write_imrmc_file(export) or b"").decode()
-    assert f"cases without a score with the model, which gave no opinion outside its scope: {withheld}\n" in scores
+    assert f"cases without a score with the model, because they are outside its scope: {withheld}\n" in scores
     row = next(row for row in csv_rows(reads_table(export)) if row["accession"] == "C-0001" and row["stage"] == "final")
     shown = (row["model_visible"], row["model_scope"], row["model_version"], row["model_label"])
     assert shown == ("False", "out", MODEL.version, "")

@@ -226,7 +226,7 @@ def test_an_image_of_a_case_still_to_be_read_is_refused_until_it_is_signed_off(
     for answer in (interface.predict(posted), interface.predict(_IMAGE, posted)):
         assert (answer.status_code, answer.headers["content-type"]) == (409, "application/problem+json")
         assert answer.json()["case_id"] == case_id
-        assert "still to be read" in answer.json()["detail"]
+        assert "must first be read without the model" in answer.json()["detail"]
     assert interface.engine.asked == [], "nothing was computed"
     interface.world.add(sign_off_row(case_id, interface.account(Role.READER).id))
     assert interface.predict(posted).status_code == 200

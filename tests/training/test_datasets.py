@@ -248,7 +248,7 @@ def test_a_scale_that_is_none_is_refused_with_its_line(tmp_path: Path, cell: str
     root = _scaled_folder(tmp_path)
     (root / "labels.csv").write_text(f"file,label,patient_id,um_per_px\na.tif,benign,1,0.2\nb.tif,benign,1,{cell}\n")
     with pytest.raises(
-        ValueError, match=rf"labels.csv, line 3, column um_per_px: '{cell}' is no scale in µm per pixel"
+        ValueError, match=rf"labels.csv, line 3, column um_per_px: '{cell}' is not a scale in µm per pixel"
     ):
         load_dataset("folder", root)
 

@@ -139,7 +139,7 @@ def test_of_a_folder_it_is_not_known_whose_patients_they_are(tmp_path: Path) -> 
     (tmp_path / "tissue" / "labels.csv").write_text("\n".join(["file,label,patient_id", *lines]) + "\n")
     found = _judged(tmp_path, EvaluationRequest(checkpoint, "folder", tmp_path / "tissue")).evaluation
     assert found.warnings[0].words.startswith(
-        "the network was trained on patients with the numbers of 1 of 8 patients; if they are the same"
+        "the numbers of 1 of 8 patients also occur in the network's training set; if they are the same"
     )
 
 
@@ -154,8 +154,8 @@ def test_patients_are_known_and_counted_however_the_table_writes_them(tmp_path: 
     found = _judged(tmp_path, EvaluationRequest(checkpoint, "folder", tmp_path / "tissue")).evaluation
     assert (found.images, found.patients) == (8, 5)
     said = [warning.words for warning in found.warnings]
-    assert said[0].startswith("the network was trained on patients with the numbers of 1 of 5 patients")
-    assert "3 patients are each written in several ways and taken as one ('901' and '901.0', ...)" in said
+    assert said[0].startswith("the numbers of 1 of 5 patients also occur in the network's training set")
+    assert "3 patients are each spelled in several ways and treated as one ('901' and '901.0', ...)" in said
 
 
 def _two_kinds(tissue: Path) -> list[tuple[str, Path]]:

@@ -210,7 +210,7 @@ def test_the_folder_itself_may_be_reached_through_a_link(tmp_path: Path) -> None
         (",benign,P9\n", "line 6 has no file"),
         ("e.png,benign,\u00a0\n", "line 6 has no patient_id"),
         ("e.png,benign,1.23457E+11\n", "line 6, column patient_id: '1.23457E.11' is a number that .* has shortened"),
-        ("e.png,benign,#N/A\n", "line 6, column patient_id: '#N/A' is what programs write where there is no value"),
+        ("e.png,benign,#N/A\n", "line 6, column patient_id: '#N/A' is a placeholder for a missing value"),
         ("e.png,lipoma,P9\n", "line 6, column label: no known label set contains all of benign, lipoma, malignant"),
         ("f.png,benign,P9\n", r"1 of 5 images .* do not exist: f.png \(line 6\)"),
         ("a,1.png,benign,P9\n", "line 6: 4 cells in 3 columns"),
@@ -243,7 +243,7 @@ def test_a_patient_written_in_several_ways_is_one_and_that_is_said(tmp_path: Pat
     (caution,) = dataset_cautions("folder", tmp_path, images)
     assert (caution.kind, caution.text) == (
         "patients merged",
-        "12 patients are each written in several ways and taken as one",
+        "12 patients are each spelled in several ways and treated as one",
     )
     assert caution.subject is not None
     assert caution.subject.startswith("'P1', ")

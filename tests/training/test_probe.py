@@ -374,4 +374,4 @@ def test_a_wrong_encoder_ends_the_command_with_a_message(
 ) -> None:
     with pytest.raises(typer.Exit):
         run("no such encoder", [tissue[0].path.parent])
-    assert "is no encoder" in capsys.readouterr().err
+    assert "is not an encoder" in capsys.readouterr().err

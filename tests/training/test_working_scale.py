@@ -117,7 +117,7 @@ def test_a_working_scale_needs_images_of_known_scale(tmp_path: Path) -> None:
 
 def test_a_working_scale_is_one_of_a_microscope_and_of_patches() -> None:
     for wrong in (0.0, -0.2, float("nan"), 300.0):
-        with pytest.raises(ValueError, match="no scale of a microscope image"):
+        with pytest.raises(ValueError, match="is not a plausible scale for a microscope image"):
             replace(CONFIG, working_um_per_px=wrong)
     with pytest.raises(ValueError, match="has no working_um_per_px"):
         replace(WORKING, input_policy=InputPolicy("resize", input_side=32))

@@ -224,7 +224,7 @@ def _trained_on(
     text = f"the network was trained on {count}, so these figures are too optimistic"
     if dataset == "folder":
         text = (
-            f"the network was trained on patients with the numbers of {count}; if they are the same people, these "
+            f"the numbers of {count} also occur in the network's training set; if they are the same people, these "
             "figures are too optimistic"
         )
     return [Caution("trained on", text)]

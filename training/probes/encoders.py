@@ -84,7 +84,8 @@ def find_encoder(text: str) -> EncoderConfig:
     if config is None:
         known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.toml")))
         raise ValueError(
-            f"{text!r} is no encoder: pass a timm name, hf-hub:ID, a TOML file, or one of {known} (in configs/encoders)"
+            f"{text!r} is not an encoder: pass a timm name, hf-hub:ID, a TOML file, or one of {known} "
+            "(in configs/encoders)"
         )
     with torch.device("meta"):
         net = timm.create_model(text, num_classes=0)

@@ -28,7 +28,7 @@ _KINDS = {False: "uploaded cases", True: "generated demo cases"}
 _ALL_KINDS = "uploaded and demo cases"
 _WIDTH = 220  # px
 _TABLES = ("csv", "tsv", "txt", "xlsx")
-_ADJUDICATED, _FILE, _NONE = "adjudicated labels", "a CSV file", "none"
+_ADJUDICATED, _FILE, _NONE = "adjudicated labels", "a file", "none"
 
 
 def ask_filter(readings: Sequence[Reading]) -> ReadingFilter:
@@ -137,7 +137,7 @@ def _adjudicated_words(known: int, settled: int, cases: int) -> str:
     unanimous = known - settled
     if unanimous:
         # The label on which all readers ended becomes the reference: a reader who moved to it counts as right.
-        words += f", {unanimous:,} signed off without one: there the readers' last opinion is right by definition"
+        words += f", {unanimous:,} signed off without consensus, whose readers' last opinion counts as correct"
     return f"{words}."
 
 
@@ -151,9 +151,7 @@ def ask_figure(figures: Sequence[FigureReadings]) -> FigureReadings:
     key = _figure_key()
     forget_unless_among(key, list(by_words))
     return by_words[
-        st.selectbox(
-            "Cases behind a figure: click the figure or choose here", list(by_words), key=key, persist_state="session"
-        )
+        st.selectbox("Cases behind a number: click it or choose here", list(by_words), key=key, persist_state="session")
     ]
 
 

@@ -31,7 +31,7 @@ def draw_empty_page(*, reads: bool) -> None:
         st.markdown("Agreement is calculated from finished cases only: first opinion, reveal, final opinion.")
         return
     st.markdown(
-        "Agreement is calculated from cases you have finished only: first opinion, reveal, final opinion. What the "
+        "Agreement is calculated only from cases you have finished: first opinion, reveal, final opinion. What the "
         "model and other readers say about any other case stays hidden until then."
     )
     st.page_link("worklist.py", label="Worklist")

@@ -127,7 +127,7 @@ def measure_reader_model(readings: Sequence[Reading]) -> Table:
 
 def measure_reader_reader(readings: Sequence[Reading]) -> Table:
     """Compute how far every two readers agree, then all of them, then readers with themselves."""
-    kinds = ("same label", "kappa", "graded kappa")
+    kinds = ("same label", "kappa", "weighted kappa")
     columns = tuple(f"{what} {_MOMENT_WORDS[moment]}" for moment in MOMENTS for what in kinds)
     couples = reader_couples(readings)
     lines = [
@@ -143,7 +143,7 @@ def measure_reader_reader(readings: Sequence[Reading]) -> Table:
     for name, own in by_reader(readings, together=False):
         if again := intra_reader_pairs(own):
             lines.append(
-                Line(f"{name} reading again", (*_agreement_cells(again), *[FigureCell(None, 0, ())] * len(kinds)))
+                Line(f"{name}, repeat reads", (*_agreement_cells(again), *[FigureCell(None, 0, ())] * len(kinds)))
             )
     left_out = sum(measure_agreement(reader_reader_pairs(readings, *couple, "before")).left_out for couple in couples)
     return Table("readers", columns, tuple(lines), left_out)
@@ -200,7 +200,7 @@ def couple_words(couple: tuple[str, str]) -> str:
 
 
 def _agreement_cells(pairs: Sequence[LabelPair]) -> tuple[FigureCell, ...]:
-    """Return rate, kappa and graded kappa of two raters; their readings begin with the pairs that differ."""
+    """Return rate, kappa and weighted kappa of two raters; their readings begin with the pairs that differ."""
     measured = measure_agreement(pairs)
     assessed = sorted((pair for pair in pairs if pair.assessed), key=lambda pair: pair.agree)
     readings = tuple(one for pair in assessed for one in pair.readings)

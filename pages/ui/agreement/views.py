@@ -24,14 +24,14 @@ from pages.ui.without_names import readings_without_names
 
 _RATE = "Agreement rate with its 95% Wilson interval and n; "
 _NOTES = {
-    READER_MODEL: _RATE + "then Cohen's kappa, its interval from resampled cases. The model's label is the one the "
-    "reader saw; after the reveal, the latest version of the read counts.",
+    READER_MODEL: _RATE + "then Cohen's kappa with an interval from resampling cases. The model's label is the one "
+    "the reader saw; after the reveal, the latest version of the read counts.",
     READER_READER: _RATE + "then Cohen's kappa, and the quadratic-weighted kappa of ten grades from certainly benign "
-    "to certainly malignant; intervals of kappa from resampled cases.",
+    "to certainly malignant; intervals of kappa from resampling cases.",
     REVEAL: "Shares of all reads with a label before and after the reveal, with 95% Wilson intervals. The final read "
-    "counts as first saved, because an amendment may rest on later knowledge.",
-    HABITS: "Median seconds from opening to saving, by the server's clock, with a 95% interval from the reads "
-    "themselves; maps: share of the votes cast; amended: share of the final reads.",
+    "counts as first saved, because an amendment may be based on later knowledge.",
+    HABITS: "Median seconds from opening to saving, by the server's clock, with a 95% interval from these "
+    "reads; map useful: share of the votes; amended: share of the final reads.",
 }
 _TOGETHER = " For all readers together: reads of one case are not independent, so the interval is somewhat too narrow."
 _ALONE = "Only one reader has read these cases. Agreement between readers needs a second reader of the same cases."

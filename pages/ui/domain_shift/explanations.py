@@ -11,13 +11,13 @@ _GUESSING = 0.5  # AUC
 
 DISTANCE_HELP = {
     FRECHET: (
-        "How far apart the two clouds of images are for the network, by their centres and their spread. It has no unit "
-        "and depends on the network: compare it with the distance between two random halves of the source set's "
+        "How far apart the two sets are in the network's feature space, by their centres and their spread. It has no "
+        "unit and depends on the network: compare it with the distance between two random halves of the source set's "
         "patients. If it is not larger, it may only reflect differences between patients."
     ),
     DISCREPANCY: (
         "Whether, to the network, images of one set look more like each other than like those of the other set. 0 "
-        "means no difference. p is how often randomly reassigning the patients to the two sets gives at least as much."
+        "means no difference. p is the share of random reassignments of the patients that give at least as much."
     ),
     TWO_SAMPLE_AUC: (
         "A simple classifier learns which set an image is from and is tested on patients it has not seen. 0.5 is "
@@ -31,7 +31,7 @@ STATISTIC_HELP = {
     "spread of lightness": "The contrast between the darkest and the palest tissue.",
     "haematoxylin": "The strength of the blue nuclear stain where it is strongest.",
     "eosin": "The strength of the pink stain where it is strongest.",
-    "angle between the stains": "How different the colours of the two stains are; small where all is one purple.",
+    "angle between the stains": "How different the colours of the two stains are; small if both look the same purple.",
     "sharpness": "How sharp edges are; lower where the image is out of focus, compressed or enlarged.",
     "tissue fraction": "The share of the image that is tissue rather than empty glass.",
     "size of dark structures": (

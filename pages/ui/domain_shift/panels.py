@@ -102,8 +102,8 @@ def draw_points(shift: Shift, number: int) -> None:
     """Draw the images as points in the network's feature space."""
     st.markdown(
         "##### How the network sees them",
-        help="Each marker is an image. Images close together look alike to the network; to it, two clouds that do not "
-        "mix are two kinds of image. Only the two directions with the most variance are drawn.",
+        help="Each marker is an image. Images close together look alike to the network; two separate groups mean that "
+        "it sees two kinds of image. The first two principal components are drawn.",
     )
     name = f"points-{number}"
     figure = charts.draw_points(shift)
@@ -112,7 +112,7 @@ def draw_points(shift: Shift, number: int) -> None:
 
 def draw_what_helps(shift: Shift, number: int) -> None:
     """Draw how much of the AUC each change in preparing the images recovers."""
-    st.markdown("##### What helps", help=explanations.STEP_HELP)
+    st.markdown("##### Effect of preparation steps", help=explanations.STEP_HELP)
     figure = charts.draw_what_helps(shift)
     if figure is None:
         st.markdown("Not measured: the target set needs at least two benign and two malignant images.")

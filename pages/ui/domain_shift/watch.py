@@ -36,8 +36,8 @@ def _draw_months(months: Sequence[WatchedMonth]) -> None:
     alarms = [f"{month.watched.month:%B %Y}" for month in months if month.watched.alarm]
     if alarms:
         st.warning(
-            f"The uploads of {', '.join(alarms)} differ from the training images by more than chance. Look for a "
-            "change of stain, scanner, magnification or kind of case."
+            f"The uploads of {', '.join(alarms)} differ from the training images by more than chance. Check for a "
+            "change in stain, scanner, magnification or kind of case."
         )
     newest = months[::-1]
     st.table(
@@ -60,7 +60,7 @@ def _write_share(images: int, of: int) -> str:
 def _write_verdict(month: WatchedMonth) -> str:
     watched = month.watched
     if watched.limit is None:
-        return f"too little to compare (score {watched.typical:.2f})"
+        return f"too few cases to compare (score {watched.typical:.2f})"
     words = "! differs by more than chance" if watched.alarm else "as expected"
     return f"{words} (score {watched.typical:.2f}, limit {watched.limit:.2f})"
 
@@ -68,13 +68,13 @@ def _write_verdict(month: WatchedMonth) -> str:
 def _write_method(scope: ScopeReference) -> str:
     noticed = cases_to_notice(len(scope.patient_scores))
     change = (
-        f" A lasting change of one standard deviation between patients is noticed in a month of {noticed:,} cases "
+        f" A lasting change of one standard deviation between patients is detected in a month of {noticed:,} cases "
         "with a probability of 90%."
         if noticed
         else ""
     )
     return (
         f"A month is compared as soon as it has {count_words(LEAST_CASES, 'case')}. If nothing changes, at "
-        f"most {FALSE_ALARMS_PER_YEAR:.0%} of years have a false alarm.{change} Generated demo cases are left out. The "
-        "order of reading does not depend on it."
+        f"most {FALSE_ALARMS_PER_YEAR:.0%} of years have a false alarm.{change} Generated demo cases are left out. "
+        "This does not affect the order of the worklist."
     )

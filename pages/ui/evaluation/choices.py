@@ -17,8 +17,9 @@ VIEW = "evaluation-view"
 SHOWN = "evaluation-images-of"  # session key: the id of the evaluation whose images are shown
 EVERY = -1  # instead of a cell: all images
 _WITHOUT_HASHES = (
-    "this evaluation is of an older version and does not record which images it contains. Its images and patients are "
-    "not shown while you have cases to finish. To see them, evaluate the model again with python -m training.evaluate."
+    "this evaluation was made by an older version and does not record which images it contains. Its images and "
+    "patients are not shown while you have cases to finish. To see them, evaluate the model again with "
+    "python -m training.evaluate."
 )
 _COMMAND = "python -m training.evaluate models/starter.safetensors --dataset breakhis --data FOLDER"
 
@@ -182,11 +183,11 @@ def _without_hidden(
     images = count_words(len(hidden.positions), "image")
     visible = resources.measure_visible(reader, hidden, row)
     if visible is None:
-        st.info(f"{name}: all pictures of this evaluation are in cases that you have not finished.")
+        st.info(f"{name}: all images of this evaluation are in cases that you have not finished.")
         return None
     st.info(
-        f"{name}: {images} left out. The same pictures are in cases that you have not finished. Until you have, "
-        "everything here is measured without them, and numbers replace names."
+        f"{name}: {images} left out, because cases that you have not finished contain the same pictures. Until you "
+        "finish them, everything here is measured without these images, and numbers replace names."
     )
     return visible
 

@@ -157,7 +157,7 @@ def _draw_image(row: EvaluationRow, image: EvaluatedImage, *, binary: bool, maps
     if picture is not None:
         st.image(picture, width=_IMAGE_WIDTH, alt=name)
     elif row.shipped:
-        st.markdown("picture not included")
+        st.markdown("image not included")
     elif image.preview_sha256 is None:
         st.markdown("no preview stored")
     lines = [

@@ -32,7 +32,7 @@ _MARKS: dict[CurveKind, str] = {
     "roc": "The marker is the locked threshold; the dotted line is chance.",
     "precision_recall": "The marker is the locked threshold.",
     "reliability": "On the dotted line, predicted and observed shares are equal; larger points stand for more images.",
-    "risk_coverage": "The marker, if any, is the locked abstention on these images.",
+    "risk_coverage": "The marker, if shown, is the locked abstention on these images.",
 }
 _GROUP_FIGURES = (
     figure_names.ACCURACY,
@@ -46,8 +46,8 @@ _COLUMN_WORDS = {figure_names.RECALL: "sensitivity"}
 _LONGEST_CAUTION = 150  # characters; the full text is further down the page
 _CUT = " … (in full below)"
 _SHIPPED = (
-    "**Shipped with the model**: measured by its makers, not on this computer. The pictures are not included; they "
-    "appear when SECOND_READ_IMPORT_ROOT is the folder of the dataset, or the folder around it."
+    "**Shipped with the model**: measured by its developers, not on this computer. The images are not included; to "
+    "show them, set SECOND_READ_IMPORT_ROOT to the folder of the dataset or its parent folder."
 )
 
 
@@ -133,7 +133,7 @@ def draw_patients(chosen: Sequence[StoredEvaluation]) -> None:
         wrong = sum(group.wrong for group in by_errors)
         with_errors = sum(group.wrong > 0 for group in by_errors)
         st.markdown(
-            f"{formatting.escape(model_words(stored.evaluation))}: **{count_words(wrong, 'wrong image')} in "
+            f"{formatting.escape(model_words(stored.evaluation))}: **{count_words(wrong, 'misclassified image')} in "
             f"{with_errors:,} of {len(by_errors):,} patients.** Click a row to open the patient's images."
         )
         key = f"{stored.key}-patients"
@@ -141,10 +141,10 @@ def draw_patients(chosen: Sequence[StoredEvaluation]) -> None:
             {
                 "Patient": [group.name for group in by_errors],
                 "Wrong": [group.wrong for group in by_errors],
-                "Of images": [group.images for group in by_errors],
-                "Share wrong": [group.wrong / group.images for group in by_errors],
+                "Images": [group.images for group in by_errors],
+                "Error rate": [group.wrong / group.images for group in by_errors],
             },
-            column_config={"Share wrong": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)},
+            column_config={"Error rate": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)},
             hide_index=True,
             height=components.table_height(len(by_errors), 420 // len(chosen)),
             on_select=partial(_open_patient, stored, key, [group.name for group in by_errors]),
@@ -197,7 +197,7 @@ def _draw_difference(first: StoredEvaluation, second: StoredEvaluation) -> None:
     paired = resources.compare_pair(resources.account().id, hidden, first.row, second.row)
     names = [formatting.escape(model_words(stored.evaluation)) for stored in (first, second)]
     if paired.comparison is None:
-        st.info(f"No paired difference: {formatting.escape(paired.problem)}.")
+        st.info(f"The models cannot be compared image by image: {formatting.escape(paired.problem)}.")
         return
     auc, accuracy = paired.comparison, paired.accuracy
     unpaired = (

@@ -37,7 +37,7 @@ def draw_published(chosen: Sequence[StoredEvaluation]) -> None:
     evaluations = [stored.evaluation for stored in chosen]
     dataset = evaluations[0].dataset
     lines = _list_published([one for one in evaluations if one.dataset == dataset])
-    st.markdown("##### Beside published results")
+    st.markdown("##### Comparison with published results")
     if not lines:
         st.markdown("No published results are listed for this dataset.")
         return
@@ -76,7 +76,7 @@ def _find_problem(row: Published, figure: PublishedFigure, evaluations: Sequence
     if row.of_subtypes and not any(one.label_set.classes == BREAKHIS.classes for one in evaluations):
         return "another task: eight subtypes"
     if not any(_our_figure(one, figure) for one in evaluations):
-        return "not measured by ours"
+        return "not measured for this model"
     if figure.of or row.dataset != "BreaKHis" or any(_has_all_magnifications(one) for one in evaluations):
         return ""
     return "measured on images of all magnifications"
@@ -144,7 +144,7 @@ def draw_details(chosen: Sequence[StoredEvaluation]) -> None:
         evaluation = stored.evaluation
         with st.expander(f"Ablation: views, stain and quality control{name}"):
             if stored.hidden is not None and stored.hidden.positions:
-                st.markdown("Not shown: it was measured with the images that are left out.")
+                st.markdown("Not shown: it was measured on all images, including those left out for you.")
             else:
                 _draw_ablation(evaluation)
         with st.expander(f"All {len(evaluation.figures)} figures{name}"):

@@ -57,14 +57,14 @@ def draw_in_service(file: CheckpointFile) -> None:
 
 
 def _draw_computing() -> None:
-    """Draw how the workers of this server compute, and why that is not as the settings want."""
+    """Draw how the workers of this server compute, and why that is not as configured."""
     computing = resources.computing()
     if computing is None:
         return
-    st.caption(f"Computed with {computing.backend} on {'the GPU' if computing.device == 'cuda' else 'the processor'}")
+    st.caption(f"Computed with {computing.backend} on {'the GPU' if computing.device == 'cuda' else 'the CPU'}")
     if computing.caution is not None:
-        # Whatever the settings want changes no label, or it would not be used.
-        st.warning(f"Slower than the settings want, with the same results: {formatting.escape(computing.caution)}.")
+        # No backend that changes a label is used, whatever the settings say.
+        st.warning(f"Slower than configured, with the same results: {formatting.escape(computing.caution)}.")
 
 
 def draw_shipped(shipped: Shipped) -> None:
@@ -89,7 +89,7 @@ def draw_shipped(shipped: Shipped) -> None:
     for shift in shifts:
         st.markdown(formatting.escape(explanations.verdict(shift)))
     if shifts:
-        st.page_link("domain_shift.py", label="Domain shift: what differs, and what helps")
+        st.page_link("domain_shift.py", label="Domain shift: what differs, and what each preparation step changes")
     for problem in shipped.problems:
         st.warning(f"Not shown: {formatting.escape(problem)}.")
 

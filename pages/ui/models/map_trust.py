@@ -23,8 +23,8 @@ _NOT_MEASURED = (
     "on labelled images of this site; it takes some seconds for each image:"
 )
 _MEANING = (
-    "A map that passes shows what the model uses. It does not show where a tumour is, or that the model is right. "
-    "Intervals are 95%, by resampling patients."
+    "A map that passes these tests shows what the model uses. It does not show where a tumour is, or that the model is "
+    "right. Intervals are 95%, by resampling patients."
 )
 
 
@@ -32,7 +32,7 @@ def draw_map_trust(file: CheckpointFile) -> None:
     """Draw what was measured on the heat maps of a checkpoint, and what readers say of them."""
     if file.card is None:
         return
-    st.markdown("##### How far its heat maps can be believed")
+    st.markdown("##### How far its heat maps can be trusted")
     found = resources.map_trust(file)
     for problem in found.problems:
         st.warning(f"Not shown: {formatting.escape(problem)}.")
@@ -71,11 +71,11 @@ def _write_images(trust: MapTrust) -> str:
 def write_findings(trust: MapTrust) -> Iterator[str]:
     """Write what each measurement found and what it means, one sentence or two for each."""
     yield (
-        "**Blurred first.** Where the regions that the map marks most are blurred first, the probability of the "
+        "**Blurred first.** When the regions that the map marks most are blurred first, the probability of the "
         f"model's own label is, on average, {_write_advantage(trust.deletion.advantage, ('lower', 'higher'))}"
     )
     yield (
-        "**Shown first.** Where a blurred image gets these regions back first, that probability is, on average, "
+        "**Shown first.** When these regions of a blurred image are restored first, that probability is, on average, "
         f"{_write_advantage(trust.insertion.advantage, ('higher', 'lower'))}"
     )
     yield _write_redrawn(trust.redrawn)
@@ -93,19 +93,23 @@ def _write_advantage(advantage: Interval, directions: tuple[str, str]) -> str:
         direction, verdict = directions[1], " **the map is worse than chance.**"
     elif low is None or low <= 0:
         return (
-            f"{direction} by {_escaped(shown)} than with regions in a random order. Zero is not excluded: **this does "
-            "not show that the map marks what the model uses.**"
+            f"{direction} by {_escaped(shown)} than with regions in a random order. The interval includes 0: **this "
+            "does not show that the map marks what the model uses.**"
         )
     return f"{direction} by {_escaped(shown)} than with regions in a random order:{verdict}"
 
 
 def _write_redrawn(redrawn: RedrawnWeights) -> str:
     learned = max(redrawn.head.value, redrawn.all_weights.value) < _ALIKE
-    verdict = "the map depends on what the model learned" if learned else "much of the map does not come from learning"
+    verdict = (
+        "the map depends on what the model learned"
+        if learned
+        else "much of the map does not depend on what the model learned"
+    )
     return (
-        "**Weights drawn at random.** With its last layers random, the network draws maps whose rank correlation with "
-        f"the real ones is {_escaped(redrawn.head)}; with all weights random, {_escaped(redrawn.all_weights)}. Equal "
-        f"maps have 1, and random maps of the same smoothness {_escaped(redrawn.chance)}: **{verdict}.**"
+        "**Random weights.** With its last layers random, the network produces maps whose rank correlation with the "
+        f"real ones is {_escaped(redrawn.head)}; with all weights random, {_escaped(redrawn.all_weights)}. Identical "
+        f"maps have 1, random maps of the same smoothness {_escaped(redrawn.chance)}: **{verdict}.**"
     )
 
 
@@ -119,8 +123,8 @@ def _write_branches(pair: BranchAgreement) -> str:
         verdict = "they do not agree, and the heat map is the sum of both"
     first, second = formatting.escape(pair.first), formatting.escape(pair.second)
     return (
-        f"**Branches.** The maps of {first} and {second} have a rank correlation of {_escaped(found)}; equal ones have "
-        f"1, unrelated ones 0: **{verdict}.**"
+        f"**Branches.** The maps of {first} and {second} have a rank correlation of {_escaped(found)}; identical ones "
+        f"have 1, unrelated ones 0: **{verdict}.**"
     )
 
 

@@ -12,7 +12,7 @@ from pages.ui import components, formatting, resources
 
 _FORM = "microscopes"
 _EXPLANATION = (
-    "Readers choose an objective where the file of an image does not state its scale. For example, the pixels of "
+    "Readers choose an objective if the file of an image does not state its scale. For example, the pixels of "
     "BreaKHis are 0.49, 0.20, 0.10 and 0.05 µm wide at 40X, 100X, 200X and 400X; its 40X is a 4x objective with a 10x "
     "eyepiece. The width depends on the camera and its adapter too: measure it once with a stage micrometer."
 )
@@ -46,14 +46,14 @@ def draw_microscopes() -> None:
 def _ask_objective() -> None:
     number = components.form_number(_FORM)
     with st.form(f"objective-{number}"):
-        st.markdown("**Enter or correct an objective** – images that are stored keep their scale")
+        st.markdown("**Enter or correct an objective** – images already stored keep their scale")
         name, objective, width = st.columns([1.6, 1, 1])
         microscope = name.text_input("Microscope", max_chars=100, autocomplete="off", key=f"microscope-{number}")
         lens = objective.text_input("Objective", max_chars=32, placeholder="10x", key=f"lens-{number}")
         um_per_px = width.number_input(
             "µm per pixel", value=None, min_value=0.05, max_value=5.0, format="%.4f", key=f"um-{number}"
         )
-        if st.form_submit_button("Record the objective", type="primary"):
+        if st.form_submit_button("Record objective", type="primary"):
             if um_per_px is None:
                 st.error("Enter how many micrometres wide a pixel is.")
                 return
@@ -64,7 +64,7 @@ def _ask_withdrawal(objectives: Sequence[Objective]) -> None:
     with st.form("withdraw-objective"):
         st.markdown("**Withdraw an objective** – it is no longer offered")
         one = st.selectbox("Objective", objectives, format_func=lambda one: one.name, index=None, key="withdrawn-lens")
-        if st.form_submit_button("Withdraw the objective") and one is not None:
+        if st.form_submit_button("Withdraw objective") and one is not None:
             _record(one.microscope, one.objective, None, "The objective is withdrawn.")
 
 

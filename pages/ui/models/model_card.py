@@ -72,9 +72,9 @@ def _facts(card: Card) -> dict[str, str]:
 
 def _scope_words(scope: ScopeReference) -> str:
     return (
-        f"unusual from a score of {scope.limit_unusual:.2f}, no opinion from {scope.limit_out:.2f}; of held-out images "
-        f"of {scope.images:,} of {scope.patients:,} training patients, {scope.unusual:.1%} are unusual or beyond, and "
-        f"{scope.false_alarms:.1%} get no opinion by mistake ({scope.protocol})"
+        f"unusual from a score of {scope.limit_unusual:.2f}, no opinion from {scope.limit_out:.2f}; "
+        f"of {scope.images:,} held-out images of {scope.patients:,} training patients, {scope.unusual:.1%} are unusual "
+        f"or out of scope, and {scope.false_alarms:.1%} get no opinion by mistake ({scope.protocol})"
     )
 
 

@@ -25,7 +25,8 @@ _ABOUT = (
 )
 _CAUTION = (
     "The labels are those of readers who may have seen the model's opinion, so the figures may be too favourable. "
-    "After the fit: each case is measured with a fit to the other cases, but the AUC with the fit to all."
+    "Figures after the fit are cross-validated: each case is measured with a fit to the other cases. Only the AUC uses "
+    "the fit to all cases."
 )
 
 
@@ -41,7 +42,7 @@ def draw_site_calibration(file: CheckpointFile) -> None:
     if missing is not None:
         st.caption(
             f"{_ABOUT} {counted} At least {LEAST_CASES} are needed, {LEAST_OF_EACH} of each label; "
-            f"still missing: {missing}."
+            f"still needed: {missing}."
         )
         return
     st.caption(f"{_ABOUT} {counted}")
@@ -54,7 +55,7 @@ def draw_site_calibration(file: CheckpointFile) -> None:
 
 def _fit(card: Card, version: str) -> None:
     try:
-        with st.spinner("Fitting, and measuring on cases held out …"):
+        with st.spinner("Fitting and cross-validating …"):
             fit = fit_model(resources.sessions(), resources.account().id, card, version)
     except TooFewCasesError as error:
         st.error(f"Nothing was fitted: {error}.")
@@ -105,4 +106,4 @@ def _write_interval(figure: Interval) -> str:
 def _write_gain(gain: Interval) -> str:
     if gain.low is not None and gain.low > 0:
         return f"The log loss is lower by {_write_interval(gain)}."
-    return f"No gain has been shown: the log loss changes by {_write_interval(gain)}, and 0 is not excluded."
+    return f"No gain has been shown: the log loss changes by {_write_interval(gain)}, and the interval includes 0."

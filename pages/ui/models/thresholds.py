@@ -45,7 +45,7 @@ def _choose(version: str, aim: ThresholdAim, value: float) -> None:
     with resources.sessions().begin() as session:
         store.models.choose_threshold(session, account, version, aim, value)
     components.announce(
-        f"From now on, images at {value:.2f} or above are called malignant. Stored results keep their threshold."
+        f"From now on, images at {value:.2f} or above are classified as malignant. Stored results keep their threshold."
     )
 
 

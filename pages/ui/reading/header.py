@@ -13,7 +13,7 @@ from pages.ui import components, formatting, resources, scales, times
 from pages.ui.reading import mode, saved
 from pages.ui.reading.keyboard_help import show_keyboard_help
 
-_NO_MAGNIFICATION = "no magnification"
+_NO_MAGNIFICATION = "magnification not recorded"
 
 _Leave = tuple[str, str, Callable[[], None]]  # words, key, and what leaves the case
 
@@ -57,7 +57,9 @@ def draw_study_header(case: CaseView, place: Place, rounds: int, pause: Callable
 def _write_other_readers(case: CaseView) -> list[str]:
     """Write who else has the case open now; two readers may read it, and both reads are saved."""
     others = case.open_elsewhere if case.final_read is None else ()
-    return [f"open with {formatting.escape(other.reader)} since {times.format_minute(other.since)}" for other in others]
+    return [
+        f"also opened by {formatting.escape(other.reader)} at {times.format_minute(other.since)}" for other in others
+    ]
 
 
 def _write_kind(case: CaseView) -> tuple[str, str]:
@@ -70,7 +72,7 @@ def _write_kind(case: CaseView) -> tuple[str, str]:
 def _ask_missing_magnification(case: CaseView) -> None:
     """Draw that a case has no magnification, as a word that opens the field to record it."""
     with st.popover(f":orange[{_NO_MAGNIFICATION}]", type="tertiary", key=f"missing-magnification-{case.id}"):
-        st.caption("It is recorded once, for all readers. The analysis is not repeated.")
+        st.caption("Once recorded, it applies to all readers and cannot be changed. The images are not analysed again.")
         chosen = components.ask_magnification(st.container(), f"magnification-{case.id}", "Choose or type", kept=False)
         if not st.button("Record", key=f"record-magnification-{case.id}", disabled=chosen is None) or chosen is None:
             return

@@ -100,7 +100,7 @@ def write_remarks(opinion: Opinion) -> str:
     reason = f" – {dict(REASONS)[opinion.reason]}" if opinion.reason else ""
     vote = f" – map useful: {opinion.vote}" if opinion.vote else ""
     marks = f" – {count_words(len(opinion.marked), 'mark')}" if opinion.marked else ""
-    lengths = f" – {count_words(len(opinion.measured), 'length')}" if opinion.measured else ""
+    lengths = f" – {count_words(len(opinion.measured), 'measured length')}" if opinion.measured else ""
     return f"{reason}{vote}{marks}{lengths}" + (f" – {formatting.escape(opinion.note)}" if opinion.note else "")
 
 
@@ -128,7 +128,7 @@ def _write_images(case: CaseView, reveal: Reveal) -> str:
     each = [f"image {positions[i.image_id]} {_write_prediction(i.prediction)}" for i in reveal.images]
     probabilities = [i.prediction.malignant_probability for i in reveal.images]
     if len(each) == 1:
-        return f" From one image only: {each[0]}."
+        return f" Based on one image only: {each[0]}."
     between = f"{len(each)} images from {min(probabilities):.2f} to {max(probabilities):.2f}"
     return f" Mean of {', '.join(each) if len(each) <= _MOST_PROBABILITIES else between}."
 

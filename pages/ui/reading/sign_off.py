@@ -22,7 +22,7 @@ _OPEN_TO_READERS = (
     CaseState.UNREADABLE,
 )
 _CONTINUE_AS_ADJUDICATOR = "You have seen the readers' opinions on this case. Continue as its adjudicator."
-_SIGNED_WITHOUT_YOU = "This case was signed off without your opinion. It takes no further reads."
+_SIGNED_WITHOUT_YOU = "This case was signed off without your opinion. No further opinions can be saved."
 _NO_REASON = "Enter a reason for the amendment."
 
 
@@ -72,7 +72,7 @@ def write_consensus(consensus: Consensus) -> str:
 def _ask_to_sign(case: CaseView, proposed: ProposedSignOff) -> None:
     form = ReadForm.sign_off(case.id)
     by = "consensus" if proposed.consensus_id else "your opinion" if proposed.readers == 1 else "all readers"
-    st.markdown(f"To sign off &ensp; **{_write_label(proposed.label, proposed.subtype)}** &ensp; ({by})")
+    st.markdown(f"Label to sign off &ensp; **{_write_label(proposed.label, proposed.subtype)}** &ensp; ({by})")
     if not form.awaits_confirmation:
         st.button(
             "Sign off the case …",
@@ -85,9 +85,9 @@ def _ask_to_sign(case: CaseView, proposed: ProposedSignOff) -> None:
     else:
         note = inputs.ask_note(form, "Note on the sign-off (optional)")
         st.markdown(
-            f"**Signing as {formatting.escape(reader_name())}.** Once signed off, the case takes no further reads."
+            f"**Signing as {formatting.escape(reader_name())}.** After sign-off, no further opinions can be saved."
         )
-        st.button("Not yet", key=form.widget_key("not"), width="stretch", on_click=form.toggle, args=("confirm",))
+        st.button("Cancel", key=form.widget_key("not"), width="stretch", on_click=form.toggle, args=("confirm",))
         if st.button("Yes, sign it off", key=form.widget_key("yes"), shortcut="S", type="primary", width="stretch"):
             _sign(case, form, proposed, note)
     saved.show_conflict(form)
@@ -136,7 +136,7 @@ def _ask_amendment(case: CaseView, form: ReadForm, last: SignOff) -> None:
     )  # fmt: skip
     pressed = inputs.draw_save_button(form, "Save amendment")
     drafts.keep(form)
-    missing = "Choose an answer first." if choice is None else "" if why.strip() else _NO_REASON
+    missing = "Choose benign, malignant or cannot assess." if choice is None else "" if why.strip() else _NO_REASON
     if pressed and missing:
         st.error(missing)
     elif pressed and choice is not None:

@@ -11,11 +11,11 @@ from db.values.similar_cases import SimilarCase, SimilarCases
 from pages.ui import components, formatting, resources
 
 _WHAT_IT_IS = (
-    "Most similar by the model's features, among the signed-off cases that you have finished; a pathologist may see it "
-    "differently. Distance 0 is the same picture"
+    "The signed-off cases you have finished that are most similar in the model's features; a pathologist may judge "
+    "similarity differently. Distance 0 means the same image"
 )
 _RECORDED = "similar-cases-recorded"  # session key: cases and readers
-_TOO_OLD = "No similar cases: this case was analysed before the program stored what it compares."
+_TOO_OLD = "Similar cases are not available: this case was analysed before the program stored image features."
 
 
 def draw_similar_cases(case: CaseView) -> None:
@@ -62,5 +62,7 @@ def _draw_figure(similar: SimilarCase) -> str:
 
 
 def _write_caption(found: SimilarCases) -> str:
-    typical = f"; half of all images here are farther than {found.typical:.2f}" if found.typical is not None else ""
+    typical = (
+        f"; half of all images at this site are farther than {found.typical:.2f}" if found.typical is not None else ""
+    )
     return f"{_WHAT_IT_IS}{typical}."

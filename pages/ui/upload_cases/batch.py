@@ -79,7 +79,7 @@ def _show_stopped(batch: Batch, progress: BatchProgress) -> None:
     left = progress.received - len(progress.results)
     st.warning(
         f"Storing has stopped: {formatting.escape(progress.stopped_by)}. {progress.stored} of {progress.received} "
-        f"images are stored; still waiting on the server: {left:,}. "
+        f"images are stored, and {left:,} more have reached the server. "
         "The case is incomplete until they are stored."
     )
     if st.button("Continue storing", type="primary"):
@@ -136,7 +136,9 @@ def _show_progress(intakes: Sequence[IntakeResult], pending_before: bool) -> Non
     if first is not None and st.button("Read this case", type="primary", shortcut="N"):
         st.switch_page("read_case.py", query_params={"case": str(first)})
     if first is not None:
-        st.caption("*Add to a case* above adds images or changes their order, until somebody opens the case.")
+        st.caption(
+            "Until somebody opens the case, you can add images or change their order with *Add to a case* above."
+        )
     with st.container(height=360 if len(intakes) > _TABLE_ROWS else "content", border=False):
         st.table(
             {

@@ -21,8 +21,8 @@ def show_previews(images: Sequence[tuple[str, bytes]]) -> None:
     rest = f"<p>and {more:,} more</p>" if more > 0 else ""
     st.html(f'<div class="image-previews">{figures}{rest}</div>')
     st.caption(
-        f"Next: the server stores {count_words(len(images), 'image')} without names and metadata, checks "
-        f"the quality, and analyses them in the background. You can leave this page in the meantime."
+        f"Next, the server stores {count_words(len(images), 'image')} without file names or metadata, checks the "
+        "quality, and analyses them in the background. You can leave this page in the meantime."
     )
 
 

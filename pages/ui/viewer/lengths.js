@@ -44,7 +44,7 @@ function drawScaleBar(root, { um_per_px: umPerPx, scale_words: words }, zoom, ca
 function makeScaleField(at, set) {
   const field = { type: "number", min: 0, step: "any", placeholder: "Length in µm" };
   const input = Object.assign(document.createElement("input"), field);
-  input.setAttribute("aria-label", `True length of mark ${at + 1} in µm`);
+  input.setAttribute("aria-label", `Known length of mark ${at + 1} in µm`);
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Set scale" });
   const send = () => { if (Number(input.value) > 0) set(Number(input.value)); };
   button.onclick = send;

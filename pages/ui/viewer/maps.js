@@ -8,8 +8,8 @@ const GREENS = Uint8Array.from({ length: 3 * 256 }, (_, at) => {
 });
 
 const MAPS = {
-  evidence: { colours: CIVIDIS, legend: "Evidence for malignant (logits)" },
-  scope: { colours: GREENS, legend: "Unlike the training images (relative to this image)" },
+  evidence: { colours: CIVIDIS, legend: "Evidence for malignancy (logits)" },
+  scope: { colours: GREENS, legend: "Difference from the training images (scaled to this image)" },
 };
 
 /** Return the map of an image that is shown, with its kind; null if it has none. */

@@ -3,10 +3,10 @@
 const TOOLS = { point: "P", box: "T", shape: "F", line: "L" };
 const POINTS = { point: 1, box: 2, line: 2 }; // after which a mark is finished
 const HINTS = {
-  point: "Point: click, or move the tissue with the arrow keys and press Space at the cross. Esc cancels.",
-  box: "Box: drag, or click two corners (Space at the cross). Esc cancels.",
-  shape: "Shape: drag along the outline, or click its corners (Space at the cross) and press Enter. Esc cancels.",
-  line: "Ruler: drag, or click both ends (Space at the cross). Esc cancels.",
+  point: "Point: click, or move the tissue with the arrow keys and press Space at the crosshair. Esc cancels.",
+  box: "Box: drag, or click two corners (Space at the crosshair). Esc cancels.",
+  shape: "Shape: drag along the outline, or click its corners (Space at the crosshair) and press Enter. Esc cancels.",
+  line: "Ruler: drag, or click both ends (Space at the crosshair). Esc cancels.",
 };
 const PAN = 40; // screen pixels per arrow key, a tenth of that with Shift
 const MOST_MARKS = 200; // of one read

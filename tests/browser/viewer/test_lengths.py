@@ -50,7 +50,7 @@ def test_a_measured_length_is_written_at_its_line_and_stays_right_at_any_zoom(
     screen.keyboard.press("z")
     expect(screen.get_by_role("button", name="Show mark 1")).to_have_text("1 length 158 µm · image 1")
     # A scale that the file states is not overwritten by the way.
-    expect(screen.get_by_label("True length of mark 1 in µm")).to_have_count(0)
+    expect(screen.get_by_label("Known length of mark 1 in µm")).to_have_count(0)
     screen.keyboard.press("Control+z")
     kept(screen, 0)
 
@@ -65,13 +65,13 @@ def test_without_a_scale_there_are_no_micrometres_until_a_known_length_gives_one
     press_all(screen, "l", "Space", "ArrowRight", "ArrowRight", "Space")
     kept(screen, 1)
     expect(screen.get_by_role("button", name="Show mark 1")).to_have_text("1 length 80 px · image 1")
-    screen.get_by_label("True length of mark 1 in µm").fill("20")
+    screen.get_by_label("Known length of mark 1 in µm").fill("20")
     screen.keyboard.press("Enter")
     expect(screen.get_by_role("button", name="Show mark 1")).to_have_text("1 length 20 µm · image 1")
     assert bar(screen)[0] == 20
     expect(screen.get_by_text("saved 0 times")).to_be_visible()
     # Who has mistyped it can type it again.
-    screen.get_by_label("True length of mark 1 in µm").fill("40")
+    screen.get_by_label("Known length of mark 1 in µm").fill("40")
     screen.keyboard.press("Enter")
     expect(screen.get_by_role("button", name="Show mark 1")).to_have_text("1 length 40 µm · image 1")
 
@@ -81,4 +81,4 @@ def test_where_the_scale_is_settled_a_line_cannot_change_it(screen: Page, viewer
     press_all(screen, "l", "Space", "ArrowRight", "Space")
     kept(screen, 1)
     expect(screen.get_by_role("img", name="Scale unknown")).to_be_visible()
-    expect(screen.get_by_label("True length of mark 1 in µm")).to_have_count(0)
+    expect(screen.get_by_label("Known length of mark 1 in µm")).to_have_count(0)

@@ -25,13 +25,13 @@ def test_j_changes_between_the_heat_map_and_where_the_image_is_unlike_the_traini
     evidence = paint(screen)
     legend = screen.locator(".sr-scale")
     screen.keyboard.press("j")
-    expect(legend).to_contain_text("Unlike the training images (relative to this image)")
+    expect(legend).to_contain_text("Difference from the training images (scaled to this image)")
     expect(legend.locator(".sr-high")).to_have_text("more")
     screen.wait_for_function(f"({PAINT})()[0] > 0")
     assert paint(screen)[2:] == pytest.approx(_GREEN, abs=8)
-    expect(screen.get_by_role("button", name="Unlike")).to_have_attribute("aria-pressed", "true")
+    expect(screen.get_by_role("button", name="Scope")).to_have_attribute("aria-pressed", "true")
     screen.keyboard.press("j")
-    expect(legend).to_contain_text("Evidence for malignant (logits)")
+    expect(legend).to_contain_text("Evidence for malignancy (logits)")
     screen.wait_for_function(f"({PAINT})()[0] > 0")
     assert paint(screen) == evidence
 
@@ -42,7 +42,7 @@ def test_h_and_k_act_on_the_map_that_is_shown(screen: Page, viewer_address: str)
     screen.wait_for_function(f"({PAINT})()[0] > 0")
     screen.keyboard.press("h")
     assert paint(screen)[0] == 0
-    expect(screen.get_by_role("button", name="Unlike")).to_have_attribute("aria-pressed", "false")
+    expect(screen.get_by_role("button", name="Scope")).to_have_attribute("aria-pressed", "false")
     screen.keyboard.press("k")
     expect(screen.locator(".sr-note")).to_have_text("Contour at the upper quartile")
     screen.keyboard.press("k")
@@ -61,7 +61,7 @@ def test_without_an_opinion_only_the_map_of_where_is_there(screen: Page, viewer_
 
 def test_an_image_like_the_training_images_has_no_such_button(screen: Page, viewer_address: str) -> None:
     asked = _show_image(screen, viewer_address, 1)
-    expect(screen.get_by_role("button", name="Unlike")).to_be_hidden()
+    expect(screen.get_by_role("button", name="Scope")).to_be_hidden()
     before = paint(screen)
     screen.keyboard.press("j")
     assert paint(screen) == before

@@ -55,7 +55,7 @@ def test_k_draws_the_contour_alone_and_says_where_it_runs(screen: Page, viewer_a
 def test_the_scale_names_its_ends_and_its_zero(screen: Page, viewer_address: str) -> None:
     open_case(screen, viewer_address, revealed=True)
     scale = screen.locator(".sr-scale")
-    expect(scale).to_contain_text("Evidence for malignant (logits)")
+    expect(scale).to_contain_text("Evidence for malignancy (logits)")
     expect(scale.locator(".sr-low")).to_have_text("−2.4")
     expect(scale.locator(".sr-high")).to_have_text("3.6")
     assert scale.locator(".sr-zero").evaluate("mark => mark.style.left") == "40%"
@@ -149,7 +149,7 @@ def test_a_narrow_window_shows_every_tool(screen: Page, viewer_address: str, wid
     screen.set_viewport_size({"width": width, "height": 800})
     open_sheet(screen, viewer_address, "1&map=1&unlike=1")
     screen.get_by_role("button", name="image 2 of 4").click()
-    expect(screen.get_by_role("button", name="Unlike")).to_be_visible()
+    expect(screen.get_by_role("button", name="Scope")).to_be_visible()
     assert screen.evaluate(
         "() => { const v = document.querySelector('.sr-viewer'); return v.scrollWidth <= v.clientWidth; }"
     )
