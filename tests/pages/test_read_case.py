@@ -164,7 +164,7 @@ def test_a_case_of_many_images_is_summed_up(world: World) -> None:
     world.analyse(0.8125)
     words = words_on(read_first(many))
     assert "Mean of 6 images from 0.81 to 0.81" in words
-    assert "image 2 0.81" not in words
+    assert "image 2 (0.81)" not in words
 
 
 def test_an_amendment_is_a_new_row_and_says_why(world: World, case_id: int) -> None:

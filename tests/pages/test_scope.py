@@ -80,13 +80,13 @@ def test_of_several_images_the_page_says_which_are_left_out(world: World) -> Non
     words = plain(read_first(add_case(world, USUAL, OUT, UNUSUAL)))
     assert f"Image 2: {OUT_OF_SCOPE}" in words
     assert "Image 3: Unusual image" in words
-    assert "Mean of image 1 0.81, image 3 0.81" in words
+    assert "Mean of image 1 (0.81), image 3 (0.81)" in words
     assert "⊘ no opinion" not in words
 
 
 def test_an_opinion_of_one_image_among_several_is_no_mean(world: World) -> None:
     words = plain(read_first(add_case(world, USUAL, OUT)))
-    assert "Based on one image only: image 1 0.81" in words
+    assert "Based on one image only: image 1 (0.81)" in words
     assert "Mean of" not in words
 
 

@@ -125,7 +125,7 @@ def _write_images(case: CaseView, reveal: Reveal) -> str:
     if len(case.images) == 1:
         return ""
     positions = {image.id: image.position for image in case.images}
-    each = [f"image {positions[i.image_id]} {_write_prediction(i.prediction)}" for i in reveal.images]
+    each = [f"image {positions[i.image_id]} ({_write_prediction(i.prediction)})" for i in reveal.images]
     probabilities = [i.prediction.malignant_probability for i in reveal.images]
     if len(each) == 1:
         return f" Based on one image only: {each[0]}."
@@ -146,7 +146,7 @@ def _shorten(lines: list[str]) -> list[str]:
 
 
 def _write_prediction(prediction: Prediction) -> str:
-    subtype = f" ({formatting.subtype_words(prediction.label)})" if len(prediction.probabilities) > 2 else ""
+    subtype = f", {formatting.subtype_words(prediction.label)}" if len(prediction.probabilities) > 2 else ""
     return f"{prediction.malignant_probability:.2f}{subtype}"
 
 
